@@ -1,0 +1,106 @@
+//! Where a webhook may go: over HTTPS to public addresses, unless configured otherwise.
+
+use std::{fmt, net::IpAddr};
+
+use url::{Host, Url};
+
+use crate::{
+    address::{AddressRefused, address_refused},
+    failure::Failure,
+};
+
+/// How far webhooks reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// HTTPS to public addresses.
+    Public,
+    /// Private addresses and plain HTTP as well.
+    Anywhere,
+}
+
+/// Reads a URL and checks all of it that can be checked before names are resolved.
+///
+/// # Errors
+///
+/// When it is no URL, has another scheme than allowed, or names an address that is refused. The URL itself is not
+/// repeated, for its path and query may hold a token.
+pub(crate) fn parse_url(text: &str, reach: Reach) -> Result<Url, UrlError> {
+    let url = Url::parse(text).map_err(UrlError::Malformed)?;
+    match (url.scheme(), reach) {
+        ("https", _) | ("http", Reach::Anywhere) => {}
+        (scheme, _) => return Err(UrlError::Scheme(scheme.to_owned())),
+    }
+    match literal_address(&url) {
+        Some(address) if reach == Reach::Public && address_refused(address) => {
+            Err(UrlError::Address(AddressRefused { host: address.to_string() }))
+        }
+        _ => Ok(url),
+    }
+}
+
+/// The address of a URL whose host is one: such a host is never resolved.
+fn literal_address(url: &Url) -> Option<IpAddr> {
+    match url.host()? {
+        Host::Domain(_) => None,
+        Host::Ipv4(address) => Some(address.into()),
+        Host::Ipv6(address) => Some(address.into()),
+    }
+}
+
+/// Why a URL is not one that a webhook may go to.
+#[derive(Debug)]
+pub(crate) enum UrlError {
+    /// It is no URL.
+    Malformed(url::ParseError),
+    /// It has another scheme than `https`.
+    Scheme(String),
+    /// Its host is an address that is refused.
+    Address(AddressRefused),
+}
+
+impl fmt::Display for UrlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed(error) => write!(f, "cannot read the url: {error}; give an absolute https url"),
+            Self::Scheme(scheme) => write!(f, "cannot deliver over {scheme}: give an https url"),
+            Self::Address(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<UrlError> for Failure {
+    fn from(error: UrlError) -> Self {
+        let kind = match error {
+            UrlError::Malformed(_) | UrlError::Scheme(_) => "invalid_url",
+            UrlError::Address(_) => AddressRefused::KIND,
+        };
+        Self::for_good(kind, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_refused_however_the_url_writes_it() {
+        for host in ["127.0.0.1", "127.1", "2130706433", "0x7f.1", "0177.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "１２７.0.0.1"] {
+            let url = parse_url(&format!("https://{host}/"), Reach::Public);
+            assert!(matches!(url, Err(UrlError::Address(_))), "{host}");
+        }
+    }
+
+    #[test]
+    fn only_https_unless_configured() {
+        assert!(matches!(parse_url("http://example.com/", Reach::Public), Err(UrlError::Scheme(_))));
+        assert!(parse_url("https://example.com/", Reach::Public).is_ok());
+        assert!(parse_url("http://10.0.0.1/", Reach::Anywhere).is_ok());
+        assert!(matches!(parse_url("file:///etc/passwd", Reach::Anywhere), Err(UrlError::Scheme(_))));
+    }
+
+    #[test]
+    fn an_error_does_not_repeat_the_url() {
+        let error = parse_url("http://example.com/token-123?key=secret", Reach::Public).unwrap_err().to_string();
+        assert_eq!(error, "cannot deliver over http: give an https url");
+    }
+}

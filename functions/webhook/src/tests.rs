@@ -1,0 +1,253 @@
+//! Deliveries to a receiver that listens on the loopback interface.
+
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use http_body_util::{BodyExt, Full};
+use hyper::{
+    Request, Response,
+    body::{Bytes, Incoming},
+    header::{CONTENT_TYPE, LOCATION, RETRY_AFTER},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use sqjobs::{State, Worker, testing::Eager};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::{
+    destination::Reach,
+    failure::{Failure, Next},
+    sender::{Attempt, Delivered, Sender},
+    sign::parse_secrets,
+    webhook::Webhook,
+};
+
+type Answer = Response<Full<Bytes>>;
+
+/// A server that answers each request by a function and keeps what it got.
+struct Receiver {
+    address: SocketAddr,
+    requests: Arc<Mutex<Vec<Request<Bytes>>>>,
+}
+
+impl Receiver {
+    async fn start(answer: impl Fn(&Request<Bytes>) -> Answer + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let receiver = Self { address: listener.local_addr().unwrap(), requests: Arc::default() };
+        let (answer, requests) = (Arc::new(answer), Arc::clone(&receiver.requests));
+        tokio::spawn(async move {
+            while let Ok((connection, _)) = listener.accept().await {
+                tokio::spawn(serve(connection, Arc::clone(&answer), Arc::clone(&requests)));
+            }
+        });
+        receiver
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    fn requests(&self) -> Vec<Request<Bytes>> {
+        std::mem::take(&mut self.requests.lock().unwrap())
+    }
+}
+
+async fn serve(connection: TcpStream, answer: Arc<impl Fn(&Request<Bytes>) -> Answer>, requests: Arc<Mutex<Vec<Request<Bytes>>>>) {
+    let service = service_fn(async |request: Request<Incoming>| {
+        let (head, body) = request.into_parts();
+        let request = Request::from_parts(head, body.collect().await.unwrap().to_bytes());
+        let response = answer(&request);
+        requests.lock().unwrap().push(request);
+        Ok::<_, Infallible>(response)
+    });
+    http1::Builder::new().serve_connection(TokioIo::new(connection), service).await.ok();
+}
+
+fn answer(status: u16) -> Answer {
+    Response::builder().status(status).body(Full::default()).unwrap()
+}
+
+fn overloaded(retry_after: &str) -> Answer {
+    Response::builder().status(503).header(RETRY_AFTER, retry_after).body(Full::default()).unwrap()
+}
+
+fn redirect(status: u16, location: &str) -> Answer {
+    Response::builder().status(status).header(LOCATION, location).body(Full::default()).unwrap()
+}
+
+const SECRETS: [&str; 2] = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="];
+const NOW: &str = "2026-03-29T01:00:00Z";
+const NOW_SECONDS: &str = "1774746000";
+
+fn sender(reach: Reach) -> Sender {
+    Sender::new(parse_secrets(&SECRETS.join(" ")).unwrap(), reach).unwrap()
+}
+
+fn webhook(url: String) -> Webhook {
+    Webhook { url, payload: json!({"order": 42, "paid": true}), headers: [("x-team".to_owned(), "blue".to_owned())].into() }
+}
+
+async fn deliver(reach: Reach, url: String) -> Result<Delivered, Failure> {
+    let attempt = Attempt { job_id: "order-42-paid", now: NOW.parse().unwrap(), limit: Duration::from_secs(15) };
+    sender(reach).deliver(&webhook(url), &attempt).await
+}
+
+/// HMAC-SHA256 by its definition, for keys of at most a block.
+fn hmac_sha256(key: &[u8], message: &[u8]) -> Vec<u8> {
+    let pad = |byte: u8| -> Vec<u8> { (0..64).map(|i| key.get(i).unwrap_or(&0) ^ byte).collect() };
+    let inner = Sha256::digest([&pad(0x36), message].concat());
+    Sha256::digest([pad(0x5c), inner.to_vec()].concat()).to_vec()
+}
+
+/// Checks a request as a receiver with this secret does.
+fn authentic(request: &Request<Bytes>, secret: &str) -> bool {
+    let header = |name: &str| request.headers()[name].to_str().unwrap();
+    let key = BASE64_STANDARD.decode(secret.strip_prefix("whsec_").unwrap()).unwrap();
+    let signed = [format!("{}.{}.", header("webhook-id"), header("webhook-timestamp")).as_bytes(), request.body()].concat();
+    let expected = format!("v1,{}", BASE64_STANDARD.encode(hmac_sha256(&key, &signed)));
+    header("webhook-signature").split(' ').any(|signature| signature == expected)
+}
+
+#[tokio::test]
+async fn a_receiver_gets_the_payload_signed_and_its_2xx_succeeds() {
+    let receiver = Receiver::start(|_| answer(204)).await;
+    assert_eq!(deliver(Reach::Anywhere, receiver.url("/hook?key=1")).await.unwrap().status, 204);
+    let requests = receiver.requests();
+    let [request] = &requests[..] else { panic!("{} requests", requests.len()) };
+    assert_eq!((request.method().as_str(), request.uri().to_string().as_str()), ("POST", "/hook?key=1"));
+    assert_eq!(request.body(), r#"{"order":42,"paid":true}"#);
+    assert_eq!(request.headers()[CONTENT_TYPE], "application/json");
+    assert_eq!(request.headers()["x-team"], "blue");
+    assert_eq!(request.headers()["webhook-id"], "order-42-paid");
+    assert_eq!(request.headers()["webhook-timestamp"], NOW_SECONDS);
+    assert!(SECRETS.iter().all(|secret| authentic(request, secret)));
+}
+
+#[tokio::test]
+async fn a_receiver_that_does_not_want_it_is_left_alone() {
+    let receiver = Receiver::start(|_| answer(404)).await;
+    let failure = deliver(Reach::Anywhere, receiver.url("/token-123")).await.unwrap_err();
+    assert_eq!(failure, Failure::for_good("http_404", "127.0.0.1 answered 404 Not Found"));
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_overloaded_says_when_to_come_back() {
+    let receiver = Receiver::start(|_| overloaded("Sun, 29 Mar 2026 01:05:00 GMT")).await;
+    let failure = deliver(Reach::Anywhere, receiver.url("/")).await.unwrap_err();
+    assert_eq!((failure.kind.as_str(), failure.next), ("http_503", Next::Retry(Some(Duration::from_mins(5)))));
+}
+
+#[tokio::test]
+async fn a_receiver_that_does_not_answer_is_tried_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/token-123", listener.local_addr().unwrap());
+    let attempt = Attempt { job_id: "1", now: NOW.parse().unwrap(), limit: Duration::from_millis(20) };
+    let silent = sender(Reach::Anywhere).deliver(&webhook(url.clone()), &attempt).await.unwrap_err();
+    assert_eq!((silent.kind.as_str(), silent.next), ("response_timeout", Next::Retry(None)));
+    drop(listener);
+    let gone = deliver(Reach::Anywhere, url).await.unwrap_err();
+    assert_eq!((gone.kind.as_str(), gone.next), ("unreachable", Next::Retry(None)));
+    assert!(!format!("{silent:?}{gone:?}").contains("token-123"));
+}
+
+#[tokio::test]
+async fn a_receiver_that_cannot_prove_its_name_gets_nothing() {
+    let receiver = Receiver::start(|_| answer(200)).await;
+    let failure = deliver(Reach::Anywhere, receiver.url("/").replace("http:", "https:")).await.unwrap_err();
+    assert_eq!((failure.kind.as_str(), failure.next), ("unreachable", Next::Retry(None)));
+    assert!(receiver.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_redirect_at_the_same_receiver_is_followed_with_everything() {
+    let receiver = Receiver::start(|request| if request.uri() == "/hook/" { answer(200) } else { redirect(308, "/hook/") }).await;
+    assert_eq!(deliver(Reach::Anywhere, receiver.url("/hook")).await.unwrap().status, 200);
+    let requests = receiver.requests();
+    let [_, followed] = &requests[..] else { panic!("{} requests", requests.len()) };
+    assert_eq!(followed.method(), "POST");
+    assert!(authentic(followed, SECRETS[0]));
+}
+
+#[tokio::test]
+async fn a_redirect_to_another_host_is_refused_and_never_asked() {
+    let inside = Receiver::start(|_| answer(200)).await;
+    for status in [301, 302, 303, 307, 308] {
+        let location = inside.url("/token-123");
+        let receiver = Receiver::start(move |_| redirect(status, &location)).await;
+        let failure = deliver(Reach::Anywhere, receiver.url("/")).await.unwrap_err();
+        assert_eq!((failure.kind, failure.next), (format!("http_{status}"), Next::GiveUp));
+        assert!(failure.message.contains(&format!(", to http://{}: only 307 and 308", inside.address)), "{}", failure.message);
+    }
+    assert!(inside.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_receiver_that_redirects_in_circles_is_given_up() {
+    let receiver = Receiver::start(|_| redirect(307, "/")).await;
+    assert_eq!(deliver(Reach::Anywhere, receiver.url("/")).await.unwrap_err().next, Next::GiveUp);
+    assert_eq!(receiver.requests().len(), 4);
+}
+
+#[tokio::test]
+async fn a_name_that_resolves_to_the_inside_is_refused_before_a_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    for host in ["localhost", "127.0.0.1", "[::ffff:127.0.0.1]"] {
+        let failure = deliver(Reach::Public, format!("https://{host}:{port}/")).await.unwrap_err();
+        assert_eq!((failure.kind.as_str(), failure.next), ("address_refused", Next::GiveUp), "{host}: {}", failure.message);
+    }
+    listener.into_std().unwrap().accept().unwrap_err(); // nobody is waiting there
+}
+
+#[tokio::test]
+async fn a_payload_of_any_json_is_sent_compact() {
+    let receiver = Receiver::start(|_| answer(200)).await;
+    let attempt = Attempt { job_id: "1", now: NOW.parse().unwrap(), limit: Duration::from_secs(15) };
+    for payload in [Value::Null, json!("text"), json!([1, {"a": "é"}])] {
+        let webhook = Webhook { payload: payload.clone(), ..webhook(receiver.url("/")) };
+        sender(Reach::Anywhere).deliver(&webhook, &attempt).await.unwrap();
+        assert_eq!(receiver.requests()[0].body(), &payload.to_string());
+    }
+}
+
+#[tokio::test]
+async fn a_later_attempt_comes_when_the_receiver_said_with_the_same_id_and_a_new_signature() {
+    let busy = AtomicBool::new(true);
+    let receiver = Receiver::start(move |_| if busy.swap(false, Ordering::SeqCst) { overloaded("300") } else { answer(200) }).await;
+    let (eager, worker) = (Eager::at(NOW.parse().unwrap()), Worker::new(sender(Reach::Anywhere)).job::<Webhook>());
+    let job = eager.client().enqueue(&webhook(receiver.url("/"))).await.unwrap();
+
+    eager.run_due(&worker).await;
+    let record = eager.record(&job.id).unwrap();
+    assert_eq!((record.state, record.error.unwrap().kind), (State::Retrying, "http_503".to_owned()));
+
+    eager.advance(Duration::from_mins(5));
+    eager.run_due(&worker).await;
+    let record = eager.record(&job.id).unwrap();
+    assert_eq!((record.state, &record.result.unwrap()["status"]), (State::Succeeded, &json!(200)));
+
+    let requests = receiver.requests();
+    let timestamps: Vec<_> = requests.iter().map(|request| request.headers()["webhook-timestamp"].to_str().unwrap()).collect();
+    assert_eq!(timestamps, ["1774746000", "1774746300"]);
+    assert!(requests.iter().all(|request| request.headers()["webhook-id"] == job.id && authentic(request, SECRETS[0])));
+}
+
+#[tokio::test]
+async fn a_refused_webhook_fails_at_its_first_attempt() {
+    let (eager, worker) = (Eager::new(), Worker::new(sender(Reach::Public)).job::<Webhook>());
+    let job = eager.client().enqueue(&webhook("https://localhost/".to_owned())).await.unwrap();
+    eager.run(&worker).await;
+    let record = eager.record(&job.id).unwrap();
+    assert_eq!((record.state, record.attempts, record.error.unwrap().kind), (State::Failed, 1, "address_refused".to_owned()));
+}

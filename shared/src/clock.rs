@@ -1,0 +1,107 @@
+//! The only place that reads the time.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+
+/// Wall-clock time, to the millisecond: the system's, or one that a test or eager mode moves by hand.
+///
+/// Durations inside one process (leases, timeouts) are measured on the monotonic clock instead.
+#[derive(Debug, Clone)]
+pub struct Clock {
+    frozen_at: Option<Timestamp>,
+    ahead_ms: Arc<AtomicI64>,
+}
+
+impl Clock {
+    /// The system's time.
+    pub fn system() -> Self {
+        Self { frozen_at: None, ahead_ms: Arc::default() }
+    }
+
+    /// A clock that stands at `start` until it is moved.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let clock = sqjobs::Clock::frozen("2026-03-29T00:59:00Z".parse()?);
+    /// clock.advance(Duration::from_secs(60));
+    /// assert_eq!(clock.now().to_string(), "2026-03-29T01:00:00Z");
+    /// # Ok::<(), jiff::Error>(())
+    /// ```
+    pub fn frozen(start: Timestamp) -> Self {
+        Self { frozen_at: Some(start), ahead_ms: Arc::default() }
+    }
+
+    /// The time now.
+    pub fn now(&self) -> Timestamp {
+        let base = self.frozen_at.unwrap_or_else(system_time);
+        let ahead = self.ahead_ms.load(Ordering::SeqCst);
+        from_millis(base.as_millisecond().saturating_add(ahead))
+    }
+
+    /// Moves this clock, and every clone of it, forward.
+    pub fn advance(&self, by: Duration) {
+        let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        self.ahead_ms.fetch_add(by, Ordering::SeqCst);
+    }
+}
+
+/// The instant `later` after `now`, held at the end of time instead of overflowing.
+pub(crate) fn after(now: Timestamp, later: Duration) -> Timestamp {
+    SignedDuration::try_from(later).ok().and_then(|later| now.checked_add(later).ok()).unwrap_or(Timestamp::MAX)
+}
+
+/// How long it is from `now` until `then`; zero when that is past.
+pub(crate) fn until(now: Timestamp, then: Timestamp) -> Duration {
+    Duration::try_from(then.duration_since(now)).unwrap_or(Duration::ZERO)
+}
+
+/// The instant that many milliseconds after the epoch, held within the representable range.
+pub(crate) fn from_millis(millis: i64) -> Timestamp {
+    Timestamp::from_millisecond(millis)
+        .unwrap_or(if millis < 0 { Timestamp::MIN } else { Timestamp::MAX })
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one place")]
+fn system_time() -> Timestamp {
+    from_millis(Timestamp::now().as_millisecond())
+}
+
+/// RFC 3339, UTC, always with milliseconds, so that texts sort as instants.
+pub(crate) mod rfc3339 {
+    use jiff::Timestamp;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[expect(clippy::ref_option, reason = "the shape that serde's `with` calls")]
+    pub(crate) fn serialize<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+        match at {
+            Some(at) => serializer.collect_str(&format_args!("{at:.3}")),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+        Option::deserialize(deserializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_far_future_is_held_at_the_end_of_time() {
+        assert_eq!(after(Timestamp::UNIX_EPOCH, Duration::MAX), Timestamp::MAX);
+    }
+
+    #[test]
+    fn what_is_past_is_no_time_away() {
+        assert_eq!(until(Timestamp::MAX, Timestamp::UNIX_EPOCH), Duration::ZERO);
+    }
+}

@@ -1,0 +1,70 @@
+//! The only place that reads the environment.
+
+use std::{env, time::Duration};
+
+use aws_config::{BehaviorVersion, SdkConfig, timeout::TimeoutConfig};
+
+use crate::Error;
+
+/// Longest for one try of a request to AWS, and for all its tries.
+const ATTEMPT: Duration = Duration::from_secs(1);
+const OPERATION: Duration = Duration::from_secs(3);
+
+/// The settings of a worker.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    pub(crate) table: String,
+    pub(crate) queue_url: String,
+    pub(crate) dlq_url: String,
+    pub(crate) max_concurrency: usize,
+}
+
+impl Config {
+    pub(crate) fn from_env() -> Result<Self, Error> {
+        Ok(Self {
+            table: table(),
+            queue_url: required("SQJOBS_QUEUE_URL", "the URL of the queue that feeds this function")?,
+            dlq_url: required("SQJOBS_DLQ_URL", "the URL of its dead-letter queue")?,
+            max_concurrency: max_concurrency()?,
+        })
+    }
+}
+
+/// The table of the records.
+pub(crate) fn table() -> String {
+    variable("SQJOBS_TABLE").unwrap_or_else(|| "jobs".into())
+}
+
+/// What precedes the names of queues in this environment.
+pub(crate) fn prefix() -> String {
+    variable("SQJOBS_PREFIX").unwrap_or_default()
+}
+
+/// The most jobs of a batch at a time, a ceiling on every policy.
+pub(crate) fn max_concurrency() -> Result<usize, Error> {
+    let Some(text) = variable("SQJOBS_MAX_CONCURRENCY") else { return Ok(usize::MAX) };
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| Error::config(format!("SQJOBS_MAX_CONCURRENCY is {text:?}; set it to a number from 1, or not at all")))
+}
+
+/// Whether this process is a Lambda function.
+pub(crate) fn in_lambda() -> bool {
+    variable("AWS_LAMBDA_RUNTIME_API").is_some()
+}
+
+/// The SDK's configuration: region, credentials and endpoint from the usual places, and timeouts, which the SDK has not
+/// by itself.
+pub(crate) async fn sdk() -> SdkConfig {
+    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).operation_timeout(OPERATION).build();
+    aws_config::defaults(BehaviorVersion::v2026_01_12()).timeout_config(timeouts).load().await
+}
+
+fn required(name: &str, meaning: &str) -> Result<String, Error> {
+    variable(name).ok_or_else(|| Error::config(format!("{name} is not set; set it to {meaning}")))
+}
+
+/// An empty variable is taken as none.
+#[expect(clippy::disallowed_methods, reason = "this is the one place")]
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}

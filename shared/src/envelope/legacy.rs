@@ -1,0 +1,112 @@
+//! The message bodies of older systems, understood by the same consumer. Nothing in a payload ever
+//! loads code: a class name is a string like any other, to be looked up among the aliases of the
+//! jobs.
+
+use super::parse::{has, json, kind};
+use super::unreadable::read;
+use super::{Envelope, Form, Unreadable, limit};
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde_json::{Map, Value};
+
+/// Standard base64, as forgiving as the decoders that these messages were made for.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent).with_decode_allow_trailing_bits(true),
+);
+
+/// Reads `{"class", "args", "jid"}`, the form of Chore, Resque and Sidekiq. All other keys have
+/// meanings of their own there, so they are kept as unknown ones even where a native field has the
+/// same name.
+pub(super) fn chore(mut object: Map<String, Value>) -> Result<Envelope, Unreadable> {
+    let class = object.remove("class").unwrap_or_default();
+    let name: String = read("class", &class).map_err(|flaw| flaw.with_remedy(limit::remedy))?;
+    limit::name("class", &name)?;
+    let mut envelope = Envelope::new(name, object.remove("args").unwrap_or_default());
+    envelope.id = jid(&mut object)?;
+    envelope.unknown = object;
+    envelope.form = Form::Legacy;
+    Ok(envelope)
+}
+
+fn jid(object: &mut Map<String, Value>) -> Result<Option<String>, Unreadable> {
+    let Some(jid) = object.get("jid").and_then(Value::as_str).filter(|jid| !jid.is_empty()).map(str::to_owned) else {
+        return Ok(None);
+    };
+    limit::id("jid", &jid)?;
+    object.remove("jid");
+    Ok(Some(jid))
+}
+
+/// Reads base64 of `{id?, name, args?, kwargs?}`, the form of the Python sqjobs and of the PHP
+/// producers beside it. A native field in there is honoured as in a native body, never ignored.
+pub(super) fn python(body: &str) -> Result<Envelope, Unreadable> {
+    let mut object = decode(body)?;
+    identity(&mut object);
+    if object.get("kwargs").and_then(Value::as_array).is_some_and(Vec::is_empty) {
+        object.remove("kwargs"); // what PHP makes of an empty array with keys
+    }
+    let envelope = Envelope::native(object)?;
+    Ok(Envelope { form: Form::Legacy, ..envelope })
+}
+
+fn decode(body: &str) -> Result<Map<String, Value>, Unreadable> {
+    let compact: String = body.split_ascii_whitespace().collect();
+    let bytes = LENIENT.decode(compact).map_err(|_| Unreadable::body("it is neither JSON nor base64"))?;
+    let text = String::from_utf8(bytes).map_err(|_| decoded("it is not UTF-8"))?;
+    match json(&with_nulls(&text)).map_err(decoded)? {
+        Value::Object(object) if has(&object, "name") => Ok(object),
+        Value::Object(_) => Err(decoded("it has no `name`")),
+        other => Err(decoded(format!("it is {}", kind(&other)))),
+    }
+}
+
+fn decoded(flaw: impl std::fmt::Display) -> Unreadable {
+    Unreadable::body(format!("it is not JSON, and decoded from base64 {flaw}"))
+}
+
+/// The dedupe key is what stands left of the first `#`; without one the message has no identity of
+/// its own.
+fn identity(object: &mut Map<String, Value>) {
+    if let Some(Value::String(id)) = object.get_mut("id") {
+        id.truncate(id.find('#').unwrap_or(id.len()));
+        if id.is_empty() {
+            object.remove("id");
+        }
+    }
+}
+
+/// Makes JSON of what Python writes: the bare tokens `NaN`, `Infinity` and `-Infinity` become
+/// `null`, as in every JSON writer that knows them. A job that wants a number then refuses its
+/// arguments, and one with an `Option` sees that there is none; any number in their place would be
+/// an invention.
+fn with_nulls(text: &str) -> String {
+    let mut json = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(quote) = rest.find('"') {
+        let (bare, quoted) = rest.split_at(quote);
+        let (string, after) = quoted.split_at(string_length(quoted));
+        json += &nulled(bare);
+        json += string;
+        rest = after;
+    }
+    json + &nulled(rest)
+}
+
+fn nulled(bare: &str) -> String {
+    bare.replace("-Infinity", "null").replace("Infinity", "null").replace("NaN", "null")
+}
+
+/// The length of the JSON string at the head of the text, with both its quotation marks.
+fn string_length(text: &str) -> usize {
+    let mut escaped = false;
+    for (at, byte) in text.bytes().enumerate().skip(1) {
+        match byte {
+            b'"' if !escaped => return at + 1,
+            b'\\' => escaped = !escaped,
+            _ => escaped = false,
+        }
+    }
+    text.len()
+}

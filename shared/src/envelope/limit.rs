@@ -1,0 +1,122 @@
+//! How much an envelope may hold. What is too much is refused when it is read, with the limit in
+//! the reason, and not later by a table or a queue.
+
+use super::{Envelope, Unreadable};
+use serde_json::{Map, Value};
+
+const ID_BYTES: usize = 512;
+const NAME_BYTES: usize = 128;
+const TAGS: usize = 32;
+const TAG_BYTES: usize = 128;
+const ATTEMPTS: u32 = 1000;
+const TIMEOUT_S: f64 = 43_200.0; // the longest visibility that SQS grants
+const TRACEPARENT_BYTES: usize = 128;
+const META_LEVELS: usize = 24; // DynamoDB nests 32 deep, and the record needs some of them
+const LARGEST: f64 = 1e126; // DynamoDB's numbers stay below it
+const SMALLEST: f64 = 1e-130; // and, unless they are zero, above it
+
+/// What would be right for a field, to end the reason with.
+pub(super) fn remedy(field: &str) -> &'static str {
+    match field {
+        "v" => "it must be a whole number from 1",
+        "name" | "class" => "it must be a string of 1 to 128 bytes without control characters and without white space at its ends",
+        "id" | "jid" | "parent_id" | "root_id" => "it must be a string of 1 to 512 bytes without control characters",
+        "kwargs" => "it must be an object",
+        "run_at" | "expires_at" => "it must be an RFC 3339 instant such as `2026-05-04T12:00:00Z`, up to 9999-12-30T22:00:00Z",
+        "max_attempts" => "it must be a whole number from 1 to 1000",
+        "timeout_s" => "it must be a number of seconds above 0 and up to 43200",
+        "priority" => "it must be a whole number of 64 bits",
+        "tags" => "it must be an array of at most 32 strings of at most 128 bytes",
+        "meta" => {
+            "it must be an object of at most 24 levels, with keys that are not empty and numbers that DynamoDB holds \
+             (zero, or between 1e-130 and 1e126, of either sign)"
+        }
+        "traceparent" => "it must be a string of at most 128 bytes",
+        "depends_on" | "needs" => "it must be an array of strings",
+        _ => "it must be a string",
+    }
+}
+
+pub(super) fn check(envelope: &Envelope) -> Result<(), Unreadable> {
+    ensure(envelope.v > 0, "v", || "it is 0".into())?;
+    name("name", &envelope.name)?;
+    optional(envelope.id.as_ref(), |it| id("id", it))?;
+    optional(envelope.parent_id.as_ref(), |it| id("parent_id", it))?;
+    optional(envelope.root_id.as_ref(), |it| id("root_id", it))?;
+    optional(envelope.max_attempts.as_ref(), |it| max_attempts(*it))?;
+    optional(envelope.timeout_s.as_ref(), |it| timeout(*it))?;
+    optional(envelope.traceparent.as_ref(), |it| at_most("traceparent", "traceparent", it, TRACEPARENT_BYTES))?;
+    tags(&envelope.tags)?;
+    meta(&envelope.meta)
+}
+
+pub(super) fn name(field: &str, name: &str) -> Result<(), Unreadable> {
+    ensure(name.trim() == name, field, || "it begins or ends with white space".into())?;
+    text(field, name, NAME_BYTES)
+}
+
+pub(super) fn id(field: &str, id: &str) -> Result<(), Unreadable> {
+    text(field, id, ID_BYTES)
+}
+
+fn text(field: &str, text: &str, limit: usize) -> Result<(), Unreadable> {
+    ensure(!text.is_empty(), field, || "it is empty".into())?;
+    ensure(!text.contains(char::is_control), field, || "it has a control character".into())?;
+    at_most(field, field, text, limit)
+}
+
+fn at_most(field: &str, path: &str, text: &str, limit: usize) -> Result<(), Unreadable> {
+    if text.len() <= limit {
+        return Ok(());
+    }
+    Err(Unreadable::new(path, format!("it has {} bytes", text.len()), remedy(field)))
+}
+
+fn max_attempts(attempts: u32) -> Result<(), Unreadable> {
+    ensure((1..=ATTEMPTS).contains(&attempts), "max_attempts", || format!("it is {attempts}"))
+}
+
+fn timeout(seconds: f64) -> Result<(), Unreadable> {
+    ensure(seconds > 0.0 && seconds <= TIMEOUT_S, "timeout_s", || format!("it is {seconds}"))
+}
+
+fn tags(tags: &[String]) -> Result<(), Unreadable> {
+    ensure(tags.len() <= TAGS, "tags", || format!("it has {} entries", tags.len()))?;
+    tags.iter().enumerate().try_for_each(|(at, tag)| at_most("tags", &format!("tags[{at}]"), tag, TAG_BYTES))
+}
+
+fn meta(meta: &Map<String, Value>) -> Result<(), Unreadable> {
+    storable_map(meta, META_LEVELS).map_err(|flaw| Unreadable::new("meta", flaw, remedy("meta")))
+}
+
+/// Whether the table can hold it within so many levels. It stops at the last of them, however deep
+/// the value goes on.
+fn storable(value: &Value, levels: usize) -> Result<(), &'static str> {
+    match value {
+        Value::Array(_) if levels == 0 => Err("it nests too deep"),
+        Value::Array(items) => items.iter().try_for_each(|item| storable(item, levels - 1)),
+        Value::Object(object) => storable_map(object, levels),
+        Value::Number(number) if !is_storable(number.as_f64().unwrap_or(f64::NAN)) => Err("it has a number out of range"),
+        _ => Ok(()),
+    }
+}
+
+fn storable_map(object: &Map<String, Value>, levels: usize) -> Result<(), &'static str> {
+    match levels {
+        0 => Err("it nests too deep"),
+        _ if object.contains_key("") => Err("it has an empty key"),
+        _ => object.values().try_for_each(|value| storable(value, levels - 1)),
+    }
+}
+
+fn is_storable(number: f64) -> bool {
+    number == 0.0 || (SMALLEST < number.abs() && number.abs() < LARGEST)
+}
+
+fn optional<T>(value: Option<&T>, check: impl FnOnce(&T) -> Result<(), Unreadable>) -> Result<(), Unreadable> {
+    value.map_or(Ok(()), check)
+}
+
+fn ensure(holds: bool, field: &str, found: impl FnOnce() -> String) -> Result<(), Unreadable> {
+    if holds { Ok(()) } else { Err(Unreadable::new(field, found(), remedy(field))) }
+}

@@ -1,0 +1,91 @@
+//! From a message body to the envelope: which form it has, and what is wrong with it.
+
+use super::unreadable::read;
+use super::{CURRENT, Envelope, Unreadable, legacy, limit};
+use serde_json::error::Category;
+use serde_json::{Map, Value};
+
+/// The fields that every version of the contract has in common.
+const TIMELESS: &[&str] = &["v", "name", "id"];
+
+impl Envelope {
+    /// Reads a message body in any of the forms, told apart by shape: `name` makes it native, else
+    /// `class` makes it Chore, Resque or Sidekiq, else it is tried as base64 of the Python sqjobs
+    /// form. A field that is `null` counts as absent; of a key that occurs twice the last one
+    /// counts, as in most languages.
+    ///
+    /// ```
+    /// use sqjobs::Envelope;
+    ///
+    /// let native = Envelope::parse(r#"{"name": "adder", "args": [1, 2]}"#)?;
+    /// let sidekiq = Envelope::parse(r#"{"class": "Adder", "args": [1, 2], "jid": "b4a577ed"}"#)?;
+    /// assert_eq!(sidekiq.args, native.args);
+    /// assert_eq!(sidekiq.id.as_deref(), Some("b4a577ed"));
+    ///
+    /// let reason = Envelope::parse(r#"{"name": "adder", "max_attempts": "5"}"#).unwrap_err();
+    /// assert_eq!(
+    ///     reason.to_string(),
+    ///     "max_attempts: invalid type: string; it must be a whole number from 1 to 1000",
+    /// );
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the body has none of the forms, when a field has the wrong type, or when it is outside
+    /// its limits.
+    pub fn parse(body: &str) -> Result<Self, Unreadable> {
+        let body = body.trim();
+        match json(body) {
+            Ok(Value::Object(object)) if has(&object, "name") => Self::native(object),
+            Ok(Value::Object(object)) if has(&object, "class") => legacy::chore(object),
+            Ok(Value::Object(_)) => Err(Unreadable::body("it has neither `name` nor `class`")),
+            Ok(other) => Err(Unreadable::body(format!("it is {}", kind(&other)))),
+            Err(_) if body.is_empty() => Err(Unreadable::body("it is empty")),
+            Err(flaw) if body.starts_with(['{', '[', '"']) => Err(Unreadable::body(flaw)),
+            Err(_) => legacy::python(body),
+        }
+    }
+
+    /// The arguments are set aside while the rest is read: they are the bulk of the body, and no
+    /// error there may quote them.
+    pub(super) fn native(mut object: Map<String, Value>) -> Result<Self, Unreadable> {
+        if is_newer(&object) {
+            object.retain(|field, _| TIMELESS.contains(&field.as_str()));
+        }
+        let args = object.remove("args").unwrap_or_default();
+        let envelope: Self = read("", &Value::Object(object)).map_err(|flaw| flaw.with_remedy(limit::remedy))?;
+        envelope.check()?;
+        Ok(Self { args, ..envelope })
+    }
+}
+
+/// A null field is as good as none.
+pub(super) fn has(object: &Map<String, Value>, field: &str) -> bool {
+    object.get(field).is_some_and(|value| !value.is_null())
+}
+
+fn is_newer(object: &Map<String, Value>) -> bool {
+    object.get("v").and_then(Value::as_u64).is_some_and(|v| v > CURRENT.into())
+}
+
+/// Reads JSON; the flaw says in words what is wrong with the text, and quotes nothing of it.
+pub(super) fn json(text: &str) -> Result<Value, String> {
+    serde_json::from_str(text).map_err(|error| match error.classify() {
+        Category::Eof => format!("it is JSON that ends too early: {error}"),
+        _ if error.to_string().starts_with("recursion limit") => "it is JSON nested deeper than 127 levels".into(),
+        _ => format!("it is not JSON: {error}"),
+    })
+}
+
+/// What a JSON value is, in a sentence.
+pub(super) fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}

@@ -1,0 +1,27 @@
+//! What the envelope promises, one promise a test.
+
+mod bind;
+mod legacy;
+mod native;
+mod privacy;
+mod schema;
+
+use super::{Envelope, Form, Unreadable};
+use serde_json::{Value, json};
+
+fn read(body: &str) -> Envelope {
+    Envelope::parse(body).unwrap_or_else(|reason| panic!("{body}: {reason}"))
+}
+
+fn reason(body: &str) -> String {
+    Envelope::parse(body).expect_err(body).to_string()
+}
+
+/// An envelope with these fields besides a name.
+fn with(fields: &Value) -> String {
+    let mut body = json!({"name": "adder"});
+    for (field, value) in fields.as_object().expect("fields are an object") {
+        body[field] = value.clone();
+    }
+    body.to_string()
+}

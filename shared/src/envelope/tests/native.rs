@@ -1,0 +1,225 @@
+use super::super::FEATURES;
+use super::super::wire::FIELDS;
+use super::*;
+use jiff::Timestamp;
+
+#[test]
+fn a_name_alone_is_an_envelope() {
+    assert_eq!(read(r#"{"name": "nightly"}"#), Envelope::new("nightly", Value::Null));
+}
+
+#[test]
+fn every_field_arrives_as_it_was_sent() {
+    let envelope = read(
+        r#" {"v": 1, "name": "adder", "id": "adder:1", "args": [1], "kwargs": {"a": 2}, "run_at": "2026-05-04T08:00:00+02:00",
+             "expires_at": "2026-05-05t06:00:00.25z", "unique_key": "u", "max_attempts": 3, "timeout_s": 1.5,
+             "priority": -1, "tags": ["t"], "meta": {"m": {}}, "parent_id": "p", "root_id": "r",
+             "traceparent": "00-0-0-00", "depends_on": ["d"], "needs": ["tags"], "colour": "red"}
+        "#,
+    );
+    let mut expected = Envelope::new("adder", json!([1]));
+    expected.id = Some("adder:1".into());
+    expected.kwargs.insert("a".into(), json!(2));
+    expected.run_at = "2026-05-04T06:00:00Z".parse().ok();
+    expected.expires_at = "2026-05-05T06:00:00.25Z".parse().ok();
+    expected.unique_key = Some("u".into());
+    expected.max_attempts = Some(3);
+    expected.timeout_s = Some(1.5);
+    expected.priority = Some(-1);
+    expected.tags = vec!["t".into()];
+    expected.meta.insert("m".into(), json!({}));
+    expected.parent_id = Some("p".into());
+    expected.root_id = Some("r".into());
+    expected.traceparent = Some("00-0-0-00".into());
+    expected.depends_on = vec!["d".into()];
+    expected.needs = vec!["tags".into()];
+    expected.unknown.insert("colour".into(), json!("red"));
+    assert_eq!(envelope, expected);
+    assert_eq!(read(&envelope.to_body()), envelope);
+}
+
+#[test]
+fn null_is_as_good_as_absent() {
+    let nulls = FIELDS.iter().filter(|field| **field != "name");
+    let fields = nulls.map(|field| ((*field).to_owned(), Value::Null)).collect();
+    assert_eq!(read(&with(&Value::Object(fields))), Envelope::new("adder", Value::Null));
+}
+
+#[test]
+fn of_a_key_that_occurs_twice_the_last_counts() {
+    assert_eq!(read(r#"{"name": "a", "name": "b"}"#).name, "b");
+}
+
+#[test]
+fn unknown_fields_are_kept_and_written_again() {
+    let envelope = read(r#"{"name": "adder", "colour": {"r": 1}}"#);
+    assert_eq!(envelope.unknown["colour"], json!({"r": 1}));
+    assert_eq!(envelope.to_body(), r#"{"name":"adder","colour":{"r":1}}"#);
+}
+
+#[test]
+fn an_unknown_field_never_overrides_a_known_one() {
+    let mut envelope = Envelope::new("adder", json!([1]));
+    envelope.unknown.insert("name".into(), json!("dropper"));
+    assert_eq!(envelope.to_body(), r#"{"name":"adder","args":[1]}"#);
+}
+
+#[test]
+fn instants_are_written_in_utc_to_the_millisecond() {
+    let envelope = read(r#"{"name": "adder", "run_at": "2026-05-04T08:00:00.123456789+02:00"}"#);
+    assert_eq!(envelope.to_body(), r#"{"name":"adder","run_at":"2026-05-04T06:00:00.123Z"}"#);
+}
+
+#[test]
+fn the_last_instant_of_all_can_be_written_and_read() {
+    let mut envelope = Envelope::new("adder", Value::Null);
+    envelope.expires_at = Some(Timestamp::MAX);
+    let expires_at = read(&envelope.to_body()).expires_at;
+    assert!(expires_at.is_some_and(|instant| Timestamp::MAX.duration_since(instant).as_millis() == 0));
+}
+
+#[test]
+fn a_wrong_type_is_answered_with_the_field_what_it_was_and_what_is_right() {
+    for (fields, expected) in [
+        (json!({"v": 0}), "v: invalid value: integer `0`; it must be a whole number from 1"),
+        (json!({"v": 1.5}), "v: invalid type: floating point `1.5`; it must be a whole number from 1"),
+        (json!({"v": "2"}), "v: invalid type: string; it must be a whole number from 1"),
+        (json!({"kwargs": []}), "kwargs: invalid type: sequence; it must be an object"),
+        (json!({"tags": ["a", 5]}), "tags[1]: invalid type: integer `5`; it must be an array of at most 32 strings of at most 128 bytes"),
+        (json!({"priority": 0.5}), "priority: invalid type: floating point `0.5`; it must be a whole number of 64 bits"),
+        (json!({"needs": "tags"}), "needs: invalid type: string; it must be an array of strings"),
+        (
+            json!({"run_at": "tomorrow"}),
+            "run_at: invalid value: string; it must be an RFC 3339 instant such as `2026-05-04T12:00:00Z`, up to 9999-12-30T22:00:00Z",
+        ),
+    ] {
+        assert_eq!(reason(&with(&fields)), expected);
+    }
+    let name = "it must be a string of 1 to 128 bytes without control characters and without white space at its ends";
+    assert_eq!(reason(r#"{"name": 5}"#), format!("name: invalid type: integer `5`; {name}"));
+}
+
+#[test]
+fn what_is_too_much_is_answered_with_the_limit() {
+    for (fields, expected) in [
+        (json!({"id": ""}), "id: it is empty; it must be a string of 1 to 512 bytes without control characters"),
+        (json!({"id": "é".repeat(257)}), "id: it has 514 bytes; it must be a string of 1 to 512 bytes without control characters"),
+        (
+            json!({"parent_id": "a\u{85}"}),
+            "parent_id: it has a control character; it must be a string of 1 to 512 bytes without control characters",
+        ),
+        (
+            json!({"root_id": "a\n"}),
+            "root_id: it has a control character; it must be a string of 1 to 512 bytes without control characters",
+        ),
+        (json!({"tags": vec!["t"; 33]}), "tags: it has 33 entries; it must be an array of at most 32 strings of at most 128 bytes"),
+        (json!({"tags": ["t".repeat(129)]}), "tags[0]: it has 129 bytes; it must be an array of at most 32 strings of at most 128 bytes"),
+        (json!({"max_attempts": 0}), "max_attempts: it is 0; it must be a whole number from 1 to 1000"),
+        (json!({"max_attempts": 1001}), "max_attempts: it is 1001; it must be a whole number from 1 to 1000"),
+        (json!({"timeout_s": 0}), "timeout_s: it is 0; it must be a number of seconds above 0 and up to 43200"),
+        (json!({"timeout_s": 43200.5}), "timeout_s: it is 43200.5; it must be a number of seconds above 0 and up to 43200"),
+        (json!({"traceparent": "0".repeat(129)}), "traceparent: it has 129 bytes; it must be a string of at most 128 bytes"),
+    ] {
+        assert_eq!(reason(&with(&fields)), expected);
+    }
+    assert!(reason(r#"{"name": " a"}"#).starts_with("name: it begins or ends with white space; "));
+    assert!(reason(&format!(r#"{{"name": "{}"}}"#, "n".repeat(129))).starts_with("name: it has 129 bytes; "));
+}
+
+#[test]
+fn meta_is_refused_when_the_table_could_not_hold_it() {
+    let nested = |levels| (1..levels).fold(json!({}), |inner, _| json!({"m": inner}));
+    assert_eq!(read(&with(&json!({"meta": nested(24)}))).meta.len(), 1);
+    assert!(reason(&with(&json!({"meta": nested(25)}))).starts_with("meta: it nests too deep; it must be an object of at most 24 levels"));
+    assert!(reason(&with(&json!({"meta": {"a": [[{"": 1}]]}}))).starts_with("meta: it has an empty key; "));
+    for number in [1e126, -1e126, 1e-131, -1e-131] {
+        let reason = reason(&with(&json!({"meta": {"n": [number]}})));
+        assert!(reason.starts_with("meta: it has a number out of range; "), "{reason}");
+    }
+    for number in [0.0, -0.0, 9e125, -9e125, 2e-130, -2e-130] {
+        assert_eq!(read(&with(&json!({"meta": {"n": number}}))).meta["n"], json!(number));
+    }
+}
+
+#[test]
+fn a_body_that_is_no_envelope_is_told_what_it_is() {
+    let remedy = r#"it must be a JSON object such as {"name": "adder", "args": [1, 2]}"#;
+    for (body, flaw) in [
+        ("", "it is empty"),
+        (" \n", "it is empty"),
+        ("{}", "it has neither `name` nor `class`"),
+        (r#"{"name": null}"#, "it has neither `name` nor `class`"),
+        (r#"[{"name": "adder"}]"#, "it is an array"),
+        (r#""adder""#, "it is a string"),
+        ("null", "it is null"),
+        ("1234", "it is a number"),
+        ("true", "it is a boolean"),
+        (r#"{"name": "adder", "ar"#, "it is JSON that ends too early: EOF while parsing a string at line 1 column 21"),
+        (r"{'name': 'adder'}", "it is not JSON: key must be a string at line 1 column 2"),
+        (r#"{"name": "adder"} {}"#, "it is not JSON: trailing characters at line 1 column 19"),
+        (r#"{"name": "adder", "args": NaN}"#, "it is not JSON: expected value at line 1 column 27"),
+        ("run the adder!", "it is neither JSON nor base64"),
+    ] {
+        assert_eq!(reason(body), format!("body: {flaw}; {remedy}"), "{body}");
+    }
+}
+
+#[test]
+fn a_body_nested_a_thousand_deep_is_refused_and_not_a_crash() {
+    for (open, close) in [("[", "]"), (r#"{"name":"#, "}")] {
+        let bomb = format!("{{\"name\":\"adder\",\"args\":{}1{}}}", open.repeat(1000), close.repeat(1000));
+        assert!(reason(&bomb).starts_with("body: it is JSON nested deeper than 127 levels; "));
+    }
+    let deepest = format!(r#"{{"name":"adder","args":{}{}}}"#, "[".repeat(126), "]".repeat(126));
+    assert_eq!(read(&read(&deepest).to_body()), read(&deepest));
+}
+
+#[test]
+fn of_a_newer_contract_only_what_is_timeless_is_read() {
+    let envelope = read(r#"{"v": 2, "name": "adder", "id": "a", "args": [1], "tags": {"now": "a map"}, "run_at": 5}"#);
+    let mut expected = Envelope::new("adder", Value::Null);
+    (expected.v, expected.id) = (2, Some("a".into()));
+    assert_eq!(envelope, expected);
+    let why = envelope.unsupported().expect("a newer contract is not supported");
+    assert_eq!(why, "version 2 of the contract, while this worker knows version 1");
+}
+
+#[test]
+fn what_cannot_be_honoured_is_never_ignored() {
+    for (fields, expected) in [
+        (json!({"needs": ["tags", "warp\n"]}), "the feature `warp\\n`, which this worker lacks"),
+        (json!({"unique_key": ""}), "the field `unique_key`, which this worker cannot honour yet"),
+        (json!({"depends_on": ["a"]}), "the field `depends_on`, which this worker cannot honour yet"),
+        (json!({"priority": 0}), "the field `priority`, which this worker cannot honour yet"),
+    ] {
+        assert_eq!(read(&with(&fields)).unsupported().as_deref(), Some(expected));
+    }
+}
+
+#[test]
+fn what_can_be_honoured_is_not_held_up() {
+    let fields = json!({"needs": FEATURES, "depends_on": [], "max_attempts": 3, "colour": "red"});
+    assert_eq!(read(&with(&fields)).unsupported(), None);
+}
+
+#[test]
+fn features_are_named_after_the_fields_they_honour() {
+    assert!(FEATURES.iter().all(|feature| FIELDS.contains(feature)));
+}
+
+#[test]
+fn a_long_name_is_cut_in_a_sentence() {
+    let why = read(&with(&json!({"needs": ["w".repeat(100)]}))).unsupported().expect("an unknown feature");
+    assert_eq!(why, format!("the feature `{}…`, which this worker lacks", "w".repeat(64)));
+}
+
+#[test]
+fn a_producer_can_check_before_it_sends() {
+    let mut envelope = Envelope::new("adder", json!([1]));
+    assert_eq!(envelope.check(), Ok(()));
+    envelope.max_attempts = Some(0);
+    assert_eq!(envelope.check(), Envelope::parse(&envelope.to_body()).map(|_| ()));
+    envelope.max_attempts = None;
+    envelope.v = 0;
+    assert!(envelope.check().is_err());
+}

@@ -1,0 +1,52 @@
+//! How the fields of the native form are read and written where serde's own way is not that of the
+//! contract.
+
+use super::CURRENT;
+use serde::{Deserialize, Deserializer, Serializer};
+use serde_json::{Map, Value};
+use std::num::NonZeroU32;
+
+/// The fields of the native form. A field of another name is unknown: it is kept, and ignored.
+pub(super) const FIELDS: &[&str] = &[
+    "v",
+    "name",
+    "id",
+    "args",
+    "kwargs",
+    "run_at",
+    "expires_at",
+    "unique_key",
+    "max_attempts",
+    "timeout_s",
+    "priority",
+    "tags",
+    "meta",
+    "parent_id",
+    "root_id",
+    "traceparent",
+    "depends_on",
+    "needs",
+];
+
+pub(super) fn current() -> u32 {
+    CURRENT
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes the field by reference")]
+pub(super) fn is_current(v: &u32) -> bool {
+    *v == CURRENT
+}
+
+pub(super) fn version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let v = Option::<NonZeroU32>::deserialize(deserializer)?;
+    Ok(v.map_or(CURRENT, NonZeroU32::get))
+}
+
+pub(super) fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+/// Writes the unknown fields, but none that would stand beside a known one of the same name.
+pub(super) fn strangers<S: Serializer>(unknown: &Map<String, Value>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(unknown.iter().filter(|(field, _)| !FIELDS.contains(&field.as_str())))
+}

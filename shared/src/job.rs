@@ -1,0 +1,251 @@
+//! The job: its arguments, its name, its policy and its work.
+
+use std::{
+    future::Future,
+    marker::PhantomData,
+    sync::{Arc, OnceLock},
+};
+
+use futures_util::future::BoxFuture;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{
+    Context, Failure, JobError, Policy,
+    attempt::Attempt,
+    envelope::{Envelope, Unreadable},
+    middleware::{Chain, Endpoint, Middleware},
+};
+
+/// A kind of work. The type's fields are the arguments, as they travel in the message.
+///
+/// `S` is the state that `main` builds once per cold start and that every attempt shares.
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use sqjobs::{Context, Job, JobError, testing::Eager};
+///
+/// #[derive(Debug, Serialize, Deserialize)]
+/// struct Adder(Vec<i64>);
+///
+/// impl Job for Adder {
+///     const NAME: &'static str = "adder";
+///     type Output = i64;
+///
+///     async fn run(&self, _ctx: &Context) -> Result<i64, JobError> {
+///         Ok(self.0.iter().sum())
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), sqjobs::Error> {
+/// let eager = Eager::new();
+/// let job = eager.client().enqueue(&Adder(vec![1, 2, 3])).await?;
+/// eager.run(&sqjobs::Worker::new(()).job::<Adder>()).await;
+/// assert_eq!(eager.record(&job.id).unwrap().result, Some(6.into()));
+/// # Ok(()) }
+/// ```
+///
+/// # Hooks
+///
+/// The methods beyond [`run`](Job::run) are called around it. A hook that fails, panics or takes longer than five
+/// seconds is logged and changes nothing. What an ending calls:
+///
+/// | ending | hooks, in order |
+/// |---|---|
+/// | succeeded | [`tear_down`](Job::tear_down), [`on_success`](Job::on_success) |
+/// | retried | `tear_down`, [`on_failure`](Job::on_failure), [`on_retry`](Job::on_retry) |
+/// | failed for good | `tear_down`, `on_failure`, [`on_permanent_failure`](Job::on_permanent_failure) |
+/// | snoozed, interrupted, cancelled | `tear_down` |
+/// | rejected: the arguments cannot be read | [`on_rejected`](Job::on_rejected) only |
+///
+/// `tear_down` runs before the ending is recorded, the others after, so that they tell the truth. A process that is
+/// killed calls none.
+pub trait Job<S = ()>: Serialize + DeserializeOwned + Send + Sync + 'static
+where
+    S: Send + Sync + 'static,
+{
+    /// The stable wire name. A literal, for it outlives the type in the queue.
+    const NAME: &'static str;
+    /// The queue it is sent to, without the prefix of the environment.
+    const QUEUE: &'static str = Self::NAME;
+    /// Other names it answers to, such as the class names of the system that it replaces.
+    const ALIASES: &'static [&'static str] = &[];
+    /// How it is retried, timed and kept.
+    const POLICY: Policy = Policy::new();
+    /// What it returns; kept as the record's `result`.
+    type Output: Serialize + Send + Sync + 'static;
+
+    /// The work. It may run more than once: [`Attempt::id`] is its idempotency key.
+    ///
+    /// # Errors
+    ///
+    /// Any error, by `?`, fails the attempt and is retried; a [`JobError`] says otherwise.
+    fn run(&self, ctx: &Context<S>) -> impl Future<Output = Result<Self::Output, JobError>> + Send;
+
+    /// Runs before each attempt.
+    fn set_up(&self, _ctx: &Context<S>) -> impl Future<Output = Result<(), JobError>> + Send {
+        async { Ok(()) }
+    }
+
+    /// Runs after each attempt, whatever became of it.
+    fn tear_down(&self, _ctx: &Context<S>) -> impl Future<Output = Result<(), JobError>> + Send {
+        async { Ok(()) }
+    }
+
+    /// Runs when a success was recorded.
+    fn on_success(&self, _ctx: &Context<S>, _output: &Self::Output) -> impl Future<Output = Result<(), JobError>> + Send {
+        async { Ok(()) }
+    }
+
+    /// Runs when a failed attempt was recorded, the last one included.
+    fn on_failure(&self, _ctx: &Context<S>, _failure: &Failure) -> impl Future<Output = Result<(), JobError>> + Send {
+        async { Ok(()) }
+    }
+
+    /// Runs when a failed attempt was recorded that another one follows.
+    fn on_retry(&self, _ctx: &Context<S>, _failure: &Failure) -> impl Future<Output = Result<(), JobError>> + Send {
+        async { Ok(()) }
+    }
+
+    /// Runs when the job was recorded as `failed`.
+    fn on_permanent_failure(&self, _ctx: &Context<S>, _failure: &Failure) -> impl Future<Output = Result<(), JobError>> + Send {
+        async { Ok(()) }
+    }
+
+    /// Runs when a message for this job was rejected because its arguments cannot be read.
+    fn on_rejected(_state: &S, _reason: &str) -> impl Future<Output = Result<(), JobError>> + Send {
+        async { Ok(()) }
+    }
+}
+
+/// A job type with its state and middleware, the type erased.
+pub(crate) trait AnyJob: Send + Sync {
+    fn name(&self) -> &'static str;
+    fn queue(&self) -> &'static str;
+    fn aliases(&self) -> &'static [&'static str];
+    fn policy(&self) -> &Policy;
+    fn bind(&self, envelope: &Envelope) -> Result<Arc<dyn BoundJob>, Unreadable>;
+    fn rejected(&self, reason: String) -> BoxFuture<'static, Result<(), JobError>>;
+}
+
+/// A job with its arguments, ready to run.
+pub(crate) trait BoundJob: Send + Sync {
+    fn run(self: Arc<Self>, attempt: Arc<Attempt>) -> BoxFuture<'static, Result<Value, JobError>>;
+    fn hook(self: Arc<Self>, attempt: Arc<Attempt>, hook: Hook) -> BoxFuture<'static, Result<(), JobError>>;
+}
+
+/// The hooks that follow an attempt.
+#[derive(Debug, Clone)]
+pub(crate) enum Hook {
+    TearDown,
+    Success,
+    Failure(Failure),
+    Retry(Failure),
+    PermanentFailure(Failure),
+}
+
+impl Hook {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::TearDown => "tear_down",
+            Self::Success => "on_success",
+            Self::Failure(_) => "on_failure",
+            Self::Retry(_) => "on_retry",
+            Self::PermanentFailure(_) => "on_permanent_failure",
+        }
+    }
+}
+
+/// One entry of a worker: the job type `J`, the shared state, the middleware around it.
+pub(crate) struct Registered<J, S> {
+    pub(crate) state: Arc<S>,
+    pub(crate) middleware: Arc<[Arc<dyn Middleware>]>,
+    pub(crate) job: PhantomData<fn() -> J>,
+}
+
+impl<J: Job<S>, S: Send + Sync + 'static> AnyJob for Registered<J, S> {
+    fn name(&self) -> &'static str {
+        J::NAME
+    }
+
+    fn queue(&self) -> &'static str {
+        J::QUEUE
+    }
+
+    fn aliases(&self) -> &'static [&'static str] {
+        J::ALIASES
+    }
+
+    fn policy(&self) -> &Policy {
+        const { &J::POLICY }
+    }
+
+    fn bind(&self, envelope: &Envelope) -> Result<Arc<dyn BoundJob>, Unreadable> {
+        Ok(Arc::new(Bound::<J, S> {
+            job: envelope.bind()?,
+            state: Arc::clone(&self.state),
+            middleware: Arc::clone(&self.middleware),
+            output: OnceLock::new(),
+        }))
+    }
+
+    fn rejected(&self, reason: String) -> BoxFuture<'static, Result<(), JobError>> {
+        let state = Arc::clone(&self.state);
+        Box::pin(async move { J::on_rejected(&state, &reason).await })
+    }
+}
+
+struct Bound<J: Job<S>, S: Send + Sync + 'static> {
+    job: J,
+    state: Arc<S>,
+    middleware: Arc<[Arc<dyn Middleware>]>,
+    output: OnceLock<J::Output>,
+}
+
+impl<J: Job<S>, S: Send + Sync + 'static> Bound<J, S> {
+    fn context(&self, attempt: Arc<Attempt>) -> Context<S> {
+        Context::new(Arc::clone(&self.state), attempt)
+    }
+}
+
+impl<J: Job<S>, S: Send + Sync + 'static> BoundJob for Bound<J, S> {
+    fn run(self: Arc<Self>, attempt: Arc<Attempt>) -> BoxFuture<'static, Result<Value, JobError>> {
+        Box::pin(async move {
+            let ctx = self.context(Arc::clone(&attempt));
+            if let Err(error) = self.job.set_up(&ctx).await {
+                tracing::warn!(hook = "set_up", %error, "a hook failed");
+            }
+            Chain::new(&self.middleware, &*self).run(&attempt).await
+        })
+    }
+
+    fn hook(self: Arc<Self>, attempt: Arc<Attempt>, hook: Hook) -> BoxFuture<'static, Result<(), JobError>> {
+        Box::pin(async move {
+            let ctx = self.context(attempt);
+            match hook {
+                Hook::TearDown => self.job.tear_down(&ctx).await,
+                Hook::Success => match self.output.get() {
+                    Some(output) => self.job.on_success(&ctx, output).await,
+                    None => Ok(()), // middleware answered in the job's place
+                },
+                Hook::Failure(failure) => self.job.on_failure(&ctx, &failure).await,
+                Hook::Retry(failure) => self.job.on_retry(&ctx, &failure).await,
+                Hook::PermanentFailure(failure) => self.job.on_permanent_failure(&ctx, &failure).await,
+            }
+        })
+    }
+}
+
+impl<J: Job<S>, S: Send + Sync + 'static> Endpoint for Bound<J, S> {
+    fn call<'a>(&'a self, attempt: &'a Arc<Attempt>) -> BoxFuture<'a, Result<Value, JobError>> {
+        Box::pin(async move {
+            let ctx = self.context(Arc::clone(attempt));
+            let output = self.job.run(&ctx).await?;
+            let result = serde_json::to_value(&output)
+                .map_err(|error| JobError::fatal(error).kind("result"));
+            self.output.set(output).ok();
+            result
+        })
+    }
+}

@@ -1,0 +1,53 @@
+//! Background jobs as AWS Lambda functions: fed by SQS, fenced and recorded by DynamoDB.
+//!
+//! A job is a struct with its arguments and the [`Job`] trait. [`run`] makes a program of it that is a Lambda handler
+//! on AWS and runs messages from standard input anywhere else. A [`Client`] enqueues and reads results; so can any
+//! language, by sending an [`Envelope`] to SQS and reading the [`Record`] from DynamoDB.
+//!
+//! | you write | you configure | you call | what happens is told by |
+//! |---|---|---|---|
+//! | [`Job`], [`Context`], [`JobError`] | [`Policy`], [`Backoff`], [`StoreFailure`] | [`run`], [`Worker`], [`Client`], [`Enqueue`] | [`Record`], [`State`], [`Failure`] |
+//! | [`Middleware`], [`Next`], [`Attempt`] | | [`testing::Eager`] | |
+//!
+//! How a job is claimed, run and recorded is in [`lifecycle`], as pure functions. Where records and messages are kept
+//! is behind two ports, [`store`] and [`queue`], each with an adapter for AWS and one in memory.
+
+mod attempt;
+mod client;
+mod clock;
+mod config;
+pub mod envelope;
+mod error;
+mod job;
+pub mod lifecycle;
+mod middleware;
+mod outcome;
+mod policy;
+pub mod queue;
+mod record;
+mod retry;
+pub mod setup;
+pub mod store;
+mod telemetry;
+pub mod testing;
+mod worker;
+
+pub use crate::{
+    attempt::{Attempt, Context},
+    client::{Client, Enqueue, Enqueued},
+    clock::Clock,
+    envelope::Envelope,
+    error::Error,
+    job::Job,
+    middleware::{Middleware, Next},
+    outcome::JobError,
+    policy::{Policy, StoreFailure},
+    record::{Dlq, Failure, Past, Record, State, Version},
+    retry::Backoff,
+    worker::{Registration, Worker, run},
+};
+
+// The README's code is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -1,0 +1,502 @@
+//! The protocol's decisions, as pure functions: a record, what happened and the time give the next record and what
+//! becomes of the message. All I/O is thin around them.
+//!
+//! A record is always replaced whole, with absolute values, on the condition that it is as it was seen
+//! ([`Version`]). So a write that is repeated, or arrives late, changes nothing.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use crate::{
+    Policy,
+    clock::{after, from_millis},
+    outcome::Then,
+    record::{Dlq, Failure, Past, Record, State, Version},
+};
+
+/// How far the clocks of two machines may differ.
+pub const SKEW: Duration = Duration::from_secs(5);
+/// How much before its time a job may start.
+const EARLY: Duration = Duration::from_secs(1);
+/// How many past attempts a record remembers.
+const HISTORY: usize = 10;
+
+/// What a delivery asks for, after decoding.
+#[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
+pub struct Request {
+    /// The job's id.
+    pub id: String,
+    /// The job's name, aliases resolved.
+    pub name: String,
+    /// The queue that delivered it.
+    pub queue: String,
+    /// When the message was sent.
+    pub sent_at: Option<Timestamp>,
+    /// Not before.
+    pub run_at: Option<Timestamp>,
+    /// Not after.
+    pub expires_at: Option<Timestamp>,
+    /// Overrides the policy.
+    pub max_attempts: Option<u32>,
+    /// Labels.
+    pub tags: Vec<String>,
+    /// Free data.
+    pub meta: Map<String, Value>,
+    /// The job that enqueued it.
+    pub parent_id: Option<String>,
+    /// The first job of the chain.
+    pub root_id: Option<String>,
+    /// The message body as received.
+    pub body: String,
+    /// The generation that failed, on a message redriven from the dead-letter queue.
+    pub dead: Option<u64>,
+}
+
+/// The claim that a worker would make: its token, and until when it would hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// A random token, fresh for each claim.
+    pub owner: String,
+    /// How long the lease is.
+    pub lease: Duration,
+}
+
+/// What to do with a delivery.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decision {
+    /// Write this record; if that succeeds, run.
+    Run {
+        /// The record, `running`.
+        next: Box<Record>,
+        /// Whether its last attempt was killed: it must start alone.
+        suspect: bool,
+    },
+    /// Write this record; if that succeeds, the job has ended so.
+    End {
+        /// The record, terminal.
+        next: Box<Record>,
+        /// How.
+        ending: Ending,
+    },
+    /// Write nothing.
+    Leave(Ending),
+}
+
+/// How a delivery ends. The list is closed: what each does to the attempt, the record and the message is the table
+/// in the README.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// Done.
+    Succeeded,
+    /// Failed, and tried again at that instant.
+    Retried(Timestamp),
+    /// Failed for good: attempts exhausted, a fatal error, or killed with none left. Owes a copy to the DLQ.
+    Failed,
+    /// Put off by the job itself until that instant.
+    Snoozed(Timestamp),
+    /// Stopped at a safe point, to go on from its checkpoint.
+    Interrupted,
+    /// No time or no slot to start it.
+    NotStarted,
+    /// Behind a message of its group that comes back.
+    Held,
+    /// Not due before that instant.
+    Early(Timestamp),
+    /// Another attempt holds it, at least until that instant.
+    Busy(Timestamp),
+    /// The attempt lost its lease, or whether its ending was recorded is not known.
+    LeaseLost,
+    /// Had ended before.
+    Duplicate,
+    /// The same job as an earlier message of the batch; shares its fate.
+    Repeated,
+    /// Called off.
+    Cancelled,
+    /// Its time had passed.
+    Expired,
+    /// Its id belongs to a job of another name or queue.
+    Foreign,
+    /// The message or the record cannot be read.
+    Rejected,
+    /// Cannot be run by this worker; another version might.
+    Parked,
+    /// The store did not answer, and the policy drops the message.
+    Skipped,
+}
+
+/// What becomes of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// Deleted.
+    Delete,
+    /// Copied to the dead-letter queue, then deleted.
+    DeadLetter,
+    /// Returned, invisible until that instant.
+    Wait(Timestamp),
+    /// Returned, at once.
+    Now,
+    /// Returned with a backoff that grows with the deliveries, up to a minute.
+    Backoff,
+    /// The same, up to five minutes.
+    LongBackoff,
+    /// Returned, its visibility left alone.
+    Leave,
+}
+
+impl Ending {
+    /// What becomes of the message.
+    pub fn fate(&self) -> Fate {
+        match self {
+            Self::Succeeded | Self::Duplicate | Self::Cancelled | Self::Expired | Self::Skipped => Fate::Delete,
+            Self::Failed | Self::Foreign | Self::Rejected => Fate::DeadLetter,
+            Self::Retried(at) | Self::Snoozed(at) | Self::Early(at) | Self::Busy(at) => Fate::Wait(*at),
+            Self::Interrupted | Self::Held => Fate::Now,
+            Self::NotStarted => Fate::Backoff,
+            Self::Parked => Fate::LongBackoff,
+            Self::LeaseLost | Self::Repeated => Fate::Leave,
+        }
+    }
+
+    /// The ending as logs spell it.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Retried(_) => "retried",
+            Self::Failed => "failed",
+            Self::Snoozed(_) => "snoozed",
+            Self::Interrupted => "interrupted",
+            Self::NotStarted => "not_started",
+            Self::Held => "held",
+            Self::Early(_) => "early",
+            Self::Busy(_) => "busy",
+            Self::LeaseLost => "lease_lost",
+            Self::Duplicate => "duplicate",
+            Self::Repeated => "repeated",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+            Self::Foreign => "foreign",
+            Self::Rejected => "rejected",
+            Self::Parked => "parked",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+/// Decides what a delivery may do, given the record of its id as it is stored.
+pub fn decide(seen: Option<&Record>, request: &Request, policy: &Policy, claim: &Claim, now: Timestamp) -> Decision {
+    let Some(seen) = seen else {
+        return start(created(request, policy), request, policy, claim, now);
+    };
+    if seen.name != request.name || seen.queue != request.queue {
+        return Decision::Leave(Ending::Foreign);
+    }
+    match seen.state {
+        State::Failed if request.dead == Some(seen.generation) => start(redriven(seen), request, policy, claim, now),
+        State::Failed if seen.dlq == Some(Dlq::Pending) => Decision::Leave(Ending::Failed),
+        state if state.is_terminal() => Decision::Leave(Ending::Duplicate),
+        State::Running => take_over(seen, request, policy, claim, now),
+        State::Blocked => Decision::Leave(Ending::Parked),
+        _ => start(seen.clone(), request, policy, claim, now),
+    }
+}
+
+/// A record that nothing is known of yet.
+pub(crate) fn created(request: &Request, policy: &Policy) -> Record {
+    Record {
+        id: request.id.clone(),
+        name: request.name.clone(),
+        queue: request.queue.clone(),
+        state: State::Queued,
+        max_attempts: request.max_attempts.unwrap_or(policy.max_attempts),
+        // A message redriven after its record was purged goes on counting.
+        generation: request.dead.unwrap_or(0),
+        enqueued_at: request.sent_at,
+        run_at: request.run_at,
+        tags: request.tags.clone(),
+        meta: request.meta.clone(),
+        parent_id: request.parent_id.clone(),
+        root_id: request.root_id.clone(),
+        ..Record::default()
+    }
+}
+
+/// A failed record whose message came back from the dead-letter queue: the budget is full again.
+fn redriven(seen: &Record) -> Record {
+    Record { state: State::Queued, attempts: 0, runs: 0, snoozes: 0, run_at: None, ..reopened(seen) }
+}
+
+fn reopened(seen: &Record) -> Record {
+    Record { finished_at: None, purge_at: None, dlq: None, ..seen.clone() }
+}
+
+/// A job that waits: runs if it is due, neither called off nor too late, and has budget.
+fn start(seen: Record, request: &Request, policy: &Policy, claim: &Claim, now: Timestamp) -> Decision {
+    let owned = |seen: Record| Record { owner: Some(claim.owner.clone()), ..seen };
+    if seen.cancel_requested {
+        return end(cancelled(owned(seen)), Ending::Cancelled, policy, now);
+    }
+    if request.expires_at.is_some_and(|at| at <= now) {
+        let expired = Record { state: State::Expired, ..owned(seen) };
+        return end(expired, Ending::Expired, policy, now);
+    }
+    if let Some(due) = seen.run_at.filter(|due| *due > after(now, EARLY)) {
+        return Decision::Leave(Ending::Early(due));
+    }
+    if seen.attempts >= seen.max_attempts {
+        let spent = Failure::new("exhausted", "no attempt is left".into(), now);
+        return give_up(owned(seen), spent, policy, now);
+    }
+    if seen.runs >= policy.max_runs {
+        return give_up(owned(seen), too_often("max_runs", policy.max_runs, now), policy, now);
+    }
+    grant(seen, request, claim, false, now)
+}
+
+/// A job that someone holds: left alone while the lease may be valid, taken over afterwards.
+fn take_over(seen: &Record, request: &Request, policy: &Policy, claim: &Claim, now: Timestamp) -> Decision {
+    let free = after(from_millis(seen.lease_until.unwrap_or(0)), SKEW);
+    if now <= free {
+        return Decision::Leave(Ending::Busy(free));
+    }
+    let killed = Failure::new("killed", "the attempt's process ended without recording it, or its lease ran out".into(), now);
+    let seen = remember(seen.clone(), killed.clone());
+    let owned = Record { owner: Some(claim.owner.clone()), ..seen };
+    if owned.cancel_requested {
+        return end(cancelled(owned), Ending::Cancelled, policy, now);
+    }
+    if owned.attempts >= owned.max_attempts || owned.runs >= policy.max_runs {
+        return give_up(owned, killed, policy, now);
+    }
+    grant(Record { error: Some(killed), ..owned }, request, claim, true, now)
+}
+
+fn grant(seen: Record, request: &Request, claim: &Claim, suspect: bool, now: Timestamp) -> Decision {
+    let next = Record {
+        state: State::Running,
+        attempts: seen.attempts.saturating_add(1),
+        generation: seen.generation.saturating_add(1),
+        runs: seen.runs.saturating_add(1),
+        owner: Some(claim.owner.clone()),
+        lease_until: Some(after(now, claim.lease).as_millisecond()),
+        started_at: Some(now),
+        run_at: None,
+        due: None,
+        // Arguments that were changed in the due index stay with the record; the message has the old ones.
+        envelope: seen.envelope.clone().filter(|body| *body != request.body),
+        ..seen
+    };
+    Decision::Run { next: Box::new(next), suspect }
+}
+
+fn end(next: Record, ending: Ending, policy: &Policy, now: Timestamp) -> Decision {
+    Decision::End { next: Box::new(finished(next, policy, now)), ending }
+}
+
+fn give_up(seen: Record, failure: Failure, policy: &Policy, now: Timestamp) -> Decision {
+    end(failed(seen, failure), Ending::Failed, policy, now)
+}
+
+/// What became of an attempt's body.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// It returned this.
+    Success(Value),
+    /// It failed so, and asks for that.
+    Failure(Failure, Next),
+}
+
+/// What an attempt that did not succeed asks for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Next {
+    /// Another attempt, after this wait instead of the policy's backoff.
+    Retry(Option<Duration>),
+    /// None.
+    GiveUp,
+    /// To be put off.
+    Snooze(Duration),
+    /// To be called off.
+    Cancel,
+    /// To go on from its checkpoint.
+    Resume,
+}
+
+impl From<Then> for Next {
+    fn from(then: Then) -> Self {
+        match then {
+            Then::Retry(wait) => Self::Retry(wait),
+            Then::Fatal => Self::GiveUp,
+            Then::Snooze(wait) => Self::Snooze(wait),
+            Then::Cancel => Self::Cancel,
+            Then::Interrupt => Self::Resume,
+        }
+    }
+}
+
+/// Decides how an attempt ends, given its record while it ran.
+pub fn finish(running: &Record, outcome: Outcome, policy: &Policy, jitter: f64, now: Timestamp) -> (Record, Ending) {
+    let running = Record { lease_until: None, ..running.clone() };
+    let (failure, next) = match outcome {
+        Outcome::Success(output) => return (succeeded(running, output, policy, now), Ending::Succeeded),
+        Outcome::Failure(failure, next) => (failure, next),
+    };
+    if running.cancel_requested || next == Next::Cancel {
+        let cancelled = Record { error: Some(failure), ..cancelled(running) };
+        return (finished(cancelled, policy, now), Ending::Cancelled);
+    }
+    match next {
+        Next::Retry(wait) if running.attempts < running.max_attempts => {
+            let wait = wait.unwrap_or_else(|| policy.backoff.delay(running.attempts, jitter));
+            retried(running, failure, after(now, wait))
+        }
+        Next::Snooze(wait) if running.snoozes < policy.max_snoozes && running.runs < policy.max_runs => {
+            snoozed(running, after(now, wait))
+        }
+        Next::Resume if running.runs < policy.max_runs => (given_back(running), Ending::Interrupted),
+        Next::Snooze(_) if running.runs < policy.max_runs => {
+            gave_up(running, too_often("max_snoozes", policy.max_snoozes, now), policy, now)
+        }
+        Next::Snooze(_) | Next::Resume => gave_up(running, too_often("max_runs", policy.max_runs, now), policy, now),
+        Next::Retry(_) | Next::GiveUp | Next::Cancel => gave_up(running, failure, policy, now),
+    }
+}
+
+fn succeeded(running: Record, output: Value, policy: &Policy, now: Timestamp) -> Record {
+    let result = (policy.keep_result && !output.is_null()).then_some(output);
+    let done = Record { state: State::Succeeded, result, error: None, checkpoint: None, ..running };
+    finished(done, policy, now)
+}
+
+fn retried(running: Record, failure: Failure, at: Timestamp) -> (Record, Ending) {
+    let next = remember(running, failure.clone());
+    let next = Record { state: State::Retrying, error: Some(failure), run_at: Some(at), ..next };
+    (next, Ending::Retried(at))
+}
+
+fn snoozed(running: Record, at: Timestamp) -> (Record, Ending) {
+    let snoozes = running.snoozes.saturating_add(1);
+    (Record { snoozes, run_at: Some(at), ..given_back(running) }, Ending::Snoozed(at))
+}
+
+/// The attempt costs nothing; the generation stays, for it fences.
+fn given_back(running: Record) -> Record {
+    Record { state: State::Queued, attempts: running.attempts.saturating_sub(1), ..running }
+}
+
+fn gave_up(running: Record, failure: Failure, policy: &Policy, now: Timestamp) -> (Record, Ending) {
+    let remembered = remember(running, failure.clone());
+    (finished(failed(remembered, failure), policy, now), Ending::Failed)
+}
+
+fn failed(seen: Record, failure: Failure) -> Record {
+    Record { state: State::Failed, error: Some(failure), dlq: Some(Dlq::Pending), ..seen }
+}
+
+fn cancelled(seen: Record) -> Record {
+    Record { state: State::Cancelled, cancel_requested: false, ..seen }
+}
+
+/// What every terminal record has in common.
+fn finished(terminal: Record, policy: &Policy, now: Timestamp) -> Record {
+    Record {
+        finished_at: Some(now),
+        purge_at: Some(after(now, policy.retention).as_second()),
+        lease_until: None,
+        run_at: None,
+        due: None,
+        envelope: None,
+        ..terminal
+    }
+}
+
+fn remember(mut record: Record, failure: Failure) -> Record {
+    record.history.push(Past { generation: record.generation, started_at: record.started_at, failure });
+    let surplus = record.history.len().saturating_sub(HISTORY);
+    record.history.drain(..surplus);
+    record
+}
+
+fn too_often(limit: &str, times: u32, now: Timestamp) -> Failure {
+    Failure::new(limit, format!("the policy's {limit} of {times} is used up"), now)
+}
+
+impl Failure {
+    /// A failure at `now`, its message cut to what a record holds.
+    pub(crate) fn new(kind: impl Into<String>, mut message: String, now: Timestamp) -> Self {
+        message.truncate(message.floor_char_boundary(2000));
+        Self { kind: kind.into(), message, at: Some(now) }
+    }
+}
+
+/// The same attempt with its lease extended. The lease grows in every write of an attempt, which makes it the
+/// revision number within a generation.
+pub fn renewed(running: &Record, lease: Duration, now: Timestamp) -> Record {
+    let held = running.lease_until.unwrap_or(0);
+    let lease_until = after(now, lease).as_millisecond().max(held.saturating_add(1));
+    Record { lease_until: Some(lease_until), ..running.clone() }
+}
+
+/// The mark that the dead-letter copy was made.
+pub fn dead_lettered(failed: &Record) -> Record {
+    Record { dlq: Some(Dlq::Sent), ..failed.clone() }
+}
+
+/// Files a job in the due index: the record holds its message until `run_at`.
+pub fn filed(seen: Option<&Record>, request: &Request, policy: &Policy, run_at: Timestamp) -> Record {
+    let base = seen.cloned().unwrap_or_else(|| created(request, policy));
+    Record {
+        state: State::Scheduled,
+        run_at: Some(run_at),
+        envelope: Some(base.envelope.clone().unwrap_or_else(|| request.body.clone())),
+        due: Some(shard(&request.id)),
+        ..base
+    }
+}
+
+/// The mark that a due job's message was sent.
+pub fn sent(scheduled: &Record) -> Record {
+    Record { state: State::Queued, due: None, ..scheduled.clone() }
+}
+
+/// One of the sixteen shards of the due index, by the id.
+fn shard(id: &str) -> String {
+    let sum = id.bytes().fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte));
+    format!("due#{}", sum % 16)
+}
+
+/// Calls a job off: a terminal record where it does not run, the request where it does. None: it has ended.
+pub fn cancel(seen: Option<&Record>, request: &Request, policy: &Policy, now: Timestamp) -> Option<Record> {
+    let Some(seen) = seen else {
+        return Some(finished(cancelled(created(request, policy)), policy, now));
+    };
+    match seen.state {
+        state if state.is_terminal() => None,
+        State::Running => Some(Record { cancel_requested: true, ..seen.clone() }),
+        _ => Some(finished(cancelled(seen.clone()), policy, now)),
+    }
+}
+
+/// What a look at the store says about a write whose answer was lost or refused.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Resolution {
+    /// It was made: the record is as this write leaves it.
+    Ours,
+    /// It was not made, and can be.
+    Open,
+    /// Someone else was first.
+    Refused(Option<Box<Record>>),
+}
+
+/// Resolves a write from `seen` to `next` by what is `stored`.
+pub fn resolve(next: &Record, seen: Option<&Version>, stored: Option<Record>) -> Resolution {
+    let version = stored.as_ref().map(Record::version);
+    if version.as_ref() == Some(&next.version()) {
+        Resolution::Ours
+    } else if version.as_ref() == seen {
+        Resolution::Open
+    } else {
+        Resolution::Refused(stored.map(Box::new))
+    }
+}

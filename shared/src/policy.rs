@@ -1,0 +1,154 @@
+//! How a job is treated, as plain data.
+
+use std::time::Duration;
+
+use crate::Backoff;
+
+/// How often a job may run, for how long, and what is kept of it. Every field has a default.
+///
+/// ```
+/// use std::time::Duration;
+/// use sqjobs::{Backoff, Policy};
+///
+/// const POLICY: Policy = Policy::new()
+///     .max_attempts(3)
+///     .timeout(Duration::from_secs(20))
+///     .backoff(Backoff::exponential(Duration::from_secs(1), Duration::from_secs(60)));
+/// assert_eq!(POLICY.max_attempts, 3);
+/// assert_eq!(Policy::new().max_attempts, 5);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct Policy {
+    /// Attempts in all, the first included, before the job is `failed`. 5.
+    pub max_attempts: u32,
+    /// The wait between attempts. From 10 seconds, doubling, to 12 hours.
+    pub backoff: Backoff,
+    /// The longest an attempt may take. None: as long as the invocation lasts.
+    pub timeout: Option<Duration>,
+    /// Whether the output is kept in the record. Without it, only that the job succeeded. True.
+    pub keep_result: bool,
+    /// How long a finished record is kept, at least 15 days: a queue may deliver a message for 14. 30 days.
+    pub retention: Duration,
+    /// How many jobs of one batch run at the same time. 10.
+    pub concurrency: usize,
+    /// What to do with a delivery that cannot be claimed because the store does not answer. Retry.
+    pub on_store_failure: StoreFailure,
+    /// For how long an attempt holds its job without renewing; renewed while it runs. A crashed attempt
+    /// blocks its job for about this long. 30 seconds.
+    pub lease: Duration,
+    /// How often the job may snooze. 100.
+    pub max_snoozes: u32,
+    /// How often the job may be started, interruptions and snoozes included. 1,000.
+    pub max_runs: u32,
+}
+
+/// What to do with a delivery that cannot be claimed because the store does not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoreFailure {
+    /// Return the message; it is tried again. Nothing is lost, nothing runs twice.
+    Retry,
+    /// Run the job without a record: for work where late is worse than twice.
+    Run,
+    /// Drop the message: for work where twice is worse than never.
+    Skip,
+}
+
+const DAY: Duration = Duration::from_secs(86_400);
+/// The longest retention of an SQS queue, and a day.
+const MIN_RETENTION: Duration = Duration::from_secs(15 * 86_400);
+
+impl Policy {
+    /// The defaults.
+    pub const fn new() -> Self {
+        Self {
+            max_attempts: 5,
+            backoff: Backoff::exponential(Duration::from_secs(10), Duration::from_secs(12 * 3600)),
+            timeout: None,
+            keep_result: true,
+            retention: DAY.saturating_mul(30),
+            concurrency: 10,
+            on_store_failure: StoreFailure::Retry,
+            lease: Duration::from_secs(30),
+            max_snoozes: 100,
+            max_runs: 1000,
+        }
+    }
+
+    /// Sets the attempts in all, at least 1.
+    #[must_use]
+    pub const fn max_attempts(mut self, attempts: u32) -> Self {
+        self.max_attempts = if attempts == 0 { 1 } else { attempts };
+        self
+    }
+
+    /// Sets the wait between attempts.
+    #[must_use]
+    pub const fn backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = backoff;
+        self
+    }
+
+    /// Sets the longest an attempt may take.
+    #[must_use]
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Drops the output: the record then only says that the job succeeded.
+    #[must_use]
+    pub const fn drop_result(mut self) -> Self {
+        self.keep_result = false;
+        self
+    }
+
+    /// Sets how long a finished record is kept; less than 15 days is taken as 15.
+    #[must_use]
+    pub const fn retention(mut self, retention: Duration) -> Self {
+        self.retention = if retention.as_secs() < MIN_RETENTION.as_secs() { MIN_RETENTION } else { retention };
+        self
+    }
+
+    /// Sets how many jobs of one batch run at the same time, at least 1.
+    #[must_use]
+    pub const fn concurrency(mut self, jobs: usize) -> Self {
+        self.concurrency = if jobs == 0 { 1 } else { jobs };
+        self
+    }
+
+    /// Sets what happens when the store does not answer.
+    #[must_use]
+    pub const fn on_store_failure(mut self, choice: StoreFailure) -> Self {
+        self.on_store_failure = choice;
+        self
+    }
+
+    /// Sets for how long an attempt holds its job without renewing, at least a second.
+    #[must_use]
+    pub const fn lease(mut self, lease: Duration) -> Self {
+        self.lease = if lease.as_secs() == 0 { Duration::from_secs(1) } else { lease };
+        self
+    }
+
+    /// Sets how often the job may snooze.
+    #[must_use]
+    pub const fn max_snoozes(mut self, snoozes: u32) -> Self {
+        self.max_snoozes = snoozes;
+        self
+    }
+
+    /// Sets how often the job may be started, at least once.
+    #[must_use]
+    pub const fn max_runs(mut self, runs: u32) -> Self {
+        self.max_runs = if runs == 0 { 1 } else { runs };
+        self
+    }
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self::new()
+    }
+}

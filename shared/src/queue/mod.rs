@@ -1,0 +1,210 @@
+//! How messages travel: the port and its two adapters.
+//!
+//! Queues go by their names. A name that ends in `.fifo` is a FIFO queue, whose messages have a group. One conformance
+//! suite runs on both adapters.
+
+mod memory;
+mod sqs;
+
+use std::{collections::BTreeMap, error::Error as StdError, fmt, time::Duration};
+
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+
+#[cfg(feature = "lambda")]
+pub(crate) use self::sqs::name_of;
+pub use self::{memory::Memory, sqs::Sqs};
+
+/// The longest that SQS delays a message.
+pub const MAX_DELAY: Duration = Duration::from_secs(900);
+/// The longest that SQS keeps a message invisible after a receive.
+pub const MAX_VISIBILITY: Duration = Duration::from_secs(12 * 3600);
+/// The most bytes that a message has, attributes included.
+pub const MAX_BYTES: usize = 1 << 20;
+/// Entries in one SQS request.
+const ENTRIES: usize = 10;
+
+/// Sends messages and decides when they are seen again. One answer for each part, in order.
+pub trait Queue: fmt::Debug + Send + Sync {
+    /// Sends messages; the answers are their ids.
+    fn send<'a>(&'a self, queue: &'a str, messages: &'a [Outgoing]) -> BoxFuture<'a, Vec<Result<String, QueueError>>>;
+
+    /// Sets for how long from now received messages stay invisible.
+    fn set_visibility<'a>(&'a self, queue: &'a str, changes: &'a [Visibility]) -> BoxFuture<'a, Vec<Result<(), QueueError>>>;
+
+    /// Receives at most `max` messages (up to ten) that nobody else sees for `visibility`.
+    fn receive<'a>(&'a self, queue: &'a str, max: usize, visibility: Duration) -> BoxFuture<'a, Result<Vec<Message>, QueueError>>;
+
+    /// Deletes received messages.
+    fn delete<'a>(&'a self, queue: &'a str, receipts: &'a [String]) -> BoxFuture<'a, Vec<Result<(), QueueError>>>;
+}
+
+/// A message to be sent.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Outgoing {
+    /// The body.
+    pub body: String,
+    /// Text attributes, at most ten.
+    pub attributes: BTreeMap<String, String>,
+    /// How long until it is first seen, at most 15 minutes.
+    pub delay: Duration,
+    /// The group on a FIFO queue, or for fair sharing on a standard one.
+    pub group: Option<String>,
+    /// The deduplication id on a FIFO queue.
+    pub dedup: Option<String>,
+}
+
+/// A received message.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Message {
+    /// The id that the queue gave it.
+    pub id: String,
+    /// The handle of this receive.
+    pub receipt: String,
+    /// The queue's name.
+    pub queue: String,
+    /// The body.
+    pub body: String,
+    /// Text attributes.
+    pub attributes: BTreeMap<String, String>,
+    /// How often it was received, this time included.
+    pub receives: u32,
+    /// When it was sent.
+    pub sent_at: Option<Timestamp>,
+    /// Its group.
+    pub group: Option<String>,
+}
+
+/// A change of how long a received message stays invisible.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Visibility {
+    /// The receive it belongs to.
+    pub receipt: String,
+    /// From now, at most 12 hours.
+    pub timeout: Duration,
+}
+
+/// Why a queue did not do a part of what was asked.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum QueueError {
+    /// It never will: the message breaks a limit, or the receipt has expired.
+    Refused(String),
+    /// It may have been done or not.
+    Unknown(Box<dyn StdError + Send + Sync>),
+}
+
+impl fmt::Display for QueueError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(reason) => write!(f, "the queue refuses it: {reason}"),
+            Self::Unknown(error) => {
+                f.write_str("the queue did not answer: ")?;
+                crate::outcome::write_chain(f, &**error)
+            }
+        }
+    }
+}
+
+impl StdError for QueueError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Unknown(error) => Some(&**error),
+            Self::Refused(_) => None,
+        }
+    }
+}
+
+/// Whether a queue of this name keeps its messages in order.
+pub fn is_fifo(queue: &str) -> bool {
+    queue.ends_with(".fifo")
+}
+
+impl Outgoing {
+    /// A message with this body.
+    pub fn new(body: impl Into<String>) -> Self {
+        Self { body: body.into(), ..Self::default() }
+    }
+
+    /// The bytes that count against [`MAX_BYTES`]: the body, and of each attribute the name, the type and the value.
+    pub fn bytes(&self) -> usize {
+        let attributes = self.attributes.iter().map(|(name, value)| name.len() + "String".len() + value.len());
+        self.body.len() + attributes.sum::<usize>()
+    }
+
+    /// Adds an attribute, cut to `most` bytes and to the room there is, or not at all.
+    pub(crate) fn fit_attribute(&mut self, name: &str, value: &str, most: usize) {
+        let room = MAX_BYTES.saturating_sub(self.bytes() + name.len() + "String".len());
+        let value = &value[..value.floor_char_boundary(most.min(room))];
+        if !value.is_empty() {
+            self.attributes.insert(name.into(), value.into());
+        }
+    }
+
+    /// Checks what SQS would refuse, or what a laxer double of it would not.
+    fn check(&self, queue: &str) -> Result<(), QueueError> {
+        let refused = |reason: String| Err(QueueError::Refused(reason));
+        if self.bytes() > MAX_BYTES {
+            return refused(format!("the message has {} bytes with its attributes; SQS takes {MAX_BYTES}", self.bytes()));
+        }
+        if self.body.is_empty() {
+            return refused("the message is empty".into());
+        }
+        if self.delay > MAX_DELAY {
+            return refused(format!("a delay of {} s; SQS takes 900, `run_at` takes any", self.delay.as_secs()));
+        }
+        if self.attributes.len() > 10 {
+            return refused(format!("{} attributes; SQS takes 10", self.attributes.len()));
+        }
+        if is_fifo(queue) && self.group.is_none() {
+            return refused("a message for a FIFO queue needs a group".into());
+        }
+        Ok(())
+    }
+}
+
+impl Visibility {
+    fn check(&self) -> Result<(), QueueError> {
+        if self.timeout > MAX_VISIBILITY {
+            return Err(QueueError::Refused(format!("a visibility of {} s; SQS takes 43200", self.timeout.as_secs())));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(result: Result<(), QueueError>) -> String {
+        result.expect_err("must be refused").to_string()
+    }
+
+    #[test]
+    fn a_delay_over_fifteen_minutes_is_refused_before_it_is_sent() {
+        let message = Outgoing { delay: Duration::from_secs(901), ..Outgoing::new("{}") };
+        assert!(refusal(message.check("q")).contains("run_at"));
+        assert!(Outgoing { delay: MAX_DELAY, ..message }.check("q").is_ok());
+    }
+
+    #[test]
+    fn a_visibility_over_twelve_hours_is_refused_before_it_is_sent() {
+        let change = Visibility { receipt: "r".into(), timeout: MAX_VISIBILITY + Duration::from_secs(1) };
+        assert!(refusal(change.check()).contains("43201"));
+        assert!(Visibility { timeout: MAX_VISIBILITY, ..change }.check().is_ok());
+    }
+
+    #[test]
+    fn attributes_count_against_the_size_of_a_message() {
+        let mut message = Outgoing::new("x".repeat(MAX_BYTES - 10));
+        assert!(message.check("q").is_ok());
+        message.attributes.insert("a".into(), "1234".into());
+        assert_eq!(message.bytes(), MAX_BYTES + 1);
+        assert!(refusal(message.check("q")).contains("1048577"));
+    }
+
+    #[test]
+    fn a_fifo_message_without_a_group_is_refused() {
+        assert!(refusal(Outgoing::new("{}").check("q.fifo")).contains("group"));
+    }
+}

@@ -1,0 +1,305 @@
+//! Queues in SQS.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::Duration,
+};
+
+use aws_sdk_sqs::{
+    Client,
+    error::{ProvideErrorMetadata, SdkError},
+    types::{
+        BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry,
+        MessageAttributeValue, MessageSystemAttributeName as System, SendMessageBatchRequestEntry,
+    },
+};
+use futures_util::future::{BoxFuture, FutureExt, join_all};
+use jiff::Timestamp;
+
+use super::{ENTRIES, MAX_BYTES, Message, Outgoing, Queue, QueueError, Visibility, is_fifo};
+
+/// How often an entry that failed inside a successful answer is tried, in all.
+const TRIES: usize = 3;
+
+/// Queues in SQS, by name. Clones share what they know of the queues' URLs.
+#[derive(Debug, Clone)]
+pub struct Sqs {
+    client: Client,
+    urls: Arc<RwLock<HashMap<String, String>>>,
+}
+
+/// The parts of a request that failed, by their places.
+type Failures = HashMap<usize, BatchResultErrorEntry>;
+
+impl Sqs {
+    /// Queues of the account and region of `client`.
+    pub fn new(client: Client) -> Self {
+        Self { client, urls: Arc::default() }
+    }
+
+    /// Makes the URL of a queue known, which spares asking for it.
+    #[must_use]
+    pub fn with_url(self, url: &str) -> Self {
+        self.learn(name_of(url), url);
+        self
+    }
+
+    fn learn(&self, name: &str, url: &str) {
+        self.urls.write().unwrap_or_else(PoisonError::into_inner).insert(name.into(), url.into());
+    }
+
+    async fn url(&self, queue: &str) -> Result<String, QueueError> {
+        let known = self.urls.read().unwrap_or_else(PoisonError::into_inner).get(queue).cloned();
+        if let Some(url) = known {
+            return Ok(url);
+        }
+        let answer = self.client.get_queue_url().queue_name(queue).send().await.map_err(failed)?;
+        let url = answer.queue_url.ok_or_else(|| QueueError::Refused(format!("there is no queue {queue}")))?;
+        self.learn(queue, &url);
+        Ok(url)
+    }
+
+    async fn send_batch(&self, queue: &str, messages: &[&Outgoing]) -> Vec<Result<String, QueueError>> {
+        let entries = entries(messages, |place, message| entry(place, message, is_fifo(queue)));
+        let sent = Mutex::new(HashMap::new());
+        let answers = retried(entries, messages.len(), &|entries| {
+            async {
+                let request = self.client.send_message_batch().queue_url(self.url(queue).await?).set_entries(Some(entries));
+                let answer = request.send().await.map_err(failed)?;
+                let ids = answer.successful.into_iter().filter_map(|sent| Some((sent.id.parse().ok()?, sent.message_id)));
+                sent.lock().unwrap_or_else(PoisonError::into_inner).extend(ids);
+                Ok(failures(answer.failed))
+            }
+            .boxed()
+        })
+        .await;
+        let mut sent: HashMap<usize, String> = sent.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let answers = answers.into_iter().enumerate();
+        answers.map(|(place, answer)| answer.and_then(|()| sent.remove(&place).ok_or_else(unnamed))).collect()
+    }
+
+    async fn change_batch(&self, queue: &str, changes: &[&Visibility]) -> Vec<Result<(), QueueError>> {
+        retried(entries(changes, change_entry), changes.len(), &|entries| {
+            async {
+                let request = self.client.change_message_visibility_batch().queue_url(self.url(queue).await?);
+                Ok(failures(request.set_entries(Some(entries)).send().await.map_err(failed)?.failed))
+            }
+            .boxed()
+        })
+        .await
+    }
+
+    async fn delete_batch(&self, queue: &str, receipts: &[&String]) -> Vec<Result<(), QueueError>> {
+        retried(entries(receipts, |place, receipt| delete_entry(place, receipt)), receipts.len(), &|entries| {
+            async {
+                let request = self.client.delete_message_batch().queue_url(self.url(queue).await?);
+                Ok(failures(request.set_entries(Some(entries)).send().await.map_err(failed)?.failed))
+            }
+            .boxed()
+        })
+        .await
+    }
+}
+
+/// The entries of a request, each under its place.
+fn entries<T, E>(parts: &[&T], entry: impl Fn(usize, &T) -> Result<E, QueueError>) -> Result<Vec<(usize, E)>, QueueError> {
+    parts.iter().enumerate().map(|(place, part)| Ok((place, entry(place, part)?))).collect()
+}
+
+/// Makes one request, and again for its entries that failed though they need not have.
+async fn retried<'a, E: Clone>(
+    entries: Result<Vec<(usize, E)>, QueueError>,
+    parts: usize,
+    request: &(dyn Fn(Vec<E>) -> BoxFuture<'a, Result<Failures, QueueError>> + Sync),
+) -> Vec<Result<(), QueueError>> {
+    let mut answers: Vec<Result<(), QueueError>> = (0..parts).map(|_| Ok(())).collect();
+    let mut rest = match entries {
+        Ok(entries) => entries,
+        Err(error) => return answers.into_iter().map(|_| Err(QueueError::Refused(error.to_string()))).collect(),
+    };
+    for _ in 0..TRIES {
+        match request(rest.iter().map(|(_, entry)| entry.clone()).collect()).await {
+            Ok(failures) => {
+                rest.iter().for_each(|(place, _)| answers[*place] = failures.get(place).map_or(Ok(()), |failure| Err(refused(failure))));
+                rest.retain(|(place, _)| failures.get(place).is_some_and(|failure| !failure.sender_fault));
+            }
+            Err(error) => {
+                let lost = || QueueError::Unknown(error.to_string().into());
+                rest.drain(..).for_each(|(place, _)| answers[place] = Err(lost()));
+            }
+        }
+        if rest.is_empty() {
+            break;
+        }
+    }
+    answers
+}
+
+fn failures(failed: Vec<BatchResultErrorEntry>) -> Failures {
+    failed.into_iter().filter_map(|entry| Some((entry.id.parse().ok()?, entry))).collect()
+}
+
+fn refused(entry: &BatchResultErrorEntry) -> QueueError {
+    QueueError::Refused(format!("{}: {}", entry.code, entry.message.as_deref().unwrap_or_default()))
+}
+
+fn unnamed() -> QueueError {
+    QueueError::Unknown("the answer does not name the message".into())
+}
+
+fn entry(place: usize, message: &Outgoing, fifo: bool) -> Result<SendMessageBatchRequestEntry, QueueError> {
+    let attributes = message.attributes.iter().map(|(name, value)| Ok((name.clone(), attribute(value)?)));
+    let attributes: HashMap<_, _> = attributes.collect::<Result<_, QueueError>>()?;
+    let delay = i32::try_from(message.delay.as_secs()).ok().filter(|seconds| !fifo && *seconds > 0);
+    SendMessageBatchRequestEntry::builder()
+        .id(place.to_string())
+        .message_body(&message.body)
+        .set_message_attributes(Some(attributes).filter(|attributes| !attributes.is_empty()))
+        .set_delay_seconds(delay)
+        .set_message_group_id(message.group.clone())
+        .set_message_deduplication_id(message.dedup.clone().filter(|_| fifo))
+        .build()
+        .map_err(built)
+}
+
+fn attribute(value: &str) -> Result<MessageAttributeValue, QueueError> {
+    MessageAttributeValue::builder().data_type("String").string_value(value).build().map_err(built)
+}
+
+fn change_entry(place: usize, change: &Visibility) -> Result<ChangeMessageVisibilityBatchRequestEntry, QueueError> {
+    let seconds = i32::try_from(change.timeout.as_secs()).unwrap_or(i32::MAX);
+    ChangeMessageVisibilityBatchRequestEntry::builder()
+        .id(place.to_string())
+        .receipt_handle(&change.receipt)
+        .visibility_timeout(seconds)
+        .build()
+        .map_err(built)
+}
+
+fn delete_entry(place: usize, receipt: &str) -> Result<DeleteMessageBatchRequestEntry, QueueError> {
+    DeleteMessageBatchRequestEntry::builder().id(place.to_string()).receipt_handle(receipt).build().map_err(built)
+}
+
+fn built(error: impl std::error::Error) -> QueueError {
+    QueueError::Refused(error.to_string())
+}
+
+fn failed<E, R>(error: SdkError<E, R>) -> QueueError
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    R: std::fmt::Debug + Send + Sync + 'static,
+{
+    match (error.code(), error.message()) {
+        (Some(code), message) if code.contains("NonExistentQueue") || code.contains("Denied") => {
+            QueueError::Refused(format!("{code}: {}", message.unwrap_or_default()))
+        }
+        _ => QueueError::Unknown(error.into()),
+    }
+}
+
+/// The last part of a queue's URL or ARN.
+pub(crate) fn name_of(url: &str) -> &str {
+    url.rsplit(['/', ':']).next().unwrap_or(url)
+}
+
+/// Splits messages so that no request has too many or too large ones.
+fn by_bytes<'a>(messages: &[&'a Outgoing]) -> Vec<Vec<&'a Outgoing>> {
+    let mut chunks: Vec<Vec<&Outgoing>> = Vec::new();
+    let mut bytes = 0;
+    for message in messages {
+        match chunks.last_mut() {
+            Some(chunk) if chunk.len() < ENTRIES && bytes + message.bytes() <= MAX_BYTES => {
+                bytes += message.bytes();
+                chunk.push(message);
+            }
+            _ => {
+                bytes = message.bytes();
+                chunks.push(vec![message]);
+            }
+        }
+    }
+    chunks
+}
+
+fn message(queue: &str, received: aws_sdk_sqs::types::Message) -> Message {
+    let system = received.attributes.unwrap_or_default();
+    let text = |name: System| system.get(&name).cloned();
+    let attributes = received.message_attributes.unwrap_or_default().into_iter();
+    Message {
+        id: received.message_id.unwrap_or_default(),
+        receipt: received.receipt_handle.unwrap_or_default(),
+        queue: queue.into(),
+        body: received.body.unwrap_or_default(),
+        attributes: attributes.filter_map(|(name, value)| Some((name, value.string_value?))).collect(),
+        receives: text(System::ApproximateReceiveCount).and_then(|n| n.parse().ok()).unwrap_or(1),
+        sent_at: text(System::SentTimestamp).and_then(|ms| Timestamp::from_millisecond(ms.parse().ok()?).ok()),
+        group: text(System::MessageGroupId),
+    }
+}
+
+impl Queue for Sqs {
+    fn send<'a>(&'a self, queue: &'a str, messages: &'a [Outgoing]) -> BoxFuture<'a, Vec<Result<String, QueueError>>> {
+        async move {
+            let checks: Vec<_> = messages.iter().map(|message| message.check(queue)).collect();
+            let fitting: Vec<_> = messages.iter().zip(&checks).filter(|(_, check)| check.is_ok()).map(|(m, _)| m).collect();
+            let chunks = by_bytes(&fitting);
+            let answers = join_all(chunks.iter().map(|chunk| self.send_batch(queue, chunk))).await;
+            let mut answers = answers.into_iter().flatten();
+            checks.into_iter().map(|check| check.and_then(|()| answers.next().unwrap_or_else(|| Err(unnamed())))).collect()
+        }
+        .boxed()
+    }
+
+    fn set_visibility<'a>(&'a self, queue: &'a str, changes: &'a [Visibility]) -> BoxFuture<'a, Vec<Result<(), QueueError>>> {
+        async move {
+            let checks: Vec<_> = changes.iter().map(Visibility::check).collect();
+            let fitting: Vec<_> = changes.iter().zip(&checks).filter(|(_, check)| check.is_ok()).map(|(c, _)| c).collect();
+            let answers = join_all(fitting.chunks(ENTRIES).map(|chunk| self.change_batch(queue, chunk))).await;
+            let mut answers = answers.into_iter().flatten();
+            checks.into_iter().map(|check| check.and_then(|()| answers.next().unwrap_or_else(|| Err(unnamed())))).collect()
+        }
+        .boxed()
+    }
+
+    fn receive<'a>(&'a self, queue: &'a str, max: usize, visibility: Duration) -> BoxFuture<'a, Result<Vec<Message>, QueueError>> {
+        async move {
+            let request = self.client.receive_message().queue_url(self.url(queue).await?);
+            let request = request.message_attribute_names("All").message_system_attribute_names(System::All);
+            let request = request.visibility_timeout(i32::try_from(visibility.as_secs()).unwrap_or(i32::MAX));
+            let max = i32::try_from(max.clamp(1, ENTRIES)).unwrap_or(1);
+            let answer = request.max_number_of_messages(max).send().await.map_err(failed)?;
+            Ok(answer.messages.unwrap_or_default().into_iter().map(|received| message(queue, received)).collect())
+        }
+        .boxed()
+    }
+
+    fn delete<'a>(&'a self, queue: &'a str, receipts: &'a [String]) -> BoxFuture<'a, Vec<Result<(), QueueError>>> {
+        async move {
+            let receipts: Vec<_> = receipts.iter().collect();
+            join_all(receipts.chunks(ENTRIES).map(|chunk| self.delete_batch(queue, chunk))).await.into_iter().flatten().collect()
+        }
+        .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_has_at_most_ten_messages_and_a_megabyte() {
+        let small = vec![Outgoing::new("{}"); 11];
+        let sizes: Vec<_> = by_bytes(&small.iter().collect::<Vec<_>>()).iter().map(Vec::len).collect();
+        assert_eq!(sizes, [10, 1]);
+        let large = vec![Outgoing::new("x".repeat(MAX_BYTES / 2)); 3];
+        let sizes: Vec<_> = by_bytes(&large.iter().collect::<Vec<_>>()).iter().map(Vec::len).collect();
+        assert_eq!(sizes, [2, 1]);
+    }
+
+    #[test]
+    fn a_queue_is_named_by_the_end_of_its_url_or_arn() {
+        assert_eq!(name_of("https://sqs.eu-west-1.amazonaws.com/1/adder"), "adder");
+        assert_eq!(name_of("arn:aws:sqs:eu-west-1:1:adder.fifo"), "adder.fifo");
+    }
+}

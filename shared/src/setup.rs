@@ -1,0 +1,73 @@
+//! Makes the table and the queues, for local stacks and for accounts without Terraform.
+
+use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, TimeToLiveSpecification};
+use aws_sdk_sqs::types::QueueAttributeName;
+
+use crate::{Error, error::Chain, queue::is_fifo};
+
+/// How often a message may be received before SQS itself moves it to the dead-letter queue: a fuse, never a budget.
+const MAX_RECEIVES: u32 = 1000;
+
+/// Makes the table of the records, on demand, with its time to live.
+///
+/// # Errors
+///
+/// When DynamoDB refuses, such as when the table exists.
+pub async fn create_table(client: &aws_sdk_dynamodb::Client, table: &str) -> Result<(), Error> {
+    let refused = |error: &(dyn std::error::Error + 'static)| Error::because(&format!("cannot create table {table}"), Chain(error));
+    let id = AttributeDefinition::builder().attribute_name("id").attribute_type(ScalarAttributeType::S);
+    let key = KeySchemaElement::builder().attribute_name("id").key_type(KeyType::Hash);
+    let ttl = TimeToLiveSpecification::builder().attribute_name("purge_at").enabled(true);
+    let create = client.create_table().table_name(table).billing_mode(BillingMode::PayPerRequest);
+    let create = create.attribute_definitions(id.build().map_err(|error| refused(&error))?);
+    let create = create.key_schema(key.build().map_err(|error| refused(&error))?);
+    create.send().await.map_err(|error| refused(&error))?;
+    let ttl = ttl.build().map_err(|error| refused(&error))?;
+    client.update_time_to_live().table_name(table).time_to_live_specification(ttl).send().await.map_err(|error| refused(&error))?;
+    Ok(())
+}
+
+/// A queue and its dead-letter queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Queues {
+    /// The URL of the queue.
+    pub url: String,
+    /// The URL of its dead-letter queue.
+    pub dlq_url: String,
+}
+
+/// Makes a queue, FIFO if its name says so, and its dead-letter queue, which keeps messages for the longest time.
+///
+/// `visibility_s` should be at least six times the function's timeout.
+///
+/// # Errors
+///
+/// When SQS refuses, such as when a queue of that name has other attributes.
+pub async fn create_queues(client: &aws_sdk_sqs::Client, name: &str, visibility_s: u32) -> Result<Queues, Error> {
+    let dlq_name = dlq_name(name);
+    let dlq_url = create_queue(client, &dlq_name, vec![(QueueAttributeName::MessageRetentionPeriod, "1209600".into())]).await?;
+    let attributes = client.get_queue_attributes().queue_url(&dlq_url).attribute_names(QueueAttributeName::QueueArn);
+    let attributes = attributes.send().await.map_err(|error| Error::because(&format!("cannot read queue {dlq_name}"), Chain(&error)))?;
+    let arn = attributes.attributes.and_then(|mut attributes| attributes.remove(&QueueAttributeName::QueueArn)).unwrap_or_default();
+    let redrive = serde_json::json!({"deadLetterTargetArn": arn, "maxReceiveCount": MAX_RECEIVES}).to_string();
+    let attributes = vec![(QueueAttributeName::VisibilityTimeout, visibility_s.to_string()), (QueueAttributeName::RedrivePolicy, redrive)];
+    Ok(Queues { url: create_queue(client, name, attributes).await?, dlq_url })
+}
+
+/// The name of a queue's dead-letter queue.
+pub fn dlq_name(queue: &str) -> String {
+    match queue.strip_suffix(".fifo") {
+        Some(name) => format!("{name}-dlq.fifo"),
+        None => format!("{queue}-dlq"),
+    }
+}
+
+async fn create_queue(client: &aws_sdk_sqs::Client, name: &str, mut attributes: Vec<(QueueAttributeName, String)>) -> Result<String, Error> {
+    if is_fifo(name) {
+        attributes.push((QueueAttributeName::FifoQueue, "true".into()));
+    }
+    let create = client.create_queue().queue_name(name).set_attributes(Some(attributes.into_iter().collect()));
+    let created = create.send().await.map_err(|error| Error::because(&format!("cannot create queue {name}"), Chain(&error)))?;
+    created.queue_url.ok_or_else(|| Error::because(&format!("cannot create queue {name}"), "the answer has no URL"))
+}

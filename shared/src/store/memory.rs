@@ -1,0 +1,55 @@
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use futures_util::future::{BoxFuture, FutureExt, ready};
+
+use super::{Store, StoreError, Write, Written};
+use crate::record::Record;
+
+/// Records in memory, for eager mode and tests. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct Memory {
+    records: Arc<Mutex<BTreeMap<String, Record>>>,
+}
+
+impl Memory {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut BTreeMap<String, Record>) -> T) -> T {
+        work(&mut self.records.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Every record, by id.
+    pub fn records(&self) -> Vec<Record> {
+        self.with(|records| records.values().cloned().collect())
+    }
+
+    /// The record under `id`.
+    pub fn get(&self, id: &str) -> Option<Record> {
+        self.with(|records| records.get(id).cloned())
+    }
+}
+
+fn write(records: &mut BTreeMap<String, Record>, write: &Write) -> Written {
+    let stored = records.get(&write.next.id);
+    if stored.map(Record::version) != write.seen {
+        return Written::Refused(stored.cloned().map(Box::new));
+    }
+    records.insert(write.next.id.clone(), write.next.clone());
+    Written::Done
+}
+
+impl Store for Memory {
+    fn read<'a>(&'a self, ids: &'a [String]) -> BoxFuture<'a, Vec<Result<Option<Record>, StoreError>>> {
+        ready(ids.iter().map(|id| Ok(self.get(id))).collect()).boxed()
+    }
+
+    fn write<'a>(&'a self, writes: &'a [Write]) -> BoxFuture<'a, Vec<Result<Written, StoreError>>> {
+        ready(self.with(|records| writes.iter().map(|w| Ok(write(records, w))).collect())).boxed()
+    }
+}

@@ -1,0 +1,78 @@
+//! Where records are kept: the port and its two adapters.
+//!
+//! A store does three things: it reads records, it writes one if it is absent, and it replaces one if it is as it was
+//! seen. It takes many at once, since that is what a request costs. One conformance suite runs on both adapters.
+
+mod dynamodb;
+mod memory;
+
+use std::{error::Error as StdError, fmt};
+
+use futures_util::future::BoxFuture;
+
+pub use self::{dynamodb::DynamoDb, memory::Memory};
+use crate::record::{Record, Version};
+
+/// Keeps records under their ids.
+pub trait Store: fmt::Debug + Send + Sync {
+    /// Reads records, consistently; one answer for each id, in order.
+    fn read<'a>(&'a self, ids: &'a [String]) -> BoxFuture<'a, Vec<Result<Option<Record>, StoreError>>>;
+
+    /// Makes conditional writes, each alone; one answer for each, in order. At most one for an id.
+    fn write<'a>(&'a self, writes: &'a [Write]) -> BoxFuture<'a, Vec<Result<Written, StoreError>>>;
+}
+
+/// A record to be written, if the stored one is as it was seen.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Write {
+    /// The record, whole.
+    pub next: Record,
+    /// What must be stored now. None: nothing under this id.
+    pub seen: Option<Version>,
+}
+
+/// The answer to a conditional write. Losing a race is a value, not an error.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Written {
+    /// Made.
+    Done,
+    /// Not made; with the record that stands there, where the answer carried it.
+    Refused(Option<Box<Record>>),
+}
+
+/// Why a store did not answer.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Not made, and worth trying again: throttled or in conflict with another write.
+    Busy(String),
+    /// It may have been made or not.
+    Unknown(Box<dyn StdError + Send + Sync>),
+    /// Not made, and it never will: the table or the item is wrong.
+    Invalid(String),
+    /// What is stored is not a record.
+    Unreadable(String),
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Busy(reason) => write!(f, "the table is busy: {reason}"),
+            Self::Unknown(error) => {
+                f.write_str("the table did not answer: ")?;
+                crate::outcome::write_chain(f, &**error)
+            }
+            Self::Invalid(reason) => write!(f, "the table refuses the write: {reason}"),
+            Self::Unreadable(reason) => write!(f, "the record cannot be read: {reason}"),
+        }
+    }
+}
+
+impl StdError for StoreError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Unknown(error) => Some(&**error),
+            Self::Busy(_) | Self::Invalid(_) | Self::Unreadable(_) => None,
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Runs jobs in process, for tests of your own jobs.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::runtime::Handle;
+
+use crate::{
+    Client, Clock, Envelope, Record, Worker,
+    queue::Queue as _,
+    worker::{DLQ, Local},
+};
+
+/// Queues, records and time in memory: enqueue, run, move the clock, look.
+///
+/// The worker is the one that runs in Lambda; only what it talks to is in memory.
+///
+/// ```
+/// use std::time::Duration;
+/// use serde::{Deserialize, Serialize};
+/// use sqjobs::{Context, Job, JobError, State, Worker, testing::Eager};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Flaky;
+///
+/// impl Job for Flaky {
+///     const NAME: &'static str = "flaky";
+///     type Output = ();
+///
+///     async fn run(&self, ctx: &Context) -> Result<(), JobError> {
+///         match ctx.attempt() {
+///             1 => Err(JobError::retry_in(Duration::from_secs(3600), "not yet")),
+///             _ => Ok(()),
+///         }
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), sqjobs::Error> {
+/// let (eager, worker) = (Eager::new(), Worker::new(()).job::<Flaky>());
+/// let job = eager.client().enqueue(&Flaky).await?;
+/// assert_eq!(eager.enqueued("flaky")[0].name, "flaky");
+///
+/// eager.run_due(&worker).await;
+/// assert_eq!(eager.record(&job.id).unwrap().state, State::Retrying);
+///
+/// eager.advance(Duration::from_secs(3600));
+/// eager.run_due(&worker).await;
+/// assert_eq!(eager.record(&job.id).unwrap().state, State::Succeeded);
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Eager {
+    local: Local,
+}
+
+impl Default for Eager {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Eager {
+    /// Everything empty, at the beginning of the year 2026.
+    pub fn new() -> Self {
+        Self::at(Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(56 * 8766))
+    }
+
+    /// Everything empty, at that instant.
+    pub fn at(start: Timestamp) -> Self {
+        Self { local: Local::new(Clock::frozen(start)) }
+    }
+
+    /// A client that enqueues here.
+    pub fn client(&self) -> Client {
+        Client::in_memory(&self.local)
+    }
+
+    /// Runs until every queue is empty, moving the clock on to whatever waits: a retry in an hour takes no time.
+    pub async fn run<S: Send + Sync + 'static>(&self, worker: &Worker<S>) {
+        let engine = self.local.engine(worker.jobs().clone(), Handle::current(), usize::MAX);
+        self.local.run_all(&async |messages, invocation| Ok(engine.handle(messages, &invocation).await)).await.ok();
+    }
+
+    /// Runs what is due now.
+    pub async fn run_due<S: Send + Sync + 'static>(&self, worker: &Worker<S>) {
+        let engine = self.local.engine(worker.jobs().clone(), Handle::current(), usize::MAX);
+        self.local.run_due(&async |messages, invocation| Ok(engine.handle(messages, &invocation).await)).await.ok();
+    }
+
+    /// Moves the clock.
+    pub fn advance(&self, by: Duration) {
+        self.local.clock.advance(by);
+    }
+
+    /// The time here.
+    pub fn now(&self) -> Timestamp {
+        self.local.clock.now()
+    }
+
+    /// A job's record.
+    pub fn record(&self, id: &str) -> Option<Record> {
+        self.local.store.get(id)
+    }
+
+    /// Every record, by id.
+    pub fn records(&self) -> Vec<Record> {
+        self.local.store.records()
+    }
+
+    /// What a queue holds, oldest first; messages that cannot be read are left out.
+    pub fn enqueued(&self, queue: &str) -> Vec<Envelope> {
+        self.local.queue.messages(queue).iter().filter_map(|message| Envelope::parse(&message.body).ok()).collect()
+    }
+
+    /// The messages in the dead-letter queue, with their reasons in the attribute `sqjobs.reason`.
+    pub fn dead_letters(&self) -> Vec<crate::queue::Message> {
+        self.local.queue.messages(DLQ)
+    }
+
+    /// Puts a body of any content into a queue.
+    pub async fn send(&self, queue: &str, body: impl Into<String>) {
+        self.local.queue.send(queue, &[crate::queue::Outgoing::new(body)]).await;
+    }
+}

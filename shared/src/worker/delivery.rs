@@ -1,0 +1,390 @@
+//! One message on its way through: decode, claim, run, record.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::SemaphorePermit, time::Instant};
+use uuid::Uuid;
+
+use super::{
+    batch::Batch,
+    executor::{Execution, Ran},
+    ledger::Running,
+};
+use crate::{
+    Policy, StoreFailure,
+    clock::{after, until},
+    envelope::{Envelope, Unreadable},
+    job::{AnyJob, BoundJob, Hook},
+    lifecycle::{self, Claim, Decision, Ending, Fate, Next, Outcome, Request},
+    queue::Message,
+    record::{Failure, Record, State},
+    retry::jitter,
+    store::{StoreError, Write, Written},
+};
+
+/// How often a claim is decided anew because the record changed meanwhile.
+const CLAIMS: usize = 5;
+
+/// A message and what it asks for.
+pub(crate) struct Delivery {
+    pub(crate) message: Message,
+    pub(crate) id: String,
+    pub(crate) decoded: Result<Decoded, Refused>,
+}
+
+/// A message that cannot be run here, and whose job hears of it where that is known.
+pub(crate) struct Refused {
+    ended: Ended,
+    job: Option<Arc<dyn AnyJob>>,
+}
+
+impl From<Ended> for Refused {
+    fn from(ended: Ended) -> Self {
+        Self { ended, job: None }
+    }
+}
+
+pub(crate) struct Decoded {
+    pub(crate) request: Request,
+    pub(crate) policy: Policy,
+    known: Arc<dyn AnyJob>,
+    work: Work,
+}
+
+/// A job with its arguments.
+#[derive(Clone)]
+pub(crate) struct Work {
+    pub(crate) job: Arc<dyn BoundJob>,
+    pub(crate) traceparent: Option<String>,
+}
+
+impl Work {
+    fn bind(envelope: &Envelope, known: &Arc<dyn AnyJob>) -> Result<Self, Unreadable> {
+        Ok(Self { job: known.bind(envelope)?, traceparent: envelope.traceparent.clone() })
+    }
+}
+
+/// How a delivery ended.
+#[derive(Debug, Clone)]
+pub(crate) struct Ended {
+    pub(crate) ending: Ending,
+    /// Why, where it is bound for the dead-letter queue.
+    pub(crate) reason: Option<Failure>,
+    /// The record that is to be marked once the dead-letter copy is made.
+    pub(crate) record: Option<Record>,
+}
+
+/// What a lane does next.
+pub(crate) enum Step {
+    Ended(Ended),
+    /// Its last attempt was killed: it runs last, and alone.
+    Suspect,
+}
+
+/// The right to run.
+pub(crate) struct Granted {
+    pub(crate) record: Record,
+    /// False where the store did not answer and the policy runs the job all the same.
+    pub(crate) stored: bool,
+    /// When the granting request was about to be sent.
+    pub(crate) asked: Instant,
+}
+
+impl From<Ending> for Ended {
+    fn from(ending: Ending) -> Self {
+        Self { ending, reason: None, record: None }
+    }
+}
+
+impl Ended {
+    fn because(ending: Ending, kind: &str, reason: impl Into<String>, batch: &Batch<'_>) -> Self {
+        let reason = Failure::new(kind, reason.into(), batch.engine.clock.now());
+        Self { ending, reason: Some(reason), record: None }
+    }
+
+    /// A job that has failed for good; its record says why.
+    fn failed(record: Record) -> Self {
+        Self { ending: Ending::Failed, reason: record.error.clone(), record: Some(record) }
+    }
+}
+
+impl Refused {
+    async fn tell(&self, batch: &Batch<'_>) -> Ended {
+        let reason = self.ended.reason.clone().unwrap_or_default();
+        tracing::warn!(outcome = self.ended.ending.as_str(), reason = reason.message, "message not run");
+        if let Some(job) = &self.job {
+            batch.hook("on_rejected", job.rejected(reason.message)).await;
+        }
+        self.ended.clone()
+    }
+}
+
+impl Delivery {
+    pub(crate) fn new(message: Message, batch: &Batch<'_>) -> Self {
+        let envelope = Envelope::parse(&message.body);
+        let id = identity(&message, envelope.as_ref().ok());
+        let decoded = match envelope {
+            Ok(envelope) => decode(&message, &id, envelope, batch),
+            Err(error) => Err(Ended::because(Ending::Rejected, "rejected", error.to_string(), batch).into()),
+        };
+        Self { message, id, decoded }
+    }
+
+    pub(crate) async fn process(&self, alone: bool, batch: &Batch<'_>) -> Step {
+        let decoded = match &self.decoded {
+            Ok(decoded) => decoded,
+            Err(refused) => return Step::Ended(refused.tell(batch).await),
+        };
+        let Some(slot) = batch.slot(decoded).await else {
+            return Step::Ended(Ending::NotStarted.into());
+        };
+        match self.claim(decoded, alone, batch).await {
+            Ok(granted) => Step::Ended(self.run(decoded, granted, slot, batch).await),
+            Err(step) => step,
+        }
+    }
+
+    /// Writes the right to run, unless the record says otherwise.
+    async fn claim(&self, decoded: &Decoded, alone: bool, batch: &Batch<'_>) -> Result<Granted, Step> {
+        let claim = Claim { owner: Uuid::new_v4().simple().to_string(), lease: decoded.policy.lease };
+        let asked = Instant::now();
+        let known = self.message.receives > 1 || decoded.request.dead.is_some();
+        let mut seen = if known { self.look(decoded, batch).await? } else { None };
+        for _ in 0..CLAIMS {
+            let asked = Instant::now();
+            let now = batch.engine.clock.now();
+            let (next, ending) = match lifecycle::decide(seen.as_ref(), &decoded.request, &decoded.policy, &claim, now) {
+                Decision::Leave(ending) => return Err(Step::Ended(self.left(ending, seen, batch))),
+                Decision::Run { suspect: true, .. } if !alone => return Err(Step::Suspect),
+                Decision::Run { next, .. } => (*next, None),
+                Decision::End { next, ending } => (*next, Some(ending)),
+            };
+            let write = Write { next: next.clone(), seen: seen.as_ref().map(Record::version) };
+            match (batch.ledger.write(write).await, ending) {
+                (Ok(Written::Done), None) => return Ok(Granted { record: next, stored: true, asked }),
+                (Ok(Written::Done), Some(Ending::Failed)) => return Err(Step::Ended(Ended::failed(next))),
+                (Ok(Written::Done), Some(ending)) => return Err(Step::Ended(ending.into())),
+                (Ok(Written::Refused(Some(stored))), _) => seen = Some(*stored),
+                (Ok(Written::Refused(None)), _) => seen = self.look(decoded, batch).await?,
+                (Err(error), _) => return self.unanswered(decoded, &error, asked, batch),
+            }
+        }
+        let busy = StoreError::Busy("the record changed at each look".into());
+        self.unanswered(decoded, &busy, asked, batch)
+    }
+
+    async fn look(&self, decoded: &Decoded, batch: &Batch<'_>) -> Result<Option<Record>, Step> {
+        let asked = Instant::now();
+        match batch.ledger.read(&self.id).await {
+            Ok(seen) => Ok(seen),
+            Err(error) => match self.unanswered(decoded, &error, asked, batch) {
+                Err(step) => Err(step),
+                Ok(_) => Err(Step::Ended(Ending::NotStarted.into())),
+            },
+        }
+    }
+
+    /// An ending that writes nothing.
+    fn left(&self, ending: Ending, seen: Option<Record>, batch: &Batch<'_>) -> Ended {
+        match (&ending, seen) {
+            (Ending::Failed, Some(record)) => Ended::failed(record),
+            (Ending::Foreign, Some(record)) => {
+                let reason = format!(
+                    "id {:?} belongs to job {:?} on queue {:?}; send this one under an id of its own",
+                    self.id, record.name, record.queue
+                );
+                Ended::because(Ending::Foreign, "id_in_use", reason, batch)
+            }
+            _ => ending.into(),
+        }
+    }
+
+    /// The store did not answer, or cannot: the policy says what then.
+    fn unanswered(&self, decoded: &Decoded, error: &StoreError, asked: Instant, batch: &Batch<'_>) -> Result<Granted, Step> {
+        let ended = match (error, decoded.policy.on_store_failure) {
+            (StoreError::Unreadable(_), _) => Ended::because(Ending::Rejected, "unreadable_record", error.to_string(), batch),
+            (StoreError::Invalid(_), _) => Ended::because(Ending::Rejected, "unstorable", error.to_string(), batch),
+            (_, StoreFailure::Run) => {
+                tracing::warn!(id = self.id, %error, "runs without a record");
+                let record = self.imagined(decoded, batch);
+                return Ok(Granted { record, stored: false, asked });
+            }
+            (_, StoreFailure::Skip) => Ending::Skipped.into(),
+            (_, StoreFailure::Retry) => Ending::NotStarted.into(),
+        };
+        tracing::error!(id = self.id, %error, "cannot claim");
+        Err(Step::Ended(ended))
+    }
+
+    /// The record that there would be.
+    fn imagined(&self, decoded: &Decoded, batch: &Batch<'_>) -> Record {
+        let now = batch.engine.clock.now();
+        Record { state: State::Running, attempts: 1, started_at: Some(now), ..lifecycle::created(&decoded.request, &decoded.policy) }
+    }
+
+    /// What to run: from the message, or from the record where it holds other arguments.
+    fn work(decoded: &Decoded, record: &Record) -> Result<Work, Unreadable> {
+        match &record.envelope {
+            None => Ok(decoded.work.clone()),
+            Some(body) => Work::bind(&Envelope::parse(body)?, &decoded.known),
+        }
+    }
+
+    async fn run(&self, decoded: &Decoded, granted: Granted, slot: SemaphorePermit<'_>, batch: &Batch<'_>) -> Ended {
+        let work = match Self::work(decoded, &granted.record) {
+            Ok(work) => work,
+            Err(error) => return self.unreadable(decoded, granted, &error, batch).await,
+        };
+        let stored = granted.stored;
+        let body = batch.ledger.running();
+        let started = Instant::now();
+        let mut execution = Execution::start(work, self, &decoded.policy, granted, batch);
+        let ran = execution.run().await;
+        let run_ms = millis(started.elapsed());
+        drop(slot);
+        let (ended, failure) = match ran {
+            Ran::Lost => (Ending::LeaseLost.into(), None),
+            Ran::Ended(outcome) if stored => record(execution.record.clone(), outcome, decoded, execution.held_until, Some(body), batch).await,
+            Ran::Ended(outcome) => unrecorded(&execution.record, outcome, decoded, batch),
+        };
+        self.log(&execution.record, &ended, failure.as_ref(), run_ms, batch);
+        let deleted = matches!(ended.ending.fate(), Fate::Delete | Fate::DeadLetter);
+        execution.after(hooks_of(&ended.ending, failure), deleted).await;
+        ended
+    }
+
+    /// The arguments that the record holds do not fit the job.
+    async fn unreadable(&self, decoded: &Decoded, granted: Granted, error: &Unreadable, batch: &Batch<'_>) -> Ended {
+        let failure = Failure::new("rejected", error.to_string(), batch.engine.clock.now());
+        let outcome = Outcome::Failure(failure, Next::GiveUp);
+        record(granted.record, outcome, decoded, granted.asked + decoded.policy.lease, None, batch).await.0
+    }
+
+    fn log(&self, record: &Record, ended: &Ended, failure: Option<&Failure>, run_ms: u64, batch: &Batch<'_>) {
+        tracing::info!(
+            id = self.id,
+            name = record.name,
+            attempt = record.attempts,
+            generation = record.generation,
+            outcome = ended.ending.as_str(),
+            kind = failure.map(|failure| failure.kind.as_str()),
+            error = failure.map(|failure| failure.message.as_str()),
+            run_ms,
+            waited_ms = record.enqueued_at.zip(record.started_at).map(|(sent, started)| millis(until(sent, started))),
+            request_id = batch.invocation.request_id,
+            "job ended"
+        );
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// How an attempt ends that runs without a record.
+fn unrecorded(running: &Record, outcome: Outcome, decoded: &Decoded, batch: &Batch<'_>) -> (Ended, Option<Failure>) {
+    let (record, ending) = lifecycle::finish(running, outcome, &decoded.policy, jitter(), batch.engine.clock.now());
+    (Ended { ending, reason: record.error.clone(), record: None }, record.error)
+}
+
+/// The hooks that an ending calls, in order.
+fn hooks_of(ending: &Ending, failure: Option<Failure>) -> Vec<Hook> {
+    let failure = failure.unwrap_or_default();
+    match ending {
+        Ending::Succeeded => vec![Hook::Success],
+        Ending::Retried(_) => vec![Hook::Failure(failure.clone()), Hook::Retry(failure)],
+        Ending::Failed => vec![Hook::Failure(failure.clone()), Hook::PermanentFailure(failure)],
+        _ => Vec::new(),
+    }
+}
+
+/// Writes how an attempt ended, if it still has the right to.
+async fn record(
+    mut running: Record,
+    mut outcome: Outcome,
+    decoded: &Decoded,
+    held_until: Instant,
+    mut body: Option<Running<'_>>,
+    batch: &Batch<'_>,
+) -> (Ended, Option<Failure>) {
+    for _ in 0..CLAIMS {
+        if Instant::now() >= held_until {
+            break;
+        }
+        let now = batch.engine.clock.now();
+        let (next, ending) = lifecycle::finish(&running, outcome.clone(), &decoded.policy, jitter(), now);
+        let write = Write { next: next.clone(), seen: Some(running.version()) };
+        match batch.ledger.finish(write, body.take()).await {
+            Ok(Written::Done) => return recorded(ending, next),
+            // A renewal or a request to cancel came between.
+            Ok(Written::Refused(Some(stored))) if stored.state == State::Running && stored.owner == running.owner => running = *stored,
+            Ok(Written::Refused(_)) => break,
+            Err(StoreError::Invalid(reason)) => {
+                running = Record { progress: None, checkpoint: None, ..running };
+                let failure = Failure::new("result", format!("the result cannot be stored: {reason}"), now);
+                outcome = Outcome::Failure(failure, Next::GiveUp);
+            }
+            Err(error) => {
+                tracing::error!(id = running.id, %error, "cannot record how the attempt ended");
+                break;
+            }
+        }
+    }
+    (Ending::LeaseLost.into(), None)
+}
+
+fn recorded(ending: Ending, record: Record) -> (Ended, Option<Failure>) {
+    let failure = record.error.clone();
+    match ending {
+        Ending::Failed => (Ended::failed(record), failure),
+        ending => (ending.into(), failure),
+    }
+}
+
+/// The job's id: what a dead-letter copy carries, what the producer gave, or the message's own.
+fn identity(message: &Message, envelope: Option<&Envelope>) -> String {
+    let given = message.attributes.get("sqjobs.id").cloned();
+    given.or_else(|| envelope.and_then(|envelope| envelope.id.clone())).unwrap_or_else(|| message.id.clone())
+}
+
+fn decode(message: &Message, id: &str, envelope: Envelope, batch: &Batch<'_>) -> Result<Decoded, Refused> {
+    if let Some(reason) = envelope.unsupported() {
+        return Err(parked(message, reason, batch).into());
+    }
+    let Some(known) = batch.engine.jobs.get(&envelope.name) else {
+        let reason = format!("there is no job named {:?} here; this worker has {}", envelope.name, batch.engine.jobs);
+        return Err(parked(message, reason, batch).into());
+    };
+    let work = match Work::bind(&envelope, known) {
+        Ok(work) => work,
+        Err(error) => {
+            let ended = Ended::because(Ending::Rejected, "rejected", error.to_string(), batch);
+            return Err(Refused { ended, job: Some(Arc::clone(known)) });
+        }
+    };
+    let mut policy = *known.policy();
+    policy.timeout = envelope.timeout_s.map(Duration::from_secs_f64).or(policy.timeout);
+    let request = Request {
+        id: id.to_owned(),
+        name: known.name().to_owned(),
+        queue: message.queue.clone(),
+        sent_at: message.sent_at,
+        run_at: envelope.run_at,
+        expires_at: envelope.expires_at,
+        max_attempts: envelope.max_attempts,
+        tags: envelope.tags,
+        meta: envelope.meta,
+        parent_id: envelope.parent_id,
+        root_id: envelope.root_id,
+        body: message.body.clone(),
+        dead: message.attributes.get("sqjobs.dead").and_then(|generation| generation.parse().ok()),
+    };
+    Ok(Decoded { request, policy, known: Arc::clone(known), work })
+}
+
+/// A message for a worker that this one is not: it waits for such a one, then it is a dead letter.
+fn parked(message: &Message, reason: String, batch: &Batch<'_>) -> Ended {
+    let now = batch.engine.clock.now();
+    let too_long = message.sent_at.is_some_and(|sent| after(sent, batch.engine.parks_for) <= now);
+    Ended::because(if too_long { Ending::Rejected } else { Ending::Parked }, "parked", reason, batch)
+}

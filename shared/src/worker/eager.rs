@@ -1,0 +1,132 @@
+//! Eager mode: messages from standard input, run in process, their final records on standard output.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    io::{self, BufRead, IsTerminal, Write},
+    process, thread,
+};
+
+use tokio::{runtime::Handle, sync::mpsc};
+
+use super::{
+    engine::{Invocation, Jobs},
+    local::Local,
+    thread::Thread,
+};
+use crate::{
+    Clock, Error, Record, State, config,
+    envelope::Envelope,
+    queue::{Message, Outgoing, Queue, is_fifo},
+    telemetry,
+};
+
+/// Messages taken at a time.
+const CHUNK: usize = 10;
+
+/// The exit statuses.
+const FAILED: i32 = 1;
+const REJECTED: i32 = 2;
+
+type Line = io::Result<Vec<u8>>;
+
+pub(crate) async fn serve(jobs: Jobs) -> Result<(), Error> {
+    telemetry::eager();
+    let local = Local::new(Clock::system());
+    let (engine_jobs, engine_local, bodies) = (jobs.clone(), local.clone(), Handle::current());
+    let max_concurrency = config::max_concurrency()?;
+    let thread = Thread::start(async move || engine_local.engine(engine_jobs, bodies, max_concurrency), || {}).await?;
+    let mut session = Session { jobs, local, thread, lines: 0, senders: BTreeMap::new(), order: Vec::new(), printed: HashSet::new(), status: 0 };
+    session.greet();
+    let mut lines = read_lines();
+    let mut chunk = Vec::new();
+    while lines.recv_many(&mut chunk, CHUNK).await > 0 {
+        session.take(chunk.drain(..)).await?;
+    }
+    // The runtime would wait for a body that blocks its thread.
+    process::exit(session.status)
+}
+
+/// Reads standard input on a thread of its own, for a read cannot be interrupted.
+fn read_lines() -> mpsc::Receiver<Line> {
+    let (sender, lines) = mpsc::channel(CHUNK);
+    thread::spawn(move || io::stdin().lock().split(b'\n').try_for_each(|line| sender.blocking_send(line)));
+    lines
+}
+
+struct Session {
+    jobs: Jobs,
+    local: Local,
+    thread: Thread,
+    lines: usize,
+    /// The line that each message came from.
+    senders: BTreeMap<String, usize>,
+    /// The ids of jobs in the order in which they were read.
+    order: Vec<String>,
+    printed: HashSet<String>,
+    status: i32,
+}
+
+impl Session {
+    fn greet(&self) {
+        if io::stdin().is_terminal() {
+            let name = self.jobs.to_string();
+            eprintln!("reading messages from standard input, one JSON object a line, such as {{\"name\": {name:?}, \"args\": ...}}; Ctrl-D ends");
+        }
+    }
+
+    async fn take(&mut self, lines: impl Iterator<Item = Line>) -> Result<(), Error> {
+        for line in lines {
+            self.lines += 1;
+            match line.map(String::from_utf8) {
+                Ok(Ok(text)) if text.trim().is_empty() => {}
+                Ok(Ok(text)) => self.enqueue(text.trim()).await,
+                Ok(Err(_)) => self.reject(self.lines, "the line is not UTF-8"),
+                Err(error) => self.reject(self.lines, &error.to_string()),
+            }
+        }
+        let handle = async |messages: Vec<Message>, invocation: Invocation| self.thread.handle(messages, invocation).await;
+        let rejected = self.local.run_all(&handle).await?;
+        for (message, reason) in rejected {
+            let line = self.senders.get(&message).copied().unwrap_or_default();
+            self.reject(line, &reason);
+        }
+        self.print().map_err(|error| Error::because("cannot write to standard output", error))
+    }
+
+    async fn enqueue(&mut self, text: &str) {
+        let envelope = Envelope::parse(text).ok();
+        let known = envelope.as_ref().and_then(|envelope| self.jobs.get(&envelope.name));
+        let queue = known.map_or("unknown", |job| job.queue());
+        let message = Outgoing { group: is_fifo(queue).then(|| "eager".into()), ..Outgoing::new(text) };
+        match self.local.queue.send(queue, &[message]).await.pop() {
+            Some(Ok(message_id)) => {
+                self.order.push(envelope.and_then(|envelope| envelope.id).unwrap_or_else(|| message_id.clone()));
+                self.senders.insert(message_id, self.lines);
+            }
+            Some(Err(error)) => self.reject(self.lines, &error.to_string()),
+            None => {}
+        }
+    }
+
+    fn reject(&mut self, line: usize, reason: &str) {
+        eprintln!("line {line}: {reason}");
+        self.status = REJECTED;
+    }
+
+    /// Prints the records of the jobs that have ended, in the order in which they were read.
+    fn print(&mut self) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        for id in std::mem::take(&mut self.order) {
+            let Some(record) = self.local.store.get(&id) else { continue };
+            if self.printed.insert(id) {
+                self.status = self.status.max(status(&record));
+                writeln!(out, "{}", serde_json::to_string(&record)?)?;
+            }
+        }
+        out.flush()
+    }
+}
+
+fn status(record: &Record) -> i32 {
+    if record.state == State::Failed { FAILED } else { 0 }
+}

@@ -1,0 +1,289 @@
+//! One attempt: its body runs as a task of its own, while the lease is renewed, checkpoints are written and the time
+//! is watched here, on another thread.
+
+use std::{any::Any, sync::Arc, time::Duration};
+
+use futures_util::future::{BoxFuture, FutureExt, OptionFuture};
+use serde_json::Value;
+use tokio::{
+    task::{JoinError, JoinHandle},
+    time::{Instant, sleep_until, timeout},
+};
+use tracing::Instrument;
+
+use super::{
+    batch::Batch,
+    delivery::{Delivery, Granted, Work},
+};
+use crate::{
+    JobError, Policy,
+    attempt::{Attempt, Controls, Save},
+    job::{BoundJob, Hook},
+    lifecycle::{Next, Outcome, SKEW, renewed},
+    queue::Visibility,
+    record::{Failure, Record, State},
+    store::{StoreError, Write, Written},
+};
+
+/// How long a body has to end after it was stopped.
+pub(crate) const GRACE: Duration = Duration::from_millis(500);
+
+/// How an attempt's body ended.
+pub(crate) enum Ran {
+    Ended(Outcome),
+    /// The lease is lost: nothing may be written.
+    Lost,
+}
+
+/// A running attempt.
+pub(crate) struct Execution<'a> {
+    job: Arc<dyn BoundJob>,
+    attempt: Arc<Attempt>,
+    controls: Controls,
+    batch: &'a Batch<'a>,
+    receipt: &'a str,
+    queue: &'a str,
+    policy: &'a Policy,
+    /// The record as it is stored.
+    pub(crate) record: Record,
+    /// Until when the lease is certainly ours, on the monotonic clock.
+    pub(crate) held_until: Instant,
+    /// False where the job runs without a record.
+    stored: bool,
+    renew_at: Instant,
+    timeout_at: Instant,
+    checkpointed: bool,
+    visibility_set: bool,
+}
+
+/// A write of the running record, under way.
+struct Renewal<'a> {
+    next: Record,
+    asked: Instant,
+    save: Option<Save>,
+    written: BoxFuture<'a, Result<Written, StoreError>>,
+}
+
+/// Why a body is stopped.
+#[derive(Clone, Copy, PartialEq)]
+enum Stop {
+    Timeout,
+    Deadline,
+    Cancel,
+    Lost,
+}
+
+impl<'a> Execution<'a> {
+    pub(crate) fn start(work: Work, delivery: &'a Delivery, policy: &'a Policy, granted: Granted, batch: &'a Batch<'a>) -> Self {
+        let timeout_at = policy.timeout.map_or(batch.stop_at, |timeout| Instant::now() + timeout);
+        let stop_at = timeout_at.min(batch.stop_at);
+        let message = delivery.message.clone();
+        let (attempt, controls) = Attempt::new(granted.record.clone(), message, work.traceparent, batch.engine.clock.clone(), stop_at);
+        Self {
+            job: work.job,
+            attempt,
+            controls,
+            batch,
+            receipt: &delivery.message.receipt,
+            queue: &delivery.message.queue,
+            policy,
+            record: granted.record,
+            held_until: granted.asked + policy.lease,
+            stored: granted.stored,
+            renew_at: granted.asked + policy.lease / 3,
+            timeout_at,
+            checkpointed: false,
+            visibility_set: false,
+        }
+    }
+
+    /// Runs the body to its end, or stops it.
+    pub(crate) async fn run(&mut self) -> Ran {
+        let mut body = self.spawn();
+        let mut renewal: Option<Renewal<'a>> = None;
+        let stop = loop {
+            let writable = self.stored && renewal.is_none();
+            tokio::select! { biased;
+                ended = &mut body => {
+                    let lost = self.settle_last(renewal).await == Some(Stop::Lost);
+                    let outcome = self.outcome(ended);
+                    self.tear_down().await;
+                    return if lost { Ran::Lost } else { Ran::Ended(outcome) };
+                }
+                () = sleep_until(self.held_until), if self.stored => break Stop::Lost,
+                Some(written) = OptionFuture::from(renewal.as_mut().map(|renewal| renewal.written.as_mut())) => {
+                    if let Some(stop) = renewal.take().and_then(|renewal| self.settle(renewal, written)) {
+                        break stop;
+                    }
+                }
+                Some(save) = self.controls.checkpoints.recv(), if writable => renewal = Some(self.renew(Some(save))),
+                () = sleep_until(self.renew_at), if writable => renewal = Some(self.renew(None)),
+                () = sleep_until(self.batch.ask_to_stop_at), if !self.attempt.is_stopping() => self.ask_to_stop("the invocation ends"),
+                () = sleep_until(self.timeout_at.min(self.batch.stop_at)) => {
+                    break if self.timeout_at < self.batch.stop_at { Stop::Timeout } else { Stop::Deadline };
+                }
+            }
+        };
+        let ended = self.stop(&mut body, stop).await;
+        let lost = stop == Stop::Lost || self.settle_last(renewal).await == Some(Stop::Lost);
+        self.tear_down().await;
+        if lost { Ran::Lost } else { Ran::Ended(ended) }
+    }
+
+    fn spawn(&self) -> JoinHandle<Result<Value, JobError>> {
+        let body = Arc::clone(&self.job).run(Arc::clone(&self.attempt));
+        let span = tracing::info_span!("job", id = self.record.id, name = self.record.name, attempt = self.record.attempts);
+        self.batch.engine.bodies.spawn(body.instrument(span))
+    }
+
+    /// Starts a write that extends the lease, with the checkpoint or the progress there is.
+    fn renew(&mut self, save: Option<Save>) -> Renewal<'a> {
+        let (batch, queue, lease) = (self.batch, self.queue, self.policy.lease);
+        let asked = Instant::now();
+        let mut next = renewed(&self.record, lease, batch.engine.clock.now());
+        next.progress = self.attempt.take_progress().or(next.progress);
+        let visible = save.is_none().then(|| Visibility { receipt: self.receipt.into(), timeout: lease + 2 * SKEW + Duration::from_secs(1) });
+        match &save {
+            Some(save) => next.checkpoint = Some(save.checkpoint.clone()),
+            None => self.visibility_set = true,
+        }
+        self.renew_at = asked + lease / 3;
+        let write = Write { next: next.clone(), seen: Some(self.record.version()) };
+        let written = async move {
+            let written = batch.ledger.write(write).await;
+            if let (Ok(Written::Done), Some(visible)) = (&written, visible) {
+                batch.set_visibility(queue, &[visible]).await;
+            }
+            written
+        };
+        Renewal { next, asked, save, written: written.boxed() }
+    }
+
+    /// Takes the answer to a renewal; says if the body must stop.
+    fn settle(&mut self, renewal: Renewal<'a>, written: Result<Written, StoreError>) -> Option<Stop> {
+        let (saved, stop) = match written {
+            Ok(Written::Done) => {
+                self.record = renewal.next;
+                self.held_until = renewal.asked + self.policy.lease;
+                self.checkpointed |= renewal.save.is_some();
+                (Ok(()), None)
+            }
+            Ok(Written::Refused(Some(stored))) if self.is_cancelled(&stored) => {
+                self.record = *stored;
+                (Err("the job was cancelled"), Some(Stop::Cancel))
+            }
+            Ok(Written::Refused(_)) => (Err("the attempt has lost its lease"), Some(Stop::Lost)),
+            Err(error) => {
+                tracing::warn!(id = self.record.id, %error, "cannot renew the lease");
+                self.renew_at = Instant::now() + self.policy.lease / 10;
+                (Err("the checkpoint could not be written"), None)
+            }
+        };
+        if let Some(save) = renewal.save {
+            save.saved.send(saved).ok();
+        }
+        stop
+    }
+
+    fn is_cancelled(&self, stored: &Record) -> bool {
+        stored.cancel_requested && stored.state == State::Running && stored.owner == self.record.owner
+    }
+
+    /// Waits for a write that is still under way when the body has ended: a record has one writer at a time.
+    async fn settle_last(&mut self, renewal: Option<Renewal<'a>>) -> Option<Stop> {
+        let mut renewal = renewal?;
+        let written = renewal.written.as_mut().await;
+        self.settle(renewal, written)
+    }
+
+    fn ask_to_stop(&self, reason: &'static str) {
+        self.controls.stop.send_replace(Some(reason));
+    }
+
+    /// Ends the body. One that neither ends nor yields within the grace is left behind, and the process with it.
+    async fn stop(&mut self, body: &mut JoinHandle<Result<Value, JobError>>, stop: Stop) -> Outcome {
+        self.ask_to_stop(stop.reason());
+        body.abort();
+        let ended = timeout(GRACE, &mut *body).await;
+        let threads = timeout(GRACE, self.attempt.threads_end()).await;
+        if ended.is_err() || threads.is_err() {
+            tracing::error!(id = self.record.id, "the job blocks its thread; the process ends once all is recorded");
+            self.batch.mark_stuck();
+        }
+        match ended {
+            Ok(ended) if !is_aborted(&ended) => self.outcome(ended),
+            _ => self.stopped(stop),
+        }
+    }
+
+    fn stopped(&self, stop: Stop) -> Outcome {
+        let resumes = stop == Stop::Deadline && self.checkpointed;
+        let next = if resumes { Next::Resume } else { Next::Retry(None) };
+        Outcome::Failure(self.failure(stop.kind(), stop.reason().into()), next)
+    }
+
+    fn outcome(&self, ended: Result<Result<Value, JobError>, JoinError>) -> Outcome {
+        match ended {
+            Ok(Ok(output)) => Outcome::Success(output),
+            Ok(Err(error)) => Outcome::Failure(self.failure(error.kind_or_default(), error.to_string()), error.then.into()),
+            Err(error) => {
+                let panic = error.try_into_panic().map_or_else(|error| error.to_string(), |panic| panic_message(&*panic));
+                Outcome::Failure(self.failure("panic", panic), Next::Retry(None))
+            }
+        }
+    }
+
+    fn failure(&self, kind: &str, message: String) -> Failure {
+        Failure::new(kind, message, self.batch.engine.clock.now())
+    }
+
+    async fn tear_down(&self) {
+        self.hook(Hook::TearDown).await;
+    }
+
+    /// What follows once the ending is recorded.
+    pub(crate) async fn after(&self, hooks: Vec<Hook>, deleted: bool) {
+        for hook in hooks {
+            self.hook(hook).await;
+        }
+        // The renewals shortened the visibility; the message must not come back while neighbours still run.
+        if self.visibility_set && deleted {
+            let timeout = self.batch.invocation.ends_at.saturating_duration_since(Instant::now()) + SKEW;
+            self.batch.set_visibility(self.queue, &[Visibility { receipt: self.receipt.into(), timeout }]).await;
+        }
+    }
+
+    async fn hook(&self, hook: Hook) {
+        let name = hook.name();
+        self.batch.hook(name, Arc::clone(&self.job).hook(Arc::clone(&self.attempt), hook)).await;
+    }
+}
+
+impl Stop {
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Deadline => "deadline",
+            Self::Cancel => "cancelled",
+            Self::Lost => "lease_lost",
+        }
+    }
+
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Timeout => "the attempt took longer than its policy allows",
+            Self::Deadline => "the invocation ended before the attempt",
+            Self::Cancel => "the job was cancelled",
+            Self::Lost => "the attempt has lost its lease",
+        }
+    }
+}
+
+fn is_aborted<T>(ended: &Result<T, JoinError>) -> bool {
+    ended.as_ref().is_err_and(JoinError::is_cancelled)
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a text".into())
+}

@@ -1,0 +1,121 @@
+//! The Lambda function: an SQS event in, the partial batch response out.
+
+use std::{process, sync::Arc, time::Duration};
+
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use jiff::Timestamp;
+use lambda_runtime::{Context, LambdaEvent, service_fn};
+use tokio::{runtime::Handle, time::Instant};
+
+use super::{
+    engine::{Engine, Invocation, Jobs},
+    thread::Thread,
+};
+use crate::{
+    Clock, Error,
+    clock::{from_millis, until},
+    config::{self, Config},
+    queue::{Message, Sqs, name_of},
+    store::DynamoDb,
+    telemetry,
+};
+
+/// For how long a message that this function cannot run waits for a version that can.
+const PARKED: Duration = Duration::from_secs(24 * 3600);
+
+pub(crate) async fn serve(jobs: Jobs) -> Result<(), Error> {
+    telemetry::in_lambda();
+    let config = Config::from_env()?;
+    let bodies = Handle::current();
+    let thread = Thread::start(move || engine(jobs, bodies, config), end_process).await?;
+    let handler = service_fn(|event: LambdaEvent<SqsEvent>| handle(&thread, event));
+    lambda_runtime::run(handler).await.map_err(|error| Error::because("the Lambda runtime has ended", error))
+}
+
+async fn engine(jobs: Jobs, bodies: Handle, config: Config) -> Engine {
+    let sdk = config::sdk().await;
+    let queue = Sqs::new(aws_sdk_sqs::Client::new(&sdk)).with_url(&config.queue_url).with_url(&config.dlq_url);
+    Engine {
+        jobs,
+        store: Arc::new(DynamoDb::new(aws_sdk_dynamodb::Client::new(&sdk), config.table)),
+        queue: Arc::new(queue),
+        dlq: name_of(&config.dlq_url).into(),
+        clock: Clock::system(),
+        bodies,
+        max_concurrency: config.max_concurrency,
+        parks_for: PARKED,
+    }
+}
+
+/// A blocked body would thaw in the next invocation; Lambda starts a new process instead. What was recorded stays so.
+fn end_process() {
+    process::exit(1);
+}
+
+async fn handle(thread: &Thread, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, lambda_runtime::Error> {
+    let messages = event.payload.records.into_iter().map(message).collect::<Result<Vec<_>, _>>()?;
+    let report = thread.handle(messages, invocation(&event.context)).await?;
+    let mut response = SqsBatchResponse::default();
+    report.failures.into_iter().for_each(|id| response.add_failure(id));
+    Ok(response)
+}
+
+fn invocation(context: &Context) -> Invocation {
+    let deadline = from_millis(i64::try_from(context.deadline).unwrap_or(i64::MAX));
+    let left = until(Clock::system().now(), deadline).min(Duration::from_secs(900));
+    Invocation { request_id: context.request_id.clone(), ends_at: Instant::now() + left }
+}
+
+/// One record of the event. The body stays as it is: one that cannot be read fails alone, later.
+///
+/// An id that is empty in the answer would fail the whole batch, so an event without one is refused instead.
+fn message(record: SqsMessage) -> Result<Message, Error> {
+    let missing = |field: &str| Error::config(format!("a record of the event has no {field}; it is no event of SQS"));
+    let system = |name: &str| record.attributes.get(name);
+    let attributes = record.message_attributes.iter().filter_map(|(name, value)| Some((name.clone(), value.string_value.clone()?)));
+    Ok(Message {
+        queue: name_of(record.event_source_arn.as_deref().ok_or_else(|| missing("eventSourceARN"))?).into(),
+        attributes: attributes.collect(),
+        receives: system("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1),
+        sent_at: system("SentTimestamp").and_then(|millis| Timestamp::from_millisecond(millis.parse().ok()?).ok()),
+        group: system("MessageGroupId").cloned(),
+        id: record.message_id.filter(|id| !id.is_empty()).ok_or_else(|| missing("messageId"))?,
+        receipt: record.receipt_handle.filter(|receipt| !receipt.is_empty()).ok_or_else(|| missing("receiptHandle"))?,
+        body: record.body.unwrap_or_default(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As Lambda's documentation shows it.
+    const EVENT: &str = include_str!("../../fixtures/sqs-event.json");
+
+    #[test]
+    fn an_event_becomes_messages() {
+        let event: SqsEvent = serde_json::from_str(EVENT).expect("a valid event");
+        let messages: Vec<_> = event.records.into_iter().map(|record| message(record).expect("complete")).collect();
+        assert_eq!(messages.len(), 2);
+        assert_eq!(messages[0].queue, "adder.fifo");
+        assert_eq!(messages[0].receives, 3);
+        assert_eq!(messages[0].group.as_deref(), Some("g1"));
+        assert_eq!(messages[0].attributes["sqjobs.id"], "a");
+        assert_eq!(messages[0].sent_at.expect("sent").as_millisecond(), 1_545_082_649_183);
+        assert_eq!(messages[1].body, "not json");
+    }
+
+    #[test]
+    fn an_empty_identifier_is_never_answered() {
+        for field in ["messageId", "receiptHandle", "eventSourceARN"] {
+            let mut event: serde_json::Value = serde_json::from_str(EVENT).expect("JSON");
+            event["Records"][1][field] = "".into();
+            if field == "eventSourceARN" {
+                event["Records"][1][field].take();
+            }
+            let event: SqsEvent = serde_json::from_value(event).expect("an event");
+            let error = event.records.into_iter().map(message).collect::<Result<Vec<_>, _>>().expect_err("refused");
+            assert!(error.to_string().contains(field));
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Group commit: the deliveries of a batch share requests to the store.
+//!
+//! What is ready while requests are under way shares the next one. A finish waits up to [`GATHER`] for the jobs that
+//! still run, so that jobs that end together are recorded together; nothing waits longer for a slow neighbour.
+//!
+//! A job's writes follow one another, so a request never holds two for one key, and none is under way twice.
+
+use std::{
+    convert::Infallible,
+    mem,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::{
+    future::{BoxFuture, FutureExt},
+    stream::{FuturesUnordered, StreamExt},
+};
+use tokio::{
+    sync::{Notify, oneshot},
+    time::{Instant, sleep, sleep_until},
+};
+
+use crate::{
+    Backoff,
+    lifecycle::{Resolution, resolve},
+    record::Record,
+    retry::jitter,
+    store::{Store, StoreError, Write, Written},
+};
+
+/// The longest that a finish waits for others.
+const GATHER: Duration = Duration::from_millis(10);
+/// Requests under way at the same time.
+const UNDER_WAY: usize = 2;
+/// How often a write is tried that met throttling or whose answer was lost.
+const TRIES: u32 = 5;
+const BACKOFF: Backoff = Backoff::exponential(Duration::from_millis(50), Duration::from_secs(1));
+
+type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// Collects reads and writes into requests. Nothing moves unless [`Ledger::drive`] is polled.
+pub(crate) struct Ledger<'a> {
+    store: &'a dyn Store,
+    queued: Mutex<Queued>,
+    changed: Notify,
+    running: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Queued {
+    reads: Vec<(String, Answer<Option<Record>>)>,
+    writes: Vec<(Write, Answer<Written>)>,
+    /// When the first of the writes must leave at the latest.
+    leave_by: Option<Instant>,
+}
+
+/// That a body runs, for whose finish others wait a moment.
+pub(crate) struct Running<'a>(&'a Ledger<'a>);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::SeqCst);
+        self.0.changed.notify_one();
+    }
+}
+
+impl<'a> Ledger<'a> {
+    pub(crate) fn new(store: &'a dyn Store) -> Self {
+        Self { store, queued: Mutex::default(), changed: Notify::new(), running: AtomicUsize::new(0) }
+    }
+
+    pub(crate) fn running(&'a self) -> Running<'a> {
+        self.running.fetch_add(1, Ordering::SeqCst);
+        Running(self)
+    }
+
+    /// Reads a record.
+    pub(crate) async fn read(&self, id: &str) -> Result<Option<Record>, StoreError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let (sender, answer) = oneshot::channel();
+            self.queue(|queued| queued.reads.push((id.to_owned(), sender)));
+            match answer.await.unwrap_or_else(|_| Err(dropped())) {
+                Err(StoreError::Busy(_) | StoreError::Unknown(_)) if tries < TRIES => pause(tries).await,
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Makes a conditional write now.
+    pub(crate) async fn write(&self, write: Write) -> Result<Written, StoreError> {
+        self.settle(write, Duration::ZERO, None).await
+    }
+
+    /// Makes the last write of an attempt, together with those of others that end within moments.
+    pub(crate) async fn finish(&self, write: Write, running: Option<Running<'_>>) -> Result<Written, StoreError> {
+        self.settle(write, GATHER, running).await
+    }
+
+    /// Repeats a write until it is known to be made or refused. An answer that was lost, or a refusal that may be of
+    /// an earlier try, is resolved by looking.
+    async fn settle(&self, write: Write, wait: Duration, mut running: Option<Running<'_>>) -> Result<Written, StoreError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let stored = match self.submit(write.clone(), wait, running.take()).await {
+                Ok(Written::Refused(Some(stored))) => Some(*stored),
+                Ok(Written::Refused(None)) => self.read(&write.next.id).await?,
+                Err(StoreError::Unknown(_)) if tries < TRIES => self.read(&write.next.id).await?,
+                Err(StoreError::Busy(_)) if tries < TRIES => {
+                    pause(tries).await;
+                    continue;
+                }
+                answer => return answer,
+            };
+            match resolve(&write.next, write.seen.as_ref(), stored) {
+                Resolution::Ours => return Ok(Written::Done),
+                Resolution::Open if tries < TRIES => pause(tries).await,
+                Resolution::Open => return Err(StoreError::Busy("the write was refused and then possible, again and again".into())),
+                Resolution::Refused(stored) => return Ok(Written::Refused(stored)),
+            }
+        }
+    }
+
+    async fn submit(&self, write: Write, wait: Duration, running: Option<Running<'_>>) -> Result<Written, StoreError> {
+        let (sender, answer) = oneshot::channel();
+        let leave_by = Instant::now() + wait;
+        self.queue(|queued| {
+            queued.writes.push((write, sender));
+            queued.leave_by = Some(queued.leave_by.map_or(leave_by, |other| other.min(leave_by)));
+        });
+        drop(running);
+        answer.await.unwrap_or_else(|_| Err(dropped()))
+    }
+
+    fn queue<T>(&self, change: impl FnOnce(&mut Queued) -> T) -> T {
+        let changed = change(&mut self.queued.lock().unwrap_or_else(PoisonError::into_inner));
+        self.changed.notify_one();
+        changed
+    }
+
+    /// Sends what is ready, for ever.
+    pub(crate) async fn drive(&self) -> Infallible {
+        let mut under_way = FuturesUnordered::new();
+        loop {
+            under_way.extend(self.next_read());
+            while under_way.len() < UNDER_WAY
+                && let Some(write) = self.next_write()
+            {
+                under_way.push(write);
+            }
+            let leave_by = self.queue_leaves_by().filter(|_| under_way.len() < UNDER_WAY);
+            tokio::select! { biased;
+                Some(()) = under_way.next() => {}
+                () = self.changed.notified() => {}
+                () = sleep_until(leave_by.unwrap_or_else(Instant::now)), if leave_by.is_some() => {}
+            }
+        }
+    }
+
+    fn queue_leaves_by(&self) -> Option<Instant> {
+        self.queued.lock().unwrap_or_else(PoisonError::into_inner).leave_by
+    }
+
+    fn next_read(&self) -> Option<BoxFuture<'_, ()>> {
+        let mut queued = self.queued.lock().unwrap_or_else(PoisonError::into_inner);
+        let reads = mem::take(&mut queued.reads);
+        (!reads.is_empty()).then(|| self.read_all(reads).boxed())
+    }
+
+    fn next_write(&self) -> Option<BoxFuture<'_, ()>> {
+        let mut queued = self.queued.lock().unwrap_or_else(PoisonError::into_inner);
+        let ready = self.running.load(Ordering::SeqCst) == 0 || Instant::now() >= queued.leave_by?;
+        if !ready || queued.writes.is_empty() {
+            return None;
+        }
+        queued.leave_by = None;
+        Some(self.write_all(mem::take(&mut queued.writes)).boxed())
+    }
+
+    async fn read_all(&self, reads: Vec<(String, Answer<Option<Record>>)>) {
+        let (ids, senders): (Vec<_>, Vec<_>) = reads.into_iter().unzip();
+        for (answer, sender) in self.store.read(&ids).await.into_iter().zip(senders) {
+            sender.send(answer).ok();
+        }
+    }
+
+    async fn write_all(&self, writes: Vec<(Write, Answer<Written>)>) {
+        let (writes, senders): (Vec<_>, Vec<_>) = writes.into_iter().unzip();
+        for (answer, sender) in self.store.write(&writes).await.into_iter().zip(senders) {
+            sender.send(answer).ok();
+        }
+    }
+}
+
+async fn pause(tries: u32) {
+    sleep(BACKOFF.delay(tries, jitter())).await;
+}
+
+fn dropped() -> StoreError {
+    StoreError::Unknown("the request was given up".into())
+}

@@ -1,0 +1,93 @@
+//! Queues and records in memory, and the loop that feeds batches from them as the event source would.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use tokio::{runtime::Handle, time::Instant};
+
+use super::engine::{Engine, Invocation, Jobs, Report};
+use crate::{
+    Clock, Error,
+    clock::until,
+    queue::{self, Message, Queue},
+    store,
+};
+
+/// The dead-letter queue of everything local.
+pub(crate) const DLQ: &str = "dead-letters";
+/// As long as a Lambda invocation lasts at most.
+const INVOCATION: Duration = Duration::from_secs(900);
+/// Messages in a batch.
+const BATCH: usize = 10;
+
+/// Everything that AWS would be, in memory.
+#[derive(Debug, Clone)]
+pub(crate) struct Local {
+    pub(crate) clock: Clock,
+    pub(crate) queue: queue::Memory,
+    pub(crate) store: store::Memory,
+}
+
+impl Local {
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self { queue: queue::Memory::new(clock.clone()), store: store::Memory::new(), clock }
+    }
+
+    pub(crate) fn engine(&self, jobs: Jobs, bodies: Handle, max_concurrency: usize) -> Engine {
+        Engine {
+            jobs,
+            store: Arc::new(self.store.clone()),
+            queue: Arc::new(self.queue.clone()),
+            dlq: DLQ.into(),
+            clock: self.clock.clone(),
+            bodies,
+            max_concurrency,
+            parks_for: Duration::ZERO, // no other worker will come
+        }
+    }
+
+    fn sources(&self) -> impl Iterator<Item = String> {
+        self.queue.names().into_iter().filter(|queue| queue != DLQ)
+    }
+
+    /// Hands over what is visible, batch by batch, until nothing is; gives back what was rejected.
+    pub(crate) async fn run_due<F>(&self, handle: &impl Fn(Vec<Message>, Invocation) -> F) -> Result<Vec<(String, String)>, Error>
+    where
+        F: Future<Output = Result<Report, Error>>,
+    {
+        let mut rejected = Vec::new();
+        let mut idle = false;
+        while !idle {
+            idle = true;
+            for queue in self.sources() {
+                let messages = self.queue.receive(&queue, BATCH, INVOCATION + Duration::from_secs(60)).await?;
+                if messages.is_empty() {
+                    continue;
+                }
+                idle = false;
+                let taken: Vec<_> = messages.iter().map(|message| (message.id.clone(), message.receipt.clone())).collect();
+                let report = handle(messages, invocation()).await?;
+                let done = taken.into_iter().filter(|(id, _)| !report.failures.contains(id)).map(|(_, receipt)| receipt);
+                self.queue.delete(&queue, &done.collect::<Vec<_>>()).await;
+                rejected.extend(report.rejected);
+            }
+        }
+        Ok(rejected)
+    }
+
+    /// The same, and moves the clock on to what is not visible yet, until every queue is empty.
+    pub(crate) async fn run_all<F>(&self, handle: &impl Fn(Vec<Message>, Invocation) -> F) -> Result<Vec<(String, String)>, Error>
+    where
+        F: Future<Output = Result<Report, Error>>,
+    {
+        let mut rejected = self.run_due(handle).await?;
+        while let Some(next) = self.sources().filter_map(|queue| self.queue.next_visible(&queue)).min() {
+            self.clock.advance(until(self.clock.now(), next));
+            rejected.extend(self.run_due(handle).await?);
+        }
+        Ok(rejected)
+    }
+}
+
+fn invocation() -> Invocation {
+    Invocation { request_id: "eager".into(), ends_at: Instant::now() + INVOCATION }
+}

@@ -1,0 +1,142 @@
+//! A worker: job types, their state and middleware, made into a program.
+
+mod batch;
+mod delivery;
+mod eager;
+mod engine;
+mod executor;
+#[cfg(feature = "lambda")]
+mod lambda;
+mod ledger;
+mod local;
+mod thread;
+
+use std::{fmt, marker::PhantomData, sync::Arc};
+
+pub(crate) use self::{
+    engine::Jobs,
+    local::{DLQ, Local},
+};
+use crate::{Error, Job, Middleware, config, job::Registered};
+
+/// Runs one job type: the `main` of most functions.
+///
+/// In Lambda it handles SQS events. Anywhere else it reads messages as JSON lines from standard input, runs them in
+/// process with all waiting skipped, prints each job's final record as a JSON line, and ends the process: with status 0
+/// if all succeeded, 1 if a job failed, 2 if an input was rejected.
+///
+/// # Errors
+///
+/// When a setting is missing or wrong; the sentence names it.
+pub async fn run<J: Job>() -> Result<(), Error> {
+    Worker::new(()).job::<J>().run().await
+}
+
+/// Several job types, or one with state or middleware, made into a program.
+///
+/// ```
+/// # use serde::{Deserialize, Serialize};
+/// use sqjobs::{Context, Job, JobError, Worker, testing::Eager};
+///
+/// struct Greetings { word: String }
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Greet { name: String }
+///
+/// impl Job<Greetings> for Greet {
+///     const NAME: &'static str = "greet";
+///     type Output = String;
+///
+///     async fn run(&self, ctx: &Context<Greetings>) -> Result<String, JobError> {
+///         Ok(format!("{}, {}!", ctx.state().word, self.name))
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), sqjobs::Error> {
+/// let worker = Worker::new(Greetings { word: "Hello".into() }).job::<Greet>();
+/// let eager = Eager::new();
+/// let job = eager.client().enqueue(&Greet { name: "Ada".into() }).await?;
+/// eager.run(&worker).await;
+/// assert_eq!(eager.record(&job.id).unwrap().result, Some("Hello, Ada!".into()));
+/// # Ok(()) }
+/// ```
+#[must_use = "a worker does nothing until it runs"]
+pub struct Worker<S = ()> {
+    state: Arc<S>,
+    middleware: Vec<Arc<dyn Middleware>>,
+    jobs: Jobs,
+}
+
+/// What a job is registered with beyond its type.
+#[derive(Default)]
+pub struct Registration {
+    middleware: Vec<Arc<dyn Middleware>>,
+}
+
+impl Registration {
+    /// Adds middleware around this job, inside of the worker's and of what was added before.
+    #[must_use]
+    pub fn middleware(mut self, middleware: impl Middleware) -> Self {
+        self.middleware.push(Arc::new(middleware));
+        self
+    }
+}
+
+impl fmt::Debug for Registration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registration").field("middleware", &self.middleware.len()).finish()
+    }
+}
+
+impl<S: Send + Sync + 'static> Worker<S> {
+    /// A worker without jobs. `state` is what its jobs share, built once per cold start.
+    pub fn new(state: S) -> Self {
+        Self { state: Arc::new(state), middleware: Vec::new(), jobs: Jobs::default() }
+    }
+
+    /// Adds middleware around the jobs that are added after it, inside of what was added before.
+    pub fn middleware(mut self, middleware: impl Middleware) -> Self {
+        self.middleware.push(Arc::new(middleware));
+        self
+    }
+
+    /// Adds a job type.
+    pub fn job<J: Job<S>>(self) -> Self {
+        self.job_with::<J>(|job| job)
+    }
+
+    /// Adds a job type with middleware of its own.
+    pub fn job_with<J: Job<S>>(mut self, change: impl FnOnce(Registration) -> Registration) -> Self {
+        let registration = change(Registration { middleware: self.middleware.clone() });
+        self.jobs.add(Arc::new(Registered::<J, S> {
+            state: Arc::clone(&self.state),
+            middleware: registration.middleware.into(),
+            job: PhantomData,
+        }));
+        self
+    }
+
+    /// Runs as a Lambda function, or eagerly from standard input; see [`run`].
+    ///
+    /// # Errors
+    ///
+    /// When a setting is missing or wrong; the sentence names it.
+    pub async fn run(self) -> Result<(), Error> {
+        #[cfg(feature = "lambda")]
+        if config::in_lambda() {
+            return lambda::serve(self.jobs).await;
+        }
+        eager::serve(self.jobs).await
+    }
+
+    pub(crate) fn jobs(&self) -> &Jobs {
+        &self.jobs
+    }
+}
+
+impl<S> fmt::Debug for Worker<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").field("jobs", &self.jobs.to_string()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,149 @@
+//! A job that does what its arguments say, so that a test can watch what becomes of it. Deployed by the tests as a
+//! function of its own.
+
+use std::{
+    fs::OpenOptions,
+    future::pending,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use sqjobs::{Backoff, Context, Job, JobError, Policy, Worker};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// What every kind of probe is told.
+#[derive(Debug, Serialize, Deserialize)]
+struct Orders {
+    /// Each run appends a line to this file: the job's id, the attempt, the process.
+    effects: PathBuf,
+    /// What the run does then.
+    #[serde(default)]
+    act: Act,
+    /// From this attempt on it simply succeeds.
+    #[serde(default = "never")]
+    until: u32,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Act {
+    #[default]
+    Succeed,
+    Fail,
+    Fatal,
+    Panic,
+    /// Waits for nothing, as a request without a time-out does.
+    Hang,
+    /// Blocks its thread.
+    Block,
+    /// Computes without end.
+    Spin,
+    /// Ends the whole process.
+    Abort,
+    /// Waits until the file exists.
+    WaitFor(PathBuf),
+    /// Fails until the file exists.
+    FailUntil(PathBuf),
+}
+
+fn never() -> u32 {
+    u32::MAX
+}
+
+impl Orders {
+    async fn follow<S>(&self, ctx: &Context<S>) -> Result<u32, JobError> {
+        note(&self.effects, &format!("{} {} {}\n", ctx.id(), ctx.attempt(), std::process::id()))?;
+        if ctx.attempt() < self.until {
+            self.act.perform().await?;
+        }
+        Ok(ctx.attempt())
+    }
+}
+
+impl Act {
+    async fn perform(&self) -> Result<(), JobError> {
+        match self {
+            Self::Succeed => Ok(()),
+            Self::FailUntil(file) if file.exists() => Ok(()),
+            Self::Fail | Self::FailUntil(_) => Err("failed as told".into()),
+            Self::Fatal => Err(JobError::fatal("gave up as told")),
+            Self::Panic => panic!("panicked as told"),
+            Self::Hang => pending().await,
+            Self::Block => {
+                thread::sleep(HOUR);
+                Ok(())
+            }
+            Self::Spin => loop {
+                std::hint::spin_loop();
+            },
+            Self::Abort => std::process::abort(),
+            Self::WaitFor(file) => {
+                appears(file).await;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Appends in one write, which the system keeps whole.
+fn note(file: &Path, line: &str) -> io::Result<()> {
+    OpenOptions::new().create(true).append(true).open(file)?.write_all(line.as_bytes())
+}
+
+async fn appears(file: &Path) {
+    let mut pause = tokio::time::interval(Duration::from_millis(20));
+    while !file.exists() {
+        pause.tick().await;
+    }
+}
+
+/// Retried twice, soon, and held by a short lease.
+#[derive(Debug, Serialize, Deserialize)]
+struct Probe(Orders);
+
+impl Job for Probe {
+    const NAME: &'static str = "probe";
+    const POLICY: Policy = Policy::new().max_attempts(3).lease(Duration::from_secs(3)).backoff(Backoff::constant(Duration::from_secs(1)));
+    type Output = u32;
+
+    async fn run(&self, ctx: &Context) -> Result<u32, JobError> {
+        self.0.follow(ctx).await
+    }
+}
+
+/// Stopped after a second.
+#[derive(Debug, Serialize, Deserialize)]
+struct Hasty(Orders);
+
+impl Job for Hasty {
+    const NAME: &'static str = "hasty";
+    const POLICY: Policy = Probe::POLICY.timeout(Duration::from_secs(1));
+    type Output = u32;
+
+    async fn run(&self, ctx: &Context) -> Result<u32, JobError> {
+        self.0.follow(ctx).await
+    }
+}
+
+/// Retried after minutes.
+#[derive(Debug, Serialize, Deserialize)]
+struct Patient(Orders);
+
+impl Job for Patient {
+    const NAME: &'static str = "patient";
+    const POLICY: Policy = Policy::new().max_attempts(3).backoff(Backoff::exponential(Duration::from_secs(200), HOUR));
+    type Output = u32;
+
+    async fn run(&self, ctx: &Context) -> Result<u32, JobError> {
+        self.0.follow(ctx).await
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), sqjobs::Error> {
+    Worker::new(()).job::<Probe>().job::<Hasty>().job::<Patient>().run().await
+}

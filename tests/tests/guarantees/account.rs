@@ -1,0 +1,95 @@
+//! An account on the stack: its clients, and the functions that are deployed into it.
+
+use std::collections::HashMap;
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_lambda::types::{Environment, FunctionCode, FunctionResponseType, Runtime};
+use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
+use uuid::Uuid;
+
+use crate::function::Function;
+
+const REGION: &str = "us-east-1";
+
+/// An account that nobody else uses.
+pub(crate) struct Account {
+    pub(crate) id: String,
+    endpoint: String,
+    pub(crate) dynamodb: aws_sdk_dynamodb::Client,
+    pub(crate) sqs: aws_sdk_sqs::Client,
+    lambda: aws_sdk_lambda::Client,
+}
+
+impl Account {
+    /// A new account on the stack at `endpoint`, which takes any twelve digits for one.
+    pub(crate) fn new(endpoint: &str) -> Self {
+        let id = format!("{:012}", 100_000_000_000 + Uuid::new_v4().as_u128() % 900_000_000_000);
+        let config = sdk_config(endpoint, &id);
+        Self {
+            id,
+            endpoint: endpoint.to_owned(),
+            dynamodb: aws_sdk_dynamodb::Client::new(&config),
+            sqs: aws_sdk_sqs::Client::new(&config),
+            lambda: aws_sdk_lambda::Client::new(&config),
+        }
+    }
+
+    /// Deploys a function with these variables and lets a queue feed it.
+    pub(crate) async fn deploy(&self, function: &Function, variables: HashMap<String, String>, queue: &str) {
+        // The account tells functions of the same name apart in the stack's log.
+        let name = format!("{}-{}", function.bootstrap, self.id);
+        let timeout = i32::try_from(function.timeout.as_secs()).expect("a function's timeout is minutes");
+        let create = self.lambda.create_function().function_name(&name).runtime(Runtime::Providedal2023).handler("bootstrap");
+        create
+            .role(format!("arn:aws:iam::{}:role/function", self.id))
+            .timeout(timeout)
+            .environment(Environment::builder().set_variables(Some(variables)).build())
+            .code(FunctionCode::builder().zip_file(function.package()).build())
+            .send()
+            .await
+            .expect("the function is created");
+        let map = self.lambda.create_event_source_mapping().function_name(&name).batch_size(function.batch_size);
+        map.event_source_arn(format!("arn:aws:sqs:{REGION}:{}:{queue}", self.id))
+            .function_response_types(FunctionResponseType::ReportBatchItemFailures)
+            .send()
+            .await
+            .expect("the mapping is created");
+    }
+
+    /// The names of its functions.
+    pub(crate) async fn functions(&self) -> Vec<String> {
+        let listed = self.lambda.list_functions().send().await.expect("functions can be listed");
+        listed.functions().iter().filter_map(|function| function.function_name.clone()).collect()
+    }
+
+    /// Takes all functions away, with their mappings and processes.
+    pub(crate) async fn retire(&self) {
+        let mappings = self.lambda.list_event_source_mappings().send().await.expect("mappings can be listed");
+        for mapping in mappings.event_source_mappings().iter().filter_map(|mapping| mapping.uuid()) {
+            self.lambda.delete_event_source_mapping().uuid(mapping).send().await.expect("a mapping can be deleted");
+        }
+        for function in self.functions().await {
+            self.lambda.delete_function().function_name(function).send().await.expect("a function can be deleted");
+        }
+    }
+
+    /// The variables by which another program finds it.
+    pub(crate) fn variables(&self) -> [(&'static str, &str); 4] {
+        [
+            ("AWS_ENDPOINT_URL", &self.endpoint),
+            ("AWS_ACCESS_KEY_ID", &self.id),
+            ("AWS_SECRET_ACCESS_KEY", "none"),
+            ("AWS_DEFAULT_REGION", REGION),
+        ]
+    }
+}
+
+fn sdk_config(endpoint: &str, account: &str) -> SdkConfig {
+    let credentials = Credentials::new(account, "none", None, None, "tests");
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::from_static(REGION))
+        .endpoint_url(endpoint)
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .build()
+}

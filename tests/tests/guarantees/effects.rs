@@ -1,0 +1,62 @@
+//! What the probe did to the world outside: a file to which every run of its body appends one line.
+
+use std::{fs, path::PathBuf};
+
+use tempfile::TempDir;
+
+/// One run of the probe's body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) id: String,
+    pub(crate) attempt: u32,
+    pub(crate) pid: u32,
+}
+
+/// The effects in one world.
+pub(crate) struct Effects {
+    folder: TempDir,
+}
+
+impl Effects {
+    pub(crate) fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a temporary folder can be made") }
+    }
+
+    /// The file of all runs.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.folder.path().join("effects")
+    }
+
+    /// The file that a probe waits for, until [`Effects::open_the_gate`].
+    pub(crate) fn gate(&self) -> PathBuf {
+        self.folder.path().join("gate")
+    }
+
+    /// Lets the probes go on that wait for the gate.
+    pub(crate) fn open_the_gate(&self) {
+        fs::write(self.gate(), "").expect("the temporary folder can be written");
+    }
+
+    /// All runs so far, in their order.
+    pub(crate) fn runs(&self) -> Vec<Run> {
+        fs::read_to_string(self.file()).unwrap_or_default().lines().map(run).collect()
+    }
+
+    /// The ids of all runs so far, in their order.
+    pub(crate) fn ids(&self) -> Vec<String> {
+        self.runs().into_iter().map(|run| run.id).collect()
+    }
+
+    /// The runs of one job so far.
+    pub(crate) fn runs_of(&self, id: &str) -> Vec<Run> {
+        self.runs().into_iter().filter(|run| run.id == id).collect()
+    }
+}
+
+fn run(line: &str) -> Run {
+    let mut words = line.split(' ');
+    let mut word = || words.next().expect("the probe writes three words a line");
+    let id = word().to_owned();
+    let mut number = || word().parse().expect("the probe writes numbers");
+    Run { id, attempt: number(), pid: number() }
+}

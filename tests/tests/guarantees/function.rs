@@ -1,0 +1,135 @@
+//! Functions as they are deployed: a bootstrap, zipped, with its settings.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{Seek, Write},
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Mutex, OnceLock, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use aws_sdk_lambda::primitives::Blob;
+use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
+
+use crate::stack::{folder, succeed, target};
+
+/// A function to be deployed into a world.
+#[derive(Debug, Clone)]
+pub(crate) struct Function {
+    pub(crate) bootstrap: &'static str,
+    pub(crate) timeout: Duration,
+    pub(crate) batch_size: i32,
+    pub(crate) environment: BTreeMap<&'static str, String>,
+}
+
+impl Function {
+    /// The job of this crate that does what its arguments say.
+    pub(crate) fn probe() -> Self {
+        Self::new("probe")
+    }
+
+    /// The smallest job of the house.
+    pub(crate) fn adder() -> Self {
+        Self::new("adder")
+    }
+
+    /// The job of the house that delivers webhooks.
+    pub(crate) fn webhook() -> Self {
+        Self::new("webhook")
+    }
+
+    fn new(bootstrap: &'static str) -> Self {
+        Self { bootstrap, timeout: Duration::from_secs(30), batch_size: 10, environment: BTreeMap::new() }
+    }
+
+    /// Lambda ends the function after so long.
+    pub(crate) fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// At most so many messages at a time.
+    pub(crate) fn batch_size(self, batch_size: i32) -> Self {
+        Self { batch_size, ..self }
+    }
+
+    /// Sets a variable of the function's environment.
+    pub(crate) fn env(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.environment.insert(name, value.into());
+        self
+    }
+
+    /// The deployment package.
+    pub(crate) fn package(&self) -> Blob {
+        Blob::new(packed(self.bootstrap))
+    }
+}
+
+/// The zip of a bootstrap, made once for this process.
+fn packed(bootstrap: &'static str) -> Vec<u8> {
+    static PACKED: Mutex<BTreeMap<&str, Vec<u8>>> = Mutex::new(BTreeMap::new());
+    let mut packed = PACKED.lock().unwrap_or_else(PoisonError::into_inner);
+    packed.entry(bootstrap).or_insert_with(|| pack(&built(bootstrap), bootstrap)).clone()
+}
+
+/// The dev-profile program that cargo builds: the probe together with this test, a function of the house now.
+fn built(bootstrap: &str) -> PathBuf {
+    static HOUSE: OnceLock<()> = OnceLock::new();
+    if bootstrap == "probe" {
+        return PathBuf::from(env!("CARGO_BIN_EXE_probe"));
+    }
+    HOUSE.get_or_init(build_the_house);
+    target().join("debug").join(bootstrap)
+}
+
+fn build_the_house() {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--package", "adder", "--package", "webhook", "--target-dir"]).arg(target());
+    succeed(cargo.current_dir(env!("CARGO_MANIFEST_DIR")));
+}
+
+/// Strips and zips a program. The package is kept beside the stack until the program changes, for that takes seconds.
+fn pack(program: &Path, name: &str) -> Vec<u8> {
+    let package = folder("packages").join(format!("{name}-{}.zip", version(program)));
+    if let Ok(kept) = fs::read(&package) {
+        return kept;
+    }
+    let work = tempfile::tempdir_in(folder("packages")).expect("the build folder can be written");
+    let bootstrap = work.path().join("bootstrap");
+    fs::copy(program, &bootstrap).expect("the program was built");
+    // Unstripped it works as well, only slower: debug information is most of it.
+    Command::new("strip").arg(&bootstrap).status().ok();
+    let unfinished = work.path().join("package.zip");
+    zip(&bootstrap, File::create(&unfinished).expect("the build folder can be written"));
+    let packed = fs::read(&unfinished).expect("the package was just written");
+    forget_older(name);
+    fs::rename(&unfinished, &package).expect("the build folder can be written");
+    packed
+}
+
+/// Removes the packages of earlier builds.
+fn forget_older(name: &str) {
+    let packages = fs::read_dir(folder("packages")).expect("the build folder can be read");
+    for package in packages.flatten().filter(|file| file.file_name().to_string_lossy().starts_with(&format!("{name}-"))) {
+        fs::remove_file(package.path()).ok();
+    }
+}
+
+/// When the program was built, in nanoseconds, and its size.
+fn version(program: &Path) -> String {
+    let metadata = fs::metadata(program).expect("the program was built");
+    let modified = metadata.modified().expect("the file system knows times");
+    let age = modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    format!("{}-{}", age.as_nanos(), metadata.len())
+}
+
+fn zip(bootstrap: &Path, to: impl Write + Seek) {
+    let options =
+        SimpleFileOptions::default().compression_method(CompressionMethod::Deflated).compression_level(Some(1)).unix_permissions(0o755);
+    let mut zip = ZipWriter::new(to);
+    zip.start_file("bootstrap", options).expect("the zip can be written");
+    let mut program = File::open(bootstrap).expect("the program was just copied");
+    std::io::copy(&mut program, &mut zip).expect("the zip can be written");
+    zip.finish().expect("the zip can be written");
+}

@@ -1,0 +1,29 @@
+//! The guarantees of sqjobs, one test each, against the real local stack: functions are deployed as they are in
+//! production, fed by a queue through an event source mapping, and watched from outside.
+//!
+//! Every test has a [`world::World`] of its own on one shared [`stack::Stack`], so they run side by side. They mostly
+//! wait: `cargo test -p sqjobs-tests -- --test-threads 8` is several times as fast as the default on a small machine.
+
+// The harness
+mod account;
+mod effects;
+mod function;
+mod http;
+mod message;
+mod proxy;
+mod record;
+mod stack;
+mod wait;
+mod world;
+
+// The guarantees
+mod backoff;
+mod configuration;
+mod dead_letter;
+mod delivery;
+mod deployed;
+mod fifo;
+mod lost_answer;
+mod producer;
+mod request_count;
+mod stopped;

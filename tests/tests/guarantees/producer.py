@@ -1,0 +1,26 @@
+"""A producer in another language: enqueues by one message, reads a result by one item."""
+
+import base64
+import json
+import os
+import sys
+
+import boto3
+
+
+def enqueue():
+    send = boto3.client("sqs").send_message
+    native = {"name": "adder", "id": "from-python", "args": [20, 22]}
+    old = {"id": "from-old-python#2024", "name": "adder", "args": [1, 2, 3], "kwargs": None}
+    send(QueueUrl=os.environ["SQJOBS_QUEUE_URL"], MessageBody=json.dumps(native))
+    send(QueueUrl=os.environ["SQJOBS_QUEUE_URL"], MessageBody=base64.encodebytes(json.dumps(old).encode()).decode())
+
+
+def read():
+    jobs = boto3.resource("dynamodb").Table(os.environ["SQJOBS_TABLE"])
+    for job in ["from-python", "from-old-python"]:
+        item = jobs.get_item(Key={"id": job})["Item"]
+        print(item["state"], item["result"], item["attempts"])
+
+
+{"enqueue": enqueue, "read": read}[sys.argv[1]]()

@@ -1,0 +1,139 @@
+//! A reverse proxy between a function and the stack: it counts requests, and it can lose an answer or refuse a request.
+
+use std::{
+    fmt::{self, Display},
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use http_body_util::Full;
+use hyper::{Request, Response, Uri, body::Bytes, header::HOST};
+use serde_json::json;
+
+use crate::http::{self, Hangup, Server};
+
+/// What went through: the operation, as in `DynamoDB_20120810.BatchExecuteStatement`, and the request's body.
+#[derive(Debug, Clone)]
+pub(crate) struct Passed {
+    pub(crate) operation: String,
+    pub(crate) body: String,
+}
+
+impl Display for Passed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let excerpt: String = self.body.chars().take(400).collect();
+        write!(f, "request: {} {excerpt}", self.operation)
+    }
+}
+
+/// Something that goes wrong once, with the first request that fits.
+#[derive(Debug, Clone)]
+pub(crate) struct Fault {
+    operation: &'static str,
+    body: String,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Swallow,
+    Refuse,
+}
+
+impl Fault {
+    /// The stack does what it is asked, and its answer never arrives: the connection closes instead.
+    pub(crate) fn swallow(operation: &'static str, body: impl Into<String>) -> Self {
+        Self { operation, body: body.into(), kind: Kind::Swallow }
+    }
+
+    /// The stack is not asked; the answer is that it has an internal error.
+    pub(crate) fn refuse(operation: &'static str, body: impl Into<String>) -> Self {
+        Self { operation, body: body.into(), kind: Kind::Refuse }
+    }
+
+    fn fits(&self, request: &Passed) -> bool {
+        request.operation.contains(self.operation) && request.body.contains(&self.body)
+    }
+}
+
+/// The proxy of one world; it ends when this is dropped.
+pub(crate) struct Proxy {
+    server: Server,
+    traffic: Arc<Mutex<Traffic>>,
+}
+
+#[derive(Default)]
+struct Traffic {
+    passed: Vec<Passed>,
+    faults: Vec<Fault>,
+}
+
+impl Proxy {
+    /// Starts a proxy before `endpoint`.
+    pub(crate) async fn start(endpoint: &str) -> Self {
+        let traffic = Arc::new(Mutex::new(Traffic::default()));
+        let to: Uri = endpoint.parse().expect("the endpoint is an address");
+        let shared = Arc::clone(&traffic);
+        let server = Server::start(move |request| pass(request, to.clone(), Arc::clone(&shared))).await;
+        Self { server, traffic }
+    }
+
+    /// Its address, to be used in the place of the stack's.
+    pub(crate) fn url(&self) -> String {
+        self.server.url()
+    }
+
+    /// Lets something go wrong, once.
+    pub(crate) fn arm(&self, fault: Fault) {
+        lock(&self.traffic).faults.push(fault);
+    }
+
+    /// Whether everything has gone wrong that was to.
+    pub(crate) fn is_spent(&self) -> bool {
+        lock(&self.traffic).faults.is_empty()
+    }
+
+    /// The requests so far whose operation contains `part`, oldest first.
+    pub(crate) fn passed(&self, part: &str) -> Vec<Passed> {
+        lock(&self.traffic).passed.iter().filter(|request| request.operation.contains(part)).cloned().collect()
+    }
+
+    /// Forgets the requests so far.
+    pub(crate) fn forget(&self) {
+        lock(&self.traffic).passed.clear();
+    }
+}
+
+async fn pass(request: Request<Bytes>, to: Uri, traffic: Arc<Mutex<Traffic>>) -> Result<Response<Bytes>, Hangup> {
+    match note(&request, &traffic) {
+        None => forward(request, &to).await,
+        Some(Kind::Swallow) => {
+            forward(request, &to).await?;
+            Err("the answer is swallowed".into())
+        }
+        Some(Kind::Refuse) => Ok(http::json(500, &json!({"__type": "InternalServerError", "message": "armed"}))),
+    }
+}
+
+/// Remembers a request, and uses up the fault that it meets, if any.
+fn note(request: &Request<Bytes>, traffic: &Mutex<Traffic>) -> Option<Kind> {
+    let target = request.headers().get("x-amz-target").and_then(|target| target.to_str().ok());
+    let operation = target.unwrap_or(request.uri().path()).to_owned();
+    let passing = Passed { operation, body: String::from_utf8_lossy(request.body()).into_owned() };
+    let mut traffic = lock(traffic);
+    let met = traffic.faults.iter().position(|fault| fault.fits(&passing));
+    traffic.passed.push(passing);
+    met.map(|fault| traffic.faults.remove(fault).kind)
+}
+
+async fn forward(request: Request<Bytes>, to: &Uri) -> Result<Response<Bytes>, Hangup> {
+    let (mut head, body) = request.into_parts();
+    let mut uri = to.clone().into_parts();
+    uri.path_and_query = head.uri.into_parts().path_and_query;
+    head.uri = Uri::from_parts(uri)?;
+    head.headers.remove(HOST);
+    http::send(Request::from_parts(head, Full::new(body))).await
+}
+
+fn lock(traffic: &Mutex<Traffic>) -> MutexGuard<'_, Traffic> {
+    traffic.lock().expect("nobody panics with the lock")
+}

@@ -1,0 +1,48 @@
+//! A job's record as any language reads it: by the names and types of its attributes, not by the library's own type.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// The attributes that the guarantees speak of.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) state: String,
+    pub(crate) attempts: u32,
+    pub(crate) generation: u64,
+    pub(crate) result: Option<Value>,
+    pub(crate) error: Option<Failure>,
+    #[serde(default)]
+    pub(crate) history: Vec<Failure>,
+    pub(crate) dlq: Option<String>,
+    pub(crate) run_at: Option<Timestamp>,
+    pub(crate) purge_at: Option<i64>,
+}
+
+/// Why an attempt failed.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Failure {
+    pub(crate) kind: String,
+    pub(crate) message: String,
+    pub(crate) at: Timestamp,
+}
+
+impl Record {
+    pub(crate) fn from_item(item: HashMap<String, AttributeValue>) -> Self {
+        let shown = format!("{item:?}");
+        serde_dynamo::from_item(item).unwrap_or_else(|e| panic!("a record is readable ({e}): {shown}"))
+    }
+
+    /// The kind of the last error.
+    pub(crate) fn kind(&self) -> Option<&str> {
+        self.error.as_ref().map(|error| error.kind.as_str())
+    }
+
+    /// The kinds of the attempts that did not succeed, oldest first.
+    pub(crate) fn past(&self) -> Vec<&str> {
+        self.history.iter().map(|failure| failure.kind.as_str()).collect()
+    }
+}

@@ -1,0 +1,249 @@
+//! A world of its own for each test: an account with a table, a queue, a dead-letter queue and the functions between.
+
+use std::{
+    collections::HashMap,
+    panic::{AssertUnwindSafe, resume_unwind},
+    path::Path,
+    time::Duration,
+};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
+use futures_util::FutureExt;
+use serde_json::{Value, json};
+use sqjobs::setup::{self, Queues};
+use uuid::Uuid;
+
+use crate::{account::Account, effects::Effects, function::Function, message::Message, proxy::Proxy, record::Record, stack::Stack, wait};
+
+const TABLE: &str = "jobs";
+/// Everything that a test waits for comes about much sooner; a busy machine takes longer.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// The choices of a world.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Setup {
+    queue: &'static str,
+    visibility_s: u32,
+}
+
+/// What one test sees: its own account on the shared stack.
+pub(crate) struct World {
+    stack: &'static Stack,
+    account: Account,
+    setup: Setup,
+    queues: Queues,
+    pub(crate) proxy: Proxy,
+    pub(crate) effects: Effects,
+}
+
+impl Setup {
+    /// Order within each message group.
+    pub(crate) fn fifo(self) -> Self {
+        Self { queue: "probes.fifo", ..self }
+    }
+
+    /// How many seconds a message stays out of sight that nobody returns: the wait after a crash.
+    pub(crate) fn visibility_s(self, visibility_s: u32) -> Self {
+        Self { visibility_s, ..self }
+    }
+
+    /// Makes a world, lets `test` happen in it, and takes it down.
+    pub(crate) fn test(self, test: impl AsyncFnOnce(&World)) {
+        let stack = Stack::shared();
+        stack.runtime.block_on(async {
+            let _place = stack.places.acquire().await.expect("the places are never closed");
+            let world = World::create(stack, self).await;
+            let ended = AssertUnwindSafe(test(&world)).catch_unwind().await;
+            if ended.is_err() {
+                eprintln!("{}", world.report().await);
+            }
+            world.account.retire().await;
+            ended.unwrap_or_else(|panic| resume_unwind(panic));
+        });
+    }
+}
+
+/// Making and changing it.
+impl World {
+    /// The usual choices.
+    pub(crate) fn setup() -> Setup {
+        Setup { queue: "probes", visibility_s: 30 }
+    }
+
+    async fn create(stack: &'static Stack, setup: Setup) -> Self {
+        let account = Account::new(&stack.endpoint());
+        setup::create_table(&account.dynamodb, TABLE).await.expect("the table is created");
+        let queues = setup::create_queues(&account.sqs, setup.queue, setup.visibility_s).await.expect("the queues are created");
+        let proxy = Proxy::start(&stack.endpoint()).await;
+        Self { stack, account, setup, queues, proxy, effects: Effects::new() }
+    }
+
+    /// Deploys a function, which reaches the stack through the proxy, and lets the queue feed it.
+    pub(crate) async fn deploy(&self, function: &Function) {
+        let proxy = self.proxy.url();
+        let ours = [
+            ("SQJOBS_TABLE", TABLE),
+            ("SQJOBS_QUEUE_URL", &self.queues.url),
+            ("SQJOBS_DLQ_URL", &self.queues.dlq_url),
+            ("AWS_ENDPOINT_URL", &proxy),
+        ];
+        let theirs = function.environment.iter().map(|(name, value)| (*name, value.as_str()));
+        let variables = ours.into_iter().chain(theirs).map(|(name, value)| (name.to_owned(), value.to_owned()));
+        self.account.deploy(function, variables.collect(), self.setup.queue).await;
+    }
+
+    /// Takes the functions away.
+    pub(crate) async fn retire(&self) {
+        self.account.retire().await;
+    }
+
+    /// The message of a job of the probe that acts by `orders`, and writes its effects here.
+    pub(crate) fn probe(&self, id: &str, orders: &Value) -> Value {
+        self.job("probe", id, orders)
+    }
+
+    /// The message of a job that acts like the probe under another policy.
+    pub(crate) fn job(&self, name: &str, id: &str, orders: &Value) -> Value {
+        let mut args = orders.clone();
+        args["effects"] = json!(self.effects.file());
+        json!({"name": name, "id": id, "args": args})
+    }
+
+    /// Sends one message and hands back its message id.
+    pub(crate) async fn send(&self, body: impl ToString) -> String {
+        let send = self.account.sqs.send_message().queue_url(&self.queues.url).message_body(body.to_string());
+        send.send().await.expect("the queue takes a message").message_id.expect("the queue gave it an id")
+    }
+
+    /// Sends up to ten messages, which are there together.
+    pub(crate) async fn send_together(&self, bodies: &[Value]) {
+        self.send_batch(bodies.iter().map(|body| (None, body))).await;
+    }
+
+    /// Sends up to ten messages, each into its message group.
+    pub(crate) async fn send_in_groups(&self, bodies: &[(&str, Value)]) {
+        self.send_batch(bodies.iter().map(|(group, body)| (Some(*group), body))).await;
+    }
+
+    async fn send_batch(&self, messages: impl Iterator<Item = (Option<&str>, &Value)>) {
+        let entries = messages.enumerate().map(|(number, (group, body))| {
+            let entry = SendMessageBatchRequestEntry::builder().id(number.to_string()).message_body(body.to_string());
+            let entry = entry.set_message_deduplication_id(group.map(|_| Uuid::new_v4().to_string()));
+            entry.set_message_group_id(group.map(str::to_owned)).build().expect("the entry is complete")
+        });
+        let batch = self.account.sqs.send_message_batch().queue_url(&self.queues.url).set_entries(Some(entries.collect()));
+        let answer = batch.send().await.expect("the queue takes a batch");
+        assert!(answer.failed.is_empty(), "the queue takes every message: {:?}", answer.failed);
+    }
+
+    /// Sends a dead letter back to its queue, as the redrive tools do: same body, same attributes, a new message.
+    pub(crate) async fn redrive(&self, letter: &Message) {
+        let attributes: HashMap<_, _> = letter.attributes.iter().map(|(name, value)| (name.clone(), text_attribute(value))).collect();
+        let send = self.account.sqs.send_message().queue_url(&self.queues.url).message_body(&letter.body);
+        send.set_message_attributes(Some(attributes)).send().await.expect("the queue takes a message");
+    }
+}
+
+/// Looking at it.
+impl World {
+    /// A job's record as it is stored now.
+    pub(crate) async fn record(&self, id: &str) -> Option<Record> {
+        let get = self.account.dynamodb.get_item().table_name(TABLE).key("id", AttributeValue::S(id.to_owned()));
+        get.consistent_read(true).send().await.expect("the table answers").item.map(Record::from_item)
+    }
+
+    /// All messages in the queue, also those out of sight.
+    pub(crate) async fn messages(&self) -> Vec<Message> {
+        self.messages_in(&self.queues.url).await
+    }
+
+    /// The messages in the dead-letter queue.
+    pub(crate) async fn dead_letters(&self) -> Vec<Message> {
+        self.messages_in(&self.queues.dlq_url).await
+    }
+
+    async fn messages_in(&self, queue_url: &str) -> Vec<Message> {
+        self.stack.messages(&self.account.id, queue_url).await.iter().map(Message::from_shown).collect()
+    }
+
+    /// What the stack says of invocations that it had to end, or that ended without an answer.
+    pub(crate) fn broken_invocations(&self) -> Vec<String> {
+        let lines = self.stack.log_lines(&self.account.id);
+        lines.into_iter().filter(|line| line.contains("timed out") || line.contains("exited before")).collect()
+    }
+
+    /// The variables by which another program finds it, and the queue and the table.
+    pub(crate) fn variables(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let ours = [("SQJOBS_TABLE", TABLE), ("SQJOBS_QUEUE_URL", &self.queues.url)];
+        self.account.variables().into_iter().chain(ours)
+    }
+
+    /// The Python that has a client of the stack's services.
+    pub(crate) fn python(&self) -> &Path {
+        &self.stack.python
+    }
+
+    /// Everything that explains a failed test: messages, runs, requests, and what the functions printed last.
+    async fn report(&self) -> String {
+        let mut lines = vec![
+            format!("--- account {}", self.account.id),
+            format!("queue: {:#?}", self.messages().await),
+            format!("dead letters: {:#?}", self.dead_letters().await),
+            format!("runs: {:#?}", self.effects.runs()),
+            format!("broken invocations: {:#?}", self.broken_invocations()),
+        ];
+        lines.extend(self.proxy.passed("").iter().map(ToString::to_string));
+        for function in self.account.functions().await {
+            let printed = self.stack.printed(&self.account.id, &function).await;
+            lines.push(format!("{function} printed last:"));
+            lines.extend(printed[printed.len().saturating_sub(60)..].iter().cloned());
+        }
+        lines.join("\n")
+    }
+}
+
+/// Waiting for it.
+impl World {
+    /// Waits until a job's record satisfies `enough`, and hands it back.
+    pub(crate) async fn record_when(&self, id: &str, what: &str, enough: impl Fn(&Record) -> bool) -> Record {
+        wait::until(&format!("{id} {what}"), PATIENCE, async || match self.record(id).await {
+            Some(record) if enough(&record) => Ok(record),
+            other => Err(format!("{other:?}")),
+        })
+        .await
+    }
+
+    /// Waits until a job's record is in that state, and hands it back.
+    pub(crate) async fn record_in(&self, id: &str, state: &str) -> Record {
+        self.record_when(id, &format!("is {state}"), |record| record.state == state).await
+    }
+
+    /// Waits until the queue's messages satisfy `enough`, and hands them back.
+    pub(crate) async fn messages_when(&self, what: &str, enough: impl Fn(&[Message]) -> bool) -> Vec<Message> {
+        wait::until(&format!("the queue {what}"), PATIENCE, async || {
+            let messages = self.messages().await;
+            if enough(&messages) { Ok(messages) } else { Err(format!("{messages:?}")) }
+        })
+        .await
+    }
+
+    /// Waits until every message is deleted.
+    pub(crate) async fn drained(&self) {
+        self.messages_when("is empty", <[Message]>::is_empty).await;
+    }
+
+    /// Waits until there are so many dead letters, and hands them back.
+    pub(crate) async fn dead_letters_when(&self, count: usize) -> Vec<Message> {
+        wait::until(&format!("there are {count} dead letters"), PATIENCE, async || {
+            let letters = self.dead_letters().await;
+            if letters.len() == count { Ok(letters) } else { Err(format!("{letters:?}")) }
+        })
+        .await
+    }
+}
+
+fn text_attribute(value: &str) -> MessageAttributeValue {
+    let attribute = MessageAttributeValue::builder().data_type("String").string_value(value);
+    attribute.build().expect("the attribute is complete")
+}
