@@ -1,5 +1,7 @@
 //! Runs jobs in process, for tests of your own jobs.
 
+pub mod conformance;
+
 use std::time::Duration;
 
 use jiff::Timestamp;

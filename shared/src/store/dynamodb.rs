@@ -25,7 +25,10 @@ const KEYS: usize = 100;
 /// Bytes of items in one request, well under what a request may have.
 const REQUEST_BYTES: usize = 1 << 20;
 /// Bytes of one item: 400 KB, less a margin for how it is counted.
-pub(crate) const ITEM_BYTES: usize = 390_000;
+const ITEM_BYTES: usize = 390_000;
+
+/// Levels of lists and maps in an attribute.
+const DEPTH: usize = 31;
 
 /// Records in a DynamoDB table with the hash key `id`.
 #[derive(Debug, Clone)]
@@ -99,11 +102,7 @@ impl DynamoDb {
     }
 
     fn statement(&self, write: &Write) -> Result<BatchStatementRequest, StoreError> {
-        let item: Item = serde_dynamo::to_item(&write.next).map_err(|error| StoreError::Invalid(error.to_string()))?;
-        let bytes: usize = item.iter().map(|(name, value)| name.len() + size(value)).sum();
-        if bytes > ITEM_BYTES {
-            return Err(StoreError::Invalid(format!("the record has {bytes} bytes; a DynamoDB item holds {ITEM_BYTES}")));
-        }
+        let item = item(&write.next)?;
         let (text, parameters) = match &write.seen {
             None => insert(&self.table, item),
             Some(seen) => update(&self.table, item, seen),
@@ -125,6 +124,33 @@ impl Store for DynamoDb {
     fn write<'a>(&'a self, writes: &'a [Write]) -> BoxFuture<'a, Vec<Result<Written, StoreError>>> {
         self.write_all(writes).boxed()
     }
+}
+
+/// The item of a record, if DynamoDB can hold it.
+pub(super) fn item(record: &Record) -> Result<Item, StoreError> {
+    let item: Item = serde_dynamo::to_item(record).map_err(|error| StoreError::Invalid(error.to_string()))?;
+    let bytes: usize = item.iter().map(|(name, value)| name.len() + size(value)).sum();
+    if bytes > ITEM_BYTES {
+        return Err(StoreError::Invalid(format!("it has {bytes} bytes; a DynamoDB item holds {ITEM_BYTES}")));
+    }
+    item.iter().try_for_each(|(name, value)| check(name, value, DEPTH))?;
+    Ok(item)
+}
+
+/// DynamoDB has no numbers beyond these, and nests no deeper.
+fn check(name: &str, value: &AttributeValue, depth: usize) -> Result<(), StoreError> {
+    let invalid = |reason: String| Err(StoreError::Invalid(format!("in {name}, {reason}")));
+    match value {
+        AttributeValue::L(_) | AttributeValue::M(_) if depth == 0 => invalid(format!("values nest deeper than {DEPTH} levels")),
+        AttributeValue::L(list) => list.iter().try_for_each(|value| check(name, value, depth - 1)),
+        AttributeValue::M(map) => map.values().try_for_each(|value| check(name, value, depth - 1)),
+        AttributeValue::N(number) if !is_in_range(number) => invalid(format!("the number {number} is out of DynamoDB's range")),
+        _ => Ok(()),
+    }
+}
+
+fn is_in_range(number: &str) -> bool {
+    number.parse::<f64>().is_ok_and(|number| number == 0.0 || (1e-130..1e126).contains(&number.abs()))
 }
 
 /// Every attribute of a record but its key, in the order of statements.

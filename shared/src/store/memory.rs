@@ -5,7 +5,7 @@ use std::{
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
 
-use super::{Store, StoreError, Write, Written};
+use super::{Store, StoreError, Write, Written, dynamodb};
 use crate::record::Record;
 
 /// Records in memory, for eager mode and tests. Clones share them.
@@ -35,13 +35,14 @@ impl Memory {
     }
 }
 
-fn write(records: &mut BTreeMap<String, Record>, write: &Write) -> Written {
+fn write(records: &mut BTreeMap<String, Record>, write: &Write) -> Result<Written, StoreError> {
+    dynamodb::item(&write.next)?; // what the table would refuse is refused here too
     let stored = records.get(&write.next.id);
     if stored.map(Record::version) != write.seen {
-        return Written::Refused(stored.cloned().map(Box::new));
+        return Ok(Written::Refused(stored.cloned().map(Box::new)));
     }
     records.insert(write.next.id.clone(), write.next.clone());
-    Written::Done
+    Ok(Written::Done)
 }
 
 impl Store for Memory {
@@ -50,6 +51,6 @@ impl Store for Memory {
     }
 
     fn write<'a>(&'a self, writes: &'a [Write]) -> BoxFuture<'a, Vec<Result<Written, StoreError>>> {
-        ready(self.with(|records| writes.iter().map(|w| Ok(write(records, w))).collect())).boxed()
+        ready(self.with(|records| writes.iter().map(|w| write(records, w)).collect())).boxed()
     }
 }

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     Policy, StoreFailure,
     clock::{after, until},
-    envelope::{Envelope, Unreadable},
+    envelope::{Envelope, Unreadable, excerpt},
     job::{AnyJob, BoundJob, Hook},
     lifecycle::{self, Claim, Decision, Ending, Fate, Next, Outcome, Request},
     queue::Message,
@@ -190,8 +190,8 @@ impl Delivery {
             (Ending::Failed, Some(record)) => Ended::failed(record),
             (Ending::Foreign, Some(record)) => {
                 let reason = format!(
-                    "id {:?} belongs to job {:?} on queue {:?}; send this one under an id of its own",
-                    self.id, record.name, record.queue
+                    "id {} belongs to job {} on queue {}; send this one under an id of its own",
+                    excerpt(&self.id), excerpt(&record.name), excerpt(&record.queue)
                 );
                 Ended::because(Ending::Foreign, "id_in_use", reason, batch)
             }
@@ -348,11 +348,11 @@ fn identity(message: &Message, envelope: Option<&Envelope>) -> String {
 }
 
 fn decode(message: &Message, id: &str, envelope: Envelope, batch: &Batch<'_>) -> Result<Decoded, Refused> {
-    if let Some(reason) = envelope.unsupported() {
-        return Err(parked(message, reason, batch).into());
+    if let Some(feature) = envelope.unsupported() {
+        return Err(parked(message, format!("it asks for {feature}"), batch).into());
     }
     let Some(known) = batch.engine.jobs.get(&envelope.name) else {
-        let reason = format!("there is no job named {:?} here; this worker has {}", envelope.name, batch.engine.jobs);
+        let reason = format!("there is no job named \"{}\" here; this worker has {}", excerpt(&envelope.name), batch.engine.jobs);
         return Err(parked(message, reason, batch).into());
     };
     let work = match Work::bind(&envelope, known) {

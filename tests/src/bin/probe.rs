@@ -13,7 +13,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sqjobs::{Backoff, Context, Job, JobError, Policy, Worker};
 
-const HOUR: Duration = Duration::from_secs(3600);
+const HOUR: Duration = Duration::from_hours(1);
 
 /// What every kind of probe is told.
 #[derive(Debug, Serialize, Deserialize)]

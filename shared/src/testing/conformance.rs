@@ -1,0 +1,386 @@
+//! What every store and every queue must do: run on the real adapters and on those in memory alike.
+//!
+//! Each function panics with the first thing that does not hold.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{
+    Dlq, Failure, Past, Policy, Record, State, Version,
+    lifecycle::{self, Claim, Decision, Ending, Request},
+    queue::{self, Message, Outgoing, Queue, QueueError, Visibility},
+    store::{Store, StoreError, Write, Written},
+};
+
+/// Everything that a store must do. The store may hold other records.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// sqjobs::testing::conformance::store(&sqjobs::store::Memory::new()).await;
+/// # }
+/// ```
+pub async fn store(store: &dyn Store) {
+    a_record_is_inserted_once(store).await;
+    every_attribute_comes_back_and_absent_ones_are_removed(store).await;
+    a_record_is_replaced_only_as_it_was_seen(store).await;
+    writes_of_a_request_succeed_or_fail_alone(store).await;
+    reads_answer_in_order(store).await;
+    what_cannot_be_stored_is_refused_alone(store).await;
+    a_due_record_is_claimed_straight_and_its_mark_then_fails(store).await;
+    a_job_is_called_off_before_it_was_seen_while_it_waits_and_while_it_runs(store).await;
+    a_long_snooze_waits_in_the_record(store).await;
+}
+
+fn fresh() -> Record {
+    Record { id: format!("job-{}", Uuid::new_v4().simple()), name: "job".into(), queue: "queue".into(), ..Record::default() }
+}
+
+async fn write(store: &dyn Store, next: Record, seen: Option<Version>) -> Written {
+    write_many(store, vec![Write { next, seen }]).await.remove(0).expect("the store answers")
+}
+
+async fn write_many(store: &dyn Store, writes: Vec<Write>) -> Vec<Result<Written, StoreError>> {
+    let answers = store.write(&writes).await;
+    assert_eq!(answers.len(), writes.len(), "one answer for each write");
+    answers
+}
+
+async fn read(store: &dyn Store, id: &str) -> Option<Record> {
+    store.read(&[id.to_owned()]).await.remove(0).expect("the store answers")
+}
+
+async fn a_record_is_inserted_once(store: &dyn Store) {
+    let first = Record { owner: Some("first".into()), ..fresh() };
+    let second = Record { owner: Some("second".into()), ..first.clone() };
+    assert_eq!(write(store, first.clone(), None).await, Written::Done);
+    assert!(matches!(write(store, second, None).await, Written::Refused(_)), "a second insert is refused");
+    assert_eq!(read(store, &first.id).await, Some(first));
+}
+
+async fn every_attribute_comes_back_and_absent_ones_are_removed(store: &dyn Store) {
+    let full = full();
+    write(store, full.clone(), None).await;
+    assert_eq!(read(store, &full.id).await, Some(full.clone()));
+    let bare = Record { id: full.id.clone(), ..fresh() };
+    assert_eq!(write(store, bare.clone(), Some(full.version())).await, Written::Done);
+    assert_eq!(read(store, &full.id).await, Some(bare));
+}
+
+/// A record with every attribute, and every kind of JSON value.
+fn full() -> Record {
+    let at = "2026-11-22T10:20:30.450Z".parse::<Timestamp>().ok();
+    let failure = Failure { kind: "error".into(), message: "it \"broke\"\n✗".into(), at };
+    let value = json!({"text": "", "int": -5, "big": u64::MAX, "half": 0.5, "small": 1e-100, "yes": true, "none": null, "list": [[], {}, "x"]});
+    Record {
+        state: State::Running,
+        attempts: 2,
+        max_attempts: 5,
+        generation: 7,
+        owner: Some("owner".into()),
+        lease_until: Some(1_700_000_000_123),
+        enqueued_at: at,
+        run_at: at,
+        started_at: at,
+        finished_at: at,
+        result: Some(value.clone()),
+        error: Some(failure.clone()),
+        history: vec![Past { generation: 6, started_at: at, failure }],
+        snoozes: 3,
+        runs: 4,
+        tags: vec!["a".into(), "b".into()],
+        meta: [("key".to_owned(), value.clone())].into_iter().collect(),
+        parent_id: Some("parent".into()),
+        root_id: Some("root".into()),
+        progress: Some(json!(0.25)),
+        checkpoint: Some(value),
+        dlq: Some(Dlq::Pending),
+        cancel_requested: true,
+        envelope: Some("{}".into()),
+        due: Some("due#3".into()),
+        purge_at: Some(1_800_000_000),
+        ..fresh()
+    }
+}
+
+async fn a_record_is_replaced_only_as_it_was_seen(store: &dyn Store) {
+    let stored = Record { generation: 2, owner: Some("me".into()), lease_until: Some(5), state: State::Running, ..fresh() };
+    write(store, stored.clone(), None).await;
+    let seen = stored.version();
+    let stale = [
+        Version { generation: 1, ..seen.clone() },
+        Version { generation: 0, ..seen.clone() },
+        Version { owner: Some("other".into()), ..seen.clone() },
+        Version { owner: None, ..seen.clone() },
+        Version { state: State::Queued, ..seen.clone() },
+        Version { lease_until: Some(4), ..seen.clone() },
+        Version { lease_until: None, ..seen.clone() },
+        Version { dlq: Some(Dlq::Pending), ..seen.clone() },
+        Version { cancel_requested: true, ..seen.clone() },
+    ];
+    let next = Record { attempts: 9, ..stored.clone() };
+    for stale in stale {
+        let refused = write(store, next.clone(), Some(stale.clone())).await;
+        assert_eq!(refused, Written::Refused(Some(Box::new(stored.clone()))), "{stale:?} is not what is stored");
+    }
+    assert_eq!(write(store, next.clone(), Some(seen.clone())).await, Written::Done);
+    assert_eq!(read(store, &next.id).await, Some(next));
+    assert!(matches!(write(store, fresh(), Some(seen)).await, Written::Refused(None)), "what is absent was not seen");
+}
+
+async fn writes_of_a_request_succeed_or_fail_alone(store: &dyn Store) {
+    let records: Vec<_> = (0..60).map(|_| fresh()).collect();
+    let (taken, free): (Vec<_>, Vec<_>) = records.iter().cloned().enumerate().partition(|(place, _)| place % 7 == 0);
+    let insert = |(_, next): (usize, Record)| Write { next, seen: None };
+    write_many(store, taken.into_iter().map(insert).collect()).await;
+    let all = write_many(store, records.into_iter().enumerate().map(insert).collect()).await;
+    for (place, answer) in all.into_iter().enumerate() {
+        let done = answer.expect("the store answers") == Written::Done;
+        assert_eq!(done, place % 7 != 0, "write {place}");
+    }
+    for (_, record) in free {
+        assert_eq!(read(store, &record.id).await, Some(record));
+    }
+}
+
+async fn reads_answer_in_order(store: &dyn Store) {
+    let records: Vec<_> = (0..120).map(|_| fresh()).collect();
+    write_many(store, records.iter().step_by(2).map(|next| Write { next: next.clone(), seen: None }).collect()).await;
+    let mut ids: Vec<_> = records.iter().map(|record| record.id.clone()).collect();
+    ids.push(ids[0].clone());
+    let answers = store.read(&ids).await;
+    assert_eq!(answers.len(), ids.len(), "one answer for each id");
+    for (place, answer) in answers.into_iter().enumerate() {
+        let expected = (place % 2 == 0).then(|| ids[place].clone());
+        assert_eq!(answer.expect("the store answers").map(|record| record.id), expected);
+    }
+}
+
+async fn what_cannot_be_stored_is_refused_alone(store: &dyn Store) {
+    let deep = (0..40).fold(Value::Null, |inner, _| json!([inner]));
+    for result in [json!("x".repeat(400_000)), deep, json!(1e200), json!(1e-200)] {
+        let good = fresh();
+        let bad = Record { result: Some(result), ..fresh() };
+        let writes = [&bad, &good].map(|next| Write { next: next.clone(), seen: None });
+        let answers = write_many(store, writes.to_vec()).await;
+        assert!(matches!(answers[0], Err(StoreError::Invalid(_))), "refused with a reason");
+        assert!(matches!(answers[1], Ok(Written::Done)), "its neighbour is written");
+        assert_eq!(read(store, &bad.id).await, None);
+    }
+}
+
+fn request(record: &Record) -> Request {
+    let (id, name, queue) = (record.id.clone(), record.name.clone(), record.queue.clone());
+    Request { id, name, queue, body: "as sent".into(), ..Request::default() }
+}
+
+fn claim(owner: &str) -> Claim {
+    Claim { owner: owner.into(), lease: Duration::from_secs(30) }
+}
+
+fn now() -> Timestamp {
+    "2026-11-22T10:00:00Z".parse().expect("an instant")
+}
+
+fn minutes(minutes: i64) -> Timestamp {
+    now() + jiff::SignedDuration::from_mins(minutes)
+}
+
+async fn a_due_record_is_claimed_straight_and_its_mark_then_fails(store: &dyn Store) {
+    let policy = Policy::new();
+    let asked = request(&fresh());
+    let filed = lifecycle::filed(None, &asked, &policy, minutes(60));
+    assert_eq!(write(store, filed.clone(), None).await, Written::Done);
+    let stored = read(store, &asked.id).await.expect("was filed");
+    assert_eq!((stored.state, stored.envelope.as_deref()), (State::Scheduled, Some("as sent")));
+    let early = lifecycle::decide(Some(&stored), &asked, &policy, &claim("a"), minutes(59));
+    assert_eq!(early, Decision::Leave(Ending::Early(minutes(60))), "the record's time holds");
+    let Decision::Run { next, .. } = lifecycle::decide(Some(&stored), &asked, &policy, &claim("a"), minutes(60)) else {
+        panic!("a due record is granted");
+    };
+    assert_eq!(write(store, *next, Some(stored.version())).await, Written::Done);
+    let mark = write(store, lifecycle::sent(&stored), Some(stored.version())).await;
+    assert!(matches!(mark, Written::Refused(Some(stored)) if stored.state == State::Running), "the late mark changes nothing");
+}
+
+async fn a_job_is_called_off_before_it_was_seen_while_it_waits_and_while_it_runs(store: &dyn Store) {
+    let policy = Policy::new();
+    let unseen = request(&fresh());
+    let tombstone = lifecycle::cancel(None, &unseen, &policy, now()).expect("not ended");
+    assert_eq!(write(store, tombstone, None).await, Written::Done);
+    let stored = read(store, &unseen.id).await;
+    let decision = lifecycle::decide(stored.as_ref(), &unseen, &policy, &claim("a"), now());
+    assert_eq!(decision, Decision::Leave(Ending::Duplicate), "it never runs");
+
+    let waiting = Record { state: State::Retrying, run_at: Some(minutes(5)), attempts: 1, max_attempts: 3, ..fresh() };
+    write(store, waiting.clone(), None).await;
+    let cancelled = lifecycle::cancel(Some(&waiting), &request(&waiting), &policy, now()).expect("not ended");
+    assert_eq!(write(store, cancelled, Some(waiting.version())).await, Written::Done);
+    assert_eq!(read(store, &waiting.id).await.map(|record| record.state), Some(State::Cancelled));
+
+    let running = Record { state: State::Running, owner: Some("a".into()), generation: 1, attempts: 1, max_attempts: 3, lease_until: Some(9), ..fresh() };
+    write(store, running.clone(), None).await;
+    let flagged = lifecycle::cancel(Some(&running), &request(&running), &policy, now()).expect("not ended");
+    assert_eq!(write(store, flagged, Some(running.version())).await, Written::Done);
+    let renewal = lifecycle::renewed(&running, Duration::from_secs(30), now());
+    let refused = write(store, renewal, Some(running.version())).await;
+    assert!(matches!(refused, Written::Refused(Some(stored)) if stored.cancel_requested), "the next write of the attempt sees the flag");
+}
+
+async fn a_long_snooze_waits_in_the_record(store: &dyn Store) {
+    let policy = Policy::new();
+    let asked = request(&fresh());
+    let Decision::Run { next: running, .. } = lifecycle::decide(None, &asked, &policy, &claim("a"), now()) else {
+        panic!("a new job is granted");
+    };
+    write(store, (*running).clone(), None).await;
+    let day = lifecycle::Next::Snooze(Duration::from_secs(24 * 3600));
+    let outcome = lifecycle::Outcome::Failure(Failure::default(), day);
+    let (snoozed, ending) = lifecycle::finish(&running, outcome, &policy, 0.5, now());
+    assert_eq!(ending, Ending::Snoozed(minutes(24 * 60)));
+    assert_eq!(write(store, snoozed, Some(running.version())).await, Written::Done);
+    let stored = read(store, &asked.id).await;
+    let hop = lifecycle::decide(stored.as_ref(), &asked, &policy, &claim("b"), minutes(15));
+    assert_eq!(hop, Decision::Leave(Ending::Early(minutes(24 * 60))));
+    let due = lifecycle::decide(stored.as_ref(), &asked, &policy, &claim("b"), minutes(24 * 60));
+    assert!(matches!(due, Decision::Run { next, .. } if next.attempts == 1), "the attempt was given back");
+}
+
+/// Everything that queues must do. `standard` and `fifo` are names of empty queues; `tick` lets some time pass, by
+/// waiting or by moving a clock, a second at most.
+///
+/// # Panics
+///
+/// When something does not hold.
+pub async fn queue(queue: &dyn Queue, standard: &str, fifo: &str, tick: impl AsyncFn()) {
+    a_message_arrives_as_it_was_sent(queue, standard, &tick).await;
+    a_received_message_is_invisible_until_its_time(queue, standard, &tick).await;
+    a_delayed_message_is_not_seen_before(queue, standard, &tick).await;
+    many_messages_are_sent_and_the_wrong_one_is_refused_alone(queue, standard, &tick).await;
+    a_group_is_in_order_and_held_by_its_head(queue, fifo, &tick).await;
+    a_repeated_deduplication_id_is_swallowed(queue, fifo, &tick).await;
+}
+
+/// How many ticks are waited for something at most.
+const TICKS: usize = 300;
+const LONG: Duration = Duration::from_secs(600);
+
+async fn send(queue: &dyn Queue, name: &str, messages: &[Outgoing]) {
+    let answers = queue.send(name, messages).await;
+    assert_eq!(answers.len(), messages.len(), "one answer for each message");
+    answers.into_iter().for_each(|answer| drop(answer.expect("is sent")));
+}
+
+/// Receives until a message comes.
+async fn receive(queue: &dyn Queue, name: &str, visibility: Duration, tick: &impl AsyncFn()) -> Message {
+    for _ in 0..TICKS {
+        if let Some(message) = queue.receive(name, 1, visibility).await.expect("the queue answers").pop() {
+            return message;
+        }
+        tick().await;
+    }
+    panic!("no message came on {name}");
+}
+
+async fn delete(queue: &dyn Queue, name: &str, message: &Message) {
+    queue.delete(name, std::slice::from_ref(&message.receipt)).await.remove(0).expect("is deleted");
+}
+
+async fn is_empty(queue: &dyn Queue, name: &str) -> bool {
+    queue.receive(name, 1, LONG).await.expect("the queue answers").is_empty()
+}
+
+async fn a_message_arrives_as_it_was_sent(queue: &dyn Queue, name: &str, tick: &impl AsyncFn()) {
+    let mut outgoing = Outgoing::new("{\"text\": \"✓\"}");
+    outgoing.attributes.insert("sqjobs.id".into(), "an id".into());
+    send(queue, name, std::slice::from_ref(&outgoing)).await;
+    let message = receive(queue, name, LONG, tick).await;
+    assert_eq!((&message.body, &message.attributes), (&outgoing.body, &outgoing.attributes));
+    assert_eq!((message.queue.as_str(), message.receives), (name, 1));
+    assert!(message.sent_at.is_some() && !message.id.is_empty() && !message.receipt.is_empty());
+    delete(queue, name, &message).await;
+    assert!(is_empty(queue, name).await, "what was deleted is gone");
+}
+
+async fn a_received_message_is_invisible_until_its_time(queue: &dyn Queue, name: &str, tick: &impl AsyncFn()) {
+    send(queue, name, &[Outgoing::new("once more")]).await;
+    let first = receive(queue, name, LONG, tick).await;
+    assert!(is_empty(queue, name).await, "nobody else sees it");
+    let now = Visibility { receipt: first.receipt.clone(), timeout: Duration::ZERO };
+    queue.set_visibility(name, &[now]).await.remove(0).expect("is changed");
+    let second = receive(queue, name, LONG, tick).await;
+    assert_eq!((second.id.as_str(), second.receives), (first.id.as_str(), 2));
+    let beyond = Visibility { receipt: second.receipt.clone(), timeout: queue::MAX_VISIBILITY + Duration::from_secs(1) };
+    assert!(queue.set_visibility(name, &[beyond]).await.remove(0).is_err(), "over twelve hours is refused");
+    delete(queue, name, &second).await;
+}
+
+async fn a_delayed_message_is_not_seen_before(queue: &dyn Queue, name: &str, tick: &impl AsyncFn()) {
+    send(queue, name, &[Outgoing { delay: Duration::from_secs(2), ..Outgoing::new("later") }]).await;
+    assert!(is_empty(queue, name).await, "it is delayed");
+    let message = receive(queue, name, LONG, tick).await;
+    delete(queue, name, &message).await;
+}
+
+async fn many_messages_are_sent_and_the_wrong_one_is_refused_alone(queue: &dyn Queue, name: &str, tick: &impl AsyncFn()) {
+    let mut messages: Vec<_> = (0..25).map(|number| Outgoing::new(number.to_string())).collect();
+    messages[7].delay = Duration::from_secs(901);
+    let answers = queue.send(name, &messages).await;
+    for (place, answer) in answers.iter().enumerate() {
+        assert_eq!(matches!(answer, Err(QueueError::Refused(_))), place == 7, "message {place}: {answer:?}");
+    }
+    let mut bodies = BTreeSet::new();
+    while bodies.len() < 24 {
+        let message = receive(queue, name, LONG, tick).await;
+        delete(queue, name, &message).await;
+        assert!(bodies.insert(message.body), "each arrives once");
+    }
+}
+
+fn grouped(group: &str, body: &str) -> Outgoing {
+    Outgoing { group: Some(group.into()), dedup: Some(Uuid::new_v4().to_string()), ..Outgoing::new(body) }
+}
+
+async fn a_group_is_in_order_and_held_by_its_head(queue: &dyn Queue, name: &str, tick: &impl AsyncFn()) {
+    send(queue, name, &[grouped("a", "a1"), grouped("a", "a2"), grouped("b", "b1")]).await;
+    let a1 = receive(queue, name, LONG, tick).await;
+    let b1 = receive(queue, name, LONG, tick).await;
+    assert_eq!((a1.body.as_str(), b1.body.as_str()), ("a1", "b1"), "a2 is held, b is not");
+    assert_eq!(a1.group.as_deref(), Some("a"));
+    assert!(is_empty(queue, name).await, "a2 is held by a1");
+    delete(queue, name, &a1).await;
+    let a2 = receive(queue, name, LONG, tick).await;
+    assert_eq!(a2.body, "a2");
+    delete(queue, name, &a2).await;
+    delete(queue, name, &b1).await;
+}
+
+async fn a_repeated_deduplication_id_is_swallowed(queue: &dyn Queue, name: &str, tick: &impl AsyncFn()) {
+    let first = grouped("c", "first");
+    send(queue, name, &[first.clone()]).await;
+    send(queue, name, &[Outgoing { body: "again".into(), ..first }]).await;
+    let message = receive(queue, name, LONG, tick).await;
+    assert_eq!(message.body, "first");
+    delete(queue, name, &message).await;
+    assert!(is_empty(queue, name).await, "the second was swallowed");
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Clock, queue, store};
+
+    #[tokio::test]
+    async fn the_store_in_memory_does_what_every_store_must() {
+        super::store(&store::Memory::new()).await;
+    }
+
+    #[tokio::test]
+    async fn the_queues_in_memory_do_what_all_queues_must() {
+        let clock = Clock::frozen(super::now());
+        let queues = queue::Memory::new(clock.clone());
+        super::queue(&queues, "standard", "ordered.fifo", async || clock.advance(std::time::Duration::from_secs(1))).await;
+    }
+}
