@@ -44,7 +44,13 @@ pub(crate) struct Controls {
 }
 
 impl Attempt {
-    pub(crate) fn new(record: Record, message: Message, traceparent: Option<String>, clock: Clock, stop_at: Instant) -> (Arc<Self>, Controls) {
+    pub(crate) fn new(
+        record: Record,
+        message: Message,
+        traceparent: Option<String>,
+        clock: Clock,
+        stop_at: Instant,
+    ) -> (Arc<Self>, Controls) {
         let (stop, stopping) = watch::channel(None);
         let (sender, checkpoints) = mpsc::unbounded_channel();
         let attempt = Self {
@@ -145,7 +151,7 @@ impl Attempt {
     pub async fn stopping(&self) {
         let mut stopping = self.stopping.clone();
         if stopping.wait_for(Option::is_some).await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

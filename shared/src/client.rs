@@ -184,8 +184,12 @@ impl Client {
         queues.dedup();
         let mut sent = std::collections::HashMap::new();
         for queue in queues {
-            let (ids, outgoing): (Vec<_>, Vec<_>) =
-                messages.iter().flatten().filter(|(other, ..)| other == queue).map(|(_, id, message)| (id.clone(), message.clone())).unzip();
+            let (ids, outgoing): (Vec<_>, Vec<_>) = messages
+                .iter()
+                .flatten()
+                .filter(|(other, ..)| other == queue)
+                .map(|(_, id, message)| (id.clone(), message.clone()))
+                .unzip();
             let answers = self.queue.send(queue, &outgoing).await;
             sent.insert(queue.clone(), ids.into_iter().zip(answers).collect::<std::collections::VecDeque<_>>());
         }

@@ -64,8 +64,7 @@ pub(crate) fn until(now: Timestamp, then: Timestamp) -> Duration {
 
 /// The instant that many milliseconds after the epoch, held within the representable range.
 pub(crate) fn from_millis(millis: i64) -> Timestamp {
-    Timestamp::from_millisecond(millis)
-        .unwrap_or(if millis < 0 { Timestamp::MIN } else { Timestamp::MAX })
+    Timestamp::from_millisecond(millis).unwrap_or(if millis < 0 { Timestamp::MIN } else { Timestamp::MAX })
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]

@@ -242,8 +242,7 @@ impl<J: Job<S>, S: Send + Sync + 'static> Endpoint for Bound<J, S> {
         Box::pin(async move {
             let ctx = self.context(Arc::clone(attempt));
             let output = self.job.run(&ctx).await?;
-            let result = serde_json::to_value(&output)
-                .map_err(|error| JobError::fatal(error).kind("result"));
+            let result = serde_json::to_value(&output).map_err(|error| JobError::fatal(error).kind("result"));
             self.output.set(output).ok();
             result
         })

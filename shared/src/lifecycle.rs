@@ -351,9 +351,7 @@ pub fn finish(running: &Record, outcome: Outcome, policy: &Policy, jitter: f64, 
             let wait = wait.unwrap_or_else(|| policy.backoff.delay(running.attempts, jitter));
             retried(running, failure, after(now, wait))
         }
-        Next::Snooze(wait) if running.snoozes < policy.max_snoozes && running.runs < policy.max_runs => {
-            snoozed(running, after(now, wait))
-        }
+        Next::Snooze(wait) if running.snoozes < policy.max_snoozes && running.runs < policy.max_runs => snoozed(running, after(now, wait)),
         Next::Resume if running.runs < policy.max_runs => (given_back(running), Ending::Interrupted),
         Next::Snooze(_) if running.runs < policy.max_runs => {
             gave_up(running, too_often("max_snoozes", policy.max_snoozes, now), policy, now)

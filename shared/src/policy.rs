@@ -55,19 +55,18 @@ pub enum StoreFailure {
     Skip,
 }
 
-const DAY: Duration = Duration::from_secs(86_400);
 /// The longest retention of an SQS queue, and a day.
-const MIN_RETENTION: Duration = Duration::from_secs(15 * 86_400);
+const MIN_RETENTION: Duration = Duration::from_hours(15 * 24);
 
 impl Policy {
     /// The defaults.
     pub const fn new() -> Self {
         Self {
             max_attempts: 5,
-            backoff: Backoff::exponential(Duration::from_secs(10), Duration::from_secs(12 * 3600)),
+            backoff: Backoff::exponential(Duration::from_secs(10), Duration::from_hours(12)),
             timeout: None,
             keep_result: true,
-            retention: DAY.saturating_mul(30),
+            retention: Duration::from_hours(30 * 24),
             concurrency: 10,
             on_store_failure: StoreFailure::Retry,
             lease: Duration::from_secs(30),

@@ -41,7 +41,7 @@ impl Backoff {
 
 /// The wait of a message that comes back without having cost anything: 2, 4, 8 … up to 60 seconds, with jitter.
 pub(crate) fn free_return(returns: u32, jitter: f64) -> Duration {
-    Backoff::exponential(Duration::from_secs(2), Duration::from_secs(60)).delay(returns, jitter)
+    Backoff::exponential(Duration::from_secs(2), Duration::from_mins(1)).delay(returns, jitter)
 }
 
 /// A number from 0 to 1, for jitter.

@@ -63,7 +63,11 @@ pub fn dlq_name(queue: &str) -> String {
     }
 }
 
-async fn create_queue(client: &aws_sdk_sqs::Client, name: &str, mut attributes: Vec<(QueueAttributeName, String)>) -> Result<String, Error> {
+async fn create_queue(
+    client: &aws_sdk_sqs::Client,
+    name: &str,
+    mut attributes: Vec<(QueueAttributeName, String)>,
+) -> Result<String, Error> {
     if is_fifo(name) {
         attributes.push((QueueAttributeName::FifoQueue, "true".into()));
     }

@@ -11,7 +11,7 @@ use super::{Message, Outgoing, Queue, QueueError, Visibility, is_fifo};
 use crate::clock::{self, Clock};
 
 /// For how long a FIFO queue remembers a deduplication id.
-const DEDUP_WINDOW: Duration = Duration::from_secs(300);
+const DEDUP_WINDOW: Duration = Duration::from_mins(5);
 
 /// Queues in memory, for eager mode and tests; a queue exists once it is named. Clones share them.
 #[derive(Debug, Clone)]
@@ -80,7 +80,7 @@ impl Memory {
     fn change(&self, queue: &str, change: &Visibility) -> Result<(), QueueError> {
         change.check()?;
         let visible_at = clock::after(self.clock.now(), change.timeout);
-        self.with(queue, |stored| Ok(received(stored, &change.receipt)?.visible_at = visible_at))
+        self.with(queue, |stored| received(stored, &change.receipt).map(|stored| stored.visible_at = visible_at))
     }
 }
 

@@ -16,9 +16,9 @@ pub(crate) use self::sqs::name_of;
 pub use self::{memory::Memory, sqs::Sqs};
 
 /// The longest that SQS delays a message.
-pub const MAX_DELAY: Duration = Duration::from_secs(900);
+pub const MAX_DELAY: Duration = Duration::from_mins(15);
 /// The longest that SQS keeps a message invisible after a receive.
-pub const MAX_VISIBILITY: Duration = Duration::from_secs(12 * 3600);
+pub const MAX_VISIBILITY: Duration = Duration::from_hours(12);
 /// The most bytes that a message has, attributes included.
 pub const MAX_BYTES: usize = 1 << 20;
 /// Entries in one SQS request.
@@ -116,6 +116,7 @@ impl StdError for QueueError {
 }
 
 /// Whether a queue of this name keeps its messages in order.
+#[expect(clippy::case_sensitive_file_extension_comparisons, reason = "it is no file, and SQS wants lower case")]
 pub fn is_fifo(queue: &str) -> bool {
     queue.ends_with(".fifo")
 }

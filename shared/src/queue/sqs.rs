@@ -10,8 +10,8 @@ use aws_sdk_sqs::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
     types::{
-        BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry,
-        MessageAttributeValue, MessageSystemAttributeName as System, SendMessageBatchRequestEntry,
+        BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, MessageAttributeValue,
+        MessageSystemAttributeName as System, SendMessageBatchRequestEntry,
     },
 };
 use futures_util::future::{BoxFuture, FutureExt, join_all};
@@ -121,12 +121,15 @@ async fn retried<'a, E: Clone>(
     for _ in 0..TRIES {
         match request(rest.iter().map(|(_, entry)| entry.clone()).collect()).await {
             Ok(failures) => {
-                rest.iter().for_each(|(place, _)| answers[*place] = failures.get(place).map_or(Ok(()), |failure| Err(refused(failure))));
+                for (place, _) in &rest {
+                    answers[*place] = failures.get(place).map_or(Ok(()), |failure| Err(refused(failure)));
+                }
                 rest.retain(|(place, _)| failures.get(place).is_some_and(|failure| !failure.sender_fault));
             }
             Err(error) => {
-                let lost = || QueueError::Unknown(error.to_string().into());
-                rest.drain(..).for_each(|(place, _)| answers[place] = Err(lost()));
+                for (place, _) in rest.drain(..) {
+                    answers[place] = Err(QueueError::Unknown(error.to_string().into()));
+                }
             }
         }
         if rest.is_empty() {

@@ -7,8 +7,8 @@ use aws_sdk_dynamodb::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
     types::{
-        AttributeValue, BatchStatementError, BatchStatementErrorCodeEnum as Code, BatchStatementRequest,
-        BatchStatementResponse, KeysAndAttributes, ReturnValuesOnConditionCheckFailure,
+        AttributeValue, BatchStatementError, BatchStatementErrorCodeEnum as Code, BatchStatementRequest, BatchStatementResponse,
+        KeysAndAttributes, ReturnValuesOnConditionCheckFailure,
     },
 };
 use futures_util::future::{BoxFuture, FutureExt, join_all};
@@ -67,9 +67,9 @@ impl DynamoDb {
         let keys = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
         let keys = keys.map_err(|error| StoreError::Invalid(error.to_string()))?;
         let answer = self.client.batch_get_item().request_items(&self.table, keys).send().await.map_err(failed)?;
-        let found = answer.responses.into_iter().flat_map(|mut tables| tables.remove(&self.table)).flatten();
+        let found = answer.responses.into_iter().filter_map(|mut tables| tables.remove(&self.table)).flatten();
         let found = found.filter_map(|item| Some((id_of(&item)?, item))).collect();
-        let rest = answer.unprocessed_keys.into_iter().flat_map(HashMap::into_values).flat_map(|keys| keys.keys);
+        let rest = answer.unprocessed_keys.into_iter().flat_map(HashMap::into_values).flat_map(|keys| keys.keys().to_vec());
         Ok((found, rest.filter_map(|key| id_of(&key)).collect()))
     }
 
@@ -95,10 +95,7 @@ impl DynamoDb {
         let answers = join_all(by_bytes(&fitting).into_iter().map(|chunk| self.execute(chunk))).await;
         let mut answers = answers.into_iter().flatten();
         let lost = || Err(StoreError::Unknown("the answer has fewer parts than the request".into()));
-        statements
-            .into_iter()
-            .map(|statement| statement.and_then(|_| answers.next().unwrap_or_else(lost)))
-            .collect()
+        statements.into_iter().map(|statement| statement.and_then(|_| answers.next().unwrap_or_else(lost))).collect()
     }
 
     fn statement(&self, write: &Write) -> Result<BatchStatementRequest, StoreError> {
@@ -155,9 +152,34 @@ fn is_in_range(number: &str) -> bool {
 
 /// Every attribute of a record but its key, in the order of statements.
 const ATTRIBUTES: [&str; 28] = [
-    "name", "queue", "state", "attempts", "max_attempts", "generation", "owner", "lease_until", "enqueued_at", "run_at",
-    "started_at", "finished_at", "result", "error", "history", "snoozes", "runs", "tags", "meta", "parent_id", "root_id",
-    "progress", "checkpoint", "dlq", "cancel_requested", "envelope", "due", "purge_at",
+    "name",
+    "queue",
+    "state",
+    "attempts",
+    "max_attempts",
+    "generation",
+    "owner",
+    "lease_until",
+    "enqueued_at",
+    "run_at",
+    "started_at",
+    "finished_at",
+    "result",
+    "error",
+    "history",
+    "snoozes",
+    "runs",
+    "tags",
+    "meta",
+    "parent_id",
+    "root_id",
+    "progress",
+    "checkpoint",
+    "dlq",
+    "cancel_requested",
+    "envelope",
+    "due",
+    "purge_at",
 ];
 
 fn insert(table: &str, mut item: Item) -> (String, Vec<AttributeValue>) {

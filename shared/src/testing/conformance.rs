@@ -74,7 +74,8 @@ async fn every_attribute_comes_back_and_absent_ones_are_removed(store: &dyn Stor
 fn full() -> Record {
     let at = "2026-11-22T10:20:30.450Z".parse::<Timestamp>().ok();
     let failure = Failure { kind: "error".into(), message: "it \"broke\"\n✗".into(), at };
-    let value = json!({"text": "", "int": -5, "big": u64::MAX, "half": 0.5, "small": 1e-100, "yes": true, "none": null, "list": [[], {}, "x"]});
+    let value =
+        json!({"text": "", "int": -5, "big": u64::MAX, "half": 0.5, "small": 1e-100, "yes": true, "none": null, "list": [[], {}, "x"]});
     Record {
         state: State::Running,
         attempts: 2,
@@ -221,7 +222,15 @@ async fn a_job_is_called_off_before_it_was_seen_while_it_waits_and_while_it_runs
     assert_eq!(write(store, cancelled, Some(waiting.version())).await, Written::Done);
     assert_eq!(read(store, &waiting.id).await.map(|record| record.state), Some(State::Cancelled));
 
-    let running = Record { state: State::Running, owner: Some("a".into()), generation: 1, attempts: 1, max_attempts: 3, lease_until: Some(9), ..fresh() };
+    let running = Record {
+        state: State::Running,
+        owner: Some("a".into()),
+        generation: 1,
+        attempts: 1,
+        max_attempts: 3,
+        lease_until: Some(9),
+        ..fresh()
+    };
     write(store, running.clone(), None).await;
     let flagged = lifecycle::cancel(Some(&running), &request(&running), &policy, now()).expect("not ended");
     assert_eq!(write(store, flagged, Some(running.version())).await, Written::Done);
@@ -237,7 +246,7 @@ async fn a_long_snooze_waits_in_the_record(store: &dyn Store) {
         panic!("a new job is granted");
     };
     write(store, (*running).clone(), None).await;
-    let day = lifecycle::Next::Snooze(Duration::from_secs(24 * 3600));
+    let day = lifecycle::Next::Snooze(Duration::from_hours(24));
     let outcome = lifecycle::Outcome::Failure(Failure::default(), day);
     let (snoozed, ending) = lifecycle::finish(&running, outcome, &policy, 0.5, now());
     assert_eq!(ending, Ending::Snoozed(minutes(24 * 60)));
@@ -266,12 +275,14 @@ pub async fn queue(queue: &dyn Queue, standard: &str, fifo: &str, tick: impl Asy
 
 /// How many ticks are waited for something at most.
 const TICKS: usize = 300;
-const LONG: Duration = Duration::from_secs(600);
+const LONG: Duration = Duration::from_mins(10);
 
 async fn send(queue: &dyn Queue, name: &str, messages: &[Outgoing]) {
     let answers = queue.send(name, messages).await;
     assert_eq!(answers.len(), messages.len(), "one answer for each message");
-    answers.into_iter().for_each(|answer| drop(answer.expect("is sent")));
+    for answer in answers {
+        answer.expect("is sent");
+    }
 }
 
 /// Receives until a message comes.
@@ -360,7 +371,7 @@ async fn a_group_is_in_order_and_held_by_its_head(queue: &dyn Queue, name: &str,
 
 async fn a_repeated_deduplication_id_is_swallowed(queue: &dyn Queue, name: &str, tick: &impl AsyncFn()) {
     let first = grouped("c", "first");
-    send(queue, name, &[first.clone()]).await;
+    send(queue, name, std::slice::from_ref(&first)).await;
     send(queue, name, &[Outgoing { body: "again".into(), ..first }]).await;
     let message = receive(queue, name, LONG, tick).await;
     assert_eq!(message.body, "first");

@@ -31,11 +31,11 @@ use crate::{
 /// The longest a hook may take.
 const HOOK: Duration = Duration::from_secs(5);
 /// The longest wait by visibility; what must wait longer comes back in between.
-const HOP: Duration = Duration::from_secs(900);
+const HOP: Duration = Duration::from_mins(15);
 /// The least time with which an attempt starts, where its policy sets no timeout.
 const LEAST: Duration = Duration::from_secs(1);
 /// The longest that a parked message waits for a worker that can run it.
-const PARKED: Duration = Duration::from_secs(300);
+const PARKED: Duration = Duration::from_mins(5);
 /// Bytes of a reason that travel in a message attribute.
 const REASON: usize = 1000;
 
@@ -84,13 +84,13 @@ impl<'a> Batch<'a> {
         let mut suspects = Vec::new();
         let lanes = lanes(&deliveries, &firsts);
         for (done, rest) in join_all(lanes.into_iter().map(|lane| self.lane(lane, &deliveries, false))).await {
-            done.into_iter().for_each(|(place, how)| ended[place] = Some(how));
+            settle(&mut ended, done);
             suspects.extend(rest);
         }
         // Each alone, so that one that kills the process takes no other along.
         for suspect in suspects {
             let (done, _) = self.lane(suspect, &deliveries, true).await;
-            done.into_iter().for_each(|(place, how)| ended[place] = Some(how));
+            settle(&mut ended, done);
         }
         self.report(&deliveries, &firsts, ended).await
     }
@@ -175,7 +175,7 @@ impl<'a> Batch<'a> {
             if let Err(error) = &sent {
                 tracing::error!(id = deliveries[place].id, %error, "cannot copy to the dead-letter queue");
             }
-            let record = ended[place].as_ref().and_then(|ended| ended.record.as_ref());
+            let record = ended[place].as_ref().and_then(|ended| ended.record.as_deref());
             let marked = match record {
                 Some(record) if sent.is_ok() => {
                     let write = Write { next: dead_lettered(record), seen: Some(record.version()) };
@@ -236,6 +236,12 @@ impl<'a> Batch<'a> {
     }
 }
 
+fn settle(ended: &mut [Option<Ended>], done: Vec<(usize, Ended)>) {
+    for (place, how) in done {
+        ended[place] = Some(how);
+    }
+}
+
 /// For each delivery the place of the first one of the same job in the batch, mostly itself.
 fn firsts(deliveries: &[Delivery]) -> Vec<usize> {
     let mut first = HashMap::new();
@@ -267,10 +273,11 @@ fn rejected(deliveries: &[Delivery], ended: &[Option<Ended>]) -> Vec<(String, St
 /// The copy of a message for the dead-letter queue, with the reason; cut, then omitted, where the body leaves no room.
 fn letter(delivery: &Delivery, ended: Option<&Ended>, dlq: &str) -> Outgoing {
     let reason = ended.and_then(|ended| ended.reason.clone()).unwrap_or_default();
-    let record = ended.and_then(|ended| ended.record.as_ref());
+    let record = ended.and_then(|ended| ended.record.as_deref());
     let message = &delivery.message;
     let mut copy = Outgoing::new(if message.body.is_empty() { " " } else { &message.body });
-    copy.attributes = message.attributes.iter().filter(|(name, _)| !name.starts_with("sqjobs.")).take(6).map(|(n, v)| (n.clone(), v.clone())).collect();
+    copy.attributes =
+        message.attributes.iter().filter(|(name, _)| !name.starts_with("sqjobs.")).take(6).map(|(n, v)| (n.clone(), v.clone())).collect();
     copy.attributes.insert("sqjobs.kind".into(), reason.kind);
     if delivery.id.len() <= REASON {
         copy.attributes.insert("sqjobs.id".into(), delivery.id.clone());

@@ -71,7 +71,7 @@ pub(crate) struct Ended {
     /// Why, where it is bound for the dead-letter queue.
     pub(crate) reason: Option<Failure>,
     /// The record that is to be marked once the dead-letter copy is made.
-    pub(crate) record: Option<Record>,
+    pub(crate) record: Option<Box<Record>>,
 }
 
 /// What a lane does next.
@@ -104,7 +104,7 @@ impl Ended {
 
     /// A job that has failed for good; its record says why.
     fn failed(record: Record) -> Self {
-        Self { ending: Ending::Failed, reason: record.error.clone(), record: Some(record) }
+        Self { ending: Ending::Failed, reason: record.error.clone(), record: Some(Box::new(record)) }
     }
 }
 
@@ -191,7 +191,9 @@ impl Delivery {
             (Ending::Foreign, Some(record)) => {
                 let reason = format!(
                     "id {} belongs to job {} on queue {}; send this one under an id of its own",
-                    excerpt(&self.id), excerpt(&record.name), excerpt(&record.queue)
+                    excerpt(&self.id),
+                    excerpt(&record.name),
+                    excerpt(&record.queue)
                 );
                 Ended::because(Ending::Foreign, "id_in_use", reason, batch)
             }
@@ -206,7 +208,7 @@ impl Delivery {
             (StoreError::Invalid(_), _) => Ended::because(Ending::Rejected, "unstorable", error.to_string(), batch),
             (_, StoreFailure::Run) => {
                 tracing::warn!(id = self.id, %error, "runs without a record");
-                let record = self.imagined(decoded, batch);
+                let record = imagined(decoded, batch);
                 return Ok(Granted { record, stored: false, asked });
             }
             (_, StoreFailure::Skip) => Ending::Skipped.into(),
@@ -214,12 +216,6 @@ impl Delivery {
         };
         tracing::error!(id = self.id, %error, "cannot claim");
         Err(Step::Ended(ended))
-    }
-
-    /// The record that there would be.
-    fn imagined(&self, decoded: &Decoded, batch: &Batch<'_>) -> Record {
-        let now = batch.engine.clock.now();
-        Record { state: State::Running, attempts: 1, started_at: Some(now), ..lifecycle::created(&decoded.request, &decoded.policy) }
     }
 
     /// What to run: from the message, or from the record where it holds other arguments.
@@ -244,7 +240,9 @@ impl Delivery {
         drop(slot);
         let (ended, failure) = match ran {
             Ran::Lost => (Ending::LeaseLost.into(), None),
-            Ran::Ended(outcome) if stored => record(execution.record.clone(), outcome, decoded, execution.held_until, Some(body), batch).await,
+            Ran::Ended(outcome) if stored => {
+                record(execution.record.clone(), outcome, decoded, execution.held_until, Some(body), batch).await
+            }
             Ran::Ended(outcome) => unrecorded(&execution.record, outcome, decoded, batch),
         };
         self.log(&execution.record, &ended, failure.as_ref(), run_ms, batch);
@@ -279,6 +277,12 @@ impl Delivery {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The record that there would be.
+fn imagined(decoded: &Decoded, batch: &Batch<'_>) -> Record {
+    let now = batch.engine.clock.now();
+    Record { state: State::Running, attempts: 1, started_at: Some(now), ..lifecycle::created(&decoded.request, &decoded.policy) }
 }
 
 /// How an attempt ends that runs without a record.

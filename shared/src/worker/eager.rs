@@ -34,8 +34,9 @@ pub(crate) async fn serve(jobs: Jobs) -> Result<(), Error> {
     let local = Local::new(Clock::system());
     let (engine_jobs, engine_local, bodies) = (jobs.clone(), local.clone(), Handle::current());
     let max_concurrency = config::max_concurrency()?;
-    let thread = Thread::start(async move || engine_local.engine(engine_jobs, bodies, max_concurrency), || {}).await?;
-    let mut session = Session { jobs, local, thread, lines: 0, senders: BTreeMap::new(), order: Vec::new(), printed: HashSet::new(), status: 0 };
+    let thread = Thread::start(async move || engine_local.engine(engine_jobs, bodies, max_concurrency), || {})?;
+    let mut session =
+        Session { jobs, local, thread, lines: 0, senders: BTreeMap::new(), order: Vec::new(), printed: HashSet::new(), status: 0 };
     session.greet();
     let mut lines = read_lines();
     let mut chunk = Vec::new();
@@ -70,7 +71,9 @@ impl Session {
     fn greet(&self) {
         if io::stdin().is_terminal() {
             let name = self.jobs.to_string();
-            eprintln!("reading messages from standard input, one JSON object a line, such as {{\"name\": {name:?}, \"args\": ...}}; Ctrl-D ends");
+            eprintln!(
+                "reading messages from standard input, one JSON object a line, such as {{\"name\": {name:?}, \"args\": ...}}; Ctrl-D ends"
+            );
         }
     }
 

@@ -5,7 +5,12 @@ use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 use tokio::{runtime::Handle, time::Instant};
 
 use super::batch::Batch;
-use crate::{Clock, job::AnyJob, queue::{Message, Queue}, store::Store};
+use crate::{
+    Clock,
+    job::AnyJob,
+    queue::{Message, Queue},
+    store::Store,
+};
 
 /// Runs batches of messages against a store and a queue.
 pub(crate) struct Engine {

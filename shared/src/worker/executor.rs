@@ -142,7 +142,8 @@ impl<'a> Execution<'a> {
         let asked = Instant::now();
         let mut next = renewed(&self.record, lease, batch.engine.clock.now());
         next.progress = self.attempt.take_progress().or(next.progress);
-        let visible = save.is_none().then(|| Visibility { receipt: self.receipt.into(), timeout: lease + 2 * SKEW + Duration::from_secs(1) });
+        let visible =
+            save.is_none().then(|| Visibility { receipt: self.receipt.into(), timeout: lease + 2 * SKEW + Duration::from_secs(1) });
         match &save {
             Some(save) => next.checkpoint = Some(save.checkpoint.clone()),
             None => self.visibility_set = true,

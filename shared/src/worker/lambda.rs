@@ -21,13 +21,13 @@ use crate::{
 };
 
 /// For how long a message that this function cannot run waits for a version that can.
-const PARKED: Duration = Duration::from_secs(24 * 3600);
+const PARKED: Duration = Duration::from_hours(24);
 
 pub(crate) async fn serve(jobs: Jobs) -> Result<(), Error> {
     telemetry::in_lambda();
     let config = Config::from_env()?;
     let bodies = Handle::current();
-    let thread = Thread::start(move || engine(jobs, bodies, config), end_process).await?;
+    let thread = Thread::start(move || engine(jobs, bodies, config), end_process)?;
     let handler = service_fn(|event: LambdaEvent<SqsEvent>| handle(&thread, event));
     lambda_runtime::run(handler).await.map_err(|error| Error::because("the Lambda runtime has ended", error))
 }
@@ -62,7 +62,7 @@ async fn handle(thread: &Thread, event: LambdaEvent<SqsEvent>) -> Result<SqsBatc
 
 fn invocation(context: &Context) -> Invocation {
     let deadline = from_millis(i64::try_from(context.deadline).unwrap_or(i64::MAX));
-    let left = until(Clock::system().now(), deadline).min(Duration::from_secs(900));
+    let left = until(Clock::system().now(), deadline).min(Duration::from_mins(15));
     Invocation { request_id: context.request_id.clone(), ends_at: Instant::now() + left }
 }
 

@@ -15,7 +15,7 @@ use crate::{
 /// The dead-letter queue of everything local.
 pub(crate) const DLQ: &str = "dead-letters";
 /// As long as a Lambda invocation lasts at most.
-const INVOCATION: Duration = Duration::from_secs(900);
+const INVOCATION: Duration = Duration::from_mins(15);
 /// Messages in a batch.
 const BATCH: usize = 10;
 
@@ -59,7 +59,7 @@ impl Local {
         while !idle {
             idle = true;
             for queue in self.sources() {
-                let messages = self.queue.receive(&queue, BATCH, INVOCATION + Duration::from_secs(60)).await?;
+                let messages = self.queue.receive(&queue, BATCH, INVOCATION + Duration::from_mins(1)).await?;
                 if messages.is_empty() {
                     continue;
                 }

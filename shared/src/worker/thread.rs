@@ -26,7 +26,7 @@ struct Task {
 impl Thread {
     /// Starts the thread with the engine that `build` makes there. `stuck` is called when a batch has left a body
     /// behind that blocks its thread, after all is recorded.
-    pub(crate) async fn start<F>(build: impl FnOnce() -> F + Send + 'static, stuck: fn()) -> Result<Self, Error>
+    pub(crate) fn start<F>(build: impl FnOnce() -> F + Send + 'static, stuck: fn()) -> Result<Self, Error>
     where
         F: Future<Output = Engine>,
     {

@@ -48,6 +48,10 @@ enum Act {
     WaitFor(PathBuf),
     /// Fails until the file exists.
     FailUntil(PathBuf),
+    /// Asks to be put off until the file exists.
+    SnoozeUntil(PathBuf),
+    /// Saves a checkpoint and hangs, or succeeds where an earlier attempt has saved one.
+    Resume,
 }
 
 fn never() -> u32 {
@@ -58,18 +62,24 @@ impl Orders {
     async fn follow<S>(&self, ctx: &Context<S>) -> Result<u32, JobError> {
         note(&self.effects, &format!("{} {} {}\n", ctx.id(), ctx.attempt(), std::process::id()))?;
         if ctx.attempt() < self.until {
-            self.act.perform().await?;
+            self.act.perform(ctx).await?;
         }
         Ok(ctx.attempt())
     }
 }
 
 impl Act {
-    async fn perform(&self) -> Result<(), JobError> {
+    async fn perform<S>(&self, ctx: &Context<S>) -> Result<(), JobError> {
         match self {
             Self::Succeed => Ok(()),
-            Self::FailUntil(file) if file.exists() => Ok(()),
+            Self::FailUntil(file) | Self::SnoozeUntil(file) if file.exists() => Ok(()),
             Self::Fail | Self::FailUntil(_) => Err("failed as told".into()),
+            Self::SnoozeUntil(_) => Err(JobError::snooze(Duration::from_secs(1))),
+            Self::Resume if ctx.last_checkpoint::<String>()?.is_some() => Ok(()),
+            Self::Resume => {
+                ctx.checkpoint("half").await?;
+                pending().await
+            }
             Self::Fatal => Err(JobError::fatal("gave up as told")),
             Self::Panic => panic!("panicked as told"),
             Self::Hang => pending().await,

@@ -85,7 +85,8 @@ fn built(bootstrap: &str) -> PathBuf {
 
 fn build_the_house() {
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--package", "adder", "--package", "webhook", "--target-dir"]).arg(target());
+    // The packages and features of the unit tests, so that what those have built is not built again.
+    cargo.args(["build", "--quiet", "--workspace", "--exclude", "sqjobs-tests", "--bins", "--tests", "--target-dir"]).arg(target());
     succeed(cargo.current_dir(env!("CARGO_MANIFEST_DIR")));
 }
 

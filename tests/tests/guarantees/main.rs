@@ -17,7 +17,6 @@ mod wait;
 mod world;
 
 // The guarantees
-mod backoff;
 mod configuration;
 mod dead_letter;
 mod delivery;
@@ -27,3 +26,4 @@ mod lost_answer;
 mod producer;
 mod request_count;
 mod stopped;
+mod waiting;

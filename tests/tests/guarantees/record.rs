@@ -19,6 +19,7 @@ pub(crate) struct Record {
     pub(crate) history: Vec<Failure>,
     pub(crate) dlq: Option<String>,
     pub(crate) run_at: Option<Timestamp>,
+    pub(crate) started_at: Option<Timestamp>,
     pub(crate) purge_at: Option<i64>,
 }
 

@@ -38,6 +38,18 @@ fn an_attempt_still_running_at_the_functions_deadline_is_recorded_before_it() {
 }
 
 #[test]
+fn a_job_interrupted_after_a_checkpoint_goes_on_from_it_and_pays_nothing() {
+    World::setup().test(async |world| {
+        world.deploy(&Function::probe().timeout(LIMIT)).await;
+        world.send(world.probe("long", &json!({"act": "resume"}))).await;
+        let record = world.record_in("long", "succeeded").await;
+        assert_eq!((record.attempts, record.generation, record.past()), (1, 2, vec![]));
+        assert_eq!(world.effects.runs_of("long").len(), 2);
+        world.drained().await;
+    });
+}
+
+#[test]
 fn a_batch_of_blocked_threads_is_recorded_and_its_process_goes() {
     a_batch_that_cannot_be_stopped_is_recorded_and_its_process_goes("block");
 }
