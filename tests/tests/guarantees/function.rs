@@ -6,7 +6,7 @@ use std::{
     io::{Seek, Write},
     path::{Path, PathBuf},
     process::Command,
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -66,11 +66,19 @@ impl Function {
     }
 }
 
-/// The zip of a bootstrap, made once for this process.
+/// Names a folder of packages to test in the place of dev-profile ones, as `cargo lambda build` leaves them.
+const PACKAGES: &str = "SQJOBS_TESTS_PACKAGES";
+
+/// The package of a bootstrap, made once for this process.
 fn packed(bootstrap: &'static str) -> Vec<u8> {
-    static PACKED: Mutex<BTreeMap<&str, Vec<u8>>> = Mutex::new(BTreeMap::new());
-    let mut packed = PACKED.lock().unwrap_or_else(PoisonError::into_inner);
-    packed.entry(bootstrap).or_insert_with(|| pack(&built(bootstrap), bootstrap)).clone()
+    static PACKED: Mutex<BTreeMap<&str, Arc<OnceLock<Vec<u8>>>>> = Mutex::new(BTreeMap::new());
+    let package = Arc::clone(PACKED.lock().unwrap_or_else(PoisonError::into_inner).entry(bootstrap).or_default());
+    package.get_or_init(|| given(bootstrap).unwrap_or_else(|| pack(&built(bootstrap), bootstrap))).clone()
+}
+
+fn given(bootstrap: &str) -> Option<Vec<u8>> {
+    let package = Path::new(&std::env::var_os(PACKAGES)?).join(bootstrap).join("bootstrap.zip");
+    Some(fs::read(&package).unwrap_or_else(|e| panic!("{} has no package of {bootstrap}: {e}", package.display())))
 }
 
 /// The dev-profile program that cargo builds: the probe together with this test, a function of the house now.

@@ -17,6 +17,7 @@ mod wait;
 mod world;
 
 // The guarantees
+mod adapter;
 mod configuration;
 mod dead_letter;
 mod delivery;

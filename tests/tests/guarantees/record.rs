@@ -12,6 +12,8 @@ use serde_json::Value;
 pub(crate) struct Record {
     pub(crate) state: String,
     pub(crate) attempts: u32,
+    /// The number of its last claim; absent where it was never claimed.
+    #[serde(default)]
     pub(crate) generation: u64,
     pub(crate) result: Option<Value>,
     pub(crate) error: Option<Failure>,

@@ -11,7 +11,11 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
 use futures_util::FutureExt;
 use serde_json::{Value, json};
-use sqjobs::setup::{self, Queues};
+use sqjobs::{
+    queue::Sqs,
+    setup::{self, Queues},
+    store::DynamoDb,
+};
 use uuid::Uuid;
 
 use crate::{account::Account, effects::Effects, function::Function, message::Message, proxy::Proxy, record::Record, stack::Stack, wait};
@@ -91,6 +95,20 @@ impl World {
         let theirs = function.environment.iter().map(|(name, value)| (*name, value.as_str()));
         let variables = ours.into_iter().chain(theirs).map(|(name, value)| (name.to_owned(), value.to_owned()));
         self.account.deploy(function, variables.collect(), self.setup.queue).await;
+    }
+
+    /// Its table, as the library writes to it.
+    pub(crate) fn store(&self) -> DynamoDb {
+        DynamoDb::new(self.account.dynamodb.clone(), TABLE)
+    }
+
+    /// Two more queues, empty and fed to nobody, as the library writes to them: their names, the second one's FIFO.
+    pub(crate) async fn other_queues(&self) -> (Sqs, String, String) {
+        let names = ["other", "other.fifo"];
+        for name in names {
+            setup::create_queues(&self.account.sqs, name, self.setup.visibility_s).await.expect("the queues are created");
+        }
+        (Sqs::new(self.account.sqs.clone()), names[0].to_owned(), names[1].to_owned())
     }
 
     /// Takes the functions away.
