@@ -21,7 +21,8 @@ use crate::{Clock, JobError, queue::Message, record::Record};
 #[derive(Debug)]
 pub struct Attempt {
     record: Record,
-    message: Message,
+    message_id: String,
+    attributes: BTreeMap<String, String>,
     traceparent: Option<String>,
     clock: Clock,
     stop_at: Instant,
@@ -46,7 +47,7 @@ pub(crate) struct Controls {
 impl Attempt {
     pub(crate) fn new(
         record: Record,
-        message: Message,
+        message: &Message,
         traceparent: Option<String>,
         clock: Clock,
         stop_at: Instant,
@@ -55,7 +56,8 @@ impl Attempt {
         let (sender, checkpoints) = mpsc::unbounded_channel();
         let attempt = Self {
             record,
-            message,
+            message_id: message.id.clone(),
+            attributes: message.attributes.clone(),
             traceparent,
             clock,
             stop_at,
@@ -77,7 +79,7 @@ impl Attempt {
         &self.record.name
     }
 
-    /// The budget used, this attempt included: from 1 to the policy's `max_attempts`.
+    /// The budget used, this attempt included: from 1 to [`Attempt::max_attempts`].
     pub fn attempt(&self) -> u32 {
         self.record.attempts
     }
@@ -119,12 +121,12 @@ impl Attempt {
 
     /// The id of the SQS message of this delivery.
     pub fn message_id(&self) -> &str {
-        &self.message.id
+        &self.message_id
     }
 
     /// The text attributes of the message.
     pub fn attributes(&self) -> &BTreeMap<String, String> {
-        &self.message.attributes
+        &self.attributes
     }
 
     /// When the job was enqueued.
@@ -196,7 +198,8 @@ impl Attempt {
     }
 
     /// Runs work that blocks its thread, on a thread for that, and waits for it. Work that is still blocked when the
-    /// attempt has to stop ends the process, so that it cannot run on into the next invocation.
+    /// attempt has ended ends the process, so that it cannot run on into the next invocation. What a job starts by
+    /// other means, such as `tokio::spawn`, is its own to join.
     ///
     /// # Errors
     ///

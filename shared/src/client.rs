@@ -193,13 +193,11 @@ impl Client {
             let answers = self.queue.send(queue, &outgoing).await;
             sent.insert(queue.clone(), ids.into_iter().zip(answers).collect::<std::collections::VecDeque<_>>());
         }
-        let lost = || Err(Error::config("the message was not sent"));
-        let answer = |queue: &String| match sent.get_mut(queue).and_then(std::collections::VecDeque::pop_front) {
+        let mut answer = |queue: &String| match sent.get_mut(queue).and_then(std::collections::VecDeque::pop_front) {
             Some((id, Ok(message_id))) => Ok(Enqueued { id, message_id }),
             Some((_, Err(error))) => Err(error.into()),
-            None => lost(),
+            None => Err(Error::config("the message was not sent")),
         };
-        let mut answer = answer;
         messages.iter().map(|message| message.as_ref().map_err(Clone::clone).and_then(|(queue, ..)| answer(queue))).collect()
     }
 

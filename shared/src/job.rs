@@ -3,12 +3,15 @@
 use std::{
     future::Future,
     marker::PhantomData,
+    panic::AssertUnwindSafe,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
+use tokio::time::timeout;
 
 use crate::{
     Context, Failure, JobError, Policy,
@@ -56,6 +59,7 @@ use crate::{
 /// | succeeded | [`tear_down`](Job::tear_down), [`on_success`](Job::on_success) |
 /// | retried | `tear_down`, [`on_failure`](Job::on_failure), [`on_retry`](Job::on_retry) |
 /// | failed for good | `tear_down`, `on_failure`, [`on_permanent_failure`](Job::on_permanent_failure) |
+/// | killed, and no attempt left | `on_failure`, `on_permanent_failure`, once that is found |
 /// | snoozed, interrupted, cancelled | `tear_down` |
 /// | rejected: the arguments cannot be read | [`on_rejected`](Job::on_rejected) only |
 ///
@@ -119,6 +123,9 @@ where
     }
 }
 
+/// The longest a hook may take.
+pub(crate) const HOOK: Duration = Duration::from_secs(5);
+
 /// A job type with its state and middleware, the type erased.
 pub(crate) trait AnyJob: Send + Sync {
     fn name(&self) -> &'static str;
@@ -178,7 +185,7 @@ impl<J: Job<S>, S: Send + Sync + 'static> AnyJob for Registered<J, S> {
     }
 
     fn policy(&self) -> &Policy {
-        const { &J::POLICY }
+        const { &J::POLICY.bounded() }
     }
 
     fn bind(&self, envelope: &Envelope) -> Result<Arc<dyn BoundJob>, Unreadable> {
@@ -204,6 +211,18 @@ struct Bound<J: Job<S>, S: Send + Sync + 'static> {
 }
 
 impl<J: Job<S>, S: Send + Sync + 'static> Bound<J, S> {
+    async fn set_up(&self, attempt: &Arc<Attempt>) {
+        let ctx = self.context(Arc::clone(attempt));
+        let hook = AssertUnwindSafe(self.job.set_up(&ctx)).catch_unwind();
+        let error = match timeout(HOOK, hook).await {
+            Ok(Ok(Ok(()))) => return,
+            Ok(Ok(Err(error))) => error.to_string(),
+            Ok(Err(_)) => "it panicked".to_owned(),
+            Err(_) => "it took too long".to_owned(),
+        };
+        tracing::warn!(hook = "set_up", error, "a hook failed");
+    }
+
     fn context(&self, attempt: Arc<Attempt>) -> Context<S> {
         Context::new(Arc::clone(&self.state), attempt)
     }
@@ -212,10 +231,7 @@ impl<J: Job<S>, S: Send + Sync + 'static> Bound<J, S> {
 impl<J: Job<S>, S: Send + Sync + 'static> BoundJob for Bound<J, S> {
     fn run(self: Arc<Self>, attempt: Arc<Attempt>) -> BoxFuture<'static, Result<Value, JobError>> {
         Box::pin(async move {
-            let ctx = self.context(Arc::clone(&attempt));
-            if let Err(error) = self.job.set_up(&ctx).await {
-                tracing::warn!(hook = "set_up", %error, "a hook failed");
-            }
+            self.set_up(&attempt).await;
             Chain::new(&self.middleware, &*self).run(&attempt).await
         })
     }

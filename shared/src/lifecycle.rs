@@ -136,6 +136,8 @@ pub enum Fate {
     DeadLetter,
     /// Returned, invisible until that instant.
     Wait(Timestamp),
+    /// Returned, invisible until that instant and a backoff longer.
+    WaitAndBackoff(Timestamp),
     /// Returned, at once.
     Now,
     /// Returned with a backoff that grows with the deliveries, up to a minute.
@@ -152,7 +154,8 @@ impl Ending {
         match self {
             Self::Succeeded | Self::Duplicate | Self::Cancelled | Self::Expired | Self::Skipped => Fate::Delete,
             Self::Failed | Self::Foreign | Self::Rejected => Fate::DeadLetter,
-            Self::Retried(at) | Self::Snoozed(at) | Self::Early(at) | Self::Busy(at) => Fate::Wait(*at),
+            Self::Retried(at) | Self::Snoozed(at) | Self::Early(at) => Fate::Wait(*at),
+            Self::Busy(at) => Fate::WaitAndBackoff(*at),
             Self::Interrupted | Self::Held => Fate::Now,
             Self::NotStarted => Fate::Backoff,
             Self::Parked => Fate::LongBackoff,
@@ -238,7 +241,7 @@ fn start(seen: Record, request: &Request, policy: &Policy, claim: &Claim, now: T
     if seen.cancel_requested {
         return end(cancelled(owned(seen)), Ending::Cancelled, policy, now);
     }
-    if request.expires_at.is_some_and(|at| at <= now) {
+    if is_too_late(request, now) {
         let expired = Record { state: State::Expired, ..owned(seen) };
         return end(expired, Ending::Expired, policy, now);
     }
@@ -270,7 +273,14 @@ fn take_over(seen: &Record, request: &Request, policy: &Policy, claim: &Claim, n
     if owned.attempts >= owned.max_attempts || owned.runs >= policy.max_runs {
         return give_up(owned, killed, policy, now);
     }
+    if is_too_late(request, now) {
+        return end(Record { state: State::Expired, error: Some(killed), ..owned }, Ending::Expired, policy, now);
+    }
     grant(Record { error: Some(killed), ..owned }, request, claim, true, now)
+}
+
+fn is_too_late(request: &Request, now: Timestamp) -> bool {
+    request.expires_at.is_some_and(|at| at <= now)
 }
 
 fn grant(seen: Record, request: &Request, claim: &Claim, suspect: bool, now: Timestamp) -> Decision {
@@ -321,6 +331,8 @@ pub enum Next {
     Cancel,
     /// To go on from its checkpoint.
     Resume,
+    /// To be taken back: it was claimed too late to be started.
+    Return,
 }
 
 impl From<Then> for Next {
@@ -356,6 +368,7 @@ pub fn finish(running: &Record, outcome: Outcome, policy: &Policy, jitter: f64, 
         Next::Snooze(_) if running.runs < policy.max_runs => {
             gave_up(running, too_often("max_snoozes", policy.max_snoozes, now), policy, now)
         }
+        Next::Return => (Record { runs: running.runs.saturating_sub(1), ..given_back(running) }, Ending::NotStarted),
         Next::Snooze(_) | Next::Resume => gave_up(running, too_often("max_runs", policy.max_runs, now), policy, now),
         Next::Retry(_) | Next::GiveUp | Next::Cancel => gave_up(running, failure, policy, now),
     }
@@ -423,8 +436,10 @@ fn too_often(limit: &str, times: u32, now: Timestamp) -> Failure {
 impl Failure {
     /// A failure at `now`, its message cut to what a record holds.
     pub(crate) fn new(kind: impl Into<String>, mut message: String, now: Timestamp) -> Self {
+        let mut kind = kind.into();
+        kind.truncate(kind.floor_char_boundary(64));
         message.truncate(message.floor_char_boundary(2000));
-        Self { kind: kind.into(), message, at: Some(now) }
+        Self { kind: if kind.is_empty() { "error".into() } else { kind }, message, at: Some(now) }
     }
 }
 
@@ -498,3 +513,6 @@ pub fn resolve(next: &Record, seen: Option<&Version>, stored: Option<Record>) ->
         Resolution::Refused(stored.map(Box::new))
     }
 }
+
+#[cfg(test)]
+mod tests;

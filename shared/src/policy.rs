@@ -34,8 +34,9 @@ pub struct Policy {
     pub concurrency: usize,
     /// What to do with a delivery that cannot be claimed because the store does not answer. Retry.
     pub on_store_failure: StoreFailure,
-    /// For how long an attempt holds its job without renewing; renewed while it runs. A crashed attempt
-    /// blocks its job for about this long. 30 seconds.
+    /// For how long an attempt holds its job without renewing; renewed while it runs, each third of this time. A crash
+    /// after the first renewal blocks the job for about this long, one before it until the queue's visibility timeout
+    /// has passed. 30 seconds.
     pub lease: Duration,
     /// How often the job may snooze. 100.
     pub max_snoozes: u32,
@@ -73,6 +74,11 @@ impl Policy {
             max_snoozes: 100,
             max_runs: 1000,
         }
+    }
+
+    /// The policy with every field within its bounds, however it was made.
+    pub(crate) const fn bounded(self) -> Self {
+        self.max_attempts(self.max_attempts).retention(self.retention).concurrency(self.concurrency).lease(self.lease).max_runs(self.max_runs)
     }
 
     /// Sets the attempts in all, at least 1.
@@ -124,10 +130,11 @@ impl Policy {
         self
     }
 
-    /// Sets for how long an attempt holds its job without renewing, at least a second.
+    /// Sets for how long an attempt holds its job without renewing, from one second to 15 minutes.
     #[must_use]
     pub const fn lease(mut self, lease: Duration) -> Self {
-        self.lease = if lease.as_secs() == 0 { Duration::from_secs(1) } else { lease };
+        let seconds = lease.as_secs();
+        self.lease = if seconds < 1 { Duration::from_secs(1) } else if seconds >= 900 { Duration::from_mins(15) } else { lease };
         self
     }
 

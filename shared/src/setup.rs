@@ -1,5 +1,8 @@
 //! Makes the table and the queues, for local stacks and for accounts without Terraform.
 
+use std::time::Duration;
+
+use aws_sdk_dynamodb::client::Waiters;
 use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, TimeToLiveSpecification};
 use aws_sdk_sqs::types::QueueAttributeName;
 
@@ -7,6 +10,11 @@ use crate::{Error, error::Chain, queue::is_fifo};
 
 /// How often a message may be received before SQS itself moves it to the dead-letter queue: a fuse, never a budget.
 const MAX_RECEIVES: u32 = 1000;
+
+/// The longest that a table takes to be made.
+const CREATION: Duration = Duration::from_mins(2);
+/// How long queues keep messages: as long as SQS can.
+const RETENTION_S: u32 = 14 * 86_400;
 
 /// Makes the table of the records, on demand, with its time to live.
 ///
@@ -22,6 +30,7 @@ pub async fn create_table(client: &aws_sdk_dynamodb::Client, table: &str) -> Res
     let create = create.attribute_definitions(id.build().map_err(|error| refused(&error))?);
     let create = create.key_schema(key.build().map_err(|error| refused(&error))?);
     create.send().await.map_err(|error| refused(&error))?;
+    client.wait_until_table_exists().table_name(table).wait(CREATION).await.map_err(|error| refused(&error))?;
     let ttl = ttl.build().map_err(|error| refused(&error))?;
     client.update_time_to_live().table_name(table).time_to_live_specification(ttl).send().await.map_err(|error| refused(&error))?;
     Ok(())
@@ -37,7 +46,7 @@ pub struct Queues {
     pub dlq_url: String,
 }
 
-/// Makes a queue, FIFO if its name says so, and its dead-letter queue, which keeps messages for the longest time.
+/// Makes a queue, FIFO if its name says so, and its dead-letter queue. Both keep messages for 14 days.
 ///
 /// `visibility_s` should be at least six times the function's timeout.
 ///
@@ -46,7 +55,7 @@ pub struct Queues {
 /// When SQS refuses, such as when a queue of that name has other attributes.
 pub async fn create_queues(client: &aws_sdk_sqs::Client, name: &str, visibility_s: u32) -> Result<Queues, Error> {
     let dlq_name = dlq_name(name);
-    let dlq_url = create_queue(client, &dlq_name, vec![(QueueAttributeName::MessageRetentionPeriod, "1209600".into())]).await?;
+    let dlq_url = create_queue(client, &dlq_name, vec![]).await?;
     let attributes = client.get_queue_attributes().queue_url(&dlq_url).attribute_names(QueueAttributeName::QueueArn);
     let attributes = attributes.send().await.map_err(|error| Error::because(&format!("cannot read queue {dlq_name}"), Chain(&error)))?;
     let arn = attributes.attributes.and_then(|mut attributes| attributes.remove(&QueueAttributeName::QueueArn)).unwrap_or_default();
@@ -71,6 +80,7 @@ async fn create_queue(
     if is_fifo(name) {
         attributes.push((QueueAttributeName::FifoQueue, "true".into()));
     }
+    attributes.push((QueueAttributeName::MessageRetentionPeriod, RETENTION_S.to_string()));
     let create = client.create_queue().queue_name(name).set_attributes(Some(attributes.into_iter().collect()));
     let created = create.send().await.map_err(|error| Error::because(&format!("cannot create queue {name}"), Chain(&error)))?;
     created.queue_url.ok_or_else(|| Error::because(&format!("cannot create queue {name}"), "the answer has no URL"))

@@ -55,6 +55,11 @@ pub(super) fn name(field: &str, name: &str) -> Result<(), Unreadable> {
     text(field, name, NAME_BYTES)
 }
 
+/// Checks an id that came beside the envelope.
+pub(crate) fn check_id(text: &str) -> Result<(), Unreadable> {
+    id("id", text)
+}
+
 pub(super) fn id(field: &str, id: &str) -> Result<(), Unreadable> {
     text(field, id, ID_BYTES)
 }

@@ -31,6 +31,11 @@ impl Unreadable {
         Self { path: path.into(), found: found.into(), remedy: Some(remedy) }
     }
 
+    /// Arguments that the job's type cannot be read from.
+    pub(crate) fn args(found: &str) -> Self {
+        Self { path: "args".into(), found: found.into(), remedy: None }
+    }
+
     pub(super) fn body(flaw: impl Into<String>) -> Self {
         Self::new("body", flaw, r#"it must be a JSON object such as {"name": "adder", "args": [1, 2]}"#)
     }

@@ -132,7 +132,14 @@ impl Queue for Memory {
     }
 
     fn delete<'a>(&'a self, queue: &'a str, receipts: &'a [String]) -> BoxFuture<'a, Vec<Result<(), QueueError>>> {
-        let delete = |receipt| self.with(queue, |stored| received(stored, receipt).map(|stored| stored.deleted = true));
+        let delete = |receipt| {
+            self.with(queue, |stored| {
+                received(stored, receipt)?.deleted = true;
+                // What has a deduplication id is remembered.
+                stored.retain(|stored| !stored.deleted || stored.dedup.is_some());
+                Ok(())
+            })
+        };
         ready(receipts.iter().map(|receipt| delete(receipt)).collect()).boxed()
     }
 }

@@ -21,6 +21,8 @@ pub const MAX_DELAY: Duration = Duration::from_mins(15);
 pub const MAX_VISIBILITY: Duration = Duration::from_hours(12);
 /// The most bytes that a message has, attributes included.
 pub const MAX_BYTES: usize = 1 << 20;
+/// Attributes of one message.
+const ATTRIBUTES: usize = 10;
 /// Entries in one SQS request.
 const ENTRIES: usize = 10;
 
@@ -133,13 +135,25 @@ impl Outgoing {
         self.body.len() + attributes.sum::<usize>()
     }
 
-    /// Adds an attribute, cut to `most` bytes and to the room there is, or not at all.
-    pub(crate) fn fit_attribute(&mut self, name: &str, value: &str, most: usize) {
-        let room = MAX_BYTES.saturating_sub(self.bytes() + name.len() + "String".len());
-        let value = &value[..value.floor_char_boundary(most.min(room))];
-        if !value.is_empty() {
-            self.attributes.insert(name.into(), value.into());
+    /// Adds an attribute if there is room for it.
+    pub(crate) fn add_attribute(&mut self, name: &str, value: &str) {
+        if self.room(name) >= value.len() {
+            self.add_cut_attribute(name, value);
         }
+    }
+
+    /// Adds an attribute, cut to the room there is, with a space for each character that SQS does not take.
+    pub(crate) fn add_cut_attribute(&mut self, name: &str, value: &str) {
+        let value = &value[..value.floor_char_boundary(self.room(name))];
+        let refused = |char: char| char.is_control() || matches!(char, '\u{fffe}' | '\u{ffff}');
+        let value: String = value.chars().map(|char| if refused(char) { ' ' } else { char }).collect();
+        if !value.is_empty() && self.attributes.len() < ATTRIBUTES {
+            self.attributes.insert(name.into(), value);
+        }
+    }
+
+    fn room(&self, name: &str) -> usize {
+        MAX_BYTES.saturating_sub(self.bytes() + name.len() + "String".len())
     }
 
     /// Checks what SQS would refuse, or what a laxer double of it would not.
@@ -154,8 +168,11 @@ impl Outgoing {
         if self.delay > MAX_DELAY {
             return refused(format!("a delay of {} s; SQS takes 900, `run_at` takes any", self.delay.as_secs()));
         }
-        if self.attributes.len() > 10 {
-            return refused(format!("{} attributes; SQS takes 10", self.attributes.len()));
+        if let Some((name, _)) = self.attributes.iter().find(|(name, value)| name.is_empty() || value.is_empty()) {
+            return refused(format!("attribute {name:?} is empty; leave it out"));
+        }
+        if self.attributes.len() > ATTRIBUTES {
+            return refused(format!("{} attributes; SQS takes {ATTRIBUTES}", self.attributes.len()));
         }
         if is_fifo(queue) && self.group.is_none() {
             return refused("a message for a FIFO queue needs a group".into());

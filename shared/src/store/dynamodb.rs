@@ -1,20 +1,23 @@
 //! The table in DynamoDB: `BatchGetItem` for reads, PartiQL's `BatchExecuteStatement` for conditional writes, which
 //! succeed or fail one by one.
 
-use std::{collections::HashMap, fmt::Write as _};
+use std::{collections::HashMap, fmt::Write as _, iter::repeat_with};
 
 use aws_sdk_dynamodb::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
     types::{
-        AttributeValue, BatchStatementError, BatchStatementErrorCodeEnum as Code, BatchStatementRequest, BatchStatementResponse,
+        AttributeValue, BatchStatementErrorCodeEnum as Code, BatchStatementRequest, BatchStatementResponse,
         KeysAndAttributes, ReturnValuesOnConditionCheckFailure,
     },
 };
 use futures_util::future::{BoxFuture, FutureExt, join_all};
 
 use super::{Store, StoreError, Write, Written};
-use crate::record::{Dlq, Record, Version};
+use crate::{
+    error::Chain,
+    record::{Dlq, Record, State, Version},
+};
 
 type Item = HashMap<String, AttributeValue>;
 
@@ -27,6 +30,8 @@ const REQUEST_BYTES: usize = 1 << 20;
 /// Bytes of one item: 400 KB, less a margin for how it is counted.
 const ITEM_BYTES: usize = 390_000;
 
+/// Bytes that an ending may add: an error in the record and in its history.
+const ENDING_BYTES: usize = 10_000;
 /// Levels of lists and maps in an attribute.
 const DEPTH: usize = 31;
 
@@ -43,23 +48,36 @@ impl DynamoDb {
         Self { client, table: table.into() }
     }
 
+    /// Reads up to a hundred records; refused whole, the ids are split in halves down to single ones.
+    fn get<'a>(&'a self, ids: &'a [String]) -> BoxFuture<'a, Vec<Result<Option<Record>, StoreError>>> {
+        async move {
+            match self.items(ids).await {
+                Ok(items) => ids.iter().map(|id| items.get(id).cloned().map(record).transpose()).collect(),
+                Err(StoreError::Invalid(_)) if ids.len() > 1 => {
+                    let (left, right) = ids.split_at(ids.len() / 2);
+                    [self.get(left).await, self.get(right).await].into_iter().flatten().collect()
+                }
+                Err(error) => all(ids.len(), &error),
+            }
+        }
+        .boxed()
+    }
+
     /// One `BatchGetItem`, and again for what it left out.
-    async fn get(&self, ids: &[String]) -> Vec<Result<Option<Record>, StoreError>> {
+    async fn items(&self, ids: &[String]) -> Result<HashMap<String, Item>, StoreError> {
         let mut items = HashMap::new();
         let mut missing = ids.to_vec();
         missing.sort_unstable();
         missing.dedup();
         while !missing.is_empty() {
-            match self.get_once(&missing).await {
-                Ok((found, rest)) if rest.len() < missing.len() => {
-                    items.extend(found);
-                    missing = rest;
-                }
-                Ok(_) => return all(ids.len(), &busy("no key of a batch was read")),
-                Err(error) => return all(ids.len(), &error),
+            let (found, rest) = self.get_once(&missing).await?;
+            if rest.len() == missing.len() {
+                return Err(busy("no key of a batch was read"));
             }
+            items.extend(found);
+            missing = rest;
         }
-        ids.iter().map(|id| items.get(id).map(record).transpose()).collect()
+        Ok(items)
     }
 
     async fn get_once(&self, ids: &[String]) -> Result<(HashMap<String, Item>, Vec<String>), StoreError> {
@@ -78,7 +96,10 @@ impl DynamoDb {
         async move {
             let request = self.client.batch_execute_statement().set_statements(Some(statements.to_vec()));
             match request.send().await.map_err(failed) {
-                Ok(answer) => answer.responses.unwrap_or_default().into_iter().map(written).collect(),
+                Ok(answer) => {
+                    let answers = answer.responses.unwrap_or_default().into_iter().map(written);
+                    answers.chain(repeat_with(|| Err(short()))).take(statements.len()).collect()
+                }
                 Err(StoreError::Invalid(_)) if statements.len() > 1 => {
                     let (left, right) = statements.split_at(statements.len() / 2);
                     [self.execute(left).await, self.execute(right).await].into_iter().flatten().collect()
@@ -94,8 +115,7 @@ impl DynamoDb {
         let fitting: Vec<_> = statements.iter().filter_map(|s| s.as_ref().ok().cloned()).collect();
         let answers = join_all(by_bytes(&fitting).into_iter().map(|chunk| self.execute(chunk))).await;
         let mut answers = answers.into_iter().flatten();
-        let lost = || Err(StoreError::Unknown("the answer has fewer parts than the request".into()));
-        statements.into_iter().map(|statement| statement.and_then(|_| answers.next().unwrap_or_else(lost))).collect()
+        statements.into_iter().map(|statement| statement.and_then(|_| answers.next().unwrap_or_else(|| Err(short())))).collect()
     }
 
     fn statement(&self, write: &Write) -> Result<BatchStatementRequest, StoreError> {
@@ -127,8 +147,10 @@ impl Store for DynamoDb {
 pub(super) fn item(record: &Record) -> Result<Item, StoreError> {
     let item: Item = serde_dynamo::to_item(record).map_err(|error| StoreError::Invalid(error.to_string()))?;
     let bytes: usize = item.iter().map(|(name, value)| name.len() + size(value)).sum();
-    if bytes > ITEM_BYTES {
-        return Err(StoreError::Invalid(format!("it has {bytes} bytes; a DynamoDB item holds {ITEM_BYTES}")));
+    // A record that was claimed must have room left for how it ends.
+    let most = if record.state == State::Running { ITEM_BYTES - ENDING_BYTES } else { ITEM_BYTES };
+    if bytes > most {
+        return Err(StoreError::Invalid(format!("it has {bytes} bytes; the record of a job holds {most}")));
     }
     item.iter().try_for_each(|(name, value)| check(name, value, DEPTH))?;
     Ok(item)
@@ -264,21 +286,19 @@ fn size(value: &AttributeValue) -> usize {
 
 fn written(answer: BatchStatementResponse) -> Result<Written, StoreError> {
     let Some(error) = answer.error else { return Ok(Written::Done) };
+    let text = error.message.unwrap_or_else(|| format!("{:?}", error.code));
     match error.code {
         Some(Code::ConditionalCheckFailed | Code::DuplicateItem) => {
             let stored = error.item.filter(|item| !item.is_empty());
-            Ok(Written::Refused(stored.as_ref().map(record).transpose()?.map(Box::new)))
+            Ok(Written::Refused(stored.map(record).transpose()?.map(Box::new)))
         }
         Some(Code::ProvisionedThroughputExceeded | Code::RequestLimitExceeded | Code::ThrottlingError | Code::TransactionConflict) => {
-            Err(StoreError::Busy(text(&error)))
+            Err(StoreError::Busy(text))
         }
-        Some(Code::InternalServerError) | None => Err(StoreError::Unknown(text(&error).into())),
-        Some(_) => Err(StoreError::Invalid(text(&error))),
+        Some(Code::ValidationError | Code::ItemCollectionSizeLimitExceeded) => Err(StoreError::Invalid(text)),
+        Some(Code::InternalServerError) | None => Err(StoreError::Unknown(text.into())),
+        Some(_) => Err(StoreError::Unavailable(text)),
     }
-}
-
-fn text(error: &BatchStatementError) -> String {
-    error.message.clone().unwrap_or_else(|| format!("{:?}", error.code))
 }
 
 /// Tells a request that was not made from one that may have been.
@@ -291,14 +311,19 @@ where
     let message = error.message().unwrap_or_default().to_owned();
     match code {
         "ProvisionedThroughputExceededException" | "RequestLimitExceeded" | "ThrottlingException" => busy(&message),
-        "ResourceNotFoundException" | "AccessDeniedException" | "ValidationException" | "UnrecognizedClientException" => {
-            StoreError::Invalid(format!("{code}: {message}"))
+        "ValidationException" => StoreError::Invalid(message),
+        "ResourceNotFoundException" | "AccessDeniedException" | "UnrecognizedClientException" => {
+            StoreError::Unavailable(format!("{code}: {message}"))
         }
         _ => match error {
-            SdkError::ConstructionFailure(_) => StoreError::Invalid(format!("{error:?}")),
+            SdkError::ConstructionFailure(_) => StoreError::Unavailable(Chain(&error).to_string()),
             error => StoreError::Unknown(error.into()),
         },
     }
+}
+
+fn short() -> StoreError {
+    StoreError::Unknown("the answer has fewer parts than the request".into())
 }
 
 fn busy(reason: &str) -> StoreError {
@@ -310,14 +335,15 @@ fn all<T>(parts: usize, error: &StoreError) -> Vec<Result<T, StoreError>> {
     let copy = || match error {
         StoreError::Busy(reason) => StoreError::Busy(reason.clone()),
         StoreError::Unknown(error) => StoreError::Unknown(error.to_string().into()),
+        StoreError::Unavailable(reason) => StoreError::Unavailable(reason.clone()),
         StoreError::Invalid(reason) => StoreError::Invalid(reason.clone()),
         StoreError::Unreadable(reason) => StoreError::Unreadable(reason.clone()),
     };
     (0..parts).map(|_| Err(copy())).collect()
 }
 
-fn record(item: &Item) -> Result<Record, StoreError> {
-    serde_dynamo::from_item(item.clone()).map_err(|error| StoreError::Unreadable(error.to_string()))
+fn record(item: Item) -> Result<Record, StoreError> {
+    serde_dynamo::from_item(item).map_err(|error| StoreError::Unreadable(error.to_string()))
 }
 
 fn id_of(item: &Item) -> Option<String> {

@@ -48,7 +48,9 @@ pub enum StoreError {
     Busy(String),
     /// It may have been made or not.
     Unknown(Box<dyn StdError + Send + Sync>),
-    /// Not made, and it never will: the table or the item is wrong.
+    /// Not made: the table is missing, or this caller may not use it.
+    Unavailable(String),
+    /// Not made, and it never will be: no table holds such a record.
     Invalid(String),
     /// What is stored is not a record.
     Unreadable(String),
@@ -62,7 +64,8 @@ impl fmt::Display for StoreError {
                 f.write_str("the table did not answer: ")?;
                 crate::outcome::write_chain(f, &**error)
             }
-            Self::Invalid(reason) => write!(f, "the table refuses the write: {reason}"),
+            Self::Unavailable(reason) => write!(f, "the table cannot be used: {reason}"),
+            Self::Invalid(reason) => write!(f, "the table cannot hold the record: {reason}"),
             Self::Unreadable(reason) => write!(f, "the record cannot be read: {reason}"),
         }
     }
@@ -72,7 +75,7 @@ impl StdError for StoreError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
             Self::Unknown(error) => Some(&**error),
-            Self::Busy(_) | Self::Invalid(_) | Self::Unreadable(_) => None,
+            Self::Busy(_) | Self::Unavailable(_) | Self::Invalid(_) | Self::Unreadable(_) => None,
         }
     }
 }

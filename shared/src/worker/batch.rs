@@ -21,23 +21,22 @@ use super::{
 use crate::{
     JobError,
     client::dedup,
-    clock::until,
+    clock::{after, until},
+    job::HOOK,
     lifecycle::{Ending, Fate, dead_lettered},
     queue::{Message, Outgoing, Visibility, is_fifo},
     retry::{free_return, jitter},
     store::{Write, Written},
 };
 
-/// The longest a hook may take.
-const HOOK: Duration = Duration::from_secs(5);
 /// The longest wait by visibility; what must wait longer comes back in between.
 const HOP: Duration = Duration::from_mins(15);
+/// How old a message may become before it is sent anew: queues forget after four days unless told otherwise.
+const AGE: Duration = Duration::from_hours(48);
 /// The least time with which an attempt starts, where its policy sets no timeout.
 const LEAST: Duration = Duration::from_secs(1);
 /// The longest that a parked message waits for a worker that can run it.
 const PARKED: Duration = Duration::from_mins(5);
-/// Bytes of a reason that travel in a message attribute.
-const REASON: usize = 1000;
 
 /// One batch on its way through.
 pub(crate) struct Batch<'a> {
@@ -48,6 +47,10 @@ pub(crate) struct Batch<'a> {
     pub(crate) ask_to_stop_at: Instant,
     /// When bodies are stopped: early enough to record them before the invocation ends.
     pub(crate) stop_at: Instant,
+    /// How long a body or a hook has to end after it was stopped.
+    pub(crate) grace: Duration,
+    /// When the answer must be on its way, whatever is still open.
+    answer_by: Instant,
     time: Duration,
     slots: HashMap<&'static str, Semaphore>,
     stuck: AtomicBool,
@@ -60,16 +63,20 @@ impl<'a> Batch<'a> {
     pub(crate) fn new(engine: &'a Engine, invocation: &'a Invocation) -> Self {
         let now = Instant::now();
         let total = invocation.ends_at.saturating_duration_since(now);
-        let reserve = (total / 5).clamp(Duration::from_millis(500), Duration::from_secs(3));
+        let reserve = (total / 4).clamp(Duration::from_millis(500), Duration::from_secs(3));
         let time = total.saturating_sub(reserve);
         let stop_at = now + time;
-        let slots = engine.jobs.all().map(|job| (job.name(), Semaphore::new(job.policy().concurrency.min(engine.max_concurrency))));
+        let answer_by = stop_at + reserve * 9 / 10;
+        let most = engine.max_concurrency.min(Semaphore::MAX_PERMITS);
+        let slots = engine.jobs.all().map(|job| (job.name(), Semaphore::new(job.policy().concurrency.min(most))));
         Self {
             engine,
             invocation,
-            ledger: Ledger::new(&*engine.store),
+            ledger: Ledger::new(&*engine.store, stop_at + reserve * 2 / 3),
             ask_to_stop_at: stop_at.checked_sub((time / 10).min(Duration::from_secs(1))).unwrap_or(stop_at),
             stop_at,
+            grace: GRACE.min(reserve / 3),
+            answer_by,
             time,
             slots: slots.collect(),
             stuck: AtomicBool::new(false),
@@ -114,29 +121,41 @@ impl<'a> Batch<'a> {
         (done, None)
     }
 
-    /// A slot to run in, or none if none is free while there is time to start.
+    /// A slot to run in, or none if none is free while there is time to start, or the process is about to end.
     pub(crate) async fn slot(&self, decoded: &Decoded) -> Option<SemaphorePermit<'_>> {
-        let needed = decoded.policy.timeout.unwrap_or(LEAST).min(self.time * 9 / 10);
+        let needed = decoded.policy.timeout.unwrap_or(LEAST).min(self.time * 3 / 4);
         let start_by = self.stop_at.checked_sub(needed)?;
         let slots = self.slots.get(decoded.request.name.as_str())?;
-        timeout_at(start_by, slots.acquire()).await.ok()?.ok()
+        let slot = timeout_at(start_by, slots.acquire()).await.ok()?.ok()?;
+        // A slot that is free is had at any time.
+        (Instant::now() < start_by && !self.is_stuck()).then_some(slot)
     }
 
     pub(crate) fn mark_stuck(&self) {
         self.stuck.store(true, Ordering::SeqCst);
     }
 
-    /// Runs a hook where bodies run; its failure is logged and changes nothing.
+    fn is_stuck(&self) -> bool {
+        self.stuck.load(Ordering::SeqCst)
+    }
+
+    /// Runs a hook where bodies run, if there is time; its failure is logged and changes nothing.
     pub(crate) async fn hook(&self, hook: &'static str, work: BoxFuture<'static, Result<(), JobError>>) {
+        // Where a thread is blocked, all may be, and no hook gets one.
+        let longest = if self.is_stuck() { self.grace } else { HOOK };
+        let end_by = (self.stop_at + self.grace).min(Instant::now() + longest);
+        if Instant::now() >= end_by {
+            tracing::warn!(hook, "no time is left for a hook");
+            return;
+        }
         let mut running = self.engine.bodies.spawn(work);
-        let end_by = (self.stop_at + GRACE).min(Instant::now() + HOOK);
         let error = match timeout_at(end_by, &mut running).await {
             Ok(Ok(Ok(()))) => return,
             Ok(Ok(Err(error))) => error.to_string(),
             Ok(Err(error)) => error.to_string(),
             Err(_) => {
                 running.abort();
-                if timeout(GRACE, &mut running).await.is_err() {
+                if timeout(self.grace, &mut running).await.is_err() {
                     self.mark_stuck();
                 }
                 "it took too long".to_owned()
@@ -149,23 +168,33 @@ impl<'a> Batch<'a> {
     async fn report(&self, deliveries: &[Delivery], firsts: &[usize], ended: Vec<Option<Ended>>) -> Report {
         let mut fates: Vec<_> = ended.iter().map(|ended| ended.as_ref().map_or(Fate::Leave, |ended| ended.ending.fate())).collect();
         let letters: Vec<_> = (0..fates.len()).filter(|&place| fates[place] == Fate::DeadLetter).collect();
-        for (place, confirmed) in self.dead_letter(&letters, deliveries, &ended).await {
-            fates[place] = if confirmed { Fate::Delete } else { Fate::Backoff };
+        for &place in &letters {
+            fates[place] = Fate::Backoff; // until its copy is confirmed
+        }
+        for place in timeout_at(self.answer_by, self.dead_letter(&letters, deliveries, &ended)).await.unwrap_or_default() {
+            fates[place] = Fate::Delete;
         }
         for (place, &first) in firsts.iter().enumerate() {
-            fates[place] = fates[first];
+            let follows = deliveries[place].is_same_as(&deliveries[first]);
+            fates[place] = if follows { fates[first] } else { Fate::Backoff };
         }
-        self.wait(deliveries, &fates).await;
-        let stuck = self.stuck.load(Ordering::SeqCst);
-        if stuck {
-            self.delete(deliveries, &fates).await;
+        let stuck = self.is_stuck();
+        for place in timeout_at(self.answer_by, self.send_anew(deliveries, &fates)).await.unwrap_or_default() {
+            fates[place] = Fate::Delete;
         }
+        let settled = async {
+            self.wait(deliveries, &fates).await;
+            if stuck {
+                self.delete(deliveries, &fates).await;
+            }
+        };
+        timeout_at(self.answer_by, settled).await.ok();
         let back = deliveries.iter().zip(&fates).filter(|(_, fate)| **fate != Fate::Delete);
         Report { failures: back.map(|(delivery, _)| delivery.message.id.clone()).collect(), rejected: rejected(deliveries, &ended), stuck }
     }
 
-    /// Copies messages to the dead-letter queue, then marks their records; says which are done.
-    async fn dead_letter(&self, places: &[usize], deliveries: &[Delivery], ended: &[Option<Ended>]) -> Vec<(usize, bool)> {
+    /// Copies messages to the dead-letter queue, then marks their records; gives back those that are done.
+    async fn dead_letter(&self, places: &[usize], deliveries: &[Delivery], ended: &[Option<Ended>]) -> Vec<usize> {
         if places.is_empty() {
             return Vec::new();
         }
@@ -183,9 +212,28 @@ impl<'a> Batch<'a> {
                 }
                 _ => true,
             };
-            (place, sent.is_ok() && marked)
+            (sent.is_ok() && marked).then_some(place)
         });
-        join_all(marks).await
+        join_all(marks).await.into_iter().flatten().collect()
+    }
+
+    /// Sends messages that have waited for days anew, before their queue forgets them; gives back those that were. Their
+    /// order would be lost on a FIFO queue.
+    async fn send_anew(&self, deliveries: &[Delivery], fates: &[Fate]) -> Vec<usize> {
+        let now = self.engine.clock.now();
+        let is_old = |message: &Message| !is_fifo(&message.queue) && message.sent_at.is_some_and(|sent| after(sent, AGE) <= now);
+        let old = deliveries.iter().zip(fates).enumerate().filter(|(_, (delivery, _))| is_old(&delivery.message));
+        let sends = old.filter_map(|(place, (delivery, fate))| Some((place, delivery, self.visibility(&delivery.message, *fate)?)));
+        let sent = sends.map(async |(place, delivery, delay)| {
+            let message = &delivery.message;
+            let attributes = message.attributes.clone();
+            let mut again = Outgoing { delay, group: message.group.clone(), attributes, ..Outgoing::new(&message.body) };
+            again.add_attribute("sqjobs.id", &delivery.id);
+            let named = again.attributes.contains_key("sqjobs.id");
+            let sent = if named { self.engine.queue.send(&message.queue, &[again]).await.pop() } else { None };
+            matches!(sent, Some(Ok(_))).then_some(place)
+        });
+        join_all(sent).await.into_iter().flatten().collect()
     }
 
     /// Sets for how long the returned messages stay invisible: first those held behind another, at once, then the rest.
@@ -211,6 +259,9 @@ impl<'a> Batch<'a> {
             Fate::Wait(at) => {
                 let wait = until(self.engine.clock.now(), at);
                 Some(Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).clamp(LEAST, HOP))
+            }
+            Fate::WaitAndBackoff(at) => {
+                Some((until(self.engine.clock.now(), at) + free_return(message.receives, jitter())).clamp(LEAST, HOP))
             }
             Fate::Backoff => Some(free_return(message.receives, jitter()).max(LEAST)),
             Fate::LongBackoff => Some((free_return(message.receives, jitter()) * 5).clamp(LEAST, PARKED)),
@@ -242,20 +293,26 @@ fn settle(ended: &mut [Option<Ended>], done: Vec<(usize, Ended)>) {
     }
 }
 
-/// For each delivery the place of the first one of the same job in the batch, mostly itself.
+/// For each delivery the place of the first one that asks for the same, mostly itself. What cannot be run stands for
+/// nothing else, nor does a job of another name, or one redriven, for the one that has its id.
 fn firsts(deliveries: &[Delivery]) -> Vec<usize> {
     let mut first = HashMap::new();
-    deliveries.iter().enumerate().map(|(place, delivery)| *first.entry(delivery.id.as_str()).or_insert(place)).collect()
+    let place_of_first = |(place, delivery): (usize, &'_ Delivery)| match &delivery.decoded {
+        Ok(Decoded { request, .. }) => *first.entry((request.id.clone(), request.name.clone(), request.dead)).or_insert(place),
+        Err(_) => place,
+    };
+    deliveries.iter().enumerate().map(place_of_first).collect()
 }
 
-/// Groups the deliveries that must run in order; one of a job that another one stands for is left out.
+/// Groups the deliveries that must run in order, those of a FIFO group or of one id; one that another stands for is
+/// left out.
 fn lanes(deliveries: &[Delivery], firsts: &[usize]) -> Vec<Lane> {
     let mut lanes: Vec<Lane> = Vec::new();
-    let mut groups = HashMap::new();
+    let mut lane_of = HashMap::new();
     for (place, delivery) in deliveries.iter().enumerate().filter(|(place, _)| firsts[*place] == *place) {
         let group = delivery.message.group.as_deref().filter(|_| is_fifo(&delivery.message.queue));
-        match group.map(|group| *groups.entry(group).or_insert(lanes.len())) {
-            Some(lane) if lane < lanes.len() => lanes[lane].push(place),
+        match *lane_of.entry(group.ok_or(&delivery.id)).or_insert(lanes.len()) {
+            lane if lane < lanes.len() => lanes[lane].push(place),
             _ => lanes.push(vec![place]),
         }
     }
@@ -272,28 +329,26 @@ fn rejected(deliveries: &[Delivery], ended: &[Option<Ended>]) -> Vec<(String, St
 
 /// The copy of a message for the dead-letter queue, with the reason; cut, then omitted, where the body leaves no room.
 fn letter(delivery: &Delivery, ended: Option<&Ended>, dlq: &str) -> Outgoing {
-    let reason = ended.and_then(|ended| ended.reason.clone()).unwrap_or_default();
+    let reason = ended.and_then(|ended| ended.reason.as_ref());
     let record = ended.and_then(|ended| ended.record.as_deref());
     let message = &delivery.message;
     let mut copy = Outgoing::new(if message.body.is_empty() { " " } else { &message.body });
-    copy.attributes =
-        message.attributes.iter().filter(|(name, _)| !name.starts_with("sqjobs.")).take(6).map(|(n, v)| (n.clone(), v.clone())).collect();
-    copy.attributes.insert("sqjobs.kind".into(), reason.kind);
-    if delivery.id.len() <= REASON {
-        copy.attributes.insert("sqjobs.id".into(), delivery.id.clone());
+    // Without a record, what it was redriven from still counts.
+    let dead = record.map(|record| record.generation.to_string()).or_else(|| message.attributes.get("sqjobs.dead").cloned());
+    copy.add_attribute("sqjobs.dead", &dead.unwrap_or_default());
+    copy.add_attribute("sqjobs.id", &delivery.id);
+    copy.add_attribute("sqjobs.kind", reason.map_or("", |reason| &reason.kind));
+    copy.add_cut_attribute("sqjobs.reason", reason.map_or("", |reason| &reason.message));
+    for (name, value) in message.attributes.iter().filter(|(name, _)| !name.starts_with("sqjobs.")) {
+        copy.add_attribute(name, value);
     }
-    if let Some(record) = record {
-        copy.attributes.insert("sqjobs.dead".into(), record.generation.to_string());
-    }
-    copy.fit_attribute("sqjobs.reason", &printable(&reason.message), REASON);
     if is_fifo(dlq) {
-        copy.group = Some(message.group.clone().unwrap_or_else(|| delivery.id.chars().take(128).collect()));
-        copy.dedup = Some(dedup(&format!("{}:{}", delivery.id, record.map_or(0, |record| record.generation))));
+        copy.group = Some(message.group.clone().unwrap_or_else(|| dedup(&delivery.id)));
+        // A job that fails again, or a message that is redriven and rejected again, is no repetition.
+        copy.dedup = Some(dedup(&match record {
+            Some(record) => format!("{}:{}", delivery.id, record.generation),
+            None => format!("{}:{}", delivery.id, message.id),
+        }));
     }
     copy
-}
-
-/// SQS takes no control characters in attributes.
-fn printable(text: &str) -> String {
-    text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect()
 }

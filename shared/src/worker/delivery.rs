@@ -1,21 +1,26 @@
 //! One message on its way through: decode, claim, run, record.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{sync::SemaphorePermit, time::Instant};
 use uuid::Uuid;
 
 use super::{
     batch::Batch,
-    executor::{Execution, Ran},
+    executor::{Execution, Ran, call},
     ledger::Running,
 };
 use crate::{
     Policy, StoreFailure,
+    attempt::Attempt,
     clock::{after, until},
-    envelope::{Envelope, Unreadable, excerpt},
+    envelope::{Envelope, Unreadable, check_id, excerpt},
     job::{AnyJob, BoundJob, Hook},
-    lifecycle::{self, Claim, Decision, Ending, Fate, Next, Outcome, Request},
+    lifecycle::{self, Claim, Decision, Ending, Next, Outcome, Request},
     queue::Message,
     record::{Failure, Record, State},
     retry::jitter,
@@ -60,7 +65,10 @@ pub(crate) struct Work {
 
 impl Work {
     fn bind(envelope: &Envelope, known: &Arc<dyn AnyJob>) -> Result<Self, Unreadable> {
-        Ok(Self { job: known.bind(envelope)?, traceparent: envelope.traceparent.clone() })
+        // The types' own code: a panic in it is the message's failure.
+        let bound = catch_unwind(AssertUnwindSafe(|| known.bind(envelope)));
+        let job = bound.unwrap_or_else(|_| Err(Unreadable::args("reading them panicked")))?;
+        Ok(Self { job, traceparent: envelope.traceparent.clone() })
     }
 }
 
@@ -78,6 +86,13 @@ pub(crate) struct Ended {
 pub(crate) enum Step {
     Ended(Ended),
     /// Its last attempt was killed: it runs last, and alone.
+    Suspect,
+}
+
+/// What came of asking for the right to run.
+enum Claimed {
+    Granted(Box<Granted>),
+    Ended(Ended),
     Suspect,
 }
 
@@ -123,11 +138,19 @@ impl Delivery {
     pub(crate) fn new(message: Message, batch: &Batch<'_>) -> Self {
         let envelope = Envelope::parse(&message.body);
         let id = identity(&message, envelope.as_ref().ok());
-        let decoded = match envelope {
+        let decoded = match envelope.and_then(|envelope| check_id(&id).map(|()| envelope)) {
             Ok(envelope) => decode(&message, &id, envelope, batch),
             Err(error) => Err(Ended::because(Ending::Rejected, "rejected", error.to_string(), batch).into()),
         };
         Self { message, id, decoded }
+    }
+
+    /// Whether it asks for the same run of the same job.
+    pub(crate) fn is_same_as(&self, other: &Self) -> bool {
+        match (&self.decoded, &other.decoded) {
+            (Ok(ours), Ok(theirs)) => (&ours.request.name, ours.request.dead) == (&theirs.request.name, theirs.request.dead),
+            _ => std::ptr::eq(self, other),
+        }
     }
 
     pub(crate) async fn process(&self, alone: bool, batch: &Batch<'_>) -> Step {
@@ -139,49 +162,54 @@ impl Delivery {
             return Step::Ended(Ending::NotStarted.into());
         };
         match self.claim(decoded, alone, batch).await {
-            Ok(granted) => Step::Ended(self.run(decoded, granted, slot, batch).await),
-            Err(step) => step,
+            Claimed::Granted(granted) => Step::Ended(self.run(decoded, *granted, slot, batch).await),
+            Claimed::Ended(ended) => Step::Ended(ended),
+            Claimed::Suspect => Step::Suspect,
         }
     }
 
     /// Writes the right to run, unless the record says otherwise.
-    async fn claim(&self, decoded: &Decoded, alone: bool, batch: &Batch<'_>) -> Result<Granted, Step> {
+    async fn claim(&self, decoded: &Decoded, alone: bool, batch: &Batch<'_>) -> Claimed {
         let claim = Claim { owner: Uuid::new_v4().simple().to_string(), lease: decoded.policy.lease };
-        let asked = Instant::now();
-        let known = self.message.receives > 1 || decoded.request.dead.is_some();
-        let mut seen = if known { self.look(decoded, batch).await? } else { None };
+        let mut seen = None;
+        if self.message.receives > 1 || decoded.request.dead.is_some() {
+            match batch.ledger.read(&self.id).await {
+                Ok(stored) => seen = stored,
+                Err(error) => return self.unanswered(decoded, &error, true, batch),
+            }
+        }
         for _ in 0..CLAIMS {
             let asked = Instant::now();
             let now = batch.engine.clock.now();
             let (next, ending) = match lifecycle::decide(seen.as_ref(), &decoded.request, &decoded.policy, &claim, now) {
-                Decision::Leave(ending) => return Err(Step::Ended(self.left(ending, seen, batch))),
-                Decision::Run { suspect: true, .. } if !alone => return Err(Step::Suspect),
+                Decision::Leave(ending) => return Claimed::Ended(self.left(ending, seen, batch)),
+                Decision::Run { suspect: true, .. } if !alone => return Claimed::Suspect,
                 Decision::Run { next, .. } => (*next, None),
                 Decision::End { next, ending } => (*next, Some(ending)),
             };
             let write = Write { next: next.clone(), seen: seen.as_ref().map(Record::version) };
             match (batch.ledger.write(write).await, ending) {
-                (Ok(Written::Done), None) => return Ok(Granted { record: next, stored: true, asked }),
-                (Ok(Written::Done), Some(Ending::Failed)) => return Err(Step::Ended(Ended::failed(next))),
-                (Ok(Written::Done), Some(ending)) => return Err(Step::Ended(ending.into())),
-                (Ok(Written::Refused(Some(stored))), _) => seen = Some(*stored),
-                (Ok(Written::Refused(None)), _) => seen = self.look(decoded, batch).await?,
-                (Err(error), _) => return self.unanswered(decoded, &error, asked, batch),
+                (Ok(Written::Done), None) => return Claimed::Granted(Box::new(Granted { record: next, stored: true, asked })),
+                (Ok(Written::Done), Some(ending)) => return Claimed::Ended(self.ended(decoded, ending, next, batch).await),
+                (Ok(Written::Refused(stored)), _) => seen = stored.map(|stored| *stored),
+                (Err(error), ending) => return self.unanswered(decoded, &error, ending.is_none(), batch),
             }
         }
-        let busy = StoreError::Busy("the record changed at each look".into());
-        self.unanswered(decoded, &busy, asked, batch)
+        Claimed::Ended(Ending::NotStarted.into()) // it changed at each look
     }
 
-    async fn look(&self, decoded: &Decoded, batch: &Batch<'_>) -> Result<Option<Record>, Step> {
-        let asked = Instant::now();
-        match batch.ledger.read(&self.id).await {
-            Ok(seen) => Ok(seen),
-            Err(error) => match self.unanswered(decoded, &error, asked, batch) {
-                Err(step) => Err(step),
-                Ok(_) => Err(Step::Ended(Ending::NotStarted.into())),
-            },
+    /// A job that has ended without a run.
+    async fn ended(&self, decoded: &Decoded, ending: Ending, record: Record, batch: &Batch<'_>) -> Ended {
+        tracing::info!(id = self.id, name = record.name, outcome = ending.as_str(), request_id = batch.invocation.request_id, "job ended");
+        if ending != Ending::Failed {
+            return ending.into();
         }
+        let work = &decoded.work;
+        let (attempt, _) = Attempt::new(record.clone(), &self.message, work.traceparent.clone(), batch.engine.clock.clone(), batch.stop_at);
+        for hook in hooks_of(&ending, record.error.clone()) {
+            call(batch, &work.job, &attempt, hook).await;
+        }
+        Ended::failed(record)
     }
 
     /// An ending that writes nothing.
@@ -189,33 +217,29 @@ impl Delivery {
         match (&ending, seen) {
             (Ending::Failed, Some(record)) => Ended::failed(record),
             (Ending::Foreign, Some(record)) => {
-                let reason = format!(
-                    "id {} belongs to job {} on queue {}; send this one under an id of its own",
-                    excerpt(&self.id),
-                    excerpt(&record.name),
-                    excerpt(&record.queue)
-                );
+                let [id, name, queue] = [&self.id, &record.name, &record.queue].map(|text| excerpt(text));
+                let reason = format!("id {id} belongs to job {name} on queue {queue}; send this one under an id of its own");
                 Ended::because(Ending::Foreign, "id_in_use", reason, batch)
             }
             _ => ending.into(),
         }
     }
 
-    /// The store did not answer, or cannot: the policy says what then.
-    fn unanswered(&self, decoded: &Decoded, error: &StoreError, asked: Instant, batch: &Batch<'_>) -> Result<Granted, Step> {
+    /// The store did not answer, or cannot: the policy says what then. `may_run`: nothing that is known speaks against.
+    fn unanswered(&self, decoded: &Decoded, error: &StoreError, may_run: bool, batch: &Batch<'_>) -> Claimed {
         let ended = match (error, decoded.policy.on_store_failure) {
             (StoreError::Unreadable(_), _) => Ended::because(Ending::Rejected, "unreadable_record", error.to_string(), batch),
             (StoreError::Invalid(_), _) => Ended::because(Ending::Rejected, "unstorable", error.to_string(), batch),
-            (_, StoreFailure::Run) => {
+            (_, StoreFailure::Run) if may_run => {
                 tracing::warn!(id = self.id, %error, "runs without a record");
-                let record = imagined(decoded, batch);
-                return Ok(Granted { record, stored: false, asked });
+                let granted = Granted { record: imagined(decoded, batch), stored: false, asked: Instant::now() };
+                return Claimed::Granted(Box::new(granted));
             }
             (_, StoreFailure::Skip) => Ending::Skipped.into(),
-            (_, StoreFailure::Retry) => Ending::NotStarted.into(),
+            (_, StoreFailure::Run | StoreFailure::Retry) => Ending::NotStarted.into(),
         };
-        tracing::error!(id = self.id, %error, "cannot claim");
-        Err(Step::Ended(ended))
+        tracing::error!(id = self.id, %error, outcome = ended.ending.as_str(), "cannot claim");
+        Claimed::Ended(ended)
     }
 
     /// What to run: from the message, or from the record where it holds other arguments.
@@ -246,8 +270,7 @@ impl Delivery {
             Ran::Ended(outcome) => unrecorded(&execution.record, outcome, decoded, batch),
         };
         self.log(&execution.record, &ended, failure.as_ref(), run_ms, batch);
-        let deleted = matches!(ended.ending.fate(), Fate::Delete | Fate::DeadLetter);
-        execution.after(hooks_of(&ended.ending, failure), deleted).await;
+        execution.after(hooks_of(&ended.ending, failure)).await;
         ended
     }
 

@@ -1,7 +1,7 @@
 //! One attempt: its body runs as a task of its own, while the lease is renewed, checkpoints are written and the time
 //! is watched here, on another thread.
 
-use std::{any::Any, sync::Arc, time::Duration};
+use std::{any::Any, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::future::{BoxFuture, FutureExt, OptionFuture};
 use serde_json::Value;
@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// How long a body has to end after it was stopped.
-pub(crate) const GRACE: Duration = Duration::from_millis(500);
+pub(crate) const GRACE: Duration = Duration::from_millis(250);
 
 /// How an attempt's body ended.
 pub(crate) enum Ran {
@@ -54,7 +54,12 @@ pub(crate) struct Execution<'a> {
     timeout_at: Instant,
     checkpointed: bool,
     visibility_set: bool,
+    /// A change of the message's visibility, under way.
+    visibility: Option<BoxFuture<'a, ()>>,
 }
+
+type Joined = Result<Result<Value, JobError>, JoinError>;
+type Body = JoinHandle<Result<Value, JobError>>;
 
 /// A write of the running record, under way.
 struct Renewal<'a> {
@@ -75,10 +80,9 @@ enum Stop {
 
 impl<'a> Execution<'a> {
     pub(crate) fn start(work: Work, delivery: &'a Delivery, policy: &'a Policy, granted: Granted, batch: &'a Batch<'a>) -> Self {
-        let timeout_at = policy.timeout.map_or(batch.stop_at, |timeout| Instant::now() + timeout);
+        let timeout_at = policy.timeout.and_then(|timeout| Instant::now().checked_add(timeout)).unwrap_or(batch.stop_at);
         let stop_at = timeout_at.min(batch.stop_at);
-        let message = delivery.message.clone();
-        let (attempt, controls) = Attempt::new(granted.record.clone(), message, work.traceparent, batch.engine.clock.clone(), stop_at);
+                let (attempt, controls) = Attempt::new(granted.record.clone(), &delivery.message, work.traceparent, batch.engine.clock.clone(), stop_at);
         Self {
             job: work.job,
             attempt,
@@ -94,43 +98,71 @@ impl<'a> Execution<'a> {
             timeout_at,
             checkpointed: false,
             visibility_set: false,
+            visibility: None,
         }
     }
 
     /// Runs the body to its end, or stops it.
     pub(crate) async fn run(&mut self) -> Ran {
+        if let Some(ran) = self.too_late() {
+            return ran;
+        }
         let mut body = self.spawn();
-        let mut renewal: Option<Renewal<'a>> = None;
-        let stop = loop {
-            let writable = self.stored && renewal.is_none();
-            tokio::select! { biased;
-                ended = &mut body => {
-                    let lost = self.settle_last(renewal).await == Some(Stop::Lost);
-                    let outcome = self.outcome(ended);
-                    self.tear_down().await;
-                    return if lost { Ran::Lost } else { Ran::Ended(outcome) };
-                }
-                () = sleep_until(self.held_until), if self.stored => break Stop::Lost,
-                Some(written) = OptionFuture::from(renewal.as_mut().map(|renewal| renewal.written.as_mut())) => {
-                    if let Some(stop) = renewal.take().and_then(|renewal| self.settle(renewal, written)) {
-                        break stop;
-                    }
-                }
-                Some(save) = self.controls.checkpoints.recv(), if writable => renewal = Some(self.renew(Some(save))),
-                () = sleep_until(self.renew_at), if writable => renewal = Some(self.renew(None)),
-                () = sleep_until(self.batch.ask_to_stop_at), if !self.attempt.is_stopping() => self.ask_to_stop("the invocation ends"),
-                () = sleep_until(self.timeout_at.min(self.batch.stop_at)) => {
-                    break if self.timeout_at < self.batch.stop_at { Stop::Timeout } else { Stop::Deadline };
-                }
-            }
+        let mut renewal = None;
+        let (mut ended, mut lost) = match self.watch(&mut body, &mut renewal).await {
+            Ok(ended) => (self.outcome(ended), false),
+            Err(stop) => (self.stop(&mut body, stop).await, stop == Stop::Lost),
         };
-        let ended = self.stop(&mut body, stop).await;
-        let lost = stop == Stop::Lost || self.settle_last(renewal).await == Some(Stop::Lost);
-        self.tear_down().await;
+        if !self.threads_end().await {
+            ended = self.stopped(Stop::Timeout);
+        }
+        if !lost {
+            lost = self.settle_last(renewal).await == Some(Stop::Lost);
+        }
+        lost |= self.tear_down().await == Some(Stop::Lost);
         if lost { Ran::Lost } else { Ran::Ended(ended) }
     }
 
-    fn spawn(&self) -> JoinHandle<Result<Value, JobError>> {
+    /// Granting the claim may have taken all the time there was.
+    fn too_late(&self) -> Option<Ran> {
+        let now = Instant::now();
+        if self.stored && now >= self.held_until {
+            return Some(Ran::Lost);
+        }
+        let failure = || self.failure("not_started", "no time was left to start it".into());
+        (now >= self.batch.ask_to_stop_at).then(|| Ran::Ended(Outcome::Failure(failure(), Next::Return)))
+    }
+
+    /// Watches the body until it ends, or must be stopped, and keeps its lease.
+    async fn watch(&mut self, body: &mut Body, renewal: &mut Option<Renewal<'a>>) -> Result<Joined, Stop> {
+        loop {
+            let writable = self.stored && renewal.is_none();
+            tokio::select! { biased;
+                ended = &mut *body => return Ok(ended),
+                () = sleep_until(self.held_until), if self.stored => return Err(Stop::Lost),
+                Some(written) = OptionFuture::from(renewal.as_mut().map(|renewal| renewal.written.as_mut())) => {
+                    if let Some(stop) = renewal.take().and_then(|renewal| self.settle(renewal, written)) {
+                        return Err(stop);
+                    }
+                }
+                Some(()) = OptionFuture::from(self.visibility.as_mut()) => self.visibility = None,
+                Some(save) = self.controls.checkpoints.recv(), if renewal.is_none() => {
+                    if self.stored {
+                        *renewal = Some(self.renew(Some(save)));
+                    } else {
+                        save.saved.send(Err("the job runs without a record, which would hold the checkpoint")).ok();
+                    }
+                }
+                () = sleep_until(self.renew_at), if writable => *renewal = Some(self.renew(None)),
+                () = sleep_until(self.batch.ask_to_stop_at), if !self.attempt.is_stopping() => self.ask_to_stop("the invocation ends"),
+                () = sleep_until(self.timeout_at.min(self.batch.stop_at)) => {
+                    return Err(if self.timeout_at < self.batch.stop_at { Stop::Timeout } else { Stop::Deadline });
+                }
+            }
+        }
+    }
+
+    fn spawn(&self) -> Body {
         let body = Arc::clone(&self.job).run(Arc::clone(&self.attempt));
         let span = tracing::info_span!("job", id = self.record.id, name = self.record.name, attempt = self.record.attempts);
         self.batch.engine.bodies.spawn(body.instrument(span))
@@ -138,26 +170,24 @@ impl<'a> Execution<'a> {
 
     /// Starts a write that extends the lease, with the checkpoint or the progress there is.
     fn renew(&mut self, save: Option<Save>) -> Renewal<'a> {
-        let (batch, queue, lease) = (self.batch, self.queue, self.policy.lease);
+        let batch = self.batch;
         let asked = Instant::now();
-        let mut next = renewed(&self.record, lease, batch.engine.clock.now());
+        let mut next = renewed(&self.record, self.policy.lease, batch.engine.clock.now());
         next.progress = self.attempt.take_progress().or(next.progress);
-        let visible =
-            save.is_none().then(|| Visibility { receipt: self.receipt.into(), timeout: lease + 2 * SKEW + Duration::from_secs(1) });
-        match &save {
-            Some(save) => next.checkpoint = Some(save.checkpoint.clone()),
-            None => self.visibility_set = true,
+        if let Some(save) = &save {
+            next.checkpoint = Some(save.checkpoint.clone());
         }
-        self.renew_at = asked + lease / 3;
+        self.renew_at = asked + self.policy.lease / 3;
         let write = Write { next: next.clone(), seen: Some(self.record.version()) };
-        let written = async move {
-            let written = batch.ledger.write(write).await;
-            if let (Ok(Written::Done), Some(visible)) = (&written, visible) {
-                batch.set_visibility(queue, &[visible]).await;
-            }
-            written
-        };
-        Renewal { next, asked, save, written: written.boxed() }
+        Renewal { next, asked, save, written: batch.ledger.write(write).boxed() }
+    }
+
+    /// Keeps the message invisible for as long as the lease may hold; nothing waits for the answer.
+    fn keep_invisible(&mut self, timeout: Duration) {
+        let (batch, queue) = (self.batch, self.queue);
+        let change = Visibility { receipt: self.receipt.into(), timeout };
+        self.visibility = Some(async move { batch.set_visibility(queue, &[change]).await }.boxed());
+        self.visibility_set = true;
     }
 
     /// Takes the answer to a renewal; says if the body must stop.
@@ -167,11 +197,20 @@ impl<'a> Execution<'a> {
                 self.record = renewal.next;
                 self.held_until = renewal.asked + self.policy.lease;
                 self.checkpointed |= renewal.save.is_some();
+                if renewal.save.is_none() {
+                    self.keep_invisible(self.policy.lease + 2 * SKEW + Duration::from_secs(1));
+                }
                 (Ok(()), None)
             }
-            Ok(Written::Refused(Some(stored))) if self.is_cancelled(&stored) => {
+            Ok(Written::Refused(Some(stored))) if self.is_ours(&stored) && stored.cancel_requested => {
                 self.record = *stored;
                 (Err("the job was cancelled"), Some(Stop::Cancel))
+            }
+            // An earlier renewal had been written after all.
+            Ok(Written::Refused(Some(stored))) if self.is_ours(&stored) => {
+                self.record = *stored;
+                self.renew_at = Instant::now();
+                (Err("the checkpoint could not be written"), None)
             }
             Ok(Written::Refused(_)) => (Err("the attempt has lost its lease"), Some(Stop::Lost)),
             Err(error) => {
@@ -186,8 +225,8 @@ impl<'a> Execution<'a> {
         stop
     }
 
-    fn is_cancelled(&self, stored: &Record) -> bool {
-        stored.cancel_requested && stored.state == State::Running && stored.owner == self.record.owner
+    fn is_ours(&self, stored: &Record) -> bool {
+        stored.state == State::Running && stored.owner == self.record.owner
     }
 
     /// Waits for a write that is still under way when the body has ended: a record has one writer at a time.
@@ -202,19 +241,31 @@ impl<'a> Execution<'a> {
     }
 
     /// Ends the body. One that neither ends nor yields within the grace is left behind, and the process with it.
-    async fn stop(&mut self, body: &mut JoinHandle<Result<Value, JobError>>, stop: Stop) -> Outcome {
+    async fn stop(&mut self, body: &mut Body, stop: Stop) -> Outcome {
         self.ask_to_stop(stop.reason());
         body.abort();
-        let ended = timeout(GRACE, &mut *body).await;
-        let threads = timeout(GRACE, self.attempt.threads_end()).await;
-        if ended.is_err() || threads.is_err() {
-            tracing::error!(id = self.record.id, "the job blocks its thread; the process ends once all is recorded");
-            self.batch.mark_stuck();
-        }
-        match ended {
+        match timeout(self.batch.grace, &mut *body).await {
             Ok(ended) if !is_aborted(&ended) => self.outcome(ended),
-            _ => self.stopped(stop),
+            Ok(_) => self.stopped(stop),
+            Err(_) => {
+                self.left_behind();
+                self.stopped(Stop::Timeout)
+            }
         }
+    }
+
+    /// Waits for what [`Attempt::blocking`] has started; says if it has ended.
+    async fn threads_end(&self) -> bool {
+        let ended = timeout(self.batch.grace, self.attempt.threads_end()).await.is_ok();
+        if !ended {
+            self.left_behind();
+        }
+        ended
+    }
+
+    fn left_behind(&self) {
+        tracing::error!(id = self.record.id, "the job blocks its thread; the process ends once all is recorded");
+        self.batch.mark_stuck();
     }
 
     fn stopped(&self, stop: Stop) -> Outcome {
@@ -223,7 +274,7 @@ impl<'a> Execution<'a> {
         Outcome::Failure(self.failure(stop.kind(), stop.reason().into()), next)
     }
 
-    fn outcome(&self, ended: Result<Result<Value, JobError>, JoinError>) -> Outcome {
+    fn outcome(&self, ended: Joined) -> Outcome {
         match ended {
             Ok(Ok(output)) => Outcome::Success(output),
             Ok(Err(error)) => Outcome::Failure(self.failure(error.kind_or_default(), error.to_string()), error.then.into()),
@@ -238,26 +289,42 @@ impl<'a> Execution<'a> {
         Failure::new(kind, message, self.batch.engine.clock.now())
     }
 
-    async fn tear_down(&self) {
-        self.hook(Hook::TearDown).await;
+    /// Runs the hook that follows each attempt, and keeps the lease meanwhile.
+    async fn tear_down(&mut self) -> Option<Stop> {
+        let mut hook = pin!(call(self.batch, &self.job, &self.attempt, Hook::TearDown));
+        loop {
+            tokio::select! { biased;
+                () = &mut hook => return None,
+                () = sleep_until(self.renew_at), if self.stored => {
+                    let mut renewal = self.renew(None);
+                    let written = renewal.written.as_mut().await;
+                    if let Some(stop) = self.settle(renewal, written) {
+                        return Some(stop);
+                    }
+                }
+            }
+        }
     }
 
     /// What follows once the ending is recorded.
-    pub(crate) async fn after(&self, hooks: Vec<Hook>, deleted: bool) {
-        for hook in hooks {
-            self.hook(hook).await;
-        }
+    pub(crate) async fn after(&mut self, hooks: Vec<Hook>) {
         // The renewals shortened the visibility; the message must not come back while neighbours still run.
-        if self.visibility_set && deleted {
-            let timeout = self.batch.invocation.ends_at.saturating_duration_since(Instant::now()) + SKEW;
-            self.batch.set_visibility(self.queue, &[Visibility { receipt: self.receipt.into(), timeout }]).await;
+        if self.visibility_set {
+            self.keep_invisible(self.batch.invocation.ends_at.saturating_duration_since(Instant::now()) + SKEW);
         }
+        if let Some(visibility) = self.visibility.take() {
+            visibility.await;
+        }
+        for hook in hooks {
+            call(self.batch, &self.job, &self.attempt, hook).await;
+        }
+        self.threads_end().await;
     }
+}
 
-    async fn hook(&self, hook: Hook) {
-        let name = hook.name();
-        self.batch.hook(name, Arc::clone(&self.job).hook(Arc::clone(&self.attempt), hook)).await;
-    }
+/// Calls a hook; its failure is logged and changes nothing.
+pub(crate) fn call<'a>(batch: &'a Batch<'_>, job: &Arc<dyn BoundJob>, attempt: &Arc<Attempt>, hook: Hook) -> impl Future<Output = ()> + use<'a> {
+    batch.hook(hook.name(), Arc::clone(job).hook(Arc::clone(attempt), hook))
 }
 
 impl Stop {

@@ -54,7 +54,10 @@ fn end_process() {
 
 async fn handle(thread: &Thread, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, lambda_runtime::Error> {
     let messages = event.payload.records.into_iter().map(message).collect::<Result<Vec<_>, _>>()?;
-    let report = thread.handle(messages, invocation(&event.context)).await?;
+    let report = thread.handle(messages, invocation(&event.context)).await.inspect_err(|error| {
+        tracing::error!(%error, "the process ends");
+        end_process();
+    })?;
     let mut response = SqsBatchResponse::default();
     report.failures.into_iter().for_each(|id| response.add_failure(id));
     Ok(response)

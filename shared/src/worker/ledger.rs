@@ -21,7 +21,7 @@ use futures_util::{
 };
 use tokio::{
     sync::{Notify, oneshot},
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep, sleep_until, timeout_at},
 };
 
 use crate::{
@@ -45,6 +45,8 @@ type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 /// Collects reads and writes into requests. Nothing moves unless [`Ledger::drive`] is polled.
 pub(crate) struct Ledger<'a> {
     store: &'a dyn Store,
+    /// When an answer comes too late to be told.
+    closes_at: Instant,
     queued: Mutex<Queued>,
     changed: Notify,
     running: AtomicUsize,
@@ -69,8 +71,8 @@ impl Drop for Running<'_> {
 }
 
 impl<'a> Ledger<'a> {
-    pub(crate) fn new(store: &'a dyn Store) -> Self {
-        Self { store, queued: Mutex::default(), changed: Notify::new(), running: AtomicUsize::new(0) }
+    pub(crate) fn new(store: &'a dyn Store, closes_at: Instant) -> Self {
+        Self { store, closes_at, queued: Mutex::default(), changed: Notify::new(), running: AtomicUsize::new(0) }
     }
 
     pub(crate) fn running(&'a self) -> Running<'a> {
@@ -80,6 +82,10 @@ impl<'a> Ledger<'a> {
 
     /// Reads a record.
     pub(crate) async fn read(&self, id: &str) -> Result<Option<Record>, StoreError> {
+        timeout_at(self.closes_at, self.look(id)).await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    async fn look(&self, id: &str) -> Result<Option<Record>, StoreError> {
         let mut tries = 0;
         loop {
             tries += 1;
@@ -94,12 +100,16 @@ impl<'a> Ledger<'a> {
 
     /// Makes a conditional write now.
     pub(crate) async fn write(&self, write: Write) -> Result<Written, StoreError> {
-        self.settle(write, Duration::ZERO, None).await
+        self.settle_in_time(write, Duration::ZERO, None).await
     }
 
     /// Makes the last write of an attempt, together with those of others that end within moments.
     pub(crate) async fn finish(&self, write: Write, running: Option<Running<'_>>) -> Result<Written, StoreError> {
-        self.settle(write, GATHER, running).await
+        self.settle_in_time(write, GATHER, running).await
+    }
+
+    async fn settle_in_time(&self, write: Write, wait: Duration, running: Option<Running<'_>>) -> Result<Written, StoreError> {
+        timeout_at(self.closes_at, self.settle(write, wait, running)).await.unwrap_or_else(|_| Err(closed()))
     }
 
     /// Repeats a write until it is known to be made or refused. An answer that was lost, or a refusal that may be of
@@ -110,8 +120,8 @@ impl<'a> Ledger<'a> {
             tries += 1;
             let stored = match self.submit(write.clone(), wait, running.take()).await {
                 Ok(Written::Refused(Some(stored))) => Some(*stored),
-                Ok(Written::Refused(None)) => self.read(&write.next.id).await?,
-                Err(StoreError::Unknown(_)) if tries < TRIES => self.read(&write.next.id).await?,
+                Ok(Written::Refused(None)) => self.look(&write.next.id).await?,
+                Err(StoreError::Unknown(_)) if tries < TRIES => self.look(&write.next.id).await?,
                 Err(StoreError::Busy(_)) if tries < TRIES => {
                     pause(tries).await;
                     continue;
@@ -146,9 +156,9 @@ impl<'a> Ledger<'a> {
 
     /// Sends what is ready, for ever.
     pub(crate) async fn drive(&self) -> Infallible {
-        let mut under_way = FuturesUnordered::new();
+        let (mut reads, mut under_way) = (FuturesUnordered::new(), FuturesUnordered::new());
         loop {
-            under_way.extend(self.next_read());
+            reads.extend(self.next_read());
             while under_way.len() < UNDER_WAY
                 && let Some(write) = self.next_write()
             {
@@ -157,6 +167,7 @@ impl<'a> Ledger<'a> {
             let leave_by = self.queue_leaves_by().filter(|_| under_way.len() < UNDER_WAY);
             tokio::select! { biased;
                 Some(()) = under_way.next() => {}
+                Some(()) = reads.next() => {}
                 () = self.changed.notified() => {}
                 () = sleep_until(leave_by.unwrap_or_else(Instant::now)), if leave_by.is_some() => {}
             }
@@ -175,6 +186,7 @@ impl<'a> Ledger<'a> {
 
     fn next_write(&self) -> Option<BoxFuture<'_, ()>> {
         let mut queued = self.queued.lock().unwrap_or_else(PoisonError::into_inner);
+        queued.writes.retain(|(_, asker)| !asker.is_closed()); // given up before it was sent
         let ready = self.running.load(Ordering::SeqCst) == 0 || Instant::now() >= queued.leave_by?;
         if !ready || queued.writes.is_empty() {
             return None;
@@ -200,6 +212,10 @@ impl<'a> Ledger<'a> {
 
 async fn pause(tries: u32) {
     sleep(BACKOFF.delay(tries, jitter())).await;
+}
+
+fn closed() -> StoreError {
+    StoreError::Unknown("the invocation ends".into())
 }
 
 fn dropped() -> StoreError {

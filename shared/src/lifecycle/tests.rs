@@ -1,0 +1,136 @@
+//! What the decisions guarantee, one test for each; and a small world in which no order of events breaks it.
+
+mod claims;
+mod endings;
+mod world;
+mod writes;
+
+use super::*;
+use crate::{Backoff, store::Write};
+
+const LEASE: Duration = Duration::from_secs(30);
+/// 15 days: a queue may deliver a message for 14.
+const REMEMBERED: i64 = 15 * 86_400;
+
+/// The instant that many milliseconds after an arbitrary one.
+fn ms(millis: i64) -> Timestamp {
+    from_millis(1_767_225_600_000 + millis)
+}
+
+fn at(seconds: i64) -> Timestamp {
+    ms(seconds * 1000)
+}
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn policy() -> Policy {
+    Policy::new().max_attempts(3).backoff(Backoff::constant(secs(60))).retention(secs(0))
+}
+
+fn request() -> Request {
+    Request {
+        id: "job-1".into(),
+        name: "greet".into(),
+        queue: "mail".into(),
+        sent_at: Some(at(-5)),
+        tags: vec!["a label".into()],
+        parent_id: Some("job-0".into()),
+        body: "as sent".into(),
+        ..Request::default()
+    }
+}
+
+fn claim(owner: &str) -> Claim {
+    Claim { owner: owner.into(), lease: LEASE }
+}
+
+/// What the next worker decides about a record.
+fn decided(seen: &Record, now: Timestamp) -> Decision {
+    decide(Some(seen), &request(), &policy(), &claim("next"), now)
+}
+
+fn granted(decision: Decision) -> Record {
+    match decision {
+        Decision::Run { next, .. } => *next,
+        Decision::End { .. } | Decision::Leave(_) => panic!("not granted: {decision:?}"),
+    }
+}
+
+fn closed(decision: Decision) -> (Record, Ending) {
+    match decision {
+        Decision::End { next, ending } => (*next, ending),
+        Decision::Run { .. } | Decision::Leave(_) => panic!("not ended by a write: {decision:?}"),
+    }
+}
+
+fn left(decision: Decision) -> Ending {
+    match decision {
+        Decision::Leave(ending) => ending,
+        Decision::Run { .. } | Decision::End { .. } => panic!("not left alone: {decision:?}"),
+    }
+}
+
+/// The job in its first attempt, started at 0 and held until 30 s.
+fn running() -> Record {
+    granted(decide(None, &request(), &policy(), &claim("first"), at(0)))
+}
+
+fn failure(kind: &str) -> Failure {
+    Failure::new(kind, "it did not work".into(), at(10))
+}
+
+/// How an attempt ends at 10 s that asks for `next`.
+fn ended(running: &Record, next: Next) -> (Record, Ending) {
+    finish(running, Outcome::Failure(failure("error"), next), &policy(), 1.0, at(10))
+}
+
+/// The job after one failed attempt, due again at 70 s.
+fn waiting() -> Record {
+    ended(&running(), Next::Retry(None)).0
+}
+
+fn failed_for_good() -> Record {
+    ended(&running(), Next::GiveUp).0
+}
+
+fn scheduled(run_at: Timestamp) -> Record {
+    filed(None, &request(), &policy(), run_at)
+}
+
+/// What every terminal record has in common.
+fn assert_terminal(record: &Record, now: Timestamp) {
+    assert!(record.state.is_terminal());
+    assert_eq!(record.finished_at, Some(now));
+    assert_eq!(record.purge_at, Some(now.as_second() + REMEMBERED), "remembered for as long as a queue may deliver, and a day");
+    assert_eq!((record.lease_until, record.run_at), (None, None));
+    assert_eq!((&record.due, &record.envelope), (&None, &None));
+}
+
+/// A table with one record: a write is made if the record is as the writer saw it.
+#[derive(Debug, Default)]
+struct Table(Option<Record>);
+
+impl Table {
+    fn make(&mut self, write: &Write) -> bool {
+        let made = self.0.as_ref().map(Record::version) == write.seen;
+        if made {
+            self.0 = Some(write.next.clone());
+        }
+        made
+    }
+
+    fn resolve(&self, write: &Write) -> Resolution {
+        resolve(&write.next, write.seen.as_ref(), self.0.clone())
+    }
+}
+
+fn write(seen: Option<&Record>, next: Record) -> Write {
+    Write { next, seen: seen.map(Record::version) }
+}
+
+/// Files the job, or moves it, under a token of its own, as a claim has one.
+fn filed_as(token: &str, seen: Option<&Record>, run_at: Timestamp) -> Record {
+    Record { owner: Some(token.into()), ..filed(seen, &request(), &policy(), run_at) }
+}

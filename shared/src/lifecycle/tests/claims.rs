@@ -1,0 +1,269 @@
+//! What a delivery may do, given the record that stands there.
+
+use super::*;
+
+#[test]
+fn a_new_job_starts_its_first_attempt() {
+    let first = running();
+    assert_eq!((first.state, first.attempts, first.generation, first.runs), (State::Running, 1, 1, 1));
+    assert_eq!((first.owner.as_deref(), first.lease_until), (Some("first"), Some(at(30).as_millisecond())));
+    assert_eq!((first.started_at, first.enqueued_at, first.max_attempts), (Some(at(0)), Some(at(-5)), 3));
+    assert_eq!((first.tags, first.parent_id), (request().tags, request().parent_id));
+    assert_eq!((first.purge_at, first.envelope), (None, None));
+}
+
+#[test]
+fn the_message_may_ask_for_other_attempts_than_the_policy() {
+    let asks = Request { max_attempts: Some(9), ..request() };
+    assert_eq!(granted(decide(None, &asks, &policy(), &claim("first"), at(0))).max_attempts, 9);
+}
+
+#[test]
+fn a_waiting_job_starts_its_next_attempt_under_the_next_generation() {
+    for state in [State::Queued, State::Retrying, State::Scheduled] {
+        let seen = Record { state, ..waiting() };
+        let next = granted(decided(&seen, at(70)));
+        assert_eq!((next.state, next.attempts, next.generation, next.runs), (State::Running, 2, 2, 2), "{state:?}");
+        assert_eq!((next.owner.as_deref(), next.lease_until), (Some("next"), Some(at(100).as_millisecond())));
+        assert_eq!((next.started_at, next.run_at, next.due), (Some(at(70)), None, None));
+        assert_eq!(next.history, seen.history);
+    }
+}
+
+#[test]
+fn a_job_that_waits_is_no_suspect() {
+    assert!(matches!(decided(&waiting(), at(70)), Decision::Run { suspect: false, .. }));
+}
+
+#[test]
+fn a_job_starts_at_most_a_second_before_its_time() {
+    let due = waiting();
+    assert_eq!(left(decided(&due, ms(68_999))), Ending::Early(at(70)));
+    granted(decided(&due, at(69)));
+    let new = Request { run_at: Some(at(70)), ..request() };
+    assert_eq!(left(decide(None, &new, &policy(), &claim("first"), ms(68_999))), Ending::Early(at(70)));
+    granted(decide(None, &new, &policy(), &claim("first"), at(69)));
+}
+
+#[test]
+fn the_time_in_a_due_record_wins_over_the_message() {
+    let message = Request { run_at: Some(at(100)), ..request() };
+    let decide_at = |moved_to, now| decide(Some(&scheduled(moved_to)), &message, &policy(), &claim("next"), now);
+    assert_eq!(left(decide_at(at(200), at(100))), Ending::Early(at(200)), "moved to later");
+    granted(decide_at(at(50), at(50)));
+    let sent_early = sent(&scheduled(at(200)));
+    assert_eq!(left(decide(Some(&sent_early), &message, &policy(), &claim("next"), at(100))), Ending::Early(at(200)), "already sent");
+}
+
+#[test]
+fn a_due_job_is_claimed_straight_from_the_index() {
+    let next = granted(decided(&scheduled(at(50)), at(50)));
+    assert_eq!((next.state, next.attempts, next.generation), (State::Running, 1, 1));
+    assert_eq!((next.due, next.run_at), (None, None), "and is out of it");
+}
+
+#[test]
+fn the_envelope_stays_only_where_it_differs_from_the_message() {
+    assert_eq!(granted(decided(&scheduled(at(50)), at(50))).envelope, None);
+    let changed = Record { envelope: Some("with other arguments".into()), ..scheduled(at(50)) };
+    let next = granted(decided(&changed, at(50)));
+    assert_eq!(next.envelope.as_deref(), Some("with other arguments"));
+    let again = granted(decided(&ended(&next, Next::Retry(None)).0, at(70)));
+    assert_eq!(again.envelope.as_deref(), Some("with other arguments"), "for every attempt");
+}
+
+#[test]
+fn a_job_is_left_alone_until_its_lease_and_the_skew_margin_are_over() {
+    let held = running();
+    for now in [at(0), at(30), at(35)] {
+        let ending = left(decided(&held, now));
+        assert_eq!(ending, Ending::Busy(at(35)));
+    }
+    granted(decided(&held, ms(35_001)));
+}
+
+#[test]
+fn a_killed_attempt_is_remembered_under_its_own_generation_and_the_next_one_is_a_suspect() {
+    let Decision::Run { next, suspect } = decided(&running(), at(40)) else { panic!("not granted") };
+    assert!(suspect);
+    assert_eq!((next.attempts, next.generation, next.runs), (2, 2, 2), "it was counted at its claim");
+    let [killed] = &next.history[..] else { panic!("one attempt was killed: {:?}", next.history) };
+    assert_eq!((killed.generation, killed.started_at), (1, Some(at(0))));
+    assert_eq!((killed.failure.kind.as_str(), killed.failure.at), ("killed", Some(at(40))));
+    assert_eq!(next.error.as_ref(), Some(&killed.failure));
+}
+
+#[test]
+fn a_job_killed_in_its_last_attempt_fails_as_killed() {
+    let last = Record { attempts: 3, generation: 4, ..running() };
+    let (record, ending) = closed(decided(&last, at(40)));
+    assert_eq!((ending, record.state, record.dlq), (Ending::Failed, State::Failed, Some(Dlq::Pending)));
+    assert_eq!((record.attempts, record.generation, record.owner.as_deref()), (3, 4, Some("next")), "the leftover is fenced off");
+    assert_eq!(record.error.map(|error| error.kind).as_deref(), Some("killed"));
+    assert_eq!(record.history.iter().map(|past| past.generation).collect::<Vec<_>>(), [4]);
+    assert_terminal(&closed(decided(&last, at(40))).0, at(40));
+}
+
+#[test]
+fn a_job_killed_in_its_last_run_fails_as_killed() {
+    let last = Record { attempts: 1, runs: 1000, ..running() };
+    let (record, ending) = closed(decided(&last, at(40)));
+    assert_eq!((ending, record.error.map(|error| error.kind).as_deref()), (Ending::Failed, Some("killed")));
+}
+
+#[test]
+fn a_killed_job_that_was_called_off_is_cancelled() {
+    let flagged = Record { cancel_requested: true, ..running() };
+    let (record, ending) = closed(decided(&flagged, at(40)));
+    assert_eq!((ending, record.state, record.dlq, record.cancel_requested), (Ending::Cancelled, State::Cancelled, None, false));
+    assert_eq!(record.history.len(), 1);
+    assert_terminal(&record, at(40));
+}
+
+#[test]
+fn a_job_past_its_time_expires_even_if_it_is_not_due() {
+    let late = Request { expires_at: Some(at(60)), run_at: Some(at(500)), ..request() };
+    for seen in [None, Some(&waiting()), Some(&scheduled(at(500)))] {
+        let decide_at = |now| decide(seen, &late, &policy(), &claim("next"), now);
+        assert!(!matches!(decide_at(ms(59_999)), Decision::End { .. }), "not before");
+        let (record, ending) = closed(decide_at(at(60)));
+        assert_eq!((ending, record.state, record.dlq), (Ending::Expired, State::Expired, None));
+        assert_eq!(record.attempts, seen.map_or(0, |seen| seen.attempts), "and costs nothing");
+        assert_terminal(&record, at(60));
+    }
+}
+
+#[test]
+fn a_killed_job_past_its_time_expires_instead_of_running_again() {
+    let late = Request { expires_at: Some(at(32)), ..request() };
+    let (record, ending) = closed(decide(Some(&running()), &late, &policy(), &claim("next"), at(40)));
+    assert_eq!((ending, record.state, record.history.len()), (Ending::Expired, State::Expired, 1));
+    assert_terminal(&record, at(40));
+}
+
+#[test]
+fn a_waiting_job_that_was_called_off_is_cancelled() {
+    let flagged = Record { cancel_requested: true, ..waiting() };
+    let (record, ending) = closed(decided(&flagged, at(20)));
+    assert_eq!((ending, record.state, record.attempts), (Ending::Cancelled, State::Cancelled, 1));
+    assert_terminal(&record, at(20));
+}
+
+#[test]
+fn a_job_without_an_attempt_left_does_not_start() {
+    let spent = Record { attempts: 3, ..waiting() };
+    let (record, ending) = closed(decided(&spent, at(70)));
+    assert_eq!((ending, record.state, record.dlq, record.attempts), (Ending::Failed, State::Failed, Some(Dlq::Pending), 3));
+    assert_eq!(record.error.as_ref().map(|error| error.kind.as_str()), Some("exhausted"));
+    assert_terminal(&record, at(70));
+}
+
+#[test]
+fn a_job_without_a_run_left_does_not_start() {
+    let (record, ending) = closed(decided(&Record { runs: 1000, ..waiting() }, at(70)));
+    assert_eq!((ending, record.state, record.runs), (Ending::Failed, State::Failed, 1000));
+    assert_eq!(record.error.map(|error| error.kind).as_deref(), Some("max_runs"));
+    granted(decided(&Record { runs: 999, ..waiting() }, at(70)));
+}
+
+#[test]
+fn a_delivery_of_a_job_that_has_ended_is_a_duplicate() {
+    let failed = dead_lettered(&failed_for_good());
+    let succeeded = finish(&running(), Outcome::Success(Value::Null), &policy(), 0.0, at(10)).0;
+    let cancelled = ended(&running(), Next::Cancel).0;
+    let expired = Record { state: State::Expired, ..cancelled.clone() };
+    for seen in [succeeded, failed, cancelled, expired] {
+        assert_eq!(left(decided(&seen, at(20))), Ending::Duplicate, "{:?}", seen.state);
+        let after_its_purge = at(20 * 86_400);
+        assert_eq!(left(decided(&seen, after_its_purge)), Ending::Duplicate, "as long as it is there");
+    }
+}
+
+#[test]
+fn a_delivery_that_finds_the_dead_letter_owed_finishes_the_job() {
+    let owed = failed_for_good();
+    assert_eq!(left(decided(&owed, at(20))), Ending::Failed);
+    assert_eq!(left(decided(&dead_lettered(&owed), at(20))), Ending::Duplicate);
+}
+
+#[test]
+fn a_job_that_waits_for_others_is_not_started() {
+    assert_eq!(left(decided(&Record { state: State::Blocked, ..waiting() }, at(70))), Ending::Parked);
+}
+
+#[test]
+fn a_record_of_another_name_or_queue_is_foreign_whatever_its_state() {
+    for seen in [running(), waiting(), dead_lettered(&failed_for_good()), scheduled(at(5))] {
+        let of_another_name = Record { name: "farewell".into(), ..seen.clone() };
+        let of_another_queue = Record { queue: "post".into(), ..seen };
+        assert_eq!(left(decided(&of_another_name, at(500))), Ending::Foreign);
+        assert_eq!(left(decided(&of_another_queue, at(500))), Ending::Foreign);
+    }
+}
+
+/// A message that came back from the dead-letter queue.
+fn redriven_message(generation: u64) -> Request {
+    Request { dead: Some(generation), ..request() }
+}
+
+#[test]
+fn a_redriven_job_starts_over_and_its_generations_go_on() {
+    let spent = Record { attempts: 3, generation: 7, runs: 6, snoozes: 2, ..failed_for_good() };
+    for seen in [spent.clone(), dead_lettered(&spent)] {
+        let next = granted(decide(Some(&seen), &redriven_message(7), &policy(), &claim("next"), at(20)));
+        assert_eq!((next.attempts, next.runs, next.snoozes, next.generation), (1, 1, 0, 8));
+        assert_eq!((next.finished_at, next.purge_at, next.dlq), (None, None, None), "it is not to be forgotten any more");
+        assert_eq!(next.history, seen.history);
+    }
+}
+
+#[test]
+fn only_exactly_the_generation_that_failed_is_redriven() {
+    let failed = dead_lettered(&Record { generation: 7, ..failed_for_good() });
+    for other in [0, 6, 8] {
+        let decision = decide(Some(&failed), &redriven_message(other), &policy(), &claim("next"), at(20));
+        assert_eq!(left(decision), Ending::Duplicate, "{other}");
+    }
+    let owed = Record { dlq: Some(Dlq::Pending), ..failed };
+    assert_eq!(left(decide(Some(&owed), &redriven_message(6), &policy(), &claim("next"), at(20))), Ending::Failed);
+}
+
+#[test]
+fn only_a_failed_job_is_redriven() {
+    for state in [State::Succeeded, State::Cancelled, State::Expired] {
+        let seen = Record { state, dlq: None, ..failed_for_good() };
+        assert_eq!(left(decide(Some(&seen), &redriven_message(1), &policy(), &claim("next"), at(20))), Ending::Duplicate);
+    }
+}
+
+#[test]
+fn a_second_copy_of_a_redriven_message_starts_nothing() {
+    let failed = dead_lettered(&failed_for_good());
+    let again = granted(decide(Some(&failed), &redriven_message(1), &policy(), &claim("next"), at(20)));
+    let copy = |seen: &Record| left(decide(Some(seen), &redriven_message(1), &policy(), &claim("copy"), at(21)));
+    assert_eq!(copy(&again), Ending::Busy(at(55)));
+    assert_eq!(copy(&dead_lettered(&ended(&again, Next::GiveUp).0)), Ending::Duplicate);
+}
+
+#[test]
+fn a_job_redriven_after_its_record_was_purged_goes_on_counting() {
+    let next = granted(decide(None, &redriven_message(7), &policy(), &claim("next"), at(20)));
+    assert_eq!((next.attempts, next.generation, next.runs), (1, 8, 1));
+}
+
+#[test]
+fn a_redriven_job_past_its_time_expires() {
+    let late = Request { expires_at: Some(at(15)), ..redriven_message(1) };
+    let (record, ending) = closed(decide(Some(&failed_for_good()), &late, &policy(), &claim("next"), at(20)));
+    assert_eq!((ending, record.dlq), (Ending::Expired, None));
+    assert_terminal(&record, at(20));
+}
+
+#[test]
+fn counters_stop_at_their_ends_instead_of_overflowing() {
+    let next = granted(decide(None, &redriven_message(u64::MAX), &policy(), &claim("next"), at(20)));
+    assert_eq!(next.generation, u64::MAX);
+    let forever = Claim { lease: Duration::MAX, ..claim("next") };
+    let held = granted(decide(None, &request(), &policy(), &forever, at(20)));
+    assert_eq!(left(decided(&held, at(20))), Ending::Busy(Timestamp::MAX));
+}

@@ -1,0 +1,259 @@
+//! What each ending does to the attempt, the record and the message.
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn every_ending_has_one_fate_for_its_message() {
+    let later = at(70);
+    let table = [
+        (Ending::Succeeded, Fate::Delete),
+        (Ending::Retried(later), Fate::Wait(later)),
+        (Ending::Failed, Fate::DeadLetter),
+        (Ending::Snoozed(later), Fate::Wait(later)),
+        (Ending::Interrupted, Fate::Now),
+        (Ending::NotStarted, Fate::Backoff),
+        (Ending::Held, Fate::Now),
+        (Ending::Early(later), Fate::Wait(later)),
+        (Ending::Busy(later), Fate::WaitAndBackoff(later)),
+        (Ending::LeaseLost, Fate::Leave),
+        (Ending::Duplicate, Fate::Delete),
+        (Ending::Repeated, Fate::Leave),
+        (Ending::Cancelled, Fate::Delete),
+        (Ending::Expired, Fate::Delete),
+        (Ending::Foreign, Fate::DeadLetter),
+        (Ending::Rejected, Fate::DeadLetter),
+        (Ending::Parked, Fate::LongBackoff),
+        (Ending::Skipped, Fate::Delete),
+    ];
+    for (ending, fate) in table {
+        assert_eq!(ending.fate(), fate, "{}", ending.as_str());
+    }
+}
+
+fn success(running: &Record, output: &str) -> Record {
+    let (record, ending) = finish(running, Outcome::Success(output.into()), &policy(), 0.0, at(10));
+    assert_eq!(ending, Ending::Succeeded);
+    record
+}
+
+#[test]
+fn a_job_that_succeeds_keeps_its_result_and_no_error() {
+    let second = Record { error: Some(failure("error")), checkpoint: Some("half".into()), ..granted(decided(&waiting(), at(70))) };
+    let record = success(&second, "done");
+    assert_eq!((record.state, record.result), (State::Succeeded, Some("done".into())));
+    assert_eq!((record.error, record.checkpoint, record.dlq), (None, None, None));
+    assert_eq!((record.attempts, record.generation, record.owner.as_deref()), (2, 2, Some("next")));
+    assert_eq!(record.history.len(), 1, "the failed attempt before is remembered");
+    assert_terminal(&success(&second, "done"), at(10));
+}
+
+#[test]
+fn a_result_that_is_not_kept_leaves_the_record() {
+    let (record, _) = finish(&running(), Outcome::Success("done".into()), &policy().drop_result(), 0.0, at(10));
+    assert_eq!((record.state, record.result), (State::Succeeded, None));
+    assert!(record.purge_at.is_some());
+}
+
+#[test]
+fn an_attempt_that_fails_counts_and_waits_for_the_next_one() {
+    let (record, ending) = ended(&running(), Next::Retry(None));
+    assert_eq!((ending, record.state), (Ending::Retried(at(70)), State::Retrying));
+    assert_eq!((record.run_at, record.lease_until, record.purge_at, record.dlq), (Some(at(70)), None, None, None));
+    assert_eq!((record.attempts, record.generation, record.runs), (1, 1, 1));
+    assert_eq!(record.error, Some(failure("error")));
+    assert_eq!(record.history, [Past { generation: 1, started_at: Some(at(0)), failure: failure("error") }]);
+}
+
+#[test]
+fn an_attempt_may_ask_for_its_own_wait() {
+    assert_eq!(ended(&running(), Next::Retry(Some(secs(5)))).1, Ending::Retried(at(15)));
+    assert_eq!(ended(&running(), Next::Retry(Some(Duration::MAX))).1, Ending::Retried(Timestamp::MAX));
+}
+
+#[test]
+fn the_wait_grows_with_the_budget_used_and_not_with_what_was_given_back() {
+    let doubling = policy().backoff(Backoff::exponential(secs(10), secs(1000)));
+    let second = Record { attempts: 2, generation: 50, runs: 50, ..running() };
+    let (_, ending) = finish(&second, Outcome::Failure(failure("error"), Next::Retry(None)), &doubling, 1.0, at(10));
+    assert_eq!(ending, Ending::Retried(at(30)));
+}
+
+#[test]
+fn the_last_attempt_and_a_fatal_error_fail_the_job_and_owe_a_dead_letter() {
+    let last = Record { attempts: 3, generation: 5, ..running() };
+    for (running, next) in [(&last, Next::Retry(None)), (&last, Next::Retry(Some(secs(5)))), (&running(), Next::GiveUp)] {
+        let (record, ending) = ended(running, next);
+        assert_eq!((ending, record.state, record.dlq), (Ending::Failed, State::Failed, Some(Dlq::Pending)));
+        assert_eq!((record.attempts, record.generation), (running.attempts, running.generation));
+        assert_eq!(record.error, Some(failure("error")));
+        assert_eq!(record.history.last().map(|past| past.generation), Some(running.generation));
+        assert_terminal(&record, at(10));
+    }
+}
+
+#[test]
+fn what_was_given_back_costs_no_attempt_and_no_generation() {
+    let second = granted(decided(&waiting(), at(70)));
+    for (next, run_at, snoozes) in [(Next::Snooze(secs(20)), Some(at(30)), 1), (Next::Resume, None, 0)] {
+        let (record, ending) = ended(&second, next);
+        assert_eq!(ending, run_at.map_or(Ending::Interrupted, Ending::Snoozed));
+        assert_eq!((record.state, record.run_at, record.snoozes), (State::Queued, run_at, snoozes));
+        assert_eq!((record.attempts, record.generation, record.runs), (1, 2, 2));
+        assert_eq!((record.lease_until, record.purge_at), (None, None));
+        assert_eq!(record.history, second.history, "it is no failure");
+        let again = granted(decided(&record, at(30)));
+        assert_eq!((again.attempts, again.generation, again.runs), (2, 3, 3));
+    }
+}
+
+#[test]
+fn an_attempt_that_was_claimed_too_late_to_start_costs_nothing_at_all() {
+    let second = Record { run_at: None, ..granted(decided(&waiting(), at(70))) };
+    let (record, ending) = ended(&second, Next::Return);
+    assert_eq!((ending, record.state, record.run_at), (Ending::NotStarted, State::Queued, None));
+    assert_eq!((record.attempts, record.runs, record.snoozes), (1, 1, 0));
+    assert_eq!((record.generation, record.history), (2, second.history), "but its generation stays");
+}
+
+#[test]
+fn an_interrupted_job_keeps_its_checkpoint() {
+    let halfway = Record { checkpoint: Some("half".into()), ..running() };
+    let resumed = granted(decided(&ended(&halfway, Next::Resume).0, at(11)));
+    assert_eq!(resumed.checkpoint, Some("half".into()));
+}
+
+#[test]
+fn a_job_that_uses_up_a_cap_of_the_policy_fails() {
+    let snoozed_often = Record { snoozes: 100, ..running() };
+    let ran_often = Record { runs: 1000, ..running() };
+    let table = [
+        (&snoozed_often, Next::Snooze(secs(1)), "max_snoozes"),
+        (&ran_often, Next::Snooze(secs(1)), "max_runs"),
+        (&ran_often, Next::Resume, "max_runs"),
+    ];
+    for (running, next, kind) in table {
+        let (record, ending) = ended(running, next);
+        assert_eq!((ending, record.state, record.dlq), (Ending::Failed, State::Failed, Some(Dlq::Pending)));
+        assert_eq!(record.error.as_ref().map(|error| error.kind.as_str()), Some(kind));
+        assert_eq!((record.attempts, record.snoozes, record.history.len()), (1, running.snoozes, 1));
+        assert_terminal(&record, at(10));
+    }
+    let below = Record { snoozes: 99, runs: 999, ..running() };
+    assert_eq!(ended(&below, Next::Snooze(secs(1))).1, Ending::Snoozed(at(11)));
+    assert_eq!(ended(&below, Next::Resume).1, Ending::Interrupted);
+}
+
+#[test]
+fn a_job_may_call_itself_off() {
+    let (record, ending) = ended(&running(), Next::Cancel);
+    assert_eq!((ending, record.state, record.dlq, record.history.len()), (Ending::Cancelled, State::Cancelled, None, 0));
+    assert_eq!(record.error, Some(failure("error")), "the reason");
+    assert_terminal(&record, at(10));
+}
+
+#[test]
+fn a_job_called_off_while_it_runs_may_still_succeed_and_else_is_cancelled() {
+    let flagged = cancel(Some(&running()), &request(), &policy(), at(5)).expect("it has not ended");
+    assert!(flagged.cancel_requested && flagged.state == State::Running);
+    assert_eq!((flagged.attempts, flagged.lease_until, flagged.purge_at), (1, running().lease_until, None), "it still runs");
+    assert_eq!(success(&flagged, "done").state, State::Succeeded);
+    for next in [Next::Retry(None), Next::GiveUp, Next::Snooze(secs(1)), Next::Cancel, Next::Resume, Next::Return] {
+        let (record, ending) = ended(&flagged, next);
+        assert_eq!((ending, record.state, record.cancel_requested), (Ending::Cancelled, State::Cancelled, false), "{next:?}");
+        assert_eq!((record.dlq, record.error.as_ref()), (None, Some(&failure("error"))));
+        assert_terminal(&record, at(10));
+    }
+}
+
+#[test]
+fn a_job_called_off_before_it_was_seen_leaves_a_tombstone() {
+    let tombstone = cancel(None, &request(), &policy(), at(5)).expect("it has not ended");
+    assert_eq!((tombstone.state, tombstone.attempts, tombstone.generation), (State::Cancelled, 0, 0));
+    assert_terminal(&tombstone, at(5));
+    assert_eq!(left(decided(&tombstone, at(6))), Ending::Duplicate, "its message starts nothing");
+}
+
+#[test]
+fn a_waiting_job_is_called_off_at_once() {
+    let blocked = Record { state: State::Blocked, ..waiting() };
+    for seen in [waiting(), ended(&running(), Next::Resume).0, scheduled(at(500)), blocked] {
+        let record = cancel(Some(&seen), &request(), &policy(), at(20)).expect("it has not ended");
+        assert_eq!((record.state, record.attempts, record.generation), (State::Cancelled, seen.attempts, seen.generation));
+        assert_terminal(&record, at(20));
+    }
+}
+
+#[test]
+fn a_job_that_has_ended_is_not_called_off() {
+    for state in [State::Succeeded, State::Failed, State::Cancelled, State::Expired] {
+        let seen = Record { state, ..failed_for_good() };
+        assert_eq!(cancel(Some(&seen), &request(), &policy(), at(20)), None);
+    }
+}
+
+#[test]
+fn a_filed_job_holds_its_message_until_it_was_claimed() {
+    let new = scheduled(at(5000));
+    assert_eq!((new.state, new.run_at, new.envelope.as_deref()), (State::Scheduled, Some(at(5000)), Some("as sent")));
+    assert_eq!((new.attempts, new.generation, new.lease_until, new.purge_at), (0, 0, None, None));
+    let sent = sent(&new);
+    assert_eq!((sent.state, sent.due.as_deref(), sent.run_at), (State::Queued, None, Some(at(5000))), "out of the index");
+    assert_eq!(sent.envelope, new.envelope);
+}
+
+#[test]
+fn a_job_that_is_filed_again_keeps_what_it_has_used_and_its_changed_arguments() {
+    let changed = Record { envelope: Some("with other arguments".into()), ..waiting() };
+    let filed = filed(Some(&changed), &request(), &policy(), at(5000));
+    assert_eq!((filed.state, filed.attempts, filed.generation, filed.runs), (State::Scheduled, 1, 1, 1));
+    assert_eq!((filed.envelope.as_deref(), filed.history.len()), (Some("with other arguments"), 1));
+}
+
+#[test]
+fn the_due_index_has_sixteen_shards() {
+    let shards = (0..1000).map(|number| scheduled_as(&format!("job-{number}")).due.expect("it is in the index"));
+    let shards: std::collections::BTreeSet<_> = shards.collect();
+    assert_eq!(shards, (0..16).map(|number| format!("due#{number}")).collect());
+}
+
+fn scheduled_as(id: &str) -> Record {
+    filed(None, &Request { id: id.into(), ..request() }, &policy(), at(5000))
+}
+
+#[test]
+fn the_mark_of_a_dead_letter_changes_nothing_else() {
+    let owed = failed_for_good();
+    let marked = dead_lettered(&owed);
+    assert_eq!(marked, Record { dlq: Some(Dlq::Sent), ..owed });
+}
+
+#[test]
+fn a_record_remembers_the_last_ten_failed_attempts() {
+    let mut record = running();
+    for _ in 0..25 {
+        record = granted(decided(&Record { max_attempts: 100, ..ended(&record, Next::Retry(None)).0 }, at(500)));
+    }
+    assert_eq!(record.history.iter().map(|past| past.generation).collect::<Vec<_>>(), (16..=25).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_failure_is_cut_between_characters() {
+    let long = Failure::new("error", "é".repeat(2000), at(0));
+    assert_eq!(long.message.len(), 2000);
+    assert_eq!(Failure::new("error", format!("x{}", "é".repeat(2000)), at(0)).message.len(), 1999);
+    assert_eq!(Failure::new("é".repeat(64), String::new(), at(0)).kind.len(), 64);
+    assert_eq!(Failure::new("", String::new(), at(0)).kind, "error");
+}
+
+proptest! {
+    #[test]
+    fn a_renewal_always_extends_the_lease(held in prop::option::of(any::<i64>()), now in -100_000_i64..100_000, lease in 0_u64..100_000) {
+        let held = Record { lease_until: held.map(|held| held.min(i64::MAX - 1)), ..running() };
+        let next = renewed(&held, Duration::from_millis(lease), ms(now));
+        prop_assert!(next.lease_until > held.lease_until);
+        prop_assert!(next.lease_until >= Some(ms(now).as_millisecond() + i64::try_from(lease).expect("small")));
+        prop_assert_eq!(Record { lease_until: held.lease_until, ..next }, held);
+    }
+}

@@ -1,0 +1,572 @@
+//! A small world: one job, a table, a queue that delivers anything at any time, and three workers that also play
+//! the beater and the client. Their clocks differ, their answers are lost, their writes come late and twice, and they
+//! crash. Whatever happens, in whatever order, each change of the record is judged.
+
+use std::collections::BTreeMap;
+
+use proptest::{prelude::*, sample::Index};
+
+use super::*;
+
+const WORKERS: usize = 3;
+/// What is due later than this is filed instead of returned; what is due within the look-ahead is sent to the queue.
+const HOP: Duration = Duration::from_secs(900);
+const LOOK_AHEAD: Duration = Duration::from_secs(60);
+
+/// What happens next, to one of those workers to whom it can.
+#[derive(Debug, Clone)]
+enum Event {
+    /// Time passes, in milliseconds.
+    Pass(i64),
+    /// It is that long past the end of the lease, or before.
+    PassLease(i64),
+    /// It is that long past the time for which the job waits, or before.
+    PassDue(i64),
+    /// A message reaches a worker, which decides and sends a write.
+    Deliver(Index, Index),
+    /// A write under way reaches the table.
+    Arrive(Index),
+    /// A worker looks whether its write was made.
+    Look(Index),
+    /// Any write ever sent reaches the table, maybe once more.
+    Stray(Index),
+    Renew(Index),
+    End(Index, How),
+    Crash(Index),
+    /// The job is called off, is moved to that many seconds from now, or its message is sent from the due index.
+    Cancel(Index),
+    Move(Index, u64),
+    Beat(Index),
+    /// A copy in the dead-letter queue is sent back.
+    Redrive(Index),
+}
+
+#[derive(Debug, Clone)]
+enum How {
+    Success,
+    Asks(Next),
+}
+
+struct World {
+    policy: Policy,
+    request: Request,
+    now: i64,
+    table: Table,
+    sent: Vec<Sent>,
+    workers: Vec<Worker>,
+    messages: Vec<Message>,
+    /// The generations of the copies in the dead-letter queue.
+    copies: Vec<u64>,
+    /// How each generation ended since the job was last redriven.
+    spent: BTreeMap<u64, Spent>,
+    tokens: usize,
+}
+
+/// A write that was sent, and by which attempt.
+struct Sent {
+    write: Write,
+    attempt: Option<String>,
+    dead: Option<u64>,
+    made: bool,
+}
+
+struct Message {
+    dead: Option<u64>,
+    deleted: bool,
+}
+
+/// The clock of a worker is off by `skew` milliseconds.
+#[derive(Default)]
+struct Worker {
+    skew: i64,
+    attempt: Option<Attempt>,
+    under_way: Option<UnderWay>,
+}
+
+/// An attempt as its worker sees it: the lease measured from before the request that granted it was sent.
+#[derive(Clone)]
+struct Attempt {
+    message: usize,
+    record: Record,
+    held_until: i64,
+    body: bool,
+}
+
+#[derive(Clone)]
+struct UnderWay {
+    sent: usize,
+    asked: i64,
+    then: Then,
+}
+
+/// What a worker does once its write is confirmed.
+#[derive(Clone)]
+enum Then {
+    Run(usize),
+    Renewed,
+    Settle(usize, Ending),
+    Filed(usize),
+    Marked(usize),
+    Moved,
+    Nothing,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Spent {
+    Running,
+    Failed,
+    Killed,
+    GivenBack,
+    Returned,
+    Ended,
+}
+
+impl World {
+    fn new(policy: Policy, [run_at, expires_at]: [Option<u64>; 2], skews: [i64; WORKERS]) -> Self {
+        let instant = |seconds: u64| after(at(0), secs(seconds));
+        Self {
+            policy,
+            request: Request { run_at: run_at.map(instant), expires_at: expires_at.map(instant), ..request() },
+            now: 0,
+            table: Table::default(),
+            sent: Vec::new(),
+            workers: skews.map(|skew| Worker { skew, ..Worker::default() }).into(),
+            messages: vec![Message { dead: None, deleted: false }],
+            copies: Vec::new(),
+            spent: BTreeMap::new(),
+            tokens: 0,
+        }
+    }
+
+    /// Something happens; on a good day the write that it sends arrives at once and is answered.
+    fn happens(&mut self, event: &Event, answered: bool) {
+        let idle = |worker: &Worker| worker.attempt.is_none() && worker.under_way.is_none();
+        let asks = |worker: &Worker| worker.under_way.is_some();
+        let runs = |worker: &Worker| worker.attempt.is_some() && worker.under_way.is_none();
+        let who = match event {
+            Event::Pass(_) | Event::PassLease(_) | Event::PassDue(_) | Event::Stray(_) | Event::Redrive(_) => self.passes(event),
+            Event::Deliver(who, which) => self.one(*who, idle, |world, who| world.deliver(who, which.index(world.messages.len()))),
+            Event::Arrive(who) => self.one(*who, asks, Self::arrive),
+            Event::Look(who) => self.one(*who, asks, Self::look),
+            Event::Renew(who) => self.one(*who, runs, Self::renew),
+            Event::End(who, how) => self.one(*who, runs, |world, who| world.end(who, how)),
+            Event::Crash(who) => self.one(*who, |_| true, Self::crash),
+            Event::Cancel(who) => self.one(*who, idle, Self::cancel),
+            Event::Move(who, wait) => self.one(*who, idle, |world, who| world.shift(who, *wait)),
+            Event::Beat(who) => self.one(*who, idle, Self::beat),
+        };
+        if answered && let Some(who) = who {
+            self.answer(who);
+        }
+        self.one_runner();
+        self.no_loss();
+    }
+
+    /// What no worker does.
+    fn passes(&mut self, event: &Event) -> Option<usize> {
+        match event {
+            Event::Pass(millis) => self.now += millis,
+            Event::PassLease(offset) => self.pass_to(|stands| stands.lease_until, *offset),
+            Event::PassDue(offset) => self.pass_to(|stands| Some(stands.run_at?.as_millisecond()), *offset),
+            Event::Stray(which) if !self.sent.is_empty() => self.reach(which.index(self.sent.len())),
+            Event::Redrive(which) if !self.copies.is_empty() => {
+                let dead = Some(self.copies[which.index(self.copies.len())]);
+                self.messages.push(Message { dead, deleted: false });
+            }
+            _ => {}
+        }
+        None
+    }
+
+    /// One of the workers that can does it.
+    fn one(&mut self, who: Index, can: impl Fn(&Worker) -> bool, it: impl FnOnce(&mut Self, usize)) -> Option<usize> {
+        let who_can: Vec<_> = (0..WORKERS).filter(|who| can(&self.workers[*who])).collect();
+        let who = (!who_can.is_empty()).then(|| who_can[who.index(who_can.len())])?;
+        it(self, who);
+        Some(who)
+    }
+
+    fn clock(&self, who: usize) -> Timestamp {
+        ms(self.now + self.workers[who].skew)
+    }
+
+    fn token(&mut self) -> String {
+        self.tokens += 1;
+        format!("token-{}", self.tokens)
+    }
+
+    fn pass_to(&mut self, until: impl Fn(&Record) -> Option<i64>, offset: i64) {
+        let until = self.table.0.as_ref().and_then(until);
+        let there = until.map_or(self.now, |until| until - ms(0).as_millisecond() + offset);
+        self.now = self.now.max(there);
+    }
+
+    fn send(&mut self, who: usize, next: Record, then: Then, dead: Option<u64>) {
+        let seen = match (&then, &self.workers[who].attempt) {
+            (Then::Renewed | Then::Settle(..), Some(attempt)) => Some(attempt.record.version()),
+            _ => self.table.0.as_ref().map(Record::version),
+        };
+        let attempt = self.workers[who].attempt.as_ref().and_then(|attempt| attempt.record.owner.clone());
+        self.sent.push(Sent { write: Write { next, seen }, attempt, dead, made: false });
+        self.workers[who].under_way = Some(UnderWay { sent: self.sent.len() - 1, asked: self.now, then });
+    }
+
+    fn deliver(&mut self, who: usize, which: usize) {
+        if self.messages[which].deleted || self.is_being_filed(which) {
+            return;
+        }
+        let request = Request { dead: self.messages[which].dead, ..self.request.clone() };
+        let claim = claim(&self.token());
+        let stands = self.table.0.clone();
+        match decide(stands.as_ref(), &request, &self.policy, &claim, self.clock(who)) {
+            Decision::Run { next, .. } => self.send(who, *next, Then::Run(which), request.dead),
+            Decision::End { next, ending } => self.send(who, *next, Then::Settle(which, ending), request.dead),
+            Decision::Leave(Ending::Failed) => self.dead_letter(who, which, &stands.expect("it has failed")),
+            Decision::Leave(Ending::Early(due)) if due > after(self.clock(who), HOP) => self.file(who, which, due),
+            Decision::Leave(ending) => self.messages[which].deleted = ending.fate() == Fate::Delete,
+        }
+    }
+
+    /// A message stays invisible while a worker files it. Were it delivered again at that moment, and due by then, it
+    /// could be claimed straight from the index and deleted all the same; a reconciler would have to find the record.
+    fn is_being_filed(&self, which: usize) -> bool {
+        let files = |under_way: &UnderWay| matches!(under_way.then, Then::Filed(message) if message == which);
+        self.workers.iter().filter_map(|worker| worker.under_way.as_ref()).any(files)
+    }
+
+    /// What waits long waits in the record, and its message is deleted once it is there.
+    fn file(&mut self, who: usize, which: usize, due: Timestamp) {
+        let stands = self.table.0.clone();
+        if stands.as_ref().is_some_and(|stands| stands.state == State::Scheduled) {
+            self.messages[which].deleted = true;
+            return;
+        }
+        let token = self.token();
+        self.send(who, filed_as(&token, stands.as_ref(), due), Then::Filed(which), None);
+    }
+
+    fn dead_letter(&mut self, who: usize, which: usize, failed: &Record) {
+        self.copies.push(failed.generation);
+        self.send(who, dead_lettered(failed), Then::Marked(which), None);
+        let seen = Some(failed.version());
+        self.sent.last_mut().expect("just sent").write.seen = seen;
+    }
+
+    fn renew(&mut self, who: usize) {
+        let now = self.clock(who);
+        if let Some(attempt) = self.held(who) {
+            self.send(who, renewed(&attempt.record, LEASE, now), Then::Renewed, None);
+        }
+    }
+
+    fn end(&mut self, who: usize, how: &How) {
+        let now = self.clock(who);
+        let Some(attempt) = self.held(who) else { return };
+        let outcome = match how {
+            How::Success => Outcome::Success("done".into()),
+            How::Asks(next) => Outcome::Failure(failure("error"), *next),
+        };
+        let (next, ending) = finish(&attempt.record, outcome, &self.policy, 0.5, now);
+        self.workers[who].attempt = Some(Attempt { body: false, ..attempt.clone() });
+        self.send(who, next, Then::Settle(attempt.message, ending), None);
+    }
+
+    /// The attempt of a worker that may write; past its lease it is given up.
+    fn held(&mut self, who: usize) -> Option<Attempt> {
+        let worker = &mut self.workers[who];
+        let held = worker.attempt.take().filter(|attempt| self.now < attempt.held_until);
+        worker.attempt.clone_from(&held);
+        held
+    }
+
+    fn crash(&mut self, who: usize) {
+        self.workers[who] = Worker { skew: self.workers[who].skew, ..Worker::default() };
+    }
+
+    fn cancel(&mut self, who: usize) {
+        let stands = self.table.0.clone();
+        let asked = stands.as_ref().is_some_and(|stands| stands.cancel_requested);
+        if !asked && let Some(next) = cancel(stands.as_ref(), &self.request, &self.policy, self.clock(who)) {
+            self.send(who, next, Then::Nothing, None);
+        }
+    }
+
+    fn shift(&mut self, who: usize, wait: u64) {
+        let waits = self.table.0.clone().filter(|stands| stands.state != State::Running && !stands.state.is_terminal());
+        if waits.is_some() {
+            let (token, run_at) = (self.token(), after(self.clock(who), secs(wait)));
+            self.send(who, filed_as(&token, waits.as_ref(), run_at), Then::Moved, None);
+        }
+    }
+
+    fn beat(&mut self, who: usize) {
+        let soon = Some(after(self.clock(who), LOOK_AHEAD));
+        let due = self.table.0.clone().filter(|stands| stands.state == State::Scheduled && stands.run_at <= soon);
+        if let Some(due) = due {
+            self.messages.push(Message { dead: None, deleted: false });
+            self.send(who, sent(&due), Then::Nothing, None);
+        }
+    }
+
+    fn arrive(&mut self, who: usize) {
+        if let Some(under_way) = &self.workers[who].under_way {
+            self.reach(under_way.sent);
+        }
+    }
+
+    /// A write reaches the table.
+    fn reach(&mut self, which: usize) {
+        let before = self.table.0.clone();
+        let sent = &mut self.sent[which];
+        if self.table.make(&sent.write) {
+            assert!(!sent.made, "a write that came again was made again: {:?} over {before:?}", sent.write);
+            sent.made = true;
+            let (attempt, dead) = (sent.attempt.clone(), sent.dead);
+            let stands = sent.write.next.clone();
+            fenced(before.as_ref(), attempt.as_deref());
+            self.judge(before.as_ref(), &stands, dead);
+        }
+    }
+
+    /// A worker looks how its write went; one that was not made is sent again by and by.
+    fn look(&mut self, who: usize) {
+        let Some(under_way) = self.workers[who].under_way.clone() else { return };
+        let sent = &self.sent[under_way.sent];
+        match self.table.resolve(&sent.write) {
+            Resolution::Open => {}
+            Resolution::Ours => {
+                let shared = matches!(under_way.then, Then::Nothing | Then::Marked(_));
+                assert!(sent.made || shared, "a write was taken for made: {:?}", sent.write);
+                self.confirmed(who, &under_way);
+            }
+            Resolution::Refused(stored) => {
+                self.workers[who].under_way = None;
+                self.refused(who, &under_way, stored.map(|stored| *stored));
+            }
+        }
+    }
+
+    fn confirmed(&mut self, who: usize, under_way: &UnderWay) {
+        let next = self.sent[under_way.sent].write.next.clone();
+        let held_until = under_way.asked + i64::try_from(LEASE.as_millis()).expect("small");
+        let worker = &mut self.workers[who];
+        worker.under_way = None;
+        match (&under_way.then, &mut worker.attempt) {
+            (Then::Run(message), attempt) => *attempt = Some(Attempt { message: *message, record: next, held_until, body: true }),
+            (Then::Renewed, Some(attempt)) => *attempt = Attempt { record: next, held_until, ..attempt.clone() },
+            (Then::Settle(message, ending), attempt) => {
+                *attempt = None;
+                match ending.fate() {
+                    Fate::Delete => self.messages[*message].deleted = true,
+                    Fate::DeadLetter => self.dead_letter(who, *message, &next),
+                    Fate::Wait(_) | Fate::WaitAndBackoff(_) | Fate::Now | Fate::Backoff | Fate::LongBackoff | Fate::Leave => {}
+                }
+            }
+            (Then::Filed(message) | Then::Marked(message), _) => self.messages[*message].deleted = true,
+            (Then::Renewed, None) | (Then::Moved | Then::Nothing, _) => {}
+        }
+    }
+
+    /// A request to cancel came between, or the lease is lost.
+    fn refused(&mut self, who: usize, under_way: &UnderWay, stored: Option<Record>) {
+        let Some(attempt) = self.workers[who].attempt.take() else { return };
+        let is_own = |stored: &Record| stored.state == State::Running && stored.owner == attempt.record.owner;
+        if let Some(stored) = stored.filter(is_own) {
+            let body = attempt.body && matches!(under_way.then, Then::Renewed);
+            self.workers[who].attempt = Some(Attempt { record: stored, body, ..attempt });
+        }
+    }
+
+    /// Judges a change of the record.
+    fn judge(&mut self, before: Option<&Record>, after: &Record, dead: Option<u64>) {
+        assert_shape(after);
+        let generation = before.map_or(0, |before| before.generation);
+        let claimed = after.state == State::Running && after.owner != before.and_then(|before| before.owner.clone());
+        assert_eq!(after.generation, generation + u64::from(claimed), "generations are the numbers of claims");
+        match before {
+            Some(before) if before.state.is_terminal() => self.reopened(before, after, dead),
+            Some(before) if before.state == State::Running && (claimed || after.state != State::Running) => {
+                self.spent.insert(generation, spent(before, after));
+                remembered(before, after, self.spent[&generation]);
+            }
+            Some(before) if before.state == State::Scheduled && after.state == State::Queued => {
+                assert_eq!(*after, sent(before), "a mark undoes no move");
+            }
+            _ => {}
+        }
+        if claimed {
+            self.spent.insert(after.generation, Spent::Running);
+        }
+        self.bounded(after);
+    }
+
+    /// A terminal record changes by its mark, and by nothing but a redrive of the generation that failed.
+    fn reopened(&mut self, before: &Record, after: &Record, dead: Option<u64>) {
+        if *after == dead_lettered(before) && before.dlq == Some(Dlq::Pending) {
+            return;
+        }
+        assert_eq!((before.state, Some(before.generation)), (State::Failed, dead), "what is terminal stays: {after:?}");
+        self.spent.clear();
+    }
+
+    fn bounded(&self, record: &Record) {
+        let count = |which: &dyn Fn(Spent) -> bool| u32::try_from(self.spent.values().filter(|spent| which(**spent)).count()).ok();
+        let failed = count(&|spent| matches!(spent, Spent::Failed | Spent::Killed));
+        assert!(failed <= Some(record.max_attempts), "attempts that failed or were killed: {:?}", self.spent);
+        assert_eq!(
+            Some(record.attempts),
+            count(&|spent| !matches!(spent, Spent::GivenBack | Spent::Returned)),
+            "honest attempts: {:?}",
+            self.spent
+        );
+        assert_eq!(Some(record.runs), count(&|spent| spent != Spent::Returned));
+        assert!(record.runs <= self.policy.max_runs && record.snoozes <= self.policy.max_snoozes);
+    }
+
+    fn one_runner(&self) {
+        let attempts = self.workers.iter().filter_map(|worker| worker.attempt.as_ref());
+        let runners = attempts.filter(|attempt| attempt.body && self.now < attempt.held_until).count();
+        assert!(runners <= 1, "{runners} valid leases at {}", self.now);
+    }
+
+    /// While there is something to do, there is a message, or a record from which one will be sent.
+    fn no_loss(&self) {
+        let done = |stands: &Record| match stands.state {
+            State::Scheduled => stands.due.is_some(),
+            state => state.is_terminal() && stands.dlq != Some(Dlq::Pending),
+        };
+        let waits = self.messages.iter().any(|message| !message.deleted);
+        assert!(waits || self.table.0.as_ref().is_some_and(done), "nothing will finish {:?}", self.table.0);
+    }
+
+    /// The faults stop: one worker goes on, and what it sends arrives.
+    fn calms_down(&mut self) {
+        (0..WORKERS).for_each(|who| self.crash(who));
+        for _ in 0..40 {
+            self.now += 600_000;
+            self.beat(0);
+            self.answer(0);
+            for which in 0..self.messages.len() {
+                self.deliver(0, which);
+                self.answer(0);
+                self.end(0, &How::Success);
+                self.answer(0);
+                self.answer(0);
+                self.no_loss();
+            }
+        }
+    }
+
+    fn answer(&mut self, who: usize) {
+        self.arrive(who);
+        self.look(who);
+    }
+}
+
+/// A write of an attempt finds that attempt holding the job.
+fn fenced(before: Option<&Record>, attempt: Option<&str>) {
+    if let (Some(owner), Some(before)) = (attempt, before) {
+        assert_eq!((before.owner.as_deref(), before.state), (Some(owner), State::Running), "fencing");
+    }
+}
+
+fn spent(before: &Record, after: &Record) -> Spent {
+    match after.state {
+        _ if after.owner != before.owner => Spent::Killed,
+        State::Retrying | State::Failed => Spent::Failed,
+        State::Queued if after.runs < before.runs => Spent::Returned,
+        State::Queued => Spent::GivenBack,
+        State::Succeeded | State::Cancelled => Spent::Ended,
+        State::Running | State::Scheduled | State::Blocked | State::Expired => panic!("no way for an attempt to end: {after:?}"),
+    }
+}
+
+/// What failed or was killed is in the history under its generation; nothing else is.
+fn remembered(before: &Record, after: &Record, spent: Spent) {
+    match spent {
+        Spent::Failed | Spent::Killed => assert_eq!(after.history.last().map(|past| past.generation), Some(before.generation)),
+        Spent::Running | Spent::GivenBack | Spent::Returned | Spent::Ended => assert_eq!(after.history, before.history),
+    }
+}
+
+fn assert_shape(record: &Record) {
+    let state = record.state;
+    assert!(record.history.len() <= 10);
+    assert_eq!(record.lease_until.is_some(), state == State::Running, "{record:?}");
+    assert_eq!(record.dlq.is_some(), state == State::Failed, "{record:?}");
+    assert_eq!(record.due.is_some(), state == State::Scheduled, "{record:?}");
+    assert!(state != State::Scheduled || record.envelope.is_some() && record.run_at.is_some(), "{record:?}");
+    assert_eq!(record.finished_at.is_some(), state.is_terminal(), "{record:?}");
+    let purge_at = record.finished_at.map(|finished| finished.as_second() + REMEMBERED);
+    assert_eq!(record.purge_at, purge_at, "remembered in a terminal state, and only there");
+}
+
+fn how() -> impl Strategy<Value = How> {
+    let waits = prop_oneof![0_u64..100, 0_u64..5000];
+    prop_oneof![
+        1 => Just(How::Success),
+        20 => prop::option::of(waits.clone()).prop_map(|wait| How::Asks(Next::Retry(wait.map(secs)))),
+        1 => Just(How::Asks(Next::GiveUp)),
+        6 => waits.prop_map(|wait| How::Asks(Next::Snooze(secs(wait)))),
+        1 => Just(How::Asks(Next::Cancel)),
+        6 => Just(How::Asks(Next::Resume)),
+        2 => Just(How::Asks(Next::Return)),
+    ]
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let any = any::<Index>;
+    prop_oneof![
+        60 => (any(), any()).prop_map(|(who, which)| Event::Deliver(who, which)),
+        40 => (any(), how()).prop_map(|(who, how)| Event::End(who, how)),
+        10 => any().prop_map(Event::Renew),
+        20 => any().prop_map(Event::Arrive),
+        20 => any().prop_map(Event::Look),
+        12 => any().prop_map(Event::Stray),
+        4 => any().prop_map(Event::Crash),
+        10 => any().prop_map(Event::Beat),
+        4 => (any(), 0_u64..5000).prop_map(|(who, wait)| Event::Move(who, wait)),
+        1 => any().prop_map(Event::Cancel),
+        6 => any().prop_map(Event::Redrive),
+        12 => (0_i64..3000).prop_map(Event::Pass),
+        1 => (0_i64..100_000).prop_map(Event::Pass),
+        12 => (-6000_i64..9000).prop_map(Event::PassLease),
+        50 => (-2000_i64..5000).prop_map(Event::PassDue),
+    ]
+}
+
+fn policies() -> impl Strategy<Value = Policy> {
+    let backoff = Backoff::exponential(secs(10), secs(3000));
+    let caps = prop_oneof![(1_u32..4, 1_u32..10, 0_u32..3), (10_u32..30, 10_u32..60, 3_u32..20)];
+    caps.prop_map(move |(attempts, runs, snoozes)| policy().backoff(backoff).max_attempts(attempts).max_runs(runs).max_snoozes(snoozes))
+}
+
+fn worlds() -> impl Strategy<Value = World> {
+    let skew = || -2000_i64..=2000;
+    let times = [prop::option::weighted(0.3, 0_u64..5000), prop::option::weighted(0.1, 0_u64..5000)];
+    (policies(), times, [skew(), skew(), skew()]).prop_map(|(policy, times, skews)| World::new(policy, times, skews))
+}
+
+impl std::fmt::Debug for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let skews: Vec<_> = self.workers.iter().map(|worker| worker.skew).collect();
+        write!(f, "{:?}, due {:?} to {:?}, skews {skews:?}", self.policy, self.request.run_at, self.request.expires_at)
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { max_shrink_iters: 20_000, ..ProptestConfig::with_cases(600) })]
+
+    #[test]
+    fn no_order_of_events_breaks_a_guarantee_and_every_job_ends_once_the_faults_stop(
+        mut world in worlds(),
+        events in prop::collection::vec((event(), prop::bool::weighted(0.7)), 0..200),
+    ) {
+        for (event, answered) in &events {
+            world.happens(event, *answered);
+        }
+        world.calms_down();
+        let stands = world.table.0.expect("it was claimed");
+        prop_assert!(stands.state.is_terminal() && stands.dlq != Some(Dlq::Pending), "still {stands:?}");
+    }
+}

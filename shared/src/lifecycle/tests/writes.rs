@@ -1,0 +1,131 @@
+//! A write that is repeated, or arrives late, changes nothing; and whose answer was lost is known by looking.
+
+use super::*;
+
+/// The writes of a life in which everything happens once, each made on top of the one before.
+fn life() -> Vec<(&'static str, Write)> {
+    let mut life = Vec::new();
+    let mut stands: Option<Record> = None;
+    let mut then = |what: &'static str, change: &dyn Fn(Option<&Record>) -> Record| {
+        let next = change(stands.as_ref());
+        life.push((what, write(stands.as_ref(), next.clone())));
+        stands = Some(next);
+    };
+    let claims = |owner: &'static str, seconds: i64| {
+        move |seen: Option<&Record>| granted(decide(seen, &request(), &policy(), &claim(owner), at(seconds)))
+    };
+    let ends = |next: Next| move |seen: Option<&Record>| ended(seen.expect("a record"), next).0;
+    let renews = |seconds: i64| move |seen: Option<&Record>| renewed(seen.expect("a record"), LEASE, at(seconds));
+    then("a filing", &|seen| filed_as("filer", seen, at(-5000)));
+    then("a move", &|seen| filed_as("mover", seen, at(-4000)));
+    then("a mark of a sent job", &|seen| sent(seen.expect("a record")));
+    then("a filing of a sent job", &|seen| filed_as("filer again", seen, at(-3000)));
+    then("another mark of a sent job", &|seen| sent(seen.expect("a record")));
+    then("a claim", &claims("one", 0));
+    then("a renewal", &renews(0));
+    then("a renewal in the same millisecond", &renews(0));
+    then("a snooze", &ends(Next::Snooze(secs(1))));
+    then("a claim after a snooze", &claims("two", 70));
+    then("a retry", &ends(Next::Retry(None)));
+    then("a claim after a retry", &claims("three", 140));
+    then("a claim after a kill", &claims("four", 300));
+    then("a failure", &ends(Next::GiveUp));
+    then("a mark of a dead letter", &|seen| dead_lettered(seen.expect("a record")));
+    then("a claim after a redrive", &|seen| {
+        let redriven = Request { dead: seen.map(|seen| seen.generation), ..request() };
+        granted(decide(seen, &redriven, &policy(), &claim("five"), at(400)))
+    });
+    then("an interrupt", &ends(Next::Resume));
+    then("a claim after an interrupt", &claims("six", 500));
+    then("a request to cancel", &|seen| cancel(seen, &request(), &policy(), at(501)).expect("it has not ended"));
+    then("a renewal of a cancelled attempt", &renews(502));
+    then("a success", &|seen| finish(seen.expect("a record"), Outcome::Success(Value::Null), &policy(), 0.0, at(503)).0);
+    life
+}
+
+#[test]
+fn a_write_that_comes_again_is_refused_by_the_version_of_whatever_came_after_it() {
+    let life = life();
+    let mut table = Table::default();
+    for (place, (what, write)) in life.iter().enumerate() {
+        assert!(table.make(write), "{what} follows from what stands");
+        for (earlier, again) in &life[..=place] {
+            assert!(!table.make(again), "{earlier} was made again after {what}");
+        }
+    }
+}
+
+#[test]
+fn a_lost_answer_is_known_by_looking() {
+    let life = life();
+    let mut table = Table::default();
+    for (place, (what, write)) in life.iter().enumerate() {
+        assert_eq!(table.resolve(write), Resolution::Open, "before {what}");
+        assert!(table.make(write));
+        assert_eq!(table.resolve(write), Resolution::Ours, "after {what}");
+        for (earlier, write) in &life[..place] {
+            let refused = Resolution::Refused(table.0.clone().map(Box::new));
+            assert_eq!(table.resolve(write), refused, "{earlier} after {what}");
+        }
+    }
+}
+
+#[test]
+fn of_two_writes_from_the_same_record_the_second_is_refused() {
+    let (waits, runs, failed) = (waiting(), running(), failed_for_good());
+    let expires = Request { expires_at: Some(at(1)), ..request() };
+    let claims = |seen: Option<&Record>, owner: &str| granted(decide(seen, &request(), &policy(), &claim(owner), at(70)));
+    let expired = |seen: Option<&Record>, owner: &str| closed(decide(seen, &expires, &policy(), &claim(owner), at(70))).0;
+    let table = [
+        (None, claims(None, "a"), claims(None, "b")),
+        (None, expired(None, "a"), expired(None, "b")),
+        (None, cancel(None, &request(), &policy(), at(70)).expect("not ended"), claims(None, "b")),
+        (Some(&waits), claims(Some(&waits), "a"), claims(Some(&waits), "b")),
+        (Some(&waits), expired(Some(&waits), "a"), expired(Some(&waits), "b")),
+        (Some(&runs), ended(&runs, Next::GiveUp).0, claims(Some(&runs), "b")),
+        (Some(&runs), claims(Some(&runs), "b"), ended(&runs, Next::GiveUp).0),
+        (Some(&runs), renewed(&runs, LEASE, at(20)), claims(Some(&runs), "b")),
+        (Some(&runs), claims(Some(&runs), "b"), renewed(&runs, LEASE, at(20))),
+        (Some(&runs), cancel(Some(&runs), &request(), &policy(), at(5)).expect("not ended"), ended(&runs, Next::Retry(None)).0),
+        (Some(&failed), dead_lettered(&failed), Record { owner: Some("b".into()), ..failed.clone() }),
+    ];
+    for (seen, first, second) in table {
+        let mut stands = Table(seen.cloned());
+        assert!(stands.make(&write(seen, first.clone())));
+        assert!(!stands.make(&write(seen, second.clone())), "{:?} after {:?}", second.state, first.state);
+        assert_eq!(stands.resolve(&write(seen, second)), Resolution::Refused(Some(Box::new(first))));
+    }
+}
+
+#[test]
+fn a_last_attempt_killed_while_its_failure_was_on_its_way_fails_the_job_once() {
+    let last = Record { attempts: 3, ..running() };
+    let taker = write(Some(&last), closed(decided(&last, at(40))).0);
+    let owner = write(Some(&last), ended(&last, Next::Retry(None)).0);
+    let mut table = Table(Some(last));
+    assert!(table.make(&taker));
+    assert!(!table.make(&owner));
+    assert!(matches!(table.resolve(&owner), Resolution::Refused(_)), "both are failed, but not by the same hand");
+}
+
+#[test]
+fn a_record_that_was_purged_refuses_what_would_replace_it() {
+    let update = write(Some(&waiting()), granted(decided(&waiting(), at(70))));
+    let mut table = Table::default();
+    assert!(!table.make(&update));
+    assert_eq!(table.resolve(&update), Resolution::Refused(None));
+}
+
+#[test]
+fn a_mark_of_a_sent_job_is_refused_once_the_job_was_claimed_moved_or_called_off() {
+    let due = filed_as("filer", None, at(50));
+    let mark = write(Some(&due), sent(&due));
+    let claimed = granted(decided(&due, at(50)));
+    let moved = filed_as("mover", Some(&due), at(500));
+    let called_off = cancel(Some(&due), &request(), &policy(), at(40)).expect("not ended");
+    for first in [claimed, moved, called_off] {
+        let mut table = Table(Some(due.clone()));
+        assert!(table.make(&write(Some(&due), first)));
+        assert!(!table.make(&mark));
+    }
+}
