@@ -188,6 +188,11 @@ impl Attempt {
         }
     }
 
+    /// Puts a checkpoint that was not written back into the line.
+    pub(crate) fn save_again(&self, save: Save) {
+        self.checkpoints.send(save).ok();
+    }
+
     /// What an earlier attempt saved, if anything.
     ///
     /// # Errors

@@ -51,7 +51,9 @@ impl Memory {
 
     /// When the next message of a queue can be received, if it holds any.
     pub fn next_visible(&self, queue: &str) -> Option<Timestamp> {
-        self.with(queue, |stored| live(stored).map(|stored| stored.visible_at).min())
+        let mut groups = HashSet::new();
+        let mut is_head = |stored: &&Stored| !is_fifo(queue) || groups.insert(stored.message.group.clone());
+        self.with(queue, |stored| live(stored).filter(|stored| is_head(stored)).map(|stored| stored.visible_at).min())
     }
 
     fn push(&self, queue: &str, outgoing: &Outgoing) -> Result<String, QueueError> {

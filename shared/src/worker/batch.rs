@@ -175,8 +175,7 @@ impl<'a> Batch<'a> {
             fates[place] = Fate::Delete;
         }
         for (place, &first) in firsts.iter().enumerate() {
-            let follows = deliveries[place].is_same_as(&deliveries[first]);
-            fates[place] = if follows { fates[first] } else { Fate::Backoff };
+            fates[place] = fates[first];
         }
         let stuck = self.is_stuck();
         for place in timeout_at(self.answer_by, self.send_anew(deliveries, &fates)).await.unwrap_or_default() {

@@ -145,14 +145,6 @@ impl Delivery {
         Self { message, id, decoded }
     }
 
-    /// Whether it asks for the same run of the same job.
-    pub(crate) fn is_same_as(&self, other: &Self) -> bool {
-        match (&self.decoded, &other.decoded) {
-            (Ok(ours), Ok(theirs)) => (&ours.request.name, ours.request.dead) == (&theirs.request.name, theirs.request.dead),
-            _ => std::ptr::eq(self, other),
-        }
-    }
-
     pub(crate) async fn process(&self, alone: bool, batch: &Batch<'_>) -> Step {
         let decoded = match &self.decoded {
             Ok(decoded) => decoded,
@@ -270,7 +262,7 @@ impl Delivery {
             Ran::Ended(outcome) => unrecorded(&execution.record, outcome, decoded, batch),
         };
         self.log(&execution.record, &ended, failure.as_ref(), run_ms, batch);
-        execution.after(hooks_of(&ended.ending, failure)).await;
+        execution.after(&ended.ending, hooks_of(&ended.ending, failure)).await;
         ended
     }
 

@@ -19,7 +19,7 @@ use crate::{
     JobError, Policy,
     attempt::{Attempt, Controls, Save},
     job::{BoundJob, Hook},
-    lifecycle::{Next, Outcome, SKEW, renewed},
+    lifecycle::{Ending, Next, Outcome, SKEW, renewed},
     queue::Visibility,
     record::{Failure, Record, State},
     store::{StoreError, Write, Written},
@@ -82,7 +82,7 @@ impl<'a> Execution<'a> {
     pub(crate) fn start(work: Work, delivery: &'a Delivery, policy: &'a Policy, granted: Granted, batch: &'a Batch<'a>) -> Self {
         let timeout_at = policy.timeout.and_then(|timeout| Instant::now().checked_add(timeout)).unwrap_or(batch.stop_at);
         let stop_at = timeout_at.min(batch.stop_at);
-                let (attempt, controls) = Attempt::new(granted.record.clone(), &delivery.message, work.traceparent, batch.engine.clock.clone(), stop_at);
+        let (attempt, controls) = Attempt::new(granted.record.clone(), &delivery.message, work.traceparent, batch.engine.clock.clone(), stop_at);
         Self {
             job: work.job,
             attempt,
@@ -109,18 +109,15 @@ impl<'a> Execution<'a> {
         }
         let mut body = self.spawn();
         let mut renewal = None;
-        let (mut ended, mut lost) = match self.watch(&mut body, &mut renewal).await {
+        let (mut ended, lost) = match self.watch(&mut body, &mut renewal).await {
             Ok(ended) => (self.outcome(ended), false),
             Err(stop) => (self.stop(&mut body, stop).await, stop == Stop::Lost),
         };
         if !self.threads_end().await {
             ended = self.stopped(Stop::Timeout);
         }
-        if !lost {
-            lost = self.settle_last(renewal).await == Some(Stop::Lost);
-        }
-        lost |= self.tear_down().await == Some(Stop::Lost);
-        if lost { Ran::Lost } else { Ran::Ended(ended) }
+        let lost = lost || self.settle_last(renewal).await == Some(Stop::Lost);
+        if self.tear_down(lost).await { Ran::Lost } else { Ran::Ended(ended) }
     }
 
     /// Granting the claim may have taken all the time there was.
@@ -146,6 +143,7 @@ impl<'a> Execution<'a> {
                     }
                 }
                 Some(()) = OptionFuture::from(self.visibility.as_mut()) => self.visibility = None,
+                () = sleep_until(self.renew_at), if writable => *renewal = Some(self.renew(None)),
                 Some(save) = self.controls.checkpoints.recv(), if renewal.is_none() => {
                     if self.stored {
                         *renewal = Some(self.renew(Some(save)));
@@ -153,7 +151,6 @@ impl<'a> Execution<'a> {
                         save.saved.send(Err("the job runs without a record, which would hold the checkpoint")).ok();
                     }
                 }
-                () = sleep_until(self.renew_at), if writable => *renewal = Some(self.renew(None)),
                 () = sleep_until(self.batch.ask_to_stop_at), if !self.attempt.is_stopping() => self.ask_to_stop("the invocation ends"),
                 () = sleep_until(self.timeout_at.min(self.batch.stop_at)) => {
                     return Err(if self.timeout_at < self.batch.stop_at { Stop::Timeout } else { Stop::Deadline });
@@ -172,12 +169,13 @@ impl<'a> Execution<'a> {
     fn renew(&mut self, save: Option<Save>) -> Renewal<'a> {
         let batch = self.batch;
         let asked = Instant::now();
+        self.record.progress = self.attempt.take_progress().or(self.record.progress.take());
         let mut next = renewed(&self.record, self.policy.lease, batch.engine.clock.now());
-        next.progress = self.attempt.take_progress().or(next.progress);
-        if let Some(save) = &save {
-            next.checkpoint = Some(save.checkpoint.clone());
+        match &save {
+            Some(save) => next.checkpoint = Some(save.checkpoint.clone()),
+            // However often the job checkpoints, its message must be kept invisible.
+            None => self.renew_at = asked + self.policy.lease / 3,
         }
-        self.renew_at = asked + self.policy.lease / 3;
         let write = Write { next: next.clone(), seen: Some(self.record.version()) };
         Renewal { next, asked, save, written: batch.ledger.write(write).boxed() }
     }
@@ -206,11 +204,12 @@ impl<'a> Execution<'a> {
                 self.record = *stored;
                 (Err("the job was cancelled"), Some(Stop::Cancel))
             }
-            // An earlier renewal had been written after all.
+            // An earlier renewal had been written after all: the same again, on top of it.
             Ok(Written::Refused(Some(stored))) if self.is_ours(&stored) => {
-                self.record = *stored;
+                self.record = Record { progress: renewal.next.progress, ..*stored };
                 self.renew_at = Instant::now();
-                (Err("the checkpoint could not be written"), None)
+                renewal.save.into_iter().for_each(|save| self.attempt.save_again(save));
+                return None;
             }
             Ok(Written::Refused(_)) => (Err("the attempt has lost its lease"), Some(Stop::Lost)),
             Err(error) => {
@@ -289,25 +288,28 @@ impl<'a> Execution<'a> {
         Failure::new(kind, message, self.batch.engine.clock.now())
     }
 
-    /// Runs the hook that follows each attempt, and keeps the lease meanwhile.
-    async fn tear_down(&mut self) -> Option<Stop> {
+    /// Runs the hook that follows each attempt, and keeps the lease meanwhile; says if that is lost.
+    async fn tear_down(&mut self, mut lost: bool) -> bool {
         let mut hook = pin!(call(self.batch, &self.job, &self.attempt, Hook::TearDown));
         loop {
+            let held = self.stored && !lost;
             tokio::select! { biased;
-                () = &mut hook => return None,
-                () = sleep_until(self.renew_at), if self.stored => {
+                () = &mut hook => return lost,
+                () = sleep_until(self.held_until), if held => lost = true,
+                () = sleep_until(self.renew_at), if held => {
                     let mut renewal = self.renew(None);
                     let written = renewal.written.as_mut().await;
-                    if let Some(stop) = self.settle(renewal, written) {
-                        return Some(stop);
-                    }
+                    lost = self.settle(renewal, written) == Some(Stop::Lost);
                 }
             }
         }
     }
 
     /// What follows once the ending is recorded.
-    pub(crate) async fn after(&mut self, hooks: Vec<Hook>) {
+    pub(crate) async fn after(&mut self, ending: &Ending, hooks: Vec<Hook>) {
+        if *ending == Ending::LeaseLost {
+            return; // the message is another's
+        }
         // The renewals shortened the visibility; the message must not come back while neighbours still run.
         if self.visibility_set {
             self.keep_invisible(self.batch.invocation.ends_at.saturating_duration_since(Instant::now()) + SKEW);

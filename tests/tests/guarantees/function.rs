@@ -93,8 +93,8 @@ fn built(bootstrap: &str) -> PathBuf {
 
 fn build_the_house() {
     let mut cargo = Command::new(env!("CARGO"));
-    // The packages and features of the unit tests, so that what those have built is not built again.
-    cargo.args(["build", "--quiet", "--workspace", "--exclude", "sqjobs-tests", "--bins", "--tests", "--target-dir"]).arg(target());
+    // The packages and features of `cargo test --workspace`, so that what that has built is not built again.
+    cargo.args(["build", "--quiet", "--workspace", "--bins", "--tests", "--target-dir"]).arg(target());
     succeed(cargo.current_dir(env!("CARGO_MANIFEST_DIR")));
 }
 

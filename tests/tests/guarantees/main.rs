@@ -25,6 +25,7 @@ mod deployed;
 mod fifo;
 mod lost_answer;
 mod producer;
+mod readme;
 mod request_count;
 mod stopped;
 mod waiting;
