@@ -456,14 +456,16 @@ pub fn dead_lettered(failed: &Record) -> Record {
     Record { dlq: Some(Dlq::Sent), ..failed.clone() }
 }
 
-/// Files a job in the due index: the record holds its message until `run_at`.
-pub fn filed(seen: Option<&Record>, request: &Request, policy: &Policy, run_at: Timestamp) -> Record {
+/// Files a job in the due index, or moves it there: the record holds its message until `run_at`. `owner` is a fresh
+/// token, without which a mark of what was filed before would undo the move.
+pub fn filed(seen: Option<&Record>, request: &Request, policy: &Policy, owner: &str, run_at: Timestamp) -> Record {
     let base = seen.cloned().unwrap_or_else(|| created(request, policy));
     Record {
         state: State::Scheduled,
         run_at: Some(run_at),
         envelope: Some(base.envelope.clone().unwrap_or_else(|| request.body.clone())),
         due: Some(shard(&request.id)),
+        owner: Some(owner.into()),
         ..base
     }
 }

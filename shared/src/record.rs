@@ -30,7 +30,7 @@ pub struct Record {
     /// How often the job was claimed; the claim's number, which fences.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub generation: u64,
-    /// The random token of the last claim.
+    /// The random token of the last claim or filing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
     /// Until when the last claim holds the job unless renewed, in milliseconds since the epoch.

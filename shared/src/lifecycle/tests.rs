@@ -96,7 +96,7 @@ fn failed_for_good() -> Record {
 }
 
 fn scheduled(run_at: Timestamp) -> Record {
-    filed(None, &request(), &policy(), run_at)
+    filed(None, &request(), &policy(), "filer", run_at)
 }
 
 /// What every terminal record has in common.
@@ -132,5 +132,5 @@ fn write(seen: Option<&Record>, next: Record) -> Write {
 
 /// Files the job, or moves it, under a token of its own, as a claim has one.
 fn filed_as(token: &str, seen: Option<&Record>, run_at: Timestamp) -> Record {
-    Record { owner: Some(token.into()), ..filed(seen, &request(), &policy(), run_at) }
+    filed(seen, &request(), &policy(), token, run_at)
 }

@@ -193,7 +193,7 @@ fn minutes(minutes: i64) -> Timestamp {
 async fn a_due_record_is_claimed_straight_and_its_mark_then_fails(store: &dyn Store) {
     let policy = Policy::new();
     let asked = request(&fresh());
-    let filed = lifecycle::filed(None, &asked, &policy, minutes(60));
+    let filed = lifecycle::filed(None, &asked, &policy, "filer", minutes(60));
     assert_eq!(write(store, filed.clone(), None).await, Written::Done);
     let stored = read(store, &asked.id).await.expect("was filed");
     assert_eq!((stored.state, stored.envelope.as_deref()), (State::Scheduled, Some("as sent")));

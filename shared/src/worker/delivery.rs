@@ -183,6 +183,10 @@ impl Delivery {
             match (batch.ledger.write(write).await, ending) {
                 (Ok(Written::Done), None) => return Claimed::Granted(Box::new(Granted { record: next, stored: true, asked })),
                 (Ok(Written::Done), Some(ending)) => return Claimed::Ended(self.ended(decoded, ending, next, batch).await),
+                // Granted after all, and called off since.
+                (Ok(Written::Refused(Some(stored))), None) if is_held_by(&stored, &claim) => {
+                    return Claimed::Granted(Box::new(Granted { record: *stored, stored: true, asked }));
+                }
                 (Ok(Written::Refused(stored)), _) => seen = stored.map(|stored| *stored),
                 (Err(error), ending) => return self.unanswered(decoded, &error, ending.is_none(), batch),
             }
@@ -288,6 +292,10 @@ impl Delivery {
             "job ended"
         );
     }
+}
+
+fn is_held_by(record: &Record, claim: &Claim) -> bool {
+    record.state == State::Running && record.owner.as_deref() == Some(claim.owner.as_str())
 }
 
 fn millis(duration: Duration) -> u64 {

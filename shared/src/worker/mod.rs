@@ -9,6 +9,8 @@ mod executor;
 mod lambda;
 mod ledger;
 mod local;
+#[cfg(test)]
+mod tests;
 mod thread;
 
 use std::{fmt, marker::PhantomData, sync::Arc};

@@ -206,7 +206,7 @@ fn a_filed_job_holds_its_message_until_it_was_claimed() {
 #[test]
 fn a_job_that_is_filed_again_keeps_what_it_has_used_and_its_changed_arguments() {
     let changed = Record { envelope: Some("with other arguments".into()), ..waiting() };
-    let filed = filed(Some(&changed), &request(), &policy(), at(5000));
+    let filed = filed(Some(&changed), &request(), &policy(), "filer", at(5000));
     assert_eq!((filed.state, filed.attempts, filed.generation, filed.runs), (State::Scheduled, 1, 1, 1));
     assert_eq!((filed.envelope.as_deref(), filed.history.len()), (Some("with other arguments"), 1));
 }
@@ -219,7 +219,7 @@ fn the_due_index_has_sixteen_shards() {
 }
 
 fn scheduled_as(id: &str) -> Record {
-    filed(None, &Request { id: id.into(), ..request() }, &policy(), at(5000))
+    filed(None, &Request { id: id.into(), ..request() }, &policy(), "filer", at(5000))
 }
 
 #[test]

@@ -10,8 +10,8 @@ use super::*;
 
 const WORKERS: usize = 3;
 /// What is due later than this is filed instead of returned; what is due within the look-ahead is sent to the queue.
-const HOP: Duration = Duration::from_secs(900);
-const LOOK_AHEAD: Duration = Duration::from_secs(60);
+const HOP: Duration = Duration::from_mins(15);
+const LOOK_AHEAD: Duration = Duration::from_mins(1);
 
 /// What happens next, to one of those workers to whom it can.
 #[derive(Debug, Clone)]
@@ -388,6 +388,8 @@ impl World {
             Some(before) if before.state == State::Running && (claimed || after.state != State::Running) => {
                 self.spent.insert(generation, spent(before, after));
                 remembered(before, after, self.spent[&generation]);
+                let heeded = matches!(after.state, State::Succeeded | State::Cancelled);
+                assert!(heeded || !before.cancel_requested, "it was called off: {after:?}");
             }
             Some(before) if before.state == State::Scheduled && after.state == State::Queued => {
                 assert_eq!(*after, sent(before), "a mark undoes no move");

@@ -56,6 +56,23 @@ fn a_write_that_comes_again_is_refused_by_the_version_of_whatever_came_after_it(
 }
 
 #[test]
+fn a_version_tells_records_apart_by_each_of_its_fields() {
+    let seen = running();
+    let others = [
+        Record { generation: 2, ..seen.clone() },
+        Record { owner: Some("another".into()), ..seen.clone() },
+        Record { state: State::Queued, ..seen.clone() },
+        Record { lease_until: seen.lease_until.map(|until| until + 1), ..seen.clone() },
+        Record { dlq: Some(Dlq::Sent), ..seen.clone() },
+        Record { cancel_requested: true, ..seen.clone() },
+    ];
+    for other in others {
+        let mut table = Table(Some(other));
+        assert!(!table.make(&write(Some(&seen), seen.clone())), "{:?}", table.0);
+    }
+}
+
+#[test]
 fn a_lost_answer_is_known_by_looking() {
     let life = life();
     let mut table = Table::default();
@@ -73,9 +90,9 @@ fn a_lost_answer_is_known_by_looking() {
 #[test]
 fn of_two_writes_from_the_same_record_the_second_is_refused() {
     let (waits, runs, failed) = (waiting(), running(), failed_for_good());
-    let expires = Request { expires_at: Some(at(1)), ..request() };
+    let too_late = Request { expires_at: Some(at(1)), ..request() };
     let claims = |seen: Option<&Record>, owner: &str| granted(decide(seen, &request(), &policy(), &claim(owner), at(70)));
-    let expired = |seen: Option<&Record>, owner: &str| closed(decide(seen, &expires, &policy(), &claim(owner), at(70))).0;
+    let expired = |seen: Option<&Record>, owner: &str| closed(decide(seen, &too_late, &policy(), &claim(owner), at(70))).0;
     let table = [
         (None, claims(None, "a"), claims(None, "b")),
         (None, expired(None, "a"), expired(None, "b")),

@@ -1,0 +1,153 @@
+//! How attempts end, what the record says and when the message comes back.
+
+use super::*;
+use crate::Backoff;
+
+/// Makes the error with which an attempt fails.
+type Fails = fn() -> JobError;
+
+/// A world whose job fails as `error` says, and the record after one delivery.
+async fn failing(policy: Policy, error: Fails) -> World {
+    let world = World::with(policy, move |_| std::future::ready(Err(error())));
+    world.deliver("a").await;
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_failing_job_costs_its_nine_neighbours_nothing() {
+    let world =
+        World::with(Policy::new(), async |attempt: Arc<Attempt>| if attempt.id() == "d" { Err("no".into()) } else { Ok(Value::Null) });
+    let report = world.handle(TEN.map(message)).await;
+    assert_eq!(report.failures, returned(&["d"]));
+    let ids: Vec<_> = TEN.into_iter().filter(|id| *id != "d").collect();
+    assert_eq!(world.states(&ids), [State::Succeeded; 9]);
+    assert_eq!((world.state("d"), world.record("d").attempts), (State::Retrying, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_costs_one_attempt_of_one_job() {
+    let world = World::with(Policy::new(), async |attempt: Arc<Attempt>| {
+        assert!(attempt.id() != "d", "{} is unlucky", attempt.id());
+        Ok(Value::Null)
+    });
+    let report = world.handle(TEN.map(message)).await;
+    assert_eq!(report.failures, returned(&["d"]));
+    let record = world.record("d");
+    let failure = record.error.expect("an error");
+    assert_eq!((record.state, record.attempts), (State::Retrying, 1));
+    assert_eq!((failure.kind.as_str(), failure.message.as_str()), ("panic", "d is unlucky"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_record_tells_the_kind_and_the_message_of_an_error() {
+    #[derive(Debug)]
+    struct Outer(std::num::ParseIntError);
+    impl std::fmt::Display for Outer {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("cannot read the answer")
+        }
+    }
+    impl std::error::Error for Outer {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+    let cases: [(Fails, &str, &str); 4] = [
+        (|| Outer("x".parse::<u8>().expect_err("no number")).into(), "error", "cannot read the answer: invalid digit found in string"),
+        (|| JobError::from("slow down").kind("throttled"), "throttled", "slow down"),
+        (|| JobError::fatal("no such user"), "fatal", "no such user"),
+        (|| JobError::fatal("no such user").kind("gone"), "gone", "no such user"),
+    ];
+    for (error, kind, text) in cases {
+        let world = failing(Policy::new(), error).await;
+        let record = world.record("a");
+        let failure = record.error.expect("an error");
+        assert_eq!((failure.kind.as_str(), failure.message.as_str()), (kind, text));
+        assert_eq!(failure.at, Some(world.clock.now()));
+        assert_eq!((record.history[0].generation, &record.history[0].failure), (1, &failure), "and the history remembers it");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_attempt_waits_for_its_backoff() {
+    let policy = Policy::new().backoff(Backoff::exponential(seconds(100), seconds(1000)));
+    let world = failing(policy, || "no".into()).await;
+    assert!(world.queue.visibility("a").is_some_and(|wait| (50..=100).contains(&wait)), "{:?}", world.queue.calls());
+    world.clock.advance(seconds(100));
+    world.handle([again("a")]).await;
+    assert!(world.queue.visibility("a").is_some_and(|wait| (100..=200).contains(&wait)), "{:?}", world.queue.calls());
+    assert_eq!(world.record("a").attempts, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_of_more_than_fifteen_minutes_comes_back_in_hops_that_cost_nothing() {
+    let world = failing(Policy::new(), || JobError::retry_in(seconds(2000), "later")).await;
+    let waiting = world.record("a");
+    let mut waits = vec![world.queue.visibility("a").expect("a wait")];
+    for _ in 0..2 {
+        world.clock.advance(seconds(900));
+        world.handle([again("a")]).await;
+        waits.push(world.queue.visibility("a").expect("a wait"));
+        assert_eq!(world.record("a"), waiting, "untouched");
+    }
+    assert_eq!(waits, [900, 900, 200]);
+    world.clock.advance(seconds(200));
+    world.handle([again("a")]).await;
+    assert_eq!(world.record("a").attempts, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_says_itself_when_it_is_tried_again() {
+    let world = failing(Policy::new(), || JobError::retry_in(seconds(77), "later")).await;
+    assert_eq!(world.queue.visibility("a"), Some(77));
+    assert_eq!(world.record("a").run_at, Some(crate::clock::after(world.clock.now(), seconds(77))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snooze_gives_the_attempt_back() {
+    let world = failing(Policy::new(), || JobError::snooze(seconds(30))).await;
+    let record = world.record("a");
+    assert_eq!((record.state, record.attempts, record.snoozes, record.generation), (State::Queued, 0, 1, 1));
+    assert_eq!((record.error, record.history.len()), (None, 0));
+    assert_eq!(world.queue.visibility("a"), Some(30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn snoozes_have_a_cap_of_their_own() {
+    let world = failing(Policy::new().max_attempts(1).max_snoozes(2), || JobError::snooze(seconds(30))).await;
+    for _ in 0..2 {
+        world.clock.advance(seconds(30));
+        world.handle([again("a")]).await;
+    }
+    assert_eq!((world.state("a"), world.record("a").error.expect("an error").kind.as_str()), (State::Failed, "max_snoozes"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_may_call_itself_off() {
+    let world = World::with(Policy::new(), async |_| Err(JobError::cancel("no longer wanted")));
+    let report = world.deliver("a").await;
+    assert!(report.failures.is_empty());
+    let record = world.record("a");
+    assert_eq!((record.state, record.error.expect("a reason").message.as_str()), (State::Cancelled, "no longer wanted"));
+    assert_eq!(world.queue.messages(DLQ).len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_result_that_the_table_cannot_hold_fails_the_job_instead_of_running_it_again() {
+    let world = World::with(Policy::new(), async |_| Ok(1.into()));
+    world.store.on_write(|write| write.next.result.is_some(), .., Fault::Invalid);
+    assert!(world.deliver("a").await.failures.is_empty());
+    assert_eq!((world.state("a"), world.record("a").error.expect("an error").kind.as_str()), (State::Failed, "result"));
+    assert_eq!(world.queue.messages(DLQ).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_may_shorten_the_budget_and_the_time_of_its_job() {
+    let world = World::with(Policy::new(), async |attempt: Arc<Attempt>| {
+        assert_eq!((attempt.max_attempts(), attempt.remaining()), (1, seconds(2)));
+        sleep(seconds(3)).await;
+        Ok(Value::Null)
+    });
+    world.handle([with_body("a", json!({"name": "probe", "id": "a", "max_attempts": 1, "timeout_s": 2.0}))]).await;
+    assert_eq!((world.state("a"), world.record("a").error.expect("an error").kind.as_str()), (State::Failed, "timeout"));
+}

@@ -1,0 +1,232 @@
+//! A store that fails when a test says so, and counts what it is asked.
+
+use std::{
+    fmt,
+    ops::{Bound, RangeBounds},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures_util::future::{BoxFuture, FutureExt};
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    record::Record,
+    store::{Memory, Store, StoreError, Write, Written},
+};
+
+/// The records in memory, behind a connection of which a test says when it fails.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Faulty(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    memory: Memory,
+    rules: Mutex<Vec<Rule>>,
+    requests: Mutex<Vec<Request>>,
+}
+
+/// What the store was asked.
+#[derive(Debug, Clone)]
+pub(super) struct Request {
+    pub(super) at: Instant,
+    pub(super) reads: Vec<String>,
+    pub(super) writes: Vec<Write>,
+}
+
+/// What goes wrong with a statement, or with the request that it is part of.
+#[derive(Clone)]
+pub(super) enum Fault {
+    /// The write is made, the answer is lost.
+    LoseAnswer,
+    /// Throttled, not made.
+    Busy,
+    /// Not made, and the answer is lost.
+    Unknown,
+    /// Not made, and never possible.
+    Invalid,
+    /// The whole request is throttled: none of its statements is made.
+    Whole,
+    /// The whole request takes that long before anything is made.
+    Delay(Duration),
+    /// A refusal does not show the record.
+    Bare,
+    /// Someone else is faster.
+    Meanwhile(Arc<dyn Fn(&Faulty) + Send + Sync>),
+}
+
+impl fmt::Debug for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fault")
+    }
+}
+
+/// A fault, and which of the statements it befalls.
+struct Rule {
+    of: Box<dyn Fn(Statement<'_>) -> bool + Send + Sync>,
+    count: usize,
+    from: usize,
+    to: usize,
+    fault: Fault,
+}
+
+impl fmt::Debug for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rule").field("count", &self.count).finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Statement<'a> {
+    Read,
+    Write(&'a Write),
+}
+
+impl Faulty {
+    /// Befalls the writes that `of` picks, of these the ones numbered so, from 0.
+    pub(super) fn on_write(&self, of: impl Fn(&Write) -> bool + Send + Sync + 'static, which: impl RangeBounds<usize>, fault: Fault) {
+        self.rule(which, fault, move |statement| matches!(statement, Statement::Write(write) if of(write)));
+    }
+
+    /// Befalls the reads numbered so, from 0.
+    pub(super) fn on_read(&self, which: impl RangeBounds<usize>, fault: Fault) {
+        self.rule(which, fault, |statement| matches!(statement, Statement::Read));
+    }
+
+    /// Befalls everything.
+    pub(super) fn on_all(&self, fault: Fault) {
+        self.rule(.., fault, |_| true);
+    }
+
+    fn rule(&self, which: impl RangeBounds<usize>, fault: Fault, of: impl Fn(Statement<'_>) -> bool + Send + Sync + 'static) {
+        let from = match which.start_bound() {
+            Bound::Included(from) => *from,
+            Bound::Excluded(before) => before + 1,
+            Bound::Unbounded => 0,
+        };
+        let to = match which.end_bound() {
+            Bound::Included(last) => last + 1,
+            Bound::Excluded(to) => *to,
+            Bound::Unbounded => usize::MAX,
+        };
+        lock(&self.0.rules).push(Rule { of: Box::new(of), count: 0, from, to, fault });
+    }
+
+    /// Ends all faults.
+    pub(super) fn heal(&self) {
+        lock(&self.0.rules).clear();
+    }
+
+    /// The requests so far.
+    pub(super) fn requests(&self) -> Vec<Request> {
+        lock(&self.0.requests).clone()
+    }
+
+    /// The statements of each write request so far.
+    pub(super) fn writes(&self) -> Vec<Vec<Write>> {
+        self.requests().into_iter().map(|request| request.writes).filter(|writes| !writes.is_empty()).collect()
+    }
+
+    /// How many keys each read request asked for.
+    pub(super) fn reads(&self) -> Vec<usize> {
+        self.requests().iter().map(|request| request.reads.len()).filter(|reads| *reads > 0).collect()
+    }
+
+    pub(super) fn get(&self, id: &str) -> Option<Record> {
+        self.0.memory.get(id)
+    }
+
+    /// Puts a record there, whatever was there.
+    pub(super) fn put(&self, record: Record) {
+        let seen = self.get(&record.id).map(|record| record.version());
+        let written = self.0.memory.write(&[Write { next: record, seen }]).now_or_never().expect("memory answers at once").remove(0);
+        assert_eq!(written.expect("memory answers"), Written::Done);
+    }
+
+    /// Changes a record, as another process would.
+    pub(super) fn change(&self, id: &str, change: impl FnOnce(&mut Record)) {
+        let mut record = self.get(id).expect("there is a record");
+        change(&mut record);
+        self.put(record);
+    }
+
+    fn faults(&self, statement: Statement<'_>) -> Vec<Fault> {
+        let mut rules = lock(&self.0.rules);
+        let hits = rules.iter_mut().filter(|rule| (rule.of)(statement)).filter_map(|rule| {
+            rule.count += 1;
+            (rule.from..rule.to).contains(&(rule.count - 1)).then(|| rule.fault.clone())
+        });
+        hits.collect()
+    }
+
+    async fn before(&self, faults: &[Vec<Fault>]) {
+        for fault in faults.iter().flatten() {
+            match fault {
+                Fault::Delay(delay) => sleep(*delay).await,
+                Fault::Meanwhile(act) => act(self),
+                _ => {}
+            }
+        }
+    }
+
+    async fn write_one(&self, write: &Write, faults: &[Fault]) -> Result<Written, StoreError> {
+        let has = |is: fn(&Fault) -> bool| faults.iter().any(is);
+        if has(|fault| matches!(fault, Fault::Busy)) {
+            return Err(StoreError::Busy("throttled".into()));
+        }
+        if has(|fault| matches!(fault, Fault::Unknown)) {
+            return Err(StoreError::Unknown("no connection".into()));
+        }
+        if has(|fault| matches!(fault, Fault::Invalid)) {
+            return Err(StoreError::Invalid("it is too large".into()));
+        }
+        let written = self.0.memory.write(std::slice::from_ref(write)).await.remove(0)?;
+        if has(|fault| matches!(fault, Fault::LoseAnswer)) {
+            return Err(StoreError::Unknown("the connection was lost".into()));
+        }
+        Ok(match written {
+            Written::Refused(_) if has(|fault| matches!(fault, Fault::Bare)) => Written::Refused(None),
+            written => written,
+        })
+    }
+}
+
+impl Store for Faulty {
+    fn read<'a>(&'a self, ids: &'a [String]) -> BoxFuture<'a, Vec<Result<Option<Record>, StoreError>>> {
+        async move {
+            lock(&self.0.requests).push(Request { at: Instant::now(), reads: ids.to_vec(), writes: Vec::new() });
+            let faults: Vec<_> = ids.iter().map(|_| self.faults(Statement::Read)).collect();
+            self.before(&faults).await;
+            let records = self.0.memory.read(ids).await;
+            let answers = records.into_iter().zip(faults).map(|(record, faults)| match faults.first() {
+                Some(Fault::Busy | Fault::Whole) => Err(StoreError::Busy("throttled".into())),
+                Some(Fault::Unknown | Fault::LoseAnswer) => Err(StoreError::Unknown("no connection".into())),
+                Some(Fault::Invalid) => Err(StoreError::Unreadable("it is no record".into())),
+                Some(Fault::Delay(_) | Fault::Bare | Fault::Meanwhile(_)) | None => record,
+            });
+            answers.collect()
+        }
+        .boxed()
+    }
+
+    fn write<'a>(&'a self, writes: &'a [Write]) -> BoxFuture<'a, Vec<Result<Written, StoreError>>> {
+        async move {
+            lock(&self.0.requests).push(Request { at: Instant::now(), reads: Vec::new(), writes: writes.to_vec() });
+            let faults: Vec<_> = writes.iter().map(|write| self.faults(Statement::Write(write))).collect();
+            self.before(&faults).await;
+            if faults.iter().flatten().any(|fault| matches!(fault, Fault::Whole)) {
+                return writes.iter().map(|_| Err(StoreError::Busy("throttled".into()))).collect();
+            }
+            let mut answers = Vec::new();
+            for (write, faults) in writes.iter().zip(&faults) {
+                answers.push(self.write_one(write, faults).await);
+            }
+            answers
+        }
+        .boxed()
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

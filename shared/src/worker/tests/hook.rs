@@ -1,0 +1,198 @@
+//! The hooks of a job.
+
+use serde::{Deserialize, Serialize};
+
+use super::*;
+use crate::{Context, Failure, Job, Worker};
+
+/// What the hooks write down, with the state of the record at that moment.
+struct Notes {
+    journal: Journal,
+    store: Faulty,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+enum Act {
+    Succeed,
+    Fail,
+    Fatal,
+    Panic,
+    Snooze,
+    Cancel,
+    Hang,
+    Interrupt,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+enum Trouble {
+    None,
+    Fail,
+    Panic,
+    Hang,
+}
+
+/// A job that ends as `act` says and whose hooks go wrong as `trouble` says.
+#[derive(Serialize, Deserialize)]
+struct Hooked {
+    act: Act,
+    trouble: Trouble,
+}
+
+impl Hooked {
+    async fn note(&self, ctx: &Context<Notes>, what: &str) -> Result<(), JobError> {
+        let state = ctx.state().store.get(ctx.id()).expect("a record").state;
+        ctx.state().journal.note(format!("{what} {}", state.as_str()));
+        match self.trouble {
+            Trouble::None => Ok(()),
+            Trouble::Fail => Err("the hook failed".into()),
+            Trouble::Panic => panic!("the hook panicked"),
+            Trouble::Hang => std::future::pending().await,
+        }
+    }
+}
+
+impl Job<Notes> for Hooked {
+    const NAME: &'static str = "probe";
+    const POLICY: Policy = Policy::new().timeout(Duration::from_secs(30));
+    type Output = u8;
+
+    async fn run(&self, ctx: &Context<Notes>) -> Result<u8, JobError> {
+        ctx.state().journal.note("run");
+        match self.act {
+            Act::Succeed => Ok(7),
+            Act::Fail => Err("no".into()),
+            Act::Fatal => Err(JobError::fatal("never")),
+            Act::Panic => panic!("oh"),
+            Act::Snooze => Err(JobError::snooze(Duration::from_secs(1))),
+            Act::Cancel => Err(JobError::cancel("no longer wanted")),
+            Act::Hang => std::future::pending().await,
+            Act::Interrupt => Err(JobError::interrupt("it is late")),
+        }
+    }
+
+    async fn set_up(&self, ctx: &Context<Notes>) -> Result<(), JobError> {
+        self.note(ctx, "set_up").await
+    }
+
+    async fn tear_down(&self, ctx: &Context<Notes>) -> Result<(), JobError> {
+        self.note(ctx, "tear_down").await
+    }
+
+    async fn on_success(&self, ctx: &Context<Notes>, output: &u8) -> Result<(), JobError> {
+        self.note(ctx, &format!("on_success({output})")).await
+    }
+
+    async fn on_failure(&self, ctx: &Context<Notes>, failure: &Failure) -> Result<(), JobError> {
+        self.note(ctx, &format!("on_failure({})", failure.kind)).await
+    }
+
+    async fn on_retry(&self, ctx: &Context<Notes>, failure: &Failure) -> Result<(), JobError> {
+        self.note(ctx, &format!("on_retry({})", failure.kind)).await
+    }
+
+    async fn on_permanent_failure(&self, ctx: &Context<Notes>, failure: &Failure) -> Result<(), JobError> {
+        self.note(ctx, &format!("on_permanent_failure({})", failure.kind)).await
+    }
+
+    async fn on_rejected(notes: &Notes, reason: &str) -> Result<(), JobError> {
+        notes.journal.note(format!("on_rejected: {reason}"));
+        Ok(())
+    }
+}
+
+fn world() -> (World, Journal) {
+    let mut world = World::new();
+    let journal = Journal::default();
+    let notes = Notes { journal: journal.clone(), store: world.store.clone() };
+    world.jobs = Worker::new(notes).job::<Hooked>().jobs().clone();
+    (world, journal)
+}
+
+fn hooked(act: Act, trouble: Trouble) -> Message {
+    with_body("a", json!({"name": "probe", "id": "a", "args": Hooked { act, trouble }}))
+}
+
+async fn notes(act: Act, trouble: Trouble) -> Vec<String> {
+    let (world, journal) = world();
+    world.handle([hooked(act, trouble)]).await;
+    journal.all()
+}
+
+/// The table in the documentation of [`Job`].
+const TABLE: [(Act, &[&str]); 8] = [
+    (Act::Succeed, &["tear_down running", "on_success(7) succeeded"]),
+    (Act::Fail, &["tear_down running", "on_failure(error) retrying", "on_retry(error) retrying"]),
+    (Act::Panic, &["tear_down running", "on_failure(panic) retrying", "on_retry(panic) retrying"]),
+    (Act::Hang, &["tear_down running", "on_failure(timeout) retrying", "on_retry(timeout) retrying"]),
+    (Act::Fatal, &["tear_down running", "on_failure(fatal) failed", "on_permanent_failure(fatal) failed"]),
+    (Act::Snooze, &["tear_down running"]),
+    (Act::Cancel, &["tear_down running"]),
+    (Act::Interrupt, &["tear_down running"]),
+];
+
+#[tokio::test(start_paused = true)]
+async fn each_ending_calls_its_hooks_in_order_and_those_that_follow_it_see_it_recorded() {
+    for (act, hooks) in TABLE {
+        let expected: Vec<_> = ["set_up running", "run"].iter().chain(hooks).copied().collect();
+        assert_eq!(notes(act, Trouble::None).await, expected, "{act:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_fails_panics_or_hangs_changes_nothing() {
+    for (act, _) in TABLE {
+        let (quiet, _) = world();
+        let good = quiet.handle([hooked(act, Trouble::None)]).await;
+        for trouble in [Trouble::Fail, Trouble::Panic, Trouble::Hang] {
+            let (troubled, journal) = world();
+            let started = Instant::now();
+            let report = troubled.handle([hooked(act, trouble)]).await;
+            assert!(started.elapsed() < seconds(51), "{act:?} took {:?}", started.elapsed());
+            assert_eq!(report.failures, good.failures, "{act:?} with hooks that {trouble:?}");
+            assert_eq!(journal.all(), notes(act, Trouble::None).await, "{act:?} with hooks that {trouble:?}");
+            let (record, expected) = (troubled.record("a"), quiet.record("a"));
+            let what = |record: &Record| (record.state, record.attempts, record.result.clone(), record.error.clone());
+            assert_eq!(what(&record), what(&expected), "{act:?} with hooks that {trouble:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_whose_lease_was_lost_is_torn_down_and_nothing_else() {
+    let (world, journal) = world();
+    let other = held(&world, "a", seconds(300));
+    let (store, put) = (world.store.clone(), Record { generation: 2, ..other });
+    tokio::spawn(async move {
+        sleep(seconds(5)).await;
+        store.put(put);
+    });
+    world.handle([hooked(Act::Hang, Trouble::None)]).await;
+    assert_eq!(journal.all(), ["set_up running", "run", "tear_down running"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_was_killed_at_its_last_attempt_hears_of_it_once_that_is_found() {
+    let (world, journal) = world();
+    let seen = held(&world, "a", seconds(0));
+    world.store.put(Record { attempts: 5, ..seen });
+    world.clock.advance(seconds(6));
+    world.handle([Message { receives: 2, ..hooked(Act::Succeed, Trouble::None) }]).await;
+    assert_eq!(journal.all(), ["on_failure(killed) failed", "on_permanent_failure(killed) failed"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_hears_of_a_message_whose_arguments_it_cannot_read() {
+    let (world, journal) = world();
+    let report = world.handle([with_body("a", json!({"name": "probe", "id": "a", "args": {"act": "Succeed", "trouble": 7}}))]).await;
+    assert!(report.failures.is_empty());
+    let notes = journal.all();
+    assert!(matches!(&notes[..], [reason] if reason.starts_with("on_rejected: args.trouble: ")), "{notes:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_hook_is_called_for_what_does_not_run() {
+    let (world, journal) = world();
+    world.store.put(ended(&world, "a", State::Succeeded));
+    world.handle([hooked(Act::Succeed, Trouble::None)]).await;
+    assert_eq!(journal.all(), [""; 0]);
+}

@@ -1,0 +1,281 @@
+//! The lease: renewed, lost, and what a cancel flag does.
+
+use super::*;
+use crate::clock::until;
+
+/// A job that takes that long, and tells when it is dropped.
+fn taking(policy: Policy, time: Duration) -> (World, Journal) {
+    struct Dropped(Journal, Instant);
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            self.0.note(self.1.elapsed().as_secs().to_string());
+        }
+    }
+    let journal = Journal::default();
+    let drops = journal.clone();
+    let world = World::with(policy, move |_| {
+        let dropped = Dropped(drops.clone(), Instant::now());
+        async move {
+            let _dropped = dropped;
+            sleep(time).await;
+            Ok(Value::Null)
+        }
+    });
+    (world, journal)
+}
+
+/// Does something to the store after that time.
+fn later(world: &World, time: Duration, act: impl FnOnce(Faulty) + Send + 'static) {
+    let store = world.store.clone();
+    tokio::spawn(async move {
+        sleep(time).await;
+        act(store);
+    });
+}
+
+fn cancel(store: &Faulty) {
+    store.change("a", |record| record.cancel_requested = true);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_extends_the_lease_and_makes_the_message_outlast_it() {
+    let (world, _) = taking(Policy::new().lease(seconds(30)), seconds(25));
+    world.tick();
+    let started = world.clock.now();
+    world.deliver("a").await;
+    let renewals = world.store.writes().into_iter().flatten().filter(is_renewal);
+    let leases: Vec<_> =
+        renewals.map(|write| until(started, crate::clock::from_millis(write.next.lease_until.expect("a lease"))).as_secs()).collect();
+    assert!(matches!(leases[..], [39..=40, 49..=50]), "{leases:?}");
+    assert_eq!(&world.queue.calls()[..2], &[Call::Visibility(vec![(receipt_of("a"), 41)]), Call::Visibility(vec![(receipt_of("a"), 41)])]);
+    assert_eq!(world.state("a"), State::Succeeded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_message_of_a_renewed_job_that_ends_beside_a_slow_neighbour_stays_invisible_to_the_end() {
+    let world = World::with(Policy::new().lease(seconds(30)), async |attempt: Arc<Attempt>| {
+        sleep(seconds(if attempt.id() == "a" { 15 } else { 100 })).await;
+        Ok(Value::Null)
+    });
+    let started = Instant::now();
+    world.handle(["a", "b"].map(message)).await;
+    let waits = world.queue.timed().into_iter().filter_map(|(at, call)| match call {
+        Call::Visibility(changes) if changes[0].0 == receipt_of("a") => Some(((at - started).as_secs(), changes[0].1)),
+        _ => None,
+    });
+    let waits: Vec<_> = waits.collect();
+    assert!(matches!(waits[..], [(10, 41), (15, 889..=890)]), "the invocation lasts 885 s more, and the clocks may differ by 5: {waits:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_checkpoints_often_is_renewed_all_the_same() {
+    let world = World::with(Policy::new().lease(seconds(30)), async |attempt: Arc<Attempt>| {
+        for step in 0..100 {
+            sleep(seconds(1)).await;
+            attempt.checkpoint(step).await?;
+        }
+        Ok(Value::Null)
+    });
+    world.deliver("a").await;
+    let times: Vec<_> = world.queue.timed().into_iter().map(|(at, _)| at).collect();
+    assert!(times.len() > 8 && times.windows(2).all(|pair| pair[1] - pair[0] < seconds(41)), "the message would be seen in between");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_checkpoint_is_stored_when_it_returns() {
+    let world = World::new();
+    let store = world.store.clone();
+    let world = world.and("probe", Policy::new(), move |attempt: Arc<Attempt>| {
+        let store = store.clone();
+        async move {
+            attempt.progress("half");
+            attempt.checkpoint(json!({"page": 4})).await?;
+            let record = store.get(attempt.id()).expect("a record");
+            assert_eq!((record.checkpoint, record.progress), (Some(json!({"page": 4})), Some("half".into())));
+            Ok(Value::Null)
+        }
+    });
+    assert!(world.deliver("a").await.failures.is_empty());
+    assert_eq!(world.record("a").checkpoint, None, "of no more use");
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_is_written_with_the_renewal() {
+    let world = World::with(Policy::new().lease(seconds(30)), async |attempt: Arc<Attempt>| {
+        attempt.progress(0.5);
+        sleep(seconds(15)).await;
+        Ok(Value::Null)
+    });
+    world.store.on_write(is_renewal, 0..1, Fault::Busy);
+    world.deliver("a").await;
+    assert_eq!(world.record("a").progress, Some(0.5.into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_another_worker_took_is_stopped_and_nothing_is_written() {
+    let (world, drops) = taking(Policy::new().lease(seconds(30)), seconds(60));
+    let other = Record { generation: 2, ..held(&world, "a", seconds(300)) };
+    let put = other.clone();
+    later(&world, seconds(5), move |store| store.put(put));
+    let report = world.deliver("a").await;
+    assert_eq!(report.failures, returned(&["a"]));
+    assert_eq!(drops.all(), ["10"], "at the next renewal");
+    assert_eq!(world.record("a"), other);
+    assert_eq!(world.queue.calls(), [], "the message belongs to the other one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_whose_job_another_worker_took_is_left_alone_even_if_it_was_renewed_before() {
+    let (world, drops) = taking(Policy::new().lease(seconds(30)), seconds(60));
+    let other = Record { generation: 2, ..held(&world, "a", seconds(300)) };
+    later(&world, seconds(15), move |store| store.put(other));
+    assert_eq!(world.deliver("a").await.failures, returned(&["a"]));
+    assert_eq!(drops.all(), ["20"]);
+    assert_eq!(world.queue.calls(), [Call::Visibility(vec![(receipt_of("a"), 41)])], "that of the renewal");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finish_changes_nothing_once_another_worker_has_the_job() {
+    let (world, _) = taking(Policy::new(), seconds(8));
+    let other = Record { generation: 2, ..held(&world, "a", seconds(300)) };
+    let put = other.clone();
+    later(&world, seconds(5), move |store| store.put(put));
+    let report = world.deliver("a").await;
+    assert_eq!(report.failures, returned(&["a"]));
+    assert_eq!(world.record("a"), other);
+    assert_eq!(world.queue.calls(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_cannot_be_renewed_ends_the_attempt_in_time() {
+    let (world, drops) = taking(Policy::new().lease(seconds(30)), seconds(60));
+    world.store.on_write(is_renewal, .., Fault::Unknown);
+    let report = world.deliver("a").await;
+    assert_eq!(report.failures, returned(&["a"]));
+    assert_eq!(drops.all(), ["30"], "on the owner's own clock");
+    assert_eq!((world.state("a"), world.queue.calls()), (State::Running, vec![]), "nothing is written, nor asked of the queue");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finish_is_not_written_past_the_lease() {
+    let (world, _) = taking(Policy::new().lease(seconds(3)), Duration::from_millis(1500));
+    world.store.on_write(is_renewal, 0..1, Fault::Delay(seconds(5)));
+    let report = world.deliver("a").await;
+    assert_eq!(report.failures, returned(&["a"]));
+    assert_eq!(world.state("a"), State::Running);
+    assert_eq!(world.store.writes().iter().flatten().filter(|write| is_finish(write)).count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finish_is_not_tried_again_past_the_lease() {
+    let (world, _) = taking(Policy::new().lease(seconds(3)), Duration::from_millis(500));
+    world.store.on_write(is_finish, 0..1, Fault::Delay(seconds(4)));
+    world.store.on_write(is_finish, 0..1, Fault::Meanwhile(Arc::new(cancel)));
+    assert_eq!(world.deliver("a").await.failures, returned(&["a"]));
+    assert_eq!(world.state("a"), State::Running);
+}
+
+/// A job that ends at once and then takes its time, with a lease shorter than that.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Slow;
+
+impl crate::Job for Slow {
+    const NAME: &'static str = "probe";
+    const POLICY: Policy = Policy::new().lease(Duration::from_secs(3));
+    type Output = ();
+
+    async fn run(&self, _: &crate::Context) -> Result<(), JobError> {
+        Ok(())
+    }
+
+    async fn tear_down(&self, _: &crate::Context) -> Result<(), JobError> {
+        sleep(seconds(4)).await;
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_keeps_its_lease_while_it_is_torn_down() {
+    let world = World { jobs: crate::Worker::new(()).job::<Slow>().jobs().clone(), ..World::new() };
+    assert!(world.deliver("a").await.failures.is_empty());
+    assert_eq!(world.state("a"), State::Succeeded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_lost_while_a_job_is_torn_down_is_not_revived() {
+    let world = World { jobs: crate::Worker::new(()).job::<Slow>().jobs().clone(), ..World::new() };
+    world.store.on_write(is_renewal, 0..1, Fault::Unknown);
+    world.store.on_write(is_renewal, 1..2, Fault::Delay(seconds(3)));
+    assert_eq!(world.deliver("a").await.failures, returned(&["a"]));
+    assert_eq!(world.state("a"), State::Running);
+    assert_eq!(world.store.writes().iter().flatten().filter(|write| is_renewal(write)).count(), 2, "and not renewed again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_whose_answer_was_lost_costs_nothing() {
+    for unread in [0, 5] {
+        let (world, _) = taking(Policy::new().lease(seconds(30)), seconds(60));
+        world.tick();
+        world.store.on_write(is_renewal, 0..1, Fault::LoseAnswer);
+        world.store.on_read(0..unread, Fault::Unknown);
+        assert!(world.deliver("a").await.failures.is_empty(), "even where {unread} looks fail");
+        assert_eq!((world.state("a"), world.record("a").attempts), (State::Succeeded, 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_checkpoint_after_a_renewal_whose_answer_was_lost_is_saved() {
+    let world = World::with(Policy::new().lease(seconds(30)), async |attempt: Arc<Attempt>| {
+        sleep(Duration::from_millis(10_500)).await;
+        attempt.checkpoint(3).await?;
+        Err("no".into())
+    });
+    world.tick();
+    world.store.on_write(is_renewal, 0..1, Fault::LoseAnswer);
+    world.store.on_read(0..5, Fault::Unknown);
+    world.deliver("a").await;
+    assert_eq!((world.state("a"), world.record("a").checkpoint), (State::Retrying, Some(3.into())));
+    assert_eq!(world.record("a").error.expect("an error").message, "no");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_cancelled_while_it_runs_stops_at_the_next_renewal() {
+    let (world, drops) = taking(Policy::new().lease(seconds(30)), seconds(60));
+    later(&world, seconds(5), |store| cancel(&store));
+    let report = world.deliver("a").await;
+    assert!(report.failures.is_empty());
+    assert_eq!((drops.all(), world.state("a")), (vec!["10".into()], State::Cancelled));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_cancelled_while_it_runs_stops_at_the_next_checkpoint() {
+    let world = World::with(Policy::new(), async |attempt: Arc<Attempt>| {
+        sleep(seconds(7)).await;
+        attempt.checkpoint(1).await?;
+        sleep(seconds(60)).await;
+        Ok(Value::Null)
+    });
+    later(&world, seconds(5), |store| cancel(&store));
+    let started = Instant::now();
+    assert!(world.deliver("a").await.failures.is_empty());
+    assert_eq!((world.state("a"), started.elapsed().as_secs()), (State::Cancelled, 7));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_success_wins_over_a_cancel_that_came_while_it_ran() {
+    let (world, _) = taking(Policy::new(), seconds(7));
+    later(&world, seconds(5), |store| cancel(&store));
+    assert!(world.deliver("a").await.failures.is_empty());
+    assert_eq!(world.state("a"), State::Succeeded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_does_not_win_over_a_cancel() {
+    let world = World::with(Policy::new(), async |_| {
+        sleep(seconds(7)).await;
+        Err("no".into())
+    });
+    later(&world, seconds(5), |store| cancel(&store));
+    assert!(world.deliver("a").await.failures.is_empty());
+    assert_eq!(world.state("a"), State::Cancelled);
+}

@@ -1,0 +1,106 @@
+//! A queue that notes what it is told, in order.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::future::{BoxFuture, FutureExt, ready};
+use tokio::time::Instant;
+
+use super::faulty::lock;
+use crate::{
+    Clock,
+    queue::{Memory, Message, Outgoing, Queue, QueueError, Visibility},
+};
+
+/// Queues in memory that take every change, and whose calls can be looked at.
+#[derive(Debug, Clone)]
+pub(super) struct Recorder(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    memory: Memory,
+    calls: Mutex<Vec<(Instant, Call)>>,
+    deaf: AtomicBool,
+}
+
+/// What the queue was told.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Call {
+    /// Where to, and how many.
+    Send(String, usize),
+    /// The receipts, each with its seconds.
+    Visibility(Vec<(String, u64)>),
+    /// The receipts.
+    Delete(Vec<String>),
+}
+
+impl Recorder {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self(Arc::new(Inner { memory: Memory::new(clock), calls: Mutex::default(), deaf: AtomicBool::new(false) }))
+    }
+
+    /// From now on nothing can be sent, or again.
+    pub(super) fn refuse_sends(&self, refuse: bool) {
+        self.0.deaf.store(refuse, Ordering::SeqCst);
+    }
+
+    pub(super) fn calls(&self) -> Vec<Call> {
+        lock(&self.0.calls).iter().map(|(_, call)| call.clone()).collect()
+    }
+
+    /// When each call came.
+    pub(super) fn timed(&self) -> Vec<(Instant, Call)> {
+        lock(&self.0.calls).clone()
+    }
+
+    /// The visibility in seconds that a message was last given.
+    pub(super) fn visibility(&self, id: &str) -> Option<u64> {
+        let calls = self.calls().into_iter().rev();
+        let mut changes = calls.filter_map(|call| if let Call::Visibility(changes) = call { Some(changes) } else { None }).flatten();
+        changes.find(|(receipt, _)| receipt == &receipt_of(id)).map(|(_, seconds)| seconds)
+    }
+
+    /// What a queue holds.
+    pub(super) fn messages(&self, queue: &str) -> Vec<Message> {
+        self.0.memory.messages(queue)
+    }
+
+    fn note(&self, call: Call) {
+        lock(&self.0.calls).push((Instant::now(), call));
+    }
+}
+
+/// The receipt of the message with that id, in these tests.
+pub(super) fn receipt_of(id: &str) -> String {
+    format!("receipt of {id}")
+}
+
+impl Queue for Recorder {
+    fn send<'a>(&'a self, queue: &'a str, messages: &'a [Outgoing]) -> BoxFuture<'a, Vec<Result<String, QueueError>>> {
+        self.note(Call::Send(queue.into(), messages.len()));
+        if self.0.deaf.load(Ordering::SeqCst) {
+            return ready(messages.iter().map(|_| Err(QueueError::Unknown("no connection".into()))).collect()).boxed();
+        }
+        self.0.memory.send(queue, messages)
+    }
+
+    fn set_visibility<'a>(&'a self, _: &'a str, changes: &'a [Visibility]) -> BoxFuture<'a, Vec<Result<(), QueueError>>> {
+        let seconds = |change: &Visibility| (change.receipt.clone(), change.timeout.as_secs());
+        self.note(Call::Visibility(changes.iter().map(seconds).collect()));
+        ready(changes.iter().map(|_| Ok(())).collect()).boxed()
+    }
+
+    fn receive<'a>(&'a self, queue: &'a str, max: usize, visibility: Duration) -> BoxFuture<'a, Result<Vec<Message>, QueueError>> {
+        self.0.memory.receive(queue, max, visibility)
+    }
+
+    fn delete<'a>(&'a self, _: &'a str, receipts: &'a [String]) -> BoxFuture<'a, Vec<Result<(), QueueError>>> {
+        self.note(Call::Delete(receipts.to_vec()));
+        ready(receipts.iter().map(|_| Ok(())).collect()).boxed()
+    }
+}

@@ -1,0 +1,137 @@
+//! What a batch costs in requests.
+
+use std::time::Duration;
+
+use super::*;
+
+async fn succeed(_: Arc<Attempt>) -> Result<Value, JobError> {
+    Ok(Value::Null)
+}
+
+/// A world in which the ten jobs have succeeded before.
+fn done() -> World {
+    let world = World::with(Policy::new(), succeed);
+    for id in TEN {
+        world.store.put(ended(&world, id, State::Succeeded));
+    }
+    world
+}
+
+/// The ids in each write request.
+fn written(world: &World) -> Vec<Vec<String>> {
+    world.store.writes().iter().map(|writes| writes.iter().map(|write| write.next.id.clone()).collect()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_new_jobs_that_succeed_together_cost_two_requests() {
+    let world = World::with(Policy::new(), succeed);
+    let report = world.handle(TEN.map(message)).await;
+    assert!(report.failures.is_empty());
+    assert_eq!(world.store.requests().len(), 2);
+    let writes = world.store.writes();
+    assert!(writes[0].len() == 10 && writes[0].iter().all(|write| is_claim(write) && write.seen.is_none()), "ten inserts");
+    assert!(writes[1].len() == 10 && writes[1].iter().all(is_finish), "ten finishes");
+    assert_eq!(world.queue.calls(), [], "and nothing is asked of the queue");
+    assert_eq!(world.states(&TEN), [State::Succeeded; 10]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_duplicates_cost_one_request_where_the_refusal_shows_the_record() {
+    let world = done();
+    let report = world.handle(TEN.map(message)).await;
+    assert!(report.failures.is_empty());
+    assert_eq!(world.store.requests().len(), 1);
+    assert_eq!(world.queue.calls(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_duplicates_cost_two_requests_where_the_refusal_shows_nothing() {
+    let world = done();
+    world.store.on_write(|_| true, .., Fault::Bare);
+    let report = world.handle(TEN.map(message)).await;
+    assert!(report.failures.is_empty());
+    assert_eq!((world.store.writes().len(), world.store.reads()), (1, vec![10]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_duplicates_that_were_received_before_cost_one_read() {
+    let world = done();
+    let report = world.handle(TEN.map(again)).await;
+    assert!(report.failures.is_empty());
+    assert_eq!((world.store.writes().len(), world.store.reads()), (0, vec![10]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_known_jobs_that_run_cost_a_read_and_two_writes() {
+    let world = World::with(Policy::new(), succeed);
+    let report = world.handle(TEN.map(again)).await;
+    assert!(report.failures.is_empty());
+    assert_eq!((world.store.writes().len(), world.store.reads()), (2, vec![10]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_neighbour_does_not_hold_the_finishes_of_the_others() {
+    let world = World::with(Policy::new(), async |attempt: Arc<Attempt>| {
+        if attempt.id() == "a" {
+            sleep(seconds(5)).await;
+        }
+        Ok(Value::Null)
+    });
+    let started = Instant::now();
+    world.handle(TEN.map(message)).await;
+    let requests = world.store.requests();
+    assert_eq!(requests.iter().map(|request| request.writes.len()).collect::<Vec<_>>(), [10, 9, 1]);
+    assert!(requests[1].at - started < Duration::from_millis(20), "nine were recorded after {:?}", requests[1].at - started);
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_that_end_within_moments_share_a_request() {
+    let world = World::with(Policy::new(), async |attempt: Arc<Attempt>| {
+        sleep(Duration::from_millis(if attempt.id() < "f" { 100 } else { 105 })).await;
+        Ok(Value::Null)
+    });
+    world.handle(TEN.map(message)).await;
+    assert_eq!(written(&world).iter().map(Vec::len).collect::<Vec<_>>(), [10, 10]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_claim_for_a_freed_slot_shares_the_request_with_the_finish_before_it() {
+    let world = World::with(Policy::new().concurrency(5), succeed);
+    world.handle(TEN.map(message)).await;
+    let expected = [&TEN[..5], &TEN[..], &TEN[5..]];
+    assert_eq!(written(&world), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_single_freed_slot_is_claimed_with_the_finish_that_freed_it() {
+    let world = World::with(Policy::new().concurrency(2), async |attempt: Arc<Attempt>| {
+        sleep(seconds(if attempt.id() == "a" { 1 } else { 3 })).await;
+        Ok(Value::Null)
+    });
+    world.handle(["a", "b", "c"].map(message)).await;
+    assert_eq!(written(&world), [vec!["a", "b"], vec!["a", "c"], vec!["b"], vec!["c"]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_that_started_together_renew_in_one_request() {
+    let world = World::with(Policy::new().lease(seconds(30)), async |_| {
+        sleep(seconds(15)).await;
+        Ok(Value::Null)
+    });
+    world.handle(TEN.map(message)).await;
+    assert_eq!(written(&world).iter().map(Vec::len).collect::<Vec<_>>(), [10, 10, 10]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_request_holds_two_writes_for_one_key() {
+    let world = World::with(Policy::new().concurrency(3).lease(seconds(3)), async |attempt: Arc<Attempt>| {
+        attempt.checkpoint(1).await?;
+        sleep(seconds(2)).await;
+        Ok(Value::Null)
+    });
+    world.handle(TEN.map(message).into_iter().chain(TEN.map(message))).await;
+    for ids in written(&world) {
+        let unique: std::collections::BTreeSet<_> = ids.iter().collect();
+        assert_eq!(unique.len(), ids.len(), "{ids:?}");
+    }
+}
