@@ -21,6 +21,26 @@ type BoxError = Box<dyn StdError + Send + Sync>;
 /// assert_eq!(parse("").unwrap_err().to_string(), "nothing to parse");
 /// assert_eq!(parse("x").unwrap_err().to_string(), "invalid digit found in string");
 /// ```
+///
+/// An error type of your own that knows what is to happen next implements `From<Mine> for JobError`. It must then not
+/// implement [`std::error::Error`], for what does is retried.
+///
+/// ```
+/// use sqjobs::JobError;
+///
+/// enum Refusal { Gone, Busy }
+///
+/// impl From<Refusal> for JobError {
+///     fn from(refusal: Refusal) -> Self {
+///         match refusal {
+///             Refusal::Gone => JobError::fatal("the account is gone").kind("gone"),
+///             Refusal::Busy => JobError::retry_in(std::time::Duration::from_secs(60), "the account is busy"),
+///         }
+///     }
+/// }
+/// assert_eq!(JobError::from(Refusal::Gone).to_string(), "the account is gone");
+/// # drop(Refusal::Busy);
+/// ```
 #[derive(Debug)]
 pub struct JobError {
     pub(crate) then: Then,
