@@ -78,7 +78,11 @@ impl Policy {
 
     /// The policy with every field within its bounds, however it was made.
     pub(crate) const fn bounded(self) -> Self {
-        self.max_attempts(self.max_attempts).retention(self.retention).concurrency(self.concurrency).lease(self.lease).max_runs(self.max_runs)
+        self.max_attempts(self.max_attempts)
+            .retention(self.retention)
+            .concurrency(self.concurrency)
+            .lease(self.lease)
+            .max_runs(self.max_runs)
     }
 
     /// Sets the attempts in all, at least 1.
@@ -134,7 +138,13 @@ impl Policy {
     #[must_use]
     pub const fn lease(mut self, lease: Duration) -> Self {
         let seconds = lease.as_secs();
-        self.lease = if seconds < 1 { Duration::from_secs(1) } else if seconds >= 900 { Duration::from_mins(15) } else { lease };
+        self.lease = if seconds < 1 {
+            Duration::from_secs(1)
+        } else if seconds >= 900 {
+            Duration::from_mins(15)
+        } else {
+            lease
+        };
         self
     }
 

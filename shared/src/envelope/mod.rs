@@ -22,8 +22,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use feature::FEATURES;
-pub use unreadable::Unreadable;
 pub(crate) use limit::check_id;
+pub use unreadable::Unreadable;
 pub(crate) use unreadable::excerpt;
 
 /// The JSON Schema (draft 2020-12) of the native form, for producers in any language.

@@ -7,8 +7,8 @@ use aws_sdk_dynamodb::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
     types::{
-        AttributeValue, BatchStatementErrorCodeEnum as Code, BatchStatementRequest, BatchStatementResponse,
-        KeysAndAttributes, ReturnValuesOnConditionCheckFailure,
+        AttributeValue, BatchStatementErrorCodeEnum as Code, BatchStatementRequest, BatchStatementResponse, KeysAndAttributes,
+        ReturnValuesOnConditionCheckFailure,
     },
 };
 use futures_util::future::{BoxFuture, FutureExt, join_all};

@@ -82,7 +82,8 @@ impl<'a> Execution<'a> {
     pub(crate) fn start(work: Work, delivery: &'a Delivery, policy: &'a Policy, granted: Granted, batch: &'a Batch<'a>) -> Self {
         let timeout_at = policy.timeout.and_then(|timeout| Instant::now().checked_add(timeout)).unwrap_or(batch.stop_at);
         let stop_at = timeout_at.min(batch.stop_at);
-        let (attempt, controls) = Attempt::new(granted.record.clone(), &delivery.message, work.traceparent, batch.engine.clock.clone(), stop_at);
+        let (attempt, controls) =
+            Attempt::new(granted.record.clone(), &delivery.message, work.traceparent, batch.engine.clock.clone(), stop_at);
         Self {
             job: work.job,
             attempt,
@@ -325,7 +326,12 @@ impl<'a> Execution<'a> {
 }
 
 /// Calls a hook; its failure is logged and changes nothing.
-pub(crate) fn call<'a>(batch: &'a Batch<'_>, job: &Arc<dyn BoundJob>, attempt: &Arc<Attempt>, hook: Hook) -> impl Future<Output = ()> + use<'a> {
+pub(crate) fn call<'a>(
+    batch: &'a Batch<'_>,
+    job: &Arc<dyn BoundJob>,
+    attempt: &Arc<Attempt>,
+    hook: Hook,
+) -> impl Future<Output = ()> + use<'a> {
     batch.hook(hook.name(), Arc::clone(job).hook(Arc::clone(attempt), hook))
 }
 
