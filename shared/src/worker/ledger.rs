@@ -55,9 +55,15 @@ pub(crate) struct Ledger<'a> {
 #[derive(Default)]
 struct Queued {
     reads: Vec<(String, Answer<Option<Record>>)>,
-    writes: Vec<(Write, Answer<Written>)>,
-    /// When the first of the writes must leave at the latest.
-    leave_by: Option<Instant>,
+    writes: Vec<Waiting>,
+}
+
+/// A write that waits for its request.
+struct Waiting {
+    write: Write,
+    /// When it must leave at the latest.
+    leave_by: Instant,
+    asker: Answer<Written>,
 }
 
 /// That a body runs, for whose finish others wait a moment.
@@ -67,6 +73,13 @@ impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.0.running.fetch_sub(1, Ordering::SeqCst);
         self.0.changed.notify_one();
+    }
+}
+
+impl Queued {
+    /// When the first of the writes must leave at the latest.
+    fn leave_by(&self) -> Option<Instant> {
+        self.writes.iter().map(|waiting| waiting.leave_by).min()
     }
 }
 
@@ -138,12 +151,9 @@ impl<'a> Ledger<'a> {
     }
 
     async fn submit(&self, write: Write, wait: Duration, running: Option<Running<'_>>) -> Result<Written, StoreError> {
-        let (sender, answer) = oneshot::channel();
+        let (asker, answer) = oneshot::channel();
         let leave_by = Instant::now() + wait;
-        self.queue(|queued| {
-            queued.writes.push((write, sender));
-            queued.leave_by = Some(queued.leave_by.map_or(leave_by, |other| other.min(leave_by)));
-        });
+        self.queue(|queued| queued.writes.push(Waiting { write, leave_by, asker }));
         drop(running);
         answer.await.unwrap_or_else(|_| Err(dropped()))
     }
@@ -175,7 +185,7 @@ impl<'a> Ledger<'a> {
     }
 
     fn queue_leaves_by(&self) -> Option<Instant> {
-        self.queued.lock().unwrap_or_else(PoisonError::into_inner).leave_by
+        self.queued.lock().unwrap_or_else(PoisonError::into_inner).leave_by()
     }
 
     fn next_read(&self) -> Option<BoxFuture<'_, ()>> {
@@ -186,13 +196,10 @@ impl<'a> Ledger<'a> {
 
     fn next_write(&self) -> Option<BoxFuture<'_, ()>> {
         let mut queued = self.queued.lock().unwrap_or_else(PoisonError::into_inner);
-        queued.writes.retain(|(_, asker)| !asker.is_closed()); // given up before it was sent
-        let ready = self.running.load(Ordering::SeqCst) == 0 || Instant::now() >= queued.leave_by?;
-        if !ready || queued.writes.is_empty() {
-            return None;
-        }
-        queued.leave_by = None;
-        Some(self.write_all(mem::take(&mut queued.writes)).boxed())
+        queued.writes.retain(|waiting| !waiting.asker.is_closed()); // given up before it was sent
+        let leave_by = queued.leave_by()?;
+        let ready = self.running.load(Ordering::SeqCst) == 0 || Instant::now() >= leave_by;
+        ready.then(|| self.write_all(mem::take(&mut queued.writes)).boxed())
     }
 
     async fn read_all(&self, reads: Vec<(String, Answer<Option<Record>>)>) {
@@ -202,8 +209,8 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    async fn write_all(&self, writes: Vec<(Write, Answer<Written>)>) {
-        let (writes, senders): (Vec<_>, Vec<_>) = writes.into_iter().unzip();
+    async fn write_all(&self, writes: Vec<Waiting>) {
+        let (writes, senders): (Vec<_>, Vec<_>) = writes.into_iter().map(|waiting| (waiting.write, waiting.asker)).unzip();
         for (answer, sender) in self.store.write(&writes).await.into_iter().zip(senders) {
             sender.send(answer).ok();
         }
@@ -220,4 +227,28 @@ fn closed() -> StoreError {
 
 fn dropped() -> StoreError {
     StoreError::Unknown("the request was given up".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::future::poll_immediate;
+
+    use super::*;
+    use crate::store::Memory;
+
+    #[tokio::test]
+    async fn a_write_that_was_given_up_is_not_sent_and_not_waited_for() {
+        let store = Memory::new();
+        let ledger = Ledger::new(&store, Instant::now() + Duration::from_mins(1));
+        let write = Write { next: Record { id: "a".into(), ..Record::default() }, seen: None };
+        {
+            let given_up = pin!(ledger.write(write));
+            assert!(poll_immediate(given_up).await.is_none(), "it is queued");
+        }
+        assert!(ledger.queue_leaves_by().is_some());
+        assert!(ledger.next_write().is_none(), "nothing is sent");
+        assert!(ledger.queue_leaves_by().is_none(), "nothing is waited for");
+    }
 }

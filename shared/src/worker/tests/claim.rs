@@ -189,7 +189,8 @@ async fn a_claim_that_took_all_the_time_costs_no_attempt() {
     let report = world.deliver("a").await;
     assert_eq!(report.failures, returned(&["a"]));
     assert_eq!(journal.all(), [""; 0]);
-    assert_eq!((world.state("a"), world.record("a").attempts), (State::Queued, 0));
+    let record = world.record("a");
+    assert_eq!((record.state, record.attempts, record.runs), (State::Queued, 0, 0));
 }
 
 #[tokio::test(start_paused = true)]

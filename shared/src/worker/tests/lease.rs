@@ -157,6 +157,24 @@ async fn a_lease_that_cannot_be_renewed_ends_the_attempt_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_renewal_that_waited_until_the_lease_was_lost_is_not_sent() {
+    let world = World::with(Policy::new().lease(seconds(3)), async |attempt: Arc<Attempt>| {
+        let time = match attempt.id() {
+            "b" => Duration::from_millis(500),
+            "c" => Duration::from_millis(700),
+            _ => seconds(60),
+        };
+        sleep(time).await;
+        Ok(Value::Null)
+    });
+    // As many requests as may be under way.
+    world.store.on_write(is_finish, 0..2, Fault::Delay(seconds(10)));
+    let report = world.handle(["a", "b", "c"].map(message)).await;
+    assert_eq!(report.failures, returned(&["a"]));
+    assert_eq!(world.store.writes().iter().flatten().filter(|write| is_renewal(write)).count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_finish_is_not_written_past_the_lease() {
     let (world, _) = taking(Policy::new().lease(seconds(3)), Duration::from_millis(1500));
     world.store.on_write(is_renewal, 0..1, Fault::Delay(seconds(5)));
