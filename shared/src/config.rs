@@ -6,29 +6,12 @@ use aws_config::{BehaviorVersion, SdkConfig, timeout::TimeoutConfig};
 
 use crate::Error;
 
+#[cfg(feature = "lambda")]
+pub(crate) use function::{Config, in_lambda};
+
 /// Longest for one try of a request to AWS, and for all its tries.
 const ATTEMPT: Duration = Duration::from_secs(1);
 const OPERATION: Duration = Duration::from_secs(3);
-
-/// The settings of a worker.
-#[derive(Debug, Clone)]
-pub(crate) struct Config {
-    pub(crate) table: String,
-    pub(crate) queue_url: String,
-    pub(crate) dlq_url: String,
-    pub(crate) max_concurrency: usize,
-}
-
-impl Config {
-    pub(crate) fn from_env() -> Result<Self, Error> {
-        Ok(Self {
-            table: table(),
-            queue_url: required("SQJOBS_QUEUE_URL", "the URL of the queue that feeds this function")?,
-            dlq_url: required("SQJOBS_DLQ_URL", "the URL of its dead-letter queue")?,
-            max_concurrency: max_concurrency()?,
-        })
-    }
-}
 
 /// The table of the records.
 pub(crate) fn table() -> String {
@@ -47,11 +30,6 @@ pub(crate) fn max_concurrency() -> Result<usize, Error> {
     number.ok_or_else(|| Error::config(format!("SQJOBS_MAX_CONCURRENCY is {text:?}; set it to a number from 1, or not at all")))
 }
 
-/// Whether this process is a Lambda function.
-pub(crate) fn in_lambda() -> bool {
-    variable("AWS_LAMBDA_RUNTIME_API").is_some()
-}
-
 /// The SDK's configuration: region, credentials and endpoint from the usual places, and timeouts, which the SDK has not
 /// by itself.
 pub(crate) async fn sdk() -> SdkConfig {
@@ -59,12 +37,44 @@ pub(crate) async fn sdk() -> SdkConfig {
     aws_config::defaults(BehaviorVersion::v2026_01_12()).timeout_config(timeouts).load().await
 }
 
-fn required(name: &str, meaning: &str) -> Result<String, Error> {
-    variable(name).ok_or_else(|| Error::config(format!("{name} is not set; set it to {meaning}")))
-}
-
 /// An empty variable is taken as none.
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// What only a Lambda function reads.
+#[cfg(feature = "lambda")]
+mod function {
+    use super::{max_concurrency, table, variable};
+    use crate::Error;
+
+    /// The settings of a worker.
+    #[derive(Debug, Clone)]
+    pub(crate) struct Config {
+        pub(crate) table: String,
+        pub(crate) queue_url: String,
+        pub(crate) dlq_url: String,
+        pub(crate) max_concurrency: usize,
+    }
+
+    impl Config {
+        pub(crate) fn from_env() -> Result<Self, Error> {
+            Ok(Self {
+                table: table(),
+                queue_url: required("SQJOBS_QUEUE_URL", "the URL of the queue that feeds this function")?,
+                dlq_url: required("SQJOBS_DLQ_URL", "the URL of its dead-letter queue")?,
+                max_concurrency: max_concurrency()?,
+            })
+        }
+    }
+
+    /// Whether this process is a Lambda function.
+    pub(crate) fn in_lambda() -> bool {
+        variable("AWS_LAMBDA_RUNTIME_API").is_some()
+    }
+
+    fn required(name: &str, meaning: &str) -> Result<String, Error> {
+        variable(name).ok_or_else(|| Error::config(format!("{name} is not set; set it to {meaning}")))
+    }
 }

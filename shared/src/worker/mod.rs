@@ -19,7 +19,7 @@ pub(crate) use self::{
     engine::Jobs,
     local::{DLQ, Local},
 };
-use crate::{Error, Job, Middleware, config, job::Registered};
+use crate::{Error, Job, Middleware, job::Registered};
 
 /// Runs one job type: the `main` of most functions.
 ///
@@ -126,7 +126,7 @@ impl<S: Send + Sync + 'static> Worker<S> {
     /// When a setting is missing or wrong; the sentence names it.
     pub async fn run(self) -> Result<(), Error> {
         #[cfg(feature = "lambda")]
-        if config::in_lambda() {
+        if crate::config::in_lambda() {
             return lambda::serve(self.jobs).await;
         }
         eager::serve(self.jobs).await
