@@ -35,16 +35,16 @@ pub(crate) async fn serve(jobs: Jobs) -> Result<(), Error> {
     let (engine_jobs, engine_local, bodies) = (jobs.clone(), local.clone(), Handle::current());
     let max_concurrency = config::max_concurrency()?;
     let thread = Thread::start(async move || engine_local.engine(engine_jobs, bodies, max_concurrency), || {})?;
-    let mut session =
-        Session { jobs, local, thread, lines: 0, senders: BTreeMap::new(), order: Vec::new(), printed: HashSet::new(), status: 0 };
-    session.greet();
+    let mut input =
+        Input { jobs, local, thread, lines: 0, senders: BTreeMap::new(), order: Vec::new(), printed: HashSet::new(), status: 0 };
+    input.greet();
     let mut lines = read_lines();
     let mut chunk = Vec::new();
     while lines.recv_many(&mut chunk, CHUNK).await > 0 {
-        session.take(chunk.drain(..)).await?;
+        input.take(chunk.drain(..)).await?;
     }
     // The runtime would wait for a body that blocks its thread.
-    process::exit(session.status)
+    process::exit(input.status)
 }
 
 /// Reads standard input on a thread of its own, for a read cannot be interrupted.
@@ -54,7 +54,7 @@ fn read_lines() -> mpsc::Receiver<Line> {
     lines
 }
 
-struct Session {
+struct Input {
     jobs: Jobs,
     local: Local,
     thread: Thread,
@@ -67,7 +67,7 @@ struct Session {
     status: i32,
 }
 
-impl Session {
+impl Input {
     fn greet(&self) {
         if io::stdin().is_terminal() {
             let name = self.jobs.to_string();
