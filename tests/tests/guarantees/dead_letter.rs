@@ -27,6 +27,22 @@ fn an_exhausted_job_is_dead_lettered_with_its_reason_and_a_redrive_runs_it_again
 }
 
 #[test]
+fn a_redriven_job_without_an_id_goes_on_under_its_first_message_id() {
+    World::setup().test(async |world| {
+        world.deploy(&Function::probe()).await;
+        let mut job = world.probe("", &json!({"act": {"fail_until": world.effects.gate()}}));
+        job.as_object_mut().expect("an object").remove("id");
+        let id = world.send(&job).await;
+        let letters = world.dead_letters_when(1).await;
+        let failed = world.record_in(&id, "failed").await;
+        world.effects.open_the_gate();
+        world.redrive(&letters[0]).await;
+        let again = world.record_in(&id, "succeeded").await;
+        assert_eq!((again.attempts, again.generation), (1, failed.generation + 1));
+    });
+}
+
+#[test]
 fn a_fatal_error_is_dead_lettered_at_once() {
     World::setup().test(async |world| {
         world.deploy(&Function::probe()).await;

@@ -101,8 +101,31 @@ fn a_killed_attempt_counts_and_the_next_delivery_takes_over() {
 }
 
 #[test]
+fn a_job_that_was_killed_runs_after_all_others_of_its_batch_and_alone() {
+    World::setup().visibility_s(10).test(async |world| {
+        for id in ["deadly", "doubtful"] {
+            let killed = json!({"id": id, "name": "probe", "queue": "probes", "state": "running", "attempts": 1, "max_attempts": 3,
+                "generation": 1, "runs": 1, "owner": "gone", "lease_until": 1, "started_at": "2026-01-01T00:00:00Z"});
+            world.plant(killed).await;
+        }
+        let mut batch = vec![world.probe("deadly", &json!({"act": "abort", "until": 3}))];
+        let innocents = ["a", "b", "c", "d"];
+        batch.extend(innocents.iter().map(|id| world.probe(id, &json!({}))));
+        batch.push(world.probe("doubtful", &json!({})));
+        world.send_together(&batch).await;
+        world.deploy(&Function::probe()).await;
+        world.record_in("deadly", "succeeded").await;
+        for id in innocents {
+            assert_eq!(world.record_in(id, "succeeded").await.attempts, 1, "{id}");
+        }
+        assert_eq!(world.record_in("doubtful", "succeeded").await.attempts, 2);
+    });
+}
+
+#[test]
 fn a_job_that_always_kills_its_process_fails_without_taking_its_neighbours_along_twice() {
-    World::setup().visibility_s(5).test(async |world| {
+    // Longer than a lease and the margin, so that no delivery comes in vain.
+    World::setup().visibility_s(10).test(async |world| {
         let mut batch = vec![world.probe("deadly", &json!({"act": "abort"}))];
         let innocents = ["a", "b", "c", "d"];
         batch.extend(innocents.iter().map(|id| world.probe(id, &json!({}))));

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use sqjobs::{
     queue::Sqs,
     setup::{self, Queues},
-    store::DynamoDb,
+    store::{DynamoDb, Store, Write},
 };
 use uuid::Uuid;
 
@@ -126,6 +126,13 @@ impl World {
         let mut args = orders.clone();
         args["effects"] = json!(self.effects.file());
         json!({"name": name, "id": id, "args": args})
+    }
+
+    /// Writes a record as another worker would have left it.
+    pub(crate) async fn plant(&self, record: Value) {
+        let next: sqjobs::Record = serde_json::from_value(record).expect("a record");
+        let answers = self.store().write(&[Write { next, seen: None }]).await;
+        assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     }
 
     /// Sends one message and hands back its message id.
