@@ -157,7 +157,7 @@ impl Attempt {
         }
     }
 
-    /// Notes how far the job is, for whoever watches; written with the next renewal of the lease.
+    /// Notes how far the job is, for whoever watches; written with the next renewal of the lease, or with the ending.
     pub fn progress(&self, progress: impl Serialize) {
         if let (Ok(value), Ok(mut slot)) = (serde_json::to_value(progress), self.progress.lock()) {
             *slot = Some(value);

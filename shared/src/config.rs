@@ -23,7 +23,7 @@ pub(crate) fn prefix() -> String {
     variable("SQJOBS_PREFIX").unwrap_or_default()
 }
 
-/// The most jobs of a batch at a time, a ceiling on every policy.
+/// The most jobs of one name and batch at a time, a ceiling on every policy.
 pub(crate) fn max_concurrency() -> Result<usize, Error> {
     let Some(text) = variable("SQJOBS_MAX_CONCURRENCY") else { return Ok(usize::MAX) };
     let number = text.parse().ok().filter(|number| *number > 0);

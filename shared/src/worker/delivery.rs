@@ -261,7 +261,7 @@ impl Delivery {
         let (ended, failure) = match ran {
             Ran::Lost => (Ending::LeaseLost.into(), None),
             Ran::Ended(outcome) if stored => {
-                record(execution.record.clone(), outcome, decoded, execution.held_until, Some(body), batch).await
+                record(execution.last_record(), outcome, decoded, execution.held_until, Some(body), batch).await
             }
             Ran::Ended(outcome) => unrecorded(&execution.record, outcome, decoded, batch),
         };

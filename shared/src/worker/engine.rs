@@ -22,7 +22,7 @@ pub(crate) struct Engine {
     pub(crate) clock: Clock,
     /// Where bodies run, which may block; everything else runs elsewhere.
     pub(crate) bodies: Handle,
-    /// The most jobs at a time, whatever their policies say.
+    /// The most jobs of one name at a time, whatever their policies say.
     pub(crate) max_concurrency: usize,
     /// For how long a message that this worker cannot run waits for one that can.
     pub(crate) parks_for: Duration,

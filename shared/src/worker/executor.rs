@@ -306,6 +306,12 @@ impl<'a> Execution<'a> {
         }
     }
 
+    /// The record as it ends, with the progress that no renewal has written.
+    pub(crate) fn last_record(&self) -> Record {
+        let record = self.record.clone();
+        Record { progress: self.attempt.take_progress().or(record.progress), ..record }
+    }
+
     /// What follows once the ending is recorded.
     pub(crate) async fn after(&mut self, ending: &Ending, hooks: Vec<Hook>) {
         if *ending == Ending::LeaseLost {

@@ -25,6 +25,15 @@ async fn a_claim_whose_answer_was_lost_runs_the_job_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_claim_whose_answer_was_lost_and_that_was_called_off_since_is_still_its_own() {
+    let (world, journal) = counting(Policy::new());
+    world.store.on_write(is_claim, 0..1, Fault::LoseAnswer);
+    world.store.on_read(0..1, Fault::Meanwhile(Arc::new(|store| store.change("a", |record| record.cancel_requested = true))));
+    assert!(world.deliver("a").await.failures.is_empty());
+    assert_eq!((journal.all(), world.state("a")), (vec!["a".into()], State::Succeeded), "and a success wins");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_finish_whose_answer_was_lost_succeeds_once() {
     let (world, journal) = counting(Policy::new());
     world.store.on_write(is_finish, 0..1, Fault::LoseAnswer);

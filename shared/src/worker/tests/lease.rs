@@ -112,6 +112,16 @@ async fn progress_is_written_with_the_renewal() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn progress_that_no_renewal_wrote_is_written_with_the_ending() {
+    let world = World::with(Policy::new(), async |attempt: Arc<Attempt>| {
+        attempt.progress(1);
+        Ok(Value::Null)
+    });
+    world.deliver("a").await;
+    assert_eq!(world.record("a").progress, Some(1.into()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_job_that_another_worker_took_is_stopped_and_nothing_is_written() {
     let (world, drops) = taking(Policy::new().lease(seconds(30)), seconds(60));
     let other = Record { generation: 2, ..held(&world, "a", seconds(300)) };
