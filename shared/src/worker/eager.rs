@@ -50,7 +50,14 @@ pub(crate) async fn serve(jobs: Jobs) -> Result<(), Error> {
 /// Reads standard input on a thread of its own, for a read cannot be interrupted.
 fn read_lines() -> mpsc::Receiver<Line> {
     let (sender, lines) = mpsc::channel(CHUNK);
-    thread::spawn(move || io::stdin().lock().split(b'\n').try_for_each(|line| sender.blocking_send(line)));
+    thread::spawn(move || {
+        for line in io::stdin().lock().split(b'\n') {
+            let is_last = line.is_err(); // what cannot be read now never will be
+            if sender.blocking_send(line).is_err() || is_last {
+                break;
+            }
+        }
+    });
     lines
 }
 
