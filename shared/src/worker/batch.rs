@@ -29,8 +29,6 @@ use crate::{
     store::{Write, Written},
 };
 
-/// The longest wait by visibility; what must wait longer comes back in between.
-const HOP: Duration = Duration::from_mins(15);
 /// How old a message may become before it is sent anew: queues forget after four days unless told otherwise.
 const AGE: Duration = Duration::from_hours(48);
 /// The least time with which an attempt starts, where its policy sets no timeout.
@@ -257,10 +255,10 @@ impl<'a> Batch<'a> {
             Fate::Now => Some(Duration::ZERO),
             Fate::Wait(at) => {
                 let wait = until(self.engine.clock.now(), at);
-                Some(Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).clamp(LEAST, HOP))
+                Some(Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).clamp(LEAST, self.engine.hop))
             }
             Fate::WaitAndBackoff(at) => {
-                Some((until(self.engine.clock.now(), at) + free_return(message.receives, jitter())).clamp(LEAST, HOP))
+                Some((until(self.engine.clock.now(), at) + free_return(message.receives, jitter())).clamp(LEAST, self.engine.hop))
             }
             Fate::Backoff => Some(free_return(message.receives, jitter()).max(LEAST)),
             Fate::LongBackoff => Some((free_return(message.receives, jitter()) * 5).clamp(LEAST, PARKED)),

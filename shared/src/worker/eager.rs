@@ -96,9 +96,10 @@ impl Input {
         }
         let handle = async |messages: Vec<Message>, invocation: Invocation| self.thread.handle(messages, invocation).await;
         let rejected = self.local.run_all(&handle).await?;
-        for (message, reason) in rejected {
-            let line = self.senders.get(&message).copied().unwrap_or_default();
-            self.reject(line, &reason);
+        let mut rejected: Vec<_> = rejected.iter().map(|(message, reason)| (self.senders.get(message).copied(), reason)).collect();
+        rejected.sort_unstable();
+        for (line, reason) in rejected {
+            self.reject(line.unwrap_or_default(), reason);
         }
         self.print().map_err(|error| Error::because("cannot write to standard output", error))
     }

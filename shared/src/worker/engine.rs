@@ -24,6 +24,8 @@ pub(crate) struct Engine {
     pub(crate) bodies: Handle,
     /// The most jobs of one name at a time, whatever their policies say.
     pub(crate) max_concurrency: usize,
+    /// The longest wait by visibility; what must wait longer comes back in between.
+    pub(crate) hop: Duration,
     /// For how long a message that this worker cannot run waits for one that can.
     pub(crate) parks_for: Duration,
 }

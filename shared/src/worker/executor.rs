@@ -264,7 +264,7 @@ impl<'a> Execution<'a> {
     }
 
     fn left_behind(&self) {
-        tracing::error!(id = self.record.id, "the job blocks its thread; the process ends once all is recorded");
+        tracing::error!(id = self.record.id, "the job blocks its thread past its end");
         self.batch.mark_stuck();
     }
 
@@ -353,7 +353,7 @@ impl Stop {
 
     fn reason(self) -> &'static str {
         match self {
-            Self::Timeout => "the attempt took longer than its policy allows",
+            Self::Timeout => "the attempt took longer than its timeout",
             Self::Deadline => "the invocation ended before the attempt",
             Self::Cancel => "the job was cancelled",
             Self::Lost => "the attempt has lost its lease",

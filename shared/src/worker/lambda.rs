@@ -20,6 +20,8 @@ use crate::{
     telemetry,
 };
 
+/// The longest wait by visibility. It counts as in flight, of which a queue has 120,000.
+const HOP: Duration = Duration::from_mins(15);
 /// For how long a message that this function cannot run waits for a version that can.
 const PARKED: Duration = Duration::from_hours(24);
 
@@ -43,12 +45,14 @@ async fn engine(jobs: Jobs, bodies: Handle, config: Config) -> Engine {
         clock: Clock::system(),
         bodies,
         max_concurrency: config.max_concurrency,
+        hop: HOP,
         parks_for: PARKED,
     }
 }
 
 /// A blocked body would thaw in the next invocation; Lambda starts a new process instead. What was recorded stays so.
 fn end_process() {
+    tracing::error!("the process ends, for something of this invocation would run on in the next");
     process::exit(1);
 }
 

@@ -41,6 +41,7 @@ impl Local {
             clock: self.clock.clone(),
             bodies,
             max_concurrency,
+            hop: queue::MAX_VISIBILITY,
             parks_for: Duration::ZERO, // no other worker will come
         }
     }

@@ -25,7 +25,7 @@ use crate::{Error, Job, Middleware, job::Registered};
 ///
 /// In Lambda it handles SQS events. Anywhere else it reads messages as JSON lines from standard input, runs them in
 /// process with all waiting skipped, prints each job's final record as a JSON line, and ends the process: with status 0
-/// if all succeeded, 1 if a job failed, 2 if an input was rejected.
+/// if nothing failed, 1 if a job failed, 2 if an input was rejected.
 ///
 /// # Errors
 ///

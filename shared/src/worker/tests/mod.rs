@@ -88,6 +88,7 @@ impl World {
             clock: self.clock.clone(),
             bodies: Handle::current(),
             max_concurrency: self.max_concurrency,
+            hop: Duration::from_mins(15),
             parks_for: Duration::from_hours(24),
         }
     }
