@@ -18,22 +18,19 @@ use crate::{
 
 /// Enqueues jobs, one or many, and reads their records. Cheap to clone.
 ///
-/// ```no_run
+/// ```
 /// use std::time::Duration;
-/// use sqjobs::{Client, Enqueue};
-/// # use serde::{Deserialize, Serialize};
-/// # #[derive(Serialize, Deserialize)] struct Adder(Vec<i64>);
-/// # impl sqjobs::Job for Adder {
-/// #     const NAME: &'static str = "adder"; type Output = i64;
-/// #     async fn run(&self, _: &sqjobs::Context) -> Result<i64, sqjobs::JobError> { Ok(6) }
-/// # }
+/// use sqjobs::{Enqueue, testing::Eager};
 ///
-/// # async fn example() -> Result<(), sqjobs::Error> {
-/// let client = Client::from_env().await;
-/// let job = client.enqueue(&Adder(vec![1, 2, 3])).await?;
-/// let later = Enqueue::named("report", serde_json::json!({"month": 2})).id("report-2026-02").delay(Duration::from_secs(60));
-/// client.enqueue_many([later]).await;
-/// let record = client.get(&job.id).await?;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), sqjobs::Error> {
+/// // `Client::from_env().await` for AWS.
+/// let client = Eager::new().client();
+/// let report = Enqueue::named("report", serde_json::json!({"month": 2})).id("report-2026-02").delay(Duration::from_secs(60));
+/// let sent = client.enqueue_many([report, Enqueue::named("adder", serde_json::json!([1, 2, 3]))]).await;
+/// assert_eq!(sent[0].as_ref().unwrap().id, "report-2026-02");
+/// assert!(sent[1].as_ref().unwrap().id.starts_with("adder-"));
+/// assert_eq!(client.get("report-2026-02").await?, None); // no attempt was started yet
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
