@@ -1,6 +1,11 @@
 //! Enqueues jobs and reads what became of them.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -179,7 +184,7 @@ impl Client {
         let mut queues: Vec<&String> = messages.iter().flatten().map(|(queue, ..)| queue).collect();
         queues.sort_unstable();
         queues.dedup();
-        let mut sent = std::collections::HashMap::new();
+        let mut sent = HashMap::new();
         for queue in queues {
             let (ids, outgoing): (Vec<_>, Vec<_>) = messages
                 .iter()
@@ -188,9 +193,9 @@ impl Client {
                 .map(|(_, id, message)| (id.clone(), message.clone()))
                 .unzip();
             let answers = self.queue.send(queue, &outgoing).await;
-            sent.insert(queue.clone(), ids.into_iter().zip(answers).collect::<std::collections::VecDeque<_>>());
+            sent.insert(queue.clone(), ids.into_iter().zip(answers).collect::<VecDeque<_>>());
         }
-        let mut answer = |queue: &String| match sent.get_mut(queue).and_then(std::collections::VecDeque::pop_front) {
+        let mut answer = |queue: &String| match sent.get_mut(queue).and_then(VecDeque::pop_front) {
             Some((id, Ok(message_id))) => Ok(Enqueued { id, message_id }),
             Some((_, Err(error))) => Err(error.into()),
             None => Err(Error::config("the message was not sent")),

@@ -209,6 +209,11 @@ pub struct Version {
 }
 
 impl Record {
+    /// Whether the attempt with this token runs it, by what is stored.
+    pub(crate) fn is_run_by(&self, owner: Option<&str>) -> bool {
+        self.state == State::Running && self.owner.as_deref() == owner
+    }
+
     /// What the next write of this record is conditional on.
     pub fn version(&self) -> Version {
         Version {

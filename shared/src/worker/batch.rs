@@ -106,12 +106,9 @@ impl<'a> Batch<'a> {
         let mut held = false;
         for (index, &place) in lane.iter().enumerate() {
             let delivery = &deliveries[place];
-            let ended = match (held, delivery) {
-                (true, _) => Ending::Held.into(),
-                (false, delivery) => match delivery.process(alone, self).await {
-                    Step::Ended(ended) => ended,
-                    Step::Suspect => return (done, Some(lane[index..].to_vec())),
-                },
+            let step = if held { Step::Ended(Ending::Held.into()) } else { delivery.process(alone, self).await };
+            let Step::Ended(ended) = step else {
+                return (done, Some(lane[index..].to_vec()));
             };
             held = is_fifo(&delivery.message.queue) && !matches!(ended.ending.fate(), Fate::Delete | Fate::DeadLetter);
             done.push((place, ended));

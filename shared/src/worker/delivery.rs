@@ -184,7 +184,7 @@ impl Delivery {
                 (Ok(Written::Done), None) => return Claimed::Granted(Box::new(Granted { record: next, stored: true, asked })),
                 (Ok(Written::Done), Some(ending)) => return Claimed::Ended(self.ended(decoded, ending, next, batch).await),
                 // Granted after all, and called off since.
-                (Ok(Written::Refused(Some(stored))), None) if is_held_by(&stored, &claim) => {
+                (Ok(Written::Refused(Some(stored))), None) if stored.is_run_by(Some(&claim.owner)) => {
                     return Claimed::Granted(Box::new(Granted { record: *stored, stored: true, asked }));
                 }
                 (Ok(Written::Refused(stored)), _) => seen = stored.map(|stored| *stored),
@@ -294,10 +294,6 @@ impl Delivery {
     }
 }
 
-fn is_held_by(record: &Record, claim: &Claim) -> bool {
-    record.state == State::Running && record.owner.as_deref() == Some(claim.owner.as_str())
-}
-
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
@@ -344,7 +340,7 @@ async fn record(
         match batch.ledger.finish(write, body.take()).await {
             Ok(Written::Done) => return recorded(ending, next),
             // A renewal or a request to cancel came between.
-            Ok(Written::Refused(Some(stored))) if stored.state == State::Running && stored.owner == running.owner => running = *stored,
+            Ok(Written::Refused(Some(stored))) if stored.is_run_by(running.owner.as_deref()) => running = *stored,
             Ok(Written::Refused(_)) => break,
             Err(StoreError::Invalid(reason)) => {
                 running = Record { progress: None, checkpoint: None, ..running };

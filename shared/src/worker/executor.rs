@@ -21,7 +21,7 @@ use crate::{
     job::{BoundJob, Hook},
     lifecycle::{Ending, Next, Outcome, SKEW, renewed},
     queue::Visibility,
-    record::{Failure, Record, State},
+    record::{Failure, Record},
     store::{StoreError, Write, Written},
 };
 
@@ -226,7 +226,7 @@ impl<'a> Execution<'a> {
     }
 
     fn is_ours(&self, stored: &Record) -> bool {
-        stored.state == State::Running && stored.owner == self.record.owner
+        stored.is_run_by(self.record.owner.as_deref())
     }
 
     /// Waits for a write that is still under way when the body has ended: a record has one writer at a time.
