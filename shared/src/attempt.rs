@@ -20,7 +20,7 @@ use crate::{Clock, JobError, queue::Message, record::Record};
 /// One run of a job: who it is, where it came from, how long it has, and its way to save a checkpoint.
 #[derive(Debug)]
 pub struct Attempt {
-    record: Record,
+    record: Arc<Record>,
     message_id: String,
     attributes: BTreeMap<String, String>,
     traceparent: Option<String>,
@@ -46,7 +46,7 @@ pub(crate) struct Controls {
 
 impl Attempt {
     pub(crate) fn new(
-        record: Record,
+        record: Arc<Record>,
         message: &Message,
         traceparent: Option<String>,
         clock: Clock,
@@ -166,6 +166,13 @@ impl Attempt {
 
     pub(crate) fn take_progress(&self) -> Option<Value> {
         self.progress.lock().ok().and_then(|mut slot| slot.take())
+    }
+
+    /// Keeps what was taken and not written, unless the job has told of newer progress since.
+    pub(crate) fn keep_progress(&self, progress: Option<&Value>) {
+        if let (Some(progress), Ok(mut slot)) = (progress, self.progress.lock()) {
+            slot.get_or_insert_with(|| progress.clone());
+        }
     }
 
     /// Saves from where to go on. Returns once it is stored, so it is also a safe point: a job that is asked to stop

@@ -77,6 +77,10 @@ pub(crate) mod rfc3339 {
     use jiff::Timestamp;
     use serde::{Deserialize, Deserializer, Serializer};
 
+    pub(crate) fn text(at: Timestamp) -> String {
+        format!("{at:.3}")
+    }
+
     #[expect(clippy::ref_option, reason = "the shape that serde's `with` calls")]
     pub(crate) fn serialize<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
         match at {

@@ -1,8 +1,8 @@
 //! The protocol's decisions, as pure functions: a record, what happened and the time give the next record and what
 //! becomes of the message. All I/O is thin around them.
 //!
-//! A record is always replaced whole, with absolute values, on the condition that it is as it was seen
-//! ([`Version`]). So a write that is repeated, or arrives late, changes nothing.
+//! A record is always replaced with absolute values, on the condition that it is as it was seen
+//! ([`Version`](crate::Version)). So a write that is repeated, or arrives late, changes nothing.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::{
     Policy,
     clock::{after, from_millis},
     outcome::Then,
-    record::{Dlq, Failure, Past, Record, State, Version},
+    record::{Dlq, Failure, Past, Record, State},
 };
 
 /// How far the clocks of two machines may differ.
@@ -505,11 +505,11 @@ pub enum Resolution {
 }
 
 /// Resolves a write from `seen` to `next` by what is `stored`.
-pub fn resolve(next: &Record, seen: Option<&Version>, stored: Option<Record>) -> Resolution {
+pub fn resolve(next: &Record, seen: Option<&Record>, stored: Option<Record>) -> Resolution {
     let version = stored.as_ref().map(Record::version);
-    if version.as_ref() == Some(&next.version()) {
+    if version == Some(next.version()) {
         Resolution::Ours
-    } else if version.as_ref() == seen {
+    } else if version == seen.map(Record::version) {
         Resolution::Open
     } else {
         Resolution::Refused(stored.map(Box::new))

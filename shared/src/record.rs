@@ -188,16 +188,26 @@ pub enum Dlq {
     Sent,
 }
 
+impl Dlq {
+    /// As the record spells it.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Sent => "sent",
+        }
+    }
+}
+
 /// What a conditional write compares: a record is replaced only as it was seen.
 ///
 /// A delayed duplicate of any earlier write finds at least one of these changed: a claim changes the generation and
 /// the owner, a renewal the lease, an ending the state.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Version {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Version<'a> {
     /// [`Record::generation`].
     pub generation: u64,
     /// [`Record::owner`].
-    pub owner: Option<String>,
+    pub owner: Option<&'a str>,
     /// [`Record::state`].
     pub state: State,
     /// [`Record::lease_until`].
@@ -215,10 +225,10 @@ impl Record {
     }
 
     /// What the next write of this record is conditional on.
-    pub fn version(&self) -> Version {
+    pub fn version(&self) -> Version<'_> {
         Version {
             generation: self.generation,
-            owner: self.owner.clone(),
+            owner: self.owner.as_deref(),
             state: self.state,
             lease_until: self.lease_until,
             dlq: self.dlq,

@@ -114,20 +114,22 @@ struct Table(Option<Record>);
 
 impl Table {
     fn make(&mut self, write: &Write) -> bool {
-        let made = self.0.as_ref().map(Record::version) == write.seen;
+        let made = self.0.as_ref().map(Record::version) == write.seen.as_deref().map(Record::version);
         if made {
-            self.0 = Some(write.next.clone());
+            // An adapter writes only what differs from what was seen.
+            assert_eq!(self.0.as_ref(), write.seen.as_deref(), "one version is one record");
+            self.0 = Some(Record::clone(&write.next));
         }
         made
     }
 
     fn resolve(&self, write: &Write) -> Resolution {
-        resolve(&write.next, write.seen.as_ref(), self.0.clone())
+        resolve(&write.next, write.seen.as_deref(), self.0.clone())
     }
 }
 
 fn write(seen: Option<&Record>, next: Record) -> Write {
-    Write { next, seen: seen.map(Record::version) }
+    Write { next: next.into(), seen: seen.cloned().map(Into::into) }
 }
 
 /// Files the job, or moves it, under a token of its own, as a claim has one.

@@ -1,7 +1,7 @@
 //! The table in DynamoDB: `BatchGetItem` for reads, PartiQL's `BatchExecuteStatement` for conditional writes, which
 //! succeed or fail one by one.
 
-use std::{collections::HashMap, fmt::Write as _, iter::repeat_with};
+use std::{collections::HashMap, iter::repeat_with};
 
 use aws_sdk_dynamodb::{
     Client,
@@ -12,11 +12,13 @@ use aws_sdk_dynamodb::{
     },
 };
 use futures_util::future::{BoxFuture, FutureExt, join_all};
+use serde::Serialize;
 
 use super::{Store, StoreError, Write, Written};
 use crate::{
+    clock::rfc3339,
     error::Chain,
-    record::{Dlq, Record, State, Version},
+    record::{Record, State, Version},
 };
 
 type Item = HashMap<String, AttributeValue>;
@@ -91,38 +93,51 @@ impl DynamoDb {
         Ok((found, rest.filter_map(|key| id_of(&key)).collect()))
     }
 
+    /// Makes writes, in as many requests as their sizes ask for.
+    async fn write_all(&self, writes: &[Write]) -> Vec<Result<Written, StoreError>> {
+        let mut answers: Vec<_> = writes.iter().map(|_| Err(short())).collect();
+        let mut statements = Vec::new();
+        for (place, write) in writes.iter().enumerate() {
+            match self.statement(write) {
+                Ok(statement) => statements.push((place, statement)),
+                Err(refusal) => answers[place] = Err(refusal),
+            }
+        }
+        let chunks = by_bytes(statements).into_iter().map(async |chunk| {
+            let (places, statements): (Vec<_>, Vec<_>) = chunk.into_iter().unzip();
+            let written = self.execute(places.iter().map(|place| writes[*place].clone()).collect(), statements).await;
+            places.into_iter().zip(written)
+        });
+        for (place, answer) in join_all(chunks).await.into_iter().flatten() {
+            answers[place] = answer;
+        }
+        answers
+    }
+
     /// One `BatchExecuteStatement`; refused whole, it is split in halves down to single writes.
-    fn execute<'a>(&'a self, statements: &'a [BatchStatementRequest]) -> BoxFuture<'a, Vec<Result<Written, StoreError>>> {
+    fn execute(&self, writes: Vec<Write>, statements: Vec<BatchStatementRequest>) -> BoxFuture<'_, Vec<Result<Written, StoreError>>> {
         async move {
-            let request = self.client.batch_execute_statement().set_statements(Some(statements.to_vec()));
+            let request = self.client.batch_execute_statement().set_statements(Some(statements));
             match request.send().await.map_err(failed) {
                 Ok(answer) => {
                     let answers = answer.responses.unwrap_or_default().into_iter().map(written);
-                    answers.chain(repeat_with(|| Err(short()))).take(statements.len()).collect()
+                    answers.chain(repeat_with(|| Err(short()))).take(writes.len()).collect()
                 }
-                Err(StoreError::Invalid(_)) if statements.len() > 1 => {
-                    let (left, right) = statements.split_at(statements.len() / 2);
-                    [self.execute(left).await, self.execute(right).await].into_iter().flatten().collect()
+                Err(StoreError::Invalid(_)) if writes.len() > 1 => {
+                    let (left, right) = writes.split_at(writes.len() / 2);
+                    [self.write_all(left).await, self.write_all(right).await].into_iter().flatten().collect()
                 }
-                Err(error) => all(statements.len(), &error),
+                Err(error) => all(writes.len(), &error),
             }
         }
         .boxed()
     }
 
-    async fn write_all(&self, writes: &[Write]) -> Vec<Result<Written, StoreError>> {
-        let statements: Vec<_> = writes.iter().map(|write| self.statement(write)).collect();
-        let fitting: Vec<_> = statements.iter().filter_map(|s| s.as_ref().ok().cloned()).collect();
-        let answers = join_all(by_bytes(&fitting).into_iter().map(|chunk| self.execute(chunk))).await;
-        let mut answers = answers.into_iter().flatten();
-        statements.into_iter().map(|statement| statement.and_then(|_| answers.next().unwrap_or_else(|| Err(short())))).collect()
-    }
-
     fn statement(&self, write: &Write) -> Result<BatchStatementRequest, StoreError> {
         let item = item(&write.next)?;
         let (text, parameters) = match &write.seen {
-            None => insert(&self.table, item),
-            Some(seen) => update(&self.table, item, seen),
+            None => insert(&self.table, &write.next, item),
+            Some(seen) => update(&self.table, seen, &write.next, item),
         };
         BatchStatementRequest::builder()
             .statement(text)
@@ -143,17 +158,82 @@ impl Store for DynamoDb {
     }
 }
 
-/// The item of a record, if DynamoDB can hold it.
-pub(super) fn item(record: &Record) -> Result<Item, StoreError> {
-    let item: Item = serde_dynamo::to_item(record).map_err(|error| StoreError::Invalid(error.to_string()))?;
-    let bytes: usize = item.iter().map(|(name, value)| name.len() + size(value)).sum();
+/// One attribute of the records: its name, how it is written, and whether two records have it alike.
+struct Attribute {
+    name: &'static str,
+    value: fn(&Record) -> Result<Option<AttributeValue>, StoreError>,
+    is_same: fn(&Record, &Record) -> bool,
+}
+
+/// Names the fields of a record, and what is written of each, if anything.
+macro_rules! attributes {
+    ($record:ident => $($field:ident: $value:expr),* $(,)?) => {
+        /// Every attribute but the key, in the order of statements.
+        const ATTRIBUTES: &[Attribute] = &[$(Attribute {
+            name: stringify!($field),
+            value: |$record| $value.map(written_value).transpose(),
+            is_same: |a, b| a.$field == b.$field,
+        }),*];
+    };
+}
+
+attributes! { record =>
+    name: Some(&record.name),
+    queue: Some(&record.queue),
+    state: Some(record.state),
+    attempts: Some(record.attempts),
+    max_attempts: Some(record.max_attempts),
+    generation: Some(record.generation).filter(|generation| *generation > 0),
+    owner: record.owner.as_ref(),
+    lease_until: record.lease_until,
+    enqueued_at: record.enqueued_at.map(rfc3339::text),
+    run_at: record.run_at.map(rfc3339::text),
+    started_at: record.started_at.map(rfc3339::text),
+    finished_at: record.finished_at.map(rfc3339::text),
+    result: record.result.as_ref(),
+    error: record.error.as_ref(),
+    history: Some(&record.history).filter(|history| !history.is_empty()),
+    snoozes: Some(record.snoozes).filter(|snoozes| *snoozes > 0),
+    runs: Some(record.runs).filter(|runs| *runs > 0),
+    tags: Some(&record.tags).filter(|tags| !tags.is_empty()),
+    meta: Some(&record.meta).filter(|meta| !meta.is_empty()),
+    parent_id: record.parent_id.as_ref(),
+    root_id: record.root_id.as_ref(),
+    progress: record.progress.as_ref(),
+    checkpoint: record.checkpoint.as_ref(),
+    dlq: record.dlq,
+    cancel_requested: Some(record.cancel_requested).filter(|requested| *requested),
+    envelope: record.envelope.as_ref(),
+    due: record.due.as_ref(),
+    purge_at: record.purge_at,
+}
+
+fn written_value(value: impl Serialize) -> Result<AttributeValue, StoreError> {
+    serde_dynamo::to_attribute_value(value).map_err(|error| StoreError::Invalid(error.to_string()))
+}
+
+fn text(text: &str) -> AttributeValue {
+    AttributeValue::S(text.into())
+}
+
+/// The values of a record, in the order of [`ATTRIBUTES`], if DynamoDB can hold it.
+pub(super) fn item(record: &Record) -> Result<Vec<Option<AttributeValue>>, StoreError> {
+    let mut bytes = "id".len() + record.id.len() + 1;
+    let values = ATTRIBUTES.iter().map(|attribute| {
+        let value = (attribute.value)(record)?;
+        if let Some(value) = &value {
+            bytes += attribute.name.len() + size(value);
+            check(attribute.name, value, DEPTH)?;
+        }
+        Ok(value)
+    });
+    let values = values.collect::<Result<Vec<_>, _>>()?;
     // A record that was claimed must have room left for how it ends.
     let most = if record.state == State::Running { ITEM_BYTES - ENDING_BYTES } else { ITEM_BYTES };
     if bytes > most {
         return Err(StoreError::Invalid(format!("it has {bytes} bytes; the record of a job holds {most}")));
     }
-    item.iter().try_for_each(|(name, value)| check(name, value, DEPTH))?;
-    Ok(item)
+    Ok(values)
 }
 
 /// DynamoDB has no numbers beyond these, and nests no deeper.
@@ -172,104 +252,78 @@ fn is_in_range(number: &str) -> bool {
     number.parse::<f64>().is_ok_and(|number| number == 0.0 || (1e-130..1e126).contains(&number.abs()))
 }
 
-/// Every attribute of a record but its key, in the order of statements.
-const ATTRIBUTES: [&str; 28] = [
-    "name",
-    "queue",
-    "state",
-    "attempts",
-    "max_attempts",
-    "generation",
-    "owner",
-    "lease_until",
-    "enqueued_at",
-    "run_at",
-    "started_at",
-    "finished_at",
-    "result",
-    "error",
-    "history",
-    "snoozes",
-    "runs",
-    "tags",
-    "meta",
-    "parent_id",
-    "root_id",
-    "progress",
-    "checkpoint",
-    "dlq",
-    "cancel_requested",
-    "envelope",
-    "due",
-    "purge_at",
-];
-
-fn insert(table: &str, mut item: Item) -> (String, Vec<AttributeValue>) {
-    let mut text = format!(r#"INSERT INTO "{table}" VALUE {{'id': ?"#);
-    let mut parameters: Vec<_> = item.remove("id").into_iter().collect();
-    for name in ATTRIBUTES {
-        if let Some(value) = item.remove(name) {
-            write!(text, ", '{name}': ?").ok();
+fn insert(table: &str, next: &Record, item: Vec<Option<AttributeValue>>) -> (String, Vec<AttributeValue>) {
+    let mut statement = format!(r#"INSERT INTO "{table}" VALUE {{'id': ?"#);
+    let mut parameters = vec![text(&next.id)];
+    for (attribute, value) in ATTRIBUTES.iter().zip(item) {
+        if let Some(value) = value {
+            statement.extend([", '", attribute.name, "': ?"]);
             parameters.push(value);
         }
     }
-    (text + "}", parameters)
+    (statement + "}", parameters)
 }
 
-fn update(table: &str, mut item: Item, seen: &Version) -> (String, Vec<AttributeValue>) {
-    let mut text = format!(r#"UPDATE "{table}""#);
+/// What differs is written, on the condition that the stored record has the version of the one that was seen. The state is
+/// written in any case, for a statement must write something.
+fn update(table: &str, seen: &Record, next: &Record, item: Vec<Option<AttributeValue>>) -> (String, Vec<AttributeValue>) {
+    let mut statement = format!(r#"UPDATE "{table}""#);
     let mut parameters = Vec::new();
-    for name in ATTRIBUTES {
-        match item.remove(name) {
-            Some(value) => {
-                write!(text, r#" SET "{name}"=?"#).ok();
-                parameters.push(value);
-            }
-            None => write!(text, r#" REMOVE "{name}""#).unwrap_or_default(),
+    for (attribute, value) in ATTRIBUTES.iter().zip(item) {
+        if (attribute.is_same)(seen, next) && attribute.name != "state" {
+            continue;
         }
-    }
-    text += r#" WHERE "id"=?"#;
-    parameters.extend(item.remove("id"));
-    for (name, value) in condition(seen) {
         match value {
             Some(value) => {
-                write!(text, r#" AND "{name}"=?"#).ok();
+                statement.extend([r#" SET ""#, attribute.name, r#""=?"#]);
                 parameters.push(value);
             }
-            None => write!(text, r#" AND "{name}" IS MISSING"#).unwrap_or_default(),
+            None => statement.extend([r#" REMOVE ""#, attribute.name, r#"""#]),
         }
     }
-    (text, parameters)
+    statement += r#" WHERE "id"=?"#;
+    parameters.push(text(&next.id));
+    for (name, value) in condition(&seen.version()) {
+        match value {
+            Some(value) => {
+                statement.extend([r#" AND ""#, name, r#""=?"#]);
+                parameters.push(value);
+            }
+            None => statement.extend([r#" AND ""#, name, r#"" IS MISSING"#]),
+        }
+    }
+    (statement, parameters)
 }
 
 /// What the stored item must show; an attribute without a value must be absent.
-fn condition(seen: &Version) -> [(&'static str, Option<AttributeValue>); 6] {
-    let text = |text: &str| AttributeValue::S(text.into());
-    let dlq = |dlq| text(if dlq == Dlq::Pending { "pending" } else { "sent" });
+fn condition(seen: &Version<'_>) -> [(&'static str, Option<AttributeValue>); 6] {
+    let number = |number: i128| AttributeValue::N(number.to_string());
     [
         ("state", Some(text(seen.state.as_str()))),
-        ("owner", seen.owner.as_deref().map(text)),
-        ("generation", (seen.generation > 0).then(|| AttributeValue::N(seen.generation.to_string()))),
-        ("lease_until", seen.lease_until.map(|until| AttributeValue::N(until.to_string()))),
-        ("dlq", seen.dlq.map(dlq)),
+        ("owner", seen.owner.map(text)),
+        ("generation", (seen.generation > 0).then(|| number(seen.generation.into()))),
+        ("lease_until", seen.lease_until.map(|until| number(until.into()))),
+        ("dlq", seen.dlq.map(|dlq| text(dlq.as_str()))),
         ("cancel_requested", seen.cancel_requested.then_some(AttributeValue::Bool(true))),
     ]
 }
 
 /// Splits statements so that no request has too many or too large ones.
-fn by_bytes(statements: &[BatchStatementRequest]) -> Vec<&[BatchStatementRequest]> {
-    let mut chunks = Vec::new();
-    let (mut start, mut bytes) = (0, 0);
-    for (index, statement) in statements.iter().enumerate() {
+fn by_bytes(statements: Vec<(usize, BatchStatementRequest)>) -> Vec<Vec<(usize, BatchStatementRequest)>> {
+    let mut chunks: Vec<Vec<_>> = Vec::new();
+    let mut bytes = 0;
+    for (place, statement) in statements {
         let more = statement.statement.len() + statement.parameters.iter().flatten().map(size).sum::<usize>();
-        if index > start && (index - start == STATEMENTS || bytes + more > REQUEST_BYTES) {
-            chunks.push(&statements[start..index]);
-            (start, bytes) = (index, 0);
+        match chunks.last_mut() {
+            Some(chunk) if chunk.len() < STATEMENTS && bytes + more <= REQUEST_BYTES => {
+                chunk.push((place, statement));
+                bytes += more;
+            }
+            _ => {
+                chunks.push(vec![(place, statement)]);
+                bytes = more;
+            }
         }
-        bytes += more;
-    }
-    if start < statements.len() {
-        chunks.push(&statements[start..]);
     }
     chunks
 }
@@ -348,4 +402,67 @@ fn record(item: Item) -> Result<Record, StoreError> {
 
 fn id_of(item: &Item) -> Option<String> {
     item.get("id")?.as_s().ok().cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Dlq, Failure, Past};
+
+    fn full() -> Record {
+        let (at, text) = (Some(crate::clock::from_millis(1)), || Some("x".to_owned()));
+        let failure = Failure { kind: "error".into(), message: "it broke".into(), at };
+        Record {
+            id: "a".into(),
+            generation: 1,
+            owner: text(),
+            lease_until: Some(1),
+            enqueued_at: at,
+            run_at: at,
+            started_at: at,
+            finished_at: at,
+            result: Some(1.into()),
+            error: Some(failure.clone()),
+            history: vec![Past { failure, ..Past::default() }],
+            snoozes: 1,
+            runs: 1,
+            tags: vec!["x".into()],
+            meta: [("x".to_owned(), 1.into())].into_iter().collect(),
+            parent_id: text(),
+            root_id: text(),
+            progress: Some(1.into()),
+            checkpoint: Some(1.into()),
+            dlq: Some(Dlq::Pending),
+            cancel_requested: true,
+            envelope: text(),
+            due: text(),
+            purge_at: Some(1),
+            ..Record::default()
+        }
+    }
+
+    #[test]
+    fn an_item_has_what_serde_makes_of_the_record() {
+        for record in [full(), Record { id: "a".into(), ..Record::default() }] {
+            let mut expected: Item = serde_dynamo::to_item(&record).expect("an item");
+            assert_eq!(expected.remove("id"), Some(text("a")));
+            let values = ATTRIBUTES.iter().zip(item(&record).expect("an item"));
+            let written: Item = values.filter_map(|(attribute, value)| Some((attribute.name.to_owned(), value?))).collect();
+            assert_eq!(written, expected);
+        }
+    }
+
+    #[test]
+    fn an_update_writes_what_differs() {
+        let seen = Record { id: "a".into(), state: State::Running, lease_until: Some(5), ..Record::default() };
+        let next = Record { state: State::Succeeded, lease_until: None, result: Some(6.into()), ..seen.clone() };
+        let (statement, parameters) = update("jobs", &seen, &next, item(&next).expect("an item"));
+        let expected = concat!(
+            r#"UPDATE "jobs" SET "state"=? REMOVE "lease_until" SET "result"=? WHERE "id"=? AND "state"=? AND "owner" IS MISSING"#,
+            r#" AND "generation" IS MISSING AND "lease_until"=? AND "dlq" IS MISSING AND "cancel_requested" IS MISSING"#
+        );
+        assert_eq!(statement, expected);
+        let number = |number: &str| AttributeValue::N(number.into());
+        assert_eq!(parameters, [text("succeeded"), number("6"), text("a"), text("running"), number("5")]);
+    }
 }

@@ -6,12 +6,12 @@
 mod dynamodb;
 mod memory;
 
-use std::{error::Error as StdError, fmt};
+use std::{error::Error as StdError, fmt, sync::Arc};
 
 use futures_util::future::BoxFuture;
 
 pub use self::{dynamodb::DynamoDb, memory::Memory};
-use crate::record::{Record, Version};
+use crate::record::Record;
 
 /// Keeps records under their ids.
 pub trait Store: fmt::Debug + Send + Sync {
@@ -22,13 +22,26 @@ pub trait Store: fmt::Debug + Send + Sync {
     fn write<'a>(&'a self, writes: &'a [Write]) -> BoxFuture<'a, Vec<Result<Written, StoreError>>>;
 }
 
-/// A record to be written, if the stored one is as it was seen.
+/// A record to be written, if the stored one is as it was seen. Cheap to clone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Write {
     /// The record, whole.
-    pub next: Record,
-    /// What must be stored now. None: nothing under this id.
-    pub seen: Option<Version>,
+    pub next: Arc<Record>,
+    /// The record, whole, that must be stored now, as its [version](Record::version) tells. A store may write only what
+    /// the two do not have alike. None: nothing is stored under this id.
+    pub seen: Option<Arc<Record>>,
+}
+
+impl Write {
+    /// Writes a record if there is none.
+    pub fn insert(next: impl Into<Arc<Record>>) -> Self {
+        Self { next: next.into(), seen: None }
+    }
+
+    /// Writes a record in the place of one that was seen.
+    pub fn replace(seen: impl Into<Arc<Record>>, next: impl Into<Arc<Record>>) -> Self {
+        Self { next: next.into(), seen: Some(seen.into()) }
+    }
 }
 
 /// The answer to a conditional write. Losing a race is a value, not an error.

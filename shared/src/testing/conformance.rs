@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    Dlq, Failure, Past, Policy, Record, State, Version,
+    Dlq, Failure, Past, Policy, Record, State,
     lifecycle::{self, Claim, Decision, Ending, Request},
     queue::{self, Message, Outgoing, Queue, QueueError, Visibility},
     store::{Store, StoreError, Write, Written},
@@ -39,8 +39,9 @@ fn fresh() -> Record {
     Record { id: format!("job-{}", Uuid::new_v4().simple()), name: "job".into(), queue: "queue".into(), ..Record::default() }
 }
 
-async fn write(store: &dyn Store, next: Record, seen: Option<Version>) -> Written {
-    write_many(store, vec![Write { next, seen }]).await.remove(0).expect("the store answers")
+async fn write(store: &dyn Store, next: Record, seen: Option<&Record>) -> Written {
+    let write = Write { next: next.into(), seen: seen.cloned().map(Into::into) };
+    write_many(store, vec![write]).await.remove(0).expect("the store answers")
 }
 
 async fn write_many(store: &dyn Store, writes: Vec<Write>) -> Vec<Result<Written, StoreError>> {
@@ -66,8 +67,10 @@ async fn every_attribute_comes_back_and_absent_ones_are_removed(store: &dyn Stor
     write(store, full.clone(), None).await;
     assert_eq!(read(store, &full.id).await, Some(full.clone()));
     let bare = Record { id: full.id.clone(), ..fresh() };
-    assert_eq!(write(store, bare.clone(), Some(full.version())).await, Written::Done);
-    assert_eq!(read(store, &full.id).await, Some(bare));
+    assert_eq!(write(store, bare.clone(), Some(&full)).await, Written::Done);
+    assert_eq!(read(store, &full.id).await, Some(bare.clone()));
+    assert_eq!(write(store, full.clone(), Some(&bare)).await, Written::Done);
+    assert_eq!(read(store, &full.id).await, Some(full));
 }
 
 /// A record with every attribute, and every kind of JSON value.
@@ -110,32 +113,31 @@ fn full() -> Record {
 async fn a_record_is_replaced_only_as_it_was_seen(store: &dyn Store) {
     let stored = Record { generation: 2, owner: Some("me".into()), lease_until: Some(5), state: State::Running, ..fresh() };
     write(store, stored.clone(), None).await;
-    let seen = stored.version();
     let stale = [
-        Version { generation: 1, ..seen.clone() },
-        Version { generation: 0, ..seen.clone() },
-        Version { owner: Some("other".into()), ..seen.clone() },
-        Version { owner: None, ..seen.clone() },
-        Version { state: State::Queued, ..seen.clone() },
-        Version { lease_until: Some(4), ..seen.clone() },
-        Version { lease_until: None, ..seen.clone() },
-        Version { dlq: Some(Dlq::Pending), ..seen.clone() },
-        Version { cancel_requested: true, ..seen.clone() },
+        Record { generation: 1, ..stored.clone() },
+        Record { generation: 0, ..stored.clone() },
+        Record { owner: Some("other".into()), ..stored.clone() },
+        Record { owner: None, ..stored.clone() },
+        Record { state: State::Queued, ..stored.clone() },
+        Record { lease_until: Some(4), ..stored.clone() },
+        Record { lease_until: None, ..stored.clone() },
+        Record { dlq: Some(Dlq::Pending), ..stored.clone() },
+        Record { cancel_requested: true, ..stored.clone() },
     ];
     let next = Record { attempts: 9, ..stored.clone() };
     for stale in stale {
-        let refused = write(store, next.clone(), Some(stale.clone())).await;
+        let refused = write(store, next.clone(), Some(&stale)).await;
         assert_eq!(refused, Written::Refused(Some(Box::new(stored.clone()))), "{stale:?} is not what is stored");
     }
-    assert_eq!(write(store, next.clone(), Some(seen.clone())).await, Written::Done);
+    assert_eq!(write(store, next.clone(), Some(&stored)).await, Written::Done);
     assert_eq!(read(store, &next.id).await, Some(next));
-    assert!(matches!(write(store, fresh(), Some(seen)).await, Written::Refused(None)), "what is absent was not seen");
+    assert!(matches!(write(store, fresh(), Some(&stored)).await, Written::Refused(None)), "what is absent was not seen");
 }
 
 async fn writes_of_a_request_succeed_or_fail_alone(store: &dyn Store) {
     let records: Vec<_> = (0..60).map(|_| fresh()).collect();
     let (taken, free): (Vec<_>, Vec<_>) = records.iter().cloned().enumerate().partition(|(place, _)| place % 7 == 0);
-    let insert = |(_, next): (usize, Record)| Write { next, seen: None };
+    let insert = |(_, next): (usize, Record)| Write::insert(next);
     write_many(store, taken.into_iter().map(insert).collect()).await;
     let all = write_many(store, records.into_iter().enumerate().map(insert).collect()).await;
     for (place, answer) in all.into_iter().enumerate() {
@@ -149,7 +151,7 @@ async fn writes_of_a_request_succeed_or_fail_alone(store: &dyn Store) {
 
 async fn reads_answer_in_order(store: &dyn Store) {
     let records: Vec<_> = (0..120).map(|_| fresh()).collect();
-    write_many(store, records.iter().step_by(2).map(|next| Write { next: next.clone(), seen: None }).collect()).await;
+    write_many(store, records.iter().step_by(2).map(|next| Write::insert(next.clone())).collect()).await;
     let mut ids: Vec<_> = records.iter().map(|record| record.id.clone()).collect();
     ids.push(ids[0].clone());
     let answers = store.read(&ids).await;
@@ -165,7 +167,7 @@ async fn what_cannot_be_stored_is_refused_alone(store: &dyn Store) {
     for result in [json!("x".repeat(400_000)), deep, json!(1e200), json!(1e-200)] {
         let good = fresh();
         let bad = Record { result: Some(result), ..fresh() };
-        let writes = [&bad, &good].map(|next| Write { next: next.clone(), seen: None });
+        let writes = [&bad, &good].map(|next| Write::insert(next.clone()));
         let answers = write_many(store, writes.to_vec()).await;
         assert!(matches!(answers[0], Err(StoreError::Invalid(_))), "refused with a reason");
         assert!(matches!(answers[1], Ok(Written::Done)), "its neighbour is written");
@@ -202,8 +204,8 @@ async fn a_due_record_is_claimed_straight_and_its_mark_then_fails(store: &dyn St
     let Decision::Run { next, .. } = lifecycle::decide(Some(&stored), &asked, &policy, &claim("a"), minutes(60)) else {
         panic!("a due record is granted");
     };
-    assert_eq!(write(store, *next, Some(stored.version())).await, Written::Done);
-    let mark = write(store, lifecycle::sent(&stored), Some(stored.version())).await;
+    assert_eq!(write(store, *next, Some(&stored)).await, Written::Done);
+    let mark = write(store, lifecycle::sent(&stored), Some(&stored)).await;
     assert!(matches!(mark, Written::Refused(Some(stored)) if stored.state == State::Running), "the late mark changes nothing");
 }
 
@@ -219,7 +221,7 @@ async fn a_job_is_called_off_before_it_was_seen_while_it_waits_and_while_it_runs
     let waiting = Record { state: State::Retrying, run_at: Some(minutes(5)), attempts: 1, max_attempts: 3, ..fresh() };
     write(store, waiting.clone(), None).await;
     let cancelled = lifecycle::cancel(Some(&waiting), &request(&waiting), &policy, now()).expect("not ended");
-    assert_eq!(write(store, cancelled, Some(waiting.version())).await, Written::Done);
+    assert_eq!(write(store, cancelled, Some(&waiting)).await, Written::Done);
     assert_eq!(read(store, &waiting.id).await.map(|record| record.state), Some(State::Cancelled));
 
     let running = Record {
@@ -233,9 +235,9 @@ async fn a_job_is_called_off_before_it_was_seen_while_it_waits_and_while_it_runs
     };
     write(store, running.clone(), None).await;
     let flagged = lifecycle::cancel(Some(&running), &request(&running), &policy, now()).expect("not ended");
-    assert_eq!(write(store, flagged, Some(running.version())).await, Written::Done);
+    assert_eq!(write(store, flagged, Some(&running)).await, Written::Done);
     let renewal = lifecycle::renewed(&running, Duration::from_secs(30), now());
-    let refused = write(store, renewal, Some(running.version())).await;
+    let refused = write(store, renewal, Some(&running)).await;
     assert!(matches!(refused, Written::Refused(Some(stored)) if stored.cancel_requested), "the next write of the attempt sees the flag");
 }
 
@@ -250,7 +252,7 @@ async fn a_long_snooze_waits_in_the_record(store: &dyn Store) {
     let outcome = lifecycle::Outcome::Failure(Failure::default(), day);
     let (snoozed, ending) = lifecycle::finish(&running, outcome, &policy, 0.5, now());
     assert_eq!(ending, Ending::Snoozed(minutes(24 * 60)));
-    assert_eq!(write(store, snoozed, Some(running.version())).await, Written::Done);
+    assert_eq!(write(store, snoozed, Some(&running)).await, Written::Done);
     let stored = read(store, &asked.id).await;
     let hop = lifecycle::decide(stored.as_ref(), &asked, &policy, &claim("b"), minutes(15));
     assert_eq!(hop, Decision::Leave(Ending::Early(minutes(24 * 60))));

@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -198,10 +201,10 @@ impl<'a> Batch<'a> {
             if let Err(error) = &sent {
                 tracing::error!(id = deliveries[place].id, %error, "cannot copy to the dead-letter queue");
             }
-            let record = ended[place].as_ref().and_then(|ended| ended.record.as_deref());
+            let record = ended[place].as_ref().and_then(|ended| ended.record.as_ref());
             let marked = match record {
                 Some(record) if sent.is_ok() => {
-                    let write = Write { next: dead_lettered(record), seen: Some(record.version()) };
+                    let write = Write::replace(Arc::clone(record), dead_lettered(record));
                     matches!(self.ledger.write(write).await, Ok(Written::Done))
                 }
                 _ => true,

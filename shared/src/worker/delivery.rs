@@ -1,18 +1,20 @@
 //! One message on its way through: decode, claim, run, record.
 
 use std::{
+    borrow::Cow,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::Duration,
 };
 
+use serde_json::Value;
 use tokio::{sync::SemaphorePermit, time::Instant};
 use uuid::Uuid;
 
 use super::{
     batch::Batch,
     executor::{Execution, Ran, call},
-    ledger::Running,
+    ledger,
 };
 use crate::{
     Policy, StoreFailure,
@@ -79,7 +81,7 @@ pub(crate) struct Ended {
     /// Why, where it is bound for the dead-letter queue.
     pub(crate) reason: Option<Failure>,
     /// The record that is to be marked once the dead-letter copy is made.
-    pub(crate) record: Option<Box<Record>>,
+    pub(crate) record: Option<Arc<Record>>,
 }
 
 /// What a lane does next.
@@ -91,14 +93,14 @@ pub(crate) enum Step {
 
 /// What came of asking for the right to run.
 enum Claimed {
-    Granted(Box<Granted>),
+    Granted(Granted),
     Ended(Ended),
     Suspect,
 }
 
 /// The right to run.
 pub(crate) struct Granted {
-    pub(crate) record: Record,
+    pub(crate) record: Arc<Record>,
     /// False where the store did not answer and the policy runs the job all the same.
     pub(crate) stored: bool,
     /// When the granting request was about to be sent.
@@ -118,8 +120,8 @@ impl Ended {
     }
 
     /// A job that has failed for good; its record says why.
-    fn failed(record: Record) -> Self {
-        Self { ending: Ending::Failed, reason: record.error.clone(), record: Some(Box::new(record)) }
+    fn failed(record: Arc<Record>) -> Self {
+        Self { ending: Ending::Failed, reason: record.error.clone(), record: Some(record) }
     }
 }
 
@@ -154,7 +156,7 @@ impl Delivery {
             return Step::Ended(Ending::NotStarted.into());
         };
         match self.claim(decoded, alone, batch).await {
-            Claimed::Granted(granted) => Step::Ended(self.run(decoded, *granted, slot, batch).await),
+            Claimed::Granted(granted) => Step::Ended(self.run(decoded, granted, slot, batch).await),
             Claimed::Ended(ended) => Step::Ended(ended),
             Claimed::Suspect => Step::Suspect,
         }
@@ -163,31 +165,32 @@ impl Delivery {
     /// Writes the right to run, unless the record says otherwise.
     async fn claim(&self, decoded: &Decoded, alone: bool, batch: &Batch<'_>) -> Claimed {
         let claim = Claim { owner: Uuid::new_v4().simple().to_string(), lease: decoded.policy.lease };
-        let mut seen = None;
+        let mut seen: Option<Arc<Record>> = None;
         if self.message.receives > 1 || decoded.request.dead.is_some() {
             match batch.ledger.read(&self.id).await {
-                Ok(stored) => seen = stored,
+                Ok(stored) => seen = stored.map(Arc::new),
                 Err(error) => return self.unanswered(decoded, &error, true, batch),
             }
         }
         for _ in 0..CLAIMS {
             let asked = Instant::now();
             let now = batch.engine.clock.now();
-            let (next, ending) = match lifecycle::decide(seen.as_ref(), &decoded.request, &decoded.policy, &claim, now) {
+            let (next, ending) = match lifecycle::decide(seen.as_deref(), &decoded.request, &decoded.policy, &claim, now) {
                 Decision::Leave(ending) => return Claimed::Ended(self.left(ending, seen, batch)),
                 Decision::Run { suspect: true, .. } if !alone => return Claimed::Suspect,
-                Decision::Run { next, .. } => (*next, None),
-                Decision::End { next, ending } => (*next, Some(ending)),
+                Decision::Run { next, .. } => (next, None),
+                Decision::End { next, ending } => (next, Some(ending)),
             };
-            let write = Write { next: next.clone(), seen: seen.as_ref().map(Record::version) };
+            let next = Arc::from(next);
+            let write = Write { next: Arc::clone(&next), seen };
             match (batch.ledger.write(write).await, ending) {
-                (Ok(Written::Done), None) => return Claimed::Granted(Box::new(Granted { record: next, stored: true, asked })),
+                (Ok(Written::Done), None) => return Claimed::Granted(Granted { record: next, stored: true, asked }),
                 (Ok(Written::Done), Some(ending)) => return Claimed::Ended(self.ended(decoded, ending, next, batch).await),
                 // Granted after all, and called off since.
                 (Ok(Written::Refused(Some(stored))), None) if stored.is_run_by(Some(&claim.owner)) => {
-                    return Claimed::Granted(Box::new(Granted { record: *stored, stored: true, asked }));
+                    return Claimed::Granted(Granted { record: Arc::from(stored), stored: true, asked });
                 }
-                (Ok(Written::Refused(stored)), _) => seen = stored.map(|stored| *stored),
+                (Ok(Written::Refused(stored)), _) => seen = stored.map(Arc::from),
                 (Err(error), ending) => return self.unanswered(decoded, &error, ending.is_none(), batch),
             }
         }
@@ -195,13 +198,13 @@ impl Delivery {
     }
 
     /// A job that has ended without a run.
-    async fn ended(&self, decoded: &Decoded, ending: Ending, record: Record, batch: &Batch<'_>) -> Ended {
+    async fn ended(&self, decoded: &Decoded, ending: Ending, record: Arc<Record>, batch: &Batch<'_>) -> Ended {
         tracing::info!(id = self.id, name = record.name, outcome = ending.as_str(), request_id = batch.invocation.request_id, "job ended");
         if ending != Ending::Failed {
             return ending.into();
         }
         let work = &decoded.work;
-        let (attempt, _) = Attempt::new(record.clone(), &self.message, work.traceparent.clone(), batch.engine.clock.clone(), batch.stop_at);
+        let (attempt, _) = Attempt::new(Arc::clone(&record), &self.message, work.traceparent.clone(), batch.engine.clock.clone(), batch.stop_at);
         for hook in hooks_of(&ending, record.error.clone()) {
             call(batch, &work.job, &attempt, hook).await;
         }
@@ -209,7 +212,7 @@ impl Delivery {
     }
 
     /// An ending that writes nothing.
-    fn left(&self, ending: Ending, seen: Option<Record>, batch: &Batch<'_>) -> Ended {
+    fn left(&self, ending: Ending, seen: Option<Arc<Record>>, batch: &Batch<'_>) -> Ended {
         match (&ending, seen) {
             (Ending::Failed, Some(record)) => Ended::failed(record),
             (Ending::Foreign, Some(record)) => {
@@ -228,8 +231,8 @@ impl Delivery {
             (StoreError::Invalid(_), _) => Ended::because(Ending::Rejected, "unstorable", error.to_string(), batch),
             (_, StoreFailure::Run) if may_run => {
                 tracing::warn!(id = self.id, %error, "runs without a record");
-                let granted = Granted { record: imagined(decoded, batch), stored: false, asked: Instant::now() };
-                return Claimed::Granted(Box::new(granted));
+                let record = Arc::new(imagined(decoded, batch));
+                return Claimed::Granted(Granted { record, stored: false, asked: Instant::now() });
             }
             (_, StoreFailure::Skip) => Ending::Skipped.into(),
             (_, StoreFailure::Run | StoreFailure::Retry) => Ending::NotStarted.into(),
@@ -261,7 +264,8 @@ impl Delivery {
         let (ended, failure) = match ran {
             Ran::Lost => (Ending::LeaseLost.into(), None),
             Ran::Ended(outcome) if stored => {
-                record(execution.last_record(), outcome, decoded, execution.held_until, Some(body), batch).await
+                let running = Running { record: Arc::clone(&execution.record), progress: execution.last_progress() };
+                record(running, outcome, decoded, execution.held_until, Some(body), batch).await
             }
             Ran::Ended(outcome) => unrecorded(&execution.record, outcome, decoded, batch),
         };
@@ -274,7 +278,8 @@ impl Delivery {
     async fn unreadable(&self, decoded: &Decoded, granted: Granted, error: &Unreadable, batch: &Batch<'_>) -> Ended {
         let failure = Failure::new("rejected", error.to_string(), batch.engine.clock.now());
         let outcome = Outcome::Failure(failure, Next::GiveUp);
-        record(granted.record, outcome, decoded, granted.asked + decoded.policy.lease, None, batch).await.0
+        let running = Running { record: granted.record, progress: None };
+        record(running, outcome, decoded, granted.asked + decoded.policy.lease, None, batch).await.0
     }
 
     fn log(&self, record: &Record, ended: &Ended, failure: Option<&Failure>, run_ms: u64, batch: &Batch<'_>) {
@@ -321,34 +326,55 @@ fn hooks_of(ending: &Ending, failure: Option<Failure>) -> Vec<Hook> {
     }
 }
 
+/// An attempt that is to be recorded: its record as it is stored, and the progress that is not.
+struct Running {
+    record: Arc<Record>,
+    progress: Option<Value>,
+}
+
+impl Running {
+    /// The record with everything that is known.
+    fn whole(&self) -> Cow<'_, Record> {
+        match &self.progress {
+            None => Cow::Borrowed(&self.record),
+            Some(progress) => Cow::Owned(Record { progress: Some(progress.clone()), ..Record::clone(&self.record) }),
+        }
+    }
+}
+
 /// Writes how an attempt ended, if it still has the right to.
 async fn record(
-    mut running: Record,
+    mut running: Running,
     mut outcome: Outcome,
     decoded: &Decoded,
     held_until: Instant,
-    mut body: Option<Running<'_>>,
+    mut body: Option<ledger::Running<'_>>,
     batch: &Batch<'_>,
 ) -> (Ended, Option<Failure>) {
+    let mut fits = true;
     for _ in 0..CLAIMS {
         if Instant::now() >= held_until {
             break;
         }
         let now = batch.engine.clock.now();
-        let (next, ending) = lifecycle::finish(&running, outcome.clone(), &decoded.policy, jitter(), now);
-        let write = Write { next: next.clone(), seen: Some(running.version()) };
+        let (mut next, ending) = lifecycle::finish(&running.whole(), outcome.clone(), &decoded.policy, jitter(), now);
+        if !fits {
+            (next.progress, next.checkpoint) = (None, None);
+        }
+        let next = Arc::new(next);
+        let write = Write::replace(Arc::clone(&running.record), Arc::clone(&next));
         match batch.ledger.finish(write, body.take()).await {
             Ok(Written::Done) => return recorded(ending, next),
             // A renewal or a request to cancel came between.
-            Ok(Written::Refused(Some(stored))) if stored.is_run_by(running.owner.as_deref()) => running = *stored,
+            Ok(Written::Refused(Some(stored))) if stored.is_run_by(running.record.owner.as_deref()) => running.record = Arc::from(stored),
             Ok(Written::Refused(_)) => break,
             Err(StoreError::Invalid(reason)) => {
-                running = Record { progress: None, checkpoint: None, ..running };
+                fits = false;
                 let failure = Failure::new("result", format!("the result cannot be stored: {reason}"), now);
                 outcome = Outcome::Failure(failure, Next::GiveUp);
             }
             Err(error) => {
-                tracing::error!(id = running.id, %error, "cannot record how the attempt ended");
+                tracing::error!(id = running.record.id, %error, "cannot record how the attempt ended");
                 break;
             }
         }
@@ -356,7 +382,7 @@ async fn record(
     (Ending::LeaseLost.into(), None)
 }
 
-fn recorded(ending: Ending, record: Record) -> (Ended, Option<Failure>) {
+fn recorded(ending: Ending, record: Arc<Record>) -> (Ended, Option<Failure>) {
     let failure = record.error.clone();
     match ending {
         Ending::Failed => (Ended::failed(record), failure),

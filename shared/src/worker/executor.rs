@@ -45,7 +45,7 @@ pub(crate) struct Execution<'a> {
     queue: &'a str,
     policy: &'a Policy,
     /// The record as it is stored.
-    pub(crate) record: Record,
+    pub(crate) record: Arc<Record>,
     /// Until when the lease is certainly ours, on the monotonic clock.
     pub(crate) held_until: Instant,
     /// False where the job runs without a record.
@@ -63,7 +63,7 @@ type Body = JoinHandle<Result<Value, JobError>>;
 
 /// A write of the running record, under way.
 struct Renewal<'a> {
-    next: Record,
+    next: Arc<Record>,
     asked: Instant,
     save: Option<Save>,
     written: BoxFuture<'a, Result<Written, StoreError>>,
@@ -83,7 +83,7 @@ impl<'a> Execution<'a> {
         let timeout_at = policy.timeout.and_then(|timeout| Instant::now().checked_add(timeout)).unwrap_or(batch.stop_at);
         let stop_at = timeout_at.min(batch.stop_at);
         let (attempt, controls) =
-            Attempt::new(granted.record.clone(), &delivery.message, work.traceparent, batch.engine.clock.clone(), stop_at);
+            Attempt::new(Arc::clone(&granted.record), &delivery.message, work.traceparent, batch.engine.clock.clone(), stop_at);
         Self {
             job: work.job,
             attempt,
@@ -170,14 +170,15 @@ impl<'a> Execution<'a> {
     fn renew(&mut self, save: Option<Save>) -> Renewal<'a> {
         let batch = self.batch;
         let asked = Instant::now();
-        self.record.progress = self.attempt.take_progress().or(self.record.progress.take());
         let mut next = renewed(&self.record, self.policy.lease, batch.engine.clock.now());
+        next.progress = self.attempt.take_progress().or(next.progress);
         match &save {
             Some(save) => next.checkpoint = Some(save.checkpoint.clone()),
             // However often the job checkpoints, its message must be kept invisible.
             None => self.renew_at = asked + self.policy.lease / 3,
         }
-        let write = Write { next: next.clone(), seen: Some(self.record.version()) };
+        let next = Arc::new(next);
+        let write = Write::replace(Arc::clone(&self.record), Arc::clone(&next));
         Renewal { next, asked, save, written: batch.ledger.write(write).boxed() }
     }
 
@@ -191,6 +192,9 @@ impl<'a> Execution<'a> {
 
     /// Takes the answer to a renewal; says if the body must stop.
     fn settle(&mut self, renewal: Renewal<'a>, written: Result<Written, StoreError>) -> Option<Stop> {
+        if !matches!(written, Ok(Written::Done)) {
+            self.attempt.keep_progress(renewal.next.progress.as_ref());
+        }
         let (saved, stop) = match written {
             Ok(Written::Done) => {
                 self.record = renewal.next;
@@ -202,12 +206,12 @@ impl<'a> Execution<'a> {
                 (Ok(()), None)
             }
             Ok(Written::Refused(Some(stored))) if self.is_ours(&stored) && stored.cancel_requested => {
-                self.record = *stored;
+                self.record = Arc::from(stored);
                 (Err("the job was cancelled"), Some(Stop::Cancel))
             }
             // An earlier renewal had been written after all: the same again, on top of it.
             Ok(Written::Refused(Some(stored))) if self.is_ours(&stored) => {
-                self.record = Record { progress: renewal.next.progress, ..*stored };
+                self.record = Arc::from(stored);
                 self.renew_at = Instant::now();
                 renewal.save.into_iter().for_each(|save| self.attempt.save_again(save));
                 return None;
@@ -306,10 +310,9 @@ impl<'a> Execution<'a> {
         }
     }
 
-    /// The record as it ends, with the progress that no renewal has written.
-    pub(crate) fn last_record(&self) -> Record {
-        let record = self.record.clone();
-        Record { progress: self.attempt.take_progress().or(record.progress), ..record }
+    /// The progress that no renewal has written.
+    pub(crate) fn last_progress(&self) -> Option<Value> {
+        self.attempt.take_progress()
     }
 
     /// What follows once the ending is recorded.

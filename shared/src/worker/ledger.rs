@@ -141,7 +141,7 @@ impl<'a> Ledger<'a> {
                 }
                 answer => return answer,
             };
-            match resolve(&write.next, write.seen.as_ref(), stored) {
+            match resolve(&write.next, write.seen.as_deref(), stored) {
                 Resolution::Ours => return Ok(Written::Done),
                 Resolution::Open if tries < TRIES => pause(tries).await,
                 Resolution::Open => return Err(StoreError::Busy("the write was refused and then possible, again and again".into())),
@@ -242,7 +242,7 @@ mod tests {
     async fn a_write_that_was_given_up_is_not_sent_and_not_waited_for() {
         let store = Memory::new();
         let ledger = Ledger::new(&store, Instant::now() + Duration::from_mins(1));
-        let write = Write { next: Record { id: "a".into(), ..Record::default() }, seen: None };
+        let write = Write::insert(Record { id: "a".into(), ..Record::default() });
         {
             let given_up = pin!(ledger.write(write));
             assert!(poll_immediate(given_up).await.is_none(), "it is queued");

@@ -131,7 +131,7 @@ impl World {
     /// Writes a record as another worker would have left it.
     pub(crate) async fn plant(&self, record: Value) {
         let next: sqjobs::Record = serde_json::from_value(record).expect("a record");
-        let answers = self.store().write(&[Write { next, seen: None }]).await;
+        let answers = self.store().write(&[Write::insert(next)]).await;
         assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     }
 

@@ -203,11 +203,12 @@ impl World {
 
     fn send(&mut self, who: usize, next: Record, then: Then, dead: Option<u64>) {
         let seen = match (&then, &self.workers[who].attempt) {
-            (Then::Renewed | Then::Settle(..), Some(attempt)) => Some(attempt.record.version()),
-            _ => self.table.0.as_ref().map(Record::version),
+            (Then::Renewed | Then::Settle(..), Some(attempt)) => Some(&attempt.record),
+            _ => self.table.0.as_ref(),
         };
+        let write = write(seen, next);
         let attempt = self.workers[who].attempt.as_ref().and_then(|attempt| attempt.record.owner.clone());
-        self.sent.push(Sent { write: Write { next, seen }, attempt, dead, made: false });
+        self.sent.push(Sent { write, attempt, dead, made: false });
         self.workers[who].under_way = Some(UnderWay { sent: self.sent.len() - 1, asked: self.now, then });
     }
 
@@ -248,8 +249,7 @@ impl World {
     fn dead_letter(&mut self, who: usize, which: usize, failed: &Record) {
         self.copies.push(failed.generation);
         self.send(who, dead_lettered(failed), Then::Marked(which), None);
-        let seen = Some(failed.version());
-        self.sent.last_mut().expect("just sent").write.seen = seen;
+        self.sent.last_mut().expect("just sent").write.seen = Some(failed.clone().into());
     }
 
     fn renew(&mut self, who: usize) {
@@ -347,7 +347,7 @@ impl World {
     }
 
     fn confirmed(&mut self, who: usize, under_way: &UnderWay) {
-        let next = self.sent[under_way.sent].write.next.clone();
+        let next = Record::clone(&self.sent[under_way.sent].write.next);
         let held_until = under_way.asked + i64::try_from(LEASE.as_millis()).expect("small");
         let worker = &mut self.workers[who];
         worker.under_way = None;

@@ -130,7 +130,7 @@ async fn a_job_that_was_killed_last_time_starts_last_and_alone() {
         .store
         .writes()
         .into_iter()
-        .map(|writes| writes.into_iter().map(|write| (write.next.id, write.next.state)).collect::<Vec<_>>())
+        .map(|writes| writes.into_iter().map(|write| (write.next.id.clone(), write.next.state)).collect::<Vec<_>>())
         .collect();
     let last = writes.iter().position(|writes| writes.contains(&("d".into(), State::Succeeded))).expect("d ended");
     let first = writes.iter().position(|writes| writes.contains(&("a".into(), State::Running))).expect("a started");

@@ -138,8 +138,8 @@ impl Faulty {
 
     /// Puts a record there, whatever was there.
     pub(super) fn put(&self, record: Record) {
-        let seen = self.get(&record.id).map(|record| record.version());
-        let written = self.0.memory.write(&[Write { next: record, seen }]).now_or_never().expect("memory answers at once").remove(0);
+        let seen = self.get(&record.id).map(Into::into);
+        let written = self.0.memory.write(&[Write { next: record.into(), seen }]).now_or_never().expect("memory answers at once").remove(0);
         assert_eq!(written.expect("memory answers"), Written::Done);
     }
 
