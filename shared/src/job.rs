@@ -1,10 +1,13 @@
 //! The job: its arguments, its name, its policy and its work.
 
 use std::{
+    any::type_name,
     future::Future,
     marker::PhantomData,
     panic::AssertUnwindSafe,
+    pin::Pin,
     sync::{Arc, OnceLock},
+    task::{self, Poll},
     time::Duration,
 };
 
@@ -89,38 +92,55 @@ where
 
     /// Runs before each attempt.
     fn set_up(&self, _ctx: &Context<S>) -> impl Future<Output = Result<(), JobError>> + Send {
-        async { Ok(()) }
+        NoHook
     }
 
     /// Runs after each attempt, whatever became of it.
     fn tear_down(&self, _ctx: &Context<S>) -> impl Future<Output = Result<(), JobError>> + Send {
-        async { Ok(()) }
+        NoHook
     }
 
     /// Runs when a success was recorded.
     fn on_success(&self, _ctx: &Context<S>, _output: &Self::Output) -> impl Future<Output = Result<(), JobError>> + Send {
-        async { Ok(()) }
+        NoHook
     }
 
     /// Runs when a failed attempt was recorded, the last one included.
     fn on_failure(&self, _ctx: &Context<S>, _failure: &Failure) -> impl Future<Output = Result<(), JobError>> + Send {
-        async { Ok(()) }
+        NoHook
     }
 
     /// Runs when a failed attempt was recorded that another one follows.
     fn on_retry(&self, _ctx: &Context<S>, _failure: &Failure) -> impl Future<Output = Result<(), JobError>> + Send {
-        async { Ok(()) }
+        NoHook
     }
 
     /// Runs when the job was recorded as `failed`.
     fn on_permanent_failure(&self, _ctx: &Context<S>, _failure: &Failure) -> impl Future<Output = Result<(), JobError>> + Send {
-        async { Ok(()) }
+        NoHook
     }
 
     /// Runs when a message for this job was rejected because its arguments cannot be read.
     fn on_rejected(_state: &S, _reason: &str) -> impl Future<Output = Result<(), JobError>> + Send {
-        async { Ok(()) }
+        NoHook
     }
+}
+
+/// What the hooks return that a job does not write. It has a type of its own, so that one can tell without a call.
+struct NoHook;
+
+impl Future for NoHook {
+    type Output = Result<(), JobError>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut task::Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Whether a job has written the hook that this would call. A hook runs where bodies run, on another thread, and ten
+/// journeys there and back for nothing cost more than ten claims.
+fn is_written<'a, A: 'a, F>(_: impl FnOnce(&'a A) -> F) -> bool {
+    type_name::<F>() != type_name::<NoHook>()
 }
 
 /// The longest a hook may take.
@@ -139,6 +159,8 @@ pub(crate) trait AnyJob: Send + Sync {
 /// A job with its arguments, ready to run.
 pub(crate) trait BoundJob: Send + Sync {
     fn run(self: Arc<Self>, attempt: Arc<Attempt>) -> BoxFuture<'static, Result<Value, JobError>>;
+    /// Whether the job has that hook.
+    fn has(&self, hook: &Hook) -> bool;
     fn hook(self: Arc<Self>, attempt: Arc<Attempt>, hook: Hook) -> BoxFuture<'static, Result<(), JobError>>;
 }
 
@@ -231,9 +253,22 @@ impl<J: Job<S>, S: Send + Sync + 'static> Bound<J, S> {
 impl<J: Job<S>, S: Send + Sync + 'static> BoundJob for Bound<J, S> {
     fn run(self: Arc<Self>, attempt: Arc<Attempt>) -> BoxFuture<'static, Result<Value, JobError>> {
         Box::pin(async move {
-            self.set_up(&attempt).await;
+            if is_written::<Context<S>, _>(|ctx| self.job.set_up(ctx)) {
+                self.set_up(&attempt).await;
+            }
             Chain::new(&self.middleware, &*self).run(&attempt).await
         })
+    }
+
+    fn has(&self, hook: &Hook) -> bool {
+        let job = &self.job;
+        match hook {
+            Hook::TearDown => is_written::<Context<S>, _>(|ctx| job.tear_down(ctx)),
+            Hook::Success => is_written::<(Context<S>, J::Output), _>(|(ctx, output)| job.on_success(ctx, output)),
+            Hook::Failure(_) => is_written::<(Context<S>, Failure), _>(|(ctx, failure)| job.on_failure(ctx, failure)),
+            Hook::Retry(_) => is_written::<(Context<S>, Failure), _>(|(ctx, failure)| job.on_retry(ctx, failure)),
+            Hook::PermanentFailure(_) => is_written::<(Context<S>, Failure), _>(|(ctx, failure)| job.on_permanent_failure(ctx, failure)),
+        }
     }
 
     fn hook(self: Arc<Self>, attempt: Arc<Attempt>, hook: Hook) -> BoxFuture<'static, Result<(), JobError>> {

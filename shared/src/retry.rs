@@ -47,8 +47,7 @@ pub(crate) fn free_return(returns: u32, jitter: f64) -> Duration {
 
 /// A number from 0 to 1, for jitter.
 pub(crate) fn jitter() -> f64 {
-    let bits = uuid::Uuid::new_v4().as_u128() & u128::from(u32::MAX);
-    f64::from(u32::try_from(bits).unwrap_or(u32::MAX)) / f64::from(u32::MAX)
+    fastrand::f64()
 }
 
 #[cfg(test)]

@@ -81,13 +81,13 @@ impl Eager {
     /// Runs until every queue is empty, moving the clock on to whatever waits: a retry in an hour takes no time.
     pub async fn run<S: Send + Sync + 'static>(&self, worker: &Worker<S>) {
         let engine = self.local.engine(worker.jobs().clone(), Handle::current(), usize::MAX);
-        self.local.run_all(&async |messages, invocation| Ok(engine.handle(messages, &invocation).await)).await.ok();
+        self.local.run_all(&engine).await.ok();
     }
 
     /// Runs what is due now.
     pub async fn run_due<S: Send + Sync + 'static>(&self, worker: &Worker<S>) {
         let engine = self.local.engine(worker.jobs().clone(), Handle::current(), usize::MAX);
-        self.local.run_due(&async |messages, invocation| Ok(engine.handle(messages, &invocation).await)).await.ok();
+        self.local.run_due(&engine).await.ok();
     }
 
     /// Moves the clock.

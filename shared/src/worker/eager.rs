@@ -3,20 +3,20 @@
 use std::{
     collections::{BTreeMap, HashSet},
     io::{self, BufRead, IsTerminal, Write},
-    process, thread,
+    process,
 };
 
 use tokio::{runtime::Handle, sync::mpsc};
 
 use super::{
-    engine::{Invocation, Jobs},
+    engine::{Engine, Jobs},
     local::Local,
-    thread::Thread,
+    thread,
 };
 use crate::{
     Clock, Error, Record, State, config,
     envelope::Envelope,
-    queue::{Message, Outgoing, Queue, is_fifo},
+    queue::{Outgoing, Queue, is_fifo},
     telemetry,
 };
 
@@ -32,25 +32,26 @@ type Line = io::Result<Vec<u8>>;
 pub(crate) async fn serve(jobs: Jobs) -> Result<(), Error> {
     telemetry::eager();
     let local = Local::new(Clock::system());
-    let (engine_jobs, engine_local, bodies) = (jobs.clone(), local.clone(), Handle::current());
-    let max_concurrency = config::max_concurrency()?;
-    let thread = Thread::start(async move || engine_local.engine(engine_jobs, bodies, max_concurrency), || {})?;
+    let engine = local.engine(jobs.clone(), Handle::current(), config::max_concurrency()?);
     let mut input =
-        Input { jobs, local, thread, lines: 0, senders: BTreeMap::new(), order: Vec::new(), printed: HashSet::new(), status: 0 };
+        Input { jobs, local, engine, lines: 0, senders: BTreeMap::new(), order: Vec::new(), printed: HashSet::new(), status: 0 };
     input.greet();
-    let mut lines = read_lines();
-    let mut chunk = Vec::new();
-    while lines.recv_many(&mut chunk, CHUNK).await > 0 {
-        input.take(chunk.drain(..)).await?;
-    }
+    let status = thread::run(async move || {
+        let mut lines = read_lines();
+        let mut chunk = Vec::new();
+        while lines.recv_many(&mut chunk, CHUNK).await > 0 {
+            input.take(chunk.drain(..)).await?;
+        }
+        Ok::<_, Error>(input.status)
+    });
     // The runtime would wait for a body that blocks its thread.
-    process::exit(input.status)
+    process::exit(status.await??)
 }
 
 /// Reads standard input on a thread of its own, for a read cannot be interrupted.
 fn read_lines() -> mpsc::Receiver<Line> {
     let (sender, lines) = mpsc::channel(CHUNK);
-    thread::spawn(move || {
+    std::thread::spawn(move || {
         for line in io::stdin().lock().split(b'\n') {
             let is_last = line.is_err(); // what cannot be read now never will be
             if sender.blocking_send(line).is_err() || is_last {
@@ -64,7 +65,7 @@ fn read_lines() -> mpsc::Receiver<Line> {
 struct Input {
     jobs: Jobs,
     local: Local,
-    thread: Thread,
+    engine: Engine,
     lines: usize,
     /// The line that each message came from.
     senders: BTreeMap<String, usize>,
@@ -94,8 +95,7 @@ impl Input {
                 Err(error) => self.reject(self.lines, &error.to_string()),
             }
         }
-        let handle = async |messages: Vec<Message>, invocation: Invocation| self.thread.handle(messages, invocation).await;
-        let rejected = self.local.run_all(&handle).await?;
+        let rejected = self.local.run_all(&self.engine).await?;
         let mut rejected: Vec<_> = rejected.iter().map(|(message, reason)| (self.senders.get(message).copied(), reason)).collect();
         rejected.sort_unstable();
         for (line, reason) in rejected {

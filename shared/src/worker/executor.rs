@@ -259,7 +259,7 @@ impl<'a> Execution<'a> {
     }
 
     /// Waits for what [`Attempt::blocking`] has started; says if it has ended.
-    async fn threads_end(&self) -> bool {
+    async fn threads_end(&mut self) -> bool {
         let ended = timeout(self.batch.grace, self.attempt.threads_end()).await.is_ok();
         if !ended {
             self.left_behind();
@@ -295,7 +295,8 @@ impl<'a> Execution<'a> {
 
     /// Runs the hook that follows each attempt, and keeps the lease meanwhile; says if that is lost.
     async fn tear_down(&mut self, mut lost: bool) -> bool {
-        let mut hook = pin!(call(self.batch, &self.job, &self.attempt, Hook::TearDown));
+        let (job, attempt) = (Arc::clone(&self.job), Arc::clone(&self.attempt));
+        let mut hook = pin!(call(self.batch, &job, &attempt, Hook::TearDown));
         loop {
             let held = self.stored && !lost;
             tokio::select! { biased;
@@ -334,14 +335,11 @@ impl<'a> Execution<'a> {
     }
 }
 
-/// Calls a hook; its failure is logged and changes nothing.
-pub(crate) fn call<'a>(
-    batch: &'a Batch<'_>,
-    job: &Arc<dyn BoundJob>,
-    attempt: &Arc<Attempt>,
-    hook: Hook,
-) -> impl Future<Output = ()> + use<'a> {
-    batch.hook(hook.name(), Arc::clone(job).hook(Arc::clone(attempt), hook))
+/// Calls a hook, if the job has it; its failure is logged and changes nothing.
+pub(crate) async fn call(batch: &Batch<'_>, job: &Arc<dyn BoundJob>, attempt: &Arc<Attempt>, hook: Hook) {
+    if job.has(&hook) {
+        batch.hook(hook.name(), Arc::clone(job).hook(Arc::clone(attempt), hook)).await;
+    }
 }
 
 impl Stop {

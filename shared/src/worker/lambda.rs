@@ -9,7 +9,7 @@ use tokio::{runtime::Handle, time::Instant};
 
 use super::{
     engine::{Engine, Invocation, Jobs},
-    thread::Thread,
+    thread,
 };
 use crate::{
     Clock, Error,
@@ -29,9 +29,11 @@ pub(crate) async fn serve(jobs: Jobs) -> Result<(), Error> {
     telemetry::in_lambda();
     let config = Config::from_env()?;
     let bodies = Handle::current();
-    let thread = Thread::start(move || engine(jobs, bodies, config), end_process)?;
-    let handler = service_fn(|event: LambdaEvent<SqsEvent>| handle(&thread, event));
-    lambda_runtime::run(handler).await.map_err(|error| Error::because("the Lambda runtime has ended", error))
+    let ended = thread::run(async move || {
+        let engine = Arc::new(engine(jobs, bodies, config).await);
+        lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| handle(&engine, event))).await
+    });
+    ended.await?.map_err(|error| Error::because("the Lambda runtime has ended", error))
 }
 
 async fn engine(jobs: Jobs, bodies: Handle, config: Config) -> Engine {
@@ -51,17 +53,18 @@ async fn engine(jobs: Jobs, bodies: Handle, config: Config) -> Engine {
 }
 
 /// A blocked body would thaw in the next invocation; Lambda starts a new process instead. What was recorded stays so.
-fn end_process() {
+fn end_process() -> ! {
     tracing::error!("the process ends, for something of this invocation would run on in the next");
     process::exit(1);
 }
 
-async fn handle(thread: &Thread, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, lambda_runtime::Error> {
+async fn handle(engine: &Arc<Engine>, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, lambda_runtime::Error> {
     let messages = event.payload.records.into_iter().map(message).collect::<Result<Vec<_>, _>>()?;
-    let report = thread.handle(messages, invocation(&event.context)).await.inspect_err(|error| {
-        tracing::error!(%error, "the process ends");
-        end_process();
-    })?;
+    let (engine, invocation) = (Arc::clone(engine), invocation(&event.context));
+    // A task of its own, for each wake-up of what the runtime's `block_on` polls costs a system call.
+    let report = tokio::spawn(async move { engine.handle(messages, &invocation).await }).await;
+    // A panic of ours leaves bodies behind as well.
+    let report = report.ok().filter(|report| !report.stuck).unwrap_or_else(|| end_process());
     let mut response = SqsBatchResponse::default();
     report.failures.into_iter().for_each(|id| response.add_failure(id));
     Ok(response)

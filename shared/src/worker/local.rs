@@ -1,14 +1,14 @@
 //! Queues and records in memory, and the loop that feeds batches from them as the event source would.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{runtime::Handle, time::Instant};
 
-use super::engine::{Engine, Invocation, Jobs, Report};
+use super::engine::{Engine, Invocation, Jobs};
 use crate::{
     Clock, Error,
     clock::until,
-    queue::{self, Message, Queue},
+    queue::{self, Queue},
     store,
 };
 
@@ -51,10 +51,7 @@ impl Local {
     }
 
     /// Hands over what is visible, batch by batch, until nothing is; gives back what was rejected.
-    pub(crate) async fn run_due<F>(&self, handle: &impl Fn(Vec<Message>, Invocation) -> F) -> Result<Vec<(String, String)>, Error>
-    where
-        F: Future<Output = Result<Report, Error>>,
-    {
+    pub(crate) async fn run_due(&self, engine: &Engine) -> Result<Vec<(String, String)>, Error> {
         let mut rejected = Vec::new();
         let mut idle = false;
         while !idle {
@@ -66,7 +63,7 @@ impl Local {
                 }
                 idle = false;
                 let taken: Vec<_> = messages.iter().map(|message| (message.id.clone(), message.receipt.clone())).collect();
-                let report = handle(messages, invocation()).await?;
+                let report = engine.handle(messages, &invocation()).await;
                 let done = taken.into_iter().filter(|(id, _)| !report.failures.contains(id)).map(|(_, receipt)| receipt);
                 self.queue.delete(&queue, &done.collect::<Vec<_>>()).await;
                 rejected.extend(report.rejected);
@@ -76,14 +73,11 @@ impl Local {
     }
 
     /// The same, and moves the clock on to what is not visible yet, until every queue is empty.
-    pub(crate) async fn run_all<F>(&self, handle: &impl Fn(Vec<Message>, Invocation) -> F) -> Result<Vec<(String, String)>, Error>
-    where
-        F: Future<Output = Result<Report, Error>>,
-    {
-        let mut rejected = self.run_due(handle).await?;
+    pub(crate) async fn run_all(&self, engine: &Engine) -> Result<Vec<(String, String)>, Error> {
+        let mut rejected = self.run_due(engine).await?;
         while let Some(next) = self.sources().filter_map(|queue| self.queue.next_visible(&queue)).min() {
             self.clock.advance(until(self.clock.now(), next));
-            rejected.extend(self.run_due(handle).await?);
+            rejected.extend(self.run_due(engine).await?);
         }
         Ok(rejected)
     }

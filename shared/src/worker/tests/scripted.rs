@@ -62,6 +62,10 @@ impl BoundJob for Scripted {
         async move { (self.body)(attempt).await }.boxed()
     }
 
+    fn has(&self, _: &Hook) -> bool {
+        true
+    }
+
     fn hook(self: Arc<Self>, _: Arc<Attempt>, _: Hook) -> BoxFuture<'static, Result<(), JobError>> {
         ready(Ok(())).boxed()
     }

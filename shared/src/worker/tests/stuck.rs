@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::*;
-use crate::worker::thread::Thread;
+use crate::worker::thread;
 
 /// What bodies block on until the test is over.
 #[derive(Clone, Default)]
@@ -40,9 +40,9 @@ fn world(
 
 /// Hands the batch to the thread on which batches are driven.
 async fn drive(world: &World, ids: &[&str]) -> Report {
-    let engine = world.engine();
-    let thread = Thread::start(async move || engine, || {}).expect("a thread");
-    thread.handle(ids.iter().map(|id| message(id)).collect(), world.invocation()).await.expect("a report")
+    let (engine, invocation) = (world.engine(), world.invocation());
+    let messages = ids.iter().map(|id| message(id)).collect();
+    thread::run(async move || engine.handle(messages, &invocation).await).await.expect("a report")
 }
 
 fn blocks(gate: Gate, attempt: Arc<Attempt>) -> futures_util::future::BoxFuture<'static, Result<Value, JobError>> {
