@@ -134,17 +134,15 @@ impl<'a> Execution<'a> {
     /// Watches the body until it ends, or must be stopped, and keeps its lease.
     async fn watch(&mut self, body: &mut Body, renewal: &mut Option<Renewal<'a>>) -> Result<Joined, Stop> {
         loop {
-            let writable = self.stored && renewal.is_none();
             tokio::select! { biased;
                 ended = &mut *body => return Ok(ended),
-                () = sleep_until(self.held_until), if self.stored => return Err(Stop::Lost),
+                () = sleep_until(self.alarm(renewal.is_none())) => self.act(renewal)?,
                 Some(written) = OptionFuture::from(renewal.as_mut().map(|renewal| renewal.written.as_mut())) => {
                     if let Some(stop) = renewal.take().and_then(|renewal| self.settle(renewal, written)) {
                         return Err(stop);
                     }
                 }
                 Some(()) = OptionFuture::from(self.visibility.as_mut()) => self.visibility = None,
-                () = sleep_until(self.renew_at), if writable => *renewal = Some(self.renew(None)),
                 Some(save) = self.controls.checkpoints.recv(), if renewal.is_none() => {
                     if self.stored {
                         *renewal = Some(self.renew(Some(save)));
@@ -152,12 +150,40 @@ impl<'a> Execution<'a> {
                         save.saved.send(Err("the job runs without a record, which would hold the checkpoint")).ok();
                     }
                 }
-                () = sleep_until(self.batch.ask_to_stop_at), if !self.attempt.is_stopping() => self.ask_to_stop("the invocation ends"),
-                () = sleep_until(self.timeout_at.min(self.batch.stop_at)) => {
-                    return Err(if self.timeout_at < self.batch.stop_at { Stop::Timeout } else { Stop::Deadline });
-                }
             }
         }
+    }
+
+    /// When the next thing is due that [`Execution::act`] does.
+    fn alarm(&self, writable: bool) -> Instant {
+        let held_until = Some(self.held_until).filter(|_| self.stored);
+        let renew_at = Some(self.renew_at).filter(|_| self.stored && writable);
+        let ask_to_stop_at = Some(self.batch.ask_to_stop_at).filter(|_| !self.attempt.is_stopping());
+        let first = [held_until, renew_at, ask_to_stop_at].into_iter().flatten().min();
+        first.map_or(self.stop_at(), |first| first.min(self.stop_at()))
+    }
+
+    /// Does what is due.
+    fn act(&mut self, renewal: &mut Option<Renewal<'a>>) -> Result<(), Stop> {
+        let now = Instant::now();
+        if self.stored && now >= self.held_until {
+            return Err(Stop::Lost);
+        }
+        if now >= self.stop_at() {
+            return Err(if self.timeout_at < self.batch.stop_at { Stop::Timeout } else { Stop::Deadline });
+        }
+        if now >= self.batch.ask_to_stop_at {
+            self.ask_to_stop("the invocation ends");
+        }
+        if self.stored && renewal.is_none() && now >= self.renew_at {
+            *renewal = Some(self.renew(None));
+        }
+        Ok(())
+    }
+
+    /// When the body is stopped.
+    fn stop_at(&self) -> Instant {
+        self.timeout_at.min(self.batch.stop_at)
     }
 
     fn spawn(&self) -> Body {

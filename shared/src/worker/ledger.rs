@@ -7,9 +7,10 @@
 
 use std::{
     convert::Infallible,
+    future::pending,
     mem,
     sync::{
-        Mutex, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -21,7 +22,7 @@ use futures_util::{
 };
 use tokio::{
     sync::{Notify, oneshot},
-    time::{Instant, sleep, sleep_until, timeout_at},
+    time::{Instant, sleep_until, timeout_at},
 };
 
 use crate::{
@@ -54,6 +55,7 @@ pub(crate) struct Ledger<'a> {
 
 #[derive(Default)]
 struct Queued {
+    closed: bool,
     reads: Vec<(String, Answer<Option<Record>>)>,
     writes: Vec<Waiting>,
 }
@@ -95,17 +97,13 @@ impl<'a> Ledger<'a> {
 
     /// Reads a record.
     pub(crate) async fn read(&self, id: &str) -> Result<Option<Record>, StoreError> {
-        timeout_at(self.closes_at, self.look(id)).await.unwrap_or_else(|_| Err(closed()))
-    }
-
-    async fn look(&self, id: &str) -> Result<Option<Record>, StoreError> {
         let mut tries = 0;
         loop {
             tries += 1;
-            let (sender, answer) = oneshot::channel();
-            self.queue(|queued| queued.reads.push((id.to_owned(), sender)));
-            match answer.await.unwrap_or_else(|_| Err(dropped())) {
-                Err(StoreError::Busy(_) | StoreError::Unknown(_)) if tries < TRIES => pause(tries).await,
+            let (asker, answer) = oneshot::channel();
+            self.queue(|queued| queued.reads.push((id.to_owned(), asker)));
+            match answer.await.map_err(|_| closed())? {
+                Err(StoreError::Busy(_) | StoreError::Unknown(_)) if tries < TRIES => self.pause(tries).await,
                 answer => return answer,
             }
         }
@@ -113,16 +111,12 @@ impl<'a> Ledger<'a> {
 
     /// Makes a conditional write now.
     pub(crate) async fn write(&self, write: Write) -> Result<Written, StoreError> {
-        self.settle_in_time(write, Duration::ZERO, None).await
+        self.settle(write, Duration::ZERO, None).await
     }
 
     /// Makes the last write of an attempt, together with those of others that end within moments.
     pub(crate) async fn finish(&self, write: Write, running: Option<Running<'_>>) -> Result<Written, StoreError> {
-        self.settle_in_time(write, GATHER, running).await
-    }
-
-    async fn settle_in_time(&self, write: Write, wait: Duration, running: Option<Running<'_>>) -> Result<Written, StoreError> {
-        timeout_at(self.closes_at, self.settle(write, wait, running)).await.unwrap_or_else(|_| Err(closed()))
+        self.settle(write, GATHER, running).await
     }
 
     /// Repeats a write until it is known to be made or refused. An answer that was lost, or a refusal that may be of
@@ -131,41 +125,64 @@ impl<'a> Ledger<'a> {
         let mut tries = 0;
         loop {
             tries += 1;
-            let stored = match self.submit(write.clone(), wait, running.take()).await {
+            let stored = match self.submit(write.clone(), wait, running.take()).await? {
                 Ok(Written::Refused(Some(stored))) => Some(*stored),
-                Ok(Written::Refused(None)) => self.look(&write.next.id).await?,
-                Err(StoreError::Unknown(_)) if tries < TRIES => self.look(&write.next.id).await?,
+                Ok(Written::Refused(None)) => self.read(&write.next.id).await?,
+                Err(StoreError::Unknown(_)) if tries < TRIES => self.read(&write.next.id).await?,
                 Err(StoreError::Busy(_)) if tries < TRIES => {
-                    pause(tries).await;
+                    self.pause(tries).await;
                     continue;
                 }
                 answer => return answer,
             };
             match resolve(&write.next, write.seen.as_deref(), stored) {
                 Resolution::Ours => return Ok(Written::Done),
-                Resolution::Open if tries < TRIES => pause(tries).await,
+                Resolution::Open if tries < TRIES => self.pause(tries).await,
                 Resolution::Open => return Err(StoreError::Busy("the write was refused and then possible, again and again".into())),
                 Resolution::Refused(stored) => return Ok(Written::Refused(stored)),
             }
         }
     }
 
-    async fn submit(&self, write: Write, wait: Duration, running: Option<Running<'_>>) -> Result<Written, StoreError> {
+    /// The answer of the store; an error of its own if the ledger closes before there is one.
+    async fn submit(
+        &self,
+        write: Write,
+        wait: Duration,
+        running: Option<Running<'_>>,
+    ) -> Result<Result<Written, StoreError>, StoreError> {
         let (asker, answer) = oneshot::channel();
         let leave_by = Instant::now() + wait;
         self.queue(|queued| queued.writes.push(Waiting { write, leave_by, asker }));
         drop(running);
-        answer.await.unwrap_or_else(|_| Err(dropped()))
+        answer.await.map_err(|_| closed())
     }
 
-    fn queue<T>(&self, change: impl FnOnce(&mut Queued) -> T) -> T {
-        let changed = change(&mut self.queued.lock().unwrap_or_else(PoisonError::into_inner));
-        self.changed.notify_one();
-        changed
+    async fn pause(&self, tries: u32) {
+        sleep_until(self.closes_at.min(Instant::now() + BACKOFF.delay(tries, jitter()))).await;
     }
 
-    /// Sends what is ready, for ever.
+    /// Queues something; once the ledger is closed, its asker hears so at once.
+    fn queue(&self, change: impl FnOnce(&mut Queued)) {
+        let mut queued = self.queued();
+        if !queued.closed {
+            change(&mut queued);
+            self.changed.notify_one();
+        }
+    }
+
+    fn queued(&self) -> MutexGuard<'_, Queued> {
+        self.queued.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends what is ready until the ledger closes. What is asked and not answered by then hears so.
     pub(crate) async fn drive(&self) -> Infallible {
+        timeout_at(self.closes_at, self.send()).await.ok();
+        *self.queued() = Queued { closed: true, ..Queued::default() };
+        pending().await
+    }
+
+    async fn send(&self) -> Infallible {
         let (mut reads, mut under_way) = (FuturesUnordered::new(), FuturesUnordered::new());
         loop {
             reads.extend(self.next_read());
@@ -185,17 +202,17 @@ impl<'a> Ledger<'a> {
     }
 
     fn queue_leaves_by(&self) -> Option<Instant> {
-        self.queued.lock().unwrap_or_else(PoisonError::into_inner).leave_by()
+        self.queued().leave_by()
     }
 
     fn next_read(&self) -> Option<BoxFuture<'_, ()>> {
-        let mut queued = self.queued.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queued = self.queued();
         let reads = mem::take(&mut queued.reads);
         (!reads.is_empty()).then(|| self.read_all(reads).boxed())
     }
 
     fn next_write(&self) -> Option<BoxFuture<'_, ()>> {
-        let mut queued = self.queued.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queued = self.queued();
         queued.writes.retain(|waiting| !waiting.asker.is_closed()); // given up before it was sent
         let leave_by = queued.leave_by()?;
         let ready = self.running.load(Ordering::SeqCst) == 0 || Instant::now() >= leave_by;
@@ -217,16 +234,8 @@ impl<'a> Ledger<'a> {
     }
 }
 
-async fn pause(tries: u32) {
-    sleep(BACKOFF.delay(tries, jitter())).await;
-}
-
 fn closed() -> StoreError {
     StoreError::Unknown("the invocation ends".into())
-}
-
-fn dropped() -> StoreError {
-    StoreError::Unknown("the request was given up".into())
 }
 
 #[cfg(test)]
