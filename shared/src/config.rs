@@ -18,6 +18,11 @@ pub(crate) fn table() -> String {
     variable("SQJOBS_TABLE").unwrap_or_else(|| "jobs".into())
 }
 
+/// What is logged, as `RUST_LOG` has it.
+pub(crate) fn log() -> Option<String> {
+    variable("RUST_LOG")
+}
+
 /// What precedes the names of queues in this environment.
 pub(crate) fn prefix() -> String {
     variable("SQJOBS_PREFIX").unwrap_or_default()

@@ -96,7 +96,7 @@ fn meta(meta: &Map<String, Value>) -> Result<(), Unreadable> {
 
 /// Whether the table can hold it within so many levels. It stops at the last of them, however deep
 /// the value goes on.
-fn storable(value: &Value, levels: usize) -> Result<(), &'static str> {
+pub(crate) fn storable(value: &Value, levels: usize) -> Result<(), &'static str> {
     match value {
         Value::Array(_) if levels == 0 => Err("it nests too deep"),
         Value::Array(items) => items.iter().try_for_each(|item| storable(item, levels - 1)),

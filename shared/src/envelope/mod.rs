@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use feature::FEATURES;
-pub(crate) use limit::check_id;
+pub(crate) use limit::{check_id, storable};
 pub use unreadable::Unreadable;
 pub(crate) use unreadable::excerpt;
 
@@ -35,7 +35,7 @@ const CURRENT: u32 = 1;
 /// One job on its way: its name, its arguments, and what the producer wants of it.
 ///
 /// Read one with [`Envelope::parse`]. The derived `Deserialize` checks the types of the native
-/// form, but no limits.
+/// form, but no limits, and passes over fields that it does not know.
 ///
 /// ```
 /// use serde_json::json;
@@ -113,7 +113,7 @@ pub struct Envelope {
     pub needs: Vec<String>,
     /// The fields that this version does not know. One that bears the name of a known field is not
     /// written.
-    #[serde(flatten, serialize_with = "wire::strangers")]
+    #[serde(flatten, skip_deserializing, serialize_with = "wire::strangers")]
     pub unknown: Map<String, Value>,
     /// The form that it was read from. It does not travel: whatever is written is native.
     #[serde(skip)]

@@ -1,7 +1,7 @@
 //! From a message body to the envelope: which form it has, and what is wrong with it.
 
 use super::unreadable::read;
-use super::{CURRENT, Envelope, Unreadable, legacy, limit};
+use super::{CURRENT, Envelope, Unreadable, legacy, limit, wire::FIELDS};
 use serde_json::error::Category;
 use serde_json::{Map, Value};
 
@@ -54,9 +54,11 @@ impl Envelope {
             object.retain(|field, _| TIMELESS.contains(&field.as_str()));
         }
         let args = object.remove("args").unwrap_or_default();
+        let strangers: Vec<_> = object.keys().filter(|field| !FIELDS.contains(&field.as_str())).cloned().collect();
+        let unknown = strangers.iter().filter_map(|field| object.remove_entry(field)).collect();
         let envelope: Self = read("", &Value::Object(object)).map_err(|flaw| flaw.with_remedy(limit::remedy))?;
         envelope.check()?;
-        Ok(Self { args, ..envelope })
+        Ok(Self { args, unknown, ..envelope })
     }
 }
 

@@ -14,11 +14,11 @@ use aws_sdk_dynamodb::{
 use futures_util::future::{BoxFuture, FutureExt, join_all};
 use serde::Serialize;
 
-use super::{Store, StoreError, Write, Written};
+use super::{Store, StoreError, Write, Written, limit};
 use crate::{
     clock::rfc3339,
     error::Chain,
-    record::{Record, State, Version},
+    record::{Record, Version},
 };
 
 type Item = HashMap<String, AttributeValue>;
@@ -29,13 +29,6 @@ const STATEMENTS: usize = 25;
 const KEYS: usize = 100;
 /// Bytes of items in one request, well under what a request may have.
 const REQUEST_BYTES: usize = 1 << 20;
-/// Bytes of one item: 400 KB, less a margin for how it is counted.
-const ITEM_BYTES: usize = 390_000;
-
-/// Bytes that an ending may add: an error in the record and in its history.
-const ENDING_BYTES: usize = 10_000;
-/// Levels of lists and maps in an attribute.
-const DEPTH: usize = 31;
 
 /// Records in a DynamoDB table with the hash key `id`.
 #[derive(Debug, Clone)]
@@ -96,15 +89,15 @@ impl DynamoDb {
     /// Makes writes, in as many requests as their sizes ask for.
     async fn write_all(&self, writes: &[Write]) -> Vec<Result<Written, StoreError>> {
         let mut answers: Vec<_> = writes.iter().map(|_| Err(short())).collect();
-        let mut statements = Vec::new();
+        let mut parts = Vec::new();
         for (place, write) in writes.iter().enumerate() {
-            match self.statement(write) {
-                Ok(statement) => statements.push((place, statement)),
+            match self.part(place, write) {
+                Ok(part) => parts.push(part),
                 Err(refusal) => answers[place] = Err(refusal),
             }
         }
-        let chunks = by_bytes(statements).into_iter().map(async |chunk| {
-            let (places, statements): (Vec<_>, Vec<_>) = chunk.into_iter().unzip();
+        let chunks = by_bytes(parts).into_iter().map(async |chunk| {
+            let (places, statements): (Vec<_>, Vec<_>) = chunk.into_iter().map(|part| (part.place, part.statement)).unzip();
             let written = self.execute(places.iter().map(|place| writes[*place].clone()).collect(), statements).await;
             places.into_iter().zip(written)
         });
@@ -133,18 +126,20 @@ impl DynamoDb {
         .boxed()
     }
 
-    fn statement(&self, write: &Write) -> Result<BatchStatementRequest, StoreError> {
-        let item = item(&write.next)?;
-        let (text, parameters) = match &write.seen {
-            None => insert(&self.table, &write.next, item),
-            Some(seen) => update(&self.table, seen, &write.next, item),
+    fn part(&self, place: usize, write: &Write) -> Result<Part, StoreError> {
+        let bytes = limit::check(&write.next)?;
+        let Statement { text, parameters } = match &write.seen {
+            None => insert(&self.table, &write.next)?,
+            Some(seen) => update(&self.table, seen, &write.next)?,
         };
-        BatchStatementRequest::builder()
+        let bytes = bytes + text.len();
+        let statement = BatchStatementRequest::builder()
             .statement(text)
             .set_parameters(Some(parameters))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .build()
-            .map_err(|error| StoreError::Invalid(error.to_string()))
+            .map_err(|error| StoreError::Invalid(error.to_string()))?;
+        Ok(Part { place, bytes, statement })
     }
 }
 
@@ -216,83 +211,54 @@ fn text(text: &str) -> AttributeValue {
     AttributeValue::S(text.into())
 }
 
-/// The values of a record, in the order of [`ATTRIBUTES`], if DynamoDB can hold it.
-pub(super) fn item(record: &Record) -> Result<Vec<Option<AttributeValue>>, StoreError> {
-    let mut bytes = "id".len() + record.id.len() + 1;
-    let values = ATTRIBUTES.iter().map(|attribute| {
-        let value = (attribute.value)(record)?;
-        if let Some(value) = &value {
-            bytes += attribute.name.len() + size(value);
-            check(attribute.name, value, DEPTH)?;
-        }
-        Ok(value)
-    });
-    let values = values.collect::<Result<Vec<_>, _>>()?;
-    // A record that was claimed must have room left for how it ends.
-    let most = if record.state == State::Running { ITEM_BYTES - ENDING_BYTES } else { ITEM_BYTES };
-    if bytes > most {
-        return Err(StoreError::Invalid(format!("it has {bytes} bytes; the record of a job holds {most}")));
-    }
-    Ok(values)
+/// A statement and what it holds.
+struct Statement {
+    text: String,
+    parameters: Vec<AttributeValue>,
 }
 
-/// DynamoDB has no numbers beyond these, and nests no deeper.
-fn check(name: &str, value: &AttributeValue, depth: usize) -> Result<(), StoreError> {
-    let invalid = |reason: String| Err(StoreError::Invalid(format!("in {name}, {reason}")));
-    match value {
-        AttributeValue::L(_) | AttributeValue::M(_) if depth == 0 => invalid(format!("values nest deeper than {DEPTH} levels")),
-        AttributeValue::L(list) => list.iter().try_for_each(|value| check(name, value, depth - 1)),
-        AttributeValue::M(map) => map.values().try_for_each(|value| check(name, value, depth - 1)),
-        AttributeValue::N(number) if !is_in_range(number) => invalid(format!("the number {number} is out of DynamoDB's range")),
-        _ => Ok(()),
+impl Statement {
+    fn new(text: String) -> Self {
+        // Enough for almost all, for growing is what costs.
+        let mut statement = Self { text, parameters: Vec::with_capacity(24) };
+        statement.text.reserve(512);
+        statement
+    }
+
+    fn add(&mut self, texts: [&str; 3], value: Option<AttributeValue>) {
+        self.text.extend(texts);
+        self.parameters.extend(value);
     }
 }
 
-fn is_in_range(number: &str) -> bool {
-    number.parse::<f64>().is_ok_and(|number| number == 0.0 || (1e-130..1e126).contains(&number.abs()))
-}
-
-fn insert(table: &str, next: &Record, item: Vec<Option<AttributeValue>>) -> (String, Vec<AttributeValue>) {
-    let mut statement = format!(r#"INSERT INTO "{table}" VALUE {{'id': ?"#);
-    let mut parameters = vec![text(&next.id)];
-    for (attribute, value) in ATTRIBUTES.iter().zip(item) {
-        if let Some(value) = value {
-            statement.extend([", '", attribute.name, "': ?"]);
-            parameters.push(value);
+fn insert(table: &str, next: &Record) -> Result<Statement, StoreError> {
+    let mut statement = Statement::new(format!(r#"INSERT INTO "{table}" VALUE {{"#));
+    statement.add(["'", "id", "': ?"], Some(text(&next.id)));
+    for attribute in ATTRIBUTES {
+        if let Some(value) = (attribute.value)(next)? {
+            statement.add([", '", attribute.name, "': ?"], Some(value));
         }
     }
-    (statement + "}", parameters)
+    statement.text += "}";
+    Ok(statement)
 }
 
 /// What differs is written, on the condition that the stored record has the version of the one that was seen. The state is
 /// written in any case, for a statement must write something.
-fn update(table: &str, seen: &Record, next: &Record, item: Vec<Option<AttributeValue>>) -> (String, Vec<AttributeValue>) {
-    let mut statement = format!(r#"UPDATE "{table}""#);
-    let mut parameters = Vec::new();
-    for (attribute, value) in ATTRIBUTES.iter().zip(item) {
-        if (attribute.is_same)(seen, next) && attribute.name != "state" {
-            continue;
-        }
-        match value {
-            Some(value) => {
-                statement.extend([r#" SET ""#, attribute.name, r#""=?"#]);
-                parameters.push(value);
-            }
-            None => statement.extend([r#" REMOVE ""#, attribute.name, r#"""#]),
+fn update(table: &str, seen: &Record, next: &Record) -> Result<Statement, StoreError> {
+    let mut statement = Statement::new(format!(r#"UPDATE "{table}""#));
+    for attribute in ATTRIBUTES.iter().filter(|attribute| !(attribute.is_same)(seen, next) || attribute.name == "state") {
+        match (attribute.value)(next)? {
+            Some(value) => statement.add([r#" SET ""#, attribute.name, r#""=?"#], Some(value)),
+            None => statement.add([r#" REMOVE ""#, attribute.name, r#"""#], None),
         }
     }
-    statement += r#" WHERE "id"=?"#;
-    parameters.push(text(&next.id));
+    statement.add([r#" WHERE ""#, "id", r#""=?"#], Some(text(&next.id)));
     for (name, value) in condition(&seen.version()) {
-        match value {
-            Some(value) => {
-                statement.extend([r#" AND ""#, name, r#""=?"#]);
-                parameters.push(value);
-            }
-            None => statement.extend([r#" AND ""#, name, r#"" IS MISSING"#]),
-        }
+        let test = if value.is_some() { r#""=?"# } else { r#"" IS MISSING"# };
+        statement.add([r#" AND ""#, name, test], value);
     }
-    (statement, parameters)
+    Ok(statement)
 }
 
 /// What the stored item must show; an attribute without a value must be absent.
@@ -308,34 +274,30 @@ fn condition(seen: &Version<'_>) -> [(&'static str, Option<AttributeValue>); 6] 
     ]
 }
 
+/// A statement, how large it is at most, and the place of its write.
+struct Part {
+    place: usize,
+    bytes: usize,
+    statement: BatchStatementRequest,
+}
+
 /// Splits statements so that no request has too many or too large ones.
-fn by_bytes(statements: Vec<(usize, BatchStatementRequest)>) -> Vec<Vec<(usize, BatchStatementRequest)>> {
+fn by_bytes(parts: Vec<Part>) -> Vec<Vec<Part>> {
     let mut chunks: Vec<Vec<_>> = Vec::new();
     let mut bytes = 0;
-    for (place, statement) in statements {
-        let more = statement.statement.len() + statement.parameters.iter().flatten().map(size).sum::<usize>();
+    for part in parts {
         match chunks.last_mut() {
-            Some(chunk) if chunk.len() < STATEMENTS && bytes + more <= REQUEST_BYTES => {
-                chunk.push((place, statement));
-                bytes += more;
+            Some(chunk) if chunk.len() < STATEMENTS && bytes + part.bytes <= REQUEST_BYTES => {
+                bytes += part.bytes;
+                chunk.push(part);
             }
             _ => {
-                chunks.push(vec![(place, statement)]);
-                bytes = more;
+                bytes = part.bytes;
+                chunks.push(vec![part]);
             }
         }
     }
     chunks
-}
-
-/// The size of a value as DynamoDB counts it, or a little more.
-fn size(value: &AttributeValue) -> usize {
-    match value {
-        AttributeValue::S(text) | AttributeValue::N(text) => text.len() + 1,
-        AttributeValue::L(list) => 3 + list.iter().map(|value| 1 + size(value)).sum::<usize>(),
-        AttributeValue::M(map) => 3 + map.iter().map(|(name, value)| 1 + name.len() + size(value)).sum::<usize>(),
-        _ => 1,
-    }
 }
 
 fn written(answer: BatchStatementResponse) -> Result<Written, StoreError> {
@@ -407,7 +369,7 @@ fn id_of(item: &Item) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Dlq, Failure, Past};
+    use crate::{Dlq, Failure, Past, State};
 
     fn full() -> Record {
         let (at, text) = (Some(crate::clock::from_millis(1)), || Some("x".to_owned()));
@@ -446,8 +408,8 @@ mod tests {
         for record in [full(), Record { id: "a".into(), ..Record::default() }] {
             let mut expected: Item = serde_dynamo::to_item(&record).expect("an item");
             assert_eq!(expected.remove("id"), Some(text("a")));
-            let values = ATTRIBUTES.iter().zip(item(&record).expect("an item"));
-            let written: Item = values.filter_map(|(attribute, value)| Some((attribute.name.to_owned(), value?))).collect();
+            let values = ATTRIBUTES.iter().map(|attribute| (attribute.name, (attribute.value)(&record).expect("a value")));
+            let written: Item = values.filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
             assert_eq!(written, expected);
         }
     }
@@ -456,7 +418,7 @@ mod tests {
     fn an_update_writes_what_differs() {
         let seen = Record { id: "a".into(), state: State::Running, lease_until: Some(5), ..Record::default() };
         let next = Record { state: State::Succeeded, lease_until: None, result: Some(6.into()), ..seen.clone() };
-        let (statement, parameters) = update("jobs", &seen, &next, item(&next).expect("an item"));
+        let Statement { text: statement, parameters } = update("jobs", &seen, &next).expect("a statement");
         let expected = concat!(
             r#"UPDATE "jobs" SET "state"=? REMOVE "lease_until" SET "result"=? WHERE "id"=? AND "state"=? AND "owner" IS MISSING"#,
             r#" AND "generation" IS MISSING AND "lease_until"=? AND "dlq" IS MISSING AND "cancel_requested" IS MISSING"#

@@ -5,7 +5,7 @@ use std::{
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
 
-use super::{Store, StoreError, Write, Written, dynamodb};
+use super::{Store, StoreError, Write, Written, limit};
 use crate::record::Record;
 
 /// Records in memory, for eager mode and tests. Clones share them.
@@ -36,7 +36,7 @@ impl Memory {
 }
 
 fn write(records: &mut BTreeMap<String, Record>, write: &Write) -> Result<Written, StoreError> {
-    dynamodb::item(&write.next)?; // what the table would refuse is refused here too
+    limit::check(&write.next)?; // what the table would refuse is refused here too
     let stored = records.get(&write.next.id);
     if stored.map(Record::version) != write.seen.as_deref().map(Record::version) {
         return Ok(Written::Refused(stored.cloned().map(Box::new)));

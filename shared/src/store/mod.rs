@@ -4,6 +4,7 @@
 //! seen. It takes many at once, since that is what a request costs. One conformance suite runs on both adapters.
 
 mod dynamodb;
+mod limit;
 mod memory;
 
 use std::{error::Error as StdError, fmt, sync::Arc};

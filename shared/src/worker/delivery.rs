@@ -204,7 +204,8 @@ impl Delivery {
             return ending.into();
         }
         let work = &decoded.work;
-        let (attempt, _) = Attempt::new(Arc::clone(&record), &self.message, work.traceparent.clone(), batch.engine.clock.clone(), batch.stop_at);
+        let (attempt, _) =
+            Attempt::new(Arc::clone(&record), &self.message, work.traceparent.clone(), batch.engine.clock.clone(), batch.stop_at);
         for hook in hooks_of(&ending, record.error.clone()) {
             call(batch, &work.job, &attempt, hook).await;
         }

@@ -145,12 +145,7 @@ impl<'a> Ledger<'a> {
     }
 
     /// The answer of the store; an error of its own if the ledger closes before there is one.
-    async fn submit(
-        &self,
-        write: Write,
-        wait: Duration,
-        running: Option<Running<'_>>,
-    ) -> Result<Result<Written, StoreError>, StoreError> {
+    async fn submit(&self, write: Write, wait: Duration, running: Option<Running<'_>>) -> Result<Result<Written, StoreError>, StoreError> {
         let (asker, answer) = oneshot::channel();
         let leave_by = Instant::now() + wait;
         self.queue(|queued| queued.writes.push(Waiting { write, leave_by, asker }));

@@ -1,0 +1,142 @@
+//! What a month of jobs costs, line by line: 30 days of as many jobs, all new and all succeeding at once.
+
+use crate::price::{self, GB, Price};
+
+/// Days in the month of all tables.
+pub(crate) const DAYS: f64 = 30.0;
+/// Write request units of a job: its claim and its finish, each of a record under 1 KB.
+pub(crate) const WRITES: f64 = 2.0;
+/// Days that a record is kept.
+const KEPT_DAYS: f64 = 30.0;
+/// Bytes of a record, and what DynamoDB adds to each item it stores.
+const RECORD: f64 = 600.0 + 100.0;
+/// Messages in a request of the producer.
+const SENT: f64 = 10.0;
+/// Bytes of the line that a job logs at `info`, and of Lambda's own three lines of an invocation.
+const JOB_LOG: f64 = 300.0;
+const INVOCATION_LOG: f64 = 260.0;
+/// Seconds that an idle poller waits for a message, the longest that SQS allows.
+const LONG_POLL: f64 = 20.0;
+
+/// What runs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Load {
+    /// Jobs a day.
+    pub(crate) jobs: f64,
+    /// Milliseconds that a batch occupies its function.
+    pub(crate) batch_ms: f64,
+    /// Jobs that a batch holds on average.
+    pub(crate) fill: f64,
+    /// Memory of the function in MB.
+    pub(crate) memory: f64,
+    /// What a GB-second costs.
+    pub(crate) duration: &'static Price,
+}
+
+/// One line of the bill.
+#[derive(Debug)]
+pub(crate) struct Line {
+    /// What is paid for.
+    pub(crate) item: &'static str,
+    /// Dollars a month.
+    pub(crate) dollars: f64,
+}
+
+/// The bill of a month.
+pub(crate) fn month(load: &Load) -> [Line; 7] {
+    let jobs = load.jobs * DAYS;
+    let batches = jobs / load.fill;
+    let gb_seconds = batches * load.batch_ms / 1_000.0 * load.memory / 1_024.0;
+    let line = |item, price: &Price, quantity| Line { item, dollars: price.of(quantity) };
+    [
+        line("DynamoDB: 2 write units a job", &price::WRITE, jobs * WRITES),
+        line("DynamoDB: records kept 30 days", &price::STORAGE, load.jobs * KEPT_DAYS * RECORD),
+        line("SQS: producer, 1 request per ten jobs", &price::STANDARD, jobs / SENT),
+        line("SQS: event source, 2 requests a batch", &price::STANDARD, batches * 2.0),
+        line("Lambda: 1 request a batch", &price::INVOCATION, batches),
+        line("Lambda: duration", load.duration, gb_seconds),
+        line("CloudWatch Logs: a line a job, Lambda's three a batch", &price::LOGS, jobs * JOB_LOG + batches * INVOCATION_LOG),
+    ]
+}
+
+/// The sum of a bill.
+pub(crate) fn total(lines: &[Line]) -> f64 {
+    lines.iter().map(|line| line.dollars).sum()
+}
+
+/// Dollars for each million jobs.
+pub(crate) fn per_million(load: &Load) -> f64 {
+    total(&month(load)) / (load.jobs * DAYS / 1e6)
+}
+
+/// Requests a month with which so many pollers wait for messages in an empty queue.
+pub(crate) fn idle_requests(pollers: f64) -> f64 {
+    pollers * DAYS * 86_400.0 / LONG_POLL
+}
+
+/// What a million retries cost, each alone in its batch: a read, a claim, a finish, an invocation, and to SQS the request that
+/// hides the message and the one that receives it again.
+pub(crate) fn million_retries() -> f64 {
+    let requests = price::STANDARD.of(2e6) + price::INVOCATION.of(1e6);
+    price::READ.of(1e6) + price::WRITE.of(WRITES * 1e6) + requests
+}
+
+/// What so many pollers of provisioned mode cost a month.
+pub(crate) fn provisioned(pollers: f64) -> f64 {
+    price::POLLER.of(pollers * DAYS * 24.0)
+}
+
+/// GB that are stored once records begin to be purged.
+pub(crate) fn stored(jobs_per_day: f64) -> f64 {
+    jobs_per_day * KEPT_DAYS * RECORD / GB
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Load, idle_requests, million_retries, month, per_million, provisioned, total};
+    use crate::price::ARM;
+
+    const MILLION_A_DAY: Load = Load { jobs: 1e6, batch_ms: 32.0, fill: 10.0, memory: 128.0, duration: &ARM };
+
+    fn assert_close(value: f64, expected: f64) {
+        assert!((value - expected).abs() < 0.005, "{value} is not {expected}");
+    }
+
+    #[test]
+    fn a_month_of_a_million_jobs_a_day_costs_what_is_computed_by_hand() {
+        let lines = month(&MILLION_A_DAY);
+        let by_hand = [
+            37.50, // 60 million write units at 0.625 a million
+            4.89,  // 30 million records of 700 bytes: 19.558 GB at 0.25
+            1.20,  // 3 million requests at 0.40 a million
+            2.40,  // 6 million requests
+            0.60,  // 3 million at 0.20 a million
+            0.16,  // 3 million times 0.032 s times 0.125 GB: 12,000 GB-seconds
+            4.55,  // 30 million lines of 300 bytes and 3 million times 260: 9.108 GB at 0.50
+        ];
+        for (line, expected) in lines.iter().zip(by_hand) {
+            assert_close(line.dollars, expected);
+        }
+        assert_close(total(&lines), 51.30);
+        assert_close(per_million(&MILLION_A_DAY), 51.30 / 30.0);
+    }
+
+    #[test]
+    fn batches_of_one_change_requests_and_leave_writes_alone() {
+        let alone = month(&Load { fill: 1.0, ..MILLION_A_DAY });
+        let full = month(&MILLION_A_DAY);
+        assert_close(alone[0].dollars, full[0].dollars);
+        assert_close(alone[3].dollars, full[3].dollars * 10.0);
+    }
+
+    #[test]
+    fn an_idle_function_costs_its_polls() {
+        assert_close(idle_requests(5.0), 648_000.0);
+        assert_close(provisioned(2.0), 13.32);
+    }
+
+    #[test]
+    fn a_retry_costs_a_read_and_two_writes_more_than_its_batch() {
+        assert_close(million_retries(), 0.125 + 1.25 + 0.20 + 0.80);
+    }
+}

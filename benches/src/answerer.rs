@@ -1,0 +1,138 @@
+//! Answers as DynamoDB and SQS, after a fixed latency, and keeps count.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::{serve, table::Table, tls::Tls};
+
+/// A server that answers for AWS. It ends with the runtime.
+#[derive(Debug, Clone)]
+pub(crate) struct Answerer {
+    address: SocketAddr,
+    secure: bool,
+    shared: Shared,
+}
+
+/// One request that was answered.
+#[derive(Debug, Clone)]
+pub(crate) struct Exchange {
+    pub(crate) operation: String,
+    pub(crate) bytes: usize,
+    came: Instant,
+    left: Instant,
+}
+
+#[derive(Debug, Clone)]
+struct Shared {
+    latency: Duration,
+    state: Arc<Mutex<Seen>>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    table: Table,
+    exchanges: Vec<Exchange>,
+}
+
+impl Answerer {
+    /// Starts one on a free port of loopback, over HTTPS where that is given.
+    pub(crate) async fn start(latency: Duration, tls: Option<&Tls>) -> Self {
+        let shared = Shared { latency, state: Arc::default() };
+        let router = Router::new().fallback(answer).with_state(shared.clone());
+        Self { address: serve::start(router, tls).await, secure: tls.is_some(), shared }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        let (scheme, port) = (if self.secure { "https" } else { "http" }, self.address.port());
+        format!("{scheme}://localhost:{port}")
+    }
+
+    /// The requests since the last call.
+    pub(crate) fn take(&self) -> Vec<Exchange> {
+        std::mem::take(&mut self.shared.seen().exchanges)
+    }
+}
+
+impl Shared {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How many of these requests followed one another: what no concurrency could have saved.
+pub(crate) fn depth(exchanges: &[Exchange]) -> usize {
+    let mut by_end: Vec<_> = exchanges.iter().collect();
+    by_end.sort_by_key(|exchange| exchange.left);
+    let mut depth = 0;
+    let mut last = None;
+    for exchange in by_end {
+        if last.is_none_or(|last| exchange.came >= last) {
+            depth += 1;
+            last = Some(exchange.left);
+        }
+    }
+    depth
+}
+
+async fn answer(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {
+    let (came, bytes) = (Instant::now(), body.len());
+    let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
+    let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
+    let request: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let is_sqs = target.starts_with("AmazonSQS");
+    let answer = if is_sqs { Ok(sqs(&operation, &request)) } else { shared.seen().table.answer(&operation, &request) };
+    let (status, answer) = match answer {
+        Ok(answer) => (StatusCode::OK, answer),
+        Err(refusal) => {
+            let kind = format!("com.amazonaws.dynamodb.v20120810#{}", refusal.kind);
+            (StatusCode::BAD_REQUEST, json!({"__type": kind, "message": "refused", "Item": refusal.item}))
+        }
+    };
+    if !shared.latency.is_zero() {
+        sleep(shared.latency.saturating_sub(came.elapsed())).await;
+    }
+    shared.seen().exchanges.push(Exchange { operation, bytes, came, left: Instant::now() });
+    (status, [("content-type", "application/x-amz-json-1.0")], answer.to_string()).into_response()
+}
+
+/// Every entry of a batch succeeds.
+fn sqs(operation: &str, request: &Value) -> Value {
+    let entries = request["Entries"].as_array().into_iter().flatten();
+    let done = entries.map(|entry| match operation {
+        "SendMessageBatch" => json!({"Id": entry["Id"], "MessageId": uuid::Uuid::new_v4().to_string(), "MD5OfMessageBody": "0"}),
+        _ => json!({"Id": entry["Id"]}),
+    });
+    json!({"Successful": done.collect::<Vec<_>>(), "Failed": []})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_at_the_same_time_are_one_deep() {
+        let start = Instant::now();
+        let exchange = |came, left| Exchange {
+            operation: String::new(),
+            bytes: 0,
+            came: start + Duration::from_millis(came),
+            left: start + Duration::from_millis(left),
+        };
+        assert_eq!(depth(&[]), 0);
+        assert_eq!(depth(&[exchange(0, 5), exchange(1, 6), exchange(2, 4)]), 1);
+        assert_eq!(depth(&[exchange(0, 5), exchange(5, 9), exchange(1, 6), exchange(10, 12)]), 3);
+    }
+}

@@ -1,0 +1,128 @@
+//! One subject under one condition: what it takes.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::{
+    answerer::{Answerer, Exchange, depth},
+    event::{self, Scenario},
+    process::Process,
+    runtime_api::{Invocation, RuntimeApi},
+    subject::{Built, Conditions, Subject},
+};
+
+/// What the warm invocations of one process took.
+#[derive(Debug)]
+pub(crate) struct Warm {
+    /// Median wall time of an invocation.
+    pub(crate) wall: Duration,
+    /// Mean CPU time of an invocation.
+    pub(crate) cpu: Duration,
+    /// The requests of the last one, and how many of them followed one another.
+    pub(crate) requests: Vec<Exchange>,
+    pub(crate) depth: usize,
+}
+
+/// What the first invocation of a process took.
+#[derive(Debug)]
+pub(crate) struct Cold {
+    /// From the start of the process until it asks for an event.
+    pub(crate) init: Duration,
+    /// From there until its first response.
+    pub(crate) first: Duration,
+    /// CPU time of both.
+    pub(crate) cpu: Duration,
+    /// The most memory it had by then, in bytes.
+    pub(crate) rss: u64,
+}
+
+impl Cold {
+    pub(crate) fn wall(&self) -> Duration {
+        self.init + self.first
+    }
+}
+
+/// How many invocations are made before those that count, and how many count.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Invocations {
+    pub(crate) before: usize,
+    pub(crate) counted: usize,
+}
+
+/// A process with what it talks to.
+struct Bench {
+    api: RuntimeApi,
+    process: Process,
+}
+
+impl Bench {
+    async fn start(subject: Subject, built: &Built, aws: &Answerer, conditions: Conditions<'_>) -> Self {
+        let api = RuntimeApi::start().await;
+        let process = subject.start(built, &api, aws, conditions);
+        Self { api, process }
+    }
+
+    async fn invoke(&mut self, event: axum::body::Bytes, failures: usize) -> Result<Invocation, String> {
+        let invocation = self.api.invoke(event).await?;
+        let response: Value = serde_json::from_slice(&invocation.response).map_err(|error| error.to_string())?;
+        let reported = response["batchItemFailures"].as_array().map_or(usize::MAX, Vec::len);
+        // An answer without failures may leave the list out.
+        let reported = if response["batchItemFailures"].is_null() && response.is_object() { 0 } else { reported };
+        if reported != failures {
+            return Err(format!("{failures} messages should come back: {response}"));
+        }
+        Ok(invocation)
+    }
+}
+
+/// Invokes a warm process again and again.
+///
+/// # Errors
+///
+/// When the subject does not answer as it should.
+pub(crate) async fn warm(
+    subject: Subject,
+    scenario: Scenario,
+    latency: Duration,
+    invocations: Invocations,
+    built: &Built,
+    conditions: Conditions<'_>,
+) -> Result<Warm, String> {
+    let aws = Answerer::start(latency, conditions.tls).await;
+    let mut bench = Bench::start(subject, built, &aws, conditions).await;
+    bench.api.polled().await?;
+    bench.invoke(event::seed(), 0).await?;
+    for number in 0..invocations.before {
+        bench.invoke(scenario.event(number), scenario.failures()).await?;
+    }
+    let cpu_before = bench.process.cpu();
+    let mut walls = Vec::new();
+    for number in 0..invocations.counted {
+        aws.take();
+        walls.push(bench.invoke(scenario.event(invocations.before + number), scenario.failures()).await?.wall);
+    }
+    let cpu = (bench.process.cpu() - cpu_before) / u32::try_from(invocations.counted).unwrap_or(u32::MAX);
+    let requests = aws.take();
+    Ok(Warm { wall: median(walls), cpu, depth: depth(&requests), requests })
+}
+
+/// Starts a process and hands it a batch of ten.
+///
+/// # Errors
+///
+/// When the subject does not answer as it should.
+pub(crate) async fn cold(subject: Subject, built: &Built, conditions: Conditions<'_>) -> Result<Cold, String> {
+    let aws = Answerer::start(Duration::ZERO, conditions.tls).await;
+    let mut bench = Bench::start(subject, built, &aws, conditions).await;
+    let polled = bench.api.polled().await?;
+    let invocation = bench.invoke(Scenario::First.event(0), 0).await?;
+    let first = invocation.responded - polled;
+    Ok(Cold { init: polled - bench.process.started, first, cpu: bench.process.cpu(), rss: bench.process.peak_rss() })
+}
+
+/// The middle one.
+pub(crate) fn median<T: PartialOrd + Copy>(mut values: Vec<T>) -> T {
+    values.sort_by(|a, b| a.partial_cmp(b).expect("numbers can be compared"));
+    values[values.len() / 2]
+}

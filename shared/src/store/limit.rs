@@ -1,0 +1,65 @@
+//! What a table can hold of a record, checked before it is sent: a request that DynamoDB refuses fails for ten jobs.
+
+use serde_json::{Map, Value};
+
+use super::StoreError;
+use crate::{
+    envelope::storable,
+    record::{Failure, Record, State},
+};
+
+/// Bytes of one item: 400 KB, less a margin for how it is counted.
+const ITEM_BYTES: usize = 390_000;
+/// Bytes that an ending may add: an error in the record and in its history.
+const ENDING_BYTES: usize = 10_000;
+/// Bytes of all the attributes' names, and of the values that are always short.
+const FIXED_BYTES: usize = 600;
+/// Levels of lists and maps in an attribute.
+const DEPTH: usize = 31;
+
+/// The bytes of a record as DynamoDB counts them or a few more, if it can hold them.
+pub(super) fn check(record: &Record) -> Result<usize, StoreError> {
+    let invalid = |name: &str, flaw: &str| StoreError::Invalid(format!("in {name}, {flaw}"));
+    for (name, value) in [("result", &record.result), ("progress", &record.progress), ("checkpoint", &record.checkpoint)] {
+        value.iter().try_for_each(|value| storable(value, DEPTH).map_err(|flaw| invalid(name, flaw)))?;
+    }
+    record.meta.values().try_for_each(|value| storable(value, DEPTH - 1).map_err(|flaw| invalid("meta", flaw)))?;
+    let bytes = bytes(record);
+    // A record that was claimed must have room left for how it ends.
+    let most = if record.state == State::Running { ITEM_BYTES - ENDING_BYTES } else { ITEM_BYTES };
+    if bytes > most {
+        return Err(StoreError::Invalid(format!("it has {bytes} bytes; the record of a job holds {most}")));
+    }
+    Ok(bytes)
+}
+
+fn bytes(record: &Record) -> usize {
+    let optional = [&record.owner, &record.parent_id, &record.root_id, &record.envelope, &record.due];
+    let texts = [&record.id, &record.name, &record.queue].into_iter().chain(optional.into_iter().flatten()).chain(&record.tags);
+    let values = [&record.result, &record.progress, &record.checkpoint].into_iter().flatten();
+    let failures = record.error.iter().chain(record.history.iter().map(|past| &past.failure));
+    FIXED_BYTES
+        + texts.map(|text| text.len() + 2).sum::<usize>()
+        + values.map(json).sum::<usize>()
+        + failures.map(failure).sum::<usize>()
+        + map(&record.meta)
+}
+
+/// The kind and the message, and beside them the names, two instants and a number.
+fn failure(failure: &Failure) -> usize {
+    failure.kind.len() + failure.message.len() + 120
+}
+
+fn json(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) => 1,
+        Value::Number(_) => 22,
+        Value::String(text) => text.len() + 1,
+        Value::Array(items) => 3 + items.iter().map(|item| 1 + json(item)).sum::<usize>(),
+        Value::Object(object) => map(object),
+    }
+}
+
+fn map(object: &Map<String, Value>) -> usize {
+    3 + object.iter().map(|(name, value)| 1 + name.len() + json(value)).sum::<usize>()
+}
