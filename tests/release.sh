@@ -2,15 +2,10 @@
 # Builds the packages as they are deployed, in the release profile, and has the guarantees tested on them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-
-tools=target/release-tools
-if [ ! -x "$tools/bin/cargo-lambda" ]; then
-  python3 -m venv --clear "$tools"
-  "$tools/bin/python" -m pip install --quiet cargo-lambda==1.9.2
-fi
+. tests/cargo-lambda.sh
 
 # Without a cross compiler: what runs here is what was built here.
-PATH="$PWD/$tools/bin:$PATH" cargo lambda build --release --locked --compiler cargo --output-format zip \
+cargo lambda build --release --locked --compiler cargo --output-format zip \
   -p adder -p webhook -p sqjobs-tests --bin adder --bin webhook --bin probe
 
 SQJOBS_TESTS_PACKAGES="$PWD/target/lambda" cargo test -p sqjobs-tests --locked -- --test-threads 8

@@ -31,6 +31,8 @@ pub(crate) struct Answerer {
 pub(crate) struct Exchange {
     pub(crate) operation: String,
     pub(crate) bytes: usize,
+    /// The entries of a batch of SQS.
+    pub(crate) entries: usize,
     came: Instant,
     left: Instant,
 }
@@ -104,7 +106,8 @@ async fn answer(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -
     if !shared.latency.is_zero() {
         sleep(shared.latency.saturating_sub(came.elapsed())).await;
     }
-    shared.seen().exchanges.push(Exchange { operation, bytes, came, left: Instant::now() });
+    let entries = request["Entries"].as_array().map_or(0, Vec::len);
+    shared.seen().exchanges.push(Exchange { operation, bytes, entries, came, left: Instant::now() });
     (status, [("content-type", "application/x-amz-json-1.0")], answer.to_string()).into_response()
 }
 
@@ -128,6 +131,7 @@ mod tests {
         let exchange = |came, left| Exchange {
             operation: String::new(),
             bytes: 0,
+            entries: 0,
             came: start + Duration::from_millis(came),
             left: start + Duration::from_millis(left),
         };

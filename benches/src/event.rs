@@ -1,10 +1,9 @@
 //! The events that every subject is given.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use axum::body::Bytes;
 use serde::Serialize;
 use serde_json::{Value, json};
+use sqjobs::Clock;
 
 /// Messages in a batch.
 pub(crate) const BATCH: usize = 10;
@@ -96,11 +95,6 @@ pub(crate) fn seed() -> Bytes {
     event(&records)
 }
 
-/// A batch of so many new jobs.
-pub(crate) fn batch_of(records: usize) -> Vec<String> {
-    (0..records).map(|place| body(&format!("adder-{place:08}"), &json!([place, 2, 3]))).collect()
-}
-
 fn event(records: &[Value]) -> Bytes {
     json!({"Records": records}).to_string().into()
 }
@@ -111,7 +105,7 @@ fn body(id: &str, args: &Value) -> String {
 
 /// One message as Lambda hands it over.
 fn record(id: &str, receives: u32, args: &Value, group: Option<&str>) -> Value {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis().to_string();
+    let now = Clock::system().now().as_millisecond().to_string();
     let mut attributes = json!({
         "ApproximateReceiveCount": receives.to_string(),
         "SentTimestamp": now,

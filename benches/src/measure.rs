@@ -1,6 +1,6 @@
 //! One subject under one condition: what it takes.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::Value;
 
@@ -19,7 +19,7 @@ pub(crate) struct Warm {
     pub(crate) wall: Duration,
     /// Mean CPU time of an invocation.
     pub(crate) cpu: Duration,
-    /// The requests of the last one, and how many of them followed one another.
+    /// The requests of the one that made the fewest, and how many of them followed one another.
     pub(crate) requests: Vec<Exchange>,
     pub(crate) depth: usize,
 }
@@ -35,6 +35,15 @@ pub(crate) struct Cold {
     pub(crate) cpu: Duration,
     /// The most memory it had by then, in bytes.
     pub(crate) rss: u64,
+}
+
+impl Warm {
+    /// Its requests, as `1 BatchGetItem, 2 BatchExecuteStatement`.
+    pub(crate) fn operations(&self) -> String {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        self.requests.iter().for_each(|exchange| *counts.entry(&exchange.operation).or_default() += 1);
+        counts.iter().map(|(operation, count)| format!("{count} {operation}")).collect::<Vec<_>>().join(", ")
+    }
 }
 
 impl Cold {
@@ -97,13 +106,16 @@ pub(crate) async fn warm(
         bench.invoke(scenario.event(number), scenario.failures()).await?;
     }
     let cpu_before = bench.process.cpu();
-    let mut walls = Vec::new();
+    let (mut walls, mut requests) = (Vec::new(), None);
     for number in 0..invocations.counted {
         aws.take();
         walls.push(bench.invoke(scenario.event(invocations.before + number), scenario.failures()).await?.wall);
+        // On a machine that is held up, jobs that end together may not be recorded together.
+        let made = aws.take();
+        requests = requests.filter(|fewest: &Vec<_>| fewest.len() <= made.len()).or(Some(made));
     }
-    let cpu = (bench.process.cpu() - cpu_before) / u32::try_from(invocations.counted).unwrap_or(u32::MAX);
-    let requests = aws.take();
+    let cpu = bench.process.cpu().saturating_sub(cpu_before) / u32::try_from(invocations.counted).unwrap_or(u32::MAX);
+    let requests = requests.unwrap_or_default();
     Ok(Warm { wall: median(walls), cpu, depth: depth(&requests), requests })
 }
 

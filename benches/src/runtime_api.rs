@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -14,6 +14,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use sqjobs::Clock;
 use tokio::{
     sync::{Mutex, mpsc},
     time::timeout,
@@ -23,7 +24,7 @@ use uuid::Uuid;
 use crate::serve;
 
 /// The longest that a function may take for anything.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The API for one process, which takes one event at a time.
 #[derive(Debug)]
@@ -114,10 +115,10 @@ impl RuntimeApi {
 async fn next(State(shared): State<Shared>) -> Response {
     shared.news.send(News::Polled(Instant::now())).ok();
     let Some(event) = shared.events.lock().await.recv().await else { return StatusCode::GONE.into_response() };
-    let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + PATIENCE;
+    let deadline = Clock::system().now() + PATIENCE;
     let head = [
         ("lambda-runtime-aws-request-id", Uuid::new_v4().to_string()),
-        ("lambda-runtime-deadline-ms", deadline.as_millis().to_string()),
+        ("lambda-runtime-deadline-ms", deadline.as_millisecond().to_string()),
         ("lambda-runtime-invoked-function-arn", "arn:aws:lambda:us-east-1:000000000000:function:subject".into()),
         ("lambda-runtime-trace-id", "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=0".into()),
         ("content-type", "application/json".into()),

@@ -73,6 +73,8 @@ impl Subject {
         let mut variables = variables(aws);
         variables.push(("AWS_LAMBDA_RUNTIME_API", api.authority()));
         variables.push(("RUST_LOG", if conditions.logs { "info" } else { "warn" }.into()));
+        // As Lambda sizes the heap of a function of 256 MB; Node.js would size it for this machine.
+        variables.push(("NODE_OPTIONS", "--max-old-space-size=230 --max-semi-space-size=12".into()));
         variables.push(("BENCH_LOGS", if conditions.logs { "1" } else { "0" }.into()));
         if let Some(tls) = conditions.tls {
             let file = tls.file.to_string_lossy();

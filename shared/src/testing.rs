@@ -73,6 +73,13 @@ impl Eager {
         Self { local: Local::new(Clock::frozen(start)) }
     }
 
+    /// Hands over at most so many messages at a time, 10 unless told otherwise; SQS takes up to 10,000.
+    #[must_use]
+    pub fn batch_size(mut self, messages: usize) -> Self {
+        self.local.batch = messages;
+        self
+    }
+
     /// A client that enqueues here.
     pub fn client(&self) -> Client {
         Client::in_memory(&self.local)

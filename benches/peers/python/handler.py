@@ -32,6 +32,8 @@ def add(job: dict) -> int:
     if not isinstance(args, list) or not all(type(arg) is int for arg in args):
         raise ValueError("args is not a list of integers")
     total = sum(args)
+    if total < 0:
+        raise ValueError("the sum is negative")
     logger.info("added", job_id=job["id"], result=total)
     return total
 

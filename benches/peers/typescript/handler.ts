@@ -28,6 +28,9 @@ const add = makeIdempotent(
       throw new TypeError('args is not a list of integers');
     }
     const total = args.reduce((sum: number, arg: number) => sum + arg, 0);
+    if (total < 0) {
+      throw new RangeError('the sum is negative');
+    }
     logger.info('added', { job_id: id, result: total });
     return total;
   },

@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -17,15 +17,25 @@ const DEDUP_WINDOW: Duration = Duration::from_mins(5);
 #[derive(Debug, Clone)]
 pub struct Memory {
     clock: Clock,
-    queues: Arc<Mutex<BTreeMap<String, Vec<Stored>>>>,
+    queues: Arc<Mutex<BTreeMap<String, Contents>>>,
 }
 
-#[derive(Debug, Clone)]
+/// What a queue holds and remembers.
+#[derive(Debug, Default)]
+struct Contents {
+    /// By the order in which they were sent.
+    messages: BTreeMap<u64, Stored>,
+    sent: u64,
+    /// The messages by the handles of their last receives.
+    receipts: HashMap<String, u64>,
+    /// The message that was sent under a deduplication id, and when.
+    dedups: HashMap<String, (String, Timestamp)>,
+}
+
+#[derive(Debug)]
 struct Stored {
     message: Message,
-    dedup: Option<String>,
     visible_at: Timestamp,
-    deleted: bool,
 }
 
 impl Memory {
@@ -34,7 +44,7 @@ impl Memory {
         Self { clock, queues: Arc::default() }
     }
 
-    fn with<T>(&self, queue: &str, work: impl FnOnce(&mut Vec<Stored>) -> T) -> T {
+    fn with<T>(&self, queue: &str, work: impl FnOnce(&mut Contents) -> T) -> T {
         let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         work(queues.entry(queue.into()).or_default())
     }
@@ -46,25 +56,31 @@ impl Memory {
 
     /// The messages of a queue, in the order in which they were sent, invisible ones included.
     pub fn messages(&self, queue: &str) -> Vec<Message> {
-        self.with(queue, |stored| live(stored).map(|stored| stored.message.clone()).collect())
+        self.with(queue, |contents| contents.messages.values().map(|stored| stored.message.clone()).collect())
     }
 
     /// When the next message of a queue can be received, if it holds any.
     pub fn next_visible(&self, queue: &str) -> Option<Timestamp> {
         let mut groups = HashSet::new();
         let mut is_head = |stored: &&Stored| !is_fifo(queue) || groups.insert(stored.message.group.clone());
-        self.with(queue, |stored| live(stored).filter(|stored| is_head(stored)).map(|stored| stored.visible_at).min())
+        self.with(queue, |contents| contents.messages.values().filter(|stored| is_head(stored)).map(|stored| stored.visible_at).min())
     }
 
     fn push(&self, queue: &str, outgoing: &Outgoing) -> Result<String, QueueError> {
         outgoing.check(queue)?;
         let now = self.clock.now();
-        self.with(queue, |stored| {
-            if let Some(first) = stored.iter().find(|first| repeats(first, outgoing, queue, now)) {
-                return Ok(first.message.id.clone());
+        let dedup = outgoing.dedup.as_ref().filter(|_| is_fifo(queue));
+        self.with(queue, |contents| {
+            let first = dedup.and_then(|dedup| contents.dedups.get(dedup));
+            if let Some((id, _)) = first.filter(|(_, sent)| clock::after(*sent, DEDUP_WINDOW) > now) {
+                return Ok(id.clone());
+            }
+            let id = uuid::Uuid::new_v4().to_string();
+            if let Some(dedup) = dedup {
+                contents.dedups.insert(dedup.clone(), (id.clone(), now));
             }
             let message = Message {
-                id: uuid::Uuid::new_v4().to_string(),
+                id: id.clone(),
                 queue: queue.into(),
                 body: outgoing.body.clone(),
                 attributes: outgoing.attributes.clone(),
@@ -72,9 +88,8 @@ impl Memory {
                 group: outgoing.group.clone(),
                 ..Message::default()
             };
-            let id = message.id.clone();
-            let visible_at = clock::after(now, outgoing.delay);
-            stored.push(Stored { message, dedup: outgoing.dedup.clone(), visible_at, deleted: false });
+            contents.sent += 1;
+            contents.messages.insert(contents.sent, Stored { message, visible_at: clock::after(now, outgoing.delay) });
             Ok(id)
         })
     }
@@ -82,40 +97,46 @@ impl Memory {
     fn change(&self, queue: &str, change: &Visibility) -> Result<(), QueueError> {
         change.check()?;
         let visible_at = clock::after(self.clock.now(), change.timeout);
-        self.with(queue, |stored| received(stored, &change.receipt).map(|stored| stored.visible_at = visible_at))
+        self.with(queue, |contents| {
+            let place = contents.receipts.get(&change.receipt).ok_or_else(expired)?;
+            contents.messages.get_mut(place).ok_or_else(expired)?.visible_at = visible_at;
+            Ok(())
+        })
     }
 }
 
-fn live(stored: &[Stored]) -> impl Iterator<Item = &Stored> {
-    stored.iter().filter(|stored| !stored.deleted)
-}
-
-fn received<'a>(stored: &'a mut [Stored], receipt: &str) -> Result<&'a mut Stored, QueueError> {
-    let found = stored.iter_mut().find(|stored| !stored.deleted && stored.message.receipt == receipt);
-    found.ok_or_else(|| QueueError::Refused("the receipt handle has expired".into()))
-}
-
-fn repeats(first: &Stored, outgoing: &Outgoing, queue: &str, now: Timestamp) -> bool {
-    let recent = first.message.sent_at.is_some_and(|sent| clock::after(sent, DEDUP_WINDOW) > now);
-    is_fifo(queue) && recent && outgoing.dedup.is_some() && first.dedup == outgoing.dedup
-}
-
-/// What a receive takes: what is visible, and on a FIFO queue not behind an invisible message of its group.
-fn take(stored: &mut [Stored], fifo: bool, max: usize, now: Timestamp, visible_at: Timestamp) -> Vec<Message> {
-    let mut blocked = HashSet::new();
-    let mut taken = Vec::new();
-    for stored in stored.iter_mut().filter(|stored| !stored.deleted) {
-        let group = stored.message.group.clone();
-        if stored.visible_at > now {
-            blocked.insert(group);
-        } else if taken.len() < max && !(fifo && blocked.contains(&group)) {
-            stored.visible_at = visible_at;
-            stored.message.receives += 1;
-            stored.message.receipt = uuid::Uuid::new_v4().to_string();
-            taken.push(stored.message.clone());
+impl Contents {
+    /// What a receive takes: what is visible, and on a FIFO queue not behind an invisible message of its group.
+    fn take(&mut self, fifo: bool, max: usize, now: Timestamp, visible_at: Timestamp) -> Vec<Message> {
+        let mut blocked = HashSet::new();
+        let mut taken = Vec::new();
+        for (place, stored) in &mut self.messages {
+            if taken.len() == max {
+                break;
+            }
+            if stored.visible_at > now {
+                blocked.insert(stored.message.group.clone());
+            } else if !(fifo && blocked.contains(&stored.message.group)) {
+                stored.visible_at = visible_at;
+                stored.message.receives += 1;
+                self.receipts.remove(&stored.message.receipt);
+                stored.message.receipt = uuid::Uuid::new_v4().to_string();
+                self.receipts.insert(stored.message.receipt.clone(), *place);
+                taken.push(stored.message.clone());
+            }
         }
+        taken
     }
-    taken
+
+    fn delete(&mut self, receipt: &str) -> Result<(), QueueError> {
+        let place = self.receipts.remove(receipt).ok_or_else(expired)?;
+        self.messages.remove(&place);
+        Ok(())
+    }
+}
+
+fn expired() -> QueueError {
+    QueueError::Refused("the receipt handle has expired".into())
 }
 
 impl Queue for Memory {
@@ -130,18 +151,10 @@ impl Queue for Memory {
     fn receive<'a>(&'a self, queue: &'a str, max: usize, visibility: Duration) -> BoxFuture<'a, Result<Vec<Message>, QueueError>> {
         let now = self.clock.now();
         let visible_at = clock::after(now, visibility);
-        ready(Ok(self.with(queue, |stored| take(stored, is_fifo(queue), max, now, visible_at)))).boxed()
+        ready(Ok(self.with(queue, |contents| contents.take(is_fifo(queue), max, now, visible_at)))).boxed()
     }
 
     fn delete<'a>(&'a self, queue: &'a str, receipts: &'a [String]) -> BoxFuture<'a, Vec<Result<(), QueueError>>> {
-        let delete = |receipt| {
-            self.with(queue, |stored| {
-                received(stored, receipt)?.deleted = true;
-                // What has a deduplication id is remembered.
-                stored.retain(|stored| !stored.deleted || stored.dedup.is_some());
-                Ok(())
-            })
-        };
-        ready(receipts.iter().map(|receipt| delete(receipt)).collect()).boxed()
+        ready(self.with(queue, |contents| receipts.iter().map(|receipt| contents.delete(receipt)).collect())).boxed()
     }
 }

@@ -1,6 +1,6 @@
 //! Queues and records in memory, and the loop that feeds batches from them as the event source would.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::{runtime::Handle, time::Instant};
 
@@ -16,7 +16,7 @@ use crate::{
 pub(crate) const DLQ: &str = "dead-letters";
 /// As long as a Lambda invocation lasts at most.
 const INVOCATION: Duration = Duration::from_mins(15);
-/// Messages in a batch.
+/// Messages in a batch, unless told otherwise.
 const BATCH: usize = 10;
 
 /// Everything that AWS would be, in memory.
@@ -25,11 +25,13 @@ pub(crate) struct Local {
     pub(crate) clock: Clock,
     pub(crate) queue: queue::Memory,
     pub(crate) store: store::Memory,
+    /// The most messages in a batch.
+    pub(crate) batch: usize,
 }
 
 impl Local {
     pub(crate) fn new(clock: Clock) -> Self {
-        Self { queue: queue::Memory::new(clock.clone()), store: store::Memory::new(), clock }
+        Self { queue: queue::Memory::new(clock.clone()), store: store::Memory::new(), clock, batch: BATCH }
     }
 
     pub(crate) fn engine(&self, jobs: Jobs, bodies: Handle, max_concurrency: usize) -> Engine {
@@ -57,14 +59,15 @@ impl Local {
         while !idle {
             idle = true;
             for queue in self.sources() {
-                let messages = self.queue.receive(&queue, BATCH, INVOCATION + Duration::from_mins(1)).await?;
+                let messages = self.queue.receive(&queue, self.batch, INVOCATION + Duration::from_mins(1)).await?;
                 if messages.is_empty() {
                     continue;
                 }
                 idle = false;
                 let taken: Vec<_> = messages.iter().map(|message| (message.id.clone(), message.receipt.clone())).collect();
                 let report = engine.handle(messages, &invocation()).await;
-                let done = taken.into_iter().filter(|(id, _)| !report.failures.contains(id)).map(|(_, receipt)| receipt);
+                let failures: HashSet<_> = report.failures.into_iter().collect();
+                let done = taken.into_iter().filter(|(id, _)| !failures.contains(id)).map(|(_, receipt)| receipt);
                 self.queue.delete(&queue, &done.collect::<Vec<_>>()).await;
                 rejected.extend(report.rejected);
             }

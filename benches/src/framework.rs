@@ -1,0 +1,71 @@
+//! What the framework costs without any I/O: instructions and allocations of one batch in memory.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde::Deserialize;
+
+/// One batch in memory.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(crate) struct Framework {
+    pub(crate) records: u64,
+    pub(crate) allocations: u64,
+    pub(crate) bytes: u64,
+    /// None where valgrind is not installed.
+    #[serde(skip)]
+    pub(crate) instructions: Option<u64>,
+}
+
+/// Runs `program`, the bin `framework`, on so many records.
+///
+/// # Errors
+///
+/// When it cannot be run.
+pub(crate) fn framework(program: &Path, records: u64) -> Result<Framework, String> {
+    let output = run(Command::new(program).arg(records.to_string()))?;
+    let counted: Framework = serde_json::from_str(output.trim()).map_err(|error| error.to_string())?;
+    Ok(Framework { instructions: instructions(program, records)?, ..counted })
+}
+
+/// Whether instructions can be counted here.
+pub(crate) fn has_callgrind() -> bool {
+    Command::new("valgrind").arg("--version").output().is_ok_and(|output| output.status.success())
+}
+
+fn instructions(program: &Path, records: u64) -> Result<Option<u64>, String> {
+    if !has_callgrind() {
+        return Ok(None);
+    }
+    let file = std::env::temp_dir().join(format!("sqjobs-callgrind-{}", std::process::id()));
+    let mut command = Command::new("valgrind");
+    command.args(["-q", "--tool=callgrind", "--toggle-collect=*one_batch*"]);
+    run(command.arg(format!("--callgrind-out-file={}", file.display())).arg(program).arg(records.to_string()))?;
+    let counted = fs::read_to_string(&file).map_err(|error| error.to_string())?;
+    fs::remove_file(&file).ok();
+    let total = counted.lines().find_map(|line| line.strip_prefix("totals: ")).and_then(|total| total.trim().parse().ok());
+    total.map(Some).ok_or_else(|| "callgrind wrote no total".into())
+}
+
+fn run(command: &mut Command) -> Result<String, String> {
+    let output = command.output().map_err(|error| format!("{command:?} does not start: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("{command:?} failed: {}", String::from_utf8_lossy(&output.stderr)));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+impl Framework {
+    pub(crate) fn per_record(&self, figure: u64) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+        let (figure, records) = (figure as f64, self.records as f64);
+        figure / records
+    }
+}
+
+/// The bin beside the one that runs.
+pub(crate) fn program() -> PathBuf {
+    std::env::current_exe().map(|this| this.with_file_name("framework")).expect("this program has a place")
+}

@@ -1,0 +1,67 @@
+//! Measures sqjobs side by side with what else a team would deploy; `benches/run` builds what it needs.
+//!
+//! Without an argument it measures everything and writes the report. `check` counts what is exact in the dev profile and
+//! fails where it has grown; `record` notes that as the new measure.
+
+mod answerer;
+mod enqueue;
+mod event;
+mod framework;
+mod measure;
+mod plot;
+mod process;
+mod recorded;
+mod report;
+mod rounds;
+mod runtime_api;
+mod serve;
+mod subject;
+mod suite;
+mod table;
+mod tls;
+
+use std::path::{Path, PathBuf};
+
+use recorded::Recorded;
+use subject::Built;
+
+#[tokio::main]
+async fn main() -> Result<(), Failure> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let programs = std::env::current_exe().map_err(|error| error.to_string())?.with_file_name("");
+    let target = here.join("../target/benches");
+    let recorded = here.join("recorded.json");
+    let built = |programs: PathBuf| Built { programs, peers: target.join("peers") };
+    match std::env::args().nth(1).as_deref() {
+        None => report::write(&suite::run(&built(target.join("programs")), &target).await?, here)?,
+        Some("record") => Recorded::count(&built(programs)).await?.write(&recorded)?,
+        Some("check") => check(&Recorded::read(&recorded)?, &Recorded::count(&built(programs)).await?)?,
+        Some(other) => return Err(format!("{other:?} is no command; give check, record or nothing").into()),
+    }
+    Ok(())
+}
+
+fn check(was: &Recorded, is: &Recorded) -> Result<(), String> {
+    if !framework::has_callgrind() {
+        eprintln!("NOT CHECKED: instructions, for valgrind is not installed");
+    }
+    match was.regressions(is).as_slice() {
+        [] => Ok(()),
+        regressions => Err(format!("more than recorded; `benches/run record` if that is meant:\n{}", regressions.join("\n"))),
+    }
+}
+
+/// An error that leaves `main` as a sentence.
+struct Failure(String);
+
+impl<E: ToString> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl std::fmt::Debug for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}

@@ -1,0 +1,195 @@
+//! Everything that the report tells, measured in one run.
+
+use std::{fs, path::Path, time::Duration};
+
+use serde::Deserialize;
+
+use crate::{
+    enqueue::{Enqueued, enqueue},
+    event::Scenario,
+    framework::{self, Framework, framework},
+    measure::{Cold, Invocations, Warm, cold, warm},
+    process::Share,
+    report,
+    rounds::{Ratio, Rounds},
+    subject::{Built, Conditions, Subject},
+    tls::Tls,
+};
+
+/// How often each is measured.
+const ROUNDS: usize = 5;
+const COLD_ROUNDS: usize = 15;
+/// What Lambda gives 128 MB is one part of so many of a CPU.
+const PARTS: u64 = 14;
+
+/// All that was measured.
+#[derive(Debug)]
+pub(crate) struct Results {
+    pub(crate) batches: Vec<Batches>,
+    /// Ten first deliveries, a line logged for each job.
+    pub(crate) logged: Rounds<Warm>,
+    /// Ten first deliveries over HTTPS.
+    pub(crate) over_tls: Rounds<Warm>,
+    pub(crate) cold: Rounds<Cold>,
+    pub(crate) cold_over_tls: Rounds<Cold>,
+    /// At a fourteenth of a CPU.
+    pub(crate) share: Option<Shared>,
+    pub(crate) packages: Vec<Package>,
+    pub(crate) framework: Vec<Framework>,
+    pub(crate) enqueued: Rounds<Enqueued>,
+}
+
+/// One scenario at one latency.
+#[derive(Debug)]
+pub(crate) struct Batches {
+    pub(crate) scenario: Scenario,
+    pub(crate) latency_ms: u64,
+    pub(crate) rounds: Rounds<Warm>,
+}
+
+/// What a small share of a CPU makes of it.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) batches: Vec<Batches>,
+    pub(crate) cold: Rounds<Cold>,
+}
+
+/// What is deployed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Package {
+    pub(crate) subject: Subject,
+    pub(crate) zip: u64,
+    /// None where it is no single program.
+    pub(crate) program: Option<u64>,
+}
+
+impl Results {
+    /// Ten first deliveries at this latency.
+    pub(crate) fn first(&self, latency_ms: u64) -> Option<&Rounds<Warm>> {
+        let first = |batches: &&Batches| batches.scenario == Scenario::First && batches.latency_ms == latency_ms;
+        self.batches.iter().find(first).map(|batches| &batches.rounds)
+    }
+
+    /// The wall times of ten first deliveries in milliseconds, by latency.
+    pub(crate) fn walls(&self, subject: Subject) -> Vec<(f64, f64)> {
+        let first = self.batches.iter().filter(|batches| batches.scenario == Scenario::First);
+        let points = first.filter_map(|batches| {
+            let latency = f64::from(u32::try_from(batches.latency_ms).ok()?);
+            Some((latency, batches.rounds.median(subject, report::wall)?))
+        });
+        points.collect()
+    }
+
+    pub(crate) fn zip_ratio(&self, of: Subject, to: Subject) -> Option<Ratio> {
+        let zip = |subject| self.packages.iter().find(|package| package.subject == subject).map(|package| package.zip);
+        #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
+        let ratio = zip(of)? as f64 / zip(to)? as f64;
+        Some(Ratio { median: ratio, least: ratio, most: ratio })
+    }
+}
+
+impl Batches {
+    pub(crate) fn title(&self) -> String {
+        let mut title = self.scenario.title().to_owned();
+        title[..1].make_ascii_uppercase();
+        title
+    }
+}
+
+/// Measures everything.
+///
+/// # Errors
+///
+/// When a subject does not answer as it should.
+pub(crate) async fn run(built: &Built, target: &Path) -> Result<Results, String> {
+    let subjects: Vec<_> = Subject::ALL.into_iter().filter(|subject| subject.is_there(built)).collect();
+    let plain = Conditions::default();
+    let tls = Tls::new(target);
+    let over_tls = Conditions { tls: Some(&tls), ..plain };
+    let logged = Conditions { logs: true, ..plain };
+    let mut all = Vec::new();
+    for latency_ms in [0, 5, 20] {
+        for scenario in Scenario::ALL {
+            eprintln!("{} at {latency_ms} ms", scenario.title());
+            all.push(batches(&subjects, scenario, latency_ms, built, plain).await?);
+        }
+    }
+    eprintln!("logs, TLS, cold starts");
+    Ok(Results {
+        batches: all,
+        logged: batches(&subjects, Scenario::First, 0, built, logged).await?.rounds,
+        over_tls: batches(&subjects, Scenario::First, 0, built, over_tls).await?.rounds,
+        cold: Rounds::run(&subjects, COLD_ROUNDS, async |subject| cold(subject, built, plain).await).await?,
+        cold_over_tls: Rounds::run(&subjects, COLD_ROUNDS, async |subject| cold(subject, built, over_tls).await).await?,
+        share: shared(&subjects, built).await?,
+        packages: packages(built, target)?,
+        framework: [1, 10, 100, 1000, 10_000].iter().map(|records| framework(&framework::program(), *records)).collect::<Result<_, _>>()?,
+        enqueued: enqueued(&subjects, built).await?,
+    })
+}
+
+async fn batches(
+    subjects: &[Subject],
+    scenario: Scenario,
+    latency_ms: u64,
+    built: &Built,
+    conditions: Conditions<'_>,
+) -> Result<Batches, String> {
+    let latency = Duration::from_millis(latency_ms);
+    // By hand, the messages of a group would run out of order, which is what a FIFO queue is not for.
+    let subjects: Vec<_> = subjects.iter().copied().filter(|subject| scenario != Scenario::Fifo || *subject != Subject::ByHand).collect();
+    let rounds = Rounds::run(&subjects, ROUNDS, async |subject| {
+        warm(subject, scenario, latency, invocations(subject, latency_ms), built, conditions).await
+    });
+    Ok(Batches { scenario, latency_ms, rounds: rounds.await? })
+}
+
+/// Enough for the JIT of Node.js and for a mean that holds.
+fn invocations(subject: Subject, latency_ms: u64) -> Invocations {
+    let before = if subject == Subject::TypeScript { 150 } else { 30 };
+    match latency_ms {
+        0 => Invocations { before, counted: 200 },
+        _ => Invocations { before: before / 10, counted: 20 },
+    }
+}
+
+async fn shared(subjects: &[Subject], built: &Built) -> Result<Option<Shared>, String> {
+    let Some(share) = Share::of(PARTS) else { return Ok(None) };
+    eprintln!("at a share of a CPU");
+    let conditions = Conditions { share: Some(&share), ..Conditions::default() };
+    let mut batches = Vec::new();
+    for scenario in [Scenario::First, Scenario::Redelivered, Scenario::Failing, Scenario::Mixed] {
+        let few = Invocations { before: 5, counted: 20 };
+        let rounds = Rounds::run(subjects, 3, async |subject| warm(subject, scenario, Duration::ZERO, few, built, conditions).await);
+        batches.push(Batches { scenario, latency_ms: 0, rounds: rounds.await? });
+    }
+    let cold = Rounds::run(subjects, 3, async |subject| cold(subject, built, conditions).await).await?;
+    Ok(Some(Shared { batches, cold }))
+}
+
+async fn enqueued(subjects: &[Subject], built: &Built) -> Result<Rounds<Enqueued>, String> {
+    eprintln!("enqueueing");
+    let producers: Vec<_> = subjects.iter().copied().filter(|subject| *subject != Subject::TypeScript).collect();
+    Rounds::run(&producers, ROUNDS, async |subject| enqueue(subject, built).await).await
+}
+
+/// The sizes of what is deployed: `benches/run` leaves the zips of the Rust functions and a line for each peer.
+fn packages(built: &Built, target: &Path) -> Result<Vec<Package>, String> {
+    #[derive(Deserialize)]
+    struct Line {
+        subject: String,
+        zip_bytes: u64,
+    }
+    let size = |file: &Path| fs::metadata(file).map(|metadata| metadata.len()).map_err(|error| format!("{}: {error}", file.display()));
+    let mut packages = Vec::new();
+    for (subject, name) in [(Subject::Sqjobs, "with-sqjobs"), (Subject::ByHand, "by-hand")] {
+        let zip = size(&target.join(format!("../lambda/{name}/bootstrap.zip")))?;
+        packages.push(Package { subject, zip, program: Some(size(&subject.bootstrap(built))?) });
+    }
+    for line in fs::read_to_string(target.join("sizes.json")).unwrap_or_default().lines() {
+        let line: Line = serde_json::from_str(line).map_err(|error| error.to_string())?;
+        let subject = if line.subject == "python" { Subject::Python } else { Subject::TypeScript };
+        packages.push(Package { subject, zip: line.zip_bytes, program: None });
+    }
+    Ok(packages)
+}
