@@ -21,8 +21,7 @@ use crate::{Clock, JobError, queue::Message, record::Record};
 #[derive(Debug)]
 pub struct Attempt {
     record: Arc<Record>,
-    message_id: String,
-    attributes: BTreeMap<String, String>,
+    message: Arc<Message>,
     traceparent: Option<String>,
     clock: Clock,
     stop_at: Instant,
@@ -47,7 +46,7 @@ pub(crate) struct Controls {
 impl Attempt {
     pub(crate) fn new(
         record: Arc<Record>,
-        message: &Message,
+        message: Arc<Message>,
         traceparent: Option<String>,
         clock: Clock,
         stop_at: Instant,
@@ -56,8 +55,7 @@ impl Attempt {
         let (sender, checkpoints) = mpsc::unbounded_channel();
         let attempt = Self {
             record,
-            message_id: message.id.clone(),
-            attributes: message.attributes.clone(),
+            message,
             traceparent,
             clock,
             stop_at,
@@ -121,12 +119,12 @@ impl Attempt {
 
     /// The id of the SQS message of this delivery.
     pub fn message_id(&self) -> &str {
-        &self.message_id
+        &self.message.id
     }
 
     /// The text attributes of the message.
     pub fn attributes(&self) -> &BTreeMap<String, String> {
-        &self.attributes
+        &self.message.attributes
     }
 
     /// When the job was enqueued.

@@ -423,7 +423,8 @@ fn finished(terminal: Record, policy: &Policy, now: Timestamp) -> Record {
 }
 
 fn remember(mut record: Record, failure: Failure) -> Record {
-    record.history.push(Past { generation: record.generation, started_at: record.started_at, failure });
+    let Failure { kind, message, at } = failure;
+    record.history.push(Past { generation: record.generation, started_at: record.started_at, kind, message, at });
     let surplus = record.history.len().saturating_sub(HISTORY);
     record.history.drain(..surplus);
     record

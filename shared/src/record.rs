@@ -172,9 +172,14 @@ pub struct Past {
     /// When it started.
     #[serde(default, with = "rfc3339", skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
-    /// How it ended.
-    #[serde(flatten)]
-    pub failure: Failure,
+    /// As in [`Failure`].
+    pub kind: String,
+    /// As in [`Failure`].
+    #[serde(default)]
+    pub message: String,
+    /// When it ended.
+    #[serde(default, with = "rfc3339", skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
 }
 
 /// Whether the copy in the dead-letter queue was made.

@@ -1,9 +1,12 @@
 //! From a message body to the envelope: which form it has, and what is wrong with it.
 
 use super::unreadable::read;
-use super::{CURRENT, Envelope, Unreadable, legacy, limit, wire::FIELDS};
+use super::{CURRENT, Envelope, Form, Unreadable, instant, legacy, limit};
+use jiff::Timestamp;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::error::Category;
 use serde_json::{Map, Value};
+use std::num::NonZeroU32;
 
 /// The fields that every version of the contract has in common.
 const TIMELESS: &[&str] = &["v", "name", "id"];
@@ -47,18 +50,49 @@ impl Envelope {
         }
     }
 
-    /// The arguments are set aside while the rest is read: they are the bulk of the body, and no
-    /// error there may quote them.
+    /// Takes the fields out of the object, one by one: what is left are those that nobody knows.
     pub(super) fn native(mut object: Map<String, Value>) -> Result<Self, Unreadable> {
         if is_newer(&object) {
             object.retain(|field, _| TIMELESS.contains(&field.as_str()));
         }
-        let args = object.remove("args").unwrap_or_default();
-        let strangers: Vec<_> = object.keys().filter(|field| !FIELDS.contains(&field.as_str())).cloned().collect();
-        let unknown = strangers.iter().filter_map(|field| object.remove_entry(field)).collect();
-        let envelope: Self = read("", &Value::Object(object)).map_err(|flaw| flaw.with_remedy(limit::remedy))?;
+        let fields = &mut object;
+        let envelope = Self {
+            v: take::<Option<NonZeroU32>>(fields, "v")?.map_or(CURRENT, NonZeroU32::get),
+            name: take(fields, "name")?,
+            id: take(fields, "id")?,
+            args: fields.remove("args").unwrap_or_default(),
+            kwargs: take(fields, "kwargs")?,
+            run_at: take::<At>(fields, "run_at")?.0,
+            expires_at: take::<At>(fields, "expires_at")?.0,
+            unique_key: take(fields, "unique_key")?,
+            max_attempts: take(fields, "max_attempts")?,
+            timeout_s: take(fields, "timeout_s")?,
+            priority: take(fields, "priority")?,
+            tags: take(fields, "tags")?,
+            meta: take(fields, "meta")?,
+            parent_id: take(fields, "parent_id")?,
+            root_id: take(fields, "root_id")?,
+            traceparent: take(fields, "traceparent")?,
+            depends_on: take(fields, "depends_on")?,
+            needs: take(fields, "needs")?,
+            unknown: object,
+            form: Form::Native,
+        };
         envelope.check()?;
-        Ok(Self { args, unknown, ..envelope })
+        Ok(envelope)
+    }
+}
+
+/// An instant, or none.
+#[derive(Default, Deserialize)]
+#[serde(transparent)]
+struct At(#[serde(with = "instant")] Option<Timestamp>);
+
+/// Takes a field out; what is absent has its default.
+fn take<T: DeserializeOwned + Default>(fields: &mut Map<String, Value>, field: &str) -> Result<T, Unreadable> {
+    match fields.remove(field) {
+        None | Some(Value::Null) => Ok(T::default()),
+        Some(value) => read(field, &value).map_err(|flaw| flaw.with_remedy(limit::remedy)),
     }
 }
 

@@ -66,10 +66,9 @@ impl Display for Unreadable {
 impl std::error::Error for Unreadable {}
 
 /// Reads a type from a value, which the reason calls `root`. It gives serde's words without the
-/// strings of the value. Only what cannot be read is read with a track of the path, for that takes
-/// longer.
+/// strings of the value.
 pub(super) fn read<T: DeserializeOwned>(root: &str, value: &Value) -> Result<T, Unreadable> {
-    T::deserialize(value).or_else(|_| serde_path_to_error::deserialize(value)).map_err(|error| {
+    serde_path_to_error::deserialize(value).map_err(|error| {
         let (path, culprit) = locate(root, value, error.path());
         let found = mask::masked(&error.inner().to_string(), culprit);
         Unreadable { path, found, remedy: None }

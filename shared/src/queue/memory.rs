@@ -7,7 +7,7 @@ use std::{
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use jiff::Timestamp;
 
-use super::{Message, Outgoing, Queue, QueueError, Visibility, is_fifo};
+use super::{Message, Outgoing, Queue, QueueError, Source, Visibility, is_fifo};
 use crate::clock::{self, Clock};
 
 /// For how long a FIFO queue remembers a deduplication id.
@@ -148,13 +148,15 @@ impl Queue for Memory {
         ready(changes.iter().map(|change| self.change(queue, change)).collect()).boxed()
     }
 
+    fn delete<'a>(&'a self, queue: &'a str, receipts: &'a [String]) -> BoxFuture<'a, Vec<Result<(), QueueError>>> {
+        ready(self.with(queue, |contents| receipts.iter().map(|receipt| contents.delete(receipt)).collect())).boxed()
+    }
+}
+
+impl Source for Memory {
     fn receive<'a>(&'a self, queue: &'a str, max: usize, visibility: Duration) -> BoxFuture<'a, Result<Vec<Message>, QueueError>> {
         let now = self.clock.now();
         let visible_at = clock::after(now, visibility);
         ready(Ok(self.with(queue, |contents| contents.take(is_fifo(queue), max, now, visible_at)))).boxed()
-    }
-
-    fn delete<'a>(&'a self, queue: &'a str, receipts: &'a [String]) -> BoxFuture<'a, Vec<Result<(), QueueError>>> {
-        ready(self.with(queue, |contents| receipts.iter().map(|receipt| contents.delete(receipt)).collect())).boxed()
     }
 }

@@ -27,18 +27,21 @@ const ATTRIBUTES: usize = 10;
 const ENTRIES: usize = 10;
 
 /// Sends messages and decides when they are seen again. One answer for each part, in order.
-pub trait Queue: fmt::Debug + Send + Sync {
+pub trait Queue: Send + Sync {
     /// Sends messages; the answers are their ids.
     fn send<'a>(&'a self, queue: &'a str, messages: &'a [Outgoing]) -> BoxFuture<'a, Vec<Result<String, QueueError>>>;
 
     /// Sets for how long from now received messages stay invisible.
     fn set_visibility<'a>(&'a self, queue: &'a str, changes: &'a [Visibility]) -> BoxFuture<'a, Vec<Result<(), QueueError>>>;
 
-    /// Receives at most `max` messages (up to ten) that nobody else sees for `visibility`.
-    fn receive<'a>(&'a self, queue: &'a str, max: usize, visibility: Duration) -> BoxFuture<'a, Result<Vec<Message>, QueueError>>;
-
     /// Deletes received messages.
     fn delete<'a>(&'a self, queue: &'a str, receipts: &'a [String]) -> BoxFuture<'a, Vec<Result<(), QueueError>>>;
+}
+
+/// A queue that one can also take messages from. A worker cannot: the event source hands them over.
+pub trait Source: Queue {
+    /// Receives at most `max` messages (up to ten) that nobody else sees for `visibility`.
+    fn receive<'a>(&'a self, queue: &'a str, max: usize, visibility: Duration) -> BoxFuture<'a, Result<Vec<Message>, QueueError>>;
 }
 
 /// A message to be sent.

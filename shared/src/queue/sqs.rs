@@ -17,7 +17,7 @@ use aws_sdk_sqs::{
 use futures_util::future::{BoxFuture, FutureExt, join_all};
 use jiff::Timestamp;
 
-use super::{ENTRIES, MAX_BYTES, Message, Outgoing, Queue, QueueError, Visibility, is_fifo};
+use super::{ENTRIES, MAX_BYTES, Message, Outgoing, Queue, QueueError, Source, Visibility, is_fifo};
 
 /// How often an entry that failed inside a successful answer is tried, in all.
 const TRIES: usize = 3;
@@ -27,26 +27,25 @@ const TRIES: usize = 3;
 pub struct Sqs {
     client: Client,
     urls: Arc<RwLock<HashMap<String, String>>>,
+    /// Asks for the URL of a queue, where that may be. By pointer, so that a function does not have the code.
+    look_up: Option<LookUp>,
 }
+
+type LookUp = fn(Client, String) -> BoxFuture<'static, Result<String, QueueError>>;
 
 /// The parts of a request that failed, by their places.
 type Failures = HashMap<usize, BatchResultErrorEntry>;
 
 impl Sqs {
-    /// Queues of the account and region of `client`.
+    /// Queues of the account and region of `client`, which is asked for their URLs.
     pub fn new(client: Client) -> Self {
-        Self { client, urls: Arc::default() }
+        Self { client, urls: Arc::default(), look_up: Some(|client, queue| look_up(client, queue).boxed()) }
     }
 
-    /// Makes the URL of a queue known, which spares asking for it.
-    #[must_use]
-    pub fn with_url(self, url: &str) -> Self {
-        self.learn(name_of(url), url);
-        self
-    }
-
-    fn learn(&self, name: &str, url: &str) {
-        self.urls.write().unwrap_or_else(PoisonError::into_inner).insert(name.into(), url.into());
+    /// The queues of these URLs and no others, which spares the requests and the right to make them.
+    pub fn only<'a>(client: Client, urls: impl IntoIterator<Item = &'a str>) -> Self {
+        let urls = urls.into_iter().map(|url| (name_of(url).to_owned(), url.to_owned())).collect();
+        Self { client, urls: Arc::new(RwLock::new(urls)), look_up: None }
     }
 
     async fn url(&self, queue: &str) -> Result<String, QueueError> {
@@ -54,9 +53,11 @@ impl Sqs {
         if let Some(url) = known {
             return Ok(url);
         }
-        let answer = self.client.get_queue_url().queue_name(queue).send().await.map_err(failed)?;
-        let url = answer.queue_url.ok_or_else(|| QueueError::Refused(format!("there is no queue {queue}")))?;
-        self.learn(queue, &url);
+        let look_up = self.look_up.ok_or_else(|| {
+            QueueError::Refused(format!("its URL is not known; set SQJOBS_QUEUE_URL to that of {queue}, which feeds this function"))
+        })?;
+        let url = look_up(self.client.clone(), queue.to_owned()).await?;
+        self.urls.write().unwrap_or_else(PoisonError::into_inner).insert(queue.to_owned(), url.clone());
         Ok(url)
     }
 
@@ -100,6 +101,11 @@ impl Sqs {
         })
         .await
     }
+}
+
+async fn look_up(client: Client, queue: String) -> Result<String, QueueError> {
+    let answer = client.get_queue_url().queue_name(&queue).send().await.map_err(failed)?;
+    answer.queue_url.ok_or_else(|| QueueError::Refused(format!("there is no queue {queue}")))
 }
 
 /// The entries of a request, each under its place.
@@ -265,6 +271,16 @@ impl Queue for Sqs {
         .boxed()
     }
 
+    fn delete<'a>(&'a self, queue: &'a str, receipts: &'a [String]) -> BoxFuture<'a, Vec<Result<(), QueueError>>> {
+        async move {
+            let receipts: Vec<_> = receipts.iter().collect();
+            join_all(receipts.chunks(ENTRIES).map(|chunk| self.delete_batch(queue, chunk))).await.into_iter().flatten().collect()
+        }
+        .boxed()
+    }
+}
+
+impl Source for Sqs {
     fn receive<'a>(&'a self, queue: &'a str, max: usize, visibility: Duration) -> BoxFuture<'a, Result<Vec<Message>, QueueError>> {
         async move {
             let request = self.client.receive_message().queue_url(self.url(queue).await?);
@@ -273,14 +289,6 @@ impl Queue for Sqs {
             let max = i32::try_from(max.clamp(1, ENTRIES)).unwrap_or(1);
             let answer = request.max_number_of_messages(max).send().await.map_err(failed)?;
             Ok(answer.messages.unwrap_or_default().into_iter().map(|received| message(queue, received)).collect())
-        }
-        .boxed()
-    }
-
-    fn delete<'a>(&'a self, queue: &'a str, receipts: &'a [String]) -> BoxFuture<'a, Vec<Result<(), QueueError>>> {
-        async move {
-            let receipts: Vec<_> = receipts.iter().collect();
-            join_all(receipts.chunks(ENTRIES).map(|chunk| self.delete_batch(queue, chunk))).await.into_iter().flatten().collect()
         }
         .boxed()
     }

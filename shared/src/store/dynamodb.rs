@@ -1,7 +1,10 @@
 //! The table in DynamoDB: `BatchGetItem` for reads, PartiQL's `BatchExecuteStatement` for conditional writes, which
 //! succeed or fail one by one.
 
-use std::{collections::HashMap, iter::repeat_with};
+use std::{
+    collections::{HashMap, HashSet},
+    iter::repeat_with,
+};
 
 use aws_sdk_dynamodb::{
     Client,
@@ -61,9 +64,7 @@ impl DynamoDb {
     /// One `BatchGetItem`, and again for what it left out.
     async fn items(&self, ids: &[String]) -> Result<HashMap<String, Item>, StoreError> {
         let mut items = HashMap::new();
-        let mut missing = ids.to_vec();
-        missing.sort_unstable();
-        missing.dedup();
+        let mut missing: Vec<_> = ids.iter().cloned().collect::<HashSet<_>>().into_iter().collect();
         while !missing.is_empty() {
             let (found, rest) = self.get_once(&missing).await?;
             if rest.len() == missing.len() {
@@ -384,8 +385,8 @@ mod tests {
             started_at: at,
             finished_at: at,
             result: Some(1.into()),
-            error: Some(failure.clone()),
-            history: vec![Past { failure, ..Past::default() }],
+            error: Some(failure),
+            history: vec![Past { kind: "error".into(), message: "it broke".into(), at, ..Past::default() }],
             snoozes: 1,
             runs: 1,
             tags: vec!["x".into()],

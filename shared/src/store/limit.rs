@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::StoreError;
 use crate::{
     envelope::storable,
-    record::{Failure, Record, State},
+    record::{Record, State},
 };
 
 /// Bytes of one item: 400 KB, less a margin for how it is counted.
@@ -14,6 +14,8 @@ const ITEM_BYTES: usize = 390_000;
 const ENDING_BYTES: usize = 10_000;
 /// Bytes of all the attributes' names, and of the values that are always short.
 const FIXED_BYTES: usize = 600;
+/// Bytes of a failure beside its kind and its message: names, two instants and a number.
+const FAILURE_BYTES: usize = 120;
 /// Levels of lists and maps in an attribute.
 const DEPTH: usize = 31;
 
@@ -37,17 +39,13 @@ fn bytes(record: &Record) -> usize {
     let optional = [&record.owner, &record.parent_id, &record.root_id, &record.envelope, &record.due];
     let texts = [&record.id, &record.name, &record.queue].into_iter().chain(optional.into_iter().flatten()).chain(&record.tags);
     let values = [&record.result, &record.progress, &record.checkpoint].into_iter().flatten();
-    let failures = record.error.iter().chain(record.history.iter().map(|past| &past.failure));
+    let past = record.history.iter().map(|past| (&past.kind, &past.message));
+    let failures = record.error.iter().map(|error| (&error.kind, &error.message)).chain(past);
     FIXED_BYTES
         + texts.map(|text| text.len() + 2).sum::<usize>()
         + values.map(json).sum::<usize>()
-        + failures.map(failure).sum::<usize>()
+        + failures.map(|(kind, message)| kind.len() + message.len() + FAILURE_BYTES).sum::<usize>()
         + map(&record.meta)
-}
-
-/// The kind and the message, and beside them the names, two instants and a number.
-fn failure(failure: &Failure) -> usize {
-    failure.kind.len() + failure.message.len() + 120
 }
 
 fn json(value: &Value) -> usize {

@@ -15,7 +15,7 @@ pub use self::{dynamodb::DynamoDb, memory::Memory};
 use crate::record::Record;
 
 /// Keeps records under their ids.
-pub trait Store: fmt::Debug + Send + Sync {
+pub trait Store: Send + Sync {
     /// Reads records, consistently; one answer for each id, in order.
     fn read<'a>(&'a self, ids: &'a [String]) -> BoxFuture<'a, Vec<Result<Option<Record>, StoreError>>>;
 

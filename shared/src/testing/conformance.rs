@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::{
     Dlq, Failure, Past, Policy, Record, State,
     lifecycle::{self, Claim, Decision, Ending, Request},
-    queue::{self, Message, Outgoing, Queue, QueueError, Visibility},
+    queue::{self, Message, Outgoing, QueueError, Source, Visibility},
     store::{Store, StoreError, Write, Written},
 };
 
@@ -92,7 +92,7 @@ fn full() -> Record {
         finished_at: at,
         result: Some(value.clone()),
         error: Some(failure.clone()),
-        history: vec![Past { generation: 6, started_at: at, failure }],
+        history: vec![Past { generation: 6, started_at: at, kind: failure.kind, message: failure.message, at }],
         snoozes: 3,
         runs: 4,
         tags: vec!["a".into(), "b".into()],
@@ -266,7 +266,7 @@ async fn a_long_snooze_waits_in_the_record(store: &dyn Store) {
 /// # Panics
 ///
 /// When something does not hold.
-pub async fn queue(queue: &dyn Queue, standard: &str, fifo: &str, tick: impl AsyncFn()) {
+pub async fn queue(queue: &dyn Source, standard: &str, fifo: &str, tick: impl AsyncFn()) {
     a_message_arrives_as_it_was_sent(queue, standard, &tick).await;
     a_received_message_is_invisible_until_its_time(queue, standard, &tick).await;
     a_delayed_message_is_not_seen_before(queue, standard, &tick).await;
@@ -279,7 +279,7 @@ pub async fn queue(queue: &dyn Queue, standard: &str, fifo: &str, tick: impl Asy
 const TICKS: usize = 300;
 const LONG: Duration = Duration::from_mins(10);
 
-async fn send(queue: &dyn Queue, name: &str, messages: &[Outgoing]) {
+async fn send(queue: &dyn Source, name: &str, messages: &[Outgoing]) {
     let answers = queue.send(name, messages).await;
     assert_eq!(answers.len(), messages.len(), "one answer for each message");
     for answer in answers {
@@ -288,7 +288,7 @@ async fn send(queue: &dyn Queue, name: &str, messages: &[Outgoing]) {
 }
 
 /// Receives until a message comes.
-async fn receive(queue: &dyn Queue, name: &str, visibility: Duration, tick: &impl AsyncFn()) -> Message {
+async fn receive(queue: &dyn Source, name: &str, visibility: Duration, tick: &impl AsyncFn()) -> Message {
     for _ in 0..TICKS {
         if let Some(message) = queue.receive(name, 1, visibility).await.expect("the queue answers").pop() {
             return message;
@@ -298,15 +298,15 @@ async fn receive(queue: &dyn Queue, name: &str, visibility: Duration, tick: &imp
     panic!("no message came on {name}");
 }
 
-async fn delete(queue: &dyn Queue, name: &str, message: &Message) {
+async fn delete(queue: &dyn Source, name: &str, message: &Message) {
     queue.delete(name, std::slice::from_ref(&message.receipt)).await.remove(0).expect("is deleted");
 }
 
-async fn is_empty(queue: &dyn Queue, name: &str) -> bool {
+async fn is_empty(queue: &dyn Source, name: &str) -> bool {
     queue.receive(name, 1, LONG).await.expect("the queue answers").is_empty()
 }
 
-async fn a_message_arrives_as_it_was_sent(queue: &dyn Queue, name: &str, tick: &impl AsyncFn()) {
+async fn a_message_arrives_as_it_was_sent(queue: &dyn Source, name: &str, tick: &impl AsyncFn()) {
     let mut outgoing = Outgoing::new("{\"text\": \"✓\"}");
     outgoing.attributes.insert("sqjobs.id".into(), "an id".into());
     send(queue, name, std::slice::from_ref(&outgoing)).await;
@@ -318,7 +318,7 @@ async fn a_message_arrives_as_it_was_sent(queue: &dyn Queue, name: &str, tick: &
     assert!(is_empty(queue, name).await, "what was deleted is gone");
 }
 
-async fn a_received_message_is_invisible_until_its_time(queue: &dyn Queue, name: &str, tick: &impl AsyncFn()) {
+async fn a_received_message_is_invisible_until_its_time(queue: &dyn Source, name: &str, tick: &impl AsyncFn()) {
     send(queue, name, &[Outgoing::new("once more")]).await;
     let first = receive(queue, name, LONG, tick).await;
     assert!(is_empty(queue, name).await, "nobody else sees it");
@@ -331,14 +331,14 @@ async fn a_received_message_is_invisible_until_its_time(queue: &dyn Queue, name:
     delete(queue, name, &second).await;
 }
 
-async fn a_delayed_message_is_not_seen_before(queue: &dyn Queue, name: &str, tick: &impl AsyncFn()) {
+async fn a_delayed_message_is_not_seen_before(queue: &dyn Source, name: &str, tick: &impl AsyncFn()) {
     send(queue, name, &[Outgoing { delay: Duration::from_secs(2), ..Outgoing::new("later") }]).await;
     assert!(is_empty(queue, name).await, "it is delayed");
     let message = receive(queue, name, LONG, tick).await;
     delete(queue, name, &message).await;
 }
 
-async fn many_messages_are_sent_and_the_wrong_one_is_refused_alone(queue: &dyn Queue, name: &str, tick: &impl AsyncFn()) {
+async fn many_messages_are_sent_and_the_wrong_one_is_refused_alone(queue: &dyn Source, name: &str, tick: &impl AsyncFn()) {
     let mut messages: Vec<_> = (0..25).map(|number| Outgoing::new(number.to_string())).collect();
     messages[7].delay = Duration::from_secs(901);
     let answers = queue.send(name, &messages).await;
@@ -357,7 +357,7 @@ fn grouped(group: &str, body: &str) -> Outgoing {
     Outgoing { group: Some(group.into()), dedup: Some(Uuid::new_v4().to_string()), ..Outgoing::new(body) }
 }
 
-async fn a_group_is_in_order_and_held_by_its_head(queue: &dyn Queue, name: &str, tick: &impl AsyncFn()) {
+async fn a_group_is_in_order_and_held_by_its_head(queue: &dyn Source, name: &str, tick: &impl AsyncFn()) {
     send(queue, name, &[grouped("a", "a1"), grouped("a", "a2"), grouped("b", "b1")]).await;
     let a1 = receive(queue, name, LONG, tick).await;
     let b1 = receive(queue, name, LONG, tick).await;
@@ -371,7 +371,7 @@ async fn a_group_is_in_order_and_held_by_its_head(queue: &dyn Queue, name: &str,
     delete(queue, name, &b1).await;
 }
 
-async fn a_repeated_deduplication_id_is_swallowed(queue: &dyn Queue, name: &str, tick: &impl AsyncFn()) {
+async fn a_repeated_deduplication_id_is_swallowed(queue: &dyn Source, name: &str, tick: &impl AsyncFn()) {
     let first = grouped("c", "first");
     send(queue, name, std::slice::from_ref(&first)).await;
     send(queue, name, &[Outgoing { body: "again".into(), ..first }]).await;

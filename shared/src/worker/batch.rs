@@ -89,18 +89,24 @@ impl<'a> Batch<'a> {
         let deliveries: Vec<_> = messages.into_iter().map(|message| Delivery::new(message, self)).collect();
         let firsts = firsts(&deliveries);
         let mut ended: Vec<Option<Ended>> = deliveries.iter().map(|_| None).collect();
-        let mut suspects = Vec::new();
-        let lanes = lanes(&deliveries, &firsts);
-        for (done, rest) in join_all(lanes.into_iter().map(|lane| self.lane(lane, &deliveries, false))).await {
-            settle(&mut ended, done);
-            suspects.extend(rest);
-        }
+        let suspects = self.lanes(lanes(&deliveries, &firsts), &deliveries, &mut ended, false).await;
         // Each alone, so that one that kills the process takes no other along.
         for suspect in suspects {
-            let (done, _) = self.lane(suspect, &deliveries, true).await;
-            settle(&mut ended, done);
+            self.lanes(vec![suspect], &deliveries, &mut ended, true).await;
         }
         self.report(&deliveries, &firsts, ended).await
+    }
+
+    /// Runs lanes side by side, and notes how their messages ended; gives back what must run alone.
+    async fn lanes(&self, lanes: Vec<Lane>, deliveries: &[Delivery], ended: &mut [Option<Ended>], alone: bool) -> Vec<Lane> {
+        let mut suspects = Vec::new();
+        for (done, rest) in join_all(lanes.into_iter().map(|lane| self.lane(lane, deliveries, alone))).await {
+            for (place, how) in done {
+                ended[place] = Some(how);
+            }
+            suspects.extend(rest);
+        }
+        suspects
     }
 
     /// Runs messages in order; behind one that comes back, a FIFO group is held. What must run alone is left over.
@@ -281,12 +287,6 @@ impl<'a> Batch<'a> {
         for (queue, receipts) in receipts {
             self.engine.queue.delete(queue, &receipts).await;
         }
-    }
-}
-
-fn settle(ended: &mut [Option<Ended>], done: Vec<(usize, Ended)>) {
-    for (place, how) in done {
-        ended[place] = Some(how);
     }
 }
 

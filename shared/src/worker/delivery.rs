@@ -34,7 +34,7 @@ const CLAIMS: usize = 5;
 
 /// A message and what it asks for.
 pub(crate) struct Delivery {
-    pub(crate) message: Message,
+    pub(crate) message: Arc<Message>,
     pub(crate) id: String,
     pub(crate) decoded: Result<Decoded, Refused>,
 }
@@ -144,7 +144,7 @@ impl Delivery {
             Ok(envelope) => decode(&message, &id, envelope, batch),
             Err(error) => Err(Ended::because(Ending::Rejected, "rejected", error.to_string(), batch).into()),
         };
-        Self { message, id, decoded }
+        Self { message: Arc::new(message), id, decoded }
     }
 
     pub(crate) async fn process(&self, alone: bool, batch: &Batch<'_>) -> Step {
@@ -204,8 +204,13 @@ impl Delivery {
             return ending.into();
         }
         let work = &decoded.work;
-        let (attempt, _) =
-            Attempt::new(Arc::clone(&record), &self.message, work.traceparent.clone(), batch.engine.clock.clone(), batch.stop_at);
+        let (attempt, _) = Attempt::new(
+            Arc::clone(&record),
+            Arc::clone(&self.message),
+            work.traceparent.clone(),
+            batch.engine.clock.clone(),
+            batch.stop_at,
+        );
         for hook in hooks_of(&ending, record.error.clone()) {
             call(batch, &work.job, &attempt, hook).await;
         }

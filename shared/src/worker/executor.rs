@@ -82,8 +82,8 @@ impl<'a> Execution<'a> {
     pub(crate) fn start(work: Work, delivery: &'a Delivery, policy: &'a Policy, granted: Granted, batch: &'a Batch<'a>) -> Self {
         let timeout_at = policy.timeout.and_then(|timeout| Instant::now().checked_add(timeout)).unwrap_or(batch.stop_at);
         let stop_at = timeout_at.min(batch.stop_at);
-        let (attempt, controls) =
-            Attempt::new(Arc::clone(&granted.record), &delivery.message, work.traceparent, batch.engine.clock.clone(), stop_at);
+        let (record, message) = (Arc::clone(&granted.record), Arc::clone(&delivery.message));
+        let (attempt, controls) = Attempt::new(record, message, work.traceparent, batch.engine.clock.clone(), stop_at);
         Self {
             job: work.job,
             attempt,

@@ -1,6 +1,6 @@
 //! The Lambda function: an SQS event in, the partial batch response out.
 
-use std::{process, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, process, sync::Arc, time::Duration};
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use jiff::Timestamp;
@@ -38,7 +38,7 @@ pub(crate) async fn serve(jobs: Jobs) -> Result<(), Error> {
 
 async fn engine(jobs: Jobs, bodies: Handle, config: Config) -> Engine {
     let sdk = config::sdk().await;
-    let queue = Sqs::new(aws_sdk_sqs::Client::new(&sdk)).with_url(&config.queue_url).with_url(&config.dlq_url);
+    let queue = Sqs::only(aws_sdk_sqs::Client::new(&sdk), [&*config.queue_url, &config.dlq_url]);
     Engine {
         jobs,
         store: Arc::new(DynamoDb::new(aws_sdk_dynamodb::Client::new(&sdk), config.table)),
@@ -82,10 +82,11 @@ fn invocation(context: &Context) -> Invocation {
 fn message(record: SqsMessage) -> Result<Message, Error> {
     let missing = |field: &str| Error::config(format!("a record of the event has no {field}; it is no event of SQS"));
     let system = |name: &str| record.attributes.get(name);
-    let attributes = record.message_attributes.iter().filter_map(|(name, value)| Some((name.clone(), value.string_value.clone()?)));
+    let mut attributes = BTreeMap::new();
+    attributes.extend(record.message_attributes.iter().filter_map(|(name, value)| Some((name.clone(), value.string_value.clone()?))));
     Ok(Message {
         queue: name_of(record.event_source_arn.as_deref().ok_or_else(|| missing("eventSourceARN"))?).into(),
-        attributes: attributes.collect(),
+        attributes,
         receives: system("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1),
         sent_at: system("SentTimestamp").and_then(|millis| Timestamp::from_millisecond(millis.parse().ok()?).ok()),
         group: system("MessageGroupId").cloned(),

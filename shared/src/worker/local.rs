@@ -8,7 +8,7 @@ use super::engine::{Engine, Invocation, Jobs};
 use crate::{
     Clock, Error,
     clock::until,
-    queue::{self, Queue},
+    queue::{self, Queue, Source},
     store,
 };
 

@@ -1,6 +1,6 @@
 //! The handler that one would write by hand for the adder alone: the same claims, the same records and the same
 //! requests as sqjobs makes, and nothing that this one job does not need. No lease is renewed, no hook is called, no
-//! other form of a message is understood, nothing is logged, and a panic takes the batch along.
+//! other form of a message is understood, and a panic takes the batch along. It logs a line for each job, as sqjobs does.
 
 use std::collections::HashMap;
 
@@ -13,6 +13,7 @@ use aws_sdk_sqs::types::ChangeMessageVisibilityBatchRequestEntry;
 use jiff::{SignedDuration, Timestamp};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde::Deserialize;
+use tracing::level_filters::LevelFilter;
 use uuid::Uuid;
 
 const LEASE: SignedDuration = SignedDuration::from_secs(30);
@@ -57,6 +58,8 @@ enum Ended {
 #[tokio::main]
 #[expect(clippy::disallowed_methods, reason = "it has no module for its configuration")]
 async fn main() -> Result<(), Error> {
+    let level = std::env::var("RUST_LOG").ok().and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);
+    tracing_subscriber::fmt().json().flatten_event(true).with_max_level(level).init();
     let config = aws_config::load_defaults(BehaviorVersion::latest()).await;
     let handler = Handler {
         dynamodb: aws_sdk_dynamodb::Client::new(&config),
@@ -65,6 +68,16 @@ async fn main() -> Result<(), Error> {
         queue_url: std::env::var("SQJOBS_QUEUE_URL")?,
     };
     lambda_runtime::run(service_fn(async |event: LambdaEvent<SqsEvent>| handler.handle(&event.payload).await)).await
+}
+
+impl Ended {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "succeeded",
+            Self::Retried => "retried",
+            Self::Busy => "busy",
+        }
+    }
 }
 
 impl Handler {
@@ -76,6 +89,9 @@ impl Handler {
         let ended = self.known(&jobs, &outputs).await?;
         self.retry(&jobs, &ended).await?;
         let mut response = SqsBatchResponse::default();
+        for (job, ended) in jobs.iter().zip(&ended) {
+            tracing::info!(id = job.id, name = job.name, outcome = ended.as_str(), "job ended");
+        }
         for (job, _) in jobs.iter().zip(&ended).filter(|(_, ended)| **ended != Ended::Done) {
             response.add_failure(job.message.message_id.clone().unwrap_or_default());
         }

@@ -63,7 +63,8 @@ fn an_attempt_that_fails_counts_and_waits_for_the_next_one() {
     assert_eq!((record.run_at, record.lease_until, record.purge_at, record.dlq), (Some(at(70)), None, None, None));
     assert_eq!((record.attempts, record.generation, record.runs), (1, 1, 1));
     assert_eq!(record.error, Some(failure("error")));
-    assert_eq!(record.history, [Past { generation: 1, started_at: Some(at(0)), failure: failure("error") }]);
+    let Failure { kind, message, at: ended_at } = failure("error");
+    assert_eq!(record.history, [Past { generation: 1, started_at: Some(at(0)), kind, message, at: ended_at }]);
 }
 
 #[test]

@@ -136,7 +136,7 @@ async fn a_job_that_was_killed_last_time_starts_last_and_alone() {
     let first = writes.iter().position(|writes| writes.contains(&("a".into(), State::Running))).expect("a started");
     assert!(last < first, "the others are recorded before");
     let record = world.record("a");
-    assert_eq!((record.attempts, record.history[0].failure.kind.as_str()), (2, "killed"));
+    assert_eq!((record.attempts, record.history[0].kind.as_str()), (2, "killed"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -64,7 +64,7 @@ async fn the_record_tells_the_kind_and_the_message_of_an_error() {
         let failure = record.error.expect("an error");
         assert_eq!((failure.kind.as_str(), failure.message.as_str()), (kind, text));
         assert_eq!(failure.at, Some(world.clock.now()));
-        assert_eq!((record.history[0].generation, &record.history[0].failure), (1, &failure), "and the history remembers it");
+        assert_eq!((record.history[0].generation, &record.history[0].message), (1, &failure.message), "and the history remembers it");
     }
 }
 

@@ -1,11 +1,8 @@
 //! A queue that notes what it is told, in order.
 
-use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
 };
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
@@ -93,10 +90,6 @@ impl Queue for Recorder {
         let seconds = |change: &Visibility| (change.receipt.clone(), change.timeout.as_secs());
         self.note(Call::Visibility(changes.iter().map(seconds).collect()));
         ready(changes.iter().map(|_| Ok(())).collect()).boxed()
-    }
-
-    fn receive<'a>(&'a self, queue: &'a str, max: usize, visibility: Duration) -> BoxFuture<'a, Result<Vec<Message>, QueueError>> {
-        self.0.memory.receive(queue, max, visibility)
     }
 
     fn delete<'a>(&'a self, _: &'a str, receipts: &'a [String]) -> BoxFuture<'a, Vec<Result<(), QueueError>>> {
