@@ -107,6 +107,9 @@ pub(crate) async fn run(built: &Built, target: &Path) -> Result<Results, String>
     let tls = Tls::new(target);
     let over_tls = Conditions { tls: Some(&tls), ..plain };
     let logged = Conditions { logs: true, ..plain };
+    let (packages, enqueued) = (packages(built, target)?, enqueued(&subjects, built).await?);
+    let records = [1, 10, 100, 1000, 10_000];
+    let framework = records.into_iter().map(|records| framework(&framework::program(), records)).collect::<Result<_, _>>()?;
     let mut all = Vec::new();
     for latency_ms in [0, 5, 20] {
         for scenario in Scenario::ALL {
@@ -122,9 +125,9 @@ pub(crate) async fn run(built: &Built, target: &Path) -> Result<Results, String>
         cold: Rounds::run(&subjects, COLD_ROUNDS, async |subject| cold(subject, built, plain).await).await?,
         cold_over_tls: Rounds::run(&subjects, COLD_ROUNDS, async |subject| cold(subject, built, over_tls).await).await?,
         share: shared(&subjects, built).await?,
-        packages: packages(built, target)?,
-        framework: [1, 10, 100, 1000, 10_000].iter().map(|records| framework(&framework::program(), *records)).collect::<Result<_, _>>()?,
-        enqueued: enqueued(&subjects, built).await?,
+        packages,
+        framework,
+        enqueued,
     })
 }
 
@@ -138,7 +141,7 @@ async fn batches(
     let latency = Duration::from_millis(latency_ms);
     // By hand, the messages of a group would run out of order, which is what a FIFO queue is not for.
     let subjects: Vec<_> = subjects.iter().copied().filter(|subject| scenario != Scenario::Fifo || *subject != Subject::ByHand).collect();
-    let rounds = Rounds::run(&subjects, ROUNDS, async |subject| {
+    let rounds = Rounds::run(&subjects, if latency_ms == 0 { ROUNDS } else { 3 }, async |subject| {
         warm(subject, scenario, latency, invocations(subject, latency_ms), built, conditions).await
     });
     Ok(Batches { scenario, latency_ms, rounds: rounds.await? })
@@ -149,7 +152,7 @@ fn invocations(subject: Subject, latency_ms: u64) -> Invocations {
     let before = if subject == Subject::TypeScript { 150 } else { 30 };
     match latency_ms {
         0 => Invocations { before, counted: 200 },
-        _ => Invocations { before: before / 10, counted: 20 },
+        _ => Invocations { before: before / 10, counted: 10 },
     }
 }
 
@@ -159,7 +162,7 @@ async fn shared(subjects: &[Subject], built: &Built) -> Result<Option<Shared>, S
     let conditions = Conditions { share: Some(&share), ..Conditions::default() };
     let mut batches = Vec::new();
     for scenario in [Scenario::First, Scenario::Redelivered, Scenario::Failing, Scenario::Mixed] {
-        let few = Invocations { before: 5, counted: 20 };
+        let few = Invocations { before: 3, counted: 10 };
         let rounds = Rounds::run(subjects, 3, async |subject| warm(subject, scenario, Duration::ZERO, few, built, conditions).await);
         batches.push(Batches { scenario, latency_ms: 0, rounds: rounds.await? });
     }

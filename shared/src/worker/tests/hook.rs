@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::*;
-use crate::{Context, Failure, Job, Worker};
+use crate::{Context, Envelope, Failure, Job, Worker, job::Hook};
 
 /// What the hooks write down, with the state of the record at that moment.
 struct Notes {
@@ -195,4 +195,30 @@ async fn no_hook_is_called_for_what_does_not_run() {
     world.store.put(ended(&world, "a", State::Succeeded));
     world.handle([hooked(Act::Succeed, Trouble::None)]).await;
     assert_eq!(journal.all(), [""; 0]);
+}
+
+/// A job with one hook, whose future is as plain as can be.
+#[derive(Serialize, Deserialize)]
+struct Watched;
+
+impl Job for Watched {
+    const NAME: &'static str = "watched";
+    type Output = ();
+
+    async fn run(&self, _: &Context) -> Result<(), JobError> {
+        Ok(())
+    }
+
+    fn on_success(&self, _: &Context, (): &()) -> impl Future<Output = Result<(), JobError>> + Send {
+        std::future::ready(Ok(()))
+    }
+}
+
+#[test]
+fn a_hook_that_a_job_does_not_have_costs_no_call() {
+    let worker = Worker::new(()).job::<Watched>();
+    let job = worker.jobs().get("watched").expect("it was added").bind(&Envelope::new("watched", Value::Null)).expect("no arguments");
+    let failure = Failure::default;
+    let hooks = [Hook::TearDown, Hook::Success, Hook::Failure(failure()), Hook::Retry(failure()), Hook::PermanentFailure(failure())];
+    assert_eq!(hooks.map(|hook| job.has(&hook)), [false, true, false, false, false]);
 }
