@@ -111,8 +111,11 @@ async fn answer(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -
     (status, [("content-type", "application/x-amz-json-1.0")], answer.to_string()).into_response()
 }
 
-/// Every entry of a batch succeeds.
+/// Every queue exists, and every entry of a batch succeeds.
 fn sqs(operation: &str, request: &Value) -> Value {
+    if operation == "GetQueueUrl" {
+        return json!({"QueueUrl": format!("http://localhost/000000000000/{}", request["QueueName"].as_str().unwrap_or_default())});
+    }
     let entries = request["Entries"].as_array().into_iter().flatten();
     let done = entries.map(|entry| match operation {
         "SendMessageBatch" => json!({"Id": entry["Id"], "MessageId": uuid::Uuid::new_v4().to_string(), "MD5OfMessageBody": "0"}),
