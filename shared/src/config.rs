@@ -3,6 +3,10 @@
 use std::{env, time::Duration};
 
 use aws_config::{BehaviorVersion, SdkConfig, timeout::TimeoutConfig};
+use aws_smithy_http_client::{
+    Builder,
+    tls::{Provider, rustls_provider::CryptoMode},
+};
 
 use crate::Error;
 
@@ -39,7 +43,8 @@ pub(crate) fn max_concurrency() -> Result<usize, Error> {
 /// by itself.
 pub(crate) async fn sdk() -> SdkConfig {
     let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).operation_timeout(OPERATION).build();
-    aws_config::defaults(BehaviorVersion::v2026_01_12()).timeout_config(timeouts).load().await
+    let https = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+    aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(https).timeout_config(timeouts).load().await
 }
 
 /// An empty variable is taken as none.

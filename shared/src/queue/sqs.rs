@@ -19,6 +19,8 @@ use jiff::Timestamp;
 
 use super::{ENTRIES, MAX_BYTES, Message, Outgoing, Queue, QueueError, Source, Visibility, is_fifo};
 
+/// Requests of one call that are under way at the same time.
+const AT_A_TIME: usize = 8;
 /// How often an entry that failed inside a successful answer is tried, in all.
 const TRIES: usize = 3;
 
@@ -253,7 +255,13 @@ impl Queue for Sqs {
             let checks: Vec<_> = messages.iter().map(|message| message.check(queue)).collect();
             let fitting: Vec<_> = messages.iter().zip(&checks).filter(|(_, check)| check.is_ok()).map(|(m, _)| m).collect();
             let chunks = by_bytes(&fitting);
-            let answers = join_all(chunks.iter().map(|chunk| self.send_batch(queue, chunk))).await;
+            if chunks.len() > 1 {
+                self.url(queue).await.ok(); // asked for once, not by each request
+            }
+            let mut answers = Vec::new();
+            for chunks in chunks.chunks(AT_A_TIME) {
+                answers.extend(join_all(chunks.iter().map(|chunk| self.send_batch(queue, chunk))).await);
+            }
             let mut answers = answers.into_iter().flatten();
             checks.into_iter().map(|check| check.and_then(|()| answers.next().unwrap_or_else(|| Err(unnamed())))).collect()
         }

@@ -2,6 +2,10 @@
 
 use aws_config::BehaviorVersion;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+use aws_smithy_http_client::{
+    Builder,
+    tls::{Provider, rustls_provider::CryptoMode},
+};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use uuid::Uuid;
 
@@ -12,7 +16,8 @@ const AT_A_TIME: usize = 8;
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let url = std::env::var("SQJOBS_QUEUE_URL")?;
     let jobs: usize = std::env::args().nth(1).ok_or("how many jobs?")?.parse()?;
-    let config = aws_config::load_defaults(BehaviorVersion::latest()).await;
+    let https = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+    let config = aws_config::defaults(BehaviorVersion::latest()).http_client(https).load().await;
     let sqs = aws_sdk_sqs::Client::new(&config);
     let requests = (0..jobs).step_by(10).map(|first| {
         let request = sqs.send_message_batch().queue_url(&url).set_entries(Some((first..jobs.min(first + 10)).map(entry).collect()));
