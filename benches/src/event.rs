@@ -1,7 +1,6 @@
 //! The events that every subject is given.
 
 use axum::body::Bytes;
-use serde::Serialize;
 use serde_json::{Value, json};
 use sqjobs::Clock;
 
@@ -9,8 +8,7 @@ use sqjobs::Clock;
 pub(crate) const BATCH: usize = 10;
 
 /// What a batch of ten is made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scenario {
     /// New jobs that succeed.
     First,

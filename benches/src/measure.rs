@@ -75,10 +75,13 @@ impl Bench {
     async fn invoke(&mut self, event: axum::body::Bytes, failures: usize) -> Result<Invocation, String> {
         let invocation = self.api.invoke(event).await?;
         let response: Value = serde_json::from_slice(&invocation.response).map_err(|error| error.to_string())?;
-        let reported = response["batchItemFailures"].as_array().map_or(usize::MAX, Vec::len);
-        // An answer without failures may leave the list out.
-        let reported = if response["batchItemFailures"].is_null() && response.is_object() { 0 } else { reported };
-        if reported != failures {
+        let reported = match &response["batchItemFailures"] {
+            Value::Array(failures) => Some(failures.len()),
+            // An answer without failures may leave the list out.
+            Value::Null if response.is_object() => Some(0),
+            _ => None,
+        };
+        if reported != Some(failures) {
             return Err(format!("{failures} messages should come back: {response}"));
         }
         Ok(invocation)

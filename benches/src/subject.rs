@@ -2,8 +2,6 @@
 
 use std::{fs, path::PathBuf};
 
-use serde::Serialize;
-
 use crate::{
     answerer::Answerer,
     process::{Process, Share},
@@ -12,8 +10,7 @@ use crate::{
 };
 
 /// A function that adds numbers, once for each job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Subject {
     /// With this library.
     Sqjobs,
