@@ -125,8 +125,8 @@ impl Enqueue {
         if is_fifo(&queue) {
             message.group = message.group.or_else(|| Some(Uuid::new_v4().to_string()));
             message.dedup = Some(dedup(&id));
-        } else {
-            message.delay = self.delay.min(MAX_DELAY);
+        } else if self.delay <= MAX_DELAY {
+            message.delay = self.delay; // what waits longer is filed by its function, the sooner the better
         }
         Ok((queue, id, message))
     }

@@ -22,6 +22,18 @@ pub(crate) fn table() -> String {
     variable("SQJOBS_TABLE").unwrap_or_else(|| "jobs".into())
 }
 
+/// The time of a function.
+#[cfg(feature = "lambda")]
+pub(crate) fn clock() -> Result<crate::Clock, Error> {
+    let clock = crate::Clock::system();
+    #[cfg(feature = "test-clock")]
+    if let Some(text) = variable("SQJOBS_CLOCK_AHEAD_S") {
+        let seconds = text.parse().map_err(|error| Error::because("SQJOBS_CLOCK_AHEAD_S is no number of seconds", error))?;
+        clock.advance(Duration::from_secs(seconds));
+    }
+    Ok(clock)
+}
+
 /// What is logged, as `RUST_LOG` has it.
 pub(crate) fn log() -> Option<String> {
     variable("RUST_LOG")

@@ -13,6 +13,7 @@
 //! is behind two ports, [`store`] and [`queue`], each with an adapter for AWS and one in memory.
 
 mod attempt;
+mod beater;
 mod client;
 mod clock;
 mod config;
@@ -34,6 +35,7 @@ mod worker;
 
 pub use crate::{
     attempt::{Attempt, Context},
+    beater::Beater,
     client::{Client, Enqueue, Enqueued},
     clock::Clock,
     envelope::Envelope,

@@ -13,13 +13,16 @@ use crate::{
     Policy,
     clock::{after, from_millis},
     outcome::Then,
+    queue::is_fifo,
     record::{Dlq, Failure, Past, Record, State},
 };
 
 /// How far the clocks of two machines may differ.
 pub const SKEW: Duration = Duration::from_secs(5);
-/// How much before its time a job may start.
-const EARLY: Duration = Duration::from_secs(1);
+/// What waits longer than that is filed in the due index, not kept in a queue, unless its order would be lost.
+pub const LONG: Duration = Duration::from_mins(15);
+/// The shards of the due index, which share its load.
+pub const SHARDS: u8 = 16;
 /// How many past attempts a record remembers.
 const HISTORY: usize = 10;
 
@@ -74,9 +77,9 @@ pub enum Decision {
         /// Whether its last attempt was killed: it must start alone.
         suspect: bool,
     },
-    /// Write this record; if that succeeds, the job has ended so.
+    /// Write this record; if that succeeds, the delivery has ended so.
     End {
-        /// The record, terminal.
+        /// The record, terminal; of an early delivery, filed.
         next: Box<Record>,
         /// How.
         ending: Ending,
@@ -245,8 +248,8 @@ fn start(seen: Record, request: &Request, policy: &Policy, claim: &Claim, now: T
         let expired = Record { state: State::Expired, ..owned(seen) };
         return end(expired, Ending::Expired, policy, now);
     }
-    if let Some(due) = seen.run_at.filter(|due| *due > after(now, EARLY)) {
-        return Decision::Leave(Ending::Early(due));
+    if let Some(due) = seen.run_at.filter(|due| *due > now) {
+        return early(&seen, request, policy, claim, due, now);
     }
     if seen.attempts >= seen.max_attempts {
         let spent = Failure::new("exhausted", "no attempt is left".into(), now);
@@ -256,6 +259,35 @@ fn start(seen: Record, request: &Request, policy: &Policy, claim: &Claim, now: T
         return give_up(owned(seen), too_often("max_runs", policy.max_runs, now), policy, now);
     }
     grant(seen, request, claim, false, now)
+}
+
+/// A job before its time. Where that is far off, the record takes over from the message.
+fn early(seen: &Record, request: &Request, policy: &Policy, claim: &Claim, due: Timestamp, now: Timestamp) -> Decision {
+    if !waits_long(seen, now) || is_filed(seen, now) {
+        return Decision::Leave(Ending::Early(due));
+    }
+    Decision::End { next: Box::new(filed(Some(seen), request, policy, &claim.owner, due)), ending: Ending::Early(due) }
+}
+
+/// Whether a job waits so long that it is filed. On a FIFO queue it keeps its place instead.
+fn waits_long(record: &Record, now: Timestamp) -> bool {
+    !is_fifo(&record.queue) && record.run_at.is_some_and(|at| at > after(now, LONG))
+}
+
+/// Whether the due index holds a job that waits long: its message is not needed.
+pub fn is_filed(record: &Record, now: Timestamp) -> bool {
+    record.state == State::Scheduled && waits_long(record, now)
+}
+
+/// Files what an attempt leaves waiting for long; anything else stays as it is.
+pub fn put_off(next: Record, request: &Request, policy: &Policy, now: Timestamp) -> Record {
+    match (next.state, next.run_at, next.owner.clone()) {
+        // The token is fresh enough: before this claim, nothing was filed with it.
+        (State::Queued | State::Retrying, Some(at), Some(owner)) if waits_long(&next, now) => {
+            filed(Some(&next), request, policy, &owner, at)
+        }
+        _ => next,
+    }
 }
 
 /// A job that someone holds: left alone while the lease may be valid, taken over afterwards.
@@ -294,8 +326,9 @@ fn grant(seen: Record, request: &Request, claim: &Claim, suspect: bool, now: Tim
         started_at: Some(now),
         run_at: None,
         due: None,
-        // Arguments that were changed in the due index stay with the record; the message has the old ones.
-        envelope: seen.envelope.clone().filter(|body| *body != request.body),
+        // Arguments that were changed in the due index stay with the record; the message has the old ones. What is claimed
+        // straight from the index may have no message any more: its own was to be deleted.
+        envelope: seen.envelope.clone().filter(|body| seen.state == State::Scheduled || *body != request.body),
         ..seen
     };
     Decision::Run { next: Box::new(next), suspect }
@@ -471,6 +504,25 @@ pub fn filed(seen: Option<&Record>, request: &Request, policy: &Policy, owner: &
     }
 }
 
+/// Whether the message of a filed job is to be sent by then.
+pub fn is_sendable(record: &Record, until: Timestamp) -> bool {
+    record.state == State::Scheduled && record.envelope.is_some() && record.run_at.is_some_and(|at| at <= until)
+}
+
+/// Whether a job holds its message, should have been run by now, and was not: that message may be gone.
+///
+/// Claimed straight from the due index, it may have been so by a message that was deleted at that moment, and its
+/// attempt may have died.
+pub fn is_stranded(record: &Record, now: Timestamp) -> bool {
+    let overdue = |since: Timestamp| after(since, LONG) < now;
+    let since = match record.state {
+        State::Running => record.lease_until.map(from_millis),
+        State::Queued | State::Retrying => record.run_at.or(record.started_at),
+        _ => None,
+    };
+    record.envelope.is_some() && since.is_some_and(overdue)
+}
+
 /// The mark that a due job's message was sent.
 pub fn sent(scheduled: &Record) -> Record {
     Record { state: State::Queued, due: None, ..scheduled.clone() }
@@ -479,7 +531,12 @@ pub fn sent(scheduled: &Record) -> Record {
 /// One of the sixteen shards of the due index, by the id.
 fn shard(id: &str) -> String {
     let sum = id.bytes().fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte));
-    format!("due#{}", sum % 16)
+    shard_name(sum % SHARDS)
+}
+
+/// As records name a shard.
+pub(crate) fn shard_name(shard: u8) -> String {
+    format!("due#{shard}")
 }
 
 /// Calls a job off: a terminal record where it does not run, the request where it does. None: it has ended.

@@ -3,10 +3,16 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::client::Waiters;
-use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, TimeToLiveSpecification};
+use aws_sdk_dynamodb::{
+    error::BuildError,
+    types::{
+        AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType, ScalarAttributeType,
+        TimeToLiveSpecification,
+    },
+};
 use aws_sdk_sqs::types::QueueAttributeName;
 
-use crate::{Error, error::Chain, queue::is_fifo};
+use crate::{Error, error::Chain, queue::is_fifo, store::DUE_INDEX};
 
 /// How often a message may be received before SQS itself moves it to the dead-letter queue: a fuse, never a budget.
 const MAX_RECEIVES: u32 = 1000;
@@ -16,24 +22,38 @@ const CREATION: Duration = Duration::from_mins(2);
 /// How long queues keep messages: as long as SQS can.
 const RETENTION_S: u32 = 14 * 86_400;
 
-/// Makes the table of the records, on demand, with its time to live.
+/// Makes the table of the records, on demand, with its due index and its time to live.
 ///
 /// # Errors
 ///
 /// When DynamoDB refuses, such as when the table exists.
 pub async fn create_table(client: &aws_sdk_dynamodb::Client, table: &str) -> Result<(), Error> {
     let refused = |error: &(dyn std::error::Error + 'static)| Error::because(&format!("cannot create table {table}"), Chain(error));
-    let id = AttributeDefinition::builder().attribute_name("id").attribute_type(ScalarAttributeType::S);
-    let key = KeySchemaElement::builder().attribute_name("id").key_type(KeyType::Hash);
-    let ttl = TimeToLiveSpecification::builder().attribute_name("purge_at").enabled(true);
     let create = client.create_table().table_name(table).billing_mode(BillingMode::PayPerRequest);
-    let create = create.attribute_definitions(id.build().map_err(|error| refused(&error))?);
-    let create = create.key_schema(key.build().map_err(|error| refused(&error))?);
+    let attributes = ["id", "due", "run_at"].map(attribute).into_iter().collect::<Result<_, _>>().map_err(|error| refused(&error))?;
+    let create = create.set_attribute_definitions(Some(attributes));
+    let create = create.key_schema(key("id", KeyType::Hash).map_err(|error| refused(&error))?);
+    let create = create.global_secondary_indexes(due_index().map_err(|error| refused(&error))?);
     create.send().await.map_err(|error| refused(&error))?;
     client.wait_until_table_exists().table_name(table).wait(CREATION).await.map_err(|error| refused(&error))?;
-    let ttl = ttl.build().map_err(|error| refused(&error))?;
+    let ttl = TimeToLiveSpecification::builder().attribute_name("purge_at").enabled(true).build().map_err(|error| refused(&error))?;
     client.update_time_to_live().table_name(table).time_to_live_specification(ttl).send().await.map_err(|error| refused(&error))?;
     Ok(())
+}
+
+/// The index holds the few jobs that wait for long, and of those the keys alone.
+fn due_index() -> Result<GlobalSecondaryIndex, BuildError> {
+    let keys = Projection::builder().projection_type(ProjectionType::KeysOnly).build();
+    let index = GlobalSecondaryIndex::builder().index_name(DUE_INDEX).projection(keys);
+    index.key_schema(key("due", KeyType::Hash)?).key_schema(key("run_at", KeyType::Range)?).build()
+}
+
+fn attribute(name: &str) -> Result<AttributeDefinition, BuildError> {
+    AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S).build()
+}
+
+fn key(name: &str, part: KeyType) -> Result<KeySchemaElement, BuildError> {
+    KeySchemaElement::builder().attribute_name(name).key_type(part).build()
 }
 
 /// A queue and its dead-letter queue.

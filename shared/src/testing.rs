@@ -31,7 +31,7 @@ use crate::{
 ///
 ///     async fn run(&self, ctx: &Context) -> Result<(), JobError> {
 ///         match ctx.attempt() {
-///             1 => Err(JobError::retry_in(Duration::from_secs(3600), "not yet")),
+///             1 => Err(JobError::retry_in(Duration::from_secs(600), "not yet")),
 ///             _ => Ok(()),
 ///         }
 ///     }
@@ -46,7 +46,7 @@ use crate::{
 /// eager.run_due(&worker).await;
 /// assert_eq!(eager.record(&job.id).unwrap().state, State::Retrying);
 ///
-/// eager.advance(Duration::from_secs(3600));
+/// eager.advance(Duration::from_secs(600));
 /// eager.run_due(&worker).await;
 /// assert_eq!(eager.record(&job.id).unwrap().state, State::Succeeded);
 /// # Ok(()) }

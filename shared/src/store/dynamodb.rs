@@ -15,12 +15,14 @@ use aws_sdk_dynamodb::{
     },
 };
 use futures_util::future::{BoxFuture, FutureExt, join_all};
+use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Store, StoreError, Write, Written, limit};
+use super::{Index, Store, StoreError, Write, Written, limit};
 use crate::{
     clock::rfc3339,
     error::Chain,
+    lifecycle::shard_name,
     record::{Record, Version},
 };
 
@@ -32,6 +34,9 @@ const STATEMENTS: usize = 25;
 const KEYS: usize = 100;
 /// Bytes of items in one request, well under what a request may have.
 const REQUEST_BYTES: usize = 1 << 20;
+
+/// The index of what is due: hash key `due`, range key `run_at`, keys only.
+pub(crate) const DUE_INDEX: &str = "due";
 
 /// Records in a DynamoDB table with the hash key `id`.
 #[derive(Debug, Clone)]
@@ -151,6 +156,30 @@ impl Store for DynamoDb {
 
     fn write<'a>(&'a self, writes: &'a [Write]) -> BoxFuture<'a, Vec<Result<Written, StoreError>>> {
         self.write_all(writes).boxed()
+    }
+}
+
+impl Index for DynamoDb {
+    fn due(&self, shard: u8, until: Timestamp, limit: usize) -> BoxFuture<'_, Result<Vec<String>, StoreError>> {
+        async move {
+            let query = self.client.query().table_name(&self.table).index_name(DUE_INDEX).projection_expression("id");
+            let query = query.key_condition_expression("due = :shard AND run_at <= :until");
+            let query = query.expression_attribute_values(":shard", text(&shard_name(shard)));
+            let query = query.expression_attribute_values(":until", text(&rfc3339::text(until)));
+            let query = query.limit(i32::try_from(limit).unwrap_or(i32::MAX));
+            let mut ids = Vec::new();
+            let mut from = None;
+            loop {
+                let answer = query.clone().set_exclusive_start_key(from).send().await.map_err(failed)?;
+                ids.extend(answer.items.unwrap_or_default().iter().filter_map(id_of));
+                from = answer.last_evaluated_key;
+                if from.is_none() || ids.len() >= limit {
+                    ids.truncate(limit);
+                    return Ok(ids);
+                }
+            }
+        }
+        .boxed()
     }
 }
 

@@ -5,8 +5,10 @@ use std::{
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
 
-use super::{Store, StoreError, Write, Written, limit};
-use crate::record::Record;
+use jiff::Timestamp;
+
+use super::{Index, Store, StoreError, Write, Written, limit};
+use crate::{lifecycle::shard_name, record::Record};
 
 /// Records in memory, for eager mode and tests. Clones share them.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +29,11 @@ impl Memory {
     /// Every record, by id.
     pub fn records(&self) -> Vec<Record> {
         self.with(|records| records.values().cloned().collect())
+    }
+
+    /// When the first of the filed jobs is due.
+    pub(crate) fn next_due(&self) -> Option<Timestamp> {
+        self.with(|records| records.values().filter(|record| record.due.is_some()).filter_map(|record| record.run_at).min())
     }
 
     /// The record under `id`.
@@ -53,5 +60,17 @@ impl Store for Memory {
 
     fn write<'a>(&'a self, writes: &'a [Write]) -> BoxFuture<'a, Vec<Result<Written, StoreError>>> {
         ready(self.with(|records| writes.iter().map(|w| write(records, w)).collect())).boxed()
+    }
+}
+
+impl Index for Memory {
+    fn due(&self, shard: u8, until: Timestamp, limit: usize) -> BoxFuture<'_, Result<Vec<String>, StoreError>> {
+        let shard = shard_name(shard);
+        let mut due: Vec<_> = self.with(|records| {
+            let filed = records.values().filter(|record| record.due.as_deref() == Some(&*shard));
+            filed.filter_map(|record| Some((record.run_at.filter(|at| *at <= until)?, record.id.clone()))).collect()
+        });
+        due.sort_unstable();
+        ready(Ok(due.into_iter().map(|(_, id)| id).take(limit).collect())).boxed()
     }
 }

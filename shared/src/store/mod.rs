@@ -10,7 +10,9 @@ mod memory;
 use std::{error::Error as StdError, fmt, sync::Arc};
 
 use futures_util::future::BoxFuture;
+use jiff::Timestamp;
 
+pub(crate) use self::dynamodb::DUE_INDEX;
 pub use self::{dynamodb::DynamoDb, memory::Memory};
 use crate::record::Record;
 
@@ -21,6 +23,13 @@ pub trait Store: Send + Sync {
 
     /// Makes conditional writes, each alone; one answer for each, in order. At most one for an id.
     fn write<'a>(&'a self, writes: &'a [Write]) -> BoxFuture<'a, Vec<Result<Written, StoreError>>>;
+}
+
+/// A store in which one also finds what is due. A worker need not.
+pub trait Index: Store {
+    /// The ids of the jobs of one shard of the due index whose time has come by `until`, the longest overdue first and at
+    /// most `limit`. The index may lag behind the records: read those before you act.
+    fn due(&self, shard: u8, until: Timestamp, limit: usize) -> BoxFuture<'_, Result<Vec<String>, StoreError>>;
 }
 
 /// A record to be written, if the stored one is as it was seen. Cheap to clone.

@@ -12,10 +12,10 @@ use crate::{
     Dlq, Failure, Past, Policy, Record, State,
     lifecycle::{self, Claim, Decision, Ending, Request},
     queue::{self, Message, Outgoing, QueueError, Source, Visibility},
-    store::{Store, StoreError, Write, Written},
+    store::{Index, Store, StoreError, Write, Written},
 };
 
-/// Everything that a store must do. The store may hold other records.
+/// Everything that a store must do, and its index of what is due, which may lag behind a little. The store may hold other records.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -23,7 +23,8 @@ use crate::{
 /// sqjobs::testing::conformance::store(&sqjobs::store::Memory::new()).await;
 /// # }
 /// ```
-pub async fn store(store: &dyn Store) {
+pub async fn store(store: &dyn Index) {
+    what_is_due_is_found_in_its_shard_and_in_the_order_of_its_time(store).await;
     a_record_is_inserted_once(store).await;
     every_attribute_comes_back_and_absent_ones_are_removed(store).await;
     a_record_is_replaced_only_as_it_was_seen(store).await;
@@ -252,12 +253,40 @@ async fn a_long_snooze_waits_in_the_record(store: &dyn Store) {
     let outcome = lifecycle::Outcome::Failure(Failure::default(), day);
     let (snoozed, ending) = lifecycle::finish(&running, outcome, &policy, 0.5, now());
     assert_eq!(ending, Ending::Snoozed(minutes(24 * 60)));
-    assert_eq!(write(store, snoozed, Some(&running)).await, Written::Done);
+    let filed = lifecycle::put_off(snoozed, &asked, &policy, now());
+    assert_eq!(write(store, filed, Some(&running)).await, Written::Done);
     let stored = read(store, &asked.id).await;
-    let hop = lifecycle::decide(stored.as_ref(), &asked, &policy, &claim("b"), minutes(15));
-    assert_eq!(hop, Decision::Leave(Ending::Early(minutes(24 * 60))));
+    let again = lifecycle::decide(stored.as_ref(), &asked, &policy, &claim("b"), minutes(15));
+    assert_eq!(again, Decision::Leave(Ending::Early(minutes(24 * 60))));
     let due = lifecycle::decide(stored.as_ref(), &asked, &policy, &claim("b"), minutes(24 * 60));
     assert!(matches!(due, Decision::Run { next, .. } if next.attempts == 1), "the attempt was given back");
+}
+
+async fn what_is_due_is_found_in_its_shard_and_in_the_order_of_its_time(store: &dyn Index) {
+    let hour = |hour: i64| {
+        let asked = Request { id: format!("due-{hour}-{}", Uuid::new_v4().simple()), ..request(&fresh()) };
+        Record { due: Some("due#5".into()), ..lifecycle::filed(None, &asked, &Policy::new(), "filer", minutes(60 * hour)) }
+    };
+    let [late, soon, later, gone] = [3, 1, 4, 2].map(hour);
+    let elsewhere = Record { due: Some("due#6".into()), ..hour(1) };
+    for record in [&late, &soon, &later, &gone, &elsewhere] {
+        write(store, record.clone(), None).await;
+    }
+    write(store, lifecycle::sent(&gone), Some(&gone)).await;
+    due_is(store, minutes(60 * 3), 10, &[&soon, &late]).await;
+    due_is(store, minutes(60 * 4), 2, &[&soon, &late]).await;
+    due_is(store, minutes(60 * 3 - 1), 10, &[&soon]).await;
+}
+
+/// An index lags; so it is asked again for a while.
+async fn due_is(store: &dyn Index, until: Timestamp, limit: usize, expected: &[&Record]) {
+    let expected: Vec<_> = expected.iter().map(|record| record.id.clone()).collect();
+    for _ in 0..TICKS {
+        if store.due(5, until, limit).await.expect("the index answers") == expected {
+            return;
+        }
+    }
+    assert_eq!(store.due(5, until, limit).await.expect("the index answers"), expected);
 }
 
 /// Everything that queues must do. `standard` and `fifo` are names of empty queues; `tick` lets some time pass, by

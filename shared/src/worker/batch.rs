@@ -119,7 +119,7 @@ impl<'a> Batch<'a> {
             let Step::Ended(ended) = step else {
                 return (done, Some(lane[index..].to_vec()));
             };
-            held = is_fifo(&delivery.message.queue) && !matches!(ended.ending.fate(), Fate::Delete | Fate::DeadLetter);
+            held = is_fifo(&delivery.message.queue) && !matches!(ended.fate(), Fate::Delete | Fate::DeadLetter);
             done.push((place, ended));
         }
         (done, None)
@@ -170,7 +170,7 @@ impl<'a> Batch<'a> {
 
     /// Settles what becomes of each message: dead letters are copied, waits are set, the rest is answered.
     async fn report(&self, deliveries: &[Delivery], firsts: &[usize], ended: Vec<Option<Ended>>) -> Report {
-        let mut fates: Vec<_> = ended.iter().map(|ended| ended.as_ref().map_or(Fate::Leave, |ended| ended.ending.fate())).collect();
+        let mut fates: Vec<_> = ended.iter().map(|ended| ended.as_ref().map_or(Fate::Leave, Ended::fate)).collect();
         let letters: Vec<_> = (0..fates.len()).filter(|&place| fates[place] == Fate::DeadLetter).collect();
         for &place in &letters {
             fates[place] = Fate::Backoff; // until its copy is confirmed

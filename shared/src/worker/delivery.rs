@@ -8,7 +8,10 @@ use std::{
 };
 
 use serde_json::Value;
-use tokio::{sync::SemaphorePermit, time::Instant};
+use tokio::{
+    sync::SemaphorePermit,
+    time::{Instant, sleep},
+};
 use uuid::Uuid;
 
 use super::{
@@ -22,7 +25,7 @@ use crate::{
     clock::{after, until},
     envelope::{Envelope, Unreadable, check_id, excerpt},
     job::{AnyJob, BoundJob, Hook},
-    lifecycle::{self, Claim, Decision, Ending, Next, Outcome, Request},
+    lifecycle::{self, Claim, Decision, Ending, Fate, Next, Outcome, Request},
     queue::Message,
     record::{Failure, Record, State},
     retry::jitter,
@@ -31,6 +34,8 @@ use crate::{
 
 /// How often a claim is decided anew because the record changed meanwhile.
 const CLAIMS: usize = 5;
+/// How long before its time a job is waited for instead of returned: a queue's delays are whole seconds.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// A message and what it asks for.
 pub(crate) struct Delivery {
@@ -41,13 +46,13 @@ pub(crate) struct Delivery {
 
 /// A message that cannot be run here, and whose job hears of it where that is known.
 pub(crate) struct Refused {
-    ended: Ended,
+    ended: Box<Ended>,
     job: Option<Arc<dyn AnyJob>>,
 }
 
 impl From<Ended> for Refused {
     fn from(ended: Ended) -> Self {
-        Self { ended, job: None }
+        Self { ended: Box::new(ended), job: None }
     }
 }
 
@@ -82,6 +87,8 @@ pub(crate) struct Ended {
     pub(crate) reason: Option<Failure>,
     /// The record that is to be marked once the dead-letter copy is made.
     pub(crate) record: Option<Arc<Record>>,
+    /// Whether the due index holds the job now, in the place of its message.
+    filed: bool,
 }
 
 /// What a lane does next.
@@ -109,19 +116,24 @@ pub(crate) struct Granted {
 
 impl From<Ending> for Ended {
     fn from(ending: Ending) -> Self {
-        Self { ending, reason: None, record: None }
+        Self { ending, reason: None, record: None, filed: false }
     }
 }
 
 impl Ended {
     fn because(ending: Ending, kind: &str, reason: impl Into<String>, batch: &Batch<'_>) -> Self {
         let reason = Failure::new(kind, reason.into(), batch.engine.clock.now());
-        Self { ending, reason: Some(reason), record: None }
+        Self { ending, reason: Some(reason), record: None, filed: false }
     }
 
     /// A job that has failed for good; its record says why.
     fn failed(record: Arc<Record>) -> Self {
-        Self { ending: Ending::Failed, reason: record.error.clone(), record: Some(record) }
+        Self { ending: Ending::Failed, reason: record.error.clone(), record: Some(record), filed: false }
+    }
+
+    /// What becomes of the message.
+    pub(crate) fn fate(&self) -> Fate {
+        if self.filed { Fate::Delete } else { self.ending.fate() }
     }
 }
 
@@ -132,7 +144,7 @@ impl Refused {
         if let Some(job) = &self.job {
             batch.hook("on_rejected", job.rejected(reason.message)).await;
         }
-        self.ended.clone()
+        Ended::clone(&self.ended)
     }
 }
 
@@ -166,16 +178,21 @@ impl Delivery {
     async fn claim(&self, decoded: &Decoded, alone: bool, batch: &Batch<'_>) -> Claimed {
         let claim = Claim { owner: Uuid::new_v4().simple().to_string(), lease: decoded.policy.lease };
         let mut seen: Option<Arc<Record>> = None;
-        if self.message.receives > 1 || decoded.request.dead.is_some() {
+        // What the library itself has sent names its job, which has a record.
+        if self.message.receives > 1 || self.message.attributes.contains_key("sqjobs.id") {
             match batch.ledger.read(&self.id).await {
                 Ok(stored) => seen = stored.map(Arc::new),
                 Err(error) => return self.unanswered(decoded, &error, true, batch),
             }
         }
-        for _ in 0..CLAIMS {
+        for look in 0..CLAIMS {
             let asked = Instant::now();
             let now = batch.engine.clock.now();
             let (next, ending) = match lifecycle::decide(seen.as_deref(), &decoded.request, &decoded.policy, &claim, now) {
+                Decision::Leave(Ending::Early(due)) if look + 1 < CLAIMS && until(now, due) <= MOMENT => {
+                    sleep(until(now, due)).await;
+                    continue;
+                }
                 Decision::Leave(ending) => return Claimed::Ended(self.left(ending, seen, batch)),
                 Decision::Run { suspect: true, .. } if !alone => return Claimed::Suspect,
                 Decision::Run { next, .. } => (next, None),
@@ -191,6 +208,8 @@ impl Delivery {
                     return Claimed::Granted(Granted { record: Arc::from(stored), stored: true, asked });
                 }
                 (Ok(Written::Refused(stored)), _) => seen = stored.map(Arc::from),
+                // Too large for the index: the message waits.
+                (Err(StoreError::Invalid(_)), Some(ending @ Ending::Early(_))) => return Claimed::Ended(ending.into()),
                 (Err(error), ending) => return self.unanswered(decoded, &error, ending.is_none(), batch),
             }
         }
@@ -199,9 +218,10 @@ impl Delivery {
 
     /// A job that has ended without a run.
     async fn ended(&self, decoded: &Decoded, ending: Ending, record: Arc<Record>, batch: &Batch<'_>) -> Ended {
-        tracing::info!(id = self.id, name = record.name, outcome = ending.as_str(), request_id = batch.invocation.request_id, "job ended");
+        let what = if record.state.is_terminal() { "job ended" } else { "job filed until it is due" };
+        tracing::info!(id = self.id, name = record.name, outcome = ending.as_str(), request_id = batch.invocation.request_id, "{what}");
         if ending != Ending::Failed {
-            return ending.into();
+            return Ended { filed: record.state == State::Scheduled, ..ending.into() };
         }
         let work = &decoded.work;
         let (attempt, _) = Attempt::new(
@@ -226,6 +246,7 @@ impl Delivery {
                 let reason = format!("id {id} belongs to job {name} on queue {queue}; send this one under an id of its own");
                 Ended::because(Ending::Foreign, "id_in_use", reason, batch)
             }
+            (Ending::Early(_), Some(record)) => Ended { filed: lifecycle::is_filed(&record, batch.engine.clock.now()), ..ending.into() },
             _ => ending.into(),
         }
     }
@@ -318,7 +339,7 @@ fn imagined(decoded: &Decoded, batch: &Batch<'_>) -> Record {
 /// How an attempt ends that runs without a record.
 fn unrecorded(running: &Record, outcome: Outcome, decoded: &Decoded, batch: &Batch<'_>) -> (Ended, Option<Failure>) {
     let (record, ending) = lifecycle::finish(running, outcome, &decoded.policy, jitter(), batch.engine.clock.now());
-    (Ended { ending, reason: record.error.clone(), record: None }, record.error)
+    (Ended { reason: record.error.clone(), ..ending.into() }, record.error)
 }
 
 /// The hooks that an ending calls, in order.
@@ -357,13 +378,16 @@ async fn record(
     mut body: Option<ledger::Running<'_>>,
     batch: &Batch<'_>,
 ) -> (Ended, Option<Failure>) {
-    let mut fits = true;
+    let (mut fits, mut files) = (true, true);
     for _ in 0..CLAIMS {
         if Instant::now() >= held_until {
             break;
         }
         let now = batch.engine.clock.now();
         let (mut next, ending) = lifecycle::finish(&running.whole(), outcome.clone(), &decoded.policy, jitter(), now);
+        if files {
+            next = lifecycle::put_off(next, &decoded.request, &decoded.policy, now);
+        }
         if !fits {
             (next.progress, next.checkpoint) = (None, None);
         }
@@ -374,6 +398,8 @@ async fn record(
             // A renewal or a request to cancel came between.
             Ok(Written::Refused(Some(stored))) if stored.is_run_by(running.record.owner.as_deref()) => running.record = Arc::from(stored),
             Ok(Written::Refused(_)) => break,
+            // Too large for the index: the message waits.
+            Err(StoreError::Invalid(_)) if files && next.state == State::Scheduled => files = false,
             Err(StoreError::Invalid(reason)) => {
                 fits = false;
                 let failure = Failure::new("result", format!("the result cannot be stored: {reason}"), now);
@@ -392,7 +418,7 @@ fn recorded(ending: Ending, record: Arc<Record>) -> (Ended, Option<Failure>) {
     let failure = record.error.clone();
     match ending {
         Ending::Failed => (Ended::failed(record), failure),
-        ending => (ending.into(), failure),
+        ending => (Ended { filed: record.state == State::Scheduled, ..ending.into() }, failure),
     }
 }
 
@@ -413,7 +439,7 @@ fn decode(message: &Message, id: &str, envelope: Envelope, batch: &Batch<'_>) ->
     let work = match Work::bind(&envelope, known) {
         Ok(work) => work,
         Err(error) => {
-            let ended = Ended::because(Ending::Rejected, "rejected", error.to_string(), batch);
+            let ended = Box::new(Ended::because(Ending::Rejected, "rejected", error.to_string(), batch));
             return Err(Refused { ended, job: Some(Arc::clone(known)) });
         }
     };

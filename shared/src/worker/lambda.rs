@@ -29,14 +29,15 @@ pub(crate) async fn serve(jobs: Jobs) -> Result<(), Error> {
     telemetry::in_lambda();
     let config = Config::from_env()?;
     let bodies = Handle::current();
+    let clock = config::clock()?;
     let ended = thread::run(async move || {
-        let engine = Arc::new(engine(jobs, bodies, config).await);
+        let engine = Arc::new(engine(jobs, bodies, config, clock).await);
         lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| handle(&engine, event))).await
     });
     ended.await?.map_err(|error| Error::because("the Lambda runtime has ended", error))
 }
 
-async fn engine(jobs: Jobs, bodies: Handle, config: Config) -> Engine {
+async fn engine(jobs: Jobs, bodies: Handle, config: Config, clock: Clock) -> Engine {
     let sdk = config::sdk().await;
     let queue = Sqs::only(aws_sdk_sqs::Client::new(&sdk), [&*config.queue_url, &config.dlq_url]);
     Engine {
@@ -44,7 +45,7 @@ async fn engine(jobs: Jobs, bodies: Handle, config: Config) -> Engine {
         store: Arc::new(DynamoDb::new(aws_sdk_dynamodb::Client::new(&sdk), config.table)),
         queue: Arc::new(queue),
         dlq: name_of(&config.dlq_url).into(),
-        clock: Clock::system(),
+        clock,
         bodies,
         max_concurrency: config.max_concurrency,
         hop: HOP,

@@ -7,6 +7,7 @@ use tokio::{runtime::Handle, time::Instant};
 use super::engine::{Engine, Invocation, Jobs};
 use crate::{
     Clock, Error,
+    beater::{Ports, hand_over},
     clock::until,
     queue::{self, Queue, Source},
     store,
@@ -52,8 +53,14 @@ impl Local {
         self.queue.names().into_iter().filter(|queue| queue != DLQ)
     }
 
-    /// Hands over what is visible, batch by batch, until nothing is; gives back what was rejected.
+    /// What a beater works with here.
+    pub(crate) fn ports(&self) -> Ports {
+        Ports { store: Arc::new(self.store.clone()), queue: Arc::new(self.queue.clone()), clock: self.clock.clone() }
+    }
+
+    /// Hands over what is due and what is visible, batch by batch, until nothing is; gives back what was rejected.
     pub(crate) async fn run_due(&self, engine: &Engine) -> Result<Vec<(String, String)>, Error> {
+        hand_over(&self.ports(), self.clock.now(), Instant::now() + INVOCATION).await?;
         let mut rejected = Vec::new();
         let mut idle = false;
         while !idle {
@@ -75,10 +82,10 @@ impl Local {
         Ok(rejected)
     }
 
-    /// The same, and moves the clock on to what is not visible yet, until every queue is empty.
+    /// The same, and moves the clock on to what is not due or visible yet, until nothing waits.
     pub(crate) async fn run_all(&self, engine: &Engine) -> Result<Vec<(String, String)>, Error> {
         let mut rejected = self.run_due(engine).await?;
-        while let Some(next) = self.sources().filter_map(|queue| self.queue.next_visible(&queue)).min() {
+        while let Some(next) = self.sources().filter_map(|queue| self.queue.next_visible(&queue)).chain(self.store.next_due()).min() {
             self.clock.advance(until(self.clock.now(), next));
             rejected.extend(self.run_due(engine).await?);
         }

@@ -153,7 +153,21 @@ impl Job for Patient {
     }
 }
 
+/// Retried after hours.
+#[derive(Debug, Serialize, Deserialize)]
+struct Hourly(Orders);
+
+impl Job for Hourly {
+    const NAME: &'static str = "hourly";
+    const POLICY: Policy = Policy::new().max_attempts(3).backoff(Backoff::constant(HOUR));
+    type Output = u32;
+
+    async fn run(&self, ctx: &Context) -> Result<u32, JobError> {
+        self.0.follow(ctx).await
+    }
+}
+
 #[tokio::main]
 async fn main() -> Result<(), sqjobs::Error> {
-    Worker::new(()).job::<Probe>().job::<Hasty>().job::<Patient>().run().await
+    Worker::new(()).job::<Probe>().job::<Hasty>().job::<Patient>().job::<Hourly>().run().await
 }

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{Environment, FunctionCode, FunctionResponseType, Runtime};
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::function::Function;
@@ -36,10 +38,24 @@ impl Account {
 
     /// Deploys a function with these variables and lets a queue feed it.
     pub(crate) async fn deploy(&self, function: &Function, variables: HashMap<String, String>, queue: &str) {
-        // The account tells functions of the same name apart in the stack's log.
-        let name = format!("{}-{}", function.bootstrap, self.id);
+        self.create(function, variables).await;
+        let map = self.lambda.create_event_source_mapping().function_name(self.name(function)).batch_size(function.batch_size);
+        map.event_source_arn(format!("arn:aws:sqs:{REGION}:{}:{queue}", self.id))
+            .function_response_types(FunctionResponseType::ReportBatchItemFailures)
+            .send()
+            .await
+            .expect("the mapping is created");
+    }
+
+    /// The account tells functions of the same name apart in the stack's log.
+    fn name(&self, function: &Function) -> String {
+        format!("{}-{}", function.bootstrap, self.id)
+    }
+
+    /// Deploys a function with these variables.
+    pub(crate) async fn create(&self, function: &Function, variables: HashMap<String, String>) {
         let timeout = i32::try_from(function.timeout.as_secs()).expect("a function's timeout is minutes");
-        let create = self.lambda.create_function().function_name(&name).runtime(Runtime::Providedal2023).handler("bootstrap");
+        let create = self.lambda.create_function().function_name(self.name(function)).runtime(Runtime::Providedal2023).handler("bootstrap");
         create
             .role(format!("arn:aws:iam::{}:role/function", self.id))
             .timeout(timeout)
@@ -48,12 +64,13 @@ impl Account {
             .send()
             .await
             .expect("the function is created");
-        let map = self.lambda.create_event_source_mapping().function_name(&name).batch_size(function.batch_size);
-        map.event_source_arn(format!("arn:aws:sqs:{REGION}:{}:{queue}", self.id))
-            .function_response_types(FunctionResponseType::ReportBatchItemFailures)
-            .send()
-            .await
-            .expect("the mapping is created");
+    }
+
+    /// Invokes a function with an event, and hands back what it answers.
+    pub(crate) async fn invoke(&self, function: &Function, event: &Value) -> Value {
+        let invoke = self.lambda.invoke().function_name(self.name(function)).payload(Blob::new(event.to_string()));
+        let answer = invoke.send().await.expect("the function is invoked");
+        serde_json::from_slice(answer.payload.expect("it has answered").as_ref()).expect("JSON")
     }
 
     /// The names of its functions.

@@ -40,6 +40,11 @@ impl Function {
         Self::new("webhook")
     }
 
+    /// The clock of the house.
+    pub(crate) fn beater() -> Self {
+        Self::new("beater")
+    }
+
     fn new(bootstrap: &'static str) -> Self {
         Self { bootstrap, timeout: Duration::from_secs(30), batch_size: 10, environment: BTreeMap::new() }
     }

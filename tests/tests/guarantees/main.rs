@@ -22,6 +22,7 @@ mod configuration;
 mod dead_letter;
 mod delivery;
 mod deployed;
+mod due;
 mod fifo;
 mod lost_answer;
 mod producer;

@@ -16,6 +16,11 @@ def enqueue():
     send(QueueUrl=os.environ["SQJOBS_QUEUE_URL"], MessageBody=base64.encodebytes(json.dumps(old).encode()).decode())
 
 
+def later(run_at):
+    body = {"name": "adder", "id": "later", "args": [20, 22], "run_at": run_at}
+    boto3.client("sqs").send_message(QueueUrl=os.environ["SQJOBS_QUEUE_URL"], MessageBody=json.dumps(body))
+
+
 def read():
     jobs = boto3.resource("dynamodb").Table(os.environ["SQJOBS_TABLE"])
     for job in ["from-python", "from-old-python"]:
@@ -23,4 +28,4 @@ def read():
         print(item["state"], item["result"], item["attempts"])
 
 
-{"enqueue": enqueue, "read": read}[sys.argv[1]]()
+{"enqueue": enqueue, "later": later, "read": read}[sys.argv[1]](*sys.argv[2:])

@@ -37,6 +37,8 @@ pub(crate) struct Fault {
 enum Kind {
     Swallow,
     Refuse,
+    /// The process that asks is dead: no request arrives.
+    Cut,
 }
 
 impl Fault {
@@ -65,6 +67,8 @@ pub(crate) struct Proxy {
 struct Traffic {
     passed: Vec<Passed>,
     faults: Vec<Fault>,
+    /// How many more requests come through.
+    left: Option<usize>,
 }
 
 impl Proxy {
@@ -85,6 +89,16 @@ impl Proxy {
     /// Lets something go wrong, once.
     pub(crate) fn arm(&self, fault: Fault) {
         lock(&self.traffic).faults.push(fault);
+    }
+
+    /// Lets so many more requests through and no others, as if the process that makes them died there.
+    pub(crate) fn cut_after(&self, requests: usize) {
+        lock(&self.traffic).left = Some(requests);
+    }
+
+    /// Lets requests through again. Whether one was held back since.
+    pub(crate) fn mend(&self) -> bool {
+        lock(&self.traffic).left.take() == Some(0)
     }
 
     /// Whether everything has gone wrong that was to.
@@ -110,6 +124,7 @@ async fn pass(request: Request<Bytes>, to: Uri, traffic: Arc<Mutex<Traffic>>) ->
             forward(request, &to).await?;
             Err("the answer is swallowed".into())
         }
+        Some(Kind::Cut) => Err("nobody asks any more".into()),
         Some(Kind::Refuse) => Ok(http::json(500, &json!({"__type": "InternalServerError", "message": "armed"}))),
     }
 }
@@ -120,6 +135,11 @@ fn note(request: &Request<Bytes>, traffic: &Mutex<Traffic>) -> Option<Kind> {
     let operation = target.unwrap_or(request.uri().path()).to_owned();
     let passing = Passed { operation, body: String::from_utf8_lossy(request.body()).into_owned() };
     let mut traffic = lock(traffic);
+    match &mut traffic.left {
+        Some(0) => return Some(Kind::Cut),
+        Some(left) => *left -= 1,
+        None => {}
+    }
     let met = traffic.faults.iter().position(|fault| fault.fits(&passing));
     traffic.passed.push(passing);
     met.map(|fault| traffic.faults.remove(fault).kind)

@@ -10,6 +10,7 @@ use std::{
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
 use futures_util::FutureExt;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use sqjobs::{
     queue::Sqs,
@@ -85,6 +86,20 @@ impl World {
 
     /// Deploys a function, which reaches the stack through the proxy, and lets the queue feed it.
     pub(crate) async fn deploy(&self, function: &Function) {
+        self.account.deploy(function, self.settings(function), self.setup.queue).await;
+    }
+
+    /// Deploys a beater, which reaches the stack through the proxy as well.
+    pub(crate) async fn deploy_beater(&self, beater: &Function) {
+        self.account.create(beater, self.settings(beater)).await;
+    }
+
+    /// Wakes a beater, as EventBridge does with an event whose time is `at`; hands back what the tick did.
+    pub(crate) async fn tick(&self, beater: &Function, at: Timestamp) -> Value {
+        self.account.invoke(beater, &json!({"detail-type": "Scheduled Event", "time": at})).await
+    }
+
+    fn settings(&self, function: &Function) -> HashMap<String, String> {
         let proxy = self.proxy.url();
         let ours = [
             ("SQJOBS_TABLE", TABLE),
@@ -94,7 +109,7 @@ impl World {
         ];
         let theirs = function.environment.iter().map(|(name, value)| (*name, value.as_str()));
         let variables = ours.into_iter().chain(theirs).map(|(name, value)| (name.to_owned(), value.to_owned()));
-        self.account.deploy(function, variables.collect(), self.setup.queue).await;
+        variables.collect()
     }
 
     /// Its table, as the library writes to it.

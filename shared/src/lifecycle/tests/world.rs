@@ -9,8 +9,7 @@ use proptest::{prelude::*, sample::Index};
 use super::*;
 
 const WORKERS: usize = 3;
-/// What is due later than this is filed instead of returned; what is due within the look-ahead is sent to the queue.
-const HOP: Duration = Duration::from_mins(15);
+/// What is due within that is sent to the queue.
 const LOOK_AHEAD: Duration = Duration::from_mins(1);
 
 /// What happens next, to one of those workers to whom it can.
@@ -37,6 +36,8 @@ enum Event {
     Cancel(Index),
     Move(Index, u64),
     Beat(Index),
+    /// A reconciler looks for what has no message any more.
+    Reconcile(Index),
     /// A copy in the dead-letter queue is sent back.
     Redrive(Index),
 }
@@ -154,6 +155,7 @@ impl World {
             Event::Cancel(who) => self.one(*who, idle, Self::cancel),
             Event::Move(who, wait) => self.one(*who, idle, |world, who| world.shift(who, *wait)),
             Event::Beat(who) => self.one(*who, idle, Self::beat),
+            Event::Reconcile(who) => self.one(*who, idle, Self::reconcile),
         };
         if answered && let Some(who) = who {
             self.answer(who);
@@ -213,7 +215,7 @@ impl World {
     }
 
     fn deliver(&mut self, who: usize, which: usize) {
-        if self.messages[which].deleted || self.is_being_filed(which) {
+        if self.messages[which].deleted {
             return;
         }
         let request = Request { dead: self.messages[which].dead, ..self.request.clone() };
@@ -221,29 +223,14 @@ impl World {
         let stands = self.table.0.clone();
         match decide(stands.as_ref(), &request, &self.policy, &claim, self.clock(who)) {
             Decision::Run { next, .. } => self.send(who, *next, Then::Run(which), request.dead),
+            Decision::End { next, ending: Ending::Early(_) } => self.send(who, *next, Then::Filed(which), request.dead),
             Decision::End { next, ending } => self.send(who, *next, Then::Settle(which, ending), request.dead),
             Decision::Leave(Ending::Failed) => self.dead_letter(who, which, &stands.expect("it has failed")),
-            Decision::Leave(Ending::Early(due)) if due > after(self.clock(who), HOP) => self.file(who, which, due),
+            Decision::Leave(Ending::Early(_)) if stands.is_some_and(|stands| is_filed(&stands, self.clock(who))) => {
+                self.messages[which].deleted = true;
+            }
             Decision::Leave(ending) => self.messages[which].deleted = ending.fate() == Fate::Delete,
         }
-    }
-
-    /// A message stays invisible while a worker files it. Were it delivered again at that moment, and due by then, it
-    /// could be claimed straight from the index and deleted all the same; a reconciler would have to find the record.
-    fn is_being_filed(&self, which: usize) -> bool {
-        let files = |under_way: &UnderWay| matches!(under_way.then, Then::Filed(message) if message == which);
-        self.workers.iter().filter_map(|worker| worker.under_way.as_ref()).any(files)
-    }
-
-    /// What waits long waits in the record, and its message is deleted once it is there.
-    fn file(&mut self, who: usize, which: usize, due: Timestamp) {
-        let stands = self.table.0.clone();
-        if stands.as_ref().is_some_and(|stands| stands.state == State::Scheduled) {
-            self.messages[which].deleted = true;
-            return;
-        }
-        let token = self.token();
-        self.send(who, filed_as(&token, stands.as_ref(), due), Then::Filed(which), None);
     }
 
     fn dead_letter(&mut self, who: usize, which: usize, failed: &Record) {
@@ -267,6 +254,7 @@ impl World {
             How::Asks(next) => Outcome::Failure(failure("error"), *next),
         };
         let (next, ending) = finish(&attempt.record, outcome, &self.policy, 0.5, now);
+        let next = put_off(next, &self.request, &self.policy, now);
         self.workers[who].attempt = Some(Attempt { body: false, ..attempt.clone() });
         self.send(who, next, Then::Settle(attempt.message, ending), None);
     }
@@ -305,6 +293,14 @@ impl World {
         if let Some(due) = due {
             self.messages.push(Message { dead: None, deleted: false });
             self.send(who, sent(&due), Then::Nothing, None);
+        }
+    }
+
+    /// A job whose message is gone gets it back from its record.
+    fn reconcile(&mut self, who: usize) {
+        let now = self.clock(who);
+        if self.table.0.as_ref().is_some_and(|stands| is_stranded(stands, now)) {
+            self.messages.push(Message { dead: None, deleted: false });
         }
     }
 
@@ -354,6 +350,10 @@ impl World {
         match (&under_way.then, &mut worker.attempt) {
             (Then::Run(message), attempt) => *attempt = Some(Attempt { message: *message, record: next, held_until, body: true }),
             (Then::Renewed, Some(attempt)) => *attempt = Attempt { record: next, held_until, ..attempt.clone() },
+            (Then::Settle(message, _), attempt) if next.state == State::Scheduled => {
+                *attempt = None;
+                self.messages[*message].deleted = true;
+            }
             (Then::Settle(message, ending), attempt) => {
                 *attempt = None;
                 match ending.fate() {
@@ -435,6 +435,8 @@ impl World {
     fn no_loss(&self) {
         let done = |stands: &Record| match stands.state {
             State::Scheduled => stands.due.is_some(),
+            // The reconciler sends its message.
+            State::Running | State::Queued | State::Retrying => stands.envelope.is_some(),
             state => state.is_terminal() && stands.dlq != Some(Dlq::Pending),
         };
         let waits = self.messages.iter().any(|message| !message.deleted);
@@ -448,6 +450,7 @@ impl World {
             self.now += 600_000;
             self.beat(0);
             self.answer(0);
+            self.reconcile(0);
             for which in 0..self.messages.len() {
                 self.deliver(0, which);
                 self.answer(0);
@@ -477,9 +480,10 @@ fn spent(before: &Record, after: &Record) -> Spent {
         _ if after.owner != before.owner => Spent::Killed,
         State::Retrying | State::Failed => Spent::Failed,
         State::Queued if after.runs < before.runs => Spent::Returned,
-        State::Queued => Spent::GivenBack,
+        State::Scheduled if after.attempts == before.attempts => Spent::Failed,
+        State::Queued | State::Scheduled => Spent::GivenBack,
         State::Succeeded | State::Cancelled => Spent::Ended,
-        State::Running | State::Scheduled | State::Blocked | State::Expired => panic!("no way for an attempt to end: {after:?}"),
+        State::Running | State::Blocked | State::Expired => panic!("no way for an attempt to end: {after:?}"),
     }
 }
 
@@ -527,6 +531,7 @@ fn event() -> impl Strategy<Value = Event> {
         12 => any().prop_map(Event::Stray),
         4 => any().prop_map(Event::Crash),
         10 => any().prop_map(Event::Beat),
+        2 => any().prop_map(Event::Reconcile),
         4 => (any(), 0_u64..5000).prop_map(|(who, wait)| Event::Move(who, wait)),
         1 => any().prop_map(Event::Cancel),
         6 => any().prop_map(Event::Redrive),

@@ -80,8 +80,44 @@ async fn a_failed_attempt_waits_for_its_backoff() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_of_more_than_fifteen_minutes_comes_back_in_hops_that_cost_nothing() {
-    let world = failing(Policy::new(), || JobError::retry_in(seconds(2000), "later")).await;
+async fn a_wait_of_more_than_fifteen_minutes_leaves_the_queue_and_waits_in_the_record() {
+    for error in [(|| JobError::retry_in(seconds(2000), "later")) as Fails, || JobError::snooze(seconds(2000))] {
+        let world = World::with(Policy::new(), move |_| std::future::ready(Err(error())));
+        assert_eq!(world.deliver("a").await.failures, returned(&[]), "the message goes");
+        let record = world.record("a");
+        assert_eq!((record.state, record.run_at), (State::Scheduled, Some(crate::clock::after(world.clock.now(), seconds(2000)))));
+        assert_eq!((record.envelope, record.due.is_some()), (Some(message("a").body), true));
+        assert_eq!(world.queue.visibility("a"), None);
+        assert_eq!(world.handle([again("a")]).await.failures, returned(&[]), "nor is it needed if it comes again");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_comes_long_before_its_time_is_filed_and_goes() {
+    let world = World::with(Policy::new(), async |_| Ok(Value::Null));
+    let body = json!({"name": "probe", "id": "a", "run_at": "2026-05-07T12:00:00Z"}).to_string();
+    assert_eq!(world.handle([with_body("a", &body)]).await.failures, returned(&[]));
+    let record = world.record("a");
+    assert_eq!((record.state, record.attempts, record.envelope), (State::Scheduled, 0, Some(body)));
+    assert_eq!(record.run_at, "2026-05-07T12:00:00Z".parse().ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_too_large_for_a_record_waits_in_the_queue() {
+    let world = World::with(Policy::new(), async |_| Err(JobError::retry_in(seconds(2000), "later")));
+    let body = |run_at: &str| json!({"name": "probe", "id": "a", "run_at": run_at, "args": "x".repeat(500_000)});
+    let report = world.handle([with_body("a", body("2026-05-07T12:00:00Z"))]).await;
+    assert_eq!((report.failures, world.queue.visibility("a")), (returned(&["a"]), Some(900)));
+    let report = world.handle([with_body("a", body("2026-05-04T12:00:00Z"))]).await;
+    assert_eq!((report.failures, world.queue.visibility("a")), (returned(&["a"]), Some(900)));
+    assert_eq!((world.state("a"), world.record("a").attempts), (State::Retrying, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_wait_on_a_fifo_queue_comes_back_in_hops_that_cost_nothing() {
+    let world = World::with(Policy::new(), |_| std::future::ready(Err(JobError::retry_in(seconds(2000), "later"))));
+    world.handle([grouped("a", "g")]).await;
+    let again = |id| Message { receives: 2, ..grouped(id, "g") };
     let waiting = world.record("a");
     let mut waits = vec![world.queue.visibility("a").expect("a wait")];
     for _ in 0..2 {

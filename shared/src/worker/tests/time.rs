@@ -136,3 +136,13 @@ async fn a_store_that_hangs_does_not_hold_the_answer_past_the_end() {
         assert!(started.elapsed() < seconds(20), "{:?}", started.elapsed());
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_comes_within_a_second_of_its_time_waits_for_it_in_the_function() {
+    let world = World::with(Policy::new(), async |_| Ok(Value::Null));
+    world.tick();
+    let due = crate::clock::after(world.clock.now(), seconds(1));
+    let report = world.handle([with_body("a", json!({"name": "probe", "id": "a", "run_at": due}))]).await;
+    assert_eq!((report.failures, world.state("a")), (returned(&[]), State::Succeeded));
+    assert_eq!(world.record("a").started_at, Some(due));
+}

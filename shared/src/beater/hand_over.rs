@@ -1,0 +1,148 @@
+//! Hands jobs over from the due index to their queues: sends first, then marks. A crash in between sends once more, and
+//! the claim lets one of the messages run.
+
+use std::{collections::BTreeMap, ops::AddAssign, sync::Arc, time::Duration};
+
+use futures_util::stream::{self, StreamExt};
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::{
+    Clock,
+    client::dedup,
+    clock::until,
+    lifecycle::{SHARDS, is_sendable, sent},
+    queue::{MAX_DELAY, Outgoing, Queue, is_fifo},
+    record::Record,
+    store::{Index, StoreError, Write, Written},
+};
+
+/// Jobs that are read, sent and marked together.
+const PAGE: usize = 100;
+/// The most jobs of one shard in one tick; what is left is longer overdue in the next.
+const MOST: usize = 5_000;
+/// Shards that are worked on at the same time.
+const AT_A_TIME: usize = 4;
+
+/// What a beater works with.
+#[derive(Clone)]
+pub(crate) struct Ports {
+    pub(crate) store: Arc<dyn Index>,
+    pub(crate) queue: Arc<dyn Queue>,
+    pub(crate) clock: Clock,
+}
+
+/// What became of the due jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct HandedOver {
+    /// Sent and marked.
+    pub(crate) sent: usize,
+    /// Could not be read, sent or marked: the next tick tries again.
+    pub(crate) failed: usize,
+}
+
+impl AddAssign for HandedOver {
+    fn add_assign(&mut self, other: Self) {
+        self.sent += other.sent;
+        self.failed += other.failed;
+    }
+}
+
+/// Sends what is due until `horizon`, and stops at `stop_at`.
+///
+/// # Errors
+///
+/// When a shard cannot be read; the others are done all the same.
+pub(crate) async fn hand_over(ports: &Ports, horizon: Timestamp, stop_at: Instant) -> Result<HandedOver, StoreError> {
+    let shards = stream::iter(0..SHARDS).map(|shard| hand_over_shard(ports, shard, horizon, stop_at));
+    let mut total = HandedOver::default();
+    let mut flaw = None;
+    for done in shards.buffer_unordered(AT_A_TIME).collect::<Vec<_>>().await {
+        match done {
+            Ok(done) => total += done,
+            Err(error) => flaw = Some(error),
+        }
+    }
+    flaw.map_or(Ok(total), Err)
+}
+
+async fn hand_over_shard(ports: &Ports, shard: u8, horizon: Timestamp, stop_at: Instant) -> Result<HandedOver, StoreError> {
+    let mut total = HandedOver::default();
+    for ids in ports.store.due(shard, horizon, MOST).await?.chunks(PAGE) {
+        if Instant::now() >= stop_at {
+            break;
+        }
+        total += hand_over_page(ports, ids, horizon).await;
+    }
+    Ok(total)
+}
+
+/// The index may lag: the records say what is still to be sent.
+async fn hand_over_page(ports: &Ports, ids: &[String], horizon: Timestamp) -> HandedOver {
+    let mut total = HandedOver::default();
+    let mut queues: BTreeMap<String, Vec<Record>> = BTreeMap::new();
+    let now = ports.clock.now();
+    for (id, stored) in ids.iter().zip(ports.store.read(ids).await) {
+        match stored {
+            Ok(Some(record)) if is_sendable(&record, if is_fifo(&record.queue) { now } else { horizon }) => {
+                queues.entry(record.queue.clone()).or_default().push(record);
+            }
+            Ok(_) => {} // sent, moved or called off meanwhile
+            Err(error) => {
+                tracing::error!(id, %error, "cannot read a due job");
+                total.failed += 1;
+            }
+        }
+    }
+    for (queue, records) in queues {
+        total += send(ports, &queue, records).await;
+    }
+    total
+}
+
+async fn send(ports: &Ports, queue: &str, records: Vec<Record>) -> HandedOver {
+    let now = ports.clock.now();
+    let messages: Vec<_> = records.iter().map(|record| message(record, now)).collect();
+    let answers = ports.queue.send(queue, &messages).await;
+    let mut failed = 0;
+    let mut marks = Vec::with_capacity(records.len());
+    for (record, answer) in records.into_iter().zip(answers) {
+        match answer {
+            Ok(_) => marks.push(Write::replace(record.clone(), sent(&record))),
+            Err(error) => {
+                tracing::error!(id = record.id, queue, %error, "cannot send a due job");
+                failed += 1;
+            }
+        }
+    }
+    let mut done = HandedOver { sent: 0, failed };
+    for (mark, answer) in marks.iter().zip(ports.store.write(&marks).await) {
+        match answer {
+            // Refused: claimed straight from the index, moved or called off; or another beater was first.
+            Ok(Written::Done | Written::Refused(_)) => done.sent += 1,
+            Err(error) => {
+                tracing::warn!(id = mark.next.id, %error, "a due job was sent and not marked; it is sent once more");
+                done.failed += 1;
+            }
+        }
+    }
+    done
+}
+
+/// The message of a filed job, as it was received, with what remains of its time as the delay.
+fn message(record: &Record, now: Timestamp) -> Outgoing {
+    let mut message = Outgoing::new(record.envelope.clone().unwrap_or_default());
+    message.add_attribute("sqjobs.id", &record.id);
+    if is_fifo(&record.queue) {
+        message.group = Some(dedup(&record.id));
+        message.dedup = Some(dedup(&format!("{}:{}", record.id, record.generation)));
+    } else {
+        message.delay = delay(record.run_at.unwrap_or(now), now);
+    }
+    message
+}
+
+/// Whole seconds, rounded down: the function waits for the rest of the last one.
+fn delay(run_at: Timestamp, now: Timestamp) -> Duration {
+    Duration::from_secs(until(now, run_at).as_secs()).min(MAX_DELAY)
+}

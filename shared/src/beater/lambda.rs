@@ -1,0 +1,50 @@
+//! The Lambda function: an EventBridge event in, what the tick did out.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use lambda_runtime::{LambdaEvent, service_fn};
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use super::{
+    hand_over::Ports,
+    tick::{Report, tick},
+};
+use crate::{
+    Clock, Error,
+    clock::{from_millis, until},
+    config,
+    queue::Sqs,
+    store::DynamoDb,
+    telemetry,
+};
+
+/// The time that a tick leaves for its last requests.
+const RESERVE: Duration = Duration::from_secs(5);
+
+/// What EventBridge sends each minute. Any other event is a tick of now.
+#[derive(Deserialize)]
+struct Event {
+    /// When it was to be sent, which is what counts: it may come late, or twice.
+    time: Option<Timestamp>,
+}
+
+pub(crate) async fn serve() -> Result<(), Error> {
+    telemetry::in_lambda();
+    let sdk = config::sdk().await;
+    let ports = Ports {
+        store: Arc::new(DynamoDb::new(aws_sdk_dynamodb::Client::new(&sdk), config::table())),
+        queue: Arc::new(Sqs::new(aws_sdk_sqs::Client::new(&sdk))),
+        clock: config::clock()?,
+    };
+    let ended = lambda_runtime::run(service_fn(|event: LambdaEvent<Event>| handle(&ports, event))).await;
+    ended.map_err(|error| Error::because("the Lambda runtime has ended", error))
+}
+
+async fn handle(ports: &Ports, event: LambdaEvent<Event>) -> Result<Report, lambda_runtime::Error> {
+    let deadline = from_millis(i64::try_from(event.context.deadline).unwrap_or(i64::MAX));
+    let left = until(Clock::system().now(), deadline);
+    let stop_at = Instant::now() + left.saturating_sub(RESERVE);
+    Ok(tick(ports, event.payload.time.unwrap_or_else(|| ports.clock.now()), stop_at).await?)
+}

@@ -1,0 +1,142 @@
+//! Jobs that wait for longer than a queue delays: they wait in the table's due index, and a beater sends them in time.
+
+use futures_util::future::join_all;
+use jiff::{SignedDuration, Timestamp, ToSpan};
+use serde_json::{Value, json};
+
+use crate::{function::Function, producer::python, world::World};
+
+#[test]
+fn a_job_that_python_enqueues_twenty_minutes_ahead_runs_in_its_second() {
+    runs_in_its_second(SignedDuration::from_mins(20));
+}
+
+#[test]
+fn a_job_that_python_enqueues_three_days_ahead_runs_in_its_second() {
+    runs_in_its_second(SignedDuration::from_hours(3 * 24));
+}
+
+/// How many seconds the clock of a function is ahead.
+const AHEAD: &str = "SQJOBS_CLOCK_AHEAD_S";
+
+/// The functions' clocks are put forward instead of waiting.
+fn runs_in_its_second(wait: SignedDuration) {
+    World::setup().test(async |world| {
+        world.deploy(&Function::adder()).await;
+        let asked = now();
+        let due = Timestamp::from_second((asked + wait).as_second()).expect("a whole second");
+        python(world, &["later", &due.to_string()]);
+        let filed = world.record_in("later", "scheduled").await;
+        assert_eq!((filed.run_at, filed.attempts), (Some(due), 0));
+        world.drained().await;
+
+        let tick = at(world, due - 20.seconds(), Function::adder()).await;
+        assert_eq!((&tick["sent"], &tick["failed"]), (&json!(1), &json!(0)), "{tick}");
+        // A cold start would use the second up.
+        world.send(json!({"name": "adder", "id": "warm", "args": [1]})).await;
+        world.record_in("warm", "succeeded").await;
+        let record = world.record_in("later", "succeeded").await;
+        let started = record.started_at.expect("it ran");
+        assert_eq!(started.as_second(), due.as_second(), "started at {started}, due at {due}");
+        assert_eq!((record.attempts, record.generation), (1, 1));
+        world.drained().await;
+    });
+}
+
+#[test]
+fn a_retry_in_an_hour_leaves_the_queue_and_comes_back_with_its_history() {
+    World::setup().test(async |world| {
+        let patient = world.job("hourly", "flaky", &json!({"act": "fail", "until": 2}));
+        world.deploy(&Function::probe()).await;
+        world.send(patient).await;
+        let filed = world.record_in("flaky", "scheduled").await;
+        assert_eq!((filed.attempts, filed.kind()), (1, Some("error")));
+        world.drained().await;
+
+        at(world, filed.run_at.expect("a retry has its time"), Function::probe()).await;
+        let record = world.record_in("flaky", "succeeded").await;
+        assert_eq!((record.attempts, record.past()), (2, vec!["error"]));
+        assert_eq!(world.effects.runs_of("flaky").len(), 2);
+        world.drained().await;
+    });
+}
+
+#[test]
+fn beaters_at_once_and_a_tick_that_comes_twice_run_each_job_once() {
+    World::setup().test(async |world| {
+        let ids: Vec<_> = (0..30).map(|number| format!("due-{number}")).collect();
+        for id in &ids {
+            world.plant(due_now(world, id)).await;
+        }
+        let (beater, at) = (Function::beater(), now());
+        world.deploy_beater(&beater).await;
+        join_all((0..3).map(|_| world.tick(&beater, at))).await;
+        world.tick(&beater, at).await;
+        each_runs_once(world, &ids).await;
+    });
+}
+
+#[test]
+fn a_beater_that_dies_between_any_two_of_its_steps_loses_no_job_and_runs_none_twice() {
+    World::setup().test(async |world| {
+        let beater = Function::beater();
+        world.deploy_beater(&beater).await;
+        let mut ids = Vec::new();
+        loop {
+            let steps = ids.len();
+            ids.push(format!("after-{steps}-steps"));
+            world.plant(due_now(world, &ids[steps])).await;
+            world.proxy.cut_after(steps);
+            world.tick(&beater, now()).await;
+            let died = world.proxy.mend();
+            world.tick(&beater, now()).await; // that of the next minute
+            if !died {
+                break;
+            }
+        }
+        assert!(ids.len() > 16, "each shard is a step: {ids:?}");
+        each_runs_once(world, &ids).await;
+    });
+}
+
+async fn each_runs_once(world: &World, ids: &[String]) {
+    world.deploy(&Function::probe()).await;
+    for id in ids {
+        world.record_in(id, "succeeded").await;
+    }
+    world.drained().await;
+    for id in ids {
+        assert_eq!(world.effects.runs_of(id).len(), 1, "{id}");
+    }
+}
+
+/// The functions again, with their clocks at `instant`; hands back what the tick of then has done.
+async fn at(world: &World, instant: Timestamp, function: Function) -> Value {
+    let ahead = until(instant).to_string();
+    world.retire().await;
+    let beater = Function::beater().env(AHEAD, &ahead);
+    world.deploy_beater(&beater).await;
+    let tick = world.tick(&beater, instant).await;
+    world.deploy(&function.env(AHEAD, ahead)).await;
+    tick
+}
+
+/// Whole seconds from now.
+fn until(instant: Timestamp) -> i64 {
+    instant.duration_since(now()).as_secs()
+}
+
+/// A record as a function files it, due since a second ago.
+fn due_now(world: &World, id: &str) -> Value {
+    let body = world.probe(id, &json!({})).to_string();
+    let shard = id.len() % 16;
+    json!({
+        "id": id, "name": "probe", "queue": "probes", "state": "scheduled", "max_attempts": 5, "owner": "filer",
+        "run_at": now() - 1.second(), "due": format!("due#{shard}"), "envelope": body,
+    })
+}
+
+#[expect(clippy::disallowed_methods, reason = "a producer knows the time by itself")]
+fn now() -> Timestamp {
+    Timestamp::now()
+}
