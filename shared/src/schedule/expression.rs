@@ -184,7 +184,7 @@ fn miscounted(fields: usize) -> ScheduleError {
 fn no_day(day: &str, weekday: &str, month: &str, year: &str) -> ScheduleError {
     let year = if year == "*" { String::new() } else { format!(" year {year:?}") };
     let problem = format!("no day matches {day:?} in month {month:?}, day-of-week {weekday:?}{year}");
-    ScheduleError::new(field::DAY.name, problem, "choose a day that the month has; L is its last")
+    ScheduleError::new(field::DAY.name, problem, "choose a day that the month has (L is its last)")
 }
 
 fn parts(time: Time) -> (u32, u32, u32) {

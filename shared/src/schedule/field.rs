@@ -102,8 +102,11 @@ impl Field {
     }
 
     fn reversed(&self, text: &str, from: u32, to: u32) -> ScheduleError {
-        let top = if self.high == WEEKDAY.high { 6 } else { self.high };
-        let remedy = format!("write {to}-{from}, or {from}-{top},{}-{to} to go past the end", self.low);
+        let (low, top) = (self.low, if self.high == WEEKDAY.high { 6 } else { self.high });
+        let remedy = match from {
+            7 if self.high == WEEKDAY.high => format!("write 0-{to}, for 7 and 0 are both Sunday"),
+            _ => format!("write {to}-{from}, or {from}-{top},{low}-{to} to go past the end"),
+        };
         self.refuse(format!("the range {text} is reversed"), remedy)
     }
 

@@ -1,6 +1,16 @@
 //! The guarantees of schedules, one file for each group of them.
 
 mod clocks;
+mod croner;
+mod data;
+mod describe;
+mod expression;
+mod intervals;
+mod latest;
+mod oracle;
+mod preview;
+mod properties;
+mod refusals;
 mod vectors;
 
 use jiff::{Timestamp, tz::TimeZoneDatabase};
