@@ -1,6 +1,6 @@
 //! The days on which an expression fires: its two day fields, put together.
 
-use jiff::civil::{Date, Weekday};
+use jiff::civil::Date;
 
 use super::{
     ScheduleError,
@@ -55,7 +55,7 @@ impl Days {
 
     /// The days of the month that begins at `first`.
     pub(super) fn of(&self, first: Date) -> Mask {
-        let month = Month { first: number(first.weekday()), length: first.days_in_month().unsigned_abs().into() };
+        let month = Month { first: weekday_number(first), length: first.days_in_month().unsigned_abs().into() };
         let (dates, weekdays) = (self.dates.of(month), self.weekdays.of(month));
         if self.both { dates.and(weekdays) } else { dates.or(weekdays) }
     }
@@ -152,8 +152,9 @@ impl Month {
     }
 }
 
-fn number(weekday: Weekday) -> u32 {
-    weekday.to_sunday_zero_offset().unsigned_abs().into()
+/// 0 is Sunday.
+pub(super) fn weekday_number(date: Date) -> u32 {
+    date.weekday().to_sunday_zero_offset().unsigned_abs().into()
 }
 
 /// 0 and 7 are both Sunday.

@@ -15,6 +15,7 @@ const SPELLED_OUT: u32 = 6;
 const WEEKDAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 const MONTHS: [&str; 12] =
     ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"];
+const HOURS: Mask = Mask::span(0, 23);
 const NTH: [&str; 5] = ["first", "second", "third", "fourth", "fifth"];
 
 /// "every 5 minutes"
@@ -30,8 +31,9 @@ pub(super) fn every(every: &Every) -> String {
 pub(super) fn cron(cron: &Cron) -> String {
     let expression = &cron.expression;
     let (time, day) = (time(expression), day(expression));
+    let any_hour = expression.interval && expression.hours == HOURS && day.is_empty();
     match cron.zone.iana_name().unwrap_or("UTC") {
-        "UTC" if time.starts_with("every") && day.is_empty() => time,
+        "UTC" if any_hour => time,
         zone => format!("{time}{day} in {zone}"),
     }
 }
@@ -41,7 +43,7 @@ fn time(expression: &Expression) -> String {
     if seconds.count() * minutes.count() * hours.count() <= SPELLED_OUT {
         return format!("at {}", joined(&times(expression)));
     }
-    let (every_minute, every_hour) = (*minutes == Mask::span(0, 59), *hours == Mask::span(0, 23));
+    let (every_minute, every_hour) = (*minutes == Mask::span(0, 59), *hours == HOURS);
     let hour = match (every_hour, expression.interval) {
         (true, true) => String::new(),
         _ => format!(" of {}", listed("hour", *hours)),

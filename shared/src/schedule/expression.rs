@@ -2,7 +2,13 @@
 
 use jiff::civil::{Date, DateTime, Time};
 
-use super::{ScheduleError, day::Days, field, mask::Mask, year::Years};
+use super::{
+    ScheduleError,
+    day::{Days, weekday_number},
+    field,
+    mask::Mask,
+    year::Years,
+};
 
 /// The sets of an expression. A civil time matches when each of its parts is in its set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,10 +56,19 @@ impl Expression {
             years: Years::parse(year)?,
             interval: [second, minute, hour].iter().any(|field| field.starts_with('*')),
         };
-        match expression.from(DateTime::MIN) {
-            Some(_) => Ok(expression),
-            None => Err(no_day(day, weekday, month, year)),
-        }
+        if expression.has_day() { Ok(expression) } else { Err(no_day(day, weekday, month, year)) }
+    }
+
+    /// Whether any day matches. A year's days depend on its first weekday and its length alone, so no more than 14 years
+    /// need be looked at.
+    fn has_day(&self) -> bool {
+        let mut seen = Mask::default();
+        self.years.values().any(|year| {
+            let calendar = calendar(year);
+            let known = seen.has(calendar);
+            seen = seen.or(Mask::one(calendar));
+            !known && self.months.values().any(|month| first_of(year, month).is_some_and(|first| !self.days.of(first).is_empty()))
+        })
     }
 
     /// The first civil time that matches, at or after `start`.
@@ -198,6 +213,11 @@ fn day(date: Date) -> u32 {
 
 fn month(date: Date) -> u32 {
     date.month().unsigned_abs().into()
+}
+
+/// A number for the calendar of a year, under 14.
+fn calendar(year: i16) -> u32 {
+    first_of(year, 1).map_or(0, |first| weekday_number(first) + if first.in_leap_year() { 7 } else { 0 })
 }
 
 fn first_of(year: i16, month: u32) -> Option<Date> {

@@ -12,7 +12,9 @@ pub(super) fn nearest(wrong: &str, names: &[String]) -> Vec<String> {
     let limit = (wrong.len() / 3).clamp(1, 4);
     let mut near: Vec<_> = names.iter().map(|name| (nearness(&wrong, name), name)).filter(|(far, _)| *far <= limit).collect();
     near.sort();
-    near.into_iter().take(OFFERED).map(|(_, name)| name.clone()).collect()
+    // What is one letter off is no guess any more when another is right.
+    let nearest = near.first().map_or(0, |(far, _)| *far);
+    near.into_iter().take_while(|(far, _)| *far == nearest).take(OFFERED).map(|(_, name)| name.clone()).collect()
 }
 
 fn nearness(wrong: &[char], name: &str) -> usize {

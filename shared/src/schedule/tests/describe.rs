@@ -43,11 +43,11 @@ fn a_common_schedule_reads_as_one_would_say_it() {
 fn any_other_schedule_reads_as_its_values() {
     for (expression, expected) in [
         ("1,31 2-8 * * *", "at minutes 1 and 31 of hours 2 to 8 in UTC"),
-        ("*/7 * * * *", "at minutes 0, 7, 14, 21, 28, 35, 42, 49 and 56 of every hour in UTC"),
-        ("5-59/15 * * * *", "at minutes 5, 20, 35 and 50 of every hour in UTC"),
-        ("30 * * * * *", "at second 30 of every minute in UTC"),
-        ("30 */30 * * * *", "at second 30 of minutes 0 and 30 of every hour in UTC"),
-        ("* 5 * * * *", "every second of minute 5 of every hour in UTC"),
+        ("*/7 * * * *", "at minutes 0, 7, 14, 21, 28, 35, 42, 49 and 56 of every hour"),
+        ("5-59/15 * * * *", "at minutes 5, 20, 35 and 50 of every hour"),
+        ("30 * * * * *", "at second 30 of every minute"),
+        ("30 */30 * * * *", "at second 30 of minutes 0 and 30 of every hour"),
+        ("* 5 * * * *", "every second of minute 5 of every hour"),
         ("* * 2 * * *", "every second of hour 2 in UTC"),
         ("0 0 * * 0,6", "at 00:00 on Sunday and Saturday in UTC"),
         (
@@ -57,7 +57,7 @@ fn any_other_schedule_reads_as_its_values() {
         ("0 0 1,15W,L * *", "at 00:00 on day 1, the weekday nearest to day 15 and the last day of the month in UTC"),
         ("0 0 0 1 1 * 2026,2028", "at 00:00 on day 1 of the month in January in 2026 and 2028 in UTC"),
     ] {
-        assert_eq!(cron(expression, "UTC").to_string(), expected.replace("every hour in UTC", "every hour in UTC"), "{expression}");
+        assert_eq!(cron(expression, "UTC").to_string(), expected, "{expression}");
     }
 }
 
