@@ -9,6 +9,8 @@
 //! | [`Job`], [`Context`], [`JobError`] | [`Policy`], [`Backoff`], [`StoreFailure`] | [`run`], [`Worker`], [`Client`], [`Enqueue`] | [`Record`], [`State`], [`Failure`] |
 //! | [`Middleware`], [`Next`], [`Attempt`] | | [`testing::Eager`] | |
 //!
+//! When a job is due is said by a [`Schedule`] and answered by its [`Timetable`].
+//!
 //! How a job is claimed, run and recorded is in [`lifecycle`], as pure functions. Where records and messages are kept
 //! is behind two ports, [`store`] and [`queue`], each with an adapter for AWS and one in memory.
 
@@ -27,6 +29,7 @@ mod policy;
 pub mod queue;
 mod record;
 mod retry;
+pub mod schedule;
 pub mod setup;
 pub mod store;
 mod telemetry;
@@ -46,6 +49,7 @@ pub use crate::{
     policy::{Policy, StoreFailure},
     record::{Dlq, Failure, Past, Record, State, Version},
     retry::Backoff,
+    schedule::{Schedule, ScheduleError, Timetable},
     worker::{Registration, Worker, run},
 };
 

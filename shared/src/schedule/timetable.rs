@@ -1,0 +1,71 @@
+//! A schedule that is ready to be asked.
+
+use std::fmt;
+
+use jiff::Timestamp;
+
+use super::{cron::Cron, describe, every::Every};
+
+/// A parsed [`Schedule`](super::Schedule): when it fires, and how to say so.
+///
+/// What it answers depends on the schedule, the instant asked about and the bundled time zones alone. Displayed, it is
+/// a sentence:
+///
+/// ```
+/// use sqjobs::Schedule;
+///
+/// let created = "2026-01-01T00:00:00Z".parse()?;
+/// let timetable = Schedule::cron("0 9 * * MON-FRI").timezone("America/New_York").timetable(created)?;
+/// assert_eq!(timetable.to_string(), "at 09:00 on Monday to Friday in America/New_York");
+/// assert_eq!(timetable.next(created), Some("2026-01-01T14:00:00Z".parse()?));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Timetable {
+    pub(super) rule: Rule,
+}
+
+/// The two ways to say when.
+#[derive(Debug, Clone)]
+pub(super) enum Rule {
+    Cron(Cron),
+    Every(Every),
+}
+
+impl Timetable {
+    /// The first fire strictly after that instant. None when there is none before the year 2200.
+    pub fn next(&self, after: Timestamp) -> Option<Timestamp> {
+        match &self.rule {
+            Rule::Cron(cron) => cron.after(after),
+            Rule::Every(every) => every.after(after),
+        }
+    }
+
+    /// The newest fire after `after` and not after `until`: what to catch up with when many were missed. It takes no
+    /// longer for thousands of them than for one.
+    ///
+    /// ```
+    /// use sqjobs::Schedule;
+    ///
+    /// let created = "2026-01-01T00:00:00Z".parse()?;
+    /// let timetable = Schedule::cron("*/5 * * * *").timetable(created)?;
+    /// let newest = timetable.latest(created, "2026-06-01T12:34:56Z".parse()?);
+    /// assert_eq!(newest, Some("2026-06-01T12:30:00Z".parse()?));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn latest(&self, after: Timestamp, until: Timestamp) -> Option<Timestamp> {
+        match &self.rule {
+            Rule::Cron(cron) => cron.latest(after, until),
+            Rule::Every(every) => every.latest(after, until),
+        }
+    }
+}
+
+impl fmt::Display for Timetable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.rule {
+            Rule::Cron(cron) => f.write_str(&describe::cron(cron)),
+            Rule::Every(every) => f.write_str(&describe::every(every)),
+        }
+    }
+}
