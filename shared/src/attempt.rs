@@ -15,20 +15,27 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{Clock, JobError, queue::Message, record::Record};
+use crate::{Clock, JobError, clock::until, queue::Message, record::Record};
 
 /// One run of a job: who it is, where it came from, how long it has, and its way to save a checkpoint.
 #[derive(Debug)]
 pub struct Attempt {
     record: Arc<Record>,
     message: Arc<Message>,
-    traceparent: Option<String>,
+    origin: Origin,
     clock: Clock,
     stop_at: Instant,
     stopping: watch::Receiver<Option<&'static str>>,
     checkpoints: mpsc::UnboundedSender<Save>,
     progress: Mutex<Option<Value>>,
     blocking: Arc<watch::Sender<usize>>,
+}
+
+/// What the producer said that no record keeps.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Origin {
+    pub(crate) traceparent: Option<String>,
+    pub(crate) run_at: Option<Timestamp>,
 }
 
 /// A checkpoint to be written, and where to say that it was.
@@ -44,19 +51,13 @@ pub(crate) struct Controls {
 }
 
 impl Attempt {
-    pub(crate) fn new(
-        record: Arc<Record>,
-        message: Arc<Message>,
-        traceparent: Option<String>,
-        clock: Clock,
-        stop_at: Instant,
-    ) -> (Arc<Self>, Controls) {
+    pub(crate) fn new(record: Arc<Record>, message: Arc<Message>, origin: Origin, clock: Clock, stop_at: Instant) -> (Arc<Self>, Controls) {
         let (stop, stopping) = watch::channel(None);
         let (sender, checkpoints) = mpsc::unbounded_channel();
         let attempt = Self {
             record,
             message,
-            traceparent,
+            origin,
             clock,
             stop_at,
             stopping,
@@ -112,9 +113,19 @@ impl Attempt {
         &self.record.meta
     }
 
+    /// The instant for which it was enqueued: the fire of its schedule, or its `run_at`.
+    pub fn due_at(&self) -> Option<Timestamp> {
+        self.origin.run_at
+    }
+
+    /// How much later than that the attempt started.
+    pub fn late_by(&self) -> Option<Duration> {
+        Some(until(self.origin.run_at?, self.record.started_at?))
+    }
+
     /// The W3C trace context of the enqueuer.
     pub fn traceparent(&self) -> Option<&str> {
-        self.traceparent.as_deref()
+        self.origin.traceparent.as_deref()
     }
 
     /// The id of the SQS message of this delivery.

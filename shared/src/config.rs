@@ -34,6 +34,11 @@ pub(crate) fn clock() -> Result<crate::Clock, Error> {
     Ok(clock)
 }
 
+/// The table of the schedules.
+pub(crate) fn schedules_table() -> String {
+    variable("SQJOBS_SCHEDULES_TABLE").unwrap_or_else(|| "schedules".into())
+}
+
 /// What is logged, as `RUST_LOG` has it.
 pub(crate) fn log() -> Option<String> {
     variable("RUST_LOG")

@@ -38,7 +38,7 @@ mod worker;
 
 pub use crate::{
     attempt::{Attempt, Context},
-    beater::Beater,
+    beater::{Beater, CatchUp, Entry, Scheduled, Schedules},
     client::{Client, Enqueue, Enqueued},
     clock::Clock,
     envelope::Envelope,

@@ -205,7 +205,7 @@ pub fn decide(seen: Option<&Record>, request: &Request, policy: &Policy, claim: 
         state if state.is_terminal() => Decision::Leave(Ending::Duplicate),
         State::Running => take_over(seen, request, policy, claim, now),
         State::Blocked => Decision::Leave(Ending::Parked),
-        _ => start(seen.clone(), request, policy, claim, now),
+        _ => start(budgeted(seen, request, policy), request, policy, claim, now),
     }
 }
 
@@ -227,6 +227,12 @@ pub(crate) fn created(request: &Request, policy: &Policy) -> Record {
         root_id: request.root_id.clone(),
         ..Record::default()
     }
+}
+
+/// A record that a beater has made, which does not know the job's policy.
+fn budgeted(seen: &Record, request: &Request, policy: &Policy) -> Record {
+    let max_attempts = if seen.max_attempts == 0 { request.max_attempts.unwrap_or(policy.max_attempts) } else { seen.max_attempts };
+    Record { max_attempts, ..seen.clone() }
 }
 
 /// A failed record whose message came back from the dead-letter queue: the budget is full again.
@@ -529,7 +535,7 @@ pub fn sent(scheduled: &Record) -> Record {
 }
 
 /// One of the sixteen shards of the due index, by the id.
-fn shard(id: &str) -> String {
+pub(crate) fn shard(id: &str) -> String {
     let sum = id.bytes().fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte));
     shard_name(sum % SHARDS)
 }

@@ -28,24 +28,44 @@ const RETENTION_S: u32 = 14 * 86_400;
 ///
 /// When DynamoDB refuses, such as when the table exists.
 pub async fn create_table(client: &aws_sdk_dynamodb::Client, table: &str) -> Result<(), Error> {
-    let refused = |error: &(dyn std::error::Error + 'static)| Error::because(&format!("cannot create table {table}"), Chain(error));
-    let create = client.create_table().table_name(table).billing_mode(BillingMode::PayPerRequest);
-    let attributes = ["id", "due", "run_at"].map(attribute).into_iter().collect::<Result<_, _>>().map_err(|error| refused(&error))?;
-    let create = create.set_attribute_definitions(Some(attributes));
-    let create = create.key_schema(key("id", KeyType::Hash).map_err(|error| refused(&error))?);
-    let create = create.global_secondary_indexes(due_index().map_err(|error| refused(&error))?);
-    create.send().await.map_err(|error| refused(&error))?;
-    client.wait_until_table_exists().table_name(table).wait(CREATION).await.map_err(|error| refused(&error))?;
+    let refused = refused(table);
+    // The index holds the few jobs that wait for long, and of those the keys alone.
+    create_indexed_table(client, table, "run_at", ProjectionType::KeysOnly).await?;
     let ttl = TimeToLiveSpecification::builder().attribute_name("purge_at").enabled(true).build().map_err(|error| refused(&error))?;
     client.update_time_to_live().table_name(table).time_to_live_specification(ttl).send().await.map_err(|error| refused(&error))?;
     Ok(())
 }
 
-/// The index holds the few jobs that wait for long, and of those the keys alone.
-fn due_index() -> Result<GlobalSecondaryIndex, BuildError> {
-    let keys = Projection::builder().projection_type(ProjectionType::KeysOnly).build();
-    let index = GlobalSecondaryIndex::builder().index_name(DUE_INDEX).projection(keys);
-    index.key_schema(key("due", KeyType::Hash)?).key_schema(key("run_at", KeyType::Range)?).build()
+/// Makes the table of the schedules, on demand, with its due index.
+///
+/// # Errors
+///
+/// When DynamoDB refuses, such as when the table exists.
+pub async fn create_schedules_table(client: &aws_sdk_dynamodb::Client, table: &str) -> Result<(), Error> {
+    create_indexed_table(client, table, "next_fire", ProjectionType::All).await
+}
+
+/// Makes a table and its index of what is due, in the order of `time`.
+async fn create_indexed_table(client: &aws_sdk_dynamodb::Client, table: &str, time: &str, projection: ProjectionType) -> Result<(), Error> {
+    let refused = refused(table);
+    let attributes = ["id", "due", time].map(attribute).into_iter().collect::<Result<_, _>>().map_err(|error| refused(&error))?;
+    let create = client.create_table().table_name(table).billing_mode(BillingMode::PayPerRequest);
+    let create = create.set_attribute_definitions(Some(attributes));
+    let create = create.key_schema(key("id", KeyType::Hash).map_err(|error| refused(&error))?);
+    let create = create.global_secondary_indexes(due_index(time, projection).map_err(|error| refused(&error))?);
+    create.send().await.map_err(|error| refused(&error))?;
+    client.wait_until_table_exists().table_name(table).wait(CREATION).await.map_err(|error| refused(&error))?;
+    Ok(())
+}
+
+fn refused(table: &str) -> impl Fn(&(dyn std::error::Error + 'static)) -> Error {
+    move |error| Error::because(&format!("cannot create table {table}"), Chain(error))
+}
+
+fn due_index(time: &str, projection: ProjectionType) -> Result<GlobalSecondaryIndex, BuildError> {
+    let projection = Projection::builder().projection_type(projection).build();
+    let index = GlobalSecondaryIndex::builder().index_name(DUE_INDEX).projection(projection);
+    index.key_schema(key("due", KeyType::Hash)?).key_schema(key(time, KeyType::Range)?).build()
 }
 
 fn attribute(name: &str) -> Result<AttributeDefinition, BuildError> {

@@ -7,6 +7,7 @@ use futures_util::stream::{self, StreamExt};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::rows::Rows;
 use crate::{
     Clock,
     client::dedup,
@@ -28,8 +29,11 @@ const AT_A_TIME: usize = 4;
 #[derive(Clone)]
 pub(crate) struct Ports {
     pub(crate) store: Arc<dyn Index>,
+    pub(crate) rows: Arc<dyn Rows>,
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) clock: Clock,
+    /// What precedes the names of queues in this environment.
+    pub(crate) prefix: String,
 }
 
 /// What became of the due jobs.
@@ -100,7 +104,7 @@ async fn hand_over_page(ports: &Ports, ids: &[String], horizon: Timestamp) -> Ha
     total
 }
 
-async fn send(ports: &Ports, queue: &str, records: Vec<Record>) -> HandedOver {
+pub(super) async fn send(ports: &Ports, queue: &str, records: Vec<Record>) -> HandedOver {
     let now = ports.clock.now();
     let messages: Vec<_> = records.iter().map(|record| message(record, now)).collect();
     let answers = ports.queue.send(queue, &messages).await;

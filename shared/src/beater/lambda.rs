@@ -5,10 +5,12 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde::Deserialize;
-use tokio::time::Instant;
+use tokio::{sync::OnceCell, time::Instant};
 
 use super::{
+    Beater,
     hand_over::Ports,
+    rows,
     tick::{Report, tick},
 };
 use crate::{
@@ -30,19 +32,32 @@ struct Event {
     time: Option<Timestamp>,
 }
 
-pub(crate) async fn serve() -> Result<(), Error> {
+pub(super) async fn serve(beater: Beater) -> Result<(), Error> {
     telemetry::in_lambda();
     let sdk = config::sdk().await;
+    let dynamodb = aws_sdk_dynamodb::Client::new(&sdk);
     let ports = Ports {
-        store: Arc::new(DynamoDb::new(aws_sdk_dynamodb::Client::new(&sdk), config::table())),
+        store: Arc::new(DynamoDb::new(dynamodb.clone(), config::table())),
+        rows: Arc::new(rows::DynamoDb::new(dynamodb, config::schedules_table(), config::table())),
         queue: Arc::new(Sqs::new(aws_sdk_sqs::Client::new(&sdk))),
         clock: config::clock()?,
+        prefix: config::prefix(),
     };
-    let ended = lambda_runtime::run(service_fn(|event: LambdaEvent<Event>| handle(&ports, event))).await;
+    let settled = OnceCell::new();
+    let ended = lambda_runtime::run(service_fn(|event: LambdaEvent<Event>| handle(&beater, &settled, &ports, event))).await;
     ended.map_err(|error| Error::because("the Lambda runtime has ended", error))
 }
 
-async fn handle(ports: &Ports, event: LambdaEvent<Event>) -> Result<Report, lambda_runtime::Error> {
+async fn handle(
+    beater: &Beater,
+    settled: &OnceCell<()>,
+    ports: &Ports,
+    event: LambdaEvent<Event>,
+) -> Result<Report, lambda_runtime::Error> {
+    let settle = async || beater.settle(&*ports.rows, ports.clock.now()).await;
+    if let Err(error) = settled.get_or_try_init(settle).await {
+        tracing::error!(%error, "the entries could not be written; the next tick tries again");
+    }
     let deadline = from_millis(i64::try_from(event.context.deadline).unwrap_or(i64::MAX));
     let left = until(Clock::system().now(), deadline);
     let stop_at = Instant::now() + left.saturating_sub(RESERVE);

@@ -1,21 +1,45 @@
-//! The clock of the system: sends jobs when they are due.
+//! The clock of the system: enqueues what is periodic, and sends what waits for long, when it is due.
 
+mod entry;
+mod fire;
 mod hand_over;
 #[cfg(feature = "lambda")]
 mod lambda;
-#[cfg(feature = "lambda")]
+mod plan;
+pub(crate) mod rows;
+mod schedules;
+#[cfg(test)]
+mod tests;
 mod tick;
 
+use std::{
+    collections::BTreeSet,
+    io::{self, Write},
+};
+
+use jiff::Timestamp;
+
 pub(crate) use self::hand_over::{Ports, hand_over};
-use crate::Error;
+use self::rows::{Row, Rows};
+pub use self::{
+    entry::{CatchUp, Entry},
+    schedules::{Scheduled, Schedules},
+};
+use crate::{Clock, Error};
+
+/// Fires of each entry that a preview shows.
+const SHOWN: usize = 5;
 
 /// The function that EventBridge wakes each minute. Any number may run at once, late, or twice.
 ///
-/// What waits longer than a queue delays, such as a job with a `run_at` in a week or a retry in an hour, waits in the
-/// table's due index; the beater sends it in time, to the second.
+/// It enqueues the jobs of its entries, and of every other row of the schedules' table. And what waits longer than a
+/// queue delays, such as a job with a `run_at` in a week or a retry in an hour, waits in the table's due index; it sends
+/// that in time, to the second.
 #[derive(Debug, Default)]
 #[must_use = "a beater does nothing until it runs"]
-pub struct Beater {}
+pub struct Beater {
+    entries: Vec<Entry>,
+}
 
 impl Beater {
     /// A beater that sends what is due.
@@ -23,16 +47,66 @@ impl Beater {
         Self::default()
     }
 
-    /// Runs as a Lambda function.
+    /// Adds a schedule. It is written into the table when a new version of this function starts, and goes with the code.
+    pub fn entry(mut self, entry: Entry) -> Self {
+        self.entries.push(entry);
+        self
+    }
+
+    /// Runs as a Lambda function. Anywhere else it prints when its entries fire next, with the days marked on which clocks
+    /// are changed.
     ///
     /// # Errors
     ///
-    /// When it does not run in Lambda, or a setting is wrong; the sentence names it.
+    /// When an entry or a setting is wrong; the sentence names it.
     pub async fn run(self) -> Result<(), Error> {
+        self.check()?;
         #[cfg(feature = "lambda")]
         if crate::config::in_lambda() {
-            return lambda::serve().await;
+            return lambda::serve(self).await;
         }
-        Err(Error::config("a beater runs in Lambda, and jobs that run here need none: they skip all waiting"))
+        let shown = self.preview(Clock::system().now())?;
+        io::stdout().write_all(shown.as_bytes()).map_err(|error| Error::because("cannot write to standard output", error))
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let mut ids = BTreeSet::new();
+        for entry in &self.entries {
+            entry.check()?;
+            if !ids.insert(entry.id()) {
+                return Err(Error::config(format!("two entries have the id {:?}; give each its own", entry.id())));
+            }
+        }
+        Ok(())
+    }
+
+    fn preview(&self, now: Timestamp) -> Result<String, Error> {
+        let mut text = String::new();
+        for entry in &self.entries {
+            let timetable = entry.timetable(now)?;
+            text.extend([entry.id(), ": ", &timetable.to_string(), "\n"]);
+            text.extend(timetable.preview(now).take(SHOWN).map(|fire| format!("  {fire}\n")));
+        }
+        Ok(text)
+    }
+
+    /// Writes the entries into the table where they differ, and marks those for deletion that are no longer in the code.
+    #[cfg_attr(not(any(feature = "lambda", test)), expect(dead_code, reason = "only a function has a table"))]
+    async fn settle(&self, rows: &dyn Rows, now: Timestamp) -> Result<(), Error> {
+        for entry in &self.entries {
+            let settled = |row: Option<Row>| match row {
+                Some(row) if row.entry == *entry && row.from_code && !row.deleted => Ok(row),
+                Some(row) => Ok(Row { entry: entry.clone(), from_code: true, deleted: false, ..row }.looked_at(now)),
+                None => Ok(Row { from_code: true, ..Row::new(entry.clone(), now) }),
+            };
+            schedules::edit(rows, entry.id(), settled).await?;
+        }
+        let is_gone = |row: &Row| row.from_code && !row.deleted && self.entries.iter().all(|entry| entry.id() != row.entry.id());
+        let found = rows.all().await.map_err(schedules::unanswered)?;
+        for gone in found.into_iter().flatten().filter(is_gone) {
+            let deleted = |row: Option<Row>| Ok(Row { deleted: true, ..row.unwrap_or_else(|| gone.clone()) }.looked_at(now));
+            schedules::edit(rows, gone.entry.id(), deleted).await?;
+        }
+        Ok(())
     }
 }

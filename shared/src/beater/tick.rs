@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::hand_over::{HandedOver, Ports, hand_over};
+use super::{
+    fire::{Tick, fire},
+    hand_over::{Ports, hand_over},
+};
 use crate::{clock::after, store::StoreError};
 
 /// How long before its time a job is sent, with the rest as its delay.
@@ -17,9 +20,13 @@ const LOOK_AHEAD: Duration = Duration::from_mins(2);
 pub(crate) struct Report {
     /// The instant that it stands for.
     pub(crate) tick: Timestamp,
-    /// Jobs that were sent to their queues.
+    /// Jobs of schedules that were recorded.
+    pub(crate) fired: usize,
+    /// Schedules that cannot be read or are wrong.
+    pub(crate) wrong: usize,
+    /// Other due jobs that were sent to their queues.
     pub(crate) sent: usize,
-    /// Jobs that could not be; the next tick tries again.
+    /// What could not be done; the next tick tries again.
     pub(crate) failed: usize,
 }
 
@@ -27,9 +34,14 @@ pub(crate) struct Report {
 ///
 /// # Errors
 ///
-/// When the table cannot be read.
+/// When a table cannot be read.
 pub(crate) async fn tick(ports: &Ports, at: Timestamp, stop_at: Instant) -> Result<Report, StoreError> {
-    let HandedOver { sent, failed } = hand_over(ports, after(at, LOOK_AHEAD), stop_at).await?;
-    tracing::info!(tick = %at, sent, failed, "tick");
-    Ok(Report { tick: at, sent, failed })
+    let horizon = after(at, LOOK_AHEAD);
+    let fired = fire(ports, Tick { at, horizon, stop_at }).await;
+    // The jobs that wait do not depend on the schedules.
+    let due = hand_over(ports, horizon, stop_at).await?;
+    let fired = fired?;
+    let report = Report { tick: at, fired: fired.jobs, wrong: fired.wrong, sent: due.sent, failed: fired.failed + due.failed };
+    tracing::info!(tick = %at, fired = report.fired, wrong = report.wrong, sent = report.sent, failed = report.failed, "tick");
+    Ok(report)
 }

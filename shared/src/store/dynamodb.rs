@@ -348,7 +348,7 @@ fn written(answer: BatchStatementResponse) -> Result<Written, StoreError> {
 }
 
 /// Tells a request that was not made from one that may have been.
-fn failed<E, R>(error: SdkError<E, R>) -> StoreError
+pub(crate) fn failed<E, R>(error: SdkError<E, R>) -> StoreError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     R: std::fmt::Debug + Send + Sync + 'static,

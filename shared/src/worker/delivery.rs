@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     Policy, StoreFailure,
-    attempt::Attempt,
+    attempt::{Attempt, Origin},
     clock::{after, until},
     envelope::{Envelope, Unreadable, check_id, excerpt},
     job::{AnyJob, BoundJob, Hook},
@@ -67,7 +67,7 @@ pub(crate) struct Decoded {
 #[derive(Clone)]
 pub(crate) struct Work {
     pub(crate) job: Arc<dyn BoundJob>,
-    pub(crate) traceparent: Option<String>,
+    pub(crate) origin: Origin,
 }
 
 impl Work {
@@ -75,7 +75,7 @@ impl Work {
         // The types' own code: a panic in it is the message's failure.
         let bound = catch_unwind(AssertUnwindSafe(|| known.bind(envelope)));
         let job = bound.unwrap_or_else(|_| Err(Unreadable::args("reading them panicked")))?;
-        Ok(Self { job, traceparent: envelope.traceparent.clone() })
+        Ok(Self { job, origin: Origin { traceparent: envelope.traceparent.clone(), run_at: envelope.run_at } })
     }
 }
 
@@ -224,13 +224,8 @@ impl Delivery {
             return Ended { filed: record.state == State::Scheduled, ..ending.into() };
         }
         let work = &decoded.work;
-        let (attempt, _) = Attempt::new(
-            Arc::clone(&record),
-            Arc::clone(&self.message),
-            work.traceparent.clone(),
-            batch.engine.clock.clone(),
-            batch.stop_at,
-        );
+        let (attempt, _) =
+            Attempt::new(Arc::clone(&record), Arc::clone(&self.message), work.origin.clone(), batch.engine.clock.clone(), batch.stop_at);
         for hook in hooks_of(&ending, record.error.clone()) {
             call(batch, &work.job, &attempt, hook).await;
         }

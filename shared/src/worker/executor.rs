@@ -83,7 +83,7 @@ impl<'a> Execution<'a> {
         let timeout_at = policy.timeout.and_then(|timeout| Instant::now().checked_add(timeout)).unwrap_or(batch.stop_at);
         let stop_at = timeout_at.min(batch.stop_at);
         let (record, message) = (Arc::clone(&granted.record), Arc::clone(&delivery.message));
-        let (attempt, controls) = Attempt::new(record, message, work.traceparent, batch.engine.clock.clone(), stop_at);
+        let (attempt, controls) = Attempt::new(record, message, work.origin, batch.engine.clock.clone(), stop_at);
         Self {
             job: work.job,
             attempt,

@@ -79,7 +79,7 @@ fn beaters_at_once_and_a_tick_that_comes_twice_run_each_job_once() {
 #[test]
 fn a_beater_that_dies_between_any_two_of_its_steps_loses_no_job_and_runs_none_twice() {
     World::setup().test(async |world| {
-        let beater = Function::beater();
+        let beater = Function::beater().mortal();
         world.deploy_beater(&beater).await;
         let mut ids = Vec::new();
         loop {
@@ -99,7 +99,7 @@ fn a_beater_that_dies_between_any_two_of_its_steps_loses_no_job_and_runs_none_tw
     });
 }
 
-async fn each_runs_once(world: &World, ids: &[String]) {
+pub(crate) async fn each_runs_once(world: &World, ids: &[String]) {
     world.deploy(&Function::probe()).await;
     for id in ids {
         world.record_in(id, "succeeded").await;
@@ -137,6 +137,6 @@ fn due_now(world: &World, id: &str) -> Value {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a producer knows the time by itself")]
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     Timestamp::now()
 }

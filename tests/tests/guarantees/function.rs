@@ -45,6 +45,11 @@ impl Function {
         Self::new("beater")
     }
 
+    /// Gives a request up that was cut, as a process does that has died there.
+    pub(crate) fn mortal(self) -> Self {
+        self.env("AWS_MAX_ATTEMPTS", "1")
+    }
+
     fn new(bootstrap: &'static str) -> Self {
         Self { bootstrap, timeout: Duration::from_secs(30), batch_size: 10, environment: BTreeMap::new() }
     }

@@ -28,5 +28,6 @@ mod lost_answer;
 mod producer;
 mod readme;
 mod request_count;
+mod schedule;
 mod stopped;
 mod waiting;

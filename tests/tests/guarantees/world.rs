@@ -22,6 +22,7 @@ use uuid::Uuid;
 use crate::{account::Account, effects::Effects, function::Function, message::Message, proxy::Proxy, record::Record, stack::Stack, wait};
 
 const TABLE: &str = "jobs";
+const SCHEDULES: &str = "schedules";
 /// Everything that a test waits for comes about much sooner; a busy machine takes longer.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -79,6 +80,7 @@ impl World {
     async fn create(stack: &'static Stack, setup: Setup) -> Self {
         let account = Account::new(&stack.endpoint());
         setup::create_table(&account.dynamodb, TABLE).await.expect("the table is created");
+        setup::create_schedules_table(&account.dynamodb, SCHEDULES).await.expect("the table is created");
         let queues = setup::create_queues(&account.sqs, setup.queue, setup.visibility_s).await.expect("the queues are created");
         let proxy = Proxy::start(&stack.endpoint()).await;
         Self { stack, account, setup, queues, proxy, effects: Effects::new() }
@@ -148,6 +150,21 @@ impl World {
         let next: sqjobs::Record = serde_json::from_value(record).expect("a record");
         let answers = self.store().write(&[Write::insert(next)]).await;
         assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    }
+
+    /// Puts a schedule into its table as any language does; its first tick is to look at it.
+    pub(crate) async fn schedule(&self, mut row: Value) {
+        row["due"] = json!("due#0");
+        row["next_fire"] = json!("0");
+        let item = serde_dynamo::to_item(row).expect("a row");
+        self.account.dynamodb.put_item().table_name(SCHEDULES).set_item(Some(item)).send().await.expect("the table takes a row");
+    }
+
+    /// A schedule's row as it is stored now.
+    pub(crate) async fn scheduled(&self, id: &str) -> Option<Value> {
+        let get = self.account.dynamodb.get_item().table_name(SCHEDULES).key("id", AttributeValue::S(id.to_owned()));
+        let item = get.consistent_read(true).send().await.expect("the table answers").item?;
+        Some(serde_dynamo::from_item(item).expect("a row"))
     }
 
     /// Sends one message and hands back its message id.

@@ -1,0 +1,273 @@
+//! What is enqueued again and again, and when.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::{Enqueue, Envelope, Error, Job, Schedule, Timetable, clock::after, envelope::check_id};
+
+/// A schedule with the job that it enqueues: one row of the schedules' table.
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use sqjobs::{CatchUp, Context, Entry, Job, JobError, Schedule};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Report { month: bool }
+///
+/// impl Job for Report {
+///     const NAME: &'static str = "report";
+///     type Output = ();
+///
+///     async fn run(&self, ctx: &Context) -> Result<(), JobError> {
+///         println!("for {:?}, {:?} late", ctx.due_at(), ctx.late_by());
+///         Ok(())
+///     }
+/// }
+///
+/// let nightly = Schedule::cron("1 0 * * *").timezone("Europe/Madrid");
+/// let entry = Entry::new("nightly-report", nightly, &Report { month: false })?.catch_up(CatchUp::Skip);
+/// assert_eq!(entry.check()?.to_string(), "at 00:01 in Europe/Madrid");
+/// # Ok::<(), sqjobs::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[must_use = "it is enqueued by a Beater, or once it is put into the schedules' table"]
+pub struct Entry {
+    id: String,
+    #[serde(flatten)]
+    schedule: Schedule,
+    job: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    queue: Option<String>,
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    args: Value,
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    kwargs: Map<String, Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_attempts: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    timeout_s: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    priority: Option<i64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<String>,
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    meta: Map<String, Value>,
+    #[serde(default, skip_serializing_if = "CatchUp::is_default")]
+    catch_up: CatchUp,
+    #[serde(default = "grace", skip_serializing_if = "is_grace")]
+    grace_s: u64,
+    #[serde(default = "backlog", skip_serializing_if = "is_backlog")]
+    backlog: usize,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    jitter_s: u64,
+}
+
+/// What becomes of the fires that no beater was there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum CatchUp {
+    /// The newest of them is made up for.
+    #[default]
+    One,
+    /// Those that are older than the [grace](Entry::grace) are dropped.
+    Skip,
+    /// All of them are made up for, the newest up to the [backlog](Entry::backlog).
+    All,
+}
+
+/// The longest id of a schedule, in bytes; an instant is added to it.
+const ID_BYTES: usize = 256;
+/// What the ids of jobs begin with that a schedule has enqueued.
+const PREFIX: &str = "schedule:";
+
+impl Entry {
+    /// Enqueues that job whenever it is due. The id names the schedule and never changes.
+    ///
+    /// # Errors
+    ///
+    /// When the arguments cannot be written as JSON.
+    pub fn new<J: Job<S>, S: Send + Sync + 'static>(id: impl Into<String>, schedule: Schedule, job: &J) -> Result<Self, Error> {
+        let entry = Self::named(id, schedule, J::NAME, serde_json::to_value(job)?);
+        Ok(if J::QUEUE == J::NAME { entry } else { entry.queue(J::QUEUE) })
+    }
+
+    /// Enqueues a job of which only the name is known here.
+    pub fn named(id: impl Into<String>, schedule: Schedule, job: impl Into<String>, args: Value) -> Self {
+        Self {
+            id: id.into(),
+            schedule,
+            job: job.into(),
+            queue: None,
+            args,
+            kwargs: Map::new(),
+            max_attempts: None,
+            timeout_s: None,
+            priority: None,
+            tags: Vec::new(),
+            meta: Map::new(),
+            catch_up: CatchUp::One,
+            grace_s: grace(),
+            backlog: backlog(),
+            jitter_s: 0,
+        }
+    }
+
+    /// Sends its jobs to another queue than the one that has the job's name.
+    pub fn queue(mut self, queue: impl Into<String>) -> Self {
+        self.queue = Some(queue.into());
+        self
+    }
+
+    /// Sets how many attempts each of its jobs has. Else the job's policy says so.
+    pub fn max_attempts(mut self, attempts: u32) -> Self {
+        self.max_attempts = Some(attempts);
+        self
+    }
+
+    /// Sets how long an attempt may take. Else the job's policy says so.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout_s = Some(timeout.as_secs_f64());
+        self
+    }
+
+    /// Labels its jobs.
+    pub fn tag(mut self, tag: impl Into<String>) -> Self {
+        self.tags.push(tag.into());
+        self
+    }
+
+    /// Sets what becomes of the fires that no beater was there for. The newest is made up for, unless told otherwise.
+    pub fn catch_up(mut self, catch_up: CatchUp) -> Self {
+        self.catch_up = catch_up;
+        self
+    }
+
+    /// Sets how old a fire may be that [`CatchUp::Skip`] still makes up for, in whole seconds. Five minutes.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace_s = grace.as_secs();
+        self
+    }
+
+    /// Sets how many fires [`CatchUp::All`] makes up for at most. 100.
+    pub fn backlog(mut self, fires: usize) -> Self {
+        self.backlog = fires;
+        self
+    }
+
+    /// Spreads the schedules that fire together over that time, in whole seconds: each has its own delay, always the same.
+    pub fn jitter(mut self, spread: Duration) -> Self {
+        self.jitter_s = spread.as_secs();
+        self
+    }
+
+    /// The schedule's name.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// When its jobs are due.
+    pub fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
+    /// Checks everything and says when it fires, intervals as if created at the beginning of 1970.
+    ///
+    /// # Errors
+    ///
+    /// Names the field that is wrong, and what would be right.
+    pub fn check(&self) -> Result<Timetable, Error> {
+        self.timetable(Timestamp::UNIX_EPOCH)
+    }
+
+    pub(super) fn timetable(&self, created: Timestamp) -> Result<Timetable, Error> {
+        let wrong = |why: &dyn std::fmt::Display| Error::because(&format!("schedule {:?} is wrong", self.id), why);
+        check_id(&self.id).map_err(|error| wrong(&error))?;
+        if self.id.len() > ID_BYTES {
+            return Err(wrong(&format!("id: it has {} bytes; it must have 1 to {ID_BYTES}", self.id.len())));
+        }
+        self.envelope(created).check().map_err(|error| wrong(&error))?;
+        self.schedule.timetable(created).map_err(|error| wrong(&error))
+    }
+
+    pub(super) fn rule(&self) -> (CatchUp, Duration, usize) {
+        (self.catch_up, Duration::from_secs(self.grace_s), self.backlog)
+    }
+
+    /// The name of the queue, before any prefix.
+    pub(super) fn queue_name(&self) -> &str {
+        self.queue.as_deref().unwrap_or(&self.job)
+    }
+
+    /// The id of the job of one fire.
+    pub(super) fn job_id(&self, fire: Timestamp) -> String {
+        format!("{PREFIX}{}:{fire}", self.id)
+    }
+
+    /// When the job of a fire is sent: later than it is due by the schedule's own share of the jitter.
+    pub(super) fn run_at(&self, fire: Timestamp) -> Timestamp {
+        let share = Uuid::new_v5(&Uuid::NAMESPACE_OID, self.id.as_bytes()).as_u128() % u128::from(self.jitter_s.max(1));
+        after(fire, Duration::from_secs(u64::try_from(share).unwrap_or(0)))
+    }
+
+    /// The message of one fire.
+    pub(super) fn envelope(&self, fire: Timestamp) -> Envelope {
+        let mut envelope = Envelope::new(&self.job, self.args.clone());
+        envelope.id = Some(self.job_id(fire));
+        envelope.run_at = Some(fire);
+        envelope.kwargs.clone_from(&self.kwargs);
+        envelope.max_attempts = self.max_attempts;
+        envelope.timeout_s = self.timeout_s;
+        envelope.priority = self.priority;
+        envelope.tags.clone_from(&self.tags);
+        envelope.meta.clone_from(&self.meta);
+        envelope
+    }
+
+    /// Its job, to be enqueued beside its fires.
+    pub(super) fn now(&self) -> Enqueue {
+        let mut envelope = self.envelope(Timestamp::UNIX_EPOCH);
+        (envelope.run_at, envelope.id) = (None, Some(format!("{PREFIX}{}:{}", self.id, Uuid::now_v7().simple())));
+        Enqueue::named(&self.job, Value::Null).queue(self.queue_name()).with(|message| *message = envelope)
+    }
+
+    /// Changes with anything that is told of the entry.
+    pub(super) fn fingerprint(&self) -> String {
+        let text = serde_json::to_string(self).unwrap_or_default();
+        Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes()).simple().to_string()
+    }
+}
+
+impl CatchUp {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde calls")]
+    fn is_default(&self) -> bool {
+        *self == Self::One
+    }
+}
+
+fn grace() -> u64 {
+    300
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde calls")]
+fn is_grace(seconds: &u64) -> bool {
+    *seconds == grace()
+}
+
+fn backlog() -> usize {
+    100
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde calls")]
+fn is_backlog(fires: &usize) -> bool {
+    *fires == backlog()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde calls")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}

@@ -1,0 +1,249 @@
+//! Fires schedules: records the jobs of what is due together with the next fire, then sends them.
+//!
+//! Who is first at that record and that cursor wins; the id of a job comes from its schedule and instant, so whatever is
+//! done twice is known. A beater that dies before it has sent leaves a job that is due, which any beater hands over.
+
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt};
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use super::{
+    entry::Entry,
+    hand_over::{HandedOver, Ports, send},
+    plan::{from, plan},
+    rows::{Changed, Found, Row},
+};
+use crate::{
+    Backoff, Error, Policy, Timetable,
+    clock::rfc3339,
+    lifecycle::{self, Request, SHARDS, is_sendable, shard},
+    queue::is_fifo,
+    record::{Record, State},
+    retry::jitter,
+    schedule::tzdata_version,
+    store::{StoreError, Write, Written},
+};
+
+/// The most schedules of one shard in one tick; what is left is longer overdue in the next.
+const MOST: usize = 5_000;
+/// Schedules that are worked on at the same time.
+const AT_A_TIME: usize = 16;
+/// Jobs of one transaction, which takes a hundred items.
+const JOBS: usize = 90;
+/// How often a transaction is tried that met another.
+const TRIES: u32 = 5;
+const BACKOFF: Backoff = Backoff::exponential(Duration::from_millis(50), Duration::from_secs(1));
+
+/// What became of the schedules that were due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Fired {
+    /// Jobs that were recorded.
+    pub(crate) jobs: usize,
+    /// Schedules that cannot be read or are wrong.
+    pub(crate) wrong: usize,
+    /// Jobs or schedules that could not be written or sent: the next tick tries again.
+    pub(crate) failed: usize,
+}
+
+/// A tick: what it stands for, and how far it looks ahead.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tick {
+    pub(super) at: Timestamp,
+    pub(super) horizon: Timestamp,
+    pub(super) stop_at: Instant,
+}
+
+/// Fires what is due until the horizon.
+///
+/// # Errors
+///
+/// When a shard cannot be read; the others are done all the same.
+pub(super) async fn fire(ports: &Ports, tick: Tick) -> Result<Fired, StoreError> {
+    let shards = stream::iter(0..SHARDS).map(|shard| ports.rows.due(shard, tick.horizon, MOST)).buffer_unordered(4);
+    let (mut due, mut flaw) = (Vec::new(), None);
+    for rows in shards.collect::<Vec<_>>().await {
+        match rows {
+            Ok(rows) => due.extend(rows),
+            Err(error) => flaw = Some(error),
+        }
+    }
+    let fired = stream::iter(due).map(|found| fire_one(ports, found, tick)).buffer_unordered(AT_A_TIME);
+    let total = fired.fold(Fired::default(), async |total, one| Fired {
+        jobs: total.jobs + one.jobs,
+        wrong: total.wrong + one.wrong,
+        failed: total.failed + one.failed,
+    });
+    let total = total.await;
+    flaw.map_or(Ok(total), Err)
+}
+
+/// One schedule. What is wrong with it is logged, and stops no other.
+async fn fire_one(ports: &Ports, found: Found, tick: Tick) -> Fired {
+    if Instant::now() >= tick.stop_at {
+        return Fired::default();
+    }
+    let row = match found {
+        Ok(row) => row,
+        Err((id, error)) => {
+            tracing::error!(schedule = id, error, "a schedule cannot be read");
+            return Fired { wrong: 1, ..Fired::default() };
+        }
+    };
+    let firing = Firing { ports, tick, row: &row };
+    match firing.run().await {
+        Ok(fired) => fired,
+        Err(Flaw::Wrong(error)) => {
+            tracing::error!(schedule = row.entry.id(), %error, "a schedule is wrong");
+            Fired { wrong: 1, ..Fired::default() }
+        }
+        Err(Flaw::Store(error)) => {
+            tracing::error!(schedule = row.entry.id(), %error, "a schedule could not be fired");
+            Fired { failed: 1, ..Fired::default() }
+        }
+    }
+}
+
+/// Why a schedule was not fired.
+enum Flaw {
+    Wrong(Error),
+    Store(StoreError),
+}
+
+impl From<StoreError> for Flaw {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// One schedule in one tick.
+struct Firing<'a> {
+    ports: &'a Ports,
+    tick: Tick,
+    row: &'a Row,
+}
+
+impl Firing<'_> {
+    async fn run(&self) -> Result<Fired, Flaw> {
+        if self.row.deleted || self.row.paused {
+            self.call_off(None).await?;
+            let next = (!self.row.deleted).then(|| Row { due: None, next_fire: None, ahead: Vec::new(), ..self.row.clone() });
+            self.change(self.row, next.as_ref(), Vec::new()).await?;
+            return Ok(Fired::default());
+        }
+        let created = self.row.created_at.unwrap_or(self.tick.at);
+        let timetable = self.row.entry.timetable(created).map_err(Flaw::Wrong)?;
+        if !self.row.is_settled() {
+            self.call_off(Some(&timetable)).await?;
+        }
+        let plan = plan(&self.row.entry, &timetable, from(self.row, self.tick.at), self.tick.at, self.tick.horizon);
+        let mut rest = plan.fires.as_slice();
+        let mut total = Fired::default();
+        let mut seen = self.row.clone();
+        loop {
+            let (now, later) = rest.split_at(rest.len().min(JOBS));
+            let next = self.next(&seen, now, later.first().copied().or(plan.next), created);
+            let Some(jobs) = self.change(&seen, Some(&next), now.iter().map(|fire| self.job(*fire)).collect()).await? else {
+                return Ok(total); // another beater was first, or the row was changed: the next tick looks
+            };
+            total.jobs += jobs.len();
+            total.failed += self.send(jobs).await.failed;
+            if later.is_empty() {
+                return Ok(total);
+            }
+            (rest, seen) = (later, next);
+        }
+    }
+
+    /// The row after some of its fires.
+    fn next(&self, seen: &Row, fires: &[Timestamp], next: Option<Timestamp>, created: Timestamp) -> Row {
+        let still_ahead = seen.ahead.iter().chain(fires).filter(|fire| **fire > self.tick.at);
+        Row {
+            ahead: still_ahead.copied().collect(),
+            due: next.map(|_| shard(self.row.entry.id())),
+            next_fire: next.map(rfc3339::text),
+            created_at: Some(created),
+            settled: Some(self.row.entry.fingerprint()),
+            tzdata: Some(tzdata_version().into()),
+            ..self.row.clone()
+        }
+    }
+
+    /// Changes the row and inserts the jobs that are not there yet; gives those back. None: the row is not as it was seen.
+    async fn change(&self, seen: &Row, next: Option<&Row>, mut jobs: Vec<Record>) -> Result<Option<Vec<Record>>, StoreError> {
+        for attempt in 1.. {
+            match self.ports.rows.change(seen.entry.id(), Some(seen), next, &jobs).await {
+                Ok(Changed::Done) => return Ok(Some(jobs)),
+                Ok(Changed::Refused) => return Ok(None),
+                Ok(Changed::Known(ids)) => jobs.retain(|job| !ids.contains(&job.id)),
+                Err(StoreError::Busy(_)) if attempt < TRIES => sleep(BACKOFF.delay(attempt, jitter())).await,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Sends what is to be sent now; what jitter puts off, and what is not due on a FIFO queue, waits in the index.
+    async fn send(&self, jobs: Vec<Record>) -> HandedOver {
+        let queue = self.queue();
+        let until = if is_fifo(&queue) { self.ports.clock.now() } else { self.tick.horizon };
+        send(self.ports, &queue, jobs.into_iter().filter(|job| is_sendable(job, until)).collect()).await
+    }
+
+    /// Takes back what was sent ahead for the row as it was: where `timetable` has the same fire, its job becomes that of
+    /// the row as it is, else it is called off. A message on its way finds the record so.
+    async fn call_off(&self, timetable: Option<&Timetable>) -> Result<(), StoreError> {
+        let ahead: Vec<_> = self.row.ahead.iter().copied().filter(|fire| *fire > self.tick.at).collect();
+        let ids: Vec<_> = ahead.iter().map(|fire| self.row.entry.job_id(*fire)).collect();
+        let mut writes = Vec::new();
+        for (fire, stored) in ahead.into_iter().zip(self.ports.store.read(&ids).await) {
+            let Some(record) = stored?.filter(|record| matches!(record.state, State::Scheduled | State::Queued)) else { continue };
+            let stays = timetable.is_some_and(|timetable| timetable.next(just_before(fire)) == Some(fire));
+            let next = if stays { Some(Record { generation: record.generation, ..self.job(fire) }) } else { self.cancelled(&record) };
+            writes.extend(next.map(|next| Write::replace(record, next)));
+        }
+        for answer in self.ports.store.write(&writes).await {
+            if let Written::Refused(Some(stored)) = answer? {
+                tracing::warn!(id = stored.id, "a job of a schedule that was changed runs as it was");
+            }
+        }
+        Ok(())
+    }
+
+    fn cancelled(&self, record: &Record) -> Option<Record> {
+        lifecycle::cancel(Some(record), &Request::default(), &Policy::new(), self.ports.clock.now())
+    }
+
+    /// The job of one fire, filed until it is due.
+    fn job(&self, fire: Timestamp) -> Record {
+        job(&self.row.entry, fire, self.queue(), self.tick.at)
+    }
+
+    fn queue(&self) -> String {
+        self.ports.prefix.clone() + self.row.entry.queue_name()
+    }
+}
+
+fn job(entry: &Entry, fire: Timestamp, queue: String, now: Timestamp) -> Record {
+    let envelope = entry.envelope(fire);
+    let request = Request {
+        id: entry.job_id(fire),
+        name: envelope.name.clone(),
+        queue,
+        sent_at: Some(now),
+        body: envelope.to_body(),
+        max_attempts: envelope.max_attempts,
+        tags: envelope.tags,
+        meta: envelope.meta,
+        ..Request::default()
+    };
+    // The job's own policy says how many attempts it has, once it is claimed.
+    let unknown = Policy { max_attempts: 0, ..Policy::new() };
+    lifecycle::filed(None, &request, &unknown, &Uuid::new_v4().simple().to_string(), entry.run_at(fire))
+}
+
+fn just_before(fire: Timestamp) -> Timestamp {
+    fire.checked_sub(SignedDuration::from_millis(1)).unwrap_or(Timestamp::MIN)
+}

@@ -1,0 +1,184 @@
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::{
+    Client,
+    error::{BuildError, ProvideErrorMetadata},
+    operation::transact_write_items::TransactWriteItemsError,
+    types::{AttributeValue, CancellationReason, Delete, Put, TransactWriteItem},
+};
+use futures_util::future::{BoxFuture, FutureExt};
+use jiff::Timestamp;
+
+use super::{Changed, Found, Row, Rows};
+use crate::{
+    Record,
+    clock::rfc3339,
+    lifecycle::shard_name,
+    store::{DUE_INDEX, StoreError, failed},
+};
+
+type Item = HashMap<String, AttributeValue>;
+
+/// Rows in a DynamoDB table with the hash key `id`, and the records of jobs in another.
+#[derive(Debug, Clone)]
+pub(crate) struct DynamoDb {
+    client: Client,
+    table: String,
+    jobs: String,
+}
+
+impl DynamoDb {
+    /// The rows in `table`; jobs are inserted into `jobs`.
+    pub(crate) fn new(client: Client, table: impl Into<String>, jobs: impl Into<String>) -> Self {
+        Self { client, table: table.into(), jobs: jobs.into() }
+    }
+
+    fn put_row(&self, seen: Option<&Row>, next: &Row) -> Result<TransactWriteItem, StoreError> {
+        let (condition, values) = condition(seen);
+        let put = Put::builder().table_name(&self.table).set_item(Some(item(next)?)).condition_expression(condition);
+        let put = put.set_expression_attribute_values(Some(values).filter(|values| !values.is_empty()));
+        Ok(TransactWriteItem::builder().put(put.build().map_err(invalid)?).build())
+    }
+
+    fn delete_row(&self, id: &str, seen: Option<&Row>) -> Result<TransactWriteItem, StoreError> {
+        let (condition, values) = condition(seen);
+        let delete = Delete::builder().table_name(&self.table).key("id", text(id)).condition_expression(condition);
+        let delete = delete.set_expression_attribute_values(Some(values).filter(|values| !values.is_empty()));
+        Ok(TransactWriteItem::builder().delete(delete.build().map_err(invalid)?).build())
+    }
+
+    fn put_job(&self, job: &Record) -> Result<TransactWriteItem, StoreError> {
+        let put = Put::builder().table_name(&self.jobs).set_item(Some(item(job)?)).condition_expression("attribute_not_exists(id)");
+        Ok(TransactWriteItem::builder().put(put.build().map_err(invalid)?).build())
+    }
+
+    async fn change_all(&self, id: &str, seen: Option<&Row>, next: Option<&Row>, jobs: &[Record]) -> Result<Changed, StoreError> {
+        let row = match next {
+            Some(next) => self.put_row(seen, next)?,
+            None => self.delete_row(id, seen)?,
+        };
+        let parts = std::iter::once(Ok(row)).chain(jobs.iter().map(|job| self.put_job(job))).collect::<Result<_, _>>()?;
+        match self.client.transact_write_items().set_transact_items(Some(parts)).send().await {
+            Ok(_) => Ok(Changed::Done),
+            Err(error) => match error.as_service_error() {
+                Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
+                    outcome(cancelled.cancellation_reasons(), jobs, error.message())
+                }
+                _ => Err(failed(error)),
+            },
+        }
+    }
+}
+
+/// What the reasons of a transaction that was not made say: the first one is the row's.
+fn outcome(reasons: &[CancellationReason], jobs: &[Record], message: Option<&str>) -> Result<Changed, StoreError> {
+    let is_refused = |reason: &CancellationReason| reason.code() == Some("ConditionalCheckFailed");
+    let code = |reason: &CancellationReason| reason.code().filter(|code| *code != "None").map(str::to_owned);
+    match reasons.split_first() {
+        Some((row, _)) if is_refused(row) => Ok(Changed::Refused),
+        Some((_, of_jobs)) if of_jobs.iter().any(is_refused) => {
+            let known = jobs.iter().zip(of_jobs).filter(|(_, reason)| is_refused(reason));
+            Ok(Changed::Known(known.map(|(job, _)| job.id.clone()).collect()))
+        }
+        _ => match reasons.iter().find_map(code).as_deref() {
+            Some("ValidationError" | "ItemCollectionSizeLimitExceeded") => Err(StoreError::Invalid(message.unwrap_or_default().into())),
+            code => Err(StoreError::Busy(code.unwrap_or("the transaction was cancelled").into())),
+        },
+    }
+}
+
+impl Rows for DynamoDb {
+    fn due(&self, shard: u8, until: Timestamp, limit: usize) -> BoxFuture<'_, Result<Vec<Found>, StoreError>> {
+        async move {
+            let query = self.client.query().table_name(&self.table).index_name(DUE_INDEX);
+            let query = query.key_condition_expression("due = :shard AND next_fire <= :until");
+            let query = query.expression_attribute_values(":shard", text(&shard_name(shard)));
+            let query = query.expression_attribute_values(":until", text(&rfc3339::text(until)));
+            let mut rows = Vec::new();
+            let mut from = None;
+            loop {
+                let answer = query.clone().set_exclusive_start_key(from).send().await.map_err(failed)?;
+                rows.extend(answer.items.unwrap_or_default().into_iter().map(row));
+                from = answer.last_evaluated_key;
+                if from.is_none() || rows.len() >= limit {
+                    rows.truncate(limit);
+                    return Ok(rows);
+                }
+            }
+        }
+        .boxed()
+    }
+
+    fn get<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<Found>, StoreError>> {
+        async move {
+            let get = self.client.get_item().table_name(&self.table).key("id", text(id)).consistent_read(true);
+            Ok(get.send().await.map_err(failed)?.item.map(row))
+        }
+        .boxed()
+    }
+
+    fn all(&self) -> BoxFuture<'_, Result<Vec<Found>, StoreError>> {
+        async move {
+            let mut rows = Vec::new();
+            let mut from = None;
+            loop {
+                let scan = self.client.scan().table_name(&self.table).consistent_read(true).set_exclusive_start_key(from);
+                let answer = scan.send().await.map_err(failed)?;
+                rows.extend(answer.items.unwrap_or_default().into_iter().map(row));
+                from = answer.last_evaluated_key;
+                if from.is_none() {
+                    return Ok(rows);
+                }
+            }
+        }
+        .boxed()
+    }
+
+    fn change<'a>(
+        &'a self,
+        id: &'a str,
+        seen: Option<&'a Row>,
+        next: Option<&'a Row>,
+        jobs: &'a [Record],
+    ) -> BoxFuture<'a, Result<Changed, StoreError>> {
+        self.change_all(id, seen, next, jobs).boxed()
+    }
+}
+
+/// That the stored row has the version of the one that was seen.
+fn condition(seen: Option<&Row>) -> (String, Item) {
+    let Some(seen) = seen else {
+        return ("attribute_not_exists(id)".into(), Item::new());
+    };
+    let (next_fire, settled) = seen.version();
+    let mut values = Item::new();
+    let mut tests = vec!["attribute_exists(id)".to_owned()];
+    for (name, value) in [("next_fire", next_fire), ("settled", settled)] {
+        match value {
+            Some(value) => {
+                tests.push(format!("{name} = :{name}"));
+                values.insert(format!(":{name}"), text(value));
+            }
+            None => tests.push(format!("attribute_not_exists({name})")),
+        }
+    }
+    (tests.join(" AND "), values)
+}
+
+fn row(item: Item) -> Found {
+    let id = item.get("id").and_then(|id| id.as_s().ok()).cloned().unwrap_or_default();
+    serde_dynamo::from_item(item).map_err(|error| (id, error.to_string()))
+}
+
+fn item(value: &impl serde::Serialize) -> Result<Item, StoreError> {
+    serde_dynamo::to_item(value).map_err(|error| StoreError::Invalid(error.to_string()))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the shape that `map_err` calls")]
+fn invalid(error: BuildError) -> StoreError {
+    StoreError::Invalid(error.to_string())
+}
+
+fn text(text: &str) -> AttributeValue {
+    AttributeValue::S(text.into())
+}

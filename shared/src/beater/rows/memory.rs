@@ -1,0 +1,89 @@
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use futures_util::future::{BoxFuture, FutureExt};
+use jiff::Timestamp;
+
+use super::{Changed, Found, Row, Rows};
+use crate::{
+    Record,
+    clock::rfc3339,
+    lifecycle::shard_name,
+    store::{self, Store, StoreError, Write, Written},
+};
+
+/// Rows in memory, beside the records of jobs. Clones share them.
+#[derive(Debug, Clone)]
+pub(crate) struct Memory {
+    rows: Arc<Mutex<BTreeMap<String, Row>>>,
+    records: store::Memory,
+}
+
+impl Memory {
+    /// No rows; jobs are inserted into `records`.
+    pub(crate) fn new(records: store::Memory) -> Self {
+        Self { rows: Arc::default(), records }
+    }
+
+    fn rows(&self) -> MutexGuard<'_, BTreeMap<String, Row>> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn insert(&self, jobs: &[Record]) -> Result<(), StoreError> {
+        let writes: Vec<_> = jobs.iter().cloned().map(Write::insert).collect();
+        for answer in self.records.write(&writes).await {
+            debug_assert_eq!(answer?, Written::Done, "looked at before");
+        }
+        Ok(())
+    }
+}
+
+impl Rows for Memory {
+    fn due(&self, shard: u8, until: Timestamp, limit: usize) -> BoxFuture<'_, Result<Vec<Found>, StoreError>> {
+        let (shard, until) = (shard_name(shard), rfc3339::text(until));
+        let is_due = |row: &&Row| row.due.as_deref() == Some(&*shard) && row.next_fire.as_ref().is_some_and(|next| *next <= until);
+        let mut due: Vec<_> = self.rows().values().filter(is_due).cloned().collect();
+        due.sort_by(|a, b| a.next_fire.cmp(&b.next_fire));
+        due.truncate(limit);
+        async move { Ok(due.into_iter().map(Ok).collect()) }.boxed()
+    }
+
+    fn get<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<Found>, StoreError>> {
+        let row = self.rows().get(id).cloned();
+        async move { Ok(row.map(Ok)) }.boxed()
+    }
+
+    fn all(&self) -> BoxFuture<'_, Result<Vec<Found>, StoreError>> {
+        let rows: Vec<_> = self.rows().values().cloned().map(Ok).collect();
+        async move { Ok(rows) }.boxed()
+    }
+
+    fn change<'a>(
+        &'a self,
+        id: &'a str,
+        seen: Option<&'a Row>,
+        next: Option<&'a Row>,
+        jobs: &'a [Record],
+    ) -> BoxFuture<'a, Result<Changed, StoreError>> {
+        async move {
+            let known: Vec<_> = jobs.iter().map(|job| job.id.clone()).filter(|id| self.records.get(id).is_some()).collect();
+            {
+                let mut rows = self.rows();
+                if rows.get(id).map(Row::version) != seen.map(Row::version) {
+                    return Ok(Changed::Refused);
+                }
+                if !known.is_empty() {
+                    return Ok(Changed::Known(known));
+                }
+                match next {
+                    Some(next) => rows.insert(id.to_owned(), next.clone()),
+                    None => rows.remove(id),
+                };
+            }
+            self.insert(jobs).await.map(|()| Changed::Done)
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,121 @@
+//! Where schedules are kept: the port and its two adapters.
+
+mod dynamodb;
+mod memory;
+
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use self::{dynamodb::DynamoDb, memory::Memory};
+use super::entry::Entry;
+use crate::{Record, clock::rfc3339, lifecycle::shard, store::StoreError};
+
+/// An entry, and how far it has fired.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Row {
+    #[serde(flatten)]
+    pub(crate) entry: Entry,
+    /// Fires nothing until it is resumed.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) paused: bool,
+    /// Is to go, once what was sent ahead is called off.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) deleted: bool,
+    /// Comes from the code of a beater, and goes with it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) from_code: bool,
+    /// From when on intervals count.
+    #[serde(default, with = "rfc3339", skip_serializing_if = "Option::is_none")]
+    pub(crate) created_at: Option<Timestamp>,
+    /// The shard of the index that holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) due: Option<String>,
+    /// The next fire, as it is stored. Whoever changes a row by hand sets it to `0`: the next tick then looks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) next_fire: Option<String>,
+    /// The fires that were made before their time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) ahead: Vec<Timestamp>,
+    /// The entry's fingerprint when it last fired, or was first seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) settled: Option<String>,
+    /// The release of the time zones by which the next fire was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tzdata: Option<String>,
+}
+
+/// A row as it was found, or its id and why it cannot be read.
+pub(crate) type Found = Result<Row, (String, String)>;
+
+/// The answer to a conditional change of a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Changed {
+    /// Made, with all jobs.
+    Done,
+    /// Not made: the row is not as it was seen.
+    Refused,
+    /// Not made: there are records under these ids already.
+    Known(Vec<String>),
+}
+
+/// Keeps rows under their ids.
+pub(crate) trait Rows: Send + Sync {
+    /// The rows of one shard that fire by `until`, the longest overdue first and at most `limit`. They may be stale.
+    fn due(&self, shard: u8, until: Timestamp, limit: usize) -> BoxFuture<'_, Result<Vec<Found>, StoreError>>;
+
+    /// One row as it is now.
+    fn get<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<Found>, StoreError>>;
+
+    /// Every row.
+    fn all(&self) -> BoxFuture<'_, Result<Vec<Found>, StoreError>>;
+
+    /// Puts `next` in the place of the row that was `seen`, or deletes that, and inserts the records of jobs: everything,
+    /// or nothing.
+    fn change<'a>(
+        &'a self,
+        id: &'a str,
+        seen: Option<&'a Row>,
+        next: Option<&'a Row>,
+        jobs: &'a [Record],
+    ) -> BoxFuture<'a, Result<Changed, StoreError>>;
+}
+
+impl Row {
+    /// A row that the next tick looks at.
+    pub(crate) fn new(entry: Entry, now: Timestamp) -> Self {
+        let row = Self {
+            entry,
+            paused: false,
+            deleted: false,
+            from_code: false,
+            created_at: Some(now),
+            due: None,
+            next_fire: None,
+            ahead: Vec::new(),
+            settled: None,
+            tzdata: None,
+        };
+        row.looked_at(now)
+    }
+
+    /// The same, to be looked at by the next tick.
+    pub(crate) fn looked_at(self, now: Timestamp) -> Self {
+        Self { due: Some(shard(self.entry.id())), next_fire: Some(rfc3339::text(now)), ..self }
+    }
+
+    /// Whether its entry is the one that was fired last.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.settled.as_deref() == Some(&*self.entry.fingerprint())
+    }
+
+    /// What a change of it is conditional on: a change by hand sets the next fire.
+    fn version(&self) -> (Option<&str>, Option<&str>) {
+        (self.next_fire.as_deref(), self.settled.as_deref())
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde calls")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}

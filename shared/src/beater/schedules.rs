@@ -1,0 +1,190 @@
+//! Changes the schedules' table while beaters run.
+
+use std::{fmt, sync::Arc};
+
+use jiff::Timestamp;
+
+use super::{
+    entry::Entry,
+    rows::{Changed, DynamoDb, Row, Rows},
+};
+use crate::{Client, Clock, Enqueued, Error, config, store::StoreError};
+
+/// How often a change is tried of a row that changes meanwhile.
+const TRIES: usize = 5;
+
+/// Creates, changes, pauses and deletes schedules at run time. A change takes effect at the next tick of a beater, which
+/// also takes back what it has sent ahead for the schedule as it was. Cheap to clone.
+///
+/// ```no_run
+/// use sqjobs::{Entry, Schedule, Schedules};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), sqjobs::Error> {
+/// let schedules = Schedules::from_env().await;
+/// let hourly = Schedule::cron("@hourly").timezone("Europe/Madrid");
+/// schedules.put(&Entry::named("cleanup", hourly, "cleaner", serde_json::json!({"days": 30}))).await?;
+/// schedules.pause("cleanup").await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Schedules {
+    rows: Arc<dyn Rows>,
+    client: Client,
+    clock: Clock,
+}
+
+/// A schedule as it stands.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Scheduled {
+    /// What it enqueues, and when.
+    pub entry: Entry,
+    /// Whether it fires nothing until it is resumed.
+    pub paused: bool,
+    /// The next fire that no beater has made yet. None: it is paused, or will not fire any more.
+    pub next_fire: Option<Timestamp>,
+}
+
+impl Schedules {
+    /// Those of AWS, configured as the SDK, `SQJOBS_SCHEDULES_TABLE` and `SQJOBS_PREFIX` say.
+    pub async fn from_env() -> Self {
+        let dynamodb = aws_sdk_dynamodb::Client::new(&config::sdk().await);
+        let rows = DynamoDb::new(dynamodb, config::schedules_table(), config::table());
+        Self::new(Arc::new(rows), Client::from_env().await, Clock::system())
+    }
+
+    pub(crate) fn new(rows: Arc<dyn Rows>, client: Client, clock: Clock) -> Self {
+        Self { rows, client, clock }
+    }
+
+    /// Creates a schedule, or changes the one that has this id; a paused one stays so.
+    ///
+    /// # Errors
+    ///
+    /// When the entry is wrong, in a sentence that names the field, or the table does not take it.
+    pub async fn put(&self, entry: &Entry) -> Result<(), Error> {
+        entry.check()?;
+        let now = self.clock.now();
+        let changed = |row: Option<Row>| match row {
+            Some(row) => Ok(Row { entry: entry.clone(), deleted: false, from_code: false, ..row }.looked_at(now)),
+            None => Ok(Row::new(entry.clone(), now)),
+        };
+        edit(&*self.rows, entry.id(), changed).await
+    }
+
+    /// Reads a schedule.
+    ///
+    /// # Errors
+    ///
+    /// When the table does not answer, or the row cannot be read.
+    pub async fn get(&self, id: &str) -> Result<Option<Scheduled>, Error> {
+        Ok(read(&*self.rows, id).await?.filter(|row| !row.deleted).map(Scheduled::from))
+    }
+
+    /// Reads every schedule, by id. Rows that cannot be read are left out and logged.
+    ///
+    /// # Errors
+    ///
+    /// When the table does not answer.
+    pub async fn list(&self) -> Result<Vec<Scheduled>, Error> {
+        let mut rows = Vec::new();
+        for found in self.rows.all().await.map_err(unanswered)? {
+            match found {
+                Ok(row) if row.deleted => {}
+                Ok(row) => rows.push(Scheduled::from(row)),
+                Err((id, error)) => tracing::error!(schedule = id, error, "a schedule cannot be read"),
+            }
+        }
+        rows.sort_by(|a, b| a.entry.id().cmp(b.entry.id()));
+        Ok(rows)
+    }
+
+    /// Stops a schedule until it is resumed.
+    ///
+    /// # Errors
+    ///
+    /// When there is none of this id, or the table does not take it.
+    pub async fn pause(&self, id: &str) -> Result<(), Error> {
+        self.change(id, |row| Row { paused: true, ..row }).await
+    }
+
+    /// Lets a paused schedule fire again. What was due meanwhile is not made up for.
+    ///
+    /// # Errors
+    ///
+    /// When there is none of this id, or the table does not take it.
+    pub async fn resume(&self, id: &str) -> Result<(), Error> {
+        self.change(id, |row| Row { paused: false, ..row }).await
+    }
+
+    /// Deletes a schedule; a beater removes the row.
+    ///
+    /// # Errors
+    ///
+    /// When there is none of this id, or the table does not take it.
+    pub async fn delete(&self, id: &str) -> Result<(), Error> {
+        self.change(id, |row| Row { deleted: true, ..row }).await
+    }
+
+    /// Enqueues a schedule's job now, beside its fires.
+    ///
+    /// # Errors
+    ///
+    /// When there is none of this id, or SQS does not take the message.
+    pub async fn run_now(&self, id: &str) -> Result<Enqueued, Error> {
+        let row = read(&*self.rows, id).await?.ok_or_else(|| missing(id))?;
+        self.client.enqueue_one(row.entry.now()).await
+    }
+
+    async fn change(&self, id: &str, change: impl Fn(Row) -> Row + Send + Sync) -> Result<(), Error> {
+        let now = self.clock.now();
+        edit(&*self.rows, id, |row| match row {
+            Some(row) if !row.deleted => Ok(change(row).looked_at(now)),
+            _ => Err(missing(id)),
+        })
+        .await
+    }
+}
+
+/// Replaces a row by what `change` makes of it, as often as it changes meanwhile.
+pub(super) async fn edit(rows: &dyn Rows, id: &str, change: impl Fn(Option<Row>) -> Result<Row, Error>) -> Result<(), Error> {
+    for _ in 0..TRIES {
+        let seen = read(rows, id).await?;
+        let next = change(seen.clone())?;
+        if seen.as_ref() == Some(&next) {
+            return Ok(());
+        }
+        match rows.change(id, seen.as_ref(), Some(&next), &[]).await.map_err(unanswered)? {
+            Changed::Done => return Ok(()),
+            Changed::Refused | Changed::Known(_) => {}
+        }
+    }
+    Err(Error::config(format!("schedule {id:?} changes all the time; try again")))
+}
+
+async fn read(rows: &dyn Rows, id: &str) -> Result<Option<Row>, Error> {
+    let found = rows.get(id).await.map_err(unanswered)?.transpose();
+    found.map_err(|(id, error)| Error::config(format!("schedule {id:?} cannot be read: {error}; correct its row, or delete it")))
+}
+
+fn missing(id: &str) -> Error {
+    Error::config(format!("there is no schedule {id:?}"))
+}
+
+pub(super) fn unanswered(error: StoreError) -> Error {
+    Error::because("cannot reach the schedules", error)
+}
+
+impl From<Row> for Scheduled {
+    fn from(row: Row) -> Self {
+        let next_fire = row.next_fire.and_then(|text| text.parse().ok());
+        Self { entry: row.entry, paused: row.paused, next_fire }
+    }
+}
+
+impl fmt::Debug for Schedules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Schedules").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,92 @@
+//! Ticks that are missing, doubled or late.
+
+use super::*;
+
+/// Every ten minutes, with a beater that was away from ten o'clock until eleven.
+async fn after_an_hour_away(change: impl FnOnce(Entry) -> Entry) -> Vec<String> {
+    let world = World::at("2026-05-04T09:58:00Z");
+    world.put(change(note("often", cron("*/10 * * * *", "UTC")))).await;
+    world.go_on(3).await;
+    world.pass(59 * 60);
+    world.go_on(11).await;
+    world.fires("often")
+}
+
+fn at(minutes: &[&str]) -> Vec<String> {
+    minutes.iter().map(|minute| format!("2026-05-04T{minute}:00Z")).collect()
+}
+
+#[tokio::test]
+async fn after_an_outage_the_newest_fire_is_made_up_for() {
+    assert_eq!(after_an_hour_away(|entry| entry).await, at(&["10:00", "11:00", "11:10"]));
+}
+
+#[tokio::test]
+async fn after_an_outage_what_is_older_than_the_grace_is_skipped() {
+    let skip = |entry: Entry| entry.catch_up(CatchUp::Skip).grace(Duration::from_mins(25));
+    assert_eq!(after_an_hour_away(skip).await, at(&["10:00", "10:40", "10:50", "11:00", "11:10"]));
+}
+
+#[tokio::test]
+async fn after_an_outage_everything_is_made_up_for_that_is_asked_for() {
+    let all = at(&["10:00", "10:10", "10:20", "10:30", "10:40", "10:50", "11:00", "11:10"]);
+    assert_eq!(after_an_hour_away(|entry| entry.catch_up(CatchUp::All)).await, all);
+    let some = |entry: Entry| entry.catch_up(CatchUp::All).backlog(2);
+    assert_eq!(after_an_hour_away(some).await, at(&["10:00", "10:50", "11:00", "11:10"]));
+}
+
+#[tokio::test]
+async fn a_tick_that_is_skipped_doubled_late_or_out_of_order_changes_nothing() {
+    let world = World::at("2026-05-04T10:00:00Z");
+    world.put(note("each-minute", cron("* * * * *", "UTC"))).await;
+    for minute in 0..20_u64 {
+        let now = world.now();
+        match minute {
+            4 | 9 => {}
+            7 => {
+                world.tick(now).await;
+                world.tick(now).await;
+            }
+            12 => {
+                world.tick(now).await;
+                world.tick(instant("2026-05-04T10:03:00Z")).await;
+            }
+            _ => {
+                world.tick(now).await;
+            }
+        }
+        world.work().await;
+        world.pass(60);
+    }
+    let expected: Vec<_> = (0..20).map(|minute| format!("2026-05-04T10:{minute:02}:00Z")).collect();
+    assert_eq!(world.fires("each-minute"), expected);
+}
+
+#[tokio::test]
+async fn hundreds_of_fires_within_one_tick_are_all_made() {
+    let world = World::at("2026-05-04T10:00:00Z");
+    world.put(note("each-second", Schedule::every(Duration::from_secs(1)))).await;
+    let report = world.tick_now().await;
+    assert_eq!((report.fired, report.failed), (121, 0));
+    world.pass(121);
+    world.work().await;
+    assert_eq!(world.fires("each-second").len(), 121);
+}
+
+#[tokio::test]
+async fn jitter_puts_a_fire_off_by_less_than_its_spread_and_leaves_its_instant() {
+    let world = World::at("2026-05-04T09:59:00Z");
+    let ids: Vec<_> = (0..20).map(|number| format!("spread-{number}")).collect();
+    for id in &ids {
+        world.put(note(id, cron("0 10 * * *", "UTC")).jitter(Duration::from_secs(600))).await;
+    }
+    world.tick_now().await;
+    let due: Vec<_> = world.records().into_values().map(|record| record.run_at.expect("a time")).collect();
+    let waits: std::collections::BTreeSet<_> = due.iter().map(|at| until(instant("2026-05-04T10:00:00Z"), *at)).collect();
+    assert!(waits.iter().all(|wait| *wait < Duration::from_secs(600)), "{waits:?}");
+    assert!(waits.len() > 10, "each has its own: {waits:?}");
+    world.go_on(12).await;
+    for id in &ids {
+        assert_eq!(world.fires(id), ["2026-05-04T10:00:00Z"]);
+    }
+}

@@ -1,0 +1,99 @@
+//! Schedules that are changed while beaters run.
+
+use super::*;
+
+/// Ten seconds to the next minute, for which a beater has sent the job ahead.
+async fn sent_ahead() -> World {
+    let world = World::at("2026-05-04T10:00:00Z");
+    world.put(note("minutely", cron("* * * * *", "UTC"))).await;
+    world.tick_now().await;
+    world.work().await;
+    world.pass(30);
+    assert_eq!(world.fires("minutely"), ["2026-05-04T10:00:00Z"]);
+    assert_eq!(world.records().len(), 3, "two are sent ahead");
+    world
+}
+
+#[tokio::test]
+async fn what_was_sent_ahead_runs_with_the_new_arguments() {
+    let world = sent_ahead().await;
+    world.put(Entry::named("minutely", cron("* * * * *", "UTC"), "note", json!("as told now"))).await;
+    world.tick_now().await;
+    world.pass(30);
+    world.go_on(2).await;
+    let ran = world.ran();
+    assert_eq!(ran[1..], ["schedule:minutely:2026-05-04T10:01:00Z as told now", "schedule:minutely:2026-05-04T10:02:00Z as told now"]);
+}
+
+#[tokio::test]
+async fn what_was_sent_ahead_and_has_no_place_in_the_new_schedule_does_not_run() {
+    let world = sent_ahead().await;
+    world.put(note("minutely", cron("30 1-59/2 * * * *", "UTC"))).await;
+    world.tick_now().await;
+    world.pass(30);
+    world.go_on(4).await;
+    assert_eq!(world.fires("minutely"), ["2026-05-04T10:00:00Z", "2026-05-04T10:01:30Z", "2026-05-04T10:03:30Z"]);
+}
+
+#[tokio::test]
+async fn what_was_sent_ahead_of_a_pause_does_not_run_and_what_is_due_meanwhile_is_not_made_up_for() {
+    let world = sent_ahead().await;
+    world.schedules().pause("minutely").await.expect("there is one");
+    world.pass(30);
+    world.tick(instant("2026-05-04T10:00:50Z")).await;
+    world.go_on(5).await;
+    assert_eq!(world.fires("minutely").len(), 1);
+    assert_eq!(world.schedules().get("minutely").await.expect("an answer").map(|it| (it.paused, it.next_fire)), Some((true, None)));
+    world.schedules().resume("minutely").await.expect("there is one");
+    world.go_on(2).await;
+    assert_eq!(world.fires("minutely"), ["2026-05-04T10:00:00Z", "2026-05-04T10:06:00Z", "2026-05-04T10:07:00Z"]);
+}
+
+#[tokio::test]
+async fn a_deleted_schedule_goes_with_what_was_sent_ahead() {
+    let world = sent_ahead().await;
+    world.schedules().delete("minutely").await.expect("there is one");
+    assert_eq!(world.schedules().get("minutely").await.expect("an answer"), None);
+    world.tick_now().await;
+    world.pass(30);
+    world.go_on(3).await;
+    assert_eq!(world.fires("minutely").len(), 1);
+    assert!(world.local.rows.all().await.expect("rows in memory").is_empty());
+    assert!(world.schedules().delete("minutely").await.is_err(), "there is none any more");
+    let states: Vec<_> = world.records().into_values().map(|record| record.state).collect();
+    assert_eq!(states, [State::Succeeded, State::Cancelled, State::Cancelled]);
+}
+
+#[tokio::test]
+async fn a_job_can_be_run_beside_its_fires() {
+    let world = sent_ahead().await;
+    let job = world.schedules().run_now("minutely").await.expect("enqueued");
+    world.work().await;
+    assert_eq!(world.ran().last().map(String::as_str), Some(format!("{} as first told", job.id).as_str()));
+    assert!(world.schedules().run_now("hourly").await.is_err_and(|error| error.to_string().contains("\"hourly\"")));
+}
+
+#[tokio::test]
+async fn a_wrong_entry_is_refused_with_its_field_named() {
+    let world = World::at("2026-05-04T10:00:00Z");
+    let cases = [
+        (note("a", cron("0 24 * * *", "UTC")), "hour"),
+        (note("a", cron("0 0 * * *", "Europe/Madird")), "Europe/Madrid"),
+        (note("a", Schedule::every(Duration::ZERO)), "every_s"),
+        (note("", cron("0 0 * * *", "UTC")), "id"),
+        (note("a", cron("0 0 * * *", "UTC")).max_attempts(0), "max_attempts"),
+        (Entry::named("a", cron("0 0 * * *", "UTC"), "", json!(1)), "name"),
+    ];
+    for (entry, names) in cases {
+        let error = world.schedules().put(&entry).await.expect_err("refused").to_string();
+        assert!(error.contains(names), "{error}");
+    }
+    assert!(world.schedules().list().await.expect("an answer").is_empty());
+}
+
+#[tokio::test]
+async fn the_jobs_own_policy_says_how_many_attempts_it_has() {
+    let world = sent_ahead().await;
+    let [ran, waits] = ["10:00", "10:01"].map(|minute| world.records()[&format!("schedule:minutely:2026-05-04T{minute}:00Z")].max_attempts);
+    assert_eq!((ran, waits), (5, 0), "known once it is claimed");
+}

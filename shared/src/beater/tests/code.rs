@@ -1,0 +1,58 @@
+//! Schedules that come from the code of a beater.
+
+use super::*;
+
+async fn settle(world: &World, entries: impl IntoIterator<Item = Entry>) {
+    let beater = entries.into_iter().fold(Beater::new(), Beater::entry);
+    beater.settle(&world.local.rows, world.now()).await.expect("rows in memory");
+}
+
+async fn ids(world: &World) -> Vec<String> {
+    world.schedules().list().await.expect("an answer").into_iter().map(|it| it.entry.id().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn entries_are_written_once_and_go_with_the_code() {
+    let world = World::at("2026-05-04T10:00:00Z");
+    let [a, b] = ["a", "b"].map(|id| note(id, cron("* * * * *", "UTC")));
+    world.put(note("by-hand", cron("0 0 * * *", "UTC"))).await;
+    settle(&world, [a.clone(), b.clone()]).await;
+    world.go_on(2).await;
+    let fired = world.local.rows.get("a").await.expect("rows in memory");
+    settle(&world, [a.clone(), b]).await;
+    assert_eq!(world.local.rows.get("a").await.expect("rows in memory"), fired, "what is as it was is left alone");
+    assert_eq!(ids(&world).await, ["a", "b", "by-hand"]);
+    settle(&world, [a]).await;
+    assert_eq!(ids(&world).await, ["a", "by-hand"]);
+    world.go_on(2).await;
+    assert_eq!((world.fires("a").len(), world.fires("b").len()), (4, 3), "what was due as it went still runs");
+    assert_eq!(world.local.rows.all().await.expect("rows in memory").len(), 2);
+}
+
+#[tokio::test]
+async fn a_new_version_of_the_code_changes_its_entries_and_leaves_them_paused() {
+    let world = World::at("2026-05-04T10:00:00Z");
+    settle(&world, [note("a", cron("* * * * *", "UTC"))]).await;
+    world.schedules().pause("a").await.expect("there is one");
+    let changed = note("a", cron("*/5 * * * *", "UTC"));
+    settle(&world, [changed.clone()]).await;
+    let stands = world.schedules().get("a").await.expect("an answer").expect("there is one");
+    assert_eq!((stands.entry, stands.paused), (changed, true));
+}
+
+#[test]
+fn two_entries_of_one_id_are_refused() {
+    let beater = Beater::new().entry(note("a", cron("* * * * *", "UTC"))).entry(note("a", cron("0 * * * *", "UTC")));
+    assert!(beater.check().is_err_and(|error| error.to_string().contains("\"a\"")));
+}
+
+#[test]
+fn a_preview_marks_the_days_on_which_clocks_are_changed() {
+    let beater = Beater::new().entry(note("nightly", cron("30 2 * * *", "Europe/Madrid")));
+    let shown = beater.preview(instant("2026-03-28T00:00:00Z")).expect("a good entry");
+    let lines: Vec<_> = shown.lines().take(3).collect();
+    assert_eq!(
+        lines,
+        ["nightly: at 02:30 in Europe/Madrid", "  2026-03-28 02:30:00+01:00", "  2026-03-29 03:00:00+02:00 (clocks go forward at 02:00)"]
+    );
+}

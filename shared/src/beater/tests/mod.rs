@@ -1,0 +1,126 @@
+//! The beater's ticks on the adapters in memory, with a worker behind them: what counts is which jobs ran, and when.
+
+mod catch_up;
+mod change;
+mod code;
+mod transition;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::{runtime::Handle, time::Instant};
+
+use super::{
+    Beater, CatchUp, Entry, Schedules,
+    rows::Rows as _,
+    tick::{Report, tick},
+};
+use crate::{Client, Clock, Context, Job, JobError, Record, Schedule, State, Worker, clock::until, worker::Local};
+
+/// What ran: the id of the job with its argument, and the instant.
+type Runs = Arc<Mutex<Vec<(String, Timestamp)>>>;
+
+#[derive(Serialize, Deserialize)]
+struct Note(String);
+
+impl Job<Runs> for Note {
+    const NAME: &'static str = "note";
+    type Output = ();
+
+    async fn run(&self, ctx: &Context<Runs>) -> Result<(), JobError> {
+        let started = ctx.due_at().zip(ctx.late_by()).map(|(due, late)| crate::clock::after(due, late));
+        let run = (format!("{} {}", ctx.id(), self.0), started.unwrap_or_default());
+        ctx.state().lock().expect("nobody panics with the lock").push(run);
+        Ok(())
+    }
+}
+
+struct World {
+    local: Local,
+    runs: Runs,
+}
+
+impl World {
+    fn at(start: &str) -> Self {
+        Self { local: Local::new(Clock::frozen(instant(start))), runs: Runs::default() }
+    }
+
+    fn schedules(&self) -> Schedules {
+        Schedules::new(Arc::new(self.local.rows.clone()), Client::in_memory(&self.local), self.local.clock.clone())
+    }
+
+    async fn put(&self, entry: Entry) {
+        self.schedules().put(&entry).await.expect("a good entry");
+    }
+
+    fn now(&self) -> Timestamp {
+        self.local.clock.now()
+    }
+
+    fn pass(&self, seconds: u64) {
+        self.local.clock.advance(Duration::from_secs(seconds));
+    }
+
+    /// A tick of that instant, whatever the time is.
+    async fn tick(&self, at: Timestamp) -> Report {
+        tick(&self.local.ports(), at, Instant::now() + Duration::from_mins(1)).await.expect("a table in memory")
+    }
+
+    async fn tick_now(&self) -> Report {
+        self.tick(self.now()).await
+    }
+
+    /// Runs what has arrived.
+    async fn work(&self) {
+        let worker = Worker::new(Arc::clone(&self.runs)).job::<Note>();
+        let engine = self.local.engine(worker.jobs().clone(), Handle::current(), usize::MAX);
+        self.local.run_due(&engine).await.expect("queues in memory");
+    }
+
+    /// A tick each minute, and work each second minute's part, for so many minutes.
+    async fn go_on(&self, minutes: usize) {
+        for _ in 0..minutes {
+            self.tick_now().await;
+            for _ in 0..2 {
+                self.work().await;
+                self.pass(30);
+            }
+        }
+    }
+
+    /// The instants for which jobs of a schedule ran, in order.
+    fn fires(&self, schedule: &str) -> Vec<String> {
+        let prefix = format!("schedule:{schedule}:");
+        let runs = self.runs.lock().expect("nobody panics with the lock");
+        let mut fires: Vec<_> = runs.iter().filter_map(|(id, _)| Some(id.strip_prefix(&prefix)?.split(' ').next()?.to_owned())).collect();
+        fires.sort_unstable();
+        fires
+    }
+
+    /// What ran, with its arguments.
+    fn ran(&self) -> Vec<String> {
+        self.runs.lock().expect("nobody panics with the lock").iter().map(|(run, _)| run.clone()).collect()
+    }
+
+    fn records(&self) -> BTreeMap<String, Record> {
+        self.local.store.records().into_iter().map(|record| (record.id.clone(), record)).collect()
+    }
+}
+
+fn instant(text: &str) -> Timestamp {
+    text.parse().expect("an instant")
+}
+
+fn cron(expression: &str, zone: &str) -> Schedule {
+    Schedule::cron(expression).timezone(zone)
+}
+
+fn note(id: &str, schedule: Schedule) -> Entry {
+    Entry::named(id, schedule, "note", json!("as first told"))
+}
