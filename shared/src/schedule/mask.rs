@@ -1,5 +1,7 @@
 //! A set of small numbers: the values that a field admits.
 
+use std::iter;
+
 /// The numbers 0 to 63, one bit each.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Mask(pub(super) u64);
@@ -56,6 +58,6 @@ impl Mask {
 
     /// The values, rising.
     pub(super) fn values(self) -> impl Iterator<Item = u32> {
-        (0..64).filter(move |&value| self.has(value))
+        iter::successors(self.first(), move |&value| self.from(value + 1))
     }
 }
