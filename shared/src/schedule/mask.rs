@@ -43,7 +43,7 @@ impl Mask {
 
     /// The greatest value.
     pub(super) fn last(self) -> Option<u32> {
-        (self.0 != 0).then(|| 63 - self.0.leading_zeros())
+        self.0.checked_ilog2()
     }
 
     /// The least value that is at least `low`. A `low` past 63 has none.
