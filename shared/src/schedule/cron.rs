@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
 
 use super::{
     expression::Expression,
-    zone::{Segment, second_after, second_before},
+    zone::{Change, Segment, second_after, second_before},
 };
 
 /// A fixed job whose civil time lies in a longer gap does not fire for it: such a gap is a day that the zone left out,
@@ -30,13 +30,12 @@ impl Cron {
     /// The first fire after that instant.
     pub(super) fn after(&self, after: Timestamp) -> Option<Timestamp> {
         let mut from = second_after(floor(after))?.max(FIRST);
-        let mut segment = Segment::at(&self.zone, from);
         while from <= LAST {
+            let segment = Segment::at(&self.zone, from);
             if let Some(fire) = self.first_in(&segment, from) {
                 return Some(fire);
             }
-            segment = segment.next(&self.zone)?;
-            from = segment.start;
+            from = segment.end?;
         }
         None
     }
@@ -44,46 +43,49 @@ impl Cron {
     /// The last fire in `(after, until]`.
     pub(super) fn latest(&self, after: Timestamp, until: Timestamp) -> Option<Timestamp> {
         let mut until = floor(until).min(LAST);
-        let mut segment = Segment::at(&self.zone, until);
         while until > after {
-            if let Some(fire) = self.last_in(&segment, until) {
+            let start = Change::before(&self.zone, until);
+            if let Some(fire) = self.last_until(until, start) {
                 return Some(fire).filter(|&fire| fire > after);
             }
-            until = second_before(segment.start)?;
-            segment = segment.previous(&self.zone)?;
+            until = second_before(start?.at)?;
         }
         None
     }
 
     /// The first fire in the segment, at or after `from`.
     fn first_in(&self, segment: &Segment, from: Timestamp) -> Option<Timestamp> {
-        if from == segment.start && self.fires_after_gap(segment) {
+        if segment.start.is_some_and(|start| start.at == from && self.fires_after_gap(start)) {
             return Some(from);
         }
-        let civil = self.expression.from(segment.civil(from).max(self.new_from(segment)))?;
+        let civil = self.expression.from(segment.civil(from).max(self.first_shown(segment.start)))?;
         segment.instant(civil)
     }
 
-    /// The last fire in the segment, at or before `until`.
-    fn last_in(&self, segment: &Segment, until: Timestamp) -> Option<Timestamp> {
-        let civil = self.expression.until(segment.civil(until)).filter(|&civil| civil >= self.new_from(segment));
-        match civil {
-            Some(civil) => segment.instant(civil),
-            None => self.fires_after_gap(segment).then_some(segment.start),
+    /// The last fire since the change `start`, at or before `until`.
+    fn last_until(&self, until: Timestamp, start: Option<Change>) -> Option<Timestamp> {
+        let offset = self.zone.to_offset(until);
+        match self.expression.until(offset.to_datetime(until)).filter(|&civil| civil >= self.first_shown(start)) {
+            Some(civil) => offset.to_timestamp(civil).ok(),
+            None => start.filter(|&start| self.fires_after_gap(start)).map(|start| start.at),
         }
     }
 
-    /// The civil time from which the segment counts. When clocks went back at its start, a fixed job has already fired
-    /// for what they show again.
-    fn new_from(&self, segment: &Segment) -> DateTime {
-        if self.expression.interval { segment.new_start() } else { segment.new_start().max(segment.old_start()) }
+    /// The civil time from which clocks count after a change. When they went back, a fixed job has already fired for what
+    /// they show again.
+    fn first_shown(&self, start: Option<Change>) -> DateTime {
+        match start {
+            None => DateTime::MIN,
+            Some(start) if self.expression.interval => start.to(),
+            Some(start) => start.to().max(start.from()),
+        }
     }
 
-    /// Whether a fixed job's civil time was left out when clocks went forward at the segment's start.
-    fn fires_after_gap(&self, segment: &Segment) -> bool {
-        let gap = SignedDuration::from_secs(segment.jump().into());
-        let counts = gap.is_positive() && gap <= LONGEST_GAP && !self.expression.interval && !self.skip_gap;
-        counts && self.expression.from(segment.old_start()).is_some_and(|civil| civil < segment.new_start())
+    /// Whether this is a fixed job of which a civil time was left out by that change.
+    fn fires_after_gap(&self, change: Change) -> bool {
+        let counts = change.jump() <= LONGEST_GAP && !self.expression.interval && !self.skip_gap;
+        // Where clocks went back, or stood, nothing is both at or after the one time and before the other.
+        counts && self.expression.from(change.from()).is_some_and(|civil| civil < change.to())
     }
 }
 

@@ -1,5 +1,7 @@
 //! A set of small numbers: the values that a field admits.
 
+use std::iter;
+
 /// The numbers 0 to 63, one bit each.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Mask(pub(super) u64);
@@ -41,7 +43,7 @@ impl Mask {
 
     /// The greatest value.
     pub(super) fn last(self) -> Option<u32> {
-        (self.0 != 0).then(|| 63 - self.0.leading_zeros())
+        self.0.checked_ilog2()
     }
 
     /// The least value that is at least `low`. A `low` past 63 has none.
@@ -56,6 +58,6 @@ impl Mask {
 
     /// The values, rising.
     pub(super) fn values(self) -> impl Iterator<Item = u32> {
-        (0..64).filter(move |&value| self.has(value))
+        iter::successors(self.first(), move |&value| self.from(value + 1))
     }
 }

@@ -28,7 +28,9 @@ mod every;
 mod expression;
 mod field;
 mod mask;
+mod phrase;
 mod preview;
+mod search;
 mod seconds;
 mod spelling;
 #[cfg(test)]

@@ -8,7 +8,7 @@ use jiff::{
     tz::TimeZone,
 };
 
-use super::{Timetable, timetable::Rule, zone::Segment};
+use super::{Timetable, timetable::Rule, zone::Change};
 
 /// One fire, and whether its day is one on which clocks are changed.
 ///
@@ -65,12 +65,9 @@ impl ClockChange {
     /// The change that begins or ends on `day`, which is the local date of `at`.
     fn on(day: Date, at: Timestamp, zone: &TimeZone) -> Option<Self> {
         let second = Timestamp::from_second(at.as_second()).ok()?;
-        let now = Segment::at(zone, second);
-        [now.next(zone), Some(now)].into_iter().flatten().find_map(|segment| Self::at_start(&segment).filter(|it| it.is_on(day)))
-    }
-
-    fn at_start(segment: &Segment) -> Option<Self> {
-        (segment.jump() != 0).then(|| Self { from: segment.old_start(), to: segment.new_start() })
+        let near = [Change::after(zone, second), Change::before(zone, second)];
+        let changes = near.into_iter().flatten().filter(|change| !change.jump().is_zero());
+        changes.map(|change| Self { from: change.from(), to: change.to() }).find(|change| change.is_on(day))
     }
 
     fn is_on(&self, day: Date) -> bool {

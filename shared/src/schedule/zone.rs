@@ -1,7 +1,7 @@
 //! Time zones, from the bundled database alone: what the machine has installed must not move a schedule.
 
 use jiff::{
-    Timestamp,
+    SignedDuration, Timestamp,
     civil::DateTime,
     tz::{Offset, TimeZone, TimeZoneDatabase},
 };
@@ -35,56 +35,41 @@ fn no_zone(name: &str, zones: &TimeZoneDatabase) -> ScheduleError {
     ScheduleError::new("timezone", format!("{name:?} is no zone of tzdata {}", tzdata_version()), remedy)
 }
 
-/// A stretch of time in which a zone keeps one offset from UTC.
+const LONG_PAST: SignedDuration = SignedDuration::from_hours(48);
+
+/// A stretch of time in which a zone keeps one offset from UTC, as it is seen from an instant in it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Segment {
-    /// Its first instant; the least of all for the first segment.
-    pub(super) start: Timestamp,
-    /// The offset before `start`.
-    pub(super) before: Offset,
+    /// The change with which it begins, unless that is long past: no clock is changed by two days.
+    pub(super) start: Option<Change>,
     pub(super) offset: Offset,
     /// The first instant after it, if there is one.
     pub(super) end: Option<Timestamp>,
+}
+
+/// The change of offset with which a segment begins.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Change {
+    /// The first instant of the new offset.
+    pub(super) at: Timestamp,
+    before: Offset,
+    after: Offset,
 }
 
 impl Segment {
     /// The segment of `zone` in which the whole second `at` lies.
     pub(super) fn at(zone: &TimeZone, at: Timestamp) -> Self {
         let offset = zone.to_offset(at);
-        let (start, before) = last_change(zone, at).unwrap_or((Timestamp::MIN, offset));
-        Self { start, before, offset, end: next_change(zone, at) }
-    }
-
-    /// The segment after this one.
-    pub(super) fn next(&self, zone: &TimeZone) -> Option<Self> {
-        let start = self.end?;
-        Some(Self { start, before: self.offset, offset: zone.to_offset(start), end: next_change(zone, start) })
-    }
-
-    /// The segment before this one.
-    pub(super) fn previous(&self, zone: &TimeZone) -> Option<Self> {
-        let last = second_before(self.start)?;
-        let (start, before) = last_change(zone, last).unwrap_or((Timestamp::MIN, self.before));
-        Some(Self { start, before, offset: self.before, end: Some(self.start) })
+        // Nearly always, one look at the zone says that there was no change lately and when the next one is.
+        let change = next_change(zone, at.checked_sub(LONG_PAST).unwrap_or(Timestamp::MIN));
+        match change {
+            Some(change) if change <= at => Self { start: Change::before(zone, at), offset, end: next_change(zone, at) },
+            end => Self { start: None, offset, end },
+        }
     }
 
     pub(super) fn civil(&self, at: Timestamp) -> DateTime {
         self.offset.to_datetime(at)
-    }
-
-    /// What the clock showed at `start` before it was changed.
-    pub(super) fn old_start(&self) -> DateTime {
-        self.before.to_datetime(self.start)
-    }
-
-    /// What the clock showed at `start` when it had been changed.
-    pub(super) fn new_start(&self) -> DateTime {
-        self.offset.to_datetime(self.start)
-    }
-
-    /// By how many seconds clocks went forward at `start`; negative: back.
-    pub(super) fn jump(&self) -> i32 {
-        self.offset.seconds() - self.before.seconds()
     }
 
     /// The instant at which this segment's clock shows `civil`, unless it ends before.
@@ -94,15 +79,39 @@ impl Segment {
     }
 }
 
-fn next_change(zone: &TimeZone, at: Timestamp) -> Option<Timestamp> {
-    // The filter holds off an iterator that would stand still.
-    zone.following(at).next().map(|change| change.timestamp()).filter(|&change| change > at)
+impl Change {
+    /// The last change at or before the whole second `at`.
+    pub(super) fn before(zone: &TimeZone, at: Timestamp) -> Option<Self> {
+        let change = zone.preceding(second_after(at)?).next()?;
+        let before = zone.to_offset(second_before(change.timestamp())?);
+        Some(Self { at: change.timestamp(), before, after: change.offset() })
+    }
+
+    /// The first change after the whole second `at`.
+    pub(super) fn after(zone: &TimeZone, at: Timestamp) -> Option<Self> {
+        let change = next_change(zone, at)?;
+        Some(Self { at: change, before: zone.to_offset(at), after: zone.to_offset(change) })
+    }
+
+    /// What clocks show when it comes.
+    pub(super) fn from(self) -> DateTime {
+        self.before.to_datetime(self.at)
+    }
+
+    /// What they show once they are changed.
+    pub(super) fn to(self) -> DateTime {
+        self.after.to_datetime(self.at)
+    }
+
+    /// How far clocks go forward; negative: back.
+    pub(super) fn jump(self) -> SignedDuration {
+        SignedDuration::from_secs((self.after.seconds() - self.before.seconds()).into())
+    }
 }
 
-/// The last change at or before the whole second `at`, and the offset before it.
-fn last_change(zone: &TimeZone, at: Timestamp) -> Option<(Timestamp, Offset)> {
-    let change = zone.preceding(second_after(at)?).next()?.timestamp();
-    Some((change, zone.to_offset(second_before(change)?)))
+fn next_change(zone: &TimeZone, at: Timestamp) -> Option<Timestamp> {
+    // The filter holds off a zone whose last change would follow itself.
+    zone.following(at).next().map(|change| change.timestamp()).filter(|&change| change > at)
 }
 
 pub(super) fn second_after(at: Timestamp) -> Option<Timestamp> {

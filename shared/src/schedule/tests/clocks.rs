@@ -151,6 +151,14 @@ fn a_gap_of_two_hours_and_one_at_midnight_are_like_any_other() {
 }
 
 #[test]
+fn a_gap_of_three_hours_is_the_longest_that_is_made_up_for() {
+    // At 02:00 on 18 October 2009, Casey's clocks went to 05:00.
+    let (after, until) = ("2009-10-17T12:00:00Z", "2009-10-18T12:00:00Z");
+    assert_eq!(local("30 4 * * *", "Antarctica/Casey", after, until), ["05:00+11:00"]);
+    assert_eq!(local("0 2 * * *", "Antarctica/Casey", after, until), ["05:00+11:00"]);
+}
+
+#[test]
 fn a_day_that_a_zone_left_out_has_no_fires() {
     // Samoa had no 30 December 2011.
     let fires = local("0 12 * * *", "Pacific/Apia", "2011-12-29T00:00:00Z", "2011-12-31T12:00:00Z");

@@ -1,4 +1,4 @@
-use super::{cron, fires, parse};
+use super::{at, cron, fires, parse};
 
 const START: &str = "2026-01-15T10:07:30Z";
 
@@ -56,6 +56,14 @@ fn six_fields_begin_with_seconds_and_seven_end_with_a_year() {
         ["2028-01-01T00:00:01Z", "2028-01-01T00:00:02Z", "2030-01-01T00:00:01Z", "2030-01-01T00:00:02Z"]
     );
     assert_eq!(fires(&cron("0 0 0 1 1 * 2027-2040/5", "UTC"), START, 9).len(), 3);
+}
+
+#[test]
+fn a_year_that_is_not_named_is_passed_over() {
+    let monthly = cron("0 0 0 1 * * 2024,2028", "UTC");
+    assert_eq!(fires(&monthly, START, 2), ["2028-01-01T00:00:00Z", "2028-02-01T00:00:00Z"]);
+    let newest = monthly.latest(at("2020-01-01T00:00:00Z"), at("2027-06-15T00:00:00Z"));
+    assert_eq!(newest, Some(at("2024-12-01T00:00:00Z")));
 }
 
 #[test]

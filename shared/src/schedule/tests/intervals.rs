@@ -29,7 +29,7 @@ fn an_interval_begins_when_it_was_created_put_off_by_its_offset() {
 
 #[test]
 fn an_interval_keeps_the_fraction_of_the_second_in_which_it_was_created() {
-    let timetable = Schedule::every(Duration::from_secs(60)).timetable(at("2026-01-01T00:00:00.250Z")).unwrap();
+    let timetable = Schedule::every(Duration::from_mins(1)).timetable(at("2026-01-01T00:00:00.250Z")).unwrap();
     assert_eq!(fires(&timetable, "2026-01-01T00:01:00.249Z", 2), ["2026-01-01T00:01:00.25Z", "2026-01-01T00:02:00.25Z"]);
 }
 
@@ -40,6 +40,9 @@ fn an_interval_ends_before_the_year_2200() {
     assert_eq!(timetable.next(at("2199-12-31T12:00:00Z")), None);
     assert_eq!(timetable.next(Timestamp::MAX), None);
     assert_eq!(timetable.latest(at(CREATED), Timestamp::MAX), Some(at("2199-12-31T00:50:00Z")));
+    let midnight = Schedule::every(Duration::from_hours(24)).timetable(at("2026-01-01T00:00:00Z")).unwrap();
+    assert_eq!(midnight.next(at("2199-12-31T00:00:00Z")), None);
+    assert_eq!(midnight.latest(at(CREATED), at("2200-01-01T00:00:00Z")), Some(at("2199-12-31T00:00:00Z")));
     assert_eq!(every(u64::from(u32::MAX) * 1000, 0).next(at(CREATED)), None);
 }
 
@@ -61,5 +64,6 @@ proptest! {
         let newest = (previous >= origin).then(|| Timestamp::from_second(previous).unwrap());
         prop_assert_eq!(timetable.latest(Timestamp::UNIX_EPOCH, Timestamp::from_second(next.as_second() - 1).unwrap()), newest);
         prop_assert_eq!(timetable.latest(after, next), Some(next));
+        prop_assert_eq!(timetable.latest(next, next), None);
     }
 }

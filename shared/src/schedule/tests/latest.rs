@@ -49,6 +49,7 @@ fn a_schedule_of_every_second_missed_for_a_year_is_caught_up_with_at_once() {
 fn years_outside_1970_to_2199_have_no_fires() {
     let newyear = cron("0 0 1 1 *", "UTC");
     assert_eq!(newyear.next(Timestamp::MIN), Some(at("1970-01-01T00:00:00Z")));
+    assert_eq!(newyear.next(at("1969-12-31T23:59:59.5Z")), Some(at("1970-01-01T00:00:00Z")));
     assert_eq!(newyear.next(at("2198-06-01T00:00:00Z")), Some(at("2199-01-01T00:00:00Z")));
     assert_eq!(newyear.next(at("2199-01-01T00:00:00Z")), None);
     assert_eq!(newyear.next(Timestamp::MAX), None);

@@ -72,7 +72,7 @@ impl Plain {
                     fires.extend(self.instants(zone, civil));
                 }
             }
-            civil = civil + 1.minute();
+            civil += 1.minute();
         }
         fires.retain(|fire| (from..=until).contains(fire));
         fires

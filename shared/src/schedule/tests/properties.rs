@@ -108,3 +108,18 @@ fn every_zone_keeps_the_rhythm_of_a_heartbeat() {
         assert_eq!(fires.len(), 11 * 48, "{zone}");
     }
 }
+
+/// What the search relies on: a change that is two days past is over, and no other change interferes.
+#[test]
+fn the_changes_of_a_zone_are_more_than_two_days_apart_and_smaller() {
+    for zone in zones() {
+        let zone = zone::named(&zone).unwrap();
+        let changes = zone.following(at("1969-12-28T00:00:00Z")).take_while(|change| change.timestamp() < at("2200-01-05T00:00:00Z"));
+        let mut last = (Timestamp::MIN, zone.to_offset(at("1969-12-28T00:00:00Z")));
+        for change in changes.map(|change| (change.timestamp(), change.offset())) {
+            assert!(change.0.duration_since(last.0).as_hours() > 48, "{zone:?} at {}", change.0);
+            assert!((change.1.seconds() - last.1.seconds()).abs() <= 24 * 3600, "{zone:?} at {}", change.0);
+            last = change;
+        }
+    }
+}
