@@ -1,5 +1,7 @@
 //! The clock of the system: enqueues what is periodic, and sends what waits for long, when it is due.
 
+#![cfg_attr(not(any(feature = "lambda", test)), expect(dead_code, reason = "without Lambda nothing ticks"))]
+
 mod entry;
 mod fire;
 mod hand_over;
@@ -59,6 +61,7 @@ impl Beater {
     /// # Errors
     ///
     /// When an entry or a setting is wrong; the sentence names it.
+    #[cfg_attr(not(feature = "lambda"), expect(clippy::unused_async, reason = "with Lambda it is not"))]
     pub async fn run(self) -> Result<(), Error> {
         self.check()?;
         #[cfg(feature = "lambda")]
@@ -91,7 +94,6 @@ impl Beater {
     }
 
     /// Writes the entries into the table where they differ, and marks those for deletion that are no longer in the code.
-    #[cfg_attr(not(any(feature = "lambda", test)), expect(dead_code, reason = "only a function has a table"))]
     async fn settle(&self, rows: &dyn Rows, now: Timestamp) -> Result<(), Error> {
         for entry in &self.entries {
             let settled = |row: Option<Row>| match row {
