@@ -3,7 +3,7 @@
 //! Who is first at that record and that cursor wins; the id of a job comes from its schedule and instant, so whatever is
 //! done twice is known. A beater that dies before it has sent leaves a job that is due, which any beater hands over.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::stream::{self, StreamExt};
 use jiff::{SignedDuration, Timestamp};
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{
     entry::Entry,
-    hand_over::{HandedOver, Ports, send},
+    hand_over::{Ports, send},
     plan::{from, plan},
     rows::{Changed, Found, Row},
 };
@@ -70,38 +70,54 @@ pub(super) async fn fire(ports: &Ports, tick: Tick) -> Result<Fired, StoreError>
             Err(error) => flaw = Some(error),
         }
     }
-    let fired = stream::iter(due).map(|found| fire_one(ports, found, tick)).buffer_unordered(AT_A_TIME);
-    let total = fired.fold(Fired::default(), async |total, one| Fired {
-        jobs: total.jobs + one.jobs,
-        wrong: total.wrong + one.wrong,
-        failed: total.failed + one.failed,
-    });
-    let total = total.await;
+    let mut total = Fired::default();
+    let mut queues: BTreeMap<String, Vec<Record>> = BTreeMap::new();
+    let mut firings = stream::iter(due).map(|found| fire_one(ports, found, tick)).buffer_unordered(AT_A_TIME);
+    while let Some(fired) = firings.next().await {
+        match fired {
+            Ok(jobs) => {
+                total.jobs += jobs.len();
+                for job in jobs {
+                    queues.entry(job.queue.clone()).or_default().push(job);
+                }
+            }
+            Err(Flaw::Wrong(_)) => total.wrong += 1,
+            Err(Flaw::Store(_)) => total.failed += 1,
+        }
+    }
+    for (queue, jobs) in queues {
+        // What jitter puts off, and what is not due on a FIFO queue, waits in the index.
+        let until = if is_fifo(&queue) { ports.clock.now() } else { tick.horizon };
+        total.failed += send(ports, &queue, jobs.into_iter().filter(|job| is_sendable(job, until)).collect()).await.failed;
+    }
     flaw.map_or(Ok(total), Err)
 }
 
-/// One schedule. What is wrong with it is logged, and stops no other.
-async fn fire_one(ports: &Ports, found: Found, tick: Tick) -> Fired {
+/// One schedule: the jobs that were recorded. What is wrong with it is logged, and stops no other.
+async fn fire_one(ports: &Ports, found: Found, tick: Tick) -> Result<Vec<Record>, Flaw> {
     if Instant::now() >= tick.stop_at {
-        return Fired::default();
+        return Ok(Vec::new());
     }
-    let row = match found {
-        Ok(row) => row,
-        Err((id, error)) => {
-            tracing::error!(schedule = id, error, "a schedule cannot be read");
-            return Fired { wrong: 1, ..Fired::default() };
-        }
-    };
-    let firing = Firing { ports, tick, row: &row };
-    match firing.run().await {
-        Ok(fired) => fired,
+    let row = found.map_err(|(id, error)| {
+        tracing::error!(schedule = id, error, "a schedule cannot be read");
+        Flaw::Wrong(Error::config(error))
+    })?;
+    let mut jobs = Vec::new();
+    let fired = Firing { ports, tick, row: &row }.run(&mut jobs).await;
+    match fired {
+        Ok(()) => Ok(jobs),
         Err(Flaw::Wrong(error)) => {
             tracing::error!(schedule = row.entry.id(), %error, "a schedule is wrong");
-            Fired { wrong: 1, ..Fired::default() }
+            Err(Flaw::Wrong(error))
+        }
+        // What was recorded is sent all the same.
+        Err(Flaw::Store(error)) if !jobs.is_empty() => {
+            tracing::error!(schedule = row.entry.id(), %error, "a schedule was not fired to its end");
+            Ok(jobs)
         }
         Err(Flaw::Store(error)) => {
             tracing::error!(schedule = row.entry.id(), %error, "a schedule could not be fired");
-            Fired { failed: 1, ..Fired::default() }
+            Err(Flaw::Store(error))
         }
     }
 }
@@ -126,12 +142,13 @@ struct Firing<'a> {
 }
 
 impl Firing<'_> {
-    async fn run(&self) -> Result<Fired, Flaw> {
+    /// Records the jobs of its fires, and adds them to `fired`.
+    async fn run(&self, fired: &mut Vec<Record>) -> Result<(), Flaw> {
         if self.row.deleted || self.row.paused {
             self.call_off(None).await?;
             let next = (!self.row.deleted).then(|| Row { due: None, next_fire: None, ahead: Vec::new(), ..self.row.clone() });
             self.change(self.row, next.as_ref(), Vec::new()).await?;
-            return Ok(Fired::default());
+            return Ok(());
         }
         let created = self.row.created_at.unwrap_or(self.tick.at);
         let timetable = self.row.entry.timetable(created).map_err(Flaw::Wrong)?;
@@ -140,18 +157,16 @@ impl Firing<'_> {
         }
         let plan = plan(&self.row.entry, &timetable, from(self.row, self.tick.at), self.tick.at, self.tick.horizon);
         let mut rest = plan.fires.as_slice();
-        let mut total = Fired::default();
         let mut seen = self.row.clone();
         loop {
             let (now, later) = rest.split_at(rest.len().min(JOBS));
             let next = self.next(&seen, now, later.first().copied().or(plan.next), created);
             let Some(jobs) = self.change(&seen, Some(&next), now.iter().map(|fire| self.job(*fire)).collect()).await? else {
-                return Ok(total); // another beater was first, or the row was changed: the next tick looks
+                return Ok(()); // another beater was first, or the row was changed: the next tick looks
             };
-            total.jobs += jobs.len();
-            total.failed += self.send(jobs).await.failed;
+            fired.extend(jobs);
             if later.is_empty() {
-                return Ok(total);
+                return Ok(());
             }
             (rest, seen) = (later, next);
         }
@@ -183,13 +198,6 @@ impl Firing<'_> {
             }
         }
         Ok(None)
-    }
-
-    /// Sends what is to be sent now; what jitter puts off, and what is not due on a FIFO queue, waits in the index.
-    async fn send(&self, jobs: Vec<Record>) -> HandedOver {
-        let queue = self.queue();
-        let until = if is_fifo(&queue) { self.ports.clock.now() } else { self.tick.horizon };
-        send(self.ports, &queue, jobs.into_iter().filter(|job| is_sendable(job, until)).collect()).await
     }
 
     /// Takes back what was sent ahead for the row as it was: where `timetable` has the same fire, its job becomes that of

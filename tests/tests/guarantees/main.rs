@@ -28,6 +28,7 @@ mod lost_answer;
 mod producer;
 mod readme;
 mod request_count;
+mod scale;
 mod schedule;
 mod stopped;
 mod waiting;

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
 use futures_util::FutureExt;
 use jiff::Timestamp;
@@ -150,6 +150,22 @@ impl World {
         let next: sqjobs::Record = serde_json::from_value(record).expect("a record");
         let answers = self.store().write(&[Write::insert(next)]).await;
         assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    }
+
+    /// Writes many records, as functions have filed them.
+    pub(crate) async fn plant_many(&self, records: impl IntoIterator<Item = Value>) {
+        let records = records.into_iter().map(|record| serde_json::from_value::<sqjobs::Record>(record).expect("a record"));
+        let answers = self.store().write(&records.map(Write::insert).collect::<Vec<_>>()).await;
+        assert!(answers.iter().all(Result::is_ok), "every record is written");
+    }
+
+    /// Puts many rows into the table of the schedules, whole.
+    pub(crate) async fn schedule_many(&self, rows: &[Value]) {
+        for rows in rows.chunks(25) {
+            let put = |row| PutRequest::builder().set_item(Some(serde_dynamo::to_item(row).expect("a row"))).build().expect("complete");
+            let puts = rows.iter().map(|row| WriteRequest::builder().put_request(put(row)).build()).collect();
+            self.account.dynamodb.batch_write_item().request_items(SCHEDULES, puts).send().await.expect("the table takes rows");
+        }
     }
 
     /// Puts a schedule into its table as any language does; its first tick is to look at it.
