@@ -188,11 +188,16 @@ impl Firing<'_> {
 
     /// Changes the row and inserts the jobs that are not there yet; gives those back. None: the row is not as it was seen.
     async fn change(&self, seen: &Row, next: Option<&Row>, mut jobs: Vec<Record>) -> Result<Option<Vec<Record>>, StoreError> {
+        let mut known = Vec::new();
         for attempt in 1.. {
             match self.ports.rows.change(seen.entry.id(), Some(seen), next, &jobs).await {
-                Ok(Changed::Done) => return Ok(Some(jobs)),
+                Ok(Changed::Done) if self.row.is_settled() => return Ok(Some(jobs)),
+                Ok(Changed::Done) => {
+                    jobs.extend(self.reinstated(known).await?);
+                    return Ok(Some(jobs));
+                }
                 Ok(Changed::Refused) => return Ok(None),
-                Ok(Changed::Known(ids)) => jobs.retain(|job| !ids.contains(&job.id)),
+                Ok(Changed::Known(ids)) => known.extend(jobs.extract_if(.., |job| ids.contains(&job.id))),
                 Err(StoreError::Busy(_)) if attempt < TRIES => sleep(BACKOFF.delay(attempt, jitter())).await,
                 Err(error) => return Err(error),
             }
@@ -218,6 +223,19 @@ impl Firing<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Puts the jobs in the place of those that an earlier change of the row called off; gives back for which it did.
+    async fn reinstated(&self, jobs: Vec<Record>) -> Result<Vec<Record>, StoreError> {
+        let ids: Vec<_> = jobs.iter().map(|job| job.id.clone()).collect();
+        let mut writes = Vec::new();
+        for (job, stored) in jobs.into_iter().zip(self.ports.store.read(&ids).await) {
+            let called_off = stored?.filter(|record| record.state == State::Cancelled && record.generation == 0);
+            writes.extend(called_off.map(|record| Write::replace(record, job)));
+        }
+        let answers = self.ports.store.write(&writes).await.into_iter();
+        let done = writes.iter().zip(answers).filter(|(_, answer)| matches!(answer, Ok(Written::Done)));
+        Ok(done.map(|(write, _)| Record::clone(&write.next)).collect())
     }
 
     fn cancelled(&self, record: &Record) -> Option<Record> {

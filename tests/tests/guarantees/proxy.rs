@@ -8,6 +8,7 @@ use std::{
 use http_body_util::Full;
 use hyper::{Request, Response, Uri, body::Bytes, header::HOST};
 use serde_json::json;
+use tokio::sync::Notify;
 
 use crate::http::{self, Hangup, Server};
 
@@ -33,15 +34,40 @@ pub(crate) struct Fault {
     kind: Kind,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Kind {
     Swallow,
     Refuse,
+    Hold(Hold),
     /// The process that asks is dead: no request arrives.
     Cut,
 }
 
+/// A request that waits on its way.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Hold {
+    arrived: Arc<Notify>,
+    released: Arc<Notify>,
+}
+
+impl Hold {
+    /// Waits until the request is on its way.
+    pub(crate) async fn arrived(&self) {
+        self.arrived.notified().await;
+    }
+
+    /// Lets it go on.
+    pub(crate) fn release(&self) {
+        self.released.notify_one();
+    }
+}
+
 impl Fault {
+    /// The request waits until it is released.
+    pub(crate) fn hold(operation: &'static str, hold: &Hold) -> Self {
+        Self { operation, body: String::new(), kind: Kind::Hold(hold.clone()) }
+    }
+
     /// The stack does what it is asked, and its answer never arrives: the connection closes instead.
     pub(crate) fn swallow(operation: &'static str, body: impl Into<String>) -> Self {
         Self { operation, body: body.into(), kind: Kind::Swallow }
@@ -125,6 +151,11 @@ async fn pass(request: Request<Bytes>, to: Uri, traffic: Arc<Mutex<Traffic>>) ->
             Err("the answer is swallowed".into())
         }
         Some(Kind::Cut) => Err("nobody asks any more".into()),
+        Some(Kind::Hold(hold)) => {
+            hold.arrived.notify_one();
+            hold.released.notified().await;
+            forward(request, &to).await
+        }
         Some(Kind::Refuse) => Ok(http::json(500, &json!({"__type": "InternalServerError", "message": "armed"}))),
     }
 }

@@ -1,12 +1,13 @@
 //! Schedules fire once each, whatever becomes of the beaters.
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 
 use crate::{
     due::{each_runs_once, now},
     function::Function,
+    proxy::{Fault, Hold},
     world::World,
 };
 
@@ -135,5 +136,37 @@ fn a_row_that_is_changed_by_hand_takes_effect_at_the_next_tick() {
         let ids = [jobs("changing", start, 1), jobs("changing", half, 2)].concat();
         each_runs_once(world, &ids).await;
         assert_eq!(world.effects.runs().len(), ids.len(), "what was sent ahead does not run");
+        let mut row = world.scheduled("changing").await.expect("a row");
+        row["cron"] = json!("0,30 * * * * *");
+        world.schedule(row).await;
+        assert_eq!(world.tick(&beater, start).await["fired"], json!(2), "what was taken back is due again");
+        let ids = [jobs("changing", start, 3), jobs("changing", half, 2)].concat();
+        for id in &ids {
+            world.record_in(id, "succeeded").await;
+        }
+        world.drained().await;
+        assert_eq!(world.effects.runs().len(), ids.len(), "what has run does not run again");
+    });
+}
+
+#[test]
+fn a_row_that_is_changed_while_a_beater_fires_it_stays_as_it_was_changed() {
+    World::setup().test(async |world| {
+        let (beater, start, hold) = (Function::beater(), minutes(), Hold::default());
+        world.deploy_beater(&beater).await;
+        world.schedule(minutely(world, "changing")).await;
+        world.tick(&beater, start).await;
+        world.proxy.arm(Fault::hold("TransactWriteItems", &hold));
+        let change = async {
+            hold.arrived().await;
+            let mut row = world.scheduled("changing").await.expect("a row");
+            row["paused"] = json!(true);
+            world.schedule(row).await;
+            hold.release();
+        };
+        let (tick, ()) = join(world.tick(&beater, start + 1.minute()), change).await;
+        assert_eq!((&tick["fired"], &tick["failed"]), (&json!(0), &json!(0)), "{tick}");
+        assert_eq!(world.scheduled("changing").await.expect("a row")["paused"], json!(true));
+        assert!(world.proxy.is_spent());
     });
 }

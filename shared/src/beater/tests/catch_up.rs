@@ -68,6 +68,8 @@ async fn hundreds_of_fires_within_one_tick_are_all_made() {
     world.put(note("each-second", Schedule::every(Duration::from_secs(1)))).await;
     let report = world.tick_now().await;
     assert_eq!((report.fired, report.failed), (121, 0));
+    let stands = world.schedules().get("each-second").await.expect("an answer").expect("there is one");
+    assert_eq!(stands.next_fire, Some(instant("2026-05-04T10:02:01Z")));
     world.pass(121);
     world.work().await;
     assert_eq!(world.fires("each-second").len(), 121);
@@ -89,4 +91,14 @@ async fn jitter_puts_a_fire_off_by_less_than_its_spread_and_leaves_its_instant()
     for id in &ids {
         assert_eq!(world.fires(id), ["2026-05-04T10:00:00Z"]);
     }
+}
+
+#[tokio::test]
+async fn a_fire_is_sent_ahead_with_the_rest_of_its_time_as_the_delay() {
+    let world = World::at("2026-05-04T09:58:30Z");
+    world.put(note("ten", cron("0 10 * * *", "UTC"))).await;
+    world.tick_now().await;
+    assert_eq!(world.local.queue.next_visible("note"), Some(instant("2026-05-04T10:00:00Z")));
+    let stands = world.schedules().get("ten").await.expect("an answer").expect("there is one");
+    assert_eq!(stands.next_fire, Some(instant("2026-05-05T10:00:00Z")));
 }

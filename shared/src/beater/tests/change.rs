@@ -97,3 +97,16 @@ async fn the_jobs_own_policy_says_how_many_attempts_it_has() {
     let [ran, waits] = ["10:00", "10:01"].map(|minute| world.records()[&format!("schedule:minutely:2026-05-04T{minute}:00Z")].max_attempts);
     assert_eq!((ran, waits), (5, 0), "known once it is claimed");
 }
+
+#[tokio::test]
+async fn a_change_of_a_row_that_was_seen_before_another_change_is_not_made() {
+    let world = sent_ahead().await;
+    let seen = world.local.rows.get("minutely").await.expect("rows in memory").expect("there is one").expect("readable");
+    world.schedules().pause("minutely").await.expect("there is one");
+    let job = Record { id: "job".into(), ..Record::default() };
+    let late = world.local.rows.change("minutely", Some(&seen), None, std::slice::from_ref(&job)).await;
+    assert_eq!(late.expect("rows in memory"), Changed::Refused);
+    assert!(!world.records().contains_key("job"), "everything or nothing");
+    let paused = world.local.rows.get("minutely").await.expect("rows in memory").expect("there is one").expect("readable");
+    assert!(paused.paused);
+}

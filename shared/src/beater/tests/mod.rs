@@ -18,7 +18,7 @@ use tokio::{runtime::Handle, time::Instant};
 
 use super::{
     Beater, CatchUp, Entry, Schedules,
-    rows::Rows as _,
+    rows::{Changed, Rows as _},
     tick::{Report, tick},
 };
 use crate::{Client, Clock, Context, Job, JobError, Record, Schedule, State, Worker, clock::until, worker::Local};
