@@ -12,14 +12,18 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
-    Clock, Error, Job, Record,
+    Clock, Error, Job, Policy, Record, State,
     clock::after,
     config,
     envelope::Envelope,
+    lifecycle::{self, Request},
     queue::{MAX_DELAY, Outgoing, Queue, Sqs, is_fifo},
-    store::{DynamoDb, Store},
+    store::{DynamoDb, Store, Write, Written},
     worker::Local,
 };
+
+/// How often a record is changed anew that changed meanwhile.
+const CHANGES: usize = 5;
 
 /// Enqueues jobs, one or many, and reads their records. Cheap to clone.
 ///
@@ -211,6 +215,50 @@ impl Client {
     pub async fn get(&self, id: &str) -> Result<Option<Record>, Error> {
         let mut answers = self.store.read(&[id.to_owned()]).await;
         Ok(answers.pop().unwrap_or(Ok(None))?)
+    }
+}
+
+/// Jobs that wait.
+impl Client {
+    /// Calls a job off: one that waits never runs, also where its message is on its way; one that runs is told, and may
+    /// still succeed. Its record is then kept for 30 days. False: it has ended, or has no record, since no function has
+    /// seen its message yet.
+    ///
+    /// # Errors
+    ///
+    /// When the table does not answer.
+    pub async fn cancel(&self, id: &str) -> Result<bool, Error> {
+        let now = self.clock.now();
+        self.change(id, |record| lifecycle::cancel(Some(record), &Request::default(), &Policy::new(), now)).await
+    }
+
+    /// Moves a job that waits in the due index to another time, also where its message is on its way already. False: it
+    /// does not wait there.
+    ///
+    /// # Errors
+    ///
+    /// When the table does not answer.
+    pub async fn reschedule(&self, id: &str, run_at: Timestamp) -> Result<bool, Error> {
+        self.change(id, |record| {
+            let waits = matches!(record.state, State::Scheduled | State::Queued | State::Retrying) && record.envelope.is_some();
+            let owner = Uuid::new_v4().simple().to_string();
+            waits.then(|| {
+                lifecycle::filed(Some(record), &Request { id: id.to_owned(), ..Request::default() }, &Policy::new(), &owner, run_at)
+            })
+        })
+        .await
+    }
+
+    /// Replaces a record by what `change` makes of it, as often as it changes meanwhile.
+    async fn change(&self, id: &str, change: impl Fn(&Record) -> Option<Record> + Send + Sync) -> Result<bool, Error> {
+        for _ in 0..CHANGES {
+            let Some(seen) = self.get(id).await? else { return Ok(false) };
+            let Some(next) = change(&seen) else { return Ok(false) };
+            if let Some(Written::Done) = self.store.write(&[Write::replace(seen, next)]).await.pop().transpose()? {
+                return Ok(true);
+            }
+        }
+        Err(Error::config(format!("job {id:?} changes all the time; try again")))
     }
 }
 

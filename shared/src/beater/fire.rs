@@ -12,9 +12,10 @@ use uuid::Uuid;
 
 use super::{
     entry::Entry,
-    hand_over::{Ports, send},
+    hand_over::send,
     plan::{from, plan},
     rows::{Changed, Found, Row},
+    tick::Ports,
 };
 use crate::{
     Backoff, Error, Policy, Timetable,
@@ -87,8 +88,8 @@ pub(super) async fn fire(ports: &Ports, tick: Tick) -> Result<Fired, StoreError>
     }
     for (queue, jobs) in queues {
         // What jitter puts off, and what is not due on a FIFO queue, waits in the index.
-        let until = if is_fifo(&queue) { ports.clock.now() } else { tick.horizon };
-        total.failed += send(ports, &queue, jobs.into_iter().filter(|job| is_sendable(job, until)).collect()).await.failed;
+        let until = if is_fifo(&queue) { ports.due.clock.now() } else { tick.horizon };
+        total.failed += send(&ports.due, &queue, jobs.into_iter().filter(|job| is_sendable(job, until)).collect()).await.failed;
     }
     flaw.map_or(Ok(total), Err)
 }
@@ -211,13 +212,13 @@ impl Firing<'_> {
         let ahead: Vec<_> = self.row.ahead.iter().copied().filter(|fire| *fire > self.tick.at).collect();
         let ids: Vec<_> = ahead.iter().map(|fire| self.row.entry.job_id(*fire)).collect();
         let mut writes = Vec::new();
-        for (fire, stored) in ahead.into_iter().zip(self.ports.store.read(&ids).await) {
+        for (fire, stored) in ahead.into_iter().zip(self.ports.due.store.read(&ids).await) {
             let Some(record) = stored?.filter(|record| matches!(record.state, State::Scheduled | State::Queued)) else { continue };
             let stays = timetable.is_some_and(|timetable| timetable.next(just_before(fire)) == Some(fire));
             let next = if stays { Some(Record { generation: record.generation, ..self.job(fire) }) } else { self.cancelled(&record) };
             writes.extend(next.map(|next| Write::replace(record, next)));
         }
-        for answer in self.ports.store.write(&writes).await {
+        for answer in self.ports.due.store.write(&writes).await {
             if let Written::Refused(Some(stored)) = answer? {
                 tracing::warn!(id = stored.id, "a job of a schedule that was changed runs as it was");
             }
@@ -229,17 +230,17 @@ impl Firing<'_> {
     async fn reinstated(&self, jobs: Vec<Record>) -> Result<Vec<Record>, StoreError> {
         let ids: Vec<_> = jobs.iter().map(|job| job.id.clone()).collect();
         let mut writes = Vec::new();
-        for (job, stored) in jobs.into_iter().zip(self.ports.store.read(&ids).await) {
+        for (job, stored) in jobs.into_iter().zip(self.ports.due.store.read(&ids).await) {
             let called_off = stored?.filter(|record| record.state == State::Cancelled && record.generation == 0);
             writes.extend(called_off.map(|record| Write::replace(record, job)));
         }
-        let answers = self.ports.store.write(&writes).await.into_iter();
+        let answers = self.ports.due.store.write(&writes).await.into_iter();
         let done = writes.iter().zip(answers).filter(|(_, answer)| matches!(answer, Ok(Written::Done)));
         Ok(done.map(|(write, _)| Record::clone(&write.next)).collect())
     }
 
     fn cancelled(&self, record: &Record) -> Option<Record> {
-        lifecycle::cancel(Some(record), &Request::default(), &Policy::new(), self.ports.clock.now())
+        lifecycle::cancel(Some(record), &Request::default(), &Policy::new(), self.ports.due.clock.now())
     }
 
     /// The job of one fire, filed until it is due.

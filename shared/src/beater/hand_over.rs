@@ -3,11 +3,6 @@
 
 use std::{collections::BTreeMap, ops::AddAssign, sync::Arc, time::Duration};
 
-use futures_util::stream::{self, StreamExt};
-use jiff::Timestamp;
-use tokio::time::Instant;
-
-use super::rows::Rows;
 use crate::{
     Clock,
     client::dedup,
@@ -17,6 +12,9 @@ use crate::{
     record::Record,
     store::{Index, StoreError, Write, Written},
 };
+use futures_util::stream::{self, StreamExt};
+use jiff::Timestamp;
+use tokio::time::Instant;
 
 /// Jobs that are read, sent and marked together.
 const PAGE: usize = 100;
@@ -25,15 +23,12 @@ const MOST: usize = 5_000;
 /// Shards that are worked on at the same time.
 const AT_A_TIME: usize = 4;
 
-/// What a beater works with.
+/// The jobs that are due, and where they go.
 #[derive(Clone)]
-pub(crate) struct Ports {
+pub(crate) struct Due {
     pub(crate) store: Arc<dyn Index>,
-    pub(crate) rows: Arc<dyn Rows>,
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) clock: Clock,
-    /// What precedes the names of queues in this environment.
-    pub(crate) prefix: String,
 }
 
 /// What became of the due jobs.
@@ -57,8 +52,8 @@ impl AddAssign for HandedOver {
 /// # Errors
 ///
 /// When a shard cannot be read; the others are done all the same.
-pub(crate) async fn hand_over(ports: &Ports, horizon: Timestamp, stop_at: Instant) -> Result<HandedOver, StoreError> {
-    let shards = stream::iter(0..SHARDS).map(|shard| hand_over_shard(ports, shard, horizon, stop_at));
+pub(crate) async fn hand_over(due: &Due, horizon: Timestamp, stop_at: Instant) -> Result<HandedOver, StoreError> {
+    let shards = stream::iter(0..SHARDS).map(|shard| hand_over_shard(due, shard, horizon, stop_at));
     let mut total = HandedOver::default();
     let mut flaw = None;
     for done in shards.buffer_unordered(AT_A_TIME).collect::<Vec<_>>().await {
@@ -70,23 +65,23 @@ pub(crate) async fn hand_over(ports: &Ports, horizon: Timestamp, stop_at: Instan
     flaw.map_or(Ok(total), Err)
 }
 
-async fn hand_over_shard(ports: &Ports, shard: u8, horizon: Timestamp, stop_at: Instant) -> Result<HandedOver, StoreError> {
+async fn hand_over_shard(due: &Due, shard: u8, horizon: Timestamp, stop_at: Instant) -> Result<HandedOver, StoreError> {
     let mut total = HandedOver::default();
-    for ids in ports.store.due(shard, horizon, MOST).await?.chunks(PAGE) {
+    for ids in due.store.due(shard, horizon, MOST).await?.chunks(PAGE) {
         if Instant::now() >= stop_at {
             break;
         }
-        total += hand_over_page(ports, ids, horizon).await;
+        total += hand_over_page(due, ids, horizon).await;
     }
     Ok(total)
 }
 
 /// The index may lag: the records say what is still to be sent.
-async fn hand_over_page(ports: &Ports, ids: &[String], horizon: Timestamp) -> HandedOver {
+async fn hand_over_page(due: &Due, ids: &[String], horizon: Timestamp) -> HandedOver {
     let mut total = HandedOver::default();
     let mut queues: BTreeMap<String, Vec<Record>> = BTreeMap::new();
-    let now = ports.clock.now();
-    for (id, stored) in ids.iter().zip(ports.store.read(ids).await) {
+    let now = due.clock.now();
+    for (id, stored) in ids.iter().zip(due.store.read(ids).await) {
         match stored {
             Ok(Some(record)) if is_sendable(&record, if is_fifo(&record.queue) { now } else { horizon }) => {
                 queues.entry(record.queue.clone()).or_default().push(record);
@@ -99,15 +94,15 @@ async fn hand_over_page(ports: &Ports, ids: &[String], horizon: Timestamp) -> Ha
         }
     }
     for (queue, records) in queues {
-        total += send(ports, &queue, records).await;
+        total += send(due, &queue, records).await;
     }
     total
 }
 
-pub(super) async fn send(ports: &Ports, queue: &str, records: Vec<Record>) -> HandedOver {
-    let now = ports.clock.now();
+pub(super) async fn send(due: &Due, queue: &str, records: Vec<Record>) -> HandedOver {
+    let now = due.clock.now();
     let messages: Vec<_> = records.iter().map(|record| message(record, now)).collect();
-    let answers = ports.queue.send(queue, &messages).await;
+    let answers = due.queue.send(queue, &messages).await;
     let mut failed = 0;
     let mut marks = Vec::with_capacity(records.len());
     for (record, answer) in records.into_iter().zip(answers) {
@@ -120,7 +115,7 @@ pub(super) async fn send(ports: &Ports, queue: &str, records: Vec<Record>) -> Ha
         }
     }
     let mut done = HandedOver { sent: 0, failed };
-    for (mark, answer) in marks.iter().zip(ports.store.write(&marks).await) {
+    for (mark, answer) in marks.iter().zip(due.store.write(&marks).await) {
         match answer {
             // Refused: claimed straight from the index, moved or called off; or another beater was first.
             Ok(Written::Done | Written::Refused(_)) => done.sent += 1,

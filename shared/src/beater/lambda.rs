@@ -9,9 +9,9 @@ use tokio::{sync::OnceCell, time::Instant};
 
 use super::{
     Beater,
-    hand_over::Ports,
+    hand_over::Due,
     rows,
-    tick::{Report, tick},
+    tick::{Ports, Report, tick},
 };
 use crate::{
     Clock, Error,
@@ -36,13 +36,13 @@ pub(super) async fn serve(beater: Beater) -> Result<(), Error> {
     telemetry::in_lambda();
     let sdk = config::sdk().await;
     let dynamodb = aws_sdk_dynamodb::Client::new(&sdk);
-    let ports = Ports {
+    let due = Due {
         store: Arc::new(DynamoDb::new(dynamodb.clone(), config::table())),
-        rows: Arc::new(rows::DynamoDb::new(dynamodb, config::schedules_table(), config::table())),
         queue: Arc::new(Sqs::new(aws_sdk_sqs::Client::new(&sdk))),
         clock: config::clock()?,
-        prefix: config::prefix(),
     };
+    let ports =
+        Ports { due, rows: Arc::new(rows::DynamoDb::new(dynamodb, config::schedules_table(), config::table())), prefix: config::prefix() };
     let settled = OnceCell::new();
     let ended = lambda_runtime::run(service_fn(|event: LambdaEvent<Event>| handle(&beater, &settled, &ports, event))).await;
     ended.map_err(|error| Error::because("the Lambda runtime has ended", error))
@@ -54,12 +54,12 @@ async fn handle(
     ports: &Ports,
     event: LambdaEvent<Event>,
 ) -> Result<Report, lambda_runtime::Error> {
-    let settle = async || beater.settle(&*ports.rows, ports.clock.now()).await;
+    let settle = async || beater.settle(&*ports.rows, ports.due.clock.now()).await;
     if let Err(error) = settled.get_or_try_init(settle).await {
         tracing::error!(%error, "the entries could not be written; the next tick tries again");
     }
     let deadline = from_millis(i64::try_from(event.context.deadline).unwrap_or(i64::MAX));
     let left = until(Clock::system().now(), deadline);
     let stop_at = Instant::now() + left.saturating_sub(RESERVE);
-    Ok(tick(ports, event.payload.time.unwrap_or_else(|| ports.clock.now()), stop_at).await?)
+    Ok(tick(ports, event.payload.time.unwrap_or_else(|| ports.due.clock.now()), stop_at).await?)
 }

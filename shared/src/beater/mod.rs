@@ -8,7 +8,7 @@ mod hand_over;
 #[cfg(feature = "lambda")]
 mod lambda;
 mod plan;
-pub(crate) mod rows;
+mod rows;
 mod schedules;
 #[cfg(test)]
 mod tests;
@@ -21,7 +21,7 @@ use std::{
 
 use jiff::Timestamp;
 
-pub(crate) use self::hand_over::{Ports, hand_over};
+pub(crate) use self::hand_over::{Due, hand_over};
 use self::rows::{Row, Rows};
 pub use self::{
     entry::{CatchUp, Entry},

@@ -1,6 +1,6 @@
 //! One tick: everything that a beater does when it is woken.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -8,12 +8,22 @@ use tokio::time::Instant;
 
 use super::{
     fire::{Tick, fire},
-    hand_over::{Ports, hand_over},
+    hand_over::{Due, hand_over},
+    rows::Rows,
 };
 use crate::{clock::after, store::StoreError};
 
 /// How long before its time a job is sent, with the rest as its delay.
 const LOOK_AHEAD: Duration = Duration::from_mins(2);
+
+/// What a beater works with.
+#[derive(Clone)]
+pub(crate) struct Ports {
+    pub(crate) due: Due,
+    pub(crate) rows: Arc<dyn Rows>,
+    /// What precedes the names of queues in this environment.
+    pub(crate) prefix: String,
+}
 
 /// What a tick did, as it is logged and answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -39,7 +49,7 @@ pub(crate) async fn tick(ports: &Ports, at: Timestamp, stop_at: Instant) -> Resu
     let horizon = after(at, LOOK_AHEAD);
     let fired = fire(ports, Tick { at, horizon, stop_at }).await;
     // The jobs that wait do not depend on the schedules.
-    let due = hand_over(ports, horizon, stop_at).await?;
+    let due = hand_over(&ports.due, horizon, stop_at).await?;
     let fired = fired?;
     let report = Report { tick: at, fired: fired.jobs, wrong: fired.wrong, sent: due.sent, failed: fired.failed + due.failed };
     tracing::info!(tick = %at, fired = report.fired, wrong = report.wrong, sent = report.sent, failed = report.failed, "tick");

@@ -7,7 +7,7 @@ use tokio::{runtime::Handle, time::Instant};
 use super::engine::{Engine, Invocation, Jobs};
 use crate::{
     Clock, Error,
-    beater::{Ports, hand_over, rows},
+    beater::{Due, hand_over},
     clock::until,
     queue::{self, Queue, Source},
     store,
@@ -26,16 +26,13 @@ pub(crate) struct Local {
     pub(crate) clock: Clock,
     pub(crate) queue: queue::Memory,
     pub(crate) store: store::Memory,
-    pub(crate) rows: rows::Memory,
     /// The most messages in a batch.
     pub(crate) batch: usize,
 }
 
 impl Local {
     pub(crate) fn new(clock: Clock) -> Self {
-        let store = store::Memory::new();
-        let rows = rows::Memory::new(store.clone());
-        Self { queue: queue::Memory::new(clock.clone()), store, rows, clock, batch: BATCH }
+        Self { queue: queue::Memory::new(clock.clone()), store: store::Memory::new(), clock, batch: BATCH }
     }
 
     pub(crate) fn engine(&self, jobs: Jobs, bodies: Handle, max_concurrency: usize) -> Engine {
@@ -56,20 +53,13 @@ impl Local {
         self.queue.names().into_iter().filter(|queue| queue != DLQ)
     }
 
-    /// What a beater works with here.
-    pub(crate) fn ports(&self) -> Ports {
-        Ports {
-            store: Arc::new(self.store.clone()),
-            rows: Arc::new(self.rows.clone()),
-            queue: Arc::new(self.queue.clone()),
-            clock: self.clock.clone(),
-            prefix: String::new(),
-        }
+    pub(crate) fn due(&self) -> Due {
+        Due { store: Arc::new(self.store.clone()), queue: Arc::new(self.queue.clone()), clock: self.clock.clone() }
     }
 
     /// Hands over what is due and what is visible, batch by batch, until nothing is; gives back what was rejected.
     pub(crate) async fn run_due(&self, engine: &Engine) -> Result<Vec<(String, String)>, Error> {
-        hand_over(&self.ports(), self.clock.now(), Instant::now() + INVOCATION).await?;
+        hand_over(&self.due(), self.clock.now(), Instant::now() + INVOCATION).await?;
         let mut rejected = Vec::new();
         let mut idle = false;
         while !idle {

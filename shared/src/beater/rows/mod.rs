@@ -1,13 +1,16 @@
 //! Where schedules are kept: the port and its two adapters.
 
 mod dynamodb;
+#[cfg(test)]
 mod memory;
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::{dynamodb::DynamoDb, memory::Memory};
+pub(crate) use self::dynamodb::DynamoDb;
+#[cfg(test)]
+pub(crate) use self::memory::Memory;
 use super::entry::Entry;
 use crate::{Record, clock::rfc3339, lifecycle::shard, store::StoreError};
 

@@ -58,7 +58,7 @@ async fn a_deleted_schedule_goes_with_what_was_sent_ahead() {
     world.pass(30);
     world.go_on(3).await;
     assert_eq!(world.fires("minutely").len(), 1);
-    assert!(world.local.rows.all().await.expect("rows in memory").is_empty());
+    assert!(world.rows.all().await.expect("rows in memory").is_empty());
     assert!(world.schedules().delete("minutely").await.is_err(), "there is none any more");
     let states: Vec<_> = world.records().into_values().map(|record| record.state).collect();
     assert_eq!(states, [State::Succeeded, State::Cancelled, State::Cancelled]);
@@ -101,12 +101,51 @@ async fn the_jobs_own_policy_says_how_many_attempts_it_has() {
 #[tokio::test]
 async fn a_change_of_a_row_that_was_seen_before_another_change_is_not_made() {
     let world = sent_ahead().await;
-    let seen = world.local.rows.get("minutely").await.expect("rows in memory").expect("there is one").expect("readable");
+    let seen = world.rows.get("minutely").await.expect("rows in memory").expect("there is one").expect("readable");
     world.schedules().pause("minutely").await.expect("there is one");
     let job = Record { id: "job".into(), ..Record::default() };
-    let late = world.local.rows.change("minutely", Some(&seen), None, std::slice::from_ref(&job)).await;
+    let late = world.rows.change("minutely", Some(&seen), None, std::slice::from_ref(&job)).await;
     assert_eq!(late.expect("rows in memory"), Changed::Refused);
     assert!(!world.records().contains_key("job"), "everything or nothing");
-    let paused = world.local.rows.get("minutely").await.expect("rows in memory").expect("there is one").expect("readable");
+    let paused = world.rows.get("minutely").await.expect("rows in memory").expect("there is one").expect("readable");
     assert!(paused.paused);
+}
+
+#[tokio::test]
+async fn a_job_that_was_sent_ahead_can_be_called_off_and_moved() {
+    let world = sent_ahead().await;
+    let client = Client::in_memory(&world.local);
+    let [off, moved] = ["10:01", "10:02"].map(|minute| format!("schedule:minutely:2026-05-04T{minute}:00Z"));
+    assert!(client.cancel(&off).await.expect("an answer"));
+    assert!(client.reschedule(&moved, instant("2026-05-04T10:05:00Z")).await.expect("an answer"));
+    world.rows.change("minutely", world.row().await.as_ref(), None, &[]).await.expect("rows in memory");
+    world.pass(30);
+    world.go_on(4).await;
+    assert_eq!(world.fires("minutely"), ["2026-05-04T10:00:00Z"], "neither has run by 10:04:59");
+    world.go_on(1).await;
+    assert_eq!(world.ran()[1..], [format!("{moved} as first told")]);
+    assert_eq!(world.records()[&moved].started_at, Some(instant("2026-05-04T10:05:00Z")));
+    assert_eq!(world.records()[&off].state, State::Cancelled);
+    assert!(!client.cancel(&off).await.expect("an answer"), "it has ended");
+    assert!(!client.reschedule(&moved, world.now()).await.expect("an answer"), "it has run");
+    assert!(!client.cancel("unknown").await.expect("an answer"));
+}
+
+#[tokio::test]
+async fn a_job_that_waits_in_the_index_can_be_called_off_and_moved() {
+    let world = World::at("2026-05-04T10:00:00Z");
+    let client = Client::in_memory(&world.local);
+    for id in ["off", "earlier", "later"] {
+        let job = crate::Enqueue::named("note", json!(id)).id(id).delay(Duration::from_hours(1));
+        client.enqueue_one(job).await.expect("enqueued");
+    }
+    world.work().await;
+    assert!(client.cancel("off").await.expect("an answer"));
+    assert!(client.reschedule("earlier", instant("2026-05-04T10:20:00Z")).await.expect("an answer"));
+    assert!(client.reschedule("later", instant("2026-05-04T11:20:00Z")).await.expect("an answer"));
+    world.go_on(90).await;
+    let started = |id: &str| world.records()[id].started_at.map(|at| at.to_string());
+    assert_eq!(started("off"), None);
+    assert_eq!(started("earlier").as_deref(), Some("2026-05-04T10:20:00Z"));
+    assert_eq!(started("later").as_deref(), Some("2026-05-04T11:20:00Z"));
 }

@@ -4,7 +4,7 @@ use super::*;
 
 async fn settle(world: &World, entries: impl IntoIterator<Item = Entry>) {
     let beater = entries.into_iter().fold(Beater::new(), Beater::entry);
-    beater.settle(&world.local.rows, world.now()).await.expect("rows in memory");
+    beater.settle(&world.rows, world.now()).await.expect("rows in memory");
 }
 
 async fn ids(world: &World) -> Vec<String> {
@@ -18,15 +18,15 @@ async fn entries_are_written_once_and_go_with_the_code() {
     world.put(note("by-hand", cron("0 0 * * *", "UTC"))).await;
     settle(&world, [a.clone(), b.clone()]).await;
     world.go_on(2).await;
-    let fired = world.local.rows.get("a").await.expect("rows in memory");
+    let fired = world.rows.get("a").await.expect("rows in memory");
     settle(&world, [a.clone(), b]).await;
-    assert_eq!(world.local.rows.get("a").await.expect("rows in memory"), fired, "what is as it was is left alone");
+    assert_eq!(world.rows.get("a").await.expect("rows in memory"), fired, "what is as it was is left alone");
     assert_eq!(ids(&world).await, ["a", "b", "by-hand"]);
     settle(&world, [a]).await;
     assert_eq!(ids(&world).await, ["a", "by-hand"]);
     world.go_on(2).await;
     assert_eq!((world.fires("a").len(), world.fires("b").len()), (4, 3), "what was due as it went still runs");
-    assert_eq!(world.local.rows.all().await.expect("rows in memory").len(), 2);
+    assert_eq!(world.rows.all().await.expect("rows in memory").len(), 2);
 }
 
 #[tokio::test]

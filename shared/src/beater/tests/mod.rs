@@ -18,8 +18,8 @@ use tokio::{runtime::Handle, time::Instant};
 
 use super::{
     Beater, CatchUp, Entry, Schedules,
-    rows::{Changed, Rows as _},
-    tick::{Report, tick},
+    rows::{self, Changed, Rows as _},
+    tick::{Ports, Report, tick},
 };
 use crate::{Client, Clock, Context, Job, JobError, Record, Schedule, State, Worker, clock::until, worker::Local};
 
@@ -43,16 +43,19 @@ impl Job<Runs> for Note {
 
 struct World {
     local: Local,
+    rows: rows::Memory,
     runs: Runs,
 }
 
 impl World {
     fn at(start: &str) -> Self {
-        Self { local: Local::new(Clock::frozen(instant(start))), runs: Runs::default() }
+        let local = Local::new(Clock::frozen(instant(start)));
+        let rows = rows::Memory::new(local.store.clone());
+        Self { local, rows, runs: Runs::default() }
     }
 
     fn schedules(&self) -> Schedules {
-        Schedules::new(Arc::new(self.local.rows.clone()), Client::in_memory(&self.local), self.local.clock.clone())
+        Schedules::new(Arc::new(self.rows.clone()), Client::in_memory(&self.local), self.local.clock.clone())
     }
 
     async fn put(&self, entry: Entry) {
@@ -69,7 +72,8 @@ impl World {
 
     /// A tick of that instant, whatever the time is.
     async fn tick(&self, at: Timestamp) -> Report {
-        tick(&self.local.ports(), at, Instant::now() + Duration::from_mins(1)).await.expect("a table in memory")
+        let ports = Ports { due: self.local.due(), rows: Arc::new(self.rows.clone()), prefix: String::new() };
+        tick(&ports, at, Instant::now() + Duration::from_mins(1)).await.expect("a table in memory")
     }
 
     async fn tick_now(&self) -> Report {
@@ -106,6 +110,11 @@ impl World {
     /// What ran, with its arguments.
     fn ran(&self) -> Vec<String> {
         self.runs.lock().expect("nobody panics with the lock").iter().map(|(run, _)| run.clone()).collect()
+    }
+
+    /// The row of the schedule that these tests change.
+    async fn row(&self) -> Option<rows::Row> {
+        self.rows.get("minutely").await.expect("rows in memory").map(|found| found.expect("readable"))
     }
 
     fn records(&self) -> BTreeMap<String, Record> {
