@@ -8,8 +8,7 @@
 //! |---|---|---|---|
 //! | [`Job`], [`Context`], [`JobError`] | [`Policy`], [`Backoff`], [`StoreFailure`] | [`run`], [`Worker`], [`Client`], [`Enqueue`] | [`Record`], [`State`], [`Failure`] |
 //! | [`Middleware`], [`Next`], [`Attempt`] | | [`testing::Eager`] | |
-//!
-//! When a job is due is said by a [`Schedule`] and answered by its [`Timetable`].
+//! | [`Entry`], [`Schedule`] | [`CatchUp`] | [`Beater`], [`Schedules`] | [`Scheduled`], [`Timetable`] |
 //!
 //! How a job is claimed, run and recorded is in [`lifecycle`], as pure functions. Where records and messages are kept
 //! is behind two ports, [`store`] and [`queue`], each with an adapter for AWS and one in memory.
