@@ -24,6 +24,7 @@ pub(crate) fn table() -> String {
 
 /// The time of a function.
 #[cfg(feature = "lambda")]
+#[cfg_attr(not(feature = "test-clock"), expect(clippy::unnecessary_wraps, reason = "with the feature it can fail"))]
 pub(crate) fn clock() -> Result<crate::Clock, Error> {
     let clock = crate::Clock::system();
     #[cfg(feature = "test-clock")]

@@ -6,14 +6,14 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::stream::{self, StreamExt};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::{
     entry::Entry,
     hand_over::send,
-    plan::{from, plan},
+    plan::{before, from, plan},
     rows::{Changed, Found, Row},
     tick::Ports,
 };
@@ -214,7 +214,7 @@ impl Firing<'_> {
         let mut writes = Vec::new();
         for (fire, stored) in ahead.into_iter().zip(self.ports.due.store.read(&ids).await) {
             let Some(record) = stored?.filter(|record| matches!(record.state, State::Scheduled | State::Queued)) else { continue };
-            let stays = timetable.is_some_and(|timetable| timetable.next(just_before(fire)) == Some(fire));
+            let stays = timetable.is_some_and(|timetable| timetable.next(before(fire)) == Some(fire));
             let next = if stays { Some(Record { generation: record.generation, ..self.job(fire) }) } else { self.cancelled(&record) };
             writes.extend(next.map(|next| Write::replace(record, next)));
         }
@@ -269,8 +269,4 @@ fn job(entry: &Entry, fire: Timestamp, queue: String, now: Timestamp) -> Record 
     // The job's own policy says how many attempts it has, once it is claimed.
     let unknown = Policy { max_attempts: 0, ..Policy::new() };
     lifecycle::filed(None, &request, &unknown, &Uuid::new_v4().simple().to_string(), entry.run_at(fire))
-}
-
-fn just_before(fire: Timestamp) -> Timestamp {
-    fire.checked_sub(SignedDuration::from_millis(1)).unwrap_or(Timestamp::MIN)
 }

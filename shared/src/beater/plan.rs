@@ -45,7 +45,7 @@ fn newest(timetable: &Timetable, after: Timestamp, until: Timestamp, most: usize
     fires
 }
 
-fn before(at: Timestamp) -> Timestamp {
+pub(super) fn before(at: Timestamp) -> Timestamp {
     at.checked_sub(SignedDuration::from_millis(1)).unwrap_or(Timestamp::MIN)
 }
 

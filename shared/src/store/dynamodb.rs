@@ -9,6 +9,7 @@ use std::{
 use aws_sdk_dynamodb::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
+    operation::query::builders::QueryFluentBuilder,
     types::{
         AttributeValue, BatchStatementErrorCodeEnum as Code, BatchStatementRequest, BatchStatementResponse, KeysAndAttributes,
         ReturnValuesOnConditionCheckFailure,
@@ -26,7 +27,7 @@ use crate::{
     record::{Record, Version},
 };
 
-type Item = HashMap<String, AttributeValue>;
+pub(crate) type Item = HashMap<String, AttributeValue>;
 
 /// Statements in one `BatchExecuteStatement`.
 const STATEMENTS: usize = 25;
@@ -162,24 +163,35 @@ impl Store for DynamoDb {
 impl Index for DynamoDb {
     fn due(&self, shard: u8, until: Timestamp, limit: usize) -> BoxFuture<'_, Result<Vec<String>, StoreError>> {
         async move {
-            let query = self.client.query().table_name(&self.table).index_name(DUE_INDEX).projection_expression("id");
-            let query = query.key_condition_expression("due = :shard AND run_at <= :until");
-            let query = query.expression_attribute_values(":shard", text(&shard_name(shard)));
-            let query = query.expression_attribute_values(":until", text(&rfc3339::text(until)));
-            let query = query.limit(i32::try_from(limit).unwrap_or(i32::MAX));
-            let mut ids = Vec::new();
-            let mut from = None;
-            loop {
-                let answer = query.clone().set_exclusive_start_key(from).send().await.map_err(failed)?;
-                ids.extend(answer.items.unwrap_or_default().iter().filter_map(id_of));
-                from = answer.last_evaluated_key;
-                if from.is_none() || ids.len() >= limit {
-                    ids.truncate(limit);
-                    return Ok(ids);
-                }
-            }
+            let query = self.client.query().table_name(&self.table).projection_expression("id");
+            Ok(due_items(query, "run_at", shard, until, limit).await?.iter().filter_map(id_of).collect())
         }
         .boxed()
+    }
+}
+
+/// What a table's due index holds in one shard until that instant of the attribute `time`, the longest overdue first.
+pub(crate) async fn due_items(
+    query: QueryFluentBuilder,
+    time: &str,
+    shard: u8,
+    until: Timestamp,
+    limit: usize,
+) -> Result<Vec<Item>, StoreError> {
+    let query = query.index_name(DUE_INDEX).key_condition_expression(format!("due = :shard AND {time} <= :until"));
+    let query = query.expression_attribute_values(":shard", text(&shard_name(shard)));
+    let query = query.expression_attribute_values(":until", text(&rfc3339::text(until)));
+    let query = query.limit(i32::try_from(limit).unwrap_or(i32::MAX));
+    let mut items = Vec::new();
+    let mut from = None;
+    loop {
+        let answer = query.clone().set_exclusive_start_key(from).send().await.map_err(failed)?;
+        items.extend(answer.items.unwrap_or_default());
+        from = answer.last_evaluated_key;
+        if from.is_none() || items.len() >= limit {
+            items.truncate(limit);
+            return Ok(items);
+        }
     }
 }
 
@@ -237,7 +249,7 @@ fn written_value(value: impl Serialize) -> Result<AttributeValue, StoreError> {
     serde_dynamo::to_attribute_value(value).map_err(|error| StoreError::Invalid(error.to_string()))
 }
 
-fn text(text: &str) -> AttributeValue {
+pub(crate) fn text(text: &str) -> AttributeValue {
     AttributeValue::S(text.into())
 }
 

@@ -12,7 +12,7 @@ use std::{error::Error as StdError, fmt, sync::Arc};
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
-pub(crate) use self::dynamodb::{DUE_INDEX, failed};
+pub(crate) use self::dynamodb::{DUE_INDEX, Item, due_items, failed, text};
 pub use self::{dynamodb::DynamoDb, memory::Memory};
 use crate::record::Record;
 

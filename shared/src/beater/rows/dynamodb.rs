@@ -1,10 +1,8 @@
-use std::collections::HashMap;
-
 use aws_sdk_dynamodb::{
     Client,
     error::{BuildError, ProvideErrorMetadata},
     operation::transact_write_items::TransactWriteItemsError,
-    types::{AttributeValue, CancellationReason, Delete, Put, TransactWriteItem},
+    types::{CancellationReason, Delete, Put, TransactWriteItem},
 };
 use futures_util::future::{BoxFuture, FutureExt};
 use jiff::Timestamp;
@@ -12,12 +10,8 @@ use jiff::Timestamp;
 use super::{Changed, Found, Row, Rows};
 use crate::{
     Record,
-    clock::rfc3339,
-    lifecycle::shard_name,
-    store::{DUE_INDEX, StoreError, failed},
+    store::{Item, StoreError, due_items, failed, text},
 };
-
-type Item = HashMap<String, AttributeValue>;
 
 /// Rows in a DynamoDB table with the hash key `id`, and the records of jobs in another.
 #[derive(Debug, Clone)]
@@ -90,21 +84,8 @@ fn outcome(reasons: &[CancellationReason], jobs: &[Record], message: Option<&str
 impl Rows for DynamoDb {
     fn due(&self, shard: u8, until: Timestamp, limit: usize) -> BoxFuture<'_, Result<Vec<Found>, StoreError>> {
         async move {
-            let query = self.client.query().table_name(&self.table).index_name(DUE_INDEX);
-            let query = query.key_condition_expression("due = :shard AND next_fire <= :until");
-            let query = query.expression_attribute_values(":shard", text(&shard_name(shard)));
-            let query = query.expression_attribute_values(":until", text(&rfc3339::text(until)));
-            let mut rows = Vec::new();
-            let mut from = None;
-            loop {
-                let answer = query.clone().set_exclusive_start_key(from).send().await.map_err(failed)?;
-                rows.extend(answer.items.unwrap_or_default().into_iter().map(row));
-                from = answer.last_evaluated_key;
-                if from.is_none() || rows.len() >= limit {
-                    rows.truncate(limit);
-                    return Ok(rows);
-                }
-            }
+            let query = self.client.query().table_name(&self.table);
+            Ok(due_items(query, "next_fire", shard, until, limit).await?.into_iter().map(row).collect())
         }
         .boxed()
     }
@@ -177,8 +158,4 @@ fn item(value: &impl serde::Serialize) -> Result<Item, StoreError> {
 #[expect(clippy::needless_pass_by_value, reason = "the shape that `map_err` calls")]
 fn invalid(error: BuildError) -> StoreError {
     StoreError::Invalid(error.to_string())
-}
-
-fn text(text: &str) -> AttributeValue {
-    AttributeValue::S(text.into())
 }
