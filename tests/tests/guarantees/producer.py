@@ -16,9 +16,11 @@ def enqueue():
     send(QueueUrl=os.environ["SQJOBS_QUEUE_URL"], MessageBody=base64.encodebytes(json.dumps(old).encode()).decode())
 
 
-def later(run_at):
-    body = {"name": "adder", "id": "later", "args": [20, 22], "run_at": run_at}
-    boto3.client("sqs").send_message(QueueUrl=os.environ["SQJOBS_QUEUE_URL"], MessageBody=json.dumps(body))
+def later(*instants):
+    send = boto3.client("sqs").send_message
+    for number, run_at in enumerate(instants):
+        body = {"name": "adder", "id": f"later-{number}", "args": [20, 22], "run_at": run_at}
+        send(QueueUrl=os.environ["SQJOBS_QUEUE_URL"], MessageBody=json.dumps(body))
 
 
 def read():
