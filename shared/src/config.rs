@@ -40,6 +40,13 @@ pub(crate) fn schedules_table() -> String {
     variable("SQJOBS_SCHEDULES_TABLE").unwrap_or_else(|| "schedules".into())
 }
 
+/// The names of the dead-letter queues that a beater looks through, from their URLs.
+#[cfg(feature = "lambda")]
+pub(crate) fn dlqs() -> Vec<String> {
+    let urls = variable("SQJOBS_DLQ_URL").unwrap_or_default();
+    urls.split_whitespace().map(|url| crate::queue::name_of(url).to_owned()).collect()
+}
+
 /// What is logged, as `RUST_LOG` has it.
 pub(crate) fn log() -> Option<String> {
     variable("RUST_LOG")

@@ -21,6 +21,7 @@ mod config;
 pub mod envelope;
 mod error;
 mod job;
+mod letter;
 pub mod lifecycle;
 mod middleware;
 mod outcome;

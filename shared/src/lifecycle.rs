@@ -4,14 +4,21 @@
 //! A record is always replaced with absolute values, on the condition that it is as it was seen
 //! ([`Version`](crate::Version)). So a write that is repeated, or arrives late, changes nothing.
 
+mod repair;
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+pub use self::repair::{Abandoned, Repair, abandoned, repair};
+
 use crate::{
     Policy,
     clock::{after, from_millis},
+    envelope::excerpt,
     outcome::Then,
     queue::is_fifo,
     record::{Dlq, Failure, Past, Record, State},
@@ -25,6 +32,8 @@ pub const LONG: Duration = Duration::from_mins(15);
 pub const SHARDS: u8 = 16;
 /// How many past attempts a record remembers.
 const HISTORY: usize = 10;
+/// The kind of an attempt that died.
+const KILLED: &str = "killed";
 
 /// What a delivery asks for, after decoding.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -258,13 +267,15 @@ fn start(seen: Record, request: &Request, policy: &Policy, claim: &Claim, now: T
         return early(&seen, request, policy, claim, due, now);
     }
     if seen.attempts >= seen.max_attempts {
-        let spent = Failure::new("exhausted", "no attempt is left".into(), now);
+        let killed = seen.error.clone().filter(|error| error.kind == KILLED);
+        let spent = killed.unwrap_or_else(|| Failure::new("exhausted", "no attempt is left".into(), now));
         return give_up(owned(seen), spent, policy, now);
     }
     if seen.runs >= policy.max_runs {
         return give_up(owned(seen), too_often("max_runs", policy.max_runs, now), policy, now);
     }
-    grant(seen, request, claim, false, now)
+    let suspect = seen.history.last().is_some_and(|last| last.kind == KILLED);
+    grant(seen, request, claim, suspect, now)
 }
 
 /// A job before its time. Where that is far off, the record takes over from the message.
@@ -298,11 +309,11 @@ pub fn put_off(next: Record, request: &Request, policy: &Policy, now: Timestamp)
 
 /// A job that someone holds: left alone while the lease may be valid, taken over afterwards.
 fn take_over(seen: &Record, request: &Request, policy: &Policy, claim: &Claim, now: Timestamp) -> Decision {
-    let free = after(from_millis(seen.lease_until.unwrap_or(0)), SKEW);
+    let free = free_from(seen);
     if now <= free {
         return Decision::Leave(Ending::Busy(free));
     }
-    let killed = Failure::new("killed", "the attempt's process ended without recording it, or its lease ran out".into(), now);
+    let killed = was_killed(now);
     let seen = remember(seen.clone(), killed.clone());
     let owned = Record { owner: Some(claim.owner.clone()), ..seen };
     if owned.cancel_requested {
@@ -315,6 +326,22 @@ fn take_over(seen: &Record, request: &Request, policy: &Policy, claim: &Claim, n
         return end(Record { state: State::Expired, error: Some(killed), ..owned }, Ending::Expired, policy, now);
     }
     grant(Record { error: Some(killed), ..owned }, request, claim, true, now)
+}
+
+/// From when on a job that someone holds may be taken over.
+fn free_from(running: &Record) -> Timestamp {
+    after(from_millis(running.lease_until.unwrap_or(0)), SKEW)
+}
+
+fn was_killed(now: Timestamp) -> Failure {
+    Failure::new(KILLED, "the attempt's process ended without recording it, or its lease ran out".into(), now)
+}
+
+/// Why a message is no message of the job that has its id.
+pub(crate) fn id_in_use(seen: &Record, now: Timestamp) -> Failure {
+    let [id, name, queue] = [&seen.id, &seen.name, &seen.queue].map(|text| excerpt(text));
+    let reason = format!("id {id} belongs to job {name} on queue {queue}; send this one under an id of its own");
+    Failure::new("id_in_use", reason, now)
 }
 
 fn is_too_late(request: &Request, now: Timestamp) -> bool {
@@ -515,20 +542,6 @@ pub fn is_sendable(record: &Record, until: Timestamp) -> bool {
     record.state == State::Scheduled && record.envelope.is_some() && record.run_at.is_some_and(|at| at <= until)
 }
 
-/// Whether a job holds its message, should have been run by now, and was not: that message may be gone.
-///
-/// Claimed straight from the due index, it may have been so by a message that was deleted at that moment, and its
-/// attempt may have died.
-pub fn is_stranded(record: &Record, now: Timestamp) -> bool {
-    let overdue = |since: Timestamp| after(since, LONG) < now;
-    let since = match record.state {
-        State::Running => record.lease_until.map(from_millis),
-        State::Queued | State::Retrying => record.run_at.or(record.started_at),
-        _ => None,
-    };
-    record.envelope.is_some() && since.is_some_and(overdue)
-}
-
 /// The mark that a due job's message was sent.
 pub fn sent(scheduled: &Record) -> Record {
     Record { state: State::Queued, due: None, ..scheduled.clone() }
@@ -579,6 +592,3 @@ pub fn resolve(next: &Record, seen: Option<&Record>, stored: Option<Record>) -> 
         Resolution::Refused(stored.map(Box::new))
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -3,9 +3,15 @@
 //! Who is first at that record and that cursor wins; the id of a job comes from its schedule and instant, so whatever is
 //! done twice is known. A beater that dies before it has sent leaves a job that is due, which any beater hands over.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use futures_util::stream::{self, StreamExt};
+use futures_util::{
+    future::join_all,
+    stream::{self, StreamExt},
+};
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
@@ -15,13 +21,13 @@ use super::{
     hand_over::send,
     plan::{before, from, plan},
     rows::{Changed, Found, Row},
-    tick::Ports,
+    tick::{Ports, turn},
 };
 use crate::{
     Backoff, Error, Policy, Timetable,
     clock::rfc3339,
     lifecycle::{self, Request, SHARDS, is_sendable, shard},
-    queue::is_fifo,
+    queue::{QueueError, is_fifo},
     record::{Record, State},
     retry::jitter,
     schedule::tzdata_version,
@@ -71,9 +77,14 @@ pub(super) async fn fire(ports: &Ports, tick: Tick) -> Result<Fired, StoreError>
             Err(error) => flaw = Some(error),
         }
     }
+    match ports.rows.some(turn(tick.at)).await {
+        Ok(rows) => due.extend(overlooked(rows, &due)),
+        Err(error) => flaw = Some(error),
+    }
+    let missing = missing(ports, &due).await;
     let mut total = Fired::default();
     let mut queues: BTreeMap<String, Vec<Record>> = BTreeMap::new();
-    let mut firings = stream::iter(due).map(|found| fire_one(ports, found, tick)).buffer_unordered(AT_A_TIME);
+    let mut firings = stream::iter(due).map(|found| fire_one(ports, found, &missing, tick)).buffer_unordered(AT_A_TIME);
     while let Some(fired) = firings.next().await {
         match fired {
             Ok(jobs) => {
@@ -94,8 +105,37 @@ pub(super) async fn fire(ports: &Ports, tick: Tick) -> Result<Fired, StoreError>
     flaw.map_or(Ok(total), Err)
 }
 
+/// The rows that the index does not tell of, though they ask for a look.
+fn overlooked(rows: Vec<Found>, due: &[Found]) -> Vec<Found> {
+    let ids: BTreeSet<_> = due.iter().map(id_of).collect();
+    let asks = |found: &Found| found.as_ref().map_or(true, Row::is_overlooked) && !ids.contains(id_of(found));
+    rows.into_iter().filter(asks).collect()
+}
+
+fn id_of(found: &Found) -> &str {
+    match found {
+        Ok(row) => row.entry.id(),
+        Err((id, _)) => id,
+    }
+}
+
+/// The queues of these schedules that do not exist, and what SQS says of them.
+async fn missing(ports: &Ports, due: &[Found]) -> BTreeMap<String, String> {
+    let firing = due.iter().flatten().filter(|row| !row.deleted && !row.paused);
+    let queues: BTreeSet<_> = firing.map(|row| queue_of(ports, row)).collect();
+    let looks = queues.into_iter().map(async |queue| match ports.due.queue.find(&queue).await {
+        Err(QueueError::Refused(reason)) => Some((queue, reason)),
+        Ok(()) | Err(QueueError::Unknown(_)) => None, // whether it is there is seen when something is sent
+    });
+    join_all(looks).await.into_iter().flatten().collect()
+}
+
+fn queue_of(ports: &Ports, row: &Row) -> String {
+    ports.prefix.clone() + row.entry.queue_name()
+}
+
 /// One schedule: the jobs that were recorded. What is wrong with it is logged, and stops no other.
-async fn fire_one(ports: &Ports, found: Found, tick: Tick) -> Result<Vec<Record>, Flaw> {
+async fn fire_one(ports: &Ports, found: Found, missing: &BTreeMap<String, String>, tick: Tick) -> Result<Vec<Record>, Flaw> {
     if Instant::now() >= tick.stop_at {
         return Ok(Vec::new());
     }
@@ -104,7 +144,11 @@ async fn fire_one(ports: &Ports, found: Found, tick: Tick) -> Result<Vec<Record>
         Flaw::Wrong(Error::config(error))
     })?;
     let mut jobs = Vec::new();
-    let fired = Firing { ports, tick, row: &row }.run(&mut jobs).await;
+    let queue = queue_of(ports, &row);
+    let fired = match missing.get(&queue).filter(|_| !row.deleted && !row.paused) {
+        Some(reason) => Err(Flaw::Wrong(Error::config(format!("its queue {queue:?} is not there: {reason}; create it, or name another")))),
+        None => Firing { ports, tick, row: &row, queue }.run(&mut jobs).await,
+    };
     match fired {
         Ok(()) => Ok(jobs),
         Err(Flaw::Wrong(error)) => {
@@ -140,6 +184,7 @@ struct Firing<'a> {
     ports: &'a Ports,
     tick: Tick,
     row: &'a Row,
+    queue: String,
 }
 
 impl Firing<'_> {
@@ -153,7 +198,7 @@ impl Firing<'_> {
         }
         let created = self.row.created_at.unwrap_or(self.tick.at);
         let timetable = self.row.entry.timetable(created).map_err(Flaw::Wrong)?;
-        if !self.row.is_settled() {
+        if !self.row.is_current() {
             self.call_off(Some(&timetable)).await?;
         }
         let plan = plan(&self.row.entry, &timetable, from(self.row, self.tick.at), self.tick.at, self.tick.horizon);
@@ -162,6 +207,9 @@ impl Firing<'_> {
         loop {
             let (now, later) = rest.split_at(rest.len().min(JOBS));
             let next = self.next(&seen, now, later.first().copied().or(plan.next), created);
+            if next == seen {
+                return Ok(()); // it has ended
+            }
             let Some(jobs) = self.change(&seen, Some(&next), now.iter().map(|fire| self.job(*fire)).collect()).await? else {
                 return Ok(()); // another beater was first, or the row was changed: the next tick looks
             };
@@ -192,7 +240,7 @@ impl Firing<'_> {
         let mut known = Vec::new();
         for attempt in 1.. {
             match self.ports.rows.change(seen.entry.id(), Some(seen), next, &jobs).await {
-                Ok(Changed::Done) if self.row.is_settled() => return Ok(Some(jobs)),
+                Ok(Changed::Done) if self.row.is_current() => return Ok(Some(jobs)),
                 Ok(Changed::Done) => {
                     jobs.extend(self.reinstated(known).await?);
                     return Ok(Some(jobs));
@@ -245,11 +293,7 @@ impl Firing<'_> {
 
     /// The job of one fire, filed until it is due.
     fn job(&self, fire: Timestamp) -> Record {
-        job(&self.row.entry, fire, self.queue(), self.tick.at)
-    }
-
-    fn queue(&self) -> String {
-        self.ports.prefix.clone() + self.row.entry.queue_name()
+        job(&self.row.entry, fire, self.queue.clone(), self.tick.at)
     }
 }
 

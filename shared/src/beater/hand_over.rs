@@ -8,7 +8,7 @@ use crate::{
     client::dedup,
     clock::until,
     lifecycle::{SHARDS, is_sendable, sent},
-    queue::{MAX_DELAY, Outgoing, Queue, is_fifo},
+    queue::{MAX_DELAY, Outgoing, Source, is_fifo},
     record::Record,
     store::{Index, StoreError, Write, Written},
 };
@@ -27,7 +27,7 @@ const AT_A_TIME: usize = 4;
 #[derive(Clone)]
 pub(crate) struct Due {
     pub(crate) store: Arc<dyn Index>,
-    pub(crate) queue: Arc<dyn Queue>,
+    pub(crate) queue: Arc<dyn Source>,
     pub(crate) clock: Clock,
 }
 

@@ -41,8 +41,8 @@ pub(super) async fn serve(beater: Beater) -> Result<(), Error> {
         queue: Arc::new(Sqs::new(aws_sdk_sqs::Client::new(&sdk))),
         clock: config::clock()?,
     };
-    let ports =
-        Ports { due, rows: Arc::new(rows::DynamoDb::new(dynamodb, config::schedules_table(), config::table())), prefix: config::prefix() };
+    let rows = Arc::new(rows::DynamoDb::new(dynamodb, config::schedules_table(), config::table()));
+    let ports = Ports { due, rows, prefix: config::prefix(), dlqs: config::dlqs() };
     let settled = OnceCell::new();
     let ended = lambda_runtime::run(service_fn(|event: LambdaEvent<Event>| handle(&beater, &settled, &ports, event))).await;
     ended.map_err(|error| Error::because("the Lambda runtime has ended", error))

@@ -7,7 +7,9 @@ mod fire;
 mod hand_over;
 #[cfg(feature = "lambda")]
 mod lambda;
+mod letters;
 mod plan;
+mod repair;
 mod rows;
 mod schedules;
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::{
     entry::{CatchUp, Entry},
     rows::Row,
 };
-use crate::{Timetable, schedule::tzdata_version};
+use crate::Timetable;
 
 /// The most fires that [`CatchUp::Skip`] makes up for, however short the interval.
 const MOST: usize = 100;
@@ -57,7 +57,7 @@ fn earlier(at: Timestamp, by: Duration) -> Timestamp {
 /// its time zone hold at once, and what was missed is still made up for.
 pub(super) fn from(row: &Row, at: Timestamp) -> Timestamp {
     match row.next_fire.as_deref().and_then(|text| text.parse().ok()) {
-        Some(next) if row.is_settled() && row.tzdata.as_deref() == Some(tzdata_version()) => next,
+        Some(next) if row.is_current() => next,
         Some(next) if row.is_settled() => Timestamp::min(next, at),
         _ => at,
     }

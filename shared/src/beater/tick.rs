@@ -2,13 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::join;
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     fire::{Tick, fire},
     hand_over::{Due, hand_over},
+    letters::explain,
+    repair::repair,
     rows::Rows,
 };
 use crate::{clock::after, store::StoreError};
@@ -23,6 +26,8 @@ pub(crate) struct Ports {
     pub(crate) rows: Arc<dyn Rows>,
     /// What precedes the names of queues in this environment.
     pub(crate) prefix: String,
+    /// The names of the dead-letter queues that are looked through.
+    pub(crate) dlqs: Vec<String>,
 }
 
 /// What a tick did, as it is logged and answered.
@@ -32,10 +37,16 @@ pub(crate) struct Report {
     pub(crate) tick: Timestamp,
     /// Jobs of schedules that were recorded.
     pub(crate) fired: usize,
-    /// Schedules that cannot be read or are wrong.
+    /// Schedules and records that cannot be read or are wrong.
     pub(crate) wrong: usize,
     /// Other due jobs that were sent to their queues.
     pub(crate) sent: usize,
+    /// Unfinished jobs that were filed anew since their messages are gone, or ended.
+    pub(crate) repaired: usize,
+    /// Unfinished jobs that are long overdue, and whose messages may still come.
+    pub(crate) overdue: usize,
+    /// Messages that SQS itself had moved to a dead-letter queue, and that were given their reason.
+    pub(crate) explained: usize,
     /// What could not be done; the next tick tries again.
     pub(crate) failed: usize,
 }
@@ -49,9 +60,36 @@ pub(crate) async fn tick(ports: &Ports, at: Timestamp, stop_at: Instant) -> Resu
     let horizon = after(at, LOOK_AHEAD);
     let fired = fire(ports, Tick { at, horizon, stop_at }).await;
     // The jobs that wait do not depend on the schedules.
-    let due = hand_over(&ports.due, horizon, stop_at).await?;
-    let fired = fired?;
-    let report = Report { tick: at, fired: fired.jobs, wrong: fired.wrong, sent: due.sent, failed: fired.failed + due.failed };
-    tracing::info!(tick = %at, fired = report.fired, wrong = report.wrong, sent = report.sent, failed = report.failed, "tick");
+    let due = hand_over(&ports.due, horizon, stop_at).await;
+    // What time is left is for what has gone wrong.
+    let looked = join(repair(&ports.due, turn(at)), explain(&ports.due, &ports.dlqs, stop_at));
+    let (repaired, explained) = timeout_at(stop_at, looked).await.unwrap_or_default();
+    let (fired, due) = (fired?, due?);
+    let report = Report {
+        tick: at,
+        fired: fired.jobs,
+        wrong: fired.wrong + repaired.wrong,
+        sent: due.sent,
+        repaired: repaired.done,
+        overdue: repaired.overdue,
+        explained: explained.done,
+        failed: fired.failed + due.failed + repaired.failed + explained.failed,
+    };
+    tracing::info!(
+        tick = %at,
+        fired = report.fired,
+        wrong = report.wrong,
+        sent = report.sent,
+        repaired = report.repaired,
+        overdue = report.overdue,
+        explained = report.explained,
+        failed = report.failed,
+        "tick"
+    );
     Ok(report)
+}
+
+/// The number of the minute: what is looked at part by part goes on with it.
+pub(super) fn turn(at: Timestamp) -> u64 {
+    u64::try_from(at.as_second()).unwrap_or(0) / 60
 }

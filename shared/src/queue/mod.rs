@@ -8,7 +8,7 @@ mod sqs;
 
 use std::{collections::BTreeMap, error::Error as StdError, fmt, time::Duration};
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt, ready};
 use jiff::Timestamp;
 
 #[cfg(feature = "lambda")]
@@ -33,6 +33,11 @@ pub trait Queue: Send + Sync {
 
     /// Sets for how long from now received messages stay invisible.
     fn set_visibility<'a>(&'a self, queue: &'a str, changes: &'a [Visibility]) -> BoxFuture<'a, Vec<Result<(), QueueError>>>;
+
+    /// Whether there is such a queue. One that exists once it is named need not say.
+    fn find<'a>(&'a self, _queue: &'a str) -> BoxFuture<'a, Result<(), QueueError>> {
+        ready(Ok(())).boxed()
+    }
 
     /// Deletes received messages.
     fn delete<'a>(&'a self, queue: &'a str, receipts: &'a [String]) -> BoxFuture<'a, Vec<Result<(), QueueError>>>;
@@ -78,6 +83,8 @@ pub struct Message {
     pub sent_at: Option<Timestamp>,
     /// Its group.
     pub group: Option<String>,
+    /// The queue from which SQS has moved it to this dead-letter queue.
+    pub source: Option<String>,
 }
 
 /// A change of how long a received message stays invisible.
@@ -124,6 +131,18 @@ impl StdError for QueueError {
 #[expect(clippy::case_sensitive_file_extension_comparisons, reason = "it is no file, and SQS wants lower case")]
 pub fn is_fifo(queue: &str) -> bool {
     queue.ends_with(".fifo")
+}
+
+impl Message {
+    /// The id of its job: what a dead letter carries, what the producer gave, or the message's own.
+    pub(crate) fn job_id(&self, given: Option<&str>) -> String {
+        self.attributes.get("sqjobs.id").map(String::as_str).or(given).unwrap_or(&self.id).to_owned()
+    }
+
+    /// The generation that failed, of a message redriven from the dead-letter queue.
+    pub(crate) fn dead(&self) -> Option<u64> {
+        self.attributes.get("sqjobs.dead")?.parse().ok()
+    }
 }
 
 impl Outgoing {

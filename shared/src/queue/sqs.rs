@@ -202,7 +202,7 @@ where
     R: std::fmt::Debug + Send + Sync + 'static,
 {
     match (error.code(), error.message()) {
-        (Some(code), message) if code.contains("NonExistentQueue") || code.contains("Denied") => {
+        (Some(code), message) if ["NonExistentQueue", "QueueDoesNotExist", "Denied"].iter().any(|refusal| code.contains(refusal)) => {
             QueueError::Refused(format!("{code}: {}", message.unwrap_or_default()))
         }
         _ => QueueError::Unknown(error.into()),
@@ -246,6 +246,7 @@ fn message(queue: &str, received: aws_sdk_sqs::types::Message) -> Message {
         receives: text(System::ApproximateReceiveCount).and_then(|n| n.parse().ok()).unwrap_or(1),
         sent_at: text(System::SentTimestamp).and_then(|ms| Timestamp::from_millisecond(ms.parse().ok()?).ok()),
         group: text(System::MessageGroupId),
+        source: text(System::DeadLetterQueueSourceArn).map(|arn| name_of(&arn).to_owned()),
     }
 }
 
@@ -277,6 +278,10 @@ impl Queue for Sqs {
             checks.into_iter().map(|check| check.and_then(|()| answers.next().unwrap_or_else(|| Err(unnamed())))).collect()
         }
         .boxed()
+    }
+
+    fn find<'a>(&'a self, queue: &'a str) -> BoxFuture<'a, Result<(), QueueError>> {
+        async move { self.url(queue).await.map(drop) }.boxed()
     }
 
     fn delete<'a>(&'a self, queue: &'a str, receipts: &'a [String]) -> BoxFuture<'a, Vec<Result<(), QueueError>>> {

@@ -9,7 +9,7 @@ use std::{
 use aws_sdk_dynamodb::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
-    operation::query::builders::QueryFluentBuilder,
+    operation::{query::builders::QueryFluentBuilder, scan::builders::ScanFluentBuilder},
     types::{
         AttributeValue, BatchStatementErrorCodeEnum as Code, BatchStatementRequest, BatchStatementResponse, KeysAndAttributes,
         ReturnValuesOnConditionCheckFailure,
@@ -35,6 +35,14 @@ const STATEMENTS: usize = 25;
 const KEYS: usize = 100;
 /// Bytes of items in one request, well under what a request may have.
 const REQUEST_BYTES: usize = 1 << 20;
+
+/// The fewest parts in which a table is scanned, one a minute, and the most that DynamoDB takes.
+pub(crate) const SEGMENTS: i32 = 60;
+const MOST_SEGMENTS: i32 = 1_000_000;
+/// How much of a large table one part is.
+const PART_BYTES: i64 = 16 << 20;
+/// The most pages, of a megabyte, that are read of one part.
+const MOST_PAGES: usize = 32;
 
 /// The index of what is due: hash key `due`, range key `run_at`, keys only.
 pub(crate) const DUE_INDEX: &str = "due";
@@ -168,6 +176,18 @@ impl Index for DynamoDb {
         }
         .boxed()
     }
+
+    fn unfinished(&self, turn: u64) -> BoxFuture<'_, Result<Vec<Result<Record, StoreError>>, StoreError>> {
+        async move {
+            let described = self.client.describe_table().table_name(&self.table).send().await.map_err(failed)?;
+            let bytes = described.table.and_then(|table| table.table_size_bytes).unwrap_or(0);
+            let scan = self.client.scan().table_name(&self.table);
+            // Only what has ended is to be purged.
+            let scan = scan.filter_expression("attribute_not_exists(purge_at)");
+            Ok(segment_items(scan, turn, segments(bytes)).await?.into_iter().map(record).collect())
+        }
+        .boxed()
+    }
 }
 
 /// What a table's due index holds in one shard until that instant of the attribute `time`, the longest overdue first.
@@ -193,6 +213,33 @@ pub(crate) async fn due_items(
             return Ok(items);
         }
     }
+}
+
+/// Into how many parts a table of that size is scanned: a part is 16 MB, which is 2,048 read units.
+fn segments(bytes: i64) -> i32 {
+    i32::try_from(bytes / PART_BYTES).unwrap_or(MOST_SEGMENTS).clamp(SEGMENTS, MOST_SEGMENTS)
+}
+
+/// The part of a table whose turn it is.
+pub(crate) async fn segment_items(scan: ScanFluentBuilder, turn: u64, segments: i32) -> Result<Vec<Item>, StoreError> {
+    let segment = i32::try_from(turn % u64::from(segments.unsigned_abs())).unwrap_or(0);
+    let scan = scan.segment(segment).total_segments(segments);
+    let mut items = Vec::new();
+    let mut from = None;
+    for _ in 0..MOST_PAGES {
+        let answer = scan.clone().set_exclusive_start_key(from).send().await.map_err(failed)?;
+        items.extend(answer.items.unwrap_or_default());
+        from = answer.last_evaluated_key;
+        if from.is_none() {
+            return Ok(items);
+        }
+    }
+    tracing::warn!(
+        segment,
+        segments,
+        "a part of the table is too large to be looked through; it is told anew within hours how large it is"
+    );
+    Ok(items)
 }
 
 /// One attribute of the records: its name, how it is written, and whether two records have it alike.

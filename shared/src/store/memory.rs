@@ -73,4 +73,9 @@ impl Index for Memory {
         due.sort_unstable();
         ready(Ok(due.into_iter().map(|(_, id)| id).take(limit).collect())).boxed()
     }
+
+    fn unfinished(&self, _turn: u64) -> BoxFuture<'_, Result<Vec<Result<Record, StoreError>>, StoreError>> {
+        let records = self.with(|records| records.values().filter(|record| !record.state.is_terminal()).cloned().map(Ok).collect());
+        ready(Ok(records)).boxed()
+    }
 }

@@ -12,7 +12,7 @@ use std::{error::Error as StdError, fmt, sync::Arc};
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
-pub(crate) use self::dynamodb::{DUE_INDEX, Item, due_items, failed, text};
+pub(crate) use self::dynamodb::{DUE_INDEX, Item, SEGMENTS, due_items, failed, segment_items, text};
 pub use self::{dynamodb::DynamoDb, memory::Memory};
 use crate::record::Record;
 
@@ -30,6 +30,10 @@ pub trait Index: Store {
     /// The ids of the jobs of one shard of the due index whose time has come by `until`, the longest overdue first and at
     /// most `limit`. The index may lag behind the records: read those before you act.
     fn due(&self, shard: u8, until: Timestamp, limit: usize) -> BoxFuture<'_, Result<Vec<String>, StoreError>>;
+
+    /// Some of the unfinished records. Whoever asks with one number after the other sees each record by and by, those
+    /// of a small store within sixty. What is read may be stale.
+    fn unfinished(&self, turn: u64) -> BoxFuture<'_, Result<Vec<Result<Record, StoreError>>, StoreError>>;
 }
 
 /// A record to be written, if the stored one is as it was seen. Cheap to clone.

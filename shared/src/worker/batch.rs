@@ -23,9 +23,9 @@ use super::{
 };
 use crate::{
     JobError,
-    client::dedup,
     clock::{after, until},
     job::HOOK,
+    letter::letter,
     lifecycle::{Ending, Fate, dead_lettered},
     queue::{Message, Outgoing, Visibility, is_fifo},
     retry::{free_return, jitter},
@@ -201,7 +201,12 @@ impl<'a> Batch<'a> {
         if places.is_empty() {
             return Vec::new();
         }
-        let copies: Vec<_> = places.iter().map(|&place| letter(&deliveries[place], ended[place].as_ref(), &self.engine.dlq)).collect();
+        let copy = |&place: &usize| {
+            let (delivery, ended) = (&deliveries[place], ended[place].as_ref());
+            let reason = ended.and_then(|ended| ended.reason.as_ref());
+            letter(&delivery.message, &delivery.id, reason, ended.and_then(|ended| ended.record.as_deref()), &self.engine.dlq)
+        };
+        let copies: Vec<_> = places.iter().map(copy).collect();
         let sent = self.engine.queue.send(&self.engine.dlq, &copies).await;
         let marks = places.iter().zip(sent).map(async |(&place, sent)| {
             if let Err(error) = &sent {
@@ -322,30 +327,4 @@ fn rejected(deliveries: &[Delivery], ended: &[Option<Ended>]) -> Vec<(String, St
         Some((delivery.message.id.clone(), ended.reason.as_ref()?.message.clone()))
     });
     reasons.collect()
-}
-
-/// The copy of a message for the dead-letter queue, with the reason; cut, then omitted, where the body leaves no room.
-fn letter(delivery: &Delivery, ended: Option<&Ended>, dlq: &str) -> Outgoing {
-    let reason = ended.and_then(|ended| ended.reason.as_ref());
-    let record = ended.and_then(|ended| ended.record.as_deref());
-    let message = &delivery.message;
-    let mut copy = Outgoing::new(if message.body.is_empty() { " " } else { &message.body });
-    // Without a record, what it was redriven from still counts.
-    let dead = record.map(|record| record.generation.to_string()).or_else(|| message.attributes.get("sqjobs.dead").cloned());
-    copy.add_attribute("sqjobs.dead", &dead.unwrap_or_default());
-    copy.add_attribute("sqjobs.id", &delivery.id);
-    copy.add_attribute("sqjobs.kind", reason.map_or("", |reason| &reason.kind));
-    copy.add_cut_attribute("sqjobs.reason", reason.map_or("", |reason| &reason.message));
-    for (name, value) in message.attributes.iter().filter(|(name, _)| !name.starts_with("sqjobs.")) {
-        copy.add_attribute(name, value);
-    }
-    if is_fifo(dlq) {
-        copy.group = Some(message.group.clone().unwrap_or_else(|| dedup(&delivery.id)));
-        // A job that fails again, or a message that is redriven and rejected again, is no repetition.
-        copy.dedup = Some(dedup(&match record {
-            Some(record) => format!("{}:{}", delivery.id, record.generation),
-            None => format!("{}:{}", delivery.id, message.id),
-        }));
-    }
-    copy
 }

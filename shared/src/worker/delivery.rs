@@ -151,7 +151,7 @@ impl Refused {
 impl Delivery {
     pub(crate) fn new(message: Message, batch: &Batch<'_>) -> Self {
         let envelope = Envelope::parse(&message.body);
-        let id = identity(&message, envelope.as_ref().ok());
+        let id = message.job_id(envelope.as_ref().ok().and_then(|envelope| envelope.id.as_deref()));
         let decoded = match envelope.and_then(|envelope| check_id(&id).map(|()| envelope)) {
             Ok(envelope) => decode(&message, &id, envelope, batch),
             Err(error) => Err(Ended::because(Ending::Rejected, "rejected", error.to_string(), batch).into()),
@@ -193,7 +193,7 @@ impl Delivery {
                     sleep(until(now, due)).await;
                     continue;
                 }
-                Decision::Leave(ending) => return Claimed::Ended(self.left(ending, seen, batch)),
+                Decision::Leave(ending) => return Claimed::Ended(Self::left(ending, seen, batch)),
                 Decision::Run { suspect: true, .. } if !alone => return Claimed::Suspect,
                 Decision::Run { next, .. } => (next, None),
                 Decision::End { next, ending } => (next, Some(ending)),
@@ -233,13 +233,12 @@ impl Delivery {
     }
 
     /// An ending that writes nothing.
-    fn left(&self, ending: Ending, seen: Option<Arc<Record>>, batch: &Batch<'_>) -> Ended {
+    fn left(ending: Ending, seen: Option<Arc<Record>>, batch: &Batch<'_>) -> Ended {
         match (&ending, seen) {
             (Ending::Failed, Some(record)) => Ended::failed(record),
             (Ending::Foreign, Some(record)) => {
-                let [id, name, queue] = [&self.id, &record.name, &record.queue].map(|text| excerpt(text));
-                let reason = format!("id {id} belongs to job {name} on queue {queue}; send this one under an id of its own");
-                Ended::because(Ending::Foreign, "id_in_use", reason, batch)
+                let reason = Some(lifecycle::id_in_use(&record, batch.engine.clock.now()));
+                Ended { reason, ..Ending::Foreign.into() }
             }
             (Ending::Early(_), Some(record)) => Ended { filed: lifecycle::is_filed(&record, batch.engine.clock.now()), ..ending.into() },
             _ => ending.into(),
@@ -417,12 +416,6 @@ fn recorded(ending: Ending, record: Arc<Record>) -> (Ended, Option<Failure>) {
     }
 }
 
-/// The job's id: what a dead-letter copy carries, what the producer gave, or the message's own.
-fn identity(message: &Message, envelope: Option<&Envelope>) -> String {
-    let given = message.attributes.get("sqjobs.id").cloned();
-    given.or_else(|| envelope.and_then(|envelope| envelope.id.clone())).unwrap_or_else(|| message.id.clone())
-}
-
 fn decode(message: &Message, id: &str, envelope: Envelope, batch: &Batch<'_>) -> Result<Decoded, Refused> {
     if let Some(feature) = envelope.unsupported() {
         return Err(parked(message, format!("it asks for {feature}"), batch).into());
@@ -453,7 +446,7 @@ fn decode(message: &Message, id: &str, envelope: Envelope, batch: &Batch<'_>) ->
         parent_id: envelope.parent_id,
         root_id: envelope.root_id,
         body: message.body.clone(),
-        dead: message.attributes.get("sqjobs.dead").and_then(|generation| generation.parse().ok()),
+        dead: message.dead(),
     };
     Ok(Decoded { request, policy, known: Arc::clone(known), work })
 }

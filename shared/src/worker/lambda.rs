@@ -93,6 +93,7 @@ fn message(record: SqsMessage) -> Result<Message, Error> {
         group: system("MessageGroupId").cloned(),
         id: record.message_id.filter(|id| !id.is_empty()).ok_or_else(|| missing("messageId"))?,
         receipt: record.receipt_handle.filter(|receipt| !receipt.is_empty()).ok_or_else(|| missing("receiptHandle"))?,
+        source: None,
         body: record.body.unwrap_or_default(),
     })
 }

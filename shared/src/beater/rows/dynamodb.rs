@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::{Changed, Found, Row, Rows};
 use crate::{
     Record,
-    store::{Item, StoreError, due_items, failed, text},
+    store::{Item, SEGMENTS, StoreError, due_items, failed, segment_items, text},
 };
 
 /// Rows in a DynamoDB table with the hash key `id`, and the records of jobs in another.
@@ -94,6 +94,14 @@ impl Rows for DynamoDb {
         async move {
             let get = self.client.get_item().table_name(&self.table).key("id", text(id)).consistent_read(true);
             Ok(get.send().await.map_err(failed)?.item.map(row))
+        }
+        .boxed()
+    }
+
+    fn some(&self, turn: u64) -> BoxFuture<'_, Result<Vec<Found>, StoreError>> {
+        async move {
+            let scan = self.client.scan().table_name(&self.table);
+            Ok(segment_items(scan, turn, SEGMENTS).await?.into_iter().map(row).collect())
         }
         .boxed()
     }

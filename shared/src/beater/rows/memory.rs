@@ -55,6 +55,10 @@ impl Rows for Memory {
         async move { Ok(row.map(Ok)) }.boxed()
     }
 
+    fn some(&self, _turn: u64) -> BoxFuture<'_, Result<Vec<Found>, StoreError>> {
+        self.all()
+    }
+
     fn all(&self) -> BoxFuture<'_, Result<Vec<Found>, StoreError>> {
         let rows: Vec<_> = self.rows().values().cloned().map(Ok).collect();
         async move { Ok(rows) }.boxed()

@@ -12,7 +12,7 @@ pub(crate) use self::dynamodb::DynamoDb;
 #[cfg(test)]
 pub(crate) use self::memory::Memory;
 use super::entry::Entry;
-use crate::{Record, clock::rfc3339, lifecycle::shard, store::StoreError};
+use crate::{Record, clock::rfc3339, lifecycle::shard, schedule::tzdata_version, store::StoreError};
 
 /// An entry, and how far it has fired.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -70,6 +70,9 @@ pub(crate) trait Rows: Send + Sync {
     /// One row as it is now.
     fn get<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<Found>, StoreError>>;
 
+    /// Some of the rows; whoever asks with sixty numbers, one after the other, sees each. They may be stale.
+    fn some(&self, turn: u64) -> BoxFuture<'_, Result<Vec<Found>, StoreError>>;
+
     /// Every row.
     fn all(&self) -> BoxFuture<'_, Result<Vec<Found>, StoreError>>;
 
@@ -110,6 +113,20 @@ impl Row {
     /// Whether its entry is the one that was fired last.
     pub(crate) fn is_settled(&self) -> bool {
         self.settled.as_deref() == Some(&*self.entry.fingerprint())
+    }
+
+    /// The same, and by these rules of the time zones.
+    pub(crate) fn is_current(&self) -> bool {
+        self.is_settled() && self.tzdata.as_deref() == Some(tzdata_version())
+    }
+
+    /// Whether it asks for a look that the index does not tell of: it was changed by hand, or by new rules of its zone.
+    pub(crate) fn is_overlooked(&self) -> bool {
+        if self.paused && !self.deleted {
+            return self.due.is_some();
+        }
+        let indexed = self.due.is_some() && self.next_fire.as_ref().is_some_and(|next| next.parse::<Timestamp>().is_ok());
+        self.deleted || !indexed || !self.is_current()
     }
 
     /// What a change of it is conditional on: a change by hand sets the next fire.

@@ -21,7 +21,11 @@ use super::{
     rows::{self, Changed, Rows as _},
     tick::{Ports, Report, tick},
 };
-use crate::{Client, Clock, Context, Job, JobError, Record, Schedule, State, Worker, clock::until, worker::Local};
+use crate::{
+    Client, Clock, Context, Job, JobError, Record, Schedule, State, Worker,
+    clock::until,
+    worker::{DLQ, Local},
+};
 
 /// What ran: the id of the job with its argument, and the instant.
 type Runs = Arc<Mutex<Vec<(String, Timestamp)>>>;
@@ -72,7 +76,7 @@ impl World {
 
     /// A tick of that instant, whatever the time is.
     async fn tick(&self, at: Timestamp) -> Report {
-        let ports = Ports { due: self.local.due(), rows: Arc::new(self.rows.clone()), prefix: String::new() };
+        let ports = Ports { due: self.local.due(), rows: Arc::new(self.rows.clone()), prefix: String::new(), dlqs: vec![DLQ.into()] };
         tick(&ports, at, Instant::now() + Duration::from_mins(1)).await.expect("a table in memory")
     }
 

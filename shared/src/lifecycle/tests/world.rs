@@ -36,8 +36,11 @@ enum Event {
     Cancel(Index),
     Move(Index, u64),
     Beat(Index),
-    /// A reconciler looks for what has no message any more.
-    Reconcile(Index),
+    /// A beater looks for what has no message any more.
+    Repair(Index),
+    /// SQS moves a message to the dead-letter queue by itself, and a beater finds one that it moved.
+    Fuse(Index),
+    Explain(Index, Index),
     /// A copy in the dead-letter queue is sent back.
     Redrive(Index),
 }
@@ -71,9 +74,12 @@ struct Sent {
     made: bool,
 }
 
+#[derive(Default)]
 struct Message {
     dead: Option<u64>,
     deleted: bool,
+    /// It is in the dead-letter queue.
+    moved: bool,
 }
 
 /// The clock of a worker is off by `skew` milliseconds.
@@ -132,7 +138,7 @@ impl World {
             table: Table::default(),
             sent: Vec::new(),
             workers: skews.map(|skew| Worker { skew, ..Worker::default() }).into(),
-            messages: vec![Message { dead: None, deleted: false }],
+            messages: vec![Message::default()],
             copies: Vec::new(),
             spent: BTreeMap::new(),
             tokens: 0,
@@ -145,7 +151,9 @@ impl World {
         let asks = |worker: &Worker| worker.under_way.is_some();
         let runs = |worker: &Worker| worker.attempt.is_some() && worker.under_way.is_none();
         let who = match event {
-            Event::Pass(_) | Event::PassLease(_) | Event::PassDue(_) | Event::Stray(_) | Event::Redrive(_) => self.passes(event),
+            Event::Pass(_) | Event::PassLease(_) | Event::PassDue(_) | Event::Stray(_) | Event::Redrive(_) | Event::Fuse(_) => {
+                self.passes(event)
+            }
             Event::Deliver(who, which) => self.one(*who, idle, |world, who| world.deliver(who, which.index(world.messages.len()))),
             Event::Arrive(who) => self.one(*who, asks, Self::arrive),
             Event::Look(who) => self.one(*who, asks, Self::look),
@@ -155,7 +163,8 @@ impl World {
             Event::Cancel(who) => self.one(*who, idle, Self::cancel),
             Event::Move(who, wait) => self.one(*who, idle, |world, who| world.shift(who, *wait)),
             Event::Beat(who) => self.one(*who, idle, Self::beat),
-            Event::Reconcile(who) => self.one(*who, idle, Self::reconcile),
+            Event::Repair(who) => self.one(*who, idle, Self::repair),
+            Event::Explain(who, which) => self.one(*who, idle, |world, who| world.explain(who, which.index(world.messages.len()))),
         };
         if answered && let Some(who) = who {
             self.answer(who);
@@ -173,7 +182,11 @@ impl World {
             Event::Stray(which) if !self.sent.is_empty() => self.reach(which.index(self.sent.len())),
             Event::Redrive(which) if !self.copies.is_empty() => {
                 let dead = Some(self.copies[which.index(self.copies.len())]);
-                self.messages.push(Message { dead, deleted: false });
+                self.messages.push(Message { dead, ..Message::default() });
+            }
+            Event::Fuse(which) => {
+                let which = which.index(self.messages.len());
+                self.messages[which].moved = true;
             }
             _ => {}
         }
@@ -215,7 +228,7 @@ impl World {
     }
 
     fn deliver(&mut self, who: usize, which: usize) {
-        if self.messages[which].deleted {
+        if self.messages[which].deleted || self.messages[which].moved {
             return;
         }
         let request = Request { dead: self.messages[which].dead, ..self.request.clone() };
@@ -291,16 +304,35 @@ impl World {
         let soon = Some(after(self.clock(who), LOOK_AHEAD));
         let due = self.table.0.clone().filter(|stands| stands.state == State::Scheduled && stands.run_at <= soon);
         if let Some(due) = due {
-            self.messages.push(Message { dead: None, deleted: false });
+            self.messages.push(Message::default());
             self.send(who, sent(&due), Then::Nothing, None);
         }
     }
 
-    /// A job whose message is gone gets it back from its record.
-    fn reconcile(&mut self, who: usize) {
-        let now = self.clock(who);
-        if self.table.0.as_ref().is_some_and(|stands| is_stranded(stands, now)) {
-            self.messages.push(Message { dead: None, deleted: false });
+    fn repair(&mut self, who: usize) {
+        let (token, expires_at) = (self.token(), self.request.expires_at);
+        let stands = self.table.0.clone();
+        if let Some(Repair::Write(next)) = stands.map(|stands| repair(&stands, expires_at, &token, self.clock(who))) {
+            self.send(who, *next, Then::Moved, None);
+        }
+    }
+
+    /// A message that SQS itself has moved is given its reason, or goes.
+    fn explain(&mut self, who: usize, which: usize) {
+        if self.messages[which].deleted || !self.messages[which].moved {
+            return;
+        }
+        let request = Request { dead: self.messages[which].dead, ..self.request.clone() };
+        let stands = self.table.0.clone();
+        let token = self.token();
+        match abandoned(stands.as_ref(), &request, &token, self.clock(who)) {
+            Abandoned::Delete => self.messages[which].deleted = true,
+            Abandoned::Leave => {}
+            Abandoned::Explain(_) => self.dead_letter(who, which, &stands.expect("it has failed")),
+            Abandoned::End(next) => {
+                let ending = if next.state == State::Failed { Ending::Failed } else { Ending::Cancelled };
+                self.send(who, *next, Then::Settle(which, ending), None);
+            }
         }
     }
 
@@ -446,12 +478,16 @@ impl World {
     /// The faults stop: one worker goes on, and what it sends arrives.
     fn calms_down(&mut self) {
         (0..WORKERS).for_each(|who| self.crash(who));
-        for _ in 0..40 {
-            self.now += 600_000;
+        for _ in 0..60 {
+            self.now += 3_600_000;
             self.beat(0);
             self.answer(0);
-            self.reconcile(0);
+            self.repair(0);
+            self.answer(0);
             for which in 0..self.messages.len() {
+                self.explain(0, which);
+                self.answer(0);
+                self.answer(0);
                 self.deliver(0, which);
                 self.answer(0);
                 self.end(0, &How::Success);
@@ -504,7 +540,8 @@ fn assert_shape(record: &Record) {
     assert!(state != State::Scheduled || record.envelope.is_some() && record.run_at.is_some(), "{record:?}");
     assert_eq!(record.finished_at.is_some(), state.is_terminal(), "{record:?}");
     let purge_at = record.finished_at.map(|finished| finished.as_second() + REMEMBERED);
-    assert_eq!(record.purge_at, purge_at, "remembered in a terminal state, and only there");
+    assert_eq!(record.purge_at.is_some(), purge_at.is_some(), "remembered in a terminal state, and only there");
+    assert!(record.purge_at >= purge_at, "remembered for long enough");
 }
 
 fn how() -> impl Strategy<Value = How> {
@@ -531,7 +568,9 @@ fn event() -> impl Strategy<Value = Event> {
         12 => any().prop_map(Event::Stray),
         4 => any().prop_map(Event::Crash),
         10 => any().prop_map(Event::Beat),
-        2 => any().prop_map(Event::Reconcile),
+        2 => any().prop_map(Event::Repair),
+        1 => any().prop_map(Event::Fuse),
+        4 => (any(), any()).prop_map(|(who, which)| Event::Explain(who, which)),
         4 => (any(), 0_u64..5000).prop_map(|(who, wait)| Event::Move(who, wait)),
         1 => any().prop_map(Event::Cancel),
         6 => any().prop_map(Event::Redrive),

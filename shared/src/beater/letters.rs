@@ -1,0 +1,183 @@
+//! Looks through dead-letter queues for messages that SQS itself has moved there: gives them the reason, and their
+//! records an end.
+
+use std::{ops::AddAssign, slice, sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::hand_over::Due;
+use crate::{
+    Error,
+    envelope::{Envelope, Form, check_id},
+    letter::{KIND, letter},
+    lifecycle::{self, Abandoned, Request, dead_lettered},
+    queue::{Message, Visibility},
+    record::{Failure, Record, State},
+    store::{Write, Written},
+};
+
+/// Messages of one receive.
+const BATCH: usize = 10;
+/// The most receives of one queue in one tick.
+const BATCHES: usize = 10;
+/// For how long nobody else sees what is looked at, at most.
+const HIDDEN: Duration = Duration::from_mins(1);
+
+/// What became of such messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Explained {
+    /// Given their reason, or deleted since their jobs go on without them.
+    pub(super) done: usize,
+    /// Could not be read or written: the next tick tries again.
+    pub(super) failed: usize,
+}
+
+impl AddAssign for Explained {
+    fn add_assign(&mut self, other: Self) {
+        self.done += other.done;
+        self.failed += other.failed;
+    }
+}
+
+/// Looks through the queues of these names.
+pub(super) async fn explain(due: &Due, dlqs: &[String], stop_at: Instant) -> Explained {
+    let mut total = Explained::default();
+    for explained in join_all(dlqs.iter().map(async |dlq| Letters { due, dlq, stop_at }.explain().await)).await {
+        total += explained;
+    }
+    total
+}
+
+/// One dead-letter queue.
+struct Letters<'a> {
+    due: &'a Due,
+    dlq: &'a str,
+    stop_at: Instant,
+}
+
+impl Letters<'_> {
+    async fn explain(&self) -> Explained {
+        let mut total = Explained::default();
+        let mut seen = Vec::new();
+        for _ in 0..BATCHES {
+            if Instant::now() >= self.stop_at {
+                break;
+            }
+            let messages = match self.due.queue.receive(self.dlq, BATCH, HIDDEN).await {
+                Ok(messages) => messages,
+                Err(error) => {
+                    tracing::error!(queue = self.dlq, %error, "cannot look through a dead-letter queue");
+                    total.failed += 1;
+                    break;
+                }
+            };
+            let (moved, letters): (Vec<_>, Vec<_>) = messages.into_iter().partition(is_unexplained);
+            let is_last = moved.is_empty();
+            let done = join_all(moved.iter().map(|message| self.explain_one(message))).await;
+            let mut left = letters;
+            for (message, done) in moved.into_iter().zip(done) {
+                match done {
+                    Ok(true) => total.done += 1,
+                    Ok(false) => left.push(message),
+                    Err(error) => {
+                        tracing::error!(queue = self.dlq, message = message.id, %error, "cannot give a message its reason");
+                        total.failed += 1;
+                        left.push(message);
+                    }
+                }
+            }
+            seen.extend(left);
+            if is_last {
+                break;
+            }
+        }
+        self.show(seen).await;
+        total
+    }
+
+    /// Lets others see what was looked at and stays.
+    async fn show(&self, messages: Vec<Message>) {
+        let changes: Vec<_> = messages.into_iter().map(|m| Visibility { receipt: m.receipt, timeout: Duration::ZERO }).collect();
+        for error in self.due.queue.set_visibility(self.dlq, &changes).await.into_iter().filter_map(Result::err) {
+            tracing::warn!(queue = self.dlq, %error, "a dead letter stays out of sight for a minute");
+        }
+    }
+
+    /// Whether this message is done with.
+    async fn explain_one(&self, message: &Message) -> Result<bool, Error> {
+        let now = self.due.clock.now();
+        let envelope = Envelope::parse(&message.body);
+        let id = message.job_id(envelope.as_ref().ok().and_then(|envelope| envelope.id.as_deref()));
+        let envelope = match envelope.and_then(|envelope| check_id(&id).map(|()| envelope)) {
+            Ok(envelope) => envelope,
+            Err(error) => return self.replace(message, &id, &Failure::new("rejected", error.to_string(), now), None).await,
+        };
+        let stored = self.due.store.read(slice::from_ref(&id)).await.pop().transpose()?.flatten();
+        let request = request(message, id, envelope, stored.as_ref());
+        let owner = Uuid::new_v4().simple().to_string();
+        match lifecycle::abandoned(stored.as_ref(), &request, &owner, now) {
+            Abandoned::Leave => Ok(false),
+            Abandoned::Delete => self.delete(message).await,
+            Abandoned::Explain(reason) => self.replace(message, &request.id, &reason, stored.map(Arc::new)).await,
+            Abandoned::End(next) => {
+                let next = Arc::from(next);
+                let write = Write { next: Arc::clone(&next), seen: stored.map(Arc::new) };
+                match self.due.store.write(&[write]).await.pop().transpose()? {
+                    Some(Written::Done) => {}
+                    Some(Written::Refused(_)) | None => return Ok(false), // it goes on by itself
+                }
+                tracing::error!(id = next.id, name = next.name, queue = next.queue, "SQS has given a job up");
+                match (next.state, &next.error) {
+                    (State::Failed, Some(reason)) => self.replace(message, &next.id, reason, Some(Arc::clone(&next))).await,
+                    _ => self.delete(message).await,
+                }
+            }
+        }
+    }
+
+    /// Puts a copy with the reason in the place of a message, and marks the record in between.
+    async fn replace(&self, message: &Message, id: &str, reason: &Failure, record: Option<Arc<Record>>) -> Result<bool, Error> {
+        let copy = letter(message, id, Some(reason), record.as_deref(), self.dlq);
+        self.due.queue.send(self.dlq, &[copy]).await.pop().transpose()?;
+        if let Some(record) = record.filter(|record| record.state == State::Failed) {
+            let mark = Write::replace(Arc::clone(&record), dead_lettered(&record));
+            if !matches!(self.due.store.write(&[mark]).await.pop().transpose()?, Some(Written::Done)) {
+                return Ok(false);
+            }
+        }
+        self.delete(message).await
+    }
+
+    async fn delete(&self, message: &Message) -> Result<bool, Error> {
+        self.due.queue.delete(self.dlq, slice::from_ref(&message.receipt)).await.pop().transpose()?;
+        Ok(true)
+    }
+}
+
+/// Whether it came here without a reason, or once more after it was redriven.
+fn is_unexplained(message: &Message) -> bool {
+    message.source.is_some() || !message.attributes.contains_key(KIND)
+}
+
+/// What the message asks for. A beater does not know which names a job answers to, nor, where SQS does not say it, the
+/// queue: those of the record then, or none.
+fn request(message: &Message, id: String, envelope: Envelope, stored: Option<&Record>) -> Request {
+    let name = if envelope.form == Form::Native { Some(envelope.name) } else { stored.map(|record| record.name.clone()) };
+    Request {
+        id,
+        name: name.unwrap_or_default(),
+        queue: message.source.clone().or_else(|| stored.map(|record| record.queue.clone())).unwrap_or_default(),
+        sent_at: message.sent_at,
+        run_at: envelope.run_at,
+        expires_at: envelope.expires_at,
+        max_attempts: envelope.max_attempts,
+        tags: envelope.tags,
+        meta: envelope.meta,
+        parent_id: envelope.parent_id,
+        root_id: envelope.root_id,
+        body: message.body.clone(),
+        dead: message.dead(),
+    }
+}

@@ -1,0 +1,80 @@
+//! Looks, part by part, for jobs that no message will bring back, and puts right what it can.
+
+use uuid::Uuid;
+
+use super::hand_over::Due;
+use crate::{
+    envelope::Envelope,
+    lifecycle::{self, Repair},
+    record::{Record, State},
+    store::{Write, Written},
+};
+
+/// Records that are written together.
+const PAGE: usize = 100;
+
+/// What became of the unfinished jobs that were looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Repaired {
+    /// Filed anew, or ended.
+    pub(super) done: usize,
+    /// Late, and only a message can bring them back.
+    pub(super) overdue: usize,
+    /// Cannot be read.
+    pub(super) wrong: usize,
+    /// Could not be read or written now: the next turn tries again.
+    pub(super) failed: usize,
+}
+
+/// Looks at the unfinished jobs whose turn it is.
+pub(super) async fn repair(due: &Due, turn: u64) -> Repaired {
+    let mut total = Repaired::default();
+    let found = match due.store.unfinished(turn).await {
+        Ok(found) => found,
+        Err(error) => {
+            tracing::error!(%error, "cannot look for jobs that no message will bring back");
+            return Repaired { failed: 1, ..total };
+        }
+    };
+    let mut writes = Vec::new();
+    for record in found {
+        match record {
+            Ok(record) => writes.extend(look(due, record, &mut total)),
+            Err(error) => {
+                tracing::error!(%error, "a record cannot be read");
+                total.wrong += 1;
+            }
+        }
+    }
+    for writes in writes.chunks(PAGE) {
+        for (write, answer) in writes.iter().zip(due.store.write(writes).await) {
+            match answer {
+                Ok(Written::Done) => {
+                    let next = &write.next;
+                    tracing::warn!(id = next.id, name = next.name, state = next.state.as_str(), "a job was put right");
+                    total.done += 1;
+                }
+                Ok(Written::Refused(_)) => {} // it goes on by itself
+                Err(error) => {
+                    tracing::error!(id = write.next.id, %error, "a job could not be put right");
+                    total.failed += 1;
+                }
+            }
+        }
+    }
+    total
+}
+
+fn look(due: &Due, record: Record, total: &mut Repaired) -> Option<Write> {
+    let body = record.envelope.as_ref().filter(|_| record.state == State::Scheduled);
+    let expires_at = body.and_then(|body| Envelope::parse(body).ok()?.expires_at);
+    match lifecycle::repair(&record, expires_at, &Uuid::new_v4().simple().to_string(), due.clock.now()) {
+        Repair::Nothing => None,
+        Repair::Overdue => {
+            tracing::warn!(id = record.id, name = record.name, queue = record.queue, state = record.state.as_str(), "a job is overdue");
+            total.overdue += 1;
+            None
+        }
+        Repair::Write(next) => Some(Write::replace(record, *next)),
+    }
+}

@@ -1,0 +1,127 @@
+//! What a beater does about jobs that no message will bring back, and about messages that SQS itself has given up.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{LONG, Request, cancelled, created, failed, filed, finished, free_from, id_in_use, remember, shard, was_killed};
+use crate::{
+    Policy,
+    clock::after,
+    record::{Dlq, Failure, Record, State},
+};
+
+/// How long past its time a job is that a person should see. A message that is out of sight comes back within 12 hours.
+const OVERDUE: Duration = Duration::from_hours(24);
+/// How long past its time a job is whose message is gone for sure: a queue keeps one for 14 days at most.
+const GONE: Duration = Duration::from_hours(15 * 24);
+
+/// What an unfinished record asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Repair {
+    /// Nothing: all is as it should be.
+    Nothing,
+    /// A person's attention. It is late, and only its message can bring it back, which may still come.
+    Overdue,
+    /// That this is written: filed anew, since its message is gone and the record has a copy; or ended.
+    Write(Box<Record>),
+}
+
+/// Looks at an unfinished record. `expires_at` is what its envelope says, `owner` a fresh token.
+pub fn repair(seen: &Record, expires_at: Option<Timestamp>, owner: &str, now: Timestamp) -> Repair {
+    if seen.state.is_terminal() || seen.state == State::Blocked {
+        return Repair::Nothing;
+    }
+    let since = since(seen);
+    let is_past = |wait: Duration| since.is_some_and(|since| after(since, wait) < now);
+    if seen.envelope.is_none() {
+        return match seen.state {
+            // The index holds what nobody can send.
+            State::Scheduled if is_past(LONG) => lost(seen, owner, now),
+            _ if is_past(GONE) => lost(seen, owner, now),
+            _ if is_past(OVERDUE) => Repair::Overdue,
+            _ => Repair::Nothing,
+        };
+    }
+    let ended = |record| Repair::Write(Box::new(finished(Record { owner: Some(owner.into()), ..record }, &Policy::new(), now)));
+    let again = |seen: Record, at: Timestamp| {
+        let request = Request { id: seen.id.clone(), ..Request::default() };
+        Repair::Write(Box::new(filed(Some(&seen), &request, &Policy::new(), owner, at)))
+    };
+    match seen.state {
+        State::Scheduled if expires_at.is_some_and(|at| at <= now) => ended(Record { state: State::Expired, ..seen.clone() }),
+        State::Scheduled if seen.run_at.is_none() || seen.due.as_ref() != Some(&shard(&seen.id)) => {
+            again(seen.clone(), seen.run_at.unwrap_or(now))
+        }
+        // Claimed straight from the due index, it may have been so by a message that was deleted at that moment.
+        State::Running if is_past(LONG) => {
+            let lapsed = lapsed(seen, owner, now);
+            if seen.cancel_requested { ended(cancelled(lapsed)) } else { again(lapsed, now) }
+        }
+        State::Retrying if is_past(LONG) => again(seen.clone(), now),
+        // What was sent is in a queue, which may be long.
+        State::Queued if is_past(OVERDUE) => again(seen.clone(), now),
+        _ => Repair::Nothing,
+    }
+}
+
+/// Since when it could have been taken up.
+fn since(seen: &Record) -> Option<Timestamp> {
+    match seen.state {
+        State::Running => Some(free_from(seen)),
+        _ => seen.run_at.or(seen.started_at).or(seen.enqueued_at),
+    }
+}
+
+/// A job whose attempt died, taken from it.
+fn lapsed(seen: &Record, owner: &str, now: Timestamp) -> Record {
+    let killed = was_killed(now);
+    Record { lease_until: None, owner: Some(owner.into()), error: Some(killed.clone()), ..remember(seen.clone(), killed) }
+}
+
+fn lost(seen: &Record, owner: &str, now: Timestamp) -> Repair {
+    let reason = "its message is gone, and the record has no copy of it; enqueue it again under another id";
+    Repair::Write(Box::new(given_up(seen, Failure::new("lost", reason.into(), now), owner, now)))
+}
+
+fn given_up(seen: &Record, failure: Failure, owner: &str, now: Timestamp) -> Record {
+    let seen = if seen.state == State::Running { lapsed(seen, owner, now) } else { seen.clone() };
+    let ended = if seen.cancel_requested { cancelled(seen) } else { failed(seen, failure) };
+    finished(Record { owner: Some(owner.into()), ..ended }, &Policy::new(), now)
+}
+
+/// What becomes of a message that SQS itself has moved to a dead-letter queue.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Abandoned {
+    /// Its job has ended, or the due index holds it: it goes.
+    Delete,
+    /// Its job may be running, or it tells the reason already.
+    Leave,
+    /// It is given this reason, and its record the mark, if that has failed.
+    Explain(Failure),
+    /// Write this. If the job has failed so, then the same; else it goes.
+    End(Box<Record>),
+}
+
+/// Decides about a message that was received too often, given the record of its id as it is stored and a fresh token.
+pub fn abandoned(seen: Option<&Record>, request: &Request, owner: &str, now: Timestamp) -> Abandoned {
+    let reason = "SQS moved its message to the dead-letter queue, since it was received too often without an end";
+    let failure = Failure::new("redriven", reason.into(), now);
+    let end = |seen: &Record| Abandoned::End(Box::new(given_up(seen, failure.clone(), owner, now)));
+    let Some(seen) = seen else {
+        let is_known = !request.name.is_empty() && !request.queue.is_empty();
+        return if is_known { end(&created(request, &Policy::new())) } else { Abandoned::Explain(failure) };
+    };
+    if seen.name != request.name || seen.queue != request.queue {
+        return Abandoned::Explain(id_in_use(seen, now));
+    }
+    match seen.state {
+        State::Failed if seen.dlq == Some(Dlq::Pending) => Abandoned::Explain(seen.error.clone().unwrap_or(failure)),
+        // It was redriven, and has the reason with it.
+        State::Failed if request.dead == Some(seen.generation) => Abandoned::Leave,
+        state if state.is_terminal() => Abandoned::Delete,
+        State::Scheduled if seen.envelope.is_some() => Abandoned::Delete,
+        State::Running if now <= free_from(seen) => Abandoned::Leave,
+        _ => end(seen),
+    }
+}
