@@ -220,16 +220,16 @@ impl Client {
 
 /// Jobs that wait.
 impl Client {
-    /// Calls a job off: one that waits never runs, also where its message is on its way; one that runs is told, and may
-    /// still succeed. Its record is then kept for 30 days. False: it has ended, or has no record, since no function has
-    /// seen its message yet.
+    /// Calls a job off: one that waits never runs, also where no function has seen its message yet; one that runs is told,
+    /// and may still succeed. Its record is then kept for 30 days. False: it has ended.
     ///
     /// # Errors
     ///
     /// When the table does not answer.
     pub async fn cancel(&self, id: &str) -> Result<bool, Error> {
         let now = self.clock.now();
-        self.change(id, |record| lifecycle::cancel(Some(record), &Request::default(), &Policy::new(), now)).await
+        let unseen = Request { id: id.to_owned(), ..Request::default() };
+        self.change(id, |record| lifecycle::cancel(record, &unseen, &Policy::new(), now)).await
     }
 
     /// Moves a job that waits in the due index to another time, also where its message is on its way already. False: it
@@ -240,6 +240,7 @@ impl Client {
     /// When the table does not answer.
     pub async fn reschedule(&self, id: &str, run_at: Timestamp) -> Result<bool, Error> {
         self.change(id, |record| {
+            let record = record?;
             let waits = matches!(record.state, State::Scheduled | State::Queued | State::Retrying) && record.envelope.is_some();
             let owner = Uuid::new_v4().simple().to_string();
             waits.then(|| {
@@ -250,11 +251,12 @@ impl Client {
     }
 
     /// Replaces a record by what `change` makes of it, as often as it changes meanwhile.
-    async fn change(&self, id: &str, change: impl Fn(&Record) -> Option<Record> + Send + Sync) -> Result<bool, Error> {
+    async fn change(&self, id: &str, change: impl Fn(Option<&Record>) -> Option<Record> + Send + Sync) -> Result<bool, Error> {
         for _ in 0..CHANGES {
-            let Some(seen) = self.get(id).await? else { return Ok(false) };
-            let Some(next) = change(&seen) else { return Ok(false) };
-            if let Some(Written::Done) = self.store.write(&[Write::replace(seen, next)]).await.pop().transpose()? {
+            let seen = self.get(id).await?;
+            let Some(next) = change(seen.as_ref()) else { return Ok(false) };
+            let write = Write { next: Arc::new(next), seen: seen.map(Arc::new) };
+            if let Some(Written::Done) = self.store.write(&[write]).await.pop().transpose()? {
                 return Ok(true);
             }
         }

@@ -205,7 +205,7 @@ pub fn decide(seen: Option<&Record>, request: &Request, policy: &Policy, claim: 
     let Some(seen) = seen else {
         return start(created(request, policy), request, policy, claim, now);
     };
-    if seen.name != request.name || seen.queue != request.queue {
+    if !is_of(seen, request) {
         return Decision::Leave(Ending::Foreign);
     }
     match seen.state {
@@ -335,6 +335,12 @@ fn free_from(running: &Record) -> Timestamp {
 
 fn was_killed(now: Timestamp) -> Failure {
     Failure::new(KILLED, "the attempt's process ended without recording it, or its lease ran out".into(), now)
+}
+
+/// Whether a message is of the job that has its id. Who calls a job off that no worker has seen knows its id alone.
+fn is_of(seen: &Record, request: &Request) -> bool {
+    let is_tombstone = seen.state == State::Cancelled && seen.name.is_empty();
+    is_tombstone || seen.name == request.name && seen.queue == request.queue
 }
 
 /// Why a message is no message of the job that has its id.

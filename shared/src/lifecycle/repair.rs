@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{LONG, Request, cancelled, created, failed, filed, finished, free_from, id_in_use, remember, shard, was_killed};
+use super::{LONG, Request, cancelled, created, failed, filed, finished, free_from, id_in_use, is_of, remember, shard, was_killed};
 use crate::{
     Policy,
     clock::after,
@@ -112,7 +112,7 @@ pub fn abandoned(seen: Option<&Record>, request: &Request, owner: &str, now: Tim
         let is_known = !request.name.is_empty() && !request.queue.is_empty();
         return if is_known { end(&created(request, &Policy::new())) } else { Abandoned::Explain(failure) };
     };
-    if seen.name != request.name || seen.queue != request.queue {
+    if !is_of(seen, request) {
         return Abandoned::Explain(id_in_use(seen, now));
     }
     match seen.state {

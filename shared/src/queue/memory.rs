@@ -66,6 +66,15 @@ impl Memory {
         self.with(queue, |contents| contents.messages.values().filter(|stored| is_head(stored)).map(|stored| stored.visible_at).min())
     }
 
+    /// Says of the last message of every queue that SQS has moved it there.
+    #[cfg(test)]
+    pub(crate) fn moved_from(&self, source: &str) {
+        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        for mut last in queues.values_mut().filter_map(|contents| contents.messages.last_entry()) {
+            last.get_mut().message.source = Some(source.into());
+        }
+    }
+
     fn push(&self, queue: &str, outgoing: &Outgoing) -> Result<String, QueueError> {
         outgoing.check(queue)?;
         let now = self.clock.now();

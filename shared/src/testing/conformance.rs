@@ -2,7 +2,10 @@
 //!
 //! Each function panics with the first thing that does not hold.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -34,6 +37,7 @@ pub async fn store(store: &dyn Index) {
     a_due_record_is_claimed_straight_and_its_mark_then_fails(store).await;
     a_job_is_called_off_before_it_was_seen_while_it_waits_and_while_it_runs(store).await;
     a_long_snooze_waits_in_the_record(store).await;
+    what_is_unfinished_is_seen_by_and_by(store).await;
 }
 
 fn fresh() -> Record {
@@ -276,6 +280,23 @@ async fn what_is_due_is_found_in_its_shard_and_in_the_order_of_its_time(store: &
     due_is(store, minutes(60 * 3), 10, &[&soon, &late]).await;
     due_is(store, minutes(60 * 4), 2, &[&soon, &late]).await;
     due_is(store, minutes(60 * 3 - 1), 10, &[&soon]).await;
+}
+
+async fn what_is_unfinished_is_seen_by_and_by(store: &dyn Index) {
+    let ended = lifecycle::cancel(None, &request(&fresh()), &Policy::new(), now()).expect("not ended");
+    let waiting: Vec<_> = (0..70).map(|_| Record { state: State::Retrying, run_at: Some(now()), ..fresh() }).collect();
+    write_many(store, waiting.iter().chain([&ended]).cloned().map(Write::insert).collect()).await;
+    let mut seen = BTreeMap::new();
+    for turn in 7..67 {
+        for record in store.unfinished(turn).await.expect("the store answers") {
+            let record = record.expect("a record");
+            seen.insert(record.id.clone(), record);
+        }
+    }
+    for record in &waiting {
+        assert_eq!(seen.get(&record.id), Some(record), "seen whole");
+    }
+    assert!(!seen.contains_key(&ended.id), "what has ended is not looked at");
 }
 
 /// An index lags; so it is asked again for a while.

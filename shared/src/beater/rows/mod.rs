@@ -12,7 +12,13 @@ pub(crate) use self::dynamodb::DynamoDb;
 #[cfg(test)]
 pub(crate) use self::memory::Memory;
 use super::entry::Entry;
-use crate::{Record, clock::rfc3339, lifecycle::shard, schedule::tzdata_version, store::StoreError};
+use crate::{
+    Record,
+    clock::rfc3339,
+    lifecycle::{SHARDS, shard, shard_name},
+    schedule::tzdata_version,
+    store::StoreError,
+};
 
 /// An entry, and how far it has fired.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -125,7 +131,9 @@ impl Row {
         if self.paused && !self.deleted {
             return self.due.is_some();
         }
-        let indexed = self.due.is_some() && self.next_fire.as_ref().is_some_and(|next| next.parse::<Timestamp>().is_ok());
+        let is_shard = |due: &String| (0..SHARDS).any(|shard| shard_name(shard) == *due);
+        let indexed =
+            self.due.as_ref().is_some_and(is_shard) && self.next_fire.as_ref().is_some_and(|next| next.parse::<Timestamp>().is_ok());
         self.deleted || !indexed || !self.is_current()
     }
 

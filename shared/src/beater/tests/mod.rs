@@ -3,6 +3,8 @@
 mod catch_up;
 mod change;
 mod code;
+mod overlooked;
+mod repair;
 mod transition;
 
 use std::{

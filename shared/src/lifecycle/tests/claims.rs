@@ -151,6 +151,13 @@ fn a_waiting_job_that_was_called_off_is_cancelled() {
 }
 
 #[test]
+fn a_job_that_was_called_off_by_its_id_alone_never_runs() {
+    let unseen = Request { id: request().id, ..Request::default() };
+    let tombstone = cancel(None, &unseen, &policy(), at(0)).expect("it has not ended");
+    assert_eq!(left(decided(&tombstone, at(70))), Ending::Duplicate);
+}
+
+#[test]
 fn a_job_without_an_attempt_left_does_not_start() {
     let spent = Record { attempts: 3, ..waiting() };
     let (record, ending) = closed(decided(&spent, at(70)));

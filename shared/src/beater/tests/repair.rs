@@ -1,0 +1,144 @@
+//! Jobs that no message will bring back, and messages that SQS itself has given up.
+
+use super::*;
+use crate::{
+    Dlq,
+    lifecycle::shard,
+    queue::{Message, Outgoing, Queue},
+    store::{Store, Write},
+};
+
+const START: &str = "2026-05-04T10:00:00Z";
+
+fn body(id: &str) -> String {
+    json!({"name": "note", "id": id, "args": "as sent"}).to_string()
+}
+
+/// A job of this id in some state, which has lost its message, and holds a copy of it.
+fn stranded(id: &str, state: State) -> Record {
+    Record {
+        id: id.into(),
+        name: "note".into(),
+        queue: "note".into(),
+        state,
+        attempts: 1,
+        max_attempts: 3,
+        generation: 1,
+        runs: 1,
+        owner: Some("gone".into()),
+        envelope: Some(body(id)),
+        ..Record::default()
+    }
+}
+
+fn minutes_ago(minutes: i64) -> Timestamp {
+    instant(START) - jiff::SignedDuration::from_mins(minutes)
+}
+
+impl World {
+    async fn plant(&self, records: impl IntoIterator<Item = Record>) {
+        let writes: Vec<_> = records.into_iter().map(Write::insert).collect();
+        assert!(self.local.store.write(&writes).await.iter().all(Result::is_ok));
+    }
+
+    /// Puts a message into the dead-letter queue as SQS does it.
+    async fn move_to_dlq(&self, body: &str, attributes: &[(&str, &str)]) {
+        let attributes = attributes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let sent = self.local.queue.send(DLQ, &[Outgoing { attributes, ..Outgoing::new(body) }]).await;
+        assert!(sent[0].is_ok());
+        self.local.queue.moved_from("note");
+    }
+
+    fn letters(&self) -> Vec<Message> {
+        self.local.queue.messages(DLQ)
+    }
+}
+
+#[tokio::test]
+async fn a_job_whose_message_is_gone_is_sent_once_more() {
+    let world = World::at(START);
+    let lapsed = Record { lease_until: Some(minutes_ago(20).as_millisecond()), ..stranded("killed", State::Running) };
+    let late = Record { run_at: Some(minutes_ago(20)), ..stranded("retrying", State::Retrying) };
+    let lost = Record { run_at: Some(minutes_ago(20)), envelope: None, ..stranded("lost", State::Scheduled) };
+    let lost = Record { due: Some(shard("lost")), ..lost };
+    let overdue = Record { run_at: Some(minutes_ago(25 * 60)), envelope: None, ..stranded("overdue", State::Retrying) };
+    world.plant([lapsed, late, lost, overdue]).await;
+    let report = world.tick_now().await;
+    assert_eq!((report.repaired, report.overdue, report.wrong, report.failed), (3, 1, 0, 0));
+    world.pass(60);
+    let report = world.tick_now().await;
+    assert_eq!((report.sent, report.repaired, report.overdue), (2, 0, 1));
+    world.work().await;
+    assert_eq!(world.ran(), ["retrying as sent", "killed as sent"], "what may kill its process again comes last");
+    let records = world.records();
+    assert_eq!((records["lost"].state, records["overdue"].state), (State::Failed, State::Retrying));
+    assert_eq!((records["killed"].attempts, records["killed"].history.len()), (2, 1));
+}
+
+#[tokio::test]
+async fn a_job_that_expires_in_the_index_is_ended_there() {
+    let world = World::at(START);
+    let envelope = json!({"name": "note", "args": "never", "expires_at": "2026-05-05T00:00:00Z"}).to_string();
+    let expiring = Record { envelope: Some(envelope), run_at: Some(minutes_ago(-9000)), ..stranded("expiring", State::Scheduled) };
+    world.plant([Record { due: Some(shard("expiring")), ..expiring }]).await;
+    assert_eq!(world.tick_now().await.repaired, 0);
+    world.pass(86_400);
+    assert_eq!(world.tick_now().await.repaired, 1);
+    assert_eq!(world.records()["expiring"].state, State::Expired);
+}
+
+#[tokio::test]
+async fn a_message_that_sqs_has_moved_gets_its_reason_and_can_be_redriven() {
+    let world = World::at(START);
+    world.move_to_dlq(&body("given-up"), &[]).await;
+    world.move_to_dlq("garbage", &[]).await;
+    let report = world.tick_now().await;
+    assert_eq!((report.explained, report.failed), (2, 0));
+    let record = &world.records()["given-up"];
+    assert_eq!((record.state, record.dlq, record.queue.as_str()), (State::Failed, Some(Dlq::Sent), "note"));
+    let kinds: Vec<_> = world.letters().iter().map(|letter| letter.attributes["sqjobs.kind"].clone()).collect();
+    assert_eq!(kinds, ["redriven", "rejected"]);
+    assert_eq!(world.tick_now().await.explained, 0, "once");
+    let letter = world.letters().remove(0);
+    world.local.queue.send("note", &[Outgoing { attributes: letter.attributes, ..Outgoing::new(letter.body) }]).await;
+    world.work().await;
+    assert_eq!(world.ran(), ["given-up as sent"]);
+}
+
+#[tokio::test]
+async fn what_lies_in_a_dead_letter_queue_with_its_reason_stays_and_can_be_seen() {
+    let world = World::at(START);
+    for number in 0..25 {
+        let id = format!("letter-{number}");
+        let letter = Outgoing { attributes: [("sqjobs.kind".into(), "error".into())].into(), ..Outgoing::new(body(&id)) };
+        world.local.queue.send(DLQ, &[letter]).await;
+    }
+    assert_eq!(world.tick_now().await.explained, 0);
+    assert_eq!(world.letters().len(), 25);
+    let seen = world.local.queue.next_visible(DLQ);
+    assert_eq!(seen, Some(world.now()), "at once");
+    assert!(world.letters().iter().all(|letter| letter.receives <= 1), "and no more than ten are looked at");
+}
+
+#[tokio::test]
+async fn a_message_that_sqs_has_moved_of_a_job_that_has_ended_goes() {
+    let world = World::at(START);
+    let client = Client::in_memory(&world.local);
+    client.enqueue_one(crate::Enqueue::named("note", json!("done")).id("done")).await.expect("enqueued");
+    world.work().await;
+    world.move_to_dlq(&body("done"), &[]).await;
+    assert_eq!(world.tick_now().await.explained, 1);
+    assert!(world.letters().is_empty());
+    assert_eq!(world.ran(), ["done done"]);
+}
+
+#[tokio::test]
+async fn a_dead_letter_that_was_redriven_and_given_up_once_more_is_told_of_anew() {
+    let world = World::at(START);
+    world.plant([stranded("twice", State::Queued)]).await;
+    world.move_to_dlq(&body("twice"), &[("sqjobs.kind", "error"), ("sqjobs.dead", "0"), ("sqjobs.id", "twice")]).await;
+    assert_eq!(world.tick_now().await.explained, 1);
+    let letters = world.letters();
+    assert_eq!((letters.len(), letters[0].attributes["sqjobs.kind"].as_str()), (1, "redriven"));
+    assert_eq!(letters[0].attributes["sqjobs.dead"], "1");
+}

@@ -1,0 +1,176 @@
+//! What a beater does about unfinished jobs, and about messages that SQS itself has given up.
+
+use super::*;
+
+const HOUR: i64 = 3600;
+const DAY: i64 = 24 * HOUR;
+
+/// What is done about a record at an instant.
+fn done(record: &Record, now: Timestamp) -> Repair {
+    repair(record, None, "beater", now)
+}
+
+fn written(record: &Record, now: Timestamp) -> Record {
+    match done(record, now) {
+        Repair::Write(next) => *next,
+        other => panic!("nothing is written of {record:?}: {other:?}"),
+    }
+}
+
+/// The job, claimed straight from the due index: its message may be gone.
+fn claimed_from_the_index() -> Record {
+    granted(decided(&scheduled(at(0)), at(0)))
+}
+
+#[test]
+fn a_job_that_goes_on_by_itself_is_left_alone() {
+    let due = scheduled(at(HOUR));
+    let held = Record { lease_until: Some(at(100 * DAY).as_millisecond()), ..claimed_from_the_index() };
+    for (record, now) in [
+        (running(), at(DAY)),
+        (waiting(), at(DAY)),
+        (due.clone(), at(2 * DAY)),
+        (sent(&due), at(DAY)),
+        (held, at(99 * DAY)),
+        (claimed_from_the_index(), at(15 * 60)),
+        (failed_for_good(), at(99 * DAY)),
+    ] {
+        assert_eq!(done(&record, now), Repair::Nothing, "{record:?}");
+    }
+}
+
+#[test]
+fn a_job_that_died_without_its_message_is_filed_anew_and_remembers_it() {
+    let next = written(&claimed_from_the_index(), at(16 * 60));
+    assert_eq!((next.state, next.run_at, next.due.as_deref()), (State::Scheduled, Some(at(16 * 60)), Some(&*shard("job-1"))));
+    assert_eq!((next.envelope.as_deref(), next.owner.as_deref(), next.lease_until), (Some("as sent"), Some("beater"), None));
+    assert_eq!((next.attempts, next.generation), (1, 1));
+    assert_eq!(next.history.last().map(|past| (past.generation, past.kind.as_str())), Some((1, "killed")));
+    let again = decided(&next, at(16 * 60));
+    assert!(matches!(again, Decision::Run { suspect: true, .. }), "it may kill the next process too: {again:?}");
+}
+
+#[test]
+fn a_job_that_died_in_its_last_attempt_without_its_message_fails_as_killed() {
+    let next = written(&Record { attempts: 3, ..claimed_from_the_index() }, at(16 * 60));
+    let (record, ending) = closed(decided(&next, at(16 * 60)));
+    assert_eq!((ending, record.error.map(|error| error.kind).as_deref()), (Ending::Failed, Some("killed")));
+}
+
+#[test]
+fn a_job_that_was_called_off_before_it_died_is_cancelled() {
+    let next = written(&Record { cancel_requested: true, ..claimed_from_the_index() }, at(16 * 60));
+    assert_eq!((next.state, next.attempts), (State::Cancelled, 1));
+    assert_eq!(next.history.len(), 1);
+}
+
+#[test]
+fn what_holds_its_message_and_is_not_taken_up_is_filed_anew() {
+    let retrying = ended(&claimed_from_the_index(), Next::Retry(None)).0;
+    let queued = sent(&scheduled(at(0)));
+    for (record, patience) in [(retrying, 16 * 60 + 70), (queued, DAY + 1)] {
+        assert_eq!(done(&record, at(patience / 2)), Repair::Nothing);
+        let next = written(&record, at(patience));
+        assert_eq!((next.state, next.run_at), (State::Scheduled, Some(at(patience))), "{record:?}");
+        assert_eq!(next.history, record.history);
+    }
+}
+
+#[test]
+fn what_waits_outside_of_the_index_is_put_into_it() {
+    let without_shard = Record { due: None, ..scheduled(at(DAY)) };
+    let next = written(&without_shard, at(0));
+    assert_eq!((next.due, next.run_at), (scheduled(at(DAY)).due, Some(at(DAY))));
+    let without_time = Record { run_at: None, ..scheduled(at(DAY)) };
+    assert_eq!(written(&without_time, at(5)).run_at, Some(at(5)));
+}
+
+#[test]
+fn what_has_expired_in_the_index_does_not_wait_for_its_time() {
+    let waits = scheduled(at(30 * DAY));
+    assert_eq!(repair(&waits, Some(at(DAY)), "beater", at(DAY - 1)), Repair::Nothing);
+    let Repair::Write(next) = repair(&waits, Some(at(DAY)), "beater", at(DAY)) else { panic!("it has expired") };
+    assert_eq!((next.state, next.due, next.envelope), (State::Expired, None, None));
+}
+
+#[test]
+fn a_job_that_only_its_message_can_bring_back_is_shown_after_a_day_and_lost_after_fifteen() {
+    for record in [running(), waiting()] {
+        assert_eq!(done(&record, at(DAY + 100)), Repair::Overdue, "{record:?}");
+        assert_eq!(done(&record, at(15 * DAY)), Repair::Overdue, "{record:?}");
+        let next = written(&record, at(15 * DAY + 100));
+        assert_eq!((next.state, next.dlq, next.attempts), (State::Failed, Some(Dlq::Pending), 1));
+        assert_eq!(next.error.map(|error| error.kind).as_deref(), Some("lost"));
+        assert_eq!(next.history.len(), 1);
+    }
+    let timeless = Record { state: State::Queued, ..Record::default() };
+    assert_eq!(done(&timeless, at(99 * DAY)), Repair::Nothing, "nobody knows how late it is");
+}
+
+#[test]
+fn a_record_that_waits_for_its_time_without_a_message_is_lost() {
+    let empty = Record { envelope: None, ..scheduled(at(0)) };
+    assert_eq!(done(&empty, at(10 * 60)), Repair::Nothing);
+    let next = written(&empty, at(16 * 60));
+    assert_eq!((next.state, next.due, next.error.map(|error| error.kind).as_deref()), (State::Failed, None, Some("lost")));
+}
+
+/// What becomes of the job's message in the dead-letter queue.
+fn explained(seen: Option<&Record>, now: Timestamp) -> Abandoned {
+    abandoned(seen, &request(), "beater", now)
+}
+
+#[test]
+fn a_message_that_sqs_gave_up_fails_its_job() {
+    for seen in [None, Some(running()), Some(waiting()), Some(sent(&scheduled(at(0))))] {
+        let Abandoned::End(next) = explained(seen.as_ref(), at(100)) else { panic!("{seen:?} goes on") };
+        assert_eq!((next.state, next.dlq), (State::Failed, Some(Dlq::Pending)));
+        assert_eq!(next.error.map(|error| error.kind).as_deref(), Some("redriven"));
+        assert_eq!((next.name.as_str(), next.queue.as_str()), ("greet", "mail"));
+        let kinds: Vec<_> = next.history.iter().map(|past| past.kind.as_str()).collect();
+        let expected: &[_] = match seen.map(|seen| seen.state) {
+            Some(State::Running) => &["killed"],
+            Some(State::Retrying) => &["error"],
+            _ => &[],
+        };
+        assert_eq!(kinds, expected);
+    }
+}
+
+#[test]
+fn a_message_that_sqs_gave_up_goes_where_its_job_has_ended_or_waits_without_it() {
+    let done = finish(&running(), Outcome::Success("done".into()), &policy(), 0.5, at(10)).0;
+    let dead = dead_lettered(&failed_for_good());
+    for seen in [done, dead, scheduled(at(0))] {
+        assert_eq!(explained(Some(&seen), at(100)), Abandoned::Delete, "{seen:?}");
+    }
+}
+
+#[test]
+fn a_message_that_sqs_gave_up_is_left_while_its_job_may_run() {
+    assert_eq!(explained(Some(&running()), at(35)), Abandoned::Leave);
+    assert!(matches!(explained(Some(&running()), ms(35_001)), Abandoned::End(_)));
+}
+
+#[test]
+fn a_message_that_sqs_gave_up_tells_why_its_job_has_failed() {
+    let failed = failed_for_good();
+    assert_eq!(explained(Some(&failed), at(100)), Abandoned::Explain(failed.error.clone().expect("it has failed")));
+    let foreign = Record { name: "other".into(), ..running() };
+    assert!(matches!(explained(Some(&foreign), at(100)), Abandoned::Explain(reason) if reason.kind == "id_in_use"));
+    let nameless = Request { name: String::new(), ..request() };
+    assert!(matches!(abandoned(None, &nameless, "beater", at(100)), Abandoned::Explain(reason) if reason.kind == "redriven"));
+}
+
+#[test]
+fn a_dead_letter_that_was_redriven_and_comes_back_untouched_stays() {
+    let dead = dead_lettered(&failed_for_good());
+    let redriven = Request { dead: Some(dead.generation), ..request() };
+    assert_eq!(abandoned(Some(&dead), &redriven, "beater", at(100)), Abandoned::Leave);
+}
+
+#[test]
+fn a_job_that_was_called_off_is_cancelled_where_sqs_gave_its_message_up() {
+    let Abandoned::End(next) = explained(Some(&Record { cancel_requested: true, ..running() }), at(100)) else { panic!("it goes on") };
+    assert_eq!(next.state, State::Cancelled);
+}
