@@ -23,7 +23,7 @@ const BATCH: usize = 10;
 /// The most receives of one queue in one tick.
 const BATCHES: usize = 10;
 /// For how long nobody else sees what is looked at, at most.
-const HIDDEN: Duration = Duration::from_mins(1);
+const HIDDEN: Duration = Duration::from_secs(30);
 
 /// What became of such messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -101,7 +101,7 @@ impl Letters<'_> {
     async fn show(&self, messages: Vec<Message>) {
         let changes: Vec<_> = messages.into_iter().map(|m| Visibility { receipt: m.receipt, timeout: Duration::ZERO }).collect();
         for error in self.due.queue.set_visibility(self.dlq, &changes).await.into_iter().filter_map(Result::err) {
-            tracing::warn!(queue = self.dlq, %error, "a dead letter stays out of sight for a minute");
+            tracing::warn!(queue = self.dlq, %error, "a dead letter stays out of sight for a while");
         }
     }
 

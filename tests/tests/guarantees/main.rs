@@ -27,6 +27,7 @@ mod fifo;
 mod lost_answer;
 mod producer;
 mod readme;
+mod repair;
 mod request_count;
 mod scale;
 mod schedule;

@@ -109,6 +109,7 @@ fn a_row_that_is_wrong_is_counted_and_stops_no_other() {
             json!({"args": [1], "job": 7}),
             json!({"tags": "one"}),
             json!({"catch_up": "two"}),
+            json!({"queue": "nowhere"}),
         ];
         for (number, change) in wrong.iter().enumerate() {
             let mut row = minutely(world, &format!("wrong-{number}"));

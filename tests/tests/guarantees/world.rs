@@ -8,7 +8,7 @@ use std::{
 };
 
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
-use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
+use aws_sdk_sqs::types::{MessageAttributeValue, QueueAttributeName, SendMessageBatchRequestEntry};
 use futures_util::FutureExt;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ use crate::{account::Account, effects::Effects, function::Function, message::Mes
 const TABLE: &str = "jobs";
 const SCHEDULES: &str = "schedules";
 /// Everything that a test waits for comes about much sooner; a busy machine takes longer.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The choices of a world.
 #[derive(Debug, Clone, Copy)]
@@ -93,6 +93,8 @@ impl World {
 
     /// Deploys a beater, which reaches the stack through the proxy as well.
     pub(crate) async fn deploy_beater(&self, beater: &Function) {
+        // The queue of its own entry.
+        setup::create_queues(&self.account.sqs, "adder", self.setup.visibility_s).await.expect("the queues are created");
         self.account.create(beater, self.settings(beater)).await;
     }
 
@@ -208,6 +210,28 @@ impl World {
         let batch = self.account.sqs.send_message_batch().queue_url(&self.queues.url).set_entries(Some(entries.collect()));
         let answer = batch.send().await.expect("the queue takes a batch");
         assert!(answer.failed.is_empty(), "the queue takes every message: {:?}", answer.failed);
+    }
+
+    /// Lets SQS itself move what was received so often to the dead-letter queue.
+    pub(crate) async fn give_up_after(&self, receives: u32) {
+        let attributes =
+            self.account.sqs.get_queue_attributes().queue_url(&self.queues.dlq_url).attribute_names(QueueAttributeName::QueueArn);
+        let attributes = attributes.send().await.expect("the queue answers").attributes.expect("it has an ARN");
+        let policy = json!({"deadLetterTargetArn": attributes[&QueueAttributeName::QueueArn], "maxReceiveCount": receives}).to_string();
+        let set = self.account.sqs.set_queue_attributes().queue_url(&self.queues.url).attributes(QueueAttributeName::RedrivePolicy, policy);
+        set.send().await.expect("the queue takes a policy");
+    }
+
+    /// Receives messages and never deletes them, until SQS has moved all, so many more than there were.
+    pub(crate) async fn receive_until_moved(&self, more: usize) {
+        let before = self.dead_letters().await.len();
+        wait::until("messages are moved", PATIENCE, async || {
+            let receive = self.account.sqs.receive_message().queue_url(&self.queues.url).visibility_timeout(0);
+            receive.send().await.expect("the queue answers");
+            let letters = self.dead_letters().await.len();
+            if letters == before + more { Ok(()) } else { Err(format!("{letters} dead letters")) }
+        })
+        .await;
     }
 
     /// Sends a dead letter back to its queue, as the redrive tools do: same body, same attributes, a new message.

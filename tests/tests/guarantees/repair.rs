@@ -1,0 +1,135 @@
+//! What a beater finds that no message would bring back, and what SQS itself has given up.
+
+use jiff::{Timestamp, ToSpan};
+use serde_json::{Value, json};
+
+use crate::{
+    due::{each_runs_once, now},
+    function::Function,
+    message::Message,
+    wait,
+    world::{PATIENCE, World},
+};
+
+/// The record of a job in its first attempt, whose process has died, and whose message is gone.
+fn killed(world: &World, id: &str) -> Value {
+    let body = world.probe(id, &json!({})).to_string();
+    json!({
+        "id": id, "name": "probe", "queue": "probes", "state": "running", "attempts": 1, "max_attempts": 5, "generation": 1,
+        "runs": 1, "owner": "dead", "lease_until": (now() - 20.minutes()).as_millisecond(), "envelope": body,
+    })
+}
+
+/// Ticks until one of them has done something of this kind: a part of the table is looked at each minute.
+async fn tick_until(world: &World, beater: &Function, what: &str) -> Timestamp {
+    let start = now() - 3.hours();
+    for minute in 0..60 {
+        let at = start + minute.minutes();
+        let tick = world.tick(beater, at).await;
+        assert_eq!((&tick["failed"], &tick["wrong"]), (&json!(0), &json!(0)), "{tick}");
+        if tick[what] != json!(0) {
+            return at;
+        }
+    }
+    panic!("within an hour nothing was {what}");
+}
+
+#[test]
+fn a_job_whose_message_is_gone_is_found_within_an_hour_and_runs() {
+    World::setup().test(async |world| {
+        let beater = Function::beater();
+        world.deploy_beater(&beater).await;
+        world.plant(killed(world, "killed")).await;
+        let late = json!({"id": "late", "name": "probe", "queue": "probes", "state": "retrying", "run_at": now() - 25.hours()});
+        world.plant(late).await;
+        tick_until(world, &beater, "repaired").await;
+        assert_eq!(world.tick(&beater, now()).await["sent"], json!(1));
+        each_runs_once(world, &["killed".to_owned()]).await;
+        let record = world.record("killed").await.expect("a record");
+        assert_eq!((record.attempts, record.past()), (2, vec!["killed"]));
+        tick_until(world, &beater, "overdue").await;
+        assert_eq!(world.record("late").await.expect("a record").state, "retrying", "its message may still come");
+    });
+}
+
+#[test]
+fn a_row_that_was_written_without_a_place_in_the_index_is_found_within_an_hour() {
+    World::setup().test(async |world| {
+        let beater = Function::beater();
+        world.deploy_beater(&beater).await;
+        let job = world.probe("row", &json!({}));
+        world.schedule_many(&[json!({"id": "row", "every_s": 86_400, "job": "probe", "queue": "probes", "args": job["args"]})]).await;
+        tick_until(world, &beater, "fired").await;
+        let row = world.scheduled("row").await.expect("a row");
+        assert!(row["due"].is_string() && row["next_fire"].is_string(), "{row}");
+    });
+}
+
+#[test]
+fn a_message_that_sqs_has_moved_is_explained_and_a_redrive_runs_it() {
+    World::setup().test(async |world| {
+        let beater = Function::beater();
+        world.deploy_beater(&beater).await;
+        world.give_up_after(1).await;
+        world.send(world.probe("given-up", &json!({}))).await;
+        world.receive_until_moved(1).await;
+        let tick = world.tick(&beater, now()).await;
+        assert_eq!((&tick["explained"], &tick["failed"]), (&json!(1), &json!(0)), "{tick}");
+        let record = world.record("given-up").await.expect("a record");
+        assert_eq!((record.state.as_str(), record.kind(), record.dlq.as_deref()), ("failed", Some("redriven"), Some("sent")));
+        let letters = world.dead_letters().await;
+        assert_eq!(kinds(&letters), ["redriven"]);
+        assert_eq!(world.tick(&beater, now()).await["explained"], json!(0), "once");
+
+        world.give_up_after(1000).await;
+        world.redrive(&letters[0]).await;
+        each_runs_once(world, &["given-up".to_owned()]).await;
+    });
+}
+
+#[test]
+fn a_beater_that_dies_while_it_explains_leaves_each_job_failed_and_its_message_with_the_reason() {
+    World::setup().test(async |world| {
+        let beater = Function::beater().mortal();
+        world.deploy_beater(&beater).await;
+        world.give_up_after(1).await;
+        world.tick(&beater, now()).await;
+        let look = world.proxy.passed("").iter().position(|passed| passed.operation.contains("ReceiveMessage"));
+        // A warm beater makes fewer requests before it looks.
+        let first = look.expect("it looks into the dead-letter queue").saturating_sub(8);
+        let mut ids = Vec::new();
+        loop {
+            let steps = ids.len();
+            ids.push(format!("after-{steps}-steps"));
+            world.send(world.probe(&ids[steps], &json!({}))).await;
+            world.receive_until_moved(1).await;
+            world.proxy.cut_after(first + steps);
+            world.tick(&beater, now()).await;
+            if !world.proxy.mend() {
+                break;
+            }
+            world.tick(&beater, now()).await;
+        }
+        assert!(ids.len() > 8, "a read, a write, a copy, a mark and a delete: {ids:?}");
+        // What a dead beater has received is out of sight for a while.
+        wait::until("each has its reason", PATIENCE, async || {
+            world.tick(&beater, now()).await;
+            let letters = world.dead_letters().await;
+            if kinds(&letters).contains(&"") { Err(format!("{letters:?}")) } else { Ok(()) }
+        })
+        .await;
+        for id in &ids {
+            let record = world.record(id).await.expect("a record");
+            assert_eq!((record.state.as_str(), record.dlq.as_deref()), ("failed", Some("sent")), "{id}");
+        }
+        let letters = world.dead_letters().await;
+        assert!(kinds(&letters).iter().all(|kind| *kind == "redriven"));
+        for id in &ids {
+            assert!(letters.iter().any(|letter| letter.attribute("sqjobs.id") == id), "{id} is there to be redriven");
+        }
+    });
+}
+
+fn kinds(letters: &[Message]) -> Vec<&str> {
+    letters.iter().map(|letter| letter.attribute("sqjobs.kind")).collect()
+}
