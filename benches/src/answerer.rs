@@ -16,7 +16,12 @@ use axum::{
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::{serve, table::Table, tls::Tls};
+use crate::{
+    clockwork::Clockwork,
+    serve,
+    table::{Refusal, Table},
+    tls::Tls,
+};
 
 /// A server that answers for AWS. It ends with the runtime.
 #[derive(Debug, Clone)]
@@ -46,6 +51,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Seen {
     table: Table,
+    clockwork: Clockwork,
     exchanges: Vec<Exchange>,
 }
 
@@ -62,6 +68,11 @@ impl Answerer {
         format!("{scheme}://localhost:{port}")
     }
 
+    /// Makes things due.
+    pub(crate) fn wind(&self, clockwork: Clockwork) {
+        self.shared.seen().clockwork = clockwork;
+    }
+
     /// The requests since the last call.
     pub(crate) fn take(&self) -> Vec<Exchange> {
         std::mem::take(&mut self.shared.seen().exchanges)
@@ -71,6 +82,13 @@ impl Answerer {
 impl Shared {
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seen {
+    fn dynamodb(&mut self, operation: &str, request: &Value) -> Result<Value, Refusal> {
+        let due = self.clockwork.answer(operation, request);
+        due.map_or_else(|| self.table.answer(operation, request), Ok)
     }
 }
 
@@ -95,7 +113,7 @@ async fn answer(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -
     let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
     let request: Value = serde_json::from_slice(&body).unwrap_or_default();
     let is_sqs = target.starts_with("AmazonSQS");
-    let answer = if is_sqs { Ok(sqs(&operation, &request)) } else { shared.seen().table.answer(&operation, &request) };
+    let answer = if is_sqs { Ok(sqs(&operation, &request)) } else { shared.seen().dynamodb(&operation, &request) };
     let (status, answer) = match answer {
         Ok(answer) => (StatusCode::OK, answer),
         Err(refusal) => {

@@ -4,6 +4,8 @@
 //! fails where it has grown; `record` notes that as the new measure.
 
 mod answerer;
+mod clockwork;
+mod decide;
 mod enqueue;
 mod event;
 mod framework;
@@ -18,6 +20,7 @@ mod serve;
 mod subject;
 mod suite;
 mod table;
+mod tick;
 mod tls;
 
 use std::path::{Path, PathBuf};

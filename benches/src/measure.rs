@@ -40,9 +40,7 @@ pub(crate) struct Cold {
 impl Warm {
     /// Its requests, as `1 BatchGetItem, 2 BatchExecuteStatement`.
     pub(crate) fn operations(&self) -> String {
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        self.requests.iter().for_each(|exchange| *counts.entry(&exchange.operation).or_default() += 1);
-        counts.iter().map(|(operation, count)| format!("{count} {operation}")).collect::<Vec<_>>().join(", ")
+        listed(&operations(&self.requests))
     }
 }
 
@@ -134,6 +132,19 @@ pub(crate) async fn cold(subject: Subject, built: &Built, conditions: Conditions
     let invocation = bench.invoke(Scenario::First.event(0), 0).await?;
     let first = invocation.responded - polled;
     Ok(Cold { init: polled - bench.process.started, first, cpu: bench.process.cpu(), rss: bench.process.peak_rss() })
+}
+
+/// How many requests there are of each operation.
+pub(crate) fn operations(requests: &[Exchange]) -> BTreeMap<String, usize> {
+    let mut counts: BTreeMap<_, usize> = BTreeMap::new();
+    for exchange in requests {
+        *counts.entry(exchange.operation.clone()).or_default() += 1;
+    }
+    counts
+}
+
+pub(crate) fn listed(operations: &BTreeMap<String, usize>) -> String {
+    operations.iter().map(|(operation, count)| format!("{count} {operation}")).collect::<Vec<_>>().join(", ")
 }
 
 /// The middle one.

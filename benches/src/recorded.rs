@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     event::Scenario,
     framework::{self, framework},
-    measure::{Invocations, warm},
+    measure::{Invocations, listed, warm},
     subject::{Built, Conditions, Subject},
+    tick::{Load, ticks},
 };
 
 /// By how much an exact figure may grow before it is a regression.
@@ -43,6 +44,10 @@ impl Recorded {
             let warm = warm(Subject::Sqjobs, scenario, Duration::ZERO, invocations, built, Conditions::default()).await?;
             request_bytes.insert(scenario.title().to_owned(), warm.requests.iter().map(|exchange| exchange.bytes).sum());
             requests.insert(scenario.title().to_owned(), warm.operations());
+        }
+        for load in Load::ALL {
+            let ticks = ticks(load, 1, built).await?;
+            requests.insert(load.title().to_owned(), listed(&ticks.requests));
         }
         let counted = framework(&framework::program(), RECORDS)?;
         let instructions = counted.instructions.map(|total| (compiler(), counted.per_record(total)));

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, fs, path::Path, process::Command, time::Duration};
 use crate::{
     enqueue::Enqueued,
     framework::Framework,
-    measure::{Cold, Warm},
+    measure::{Cold, Warm, listed},
     plot,
     rounds::{Ratio, Rounds},
     subject::Subject::{self, ByHand, Python, Sqjobs, TypeScript},
@@ -69,6 +69,8 @@ fn text(results: &Results) -> Result<String, std::fmt::Error> {
     framework(&mut text, &results.framework)?;
     writeln!(text, "\n## Enqueueing 10,000 jobs\n\n{}", include_str!("report/enqueue.md"))?;
     enqueued(&mut text, &results.enqueued)?;
+    writeln!(text, "\n## The beater\n\n{}", include_str!("report/beater.md"))?;
+    beater(&mut text, results)?;
     Ok(text)
 }
 
@@ -217,6 +219,19 @@ fn framework(text: &mut String, framework: &[Framework]) -> std::fmt::Result {
         writeln!(text, "| {} | {instructions} | {allocations:.1} | {bytes:.0} |", counted.records)?;
     }
     Ok(())
+}
+
+fn beater(text: &mut String, results: &Results) -> std::fmt::Result {
+    writeln!(text, "| | CPU, ms | wall, ms | requests |\n|---|---|---|---|")?;
+    for ticks in &results.ticks {
+        let [cpu, wall] = [ticks.cpu, ticks.wall].map(|time| short(ms(time)));
+        writeln!(text, "| {} | {cpu} | {wall} | {} |", ticks.load.title(), listed(&ticks.requests))?;
+    }
+    let decided = &results.decided;
+    writeln!(text, "\nWhen 10,000 schedules fire next, 10 expressions in 6 zones, from instants spread over a year:\n")?;
+    writeln!(text, "| | ms | croner's time over that |\n|---|---|---|")?;
+    writeln!(text, "| ready to be asked | {} | {} |", short(ms(decided.next)), short(decided.next_ratio))?;
+    writeln!(text, "| read from their text as well | {} | {} |", short(ms(decided.parsed)), short(decided.parsed_ratio))
 }
 
 fn enqueued(text: &mut String, rounds: &Rounds<Enqueued>) -> std::fmt::Result {

@@ -5,6 +5,7 @@ use std::{fs, path::Path, time::Duration};
 use serde::Deserialize;
 
 use crate::{
+    decide::{Decided, decide},
     enqueue::{Enqueued, enqueue},
     event::Scenario,
     framework::{self, Framework, framework},
@@ -13,12 +14,14 @@ use crate::{
     report,
     rounds::{Ratio, Rounds},
     subject::{Built, Conditions, Subject},
+    tick::{Load, Ticks, ticks},
     tls::Tls,
 };
 
 /// How often each is measured.
 const ROUNDS: usize = 5;
 const COLD_ROUNDS: usize = 15;
+const TICKS: usize = 10;
 /// What Lambda gives 128 MB is one part of so many of a CPU.
 const PARTS: u64 = 14;
 
@@ -37,6 +40,8 @@ pub(crate) struct Results {
     pub(crate) packages: Vec<Package>,
     pub(crate) framework: Vec<Framework>,
     pub(crate) enqueued: Rounds<Enqueued>,
+    pub(crate) ticks: Vec<Ticks>,
+    pub(crate) decided: Decided,
 }
 
 /// One scenario at one latency.
@@ -108,6 +113,12 @@ pub(crate) async fn run(built: &Built, target: &Path) -> Result<Results, String>
     let over_tls = Conditions { tls: Some(&tls), ..plain };
     let logged = Conditions { logs: true, ..plain };
     let (packages, enqueued) = (packages(built, target)?, enqueued(&subjects, built).await?);
+    eprintln!("the beater");
+    let decided = decide()?;
+    let mut all_ticks = Vec::new();
+    for load in Load::ALL {
+        all_ticks.push(ticks(load, TICKS, built).await?);
+    }
     let records = [1, 10, 100, 1000, 10_000];
     let framework = records.into_iter().map(|records| framework(&framework::program(), records)).collect::<Result<_, _>>()?;
     let mut all = Vec::new();
@@ -128,6 +139,8 @@ pub(crate) async fn run(built: &Built, target: &Path) -> Result<Results, String>
         packages,
         framework,
         enqueued,
+        ticks: all_ticks,
+        decided,
     })
 }
 
