@@ -88,6 +88,12 @@ impl Attempt {
         self.record.max_attempts
     }
 
+    /// The number of its claim.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn generation(&self) -> u64 {
+        self.record.generation
+    }
+
     /// The name of the queue it came from.
     pub fn queue(&self) -> &str {
         &self.record.queue

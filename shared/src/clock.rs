@@ -15,14 +15,33 @@ use jiff::{SignedDuration, Timestamp};
 /// Durations inside one process (leases, timeouts) are measured on the monotonic clock instead.
 #[derive(Debug, Clone)]
 pub struct Clock {
-    frozen_at: Option<Timestamp>,
+    base: Base,
     ahead_ms: Arc<AtomicI64>,
 }
 
+#[derive(Debug, Clone, Copy)]
+enum Base {
+    System,
+    Frozen(Timestamp),
+    /// Goes on with the runtime's time, which may be virtual, since it showed that.
+    #[cfg(any(test, feature = "simulation"))]
+    Running(Timestamp, tokio::time::Instant),
+}
+
 impl Clock {
+    fn on(base: Base) -> Self {
+        Self { base, ahead_ms: Arc::default() }
+    }
+
     /// The system's time.
     pub fn system() -> Self {
-        Self { frozen_at: None, ahead_ms: Arc::default() }
+        Self::on(Base::System)
+    }
+
+    /// A clock that showed `start` then, and goes on with the time of the runtime.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn running(start: Timestamp, since: tokio::time::Instant) -> Self {
+        Self::on(Base::Running(start, since))
     }
 
     /// A clock that stands at `start` until it is moved.
@@ -35,12 +54,17 @@ impl Clock {
     /// # Ok::<(), jiff::Error>(())
     /// ```
     pub fn frozen(start: Timestamp) -> Self {
-        Self { frozen_at: Some(start), ahead_ms: Arc::default() }
+        Self::on(Base::Frozen(start))
     }
 
     /// The time now.
     pub fn now(&self) -> Timestamp {
-        let base = self.frozen_at.unwrap_or_else(system_time);
+        let base = match self.base {
+            Base::System => system_time(),
+            Base::Frozen(at) => at,
+            #[cfg(any(test, feature = "simulation"))]
+            Base::Running(start, since) => after(start, since.elapsed()),
+        };
         let ahead = self.ahead_ms.load(Ordering::SeqCst);
         from_millis(base.as_millisecond().saturating_add(ahead))
     }

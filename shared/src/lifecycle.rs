@@ -365,9 +365,7 @@ fn grant(seen: Record, request: &Request, claim: &Claim, suspect: bool, now: Tim
         started_at: Some(now),
         run_at: None,
         due: None,
-        // Arguments that were changed in the due index stay with the record; the message has the old ones. What is claimed
-        // straight from the index may have no message any more: its own was to be deleted.
-        envelope: seen.envelope.clone().filter(|body| seen.state == State::Scheduled || *body != request.body),
+        // The envelope of a job that was ever filed stays until it ends: its message may be one that was to be deleted.
         ..seen
     };
     Decision::Run { next: Box::new(next), suspect }

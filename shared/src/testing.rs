@@ -1,6 +1,8 @@
 //! Runs jobs in process, for tests of your own jobs.
 
 pub mod conformance;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 
 use std::time::Duration;
 
@@ -11,6 +13,11 @@ use crate::{
     Client, Clock, Envelope, Record, Worker,
     queue::Queue as _,
     worker::{DLQ, Local},
+};
+#[cfg(feature = "lambda")]
+use crate::{
+    Error,
+    worker::{invocation, lambda},
 };
 
 /// Queues, records and time in memory: enqueue, run, move the clock, look.
@@ -95,6 +102,20 @@ impl Eager {
     pub async fn run_due<S: Send + Sync + 'static>(&self, worker: &Worker<S>) {
         let engine = self.local.engine(worker.jobs().clone(), Handle::current(), usize::MAX);
         self.local.run_due(&engine).await.ok();
+    }
+
+    /// Handles an event of SQS as the deployed function does, and gives back its answer, in which `batchItemFailures` names
+    /// the messages that are to come back.
+    ///
+    /// # Errors
+    ///
+    /// When it is no event of SQS.
+    #[cfg(feature = "lambda")]
+    pub async fn handle<S: Send + Sync + 'static>(&self, worker: &Worker<S>, event: serde_json::Value) -> Result<serde_json::Value, Error> {
+        let event = serde_json::from_value(event).map_err(|error| Error::because("it is no event of SQS", error))?;
+        let engine = self.local.engine(worker.jobs().clone(), Handle::current(), usize::MAX);
+        let report = engine.handle(lambda::messages(event)?, &invocation()).await;
+        serde_json::to_value(lambda::response(report)).map_err(|error| Error::because("the answer cannot be written", error))
     }
 
     /// Moves the clock.

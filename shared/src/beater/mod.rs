@@ -10,7 +10,7 @@ mod lambda;
 mod letters;
 mod plan;
 mod repair;
-mod rows;
+pub(crate) mod rows;
 mod schedules;
 #[cfg(test)]
 mod tests;
@@ -25,6 +25,8 @@ use jiff::Timestamp;
 
 pub(crate) use self::hand_over::{Due, hand_over};
 use self::rows::{Row, Rows};
+#[cfg(any(test, feature = "simulation"))]
+pub(crate) use self::tick::{Ports, tick};
 pub use self::{
     entry::{CatchUp, Entry},
     schedules::{Scheduled, Schedules},

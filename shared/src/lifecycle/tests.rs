@@ -2,6 +2,7 @@
 
 mod claims;
 mod endings;
+mod model;
 mod repairs;
 mod world;
 mod writes;

@@ -18,7 +18,7 @@ use tokio::{
 use super::{
     delivery::{Decoded, Delivery, Ended, Step},
     engine::{Engine, Invocation, Report},
-    executor::GRACE,
+    executor::{GRACE, Task},
     ledger::Ledger,
 };
 use crate::{
@@ -152,7 +152,7 @@ impl<'a> Batch<'a> {
             tracing::warn!(hook, "no time is left for a hook");
             return;
         }
-        let mut running = self.engine.bodies.spawn(work);
+        let mut running = Task(self.engine.bodies.spawn(work));
         let error = match timeout_at(end_by, &mut running).await {
             Ok(Ok(Ok(()))) => return,
             Ok(Ok(Err(error))) => error.to_string(),

@@ -1,7 +1,13 @@
 //! One attempt: its body runs as a task of its own, while the lease is renewed, checkpoints are written and the time
 //! is watched here, on another thread.
 
-use std::{any::Any, pin::pin, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{self, Poll},
+    time::Duration,
+};
 
 use futures_util::future::{BoxFuture, FutureExt, OptionFuture};
 use serde_json::Value;
@@ -59,7 +65,30 @@ pub(crate) struct Execution<'a> {
 }
 
 type Joined = Result<Result<Value, JobError>, JoinError>;
-type Body = JoinHandle<Result<Value, JobError>>;
+type Body = Task<Result<Value, JobError>>;
+
+/// A task that ends with whoever waits for it.
+pub(crate) struct Task<T>(pub(crate) JoinHandle<T>);
+
+impl<T> Task<T> {
+    pub(crate) fn abort(&self) {
+        self.0.abort();
+    }
+}
+
+impl<T> Future for Task<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut task::Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context)
+    }
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
 
 /// A write of the running record, under way.
 struct Renewal<'a> {
@@ -189,7 +218,7 @@ impl<'a> Execution<'a> {
     fn spawn(&self) -> Body {
         let body = Arc::clone(&self.job).run(Arc::clone(&self.attempt));
         let span = tracing::info_span!("job", id = self.record.id, name = self.record.name, attempt = self.record.attempts);
-        self.batch.engine.bodies.spawn(body.instrument(span))
+        Task(self.batch.engine.bodies.spawn(body.instrument(span)))
     }
 
     /// Starts a write that extends the lease, with the checkpoint or the progress there is.

@@ -8,7 +8,7 @@ use lambda_runtime::{Context, LambdaEvent, service_fn};
 use tokio::{runtime::Handle, time::Instant};
 
 use super::{
-    engine::{Engine, Invocation, Jobs},
+    engine::{Engine, Invocation, Jobs, Report},
     thread,
 };
 use crate::{
@@ -60,15 +60,23 @@ fn end_process() -> ! {
 }
 
 async fn handle(engine: &Arc<Engine>, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, lambda_runtime::Error> {
-    let messages = event.payload.records.into_iter().map(message).collect::<Result<Vec<_>, _>>()?;
+    let messages = messages(event.payload)?;
     let (engine, invocation) = (Arc::clone(engine), invocation(&event.context));
     // A task of its own, for each wake-up of what the runtime's `block_on` polls costs a system call.
     let report = tokio::spawn(async move { engine.handle(messages, &invocation).await }).await;
     // A panic of ours leaves bodies behind as well.
     let report = report.ok().filter(|report| !report.stuck).unwrap_or_else(|| end_process());
+    Ok(response(report))
+}
+
+pub(crate) fn messages(event: SqsEvent) -> Result<Vec<Message>, Error> {
+    event.records.into_iter().map(message).collect()
+}
+
+pub(crate) fn response(report: Report) -> SqsBatchResponse {
     let mut response = SqsBatchResponse::default();
     report.failures.into_iter().for_each(|id| response.add_failure(id));
-    Ok(response)
+    response
 }
 
 fn invocation(context: &Context) -> Invocation {

@@ -92,6 +92,6 @@ impl Local {
     }
 }
 
-fn invocation() -> Invocation {
+pub(crate) fn invocation() -> Invocation {
     Invocation { request_id: "eager".into(), ends_at: Instant::now() + INVOCATION }
 }

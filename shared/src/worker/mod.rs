@@ -6,7 +6,7 @@ mod eager;
 mod engine;
 mod executor;
 #[cfg(feature = "lambda")]
-mod lambda;
+pub(crate) mod lambda;
 mod ledger;
 mod local;
 #[cfg(test)]
@@ -16,8 +16,8 @@ mod thread;
 use std::{fmt, marker::PhantomData, sync::Arc};
 
 pub(crate) use self::{
-    engine::Jobs,
-    local::{DLQ, Local},
+    engine::{Engine, Invocation, Jobs},
+    local::{DLQ, Local, invocation},
 };
 use crate::{Error, Job, Middleware, job::Registered};
 

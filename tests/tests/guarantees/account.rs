@@ -48,7 +48,7 @@ impl Account {
     }
 
     /// The account tells functions of the same name apart in the stack's log.
-    fn name(&self, function: &Function) -> String {
+    pub(crate) fn name(&self, function: &Function) -> String {
         format!("{}-{}", function.bootstrap, self.id)
     }
 

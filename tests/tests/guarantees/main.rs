@@ -18,6 +18,7 @@ mod world;
 
 // The guarantees
 mod adapter;
+mod chaos;
 mod configuration;
 mod dead_letter;
 mod delivery;

@@ -3,12 +3,14 @@
 use std::{
     fmt::{self, Display},
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use http_body_util::Full;
 use hyper::{Request, Response, Uri, body::Bytes, header::HOST};
 use serde_json::json;
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 use crate::http::{self, Hangup, Server};
 
@@ -41,6 +43,10 @@ enum Kind {
     Hold(Hold),
     /// The process that asks is dead: no request arrives.
     Cut,
+    /// The stack is not asked; the answer is that there are too many requests.
+    Throttle,
+    /// The request takes that long.
+    Delay(Duration),
 }
 
 /// A request that waits on its way.
@@ -95,6 +101,10 @@ struct Traffic {
     faults: Vec<Fault>,
     /// How many more requests come through.
     left: Option<usize>,
+    /// One request of so many goes wrong.
+    storm: Option<u128>,
+    /// How many went wrong in storms.
+    wrong: usize,
 }
 
 impl Proxy {
@@ -127,6 +137,16 @@ impl Proxy {
         lock(&self.traffic).left.take() == Some(0)
     }
 
+    /// From now on one request of so many goes wrong, in one way or another; of none, where none is given.
+    pub(crate) fn storm(&self, one_of: Option<u128>) {
+        lock(&self.traffic).storm = one_of;
+    }
+
+    /// How many requests went wrong in storms.
+    pub(crate) fn wrong(&self) -> usize {
+        lock(&self.traffic).wrong
+    }
+
     /// Whether everything has gone wrong that was to.
     pub(crate) fn is_spent(&self) -> bool {
         lock(&self.traffic).faults.is_empty()
@@ -151,6 +171,11 @@ async fn pass(request: Request<Bytes>, to: Uri, traffic: Arc<Mutex<Traffic>>) ->
             Err("the answer is swallowed".into())
         }
         Some(Kind::Cut) => Err("nobody asks any more".into()),
+        Some(Kind::Throttle) => Ok(http::json(400, &json!({"__type": "ThrottlingException", "message": "a storm"}))),
+        Some(Kind::Delay(time)) => {
+            tokio::time::sleep(time).await;
+            forward(request, &to).await
+        }
         Some(Kind::Hold(hold)) => {
             hold.arrived.notify_one();
             hold.released.notified().await;
@@ -171,9 +196,25 @@ fn note(request: &Request<Bytes>, traffic: &Mutex<Traffic>) -> Option<Kind> {
         Some(left) => *left -= 1,
         None => {}
     }
+    if let Some(fault) = traffic.storm.and_then(stormy) {
+        traffic.wrong += 1;
+        return Some(fault);
+    }
     let met = traffic.faults.iter().position(|fault| fault.fits(&passing));
     traffic.passed.push(passing);
     met.map(|fault| traffic.faults.remove(fault).kind)
+}
+
+/// What goes wrong with a request in a storm, if anything.
+fn stormy(one_of: u128) -> Option<Kind> {
+    let dice = Uuid::new_v4().as_u128() >> 80;
+    (dice % one_of == 0).then(|| match dice / one_of % 5 {
+        0 => Kind::Swallow,
+        1 => Kind::Refuse,
+        2 => Kind::Cut,
+        3 => Kind::Throttle,
+        _ => Kind::Delay(Duration::from_millis(u64::try_from(dice % 3000).unwrap_or(0))),
+    })
 }
 
 async fn forward(request: Request<Bytes>, to: &Uri) -> Result<Response<Bytes>, Hangup> {

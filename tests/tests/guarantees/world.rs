@@ -1,7 +1,8 @@
 //! A world of its own for each test: an account with a table, a queue, a dead-letter queue and the functions between.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
+    fs,
     panic::{AssertUnwindSafe, resume_unwind},
     path::Path,
     time::Duration,
@@ -250,6 +251,18 @@ impl World {
         get.consistent_read(true).send().await.expect("the table answers").item.map(Record::from_item)
     }
 
+    /// Every record, by id.
+    pub(crate) async fn records(&self) -> BTreeMap<String, Record> {
+        let mut pages = self.account.dynamodb.scan().table_name(TABLE).consistent_read(true).into_paginator().items().send();
+        let mut records = BTreeMap::new();
+        while let Some(item) = pages.next().await {
+            let item = item.expect("the table answers");
+            let id = item["id"].as_s().expect("an id").clone();
+            records.insert(id, Record::from_item(item));
+        }
+        records
+    }
+
     /// All messages in the queue, also those out of sight.
     pub(crate) async fn messages(&self) -> Vec<Message> {
         self.messages_in(&self.queues.url).await
@@ -262,6 +275,17 @@ impl World {
 
     async fn messages_in(&self, queue_url: &str) -> Vec<Message> {
         self.stack.messages(&self.account.id, queue_url).await.iter().map(Message::from_shown).collect()
+    }
+
+    /// The processes in which a function runs.
+    pub(crate) fn processes(&self, function: &Function) -> Vec<u32> {
+        let variable = format!("AWS_LAMBDA_FUNCTION_NAME={}", self.account.name(function)).into_bytes();
+        let runs = |pid: &u32| {
+            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environment.split(|byte| *byte == 0).any(|entry| entry == variable)
+        };
+        let all = fs::read_dir("/proc").expect("this is Linux").flatten();
+        all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(runs).collect()
     }
 
     /// What the stack says of invocations that it had to end, or that ended without an answer.

@@ -1,7 +1,7 @@
 //! Where schedules are kept: the port and its two adapters.
 
 mod dynamodb;
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
 mod memory;
 
 use futures_util::future::BoxFuture;
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::dynamodb::DynamoDb;
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
 pub(crate) use self::memory::Memory;
 use super::entry::Entry;
 use crate::{

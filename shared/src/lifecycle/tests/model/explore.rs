@@ -1,0 +1,198 @@
+//! The exploration: bounds, properties, and the broken rules that must be found out.
+
+use std::collections::BTreeSet;
+
+use stateright::{Checker, HasDiscoveries, Model, Property};
+
+use super::{
+    event::{Event, Laws},
+    world::World,
+    *,
+};
+
+macro_rules! always {
+    ($($invariant:ident),*) => {
+        vec![$(Property::always(stringify!($invariant), |_, world: &World| world.broken != Some(Invariant::$invariant))),*]
+    };
+}
+
+impl Model for Laws {
+    type State = World;
+    type Action = Event;
+
+    fn init_states(&self) -> Vec<World> {
+        vec![self.start()]
+    }
+
+    fn actions(&self, world: &World, events: &mut Vec<Event>) {
+        if world.broken.is_none() {
+            events.extend(self.events(world));
+        }
+    }
+
+    fn next_state(&self, world: &World, event: Event) -> Option<World> {
+        self.after(world, event)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        let mut properties = always![NoLoss, OneRunner, Fencing, Bounded, HonestAttempts, OnceRemembered, RecordWins, CalledOff];
+        properties.push(Property::always("Progress", |laws: &Self, world| world.broken.is_some() || laws.comes_to_its_end(world)));
+        // What makes the exploration worth something.
+        properties.push(Property::sometimes("a job ends", |_, world: &World| {
+            world.record.as_ref().is_some_and(|record| matches!(record.state, State::Succeeded | State::Failed))
+        }));
+        properties
+    }
+}
+
+/// Both clocks are off by as much as they may, in either way.
+const TWO: &[i64] = &[-2500, 2500];
+const THREE: &[i64] = &[-2500, 0, 2500];
+
+/// Two workers race for a job; processes die, answers are lost.
+fn claims() -> Bounds {
+    let budget = Budget { crashes: 1, losses: 1, leaps: 2, ghosts: 1, ..Budget::default() };
+    let small = Budget { crashes: 1, losses: 1, leaps: 1, ..Budget::default() };
+    Bounds { name: "claims", skews: TWO, attempts: 2, due: None, endings: &[How::Success, How::Fails], budget, small }
+}
+
+/// Requests come late and twice, while leases are renewed.
+fn strays() -> Bounds {
+    let budget = Budget { crashes: 1, strays: 1, leaps: 2, renewals: 1, ..Budget::default() };
+    let small = Budget { strays: 1, leaps: 1, ..Budget::default() };
+    Bounds { name: "strays", skews: TWO, attempts: 2, due: None, endings: &[How::Success], budget, small }
+}
+
+/// Three workers, and processes that die.
+fn crowd() -> Bounds {
+    let budget = Budget { crashes: 1, leaps: 1, ..Budget::default() };
+    let small = Budget { leaps: 1, ..Budget::default() };
+    Bounds { name: "crowd", skews: THREE, attempts: 2, due: None, endings: &[How::Success], budget, small }
+}
+
+/// A job is called off at any moment.
+fn called_off() -> Bounds {
+    let budget = Budget { crashes: 1, leaps: 1, renewals: 1, cancels: 1, ..Budget::default() };
+    let small = Budget { crashes: 1, leaps: 1, cancels: 1, ..Budget::default() };
+    Bounds { name: "called off", skews: TWO, attempts: 2, due: None, endings: &[How::Success, How::Fails], budget, small }
+}
+
+/// Attempts that are given back.
+fn given_back() -> Bounds {
+    let budget = Budget { strays: 1, leaps: 2, ..Budget::default() };
+    let endings = &[How::Success, How::SnoozesShort, How::Resumes];
+    let small = Budget { leaps: 1, ..Budget::default() };
+    Bounds { name: "given back", skews: TWO, attempts: 1, due: None, endings, budget, small }
+}
+
+/// A job that waits in the index, with two beaters.
+fn waiting() -> Bounds {
+    let budget = Budget { crashes: 1, leaps: 2, beats: 2, repairs: 1, ..Budget::default() };
+    let small = Budget { crashes: 1, leaps: 1, beats: 2, ..Budget::default() };
+    Bounds { name: "waiting", skews: TWO, attempts: 2, due: Some(1800), endings: &[How::Success], budget, small }
+}
+
+/// A job that waits is moved, also where it was sent ahead.
+fn moved() -> Bounds {
+    let budget = Budget { strays: 1, leaps: 2, moves: 1, beats: 1, ..Budget::default() };
+    let small = Budget { strays: 1, leaps: 1, moves: 1, beats: 1, ..Budget::default() };
+    Bounds { name: "moved", skews: TWO, attempts: 2, due: Some(1800), endings: &[How::Success, How::SnoozesLong], budget, small }
+}
+
+/// A job that fails, its dead letters and the ways back.
+fn letters() -> Bounds {
+    let budget = Budget { crashes: 1, losses: 1, ghosts: 1, redrives: 2, ..Budget::default() };
+    let small = Budget { crashes: 1, redrives: 1, ..Budget::default() };
+    Bounds { name: "letters", skews: TWO, attempts: 1, due: None, endings: &[How::Success, How::Fatal], budget, small }
+}
+
+/// SQS itself gives messages up.
+fn given_up() -> Bounds {
+    let budget = Budget { crashes: 1, leaps: 1, redrives: 1, fuses: 1, ..Budget::default() };
+    let small = Budget { crashes: 1, leaps: 1, fuses: 1, ..Budget::default() };
+    Bounds { name: "given up", skews: TWO, attempts: 2, due: None, endings: &[How::Success, How::Fails], budget, small }
+}
+
+const ALL: [fn() -> Bounds; 9] = [claims, strays, crowd, called_off, given_back, waiting, moved, letters, given_up];
+
+/// Any of these tells.
+type Tells = &'static [Invariant];
+
+/// The rules to be broken, where, and which invariants tell.
+const BROKEN: [(Mutation, fn() -> Bounds, Tells); 20] = {
+    use Invariant as I;
+    use Mutation as M;
+    [
+        (M::NoOwnerCheck, claims, &[I::Fencing]),
+        (M::DeleteBeforeRecord, claims, &[I::NoLoss]),
+        (M::CountAtFinish, claims, &[I::HonestAttempts]),
+        (M::MarkBeforeSend, waiting, &[I::NoLoss, I::Progress]),
+        (M::NoOwnSuccess, claims, &[I::Progress]),
+        (M::LeaseFromAnswer, claims, &[I::OneRunner]),
+        (M::NoSkewMargin, claims, &[I::OneRunner]),
+        (M::GenerationFalls, given_back, &[I::Fencing]),
+        (M::MoveKeepsToken, moved, &[I::Fencing, I::RecordWins]),
+        (M::ForgetEnvelope, waiting, &[I::NoLoss, I::Progress]),
+        (M::DeleteBeforeLetter, letters, &[I::NoLoss]),
+        (M::StartEarly, waiting, &[I::RecordWins]),
+        (M::RedriveAny, letters, &[I::OnceRemembered]),
+        (M::IgnoreCancel, called_off, &[I::CalledOff]),
+        (M::ReopenEnded, claims, &[I::OnceRemembered]),
+        (M::NoBudget, claims, &[I::Bounded]),
+        (M::DeleteBeforeFiled, waiting, &[I::NoLoss]),
+        (M::DropAbandoned, given_up, &[I::NoLoss, I::Progress]),
+        (M::RepairAtOnce, waiting, &[I::OneRunner, I::Fencing]),
+        (M::NoRepair, waiting, &[I::Progress]),
+    ]
+};
+
+/// More states than any of the bounds has.
+const MOST: usize = 20_000_000;
+
+/// Explores everything within the bounds: how many states there are, how deep, and what does not hold.
+fn explore(bounds: Bounds, mutation: Option<Mutation>) -> (usize, usize, BTreeSet<&'static str>) {
+    let checker =
+        Laws { bounds, mutation }.checker().threads(2).finish_when(HasDiscoveries::AnyFailures).target_state_count(MOST).spawn_bfs().join();
+    let found = checker.discoveries();
+    let failed = found.iter().filter(|(name, _)| **name != "a job ends");
+    for (name, path) in failed.clone().filter(|_| mutation.is_none()) {
+        eprintln!("{name} does not hold: {:#?}\n{:#?}", path.clone().into_actions(), path.last_state());
+    }
+    let failed = failed.map(|(name, _)| *name).collect();
+    (checker.unique_state_count(), checker.max_depth(), failed)
+}
+
+fn holds(bounds: Bounds) {
+    let name = bounds.name;
+    let (states, depth, failed) = explore(bounds, None);
+    println!("{name}: {states} states, {depth} deep");
+    assert!(failed.is_empty(), "{name}: {failed:?}");
+    assert!(states < MOST, "{name} is not explored to its end");
+}
+
+#[test]
+fn no_order_of_events_within_small_bounds_breaks_an_invariant() {
+    for bounds in ALL {
+        let bounds = bounds();
+        holds(Bounds { budget: bounds.small, ..bounds });
+    }
+}
+
+/// As `./check --full` runs it, optimized.
+#[test]
+#[ignore = "takes minutes, and gigabytes"]
+fn no_order_of_events_within_larger_bounds_breaks_an_invariant() {
+    for bounds in ALL {
+        holds(bounds());
+    }
+}
+
+#[test]
+fn each_broken_rule_is_found_out() {
+    for (mutation, bounds, invariants) in BROKEN {
+        let (_, depth, failed) = explore(bounds(), Some(mutation));
+        println!("{mutation:?}: {failed:?}, {depth} deep");
+        let told = invariants.iter().any(|invariant| failed.contains(format!("{invariant:?}").as_str()));
+        assert!(told, "{mutation:?} in {}: {failed:?}", bounds().name);
+    }
+}

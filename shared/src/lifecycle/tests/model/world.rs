@@ -1,0 +1,147 @@
+//! The world and what happens in it.
+
+use std::hash::{Hash, Hasher};
+
+use super::*;
+use crate::Version;
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct World {
+    /// Milliseconds since the start.
+    pub(super) now: i64,
+    pub(super) record: Option<Record>,
+    pub(super) messages: Vec<Message>,
+    pub(super) actors: Vec<Actor>,
+    /// Requests that were sent and may come once more.
+    pub(super) strays: Vec<Sent>,
+    /// How each generation ended since the job was last redriven.
+    pub(super) spent: Vec<(u64, Spent)>,
+    pub(super) left: Budget,
+    pub(super) broken: Option<Invariant>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Message {
+    pub(super) dead: Option<u64>,
+    pub(super) place: Place,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Place {
+    Queue,
+    /// The dead-letter queue, as SQS moved it there.
+    Moved,
+    /// The dead-letter queue, with the reason.
+    Letter,
+    Gone,
+}
+
+#[derive(Debug, Clone, PartialEq, Hash, Default)]
+pub(super) struct Actor {
+    pub(super) attempt: Option<Attempt>,
+    pub(super) asks: Option<Asks>,
+}
+
+/// An attempt as its worker sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Attempt {
+    pub(super) message: usize,
+    pub(super) record: Record,
+    pub(super) held_until: i64,
+    pub(super) body: bool,
+}
+
+/// A request on its way.
+#[derive(Debug, Clone, PartialEq, Hash)]
+pub(super) struct Asks {
+    pub(super) sent: Sent,
+    pub(super) asked: i64,
+    pub(super) then: Then,
+    /// Whether it was made, once it has come.
+    pub(super) made: Option<bool>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Sent {
+    pub(super) seen: Option<Record>,
+    pub(super) next: Record,
+    /// The token of the attempt that wrote it.
+    pub(super) by: Option<String>,
+    pub(super) dead: Option<u64>,
+    /// That it was made once.
+    pub(super) made: bool,
+}
+
+/// What an actor does once its write is confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Then {
+    Run(usize),
+    Renewed,
+    Settle(usize, Goes),
+    Filed(usize),
+    Marked(usize),
+    /// A mark that was made too early: now the message is sent.
+    Send,
+    Nothing,
+}
+
+/// What becomes of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Goes {
+    Delete,
+    DeadLetter,
+    Stay,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Spent {
+    Running,
+    Failed,
+    Killed,
+    GivenBack,
+    Ended,
+}
+
+impl From<Fate> for Goes {
+    fn from(fate: Fate) -> Self {
+        match fate {
+            Fate::Delete => Self::Delete,
+            Fate::DeadLetter => Self::DeadLetter,
+            Fate::Wait(_) | Fate::WaitAndBackoff(_) | Fate::Now | Fate::Backoff | Fate::LongBackoff | Fate::Leave => Self::Stay,
+        }
+    }
+}
+
+/// Everything by which two records differ in what may come of them.
+fn hash_record(record: &Record, hasher: &mut impl Hasher) {
+    let Version { generation, owner, state, lease_until, dlq, cancel_requested } = record.version();
+    (generation, owner, state, lease_until, dlq.map(|dlq| dlq as u8), cancel_requested).hash(hasher);
+    (record.attempts, record.runs, record.snoozes, record.max_attempts, record.history.len()).hash(hasher);
+    (record.run_at, record.started_at, record.finished_at, record.purge_at, &record.envelope, &record.due).hash(hasher);
+    record.error.as_ref().map(|error| &error.kind).hash(hasher);
+}
+
+impl Hash for World {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        if let Some(record) = &self.record {
+            hash_record(record, hasher);
+        }
+        (self.now, &self.messages, &self.actors, &self.strays, &self.spent, &self.left, self.broken).hash(hasher);
+    }
+}
+
+impl Hash for Attempt {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        hash_record(&self.record, hasher);
+        (self.message, self.held_until, self.body).hash(hasher);
+    }
+}
+
+impl Hash for Sent {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        for record in self.seen.iter().chain([&self.next]) {
+            hash_record(record, hasher);
+        }
+        (self.seen.is_some(), &self.by, self.dead, self.made).hash(hasher);
+    }
+}

@@ -1,0 +1,336 @@
+//! Runs jobs through everything that can go wrong, repeatably: the worker and the beater as they are in production, on
+//! queues and a table in memory behind a network that loses, delays and repeats, in processes that die at any await, on
+//! clocks that differ and jump. Time is virtual, so a day takes a moment; every choice comes from one seed, so a run
+//! that fails can be repeated.
+
+mod network;
+mod process;
+mod watch;
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use fastrand::Rng;
+use futures_util::future::join_all;
+use jiff::{SignedDuration, Timestamp};
+use tokio::{runtime, time::Instant};
+
+use self::{
+    process::{Beater, Function, World},
+    watch::Watch,
+};
+use crate::{
+    Client, Clock, Enqueue, Record, State, Worker,
+    queue::{self, Message},
+    store,
+    worker::DLQ,
+};
+
+/// How long a run may take, in its own time. What has not ended by then is stuck.
+const LONGEST: Duration = Duration::from_hours(30 * 24);
+
+/// One run: a seed, and what may go wrong. Equal runs of equal jobs take the same course.
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use sqjobs::{Context, Enqueue, Job, JobError, Worker, testing::simulation::Simulation};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Greet(String);
+///
+/// impl Job for Greet {
+///     const NAME: &'static str = "greet";
+///     type Output = String;
+///
+///     async fn run(&self, _ctx: &Context) -> Result<String, JobError> {
+///         Ok(format!("Hello, {}!", self.0))
+///     }
+/// }
+///
+/// let jobs = || ["Ada", "Grace"].map(|name| Enqueue::named("greet", name.into()).id(name));
+/// for seed in 0..20 {
+///     let ended = Simulation::new(seed).run(|| Worker::new(()).job::<Greet>(), jobs());
+///     assert_eq!(ended.flaws(), Vec::<String>::new(), "seed {seed}");
+/// }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[must_use = "nothing happens until it runs"]
+pub struct Simulation {
+    seed: u64,
+    functions: usize,
+    beaters: usize,
+    faults: Faults,
+}
+
+/// How often what goes wrong, each from 0 (never) to 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct Faults {
+    /// A process dies, at some moment of an invocation.
+    pub crash: f64,
+    /// A message is delivered a second time while the first delivery is handled.
+    pub duplicate: f64,
+    /// A request takes up to four seconds, longer than anyone waits for it.
+    pub delay: f64,
+    /// A request is refused as throttled.
+    pub throttle: f64,
+    /// A request is carried out, and its answer is lost.
+    pub lost_answer: f64,
+    /// A request never arrives.
+    pub lost_request: f64,
+    /// Of a batched request some parts are done, and others not.
+    pub partial: f64,
+    /// A request is carried out once more, up to a minute later.
+    pub repeat: f64,
+    /// The clock of a process jumps, within what clocks may differ.
+    pub jump: f64,
+}
+
+impl Faults {
+    /// Nothing goes wrong.
+    pub const NONE: Self = Self {
+        crash: 0.0,
+        duplicate: 0.0,
+        delay: 0.0,
+        throttle: 0.0,
+        lost_answer: 0.0,
+        lost_request: 0.0,
+        partial: 0.0,
+        repeat: 0.0,
+        jump: 0.0,
+    };
+
+    fn parts(&mut self) -> [&mut f64; 9] {
+        let Self { crash, duplicate, delay, throttle, lost_answer, lost_request, partial, repeat, jump } = self;
+        [crash, duplicate, delay, throttle, lost_answer, lost_request, partial, repeat, jump]
+    }
+}
+
+impl Default for Faults {
+    /// Far more goes wrong than in any real week.
+    fn default() -> Self {
+        Self {
+            crash: 0.15,
+            duplicate: 0.1,
+            delay: 0.02,
+            throttle: 0.04,
+            lost_answer: 0.03,
+            lost_request: 0.02,
+            partial: 0.03,
+            repeat: 0.03,
+            jump: 0.1,
+        }
+    }
+}
+
+/// What came of a run.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Simulated {
+    /// Every record, by id.
+    pub records: Vec<Record>,
+    /// The messages in the dead-letter queue.
+    pub letters: Vec<Message>,
+    /// How long it took, in its own time.
+    pub took: Duration,
+    /// How much has gone wrong.
+    pub faults: usize,
+    /// A number that tells two courses apart.
+    pub course: u64,
+    jobs: Vec<String>,
+    runs: Vec<watch::Run>,
+    left: usize,
+}
+
+/// What all parts of a run share.
+#[derive(Debug)]
+struct Fate {
+    rng: Rng,
+    faults: Faults,
+    happened: usize,
+    course: u64,
+    calm: bool,
+}
+
+/// Cheap to clone.
+#[derive(Debug, Clone)]
+struct Dice(Arc<Mutex<Fate>>);
+
+impl Dice {
+    fn fate(&self) -> MutexGuard<'_, Fate> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a fault happens that is that likely.
+    fn happens(&self, likely: impl Fn(&Faults) -> f64) -> bool {
+        let mut fate = self.fate();
+        let happens = fate.rng.f64() < likely(&fate.faults) && !fate.calm;
+        fate.happened += usize::from(happens);
+        happens
+    }
+
+    fn between(&self, least: Duration, most: Duration) -> Duration {
+        let share = self.fate().rng.f64();
+        least + (most.saturating_sub(least)).mul_f64(share)
+    }
+
+    /// Adds a step to the course.
+    fn note(&self, step: &str, at: Instant, since: Instant) {
+        let mut fate = self.fate();
+        let at = at.duration_since(since).as_millis();
+        for byte in step.bytes().chain(at.to_le_bytes()) {
+            fate.course = (fate.course ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}
+
+impl Simulation {
+    /// A run with two functions and two beaters, in which much goes wrong.
+    pub fn new(seed: u64) -> Self {
+        Self { seed, functions: 2, beaters: 2, faults: Faults::default() }
+    }
+
+    /// What goes wrong, and how often.
+    pub fn faults(self, faults: Faults) -> Self {
+        Self { faults, ..self }
+    }
+
+    /// So many functions at a time.
+    pub fn functions(self, functions: usize) -> Self {
+        Self { functions: functions.max(1), ..self }
+    }
+
+    /// Enqueues the jobs, and runs them to their ends or for thirty days of its own time. `worker` makes the worker of
+    /// one process. Jobs must not start threads, nor read the time or numbers by chance from elsewhere, if runs are to
+    /// be repeatable.
+    ///
+    /// # Panics
+    ///
+    /// Inside of a runtime: it has one of its own. And where a job cannot be enqueued.
+    pub fn run<S: Send + Sync + 'static>(&self, worker: impl Fn() -> Worker<S>, jobs: impl IntoIterator<Item = Enqueue>) -> Simulated {
+        fastrand::seed(self.seed);
+        let runtime = runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+        runtime.block_on(self.course(&|| worker().jobs().clone(), jobs.into_iter().collect()))
+    }
+
+    /// Makes a run that fails as small as it can be: leaves out faults, and functions, while it still `fails`.
+    pub fn shrink(self, fails: impl Fn(&Self) -> bool) -> Self {
+        let mut smallest = self;
+        for part in 0..smallest.faults.parts().len() {
+            let mut smaller = smallest;
+            *smaller.faults.parts()[part] = 0.0;
+            if fails(&smaller) {
+                smallest = smaller;
+            }
+        }
+        for smaller in [Self { functions: 1, ..smallest }, Self { beaters: 1, ..smallest }, Self { functions: 1, beaters: 1, ..smallest }] {
+            if smaller != smallest && fails(&smaller) {
+                smallest = smaller;
+            }
+        }
+        smallest
+    }
+
+    async fn course(&self, jobs: &dyn Fn() -> crate::worker::Jobs, enqueued: Vec<Enqueue>) -> Simulated {
+        let start = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(56 * 8766);
+        let fate = Fate { rng: Rng::with_seed(self.seed), faults: self.faults, happened: 0, course: 0xcbf2_9ce4_8422_2325, calm: false };
+        let since = Instant::now();
+        let clock = Clock::running(start, since);
+        let world = World {
+            since,
+            dice: Dice(Arc::new(Mutex::new(fate))),
+            queue: queue::Memory::new(clock.clone()),
+            store: store::Memory::new(),
+            watch: Watch::default(),
+            start,
+        };
+        let client = Client::new(Arc::new(world.queue.clone()), Arc::new(world.store.clone()), clock, "");
+        let mut ids = Vec::new();
+        for job in client.enqueue_many(enqueued).await {
+            ids.push(job.expect("a job that can be enqueued").id);
+        }
+        let functions = (0..self.functions).map(|_| Function::new(&world, jobs));
+        let beaters = (0..self.beaters).map(|_| Beater::new(&world));
+        let work = async {
+            tokio::select! { biased;
+                () = world.ended(&ids) => true,
+                _ = join_all(functions.map(Function::live)) => false,
+                _ = join_all(beaters.map(Beater::live)) => false,
+            }
+        };
+        tokio::time::timeout(LONGEST, work).await.ok();
+        let took = Instant::now().duration_since(world.since);
+        let left = world.queue.names().iter().filter(|name| *name != DLQ).map(|name| world.queue.messages(name).len()).sum();
+        let fate = world.dice.fate();
+        Simulated {
+            records: world.store.records(),
+            letters: world.queue.messages(DLQ),
+            took,
+            faults: fate.happened,
+            course: fate.course,
+            jobs: ids,
+            runs: world.watch.runs(),
+            left,
+        }
+    }
+}
+
+impl Simulated {
+    /// What is wrong: jobs that are lost, or stuck, or of which two attempts ran at the same time, or that ran after
+    /// they had ended. Nothing, if every guarantee holds.
+    pub fn flaws(&self) -> Vec<String> {
+        let mut flaws = Vec::new();
+        if self.left > 0 {
+            flaws.push(format!("{} messages are left in the queues after {:?}", self.left, self.took));
+        }
+        for id in &self.jobs {
+            match self.records.iter().find(|record| record.id == *id) {
+                None => flaws.push(format!("{id} is lost: there is no record of it")),
+                Some(record) if !record.state.is_terminal() => flaws.push(format!("{id} is stuck as {}", record.state.as_str())),
+                Some(record) => self.judge(record, &mut flaws),
+            }
+        }
+        flaws
+    }
+
+    fn judge(&self, record: &Record, flaws: &mut Vec<String>) {
+        let runs: Vec<_> = self.runs.iter().filter(|run| run.id == record.id).collect();
+        let id = &record.id;
+        for (number, run) in runs.iter().enumerate() {
+            if let Some(other) = runs[number + 1..].iter().find(|other| other.started < run.ended && run.started < other.ended) {
+                flaws.push(format!("{id} had two runners at once: {run} and {other}"));
+            }
+            if let Some(other) = runs[number + 1..].iter().find(|other| other.generation == run.generation) {
+                flaws.push(format!("{id} ran twice under one claim: {run} and {other}"));
+            }
+            if run.generation > record.generation {
+                flaws.push(format!("{id} ran under a claim that was never made: {run}"));
+            }
+        }
+        let finishing = runs.iter().filter(|run| run.generation == record.generation && run.succeeded).count();
+        if record.state == State::Succeeded && finishing != 1 {
+            flaws.push(format!("{id} has succeeded by {finishing} runs"));
+        }
+        if let Some(late) = runs.iter().find(|run| run.generation != record.generation && run.started > self.last_of(record)) {
+            flaws.push(format!("{id} ran after it had ended: {late}"));
+        }
+        if record.state == State::Failed && !self.letters.iter().any(|letter| letter.attributes.get("sqjobs.id") == Some(id)) {
+            flaws.push(format!("{id} has failed and has no dead letter"));
+        }
+    }
+
+    /// When the last claimed attempt of a job started.
+    fn last_of(&self, record: &Record) -> Duration {
+        let last = self.runs.iter().filter(|run| run.id == record.id && run.generation == record.generation);
+        last.map(|run| run.started).max().unwrap_or(Duration::MAX)
+    }
+}
+
+impl fmt::Display for Simulation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "seed {}, {} functions, {} beaters, {:?}", self.seed, self.functions, self.beaters, self.faults)
+    }
+}

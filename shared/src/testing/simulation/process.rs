@@ -1,0 +1,175 @@
+//! Functions and beaters: processes that are woken, work, and die at any moment.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+
+use super::{Dice, network::Network, watch::Watch};
+use crate::{
+    Clock,
+    beater::{Due, Ports, rows, tick},
+    queue::{self, Message, Queue, Source},
+    store,
+    worker::{DLQ, Engine, Invocation, Jobs},
+};
+
+/// Half of what two clocks may differ by, less a little.
+const SKEW: Duration = Duration::from_millis(2_400);
+/// A function's time-out, and the visibility of the messages that it is given.
+const TIMEOUT: Duration = Duration::from_mins(1);
+const VISIBILITY: Duration = Duration::from_mins(6);
+/// How long an idle function waits at most before it looks again.
+const IDLE: Duration = Duration::from_mins(5);
+/// Faults stop after so long: whatever is wrong then must be put right.
+const STORM: Duration = Duration::from_hours(48);
+
+/// Everything that AWS would be.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) since: Instant,
+    pub(super) start: Timestamp,
+    pub(super) dice: Dice,
+    pub(super) queue: queue::Memory,
+    pub(super) store: store::Memory,
+    pub(super) watch: Watch,
+}
+
+impl World {
+    fn network(&self) -> Network {
+        Network { dice: self.dice.clone(), since: self.since, store: self.store.clone(), queue: self.queue.clone() }
+    }
+
+    /// A clock of a process, somewhat off.
+    fn clock(&self) -> Clock {
+        let slow = Clock::running(self.start - SignedDuration::try_from(SKEW).unwrap_or_default(), self.since);
+        slow.advance(self.dice.between(Duration::ZERO, 2 * SKEW));
+        slow
+    }
+
+    /// Waits until every job has ended and no message is left.
+    pub(super) async fn ended(&self, ids: &[String]) {
+        loop {
+            sleep(IDLE).await;
+            if self.since.elapsed() > STORM {
+                self.dice.fate().calm = true;
+            }
+            let is_ended = |id: &String| self.store.get(id).is_some_and(|record| record.state.is_terminal());
+            let is_empty = |name: &String| name == DLQ || self.queue.messages(name).is_empty();
+            if ids.iter().all(is_ended) && self.queue.names().iter().all(is_empty) {
+                return;
+            }
+        }
+    }
+}
+
+/// A function that takes one batch at a time, life after life.
+pub(super) struct Function<'a> {
+    world: &'a World,
+    jobs: &'a dyn Fn() -> Jobs,
+    clock: Clock,
+}
+
+impl<'a> Function<'a> {
+    pub(super) fn new(world: &'a World, jobs: &'a dyn Fn() -> Jobs) -> Self {
+        Self { world, jobs, clock: world.clock() }
+    }
+
+    pub(super) async fn live(mut self) {
+        let mut engine = self.engine();
+        loop {
+            let (queue, messages) = self.batch().await;
+            if self.world.dice.happens(|faults| faults.jump) {
+                self.clock = self.world.clock();
+                engine.clock = self.clock.clone();
+            }
+            let taken: Vec<_> = messages.iter().map(|message| (message.id.clone(), message.receipt.clone())).collect();
+            let invocation = Invocation { request_id: "simulated".into(), ends_at: Instant::now() + TIMEOUT };
+            let work = engine.handle(messages, &invocation);
+            let dies = self.world.dice.happens(|faults| faults.crash);
+            let life = if dies { self.world.dice.between(Duration::ZERO, TIMEOUT / 4) } else { TIMEOUT };
+            match timeout(life, work).await {
+                Ok(report) if !report.stuck => {
+                    let done = taken.into_iter().filter(|(id, _)| !report.failures.contains(id)).map(|(_, receipt)| receipt);
+                    // What the platform fails to delete comes back.
+                    self.world.network().delete(&queue, &done.collect::<Vec<_>>()).await;
+                }
+                _ => {
+                    self.clock = self.world.clock();
+                    engine = self.engine();
+                }
+            }
+        }
+    }
+
+    fn engine(&self) -> Engine {
+        let mut jobs = Jobs::default();
+        for job in (self.jobs)().all() {
+            jobs.add(self.world.watch.around(job));
+        }
+        let network = Arc::new(self.world.network());
+        Engine {
+            jobs,
+            store: Arc::clone(&network) as _,
+            queue: network,
+            dlq: DLQ.into(),
+            clock: self.clock.clone(),
+            bodies: Handle::current(),
+            max_concurrency: usize::MAX,
+            hop: queue::MAX_VISIBILITY,
+            parks_for: Duration::from_hours(24),
+        }
+    }
+
+    /// Waits for messages.
+    async fn batch(&self) -> (String, Vec<Message>) {
+        loop {
+            let queues: Vec<_> = self.world.queue.names().into_iter().filter(|name| name != DLQ).collect();
+            for queue in &queues {
+                let size = 1 + self.world.dice.fate().rng.usize(..10);
+                let messages = self.world.queue.receive(queue, size, VISIBILITY).await.unwrap_or_default();
+                if messages.is_empty() {
+                    continue;
+                }
+                if self.world.dice.happens(|faults| faults.duplicate) {
+                    // Somebody else is given it too.
+                    let again = queue::Visibility { receipt: messages[0].receipt.clone(), timeout: Duration::ZERO };
+                    self.world.queue.set_visibility(queue, &[again]).await;
+                }
+                return (queue.clone(), messages);
+            }
+            sleep(self.world.dice.between(Duration::from_secs(1), IDLE / 10)).await;
+        }
+    }
+}
+
+/// A beater that is woken each minute.
+pub(super) struct Beater<'a> {
+    world: &'a World,
+}
+
+impl<'a> Beater<'a> {
+    pub(super) fn new(world: &'a World) -> Self {
+        Self { world }
+    }
+
+    pub(super) async fn live(self) {
+        for minute in 0.. {
+            // Two beaters are woken for one minute as well as for different ones.
+            let late = self.world.dice.between(Duration::ZERO, Duration::from_secs(20));
+            sleep_until(self.world.since + Duration::from_mins(minute) + late).await;
+            let network = Arc::new(self.world.network());
+            let clock = self.world.clock();
+            let due = Due { store: Arc::clone(&network) as _, queue: network, clock };
+            let rows = Arc::new(rows::Memory::new(self.world.store.clone()));
+            let ports = Ports { due, rows, prefix: String::new(), dlqs: vec![DLQ.into()] };
+            let at = self.world.start + SignedDuration::from_mins(i64::try_from(minute).unwrap_or(0));
+            let dies = self.world.dice.happens(|faults| faults.crash);
+            let life = if dies { self.world.dice.between(Duration::ZERO, Duration::from_secs(2)) } else { TIMEOUT };
+            timeout(life, tick(&ports, at, Instant::now() + TIMEOUT)).await.ok();
+        }
+    }
+}

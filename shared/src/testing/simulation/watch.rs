@@ -1,0 +1,132 @@
+//! What ran, and when: noted outside of every record.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::{
+    Envelope, JobError, Policy,
+    attempt::Attempt,
+    envelope::Unreadable,
+    job::{AnyJob, BoundJob, Hook},
+};
+
+/// A body that ran.
+#[derive(Debug, Clone)]
+pub(super) struct Run {
+    pub(super) id: String,
+    pub(super) generation: u64,
+    /// Since the beginning.
+    pub(super) started: Duration,
+    /// When it ended, was stopped, or died with its process.
+    pub(super) ended: Duration,
+    pub(super) succeeded: bool,
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "claim {} from {:?} to {:?}", self.generation, self.started, self.ended)
+    }
+}
+
+/// Notes the runs of the jobs that it is put around.
+#[derive(Debug, Clone)]
+pub(super) struct Watch {
+    runs: Arc<Mutex<Vec<Run>>>,
+    since: Instant,
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self { runs: Arc::default(), since: Instant::now() }
+    }
+}
+
+impl Watch {
+    pub(super) fn runs(&self) -> Vec<Run> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn around(&self, job: &Arc<dyn AnyJob>) -> Arc<dyn AnyJob> {
+        Arc::new(Watched { job: Arc::clone(job), watch: self.clone() })
+    }
+
+    fn start(&self, id: &str, generation: u64) -> Running {
+        let started = self.since.elapsed();
+        Running { watch: self.clone(), run: Run { id: id.into(), generation, started, ended: started, succeeded: false } }
+    }
+}
+
+/// A run under way; it is noted when this is dropped, which is what dies with a process.
+struct Running {
+    watch: Watch,
+    run: Run,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.run.ended = self.watch.since.elapsed();
+        self.watch.runs.lock().unwrap_or_else(PoisonError::into_inner).push(self.run.clone());
+    }
+}
+
+struct Watched {
+    job: Arc<dyn AnyJob>,
+    watch: Watch,
+}
+
+impl AnyJob for Watched {
+    fn name(&self) -> &'static str {
+        self.job.name()
+    }
+
+    fn queue(&self) -> &'static str {
+        self.job.queue()
+    }
+
+    fn aliases(&self) -> &'static [&'static str] {
+        self.job.aliases()
+    }
+
+    fn policy(&self) -> &Policy {
+        self.job.policy()
+    }
+
+    fn bind(&self, envelope: &Envelope) -> Result<Arc<dyn BoundJob>, Unreadable> {
+        Ok(Arc::new(WatchedWork { work: self.job.bind(envelope)?, watch: self.watch.clone() }))
+    }
+
+    fn rejected(&self, reason: String) -> BoxFuture<'static, Result<(), JobError>> {
+        self.job.rejected(reason)
+    }
+}
+
+struct WatchedWork {
+    work: Arc<dyn BoundJob>,
+    watch: Watch,
+}
+
+impl BoundJob for WatchedWork {
+    fn run(self: Arc<Self>, attempt: Arc<Attempt>) -> BoxFuture<'static, Result<Value, JobError>> {
+        Box::pin(async move {
+            let mut running = self.watch.start(attempt.id(), attempt.generation());
+            let ended = Arc::clone(&self.work).run(attempt).await;
+            running.run.succeeded = ended.is_ok();
+            ended
+        })
+    }
+
+    fn has(&self, hook: &Hook) -> bool {
+        self.work.has(hook)
+    }
+
+    fn hook(self: Arc<Self>, attempt: Arc<Attempt>, hook: Hook) -> BoxFuture<'static, Result<(), JobError>> {
+        Arc::clone(&self.work).hook(attempt, hook)
+    }
+}

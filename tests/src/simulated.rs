@@ -1,0 +1,97 @@
+//! The jobs that are simulated: they fail, panic, wait, snooze, take long, save checkpoints.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sqjobs::{
+    Backoff, Context, Enqueue, Job, JobError, Policy, Worker,
+    testing::simulation::{Simulated, Simulation},
+};
+
+/// Jobs of one run.
+pub const JOBS: u64 = 12;
+
+/// What a job does, at each of its attempts.
+#[derive(Debug, Serialize, Deserialize)]
+struct Plan {
+    /// How long it takes.
+    ms: u64,
+    /// Up to this attempt it fails.
+    fails: u32,
+    how: How,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum How {
+    Error,
+    Panic,
+    Fatal,
+    Snooze,
+    RetryInAnHour,
+    Checkpoint,
+}
+
+impl Job for Plan {
+    const NAME: &'static str = "plan";
+    const POLICY: Policy = Policy::new()
+        .max_attempts(12)
+        .max_runs(60)
+        .lease(Duration::from_secs(20))
+        .backoff(Backoff::exponential(Duration::from_secs(2), Duration::from_mins(3)));
+    type Output = u32;
+
+    async fn run(&self, ctx: &Context) -> Result<u32, JobError> {
+        tokio::time::sleep(Duration::from_millis(self.ms)).await;
+        if ctx.attempt() > self.fails {
+            return Ok(ctx.attempt());
+        }
+        match self.how {
+            How::Error => Err("as planned".into()),
+            How::Panic => panic!("as planned"),
+            How::Fatal => Err(JobError::fatal("as planned")),
+            How::Snooze if ctx.last_checkpoint::<u32>()?.is_some() => Ok(ctx.attempt()),
+            How::Snooze => {
+                ctx.checkpoint(1).await?;
+                Err(JobError::snooze(Duration::from_mins(20)))
+            }
+            How::RetryInAnHour => Err(JobError::retry_in(Duration::from_hours(1), "as planned")),
+            How::Checkpoint => {
+                if ctx.last_checkpoint::<u32>()?.is_none() {
+                    ctx.checkpoint(1).await?;
+                }
+                tokio::time::sleep(Duration::from_mins(1)).await;
+                Ok(ctx.attempt())
+            }
+        }
+    }
+}
+
+/// The worker of these jobs.
+pub fn worker() -> Worker {
+    Worker::new(()).job::<Plan>()
+}
+
+/// The jobs of one seed.
+pub fn jobs(seed: u64) -> Vec<Enqueue> {
+    (0..JOBS).map(|number| job(seed, number)).collect()
+}
+
+fn job(seed: u64, number: u64) -> Enqueue {
+    // Another mix for each seed.
+    let mix = (seed * JOBS + number).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
+    let hows = [How::Error, How::Panic, How::Fatal, How::Snooze, How::RetryInAnHour, How::Checkpoint];
+    let how = hows[usize::try_from(mix % 6).unwrap_or(0)];
+    let plan = Plan { ms: mix / 6 % 4 * 700, fails: u32::try_from(mix / 24 % 3).unwrap_or(0), how };
+    let job = Enqueue::named("plan", serde_json::to_value(plan).expect("plain data")).id(format!("job-{number}"));
+    match mix / 72 % 8 {
+        0 => job.delay(Duration::from_mins(2)),
+        1 => job.delay(Duration::from_mins(50)),
+        _ => job,
+    }
+}
+
+/// Runs the jobs of one seed.
+pub fn simulate(simulation: Simulation, seed: u64) -> Simulated {
+    simulation.run(worker, jobs(seed))
+}
