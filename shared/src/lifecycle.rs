@@ -275,7 +275,7 @@ fn start(seen: Record, request: &Request, policy: &Policy, claim: &Claim, now: T
         return give_up(owned(seen), too_often("max_runs", policy.max_runs, now), policy, now);
     }
     let suspect = seen.history.last().is_some_and(|last| last.kind == KILLED);
-    grant(seen, request, claim, suspect, now)
+    grant(seen, claim, suspect, now)
 }
 
 /// A job before its time. Where that is far off, the record takes over from the message.
@@ -325,7 +325,7 @@ fn take_over(seen: &Record, request: &Request, policy: &Policy, claim: &Claim, n
     if is_too_late(request, now) {
         return end(Record { state: State::Expired, error: Some(killed), ..owned }, Ending::Expired, policy, now);
     }
-    grant(Record { error: Some(killed), ..owned }, request, claim, true, now)
+    grant(Record { error: Some(killed), ..owned }, claim, true, now)
 }
 
 /// From when on a job that someone holds may be taken over.
@@ -354,7 +354,7 @@ fn is_too_late(request: &Request, now: Timestamp) -> bool {
     request.expires_at.is_some_and(|at| at <= now)
 }
 
-fn grant(seen: Record, request: &Request, claim: &Claim, suspect: bool, now: Timestamp) -> Decision {
+fn grant(seen: Record, claim: &Claim, suspect: bool, now: Timestamp) -> Decision {
     let next = Record {
         state: State::Running,
         attempts: seen.attempts.saturating_add(1),

@@ -159,6 +159,7 @@ impl Laws {
             next.strays.clear();
         }
         next.one_runner();
+        self.what_is_claimed_runs(&mut next);
         next.no_loss();
         (next != *world).then_some(next)
     }
@@ -239,7 +240,8 @@ impl Laws {
             world.left.ghosts -= 1;
         }
         let stands = world.record.clone();
-        let mut request = self.request(world.messages[which].dead);
+        let dead = world.messages[which].dead;
+        let mut request = self.request(dead);
         if self.is(Mutation::RedriveAny) && request.dead.is_some() {
             request.dead = stands.as_ref().map(|stands| stands.generation);
         }
@@ -253,15 +255,15 @@ impl Laws {
         match decide(shown.as_ref(), &request_shown, &self.policy(), &claim, now) {
             Decision::Run { next, .. } => {
                 let next = self.claimed(*next, stands.as_ref());
-                Self::send(world, who, stands, next, Then::Run(which), request.dead);
+                Self::send(world, who, stands, next, Then::Run(which), dead);
             }
             Decision::End { next, ending: Ending::Early(_) } => {
                 if self.is(Mutation::DeleteBeforeFiled) {
                     world.messages[which].place = Place::Gone;
                 }
-                Self::send(world, who, stands, *next, Then::Filed(which), request.dead);
+                Self::send(world, who, stands, *next, Then::Filed(which), dead);
             }
-            Decision::End { next, ending } => self.settle(world, who, stands, *next, which, ending.fate().into(), request.dead),
+            Decision::End { next, ending } => self.settle(world, who, stands, *next, which, ending.fate().into(), dead),
             Decision::Leave(Ending::Failed) => self.dead_letter(world, who, which, &stands.expect("it has failed")),
             Decision::Leave(Ending::Early(_)) if stands.is_some_and(|stands| is_filed(&stands, self.clock(world, who))) => {
                 world.messages[which].place = Place::Gone;
@@ -405,8 +407,9 @@ impl Laws {
         let Some(stands) = world.record.clone() else { return };
         let token = Self::token(world);
         let now = self.clock(world, who);
-        let now = if self.is(Mutation::RepairAtOnce) { after(now, LONG + SKEW + LEASE) } else { now };
-        if let Repair::Write(next) = repair(&stands, None, &token, now) {
+        let lapsed = stands.lease_until.map(|_| 0);
+        let shown = if self.is(Mutation::RepairAtOnce) { Record { lease_until: lapsed, ..stands.clone() } } else { stands.clone() };
+        if let Repair::Write(next) = repair(&shown, None, &token, now) {
             Self::send(world, who, Some(stands), *next, Then::Nothing, None);
         }
     }

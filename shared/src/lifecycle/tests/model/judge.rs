@@ -2,7 +2,7 @@
 
 use super::{
     event::{Event, Laws},
-    world::{Message, Place, Sent, Spent, World},
+    world::{Actor, Message, Place, Sent, Spent, World},
     *,
 };
 
@@ -78,6 +78,8 @@ impl Laws {
             }
             Some(before) if before.state == State::Scheduled && next.state == State::Queued => {
                 world.ensure(*next == sent(before), Invariant::RecordWins);
+                // There is the one that a producer sent, and that of a beater.
+                world.ensure(world.messages.len() > 1, Invariant::NoLoss);
             }
             _ => {}
         }
@@ -100,6 +102,16 @@ impl Laws {
         world.ensure(is(record.attempts, used) && is(record.runs, runs), Invariant::HonestAttempts);
         let policy = self.policy();
         world.ensure(record.runs <= policy.max_runs && record.snoozes <= policy.max_snoozes, Invariant::Bounded);
+    }
+
+    /// A lost answer costs nothing: without a crash and before its lease can be over, whoever was granted an attempt has it.
+    pub(super) fn what_is_claimed_runs(&self, world: &mut World) {
+        let Budget { crashes, leaps, .. } = self.bounds.budget;
+        let Some(record) = world.record.as_ref().filter(|stands| stands.state == State::Running) else { return };
+        let asks = |actor: &Actor| actor.asks.as_ref().map(|asks| asks.sent.next.owner.clone());
+        let runs = |actor: &Actor| actor.attempt.as_ref().map(|attempt| attempt.record.owner.clone());
+        let has = world.actors.iter().any(|actor| [asks(actor), runs(actor)].contains(&Some(record.owner.clone())));
+        world.ensure(has || (world.left.crashes, world.left.leaps) != (crashes, leaps), Invariant::HonestAttempts);
     }
 
     /// Whether the job ends once the faults stop: one actor goes on, and what it sends arrives.
