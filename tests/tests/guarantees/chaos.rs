@@ -78,7 +78,7 @@ async fn enqueue(world: &World, ids: &[String]) {
         let (filed, sent): (Vec<_>, Vec<_>) = ids.iter().partition(|id| number(id) % 5 == 4);
         let bodies: Vec<_> = sent.iter().map(|id| body(id)).collect();
         world.send_together(&bodies).await;
-        let twice: Vec<_> = sent.iter().filter(|id| number(id) % 4 == 0).map(|id| body(id)).collect();
+        let twice: Vec<_> = sent.iter().filter(|id| number(id).is_multiple_of(4)).map(|id| body(id)).collect();
         if !twice.is_empty() {
             world.send_together(&twice).await;
         }
@@ -105,7 +105,7 @@ async fn rage(world: &World, function: &Function, beater: &Function, ids: &[Stri
             let signal = Command::new("kill").args(["-9", &pid.to_string()]).status();
             killed += usize::from(signal.is_ok_and(|status| status.success()));
         }
-        if killed % 5 == 0 {
+        if killed.is_multiple_of(5) {
             join_all((0..2).map(|_| world.tick(beater, now()))).await;
         }
         let enough = killed + world.proxy.wrong() >= least;

@@ -208,7 +208,7 @@ fn note(request: &Request<Bytes>, traffic: &Mutex<Traffic>) -> Option<Kind> {
 /// What goes wrong with a request in a storm, if anything.
 fn stormy(one_of: u128) -> Option<Kind> {
     let dice = Uuid::new_v4().as_u128() >> 80;
-    (dice % one_of == 0).then(|| match dice / one_of % 5 {
+    dice.is_multiple_of(one_of).then(|| match dice / one_of % 5 {
         0 => Kind::Swallow,
         1 => Kind::Refuse,
         2 => Kind::Cut,
