@@ -85,6 +85,8 @@ pub struct Faults {
     pub partial: f64,
     /// A request is carried out once more, up to a minute later.
     pub repeat: f64,
+    /// A process is cut off from everything for up to a minute.
+    pub partition: f64,
     /// The clock of a process jumps, within what clocks may differ.
     pub jump: f64,
 }
@@ -100,12 +102,13 @@ impl Faults {
         lost_request: 0.0,
         partial: 0.0,
         repeat: 0.0,
+        partition: 0.0,
         jump: 0.0,
     };
 
-    fn parts(&mut self) -> [&mut f64; 9] {
-        let Self { crash, duplicate, delay, throttle, lost_answer, lost_request, partial, repeat, jump } = self;
-        [crash, duplicate, delay, throttle, lost_answer, lost_request, partial, repeat, jump]
+    fn parts(&mut self) -> [&mut f64; 10] {
+        let Self { crash, duplicate, delay, throttle, lost_answer, lost_request, partial, repeat, partition, jump } = self;
+        [crash, duplicate, delay, throttle, lost_answer, lost_request, partial, repeat, partition, jump]
     }
 }
 
@@ -121,6 +124,7 @@ impl Default for Faults {
             lost_request: 0.02,
             partial: 0.03,
             repeat: 0.03,
+            partition: 0.2,
             jump: 0.1,
         }
     }

@@ -34,6 +34,8 @@ pub(super) struct Network {
     pub(super) since: Instant,
     pub(super) store: store::Memory,
     pub(super) queue: queue::Memory,
+    /// When nothing comes through.
+    pub(super) cut: Option<(Instant, Instant)>,
 }
 
 impl Network {
@@ -43,7 +45,10 @@ impl Network {
         sleep(dice.between(Duration::from_millis(1), Duration::from_millis(20))).await;
         dice.note(request, Instant::now(), self.since);
         let minute = Duration::from_mins(1);
-        if dice.happens(|faults| faults.throttle) {
+        if self.cut.is_some_and(|(from, until)| (from..until).contains(&Instant::now())) {
+            sleep(PATIENCE).await;
+            Way::LostBefore
+        } else if dice.happens(|faults| faults.throttle) {
             Way::Throttled
         } else if dice.happens(|faults| faults.lost_request) {
             sleep(PATIENCE).await;

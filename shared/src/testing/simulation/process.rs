@@ -24,6 +24,8 @@ const TIMEOUT: Duration = Duration::from_mins(1);
 const VISIBILITY: Duration = Duration::from_mins(6);
 /// How long an idle function waits at most before it looks again.
 const IDLE: Duration = Duration::from_mins(5);
+/// Beaters are woken each minute for so many minutes, and each fifth from then on.
+const QUIET: u64 = 5;
 /// Faults stop after so long: whatever is wrong then must be put right.
 const STORM: Duration = Duration::from_hours(48);
 
@@ -40,13 +42,24 @@ pub(super) struct World {
 
 impl World {
     fn network(&self) -> Network {
-        Network { dice: self.dice.clone(), since: self.since, store: self.store.clone(), queue: self.queue.clone() }
+        Network { dice: self.dice.clone(), since: self.since, store: self.store.clone(), queue: self.queue.clone(), cut: None }
+    }
+
+    /// The same, cut off for a while where that happens.
+    fn partitioned(&self) -> Network {
+        let cut = self.dice.happens(|faults| faults.partition).then(|| {
+            let from = Instant::now() + self.dice.between(Duration::ZERO, TIMEOUT / 3);
+            (from, from + self.dice.between(Duration::from_secs(5), TIMEOUT))
+        });
+        Network { cut, ..self.network() }
     }
 
     /// A clock of a process, somewhat off.
     fn clock(&self) -> Clock {
         let slow = Clock::running(self.start - SignedDuration::try_from(SKEW).unwrap_or_default(), self.since);
-        slow.advance(self.dice.between(Duration::ZERO, 2 * SKEW));
+        // The extremes are where it matters.
+        let share = self.dice.between(Duration::ZERO, 4 * SKEW).saturating_sub(SKEW);
+        slow.advance(share.min(2 * SKEW));
         slow
     }
 
@@ -86,6 +99,8 @@ impl<'a> Function<'a> {
                 self.clock = self.world.clock();
                 engine.clock = self.clock.clone();
             }
+            let network = Arc::new(self.world.partitioned());
+            (engine.store, engine.queue) = (Arc::clone(&network) as _, network);
             let taken: Vec<_> = messages.iter().map(|message| (message.id.clone(), message.receipt.clone())).collect();
             let invocation = Invocation { request_id: "simulated".into(), ends_at: Instant::now() + TIMEOUT };
             let work = engine.handle(messages, &invocation);
@@ -160,6 +175,9 @@ impl<'a> Beater<'a> {
         for minute in 0.. {
             // Two beaters are woken for one minute as well as for different ones.
             let late = self.world.dice.between(Duration::ZERO, Duration::from_secs(20));
+            if minute > QUIET && !minute.is_multiple_of(5) {
+                continue; // most of what a beater does is to find nothing
+            }
             sleep_until(self.world.since + Duration::from_mins(minute) + late).await;
             let network = Arc::new(self.world.network());
             let clock = self.world.clock();
