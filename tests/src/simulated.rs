@@ -82,7 +82,11 @@ fn job(seed: u64, number: u64) -> Enqueue {
     let mix = (seed * JOBS + number).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
     let hows = [How::Error, How::Panic, How::Fatal, How::Snooze, How::RetryInAnHour, How::Checkpoint];
     let how = hows[usize::try_from(mix % 6).unwrap_or(0)];
-    let plan = Plan { ms: mix / 6 % 4 * 700, fails: u32::try_from(mix / 24 % 3).unwrap_or(0), how };
+    let plan = Plan {
+        ms: [0, 700, 9_000, 35_000][usize::try_from(mix / 6 % 4).unwrap_or(0)],
+        fails: u32::try_from(mix / 24 % 3).unwrap_or(0),
+        how,
+    };
     let job = Enqueue::named("plan", serde_json::to_value(plan).expect("plain data")).id(format!("job-{number}"));
     match mix / 72 % 8 {
         0 => job.delay(Duration::from_mins(2)),

@@ -117,7 +117,7 @@ impl Default for Faults {
     fn default() -> Self {
         Self {
             crash: 0.15,
-            duplicate: 0.1,
+            duplicate: 0.2,
             delay: 0.02,
             throttle: 0.04,
             lost_answer: 0.03,

@@ -48,7 +48,7 @@ impl World {
     /// The same, cut off for a while where that happens.
     fn partitioned(&self) -> Network {
         let cut = self.dice.happens(|faults| faults.partition).then(|| {
-            let from = Instant::now() + self.dice.between(Duration::ZERO, TIMEOUT / 3);
+            let from = Instant::now() + self.dice.between(Duration::ZERO, TIMEOUT / 6);
             (from, from + self.dice.between(Duration::from_secs(5), TIMEOUT))
         });
         Network { cut, ..self.network() }
@@ -149,11 +149,10 @@ impl<'a> Function<'a> {
                 if messages.is_empty() {
                     continue;
                 }
-                if self.world.dice.happens(|faults| faults.duplicate) {
-                    // Somebody else is given it too.
-                    let again = queue::Visibility { receipt: messages[0].receipt.clone(), timeout: Duration::ZERO };
-                    self.world.queue.set_visibility(queue, &[again]).await;
-                }
+                let twice = messages.iter().filter(|_| self.world.dice.happens(|faults| faults.duplicate));
+                // Somebody else is given them too.
+                let again = |message: &Message| queue::Visibility { receipt: message.receipt.clone(), timeout: Duration::ZERO };
+                self.world.queue.set_visibility(queue, &twice.map(again).collect::<Vec<_>>()).await;
                 return (queue.clone(), messages);
             }
             sleep(self.world.dice.between(Duration::from_secs(1), IDLE / 10)).await;
