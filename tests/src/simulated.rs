@@ -3,12 +3,9 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use sqjobs::{
-    Backoff, Context, Enqueue, Job, JobError, Policy, Worker,
-    testing::simulation::{Simulated, Simulation},
-};
+use sqjobs::{Backoff, Context, Enqueue, Job, JobError, Policy, Worker};
 
-/// Jobs of one run.
+/// Jobs of one run, where there is time for many.
 pub const JOBS: u64 = 12;
 
 /// What a job does, at each of its attempts.
@@ -72,30 +69,20 @@ pub fn worker() -> Worker {
     Worker::new(()).job::<Plan>()
 }
 
-/// The jobs of one seed.
-pub fn jobs(seed: u64) -> Vec<Enqueue> {
-    (0..JOBS).map(|number| job(seed, number)).collect()
+/// So many jobs, of another mix for each seed.
+pub fn jobs(seed: u64, count: u64) -> Vec<Enqueue> {
+    (0..count).map(|number| job(seed, number)).collect()
 }
 
 fn job(seed: u64, number: u64) -> Enqueue {
-    // Another mix for each seed.
     let mix = (seed * JOBS + number).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
-    let hows = [How::Error, How::Panic, How::Fatal, How::Snooze, How::RetryInAnHour, How::Checkpoint];
-    let how = hows[usize::try_from(mix % 6).unwrap_or(0)];
-    let plan = Plan {
-        ms: [0, 700, 9_000, 35_000][usize::try_from(mix / 6 % 4).unwrap_or(0)],
-        fails: u32::try_from(mix / 24 % 3).unwrap_or(0),
-        how,
-    };
+    let pick = |divisor: u64, choices: u64| usize::try_from(mix / divisor % choices).unwrap_or(0);
+    let how = [How::Error, How::Panic, How::Fatal, How::Snooze, How::RetryInAnHour, How::Checkpoint][pick(1, 6)];
+    let plan = Plan { ms: [0, 700, 9_000, 35_000][pick(6, 4)], fails: [0, 1, 2][pick(24, 3)], how };
     let job = Enqueue::named("plan", serde_json::to_value(plan).expect("plain data")).id(format!("job-{number}"));
-    match mix / 72 % 8 {
+    match pick(72, 8) {
         0 => job.delay(Duration::from_mins(2)),
         1 => job.delay(Duration::from_mins(50)),
         _ => job,
     }
-}
-
-/// Runs the jobs of one seed.
-pub fn simulate(simulation: Simulation, seed: u64) -> Simulated {
-    simulation.run(worker, jobs(seed))
 }

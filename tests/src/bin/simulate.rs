@@ -5,7 +5,7 @@
 use std::{env, process::ExitCode, time::Duration};
 
 use sqjobs::testing::simulation::Simulation;
-use sqjobs_tests::simulated::{JOBS, jobs, simulate, worker};
+use sqjobs_tests::simulated::{JOBS, jobs, worker};
 
 fn main() -> ExitCode {
     // Jobs panic as planned; what they say is no news.
@@ -17,11 +17,11 @@ fn main() -> ExitCode {
         if count >= wanted {
             break;
         }
-        let ended = Simulation::new(seed).run(worker, jobs(seed));
+        let ended = Simulation::new(seed).run(worker, jobs(seed, JOBS));
         let flaws = ended.flaws();
         if !flaws.is_empty() {
-            let small = Simulation::new(seed).shrink(|smaller| !smaller.run(worker, jobs(seed)).flaws().is_empty());
-            eprintln!("{small}:\n{:#?}", simulate(small, seed).flaws());
+            let small = Simulation::new(seed).shrink(|smaller| !smaller.run(worker, jobs(seed, JOBS)).flaws().is_empty());
+            eprintln!("{small}:\n{:#?}", small.run(worker, jobs(seed, JOBS)).flaws());
             return ExitCode::FAILURE;
         }
         count += JOBS;

@@ -1,0 +1,74 @@
+//! Jobs through everything that can go wrong, in virtual time. `simulate` in this crate does the same for a million.
+
+use serde::{Deserialize, Serialize};
+use sqjobs::{
+    Context, Enqueue, Job, JobError, Policy, StoreFailure, Worker,
+    testing::simulation::{Faults, Simulated, Simulation},
+};
+use sqjobs_tests::simulated::{jobs, worker};
+
+fn run(simulation: Simulation, seed: u64) -> Simulated {
+    simulation.run(worker, jobs(seed, 6))
+}
+
+/// The flaws of these seeds, each with its own.
+fn flaws(seeds: impl Iterator<Item = u64>) -> Vec<String> {
+    seeds.flat_map(|seed| run(Simulation::new(seed), seed).flaws().into_iter().map(move |flaw| format!("seed {seed}: {flaw}"))).collect()
+}
+
+#[test]
+fn a_thousand_seeds_lose_nothing_double_nothing_and_leave_nothing_behind() {
+    std::panic::set_hook(Box::new(|_| {})); // jobs panic as planned
+    let halves = std::thread::scope(|scope| {
+        let other = scope.spawn(|| flaws((1..1000).step_by(2)));
+        [flaws((0..1000).step_by(2)), other.join().expect("no seed panics")]
+    });
+    drop(std::panic::take_hook());
+    assert_eq!(halves.concat(), Vec::<String>::new());
+}
+
+#[test]
+fn a_seed_takes_the_same_course_each_time() {
+    let course = |seed| {
+        let ended = run(Simulation::new(seed), seed);
+        (ended.course, ended.took, ended.faults)
+    };
+    for seed in 0..5 {
+        assert_eq!(course(seed), course(seed));
+        assert_ne!(course(seed), course(seed + 1));
+    }
+}
+
+#[test]
+fn nothing_goes_wrong_where_nothing_may() {
+    let ended = run(Simulation::new(1).faults(Faults::NONE), 1);
+    assert_eq!((ended.faults, ended.flaws()), (0, Vec::new()));
+}
+
+/// Runs whether or not it has the right to.
+#[derive(Debug, Serialize, Deserialize)]
+struct Reckless;
+
+impl Job for Reckless {
+    const NAME: &'static str = "reckless";
+    const POLICY: Policy = Policy::new().on_store_failure(StoreFailure::Run);
+    type Output = ();
+
+    async fn run(&self, _ctx: &Context) -> Result<(), JobError> {
+        tokio::time::sleep(std::time::Duration::from_secs(20)).await;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_job_that_runs_without_the_right_to_is_found_out_and_its_run_made_small() {
+    let flaws = |simulation: &Simulation| {
+        let jobs = (0..6).map(|number| Enqueue::named("reckless", serde_json::Value::Null).id(format!("job-{number}")));
+        simulation.run(|| Worker::new(()).job::<Reckless>(), jobs).flaws()
+    };
+    let fails = |simulation: &Simulation| flaws(simulation).iter().any(|flaw| flaw.contains("two runners"));
+    let found = (0..200).map(Simulation::new).find(fails).expect("one of two hundred fails");
+    let small = found.shrink(fails);
+    assert!(fails(&small), "it still fails: {small}");
+    assert!(small.to_string().len() < found.to_string().len() || small == found, "{small}");
+}
