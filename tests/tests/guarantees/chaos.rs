@@ -14,15 +14,15 @@ use serde_json::{Value, json};
 use crate::{due::now, effects::Run, function::Function, record::Record, wait, world::World};
 
 /// A process is killed as often.
-const KILLS: Duration = Duration::from_millis(700);
+const KILLS: Duration = Duration::from_millis(1500);
 /// Of so many requests one goes wrong.
 const ONE_OF: u128 = 12;
 /// The longest that the jobs take once the storm is over.
 const CALM: Duration = Duration::from_mins(10);
 
 #[test]
-fn three_hundred_jobs_in_a_storm_are_each_done_once() {
-    storm(300, 40);
+fn two_hundred_jobs_in_a_storm_are_each_done_once() {
+    storm(200, 40);
 }
 
 /// As `./check --full` runs it.
@@ -41,7 +41,7 @@ fn storm(jobs: usize, least: usize) {
         let ids: Vec<_> = (0..jobs).map(|number| format!("job-{number}")).collect();
         world.proxy.storm(Some(ONE_OF));
         let enqueued = enqueue(world, &ids);
-        let (killed, ()) = join(rage(world, &function, &beater, &ids, least), enqueued).await;
+        let (killed, ()) = join(rage(world, &function, &beater, least), enqueued).await;
         world.proxy.storm(None);
         let faults = killed + world.proxy.wrong();
         calm(world, &beater, &ids).await;
@@ -92,9 +92,8 @@ async fn enqueue(world: &World, ids: &[String]) {
     }
 }
 
-/// Kills processes, and wakes two beaters at once, until the jobs have ended and enough has gone wrong; says how many
-/// it has killed.
-async fn rage(world: &World, function: &Function, beater: &Function, ids: &[String], least: usize) -> usize {
+/// Kills processes, and wakes two beaters at once, until enough has gone wrong; says how many it has killed.
+async fn rage(world: &World, function: &Function, beater: &Function, least: usize) -> usize {
     let mut killed = 0;
     let mut pause = tokio::time::interval(KILLS);
     let until = Instant::now() + CALM;
@@ -108,8 +107,7 @@ async fn rage(world: &World, function: &Function, beater: &Function, ids: &[Stri
         if killed.is_multiple_of(5) {
             join_all((0..2).map(|_| world.tick(beater, now()))).await;
         }
-        let enough = killed + world.proxy.wrong() >= least;
-        if Instant::now() > until || enough && ended(world, ids).await.is_ok() {
+        if killed + world.proxy.wrong() >= least || Instant::now() > until {
             return killed;
         }
     }
