@@ -250,7 +250,12 @@ fn redriven(seen: &Record) -> Record {
 }
 
 fn reopened(seen: &Record) -> Record {
-    Record { finished_at: None, purge_at: None, dlq: None, ..seen.clone() }
+    Record { dlq: None, ..unfinished(seen.clone()) }
+}
+
+/// Whatever a hand has written: the table must not forget what goes on.
+fn unfinished(record: Record) -> Record {
+    Record { finished_at: None, purge_at: None, ..record }
 }
 
 /// A job that waits: runs if it is due, neither called off nor too late, and has budget.
@@ -366,7 +371,7 @@ fn grant(seen: Record, claim: &Claim, suspect: bool, now: Timestamp) -> Decision
         run_at: None,
         due: None,
         // The envelope of a job that was ever filed stays until it ends: its message may be one that was to be deleted.
-        ..seen
+        ..unfinished(seen)
     };
     Decision::Run { next: Box::new(next), suspect }
 }
@@ -419,7 +424,7 @@ impl From<Then> for Next {
 
 /// Decides how an attempt ends, given its record while it ran.
 pub fn finish(running: &Record, outcome: Outcome, policy: &Policy, jitter: f64, now: Timestamp) -> (Record, Ending) {
-    let running = Record { lease_until: None, ..running.clone() };
+    let running = Record { lease_until: None, ..unfinished(running.clone()) };
     let (failure, next) = match outcome {
         Outcome::Success(output) => return (succeeded(running, output, policy, now), Ending::Succeeded),
         Outcome::Failure(failure, next) => (failure, next),
@@ -537,7 +542,7 @@ pub fn filed(seen: Option<&Record>, request: &Request, policy: &Policy, owner: &
         envelope: Some(base.envelope.clone().unwrap_or_else(|| request.body.clone())),
         due: Some(shard(&request.id)),
         owner: Some(owner.into()),
-        ..base
+        ..unfinished(base)
     }
 }
 
