@@ -6,6 +6,6 @@ cd "$(dirname "$0")/.."
 
 # Without a cross compiler: what runs here is what was built here.
 cargo lambda build --release --locked --compiler cargo --output-format zip \
-  -p adder -p webhook -p sqjobs-tests --bin adder --bin webhook --bin probe
+  -p adder -p webhook -p beater -p sqjobs-tests --bin adder --bin webhook --bin beater --bin probe
 
 SQJOBS_TESTS_PACKAGES="$PWD/target/lambda" cargo test -p sqjobs-tests --locked -- --test-threads 8

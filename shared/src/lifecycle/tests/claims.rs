@@ -63,9 +63,12 @@ fn a_due_job_is_claimed_straight_from_the_index() {
 }
 
 #[test]
-fn the_envelope_stays_where_it_differs_from_the_message_or_the_message_may_be_gone() {
+fn the_envelope_of_a_job_that_was_filed_stays_until_it_ends() {
     assert_eq!(granted(decided(&scheduled(at(50)), at(50))).envelope.as_deref(), Some("as sent"), "not sent yet");
-    assert_eq!(granted(decided(&sent(&scheduled(at(50))), at(50))).envelope, None);
+    let sent_once = granted(decided(&sent(&scheduled(at(50))), at(50)));
+    assert_eq!(sent_once.envelope.as_deref(), Some("as sent"), "its message may be one that was to be deleted");
+    let done = finish(&sent_once, Outcome::Success("done".into()), &policy(), 0.5, at(60)).0;
+    assert_eq!(done.envelope, None);
     let changed = sent(&Record { envelope: Some("with other arguments".into()), ..scheduled(at(50)) });
     let next = granted(decided(&changed, at(50)));
     assert_eq!(next.envelope.as_deref(), Some("with other arguments"));
