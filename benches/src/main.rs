@@ -1,7 +1,7 @@
 //! Measures sqjobs side by side with what else a team would deploy; `benches/run` builds what it needs.
 //!
 //! Without an argument it measures everything and writes the report. `check` counts what is exact in the dev profile and
-//! fails where it has grown; `record` notes that as the new measure.
+//! fails where it has grown; `record` notes that as the new measure. `beater` measures the beater alone.
 
 mod answerer;
 mod clockwork;
@@ -37,9 +37,10 @@ async fn main() -> Result<(), Failure> {
     let built = |programs: PathBuf| Built { programs, peers: target.join("peers") };
     match std::env::args().nth(1).as_deref() {
         None => report::write(&suite::run(&built(target.join("programs")), &target).await?, here)?,
+        Some("beater") => print!("{}", report::beater_alone(&suite::beater(&built(target.join("programs"))).await?)?),
         Some("record") => Recorded::count(&built(programs)).await?.write(&recorded)?,
         Some("check") => check(&Recorded::read(&recorded)?, &Recorded::count(&built(programs)).await?)?,
-        Some(other) => return Err(format!("{other:?} is no command; give check, record or nothing").into()),
+        Some(other) => return Err(format!("{other:?} is no command; give beater, check, record or nothing").into()),
     }
     Ok(())
 }

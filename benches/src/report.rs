@@ -9,7 +9,7 @@ use crate::{
     plot,
     rounds::{Ratio, Rounds},
     subject::Subject::{self, ByHand, Python, Sqjobs, TypeScript},
-    suite::{Batches, Package, Results},
+    suite::{Batches, Beater, Package, Results},
 };
 
 /// Writes the report and its plots into a folder.
@@ -69,8 +69,7 @@ fn text(results: &Results) -> Result<String, std::fmt::Error> {
     framework(&mut text, &results.framework)?;
     writeln!(text, "\n## Enqueueing 10,000 jobs\n\n{}", include_str!("report/enqueue.md"))?;
     enqueued(&mut text, &results.enqueued)?;
-    writeln!(text, "\n## The beater\n\n{}", include_str!("report/beater.md"))?;
-    beater(&mut text, results)?;
+    beater(&mut text, &results.beater)?;
     Ok(text)
 }
 
@@ -221,13 +220,25 @@ fn framework(text: &mut String, framework: &[Framework]) -> std::fmt::Result {
     Ok(())
 }
 
-fn beater(text: &mut String, results: &Results) -> std::fmt::Result {
+/// The part of the report that tells of the beater.
+///
+/// # Errors
+///
+/// None.
+pub(crate) fn beater_alone(measured: &Beater) -> Result<String, std::fmt::Error> {
+    let mut text = String::new();
+    beater(&mut text, measured)?;
+    Ok(text)
+}
+
+fn beater(text: &mut String, measured: &Beater) -> std::fmt::Result {
+    writeln!(text, "\n## The beater\n\n{}", include_str!("report/beater.md"))?;
     writeln!(text, "| | CPU, ms | wall, ms | requests |\n|---|---|---|---|")?;
-    for ticks in &results.ticks {
+    for ticks in &measured.ticks {
         let [cpu, wall] = [ticks.cpu, ticks.wall].map(|time| short(ms(time)));
         writeln!(text, "| {} | {cpu} | {wall} | {} |", ticks.load.title(), listed(&ticks.requests))?;
     }
-    let decided = &results.decided;
+    let decided = &measured.decided;
     writeln!(text, "\nWhen 10,000 schedules fire next, 10 expressions in 6 zones, from instants spread over a year:\n")?;
     writeln!(text, "| | ms | croner's time over that |\n|---|---|---|")?;
     writeln!(text, "| ready to be asked | {} | {} |", short(ms(decided.next)), short(decided.next_ratio))?;

@@ -40,6 +40,12 @@ pub(crate) struct Results {
     pub(crate) packages: Vec<Package>,
     pub(crate) framework: Vec<Framework>,
     pub(crate) enqueued: Rounds<Enqueued>,
+    pub(crate) beater: Beater,
+}
+
+/// What a beater takes.
+#[derive(Debug)]
+pub(crate) struct Beater {
     pub(crate) ticks: Vec<Ticks>,
     pub(crate) decided: Decided,
 }
@@ -113,12 +119,7 @@ pub(crate) async fn run(built: &Built, target: &Path) -> Result<Results, String>
     let over_tls = Conditions { tls: Some(&tls), ..plain };
     let logged = Conditions { logs: true, ..plain };
     let (packages, enqueued) = (packages(built, target)?, enqueued(&subjects, built).await?);
-    eprintln!("the beater");
-    let decided = decide()?;
-    let mut all_ticks = Vec::new();
-    for load in Load::ALL {
-        all_ticks.push(ticks(load, TICKS, built).await?);
-    }
+    let beater = beater(built).await?;
     let records = [1, 10, 100, 1000, 10_000];
     let framework = records.into_iter().map(|records| framework(&framework::program(), records)).collect::<Result<_, _>>()?;
     let mut all = Vec::new();
@@ -139,8 +140,7 @@ pub(crate) async fn run(built: &Built, target: &Path) -> Result<Results, String>
         packages,
         framework,
         enqueued,
-        ticks: all_ticks,
-        decided,
+        beater,
     })
 }
 
@@ -158,6 +158,21 @@ async fn batches(
         warm(subject, scenario, latency, invocations(subject, latency_ms), built, conditions).await
     });
     Ok(Batches { scenario, latency_ms, rounds: rounds.await? })
+}
+
+/// Measures the beater.
+///
+/// # Errors
+///
+/// When a tick does not do what there is to do.
+pub(crate) async fn beater(built: &Built) -> Result<Beater, String> {
+    eprintln!("the beater");
+    let decided = decide()?;
+    let mut all = Vec::new();
+    for load in Load::ALL {
+        all.push(ticks(load, TICKS, built).await?);
+    }
+    Ok(Beater { ticks: all, decided })
 }
 
 /// Enough for the JIT of Node.js and for a mean that holds.

@@ -15,9 +15,13 @@ mod thread;
 
 use std::{fmt, marker::PhantomData, sync::Arc};
 
+#[cfg(any(test, feature = "simulation"))]
+pub(crate) use self::engine::{Engine, Invocation};
+#[cfg(feature = "lambda")]
+pub(crate) use self::local::invocation;
 pub(crate) use self::{
-    engine::{Engine, Invocation, Jobs},
-    local::{DLQ, Local, invocation},
+    engine::Jobs,
+    local::{DLQ, Local},
 };
 use crate::{Error, Job, Middleware, job::Registered};
 
