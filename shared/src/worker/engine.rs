@@ -50,7 +50,10 @@ pub(crate) struct Report {
     /// Messages refused for good, with the reason.
     pub(crate) rejected: Vec<(String, String)>,
     /// Whether a body was left behind that blocks its thread.
-    #[cfg_attr(not(feature = "lambda"), expect(dead_code, reason = "only Lambda freezes a process between batches"))]
+    #[cfg_attr(
+        not(any(feature = "lambda", feature = "simulation")),
+        expect(dead_code, reason = "only Lambda freezes a process between batches")
+    )]
     pub(crate) stuck: bool,
 }
 

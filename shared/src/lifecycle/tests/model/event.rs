@@ -225,8 +225,8 @@ impl Laws {
         let requests = world.actors.iter().filter_map(|actor| Some(&actor.asks.as_ref()?.sent)).chain(&world.strays);
         let requested = requests.flat_map(|sent| sent.seen.iter().chain([&sent.next]));
         let used: Vec<_> = world.record.iter().chain(attempts).chain(requested).filter_map(|record| record.owner.as_deref()).collect();
-        let free = (0..).map(|number| format!("token-{number}")).find(|token| !used.contains(&token.as_str()));
-        free.expect("there are enough")
+        let free = (0..=used.len()).map(|number| format!("token-{number}")).find(|token| !used.contains(&token.as_str()));
+        free.expect("one more than are used")
     }
 
     fn send(world: &mut World, who: usize, seen: Option<Record>, next: Record, then: Then, dead: Option<u64>) {

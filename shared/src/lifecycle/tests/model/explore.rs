@@ -115,11 +115,11 @@ fn given_up() -> Bounds {
 
 const ALL: [fn() -> Bounds; 9] = [claims, strays, crowd, called_off, given_back, waiting, moved, letters, given_up];
 
-/// Any of these tells.
-type Tells = &'static [Invariant];
+/// A rule that is broken, within which bounds, and the invariants of which one tells.
+type Broken = (Mutation, fn() -> Bounds, &'static [Invariant]);
 
 /// The rules to be broken, where, and which invariants tell.
-const BROKEN: [(Mutation, fn() -> Bounds, Tells); 20] = {
+const BROKEN: [Broken; 20] = {
     use Invariant as I;
     use Mutation as M;
     [
