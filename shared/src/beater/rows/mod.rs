@@ -134,7 +134,8 @@ impl Row {
         let is_shard = |due: &String| (0..SHARDS).any(|shard| shard_name(shard) == *due);
         let indexed =
             self.due.as_ref().is_some_and(is_shard) && self.next_fire.as_ref().is_some_and(|next| next.parse::<Timestamp>().is_ok());
-        self.deleted || !indexed || !self.is_current()
+        let changed = self.settled.is_some() && !self.is_current();
+        self.deleted || !indexed || changed
     }
 
     /// What a change of it is conditional on: a change by hand sets the next fire.
