@@ -18,7 +18,7 @@ pub use self::repair::{Abandoned, Repair, abandoned, repair};
 use crate::{
     Policy,
     clock::{after, from_millis},
-    envelope::excerpt,
+    envelope::{Envelope, excerpt},
     outcome::Then,
     queue::is_fifo,
     record::{Dlq, Failure, Past, Record, State},
@@ -65,6 +65,24 @@ pub struct Request {
     pub body: String,
     /// The generation that failed, on a message redriven from the dead-letter queue.
     pub dead: Option<u64>,
+}
+
+impl Request {
+    /// What an envelope asks for; who reads it adds the id, the queue and what the message says.
+    pub(crate) fn of(envelope: Envelope, body: String) -> Self {
+        Self {
+            name: envelope.name,
+            run_at: envelope.run_at,
+            expires_at: envelope.expires_at,
+            max_attempts: envelope.max_attempts,
+            tags: envelope.tags,
+            meta: envelope.meta,
+            parent_id: envelope.parent_id,
+            root_id: envelope.root_id,
+            body,
+            ..Self::default()
+        }
+    }
 }
 
 /// The claim that a worker would make: its token, and until when it would hold.

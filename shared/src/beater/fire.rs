@@ -21,7 +21,7 @@ use super::{
     hand_over::send,
     plan::{before, from, plan},
     rows::{Changed, Found, Row},
-    tick::{Ports, turn},
+    tick::{Ports, Tally, turn},
 };
 use crate::{
     Backoff, Error, Policy, Timetable,
@@ -44,17 +44,6 @@ const JOBS: usize = 90;
 const TRIES: u32 = 5;
 const BACKOFF: Backoff = Backoff::exponential(Duration::from_millis(50), Duration::from_secs(1));
 
-/// What became of the schedules that were due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Fired {
-    /// Jobs that were recorded.
-    pub(crate) jobs: usize,
-    /// Schedules that cannot be read or are wrong.
-    pub(crate) wrong: usize,
-    /// Jobs or schedules that could not be written or sent: the next tick tries again.
-    pub(crate) failed: usize,
-}
-
 /// A tick: what it stands for, and how far it looks ahead.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tick {
@@ -63,12 +52,12 @@ pub(super) struct Tick {
     pub(super) stop_at: Instant,
 }
 
-/// Fires what is due until the horizon.
+/// Fires what is due until the horizon. Done: jobs that were recorded.
 ///
 /// # Errors
 ///
 /// When a shard cannot be read; the others are done all the same.
-pub(super) async fn fire(ports: &Ports, tick: Tick) -> Result<Fired, StoreError> {
+pub(super) async fn fire(ports: &Ports, tick: Tick) -> Result<Tally, StoreError> {
     let shards = stream::iter(0..SHARDS).map(|shard| ports.rows.due(shard, tick.horizon, MOST)).buffer_unordered(4);
     let (mut due, mut flaw) = (Vec::new(), None);
     for rows in shards.collect::<Vec<_>>().await {
@@ -82,13 +71,13 @@ pub(super) async fn fire(ports: &Ports, tick: Tick) -> Result<Fired, StoreError>
         Err(error) => flaw = Some(error),
     }
     let missing = missing(ports, &due).await;
-    let mut total = Fired::default();
+    let mut total = Tally::default();
     let mut queues: BTreeMap<String, Vec<Record>> = BTreeMap::new();
     let mut firings = stream::iter(due).map(|found| fire_one(ports, found, &missing, tick)).buffer_unordered(AT_A_TIME);
     while let Some(fired) = firings.next().await {
         match fired {
             Ok(jobs) => {
-                total.jobs += jobs.len();
+                total.done += jobs.len();
                 for job in jobs {
                     queues.entry(job.queue.clone()).or_default().push(job);
                 }
@@ -299,17 +288,8 @@ impl Firing<'_> {
 
 fn job(entry: &Entry, fire: Timestamp, queue: String, now: Timestamp) -> Record {
     let envelope = entry.envelope(fire);
-    let request = Request {
-        id: entry.job_id(fire),
-        name: envelope.name.clone(),
-        queue,
-        sent_at: Some(now),
-        body: envelope.to_body(),
-        max_attempts: envelope.max_attempts,
-        tags: envelope.tags,
-        meta: envelope.meta,
-        ..Request::default()
-    };
+    let body = envelope.to_body();
+    let request = Request { id: entry.job_id(fire), queue, sent_at: Some(now), ..Request::of(envelope, body) };
     // The job's own policy says how many attempts it has, once it is claimed.
     let unknown = Policy { max_attempts: 0, ..Policy::new() };
     lifecycle::filed(None, &request, &unknown, &Uuid::new_v4().simple().to_string(), entry.run_at(fire))

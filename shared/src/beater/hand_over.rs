@@ -1,8 +1,9 @@
 //! Hands jobs over from the due index to their queues: sends first, then marks. A crash in between sends once more, and
 //! the claim lets one of the messages run.
 
-use std::{collections::BTreeMap, ops::AddAssign, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use super::tick::Tally;
 use crate::{
     Clock,
     client::dedup,
@@ -31,30 +32,14 @@ pub(crate) struct Due {
     pub(crate) clock: Clock,
 }
 
-/// What became of the due jobs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct HandedOver {
-    /// Sent and marked.
-    pub(crate) sent: usize,
-    /// Could not be read, sent or marked: the next tick tries again.
-    pub(crate) failed: usize,
-}
-
-impl AddAssign for HandedOver {
-    fn add_assign(&mut self, other: Self) {
-        self.sent += other.sent;
-        self.failed += other.failed;
-    }
-}
-
-/// Sends what is due until `horizon`, and stops at `stop_at`.
+/// Sends what is due until `horizon`, and stops at `stop_at`. Done: sent and marked.
 ///
 /// # Errors
 ///
 /// When a shard cannot be read; the others are done all the same.
-pub(crate) async fn hand_over(due: &Due, horizon: Timestamp, stop_at: Instant) -> Result<HandedOver, StoreError> {
+pub(crate) async fn hand_over(due: &Due, horizon: Timestamp, stop_at: Instant) -> Result<Tally, StoreError> {
     let shards = stream::iter(0..SHARDS).map(|shard| hand_over_shard(due, shard, horizon, stop_at));
-    let mut total = HandedOver::default();
+    let mut total = Tally::default();
     let mut flaw = None;
     for done in shards.buffer_unordered(AT_A_TIME).collect::<Vec<_>>().await {
         match done {
@@ -65,8 +50,8 @@ pub(crate) async fn hand_over(due: &Due, horizon: Timestamp, stop_at: Instant) -
     flaw.map_or(Ok(total), Err)
 }
 
-async fn hand_over_shard(due: &Due, shard: u8, horizon: Timestamp, stop_at: Instant) -> Result<HandedOver, StoreError> {
-    let mut total = HandedOver::default();
+async fn hand_over_shard(due: &Due, shard: u8, horizon: Timestamp, stop_at: Instant) -> Result<Tally, StoreError> {
+    let mut total = Tally::default();
     for ids in due.store.due(shard, horizon, MOST).await?.chunks(PAGE) {
         if Instant::now() >= stop_at {
             break;
@@ -77,8 +62,8 @@ async fn hand_over_shard(due: &Due, shard: u8, horizon: Timestamp, stop_at: Inst
 }
 
 /// The index may lag: the records say what is still to be sent.
-async fn hand_over_page(due: &Due, ids: &[String], horizon: Timestamp) -> HandedOver {
-    let mut total = HandedOver::default();
+async fn hand_over_page(due: &Due, ids: &[String], horizon: Timestamp) -> Tally {
+    let mut total = Tally::default();
     let mut queues: BTreeMap<String, Vec<Record>> = BTreeMap::new();
     let now = due.clock.now();
     for (id, stored) in ids.iter().zip(due.store.read(ids).await) {
@@ -99,7 +84,7 @@ async fn hand_over_page(due: &Due, ids: &[String], horizon: Timestamp) -> Handed
     total
 }
 
-pub(super) async fn send(due: &Due, queue: &str, records: Vec<Record>) -> HandedOver {
+pub(super) async fn send(due: &Due, queue: &str, records: Vec<Record>) -> Tally {
     let now = due.clock.now();
     let messages: Vec<_> = records.iter().map(|record| message(record, now)).collect();
     let answers = due.queue.send(queue, &messages).await;
@@ -114,11 +99,11 @@ pub(super) async fn send(due: &Due, queue: &str, records: Vec<Record>) -> Handed
             }
         }
     }
-    let mut done = HandedOver { sent: 0, failed };
+    let mut done = Tally { failed, ..Tally::default() };
     for (mark, answer) in marks.iter().zip(due.store.write(&marks).await) {
         match answer {
             // Refused: claimed straight from the index, moved or called off; or another beater was first.
-            Ok(Written::Done | Written::Refused(_)) => done.sent += 1,
+            Ok(Written::Done | Written::Refused(_)) => done.done += 1,
             Err(error) => {
                 tracing::warn!(id = mark.next.id, %error, "a due job was sent and not marked; it is sent once more");
                 done.failed += 1;

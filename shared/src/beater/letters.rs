@@ -1,16 +1,16 @@
 //! Looks through dead-letter queues for messages that SQS itself has moved there: gives them the reason, and their
 //! records an end.
 
-use std::{ops::AddAssign, slice, sync::Arc, time::Duration};
+use std::{slice, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::hand_over::Due;
+use super::{hand_over::Due, tick::Tally};
 use crate::{
     Error,
-    envelope::{Envelope, Form, check_id},
+    envelope::{Envelope, Form},
     letter::{KIND, letter},
     lifecycle::{self, Abandoned, Request, dead_lettered},
     queue::{Message, Visibility},
@@ -25,25 +25,9 @@ const BATCHES: usize = 10;
 /// For how long nobody else sees what is looked at, at most.
 const HIDDEN: Duration = Duration::from_secs(30);
 
-/// What became of such messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Explained {
-    /// Given their reason, or deleted since their jobs go on without them.
-    pub(super) done: usize,
-    /// Could not be read or written: the next tick tries again.
-    pub(super) failed: usize,
-}
-
-impl AddAssign for Explained {
-    fn add_assign(&mut self, other: Self) {
-        self.done += other.done;
-        self.failed += other.failed;
-    }
-}
-
-/// Looks through the queues of these names.
-pub(super) async fn explain(due: &Due, dlqs: &[String], stop_at: Instant) -> Explained {
-    let mut total = Explained::default();
+/// Looks through the queues of these names. Done: given their reason, or deleted since their jobs go on without them.
+pub(super) async fn explain(due: &Due, dlqs: &[String], stop_at: Instant) -> Tally {
+    let mut total = Tally::default();
     for explained in join_all(dlqs.iter().map(async |dlq| Letters { due, dlq, stop_at }.explain().await)).await {
         total += explained;
     }
@@ -58,8 +42,8 @@ struct Letters<'a> {
 }
 
 impl Letters<'_> {
-    async fn explain(&self) -> Explained {
-        let mut total = Explained::default();
+    async fn explain(&self) -> Tally {
+        let mut total = Tally::default();
         let mut seen = Vec::new();
         for _ in 0..BATCHES {
             if Instant::now() >= self.stop_at {
@@ -108,9 +92,8 @@ impl Letters<'_> {
     /// Whether this message is done with.
     async fn explain_one(&self, message: &Message) -> Result<bool, Error> {
         let now = self.due.clock.now();
-        let envelope = Envelope::parse(&message.body);
-        let id = message.job_id(envelope.as_ref().ok().and_then(|envelope| envelope.id.as_deref()));
-        let envelope = match envelope.and_then(|envelope| check_id(&id).map(|()| envelope)) {
+        let (id, envelope) = message.open();
+        let envelope = match envelope {
             Ok(envelope) => envelope,
             Err(error) => return self.replace(message, &id, &Failure::new("rejected", error.to_string(), now), None).await,
         };
@@ -164,20 +147,11 @@ fn is_unexplained(message: &Message) -> bool {
 /// What the message asks for. A beater does not know which names a job answers to, nor, where SQS does not say it, the
 /// queue: those of the record then, or none.
 fn request(message: &Message, id: String, envelope: Envelope, stored: Option<&Record>) -> Request {
-    let name = if envelope.form == Form::Native { Some(envelope.name) } else { stored.map(|record| record.name.clone()) };
-    Request {
-        id,
-        name: name.unwrap_or_default(),
-        queue: message.source.clone().or_else(|| stored.map(|record| record.queue.clone())).unwrap_or_default(),
-        sent_at: message.sent_at,
-        run_at: envelope.run_at,
-        expires_at: envelope.expires_at,
-        max_attempts: envelope.max_attempts,
-        tags: envelope.tags,
-        meta: envelope.meta,
-        parent_id: envelope.parent_id,
-        root_id: envelope.root_id,
-        body: message.body.clone(),
-        dead: message.dead(),
+    let is_named = envelope.form == Form::Native;
+    let mut request = Request { id, sent_at: message.sent_at, dead: message.dead(), ..Request::of(envelope, message.body.clone()) };
+    if !is_named {
+        request.name = stored.map(|record| record.name.clone()).unwrap_or_default();
     }
+    request.queue = message.source.clone().or_else(|| stored.map(|record| record.queue.clone())).unwrap_or_default();
+    request
 }

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::hand_over::Due;
+use super::{hand_over::Due, tick::Tally};
 use crate::{
     envelope::Envelope,
     lifecycle::{self, Repair},
@@ -13,27 +13,14 @@ use crate::{
 /// Records that are written together.
 const PAGE: usize = 100;
 
-/// What became of the unfinished jobs that were looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Repaired {
-    /// Filed anew, or ended.
-    pub(super) done: usize,
-    /// Late, and only a message can bring them back.
-    pub(super) overdue: usize,
-    /// Cannot be read.
-    pub(super) wrong: usize,
-    /// Could not be read or written now: the next turn tries again.
-    pub(super) failed: usize,
-}
-
-/// Looks at the unfinished jobs whose turn it is.
-pub(super) async fn repair(due: &Due, turn: u64) -> Repaired {
-    let mut total = Repaired::default();
+/// Looks at the unfinished jobs whose turn it is. Done: filed anew, or ended.
+pub(super) async fn repair(due: &Due, turn: u64) -> Tally {
+    let mut total = Tally::default();
     let found = match due.store.unfinished(turn).await {
         Ok(found) => found,
         Err(error) => {
             tracing::error!(%error, "cannot look for jobs that no message will bring back");
-            return Repaired { failed: 1, ..total };
+            return Tally { failed: 1, ..total };
         }
     };
     let mut writes = Vec::new();
@@ -65,7 +52,7 @@ pub(super) async fn repair(due: &Due, turn: u64) -> Repaired {
     total
 }
 
-fn look(due: &Due, record: Record, total: &mut Repaired) -> Option<Write> {
+fn look(due: &Due, record: Record, total: &mut Tally) -> Option<Write> {
     let body = record.envelope.as_ref().filter(|_| record.state == State::Scheduled);
     let expires_at = body.and_then(|body| Envelope::parse(body).ok()?.expires_at);
     match lifecycle::repair(&record, expires_at, &Uuid::new_v4().simple().to_string(), due.clock.now()) {

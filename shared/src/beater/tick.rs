@@ -1,6 +1,6 @@
 //! One tick: everything that a beater does when it is woken.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::AddAssign, sync::Arc, time::Duration};
 
 use futures_util::future::join;
 use jiff::Timestamp;
@@ -28,6 +28,28 @@ pub(crate) struct Ports {
     pub(crate) prefix: String,
     /// The names of the dead-letter queues that are looked through.
     pub(crate) dlqs: Vec<String>,
+}
+
+/// What a part of a tick did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Tally {
+    /// Done, as that part says.
+    pub(crate) done: usize,
+    /// Cannot be read or is wrong: a person must put it right.
+    pub(crate) wrong: usize,
+    /// Late, and only a message can bring it back.
+    pub(crate) overdue: usize,
+    /// Could not be read, written or sent: the next tick tries again.
+    pub(crate) failed: usize,
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.done += other.done;
+        self.wrong += other.wrong;
+        self.overdue += other.overdue;
+        self.failed += other.failed;
+    }
 }
 
 /// What a tick did, as it is logged and answered.
@@ -65,15 +87,19 @@ pub(crate) async fn tick(ports: &Ports, at: Timestamp, stop_at: Instant) -> Resu
     let looked = join(repair(&ports.due, turn(at)), explain(&ports.due, &ports.dlqs, stop_at));
     let (repaired, explained) = timeout_at(stop_at, looked).await.unwrap_or_default();
     let (fired, due) = (fired?, due?);
+    let mut all = fired;
+    for part in [due, repaired, explained] {
+        all += part;
+    }
     let report = Report {
         tick: at,
-        fired: fired.jobs,
-        wrong: fired.wrong + repaired.wrong,
-        sent: due.sent,
+        fired: fired.done,
+        wrong: all.wrong,
+        sent: due.done,
         repaired: repaired.done,
-        overdue: repaired.overdue,
+        overdue: all.overdue,
         explained: explained.done,
-        failed: fired.failed + due.failed + repaired.failed + explained.failed,
+        failed: all.failed,
     };
     tracing::info!(
         tick = %at,

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 #[cfg(feature = "lambda")]
 pub(crate) use self::sqs::name_of;
 pub use self::{memory::Memory, sqs::Sqs};
+use crate::envelope::{Envelope, Unreadable, check_id};
 
 /// The longest that SQS delays a message.
 pub const MAX_DELAY: Duration = Duration::from_mins(15);
@@ -134,9 +135,14 @@ pub fn is_fifo(queue: &str) -> bool {
 }
 
 impl Message {
-    /// The id of its job: what a dead letter carries, what the producer gave, or the message's own.
-    pub(crate) fn job_id(&self, given: Option<&str>) -> String {
-        self.attributes.get("sqjobs.id").map(String::as_str).or(given).unwrap_or(&self.id).to_owned()
+    /// The id of its job, and what it asks for. The id is what the library itself has written, else what the producer
+    /// gave, else the message's own.
+    pub(crate) fn open(&self) -> (String, Result<Envelope, Unreadable>) {
+        let envelope = Envelope::parse(&self.body);
+        let given = envelope.as_ref().ok().and_then(|envelope| envelope.id.as_ref());
+        let id = self.attributes.get("sqjobs.id").or(given).unwrap_or(&self.id).clone();
+        let checked = envelope.and_then(|envelope| check_id(&id).map(|()| envelope));
+        (id, checked)
     }
 
     /// The generation that failed, of a message redriven from the dead-letter queue.

@@ -23,7 +23,7 @@ use crate::{
     Policy, StoreFailure,
     attempt::{Attempt, Origin},
     clock::{after, until},
-    envelope::{Envelope, Unreadable, check_id, excerpt},
+    envelope::{Envelope, Unreadable, excerpt},
     job::{AnyJob, BoundJob, Hook},
     lifecycle::{self, Claim, Decision, Ending, Fate, Next, Outcome, Request},
     queue::Message,
@@ -150,9 +150,8 @@ impl Refused {
 
 impl Delivery {
     pub(crate) fn new(message: Message, batch: &Batch<'_>) -> Self {
-        let envelope = Envelope::parse(&message.body);
-        let id = message.job_id(envelope.as_ref().ok().and_then(|envelope| envelope.id.as_deref()));
-        let decoded = match envelope.and_then(|envelope| check_id(&id).map(|()| envelope)) {
+        let (id, envelope) = message.open();
+        let decoded = match envelope {
             Ok(envelope) => decode(&message, &id, envelope, batch),
             Err(error) => Err(Ended::because(Ending::Rejected, "rejected", error.to_string(), batch).into()),
         };
@@ -438,15 +437,8 @@ fn decode(message: &Message, id: &str, envelope: Envelope, batch: &Batch<'_>) ->
         name: known.name().to_owned(),
         queue: message.queue.clone(),
         sent_at: message.sent_at,
-        run_at: envelope.run_at,
-        expires_at: envelope.expires_at,
-        max_attempts: envelope.max_attempts,
-        tags: envelope.tags,
-        meta: envelope.meta,
-        parent_id: envelope.parent_id,
-        root_id: envelope.root_id,
-        body: message.body.clone(),
         dead: message.dead(),
+        ..Request::of(envelope, message.body.clone())
     };
     Ok(Decoded { request, policy, known: Arc::clone(known), work })
 }
