@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    future::Future,
     ops::Deref,
     sync::{Arc, Mutex},
     time::Duration,
@@ -34,6 +35,7 @@ pub struct Attempt {
 /// What the producer said that no record keeps.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Origin {
+    pub(crate) depth: u32,
     pub(crate) traceparent: Option<String>,
     pub(crate) run_at: Option<Timestamp>,
 }
@@ -107,6 +109,11 @@ impl Attempt {
     /// The first job of the chain; this one where nothing else is said.
     pub fn root_id(&self) -> &str {
         self.record.root_id.as_deref().unwrap_or(&self.record.id)
+    }
+
+    /// How many jobs of the chain lie before this one.
+    pub fn depth(&self) -> u32 {
+        self.origin.depth
     }
 
     /// Labels of the enqueuer.
@@ -260,6 +267,21 @@ impl Drop for Blocking {
     fn drop(&mut self) {
         self.0.send_modify(|running| *running -= 1);
     }
+}
+
+tokio::task_local! {
+    /// The attempt whose code this task runs.
+    static CURRENT: Arc<Attempt>;
+}
+
+/// Runs code of that attempt: what it enqueues are its children.
+pub(crate) fn within<F: Future>(attempt: Arc<Attempt>, code: F) -> impl Future<Output = F::Output> {
+    CURRENT.scope(attempt, code)
+}
+
+/// Looks at the attempt whose code this task runs, if it does.
+pub(crate) fn current<T>(look: impl FnOnce(&Attempt) -> T) -> Option<T> {
+    CURRENT.try_with(|attempt| look(attempt)).ok()
 }
 
 /// What a job's methods are given: the [`Attempt`] and the state that `main` built.

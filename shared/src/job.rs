@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use crate::{
     Context, Failure, JobError, Policy,
-    attempt::Attempt,
+    attempt::{Attempt, within},
     envelope::{Envelope, Unreadable},
     middleware::{Chain, Endpoint, Middleware},
 };
@@ -252,12 +252,12 @@ impl<J: Job<S>, S: Send + Sync + 'static> Bound<J, S> {
 
 impl<J: Job<S>, S: Send + Sync + 'static> BoundJob for Bound<J, S> {
     fn run(self: Arc<Self>, attempt: Arc<Attempt>) -> BoxFuture<'static, Result<Value, JobError>> {
-        Box::pin(async move {
+        Box::pin(within(Arc::clone(&attempt), async move {
             if is_written::<Context<S>, _>(|ctx| self.job.set_up(ctx)) {
                 self.set_up(&attempt).await;
             }
             Chain::new(&self.middleware, &*self).run(&attempt).await
-        })
+        }))
     }
 
     fn has(&self, hook: &Hook) -> bool {
@@ -272,7 +272,7 @@ impl<J: Job<S>, S: Send + Sync + 'static> BoundJob for Bound<J, S> {
     }
 
     fn hook(self: Arc<Self>, attempt: Arc<Attempt>, hook: Hook) -> BoxFuture<'static, Result<(), JobError>> {
-        Box::pin(async move {
+        Box::pin(within(Arc::clone(&attempt), async move {
             let ctx = self.context(attempt);
             match hook {
                 Hook::TearDown => self.job.tear_down(&ctx).await,
@@ -284,7 +284,7 @@ impl<J: Job<S>, S: Send + Sync + 'static> BoundJob for Bound<J, S> {
                 Hook::Retry(failure) => self.job.on_retry(&ctx, &failure).await,
                 Hook::PermanentFailure(failure) => self.job.on_permanent_failure(&ctx, &failure).await,
             }
-        })
+        }))
     }
 }
 

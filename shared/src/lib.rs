@@ -7,7 +7,7 @@
 //! | you write | you configure | you call | what happens is told by |
 //! |---|---|---|---|
 //! | [`Job`], [`Context`], [`JobError`] | [`Policy`], [`Backoff`], [`StoreFailure`] | [`run`], [`Worker`], [`Client`], [`Enqueue`] | [`Record`], [`State`], [`Failure`] |
-//! | [`Middleware`], [`Next`], [`Attempt`] | | [`testing::Eager`] | |
+//! | [`Middleware`], [`Next`], [`Attempt`], [`PublishHook`] | | [`testing::Eager`] | |
 //! | [`Entry`], [`Schedule`] | [`CatchUp`] | [`Beater`], [`Schedules`] | [`Scheduled`], [`Timetable`] |
 //!
 //! How a job is claimed, run and recorded is in [`lifecycle`], as pure functions. Where records and messages are kept
@@ -39,7 +39,7 @@ mod worker;
 pub use crate::{
     attempt::{Attempt, Context},
     beater::{Beater, CatchUp, Entry, Scheduled, Schedules},
-    client::{Client, Enqueue, Enqueued},
+    client::{Client, Enqueue, Enqueued, PublishHook},
     clock::Clock,
     envelope::Envelope,
     error::Error,

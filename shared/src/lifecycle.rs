@@ -236,6 +236,14 @@ pub fn decide(seen: Option<&Record>, request: &Request, policy: &Policy, claim: 
     }
 }
 
+/// The policy of a job whose own is not known here: its worker says how many attempts it has.
+pub(crate) const UNKNOWN: Policy = Policy { max_attempts: 0, ..Policy::new() };
+
+/// The record of a job that was enqueued and that no worker has seen.
+pub(crate) fn announced(request: &Request) -> Record {
+    created(request, &UNKNOWN)
+}
+
 /// A record that nothing is known of yet.
 pub(crate) fn created(request: &Request, policy: &Policy) -> Record {
     Record {
@@ -256,7 +264,7 @@ pub(crate) fn created(request: &Request, policy: &Policy) -> Record {
     }
 }
 
-/// A record that a beater has made, which does not know the job's policy.
+/// A record made by who does not know the job's policy.
 fn budgeted(seen: &Record, request: &Request, policy: &Policy) -> Record {
     let max_attempts = if seen.max_attempts == 0 { request.max_attempts.unwrap_or(policy.max_attempts) } else { seen.max_attempts };
     Record { max_attempts, ..seen.clone() }
@@ -361,7 +369,7 @@ fn was_killed(now: Timestamp) -> Failure {
 }
 
 /// Whether a message is of the job that has its id. Who calls a job off that no worker has seen knows its id alone.
-fn is_of(seen: &Record, request: &Request) -> bool {
+pub(crate) fn is_of(seen: &Record, request: &Request) -> bool {
     let is_tombstone = seen.state == State::Cancelled && seen.name.is_empty();
     is_tombstone || seen.name == request.name && seen.queue == request.queue
 }
@@ -562,6 +570,29 @@ pub fn filed(seen: Option<&Record>, request: &Request, policy: &Policy, owner: &
         owner: Some(owner.into()),
         ..unfinished(base)
     }
+}
+
+/// Moves a job that waits and whose message its record holds. None: it does not wait so. `owner` is a fresh token.
+pub fn moved(seen: &Record, owner: &str, run_at: Timestamp) -> Option<Record> {
+    let waits = matches!(seen.state, State::Scheduled | State::Queued | State::Retrying) && seen.envelope.is_some();
+    let request = Request { id: seen.id.clone(), ..Request::default() };
+    waits.then(|| filed(Some(seen), &request, &UNKNOWN, owner, run_at))
+}
+
+/// Runs a job anew that has ended: files it with the message that is given. None: it has not ended. `owner` is a fresh
+/// token.
+pub fn retry(seen: &Record, request: &Request, owner: &str, now: Timestamp) -> Option<Record> {
+    let again = || Record {
+        name: request.name.clone(), // a job that was called off before it was seen has none
+        queue: request.queue.clone(),
+        max_attempts: request.max_attempts.unwrap_or(seen.max_attempts),
+        result: None,
+        error: None,
+        progress: None,
+        checkpoint: None,
+        ..redriven(seen)
+    };
+    seen.state.is_terminal().then(|| filed(Some(&again()), request, &UNKNOWN, owner, request.run_at.unwrap_or(now)))
 }
 
 /// Whether the message of a filed job is to be sent by then.

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::{
     entry::Entry,
-    hand_over::send,
+    hand_over::{Due, send},
     plan::{before, from, plan},
     rows::{Changed, Found, Row},
     tick::{Ports, Tally, turn},
@@ -89,7 +89,9 @@ pub(super) async fn fire(ports: &Ports, tick: Tick) -> Result<Tally, StoreError>
     for (queue, jobs) in queues {
         // What jitter puts off, and what is not due on a FIFO queue, waits in the index.
         let until = if is_fifo(&queue) { ports.due.clock.now() } else { tick.horizon };
-        total.failed += send(&ports.due, &queue, jobs.into_iter().filter(|job| is_sendable(job, until)).collect()).await.failed;
+        let due = jobs.into_iter().filter(|job| is_sendable(job, until)).collect();
+        let Due { queue: queues, store, clock } = &ports.due;
+        total.failed += send(&**queues, &**store, &queue, due, clock.now()).await.failed;
     }
     flaw.map_or(Ok(total), Err)
 }
@@ -290,7 +292,5 @@ fn job(entry: &Entry, fire: Timestamp, queue: String, now: Timestamp) -> Record 
     let envelope = entry.envelope(fire);
     let body = envelope.to_body();
     let request = Request { id: entry.job_id(fire), queue, sent_at: Some(now), ..Request::of(envelope, body) };
-    // The job's own policy says how many attempts it has, once it is claimed.
-    let unknown = Policy { max_attempts: 0, ..Policy::new() };
-    lifecycle::filed(None, &request, &unknown, &Uuid::new_v4().simple().to_string(), entry.run_at(fire))
+    lifecycle::filed(None, &request, &lifecycle::UNKNOWN, &Uuid::new_v4().simple().to_string(), entry.run_at(fire))
 }

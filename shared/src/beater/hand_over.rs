@@ -9,9 +9,9 @@ use crate::{
     client::dedup,
     clock::until,
     lifecycle::{SHARDS, is_sendable, sent},
-    queue::{MAX_DELAY, Outgoing, Source, is_fifo},
+    queue::{MAX_DELAY, Outgoing, Queue, Source, is_fifo},
     record::Record,
-    store::{Index, StoreError, Write, Written},
+    store::{Index, Store, StoreError, Write, Written},
 };
 use futures_util::stream::{self, StreamExt};
 use jiff::Timestamp;
@@ -79,15 +79,15 @@ async fn hand_over_page(due: &Due, ids: &[String], horizon: Timestamp) -> Tally 
         }
     }
     for (queue, records) in queues {
-        total += send(due, &queue, records).await;
+        total += send(&*due.queue, &*due.store, &queue, records, now).await;
     }
     total
 }
 
-pub(super) async fn send(due: &Due, queue: &str, records: Vec<Record>) -> Tally {
-    let now = due.clock.now();
+/// Sends the messages of filed jobs to their queue, and marks the records.
+pub(crate) async fn send(to: &dyn Queue, store: &dyn Store, queue: &str, records: Vec<Record>, now: Timestamp) -> Tally {
     let messages: Vec<_> = records.iter().map(|record| message(record, now)).collect();
-    let answers = due.queue.send(queue, &messages).await;
+    let answers = to.send(queue, &messages).await;
     let mut failed = 0;
     let mut marks = Vec::with_capacity(records.len());
     for (record, answer) in records.into_iter().zip(answers) {
@@ -100,7 +100,7 @@ pub(super) async fn send(due: &Due, queue: &str, records: Vec<Record>) -> Tally 
         }
     }
     let mut done = Tally { failed, ..Tally::default() };
-    for (mark, answer) in marks.iter().zip(due.store.write(&marks).await) {
+    for (mark, answer) in marks.iter().zip(store.write(&marks).await) {
         match answer {
             // Refused: claimed straight from the index, moved or called off; or another beater was first.
             Ok(Written::Done | Written::Refused(_)) => done.done += 1,

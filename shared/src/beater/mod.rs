@@ -23,7 +23,7 @@ use std::{
 
 use jiff::Timestamp;
 
-pub(crate) use self::hand_over::{Due, hand_over};
+pub(crate) use self::hand_over::{Due, hand_over, send};
 use self::rows::{Row, Rows};
 #[cfg(any(test, feature = "simulation"))]
 pub(crate) use self::tick::{Ports, tick};

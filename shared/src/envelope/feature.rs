@@ -5,6 +5,7 @@ use super::{CURRENT, Envelope, excerpt};
 /// What an entry of [`Envelope::needs`] may name, because this worker has it. Anything else parks
 /// the message.
 pub const FEATURES: &[&str] = &[
+    "depth",        // how many jobs came before, counted on in what this one enqueues
     "expires_at",   // a job past this instant is dropped instead of run
     "kwargs",       // keyword arguments, alone or beside positional ones
     "max_attempts", // the attempt budget of the message, instead of the job's own

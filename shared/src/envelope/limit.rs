@@ -9,6 +9,7 @@ const NAME_BYTES: usize = 128;
 const TAGS: usize = 32;
 const TAG_BYTES: usize = 128;
 const ATTEMPTS: u32 = 1000;
+const DEPTH: u32 = 100; // Lambda's own detection of loops, which must be off, ends a chain after 16
 const TIMEOUT_S: f64 = 43_200.0; // the longest visibility that SQS grants
 const TRACEPARENT_BYTES: usize = 128;
 const META_LEVELS: usize = 24; // DynamoDB nests 32 deep, and the record needs some of them
@@ -23,6 +24,10 @@ pub(super) fn remedy(field: &str) -> &'static str {
         "id" | "jid" | "parent_id" | "root_id" => "it must be a string of 1 to 512 bytes without control characters",
         "kwargs" => "it must be an object",
         "run_at" | "expires_at" => "it must be an RFC 3339 instant such as `2026-05-04T12:00:00Z`, up to 9999-12-30T22:00:00Z",
+        "depth" => {
+            "it must be a whole number from 0 to 100; a job that enqueues its successor for ever must make it a root of its own, \
+             by `Enqueue::detached`"
+        }
         "max_attempts" => "it must be a whole number from 1 to 1000",
         "timeout_s" => "it must be a number of seconds above 0 and up to 43200",
         "priority" => "it must be a whole number of 64 bits",
@@ -43,6 +48,7 @@ pub(super) fn check(envelope: &Envelope) -> Result<(), Unreadable> {
     optional(envelope.id.as_ref(), |it| id("id", it))?;
     optional(envelope.parent_id.as_ref(), |it| id("parent_id", it))?;
     optional(envelope.root_id.as_ref(), |it| id("root_id", it))?;
+    ensure(envelope.depth <= DEPTH, "depth", || format!("it is {}", envelope.depth))?;
     optional(envelope.max_attempts.as_ref(), |it| max_attempts(*it))?;
     optional(envelope.timeout_s.as_ref(), |it| timeout(*it))?;
     optional(envelope.traceparent.as_ref(), |it| at_most("traceparent", "traceparent", it, TRACEPARENT_BYTES))?;

@@ -102,6 +102,9 @@ pub struct Envelope {
     /// The first job of the tree that this one belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root_id: Option<String>,
+    /// How many jobs of the tree lie between the first one and this, at most 100: what enqueues itself for ever ends there.
+    #[serde(default, deserialize_with = "wire::nullable", skip_serializing_if = "wire::is_nought")]
+    pub depth: u32,
     /// The producer's trace, in the W3C format.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
@@ -151,6 +154,7 @@ impl Envelope {
             meta: Map::new(),
             parent_id: None,
             root_id: None,
+            depth: 0,
             traceparent: None,
             depends_on: Vec::new(),
             needs: Vec::new(),

@@ -72,6 +72,7 @@ impl Envelope {
             meta: take(fields, "meta")?,
             parent_id: take(fields, "parent_id")?,
             root_id: take(fields, "root_id")?,
+            depth: take(fields, "depth")?,
             traceparent: take(fields, "traceparent")?,
             depends_on: take(fields, "depends_on")?,
             needs: take(fields, "needs")?,

@@ -23,6 +23,7 @@ pub(super) const FIELDS: &[&str] = &[
     "meta",
     "parent_id",
     "root_id",
+    "depth",
     "traceparent",
     "depends_on",
     "needs",
@@ -35,6 +36,11 @@ pub(super) fn current() -> u32 {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes the field by reference")]
 pub(super) fn is_current(v: &u32) -> bool {
     *v == CURRENT
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes the field by reference")]
+pub(super) fn is_nought(number: &u32) -> bool {
+    *number == 0
 }
 
 pub(super) fn version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {

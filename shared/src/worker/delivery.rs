@@ -75,7 +75,7 @@ impl Work {
         // The types' own code: a panic in it is the message's failure.
         let bound = catch_unwind(AssertUnwindSafe(|| known.bind(envelope)));
         let job = bound.unwrap_or_else(|_| Err(Unreadable::args("reading them panicked")))?;
-        Ok(Self { job, origin: Origin { traceparent: envelope.traceparent.clone(), run_at: envelope.run_at } })
+        Ok(Self { job, origin: Origin { depth: envelope.depth, traceparent: envelope.traceparent.clone(), run_at: envelope.run_at } })
     }
 }
 

@@ -13,7 +13,7 @@ fn every_field_arrives_as_it_was_sent() {
     let envelope = read(
         r#" {"v": 1, "name": "adder", "id": "adder:1", "args": [1], "kwargs": {"a": 2}, "run_at": "2026-05-04T08:00:00+02:00",
              "expires_at": "2026-05-05t06:00:00.25z", "unique_key": "u", "max_attempts": 3, "timeout_s": 1.5,
-             "priority": -1, "tags": ["t"], "meta": {"m": {}}, "parent_id": "p", "root_id": "r",
+             "priority": -1, "tags": ["t"], "meta": {"m": {}}, "parent_id": "p", "root_id": "r", "depth": 4,
              "traceparent": "00-0-0-00", "depends_on": ["d"], "needs": ["tags"], "colour": "red"}
         "#,
     );
@@ -30,6 +30,7 @@ fn every_field_arrives_as_it_was_sent() {
     expected.meta.insert("m".into(), json!({}));
     expected.parent_id = Some("p".into());
     expected.root_id = Some("r".into());
+    expected.depth = 4;
     expected.traceparent = Some("00-0-0-00".into());
     expected.depends_on = vec!["d".into()];
     expected.needs = vec!["tags".into()];
@@ -114,6 +115,11 @@ fn what_is_too_much_is_answered_with_the_limit() {
         ),
         (json!({"tags": vec!["t"; 33]}), "tags: it has 33 entries; it must be an array of at most 32 strings of at most 128 bytes"),
         (json!({"tags": ["t".repeat(129)]}), "tags[0]: it has 129 bytes; it must be an array of at most 32 strings of at most 128 bytes"),
+        (
+            json!({"depth": 101}),
+            "depth: it is 101; it must be a whole number from 0 to 100; a job that enqueues its successor for ever must make it a root \
+             of its own, by `Enqueue::detached`",
+        ),
         (json!({"max_attempts": 0}), "max_attempts: it is 0; it must be a whole number from 1 to 1000"),
         (json!({"max_attempts": 1001}), "max_attempts: it is 1001; it must be a whole number from 1 to 1000"),
         (json!({"timeout_s": 0}), "timeout_s: it is 0; it must be a number of seconds above 0 and up to 43200"),

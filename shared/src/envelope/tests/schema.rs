@@ -87,6 +87,9 @@ fn what_the_schema_forbids_is_refused() {
         json!({"id": "i".repeat(513)}),
         json!({"parent_id": ""}),
         json!({"root_id": "a\u{9f}"}),
+        json!({"depth": 101}),
+        json!({"depth": -1}),
+        json!({"depth": 0.5}),
         json!({"kwargs": []}),
         json!({"kwargs": "a"}),
         json!({"run_at": 1_777_896_000}),
@@ -186,11 +189,11 @@ fn any_instant() -> impl Strategy<Value = Option<Timestamp>> {
 }
 
 prop_compose! {
-    fn any_cause()(id in any_id(), parent_id in any_id(), root_id in any_id(), traceparent in option::of(".{0,32}"))
+    fn any_cause()(id in any_id(), parent_id in any_id(), root_id in any_id(), depth in 0..=100_u32, traceparent in option::of(".{0,32}"))
         -> Envelope
     {
         let envelope = Envelope::new("", Value::Null);
-        Envelope { id, parent_id, root_id, traceparent, ..envelope }
+        Envelope { id, parent_id, root_id, depth, traceparent, ..envelope }
     }
 }
 

@@ -213,6 +213,72 @@ fn a_job_that_is_filed_again_keeps_what_it_has_used_and_its_changed_arguments() 
 }
 
 #[test]
+fn a_job_that_waits_is_moved_only_if_its_record_holds_its_message() {
+    for seen in [scheduled(at(5000)), sent(&scheduled(at(5000))), Record { state: State::Retrying, ..scheduled(at(5000)) }] {
+        let moved = moved(&seen, "mover", at(9000)).expect("it waits");
+        assert_eq!(
+            moved,
+            Record { state: State::Scheduled, run_at: Some(at(9000)), owner: Some("mover".into()), due: moved.due.clone(), ..seen }
+        );
+        assert!(moved.due.is_some());
+    }
+    let without = Record { envelope: None, ..scheduled(at(5000)) };
+    let running = Record { envelope: Some("as sent".into()), ..running() };
+    for seen in [without, running, failed_for_good()] {
+        assert_eq!(moved(&seen, "mover", at(9000)), None, "{:?}", seen.state);
+    }
+}
+
+#[test]
+fn what_has_ended_is_filed_anew_with_a_full_budget_and_nothing_of_its_last_end() {
+    let called_off =
+        cancel(None, &Request { name: String::new(), queue: String::new(), ..request() }, &policy(), at(0)).expect("a tombstone");
+    let (done, _) = finish(&running(), Outcome::Success(6.into()), &policy(), 1.0, at(10));
+    for seen in [failed_for_good(), done, called_off] {
+        let again = retry(&seen, &request(), "again", at(20)).expect("it has ended");
+        let used = Record { progress: Some(1.into()), checkpoint: Some(2.into()), snoozes: 3, ..seen.clone() };
+        assert_eq!(retry(&used, &request(), "again", at(20)), Some(again.clone()), "whatever it has left");
+        assert_eq!((again.state, again.run_at, again.envelope.as_deref()), (State::Scheduled, Some(at(20)), Some("as sent")));
+        assert_eq!((again.name.as_str(), again.queue.as_str(), again.max_attempts), ("greet", "mail", seen.max_attempts));
+        assert_eq!((again.attempts, again.runs, &again.result, &again.error, &again.dlq), (0, 0, &None, &None, &None));
+        assert_eq!((again.finished_at, again.purge_at, again.history.len()), (None, None, seen.history.len()));
+        assert_eq!((again.generation, again.owner.as_deref()), (seen.generation, Some("again")), "the generation goes on");
+        assert_eq!(granted(decided(&again, at(20))).generation, seen.generation + 1);
+    }
+    let later = Request { run_at: Some(at(5000)), max_attempts: Some(7), ..request() };
+    let again = retry(&failed_for_good(), &later, "again", at(20)).expect("it has ended");
+    assert_eq!((again.run_at, again.max_attempts), (Some(at(5000)), 7));
+}
+
+#[test]
+fn what_goes_on_is_not_run_a_second_time() {
+    for seen in [running(), waiting(), scheduled(at(5000)), announced(&request()), Record { state: State::Blocked, ..running() }] {
+        assert_eq!(retry(&seen, &request(), "again", at(20)), None);
+    }
+}
+
+#[test]
+fn a_copy_in_the_dead_letter_queue_does_not_run_beside_what_was_run_again() {
+    let dead = failed_for_good();
+    let copy = Request { dead: Some(dead.generation), ..request() };
+    let again = sent(&retry(&dead, &request(), "again", at(20)).expect("it has ended"));
+    let by_copy = decide(Some(&again), &copy, &policy(), &claim("by the copy"), at(21));
+    let run = granted(by_copy);
+    assert!(matches!(left(decided(&run, at(22))), Ending::Busy(_)), "one of both runs");
+    let (done, _) = finish(&run, Outcome::Success(6.into()), &policy(), 1.0, at(23));
+    assert_eq!(left(decided(&done, at(24))), Ending::Duplicate);
+}
+
+#[test]
+fn a_job_that_was_announced_has_the_budget_of_its_policy() {
+    let seen = announced(&request());
+    assert_eq!((seen.state, seen.attempts, seen.generation, seen.purge_at), (State::Queued, 0, 0, None));
+    assert_eq!(granted(decided(&seen, at(0))).max_attempts, policy().max_attempts);
+    let own = announced(&Request { max_attempts: Some(9), ..request() });
+    assert_eq!(granted(decided(&own, at(0))).max_attempts, 9);
+}
+
+#[test]
 fn the_due_index_has_sixteen_shards() {
     let shards = (0..1000).map(|number| scheduled_as(&format!("job-{number}")).due.expect("it is in the index"));
     let shards: std::collections::BTreeSet<_> = shards.collect();

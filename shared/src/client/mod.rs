@@ -1,0 +1,116 @@
+//! Enqueues jobs, reads what became of them, and changes what waits.
+
+mod change;
+mod enqueue;
+mod publish;
+#[cfg(test)]
+mod tests;
+mod wait;
+
+use std::{fmt, sync::Arc};
+
+pub(crate) use self::enqueue::dedup;
+pub use self::{enqueue::Enqueue, publish::PublishHook};
+use crate::{
+    Clock, Error, Job, Record, config,
+    queue::{Queue, Sqs},
+    store::{DynamoDb, Store},
+    worker::Local,
+};
+
+/// Enqueues jobs, one or many, and reads their records. Cheap to clone.
+///
+/// ```
+/// use std::time::Duration;
+/// use sqjobs::{Enqueue, testing::Eager};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), sqjobs::Error> {
+/// // `Client::from_env().await` for AWS.
+/// let client = Eager::new().client();
+/// let report = Enqueue::named("report", serde_json::json!({"month": 2})).id("report-2026-02").delay(Duration::from_secs(60));
+/// let sent = client.enqueue_many([report, Enqueue::named("adder", serde_json::json!([1, 2, 3]))]).await;
+/// assert_eq!(sent[0].as_ref().unwrap().id, "report-2026-02");
+/// assert!(sent[1].as_ref().unwrap().id.starts_with("adder-"));
+/// assert_eq!(client.get("report-2026-02").await?, None); // no attempt was started yet
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Client {
+    queue: Arc<dyn Queue>,
+    store: Arc<dyn Store>,
+    clock: Clock,
+    prefix: String,
+    hooks: publish::Hooks,
+}
+
+/// A job that was enqueued.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Enqueued {
+    /// The job's id, under which its record is found.
+    pub id: String,
+    /// The id of the SQS message.
+    pub message_id: String,
+}
+
+impl Client {
+    /// A client of AWS, configured as the SDK and `SQJOBS_TABLE` and `SQJOBS_PREFIX` say.
+    pub async fn from_env() -> Self {
+        let sdk = config::sdk().await;
+        let queue = Sqs::new(aws_sdk_sqs::Client::new(&sdk));
+        let store = DynamoDb::new(aws_sdk_dynamodb::Client::new(&sdk), config::table());
+        Self::new(Arc::new(queue), Arc::new(store), Clock::system(), config::prefix())
+    }
+
+    /// A client of any queues and store; `prefix` precedes the names of queues.
+    pub fn new(queue: Arc<dyn Queue>, store: Arc<dyn Store>, clock: Clock, prefix: impl Into<String>) -> Self {
+        Self { queue, store, clock, prefix: prefix.into(), hooks: Vec::new() }
+    }
+
+    pub(crate) fn in_memory(local: &Local) -> Self {
+        Self::new(Arc::new(local.queue.clone()), Arc::new(local.store.clone()), local.clock.clone(), "")
+    }
+
+    /// Adds code around every job that this client enqueues.
+    #[must_use]
+    pub fn hook(mut self, hook: impl PublishHook) -> Self {
+        self.hooks.push(Arc::new(hook));
+        self
+    }
+
+    /// Enqueues a job on its own queue.
+    ///
+    /// # Errors
+    ///
+    /// When the arguments cannot be written as JSON, the message breaks a limit, or SQS does not take it.
+    pub async fn enqueue<J: Job<S>, S: Send + Sync + 'static>(&self, job: &J) -> Result<Enqueued, Error> {
+        self.enqueue_one(Enqueue::new(job)?).await
+    }
+
+    /// Enqueues a job with its options.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Client::enqueue`].
+    pub async fn enqueue_one(&self, job: Enqueue) -> Result<Enqueued, Error> {
+        let mut answers = self.enqueue_many([job]).await;
+        answers.pop().unwrap_or_else(|| Err(Error::config("nothing was enqueued")))
+    }
+
+    /// Reads a job's record. None: no attempt was started yet, or it was purged.
+    ///
+    /// # Errors
+    ///
+    /// When the table does not answer, or holds something else under this id.
+    pub async fn get(&self, id: &str) -> Result<Option<Record>, Error> {
+        let mut answers = self.store.read(&[id.to_owned()]).await;
+        Ok(answers.pop().unwrap_or(Ok(None))?)
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,121 @@
+//! From jobs to messages: hooks, requests, records.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{Client, Enqueue, Enqueued, enqueue::Prepared};
+use crate::{Error, queue::QueueError, store::Write};
+
+/// Jobs that are prepared and sent together, so that any number needs the memory of these.
+const CHUNK: usize = 1_000;
+
+/// Code around every job that a client enqueues: a label for all, a count, a veto.
+///
+/// The hooks of a client are called in the order in which they were added before it sends, and in the reverse order
+/// afterwards.
+///
+/// ```
+/// use sqjobs::{Enqueue, Error, PublishHook, testing::Eager};
+///
+/// /// Says for which customer a job is done, and refuses one that is for none.
+/// struct Tenant(Option<u64>);
+///
+/// impl PublishHook for Tenant {
+///     fn before_publish(&self, job: Enqueue) -> Result<Enqueue, Error> {
+///         let tenant = self.0.ok_or_else(|| Error::config("there is no tenant"))?;
+///         Ok(job.meta("tenant", tenant))
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), sqjobs::Error> {
+/// let eager = Eager::new();
+/// let job = || Enqueue::named("adder", serde_json::json!([1, 2, 3]));
+/// eager.client().hook(Tenant(Some(7))).enqueue_one(job()).await?;
+/// assert_eq!(eager.enqueued("adder")[0].meta["tenant"], 7);
+/// assert!(eager.client().hook(Tenant(None)).enqueue_one(job()).await.is_err());
+/// # Ok(()) }
+/// ```
+pub trait PublishHook: Send + Sync + 'static {
+    /// Changes a job before it is sent, or refuses it.
+    ///
+    /// # Errors
+    ///
+    /// What the enqueuer is told then; the job is not sent.
+    fn before_publish(&self, job: Enqueue) -> Result<Enqueue, Error> {
+        Ok(job)
+    }
+
+    /// Hears what became of a job that was to be sent.
+    fn after_publish(&self, _job: &Enqueue, _sent: &Result<Enqueued, Error>) {}
+}
+
+impl Client {
+    /// Enqueues many jobs: ten a request, some requests at a time, and again what SQS refuses for no fault of the job. One
+    /// answer for each, in order. However many there are, a thousand are in memory at a time.
+    ///
+    /// Whoever is interrupted may do it again where the jobs have ids of their own: none runs twice.
+    pub async fn enqueue_many(&self, jobs: impl IntoIterator<Item = Enqueue, IntoIter: Send>) -> Vec<Result<Enqueued, Error>> {
+        let mut jobs = jobs.into_iter();
+        let mut answers = Vec::with_capacity(jobs.size_hint().0);
+        loop {
+            let chunk: Vec<_> = jobs.by_ref().take(CHUNK).map(|job| self.prepare(job)).collect();
+            if chunk.is_empty() {
+                return answers;
+            }
+            answers.extend(self.publish(chunk).await);
+        }
+    }
+
+    pub(super) fn prepare(&self, job: Enqueue) -> Result<(Enqueue, Prepared), Error> {
+        let now = self.clock.now();
+        let job = self.hooks.iter().try_fold(job.settled(now), |job, hook| hook.before_publish(job))?;
+        let prepared = job.prepared(&self.prefix, now)?;
+        Ok((job, prepared))
+    }
+
+    async fn publish(&self, jobs: Vec<Result<(Enqueue, Prepared), Error>>) -> Vec<Result<Enqueued, Error>> {
+        let mut queues: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (place, (_, prepared)) in jobs.iter().enumerate().filter_map(|(place, job)| Some((place, job.as_ref().ok()?))) {
+            queues.entry(&prepared.queue).or_default().push(place);
+        }
+        let mut sent: BTreeMap<usize, Result<String, QueueError>> = BTreeMap::new();
+        for (queue, places) in queues {
+            let messages: Vec<_> = places.iter().filter_map(|place| Some(jobs[*place].as_ref().ok()?.1.message.clone())).collect();
+            sent.extend(places.into_iter().zip(self.queue.send(queue, &messages).await));
+        }
+        let mut answers = Vec::with_capacity(jobs.len());
+        let mut records = Vec::new();
+        for (place, job) in jobs.into_iter().enumerate() {
+            let (job, prepared) = match job {
+                Ok(job) => job,
+                Err(error) => {
+                    answers.push(Err(error));
+                    continue;
+                }
+            };
+            let answer = match sent.remove(&place) {
+                Some(Ok(message_id)) => Ok(Enqueued { id: prepared.id, message_id }),
+                Some(Err(error)) => Err(error.into()),
+                None => Err(Error::config("the message was not sent")),
+            };
+            records.extend(prepared.record.filter(|_| answer.is_ok()).map(Write::insert));
+            self.hooks.iter().rev().for_each(|hook| hook.after_publish(&job, &answer));
+            answers.push(answer);
+        }
+        self.record(&records).await;
+        answers
+    }
+
+    /// Writes records of jobs that were sent. One that is there already tells more; one that cannot be written is written
+    /// by the first attempt.
+    async fn record(&self, records: &[Write]) {
+        for (write, answer) in records.iter().zip(self.store.write(records).await) {
+            if let Err(error) = answer {
+                tracing::warn!(id = write.next.id, %error, "a job was enqueued, and its record could not be written");
+            }
+        }
+    }
+}
+
+/// The hooks of a client.
+pub(super) type Hooks = Vec<Arc<dyn PublishHook>>;

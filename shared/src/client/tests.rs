@@ -1,0 +1,247 @@
+//! The client, on queues and records in memory.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::{
+    Client, Context, Enqueue, Enqueued, Error, Job, JobError, PublishHook, Record, State, Worker,
+    clock::{after, until},
+    testing::Eager,
+};
+
+/// A job that enqueues others: its own kind until the text is used up, or what a spawned task and a hook want.
+#[derive(Serialize, Deserialize)]
+struct Parent(String);
+
+impl Job<Client> for Parent {
+    const NAME: &'static str = "parent";
+    const QUEUE: &'static str = "family";
+    type Output = ();
+
+    async fn run(&self, ctx: &Context<Client>) -> Result<(), JobError> {
+        match self.0.strip_prefix('>') {
+            Some(rest) => ctx.state().enqueue(&Self(rest.into())).await.map(drop)?,
+            None if self.0 == "for ever" => ctx.state().enqueue(self).await.map(drop)?,
+            None => {}
+        }
+        Ok(())
+    }
+
+    async fn on_success(&self, ctx: &Context<Client>, (): &()) -> Result<(), JobError> {
+        if self.0 == "hook" {
+            ctx.state().enqueue_one(Enqueue::named("parent", json!("by the hook")).queue("family").id("by the hook")).await?;
+        }
+        Ok(())
+    }
+}
+
+fn family() -> (Eager, Worker<Client>) {
+    let eager = Eager::new();
+    let worker = Worker::new(eager.client()).job::<Parent>();
+    (eager, worker)
+}
+
+fn parent(text: &str) -> Enqueue {
+    Enqueue::new(&Parent(text.into())).expect("a job")
+}
+
+async fn enqueue(client: &Client, job: Enqueue) -> Enqueued {
+    client.enqueue_one(job).await.expect("enqueued")
+}
+
+#[tokio::test]
+async fn what_a_job_enqueues_is_its_child_and_of_its_tree() {
+    let (eager, worker) = family();
+    enqueue(&eager.client(), parent(">>").id("first").with(|envelope| envelope.traceparent = Some("00-1-2-01".into()))).await;
+    eager.run(&worker).await;
+    let records = eager.records();
+    let child_of = |parent: &str| records.iter().find(|record| record.parent_id.as_deref() == Some(parent)).expect("a child");
+    let child = child_of("first");
+    let grandchild = child_of(&child.id);
+    assert_eq!((records.len(), child.root_id.as_deref(), grandchild.root_id.as_deref()), (3, Some("first"), Some("first")));
+
+    enqueue(&eager.client(), parent("hook").id("hooked")).await;
+    eager.run(&worker).await;
+    assert_eq!(eager.record("by the hook").expect("a record").parent_id.as_deref(), Some("hooked"));
+}
+
+#[tokio::test]
+async fn a_child_goes_on_with_its_parents_trace_and_a_root_of_its_own_does_not() {
+    let (eager, worker) = family();
+    enqueue(&eager.client(), parent(">>").id("first").with(|envelope| envelope.traceparent = Some("00-1-2-01".into()))).await;
+    eager.run_due(&worker).await;
+    enqueue(&eager.client(), parent("").detached().id("apart")).await;
+    let apart = &eager.enqueued("family")[0];
+    assert_eq!((apart.parent_id.as_ref(), apart.depth, apart.traceparent.as_ref()), (None, 0, None));
+}
+
+#[tokio::test]
+async fn a_chain_of_jobs_that_goes_on_for_ever_ends_after_a_hundred() {
+    let (eager, worker) = family();
+    enqueue(&eager.client(), parent("for ever")).await;
+    eager.run(&worker).await;
+    let records = eager.records();
+    assert_eq!(records.len(), 101);
+    let failed: Vec<_> = records.iter().filter(|record| record.state == State::Failed).collect();
+    let reason = &failed[0].error.as_ref().expect("an error").message;
+    assert!(failed.len() == 1 && reason.contains("depth: it is 101") && reason.contains("Enqueue::detached"), "{reason}");
+}
+
+#[tokio::test]
+async fn options_arrive_in_the_message_and_in_the_record() {
+    let (eager, worker) = family();
+    let at = after(eager.now(), Duration::from_secs(90));
+    let job = parent("").id("a").run_at(at).tag("urgent").tag("mail").meta("tenant", 7).max_attempts(2);
+    enqueue(&eager.client(), job.expires_at(after(at, Duration::from_mins(1)))).await;
+    eager.run_due(&worker).await;
+    assert_eq!(eager.record("a"), None, "it is not due");
+    eager.run(&worker).await;
+    let record = eager.record("a").expect("a record");
+    assert_eq!((record.tags, record.meta["tenant"].clone(), record.max_attempts), (vec!["urgent".into(), "mail".into()], json!(7), 2));
+    assert!(record.started_at.is_some_and(|started| started >= at && until(at, started) < Duration::from_secs(2)));
+}
+
+#[tokio::test]
+async fn the_later_of_a_delay_and_an_instant_counts() {
+    let (eager, _) = family();
+    let at = after(eager.now(), Duration::from_hours(1));
+    let jobs = [parent("").delay(Duration::from_secs(5)).run_at(at), parent("").run_at(at).delay(Duration::from_secs(5))];
+    assert!(eager.client().enqueue_many(jobs).await.iter().all(Result::is_ok));
+    let [first, second] = &eager.enqueued("family")[..] else { panic!("two messages") };
+    assert_eq!((first.run_at, second.run_at), (Some(at), Some(after(eager.now(), Duration::from_secs(5)))));
+}
+
+#[tokio::test]
+async fn a_recorded_job_can_be_looked_up_before_it_runs_and_then_runs_as_any_other() {
+    let (eager, worker) = family();
+    let client = eager.client();
+    enqueue(&client, parent("").id("a").tag("t").recorded()).await;
+    let queued = client.get("a").await.expect("an answer").expect("a record");
+    assert_eq!((queued.state, queued.attempts, queued.queue.as_str(), queued.tags), (State::Queued, 0, "family", vec!["t".into()]));
+    assert_eq!((queued.enqueued_at, queued.purge_at), (Some(eager.now()), None));
+    enqueue(&client, parent("").id("a").recorded()).await;
+    eager.run(&worker).await;
+    let done = eager.record("a").expect("a record");
+    assert_eq!((done.state, done.attempts, done.generation, done.max_attempts), (State::Succeeded, 1, 1, 5));
+    enqueue(&client, parent("").id("a").recorded()).await;
+    assert_eq!(eager.record("a").expect("a record"), done, "a duplicate leaves it");
+}
+
+#[tokio::test]
+async fn a_recorded_job_of_a_function_that_is_not_there_waits_for_it() {
+    let (eager, _) = family();
+    enqueue(&eager.client(), parent("").id("a").recorded()).await;
+    eager.run(&Worker::new(())).await;
+    assert_eq!(eager.record("a").expect("a record").state, State::Queued);
+}
+
+/// Notes what it hears under its name, and may refuse.
+struct Noter(&'static str, Arc<Mutex<Vec<String>>>);
+
+impl PublishHook for Noter {
+    fn before_publish(&self, job: Enqueue) -> Result<Enqueue, Error> {
+        self.note(format!("{} before {}", self.0, job.name()));
+        if job.envelope().args == "bad" { Err(Error::config("no")) } else { Ok(job.tag(self.0)) }
+    }
+
+    fn after_publish(&self, job: &Enqueue, sent: &Result<Enqueued, Error>) {
+        self.note(format!("{} after {} {}", self.0, job.name(), sent.is_ok()));
+    }
+}
+
+impl Noter {
+    fn note(&self, line: String) {
+        self.1.lock().expect("nobody panics with the lock").push(line);
+    }
+}
+
+#[tokio::test]
+async fn publish_hooks_surround_what_is_sent_and_may_refuse_it() {
+    let (eager, _) = family();
+    let heard = Arc::default();
+    let client = eager.client().hook(Noter("outer", Arc::clone(&heard))).hook(Noter("inner", Arc::clone(&heard)));
+    let large = Enqueue::named("large", Value::String("x".repeat(2 << 20)));
+    let answers = client.enqueue_many([parent("good"), parent("bad"), large]).await;
+    assert_eq!(answers.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, false]);
+    let heard = heard.lock().expect("nobody panics with the lock").clone();
+    let before = ["outer before parent", "inner before parent", "outer before parent", "outer before large", "inner before large"];
+    let after = ["inner after parent true", "outer after parent true", "inner after large false", "outer after large false"];
+    assert_eq!(heard, [&before[..], &after[..]].concat());
+    assert_eq!(eager.enqueued("family")[0].tags, ["outer", "inner"]);
+}
+
+#[tokio::test]
+async fn thousands_are_taken_from_an_iterator_as_they_are_sent() {
+    let (eager, _) = family();
+    let taken = Arc::new(Mutex::new((0, 0)));
+    let seen = Arc::clone(&taken);
+    let sent = eager.clone();
+    let jobs = (0..2500).map(move |number| {
+        let mut most = seen.lock().expect("nobody panics with the lock");
+        *most = (number, most.1.max(number - sent.enqueued("parent").len()));
+        Enqueue::named("parent", json!(number)).id(format!("job-{number}"))
+    });
+    let answers = eager.client().enqueue_many(jobs).await;
+    let ids: Vec<_> = answers.into_iter().map(|answer| answer.expect("sent").id).collect();
+    assert_eq!(ids, (0..2500).map(|number| format!("job-{number}")).collect::<Vec<_>>());
+    assert_eq!(*taken.lock().expect("nobody panics with the lock"), (2499, 999), "a thousand are held at a time");
+}
+
+#[tokio::test]
+async fn what_has_ended_runs_again_only_when_it_is_asked_for() {
+    let (eager, worker) = family();
+    let client = eager.client();
+    assert!(!client.retry(parent("").id("a")).await.expect("an answer"), "nothing is known of it");
+    enqueue(&client, parent("").id("a").recorded()).await;
+    assert!(!client.retry(parent("").id("a")).await.expect("an answer"), "it waits");
+    eager.run(&worker).await;
+    let first = eager.record("a").expect("a record");
+    assert!(client.retry(parent("again").id("a")).await.expect("an answer"));
+    let queued = eager.record("a").expect("a record");
+    assert_eq!((queued.state, queued.attempts, queued.purge_at, queued.result), (State::Queued, 0, None, None));
+    eager.run(&worker).await;
+    let second = eager.record("a").expect("a record");
+    assert_eq!((second.state, second.attempts, second.generation), (State::Succeeded, 1, first.generation + 1));
+
+    let nameless = client.retry(parent("")).await.expect_err("refused").to_string();
+    assert!(nameless.contains("without its id"), "{nameless}");
+    let other = client.retry(Enqueue::named("other", Value::Null).id("a")).await.expect_err("refused").to_string();
+    assert!(other.contains("belongs to job parent on queue family"), "{other}");
+}
+
+#[tokio::test]
+async fn what_was_called_off_unseen_can_be_run_after_all_and_later() {
+    let (eager, worker) = family();
+    let client = eager.client();
+    assert!(client.cancel("a").await.expect("an answer"));
+    let at = after(eager.now(), Duration::from_hours(2));
+    assert!(client.retry(parent("").id("a").run_at(at)).await.expect("an answer"));
+    eager.run_due(&worker).await;
+    assert_eq!(eager.record("a").expect("a record").state, State::Scheduled);
+    eager.run(&worker).await;
+    let done = eager.record("a").expect("a record");
+    assert_eq!((done.state, done.name.as_str()), (State::Succeeded, "parent"));
+    assert!(done.started_at.is_some_and(|started| started >= at));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_result_is_waited_for_with_looks_that_grow_rarer() {
+    let (eager, worker) = family();
+    let client = eager.client();
+    enqueue(&client, parent("").id("a")).await;
+    let started = Instant::now();
+    assert_eq!(client.wait("a", Duration::from_mins(1)).await.expect("an answer"), None);
+    assert_eq!(started.elapsed(), Duration::from_mins(1), "no longer, and no shorter");
+    let waiting = tokio::spawn(async move { client.wait("a", Duration::MAX).await });
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    eager.run(&worker).await;
+    let ended: Option<Record> = waiting.await.expect("no panic").expect("an answer");
+    assert_eq!(ended.map(|record| record.state), Some(State::Succeeded));
+    assert!(started.elapsed() <= Duration::from_secs(72));
+}
