@@ -39,7 +39,7 @@ mod worker;
 pub use crate::{
     attempt::{Attempt, Context},
     beater::{Beater, CatchUp, Entry, Scheduled, Schedules},
-    client::{Client, Enqueue, Enqueued, PublishHook},
+    client::{By, Client, Enqueue, Enqueued, PublishHook},
     clock::Clock,
     envelope::Envelope,
     error::Error,

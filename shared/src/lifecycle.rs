@@ -281,7 +281,7 @@ fn reopened(seen: &Record) -> Record {
 
 /// Whatever a hand has written: the table must not forget what goes on.
 fn unfinished(record: Record) -> Record {
-    Record { finished_at: None, purge_at: None, ..record }
+    Record { finished_at: None, purge_at: None, list: None, listed_at: None, ..record }
 }
 
 /// A job that waits: runs if it is due, neither called off nor too late, and has budget.
@@ -503,7 +503,13 @@ fn gave_up(running: Record, failure: Failure, policy: &Policy, now: Timestamp) -
 }
 
 fn failed(seen: Record, failure: Failure) -> Record {
-    Record { state: State::Failed, error: Some(failure), dlq: Some(Dlq::Pending), ..seen }
+    Record {
+        state: State::Failed,
+        error: Some(failure),
+        dlq: Some(Dlq::Pending),
+        list: Some(failed_shard_name(shard_of(&seen.id))),
+        ..seen
+    }
 }
 
 fn cancelled(seen: Record) -> Record {
@@ -514,6 +520,7 @@ fn cancelled(seen: Record) -> Record {
 fn finished(terminal: Record, policy: &Policy, now: Timestamp) -> Record {
     Record {
         finished_at: Some(now),
+        listed_at: terminal.list.as_ref().map(|_| now),
         purge_at: Some(after(now, policy.retention).as_second()),
         lease_until: None,
         run_at: None,
@@ -607,13 +614,21 @@ pub fn sent(scheduled: &Record) -> Record {
 
 /// One of the sixteen shards of the due index, by the id.
 pub(crate) fn shard(id: &str) -> String {
-    let sum = id.bytes().fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte));
-    shard_name(sum % SHARDS)
+    shard_name(shard_of(id))
 }
 
-/// As records name a shard.
+fn shard_of(id: &str) -> u8 {
+    id.bytes().fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte)) % SHARDS
+}
+
+/// As records name a shard of what is due.
 pub(crate) fn shard_name(shard: u8) -> String {
     format!("due#{shard}")
+}
+
+/// As records name a shard of what failed. That many failures at once do not make the table slow for the others.
+pub(crate) fn failed_shard_name(shard: u8) -> String {
+    format!("failed#{shard}")
 }
 
 /// Calls a job off: a terminal record where it does not run, the request where it does. None: it has ended.

@@ -93,6 +93,12 @@ pub struct Record {
     /// The shard of the due index that holds it, such as `due#7`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<String>,
+    /// The part of the index of what failed that holds it, such as `failed#7`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub list: Option<String>,
+    /// Its place there: when it failed.
+    #[serde(default, with = "rfc3339", skip_serializing_if = "Option::is_none")]
+    pub listed_at: Option<Timestamp>,
     /// When the table may forget it, in seconds since the epoch (the table's TTL); only in a terminal state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub purge_at: Option<i64>,

@@ -12,7 +12,12 @@ use aws_sdk_dynamodb::{
 };
 use aws_sdk_sqs::types::QueueAttributeName;
 
-use crate::{Error, error::Chain, queue::is_fifo, store::DUE_INDEX};
+use crate::{
+    Error,
+    error::Chain,
+    queue::is_fifo,
+    store::{DUE_INDEX, LIST_INDEX},
+};
 
 /// How often a message may be received before SQS itself moves it to the dead-letter queue: a fuse, never a budget.
 const MAX_RECEIVES: u32 = 1000;
@@ -22,15 +27,16 @@ const CREATION: Duration = Duration::from_mins(2);
 /// How long queues keep messages: as long as SQS can.
 const RETENTION_S: u32 = 14 * 86_400;
 
-/// Makes the table of the records, on demand, with its due index and its time to live.
+/// Makes the table of the records, on demand, with its indexes and its time to live.
 ///
 /// # Errors
 ///
 /// When DynamoDB refuses, such as when the table exists.
 pub async fn create_table(client: &aws_sdk_dynamodb::Client, table: &str) -> Result<(), Error> {
     let refused = refused(table);
-    // The index holds the few jobs that wait for long, and of those the keys alone.
-    create_indexed_table(client, table, "run_at", ProjectionType::KeysOnly).await?;
+    // The indexes hold the few jobs that wait for long, failed, or are to be listed; and of those the keys alone.
+    create_indexed_table(client, table, &[(DUE_INDEX, "due", "run_at"), (LIST_INDEX, "list", "listed_at")], ProjectionType::KeysOnly)
+        .await?;
     let ttl = TimeToLiveSpecification::builder().attribute_name("purge_at").enabled(true).build().map_err(|error| refused(&error))?;
     client.update_time_to_live().table_name(table).time_to_live_specification(ttl).send().await.map_err(|error| refused(&error))?;
     Ok(())
@@ -42,17 +48,27 @@ pub async fn create_table(client: &aws_sdk_dynamodb::Client, table: &str) -> Res
 ///
 /// When DynamoDB refuses, such as when the table exists.
 pub async fn create_schedules_table(client: &aws_sdk_dynamodb::Client, table: &str) -> Result<(), Error> {
-    create_indexed_table(client, table, "next_fire", ProjectionType::All).await
+    create_indexed_table(client, table, &[(DUE_INDEX, "due", "next_fire")], ProjectionType::All).await
 }
 
-/// Makes a table and its index of what is due, in the order of `time`.
-async fn create_indexed_table(client: &aws_sdk_dynamodb::Client, table: &str, time: &str, projection: ProjectionType) -> Result<(), Error> {
+/// An index: its name, its hash key and its range key.
+type IndexKeys<'a> = (&'a str, &'a str, &'a str);
+
+/// Makes a table and its sparse indexes.
+async fn create_indexed_table(
+    client: &aws_sdk_dynamodb::Client,
+    table: &str,
+    indexes: &[IndexKeys<'_>],
+    projection: ProjectionType,
+) -> Result<(), Error> {
     let refused = refused(table);
-    let attributes = ["id", "due", time].map(attribute).into_iter().collect::<Result<_, _>>().map_err(|error| refused(&error))?;
+    let names = std::iter::once("id").chain(indexes.iter().flat_map(|(_, hash, range)| [*hash, *range]));
+    let attributes = names.map(attribute).collect::<Result<_, _>>().map_err(|error| refused(&error))?;
+    let indexes = indexes.iter().map(|keys| index(*keys, projection.clone())).collect::<Result<_, _>>().map_err(|error| refused(&error))?;
     let create = client.create_table().table_name(table).billing_mode(BillingMode::PayPerRequest);
     let create = create.set_attribute_definitions(Some(attributes));
     let create = create.key_schema(key("id", KeyType::Hash).map_err(|error| refused(&error))?);
-    let create = create.global_secondary_indexes(due_index(time, projection).map_err(|error| refused(&error))?);
+    let create = create.set_global_secondary_indexes(Some(indexes));
     create.send().await.map_err(|error| refused(&error))?;
     client.wait_until_table_exists().table_name(table).wait(CREATION).await.map_err(|error| refused(&error))?;
     Ok(())
@@ -62,10 +78,10 @@ fn refused(table: &str) -> impl Fn(&(dyn std::error::Error + 'static)) -> Error 
     move |error| Error::because(&format!("cannot create table {table}"), Chain(error))
 }
 
-fn due_index(time: &str, projection: ProjectionType) -> Result<GlobalSecondaryIndex, BuildError> {
+fn index((name, hash, range): IndexKeys<'_>, projection: ProjectionType) -> Result<GlobalSecondaryIndex, BuildError> {
     let projection = Projection::builder().projection_type(projection).build();
-    let index = GlobalSecondaryIndex::builder().index_name(DUE_INDEX).projection(projection);
-    index.key_schema(key("due", KeyType::Hash)?).key_schema(key(time, KeyType::Range)?).build()
+    let index = GlobalSecondaryIndex::builder().index_name(name).projection(projection);
+    index.key_schema(key(hash, KeyType::Hash)?).key_schema(key(range, KeyType::Range)?).build()
 }
 
 fn attribute(name: &str) -> Result<AttributeDefinition, BuildError> {

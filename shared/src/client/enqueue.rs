@@ -1,11 +1,12 @@
 //! A job to be enqueued, with its options.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::list::{By, LISTED};
 use crate::{
     Error, Job,
     attempt::{Attempt, current},
@@ -14,6 +15,7 @@ use crate::{
     lifecycle::{self, Request},
     queue::{MAX_DELAY, Outgoing, is_fifo},
     record::Record,
+    store::Listing,
 };
 
 /// A job to be enqueued, with its options. Inside of a job it is that one's child, unless told otherwise.
@@ -25,7 +27,9 @@ pub struct Enqueue {
     delay: Duration,
     group: Option<String>,
     dedup: Option<String>,
-    pub(super) is_recorded: bool,
+    is_recorded: bool,
+    is_listed: bool,
+    objects: BTreeSet<String>,
     is_detached: bool,
 }
 
@@ -35,8 +39,9 @@ pub(super) struct Prepared {
     pub(super) queue: String,
     pub(super) id: String,
     pub(super) message: Outgoing,
-    /// The record, where that is asked for.
+    /// The record, and its places in lists, where that is asked for.
     pub(super) record: Option<Record>,
+    pub(super) listings: Vec<Listing>,
 }
 
 impl Enqueue {
@@ -58,6 +63,8 @@ impl Enqueue {
             group: None,
             dedup: None,
             is_recorded: false,
+            is_listed: false,
+            objects: BTreeSet::new(),
             is_detached: false,
         }
     }
@@ -132,6 +139,19 @@ impl Enqueue {
         self
     }
 
+    /// Writes a record at once, and lists the job by its name, its tags and the first job of its tree, for
+    /// [`Client::list`](crate::Client::list). Each list costs two small writes.
+    pub fn listed(mut self) -> Self {
+        self.is_listed = true;
+        self.recorded()
+    }
+
+    /// Writes a record at once, and lists the job by something that it touches, such as `order:17`.
+    pub fn object(mut self, object: impl Into<String>) -> Self {
+        self.objects.insert(object.into());
+        self.recorded()
+    }
+
     /// Makes it the child of that attempt's job, where it is enqueued by a task that the job has spawned, which does not
     /// know by itself.
     pub fn caused_by(mut self, attempt: &Attempt) -> Self {
@@ -196,13 +216,25 @@ impl Enqueue {
             message.delay = Duration::from_secs(delay.as_secs());
         }
         let record = self.is_recorded.then(|| lifecycle::announced(&self.request(&queue, now)));
-        Ok(Prepared { queue, id, message, record })
+        Ok(Prepared { listings: self.listings(&id, now)?, queue, id, message, record })
     }
 
     /// What the job asks for, before any function has seen it.
     pub(super) fn request(&self, queue: &str, now: Timestamp) -> Request {
         let id = self.envelope.id.clone().unwrap_or_default();
         Request { id, queue: queue.into(), sent_at: Some(now), ..Request::of(self.envelope.clone(), self.envelope.to_body()) }
+    }
+}
+
+impl Enqueue {
+    /// The places in the lists that the job is to be found in.
+    fn listings(&self, id: &str, now: Timestamp) -> Result<Vec<Listing>, Error> {
+        let root = self.envelope.root_id.as_deref().unwrap_or(id);
+        let own = [By::Name(&self.envelope.name), By::Root(root)].into_iter().chain(self.envelope.tags.iter().map(|tag| By::Tag(tag)));
+        let objects = self.objects.iter().map(|object| By::Object(object));
+        let lists = own.filter(|_| self.is_listed).chain(objects);
+        let purge_at = after(self.envelope.run_at.map_or(now, |at| at.max(now)), LISTED).as_second();
+        lists.map(|by| Ok(Listing { list: by.list()?, id: id.into(), at: now, purge_at })).collect()
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod change;
 mod enqueue;
+mod list;
 mod publish;
 #[cfg(test)]
 mod tests;
@@ -10,11 +11,11 @@ mod wait;
 use std::{fmt, sync::Arc};
 
 pub(crate) use self::enqueue::dedup;
-pub use self::{enqueue::Enqueue, publish::PublishHook};
+pub use self::{enqueue::Enqueue, list::By, publish::PublishHook};
 use crate::{
     Clock, Error, Job, Record, config,
     queue::{Queue, Sqs},
-    store::{DynamoDb, Store},
+    store::{DynamoDb, Index},
     worker::Local,
 };
 
@@ -38,7 +39,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Client {
     queue: Arc<dyn Queue>,
-    store: Arc<dyn Store>,
+    store: Arc<dyn Index>,
     clock: Clock,
     prefix: String,
     hooks: publish::Hooks,
@@ -64,7 +65,7 @@ impl Client {
     }
 
     /// A client of any queues and store; `prefix` precedes the names of queues.
-    pub fn new(queue: Arc<dyn Queue>, store: Arc<dyn Store>, clock: Clock, prefix: impl Into<String>) -> Self {
+    pub fn new(queue: Arc<dyn Queue>, store: Arc<dyn Index>, clock: Clock, prefix: impl Into<String>) -> Self {
         Self { queue, store, clock, prefix: prefix.into(), hooks: Vec::new() }
     }
 

@@ -3,7 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Client, Enqueue, Enqueued, enqueue::Prepared};
-use crate::{Error, queue::QueueError, store::Write};
+use crate::{
+    Error,
+    queue::QueueError,
+    store::{Listing, Write},
+};
+use futures_util::future::join;
 
 /// Jobs that are prepared and sent together, so that any number needs the memory of these.
 const CHUNK: usize = 1_000;
@@ -84,7 +89,7 @@ impl Client {
             sent.extend(places.into_iter().zip(self.queue.send(queue, &messages).await));
         }
         let mut answers = Vec::with_capacity(jobs.len());
-        let mut records = Vec::new();
+        let (mut records, mut listings) = (Vec::new(), Vec::new());
         for (place, job) in jobs.into_iter().enumerate() {
             let (job, prepared) = match job {
                 Ok(job) => job,
@@ -98,18 +103,25 @@ impl Client {
                 Some(Err(error)) => Err(error.into()),
                 None => Err(Error::config("the message was not sent")),
             };
-            records.extend(prepared.record.filter(|_| answer.is_ok()).map(Write::insert));
+            if answer.is_ok() {
+                records.extend(prepared.record.map(Write::insert));
+                listings.extend(prepared.listings);
+            }
             self.hooks.iter().rev().for_each(|hook| hook.after_publish(&job, &answer));
             answers.push(answer);
         }
-        self.record(&records).await;
+        self.record(&records, &listings).await;
         answers
     }
 
     /// Writes records of jobs that were sent. One that is there already tells more; one that cannot be written is written
     /// by the first attempt.
-    async fn record(&self, records: &[Write]) {
-        for (write, answer) in records.iter().zip(self.store.write(records).await) {
+    async fn record(&self, records: &[Write], listings: &[Listing]) {
+        let (written, listed) = join(self.store.write(records), self.store.enlist(listings)).await;
+        if let Err(error) = listed {
+            tracing::warn!(%error, "jobs were enqueued, and could not be listed");
+        }
+        for (write, answer) in records.iter().zip(written) {
             if let Err(error) = answer {
                 tracing::warn!(id = write.next.id, %error, "a job was enqueued, and its record could not be written");
             }

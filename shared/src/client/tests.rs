@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::{
-    Client, Context, Enqueue, Enqueued, Error, Job, JobError, PublishHook, Record, State, Worker,
+    By, Client, Context, Enqueue, Enqueued, Error, Job, JobError, PublishHook, Record, State, Worker,
     clock::{after, until},
     testing::Eager,
 };
@@ -179,18 +179,18 @@ async fn publish_hooks_surround_what_is_sent_and_may_refuse_it() {
 #[tokio::test]
 async fn thousands_are_taken_from_an_iterator_as_they_are_sent() {
     let (eager, _) = family();
-    let taken = Arc::new(Mutex::new((0, 0)));
-    let seen = Arc::clone(&taken);
-    let sent = eager.clone();
+    let held = Arc::new(Mutex::new(Vec::new()));
+    let (noted, sent) = (Arc::clone(&held), eager.clone());
     let jobs = (0..2500).map(move |number| {
-        let mut most = seen.lock().expect("nobody panics with the lock");
-        *most = (number, most.1.max(number - sent.enqueued("parent").len()));
+        if number % 500 == 499 {
+            noted.lock().expect("nobody panics with the lock").push(number + 1 - sent.enqueued("parent").len());
+        }
         Enqueue::named("parent", json!(number)).id(format!("job-{number}"))
     });
     let answers = eager.client().enqueue_many(jobs).await;
     let ids: Vec<_> = answers.into_iter().map(|answer| answer.expect("sent").id).collect();
     assert_eq!(ids, (0..2500).map(|number| format!("job-{number}")).collect::<Vec<_>>());
-    assert_eq!(*taken.lock().expect("nobody panics with the lock"), (2499, 999), "a thousand are held at a time");
+    assert_eq!(*held.lock().expect("nobody panics with the lock"), [500, 1000, 500, 1000, 500], "a thousand are held at a time");
 }
 
 #[tokio::test]
@@ -244,4 +244,58 @@ async fn a_result_is_waited_for_with_looks_that_grow_rarer() {
     let ended: Option<Record> = waiting.await.expect("no panic").expect("an answer");
     assert_eq!(ended.map(|record| record.state), Some(State::Succeeded));
     assert!(started.elapsed() <= Duration::from_secs(72));
+}
+
+async fn ids(client: &Client, by: By<'_>, limit: usize) -> Vec<String> {
+    client.list(by, limit).await.expect("an answer").into_iter().map(|record| record.id).collect()
+}
+
+#[tokio::test]
+async fn jobs_are_found_by_name_tag_tree_and_what_they_touch_where_they_ask_for_it() {
+    let (eager, worker) = family();
+    let client = eager.client();
+    enqueue(&client, parent("").id("plain").tag("urgent")).await;
+    eager.advance(Duration::from_secs(1));
+    enqueue(&client, parent("").id("first").tag("urgent").tag("mail").listed()).await;
+    eager.advance(Duration::from_secs(1));
+    let child = |envelope: &mut crate::Envelope| envelope.root_id = Some("first".into());
+    enqueue(&client, parent("").id("second").tag("urgent").object("order:17").object("user:2").with(child).listed()).await;
+    eager.advance(Duration::from_secs(1));
+    enqueue(&client, parent("").id("third").object("order:17")).await;
+    eager.run(&worker).await;
+    assert_eq!(ids(&client, By::Name("parent"), 10).await, ["second", "first"]);
+    assert_eq!(ids(&client, By::Tag("urgent"), 10).await, ["second", "first"]);
+    assert_eq!(ids(&client, By::Tag("urgent"), 1).await, ["second"]);
+    assert_eq!(ids(&client, By::Tag("mail"), 10).await, ["first"]);
+    assert_eq!(ids(&client, By::Root("first"), 10).await, ["second", "first"]);
+    assert_eq!(ids(&client, By::Object("order:17"), 10).await, ["third", "second"]);
+    assert_eq!(ids(&client, By::Object("order:18"), 10).await, [""; 0]);
+    let refused = client.enqueue_one(parent("").object("")).await.expect_err("refused").to_string();
+    assert!(refused.contains("an object of 0 bytes; it must have 1 to 512"), "{refused}");
+}
+
+#[tokio::test]
+async fn what_has_failed_and_what_is_due_is_found_without_being_asked_for() {
+    let (eager, worker) = family();
+    let client = eager.client();
+    for id in ["a", "b", "c"] {
+        enqueue(
+            &client,
+            Enqueue::named("parent", json!("for ever")).queue("family").id(id).max_attempts(1).with(|envelope| envelope.depth = 100),
+        )
+        .await;
+        eager.run(&worker).await;
+        eager.advance(Duration::from_secs(1));
+    }
+    assert_eq!(ids(&client, By::Failed, 10).await, ["c", "b", "a"]);
+    assert_eq!(ids(&client, By::Failed, 2).await, ["c", "b"]);
+    assert!(client.retry(parent("").id("b")).await.expect("an answer"));
+    assert_eq!(ids(&client, By::Failed, 10).await, ["c", "a"], "it is no more to be looked at");
+
+    let hours = |hours| Duration::from_hours(hours);
+    let jobs = [("x", 5), ("y", 2), ("z", 9)].map(|(id, after)| parent("").id(id).delay(hours(after)));
+    assert!(client.enqueue_many(jobs).await.iter().all(Result::is_ok));
+    eager.run_due(&worker).await;
+    assert_eq!(ids(&client, By::Due, 10).await, ["y", "x", "z"]);
+    assert_eq!(ids(&client, By::Due, 1).await, ["y"]);
 }

@@ -4,27 +4,31 @@
 use std::{
     collections::{HashMap, HashSet},
     iter::repeat_with,
+    time::Duration,
 };
 
 use aws_sdk_dynamodb::{
     Client,
-    error::{ProvideErrorMetadata, SdkError},
+    error::{BuildError, ProvideErrorMetadata, SdkError},
     operation::{query::builders::QueryFluentBuilder, scan::builders::ScanFluentBuilder},
     types::{
-        AttributeValue, BatchStatementErrorCodeEnum as Code, BatchStatementRequest, BatchStatementResponse, KeysAndAttributes,
-        ReturnValuesOnConditionCheckFailure,
+        AttributeValue, BatchStatementErrorCodeEnum as Code, BatchStatementRequest, BatchStatementResponse, KeysAndAttributes, PutRequest,
+        ReturnValuesOnConditionCheckFailure, WriteRequest,
     },
 };
 use futures_util::future::{BoxFuture, FutureExt, join_all};
 use jiff::Timestamp;
 use serde::Serialize;
+use tokio::time::sleep;
 
-use super::{Index, Store, StoreError, Write, Written, limit};
+use super::{Index, Listing, Store, StoreError, Write, Written, limit};
 use crate::{
+    Backoff,
     clock::rfc3339,
     error::Chain,
     lifecycle::shard_name,
     record::{Record, Version},
+    retry::jitter,
 };
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
@@ -46,6 +50,15 @@ const MOST_PAGES: usize = 32;
 
 /// The index of what is due: hash key `due`, range key `run_at`, keys only.
 pub(crate) const DUE_INDEX: &str = "due";
+
+/// The index of what failed, and of what is listed on demand: hash key `list`, range key `listed_at`, keys only.
+pub(crate) const LIST_INDEX: &str = "list";
+/// What separates the list from the job's id in the id of an item that lists a job: no id of a job has it.
+const SEPARATOR: char = '\u{1f}';
+/// Items in one `BatchWriteItem`, and how often what it left out is written again.
+const PUTS: usize = 25;
+const TRIES: u32 = 5;
+const BACKOFF: Backoff = Backoff::exponential(Duration::from_millis(50), Duration::from_secs(1));
 
 /// Records in a DynamoDB table with the hash key `id`.
 #[derive(Debug, Clone)]
@@ -141,6 +154,22 @@ impl DynamoDb {
         .boxed()
     }
 
+    /// One `BatchWriteItem`, and again for what it left out.
+    async fn put(&self, listings: &[Listing]) -> Result<(), StoreError> {
+        let items = listings.iter().map(|listing| PutRequest::builder().set_item(Some(listing_item(listing))).build());
+        let puts = items.map(|put| Ok(WriteRequest::builder().put_request(put?).build())).collect::<Result<Vec<_>, BuildError>>();
+        let mut puts = puts.map_err(|error| StoreError::Invalid(error.to_string()))?;
+        for attempt in 1..=TRIES {
+            let answer = self.client.batch_write_item().request_items(&self.table, puts).send().await.map_err(failed)?;
+            puts = answer.unprocessed_items.and_then(|mut tables| tables.remove(&self.table)).unwrap_or_default();
+            if puts.is_empty() {
+                return Ok(());
+            }
+            sleep(BACKOFF.delay(attempt, jitter())).await;
+        }
+        Err(busy("not all of a batch was written"))
+    }
+
     fn part(&self, place: usize, write: &Write) -> Result<Part, StoreError> {
         let bytes = limit::check(&write.next)?;
         let Statement { text, parameters } = match &write.seen {
@@ -188,6 +217,31 @@ impl Index for DynamoDb {
         }
         .boxed()
     }
+
+    fn enlist<'a>(&'a self, listings: &'a [Listing]) -> BoxFuture<'a, Result<(), StoreError>> {
+        async move { join_all(listings.chunks(PUTS).map(|part| self.put(part))).await.into_iter().collect() }.boxed()
+    }
+
+    fn listed<'a>(&'a self, list: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
+        async move {
+            let query = self.client.query().table_name(&self.table).projection_expression("id").index_name(LIST_INDEX);
+            let query = query.key_condition_expression("list = :list").expression_attribute_values(":list", text(list));
+            let items = pages(query.scan_index_forward(false), limit).await?;
+            let ids = items.iter().filter_map(id_of);
+            Ok(ids.map(|id| id.rsplit_once(SEPARATOR).map(|(_, id)| id.to_owned()).unwrap_or(id)).collect())
+        }
+        .boxed()
+    }
+}
+
+fn listing_item(listing: &Listing) -> Item {
+    let Listing { list, id, at, purge_at } = listing;
+    Item::from([
+        ("id".into(), text(&format!("{list}{SEPARATOR}{id}"))),
+        ("list".into(), text(list)),
+        ("listed_at".into(), text(&rfc3339::text(*at))),
+        ("purge_at".into(), AttributeValue::N(purge_at.to_string())),
+    ])
 }
 
 /// What a table's due index holds in one shard until that instant of the attribute `time`, the longest overdue first.
@@ -201,6 +255,11 @@ pub(crate) async fn due_items(
     let query = query.index_name(DUE_INDEX).key_condition_expression(format!("due = :shard AND {time} <= :until"));
     let query = query.expression_attribute_values(":shard", text(&shard_name(shard)));
     let query = query.expression_attribute_values(":until", text(&rfc3339::text(until)));
+    pages(query, limit).await
+}
+
+/// The first items that a query finds, at most `limit`.
+async fn pages(query: QueryFluentBuilder, limit: usize) -> Result<Vec<Item>, StoreError> {
     let query = query.limit(i32::try_from(limit).unwrap_or(i32::MAX));
     let mut items = Vec::new();
     let mut from = None;
@@ -289,6 +348,8 @@ attributes! { record =>
     cancel_requested: Some(record.cancel_requested).filter(|requested| *requested),
     envelope: record.envelope.as_ref(),
     due: record.due.as_ref(),
+    list: record.list.as_ref(),
+    listed_at: record.listed_at.map(rfc3339::text),
     purge_at: record.purge_at,
 }
 
@@ -487,6 +548,8 @@ mod tests {
             cancel_requested: true,
             envelope: text(),
             due: text(),
+            list: text(),
+            listed_at: at,
             purge_at: Some(1),
             ..Record::default()
         }

@@ -1,5 +1,5 @@
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -7,13 +7,17 @@ use futures_util::future::{BoxFuture, FutureExt, ready};
 
 use jiff::Timestamp;
 
-use super::{Index, Store, StoreError, Write, Written, limit};
+use super::{Index, Listing, Store, StoreError, Write, Written, limit};
 use crate::{lifecycle::shard_name, record::Record};
+
+/// The jobs of each list, in its order.
+type Lists = BTreeMap<String, BTreeSet<(Timestamp, String)>>;
 
 /// Records in memory, for eager mode and tests. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
     records: Arc<Mutex<BTreeMap<String, Record>>>,
+    lists: Arc<Mutex<Lists>>,
 }
 
 impl Memory {
@@ -77,5 +81,25 @@ impl Index for Memory {
     fn unfinished(&self, _turn: u64) -> BoxFuture<'_, Result<Vec<Result<Record, StoreError>>, StoreError>> {
         let records = self.with(|records| records.values().filter(|record| !record.state.is_terminal()).cloned().map(Ok).collect());
         ready(Ok(records)).boxed()
+    }
+
+    fn enlist<'a>(&'a self, listings: &'a [Listing]) -> BoxFuture<'a, Result<(), StoreError>> {
+        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        for Listing { list, id, at, .. } in listings {
+            let list = lists.entry(list.clone()).or_default();
+            list.retain(|(_, other)| other != id);
+            list.insert((*at, id.clone()));
+        }
+        ready(Ok(())).boxed()
+    }
+
+    fn listed<'a>(&'a self, list: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
+        let lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut listed = lists.get(list).cloned().unwrap_or_default();
+        self.with(|records| {
+            let those = records.values().filter(|record| record.list.as_deref() == Some(list));
+            listed.extend(those.filter_map(|record| Some((record.listed_at?, record.id.clone()))));
+        });
+        ready(Ok(listed.into_iter().rev().map(|(_, id)| id).take(limit).collect())).boxed()
     }
 }

@@ -12,7 +12,7 @@ use std::{error::Error as StdError, fmt, sync::Arc};
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
-pub(crate) use self::dynamodb::{DUE_INDEX, Item, SEGMENTS, due_items, failed, segment_items, text};
+pub(crate) use self::dynamodb::{DUE_INDEX, Item, LIST_INDEX, SEGMENTS, due_items, failed, segment_items, text};
 pub use self::{dynamodb::DynamoDb, memory::Memory};
 use crate::record::Record;
 
@@ -34,6 +34,25 @@ pub trait Index: Store {
     /// Some of the unfinished records. Whoever asks with one number after the other sees each record by and by, those
     /// of a small store within sixty. What is read may be stale.
     fn unfinished(&self, turn: u64) -> BoxFuture<'_, Result<Vec<Result<Record, StoreError>>, StoreError>>;
+
+    /// Puts jobs into lists. To do it again changes nothing.
+    fn enlist<'a>(&'a self, listings: &'a [Listing]) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// The ids of the jobs in a list, the latest first and at most `limit`. It may lag behind.
+    fn listed<'a>(&'a self, list: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>>;
+}
+
+/// The place of a job in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    /// The list, such as `tag:urgent`.
+    pub list: String,
+    /// The job's id.
+    pub id: String,
+    /// By what the list is sorted.
+    pub at: Timestamp,
+    /// When the list may forget it, in seconds since the epoch.
+    pub purge_at: i64,
 }
 
 /// A record to be written, if the stored one is as it was seen. Cheap to clone.

@@ -15,7 +15,7 @@ use crate::{
     Dlq, Failure, Past, Policy, Record, State,
     lifecycle::{self, Claim, Decision, Ending, Request},
     queue::{self, Message, Outgoing, QueueError, Source, Visibility},
-    store::{Index, Store, StoreError, Write, Written},
+    store::{Index, Listing, Store, StoreError, Write, Written},
 };
 
 /// Everything that a store must do, and its index of what is due, which may lag behind a little. The store may hold other records.
@@ -38,6 +38,8 @@ pub async fn store(store: &dyn Index) {
     a_job_is_called_off_before_it_was_seen_while_it_waits_and_while_it_runs(store).await;
     a_long_snooze_waits_in_the_record(store).await;
     what_is_unfinished_is_seen_by_and_by(store).await;
+    what_has_failed_is_in_a_list_until_it_is_taken_up_again(store).await;
+    jobs_are_listed_under_what_they_are_told_to_be(store).await;
 }
 
 fn fresh() -> Record {
@@ -110,6 +112,8 @@ fn full() -> Record {
         cancel_requested: true,
         envelope: Some("{}".into()),
         due: Some("due#3".into()),
+        list: Some("failed#3".into()),
+        listed_at: at,
         purge_at: Some(1_800_000_000),
         ..fresh()
     }
@@ -297,6 +301,48 @@ async fn what_is_unfinished_is_seen_by_and_by(store: &dyn Index) {
         assert_eq!(seen.get(&record.id), Some(record), "seen whole");
     }
     assert!(!seen.contains_key(&ended.id), "what has ended is not looked at");
+}
+
+async fn what_has_failed_is_in_a_list_until_it_is_taken_up_again(store: &dyn Index) {
+    let list = format!("failed#{}", Uuid::new_v4().simple());
+    let failed = |minute: i64| Record { list: Some(list.clone()), listed_at: Some(minutes(minute)), state: State::Failed, ..fresh() };
+    let [first, second, third] = [1, 2, 3].map(failed);
+    for record in [&second, &first, &third] {
+        write(store, record.clone(), None).await;
+    }
+    listed_are(store, &list, 10, &[&third.id, &second.id, &first.id]).await;
+    listed_are(store, &list, 2, &[&third.id, &second.id]).await;
+    let again = Record { list: None, listed_at: None, state: State::Queued, ..second.clone() };
+    write(store, again, Some(&second)).await;
+    listed_are(store, &list, 10, &[&third.id, &first.id]).await;
+}
+
+async fn jobs_are_listed_under_what_they_are_told_to_be(store: &dyn Index) {
+    let list = format!("tag:{}", Uuid::new_v4().simple());
+    let place = |id: String, minute: i64| Listing { list: list.clone(), id, at: minutes(minute), purge_at: 4_000_000_000 };
+    // More than one request takes, and ids of any kind.
+    let places: Vec<_> = (0..30).map(|minute| place(format!("a:b #{minute} é"), minute)).collect();
+    store.enlist(&places).await.expect("the store answers");
+    store.enlist(&places[..3]).await.expect("the store answers");
+    let elsewhere = Listing { list: list.clone() + "x", ..place("other".into(), 1) };
+    store.enlist(&[elsewhere]).await.expect("the store answers");
+    let latest_first: Vec<_> = places.iter().rev().map(|place| &*place.id).collect();
+    listed_are(store, &list, 100, &latest_first).await;
+    listed_are(store, &list, 1, &latest_first[..1]).await;
+    listed_are(store, "tag:of nothing", 1, &[]).await;
+    for turn in 0..60 {
+        let records = store.unfinished(turn).await.expect("the store answers");
+        assert!(records.iter().all(Result::is_ok), "a place in a list is no record");
+    }
+}
+
+async fn listed_are(store: &dyn Index, list: &str, limit: usize, expected: &[&str]) {
+    for _ in 0..TICKS {
+        if store.listed(list, limit).await.expect("the index answers") == expected {
+            return;
+        }
+    }
+    assert_eq!(store.listed(list, limit).await.expect("the index answers"), expected);
 }
 
 /// An index lags; so it is asked again for a while.

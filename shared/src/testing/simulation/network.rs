@@ -10,7 +10,7 @@ use super::Dice;
 use crate::{
     queue::{self, Message, Outgoing, Queue, QueueError, Source, Visibility},
     record::Record,
-    store::{self, Index, Store, StoreError, Write, Written},
+    store::{self, Index, Listing, Store, StoreError, Write, Written},
 };
 
 /// The longest that anyone waits for an answer.
@@ -178,6 +178,24 @@ impl Index for Network {
             async move { store.unfinished(turn).await }
         };
         self.carry("unfinished", unfinished, |throttled| Err(if throttled { busy() } else { unknown() })).boxed()
+    }
+
+    fn enlist<'a>(&'a self, listings: &'a [Listing]) -> BoxFuture<'a, Result<(), StoreError>> {
+        let (store, listings) = (self.store.clone(), listings.to_vec());
+        let enlist = move || {
+            let (store, listings) = (store.clone(), listings.clone());
+            async move { store.enlist(&listings).await }
+        };
+        self.carry("enlist", enlist, |throttled| Err(if throttled { busy() } else { unknown() })).boxed()
+    }
+
+    fn listed<'a>(&'a self, list: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
+        let (store, list) = (self.store.clone(), list.to_owned());
+        let listed = move || {
+            let (store, list) = (store.clone(), list.clone());
+            async move { store.listed(&list, limit).await }
+        };
+        self.carry("listed", listed, |throttled| Err(if throttled { busy() } else { unknown() })).boxed()
     }
 }
 
