@@ -170,6 +170,11 @@ impl Entry {
         &self.id
     }
 
+    /// The name of the job that it enqueues.
+    pub fn job(&self) -> &str {
+        &self.job
+    }
+
     /// When its jobs are due.
     pub fn schedule(&self) -> &Schedule {
         &self.schedule

@@ -50,8 +50,12 @@ impl Schedules {
     /// Those of AWS, configured as the SDK, `SQJOBS_SCHEDULES_TABLE` and `SQJOBS_PREFIX` say.
     pub async fn from_env() -> Self {
         let dynamodb = aws_sdk_dynamodb::Client::new(&config::sdk().await);
-        let rows = DynamoDb::new(dynamodb, config::schedules_table(), config::table());
-        Self::new(Arc::new(rows), Client::from_env().await, Clock::system())
+        Self::in_tables(dynamodb, config::schedules_table(), config::table(), Client::from_env().await)
+    }
+
+    /// Those of the table `schedules`, beside the records in `jobs`; `client` enqueues what is to [run now](Self::run_now).
+    pub fn in_tables(dynamodb: aws_sdk_dynamodb::Client, schedules: impl Into<String>, jobs: impl Into<String>, client: Client) -> Self {
+        Self::new(Arc::new(DynamoDb::new(dynamodb, schedules.into(), jobs.into())), client, Clock::system())
     }
 
     pub(crate) fn new(rows: Arc<dyn Rows>, client: Client, clock: Clock) -> Self {

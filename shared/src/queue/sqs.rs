@@ -18,6 +18,7 @@ use futures_util::future::{BoxFuture, FutureExt, join_all};
 use jiff::Timestamp;
 
 use super::{ENTRIES, MAX_BYTES, Message, Outgoing, Queue, QueueError, Source, Visibility, is_fifo};
+use crate::error::Chain;
 
 /// Requests of one call that are under way at the same time.
 const AT_A_TIME: usize = 8;
@@ -136,7 +137,7 @@ async fn retried<'a, E: Clone>(
             }
             Err(error) => {
                 for (place, _) in rest.drain(..) {
-                    answers[place] = Err(QueueError::Unknown(error.to_string().into()));
+                    answers[place] = Err(copy(&error));
                 }
             }
         }
@@ -145,6 +146,14 @@ async fn retried<'a, E: Clone>(
         }
     }
     answers
+}
+
+/// The same error for another part of a request.
+fn copy(error: &QueueError) -> QueueError {
+    match error {
+        QueueError::Refused(reason) => QueueError::Refused(reason.clone()),
+        QueueError::Unknown(error) => QueueError::Unknown(Chain(&**error).to_string().into()),
+    }
 }
 
 fn failures(failed: Vec<BatchResultErrorEntry>) -> Failures {

@@ -500,7 +500,7 @@ fn busy(reason: &str) -> StoreError {
 fn all<T>(parts: usize, error: &StoreError) -> Vec<Result<T, StoreError>> {
     let copy = || match error {
         StoreError::Busy(reason) => StoreError::Busy(reason.clone()),
-        StoreError::Unknown(error) => StoreError::Unknown(error.to_string().into()),
+        StoreError::Unknown(error) => StoreError::Unknown(Chain(&**error).to_string().into()),
         StoreError::Unavailable(reason) => StoreError::Unavailable(reason.clone()),
         StoreError::Invalid(reason) => StoreError::Invalid(reason.clone()),
         StoreError::Unreadable(reason) => StoreError::Unreadable(reason.clone()),

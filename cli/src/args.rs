@@ -1,0 +1,393 @@
+//! The command line.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use jiff::Timestamp;
+use sqjobs::State;
+
+use crate::time;
+
+/// Enqueue, watch, explain and repair background jobs on SQS, Lambda and DynamoDB.
+///
+/// Credentials and region come from where the AWS CLI takes them. Exit status: 0 for done and yes; 1 for no, such as no
+/// such job, or a job that failed; 2 for an error.
+#[derive(Debug, Parser)]
+#[command(name = "sqjobs", version, propagate_version = true, disable_help_subcommand = true, infer_long_args = true)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Where the jobs are.
+#[derive(Debug, Clone, ClapArgs)]
+#[command(next_help_heading = "Where the jobs are")]
+pub(crate) struct Place {
+    /// The table of the records.
+    #[arg(long, global = true, env = "SQJOBS_TABLE", default_value = "jobs", hide_env_values = true)]
+    pub(crate) table: String,
+    /// The table of the schedules.
+    #[arg(long, global = true, env = "SQJOBS_SCHEDULES_TABLE", default_value = "schedules", hide_env_values = true)]
+    pub(crate) schedules_table: String,
+    /// What precedes the names of queues in this environment.
+    #[arg(long, global = true, env = "SQJOBS_PREFIX", default_value = "", hide_env_values = true)]
+    pub(crate) prefix: String,
+    /// The AWS region.
+    #[arg(long, global = true)]
+    pub(crate) region: Option<String>,
+    /// The AWS profile.
+    #[arg(long, global = true)]
+    pub(crate) profile: Option<String>,
+    /// The address of AWS, or of something that answers like it.
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) endpoint_url: Option<String>,
+}
+
+/// What is to be done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Enqueue a job, or all of a file.
+    Enqueue(Box<Enqueue>),
+    /// Show the records of jobs.
+    Get(Get),
+    /// Find jobs: those that failed, unless told otherwise.
+    List(List),
+    /// Follow a job until it ends; its end is the exit status.
+    Watch(Watch),
+    /// Show the jobs that caused a job, and those that it caused.
+    Tree(Tree),
+    /// Say in plain sentences what has become of a job, and what happens next.
+    Explain(Explain),
+    /// Call jobs off.
+    Cancel(Cancel),
+    /// Run a job again that has ended.
+    Retry(Retry),
+    /// Move a job that waits to another time.
+    Move(Move),
+    /// The schedules.
+    #[command(subcommand)]
+    Schedule(Schedule),
+    /// The tables.
+    #[command(subcommand)]
+    Table(Table),
+    /// The queues.
+    #[command(subcommand)]
+    Queue(Queue),
+    /// Print what completes commands in a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page.
+    Man,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Enqueue {
+    /// The job's name.
+    #[arg(required_unless_present = "from")]
+    pub(crate) name: Option<String>,
+    /// Its arguments, as JSON.
+    #[arg(conflicts_with = "from")]
+    pub(crate) args: Option<String>,
+    /// Enqueue each line of a file, a message such as {"name": "adder", "args": [1, 2], "id": "a"}; - is standard input.
+    /// Where each has an id, it may be interrupted and done again: no job runs twice.
+    #[arg(long, value_name = "FILE", conflicts_with = "name")]
+    pub(crate) from: Option<PathBuf>,
+    /// Its id, and dedupe key.
+    #[arg(long, conflicts_with = "from")]
+    pub(crate) id: Option<String>,
+    #[command(flatten)]
+    pub(crate) options: Options,
+    /// Wait until it has ended, and print its record.
+    #[arg(long, conflicts_with = "from")]
+    pub(crate) wait: bool,
+    /// Print answers as JSON, one a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What one may say of a job beside its name, its arguments and its id.
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct Options {
+    /// Send it to another queue than the one that has its name.
+    #[arg(long)]
+    pub(crate) queue: Option<String>,
+    /// Run it after that time at the earliest, such as 5m.
+    #[arg(long, value_name = "DURATION", value_parser = time::duration, conflicts_with = "at")]
+    pub(crate) delay: Option<Duration>,
+    /// Run it at that instant at the earliest, such as 2026-05-04T12:00:00Z.
+    #[arg(long, value_name = "INSTANT", value_parser = time::instant)]
+    pub(crate) at: Option<Timestamp>,
+    /// Drop it where it has not started by then.
+    #[arg(long, value_name = "INSTANT", value_parser = time::instant)]
+    pub(crate) expires: Option<Timestamp>,
+    /// How many attempts it has.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) max_attempts: Option<u32>,
+    /// A label; may be given several times.
+    #[arg(long = "tag")]
+    pub(crate) tags: Vec<String>,
+    /// Data for its record; may be given several times.
+    #[arg(long = "meta", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) meta: Vec<(String, String)>,
+    /// The message group: order on a FIFO queue, fairness on a standard one.
+    #[arg(long)]
+    pub(crate) group: Option<String>,
+    /// The deduplication id on a FIFO queue, where it is not to be the job's id.
+    #[arg(long)]
+    pub(crate) dedup: Option<String>,
+    /// Write a record at once.
+    #[arg(long)]
+    pub(crate) recorded: bool,
+    /// Write a record at once, and list the job by its name, its tags and its tree.
+    #[arg(long)]
+    pub(crate) listed: bool,
+    /// List the job by something that it touches, such as order:17; may be given several times.
+    #[arg(long = "object")]
+    pub(crate) objects: Vec<String>,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or_else(|| format!("{text:?} has no =; write key=value"))?;
+    Ok((key.into(), value.into()))
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Get {
+    /// The ids of jobs.
+    #[arg(required = true)]
+    pub(crate) ids: Vec<String>,
+    /// Print records as JSON, one a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct List {
+    #[command(flatten)]
+    pub(crate) by: By,
+    /// Only those in this state.
+    #[arg(long, value_parser = state)]
+    pub(crate) state: Option<State>,
+    /// At most so many.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) limit: usize,
+    /// Print records as JSON, one a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// By what jobs are found.
+#[derive(Debug, ClapArgs)]
+#[group(multiple = false)]
+pub(crate) struct By {
+    /// Those that failed for good.
+    #[arg(long)]
+    pub(crate) failed: bool,
+    /// Those that wait for long.
+    #[arg(long)]
+    pub(crate) due: bool,
+    /// Those of a name that were enqueued as listed.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Those of a tag that were enqueued as listed.
+    #[arg(long)]
+    pub(crate) tag: Option<String>,
+    /// Those of the tree of this job that were enqueued as listed.
+    #[arg(long, value_name = "ID")]
+    pub(crate) root: Option<String>,
+    /// Those that touch this object.
+    #[arg(long)]
+    pub(crate) object: Option<String>,
+}
+
+fn state(text: &str) -> Result<State, String> {
+    serde_json::from_value(text.into()).map_err(|_| {
+        format!("{text:?} is no state; write scheduled, blocked, queued, running, retrying, succeeded, failed, cancelled or expired")
+    })
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Watch {
+    /// The job's id.
+    pub(crate) id: String,
+    /// Give up after that time.
+    #[arg(long, value_name = "DURATION", value_parser = time::duration, default_value = "1h")]
+    pub(crate) within: Duration,
+    /// Print each change as JSON, one a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Tree {
+    /// The id of any job of the tree.
+    pub(crate) id: String,
+    /// Print records as JSON, one a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Explain {
+    /// The job's id.
+    pub(crate) id: String,
+    /// Print the sentences as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Cancel {
+    /// The ids of jobs.
+    #[arg(required = true)]
+    pub(crate) ids: Vec<String>,
+    /// Do not ask.
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Retry {
+    /// The job's id.
+    pub(crate) id: String,
+    /// Its arguments, as JSON: a record does not keep those of what has ended.
+    pub(crate) args: String,
+    #[command(flatten)]
+    pub(crate) options: Options,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Move {
+    /// The job's id.
+    pub(crate) id: String,
+    /// To that instant, such as 2026-05-04T12:00:00Z.
+    #[arg(long, value_name = "INSTANT", value_parser = time::instant, required_unless_present = "delay", conflicts_with = "delay")]
+    pub(crate) at: Option<Timestamp>,
+    /// To that time from now, such as 5m.
+    #[arg(long = "in", value_name = "DURATION", value_parser = time::duration)]
+    pub(crate) delay: Option<Duration>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Schedule {
+    /// Show all schedules.
+    List {
+        /// Print them as JSON, one a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Create a schedule, or change the one that has this id.
+    Add(Box<AddSchedule>),
+    /// Stop schedules until they are resumed.
+    Pause {
+        /// Their ids.
+        #[arg(required = true)]
+        ids: Vec<String>,
+    },
+    /// Let schedules fire again; what was due meanwhile is not made up for.
+    Resume {
+        /// Their ids.
+        #[arg(required = true)]
+        ids: Vec<String>,
+    },
+    /// Remove schedules.
+    Remove {
+        /// Their ids.
+        #[arg(required = true)]
+        ids: Vec<String>,
+        /// Do not ask.
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Enqueue a schedule's job now, beside its fires.
+    Run {
+        /// The schedule's id.
+        id: String,
+    },
+    /// Show when a schedule would fire, without AWS.
+    Preview(Preview),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct AddSchedule {
+    /// The schedule's id.
+    pub(crate) id: String,
+    /// The name of the job that it enqueues.
+    pub(crate) job: String,
+    /// The job's arguments, as JSON.
+    pub(crate) args: Option<String>,
+    #[command(flatten)]
+    pub(crate) when: When,
+    /// Send its jobs to another queue than the one that has the job's name.
+    #[arg(long)]
+    pub(crate) queue: Option<String>,
+    /// How many attempts each of its jobs has.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) max_attempts: Option<u32>,
+    /// A label of its jobs; may be given several times.
+    #[arg(long = "tag")]
+    pub(crate) tags: Vec<String>,
+    /// What becomes of the fires that no beater was there for.
+    #[arg(long, value_name = "RULE", value_parser = ["one", "skip", "all"])]
+    pub(crate) catch_up: Option<String>,
+    /// Spread the schedules that fire together over that time.
+    #[arg(long, value_name = "DURATION", value_parser = time::duration)]
+    pub(crate) jitter: Option<Duration>,
+}
+
+/// When a schedule fires.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct When {
+    /// A cron expression, such as "30 2 * * *".
+    #[arg(long, value_name = "EXPRESSION", required_unless_present = "every", conflicts_with = "every")]
+    pub(crate) cron: Option<String>,
+    /// An interval, such as 5m.
+    #[arg(long, value_name = "DURATION", value_parser = time::duration)]
+    pub(crate) every: Option<Duration>,
+    /// The time zone of the expression, such as Europe/Madrid.
+    #[arg(long, value_name = "ZONE", requires = "cron")]
+    pub(crate) tz: Option<String>,
+    /// How much later than whole intervals it fires.
+    #[arg(long, value_name = "DURATION", value_parser = time::duration, requires = "every")]
+    pub(crate) offset: Option<Duration>,
+    /// Leave a fire out whose time the clocks leave out.
+    #[arg(long, requires = "cron")]
+    pub(crate) skip_gap: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Preview {
+    #[command(flatten)]
+    pub(crate) when: When,
+    /// From when on. Now, unless told otherwise.
+    #[arg(long, value_name = "INSTANT", value_parser = time::instant)]
+    pub(crate) after: Option<Timestamp>,
+    /// So many fires.
+    #[arg(long, default_value_t = 5)]
+    pub(crate) count: usize,
+    /// Print a JSON array of instants.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Table {
+    /// Make the tables of the records and of the schedules.
+    Create,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Queue {
+    /// Make a queue, FIFO if its name says so, and its dead-letter queue.
+    Create {
+        /// The name, to which the prefix is added.
+        name: String,
+        /// How long the function may take: the queue hides a message for six times as long.
+        #[arg(long, value_name = "DURATION", value_parser = time::duration, default_value = "30s")]
+        timeout: Duration,
+    },
+}

@@ -1,0 +1,61 @@
+//! The ways to AWS.
+
+use std::{sync::Arc, time::Duration};
+
+use aws_config::{BehaviorVersion, Region, SdkConfig, timeout::TimeoutConfig};
+use aws_smithy_http_client::{
+    Builder,
+    tls::{Provider, rustls_provider::CryptoMode},
+};
+use sqjobs::{Client, Clock, Schedules, queue::Sqs, store::DynamoDb};
+
+use crate::args::Place;
+
+/// Longest for one try of a request, and for all its tries: a person waits, over any network.
+const ATTEMPT: Duration = Duration::from_secs(10);
+const OPERATION: Duration = Duration::from_secs(30);
+/// Where a sender has no network at all, that is known sooner.
+const CONNECT: Duration = Duration::from_secs(3);
+
+/// AWS, and where in it the jobs are.
+pub(crate) struct Aws {
+    pub(crate) sdk: SdkConfig,
+    pub(crate) place: Place,
+    pub(crate) clock: Clock,
+}
+
+impl Aws {
+    pub(crate) async fn connect(place: &Place) -> Self {
+        let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT).operation_timeout(OPERATION);
+        let https = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(https).timeout_config(timeouts.build());
+        if let Some(region) = place.region.clone() {
+            loader = loader.region(Region::new(region));
+        }
+        if let Some(profile) = &place.profile {
+            loader = loader.profile_name(profile);
+        }
+        if let Some(url) = &place.endpoint_url {
+            loader = loader.endpoint_url(url);
+        }
+        Self { sdk: loader.load().await, place: place.clone(), clock: Clock::system() }
+    }
+
+    pub(crate) fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        aws_sdk_dynamodb::Client::new(&self.sdk)
+    }
+
+    pub(crate) fn sqs(&self) -> aws_sdk_sqs::Client {
+        aws_sdk_sqs::Client::new(&self.sdk)
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        let queue = Arc::new(Sqs::new(self.sqs()));
+        let store = Arc::new(DynamoDb::new(self.dynamodb(), &self.place.table));
+        Client::new(queue, store, self.clock.clone(), &self.place.prefix)
+    }
+
+    pub(crate) fn schedules(&self) -> Schedules {
+        Schedules::in_tables(self.dynamodb(), &self.place.schedules_table, &self.place.table, self.client())
+    }
+}

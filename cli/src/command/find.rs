@@ -1,0 +1,169 @@
+//! Shows jobs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::json;
+use sqjobs::{By, Client, Record};
+
+use crate::{
+    args::{Explain, Get, List, Tree},
+    aws::Aws,
+    failure::Failure,
+    output::{Output, clean, colour, last},
+    sentence,
+};
+
+/// The most jobs of a tree that are shown.
+const TREE: usize = 1000;
+/// The most causes, one above the other, that a job has.
+const DEPTH: usize = 100;
+
+pub(super) async fn get(aws: &Aws, wanted: Get) -> Result<bool, Failure> {
+    let (client, mut output) = (aws.client(), Output::new());
+    let mut all = true;
+    for id in &wanted.ids {
+        match client.get(id).await? {
+            Some(record) if wanted.json => output.json(&record)?,
+            Some(record) => output.job(&record, aws.clock.now())?,
+            None => {
+                all = false;
+                anstream::eprintln!("there is no record of {}: no attempt was started yet, or it was forgotten", clean(id));
+            }
+        }
+    }
+    Ok(all)
+}
+
+pub(super) async fn list(aws: &Aws, wanted: List) -> Result<bool, Failure> {
+    let by = &wanted.by;
+    let by = match (&by.name, &by.tag, &by.root, &by.object) {
+        (Some(name), ..) => By::Name(name),
+        (_, Some(tag), ..) => By::Tag(tag),
+        (.., Some(root), _) => By::Root(root),
+        (.., Some(object)) => By::Object(object),
+        _ if by.due => By::Due,
+        _ => By::Failed,
+    };
+    // What is left out by its state makes room for others.
+    let most = if wanted.state.is_some() { TREE.max(wanted.limit) } else { wanted.limit };
+    let mut records = aws.client().list(by, most).await?;
+    records.retain(|record| wanted.state.is_none_or(|state| record.state == state));
+    records.truncate(wanted.limit);
+    let mut output = Output::new();
+    if wanted.json {
+        records.iter().try_for_each(|record| output.json(record))?;
+    } else if records.is_empty() {
+        anstream::eprintln!("none");
+    } else {
+        output.jobs(&records, aws.clock.now())?;
+    }
+    Ok(true)
+}
+
+pub(super) async fn explain(aws: &Aws, wanted: Explain) -> Result<bool, Failure> {
+    let record = aws.client().get(&wanted.id).await?;
+    let sentences = match &record {
+        Some(record) => sentence::explain(record, aws.clock.now()),
+        None => sentence::unknown(&wanted.id),
+    };
+    let mut output = Output::new();
+    if wanted.json {
+        output.json(&json!({"id": wanted.id, "state": record.as_ref().map(|record| record.state), "sentences": sentences}))?;
+    } else {
+        sentences.iter().try_for_each(|sentence| output.line(clean(sentence)))?;
+    }
+    Ok(record.is_some())
+}
+
+pub(super) async fn tree(aws: &Aws, wanted: Tree) -> Result<bool, Failure> {
+    let client = aws.client();
+    let Some(record) = client.get(&wanted.id).await? else {
+        anstream::eprintln!("there is no record of {}: no attempt was started yet, or it was forgotten", clean(&wanted.id));
+        return Ok(false);
+    };
+    let records = family(&client, record).await?;
+    let mut output = Output::new();
+    if wanted.json {
+        records.values().try_for_each(|record| output.json(record))?;
+        return Ok(true);
+    }
+    let now = aws.clock.now();
+    for (depth, record) in branches(&records) {
+        let mark = if record.id == wanted.id { "*" } else { " " };
+        let state = format!("{}{}\u{1b}[0m", colour(record.state), record.state.as_str());
+        let (id, name) = (clean(&record.id), clean(&record.name));
+        output.line(format!("{mark} {:indent$}{id}  {name}  {state}  {}", "", last(record, now), indent = 2 * depth))?;
+    }
+    Ok(true)
+}
+
+/// The job, its ancestors, and whatever of its tree is listed.
+async fn family(client: &Client, record: Record) -> Result<BTreeMap<String, Record>, Failure> {
+    let root = record.root_id.clone().unwrap_or_else(|| record.id.clone());
+    let listed = client.list(By::Root(&root), TREE).await?;
+    let mut records: BTreeMap<_, _> = listed.into_iter().chain([record.clone()]).map(|record| (record.id.clone(), record)).collect();
+    let mut parent = record.parent_id;
+    for _ in 0..DEPTH {
+        let Some(id) = parent else { break };
+        let found = match records.get(&id) {
+            Some(found) => Some(found.clone()),
+            None => client.get(&id).await?,
+        };
+        parent = found.as_ref().and_then(|found| found.parent_id.clone());
+        records.extend(found.map(|found| (id, found)));
+    }
+    Ok(records)
+}
+
+/// The jobs in the order of their causes, each with how many lie before it. A job whose cause is not known is a first one.
+fn branches(records: &BTreeMap<String, Record>) -> Vec<(usize, &Record)> {
+    let mut children: BTreeMap<&str, Vec<&Record>> = BTreeMap::new();
+    let mut roots = Vec::new();
+    for record in records.values() {
+        match record.parent_id.as_deref().filter(|parent| records.contains_key(*parent) && *parent != record.id) {
+            Some(parent) => children.entry(parent).or_default().push(record),
+            None => roots.push(record),
+        }
+    }
+    let by_age = |of: &mut Vec<&Record>| of.sort_by_key(|record| (record.enqueued_at, &record.id));
+    by_age(&mut roots);
+    children.values_mut().for_each(by_age);
+    let mut shown = Vec::new();
+    let mut seen = BTreeSet::new();
+    let mut rest: Vec<_> = roots.into_iter().rev().map(|root| (0, root)).collect();
+    while let Some((depth, record)) = rest.pop() {
+        if seen.insert(&record.id) {
+            shown.push((depth, record));
+            let below = children.remove(&*record.id).unwrap_or_default();
+            rest.extend(below.into_iter().rev().map(|child| (depth + 1, child)));
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn records(jobs: &[(&str, Option<&str>, u32)]) -> BTreeMap<String, Record> {
+        let record = |(id, parent, minute): &(&str, Option<&str>, u32)| {
+            let at = format!("2026-05-04T12:{minute:02}:00Z");
+            let json = json!({"id": id, "name": "n", "queue": "q", "state": "queued", "parent_id": parent, "enqueued_at": at});
+            ((*id).to_owned(), serde_json::from_value(json).expect("a record"))
+        };
+        jobs.iter().map(record).collect()
+    }
+
+    #[test]
+    fn a_tree_shows_each_job_below_its_cause_the_oldest_first() {
+        let records = records(&[("c", Some("a"), 3), ("b", Some("a"), 2), ("a", None, 1), ("d", Some("c"), 4), ("x", Some("gone"), 0)]);
+        let shown: Vec<_> = branches(&records).into_iter().map(|(depth, record)| (depth, &*record.id)).collect();
+        assert_eq!(shown, [(0, "x"), (0, "a"), (1, "b"), (1, "c"), (2, "d")]);
+    }
+
+    #[test]
+    fn a_job_that_names_itself_as_its_cause_is_shown_once() {
+        let records = records(&[("a", Some("a"), 1)]);
+        assert_eq!(branches(&records).len(), 1);
+    }
+}

@@ -1,0 +1,48 @@
+//! The commands, one a file.
+
+mod enqueue;
+mod find;
+mod follow;
+mod make;
+mod repair;
+mod schedule;
+
+use clap::CommandFactory as _;
+
+use crate::{
+    args::{Args, Command},
+    aws::Aws,
+    failure::Failure,
+    output::Output,
+};
+
+/// Carries a command out; says whether the answer is yes.
+pub(crate) async fn run(args: Args) -> Result<bool, Failure> {
+    let aws = async || Aws::connect(&args.place).await;
+    match args.command {
+        Command::Enqueue(wanted) => enqueue::enqueue(&aws().await, *wanted).await,
+        Command::Get(wanted) => find::get(&aws().await, wanted).await,
+        Command::List(wanted) => find::list(&aws().await, wanted).await,
+        Command::Tree(wanted) => find::tree(&aws().await, wanted).await,
+        Command::Explain(wanted) => find::explain(&aws().await, wanted).await,
+        Command::Watch(wanted) => follow::watch(&aws().await, wanted).await,
+        Command::Cancel(wanted) => repair::cancel(&aws().await, wanted).await,
+        Command::Retry(wanted) => repair::retry(&aws().await, wanted).await,
+        Command::Move(wanted) => repair::reschedule(&aws().await, wanted).await,
+        Command::Schedule(wanted) => schedule::schedule(aws, wanted).await,
+        Command::Table(wanted) => make::table(&aws().await, wanted).await,
+        Command::Queue(wanted) => make::queue(&aws().await, wanted).await,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "sqjobs", &mut script);
+            Output::new().line(String::from_utf8_lossy(&script).trim_end())?;
+            Ok(true)
+        }
+        Command::Man => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Args::command()).render(&mut page)?;
+            Output::new().line(String::from_utf8_lossy(&page).trim_end())?;
+            Ok(true)
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Why a command could not be carried out, and what to do about it.
+
+use std::{fmt::Display, io};
+
+/// Why a command ended early.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The reader of our output has gone, as `head` does; that is no error.
+    NobodyReads,
+    /// In one sentence.
+    Said(String),
+}
+
+/// What a cause is told by, and the remedy.
+const REMEDIES: &[(&str, &str)] = &[
+    ("non-existent table", "create it by `sqjobs table create`, or name another by --table"),
+    ("ResourceNotFoundException", "create it by `sqjobs table create`, or name another by --table"),
+    ("QueueDoesNotExist", "create it by `sqjobs queue create`, or look at --prefix and --region"),
+    ("specified queue does not exist", "create it by `sqjobs queue create`, or look at --prefix and --region"),
+    ("AccessDenied", "ask for that permission, or use another profile by --profile"),
+    ("not authorized", "ask for that permission, or use another profile by --profile"),
+    ("UnrecognizedClient", "the credentials are not valid here; look at --profile and --region"),
+    ("InvalidClientTokenId", "the credentials are not valid here; look at --profile and --region"),
+    ("ExpiredToken", "log in again, such as by `aws sso login`"),
+    ("credentials", "log in, such as by `aws configure` or `aws sso login`, or name a profile by --profile"),
+    ("region", "name it by --region, or set AWS_REGION"),
+    ("Region", "name it by --region, or set AWS_REGION"),
+    ("dispatch failure", "look at the network, --region and --endpoint-url"),
+    ("timed out", "look at the network, --region and --endpoint-url"),
+    ("timeout", "look at the network, --region and --endpoint-url"),
+];
+
+impl Failure {
+    pub(crate) fn said(sentence: impl Into<String>) -> Self {
+        Self::Said(sentence.into())
+    }
+
+    /// What could not be done, why, and what to do about it.
+    pub(crate) fn because(what: &str, cause: impl Display) -> Self {
+        Self::Said(with_remedy(&format!("{what}: {cause}")))
+    }
+}
+
+/// In one sentence: the SDK lists all that it has tried, line by line.
+fn with_remedy(text: &str) -> String {
+    let sentence = text.lines().next().unwrap_or_default().trim_end_matches(". Attempted:");
+    match REMEDIES.iter().find(|(sign, _)| sentence.contains(sign)) {
+        Some((_, remedy)) => format!("{sentence}; {remedy}"),
+        None => sentence.to_owned(),
+    }
+}
+
+impl From<sqjobs::Error> for Failure {
+    fn from(error: sqjobs::Error) -> Self {
+        Self::Said(with_remedy(&error.to_string()))
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::NobodyReads,
+            _ => Self::Said(error.to_string()),
+        }
+    }
+}
+
+impl From<serde_json::Error> for Failure {
+    fn from(error: serde_json::Error) -> Self {
+        match error.io_error_kind() {
+            Some(io::ErrorKind::BrokenPipe) => Self::NobodyReads,
+            _ => Self::Said(error.to_string()),
+        }
+    }
+}

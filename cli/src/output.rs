@@ -1,0 +1,145 @@
+//! What is printed: for people as tables and lines, for programs as JSON, one value a line.
+
+use std::io::{self, Write};
+
+use anstream::AutoStream;
+use comfy_table::{ContentArrangement, Table, TableStyle};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+use sqjobs::{Record, State};
+
+use crate::{
+    failure::Failure,
+    time::{brief, exact, from_now},
+};
+
+const BOLD: &str = "\u{1b}[1m";
+const DIM: &str = "\u{1b}[2m";
+const PLAIN: &str = "\u{1b}[0m";
+
+/// Standard output, with colours on a terminal alone, and never with `NO_COLOR`.
+pub(crate) struct Output(AutoStream<io::StdoutLock<'static>>);
+
+impl Output {
+    pub(crate) fn new() -> Self {
+        Self(anstream::stdout().lock())
+    }
+
+    pub(crate) fn line(&mut self, line: impl AsRef<str>) -> Result<(), Failure> {
+        Ok(writeln!(self.0, "{}", line.as_ref())?)
+    }
+
+    pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+        serde_json::to_writer(&mut self.0, value)?;
+        self.line("")
+    }
+
+    /// Columns that fit the terminal.
+    pub(crate) fn table<const N: usize>(&mut self, head: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> Result<(), Failure> {
+        let mut table = Table::new();
+        table.load_style(TableStyle::new()).set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_header(head.map(str::to_uppercase));
+        for row in rows {
+            table.add_row(row.map(|cell| clean(&cell)));
+        }
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
+        let lines = table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>();
+        lines.iter().try_for_each(|line| self.line(line))
+    }
+
+    /// Jobs, one a line.
+    pub(crate) fn jobs(&mut self, records: &[Record], now: Timestamp) -> Result<(), Failure> {
+        let rows = records.iter().map(|record| {
+            let attempts = format!("{}/{}", record.attempts, record.max_attempts);
+            let error = record.error.as_ref().map(|error| format!("{}: {}", error.kind, error.message)).unwrap_or_default();
+            [record.id.clone(), record.name.clone(), record.state.as_str().into(), attempts, last(record, now), first_line(&error)]
+        });
+        self.table(["id", "name", "state", "attempts", "when", "error"], rows)
+    }
+
+    /// One job, with everything that its record says.
+    pub(crate) fn job(&mut self, record: &Record, now: Timestamp) -> Result<(), Failure> {
+        self.line(format!("{BOLD}{}{PLAIN}  {}{}{PLAIN}", clean(&record.id), colour(record.state), record.state.as_str()))?;
+        let Value::Object(fields) = serde_json::to_value(record)? else { return Ok(()) };
+        for (name, value) in fields.into_iter().filter(|(name, _)| !["id", "state"].contains(&name.as_str())) {
+            let text = match (&value, name.as_str()) {
+                (Value::String(text), _) => match text.parse::<Timestamp>() {
+                    Ok(at) if name.ends_with("_at") => format!("{text}  {DIM}{}{PLAIN}", from_now(at, now)),
+                    _ => clean(text),
+                },
+                (Value::Number(number), "lease_until") => instant(number.as_i64().map(Timestamp::from_millisecond), now),
+                (Value::Number(number), "purge_at") => instant(number.as_i64().map(Timestamp::from_second), now),
+                _ => clean(&value.to_string()),
+            };
+            self.line(format!("  {DIM}{name:<13}{PLAIN} {text}"))?;
+        }
+        Ok(())
+    }
+}
+
+fn instant(at: Option<Result<Timestamp, jiff::Error>>, now: Timestamp) -> String {
+    match at {
+        Some(Ok(at)) => format!("{}  {DIM}{}{PLAIN}", exact(at), from_now(at, now)),
+        _ => "no instant".into(),
+    }
+}
+
+/// What happened last, or happens next.
+pub(crate) fn last(record: &Record, now: Timestamp) -> String {
+    match (record.state, record.run_at, record.started_at, record.finished_at) {
+        (State::Scheduled | State::Queued | State::Retrying, Some(at), ..) => format!("due {}", from_now(at, now)),
+        (State::Running, _, Some(at), _) => format!("for {}", brief(now.duration_since(at).unsigned_abs())),
+        (.., Some(at)) => from_now(at, now),
+        _ => record.enqueued_at.map(|at| from_now(at, now)).unwrap_or_default(),
+    }
+}
+
+pub(crate) fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+/// Text without what a terminal would obey.
+pub(crate) fn clean(text: &str) -> String {
+    let obeyed =
+        |char: char| char.is_control() || matches!(char, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|char| if obeyed(char) { char::REPLACEMENT_CHARACTER } else { char }).collect()
+}
+
+pub(crate) fn colour(state: State) -> &'static str {
+    match state {
+        State::Succeeded => "\u{1b}[32m",
+        State::Failed => "\u{1b}[31m",
+        State::Running => "\u{1b}[36m",
+        State::Retrying => "\u{1b}[33m",
+        _ => DIM,
+    }
+}
+
+/// Asks, and takes only a yes on a terminal for one.
+pub(crate) fn confirmed(question: &str, yes: bool) -> Result<bool, Failure> {
+    use io::IsTerminal as _;
+    if yes {
+        return Ok(true);
+    }
+    if !io::stdin().is_terminal() {
+        return Err(Failure::said(format!("{question} Nobody is here to answer; say --yes")));
+    }
+    eprint!("{question} [y/N] ");
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_is_printed() {
+        assert_eq!(clean("a\u{1b}[31mb\u{7}\u{9b}c\u{202e}d\ne"), "a\u{fffd}[31mb\u{fffd}\u{fffd}c\u{fffd}d\u{fffd}e");
+        assert_eq!(clean("é ✓ 日本"), "é ✓ 日本");
+    }
+}

@@ -1,0 +1,221 @@
+//! What has become of a job, in plain sentences: the answer to "what happened to job X?".
+
+use jiff::{SignedDuration, Timestamp};
+use sqjobs::{Dlq, Past, Record, State, lifecycle::SKEW};
+
+use crate::time::{brief, exact, from_now};
+
+/// How late a job is that nobody need wonder about.
+const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
+
+/// Tells it from the beginning to what happens next.
+pub(crate) fn explain(record: &Record, now: Timestamp) -> Vec<String> {
+    let story = Story { record, now };
+    let mut sentences = vec![story.enqueued()];
+    sentences.extend(story.cause());
+    sentences.push(story.attempts());
+    sentences.extend(record.history.iter().map(|past| story.past(past)));
+    sentences.push(story.now());
+    sentences.extend(story.next());
+    sentences
+}
+
+/// What can be said of a job that has no record.
+pub(crate) fn unknown(id: &str) -> Vec<String> {
+    vec![
+        format!("There is no record of {id:?}."),
+        "So no attempt was started yet, or it ended so long ago that the table has forgotten it, or nothing of this id was enqueued.".into(),
+        "If it was enqueued just now, its message waits in the queue: see that its function runs, and whether it was parked or rejected, by the \
+         function's log and its dead-letter queue."
+            .into(),
+    ]
+}
+
+struct Story<'a> {
+    record: &'a Record,
+    now: Timestamp,
+}
+
+impl Story<'_> {
+    fn at(&self, at: Timestamp) -> String {
+        format!("{} ({})", exact(at), from_now(at, self.now))
+    }
+
+    fn enqueued(&self) -> String {
+        let Record { name, queue, .. } = self.record;
+        match (self.record.enqueued_at, name.is_empty()) {
+            (_, true) => "It was called off before any function saw it.".into(),
+            (Some(at), _) => format!("It is a {name:?} job, enqueued on queue {queue:?} at {}.", self.at(at)),
+            (None, _) => format!("It is a {name:?} job of queue {queue:?}; when it was enqueued is not known."),
+        }
+    }
+
+    fn cause(&self) -> Option<String> {
+        let parent = self.record.parent_id.as_ref()?;
+        let root = self.record.root_id.as_ref().filter(|root| *root != parent);
+        let root = root.map(|root| format!(", in the tree that began with {root:?}")).unwrap_or_default();
+        Some(format!("The job {parent:?} enqueued it{root}."))
+    }
+
+    fn attempts(&self) -> String {
+        let Record { attempts, max_attempts, generation, snoozes, .. } = self.record;
+        if *generation == 0 {
+            return "No attempt was started.".into();
+        }
+        let given_back = generation.saturating_sub(u64::from(*attempts));
+        let mut sentence = format!("It was started {}, and has used {attempts} of {max_attempts} attempts", times(*generation));
+        if given_back > 0 {
+            sentence += &format!(" ({} cost nothing, or lie before it was run again", times(given_back));
+            sentence += &if *snoozes > 0 { format!("; it put itself off {})", times((*snoozes).into())) } else { ")".into() };
+        }
+        sentence + "."
+    }
+
+    fn past(&self, past: &Past) -> String {
+        let Past { generation, kind, message, at, started_at, .. } = past;
+        let when = at.map(|at| format!(" at {}", exact(at))).unwrap_or_default();
+        let took = at.zip(*started_at).map(|(at, started)| format!(" after {}", brief(at.duration_since(started).unsigned_abs())));
+        format!("Start {generation} ended{when}{} with {kind}: {}", took.unwrap_or_default(), message.trim_end())
+    }
+
+    fn now(&self) -> String {
+        let Record { state, run_at, started_at, finished_at, error, dlq, .. } = self.record;
+        let finished = finished_at.map(|at| format!(" at {}", self.at(at))).unwrap_or_default();
+        let due = run_at.map(|at| format!(" until {}", self.at(at))).unwrap_or_default();
+        match state {
+            State::Scheduled => format!("It waits in the due index{due}; a beater sends it in time."),
+            State::Blocked => "It waits for other jobs.".into(),
+            State::Queued => format!("It waits in its queue{due}."),
+            State::Running => {
+                let since = started_at.map(|at| format!(" since {}", self.at(at))).unwrap_or_default();
+                let asked = if self.record.cancel_requested { ", and was asked to stop" } else { "" };
+                format!("It runs{since}{asked}.")
+            }
+            State::Retrying => format!("Its last attempt failed, and it waits for the next one{due}."),
+            State::Succeeded => {
+                let took = finished_at
+                    .zip(*started_at)
+                    .map(|(end, start)| format!(", {} after it was started", brief(end.duration_since(start).unsigned_abs())));
+                format!("It succeeded{finished}{}.", took.unwrap_or_default())
+            }
+            State::Failed => {
+                let why = error.as_ref().map(|error| format!(" with {}: {}", error.kind, error.message.trim_end())).unwrap_or_default();
+                let copy = match dlq {
+                    Some(Dlq::Sent) => " A copy of its message is in the dead-letter queue.",
+                    _ => " A copy of its message is still owed to the dead-letter queue.",
+                };
+                format!("It failed for good{finished}{why}.{copy}")
+            }
+            State::Cancelled => format!("It was called off{finished}."),
+            State::Expired => format!("Its time had passed before it could run{finished}."),
+            other => format!("It is {}.", other.as_str()),
+        }
+    }
+
+    /// What happens next, and what a person may do.
+    fn next(&self) -> Option<String> {
+        let Record { id, state, run_at, .. } = self.record;
+        let overdue = run_at.is_some_and(|at| self.now.duration_since(at) > PATIENCE);
+        match state {
+            State::Running => {
+                let until = Timestamp::from_millisecond(self.record.lease_until?).ok()?;
+                let free = until + SignedDuration::try_from(SKEW).unwrap_or_default();
+                Some(if free < self.now {
+                    format!(
+                        "Its lease ran out at {}, so that attempt has died; the next delivery of its message takes it over, within the \
+                         queue's visibility timeout.",
+                        self.at(until)
+                    )
+                } else {
+                    format!("Its attempt holds it until {}, and longer as it renews that.", self.at(until))
+                })
+            }
+            State::Scheduled if overdue => Some("It is overdue: see that the beater runs each minute, and its log.".into()),
+            State::Queued | State::Retrying if overdue => Some(
+                "It is overdue: see that its function runs, that its event source mapping is enabled, and how long the queue is.".into(),
+            ),
+            State::Failed => Some(format!(
+                "Put right what made it fail, then run it again: redrive its dead letter, or `sqjobs retry {id:?}` with its arguments."
+            )),
+            State::Cancelled | State::Expired => Some(format!("To run it after all: `sqjobs retry {id:?}` with its arguments.")),
+            _ => None,
+        }
+    }
+}
+
+fn times(number: u64) -> String {
+    match number {
+        1 => "once".into(),
+        2 => "twice".into(),
+        number => format!("{number} times"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn told(record: Value) -> String {
+        let record: Record = serde_json::from_value(record).expect("a record");
+        explain(&record, "2026-05-04T12:00:00Z".parse().expect("an instant")).join("\n")
+    }
+
+    #[test]
+    fn a_job_that_failed_tells_its_attempts_its_reason_and_the_remedy() {
+        let past = |generation, minute| {
+            json!({"generation": generation, "kind": "error", "message": "no route to host", "started_at": format!("2026-05-04T11:{minute}:00Z"),
+                   "at": format!("2026-05-04T11:{minute}:30Z")})
+        };
+        let told = told(json!({
+            "id": "invoice-7", "name": "invoice", "queue": "invoice", "state": "failed", "attempts": 2, "max_attempts": 2, "generation": 3,
+            "enqueued_at": "2026-05-04T11:00:00Z", "finished_at": "2026-05-04T11:40:30Z", "parent_id": "order-1", "root_id": "cart-9",
+            "error": {"kind": "error", "message": "no route to host"}, "history": [past(1, 20), past(3, 40)], "dlq": "sent", "snoozes": 1,
+        }));
+        assert_eq!(
+            told,
+            "It is a \"invoice\" job, enqueued on queue \"invoice\" at 2026-05-04T11:00:00Z (1h 0m ago).\n\
+             The job \"order-1\" enqueued it, in the tree that began with \"cart-9\".\n\
+             It was started 3 times, and has used 2 of 2 attempts (once cost nothing, or lie before it was run again; it put itself off once).\n\
+             Start 1 ended at 2026-05-04T11:20:30Z after 30s with error: no route to host\n\
+             Start 3 ended at 2026-05-04T11:40:30Z after 30s with error: no route to host\n\
+             It failed for good at 2026-05-04T11:40:30Z (19m 30s ago) with error: no route to host. A copy of its message is in the \
+             dead-letter queue.\n\
+             Put right what made it fail, then run it again: redrive its dead letter, or `sqjobs retry \"invoice-7\"` with its arguments."
+        );
+    }
+
+    #[test]
+    fn a_job_whose_process_died_is_told_from_one_that_runs() {
+        let running = |lease_until: &str| {
+            let until: Timestamp = lease_until.parse().expect("an instant");
+            told(json!({
+                "id": "a", "name": "n", "queue": "q", "state": "running", "attempts": 1, "max_attempts": 5, "generation": 1,
+                "started_at": "2026-05-04T11:59:00Z", "lease_until": until.as_millisecond(),
+            }))
+        };
+        let lives = running("2026-05-04T12:00:20Z");
+        assert!(lives.contains("It runs since") && lives.contains("holds it until 2026-05-04T12:00:20Z (in 20s)"), "{lives}");
+        let died = running("2026-05-04T11:59:30Z");
+        assert!(died.contains("that attempt has died"), "{died}");
+    }
+
+    #[test]
+    fn what_waits_says_until_when_and_what_is_late_what_to_look_at() {
+        let waiting = |state: &str, run_at: &str| {
+            told(json!({"id": "a", "name": "n", "queue": "q", "state": state, "attempts": 0, "max_attempts": 5, "run_at": run_at}))
+        };
+        let waits = waiting("scheduled", "2026-05-05T12:00:00Z");
+        assert!(waits.contains("No attempt was started.") && waits.contains("until 2026-05-05T12:00:00Z (in 1d 0h); a beater"), "{waits}");
+        assert!(waiting("scheduled", "2026-05-04T11:00:00Z").contains("see that the beater runs"));
+        assert!(waiting("retrying", "2026-05-04T11:00:00Z").contains("event source mapping"));
+        assert!(!waiting("retrying", "2026-05-04T11:58:00Z").contains("overdue"), "it may take a moment");
+    }
+
+    #[test]
+    fn what_was_called_off_unseen_has_no_name() {
+        let told = told(json!({"id": "a", "name": "", "queue": "", "state": "cancelled", "finished_at": "2026-05-04T11:00:00Z"}));
+        assert!(told.starts_with("It was called off before any function saw it.\n") && told.contains("sqjobs retry \"a\""), "{told}");
+    }
+}
