@@ -70,8 +70,8 @@ impl Output {
                     Ok(at) if name.ends_with("_at") => format!("{text}  {DIM}{}{PLAIN}", from_now(at, now)),
                     _ => clean(text),
                 },
-                (Value::Number(number), "lease_until") => instant(number.as_i64().map(Timestamp::from_millisecond), now),
-                (Value::Number(number), "purge_at") => instant(number.as_i64().map(Timestamp::from_second), now),
+                (Value::Number(number), "lease_until") => instant(number.as_i64().and_then(|ms| Timestamp::from_millisecond(ms).ok()), now),
+                (Value::Number(number), "purge_at") => instant(number.as_i64().and_then(|s| Timestamp::from_second(s).ok()), now),
                 _ => clean(&value.to_string()),
             };
             self.line(format!("  {DIM}{name:<13}{PLAIN} {text}"))?;
@@ -80,11 +80,8 @@ impl Output {
     }
 }
 
-fn instant(at: Option<Result<Timestamp, jiff::Error>>, now: Timestamp) -> String {
-    match at {
-        Some(Ok(at)) => format!("{}  {DIM}{}{PLAIN}", exact(at), from_now(at, now)),
-        _ => "no instant".into(),
-    }
+fn instant(at: Option<Timestamp>, now: Timestamp) -> String {
+    at.map_or("no instant".into(), |at| format!("{}  {DIM}{}{PLAIN}", exact(at), from_now(at, now)))
 }
 
 /// What happened last, or happens next.

@@ -14,7 +14,7 @@ pub(crate) fn explain(record: &Record, now: Timestamp) -> Vec<String> {
     let mut sentences = vec![story.enqueued()];
     sentences.extend(story.cause());
     sentences.push(story.attempts());
-    sentences.extend(record.history.iter().map(|past| story.past(past)));
+    sentences.extend(record.history.iter().map(past));
     sentences.push(story.now());
     sentences.extend(story.next());
     sentences
@@ -63,19 +63,14 @@ impl Story<'_> {
             return "No attempt was started.".into();
         }
         let given_back = generation.saturating_sub(u64::from(*attempts));
-        let mut sentence = format!("It was started {}, and has used {attempts} of {max_attempts} attempts", times(*generation));
-        if given_back > 0 {
-            sentence += &format!(" ({} cost nothing, or lie before it was run again", times(given_back));
-            sentence += &if *snoozes > 0 { format!("; it put itself off {})", times((*snoozes).into())) } else { ")".into() };
-        }
-        sentence + "."
-    }
-
-    fn past(&self, past: &Past) -> String {
-        let Past { generation, kind, message, at, started_at, .. } = past;
-        let when = at.map(|at| format!(" at {}", exact(at))).unwrap_or_default();
-        let took = at.zip(*started_at).map(|(at, started)| format!(" after {}", brief(at.duration_since(started).unsigned_abs())));
-        format!("Start {generation} ended{when}{} with {kind}: {}", took.unwrap_or_default(), message.trim_end())
+        let given_back = match (given_back, *snoozes) {
+            (0, _) => String::new(),
+            (free, 0) => format!(" ({} cost nothing, or lie before it was run again)", times(free)),
+            (free, put_off) => {
+                format!(" ({} cost nothing, or lie before it was run again; it put itself off {})", times(free), times(put_off.into()))
+            }
+        };
+        format!("It was started {}, and has used {attempts} of {max_attempts} attempts{given_back}.", times(*generation))
     }
 
     fn now(&self) -> String {
@@ -141,6 +136,14 @@ impl Story<'_> {
             _ => None,
         }
     }
+}
+
+/// An attempt that did not succeed.
+fn past(past: &Past) -> String {
+    let Past { generation, kind, message, at, started_at, .. } = past;
+    let when = at.map(|at| format!(" at {}", exact(at))).unwrap_or_default();
+    let took = at.zip(*started_at).map(|(at, started)| format!(" after {}", brief(at.duration_since(started).unsigned_abs())));
+    format!("Start {generation} ended{when}{} with {kind}: {}", took.unwrap_or_default(), message.trim_end())
 }
 
 fn times(number: u64) -> String {

@@ -42,8 +42,8 @@ pub(super) async fn follow(aws: &Aws, id: &str, within: Duration, json: bool) ->
         }
         let rest = within.saturating_sub(started.elapsed());
         if rest.is_zero() {
-            let state = seen.map_or("not been started", |record| record.state.as_str());
-            anstream::eprintln!("it has not ended yet, and is {state}; `sqjobs explain` says why");
+            let state = seen.map_or("has not been started".into(), |record| format!("is {}", record.state.as_str()));
+            anstream::eprintln!("it has not ended yet, and {state}; `sqjobs explain` says why");
             return Ok(false);
         }
         sleep(pause.min(rest)).await;

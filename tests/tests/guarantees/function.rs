@@ -83,7 +83,7 @@ const PACKAGES: &str = "SQJOBS_TESTS_PACKAGES";
 fn packed(bootstrap: &'static str) -> Vec<u8> {
     static PACKED: Mutex<BTreeMap<&str, Arc<OnceLock<Vec<u8>>>>> = Mutex::new(BTreeMap::new());
     let package = Arc::clone(PACKED.lock().unwrap_or_else(PoisonError::into_inner).entry(bootstrap).or_default());
-    package.get_or_init(|| given(bootstrap).unwrap_or_else(|| pack(&built(bootstrap), bootstrap))).clone()
+    package.get_or_init(|| given(bootstrap).unwrap_or_else(|| pack(&program(bootstrap), bootstrap))).clone()
 }
 
 fn given(bootstrap: &str) -> Option<Vec<u8>> {
@@ -91,8 +91,8 @@ fn given(bootstrap: &str) -> Option<Vec<u8>> {
     Some(fs::read(&package).unwrap_or_else(|e| panic!("{} has no package of {bootstrap}: {e}", package.display())))
 }
 
-/// The dev-profile program that cargo builds: the probe together with this test, a function of the house now.
-fn built(bootstrap: &str) -> PathBuf {
+/// The dev-profile program that cargo builds: the probe together with this test, one of the house now.
+pub(crate) fn program(bootstrap: &str) -> PathBuf {
     static HOUSE: OnceLock<()> = OnceLock::new();
     if bootstrap == "probe" {
         return PathBuf::from(env!("CARGO_BIN_EXE_probe"));

@@ -19,6 +19,7 @@ mod world;
 // The guarantees
 mod adapter;
 mod chaos;
+mod cli;
 mod configuration;
 mod dead_letter;
 mod delivery;

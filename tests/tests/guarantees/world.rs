@@ -251,6 +251,13 @@ impl World {
         get.consistent_read(true).send().await.expect("the table answers").item.map(Record::from_item)
     }
 
+    /// A job's record as JSON, whole.
+    pub(crate) async fn item(&self, id: &str) -> Value {
+        let get = self.account.dynamodb.get_item().table_name(TABLE).key("id", AttributeValue::S(id.to_owned()));
+        let item = get.consistent_read(true).send().await.expect("the table answers").item.expect("a record");
+        serde_dynamo::from_item(item).expect("plain data")
+    }
+
     /// Every record, by id.
     pub(crate) async fn records(&self) -> BTreeMap<String, Record> {
         let mut pages = self.account.dynamodb.scan().table_name(TABLE).consistent_read(true).into_paginator().items().send();

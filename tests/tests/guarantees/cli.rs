@@ -1,0 +1,338 @@
+//! The operator's command, as it is built, against the real stack.
+
+use std::{
+    io::Write,
+    process::{Command, Output, Stdio},
+    thread,
+};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::{
+    function::{Function, program},
+    wait,
+    world::{PATIENCE, World},
+};
+
+/// Runs the command, and hands back its exit status and what it printed.
+struct Ran {
+    status: i32,
+    printed: String,
+    said: String,
+}
+
+impl Ran {
+    fn of(output: &Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("it prints UTF-8");
+        Self { status: output.status.code().unwrap_or(-1), printed: text(&output.stdout), said: text(&output.stderr) }
+    }
+
+    /// What it printed, where the answer is yes.
+    fn yes(self) -> String {
+        assert_eq!(self.status, 0, "{}{}", self.printed, self.said);
+        self.printed
+    }
+
+    /// What it printed, where the answer is no.
+    fn no(self) -> String {
+        assert_eq!(self.status, 1, "{}{}", self.printed, self.said);
+        self.printed + &self.said
+    }
+
+    /// What it said, where it could not be asked.
+    fn error(self) -> String {
+        assert_eq!((self.status, &*self.printed), (2, ""), "{}", self.said);
+        self.said
+    }
+}
+
+fn command(world: &World) -> Command {
+    let mut command = Command::new(program("sqjobs"));
+    command.envs(world.variables()).stdin(Stdio::null());
+    command
+}
+
+fn sqjobs(world: &World, args: &[&str]) -> Ran {
+    Ran::of(&command(world).args(args).output().expect("the command starts"))
+}
+
+/// JSON, one value a line.
+fn lines(printed: &str) -> Vec<Value> {
+    printed.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+}
+
+fn args(world: &World, orders: &Value) -> String {
+    world.probe("", orders)["args"].to_string()
+}
+
+#[test]
+fn a_job_is_enqueued_followed_read_explained_and_run_again_by_command() {
+    World::setup().test(async |world| {
+        world.deploy(&Function::probe()).await;
+        let orders = args(world, &json!({}));
+        let enqueue =
+            ["enqueue", "probe", &orders, "--queue", "probes", "--id", "a", "--tag", "urgent", "--meta", "tenant=7", "--recorded"];
+        let followed = lines(&sqjobs(world, &[&enqueue[..], &["--wait", "--json"]].concat()).yes());
+        let last = followed.last().expect("a line");
+        assert_eq!((&last["state"], &last["result"], &last["meta"]["tenant"]), (&json!("succeeded"), &json!(1), &json!(7)));
+
+        let read = lines(&sqjobs(world, &["get", "a", "--json"]).yes());
+        let stored = world.item("a").await;
+        assert_eq!(read, [stored], "the JSON is the record as it is stored");
+        let shown = sqjobs(world, &["get", "a"]).yes();
+        assert!(shown.starts_with("a  succeeded\n") && shown.contains("tags          [\"urgent\"]"), "{shown}");
+        let explained = sqjobs(world, &["explain", "a"]).yes();
+        assert!(explained.contains("It is a \"probe\" job") && explained.contains("It succeeded at"), "{explained}");
+
+        assert_eq!(sqjobs(world, &["retry", "a", &orders]).yes(), "a runs again\n");
+        assert!(sqjobs(world, &["watch", "a"]).yes().ends_with("succeeded, attempt 1 of 3  1\n"));
+        assert_eq!(world.effects.runs_of("a").len(), 2);
+
+        assert!(sqjobs(world, &["get", "b"]).no().contains("no record of b"));
+        assert!(sqjobs(world, &["explain", "b"]).no().contains("There is no record of \"b\""));
+        assert!(sqjobs(world, &["retry", "b", "1"]).error().contains("sqjobs enqueue"));
+        let nobody = sqjobs(world, &["watch", "b", "--within", "1s"]).no();
+        assert!(nobody.contains("it has not ended yet, and has not been started"), "{nobody}");
+    });
+}
+
+#[test]
+fn what_has_failed_is_listed_by_command_until_it_is_run_again() {
+    World::setup().test(async |world| {
+        world.deploy(&Function::probe()).await;
+        let fatal = args(world, &json!({"act": "fatal"}));
+        let ended = sqjobs(world, &["enqueue", "probe", &fatal, "--queue", "probes", "--id", "a", "--wait"]).no();
+        assert!(ended.contains("failed, attempt 1 of 3  fatal: gave up as told"), "{ended}");
+        let failed = lines(&sqjobs(world, &["list", "--json"]).yes());
+        assert_eq!(failed.iter().map(|record| &record["id"]).collect::<Vec<_>>(), ["a"]);
+        let table = sqjobs(world, &["list"]).yes();
+        let row: Vec<_> = table.lines().nth(1).expect("a row").split_whitespace().collect();
+        assert_eq!((row[..4].to_vec(), table.lines().count()), (vec!["a", "probe", "failed", "1/3"], 2), "{table}");
+        let explained = sqjobs(world, &["explain", "a"]).yes();
+        assert!(explained.contains("with fatal: gave up as told") && explained.contains("sqjobs retry \"a\""), "{explained}");
+
+        sqjobs(world, &["retry", "a", &args(world, &json!({}))]).yes();
+        world.record_in("a", "succeeded").await;
+        let none = sqjobs(world, &["list"]);
+        assert_eq!((none.status, &*none.printed, &*none.said), (0, "", "none\n"));
+    });
+}
+
+#[test]
+fn a_job_that_waits_is_found_moved_and_called_off_by_command() {
+    World::setup().test(async |world| {
+        world.deploy(&Function::probe()).await;
+        let orders = args(world, &json!({}));
+        sqjobs(world, &["enqueue", "probe", &orders, "--queue", "probes", "--id", "a", "--delay", "1h"]).yes();
+        world.record_in("a", "scheduled").await;
+        let due = || lines(&sqjobs(world, &["list", "--due", "--json"]).yes());
+        assert_eq!(due()[0]["id"], "a");
+        sqjobs(world, &["move", "a", "--at", "2100-01-01T00:00:00Z"]).yes();
+        assert_eq!(due()[0]["run_at"], "2100-01-01T00:00:00.000Z");
+        let explained = sqjobs(world, &["explain", "a"]).yes();
+        assert!(explained.contains("It waits in the due index until 2100-01-01T00:00:00Z"), "{explained}");
+        sqjobs(world, &["cancel", "a"]).yes();
+        assert!(due().is_empty());
+        assert!(sqjobs(world, &["cancel", "a"]).no().contains("has ended already"));
+        assert!(sqjobs(world, &["move", "a", "--in", "1h"]).no().contains("does not wait"));
+        assert!(sqjobs(world, &["cancel", "a", "b"]).error().contains("say --yes"), "nobody is there to ask");
+        assert_eq!(world.record("a").await.expect("a record").state, "cancelled");
+    });
+}
+
+#[test]
+fn jobs_are_found_by_tag_and_object_and_as_a_tree_by_command() {
+    World::setup().test(async |world| {
+        world.deploy(&Function::probe()).await;
+        let orders = args(world, &json!({}));
+        let enqueue = |id: &str, more: &[&str]| {
+            sqjobs(world, &[&["enqueue", "probe", &orders, "--queue", "probes", "--id", id, "--listed"], more].concat()).yes();
+        };
+        enqueue("first", &["--tag", "urgent"]);
+        let child =
+            json!({"name": "probe", "id": "child", "args": world.probe("", &json!({}))["args"], "parent_id": "first", "root_id": "first"});
+        let printed =
+            piped(world, &["enqueue", "--from", "-", "--queue", "probes", "--listed", "--object", "order:17"], &child.to_string()).yes();
+        assert_eq!(printed, "1 jobs enqueued\n");
+        world.record_in("child", "succeeded").await;
+        world.record_in("first", "succeeded").await;
+        let ids = |by: &[&str]| {
+            let found = lines(&sqjobs(world, &[&["list", "--json"], by].concat()).yes());
+            found.into_iter().map(|record| record["id"].as_str().expect("an id").to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(&["--tag", "urgent"]), ["first"]);
+        assert_eq!(ids(&["--object", "order:17"]), ["child"]);
+        assert_eq!(ids(&["--name", "probe", "--state", "succeeded"]), ["child", "first"]);
+        assert_eq!(ids(&["--name", "probe", "--state", "running"]), [""; 0]);
+        let tree = sqjobs(world, &["tree", "child"]).yes();
+        let shown: Vec<_> = tree.lines().map(|line| &line[..12]).collect();
+        assert_eq!(shown, ["  first  prob", "*   child  p"], "{tree}");
+    });
+}
+
+/// Runs the command with that on its standard input.
+fn piped(world: &World, args: &[&str], input: &str) -> Ran {
+    let mut child =
+        command(world).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut stdin = child.stdin.take().expect("its standard input is a pipe");
+    let input = input.to_owned();
+    let writing = thread::spawn(move || stdin.write_all(input.as_bytes()));
+    let output = child.wait_with_output().expect("it ends");
+    writing.join().expect("no panic").ok();
+    Ran::of(&output)
+}
+
+#[test]
+fn a_wrong_line_of_a_file_is_named_and_the_others_are_enqueued() {
+    World::setup().test(async |world| {
+        let file = "{\"name\": \"probe\", \"id\": \"a\"}\n\nnot json\n{\"id\": \"b\"}\n{\"name\": \"probe\", \"id\": \"c\"}\n";
+        let ran = piped(world, &["enqueue", "--from", "-", "--queue", "probes"], file);
+        assert_eq!((ran.status, &*ran.printed), (1, "2 jobs enqueued, 2 refused\n"));
+        assert!(ran.said.contains("line 3: ") && ran.said.contains("line 4: "), "{}", ran.said);
+        let answers = lines(&piped(world, &["enqueue", "--from", "-", "--queue", "probes", "--json"], file).no());
+        assert_eq!(
+            answers.iter().filter_map(|answer| answer["line"].as_u64()).collect::<std::collections::BTreeSet<_>>(),
+            [1, 3, 4, 5].into()
+        );
+        assert_eq!(answers.iter().filter(|answer| answer["error"].is_string()).count(), 2);
+        assert_eq!(world.messages().await.len(), 4);
+    });
+}
+
+#[test]
+fn a_thousand_jobs_enqueued_by_a_command_that_is_killed_half_way_and_run_again_run_once() {
+    enqueue_with_a_kill(1_000);
+}
+
+#[test]
+#[ignore = "takes minutes: tests/deep.sh runs it"]
+fn ten_thousand_jobs_enqueued_by_a_command_that_is_killed_half_way_and_run_again_run_once() {
+    enqueue_with_a_kill(10_000);
+}
+
+fn enqueue_with_a_kill(jobs: usize) {
+    World::setup().test(async |world| {
+        let file = tempfile::NamedTempFile::new().expect("there is room");
+        let ids = (0..jobs).map(|number| format!("job-{number:05}"));
+        let text: String = ids.clone().map(|id| world.probe(&id, &json!({})).to_string() + "\n").collect();
+        std::fs::write(file.path(), text).expect("the file can be written");
+        let path = file.path().to_str().expect("a path in UTF-8");
+        let args = ["enqueue", "--from", path, "--queue", "probes"];
+        let mut killed = command(world).args(args).stdout(Stdio::null()).spawn().expect("it starts");
+        wait::until("half are enqueued", PATIENCE, async || {
+            let sent = world.messages().await.len();
+            if sent * 2 >= jobs { Ok(()) } else { Err(format!("{sent} are")) }
+        })
+        .await;
+        killed.kill().expect("it runs"); // SIGKILL
+        killed.wait().expect("it ends");
+        assert_eq!(sqjobs(world, &args).yes(), format!("{jobs} jobs enqueued\n"));
+        world.deploy(&Function::probe()).await;
+        wait::until("all have run", PATIENCE * 3, async || match world.messages().await.len() {
+            0 => Ok(()),
+            left => Err(format!("{left} messages are left")),
+        })
+        .await;
+        let mut runs: Vec<_> = world.effects.runs().into_iter().map(|run| run.id).collect();
+        runs.sort_unstable();
+        assert_eq!(runs, ids.collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn schedules_are_added_shown_paused_run_and_removed_by_command() {
+    World::setup().test(async |world| {
+        let add = ["schedule", "add", "nightly", "probe", "[1]", "--cron", "1 0 * * *", "--tz", "Europe/Madrid", "--queue", "probes"];
+        assert_eq!(sqjobs(world, &add).yes(), "nightly fires at 00:01 in Europe/Madrid\n");
+        let shown = || lines(&sqjobs(world, &["schedule", "list", "--json"]).yes());
+        assert_eq!(
+            (&shown()[0]["id"], &shown()[0]["timezone"], &shown()[0]["paused"]),
+            (&json!("nightly"), &json!("Europe/Madrid"), &json!(false))
+        );
+        sqjobs(world, &["schedule", "pause", "nightly"]).yes();
+        assert_eq!(shown()[0]["paused"], true);
+        let table = sqjobs(world, &["schedule", "list"]).yes();
+        assert!(table.contains("at 00:01 in Europe/Madrid") && table.contains("paused"), "{table}");
+        sqjobs(world, &["schedule", "resume", "nightly"]).yes();
+        assert_eq!(shown()[0]["paused"], false);
+        let id = sqjobs(world, &["schedule", "run", "nightly"]).yes();
+        let body: Value = serde_json::from_str(&world.messages().await[0].body).expect("a message");
+        assert_eq!((&body["name"], &body["args"], body["id"].as_str()), (&json!("probe"), &json!([1]), Some(id.trim_end())));
+        assert!(sqjobs(world, &["schedule", "remove", "nightly"]).error().contains("say --yes"));
+        sqjobs(world, &["schedule", "remove", "nightly", "--yes"]).yes();
+        assert!(shown().is_empty());
+        assert!(sqjobs(world, &["schedule", "pause", "nightly"]).error().contains("there is no schedule \"nightly\""));
+        let wrong = sqjobs(world, &["schedule", "add", "x", "probe", "--cron", "61 * * * *"]).error();
+        assert!(wrong.contains("minute: 61 is out of range"), "{wrong}");
+    });
+}
+
+#[test]
+fn fires_are_previewed_by_command_without_aws() {
+    let preview =
+        |args: &[&str]| Ran::of(&Command::new(program("sqjobs")).args(["schedule", "preview"]).args(args).output().expect("it starts"));
+    let madrid = ["--cron", "30 2 * * *", "--tz", "Europe/Madrid", "--after", "2026-03-28T00:00:00Z", "--count", "2"];
+    let instants: Vec<Timestamp> = serde_json::from_str(&preview(&[&madrid[..], &["--json"]].concat()).yes()).expect("instants");
+    assert_eq!(instants.iter().map(ToString::to_string).collect::<Vec<_>>(), ["2026-03-28T01:30:00Z", "2026-03-29T01:00:00Z"]);
+    assert!(preview(&madrid).yes().contains("2026-03-29 03:00:00+02:00 (clocks go forward at 02:00)"));
+    assert!(preview(&["--every", "5m", "--offset", "6m"]).error().contains("offset"));
+    assert!(preview(&[]).error().contains("--cron"));
+}
+
+#[test]
+fn tables_and_queues_are_made_by_command_and_what_is_missing_is_named_with_the_remedy() {
+    World::setup().test(async |world| {
+        let bare = ["--table", "jobs-2", "--schedules-table", "schedules-2", "--prefix", "test-"];
+        let there = |args: &[&str]| sqjobs(world, &[args, &bare].concat());
+        assert!(there(&["get", "a"]).error().contains("`sqjobs table create`"));
+        assert!(there(&["schedule", "list"]).error().contains("`sqjobs table create`"));
+        assert!(there(&["enqueue", "adder", "[1]"]).error().contains("`sqjobs queue create`"));
+        assert_eq!(there(&["table", "create"]).yes(), "table jobs-2 is ready\ntable schedules-2 is ready\n");
+        let urls = there(&["queue", "create", "adder", "--timeout", "60s"]).yes();
+        assert!(urls.lines().map(|url| url.rsplit('/').next().expect("a name")).eq(["test-adder", "test-adder-dlq"]), "{urls}");
+        there(&["enqueue", "adder", "[1]", "--id", "a", "--recorded"]).yes();
+        assert!(there(&["get", "a"]).yes().starts_with("a  queued\n"));
+        assert!(there(&["schedule", "list"]).yes().is_empty());
+        assert!(there(&["queue", "create", "adder", "--timeout", "3h"]).error().contains("15m at most"));
+    });
+}
+
+#[test]
+fn a_wrong_command_says_what_would_be_right() {
+    let ran = |args: &[&str]| Ran::of(&Command::new(program("sqjobs")).args(args).output().expect("it starts"));
+    assert!(ran(&["enqeue"]).error().contains("'enqueue'"));
+    assert!(ran(&["get", "a", "--jsn"]).error().contains("'--json'"));
+    assert!(ran(&["enqueue", "a", "1", "--delay", "5"]).error().contains("write one such as 90s, 5m or 1h30m"));
+    assert!(ran(&["enqueue", "a", "hello"]).error().contains("the arguments are not JSON"));
+    assert!(ran(&["move", "a"]).error().contains("--at"));
+    assert!(ran(&["completions", "zsh"]).yes().contains("#compdef sqjobs"));
+    assert!(ran(&["man"]).yes().contains(".TH sqjobs"));
+    assert!(ran(&["--version"]).yes().starts_with("sqjobs 0."));
+}
+
+#[test]
+fn the_command_says_in_one_sentence_that_there_are_no_credentials_or_no_network() {
+    let ran = |variables: &[(&str, &str)]| {
+        let mut command = Command::new(program("sqjobs"));
+        command.env_clear().env("AWS_EC2_METADATA_DISABLED", "true").envs(variables.iter().copied());
+        Ran::of(&command.args(["get", "a", "--region", "eu-west-1"]).output().expect("it starts")).error()
+    };
+    let nobody = ran(&[]);
+    assert!(nobody.contains("aws sso login") && nobody.lines().count() == 1, "{nobody}");
+    let nowhere = ran(&[("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b"), ("AWS_ENDPOINT_URL", "http://127.0.0.1:9")]);
+    assert!(nowhere.contains("--endpoint-url") && nowhere.lines().count() == 1, "{nowhere}");
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_command_without_a_word() {
+    let mut child = Command::new(program("sqjobs"))
+        .args(["schedule", "preview", "--every", "1s", "--count", "1000000"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    drop(child.stdout.take());
+    let ran = Ran::of(&child.wait_with_output().expect("it ends"));
+    assert_eq!((ran.status, &*ran.said), (0, ""));
+}
