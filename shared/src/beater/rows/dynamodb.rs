@@ -139,10 +139,9 @@ fn condition(seen: Option<&Row>) -> (String, Item) {
     let Some(seen) = seen else {
         return ("attribute_not_exists(id)".into(), Item::new());
     };
-    let (next_fire, settled) = seen.version();
     let mut values = Item::new();
     let mut tests = vec!["attribute_exists(id)".to_owned()];
-    for (name, value) in [("next_fire", next_fire), ("settled", settled)] {
+    for (name, value) in seen.version() {
         match value {
             Some(value) => {
                 tests.push(format!("{name} = :{name}"));

@@ -150,3 +150,13 @@ async fn a_job_that_waits_in_the_index_can_be_called_off_and_moved() {
     assert_eq!(started("earlier").as_deref(), Some("2026-05-04T10:20:00Z"));
     assert_eq!(started("later").as_deref(), Some("2026-05-04T11:20:00Z"));
 }
+
+#[tokio::test]
+async fn two_changes_in_one_instant_are_two() {
+    let world = World::at("2026-05-04T10:00:00Z");
+    world.put(note("minutely", cron("* * * * *", "UTC"))).await;
+    let seen = world.row().await.expect("there is one");
+    world.schedules().pause("minutely").await.expect("there is one");
+    let late = world.rows.change("minutely", Some(&seen), None, &[]).await;
+    assert_eq!(late.expect("rows in memory"), Changed::Refused);
+}
