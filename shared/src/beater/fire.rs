@@ -201,7 +201,8 @@ impl Firing<'_> {
         if !self.row.is_current() {
             self.call_off(Some(&timetable)).await?;
         }
-        let plan = plan(&self.row.entry, &timetable, from(self.row, self.tick.at), self.tick.at, self.tick.horizon);
+        let from = from(self.row, self.tick.at, self.ports.due.clock.now());
+        let plan = plan(&self.row.entry, &timetable, from, self.tick.at, self.tick.horizon);
         let mut rest = plan.fires.as_slice();
         let mut seen = self.row.clone();
         loop {

@@ -160,3 +160,13 @@ async fn two_changes_in_one_instant_are_two() {
     let late = world.rows.change("minutely", Some(&seen), None, &[]).await;
     assert_eq!(late.expect("rows in memory"), Changed::Refused);
 }
+
+#[tokio::test]
+async fn a_late_tick_fires_nothing_for_a_time_before_the_schedule_was_written() {
+    let world = World::at("2026-05-04T10:01:20Z");
+    world.put(note("minutely", cron("5 * * * * *", "UTC"))).await;
+    world.tick(instant("2026-05-04T10:00:00Z")).await;
+    world.work().await;
+    assert_eq!(world.fires("minutely"), Vec::<String>::new());
+    assert_eq!(world.records().len(), 0);
+}
