@@ -224,9 +224,9 @@ impl Firing<'_> {
 
     /// The row after some of its fires.
     fn next(&self, seen: &Row, fires: &[Timestamp], next: Option<Timestamp>, created: Timestamp) -> Row {
-        let still_ahead = seen.ahead.iter().chain(fires).filter(|fire| **fire > self.tick.at);
+        let still_ahead: BTreeSet<_> = seen.ahead.iter().chain(fires).copied().filter(|fire| *fire > self.tick.at).collect();
         Row {
-            ahead: still_ahead.copied().collect(),
+            ahead: still_ahead.into_iter().collect(),
             due: next.map(|_| shard(self.row.entry.id())),
             next_fire: next.map(rfc3339::text),
             created_at: Some(created),
