@@ -14,11 +14,10 @@ pub(crate) use self::dynamodb::DynamoDb;
 pub(crate) use self::memory::Memory;
 use super::entry::Entry;
 use crate::{
-    Record,
     clock::rfc3339,
     lifecycle::{SHARDS, shard, shard_name},
     schedule::tzdata_version,
-    store::StoreError,
+    store::{StoreError, Write},
 };
 
 /// An entry, and how far it has fired.
@@ -68,7 +67,7 @@ pub(crate) enum Changed {
     Done,
     /// Not made: the row is not as it was seen.
     Refused,
-    /// Not made: there are records under these ids already.
+    /// Not made: the records of these ids are not as they were seen, or there are some already.
     Known(Vec<String>),
 }
 
@@ -86,14 +85,14 @@ pub(crate) trait Rows: Send + Sync {
     /// Every row.
     fn all(&self) -> BoxFuture<'_, Result<Vec<Found>, StoreError>>;
 
-    /// Puts `next` in the place of the row that was `seen`, or deletes that, and inserts the records of jobs: everything,
+    /// Puts `next` in the place of the row that was `seen`, or deletes that, and writes the records of jobs: everything,
     /// or nothing.
     fn change<'a>(
         &'a self,
         id: &'a str,
         seen: Option<&'a Row>,
         next: Option<&'a Row>,
-        jobs: &'a [Record],
+        jobs: &'a [Write],
     ) -> BoxFuture<'a, Result<Changed, StoreError>>;
 }
 
