@@ -28,10 +28,10 @@ use crate::{
     clock::rfc3339,
     lifecycle::{self, Request, SHARDS, is_sendable, shard},
     queue::{QueueError, is_fifo},
-    record::{Record, State},
+    record::{Failure, Record, State},
     retry::jitter,
     schedule::tzdata_version,
-    store::{StoreError, Write, Written},
+    store::{StoreError, Write},
 };
 
 /// The most schedules of one shard in one tick; what is left is longer overdue in the next.
@@ -40,6 +40,8 @@ const MOST: usize = 5_000;
 const AT_A_TIME: usize = 16;
 /// Jobs of one transaction, which takes a hundred items.
 const JOBS: usize = 90;
+/// The kind of what is told of a job that its schedule has called off.
+const CALLED_OFF: &str = "called_off";
 /// How often a transaction is tried that met another.
 const TRIES: u32 = 5;
 const BACKOFF: Backoff = Backoff::exponential(Duration::from_millis(50), Duration::from_secs(1));
@@ -182,19 +184,19 @@ impl Firing<'_> {
     /// Records the jobs of its fires, and adds them to `fired`.
     async fn run(&self, fired: &mut Vec<Record>) -> Result<(), Flaw> {
         if self.row.deleted || self.row.paused {
-            self.call_off(None).await?;
-            let next = (!self.row.deleted).then(|| Row { due: None, next_fire: None, ahead: Vec::new(), ..self.row.clone() });
-            self.change(self.row, next.as_ref(), Vec::new()).await?;
+            if let Some(seen) = self.call_off(None).await? {
+                let next = (!self.row.deleted).then(|| Row { due: None, next_fire: None, ahead: Vec::new(), ..seen.clone() });
+                self.change(&seen, next.as_ref(), Vec::new()).await?;
+            }
             return Ok(());
         }
         let created = self.row.created_at.unwrap_or(self.tick.at);
         let timetable = self.row.entry.timetable(created).map_err(Flaw::Wrong)?;
-        if !self.row.is_current() {
-            self.call_off(Some(&timetable)).await?;
-        }
-        let plan = plan(&self.row.entry, &timetable, from(self.row, self.tick.at), self.tick.at, self.tick.horizon);
+        let seen = if self.row.is_current() { Some(self.row.clone()) } else { self.call_off(Some(&timetable)).await? };
+        let Some(mut seen) = seen else { return Ok(()) };
+        let from = from(self.row, self.tick.at, self.ports.due.clock.now());
+        let plan = plan(&self.row.entry, &timetable, from, self.tick.at, self.tick.horizon);
         let mut rest = plan.fires.as_slice();
-        let mut seen = self.row.clone();
         loop {
             let (now, later) = rest.split_at(rest.len().min(JOBS));
             let next = self.next(&seen, now, later.first().copied().or(plan.next), created);
@@ -214,9 +216,9 @@ impl Firing<'_> {
 
     /// The row after some of its fires.
     fn next(&self, seen: &Row, fires: &[Timestamp], next: Option<Timestamp>, created: Timestamp) -> Row {
-        let still_ahead = seen.ahead.iter().chain(fires).filter(|fire| **fire > self.tick.at);
+        let still_ahead: BTreeSet<_> = seen.ahead.iter().chain(fires).copied().filter(|fire| *fire > self.tick.at).collect();
         Row {
-            ahead: still_ahead.copied().collect(),
+            ahead: still_ahead.into_iter().collect(),
             due: next.map(|_| shard(self.row.entry.id())),
             next_fire: next.map(rfc3339::text),
             created_at: Some(created),
@@ -226,18 +228,16 @@ impl Firing<'_> {
         }
     }
 
-    /// Changes the row and inserts the jobs that are not there yet; gives those back. None: the row is not as it was seen.
-    async fn change(&self, seen: &Row, next: Option<&Row>, mut jobs: Vec<Record>) -> Result<Option<Vec<Record>>, StoreError> {
-        let mut known = Vec::new();
+    /// Changes the row and files the jobs that are not there yet, or that an earlier change of the row called off; gives
+    /// those back. None: the row is not as it was seen.
+    async fn change(&self, seen: &Row, next: Option<&Row>, jobs: Vec<Record>) -> Result<Option<Vec<Record>>, StoreError> {
+        let mut writes: Vec<_> = jobs.into_iter().map(Write::insert).collect();
         for attempt in 1.. {
-            match self.ports.rows.change(seen.entry.id(), Some(seen), next, &jobs).await {
-                Ok(Changed::Done) if self.row.is_current() => return Ok(Some(jobs)),
-                Ok(Changed::Done) => {
-                    jobs.extend(self.reinstated(known).await?);
-                    return Ok(Some(jobs));
-                }
+            match self.ports.rows.change(seen.entry.id(), Some(seen), next, &writes).await {
+                Ok(Changed::Done) => return Ok(Some(writes.into_iter().map(|write| Record::clone(&write.next)).collect())),
                 Ok(Changed::Refused) => return Ok(None),
-                Ok(Changed::Known(ids)) => known.extend(jobs.extract_if(.., |job| ids.contains(&job.id))),
+                Ok(Changed::Known(ids)) if attempt < TRIES => writes = self.without_known(writes, &ids).await?,
+                Ok(Changed::Known(_)) => return Err(StoreError::Busy("its jobs change all the time".into())),
                 Err(StoreError::Busy(_)) if attempt < TRIES => sleep(BACKOFF.delay(attempt, jitter())).await,
                 Err(error) => return Err(error),
             }
@@ -245,47 +245,87 @@ impl Firing<'_> {
         Ok(None)
     }
 
-    /// Takes back what was sent ahead for the row as it was: where `timetable` has the same fire, its job becomes that of
-    /// the row as it is, else it is called off. A message on its way finds the record so.
-    async fn call_off(&self, timetable: Option<&Timetable>) -> Result<(), StoreError> {
-        let ahead: Vec<_> = self.row.ahead.iter().copied().filter(|fire| *fire > self.tick.at).collect();
-        let ids: Vec<_> = ahead.iter().map(|fire| self.row.entry.job_id(*fire)).collect();
-        let mut writes = Vec::new();
-        for (fire, stored) in ahead.into_iter().zip(self.ports.due.store.read(&ids).await) {
-            let Some(record) = stored?.filter(|record| matches!(record.state, State::Scheduled | State::Queued)) else { continue };
-            let stays = timetable.is_some_and(|timetable| timetable.next(before(fire)) == Some(fire));
-            let next = if stays { Some(Record { generation: record.generation, ..self.job(fire) }) } else { self.cancelled(&record) };
-            writes.extend(next.map(|next| Write::replace(record, next)));
-        }
-        for answer in self.ports.due.store.write(&writes).await {
-            if let Written::Refused(Some(stored)) = answer? {
-                tracing::warn!(id = stored.id, "a job of a schedule that was changed runs as it was");
+    /// Leaves out the jobs that are known. One that was called off before it ever ran gets its place back.
+    async fn without_known(&self, mut writes: Vec<Write>, known: &[String]) -> Result<Vec<Write>, StoreError> {
+        let mut left: Vec<_> = writes.extract_if(.., |write| !known.contains(&write.next.id)).collect();
+        let ids: Vec<_> = writes.iter().map(|write| write.next.id.clone()).collect();
+        for (write, stored) in writes.into_iter().zip(self.ports.due.store.read(&ids).await) {
+            match stored? {
+                Some(record) if is_called_off(&record) => left.push(Write::replace(record, write.next)),
+                Some(_) => {}
+                None => left.push(Write::insert(write.next)),
             }
         }
-        Ok(())
+        Ok(left)
     }
 
-    /// Puts the jobs in the place of those that an earlier change of the row called off; gives back for which it did.
-    async fn reinstated(&self, jobs: Vec<Record>) -> Result<Vec<Record>, StoreError> {
-        let ids: Vec<_> = jobs.iter().map(|job| job.id.clone()).collect();
-        let mut writes = Vec::new();
-        for (job, stored) in jobs.into_iter().zip(self.ports.due.store.read(&ids).await) {
-            let called_off = stored?.filter(|record| record.state == State::Cancelled && record.generation == 0);
-            writes.extend(called_off.map(|record| Write::replace(record, job)));
+    /// Takes back what was sent ahead for the row as it was: where `timetable` has the same fire, its job becomes that of
+    /// the row as it is, else it is called off. A message on its way finds the record so. Each of that is conditional on the
+    /// row, so that nobody takes back what stands again. Gives the row as it is then; none, if it is not as it was seen.
+    async fn call_off(&self, timetable: Option<&Timetable>) -> Result<Option<Row>, StoreError> {
+        let ahead: Vec<_> = self.row.ahead.iter().copied().filter(|fire| *fire > self.tick.at).collect();
+        // Should the entry be put back before this tick is done, what was taken back counts as a change.
+        let unsettled = Row { settled: self.row.settled.clone().filter(|_| self.row.is_settled()), ..self.row.clone() };
+        let mut seen = self.row.clone();
+        for fires in ahead.chunks(JOBS) {
+            if !self.call_off_some(&seen, &unsettled, fires, timetable).await? {
+                return Ok(None);
+            }
+            seen = unsettled.clone();
         }
-        let answers = self.ports.due.store.write(&writes).await.into_iter();
-        let done = writes.iter().zip(answers).filter(|(_, answer)| matches!(answer, Ok(Written::Done)));
-        Ok(done.map(|(write, _)| Record::clone(&write.next)).collect())
+        Ok(Some(seen))
+    }
+
+    /// The same for so many fires as one transaction takes. False: the row is not as it was seen.
+    async fn call_off_some(&self, seen: &Row, next: &Row, fires: &[Timestamp], timetable: Option<&Timetable>) -> Result<bool, StoreError> {
+        for attempt in 1.. {
+            let writes = self.taken_back(fires, timetable).await?;
+            match self.ports.rows.change(seen.entry.id(), Some(seen), Some(next), &writes).await {
+                Ok(Changed::Done) => return Ok(true),
+                Ok(Changed::Refused) => return Ok(false),
+                Ok(Changed::Known(_)) if attempt < TRIES => {} // another beater has just marked one as sent, or it has started
+                Ok(Changed::Known(_)) => return Err(StoreError::Busy("its jobs change all the time".into())),
+                Err(StoreError::Busy(_)) if attempt < TRIES => sleep(BACKOFF.delay(attempt, jitter())).await,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
+    }
+
+    async fn taken_back(&self, fires: &[Timestamp], timetable: Option<&Timetable>) -> Result<Vec<Write>, StoreError> {
+        let ids: Vec<_> = fires.iter().map(|fire| self.row.entry.job_id(*fire)).collect();
+        let mut writes = Vec::new();
+        for (fire, stored) in fires.iter().zip(self.ports.due.store.read(&ids).await) {
+            let Some(record) = stored? else { continue };
+            if record.state == State::Running {
+                tracing::warn!(id = record.id, "a job of a schedule that was changed runs as it was");
+            }
+            if matches!(record.state, State::Scheduled | State::Queued) {
+                let stays = timetable.is_some_and(|timetable| timetable.next(before(*fire)) == Some(*fire));
+                let next = if stays { Some(Record { generation: record.generation, ..self.job(*fire) }) } else { self.cancelled(&record) };
+                writes.extend(next.map(|next| Write::replace(record, next)));
+            }
+        }
+        Ok(writes)
     }
 
     fn cancelled(&self, record: &Record) -> Option<Record> {
-        lifecycle::cancel(Some(record), &Request::default(), &Policy::new(), self.ports.due.clock.now())
+        let now = self.ports.due.clock.now();
+        let reason = Failure::new(CALLED_OFF, "its schedule was changed, paused or deleted".into(), now);
+        let cancelled = lifecycle::cancel(Some(record), &Request::default(), &Policy::new(), now)?;
+        Some(Record { error: Some(reason), ..cancelled })
     }
 
     /// The job of one fire, filed until it is due.
     fn job(&self, fire: Timestamp) -> Record {
         job(&self.row.entry, fire, self.queue.clone(), self.tick.at)
     }
+}
+
+/// Whether a job was called off for its schedule before it ever ran. One that somebody has called off by itself stays so.
+fn is_called_off(record: &Record) -> bool {
+    let reason = record.error.as_ref().map(|error| &*error.kind);
+    record.state == State::Cancelled && record.generation == 0 && reason == Some(CALLED_OFF)
 }
 
 fn job(entry: &Entry, fire: Timestamp, queue: String, now: Timestamp) -> Record {

@@ -53,12 +53,14 @@ fn earlier(at: Timestamp, by: Duration) -> Timestamp {
     SignedDuration::try_from(by).ok().and_then(|by| at.checked_sub(by).ok()).unwrap_or(Timestamp::MIN)
 }
 
-/// From when on a row fires. An entry that is new or was changed fires from the tick on that sees it first; new rules of
-/// its time zone hold at once, and what was missed is still made up for.
-pub(super) fn from(row: &Row, at: Timestamp) -> Timestamp {
+/// From when on a row fires. An entry that is new or was changed fires from the tick on that sees it first, but not for a
+/// time before the change; new rules of its time zone hold at once, and what was missed is still made up for.
+pub(super) fn from(row: &Row, at: Timestamp, now: Timestamp) -> Timestamp {
     match row.next_fire.as_deref().and_then(|text| text.parse().ok()) {
         Some(next) if row.is_current() => next,
         Some(next) if row.is_settled() => Timestamp::min(next, at),
+        // A change names its time. Where one by hand did not, this is still the next fire of the entry as it was.
+        Some(next) if row.settled.is_none() || next <= now => Timestamp::max(next, at),
         _ => at,
     }
 }

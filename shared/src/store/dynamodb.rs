@@ -404,7 +404,7 @@ fn update(table: &str, seen: &Record, next: &Record) -> Result<Statement, StoreE
         }
     }
     statement.add([r#" WHERE ""#, "id", r#""=?"#], Some(text(&next.id)));
-    for (name, value) in condition(&seen.version()) {
+    for (name, value) in version_condition(&seen.version()) {
         let test = if value.is_some() { r#""=?"# } else { r#"" IS MISSING"# };
         statement.add([r#" AND ""#, name, test], value);
     }
@@ -412,7 +412,7 @@ fn update(table: &str, seen: &Record, next: &Record) -> Result<Statement, StoreE
 }
 
 /// What the stored item must show; an attribute without a value must be absent.
-fn condition(seen: &Version<'_>) -> [(&'static str, Option<AttributeValue>); 6] {
+pub(crate) fn version_condition(seen: &Version<'_>) -> [(&'static str, Option<AttributeValue>); 6] {
     let number = |number: i128| AttributeValue::N(number.to_string());
     [
         ("state", Some(text(seen.state.as_str()))),

@@ -12,7 +12,7 @@ use std::{error::Error as StdError, fmt, sync::Arc};
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
-pub(crate) use self::dynamodb::{DUE_INDEX, Item, LIST_INDEX, SEGMENTS, due_items, failed, segment_items, text};
+pub(crate) use self::dynamodb::{DUE_INDEX, Item, LIST_INDEX, SEGMENTS, due_items, failed, segment_items, text, version_condition};
 pub use self::{dynamodb::DynamoDb, memory::Memory};
 use crate::record::Record;
 

@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+
 use aws_sdk_dynamodb::{
     Client,
     error::{BuildError, ProvideErrorMetadata},
@@ -10,7 +12,7 @@ use jiff::Timestamp;
 use super::{Changed, Found, Row, Rows};
 use crate::{
     Record,
-    store::{Item, SEGMENTS, StoreError, due_items, failed, segment_items, text},
+    store::{Item, SEGMENTS, StoreError, Write, due_items, failed, segment_items, text, version_condition},
 };
 
 /// Rows in a DynamoDB table with the hash key `id`, and the records of jobs in another.
@@ -22,7 +24,7 @@ pub(crate) struct DynamoDb {
 }
 
 impl DynamoDb {
-    /// The rows in `table`; jobs are inserted into `jobs`.
+    /// The rows in `table`; jobs are written into `jobs`.
     pub(crate) fn new(client: Client, table: impl Into<String>, jobs: impl Into<String>) -> Self {
         Self { client, table: table.into(), jobs: jobs.into() }
     }
@@ -41,12 +43,20 @@ impl DynamoDb {
         Ok(TransactWriteItem::builder().delete(delete.build().map_err(invalid)?).build())
     }
 
-    fn put_job(&self, job: &Record) -> Result<TransactWriteItem, StoreError> {
-        let put = Put::builder().table_name(&self.jobs).set_item(Some(item(job)?)).condition_expression("attribute_not_exists(id)");
+    fn put_job(&self, job: &Write) -> Result<TransactWriteItem, StoreError> {
+        let put = Put::builder().table_name(&self.jobs).set_item(Some(item(&*job.next)?));
+        let put = match &job.seen {
+            None => put.condition_expression("attribute_not_exists(id)"),
+            Some(seen) => {
+                let (condition, names, values) = same_version(seen);
+                let put = put.condition_expression(condition).set_expression_attribute_names(Some(names));
+                put.set_expression_attribute_values(Some(values))
+            }
+        };
         Ok(TransactWriteItem::builder().put(put.build().map_err(invalid)?).build())
     }
 
-    async fn change_all(&self, id: &str, seen: Option<&Row>, next: Option<&Row>, jobs: &[Record]) -> Result<Changed, StoreError> {
+    async fn change_all(&self, id: &str, seen: Option<&Row>, next: Option<&Row>, jobs: &[Write]) -> Result<Changed, StoreError> {
         let row = match next {
             Some(next) => self.put_row(seen, next)?,
             None => self.delete_row(id, seen)?,
@@ -65,14 +75,14 @@ impl DynamoDb {
 }
 
 /// What the reasons of a transaction that was not made say: the first one is the row's.
-fn outcome(reasons: &[CancellationReason], jobs: &[Record], message: Option<&str>) -> Result<Changed, StoreError> {
+fn outcome(reasons: &[CancellationReason], jobs: &[Write], message: Option<&str>) -> Result<Changed, StoreError> {
     let is_refused = |reason: &CancellationReason| reason.code() == Some("ConditionalCheckFailed");
     let code = |reason: &CancellationReason| reason.code().filter(|code| *code != "None").map(str::to_owned);
     match reasons.split_first() {
         Some((row, _)) if is_refused(row) => Ok(Changed::Refused),
         Some((_, of_jobs)) if of_jobs.iter().any(is_refused) => {
             let known = jobs.iter().zip(of_jobs).filter(|(_, reason)| is_refused(reason));
-            Ok(Changed::Known(known.map(|(job, _)| job.id.clone()).collect()))
+            Ok(Changed::Known(known.map(|(job, _)| job.next.id.clone()).collect()))
         }
         _ => match reasons.iter().find_map(code).as_deref() {
             Some("ValidationError" | "ItemCollectionSizeLimitExceeded") => Err(StoreError::Invalid(message.unwrap_or_default().into())),
@@ -128,7 +138,7 @@ impl Rows for DynamoDb {
         id: &'a str,
         seen: Option<&'a Row>,
         next: Option<&'a Row>,
-        jobs: &'a [Record],
+        jobs: &'a [Write],
     ) -> BoxFuture<'a, Result<Changed, StoreError>> {
         self.change_all(id, seen, next, jobs).boxed()
     }
@@ -139,10 +149,9 @@ fn condition(seen: Option<&Row>) -> (String, Item) {
     let Some(seen) = seen else {
         return ("attribute_not_exists(id)".into(), Item::new());
     };
-    let (next_fire, settled) = seen.version();
     let mut values = Item::new();
     let mut tests = vec!["attribute_exists(id)".to_owned()];
-    for (name, value) in [("next_fire", next_fire), ("settled", settled)] {
+    for (name, value) in seen.version() {
         match value {
             Some(value) => {
                 tests.push(format!("{name} = :{name}"));
@@ -152,6 +161,22 @@ fn condition(seen: Option<&Row>) -> (String, Item) {
         }
     }
     (tests.join(" AND "), values)
+}
+
+/// That the stored record has the version of the one that was seen. Some of these names are words of DynamoDB.
+fn same_version(seen: &Record) -> (String, HashMap<String, String>, Item) {
+    let (mut tests, mut names, mut values) = (Vec::new(), HashMap::new(), Item::new());
+    for (name, value) in version_condition(&seen.version()) {
+        names.insert(format!("#{name}"), name.to_owned());
+        match value {
+            Some(value) => {
+                tests.push(format!("#{name} = :{name}"));
+                values.insert(format!(":{name}"), value);
+            }
+            None => tests.push(format!("attribute_not_exists(#{name})")),
+        }
+    }
+    (tests.join(" AND "), names, values)
 }
 
 fn row(item: Item) -> Found {

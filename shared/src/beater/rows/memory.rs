@@ -22,7 +22,7 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// No rows; jobs are inserted into `records`.
+    /// No rows; jobs are written into `records`.
     pub(crate) fn new(records: store::Memory) -> Self {
         Self { rows: Arc::default(), records }
     }
@@ -31,9 +31,8 @@ impl Memory {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn insert(&self, jobs: &[Record]) -> Result<(), StoreError> {
-        let writes: Vec<_> = jobs.iter().cloned().map(Write::insert).collect();
-        for answer in self.records.write(&writes).await {
+    async fn write(&self, jobs: &[Write]) -> Result<(), StoreError> {
+        for answer in self.records.write(jobs).await {
             debug_assert_eq!(answer?, Written::Done, "looked at before");
         }
         Ok(())
@@ -69,10 +68,12 @@ impl Rows for Memory {
         id: &'a str,
         seen: Option<&'a Row>,
         next: Option<&'a Row>,
-        jobs: &'a [Record],
+        jobs: &'a [Write],
     ) -> BoxFuture<'a, Result<Changed, StoreError>> {
         async move {
-            let known: Vec<_> = jobs.iter().map(|job| job.id.clone()).filter(|id| self.records.get(id).is_some()).collect();
+            let is_as_seen =
+                |job: &&Write| self.records.get(&job.next.id).as_ref().map(Record::version) == job.seen.as_deref().map(Record::version);
+            let known: Vec<_> = jobs.iter().filter(|job| !is_as_seen(job)).map(|job| job.next.id.clone()).collect();
             {
                 let mut rows = self.rows();
                 if rows.get(id).map(Row::version) != seen.map(Row::version) {
@@ -86,7 +87,7 @@ impl Rows for Memory {
                     None => rows.remove(id),
                 };
             }
-            self.insert(jobs).await.map(|()| Changed::Done)
+            self.write(jobs).await.map(|()| Changed::Done)
         }
         .boxed()
     }

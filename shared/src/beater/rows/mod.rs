@@ -7,17 +7,17 @@ mod memory;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 pub(crate) use self::dynamodb::DynamoDb;
 #[cfg(any(test, feature = "simulation"))]
 pub(crate) use self::memory::Memory;
 use super::entry::Entry;
 use crate::{
-    Record,
     clock::rfc3339,
     lifecycle::{SHARDS, shard, shard_name},
     schedule::tzdata_version,
-    store::StoreError,
+    store::{StoreError, Write},
 };
 
 /// An entry, and how far it has fired.
@@ -46,6 +46,9 @@ pub(crate) struct Row {
     /// The fires that were made before their time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) ahead: Vec<Timestamp>,
+    /// A random token of the last change that was not a beater's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) edit: Option<String>,
     /// The entry's fingerprint when it last fired, or was first seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) settled: Option<String>,
@@ -64,7 +67,7 @@ pub(crate) enum Changed {
     Done,
     /// Not made: the row is not as it was seen.
     Refused,
-    /// Not made: there are records under these ids already.
+    /// Not made: the records of these ids are not as they were seen, or there are some already.
     Known(Vec<String>),
 }
 
@@ -82,14 +85,14 @@ pub(crate) trait Rows: Send + Sync {
     /// Every row.
     fn all(&self) -> BoxFuture<'_, Result<Vec<Found>, StoreError>>;
 
-    /// Puts `next` in the place of the row that was `seen`, or deletes that, and inserts the records of jobs: everything,
+    /// Puts `next` in the place of the row that was `seen`, or deletes that, and writes the records of jobs: everything,
     /// or nothing.
     fn change<'a>(
         &'a self,
         id: &'a str,
         seen: Option<&'a Row>,
         next: Option<&'a Row>,
-        jobs: &'a [Record],
+        jobs: &'a [Write],
     ) -> BoxFuture<'a, Result<Changed, StoreError>>;
 }
 
@@ -105,6 +108,7 @@ impl Row {
             due: None,
             next_fire: None,
             ahead: Vec::new(),
+            edit: None,
             settled: None,
             tzdata: None,
         };
@@ -113,7 +117,8 @@ impl Row {
 
     /// The same, to be looked at by the next tick.
     pub(crate) fn looked_at(self, now: Timestamp) -> Self {
-        Self { due: Some(shard(self.entry.id())), next_fire: Some(rfc3339::text(now)), ..self }
+        let edit = Some(Uuid::new_v4().simple().to_string());
+        Self { due: Some(shard(self.entry.id())), next_fire: Some(rfc3339::text(now)), edit, ..self }
     }
 
     /// Whether its entry is the one that was fired last.
@@ -138,9 +143,9 @@ impl Row {
         self.deleted || !indexed || changed
     }
 
-    /// What a change of it is conditional on: a change by hand sets the next fire.
-    fn version(&self) -> (Option<&str>, Option<&str>) {
-        (self.next_fire.as_deref(), self.settled.as_deref())
+    /// What a change of it is conditional on: a change by hand sets the next fire, any other one has its own token.
+    fn version(&self) -> [(&'static str, Option<&str>); 3] {
+        [("next_fire", self.next_fire.as_deref()), ("settled", self.settled.as_deref()), ("edit", self.edit.as_deref())]
     }
 }
 

@@ -103,8 +103,8 @@ async fn a_change_of_a_row_that_was_seen_before_another_change_is_not_made() {
     let world = sent_ahead().await;
     let seen = world.rows.get("minutely").await.expect("rows in memory").expect("there is one").expect("readable");
     world.schedules().pause("minutely").await.expect("there is one");
-    let job = Record { id: "job".into(), ..Record::default() };
-    let late = world.rows.change("minutely", Some(&seen), None, std::slice::from_ref(&job)).await;
+    let job = crate::store::Write::insert(Record { id: "job".into(), ..Record::default() });
+    let late = world.rows.change("minutely", Some(&seen), None, &[job]).await;
     assert_eq!(late.expect("rows in memory"), Changed::Refused);
     assert!(!world.records().contains_key("job"), "everything or nothing");
     let paused = world.rows.get("minutely").await.expect("rows in memory").expect("there is one").expect("readable");
@@ -149,4 +149,47 @@ async fn a_job_that_waits_in_the_index_can_be_called_off_and_moved() {
     assert_eq!(started("off"), None);
     assert_eq!(started("earlier").as_deref(), Some("2026-05-04T10:20:00Z"));
     assert_eq!(started("later").as_deref(), Some("2026-05-04T11:20:00Z"));
+}
+
+#[tokio::test]
+async fn what_a_pause_has_called_off_runs_if_it_is_resumed_in_time() {
+    let world = sent_ahead().await;
+    world.schedules().pause("minutely").await.expect("there is one");
+    world.tick_now().await;
+    world.schedules().resume("minutely").await.expect("there is one");
+    world.pass(30);
+    world.go_on(2).await;
+    assert_eq!(world.fires("minutely"), ["2026-05-04T10:00:00Z", "2026-05-04T10:01:00Z", "2026-05-04T10:02:00Z"]);
+}
+
+#[tokio::test]
+async fn two_changes_in_one_instant_are_two() {
+    let world = World::at("2026-05-04T10:00:00Z");
+    world.put(note("minutely", cron("* * * * *", "UTC"))).await;
+    let seen = world.row().await.expect("there is one");
+    world.schedules().pause("minutely").await.expect("there is one");
+    let late = world.rows.change("minutely", Some(&seen), None, &[]).await;
+    assert_eq!(late.expect("rows in memory"), Changed::Refused);
+}
+
+#[tokio::test]
+async fn a_late_tick_fires_nothing_for_a_time_before_the_schedule_was_written() {
+    let world = World::at("2026-05-04T10:01:20Z");
+    world.put(note("minutely", cron("5 * * * * *", "UTC"))).await;
+    world.tick(instant("2026-05-04T10:00:00Z")).await;
+    world.work().await;
+    assert_eq!(world.fires("minutely"), Vec::<String>::new());
+    assert_eq!(world.records().len(), 0);
+}
+
+#[tokio::test]
+async fn a_fire_that_somebody_has_called_off_stays_so() {
+    let world = sent_ahead().await;
+    let fire = "schedule:minutely:2026-05-04T10:01:00Z";
+    assert!(Client::in_memory(&world.local).cancel(fire).await.expect("an answer"));
+    world.schedules().pause("minutely").await.expect("there is one");
+    world.schedules().resume("minutely").await.expect("there is one");
+    world.pass(30);
+    world.go_on(2).await;
+    assert_eq!(world.fires("minutely"), ["2026-05-04T10:00:00Z", "2026-05-04T10:02:00Z"]);
 }

@@ -3,6 +3,7 @@
 mod catch_up;
 mod change;
 mod code;
+mod explored;
 mod overlooked;
 mod repair;
 mod transition;

@@ -1,0 +1,252 @@
+//! The way to the tables and the queue, on which every request that can make a difference waits until it is let through.
+//!
+//! What makes none goes straight through, which is what keeps the exploration small:
+//!
+//! - reads of shards in which no fire of the schedule can be, and of no records: they find nothing at any time;
+//! - of the shards of the index of jobs, all but the first in which one can be: an index may lag, and the records that it
+//!   tells of are read once more;
+//! - a look for overlooked rows, if the index has told of the row: its answer is not used then;
+//! - a look for jobs whose messages are gone: within minutes, nothing is done about what it finds;
+//! - an operator's read of the row: an edit is made if the row is as it was read, and else begins anew;
+//! - whether there is a queue: there is.
+//!
+//! A beater that dies of a read might as well die of its next write, and the lost answer of a read is a read that was
+//! refused; so a read comes through or is refused. What one beater asks at the same time concerns different jobs, and is
+//! answered in the order in which it was asked.
+
+use std::{
+    fmt::Debug,
+    hash::{DefaultHasher, Hash, Hasher},
+};
+
+use futures_util::future::{BoxFuture, FutureExt, ready};
+use tokio::sync::oneshot;
+
+use super::{
+    hub::{Asked, Fate, Hub, Kind},
+    *,
+};
+use crate::{
+    beater::rows::{Found, Rows},
+    lifecycle::shard_name,
+    queue::{Message, Outgoing, Queue, QueueError, Source, Visibility},
+    store::{Index, Store, StoreError, Write, Written},
+};
+
+/// The tables and the queue as one actor reaches them.
+#[derive(Clone)]
+pub(super) struct Gate {
+    pub(super) hub: Arc<Hub>,
+    pub(super) who: usize,
+}
+
+impl Gate {
+    pub(super) async fn ask(&self, kind: Kind, what: &'static str) -> Fate {
+        let (reply, granted) = oneshot::channel();
+        {
+            let mut state = self.hub.state();
+            if !state.is_explored {
+                return Fate::Through;
+            }
+            state.asked.push(Asked { who: self.who, kind, what, reply });
+        }
+        granted.await.expect("the search lets each go its way")
+    }
+
+    /// Adds an answer to what this actor knows.
+    fn told<T: Debug>(&self, fate: Fate, answer: T) -> T {
+        let mut state = self.hub.state();
+        if state.is_explored {
+            let text = state.named(&answer);
+            let mut sum = DefaultHasher::new();
+            (state.told[self.who], fate, text).hash(&mut sum);
+            state.told[self.who] = sum.finish();
+        }
+        answer
+    }
+
+    fn learn(&self, writes: &[Write], row: Option<&Row>) {
+        let (who, mut state) = (format!("actor {}, token ", self.who), self.hub.state());
+        for write in writes {
+            state.learn(&who, write.next.owner.as_deref());
+        }
+        state.learn(&who, row.and_then(|row| row.edit.as_deref()));
+    }
+
+    /// A read: what `found` gives as it is let through.
+    async fn read<T: Debug, E: Debug>(
+        &self,
+        what: &'static str,
+        found: impl Future<Output = Result<T, E>> + Send,
+        unread: impl FnOnce() -> E + Send,
+    ) -> Result<T, E> {
+        match self.ask(Kind::Read, what).await {
+            Fate::Refused => self.told(Fate::Refused, Err(unread())),
+            fate => self.told(fate, found.await),
+        }
+    }
+
+    fn is_shard_of_schedule(shard: u8) -> bool {
+        crate::lifecycle::shard(ID) == shard_name(shard)
+    }
+
+    /// The row in what the index gives, as far as it is not kept from being seen.
+    fn shown(&self, found: Vec<Found>) -> Vec<Found> {
+        if !self.hub.is(Mutation::StaleIndex) {
+            return found;
+        }
+        let mut state = self.hub.state();
+        found.into_iter().map(|row| row.map(|row| state.shown.get_or_insert(row).clone())).collect()
+    }
+}
+
+fn busy() -> StoreError {
+    StoreError::Busy("refused".into())
+}
+
+fn unknown() -> StoreError {
+    StoreError::Unknown("lost".into())
+}
+
+fn unsent() -> QueueError {
+    QueueError::Unknown("lost".into())
+}
+
+impl Rows for Gate {
+    fn due(&self, shard: u8, until: Timestamp, limit: usize) -> BoxFuture<'_, Result<Vec<Found>, StoreError>> {
+        if !Self::is_shard_of_schedule(shard) {
+            return ready(Ok(Vec::new())).boxed();
+        }
+        let found = async move {
+            let found = self.hub.world.rows.due(shard, until, limit).await?;
+            self.hub.state().found[self.who] = !found.is_empty();
+            Ok(self.shown(found))
+        };
+        self.read("reads what is due", found, busy).boxed()
+    }
+
+    fn get<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<Found>, StoreError>> {
+        self.hub.world.rows.get(id)
+    }
+
+    fn some(&self, turn: u64) -> BoxFuture<'_, Result<Vec<Found>, StoreError>> {
+        let found = async move { self.hub.world.rows.some(turn).await.map(|found| self.shown(found)) };
+        if self.hub.state().found[self.who] {
+            return found.boxed();
+        }
+        self.read("looks at rows", found, busy).boxed()
+    }
+
+    fn all(&self) -> BoxFuture<'_, Result<Vec<Found>, StoreError>> {
+        unreachable!("neither ticks nor edits ask for all")
+    }
+
+    fn change<'a>(
+        &'a self,
+        _id: &'a str,
+        seen: Option<&'a Row>,
+        next: Option<&'a Row>,
+        jobs: &'a [Write],
+    ) -> BoxFuture<'a, Result<Changed, StoreError>> {
+        async move {
+            self.learn(jobs, next);
+            match self.ask(Kind::Write, "changes the row").await {
+                Fate::Refused => self.told(Fate::Refused, Err(busy())),
+                Fate::Lost => {
+                    self.hub.change(self.who, seen, next, jobs, Fate::Lost).await.ok();
+                    self.told(Fate::Lost, Err(unknown()))
+                }
+                Fate::Through => self.told(Fate::Through, self.hub.change(self.who, seen, next, jobs, Fate::Through).await),
+            }
+        }
+        .boxed()
+    }
+}
+
+impl Store for Gate {
+    fn read<'a>(&'a self, ids: &'a [String]) -> BoxFuture<'a, Vec<Result<Option<Record>, StoreError>>> {
+        async move {
+            if ids.is_empty() {
+                return Vec::new();
+            }
+            match self.ask(Kind::Read, "reads jobs").await {
+                Fate::Refused => self.told(Fate::Refused, ids.iter().map(|_| Err(busy())).collect()),
+                fate => self.told(fate, self.hub.world.local.store.read(ids).await),
+            }
+        }
+        .boxed()
+    }
+
+    fn write<'a>(&'a self, writes: &'a [Write]) -> BoxFuture<'a, Vec<Result<Written, StoreError>>> {
+        async move {
+            if writes.is_empty() {
+                return Vec::new();
+            }
+            self.learn(writes, None);
+            let fate = self.ask(Kind::Write, "marks jobs").await;
+            let marks: Vec<_> = writes.iter().map(|mark| self.hub.bent_mark(mark)).collect();
+            match fate {
+                Fate::Refused => self.told(fate, writes.iter().map(|_| Err(busy())).collect()),
+                Fate::Lost => {
+                    self.hub.world.local.store.write(&marks).await;
+                    self.told(fate, writes.iter().map(|_| Err(unknown())).collect())
+                }
+                Fate::Through => self.told(fate, self.hub.world.local.store.write(&marks).await),
+            }
+        }
+        .boxed()
+    }
+}
+
+impl Index for Gate {
+    fn due(&self, shard: u8, until: Timestamp, limit: usize) -> BoxFuture<'_, Result<Vec<String>, StoreError>> {
+        let due = self.hub.world.local.store.due(shard, until, limit);
+        if !self.hub.shards.contains(&shard_name(shard)) || std::mem::replace(&mut self.hub.state().indexed[self.who], true) {
+            return due;
+        }
+        self.read("reads which jobs are due", due, busy).boxed()
+    }
+
+    fn unfinished(&self, turn: u64) -> BoxFuture<'_, Result<Vec<Result<Record, StoreError>>, StoreError>> {
+        self.hub.world.local.store.unfinished(turn)
+    }
+}
+
+impl Queue for Gate {
+    fn send<'a>(&'a self, name: &'a str, messages: &'a [Outgoing]) -> BoxFuture<'a, Vec<Result<String, QueueError>>> {
+        async move {
+            if messages.is_empty() {
+                return Vec::new();
+            }
+            let fate = self.ask(Kind::Write, "sends").await;
+            if self.hub.is(Mutation::ForgetMessages) {
+                return messages.iter().map(|_| Ok(String::new())).collect();
+            }
+            if fate != Fate::Refused {
+                let sent =
+                    self.hub.world.local.queue.send(name, &messages.iter().map(|it| self.hub.bent_message(it)).collect::<Vec<_>>()).await;
+                if fate == Fate::Through {
+                    self.told(fate, sent.len());
+                    return sent;
+                }
+            }
+            self.told(fate, ());
+            messages.iter().map(|_| Err(unsent())).collect()
+        }
+        .boxed()
+    }
+
+    fn set_visibility<'a>(&'a self, _name: &'a str, _changes: &'a [Visibility]) -> BoxFuture<'a, Vec<Result<(), QueueError>>> {
+        unreachable!("a beater without dead-letter queues receives nothing")
+    }
+
+    fn delete<'a>(&'a self, _name: &'a str, _receipts: &'a [String]) -> BoxFuture<'a, Vec<Result<(), QueueError>>> {
+        unreachable!("a beater without dead-letter queues receives nothing")
+    }
+}
+
+impl Source for Gate {
+    fn receive<'a>(&'a self, _name: &'a str, _max: usize, _for: Duration) -> BoxFuture<'a, Result<Vec<Message>, QueueError>> {
+        unreachable!("a beater without dead-letter queues receives nothing")
+    }
+}
