@@ -281,7 +281,7 @@ fn reopened(seen: &Record) -> Record {
 
 /// Whatever a hand has written: the table must not forget what goes on.
 fn unfinished(record: Record) -> Record {
-    Record { finished_at: None, purge_at: None, list: None, listed_at: None, ..record }
+    Record { finished_at: None, purge_at: None, listed: None, listed_at: None, ..record }
 }
 
 /// A job that waits: runs if it is due, neither called off nor too late, and has budget.
@@ -507,7 +507,7 @@ fn failed(seen: Record, failure: Failure) -> Record {
         state: State::Failed,
         error: Some(failure),
         dlq: Some(Dlq::Pending),
-        list: Some(failed_shard_name(shard_of(&seen.id))),
+        listed: Some(failed_shard_name(shard_of(&seen.id))),
         ..seen
     }
 }
@@ -520,7 +520,7 @@ fn cancelled(seen: Record) -> Record {
 fn finished(terminal: Record, policy: &Policy, now: Timestamp) -> Record {
     Record {
         finished_at: Some(now),
-        listed_at: terminal.list.as_ref().map(|_| now),
+        listed_at: terminal.listed.as_ref().map(|_| now),
         purge_at: Some(after(now, policy.retention).as_second()),
         lease_until: None,
         run_at: None,

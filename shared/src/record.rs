@@ -95,7 +95,7 @@ pub struct Record {
     pub due: Option<String>,
     /// The part of the index of what failed that holds it, such as `failed#7`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub list: Option<String>,
+    pub listed: Option<String>,
     /// Its place there: when it failed.
     #[serde(default, with = "rfc3339", skip_serializing_if = "Option::is_none")]
     pub listed_at: Option<Timestamp>,

@@ -35,7 +35,7 @@ const RETENTION_S: u32 = 14 * 86_400;
 pub async fn create_table(client: &aws_sdk_dynamodb::Client, table: &str) -> Result<(), Error> {
     let refused = refused(table);
     // The indexes hold the few jobs that wait for long, failed, or are to be listed; and of those the keys alone.
-    create_indexed_table(client, table, &[(DUE_INDEX, "due", "run_at"), (LIST_INDEX, "list", "listed_at")], ProjectionType::KeysOnly)
+    create_indexed_table(client, table, &[(DUE_INDEX, "due", "run_at"), (LIST_INDEX, "listed", "listed_at")], ProjectionType::KeysOnly)
         .await?;
     let ttl = TimeToLiveSpecification::builder().attribute_name("purge_at").enabled(true).build().map_err(|error| refused(&error))?;
     client.update_time_to_live().table_name(table).time_to_live_specification(ttl).send().await.map_err(|error| refused(&error))?;

@@ -88,7 +88,7 @@ impl By<'_> {
     fn holds(self, record: &Record) -> bool {
         match self {
             Self::Due => record.due.is_some(),
-            Self::Failed => record.list.is_some(),
+            Self::Failed => record.listed.is_some(),
             Self::Name(_) | Self::Tag(_) | Self::Root(_) | Self::Object(_) => true,
         }
     }

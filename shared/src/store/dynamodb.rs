@@ -51,8 +51,8 @@ const MOST_PAGES: usize = 32;
 /// The index of what is due: hash key `due`, range key `run_at`, keys only.
 pub(crate) const DUE_INDEX: &str = "due";
 
-/// The index of what failed, and of what is listed on demand: hash key `list`, range key `listed_at`, keys only.
-pub(crate) const LIST_INDEX: &str = "list";
+/// The index of what failed, and of what is listed on demand: hash key `listed`, range key `listed_at`, keys only.
+pub(crate) const LIST_INDEX: &str = "listed";
 /// What separates the list from the job's id in the id of an item that lists a job: no id of a job has it.
 const SEPARATOR: char = '\u{1f}';
 /// Items in one `BatchWriteItem`, and how often what it left out is written again.
@@ -225,7 +225,7 @@ impl Index for DynamoDb {
     fn listed<'a>(&'a self, list: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
         async move {
             let query = self.client.query().table_name(&self.table).projection_expression("id").index_name(LIST_INDEX);
-            let query = query.key_condition_expression("list = :list").expression_attribute_values(":list", text(list));
+            let query = query.key_condition_expression("listed = :list").expression_attribute_values(":list", text(list));
             let items = pages(query.scan_index_forward(false), limit).await?;
             let ids = items.iter().filter_map(id_of);
             Ok(ids.map(|id| id.rsplit_once(SEPARATOR).map(|(_, id)| id.to_owned()).unwrap_or(id)).collect())
@@ -238,7 +238,7 @@ fn listing_item(listing: &Listing) -> Item {
     let Listing { list, id, at, purge_at } = listing;
     Item::from([
         ("id".into(), text(&format!("{list}{SEPARATOR}{id}"))),
-        ("list".into(), text(list)),
+        ("listed".into(), text(list)),
         ("listed_at".into(), text(&rfc3339::text(*at))),
         ("purge_at".into(), AttributeValue::N(purge_at.to_string())),
     ])
@@ -348,7 +348,7 @@ attributes! { record =>
     cancel_requested: Some(record.cancel_requested).filter(|requested| *requested),
     envelope: record.envelope.as_ref(),
     due: record.due.as_ref(),
-    list: record.list.as_ref(),
+    listed: record.listed.as_ref(),
     listed_at: record.listed_at.map(rfc3339::text),
     purge_at: record.purge_at,
 }
@@ -548,7 +548,7 @@ mod tests {
             cancel_requested: true,
             envelope: text(),
             due: text(),
-            list: text(),
+            listed: text(),
             listed_at: at,
             purge_at: Some(1),
             ..Record::default()

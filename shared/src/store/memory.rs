@@ -97,7 +97,7 @@ impl Index for Memory {
         let lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
         let mut listed = lists.get(list).cloned().unwrap_or_default();
         self.with(|records| {
-            let those = records.values().filter(|record| record.list.as_deref() == Some(list));
+            let those = records.values().filter(|record| record.listed.as_deref() == Some(list));
             listed.extend(those.filter_map(|record| Some((record.listed_at?, record.id.clone()))));
         });
         ready(Ok(listed.into_iter().rev().map(|(_, id)| id).take(limit).collect())).boxed()

@@ -112,7 +112,7 @@ fn full() -> Record {
         cancel_requested: true,
         envelope: Some("{}".into()),
         due: Some("due#3".into()),
-        list: Some("failed#3".into()),
+        listed: Some("failed#3".into()),
         listed_at: at,
         purge_at: Some(1_800_000_000),
         ..fresh()
@@ -305,14 +305,14 @@ async fn what_is_unfinished_is_seen_by_and_by(store: &dyn Index) {
 
 async fn what_has_failed_is_in_a_list_until_it_is_taken_up_again(store: &dyn Index) {
     let list = format!("failed#{}", Uuid::new_v4().simple());
-    let failed = |minute: i64| Record { list: Some(list.clone()), listed_at: Some(minutes(minute)), state: State::Failed, ..fresh() };
+    let failed = |minute: i64| Record { listed: Some(list.clone()), listed_at: Some(minutes(minute)), state: State::Failed, ..fresh() };
     let [first, second, third] = [1, 2, 3].map(failed);
     for record in [&second, &first, &third] {
         write(store, record.clone(), None).await;
     }
     listed_are(store, &list, 10, &[&third.id, &second.id, &first.id]).await;
     listed_are(store, &list, 2, &[&third.id, &second.id]).await;
-    let again = Record { list: None, listed_at: None, state: State::Queued, ..second.clone() };
+    let again = Record { listed: None, listed_at: None, state: State::Queued, ..second.clone() };
     write(store, again, Some(&second)).await;
     listed_are(store, &list, 10, &[&third.id, &first.id]).await;
 }

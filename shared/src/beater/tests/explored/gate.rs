@@ -30,7 +30,7 @@ use crate::{
     beater::rows::{Found, Rows},
     lifecycle::shard_name,
     queue::{Message, Outgoing, Queue, QueueError, Source, Visibility},
-    store::{Index, Store, StoreError, Write, Written},
+    store::{Index, Listing, Store, StoreError, Write, Written},
 };
 
 /// The tables and the queue as one actor reaches them.
@@ -209,6 +209,14 @@ impl Index for Gate {
 
     fn unfinished(&self, turn: u64) -> BoxFuture<'_, Result<Vec<Result<Record, StoreError>>, StoreError>> {
         self.hub.world.local.store.unfinished(turn)
+    }
+
+    fn enlist<'a>(&'a self, _listings: &'a [Listing]) -> BoxFuture<'a, Result<(), StoreError>> {
+        unreachable!("a beater puts nothing into lists")
+    }
+
+    fn listed<'a>(&'a self, _list: &'a str, _limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
+        unreachable!("a beater looks at no lists")
     }
 }
 
