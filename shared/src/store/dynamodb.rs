@@ -450,9 +450,24 @@ fn all<T>(parts: usize, error: &StoreError) -> Vec<Result<T, StoreError>> {
 
 fn record(item: Item) -> Result<Record, StoreError> {
     let id = id_of(&item).unwrap_or_default();
+    if let Some(name) = spelled_out(&item) {
+        return Err(StoreError::Unreadable { id, flaw: format!("{name}: it says what its absence says; remove it") });
+    }
     let item = serde_dynamo::AttributeValue::M(serde_dynamo::Item::from(item).into());
     let read = serde_path_to_error::deserialize(serde_dynamo::Deserializer::from_attribute_value(item));
     read.map_err(|error| StoreError::Unreadable { id, flaw: flaw(&error) })
+}
+
+/// An attribute that writes are conditional on, and that is there where it should be absent: a condition asks whether it
+/// is missing, so that no write would ever be made.
+fn spelled_out(item: &Item) -> Option<&'static str> {
+    let says_nothing = |name: &str| match item.get(name) {
+        Some(AttributeValue::Null(_)) => true,
+        Some(AttributeValue::N(number)) => name == "generation" && number == "0",
+        Some(AttributeValue::Bool(is_set)) => name == "cancel_requested" && !is_set,
+        _ => false,
+    };
+    ["owner", "generation", "lease_until", "dlq", "cancel_requested"].into_iter().find(|name| says_nothing(name))
 }
 
 /// Where an item is no record, and how; without any text of it, which may be a result.
@@ -544,6 +559,25 @@ mod tests {
             assert!(refusal.starts_with(&format!("the record of a cannot be read: {words}")), "{refusal}");
             assert!(!refusal.contains("s3cr3t"), "{refusal}");
         }
+    }
+
+    #[test]
+    fn an_item_that_spells_out_what_should_be_absent_is_no_record() {
+        let nothing = || AttributeValue::Null(true);
+        let idle = [
+            ("owner", nothing()),
+            ("lease_until", nothing()),
+            ("dlq", nothing()),
+            ("generation", nothing()),
+            ("generation", AttributeValue::N("0".into())),
+            ("cancel_requested", AttributeValue::Bool(false)),
+        ];
+        for (name, value) in idle {
+            assert!(refusal(name, value).contains(&format!("{name}: it says what its absence says")), "{name}");
+        }
+        let unfenced = [("run_at", nothing()), ("attempts", AttributeValue::N("0".into()))];
+        let item: Item = serde_dynamo::to_item(full()).expect("an item");
+        assert!(record(item.into_iter().chain(unfenced.map(|(name, value)| (name.to_owned(), value))).collect()).is_ok());
     }
 
     #[test]
