@@ -1,6 +1,12 @@
 //! Logs: JSON lines in Lambda, plain lines on standard error elsewhere. A subscriber that the program has set stays.
+//!
+//! Whatever a stranger or a job's error holds, a line stays a line, and moves nothing on the terminal that shows it.
 
-use std::io;
+use std::{
+    borrow::Cow,
+    fmt::Write as _,
+    io::{self, Write},
+};
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{filter::Targets, fmt::layer, layer::SubscriberExt, registry, util::SubscriberInitExt};
@@ -11,14 +17,18 @@ use crate::config;
 #[cfg(feature = "lambda")]
 pub(crate) fn in_lambda() {
     let (targets, flaw) = targets(LevelFilter::INFO);
-    registry().with(layer().json().flatten_event(true).with_current_span(false)).with(targets).try_init().ok();
+    registry()
+        .with(layer().json().flatten_event(true).with_current_span(false).with_writer(|| Lines(io::stdout())))
+        .with(targets)
+        .try_init()
+        .ok();
     flaw.inspect(warn);
 }
 
 /// Logs for a person at a terminal, from `error` unless `RUST_LOG` says otherwise.
 pub(crate) fn eager() {
     let (targets, flaw) = targets(LevelFilter::ERROR);
-    registry().with(layer().with_writer(io::stderr).with_target(false)).with(targets).try_init().ok();
+    registry().with(layer().with_writer(|| Lines(io::stderr())).with_target(false)).with(targets).try_init().ok();
     flaw.inspect(warn);
 }
 
@@ -34,4 +44,76 @@ fn targets(default: LevelFilter) -> (Targets, Option<String>) {
 
 fn warn(flaw: &String) {
     tracing::warn!("RUST_LOG cannot be read: {flaw}; set it to a level, or to pairs such as sqjobs=debug,info");
+}
+
+/// Writes each event, which comes whole and ends its line, as [`harmless`] text.
+struct Lines<W>(W);
+
+impl<W: Write> Write for Lines<W> {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let (text, end) = event.strip_suffix(b"\n").map_or((event, ""), |text| (text, "\n"));
+        match harmless(&String::from_utf8_lossy(text)) {
+            Cow::Borrowed(_) => self.0.write_all(event)?,
+            Cow::Owned(text) => self.0.write_all((text + end).as_bytes())?,
+        }
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// The same text with what a terminal or a reader would act on, and not show, as JSON escapes it.
+pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
+    if !text.contains(acts) {
+        return Cow::Borrowed(text);
+    }
+    let mut harmless = String::with_capacity(text.len() + 16);
+    for char in text.chars() {
+        if acts(char) {
+            write!(harmless, "\\u{:04x}", u32::from(char)).ok();
+        } else {
+            harmless.push(char);
+        }
+    }
+    Cow::Owned(harmless)
+}
+
+/// Control characters but for the tab, ends of lines, what turns the direction of text, and what has no width. All of
+/// them have four digits.
+fn acts(char: char) -> bool {
+    match char {
+        '\t' => false,
+        '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => true,
+        char => char.is_control(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(event: &str) -> String {
+        let mut lines = Lines(Vec::new());
+        lines.write_all(event.as_bytes()).expect("memory takes all");
+        String::from_utf8(lines.0).expect("text")
+    }
+
+    #[test]
+    fn what_a_terminal_would_act_on_is_escaped_and_json_reads_it_back() {
+        for char in ['\u{7f}', '\u{9b}', '\u{85}', '\u{202e}', '\u{2028}', '\u{200b}', '\u{feff}'] {
+            let event = format!("{{\"id\":\"a{char}b\"}}\n");
+            let line = written(&event);
+            assert!(!line.contains(char), "{line:?}");
+            let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("JSON");
+            assert_eq!(read(&line), read(&event));
+        }
+    }
+
+    #[test]
+    fn an_event_is_one_line() {
+        assert_eq!(written("first\nsecond\u{1b}[2J\n"), "first\\u000asecond\\u001b[2J\n");
+        assert_eq!(written("a line\twith ñ and 🦀\n"), "a line\twith ñ and 🦀\n");
+    }
 }

@@ -28,7 +28,7 @@ pub(super) async fn repair(due: &Due, turn: u64) -> Tally {
         match record {
             Ok(record) => writes.extend(look(due, record, &mut total)),
             Err(error) => {
-                tracing::error!(%error, "a record cannot be read");
+                tracing::error!(id = error.record_id(), %error, "a record cannot be read");
                 total.wrong += 1;
             }
         }

@@ -31,17 +31,19 @@ const HARMLESS: &[&str] = &[
 
 /// The reason without the strings of the value that was refused.
 pub(super) fn masked(reason: &str, refused: &Value) -> String {
+    told(reason).unwrap_or_else(|| scrubbed(reason, refused))
+}
+
+/// One of serde's own sentences without its quotation. None: a type has made the sentence up itself.
+pub(crate) fn told(reason: &str) -> Option<String> {
     if let Some(kind) = QUOTING.iter().find(|kind| reason.starts_with(**kind)) {
-        return unquoted(kind.trim_end(), reason);
+        return Some(unquoted(kind.trim_end(), reason));
     }
     if let Some(rest) = reason.strip_prefix("unknown field `") {
         let field = rest.split_once('`').map_or(MASK, |(field, _)| key(field));
-        return unquoted(&format!("unknown field `{field}`"), reason);
+        return Some(unquoted(&format!("unknown field `{field}`"), reason));
     }
-    if HARMLESS.iter().any(|kind| reason.starts_with(kind)) {
-        return reason.to_owned();
-    }
-    scrubbed(reason, refused)
+    HARMLESS.iter().any(|kind| reason.starts_with(kind)).then(|| reason.to_owned())
 }
 
 /// Keeps of a sentence what was expected, which stands last; the quotation before it may hold

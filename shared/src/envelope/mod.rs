@@ -23,6 +23,7 @@ use serde_json::{Map, Value};
 
 pub use feature::FEATURES;
 pub(crate) use limit::{check_id, storable};
+pub(crate) use mask::told;
 pub use unreadable::Unreadable;
 pub(crate) use unreadable::excerpt;
 

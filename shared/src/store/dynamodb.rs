@@ -25,6 +25,7 @@ use super::{Index, Listing, Store, StoreError, Write, Written, limit};
 use crate::{
     Backoff,
     clock::rfc3339,
+    envelope::told,
     error::Chain,
     lifecycle::shard_name,
     record::{Record, Version},
@@ -503,13 +504,43 @@ fn all<T>(parts: usize, error: &StoreError) -> Vec<Result<T, StoreError>> {
         StoreError::Unknown(error) => StoreError::Unknown(Chain(&**error).to_string().into()),
         StoreError::Unavailable(reason) => StoreError::Unavailable(reason.clone()),
         StoreError::Invalid(reason) => StoreError::Invalid(reason.clone()),
-        StoreError::Unreadable(reason) => StoreError::Unreadable(reason.clone()),
+        StoreError::Unreadable { id, flaw } => StoreError::Unreadable { id: id.clone(), flaw: flaw.clone() },
     };
     (0..parts).map(|_| Err(copy())).collect()
 }
 
 fn record(item: Item) -> Result<Record, StoreError> {
-    serde_dynamo::from_item(item).map_err(|error| StoreError::Unreadable(error.to_string()))
+    let id = id_of(&item).unwrap_or_default();
+    if let Some(name) = spelled_out(&item) {
+        return Err(StoreError::Unreadable { id, flaw: format!("{name}: it says what its absence says; remove it") });
+    }
+    let item = serde_dynamo::AttributeValue::M(serde_dynamo::Item::from(item).into());
+    let read = serde_path_to_error::deserialize(serde_dynamo::Deserializer::from_attribute_value(item));
+    read.map_err(|error| StoreError::Unreadable { id, flaw: flaw(&error) })
+}
+
+/// An attribute that writes are conditional on, and that is there where it should be absent: a condition asks whether it
+/// is missing, so that no write would ever be made.
+fn spelled_out(item: &Item) -> Option<&'static str> {
+    let says_nothing = |name: &str| match item.get(name) {
+        Some(AttributeValue::Null(_)) => true,
+        Some(AttributeValue::N(number)) => name == "generation" && number == "0",
+        Some(AttributeValue::Bool(is_set)) => name == "cancel_requested" && !is_set,
+        _ => false,
+    };
+    ["owner", "generation", "lease_until", "dlq", "cancel_requested"].into_iter().find(|name| says_nothing(name))
+}
+
+/// Where an item is no record, and how; without any text of it, which may be a result.
+fn flaw(error: &serde_path_to_error::Error<serde_dynamo::Error>) -> String {
+    let words = error.inner().to_string();
+    // The sentences of `serde_dynamo`, which quote no more than a number.
+    let is_harmless = words.starts_with("Expected ") || words.starts_with("Failed to parse '");
+    let words = if is_harmless { words.to_lowercase() } else { told(&words).unwrap_or_else(|| "it is of another form".into()) };
+    match error.path().to_string().as_str() {
+        "." => words,
+        path => format!("{path}: {words}"),
+    }
 }
 
 fn id_of(item: &Item) -> Option<String> {
@@ -564,6 +595,52 @@ mod tests {
             let written: Item = values.filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
             assert_eq!(written, expected);
         }
+    }
+
+    fn refusal(name: &str, value: AttributeValue) -> String {
+        let mut item: Item = serde_dynamo::to_item(full()).expect("an item");
+        item.insert(name.into(), value);
+        record(item).expect_err("it is no record").to_string()
+    }
+
+    #[test]
+    fn an_item_that_is_no_record_is_told_by_its_id_and_attribute_and_without_its_text() {
+        let number = |number: &str| AttributeValue::N(number.into());
+        let secret = || text("s3cr3t");
+        let words = [
+            ("state", secret(), "state: unknown variant, expected one of `scheduled`"),
+            ("attempts", secret(), "attempts: expected num"),
+            ("attempts", number("-1"), "attempts: failed to parse '-1' as an integer"),
+            ("lease_until", AttributeValue::L(vec![secret()]), "lease_until: expected num"),
+            ("history", AttributeValue::L(vec![secret()]), "history[0]: "),
+            ("run_at", secret(), "run_at: it is of another form"),
+            ("meta", secret(), "meta: "),
+            ("error", AttributeValue::M(HashMap::new()), "error: missing field `kind`"),
+        ];
+        for (name, value, words) in words {
+            let refusal = refusal(name, value);
+            assert!(refusal.starts_with(&format!("the record of a cannot be read: {words}")), "{refusal}");
+            assert!(!refusal.contains("s3cr3t"), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn an_item_that_spells_out_what_should_be_absent_is_no_record() {
+        let nothing = || AttributeValue::Null(true);
+        let idle = [
+            ("owner", nothing()),
+            ("lease_until", nothing()),
+            ("dlq", nothing()),
+            ("generation", nothing()),
+            ("generation", AttributeValue::N("0".into())),
+            ("cancel_requested", AttributeValue::Bool(false)),
+        ];
+        for (name, value) in idle {
+            assert!(refusal(name, value).contains(&format!("{name}: it says what its absence says")), "{name}");
+        }
+        let unfenced = [("run_at", nothing()), ("attempts", AttributeValue::N("0".into()))];
+        let item: Item = serde_dynamo::to_item(full()).expect("an item");
+        assert!(record(item.into_iter().chain(unfenced.map(|(name, value)| (name.to_owned(), value))).collect()).is_ok());
     }
 
     #[test]

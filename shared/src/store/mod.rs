@@ -98,8 +98,14 @@ pub enum StoreError {
     Unavailable(String),
     /// Not made, and it never will be: no table holds such a record.
     Invalid(String),
-    /// What is stored is not a record.
-    Unreadable(String),
+    /// What is stored is not a record: someone has written to it by hand.
+    #[non_exhaustive]
+    Unreadable {
+        /// The job's id.
+        id: String,
+        /// The attribute that is wrong, and how; quotes no text of it.
+        flaw: String,
+    },
 }
 
 impl fmt::Display for StoreError {
@@ -112,7 +118,19 @@ impl fmt::Display for StoreError {
             }
             Self::Unavailable(reason) => write!(f, "the table cannot be used: {reason}"),
             Self::Invalid(reason) => write!(f, "the table cannot hold the record: {reason}"),
-            Self::Unreadable(reason) => write!(f, "the record cannot be read: {reason}"),
+            Self::Unreadable { id, flaw } => {
+                write!(f, "the record of {} cannot be read: {flaw}; correct it in the table", id.escape_debug())
+            }
+        }
+    }
+}
+
+impl StoreError {
+    /// The id of the record that cannot be read.
+    pub(crate) fn record_id(&self) -> Option<&str> {
+        match self {
+            Self::Unreadable { id, .. } => Some(id),
+            Self::Busy(_) | Self::Unknown(_) | Self::Unavailable(_) | Self::Invalid(_) => None,
         }
     }
 }
@@ -121,7 +139,7 @@ impl StdError for StoreError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
             Self::Unknown(error) => Some(&**error),
-            Self::Busy(_) | Self::Unavailable(_) | Self::Invalid(_) | Self::Unreadable(_) => None,
+            Self::Busy(_) | Self::Unavailable(_) | Self::Invalid(_) | Self::Unreadable { .. } => None,
         }
     }
 }

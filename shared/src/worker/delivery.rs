@@ -247,7 +247,7 @@ impl Delivery {
     /// The store did not answer, or cannot: the policy says what then. `may_run`: nothing that is known speaks against.
     fn unanswered(&self, decoded: &Decoded, error: &StoreError, may_run: bool, batch: &Batch<'_>) -> Claimed {
         let ended = match (error, decoded.policy.on_store_failure) {
-            (StoreError::Unreadable(_), _) => Ended::because(Ending::Rejected, "unreadable_record", error.to_string(), batch),
+            (StoreError::Unreadable { .. }, _) => Ended::because(Ending::Rejected, "unreadable_record", error.to_string(), batch),
             (StoreError::Invalid(_), _) => Ended::because(Ending::Rejected, "unstorable", error.to_string(), batch),
             (_, StoreFailure::Run) if may_run => {
                 tracing::warn!(id = self.id, %error, "runs without a record");

@@ -120,7 +120,7 @@ impl Input {
     }
 
     fn reject(&mut self, line: usize, reason: &str) {
-        eprintln!("line {line}: {reason}");
+        eprintln!("line {line}: {}", telemetry::harmless(reason));
         self.status = REJECTED;
     }
 
@@ -131,7 +131,7 @@ impl Input {
             let Some(record) = self.local.store.get(&id) else { continue };
             if self.printed.insert(id) {
                 self.status = self.status.max(status(&record));
-                writeln!(out, "{}", serde_json::to_string(&record)?)?;
+                writeln!(out, "{}", telemetry::harmless(&serde_json::to_string(&record)?))?;
             }
         }
         out.flush()

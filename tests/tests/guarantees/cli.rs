@@ -78,7 +78,7 @@ fn a_job_is_enqueued_followed_read_explained_and_run_again_by_command() {
         assert_eq!((&last["state"], &last["result"], &last["meta"]["tenant"]), (&json!("succeeded"), &json!(1), &json!(7)));
 
         let read = lines(&sqjobs(world, &["get", "a", "--json"]).yes());
-        let stored = world.item("a").await;
+        let stored: Value = serde_dynamo::from_item(world.item("a").await).expect("plain data");
         assert_eq!(read, [stored], "the JSON is the record as it is stored");
         let shown = sqjobs(world, &["get", "a"]).yes();
         assert!(shown.starts_with("a  succeeded\n") && shown.contains("tags          [\"urgent\"]"), "{shown}");

@@ -26,6 +26,7 @@ mod delivery;
 mod deployed;
 mod due;
 mod fifo;
+mod hostile;
 mod lost_answer;
 mod producer;
 mod readme;

@@ -198,10 +198,10 @@ impl Store for Faulty {
             let faults: Vec<_> = ids.iter().map(|_| self.faults(Statement::Read)).collect();
             self.before(&faults).await;
             let records = self.0.memory.read(ids).await;
-            let answers = records.into_iter().zip(faults).map(|(record, faults)| match faults.first() {
+            let answers = records.into_iter().zip(faults).zip(ids).map(|((record, faults), id)| match faults.first() {
                 Some(Fault::Busy | Fault::Whole) => Err(StoreError::Busy("throttled".into())),
                 Some(Fault::Unknown | Fault::LoseAnswer) => Err(StoreError::Unknown("no connection".into())),
-                Some(Fault::Invalid) => Err(StoreError::Unreadable("it is no record".into())),
+                Some(Fault::Invalid) => Err(StoreError::Unreadable { id: id.clone(), flaw: "it is no record".into() }),
                 Some(Fault::Delay(_) | Fault::Bare | Fault::Meanwhile(_)) | None => record,
             });
             answers.collect()
