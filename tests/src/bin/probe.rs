@@ -52,6 +52,8 @@ enum Act {
     SnoozeUntil(PathBuf),
     /// Saves a checkpoint and hangs, or succeeds where an earlier attempt has saved one.
     Resume,
+    /// Fails for good, with this text and kind.
+    Complain(String),
 }
 
 fn never() -> u32 {
@@ -80,6 +82,7 @@ impl Act {
                 ctx.checkpoint("half").await?;
                 pending().await
             }
+            Self::Complain(text) => Err(JobError::fatal(text.as_str()).kind(text.clone())),
             Self::Fatal => Err(JobError::fatal("gave up as told")),
             Self::Panic => panic!("panicked as told"),
             Self::Hang => pending().await,
@@ -167,7 +170,27 @@ impl Job for Hourly {
     }
 }
 
+/// Keeps a secret wherever a job can: in its checkpoint, its progress and its result.
+#[derive(Debug, Serialize, Deserialize)]
+struct Vault {
+    orders: Orders,
+    secret: String,
+}
+
+impl Job for Vault {
+    const NAME: &'static str = "vault";
+    const POLICY: Policy = Probe::POLICY.max_attempts(2).timeout(Duration::from_secs(2));
+    type Output = String;
+
+    async fn run(&self, ctx: &Context) -> Result<String, JobError> {
+        ctx.checkpoint(&self.secret).await?;
+        ctx.progress(&self.secret);
+        self.orders.follow(ctx).await?;
+        Ok(self.secret.clone())
+    }
+}
+
 #[tokio::main]
 async fn main() -> Result<(), sqjobs::Error> {
-    Worker::new(()).job::<Probe>().job::<Hasty>().job::<Patient>().job::<Hourly>().run().await
+    Worker::new(()).job::<Probe>().job::<Hasty>().job::<Patient>().job::<Hourly>().job::<Vault>().run().await
 }

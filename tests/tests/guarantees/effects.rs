@@ -54,9 +54,10 @@ impl Effects {
 }
 
 fn run(line: &str) -> Run {
-    let mut words = line.split(' ');
-    let mut word = || words.next().expect("the probe writes three words a line");
-    let id = word().to_owned();
-    let mut number = || word().parse().expect("the probe writes numbers");
-    Run { id, attempt: number(), pid: number() }
+    // From the right, for an id may have spaces.
+    let mut words = line.rsplitn(3, ' ');
+    let mut word = || words.next().expect("the probe writes an id and two numbers a line");
+    let number = |word: &str| word.parse().expect("the probe writes numbers");
+    let (pid, attempt, id) = (number(word()), number(word()), word().to_owned());
+    Run { id, attempt, pid }
 }

@@ -25,6 +25,7 @@ mod delivery;
 mod deployed;
 mod due;
 mod fifo;
+mod hostile;
 mod lost_answer;
 mod producer;
 mod readme;

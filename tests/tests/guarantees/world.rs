@@ -155,6 +155,17 @@ impl World {
         assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     }
 
+    /// Writes an attribute of a record by hand, whatever stands there, or removes it.
+    pub(crate) async fn edit(&self, id: &str, name: &str, value: Option<AttributeValue>) {
+        let update = self.account.dynamodb.update_item().table_name(TABLE).key("id", AttributeValue::S(id.to_owned()));
+        let update = update.expression_attribute_names("#name", name);
+        let update = match value {
+            Some(value) => update.update_expression("SET #name = :value").expression_attribute_values(":value", value),
+            None => update.update_expression("REMOVE #name"),
+        };
+        update.send().await.expect("the table takes an attribute");
+    }
+
     /// Writes many records, as functions have filed them.
     pub(crate) async fn plant_many(&self, records: impl IntoIterator<Item = Value>) {
         let records = records.into_iter().map(|record| serde_json::from_value::<sqjobs::Record>(record).expect("a record"));
@@ -190,6 +201,19 @@ impl World {
     pub(crate) async fn send(&self, body: impl ToString) -> String {
         let send = self.account.sqs.send_message().queue_url(&self.queues.url).message_body(body.to_string());
         send.send().await.expect("the queue takes a message").message_id.expect("the queue gave it an id")
+    }
+
+    /// Sends one message with a text attribute.
+    pub(crate) async fn send_with(&self, body: &Value, name: &str, value: &str) {
+        let send = self.account.sqs.send_message().queue_url(&self.queues.url).message_body(body.to_string());
+        send.message_attributes(name, text_attribute(value)).send().await.expect("the queue takes a message");
+    }
+
+    /// Sends any number of messages, ten at a time.
+    pub(crate) async fn send_all(&self, bodies: &[Value]) {
+        for bodies in bodies.chunks(10) {
+            self.send_together(bodies).await;
+        }
     }
 
     /// Sends up to ten messages, which are there together.
@@ -251,6 +275,12 @@ impl World {
         get.consistent_read(true).send().await.expect("the table answers").item.map(Record::from_item)
     }
 
+    /// A job's record as it is stored now, whatever that is.
+    pub(crate) async fn item(&self, id: &str) -> HashMap<String, AttributeValue> {
+        let get = self.account.dynamodb.get_item().table_name(TABLE).key("id", AttributeValue::S(id.to_owned()));
+        get.consistent_read(true).send().await.expect("the table answers").item.unwrap_or_default()
+    }
+
     /// Every record, by id.
     pub(crate) async fn records(&self) -> BTreeMap<String, Record> {
         let mut pages = self.account.dynamodb.scan().table_name(TABLE).consistent_read(true).into_paginator().items().send();
@@ -292,6 +322,11 @@ impl World {
     pub(crate) fn broken_invocations(&self) -> Vec<String> {
         let lines = self.stack.log_lines(&self.account.id);
         lines.into_iter().filter(|line| line.contains("timed out") || line.contains("exited before")).collect()
+    }
+
+    /// What a function has printed so far, as its log shows it.
+    pub(crate) async fn printed(&self, function: &Function) -> Vec<String> {
+        self.stack.printed(&self.account.id, &self.account.name(function)).await
     }
 
     /// The variables by which another program finds it, and the queue and the table.
