@@ -36,9 +36,9 @@ pub fn envelope(data: &[u8]) {
         native.form = Form::Native;
         // In an older form, what the native one knows by that name is a stranger; it is not written.
         native.unknown.retain(|name, _| again.unknown.contains_key(name));
-        // Instants are written to the millisecond.
+        // Instants are written to the millisecond; what is left of one is cut off.
         for instant in [&mut native.run_at, &mut native.expires_at] {
-            *instant = instant.and_then(|at| Timestamp::from_millisecond(at.as_millisecond()).ok());
+            *instant = instant.and_then(|at| Timestamp::from_millisecond(at.as_nanosecond().div_euclid(1_000_000).try_into().ok()?).ok());
         }
         assert_eq!(again, native, "{written}");
     }

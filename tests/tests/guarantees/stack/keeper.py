@@ -24,6 +24,9 @@ environment = {
     "BIND_HOST": "127.0.0.1",
     "MINISTACK_HOST": "127.0.0.1",
 }
+# Where functions that are built for it write what of them was run.
+if "LLVM_PROFILE_FILE" in os.environ:
+    environment["LLVM_PROFILE_FILE"] = os.environ["LLVM_PROFILE_FILE"]
 stack = subprocess.Popen([program], stdin=subprocess.DEVNULL, cwd=scratch, env=environment)
 over = threading.Event()
 
