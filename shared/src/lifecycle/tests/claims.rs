@@ -46,6 +46,66 @@ fn a_job_does_not_start_before_its_time() {
 }
 
 #[test]
+fn a_new_record_has_what_its_message_asks_for() {
+    let asked = Request {
+        run_at: Some(at(-1)),
+        max_attempts: Some(9),
+        meta: [("tenant".to_owned(), 7.into())].into_iter().collect(),
+        root_id: Some("job-00".into()),
+        dead: Some(4),
+        ..request()
+    };
+    let expected = Record {
+        id: "job-1".into(),
+        name: "greet".into(),
+        queue: "mail".into(),
+        state: State::Queued,
+        max_attempts: 9,
+        generation: 4,
+        enqueued_at: Some(at(-5)),
+        run_at: Some(at(-1)),
+        tags: vec!["a label".into()],
+        meta: asked.meta.clone(),
+        parent_id: Some("job-0".into()),
+        root_id: Some("job-00".into()),
+        ..Record::default()
+    };
+    assert_eq!(created(&asked, &policy()), expected);
+    assert_eq!(created(&request(), &policy()).max_attempts, 3, "the policy's");
+}
+
+#[test]
+fn what_waits_for_more_than_a_quarter_of_an_hour_is_filed_unless_its_order_would_be_lost() {
+    let until = |seconds| Record { run_at: Some(at(seconds)), ..waiting() };
+    assert_eq!(left(decided(&until(900), at(0))), Ending::Early(at(900)), "a queue can delay that");
+    let (filed, ending) = closed(decided(&until(901), at(0)));
+    assert_eq!((filed.state, filed.envelope.as_deref(), ending), (State::Scheduled, Some("as sent"), Ending::Early(at(901))));
+    assert_eq!(filed.owner.as_deref(), Some("next"), "a token of its own");
+    assert_eq!(left(decided(&filed, at(0))), Ending::Early(at(901)), "the index holds it already");
+    assert!(is_filed(&filed, at(0)) && !is_filed(&filed, at(1)) && !is_filed(&until(901), at(0)));
+    let ordered = Request { queue: "mail.fifo".into(), ..request() };
+    let head = Record { queue: "mail.fifo".into(), ..until(901) };
+    assert_eq!(left(decide(Some(&head), &ordered, &policy(), &claim("next"), at(0))), Ending::Early(at(901)));
+}
+
+#[test]
+fn what_an_attempt_leaves_waiting_for_long_is_filed_and_nothing_else() {
+    let waits = |state, seconds| Record { state, run_at: Some(at(seconds)), ..waiting() };
+    for state in [State::Queued, State::Retrying] {
+        let filed = put_off(waits(state, 901), &request(), &policy(), at(0));
+        assert_eq!((filed.state, filed.owner.as_deref(), filed.run_at), (State::Scheduled, Some("first"), Some(at(901))));
+        let soon = waits(state, 900);
+        assert_eq!(put_off(soon.clone(), &request(), &policy(), at(0)), soon);
+        let nobodys = Record { owner: None, ..waits(state, 901) };
+        assert_eq!(put_off(nobodys.clone(), &request(), &policy(), at(0)), nobodys);
+        let ordered = Record { queue: "mail.fifo".into(), ..waits(state, 901) };
+        assert_eq!(put_off(ordered.clone(), &request(), &policy(), at(0)), ordered);
+    }
+    let ended = Record { run_at: Some(at(901)), ..failed_for_good() };
+    assert_eq!(put_off(ended.clone(), &request(), &policy(), at(0)), ended);
+}
+
+#[test]
 fn the_time_in_a_due_record_wins_over_the_message() {
     let message = Request { run_at: Some(at(100)), ..request() };
     let decide_at = |moved_to, now| decide(Some(&scheduled(moved_to)), &message, &policy(), &claim("next"), now);
