@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The proofs in their long forms: the model within larger bounds, a million simulated jobs, a storm of five thousand on
-# the real local stack, half an hour of fuzzing for each target, and what is depended on. What cannot run here is named.
+# the real local stack, half an hour of fuzzing for each target, coverage, mutants, and what is depended on. What cannot run here is named.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,7 +14,7 @@ step "a million simulated jobs"
 CARGO_PROFILE_RELEASE_LTO=off cargo run --release --locked -q -p sqjobs-tests --bin simulate -- 1000000
 
 step "five thousand jobs in a storm"
-cargo test --locked -p sqjobs-tests --test guarantees -- --ignored --nocapture five_thousand
+cargo test --locked -p sqjobs-tests --test guarantees -- --ignored --nocapture five_thousand ten_thousand
 
 step "fuzzing, half an hour for each target, four at a time"
 if cargo +nightly --version >/dev/null 2>&1; then
@@ -34,6 +34,25 @@ if cargo +nightly --version >/dev/null 2>&1; then
 else
   echo "NOT DONE: fuzzing, for there is no nightly compiler"
 fi
+
+step "what the guarantees run of the library"
+# The profiler's tools are those of the compiler, or what LLVM_COV and LLVM_PROFDATA name.
+if [ -n "${LLVM_COV-}" ] || rustup component list --installed 2>/dev/null | grep -q llvm-tools; then
+  cargo install --quiet --locked --root target/tools cargo-llvm-cov
+  # Functions are killed: their counters lie in a file that is mapped (%c), which the compiler must know.
+  export LLVM_PROFILE_FILE_NAME="sqjobs-%m%c.profraw"
+  RUSTFLAGS="-C llvm-args=-runtime-counter-relocation" \
+    target/tools/bin/cargo-llvm-cov llvm-cov test --no-report --workspace --locked --test guarantees -- --test-threads 8
+  target/tools/bin/cargo-llvm-cov llvm-cov report --ignore-filename-regex '(tests|benches|cli|functions|testing)/'
+else
+  echo "NOT DONE: coverage, for the profiler's tools are not installed (rustup component add llvm-tools)"
+fi
+
+step "what no test of the protocol misses"
+cargo install --quiet --locked --root target/tools cargo-mutants
+# What is equivalent is explained in PROOF.md.
+target/tools/bin/cargo-mutants mutants -p sqjobs --file shared/src/lifecycle.rs --file shared/src/lifecycle/repair.rs --output target \
+  -- --locked --lib -- lifecycle --skip model || true
 
 step "what is depended on: licences, duplicates, sources, advisories"
 cargo install --quiet --locked --root target/tools cargo-deny
