@@ -272,7 +272,7 @@ fn budgeted(seen: &Record, request: &Request, policy: &Policy) -> Record {
 
 /// A failed record whose message came back from the dead-letter queue: the budget is full again.
 fn redriven(seen: &Record) -> Record {
-    Record { attempts: 0, runs: 0, snoozes: 0, run_at: None, ..reopened(seen) }
+    Record { attempts: 0, runs: 0, snoozes: 0, ..reopened(seen) }
 }
 
 fn reopened(seen: &Record) -> Record {

@@ -95,6 +95,21 @@ fn the_last_attempt_and_a_fatal_error_fail_the_job_and_owe_a_dead_letter() {
 }
 
 #[test]
+fn what_has_failed_is_listed_under_its_shard_until_it_is_taken_up_again() {
+    let dead = failed_for_good();
+    let number = scheduled(at(0)).due.expect("it is in the index").replace("due#", "");
+    assert_eq!((dead.listed.as_deref(), dead.listed_at), (Some(&*format!("failed#{number}")), Some(at(10))));
+    let copy = Request { dead: Some(dead.generation), ..request() };
+    let redriven = granted(decide(Some(&dead), &copy, &policy(), &claim("next"), at(20)));
+    let again = retry(&dead, &request(), "again", at(20)).expect("it has ended");
+    for taken_up in [redriven, again] {
+        assert_eq!((taken_up.listed, taken_up.listed_at), (None, None));
+    }
+    let (done, _) = finish(&running(), Outcome::Success(6.into()), &policy(), 1.0, at(10));
+    assert_eq!((done.listed, done.listed_at), (None, None), "only what needs a person");
+}
+
+#[test]
 fn what_was_given_back_costs_no_attempt_and_no_generation() {
     let second = granted(decided(&waiting(), at(70)));
     for (next, run_at, snoozes) in [(Next::Snooze(secs(20)), Some(at(30)), 1), (Next::Resume, None, 0)] {
