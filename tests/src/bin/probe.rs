@@ -11,7 +11,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use sqjobs::{Backoff, Context, Job, JobError, Policy, Worker};
+use sqjobs::{Backoff, Client, Context, Enqueue, Job, JobError, Policy, Worker};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -50,6 +50,8 @@ enum Act {
     FailUntil(PathBuf),
     /// Asks to be put off until the file exists.
     SnoozeUntil(PathBuf),
+    /// Enqueues a probe of this id that simply succeeds.
+    Enqueue(String),
     /// Saves a checkpoint and hangs, or succeeds where an earlier attempt has saved one.
     Resume,
     /// Fails for good, with this text and kind.
@@ -64,14 +66,14 @@ impl Orders {
     async fn follow<S>(&self, ctx: &Context<S>) -> Result<u32, JobError> {
         note(&self.effects, &format!("{} {} {}\n", ctx.id(), ctx.attempt(), std::process::id()))?;
         if ctx.attempt() < self.until {
-            self.act.perform(ctx).await?;
+            self.act.perform(ctx, &self.effects).await?;
         }
         Ok(ctx.attempt())
     }
 }
 
 impl Act {
-    async fn perform<S>(&self, ctx: &Context<S>) -> Result<(), JobError> {
+    async fn perform<S>(&self, ctx: &Context<S>, effects: &Path) -> Result<(), JobError> {
         match self {
             Self::Succeed => Ok(()),
             Self::FailUntil(file) | Self::SnoozeUntil(file) if file.exists() => Ok(()),
@@ -83,6 +85,11 @@ impl Act {
                 pending().await
             }
             Self::Complain(text) => Err(JobError::fatal(text.as_str()).kind(text.clone())),
+            Self::Enqueue(id) => {
+                let child = Enqueue::named("probe", serde_json::json!({ "effects": effects })).queue(ctx.queue()).id(id).recorded();
+                Client::from_env().await.enqueue_one(child).await?;
+                Ok(())
+            }
             Self::Fatal => Err(JobError::fatal("gave up as told")),
             Self::Panic => panic!("panicked as told"),
             Self::Hang => pending().await,

@@ -20,6 +20,7 @@ mod world;
 mod adapter;
 mod chaos;
 mod cli;
+mod client;
 mod configuration;
 mod dead_letter;
 mod delivery;
