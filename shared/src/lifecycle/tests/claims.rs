@@ -202,6 +202,7 @@ fn a_killed_job_past_its_time_expires_instead_of_running_again() {
     let late = Request { expires_at: Some(at(32)), ..request() };
     let (record, ending) = closed(decide(Some(&running()), &late, &policy(), &claim("next"), at(40)));
     assert_eq!((ending, record.state, record.history.len()), (Ending::Expired, State::Expired, 1));
+    assert_eq!(record.error.as_ref().map(|error| &*error.kind), Some("killed"));
     assert_terminal(&record, at(40));
 }
 
@@ -264,7 +265,8 @@ fn a_job_that_waits_for_others_is_not_started() {
 
 #[test]
 fn a_record_of_another_name_or_queue_is_foreign_whatever_its_state() {
-    for seen in [running(), waiting(), dead_lettered(&failed_for_good()), scheduled(at(5))] {
+    let called_off = cancel(Some(&waiting()), &request(), &policy(), at(20)).expect("it waits");
+    for seen in [running(), waiting(), dead_lettered(&failed_for_good()), scheduled(at(5)), called_off] {
         let of_another_name = Record { name: "farewell".into(), ..seen.clone() };
         let of_another_queue = Record { queue: "post".into(), ..seen };
         assert_eq!(left(decided(&of_another_name, at(500))), Ending::Foreign);

@@ -233,9 +233,8 @@ fn a_job_that_waits_is_moved_only_if_its_record_holds_its_message() {
         let moved = moved(&seen, "mover", at(9000)).expect("it waits");
         assert_eq!(
             moved,
-            Record { state: State::Scheduled, run_at: Some(at(9000)), owner: Some("mover".into()), due: moved.due.clone(), ..seen }
+            Record { state: State::Scheduled, run_at: Some(at(9000)), owner: Some("mover".into()), due: scheduled(at(0)).due, ..seen }
         );
-        assert!(moved.due.is_some());
     }
     let without = Record { envelope: None, ..scheduled(at(5000)) };
     let running = Record { envelope: Some("as sent".into()), ..running() };
@@ -291,6 +290,21 @@ fn a_job_that_was_announced_has_the_budget_of_its_policy() {
     assert_eq!(granted(decided(&seen, at(0))).max_attempts, policy().max_attempts);
     let own = announced(&Request { max_attempts: Some(9), ..request() });
     assert_eq!(granted(decided(&own, at(0))).max_attempts, 9);
+}
+
+#[test]
+fn only_a_filed_job_that_holds_its_message_and_is_due_is_sent() {
+    let filed = scheduled(at(50));
+    assert!(is_sendable(&filed, at(50)) && is_sendable(&filed, at(51)));
+    let others = [sent(&filed), Record { envelope: None, ..filed.clone() }, Record { run_at: None, ..filed.clone() }];
+    assert!(others.iter().all(|other| !is_sendable(other, at(51))));
+    assert!(!is_sendable(&filed, ms(49_999)));
+}
+
+#[test]
+fn a_job_has_the_same_shard_in_every_version() {
+    let shards = ["job-1", "job-2", ""].map(|id| scheduled_as(id).due.expect("it is in the index"));
+    assert_eq!(shards, ["due#1", "due#2", "due#0"]);
 }
 
 #[test]
