@@ -91,6 +91,7 @@ fn what_has_expired_in_the_index_does_not_wait_for_its_time() {
     assert_eq!(repair(&waits, Some(at(DAY)), "beater", at(DAY - 1)), Repair::Nothing);
     let Repair::Write(next) = repair(&waits, Some(at(DAY)), "beater", at(DAY)) else { panic!("it has expired") };
     assert_eq!((next.state, next.due, next.envelope), (State::Expired, None, None));
+    assert_eq!(next.owner.as_deref(), Some("beater"), "a token of which no write knows");
 }
 
 #[test]
@@ -103,6 +104,8 @@ fn a_job_that_only_its_message_can_bring_back_is_shown_after_a_day_and_lost_afte
         assert_eq!(next.error.map(|error| error.kind).as_deref(), Some("lost"));
         assert_eq!(next.history.len(), 1);
     }
+    let due = Record { run_at: Some(at(0)), ..waiting() };
+    assert_eq!((done(&due, at(DAY)), done(&due, ms(1000 * DAY + 1))), (Repair::Nothing, Repair::Overdue), "after a day, and not in it");
     let timeless = Record { state: State::Queued, ..Record::default() };
     assert_eq!(done(&timeless, at(99 * DAY)), Repair::Nothing, "nobody knows how late it is");
 }
