@@ -46,6 +46,28 @@ fn a_job_does_not_start_before_its_time() {
 }
 
 #[test]
+fn what_an_envelope_asks_for_is_in_the_request() {
+    let mut envelope = Envelope::new("greet", serde_json::json!([1]));
+    (envelope.run_at, envelope.expires_at, envelope.max_attempts) = (Some(at(5)), Some(at(9)), Some(2));
+    (envelope.parent_id, envelope.root_id) = (Some("job-0".into()), Some("job-00".into()));
+    envelope.tags = vec!["a label".into()];
+    envelope.meta = [("tenant".to_owned(), 7.into())].into_iter().collect();
+    let expected = Request {
+        name: "greet".into(),
+        run_at: Some(at(5)),
+        expires_at: Some(at(9)),
+        max_attempts: Some(2),
+        tags: vec!["a label".into()],
+        meta: envelope.meta.clone(),
+        parent_id: Some("job-0".into()),
+        root_id: Some("job-00".into()),
+        body: "as sent".into(),
+        ..Request::default()
+    };
+    assert_eq!(Request::of(envelope, "as sent".into()), expected);
+}
+
+#[test]
 fn a_new_record_has_what_its_message_asks_for() {
     let asked = Request {
         run_at: Some(at(-1)),

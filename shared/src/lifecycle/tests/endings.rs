@@ -27,6 +27,27 @@ fn every_ending_has_one_fate_for_its_message() {
         (Ending::Parked, Fate::LongBackoff),
         (Ending::Skipped, Fate::Delete),
     ];
+    let words = [
+        "succeeded",
+        "retried",
+        "failed",
+        "snoozed",
+        "interrupted",
+        "not_started",
+        "held",
+        "early",
+        "busy",
+        "lease_lost",
+        "duplicate",
+        "repeated",
+        "cancelled",
+        "expired",
+        "foreign",
+        "rejected",
+        "parked",
+        "skipped",
+    ];
+    assert_eq!(table.each_ref().map(|(ending, _)| ending.as_str()), words, "as logs have it");
     for (ending, fate) in table {
         assert_eq!(ending.fate(), fate, "{}", ending.as_str());
     }
