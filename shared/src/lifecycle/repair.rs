@@ -55,7 +55,7 @@ pub fn repair(seen: &Record, expires_at: Option<Timestamp>, owner: &str, now: Ti
         }
         // Claimed straight from the due index, it may have been so by a message that was deleted at that moment.
         State::Running if is_past(LONG) => {
-            let lapsed = lapsed(seen, owner, now);
+            let lapsed = lapsed(seen, now);
             if seen.cancel_requested { ended(cancelled(lapsed)) } else { again(lapsed, now) }
         }
         State::Retrying if is_past(LONG) => again(seen.clone(), now),
@@ -73,10 +73,10 @@ fn since(seen: &Record) -> Option<Timestamp> {
     }
 }
 
-/// A job whose attempt died, taken from it.
-fn lapsed(seen: &Record, owner: &str, now: Timestamp) -> Record {
+/// A job whose attempt died, taken from it; whoever writes that has a token of its own.
+fn lapsed(seen: &Record, now: Timestamp) -> Record {
     let killed = was_killed(now);
-    Record { lease_until: None, owner: Some(owner.into()), error: Some(killed.clone()), ..remember(seen.clone(), killed) }
+    Record { lease_until: None, error: Some(killed.clone()), ..remember(seen.clone(), killed) }
 }
 
 fn lost(seen: &Record, owner: &str, now: Timestamp) -> Repair {
@@ -85,7 +85,7 @@ fn lost(seen: &Record, owner: &str, now: Timestamp) -> Repair {
 }
 
 fn given_up(seen: &Record, failure: Failure, owner: &str, now: Timestamp) -> Record {
-    let seen = if seen.state == State::Running { lapsed(seen, owner, now) } else { seen.clone() };
+    let seen = if seen.state == State::Running { lapsed(seen, now) } else { seen.clone() };
     let ended = if seen.cancel_requested { cancelled(seen) } else { failed(seen, failure) };
     finished(Record { owner: Some(owner.into()), ..ended }, &Policy::new(), now)
 }

@@ -101,6 +101,7 @@ fn a_job_that_only_its_message_can_bring_back_is_shown_after_a_day_and_lost_afte
         assert_eq!(done(&record, at(15 * DAY)), Repair::Overdue, "{record:?}");
         let next = written(&record, at(15 * DAY + 100));
         assert_eq!((next.state, next.dlq, next.attempts), (State::Failed, Some(Dlq::Pending), 1));
+        assert_eq!(next.owner.as_deref(), Some("beater"));
         assert_eq!(next.error.map(|error| error.kind).as_deref(), Some("lost"));
         assert_eq!(next.history.len(), 1);
     }
