@@ -151,6 +151,12 @@ fn a_message_that_sqs_gave_up_goes_where_its_job_has_ended_or_waits_without_it()
 }
 
 #[test]
+fn a_message_that_sqs_gave_up_fails_a_job_that_waits_and_has_no_copy_of_it() {
+    let empty = Record { envelope: None, ..scheduled(at(DAY)) };
+    assert!(matches!(explained(Some(&empty), at(10)), Abandoned::End(next) if next.state == State::Failed));
+}
+
+#[test]
 fn a_message_that_sqs_gave_up_is_left_while_its_job_may_run() {
     assert_eq!(explained(Some(&running()), at(35)), Abandoned::Leave);
     assert!(matches!(explained(Some(&running()), ms(35_001)), Abandoned::End(_)));
