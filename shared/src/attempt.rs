@@ -279,9 +279,9 @@ pub(crate) fn within<F: Future>(attempt: Arc<Attempt>, code: F) -> impl Future<O
     CURRENT.scope(attempt, code)
 }
 
-/// Looks at the attempt whose code this task runs, if it does.
-pub(crate) fn current<T>(look: impl FnOnce(&Attempt) -> T) -> Option<T> {
-    CURRENT.try_with(|attempt| look(attempt)).ok()
+/// The attempt whose code this task runs, if it does.
+pub(crate) fn current() -> Option<Arc<Attempt>> {
+    CURRENT.try_with(Arc::clone).ok()
 }
 
 /// What a job's methods are given: the [`Attempt`] and the state that `main` built.

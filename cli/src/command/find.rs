@@ -27,7 +27,7 @@ pub(super) async fn get(aws: &Aws, wanted: Get) -> Result<bool, Failure> {
             Some(record) => output.job(&record, aws.clock.now())?,
             None => {
                 all = false;
-                anstream::eprintln!("there is no record of {}: no attempt was started yet, or it was forgotten", clean(id));
+                no_record(id);
             }
         }
     }
@@ -78,7 +78,7 @@ pub(super) async fn explain(aws: &Aws, wanted: Explain) -> Result<bool, Failure>
 pub(super) async fn tree(aws: &Aws, wanted: Tree) -> Result<bool, Failure> {
     let client = aws.client();
     let Some(record) = client.get(&wanted.id).await? else {
-        anstream::eprintln!("there is no record of {}: no attempt was started yet, or it was forgotten", clean(&wanted.id));
+        no_record(&wanted.id);
         return Ok(false);
     };
     let records = family(&client, record).await?;
@@ -95,6 +95,10 @@ pub(super) async fn tree(aws: &Aws, wanted: Tree) -> Result<bool, Failure> {
         output.line(format!("{mark} {:indent$}{id}  {name}  {state}  {}", "", last(record, now), indent = 2 * depth))?;
     }
     Ok(true)
+}
+
+fn no_record(id: &str) {
+    anstream::eprintln!("there is no record of {}: no attempt was started yet, or it was forgotten", clean(id));
 }
 
 /// The job, its ancestors, and whatever of its tree is listed.

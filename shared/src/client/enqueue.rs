@@ -23,7 +23,7 @@ use crate::{
 #[must_use = "it is enqueued by Client::enqueue_many"]
 pub struct Enqueue {
     queue: String,
-    pub(super) envelope: Envelope,
+    envelope: Envelope,
     delay: Duration,
     group: Option<String>,
     dedup: Option<String>,
@@ -190,8 +190,8 @@ impl Enqueue {
 
     /// As it is sent from here and now.
     pub(super) fn settled(mut self, now: Timestamp) -> Self {
-        if !self.is_detached && self.envelope.parent_id.is_none() {
-            self = current(|attempt| self.clone().caused_by(attempt)).unwrap_or(self);
+        if let Some(attempt) = current().filter(|_| !self.is_detached && self.envelope.parent_id.is_none()) {
+            self = self.caused_by(&attempt);
         }
         let envelope = &mut self.envelope;
         envelope.id.get_or_insert_with(|| format!("{}-{}", envelope.name, Uuid::now_v7().simple()));
@@ -224,9 +224,7 @@ impl Enqueue {
         let id = self.envelope.id.clone().unwrap_or_default();
         Request { id, queue: queue.into(), sent_at: Some(now), ..Request::of(self.envelope.clone(), self.envelope.to_body()) }
     }
-}
 
-impl Enqueue {
     /// The places in the lists that the job is to be found in.
     fn listings(&self, id: &str, now: Timestamp) -> Result<Vec<Listing>, Error> {
         let root = self.envelope.root_id.as_deref().unwrap_or(id);

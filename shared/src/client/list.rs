@@ -51,6 +51,15 @@ impl By<'_> {
             Self::Object(object) => Ok(format!("object:{object}")),
         }
     }
+
+    /// The index may lag: the record says whether it is still so.
+    fn holds(self, record: &Record) -> bool {
+        match self {
+            Self::Due => record.due.is_some(),
+            Self::Failed => record.listed.is_some(),
+            Self::Name(_) | Self::Tag(_) | Self::Root(_) | Self::Object(_) => true,
+        }
+    }
 }
 
 impl Client {
@@ -80,16 +89,5 @@ impl Client {
         }
         records.truncate(limit);
         Ok(records)
-    }
-}
-
-impl By<'_> {
-    /// The index may lag: the record says whether it is still so.
-    fn holds(self, record: &Record) -> bool {
-        match self {
-            Self::Due => record.due.is_some(),
-            Self::Failed => record.listed.is_some(),
-            Self::Name(_) | Self::Tag(_) | Self::Root(_) | Self::Object(_) => true,
-        }
     }
 }
