@@ -1,23 +1,123 @@
-//! Dead letters: what a dead-letter queue holds of a message, with the reason.
+//! Dead letters: what a dead-letter queue holds of a message, with the reason; and the way back.
 
 use crate::{
     client::dedup,
+    envelope::{Envelope, Form, Unreadable},
+    lifecycle::{Request, is_of},
     queue::{Message, Outgoing, is_fifo},
-    record::{Failure, Record},
+    record::{Dlq, Failure, Record, State},
 };
 
+const ID: &str = "sqjobs.id";
 /// The attribute without which a message in a dead-letter queue is no letter of ours.
-pub(crate) const KIND: &str = "sqjobs.kind";
+const KIND: &str = "sqjobs.kind";
+const REASON: &str = "sqjobs.reason";
+const DEAD: &str = "sqjobs.dead";
+
+/// A message in a dead-letter queue.
+///
+/// A worker's copy says why it is there. What SQS itself has moved, since it was received too often, says nothing until a
+/// beater has looked at it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Letter {
+    /// The message.
+    pub message: Message,
+    /// The id of its job.
+    pub id: String,
+    /// What it asks for, or why that cannot be read.
+    pub envelope: Result<Envelope, Unreadable>,
+}
+
+/// What to do with a letter that is to be redriven.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Redrive {
+    /// Send this to the queue, then delete the letter. To do it again does not run the job again.
+    Send(Outgoing),
+    /// Delete it: its job has ended otherwise since, or goes on without it.
+    Drop,
+    /// Leave it, for the body leaves no room for the attributes that it needs.
+    Stuck,
+}
+
+impl Letter {
+    /// Reads a message of a dead-letter queue.
+    pub fn open(message: Message) -> Self {
+        let (id, envelope) = message.open();
+        Self { message, id, envelope }
+    }
+
+    /// The kind of the failure; none where SQS has moved the message.
+    pub fn kind(&self) -> Option<&str> {
+        self.message.attributes.get(KIND).map(String::as_str)
+    }
+
+    /// Why it is here, as far as the body left room for it.
+    pub fn reason(&self) -> Option<&str> {
+        self.message.attributes.get(REASON).map(String::as_str)
+    }
+
+    /// Whether it came here without a reason, or once more after it was redriven.
+    pub(crate) fn is_unexplained(&self) -> bool {
+        self.message.source.is_some() || self.kind().is_none()
+    }
+
+    /// What becomes of it when it is redriven to `queue`, given the record of its job as it is stored.
+    ///
+    /// Where it is not certain that the job goes on without this letter, it is sent: at worst it is a duplicate.
+    pub fn redrive(&self, record: Option<&Record>, queue: &str) -> Redrive {
+        let dead = self.message.dead();
+        let record = record.filter(|record| self.is_of(record, queue));
+        let failed = match record.map(|record| (record, record.state)) {
+            // It was redriven, and has failed again: there is a newer letter.
+            Some((record, State::Failed)) if record.dlq != Some(Dlq::Pending) && dead.is_some_and(|dead| dead != record.generation) => {
+                return Redrive::Drop;
+            }
+            Some((record, State::Failed)) => Some(record.generation),
+            Some((_, state)) if state.is_terminal() => return Redrive::Drop,
+            Some(_) if !self.is_unexplained() => return Redrive::Drop,
+            _ => dead,
+        };
+        self.back(failed, queue).map_or(Redrive::Stuck, Redrive::Send)
+    }
+
+    /// Whether that record is of this letter's job. Which names the job answers to is not known here.
+    fn is_of(&self, record: &Record, queue: &str) -> bool {
+        let native = self.envelope.as_ref().ok().filter(|envelope| envelope.form == Form::Native);
+        let name = native.map_or(&record.name, |envelope| &envelope.name);
+        is_of(record, &Request { name: name.clone(), queue: queue.into(), ..Request::default() })
+    }
+
+    /// The message for the queue. None: there is no room for what it must say.
+    fn back(&self, failed: Option<u64>, queue: &str) -> Option<Outgoing> {
+        let mut back = Outgoing::new(&self.message.body);
+        back.attributes = self.message.attributes.clone();
+        for (name, value) in [(ID, Some(self.id.clone())), (DEAD, failed.map(|failed| failed.to_string()))] {
+            back.attributes.remove(name);
+            if let Some(value) = value {
+                back.add_attribute(name, &value);
+                back.attributes.get(name)?;
+            }
+        }
+        back.group.clone_from(&self.message.group);
+        if is_fifo(queue) {
+            back.group = back.group.or_else(|| Some(dedup(&self.id)));
+            // The same for the same letter, and no other's.
+            back.dedup = Some(dedup(&format!("{}:{}", self.id, self.message.id)));
+        }
+        Some(back)
+    }
+}
 
 /// The copy of a message for the dead-letter queue, with the reason; cut, then omitted, where the body leaves no room.
 pub(crate) fn letter(message: &Message, id: &str, reason: Option<&Failure>, record: Option<&Record>, dlq: &str) -> Outgoing {
     let mut copy = Outgoing::new(if message.body.is_empty() { " " } else { &message.body });
     // Without a record, what it was redriven from still counts.
-    let dead = record.map(|record| record.generation.to_string()).or_else(|| message.attributes.get("sqjobs.dead").cloned());
-    copy.add_attribute("sqjobs.dead", &dead.unwrap_or_default());
-    copy.add_attribute("sqjobs.id", id);
+    let dead = record.map(|record| record.generation.to_string()).or_else(|| message.attributes.get(DEAD).cloned());
+    copy.add_attribute(DEAD, &dead.unwrap_or_default());
+    copy.add_attribute(ID, id);
     copy.add_attribute(KIND, reason.map_or("", |reason| &reason.kind));
-    copy.add_cut_attribute("sqjobs.reason", reason.map_or("", |reason| &reason.message));
+    copy.add_cut_attribute(REASON, reason.map_or("", |reason| &reason.message));
     for (name, value) in message.attributes.iter().filter(|(name, _)| !name.starts_with("sqjobs.")) {
         copy.add_attribute(name, value);
     }
@@ -30,4 +130,80 @@ pub(crate) fn letter(message: &Message, id: &str, reason: Option<&Failure>, reco
         }));
     }
     copy
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BODY: &str = r#"{"name":"n","id":"a"}"#;
+
+    /// A letter of job `a` that failed at that generation, or that SQS has moved.
+    fn letter_of(dead: Option<u64>) -> Letter {
+        let mut message = Message { id: "m".into(), body: BODY.into(), ..Message::default() };
+        match dead {
+            Some(dead) => message.attributes.extend([(DEAD.into(), dead.to_string()), (KIND.into(), "error".into())]),
+            None => message.source = Some("q".into()),
+        }
+        Letter::open(message)
+    }
+
+    fn record(state: State, generation: u64, dlq: Option<Dlq>) -> Record {
+        Record { id: "a".into(), name: "n".into(), queue: "q".into(), state, generation, dlq, ..Record::default() }
+    }
+
+    fn sent(next: Redrive) -> Option<u64> {
+        let Redrive::Send(back) = next else { panic!("it is sent, not {next:?}") };
+        assert_eq!((&*back.body, &*back.attributes[ID]), (BODY, "a"));
+        back.attributes.get(DEAD).map(|dead| dead.parse().expect("a number"))
+    }
+
+    #[test]
+    fn a_letter_is_sent_where_its_job_failed_so_and_dropped_where_it_went_on() {
+        let next = |dead, record: &Record| letter_of(dead).redrive(Some(record), "q");
+        let failed = |generation| record(State::Failed, generation, Some(Dlq::Sent));
+        assert_eq!(sent(next(Some(3), &failed(3))), Some(3));
+        assert_eq!(next(Some(3), &failed(4)), Redrive::Drop, "there is a newer letter");
+        for state in [State::Succeeded, State::Cancelled, State::Expired, State::Running, State::Retrying, State::Queued] {
+            assert_eq!(next(Some(3), &record(state, 4, None)), Redrive::Drop, "{state:?}");
+        }
+        assert_eq!(sent(letter_of(Some(3)).redrive(None, "q")), Some(3), "its record was purged");
+    }
+
+    #[test]
+    fn what_may_be_the_only_copy_of_a_message_is_sent() {
+        let next = |dead, record: &Record| letter_of(dead).redrive(Some(record), "q");
+        assert_eq!(sent(next(None, &record(State::Retrying, 2, None))), None);
+        assert_eq!(sent(next(None, &record(State::Failed, 2, Some(Dlq::Pending)))), Some(2));
+        assert_eq!(sent(next(Some(1), &record(State::Failed, 2, Some(Dlq::Pending)))), Some(2), "the copy is still owed");
+        assert_eq!(next(None, &record(State::Succeeded, 2, None)), Redrive::Drop);
+        let mut redriven = letter_of(Some(1));
+        redriven.message.source = Some("q".into());
+        assert_eq!(sent(redriven.redrive(Some(&record(State::Retrying, 2, None)), "q")), Some(1), "SQS has moved it again");
+    }
+
+    #[test]
+    fn what_has_the_id_of_another_job_says_nothing_of_that_one() {
+        let other = Record { name: "other".into(), ..record(State::Succeeded, 2, None) };
+        assert_eq!(sent(letter_of(Some(3)).redrive(Some(&other), "q")), Some(3));
+        let elsewhere = Record { queue: "elsewhere".into(), ..record(State::Succeeded, 2, None) };
+        assert_eq!(sent(letter_of(None).redrive(Some(&elsewhere), "q")), None);
+    }
+
+    #[test]
+    fn a_letter_without_room_for_its_id_stays() {
+        let mut full = letter_of(None);
+        full.message.body = "x".repeat(crate::queue::MAX_BYTES);
+        assert_eq!(full.redrive(None, "q"), Redrive::Stuck);
+    }
+
+    #[test]
+    fn on_a_fifo_queue_the_same_letter_is_sent_once_and_in_its_group() {
+        let mut letter = letter_of(Some(3));
+        letter.message.group = Some("g".into());
+        let [one, two] = [letter.redrive(None, "q.fifo"), letter.redrive(None, "q.fifo")];
+        assert_eq!(one, two);
+        let Redrive::Send(back) = one else { panic!("it is sent") };
+        assert_eq!((back.group.as_deref(), back.dedup), (Some("g"), Some(dedup("a:m"))));
+    }
 }

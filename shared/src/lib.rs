@@ -9,6 +9,7 @@
 //! | [`Job`], [`Context`], [`JobError`] | [`Policy`], [`Backoff`], [`StoreFailure`] | [`run`], [`Worker`], [`Client`], [`Enqueue`] | [`Record`], [`State`], [`Failure`] |
 //! | [`Middleware`], [`Next`], [`Attempt`], [`PublishHook`] | | [`testing::Eager`] | |
 //! | [`Entry`], [`Schedule`] | [`CatchUp`] | [`Beater`], [`Schedules`] | [`Scheduled`], [`Timetable`] |
+//! | | | | [`Letter`], [`Redrive`] |
 //!
 //! How a job is claimed, run and recorded is in [`lifecycle`], as pure functions. Where records and messages are kept
 //! is behind two ports, [`store`] and [`queue`], each with an adapter for AWS and one in memory.
@@ -44,6 +45,7 @@ pub use crate::{
     envelope::Envelope,
     error::Error,
     job::Job,
+    letter::{Letter, Redrive},
     middleware::{Middleware, Next},
     outcome::JobError,
     policy::{Policy, StoreFailure},

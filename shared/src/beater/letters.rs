@@ -11,7 +11,7 @@ use super::{hand_over::Due, tick::Tally};
 use crate::{
     Error,
     envelope::{Envelope, Form},
-    letter::{KIND, letter},
+    letter::{Letter, letter},
     lifecycle::{self, Abandoned, Request, dead_lettered},
     queue::{Message, Visibility},
     record::{Failure, Record, State},
@@ -57,11 +57,11 @@ impl Letters<'_> {
                     break;
                 }
             };
-            let (moved, letters): (Vec<_>, Vec<_>) = messages.into_iter().partition(is_unexplained);
+            let (moved, letters): (Vec<_>, Vec<_>) = messages.into_iter().map(Letter::open).partition(Letter::is_unexplained);
             let is_last = moved.is_empty();
-            let done = join_all(moved.iter().map(|message| self.explain_one(message))).await;
-            let mut left = letters;
-            for (message, done) in moved.into_iter().zip(done) {
+            let done = join_all(moved.iter().map(|letter| self.explain_one(letter))).await;
+            let mut left: Vec<_> = letters.into_iter().map(|letter| letter.message).collect();
+            for (message, done) in moved.into_iter().map(|letter| letter.message).zip(done) {
                 match done {
                     Ok(true) => total.done += 1,
                     Ok(false) => left.push(message),
@@ -90,15 +90,15 @@ impl Letters<'_> {
     }
 
     /// Whether this message is done with.
-    async fn explain_one(&self, message: &Message) -> Result<bool, Error> {
+    async fn explain_one(&self, letter: &Letter) -> Result<bool, Error> {
         let now = self.due.clock.now();
-        let (id, envelope) = message.open();
+        let Letter { message, id, envelope } = letter;
         let envelope = match envelope {
-            Ok(envelope) => envelope,
-            Err(error) => return self.replace(message, &id, &Failure::new("rejected", error.to_string(), now), None).await,
+            Ok(envelope) => envelope.clone(),
+            Err(error) => return self.replace(message, id, &Failure::new("rejected", error.to_string(), now), None).await,
         };
-        let stored = self.due.store.read(slice::from_ref(&id)).await.pop().transpose()?.flatten();
-        let request = request(message, id, envelope, stored.as_ref());
+        let stored = self.due.store.read(slice::from_ref(id)).await.pop().transpose()?.flatten();
+        let request = request(message, id.clone(), envelope, stored.as_ref());
         let owner = Uuid::new_v4().simple().to_string();
         match lifecycle::abandoned(stored.as_ref(), &request, &owner, now) {
             Abandoned::Leave => Ok(false),
@@ -137,11 +137,6 @@ impl Letters<'_> {
         self.due.queue.delete(self.dlq, slice::from_ref(&message.receipt)).await.pop().transpose()?;
         Ok(true)
     }
-}
-
-/// Whether it came here without a reason, or once more after it was redriven.
-fn is_unexplained(message: &Message) -> bool {
-    message.source.is_some() || !message.attributes.contains_key(KIND)
 }
 
 /// What the message asks for. A beater does not know which names a job answers to, nor, where SQS does not say it, the
