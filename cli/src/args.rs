@@ -66,6 +66,9 @@ pub(crate) enum Command {
     Retry(Retry),
     /// Move a job that waits to another time.
     Move(Move),
+    /// The dead-letter queues.
+    #[command(subcommand)]
+    Dlq(Dlq),
     /// The schedules.
     #[command(subcommand)]
     Schedule(Schedule),
@@ -380,8 +383,132 @@ pub(crate) enum Table {
     Create,
 }
 
+/// Which dead letters.
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct Letters {
+    /// Those of this job.
+    #[arg(long)]
+    pub(crate) id: Option<String>,
+    /// Those of jobs of this name.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Those that failed with this kind of error, such as timeout.
+    #[arg(long)]
+    pub(crate) kind: Option<String>,
+    /// Those of jobs with this tag.
+    #[arg(long)]
+    pub(crate) tag: Option<String>,
+    /// Those that are here for that time at least, such as 2d.
+    #[arg(long, value_name = "DURATION", value_parser = time::duration)]
+    pub(crate) older_than: Option<Duration>,
+    /// Those that came here within that time, such as 1h.
+    #[arg(long, value_name = "DURATION", value_parser = time::duration)]
+    pub(crate) newer_than: Option<Duration>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Dlq {
+    /// Show dead letters: which jobs, why, and what their records say now.
+    List(ListLetters),
+    /// Show dead letters whole.
+    Show(ShowLetters),
+    /// Send dead letters back to their queue. It may be interrupted and done again: no job runs twice.
+    Redrive(Redrive),
+    /// Delete dead letters.
+    Purge(Purge),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ListLetters {
+    /// The queue whose dead letters are shown; those of all, unless told otherwise.
+    pub(crate) queue: Option<String>,
+    #[command(flatten)]
+    pub(crate) letters: Letters,
+    /// At most so many.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) limit: usize,
+    /// Print them as JSON, one a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ShowLetters {
+    /// The queue that their messages came from.
+    pub(crate) queue: String,
+    /// The ids of jobs, or of messages.
+    #[arg(required = true)]
+    pub(crate) ids: Vec<String>,
+    /// Print them as JSON, one a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Redrive {
+    /// The queue that they go back to.
+    pub(crate) queue: String,
+    #[command(flatten)]
+    pub(crate) letters: Letters,
+    /// At most so many a second.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rate: Option<u32>,
+    /// Show what would be done.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not ask.
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// Print what was done as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Purge {
+    /// The queue whose dead letters are deleted.
+    pub(crate) queue: String,
+    #[command(flatten)]
+    pub(crate) letters: Letters,
+    /// Show what would be done.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not ask.
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// Print what was done as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Queue {
+    /// Show all queues: how full they are, and whether their functions take from them.
+    List {
+        /// Print them as JSON, one a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Stop feeding functions from queues, by their event source mappings.
+    Pause {
+        /// The queues.
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Feed functions from queues again.
+    Resume {
+        /// The queues.
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Delete all messages of a queue.
+    Purge {
+        /// The queue.
+        name: String,
+        /// Do not ask.
+        #[arg(long, short)]
+        yes: bool,
+    },
     /// Make a queue, FIFO if its name says so, and its dead-letter queue.
     Create {
         /// The name, to which the prefix is added.

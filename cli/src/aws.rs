@@ -49,6 +49,15 @@ impl Aws {
         aws_sdk_sqs::Client::new(&self.sdk)
     }
 
+    pub(crate) fn lambda(&self) -> aws_sdk_lambda::Client {
+        aws_sdk_lambda::Client::new(&self.sdk)
+    }
+
+    /// The whole name of a queue.
+    pub(crate) fn queue(&self, name: &str) -> String {
+        self.place.prefix.clone() + name
+    }
+
     pub(crate) fn client(&self) -> Client {
         let queue = Arc::new(Sqs::new(self.sqs()));
         let store = Arc::new(DynamoDb::new(self.dynamodb(), &self.place.table));

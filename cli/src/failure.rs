@@ -1,6 +1,6 @@
 //! Why a command could not be carried out, and what to do about it.
 
-use std::{fmt::Display, io};
+use std::{error::Error, fmt::Display, io};
 
 /// Why a command ended early.
 #[derive(Debug)]
@@ -39,6 +39,16 @@ impl Failure {
     pub(crate) fn because(what: &str, cause: impl Display) -> Self {
         Self::Said(with_remedy(&format!("{what}: {cause}")))
     }
+}
+
+/// An error and its causes in one line.
+pub(crate) fn told(error: &dyn Error) -> String {
+    let (mut told, mut cause) = (error.to_string(), error.source());
+    while let Some(error) = cause {
+        told += &format!(": {error}");
+        cause = error.source();
+    }
+    told
 }
 
 /// In one sentence: the SDK lists all that it has tried, line by line.

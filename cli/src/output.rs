@@ -1,13 +1,14 @@
 //! What is printed: for people as tables and lines, for programs as JSON, one value a line.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 
 use anstream::AutoStream;
 use comfy_table::{ContentArrangement, Table, TableStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
-use sqjobs::{Record, State};
+use sqjobs::{Letter, Record, State};
 
 use crate::{
     failure::Failure,
@@ -78,6 +79,23 @@ impl Output {
         }
         Ok(())
     }
+
+    /// A dead letter, with its job's name, the kind of its failure and the reason.
+    pub(crate) fn letter(&mut self, letter: &Letter, [name, kind, reason]: [&str; 3], now: Timestamp) -> Result<(), Failure> {
+        self.line(format!("{BOLD}{}{PLAIN}  {}{}{PLAIN}", clean(&letter.id), colour(State::Failed), clean(kind)))?;
+        let since = letter.message.sent_at.map(|at| format!("{}  {DIM}{}{PLAIN}", exact(at), from_now(at, now)));
+        let lines = [
+            ("message_id", Some(clean(&letter.message.id))),
+            ("name", Some(clean(name))),
+            ("sent_at", since),
+            ("reason", Some(clean(reason))),
+            ("body", Some(clean(&letter.message.body))),
+        ];
+        lines
+            .into_iter()
+            .filter_map(|(name, text)| Some((name, text?)))
+            .try_for_each(|(name, text)| self.line(format!("  {DIM}{name:<13}{PLAIN} {text}")))
+    }
 }
 
 fn instant(at: Option<Timestamp>, now: Timestamp) -> String {
@@ -115,9 +133,23 @@ pub(crate) fn colour(state: State) -> &'static str {
     }
 }
 
+/// How far long work has come, on a terminal alone.
+pub(crate) fn progress(length: Option<u64>, what: &str) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = |template| ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    match (length, what) {
+        (Some(length), "") => ProgressBar::new(length).with_style(style("{bar:40} {percent}% {msg} {elapsed}, {eta} left")),
+        (Some(length), what) => {
+            ProgressBar::new(length).with_style(style("{bar:40} {pos}/{len} {msg} {elapsed}, {eta} left")).with_message(what.to_owned())
+        }
+        (None, _) => ProgressBar::new_spinner(),
+    }
+}
+
 /// Asks, and takes only a yes on a terminal for one.
 pub(crate) fn confirmed(question: &str, yes: bool) -> Result<bool, Failure> {
-    use io::IsTerminal as _;
     if yes {
         return Ok(true);
     }

@@ -2,11 +2,10 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, IsTerminal as _},
+    io::{self, BufRead, BufReader},
     path::{Path, PathBuf},
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use sqjobs::{Client, Envelope};
 use tokio::signal::ctrl_c;
@@ -16,7 +15,7 @@ use crate::{
     args::{Enqueue, Options},
     aws::Aws,
     failure::Failure,
-    output::Output,
+    output::{Output, progress},
 };
 
 /// Lines that are sent before the next are read.
@@ -116,7 +115,7 @@ struct Done {
 impl Bulk {
     async fn run(&self) -> Result<bool, Failure> {
         let (mut lines, length) = open(&self.from)?;
-        let progress = progress(length);
+        let progress = progress(length, "");
         let mut done = Done::default();
         let mut number = 0;
         loop {
@@ -207,19 +206,6 @@ fn open(path: &Path) -> Result<(Lines, Option<u64>), Failure> {
     let file = File::open(path).map_err(|error| Failure::because(&format!("cannot read {}", path.display()), error))?;
     let length = file.metadata().ok().map(|metadata| metadata.len());
     Ok((Box::new(BufReader::new(file).lines()), length))
-}
-
-fn progress(length: Option<u64>) -> ProgressBar {
-    if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    match length {
-        Some(length) => {
-            let style = ProgressStyle::with_template("{bar:40} {percent}% {msg} {elapsed}, {eta} left");
-            ProgressBar::new(length).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-        }
-        None => ProgressBar::new_spinner(),
-    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! The commands, one a file.
 
+mod dlq;
 mod enqueue;
 mod find;
 mod follow;
-mod make;
+mod queue;
 mod repair;
 mod schedule;
+mod table;
 
 use clap::CommandFactory as _;
 
@@ -29,9 +31,10 @@ pub(crate) async fn run(args: Args) -> Result<bool, Failure> {
         Command::Cancel(wanted) => repair::cancel(&aws().await, wanted).await,
         Command::Retry(wanted) => repair::retry(&aws().await, wanted).await,
         Command::Move(wanted) => repair::reschedule(&aws().await, wanted).await,
+        Command::Dlq(wanted) => dlq::dlq(&aws().await, wanted).await,
         Command::Schedule(wanted) => schedule::schedule(aws, wanted).await,
-        Command::Table(wanted) => make::table(&aws().await, wanted).await,
-        Command::Queue(wanted) => make::queue(&aws().await, wanted).await,
+        Command::Table(wanted) => table::table(&aws().await, wanted).await,
+        Command::Queue(wanted) => queue::queue(&aws().await, wanted).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "sqjobs", &mut script);

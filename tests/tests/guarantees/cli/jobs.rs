@@ -1,70 +1,15 @@
-//! The operator's command, as it is built, against the real stack.
+//! Jobs and schedules by command.
 
-use std::{
-    io::Write,
-    process::{Command, Output, Stdio},
-    thread,
-};
+use std::process::{Command, Stdio};
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::{Ran, alone, args, command, piped, sqjobs};
 use crate::{
     function::{Function, program},
     wait,
     world::{PATIENCE, World},
 };
-
-/// Runs the command, and hands back its exit status and what it printed.
-struct Ran {
-    status: i32,
-    printed: String,
-    said: String,
-}
-
-impl Ran {
-    fn of(output: &Output) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("it prints UTF-8");
-        Self { status: output.status.code().unwrap_or(-1), printed: text(&output.stdout), said: text(&output.stderr) }
-    }
-
-    /// What it printed, where the answer is yes.
-    fn yes(self) -> String {
-        assert_eq!(self.status, 0, "{}{}", self.printed, self.said);
-        self.printed
-    }
-
-    /// What it printed, where the answer is no.
-    fn no(self) -> String {
-        assert_eq!(self.status, 1, "{}{}", self.printed, self.said);
-        self.printed + &self.said
-    }
-
-    /// What it said, where it could not be asked.
-    fn error(self) -> String {
-        assert_eq!((self.status, &*self.printed), (2, ""), "{}", self.said);
-        self.said
-    }
-}
-
-fn command(world: &World) -> Command {
-    let mut command = Command::new(program("sqjobs"));
-    command.envs(world.variables()).stdin(Stdio::null());
-    command
-}
-
-fn sqjobs(world: &World, args: &[&str]) -> Ran {
-    Ran::of(&command(world).args(args).output().expect("the command starts"))
-}
-
-/// JSON, one value a line.
-fn lines(printed: &str) -> Vec<Value> {
-    printed.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
-}
-
-fn args(world: &World, orders: &Value) -> String {
-    world.probe("", orders)["args"].to_string()
-}
 
 #[test]
 fn a_job_is_enqueued_followed_read_explained_and_run_again_by_command() {
@@ -73,11 +18,11 @@ fn a_job_is_enqueued_followed_read_explained_and_run_again_by_command() {
         let orders = args(world, &json!({}));
         let enqueue =
             ["enqueue", "probe", &orders, "--queue", "probes", "--id", "a", "--tag", "urgent", "--meta", "tenant=7", "--recorded"];
-        let followed = lines(&sqjobs(world, &[&enqueue[..], &["--wait", "--json"]].concat()).yes());
+        let followed = sqjobs(world, &[&enqueue[..], &["--wait", "--json"]].concat()).json();
         let last = followed.last().expect("a line");
         assert_eq!((&last["state"], &last["result"], &last["meta"]["tenant"]), (&json!("succeeded"), &json!(1), &json!(7)));
 
-        let read = lines(&sqjobs(world, &["get", "a", "--json"]).yes());
+        let read = sqjobs(world, &["get", "a", "--json"]).json();
         let stored: Value = serde_dynamo::from_item(world.item("a").await).expect("plain data");
         assert_eq!(read, [stored], "the JSON is the record as it is stored");
         let shown = sqjobs(world, &["get", "a"]).yes();
@@ -104,7 +49,7 @@ fn what_has_failed_is_listed_by_command_until_it_is_run_again() {
         let fatal = args(world, &json!({"act": "fatal"}));
         let ended = sqjobs(world, &["enqueue", "probe", &fatal, "--queue", "probes", "--id", "a", "--wait"]).no();
         assert!(ended.contains("failed, attempt 1 of 3  fatal: gave up as told"), "{ended}");
-        let failed = lines(&sqjobs(world, &["list", "--json"]).yes());
+        let failed = sqjobs(world, &["list", "--json"]).json();
         assert_eq!(failed.iter().map(|record| &record["id"]).collect::<Vec<_>>(), ["a"]);
         let table = sqjobs(world, &["list"]).yes();
         let row: Vec<_> = table.lines().nth(1).expect("a row").split_whitespace().collect();
@@ -126,7 +71,7 @@ fn a_job_that_waits_is_found_moved_and_called_off_by_command() {
         let orders = args(world, &json!({}));
         sqjobs(world, &["enqueue", "probe", &orders, "--queue", "probes", "--id", "a", "--delay", "1h"]).yes();
         world.record_in("a", "scheduled").await;
-        let due = || lines(&sqjobs(world, &["list", "--due", "--json"]).yes());
+        let due = || sqjobs(world, &["list", "--due", "--json"]).json();
         assert_eq!(due()[0]["id"], "a");
         sqjobs(world, &["move", "a", "--at", "2100-01-01T00:00:00Z"]).yes();
         assert_eq!(due()[0]["run_at"], "2100-01-01T00:00:00.000Z");
@@ -158,7 +103,7 @@ fn jobs_are_found_by_tag_and_object_and_as_a_tree_by_command() {
         world.record_in("child", "succeeded").await;
         world.record_in("first", "succeeded").await;
         let ids = |by: &[&str]| {
-            let found = lines(&sqjobs(world, &[&["list", "--json"], by].concat()).yes());
+            let found = sqjobs(world, &[&["list", "--json"], by].concat()).json();
             found.into_iter().map(|record| record["id"].as_str().expect("an id").to_owned()).collect::<Vec<_>>()
         };
         assert_eq!(ids(&["--tag", "urgent"]), ["first"]);
@@ -171,18 +116,6 @@ fn jobs_are_found_by_tag_and_object_and_as_a_tree_by_command() {
     });
 }
 
-/// Runs the command with that on its standard input.
-fn piped(world: &World, args: &[&str], input: &str) -> Ran {
-    let mut child =
-        command(world).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
-    let mut stdin = child.stdin.take().expect("its standard input is a pipe");
-    let input = input.to_owned();
-    let writing = thread::spawn(move || stdin.write_all(input.as_bytes()));
-    let output = child.wait_with_output().expect("it ends");
-    writing.join().expect("no panic").ok();
-    Ran::of(&output)
-}
-
 #[test]
 fn a_wrong_line_of_a_file_is_named_and_the_others_are_enqueued() {
     World::setup().test(async |world| {
@@ -190,7 +123,7 @@ fn a_wrong_line_of_a_file_is_named_and_the_others_are_enqueued() {
         let ran = piped(world, &["enqueue", "--from", "-", "--queue", "probes"], file);
         assert_eq!((ran.status, &*ran.printed), (1, "2 jobs enqueued, 2 refused\n"));
         assert!(ran.said.contains("line 3: ") && ran.said.contains("line 4: "), "{}", ran.said);
-        let answers = lines(&piped(world, &["enqueue", "--from", "-", "--queue", "probes", "--json"], file).no());
+        let answers = piped(world, &["enqueue", "--from", "-", "--queue", "probes", "--json"], file).json();
         assert_eq!(
             answers.iter().filter_map(|answer| answer["line"].as_u64()).collect::<std::collections::BTreeSet<_>>(),
             [1, 3, 4, 5].into()
@@ -245,7 +178,7 @@ fn schedules_are_added_shown_paused_run_and_removed_by_command() {
     World::setup().test(async |world| {
         let add = ["schedule", "add", "nightly", "probe", "[1]", "--cron", "1 0 * * *", "--tz", "Europe/Madrid", "--queue", "probes"];
         assert_eq!(sqjobs(world, &add).yes(), "nightly fires at 00:01 in Europe/Madrid\n");
-        let shown = || lines(&sqjobs(world, &["schedule", "list", "--json"]).yes());
+        let shown = || sqjobs(world, &["schedule", "list", "--json"]).json();
         assert_eq!(
             (&shown()[0]["id"], &shown()[0]["timezone"], &shown()[0]["paused"]),
             (&json!("nightly"), &json!("Europe/Madrid"), &json!(false))
@@ -270,11 +203,10 @@ fn schedules_are_added_shown_paused_run_and_removed_by_command() {
 
 #[test]
 fn fires_are_previewed_by_command_without_aws() {
-    let preview =
-        |args: &[&str]| Ran::of(&Command::new(program("sqjobs")).args(["schedule", "preview"]).args(args).output().expect("it starts"));
+    let preview = |args: &[&str]| alone(&[&["schedule", "preview"], args].concat());
     let madrid = ["--cron", "30 2 * * *", "--tz", "Europe/Madrid", "--after", "2026-03-28T00:00:00Z", "--count", "2"];
-    let instants: Vec<Timestamp> = serde_json::from_str(&preview(&[&madrid[..], &["--json"]].concat()).yes()).expect("instants");
-    assert_eq!(instants.iter().map(ToString::to_string).collect::<Vec<_>>(), ["2026-03-28T01:30:00Z", "2026-03-29T01:00:00Z"]);
+    let instants = preview(&[&madrid[..], &["--json"]].concat()).json();
+    assert_eq!(instants, [json!(["2026-03-28T01:30:00Z", "2026-03-29T01:00:00Z"])]);
     assert!(preview(&madrid).yes().contains("2026-03-29 03:00:00+02:00 (clocks go forward at 02:00)"));
     assert!(preview(&["--cron", "30 2 * * *", "--tz", "Mars/Base"]).error().contains("Mars/Base"));
     assert!(preview(&[]).error().contains("--cron"));
@@ -300,7 +232,7 @@ fn tables_and_queues_are_made_by_command_and_what_is_missing_is_named_with_the_r
 
 #[test]
 fn a_wrong_command_says_what_would_be_right() {
-    let ran = |args: &[&str]| Ran::of(&Command::new(program("sqjobs")).args(args).output().expect("it starts"));
+    let ran = alone;
     assert!(ran(&["enqeue"]).error().contains("'enqueue'"));
     assert!(ran(&["get", "a", "--jsn"]).error().contains("'--json'"));
     assert!(ran(&["enqueue", "a", "1", "--delay", "5"]).error().contains("write one such as 90s, 5m or 1h30m"));
@@ -316,7 +248,8 @@ fn the_command_says_in_one_sentence_that_there_are_no_credentials_or_no_network(
     let ran = |variables: &[(&str, &str)]| {
         let mut command = Command::new(program("sqjobs"));
         command.env_clear().env("AWS_EC2_METADATA_DISABLED", "true").envs(variables.iter().copied());
-        Ran::of(&command.args(["get", "a", "--region", "eu-west-1"]).output().expect("it starts")).error()
+        let args = ["get", "a", "--region", "eu-west-1"];
+        Ran::of(&args, &command.args(args).output().expect("it starts")).error()
     };
     let nobody = ran(&[]);
     assert!(nobody.contains("aws sso login") && nobody.lines().count() == 1, "{nobody}");
@@ -333,6 +266,6 @@ fn a_reader_that_goes_away_ends_the_command_without_a_word() {
         .spawn()
         .expect("it starts");
     drop(child.stdout.take());
-    let ran = Ran::of(&child.wait_with_output().expect("it ends"));
+    let ran = Ran::of(&[], &child.wait_with_output().expect("it ends"));
     assert_eq!((ran.status, &*ran.said), (0, ""));
 }

@@ -1,0 +1,166 @@
+//! Dead letters by command.
+
+use std::{collections::BTreeMap, process::Stdio};
+
+use serde_json::{Value, json};
+
+use super::{command, sqjobs};
+use crate::{
+    function::Function,
+    wait,
+    world::{PATIENCE, World},
+};
+
+/// Sends jobs that fail for good until the gate opens, and waits for their letters.
+async fn fail(world: &World, ids: &[&str], tag: Option<&str>) {
+    let before = world.dead_letters().await.len();
+    for id in ids {
+        let mut job = world.probe(id, &json!({"act": {"fail_until": world.effects.gate()}}));
+        job["max_attempts"] = json!(1);
+        job["tags"] = json!(tag.as_slice());
+        world.send(&job).await;
+    }
+    world.dead_letters_when(before + ids.len()).await;
+    world.drained().await;
+}
+
+fn ids(letters: &[Value]) -> Vec<&str> {
+    let mut ids: Vec<_> = letters.iter().map(|letter| letter["id"].as_str().expect("an id")).collect();
+    ids.sort_unstable();
+    ids
+}
+
+#[test]
+fn dead_letters_are_shown_with_their_reasons_and_redriven_by_what_they_are() {
+    World::setup().test(async |world| {
+        world.deploy(&Function::probe()).await;
+        fail(world, &["a", "b"], None).await;
+        fail(world, &["c"], Some("urgent")).await;
+        world.send("garbage").await;
+        world.dead_letters_when(4).await;
+
+        let letters = sqjobs(world, &["dlq", "list", "probes", "--json"]).json();
+        assert_eq!(letters.len(), 4);
+        assert_eq!(sqjobs(world, &["dlq", "list", "--json"]).json().len(), 4, "of all queues");
+        let of = |filter: &[&str]| sqjobs(world, &[&["dlq", "list", "probes", "--json"], filter].concat()).json();
+        assert_eq!(ids(&of(&["--kind", "error"])), ["a", "b", "c"]);
+        assert_eq!(ids(&of(&["--tag", "urgent"])), ["c"]);
+        assert_eq!(ids(&of(&["--name", "probe", "--id", "b"])), ["b"]);
+        assert_eq!(ids(&of(&["--older-than", "1h"])), [""; 0]);
+        assert_eq!(of(&["--newer-than", "1h"]).len(), 4);
+        let rejected = &of(&["--kind", "rejected"])[0];
+        assert_eq!((&rejected["body"], &rejected["record"]), (&json!("garbage"), &Value::Null));
+        assert!(rejected["reason"].as_str().is_some_and(|reason| reason.contains("not JSON")), "{rejected}");
+        let table = sqjobs(world, &["dlq", "list", "probes", "--id", "a"]).yes();
+        let row = table.lines().nth(1).expect("a row");
+        assert!(row.contains("probes-dlq  a") && row.contains("failed") && row.contains("failed as told"), "{table}");
+        let shown = sqjobs(world, &["dlq", "show", "probes", "a"]).yes();
+        assert!(shown.starts_with("a  error\n") && shown.contains("body          {\"args\"") && shown.contains("\na  failed\n"), "{shown}");
+        assert!(sqjobs(world, &["dlq", "show", "probes", "x"]).no().contains("no letter of x"));
+
+        world.effects.open_the_gate();
+        let asked = sqjobs(world, &["dlq", "redrive", "probes", "--tag", "urgent"]);
+        assert!(asked.status == 2 && asked.said.contains("1 to be redriven. Go on? Nobody is here"), "{}", asked.said);
+        let dry = &sqjobs(world, &["dlq", "redrive", "probes", "--dry-run", "--json"]).json()[0];
+        assert_eq!(dry["meant"], json!([{"kind": "error", "name": "probe", "count": 3}, {"kind": "rejected", "name": "", "count": 1}]));
+        let would = sqjobs(world, &["dlq", "redrive", "probes", "--tag", "urgent", "--dry-run"]);
+        assert_eq!((&*would.printed, &*would.said), ("1 would be redriven\n", "       1  error  probe\n"));
+        assert_eq!(world.dead_letters().await.len(), 4, "nothing was done");
+
+        assert_eq!(sqjobs(world, &["dlq", "redrive", "probes", "--tag", "urgent", "--yes"]).yes(), "1 redriven, 3 left alone\n");
+        world.record_in("c", "succeeded").await;
+        let done = &sqjobs(world, &["dlq", "redrive", "probes", "--kind", "error", "--rate", "100", "--yes", "--json"]).json()[0];
+        assert_eq!((&done["redriven"], &done["left"], &done["failed"]), (&json!(2), &json!(1), &json!(0)));
+        for id in ["a", "b"] {
+            world.record_in(id, "succeeded").await;
+        }
+        assert_eq!(sqjobs(world, &["dlq", "purge", "probes", "--dry-run"]).yes(), "1 would be purged, and their arguments forgotten\n");
+        assert_eq!(sqjobs(world, &["dlq", "purge", "probes", "--yes"]).yes(), "1 purged\n");
+        assert_eq!(world.dead_letters().await.len(), 0);
+        assert_eq!(sqjobs(world, &["dlq", "list"]).said, "none\n");
+    });
+}
+
+#[test]
+fn a_letter_whose_job_has_succeeded_since_is_dropped_and_not_run() {
+    World::setup().test(async |world| {
+        world.deploy(&Function::probe()).await;
+        fail(world, &["a", "b"], None).await;
+        world.effects.open_the_gate();
+        let orders = world.probe("a", &json!({}))["args"].to_string();
+        sqjobs(world, &["retry", "a", &orders]).yes();
+        world.record_in("a", "succeeded").await;
+        let runs = world.effects.runs_of("a").len();
+        let would = sqjobs(world, &["dlq", "redrive", "probes", "--dry-run"]).yes();
+        assert!(would.starts_with("2 would be redriven; 1 of them dropped, since"), "{would}");
+        let done = &sqjobs(world, &["dlq", "redrive", "probes", "--yes", "--json"]).json()[0];
+        assert_eq!((&done["redriven"], &done["dropped"]), (&json!(1), &json!(1)));
+        world.record_in("b", "succeeded").await;
+        world.drained().await;
+        assert_eq!((world.effects.runs_of("a").len(), world.dead_letters().await.len()), (runs, 0));
+    });
+}
+
+#[test]
+fn letters_of_a_fifo_queue_go_back_in_their_groups() {
+    World::setup().fifo().test(async |world| {
+        world.deploy(&Function::probe()).await;
+        let job = |id: &str| world.probe(id, &json!({"act": {"fail_until": world.effects.gate()}}));
+        let mut jobs = [("g", job("a")), ("g", job("b")), ("h", job("c"))];
+        for (_, job) in &mut jobs {
+            job["max_attempts"] = json!(1);
+        }
+        world.send_in_groups(&jobs).await;
+        world.dead_letters_when(3).await;
+        world.drained().await;
+        world.effects.open_the_gate();
+        assert_eq!(sqjobs(world, &["dlq", "redrive", "probes.fifo", "--yes"]).yes(), "3 redriven\n");
+        for id in ["a", "b", "c"] {
+            world.record_in(id, "succeeded").await;
+        }
+    });
+}
+
+#[test]
+fn a_redrive_that_is_killed_half_way_and_done_again_doubles_nothing_and_loses_nothing() {
+    const JOBS: usize = 300;
+    World::setup().test(async |world| {
+        let names: Vec<_> = (0..JOBS).map(|number| format!("job-{number:03}")).collect();
+        world.deploy(&Function::probe()).await;
+        let jobs = names.iter().map(|id| {
+            let mut job = world.probe(id, &json!({"act": {"fail_until": world.effects.gate()}}));
+            job["max_attempts"] = json!(1);
+            job
+        });
+        world.send_all(&jobs.collect::<Vec<_>>()).await;
+        world.dead_letters_when(JOBS).await;
+        world.drained().await;
+        world.effects.open_the_gate();
+
+        let slowly = ["dlq", "redrive", "probes", "--rate", "100", "--yes"];
+        let mut killed = command(world).args(slowly).stdout(Stdio::null()).spawn().expect("it starts");
+        wait::until("some are redriven", PATIENCE, async || {
+            let left = world.dead_letters().await.len();
+            if left <= JOBS * 3 / 4 { Ok(()) } else { Err(format!("{left} are left")) }
+        })
+        .await;
+        killed.kill().expect("it runs"); // SIGKILL
+        killed.wait().expect("it ends");
+        // What it held comes into sight again by and by.
+        wait::until("all are redriven", PATIENCE, async || {
+            let done = &sqjobs(world, &["dlq", "redrive", "probes", "--yes", "--json"]).json()[0];
+            assert_eq!(done["failed"], 0, "{done}");
+            let left = world.dead_letters().await.len();
+            if left == 0 { Ok(()) } else { Err(format!("{left} are left: {done}")) }
+        })
+        .await;
+        wait::until("all have run", PATIENCE, async || match world.messages().await.len() {
+            0 => Ok(()),
+            left => Err(format!("{left} messages are left")),
+        })
+        .await;
+        let mut runs: BTreeMap<String, usize> = BTreeMap::new();
+        world.effects.runs().into_iter().for_each(|run| *runs.entry(run.id).or_default() += 1);
+        assert_eq!(runs, names.into_iter().map(|id| (id, 2)).collect(), "each failed once and ran once more");
+    });
+}

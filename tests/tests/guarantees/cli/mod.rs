@@ -1,0 +1,102 @@
+//! The operator's command, as it is built, against the real stack. What it prints as JSON is checked against its schema.
+
+mod jobs;
+mod letters;
+mod queues;
+
+use std::{
+    io::Write,
+    process::{Command, Output, Stdio},
+    thread,
+};
+
+use serde_json::{Value, json};
+
+use crate::{function::program, world::World};
+
+const SCHEMA: &str = include_str!("../../../../cli/output.schema.json");
+
+/// What a run of the command came to.
+struct Ran {
+    /// The command's words, as the schema names it.
+    name: String,
+    status: i32,
+    printed: String,
+    said: String,
+}
+
+impl Ran {
+    fn of(args: &[&str], output: &Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("it prints UTF-8");
+        let words = if ["schedule", "dlq", "queue"].contains(&args.first().copied().unwrap_or_default()) { 2 } else { 1 };
+        let name = args.iter().take(words).copied().collect::<Vec<_>>().join(" ");
+        Self { name, status: output.status.code().unwrap_or(-1), printed: text(&output.stdout), said: text(&output.stderr) }
+    }
+
+    /// What it printed, where the answer is yes.
+    #[track_caller]
+    fn yes(self) -> String {
+        assert_eq!(self.status, 0, "{}{}", self.printed, self.said);
+        self.printed
+    }
+
+    /// What it printed, where the answer is no.
+    #[track_caller]
+    fn no(self) -> String {
+        assert_eq!(self.status, 1, "{}{}", self.printed, self.said);
+        self.printed + &self.said
+    }
+
+    /// What it said, where it could not be asked.
+    #[track_caller]
+    fn error(self) -> String {
+        assert_eq!((self.status, &*self.printed), (2, ""), "{}", self.said);
+        self.said
+    }
+
+    /// What it printed as JSON, one value a line, each as its schema has it; whatever the answer is.
+    #[track_caller]
+    fn json(&self) -> Vec<Value> {
+        assert!(self.status < 2, "{}", self.said);
+        let mut schema: Value = serde_json::from_str(SCHEMA).expect("a schema is JSON");
+        assert!(schema["$defs"][&self.name].is_object(), "the schema knows {}", self.name);
+        schema["$ref"] = json!(format!("#/$defs/{}", self.name.replace(' ', "%20")));
+        let schema = jsonschema::validator_for(&schema).expect("a schema");
+        let values: Vec<Value> = self.printed.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
+        for value in &values {
+            schema.validate(value).unwrap_or_else(|error| panic!("{error} at {} in {value}", error.instance_path()));
+        }
+        values
+    }
+}
+
+fn command(world: &World) -> Command {
+    let mut command = Command::new(program("sqjobs"));
+    command.envs(world.variables()).stdin(Stdio::null());
+    command
+}
+
+fn sqjobs(world: &World, args: &[&str]) -> Ran {
+    Ran::of(args, &command(world).args(args).output().expect("the command starts"))
+}
+
+/// Without any account.
+fn alone(args: &[&str]) -> Ran {
+    Ran::of(args, &Command::new(program("sqjobs")).args(args).output().expect("it starts"))
+}
+
+fn args(world: &World, orders: &Value) -> String {
+    world.probe("", orders)["args"].to_string()
+}
+
+/// Runs the command with that on its standard input.
+fn piped(world: &World, args: &[&str], input: &str) -> Ran {
+    let mut child =
+        command(world).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut stdin = child.stdin.take().expect("its standard input is a pipe");
+    let input = input.to_owned();
+    let writing = thread::spawn(move || stdin.write_all(input.as_bytes()));
+    let output = child.wait_with_output().expect("it ends");
+    writing.join().expect("no panic").ok();
+    Ran::of(args, &output)
+}

@@ -1,0 +1,38 @@
+//! Queues by command.
+
+use serde_json::json;
+
+use super::sqjobs;
+use crate::{function::Function, world::World};
+
+#[test]
+fn queues_are_shown_paused_resumed_and_emptied_by_command() {
+    World::setup().test(async |world| {
+        world.deploy(&Function::probe()).await;
+        let shown = || sqjobs(world, &["queue", "list", "--json"]).json().remove(0);
+        assert_eq!((&shown()["name"], &shown()["mapping"], &shown()["dead"]), (&json!("probes"), &json!("Enabled"), &json!(0)));
+        assert!(shown()["function"].as_str().is_some_and(|function| function.starts_with("probe-")), "{}", shown());
+
+        let paused = sqjobs(world, &["queue", "pause", "probes"]).yes();
+        assert!(paused.starts_with("probes is paused; "), "{paused}");
+        assert_eq!(shown()["mapping"], "Disabled");
+        world.send(world.probe("a", &json!({}))).await;
+        assert_eq!(shown()["waiting"], 1);
+        let table = sqjobs(world, &["queue", "list"]).yes();
+        assert!(table.lines().nth(1).is_some_and(|row| row.starts_with("probes") && row.ends_with(", paused")), "{table}");
+
+        sqjobs(world, &["queue", "resume", "probes"]).yes();
+        world.record_in("a", "succeeded").await;
+        world.drained().await;
+
+        sqjobs(world, &["queue", "pause", "probes"]).yes();
+        world.send(world.probe("b", &json!({}))).await;
+        let asked = sqjobs(world, &["queue", "purge", "probes"]).error();
+        assert!(asked.contains("Forget all messages of probes (1 waiting, 0 in flight, 0 delayed)?"), "{asked}");
+        sqjobs(world, &["queue", "purge", "probes", "--yes"]).yes();
+        world.drained().await;
+        assert!(sqjobs(world, &["queue", "pause", "probes-dlq"]).error().contains("feeds no function"));
+        assert!(sqjobs(world, &["queue", "pause", "nowhere"]).error().contains("`sqjobs queue create`"));
+        assert!(world.record("b").await.is_none());
+    });
+}
