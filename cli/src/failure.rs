@@ -45,7 +45,8 @@ impl Failure {
 pub(crate) fn told(error: &dyn Error) -> String {
     let (mut told, mut cause) = (error.to_string(), error.source());
     while let Some(error) = cause {
-        told += &format!(": {error}");
+        told.push_str(": ");
+        told.push_str(&error.to_string());
         cause = error.source();
     }
     told

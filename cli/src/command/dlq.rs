@@ -270,6 +270,11 @@ struct Done {
 }
 
 impl Done {
+    fn fail(&mut self, letter: &Letter, why: &str) {
+        self.failed += 1;
+        anstream::eprintln!("{}: {}", clean(&letter.id), clean(why));
+    }
+
     fn json(&self) -> Value {
         let Self { meant, redriven, dropped, purged, failed, left, out_of_sight, interrupted } = self;
         let meant: Vec<_> = meant.iter().map(|((kind, name), count)| json!({"kind": kind, "name": name, "count": count})).collect();
@@ -358,7 +363,7 @@ impl Run<'_> {
                     sent.push(&found.letter);
                 }
                 Redrive::Drop => ended.push(&found.letter),
-                Redrive::Stuck => self.failed(found, "its body leaves no room for its id; enqueue it again", done),
+                Redrive::Stuck => done.fail(&found.letter, "its body leaves no room for its id; enqueue it again"),
             }
         }
         let answers = walk.queue.send(&self.queue, &backs).await;
@@ -366,21 +371,13 @@ impl Run<'_> {
         for (letter, answer) in sent.into_iter().zip(answers) {
             match answer {
                 Ok(_) => gone.push(letter),
-                Err(error) => {
-                    done.failed += 1;
-                    anstream::eprintln!("{}: {}", clean(&letter.id), clean(&error.to_string()));
-                }
+                Err(error) => done.fail(letter, &error.to_string()),
             }
         }
         done.redriven += gone.len() as u64;
         done.dropped += ended.len() as u64;
         gone.extend(ended);
         walk.delete(&gone).await;
-    }
-
-    fn failed(&self, found: &Found, why: &str, done: &mut Done) {
-        done.failed += 1;
-        anstream::eprintln!("{}: {why}", clean(&found.letter.id));
     }
 }
 

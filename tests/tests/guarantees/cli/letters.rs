@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{command, sqjobs};
 use crate::{
     function::Function,
+    proxy::{Fault, Hold},
     wait,
     world::{PATIENCE, World},
 };
@@ -137,15 +138,22 @@ fn a_redrive_that_is_killed_half_way_and_done_again_doubles_nothing_and_loses_no
         world.drained().await;
         world.effects.open_the_gate();
 
-        let slowly = ["dlq", "redrive", "probes", "--rate", "100", "--yes"];
-        let mut killed = command(world).args(slowly).stdout(Stdio::null()).spawn().expect("it starts");
-        wait::until("some are redriven", PATIENCE, async || {
-            let left = world.dead_letters().await.len();
-            if left <= JOBS * 3 / 4 { Ok(()) } else { Err(format!("{left} are left")) }
-        })
-        .await;
-        killed.kill().expect("it runs"); // SIGKILL
-        killed.wait().expect("it ends");
+        let proxy = world.proxy.url();
+        let slowly = ["dlq", "redrive", "probes", "--rate", "100", "--yes", "--endpoint-url", &proxy];
+        for (died_at, most_left) in [("SendMessageBatch", JOBS), ("DeleteMessageBatch", JOBS * 3 / 4)] {
+            let mut killed = command(world).args(slowly).stdout(Stdio::null()).spawn().expect("it starts");
+            wait::until("some are redriven", PATIENCE, async || {
+                let left = world.dead_letters().await.len();
+                if left <= most_left { Ok(()) } else { Err(format!("{left} are left")) }
+            })
+            .await;
+            let hold = Hold::default();
+            world.proxy.arm(Fault::hold(died_at, &hold));
+            hold.arrived().await;
+            killed.kill().expect("it runs"); // SIGKILL
+            killed.wait().expect("it ends");
+            hold.release();
+        }
         // What it held comes into sight again by and by.
         wait::until("all are redriven", PATIENCE, async || {
             let done = &sqjobs(world, &["dlq", "redrive", "probes", "--yes", "--json"]).json()[0];
