@@ -66,6 +66,8 @@ pub(crate) enum Command {
     Retry(Retry),
     /// Move a job that waits to another time.
     Move(Move),
+    /// Show by queue and day how jobs ended, how long they waited and ran, and what failed most.
+    Stats(Stats),
     /// The dead-letter queues.
     #[command(subcommand)]
     Dlq(Dlq),
@@ -381,6 +383,18 @@ pub(crate) struct Preview {
 pub(crate) enum Table {
     /// Make the tables of the records and of the schedules.
     Create,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Stats {
+    /// The queue; all, unless told otherwise.
+    pub(crate) queue: Option<String>,
+    /// So many days, in UTC, of which today is the last.
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=32))]
+    pub(crate) days: u16,
+    /// Print them as JSON, a queue a line.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Which dead letters.

@@ -91,6 +91,7 @@ mod function {
         pub(crate) queue_url: String,
         pub(crate) dlq_url: String,
         pub(crate) max_concurrency: usize,
+        pub(crate) stats: bool,
     }
 
     impl Config {
@@ -100,6 +101,7 @@ mod function {
                 queue_url: required("SQJOBS_QUEUE_URL", "the URL of the queue that feeds this function")?,
                 dlq_url: required("SQJOBS_DLQ_URL", "the URL of its dead-letter queue")?,
                 max_concurrency: max_concurrency()?,
+                stats: stats()?,
             })
         }
     }
@@ -107,6 +109,15 @@ mod function {
     /// Whether this process is a Lambda function.
     pub(crate) fn in_lambda() -> bool {
         variable("AWS_LAMBDA_RUNTIME_API").is_some()
+    }
+
+    /// Whether deliveries are counted.
+    fn stats() -> Result<bool, Error> {
+        match variable("SQJOBS_STATS").as_deref() {
+            None | Some("on") => Ok(true),
+            Some("off") => Ok(false),
+            Some(other) => Err(Error::config(format!("SQJOBS_STATS is {other:?}; set it to on or off, or not at all"))),
+        }
     }
 
     fn required(name: &str, meaning: &str) -> Result<String, Error> {

@@ -32,6 +32,7 @@ mod record;
 mod retry;
 pub mod schedule;
 pub mod setup;
+pub mod stats;
 pub mod store;
 mod telemetry;
 pub mod testing;

@@ -7,6 +7,7 @@ mod follow;
 mod queue;
 mod repair;
 mod schedule;
+mod stats;
 mod table;
 
 use clap::CommandFactory as _;
@@ -31,6 +32,7 @@ pub(crate) async fn run(args: Args) -> Result<bool, Failure> {
         Command::Cancel(wanted) => repair::cancel(&aws().await, wanted).await,
         Command::Retry(wanted) => repair::retry(&aws().await, wanted).await,
         Command::Move(wanted) => repair::reschedule(&aws().await, wanted).await,
+        Command::Stats(wanted) => stats::stats(&aws().await, wanted).await,
         Command::Dlq(wanted) => dlq::dlq(&aws().await, wanted).await,
         Command::Schedule(wanted) => schedule::schedule(aws, wanted).await,
         Command::Table(wanted) => table::table(&aws().await, wanted).await,

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use serde_json::Value;
 use tokio::{
     sync::SemaphorePermit,
@@ -29,6 +30,7 @@ use crate::{
     queue::Message,
     record::{Failure, Record, State},
     retry::jitter,
+    stats::Sample,
     store::{StoreError, Write, Written},
 };
 
@@ -161,16 +163,24 @@ impl Delivery {
     pub(crate) async fn process(&self, alone: bool, batch: &Batch<'_>) -> Step {
         let decoded = match &self.decoded {
             Ok(decoded) => decoded,
-            Err(refused) => return Step::Ended(refused.tell(batch).await),
+            Err(refused) => return Step::Ended(self.counted(refused.tell(batch).await, batch)),
         };
         let Some(slot) = batch.slot(decoded).await else {
-            return Step::Ended(Ending::NotStarted.into());
+            return Step::Ended(self.counted(Ending::NotStarted.into(), batch));
         };
         match self.claim(decoded, alone, batch).await {
             Claimed::Granted(granted) => Step::Ended(self.run(decoded, granted, slot, batch).await),
-            Claimed::Ended(ended) => Step::Ended(ended),
+            Claimed::Ended(ended) => Step::Ended(self.counted(ended, batch)),
             Claimed::Suspect => Step::Suspect,
         }
+    }
+
+    /// Counts a delivery that has ended without an attempt.
+    fn counted(&self, ended: Ended, batch: &Batch<'_>) -> Ended {
+        let kind = ended.reason.as_ref().filter(|_| ended.fate() == Fate::DeadLetter).map(|reason| &*reason.kind);
+        let sample = Sample { ending: ended.ending.as_str(), kind, ..Sample::default() };
+        batch.engine.counter.count(&self.message.queue, batch.engine.clock.now(), &sample);
+        ended
     }
 
     /// Writes the right to run, unless the record says otherwise.
@@ -282,7 +292,7 @@ impl Delivery {
         let run_ms = millis(started.elapsed());
         drop(slot);
         let (ended, failure) = match ran {
-            Ran::Lost => (Ending::LeaseLost.into(), None),
+            Ran::Lost => (self.counted(Ending::LeaseLost.into(), batch), None),
             Ran::Ended(outcome) if stored => {
                 let running = Running { record: Arc::clone(&execution.record), progress: execution.last_progress() };
                 record(running, outcome, decoded, execution.held_until, Some(body), batch).await
@@ -372,7 +382,7 @@ async fn record(
     batch: &Batch<'_>,
 ) -> (Ended, Option<Failure>) {
     let (mut fits, mut files) = (true, true);
-    for _ in 0..CLAIMS {
+    for first in (0..CLAIMS).map(|look| look == 0) {
         if Instant::now() >= held_until {
             break;
         }
@@ -383,6 +393,9 @@ async fn record(
         }
         if !fits {
             (next.progress, next.checkpoint) = (None, None);
+        }
+        if first {
+            count(&running.record, &next, &ending, decoded, now, batch);
         }
         let next = Arc::new(next);
         let write = Write::replace(Arc::clone(&running.record), Arc::clone(&next));
@@ -405,6 +418,19 @@ async fn record(
         }
     }
     (Ending::LeaseLost.into(), None)
+}
+
+/// Counts an attempt, before the request that records it: they go together.
+fn count(running: &Record, next: &Record, ending: &Ending, decoded: &Decoded, now: Timestamp, batch: &Batch<'_>) {
+    let due = running.enqueued_at.max(decoded.request.run_at);
+    let kind = next.error.as_ref().filter(|_| matches!(ending, Ending::Failed | Ending::Retried(_))).map(|error| &*error.kind);
+    let sample = Sample {
+        ending: ending.as_str(),
+        kind,
+        run: running.started_at.map(|started| until(started, now)),
+        wait: due.zip(running.started_at).filter(|_| running.generation == 1).map(|(due, started)| (until(due, started), started)),
+    };
+    batch.engine.counter.count(&running.queue, now, &sample);
 }
 
 fn recorded(ending: Ending, record: Arc<Record>) -> (Ended, Option<Failure>) {

@@ -9,6 +9,7 @@ use crate::{
     Clock,
     job::AnyJob,
     queue::{Message, Queue},
+    stats::Counter,
     store::Store,
 };
 
@@ -20,6 +21,8 @@ pub(crate) struct Engine {
     /// The name of the dead-letter queue.
     pub(crate) dlq: String,
     pub(crate) clock: Clock,
+    /// What is counted of its deliveries.
+    pub(crate) counter: Arc<Counter>,
     /// Where bodies run, which may block; everything else runs elsewhere.
     pub(crate) bodies: Handle,
     /// The most jobs of one name at a time, whatever their policies say.

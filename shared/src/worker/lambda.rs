@@ -6,6 +6,7 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use jiff::Timestamp;
 use lambda_runtime::{Context, LambdaEvent, service_fn};
 use tokio::{runtime::Handle, time::Instant};
+use uuid::Uuid;
 
 use super::{
     engine::{Engine, Invocation, Jobs, Report},
@@ -16,6 +17,7 @@ use crate::{
     clock::{from_millis, until},
     config::{self, Config},
     queue::{Message, Sqs, name_of},
+    stats::Counter,
     store::DynamoDb,
     telemetry,
 };
@@ -40,12 +42,16 @@ pub(crate) async fn serve(jobs: Jobs) -> Result<(), Error> {
 async fn engine(jobs: Jobs, bodies: Handle, config: Config, clock: Clock) -> Engine {
     let sdk = config::sdk().await;
     let queue = Sqs::only(aws_sdk_sqs::Client::new(&sdk), [&*config.queue_url, &config.dlq_url]);
+    let counter = Arc::new(Counter::new(Uuid::new_v4().simple().to_string()));
+    let store = DynamoDb::new(aws_sdk_dynamodb::Client::new(&sdk), config.table);
+    let store = if config.stats { store.counting(Arc::clone(&counter), clock.clone()) } else { store };
     Engine {
         jobs,
-        store: Arc::new(DynamoDb::new(aws_sdk_dynamodb::Client::new(&sdk), config.table)),
+        store: Arc::new(store),
         queue: Arc::new(queue),
         dlq: name_of(&config.dlq_url).into(),
         clock,
+        counter,
         bodies,
         max_concurrency: config.max_concurrency,
         hop: HOP,

@@ -10,6 +10,7 @@ use crate::{
     beater::{Due, hand_over},
     clock::until,
     queue::{self, Queue, Source},
+    stats::Counter,
     store,
 };
 
@@ -42,6 +43,7 @@ impl Local {
             queue: Arc::new(self.queue.clone()),
             dlq: DLQ.into(),
             clock: self.clock.clone(),
+            counter: Arc::new(Counter::new("")),
             bodies,
             max_concurrency,
             hop: queue::MAX_VISIBILITY,

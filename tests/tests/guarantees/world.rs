@@ -288,6 +288,9 @@ impl World {
         while let Some(item) = pages.next().await {
             let item = item.expect("the table answers");
             let id = item["id"].as_s().expect("an id").clone();
+            if id.contains('\u{1f}') {
+                continue; // it lists a job, or counts
+            }
             records.insert(id, Record::from_item(item));
         }
         records

@@ -13,6 +13,7 @@ use crate::{
     Clock,
     beater::{Due, Ports, rows, tick},
     queue::{self, Message, Queue, Source},
+    stats::Counter,
     store,
     worker::{DLQ, Engine, Invocation, Jobs},
 };
@@ -132,6 +133,7 @@ impl<'a> Function<'a> {
             queue: network,
             dlq: DLQ.into(),
             clock: self.clock.clone(),
+            counter: Arc::new(Counter::new("simulated")),
             bodies: Handle::current(),
             max_concurrency: usize::MAX,
             hop: queue::MAX_VISIBILITY,

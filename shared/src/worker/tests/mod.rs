@@ -35,7 +35,7 @@ use self::{
     scripted::Scripted,
 };
 use super::engine::{Engine, Invocation, Jobs, Report};
-use crate::{Clock, JobError, Policy, Record, State, attempt::Attempt, queue::Message, store::Write};
+use crate::{Clock, JobError, Policy, Record, State, attempt::Attempt, queue::Message, stats::Counter, store::Write};
 
 const DLQ: &str = "dead";
 const QUEUE: &str = "probe";
@@ -86,6 +86,7 @@ impl World {
             queue: Arc::new(self.queue.clone()),
             dlq: DLQ.into(),
             clock: self.clock.clone(),
+            counter: Arc::new(Counter::new("test")),
             bodies: Handle::current(),
             max_concurrency: self.max_concurrency,
             hop: Duration::from_mins(15),

@@ -3,6 +3,7 @@
 mod jobs;
 mod letters;
 mod queues;
+mod stats;
 
 use std::{
     io::Write,

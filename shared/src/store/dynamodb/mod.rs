@@ -1,9 +1,12 @@
 //! The table in DynamoDB: `BatchGetItem` for reads, PartiQL's `BatchExecuteStatement` for conditional writes, which
 //! succeed or fail one by one.
 
+mod stats;
+
 use std::{
     collections::{HashMap, HashSet},
     iter::repeat_with,
+    sync::Arc,
     time::Duration,
 };
 
@@ -23,13 +26,14 @@ use tokio::time::sleep;
 
 use super::{Index, Listing, Store, StoreError, Write, Written, limit};
 use crate::{
-    Backoff,
+    Backoff, Clock,
     clock::rfc3339,
     envelope::told,
     error::Chain,
     lifecycle::shard_name,
     record::{Record, Version},
     retry::jitter,
+    stats::{Counter, Share},
 };
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
@@ -66,12 +70,26 @@ const BACKOFF: Backoff = Backoff::exponential(Duration::from_millis(50), Duratio
 pub struct DynamoDb {
     client: Client,
     table: String,
+    counted: Option<Counted>,
+}
+
+/// What is counted, and when it is.
+#[derive(Debug, Clone)]
+struct Counted {
+    counter: Arc<Counter>,
+    clock: Clock,
 }
 
 impl DynamoDb {
     /// The records in `table`.
     pub fn new(client: Client, table: impl Into<String>) -> Self {
-        Self { client, table: table.into() }
+        Self { client, table: table.into(), counted: None }
+    }
+
+    /// Writes what is counted along with other writes.
+    #[cfg_attr(not(feature = "lambda"), expect(dead_code, reason = "only functions count"))]
+    pub(crate) fn counting(self, counter: Arc<Counter>, clock: Clock) -> Self {
+        Self { counted: Some(Counted { counter, clock }), ..self }
     }
 
     /// Reads up to a hundred records; refused whole, the ids are split in halves down to single ones.
@@ -116,7 +134,7 @@ impl DynamoDb {
     }
 
     /// Makes writes, in as many requests as their sizes ask for.
-    async fn write_all(&self, writes: &[Write]) -> Vec<Result<Written, StoreError>> {
+    async fn write_all(&self, writes: &[Write], counted: Option<&Counted>) -> Vec<Result<Written, StoreError>> {
         let mut answers: Vec<_> = writes.iter().map(|_| Err(short())).collect();
         let mut parts = Vec::new();
         for (place, write) in writes.iter().enumerate() {
@@ -127,7 +145,7 @@ impl DynamoDb {
         }
         let chunks = by_bytes(parts).into_iter().map(async |chunk| {
             let (places, statements): (Vec<_>, Vec<_>) = chunk.into_iter().map(|part| (part.place, part.statement)).unzip();
-            let written = self.execute(places.iter().map(|place| writes[*place].clone()).collect(), statements).await;
+            let written = self.execute(places.iter().map(|place| writes[*place].clone()).collect(), statements, counted).await;
             places.into_iter().zip(written)
         });
         for (place, answer) in join_all(chunks).await.into_iter().flatten() {
@@ -136,23 +154,44 @@ impl DynamoDb {
         answers
     }
 
-    /// One `BatchExecuteStatement`; refused whole, it is split in halves down to single writes.
-    fn execute(&self, writes: Vec<Write>, statements: Vec<BatchStatementRequest>) -> BoxFuture<'_, Vec<Result<Written, StoreError>>> {
+    /// One `BatchExecuteStatement`, with what is counted where there is room. Refused whole, it is split in halves down to
+    /// single writes.
+    fn execute<'a>(
+        &'a self,
+        writes: Vec<Write>,
+        mut statements: Vec<BatchStatementRequest>,
+        counted: Option<&'a Counted>,
+    ) -> BoxFuture<'a, Vec<Result<Written, StoreError>>> {
         async move {
-            let request = self.client.batch_execute_statement().set_statements(Some(statements));
-            match request.send().await.map_err(failed) {
+            let counted = counted.filter(|_| statements.len() < STATEMENTS).and_then(|counted| self.share(counted));
+            let (share, statement) = counted.unzip();
+            statements.extend(statement);
+            let answer = self.client.batch_execute_statement().set_statements(Some(statements)).send().await.map_err(failed);
+            if let Some((counter, share)) = &share {
+                let answers = answer.as_ref().ok().and_then(|answer| answer.responses.as_ref());
+                counter.kept(share, stats::kept(answers.and_then(|answers| answers.get(writes.len()))));
+            }
+            match answer {
                 Ok(answer) => {
                     let answers = answer.responses.unwrap_or_default().into_iter().map(written);
                     answers.chain(repeat_with(|| Err(short()))).take(writes.len()).collect()
                 }
+                Err(StoreError::Invalid(_)) if share.is_some() => self.write_all(&writes, None).await,
                 Err(StoreError::Invalid(_)) if writes.len() > 1 => {
                     let (left, right) = writes.split_at(writes.len() / 2);
-                    [self.write_all(left).await, self.write_all(right).await].into_iter().flatten().collect()
+                    [self.write_all(left, None).await, self.write_all(right, None).await].into_iter().flatten().collect()
                 }
                 Err(error) => all(writes.len(), &error),
             }
         }
         .boxed()
+    }
+
+    /// What is to be written of what is counted, if anything.
+    fn share<'a>(&self, Counted { counter, clock }: &'a Counted) -> Option<((&'a Counter, Share), BatchStatementRequest)> {
+        let share = counter.next()?;
+        let statement = stats::statement(&self.table, &share, clock.now()).ok()?;
+        Some(((counter, share), statement))
     }
 
     /// One `BatchWriteItem`, and again for what it left out.
@@ -169,6 +208,13 @@ impl DynamoDb {
             sleep(BACKOFF.delay(attempt, jitter())).await;
         }
         Err(busy("not all of a batch was written"))
+    }
+
+    /// The keys of what is in a list, the latest first.
+    async fn list_items(&self, list: &str, limit: usize) -> Result<Vec<Item>, StoreError> {
+        let query = self.client.query().table_name(&self.table).projection_expression("id").index_name(LIST_INDEX);
+        let query = query.key_condition_expression("listed = :list").expression_attribute_values(":list", text(list));
+        pages(query.scan_index_forward(false), limit).await
     }
 
     fn part(&self, place: usize, write: &Write) -> Result<Part, StoreError> {
@@ -194,7 +240,7 @@ impl Store for DynamoDb {
     }
 
     fn write<'a>(&'a self, writes: &'a [Write]) -> BoxFuture<'a, Vec<Result<Written, StoreError>>> {
-        self.write_all(writes).boxed()
+        self.write_all(writes, self.counted.as_ref()).boxed()
     }
 }
 
@@ -225,9 +271,7 @@ impl Index for DynamoDb {
 
     fn listed<'a>(&'a self, list: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
         async move {
-            let query = self.client.query().table_name(&self.table).projection_expression("id").index_name(LIST_INDEX);
-            let query = query.key_condition_expression("listed = :list").expression_attribute_values(":list", text(list));
-            let items = pages(query.scan_index_forward(false), limit).await?;
+            let items = self.list_items(list, limit).await?;
             let ids = items.iter().filter_map(id_of);
             Ok(ids.map(|id| id.rsplit_once(SEPARATOR).map(|(_, id)| id.to_owned()).unwrap_or(id)).collect())
         }

@@ -1,0 +1,192 @@
+//! Statistics by queue and day.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::{Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
+use serde_json::{Value, json};
+use sqjobs::{
+    stats::{Spread, Tally},
+    store::DynamoDb,
+};
+
+use super::queue::{self, Status};
+use crate::{
+    args::Stats,
+    aws::Aws,
+    failure::Failure,
+    output::{Output, clean},
+    time::{brief, from_now},
+};
+
+/// As wide as the longest bar is.
+const BAR: u64 = 40;
+/// So many kinds of failures are shown.
+const KINDS: usize = 5;
+
+pub(super) async fn stats(aws: &Aws, wanted: Stats) -> Result<bool, Failure> {
+    let (now, mut output) = (aws.clock.now(), Output::new());
+    let name = wanted.queue.as_ref().map(|queue| aws.queue(queue));
+    let statuses = queue::all(aws).await?;
+    let mut queues = counted(aws, now, wanted.days).await?;
+    for status in &statuses {
+        queues.entry(status.name.clone()).or_default();
+    }
+    queues.retain(|queue, _| name.as_ref().map_or(queue.starts_with(&aws.place.prefix), |name| name == queue));
+    if let Some(name) = name.filter(|_| queues.is_empty()) {
+        return Err(Failure::said(format!("there is no queue {name}, and nothing was counted of it; look at `sqjobs queue list`")));
+    }
+    for (queue, days) in &queues {
+        let status = statuses.iter().find(|status| status.name == *queue);
+        let page = Page { queue, days, status, now };
+        if wanted.json {
+            output.json(&page.json())?;
+        } else {
+            page.show(wanted.queue.is_some(), &mut output)?;
+        }
+    }
+    if queues.is_empty() {
+        anstream::eprintln!("none");
+    }
+    Ok(true)
+}
+
+/// What was counted of each queue, day by day.
+async fn counted(aws: &Aws, now: Timestamp, days: u16) -> Result<BTreeMap<String, BTreeMap<Date, Tally>>, Failure> {
+    let (store, today) = (DynamoDb::new(aws.dynamodb(), &aws.place.table), now.to_zoned(TimeZone::UTC).date());
+    let mut queues: BTreeMap<String, BTreeMap<Date, Tally>> = BTreeMap::new();
+    for ago in 0..i32::from(days) {
+        let day = today.saturating_sub(ago.days());
+        let tallies = store.stats(day).await.map_err(|error| Failure::from(sqjobs::Error::from(error)))?;
+        for (queue, tally) in tallies {
+            queues.entry(queue).or_default().insert(day, tally);
+        }
+    }
+    Ok(queues)
+}
+
+/// What is shown of a queue.
+struct Page<'a> {
+    queue: &'a str,
+    days: &'a BTreeMap<Date, Tally>,
+    status: Option<&'a Status>,
+    now: Timestamp,
+}
+
+impl Page<'_> {
+    /// All days together.
+    fn whole(&self) -> Tally {
+        let mut whole = Tally::default();
+        self.days.values().for_each(|tally| whole.merge(tally));
+        whole
+    }
+
+    fn json(&self) -> Value {
+        let whole = self.whole();
+        let days = self.days.iter().map(|(day, tally)| {
+            json!({"day": day, "endings": tally.endings, "kinds": tally.kinds, "wait": spread(&tally.wait), "run": spread(&tally.run)})
+        });
+        json!({
+            "queue": self.queue,
+            "waiting": self.status.map(|status| status.depth.waiting),
+            "in_flight": self.status.map(|status| status.depth.in_flight),
+            "delayed": self.status.map(|status| status.depth.delayed),
+            "dead": self.status.map(|status| status.dead),
+            "last_started_at": whole.last_at,
+            "last_waited_ms": whole.last_at.map(|_| whole.last_waited_ms),
+            "days": days.collect::<Vec<_>>(),
+        })
+    }
+
+    fn show(&self, whole: bool, output: &mut Output) -> Result<(), Failure> {
+        let tally = self.whole();
+        let depth = self.status.map(|Status { depth, dead, .. }| {
+            format!("{} waiting, {} in flight, {} delayed, {dead} dead", depth.waiting, depth.in_flight, depth.delayed)
+        });
+        let age = tally.last_at.map(|at| {
+            let waited = Duration::from_millis(tally.last_waited_ms);
+            format!("what started last, {}, had waited {}", from_now(at, self.now), brief(waited))
+        });
+        let facts: Vec<_> = [depth, age].into_iter().flatten().collect();
+        output.line(format!("\u{1b}[1m{}\u{1b}[0m  {}", clean(self.queue), facts.join("; ")))?;
+        if self.days.is_empty() {
+            return output.line("  nothing was counted");
+        }
+        output.table(["  day", "succeeded", "retried", "failed", "others", "waited", "ran"], self.days.iter().rev().map(row))?;
+        if !tally.kinds.is_empty() {
+            let mut kinds: Vec<_> = tally.kinds.iter().collect();
+            kinds.sort_by_key(|(kind, count)| (std::cmp::Reverse(**count), *kind));
+            let kinds: Vec<_> = kinds.iter().take(KINDS).map(|(kind, count)| format!("{count} {}", clean(kind))).collect();
+            output.line(format!("  failed most  {}", kinds.join(", ")))?;
+        }
+        if whole {
+            bars("waited", &tally.wait).into_iter().chain(bars("ran", &tally.run)).try_for_each(|line| output.line(line))?;
+        }
+        Ok(())
+    }
+}
+
+fn spread(spread: &Spread) -> Value {
+    let buckets = filled(spread).map(|(from, to, count)| json!({"from_ms": from, "to_ms": to, "count": count}));
+    json!({"count": spread.count, "mean_ms": spread.mean_ms, "deviation_ms": spread.deviation_ms(), "buckets": buckets.collect::<Vec<_>>()})
+}
+
+/// The buckets from the first that is not empty to the last.
+fn filled(spread: &Spread) -> impl Iterator<Item = (u64, u64, u64)> {
+    let first = spread.buckets.iter().position(|count| *count > 0).unwrap_or(spread.buckets.len());
+    spread.buckets.iter().enumerate().skip(first).map(|(number, count)| {
+        let (from, to) = Spread::bucket(number);
+        (from, to, *count)
+    })
+}
+
+fn row((day, tally): (&Date, &Tally)) -> [String; 7] {
+    let ended = |name: &str| tally.endings.get(name).copied().unwrap_or(0);
+    let others = tally.endings.iter().filter(|(name, _)| !["succeeded", "retried", "failed"].contains(&name.as_str()));
+    let others: Vec<_> = others.map(|(name, count)| format!("{count} {name}")).collect();
+    let [succeeded, retried, failed] = ["succeeded", "retried", "failed"].map(|name| ended(name).to_string());
+    [format!("  {day}"), succeeded, retried, failed, others.join(", "), about(&tally.wait), about(&tally.run)]
+}
+
+/// Mean and deviation.
+fn about(spread: &Spread) -> String {
+    if spread.count == 0 {
+        return String::new();
+    }
+    let time = |ms: f64| if ms < 1000.0 { format!("{ms:.0}ms") } else { brief(Duration::from_secs_f64(ms / 1000.0)) };
+    format!("{} ± {}", time(spread.mean_ms), time(spread.deviation_ms()))
+}
+
+/// A histogram, a bucket a line.
+fn bars(title: &str, spread: &Spread) -> Vec<String> {
+    let most = spread.buckets.iter().max().copied().unwrap_or(0).max(1);
+    let time = |ms: u64| if ms < 1000 { format!("{ms}ms") } else { brief(Duration::from_millis(ms)) };
+    let lines = filled(spread).map(|(from, to, count)| {
+        let bar = "█".repeat(usize::try_from(count.saturating_mul(BAR).div_ceil(most)).unwrap_or(0));
+        format!("  {:>16}  {bar} {count}", format!("{} to {}", time(from), time(to)))
+    });
+    let lines: Vec<_> = lines.collect();
+    if lines.is_empty() { lines } else { [vec![format!("  {title}")], lines].concat() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_histogram_shows_its_buckets_and_the_empty_ones_between() {
+        let spread: Spread =
+            serde_json::from_value(json!({"count": 12, "mean_ms": 2.0, "squares": 0.0, "buckets": [0, 0, 10, 0, 1]})).expect("a spread");
+        let full = "█".repeat(40);
+        assert_eq!(
+            bars("ran", &spread),
+            [
+                "  ran".to_owned(),
+                format!("        2ms to 4ms  {full} 10"),
+                "        4ms to 8ms   0".into(),
+                "       8ms to 16ms  ████ 1".into()
+            ]
+        );
+        assert_eq!(bars("ran", &Spread::default()), [""; 0]);
+        assert_eq!([about(&spread), about(&Spread::default())], ["2ms ± 0ms", ""]);
+    }
+}

@@ -1,0 +1,354 @@
+//! Statistics by queue and day: how deliveries ended, how long jobs waited and ran.
+//!
+//! Each process of a function counts for itself and writes what it has counted, whole, with the requests that it makes
+//! anyway. So no counter is shared, none is ever hot, and a write that is repeated or lost changes nothing. What a process
+//! had counted since its last request is lost when it ends, and an ending that was refused is counted all the same: the
+//! numbers are close, not exact.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use serde::{Deserialize, Serialize};
+
+use crate::clock::rfc3339;
+
+/// The most kinds of failures that are told apart.
+const KINDS: usize = 16;
+/// What the others go by.
+const OTHERS: &str = "others";
+
+/// What was counted of one queue on one day.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Tally {
+    /// How deliveries ended, as logs spell the endings.
+    #[serde(default)]
+    pub endings: BTreeMap<String, u64>,
+    /// The kinds of failures, of attempts that failed and of jobs that failed for good.
+    #[serde(default)]
+    pub kinds: BTreeMap<String, u64>,
+    /// How long jobs waited for their first attempt, from when they were enqueued or due.
+    #[serde(default)]
+    pub wait: Spread,
+    /// How long attempts ran.
+    #[serde(default)]
+    pub run: Spread,
+    /// When the last first attempt started.
+    #[serde(default, with = "rfc3339", skip_serializing_if = "Option::is_none")]
+    pub last_at: Option<Timestamp>,
+    /// How long that job had waited, in milliseconds: the age of the queue at that time.
+    #[serde(default)]
+    pub last_waited_ms: u64,
+}
+
+/// How durations are spread, in milliseconds.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Spread {
+    /// How many there are.
+    pub count: u64,
+    /// Their mean.
+    pub mean_ms: f64,
+    /// The sum of the squares of how far each is from the mean.
+    pub squares: f64,
+    /// How many lie in each [bucket](Spread::bucket).
+    pub buckets: Vec<u64>,
+}
+
+impl Spread {
+    /// Adds one, by the method of Welford.
+    #[expect(clippy::cast_precision_loss, reason = "exact up to 285,000 years")]
+    fn add(&mut self, duration: Duration) {
+        let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let bucket = (u64::BITS - ms.leading_zeros()) as usize;
+        if self.buckets.len() <= bucket {
+            self.buckets.resize(bucket + 1, 0);
+        }
+        self.buckets[bucket] += 1;
+        self.count += 1;
+        let off = ms as f64 - self.mean_ms;
+        self.mean_ms += off / self.count as f64;
+        self.squares += off * (ms as f64 - self.mean_ms);
+    }
+
+    /// Adds what another process, or another day, has counted.
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+    pub fn merge(&mut self, other: &Self) {
+        if other.count == 0 {
+            return;
+        }
+        let (own, more) = (self.count as f64, other.count as f64);
+        let off = other.mean_ms - self.mean_ms;
+        self.mean_ms += off * more / (own + more);
+        self.squares += other.squares + off * off * own * more / (own + more);
+        self.count += other.count;
+        self.buckets.resize(self.buckets.len().max(other.buckets.len()), 0);
+        for (own, more) in self.buckets.iter_mut().zip(&other.buckets) {
+            *own += more;
+        }
+    }
+
+    /// The standard deviation.
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+    pub fn deviation_ms(&self) -> f64 {
+        if self.count == 0 { 0.0 } else { (self.squares / self.count as f64).sqrt() }
+    }
+
+    /// The milliseconds of a bucket, from the first on to before the second: none, one, two and three, four to seven, and so on.
+    pub fn bucket(number: usize) -> (u64, u64) {
+        let power = |power: usize| u32::try_from(power).ok().and_then(|power| 1_u64.checked_shl(power)).unwrap_or(u64::MAX);
+        match number {
+            0 => (0, 1),
+            number => (power(number - 1), power(number)),
+        }
+    }
+}
+
+impl Tally {
+    fn add(&mut self, sample: &Sample<'_>) {
+        add(&mut self.endings, sample.ending);
+        if let Some(kind) = sample.kind {
+            let is_told = self.kinds.len() < KINDS || self.kinds.contains_key(kind);
+            add(&mut self.kinds, if is_told { kind } else { OTHERS });
+        }
+        if let Some(run) = sample.run {
+            self.run.add(run);
+        }
+        if let Some((wait, at)) = sample.wait {
+            self.wait.add(wait);
+            if self.last_at.is_none_or(|last| last <= at) {
+                (self.last_at, self.last_waited_ms) = (Some(at), u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+            }
+        }
+    }
+
+    /// Adds what another process, or another day, has counted.
+    pub fn merge(&mut self, other: &Self) {
+        for (own, more) in [(&mut self.endings, &other.endings), (&mut self.kinds, &other.kinds)] {
+            for (name, count) in more {
+                *own.entry(name.clone()).or_default() += count;
+            }
+        }
+        self.wait.merge(&other.wait);
+        self.run.merge(&other.run);
+        if self.last_at < other.last_at {
+            (self.last_at, self.last_waited_ms) = (other.last_at, other.last_waited_ms);
+        }
+    }
+}
+
+fn add(counts: &mut BTreeMap<String, u64>, name: &str) {
+    match counts.get_mut(name) {
+        Some(count) => *count += 1,
+        None => drop(counts.insert(name.to_owned(), 1)),
+    }
+}
+
+/// One delivery that ended.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Sample<'a> {
+    pub(crate) ending: &'a str,
+    pub(crate) kind: Option<&'a str>,
+    pub(crate) run: Option<Duration>,
+    /// How long it waited, and when it started.
+    pub(crate) wait: Option<(Duration, Timestamp)>,
+}
+
+/// What a process counts.
+#[derive(Debug)]
+pub(crate) struct Counter {
+    /// The name of this process.
+    process: String,
+    pages: Mutex<BTreeMap<(String, Date), Page>>,
+}
+
+/// A tally, and how much of it is written.
+#[derive(Debug, Default)]
+struct Page {
+    tally: Tally,
+    /// How many changes it has seen; of those, up to which one it was sent, and whether its item is there.
+    version: u64,
+    sent: u64,
+    exists: bool,
+}
+
+/// What is to be written of a page.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Share {
+    pub(crate) process: String,
+    pub(crate) queue: String,
+    pub(crate) day: Date,
+    pub(crate) tally: Tally,
+    /// Grows; an item with a higher one is newer.
+    pub(crate) version: u64,
+    /// Whether the item is there already.
+    pub(crate) exists: bool,
+}
+
+/// What came of writing a share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kept {
+    Done,
+    /// The item was there, against expectation.
+    Exists,
+    /// A newer one stands there, or none.
+    Refused,
+    Unknown,
+}
+
+impl Counter {
+    pub(crate) fn new(process: impl Into<String>) -> Self {
+        Self { process: process.into(), pages: Mutex::default() }
+    }
+
+    pub(crate) fn count(&self, queue: &str, now: Timestamp, sample: &Sample<'_>) {
+        let day = day(now);
+        let mut pages = self.pages();
+        // Yesterday's is done once it is written.
+        pages.retain(|(_, of), page| *of >= day || page.sent < page.version);
+        let page = pages.entry((queue.to_owned(), day)).or_default();
+        page.tally.add(sample);
+        page.version += 1;
+    }
+
+    /// What has changed since it was sent last.
+    pub(crate) fn next(&self) -> Option<Share> {
+        let mut pages = self.pages();
+        let ((queue, day), page) = pages.iter_mut().find(|(_, page)| page.sent < page.version)?;
+        page.sent = page.version;
+        let (process, tally) = (self.process.clone(), page.tally.clone());
+        Some(Share { process, queue: queue.clone(), day: *day, tally, version: page.version, exists: page.exists })
+    }
+
+    /// Notes what came of it.
+    pub(crate) fn kept(&self, share: &Share, kept: Kept) {
+        if let Some(page) = self.pages().get_mut(&(share.queue.clone(), share.day)) {
+            match kept {
+                Kept::Done => page.exists = true,
+                // Whatever was sent may not be there: it goes once more with the next request.
+                Kept::Exists => (page.exists, page.sent) = (true, 0),
+                Kept::Refused => {}
+                Kept::Unknown => page.sent = 0,
+            }
+        }
+    }
+
+    fn pages(&self) -> MutexGuard<'_, BTreeMap<(String, Date), Page>> {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The day of an instant, in UTC.
+pub(crate) fn day(at: Timestamp) -> Date {
+    at.to_zoned(TimeZone::UTC).date()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spread(all: &[u64]) -> Spread {
+        let mut spread = Spread::default();
+        for ms in all {
+            spread.add(Duration::from_millis(*ms));
+        }
+        spread
+    }
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().expect("an instant")
+    }
+
+    #[test]
+    fn a_spread_has_mean_deviation_and_buckets_however_it_was_gathered() {
+        let all = [0, 1, 3, 4, 7, 1000, 1_000_000, 1_000_001];
+        let whole = spread(&all);
+        let mean = 2_001_016.0 / 8.0;
+        let variance = all.iter().map(|ms| (Duration::from_millis(*ms).as_secs_f64() * 1e3 - mean).powi(2)).sum::<f64>() / 8.0;
+        for split in 0..=all.len() {
+            let mut parts = spread(&all[..split]);
+            parts.merge(&spread(&all[split..]));
+            assert_eq!((parts.count, &parts.buckets), (8, &whole.buckets), "{split}");
+            assert!((parts.mean_ms - mean).abs() < 1e-6 && (parts.deviation_ms() - variance.sqrt()).abs() < 1e-6, "{split}: {parts:?}");
+        }
+        let filled: Vec<_> = whole.buckets.iter().enumerate().filter(|(_, count)| **count > 0).collect();
+        assert_eq!(filled, [(0, &1), (1, &1), (2, &1), (3, &2), (10, &1), (20, &2)]);
+        assert_eq!([0, 1, 2, 3, 10].map(Spread::bucket), [(0, 1), (1, 2), (2, 4), (4, 8), (512, 1024)]);
+        assert_eq!(Spread::bucket(64), (1 << 63, u64::MAX));
+        assert!(Spread::default().deviation_ms().abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn the_wait_of_the_job_that_started_last_is_the_age_of_the_queue() {
+        let one = Sample { wait: Some((Duration::from_secs(9), at("2026-05-04T12:00:01Z"))), ..Sample::default() };
+        let two = Sample { wait: Some((Duration::from_secs(5), at("2026-05-04T12:00:00Z"))), ..Sample::default() };
+        let (mut a, mut b) = (Tally::default(), Tally::default());
+        a.add(&one);
+        a.add(&two);
+        b.add(&two);
+        b.merge(&a);
+        assert_eq!([a.last_waited_ms, b.last_waited_ms], [9000, 9000]);
+        assert_eq!(b.wait.count, 3);
+    }
+
+    #[test]
+    fn the_kinds_of_failures_are_bounded() {
+        let mut tally = Tally::default();
+        for kind in (0..100).map(|number| number.to_string()) {
+            tally.add(&Sample { ending: "failed", kind: Some(&kind), ..Sample::default() });
+        }
+        assert_eq!((tally.kinds.len(), tally.kinds[OTHERS], tally.endings["failed"]), (KINDS + 1, 100 - KINDS as u64, 100));
+    }
+
+    #[test]
+    fn what_is_counted_goes_with_the_next_request_whole() {
+        let (counter, noon) = (Counter::new("p"), at("2026-05-04T12:00:00Z"));
+        let count = |at| counter.count("q", at, &Sample { ending: "succeeded", ..Sample::default() });
+        assert_eq!(counter.next(), None);
+        count(noon);
+        count(noon);
+        let first = counter.next().expect("there is something");
+        assert_eq!(
+            (first.tally.endings["succeeded"], first.version, first.exists, first.day.to_string()),
+            (2, 2, false, "2026-05-04".into())
+        );
+        assert_eq!(counter.next(), None, "it is under way");
+        counter.kept(&first, Kept::Done);
+        assert_eq!(counter.next(), None);
+        count(noon);
+        let second = counter.next().expect("there is something");
+        assert_eq!((second.tally.endings["succeeded"], second.version, second.exists), (3, 3, true));
+        counter.kept(&second, Kept::Unknown);
+        assert_eq!(counter.next(), Some(second), "its answer was lost");
+    }
+
+    #[test]
+    fn who_finds_the_item_there_writes_it_anew() {
+        let (counter, noon) = (Counter::new("p"), at("2026-05-04T12:00:00Z"));
+        counter.count("q", noon, &Sample::default());
+        let one = counter.next().expect("there is something");
+        counter.count("q", noon, &Sample::default());
+        let two = counter.next().expect("there is something");
+        assert!(!two.exists, "nobody has answered yet");
+        counter.kept(&one, Kept::Done);
+        counter.kept(&two, Kept::Exists);
+        assert_eq!(counter.next(), Some(Share { exists: true, ..two }));
+    }
+
+    #[test]
+    fn each_queue_and_each_day_is_a_page_of_its_own() {
+        let counter = Counter::new("p");
+        counter.count("q", at("2026-05-04T23:59:59Z"), &Sample::default());
+        counter.count("q", at("2026-05-05T00:00:00Z"), &Sample::default());
+        counter.count("r", at("2026-05-05T00:00:00Z"), &Sample::default());
+        let mut shares: Vec<_> = std::iter::from_fn(|| counter.next()).map(|share| (share.queue, share.day.to_string())).collect();
+        shares.sort();
+        assert_eq!(shares, [("q", "2026-05-04"), ("q", "2026-05-05"), ("r", "2026-05-05")].map(|(q, d)| (q.to_owned(), d.to_owned())));
+        counter.count("r", at("2026-05-05T00:00:01Z"), &Sample::default());
+        assert_eq!(counter.pages().len(), 2, "yesterday is forgotten");
+    }
+}

@@ -1,0 +1,119 @@
+//! Statistics as items beside the records: one for each queue, day and process, in the list of its day.
+
+use std::collections::{BTreeMap, HashMap};
+
+use aws_sdk_dynamodb::types::{AttributeValue, BatchStatementErrorCodeEnum as Code, BatchStatementRequest, BatchStatementResponse};
+use futures_util::future::join_all;
+use jiff::{Timestamp, civil::Date};
+
+use super::{DynamoDb, Item, KEYS, SEPARATOR, Statement, StoreError, id_of, text};
+use crate::{
+    clock::{after, rfc3339},
+    stats::{Kept, Share, Tally},
+};
+
+/// For how long the table remembers a day.
+const DAYS: std::time::Duration = std::time::Duration::from_hours(24 * 32);
+/// The most processes of a day that are read.
+const PROCESSES: usize = 100_000;
+
+/// The list of a day.
+fn list(day: Date) -> String {
+    format!("stats#{day}")
+}
+
+/// The statement that writes a share whole, unless a newer one stands there.
+pub(super) fn statement(table: &str, share: &Share, now: Timestamp) -> Result<BatchStatementRequest, StoreError> {
+    let invalid = |error: String| StoreError::Invalid(error);
+    let Share { process, queue, day, tally, version, exists } = share;
+    let id = text(&format!("{}{SEPARATOR}{queue}{SEPARATOR}{process}", list(*day)));
+    let number = |number: i128| AttributeValue::N(number.to_string());
+    let tally: HashMap<String, AttributeValue> = serde_dynamo::to_item(tally).map_err(|error| invalid(error.to_string()))?;
+    let mut tally: BTreeMap<_, _> = tally.into_iter().collect();
+    tally.insert("version".into(), number((*version).into()));
+    let mut statement;
+    if *exists {
+        statement = Statement::new(format!(r#"UPDATE "{table}""#));
+        for (name, value) in tally {
+            statement.add([r#" SET ""#, &name, r#""=?"#], Some(value));
+        }
+        statement.add([r#" WHERE ""#, "id", r#""=?"#], Some(id));
+        statement.add([r#" AND ""#, "version", r#""<?"#], Some(number((*version).into())));
+    } else {
+        statement = Statement::new(format!(r#"INSERT INTO "{table}" VALUE {{"#));
+        statement.add(["'", "id", "': ?"], Some(id));
+        let fixed = [
+            ("queue", text(queue)),
+            ("day", text(&day.to_string())),
+            ("listed", text(&list(*day))),
+            ("listed_at", text(&rfc3339::text(now))),
+            ("purge_at", number(after(now, DAYS).as_second().into())),
+        ];
+        for (name, value) in fixed.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(tally) {
+            statement.add([", '", &name, "': ?"], Some(value));
+        }
+        statement.text += "}";
+    }
+    let request = BatchStatementRequest::builder().statement(statement.text).set_parameters(Some(statement.parameters));
+    request.build().map_err(|error| invalid(error.to_string()))
+}
+
+pub(super) fn kept(answer: Option<&BatchStatementResponse>) -> Kept {
+    match answer.map(|answer| answer.error.as_ref().map(|error| error.code.as_ref())) {
+        Some(None) => Kept::Done,
+        Some(Some(Some(Code::DuplicateItem))) => Kept::Exists,
+        Some(Some(Some(Code::ConditionalCheckFailed))) => Kept::Refused,
+        _ => Kept::Unknown,
+    }
+}
+
+impl DynamoDb {
+    /// What was counted on a day, by queue. It may lag behind a little.
+    ///
+    /// # Errors
+    ///
+    /// When the table does not answer, or someone has written another thing there.
+    pub async fn stats(&self, day: Date) -> Result<BTreeMap<String, Tally>, StoreError> {
+        let items = self.list_items(&list(day), PROCESSES).await?;
+        let ids: Vec<_> = items.iter().filter_map(id_of).collect();
+        let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
+        for items in join_all(ids.chunks(KEYS).map(|ids| self.items(ids))).await {
+            for (id, item) in items? {
+                let queue = item.get("queue").and_then(|queue| queue.as_s().ok()).cloned().unwrap_or_default();
+                tallies.entry(queue).or_default().merge(&tally(id, item)?);
+            }
+        }
+        Ok(tallies)
+    }
+}
+
+fn tally(id: String, item: Item) -> Result<Tally, StoreError> {
+    serde_dynamo::from_item(item).map_err(|error| StoreError::Unreadable { id, flaw: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::{Counter, Sample};
+
+    fn share() -> Share {
+        let counter = Counter::new("p");
+        counter.count("q", "2026-05-04T12:00:00Z".parse().expect("an instant"), &Sample { ending: "succeeded", ..Sample::default() });
+        counter.next().expect("there is something")
+    }
+
+    #[test]
+    fn a_share_is_inserted_into_the_list_of_its_day_and_then_written_over_an_older_one() {
+        let now = "2026-05-04T12:00:00Z".parse().expect("an instant");
+        let first = statement("jobs", &share(), now).expect("a statement");
+        let text = "INSERT INTO \"jobs\" VALUE {'id': ?, 'queue': ?, 'day': ?, 'listed': ?, 'listed_at': ?, 'purge_at': ?, 'endings': ?, \
+                    'kinds': ?, 'last_waited_ms': ?, 'run': ?, 'version': ?, 'wait': ?}";
+        assert_eq!(first.statement, text);
+        let parameters = first.parameters.expect("parameters");
+        assert_eq!(parameters[0], super::text("stats#2026-05-04\u{1f}q\u{1f}p"));
+        assert_eq!(parameters[5], AttributeValue::N("1780660800".into()));
+        let again = statement("jobs", &Share { exists: true, ..share() }, now).expect("a statement");
+        let text = r#"UPDATE "jobs" SET "endings"=? SET "kinds"=? SET "last_waited_ms"=? SET "run"=? SET "version"=? SET "wait"=? WHERE "id"=? AND "version"<?"#;
+        assert_eq!(again.statement, text);
+    }
+}
