@@ -80,6 +80,8 @@ pub(crate) enum Command {
     /// The queues.
     #[command(subcommand)]
     Queue(Queue),
+    /// Bring the whole system up on this machine: a local stack, the functions of this workspace, and a live view.
+    Dev(Dev),
     /// Print what completes commands in a shell.
     Completions {
         /// Which shell.
@@ -395,6 +397,26 @@ pub(crate) struct Stats {
     /// Print them as JSON, a queue a line.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Dev {
+    /// Only the functions of these packages; otherwise those in the folder `functions` and `beater`, or, where there is no such
+    /// folder, all that depend on sqjobs.
+    #[arg(long = "package", short, value_name = "PACKAGE")]
+    pub(crate) packages: Vec<String>,
+    /// Build and deploy again whenever a file changes.
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// Keep tables and queues from one run to the next.
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Where the local stack listens, on loopback.
+    #[arg(long, default_value_t = 4566)]
+    pub(crate) port: u16,
+    /// More arguments for `cargo build`, such as --release.
+    #[arg(last = true, value_name = "CARGO ARGUMENT")]
+    pub(crate) cargo: Vec<String>,
 }
 
 /// Which dead letters.

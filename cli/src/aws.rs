@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use aws_config::{BehaviorVersion, Region, SdkConfig, timeout::TimeoutConfig};
+use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig, timeout::TimeoutConfig};
+use aws_sdk_sqs::config::Credentials;
 use aws_smithy_http_client::{
     Builder,
     tls::{Provider, rustls_provider::CryptoMode},
@@ -17,6 +18,10 @@ const OPERATION: Duration = Duration::from_secs(30);
 /// Where a sender has no network at all, that is known sooner.
 const CONNECT: Duration = Duration::from_secs(3);
 
+/// What the local stack takes for a key, and its region.
+pub(crate) const LOCAL_KEY: &str = "test";
+pub(crate) const LOCAL_REGION: &str = "us-east-1";
+
 /// AWS, and where in it the jobs are.
 pub(crate) struct Aws {
     pub(crate) sdk: SdkConfig,
@@ -26,6 +31,17 @@ pub(crate) struct Aws {
 
 impl Aws {
     pub(crate) async fn connect(place: &Place) -> Self {
+        Self::with(place, |loader| loader).await
+    }
+
+    /// The local stack at that address, which asks for no credentials.
+    pub(crate) async fn local(place: &Place, url: &str) -> Self {
+        let credentials = Credentials::new(LOCAL_KEY, LOCAL_KEY, None, None, "local");
+        let place = Place { region: Some(LOCAL_REGION.into()), profile: None, endpoint_url: Some(url.into()), ..place.clone() };
+        Self::with(&place, |loader| loader.credentials_provider(credentials)).await
+    }
+
+    async fn with(place: &Place, change: impl FnOnce(ConfigLoader) -> ConfigLoader) -> Self {
         let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT).operation_timeout(OPERATION);
         let https = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(https).timeout_config(timeouts.build());
@@ -38,7 +54,7 @@ impl Aws {
         if let Some(url) = &place.endpoint_url {
             loader = loader.endpoint_url(url);
         }
-        Self { sdk: loader.load().await, place: place.clone(), clock: Clock::system() }
+        Self { sdk: change(loader).load().await, place: place.clone(), clock: Clock::system() }
     }
 
     pub(crate) fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
@@ -51,6 +67,10 @@ impl Aws {
 
     pub(crate) fn lambda(&self) -> aws_sdk_lambda::Client {
         aws_sdk_lambda::Client::new(&self.sdk)
+    }
+
+    pub(crate) fn eventbridge(&self) -> aws_sdk_eventbridge::Client {
+        aws_sdk_eventbridge::Client::new(&self.sdk)
     }
 
     /// The whole name of a queue.

@@ -1,5 +1,6 @@
 //! The commands, one a file.
 
+mod dev;
 mod dlq;
 mod enqueue;
 mod find;
@@ -37,6 +38,7 @@ pub(crate) async fn run(args: Args) -> Result<bool, Failure> {
         Command::Schedule(wanted) => schedule::schedule(aws, wanted).await,
         Command::Table(wanted) => table::table(&aws().await, wanted).await,
         Command::Queue(wanted) => queue::queue(&aws().await, wanted).await,
+        Command::Dev(wanted) => dev::dev(&args.place, wanted).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "sqjobs", &mut script);

@@ -105,13 +105,18 @@ fn build_the_house() {
     let mut cargo = Command::new(env!("CARGO"));
     // The packages and features of `cargo test --workspace`, so that what that has built is not built again.
     cargo.args(["build", "--quiet", "--workspace", "--bins", "--tests", "--target-dir"]).arg(target());
-    // What cargo tells a test of its own package would change the environment of build scripts, and they would run anew.
+    house_variables(&mut cargo);
+    succeed(cargo.current_dir(env!("CARGO_MANIFEST_DIR")));
+}
+
+/// Takes away what cargo tells a test of its own package: it would change the environment of build scripts, and they would
+/// run anew.
+pub(crate) fn house_variables(command: &mut Command) {
     let told = std::env::vars_os().map(|(name, _)| name);
     let is_told = |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"].iter().any(|kind| name.starts_with(kind));
     for name in told.filter(|name| name.to_str().is_some_and(is_told)) {
-        cargo.env_remove(name);
+        command.env_remove(name);
     }
-    succeed(cargo.current_dir(env!("CARGO_MANIFEST_DIR")));
 }
 
 /// Strips and zips a program. The package is kept beside the stack until the program changes, for that takes seconds.

@@ -15,8 +15,8 @@ use tokio::{runtime::Runtime, sync::Semaphore};
 
 use crate::{http, wait};
 
-const REQUIREMENTS: &str = include_str!("requirements.txt");
-const KEEPER: &str = include_str!("keeper.py");
+const REQUIREMENTS: &str = include_str!("../../../../cli/src/command/dev/requirements.txt");
+const KEEPER: &str = include_str!("../../../../cli/src/command/dev/keeper.py");
 const START: Duration = Duration::from_mins(1);
 
 const LOGS_KEPT: Duration = Duration::from_hours(1);
@@ -159,7 +159,8 @@ fn endpoint(port: u16) -> String {
     format!("http://127.0.0.1:{port}")
 }
 
-fn free_port() -> u16 {
+/// A port of loopback that nobody has.
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
     listener.local_addr().expect("a bound socket has an address").port()
 }

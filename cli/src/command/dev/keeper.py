@@ -1,7 +1,7 @@
 """Runs the local stack in this process group until standard input ends, then ends the whole group.
 
-The test process holds the other end of standard input. However it goes, by a return, a panic or a kill, the pipe
-ends with it, and neither the stack nor a function that the stack started outlives it.
+Who has started it holds the other end of standard input. However that process goes, by a return, a panic or a kill, the
+pipe ends with it, and neither the stack nor a function that the stack started outlives it.
 """
 
 import os
@@ -13,7 +13,7 @@ import threading
 
 GRACE_S = 3
 
-program, port, scratch = sys.argv[1:]
+program, port, scratch, *settings = sys.argv[1:]
 # Nothing else is handed down: functions inherit the stack's environment.
 environment = {
     "PATH": os.environ["PATH"],
@@ -23,6 +23,7 @@ environment = {
     "GATEWAY_PORT": port,
     "BIND_HOST": "127.0.0.1",
     "MINISTACK_HOST": "127.0.0.1",
+    **dict(setting.split("=", 1) for setting in settings),
 }
 # Where functions that are built for it write what of them was run.
 if "LLVM_PROFILE_FILE" in os.environ:

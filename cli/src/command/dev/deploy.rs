@@ -1,0 +1,157 @@
+//! Tables, queues, functions, and what wakes them.
+
+use std::{collections::HashMap, fs, time::SystemTime};
+
+use aws_sdk_eventbridge::types::Target;
+use aws_sdk_lambda::{
+    error::ProvideErrorMetadata as _,
+    primitives::Blob,
+    types::{Environment, FunctionCode, FunctionResponseType, InvocationType, Runtime},
+};
+use sqjobs::setup::{self, Queues};
+
+use super::workspace::{Function, Programs, Workspace, packed};
+use crate::{
+    aws::{Aws, LOCAL_REGION},
+    failure::{Failure, told},
+};
+
+/// The account of the local stack.
+const ACCOUNT: &str = "000000000000";
+/// The most messages of an invocation.
+const BATCH: i32 = 10;
+const EACH_MINUTE: &str = "rate(1 minute)";
+
+/// What is deployed.
+pub(super) struct Deployment<'a> {
+    aws: &'a Aws,
+    workspace: &'a Workspace,
+    queues: HashMap<String, Queues>,
+    /// When each program was built that is deployed.
+    built: HashMap<String, SystemTime>,
+}
+
+impl<'a> Deployment<'a> {
+    pub(super) fn new(aws: &'a Aws, workspace: &'a Workspace) -> Self {
+        Self { aws, workspace, queues: HashMap::new(), built: HashMap::new() }
+    }
+
+    /// Deploys what has changed; says how many functions.
+    pub(super) async fn deploy(&mut self, programs: &Programs) -> Result<usize, Failure> {
+        if self.queues.is_empty() {
+            self.make().await?;
+        }
+        let mut deployed = 0;
+        for function in &self.workspace.functions {
+            let Some(program) = programs.get(&function.name) else { continue };
+            let built = fs::metadata(program)?.modified()?;
+            if self.built.get(&function.name) == Some(&built) {
+                continue;
+            }
+            let zip = packed(program, &self.workspace.target.join("local-stack/packages").join(&function.name))?;
+            self.put(function, zip).await?;
+            if self.built.insert(function.name.clone(), built).is_none() {
+                self.wire(function).await?;
+            }
+            deployed += 1;
+        }
+        Ok(deployed)
+    }
+
+    /// Makes the tables and queues that are not there yet.
+    async fn make(&mut self) -> Result<(), Failure> {
+        let (dynamodb, place) = (self.aws.dynamodb(), &self.aws.place);
+        let tables = dynamodb.list_tables().send().await.map_err(|error| Failure::because("cannot list tables", told(&error)))?;
+        let is_there = |table: &String| tables.table_names().contains(table);
+        if !is_there(&place.table) {
+            setup::create_table(&dynamodb, &place.table).await?;
+        }
+        if !is_there(&place.schedules_table) {
+            setup::create_schedules_table(&dynamodb, &place.schedules_table).await?;
+        }
+        for function in &self.workspace.functions {
+            if let Some(queue) = &function.queue {
+                let queue = self.aws.queue(queue);
+                let queues = setup::create_queues(&self.aws.sqs(), &queue, function.timeout_s * 6).await?;
+                self.queues.insert(queue, queues);
+            }
+        }
+        Ok(())
+    }
+
+    fn name(&self, function: &Function) -> String {
+        self.aws.queue(&function.name)
+    }
+
+    fn arn(&self, function: &Function) -> String {
+        format!("arn:aws:lambda:{LOCAL_REGION}:{ACCOUNT}:function:{}", self.name(function))
+    }
+
+    fn settings(&self, function: &Function) -> HashMap<String, String> {
+        let place = &self.aws.place;
+        let mut settings: HashMap<_, _> = [
+            ("SQJOBS_TABLE", place.table.clone()),
+            ("SQJOBS_SCHEDULES_TABLE", place.schedules_table.clone()),
+            ("SQJOBS_PREFIX", place.prefix.clone()),
+            ("AWS_ENDPOINT_URL", place.endpoint_url.clone().unwrap_or_default()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into();
+        let own = function.queue.as_ref().and_then(|queue| self.queues.get(&self.aws.queue(queue)));
+        settings.extend(own.map(|queues| ("SQJOBS_QUEUE_URL".into(), queues.url.clone())));
+        // The beater looks through all of them.
+        let dlqs: Vec<_> =
+            self.queues.values().filter(|queues| own.is_none_or(|own| own == *queues)).map(|queues| &*queues.dlq_url).collect();
+        settings.insert("SQJOBS_DLQ_URL".into(), dlqs.join(" "));
+        settings.extend(function.environment.clone());
+        settings
+    }
+
+    /// Creates a function, or gives it other code.
+    async fn put(&self, function: &Function, zip: Vec<u8>) -> Result<(), Failure> {
+        let (lambda, name) = (self.aws.lambda(), self.name(function));
+        let cannot = |error: String| Failure::because(&format!("cannot deploy {name}"), error);
+        let zip = Blob::new(zip);
+        let create = lambda.create_function().function_name(&name).runtime(Runtime::Providedal2023).handler("bootstrap");
+        let timeout = i32::try_from(function.timeout_s).map_err(|error| cannot(error.to_string()))?;
+        let created = create
+            .role(format!("arn:aws:iam::{ACCOUNT}:role/{name}"))
+            .timeout(timeout)
+            .environment(Environment::builder().set_variables(Some(self.settings(function))).build())
+            .code(FunctionCode::builder().zip_file(zip.clone()).build())
+            .send()
+            .await;
+        match created {
+            Ok(_) => Ok(()),
+            Err(error) if error.code() == Some("ResourceConflictException") => {
+                let update = lambda.update_function_code().function_name(&name).zip_file(zip);
+                update.send().await.map(drop).map_err(|error| cannot(told(&error)))
+            }
+            Err(error) => Err(cannot(told(&error))),
+        }
+    }
+
+    /// Lets its queue feed a function, or EventBridge wake the beater.
+    async fn wire(&self, function: &Function) -> Result<(), Failure> {
+        let name = self.name(function);
+        let cannot = |error: String| Failure::because(&format!("cannot wire {name}"), error);
+        let Some(queue) = &function.queue else {
+            let events = self.aws.eventbridge();
+            events.put_rule().name(&name).schedule_expression(EACH_MINUTE).send().await.map_err(|error| cannot(told(&error)))?;
+            let target = Target::builder().id(&name).arn(self.arn(function)).build().map_err(|error| cannot(told(&error)))?;
+            events.put_targets().rule(&name).targets(target).send().await.map_err(|error| cannot(told(&error)))?;
+            // The first minute begins now, so that schedules are looked at.
+            let wake = self.aws.lambda().invoke().function_name(&name).invocation_type(InvocationType::Event).payload(Blob::new("{}"));
+            return wake.send().await.map(drop).map_err(|error| cannot(told(&error)));
+        };
+        let lambda = self.aws.lambda();
+        let arn = format!("arn:aws:sqs:{LOCAL_REGION}:{ACCOUNT}:{}", self.aws.queue(queue));
+        let there = lambda.list_event_source_mappings().event_source_arn(&arn).send().await.map_err(|error| cannot(told(&error)))?;
+        if !there.event_source_mappings().is_empty() {
+            return Ok(());
+        }
+        let map = lambda.create_event_source_mapping().function_name(&name).event_source_arn(arn).batch_size(BATCH);
+        let map = map.function_response_types(FunctionResponseType::ReportBatchItemFailures);
+        map.send().await.map(drop).map_err(|error| cannot(told(&error)))
+    }
+}

@@ -1,0 +1,98 @@
+//! The whole system on one machine, until Ctrl-C.
+
+mod deploy;
+mod stack;
+mod view;
+mod workspace;
+
+use std::{path::Path, process::Stdio, time::Duration};
+
+use notify::{RecursiveMode, Watcher as _};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+    task::spawn_blocking,
+    time::{interval, sleep},
+};
+
+use self::{deploy::Deployment, stack::Stack, view::View, workspace::Workspace};
+use crate::{
+    args::{Dev, Place},
+    aws::Aws,
+    failure::Failure,
+};
+
+/// How often the view is drawn.
+const FRAME: Duration = Duration::from_secs(1);
+/// What changes within that time is built together.
+const TOGETHER: Duration = Duration::from_millis(300);
+
+pub(super) async fn dev(place: &Place, wanted: Dev) -> Result<bool, Failure> {
+    let workspace = Workspace::read(&wanted.packages, wanted.cargo)?;
+    let (mut interrupted, mut ended) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let (_watcher, mut changes) = watch(&workspace, wanted.watch)?; // from now on, so that no change is missed
+    let programs = workspace.build().run(Stdio::inherit()).map_err(Failure::said)?;
+    let mut stack = Stack::start(&workspace.target, wanted.port, wanted.keep)?;
+    let aws = Aws::local(place, stack.url()).await;
+    stack.ready(&aws).await?;
+    let mut deployment = Deployment::new(&aws, &workspace);
+    deployment.deploy(&programs).await?;
+    let mut view = View::new(&aws, &workspace, &stack);
+    let mut frames = interval(FRAME);
+    loop {
+        tokio::select! {
+            _ = interrupted.recv() => break,
+            _ = ended.recv() => break,
+            _ = frames.tick() => {
+                stack.lives()?;
+                view.draw().await?;
+            }
+            Some(()) = changes.recv() => {
+                sleep(TOGETHER).await;
+                while changes.try_recv().is_ok() {}
+                view.say("building");
+                view.draw().await?;
+                match rebuilt(&workspace, &mut deployment).await {
+                    Ok(deployed) => view.say(&deployed),
+                    Err(flaw) => view.say(&flaw),
+                }
+            }
+        }
+    }
+    anstream::eprintln!("\nthe local stack ends");
+    Ok(true)
+}
+
+/// Builds and deploys what has changed; says what came of it.
+async fn rebuilt(workspace: &Workspace, deployment: &mut Deployment<'_>) -> Result<String, String> {
+    let build = workspace.build();
+    let programs = spawn_blocking(|| build.run(Stdio::piped())).await.map_err(|error| error.to_string())??;
+    match deployment.deploy(&programs).await {
+        Ok(0) => Ok("built; nothing has changed".into()),
+        Ok(functions) => Ok(format!("built; {functions} functions are deployed anew")),
+        Err(Failure::Said(flaw)) => Err(flaw),
+        Err(Failure::NobodyReads) => Err("nobody reads".into()),
+    }
+}
+
+/// Tells of changes to the files of a workspace, where that is wanted.
+fn watch(workspace: &Workspace, wanted: bool) -> Result<(Option<notify::RecommendedWatcher>, UnboundedReceiver<()>), Failure> {
+    let (sender, changes) = unbounded_channel();
+    if !wanted {
+        return Ok((None, changes));
+    }
+    let (root, target) = (workspace.root.clone(), workspace.target.clone());
+    let is_source = move |path: &Path| {
+        let inside = path.strip_prefix(&root).unwrap_or(path);
+        !path.starts_with(&target) && !inside.components().any(|part| part.as_os_str().to_string_lossy().starts_with('.'))
+    };
+    let cannot = |error: notify::Error| Failure::because("cannot watch the files of the workspace", error);
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        if event.is_ok_and(|event| !event.kind.is_access() && event.paths.iter().any(|path| is_source(path))) {
+            sender.send(()).ok();
+        }
+    })
+    .map_err(cannot)?;
+    watcher.watch(&workspace.root, RecursiveMode::Recursive).map_err(cannot)?;
+    Ok((Some(watcher), changes))
+}

@@ -1,0 +1,150 @@
+//! What happens, on a terminal as a picture that is drawn anew, and else as lines where something changes.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, IsTerminal as _},
+    path::Path,
+};
+
+use jiff::tz::TimeZone;
+use sqjobs::{By, stats::Tally, store::DynamoDb};
+
+use super::{stack::Stack, workspace::Workspace};
+use crate::{
+    aws::{Aws, LOCAL_KEY, LOCAL_REGION},
+    command::queue::{self, Status},
+    failure::Failure,
+    output::{Output, clean},
+    time::exact,
+};
+
+/// So many failed jobs are shown.
+const FAILED: usize = 5;
+const CLEAR: &str = "\u{1b}[H\u{1b}[J";
+const DIM: &str = "\u{1b}[2m";
+const PLAIN: &str = "\u{1b}[0m";
+
+pub(super) struct View<'a> {
+    aws: &'a Aws,
+    workspace: &'a Workspace,
+    stack_log: String,
+    python: String,
+    is_terminal: bool,
+    /// What was said last.
+    said: String,
+    /// What was printed last of each queue.
+    printed: BTreeMap<String, String>,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(aws: &'a Aws, workspace: &'a Workspace, stack: &Stack) -> Self {
+        let [stack_log, python] = [&stack.log, &stack.python].map(|path| from_here(path).display().to_string());
+        let is_terminal = io::stdout().is_terminal();
+        Self { aws, workspace, stack_log, python, is_terminal, said: String::new(), printed: BTreeMap::new() }
+    }
+
+    /// Says how to enqueue, and what else there is to know.
+    fn help(&self) -> Vec<String> {
+        let url = self.aws.place.endpoint_url.as_deref().unwrap_or_default();
+        let functions: Vec<_> = self.workspace.functions.iter().map(|function| &*function.name).collect();
+        let mut lines = vec![
+            format!("sqjobs dev  {url}  {}", functions.join(", ")),
+            format!("{DIM}the functions' logs are in {}; Ctrl-C ends it{PLAIN}", self.stack_log),
+            String::new(),
+            "From another terminal, with the arguments of your job:".into(),
+            format!(
+                "  export AWS_ENDPOINT_URL={url} AWS_DEFAULT_REGION={LOCAL_REGION} AWS_ACCESS_KEY_ID={LOCAL_KEY} AWS_SECRET_ACCESS_KEY={LOCAL_KEY}"
+            ),
+        ];
+        if let Some((name, queue)) = self.workspace.functions.iter().find_map(|function| Some((&function.name, function.queue.as_ref()?))) {
+            let url = format!("{url}/000000000000/{}", self.aws.queue(queue));
+            lines.extend([
+                format!("  sqjobs enqueue {name} '[1, 2, 3]' --wait"),
+                format!(r#"  aws sqs send-message --queue-url {url} --message-body '{{"name": "{name}", "args": [1, 2, 3]}}'"#),
+                format!(
+                    r#"  {} -c 'import boto3, json; boto3.client("sqs").send_message(QueueUrl="{url}", MessageBody=json.dumps({{"name": "{name}", "args": [1, 2, 3]}}))'"#,
+                    self.python
+                ),
+            ]);
+        }
+        lines
+    }
+
+    /// What is said until something else is.
+    pub(super) fn say(&mut self, what: &str) {
+        what.clone_into(&mut self.said);
+        if !self.is_terminal {
+            anstream::eprintln!("{what}");
+        }
+    }
+
+    pub(super) async fn draw(&mut self) -> Result<(), Failure> {
+        // A stack that is busy is asked again in a moment.
+        let Ok((queues, tallies)) = self.look().await else { return Ok(()) };
+        if self.is_terminal { self.picture(&queues, &tallies).await } else { self.lines(&queues, &tallies) }
+    }
+
+    async fn look(&self) -> Result<(Vec<Status>, BTreeMap<String, Tally>), Failure> {
+        let today = self.aws.clock.now().to_zoned(TimeZone::UTC).date();
+        let tallies = DynamoDb::new(self.aws.dynamodb(), &self.aws.place.table).stats(today).await;
+        Ok((queue::all(self.aws).await?, tallies.map_err(sqjobs::Error::from)?))
+    }
+
+    async fn picture(&self, queues: &[Status], tallies: &BTreeMap<String, Tally>) -> Result<(), Failure> {
+        let failed = self.aws.client().list(By::Failed, FAILED).await.unwrap_or_default();
+        let mut output = Output::new();
+        output.line(format!("{CLEAR}{}", self.help().join("\n")))?;
+        output.line("")?;
+        let rows = queues.iter().map(|status| {
+            let [name, waiting, in_flight, delayed, dead, function] = queue::row(status);
+            let [succeeded, retried, failed] = counts(tallies.get(&name)).map(|count| count.to_string());
+            [name, waiting, in_flight, delayed, succeeded, retried, failed, dead, function]
+        });
+        output.table(["queue", "waiting", "running", "delayed", "succeeded", "retried", "failed", "dead", "function"], rows)?;
+        if queues.iter().any(|status| status.dead > 0) {
+            output.line(format!("\n{DIM}`sqjobs dlq list` says why messages are dead letters{PLAIN}"))?;
+        }
+        if !failed.is_empty() {
+            output.line(format!("\n{DIM}failed last; `sqjobs explain ID` says more{PLAIN}"))?;
+            output.jobs(&failed, self.aws.clock.now())?;
+        }
+        if !self.said.is_empty() {
+            let lines = self.said.lines().map(clean).collect::<Vec<_>>();
+            output.line(format!("\n{}", lines.join("\n")))?;
+        }
+        Ok(())
+    }
+
+    /// A line for each queue of which something has changed.
+    fn lines(&mut self, queues: &[Status], tallies: &BTreeMap<String, Tally>) -> Result<(), Failure> {
+        let mut output = Output::new();
+        if self.printed.is_empty() {
+            self.help().iter().try_for_each(|line| output.line(line))?;
+        }
+        for Status { name, depth, dead, .. } in queues {
+            let [succeeded, retried, failed] = counts(tallies.get(name));
+            let line = format!(
+                "{}: {} waiting, {} running, {} delayed, {succeeded} succeeded, {retried} retried, {failed} failed, {dead} dead",
+                clean(name),
+                depth.waiting,
+                depth.in_flight,
+                depth.delayed
+            );
+            if self.printed.get(name) != Some(&line) {
+                output.line(format!("{}  {line}", exact(self.aws.clock.now())))?;
+                self.printed.insert(name.clone(), line);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A path as it is from the current folder, if it is below.
+fn from_here(path: &Path) -> &Path {
+    std::env::current_dir().ok().and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path)
+}
+
+/// How many succeeded, are tried again, and failed.
+fn counts(tally: Option<&Tally>) -> [u64; 3] {
+    ["succeeded", "retried", "failed"].map(|ending| tally.and_then(|tally| tally.endings.get(ending)).copied().unwrap_or(0))
+}

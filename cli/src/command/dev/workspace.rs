@@ -1,0 +1,284 @@
+//! The functions of a workspace: which there are, and how they are built and packed.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fs::{self, File},
+    io::{self, Cursor},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use serde::Deserialize;
+use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
+
+use crate::failure::Failure;
+
+/// The name of the function that EventBridge wakes.
+const BEATER: &str = "beater";
+/// How long a function may take, in seconds, unless its package says otherwise.
+const TIMEOUT_S: u32 = 30;
+
+/// A workspace, as cargo tells it.
+pub(super) struct Workspace {
+    pub(super) root: PathBuf,
+    pub(super) target: PathBuf,
+    pub(super) functions: Vec<Function>,
+    packages: Vec<String>,
+    /// More arguments for cargo.
+    arguments: Vec<String>,
+}
+
+/// A program that is to be a function.
+#[derive(Debug, PartialEq)]
+pub(super) struct Function {
+    pub(super) name: String,
+    /// The queue that feeds it; none for the beater.
+    pub(super) queue: Option<String>,
+    pub(super) timeout_s: u32,
+    pub(super) environment: BTreeMap<String, String>,
+}
+
+/// The programs that were built, by name.
+pub(super) type Programs = BTreeMap<String, PathBuf>;
+
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+    workspace_root: PathBuf,
+    target_directory: PathBuf,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    name: String,
+    manifest_path: PathBuf,
+    dependencies: Vec<Dependency>,
+    targets: Vec<Target>,
+    #[serde(default)]
+    metadata: Option<Own>,
+}
+
+#[derive(Deserialize)]
+struct Dependency {
+    name: String,
+    kind: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+    kind: Vec<String>,
+}
+
+/// What a package says of its function: its queue here, and what `cargo lambda` deploys it with.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Own {
+    sqjobs: Settings,
+    lambda: Lambda,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Settings {
+    queue: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Lambda {
+    deploy: Deploy,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Deploy {
+    timeout: Option<u32>,
+    env: BTreeMap<String, String>,
+}
+
+impl Package {
+    fn uses_sqjobs(&self) -> bool {
+        self.dependencies.iter().any(|dependency| dependency.name == "sqjobs" && dependency.kind.is_none())
+    }
+
+    fn functions(&self) -> impl Iterator<Item = Function> {
+        let own = self.metadata.as_ref();
+        let programs = self.targets.iter().filter(|target| target.kind.iter().any(|kind| kind == "bin"));
+        programs.map(move |Target { name, .. }| Function {
+            name: name.clone(),
+            queue: (name != BEATER).then(|| own.and_then(|own| own.sqjobs.queue.clone()).unwrap_or_else(|| name.clone())),
+            timeout_s: own.and_then(|own| own.lambda.deploy.timeout).unwrap_or(TIMEOUT_S),
+            environment: own.map(|own| own.lambda.deploy.env.clone()).unwrap_or_default(),
+        })
+    }
+}
+
+impl Workspace {
+    /// Reads the workspace of the current folder.
+    pub(super) fn read(packages: &[String], arguments: Vec<String>) -> Result<Self, Failure> {
+        let output = Command::new(cargo()).args(["metadata", "--format-version", "1", "--no-deps"]).output();
+        let output = output.map_err(|error| Failure::said(format!("cargo does not start: {error}; install Rust")))?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            return Err(Failure::said(format!(
+                "{}; go to a folder of a Rust workspace with jobs",
+                said.trim_start_matches("error: ").trim()
+            )));
+        }
+        let metadata: Metadata =
+            serde_json::from_slice(&output.stdout).map_err(|error| Failure::because("cannot read cargo's answer", error))?;
+        let meant = meant(&metadata, packages)?;
+        Ok(Self {
+            functions: meant.iter().flat_map(|package| package.functions()).collect(),
+            packages: meant.iter().map(|package| package.name.clone()).collect(),
+            root: metadata.workspace_root,
+            target: metadata.target_directory,
+            arguments,
+        })
+    }
+
+    /// How the functions are built.
+    pub(super) fn build(&self) -> Build {
+        let mut command = Command::new(cargo());
+        command.current_dir(&self.root).args(["build", "--message-format", "json-render-diagnostics"]);
+        if !self.arguments.iter().any(|argument| argument == "--workspace") {
+            command.args(self.packages.iter().flat_map(|package| ["--package", package]));
+        }
+        command.args(&self.arguments);
+        Build { command, names: self.functions.iter().map(|function| function.name.clone()).collect() }
+    }
+}
+
+/// A build that is to be made.
+pub(super) struct Build {
+    command: Command,
+    names: Vec<String>,
+}
+
+/// What cargo says of a part that it has built.
+#[derive(Deserialize)]
+struct Message {
+    target: Option<Target>,
+    executable: Option<PathBuf>,
+    profile: Option<Profile>,
+}
+
+#[derive(Deserialize)]
+struct Profile {
+    /// Whether it holds the tests of a program, and is not the program.
+    test: bool,
+}
+
+impl Build {
+    /// Builds; where the compiler's words go to a pipe, they are the error.
+    pub(super) fn run(mut self, words: Stdio) -> Result<Programs, String> {
+        let output = self.command.stdout(Stdio::piped()).stderr(words).output().map_err(|error| error.to_string())?;
+        if !output.status.success() {
+            let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            return Err(if words.is_empty() { "the functions cannot be built".into() } else { words });
+        }
+        let messages = output.stdout.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Message>(line).ok());
+        let programs = messages.filter(|message| message.profile.as_ref().is_some_and(|profile| !profile.test));
+        let programs = programs.filter_map(|message| Some((message.target?.name, message.executable?)));
+        let programs: Programs = programs.filter(|(name, _)| self.names.contains(name)).collect();
+        match self.names.iter().find(|name| !programs.contains_key(*name)) {
+            Some(name) => Err(format!("cargo has not built {name}")),
+            None => Ok(programs),
+        }
+    }
+}
+
+fn cargo() -> OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+/// The packages whose programs are functions.
+fn meant<'a>(metadata: &'a Metadata, names: &[String]) -> Result<Vec<&'a Package>, Failure> {
+    let able = || metadata.packages.iter().filter(|package| package.uses_sqjobs() && package.functions().next().is_some());
+    if let Some(name) = names.iter().find(|name| able().all(|package| package.name != **name)) {
+        let able: Vec<_> = able().map(|package| &*package.name).collect();
+        return Err(Failure::said(format!("there is no package {name} with a program and sqjobs; there are {}", able.join(", "))));
+    }
+    let in_house = |package: &&Package| {
+        let folder = package.manifest_path.strip_prefix(&metadata.workspace_root).unwrap_or(&package.manifest_path);
+        folder.starts_with("functions") || folder.starts_with(BEATER)
+    };
+    let has_folder = metadata.workspace_root.join("functions").is_dir();
+    let packages: Vec<_> = match names {
+        [] => able().filter(|package| !has_folder || in_house(package)).collect(),
+        names => able().filter(|package| names.contains(&package.name)).collect(),
+    };
+    if packages.is_empty() {
+        return Err(Failure::said("no package of this workspace has a program and depends on sqjobs; name one by --package"));
+    }
+    Ok(packages)
+}
+
+/// Strips and zips a program, as Lambda takes it.
+pub(super) fn packed(program: &Path, work: &Path) -> Result<Vec<u8>, Failure> {
+    fs::create_dir_all(work)?;
+    let bootstrap = work.join("bootstrap");
+    fs::copy(program, &bootstrap)?;
+    // Unstripped it works as well, only slower: debug information is most of it.
+    Command::new("strip").arg(&bootstrap).stderr(Stdio::null()).status().ok();
+    let options =
+        SimpleFileOptions::default().compression_method(CompressionMethod::Deflated).compression_level(Some(1)).unix_permissions(0o755);
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    let cannot = |error| Failure::because("cannot pack a function", error);
+    zip.start_file("bootstrap", options).map_err(cannot)?;
+    io::copy(&mut File::open(&bootstrap)?, &mut zip)?;
+    Ok(zip.finish().map_err(cannot)?.into_inner())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn package(name: &str, folder: &str, dependency: &Value, more: &Value) -> Value {
+        let mut package = json!({
+            "name": name, "manifest_path": format!("/w/{folder}/Cargo.toml"), "dependencies": [dependency],
+            "targets": [{"name": name, "kind": ["bin"]}], "metadata": null,
+        });
+        package.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
+        package
+    }
+
+    fn metadata(root: &str) -> Metadata {
+        let sqjobs = json!({"name": "sqjobs", "kind": null});
+        let own = json!({"metadata": {"sqjobs": {"queue": "orders.fifo"}, "lambda": {"deploy": {"timeout": 60, "env": {"A": "1"}}}}});
+        let packages = json!([
+            package("orders", "functions/orders", &sqjobs, &own),
+            package("beater", "beater", &sqjobs, &json!({})),
+            package("tool", "tool", &sqjobs, &json!({})),
+            package("other", "functions/other", &json!({"name": "serde", "kind": null}), &json!({})),
+            package("tested", "functions/tested", &json!({"name": "sqjobs", "kind": "dev"}), &json!({})),
+        ]);
+        serde_json::from_value(json!({"packages": packages, "workspace_root": root, "target_directory": "/w/target"})).expect("metadata")
+    }
+
+    fn names(packages: Result<Vec<&Package>, Failure>) -> Vec<&str> {
+        packages.expect("there are some").into_iter().map(|package| &*package.name).collect()
+    }
+
+    #[test]
+    fn a_workspace_without_the_folder_has_all_that_use_the_library() {
+        let metadata = metadata("/w");
+        assert_eq!(names(meant(&metadata, &[])), ["orders", "beater", "tool"]);
+        assert_eq!(names(meant(&metadata, &["tool".into()])), ["tool"]);
+        assert!(matches!(meant(&metadata, &["x".into()]), Err(Failure::Said(text)) if text.contains("there are orders, beater, tool")));
+    }
+
+    #[test]
+    fn a_package_says_its_queue_its_timeout_and_its_environment() {
+        let metadata = metadata("/w");
+        let orders: Vec<_> = metadata.packages[0].functions().collect();
+        let environment = [("A".to_owned(), "1".to_owned())].into();
+        assert_eq!(orders, [Function { name: "orders".into(), queue: Some("orders.fifo".into()), timeout_s: 60, environment }]);
+        let beater = metadata.packages[1].functions().next().expect("a function");
+        assert_eq!((beater.queue, beater.timeout_s), (None, TIMEOUT_S));
+    }
+}
