@@ -8,9 +8,9 @@ use crate::time::{brief, exact, from_now};
 /// How late a job is that nobody need wonder about.
 const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
 
-/// Tells it from the beginning to what happens next.
-pub(crate) fn explain(record: &Record, now: Timestamp) -> Vec<String> {
-    let story = Story { record, now };
+/// Tells it from the beginning to what happens next. `prefix` precedes the names of queues.
+pub(crate) fn explain(record: &Record, prefix: &str, now: Timestamp) -> Vec<String> {
+    let story = Story { record, prefix, now };
     let mut sentences = vec![story.enqueued()];
     sentences.extend(story.cause());
     sentences.push(story.attempts());
@@ -33,6 +33,7 @@ pub(crate) fn unknown(id: &str) -> Vec<String> {
 
 struct Story<'a> {
     record: &'a Record,
+    prefix: &'a str,
     now: Timestamp,
 }
 
@@ -129,10 +130,13 @@ impl Story<'_> {
             State::Queued | State::Retrying if overdue => Some(
                 "It is overdue: see that its function runs, that its event source mapping is enabled, and how long the queue is.".into(),
             ),
-            State::Failed => Some(format!(
-                "Put right what made it fail, then run it again: redrive its dead letter, or `sqjobs retry {id:?}` with its arguments."
-            )),
-            State::Cancelled | State::Expired => Some(format!("To run it after all: `sqjobs retry {id:?}` with its arguments.")),
+            State::Failed => {
+                let queue = self.record.queue.strip_prefix(self.prefix).unwrap_or(&self.record.queue);
+                Some(format!("Put right what made it fail, then run it again: `sqjobs dlq redrive {} --id {}`.", shell(queue), shell(id)))
+            }
+            State::Cancelled | State::Expired => {
+                Some(format!("To run it after all: `sqjobs retry {} ARGS`, with its arguments.", shell(id)))
+            }
             _ => None,
         }
     }
@@ -144,6 +148,12 @@ fn past(past: &Past) -> String {
     let when = at.map(|at| format!(" at {}", exact(at))).unwrap_or_default();
     let took = at.zip(*started_at).map(|(at, started)| format!(" after {}", brief(at.duration_since(started).unsigned_abs())));
     format!("Start {generation} ended{when}{} with {kind}: {}", took.unwrap_or_default(), message.trim_end())
+}
+
+/// As a shell takes it, whatever it holds.
+fn shell(text: &str) -> String {
+    let is_plain = |char: char| char.is_ascii_alphanumeric() || "-_.:/@%+,".contains(char);
+    if !text.is_empty() && text.chars().all(is_plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 fn times(number: u64) -> String {
@@ -162,7 +172,7 @@ mod tests {
 
     fn told(record: Value) -> String {
         let record: Record = serde_json::from_value(record).expect("a record");
-        explain(&record, "2026-05-04T12:00:00Z".parse().expect("an instant")).join("\n")
+        explain(&record, "test-", "2026-05-04T12:00:00Z".parse().expect("an instant")).join("\n")
     }
 
     #[test]
@@ -172,20 +182,20 @@ mod tests {
                    "at": format!("2026-05-04T11:{minute}:30Z")})
         };
         let told = told(json!({
-            "id": "invoice-7", "name": "invoice", "queue": "invoice", "state": "failed", "attempts": 2, "max_attempts": 2, "generation": 3,
+            "id": "invoice-7", "name": "invoice", "queue": "test-invoice", "state": "failed", "attempts": 2, "max_attempts": 2, "generation": 3,
             "enqueued_at": "2026-05-04T11:00:00Z", "finished_at": "2026-05-04T11:40:30Z", "parent_id": "order-1", "root_id": "cart-9",
             "error": {"kind": "error", "message": "no route to host"}, "history": [past(1, 20), past(3, 40)], "dlq": "sent", "snoozes": 1,
         }));
         assert_eq!(
             told,
-            "It is a \"invoice\" job, enqueued on queue \"invoice\" at 2026-05-04T11:00:00Z (1h 0m ago).\n\
+            "It is a \"invoice\" job, enqueued on queue \"test-invoice\" at 2026-05-04T11:00:00Z (1h 0m ago).\n\
              The job \"order-1\" enqueued it, in the tree that began with \"cart-9\".\n\
              It was started 3 times, and has used 2 of 2 attempts (once cost nothing, or lie before it was run again; it put itself off once).\n\
              Start 1 ended at 2026-05-04T11:20:30Z after 30s with error: no route to host\n\
              Start 3 ended at 2026-05-04T11:40:30Z after 30s with error: no route to host\n\
              It failed for good at 2026-05-04T11:40:30Z (19m 30s ago) with error: no route to host. A copy of its message is in the \
              dead-letter queue.\n\
-             Put right what made it fail, then run it again: redrive its dead letter, or `sqjobs retry \"invoice-7\"` with its arguments."
+             Put right what made it fail, then run it again: `sqjobs dlq redrive invoice --id invoice-7`."
         );
     }
 
@@ -219,6 +229,11 @@ mod tests {
     #[test]
     fn what_was_called_off_unseen_has_no_name() {
         let told = told(json!({"id": "a", "name": "", "queue": "", "state": "cancelled", "finished_at": "2026-05-04T11:00:00Z"}));
-        assert!(told.starts_with("It was called off before any function saw it.\n") && told.contains("sqjobs retry \"a\""), "{told}");
+        assert!(told.starts_with("It was called off before any function saw it.\n") && told.contains("`sqjobs retry a ARGS`"), "{told}");
+    }
+
+    #[test]
+    fn what_is_to_be_copied_into_a_shell_says_nothing_else_there() {
+        assert_eq!(["invoice-7", "", "a b", "$(rm x)", "it's"].map(shell), ["invoice-7", "''", "'a b'", "'$(rm x)'", r"'it'\''s'"]);
     }
 }

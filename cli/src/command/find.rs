@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
-use sqjobs::{By, Client, Record};
+use sqjobs::{By, Client, Record, State};
 
 use crate::{
     args::{Explain, Get, List, Tree},
@@ -42,7 +42,18 @@ pub(super) async fn list(aws: &Aws, wanted: List) -> Result<bool, Failure> {
         (.., Some(root), _) => By::Root(root),
         (.., Some(object)) => By::Object(object),
         _ if by.due => By::Due,
-        _ => By::Failed,
+        _ => match wanted.state {
+            None | Some(State::Failed) => By::Failed,
+            Some(State::Scheduled) => By::Due,
+            Some(state) => {
+                let what =
+                    "add --name, --tag, --root or --object: of all jobs, only those that failed and those that wait for long are found";
+                return Err(Failure::said(format!(
+                    "jobs that are {} are found among those that were enqueued as listed; {what}",
+                    state.as_str()
+                )));
+            }
+        },
     };
     // What is left out by its state makes room for others.
     let most = if wanted.state.is_some() { TREE.max(wanted.limit) } else { wanted.limit };
@@ -63,7 +74,7 @@ pub(super) async fn list(aws: &Aws, wanted: List) -> Result<bool, Failure> {
 pub(super) async fn explain(aws: &Aws, wanted: Explain) -> Result<bool, Failure> {
     let record = aws.client().get(&wanted.id).await?;
     let sentences = match &record {
-        Some(record) => sentence::explain(record, aws.clock.now()),
+        Some(record) => sentence::explain(record, &aws.place.prefix, aws.clock.now()),
         None => sentence::unknown(&wanted.id),
     };
     let mut output = Output::new();

@@ -34,6 +34,11 @@ fn a_job_is_enqueued_followed_read_explained_and_run_again_by_command() {
         assert!(sqjobs(world, &["watch", "a"]).yes().ends_with("succeeded, attempt 1 of 3  1\n"));
         assert_eq!(world.effects.runs_of("a").len(), 2);
 
+        assert_eq!(sqjobs(world, &["watch", "a", "--json"]).json()[0]["state"], "succeeded");
+        let story = &sqjobs(world, &["explain", "a", "--json"]).json()[0];
+        assert_eq!((&story["id"], &story["state"]), (&json!("a"), &json!("succeeded")));
+        assert_eq!(sqjobs(world, &["explain", "b", "--json"]).json()[0]["state"], Value::Null);
+
         assert!(sqjobs(world, &["get", "b"]).no().contains("no record of b"));
         assert!(sqjobs(world, &["explain", "b"]).no().contains("There is no record of \"b\""));
         assert!(sqjobs(world, &["retry", "b", "1"]).error().contains("sqjobs enqueue"));
@@ -55,7 +60,10 @@ fn what_has_failed_is_listed_by_command_until_it_is_run_again() {
         let row: Vec<_> = table.lines().nth(1).expect("a row").split_whitespace().collect();
         assert_eq!((row[..4].to_vec(), table.lines().count()), (vec!["a", "probe", "failed", "1/3"], 2), "{table}");
         let explained = sqjobs(world, &["explain", "a"]).yes();
-        assert!(explained.contains("with fatal: gave up as told") && explained.contains("sqjobs retry \"a\""), "{explained}");
+        assert!(
+            explained.contains("with fatal: gave up as told") && explained.contains("`sqjobs dlq redrive probes --id a`"),
+            "{explained}"
+        );
 
         sqjobs(world, &["retry", "a", &args(world, &json!({}))]).yes();
         world.record_in("a", "succeeded").await;
@@ -110,9 +118,12 @@ fn jobs_are_found_by_tag_and_object_and_as_a_tree_by_command() {
         assert_eq!(ids(&["--object", "order:17"]), ["child"]);
         assert_eq!(ids(&["--name", "probe", "--state", "succeeded"]), ["child", "first"]);
         assert_eq!(ids(&["--name", "probe", "--state", "running"]), [""; 0]);
+        assert_eq!(ids(&["--state", "scheduled"]), [""; 0]);
+        assert!(sqjobs(world, &["list", "--state", "running"]).error().contains("add --name"));
         let tree = sqjobs(world, &["tree", "child"]).yes();
         let shown: Vec<_> = tree.lines().map(|line| line.rsplit_once("  ").expect("it tells when").0).collect();
         assert_eq!(shown, ["  first  probe  succeeded", "*   child  probe  succeeded"]);
+        assert_eq!(sqjobs(world, &["tree", "child", "--json"]).json().len(), 2);
     });
 }
 

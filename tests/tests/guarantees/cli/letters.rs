@@ -57,6 +57,8 @@ fn dead_letters_are_shown_with_their_reasons_and_redriven_by_what_they_are() {
         assert!(row.contains("probes-dlq  a") && row.contains("failed") && row.contains("failed as told"), "{table}");
         let shown = sqjobs(world, &["dlq", "show", "probes", "a"]).yes();
         assert!(shown.starts_with("a  error\n") && shown.contains("body          {\"args\"") && shown.contains("\na  failed\n"), "{shown}");
+        let shown = &sqjobs(world, &["dlq", "show", "probes", "a", "--json"]).json()[0];
+        assert_eq!((&shown["id"], &shown["record"]["state"]), (&json!("a"), &json!("failed")));
         assert!(sqjobs(world, &["dlq", "show", "probes", "x"]).no().contains("no letter of x"));
 
         world.effects.open_the_gate();
@@ -76,7 +78,8 @@ fn dead_letters_are_shown_with_their_reasons_and_redriven_by_what_they_are() {
             world.record_in(id, "succeeded").await;
         }
         assert_eq!(sqjobs(world, &["dlq", "purge", "probes", "--dry-run"]).yes(), "1 would be purged, and their arguments forgotten\n");
-        assert_eq!(sqjobs(world, &["dlq", "purge", "probes", "--yes"]).yes(), "1 purged\n");
+        assert_eq!(sqjobs(world, &["dlq", "purge", "probes", "--name", "probe", "--yes"]).yes(), "1 left alone\n");
+        assert_eq!(sqjobs(world, &["dlq", "purge", "probes", "--yes", "--json"]).json()[0]["purged"], 1);
         assert_eq!(world.dead_letters().await.len(), 0);
         assert_eq!(sqjobs(world, &["dlq", "list"]).said, "none\n");
     });
