@@ -118,8 +118,10 @@ pub(crate) fn first_line(text: &str) -> String {
 
 /// Text without what a terminal would obey.
 pub(crate) fn clean(text: &str) -> String {
-    let obeyed =
-        |char: char| char.is_control() || matches!(char, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let obeyed = |char: char| {
+        char.is_control()
+            || matches!(char, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
     text.chars().map(|char| if obeyed(char) { char::REPLACEMENT_CHARACTER } else { char }).collect()
 }
 
@@ -169,6 +171,7 @@ mod tests {
     #[test]
     fn nothing_that_a_terminal_obeys_is_printed() {
         assert_eq!(clean("a\u{1b}[31mb\u{7}\u{9b}c\u{202e}d\ne"), "a\u{fffd}[31mb\u{fffd}\u{fffd}c\u{fffd}d\u{fffd}e");
+        assert_eq!(clean("a\u{2028}b\u{feff}c"), "a\u{fffd}b\u{fffd}c");
         assert_eq!(clean("é ✓ 日本"), "é ✓ 日本");
     }
 }

@@ -231,12 +231,25 @@ impl Firing<'_> {
     /// Changes the row and files the jobs that are not there yet, or that an earlier change of the row called off; gives
     /// those back. None: the row is not as it was seen.
     async fn change(&self, seen: &Row, next: Option<&Row>, jobs: Vec<Record>) -> Result<Option<Vec<Record>>, StoreError> {
-        let mut writes: Vec<_> = jobs.into_iter().map(Write::insert).collect();
+        let writes = jobs.into_iter().map(Write::insert).collect();
+        let made = self.transact(seen, next, writes, async |writes, known| self.without_known(writes, &known).await).await?;
+        Ok(made.map(|writes| writes.into_iter().map(|write| Record::clone(&write.next)).collect()))
+    }
+
+    /// Changes the row, and jobs with it; gives back what was written. Where some jobs are not as they were seen, `again`
+    /// makes the writes anew. None: the row is not as it was seen.
+    async fn transact(
+        &self,
+        seen: &Row,
+        next: Option<&Row>,
+        mut writes: Vec<Write>,
+        again: impl AsyncFn(Vec<Write>, Vec<String>) -> Result<Vec<Write>, StoreError>,
+    ) -> Result<Option<Vec<Write>>, StoreError> {
         for attempt in 1.. {
             match self.ports.rows.change(seen.entry.id(), Some(seen), next, &writes).await {
-                Ok(Changed::Done) => return Ok(Some(writes.into_iter().map(|write| Record::clone(&write.next)).collect())),
+                Ok(Changed::Done) => return Ok(Some(writes)),
                 Ok(Changed::Refused) => return Ok(None),
-                Ok(Changed::Known(ids)) if attempt < TRIES => writes = self.without_known(writes, &ids).await?,
+                Ok(Changed::Known(ids)) if attempt < TRIES => writes = again(writes, ids).await?,
                 Ok(Changed::Known(_)) => return Err(StoreError::Busy("its jobs change all the time".into())),
                 Err(StoreError::Busy(_)) if attempt < TRIES => sleep(BACKOFF.delay(attempt, jitter())).await,
                 Err(error) => return Err(error),
@@ -268,7 +281,10 @@ impl Firing<'_> {
         let unsettled = Row { settled: self.row.settled.clone().filter(|_| self.row.is_settled()), ..self.row.clone() };
         let mut seen = self.row.clone();
         for fires in ahead.chunks(JOBS) {
-            if !self.call_off_some(&seen, &unsettled, fires, timetable).await? {
+            let writes = self.taken_back(fires, timetable).await?;
+            // Another beater has just marked one as sent, or it has started.
+            let again = async |_, _| self.taken_back(fires, timetable).await;
+            if self.transact(&seen, Some(&unsettled), writes, again).await?.is_none() {
                 return Ok(None);
             }
             seen = unsettled.clone();
@@ -276,22 +292,7 @@ impl Firing<'_> {
         Ok(Some(seen))
     }
 
-    /// The same for so many fires as one transaction takes. False: the row is not as it was seen.
-    async fn call_off_some(&self, seen: &Row, next: &Row, fires: &[Timestamp], timetable: Option<&Timetable>) -> Result<bool, StoreError> {
-        for attempt in 1.. {
-            let writes = self.taken_back(fires, timetable).await?;
-            match self.ports.rows.change(seen.entry.id(), Some(seen), Some(next), &writes).await {
-                Ok(Changed::Done) => return Ok(true),
-                Ok(Changed::Refused) => return Ok(false),
-                Ok(Changed::Known(_)) if attempt < TRIES => {} // another beater has just marked one as sent, or it has started
-                Ok(Changed::Known(_)) => return Err(StoreError::Busy("its jobs change all the time".into())),
-                Err(StoreError::Busy(_)) if attempt < TRIES => sleep(BACKOFF.delay(attempt, jitter())).await,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(false)
-    }
-
+    /// The writes that take back so many fires as one transaction takes.
     async fn taken_back(&self, fires: &[Timestamp], timetable: Option<&Timetable>) -> Result<Vec<Write>, StoreError> {
         let ids: Vec<_> = fires.iter().map(|fire| self.row.entry.job_id(*fire)).collect();
         let mut writes = Vec::new();
