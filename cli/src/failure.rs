@@ -84,3 +84,29 @@ impl From<serde_json::Error> for Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_in_one_sentence_with_its_remedy() {
+        let told = |cause: &str| match Failure::because("cannot read the record", cause) {
+            Failure::Said(sentence) => sentence,
+            Failure::NobodyReads => String::new(),
+        };
+        let causes = [
+            ("AccessDeniedException: User: arn:aws:iam::1:user/a is not authorized to perform: dynamodb:BatchGetItem", "--profile"),
+            ("ResourceNotFoundException: Requested resource not found", "`sqjobs table create`"),
+            ("AWS.SimpleQueueService.NonExistentQueue: The specified queue does not exist for this wsdl version.", "`sqjobs queue create`"),
+            ("UnrecognizedClientException: The security token included in the request is invalid.", "--region"),
+            ("ExpiredTokenException: The security token included in the request is expired", "`aws sso login`"),
+            ("dispatch failure: io error: connection refused", "--endpoint-url"),
+        ];
+        for (cause, remedy) in causes {
+            let sentence = told(cause);
+            assert!(sentence.contains(cause) && sentence.contains(remedy) && sentence.lines().count() == 1, "{sentence}");
+        }
+        assert_eq!(told("a failure\nAttempted: this"), "cannot read the record: a failure");
+    }
+}

@@ -1,13 +1,17 @@
 //! Dead letters by command.
 
-use std::{collections::BTreeMap, process::Stdio};
+use std::{
+    collections::BTreeMap,
+    process::{Command, Stdio},
+};
 
 use serde_json::{Value, json};
 
-use super::{command, sqjobs};
+use super::{Ran, command, sqjobs};
 use crate::{
     function::Function,
     proxy::{Fault, Hold},
+    stack::succeed,
     wait,
     world::{PATIENCE, World},
 };
@@ -173,5 +177,24 @@ fn a_redrive_that_is_killed_half_way_and_done_again_doubles_nothing_and_loses_no
         let mut runs: BTreeMap<String, usize> = BTreeMap::new();
         world.effects.runs().into_iter().for_each(|run| *runs.entry(run.id).or_default() += 1);
         assert_eq!(runs, names.into_iter().map(|id| (id, 2)).collect(), "each failed once and ran once more");
+    });
+}
+
+#[test]
+fn who_interrupts_a_redrive_is_told_how_far_it_came_and_how_to_go_on() {
+    World::setup().test(async |world| {
+        world.deploy(&Function::probe()).await;
+        let names: Vec<_> = (0..30).map(|number| format!("job-{number:02}")).collect();
+        fail(world, &names.iter().map(String::as_str).collect::<Vec<_>>(), None).await;
+        let slowly = ["dlq", "redrive", "probes", "--rate", "2", "--yes"];
+        let redrive = command(world).args(slowly).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        wait::until("some are redriven", PATIENCE, async || {
+            let left = world.dead_letters().await.len();
+            if left < names.len() { Ok(()) } else { Err(format!("{left} are left")) }
+        })
+        .await;
+        succeed(Command::new("kill").args(["-INT", &redrive.id().to_string()]));
+        let told = Ran::of(&slowly, &redrive.wait_with_output().expect("it ends")).no();
+        assert!(told.contains(" redriven") && told.contains("interrupted; do the same again to go on"), "{told}");
     });
 }
