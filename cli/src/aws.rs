@@ -78,6 +78,11 @@ impl Aws {
         self.place.prefix.clone() + name
     }
 
+    /// A queue's name as people give it.
+    pub(crate) fn short<'a>(&self, queue: &'a str) -> &'a str {
+        queue.strip_prefix(&*self.place.prefix).unwrap_or(queue)
+    }
+
     pub(crate) fn client(&self) -> Client {
         let queue = Arc::new(Sqs::new(self.sqs()));
         let store = Arc::new(DynamoDb::new(self.dynamodb(), &self.place.table));

@@ -36,7 +36,7 @@ pub enum Redrive {
     Send(Outgoing),
     /// Delete it: its job has ended otherwise since, or goes on without it.
     Drop,
-    /// Leave it, for the body leaves no room for the attributes that it needs.
+    /// Leave it, for there is no room in it for the attributes that it needs.
     Stuck,
 }
 
@@ -75,7 +75,9 @@ impl Letter {
             }
             Some((record, State::Failed)) => Some(record.generation),
             Some((_, state)) if state.is_terminal() => return Redrive::Drop,
-            Some(_) if !self.is_unexplained() => return Redrive::Drop,
+            // The due index holds its message. Of any other job that has not ended, this may be the only one: what is rejected
+            // or parked leaves the record as it is.
+            Some((record, State::Scheduled)) if record.envelope.is_some() => return Redrive::Drop,
             _ => dead,
         };
         self.back(failed, queue).map_or(Redrive::Stuck, Redrive::Send)
@@ -92,6 +94,7 @@ impl Letter {
     fn back(&self, failed: Option<u64>, queue: &str) -> Option<Outgoing> {
         let mut back = Outgoing::new(&self.message.body);
         back.attributes = self.message.attributes.clone();
+        back.attributes.retain(|name, _| ![KIND, REASON].contains(&name.as_str()));
         for (name, value) in [(ID, Some(self.id.clone())), (DEAD, failed.map(|failed| failed.to_string()))] {
             back.attributes.remove(name);
             if let Some(value) = value {
@@ -155,6 +158,7 @@ mod tests {
     fn sent(next: Redrive) -> Option<u64> {
         let Redrive::Send(back) = next else { panic!("it is sent, not {next:?}") };
         assert_eq!((&*back.body, &*back.attributes[ID]), (BODY, "a"));
+        assert!(!back.attributes.contains_key(KIND), "on its way it is no letter");
         back.attributes.get(DEAD).map(|dead| dead.parse().expect("a number"))
     }
 
@@ -164,16 +168,23 @@ mod tests {
         let failed = |generation| record(State::Failed, generation, Some(Dlq::Sent));
         assert_eq!(sent(next(Some(3), &failed(3))), Some(3));
         assert_eq!(next(Some(3), &failed(4)), Redrive::Drop, "there is a newer letter");
-        for state in [State::Succeeded, State::Cancelled, State::Expired, State::Running, State::Retrying, State::Queued] {
+        for state in [State::Succeeded, State::Cancelled, State::Expired] {
             assert_eq!(next(Some(3), &record(state, 4, None)), Redrive::Drop, "{state:?}");
         }
+        let waiting = Record { envelope: Some(BODY.into()), ..record(State::Scheduled, 4, None) };
+        assert_eq!(next(Some(3), &waiting), Redrive::Drop, "a beater sends its message");
         assert_eq!(sent(letter_of(Some(3)).redrive(None, "q")), Some(3), "its record was purged");
     }
 
     #[test]
     fn what_may_be_the_only_copy_of_a_message_is_sent() {
         let next = |dead, record: &Record| letter_of(dead).redrive(Some(record), "q");
-        assert_eq!(sent(next(None, &record(State::Retrying, 2, None))), None);
+        for state in [State::Queued, State::Running, State::Retrying, State::Scheduled, State::Blocked] {
+            assert_eq!(sent(next(None, &record(state, 2, None))), None, "SQS has moved it: {state:?}");
+            assert_eq!(sent(next(Some(1), &record(state, 2, None))), Some(1), "it was redriven, and then rejected: {state:?}");
+            let rejected = Message { body: BODY.into(), attributes: [(KIND.into(), "rejected".into())].into(), ..Message::default() };
+            assert_eq!(sent(Letter::open(rejected).redrive(Some(&record(state, 2, None)), "q")), None, "{state:?}");
+        }
         assert_eq!(sent(next(None, &record(State::Failed, 2, Some(Dlq::Pending)))), Some(2));
         assert_eq!(sent(next(Some(1), &record(State::Failed, 2, Some(Dlq::Pending)))), Some(2), "the copy is still owed");
         assert_eq!(next(None, &record(State::Succeeded, 2, None)), Redrive::Drop);

@@ -11,8 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use sqjobs::{
     Letter, Record, Redrive,
-    queue::{Queue as _, Source as _, Sqs, Visibility},
-    setup::dlq_name,
+    queue::{Queue as _, Source as _, Sqs, Visibility, is_fifo},
     store::{DynamoDb, Store as _, StoreError},
 };
 use tokio::{signal::ctrl_c, time::sleep};
@@ -72,9 +71,9 @@ impl Found {
         own.or_else(|| self.record.as_ref().map(|record| &record.tags[..])).unwrap_or_default()
     }
 
-    fn json(&self, dlq: &str) -> Value {
+    fn json(&self, queue: &str) -> Value {
         json!({
-            "dlq": dlq,
+            "queue": queue,
             "message_id": self.letter.message.id,
             "id": self.letter.id,
             "name": self.name(),
@@ -103,21 +102,43 @@ impl Letters {
     }
 }
 
-/// A walk through a dead-letter queue, each letter once.
-struct Walk {
-    queue: Sqs,
-    store: DynamoDb,
+/// A queue and its dead-letter queue, by their whole names.
+struct Pair {
+    queue: String,
     dlq: String,
-    seen: HashSet<String>,
-    /// What others do not see now: the receipts, by the ids of messages.
-    held: HashMap<String, String>,
+    /// So many letters there are, as SQS reckons.
+    total: u64,
 }
 
-impl Walk {
-    /// Through the dead-letter queue of that queue.
-    fn new(aws: &Aws, queue: &str) -> Self {
+impl Pair {
+    /// Who names the dead-letter queue means its queue.
+    async fn find(aws: &Aws, name: &str) -> Result<Self, Failure> {
+        let source = match name.strip_suffix("-dlq.fifo") {
+            Some(name) => format!("{name}.fifo"),
+            None => name.strip_suffix("-dlq").unwrap_or(name).to_owned(),
+        };
+        let queue = queue::find(aws, &aws.queue(&source)).await?;
+        let total = queue::find(aws, &queue.dlq).await?.depth.all();
+        Ok(Self { queue: queue.name, dlq: queue.dlq, total })
+    }
+}
+
+/// A walk through a dead-letter queue, each letter once.
+struct Walk<'a> {
+    queue: Sqs,
+    store: DynamoDb,
+    pair: &'a Pair,
+    seen: HashSet<String>,
+    /// What others do not see now: the receipts and since when, by the ids of messages.
+    held: HashMap<String, (String, Instant)>,
+    /// Letters whose records cannot be read.
+    unreadable: u64,
+}
+
+impl<'a> Walk<'a> {
+    fn new(aws: &Aws, pair: &'a Pair) -> Self {
         let store = DynamoDb::new(aws.dynamodb(), &aws.place.table);
-        Self { queue: Sqs::new(aws.sqs()), store, dlq: dlq_name(queue), seen: HashSet::new(), held: HashMap::new() }
+        Self { queue: Sqs::new(aws.sqs()), store, pair, seen: HashSet::new(), held: HashMap::new(), unreadable: 0 }
     }
 
     /// The next letters, about `many`; none at the end.
@@ -126,11 +147,14 @@ impl Walk {
             if look > 0 {
                 sleep(BETWEEN_LOOKS).await;
             }
-            let receive = |_| self.queue.receive(&self.dlq, many.min(PAGE), HIDDEN);
+            // SQS asks some of its servers alone: who asks more often misses less.
+            let many = if look > 0 { WAVE } else { many };
+            let receive = |_| self.queue.receive(&self.pair.dlq, many.min(PAGE), HIDDEN);
             let received: Result<Vec<_>, _> = join_all((0..many.div_ceil(PAGE)).map(receive)).await.into_iter().collect();
+            let received = received.map_err(|error| Failure::because(&format!("cannot read {}", self.pair.dlq), error))?;
             let mut letters = Vec::new();
-            for message in received.map_err(|error| Failure::because(&format!("cannot read {}", self.dlq), error))?.into_iter().flatten() {
-                self.held.insert(message.id.clone(), message.receipt.clone());
+            for message in received.into_iter().flatten() {
+                self.held.insert(message.id.clone(), (message.receipt.clone(), Instant::now()));
                 if self.seen.insert(message.id.clone()) {
                     letters.push(Letter::open(message));
                 }
@@ -143,13 +167,16 @@ impl Walk {
     }
 
     /// Adds the records. A letter whose record cannot be read is told of, and left.
-    async fn join(&self, letters: Vec<Letter>) -> Result<Vec<Found>, Failure> {
+    async fn join(&mut self, letters: Vec<Letter>) -> Result<Vec<Found>, Failure> {
         let ids: Vec<_> = letters.iter().map(|letter| letter.id.clone()).collect();
         let mut found = Vec::new();
         for (letter, record) in letters.into_iter().zip(self.store.read(&ids).await) {
             match record {
                 Ok(record) => found.push(Found { letter, record }),
-                Err(error @ StoreError::Unreadable { .. }) => anstream::eprintln!("{}", clean(&error.to_string())),
+                Err(error @ StoreError::Unreadable { .. }) => {
+                    self.unreadable += 1;
+                    anstream::eprintln!("{}", clean(&error.to_string()));
+                }
                 Err(error) => return Err(Failure::from(sqjobs::Error::from(error))),
             }
         }
@@ -157,66 +184,79 @@ impl Walk {
     }
 
     /// Deletes letters; gives back how many could not be.
-    async fn delete(&mut self, letters: &[&Letter]) -> usize {
-        let receipts: Vec<_> = letters.iter().filter_map(|letter| self.held.remove(&letter.message.id)).collect();
-        let errors = self.queue.delete(&self.dlq, &receipts).await.into_iter().filter_map(Result::err);
-        errors.inspect(|error| anstream::eprintln!("a letter is still there: {error}; redriving it again does no harm")).count()
+    async fn delete(&mut self, letters: &[&Letter]) -> u64 {
+        let receipts: Vec<_> = letters.iter().filter_map(|letter| Some(self.held.remove(&letter.message.id)?.0)).collect();
+        let errors = self.queue.delete(&self.pair.dlq, &receipts).await.into_iter().filter_map(Result::err);
+        errors.inspect(|error| anstream::eprintln!("a letter is still there: {error}; doing it again does no harm")).count() as u64
     }
 
     /// Lets others see what is left.
     async fn end(self) {
-        let changes: Vec<_> = self.held.into_values().map(|receipt| Visibility { receipt, timeout: Duration::ZERO }).collect();
-        self.queue.set_visibility(&self.dlq, &changes).await;
+        let held = self.held.into_values().filter(|(_, since)| since.elapsed() < HIDDEN);
+        let changes: Vec<_> = held.map(|(receipt, _)| Visibility { receipt, timeout: Duration::ZERO }).collect();
+        self.queue.set_visibility(&self.pair.dlq, &changes).await;
     }
 
-    /// What was not seen, of so many.
-    fn out_of_sight(&self, total: u64) -> u64 {
-        total.saturating_sub(self.seen.len() as u64)
+    /// How many letters were not seen.
+    fn out_of_sight(&self) -> u64 {
+        self.pair.total.saturating_sub(self.seen.len() as u64)
+    }
+}
+
+/// That there are more letters.
+fn hidden(count: u64, dlq: &str) -> String {
+    if is_fifo(dlq) {
+        format!("about {count} more are behind the first ten of their groups, and come into sight once those are gone")
+    } else {
+        format!("about {count} more are out of sight; look again in {} s", HIDDEN.as_secs())
     }
 }
 
 async fn list(aws: &Aws, wanted: ListLetters) -> Result<bool, Failure> {
     let queues = match wanted.queue {
-        Some(queue) => vec![aws.queue(&queue)],
-        None => queue::with_letters(aws).await?,
+        Some(queue) => vec![queue],
+        None => queue::all(aws).await?.into_iter().filter(|queue| queue.dead > 0).map(|queue| queue.name).collect(),
     };
     let (now, mut output, mut rows) = (aws.clock.now(), Output::new(), Vec::new());
     for queue in queues {
-        let total = queue::letters(aws, &queue).await?;
-        let mut walk = Walk::new(aws, &queue);
+        let pair = Pair::find(aws, &queue).await?;
+        let mut walk = Walk::new(aws, &pair);
         while rows.len() < wanted.limit {
-            let found = walk.next(WAVE.min(wanted.limit - rows.len())).await?;
+            let found = walk.next(WAVE).await?;
             if found.is_empty() {
                 break;
             }
-            rows.extend(found.into_iter().filter(|found| wanted.letters.mean(found, now)).map(|found| (walk.dlq.clone(), found)));
+            let meant = found.into_iter().filter(|found| wanted.letters.mean(found, now));
+            rows.extend(meant.map(|found| (aws.short(&pair.queue).to_owned(), found)));
         }
-        tell_hidden(&walk, if rows.len() < wanted.limit { total } else { 0 });
+        if rows.len() < wanted.limit && walk.out_of_sight() > 0 {
+            anstream::eprintln!("{}", hidden(walk.out_of_sight(), &pair.dlq));
+        }
         walk.end().await;
     }
     rows.truncate(wanted.limit);
     if wanted.json {
-        rows.iter().try_for_each(|(dlq, found)| output.json(&found.json(dlq)))?;
+        rows.iter().try_for_each(|(queue, found)| output.json(&found.json(queue)))?;
     } else if rows.is_empty() {
         anstream::eprintln!("none");
     } else {
-        let rows = rows.iter().map(|(dlq, found)| {
+        let rows = rows.iter().map(|(queue, found)| {
             let since = found.letter.message.sent_at.map(|at| from_now(at, now)).unwrap_or_default();
             let state = found.record.as_ref().map_or("no record", |record| record.state.as_str());
             let [id, name, kind] = [&found.letter.id, found.name(), found.kind()].map(str::to_owned);
-            [dlq.clone(), id, name, kind, since, state.into(), first_line(&found.reason())]
+            [queue.clone(), id, name, kind, since, state.into(), first_line(&found.reason())]
         });
-        output.table(["dlq", "id", "name", "kind", "since", "state", "reason"], rows)?;
+        output.table(["queue", "id", "name", "kind", "since", "state", "reason"], rows)?;
     }
     Ok(true)
 }
 
 async fn show(aws: &Aws, wanted: ShowLetters) -> Result<bool, Failure> {
-    let (now, mut output) = (aws.clock.now(), Output::new());
+    let (now, mut output, pair) = (aws.clock.now(), Output::new(), Pair::find(aws, &wanted.queue).await?);
     let mut missing: HashSet<_> = wanted.ids.iter().collect();
-    let mut walk = Walk::new(aws, &aws.queue(&wanted.queue));
+    let mut walk = Walk::new(aws, &pair);
     let mut shown = Vec::new();
-    loop {
+    while !missing.is_empty() {
         let found = walk.next(WAVE).await?;
         if found.is_empty() {
             break;
@@ -229,7 +269,7 @@ async fn show(aws: &Aws, wanted: ShowLetters) -> Result<bool, Failure> {
     }
     for found in &shown {
         if wanted.json {
-            output.json(&found.json(&walk.dlq))?;
+            output.json(&found.json(aws.short(&pair.queue)))?;
             continue;
         }
         output.letter(&found.letter, [found.name(), found.kind(), &found.reason()], now)?;
@@ -237,15 +277,18 @@ async fn show(aws: &Aws, wanted: ShowLetters) -> Result<bool, Failure> {
             output.job(record, now)?;
         }
     }
-    walk.end().await;
     for id in &missing {
         anstream::eprintln!("there is no letter of {} in sight", clean(id));
     }
+    if !missing.is_empty() && walk.out_of_sight() > 0 {
+        anstream::eprintln!("{}", hidden(walk.out_of_sight(), &pair.dlq));
+    }
+    walk.end().await;
     Ok(missing.is_empty())
 }
 
 /// What is done with letters.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 enum Deed {
     /// Nothing: they are counted.
     Count,
@@ -300,7 +343,7 @@ impl Done {
 /// One way through a dead-letter queue.
 struct Run<'a> {
     aws: &'a Aws,
-    queue: String,
+    pair: &'a Pair,
     letters: &'a Letters,
     deed: Deed,
     /// The most a second.
@@ -308,16 +351,25 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn run(&self) -> Result<Done, Failure> {
-        let (now, started, mut done) = (self.aws.clock.now(), Instant::now(), Done::default());
-        let total = queue::letters(self.aws, &self.queue).await?;
-        let mut walk = Walk::new(self.aws, &self.queue);
-        let bar = progress(Some(total), "letters");
+    /// Goes through; an error ends the way, and what was done before it is told all the same.
+    async fn run(&self) -> (Done, Result<(), Failure>) {
+        let (mut walk, mut done) = (Walk::new(self.aws, self.pair), Done::default());
+        let ended = self.go(&mut walk, &mut done).await;
+        done.failed += walk.unreadable;
+        done.out_of_sight = if done.interrupted { 0 } else { walk.out_of_sight() };
+        walk.end().await;
+        (done, ended)
+    }
+
+    async fn go(&self, walk: &mut Walk<'_>, done: &mut Done) -> Result<(), Failure> {
+        let (now, started) = (self.aws.clock.now(), Instant::now());
+        let bar = progress(Some(self.pair.total), "letters");
         let mut interrupt = pin!(ctrl_c());
         let many = self.rate.map_or(WAVE, |rate| WAVE.min(rate as usize));
-        let mut acted = 0;
+        let (mut acted, mut sent) = (0, HashSet::new());
         loop {
-            if poll_immediate(&mut interrupt).await.is_some() {
+            // A count may be ended as any program.
+            if self.deed != Deed::Count && poll_immediate(&mut interrupt).await.is_some() {
                 done.interrupted = true;
                 break;
             }
@@ -326,19 +378,21 @@ impl Run<'_> {
                 break;
             }
             bar.inc(found.len() as u64);
-            let (meant, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| self.letters.mean(found, now));
+            // A job that has failed again is here again.
+            let is_meant = |found: &Found| self.letters.mean(found, now) && !sent.contains(&found.letter.id);
+            let (meant, others): (Vec<_>, Vec<_>) = found.into_iter().partition(is_meant);
             done.left += others.len() as u64;
             acted += meant.len() as u64;
             for found in &meant {
                 *done.meant.entry((found.kind().to_owned(), found.name().to_owned())).or_default() += 1;
             }
             match self.deed {
-                Deed::Count => done.dropped += meant.iter().filter(|found| found.next(&self.queue) == Redrive::Drop).count() as u64,
-                Deed::Redrive => self.redrive(&mut walk, &meant, &mut done).await,
+                Deed::Count => done.dropped += meant.iter().filter(|found| self.next(found) == Redrive::Drop).count() as u64,
+                Deed::Redrive => sent.extend(self.redrive(walk, &meant, done).await),
                 Deed::Purge => {
                     let left = walk.delete(&meant.iter().map(|found| &found.letter).collect::<Vec<_>>()).await;
-                    done.purged += (meant.len() - left) as u64;
-                    done.failed += left as u64;
+                    done.purged += meant.len() as u64 - left;
+                    done.failed += left;
                 }
             }
             if let Some(rate) = self.rate {
@@ -346,27 +400,28 @@ impl Run<'_> {
             }
         }
         bar.finish_and_clear();
-        if !done.interrupted {
-            done.out_of_sight = walk.out_of_sight(total);
-        }
-        walk.end().await;
-        Ok(done)
+        Ok(())
     }
 
-    /// First sent, then deleted: who is killed in between sends again, and the job's record knows the second for a duplicate.
-    async fn redrive(&self, walk: &mut Walk, meant: &[Found], done: &mut Done) {
+    fn next(&self, found: &Found) -> Redrive {
+        found.letter.redrive(found.record.as_ref(), &self.pair.queue)
+    }
+
+    /// First sent, then deleted: who is killed in between sends again, and the job's record knows the second for a
+    /// duplicate. Gives the ids of those that were sent.
+    async fn redrive(&self, walk: &mut Walk<'_>, meant: &[Found], done: &mut Done) -> Vec<String> {
         let (mut backs, mut sent, mut ended) = (Vec::new(), Vec::new(), Vec::new());
         for found in meant {
-            match found.next(&self.queue) {
+            match self.next(found) {
                 Redrive::Send(back) => {
                     backs.push(back);
                     sent.push(&found.letter);
                 }
                 Redrive::Drop => ended.push(&found.letter),
-                Redrive::Stuck => done.fail(&found.letter, "its body leaves no room for its id; enqueue it again"),
+                Redrive::Stuck => done.fail(&found.letter, "there is no room in it for its id; enqueue it again"),
             }
         }
-        let answers = walk.queue.send(&self.queue, &backs).await;
+        let answers = walk.queue.send(&self.pair.queue, &backs).await;
         let mut gone = Vec::new();
         for (letter, answer) in sent.into_iter().zip(answers) {
             match answer {
@@ -374,83 +429,82 @@ impl Run<'_> {
                 Err(error) => done.fail(letter, &error.to_string()),
             }
         }
+        let ids = gone.iter().map(|letter| letter.id.clone()).collect();
         done.redriven += gone.len() as u64;
         done.dropped += ended.len() as u64;
         gone.extend(ended);
-        walk.delete(&gone).await;
-    }
-}
-
-impl Found {
-    fn next(&self, queue: &str) -> Redrive {
-        self.letter.redrive(self.record.as_ref(), queue)
+        done.failed += walk.delete(&gone).await;
+        ids
     }
 }
 
 async fn redrive(aws: &Aws, wanted: RedriveLetters) -> Result<bool, Failure> {
-    let run = |deed| Run { aws, queue: aws.queue(&wanted.queue), letters: &wanted.letters, deed, rate: wanted.rate };
+    let pair = Pair::find(aws, &wanted.queue).await?;
+    let run = |deed| Run { aws, pair: &pair, letters: &wanted.letters, deed, rate: wanted.rate };
     act(run, Deed::Redrive, "redriven", [wanted.dry_run, wanted.yes, wanted.json]).await
 }
 
 async fn purge(aws: &Aws, wanted: Purge) -> Result<bool, Failure> {
-    let run = |deed| Run { aws, queue: aws.queue(&wanted.queue), letters: &wanted.letters, deed, rate: None };
+    let pair = Pair::find(aws, &wanted.queue).await?;
+    let run = |deed| Run { aws, pair: &pair, letters: &wanted.letters, deed, rate: None };
     act(run, Deed::Purge, "purged, and their arguments forgotten", [wanted.dry_run, wanted.yes, wanted.json]).await
 }
 
 /// Counts, shows, asks and acts.
 async fn act<'a>(run: impl Fn(Deed) -> Run<'a>, deed: Deed, what: &str, [dry_run, yes, json]: [bool; 3]) -> Result<bool, Failure> {
     if dry_run || !yes {
-        let counted = Run { rate: None, ..run(Deed::Count) }.run().await?;
-        if dry_run && json {
-            Output::new().json(&counted.json())?;
-            return Ok(true);
-        }
+        let (counted, ended) = Run { rate: None, ..run(Deed::Count) }.run().await;
+        ended?;
         let meant: u64 = counted.meant.values().sum();
+        if json && (dry_run || meant == 0) {
+            Output::new().json(&counted.json())?;
+            return Ok(answer(&run(deed), &counted));
+        }
         for ((kind, name), count) in &counted.meant {
             anstream::eprintln!("{count:>8}  {}  {}", clean(kind), clean(name));
         }
-        if meant == 0 {
-            anstream::eprintln!("none");
-            return Ok(true);
+        if counted.out_of_sight > 0 {
+            anstream::eprintln!("{}", hidden(counted.out_of_sight, &run(deed).pair.dlq));
         }
         let dropped = match (deed, counted.dropped) {
             (Deed::Redrive, 1..) => format!("; {} of them dropped, since their jobs have gone on or ended without them", counted.dropped),
             _ => String::new(),
         };
-        if dry_run {
-            Output::new().line(format!("{meant} would be {what}{dropped}"))?;
-            return Ok(true);
-        }
-        if !confirmed(&format!("{meant} to be {what}{dropped}. Go on?"), false)? {
-            return Ok(false);
+        match meant {
+            0 => {
+                anstream::eprintln!("none");
+                return Ok(answer(&run(deed), &counted));
+            }
+            meant if dry_run => {
+                Output::new().line(format!("{meant} would be {what}{dropped}"))?;
+                return Ok(true);
+            }
+            meant if !confirmed(&format!("{meant} to be {what}{dropped}. Go on?"), false)? => return Ok(false),
+            _ => {}
         }
     }
-    let done = run(deed).run().await?;
+    let (done, ended) = run(deed).run().await;
     let mut output = Output::new();
     if json {
         output.json(&done.json())?;
     } else {
         output.line(done.sentence())?;
         if done.out_of_sight > 0 {
-            anstream::eprintln!("{}", hidden(done.out_of_sight));
+            anstream::eprintln!("{}", hidden(done.out_of_sight, &run(deed).pair.dlq));
         }
         if done.interrupted {
             anstream::eprintln!("interrupted; do the same again to go on");
         }
     }
-    Ok(done.failed == 0 && !done.interrupted)
+    ended?;
+    Ok(answer(&run(deed), &done))
 }
 
-fn tell_hidden(walk: &Walk, total: u64) {
-    let count = walk.out_of_sight(total);
-    if count > 0 {
-        anstream::eprintln!("{}", hidden(count));
+/// Yes, if all was done that was meant, and there was a letter of the job that was named.
+fn answer(run: &Run<'_>, done: &Done) -> bool {
+    if let Some(id) = run.letters.id.as_ref().filter(|_| done.meant.is_empty()) {
+        anstream::eprintln!("there is no letter of {} in sight", clean(id));
+        return false;
     }
-}
-
-fn hidden(count: u64) -> String {
-    format!(
-        "{count} more are out of sight: someone looks at them, or they are behind others of their group; look again in {} s",
-        HIDDEN.as_secs()
-    )
+    done.failed == 0 && !done.interrupted
 }

@@ -1,17 +1,21 @@
 //! The queues: how full they are, and whether their functions take from them.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     time::{Duration, Instant},
 };
 
 use aws_sdk_lambda::types::EventSourceMappingConfiguration as Mapping;
-use aws_sdk_sqs::types::QueueAttributeName::{
-    self as Attribute, ApproximateNumberOfMessages as Waiting, ApproximateNumberOfMessagesDelayed as Delayed,
-    ApproximateNumberOfMessagesNotVisible as InFlight, QueueArn,
+use aws_sdk_sqs::{
+    error::ProvideErrorMetadata as _,
+    types::QueueAttributeName::{
+        self as Attribute, ApproximateNumberOfMessages as Waiting, ApproximateNumberOfMessagesDelayed as Delayed,
+        ApproximateNumberOfMessagesNotVisible as InFlight, QueueArn, RedrivePolicy,
+    },
 };
-use futures_util::future::try_join_all;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
+use serde_json::Value;
 use sqjobs::setup::{self, dlq_name};
 use tokio::time::sleep;
 
@@ -25,6 +29,10 @@ use crate::{
 /// How long a mapping takes to be enabled or disabled, at most.
 const CHANGE: Duration = Duration::from_mins(2);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
+/// Queues that are asked for at the same time.
+const AT_A_TIME: usize = 16;
+/// The part of an ARN that names the function; a version or an alias may follow.
+const FUNCTION: usize = 6;
 
 pub(super) async fn queue(aws: &Aws, wanted: Queue) -> Result<bool, Failure> {
     match wanted {
@@ -49,83 +57,117 @@ async fn create(aws: &Aws, name: &str, timeout: Duration) -> Result<bool, Failur
 /// How many messages a queue has, as SQS reckons: it may be late by a minute.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(super) struct Depth {
-    #[serde(skip)]
-    pub(super) arn: String,
     pub(super) waiting: u64,
     pub(super) in_flight: u64,
     pub(super) delayed: u64,
 }
 
 impl Depth {
-    fn all(&self) -> u64 {
+    pub(super) fn all(&self) -> u64 {
         self.waiting + self.in_flight + self.delayed
     }
 }
 
-pub(super) async fn depth(aws: &Aws, queue: &str) -> Result<Depth, Failure> {
-    let sqs = aws.sqs();
-    let cannot = |error: String| Failure::because(&format!("cannot read queue {queue}"), error);
-    let url = sqs.get_queue_url().queue_name(queue).send().await.map_err(|error| cannot(told(&error)))?.queue_url.unwrap_or_default();
-    let names = [Waiting, InFlight, Delayed, QueueArn];
-    let answer = sqs.get_queue_attributes().queue_url(url).set_attribute_names(Some(names.to_vec())).send().await;
-    let attributes = answer.map_err(|error| cannot(told(&error)))?.attributes.unwrap_or_default();
+/// A queue as SQS has it.
+pub(super) struct Found {
+    pub(super) name: String,
+    url: String,
+    arn: String,
+    pub(super) depth: Depth,
+    /// The name of its dead-letter queue.
+    pub(super) dlq: String,
+}
+
+/// What SQS says of a queue of that whole name. None: there is no such queue, or this user may not see it.
+async fn look(aws: &Aws, url: &str) -> Result<Option<Found>, String> {
+    let names = [Waiting, InFlight, Delayed, QueueArn, RedrivePolicy];
+    let answer = aws.sqs().get_queue_attributes().queue_url(url).set_attribute_names(Some(names.to_vec())).send().await;
+    let attributes = match answer {
+        Ok(answer) => answer.attributes.unwrap_or_default(),
+        Err(error)
+            if error.code().is_some_and(|code| ["NonExistentQueue", "DoesNotExist", "AccessDenied"].iter().any(|no| code.contains(no))) =>
+        {
+            return Ok(None);
+        }
+        Err(error) => return Err(told(&error)),
+    };
+    let name = url.rsplit('/').next().unwrap_or(url).to_owned();
     let number = |name: &Attribute| attributes.get(name).and_then(|text| text.parse().ok()).unwrap_or(0);
-    Ok(Depth {
+    let policy = attributes.get(&RedrivePolicy).and_then(|policy| serde_json::from_str::<Value>(policy).ok());
+    let target = policy.and_then(|policy| Some(policy["deadLetterTargetArn"].as_str()?.rsplit(':').next()?.to_owned()));
+    Ok(Some(Found {
+        dlq: target.unwrap_or_else(|| dlq_name(&name)),
+        name,
+        url: url.to_owned(),
         arn: attributes.get(&QueueArn).cloned().unwrap_or_default(),
-        waiting: number(&Waiting),
-        in_flight: number(&InFlight),
-        delayed: number(&Delayed),
-    })
+        depth: Depth { waiting: number(&Waiting), in_flight: number(&InFlight), delayed: number(&Delayed) },
+    }))
 }
 
-/// The messages in the dead-letter queue of a queue.
-pub(super) async fn letters(aws: &Aws, queue: &str) -> Result<u64, Failure> {
-    Ok(depth(aws, &dlq_name(queue)).await?.all())
+/// A queue by its whole name.
+pub(super) async fn find(aws: &Aws, name: &str) -> Result<Found, Failure> {
+    let cannot = |error: String| Failure::because(&format!("cannot read queue {name}"), error);
+    let url = aws.sqs().get_queue_url().queue_name(name).send().await.map_err(|error| cannot(told(&error)))?.queue_url.unwrap_or_default();
+    let found = look(aws, &url).await.map_err(cannot)?;
+    found.ok_or_else(|| Failure::said(format!("queue {name} cannot be read: it is gone, or you may not; look at --profile")))
 }
 
-/// The queues that have dead letters.
-pub(super) async fn with_letters(aws: &Aws) -> Result<Vec<String>, Failure> {
-    let queues = all(aws).await?;
-    Ok(queues.into_iter().filter(|queue| queue.dead > 0).map(|queue| queue.name).collect())
-}
-
-/// A queue, its dead-letter queue, and what takes from it.
+/// A queue and its dead-letter queue.
 #[derive(Debug, Serialize)]
 pub(super) struct Status {
+    /// As people give it, without the prefix.
     pub(super) name: String,
     #[serde(flatten)]
     pub(super) depth: Depth,
     /// Messages in its dead-letter queue.
     pub(super) dead: u64,
-    /// The function that it feeds.
-    pub(super) function: Option<String>,
-    /// Whether it feeds it, as Lambda names that: `Enabled`, `Disabled`, or on the way.
-    pub(super) mapping: Option<String>,
+    #[serde(skip)]
+    arn: String,
 }
 
-/// Every queue of this environment that has a dead-letter queue.
+/// Every queue of this environment that has a dead-letter queue. What is deleted at the moment, or belongs to others, is
+/// left out.
 pub(super) async fn all(aws: &Aws) -> Result<Vec<Status>, Failure> {
-    let (names, mappings) = (names(aws).await?, mappings(aws, None).await?);
-    let of = names.iter().filter(|name| names.contains(&dlq_name(name)));
-    let statuses = of.map(async |name| {
-        let (depth, dead) = (depth(aws, name).await?, letters(aws, name).await?);
-        let mapping = mappings.iter().find(|mapping| mapping.event_source_arn.as_ref() == Some(&depth.arn));
-        let function = mapping.and_then(|mapping| Some(mapping.function_arn.as_ref()?.rsplit(':').next()?.to_owned()));
-        Ok::<_, Failure>(Status { name: name.clone(), depth, dead, function, mapping: mapping.and_then(|mapping| mapping.state.clone()) })
-    });
-    try_join_all(statuses).await
+    let urls = urls(aws).await?;
+    let looks = stream::iter(&urls).map(|url| look(aws, url)).buffered(AT_A_TIME);
+    let found: Vec<_> = looks.try_collect().await.map_err(|error| Failure::because("cannot read the queues", error))?;
+    let found: BTreeMap<_, _> = found.into_iter().flatten().map(|found| (found.name.clone(), found)).collect();
+    let status = |queue: &Found| {
+        let dlq = found.get(&queue.dlq)?;
+        let (name, arn) = (aws.short(&queue.name).to_owned(), queue.arn.clone());
+        Some(Status { name, depth: queue.depth.clone(), dead: dlq.depth.all(), arn })
+    };
+    Ok(found.values().filter_map(status).collect())
 }
 
-async fn names(aws: &Aws) -> Result<Vec<String>, Failure> {
+async fn urls(aws: &Aws) -> Result<Vec<String>, Failure> {
     let list = aws.sqs().list_queues().set_queue_name_prefix(Some(aws.place.prefix.clone()).filter(|prefix| !prefix.is_empty()));
     let mut pages = list.max_results(1000).into_paginator().send();
-    let mut names = Vec::new();
+    let mut urls = Vec::new();
     while let Some(page) = pages.next().await {
-        let page = page.map_err(|error| Failure::because("cannot list the queues", told(&error)))?;
-        names.extend(page.queue_urls.unwrap_or_default().iter().filter_map(|url| Some(url.rsplit('/').next()?.to_owned())));
+        urls.extend(page.map_err(|error| Failure::because("cannot list the queues", told(&error)))?.queue_urls.unwrap_or_default());
     }
-    names.sort_unstable();
-    Ok(names)
+    Ok(urls)
+}
+
+/// What takes from a queue.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Feed {
+    /// The function that it feeds.
+    function: Option<String>,
+    /// Whether it feeds it, as Lambda names that: `Enabled`, `Disabled`, or on the way.
+    mapping: Option<String>,
+}
+
+/// What takes from each of these queues.
+pub(super) async fn feeds(aws: &Aws, queues: &[Status]) -> Result<Vec<Feed>, Failure> {
+    let mappings = mappings(aws, None).await?;
+    let feed = |queue: &Status| {
+        let mapping = mappings.iter().find(|mapping| mapping.event_source_arn.as_ref() == Some(&queue.arn))?;
+        let function = mapping.function_arn.as_ref().and_then(|arn| arn.split(':').nth(FUNCTION)).map(str::to_owned);
+        Some(Feed { function, mapping: mapping.state.clone() })
+    };
+    Ok(queues.iter().map(|queue| feed(queue).unwrap_or_default()).collect())
 }
 
 /// The event source mappings, all or those of one queue.
@@ -140,19 +182,30 @@ async fn mappings(aws: &Aws, arn: Option<&str>) -> Result<Vec<Mapping>, Failure>
 }
 
 async fn list(aws: &Aws, json: bool) -> Result<bool, Failure> {
-    let (queues, mut output) = (all(aws).await?, Output::new());
+    /// A line of JSON.
+    #[derive(Serialize)]
+    struct Line<'a> {
+        #[serde(flatten)]
+        queue: &'a Status,
+        #[serde(flatten)]
+        feed: &'a Feed,
+    }
+
+    let queues = all(aws).await?;
+    let (feeds, mut output) = (feeds(aws, &queues).await?, Output::new());
     if json {
-        queues.iter().try_for_each(|queue| output.json(queue))?;
+        queues.iter().zip(&feeds).try_for_each(|(queue, feed)| output.json(&Line { queue, feed }))?;
     } else if queues.is_empty() {
         anstream::eprintln!("none; `sqjobs queue create` makes one");
     } else {
-        output.table(["queue", "waiting", "in flight", "delayed", "dead", "function"], queues.iter().map(row))?;
+        let rows = queues.iter().zip(&feeds).map(|(queue, feed)| row(queue, feed));
+        output.table(["queue", "waiting", "in flight", "delayed", "dead", "function"], rows)?;
     }
     Ok(true)
 }
 
-pub(super) fn row(queue: &Status) -> [String; 6] {
-    let function = match (&queue.function, queue.mapping.as_deref()) {
+pub(super) fn row(queue: &Status, feed: &Feed) -> [String; 6] {
+    let function = match (&feed.function, feed.mapping.as_deref()) {
         (None, _) => "none".into(),
         (Some(function), Some("Enabled")) => function.clone(),
         (Some(function), Some("Disabled")) => format!("{function}, paused"),
@@ -166,8 +219,8 @@ pub(super) fn row(queue: &Status) -> [String; 6] {
 async fn switch(aws: &Aws, queues: &[String], enabled: bool) -> Result<bool, Failure> {
     let mut output = Output::new();
     for name in queues {
-        let depth = depth(aws, &aws.queue(name)).await?;
-        let mappings = mappings(aws, Some(&depth.arn)).await?;
+        let queue = find(aws, &aws.queue(name)).await?;
+        let mappings = mappings(aws, Some(&queue.arn)).await?;
         if mappings.is_empty() {
             return Err(Failure::said(format!("queue {name} feeds no function; deploy one, with an event source mapping")));
         }
@@ -175,8 +228,8 @@ async fn switch(aws: &Aws, queues: &[String], enabled: bool) -> Result<bool, Fai
             let update = aws.lambda().update_event_source_mapping().uuid(id).enabled(enabled);
             update.send().await.map_err(|error| Failure::because(&format!("cannot change the mapping of {name}"), told(&error)))?;
         }
-        settle(aws, &depth.arn, if enabled { "Enabled" } else { "Disabled" }).await?;
-        let waiting = depth.waiting;
+        settle(aws, &queue.arn, if enabled { "Enabled" } else { "Disabled" }).await?;
+        let waiting = queue.depth.waiting;
         let said = if enabled { "runs" } else { "is paused; what runs runs to its end, and what comes waits" };
         output.line(format!("{} {said} ({waiting} waiting)", clean(name)))?;
     }
@@ -201,17 +254,13 @@ async fn settle(aws: &Aws, arn: &str, state: &str) -> Result<(), Failure> {
 }
 
 async fn purge(aws: &Aws, name: &str, yes: bool) -> Result<bool, Failure> {
-    let queue = aws.queue(name);
-    let depth = depth(aws, &queue).await?;
-    let question =
-        format!("Forget all messages of {queue} ({} waiting, {} in flight, {} delayed)?", depth.waiting, depth.in_flight, depth.delayed);
-    if !confirmed(&question, yes)? {
+    let Found { name, url, depth, .. } = find(aws, &aws.queue(name)).await?;
+    let Depth { waiting, in_flight, delayed } = depth;
+    if !confirmed(&format!("Forget all messages of {name} ({waiting} waiting, {in_flight} in flight, {delayed} delayed)?"), yes)? {
         return Ok(false);
     }
-    let sqs = aws.sqs();
-    let cannot = |error: String| Failure::because(&format!("cannot purge queue {queue}"), error);
-    let url = sqs.get_queue_url().queue_name(&queue).send().await.map_err(|error| cannot(told(&error)))?.queue_url;
-    sqs.purge_queue().set_queue_url(url).send().await.map_err(|error| cannot(told(&error)))?;
-    Output::new().line(format!("{} is emptied; SQS takes up to a minute, and what was recorded or filed stays so", clean(&queue)))?;
+    let purge = aws.sqs().purge_queue().queue_url(url);
+    purge.send().await.map_err(|error| Failure::because(&format!("cannot purge queue {name}"), told(&error)))?;
+    Output::new().line(format!("{} is emptied; SQS takes up to a minute, and what was recorded or filed stays so", clean(&name)))?;
     Ok(true)
 }

@@ -25,14 +25,13 @@ const KINDS: usize = 5;
 
 pub(super) async fn stats(aws: &Aws, wanted: Stats) -> Result<bool, Failure> {
     let (now, mut output) = (aws.clock.now(), Output::new());
-    let name = wanted.queue.as_ref().map(|queue| aws.queue(queue));
     let statuses = queue::all(aws).await?;
     let mut queues = counted(aws, now, wanted.days).await?;
     for status in &statuses {
         queues.entry(status.name.clone()).or_default();
     }
-    queues.retain(|queue, _| name.as_ref().map_or(queue.starts_with(&aws.place.prefix), |name| name == queue));
-    if let Some(name) = name.filter(|_| queues.is_empty()) {
+    queues.retain(|queue, _| wanted.queue.as_ref().is_none_or(|name| name == queue));
+    if let Some(name) = wanted.queue.as_ref().filter(|_| queues.is_empty()) {
         return Err(Failure::said(format!("there is no queue {name}, and nothing was counted of it; look at `sqjobs queue list`")));
     }
     for (queue, days) in &queues {
@@ -57,8 +56,8 @@ async fn counted(aws: &Aws, now: Timestamp, days: u16) -> Result<BTreeMap<String
     for ago in 0..i32::from(days) {
         let day = today.saturating_sub(ago.days());
         let tallies = store.stats(day).await.map_err(|error| Failure::from(sqjobs::Error::from(error)))?;
-        for (queue, tally) in tallies {
-            queues.entry(queue).or_default().insert(day, tally);
+        for (queue, tally) in tallies.into_iter().filter(|(queue, _)| queue.starts_with(&aws.place.prefix)) {
+            queues.entry(aws.short(&queue).to_owned()).or_default().insert(day, tally);
         }
     }
     Ok(queues)

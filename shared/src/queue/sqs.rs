@@ -268,8 +268,10 @@ impl Queue for Sqs {
             if chunks.len() > 1 {
                 self.url(queue).await.ok(); // asked for once, not by each request
             }
+            // In order means one after the other.
+            let at_a_time = if is_fifo(queue) { 1 } else { AT_A_TIME };
             let mut answers = Vec::new();
-            for chunks in chunks.chunks(AT_A_TIME) {
+            for chunks in chunks.chunks(at_a_time) {
                 answers.extend(join_all(chunks.iter().map(|chunk| self.send_batch(queue, chunk))).await);
             }
             let mut answers = answers.into_iter().flatten();
@@ -282,7 +284,10 @@ impl Queue for Sqs {
         async move {
             let checks: Vec<_> = changes.iter().map(Visibility::check).collect();
             let fitting: Vec<_> = changes.iter().zip(&checks).filter(|(_, check)| check.is_ok()).map(|(c, _)| c).collect();
-            let answers = join_all(fitting.chunks(ENTRIES).map(|chunk| self.change_batch(queue, chunk))).await;
+            let mut answers = Vec::new();
+            for changes in fitting.chunks(ENTRIES * AT_A_TIME) {
+                answers.extend(join_all(changes.chunks(ENTRIES).map(|chunk| self.change_batch(queue, chunk))).await);
+            }
             let mut answers = answers.into_iter().flatten();
             checks.into_iter().map(|check| check.and_then(|()| answers.next().unwrap_or_else(|| Err(unnamed())))).collect()
         }
@@ -296,7 +301,11 @@ impl Queue for Sqs {
     fn delete<'a>(&'a self, queue: &'a str, receipts: &'a [String]) -> BoxFuture<'a, Vec<Result<(), QueueError>>> {
         async move {
             let receipts: Vec<_> = receipts.iter().collect();
-            join_all(receipts.chunks(ENTRIES).map(|chunk| self.delete_batch(queue, chunk))).await.into_iter().flatten().collect()
+            let mut answers = Vec::new();
+            for receipts in receipts.chunks(ENTRIES * AT_A_TIME) {
+                answers.extend(join_all(receipts.chunks(ENTRIES).map(|chunk| self.delete_batch(queue, chunk))).await);
+            }
+            answers.into_iter().flatten().collect()
         }
         .boxed()
     }

@@ -289,17 +289,17 @@ impl Delivery {
         let started = Instant::now();
         let mut execution = Execution::start(work, self, &decoded.policy, granted, batch);
         let ran = execution.run().await;
-        let run_ms = millis(started.elapsed());
+        let took = started.elapsed();
         drop(slot);
         let (ended, failure) = match ran {
             Ran::Lost => (self.counted(Ending::LeaseLost.into(), batch), None),
             Ran::Ended(outcome) if stored => {
-                let running = Running { record: Arc::clone(&execution.record), progress: execution.last_progress() };
+                let running = Running { record: Arc::clone(&execution.record), progress: execution.last_progress(), ran: Some(took) };
                 record(running, outcome, decoded, execution.held_until, Some(body), batch).await
             }
             Ran::Ended(outcome) => unrecorded(&execution.record, outcome, decoded, batch),
         };
-        self.log(&execution.record, &ended, failure.as_ref(), run_ms, batch);
+        self.log(&execution.record, &ended, failure.as_ref(), millis(took), batch);
         execution.after(&ended.ending, hooks_of(&ended.ending, failure)).await;
         ended
     }
@@ -308,7 +308,7 @@ impl Delivery {
     async fn unreadable(&self, decoded: &Decoded, granted: Granted, error: &Unreadable, batch: &Batch<'_>) -> Ended {
         let failure = Failure::new("rejected", error.to_string(), batch.engine.clock.now());
         let outcome = Outcome::Failure(failure, Next::GiveUp);
-        let running = Running { record: granted.record, progress: None };
+        let running = Running { record: granted.record, progress: None, ran: None };
         record(running, outcome, decoded, granted.asked + decoded.policy.lease, None, batch).await.0
     }
 
@@ -360,6 +360,8 @@ fn hooks_of(ending: &Ending, failure: Option<Failure>) -> Vec<Hook> {
 struct Running {
     record: Arc<Record>,
     progress: Option<Value>,
+    /// How long its body ran, until that is counted.
+    ran: Option<Duration>,
 }
 
 impl Running {
@@ -382,7 +384,8 @@ async fn record(
     batch: &Batch<'_>,
 ) -> (Ended, Option<Failure>) {
     let (mut fits, mut files) = (true, true);
-    for first in (0..CLAIMS).map(|look| look == 0) {
+    let mut counted = false;
+    for _ in 0..CLAIMS {
         if Instant::now() >= held_until {
             break;
         }
@@ -394,8 +397,9 @@ async fn record(
         if !fits {
             (next.progress, next.checkpoint) = (None, None);
         }
-        if first {
-            count(&running.record, &next, &ending, decoded, now, batch);
+        if !counted {
+            count(&running, &next, &ending, decoded, now, batch);
+            counted = true;
         }
         let next = Arc::new(next);
         let write = Write::replace(Arc::clone(&running.record), Arc::clone(&next));
@@ -407,7 +411,8 @@ async fn record(
             // Too large for the index: the message waits.
             Err(StoreError::Invalid(_)) if files && next.state == State::Scheduled => files = false,
             Err(StoreError::Invalid(reason)) => {
-                fits = false;
+                batch.engine.counter.take_back(&running.record.queue, now, ending.as_str());
+                (fits, counted, running.ran) = (false, false, None);
                 let failure = Failure::new("result", format!("the result cannot be stored: {reason}"), now);
                 outcome = Outcome::Failure(failure, Next::GiveUp);
             }
@@ -421,16 +426,13 @@ async fn record(
 }
 
 /// Counts an attempt, before the request that records it: they go together.
-fn count(running: &Record, next: &Record, ending: &Ending, decoded: &Decoded, now: Timestamp, batch: &Batch<'_>) {
-    let due = running.enqueued_at.max(decoded.request.run_at);
+fn count(running: &Running, next: &Record, ending: &Ending, decoded: &Decoded, now: Timestamp, batch: &Batch<'_>) {
+    let Running { record, ran, .. } = running;
+    let due = record.enqueued_at.max(decoded.request.run_at);
     let kind = next.error.as_ref().filter(|_| matches!(ending, Ending::Failed | Ending::Retried(_))).map(|error| &*error.kind);
-    let sample = Sample {
-        ending: ending.as_str(),
-        kind,
-        run: running.started_at.map(|started| until(started, now)),
-        wait: due.zip(running.started_at).filter(|_| running.generation == 1).map(|(due, started)| (until(due, started), started)),
-    };
-    batch.engine.counter.count(&running.queue, now, &sample);
+    let is_first = record.generation == 1 && ran.is_some();
+    let wait = due.zip(record.started_at).filter(|_| is_first).map(|(due, started)| (until(due, started), started));
+    batch.engine.counter.count(&record.queue, now, &Sample { ending: ending.as_str(), kind, run: *ran, wait });
 }
 
 fn recorded(ending: Ending, record: Arc<Record>) -> (Ended, Option<Failure>) {

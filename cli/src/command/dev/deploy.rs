@@ -89,21 +89,21 @@ impl<'a> Deployment<'a> {
 
     fn settings(&self, function: &Function) -> HashMap<String, String> {
         let place = &self.aws.place;
-        let mut settings: HashMap<_, _> = [
+        // What is meant for AWS is not meant for here.
+        let mut settings: HashMap<_, _> = function.environment.clone().into_iter().collect();
+        let own = [
             ("SQJOBS_TABLE", place.table.clone()),
             ("SQJOBS_SCHEDULES_TABLE", place.schedules_table.clone()),
             ("SQJOBS_PREFIX", place.prefix.clone()),
             ("AWS_ENDPOINT_URL", place.endpoint_url.clone().unwrap_or_default()),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into();
+        ];
+        settings.extend(own.map(|(name, value)| (name.to_owned(), value)));
         let own = function.queue.as_ref().and_then(|queue| self.queues.get(&self.aws.queue(queue)));
         settings.extend(own.map(|queues| ("SQJOBS_QUEUE_URL".into(), queues.url.clone())));
         // The beater looks through all of them.
         let dlqs: Vec<_> =
             self.queues.values().filter(|queues| own.is_none_or(|own| own == *queues)).map(|queues| &*queues.dlq_url).collect();
         settings.insert("SQJOBS_DLQ_URL".into(), dlqs.join(" "));
-        settings.extend(function.environment.clone());
         settings
     }
 
@@ -124,6 +124,9 @@ impl<'a> Deployment<'a> {
         match created {
             Ok(_) => Ok(()),
             Err(error) if error.code() == Some("ResourceConflictException") => {
+                let settings = Environment::builder().set_variables(Some(self.settings(function))).build();
+                let update = lambda.update_function_configuration().function_name(&name).timeout(timeout).environment(settings);
+                update.send().await.map_err(|error| cannot(told(&error)))?;
                 let update = lambda.update_function_code().function_name(&name).zip_file(zip);
                 update.send().await.map(drop).map_err(|error| cannot(told(&error)))
             }
@@ -147,8 +150,10 @@ impl<'a> Deployment<'a> {
         let lambda = self.aws.lambda();
         let arn = format!("arn:aws:sqs:{LOCAL_REGION}:{ACCOUNT}:{}", self.aws.queue(queue));
         let there = lambda.list_event_source_mappings().event_source_arn(&arn).send().await.map_err(|error| cannot(told(&error)))?;
-        if !there.event_source_mappings().is_empty() {
-            return Ok(());
+        match there.event_source_mappings() {
+            [] => {}
+            [mapping] if mapping.function_arn.as_ref() == Some(&self.arn(function)) => return Ok(()),
+            _ => return Err(Failure::said(format!("queue {queue} feeds another function than {name}; give each a queue of its own"))),
         }
         let map = lambda.create_event_source_mapping().function_name(&name).event_source_arn(arn).batch_size(BATCH);
         let map = map.function_response_types(FunctionResponseType::ReportBatchItemFailures);

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import threading
 
-GRACE_S = 3
+# It may have something to keep.
+GRACE_S = 10
 
 program, port, scratch, *settings = sys.argv[1:]
 # Nothing else is handed down: functions inherit the stack's environment.

@@ -5,7 +5,7 @@ mod stack;
 mod view;
 mod workspace;
 
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{fs, path::Path, process::Stdio, time::Duration};
 
 use notify::{RecursiveMode, Watcher as _};
 use tokio::{
@@ -15,11 +15,16 @@ use tokio::{
     time::{interval, sleep},
 };
 
-use self::{deploy::Deployment, stack::Stack, view::View, workspace::Workspace};
+use self::{
+    deploy::Deployment,
+    stack::Stack,
+    view::View,
+    workspace::{Programs, Workspace},
+};
 use crate::{
     args::{Dev, Place},
     aws::Aws,
-    failure::Failure,
+    failure::{Failure, told},
 };
 
 /// How often the view is drawn.
@@ -29,20 +34,35 @@ const TOGETHER: Duration = Duration::from_millis(300);
 
 pub(super) async fn dev(place: &Place, wanted: Dev) -> Result<bool, Failure> {
     let workspace = Workspace::read(&wanted.packages, wanted.cargo)?;
-    let (mut interrupted, mut ended) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let (_watcher, mut changes) = watch(&workspace, wanted.watch)?; // from now on, so that no change is missed
+    let (_watcher, changes) = watch(&workspace, wanted.watch)?; // from now on, so that no change is missed
     let programs = workspace.build().run(Stdio::inherit()).map_err(Failure::said)?;
+    let (mut interrupted, mut ended) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let mut stack = Stack::start(&workspace.target, wanted.port, wanted.keep)?;
+    let lived = tokio::select! {
+        lived = live(place, &workspace, &mut stack, &programs, changes) => lived,
+        _ = interrupted.recv() => Ok(()),
+        _ = ended.recv() => Ok(()),
+    };
+    anstream::eprintln!("\nthe local stack ends");
+    lived.map(|()| true)
+}
+
+/// Deploys everything, shows what happens, and deploys anew what changes.
+async fn live(
+    place: &Place,
+    workspace: &Workspace,
+    stack: &mut Stack,
+    programs: &Programs,
+    mut changes: UnboundedReceiver<()>,
+) -> Result<(), Failure> {
     let aws = Aws::local(place, stack.url()).await;
     stack.ready(&aws).await?;
-    let mut deployment = Deployment::new(&aws, &workspace);
-    deployment.deploy(&programs).await?;
-    let mut view = View::new(&aws, &workspace, &stack);
+    let mut deployment = Deployment::new(&aws, workspace);
+    deployment.deploy(programs).await?;
+    let mut view = View::new(&aws, workspace, stack);
     let mut frames = interval(FRAME);
     loop {
         tokio::select! {
-            _ = interrupted.recv() => break,
-            _ = ended.recv() => break,
             _ = frames.tick() => {
                 stack.lives()?;
                 view.draw().await?;
@@ -52,15 +72,13 @@ pub(super) async fn dev(place: &Place, wanted: Dev) -> Result<bool, Failure> {
                 while changes.try_recv().is_ok() {}
                 view.say("building");
                 view.draw().await?;
-                match rebuilt(&workspace, &mut deployment).await {
+                match rebuilt(workspace, &mut deployment).await {
                     Ok(deployed) => view.say(&deployed),
                     Err(flaw) => view.say(&flaw),
                 }
             }
         }
     }
-    anstream::eprintln!("\nthe local stack ends");
-    Ok(true)
 }
 
 /// Builds and deploys what has changed; says what came of it.
@@ -81,18 +99,19 @@ fn watch(workspace: &Workspace, wanted: bool) -> Result<(Option<notify::Recommen
     if !wanted {
         return Ok((None, changes));
     }
-    let (root, target) = (workspace.root.clone(), workspace.target.clone());
-    let is_source = move |path: &Path| {
-        let inside = path.strip_prefix(&root).unwrap_or(path);
-        !path.starts_with(&target) && !inside.components().any(|part| part.as_os_str().to_string_lossy().starts_with('.'))
-    };
-    let cannot = |error: notify::Error| Failure::because("cannot watch the files of the workspace", error);
+    let cannot = |error: &dyn std::error::Error| Failure::because("cannot watch the files of the workspace", told(error));
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        if event.is_ok_and(|event| !event.kind.is_access() && event.paths.iter().any(|path| is_source(path))) {
+        if event.is_ok_and(|event| !event.kind.is_access()) {
             sender.send(()).ok();
         }
     })
-    .map_err(cannot)?;
-    watcher.watch(&workspace.root, RecursiveMode::Recursive).map_err(cannot)?;
+    .map_err(|error| cannot(&error))?;
+    // The build folder changes with each build, and is large.
+    let is_hidden = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+    for path in
+        fs::read_dir(&workspace.root)?.flatten().map(|entry| entry.path()).filter(|path| !is_hidden(path) && *path != workspace.target)
+    {
+        watcher.watch(&path, RecursiveMode::Recursive).map_err(|error| cannot(&error))?;
+    }
     Ok((Some(watcher), changes))
 }

@@ -2,7 +2,6 @@
 
 use std::{
     fs::{self, File},
-    io,
     net::{Ipv4Addr, TcpListener},
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
@@ -30,7 +29,7 @@ pub(super) struct Stack {
 }
 
 impl Stack {
-    /// Starts the stack, which is installed first where it is not. With `keep`, it goes on with what there was.
+    /// Starts the stack, which is installed first where it is not. With `keep`, it goes on with what was kept last.
     pub(super) fn start(target: &Path, port: u16, keep: bool) -> Result<Self, Failure> {
         // As other programs use loopback, so might another stack.
         TcpListener::bind((Ipv4Addr::LOCALHOST, port))
@@ -40,9 +39,6 @@ impl Stack {
         let venv = install(&home)?;
         let [scratch, state, log] = ["scratch", "state", "log"].map(|name| home.join(format!("{name}-{port}")));
         fs::create_dir_all(&scratch)?;
-        if !keep {
-            fs::remove_dir_all(&state).or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })?;
-        }
         let to_log = File::create(&log)?;
         let mut keeper = Command::new(venv.join("bin/python"));
         keeper.args(["-c", KEEPER]).arg(venv.join("bin/ministack")).arg(port.to_string()).arg(&scratch);

@@ -11,8 +11,9 @@ use sqjobs::{By, stats::Tally, store::DynamoDb};
 
 use super::{stack::Stack, workspace::Workspace};
 use crate::{
+    args::Place,
     aws::{Aws, LOCAL_KEY, LOCAL_REGION},
-    command::queue::{self, Status},
+    command::queue::{self, Feed, Status},
     failure::Failure,
     output::{Output, clean},
     time::exact,
@@ -32,6 +33,8 @@ pub(super) struct View<'a> {
     is_terminal: bool,
     /// What was said last.
     said: String,
+    /// Whether it was said how to enqueue.
+    has_helped: bool,
     /// What was printed last of each queue.
     printed: BTreeMap<String, String>,
 }
@@ -40,12 +43,16 @@ impl<'a> View<'a> {
     pub(super) fn new(aws: &'a Aws, workspace: &'a Workspace, stack: &Stack) -> Self {
         let [stack_log, python] = [&stack.log, &stack.python].map(|path| from_here(path).display().to_string());
         let is_terminal = io::stdout().is_terminal();
-        Self { aws, workspace, stack_log, python, is_terminal, said: String::new(), printed: BTreeMap::new() }
+        Self { aws, workspace, stack_log, python, is_terminal, said: String::new(), has_helped: false, printed: BTreeMap::new() }
     }
 
     /// Says how to enqueue, and what else there is to know.
     fn help(&self) -> Vec<String> {
         let url = self.aws.place.endpoint_url.as_deref().unwrap_or_default();
+        let Place { table, schedules_table, prefix, .. } = &self.aws.place;
+        let place = [("TABLE", table, "jobs"), ("SCHEDULES_TABLE", schedules_table, "schedules"), ("PREFIX", prefix, "")];
+        let place = place.into_iter().filter(|(_, value, usual)| value != usual);
+        let place = place.map(|(name, value, _)| format!(" SQJOBS_{name}={value}")).collect::<Vec<_>>().concat();
         let functions: Vec<_> = self.workspace.functions.iter().map(|function| &*function.name).collect();
         let mut lines = vec![
             format!("sqjobs dev  {url}  {}", functions.join(", ")),
@@ -53,7 +60,7 @@ impl<'a> View<'a> {
             String::new(),
             "From another terminal, with the arguments of your job:".into(),
             format!(
-                "  export AWS_ENDPOINT_URL={url} AWS_DEFAULT_REGION={LOCAL_REGION} AWS_ACCESS_KEY_ID={LOCAL_KEY} AWS_SECRET_ACCESS_KEY={LOCAL_KEY}"
+                "  export AWS_ENDPOINT_URL={url} AWS_DEFAULT_REGION={LOCAL_REGION} AWS_ACCESS_KEY_ID={LOCAL_KEY} AWS_SECRET_ACCESS_KEY={LOCAL_KEY}{place}"
             ),
         ];
         if let Some((name, queue)) = self.workspace.functions.iter().find_map(|function| Some((&function.name, function.queue.as_ref()?))) {
@@ -79,29 +86,39 @@ impl<'a> View<'a> {
     }
 
     pub(super) async fn draw(&mut self) -> Result<(), Failure> {
-        // A stack that is busy is asked again in a moment.
-        let Ok((queues, tallies)) = self.look().await else { return Ok(()) };
-        if self.is_terminal { self.picture(&queues, &tallies).await } else { self.lines(&queues, &tallies) }
+        match self.look().await {
+            Ok((queues, tallies)) if self.is_terminal => self.picture(&queues, &tallies).await,
+            Ok((queues, tallies)) => self.lines(&queues, &tallies),
+            // A stack that is busy is asked again in a moment.
+            Err(Failure::Said(flaw)) => {
+                anstream::eprintln!("{}", clean(&flaw));
+                Ok(())
+            }
+            Err(failure) => Err(failure),
+        }
     }
 
-    async fn look(&self) -> Result<(Vec<Status>, BTreeMap<String, Tally>), Failure> {
+    async fn look(&self) -> Result<(Vec<(Status, Feed)>, BTreeMap<String, Tally>), Failure> {
         let today = self.aws.clock.now().to_zoned(TimeZone::UTC).date();
         let tallies = DynamoDb::new(self.aws.dynamodb(), &self.aws.place.table).stats(today).await;
-        Ok((queue::all(self.aws).await?, tallies.map_err(sqjobs::Error::from)?))
+        let tallies = tallies.map_err(sqjobs::Error::from)?.into_iter().map(|(queue, tally)| (self.aws.short(&queue).to_owned(), tally));
+        let queues = queue::all(self.aws).await?;
+        let feeds = queue::feeds(self.aws, &queues).await?;
+        Ok((queues.into_iter().zip(feeds).collect(), tallies.collect()))
     }
 
-    async fn picture(&self, queues: &[Status], tallies: &BTreeMap<String, Tally>) -> Result<(), Failure> {
+    async fn picture(&self, queues: &[(Status, Feed)], tallies: &BTreeMap<String, Tally>) -> Result<(), Failure> {
         let failed = self.aws.client().list(By::Failed, FAILED).await.unwrap_or_default();
         let mut output = Output::new();
         output.line(format!("{CLEAR}{}", self.help().join("\n")))?;
         output.line("")?;
-        let rows = queues.iter().map(|status| {
-            let [name, waiting, in_flight, delayed, dead, function] = queue::row(status);
+        let rows = queues.iter().map(|(status, feed)| {
+            let [name, waiting, in_flight, delayed, dead, function] = queue::row(status, feed);
             let [succeeded, retried, failed] = counts(tallies.get(&name)).map(|count| count.to_string());
             [name, waiting, in_flight, delayed, succeeded, retried, failed, dead, function]
         });
         output.table(["queue", "waiting", "running", "delayed", "succeeded", "retried", "failed", "dead", "function"], rows)?;
-        if queues.iter().any(|status| status.dead > 0) {
+        if queues.iter().any(|(status, _)| status.dead > 0) {
             output.line(format!("\n{DIM}`sqjobs dlq list` says why messages are dead letters{PLAIN}"))?;
         }
         if !failed.is_empty() {
@@ -116,12 +133,12 @@ impl<'a> View<'a> {
     }
 
     /// A line for each queue of which something has changed.
-    fn lines(&mut self, queues: &[Status], tallies: &BTreeMap<String, Tally>) -> Result<(), Failure> {
+    fn lines(&mut self, queues: &[(Status, Feed)], tallies: &BTreeMap<String, Tally>) -> Result<(), Failure> {
         let mut output = Output::new();
-        if self.printed.is_empty() {
+        if !std::mem::replace(&mut self.has_helped, true) {
             self.help().iter().try_for_each(|line| output.line(line))?;
         }
-        for Status { name, depth, dead, .. } in queues {
+        for (Status { name, depth, dead, .. }, _) in queues {
             let [succeeded, retried, failed] = counts(tallies.get(name));
             let line = format!(
                 "{}: {} waiting, {} running, {} delayed, {succeeded} succeeded, {retried} retried, {failed} failed, {dead} dead",

@@ -9,15 +9,16 @@ use std::{
     process::{Command, Stdio},
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use crate::failure::Failure;
 
-/// The name of the function that EventBridge wakes.
+/// The name of the function that EventBridge wakes, unless its package says otherwise.
 const BEATER: &str = "beater";
-/// How long a function may take, in seconds, unless its package says otherwise.
+/// How long a function may take, in seconds, and a beater, unless its package says otherwise.
 const TIMEOUT_S: u32 = 30;
+const TICK_S: u32 = 60;
 
 /// A workspace, as cargo tells it.
 pub(super) struct Workspace {
@@ -55,8 +56,8 @@ struct Package {
     manifest_path: PathBuf,
     dependencies: Vec<Dependency>,
     targets: Vec<Target>,
-    #[serde(default)]
-    metadata: Option<Own>,
+    #[serde(default, deserialize_with = "own")]
+    metadata: Own,
 }
 
 #[derive(Deserialize)]
@@ -83,6 +84,7 @@ struct Own {
 #[serde(default)]
 struct Settings {
     queue: Option<String>,
+    beater: Option<bool>,
 }
 
 #[derive(Deserialize, Default)]
@@ -98,19 +100,29 @@ struct Deploy {
     env: BTreeMap<String, String>,
 }
 
+/// A package without metadata says `null`; what others have written there is theirs.
+fn own<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Own, D::Error> {
+    let metadata = serde_json::Value::deserialize(deserializer)?;
+    let own = if metadata.is_null() { Ok(Own::default()) } else { serde_json::from_value(metadata) };
+    own.map_err(|error| D::Error::custom(format!("package.metadata: {error}")))
+}
+
 impl Package {
     fn uses_sqjobs(&self) -> bool {
         self.dependencies.iter().any(|dependency| dependency.name == "sqjobs" && dependency.kind.is_none())
     }
 
     fn functions(&self) -> impl Iterator<Item = Function> {
-        let own = self.metadata.as_ref();
+        let Own { sqjobs, lambda } = &self.metadata;
         let programs = self.targets.iter().filter(|target| target.kind.iter().any(|kind| kind == "bin"));
-        programs.map(move |Target { name, .. }| Function {
-            name: name.clone(),
-            queue: (name != BEATER).then(|| own.and_then(|own| own.sqjobs.queue.clone()).unwrap_or_else(|| name.clone())),
-            timeout_s: own.and_then(|own| own.lambda.deploy.timeout).unwrap_or(TIMEOUT_S),
-            environment: own.map(|own| own.lambda.deploy.env.clone()).unwrap_or_default(),
+        programs.map(move |Target { name, .. }| {
+            let is_beater = sqjobs.beater.unwrap_or(name == BEATER);
+            Function {
+                name: name.clone(),
+                queue: (!is_beater).then(|| sqjobs.queue.clone().unwrap_or_else(|| name.clone())),
+                timeout_s: lambda.deploy.timeout.unwrap_or(if is_beater { TICK_S } else { TIMEOUT_S }),
+                environment: lambda.deploy.env.clone(),
+            }
         })
     }
 }
@@ -279,6 +291,6 @@ mod tests {
         let environment = [("A".to_owned(), "1".to_owned())].into();
         assert_eq!(orders, [Function { name: "orders".into(), queue: Some("orders.fifo".into()), timeout_s: 60, environment }]);
         let beater = metadata.packages[1].functions().next().expect("a function");
-        assert_eq!((beater.queue, beater.timeout_s), (None, TIMEOUT_S));
+        assert_eq!((beater.queue, beater.timeout_s), (None, TICK_S));
     }
 }

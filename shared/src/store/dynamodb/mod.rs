@@ -33,7 +33,7 @@ use crate::{
     lifecycle::shard_name,
     record::{Record, Version},
     retry::jitter,
-    stats::{Counter, Share},
+    stats::{Counter, Kept, Share},
 };
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
@@ -160,28 +160,33 @@ impl DynamoDb {
         &'a self,
         writes: Vec<Write>,
         mut statements: Vec<BatchStatementRequest>,
-        counted: Option<&'a Counted>,
+        stats: Option<&'a Counted>,
     ) -> BoxFuture<'a, Vec<Result<Written, StoreError>>> {
         async move {
-            let counted = counted.filter(|_| statements.len() < STATEMENTS).and_then(|counted| self.share(counted));
-            let (share, statement) = counted.unzip();
+            let (share, statement) = stats.filter(|_| statements.len() < STATEMENTS).and_then(|stats| self.share(stats)).unzip();
             statements.extend(statement);
             let answer = self.client.batch_execute_statement().set_statements(Some(statements)).send().await.map_err(failed);
             if let Some((counter, share)) = &share {
                 let answers = answer.as_ref().ok().and_then(|answer| answer.responses.as_ref());
                 counter.kept(share, stats::kept(answers.and_then(|answers| answers.get(writes.len()))));
             }
-            match answer {
-                Ok(answer) => {
+            match (answer, share) {
+                (Ok(answer), _) => {
                     let answers = answer.responses.unwrap_or_default().into_iter().map(written);
                     answers.chain(repeat_with(|| Err(short()))).take(writes.len()).collect()
                 }
-                Err(StoreError::Invalid(_)) if share.is_some() => self.write_all(&writes, None).await,
-                Err(StoreError::Invalid(_)) if writes.len() > 1 => {
+                (Err(StoreError::Invalid(_)), Some((counter, share))) => {
+                    let answers = self.write_all(&writes, None).await;
+                    if answers.iter().any(Result::is_ok) {
+                        counter.kept(&share, Kept::Invalid);
+                    }
+                    answers
+                }
+                (Err(StoreError::Invalid(_)), None) if writes.len() > 1 => {
                     let (left, right) = writes.split_at(writes.len() / 2);
                     [self.write_all(left, None).await, self.write_all(right, None).await].into_iter().flatten().collect()
                 }
-                Err(error) => all(writes.len(), &error),
+                (Err(error), _) => all(writes.len(), &error),
             }
         }
         .boxed()

@@ -63,6 +63,7 @@ pub(super) fn kept(answer: Option<&BatchStatementResponse>) -> Kept {
         Some(None) => Kept::Done,
         Some(Some(Some(Code::DuplicateItem))) => Kept::Exists,
         Some(Some(Some(Code::ConditionalCheckFailed))) => Kept::Refused,
+        Some(Some(Some(Code::ValidationError))) => Kept::Invalid,
         _ => Kept::Unknown,
     }
 }

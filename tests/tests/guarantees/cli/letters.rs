@@ -58,7 +58,7 @@ fn dead_letters_are_shown_with_their_reasons_and_redriven_by_what_they_are() {
         assert!(rejected["reason"].as_str().is_some_and(|reason| reason.contains("not JSON")), "{rejected}");
         let table = sqjobs(world, &["dlq", "list", "probes", "--id", "a"]).yes();
         let row = table.lines().nth(1).expect("a row");
-        assert!(row.contains("probes-dlq  a") && row.contains("failed") && row.contains("failed as told"), "{table}");
+        assert!(row.starts_with("probes  a  ") && row.contains("failed") && row.contains("failed as told"), "{table}");
         let shown = sqjobs(world, &["dlq", "show", "probes", "a"]).yes();
         assert!(shown.starts_with("a  error\n") && shown.contains("body          {\"args\"") && shown.contains("\na  failed\n"), "{shown}");
         let shown = &sqjobs(world, &["dlq", "show", "probes", "a", "--json"]).json()[0];
@@ -106,6 +106,27 @@ fn a_letter_whose_job_has_succeeded_since_is_dropped_and_not_run() {
         world.record_in("b", "succeeded").await;
         world.drained().await;
         assert_eq!((world.effects.runs_of("a").len(), world.dead_letters().await.len()), (runs, 0));
+    });
+}
+
+#[test]
+fn what_fails_again_or_is_rejected_again_is_redriven_once_and_here_again() {
+    World::setup().test(async |world| {
+        world.deploy(&Function::probe()).await;
+        fail(world, &["fatal"], None).await;
+        // Its record waits; what was rejected left it alone.
+        sqjobs(world, &["enqueue", "probe", r#"{"effects": 7}"#, "--id", "wrong", "--queue", "probes", "--recorded"]).yes();
+        world.send("garbage").await;
+        world.dead_letters_when(3).await;
+        world.drained().await;
+        let done = &sqjobs(world, &["dlq", "redrive", "probes", "--yes", "--json"]).json()[0];
+        assert_eq!((&done["redriven"], &done["dropped"], &done["failed"]), (&json!(3), &json!(0), &json!(0)), "{done}");
+        world.drained().await;
+        world.dead_letters_when(3).await;
+        assert_eq!(world.effects.runs_of("fatal").len(), 2);
+        assert_eq!(world.record("wrong").await.expect("a record").state, "queued");
+        let missing = sqjobs(world, &["dlq", "redrive", "probes-dlq", "--id", "x", "--yes"]).no();
+        assert!(missing.contains("3 left alone") && missing.contains("no letter of x"), "who names the dead-letter queue means its queue");
     });
 }
 

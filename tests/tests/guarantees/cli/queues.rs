@@ -34,5 +34,10 @@ fn queues_are_shown_paused_resumed_and_emptied_by_command() {
         assert!(sqjobs(world, &["queue", "pause", "probes-dlq"]).error().contains("feeds no function"));
         assert!(sqjobs(world, &["queue", "pause", "nowhere"]).error().contains("`sqjobs queue create`"));
         assert!(world.record("b").await.is_none());
+
+        // Names are printed as they are given, without the prefix.
+        let there = |args: &[&str]| sqjobs(world, &[args, &["--prefix", "prob"]].concat());
+        assert_eq!(there(&["queue", "list", "--json"]).json()[0]["name"], "es");
+        assert!(there(&["queue", "resume", "es"]).yes().starts_with("es runs"));
     });
 }
