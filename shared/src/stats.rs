@@ -2,10 +2,10 @@
 //!
 //! Each process of a function counts for itself and writes what it has counted, whole, with the requests that it makes
 //! anyway. So no counter is shared, none is ever hot, and a write that is repeated or lost changes nothing. A request that
-//! records endings has one statement more, which costs a write unit.
+//! records endings has one statement more, which costs a write unit; of a process that makes many, one a second has it.
 //!
-//! The numbers are close, not exact: what a process had counted since its last request is lost when it ends, such as the
-//! duplicates of a process that saw nothing else, and an ending that was refused is counted all the same.
+//! The numbers are close, not exact: what a process had counted since it last wrote is lost when it ends, such as the last
+//! second of a busy one, or the duplicates of one that saw nothing else; and an ending that was refused is counted all the same.
 
 use std::{
     collections::BTreeMap,
@@ -18,11 +18,15 @@ use std::{
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use crate::clock::rfc3339;
 
 /// The most kinds of failures that are told apart.
 const KINDS: usize = 8;
+/// So many shares are written with as many requests in a row, and then one a second.
+const ROW: u32 = 30;
+const PAUSE: Duration = Duration::from_secs(1);
 /// What the others go by.
 const OTHERS: &str = "others";
 
@@ -171,6 +175,8 @@ pub(crate) struct Counter {
     pages: Mutex<BTreeMap<(String, Date), Page>>,
     /// That the table does not take it.
     stopped: AtomicBool,
+    /// Until when the shares that were written would be one a second.
+    spent: Mutex<Option<Instant>>,
 }
 
 /// A tally, and how much of it is written.
@@ -211,7 +217,7 @@ pub(crate) enum Kept {
 
 impl Counter {
     pub(crate) fn new(process: impl Into<String>) -> Self {
-        Self { process: process.into(), pages: Mutex::default(), stopped: AtomicBool::new(false) }
+        Self { process: process.into(), pages: Mutex::default(), stopped: AtomicBool::new(false), spent: Mutex::default() }
     }
 
     pub(crate) fn count(&self, queue: &str, now: Timestamp, sample: &Sample<'_>) {
@@ -240,13 +246,19 @@ impl Counter {
         }
     }
 
-    /// What has changed since it was sent last.
-    pub(crate) fn next(&self) -> Option<Share> {
+    /// What has changed since it was sent last, if it is to be sent now.
+    pub(crate) fn next(&self, now: Instant) -> Option<Share> {
         if self.stopped.load(Ordering::SeqCst) {
             return None;
         }
         let mut pages = self.pages();
         let ((queue, day), page) = pages.iter_mut().find(|(_, page)| page.sent < page.version)?;
+        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = spent.filter(|until| *until > now).unwrap_or(now);
+        if until > now + PAUSE * (ROW - 1) {
+            return None;
+        }
+        *spent = Some(until + PAUSE);
         page.sent = page.version;
         let (process, tally) = (self.process.clone(), page.tally.clone());
         Some(Share { process, queue: queue.clone(), day: *day, tally, version: page.version, exists: page.exists })
@@ -339,45 +351,61 @@ mod tests {
     fn what_is_counted_goes_with_the_next_request_whole() {
         let (counter, noon) = (Counter::new("p"), at("2026-05-04T12:00:00Z"));
         let count = |at| counter.count("q", at, &Sample { ending: "succeeded", ..Sample::default() });
-        assert_eq!(counter.next(), None);
+        assert_eq!(counter.next(Instant::now()), None);
         count(noon);
         count(noon);
-        let first = counter.next().expect("there is something");
+        let first = counter.next(Instant::now()).expect("there is something");
         assert_eq!(
             (first.tally.endings["succeeded"], first.version, first.exists, first.day.to_string()),
             (2, 2, false, "2026-05-04".into())
         );
-        assert_eq!(counter.next(), None, "it is under way");
+        assert_eq!(counter.next(Instant::now()), None, "it is under way");
         counter.kept(&first, Kept::Done);
-        assert_eq!(counter.next(), None);
+        assert_eq!(counter.next(Instant::now()), None);
         count(noon);
-        let second = counter.next().expect("there is something");
+        let second = counter.next(Instant::now()).expect("there is something");
         assert_eq!((second.tally.endings["succeeded"], second.version, second.exists), (3, 3, true));
         counter.kept(&second, Kept::Unknown);
-        assert_eq!(counter.next(), Some(second), "its answer was lost");
+        assert_eq!(counter.next(Instant::now()), Some(second), "its answer was lost");
     }
 
     #[test]
     fn who_finds_the_item_there_writes_it_anew() {
         let (counter, noon) = (Counter::new("p"), at("2026-05-04T12:00:00Z"));
         counter.count("q", noon, &Sample::default());
-        let one = counter.next().expect("there is something");
+        let one = counter.next(Instant::now()).expect("there is something");
         counter.count("q", noon, &Sample::default());
-        let two = counter.next().expect("there is something");
+        let two = counter.next(Instant::now()).expect("there is something");
         assert!(!two.exists, "nobody has answered yet");
         counter.kept(&one, Kept::Done);
         counter.kept(&two, Kept::Exists);
-        assert_eq!(counter.next(), Some(Share { exists: true, ..two }));
+        assert_eq!(counter.next(Instant::now()), Some(Share { exists: true, ..two }));
+    }
+
+    #[test]
+    fn a_busy_process_writes_thirty_in_a_row_and_then_one_a_second() {
+        let (counter, noon, start) = (Counter::new("p"), at("2026-05-04T12:00:00Z"), Instant::now());
+        let written = |now| {
+            counter.count("q", noon, &Sample::default());
+            counter.next(now).map(|share| share.version)
+        };
+        let row: Vec<_> = (0..40).filter_map(|_| written(start)).collect();
+        assert_eq!(row, (1..=30).collect::<Vec<_>>());
+        assert_eq!(written(start + PAUSE / 2), None);
+        assert_eq!(written(start + PAUSE), Some(42), "with all that was counted meanwhile");
+        assert_eq!(written(start + PAUSE), None);
+        let later = start + PAUSE * 100;
+        assert_eq!((0..40).filter(|_| written(later).is_some()).count(), 30, "after a rest again");
     }
 
     #[test]
     fn what_the_table_will_never_take_is_not_sent_again() {
         let (counter, noon) = (Counter::new("p"), at("2026-05-04T12:00:00Z"));
         counter.count("q", noon, &Sample::default());
-        let share = counter.next().expect("there is something");
+        let share = counter.next(Instant::now()).expect("there is something");
         counter.kept(&share, Kept::Invalid);
         counter.count("q", noon, &Sample::default());
-        assert_eq!(counter.next(), None);
+        assert_eq!(counter.next(Instant::now()), None);
     }
 
     #[test]
@@ -388,7 +416,7 @@ mod tests {
         }
         counter.take_back("q", noon, "succeeded");
         counter.take_back("r", noon, "succeeded");
-        assert_eq!(counter.next().map(|share| share.tally.endings["succeeded"]), Some(1));
+        assert_eq!(counter.next(Instant::now()).map(|share| share.tally.endings["succeeded"]), Some(1));
     }
 
     #[test]
@@ -397,7 +425,8 @@ mod tests {
         counter.count("q", at("2026-05-04T23:59:59Z"), &Sample::default());
         counter.count("q", at("2026-05-05T00:00:00Z"), &Sample::default());
         counter.count("r", at("2026-05-05T00:00:00Z"), &Sample::default());
-        let mut shares: Vec<_> = std::iter::from_fn(|| counter.next()).map(|share| (share.queue, share.day.to_string())).collect();
+        let mut shares: Vec<_> =
+            std::iter::from_fn(|| counter.next(Instant::now())).map(|share| (share.queue, share.day.to_string())).collect();
         shares.sort();
         assert_eq!(shares, [("q", "2026-05-04"), ("q", "2026-05-05"), ("r", "2026-05-05")].map(|(q, d)| (q.to_owned(), d.to_owned())));
         counter.count("r", at("2026-05-05T00:00:01Z"), &Sample::default());

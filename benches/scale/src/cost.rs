@@ -43,13 +43,14 @@ pub(crate) struct Line {
 }
 
 /// The bill of a month.
-pub(crate) fn month(load: &Load) -> [Line; 7] {
+pub(crate) fn month(load: &Load) -> [Line; 8] {
     let jobs = load.jobs * DAYS;
     let batches = jobs / load.fill;
     let gb_seconds = batches * load.batch_ms / 1_000.0 * load.memory / 1_024.0;
     let line = |item, price: &Price, quantity| Line { item, dollars: price.of(quantity) };
     [
         line("DynamoDB: 2 write units a job", &price::WRITE, jobs * WRITES),
+        line("DynamoDB: statistics, at most 1 write unit a batch", &price::WRITE, batches),
         line("DynamoDB: records kept 30 days", &price::STORAGE, load.jobs * KEPT_DAYS * RECORD),
         line("SQS: producer, 1 request per ten jobs", &price::STANDARD, jobs / SENT),
         line("SQS: event source, 2 requests a batch", &price::STANDARD, batches * 2.0),
@@ -107,6 +108,7 @@ mod tests {
         let lines = month(&MILLION_A_DAY);
         let by_hand = [
             37.50, // 60 million write units at 0.625 a million
+            1.875, // 3 million write units
             4.89,  // 30 million records of 700 bytes: 19.558 GB at 0.25
             1.20,  // 3 million requests at 0.40 a million
             2.40,  // 6 million requests
@@ -117,8 +119,8 @@ mod tests {
         for (line, expected) in lines.iter().zip(by_hand) {
             assert_close(line.dollars, expected);
         }
-        assert_close(total(&lines), 51.30);
-        assert_close(per_million(&MILLION_A_DAY), 51.30 / 30.0);
+        assert_close(total(&lines), 53.175);
+        assert_close(per_million(&MILLION_A_DAY), 53.175 / 30.0);
     }
 
     #[test]
@@ -126,7 +128,7 @@ mod tests {
         let alone = month(&Load { fill: 1.0, ..MILLION_A_DAY });
         let full = month(&MILLION_A_DAY);
         assert_close(alone[0].dollars, full[0].dollars);
-        assert_close(alone[3].dollars, full[3].dollars * 10.0);
+        assert_close(alone[4].dollars, full[4].dollars * 10.0);
     }
 
     #[test]

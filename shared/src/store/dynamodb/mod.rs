@@ -22,7 +22,7 @@ use aws_sdk_dynamodb::{
 use futures_util::future::{BoxFuture, FutureExt, join_all};
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::{Index, Listing, Store, StoreError, Write, Written, limit};
 use crate::{
@@ -194,7 +194,7 @@ impl DynamoDb {
 
     /// What is to be written of what is counted, if anything.
     fn share<'a>(&self, Counted { counter, clock }: &'a Counted) -> Option<((&'a Counter, Share), BatchStatementRequest)> {
-        let share = counter.next()?;
+        let share = counter.next(Instant::now())?;
         let statement = stats::statement(&self.table, &share, clock.now()).ok()?;
         Some(((counter, share), statement))
     }

@@ -100,7 +100,7 @@ mod tests {
     fn share() -> Share {
         let counter = Counter::new("p");
         counter.count("q", "2026-05-04T12:00:00Z".parse().expect("an instant"), &Sample { ending: "succeeded", ..Sample::default() });
-        counter.next().expect("there is something")
+        counter.next(tokio::time::Instant::now()).expect("there is something")
     }
 
     #[test]
