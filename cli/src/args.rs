@@ -80,6 +80,8 @@ pub(crate) enum Command {
     /// The queues.
     #[command(subcommand)]
     Queue(Queue),
+    /// Look for what is wrong with a live system, say why it matters and what puts it right.
+    Doctor(Doctor),
     /// Bring the whole system up on this machine: a local stack, the functions of this workspace, and a live view.
     Dev(Dev),
     /// Print what completes commands in a shell.
@@ -400,6 +402,16 @@ pub(crate) struct Stats {
 }
 
 #[derive(Debug, ClapArgs)]
+pub(crate) struct Doctor {
+    /// The function that EventBridge wakes.
+    #[arg(long, value_name = "FUNCTION", default_value = "beater")]
+    pub(crate) beater: String,
+    /// Print what is wrong as JSON, one a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
 pub(crate) struct Dev {
     /// Only the functions of these packages; otherwise those in the folder `functions` and `beater`, or, where there is no such
     /// folder, all that depend on sqjobs.
@@ -552,5 +564,8 @@ pub(crate) enum Queue {
         /// How long the function may take: the queue hides a message for six times as long.
         #[arg(long, value_name = "DURATION", value_parser = time::duration, default_value = "30s")]
         timeout: Duration,
+        /// Let it feed this function.
+        #[arg(long)]
+        function: Option<String>,
     },
 }

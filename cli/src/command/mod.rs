@@ -2,6 +2,7 @@
 
 mod dev;
 mod dlq;
+mod doctor;
 mod enqueue;
 mod find;
 mod follow;
@@ -38,6 +39,7 @@ pub(crate) async fn run(args: Args) -> Result<bool, Failure> {
         Command::Schedule(wanted) => schedule::schedule(aws, wanted).await,
         Command::Table(wanted) => table::table(&aws().await, wanted).await,
         Command::Queue(wanted) => queue::queue(&aws().await, wanted).await,
+        Command::Doctor(wanted) => doctor::doctor(&aws().await, &wanted).await,
         Command::Dev(wanted) => dev::dev(&args.place, wanted).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aws_sdk_lambda::types::EventSourceMappingConfiguration as Mapping;
+use aws_sdk_lambda::types::{EventSourceMappingConfiguration as Mapping, FunctionResponseType, RecursiveLoop};
 use aws_sdk_sqs::{
     error::ProvideErrorMetadata as _,
     types::QueueAttributeName::{
@@ -29,6 +29,8 @@ use crate::{
 /// How long a mapping takes to be enabled or disabled, at most.
 const CHANGE: Duration = Duration::from_mins(2);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
+/// The most messages of an invocation.
+const BATCH: i32 = 10;
 /// Queues that are asked for at the same time.
 const AT_A_TIME: usize = 16;
 /// The part of an ARN that names the function; a version or an alias may follow.
@@ -36,7 +38,7 @@ const FUNCTION: usize = 6;
 
 pub(super) async fn queue(aws: &Aws, wanted: Queue) -> Result<bool, Failure> {
     match wanted {
-        Queue::Create { name, timeout } => create(aws, &name, timeout).await,
+        Queue::Create { name, timeout, function } => create(aws, &name, timeout, function.as_deref()).await,
         Queue::List { json } => list(aws, json).await,
         Queue::Pause { names } => switch(aws, &names, false).await,
         Queue::Resume { names } => switch(aws, &names, true).await,
@@ -44,14 +46,36 @@ pub(super) async fn queue(aws: &Aws, wanted: Queue) -> Result<bool, Failure> {
     }
 }
 
-async fn create(aws: &Aws, name: &str, timeout: Duration) -> Result<bool, Failure> {
+async fn create(aws: &Aws, name: &str, timeout: Duration, function: Option<&str>) -> Result<bool, Failure> {
     let visibility = u32::try_from(timeout.as_secs()).ok().and_then(|seconds| seconds.checked_mul(6)).filter(|seconds| *seconds <= 43_200);
     let visibility = visibility.ok_or_else(|| Failure::said("--timeout is too long; a function runs for 15m at most"))?;
     let queues = setup::create_queues(&aws.sqs(), &aws.queue(name), visibility).await?;
     let mut output = Output::new();
     output.line(&queues.url)?;
     output.line(&queues.dlq_url)?;
+    if let Some(function) = function {
+        feed(aws, &aws.queue(name), function).await?;
+        output.line(format!("{name} feeds {function}"))?;
+    }
     Ok(true)
+}
+
+/// Lets a queue feed a function, whose jobs may enqueue jobs of their own.
+pub(super) async fn feed(aws: &Aws, queue: &str, function: &str) -> Result<(), Failure> {
+    let (lambda, arn) = (aws.lambda(), find(aws, queue).await?.arn);
+    let cannot = |error: String| Failure::because(&format!("cannot let {queue} feed {function}"), error);
+    let allow = lambda.put_function_recursion_config().function_name(function).recursive_loop(RecursiveLoop::Allow);
+    allow.send().await.map_err(|error| cannot(told(&error)))?;
+    let there = mappings(aws, Some(&arn)).await?;
+    let feeds: Vec<_> = there.iter().filter_map(|mapping| mapping.function_arn.as_ref()?.split(':').nth(FUNCTION)).collect();
+    match feeds[..] {
+        [] => {}
+        [own] if own == function => return Ok(()),
+        [own, ..] => return Err(Failure::said(format!("queue {queue} feeds {own} already; give {function} a queue of its own"))),
+    }
+    let map = lambda.create_event_source_mapping().function_name(function).event_source_arn(arn).batch_size(BATCH);
+    let map = map.function_response_types(FunctionResponseType::ReportBatchItemFailures);
+    map.send().await.map(drop).map_err(|error| cannot(told(&error)))
 }
 
 /// How many messages a queue has, as SQS reckons: it may be late by a minute.
@@ -140,7 +164,8 @@ pub(super) async fn all(aws: &Aws) -> Result<Vec<Status>, Failure> {
     Ok(found.values().filter_map(status).collect())
 }
 
-async fn urls(aws: &Aws) -> Result<Vec<String>, Failure> {
+/// The URLs of all queues of this environment.
+pub(super) async fn urls(aws: &Aws) -> Result<Vec<String>, Failure> {
     let list = aws.sqs().list_queues().set_queue_name_prefix(Some(aws.place.prefix.clone()).filter(|prefix| !prefix.is_empty()));
     let mut pages = list.max_results(1000).into_paginator().send();
     let mut urls = Vec::new();

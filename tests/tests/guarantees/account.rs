@@ -16,10 +16,10 @@ const REGION: &str = "us-east-1";
 /// An account that nobody else uses.
 pub(crate) struct Account {
     pub(crate) id: String,
-    endpoint: String,
+    pub(crate) endpoint: String,
     pub(crate) dynamodb: aws_sdk_dynamodb::Client,
     pub(crate) sqs: aws_sdk_sqs::Client,
-    lambda: aws_sdk_lambda::Client,
+    pub(crate) lambda: aws_sdk_lambda::Client,
 }
 
 impl Account {

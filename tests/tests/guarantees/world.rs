@@ -37,9 +37,9 @@ pub(crate) struct Setup {
 /// What one test sees: its own account on the shared stack.
 pub(crate) struct World {
     stack: &'static Stack,
-    account: Account,
+    pub(crate) account: Account,
     setup: Setup,
-    queues: Queues,
+    pub(crate) queues: Queues,
     pub(crate) proxy: Proxy,
     pub(crate) effects: Effects,
 }
@@ -97,6 +97,11 @@ impl World {
         // The queue of its own entry.
         setup::create_queues(&self.account.sqs, "adder", self.setup.visibility_s).await.expect("the queues are created");
         self.account.create(beater, self.settings(beater)).await;
+    }
+
+    /// Deploys a function that no queue feeds.
+    pub(crate) async fn create_function(&self, function: &Function) {
+        self.account.create(function, self.settings(function)).await;
     }
 
     /// Wakes a beater, as EventBridge does with an event whose time is `at`; hands back what the tick did.

@@ -6,20 +6,19 @@ use aws_sdk_eventbridge::types::Target;
 use aws_sdk_lambda::{
     error::ProvideErrorMetadata as _,
     primitives::Blob,
-    types::{Environment, FunctionCode, FunctionResponseType, InvocationType, Runtime},
+    types::{Environment, FunctionCode, InvocationType, Runtime},
 };
 use sqjobs::setup::{self, Queues};
 
 use super::workspace::{Function, Programs, Workspace, packed};
 use crate::{
     aws::{Aws, LOCAL_REGION},
+    command::queue,
     failure::{Failure, told},
 };
 
 /// The account of the local stack.
 const ACCOUNT: &str = "000000000000";
-/// The most messages of an invocation.
-const BATCH: i32 = 10;
 const EACH_MINUTE: &str = "rate(1 minute)";
 
 /// What is deployed.
@@ -147,16 +146,6 @@ impl<'a> Deployment<'a> {
             let wake = self.aws.lambda().invoke().function_name(&name).invocation_type(InvocationType::Event).payload(Blob::new("{}"));
             return wake.send().await.map(drop).map_err(|error| cannot(told(&error)));
         };
-        let lambda = self.aws.lambda();
-        let arn = format!("arn:aws:sqs:{LOCAL_REGION}:{ACCOUNT}:{}", self.aws.queue(queue));
-        let there = lambda.list_event_source_mappings().event_source_arn(&arn).send().await.map_err(|error| cannot(told(&error)))?;
-        match there.event_source_mappings() {
-            [] => {}
-            [mapping] if mapping.function_arn.as_ref() == Some(&self.arn(function)) => return Ok(()),
-            _ => return Err(Failure::said(format!("queue {queue} feeds another function than {name}; give each a queue of its own"))),
-        }
-        let map = lambda.create_event_source_mapping().function_name(&name).event_source_arn(arn).batch_size(BATCH);
-        let map = map.function_response_types(FunctionResponseType::ReportBatchItemFailures);
-        map.send().await.map(drop).map_err(|error| cannot(told(&error)))
+        queue::feed(self.aws, &self.aws.queue(queue), &name).await
     }
 }

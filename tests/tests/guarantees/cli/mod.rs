@@ -1,6 +1,7 @@
 //! The operator's command, as it is built, against the real stack. What it prints as JSON is checked against its schema.
 
 mod dev;
+mod doctor;
 mod jobs;
 mod letters;
 mod queues;

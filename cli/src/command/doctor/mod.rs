@@ -1,0 +1,37 @@
+//! Looks for what is wrong with a live system.
+
+mod facts;
+mod rules;
+
+use self::{facts::System, rules::findings};
+use crate::{
+    args::Doctor,
+    aws::Aws,
+    failure::Failure,
+    output::{Output, clean},
+};
+
+/// The answer is yes where nothing is wrong.
+pub(super) async fn doctor(aws: &Aws, wanted: &Doctor) -> Result<bool, Failure> {
+    let system = System::read(aws, &wanted.beater).await?;
+    let (found, mut output) = (findings(&system), Output::new());
+    for unread in &system.unread {
+        anstream::eprintln!("not looked at: {}", clean(unread));
+    }
+    if wanted.json {
+        found.iter().try_for_each(|finding| output.json(finding))?;
+        return Ok(found.is_empty());
+    }
+    for finding in &found {
+        let [at, what, remedy] = [&finding.at, &finding.what, &finding.remedy].map(|text| clean(text));
+        output.line(format!("\u{1b}[31m{}\u{1b}[0m  \u{1b}[1m{at}\u{1b}[0m: {what}", finding.rule))?;
+        output.line(format!("  why: {}", finding.why))?;
+        output.line(format!("  do:  {remedy}"))?;
+    }
+    match found.len() {
+        0 => output.line(format!("nothing is wrong with {} queues and their functions", system.queues.len()))?,
+        1 => anstream::eprintln!("1 thing is wrong"),
+        many => anstream::eprintln!("{many} things are wrong"),
+    }
+    Ok(found.is_empty())
+}

@@ -1,0 +1,333 @@
+//! What is wrong with a system, given what was read of it: why it matters, and what puts it right.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use sqjobs::{Record, State, lifecycle::SKEW, queue::is_fifo};
+
+use super::facts::{Beater, Function, Mapping, Queue, System, Table};
+use crate::time::{brief, from_now};
+
+/// The fewest receives after which SQS itself may give a message up: busy, held and throttled receives count too.
+const FUSE: u64 = 100;
+/// The shortest that a queue may keep messages: what waits is sent anew after two days.
+const RETENTION: Duration = Duration::from_hours(4 * 24);
+/// A visibility timeout is so many timeouts of the function.
+const VISIBILITY: u64 = 6;
+/// How late work is that should have been taken up.
+const LATE: SignedDuration = SignedDuration::from_mins(5);
+/// How late a lease is that neither its message nor a beater has taken up.
+const LOST: SignedDuration = SignedDuration::from_hours(2);
+const DAY: i64 = 86_400;
+
+/// Something that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Finding {
+    /// The rule that is broken.
+    pub(super) rule: &'static str,
+    /// What breaks it, such as a queue.
+    pub(super) at: String,
+    /// What is so.
+    pub(super) what: String,
+    /// Why that matters.
+    pub(super) why: &'static str,
+    /// What puts it right.
+    pub(super) remedy: String,
+}
+
+/// Everything that is wrong.
+pub(super) fn findings(system: &System) -> Vec<Finding> {
+    let mut found = Findings(Vec::new());
+    found.tables(&system.jobs, &system.schedules);
+    for queue in &system.queues {
+        found.queue(queue);
+        found.feed(queue, system);
+    }
+    found.beater(&system.beater, system);
+    found.work(system);
+    found.0
+}
+
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(&mut self, rule: &'static str, at: &str, what: impl Into<String>, why: &'static str, remedy: impl Into<String>) {
+        self.0.push(Finding { rule, at: at.to_owned(), what: what.into(), why, remedy: remedy.into() });
+    }
+
+    fn tables(&mut self, jobs: &Table, schedules: &Table) {
+        for (table, indexes) in [(jobs, &["due", "listed"][..]), (schedules, &["due"])] {
+            let at = format!("table {}", table.name);
+            if !table.exists {
+                let why = "without it no job is claimed, and no schedule is kept";
+                self.add("table_missing", &at, "there is no such table", why, "`sqjobs table create`, or name another by --table");
+                continue;
+            }
+            for index in indexes.iter().filter(|index| !table.indexes.iter().any(|own| own == *index)) {
+                let why = "what is due, or failed, is found by it";
+                self.add(
+                    "index_missing",
+                    &at,
+                    format!("it has no index {index}"),
+                    why,
+                    format!("add the index {index}, as the README has it"),
+                );
+            }
+        }
+        if jobs.exists && jobs.ttl.as_deref() != Some("purge_at") {
+            let remedy = format!(
+                "`aws dynamodb update-time-to-live --table-name {} --time-to-live-specification Enabled=true,AttributeName=purge_at`",
+                jobs.name
+            );
+            let at = format!("table {}", jobs.name);
+            self.add(
+                "ttl_off",
+                &at,
+                "nothing is deleted from it after its time",
+                "records of ended jobs are kept, and paid for, for ever",
+                remedy,
+            );
+        }
+    }
+
+    fn queue(&mut self, queue: &Queue) {
+        let at = format!("queue {}", queue.name);
+        let set = |attribute: &str, value: &str| {
+            format!("`aws sqs set-queue-attributes --queue-url {} --attributes {attribute}={value}`", queue.url)
+        };
+        match (&queue.dlq, queue.max_receives) {
+            (None, _) => {
+                let why = "a message that nothing can end is received until it is forgotten";
+                self.add(
+                    "dlq_missing",
+                    &at,
+                    "it has no dead-letter queue",
+                    why,
+                    "make the queue by `sqjobs queue create`, or give it a redrive policy",
+                );
+            }
+            (Some(dlq), receives) => {
+                if receives.is_some_and(|receives| receives < FUSE) {
+                    let what = format!("SQS itself gives a message up after {} receives", receives.unwrap_or_default());
+                    let why = "receives without an attempt count too, so that jobs go to the dead-letter queue that have attempts left";
+                    self.add("redrive_early", &at, what, why, "set maxReceiveCount to 1000 in its redrive policy: a fuse, and no budget");
+                }
+                if !dlq.exists {
+                    let what = format!("its dead-letter queue {} cannot be read", dlq.name);
+                    self.add(
+                        "dlq_missing",
+                        &at,
+                        what,
+                        "what fails for good has nowhere to go",
+                        format!("make {}, or look at --profile", dlq.name),
+                    );
+                } else if dlq.retention < queue.retention {
+                    let what =
+                        format!("its dead-letter queue forgets after {}, it itself after {}", brief(dlq.retention), brief(queue.retention));
+                    let why = "what SQS moves keeps its age, and is forgotten there at once";
+                    let remedy = format!("set the retention of {} to {} s", dlq.name, queue.retention.as_secs());
+                    self.add("dlq_retention", &at, what, why, remedy);
+                }
+            }
+        }
+        if queue.retention < RETENTION {
+            let what = format!("it forgets messages after {}", brief(queue.retention));
+            let why = "what waits is sent anew after two days, and must be there until then";
+            self.add("retention_short", &at, what, why, set("MessageRetentionPeriod", "1209600"));
+        }
+        if is_fifo(&queue.name) && !queue.delay.is_zero() {
+            let what = format!("it delays each message by {}", brief(queue.delay));
+            let why = "a message that comes back is delayed as well, and holds its group for so long";
+            self.add("fifo_delay", &at, what, why, set("DelaySeconds", "0"));
+        }
+        if let Some(record) = queue.forgotten.as_ref() {
+            let what = format!("the record of {} is forgotten before its message may be", record.id);
+            let why = "a message that comes once more would run an ended job again";
+            self.add("retention_long", &at, what, why, "raise the `retention` of the job's policy, or shorten that of the queue");
+        }
+    }
+
+    /// What takes from a queue.
+    fn feed(&mut self, queue: &Queue, system: &System) {
+        let at = format!("queue {}", queue.name);
+        let Some(Mapping { id, state, reports, batch, window, function }) = &queue.mapping else {
+            let remedy = format!("deploy its function, then `sqjobs queue create {} --function NAME`", queue.short);
+            self.add("mapping_missing", &at, "it feeds no function", "its jobs wait until they are forgotten", remedy);
+            return;
+        };
+        if state != "Enabled" {
+            let remedy = format!("`sqjobs queue resume {}`", queue.short);
+            self.add(
+                "mapping_disabled",
+                &at,
+                format!("what feeds {function} from it is {}", state.to_lowercase()),
+                "its jobs wait",
+                remedy,
+            );
+        }
+        if !reports {
+            let why = "each message of a batch is deleted that does not fail as a whole: jobs that must come back vanish";
+            let remedy = format!("`aws lambda update-event-source-mapping --uuid {id} --function-response-types ReportBatchItemFailures`");
+            self.add("reports_missing", &at, "its mapping does not take partial batch failures", why, remedy);
+        }
+        let Some(function) = system.functions.iter().find(|own| own.name == *function) else {
+            let what = format!("it feeds {function}, which cannot be read");
+            self.add("function_missing", &at, what, "its jobs wait until they are forgotten", "deploy it, or look at --profile");
+            return;
+        };
+        let least = function.timeout * u32::try_from(VISIBILITY).unwrap_or(1) + *window;
+        if queue.visibility < least {
+            let what = format!(
+                "it hides a message for {}, and {} may take {}{}",
+                brief(queue.visibility),
+                function.name,
+                brief(function.timeout),
+                if window.is_zero() { String::new() } else { format!(" after a window of {}", brief(*window)) }
+            );
+            let why = "a message comes into sight while its batch still runs or is retried by Lambda, so that it is received for nothing";
+            let remedy =
+                format!("`aws sqs set-queue-attributes --queue-url {} --attributes VisibilityTimeout={}`", queue.url, least.as_secs());
+            self.add("visibility_short", &at, what, why, remedy);
+        }
+        if *window >= function.timeout && !window.is_zero() || *batch > 10 && window.is_zero() {
+            let what =
+                format!("batches of {batch} are gathered for {}, and {} has {}", brief(*window), function.name, brief(function.timeout));
+            let why = "jobs wait longer for their batch than they have to run, or the batch is never so large";
+            self.add("batch_window", &at, what, why, "lower the batch size to 10 or the window below the function's timeout");
+        }
+        self.function(function, queue, system);
+    }
+
+    fn function(&mut self, function: &Function, queue: &Queue, system: &System) {
+        let at = format!("function {}", function.name);
+        if function.recursion_ends {
+            let remedy = format!("`aws lambda put-function-recursion-config --function-name {} --recursive-loop Allow`", function.name);
+            let why = "Lambda ends a chain of jobs that enqueue jobs after about 16; the library itself ends it after 100";
+            self.add("recursive_loop", &at, "the detection of recursive loops is on", why, remedy);
+        }
+        let dlq = queue.dlq.as_ref().map(|dlq| &*dlq.name);
+        let variables = [
+            ("SQJOBS_QUEUE_URL", Some(&*queue.name), None),
+            ("SQJOBS_DLQ_URL", dlq, None),
+            ("SQJOBS_TABLE", Some(&*system.jobs.name), Some("jobs")),
+        ];
+        for (name, expected, usual) in variables {
+            let own = function.environment.get(name).map(|value| value.rsplit(['/', ':']).next().unwrap_or(value)).or(usual);
+            if own != expected && expected.is_some() {
+                let (own, expected) = (own.unwrap_or("not set"), expected.unwrap_or_default());
+                let why = "messages, dead letters or records go where nobody looks";
+                self.add(
+                    "environment",
+                    &at,
+                    format!("{name} is {own}, and should be that of {expected}"),
+                    why,
+                    format!("set {name} of {}", function.name),
+                );
+            }
+        }
+    }
+
+    fn beater(&mut self, beater: &Beater, system: &System) {
+        let at = format!("function {}", beater.name);
+        let Some(function) = &beater.function else {
+            let why = "without it schedules do not fire, and what waits longer than 15 minutes does not come back";
+            self.add("beater_missing", &at, "there is no beater", why, "deploy it, or name it by --beater");
+            return;
+        };
+        if !beater.is_woken {
+            let why = "schedules fire late or never, and so does what waits longer than 15 minutes";
+            let remedy = "let an enabled rule of EventBridge with rate(1 minute) have it as its target";
+            self.add("beater_asleep", &at, "no rule wakes it each minute", why, remedy);
+        }
+        let dlqs = function.environment.get("SQJOBS_DLQ_URL").map(String::as_str).unwrap_or_default();
+        let seen: Vec<_> = dlqs.split_whitespace().filter_map(|url| url.rsplit('/').next()).collect();
+        let missing: Vec<_> =
+            system.queues.iter().filter_map(|queue| queue.dlq.as_ref()).filter(|dlq| !seen.contains(&&*dlq.name)).collect();
+        if let [first, ..] = missing[..] {
+            let what = format!("it does not look through {} of the dead-letter queues, such as {}", missing.len(), first.name);
+            let why = "what SQS itself has moved there gets no reason, and its record no end";
+            self.add("beater_dlqs", &at, what, why, "add their URLs to its SQJOBS_DLQ_URL, with spaces between");
+        }
+    }
+
+    fn work(&mut self, system: &System) {
+        let now = system.now;
+        let overdue = |record: &&Record| record.run_at.is_some_and(|at| now.duration_since(at) > LATE);
+        if let Some(first) = system.due.iter().find(overdue) {
+            let count = system.due.iter().filter(overdue).count();
+            let since = first.run_at.map(|at| from_now(at, now)).unwrap_or_default();
+            let what = format!("{count} jobs of the due index are overdue, such as {}, due {since}", first.id);
+            let why = "a beater sends them within a minute of their time";
+            self.add("due_overdue", "due index", what, why, "look at the beater's log, and that it is woken each minute");
+        }
+        let late: Vec<_> = system.schedules_due.iter().filter(|(_, at)| now.duration_since(*at) > LATE).collect();
+        if let [(id, at), ..] = late[..] {
+            let what = format!("{} schedules have not fired in time, such as {id}, due {}", late.len(), from_now(*at, now));
+            let why = "the beater does not tick, or cannot write";
+            self.add("schedule_overdue", "schedules", what, why, "look at the beater's log, and that it is woken each minute");
+        }
+        let lapsed = |record: &&Record| record.state == State::Running && lapsed_at(record).is_some_and(|at| now.duration_since(at) > LOST);
+        if let Some(first) = system.running.iter().find(lapsed) {
+            let count = system.running.iter().filter(lapsed).count();
+            let what = format!("{count} jobs are running by their records, and their leases ran out hours ago, such as {}", first.id);
+            let why = "their messages were not delivered again, and no beater has found them";
+            self.add(
+                "lease_overdue",
+                "records",
+                what,
+                why,
+                "see that their functions run and the beater ticks; `sqjobs explain ID` tells more",
+            );
+        }
+        for (queue, count) in &system.parked {
+            let what = format!("today {count} deliveries asked for what the function does not know: a name, a feature or a newer contract");
+            let why = "such a message waits for a day for a newer function, and then is a dead letter";
+            self.add("parked", &format!("queue {queue}"), what, why, "deploy a function that knows it; its log names what was asked for");
+        }
+        if let Some(skew) = system.skew.filter(|skew| skew.unsigned_abs() > SKEW) {
+            let what = format!(
+                "its clock is {} {} that of AWS",
+                brief(skew.unsigned_abs()),
+                if skew.is_negative() { "behind" } else { "ahead of" }
+            );
+            let why = "instants that are given from here are wrong by that, and beyond 5 minutes AWS refuses requests";
+            self.add("clock_skew", "this machine", what, why, "let it take its time from a time server");
+        }
+    }
+}
+
+fn lapsed_at(record: &Record) -> Option<Timestamp> {
+    Timestamp::from_millisecond(record.lease_until?).ok()
+}
+
+/// Whether an ended job is forgotten before its message may be, given for how long its queue keeps that.
+pub(super) fn is_forgotten(record: &Record, retention: Duration) -> bool {
+    let kept = record.purge_at.zip(record.finished_at).map(|(purge, end)| purge - end.as_second());
+    let needed = i64::try_from(retention.as_secs()).unwrap_or(i64::MAX).saturating_add(DAY);
+    kept.is_some_and(|kept| kept < needed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_off_is_found_and_one_that_is_nearly_right_is_not() {
+        let rules = |skew_s| {
+            let beater = Beater { function: Some(Function::default()), is_woken: true, ..Beater::default() };
+            let table = |indexes: &[&str], ttl: Option<&str>| Table {
+                exists: true,
+                indexes: indexes.iter().map(|index| (*index).to_owned()).collect(),
+                ttl: ttl.map(str::to_owned),
+                ..Table::default()
+            };
+            let (jobs, schedules) = (table(&["due", "listed"], Some("purge_at")), table(&["due"], None));
+            findings(&System { jobs, schedules, beater, skew: Some(SignedDuration::from_secs(skew_s)), ..System::default() })
+        };
+        assert_eq!([rules(4), rules(-4)], [vec![], vec![]]);
+        let [ahead, behind] = [rules(400), rules(-400)].map(|mut found| found.remove(0));
+        assert_eq!((ahead.rule, behind.rule), ("clock_skew", "clock_skew"));
+        assert!(ahead.what.contains("6m 40s ahead of") && behind.what.contains("6m 40s behind"), "{ahead:?} {behind:?}");
+    }
+}

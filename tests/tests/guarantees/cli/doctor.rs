@@ -1,0 +1,193 @@
+//! What the doctor finds, each fault made on the stack.
+
+use aws_sdk_lambda::types::{Environment, FunctionResponseType, RecursiveLoop};
+use serde_json::{Value, json};
+use sqjobs::Clock;
+
+use super::{Ran, sqjobs};
+use crate::{
+    function::Function,
+    http, wait,
+    world::{PATIENCE, World},
+};
+
+/// The rules that the doctor finds broken, with more arguments.
+fn broken(world: &World, more: &[&str]) -> Vec<String> {
+    let beater = world.account.name(&Function::beater());
+    let named: &[&str] = if more.contains(&"--beater") { &[] } else { &["--beater", &beater] };
+    let ran: Ran = sqjobs(world, &[&["doctor", "--json"], named, more].concat());
+    let rules: Vec<_> = ran.json().iter().map(|finding| finding["rule"].as_str().expect("a rule").to_owned()).collect();
+    assert_eq!(ran.status, i32::from(!rules.is_empty()), "{}", ran.said);
+    rules
+}
+
+/// Asks the stack for anything.
+async fn ask(world: &World, service: &str, target: &str, what: Value) {
+    http::call(&world.account.endpoint, &world.account.id, service, target, &what).await;
+}
+
+async fn set(world: &World, url: &str, name: &str, value: &str) {
+    ask(world, "sqs", "AmazonSQS.SetQueueAttributes", json!({"QueueUrl": url, "Attributes": {name: value}})).await;
+}
+
+async fn rule(world: &World, state: &str) {
+    let name = world.account.name(&Function::beater());
+    ask(world, "events", "AWSEvents.PutRule", json!({"Name": name, "ScheduleExpression": "rate(1 minute)", "State": state})).await;
+    let arn = format!("arn:aws:lambda:us-east-1:{}:function:{name}", world.account.id);
+    ask(world, "events", "AWSEvents.PutTargets", json!({"Rule": name, "Targets": [{"Id": "beater", "Arn": arn}]})).await;
+}
+
+async fn mapping(world: &World) -> String {
+    let listed = world.account.lambda.list_event_source_mappings().send().await.expect("mappings are listed");
+    listed.event_source_mappings()[0].uuid().expect("an id").to_owned()
+}
+
+/// A system with which nothing is wrong.
+async fn healthy(world: &World) {
+    world.deploy(&Function::probe()).await;
+    let function = world.account.name(&Function::probe());
+    sqjobs(world, &["queue", "create", "probes", "--timeout", "30s", "--function", &function]).yes();
+    world.create_function(&Function::beater()).await;
+    rule(world, "ENABLED").await;
+    assert_eq!(broken(world, &[]), [""; 0]);
+}
+
+#[test]
+fn a_healthy_system_has_no_findings_and_each_fault_of_its_queues_and_tables_is_found() {
+    World::setup().visibility_s(180).test(async |world| {
+        healthy(world).await;
+        let said = sqjobs(world, &["doctor", "--beater", &world.account.name(&Function::beater())]).yes();
+        assert_eq!(said, "nothing is wrong with 1 queues and their functions\n");
+
+        let (queue, dlq) = (&world.queues.url, &world.queues.dlq_url);
+        let faults = [
+            (queue, "MessageRetentionPeriod", "86400", "1209600", "retention_short"),
+            (dlq, "MessageRetentionPeriod", "345600", "1209600", "dlq_retention"),
+            (queue, "VisibilityTimeout", "100", "180", "visibility_short"),
+        ];
+        for (url, name, wrong, right, rule) in faults {
+            set(world, url, name, wrong).await;
+            assert_eq!(broken(world, &[]), [rule]);
+            set(world, url, name, right).await;
+        }
+        world.give_up_after(5).await;
+        assert_eq!(broken(world, &[]), ["redrive_early"]);
+        world.give_up_after(1000).await;
+
+        let ttl = |enabled: bool| {
+            let wanted = json!({"TableName": "jobs", "TimeToLiveSpecification": {"Enabled": enabled, "AttributeName": "purge_at"}});
+            ask(world, "dynamodb", "DynamoDB_20120810.UpdateTimeToLive", wanted)
+        };
+        ttl(false).await;
+        assert_eq!(broken(world, &[]), ["ttl_off"]);
+        ttl(true).await;
+        assert_eq!(broken(world, &["--schedules-table", "nowhere"]), ["table_missing"]);
+        let bare = json!({
+            "TableName": "bare", "BillingMode": "PAY_PER_REQUEST", "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+            "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+        });
+        ask(world, "dynamodb", "DynamoDB_20120810.CreateTable", bare).await;
+        assert_eq!(broken(world, &["--schedules-table", "bare"]), ["index_missing"]);
+
+        ask(world, "sqs", "AmazonSQS.CreateQueue", json!({"QueueName": "lonely", "Attributes": {"MessageRetentionPeriod": "1209600"}}))
+            .await;
+        assert_eq!(broken(world, &[]), ["dlq_missing", "mapping_missing"]);
+        let url = queue.replace("probes", "lonely");
+        ask(world, "sqs", "AmazonSQS.DeleteQueue", json!({"QueueUrl": url})).await;
+        sqjobs(world, &["queue", "create", "ordered.fifo"]).yes();
+        set(world, &queue.replace("probes", "ordered.fifo"), "DelaySeconds", "5").await;
+        assert_eq!(broken(world, &[]), ["fifo_delay", "mapping_missing", "beater_dlqs"]);
+    });
+}
+
+#[test]
+fn each_fault_of_a_function_and_of_what_feeds_or_wakes_it_is_found() {
+    World::setup().visibility_s(180).test(async |world| {
+        healthy(world).await;
+        let (lambda, function, mapping) = (&world.account.lambda, world.account.name(&Function::probe()), mapping(world).await);
+
+        sqjobs(world, &["queue", "pause", "probes"]).yes();
+        assert_eq!(broken(world, &[]), ["mapping_disabled"]);
+        sqjobs(world, &["queue", "resume", "probes"]).yes();
+
+        let update = || lambda.update_event_source_mapping().uuid(&mapping);
+        update().set_function_response_types(Some(vec![])).send().await.expect("it is changed");
+        assert_eq!(broken(world, &[]), ["reports_missing"]);
+        update().function_response_types(FunctionResponseType::ReportBatchItemFailures).send().await.expect("it is changed");
+        set(world, &world.queues.url, "VisibilityTimeout", "300").await;
+        update().batch_size(100).maximum_batching_window_in_seconds(60).send().await.expect("it is changed");
+        assert_eq!(broken(world, &[]), ["batch_window"]);
+        update().batch_size(10).maximum_batching_window_in_seconds(0).send().await.expect("it is changed");
+
+        let recursion = |setting| lambda.put_function_recursion_config().function_name(&function).recursive_loop(setting).send();
+        recursion(RecursiveLoop::Terminate).await.expect("it is changed");
+        assert_eq!(broken(world, &[]), ["recursive_loop"]);
+        recursion(RecursiveLoop::Allow).await.expect("it is changed");
+
+        let beater = world.account.name(&Function::beater());
+        let configure = async |function: &str, name: &str, value: &str| {
+            let own = lambda.get_function_configuration().function_name(function).send().await.expect("it is read");
+            let mut variables = own.environment.and_then(|own| own.variables).expect("variables");
+            let was = variables.insert(name.to_owned(), value.to_owned()).expect("it was set");
+            let variables = Environment::builder().set_variables(Some(variables)).build();
+            lambda.update_function_configuration().function_name(function).environment(variables).send().await.expect("it is changed");
+            was
+        };
+        let was = configure(&function, "SQJOBS_QUEUE_URL", "http://127.0.0.1/another").await;
+        assert_eq!(broken(world, &[]), ["environment"]);
+        configure(&function, "SQJOBS_QUEUE_URL", &was).await;
+        let was = configure(&beater, "SQJOBS_DLQ_URL", "http://127.0.0.1/another").await;
+        assert_eq!(broken(world, &[]), ["beater_dlqs"]);
+        configure(&beater, "SQJOBS_DLQ_URL", &was).await;
+
+        rule(world, "DISABLED").await;
+        assert_eq!(broken(world, &[]), ["beater_asleep"]);
+        assert_eq!(broken(world, &["--beater", "nobody"]), ["beater_missing"]);
+        rule(world, "ENABLED").await;
+        assert_eq!(broken(world, &[]), [""; 0]);
+        lambda.delete_function().function_name(&function).send().await.expect("it is deleted");
+        let broken = broken(world, &[]);
+        assert!(broken == ["function_missing"] || broken == ["mapping_missing"], "{broken:?}");
+    });
+}
+
+#[test]
+fn work_that_nobody_has_taken_up_is_found() {
+    World::setup().visibility_s(180).test(async |world| {
+        healthy(world).await;
+        let ago = |hours: i64| Clock::system().now() - jiff::SignedDuration::from_hours(hours);
+        let record = |id: &str, state: &str, more: Value| {
+            let mut record = json!({"id": id, "name": "probe", "queue": "probes", "state": state, "attempts": 1, "max_attempts": 3});
+            record.as_object_mut().expect("an object").extend(more.as_object().cloned().expect("an object"));
+            record
+        };
+        world.plant(record("late", "scheduled", json!({"run_at": ago(1), "due": "due#3", "envelope": "{}"}))).await;
+        assert_eq!(broken(world, &[]), ["due_overdue"]);
+        world.plant(record("dead", "running", json!({"generation": 1, "owner": "x", "lease_until": ago(5).as_millisecond()}))).await;
+        assert_eq!(broken(world, &[]), ["due_overdue", "lease_overdue"]);
+        let failed = json!({
+            "finished_at": ago(1), "listed": "failed#3", "listed_at": ago(1), "dlq": "sent", "purge_at": ago(-24).as_second(),
+            "error": {"kind": "error", "message": "it broke"},
+        });
+        world.plant(record("short", "failed", failed)).await;
+        assert_eq!(broken(world, &[]), ["retention_long", "due_overdue", "lease_overdue"]);
+        let row = json!({"id": "nightly", "cron": "1 0 * * *", "job": "probe", "due": "due#1", "next_fire": format!("{:.3}", ago(1))});
+        world.schedule_many(&[row]).await;
+        assert_eq!(broken(world, &[]), ["retention_long", "due_overdue", "schedule_overdue", "lease_overdue"]);
+        // What a process counts goes with the next job that it records.
+        world.send(json!({"name": "stranger", "id": "unknown"})).await;
+        let mut known = 0;
+        let found = wait::until("the parked message is found", PATIENCE, async || {
+            known += 1;
+            let id = format!("known-{known}");
+            world.send(world.probe(&id, &json!({}))).await;
+            world.record_in(&id, "succeeded").await;
+            let found = broken(world, &[]);
+            if found.len() > 4 { Ok(found) } else { Err(format!("{found:?}")) }
+        })
+        .await;
+        assert_eq!(found, ["retention_long", "due_overdue", "schedule_overdue", "lease_overdue", "parked"]);
+        let said = sqjobs(world, &["doctor", "--beater", &world.account.name(&Function::beater())]).no();
+        assert!(said.contains("parked  queue probes: today ") && said.ends_with("5 things are wrong\n"), "{said}");
+    });
+}
