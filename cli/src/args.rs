@@ -317,6 +317,11 @@ pub(crate) enum Schedule {
         /// The schedule's id.
         id: String,
     },
+    /// Let EventBridge wake the beater each minute.
+    Beater {
+        /// The function.
+        function: String,
+    },
     /// Show when a schedule would fire, without AWS.
     Preview(Preview),
 }

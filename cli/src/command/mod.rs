@@ -1,5 +1,6 @@
 //! The commands, one a file.
 
+mod beater;
 mod dev;
 mod dlq;
 mod doctor;

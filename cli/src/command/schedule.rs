@@ -3,7 +3,7 @@
 use serde_json::json;
 use sqjobs::{CatchUp, Entry, Timetable};
 
-use super::enqueue::arguments;
+use super::{beater, enqueue::arguments};
 use crate::{
     args::{AddSchedule, Preview, Schedule, When},
     aws::Aws,
@@ -49,6 +49,11 @@ pub(super) async fn schedule(aws: impl AsyncFn() -> Aws, wanted: Schedule) -> Re
                 schedules.delete(id).await?;
                 output.line(format!("{} is removed", clean(id)))?;
             }
+            Ok(true)
+        }
+        Schedule::Beater { function } => {
+            beater::wake(&aws().await, &function).await?;
+            output.line(format!("{function} is woken each minute"))?;
             Ok(true)
         }
         Schedule::Run { id } => {

@@ -2,7 +2,6 @@
 
 use std::{collections::HashMap, fs, time::SystemTime};
 
-use aws_sdk_eventbridge::types::Target;
 use aws_sdk_lambda::{
     error::ProvideErrorMetadata as _,
     primitives::Blob,
@@ -12,14 +11,13 @@ use sqjobs::setup::{self, Queues};
 
 use super::workspace::{Function, Programs, Workspace, packed};
 use crate::{
-    aws::{Aws, LOCAL_REGION},
-    command::queue,
+    aws::Aws,
+    command::{beater, queue},
     failure::{Failure, told},
 };
 
 /// The account of the local stack.
 const ACCOUNT: &str = "000000000000";
-const EACH_MINUTE: &str = "rate(1 minute)";
 
 /// What is deployed.
 pub(super) struct Deployment<'a> {
@@ -82,10 +80,6 @@ impl<'a> Deployment<'a> {
         self.aws.queue(&function.name)
     }
 
-    fn arn(&self, function: &Function) -> String {
-        format!("arn:aws:lambda:{LOCAL_REGION}:{ACCOUNT}:function:{}", self.name(function))
-    }
-
     fn settings(&self, function: &Function) -> HashMap<String, String> {
         let place = &self.aws.place;
         // What is meant for AWS is not meant for here.
@@ -138,10 +132,7 @@ impl<'a> Deployment<'a> {
         let name = self.name(function);
         let cannot = |error: String| Failure::because(&format!("cannot wire {name}"), error);
         let Some(queue) = &function.queue else {
-            let events = self.aws.eventbridge();
-            events.put_rule().name(&name).schedule_expression(EACH_MINUTE).send().await.map_err(|error| cannot(told(&error)))?;
-            let target = Target::builder().id(&name).arn(self.arn(function)).build().map_err(|error| cannot(told(&error)))?;
-            events.put_targets().rule(&name).targets(target).send().await.map_err(|error| cannot(told(&error)))?;
+            beater::wake(self.aws, &name).await?;
             // The first minute begins now, so that schedules are looked at.
             let wake = self.aws.lambda().invoke().function_name(&name).invocation_type(InvocationType::Event).payload(Blob::new("{}"));
             return wake.send().await.map(drop).map_err(|error| cannot(told(&error)));

@@ -1,5 +1,6 @@
 //! The operator's command, as it is built, against the real stack. What it prints as JSON is checked against its schema.
 
+mod deploy;
 mod dev;
 mod doctor;
 mod jobs;
