@@ -28,6 +28,7 @@ mod deployed;
 mod due;
 mod fifo;
 mod hostile;
+mod infra;
 mod lost_answer;
 mod producer;
 mod readme;

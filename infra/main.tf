@@ -1,0 +1,61 @@
+# The whole system, driven by one map of functions: a job more is a folder and an entry.
+
+module "table" {
+  source = "./modules/job-table"
+
+  prefix                 = var.prefix
+  deletion_protection    = var.deletion_protection
+  point_in_time_recovery = var.point_in_time_recovery
+  kms_key_arn            = var.kms_key_arn
+  tags                   = var.tags
+}
+
+module "function" {
+  source   = "./modules/job-function"
+  for_each = var.functions
+
+  name                 = each.key
+  prefix               = var.prefix
+  package              = "${var.packages}/${coalesce(each.value.package, each.key)}/bootstrap.zip"
+  table_name           = module.table.jobs_name
+  table_arn            = module.table.jobs_arn
+  schedules_name       = module.table.schedules_name
+  architecture         = var.architecture
+  fifo                 = each.value.fifo
+  timeout_s            = each.value.timeout_s
+  memory_mb            = each.value.memory_mb
+  batch_size           = each.value.batch_size
+  batch_window_s       = each.value.batch_window_s
+  max_concurrency      = each.value.max_concurrency
+  reserved_concurrency = each.value.reserved_concurrency
+  retention_s          = each.value.retention_s
+  enabled              = each.value.enabled
+  environment          = each.value.environment
+  enqueues_to          = each.value.enqueues_to
+  policy_json          = each.value.policy_json
+  tracing              = each.value.tracing
+  alarm_age_s          = each.value.alarm_age_s
+  log_retention_days   = var.log_retention_days
+  kms_key_arn          = var.kms_key_arn
+  alarm_actions        = var.alarm_actions
+  tags                 = var.tags
+}
+
+module "beater" {
+  source = "./modules/beater"
+
+  prefix             = var.prefix
+  package            = "${var.packages}/beater/bootstrap.zip"
+  table_name         = module.table.jobs_name
+  table_arn          = module.table.jobs_arn
+  schedules_name     = module.table.schedules_name
+  schedules_arn      = module.table.schedules_arn
+  queue_arns         = [for function in module.function : function.queue_arn]
+  dlq_arns           = [for function in module.function : function.dlq_arn]
+  dlq_urls           = [for function in module.function : function.dlq_url]
+  architecture       = var.architecture
+  log_retention_days = var.log_retention_days
+  kms_key_arn        = var.kms_key_arn
+  alarm_actions      = var.alarm_actions
+  tags               = var.tags
+}

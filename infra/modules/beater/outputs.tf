@@ -1,0 +1,14 @@
+output "function_name" {
+  description = "The name of the function, for `cargo lambda deploy` and `sqjobs doctor --beater`."
+  value       = aws_lambda_function.this.function_name
+}
+
+output "function_arn" {
+  description = "The ARN of the function."
+  value       = aws_lambda_function.this.arn
+}
+
+output "policy_json" {
+  description = "What the function's role allows."
+  value       = data.aws_iam_policy_document.this.json
+}

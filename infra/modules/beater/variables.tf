@@ -1,0 +1,118 @@
+variable "name" {
+  description = "The name of the function, its package and its rule."
+  type        = string
+  default     = "beater"
+}
+
+variable "prefix" {
+  description = "Precedes all names, so that several environments fit into an account."
+  type        = string
+  default     = ""
+}
+
+variable "package" {
+  description = "The path of bootstrap.zip, as `cargo lambda build --output-format zip` leaves it."
+  type        = string
+}
+
+variable "table_name" {
+  description = "The name of the table of the records."
+  type        = string
+}
+
+variable "table_arn" {
+  description = "The ARN of the table of the records."
+  type        = string
+}
+
+variable "schedules_name" {
+  description = "The name of the table of the schedules."
+  type        = string
+}
+
+variable "schedules_arn" {
+  description = "The ARN of the table of the schedules."
+  type        = string
+}
+
+variable "queue_arns" {
+  description = "The ARNs of the queues to which it sends jobs."
+  type        = list(string)
+
+  validation {
+    condition     = length(var.queue_arns) > 0
+    error_message = "A beater needs a queue at least: add a function."
+  }
+}
+
+variable "dlq_urls" {
+  description = "The URLs of the dead-letter queues that it looks through."
+  type        = list(string)
+}
+
+variable "dlq_arns" {
+  description = "The ARNs of the dead-letter queues that it looks through."
+  type        = list(string)
+
+  validation {
+    condition     = length(var.dlq_arns) == length(var.dlq_urls)
+    error_message = "Each dead-letter queue has a URL and an ARN."
+  }
+}
+
+variable "architecture" {
+  description = "What the package was built for: arm64 or x86_64."
+  type        = string
+  default     = "arm64"
+
+  validation {
+    condition     = contains(["arm64", "x86_64"], var.architecture)
+    error_message = "The architecture is arm64 or x86_64."
+  }
+}
+
+variable "memory_mb" {
+  description = "The function's memory in MB, by which its share of a processor is measured."
+  type        = number
+  default     = 256
+
+  validation {
+    condition     = var.memory_mb >= 128 && var.memory_mb <= 10240
+    error_message = "A function has 128 to 10240 MB."
+  }
+}
+
+variable "environment" {
+  description = "More variables of the function's environment."
+  type        = map(string)
+  default     = {}
+}
+
+variable "log_retention_days" {
+  description = "For how many days the log is kept."
+  type        = number
+  default     = 30
+
+  validation {
+    condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653], var.log_retention_days)
+    error_message = "CloudWatch Logs keeps a log for 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827 or 3653 days."
+  }
+}
+
+variable "kms_key_arn" {
+  description = "The key that encrypts log and variables, and with which it reads tables and queues."
+  type        = string
+  default     = null
+}
+
+variable "alarm_actions" {
+  description = "The ARNs of what is told of alarms, such as a topic of SNS."
+  type        = list(string)
+  default     = []
+}
+
+variable "tags" {
+  description = "Tags of everything."
+  type        = map(string)
+  default     = {}
+}

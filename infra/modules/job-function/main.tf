@@ -1,0 +1,275 @@
+# One job: its queue and dead-letter queue, its function and what feeds it, the function's role, and the alarms.
+
+data "aws_region" "current" {}
+
+locals {
+  name       = "${var.prefix}${var.name}"
+  suffix     = var.fifo ? ".fifo" : ""
+  kms        = var.kms_key_arn != null
+  visibility = 6 * var.timeout_s + var.batch_window_s
+}
+
+resource "aws_sqs_queue" "dlq" {
+  name                      = "${local.name}-dlq${local.suffix}"
+  fifo_queue                = var.fifo
+  message_retention_seconds = 1209600 # the longest there is: longer than the queue's own
+  kms_master_key_id         = var.kms_key_arn
+  sqs_managed_sse_enabled   = local.kms ? null : true
+  tags                      = var.tags
+}
+
+resource "aws_sqs_queue" "this" {
+  name                       = "${local.name}${local.suffix}"
+  fifo_queue                 = var.fifo
+  deduplication_scope        = var.fifo ? "messageGroup" : null
+  fifo_throughput_limit      = var.fifo ? "perMessageGroupId" : null
+  visibility_timeout_seconds = local.visibility
+  message_retention_seconds  = var.retention_s
+  receive_wait_time_seconds  = 20
+  kms_master_key_id          = var.kms_key_arn
+  sqs_managed_sse_enabled    = local.kms ? null : true
+  tags                       = var.tags
+
+  # A fuse, and no budget of attempts: that is the job's own.
+  redrive_policy = jsonencode({
+    deadLetterTargetArn = aws_sqs_queue.dlq.arn
+    maxReceiveCount     = 1000
+  })
+}
+
+resource "aws_sqs_queue_redrive_allow_policy" "dlq" {
+  queue_url = aws_sqs_queue.dlq.id
+
+  redrive_allow_policy = jsonencode({
+    redrivePermission = "byQueue"
+    sourceQueueArns   = [aws_sqs_queue.this.arn]
+  })
+}
+
+resource "aws_cloudwatch_log_group" "this" {
+  name              = "/aws/lambda/${local.name}"
+  retention_in_days = var.log_retention_days
+  kms_key_id        = var.kms_key_arn
+  tags              = var.tags
+}
+
+resource "aws_lambda_function" "this" {
+  function_name    = local.name
+  role             = aws_iam_role.this.arn
+  filename         = var.package
+  source_code_hash = filebase64sha256(var.package)
+  runtime          = "provided.al2023"
+  handler          = "bootstrap"
+  architectures    = [var.architecture]
+  timeout          = var.timeout_s
+  memory_size      = var.memory_mb
+  kms_key_arn      = var.kms_key_arn
+  tags             = var.tags
+
+  reserved_concurrent_executions = var.reserved_concurrency
+
+  environment {
+    variables = merge(var.environment, {
+      SQJOBS_TABLE           = var.table_name
+      SQJOBS_SCHEDULES_TABLE = var.schedules_name
+      SQJOBS_PREFIX          = var.prefix
+      SQJOBS_QUEUE_URL       = aws_sqs_queue.this.url
+      SQJOBS_DLQ_URL         = aws_sqs_queue.dlq.url
+    })
+  }
+
+  tracing_config {
+    mode = var.tracing ? "Active" : "PassThrough"
+  }
+
+  depends_on = [aws_cloudwatch_log_group.this, aws_iam_role_policy.this]
+}
+
+# A job may enqueue jobs; the library itself ends a chain after a hundred.
+resource "aws_lambda_function_recursion_config" "this" {
+  function_name  = aws_lambda_function.this.function_name
+  recursive_loop = "Allow"
+}
+
+resource "aws_lambda_event_source_mapping" "this" {
+  event_source_arn                   = aws_sqs_queue.this.arn
+  function_name                      = aws_lambda_function.this.arn
+  batch_size                         = var.batch_size
+  maximum_batching_window_in_seconds = var.fifo ? null : var.batch_window_s
+  function_response_types            = ["ReportBatchItemFailures"]
+  enabled                            = var.enabled
+  tags                               = var.tags
+
+  dynamic "scaling_config" {
+    for_each = var.max_concurrency == null ? [] : [var.max_concurrency]
+
+    content {
+      maximum_concurrency = scaling_config.value
+    }
+  }
+}
+
+data "aws_iam_policy_document" "trust" {
+  statement {
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["lambda.amazonaws.com"]
+    }
+  }
+}
+
+resource "aws_iam_role" "this" {
+  name               = local.name
+  assume_role_policy = data.aws_iam_policy_document.trust.json
+  tags               = var.tags
+}
+
+data "aws_iam_policy_document" "this" {
+  statement {
+    sid       = "Records"
+    actions   = ["dynamodb:BatchGetItem", "dynamodb:PartiQLInsert", "dynamodb:PartiQLUpdate"]
+    resources = [var.table_arn]
+  }
+
+  statement {
+    sid = "Queue"
+    actions = [
+      "sqs:ChangeMessageVisibility",
+      "sqs:DeleteMessage",
+      "sqs:GetQueueAttributes",
+      "sqs:ReceiveMessage",
+      "sqs:SendMessage",
+    ]
+    resources = [aws_sqs_queue.this.arn]
+  }
+
+  statement {
+    sid       = "DeadLetters"
+    actions   = ["sqs:SendMessage"]
+    resources = [aws_sqs_queue.dlq.arn]
+  }
+
+  statement {
+    sid       = "Logs"
+    actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+    resources = ["${aws_cloudwatch_log_group.this.arn}:*"]
+  }
+
+  dynamic "statement" {
+    for_each = length(var.enqueues_to) > 0 ? [var.enqueues_to] : []
+
+    content {
+      sid       = "Children"
+      actions   = ["sqs:GetQueueUrl", "sqs:SendMessage"]
+      resources = statement.value
+    }
+  }
+
+  # Children that are to be found by name, tag, tree or object.
+  dynamic "statement" {
+    for_each = length(var.enqueues_to) > 0 ? [var.table_arn] : []
+
+    content {
+      sid       = "Lists"
+      actions   = ["dynamodb:BatchWriteItem"]
+      resources = [statement.value]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = var.tracing ? [true] : []
+
+    content {
+      sid       = "Traces"
+      actions   = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"]
+      resources = ["*"]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = local.kms ? [var.kms_key_arn] : []
+
+    content {
+      sid       = "Key"
+      actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+      resources = [statement.value]
+
+      condition {
+        test     = "StringEquals"
+        variable = "kms:ViaService"
+        values   = [for service in ["dynamodb", "lambda", "sqs"] : "${service}.${data.aws_region.current.region}.amazonaws.com"]
+      }
+    }
+  }
+}
+
+resource "aws_iam_role_policy" "this" {
+  name   = "jobs"
+  role   = aws_iam_role.this.id
+  policy = data.aws_iam_policy_document.this.json
+}
+
+# What the job itself needs, such as a bucket.
+resource "aws_iam_role_policy" "own" {
+  count = var.policy_json == null ? 0 : 1
+
+  name   = "own"
+  role   = aws_iam_role.this.id
+  policy = var.policy_json
+}
+
+resource "aws_cloudwatch_metric_alarm" "dead_letters" {
+  alarm_name          = "${local.name}-dead-letters"
+  alarm_description   = "Jobs of ${local.name} have failed for good: `sqjobs dlq list ${var.name}${local.suffix}` says why."
+  namespace           = "AWS/SQS"
+  metric_name         = "ApproximateNumberOfMessagesVisible"
+  dimensions          = { QueueName = aws_sqs_queue.dlq.name }
+  statistic           = "Maximum"
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  period              = 60
+  evaluation_periods  = 1
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = var.alarm_actions
+  ok_actions          = var.alarm_actions
+  tags                = var.tags
+}
+
+resource "aws_cloudwatch_metric_alarm" "age" {
+  alarm_name          = "${local.name}-age"
+  alarm_description   = "Jobs of ${local.name} wait for long: `sqjobs queue list` and `sqjobs stats ${var.name}${local.suffix}` say more."
+  namespace           = "AWS/SQS"
+  metric_name         = "ApproximateAgeOfOldestMessage"
+  dimensions          = { QueueName = aws_sqs_queue.this.name }
+  statistic           = "Maximum"
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = var.alarm_age_s
+  period              = 60
+  evaluation_periods  = 5
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = var.alarm_actions
+  ok_actions          = var.alarm_actions
+  tags                = var.tags
+}
+
+resource "aws_cloudwatch_metric_alarm" "function" {
+  for_each = toset(["Errors", "Throttles"])
+
+  alarm_name          = "${local.name}-${lower(each.key)}"
+  alarm_description   = "The function ${local.name} has ${lower(each.key)}: its log says why; jobs that fail are no errors of the function."
+  namespace           = "AWS/Lambda"
+  metric_name         = each.key
+  dimensions          = { FunctionName = aws_lambda_function.this.function_name }
+  statistic           = "Sum"
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  period              = 60
+  evaluation_periods  = 5
+  datapoints_to_alarm = 3
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = var.alarm_actions
+  ok_actions          = var.alarm_actions
+  tags                = var.tags
+}

@@ -1,0 +1,39 @@
+output "function_name" {
+  description = "The name of the function, for `cargo lambda deploy`."
+  value       = aws_lambda_function.this.function_name
+}
+
+output "function_arn" {
+  description = "The ARN of the function."
+  value       = aws_lambda_function.this.arn
+}
+
+output "role_arn" {
+  description = "The ARN of the function's role."
+  value       = aws_iam_role.this.arn
+}
+
+output "policy_json" {
+  description = "What the function's role allows."
+  value       = data.aws_iam_policy_document.this.json
+}
+
+output "queue_url" {
+  description = "The URL of the queue, to which any language enqueues."
+  value       = aws_sqs_queue.this.url
+}
+
+output "queue_arn" {
+  description = "The ARN of the queue."
+  value       = aws_sqs_queue.this.arn
+}
+
+output "dlq_url" {
+  description = "The URL of the dead-letter queue."
+  value       = aws_sqs_queue.dlq.url
+}
+
+output "dlq_arn" {
+  description = "The ARN of the dead-letter queue."
+  value       = aws_sqs_queue.dlq.arn
+}

@@ -1,0 +1,190 @@
+# Plans of one job.
+
+variables {
+  name           = "adder"
+  prefix         = "test-"
+  package        = "../../tests/packages/adder/bootstrap.zip"
+  table_name     = "test-jobs"
+  table_arn      = "arn:aws:dynamodb:eu-west-1:123456789012:table/test-jobs"
+  schedules_name = "test-schedules"
+}
+
+run "a_queue_outlasts_its_function_and_its_messages_outlast_the_queue" {
+  command = plan
+
+  variables {
+    timeout_s      = 40
+    batch_size     = 100
+    batch_window_s = 20
+  }
+
+  assert {
+    condition     = aws_sqs_queue.this.visibility_timeout_seconds == 6 * 40 + 20
+    error_message = "A message is hidden for six timeouts and the window."
+  }
+
+  assert {
+    condition     = aws_sqs_queue.dlq.message_retention_seconds > aws_sqs_queue.this.message_retention_seconds
+    error_message = "The dead-letter queue keeps messages longer."
+  }
+
+  assert {
+    condition     = aws_lambda_event_source_mapping.this.function_response_types == toset(["ReportBatchItemFailures"])
+    error_message = "Without partial batch failures, messages vanish."
+  }
+
+  assert {
+    condition     = aws_lambda_function_recursion_config.this.recursive_loop == "Allow"
+    error_message = "Lambda would end a chain of jobs after 16."
+  }
+
+  assert {
+    condition     = aws_lambda_function.this.runtime == "provided.al2023" && aws_lambda_function.this.architectures == tolist(["arm64"])
+    error_message = "A function is a bootstrap for arm64, unless told otherwise."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_log_group.this.name == "/aws/lambda/test-adder" && aws_cloudwatch_log_group.this.retention_in_days == 30
+    error_message = "The log is kept for a month."
+  }
+
+  assert {
+    condition     = length(aws_lambda_event_source_mapping.this.scaling_config) == 0
+    error_message = "Without a maximum concurrency, Lambda decides."
+  }
+}
+
+run "a_fifo_job_is_fifo_throughout" {
+  command = plan
+
+  variables {
+    fifo            = true
+    max_concurrency = 3
+  }
+
+  assert {
+    condition     = aws_sqs_queue.this.name == "test-adder.fifo" && aws_sqs_queue.dlq.name == "test-adder-dlq.fifo" && aws_sqs_queue.dlq.fifo_queue
+    error_message = "A FIFO queue and its dead-letter queue end in .fifo."
+  }
+
+  assert {
+    condition     = aws_sqs_queue.this.fifo_throughput_limit == "perMessageGroupId"
+    error_message = "A FIFO queue has high throughput."
+  }
+
+  assert {
+    condition     = aws_lambda_event_source_mapping.this.scaling_config[0].maximum_concurrency == 3
+    error_message = "The maximum concurrency is the mapping's."
+  }
+}
+
+run "names_are_what_all_of_aws_takes" {
+  command = plan
+
+  variables {
+    name = "adder.fifo"
+  }
+
+  expect_failures = [var.name]
+}
+
+run "an_architecture_is_one_of_two" {
+  command = plan
+
+  variables {
+    architecture = "mips"
+  }
+
+  expect_failures = [var.architecture]
+}
+
+run "a_timeout_is_what_lambda_takes" {
+  command = plan
+
+  variables {
+    timeout_s = 901
+  }
+
+  expect_failures = [var.timeout_s]
+}
+
+run "memory_is_what_lambda_takes" {
+  command = plan
+
+  variables {
+    memory_mb = 64
+  }
+
+  expect_failures = [var.memory_mb]
+}
+
+run "a_large_batch_needs_a_window" {
+  command = plan
+
+  variables {
+    batch_size = 11
+  }
+
+  expect_failures = [var.batch_size]
+}
+
+run "a_window_fits_into_the_timeout" {
+  command = plan
+
+  variables {
+    batch_window_s = 30
+  }
+
+  expect_failures = [var.batch_window_s]
+}
+
+run "a_fifo_queue_has_no_window" {
+  command = plan
+
+  variables {
+    fifo           = true
+    batch_window_s = 5
+  }
+
+  expect_failures = [var.batch_window_s]
+}
+
+run "a_maximum_concurrency_is_two_at_least" {
+  command = plan
+
+  variables {
+    max_concurrency = 1
+  }
+
+  expect_failures = [var.max_concurrency]
+}
+
+run "messages_are_kept_for_four_days_at_least" {
+  command = plan
+
+  variables {
+    retention_s = 86400
+  }
+
+  expect_failures = [var.retention_s]
+}
+
+run "messages_are_kept_for_less_than_dead_letters" {
+  command = plan
+
+  variables {
+    retention_s = 1209600
+  }
+
+  expect_failures = [var.retention_s]
+}
+
+run "a_log_is_kept_for_a_time_that_there_is" {
+  command = plan
+
+  variables {
+    log_retention_days = 2
+  }
+
+  expect_failures = [var.log_retention_days]
+}

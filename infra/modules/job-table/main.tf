@@ -1,0 +1,103 @@
+# The table of the records, which also holds the lists and the statistics, and the table of the schedules.
+
+resource "aws_dynamodb_table" "jobs" {
+  name                        = "${var.prefix}${var.jobs_name}"
+  billing_mode                = "PAY_PER_REQUEST"
+  hash_key                    = "id"
+  deletion_protection_enabled = var.deletion_protection
+  tags                        = var.tags
+
+  attribute {
+    name = "id"
+    type = "S"
+  }
+
+  attribute {
+    name = "due"
+    type = "S"
+  }
+
+  attribute {
+    name = "run_at"
+    type = "S"
+  }
+
+  attribute {
+    name = "listed"
+    type = "S"
+  }
+
+  attribute {
+    name = "listed_at"
+    type = "S"
+  }
+
+  # Sparse: what waits for long.
+  global_secondary_index {
+    name            = "due"
+    hash_key        = "due"
+    range_key       = "run_at"
+    projection_type = "KEYS_ONLY"
+  }
+
+  # Sparse: what failed, and what is to be found by name, tag, tree or object.
+  global_secondary_index {
+    name            = "listed"
+    hash_key        = "listed"
+    range_key       = "listed_at"
+    projection_type = "KEYS_ONLY"
+  }
+
+  ttl {
+    attribute_name = "purge_at"
+    enabled        = true
+  }
+
+  point_in_time_recovery {
+    enabled = var.point_in_time_recovery
+  }
+
+  server_side_encryption {
+    enabled     = var.kms_key_arn != null
+    kms_key_arn = var.kms_key_arn
+  }
+}
+
+resource "aws_dynamodb_table" "schedules" {
+  name                        = "${var.prefix}${var.schedules_name}"
+  billing_mode                = "PAY_PER_REQUEST"
+  hash_key                    = "id"
+  deletion_protection_enabled = var.deletion_protection
+  tags                        = var.tags
+
+  attribute {
+    name = "id"
+    type = "S"
+  }
+
+  attribute {
+    name = "due"
+    type = "S"
+  }
+
+  attribute {
+    name = "next_fire"
+    type = "S"
+  }
+
+  global_secondary_index {
+    name            = "due"
+    hash_key        = "due"
+    range_key       = "next_fire"
+    projection_type = "ALL"
+  }
+
+  point_in_time_recovery {
+    enabled = var.point_in_time_recovery
+  }
+
+  server_side_encryption {
+    enabled     = var.kms_key_arn != null
+    kms_key_arn = var.kms_key_arn
+  }
+}

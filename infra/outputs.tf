@@ -1,0 +1,29 @@
+output "queue_urls" {
+  description = "The URLs of the queues, by job: any language enqueues to them."
+  value       = { for name, function in module.function : name => function.queue_url }
+}
+
+output "dlq_urls" {
+  description = "The URLs of the dead-letter queues, by job."
+  value       = { for name, function in module.function : name => function.dlq_url }
+}
+
+output "function_names" {
+  description = "The names of the functions, by job, for `cargo lambda deploy`."
+  value       = { for name, function in module.function : name => function.function_name }
+}
+
+output "role_arns" {
+  description = "The ARNs of the functions' roles, by job, to which a job's own rights can be attached."
+  value       = { for name, function in module.function : name => function.role_arn }
+}
+
+output "environment" {
+  description = "What the command `sqjobs` and other programs find the system by."
+
+  value = {
+    SQJOBS_TABLE           = module.table.jobs_name
+    SQJOBS_SCHEDULES_TABLE = module.table.schedules_name
+    SQJOBS_PREFIX          = var.prefix
+  }
+}

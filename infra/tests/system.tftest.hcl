@@ -1,0 +1,71 @@
+# Plans of the whole system.
+
+variables {
+  prefix   = "test-"
+  packages = "./tests/packages"
+
+  functions = {
+    adder   = { timeout_s = 40, batch_size = 100, batch_window_s = 20, max_concurrency = 5, environment = { COLOUR = "red" } }
+    ordered = { fifo = true }
+    urgent  = { package = "adder" }
+  }
+}
+
+run "names_agree_and_each_job_has_a_queue_of_its_own" {
+  command = plan
+
+  assert {
+    condition     = module.function["adder"].function_name == "test-adder" && module.function["urgent"].function_name == "test-urgent"
+    error_message = "A function has the name of its entry, after the prefix."
+  }
+
+  assert {
+    condition     = keys(module.function) == ["adder", "ordered", "urgent"] && length(output.queue_urls) == 3
+    error_message = "Each entry is a function and a queue."
+  }
+
+  assert {
+    condition     = module.table.jobs_name == "test-jobs" && module.table.schedules_name == "test-schedules"
+    error_message = "The tables have the prefix."
+  }
+
+  assert {
+    condition     = module.beater.function_name == "test-beater"
+    error_message = "The beater has the prefix."
+  }
+
+  assert {
+    condition     = output.environment == { SQJOBS_TABLE = "test-jobs", SQJOBS_SCHEDULES_TABLE = "test-schedules", SQJOBS_PREFIX = "test-" }
+    error_message = "The outputs are what the command finds the system by."
+  }
+}
+
+run "a_system_has_a_function_at_least" {
+  command = plan
+
+  variables {
+    functions = {}
+  }
+
+  expect_failures = [var.functions]
+}
+
+run "the_beater_is_no_job" {
+  command = plan
+
+  variables {
+    functions = { beater = {} }
+  }
+
+  expect_failures = [var.functions]
+}
+
+run "a_prefix_is_short" {
+  command = plan
+
+  variables {
+    prefix = "an-environment-with-a-long-name-"
+  }
+
+  expect_failures = [var.prefix]
+}

@@ -1,0 +1,97 @@
+//! What the Terraform modules say agrees with the code.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(ROOT).join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Every Rust file of a folder that functions are made of.
+fn sources(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("a folder").flatten().map(|entry| entry.path());
+    let made_by_hand = |path: &Path| path.ends_with("setup.rs");
+    let read = |path: std::path::PathBuf| if path.is_dir() { sources(&path) } else { vec![fs::read_to_string(path).unwrap_or_default()] };
+    entries.filter(|path| !made_by_hand(path)).flat_map(read).collect()
+}
+
+/// Who makes a request: functions, of which those that enqueue jobs make more, or beaters.
+#[derive(Clone, Copy, PartialEq)]
+enum Who {
+    Functions,
+    Beaters,
+    Both,
+}
+
+/// The requests of the SDK that the library makes, the rights that each takes, and who makes it.
+const RIGHTS: &[(&str, &[&str], Who)] = &[
+    (".batch_execute_statement()", &["dynamodb:PartiQLInsert", "dynamodb:PartiQLUpdate"], Who::Both),
+    (".batch_get_item()", &["dynamodb:BatchGetItem"], Who::Both),
+    (".batch_write_item()", &["dynamodb:BatchWriteItem"], Who::Functions),
+    (".describe_table()", &["dynamodb:DescribeTable"], Who::Beaters),
+    (".get_item()", &["dynamodb:GetItem"], Who::Beaters),
+    (".query()", &["dynamodb:Query"], Who::Beaters),
+    (".scan()", &["dynamodb:Scan"], Who::Beaters),
+    ("Put::builder()", &["dynamodb:PutItem"], Who::Beaters),
+    ("Delete::builder()", &["dynamodb:DeleteItem"], Who::Beaters),
+    (".change_message_visibility_batch()", &["sqs:ChangeMessageVisibility"], Who::Both),
+    (".delete_message_batch()", &["sqs:DeleteMessage"], Who::Both),
+    (".get_queue_url()", &["sqs:GetQueueUrl"], Who::Both),
+    (".receive_message()", &["sqs:ReceiveMessage"], Who::Both), // Lambda itself receives what a function is given
+    (".send_message_batch()", &["sqs:SendMessage"], Who::Both),
+];
+/// What Lambda takes of any function's role, and what is allowed of a key.
+const OF_ALL: &[&str] = &["logs:CreateLogStream", "logs:PutLogEvents", "kms:Decrypt", "kms:GenerateDataKey", "sts:AssumeRole"];
+/// What Lambda takes of the role of a function that a queue feeds, and that may be traced.
+const OF_FUNCTIONS: &[&str] = &["sqs:GetQueueAttributes", "xray:PutTelemetryRecords", "xray:PutTraceSegments"];
+
+#[test]
+fn the_roles_of_the_modules_allow_what_the_code_can_ask_for_and_no_more() {
+    let code = sources(&Path::new(ROOT).join("shared/src")).concat();
+    for (module, who, platform) in [("job-function", Who::Functions, OF_FUNCTIONS), ("beater", Who::Beaters, &[])] {
+        let asked = RIGHTS.iter().filter(|(call, _, own)| code.contains(call) && (*own == who || *own == Who::Both));
+        let asked = asked.flat_map(|(_, rights, _)| *rights).chain(OF_ALL).chain(platform);
+        let asked: BTreeSet<_> = asked.map(|right| (*right).to_owned()).collect();
+        assert_eq!(allowed(&read(&format!("infra/modules/{module}/main.tf"))), asked, "{module}");
+    }
+}
+
+/// The rights that the policies of a module name.
+fn allowed(module: &str) -> BTreeSet<String> {
+    let services = ["dynamodb", "sqs", "logs", "xray", "kms", "sts"];
+    let is_right = |text: &&str| text.split_once(':').is_some_and(|(service, action)| services.contains(&service) && !action.is_empty());
+    module.split('"').filter(is_right).filter(|text| *text != "kms:ViaService").map(str::to_owned).collect()
+}
+
+#[test]
+fn every_request_of_the_library_is_known_to_that_test() {
+    let code = sources(&Path::new(ROOT).join("shared/src")).concat();
+    let calls = code.split(".client.").skip(1).filter_map(|rest| rest.split_once("()")).map(|(call, _)| call);
+    let calls: BTreeSet<_> = calls.filter(|call| call.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')).collect();
+    let harmless = ["clone", "transact_write_items"]; // a transaction takes the rights of its parts
+    let unknown: Vec<_> =
+        calls.iter().filter(|call| !harmless.contains(call) && !RIGHTS.iter().any(|(known, ..)| *known == format!(".{call}()"))).collect();
+    assert!(calls.len() > 8 && unknown.is_empty(), "{unknown:?} of {calls:?}");
+}
+
+#[test]
+fn a_job_has_one_name_for_its_folder_its_package_itself_and_its_entry() {
+    let folders = fs::read_dir(Path::new(ROOT).join("functions")).expect("there are functions").flatten();
+    let names: BTreeSet<_> = folders.map(|folder| folder.file_name().to_string_lossy().into_owned()).collect();
+    for name in &names {
+        assert!(read(&format!("functions/{name}/Cargo.toml")).contains(&format!("name = \"{name}\"\n")), "the package of {name}");
+        let code = sources(&Path::new(ROOT).join("functions").join(name)).concat();
+        assert!(code.contains(&format!("const NAME: &'static str = \"{name}\";")), "the job of {name}");
+    }
+    let example = read("infra/examples/house/main.tf");
+    let map = example.split_once("functions = {").expect("a map of functions").1;
+    let entries =
+        map.lines().filter_map(|line| line.strip_prefix("    ")?.strip_suffix('{').or_else(|| line.trim_start().strip_suffix("{}")));
+    let entries: BTreeSet<_> = entries
+        .filter(|entry| !entry.starts_with(' '))
+        .filter_map(|entry| entry.trim().strip_suffix('='))
+        .map(|name| name.trim().to_owned())
+        .collect();
+    assert_eq!(entries, names);
+}
