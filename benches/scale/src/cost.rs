@@ -82,6 +82,15 @@ pub(crate) fn million_retries() -> f64 {
     price::READ.of(1e6) + price::WRITE.of(WRITES * 1e6) + requests
 }
 
+/// What a beater costs a month that looks for work each minute and finds none: its invocations of a fifth of a second at
+/// 256 MB, and as `benches/recorded.json` counts them 32 queries and two scans, of half a read unit each, and a receive for
+/// each of so many dead-letter queues.
+pub(crate) fn idle_beater(dlqs: f64) -> f64 {
+    let ticks = DAYS * 24.0 * 60.0;
+    let asked = price::READ.of(ticks * 34.0 * 0.5) + price::STANDARD.of(ticks * dlqs);
+    asked + price::INVOCATION.of(ticks) + price::ARM.of(ticks * 0.2 * 0.25)
+}
+
 /// What so many pollers of provisioned mode cost a month.
 pub(crate) fn provisioned(pollers: f64) -> f64 {
     price::POLLER.of(pollers * DAYS * 24.0)
@@ -94,7 +103,7 @@ pub(crate) fn stored(jobs_per_day: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Load, idle_requests, million_retries, month, per_million, provisioned, total};
+    use super::{Load, idle_beater, idle_requests, million_retries, month, per_million, provisioned, total};
     use crate::price::ARM;
 
     const MILLION_A_DAY: Load = Load { jobs: 1e6, batch_ms: 32.0, fill: 10.0, memory: 128.0, duration: &ARM };
@@ -135,6 +144,8 @@ mod tests {
     fn an_idle_function_costs_its_polls() {
         assert_close(idle_requests(5.0), 648_000.0);
         assert_close(provisioned(2.0), 13.32);
+        // 43,200 ticks: 734,400 read units, 86,400 requests, invocations and 2,160 GB-seconds
+        assert_close(idle_beater(2.0), 0.0918 + 0.0346 + 0.0086 + 0.0288);
     }
 
     #[test]

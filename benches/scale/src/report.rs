@@ -68,7 +68,7 @@ a record ({} and {} GB), reached after 30 days; time to live deletes for free. L
 Batches are full when messages wait. On a queue that keeps up they are smaller, between the two columns; a batching window fills them, for up to
 its length of delay. A million retries cost {} more, each alone in its batch.
 A function without work costs its polls: five pollers that wait 20 s each, the longest that SQS allows, make {} requests, {} dollars a month;
-two make it {}. How long Lambda does wait: (?). In provisioned mode two pollers cost {} before their requests, and the 116 that 1 billion jobs
+two make it {}. A beater that finds nothing to do costs {} with two dead-letter queues. How long Lambda does wait: (?). In provisioned mode two pollers cost {} before their requests, and the 116 that 1 billion jobs
 a day keep busy on average {}.
 ",
         bill(overhead_ms),
@@ -79,6 +79,7 @@ a day keep busy on average {}.
         grouped(cost::idle_requests(5.0)),
         money(price::STANDARD.of(cost::idle_requests(5.0))),
         money(price::STANDARD.of(cost::idle_requests(2.0))),
+        money(cost::idle_beater(2.0)),
         money(cost::provisioned(2.0)),
         money(cost::provisioned(116.0)),
     )
