@@ -52,6 +52,12 @@ PLACEHOLDERS: dict[str, dict[str, Any]] = {
         "endpoint": f"ec2.{REGION}.amazonaws.com",
     },
 }
+# The ARNs by the names, of what policies are about: with them a policy is known when it is planned.
+ARNS = {
+    "aws_cloudwatch_log_group": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{{name}}",
+    "aws_dynamodb_table": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{{name}}",
+    "aws_sqs_queue": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{{name}}",
+}
 
 
 # What crosses the wire.
@@ -141,8 +147,10 @@ def completed(block: Block, value: dict[str, Any], fill: Callable[[str, Any], An
     return result
 
 
-def unknown(_name: str, _type: Any) -> Any:
-    return UNKNOWN
+def undecided(type_name: str, resource: dict[str, Any]) -> Callable[[str, Any], Any]:
+    """What is known of a resource before AWS has made it: of some the ARN."""
+    known = {"arn": ARNS[type_name].format(name=resource["name"])} if type_name in ARNS and isinstance(resource["name"], str) else {}
+    return lambda name, _type: known.get(name, UNKNOWN)
 
 
 def placeholder(name: str, type_: Any) -> Any:
@@ -289,7 +297,7 @@ class AwsProvider(rpc.ProviderServicer):
 
     def PlanResourceChange(self, request, context):
         proposed = decode(request.proposed_new_state)
-        planned = completed(self.schema["resources"][request.type_name], proposed, unknown)
+        planned = completed(self.schema["resources"][request.type_name], proposed, undecided(request.type_name, proposed))
         return pb.PlanResourceChange.Response(planned_state=encode(planned))
 
     def ApplyResourceChange(self, request, context):

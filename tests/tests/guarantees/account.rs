@@ -57,7 +57,7 @@ impl Account {
         let timeout = i32::try_from(function.timeout.as_secs()).expect("a function's timeout is minutes");
         let create = self.lambda.create_function().function_name(self.name(function)).runtime(Runtime::Providedal2023).handler("bootstrap");
         create
-            .role(format!("arn:aws:iam::{}:role/function", self.id))
+            .role(format!("arn:aws:iam::{}:role/{}", self.id, function.bootstrap))
             .timeout(timeout)
             .environment(Environment::builder().set_variables(Some(variables)).build())
             .code(FunctionCode::builder().zip_file(function.package()).build())

@@ -34,6 +34,7 @@ mod producer;
 mod readme;
 mod repair;
 mod request_count;
+mod roles;
 mod scale;
 mod schedule;
 mod stopped;

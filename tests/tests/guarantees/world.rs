@@ -32,6 +32,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 pub(crate) struct Setup {
     queue: &'static str,
     visibility_s: u32,
+    enforces_roles: bool,
 }
 
 /// What one test sees: its own account on the shared stack.
@@ -50,6 +51,11 @@ impl Setup {
         Self { queue: "probes.fifo", ..self }
     }
 
+    /// Functions may do what their roles allow and no more.
+    pub(crate) fn enforces_roles(self) -> Self {
+        Self { enforces_roles: true, ..self }
+    }
+
     /// How many seconds a message stays out of sight that nobody returns: the wait after a crash.
     pub(crate) fn visibility_s(self, visibility_s: u32) -> Self {
         Self { visibility_s, ..self }
@@ -57,7 +63,7 @@ impl Setup {
 
     /// Makes a world, lets `test` happen in it, and takes it down.
     pub(crate) fn test(self, test: impl AsyncFnOnce(&World)) {
-        let stack = Stack::shared();
+        let stack = if self.enforces_roles { Stack::enforcing() } else { Stack::shared() };
         stack.runtime.block_on(async {
             let _place = stack.places.acquire().await.expect("the places are never closed");
             let world = World::create(stack, self).await;
@@ -75,7 +81,7 @@ impl Setup {
 impl World {
     /// The usual choices.
     pub(crate) fn setup() -> Setup {
-        Setup { queue: "probes", visibility_s: 30 }
+        Setup { queue: "probes", visibility_s: 30, enforces_roles: false }
     }
 
     async fn create(stack: &'static Stack, setup: Setup) -> Self {
@@ -110,7 +116,8 @@ impl World {
     }
 
     fn settings(&self, function: &Function) -> HashMap<String, String> {
-        let proxy = self.proxy.url();
+        // What is signed for one address is refused at another.
+        let proxy = if self.setup.enforces_roles { self.stack.endpoint() } else { self.proxy.url() };
         let ours = [
             ("SQJOBS_TABLE", TABLE),
             ("SQJOBS_QUEUE_URL", &self.queues.url),

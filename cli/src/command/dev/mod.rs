@@ -87,6 +87,7 @@ async fn rebuilt(workspace: &Workspace, deployment: &mut Deployment<'_>) -> Resu
     let programs = spawn_blocking(|| build.run(Stdio::piped())).await.map_err(|error| error.to_string())??;
     match deployment.deploy(&programs).await {
         Ok(0) => Ok("built; nothing has changed".into()),
+        Ok(1) => Ok("built; one function is deployed anew".into()),
         Ok(functions) => Ok(format!("built; {functions} functions are deployed anew")),
         Err(Failure::Said(flaw)) => Err(flaw),
         Err(Failure::NobodyReads) => Err("nobody reads".into()),

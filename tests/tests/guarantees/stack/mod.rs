@@ -40,14 +40,20 @@ impl Stack {
     /// The one stack, started at the first call.
     pub(crate) fn shared() -> &'static Self {
         static STACK: OnceLock<Stack> = OnceLock::new();
-        STACK.get_or_init(Self::start)
+        STACK.get_or_init(|| Self::start(&[]))
     }
 
-    fn start() -> Self {
+    /// Another one, in which functions may do what their roles allow and no more.
+    pub(crate) fn enforcing() -> &'static Self {
+        static STACK: OnceLock<Stack> = OnceLock::new();
+        STACK.get_or_init(|| Self::start(&["AUTH=true"]))
+    }
+
+    fn start(settings: &[&str]) -> Self {
         let venv = install();
         let port = free_port();
         let log = log(port);
-        let mut keeper = keep(&venv, port, &log);
+        let mut keeper = keep(&venv, port, &log, settings);
         let runtime = Runtime::new().expect("the runtime of the tests starts");
         runtime.block_on(healthy(port, &mut keeper, &log));
         Self { runtime, places: Semaphore::new(WORLDS_AT_A_TIME), python: venv.join("bin/python"), port, log, _keeper: keeper }
@@ -130,13 +136,14 @@ pub(crate) fn succeed(command: &mut Command) {
 }
 
 /// Starts the stack under its keeper.
-fn keep(venv: &Path, port: u16, log: &Path) -> Child {
+fn keep(venv: &Path, port: u16, log: &Path, settings: &[&str]) -> Child {
     let log = File::create(log).expect("the build folder can be written");
     Command::new(venv.join("bin/python"))
         .args(["-c", KEEPER])
         .arg(venv.join("bin/ministack"))
         .arg(port.to_string())
         .arg(folder(&format!("scratch-{port}")))
+        .args(settings)
         .stdin(Stdio::piped())
         .stdout(log.try_clone().expect("a file handle can be cloned"))
         .stderr(log)

@@ -1,0 +1,136 @@
+//! Functions under the roles of the Terraform modules, which the stack enforces.
+
+use std::{fs, path::Path, process::Command, sync::OnceLock};
+
+use serde_json::{Value, json};
+
+use crate::{
+    function::Function,
+    stack::{succeed, target},
+    wait,
+    world::{PATIENCE, World},
+};
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+/// The account and the region of the plan, and the region of the stack.
+const PLANNED: &str = "eu-west-1:123456789012";
+const REGION: &str = "us-east-1";
+
+/// Makes a role, or changes what it allows.
+const ROLE: &str = r#"
+import boto3, sys
+iam, (name, policy) = boto3.client("iam"), sys.argv[1:]
+trust = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}]}'
+try:
+    iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)
+except iam.exceptions.EntityAlreadyExistsException:
+    pass
+iam.put_role_policy(RoleName=name, PolicyName="jobs", PolicyDocument=policy)
+"#;
+
+/// The policies of a plan of the modules; none where Terraform is not installed.
+fn planned() -> Option<&'static Value> {
+    static PLANNED: OnceLock<Option<Value>> = OnceLock::new();
+    let plan = || {
+        let written = target().join("terraform-check/policies.json");
+        fs::remove_file(&written).ok();
+        succeed(Command::new("infra/check/run").current_dir(Path::new(ROOT)).stdout(std::process::Stdio::null()));
+        let policies = fs::read_to_string(written).ok()?;
+        Some(serde_json::from_str(&policies).expect("policies are JSON"))
+    };
+    PLANNED.get_or_init(plan).as_ref()
+}
+
+/// A right that is taken away: the statement, and the action.
+type Right<'a> = (&'a str, &'a str);
+
+/// A module's policy in a world, as the stack names the requests; without a right.
+fn policy(world: &World, module: &str, without: Option<Right<'_>>) -> String {
+    let mut policy = planned().expect("there is a plan")[module].clone();
+    let mut writes = false;
+    for statement in policy["Statement"].as_array_mut().expect("statements") {
+        let actions = &statement["Action"];
+        let mut actions: Vec<_> = actions.as_array().cloned().unwrap_or_else(|| vec![actions.clone()]);
+        if let Some((_, action)) = without.filter(|(sid, _)| statement["Sid"] == *sid) {
+            let before = actions.len();
+            actions.retain(|own| own != action);
+            assert!(actions.len() < before, "{action} is allowed");
+        }
+        let has = |name: &str| actions.iter().any(|own| own == name);
+        // AWS asks for the rights of the parts of a request, the stack for one of its name.
+        writes |= has("dynamodb:PartiQLInsert") && has("dynamodb:PartiQLUpdate");
+        let named = [
+            (has("sqs:SendMessage"), "sqs:SendMessageBatch"),
+            (has("sqs:ChangeMessageVisibility"), "sqs:ChangeMessageVisibilityBatch"),
+            (has("sqs:DeleteMessage"), "sqs:DeleteMessageBatch"),
+        ];
+        let named: Vec<_> = named.into_iter().filter(|(is, _)| *is).map(|(_, name)| json!(name)).collect();
+        actions.extend(named);
+        statement["Action"] = if actions.is_empty() { json!("none:None") } else { json!(actions) };
+    }
+    if writes {
+        // The stack does not look which tables the statements are about.
+        let statement = json!({"Effect": "Allow", "Action": "dynamodb:BatchExecuteStatement", "Resource": "*"});
+        policy["Statement"].as_array_mut().expect("statements").push(statement);
+    }
+    policy.to_string().replace(PLANNED, &format!("{REGION}:{}", world.account.id))
+}
+
+fn allow(world: &World, role: &str, policy: &str) {
+    succeed(Command::new(world.python()).envs(world.variables()).args(["-c", ROLE, role, policy]));
+}
+
+const FUNCTION: &str = r#"module.function["probes"]"#;
+
+/// What a function was refused.
+async fn refusals(world: &World, function: &Function) -> Vec<String> {
+    let printed = world.printed(function).await;
+    printed.into_iter().filter(|line| line.contains("AccessDenied") || line.contains("not authorized")).collect()
+}
+
+/// Has jobs succeed, come twice, fail until that file is there, and fail for good.
+async fn work(world: &World, series: &str, gate: &Path) {
+    let job = |id: &str, orders: Value| world.probe(&format!("{series}-{id}"), &orders);
+    world.send(job("done", json!({}))).await;
+    world.send(job("fatal", json!({"act": "fatal"}))).await;
+    world.send(job("retried", json!({"act": {"fail_until": gate}}))).await;
+    world.send(job("done", json!({}))).await;
+}
+
+#[test]
+fn a_function_needs_every_right_of_its_role_and_no_other() {
+    if planned().is_none() {
+        return eprintln!("TERRAFORM IS NOT INSTALLED: NO ROLE IS TESTED");
+    }
+    World::setup().visibility_s(10).enforces_roles().test(async |world| {
+        let probe = Function::probe();
+        allow(world, "probe", &policy(world, FUNCTION, None));
+        world.deploy(&probe).await;
+        work(world, "all", world.effects.gate().as_ref()).await;
+        world.record_in("all-done", "succeeded").await;
+        world.dead_letters_when(1).await;
+        world.record_in("all-retried", "retrying").await;
+        world.effects.open_the_gate();
+        world.record_in("all-retried", "succeeded").await;
+        world.drained().await;
+        assert_eq!(refusals(world, &probe).await, [""; 0]);
+
+        let rights = [
+            ("Records", "dynamodb:PartiQLInsert"),
+            ("Records", "dynamodb:PartiQLUpdate"),
+            ("Records", "dynamodb:BatchGetItem"),
+            ("DeadLetters", "sqs:SendMessage"),
+            ("Queue", "sqs:ChangeMessageVisibility"),
+        ];
+        for (number, right) in rights.into_iter().enumerate() {
+            allow(world, "probe", &policy(world, FUNCTION, Some(right)));
+            let before = refusals(world, &probe).await.len();
+            wait::until(&format!("{right:?} is missed"), PATIENCE, async || {
+                work(world, &format!("series-{number}"), Path::new("/nowhere")).await;
+                let refused = refusals(world, &probe).await;
+                if refused.len() > before { Ok(()) } else { Err(format!("{refused:?}")) }
+            })
+            .await;
+        }
+    });
+}
