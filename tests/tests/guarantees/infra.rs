@@ -65,6 +65,22 @@ fn allowed(module: &str) -> BTreeSet<String> {
 }
 
 #[test]
+fn no_policy_allows_everything_and_everything_is_encrypted() {
+    for module in ["job-function", "beater", "job-table"] {
+        let code = read(&format!("infra/modules/{module}/main.tf"));
+        let wild: Vec<_> =
+            code.lines().filter(|line| line.contains("\"*\"") || line.contains("sqs:*") || line.contains("dynamodb:*")).collect();
+        // X-Ray knows no resources.
+        let traces = code.split_once(r#"sid       = "Traces""#).map_or("", |(_, rest)| rest.split_once('}').map_or("", |(own, _)| own));
+        assert!(wild.iter().all(|line| traces.contains(line)), "{module}: {wild:?}");
+        let count = |what: &str| code.matches(what).count();
+        assert_eq!(count(r#"resource "aws_sqs_queue" "#), count("sqs_managed_sse_enabled"), "{module}: queues");
+        assert_eq!(count(r#"resource "aws_dynamodb_table" "#), count("server_side_encryption {"), "{module}: tables");
+        assert_eq!(count(r#"resource "aws_cloudwatch_log_group" "#), count("kms_key_id "), "{module}: logs");
+    }
+}
+
+#[test]
 fn every_request_of_the_library_is_known_to_that_test() {
     let code = sources(&Path::new(ROOT).join("shared/src")).concat();
     let calls = code.split(".client.").skip(1).filter_map(|rest| rest.split_once("()")).map(|(call, _)| call);
