@@ -8,11 +8,13 @@ use crate::{
     record::{Dlq, Failure, Record, State},
 };
 
-const ID: &str = "sqjobs.id";
+/// The attribute with the id of the job, where the library itself has written the message.
+pub(crate) const ID: &str = "sqjobs.id";
 /// The attribute without which a message in a dead-letter queue is no letter of ours.
 const KIND: &str = "sqjobs.kind";
 const REASON: &str = "sqjobs.reason";
-const DEAD: &str = "sqjobs.dead";
+/// The attribute with the generation that failed.
+pub(crate) const DEAD: &str = "sqjobs.dead";
 
 /// A message in a dead-letter queue.
 ///

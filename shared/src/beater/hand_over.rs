@@ -8,6 +8,7 @@ use crate::{
     Clock,
     client::dedup,
     clock::until,
+    letter::ID,
     lifecycle::{SHARDS, is_sendable, sent},
     queue::{MAX_DELAY, Outgoing, Queue, Source, is_fifo},
     record::Record,
@@ -116,7 +117,7 @@ pub(crate) async fn send(to: &dyn Queue, store: &dyn Store, queue: &str, records
 /// The message of a filed job, as it was received, with what remains of its time as the delay.
 fn message(record: &Record, now: Timestamp) -> Outgoing {
     let mut message = Outgoing::new(record.envelope.clone().unwrap_or_default());
-    message.add_attribute("sqjobs.id", &record.id);
+    message.add_attribute(ID, &record.id);
     if is_fifo(&record.queue) {
         message.group = Some(dedup(&record.id));
         message.dedup = Some(dedup(&format!("{}:{}", record.id, record.generation)));

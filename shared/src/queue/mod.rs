@@ -14,7 +14,10 @@ use jiff::Timestamp;
 #[cfg(feature = "lambda")]
 pub(crate) use self::sqs::name_of;
 pub use self::{memory::Memory, sqs::Sqs};
-use crate::envelope::{Envelope, Unreadable, check_id};
+use crate::{
+    envelope::{Envelope, Unreadable, check_id},
+    letter::{DEAD, ID},
+};
 
 /// The longest that SQS delays a message.
 pub const MAX_DELAY: Duration = Duration::from_mins(15);
@@ -140,14 +143,14 @@ impl Message {
     pub(crate) fn open(&self) -> (String, Result<Envelope, Unreadable>) {
         let envelope = Envelope::parse(&self.body);
         let given = envelope.as_ref().ok().and_then(|envelope| envelope.id.as_ref());
-        let id = self.attributes.get("sqjobs.id").or(given).unwrap_or(&self.id).clone();
+        let id = self.attributes.get(ID).or(given).unwrap_or(&self.id).clone();
         let checked = envelope.and_then(|envelope| check_id(&id).map(|()| envelope));
         (id, checked)
     }
 
     /// The generation that failed, of a message redriven from the dead-letter queue.
     pub(crate) fn dead(&self) -> Option<u64> {
-        self.attributes.get("sqjobs.dead")?.parse().ok()
+        self.attributes.get(DEAD)?.parse().ok()
     }
 }
 

@@ -25,7 +25,7 @@ use crate::{
     JobError,
     clock::{after, until},
     job::HOOK,
-    letter::letter,
+    letter::{ID, letter},
     lifecycle::{Ending, Fate, dead_lettered},
     queue::{Message, Outgoing, Visibility, is_fifo},
     retry::{free_return, jitter},
@@ -236,8 +236,8 @@ impl<'a> Batch<'a> {
             let message = &delivery.message;
             let attributes = message.attributes.clone();
             let mut again = Outgoing { delay, group: message.group.clone(), attributes, ..Outgoing::new(&message.body) };
-            again.add_attribute("sqjobs.id", &delivery.id);
-            let named = again.attributes.contains_key("sqjobs.id");
+            again.add_attribute(ID, &delivery.id);
+            let named = again.attributes.contains_key(ID);
             let sent = if named { self.engine.queue.send(&message.queue, &[again]).await.pop() } else { None };
             matches!(sent, Some(Ok(_))).then_some(place)
         });

@@ -26,6 +26,7 @@ use crate::{
     clock::{after, until},
     envelope::{Envelope, Unreadable, excerpt},
     job::{AnyJob, BoundJob, Hook},
+    letter::ID,
     lifecycle::{self, Claim, Decision, Ending, Fate, Next, Outcome, Request},
     queue::Message,
     record::{Failure, Record, State},
@@ -188,7 +189,7 @@ impl Delivery {
         let claim = Claim { owner: Uuid::new_v4().simple().to_string(), lease: decoded.policy.lease };
         let mut seen: Option<Arc<Record>> = None;
         // What the library itself has sent names its job, which has a record.
-        if self.message.receives > 1 || self.message.attributes.contains_key("sqjobs.id") {
+        if self.message.receives > 1 || self.message.attributes.contains_key(ID) {
             match batch.ledger.read(&self.id).await {
                 Ok(stored) => seen = stored.map(Arc::new),
                 Err(error) => return self.unanswered(decoded, &error, true, batch),
