@@ -16,8 +16,8 @@ use crate::{
 };
 
 const BOLD: &str = "\u{1b}[1m";
-const DIM: &str = "\u{1b}[2m";
-const PLAIN: &str = "\u{1b}[0m";
+pub(crate) const DIM: &str = "\u{1b}[2m";
+pub(crate) const PLAIN: &str = "\u{1b}[0m";
 
 /// Standard output, with colours on a terminal alone, and never with `NO_COLOR`.
 pub(crate) struct Output(AutoStream<io::StdoutLock<'static>>);

@@ -67,7 +67,7 @@ pub(super) async fn feed(aws: &Aws, queue: &str, function: &str) -> Result<(), F
     let allow = lambda.put_function_recursion_config().function_name(function).recursive_loop(RecursiveLoop::Allow);
     allow.send().await.map_err(|error| cannot(told(&error)))?;
     let there = mappings(aws, Some(&arn)).await?;
-    let feeds: Vec<_> = there.iter().filter_map(|mapping| mapping.function_arn.as_ref()?.split(':').nth(FUNCTION)).collect();
+    let feeds: Vec<_> = there.iter().filter_map(function_of).collect();
     match feeds[..] {
         [] => {}
         [own] if own == function => return Ok(()),
@@ -189,14 +189,18 @@ pub(super) async fn feeds(aws: &Aws, queues: &[Status]) -> Result<Vec<Feed>, Fai
     let mappings = mappings(aws, None).await?;
     let feed = |queue: &Status| {
         let mapping = mappings.iter().find(|mapping| mapping.event_source_arn.as_ref() == Some(&queue.arn))?;
-        let function = mapping.function_arn.as_ref().and_then(|arn| arn.split(':').nth(FUNCTION)).map(str::to_owned);
-        Some(Feed { function, mapping: mapping.state.clone() })
+        Some(Feed { function: function_of(mapping).map(str::to_owned), mapping: mapping.state.clone() })
     };
     Ok(queues.iter().map(|queue| feed(queue).unwrap_or_default()).collect())
 }
 
+/// The function that a mapping feeds, whichever version or alias of it.
+pub(super) fn function_of(mapping: &Mapping) -> Option<&str> {
+    mapping.function_arn.as_ref()?.split(':').nth(FUNCTION)
+}
+
 /// The event source mappings, all or those of one queue.
-async fn mappings(aws: &Aws, arn: Option<&str>) -> Result<Vec<Mapping>, Failure> {
+pub(super) async fn mappings(aws: &Aws, arn: Option<&str>) -> Result<Vec<Mapping>, Failure> {
     let list = aws.lambda().list_event_source_mappings().set_event_source_arn(arn.map(str::to_owned));
     let mut pages = list.into_paginator().items().send();
     let mut mappings = Vec::new();

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The account of the local stack.
-const ACCOUNT: &str = "000000000000";
+pub(super) const ACCOUNT: &str = "000000000000";
 
 /// What is deployed.
 pub(super) struct Deployment<'a> {

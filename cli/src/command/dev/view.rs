@@ -9,21 +9,19 @@ use std::{
 use jiff::tz::TimeZone;
 use sqjobs::{By, stats::Tally, store::DynamoDb};
 
-use super::{stack::Stack, workspace::Workspace};
+use super::{deploy::ACCOUNT, stack::Stack, workspace::Workspace};
 use crate::{
     args::Place,
     aws::{Aws, LOCAL_KEY, LOCAL_REGION},
     command::queue::{self, Feed, Status},
     failure::Failure,
-    output::{Output, clean},
+    output::{DIM, Output, PLAIN, clean},
     time::exact,
 };
 
 /// So many failed jobs are shown.
 const FAILED: usize = 5;
 const CLEAR: &str = "\u{1b}[H\u{1b}[J";
-const DIM: &str = "\u{1b}[2m";
-const PLAIN: &str = "\u{1b}[0m";
 
 pub(super) struct View<'a> {
     aws: &'a Aws,
@@ -64,9 +62,10 @@ impl<'a> View<'a> {
             ),
         ];
         if let Some((name, queue)) = self.workspace.functions.iter().find_map(|function| Some((&function.name, function.queue.as_ref()?))) {
-            let url = format!("{url}/000000000000/{}", self.aws.queue(queue));
+            let url = format!("{url}/{ACCOUNT}/{}", self.aws.queue(queue));
+            let elsewhere = if name == queue { String::new() } else { format!(" --queue {queue}") };
             lines.extend([
-                format!("  sqjobs enqueue {name} '[1, 2, 3]' --wait"),
+                format!("  sqjobs enqueue {name} '[1, 2, 3]'{elsewhere} --wait"),
                 format!(r#"  aws sqs send-message --queue-url {url} --message-body '{{"name": "{name}", "args": [1, 2, 3]}}'"#),
                 format!(
                     r#"  {} -c 'import boto3, json; boto3.client("sqs").send_message(QueueUrl="{url}", MessageBody=json.dumps({{"name": "{name}", "args": [1, 2, 3]}}))'"#,

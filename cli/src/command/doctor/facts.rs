@@ -24,7 +24,7 @@ use sqjobs::{
 use super::rules::is_forgotten;
 use crate::{
     aws::Aws,
-    command::queue::urls,
+    command::queue::{function_of, mappings, urls},
     failure::{Failure, told},
 };
 
@@ -32,8 +32,6 @@ use crate::{
 const JOBS: usize = 1000;
 /// So many pages of a megabyte are looked at for leases that ran out.
 const PAGES: usize = 25;
-/// The part of an ARN that names the function; a version or an alias may follow.
-const FUNCTION: usize = 6;
 
 /// A system as it is.
 #[derive(Debug, Default)]
@@ -245,14 +243,12 @@ async fn queues(aws: &Aws, unread: &mut Vec<String>) -> Result<Vec<Queue>, Failu
 }
 
 async fn mapping(aws: &Aws, queue_arn: &str) -> Result<Option<Mapping>, Failure> {
-    let listed = aws.lambda().list_event_source_mappings().event_source_arn(queue_arn).send().await;
-    let listed = listed.map_err(|error| Failure::because("cannot list the event source mappings", told(&error)))?;
-    let first = listed.event_source_mappings.unwrap_or_default().into_iter().next();
+    let first = mappings(aws, Some(queue_arn)).await?.into_iter().next();
     Ok(first.map(|mapping| Mapping {
         reports: mapping.function_response_types().contains(&FunctionResponseType::ReportBatchItemFailures),
         batch: mapping.batch_size.unwrap_or(1),
         window: Duration::from_secs(mapping.maximum_batching_window_in_seconds.and_then(|window| window.try_into().ok()).unwrap_or(0)),
-        function: mapping.function_arn.as_ref().and_then(|arn| arn.split(':').nth(FUNCTION)).unwrap_or_default().to_owned(),
+        function: function_of(&mapping).unwrap_or_default().to_owned(),
         id: mapping.uuid.unwrap_or_default(),
         state: mapping.state.unwrap_or_default(),
     }))
