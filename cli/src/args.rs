@@ -317,7 +317,8 @@ pub(crate) enum Schedule {
         /// The schedule's id.
         id: String,
     },
-    /// Let EventBridge wake the beater each minute.
+    /// Let EventBridge wake the beater each minute, and give it what it needs for all queues that are there, by a policy of its
+    /// role and by its variables.
     Beater {
         /// The function.
         function: String,
@@ -566,11 +567,15 @@ pub(crate) enum Queue {
     Create {
         /// The name, to which the prefix is added.
         name: String,
-        /// How long the function may take: the queue hides a message for six times as long.
-        #[arg(long, value_name = "DURATION", value_parser = time::duration, default_value = "30s")]
-        timeout: Duration,
-        /// Let it feed this function.
+        /// How long the function may take: the queue hides a message for six times as long. What the function has, or else 30s.
+        #[arg(long, value_name = "DURATION", value_parser = time::duration)]
+        timeout: Option<Duration>,
+        /// Let it feed this function: gives that what it needs, by a policy of its role and by its variables. Does nothing else
+        /// to a queue that is there.
         #[arg(long)]
         function: Option<String>,
+        /// A queue to which that function enqueues jobs; may be given several times.
+        #[arg(long, value_name = "QUEUE", requires = "function")]
+        enqueues_to: Vec<String>,
     },
 }

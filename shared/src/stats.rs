@@ -20,7 +20,7 @@ use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::clock::rfc3339;
+use crate::{clock::rfc3339, lifecycle::Ending};
 
 /// The most kinds of failures that are told apart.
 const KINDS: usize = 8;
@@ -52,6 +52,10 @@ pub struct Tally {
     /// How long that job had waited, in milliseconds: the age of the queue at that time.
     #[serde(default)]
     pub last_waited_ms: u64,
+    /// When a message was parked last, by why: `contract`, for a newer contract or a feature of one, and `parked`, for an
+    /// unknown name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parked_at: BTreeMap<String, Timestamp>,
 }
 
 /// How durations are spread, in milliseconds.
@@ -118,9 +122,11 @@ impl Spread {
 }
 
 impl Tally {
-    fn add(&mut self, sample: &Sample<'_>) {
+    fn add(&mut self, now: Timestamp, sample: &Sample<'_>) {
         add(&mut self.endings, sample.ending);
-        if let Some(kind) = sample.kind {
+        if let Some(kind) = sample.kind.filter(|_| sample.ending == Ending::Parked.as_str()) {
+            self.parked_at.insert(kind.to_owned(), now);
+        } else if let Some(kind) = sample.kind {
             let is_told = self.kinds.len() < KINDS || self.kinds.contains_key(kind);
             add(&mut self.kinds, if is_told { kind } else { OTHERS });
         }
@@ -146,6 +152,10 @@ impl Tally {
         self.run.merge(&other.run);
         if self.last_at < other.last_at {
             (self.last_at, self.last_waited_ms) = (other.last_at, other.last_waited_ms);
+        }
+        for (kind, at) in &other.parked_at {
+            let own = self.parked_at.entry(kind.clone()).or_insert(*at);
+            *own = (*own).max(*at);
         }
     }
 }
@@ -226,7 +236,7 @@ impl Counter {
         // Yesterday's is done once it is written.
         pages.retain(|(_, of), page| *of >= day || page.sent < page.version);
         let page = pages.entry((queue.to_owned(), day)).or_default();
-        page.tally.add(sample);
+        page.tally.add(now, sample);
         page.version += 1;
     }
 
@@ -330,19 +340,33 @@ mod tests {
         let one = Sample { wait: Some((Duration::from_secs(9), at("2026-05-04T12:00:01Z"))), ..Sample::default() };
         let two = Sample { wait: Some((Duration::from_secs(5), at("2026-05-04T12:00:00Z"))), ..Sample::default() };
         let (mut a, mut b) = (Tally::default(), Tally::default());
-        a.add(&one);
-        a.add(&two);
-        b.add(&two);
+        let now = at("2026-05-04T12:00:00Z");
+        a.add(now, &one);
+        a.add(now, &two);
+        b.add(now, &two);
         b.merge(&a);
         assert_eq!([a.last_waited_ms, b.last_waited_ms], [9000, 9000]);
         assert_eq!(b.wait.count, 3);
     }
 
     #[test]
+    fn it_is_known_when_a_message_was_parked_last_and_why() {
+        let parked = |kind| Sample { ending: "parked", kind: Some(kind), ..Sample::default() };
+        let (noon, later) = (at("2026-05-04T12:00:00Z"), at("2026-05-04T12:05:00Z"));
+        let (mut a, mut b) = (Tally::default(), Tally::default());
+        a.add(later, &parked("contract"));
+        b.add(noon, &parked("contract"));
+        b.add(noon, &parked("parked"));
+        a.merge(&b);
+        assert_eq!(a.parked_at, BTreeMap::from([("contract".into(), later), ("parked".into(), noon)]));
+        assert_eq!((a.endings["parked"], a.kinds.len()), (3, 0), "it is no failure");
+    }
+
+    #[test]
     fn the_kinds_of_failures_are_bounded() {
         let mut tally = Tally::default();
         for kind in (0..100).map(|number| number.to_string()) {
-            tally.add(&Sample { ending: "failed", kind: Some(&kind), ..Sample::default() });
+            tally.add(at("2026-05-04T12:00:00Z"), &Sample { ending: "failed", kind: Some(&kind), ..Sample::default() });
         }
         assert_eq!((tally.kinds.len(), tally.kinds[OTHERS], tally.endings["failed"]), (KINDS + 1, 100 - KINDS as u64, 100));
     }

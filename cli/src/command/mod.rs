@@ -7,6 +7,7 @@ mod doctor;
 mod enqueue;
 mod find;
 mod follow;
+mod function;
 mod queue;
 mod repair;
 mod schedule;

@@ -8,6 +8,7 @@ use std::{
 use aws_sdk_lambda::types::{EventSourceMappingConfiguration as Mapping, FunctionResponseType, RecursiveLoop};
 use aws_sdk_sqs::{
     error::ProvideErrorMetadata as _,
+    operation::get_queue_url::GetQueueUrlError,
     types::QueueAttributeName::{
         self as Attribute, ApproximateNumberOfMessages as Waiting, ApproximateNumberOfMessagesDelayed as Delayed,
         ApproximateNumberOfMessagesNotVisible as InFlight, QueueArn, RedrivePolicy,
@@ -19,6 +20,7 @@ use serde_json::Value;
 use sqjobs::setup::{self, dlq_name};
 use tokio::time::sleep;
 
+use super::function::{self, Function};
 use crate::{
     args::Queue,
     aws::Aws,
@@ -29,6 +31,10 @@ use crate::{
 /// How long a mapping takes to be enabled or disabled, at most.
 const CHANGE: Duration = Duration::from_mins(2);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
+/// How long it takes until a right is had that was given.
+const GRANT: Duration = Duration::from_mins(1);
+/// How long a function may take, unless told otherwise.
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// The most messages of an invocation.
 const BATCH: i32 = 10;
 /// Queues that are asked for at the same time.
@@ -38,7 +44,7 @@ const FUNCTION: usize = 6;
 
 pub(super) async fn queue(aws: &Aws, wanted: Queue) -> Result<bool, Failure> {
     match wanted {
-        Queue::Create { name, timeout, function } => create(aws, &name, timeout, function.as_deref()).await,
+        Queue::Create { name, timeout, function, enqueues_to } => create(aws, &name, timeout, function.as_deref(), &enqueues_to).await,
         Queue::List { json } => list(aws, json).await,
         Queue::Pause { names } => switch(aws, &names, false).await,
         Queue::Resume { names } => switch(aws, &names, true).await,
@@ -46,36 +52,66 @@ pub(super) async fn queue(aws: &Aws, wanted: Queue) -> Result<bool, Failure> {
     }
 }
 
-async fn create(aws: &Aws, name: &str, timeout: Duration, function: Option<&str>) -> Result<bool, Failure> {
-    let visibility = u32::try_from(timeout.as_secs()).ok().and_then(|seconds| seconds.checked_mul(6)).filter(|seconds| *seconds <= 43_200);
-    let visibility = visibility.ok_or_else(|| Failure::said("--timeout is too long; a function runs for 15m at most"))?;
-    let queues = setup::create_queues(&aws.sqs(), &aws.queue(name), visibility).await?;
-    let mut output = Output::new();
-    output.line(&queues.url)?;
-    output.line(&queues.dlq_url)?;
+/// Makes a queue, and lets it feed a function. A queue that is there remains as it is, unless told otherwise.
+async fn create(aws: &Aws, name: &str, timeout: Option<Duration>, function: Option<&str>, others: &[String]) -> Result<bool, Failure> {
+    let (queue, mut output) = (aws.queue(name), Output::new());
+    let function = match function {
+        Some(function) => Some(Function::find(aws, function).await?),
+        None => None,
+    };
+    let is_there = function.is_some() && timeout.is_none() && url(aws, &queue).await?.is_some();
+    if !is_there {
+        let timeout = timeout.or(function.as_ref().map(|function| function.timeout)).unwrap_or(TIMEOUT);
+        let visibility = u32::try_from(timeout.as_secs()).ok().and_then(|seconds| seconds.checked_mul(6));
+        let visibility = visibility.filter(|seconds| *seconds <= 43_200);
+        let visibility = visibility.ok_or_else(|| Failure::said("--timeout is too long; a function runs for 15m at most"))?;
+        setup::create_queues(&aws.sqs(), &queue, visibility).await?;
+    }
+    let queue = find(aws, &queue).await?;
+    let dlq = find(aws, &queue.dlq).await?;
+    output.line(&queue.url)?;
+    output.line(&dlq.url)?;
     if let Some(function) = function {
-        feed(aws, &aws.queue(name), function).await?;
-        output.line(format!("{name} feeds {function}"))?;
+        feed(aws, &queue, &dlq, &function, others).await?;
+        output.line(format!("{name} feeds {}", function.name))?;
     }
     Ok(true)
 }
 
-/// Lets a queue feed a function, whose jobs may enqueue jobs of their own.
-pub(super) async fn feed(aws: &Aws, queue: &str, function: &str) -> Result<(), Failure> {
-    let (lambda, arn) = (aws.lambda(), find(aws, queue).await?.arn);
-    let cannot = |error: String| Failure::because(&format!("cannot let {queue} feed {function}"), error);
-    let allow = lambda.put_function_recursion_config().function_name(function).recursive_loop(RecursiveLoop::Allow);
-    allow.send().await.map_err(|error| cannot(told(&error)))?;
-    let there = mappings(aws, Some(&arn)).await?;
-    let feeds: Vec<_> = there.iter().filter_map(function_of).collect();
-    match feeds[..] {
-        [] => {}
-        [own] if own == function => return Ok(()),
-        [own, ..] => return Err(Failure::said(format!("queue {queue} feeds {own} already; give {function} a queue of its own"))),
+/// Lets a queue feed a function, whose jobs may enqueue jobs of their own. To do it again changes nothing.
+pub(super) async fn feed(aws: &Aws, queue: &Found, dlq: &Found, function: &Function, others: &[String]) -> Result<(), Failure> {
+    let (lambda, name) = (aws.lambda(), &*function.name);
+    let cannot = |error: String| Failure::because(&format!("cannot let {} feed {name}", queue.name), error);
+    let there = mappings(aws, Some(&queue.arn)).await?;
+    let is_fed = match there.iter().filter_map(function_of).collect::<Vec<_>>()[..] {
+        [] => false,
+        [own] if own == name => true,
+        [own, ..] => return Err(Failure::said(format!("queue {} feeds {own} already; give {name} a queue of its own", queue.name))),
+    };
+    let mut enqueues_to = Vec::new();
+    for other in others {
+        enqueues_to.push(find(aws, &aws.queue(other)).await?.arn);
     }
-    let map = lambda.create_event_source_mapping().function_name(function).event_source_arn(arn).batch_size(BATCH);
+    let rights = function::taker(&function::table_arn(aws, &aws.place.table).await?, &queue.arn, &dlq.arn, enqueues_to);
+    function.equip(aws, &rights, Some(queue), &dlq.url).await?;
+    let allow = lambda.put_function_recursion_config().function_name(name).recursive_loop(RecursiveLoop::Allow);
+    allow.send().await.map_err(|error| cannot(told(&error)))?;
+    if is_fed {
+        return Ok(());
+    }
+    let map = lambda.create_event_source_mapping().function_name(name).event_source_arn(&queue.arn).batch_size(BATCH);
     let map = map.function_response_types(FunctionResponseType::ReportBatchItemFailures);
-    map.send().await.map(drop).map_err(|error| cannot(told(&error)))
+    let started = Instant::now();
+    loop {
+        match map.clone().send().await {
+            Ok(_) => return Ok(()),
+            // What a role allows is known to Lambda some seconds later.
+            Err(error) if error.message().is_some_and(|text| text.contains("execution role")) && started.elapsed() < GRANT => {
+                sleep(BETWEEN_LOOKS).await;
+            }
+            Err(error) => return Err(cannot(told(&error))),
+        }
+    }
 }
 
 /// How many messages a queue has, as SQS reckons: it may be late by a minute.
@@ -93,13 +129,36 @@ impl Depth {
 }
 
 /// A queue as SQS has it.
+#[derive(Clone)]
 pub(super) struct Found {
     pub(super) name: String,
-    url: String,
-    arn: String,
+    pub(super) url: String,
+    pub(super) arn: String,
     pub(super) depth: Depth,
     /// The name of its dead-letter queue.
     pub(super) dlq: String,
+}
+
+/// To where, and when, SQS itself moves what a queue cannot get rid of.
+pub(super) struct Policy {
+    /// The ARN of the dead-letter queue.
+    pub(super) target: String,
+    pub(super) max_receives: Option<u64>,
+}
+
+impl Policy {
+    /// The redrive policy among a queue's attributes.
+    pub(super) fn of(attributes: &HashMap<Attribute, String>) -> Option<Self> {
+        let policy: Value = serde_json::from_str(attributes.get(&RedrivePolicy)?).ok()?;
+        // A number, or the text of one.
+        let max_receives = policy["maxReceiveCount"].to_string().trim_matches('"').parse().ok();
+        Some(Self { target: policy["deadLetterTargetArn"].as_str()?.to_owned(), max_receives })
+    }
+
+    /// The name of the dead-letter queue.
+    pub(super) fn name(&self) -> &str {
+        self.target.rsplit(':').next().unwrap_or_default()
+    }
 }
 
 /// What SQS says of a queue of that whole name. None: there is no such queue, or this user may not see it.
@@ -117,10 +176,8 @@ async fn look(aws: &Aws, url: &str) -> Result<Option<Found>, String> {
     };
     let name = url.rsplit('/').next().unwrap_or(url).to_owned();
     let number = |name: &Attribute| attributes.get(name).and_then(|text| text.parse().ok()).unwrap_or(0);
-    let policy = attributes.get(&RedrivePolicy).and_then(|policy| serde_json::from_str::<Value>(policy).ok());
-    let target = policy.and_then(|policy| Some(policy["deadLetterTargetArn"].as_str()?.rsplit(':').next()?.to_owned()));
     Ok(Some(Found {
-        dlq: target.unwrap_or_else(|| dlq_name(&name)),
+        dlq: Policy::of(&attributes).map_or_else(|| dlq_name(&name), |policy| policy.name().to_owned()),
         name,
         url: url.to_owned(),
         arn: attributes.get(&QueueArn).cloned().unwrap_or_default(),
@@ -128,11 +185,20 @@ async fn look(aws: &Aws, url: &str) -> Result<Option<Found>, String> {
     }))
 }
 
+/// The URL of a queue by its whole name. None: there is no such queue.
+async fn url(aws: &Aws, name: &str) -> Result<Option<String>, Failure> {
+    match aws.sqs().get_queue_url().queue_name(name).send().await {
+        Ok(answer) => Ok(answer.queue_url),
+        Err(error) if error.as_service_error().is_some_and(GetQueueUrlError::is_queue_does_not_exist) => Ok(None),
+        Err(error) => Err(Failure::because(&format!("cannot read queue {name}"), told(&error))),
+    }
+}
+
 /// A queue by its whole name.
 pub(super) async fn find(aws: &Aws, name: &str) -> Result<Found, Failure> {
-    let cannot = |error: String| Failure::because(&format!("cannot read queue {name}"), error);
-    let url = aws.sqs().get_queue_url().queue_name(name).send().await.map_err(|error| cannot(told(&error)))?.queue_url.unwrap_or_default();
-    let found = look(aws, &url).await.map_err(cannot)?;
+    let none = || Failure::said(format!("there is no queue {name}; create it by `sqjobs queue create`, or look at --prefix and --region"));
+    let url = url(aws, name).await?.ok_or_else(none)?;
+    let found = look(aws, &url).await.map_err(|error| Failure::because(&format!("cannot read queue {name}"), error))?;
     found.ok_or_else(|| Failure::said(format!("queue {name} cannot be read: it is gone, or you may not; look at --profile")))
 }
 
@@ -149,19 +215,25 @@ pub(super) struct Status {
     arn: String,
 }
 
-/// Every queue of this environment that has a dead-letter queue. What is deleted at the moment, or belongs to others, is
-/// left out.
-pub(super) async fn all(aws: &Aws) -> Result<Vec<Status>, Failure> {
+/// Every queue of this environment that has a dead-letter queue, with that. What is deleted at the moment, or belongs to
+/// others, is left out.
+pub(super) async fn pairs(aws: &Aws) -> Result<Vec<(Found, Found)>, Failure> {
     let urls = urls(aws).await?;
     let looks = stream::iter(&urls).map(|url| look(aws, url)).buffered(AT_A_TIME);
     let found: Vec<_> = looks.try_collect().await.map_err(|error| Failure::because("cannot read the queues", error))?;
     let found: BTreeMap<_, _> = found.into_iter().flatten().map(|found| (found.name.clone(), found)).collect();
-    let status = |queue: &Found| {
-        let dlq = found.get(&queue.dlq)?;
-        let (name, arn) = (aws.short(&queue.name).to_owned(), queue.arn.clone());
-        Some(Status { name, depth: queue.depth.clone(), dead: dlq.depth.all(), arn })
+    Ok(found.values().filter_map(|queue| Some((queue.clone(), found.get(&queue.dlq)?.clone()))).collect())
+}
+
+/// How those queues are.
+pub(super) async fn all(aws: &Aws) -> Result<Vec<Status>, Failure> {
+    let status = |(queue, dlq): (Found, Found)| Status {
+        name: aws.short(&queue.name).to_owned(),
+        depth: queue.depth,
+        dead: dlq.depth.all(),
+        arn: queue.arn,
     };
-    Ok(found.values().filter_map(status).collect())
+    Ok(pairs(aws).await?.into_iter().map(status).collect())
 }
 
 /// The URLs of all queues of this environment.

@@ -3,7 +3,7 @@
 use serde_json::json;
 use sqjobs::{CatchUp, Entry, Timetable};
 
-use super::{beater, enqueue::arguments};
+use super::{beater, enqueue::arguments, function::Function};
 use crate::{
     args::{AddSchedule, Preview, Schedule, When},
     aws::Aws,
@@ -52,7 +52,8 @@ pub(super) async fn schedule(aws: impl AsyncFn() -> Aws, wanted: Schedule) -> Re
             Ok(true)
         }
         Schedule::Beater { function } => {
-            beater::wake(&aws().await, &function).await?;
+            let aws = aws().await;
+            beater::wake(&aws, &Function::find(&aws, &function).await?).await?;
             output.line(format!("{function} is woken each minute"))?;
             Ok(true)
         }

@@ -9,7 +9,7 @@ mod memory;
 
 use std::{error::Error as StdError, fmt, sync::Arc};
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt as _};
 use jiff::Timestamp;
 
 pub(crate) use self::dynamodb::{DUE_INDEX, Item, LIST_INDEX, SEGMENTS, due_items, failed, segment_items, text, version_condition};
@@ -23,6 +23,11 @@ pub trait Store: Send + Sync {
 
     /// Makes conditional writes, each alone; one answer for each, in order. At most one for an id.
     fn write<'a>(&'a self, writes: &'a [Write]) -> BoxFuture<'a, Vec<Result<Written, StoreError>>>;
+
+    /// Writes the statistics that no other write has taken along, where a store keeps any.
+    fn flush(&self) -> BoxFuture<'_, ()> {
+        async {}.boxed()
+    }
 }
 
 /// A store in which one also finds what is due. A worker need not.

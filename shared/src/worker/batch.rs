@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::{BoxFuture, join, join_all};
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::{Instant, timeout, timeout_at},
@@ -191,7 +191,14 @@ impl<'a> Batch<'a> {
                 self.delete(deliveries, &fates).await;
             }
         };
-        timeout_at(self.answer_by, settled).await.ok();
+        // A function that knows nothing of what it is given would otherwise write nothing of it.
+        let has_parked = ended.iter().flatten().any(|ended| matches!(ended.ending, Ending::Parked));
+        let told = async {
+            if has_parked {
+                self.engine.store.flush().await;
+            }
+        };
+        timeout_at(self.answer_by, join(settled, told)).await.ok();
         let back = deliveries.iter().zip(&fates).filter(|(_, fate)| **fate != Fate::Delete);
         Report { failures: back.map(|(delivery, _)| delivery.message.id.clone()).collect(), rejected: rejected(deliveries, &ended), stuck }
     }

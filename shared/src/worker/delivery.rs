@@ -178,7 +178,8 @@ impl Delivery {
 
     /// Counts a delivery that has ended without an attempt.
     fn counted(&self, ended: Ended, batch: &Batch<'_>) -> Ended {
-        let kind = ended.reason.as_ref().filter(|_| ended.fate() == Fate::DeadLetter).map(|reason| &*reason.kind);
+        let is_told = ended.fate() == Fate::DeadLetter || matches!(ended.ending, Ending::Parked);
+        let kind = ended.reason.as_ref().filter(|_| is_told).map(|reason| &*reason.kind);
         let sample = Sample { ending: ended.ending.as_str(), kind, ..Sample::default() };
         batch.engine.counter.count(&self.message.queue, batch.engine.clock.now(), &sample);
         ended
@@ -446,11 +447,11 @@ fn recorded(ending: Ending, record: Arc<Record>) -> (Ended, Option<Failure>) {
 
 fn decode(message: &Message, id: &str, envelope: Envelope, batch: &Batch<'_>) -> Result<Decoded, Refused> {
     if let Some(feature) = envelope.unsupported() {
-        return Err(parked(message, format!("it asks for {feature}"), batch).into());
+        return Err(parked(message, "contract", format!("it asks for {feature}"), batch).into());
     }
     let Some(known) = batch.engine.jobs.get(&envelope.name) else {
         let reason = format!("there is no job named \"{}\" here; this worker has {}", excerpt(&envelope.name), batch.engine.jobs);
-        return Err(parked(message, reason, batch).into());
+        return Err(parked(message, "parked", reason, batch).into());
     };
     let work = match Work::bind(&envelope, known) {
         Ok(work) => work,
@@ -473,8 +474,8 @@ fn decode(message: &Message, id: &str, envelope: Envelope, batch: &Batch<'_>) ->
 }
 
 /// A message for a worker that this one is not: it waits for such a one, then it is a dead letter.
-fn parked(message: &Message, reason: String, batch: &Batch<'_>) -> Ended {
+fn parked(message: &Message, kind: &str, reason: String, batch: &Batch<'_>) -> Ended {
     let now = batch.engine.clock.now();
     let too_long = message.sent_at.is_some_and(|sent| after(sent, batch.engine.parks_for) <= now);
-    Ended::because(if too_long { Ending::Rejected } else { Ending::Parked }, "parked", reason, batch)
+    Ended::because(if too_long { Ending::Rejected } else { Ending::Parked }, kind, reason, batch)
 }

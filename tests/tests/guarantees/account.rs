@@ -6,7 +6,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{Environment, FunctionCode, FunctionResponseType, Runtime};
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::function::Function;
@@ -20,6 +20,7 @@ pub(crate) struct Account {
     pub(crate) dynamodb: aws_sdk_dynamodb::Client,
     pub(crate) sqs: aws_sdk_sqs::Client,
     pub(crate) lambda: aws_sdk_lambda::Client,
+    pub(crate) iam: aws_sdk_iam::Client,
 }
 
 impl Account {
@@ -33,6 +34,7 @@ impl Account {
             dynamodb: aws_sdk_dynamodb::Client::new(&config),
             sqs: aws_sdk_sqs::Client::new(&config),
             lambda: aws_sdk_lambda::Client::new(&config),
+            iam: aws_sdk_iam::Client::new(&config),
         }
     }
 
@@ -64,6 +66,16 @@ impl Account {
             .send()
             .await
             .expect("the function is created");
+    }
+
+    /// Makes the role of a function, which allows nothing yet.
+    pub(crate) async fn create_role(&self, function: &Function) {
+        let trust = json!({
+            "Version": "2012-10-17",
+            "Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+        });
+        let role = self.iam.create_role().role_name(function.bootstrap).assume_role_policy_document(trust.to_string());
+        role.send().await.expect("the role is created");
     }
 
     /// Invokes a function with an event, and hands back what it answers.

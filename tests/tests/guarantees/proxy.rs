@@ -7,7 +7,12 @@ use std::{
 };
 
 use http_body_util::Full;
-use hyper::{Request, Response, Uri, body::Bytes, header::HOST};
+use hyper::{
+    Request, Response, Uri,
+    body::Bytes,
+    header::{DATE, HOST},
+};
+use jiff::Timestamp;
 use serde_json::json;
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -47,6 +52,8 @@ enum Kind {
     Throttle,
     /// The request takes that long.
     Delay(Duration),
+    /// The answer says that it is then.
+    Date(Timestamp),
 }
 
 /// A request that waits on its way.
@@ -77,6 +84,11 @@ impl Fault {
     /// The stack does what it is asked, and its answer never arrives: the connection closes instead.
     pub(crate) fn swallow(operation: &'static str, body: impl Into<String>) -> Self {
         Self { operation, body: body.into(), kind: Kind::Swallow }
+    }
+
+    /// The clock of the stack shows that instant in its answer.
+    pub(crate) fn date(operation: &'static str, date: Timestamp) -> Self {
+        Self { operation, body: String::new(), kind: Kind::Date(date) }
     }
 
     /// The stack is not asked; the answer is that it has an internal error.
@@ -175,6 +187,12 @@ async fn pass(request: Request<Bytes>, to: Uri, traffic: Arc<Mutex<Traffic>>) ->
         Some(Kind::Delay(time)) => {
             tokio::time::sleep(time).await;
             forward(request, &to).await
+        }
+        Some(Kind::Date(date)) => {
+            let mut answer = forward(request, &to).await?;
+            let date = date.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+            answer.headers_mut().insert(DATE, date.parse()?);
+            Ok(answer)
         }
         Some(Kind::Hold(hold)) => {
             hold.arrived.notify_one();

@@ -19,18 +19,6 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 const PLANNED: &str = "eu-west-1:123456789012";
 const REGION: &str = "us-east-1";
 
-/// Makes a role, or changes what it allows.
-const ROLE: &str = r#"
-import boto3, sys
-iam, (name, policy) = boto3.client("iam"), sys.argv[1:]
-trust = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}]}'
-try:
-    iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)
-except iam.exceptions.EntityAlreadyExistsException:
-    pass
-iam.put_role_policy(RoleName=name, PolicyName="jobs", PolicyDocument=policy)
-"#;
-
 /// The policies of a plan of the modules; none where Terraform is not installed.
 fn planned() -> Option<&'static Value> {
     static PLANNED: OnceLock<Option<Value>> = OnceLock::new();
@@ -79,8 +67,9 @@ fn policy(world: &World, module: &str, without: Option<Right<'_>>) -> String {
     policy.to_string().replace(PLANNED, &format!("{REGION}:{}", world.account.id))
 }
 
-fn allow(world: &World, role: &str, policy: &str) {
-    succeed(Command::new(world.python()).envs(world.variables()).args(["-c", ROLE, role, policy]));
+async fn allow(world: &World, function: &Function, policy: &str) {
+    let put = world.account.iam.put_role_policy().role_name(function.bootstrap).policy_name("jobs").policy_document(policy);
+    put.send().await.expect("the role takes a policy");
 }
 
 const FUNCTION: &str = r#"module.function["probes"]"#;
@@ -110,7 +99,8 @@ fn a_function_needs_every_right_of_its_role_and_no_other() {
     }
     World::setup().visibility_s(10).enforces_roles().test(async |world| {
         let probe = Function::probe();
-        allow(world, "probe", &policy(world, FUNCTION, None));
+        world.account.create_role(&probe).await;
+        allow(world, &probe, &policy(world, FUNCTION, None)).await;
         world.deploy(&probe).await;
         work(world, "all", world.effects.gate().as_ref()).await;
         world.record_in("all-done", "succeeded").await;
@@ -129,7 +119,7 @@ fn a_function_needs_every_right_of_its_role_and_no_other() {
             ("Queue", "sqs:ChangeMessageVisibility"),
         ];
         for (number, right) in rights.into_iter().enumerate() {
-            allow(world, "probe", &policy(world, FUNCTION, Some(right)));
+            allow(world, &probe, &policy(world, FUNCTION, Some(right))).await;
             let before = refusals(world, &probe).await.len();
             wait::until(&format!("{right:?} is missed"), PATIENCE, async || {
                 work(world, &format!("series-{number}"), Path::new("/nowhere")).await;
@@ -170,6 +160,7 @@ fn a_beater_needs_every_right_of_its_role_and_no_other() {
     }
     World::setup().visibility_s(10).enforces_roles().test(async |world| {
         let beater = Function::beater();
+        world.account.create_role(&beater).await;
         let mut rights: Vec<Option<Right<'_>>> = vec![None];
         rights.extend(
             [
@@ -200,7 +191,7 @@ fn a_beater_needs_every_right_of_its_role_and_no_other() {
             let series = format!("series-{number}");
             world.send(world.probe(&format!("{series}-moved"), &json!({}))).await;
             world.receive_until_moved(1).await;
-            allow(world, "beater", &policy(world, BEATER, right));
+            allow(world, &beater, &policy(world, BEATER, right)).await;
             let before = refusals(world, &beater).await.len();
             world.create_function(&beater).await;
             tick(world, &series, &beater).await;

@@ -12,12 +12,15 @@ use sqjobs::setup::{self, Queues};
 use super::workspace::{Function, Programs, Workspace, packed};
 use crate::{
     aws::Aws,
-    command::{beater, queue},
+    command::{beater, function, queue},
     failure::{Failure, told},
 };
 
 /// The account of the local stack.
 pub(super) const ACCOUNT: &str = "000000000000";
+
+/// Lets Lambda take on a role.
+const TRUST: &str = r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}]}"#;
 
 /// What is deployed.
 pub(super) struct Deployment<'a> {
@@ -104,6 +107,7 @@ impl<'a> Deployment<'a> {
     async fn put(&self, function: &Function, zip: Vec<u8>) -> Result<(), Failure> {
         let (lambda, name) = (self.aws.lambda(), self.name(function));
         let cannot = |error: String| Failure::because(&format!("cannot deploy {name}"), error);
+        self.allow(&name).await?;
         let zip = Blob::new(zip);
         let create = lambda.create_function().function_name(&name).runtime(Runtime::Providedal2023).handler("bootstrap");
         let timeout = i32::try_from(function.timeout_s).map_err(|error| cannot(error.to_string()))?;
@@ -127,16 +131,28 @@ impl<'a> Deployment<'a> {
         }
     }
 
+    /// Makes the role of a function, as `cargo lambda deploy` does.
+    async fn allow(&self, name: &str) -> Result<(), Failure> {
+        let role = self.aws.iam().create_role().role_name(name).assume_role_policy_document(TRUST).send().await;
+        match role {
+            Err(error) if error.code() != Some("EntityAlreadyExists") => Err(Failure::because(&format!("cannot make role {name}"), told(&error))),
+            _ => Ok(()),
+        }
+    }
+
     /// Lets its queue feed a function, or EventBridge wake the beater.
     async fn wire(&self, function: &Function) -> Result<(), Failure> {
         let name = self.name(function);
         let cannot = |error: String| Failure::because(&format!("cannot wire {name}"), error);
+        let deployed = function::Function::find(self.aws, &name).await?;
         let Some(queue) = &function.queue else {
-            beater::wake(self.aws, &name).await?;
+            beater::wake(self.aws, &deployed).await?;
             // The first minute begins now, so that schedules are looked at.
             let wake = self.aws.lambda().invoke().function_name(&name).invocation_type(InvocationType::Event).payload(Blob::new("{}"));
             return wake.send().await.map(drop).map_err(|error| cannot(told(&error)));
         };
-        queue::feed(self.aws, &self.aws.queue(queue), &name).await
+        let queue = queue::find(self.aws, &self.aws.queue(queue)).await?;
+        let dlq = queue::find(self.aws, &queue.dlq).await?;
+        queue::feed(self.aws, &queue, &dlq, &deployed, &[]).await
     }
 }

@@ -9,13 +9,12 @@ use std::{
 use aws_sdk_dynamodb::{
     config::{ConfigBag, Intercept, RuntimeComponents, interceptors::BeforeDeserializationInterceptorContextRef as Answer},
     error::{BoxError, ProvideErrorMetadata as _},
-    types::{AttributeValue, TimeToLiveStatus},
+    types::{AttributeValue, TableDescription, TimeToLiveStatus},
 };
 use aws_sdk_eventbridge::types::RuleState;
 use aws_sdk_lambda::types::{FunctionResponseType, RecursiveLoop};
 use aws_sdk_sqs::types::QueueAttributeName as Attribute;
 use jiff::{SignedDuration, Timestamp, fmt::rfc2822, tz::TimeZone};
-use serde_json::Value;
 use sqjobs::{
     By, Record,
     store::{DynamoDb, Store as _},
@@ -24,7 +23,10 @@ use sqjobs::{
 use super::rules::is_forgotten;
 use crate::{
     aws::Aws,
-    command::queue::{function_of, mappings, urls},
+    command::{
+        function::{self, Function},
+        queue::{Policy, function_of, mappings, urls},
+    },
     failure::{Failure, told},
 };
 
@@ -41,6 +43,8 @@ pub(super) struct System {
     pub(super) schedules: Table,
     pub(super) queues: Vec<Queue>,
     pub(super) functions: Vec<Function>,
+    /// The functions whose recursive loops Lambda ends.
+    pub(super) loops_end: BTreeSet<String>,
     pub(super) beater: Beater,
     /// What the due index holds, the longest overdue first.
     pub(super) due: Vec<Record>,
@@ -48,8 +52,8 @@ pub(super) struct System {
     pub(super) schedules_due: Vec<(String, Timestamp)>,
     /// Records that are running.
     pub(super) running: Vec<Record>,
-    /// How many deliveries were parked today, by queue.
-    pub(super) parked: Vec<(String, u64)>,
+    /// When messages were parked last, by queue, and why.
+    pub(super) parked: Vec<(String, BTreeMap<String, Timestamp>)>,
     /// How far this machine's clock is ahead of AWS's.
     pub(super) skew: Option<SignedDuration>,
     /// What could not be read.
@@ -59,7 +63,8 @@ pub(super) struct System {
 #[derive(Debug, Default)]
 pub(super) struct Table {
     pub(super) name: String,
-    pub(super) exists: bool,
+    /// None: there is no such table.
+    pub(super) arn: Option<String>,
     pub(super) indexes: Vec<String>,
     /// The attribute of its time to live.
     pub(super) ttl: Option<String>,
@@ -71,12 +76,15 @@ pub(super) struct Queue {
     /// Without the prefix.
     pub(super) short: String,
     pub(super) url: String,
+    pub(super) arn: String,
     pub(super) visibility: Duration,
     pub(super) retention: Duration,
     pub(super) delay: Duration,
     pub(super) max_receives: Option<u64>,
     pub(super) dlq: Option<DeadLetters>,
     pub(super) mapping: Option<Mapping>,
+    /// What the role of the function that it feeds does not allow that it needs.
+    pub(super) lacks: Vec<String>,
     /// A record that is forgotten before its message.
     pub(super) forgotten: Option<Record>,
 }
@@ -84,6 +92,7 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 pub(super) struct DeadLetters {
     pub(super) name: String,
+    pub(super) arn: String,
     pub(super) exists: bool,
     pub(super) retention: Duration,
 }
@@ -100,18 +109,11 @@ pub(super) struct Mapping {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Function {
-    pub(super) name: String,
-    pub(super) arn: String,
-    pub(super) timeout: Duration,
-    pub(super) environment: BTreeMap<String, String>,
-    pub(super) recursion_ends: bool,
-}
-
-#[derive(Debug, Default)]
 pub(super) struct Beater {
     pub(super) name: String,
     pub(super) function: Option<Function>,
+    /// What its role does not allow that it needs.
+    pub(super) lacks: Vec<String>,
     /// Whether an enabled rule wakes it each minute.
     pub(super) is_woken: bool,
 }
@@ -123,24 +125,51 @@ impl System {
         (system.jobs, system.skew) = table(aws, &aws.place.table).await?;
         system.schedules = table(aws, &aws.place.schedules_table).await?.0;
         system.queues = queues(aws, &mut system.unread).await?;
-        let mut names: Vec<_> = system.queues.iter().filter_map(|queue| Some(queue.mapping.as_ref()?.function.clone())).collect();
-        names.dedup();
+        let names: BTreeSet<_> = system.queues.iter().filter_map(|queue| Some(queue.mapping.as_ref()?.function.clone())).collect();
         for name in names {
-            system.functions.extend(function(aws, &name, &mut system.unread).await?);
+            system.functions.extend(Function::look(aws, &name).await?);
+            match aws.lambda().get_function_recursion_config().function_name(&name).send().await {
+                Ok(own) if own.recursive_loop == Some(RecursiveLoop::Terminate) => drop(system.loops_end.insert(name)),
+                Err(error) if error.code() != Some("ResourceNotFoundException") => {
+                    system.unread.push(format!("the recursion setting of function {name}: {}", told(&error)));
+                }
+                _ => {}
+            }
         }
         system.beater = Beater { name: aws.queue(beater), ..Beater::default() };
-        system.beater.function = function(aws, &system.beater.name, &mut system.unread).await?;
+        system.beater.function = Function::look(aws, &system.beater.name).await?;
         if let Some(function) = &system.beater.function {
             system.beater.is_woken = is_woken(aws, &function.arn, &mut system.unread).await;
         }
-        if system.jobs.exists {
+        system.rights(aws).await;
+        if system.jobs.arn.is_some() {
             system.work(aws).await?;
         }
-        if system.schedules.exists {
+        if system.schedules.arn.is_some() {
             let schedules = aws.schedules().list().await?.into_iter().filter(|schedule| !schedule.paused);
             system.schedules_due = schedules.filter_map(|schedule| Some((schedule.entry.id().to_owned(), schedule.next_fire?))).collect();
         }
         Ok(system)
+    }
+
+    /// Looks at what roles allow.
+    async fn rights(&mut self, aws: &Aws) {
+        let Some(jobs) = &self.jobs.arn else { return };
+        for queue in &mut self.queues {
+            let (Some(mapping), Some(dlq)) = (&queue.mapping, &queue.dlq) else { continue };
+            let Some(function) = self.functions.iter().find(|function| function.name == mapping.function) else { continue };
+            match function.lacks(aws, &function::taker(jobs, &queue.arn, &dlq.arn, vec![])).await {
+                Ok(lacks) => queue.lacks = lacks,
+                Err(error) => self.unread.push(format!("the role of function {}: {error}", function.name)),
+            }
+        }
+        if let (Some(function), Some(schedules)) = (&self.beater.function, &self.schedules.arn) {
+            let (queues, dlqs) = self.queues.iter().filter_map(|queue| Some((queue.arn.clone(), queue.dlq.as_ref()?.arn.clone()))).unzip();
+            match function.lacks(aws, &function::beater(jobs, schedules, queues, dlqs)).await {
+                Ok(lacks) => self.beater.lacks = lacks,
+                Err(error) => self.unread.push(format!("the role of function {}: {error}", function.name)),
+            }
+        }
     }
 
     async fn work(&mut self, aws: &Aws) -> Result<(), Failure> {
@@ -155,7 +184,7 @@ impl System {
             }
             let today = self.now.to_zoned(TimeZone::UTC).date();
             let tallies = DynamoDb::new(aws.dynamodb(), &aws.place.table).stats(today).await.map_err(sqjobs::Error::from)?;
-            let parked = tallies.into_iter().filter_map(|(queue, tally)| Some((queue, *tally.endings.get("parked")?)));
+            let parked = tallies.into_iter().map(|(queue, tally)| (queue, tally.parked_at));
             self.parked = parked.filter(|(queue, _)| queue.starts_with(&aws.place.prefix)).collect();
         }
         self.running = running(aws).await?;
@@ -188,8 +217,9 @@ async fn table(aws: &Aws, name: &str) -> Result<(Table, Option<SignedDuration>),
     let skew = date.0.lock().unwrap_or_else(PoisonError::into_inner).map(|there| here.duration_since(there));
     match described {
         Ok(answer) => {
-            table.exists = true;
-            let indexes = answer.table.and_then(|table| table.global_secondary_indexes).unwrap_or_default();
+            let described = answer.table.unwrap_or_else(|| TableDescription::builder().build());
+            table.arn = Some(described.table_arn.unwrap_or_default());
+            let indexes = described.global_secondary_indexes.unwrap_or_default();
             table.indexes = indexes.into_iter().filter_map(|index| index.index_name).collect();
         }
         Err(error) if error.code() == Some("ResourceNotFoundException") => return Ok((table, skew)),
@@ -217,22 +247,27 @@ async fn queues(aws: &Aws, unread: &mut Vec<String>) -> Result<Vec<Queue>, Failu
     };
     let mut queues = Vec::new();
     for (name, (url, attributes)) in &all {
-        let policy = attributes.get(&Attribute::RedrivePolicy).and_then(|policy| serde_json::from_str::<Value>(policy).ok());
-        let target = policy.as_ref().and_then(|policy| policy["deadLetterTargetArn"].as_str()?.rsplit(':').next());
+        let policy = Policy::of(attributes);
+        let arn = attributes.get(&Attribute::QueueArn).cloned().unwrap_or_default();
         queues.push(Queue {
             short: aws.short(name).to_owned(),
             visibility: seconds(attributes, Attribute::VisibilityTimeout),
             retention: seconds(attributes, Attribute::MessageRetentionPeriod),
             delay: seconds(attributes, Attribute::DelaySeconds),
-            // A number, or the text of one.
-            max_receives: policy.as_ref().and_then(|policy| policy["maxReceiveCount"].to_string().trim_matches('"').parse().ok()),
-            dlq: target.map(|target| DeadLetters {
-                name: target.to_owned(),
-                exists: all.contains_key(target),
-                retention: all.get(target).map(|(_, dlq)| seconds(dlq, Attribute::MessageRetentionPeriod)).unwrap_or_default(),
+            max_receives: policy.as_ref().and_then(|policy| policy.max_receives),
+            dlq: policy.map(|policy| {
+                let dlq = all.get(policy.name());
+                DeadLetters {
+                    name: policy.name().to_owned(),
+                    exists: dlq.is_some(),
+                    retention: dlq.map(|(_, dlq)| seconds(dlq, Attribute::MessageRetentionPeriod)).unwrap_or_default(),
+                    arn: policy.target,
+                }
             }),
-            mapping: mapping(aws, attributes.get(&Attribute::QueueArn).map(String::as_str).unwrap_or_default()).await?,
+            mapping: mapping(aws, &arn).await?,
+            lacks: Vec::new(),
             forgotten: None,
+            arn,
             name: name.clone(),
             url: url.clone(),
         });
@@ -251,24 +286,6 @@ async fn mapping(aws: &Aws, queue_arn: &str) -> Result<Option<Mapping>, Failure>
         function: function_of(&mapping).unwrap_or_default().to_owned(),
         id: mapping.uuid.unwrap_or_default(),
         state: mapping.state.unwrap_or_default(),
-    }))
-}
-
-/// None: there is no such function.
-async fn function(aws: &Aws, name: &str, unread: &mut Vec<String>) -> Result<Option<Function>, Failure> {
-    let configuration = match aws.lambda().get_function_configuration().function_name(name).send().await {
-        Ok(configuration) => configuration,
-        Err(error) if error.code() == Some("ResourceNotFoundException") => return Ok(None),
-        Err(error) => return Err(Failure::because(&format!("cannot read function {name}"), told(&error))),
-    };
-    let recursion = aws.lambda().get_function_recursion_config().function_name(name).send().await;
-    let recursion = recursion.inspect_err(|error| unread.push(format!("the recursion setting of function {name}: {}", told(error))));
-    Ok(Some(Function {
-        name: name.to_owned(),
-        timeout: Duration::from_secs(configuration.timeout.and_then(|timeout| timeout.try_into().ok()).unwrap_or(3)),
-        environment: configuration.environment.and_then(|own| own.variables).unwrap_or_default().into_iter().collect(),
-        recursion_ends: recursion.is_ok_and(|own| own.recursive_loop == Some(RecursiveLoop::Terminate)),
-        arn: configuration.function_arn.unwrap_or_default(),
     }))
 }
 

@@ -6,8 +6,11 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use sqjobs::{Record, State, lifecycle::SKEW, queue::is_fifo};
 
-use super::facts::{Beater, Function, Mapping, Queue, System, Table};
-use crate::time::{brief, from_now};
+use super::facts::{Beater, Mapping, Queue, System, Table};
+use crate::{
+    command::function::Function,
+    time::{brief, from_now},
+};
 
 /// The fewest receives after which SQS itself may give a message up: busy, held and throttled receives count too.
 const FUSE: u64 = 100;
@@ -19,6 +22,8 @@ const VISIBILITY: u64 = 6;
 const LATE: SignedDuration = SignedDuration::from_mins(5);
 /// How late a lease is that neither its message nor a beater has taken up.
 const LOST: SignedDuration = SignedDuration::from_hours(2);
+/// A parked message comes back within five minutes.
+const PARKED: SignedDuration = SignedDuration::from_mins(10);
 const DAY: i64 = 86_400;
 
 /// Something that is wrong.
@@ -59,7 +64,7 @@ impl Findings {
     fn tables(&mut self, jobs: &Table, schedules: &Table) {
         for (table, indexes) in [(jobs, &["due", "listed"][..]), (schedules, &["due"])] {
             let at = format!("table {}", table.name);
-            if !table.exists {
+            if table.arn.is_none() {
                 let why = "without it no job is claimed, and no schedule is kept";
                 self.add("table_missing", &at, "there is no such table", why, "`sqjobs table create`, or name another by --table");
                 continue;
@@ -75,7 +80,7 @@ impl Findings {
                 );
             }
         }
-        if jobs.exists && jobs.ttl.as_deref() != Some("purge_at") {
+        if jobs.arn.is_some() && jobs.ttl.as_deref() != Some("purge_at") {
             let remedy = format!(
                 "`aws dynamodb update-time-to-live --table-name {} --time-to-live-specification Enabled=true,AttributeName=purge_at`",
                 jobs.name
@@ -201,11 +206,13 @@ impl Findings {
 
     fn function(&mut self, function: &Function, queue: &Queue, system: &System) {
         let at = format!("function {}", function.name);
-        if function.recursion_ends {
+        if system.loops_end.contains(&function.name) {
             let remedy = format!("`aws lambda put-function-recursion-config --function-name {} --recursive-loop Allow`", function.name);
             let why = "Lambda ends a chain of jobs that enqueue jobs after about 16; the library itself ends it after 100";
             self.add("recursive_loop", &at, "the detection of recursive loops is on", why, remedy);
         }
+        let equip = format!("`sqjobs queue create {} --function {}`, or `terraform apply`", queue.short, function.name);
+        self.role(&at, &queue.lacks, &equip);
         let dlq = queue.dlq.as_ref().map(|dlq| &*dlq.name);
         let variables = [
             ("SQJOBS_QUEUE_URL", Some(&*queue.name), None),
@@ -217,14 +224,16 @@ impl Findings {
             if own != expected && expected.is_some() {
                 let (own, expected) = (own.unwrap_or("not set"), expected.unwrap_or_default());
                 let why = "messages, dead letters or records go where nobody looks";
-                self.add(
-                    "environment",
-                    &at,
-                    format!("{name} is {own}, and should be that of {expected}"),
-                    why,
-                    format!("set {name} of {}", function.name),
-                );
+                self.add("environment", &at, format!("{name} is {own}, and should be that of {expected}"), why, &*equip);
             }
+        }
+    }
+
+    fn role(&mut self, at: &str, lacks: &[String], equip: &str) {
+        if let [first, others @ ..] = lacks {
+            let more = if others.is_empty() { String::new() } else { format!(", and {} rights more", others.len()) };
+            let why = "what it may not do it cannot do: jobs come back and are not run, or run again, for that is not recorded";
+            self.add("role_denies", at, format!("its role does not allow {first}{more}"), why, equip);
         }
     }
 
@@ -235,11 +244,12 @@ impl Findings {
             self.add("beater_missing", &at, "there is no beater", why, "deploy it, or name it by --beater");
             return;
         };
+        let equip = format!("`sqjobs schedule beater {}`, or `terraform apply`", beater.name);
         if !beater.is_woken {
             let why = "schedules fire late or never, and so does what waits longer than 15 minutes";
-            let remedy = "let an enabled rule of EventBridge with rate(1 minute) have it as its target";
-            self.add("beater_asleep", &at, "no rule wakes it each minute", why, remedy);
+            self.add("beater_asleep", &at, "no rule wakes it each minute", why, &*equip);
         }
+        self.role(&at, &beater.lacks, &equip);
         let dlqs = function.environment.get("SQJOBS_DLQ_URL").map(String::as_str).unwrap_or_default();
         let seen: Vec<_> = dlqs.split_whitespace().filter_map(|url| url.rsplit('/').next()).collect();
         let missing: Vec<_> =
@@ -247,7 +257,7 @@ impl Findings {
         if let [first, ..] = missing[..] {
             let what = format!("it does not look through {} of the dead-letter queues, such as {}", missing.len(), first.name);
             let why = "what SQS itself has moved there gets no reason, and its record no end";
-            self.add("beater_dlqs", &at, what, why, "add their URLs to its SQJOBS_DLQ_URL, with spaces between");
+            self.add("beater_dlqs", &at, what, why, equip);
         }
     }
 
@@ -280,10 +290,17 @@ impl Findings {
                 "see that their functions run and the beater ticks; `sqjobs explain ID` tells more",
             );
         }
-        for (queue, count) in &system.parked {
-            let what = format!("today {count} deliveries asked for what the function does not know: a name, a feature or a newer contract");
-            let why = "such a message waits for a day for a newer function, and then is a dead letter";
-            self.add("parked", &format!("queue {queue}"), what, why, "deploy a function that knows it; its log names what was asked for");
+        for (queue, parked) in &system.parked {
+            for (kind, at) in parked.iter().filter(|(_, at)| now.duration_since(**at) < PARKED) {
+                let (rule, asked) = match kind.as_str() {
+                    "contract" => ("contract_old", "a newer contract, or a feature of one"),
+                    _ => ("parked", "a job whose name it does not have"),
+                };
+                let what = format!("its function was asked, {}, for {asked}", from_now(*at, now));
+                let why = "such a message waits for a day for another function, and then is a dead letter";
+                let remedy = "deploy a function that knows it; the log of this one names what was asked for";
+                self.add(rule, &format!("queue {queue}"), what, why, remedy);
+            }
         }
         if let Some(skew) = system.skew.filter(|skew| skew.unsigned_abs() > SKEW) {
             let what = format!(
@@ -317,7 +334,7 @@ mod tests {
         let rules = |skew_s| {
             let beater = Beater { function: Some(Function::default()), is_woken: true, ..Beater::default() };
             let table = |indexes: &[&str], ttl: Option<&str>| Table {
-                exists: true,
+                arn: Some(String::new()),
                 indexes: indexes.iter().map(|index| (*index).to_owned()).collect(),
                 ttl: ttl.map(str::to_owned),
                 ..Table::default()

@@ -165,6 +165,9 @@ impl DynamoDb {
         async move {
             let (share, statement) = stats.filter(|_| statements.len() < STATEMENTS).and_then(|stats| self.share(stats)).unzip();
             statements.extend(statement);
+            if statements.is_empty() {
+                return Vec::new();
+            }
             let answer = self.client.batch_execute_statement().set_statements(Some(statements)).send().await.map_err(failed);
             if let Some((counter, share)) = &share {
                 let answers = answer.as_ref().ok().and_then(|answer| answer.responses.as_ref());
@@ -177,7 +180,7 @@ impl DynamoDb {
                 }
                 (Err(StoreError::Invalid(_)), Some((counter, share))) => {
                     let answers = self.write_all(&writes, None).await;
-                    if answers.iter().any(Result::is_ok) {
+                    if answers.is_empty() || answers.iter().any(Result::is_ok) {
                         counter.kept(&share, Kept::Invalid);
                     }
                     answers
@@ -246,6 +249,10 @@ impl Store for DynamoDb {
 
     fn write<'a>(&'a self, writes: &'a [Write]) -> BoxFuture<'a, Vec<Result<Written, StoreError>>> {
         self.write_all(writes, self.counted.as_ref()).boxed()
+    }
+
+    fn flush(&self) -> BoxFuture<'_, ()> {
+        self.execute(Vec::new(), Vec::new(), self.counted.as_ref()).map(drop).boxed()
     }
 }
 

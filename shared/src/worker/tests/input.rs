@@ -100,12 +100,12 @@ async fn arguments_whose_reading_panics_are_a_dead_letter_and_fail_alone() {
 #[tokio::test(start_paused = true)]
 async fn what_this_worker_cannot_run_yet_waits_a_day_for_one_that_can() {
     let wishes = [
-        json!({"name": "unknown", "id": "a"}),
-        json!({"name": "probe", "id": "a", "v": 2}),
-        json!({"name": "probe", "id": "a", "needs": ["teleport"]}),
-        json!({"name": "probe", "id": "a", "unique_key": "k", "args": {"count": 3}}),
+        ("parked", json!({"name": "unknown", "id": "a"})),
+        ("contract", json!({"name": "probe", "id": "a", "v": 2})),
+        ("contract", json!({"name": "probe", "id": "a", "needs": ["teleport"]})),
+        ("contract", json!({"name": "probe", "id": "a", "unique_key": "k", "args": {"count": 3}})),
     ];
-    for wish in wishes {
+    for (kind, wish) in wishes {
         let world = world();
         for receives in [1, 5, 100] {
             let report = world.handle([Message { receives, ..with_body("a", &wish) }]).await;
@@ -117,7 +117,7 @@ async fn what_this_worker_cannot_run_yet_waits_a_day_for_one_that_can() {
         world.clock.advance(Duration::from_hours(24));
         let report = world.handle([with_body("a", &wish)]).await;
         assert_eq!((report.failures.len(), report.rejected.len()), (0, 1), "{wish}");
-        assert_eq!(world.queue.messages(DLQ)[0].attributes["sqjobs.kind"], "parked");
+        assert_eq!(world.queue.messages(DLQ)[0].attributes["sqjobs.kind"], kind);
         assert_eq!(world.store.requests().len(), 0, "untouched");
     }
 }

@@ -1,13 +1,16 @@
 //! What the doctor finds, each fault made on the stack.
 
 use aws_sdk_lambda::types::{Environment, FunctionResponseType, RecursiveLoop};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use sqjobs::Clock;
 
 use super::{Ran, sqjobs};
 use crate::{
     function::Function,
-    http, wait,
+    http,
+    proxy::Fault,
+    wait,
     world::{PATIENCE, World},
 };
 
@@ -33,8 +36,6 @@ async fn set(world: &World, url: &str, name: &str, value: &str) {
 async fn rule(world: &World, state: &str) {
     let name = world.account.name(&Function::beater());
     ask(world, "events", "AWSEvents.PutRule", json!({"Name": name, "ScheduleExpression": "rate(1 minute)", "State": state})).await;
-    let arn = format!("arn:aws:lambda:us-east-1:{}:function:{name}", world.account.id);
-    ask(world, "events", "AWSEvents.PutTargets", json!({"Rule": name, "Targets": [{"Id": "beater", "Arn": arn}]})).await;
 }
 
 async fn mapping(world: &World) -> String {
@@ -42,14 +43,30 @@ async fn mapping(world: &World) -> String {
     listed.event_source_mappings()[0].uuid().expect("an id").to_owned()
 }
 
-/// A system with which nothing is wrong.
+/// A system with which nothing is wrong, for all that the functions were deployed with are their code and roles.
 async fn healthy(world: &World) {
-    world.deploy(&Function::probe()).await;
-    let function = world.account.name(&Function::probe());
-    sqjobs(world, &["queue", "create", "probes", "--timeout", "30s", "--function", &function]).yes();
-    world.create_function(&Function::beater()).await;
-    rule(world, "ENABLED").await;
+    for function in [Function::probe(), Function::beater()] {
+        world.account.create_role(&function).await;
+        world.create_function(&function).await;
+    }
+    equip(world);
     assert_eq!(broken(world, &[]), [""; 0]);
+}
+
+/// Has both functions get what they need.
+fn equip(world: &World) {
+    let [probe, beater] = [Function::probe(), Function::beater()].map(|function| world.account.name(&function));
+    sqjobs(world, &["queue", "create", "probes", "--function", &probe]).yes();
+    sqjobs(world, &["schedule", "beater", &beater]).yes();
+}
+
+/// Takes all rights from the role of a function.
+async fn forbid(world: &World, function: &Function) {
+    let (iam, role) = (&world.account.iam, function.bootstrap);
+    let named = iam.list_role_policies().role_name(role).send().await.expect("policies are listed").policy_names;
+    for policy in named {
+        iam.delete_role_policy().role_name(role).policy_name(policy).send().await.expect("a policy is deleted");
+    }
 }
 
 #[test]
@@ -87,7 +104,7 @@ fn a_healthy_system_has_no_findings_and_each_fault_of_its_queues_and_tables_is_f
             "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
         });
         ask(world, "dynamodb", "DynamoDB_20120810.CreateTable", bare).await;
-        assert_eq!(broken(world, &["--schedules-table", "bare"]), ["index_missing"]);
+        assert_eq!(broken(world, &["--schedules-table", "bare"]), ["index_missing", "role_denies"], "nor may the beater use it");
 
         ask(world, "sqs", "AmazonSQS.CreateQueue", json!({"QueueName": "lonely", "Attributes": {"MessageRetentionPeriod": "1209600"}}))
             .await;
@@ -96,7 +113,7 @@ fn a_healthy_system_has_no_findings_and_each_fault_of_its_queues_and_tables_is_f
         ask(world, "sqs", "AmazonSQS.DeleteQueue", json!({"QueueUrl": url})).await;
         sqjobs(world, &["queue", "create", "ordered.fifo"]).yes();
         set(world, &queue.replace("probes", "ordered.fifo"), "DelaySeconds", "5").await;
-        assert_eq!(broken(world, &[]), ["fifo_delay", "mapping_missing", "beater_dlqs"]);
+        assert_eq!(broken(world, &[]), ["fifo_delay", "mapping_missing", "role_denies", "beater_dlqs"], "nor knows the beater of it");
     });
 }
 
@@ -140,6 +157,14 @@ fn each_fault_of_a_function_and_of_what_feeds_or_wakes_it_is_found() {
         assert_eq!(broken(world, &[]), ["beater_dlqs"]);
         configure(&beater, "SQJOBS_DLQ_URL", &was).await;
 
+        forbid(world, &Function::probe()).await;
+        assert_eq!(broken(world, &[]), ["role_denies"]);
+        forbid(world, &Function::beater()).await;
+        assert_eq!(broken(world, &[]), ["role_denies", "role_denies"]);
+        let said = sqjobs(world, &["doctor", "--beater", &beater]).no();
+        assert!(said.contains("does not allow dynamodb:BatchGetItem on table/jobs, and 8 rights more"), "{said}");
+        equip(world);
+
         rule(world, "DISABLED").await;
         assert_eq!(broken(world, &[]), ["beater_asleep"]);
         assert_eq!(broken(world, &["--beater", "nobody"]), ["beater_missing"]);
@@ -155,7 +180,7 @@ fn each_fault_of_a_function_and_of_what_feeds_or_wakes_it_is_found() {
 fn work_that_nobody_has_taken_up_is_found() {
     World::setup().visibility_s(180).test(async |world| {
         healthy(world).await;
-        let ago = |hours: i64| Clock::system().now() - jiff::SignedDuration::from_hours(hours);
+        let ago = |hours: i64| Clock::system().now() - SignedDuration::from_hours(hours);
         let record = |id: &str, state: &str, more: Value| {
             let mut record = json!({"id": id, "name": "probe", "queue": "probes", "state": state, "attempts": 1, "max_attempts": 3});
             record.as_object_mut().expect("an object").extend(more.as_object().cloned().expect("an object"));
@@ -174,20 +199,39 @@ fn work_that_nobody_has_taken_up_is_found() {
         let row = json!({"id": "nightly", "cron": "1 0 * * *", "job": "probe", "due": "due#1", "next_fire": format!("{:.3}", ago(1))});
         world.schedule_many(&[row]).await;
         assert_eq!(broken(world, &[]), ["retention_long", "due_overdue", "schedule_overdue", "lease_overdue"]);
-        // What a process counts goes with the next job that it records.
-        world.send(json!({"name": "stranger", "id": "unknown"})).await;
-        let mut known = 0;
-        let found = wait::until("the parked message is found", PATIENCE, async || {
-            known += 1;
-            let id = format!("known-{known}");
-            world.send(world.probe(&id, &json!({}))).await;
-            world.record_in(&id, "succeeded").await;
-            let found = broken(world, &[]);
-            if found.len() > 4 { Ok(found) } else { Err(format!("{found:?}")) }
-        })
-        .await;
-        assert_eq!(found, ["retention_long", "due_overdue", "schedule_overdue", "lease_overdue", "parked"]);
         let said = sqjobs(world, &["doctor", "--beater", &world.account.name(&Function::beater())]).no();
-        assert!(said.contains("parked  queue probes: today ") && said.ends_with("5 things are wrong\n"), "{said}");
+        assert!(said.contains("retention_long  queue probes: ") && said.ends_with("4 things are wrong\n"), "{said}");
+    });
+}
+
+#[test]
+fn a_function_that_is_older_than_what_it_is_asked_for_is_found_though_it_has_never_run_a_job() {
+    World::setup().visibility_s(180).test(async |world| {
+        healthy(world).await;
+        let found = async |rules: &[&str]| {
+            let found = async || {
+                let found = broken(world, &[]);
+                if found == rules { Ok(()) } else { Err(format!("{found:?}")) }
+            };
+            wait::until(&format!("{rules:?} are found"), PATIENCE, found).await;
+        };
+        world.send(json!({"name": "probe", "id": "newer", "v": 2})).await;
+        found(&["contract_old"]).await;
+        world.send(json!({"name": "stranger", "id": "unknown"})).await;
+        found(&["contract_old", "parked"]).await;
+    });
+}
+
+#[test]
+fn a_clock_that_is_not_that_of_aws_is_found() {
+    World::setup().visibility_s(180).test(async |world| {
+        healthy(world).await;
+        let url = world.proxy.url();
+        let there = ["--endpoint-url", &url];
+        assert_eq!(broken(world, &there), [""; 0]);
+        for minutes in [10, -10] {
+            world.proxy.arm(Fault::date("DescribeTable", Clock::system().now() + SignedDuration::from_mins(minutes)));
+            assert_eq!(broken(world, &there), ["clock_skew"], "{minutes}");
+        }
     });
 }
