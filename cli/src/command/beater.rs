@@ -20,7 +20,8 @@ const STATEMENT: &str = "sqjobs-beater";
 /// has its name, wake it each minute. To do it again changes nothing.
 pub(super) async fn wake(aws: &Aws, function: &Function) -> Result<(), Failure> {
     let (queues, dlqs): (Vec<_>, Vec<_>) = queue::pairs(aws).await?.into_iter().unzip();
-    let (jobs, schedules) = (function::table_arn(aws, &aws.place.table).await?, function::table_arn(aws, &aws.place.schedules_table).await?);
+    let (jobs, schedules) =
+        (function::table_arn(aws, &aws.place.table).await?, function::table_arn(aws, &aws.place.schedules_table).await?);
     let urls: Vec<_> = dlqs.iter().map(|dlq| &*dlq.url).collect();
     let arns = |queues: &[queue::Found]| queues.iter().map(|queue| queue.arn.clone()).collect();
     function.equip(aws, &function::beater(&jobs, &schedules, arns(&queues), arns(&dlqs)), None, &urls.join(" ")).await?;

@@ -246,6 +246,9 @@ impl<'a> Batch<'a> {
             again.add_attribute(ID, &delivery.id);
             let named = again.attributes.contains_key(ID);
             let sent = if named { self.engine.queue.send(&message.queue, &[again]).await.pop() } else { None };
+            if let Some(Err(error)) = &sent {
+                tracing::warn!(id = delivery.id, %error, "cannot send a message anew that has waited for days");
+            }
             matches!(sent, Some(Ok(_))).then_some(place)
         });
         join_all(sent).await.into_iter().flatten().collect()

@@ -52,6 +52,8 @@ enum Act {
     SnoozeUntil(PathBuf),
     /// Enqueues a probe of this id that simply succeeds.
     Enqueue(String),
+    /// Enqueues a listed probe to that queue, which is named after this job.
+    EnqueueTo(String),
     /// Saves a checkpoint and hangs, or succeeds where an earlier attempt has saved one.
     Resume,
     /// Fails for good, with this text and kind.
@@ -88,6 +90,12 @@ impl Act {
             Self::Enqueue(id) => {
                 let child = Enqueue::named("probe", serde_json::json!({ "effects": effects })).queue(ctx.queue()).id(id).recorded();
                 Client::from_env().await.enqueue_one(child).await?;
+                Ok(())
+            }
+            Self::EnqueueTo(queue) => {
+                let child =
+                    Enqueue::named("probe", serde_json::json!({ "effects": effects })).queue(queue).id(format!("{}-child", ctx.id()));
+                Client::from_env().await.enqueue_one(child.listed()).await?;
                 Ok(())
             }
             Self::Fatal => Err(JobError::fatal("gave up as told")),

@@ -72,7 +72,10 @@ impl Account {
     pub(crate) async fn create_role(&self, function: &Function) {
         let trust = json!({
             "Version": "2012-10-17",
-            "Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+            "Statement": [
+                {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"},
+                {"Effect": "Allow", "Principal": {"AWS": format!("arn:aws:iam::{}:root", self.id)}, "Action": "sts:AssumeRole"},
+            ],
         });
         let role = self.iam.create_role().role_name(function.bootstrap).assume_role_policy_document(trust.to_string());
         role.send().await.expect("the role is created");

@@ -44,12 +44,11 @@ pub(crate) struct Fault {
 #[derive(Debug, Clone)]
 enum Kind {
     Swallow,
-    Refuse,
+    /// The stack is not asked; that is the answer.
+    Answer(u16, String),
     Hold(Hold),
     /// The process that asks is dead: no request arrives.
     Cut,
-    /// The stack is not asked; the answer is that there are too many requests.
-    Throttle,
     /// The request takes that long.
     Delay(Duration),
     /// The answer says that it is then.
@@ -93,7 +92,12 @@ impl Fault {
 
     /// The stack is not asked; the answer is that it has an internal error.
     pub(crate) fn refuse(operation: &'static str, body: impl Into<String>) -> Self {
-        Self { operation, body: body.into(), kind: Kind::Refuse }
+        Self::answer(operation, body, 500, json!({"__type": "InternalServerError", "message": "armed"}).to_string())
+    }
+
+    /// The stack is not asked, and that is the answer.
+    pub(crate) fn answer(operation: &'static str, body: impl Into<String>, status: u16, answer: impl Into<String>) -> Self {
+        Self { operation, body: body.into(), kind: Kind::Answer(status, answer.into()) }
     }
 
     fn fits(&self, request: &Passed) -> bool {
@@ -183,7 +187,6 @@ async fn pass(request: Request<Bytes>, to: Uri, traffic: Arc<Mutex<Traffic>>) ->
             Err("the answer is swallowed".into())
         }
         Some(Kind::Cut) => Err("nobody asks any more".into()),
-        Some(Kind::Throttle) => Ok(http::json(400, &json!({"__type": "ThrottlingException", "message": "a storm"}))),
         Some(Kind::Delay(time)) => {
             tokio::time::sleep(time).await;
             forward(request, &to).await
@@ -199,7 +202,7 @@ async fn pass(request: Request<Bytes>, to: Uri, traffic: Arc<Mutex<Traffic>>) ->
             hold.released.notified().await;
             forward(request, &to).await
         }
-        Some(Kind::Refuse) => Ok(http::json(500, &json!({"__type": "InternalServerError", "message": "armed"}))),
+        Some(Kind::Answer(status, answer)) => Ok(Response::builder().status(status).body(Bytes::from(answer))?),
     }
 }
 
@@ -228,9 +231,9 @@ fn stormy(one_of: u128) -> Option<Kind> {
     let dice = Uuid::new_v4().as_u128() >> 80;
     dice.is_multiple_of(one_of).then(|| match dice / one_of % 5 {
         0 => Kind::Swallow,
-        1 => Kind::Refuse,
+        1 => Kind::Answer(500, json!({"__type": "InternalServerError", "message": "a storm"}).to_string()),
         2 => Kind::Cut,
-        3 => Kind::Throttle,
+        3 => Kind::Answer(400, json!({"__type": "ThrottlingException", "message": "a storm"}).to_string()),
         _ => Kind::Delay(Duration::from_millis(u64::try_from(dice % 3000).unwrap_or(0))),
     })
 }

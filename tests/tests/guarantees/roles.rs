@@ -1,14 +1,17 @@
-//! Functions under the roles of the Terraform modules, which the stack enforces. What Lambda itself does for a function, to
-//! receive and delete its messages and to log, the stack does not ask its role for.
+//! Functions under the roles of the Terraform modules, which the stack enforces. What Lambda itself does for a function, the
+//! stack does not ask its role for: a program does it here, which takes the role on.
 
-use std::{fs, path::Path, process::Command, sync::OnceLock};
+use std::{collections::BTreeSet, fs, path::Path, process::Command, sync::OnceLock};
 
 use jiff::SignedDuration;
+use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use sqjobs::Clock;
 
 use crate::{
+    cli::sqjobs,
     function::Function,
+    http,
     stack::{succeed, target},
     wait,
     world::{PATIENCE, World},
@@ -38,33 +41,60 @@ type Right<'a> = (&'a str, &'a str);
 /// A module's policy in a world, as the stack names the requests; without a right.
 fn policy(world: &World, module: &str, without: Option<Right<'_>>) -> String {
     let mut policy = planned().expect("there is a plan")[module].clone();
-    let mut writes = false;
     for statement in policy["Statement"].as_array_mut().expect("statements") {
-        let actions = &statement["Action"];
-        let mut actions: Vec<_> = actions.as_array().cloned().unwrap_or_else(|| vec![actions.clone()]);
         if let Some((_, action)) = without.filter(|(sid, _)| statement["Sid"] == *sid) {
+            let mut actions = many(&statement["Action"]);
             let before = actions.len();
             actions.retain(|own| own != action);
             assert!(actions.len() < before, "{action} is allowed");
+            statement["Action"] = if actions.is_empty() { json!("none:None") } else { json!(actions) };
         }
+    }
+    here(world, &as_the_stack_has_it(policy).to_string())
+}
+
+/// AWS asks for the rights of the parts of a request, the stack for one of its name.
+pub(crate) fn as_the_stack_has_it(mut policy: Value) -> Value {
+    let mut writes = false;
+    for statement in policy["Statement"].as_array_mut().expect("statements") {
+        let mut actions = many(&statement["Action"]);
         let has = |name: &str| actions.iter().any(|own| own == name);
-        // AWS asks for the rights of the parts of a request, the stack for one of its name.
         writes |= has("dynamodb:PartiQLInsert") && has("dynamodb:PartiQLUpdate");
         let named = [
             (has("sqs:SendMessage"), "sqs:SendMessageBatch"),
             (has("sqs:ChangeMessageVisibility"), "sqs:ChangeMessageVisibilityBatch"),
             (has("sqs:DeleteMessage"), "sqs:DeleteMessageBatch"),
         ];
-        let named: Vec<_> = named.into_iter().filter(|(is, _)| *is).map(|(_, name)| json!(name)).collect();
+        let named: Vec<_> = named.into_iter().filter(|(is, _)| *is).map(|(_, name)| name.to_owned()).collect();
         actions.extend(named);
-        statement["Action"] = if actions.is_empty() { json!("none:None") } else { json!(actions) };
+        statement["Action"] = json!(actions);
     }
     if writes {
         // The stack does not look which tables the statements are about.
         let statement = json!({"Effect": "Allow", "Action": "dynamodb:BatchExecuteStatement", "Resource": "*"});
         policy["Statement"].as_array_mut().expect("statements").push(statement);
     }
-    policy.to_string().replace(PLANNED, &format!("{REGION}:{}", world.account.id))
+    policy
+}
+
+/// What a policy names, one or many.
+fn many(value: &Value) -> Vec<String> {
+    match value {
+        Value::Array(many) => many.iter().map(|one| one.as_str().expect("a text").to_owned()).collect(),
+        one => vec![one.as_str().expect("a text").to_owned()],
+    }
+}
+
+/// The policy that the command has given to a role for a function.
+pub(crate) async fn given(world: &World, role: &str, function: &str) -> Value {
+    let get = world.account.iam.get_role_policy().role_name(role).policy_name(format!("sqjobs-{function}"));
+    let given = get.send().await.expect("the role has a policy").policy_document;
+    serde_json::from_slice(&percent_decode_str(&given).collect::<Vec<_>>()).expect("a policy is JSON")
+}
+
+/// A text of the plan, with the region and the account of a world.
+fn here(world: &World, planned: &str) -> String {
+    planned.replace(PLANNED, &format!("{REGION}:{}", world.account.id))
 }
 
 async fn allow(world: &World, function: &Function, policy: &str) {
@@ -83,10 +113,19 @@ async fn refusals(world: &World, function: &Function) -> Vec<String> {
     printed.into_iter().filter(|line| line.contains("not authorized") && !line.contains("nightly-sum")).collect()
 }
 
-/// Has jobs succeed, come twice, fail until that file is there, and fail for good.
+/// Two days, after which a message that waits is sent anew.
+const AHEAD_S: u64 = 49 * 3600;
+
+/// The probe, for which each message has waited for days.
+fn late_probe() -> Function {
+    Function::probe().env("SQJOBS_CLOCK_AHEAD_S", AHEAD_S.to_string())
+}
+
+/// Has jobs succeed, come twice, enqueue others, fail until that file is there, and fail for good.
 async fn work(world: &World, series: &str, gate: &Path) {
     let job = |id: &str, orders: Value| world.probe(&format!("{series}-{id}"), &orders);
     world.send(job("done", json!({}))).await;
+    world.send(job("parent", json!({"act": {"enqueue_to": "others"}}))).await;
     world.send(job("fatal", json!({"act": "fatal"}))).await;
     world.send(job("retried", json!({"act": {"fail_until": gate}}))).await;
     world.send(job("done", json!({}))).await;
@@ -98,7 +137,9 @@ fn a_function_needs_every_right_of_its_role_and_no_other() {
         return eprintln!("TERRAFORM IS NOT INSTALLED: NO ROLE IS TESTED");
     }
     World::setup().visibility_s(10).enforces_roles().test(async |world| {
-        let probe = Function::probe();
+        let probe = late_probe();
+        let others = world.queues.url.replace("probes", "others");
+        world.account.sqs.create_queue().queue_name("others").send().await.expect("the queue is created");
         world.account.create_role(&probe).await;
         allow(world, &probe, &policy(world, FUNCTION, None)).await;
         world.deploy(&probe).await;
@@ -108,6 +149,8 @@ fn a_function_needs_every_right_of_its_role_and_no_other() {
         world.record_in("all-retried", "retrying").await;
         world.effects.open_the_gate();
         world.record_in("all-retried", "succeeded").await;
+        world.record_in("all-parent", "succeeded").await;
+        assert_eq!(world.messages_in(&others).await.len(), 1);
         world.drained().await;
         assert_eq!(refusals(world, &probe).await, [""; 0]);
 
@@ -117,6 +160,10 @@ fn a_function_needs_every_right_of_its_role_and_no_other() {
             ("Records", "dynamodb:BatchGetItem"),
             ("DeadLetters", "sqs:SendMessage"),
             ("Queue", "sqs:ChangeMessageVisibility"),
+            ("Queue", "sqs:SendMessage"),
+            ("Children", "sqs:GetQueueUrl"),
+            ("Children", "sqs:SendMessage"),
+            ("Lists", "dynamodb:BatchWriteItem"),
         ];
         for (number, right) in rights.into_iter().enumerate() {
             allow(world, &probe, &policy(world, FUNCTION, Some(right))).await;
@@ -127,6 +174,133 @@ fn a_function_needs_every_right_of_its_role_and_no_other() {
                 if refused.len() > before { Ok(()) } else { Err(format!("{refused:?}")) }
             })
             .await;
+        }
+    });
+}
+
+/// Takes a role on, does what Lambda does for a function, and prints what was refused.
+const LAMBDA: &str = r#"
+import boto3, sys, time, uuid
+from botocore.exceptions import ClientError
+role, queue, group, key = sys.argv[1:]
+own = {name: boto3.client(name) for name in ["sts", "iam", "sqs", "logs", "kms"]}
+taken = own["sts"].assume_role(RoleArn=role, RoleSessionName="lambda")["Credentials"]
+session = boto3.Session(taken["AccessKeyId"], taken["SecretAccessKey"], taken["SessionToken"])
+sqs, logs, kms = [session.client(name) for name in ["sqs", "logs", "kms"]]
+
+def ask(right, call):
+    try:
+        call()
+    except ClientError as error:
+        if "not authorized" not in str(error):
+            raise
+        print(right)
+
+own["sqs"].send_message(QueueUrl=queue, MessageBody="{}")
+receipt = own["sqs"].receive_message(QueueUrl=queue)["Messages"][0]["ReceiptHandle"]
+ask("sqs:ReceiveMessage", lambda: sqs.receive_message(QueueUrl=queue))
+ask("sqs:DeleteMessage", lambda: sqs.delete_message(QueueUrl=queue, ReceiptHandle=receipt))
+ask("sqs:GetQueueAttributes", lambda: sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"]))
+ask("logs:CreateLogStream", lambda: logs.create_log_stream(logGroupName=group, logStreamName=str(uuid.uuid4())))
+stream = str(uuid.uuid4())
+own["logs"].create_log_stream(logGroupName=group, logStreamName=stream)
+lines = [{"timestamp": int(time.time() * 1000), "message": "it ran"}]
+ask("logs:PutLogEvents", lambda: logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=lines))
+sealed = own["kms"].encrypt(KeyId=key, Plaintext=b"a job")["CiphertextBlob"]
+ask("kms:Decrypt", lambda: kms.decrypt(KeyId=key, CiphertextBlob=sealed))
+ask("kms:GenerateDataKey", lambda: kms.generate_data_key(KeyId=key, KeySpec="AES_256"))
+# The stack has no X-Ray, but it tells what it would allow.
+names = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"]
+for result in own["iam"].simulate_principal_policy(PolicySourceArn=role, ActionNames=names)["EvaluationResults"]:
+    if result["EvalDecision"] != "allowed":
+        print(result["EvalActionName"])
+"#;
+
+/// Makes a key, and prints its ARN.
+const KEY: &str = r#"import boto3; print(boto3.client("kms").create_key()["KeyMetadata"]["Arn"])"#;
+
+#[test]
+fn what_lambda_does_for_a_function_takes_every_right_that_is_given_for_it() {
+    if planned().is_none() {
+        return eprintln!("TERRAFORM IS NOT INSTALLED: NO ROLE IS TESTED");
+    }
+    World::setup().enforces_roles().test(async |world| {
+        let python = |script: &str, args: &[&str]| {
+            let ran = Command::new(world.python()).envs(world.variables()).args(["-c", script]).args(args).output().expect("Python runs");
+            assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+            String::from_utf8(ran.stdout).expect("UTF-8").lines().map(str::to_owned).collect::<Vec<_>>()
+        };
+        let key = python(KEY, &[]).remove(0);
+        let of_functions: &[Right<'_>] = &[
+            ("Queue", "sqs:ReceiveMessage"),
+            ("Queue", "sqs:DeleteMessage"),
+            ("Queue", "sqs:GetQueueAttributes"),
+            ("Traces", "xray:PutTelemetryRecords"),
+            ("Traces", "xray:PutTraceSegments"),
+        ];
+        let of_all: &[Right<'_>] =
+            &[("Logs", "logs:CreateLogStream"), ("Logs", "logs:PutLogEvents"), ("Key", "kms:Decrypt"), ("Key", "kms:GenerateDataKey")];
+        for (function, module, own) in [(Function::probe(), FUNCTION, of_functions), (Function::beater(), BEATER, &[])] {
+            world.account.create_role(&function).await;
+            let role = format!("arn:aws:iam::{}:role/{}", world.account.id, function.bootstrap);
+            let group = if module == BEATER { "/aws/lambda/beater" } else { "/aws/lambda/probes" };
+            let create = json!({"logGroupName": group});
+            http::call(&world.account.endpoint, &world.account.id, "logs", "Logs_20140328.CreateLogGroup", &create).await;
+            // What is refused without a right.
+            let refused = async |without: Option<Right<'_>>, directly: bool| {
+                let policy = policy(world, module, without).replace(&here(world, &format!("arn:aws:kms:{PLANNED}:key/check")), &key);
+                // AWS names a group with what is in it, the stack without.
+                let mut policy: Value = serde_json::from_str(&policy.replace(&format!("{group}:*"), group)).expect("it is JSON");
+                for statement in policy["Statement"].as_array_mut().expect("statements") {
+                    if directly {
+                        statement.as_object_mut().expect("a statement").remove("Condition");
+                    }
+                }
+                allow(world, &function, &policy.to_string()).await;
+                BTreeSet::from_iter(python(LAMBDA, &[&role, &world.queues.url, group, &key]))
+            };
+            let always = refused(None, true).await;
+            let expected = if module == BEATER { of_functions } else { &[] };
+            assert_eq!(always, expected.iter().map(|(_, action)| (*action).to_owned()).collect(), "{module}");
+            let but_by_services = refused(None, false).await;
+            assert!(["kms:Decrypt", "kms:GenerateDataKey"].iter().all(|action| but_by_services.contains(*action)), "{but_by_services:?}");
+            for right in of_all.iter().chain(own) {
+                let more = BTreeSet::from([right.1.to_owned()]);
+                assert_eq!(refused(Some(*right), true).await.difference(&always).cloned().collect::<BTreeSet<_>>(), more, "{module}");
+            }
+        }
+    });
+}
+
+/// What a role allows by each of its statements that are about jobs, as action and resource.
+fn about_jobs(policy: &Value) -> BTreeSet<(String, String, String)> {
+    let statements = policy["Statement"].as_array().expect("statements").iter();
+    let about_jobs = statements.filter(|statement| !["Logs", "Traces", "Key"].iter().any(|other| statement["Sid"] == *other));
+    let each = |statement: &Value| {
+        let (sid, actions, resources) =
+            (statement["Sid"].as_str().expect("a name"), many(&statement["Action"]), many(&statement["Resource"]));
+        let of = |action: &String| resources.iter().map(|resource| (sid.to_owned(), action.clone(), resource.clone())).collect::<Vec<_>>();
+        actions.iter().flat_map(of).collect::<Vec<_>>()
+    };
+    about_jobs.flat_map(each).collect()
+}
+
+#[test]
+fn the_command_gives_the_rights_that_the_modules_give() {
+    let Some(planned) = planned() else { return eprintln!("TERRAFORM IS NOT INSTALLED: NO ROLE IS TESTED") };
+    World::setup().test(async |world| {
+        for function in [Function::probe(), Function::beater()] {
+            world.account.create_role(&function).await;
+            world.create_function(&function).await;
+        }
+        let [probe, beater] = [Function::probe(), Function::beater()].map(|function| world.account.name(&function));
+        sqjobs(world, &["schedule", "beater", &beater]).yes();
+        sqjobs(world, &["queue", "create", "others"]).yes();
+        sqjobs(world, &["queue", "create", "probes", "--function", &probe, "--enqueues-to", "others"]).yes();
+        for (role, module, function) in [("probe", FUNCTION, probe), ("beater", BEATER, beater)] {
+            let given = given(world, role, &function).await;
+            let planned = serde_json::from_str(&here(world, &planned[module].to_string())).expect("it is JSON");
+            assert_eq!(about_jobs(&given), about_jobs(&planned), "{module}");
         }
     });
 }

@@ -318,7 +318,7 @@ impl World {
         self.messages_in(&self.queues.dlq_url).await
     }
 
-    async fn messages_in(&self, queue_url: &str) -> Vec<Message> {
+    pub(crate) async fn messages_in(&self, queue_url: &str) -> Vec<Message> {
         self.stack.messages(&self.account.id, queue_url).await.iter().map(Message::from_shown).collect()
     }
 

@@ -135,7 +135,9 @@ impl<'a> Deployment<'a> {
     async fn allow(&self, name: &str) -> Result<(), Failure> {
         let role = self.aws.iam().create_role().role_name(name).assume_role_policy_document(TRUST).send().await;
         match role {
-            Err(error) if error.code() != Some("EntityAlreadyExists") => Err(Failure::because(&format!("cannot make role {name}"), told(&error))),
+            Err(error) if error.code() != Some("EntityAlreadyExists") => {
+                Err(Failure::because(&format!("cannot make role {name}"), told(&error)))
+            }
             _ => Ok(()),
         }
     }

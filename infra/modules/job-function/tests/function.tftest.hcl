@@ -78,6 +78,93 @@ run "a_fifo_job_is_fifo_throughout" {
   }
 }
 
+run "what_goes_wrong_is_told" {
+  command = plan
+
+  variables {
+    alarm_actions = ["arn:aws:sns:eu-west-1:123456789012:operators"]
+    alarm_age_s   = 600
+  }
+
+  assert {
+    condition = alltrue([for alarm in [
+      aws_cloudwatch_metric_alarm.dead_letters,
+      aws_cloudwatch_metric_alarm.age,
+      aws_cloudwatch_metric_alarm.function["Errors"],
+      aws_cloudwatch_metric_alarm.function["Throttles"],
+    ] : alarm.alarm_actions == toset(var.alarm_actions) && alarm.ok_actions == toset(var.alarm_actions)])
+    error_message = "Each alarm is told, and its end."
+  }
+
+  assert {
+    condition = (
+      aws_cloudwatch_metric_alarm.dead_letters.metric_name == "ApproximateNumberOfMessagesVisible" &&
+      aws_cloudwatch_metric_alarm.dead_letters.dimensions == tomap({ QueueName = "test-adder-dlq" }) &&
+      aws_cloudwatch_metric_alarm.dead_letters.threshold == 0
+    )
+    error_message = "One dead letter is an alarm."
+  }
+
+  assert {
+    condition = (
+      aws_cloudwatch_metric_alarm.age.metric_name == "ApproximateAgeOfOldestMessage" &&
+      aws_cloudwatch_metric_alarm.age.dimensions == tomap({ QueueName = "test-adder" }) &&
+      aws_cloudwatch_metric_alarm.age.threshold == 600
+    )
+    error_message = "Jobs that wait for too long are an alarm."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.function["Throttles"].dimensions == tomap({ FunctionName = "test-adder" })
+    error_message = "Errors and throttles are the function's."
+  }
+}
+
+run "a_key_encrypts_everything_that_is_kept" {
+  command = plan
+
+  variables {
+    kms_key_arn = "arn:aws:kms:eu-west-1:123456789012:key/check"
+  }
+
+  assert {
+    condition = alltrue([for key in [
+      aws_sqs_queue.this.kms_master_key_id,
+      aws_sqs_queue.dlq.kms_master_key_id,
+      aws_cloudwatch_log_group.this.kms_key_id,
+      aws_lambda_function.this.kms_key_arn,
+    ] : key == var.kms_key_arn])
+    error_message = "Queues, log and variables are encrypted with the key."
+  }
+}
+
+run "without_a_key_queues_are_encrypted_all_the_same" {
+  command = plan
+
+  assert {
+    condition     = aws_sqs_queue.this.sqs_managed_sse_enabled == true && aws_sqs_queue.dlq.sqs_managed_sse_enabled == true
+    error_message = "SQS encrypts with a key of its own."
+  }
+
+  assert {
+    condition     = aws_lambda_function.this.tracing_config[0].mode == "PassThrough"
+    error_message = "X-Ray is not asked for."
+  }
+}
+
+run "x_ray_is_had_for_the_asking" {
+  command = plan
+
+  variables {
+    tracing = true
+  }
+
+  assert {
+    condition     = aws_lambda_function.this.tracing_config[0].mode == "Active"
+    error_message = "X-Ray traces the function."
+  }
+}
+
 run "names_are_what_all_of_aws_takes" {
   command = plan
 

@@ -5,6 +5,7 @@ use std::{fs, path::Path, process::Command};
 use super::sqjobs;
 use crate::{
     function::{house_variables, program},
+    roles::{as_the_stack_has_it, given},
     stack::succeed,
     world::World,
 };
@@ -14,7 +15,7 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 const PLACE: [&str; 6] = ["--prefix", "live-", "--table", "live-jobs", "--schedules-table", "live-schedules"];
 
 /// Deploys a function by `cargo lambda deploy`, as it was built for the tests.
-fn deploy(world: &World, name: &str, timeout: &str, settings: &[(&str, &str)]) {
+fn deploy(world: &World, name: &str, settings: &[&str]) {
     let work = tempfile::tempdir().expect("there is room");
     let bootstrap = work.path().join(name);
     fs::copy(program(name), &bootstrap).expect("the program was built");
@@ -22,44 +23,48 @@ fn deploy(world: &World, name: &str, timeout: &str, settings: &[(&str, &str)]) {
     let script = r#". tests/cargo-lambda.sh; exec cargo lambda deploy "$@""#;
     let mut bash = Command::new("bash");
     bash.envs(world.variables()).env("AWS_REGION", "us-east-1").current_dir(Path::new(ROOT)).args(["-euc", script, "deploy"]);
-    bash.args(["--timeout", timeout, "--role", &format!("arn:aws:iam::{}:role/{name}", world.account.id)]);
-    let endpoint = &*world.account.endpoint;
-    let own = [
-        ("SQJOBS_TABLE", "live-jobs"),
-        ("SQJOBS_SCHEDULES_TABLE", "live-schedules"),
-        ("SQJOBS_PREFIX", "live-"),
-        ("AWS_ENDPOINT_URL", endpoint),
-    ];
-    for (name, value) in settings.iter().chain(&own) {
-        bash.arg("--env-var").arg(format!("{name}={value}"));
-    }
+    bash.args(["--endpoint-url", &world.account.endpoint]).args(settings);
     house_variables(&mut bash);
-    succeed(bash.arg("--binary-path").arg(&bootstrap).args(["--endpoint-url", endpoint, &format!("live-{name}")]));
+    succeed(bash.arg("--binary-path").arg(&bootstrap).arg(format!("live-{name}")));
+}
+
+/// Names to the stack, as it names requests, what the command has given to a function.
+async fn name_rights(world: &World, function: &str) {
+    let configuration = world.account.lambda.get_function_configuration().function_name(function).send().await;
+    let role = configuration.expect("the function is there").role.expect("it has a role");
+    let role = role.rsplit('/').next().expect("a name");
+    let policy = as_the_stack_has_it(given(world, role, function).await).to_string();
+    let put = world.account.iam.put_role_policy().role_name(role).policy_name("stack").policy_document(policy);
+    put.send().await.expect("the role takes a policy");
 }
 
 #[test]
 fn a_whole_system_is_deployed_from_nothing_by_the_documented_commands() {
-    World::setup().test(async |world| {
+    // Whatever a function may do, these commands let it.
+    World::setup().enforces_roles().test(async |world| {
         let there = |args: &[&str]| sqjobs(world, &[args, &PLACE].concat());
         there(&["table", "create"]).yes();
-        let mut dlqs = Vec::new();
-        for name in ["adder", "webhook"] {
-            let urls = there(&["queue", "create", name, "--timeout", "30s"]).yes();
-            let (queue, dlq) = urls.trim().split_once('\n').expect("two URLs");
-            deploy(
-                world,
-                name,
-                "30",
-                &[("SQJOBS_QUEUE_URL", queue), ("SQJOBS_DLQ_URL", dlq), ("WEBHOOK_SECRET", "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")],
-            );
-            let fed = there(&["queue", "create", name, "--timeout", "30s", "--function", &format!("live-{name}")]).yes();
-            assert!(fed.ends_with(&format!("{name} feeds live-{name}\n")), "{fed}");
-            dlqs.push(dlq.to_owned());
+        let stack = format!("AWS_ENDPOINT_URL={}", world.account.endpoint);
+        let secret = "WEBHOOK_SECRET=whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+        for (name, settings) in [("adder", &["--env-var", &stack][..]), ("webhook", &["--env-var", &stack, "--env-var", secret])] {
+            deploy(world, name, settings);
+            let function = format!("live-{name}");
+            let fed = there(&["queue", "create", name, "--function", &function]).yes();
+            assert!(fed.ends_with(&format!("{name} feeds {function}\n")), "{fed}");
+            name_rights(world, &function).await;
+            let again = there(&["queue", "create", name, "--function", &function]).yes();
+            assert_eq!(again, fed, "to do it again changes nothing");
         }
-        deploy(world, "beater", "60", &[("SQJOBS_DLQ_URL", &dlqs.join(" "))]);
+        deploy(world, "beater", &["--timeout", "60", "--env-var", &stack]);
         assert_eq!(there(&["schedule", "beater", "live-beater"]).yes(), "live-beater is woken each minute\n");
+        name_rights(world, "live-beater").await;
 
         assert_eq!(there(&["doctor"]).yes(), "nothing is wrong with 2 queues and their functions\n");
         assert!(there(&["enqueue", "adder", "[1, 2, 3]", "--wait"]).yes().ends_with("succeeded, attempt 1 of 5  6\n"));
+
+        deploy(world, "adder", &[]); // another version of its code
+        assert_eq!(there(&["doctor"]).yes(), "nothing is wrong with 2 queues and their functions\n", "it keeps what it was given");
+        let told = there(&["queue", "create", "other", "--function", "live-nobody"]).error();
+        assert!(told.contains("there is no function live-nobody; deploy it by `cargo lambda deploy live-nobody`"), "{told}");
     });
 }

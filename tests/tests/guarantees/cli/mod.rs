@@ -21,7 +21,7 @@ use crate::{function::program, world::World};
 const SCHEMA: &str = include_str!("../../../../cli/output.schema.json");
 
 /// What a run of the command came to.
-struct Ran {
+pub(crate) struct Ran {
     /// The command's words, as the schema names it.
     name: String,
     status: i32,
@@ -39,7 +39,7 @@ impl Ran {
 
     /// What it printed, where the answer is yes.
     #[track_caller]
-    fn yes(self) -> String {
+    pub(crate) fn yes(self) -> String {
         assert_eq!(self.status, 0, "{}{}", self.printed, self.said);
         self.printed
     }
@@ -80,7 +80,7 @@ fn command(world: &World) -> Command {
     command
 }
 
-fn sqjobs(world: &World, args: &[&str]) -> Ran {
+pub(crate) fn sqjobs(world: &World, args: &[&str]) -> Ran {
     Ran::of(args, &command(world).args(args).output().expect("the command starts"))
 }
 

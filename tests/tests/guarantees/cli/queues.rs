@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::sqjobs;
-use crate::{function::Function, world::World};
+use crate::{function::Function, proxy::Fault, world::World};
 
 #[test]
 fn queues_are_shown_paused_resumed_and_emptied_by_command() {
@@ -39,5 +39,33 @@ fn queues_are_shown_paused_resumed_and_emptied_by_command() {
         let there = |args: &[&str]| sqjobs(world, &[args, &["--prefix", "prob"]].concat());
         assert_eq!(there(&["queue", "list", "--json"]).json()[0]["name"], "es");
         assert!(there(&["queue", "resume", "es"]).yes().starts_with("es runs"));
+    });
+}
+
+#[test]
+fn a_right_that_lambda_does_not_know_of_yet_is_waited_for_and_one_that_nobody_may_give_is_told() {
+    World::setup().test(async |world| {
+        let probe = Function::probe();
+        world.account.create_role(&probe).await;
+        world.create_function(&probe).await;
+        let (function, url) = (world.account.name(&probe), world.proxy.url());
+        let not_yet = json!({
+            "__type": "InvalidParameterValueException",
+            "message": "The provided execution role does not have permissions to call ReceiveMessage on SQS",
+        });
+        for _ in 0..2 {
+            world.proxy.arm(Fault::answer("/event-source-mappings", "EventSourceArn", 400, not_yet.to_string()));
+        }
+        let denied =
+            "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>it is not yours</Message></Error></ErrorResponse>";
+        world.proxy.arm(Fault::answer("/", "Action=PutRolePolicy", 403, denied));
+        let ran = sqjobs(world, &["queue", "create", "probes", "--function", &function, "--endpoint-url", &url]);
+        assert!(world.proxy.is_spent());
+        let told = ran.said.clone();
+        assert!(ran.yes().ends_with(&format!("probes feeds {function}\n")));
+        assert!(
+            told.starts_with("role probe is as it was: ") && told.contains("it is not yours") && told.contains("PartiQLUpdate"),
+            "{told}"
+        );
     });
 }

@@ -1,0 +1,55 @@
+# Plans of the beater.
+
+variables {
+  prefix         = "test-"
+  package        = "../../tests/packages/beater/bootstrap.zip"
+  table_name     = "test-jobs"
+  table_arn      = "arn:aws:dynamodb:eu-west-1:123456789012:table/test-jobs"
+  schedules_name = "test-schedules"
+  schedules_arn  = "arn:aws:dynamodb:eu-west-1:123456789012:table/test-schedules"
+  queue_arns     = ["arn:aws:sqs:eu-west-1:123456789012:test-adder"]
+  dlq_arns       = ["arn:aws:sqs:eu-west-1:123456789012:test-adder-dlq"]
+  dlq_urls       = ["https://sqs.eu-west-1.amazonaws.com/123456789012/test-adder-dlq"]
+}
+
+run "it_is_woken_each_minute_and_done_before_the_next" {
+  command = plan
+
+  assert {
+    condition = (
+      aws_cloudwatch_event_rule.minute.schedule_expression == "rate(1 minute)" && aws_cloudwatch_event_rule.minute.state == "ENABLED" &&
+      aws_cloudwatch_event_target.this.rule == "test-beater" && aws_lambda_permission.minute.principal == "events.amazonaws.com"
+    )
+    error_message = "A rule that is enabled wakes it each minute, and may do so."
+  }
+
+  assert {
+    condition     = aws_lambda_function.this.timeout == 60
+    error_message = "A tick takes no longer than a minute."
+  }
+
+  assert {
+    condition     = aws_lambda_function.this.environment[0].variables["SQJOBS_DLQ_URL"] == join(" ", var.dlq_urls)
+    error_message = "It looks through the dead-letter queues."
+  }
+}
+
+run "who_does_not_tick_is_told" {
+  command = plan
+
+  variables {
+    alarm_actions = ["arn:aws:sns:eu-west-1:123456789012:operators"]
+  }
+
+  assert {
+    condition = alltrue([for alarm in [aws_cloudwatch_metric_alarm.errors, aws_cloudwatch_metric_alarm.asleep] : (
+      alarm.alarm_actions == toset(var.alarm_actions) && alarm.dimensions == tomap({ FunctionName = "test-beater" })
+    )])
+    error_message = "Errors and silence are told."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.asleep.metric_name == "Invocations" && aws_cloudwatch_metric_alarm.asleep.treat_missing_data == "breaching"
+    error_message = "Silence is an alarm."
+  }
+}
