@@ -14,4 +14,9 @@ variable "webhook_secret" {
   description = "The signing secrets of the function `webhook`."
   type        = string
   sensitive   = true
+
+  validation {
+    condition     = startswith(var.webhook_secret, "whsec_")
+    error_message = "A signing secret starts with whsec_, as Standard Webhooks have it."
+  }
 }

@@ -2,17 +2,32 @@ variable "name" {
   description = "The name of the function, its package and its rule."
   type        = string
   default     = "beater"
+
+  validation {
+    condition     = length(var.prefix) + length(var.name) <= 64
+    error_message = "A function has a name of 64 characters at most, the prefix included."
+  }
 }
 
 variable "prefix" {
   description = "Precedes all names, so that several environments fit into an account."
   type        = string
   default     = ""
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9_-]{0,20}$", var.prefix))
+    error_message = "A prefix has up to 20 letters, digits, hyphens and underscores."
+  }
 }
 
 variable "package" {
   description = "The path of bootstrap.zip, as `cargo lambda build --output-format zip` leaves it."
   type        = string
+
+  validation {
+    condition     = fileexists(var.package)
+    error_message = "There is no such file; `cargo lambda build --release --arm64 --output-format zip` makes it."
+  }
 }
 
 variable "table_name" {
@@ -23,6 +38,11 @@ variable "table_name" {
 variable "table_arn" {
   description = "The ARN of the table of the records."
   type        = string
+
+  validation {
+    condition     = can(regex("^arn:[^:]+:dynamodb:.*:table/", var.table_arn))
+    error_message = "A table is named by its ARN."
+  }
 }
 
 variable "schedules_name" {
@@ -33,6 +53,11 @@ variable "schedules_name" {
 variable "schedules_arn" {
   description = "The ARN of the table of the schedules."
   type        = string
+
+  validation {
+    condition     = can(regex("^arn:[^:]+:dynamodb:.*:table/", var.schedules_arn))
+    error_message = "A table is named by its ARN."
+  }
 }
 
 variable "queue_arns" {
@@ -86,6 +111,11 @@ variable "environment" {
   description = "More variables of the function's environment."
   type        = map(string)
   default     = {}
+
+  validation {
+    condition     = length(setintersection(keys(var.environment), ["SQJOBS_TABLE", "SQJOBS_SCHEDULES_TABLE", "SQJOBS_PREFIX", "SQJOBS_QUEUE_URL", "SQJOBS_DLQ_URL"])) == 0
+    error_message = "The module itself sets SQJOBS_TABLE, SQJOBS_SCHEDULES_TABLE, SQJOBS_PREFIX, SQJOBS_QUEUE_URL and SQJOBS_DLQ_URL."
+  }
 }
 
 variable "log_retention_days" {
@@ -103,12 +133,22 @@ variable "kms_key_arn" {
   description = "The key that encrypts log and variables, and with which it reads tables and queues."
   type        = string
   default     = null
+
+  validation {
+    condition     = var.kms_key_arn == null ? true : can(regex("^arn:[^:]+:kms:", var.kms_key_arn))
+    error_message = "A key is named by its ARN, as arn:aws:kms:REGION:ACCOUNT:key/ID."
+  }
 }
 
 variable "alarm_actions" {
   description = "The ARNs of what is told of alarms, such as a topic of SNS."
   type        = list(string)
   default     = []
+
+  validation {
+    condition     = alltrue([for action in var.alarm_actions : can(regex("^arn:", action))])
+    error_message = "What is told of alarms is named by its ARN."
+  }
 }
 
 variable "tags" {

@@ -6,17 +6,32 @@ variable "name" {
     condition     = can(regex("^[A-Za-z0-9_-]{1,60}$", var.name))
     error_message = "A name has 1 to 60 letters, digits, hyphens and underscores; .fifo is added where fifo is set."
   }
+
+  validation {
+    condition     = length(var.prefix) + length(var.name) <= 64
+    error_message = "A function has a name of 64 characters at most, the prefix included."
+  }
 }
 
 variable "prefix" {
   description = "Precedes all names, so that several environments fit into an account."
   type        = string
   default     = ""
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9_-]{0,20}$", var.prefix))
+    error_message = "A prefix has up to 20 letters, digits, hyphens and underscores."
+  }
 }
 
 variable "package" {
   description = "The path of bootstrap.zip, as `cargo lambda build --output-format zip` leaves it."
   type        = string
+
+  validation {
+    condition     = fileexists(var.package)
+    error_message = "There is no such file; `cargo lambda build --release --arm64 --output-format zip` makes it."
+  }
 }
 
 variable "table_name" {
@@ -27,6 +42,11 @@ variable "table_name" {
 variable "table_arn" {
   description = "The ARN of the table of the records."
   type        = string
+
+  validation {
+    condition     = can(regex("^arn:[^:]+:dynamodb:.*:table/", var.table_arn))
+    error_message = "A table is named by its ARN."
+  }
 }
 
 variable "schedules_name" {
@@ -115,6 +135,11 @@ variable "reserved_concurrency" {
   description = "What of the account's concurrency is kept for this function; -1: nothing."
   type        = number
   default     = -1
+
+  validation {
+    condition     = var.reserved_concurrency >= -1
+    error_message = "A reserved concurrency is 0, which stops the function, or more; -1 reserves none."
+  }
 }
 
 variable "retention_s" {
@@ -138,18 +163,33 @@ variable "environment" {
   description = "More variables of the function's environment."
   type        = map(string)
   default     = {}
+
+  validation {
+    condition     = length(setintersection(keys(var.environment), ["SQJOBS_TABLE", "SQJOBS_SCHEDULES_TABLE", "SQJOBS_PREFIX", "SQJOBS_QUEUE_URL", "SQJOBS_DLQ_URL"])) == 0
+    error_message = "The module itself sets SQJOBS_TABLE, SQJOBS_SCHEDULES_TABLE, SQJOBS_PREFIX, SQJOBS_QUEUE_URL and SQJOBS_DLQ_URL."
+  }
 }
 
 variable "enqueues_to" {
   description = "The ARNs of the queues to which the job enqueues jobs."
   type        = list(string)
   default     = []
+
+  validation {
+    condition     = alltrue([for queue in var.enqueues_to : can(regex("^arn:[^:]+:sqs:", queue))])
+    error_message = "A queue to which jobs are enqueued is named by its ARN."
+  }
 }
 
 variable "policy_json" {
   description = "An IAM policy of what the job itself needs."
   type        = string
   default     = null
+
+  validation {
+    condition     = var.policy_json == null ? true : can(jsondecode(var.policy_json).Statement)
+    error_message = "A policy is JSON with statements, such as the json of an aws_iam_policy_document."
+  }
 }
 
 variable "tracing" {
@@ -173,18 +213,33 @@ variable "kms_key_arn" {
   description = "The key that encrypts queues, log and variables. Without one, AWS uses keys of its own."
   type        = string
   default     = null
+
+  validation {
+    condition     = var.kms_key_arn == null ? true : can(regex("^arn:[^:]+:kms:", var.kms_key_arn))
+    error_message = "A key is named by its ARN, as arn:aws:kms:REGION:ACCOUNT:key/ID."
+  }
 }
 
 variable "alarm_actions" {
   description = "The ARNs of what is told of alarms, such as a topic of SNS."
   type        = list(string)
   default     = []
+
+  validation {
+    condition     = alltrue([for action in var.alarm_actions : can(regex("^arn:", action))])
+    error_message = "What is told of alarms is named by its ARN."
+  }
 }
 
 variable "alarm_age_s" {
   description = "The age in seconds of the oldest message from which on there is an alarm."
   type        = number
   default     = 3600
+
+  validation {
+    condition     = var.alarm_age_s >= 60
+    error_message = "An age is a minute at least: SQS knows none that is shorter."
+  }
 }
 
 variable "tags" {

@@ -2,18 +2,33 @@ variable "prefix" {
   description = "Precedes the names of the tables, so that several environments fit into an account."
   type        = string
   default     = ""
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9_-]{0,20}$", var.prefix))
+    error_message = "A prefix has up to 20 letters, digits, hyphens and underscores."
+  }
 }
 
 variable "jobs_name" {
   description = "The name of the table of the records, after the prefix."
   type        = string
   default     = "jobs"
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9_.-]{3,200}$", var.jobs_name))
+    error_message = "A table has a name of 3 to 200 letters, digits, dots, hyphens and underscores."
+  }
 }
 
 variable "schedules_name" {
   description = "The name of the table of the schedules, after the prefix."
   type        = string
   default     = "schedules"
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9_.-]{3,200}$", var.schedules_name))
+    error_message = "A table has a name of 3 to 200 letters, digits, dots, hyphens and underscores."
+  }
 }
 
 variable "deletion_protection" {
@@ -32,6 +47,11 @@ variable "kms_key_arn" {
   description = "The key that encrypts the tables. Without one, DynamoDB uses a key of its own."
   type        = string
   default     = null
+
+  validation {
+    condition     = var.kms_key_arn == null ? true : can(regex("^arn:[^:]+:kms:", var.kms_key_arn))
+    error_message = "A key is named by its ARN, as arn:aws:kms:REGION:ACCOUNT:key/ID."
+  }
 }
 
 variable "tags" {

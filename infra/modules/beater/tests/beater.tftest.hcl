@@ -53,3 +53,48 @@ run "who_does_not_tick_is_told" {
     error_message = "Silence is an alarm."
   }
 }
+
+run "a_name_has_64_characters_with_its_prefix" {
+  command = plan
+
+  variables {
+    name   = "a-name-of-letters-and-hyphens-that-has-almost-sixty-letters"
+    prefix = "europe-"
+  }
+
+  expect_failures = [var.name]
+}
+
+run "what_aws_would_refuse_is_refused_by_name" {
+  command = plan
+
+  variables {
+    prefix             = "production-europe/"
+    package            = "nowhere/bootstrap.zip"
+    table_arn          = "jobs"
+    schedules_arn      = "schedules"
+    queue_arns         = []
+    dlq_arns           = []
+    architecture       = "mips"
+    memory_mb          = 64
+    environment        = { SQJOBS_DLQ_URL = "another" }
+    log_retention_days = 2
+    kms_key_arn        = "alias/jobs"
+    alarm_actions      = ["operators"]
+  }
+
+  expect_failures = [
+    var.prefix,
+    var.package,
+    var.table_arn,
+    var.schedules_arn,
+    var.queue_arns,
+    var.dlq_arns,
+    var.architecture,
+    var.memory_mb,
+    var.environment,
+    var.log_retention_days,
+    var.kms_key_arn,
+    var.alarm_actions,
+  ]
+}

@@ -275,3 +275,44 @@ run "a_log_is_kept_for_a_time_that_there_is" {
 
   expect_failures = [var.log_retention_days]
 }
+
+run "a_name_has_64_characters_with_its_prefix" {
+  command = plan
+
+  variables {
+    name   = "a-name-of-letters-and-hyphens-that-has-almost-sixty-letters"
+    prefix = "europe-"
+  }
+
+  expect_failures = [var.name]
+}
+
+run "what_aws_would_refuse_is_refused_by_name" {
+  command = plan
+
+  variables {
+    prefix               = "production-europe/"
+    package              = "nowhere/bootstrap.zip"
+    table_arn            = "jobs"
+    environment          = { SQJOBS_TABLE = "another" }
+    kms_key_arn          = "alias/jobs"
+    alarm_actions        = ["operators"]
+    reserved_concurrency = -2
+    enqueues_to          = ["adder"]
+    policy_json          = "s3:*"
+    alarm_age_s          = 1
+  }
+
+  expect_failures = [
+    var.prefix,
+    var.package,
+    var.table_arn,
+    var.environment,
+    var.kms_key_arn,
+    var.alarm_actions,
+    var.reserved_concurrency,
+    var.enqueues_to,
+    var.policy_json,
+    var.alarm_age_s,
+  ]
+}

@@ -59,3 +59,16 @@ run "a_key_encrypts_both" {
     error_message = "Both tables are encrypted with the key."
   }
 }
+
+run "what_aws_would_refuse_is_refused_by_name" {
+  command = plan
+
+  variables {
+    prefix         = "production-europe/"
+    jobs_name      = "j"
+    schedules_name = "s"
+    kms_key_arn    = "alias/jobs"
+  }
+
+  expect_failures = [var.prefix, var.jobs_name, var.schedules_name, var.kms_key_arn]
+}
