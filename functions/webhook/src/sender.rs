@@ -89,6 +89,8 @@ fn ascii(text: String) -> HeaderValue {
 }
 
 fn client(reach: Reach) -> reqwest::Result<Client> {
+    // An error says that it is installed.
+    rustls::crypto::ring::default_provider().install_default().ok();
     let builder = Client::builder()
         .no_proxy() // a proxy would resolve names itself, unchecked
         .referer(false)

@@ -6,6 +6,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{Environment, FunctionCode, FunctionResponseType, Runtime};
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
+use aws_smithy_http_client::Builder;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -123,5 +124,6 @@ fn sdk_config(endpoint: &str, account: &str) -> SdkConfig {
         .region(Region::from_static(REGION))
         .endpoint_url(endpoint)
         .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .http_client(Builder::new().build_http())
         .build()
 }
