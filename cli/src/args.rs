@@ -22,7 +22,7 @@ pub(crate) struct Args {
 }
 
 /// Where the jobs are.
-#[derive(Debug, Clone, ClapArgs)]
+#[derive(Debug, Clone, Default, ClapArgs)]
 #[command(next_help_heading = "Where the jobs are")]
 pub(crate) struct Place {
     /// The table of the records.
@@ -43,6 +43,20 @@ pub(crate) struct Place {
     /// The address of AWS, or of something that answers like it.
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) endpoint_url: Option<String>,
+}
+
+impl Place {
+    /// The options by which another command finds the same system, where they are not the usual ones.
+    pub(crate) fn options(&self) -> String {
+        let named = [
+            ("prefix", Some(&self.prefix).filter(|prefix| !prefix.is_empty())),
+            ("table", Some(&self.table).filter(|table| *table != "jobs")),
+            ("schedules-table", Some(&self.schedules_table).filter(|table| *table != "schedules")),
+            ("region", self.region.as_ref()),
+            ("profile", self.profile.as_ref()),
+        ];
+        named.into_iter().filter_map(|(name, value)| Some(format!(" --{name} {}", value?))).collect()
+    }
 }
 
 /// What is to be done.
@@ -567,14 +581,14 @@ pub(crate) enum Queue {
     Create {
         /// The name, to which the prefix is added.
         name: String,
-        /// How long the function may take: the queue hides a message for six times as long. What the function has, or else 30s.
+        /// How long the function may take: a new queue hides a message for six times as long. As long as --function may, or 30s.
         #[arg(long, value_name = "DURATION", value_parser = time::duration)]
         timeout: Option<Duration>,
-        /// Let it feed this function: gives that what it needs, by a policy of its role and by its variables. Does nothing else
-        /// to a queue that is there.
+        /// Let it feed this function, and give that what it needs, by a policy of its role and by its variables. Without
+        /// --timeout, a queue that is there remains as it is.
         #[arg(long)]
         function: Option<String>,
-        /// A queue to which that function enqueues jobs; may be given several times.
+        /// A queue to which the function enqueues jobs; name all of them, one after the other.
         #[arg(long, value_name = "QUEUE", requires = "function")]
         enqueues_to: Vec<String>,
     },

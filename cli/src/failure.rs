@@ -27,12 +27,19 @@ const REMEDIES: &[(&str, &str)] = &[
     ("Region", "name it by --region, or set AWS_REGION"),
     ("dispatch failure", "look at the network, --region and --endpoint-url"),
     ("timed out", "look at the network, --region and --endpoint-url"),
-    ("timeout", "look at the network, --region and --endpoint-url"),
 ];
 
 impl Failure {
     pub(crate) fn said(sentence: impl Into<String>) -> Self {
         Self::Said(sentence.into())
+    }
+
+    /// What is told of it.
+    pub(crate) fn told(self) -> String {
+        match self {
+            Self::NobodyReads => "nobody reads".into(),
+            Self::Said(sentence) => sentence,
+        }
     }
 
     /// What could not be done, why, and what to do about it.

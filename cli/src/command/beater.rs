@@ -1,11 +1,11 @@
 //! What the beater needs: rights, variables, and a rule that wakes it.
 
-use aws_sdk_eventbridge::types::Target;
+use aws_sdk_eventbridge::types::{RuleState, Target};
 use aws_sdk_lambda::error::ProvideErrorMetadata as _;
 
 use super::{
     function::{self, Function},
-    queue,
+    queue::{self, Found},
 };
 use crate::{
     aws::Aws,
@@ -16,23 +16,32 @@ const EACH_MINUTE: &str = "rate(1 minute)";
 /// The name of the statement by which a function lets its rule wake it.
 const STATEMENT: &str = "sqjobs-beater";
 
-/// Lets a function be the beater of all queues that are there: gives it what it needs, and lets a rule of EventBridge, which
-/// has its name, wake it each minute. To do it again changes nothing.
+/// Lets a function be the beater of all queues that feed functions: gives it what it needs, and lets a rule of EventBridge,
+/// which has its name, wake it each minute. To do it again changes nothing.
 pub(super) async fn wake(aws: &Aws, function: &Function) -> Result<(), Failure> {
-    let (queues, dlqs): (Vec<_>, Vec<_>) = queue::pairs(aws).await?.into_iter().unzip();
+    let (queues, dlqs): (Vec<_>, Vec<_>) = fed(aws).await?.into_iter().unzip();
     let (jobs, schedules) =
         (function::table_arn(aws, &aws.place.table).await?, function::table_arn(aws, &aws.place.schedules_table).await?);
+    let arns = |queues: &[Found]| queues.iter().map(|queue| queue.arn.clone()).collect();
+    function.grant(aws, "", &function::beater(&jobs, &schedules, arns(&queues), arns(&dlqs))).await?;
     let urls: Vec<_> = dlqs.iter().map(|dlq| &*dlq.url).collect();
-    let arns = |queues: &[queue::Found]| queues.iter().map(|queue| queue.arn.clone()).collect();
-    function.equip(aws, &function::beater(&jobs, &schedules, arns(&queues), arns(&dlqs)), None, &urls.join(" ")).await?;
+    function.set(aws, function::variables(&aws.place, None, &urls)).await?;
 
     let (lambda, events, name) = (aws.lambda(), aws.eventbridge(), &*function.name);
     let cannot = |error: String| Failure::because(&format!("cannot let {name} be woken"), error);
-    let rule = events.put_rule().name(name).schedule_expression(EACH_MINUTE).send().await.map_err(|error| cannot(told(&error)))?;
+    let rule = events
+        .put_rule()
+        .name(name)
+        .schedule_expression(EACH_MINUTE)
+        .state(RuleState::Enabled)
+        .send()
+        .await
+        .map_err(|error| cannot(told(&error)))?;
     let allow = lambda.add_permission().function_name(name).statement_id(STATEMENT).action("lambda:InvokeFunction");
     match allow.principal("events.amazonaws.com").set_source_arn(rule.rule_arn).send().await {
-        Err(error) if error.code() != Some("ResourceConflictException") => return Err(cannot(told(&error))),
-        _ => {}
+        Err(error) if error.message().is_some_and(|text| text.contains("already exists")) => {}
+        Err(error) => return Err(cannot(told(&error))),
+        Ok(_) => {}
     }
     let target = Target::builder().id(name).arn(&function.arn).build().map_err(|error| cannot(told(&error)))?;
     let put = events.put_targets().rule(name).targets(target).send().await.map_err(|error| cannot(told(&error)))?;
@@ -40,4 +49,18 @@ pub(super) async fn wake(aws: &Aws, function: &Function) -> Result<(), Failure> 
         None => Ok(()),
         Some(entry) => Err(cannot(entry.error_message.clone().unwrap_or_else(|| "EventBridge does not say why".into()))),
     }
+}
+
+/// The queues that feed functions, which say of themselves that they take from them, and their dead-letter queues. Others that
+/// are in this account are nothing to a beater.
+async fn fed(aws: &Aws) -> Result<Vec<(Found, Found)>, Failure> {
+    let (mappings, mut fed) = (queue::mappings(aws).await?, Vec::new());
+    for (queue, dlq) in queue::pairs(aws).await? {
+        let Some(mapping) = mappings.iter().find(|mapping| queue::feeds_from(mapping, &queue.arn)) else { continue };
+        let Some(name) = queue::function_of(mapping) else { continue };
+        if Function::look(aws, name).await?.is_some_and(|function| function.takes_from(&queue.name)) {
+            fed.push((queue, dlq));
+        }
+    }
+    Ok(fed)
 }

@@ -3,16 +3,12 @@
 use std::{collections::HashMap, time::Duration};
 
 use aws_sdk_iam::{error::ProvideErrorMetadata as _, types::PolicyEvaluationDecisionType as Decision};
-use aws_sdk_lambda::{
-    client::Waiters as _,
-    types::{Environment, LastUpdateStatus},
-};
+use aws_sdk_lambda::{client::Waiters as _, types::Environment};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
-use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::queue::Found;
 use crate::{
+    args::Place,
     aws::Aws,
     failure::{Failure, told},
 };
@@ -23,38 +19,42 @@ const CHANGE: Duration = Duration::from_mins(1);
 const AT_A_TIME: usize = 4;
 
 /// A statement of a policy: what the Terraform modules allow under the same name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Debug)]
 pub(super) struct Right {
     sid: &'static str,
-    effect: &'static str,
-    action: &'static [&'static str],
-    resource: Vec<String>,
+    actions: &'static [&'static str],
+    resources: Vec<String>,
 }
 
 impl Right {
-    fn new(sid: &'static str, action: &'static [&'static str], resource: Vec<String>) -> Self {
-        Self { sid, effect: "Allow", action, resource }
+    fn new(sid: &'static str, actions: &'static [&'static str], resources: Vec<String>) -> Self {
+        Self { sid, actions, resources }
+    }
+
+    fn statement(&self) -> Value {
+        json!({"Sid": self.sid, "Effect": "Allow", "Action": self.actions, "Resource": self.resources})
     }
 }
 
-/// What the function must be allowed that takes from a queue, and enqueues to others.
-pub(super) fn taker(table: &str, queue: &str, dlq: &str, enqueues_to: Vec<String>) -> Vec<Right> {
-    let (table, enqueues) = (vec![table.to_owned()], !enqueues_to.is_empty());
-    let mut rights = vec![
-        Right::new("Records", &["dynamodb:BatchGetItem", "dynamodb:PartiQLInsert", "dynamodb:PartiQLUpdate"], table.clone()),
+/// What the function must be allowed that takes from a queue.
+pub(super) fn taker(table: &str, queue: &str, dlq: &str) -> Vec<Right> {
+    vec![
+        Right::new("Records", &["dynamodb:BatchGetItem", "dynamodb:PartiQLInsert", "dynamodb:PartiQLUpdate"], vec![table.to_owned()]),
         Right::new(
             "Queue",
             &["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:SendMessage"],
             vec![queue.to_owned()],
         ),
         Right::new("DeadLetters", &["sqs:SendMessage"], vec![dlq.to_owned()]),
-    ];
-    if enqueues {
-        rights.push(Right::new("Children", &["sqs:GetQueueUrl", "sqs:SendMessage"], enqueues_to));
-        rights.push(Right::new("Lists", &["dynamodb:BatchWriteItem"], table));
-    }
-    rights
+    ]
+}
+
+/// What a function must be allowed besides whose jobs enqueue others, to these queues.
+pub(super) fn parent(table: &str, queues: Vec<String>) -> Vec<Right> {
+    vec![
+        Right::new("Children", &["sqs:GetQueueUrl", "sqs:SendMessage"], queues),
+        Right::new("Lists", &["dynamodb:BatchWriteItem"], vec![table.to_owned()]),
+    ]
 }
 
 /// What the beater must be allowed, whose queues and dead-letter queues are these.
@@ -86,7 +86,19 @@ pub(super) fn beater(jobs: &str, schedules: &str, queues: Vec<String>, dlqs: Vec
             dlqs,
         ),
     ];
-    rights.into_iter().filter(|right| !right.resource.is_empty()).collect()
+    rights.into_iter().filter(|right| !right.resources.is_empty()).collect()
+}
+
+/// The variables by which a function finds its system, and of these its queue, if it has one, and dead-letter queues.
+pub(super) fn variables(place: &Place, queue: Option<&str>, dlqs: &[&str]) -> Vec<(&'static str, String)> {
+    let mut variables = vec![
+        ("SQJOBS_TABLE", place.table.clone()),
+        ("SQJOBS_SCHEDULES_TABLE", place.schedules_table.clone()),
+        ("SQJOBS_PREFIX", place.prefix.clone()),
+        ("SQJOBS_DLQ_URL", dlqs.join(" ")),
+    ];
+    variables.extend(queue.map(|queue| ("SQJOBS_QUEUE_URL", queue.to_owned())));
+    variables
 }
 
 /// The ARN of a table.
@@ -105,73 +117,81 @@ pub(super) struct Function {
     pub(super) environment: HashMap<String, String>,
     /// The ARN of its role.
     role: String,
-    /// Whether it is being changed.
-    changes: bool,
+    /// Which of its configurations this is.
+    revision: Option<String>,
 }
 
 impl Function {
     /// None: there is no such function.
     pub(super) async fn look(aws: &Aws, name: &str) -> Result<Option<Self>, Failure> {
+        let cannot = |error: String| Failure::because(&format!("cannot read function {name}"), error);
         let read = match aws.lambda().get_function_configuration().function_name(name).send().await {
             Ok(read) => read,
             Err(error) if error.code() == Some("ResourceNotFoundException") => return Ok(None),
-            Err(error) => return Err(Failure::because(&format!("cannot read function {name}"), told(&error))),
+            Err(error) => return Err(cannot(told(&error))),
         };
+        let environment = read.environment;
+        // What cannot be decrypted looks as if it were not there.
+        if let Some(error) = environment.as_ref().and_then(|own| own.error.as_ref()) {
+            return Err(cannot(error.message.clone().unwrap_or_else(|| "its variables are kept back".into())));
+        }
         Ok(Some(Self {
-            name: name.to_owned(),
-            timeout: Duration::from_secs(read.timeout.and_then(|timeout| timeout.try_into().ok()).unwrap_or(3)),
-            environment: read.environment.and_then(|own| own.variables).unwrap_or_default(),
-            changes: read.last_update_status == Some(LastUpdateStatus::InProgress),
+            name: read.function_name.unwrap_or_else(|| name.to_owned()),
             arn: read.function_arn.unwrap_or_default(),
+            timeout: Duration::from_secs(read.timeout.and_then(|timeout| timeout.try_into().ok()).unwrap_or(3)),
+            environment: environment.and_then(|own| own.variables).unwrap_or_default(),
             role: read.role.unwrap_or_default(),
+            revision: read.revision_id,
         }))
     }
 
     pub(super) async fn find(aws: &Aws, name: &str) -> Result<Self, Failure> {
-        let none = || Failure::said(format!("there is no function {name}; deploy it by `cargo lambda deploy {name}`, or look at --region"));
+        let none = || Failure::said(format!("there is no function {name}; deploy it by `cargo lambda deploy`, or look at --region"));
         Self::look(aws, name).await?.ok_or_else(none)
     }
 
-    /// Gives its role these rights, and it the variables that say where things are. To do it again changes nothing.
-    pub(super) async fn equip(&self, aws: &Aws, rights: &[Right], queue: Option<&Found>, dlqs: &str) -> Result<(), Failure> {
-        self.grant(aws, rights).await?;
-        let place = &aws.place;
-        let own = [
-            ("SQJOBS_TABLE", &*place.table),
-            ("SQJOBS_SCHEDULES_TABLE", &place.schedules_table),
-            ("SQJOBS_PREFIX", &place.prefix),
-            ("SQJOBS_DLQ_URL", dlqs),
-        ];
-        let own = own.into_iter().chain(queue.map(|queue| ("SQJOBS_QUEUE_URL", &*queue.url)));
-        let mut environment = self.environment.clone();
-        environment.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        if environment == self.environment {
-            return Ok(());
-        }
-        let cannot = |error: String| Failure::because(&format!("cannot set the variables of function {}", self.name), error);
-        let ready = async || {
-            let ready = aws.lambda().wait_until_function_updated_v2().function_name(&self.name).wait(CHANGE).await;
-            ready.map(drop).map_err(|error| cannot(told(&error)))
-        };
-        if self.changes {
-            ready().await?;
-        }
-        let environment = Environment::builder().set_variables(Some(environment)).build();
-        let update = aws.lambda().update_function_configuration().function_name(&self.name).environment(environment).send().await;
-        update.map_err(|error| cannot(told(&error)))?;
-        ready().await
+    /// Whether it says of itself that it takes from that queue.
+    pub(super) fn takes_from(&self, queue: &str) -> bool {
+        self.environment.get("SQJOBS_QUEUE_URL").is_some_and(|url| url.rsplit('/').next() == Some(queue))
     }
 
-    /// Gives its role these rights. Who may not do that is told which they are.
-    async fn grant(&self, aws: &Aws, rights: &[Right]) -> Result<(), Failure> {
+    /// Sets variables, and leaves the others as they are.
+    pub(super) async fn set(&self, aws: &Aws, variables: Vec<(&'static str, String)>) -> Result<(), Failure> {
+        let cannot = |error: String| Failure::because(&format!("cannot set the variables of function {}", self.name), error);
+        let ready = async || {
+            let ready = aws.lambda().wait_until_function_updated().function_name(&self.name).wait(CHANGE).await;
+            ready.map_err(|error| cannot(told(&error)))
+        };
+        // One that was deployed just now may not be changed yet.
+        ready().await?;
+        let now = Self::find(aws, &self.name).await?;
+        let mut environment = now.environment.clone();
+        environment.extend(variables.into_iter().map(|(name, value)| (name.to_owned(), value)));
+        if environment == now.environment {
+            return Ok(());
+        }
+        let environment = Environment::builder().set_variables(Some(environment)).build();
+        let update = aws.lambda().update_function_configuration().function_name(&self.name).environment(environment);
+        update.set_revision_id(now.revision).send().await.map_err(|error| cannot(told(&error)))?;
+        ready().await.map(drop)
+    }
+
+    /// Gives its role rights, in a policy that is named after it and what they are for. Whether it could: who may not is told
+    /// what is missing.
+    pub(super) async fn grant(&self, aws: &Aws, what: &str, rights: &[Right]) -> Result<bool, Failure> {
         let role = self.role.rsplit('/').next().unwrap_or(&self.role);
-        let policy = json!({"Version": "2012-10-17", "Statement": rights}).to_string();
-        let put = aws.iam().put_role_policy().role_name(role).policy_name(format!("sqjobs-{}", self.name)).policy_document(&policy);
-        match put.send().await {
-            Ok(_) => Ok(()),
+        let policy = json!({"Version": "2012-10-17", "Statement": rights.iter().map(Right::statement).collect::<Vec<_>>()});
+        let put = aws.iam().put_role_policy().role_name(role).policy_name(format!("sqjobs-{}{what}", self.name));
+        match put.policy_document(policy.to_string()).send().await {
+            Ok(_) => Ok(true),
             Err(error) if error.code().is_some_and(|code| code.contains("AccessDenied")) => {
-                anstream::eprintln!("role {role} is as it was: {}; whoever may change it, let it allow {policy}", told(&error));
-                Ok(())
+                let lacks = match self.lacks(aws, rights).await {
+                    Ok(lacks) if lacks.is_empty() => return Ok(false),
+                    Ok(lacks) => lacks.join(", "),
+                    Err(_) => policy.to_string(),
+                };
+                anstream::eprintln!("role {role} is as it was: {}; whoever may change it, let it allow {lacks}", told(&error));
+                Ok(false)
             }
             Err(error) => Err(Failure::because(&format!("cannot give role {role} the rights of {}", self.name), told(&error))),
         }
@@ -179,7 +199,7 @@ impl Function {
 
     /// What of these rights its role does not have, in words.
     pub(super) async fn lacks(&self, aws: &Aws, rights: &[Right]) -> Result<Vec<String>, String> {
-        let parts = rights.iter().flat_map(|right| right.resource.iter().map(|resource| (right.action, resource)));
+        let parts = rights.iter().flat_map(|right| right.resources.iter().map(|resource| (right.actions, resource)));
         let refused = stream::iter(parts).map(|(actions, resource)| self.refused(aws, actions, resource)).buffered(AT_A_TIME);
         Ok(refused.try_collect::<Vec<_>>().await?.concat())
     }
@@ -192,6 +212,8 @@ impl Function {
         match simulate.resource_arns(resource).send().await {
             Ok(answer) => {
                 let refused = answer.evaluation_results().iter().filter(|result| result.eval_decision != Decision::Allowed);
+                // What depends on more than is known here is not held against it.
+                let refused = refused.filter(|result| result.missing_context_values().is_empty());
                 Ok(refused.map(|result| said(&result.eval_action_name)).collect())
             }
             // There is no such role.

@@ -11,7 +11,7 @@ use aws_sdk_sqs::{
     operation::get_queue_url::GetQueueUrlError,
     types::QueueAttributeName::{
         self as Attribute, ApproximateNumberOfMessages as Waiting, ApproximateNumberOfMessagesDelayed as Delayed,
-        ApproximateNumberOfMessagesNotVisible as InFlight, QueueArn, RedrivePolicy,
+        ApproximateNumberOfMessagesNotVisible as InFlight, QueueArn, RedrivePolicy, VisibilityTimeout,
     },
 };
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -52,48 +52,66 @@ pub(super) async fn queue(aws: &Aws, wanted: Queue) -> Result<bool, Failure> {
     }
 }
 
-/// Makes a queue, and lets it feed a function. A queue that is there remains as it is, unless told otherwise.
+/// Makes a queue, and lets it feed a function. A queue that is there may feed one as it is.
 async fn create(aws: &Aws, name: &str, timeout: Option<Duration>, function: Option<&str>, others: &[String]) -> Result<bool, Failure> {
-    let (queue, mut output) = (aws.queue(name), Output::new());
+    let (whole, mut output) = (aws.queue(name), Output::new());
     let function = match function {
         Some(function) => Some(Function::find(aws, function).await?),
         None => None,
     };
-    let is_there = function.is_some() && timeout.is_none() && url(aws, &queue).await?.is_some();
-    if !is_there {
+    let there = if function.is_some() && timeout.is_none() { url(aws, &whole).await? } else { None };
+    let url = if let Some(url) = there {
+        url
+    } else {
         let timeout = timeout.or(function.as_ref().map(|function| function.timeout)).unwrap_or(TIMEOUT);
         let visibility = u32::try_from(timeout.as_secs()).ok().and_then(|seconds| seconds.checked_mul(6));
         let visibility = visibility.filter(|seconds| *seconds <= 43_200);
         let visibility = visibility.ok_or_else(|| Failure::said("--timeout is too long; a function runs for 15m at most"))?;
-        setup::create_queues(&aws.sqs(), &queue, visibility).await?;
-    }
-    let queue = find(aws, &queue).await?;
+        setup::create_queues(&aws.sqs(), &whole, visibility).await?.url
+    };
+    let queue = at(aws, &whole, &url).await?;
     let dlq = find(aws, &queue.dlq).await?;
+    if let Some(function) = &function {
+        feed(aws, &queue, &dlq, function, others).await?;
+    }
     output.line(&queue.url)?;
     output.line(&dlq.url)?;
-    if let Some(function) = function {
-        feed(aws, &queue, &dlq, &function, others).await?;
-        output.line(format!("{name} feeds {}", function.name))?;
-    }
+    function.map_or(Ok(()), |function| output.line(format!("{name} feeds {}", function.name)))?;
     Ok(true)
 }
 
-/// Lets a queue feed a function, whose jobs may enqueue jobs of their own. To do it again changes nothing.
+/// Lets a queue feed a function, and gives that what it needs. To do it again changes nothing.
 pub(super) async fn feed(aws: &Aws, queue: &Found, dlq: &Found, function: &Function, others: &[String]) -> Result<(), Failure> {
     let (lambda, name) = (aws.lambda(), &*function.name);
     let cannot = |error: String| Failure::because(&format!("cannot let {} feed {name}", queue.name), error);
-    let there = mappings(aws, Some(&queue.arn)).await?;
-    let is_fed = match there.iter().filter_map(function_of).collect::<Vec<_>>()[..] {
-        [] => false,
-        [own] if own == name => true,
-        [own, ..] => return Err(Failure::said(format!("queue {} feeds {own} already; give {name} a queue of its own", queue.name))),
-    };
-    let mut enqueues_to = Vec::new();
-    for other in others {
-        enqueues_to.push(find(aws, &aws.queue(other)).await?.arn);
+    if queue.visibility < function.timeout {
+        let least = 6 * function.timeout.as_secs();
+        let remedy = format!("`aws sqs set-queue-attributes --queue-url {} --attributes VisibilityTimeout={least}`", queue.url);
+        return Err(Failure::said(format!("queue {} hides a message for less time than {name} may take; {remedy}", queue.name)));
     }
-    let rights = function::taker(&function::table_arn(aws, &aws.place.table).await?, &queue.arn, &dlq.arn, enqueues_to);
-    function.equip(aws, &rights, Some(queue), &dlq.url).await?;
+    let mappings = mappings(aws).await?;
+    let takes = |mapping: &&Mapping| function_of(mapping) == Some(name) && mapping.event_source_arn.as_deref() != Some(&queue.arn);
+    if let Some(other) = mappings.iter().find(takes) {
+        let other = other.event_source_arn.as_deref().unwrap_or_default();
+        return Err(Failure::said(format!("function {name} takes from {other} already; deploy one more for {}", queue.name)));
+    }
+    let is_fed = match mappings.iter().filter(|mapping| feeds_from(mapping, &queue.arn)).find_map(function_of) {
+        Some(own) if own != name => {
+            return Err(Failure::said(format!("queue {} feeds {own} already; give {name} a queue of its own", queue.name)));
+        }
+        own => own.is_some(),
+    };
+    let table = function::table_arn(aws, &aws.place.table).await?;
+    let granted = function.grant(aws, "", &function::taker(&table, &queue.arn, &dlq.arn)).await?;
+    if !others.is_empty() {
+        let mut queues = Vec::new();
+        for other in others {
+            queues.push(find(aws, &aws.queue(other)).await?.arn);
+        }
+        function.grant(aws, "-children", &function::parent(&table, queues)).await?;
+    }
+    function.set(aws, function::variables(&aws.place, Some(&queue.url), &[&dlq.url])).await?;
+    // A job may enqueue jobs of its own.
     let allow = lambda.put_function_recursion_config().function_name(name).recursive_loop(RecursiveLoop::Allow);
     allow.send().await.map_err(|error| cannot(told(&error)))?;
     if is_fed {
@@ -106,7 +124,7 @@ pub(super) async fn feed(aws: &Aws, queue: &Found, dlq: &Found, function: &Funct
         match map.clone().send().await {
             Ok(_) => return Ok(()),
             // What a role allows is known to Lambda some seconds later.
-            Err(error) if error.message().is_some_and(|text| text.contains("execution role")) && started.elapsed() < GRANT => {
+            Err(error) if granted && started.elapsed() < GRANT && error.message().is_some_and(|text| text.contains("execution role")) => {
                 sleep(BETWEEN_LOOKS).await;
             }
             Err(error) => return Err(cannot(told(&error))),
@@ -135,6 +153,7 @@ pub(super) struct Found {
     pub(super) url: String,
     pub(super) arn: String,
     pub(super) depth: Depth,
+    visibility: Duration,
     /// The name of its dead-letter queue.
     pub(super) dlq: String,
 }
@@ -163,7 +182,7 @@ impl Policy {
 
 /// What SQS says of a queue of that whole name. None: there is no such queue, or this user may not see it.
 async fn look(aws: &Aws, url: &str) -> Result<Option<Found>, String> {
-    let names = [Waiting, InFlight, Delayed, QueueArn, RedrivePolicy];
+    let names = [Waiting, InFlight, Delayed, QueueArn, RedrivePolicy, VisibilityTimeout];
     let answer = aws.sqs().get_queue_attributes().queue_url(url).set_attribute_names(Some(names.to_vec())).send().await;
     let attributes = match answer {
         Ok(answer) => answer.attributes.unwrap_or_default(),
@@ -182,6 +201,7 @@ async fn look(aws: &Aws, url: &str) -> Result<Option<Found>, String> {
         url: url.to_owned(),
         arn: attributes.get(&QueueArn).cloned().unwrap_or_default(),
         depth: Depth { waiting: number(&Waiting), in_flight: number(&InFlight), delayed: number(&Delayed) },
+        visibility: Duration::from_secs(number(&VisibilityTimeout)),
     }))
 }
 
@@ -197,8 +217,11 @@ async fn url(aws: &Aws, name: &str) -> Result<Option<String>, Failure> {
 /// A queue by its whole name.
 pub(super) async fn find(aws: &Aws, name: &str) -> Result<Found, Failure> {
     let none = || Failure::said(format!("there is no queue {name}; create it by `sqjobs queue create`, or look at --prefix and --region"));
-    let url = url(aws, name).await?.ok_or_else(none)?;
-    let found = look(aws, &url).await.map_err(|error| Failure::because(&format!("cannot read queue {name}"), error))?;
+    at(aws, name, &url(aws, name).await?.ok_or_else(none)?).await
+}
+
+async fn at(aws: &Aws, name: &str, url: &str) -> Result<Found, Failure> {
+    let found = look(aws, url).await.map_err(|error| Failure::because(&format!("cannot read queue {name}"), error))?;
     found.ok_or_else(|| Failure::said(format!("queue {name} cannot be read: it is gone, or you may not; look at --profile")))
 }
 
@@ -258,9 +281,9 @@ pub(super) struct Feed {
 
 /// What takes from each of these queues.
 pub(super) async fn feeds(aws: &Aws, queues: &[Status]) -> Result<Vec<Feed>, Failure> {
-    let mappings = mappings(aws, None).await?;
+    let mappings = mappings(aws).await?;
     let feed = |queue: &Status| {
-        let mapping = mappings.iter().find(|mapping| mapping.event_source_arn.as_ref() == Some(&queue.arn))?;
+        let mapping = mappings.iter().find(|mapping| feeds_from(mapping, &queue.arn))?;
         Some(Feed { function: function_of(mapping).map(str::to_owned), mapping: mapping.state.clone() })
     };
     Ok(queues.iter().map(|queue| feed(queue).unwrap_or_default()).collect())
@@ -271,10 +294,14 @@ pub(super) fn function_of(mapping: &Mapping) -> Option<&str> {
     mapping.function_arn.as_ref()?.split(':').nth(FUNCTION)
 }
 
-/// The event source mappings, all or those of one queue.
-pub(super) async fn mappings(aws: &Aws, arn: Option<&str>) -> Result<Vec<Mapping>, Failure> {
-    let list = aws.lambda().list_event_source_mappings().set_event_source_arn(arn.map(str::to_owned));
-    let mut pages = list.into_paginator().items().send();
+/// Whether a mapping feeds from a queue.
+pub(super) fn feeds_from(mapping: &Mapping, queue_arn: &str) -> bool {
+    mapping.event_source_arn.as_deref() == Some(queue_arn)
+}
+
+/// All event source mappings.
+pub(super) async fn mappings(aws: &Aws) -> Result<Vec<Mapping>, Failure> {
+    let mut pages = aws.lambda().list_event_source_mappings().into_paginator().items().send();
     let mut mappings = Vec::new();
     while let Some(mapping) = pages.next().await {
         mappings.push(mapping.map_err(|error| Failure::because("cannot list the event source mappings", told(&error)))?);
@@ -321,11 +348,12 @@ async fn switch(aws: &Aws, queues: &[String], enabled: bool) -> Result<bool, Fai
     let mut output = Output::new();
     for name in queues {
         let queue = find(aws, &aws.queue(name)).await?;
-        let mappings = mappings(aws, Some(&queue.arn)).await?;
-        if mappings.is_empty() {
-            return Err(Failure::said(format!("queue {name} feeds no function; deploy one, with an event source mapping")));
+        let mappings = mappings(aws).await?;
+        let mut own = mappings.iter().filter(|mapping| feeds_from(mapping, &queue.arn)).peekable();
+        if own.peek().is_none() {
+            return Err(Failure::said(format!("queue {name} feeds no function; `sqjobs queue create {name} --function FUNCTION` lets it")));
         }
-        for id in mappings.iter().filter_map(|mapping| mapping.uuid.as_ref()) {
+        for id in own.filter_map(|mapping| mapping.uuid.as_ref()) {
             let update = aws.lambda().update_event_source_mapping().uuid(id).enabled(enabled);
             update.send().await.map_err(|error| Failure::because(&format!("cannot change the mapping of {name}"), told(&error)))?;
         }
@@ -340,8 +368,9 @@ async fn switch(aws: &Aws, queues: &[String], enabled: bool) -> Result<bool, Fai
 async fn settle(aws: &Aws, arn: &str, state: &str) -> Result<(), Failure> {
     let started = Instant::now();
     loop {
-        let states: HashMap<_, _> = mappings(aws, Some(arn)).await?.into_iter().map(|mapping| (mapping.uuid, mapping.state)).collect();
-        match states.values().find(|now| now.as_deref() != Some(state)) {
+        let mappings = mappings(aws).await?;
+        let mut states = mappings.iter().filter(|mapping| feeds_from(mapping, arn)).map(|mapping| &mapping.state);
+        match states.find(|now| now.as_deref() != Some(state)) {
             None => return Ok(()),
             Some(now) if started.elapsed() > CHANGE => {
                 let now = now.as_deref().unwrap_or("of no state");

@@ -4,6 +4,11 @@ variable "name" {
   default     = "beater"
 
   validation {
+    condition     = can(regex("^[A-Za-z0-9_-]{1,60}$", var.name))
+    error_message = "A name has 1 to 60 letters, digits, hyphens and underscores."
+  }
+
+  validation {
     condition     = length(var.prefix) + length(var.name) <= 64
     error_message = "A function has a name of 64 characters at most, the prefix included."
   }
@@ -113,8 +118,8 @@ variable "environment" {
   default     = {}
 
   validation {
-    condition     = length(setintersection(keys(var.environment), ["SQJOBS_TABLE", "SQJOBS_SCHEDULES_TABLE", "SQJOBS_PREFIX", "SQJOBS_QUEUE_URL", "SQJOBS_DLQ_URL"])) == 0
-    error_message = "The module itself sets SQJOBS_TABLE, SQJOBS_SCHEDULES_TABLE, SQJOBS_PREFIX, SQJOBS_QUEUE_URL and SQJOBS_DLQ_URL."
+    condition     = length(setintersection(keys(var.environment), ["SQJOBS_TABLE", "SQJOBS_SCHEDULES_TABLE", "SQJOBS_PREFIX", "SQJOBS_DLQ_URL"])) == 0
+    error_message = "The module itself sets SQJOBS_TABLE, SQJOBS_SCHEDULES_TABLE, SQJOBS_PREFIX and SQJOBS_DLQ_URL."
   }
 }
 
@@ -135,8 +140,8 @@ variable "kms_key_arn" {
   default     = null
 
   validation {
-    condition     = var.kms_key_arn == null ? true : can(regex("^arn:[^:]+:kms:", var.kms_key_arn))
-    error_message = "A key is named by its ARN, as arn:aws:kms:REGION:ACCOUNT:key/ID."
+    condition     = var.kms_key_arn == null ? true : can(regex("^arn:[^:]+:kms:.*:key/", var.kms_key_arn))
+    error_message = "A key is named by its ARN, as arn:aws:kms:REGION:ACCOUNT:key/ID, and not by an alias: rights are given on the key."
   }
 }
 

@@ -215,8 +215,8 @@ variable "kms_key_arn" {
   default     = null
 
   validation {
-    condition     = var.kms_key_arn == null ? true : can(regex("^arn:[^:]+:kms:", var.kms_key_arn))
-    error_message = "A key is named by its ARN, as arn:aws:kms:REGION:ACCOUNT:key/ID."
+    condition     = var.kms_key_arn == null ? true : can(regex("^arn:[^:]+:kms:.*:key/", var.kms_key_arn))
+    error_message = "A key is named by its ARN, as arn:aws:kms:REGION:ACCOUNT:key/ID, and not by an alias: rights are given on the key."
   }
 }
 
@@ -238,7 +238,7 @@ variable "alarm_age_s" {
 
   validation {
     condition     = var.alarm_age_s >= 60
-    error_message = "An age is a minute at least: SQS knows none that is shorter."
+    error_message = "An age is a minute at least: alarms look once a minute."
   }
 }
 

@@ -49,8 +49,8 @@ variable "kms_key_arn" {
   default     = null
 
   validation {
-    condition     = var.kms_key_arn == null ? true : can(regex("^arn:[^:]+:kms:", var.kms_key_arn))
-    error_message = "A key is named by its ARN, as arn:aws:kms:REGION:ACCOUNT:key/ID."
+    condition     = var.kms_key_arn == null ? true : can(regex("^arn:[^:]+:kms:.*:key/", var.kms_key_arn))
+    error_message = "A key is named by its ARN, as arn:aws:kms:REGION:ACCOUNT:key/ID, and not by an alias: rights are given on the key."
   }
 }
 

@@ -1,6 +1,10 @@
 //! Tables, queues, functions, and what wakes them.
 
-use std::{collections::HashMap, fs, time::SystemTime};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    time::SystemTime,
+};
 
 use aws_sdk_lambda::{
     error::ProvideErrorMetadata as _,
@@ -12,7 +16,7 @@ use sqjobs::setup::{self, Queues};
 use super::workspace::{Function, Programs, Workspace, packed};
 use crate::{
     aws::Aws,
-    command::{beater, function, queue},
+    command::{beater, function, queue, table},
     failure::{Failure, told},
 };
 
@@ -26,14 +30,14 @@ const TRUST: &str = r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow
 pub(super) struct Deployment<'a> {
     aws: &'a Aws,
     workspace: &'a Workspace,
-    queues: HashMap<String, Queues>,
+    queues: BTreeMap<String, Queues>,
     /// When each program was built that is deployed.
     built: HashMap<String, SystemTime>,
 }
 
 impl<'a> Deployment<'a> {
     pub(super) fn new(aws: &'a Aws, workspace: &'a Workspace) -> Self {
-        Self { aws, workspace, queues: HashMap::new(), built: HashMap::new() }
+        Self { aws, workspace, queues: BTreeMap::new(), built: HashMap::new() }
     }
 
     /// Deploys what has changed; says how many functions.
@@ -42,13 +46,18 @@ impl<'a> Deployment<'a> {
             self.make().await?;
         }
         let mut deployed = 0;
-        for function in &self.workspace.functions {
+        // The beater comes last: it looks after the queues that feed functions.
+        let (jobs, beaters): (Vec<_>, Vec<_>) = self.workspace.functions.iter().partition(|function| function.queue.is_some());
+        for function in jobs.into_iter().chain(beaters) {
             let Some(program) = programs.get(&function.name) else { continue };
             let built = fs::metadata(program)?.modified()?;
             if self.built.get(&function.name) == Some(&built) {
                 continue;
             }
             let zip = packed(program, &self.workspace.target.join("local-stack/packages").join(&function.name))?;
+            if !self.built.contains_key(&function.name) {
+                self.allow(&self.name(function)).await?;
+            }
             self.put(function, zip).await?;
             if self.built.insert(function.name.clone(), built).is_none() {
                 self.wire(function).await?;
@@ -60,15 +69,7 @@ impl<'a> Deployment<'a> {
 
     /// Makes the tables and queues that are not there yet.
     async fn make(&mut self) -> Result<(), Failure> {
-        let (dynamodb, place) = (self.aws.dynamodb(), &self.aws.place);
-        let tables = dynamodb.list_tables().send().await.map_err(|error| Failure::because("cannot list tables", told(&error)))?;
-        let is_there = |table: &String| tables.table_names().contains(table);
-        if !is_there(&place.table) {
-            setup::create_table(&dynamodb, &place.table).await?;
-        }
-        if !is_there(&place.schedules_table) {
-            setup::create_schedules_table(&dynamodb, &place.schedules_table).await?;
-        }
+        table::create(self.aws).await?;
         for function in &self.workspace.functions {
             if let Some(queue) = &function.queue {
                 let queue = self.aws.queue(queue);
@@ -85,29 +86,21 @@ impl<'a> Deployment<'a> {
 
     fn settings(&self, function: &Function) -> HashMap<String, String> {
         let place = &self.aws.place;
-        // What is meant for AWS is not meant for here.
-        let mut settings: HashMap<_, _> = function.environment.clone().into_iter().collect();
-        let own = [
-            ("SQJOBS_TABLE", place.table.clone()),
-            ("SQJOBS_SCHEDULES_TABLE", place.schedules_table.clone()),
-            ("SQJOBS_PREFIX", place.prefix.clone()),
-            ("AWS_ENDPOINT_URL", place.endpoint_url.clone().unwrap_or_default()),
-        ];
-        settings.extend(own.map(|(name, value)| (name.to_owned(), value)));
         let own = function.queue.as_ref().and_then(|queue| self.queues.get(&self.aws.queue(queue)));
-        settings.extend(own.map(|queues| ("SQJOBS_QUEUE_URL".into(), queues.url.clone())));
         // The beater looks through all of them.
         let dlqs: Vec<_> =
             self.queues.values().filter(|queues| own.is_none_or(|own| own == *queues)).map(|queues| &*queues.dlq_url).collect();
-        settings.insert("SQJOBS_DLQ_URL".into(), dlqs.join(" "));
-        settings
+        let mut variables = function::variables(place, own.map(|queues| &*queues.url), &dlqs);
+        // What is meant for AWS is not meant for here.
+        variables.push(("AWS_ENDPOINT_URL", place.endpoint_url.clone().unwrap_or_default()));
+        let variables = variables.into_iter().map(|(name, value)| (name.to_owned(), value));
+        function.environment.clone().into_iter().chain(variables).collect()
     }
 
     /// Creates a function, or gives it other code.
     async fn put(&self, function: &Function, zip: Vec<u8>) -> Result<(), Failure> {
         let (lambda, name) = (self.aws.lambda(), self.name(function));
         let cannot = |error: String| Failure::because(&format!("cannot deploy {name}"), error);
-        self.allow(&name).await?;
         let zip = Blob::new(zip);
         let create = lambda.create_function().function_name(&name).runtime(Runtime::Providedal2023).handler("bootstrap");
         let timeout = i32::try_from(function.timeout_s).map_err(|error| cannot(error.to_string()))?;

@@ -9,12 +9,13 @@ use std::{
 use aws_sdk_dynamodb::{
     config::{ConfigBag, Intercept, RuntimeComponents, interceptors::BeforeDeserializationInterceptorContextRef as Answer},
     error::{BoxError, ProvideErrorMetadata as _},
-    types::{AttributeValue, TableDescription, TimeToLiveStatus},
+    types::{AttributeValue, TableDescription, TimeToLiveDescription, TimeToLiveStatus},
 };
 use aws_sdk_eventbridge::types::RuleState;
-use aws_sdk_lambda::types::{FunctionResponseType, RecursiveLoop};
+use aws_sdk_lambda::types::{EventSourceMappingConfiguration as EventSourceMapping, FunctionResponseType, RecursiveLoop};
 use aws_sdk_sqs::types::QueueAttributeName as Attribute;
 use jiff::{SignedDuration, Timestamp, fmt::rfc2822, tz::TimeZone};
+use serde_json::Value;
 use sqjobs::{
     By, Record,
     store::{DynamoDb, Store as _},
@@ -22,10 +23,11 @@ use sqjobs::{
 
 use super::rules::is_forgotten;
 use crate::{
+    args::Place,
     aws::Aws,
     command::{
         function::{self, Function},
-        queue::{Policy, function_of, mappings, urls},
+        queue::{Policy, feeds_from, function_of, mappings, urls},
     },
     failure::{Failure, told},
 };
@@ -39,10 +41,14 @@ const PAGES: usize = 25;
 #[derive(Debug, Default)]
 pub(super) struct System {
     pub(super) now: Timestamp,
+    pub(super) place: Place,
     pub(super) jobs: Table,
     pub(super) schedules: Table,
     pub(super) queues: Vec<Queue>,
-    pub(super) functions: Vec<Function>,
+    /// Whether it is known what feeds functions.
+    pub(super) knows_mappings: bool,
+    /// By name, those that queues feed and the beater. None: there is no such function. Of the others nothing is known.
+    pub(super) functions: BTreeMap<String, Option<Function>>,
     /// The functions whose recursive loops Lambda ends.
     pub(super) loops_end: BTreeSet<String>,
     pub(super) beater: Beater,
@@ -66,8 +72,8 @@ pub(super) struct Table {
     /// None: there is no such table.
     pub(super) arn: Option<String>,
     pub(super) indexes: Vec<String>,
-    /// The attribute of its time to live.
-    pub(super) ttl: Option<String>,
+    /// Whether it deletes what its time to live, by `purge_at`, is over for. None: that is not known.
+    pub(super) forgets: Option<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -111,60 +117,113 @@ pub(super) struct Mapping {
 #[derive(Debug, Default)]
 pub(super) struct Beater {
     pub(super) name: String,
-    pub(super) function: Option<Function>,
     /// What its role does not allow that it needs.
     pub(super) lacks: Vec<String>,
-    /// Whether an enabled rule wakes it each minute.
+    /// Whether an enabled rule wakes it each minute, and may.
     pub(super) is_woken: bool,
 }
 
 impl System {
     /// Reads what it may; what it may not is noted.
     pub(super) async fn read(aws: &Aws, beater: &str) -> Result<Self, Failure> {
-        let mut system = Self { now: aws.clock.now(), ..Self::default() };
-        (system.jobs, system.skew) = table(aws, &aws.place.table).await?;
-        system.schedules = table(aws, &aws.place.schedules_table).await?.0;
-        system.queues = queues(aws, &mut system.unread).await?;
-        let names: BTreeSet<_> = system.queues.iter().filter_map(|queue| Some(queue.mapping.as_ref()?.function.clone())).collect();
-        for name in names {
-            system.functions.extend(Function::look(aws, &name).await?);
-            match aws.lambda().get_function_recursion_config().function_name(&name).send().await {
-                Ok(own) if own.recursive_loop == Some(RecursiveLoop::Terminate) => drop(system.loops_end.insert(name)),
-                Err(error) if error.code() != Some("ResourceNotFoundException") => {
-                    system.unread.push(format!("the recursion setting of function {name}: {}", told(&error)));
-                }
-                _ => {}
+        let beater = Beater { name: aws.queue(beater), lacks: Vec::new(), is_woken: true };
+        let mut system = Self { now: aws.clock.now(), place: aws.place.clone(), beater, ..Self::default() };
+        let (jobs, skew) = system.table(aws, &aws.place.table).await?;
+        (system.schedules, _) = system.table(aws, &aws.place.schedules_table).await?;
+        (system.jobs, system.skew) = (jobs, skew);
+        let mappings = system.noted("what feeds functions", mappings(aws).await.map_err(Failure::told));
+        system.knows_mappings = mappings.is_some();
+        system.queues = queues(aws, &mappings.unwrap_or_default(), &mut system.unread).await?;
+        let fed = system.queues.iter().filter_map(|queue| Some(queue.mapping.as_ref()?.function.clone()));
+        for name in fed.chain([system.beater.name.clone()]).collect::<BTreeSet<_>>() {
+            system.function(aws, name).await;
+        }
+        system.leave_others_out();
+        system.rights(aws).await;
+        system.work(aws).await;
+        Ok(system)
+    }
+
+    /// What was read, unless it could not be: that is noted.
+    fn noted<T>(&mut self, what: &str, read: Result<T, String>) -> Option<T> {
+        read.map_err(|error| self.unread.push(format!("{what}: {error}"))).ok()
+    }
+
+    async fn table(&mut self, aws: &Aws, name: &str) -> Result<(Table, Option<SignedDuration>), Failure> {
+        let date = Date::default();
+        let config = aws_sdk_dynamodb::config::Builder::from(&aws.sdk).interceptor(date.clone()).build();
+        let (dynamodb, mut table) = (aws_sdk_dynamodb::Client::from_conf(config), Table { name: name.to_owned(), ..Table::default() });
+        let described = dynamodb.describe_table().table_name(name).send().await;
+        let here = aws.clock.now();
+        let skew = date.0.lock().unwrap_or_else(PoisonError::into_inner).map(|there| here.duration_since(there));
+        match described {
+            Ok(answer) => {
+                let described = answer.table.unwrap_or_else(|| TableDescription::builder().build());
+                table.arn = Some(described.table_arn.unwrap_or_default());
+                let indexes = described.global_secondary_indexes.unwrap_or_default();
+                table.indexes = indexes.into_iter().filter_map(|index| index.index_name).collect();
+            }
+            Err(error) if error.code() == Some("ResourceNotFoundException") => return Ok((table, skew)),
+            Err(error) => return Err(Failure::because(&format!("cannot read table {name}"), told(&error))),
+        }
+        let ttl = dynamodb.describe_time_to_live().table_name(name).send().await.map_err(|error| told(&error));
+        let ttl = self.noted(&format!("the time to live of table {name}"), ttl).map(|ttl| ttl.time_to_live_description);
+        let is_on = |ttl: TimeToLiveDescription| {
+            let enabled = matches!(ttl.time_to_live_status, Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling));
+            enabled && ttl.attribute_name.as_deref() == Some("purge_at")
+        };
+        table.forgets = ttl.map(|ttl| ttl.is_some_and(is_on));
+        Ok((table, skew))
+    }
+
+    async fn function(&mut self, aws: &Aws, name: String) {
+        let looked = Function::look(aws, &name).await.map_err(Failure::told);
+        let Some(function) = self.noted(&format!("function {name}"), looked) else { return };
+        if function.is_some() {
+            let recursion = aws.lambda().get_function_recursion_config().function_name(&name).send().await;
+            let recursion = self.noted(&format!("the recursion setting of function {name}"), recursion.map_err(|error| told(&error)));
+            if recursion.is_some_and(|own| own.recursive_loop == Some(RecursiveLoop::Terminate)) {
+                self.loops_end.insert(name.clone());
             }
         }
-        system.beater = Beater { name: aws.queue(beater), ..Beater::default() };
-        system.beater.function = Function::look(aws, &system.beater.name).await?;
-        if let Some(function) = &system.beater.function {
-            system.beater.is_woken = is_woken(aws, &function.arn, &mut system.unread).await;
+        if let Some(function) = function.as_ref().filter(|_| name == self.beater.name) {
+            let woken = is_woken(aws, function).await;
+            self.beater.is_woken = self.noted("what wakes the beater", woken).unwrap_or(true);
         }
-        system.rights(aws).await;
-        if system.jobs.arn.is_some() {
-            system.work(aws).await?;
-        }
-        if system.schedules.arn.is_some() {
-            let schedules = aws.schedules().list().await?.into_iter().filter(|schedule| !schedule.paused);
-            system.schedules_due = schedules.filter_map(|schedule| Some((schedule.entry.id().to_owned(), schedule.next_fire?))).collect();
-        }
-        Ok(system)
+        self.functions.insert(name, function);
+    }
+
+    /// Leaves out the queues that feed functions of others.
+    fn leave_others_out(&mut self) {
+        let (functions, unread) = (&self.functions, &mut self.unread);
+        self.queues.retain(|queue| {
+            let Some(Some(function)) = queue.mapping.as_ref().and_then(|mapping| functions.get(&mapping.function)) else { return true };
+            let is_ours = function.environment.keys().any(|name| name.starts_with("SQJOBS_"));
+            if !is_ours {
+                let (name, short) = (&function.name, &queue.short);
+                unread.push(format!("queue {}: it feeds {name}, which has no variable SQJOBS_...; if it is to run jobs, `sqjobs queue create {short} --function {name}`", queue.name));
+            }
+            is_ours
+        });
     }
 
     /// Looks at what roles allow.
     async fn rights(&mut self, aws: &Aws) {
         let Some(jobs) = &self.jobs.arn else { return };
+        let (mut queues, mut dlqs) = (Vec::new(), Vec::new());
         for queue in &mut self.queues {
             let (Some(mapping), Some(dlq)) = (&queue.mapping, &queue.dlq) else { continue };
-            let Some(function) = self.functions.iter().find(|function| function.name == mapping.function) else { continue };
-            match function.lacks(aws, &function::taker(jobs, &queue.arn, &dlq.arn, vec![])).await {
+            let Some(Some(function)) = self.functions.get(&mapping.function) else { continue };
+            if function.takes_from(&queue.name) {
+                queues.push(queue.arn.clone());
+                dlqs.push(dlq.arn.clone());
+            }
+            match function.lacks(aws, &function::taker(jobs, &queue.arn, &dlq.arn)).await {
                 Ok(lacks) => queue.lacks = lacks,
                 Err(error) => self.unread.push(format!("the role of function {}: {error}", function.name)),
             }
         }
-        if let (Some(function), Some(schedules)) = (&self.beater.function, &self.schedules.arn) {
-            let (queues, dlqs) = self.queues.iter().filter_map(|queue| Some((queue.arn.clone(), queue.dlq.as_ref()?.arn.clone()))).unzip();
+        if let (Some(Some(function)), Some(schedules)) = (self.functions.get(&self.beater.name), &self.schedules.arn) {
             match function.lacks(aws, &function::beater(jobs, schedules, queues, dlqs)).await {
                 Ok(lacks) => self.beater.lacks = lacks,
                 Err(error) => self.unread.push(format!("the role of function {}: {error}", function.name)),
@@ -172,23 +231,34 @@ impl System {
         }
     }
 
-    async fn work(&mut self, aws: &Aws) -> Result<(), Failure> {
-        if self.jobs.indexes.iter().any(|index| index == "due") {
-            self.due = aws.client().list(By::Due, JOBS).await?;
+    async fn work(&mut self, aws: &Aws) {
+        let has = |table: &Table, index: &str| table.arn.is_some() && table.indexes.iter().any(|own| own == index);
+        let said = |error: sqjobs::Error| error.to_string();
+        if has(&self.jobs, "due") {
+            let due = aws.client().list(By::Due, JOBS).await.map_err(said);
+            self.due = self.noted("what is due", due).unwrap_or_default();
         }
-        if self.jobs.indexes.iter().any(|index| index == "listed") {
-            let failed = aws.client().list(By::Failed, JOBS).await?;
+        if has(&self.jobs, "listed") {
+            let failed = aws.client().list(By::Failed, JOBS).await.map_err(said);
+            let failed = self.noted("what failed", failed).unwrap_or_default();
             for queue in &mut self.queues {
                 let mut own = failed.iter().filter(|record| record.queue == queue.name);
                 queue.forgotten = own.find(|record| is_forgotten(record, queue.retention)).cloned();
             }
             let today = self.now.to_zoned(TimeZone::UTC).date();
-            let tallies = DynamoDb::new(aws.dynamodb(), &aws.place.table).stats(today).await.map_err(sqjobs::Error::from)?;
-            let parked = tallies.into_iter().map(|(queue, tally)| (queue, tally.parked_at));
+            let tallies = DynamoDb::new(aws.dynamodb(), &aws.place.table).stats(today).await.map_err(|error| error.to_string());
+            let parked = self.noted("statistics", tallies).unwrap_or_default().into_iter().map(|(queue, tally)| (queue, tally.parked_at));
             self.parked = parked.filter(|(queue, _)| queue.starts_with(&aws.place.prefix)).collect();
         }
-        self.running = running(aws).await?;
-        Ok(())
+        if self.jobs.arn.is_some() {
+            let running = running(aws).await;
+            self.running = self.noted("what runs", running).unwrap_or_default();
+        }
+        if self.schedules.arn.is_some() {
+            let schedules = aws.schedules().list().await.map_err(said);
+            let schedules = self.noted("schedules", schedules).unwrap_or_default().into_iter().filter(|schedule| !schedule.paused);
+            self.schedules_due = schedules.filter_map(|schedule| Some((schedule.entry.id().to_owned(), schedule.next_fire?))).collect();
+        }
     }
 }
 
@@ -208,32 +278,8 @@ impl Intercept for Date {
     }
 }
 
-async fn table(aws: &Aws, name: &str) -> Result<(Table, Option<SignedDuration>), Failure> {
-    let date = Date::default();
-    let config = aws_sdk_dynamodb::config::Builder::from(&aws.sdk).interceptor(date.clone()).build();
-    let (dynamodb, mut table) = (aws_sdk_dynamodb::Client::from_conf(config), Table { name: name.to_owned(), ..Table::default() });
-    let described = dynamodb.describe_table().table_name(name).send().await;
-    let here = aws.clock.now();
-    let skew = date.0.lock().unwrap_or_else(PoisonError::into_inner).map(|there| here.duration_since(there));
-    match described {
-        Ok(answer) => {
-            let described = answer.table.unwrap_or_else(|| TableDescription::builder().build());
-            table.arn = Some(described.table_arn.unwrap_or_default());
-            let indexes = described.global_secondary_indexes.unwrap_or_default();
-            table.indexes = indexes.into_iter().filter_map(|index| index.index_name).collect();
-        }
-        Err(error) if error.code() == Some("ResourceNotFoundException") => return Ok((table, skew)),
-        Err(error) => return Err(Failure::because(&format!("cannot read table {name}"), told(&error))),
-    }
-    let ttl = dynamodb.describe_time_to_live().table_name(name).send().await;
-    let ttl = ttl.map_err(|error| Failure::because(&format!("cannot read table {name}"), told(&error)))?.time_to_live_description;
-    let ttl = ttl.filter(|ttl| matches!(ttl.time_to_live_status, Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling)));
-    table.ttl = ttl.and_then(|ttl| ttl.attribute_name);
-    Ok((table, skew))
-}
-
 /// The queues of this environment, with what takes from them. Who is the dead-letter queue of another is none.
-async fn queues(aws: &Aws, unread: &mut Vec<String>) -> Result<Vec<Queue>, Failure> {
+async fn queues(aws: &Aws, mappings: &[EventSourceMapping], unread: &mut Vec<String>) -> Result<Vec<Queue>, Failure> {
     let mut all = BTreeMap::new();
     for url in urls(aws).await? {
         let name = url.rsplit('/').next().unwrap_or(&url).to_owned();
@@ -264,7 +310,7 @@ async fn queues(aws: &Aws, unread: &mut Vec<String>) -> Result<Vec<Queue>, Failu
                     arn: policy.target,
                 }
             }),
-            mapping: mapping(aws, &arn).await?,
+            mapping: mappings.iter().find(|mapping| feeds_from(mapping, &arn)).map(Mapping::of),
             lacks: Vec::new(),
             forgotten: None,
             arn,
@@ -277,40 +323,44 @@ async fn queues(aws: &Aws, unread: &mut Vec<String>) -> Result<Vec<Queue>, Failu
     Ok(queues)
 }
 
-async fn mapping(aws: &Aws, queue_arn: &str) -> Result<Option<Mapping>, Failure> {
-    let first = mappings(aws, Some(queue_arn)).await?.into_iter().next();
-    Ok(first.map(|mapping| Mapping {
-        reports: mapping.function_response_types().contains(&FunctionResponseType::ReportBatchItemFailures),
-        batch: mapping.batch_size.unwrap_or(1),
-        window: Duration::from_secs(mapping.maximum_batching_window_in_seconds.and_then(|window| window.try_into().ok()).unwrap_or(0)),
-        function: function_of(&mapping).unwrap_or_default().to_owned(),
-        id: mapping.uuid.unwrap_or_default(),
-        state: mapping.state.unwrap_or_default(),
-    }))
-}
-
-/// Whether an enabled rule of EventBridge wakes a function each minute.
-async fn is_woken(aws: &Aws, arn: &str, unread: &mut Vec<String>) -> bool {
-    let events = aws.eventbridge();
-    let names = match events.list_rule_names_by_target().target_arn(arn).send().await {
-        Ok(answer) => answer.rule_names.unwrap_or_default(),
-        Err(error) => {
-            unread.push(format!("the rules of EventBridge: {}", told(&error)));
-            return true;
-        }
-    };
-    for name in names {
-        let Ok(rule) = events.describe_rule().name(name).send().await else { continue };
-        let each_minute = rule.schedule_expression.is_some_and(|when| ["rate(1 minute)", "cron(* * * * ? *)"].contains(&&*when));
-        if each_minute && rule.state == Some(RuleState::Enabled) {
-            return true;
+impl Mapping {
+    fn of(mapping: &EventSourceMapping) -> Self {
+        let window = mapping.maximum_batching_window_in_seconds.and_then(|window| window.try_into().ok());
+        Self {
+            reports: mapping.function_response_types().contains(&FunctionResponseType::ReportBatchItemFailures),
+            batch: mapping.batch_size.unwrap_or(1),
+            window: Duration::from_secs(window.unwrap_or(0)),
+            function: function_of(mapping).unwrap_or_default().to_owned(),
+            id: mapping.uuid.clone().unwrap_or_default(),
+            state: mapping.state.clone().unwrap_or_default(),
         }
     }
-    false
+}
+
+/// Whether an enabled rule of EventBridge wakes a function each minute, and may.
+async fn is_woken(aws: &Aws, function: &Function) -> Result<bool, String> {
+    let events = aws.eventbridge();
+    let names = events.list_rule_names_by_target().target_arn(&function.arn).send().await.map_err(|error| told(&error))?.rule_names;
+    let mut is_rung = false;
+    for name in names.unwrap_or_default() {
+        let rule = events.describe_rule().name(name).send().await.map_err(|error| told(&error))?;
+        let each_minute = rule.schedule_expression.is_some_and(|when| ["rate(1 minute)", "cron(* * * * ? *)"].contains(&&*when));
+        is_rung |= each_minute && rule.state == Some(RuleState::Enabled);
+    }
+    let policy = match aws.lambda().get_policy().function_name(&function.name).send().await {
+        Ok(answer) => serde_json::from_str::<Value>(answer.policy().unwrap_or_default()).unwrap_or_default(),
+        Err(error) if error.code() == Some("ResourceNotFoundException") => return Ok(false),
+        Err(error) => return Err(told(&error)),
+    };
+    let allows = |statement: &Value| {
+        let service = &statement["Principal"]["Service"];
+        statement["Effect"] == "Allow" && service.as_str().is_some_and(|service| service.starts_with("events."))
+    };
+    Ok(is_rung && policy["Statement"].as_array().is_some_and(|statements| statements.iter().any(allows)))
 }
 
 /// The records that are running: as many as a bounded scan finds.
-async fn running(aws: &Aws) -> Result<Vec<Record>, Failure> {
+async fn running(aws: &Aws) -> Result<Vec<Record>, String> {
     let scan = aws.dynamodb().scan().table_name(&aws.place.table).filter_expression("attribute_not_exists(purge_at) AND #state = :running");
     let scan =
         scan.expression_attribute_names("#state", "state").expression_attribute_values(":running", AttributeValue::S("running".into()));
@@ -318,7 +368,7 @@ async fn running(aws: &Aws) -> Result<Vec<Record>, Failure> {
     let mut ids = Vec::new();
     for _ in 0..PAGES {
         let Some(page) = pages.next().await else { break };
-        let items = page.map_err(|error| Failure::because("cannot look through the records", told(&error)))?.items.unwrap_or_default();
+        let items = page.map_err(|error| told(&error))?.items.unwrap_or_default();
         ids.extend(items.into_iter().filter_map(|item| item.get("id")?.as_s().ok().cloned()));
     }
     let records = DynamoDb::new(aws.dynamodb(), &aws.place.table).read(&ids).await;

@@ -8,7 +8,7 @@ use sqjobs::{Record, State, lifecycle::SKEW, queue::is_fifo};
 
 use super::facts::{Beater, Mapping, Queue, System, Table};
 use crate::{
-    command::function::Function,
+    command::function::{self, Function},
     time::{brief, from_now},
 };
 
@@ -43,7 +43,7 @@ pub(super) struct Finding {
 
 /// Everything that is wrong.
 pub(super) fn findings(system: &System) -> Vec<Finding> {
-    let mut found = Findings(Vec::new());
+    let mut found = Findings { found: Vec::new(), options: system.place.options() };
     found.tables(&system.jobs, &system.schedules);
     for queue in &system.queues {
         found.queue(queue);
@@ -51,14 +51,18 @@ pub(super) fn findings(system: &System) -> Vec<Finding> {
     }
     found.beater(&system.beater, system);
     found.work(system);
-    found.0
+    found.found
 }
 
-struct Findings(Vec<Finding>);
+struct Findings {
+    found: Vec<Finding>,
+    /// What a command of a remedy must be given.
+    options: String,
+}
 
 impl Findings {
     fn add(&mut self, rule: &'static str, at: &str, what: impl Into<String>, why: &'static str, remedy: impl Into<String>) {
-        self.0.push(Finding { rule, at: at.to_owned(), what: what.into(), why, remedy: remedy.into() });
+        self.found.push(Finding { rule, at: at.to_owned(), what: what.into(), why, remedy: remedy.into() });
     }
 
     fn tables(&mut self, jobs: &Table, schedules: &Table) {
@@ -66,7 +70,13 @@ impl Findings {
             let at = format!("table {}", table.name);
             if table.arn.is_none() {
                 let why = "without it no job is claimed, and no schedule is kept";
-                self.add("table_missing", &at, "there is no such table", why, "`sqjobs table create`, or name another by --table");
+                self.add(
+                    "table_missing",
+                    &at,
+                    "there is no such table",
+                    why,
+                    format!("`sqjobs table create{}`, or name another by --table", self.options),
+                );
                 continue;
             }
             for index in indexes.iter().filter(|index| !table.indexes.iter().any(|own| own == *index)) {
@@ -80,7 +90,7 @@ impl Findings {
                 );
             }
         }
-        if jobs.arn.is_some() && jobs.ttl.as_deref() != Some("purge_at") {
+        if jobs.forgets == Some(false) {
             let remedy = format!(
                 "`aws dynamodb update-time-to-live --table-name {} --time-to-live-specification Enabled=true,AttributeName=purge_at`",
                 jobs.name
@@ -109,7 +119,10 @@ impl Findings {
                     &at,
                     "it has no dead-letter queue",
                     why,
-                    "make the queue by `sqjobs queue create`, or give it a redrive policy",
+                    format!(
+                        "make one, and set it with maxReceiveCount 1000 as the RedrivePolicy by `aws sqs set-queue-attributes --queue-url {}`",
+                        queue.url
+                    ),
                 );
             }
             (Some(dlq), receives) => {
@@ -157,12 +170,15 @@ impl Findings {
     fn feed(&mut self, queue: &Queue, system: &System) {
         let at = format!("queue {}", queue.name);
         let Some(Mapping { id, state, reports, batch, window, function }) = &queue.mapping else {
-            let remedy = format!("deploy its function, then `sqjobs queue create {} --function NAME`", queue.short);
+            if !system.knows_mappings {
+                return;
+            }
+            let remedy = format!("deploy its function, then `sqjobs queue create {} --function NAME{}`", queue.short, self.options);
             self.add("mapping_missing", &at, "it feeds no function", "its jobs wait until they are forgotten", remedy);
             return;
         };
         if state != "Enabled" {
-            let remedy = format!("`sqjobs queue resume {}`", queue.short);
+            let remedy = format!("`sqjobs queue resume {}{}`", queue.short, self.options);
             self.add(
                 "mapping_disabled",
                 &at,
@@ -176,9 +192,10 @@ impl Findings {
             let remedy = format!("`aws lambda update-event-source-mapping --uuid {id} --function-response-types ReportBatchItemFailures`");
             self.add("reports_missing", &at, "its mapping does not take partial batch failures", why, remedy);
         }
-        let Some(function) = system.functions.iter().find(|own| own.name == *function) else {
-            let what = format!("it feeds {function}, which cannot be read");
-            self.add("function_missing", &at, what, "its jobs wait until they are forgotten", "deploy it, or look at --profile");
+        let Some(known) = system.functions.get(function) else { return };
+        let Some(function) = known else {
+            let what = format!("it feeds {function}, which is not there");
+            self.add("function_missing", &at, what, "its jobs wait until they are forgotten", "deploy it");
             return;
         };
         let least = function.timeout * u32::try_from(VISIBILITY).unwrap_or(1) + *window;
@@ -211,20 +228,32 @@ impl Findings {
             let why = "Lambda ends a chain of jobs that enqueue jobs after about 16; the library itself ends it after 100";
             self.add("recursive_loop", &at, "the detection of recursive loops is on", why, remedy);
         }
-        let equip = format!("`sqjobs queue create {} --function {}`, or `terraform apply`", queue.short, function.name);
+        let equip = format!("`sqjobs queue create {} --function {}{}`, or `terraform apply`", queue.short, function.name, self.options);
         self.role(&at, &queue.lacks, &equip);
-        let dlq = queue.dlq.as_ref().map(|dlq| &*dlq.name);
-        let variables = [
-            ("SQJOBS_QUEUE_URL", Some(&*queue.name), None),
-            ("SQJOBS_DLQ_URL", dlq, None),
-            ("SQJOBS_TABLE", Some(&*system.jobs.name), Some("jobs")),
-        ];
-        for (name, expected, usual) in variables {
-            let own = function.environment.get(name).map(|value| value.rsplit(['/', ':']).next().unwrap_or(value)).or(usual);
-            if own != expected && expected.is_some() {
-                let (own, expected) = (own.unwrap_or("not set"), expected.unwrap_or_default());
-                let why = "messages, dead letters or records go where nobody looks";
-                self.add("environment", &at, format!("{name} is {own}, and should be that of {expected}"), why, &*equip);
+        let dlqs: Vec<_> = queue.dlq.iter().map(|dlq| &*dlq.name).collect();
+        self.variables(function, &function::variables(&system.place, Some(&queue.name), &dlqs), &equip);
+    }
+
+    /// Whether a function finds its system. Of URLs, the names of queues are compared.
+    fn variables(&mut self, function: &Function, expected: &[(&str, String)], equip: &str) {
+        for (name, expected) in expected.iter().filter(|(name, expected)| !(expected.is_empty() && name.ends_with("_URL"))) {
+            let usual = match *name {
+                "SQJOBS_TABLE" => Some("jobs"),
+                "SQJOBS_SCHEDULES_TABLE" => Some("schedules"),
+                "SQJOBS_PREFIX" => Some(""),
+                _ => None,
+            };
+            let own = function.environment.get(*name).map(|value| value.rsplit(['/', ':']).next().unwrap_or(value)).or(usual);
+            if own != Some(expected) {
+                let own = own.map_or("not set".into(), |own| format!("\"{own}\""));
+                let why = "messages, dead letters, records or schedules go where nobody looks";
+                self.add(
+                    "environment",
+                    &format!("function {}", function.name),
+                    format!("{name} is {own}, and should name \"{expected}\""),
+                    why,
+                    equip,
+                );
             }
         }
     }
@@ -239,21 +268,25 @@ impl Findings {
 
     fn beater(&mut self, beater: &Beater, system: &System) {
         let at = format!("function {}", beater.name);
-        let Some(function) = &beater.function else {
+        let Some(known) = system.functions.get(&beater.name) else { return };
+        let Some(function) = known else {
             let why = "without it schedules do not fire, and what waits longer than 15 minutes does not come back";
             self.add("beater_missing", &at, "there is no beater", why, "deploy it, or name it by --beater");
             return;
         };
-        let equip = format!("`sqjobs schedule beater {}`, or `terraform apply`", beater.name);
+        let equip = format!("`sqjobs schedule beater {}{}`, or `terraform apply`", beater.name, self.options);
         if !beater.is_woken {
             let why = "schedules fire late or never, and so does what waits longer than 15 minutes";
-            self.add("beater_asleep", &at, "no rule wakes it each minute", why, &*equip);
+            self.add("beater_asleep", &at, "no rule wakes it each minute, or it may not", why, &*equip);
         }
         self.role(&at, &beater.lacks, &equip);
+        let others = function::variables(&system.place, None, &[]);
+        self.variables(function, &others, &equip);
         let dlqs = function.environment.get("SQJOBS_DLQ_URL").map(String::as_str).unwrap_or_default();
         let seen: Vec<_> = dlqs.split_whitespace().filter_map(|url| url.rsplit('/').next()).collect();
-        let missing: Vec<_> =
-            system.queues.iter().filter_map(|queue| queue.dlq.as_ref()).filter(|dlq| !seen.contains(&&*dlq.name)).collect();
+        let takes = |mapping: &Mapping, queue: &str| matches!(system.functions.get(&mapping.function), Some(Some(function)) if function.takes_from(queue));
+        let fed = system.queues.iter().filter(|queue| queue.mapping.as_ref().is_some_and(|mapping| takes(mapping, &queue.name)));
+        let missing: Vec<_> = fed.filter_map(|queue| queue.dlq.as_ref()).filter(|dlq| !seen.contains(&&*dlq.name)).collect();
         if let [first, ..] = missing[..] {
             let what = format!("it does not look through {} of the dead-letter queues, such as {}", missing.len(), first.name);
             let why = "what SQS itself has moved there gets no reason, and its record no end";
@@ -332,14 +365,13 @@ mod tests {
     #[test]
     fn a_clock_that_is_off_is_found_and_one_that_is_nearly_right_is_not() {
         let rules = |skew_s| {
-            let beater = Beater { function: Some(Function::default()), is_woken: true, ..Beater::default() };
-            let table = |indexes: &[&str], ttl: Option<&str>| Table {
+            let beater = Beater { is_woken: true, ..Beater::default() };
+            let table = |indexes: &[&str]| Table {
                 arn: Some(String::new()),
                 indexes: indexes.iter().map(|index| (*index).to_owned()).collect(),
-                ttl: ttl.map(str::to_owned),
                 ..Table::default()
             };
-            let (jobs, schedules) = (table(&["due", "listed"], Some("purge_at")), table(&["due"], None));
+            let (jobs, schedules) = (table(&["due", "listed"]), table(&["due"]));
             findings(&System { jobs, schedules, beater, skew: Some(SignedDuration::from_secs(skew_s)), ..System::default() })
         };
         assert_eq!([rules(4), rules(-4)], [vec![], vec![]]);

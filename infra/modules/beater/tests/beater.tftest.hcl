@@ -54,6 +54,16 @@ run "who_does_not_tick_is_told" {
   }
 }
 
+run "a_name_is_what_all_of_aws_takes" {
+  command = plan
+
+  variables {
+    name = "beater.fifo"
+  }
+
+  expect_failures = [var.name]
+}
+
 run "a_name_has_64_characters_with_its_prefix" {
   command = plan
 
@@ -65,7 +75,7 @@ run "a_name_has_64_characters_with_its_prefix" {
   expect_failures = [var.name]
 }
 
-run "what_aws_would_refuse_is_refused_by_name" {
+run "what_would_not_work_is_refused_by_name" {
   command = plan
 
   variables {
@@ -79,7 +89,7 @@ run "what_aws_would_refuse_is_refused_by_name" {
     memory_mb          = 64
     environment        = { SQJOBS_DLQ_URL = "another" }
     log_retention_days = 2
-    kms_key_arn        = "alias/jobs"
+    kms_key_arn        = "arn:aws:kms:eu-west-1:123456789012:alias/jobs"
     alarm_actions      = ["operators"]
   }
 

@@ -287,7 +287,7 @@ run "a_name_has_64_characters_with_its_prefix" {
   expect_failures = [var.name]
 }
 
-run "what_aws_would_refuse_is_refused_by_name" {
+run "what_would_not_work_is_refused_by_name" {
   command = plan
 
   variables {
@@ -295,7 +295,7 @@ run "what_aws_would_refuse_is_refused_by_name" {
     package              = "nowhere/bootstrap.zip"
     table_arn            = "jobs"
     environment          = { SQJOBS_TABLE = "another" }
-    kms_key_arn          = "alias/jobs"
+    kms_key_arn          = "arn:aws:kms:eu-west-1:123456789012:alias/jobs"
     alarm_actions        = ["operators"]
     reserved_concurrency = -2
     enqueues_to          = ["adder"]

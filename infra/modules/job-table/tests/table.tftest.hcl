@@ -60,14 +60,14 @@ run "a_key_encrypts_both" {
   }
 }
 
-run "what_aws_would_refuse_is_refused_by_name" {
+run "what_would_not_work_is_refused_by_name" {
   command = plan
 
   variables {
     prefix         = "production-europe/"
     jobs_name      = "j"
     schedules_name = "s"
-    kms_key_arn    = "alias/jobs"
+    kms_key_arn    = "arn:aws:kms:eu-west-1:123456789012:alias/jobs"
   }
 
   expect_failures = [var.prefix, var.jobs_name, var.schedules_name, var.kms_key_arn]

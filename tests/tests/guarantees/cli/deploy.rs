@@ -1,6 +1,6 @@
 //! The route without Terraform, by the commands of the README.
 
-use std::{fs, path::Path, process::Command};
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use super::sqjobs;
 use crate::{
@@ -33,9 +33,21 @@ async fn name_rights(world: &World, function: &str) {
     let configuration = world.account.lambda.get_function_configuration().function_name(function).send().await;
     let role = configuration.expect("the function is there").role.expect("it has a role");
     let role = role.rsplit('/').next().expect("a name");
-    let policy = as_the_stack_has_it(given(world, role, function).await).to_string();
+    let policy = as_the_stack_has_it(given(world, role, function, "").await).to_string();
     let put = world.account.iam.put_role_policy().role_name(role).policy_name("stack").policy_document(policy);
     put.send().await.expect("the role takes a policy");
+}
+
+/// All that the command gives to a function.
+async fn state(world: &World, function: &str) -> String {
+    let (lambda, iam) = (&world.account.lambda, &world.account.iam);
+    let read = lambda.get_function_configuration().function_name(function).send().await.expect("the function is there");
+    let role = read.role().and_then(|role| role.rsplit('/').next()).expect("it has a role");
+    let policies = iam.list_role_policies().role_name(role).send().await.expect("policies are listed").policy_names;
+    let variables: BTreeMap<_, _> = read.environment().and_then(|own| own.variables()).expect("variables").iter().collect();
+    let mappings = lambda.list_event_source_mappings().send().await.expect("mappings are listed");
+    let mappings: Vec<_> = mappings.event_source_mappings().iter().map(|mapping| mapping.uuid()).collect();
+    format!("{policies:?} {} {variables:?} {mappings:?} {:?}", given(world, role, function, "").await, read.revision_id())
 }
 
 #[test]
@@ -43,6 +55,7 @@ fn a_whole_system_is_deployed_from_nothing_by_the_documented_commands() {
     // Whatever a function may do, these commands let it.
     World::setup().enforces_roles().test(async |world| {
         let there = |args: &[&str]| sqjobs(world, &[args, &PLACE].concat());
+        there(&["table", "create"]).yes();
         there(&["table", "create"]).yes();
         let stack = format!("AWS_ENDPOINT_URL={}", world.account.endpoint);
         let secret = "WEBHOOK_SECRET=whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -52,8 +65,9 @@ fn a_whole_system_is_deployed_from_nothing_by_the_documented_commands() {
             let fed = there(&["queue", "create", name, "--function", &function]).yes();
             assert!(fed.ends_with(&format!("{name} feeds {function}\n")), "{fed}");
             name_rights(world, &function).await;
-            let again = there(&["queue", "create", name, "--function", &function]).yes();
-            assert_eq!(again, fed, "to do it again changes nothing");
+            let before = state(world, &function).await;
+            there(&["queue", "create", name, "--function", &function]).yes();
+            assert_eq!(state(world, &function).await, before, "to do it again changes nothing");
         }
         deploy(world, "beater", &["--timeout", "60", "--env-var", &stack]);
         assert_eq!(there(&["schedule", "beater", "live-beater"]).yes(), "live-beater is woken each minute\n");
@@ -62,9 +76,10 @@ fn a_whole_system_is_deployed_from_nothing_by_the_documented_commands() {
         assert_eq!(there(&["doctor"]).yes(), "nothing is wrong with 2 queues and their functions\n");
         assert!(there(&["enqueue", "adder", "[1, 2, 3]", "--wait"]).yes().ends_with("succeeded, attempt 1 of 5  6\n"));
 
-        deploy(world, "adder", &[]); // another version of its code
+        // Another version of its code, with a variable.
+        deploy(world, "adder", &["--merge-env", "--env-var", "COLOUR=red"]);
         assert_eq!(there(&["doctor"]).yes(), "nothing is wrong with 2 queues and their functions\n", "it keeps what it was given");
         let told = there(&["queue", "create", "other", "--function", "live-nobody"]).error();
-        assert!(told.contains("there is no function live-nobody; deploy it by `cargo lambda deploy live-nobody`"), "{told}");
+        assert!(told.contains("there is no function live-nobody; deploy it by `cargo lambda deploy`"), "{told}");
     });
 }

@@ -1,5 +1,7 @@
 //! What the doctor finds, each fault made on the stack.
 
+use std::collections::HashMap;
+
 use aws_sdk_lambda::types::{Environment, FunctionResponseType, RecursiveLoop};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -98,13 +100,13 @@ fn a_healthy_system_has_no_findings_and_each_fault_of_its_queues_and_tables_is_f
         ttl(false).await;
         assert_eq!(broken(world, &[]), ["ttl_off"]);
         ttl(true).await;
-        assert_eq!(broken(world, &["--schedules-table", "nowhere"]), ["table_missing"]);
+        assert_eq!(broken(world, &["--schedules-table", "nowhere"]), ["table_missing", "environment", "environment"]);
         let bare = json!({
             "TableName": "bare", "BillingMode": "PAY_PER_REQUEST", "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
             "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
         });
         ask(world, "dynamodb", "DynamoDB_20120810.CreateTable", bare).await;
-        assert_eq!(broken(world, &["--schedules-table", "bare"]), ["index_missing", "role_denies"], "nor may the beater use it");
+        assert_eq!(broken(world, &["--schedules-table", "bare"]), ["index_missing", "environment", "role_denies", "environment"]);
 
         ask(world, "sqs", "AmazonSQS.CreateQueue", json!({"QueueName": "lonely", "Attributes": {"MessageRetentionPeriod": "1209600"}}))
             .await;
@@ -113,7 +115,7 @@ fn a_healthy_system_has_no_findings_and_each_fault_of_its_queues_and_tables_is_f
         ask(world, "sqs", "AmazonSQS.DeleteQueue", json!({"QueueUrl": url})).await;
         sqjobs(world, &["queue", "create", "ordered.fifo"]).yes();
         set(world, &queue.replace("probes", "ordered.fifo"), "DelaySeconds", "5").await;
-        assert_eq!(broken(world, &[]), ["fifo_delay", "mapping_missing", "role_denies", "beater_dlqs"], "nor knows the beater of it");
+        assert_eq!(broken(world, &[]), ["fifo_delay", "mapping_missing"]);
     });
 }
 
@@ -163,12 +165,31 @@ fn each_fault_of_a_function_and_of_what_feeds_or_wakes_it_is_found() {
         assert_eq!(broken(world, &[]), ["role_denies", "role_denies"]);
         let said = sqjobs(world, &["doctor", "--beater", &beater]).no();
         assert!(said.contains("does not allow dynamodb:BatchGetItem on table/jobs, and 8 rights more"), "{said}");
+        assert!(said.contains(&format!("`sqjobs queue create probes --function {function}`")), "{said}");
         equip(world);
 
         rule(world, "DISABLED").await;
         assert_eq!(broken(world, &[]), ["beater_asleep"]);
+        equip(world);
+        assert_eq!(broken(world, &[]), [""; 0], "as its remedy says");
+        let forbid = lambda.remove_permission().function_name(&beater).statement_id("sqjobs-beater").send();
+        forbid.await.expect("it is taken away");
+        assert_eq!(broken(world, &[]), ["beater_asleep"], "nor may it be");
         assert_eq!(broken(world, &["--beater", "nobody"]), ["beater_missing"]);
-        rule(world, "ENABLED").await;
+        equip(world);
+        assert_eq!(broken(world, &[]), [""; 0]);
+        let was = configure(&beater, "SQJOBS_SCHEDULES_TABLE", "others").await;
+        assert_eq!(broken(world, &[]), ["environment"]);
+        configure(&beater, "SQJOBS_SCHEDULES_TABLE", &was).await;
+        let read = lambda.get_function_configuration().function_name(&function).send().await.expect("it is read");
+        let set = async |variables| {
+            let environment = Environment::builder().set_variables(variables).build();
+            lambda.update_function_configuration().function_name(&function).environment(environment).send().await.expect("it is changed");
+        };
+        set(Some(HashMap::new())).await;
+        let said = sqjobs(world, &["doctor", "--beater", &beater]).said;
+        assert!(said.contains("not looked at: queue probes: it feeds "), "{said}");
+        set(read.environment.and_then(|own| own.variables)).await;
         assert_eq!(broken(world, &[]), [""; 0]);
         lambda.delete_function().function_name(&function).send().await.expect("it is deleted");
         let broken = broken(world, &[]);

@@ -1,5 +1,7 @@
 //! Queues by command.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::sqjobs;
@@ -53,19 +55,35 @@ fn a_right_that_lambda_does_not_know_of_yet_is_waited_for_and_one_that_nobody_ma
             "__type": "InvalidParameterValueException",
             "message": "The provided execution role does not have permissions to call ReceiveMessage on SQS",
         });
-        for _ in 0..2 {
-            world.proxy.arm(Fault::answer("/event-source-mappings", "EventSourceArn", 400, not_yet.to_string()));
-        }
+        let not_yet = || world.proxy.arm(Fault::answer("/event-source-mappings", "EventSourceArn", 400, not_yet.to_string()));
+        let ask = || sqjobs(world, &["queue", "create", "probes", "--function", &function, "--endpoint-url", &url]);
         let denied =
             "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>it is not yours</Message></Error></ErrorResponse>";
         world.proxy.arm(Fault::answer("/", "Action=PutRolePolicy", 403, denied));
-        let ran = sqjobs(world, &["queue", "create", "probes", "--function", &function, "--endpoint-url", &url]);
+        not_yet();
+        let ran = ask();
+        assert_eq!((ran.status, world.proxy.is_spent()), (2, true), "{}", ran.said);
+        let told = ran.said;
+        assert!(told.starts_with("role probe is as it was: ") && told.contains("it is not yours"), "{told}");
+        assert!(told.contains("let it allow dynamodb:BatchGetItem on table/jobs, ") && told.contains("call ReceiveMessage"), "{told}");
+
+        not_yet();
+        not_yet();
+        assert!(ask().yes().ends_with(&format!("probes feeds {function}\n")));
         assert!(world.proxy.is_spent());
-        let told = ran.said.clone();
-        assert!(ran.yes().ends_with(&format!("probes feeds {function}\n")));
-        assert!(
-            told.starts_with("role probe is as it was: ") && told.contains("it is not yours") && told.contains("PartiQLUpdate"),
-            "{told}"
-        );
+
+        // One queue, one function.
+        let create = |name: &str, function: &str| sqjobs(world, &["queue", "create", name, "--function", function]).error();
+        sqjobs(world, &["queue", "create", "more"]).yes();
+        let told = create("more", &function);
+        assert!(told.contains("takes from ") && told.contains(":probes already; deploy one more for more"), "{told}");
+        let slow = Function::adder().timeout(Duration::from_mins(10));
+        world.create_function(&slow).await;
+        let told = create("more", &world.account.name(&slow));
+        assert!(told.contains("hides a message for less time") && told.contains("VisibilityTimeout=3600"), "{told}");
+        let quick = Function::webhook();
+        world.create_function(&quick).await;
+        let told = create("probes", &world.account.name(&quick));
+        assert!(told.contains("queue probes feeds ") && told.contains(" already; give "), "{told}");
     });
 }
