@@ -29,7 +29,10 @@ pub(super) async fn doctor(aws: &Aws, wanted: &Doctor) -> Result<bool, Failure> 
         output.line(format!("  do:  {remedy}"))?;
     }
     match found.len() {
-        0 => output.line(format!("nothing is wrong with {} queues and their functions", system.queues.len()))?,
+        0 => output.line(match system.queues.len() {
+            1 => "nothing is wrong with 1 queue and its function".to_owned(),
+            many => format!("nothing is wrong with {many} queues and their functions"),
+        })?,
         1 => anstream::eprintln!("1 thing is wrong"),
         many => anstream::eprintln!("{many} things are wrong"),
     }

@@ -76,7 +76,7 @@ fn a_healthy_system_has_no_findings_and_each_fault_of_its_queues_and_tables_is_f
     World::setup().visibility_s(180).test(async |world| {
         healthy(world).await;
         let said = sqjobs(world, &["doctor", "--beater", &world.account.name(&Function::beater())]).yes();
-        assert_eq!(said, "nothing is wrong with 1 queues and their functions\n");
+        assert_eq!(said, "nothing is wrong with 1 queue and its function\n");
 
         let (queue, dlq) = (&world.queues.url, &world.queues.dlq_url);
         let faults = [
