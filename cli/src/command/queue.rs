@@ -31,6 +31,8 @@ use crate::{
 /// How long a mapping takes to be enabled or disabled, at most.
 const CHANGE: Duration = Duration::from_mins(2);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
+/// How long it takes until a queue is known everywhere that was made.
+const MADE: Duration = Duration::from_secs(5);
 /// How long it takes until a right is had that was given.
 const GRANT: Duration = Duration::from_mins(1);
 /// How long a function may take, unless told otherwise.
@@ -59,18 +61,21 @@ async fn create(aws: &Aws, name: &str, timeout: Option<Duration>, function: Opti
         Some(function) => Some(Function::find(aws, function).await?),
         None => None,
     };
-    let there = if function.is_some() && timeout.is_none() { url(aws, &whole).await? } else { None };
-    let url = if let Some(url) = there {
-        url
-    } else {
+    let is_made = function.is_none() || timeout.is_some() || url(aws, &whole).await?.is_none();
+    if is_made {
         let timeout = timeout.or(function.as_ref().map(|function| function.timeout)).unwrap_or(TIMEOUT);
         let visibility = u32::try_from(timeout.as_secs()).ok().and_then(|seconds| seconds.checked_mul(6));
         let visibility = visibility.filter(|seconds| *seconds <= 43_200);
         let visibility = visibility.ok_or_else(|| Failure::said("--timeout is too long; a function runs for 15m at most"))?;
-        setup::create_queues(&aws.sqs(), &whole, visibility).await?.url
+        setup::create_queues(&aws.sqs(), &whole, visibility).await?;
+    }
+    let started = Instant::now();
+    let (queue, dlq) = loop {
+        match pair(aws, &whole).await {
+            Err(_) if is_made && started.elapsed() < MADE => sleep(BETWEEN_LOOKS).await,
+            pair => break pair?,
+        }
     };
-    let queue = at(aws, &whole, &url).await?;
-    let dlq = find(aws, &queue.dlq).await?;
     if let Some(function) = &function {
         feed(aws, &queue, &dlq, function, others).await?;
     }
@@ -217,12 +222,17 @@ async fn url(aws: &Aws, name: &str) -> Result<Option<String>, Failure> {
 /// A queue by its whole name.
 pub(super) async fn find(aws: &Aws, name: &str) -> Result<Found, Failure> {
     let none = || Failure::said(format!("there is no queue {name}; create it by `sqjobs queue create`, or look at --prefix and --region"));
-    at(aws, name, &url(aws, name).await?.ok_or_else(none)?).await
+    let found = look(aws, &url(aws, name).await?.ok_or_else(none)?)
+        .await
+        .map_err(|error| Failure::because(&format!("cannot read queue {name}"), error))?;
+    found.ok_or_else(|| Failure::said(format!("queue {name} cannot be read: it is gone, or you may not; look at --profile")))
 }
 
-async fn at(aws: &Aws, name: &str, url: &str) -> Result<Found, Failure> {
-    let found = look(aws, url).await.map_err(|error| Failure::because(&format!("cannot read queue {name}"), error))?;
-    found.ok_or_else(|| Failure::said(format!("queue {name} cannot be read: it is gone, or you may not; look at --profile")))
+/// A queue by its whole name, and its dead-letter queue.
+pub(super) async fn pair(aws: &Aws, name: &str) -> Result<(Found, Found), Failure> {
+    let queue = find(aws, name).await?;
+    let dlq = find(aws, &queue.dlq).await?;
+    Ok((queue, dlq))
 }
 
 /// A queue and its dead-letter queue.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -16,6 +16,7 @@ use aws_sdk_sqs::{
 };
 use futures_util::future::{BoxFuture, FutureExt, join_all};
 use jiff::Timestamp;
+use tokio::sync::OnceCell;
 
 use super::{ENTRIES, MAX_BYTES, Message, Outgoing, Queue, QueueError, Source, Visibility, is_fifo};
 use crate::error::Chain;
@@ -29,7 +30,7 @@ const TRIES: usize = 3;
 #[derive(Debug, Clone)]
 pub struct Sqs {
     client: Client,
-    urls: Arc<RwLock<HashMap<String, String>>>,
+    urls: Arc<Mutex<HashMap<String, Arc<OnceCell<String>>>>>,
     /// Asks for the URL of a queue, where that may be. By pointer, so that a function does not have the code.
     look_up: Option<LookUp>,
 }
@@ -47,21 +48,20 @@ impl Sqs {
 
     /// The queues of these URLs and no others, which spares the requests and the right to make them.
     pub fn only<'a>(client: Client, urls: impl IntoIterator<Item = &'a str>) -> Self {
-        let urls = urls.into_iter().map(|url| (name_of(url).to_owned(), url.to_owned())).collect();
-        Self { client, urls: Arc::new(RwLock::new(urls)), look_up: None }
+        let urls = urls.into_iter().map(|url| (name_of(url).to_owned(), Arc::new(OnceCell::new_with(Some(url.to_owned())))));
+        Self { client, urls: Arc::new(Mutex::new(urls.collect())), look_up: None }
     }
 
     async fn url(&self, queue: &str) -> Result<String, QueueError> {
-        let known = self.urls.read().unwrap_or_else(PoisonError::into_inner).get(queue).cloned();
-        if let Some(url) = known {
-            return Ok(url);
-        }
-        let look_up = self.look_up.ok_or_else(|| {
-            QueueError::Refused(format!("its URL is not known; set SQJOBS_QUEUE_URL to that of {queue}, which feeds this function"))
-        })?;
-        let url = look_up(self.client.clone(), queue.to_owned()).await?;
-        self.urls.write().unwrap_or_else(PoisonError::into_inner).insert(queue.to_owned(), url.clone());
-        Ok(url)
+        let url = Arc::clone(self.urls.lock().unwrap_or_else(PoisonError::into_inner).entry(queue.to_owned()).or_default());
+        // Whoever asks meanwhile waits for the same answer.
+        let found = url.get_or_try_init(async || {
+            let look_up = self.look_up.ok_or_else(|| {
+                QueueError::Refused(format!("its URL is not known; set SQJOBS_QUEUE_URL to that of {queue}, which feeds this function"))
+            })?;
+            look_up(self.client.clone(), queue.to_owned()).await
+        });
+        found.await.cloned()
     }
 
     async fn send_batch(&self, queue: &str, messages: &[&Outgoing]) -> Vec<Result<String, QueueError>> {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_config::{BehaviorVersion, Region, SdkConfig, timeout::TimeoutConfig};
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{Environment, FunctionCode, FunctionResponseType, Runtime};
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
@@ -10,7 +10,7 @@ use aws_smithy_http_client::Builder;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::function::Function;
+use crate::{function::Function, world::PATIENCE};
 
 const REGION: &str = "us-east-1";
 
@@ -83,10 +83,10 @@ impl Account {
     }
 
     /// Invokes a function with an event, and hands back what it answers.
-    pub(crate) async fn invoke(&self, function: &Function, event: &Value) -> Value {
+    pub(crate) async fn invoke(&self, function: &Function, event: &Value) -> Result<Value, String> {
         let invoke = self.lambda.invoke().function_name(self.name(function)).payload(Blob::new(event.to_string()));
-        let answer = invoke.send().await.expect("the function is invoked");
-        serde_json::from_slice(answer.payload.expect("it has answered").as_ref()).expect("JSON")
+        let answer = invoke.send().await.map_err(|error| format!("{error:?}"))?;
+        Ok(serde_json::from_slice(answer.payload.expect("it has answered").as_ref()).expect("JSON"))
     }
 
     /// The names of its functions.
@@ -125,5 +125,6 @@ fn sdk_config(endpoint: &str, account: &str) -> SdkConfig {
         .endpoint_url(endpoint)
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .http_client(Builder::new().build_http())
+        .timeout_config(TimeoutConfig::builder().operation_timeout(PATIENCE).build())
         .build()
 }

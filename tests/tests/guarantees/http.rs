@@ -18,7 +18,9 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
 };
 use serde_json::Value;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
+
+use crate::world::PATIENCE;
 
 /// The error of a server that wants its connection closed without an answer.
 pub(crate) type Hangup = Box<dyn std::error::Error + Send + Sync>;
@@ -27,8 +29,11 @@ pub(crate) type Hangup = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) async fn send(request: Request<Full<Bytes>>) -> Result<Response<Bytes>, Hangup> {
     static CLIENT: OnceLock<Client<HttpConnector, Full<Bytes>>> = OnceLock::new();
     let client = CLIENT.get_or_init(|| Client::builder(TokioExecutor::new()).build_http());
-    let (head, body) = client.request(request).await?.into_parts();
-    Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
+    let answer = async {
+        let (head, body) = client.request(request).await?.into_parts();
+        Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
+    };
+    timeout(PATIENCE, answer).await?
 }
 
 /// Reads a page as JSON.

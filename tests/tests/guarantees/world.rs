@@ -18,6 +18,7 @@ use sqjobs::{
     setup::{self, Queues},
     store::{DynamoDb, Store, Write},
 };
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::{account::Account, effects::Effects, function::Function, message::Message, proxy::Proxy, record::Record, stack::Stack, wait};
@@ -26,6 +27,8 @@ const TABLE: &str = "jobs";
 const SCHEDULES: &str = "schedules";
 /// Everything that a test waits for comes about much sooner; a busy machine takes longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+/// No test takes that long.
+const LIMIT: Duration = Duration::from_mins(20);
 
 /// The choices of a world.
 #[derive(Debug, Clone, Copy)]
@@ -67,7 +70,8 @@ impl Setup {
         stack.runtime.block_on(async {
             let _place = stack.places.acquire().await.expect("the places are never closed");
             let world = World::create(stack, self).await;
-            let ended = AssertUnwindSafe(test(&world)).catch_unwind().await;
+            let ended = AssertUnwindSafe(async { timeout(LIMIT, test(&world)).await.expect("the test comes to an end") });
+            let ended = ended.catch_unwind().await;
             if ended.is_err() {
                 eprintln!("{}", world.report().await);
             }
@@ -112,6 +116,11 @@ impl World {
 
     /// Wakes a beater, as EventBridge does with an event whose time is `at`; hands back what the tick did.
     pub(crate) async fn tick(&self, beater: &Function, at: Timestamp) -> Value {
+        self.try_tick(beater, at).await.expect("the beater is invoked")
+    }
+
+    /// Wakes a beater, whose answer may be lost.
+    pub(crate) async fn try_tick(&self, beater: &Function, at: Timestamp) -> Result<Value, String> {
         self.account.invoke(beater, &json!({"detail-type": "Scheduled Event", "time": at})).await
     }
 

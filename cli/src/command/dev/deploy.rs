@@ -146,8 +146,7 @@ impl<'a> Deployment<'a> {
             let wake = self.aws.lambda().invoke().function_name(&name).invocation_type(InvocationType::Event).payload(Blob::new("{}"));
             return wake.send().await.map(drop).map_err(|error| cannot(told(&error)));
         };
-        let queue = queue::find(self.aws, &self.aws.queue(queue)).await?;
-        let dlq = queue::find(self.aws, &queue.dlq).await?;
+        let (queue, dlq) = queue::pair(self.aws, &self.aws.queue(queue)).await?;
         queue::feed(self.aws, &queue, &dlq, &deployed, &[]).await
     }
 }
