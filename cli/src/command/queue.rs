@@ -89,11 +89,6 @@ async fn create(aws: &Aws, name: &str, timeout: Option<Duration>, function: Opti
 pub(super) async fn feed(aws: &Aws, queue: &Found, dlq: &Found, function: &Function, others: &[String]) -> Result<(), Failure> {
     let (lambda, name) = (aws.lambda(), &*function.name);
     let cannot = |error: String| Failure::because(&format!("cannot let {} feed {name}", queue.name), error);
-    if queue.visibility < function.timeout {
-        let least = 6 * function.timeout.as_secs();
-        let remedy = format!("`aws sqs set-queue-attributes --queue-url {} --attributes VisibilityTimeout={least}`", queue.url);
-        return Err(Failure::said(format!("queue {} hides a message for less time than {name} may take; {remedy}", queue.name)));
-    }
     let mappings = mappings(aws).await?;
     let takes = |mapping: &&Mapping| function_of(mapping) == Some(name) && mapping.event_source_arn.as_deref() != Some(&queue.arn);
     if let Some(other) = mappings.iter().find(takes) {
@@ -106,6 +101,11 @@ pub(super) async fn feed(aws: &Aws, queue: &Found, dlq: &Found, function: &Funct
         }
         own => own.is_some(),
     };
+    if !is_fed && queue.visibility < function.timeout {
+        let least = 6 * function.timeout.as_secs();
+        let remedy = format!("`aws sqs set-queue-attributes --queue-url {} --attributes VisibilityTimeout={least}`", queue.url);
+        return Err(Failure::said(format!("queue {} hides a message for less time than {name} may take; {remedy}", queue.name)));
+    }
     let table = function::table_arn(aws, &aws.place.table).await?;
     let granted = function.grant(aws, "", &function::taker(&table, &queue.arn, &dlq.arn)).await?;
     if !others.is_empty() {

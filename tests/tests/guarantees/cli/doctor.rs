@@ -159,8 +159,13 @@ fn each_fault_of_a_function_and_of_what_feeds_or_wakes_it_is_found() {
         assert_eq!(broken(world, &[]), ["beater_dlqs"]);
         configure(&beater, "SQJOBS_DLQ_URL", &was).await;
 
+        set(world, &world.queues.url, "VisibilityTimeout", "20").await;
         forbid(world, &Function::probe()).await;
-        assert_eq!(broken(world, &[]), ["role_denies"]);
+        assert_eq!(broken(world, &[]), ["visibility_short", "role_denies"]);
+        equip(world);
+        assert_eq!(broken(world, &[]), ["visibility_short"], "one fault is put right beside the other");
+        set(world, &world.queues.url, "VisibilityTimeout", "300").await;
+        forbid(world, &Function::probe()).await;
         forbid(world, &Function::beater()).await;
         assert_eq!(broken(world, &[]), ["role_denies", "role_denies"]);
         let said = sqjobs(world, &["doctor", "--beater", &beater]).no();
