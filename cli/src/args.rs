@@ -45,17 +45,29 @@ pub(crate) struct Place {
     pub(crate) endpoint_url: Option<String>,
 }
 
+/// One of the things that a system is found by.
+pub(crate) struct Setting<'a> {
+    pub(crate) option: &'static str,
+    pub(crate) variable: &'static str,
+    pub(crate) value: &'a str,
+    pub(crate) usual: &'static str,
+}
+
 impl Place {
     /// The options by which another command finds the same system, where they are not the usual ones.
     pub(crate) fn options(&self) -> String {
-        let named = [
-            ("prefix", Some(&self.prefix).filter(|prefix| !prefix.is_empty())),
-            ("table", Some(&self.table).filter(|table| *table != "jobs")),
-            ("schedules-table", Some(&self.schedules_table).filter(|table| *table != "schedules")),
-            ("region", self.region.as_ref()),
-            ("profile", self.profile.as_ref()),
-        ];
-        named.into_iter().filter_map(|(name, value)| Some(format!(" --{name} {}", value?))).collect()
+        let settings = self.settings().map(|setting| (setting.option, Some(setting.value).filter(|value| *value != setting.usual)));
+        let named = settings.into_iter().chain([("region", self.region.as_deref()), ("profile", self.profile.as_deref())]);
+        named.filter_map(|(name, value)| Some(format!(" --{name} {}", value?))).collect()
+    }
+
+    /// What functions and commands find the system by.
+    pub(crate) fn settings(&self) -> [Setting<'_>; 3] {
+        [
+            Setting { option: "table", variable: "SQJOBS_TABLE", value: &self.table, usual: "jobs" },
+            Setting { option: "schedules-table", variable: "SQJOBS_SCHEDULES_TABLE", value: &self.schedules_table, usual: "schedules" },
+            Setting { option: "prefix", variable: "SQJOBS_PREFIX", value: &self.prefix, usual: "" },
+        ]
     }
 }
 

@@ -54,7 +54,7 @@ pub(super) async fn wake(aws: &Aws, function: &Function) -> Result<(), Failure> 
 /// The queues that feed functions, which say of themselves that they take from them, and their dead-letter queues. Others that
 /// are in this account are nothing to a beater.
 async fn fed(aws: &Aws) -> Result<Vec<(Found, Found)>, Failure> {
-    let (mappings, mut fed) = (queue::mappings(aws).await?, Vec::new());
+    let (mappings, mut fed) = (queue::mappings(aws, None).await?, Vec::new());
     for (queue, dlq) in queue::pairs(aws).await? {
         let Some(mapping) = mappings.iter().find(|mapping| queue::feeds_from(mapping, &queue.arn)) else { continue };
         let Some(name) = queue::function_of(mapping) else { continue };

@@ -89,8 +89,8 @@ async fn create(aws: &Aws, name: &str, timeout: Option<Duration>, function: Opti
 pub(super) async fn feed(aws: &Aws, queue: &Found, dlq: &Found, function: &Function, others: &[String]) -> Result<(), Failure> {
     let (lambda, name) = (aws.lambda(), &*function.name);
     let cannot = |error: String| Failure::because(&format!("cannot let {} feed {name}", queue.name), error);
-    let mappings = mappings(aws).await?;
-    let takes = |mapping: &&Mapping| function_of(mapping) == Some(name) && mapping.event_source_arn.as_deref() != Some(&queue.arn);
+    let mappings = mappings(aws, None).await?;
+    let takes = |mapping: &&Mapping| function_of(mapping) == Some(name) && !feeds_from(mapping, &queue.arn);
     if let Some(other) = mappings.iter().find(takes) {
         let other = other.event_source_arn.as_deref().unwrap_or_default();
         return Err(Failure::said(format!("function {name} takes from {other} already; deploy one more for {}", queue.name)));
@@ -291,7 +291,7 @@ pub(super) struct Feed {
 
 /// What takes from each of these queues.
 pub(super) async fn feeds(aws: &Aws, queues: &[Status]) -> Result<Vec<Feed>, Failure> {
-    let mappings = mappings(aws).await?;
+    let mappings = mappings(aws, None).await?;
     let feed = |queue: &Status| {
         let mapping = mappings.iter().find(|mapping| feeds_from(mapping, &queue.arn))?;
         Some(Feed { function: function_of(mapping).map(str::to_owned), mapping: mapping.state.clone() })
@@ -309,9 +309,10 @@ pub(super) fn feeds_from(mapping: &Mapping, queue_arn: &str) -> bool {
     mapping.event_source_arn.as_deref() == Some(queue_arn)
 }
 
-/// All event source mappings.
-pub(super) async fn mappings(aws: &Aws) -> Result<Vec<Mapping>, Failure> {
-    let mut pages = aws.lambda().list_event_source_mappings().into_paginator().items().send();
+/// The event source mappings, all or those of one queue.
+pub(super) async fn mappings(aws: &Aws, queue_arn: Option<&str>) -> Result<Vec<Mapping>, Failure> {
+    let list = aws.lambda().list_event_source_mappings().set_event_source_arn(queue_arn.map(str::to_owned));
+    let mut pages = list.into_paginator().items().send();
     let mut mappings = Vec::new();
     while let Some(mapping) = pages.next().await {
         mappings.push(mapping.map_err(|error| Failure::because("cannot list the event source mappings", told(&error)))?);
@@ -358,12 +359,11 @@ async fn switch(aws: &Aws, queues: &[String], enabled: bool) -> Result<bool, Fai
     let mut output = Output::new();
     for name in queues {
         let queue = find(aws, &aws.queue(name)).await?;
-        let mappings = mappings(aws).await?;
-        let mut own = mappings.iter().filter(|mapping| feeds_from(mapping, &queue.arn)).peekable();
-        if own.peek().is_none() {
+        let mappings = mappings(aws, Some(&queue.arn)).await?;
+        if mappings.is_empty() {
             return Err(Failure::said(format!("queue {name} feeds no function; `sqjobs queue create {name} --function FUNCTION` lets it")));
         }
-        for id in own.filter_map(|mapping| mapping.uuid.as_ref()) {
+        for id in mappings.iter().filter_map(|mapping| mapping.uuid.as_ref()) {
             let update = aws.lambda().update_event_source_mapping().uuid(id).enabled(enabled);
             update.send().await.map_err(|error| Failure::because(&format!("cannot change the mapping of {name}"), told(&error)))?;
         }
@@ -378,9 +378,8 @@ async fn switch(aws: &Aws, queues: &[String], enabled: bool) -> Result<bool, Fai
 async fn settle(aws: &Aws, arn: &str, state: &str) -> Result<(), Failure> {
     let started = Instant::now();
     loop {
-        let mappings = mappings(aws).await?;
-        let mut states = mappings.iter().filter(|mapping| feeds_from(mapping, arn)).map(|mapping| &mapping.state);
-        match states.find(|now| now.as_deref() != Some(state)) {
+        let mappings = mappings(aws, Some(arn)).await?;
+        match mappings.iter().map(|mapping| &mapping.state).find(|now| now.as_deref() != Some(state)) {
             None => return Ok(()),
             Some(now) if started.elapsed() > CHANGE => {
                 let now = now.as_deref().unwrap_or("of no state");

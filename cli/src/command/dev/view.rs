@@ -11,7 +11,6 @@ use sqjobs::{By, stats::Tally, store::DynamoDb};
 
 use super::{deploy::ACCOUNT, stack::Stack, workspace::Workspace};
 use crate::{
-    args::Place,
     aws::{Aws, LOCAL_KEY, LOCAL_REGION},
     command::queue::{self, Feed, Status},
     failure::Failure,
@@ -47,10 +46,8 @@ impl<'a> View<'a> {
     /// Says how to enqueue, and what else there is to know.
     fn help(&self) -> Vec<String> {
         let url = self.aws.place.endpoint_url.as_deref().unwrap_or_default();
-        let Place { table, schedules_table, prefix, .. } = &self.aws.place;
-        let place = [("TABLE", table, "jobs"), ("SCHEDULES_TABLE", schedules_table, "schedules"), ("PREFIX", prefix, "")];
-        let place = place.into_iter().filter(|(_, value, usual)| value != usual);
-        let place = place.map(|(name, value, _)| format!(" SQJOBS_{name}={value}")).collect::<Vec<_>>().concat();
+        let place = self.aws.place.settings().into_iter().filter(|setting| setting.value != setting.usual);
+        let place = place.map(|setting| format!(" {}={}", setting.variable, setting.value)).collect::<Vec<_>>().concat();
         let functions: Vec<_> = self.workspace.functions.iter().map(|function| &*function.name).collect();
         let mut lines = vec![
             format!("sqjobs dev  {url}  {}", functions.join(", ")),

@@ -131,7 +131,7 @@ impl System {
         let (jobs, skew) = system.table(aws, &aws.place.table).await?;
         (system.schedules, _) = system.table(aws, &aws.place.schedules_table).await?;
         (system.jobs, system.skew) = (jobs, skew);
-        let mappings = system.noted("what feeds functions", mappings(aws).await.map_err(Failure::told));
+        let mappings = system.noted("what feeds functions", mappings(aws, None).await.map_err(Failure::told));
         system.knows_mappings = mappings.is_some();
         system.queues = queues(aws, &mappings.unwrap_or_default(), &mut system.unread).await?;
         let fed = system.queues.iter().filter_map(|queue| Some(queue.mapping.as_ref()?.function.clone()));
@@ -207,17 +207,21 @@ impl System {
         });
     }
 
+    /// The queues whose functions say that they take from them, and their dead-letter queues: those that a beater looks after.
+    pub(super) fn fed(&self) -> impl Iterator<Item = (&Queue, &DeadLetters)> {
+        self.queues.iter().filter_map(|queue| {
+            let function = self.functions.get(&queue.mapping.as_ref()?.function)?.as_ref()?;
+            function.takes_from(&queue.name).then_some((queue, queue.dlq.as_ref()?))
+        })
+    }
+
     /// Looks at what roles allow.
     async fn rights(&mut self, aws: &Aws) {
         let Some(jobs) = &self.jobs.arn else { return };
-        let (mut queues, mut dlqs) = (Vec::new(), Vec::new());
+        let (queues, dlqs) = self.fed().map(|(queue, dlq)| (queue.arn.clone(), dlq.arn.clone())).unzip();
         for queue in &mut self.queues {
             let (Some(mapping), Some(dlq)) = (&queue.mapping, &queue.dlq) else { continue };
             let Some(Some(function)) = self.functions.get(&mapping.function) else { continue };
-            if function.takes_from(&queue.name) {
-                queues.push(queue.arn.clone());
-                dlqs.push(dlq.arn.clone());
-            }
             match function.lacks(aws, &function::taker(jobs, &queue.arn, &dlq.arn)).await {
                 Ok(lacks) => queue.lacks = lacks,
                 Err(error) => self.unread.push(format!("the role of function {}: {error}", function.name)),

@@ -8,6 +8,7 @@ use sqjobs::{Record, State, lifecycle::SKEW, queue::is_fifo};
 
 use super::facts::{Beater, Mapping, Queue, System, Table};
 use crate::{
+    args::Place,
     command::function::{self, Function},
     time::{brief, from_now},
 };
@@ -231,18 +232,13 @@ impl Findings {
         let equip = format!("`sqjobs queue create {} --function {}{}`, or `terraform apply`", queue.short, function.name, self.options);
         self.role(&at, &queue.lacks, &equip);
         let dlqs: Vec<_> = queue.dlq.iter().map(|dlq| &*dlq.name).collect();
-        self.variables(function, &function::variables(&system.place, Some(&queue.name), &dlqs), &equip);
+        self.variables(function, &system.place, &function::variables(&system.place, Some(&queue.name), &dlqs), &equip);
     }
 
     /// Whether a function finds its system. Of URLs, the names of queues are compared.
-    fn variables(&mut self, function: &Function, expected: &[(&str, String)], equip: &str) {
+    fn variables(&mut self, function: &Function, place: &Place, expected: &[(&str, String)], equip: &str) {
         for (name, expected) in expected.iter().filter(|(name, expected)| !(expected.is_empty() && name.ends_with("_URL"))) {
-            let usual = match *name {
-                "SQJOBS_TABLE" => Some("jobs"),
-                "SQJOBS_SCHEDULES_TABLE" => Some("schedules"),
-                "SQJOBS_PREFIX" => Some(""),
-                _ => None,
-            };
+            let usual = place.settings().into_iter().find(|setting| setting.variable == *name).map(|setting| setting.usual);
             let own = function.environment.get(*name).map(|value| value.rsplit(['/', ':']).next().unwrap_or(value)).or(usual);
             if own != Some(expected) {
                 let own = own.map_or("not set".into(), |own| format!("\"{own}\""));
@@ -280,13 +276,10 @@ impl Findings {
             self.add("beater_asleep", &at, "no rule wakes it each minute, or it may not", why, &*equip);
         }
         self.role(&at, &beater.lacks, &equip);
-        let others = function::variables(&system.place, None, &[]);
-        self.variables(function, &others, &equip);
+        self.variables(function, &system.place, &function::variables(&system.place, None, &[]), &equip);
         let dlqs = function.environment.get("SQJOBS_DLQ_URL").map(String::as_str).unwrap_or_default();
         let seen: Vec<_> = dlqs.split_whitespace().filter_map(|url| url.rsplit('/').next()).collect();
-        let takes = |mapping: &Mapping, queue: &str| matches!(system.functions.get(&mapping.function), Some(Some(function)) if function.takes_from(queue));
-        let fed = system.queues.iter().filter(|queue| queue.mapping.as_ref().is_some_and(|mapping| takes(mapping, &queue.name)));
-        let missing: Vec<_> = fed.filter_map(|queue| queue.dlq.as_ref()).filter(|dlq| !seen.contains(&&*dlq.name)).collect();
+        let missing: Vec<_> = system.fed().map(|(_, dlq)| dlq).filter(|dlq| !seen.contains(&&*dlq.name)).collect();
         if let [first, ..] = missing[..] {
             let what = format!("it does not look through {} of the dead-letter queues, such as {}", missing.len(), first.name);
             let why = "what SQS itself has moved there gets no reason, and its record no end";
