@@ -46,6 +46,18 @@ fn warn(flaw: &String) {
     tracing::warn!("RUST_LOG cannot be read: {flaw}; set it to a level, or to pairs such as sqjobs=debug,info");
 }
 
+/// Logs at a level that is known at run time only: an error, a warning, or information.
+macro_rules! log_at {
+    ($level:expr, $($event:tt)*) => {
+        match $level {
+            tracing::Level::ERROR => tracing::error!($($event)*),
+            tracing::Level::WARN => tracing::warn!($($event)*),
+            _ => tracing::info!($($event)*),
+        }
+    };
+}
+pub(crate) use log_at;
+
 /// Writes each event, which comes whole and ends its line, as [`harmless`] text.
 struct Lines<W>(W);
 

@@ -111,7 +111,7 @@ impl Letters<'_> {
                     Some(Written::Done) => {}
                     Some(Written::Refused(_)) | None => return Ok(false), // it goes on by itself
                 }
-                tracing::error!(id = next.id, name = next.name, queue = next.queue, "SQS has given a job up");
+                tracing::error!(id = next.id, job = next.name, queue = next.queue, "SQS has given a job up");
                 match (next.state, &next.error) {
                     (State::Failed, Some(reason)) => self.replace(message, &next.id, reason, Some(Arc::clone(&next))).await,
                     _ => self.delete(message).await,

@@ -38,7 +38,7 @@ pub(super) async fn repair(due: &Due, turn: u64) -> Tally {
             match answer {
                 Ok(Written::Done) => {
                     let next = &write.next;
-                    tracing::warn!(id = next.id, name = next.name, state = next.state.as_str(), "a job was put right");
+                    tracing::warn!(id = next.id, job = next.name, state = next.state.as_str(), "a job was put right");
                     total.done += 1;
                 }
                 Ok(Written::Refused(_)) => {} // it goes on by itself
@@ -58,7 +58,7 @@ fn look(due: &Due, record: Record, total: &mut Tally) -> Option<Write> {
     match lifecycle::repair(&record, expires_at, &Uuid::new_v4().simple().to_string(), due.clock.now()) {
         Repair::Nothing => None,
         Repair::Overdue => {
-            tracing::warn!(id = record.id, name = record.name, queue = record.queue, state = record.state.as_str(), "a job is overdue");
+            tracing::warn!(id = record.id, job = record.name, queue = record.queue, state = record.state.as_str(), "a job is overdue");
             total.overdue += 1;
             None
         }

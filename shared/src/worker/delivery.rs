@@ -13,6 +13,7 @@ use tokio::{
     sync::SemaphorePermit,
     time::{Instant, sleep},
 };
+use tracing::Level;
 use uuid::Uuid;
 
 use super::{
@@ -33,6 +34,7 @@ use crate::{
     retry::jitter,
     stats::Sample,
     store::{StoreError, Write, Written},
+    telemetry::log_at,
 };
 
 /// How often a claim is decided anew because the record changed meanwhile.
@@ -141,9 +143,19 @@ impl Ended {
 }
 
 impl Refused {
-    async fn tell(&self, batch: &Batch<'_>) -> Ended {
+    async fn tell(&self, delivery: &Delivery, batch: &Batch<'_>) -> Ended {
+        let ending = &self.ended.ending;
         let reason = self.ended.reason.clone().unwrap_or_default();
-        tracing::warn!(outcome = self.ended.ending.as_str(), reason = reason.message, "message not run");
+        log_at!(
+            level(ending),
+            id = delivery.id,
+            outcome = ending.as_str(),
+            kind = reason.kind,
+            reason = reason.message,
+            message_id = delivery.message.id,
+            request_id = batch.invocation.request_id,
+            "message not run"
+        );
         if let Some(job) = &self.job {
             batch.hook("on_rejected", job.rejected(reason.message)).await;
         }
@@ -164,7 +176,7 @@ impl Delivery {
     pub(crate) async fn process(&self, alone: bool, batch: &Batch<'_>) -> Step {
         let decoded = match &self.decoded {
             Ok(decoded) => decoded,
-            Err(refused) => return Step::Ended(self.counted(refused.tell(batch).await, batch)),
+            Err(refused) => return Step::Ended(self.counted(refused.tell(self, batch).await, batch)),
         };
         let Some(slot) = batch.slot(decoded).await else {
             return Step::Ended(self.counted(Ending::NotStarted.into(), batch));
@@ -230,7 +242,16 @@ impl Delivery {
     /// A job that has ended without a run.
     async fn ended(&self, decoded: &Decoded, ending: Ending, record: Arc<Record>, batch: &Batch<'_>) -> Ended {
         let what = if record.state.is_terminal() { "job ended" } else { "job filed until it is due" };
-        tracing::info!(id = self.id, name = record.name, outcome = ending.as_str(), request_id = batch.invocation.request_id, "{what}");
+        log_at!(
+            level(&ending),
+            id = self.id,
+            job = record.name,
+            outcome = ending.as_str(),
+            kind = record.error.as_ref().map(|error| error.kind.as_str()),
+            error = record.error.as_ref().map(|error| error.message.as_str()),
+            request_id = batch.invocation.request_id,
+            "{what}"
+        );
         if ending != Ending::Failed {
             return Ended { filed: record.state == State::Scheduled, ..ending.into() };
         }
@@ -315,9 +336,10 @@ impl Delivery {
     }
 
     fn log(&self, record: &Record, ended: &Ended, failure: Option<&Failure>, run_ms: u64, batch: &Batch<'_>) {
-        tracing::info!(
+        log_at!(
+            level(&ended.ending),
             id = self.id,
-            name = record.name,
+            job = record.name,
             attempt = record.attempts,
             generation = record.generation,
             outcome = ended.ending.as_str(),
@@ -328,6 +350,24 @@ impl Delivery {
             request_id = batch.invocation.request_id,
             "job ended"
         );
+    }
+}
+
+/// The level at which an ending is logged: failures for good are errors, and whatever is tried again is a warning.
+fn level(ending: &Ending) -> Level {
+    match ending {
+        Ending::Failed | Ending::Foreign | Ending::Rejected => Level::ERROR,
+        Ending::Retried(_) | Ending::Expired | Ending::LeaseLost | Ending::Parked | Ending::Skipped => Level::WARN,
+        Ending::Succeeded
+        | Ending::Snoozed(_)
+        | Ending::Interrupted
+        | Ending::NotStarted
+        | Ending::Held
+        | Ending::Early(_)
+        | Ending::Busy(_)
+        | Ending::Duplicate
+        | Ending::Repeated
+        | Ending::Cancelled => Level::INFO,
     }
 }
 

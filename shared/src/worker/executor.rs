@@ -217,7 +217,7 @@ impl<'a> Execution<'a> {
 
     fn spawn(&self) -> Body {
         let body = Arc::clone(&self.job).run(Arc::clone(&self.attempt));
-        let span = tracing::info_span!("job", id = self.record.id, name = self.record.name, attempt = self.record.attempts);
+        let span = tracing::info_span!("attempt", id = self.record.id, job = self.record.name, attempt = self.record.attempts);
         Task(self.batch.engine.bodies.spawn(body.instrument(span)))
     }
 

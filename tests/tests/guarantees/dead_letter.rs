@@ -1,6 +1,6 @@
 //! What is copied to the dead-letter queue, with which reason, and the way back.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{function::Function, message::Message, world::World};
 
@@ -112,6 +112,31 @@ fn a_message_for_an_unknown_job_waits_for_a_worker_that_knows_it() {
         world.messages_when("has the unknown job received again", |them| them.iter().all(|it| it.receives >= 2)).await;
         assert!(world.record("unknown").await.is_none(), "what was not run costs nothing");
         assert_eq!(world.dead_letters().await.len(), 0);
+    });
+}
+
+#[test]
+fn a_failed_job_is_logged_as_an_error_and_a_retry_as_a_warning() {
+    World::setup().test(async |world| {
+        let probe = Function::probe().env("RUST_LOG", "warn");
+        world.deploy(&probe).await;
+        world.send(world.probe("succeeds", &json!({}))).await;
+        world.send(world.probe("fails", &json!({"act": "fail"}))).await;
+        world.send(json!({"name": "probe", "id": "unreadable", "args": {"effects": 7}})).await;
+        world.record_in("succeeds", "succeeded").await;
+        world.dead_letters_when(2).await;
+        world.drained().await;
+        let printed = world.printed(&probe).await;
+        let events: Vec<Value> = printed.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let logged = |id: &str| {
+            let of_it = events.iter().filter(|event| event["id"] == id);
+            of_it
+                .map(|event| (event["level"].as_str().unwrap_or_default(), event["outcome"].as_str().unwrap_or_default()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(logged("fails"), [("WARN", "retried"), ("WARN", "retried"), ("ERROR", "failed")]);
+        assert_eq!(logged("unreadable"), [("ERROR", "rejected")]);
+        assert_eq!(logged("succeeds"), []);
     });
 }
 

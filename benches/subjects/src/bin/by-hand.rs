@@ -95,7 +95,7 @@ impl Handler {
         self.retry(&jobs, &ended).await?;
         let mut response = SqsBatchResponse::default();
         for (job, ended) in jobs.iter().zip(&ended) {
-            tracing::info!(id = job.id, name = job.name, outcome = ended.as_str(), "job ended");
+            tracing::info!(id = job.id, job = job.name, outcome = ended.as_str(), "job ended");
         }
         for (job, _) in jobs.iter().zip(&ended).filter(|(_, ended)| **ended != Ended::Done) {
             response.add_failure(job.message.message_id.clone().unwrap_or_default());

@@ -193,3 +193,34 @@ async fn arguments_never_appear_in_logs() {
     }
     assert!(!log.contains(SECRET) && !log.contains("battery"), "{log}");
 }
+
+/// A job that writes a line of its own to the log.
+#[derive(Serialize, Deserialize)]
+struct Talkative;
+
+impl Job for Talkative {
+    const NAME: &'static str = "talkative";
+    type Output = ();
+
+    async fn run(&self, _: &Context) -> Result<(), JobError> {
+        tracing::info!("a line of the job");
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_that_a_job_logs_names_the_job_and_has_no_key_twice() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || writer.clone()).finish();
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let world = World { jobs: Worker::new(()).job::<Talkative>().jobs().clone(), ..World::new() };
+    world.handle([with_body("a", json!({"name": "talkative", "id": "a"}))]).await;
+    let log = String::from_utf8(lock(&log.0).clone()).expect("text");
+    let line = log.lines().find(|line| line.contains("a line of the job")).expect("it is logged");
+    let span = &serde_json::from_str::<Value>(line).expect("JSON")["span"];
+    assert_eq!((&span["name"], &span["job"], &span["id"]), (&json!("attempt"), &json!("talkative"), &json!("a")));
+    let (_, written) = line.split_once(r#""span":{"#).expect("a span");
+    assert_eq!(written.split('}').next().expect("its fields").matches(r#""name":"#).count(), 1, "{line}");
+}
