@@ -114,9 +114,11 @@ impl Letter {
     }
 }
 
-/// The copy of a message for the dead-letter queue, with the reason; cut, then omitted, where the body leaves no room.
+/// Makes the dead letter of a message, with the reason; cut, then omitted, where the body leaves no room. Where the record
+/// holds the arguments, they are in the dead letter, and not those of the message.
 pub(crate) fn letter(message: &Message, id: &str, reason: Option<&Failure>, record: Option<&Record>, dlq: &str) -> Outgoing {
-    let mut copy = Outgoing::new(if message.body.is_empty() { " " } else { &message.body });
+    let body = record.and_then(|record| record.envelope.as_ref()).unwrap_or(&message.body);
+    let mut copy = Outgoing::new(if body.is_empty() { " " } else { body });
     // Without a record, what it was redriven from still counts.
     let dead = record.map(|record| record.generation.to_string()).or_else(|| message.attributes.get(DEAD).cloned());
     copy.add_attribute(DEAD, &dead.unwrap_or_default());

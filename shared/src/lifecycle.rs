@@ -525,7 +525,8 @@ fn finished(terminal: Record, policy: &Policy, now: Timestamp) -> Record {
         lease_until: None,
         run_at: None,
         due: None,
-        envelope: None,
+        // A dead letter that is owed is made of it, where no message is left.
+        envelope: terminal.envelope.filter(|_| terminal.dlq == Some(Dlq::Pending)),
         ..terminal
     }
 }
@@ -560,9 +561,9 @@ pub fn renewed(running: &Record, lease: Duration, now: Timestamp) -> Record {
     Record { lease_until: Some(lease_until), ..running.clone() }
 }
 
-/// The mark that the dead-letter copy was made.
+/// Marks that the dead letter was sent.
 pub fn dead_lettered(failed: &Record) -> Record {
-    Record { dlq: Some(Dlq::Sent), ..failed.clone() }
+    Record { dlq: Some(Dlq::Sent), envelope: None, ..failed.clone() }
 }
 
 /// Files a job in the due index, or moves it there: the record holds its message until `run_at`. `owner` is a fresh
@@ -597,6 +598,7 @@ pub fn retry(seen: &Record, request: &Request, owner: &str, now: Timestamp) -> O
         error: None,
         progress: None,
         checkpoint: None,
+        envelope: None,
         ..redriven(seen)
     };
     seen.state.is_terminal().then(|| filed(Some(&again()), request, &UNKNOWN, owner, request.run_at.unwrap_or(now)))

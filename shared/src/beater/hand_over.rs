@@ -115,7 +115,7 @@ pub(crate) async fn send(to: &dyn Queue, store: &dyn Store, queue: &str, records
 }
 
 /// The message of a filed job, as it was received, with what remains of its time as the delay.
-fn message(record: &Record, now: Timestamp) -> Outgoing {
+pub(super) fn message(record: &Record, now: Timestamp) -> Outgoing {
     let mut message = Outgoing::new(record.envelope.clone().unwrap_or_default());
     message.add_attribute(ID, &record.id);
     if is_fifo(&record.queue) {

@@ -1,8 +1,13 @@
-//! Looks, part by part, for jobs that no message will bring back, and puts right what it can.
+//! Looks, part by part, for jobs that no message brings back and for dead letters that are owed, and repairs them.
+
+use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::{hand_over::Due, tick::Tally};
+use super::{
+    hand_over::{Due, message},
+    tick::Tally,
+};
 use crate::{
     envelope::Envelope,
     lifecycle::{self, Repair},
@@ -13,7 +18,7 @@ use crate::{
 /// Records that are written together.
 const PAGE: usize = 100;
 
-/// Looks at the unfinished jobs whose turn it is. Done: filed anew, or ended.
+/// Looks at the unfinished jobs, and the owed dead letters, of this turn. Done: filed anew, ended, or sent.
 pub(super) async fn repair(due: &Due, turn: u64) -> Tally {
     let mut total = Tally::default();
     let found = match due.store.unfinished(turn).await {
@@ -23,10 +28,19 @@ pub(super) async fn repair(due: &Due, turn: u64) -> Tally {
             return Tally { failed: 1, ..total };
         }
     };
-    let mut writes = Vec::new();
+    let (mut writes, mut owed) = (Vec::new(), Vec::new());
     for record in found {
         match record {
-            Ok(record) => writes.extend(look(due, record, &mut total)),
+            Ok(record) => match look(due, &record) {
+                Repair::Nothing => {}
+                Repair::Overdue => {
+                    let (state, queue) = (record.state.as_str(), &record.queue);
+                    tracing::warn!(id = record.id, job = record.name, queue, state, "a job is overdue");
+                    total.overdue += 1;
+                }
+                Repair::Send => owed.push(record),
+                Repair::Write(next) => writes.push(Write::replace(record, *next)),
+            },
             Err(error) => {
                 tracing::error!(id = error.record_id(), %error, "a record cannot be read");
                 total.wrong += 1;
@@ -49,19 +63,43 @@ pub(super) async fn repair(due: &Due, turn: u64) -> Tally {
             }
         }
     }
+    total += send_owed(due, owed).await;
     total
 }
 
-fn look(due: &Due, record: Record, total: &mut Tally) -> Option<Write> {
+/// Sends the messages of failed jobs whose dead letters are owed: the workers that receive them make the dead letters.
+async fn send_owed(due: &Due, owed: Vec<Record>) -> Tally {
+    let mut total = Tally::default();
+    let mut queues: BTreeMap<String, Vec<Record>> = BTreeMap::new();
+    for record in owed {
+        queues.entry(record.queue.clone()).or_default().push(record);
+    }
+    let now = due.clock.now();
+    for (queue, records) in queues {
+        let messages: Vec<_> = records.iter().map(|record| message(record, now)).collect();
+        for (record, answer) in records.iter().zip(due.queue.send(&queue, &messages).await) {
+            match answer {
+                Ok(_) => {
+                    tracing::warn!(
+                        id = record.id,
+                        job = record.name,
+                        queue,
+                        "the dead letter of a failed job is owed; its message is sent again"
+                    );
+                    total.done += 1;
+                }
+                Err(error) => {
+                    tracing::error!(id = record.id, job = record.name, queue, %error, "cannot send the message of a failed job again");
+                    total.failed += 1;
+                }
+            }
+        }
+    }
+    total
+}
+
+fn look(due: &Due, record: &Record) -> Repair {
     let body = record.envelope.as_ref().filter(|_| record.state == State::Scheduled);
     let expires_at = body.and_then(|body| Envelope::parse(body).ok()?.expires_at);
-    match lifecycle::repair(&record, expires_at, &Uuid::new_v4().simple().to_string(), due.clock.now()) {
-        Repair::Nothing => None,
-        Repair::Overdue => {
-            tracing::warn!(id = record.id, job = record.name, queue = record.queue, state = record.state.as_str(), "a job is overdue");
-            total.overdue += 1;
-            None
-        }
-        Repair::Write(next) => Some(Write::replace(record, *next)),
-    }
+    lifecycle::repair(record, expires_at, &Uuid::new_v4().simple().to_string(), due.clock.now())
 }

@@ -1,4 +1,4 @@
-//! What a beater does about jobs that no message will bring back, and about messages that SQS itself has given up.
+//! Decisions of a beater about jobs that no message brings back, and about messages that SQS itself has given up.
 
 use std::time::Duration;
 
@@ -16,19 +16,28 @@ const OVERDUE: Duration = Duration::from_hours(24);
 /// How long past its time a job is whose message is gone for sure: a queue keeps one for 14 days at most.
 const GONE: Duration = Duration::from_hours(15 * 24);
 
-/// What an unfinished record asks for.
+/// The kind of a job whose message is gone, and of whose message there is no copy.
+const LOST: &str = "lost";
+
+/// What a record asks for that is unfinished, or whose dead letter is owed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Repair {
     /// Nothing: all is as it should be.
     Nothing,
     /// A person's attention. It is late, and only its message can bring it back, which may still come.
     Overdue,
+    /// That its message is sent again: the worker that receives it makes the dead letter, which is owed.
+    Send,
     /// That this is written: filed anew, since its message is gone and the record has a copy; or ended.
     Write(Box<Record>),
 }
 
-/// Looks at an unfinished record. `expires_at` is what its envelope says, `owner` a fresh token.
+/// Decides what to do about a record that is unfinished, or whose dead letter is owed. `expires_at` is that of its envelope,
+/// `owner` a fresh token.
 pub fn repair(seen: &Record, expires_at: Option<Timestamp>, owner: &str, now: Timestamp) -> Repair {
+    if seen.state == State::Failed && seen.dlq == Some(Dlq::Pending) {
+        return owed(seen, now);
+    }
     if seen.state.is_terminal() || seen.state == State::Blocked {
         return Repair::Nothing;
     }
@@ -65,9 +74,22 @@ pub fn repair(seen: &Record, expires_at: Option<Timestamp>, owner: &str, now: Ti
     }
 }
 
+/// Decides about a dead letter that is owed. The process that failed the job ended before it could send it.
+fn owed(failed: &Record, now: Timestamp) -> Repair {
+    let is_past = |wait: Duration| since(failed).is_some_and(|since| after(since, wait) < now);
+    match &failed.envelope {
+        Some(_) if is_past(LONG) => Repair::Send,
+        Some(_) => Repair::Nothing,
+        // Its message makes the dead letter; without it nothing is left to make one of.
+        None if is_past(OVERDUE) && failed.error.as_ref().is_none_or(|error| error.kind != LOST) => Repair::Overdue,
+        None => Repair::Nothing,
+    }
+}
+
 /// Since when it could have been taken up.
 fn since(seen: &Record) -> Option<Timestamp> {
     match seen.state {
+        State::Failed => seen.finished_at,
         State::Running => Some(free_from(seen)),
         _ => seen.run_at.or(seen.started_at).or(seen.enqueued_at),
     }
@@ -81,7 +103,7 @@ fn lapsed(seen: &Record, now: Timestamp) -> Record {
 
 fn lost(seen: &Record, owner: &str, now: Timestamp) -> Repair {
     let reason = "its message is gone, and the record has no copy of it; enqueue it again under another id";
-    Repair::Write(Box::new(given_up(seen, Failure::new("lost", reason.into(), now), owner, now)))
+    Repair::Write(Box::new(given_up(seen, Failure::new(LOST, reason.into(), now), owner, now)))
 }
 
 fn given_up(seen: &Record, failure: Failure, owner: &str, now: Timestamp) -> Record {

@@ -8,7 +8,10 @@ use futures_util::future::{BoxFuture, FutureExt, ready};
 use jiff::Timestamp;
 
 use super::{Index, Listing, Store, StoreError, Write, Written, limit};
-use crate::{lifecycle::shard_name, record::Record};
+use crate::{
+    lifecycle::shard_name,
+    record::{Dlq, Record},
+};
 
 /// The jobs of each list, in its order.
 type Lists = BTreeMap<String, BTreeSet<(Timestamp, String)>>;
@@ -79,8 +82,8 @@ impl Index for Memory {
     }
 
     fn unfinished(&self, _turn: u64) -> BoxFuture<'_, Result<Vec<Result<Record, StoreError>>, StoreError>> {
-        let records = self.with(|records| records.values().filter(|record| !record.state.is_terminal()).cloned().map(Ok).collect());
-        ready(Ok(records)).boxed()
+        let is_asked_for = |record: &&Record| !record.state.is_terminal() || record.dlq == Some(Dlq::Pending);
+        ready(Ok(self.with(|records| records.values().filter(is_asked_for).cloned().map(Ok).collect()))).boxed()
     }
 
     fn enlist<'a>(&'a self, listings: &'a [Listing]) -> BoxFuture<'a, Result<(), StoreError>> {

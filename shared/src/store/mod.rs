@@ -36,8 +36,8 @@ pub trait Index: Store {
     /// most `limit`. The index may lag behind the records: read those before you act.
     fn due(&self, shard: u8, until: Timestamp, limit: usize) -> BoxFuture<'_, Result<Vec<String>, StoreError>>;
 
-    /// Some of the unfinished records. Whoever asks with one number after the other sees each record by and by, those
-    /// of a small store within sixty. What is read may be stale.
+    /// Reads a part of the records that are unfinished or whose dead letter is owed. Successive values of `turn` cover every
+    /// record, those of a small store within sixty. The answer may be stale.
     fn unfinished(&self, turn: u64) -> BoxFuture<'_, Result<Vec<Result<Record, StoreError>>, StoreError>>;
 
     /// Puts jobs into lists. To do it again changes nothing.

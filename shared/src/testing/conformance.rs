@@ -288,8 +288,9 @@ async fn what_is_due_is_found_in_its_shard_and_in_the_order_of_its_time(store: &
 
 async fn what_is_unfinished_is_seen_by_and_by(store: &dyn Index) {
     let ended = lifecycle::cancel(None, &request(&fresh()), &Policy::new(), now()).expect("not ended");
+    let owed = Record { dlq: Some(Dlq::Pending), state: State::Failed, purge_at: Some(4_000_000_000), ..fresh() };
     let waiting: Vec<_> = (0..70).map(|_| Record { state: State::Retrying, run_at: Some(now()), ..fresh() }).collect();
-    write_many(store, waiting.iter().chain([&ended]).cloned().map(Write::insert).collect()).await;
+    write_many(store, waiting.iter().chain([&ended, &owed]).cloned().map(Write::insert).collect()).await;
     let mut seen = BTreeMap::new();
     for turn in 7..67 {
         for record in store.unfinished(turn).await.expect("the store answers") {
@@ -300,6 +301,7 @@ async fn what_is_unfinished_is_seen_by_and_by(store: &dyn Index) {
     for record in &waiting {
         assert_eq!(seen.get(&record.id), Some(record), "seen whole");
     }
+    assert_eq!(seen.get(&owed.id), Some(&owed), "its dead letter is owed");
     assert!(!seen.contains_key(&ended.id), "what has ended is not looked at");
 }
 

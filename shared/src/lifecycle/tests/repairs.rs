@@ -33,10 +33,41 @@ fn a_job_that_goes_on_by_itself_is_left_alone() {
         (sent(&due), at(DAY)),
         (held, at(99 * DAY)),
         (claimed_from_the_index(), at(15 * 60)),
-        (failed_for_good(), at(99 * DAY)),
+        (dead_lettered(&failed_for_good()), at(99 * DAY)),
     ] {
         assert_eq!(done(&record, now), Repair::Nothing, "{record:?}");
     }
+}
+
+/// The job, claimed straight from the due index, failed for good; the process ended before it sent the dead letter.
+fn owes_a_dead_letter() -> Record {
+    ended(&claimed_from_the_index(), Next::GiveUp).0
+}
+
+#[test]
+fn an_owed_dead_letter_keeps_its_message_and_is_sent_by_a_beater() {
+    let failed = owes_a_dead_letter();
+    assert_eq!((failed.dlq, failed.envelope.as_deref()), (Some(Dlq::Pending), Some("as sent")));
+    assert_eq!(done(&failed, at(10 + 15 * 60)), Repair::Nothing, "its worker may be about to send it");
+    assert_eq!(done(&failed, at(11 + 15 * 60)), Repair::Send);
+    assert_eq!(left(decided(&failed, at(DAY))), Ending::Failed, "the worker makes the dead letter");
+    assert_eq!(dead_lettered(&failed).envelope, None, "the dead letter has it now");
+    assert_eq!(done(&dead_lettered(&failed), at(DAY)), Repair::Nothing);
+}
+
+#[test]
+fn an_owed_dead_letter_without_a_message_needs_a_person() {
+    assert_eq!(done(&failed_for_good(), at(DAY)), Repair::Nothing, "its message makes the dead letter");
+    assert_eq!(done(&failed_for_good(), at(2 * DAY)), Repair::Overdue);
+    let lost = written(&running(), at(16 * DAY));
+    assert_eq!((done(&lost, at(30 * DAY)), lost.error.expect("a reason").kind.as_str()), (Repair::Nothing, "lost"));
+}
+
+#[test]
+fn a_job_that_is_run_again_has_the_new_message_though_a_dead_letter_is_owed() {
+    let anew = Request { body: "with other arguments".into(), ..request() };
+    let next = retry(&owes_a_dead_letter(), &anew, "operator", at(60)).expect("it has ended");
+    assert_eq!((next.dlq, next.envelope.as_deref()), (None, Some("with other arguments")));
 }
 
 #[test]

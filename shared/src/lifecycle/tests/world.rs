@@ -312,8 +312,10 @@ impl World {
     fn repair(&mut self, who: usize) {
         let (token, expires_at) = (self.token(), self.request.expires_at);
         let stands = self.table.0.clone();
-        if let Some(Repair::Write(next)) = stands.map(|stands| repair(&stands, expires_at, &token, self.clock(who))) {
-            self.send(who, *next, Then::Moved, None);
+        match stands.map(|stands| repair(&stands, expires_at, &token, self.clock(who))) {
+            Some(Repair::Write(next)) => self.send(who, *next, Then::Moved, None),
+            Some(Repair::Send) => self.messages.push(Message::default()),
+            Some(Repair::Nothing | Repair::Overdue) | None => {}
         }
     }
 
@@ -467,8 +469,9 @@ impl World {
     fn no_loss(&self) {
         let done = |stands: &Record| match stands.state {
             State::Scheduled => stands.due.is_some(),
-            // The reconciler sends its message.
+            // A beater sends its message.
             State::Running | State::Queued | State::Retrying => stands.envelope.is_some(),
+            State::Failed if stands.dlq == Some(Dlq::Pending) => stands.envelope.is_some(),
             state => state.is_terminal() && stands.dlq != Some(Dlq::Pending),
         };
         let waits = self.messages.iter().any(|message| !message.deleted);

@@ -47,8 +47,6 @@ fn an_interval_ends_before_the_year_2200() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
     #[test]
     fn an_interval_fires_at_created_and_offset_and_whole_steps(
         step in 1..2_000_000u64, offset in 0..2_000_000u64, after in 0..4_000_000_000i64,

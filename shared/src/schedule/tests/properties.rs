@@ -41,7 +41,7 @@ fn compare(plain: &Plain, timetable: &Timetable, zone: &TimeZone, from: Timestam
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 250, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 250, ..ProptestConfig::default() })]
 
     #[test]
     fn around_a_change_of_clocks_it_fires_as_the_rule_reads(

@@ -31,7 +31,7 @@ use crate::{
     envelope::told,
     error::Chain,
     lifecycle::shard_name,
-    record::{Record, Version},
+    record::{Dlq, Record, Version},
     retry::jitter,
     stats::{Counter, Kept, Share},
 };
@@ -270,8 +270,9 @@ impl Index for DynamoDb {
             let described = self.client.describe_table().table_name(&self.table).send().await.map_err(failed)?;
             let bytes = described.table.and_then(|table| table.table_size_bytes).unwrap_or(0);
             let scan = self.client.scan().table_name(&self.table);
-            // Only what has ended is to be purged.
-            let scan = scan.filter_expression("attribute_not_exists(purge_at)");
+            // Only records of jobs that have ended are to be purged.
+            let scan = scan.filter_expression("attribute_not_exists(purge_at) OR dlq = :pending");
+            let scan = scan.expression_attribute_values(":pending", text(Dlq::Pending.as_str()));
             Ok(segment_items(scan, turn, segments(bytes)).await?.into_iter().map(record).collect())
         }
         .boxed()

@@ -350,6 +350,8 @@ impl Laws {
         let running = if self.is(Mutation::CountAtFinish) { Record { attempts: running.attempts + 1, ..running } } else { running };
         let (next, ending) = finish(&running, outcome, &self.policy(), 0.5, now);
         let next = put_off(next, &self.request(None), &self.policy(), now);
+        let forgets = self.is(Mutation::ForgetOwed) && next.dlq == Some(Dlq::Pending);
+        let next = if forgets { Record { envelope: None, ..next } } else { next };
         let gave_back = next.attempts < running.attempts;
         let next = if self.is(Mutation::GenerationFalls) && gave_back { Record { generation: next.generation - 1, ..next } } else { next };
         let goes = if next.state == State::Scheduled { Goes::Delete } else { ending.fate().into() };
@@ -409,8 +411,11 @@ impl Laws {
         let now = self.clock(world, who);
         let lapsed = stands.lease_until.map(|_| 0);
         let shown = if self.is(Mutation::RepairAtOnce) { Record { lease_until: lapsed, ..stands.clone() } } else { stands.clone() };
-        if let Repair::Write(next) = repair(&shown, None, &token, now) {
-            Self::send(world, who, Some(stands), *next, Then::Nothing, None);
+        match repair(&shown, None, &token, now) {
+            Repair::Write(next) => Self::send(world, who, Some(stands), *next, Then::Nothing, None),
+            Repair::Send if self.is(Mutation::NoOwed) => {}
+            Repair::Send => world.messages.push(Message { dead: None, place: Place::Queue }),
+            Repair::Nothing | Repair::Overdue => {}
         }
     }
 

@@ -113,13 +113,20 @@ fn given_up() -> Bounds {
     Bounds { name: "given up", skews: TWO, attempts: 2, due: None, endings: &[How::Success, How::Fails], budget, small }
 }
 
-const ALL: [fn() -> Bounds; 9] = [claims, strays, crowd, called_off, given_back, waiting, moved, letters, given_up];
+/// A job that waits in the index fails for good, while its message is deleted and delivered once more, and processes die.
+fn owed() -> Bounds {
+    let budget = Budget { crashes: 2, leaps: 2, ghosts: 1, beats: 1, repairs: 1, redrives: 1, ..Budget::default() };
+    let small = Budget { crashes: 1, leaps: 1, ghosts: 1, ..Budget::default() };
+    Bounds { name: "owed", skews: TWO, attempts: 1, due: Some(1800), endings: &[How::Success, How::Fatal], budget, small }
+}
+
+const ALL: [fn() -> Bounds; 10] = [claims, strays, crowd, called_off, given_back, waiting, moved, letters, given_up, owed];
 
 /// A rule that is broken, within which bounds, and the invariants of which one tells.
 type Broken = (Mutation, fn() -> Bounds, &'static [Invariant]);
 
 /// The rules to be broken, where, and which invariants tell.
-const BROKEN: [Broken; 20] = {
+const BROKEN: [Broken; 22] = {
     use Invariant as I;
     use Mutation as M;
     [
@@ -143,6 +150,8 @@ const BROKEN: [Broken; 20] = {
         (M::DropAbandoned, given_up, &[I::NoLoss, I::Progress]),
         (M::RepairAtOnce, waiting, &[I::OneRunner, I::Fencing]),
         (M::NoRepair, waiting, &[I::Progress]),
+        (M::ForgetOwed, owed, &[I::NoLoss]),
+        (M::NoOwed, owed, &[I::Progress]),
     ]
 };
 

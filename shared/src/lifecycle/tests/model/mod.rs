@@ -80,6 +80,10 @@ enum Mutation {
     RepairAtOnce,
     /// Nobody looks for jobs whose message is gone.
     NoRepair,
+    /// A job that fails forgets its message before its dead letter is sent.
+    ForgetOwed,
+    /// Nobody looks for dead letters that are owed.
+    NoOwed,
 }
 
 /// How an attempt may end.
