@@ -1,5 +1,7 @@
 //! Jobs through everything that can go wrong, in virtual time. `simulate` in this crate does the same for a million.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use sqjobs::{
     Context, Enqueue, Job, JobError, Policy, StoreFailure, Worker,
@@ -39,6 +41,38 @@ fn a_seed_takes_the_same_course_each_time() {
     }
 }
 
+/// Fails for good, after a moment.
+#[derive(Debug, Serialize, Deserialize)]
+struct Hopeless;
+
+impl Job for Hopeless {
+    const NAME: &'static str = "hopeless";
+    type Output = ();
+
+    async fn run(&self, _ctx: &Context) -> Result<(), JobError> {
+        tokio::time::sleep(Duration::from_secs(9)).await;
+        Err(JobError::fatal("as planned"))
+    }
+}
+
+#[test]
+fn a_job_without_a_message_gets_its_dead_letter_from_a_beater() {
+    // The job is filed. Its deleted message is delivered once more when it is due, before a beater sends it, and is gone
+    // then; the process dies before it sends the dead letter.
+    let faults = || {
+        let mut faults = Faults::NONE;
+        (faults.late_delete, faults.delay, faults.crash) = (1.0, 0.3, 0.5);
+        faults
+    };
+    let due = Duration::from_secs(51 * 60);
+    let flaws = (0..30).flat_map(|seed| {
+        let jobs = (0..40).map(|number| Enqueue::named("hopeless", serde_json::Value::Null).id(format!("job-{number}")).delay(due));
+        let ended = Simulation::new(seed).faults(faults()).run(|| Worker::new(()).job::<Hopeless>(), jobs);
+        ended.flaws().into_iter().map(move |flaw| format!("seed {seed}: {flaw}"))
+    });
+    assert_eq!(flaws.collect::<Vec<_>>(), Vec::<String>::new());
+}
+
 #[test]
 fn nothing_goes_wrong_where_nothing_may() {
     let ended = run(Simulation::new(1).faults(Faults::NONE), 1);
@@ -55,7 +89,7 @@ impl Job for Reckless {
     type Output = ();
 
     async fn run(&self, _ctx: &Context) -> Result<(), JobError> {
-        tokio::time::sleep(std::time::Duration::from_secs(20)).await;
+        tokio::time::sleep(Duration::from_secs(20)).await;
         Ok(())
     }
 }

@@ -23,7 +23,7 @@ use self::{
     watch::Watch,
 };
 use crate::{
-    Client, Clock, Enqueue, Record, State, Worker,
+    Client, Clock, Dlq, Enqueue, Record, State, Worker,
     queue::{self, Message},
     store,
     worker::DLQ,
@@ -73,6 +73,9 @@ pub struct Faults {
     pub crash: f64,
     /// A message is delivered a second time while the first delivery is handled.
     pub duplicate: f64,
+    /// A message is delivered once more after it was deleted, up to an hour later, and is gone then: its delete takes effect
+    /// late.
+    pub late_delete: f64,
     /// A request takes up to four seconds, longer than anyone waits for it.
     pub delay: f64,
     /// A request is refused as throttled.
@@ -96,6 +99,7 @@ impl Faults {
     pub const NONE: Self = Self {
         crash: 0.0,
         duplicate: 0.0,
+        late_delete: 0.0,
         delay: 0.0,
         throttle: 0.0,
         lost_answer: 0.0,
@@ -106,9 +110,9 @@ impl Faults {
         jump: 0.0,
     };
 
-    fn parts(&mut self) -> [&mut f64; 10] {
-        let Self { crash, duplicate, delay, throttle, lost_answer, lost_request, partial, repeat, partition, jump } = self;
-        [crash, duplicate, delay, throttle, lost_answer, lost_request, partial, repeat, partition, jump]
+    fn parts(&mut self) -> [&mut f64; 11] {
+        let Self { crash, duplicate, late_delete, delay, throttle, lost_answer, lost_request, partial, repeat, partition, jump } = self;
+        [crash, duplicate, late_delete, delay, throttle, lost_answer, lost_request, partial, repeat, partition, jump]
     }
 }
 
@@ -118,6 +122,7 @@ impl Default for Faults {
         Self {
             crash: 0.15,
             duplicate: 0.2,
+            late_delete: 0.2,
             delay: 0.02,
             throttle: 0.04,
             lost_answer: 0.03,
@@ -248,6 +253,7 @@ impl Simulation {
             dice: Dice(Arc::new(Mutex::new(fate))),
             queue: queue::Memory::new(clock.clone()),
             store: store::Memory::new(),
+            late: Mutex::default(),
             watch: Watch::default(),
             start,
         };
@@ -323,6 +329,9 @@ impl Simulated {
         }
         if record.state == State::Failed && !self.letters.iter().any(|letter| letter.attributes.get("sqjobs.id") == Some(id)) {
             flaws.push(format!("{id} has failed and has no dead letter"));
+        }
+        if record.dlq == Some(Dlq::Pending) {
+            flaws.push(format!("{id} has failed and still owes its dead letter"));
         }
     }
 

@@ -1,6 +1,9 @@
 //! Functions and beaters: processes that are woken, work, and die at any moment.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::{
@@ -13,6 +16,7 @@ use crate::{
     Clock,
     beater::{Due, Ports, rows, tick},
     queue::{self, Message, Queue, Source},
+    record::Dlq,
     stats::Counter,
     store,
     worker::{DLQ, Engine, Invocation, Jobs},
@@ -23,6 +27,8 @@ const SKEW: Duration = Duration::from_millis(2_400);
 /// A function's time-out, and the visibility of the messages that it is given.
 const TIMEOUT: Duration = Duration::from_mins(1);
 const VISIBILITY: Duration = Duration::from_mins(6);
+/// How late a delete takes effect at most.
+const LATE: Duration = Duration::from_hours(1);
 /// How long an idle function waits at most before it looks again.
 const IDLE: Duration = Duration::from_mins(5);
 /// Beaters are woken each minute for so many minutes, and each fifth from then on.
@@ -38,6 +44,8 @@ pub(super) struct World {
     pub(super) dice: Dice,
     pub(super) queue: queue::Memory,
     pub(super) store: store::Memory,
+    /// Messages that were deleted, and when each is delivered once more.
+    pub(super) late: Mutex<Vec<(Instant, String, Message)>>,
     pub(super) watch: Watch,
 }
 
@@ -64,14 +72,23 @@ impl World {
         slow
     }
 
-    /// Waits until every job has ended and no message is left.
+    /// Takes a message that was deleted and is delivered once more.
+    fn late(&self) -> Option<(String, Message)> {
+        let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = late.iter().position(|(at, ..)| *at <= Instant::now())?;
+        let (_, queue, message) = late.swap_remove(due);
+        Some((queue, message))
+    }
+
+    /// Waits until every job has ended, its dead letter was sent, and no message is left.
     pub(super) async fn ended(&self, ids: &[String]) {
         loop {
             sleep(IDLE).await;
             if self.since.elapsed() > STORM {
                 self.dice.fate().calm = true;
             }
-            let is_ended = |id: &String| self.store.get(id).is_some_and(|record| record.state.is_terminal());
+            let is_ended =
+                |id: &String| self.store.get(id).is_some_and(|record| record.state.is_terminal() && record.dlq != Some(Dlq::Pending));
             let is_empty = |name: &String| name == DLQ || self.queue.messages(name).is_empty();
             if ids.iter().all(is_ended) && self.queue.names().iter().all(is_empty) {
                 return;
@@ -102,16 +119,21 @@ impl<'a> Function<'a> {
             }
             let network = Arc::new(self.world.partitioned());
             (engine.store, engine.queue) = (Arc::clone(&network) as _, network);
-            let taken: Vec<_> = messages.iter().map(|message| (message.id.clone(), message.receipt.clone())).collect();
+            let taken = messages.clone();
             let invocation = Invocation { request_id: "simulated".into(), ends_at: Instant::now() + TIMEOUT };
             let work = engine.handle(messages, &invocation);
             let dies = self.world.dice.happens(|faults| faults.crash);
             let life = if dies { self.world.dice.between(Duration::ZERO, TIMEOUT / 4) } else { TIMEOUT };
             match timeout(life, work).await {
                 Ok(report) if !report.stuck => {
-                    let done = taken.into_iter().filter(|(id, _)| !report.failures.contains(id)).map(|(_, receipt)| receipt);
-                    // What the platform fails to delete comes back.
-                    self.world.network().delete(&queue, &done.collect::<Vec<_>>()).await;
+                    let done: Vec<_> = taken.into_iter().filter(|message| !report.failures.contains(&message.id)).collect();
+                    let receipts: Vec<_> = done.iter().map(|message| message.receipt.clone()).collect();
+                    // A message that the platform fails to delete comes back.
+                    self.world.network().delete(&queue, &receipts).await;
+                    for message in done.into_iter().filter(|_| self.world.dice.happens(|faults| faults.late_delete)) {
+                        let at = Instant::now() + self.world.dice.between(Duration::ZERO, LATE);
+                        self.world.late.lock().unwrap_or_else(PoisonError::into_inner).push((at, queue.clone(), message));
+                    }
                 }
                 _ => {
                     self.clock = self.world.clock();
@@ -144,6 +166,9 @@ impl<'a> Function<'a> {
     /// Waits for messages.
     async fn batch(&self) -> (String, Vec<Message>) {
         loop {
+            if let Some((queue, message)) = self.world.late() {
+                return (queue, vec![message]);
+            }
             let queues: Vec<_> = self.world.queue.names().into_iter().filter(|name| name != DLQ).collect();
             for queue in &queues {
                 let size = 1 + self.world.dice.fate().rng.usize(..10);
