@@ -13,7 +13,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-pub use self::repair::{Abandoned, Repair, abandoned, repair};
+pub use self::repair::{Abandoned, Repair, abandoned, refuse, repair};
 
 use crate::{
     Policy,

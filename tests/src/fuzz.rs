@@ -106,7 +106,8 @@ pub fn record(data: &[u8]) {
                 Decision::End { next, .. } => ends(&record, &next),
                 Decision::Leave(_) => {}
             }
-            lifecycle::abandoned(Some(&record), &request, "fuzz", now);
+            lifecycle::abandoned(Some(&record), &request, None, "fuzz", now);
+            lifecycle::refuse(Some(&record), &request, sqjobs::Failure::default(), "fuzz", now);
         }
         if let Repair::Write(next) = lifecycle::repair(&record, None, "fuzz", now) {
             assert!(!record.state.is_terminal(), "what has ended is not repaired: {next:?}");

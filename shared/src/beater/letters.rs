@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{hand_over::Due, tick::Tally};
 use crate::{
     Error,
-    envelope::{Envelope, Form},
+    envelope::{Envelope, Form, check_id},
     letter::{Letter, letter},
     lifecycle::{self, Abandoned, Request, dead_lettered},
     queue::{Message, Visibility},
@@ -93,14 +93,14 @@ impl Letters<'_> {
     async fn explain_one(&self, letter: &Letter) -> Result<bool, Error> {
         let now = self.due.clock.now();
         let Letter { message, id, envelope } = letter;
-        let envelope = match envelope {
-            Ok(envelope) => envelope.clone(),
-            Err(error) => return self.replace(message, id, &Failure::new("rejected", error.to_string(), now), None).await,
-        };
+        if let Err(error) = check_id(id) {
+            return self.replace(message, id, &Failure::new("rejected", error.to_string(), now), None).await;
+        }
         let stored = self.due.store.read(slice::from_ref(id)).await.pop().transpose()?.flatten();
-        let request = request(message, id.clone(), envelope, stored.as_ref());
+        let flaw = envelope.as_ref().err().map(|error| Failure::new("rejected", error.to_string(), now));
+        let request = request(message, id.clone(), envelope.as_ref().ok(), stored.as_ref());
         let owner = Uuid::new_v4().simple().to_string();
-        match lifecycle::abandoned(stored.as_ref(), &request, &owner, now) {
+        match lifecycle::abandoned(stored.as_ref(), &request, flaw, &owner, now) {
             Abandoned::Leave => Ok(false),
             Abandoned::Delete => self.delete(message).await,
             Abandoned::Explain(reason) => self.replace(message, &request.id, &reason, stored.map(Arc::new)).await,
@@ -139,11 +139,12 @@ impl Letters<'_> {
     }
 }
 
-/// What the message asks for. A beater does not know which names a job answers to, nor, where SQS does not say it, the
-/// queue: those of the record then, or none.
-fn request(message: &Message, id: String, envelope: Envelope, stored: Option<&Record>) -> Request {
-    let is_named = envelope.form == Form::Native;
-    let mut request = Request { id, sent_at: message.sent_at, dead: message.dead(), ..Request::of(envelope, message.body.clone()) };
+/// Returns what the message asks for. A beater does not know the names that a job answers to, nor the queue where SQS does
+/// not name it: it takes those of the record, if there is one.
+fn request(message: &Message, id: String, envelope: Option<&Envelope>, stored: Option<&Record>) -> Request {
+    let is_named = envelope.is_some_and(|envelope| envelope.form == Form::Native);
+    let asked = envelope.map(|envelope| Request::of(envelope.clone(), message.body.clone())).unwrap_or_default();
+    let mut request = Request { id, sent_at: message.sent_at, dead: message.dead(), ..asked };
     if !is_named {
         request.name = stored.map(|record| record.name.clone()).unwrap_or_default();
     }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{LONG, Request, cancelled, created, failed, filed, finished, free_from, id_in_use, is_of, remember, shard, was_killed};
+use super::{
+    Decision, Ending, LONG, Request, cancelled, created, failed, filed, finished, free_from, id_in_use, is_of, remember, shard, was_killed,
+};
 use crate::{
     Policy,
     clock::after,
@@ -112,6 +114,26 @@ fn given_up(seen: &Record, failure: Failure, owner: &str, now: Timestamp) -> Rec
     finished(Record { owner: Some(owner.into()), ..ended }, &Policy::new(), now)
 }
 
+/// Decides about a message of which no attempt can be made, given the record of its id as it is stored and a fresh token.
+///
+/// A record that is live ends as `failed` with this failure: no other message would end it.
+pub fn refuse(seen: Option<&Record>, request: &Request, failure: Failure, owner: &str, now: Timestamp) -> Decision {
+    // The name of a message that cannot be read is not known.
+    let is_its = |seen: &&Record| is_of(seen, request) || request.name.is_empty() && seen.queue == request.queue;
+    let Some(seen) = seen.filter(is_its) else { return Decision::Leave(Ending::Rejected) };
+    match seen.state {
+        State::Failed if seen.dlq == Some(Dlq::Pending) => Decision::Leave(Ending::Failed),
+        state if state.is_terminal() => Decision::Leave(Ending::Rejected),
+        // A worker of another version may run it.
+        State::Running if now <= free_from(seen) => Decision::Leave(Ending::Busy(free_from(seen))),
+        _ => {
+            let next = given_up(seen, failure, owner, now);
+            let ending = if next.state == State::Failed { Ending::Rejected } else { Ending::Cancelled };
+            Decision::End { next: Box::new(next), ending }
+        }
+    }
+}
+
 /// What becomes of a message that SQS itself has moved to a dead-letter queue.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Abandoned {
@@ -125,10 +147,11 @@ pub enum Abandoned {
     End(Box<Record>),
 }
 
-/// Decides about a message that was received too often, given the record of its id as it is stored and a fresh token.
-pub fn abandoned(seen: Option<&Record>, request: &Request, owner: &str, now: Timestamp) -> Abandoned {
+/// Decides about a message that was received too often, given the record of its id as it is stored and a fresh token. `flaw`
+/// says why the message cannot be read, if so.
+pub fn abandoned(seen: Option<&Record>, request: &Request, flaw: Option<Failure>, owner: &str, now: Timestamp) -> Abandoned {
     let reason = "SQS moved its message to the dead-letter queue, since it was received too often without an end";
-    let failure = Failure::new("redriven", reason.into(), now);
+    let failure = flaw.unwrap_or_else(|| Failure::new("redriven", reason.into(), now));
     let end = |seen: &Record| Abandoned::End(Box::new(given_up(seen, failure.clone(), owner, now)));
     let Some(seen) = seen else {
         let is_known = !request.name.is_empty() && !request.queue.is_empty();

@@ -25,7 +25,7 @@ use crate::{
     Policy, StoreFailure,
     attempt::{Attempt, Origin},
     clock::{after, until},
-    envelope::{Envelope, Unreadable, excerpt},
+    envelope::{Envelope, Unreadable, check_id, excerpt},
     job::{AnyJob, BoundJob, Hook},
     letter::ID,
     lifecycle::{self, Claim, Decision, Ending, Fate, Next, Outcome, Request},
@@ -49,16 +49,14 @@ pub(crate) struct Delivery {
     pub(crate) decoded: Result<Decoded, Refused>,
 }
 
-/// A message that cannot be run here, and whose job hears of it where that is known.
+/// A message that cannot be run here.
 pub(crate) struct Refused {
-    ended: Box<Ended>,
+    ending: Ending,
+    reason: Failure,
+    /// The job's name; empty where the message cannot be read.
+    name: String,
+    /// The job, where it is known: its hook is called.
     job: Option<Arc<dyn AnyJob>>,
-}
-
-impl From<Ended> for Refused {
-    fn from(ended: Ended) -> Self {
-        Self { ended: Box::new(ended), job: None }
-    }
 }
 
 pub(crate) struct Decoded {
@@ -142,42 +140,95 @@ impl Ended {
     }
 }
 
-impl Refused {
-    async fn tell(&self, delivery: &Delivery, batch: &Batch<'_>) -> Ended {
-        let ending = &self.ended.ending;
-        let reason = self.ended.reason.clone().unwrap_or_default();
-        log_at!(
-            level(ending),
-            id = delivery.id,
-            outcome = ending.as_str(),
-            kind = reason.kind,
-            reason = reason.message,
-            message_id = delivery.message.id,
-            request_id = batch.invocation.request_id,
-            "message not run"
-        );
-        if let Some(job) = &self.job {
-            batch.hook("on_rejected", job.rejected(reason.message)).await;
-        }
-        Ended::clone(&self.ended)
-    }
-}
-
 impl Delivery {
     pub(crate) fn new(message: Message, batch: &Batch<'_>) -> Self {
         let (id, envelope) = message.open();
         let decoded = match envelope {
             Ok(envelope) => decode(&message, &id, envelope, batch),
-            Err(error) => Err(Ended::because(Ending::Rejected, "rejected", error.to_string(), batch).into()),
+            Err(error) => Err(Refused::rejected(&error, "", None, batch)),
         };
         Self { message: Arc::new(message), id, decoded }
     }
 
     pub(crate) async fn process(&self, alone: bool, batch: &Batch<'_>) -> Step {
-        let decoded = match &self.decoded {
-            Ok(decoded) => decoded,
-            Err(refused) => return Step::Ended(self.counted(refused.tell(self, batch).await, batch)),
+        match &self.decoded {
+            Ok(decoded) => self.attempt(decoded, alone, batch).await,
+            Err(refused) => self.refuse(refused, alone, batch).await,
+        }
+    }
+
+    /// Ends a message that cannot be run here. A live record of its job ends with it: no other message would end it.
+    async fn refuse(&self, refused: &Refused, alone: bool, batch: &Batch<'_>) -> Step {
+        // The id of a message that has none is new, and a parked message may meet a worker that knows its job.
+        let has_record = refused.ending == Ending::Rejected && (self.id != self.message.id || self.message.receives > 1);
+        let mut seen = match if has_record && check_id(&self.id).is_ok() { batch.ledger.read(&self.id).await } else { Ok(None) } {
+            Ok(seen) => seen.map(Arc::new),
+            // The message is no better for a record that cannot be read.
+            Err(StoreError::Unreadable { .. }) => None,
+            Err(error) => return Step::Ended(self.counted(self.returned(&error), batch)),
         };
+        let owner = Uuid::new_v4().simple().to_string();
+        let request = Request { name: refused.name.clone(), queue: self.message.queue.clone(), ..Request::default() };
+        for _ in 0..CLAIMS {
+            if let Some(decoded) = self.decoded_from(seen.as_deref(), batch) {
+                return self.attempt(&decoded, alone, batch).await;
+            }
+            let now = batch.engine.clock.now();
+            let ended = match lifecycle::refuse(seen.as_deref(), &request, refused.reason.clone(), &owner, now) {
+                Decision::End { next, ending } => {
+                    let next = Arc::from(next);
+                    match batch.ledger.write(Write { next: Arc::clone(&next), seen }).await {
+                        Ok(Written::Done) if ending == Ending::Rejected => Ended { ending, ..Ended::failed(next) },
+                        Ok(Written::Done) => ending.into(),
+                        Ok(Written::Refused(stored)) => {
+                            seen = stored.map(Arc::from);
+                            continue;
+                        }
+                        Err(error) => self.returned(&error),
+                    }
+                }
+                Decision::Leave(Ending::Rejected) | Decision::Run { .. } => {
+                    Ended { reason: Some(refused.reason.clone()), ..refused.ending.clone().into() }
+                }
+                Decision::Leave(ending) => Self::left(ending, seen, batch),
+            };
+            self.tell(refused, &ended, batch).await;
+            return Step::Ended(self.counted(ended, batch));
+        }
+        Step::Ended(self.counted(Ending::NotStarted.into(), batch)) // it changed at each look
+    }
+
+    /// The job as its record holds it, where that has other arguments than the message and can be run.
+    fn decoded_from(&self, seen: Option<&Record>, batch: &Batch<'_>) -> Option<Decoded> {
+        let body = seen?.envelope.as_ref().filter(|body| **body != self.message.body)?;
+        decode(&self.message, &self.id, Envelope::parse(body).ok()?, batch).ok()
+    }
+
+    /// The message of a job whose record could not be read or written.
+    fn returned(&self, error: &StoreError) -> Ended {
+        tracing::error!(id = self.id, %error, outcome = Ending::NotStarted.as_str(), "cannot end a message that cannot be run");
+        Ending::NotStarted.into()
+    }
+
+    async fn tell(&self, refused: &Refused, ended: &Ended, batch: &Batch<'_>) {
+        let reason = &refused.reason;
+        log_at!(
+            level(&ended.ending),
+            id = self.id,
+            job = Some(&refused.name).filter(|name| !name.is_empty()),
+            outcome = ended.ending.as_str(),
+            kind = reason.kind,
+            reason = reason.message,
+            message_id = self.message.id,
+            request_id = batch.invocation.request_id,
+            "message not run"
+        );
+        if let Some(job) = refused.job.as_ref().filter(|_| ended.ending == Ending::Rejected) {
+            batch.hook("on_rejected", job.rejected(reason.message.clone())).await;
+        }
+    }
+
+    async fn attempt(&self, decoded: &Decoded, alone: bool, batch: &Batch<'_>) -> Step {
         let Some(slot) = batch.slot(decoded).await else {
             return Step::Ended(self.counted(Ending::NotStarted.into(), batch));
         };
@@ -487,18 +538,15 @@ fn recorded(ending: Ending, record: Arc<Record>) -> (Ended, Option<Failure>) {
 
 fn decode(message: &Message, id: &str, envelope: Envelope, batch: &Batch<'_>) -> Result<Decoded, Refused> {
     if let Some(feature) = envelope.unsupported() {
-        return Err(parked(message, "contract", format!("it asks for {feature}"), batch).into());
+        return Err(parked(message, "contract", format!("it asks for {feature}"), &envelope.name, batch));
     }
     let Some(known) = batch.engine.jobs.get(&envelope.name) else {
         let reason = format!("there is no job named \"{}\" here; this worker has {}", excerpt(&envelope.name), batch.engine.jobs);
-        return Err(parked(message, "parked", reason, batch).into());
+        return Err(parked(message, "parked", reason, &envelope.name, batch));
     };
     let work = match Work::bind(&envelope, known) {
         Ok(work) => work,
-        Err(error) => {
-            let ended = Box::new(Ended::because(Ending::Rejected, "rejected", error.to_string(), batch));
-            return Err(Refused { ended, job: Some(Arc::clone(known)) });
-        }
+        Err(error) => return Err(Refused::rejected(&error, known.name(), Some(Arc::clone(known)), batch)),
     };
     let mut policy = *known.policy();
     policy.timeout = envelope.timeout_s.map(Duration::from_secs_f64).or(policy.timeout);
@@ -514,8 +562,16 @@ fn decode(message: &Message, id: &str, envelope: Envelope, batch: &Batch<'_>) ->
 }
 
 /// A message for a worker that this one is not: it waits for such a one, then it is a dead letter.
-fn parked(message: &Message, kind: &str, reason: String, batch: &Batch<'_>) -> Ended {
+fn parked(message: &Message, kind: &str, reason: String, name: &str, batch: &Batch<'_>) -> Refused {
     let now = batch.engine.clock.now();
     let too_long = message.sent_at.is_some_and(|sent| after(sent, batch.engine.parks_for) <= now);
-    Ended::because(if too_long { Ending::Rejected } else { Ending::Parked }, kind, reason, batch)
+    let ending = if too_long { Ending::Rejected } else { Ending::Parked };
+    Refused { ending, reason: Failure::new(kind, reason, now), name: name.into(), job: None }
+}
+
+impl Refused {
+    fn rejected(flaw: &Unreadable, name: &str, job: Option<Arc<dyn AnyJob>>, batch: &Batch<'_>) -> Self {
+        let reason = Failure::new("rejected", flaw.to_string(), batch.engine.clock.now());
+        Self { ending: Ending::Rejected, reason, name: name.into(), job }
+    }
 }

@@ -58,6 +58,57 @@ fn a_job_whose_message_is_gone_is_found_within_an_hour_and_runs() {
 }
 
 #[test]
+fn a_filed_job_with_wrong_arguments_fails_once_with_one_dead_letter() {
+    World::setup().test(async |world| {
+        let beater = Function::beater();
+        world.deploy_beater(&beater).await;
+        world.deploy(&Function::probe()).await;
+        let body = json!({"name": "probe", "id": "wrong", "args": {"effects": 7}}).to_string();
+        world
+            .plant(json!({
+                "id": "wrong", "name": "probe", "queue": "probes", "state": "scheduled", "max_attempts": 3, "owner": "filer",
+                "envelope": body, "due": "due#0", "run_at": now() - 1.minute(),
+            }))
+            .await;
+        assert_eq!(world.tick(&beater, now()).await["sent"], json!(1));
+        let record = world.record_when("wrong", "is dead-lettered", |record| record.dlq.as_deref() == Some("sent")).await;
+        assert_eq!((record.state.as_str(), record.kind(), record.attempts), ("failed", Some("rejected"), 0));
+        assert_eq!(kinds(&world.dead_letters_when(1).await), ["rejected"]);
+        world.drained().await;
+        // A beater used to file such a job again each day.
+        let later = now() + 26.hours();
+        for minute in 0..60 {
+            let tick = world.tick(&beater, later + minute.minutes()).await;
+            assert_eq!((&tick["repaired"], &tick["sent"]), (&json!(0), &json!(0)), "{tick}");
+        }
+        assert_eq!(world.dead_letters().await.len(), 1);
+    });
+}
+
+#[test]
+fn an_owed_dead_letter_is_sent_though_no_message_is_left() {
+    World::setup().test(async |world| {
+        let beater = Function::beater();
+        world.deploy_beater(&beater).await;
+        world.deploy(&Function::probe()).await;
+        let body = world.probe("owed", &json!({"act": "fatal"})).to_string();
+        world
+            .plant(json!({
+                "id": "owed", "name": "probe", "queue": "probes", "state": "failed", "attempts": 1, "max_attempts": 3, "generation": 1,
+                "runs": 1, "owner": "dead", "envelope": body, "dlq": "pending", "finished_at": now() - 20.minutes(),
+                "error": {"kind": "fatal", "message": "gave up as told", "at": now() - 20.minutes()}, "purge_at": (now() + 400.hours()).as_second(),
+            }))
+            .await;
+        tick_until(world, &beater, "repaired").await;
+        let record = world.record_when("owed", "is dead-lettered", |record| record.dlq.as_deref() == Some("sent")).await;
+        assert_eq!((record.state.as_str(), record.kind(), record.attempts), ("failed", Some("fatal"), 1));
+        let letters = world.dead_letters_when(1).await;
+        assert_eq!((letters[0].attribute("sqjobs.kind"), &letters[0].body), ("fatal", &body));
+        assert_eq!(world.effects.runs_of("owed").len(), 0, "it does not run again");
+    });
+}
+
+#[test]
 fn a_row_that_was_written_without_a_place_in_the_index_is_found_within_an_hour() {
     World::setup().test(async |world| {
         let beater = Function::beater();

@@ -70,6 +70,43 @@ fn a_job_that_is_run_again_has_the_new_message_though_a_dead_letter_is_owed() {
     assert_eq!((next.dlq, next.envelope.as_deref()), (None, Some("with other arguments")));
 }
 
+/// A message of the job that cannot be read meets a record.
+fn refused(record: &Record, now: Timestamp) -> Decision {
+    refuse(Some(record), &Request { name: String::new(), ..request() }, failure("rejected"), "next", now)
+}
+
+#[test]
+fn a_message_that_cannot_be_run_ends_the_live_record_of_its_job() {
+    let due = scheduled(at(HOUR));
+    for record in [due.clone(), sent(&due), waiting(), Record { state: State::Queued, ..waiting() }] {
+        let (next, ending) = closed(refused(&record, at(2 * HOUR)));
+        assert_eq!((ending, next.state, next.dlq), (Ending::Rejected, State::Failed, Some(Dlq::Pending)), "{record:?}");
+        assert_eq!(next.error.as_ref().map(|error| error.kind.as_str()), Some("rejected"));
+        assert_eq!((next.envelope.as_ref(), next.attempts), (record.envelope.as_ref(), record.attempts), "it costs no attempt");
+        assert!(next.purge_at >= Some(at(2 * HOUR).as_second() + REMEMBERED), "remembered for long enough");
+        assert_eq!(left(refused(&next, at(3 * HOUR))), Ending::Failed, "its dead letter is owed");
+        assert_eq!(left(refused(&dead_lettered(&next), at(3 * HOUR))), Ending::Rejected, "it stays as it ended");
+    }
+}
+
+#[test]
+fn a_message_that_cannot_be_run_leaves_a_running_job_alone() {
+    assert!(matches!(left(refused(&running(), at(30))), Ending::Busy(_)), "a worker of another version may run it");
+    let (next, _) = closed(refused(&running(), at(36)));
+    assert_eq!(next.history.last().map(|past| past.kind.as_str()), Some("killed"), "it died");
+    let (next, ending) = closed(refused(&Record { cancel_requested: true, ..running() }, at(36)));
+    assert_eq!((next.state, ending), (State::Cancelled, Ending::Cancelled));
+}
+
+#[test]
+fn a_message_that_cannot_be_run_ends_no_job_but_its_own() {
+    let other = Record { queue: "elsewhere".into(), ..waiting() };
+    assert_eq!(left(refused(&other, at(HOUR))), Ending::Rejected);
+    let named = Request { name: "other".into(), ..request() };
+    assert_eq!(left(refuse(Some(&waiting()), &named, failure("parked"), "next", at(HOUR))), Ending::Rejected);
+    assert_eq!(left(refuse(None, &request(), failure("rejected"), "next", at(HOUR))), Ending::Rejected, "no record is made of it");
+}
+
 #[test]
 fn a_job_that_died_without_its_message_is_filed_anew_and_remembers_it() {
     let next = written(&claimed_from_the_index(), at(16 * 60));
@@ -152,7 +189,7 @@ fn a_record_that_waits_for_its_time_without_a_message_is_lost() {
 
 /// What becomes of the job's message in the dead-letter queue.
 fn explained(seen: Option<&Record>, now: Timestamp) -> Abandoned {
-    abandoned(seen, &request(), "beater", now)
+    abandoned(seen, &request(), None, "beater", now)
 }
 
 #[test]
@@ -200,14 +237,14 @@ fn a_message_that_sqs_gave_up_tells_why_its_job_has_failed() {
     let foreign = Record { name: "other".into(), ..running() };
     assert!(matches!(explained(Some(&foreign), at(100)), Abandoned::Explain(reason) if reason.kind == "id_in_use"));
     let nameless = Request { name: String::new(), ..request() };
-    assert!(matches!(abandoned(None, &nameless, "beater", at(100)), Abandoned::Explain(reason) if reason.kind == "redriven"));
+    assert!(matches!(abandoned(None, &nameless, None, "beater", at(100)), Abandoned::Explain(reason) if reason.kind == "redriven"));
 }
 
 #[test]
 fn a_dead_letter_that_was_redriven_and_comes_back_untouched_stays() {
     let dead = dead_lettered(&failed_for_good());
     let redriven = Request { dead: Some(dead.generation), ..request() };
-    assert_eq!(abandoned(Some(&dead), &redriven, "beater", at(100)), Abandoned::Leave);
+    assert_eq!(abandoned(Some(&dead), &redriven, None, "beater", at(100)), Abandoned::Leave);
 }
 
 #[test]

@@ -327,7 +327,7 @@ impl World {
         let request = Request { dead: self.messages[which].dead, ..self.request.clone() };
         let stands = self.table.0.clone();
         let token = self.token();
-        match abandoned(stands.as_ref(), &request, &token, self.clock(who)) {
+        match abandoned(stands.as_ref(), &request, None, &token, self.clock(who)) {
             Abandoned::Delete => self.messages[which].deleted = true,
             Abandoned::Leave => {}
             Abandoned::Explain(_) => self.dead_letter(who, which, &stands.expect("it has failed")),

@@ -118,7 +118,8 @@ async fn what_this_worker_cannot_run_yet_waits_a_day_for_one_that_can() {
         let report = world.handle([with_body("a", &wish)]).await;
         assert_eq!((report.failures.len(), report.rejected.len()), (0, 1), "{wish}");
         assert_eq!(world.queue.messages(DLQ)[0].attributes["sqjobs.kind"], kind);
-        assert_eq!(world.store.requests().len(), 0, "untouched");
+        let written: Vec<_> = world.store.writes().into_iter().flatten().collect();
+        assert_eq!(written, [], "untouched");
     }
 }
 
@@ -135,6 +136,59 @@ async fn an_id_that_belongs_to_another_job_is_no_duplicate_but_a_dead_letter() {
         assert!(copy.attributes["sqjobs.reason"].contains("theirs"));
         assert_eq!(world.record("a"), theirs, "untouched");
     }
+}
+
+/// A job that a beater has sent, with these arguments in its record.
+fn filed(args: Value) -> Record {
+    let body = json!({"name": "probe", "id": "a", "args": args}).to_string();
+    Record { id: "a".into(), name: "probe".into(), queue: QUEUE.into(), envelope: Some(body), max_attempts: 5, ..Record::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_filed_job_whose_arguments_cannot_be_read_fails_as_rejected() {
+    let world = world();
+    let wrong = json!({"count": "three"});
+    world.store.put(filed(wrong.clone()));
+    let delivery = || Message { receives: 2, ..with_body("a", json!({"name": "probe", "id": "a", "args": wrong})) };
+    let report = world.handle([delivery()]).await;
+    assert_eq!((report.failures.len(), report.rejected.len()), (0, 1));
+    let record = world.record("a");
+    assert_eq!((record.state, record.dlq, record.attempts), (State::Failed, Some(crate::Dlq::Sent), 0));
+    let error = record.error.expect("a reason");
+    assert_eq!((error.kind.as_str(), error.message.starts_with("args.count: invalid type: string")), ("rejected", true));
+    assert_eq!(world.queue.messages(DLQ)[0].attributes["sqjobs.kind"], "rejected");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejected_job_whose_dead_letter_is_owed_gets_it_at_the_next_delivery() {
+    let world = world();
+    world.store.put(filed(json!({"count": "three"})));
+    let delivery = || Message { receives: 2, ..with_body("a", json!({"name": "probe", "id": "a", "args": {"count": "three"}})) };
+    world.queue.refuse_sends(true);
+    assert_eq!(world.handle([delivery()]).await.failures, returned(&["a"]));
+    assert_eq!(world.record("a").dlq, Some(crate::Dlq::Pending));
+    world.queue.refuse_sends(false);
+    assert!(world.handle([delivery()]).await.failures.is_empty());
+    assert_eq!((world.record("a").dlq, world.queue.messages(DLQ).len()), (Some(crate::Dlq::Sent), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_runs_with_the_arguments_of_its_record_where_its_message_is_wrong() {
+    let world = world();
+    world.store.put(filed(json!({"count": 3})));
+    let delivery = Message { receives: 2, ..with_body("a", json!({"name": "probe", "id": "a", "args": {"count": "three"}})) };
+    assert!(world.handle([delivery]).await.failures.is_empty());
+    assert_eq!(world.state("a"), State::Succeeded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_cannot_be_run_waits_while_its_record_cannot_be_read() {
+    let world = world();
+    world.store.put(filed(json!({"count": "three"})));
+    world.store.on_write(|_| true, .., Fault::Busy);
+    let delivery = Message { receives: 2, ..with_body("a", json!({"name": "probe", "id": "a", "args": {"count": "three"}})) };
+    assert_eq!(world.handle([delivery]).await.failures, returned(&["a"]));
+    assert_eq!(world.queue.messages(DLQ).len(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -427,7 +427,7 @@ impl Laws {
         }
         let request = self.request(world.messages[which].dead);
         let (stands, token) = (world.record.clone(), Self::token(world));
-        match abandoned(stands.as_ref(), &request, &token, self.clock(world, who)) {
+        match abandoned(stands.as_ref(), &request, None, &token, self.clock(world, who)) {
             Abandoned::Delete => world.messages[which].place = Place::Gone,
             Abandoned::Leave => {}
             Abandoned::Explain(_) => self.dead_letter(world, who, which, &stands.expect("it has failed")),
