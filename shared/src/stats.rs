@@ -28,6 +28,8 @@ const KINDS: usize = 8;
 /// So many shares are written with as many requests in a row, and then one a second.
 const ROW: u32 = 30;
 const PAUSE: Duration = Duration::from_secs(1);
+/// The kind of a message with a reserved field is this and the field's name.
+pub(crate) const RESERVED: &str = "reserved_";
 /// What the others go by.
 const OTHERS: &str = "others";
 
@@ -53,8 +55,8 @@ pub struct Tally {
     /// How long that job had waited, in milliseconds: the age of the queue at that time.
     #[serde(default)]
     pub last_waited_ms: u64,
-    /// When a message was parked last, by why: `contract`, for a newer contract or a feature of one, and `parked`, for an
-    /// unknown name.
+    /// When a message last asked for something that the function does not have, by kind: `contract`, a newer contract or a
+    /// feature of one; `parked`, an unknown name; `reserved_priority` and the like, a reserved field.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub parked_at: BTreeMap<String, Timestamp>,
 }
@@ -125,9 +127,12 @@ impl Spread {
 impl Tally {
     fn add(&mut self, now: Timestamp, sample: &Sample<'_>) {
         add(&mut self.endings, sample.ending);
-        if let Some(kind) = sample.kind.filter(|_| sample.ending == Ending::Parked.as_str()) {
+        let is_parked = sample.ending == Ending::Parked.as_str();
+        if let Some(kind) = sample.kind.filter(|kind| is_parked || kind.starts_with(RESERVED)) {
             self.parked_at.insert(kind.to_owned(), now);
-        } else if let Some(kind) = sample.kind {
+        }
+        // To be parked is no failure.
+        if let Some(kind) = sample.kind.filter(|_| !is_parked) {
             let is_told = self.kinds.len() < KINDS || self.kinds.contains_key(kind);
             add(&mut self.kinds, if is_told { kind } else { OTHERS });
         }

@@ -204,6 +204,7 @@ impl Enqueue {
     /// The message, and what is written beside it.
     pub(super) fn prepared(&self, prefix: &str, now: Timestamp) -> Result<Prepared, Error> {
         self.envelope.check()?;
+        self.envelope.check_reserved()?;
         let (queue, id) = (prefix.to_owned() + &self.queue, self.envelope.id.clone().unwrap_or_default());
         let mut message = Outgoing::new(self.envelope.to_body());
         message.group.clone_from(&self.group);

@@ -1,6 +1,6 @@
-//! What a producer may ask for, and whether this worker can do it.
+//! Features that a producer may ask for, and fields that it must not send yet.
 
-use super::{CURRENT, Envelope, excerpt};
+use super::{CURRENT, Envelope, Unreadable, excerpt};
 
 /// What an entry of [`Envelope::needs`] may name, because this worker has it. Anything else parks
 /// the message.
@@ -19,20 +19,27 @@ pub const FEATURES: &[&str] = &[
 ];
 
 impl Envelope {
-    /// The first thing in it that this version cannot honour, if any. Such a message must wait for
-    /// a worker that can: to ignore a wish of the producer would be worse than to be late.
+    /// Returns what this version cannot do of what [`Envelope::v`] and [`Envelope::needs`] ask for, if anything. Such a message
+    /// waits for a worker that can: to ignore it would be worse than to be late.
     pub fn unsupported(&self) -> Option<String> {
         if self.v > CURRENT {
             return Some(format!("version {} of the contract, while this worker knows version {CURRENT}", self.v));
         }
         let missing = self.needs.iter().find(|need| !FEATURES.contains(&need.as_str()));
-        missing.map(|need| format!("the feature `{}`, which this worker lacks", excerpt(need))).or_else(|| self.unbuilt())
+        missing.map(|need| format!("the feature `{}`, which this worker lacks", excerpt(need)))
     }
 
-    fn unbuilt(&self) -> Option<String> {
-        let wishes =
+    /// Returns the first reserved field that is set, if any: `unique_key`, `priority` or `depends_on`. No version honours
+    /// them yet, so a message with one is refused at once.
+    pub fn reserved(&self) -> Option<&'static str> {
+        let fields =
             [("unique_key", self.unique_key.is_some()), ("depends_on", !self.depends_on.is_empty()), ("priority", self.priority.is_some())];
-        let (field, _) = wishes.into_iter().find(|(_, wished)| *wished)?;
-        Some(format!("the field `{field}`, which this worker cannot honour yet"))
+        fields.into_iter().find_map(|(field, is_set)| is_set.then_some(field))
+    }
+
+    /// Refuses a message with a reserved field.
+    pub(crate) fn check_reserved(&self) -> Result<(), Unreadable> {
+        self.reserved()
+            .map_or(Ok(()), |field| Err(Unreadable::new(field, "it is reserved, and no version supports it yet", "do not send it")))
     }
 }

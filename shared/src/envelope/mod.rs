@@ -77,7 +77,7 @@ pub struct Envelope {
     /// After this instant the job is dropped instead of run. Written to the millisecond.
     #[serde(default, with = "instant", skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    /// At most one unfinished job has this key. Not built yet: see [`Envelope::unsupported`].
+    /// Reserved, do not send: see [`Envelope::reserved`]. At most one unfinished job has this key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unique_key: Option<String>,
     /// How many attempts may end in an error, 1 to 1000. `None`: the job's policy.
@@ -87,7 +87,7 @@ pub struct Envelope {
     /// job's policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_s: Option<f64>,
-    /// Which of two waiting jobs goes first. Not built yet: see [`Envelope::unsupported`].
+    /// Reserved, do not send: see [`Envelope::reserved`]. Which of two waiting jobs goes first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<i64>,
     /// Labels to find the job by: at most 32, each of at most 128 bytes.
@@ -109,7 +109,7 @@ pub struct Envelope {
     /// The producer's trace, in the W3C format.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
-    /// The jobs that must succeed first. Not built yet: see [`Envelope::unsupported`].
+    /// Reserved, do not send: see [`Envelope::reserved`]. The jobs that must succeed first.
     #[serde(default, deserialize_with = "wire::nullable", skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<String>,
     /// The features without which a worker must not run this job; it may choose from [`FEATURES`].

@@ -81,10 +81,9 @@ fn owed(failed: &Record, now: Timestamp) -> Repair {
     let is_past = |wait: Duration| since(failed).is_some_and(|since| after(since, wait) < now);
     match &failed.envelope {
         Some(_) if is_past(LONG) => Repair::Send,
-        Some(_) => Repair::Nothing,
         // Its message makes the dead letter; without it nothing is left to make one of.
         None if is_past(OVERDUE) && failed.error.as_ref().is_none_or(|error| error.kind != LOST) => Repair::Overdue,
-        None => Repair::Nothing,
+        _ => Repair::Nothing,
     }
 }
 

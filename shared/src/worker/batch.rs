@@ -192,9 +192,9 @@ impl<'a> Batch<'a> {
             }
         };
         // A function that knows nothing of what it is given would otherwise write nothing of it.
-        let has_parked = ended.iter().flatten().any(|ended| matches!(ended.ending, Ending::Parked));
+        let is_noted = ended.iter().flatten().any(Ended::is_noted);
         let told = async {
-            if has_parked {
+            if is_noted {
                 self.engine.store.flush().await;
             }
         };

@@ -32,7 +32,7 @@ use crate::{
     queue::Message,
     record::{Failure, Record, State},
     retry::jitter,
-    stats::Sample,
+    stats::{RESERVED, Sample},
     store::{StoreError, Write, Written},
     telemetry::log_at,
 };
@@ -46,7 +46,7 @@ const MOMENT: Duration = Duration::from_secs(1);
 pub(crate) struct Delivery {
     pub(crate) message: Arc<Message>,
     pub(crate) id: String,
-    pub(crate) decoded: Result<Decoded, Refused>,
+    pub(crate) decoded: Result<Decoded, Box<Refused>>,
 }
 
 /// A message that cannot be run here.
@@ -134,6 +134,11 @@ impl Ended {
         Self { ending: Ending::Failed, reason: record.error.clone(), record: Some(record), filed: false }
     }
 
+    /// Whether the doctor should hear of it: the function was sent a message that another version may have meant.
+    pub(crate) fn is_noted(&self) -> bool {
+        self.ending == Ending::Parked || self.reason.as_ref().is_some_and(|reason| reason.kind.starts_with(RESERVED))
+    }
+
     /// What becomes of the message.
     pub(crate) fn fate(&self) -> Fate {
         if self.filed { Fate::Delete } else { self.ending.fate() }
@@ -145,7 +150,7 @@ impl Delivery {
         let (id, envelope) = message.open();
         let decoded = match envelope {
             Ok(envelope) => decode(&message, &id, envelope, batch),
-            Err(error) => Err(Refused::rejected(&error, "", None, batch)),
+            Err(error) => Err(Box::new(Refused::rejected(&error, "", None, batch))),
         };
         Self { message: Arc::new(message), id, decoded }
     }
@@ -536,17 +541,22 @@ fn recorded(ending: Ending, record: Arc<Record>) -> (Ended, Option<Failure>) {
     }
 }
 
-fn decode(message: &Message, id: &str, envelope: Envelope, batch: &Batch<'_>) -> Result<Decoded, Refused> {
+fn decode(message: &Message, id: &str, envelope: Envelope, batch: &Batch<'_>) -> Result<Decoded, Box<Refused>> {
     if let Some(feature) = envelope.unsupported() {
-        return Err(parked(message, "contract", format!("it asks for {feature}"), &envelope.name, batch));
+        return Err(Box::new(parked(message, "contract", format!("it asks for {feature}"), &envelope.name, batch)));
+    }
+    if let Some(field) = envelope.reserved() {
+        let flaw = envelope.check_reserved().err().map(|flaw| flaw.to_string()).unwrap_or_default();
+        let reason = Failure::new(format!("{RESERVED}{field}"), flaw, batch.engine.clock.now());
+        return Err(Box::new(Refused { ending: Ending::Rejected, reason, name: envelope.name, job: None }));
     }
     let Some(known) = batch.engine.jobs.get(&envelope.name) else {
         let reason = format!("there is no job named \"{}\" here; this worker has {}", excerpt(&envelope.name), batch.engine.jobs);
-        return Err(parked(message, "parked", reason, &envelope.name, batch));
+        return Err(Box::new(parked(message, "parked", reason, &envelope.name, batch)));
     };
     let work = match Work::bind(&envelope, known) {
         Ok(work) => work,
-        Err(error) => return Err(Refused::rejected(&error, known.name(), Some(Arc::clone(known)), batch)),
+        Err(error) => return Err(Box::new(Refused::rejected(&error, known.name(), Some(Arc::clone(known)), batch))),
     };
     let mut policy = *known.policy();
     policy.timeout = envelope.timeout_s.map(Duration::from_secs_f64).or(policy.timeout);

@@ -318,6 +318,18 @@ impl Findings {
         }
         for (queue, parked) in &system.parked {
             for (kind, at) in parked.iter().filter(|(_, at)| now.duration_since(**at) < PARKED) {
+                if let Some(field) = kind.strip_prefix("reserved_") {
+                    let what = format!("a message used `{field}`, which this worker does not support, {}", from_now(*at, now));
+                    let why = "the field is reserved: a message that has it is a dead letter at once";
+                    self.add(
+                        "reserved_field",
+                        &format!("queue {queue}"),
+                        what,
+                        why,
+                        "do not send the field; enqueue the job again without it",
+                    );
+                    continue;
+                }
                 let (rule, asked) = match kind.as_str() {
                     "contract" => ("contract_old", "a newer contract, or a feature of one"),
                     _ => ("parked", "a job whose name it does not have"),

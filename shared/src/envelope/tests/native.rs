@@ -194,12 +194,21 @@ fn of_a_newer_contract_only_what_is_timeless_is_read() {
 fn what_cannot_be_honoured_is_never_ignored() {
     for (fields, expected) in [
         (json!({"needs": ["tags", "warp\n"]}), "the feature `warp\\n`, which this worker lacks"),
-        (json!({"unique_key": ""}), "the field `unique_key`, which this worker cannot honour yet"),
-        (json!({"depends_on": ["a"]}), "the field `depends_on`, which this worker cannot honour yet"),
-        (json!({"priority": 0}), "the field `priority`, which this worker cannot honour yet"),
+        (json!({"needs": ["priority"], "priority": 1}), "the feature `priority`, which this worker lacks"),
     ] {
         assert_eq!(read(&with(&fields)).unsupported().as_deref(), Some(expected));
     }
+}
+
+#[test]
+fn a_reserved_field_is_refused_by_its_name() {
+    for (field, value) in [("unique_key", json!("")), ("depends_on", json!(["a"])), ("priority", json!(0))] {
+        let envelope = read(&with(&json!({ field: value })));
+        assert_eq!(envelope.reserved(), Some(field));
+        let refusal = envelope.check_reserved().expect_err("refused").to_string();
+        assert_eq!(refusal, format!("{field}: it is reserved, and no version supports it yet; do not send it"));
+    }
+    assert_eq!(read(&with(&json!({"depends_on": [], "priority": null}))).check_reserved(), Ok(()));
 }
 
 #[test]

@@ -103,7 +103,7 @@ async fn what_this_worker_cannot_run_yet_waits_a_day_for_one_that_can() {
         ("parked", json!({"name": "unknown", "id": "a"})),
         ("contract", json!({"name": "probe", "id": "a", "v": 2})),
         ("contract", json!({"name": "probe", "id": "a", "needs": ["teleport"]})),
-        ("contract", json!({"name": "probe", "id": "a", "unique_key": "k", "args": {"count": 3}})),
+        ("contract", json!({"name": "probe", "id": "a", "needs": ["keys"], "unique_key": "k", "args": {"count": 3}})),
     ];
     for (kind, wish) in wishes {
         let world = world();
@@ -138,8 +138,18 @@ async fn an_id_that_belongs_to_another_job_is_no_duplicate_but_a_dead_letter() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_message_with_a_reserved_field_is_a_dead_letter_at_once() {
+    let world = world();
+    let body = json!({"name": "probe", "id": "a", "priority": 1, "args": {"count": 3}});
+    assert!(world.handle([with_body("a", body)]).await.failures.is_empty());
+    let copy = world.queue.messages(DLQ).remove(0);
+    assert_eq!(copy.attributes["sqjobs.kind"], "reserved_priority");
+    assert_eq!(copy.attributes["sqjobs.reason"], "priority: it is reserved, and no version supports it yet; do not send it");
+}
+
 /// A job that a beater has sent, with these arguments in its record.
-fn filed(args: Value) -> Record {
+fn filed(args: &Value) -> Record {
     let body = json!({"name": "probe", "id": "a", "args": args}).to_string();
     Record { id: "a".into(), name: "probe".into(), queue: QUEUE.into(), envelope: Some(body), max_attempts: 5, ..Record::default() }
 }
@@ -148,7 +158,7 @@ fn filed(args: Value) -> Record {
 async fn a_filed_job_whose_arguments_cannot_be_read_fails_as_rejected() {
     let world = world();
     let wrong = json!({"count": "three"});
-    world.store.put(filed(wrong.clone()));
+    world.store.put(filed(&wrong));
     let delivery = || Message { receives: 2, ..with_body("a", json!({"name": "probe", "id": "a", "args": wrong})) };
     let report = world.handle([delivery()]).await;
     assert_eq!((report.failures.len(), report.rejected.len()), (0, 1));
@@ -162,7 +172,7 @@ async fn a_filed_job_whose_arguments_cannot_be_read_fails_as_rejected() {
 #[tokio::test(start_paused = true)]
 async fn a_rejected_job_whose_dead_letter_is_owed_gets_it_at_the_next_delivery() {
     let world = world();
-    world.store.put(filed(json!({"count": "three"})));
+    world.store.put(filed(&json!({"count": "three"})));
     let delivery = || Message { receives: 2, ..with_body("a", json!({"name": "probe", "id": "a", "args": {"count": "three"}})) };
     world.queue.refuse_sends(true);
     assert_eq!(world.handle([delivery()]).await.failures, returned(&["a"]));
@@ -175,7 +185,7 @@ async fn a_rejected_job_whose_dead_letter_is_owed_gets_it_at_the_next_delivery()
 #[tokio::test(start_paused = true)]
 async fn a_job_runs_with_the_arguments_of_its_record_where_its_message_is_wrong() {
     let world = world();
-    world.store.put(filed(json!({"count": 3})));
+    world.store.put(filed(&json!({"count": 3})));
     let delivery = Message { receives: 2, ..with_body("a", json!({"name": "probe", "id": "a", "args": {"count": "three"}})) };
     assert!(world.handle([delivery]).await.failures.is_empty());
     assert_eq!(world.state("a"), State::Succeeded);
@@ -184,7 +194,7 @@ async fn a_job_runs_with_the_arguments_of_its_record_where_its_message_is_wrong(
 #[tokio::test(start_paused = true)]
 async fn a_message_that_cannot_be_run_waits_while_its_record_cannot_be_read() {
     let world = world();
-    world.store.put(filed(json!({"count": "three"})));
+    world.store.put(filed(&json!({"count": "three"})));
     world.store.on_write(|_| true, .., Fault::Busy);
     let delivery = Message { receives: 2, ..with_body("a", json!({"name": "probe", "id": "a", "args": {"count": "three"}})) };
     assert_eq!(world.handle([delivery]).await.failures, returned(&["a"]));

@@ -245,6 +245,8 @@ fn a_function_that_is_older_than_what_it_is_asked_for_is_found_though_it_has_nev
         found(&["contract_old"]).await;
         world.send(json!({"name": "stranger", "id": "unknown"})).await;
         found(&["contract_old", "parked"]).await;
+        world.send(json!({"name": "probe", "id": "first", "priority": 1})).await;
+        found(&["contract_old", "parked", "reserved_field"]).await;
     });
 }
 
