@@ -61,6 +61,8 @@ pub struct Request {
     pub parent_id: Option<String>,
     /// The first job of the chain.
     pub root_id: Option<String>,
+    /// The [digest](Envelope::digest) of the arguments.
+    pub digest: Option<String>,
     /// The message body as received.
     pub body: String,
     /// The generation that failed, on a message redriven from the dead-letter queue.
@@ -71,6 +73,7 @@ impl Request {
     /// What an envelope asks for; who reads it adds the id, the queue and what the message says.
     pub(crate) fn of(envelope: Envelope, body: String) -> Self {
         Self {
+            digest: Some(envelope.digest()),
             name: envelope.name,
             run_at: envelope.run_at,
             expires_at: envelope.expires_at,
@@ -254,6 +257,7 @@ pub(crate) fn created(request: &Request, policy: &Policy) -> Record {
         max_attempts: request.max_attempts.unwrap_or(policy.max_attempts),
         // A message redriven after its record was purged goes on counting.
         generation: request.dead.unwrap_or(0),
+        digest: request.digest.clone(),
         enqueued_at: request.sent_at,
         run_at: request.run_at,
         tags: request.tags.clone(),
@@ -306,7 +310,7 @@ fn start(seen: Record, request: &Request, policy: &Policy, claim: &Claim, now: T
         return give_up(owned(seen), too_often("max_runs", policy.max_runs, now), policy, now);
     }
     let suspect = seen.history.last().is_some_and(|last| last.kind == KILLED);
-    grant(seen, claim, suspect, now)
+    grant(seen, request, claim, suspect, now)
 }
 
 /// A job before its time. Where that is far off, the record takes over from the message.
@@ -356,7 +360,18 @@ fn take_over(seen: &Record, request: &Request, policy: &Policy, claim: &Claim, n
     if is_too_late(request, now) {
         return end(Record { state: State::Expired, error: Some(killed), ..owned }, Ending::Expired, policy, now);
     }
-    grant(Record { error: Some(killed), ..owned }, claim, true, now)
+    grant(Record { error: Some(killed), ..owned }, request, claim, true, now)
+}
+
+/// The digest of the arguments with which the job runs: those of its record, else those of the message.
+fn digest(seen: &Record, request: &Request) -> Option<String> {
+    let of_message = request.digest.as_ref().filter(|_| seen.envelope.is_none());
+    of_message.or(seen.digest.as_ref()).cloned()
+}
+
+/// Whether a message of the job has other arguments than its record. False where one of both is not known.
+pub fn has_other_arguments(seen: &Record, request: &Request) -> bool {
+    seen.digest.is_some() && request.digest.is_some() && seen.digest != request.digest
 }
 
 /// From when on a job that someone holds may be taken over.
@@ -385,8 +400,9 @@ fn is_too_late(request: &Request, now: Timestamp) -> bool {
     request.expires_at.is_some_and(|at| at <= now)
 }
 
-fn grant(seen: Record, claim: &Claim, suspect: bool, now: Timestamp) -> Decision {
+fn grant(seen: Record, request: &Request, claim: &Claim, suspect: bool, now: Timestamp) -> Decision {
     let next = Record {
+        digest: digest(&seen, request),
         state: State::Running,
         attempts: seen.attempts.saturating_add(1),
         generation: seen.generation.saturating_add(1),
@@ -571,6 +587,7 @@ pub fn dead_lettered(failed: &Record) -> Record {
 pub fn filed(seen: Option<&Record>, request: &Request, policy: &Policy, owner: &str, run_at: Timestamp) -> Record {
     let base = seen.cloned().unwrap_or_else(|| created(request, policy));
     Record {
+        digest: digest(&base, request),
         state: State::Scheduled,
         run_at: Some(run_at),
         envelope: Some(base.envelope.clone().unwrap_or_else(|| request.body.clone())),

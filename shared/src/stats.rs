@@ -28,6 +28,8 @@ const KINDS: usize = 8;
 /// So many shares are written with as many requests in a row, and then one a second.
 const ROW: u32 = 30;
 const PAUSE: Duration = Duration::from_secs(1);
+/// The kind of a duplicate whose arguments differ from those of the job.
+pub(crate) const OTHER_ARGUMENTS: &str = "other_arguments";
 /// The kind of a message with a reserved field is this and the field's name.
 pub(crate) const RESERVED: &str = "reserved_";
 /// What the others go by.
@@ -40,7 +42,8 @@ pub struct Tally {
     /// How deliveries ended, as logs spell the endings.
     #[serde(default)]
     pub endings: BTreeMap<String, u64>,
-    /// The kinds of failures, of attempts that failed and of jobs that failed for good.
+    /// The kinds of failures, of attempts that failed and of jobs that failed for good; and `other_arguments`, duplicates that
+    /// were discarded though their arguments differ from those of the job.
     #[serde(default)]
     pub kinds: BTreeMap<String, u64>,
     /// How long jobs waited for their first attempt, from when they were enqueued or due.

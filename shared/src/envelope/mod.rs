@@ -5,6 +5,7 @@
 //! form, the rest of the library sees one [`Envelope`].
 
 mod bind;
+mod digest;
 mod feature;
 mod instant;
 mod legacy;

@@ -180,6 +180,9 @@ impl<'a> Batch<'a> {
         }
         for (place, &first) in firsts.iter().enumerate() {
             fates[place] = fates[first];
+            if place != first && fates[first] == Fate::Delete {
+                deliveries[place].repeats(&deliveries[first], self);
+            }
         }
         let stuck = self.is_stuck();
         for place in timeout_at(self.answer_by, self.send_anew(deliveries, &fates)).await.unwrap_or_default() {

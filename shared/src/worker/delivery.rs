@@ -32,7 +32,7 @@ use crate::{
     queue::Message,
     record::{Failure, Record, State},
     retry::jitter,
-    stats::{RESERVED, Sample},
+    stats::{OTHER_ARGUMENTS, RESERVED, Sample},
     store::{StoreError, Write, Written},
     telemetry::log_at,
 };
@@ -92,6 +92,8 @@ pub(crate) struct Ended {
     pub(crate) record: Option<Arc<Record>>,
     /// Whether the due index holds the job now, in the place of its message.
     filed: bool,
+    /// Whether it is a duplicate whose arguments differ from those of the job.
+    differs: bool,
 }
 
 /// What a lane does next.
@@ -119,19 +121,19 @@ pub(crate) struct Granted {
 
 impl From<Ending> for Ended {
     fn from(ending: Ending) -> Self {
-        Self { ending, reason: None, record: None, filed: false }
+        Self { ending, reason: None, record: None, filed: false, differs: false }
     }
 }
 
 impl Ended {
     fn because(ending: Ending, kind: &str, reason: impl Into<String>, batch: &Batch<'_>) -> Self {
         let reason = Failure::new(kind, reason.into(), batch.engine.clock.now());
-        Self { ending, reason: Some(reason), record: None, filed: false }
+        Self { reason: Some(reason), ..ending.into() }
     }
 
     /// A job that has failed for good; its record says why.
     fn failed(record: Arc<Record>) -> Self {
-        Self { ending: Ending::Failed, reason: record.error.clone(), record: Some(record), filed: false }
+        Self { reason: record.error.clone(), record: Some(record), ..Ending::Failed.into() }
     }
 
     /// Whether the doctor should hear of it: the function was sent a message that another version may have meant.
@@ -248,9 +250,33 @@ impl Delivery {
     fn counted(&self, ended: Ended, batch: &Batch<'_>) -> Ended {
         let is_told = ended.fate() == Fate::DeadLetter || matches!(ended.ending, Ending::Parked);
         let kind = ended.reason.as_ref().filter(|_| is_told).map(|reason| &*reason.kind);
+        let kind = kind.or(ended.differs.then_some(OTHER_ARGUMENTS));
         let sample = Sample { ending: ended.ending.as_str(), kind, ..Sample::default() };
         batch.engine.counter.count(&self.message.queue, batch.engine.clock.now(), &sample);
         ended
+    }
+
+    /// Logs that this message is discarded as a duplicate: of the job that has this record, or of an earlier one of its batch.
+    fn discarded(&self, first: Option<&Record>, differs: bool, batch: &Batch<'_>) {
+        log_at!(
+            if differs { Level::WARN } else { Level::INFO },
+            id = self.id,
+            outcome = Ending::Duplicate.as_str(),
+            state = first.map(|first| first.state.as_str()),
+            finished_at = first.and_then(|first| first.finished_at).map(tracing::field::display),
+            message_id = self.message.id,
+            request_id = batch.invocation.request_id,
+            "{}",
+            if differs { "duplicate discarded; its arguments differ, and did not run" } else { "duplicate discarded" }
+        );
+    }
+
+    /// Discards a duplicate of an earlier message of the same batch.
+    pub(crate) fn repeats(&self, first: &Self, batch: &Batch<'_>) {
+        let (Ok(own), Ok(first)) = (&self.decoded, &first.decoded) else { return };
+        let differs = own.request.digest != first.request.digest;
+        self.discarded(None, differs, batch);
+        self.counted(Ended { differs, ..Ending::Duplicate.into() }, batch);
     }
 
     /// Writes the right to run, unless the record says otherwise.
@@ -272,7 +298,14 @@ impl Delivery {
                     sleep(until(now, due)).await;
                     continue;
                 }
-                Decision::Leave(ending) => return Claimed::Ended(Self::left(ending, seen, batch)),
+                Decision::Leave(ending) => {
+                    if let (Ending::Duplicate, Some(seen)) = (&ending, &seen) {
+                        let differs = lifecycle::has_other_arguments(seen, &decoded.request);
+                        self.discarded(Some(seen), differs, batch);
+                        return Claimed::Ended(Ended { differs, ..Self::left(ending, None, batch) });
+                    }
+                    return Claimed::Ended(Self::left(ending, seen, batch));
+                }
                 Decision::Run { suspect: true, .. } if !alone => return Claimed::Suspect,
                 Decision::Run { next, .. } => (next, None),
                 Decision::End { next, ending } => (next, Some(ending)),

@@ -1,6 +1,6 @@
 //! What a delivery does to its job, to its neighbours in the batch, and to other deliveries of the same job.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{function::Function, world::World};
 
@@ -47,6 +47,35 @@ fn five_copies_of_a_message_in_one_batch_run_their_job_once() {
         world.drained().await;
         assert_eq!(world.effects.ids(), ["once"]);
         assert_eq!(world.record_in("once", "succeeded").await.attempts, 1);
+    });
+}
+
+#[test]
+fn a_discarded_duplicate_is_logged_and_one_with_other_arguments_warns() {
+    World::setup().test(async |world| {
+        let probe = Function::probe();
+        let other = world.probe("once", &json!({"act": "fatal"}));
+        world.send(world.probe("once", &json!({}))).await;
+        world.deploy(&probe).await;
+        let record = world.record_in("once", "succeeded").await;
+        world.send(world.probe("once", &json!({}))).await;
+        world.send(&other).await;
+        world.send_together(&[world.probe("batch", &json!({})), world.probe("batch", &json!({"act": "fatal"}))]).await;
+        world.drained().await;
+        let printed = world.printed(&probe).await;
+        let events: Vec<Value> = printed.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let discarded = |id: &str| {
+            let those = events.iter().filter(|event| event["id"] == id && event["outcome"] == "duplicate");
+            let mut levels: Vec<_> = those.clone().map(|event| event["level"].as_str().unwrap_or_default()).collect();
+            levels.sort_unstable();
+            (levels, those.map(|event| (event["state"].clone(), event["finished_at"].is_string())).collect::<Vec<_>>())
+        };
+        let (levels, states) = discarded("once");
+        assert_eq!(levels, ["INFO", "WARN"]);
+        assert_eq!(states, [(json!("succeeded"), true), (json!("succeeded"), true)]);
+        assert_eq!(discarded("batch").0, ["WARN"], "also within one batch");
+        assert_eq!(world.effects.runs_of("once").len(), 1);
+        assert_eq!(world.record_in("once", "succeeded").await.generation, record.generation);
     });
 }
 

@@ -61,10 +61,26 @@ fn what_an_envelope_asks_for_is_in_the_request() {
         meta: envelope.meta.clone(),
         parent_id: Some("job-0".into()),
         root_id: Some("job-00".into()),
+        digest: Some(envelope.digest()),
         body: "as sent".into(),
         ..Request::default()
     };
     assert_eq!(Request::of(envelope, "as sent".into()), expected);
+}
+
+#[test]
+fn a_record_has_the_digest_of_the_arguments_with_which_the_job_runs() {
+    let asked = |digest: &str| Request { digest: Some(digest.into()), ..request() };
+    let claimed = |seen: Option<&Record>, digest: &str| granted(decide(seen, &asked(digest), &policy(), &claim("next"), at(70)));
+    let first = claimed(None, "one");
+    assert_eq!(first.digest.as_deref(), Some("one"));
+    let waits = Record { state: State::Retrying, lease_until: None, ..first.clone() };
+    assert_eq!(claimed(Some(&waits), "two").digest.as_deref(), Some("two"), "the message has the arguments");
+    let filed = filed(None, &asked("one"), &policy(), "filer", at(70));
+    assert_eq!(claimed(Some(&filed), "two").digest.as_deref(), Some("one"), "the record has the arguments");
+    let ended = Record { state: State::Succeeded, ..first };
+    assert!(has_other_arguments(&ended, &asked("two")) && !has_other_arguments(&ended, &asked("one")));
+    assert!(!has_other_arguments(&Record { digest: None, ..ended }, &asked("two")), "nothing is known of an older record");
 }
 
 #[test]
