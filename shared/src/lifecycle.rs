@@ -18,7 +18,7 @@ pub use self::repair::{Abandoned, Repair, abandoned, refuse, repair};
 use crate::{
     Policy,
     clock::{after, from_millis},
-    envelope::{Envelope, excerpt},
+    envelope::{Digest, Envelope, excerpt},
     outcome::Then,
     queue::is_fifo,
     record::{Dlq, Failure, Past, Record, State},
@@ -62,7 +62,7 @@ pub struct Request {
     /// The first job of the chain.
     pub root_id: Option<String>,
     /// The [digest](Envelope::digest) of the arguments.
-    pub digest: Option<String>,
+    pub digest: Option<Digest>,
     /// The message body as received.
     pub body: String,
     /// The generation that failed, on a message redriven from the dead-letter queue.
@@ -257,7 +257,7 @@ pub(crate) fn created(request: &Request, policy: &Policy) -> Record {
         max_attempts: request.max_attempts.unwrap_or(policy.max_attempts),
         // A message redriven after its record was purged goes on counting.
         generation: request.dead.unwrap_or(0),
-        digest: request.digest.clone(),
+        digest: request.digest,
         enqueued_at: request.sent_at,
         run_at: request.run_at,
         tags: request.tags.clone(),
@@ -364,9 +364,8 @@ fn take_over(seen: &Record, request: &Request, policy: &Policy, claim: &Claim, n
 }
 
 /// The digest of the arguments with which the job runs: those of its record, else those of the message.
-fn digest(seen: &Record, request: &Request) -> Option<String> {
-    let of_message = request.digest.as_ref().filter(|_| seen.envelope.is_none());
-    of_message.or(seen.digest.as_ref()).cloned()
+fn digest(seen: &Record, request: &Request) -> Option<Digest> {
+    request.digest.filter(|_| seen.envelope.is_none()).or(seen.digest)
 }
 
 /// Whether a message of the job has other arguments than its record. False where one of both is not known.

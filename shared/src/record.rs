@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::clock::rfc3339;
+use crate::{clock::rfc3339, envelope::Digest};
 
 /// Everything the table holds about one job, under its `id`.
 ///
@@ -36,9 +36,9 @@ pub struct Record {
     /// Until when the last claim holds the job unless renewed, in milliseconds since the epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_until: Option<i64>,
-    /// A short [digest](crate::Envelope::digest) of the arguments.
+    /// A short digest of the arguments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub digest: Option<String>,
+    pub digest: Option<Digest>,
     /// When the job was enqueued.
     #[serde(default, with = "rfc3339", skip_serializing_if = "Option::is_none")]
     pub enqueued_at: Option<Timestamp>,

@@ -22,6 +22,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use digest::Digest;
 pub use feature::FEATURES;
 pub(crate) use limit::{check_id, storable};
 pub(crate) use mask::told;

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::FutureExt;
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::{
@@ -160,7 +161,8 @@ impl Delivery {
     pub(crate) async fn process(&self, alone: bool, batch: &Batch<'_>) -> Step {
         match &self.decoded {
             Ok(decoded) => self.attempt(decoded, alone, batch).await,
-            Err(refused) => self.refuse(refused, alone, batch).await,
+            // Rare, and kept out of the future of every message.
+            Err(refused) => self.refuse(refused, alone, batch).boxed().await,
         }
     }
 
