@@ -32,6 +32,7 @@ module "function" {
   enabled              = each.value.enabled
   environment          = each.value.environment
   enqueues_to          = each.value.enqueues_to
+  live_version         = each.value.live_version
   policy_json          = each.value.policy_json
   tracing              = each.value.tracing
   alarm_age_s          = each.value.alarm_age_s

@@ -8,8 +8,23 @@ output "dlq_urls" {
   value       = { for name, function in module.function : name => function.dlq_url }
 }
 
+output "queue_arns" {
+  description = "The ARNs of the queues, by job, such as for the policy of a producer."
+  value       = { for name, function in module.function : name => function.queue_arn }
+}
+
+output "dlq_arns" {
+  description = "The ARNs of the dead-letter queues, by job."
+  value       = { for name, function in module.function : name => function.dlq_arn }
+}
+
+output "live_versions" {
+  description = "The versions that the queues feed, by job; one can go back to them."
+  value       = { for name, function in module.function : name => function.live_version }
+}
+
 output "function_names" {
-  description = "The names of the functions, by job, for `cargo lambda deploy`."
+  description = "The names of the functions, by job, for `cargo lambda deploy --alias live`."
   value       = { for name, function in module.function : name => function.function_name }
 }
 

@@ -14,6 +14,7 @@ variable "functions" {
     enabled              = optional(bool, true)
     environment          = optional(map(string), {})
     enqueues_to          = optional(list(string), [])
+    live_version         = optional(string)
     policy_json          = optional(string)
     tracing              = optional(bool, false)
     alarm_age_s          = optional(number, 3600)

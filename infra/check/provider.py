@@ -56,6 +56,7 @@ PLACEHOLDERS: dict[str, dict[str, Any]] = {
 ARNS = {
     "aws_cloudwatch_log_group": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{{name}}",
     "aws_dynamodb_table": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{{name}}",
+    "aws_lambda_alias": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{{function_name}}:{{name}}",
     "aws_sqs_queue": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{{name}}",
 }
 
@@ -149,7 +150,7 @@ def completed(block: Block, value: dict[str, Any], fill: Callable[[str, Any], An
 
 def undecided(type_name: str, resource: dict[str, Any]) -> Callable[[str, Any], Any]:
     """What is known of a resource before AWS has made it: of some the ARN."""
-    known = {"arn": ARNS[type_name].format(name=resource["name"])} if type_name in ARNS and isinstance(resource["name"], str) else {}
+    known = {"arn": ARNS[type_name].format(**resource)} if type_name in ARNS and isinstance(resource["name"], str) else {}
     return lambda name, _type: known.get(name, UNKNOWN)
 
 

@@ -2,7 +2,7 @@
 
 functions = {
   probes = {
-    enqueues_to = ["arn:aws:sqs:eu-west-1:123456789012:others"]
+    enqueues_to = ["others"]
     tracing     = true
   }
 }

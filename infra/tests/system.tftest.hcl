@@ -38,6 +38,11 @@ run "names_agree_and_each_job_has_a_queue_of_its_own" {
     condition     = output.environment == { SQJOBS_TABLE = "test-jobs", SQJOBS_SCHEDULES_TABLE = "test-schedules", SQJOBS_PREFIX = "test-" }
     error_message = "The outputs are what the command finds the system by."
   }
+
+  assert {
+    condition     = output.queue_arns["ordered"] == "arn:aws:sqs:eu-west-1:123456789012:test-ordered.fifo" && endswith(output.dlq_arns["adder"], ":test-adder-dlq")
+    error_message = "A policy of a producer takes the ARNs of the queues."
+  }
 }
 
 run "a_system_has_a_function_at_least" {

@@ -10,6 +10,8 @@ module "sqjobs" {
   prefix   = var.prefix
   packages = "${path.module}/../../../target/lambda"
 
+  alarm_actions = var.alarm_actions
+
   functions = {
     adder = {}
 

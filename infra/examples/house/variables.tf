@@ -10,6 +10,11 @@ variable "prefix" {
   default     = ""
 }
 
+variable "alarm_actions" {
+  description = "The ARNs of what is told of alarms, such as [\"arn:aws:sns:eu-west-1:123456789012:operators\"]; [] tells nobody."
+  type        = list(string)
+}
+
 variable "webhook_secret" {
   description = "The signing secrets of the function `webhook`."
   type        = string

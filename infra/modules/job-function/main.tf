@@ -1,5 +1,9 @@
 # One job: its queue and dead-letter queue, its function and what feeds it, the function's role, and the alarms.
 
+data "aws_caller_identity" "current" {}
+
+data "aws_partition" "current" {}
+
 data "aws_region" "current" {}
 
 locals {
@@ -7,6 +11,8 @@ locals {
   suffix     = var.fifo ? ".fifo" : ""
   kms        = var.kms_key_arn != null
   visibility = 6 * var.timeout_s + var.batch_window_s
+  queues     = "arn:${data.aws_partition.current.partition}:sqs:${data.aws_region.current.region}:${data.aws_caller_identity.current.account_id}:"
+  children   = [for queue in var.enqueues_to : startswith(queue, "arn:") ? queue : "${local.queues}${var.prefix}${queue}"]
 }
 
 resource "aws_sqs_queue" "dlq" {
@@ -64,6 +70,7 @@ resource "aws_lambda_function" "this" {
   timeout          = var.timeout_s
   memory_size      = var.memory_mb
   kms_key_arn      = var.kms_key_arn
+  publish          = true # each change is a version, to which one can go back
   tags             = var.tags
 
   reserved_concurrent_executions = var.reserved_concurrency
@@ -85,6 +92,13 @@ resource "aws_lambda_function" "this" {
   depends_on = [aws_cloudwatch_log_group.this, aws_iam_role_policy.this]
 }
 
+# What the queue feeds: the newest version, or an earlier one after a roll back.
+resource "aws_lambda_alias" "live" {
+  name             = "live"
+  function_name    = aws_lambda_function.this.function_name
+  function_version = coalesce(var.live_version, aws_lambda_function.this.version)
+}
+
 # A job may enqueue jobs; the library itself ends a chain after a hundred.
 resource "aws_lambda_function_recursion_config" "this" {
   function_name  = aws_lambda_function.this.function_name
@@ -93,7 +107,7 @@ resource "aws_lambda_function_recursion_config" "this" {
 
 resource "aws_lambda_event_source_mapping" "this" {
   event_source_arn                   = aws_sqs_queue.this.arn
-  function_name                      = aws_lambda_function.this.arn
+  function_name                      = aws_lambda_alias.live.arn
   batch_size                         = var.batch_size
   maximum_batching_window_in_seconds = var.fifo ? null : var.batch_window_s
   function_response_types            = ["ReportBatchItemFailures"]
@@ -158,7 +172,7 @@ data "aws_iam_policy_document" "this" {
   }
 
   dynamic "statement" {
-    for_each = length(var.enqueues_to) > 0 ? [var.enqueues_to] : []
+    for_each = length(local.children) > 0 ? [local.children] : []
 
     content {
       sid       = "Children"
@@ -169,7 +183,7 @@ data "aws_iam_policy_document" "this" {
 
   # Children that are to be found by name, tag, tree or object.
   dynamic "statement" {
-    for_each = length(var.enqueues_to) > 0 ? [var.table_arn] : []
+    for_each = length(local.children) > 0 ? [var.table_arn] : []
 
     content {
       sid       = "Lists"

@@ -1,11 +1,21 @@
 output "function_name" {
-  description = "The name of the function, for `cargo lambda deploy`."
+  description = "The name of the function, for `cargo lambda deploy --alias live`."
   value       = aws_lambda_function.this.function_name
 }
 
 output "function_arn" {
   description = "The ARN of the function."
   value       = aws_lambda_function.this.arn
+}
+
+output "newest_version" {
+  description = "The newest version of the function."
+  value       = aws_lambda_function.this.version
+}
+
+output "live_version" {
+  description = "The version that the queue feeds."
+  value       = aws_lambda_alias.live.function_version
 }
 
 output "role_arn" {

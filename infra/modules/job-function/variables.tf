@@ -171,13 +171,24 @@ variable "environment" {
 }
 
 variable "enqueues_to" {
-  description = "The ARNs of the queues to which the job enqueues jobs."
+  description = "The queues to which the job enqueues jobs, by their names without the prefix, such as adder or ordered.fifo, or by their ARNs."
   type        = list(string)
   default     = []
 
   validation {
-    condition     = alltrue([for queue in var.enqueues_to : can(regex("^arn:[^:]+:sqs:", queue))])
-    error_message = "A queue to which jobs are enqueued is named by its ARN."
+    condition     = alltrue([for queue in var.enqueues_to : can(regex("^(arn:[^:]+:sqs:[^:]+:[0-9]{12}:)?[A-Za-z0-9_-]{1,80}([.]fifo)?$", queue))])
+    error_message = "A queue to which jobs are enqueued is named by its name or by its ARN, and not by its URL."
+  }
+}
+
+variable "live_version" {
+  description = "The version that runs, after a roll back, such as 7. Without one, it is the newest."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.live_version == null ? true : can(regex("^[1-9][0-9]*$", var.live_version))
+    error_message = "A version is a number, as `sqjobs function versions` shows it."
   }
 }
 

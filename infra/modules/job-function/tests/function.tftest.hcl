@@ -54,6 +54,46 @@ run "a_queue_outlasts_its_function_and_its_messages_outlast_the_queue" {
   }
 }
 
+run "a_queue_feeds_the_version_that_is_live" {
+  command = plan
+
+  variables {
+    live_version = "7"
+  }
+
+  assert {
+    condition     = aws_lambda_function.this.publish
+    error_message = "Each change of code or settings is a version."
+  }
+
+  assert {
+    condition     = aws_lambda_event_source_mapping.this.function_name == "arn:aws:lambda:eu-west-1:123456789012:function:test-adder:live"
+    error_message = "The queue feeds the alias."
+  }
+
+  assert {
+    condition     = aws_lambda_alias.live.function_version == "7" && output.live_version == "7"
+    error_message = "After a roll back, the alias stays at the version that was named."
+  }
+}
+
+run "queues_are_named_by_names_and_by_arns" {
+  command = plan
+
+  variables {
+    enqueues_to = ["others", "ordered.fifo", "arn:aws:sqs:eu-west-1:210987654321:theirs"]
+  }
+
+  assert {
+    condition = local.children == [
+      "arn:aws:sqs:eu-west-1:123456789012:test-others",
+      "arn:aws:sqs:eu-west-1:123456789012:test-ordered.fifo",
+      "arn:aws:sqs:eu-west-1:210987654321:theirs",
+    ]
+    error_message = "A name is that of a queue of this account, after the prefix."
+  }
+}
+
 run "a_fifo_job_is_fifo_throughout" {
   command = plan
 
@@ -298,7 +338,8 @@ run "what_would_not_work_is_refused_by_name" {
     kms_key_arn          = "arn:aws:kms:eu-west-1:123456789012:alias/jobs"
     alarm_actions        = ["operators"]
     reserved_concurrency = -2
-    enqueues_to          = ["adder"]
+    enqueues_to          = ["https://sqs.eu-west-1.amazonaws.com/123456789012/adder"]
+    live_version         = "live"
     policy_json          = "s3:*"
     alarm_age_s          = 1
   }
@@ -312,6 +353,7 @@ run "what_would_not_work_is_refused_by_name" {
     var.alarm_actions,
     var.reserved_concurrency,
     var.enqueues_to,
+    var.live_version,
     var.policy_json,
     var.alarm_age_s,
   ]
