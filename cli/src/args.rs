@@ -106,6 +106,9 @@ pub(crate) enum Command {
     /// The queues.
     #[command(subcommand)]
     Queue(Queue),
+    /// The versions of functions.
+    #[command(subcommand)]
+    Function(Function),
     /// Look for what is wrong with a live system, say why it matters and what puts it right.
     Doctor(Doctor),
     /// Bring the whole system up on this machine: a local stack, the functions of this workspace, and a live view.
@@ -589,6 +592,17 @@ pub(crate) enum Queue {
         #[arg(long, short)]
         yes: bool,
     },
+    /// Delete a queue, its dead-letter queue, and the mapping by which it feeds a function. It refuses while they hold messages.
+    Delete {
+        /// The queue.
+        name: String,
+        /// Delete the messages as well.
+        #[arg(long)]
+        force: bool,
+        /// Do not ask.
+        #[arg(long, short)]
+        yes: bool,
+    },
     /// Make a queue, FIFO if its name says so, and its dead-letter queue.
     Create {
         /// The name, to which the prefix is added.
@@ -600,8 +614,33 @@ pub(crate) enum Queue {
         /// --timeout, a queue that is there remains as it is.
         #[arg(long)]
         function: Option<String>,
-        /// A queue to which the function enqueues jobs; name all of them, one after the other.
+        /// A queue to which the function enqueues jobs, by its name or its ARN; name all of them, one after the other.
         #[arg(long, value_name = "QUEUE", requires = "function")]
         enqueues_to: Vec<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Function {
+    /// Show the versions of a function, the newest first, and which one runs.
+    Versions {
+        /// The function.
+        name: String,
+        /// Print them as JSON, one a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run what was deployed last: publish it as a version, and point the alias `live` at it.
+    Release {
+        /// The function.
+        name: String,
+    },
+    /// Run an earlier version: point the alias `live` at it.
+    Rollback {
+        /// The function.
+        name: String,
+        /// The version; the newest before the one that runs and unlike it, unless told otherwise.
+        #[arg(long, value_name = "VERSION")]
+        to: Option<u64>,
     },
 }

@@ -58,7 +58,7 @@ async fn fed(aws: &Aws) -> Result<Vec<(Found, Found)>, Failure> {
     for (queue, dlq) in queue::pairs(aws).await? {
         let Some(mapping) = mappings.iter().find(|mapping| queue::feeds_from(mapping, &queue.arn)) else { continue };
         let Some(name) = queue::function_of(mapping) else { continue };
-        if Function::look(aws, name).await?.is_some_and(|function| function.takes_from(&queue.name)) {
+        if Function::look_at(aws, name, queue::qualifier_of(mapping)).await?.is_some_and(|function| function.takes_from(&queue.name)) {
             fed.push((queue, dlq));
         }
     }

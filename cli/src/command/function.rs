@@ -111,6 +111,10 @@ pub(super) struct Function {
     pub(super) arn: String,
     pub(super) timeout: Duration,
     pub(super) environment: HashMap<String, String>,
+    /// Which version this is: a number, or `$LATEST`.
+    pub(super) version: String,
+    /// The hash of its code.
+    pub(super) code: String,
     /// The ARN of its role.
     role: String,
     /// Which of its configurations this is.
@@ -118,10 +122,16 @@ pub(super) struct Function {
 }
 
 impl Function {
-    /// None: there is no such function.
+    /// The function as it was deployed last. None: there is no such function.
     pub(super) async fn look(aws: &Aws, name: &str) -> Result<Option<Self>, Failure> {
+        Self::look_at(aws, name, None).await
+    }
+
+    /// The function at a version or alias. None: there is no such function, version or alias.
+    pub(super) async fn look_at(aws: &Aws, name: &str, qualifier: Option<&str>) -> Result<Option<Self>, Failure> {
         let cannot = |error: String| Failure::because(&format!("cannot read function {name}"), error);
-        let read = match aws.lambda().get_function_configuration().function_name(name).send().await {
+        let read = aws.lambda().get_function_configuration().function_name(name).set_qualifier(qualifier.map(str::to_owned));
+        let read = match read.send().await {
             Ok(read) => read,
             Err(error) if error.code() == Some("ResourceNotFoundException") => return Ok(None),
             Err(error) => return Err(cannot(told(&error))),
@@ -136,6 +146,8 @@ impl Function {
             arn: read.function_arn.unwrap_or_default(),
             timeout: Duration::from_secs(read.timeout.and_then(|timeout| timeout.try_into().ok()).unwrap_or(3)),
             environment: environment.and_then(|own| own.variables).unwrap_or_default(),
+            version: read.version.unwrap_or_default(),
+            code: read.code_sha256.unwrap_or_default(),
             role: read.role.unwrap_or_default(),
             revision: read.revision_id,
         }))
@@ -149,6 +161,16 @@ impl Function {
     /// Whether it says of itself that it takes from that queue.
     pub(super) fn takes_from(&self, queue: &str) -> bool {
         self.environment.get("SQJOBS_QUEUE_URL").is_some_and(|url| url.rsplit('/').next() == Some(queue))
+    }
+
+    /// Whether it runs as another version does.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        (&self.code, &self.environment, self.timeout) == (&other.code, &other.environment, other.timeout)
+    }
+
+    /// Whether it has these variables.
+    pub(super) fn has(&self, variables: &[(&'static str, String)]) -> bool {
+        variables.iter().all(|(name, value)| self.environment.get(*name) == Some(value))
     }
 
     /// Sets variables, and leaves the others as they are.

@@ -9,6 +9,7 @@ mod find;
 mod follow;
 mod function;
 mod queue;
+mod release;
 mod repair;
 mod schedule;
 mod stats;
@@ -41,6 +42,7 @@ pub(crate) async fn run(args: Args) -> Result<bool, Failure> {
         Command::Schedule(wanted) => schedule::schedule(aws, wanted).await,
         Command::Table(wanted) => table::table(&aws().await, wanted).await,
         Command::Queue(wanted) => queue::queue(&aws().await, wanted).await,
+        Command::Function(wanted) => release::function(&aws().await, wanted).await,
         Command::Doctor(wanted) => doctor::doctor(&aws().await, &wanted).await,
         Command::Dev(wanted) => dev::dev(&args.place, wanted).await,
         Command::Completions { shell } => {

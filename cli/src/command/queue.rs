@@ -17,10 +17,16 @@ use aws_sdk_sqs::{
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
 use serde_json::Value;
-use sqjobs::setup::{self, dlq_name};
+use sqjobs::{
+    By,
+    setup::{self, dlq_name},
+};
 use tokio::time::sleep;
 
-use super::function::{self, Function};
+use super::{
+    function::{self, Function},
+    release::{self, LIVE},
+};
 use crate::{
     args::Queue,
     aws::Aws,
@@ -39,6 +45,8 @@ const GRANT: Duration = Duration::from_mins(1);
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// The most messages of an invocation.
 const BATCH: i32 = 10;
+/// The most jobs of the due index that are looked at.
+const DUE: usize = 1000;
 /// Queues that are asked for at the same time.
 const AT_A_TIME: usize = 16;
 /// The part of an ARN that names the function; a version or an alias may follow.
@@ -51,90 +59,209 @@ pub(super) async fn queue(aws: &Aws, wanted: Queue) -> Result<bool, Failure> {
         Queue::Pause { names } => switch(aws, &names, false).await,
         Queue::Resume { names } => switch(aws, &names, true).await,
         Queue::Purge { name, yes } => purge(aws, &name, yes).await,
+        Queue::Delete { name, force, yes } => delete(aws, &name, force, yes).await,
     }
 }
 
 /// Makes a queue, and lets it feed a function. A queue that is there may feed one as it is.
+///
+/// Everything that can be refused is looked at before anything is made.
 async fn create(aws: &Aws, name: &str, timeout: Option<Duration>, function: Option<&str>, others: &[String]) -> Result<bool, Failure> {
-    let (whole, mut output) = (aws.queue(name), Output::new());
+    let whole = aws.queue(name);
     let function = match function {
         Some(function) => Some(Function::find(aws, function).await?),
         None => None,
     };
-    let is_made = function.is_none() || timeout.is_some() || url(aws, &whole).await?.is_none();
-    if is_made {
-        let timeout = timeout.or(function.as_ref().map(|function| function.timeout)).unwrap_or(TIMEOUT);
-        let visibility = u32::try_from(timeout.as_secs()).ok().and_then(|seconds| seconds.checked_mul(6));
-        let visibility = visibility.filter(|seconds| *seconds <= 43_200);
-        let visibility = visibility.ok_or_else(|| Failure::said("--timeout is too long; a function runs for 15m at most"))?;
-        setup::create_queues(&aws.sqs(), &whole, visibility).await?;
-    }
-    let started = Instant::now();
-    let (queue, dlq) = loop {
-        match pair(aws, &whole).await {
-            Err(_) if is_made && started.elapsed() < MADE => sleep(BETWEEN_LOOKS).await,
-            pair => break pair?,
-        }
+    let visibility = visibility(timeout.or(function.as_ref().map(|function| function.timeout)).unwrap_or(TIMEOUT))?;
+    let existing = match url(aws, &whole).await? {
+        Some(_) => Some(pair(aws, &whole).await?),
+        None => None,
     };
-    if let Some(function) = &function {
-        feed(aws, &queue, &dlq, function, others).await?;
+    if let Some((queue, _)) =
+        existing.as_ref().filter(|(queue, _)| timeout.is_some() && queue.visibility.as_secs() != u64::from(visibility))
+    {
+        let remedy = set_visibility(&queue.url, visibility.into());
+        let own = queue.visibility.as_secs();
+        return Err(Failure::said(format!(
+            "queue {whole} is there, with a visibility timeout of {own} s and not {visibility} s; {remedy}"
+        )));
     }
+    let feed = match &function {
+        Some(function) => Some(Feeding::check(aws, &whole, existing.as_ref(), function, others, Code::Live).await?),
+        None => None,
+    };
+    let is_new = existing.is_none();
+    let (queue, dlq) = match existing {
+        Some(pair) => pair,
+        None => make(aws, &whole, visibility).await?,
+    };
+    if let Some(feed) = feed {
+        feed.begin(aws, &queue, &dlq).await.map_err(|failure| match failure {
+            Failure::Said(sentence) if is_new => Failure::said(format!(
+                "{sentence}; queue {whole} was made before that: run this again, or `sqjobs queue delete {name}{}`",
+                aws.place.options()
+            )),
+            failure => failure,
+        })?;
+    }
+    let mut output = Output::new();
     output.line(&queue.url)?;
     output.line(&dlq.url)?;
     function.map_or(Ok(()), |function| output.line(format!("{name} feeds {}", function.name)))?;
     Ok(true)
 }
 
-/// Lets a queue feed a function, and gives that what it needs. To do it again changes nothing.
-pub(super) async fn feed(aws: &Aws, queue: &Found, dlq: &Found, function: &Function, others: &[String]) -> Result<(), Failure> {
-    let (lambda, name) = (aws.lambda(), &*function.name);
-    let cannot = |error: String| Failure::because(&format!("cannot let {} feed {name}", queue.name), error);
-    let mappings = mappings(aws, None).await?;
-    let takes = |mapping: &&Mapping| function_of(mapping) == Some(name) && !feeds_from(mapping, &queue.arn);
-    if let Some(other) = mappings.iter().find(takes) {
-        let other = other.event_source_arn.as_deref().unwrap_or_default();
-        return Err(Failure::said(format!("function {name} takes from {other} already; deploy one more for {}", queue.name)));
-    }
-    let is_fed = match mappings.iter().filter(|mapping| feeds_from(mapping, &queue.arn)).find_map(function_of) {
-        Some(own) if own != name => {
-            return Err(Failure::said(format!("queue {} feeds {own} already; give {name} a queue of its own", queue.name)));
-        }
-        own => own.is_some(),
-    };
-    if !is_fed && queue.visibility < function.timeout {
-        let least = 6 * function.timeout.as_secs();
-        let remedy = format!("`aws sqs set-queue-attributes --queue-url {} --attributes VisibilityTimeout={least}`", queue.url);
-        return Err(Failure::said(format!("queue {} hides a message for less time than {name} may take; {remedy}", queue.name)));
-    }
-    let table = function::table_arn(aws, &aws.place.table).await?;
-    let granted = function.grant(aws, "", &function::taker(&table, &queue.arn, &dlq.arn)).await?;
-    if !others.is_empty() {
-        let mut queues = Vec::new();
-        for other in others {
-            queues.push(find(aws, &aws.queue(other)).await?.arn);
-        }
-        function.grant(aws, "-children", &function::parent(&table, queues)).await?;
-    }
-    function.set(aws, function::variables(&aws.place, Some(&queue.url), &[&dlq.url])).await?;
-    // A job may enqueue jobs of its own.
-    let allow = lambda.put_function_recursion_config().function_name(name).recursive_loop(RecursiveLoop::Allow);
-    allow.send().await.map_err(|error| cannot(told(&error)))?;
-    if is_fed {
-        return Ok(());
-    }
-    let map = lambda.create_event_source_mapping().function_name(name).event_source_arn(&queue.arn).batch_size(BATCH);
-    let map = map.function_response_types(FunctionResponseType::ReportBatchItemFailures);
+/// The visibility timeout, in seconds, of a queue whose function has this timeout.
+fn visibility(timeout: Duration) -> Result<u32, Failure> {
+    let visibility = u32::try_from(timeout.as_secs()).ok().and_then(|seconds| seconds.checked_mul(6));
+    let visibility = visibility.filter(|seconds| *seconds <= 43_200);
+    visibility.ok_or_else(|| Failure::said("--timeout is too long; a function runs for 15m at most"))
+}
+
+fn set_visibility(url: &str, seconds: u64) -> String {
+    format!("`aws sqs set-queue-attributes --queue-url {url} --attributes VisibilityTimeout={seconds}`")
+}
+
+/// Makes a queue and its dead-letter queue, and waits until they are known everywhere.
+async fn make(aws: &Aws, whole: &str, visibility: u32) -> Result<(Found, Found), Failure> {
+    setup::create_queues(&aws.sqs(), whole, visibility).await?;
     let started = Instant::now();
     loop {
-        match map.clone().send().await {
-            Ok(_) => return Ok(()),
-            // What a role allows is known to Lambda some seconds later.
-            Err(error) if granted && started.elapsed() < GRANT && error.message().is_some_and(|text| text.contains("execution role")) => {
-                sleep(BETWEEN_LOOKS).await;
-            }
-            Err(error) => return Err(cannot(told(&error))),
+        match pair(aws, whole).await {
+            Err(_) if started.elapsed() < MADE => sleep(BETWEEN_LOOKS).await,
+            pair => return pair,
         }
     }
+}
+
+/// Which code of a function a queue feeds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Code {
+    /// The code that was deployed last.
+    Latest,
+    /// The version that the alias `live` names.
+    Live,
+}
+
+/// How a queue begins to feed a function. It was checked that it may.
+pub(super) struct Feeding<'a> {
+    function: &'a Function,
+    /// The ARN of what the mapping invokes.
+    target: String,
+    /// Whether a version has to be published that knows the queue.
+    releases: bool,
+    /// The mapping of this queue, if there is one.
+    mapping: Option<Mapping>,
+    table: String,
+    /// The ARNs of the queues to which the function enqueues jobs.
+    children: Vec<String>,
+}
+
+impl<'a> Feeding<'a> {
+    /// Reads what it takes to let a queue feed a function, and refuses what cannot be. Nothing is changed.
+    pub(super) async fn check(
+        aws: &Aws,
+        whole: &str,
+        existing: Option<&(Found, Found)>,
+        function: &'a Function,
+        others: &[String],
+        code: Code,
+    ) -> Result<Self, Failure> {
+        let name = &*function.name;
+        let mappings = mappings(aws, None).await?;
+        let source = |mapping: &Mapping| mapping.event_source_arn.as_deref().and_then(|arn| arn.rsplit(':').next()).map(str::to_owned);
+        let takes = |mapping: &&Mapping| function_of(mapping) == Some(name) && source(mapping).as_deref() != Some(whole);
+        if let Some(other) = mappings.iter().find(takes) {
+            let other = other.event_source_arn.as_deref().unwrap_or_default();
+            return Err(Failure::said(format!("function {name} takes from {other} already; deploy one more for {whole}")));
+        }
+        let mapping = existing.and_then(|(queue, _)| mappings.into_iter().find(|mapping| feeds_from(mapping, &queue.arn)));
+        if let Some(own) = mapping.as_ref().and_then(function_of).filter(|own| *own != name) {
+            return Err(Failure::said(format!("queue {whole} feeds {own} already; give {name} a queue of its own")));
+        }
+        let hides_briefly = |(queue, _): &&(Found, Found)| mapping.is_none() && queue.visibility < function.timeout;
+        if let Some((queue, _)) = existing.filter(hides_briefly) {
+            let remedy = set_visibility(&queue.url, 6 * function.timeout.as_secs());
+            return Err(Failure::said(format!("queue {whole} hides a message for less time than {name} may take; {remedy}")));
+        }
+        let table = function::table_arn(aws, &aws.place.table).await?;
+        let mut children = Vec::new();
+        for other in others {
+            children.push(named(aws, other).await?.arn);
+        }
+        let (target, releases) = match code {
+            Code::Latest => (function.arn.clone(), false),
+            Code::Live => (format!("{}:{LIVE}", function.arn), Self::releases(aws, function, existing).await?),
+        };
+        Ok(Self { function, target, releases, mapping, table, children })
+    }
+
+    /// Whether the alias has to name another version, for the one that it names does not know its queue.
+    async fn releases(aws: &Aws, function: &Function, existing: Option<&(Found, Found)>) -> Result<bool, Failure> {
+        let name = &*function.name;
+        let Some(live) = Function::look_at(aws, name, Some(LIVE)).await? else { return Ok(true) };
+        let knows = |(queue, dlq): &(Found, Found)| live.has(&function::variables(&aws.place, Some(&queue.url), &[&dlq.url]));
+        if existing.is_some_and(knows) {
+            return Ok(false);
+        }
+        if live.code == function.code {
+            return Ok(true);
+        }
+        Err(Failure::said(format!(
+            "function {name} runs version {}, which lacks variables of this queue, and other code was deployed after it; \
+             `sqjobs function release {name}` if that is to run, and then this again",
+            live.version
+        )))
+    }
+
+    /// Lets the queue feed the function, and gives that what it needs. To do it again changes nothing.
+    pub(super) async fn begin(self, aws: &Aws, queue: &Found, dlq: &Found) -> Result<(), Failure> {
+        let (lambda, function, name) = (aws.lambda(), self.function, &*self.function.name);
+        let cannot = |error: String| Failure::because(&format!("cannot let {} feed {name}", queue.name), error);
+        let granted = function.grant(aws, "", &function::taker(&self.table, &queue.arn, &dlq.arn)).await?;
+        if !self.children.is_empty() {
+            function.grant(aws, "-children", &function::parent(&self.table, self.children)).await?;
+        }
+        function.set(aws, function::variables(&aws.place, Some(&queue.url), &[&dlq.url])).await?;
+        // A job may enqueue jobs of its own.
+        let allow = lambda.put_function_recursion_config().function_name(name).recursive_loop(RecursiveLoop::Allow);
+        allow.send().await.map_err(|error| cannot(told(&error)))?;
+        if self.releases {
+            release::release(aws, name).await?;
+        }
+        if let Some(mapping) = self.mapping {
+            if mapping.function_arn.as_ref() != Some(&self.target) {
+                let update = lambda.update_event_source_mapping().set_uuid(mapping.uuid).function_name(self.target);
+                update.send().await.map_err(|error| cannot(told(&error)))?;
+            }
+            return Ok(());
+        }
+        let map = lambda.create_event_source_mapping().function_name(self.target).event_source_arn(&queue.arn).batch_size(BATCH);
+        let map = map.function_response_types(FunctionResponseType::ReportBatchItemFailures);
+        let started = Instant::now();
+        loop {
+            match map.clone().send().await {
+                Ok(_) => return Ok(()),
+                // What a role allows is known to Lambda some seconds later.
+                Err(error)
+                    if granted && started.elapsed() < GRANT && error.message().is_some_and(|text| text.contains("execution role")) =>
+                {
+                    sleep(BETWEEN_LOOKS).await;
+                }
+                Err(error) => return Err(cannot(told(&error))),
+            }
+        }
+    }
+}
+
+/// A queue by its name, to which the prefix is added, or by its ARN.
+async fn named(aws: &Aws, queue: &str) -> Result<Found, Failure> {
+    let Some(name) = queue.strip_prefix("arn:").and_then(|arn| arn.rsplit(':').next()) else { return find(aws, &aws.queue(queue)).await };
+    let found = find(aws, name).await?;
+    if found.arn != queue {
+        return Err(Failure::said(format!("there is no queue {queue} in this account and region; here {name} is {}", found.arn)));
+    }
+    Ok(found)
 }
 
 /// How many messages a queue has, as SQS reckons: it may be late by a minute.
@@ -304,6 +431,11 @@ pub(super) fn function_of(mapping: &Mapping) -> Option<&str> {
     mapping.function_arn.as_ref()?.split(':').nth(FUNCTION)
 }
 
+/// The alias or version of its function that a mapping feeds; none where that is what was deployed last.
+pub(super) fn qualifier_of(mapping: &Mapping) -> Option<&str> {
+    mapping.function_arn.as_ref()?.split(':').nth(FUNCTION + 1)
+}
+
 /// Whether a mapping feeds from a queue.
 pub(super) fn feeds_from(mapping: &Mapping, queue_arn: &str) -> bool {
     mapping.event_source_arn.as_deref() == Some(queue_arn)
@@ -402,4 +534,87 @@ async fn purge(aws: &Aws, name: &str, yes: bool) -> Result<bool, Failure> {
     purge.send().await.map_err(|error| Failure::because(&format!("cannot purge queue {name}"), told(&error)))?;
     Output::new().line(format!("{} is emptied; SQS takes up to a minute, and what was recorded or filed stays so", clean(&name)))?;
     Ok(true)
+}
+
+/// Deletes a queue, its dead-letter queue, and what feeds a function from it; says what stays.
+async fn delete(aws: &Aws, name: &str, force: bool, yes: bool) -> Result<bool, Failure> {
+    let whole = aws.queue(name);
+    // One that was interrupted has left the dead-letter queue.
+    let queue = match url(aws, &whole).await? {
+        Some(_) => Some(find(aws, &whole).await?),
+        None => None,
+    };
+    let dlq = queue.as_ref().map_or_else(|| dlq_name(&whole), |queue| queue.dlq.clone());
+    let dlq = match url(aws, &dlq).await? {
+        Some(_) => Some(find(aws, &dlq).await?),
+        None => None,
+    };
+    let shares = |(other, letters): &(Found, Found)| other.name != whole && Some(&letters.name) == dlq.as_ref().map(|dlq| &dlq.name);
+    let shared_with = pairs(aws).await?.into_iter().find(shares).map(|(other, _)| other.name);
+    let doomed: Vec<_> = queue.iter().chain(dlq.iter().filter(|_| shared_with.is_none())).collect();
+    if doomed.is_empty() {
+        // In the words of any command that is given no queue.
+        find(aws, &whole).await?;
+    }
+    let held: Vec<_> =
+        doomed.iter().filter(|queue| queue.depth.all() > 0).map(|queue| format!("{} holds {}", queue.name, queue.depth.all())).collect();
+    if !held.is_empty() && !force {
+        let remedy = "run or purge them, or delete them as well by --force";
+        return Err(Failure::said(format!("cannot delete queue {whole}: there are messages, {}; {remedy}", held.join(", "))));
+    }
+    let mappings = match &queue {
+        Some(queue) => mappings(aws, Some(&queue.arn)).await?,
+        None => Vec::new(),
+    };
+    let names = doomed.iter().map(|queue| &*queue.name).collect::<Vec<_>>().join(" and ");
+    let lost = if held.is_empty() { String::new() } else { format!(" with their messages ({})", held.join(", ")) };
+    if !confirmed(&format!("Delete {names}{lost}?"), yes)? {
+        return Ok(false);
+    }
+    let cannot = |what: &str, error: String| Failure::because(&format!("cannot delete {what}"), error);
+    for id in mappings.iter().filter_map(|mapping| mapping.uuid.as_ref()) {
+        let delete = aws.lambda().delete_event_source_mapping().uuid(id).send().await;
+        delete.map_err(|error| cannot(&format!("the mapping of queue {whole}"), told(&error)))?;
+    }
+    for queue in &doomed {
+        let delete = aws.sqs().delete_queue().queue_url(&queue.url).send().await;
+        delete.map_err(|error| cannot(&format!("queue {}", queue.name), told(&error)))?;
+    }
+    let mut output = Output::new();
+    output.line(format!("deleted {}; SQS takes a minute until the name is free", clean(&names)))?;
+    if let (Some(dlq), Some(other)) = (&dlq, shared_with) {
+        output.line(format!("{} stays: it is the dead-letter queue of {} too", clean(&dlq.name), clean(&other)))?;
+    }
+    for function in mappings.iter().filter_map(function_of) {
+        output.line(format!("function {function} stays, with its role, its variables and its log; no queue feeds it"))?;
+    }
+    output.line("records stay until their retention is over")?;
+    output
+        .line("a beater that looks through its dead-letter queue reports an error each minute, until `sqjobs schedule beater FUNCTION`")?;
+    dependents(aws, &whole, &mut output).await?;
+    Ok(true)
+}
+
+/// Says which schedules and waiting jobs still name a queue that is gone.
+async fn dependents(aws: &Aws, whole: &str, output: &mut Output) -> Result<(), Failure> {
+    match aws.schedules().list().await {
+        Ok(schedules) => {
+            for entry in schedules.iter().map(|schedule| &schedule.entry) {
+                let row = serde_json::to_value(entry)?;
+                if aws.queue(row["queue"].as_str().unwrap_or_else(|| entry.job())) == whole {
+                    output.line(format!("schedule {} still sends to it; `sqjobs schedule remove {0}`", clean(entry.id())))?;
+                }
+            }
+        }
+        Err(error) => anstream::eprintln!("not looked at: schedules that send to it: {error}"),
+    }
+    match aws.client().list(By::Due, DUE).await {
+        Ok(due) => {
+            for record in due.iter().filter(|record| record.queue == whole) {
+                output.line(format!("job {} still waits to be sent to it; `sqjobs cancel {0}`", clean(&record.id)))?;
+            }
+        }
+        Err(error) => anstream::eprintln!("not looked at: jobs that wait to be sent to it: {error}"),
+    }
+    Ok(())
 }

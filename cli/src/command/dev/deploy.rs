@@ -16,7 +16,11 @@ use sqjobs::setup::{self, Queues};
 use super::workspace::{Function, Programs, Workspace, packed};
 use crate::{
     aws::Aws,
-    command::{beater, function, queue, table},
+    command::{
+        beater, function,
+        queue::{self, Code, Feeding},
+        table,
+    },
     failure::{Failure, told},
 };
 
@@ -146,7 +150,9 @@ impl<'a> Deployment<'a> {
             let wake = self.aws.lambda().invoke().function_name(&name).invocation_type(InvocationType::Event).payload(Blob::new("{}"));
             return wake.send().await.map(drop).map_err(|error| cannot(told(&error)));
         };
-        let (queue, dlq) = queue::pair(self.aws, &self.aws.queue(queue)).await?;
-        queue::feed(self.aws, &queue, &dlq, &deployed, &[]).await
+        let whole = self.aws.queue(queue);
+        let pair = queue::pair(self.aws, &whole).await?;
+        let feeding = Feeding::check(self.aws, &whole, Some(&pair), &deployed, &[], Code::Latest).await?;
+        feeding.begin(self.aws, &pair.0, &pair.1).await
     }
 }

@@ -27,7 +27,7 @@ use crate::{
     aws::Aws,
     command::{
         function::{self, Function},
-        queue::{Policy, feeds_from, function_of, mappings, urls},
+        queue::{Policy, feeds_from, function_of, mappings, qualifier_of, urls},
     },
     failure::{Failure, told},
 };
@@ -49,6 +49,8 @@ pub(super) struct System {
     pub(super) knows_mappings: bool,
     /// By name, those that queues feed and the beater. None: there is no such function. Of the others nothing is known.
     pub(super) functions: BTreeMap<String, Option<Function>>,
+    /// The functions to which code or settings were deployed that do not run, and the version that runs.
+    pub(super) unreleased: BTreeMap<String, String>,
     /// The functions whose recursive loops Lambda ends.
     pub(super) loops_end: BTreeSet<String>,
     pub(super) beater: Beater,
@@ -112,6 +114,8 @@ pub(super) struct Mapping {
     pub(super) batch: i32,
     pub(super) window: Duration,
     pub(super) function: String,
+    /// The alias or version of the function that it feeds.
+    pub(super) qualifier: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -134,9 +138,10 @@ impl System {
         let mappings = system.noted("what feeds functions", mappings(aws, None).await.map_err(Failure::told));
         system.knows_mappings = mappings.is_some();
         system.queues = queues(aws, &mappings.unwrap_or_default(), &mut system.unread).await?;
-        let fed = system.queues.iter().filter_map(|queue| Some(queue.mapping.as_ref()?.function.clone()));
-        for name in fed.chain([system.beater.name.clone()]).collect::<BTreeSet<_>>() {
-            system.function(aws, name).await;
+        let fed = system.queues.iter().filter_map(|queue| queue.mapping.as_ref());
+        let fed = fed.map(|mapping| (mapping.function.clone(), mapping.qualifier.clone()));
+        for (name, qualifier) in [(system.beater.name.clone(), None)].into_iter().chain(fed).collect::<BTreeMap<_, _>>() {
+            system.function(aws, name, qualifier.as_deref()).await;
         }
         system.leave_others_out();
         system.rights(aws).await;
@@ -176,9 +181,16 @@ impl System {
         Ok((table, skew))
     }
 
-    async fn function(&mut self, aws: &Aws, name: String) {
-        let looked = Function::look(aws, &name).await.map_err(Failure::told);
+    async fn function(&mut self, aws: &Aws, name: String, qualifier: Option<&str>) {
+        let looked = Function::look_at(aws, &name, qualifier).await.map_err(Failure::told);
         let Some(function) = self.noted(&format!("function {name}"), looked) else { return };
+        if let Some(runs) = function.as_ref().filter(|_| qualifier.is_some()) {
+            let latest = Function::look(aws, &name).await.map_err(Failure::told);
+            let latest = self.noted(&format!("what was deployed last to function {name}"), latest).flatten();
+            if latest.is_some_and(|latest| !latest.is_like(runs)) {
+                self.unreleased.insert(name.clone(), runs.version.clone());
+            }
+        }
         if function.is_some() {
             let recursion = aws.lambda().get_function_recursion_config().function_name(&name).send().await;
             let recursion = self.noted(&format!("the recursion setting of function {name}"), recursion.map_err(|error| told(&error)));
@@ -335,6 +347,7 @@ impl Mapping {
             batch: mapping.batch_size.unwrap_or(1),
             window: Duration::from_secs(window.unwrap_or(0)),
             function: function_of(mapping).unwrap_or_default().to_owned(),
+            qualifier: qualifier_of(mapping).map(str::to_owned),
             id: mapping.uuid.clone().unwrap_or_default(),
             state: mapping.state.clone().unwrap_or_default(),
         }

@@ -170,7 +170,7 @@ impl Findings {
     /// What takes from a queue.
     fn feed(&mut self, queue: &Queue, system: &System) {
         let at = format!("queue {}", queue.name);
-        let Some(Mapping { id, state, reports, batch, window, function }) = &queue.mapping else {
+        let Some(Mapping { id, state, reports, batch, window, function, qualifier: _ }) = &queue.mapping else {
             if !system.knows_mappings {
                 return;
             }
@@ -228,6 +228,11 @@ impl Findings {
             let remedy = format!("`aws lambda put-function-recursion-config --function-name {} --recursive-loop Allow`", function.name);
             let why = "Lambda ends a chain of jobs that enqueue jobs after about 16; the library itself ends it after 100";
             self.add("recursive_loop", &at, "the detection of recursive loops is on", why, remedy);
+        }
+        if let Some(runs) = system.unreleased.get(&function.name) {
+            let what = format!("version {runs} runs, and other code or settings were deployed after it");
+            let why = "jobs run as before the deployment: it was not released, or it was rolled back";
+            self.add("unreleased", &at, what, why, format!("`sqjobs function release {}{}`", function.name, self.options));
         }
         let equip = format!("`sqjobs queue create {} --function {}{}`, or `terraform apply`", queue.short, function.name, self.options);
         self.role(&at, &queue.lacks, &equip);

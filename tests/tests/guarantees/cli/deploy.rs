@@ -76,9 +76,20 @@ fn a_whole_system_is_deployed_from_nothing_by_the_documented_commands() {
         assert_eq!(there(&["doctor"]).yes(), "nothing is wrong with 2 queues and their functions\n");
         assert!(there(&["enqueue", "adder", "[1, 2, 3]", "--wait"]).yes().ends_with("succeeded, attempt 1 of 5  6\n"));
 
-        // Another version of its code, with a variable.
-        deploy(world, "adder", &["--merge-env", "--env-var", "COLOUR=red"]);
+        // Another version of its code, with a variable, which runs at once.
+        deploy(world, "adder", &["--merge-env", "--env-var", "COLOUR=red", "--alias", "live"]);
+        let runs = world.account.lambda.get_function_configuration().function_name("live-adder").qualifier("live").send().await;
+        let runs = runs.expect("the alias is there").environment.and_then(|own| own.variables).expect("variables");
+        assert_eq!(runs.get("COLOUR").map(String::as_str), Some("red"));
         assert_eq!(there(&["doctor"]).yes(), "nothing is wrong with 2 queues and their functions\n", "it keeps what it was given");
+
+        // Without --alias, it runs when it is released.
+        deploy(world, "adder", &["--merge-env", "--env-var", "COLOUR=blue"]);
+        assert!(there(&["doctor"]).no().starts_with("unreleased  function live-adder: "));
+        assert!(there(&["function", "release", "live-adder"]).yes().starts_with("live-adder runs version "));
+        assert!(there(&["function", "rollback", "live-adder"]).yes().starts_with("live-adder runs version "));
+        assert!(there(&["function", "release", "live-adder"]).yes().starts_with("live-adder runs version "));
+        assert_eq!(there(&["doctor"]).yes(), "nothing is wrong with 2 queues and their functions\n");
         let told = there(&["queue", "create", "other", "--function", "live-nobody"]).error();
         assert!(told.contains("there is no function live-nobody; deploy it by `cargo lambda deploy`"), "{told}");
     });

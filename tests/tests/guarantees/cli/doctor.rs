@@ -45,6 +45,14 @@ async fn mapping(world: &World) -> String {
     listed.event_source_mappings()[0].uuid().expect("an id").to_owned()
 }
 
+/// Runs what was deployed last, whatever it is.
+async fn release(world: &World, function: &str) {
+    let lambda = &world.account.lambda;
+    let version = lambda.publish_version().function_name(function).send().await.expect("it is published").version;
+    let update = lambda.update_alias().function_name(function).name("live").set_function_version(version);
+    update.send().await.expect("the alias is changed");
+}
+
 /// A system with which nothing is wrong, for all that the functions were deployed with are their code and roles.
 async fn healthy(world: &World) {
     for function in [Function::probe(), Function::beater()] {
@@ -153,8 +161,11 @@ fn each_fault_of_a_function_and_of_what_feeds_or_wakes_it_is_found() {
             was
         };
         let was = configure(&function, "SQJOBS_QUEUE_URL", "http://127.0.0.1/another").await;
+        assert_eq!(broken(world, &[]), ["unreleased"]);
+        release(world, &function).await;
         assert_eq!(broken(world, &[]), ["environment"]);
         configure(&function, "SQJOBS_QUEUE_URL", &was).await;
+        release(world, &function).await;
         let was = configure(&beater, "SQJOBS_DLQ_URL", "http://127.0.0.1/another").await;
         assert_eq!(broken(world, &[]), ["beater_dlqs"]);
         configure(&beater, "SQJOBS_DLQ_URL", &was).await;
@@ -192,9 +203,11 @@ fn each_fault_of_a_function_and_of_what_feeds_or_wakes_it_is_found() {
             lambda.update_function_configuration().function_name(&function).environment(environment).send().await.expect("it is changed");
         };
         set(Some(HashMap::new())).await;
+        release(world, &function).await;
         let said = sqjobs(world, &["doctor", "--beater", &beater]).said;
         assert!(said.contains("not looked at: queue probes: it feeds "), "{said}");
         set(read.environment.and_then(|own| own.variables)).await;
+        release(world, &function).await;
         assert_eq!(broken(world, &[]), [""; 0]);
         lambda.delete_function().function_name(&function).send().await.expect("it is deleted");
         let broken = broken(world, &[]);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aws_sdk_sqs::types::QueueAttributeName;
 use serde_json::json;
 
 use super::sqjobs;
@@ -85,5 +86,101 @@ fn a_right_that_lambda_does_not_know_of_yet_is_waited_for_and_one_that_nobody_ma
         world.create_function(&quick).await;
         let told = create("probes", &world.account.name(&quick));
         assert!(told.contains("queue probes feeds ") && told.contains(" already; give "), "{told}");
+    });
+}
+
+/// The names of all queues.
+async fn queues(world: &World) -> Vec<String> {
+    let urls = world.account.sqs.list_queues().send().await.expect("queues are listed").queue_urls.unwrap_or_default();
+    let mut names: Vec<_> = urls.iter().filter_map(|url| url.rsplit('/').next().map(str::to_owned)).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_refused_queue_create_leaves_nothing_behind() {
+    World::setup().test(async |world| {
+        for function in [Function::probe(), Function::adder()] {
+            world.account.create_role(&function).await;
+            world.create_function(&function).await;
+        }
+        let [probe, adder] = [Function::probe(), Function::adder()].map(|function| world.account.name(&function));
+        sqjobs(world, &["queue", "create", "probes", "--function", &probe]).yes();
+        let before = queues(world).await;
+        let foreign = format!("arn:aws:sqs:eu-west-1:{}:probes", world.account.id);
+        let refused: &[(&[&str], &str)] = &[
+            (&["--function", "nobody"], "there is no function nobody"),
+            (&["--function", &probe], ":probes already; deploy one more for new"),
+            (&["--function", &adder, "--table", "nowhere"], "cannot read table nowhere"),
+            (&["--function", &adder, "--enqueues-to", "nowhere"], "there is no queue nowhere"),
+            (&["--function", &adder, "--enqueues-to", &foreign], "in this account and region; here probes is arn:aws:sqs:us-east-1:"),
+            (&["--function", &adder, "--timeout", "24h"], "--timeout is too long"),
+        ];
+        for (args, told) in refused {
+            let said = sqjobs(world, &[&["queue", "create", "new"], *args].concat()).error();
+            assert!(said.contains(told), "{said}");
+            assert_eq!(queues(world).await, before, "{args:?}");
+        }
+        let given = world.account.iam.list_role_policies().role_name("adder").send().await.expect("policies are listed");
+        assert_eq!(given.policy_names, [""; 0]);
+
+        world.account.sqs.create_queue().queue_name("bare").send().await.expect("the queue is created");
+        let before = queues(world).await;
+        let said = sqjobs(world, &["queue", "create", "bare", "--timeout", "10s"]).error();
+        assert!(said.contains("there is no queue bare-dlq"), "{said}");
+        let said = sqjobs(world, &["queue", "create", "probes", "--timeout", "10s"]).error();
+        assert!(said.contains("with a visibility timeout of 30 s and not 60 s; `aws sqs set-queue-attributes"), "{said}");
+        assert_eq!(queues(world).await, before);
+
+        // What AWS refuses after that is told with what is left.
+        world.proxy.arm(Fault::answer("/event-source-mappings", "EventSourceArn", 403, json!({"message": "not yours"}).to_string()));
+        let there = ["--endpoint-url", &world.proxy.url()];
+        let said = sqjobs(world, &[&["queue", "create", "new", "--function", &adder], &there[..]].concat()).error();
+        assert!(
+            said.contains("not yours") && said.contains("queue new was made before that: run this again, or `sqjobs queue delete new`"),
+            "{said}"
+        );
+        sqjobs(world, &["queue", "create", "new", "--function", &adder]).yes();
+    });
+}
+
+#[test]
+fn a_queue_is_deleted_with_what_belongs_to_it_unless_it_holds_messages() {
+    World::setup().test(async |world| {
+        let probe = Function::probe();
+        world.account.create_role(&probe).await;
+        world.create_function(&probe).await;
+        let function = world.account.name(&probe);
+        sqjobs(world, &["queue", "create", "probes", "--function", &function]).yes();
+        sqjobs(world, &["schedule", "add", "nightly", "probe", "--queue", "probes", "--cron", "1 0 * * *"]).yes();
+        sqjobs(world, &["queue", "pause", "probes"]).yes();
+        world.send(world.probe("a", &json!({}))).await;
+
+        let delete = |more: &[&str]| sqjobs(world, &[&["queue", "delete", "probes"], more].concat());
+        let said = delete(&["--yes"]).error();
+        assert!(said.contains("cannot delete queue probes: there are messages, probes holds 1; "), "{said}");
+        let said = delete(&["--force"]).error();
+        assert!(said.contains("Delete probes and probes-dlq with their messages (probes holds 1)? Nobody is here"), "{said}");
+        assert_eq!(queues(world).await, ["probes", "probes-dlq"]);
+
+        let said = delete(&["--force", "--yes"]).yes();
+        assert!(said.starts_with("deleted probes and probes-dlq; "), "{said}");
+        assert!(said.contains(&format!("function {function} stays, ")) && said.contains("schedule nightly still sends to it"), "{said}");
+        assert_eq!(queues(world).await, [""; 0]);
+        let mappings = world.account.lambda.list_event_source_mappings().send().await.expect("mappings are listed");
+        assert!(mappings.event_source_mappings().is_empty());
+        assert!(delete(&["--yes"]).error().contains("there is no queue probes"));
+
+        // A deletion that was interrupted goes on, and a dead-letter queue of others stays.
+        world.account.sqs.create_queue().queue_name("half-dlq").send().await.expect("the queue is created");
+        assert!(sqjobs(world, &["queue", "delete", "half", "--yes"]).yes().starts_with("deleted half-dlq; "));
+        sqjobs(world, &["queue", "create", "one"]).yes();
+        let letters =
+            format!(r#"{{"deadLetterTargetArn": "arn:aws:sqs:us-east-1:{}:one-dlq", "maxReceiveCount": "1000"}}"#, world.account.id);
+        let two = world.account.sqs.create_queue().queue_name("two").attributes(QueueAttributeName::RedrivePolicy, letters);
+        two.send().await.expect("the queue is created");
+        let said = sqjobs(world, &["queue", "delete", "one", "--yes"]).yes();
+        assert!(said.contains("one-dlq stays: it is the dead-letter queue of two too"), "{said}");
+        assert_eq!(queues(world).await, ["one-dlq", "two"]);
     });
 }

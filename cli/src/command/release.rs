@@ -1,0 +1,244 @@
+//! The versions of functions, and the alias that says which one runs.
+
+use std::{collections::HashMap, time::Duration};
+
+use aws_sdk_lambda::{
+    client::Waiters as _,
+    error::ProvideErrorMetadata as _,
+    types::{AliasRoutingConfiguration, FunctionConfiguration},
+};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::queue::{function_of, mappings, qualifier_of};
+use crate::{
+    args,
+    aws::Aws,
+    failure::{Failure, told},
+    output::{Output, clean},
+    time::{exact, from_now},
+};
+
+/// The alias that queues feed.
+pub(super) const LIVE: &str = "live";
+/// Code and settings that were deployed, and not published.
+const LATEST: &str = "$LATEST";
+/// A version can be invoked within that.
+const ACTIVE: Duration = Duration::from_mins(1);
+/// The variable by which a version knows its queue.
+const QUEUE: &str = "SQJOBS_QUEUE_URL";
+
+pub(super) async fn function(aws: &Aws, wanted: args::Function) -> Result<bool, Failure> {
+    match wanted {
+        args::Function::Versions { name, json } => show(aws, &name, json).await,
+        args::Function::Release { name } => {
+            let queue = fed_by(aws, &name).await?;
+            let latest = versions(aws, &name).await?.into_iter().find(|version| version.name == LATEST);
+            latest.ok_or_else(|| Failure::said(format!("there is no function {name}")))?.check(&name, &queue)?;
+            let moved = release(aws, &name).await?;
+            moved.tell(&name)
+        }
+        args::Function::Rollback { name, to } => {
+            let queue = fed_by(aws, &name).await?;
+            let before = live(aws, &name).await?.ok_or_else(|| Failure::said(format!("function {name} has no alias {LIVE}")))?.version;
+            let versions = versions(aws, &name).await?;
+            let target = earlier(&versions, &name, &before, &queue, to)?;
+            let moved = point(aws, &name, &target.name).await?;
+            moved.tell(&name)
+        }
+    }
+}
+
+/// A version of a function, or what was deployed last.
+#[derive(Debug, Default)]
+struct Version {
+    name: String,
+    /// The hash of its code.
+    code: String,
+    environment: HashMap<String, String>,
+    /// When it was published, or deployed.
+    at: Option<Timestamp>,
+    description: String,
+}
+
+impl Version {
+    fn of(configuration: FunctionConfiguration) -> Self {
+        Self {
+            name: configuration.version.unwrap_or_default(),
+            code: configuration.code_sha256.unwrap_or_default(),
+            environment: configuration.environment.and_then(|own| own.variables).unwrap_or_default(),
+            at: configuration.last_modified.and_then(|at| at.parse().ok()),
+            description: configuration.description.unwrap_or_default(),
+        }
+    }
+
+    fn number(&self) -> Option<u64> {
+        self.name.parse().ok()
+    }
+
+    fn takes_from(&self, queue: &str) -> bool {
+        self.environment.get(QUEUE).is_some_and(|url| url.rsplit('/').next() == Some(queue))
+    }
+
+    /// Refuses a version that does not know its queue, for it would fail at its start.
+    fn check(&self, function: &str, queue: &str) -> Result<(), Failure> {
+        if self.takes_from(queue) {
+            return Ok(());
+        }
+        let own = self.environment.get(QUEUE).map_or("not set".to_owned(), |url| format!("{url:?}"));
+        Err(Failure::said(format!(
+            "version {} of function {function} does not know queue {queue}: its {QUEUE} is {own}; deploy with --merge-env, \
+             and `sqjobs queue create` sets what is missing",
+            self.name
+        )))
+    }
+}
+
+/// The version to go back to.
+fn earlier<'a>(versions: &'a [Version], function: &str, live: &str, queue: &str, to: Option<u64>) -> Result<&'a Version, Failure> {
+    if let Some(to) = to {
+        let found = versions.iter().find(|version| version.number() == Some(to));
+        let found = found
+            .ok_or_else(|| Failure::said(format!("function {function} has no version {to}; see `sqjobs function versions {function}`")))?;
+        found.check(function, queue)?;
+        return Ok(found);
+    }
+    let current = versions.iter().find(|version| version.name == live);
+    let current = current.ok_or_else(|| Failure::said(format!("function {function} has no version {live}, which {LIVE} names")))?;
+    let is_unlike = |version: &Version| (&version.code, &version.environment) != (&current.code, &current.environment);
+    let is_earlier = |version: &&Version| version.number() < current.number() && version.number().is_some();
+    let candidates = versions.iter().filter(is_earlier).filter(|version| is_unlike(version) && version.takes_from(queue));
+    candidates.max_by_key(|version| version.number()).ok_or_else(|| {
+        Failure::said(format!("there is no version of function {function} before {live} that differs from it and knows queue {queue}"))
+    })
+}
+
+/// The alias `live`.
+struct Alias {
+    version: String,
+    revision: Option<String>,
+}
+
+/// None: the function has no such alias.
+async fn live(aws: &Aws, function: &str) -> Result<Option<Alias>, Failure> {
+    match aws.lambda().get_alias().function_name(function).name(LIVE).send().await {
+        Ok(alias) => Ok(Some(Alias { version: alias.function_version.unwrap_or_default(), revision: alias.revision_id })),
+        Err(error) if error.code() == Some("ResourceNotFoundException") => Ok(None),
+        Err(error) => Err(Failure::because(&format!("cannot read the alias {LIVE} of function {function}"), told(&error))),
+    }
+}
+
+/// Which version runs since a change, and which ran before.
+pub(super) struct Moved {
+    version: String,
+    before: Option<String>,
+}
+
+impl Moved {
+    fn tell(&self, function: &str) -> Result<bool, Failure> {
+        let line = match &self.before {
+            Some(before) if *before == self.version => format!("{function} runs version {before} already"),
+            Some(before) => format!("{function} runs version {}, and before {before}", self.version),
+            None => format!("{function} runs version {}", self.version),
+        };
+        Output::new().line(line)?;
+        Ok(true)
+    }
+}
+
+/// Publishes what was deployed last, unless it is published, and points the alias at it.
+pub(super) async fn release(aws: &Aws, function: &str) -> Result<Moved, Failure> {
+    let lambda = aws.lambda();
+    let cannot = |error: String| Failure::because(&format!("cannot publish a version of function {function}"), error);
+    // One that was deployed just now may not be published yet.
+    let ready = lambda.wait_until_function_updated().function_name(function).wait(ACTIVE).await;
+    ready.map_err(|error| cannot(told(&error)))?;
+    let published = lambda.publish_version().function_name(function).send().await.map_err(|error| cannot(told(&error)))?;
+    let version = published.version.unwrap_or_default();
+    let active = lambda.wait_until_published_version_active().function_name(function).qualifier(&version).wait(ACTIVE).await;
+    active.map_err(|error| cannot(told(&error)))?;
+    point(aws, function, &version).await
+}
+
+/// Points the alias at a version, which then has all of it.
+async fn point(aws: &Aws, function: &str, version: &str) -> Result<Moved, Failure> {
+    let lambda = aws.lambda();
+    let cannot =
+        |error: String| Failure::because(&format!("cannot point the alias {LIVE} of function {function} at version {version}"), error);
+    let before = live(aws, function).await?;
+    match &before {
+        Some(alias) => {
+            let whole = AliasRoutingConfiguration::builder().set_additional_version_weights(Some(HashMap::new())).build();
+            let update = lambda.update_alias().function_name(function).name(LIVE).function_version(version).routing_config(whole);
+            update.set_revision_id(alias.revision.clone()).send().await.map_err(|error| cannot(told(&error)))?;
+        }
+        None => {
+            let create = lambda.create_alias().function_name(function).name(LIVE).function_version(version);
+            create.send().await.map_err(|error| cannot(told(&error)))?;
+        }
+    }
+    Ok(Moved { version: version.to_owned(), before: before.map(|alias| alias.version) })
+}
+
+/// The queue that feeds a function by its alias.
+async fn fed_by(aws: &Aws, function: &str) -> Result<String, Failure> {
+    let own = mappings(aws, None).await?.into_iter().find(|mapping| function_of(mapping) == Some(function));
+    let is_live = own.as_ref().and_then(qualifier_of) == Some(LIVE);
+    let queue = own.and_then(|mapping| mapping.event_source_arn?.rsplit(':').next().map(str::to_owned));
+    match queue {
+        Some(queue) if is_live => Ok(queue),
+        Some(queue) => Err(Failure::said(format!(
+            "queue {queue} feeds function {function} itself, so that what is deployed runs at once; \
+             `sqjobs queue create {} --function {function}{}` lets it feed the alias {LIVE}",
+            aws.short(&queue),
+            aws.place.options()
+        ))),
+        None => {
+            Err(Failure::said(format!("no queue feeds a function {function}; `sqjobs queue create QUEUE --function {function}` lets one")))
+        }
+    }
+}
+
+/// All versions, and what was deployed last.
+async fn versions(aws: &Aws, function: &str) -> Result<Vec<Version>, Failure> {
+    let mut pages = aws.lambda().list_versions_by_function().function_name(function).into_paginator().items().send();
+    let mut versions = Vec::new();
+    while let Some(version) = pages.next().await {
+        let version =
+            version.map_err(|error| Failure::because(&format!("cannot list the versions of function {function}"), told(&error)))?;
+        versions.push(Version::of(version));
+    }
+    Ok(versions)
+}
+
+async fn show(aws: &Aws, function: &str, json: bool) -> Result<bool, Failure> {
+    /// A line of JSON.
+    #[derive(Serialize)]
+    struct Line<'a> {
+        version: &'a str,
+        live: bool,
+        at: Option<Timestamp>,
+        code: &'a str,
+        description: &'a str,
+    }
+
+    let live = live(aws, function).await?.map(|alias| alias.version);
+    let mut versions = versions(aws, function).await?;
+    versions.sort_by_key(|version| std::cmp::Reverse(version.number().unwrap_or(u64::MAX)));
+    let (mut output, now) = (Output::new(), aws.clock.now());
+    let is_live = |version: &Version| Some(&version.name) == live.as_ref();
+    if json {
+        versions.iter().try_for_each(|version| {
+            let Version { name, code, at, description, .. } = version;
+            output.json(&Line { version: name, live: is_live(version), at: *at, code, description })
+        })?;
+        return Ok(true);
+    }
+    let rows = versions.iter().map(|version| {
+        let at = version.at.map_or_else(String::new, |at| format!("{}, {}", exact(at), from_now(at, now)));
+        let runs = if is_live(version) { "runs".to_owned() } else { String::new() };
+        [version.name.clone(), runs, at, version.code.chars().take(12).collect(), clean(&version.description)]
+    });
+    output.table(["version", LIVE, "at", "code", "description"], rows)?;
+    Ok(true)
+}
