@@ -1,7 +1,7 @@
 //! What the beater needs: rights, variables, and a rule that wakes it.
 
 use aws_sdk_eventbridge::types::{RuleState, Target};
-use aws_sdk_lambda::error::ProvideErrorMetadata as _;
+use aws_sdk_lambda::{error::ProvideErrorMetadata as _, types::EventSourceMappingConfiguration as Mapping};
 
 use super::{
     function::{self, Function},
@@ -19,7 +19,15 @@ const STATEMENT: &str = "sqjobs-beater";
 /// Lets a function be the beater of all queues that feed functions: gives it what it needs, and lets a rule of EventBridge,
 /// which has its name, wake it each minute. To do it again changes nothing.
 pub(super) async fn wake(aws: &Aws, function: &Function) -> Result<(), Failure> {
-    let (queues, dlqs): (Vec<_>, Vec<_>) = fed(aws).await?.into_iter().unzip();
+    let mappings = queue::mappings(aws, None).await?;
+    if let Some(own) = mappings.iter().find(|mapping| queue::function_of(mapping) == Some(&function.name)) {
+        let source = own.event_source_arn.as_deref().unwrap_or_default();
+        let name = &function.name;
+        return Err(Failure::said(format!(
+            "{name} cannot be a beater: it takes from {source}, and would lose the rights for that; deploy a beater"
+        )));
+    }
+    let (queues, dlqs): (Vec<_>, Vec<_>) = fed(aws, &mappings).await?.into_iter().unzip();
     let (jobs, schedules) =
         (function::table_arn(aws, &aws.place.table).await?, function::table_arn(aws, &aws.place.schedules_table).await?);
     let arns = |queues: &[Found]| queues.iter().map(|queue| queue.arn.clone()).collect();
@@ -53,8 +61,8 @@ pub(super) async fn wake(aws: &Aws, function: &Function) -> Result<(), Failure> 
 
 /// The queues that feed functions, which say of themselves that they take from them, and their dead-letter queues. Others that
 /// are in this account are nothing to a beater.
-async fn fed(aws: &Aws) -> Result<Vec<(Found, Found)>, Failure> {
-    let (mappings, mut fed) = (queue::mappings(aws, None).await?, Vec::new());
+async fn fed(aws: &Aws, mappings: &[Mapping]) -> Result<Vec<(Found, Found)>, Failure> {
+    let mut fed = Vec::new();
     for (queue, dlq) in queue::pairs(aws).await? {
         let Some(mapping) = mappings.iter().find(|mapping| queue::feeds_from(mapping, &queue.arn)) else { continue };
         let Some(name) = queue::function_of(mapping) else { continue };

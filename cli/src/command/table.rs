@@ -20,6 +20,9 @@ pub(super) async fn table(aws: &Aws, wanted: Table) -> Result<bool, Failure> {
 /// Makes the tables that are not there yet.
 pub(super) async fn create(aws: &Aws) -> Result<(), Failure> {
     let (dynamodb, place) = (aws.dynamodb(), &aws.place);
+    if place.table == place.schedules_table {
+        return Err(Failure::said(format!("records and schedules cannot share table {}; name another by --schedules-table", place.table)));
+    }
     let there = dynamodb.list_tables().into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
     let there = there.map_err(|error| Failure::because("cannot list tables", told(&error)))?;
     if !there.contains(&place.table) {

@@ -66,7 +66,7 @@ impl Letters<'_> {
                     Ok(true) => total.done += 1,
                     Ok(false) => left.push(message),
                     Err(error) => {
-                        tracing::error!(queue = self.dlq, message = message.id, %error, "cannot give a message its reason");
+                        tracing::error!(queue = self.dlq, message_id = message.id, %error, "cannot give a message its reason");
                         total.failed += 1;
                         left.push(message);
                     }

@@ -9,7 +9,7 @@ fn read(path: &str) -> String {
 }
 
 /// Every Rust file of a folder that functions are made of.
-fn sources(folder: &Path) -> Vec<String> {
+pub(crate) fn sources(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).expect("a folder").flatten().map(|entry| entry.path());
     let made_by_hand = |path: &Path| path.ends_with("setup.rs");
     let read = |path: std::path::PathBuf| if path.is_dir() { sources(&path) } else { vec![fs::read_to_string(path).unwrap_or_default()] };

@@ -25,6 +25,7 @@ mod configuration;
 mod dead_letter;
 mod delivery;
 mod deployed;
+mod docs;
 mod due;
 mod fifo;
 mod hostile;

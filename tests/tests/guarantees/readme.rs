@@ -6,7 +6,8 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 #[test]
 fn every_test_that_the_readme_names_exists() {
-    let readme = fs::read_to_string(Path::new(ROOT).join("README.md")).expect("there is a README");
+    let read = |file: &str| fs::read_to_string(Path::new(ROOT).join(file)).expect("there is a README and a guide");
+    let readme = read("README.md") + &read("docs/deploy.md");
     let there = tests();
     let named: Vec<_> = readme.lines().filter(|line| line.starts_with('|')).flat_map(names).collect();
     assert!(named.len() > 20, "the README names its tests: {named:?}");

@@ -65,6 +65,7 @@ pub(crate) fn as_the_stack_has_it(mut policy: Value) -> Value {
             (has("sqs:SendMessage"), "sqs:SendMessageBatch"),
             (has("sqs:ChangeMessageVisibility"), "sqs:ChangeMessageVisibilityBatch"),
             (has("sqs:DeleteMessage"), "sqs:DeleteMessageBatch"),
+            (has("lambda:GetAlias") && has("lambda:UpdateAlias"), "lambda:ListAliases"),
         ];
         let named: Vec<_> = named.into_iter().filter(|(is, _)| *is).map(|(_, name)| name.to_owned()).collect();
         actions.extend(named);

@@ -38,6 +38,12 @@ impl Ran {
         Self { name, status: output.status.code().unwrap_or(-1), printed: text(&output.stdout), said: text(&output.stderr) }
     }
 
+    /// Runs the command with more variables, such as another key.
+    pub(crate) fn with(world: &World, variables: &[(&'static str, String)], args: &[&str]) -> Self {
+        let variables = variables.iter().map(|(name, value)| (*name, value));
+        Self::of(args, &command(world).envs(variables).args(args).output().expect("the command starts"))
+    }
+
     /// What it printed, where the answer is yes.
     #[track_caller]
     pub(crate) fn yes(self) -> String {
@@ -54,7 +60,7 @@ impl Ran {
 
     /// What it said, where it could not be asked.
     #[track_caller]
-    fn error(self) -> String {
+    pub(crate) fn error(self) -> String {
         assert_eq!((self.status, &*self.printed), (2, ""), "{}", self.said);
         self.said
     }

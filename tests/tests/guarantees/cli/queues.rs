@@ -6,7 +6,7 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use serde_json::json;
 
 use super::sqjobs;
-use crate::{function::Function, proxy::Fault, world::World};
+use crate::{function::Function, proxy::Fault, roles::given, world::World};
 
 #[test]
 fn queues_are_shown_paused_resumed_and_emptied_by_command() {
@@ -141,6 +141,26 @@ fn a_refused_queue_create_leaves_nothing_behind() {
             "{said}"
         );
         sqjobs(world, &["queue", "create", "new", "--function", &adder]).yes();
+    });
+}
+
+#[test]
+fn a_refused_table_create_or_beater_changes_nothing() {
+    World::setup().test(async |world| {
+        let probe = Function::probe();
+        world.account.create_role(&probe).await;
+        world.create_function(&probe).await;
+        let function = world.account.name(&probe);
+        sqjobs(world, &["queue", "create", "probes", "--function", &function]).yes();
+        let said = sqjobs(world, &["schedule", "beater", &function]).error();
+        assert!(said.contains("cannot be a beater: it takes from arn:aws:sqs:") && said.contains(":probes, "), "{said}");
+        let rights = given(world, "probe", &function, "").await.to_string();
+        assert!(rights.contains("sqs:ReceiveMessage") && !rights.contains("dynamodb:Scan"), "{rights}");
+
+        let said = sqjobs(world, &["table", "create", "--table", "one", "--schedules-table", "one"]).error();
+        assert!(said.contains("records and schedules cannot share table one; name another by --schedules-table"), "{said}");
+        let tables = world.account.dynamodb.list_tables().send().await.expect("tables are listed").table_names.unwrap_or_default();
+        assert_eq!(tables, ["jobs", "schedules"]);
     });
 }
 

@@ -1,0 +1,164 @@
+//! The guide to deploying agrees with the code and with what is logged and allowed.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+use sqjobs::Clock;
+
+use crate::{
+    cli::Ran,
+    function::Function,
+    infra::sources,
+    roles::as_the_stack_has_it,
+    wait,
+    world::{PATIENCE, World},
+};
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+fn guide() -> String {
+    fs::read_to_string(Path::new(ROOT).join("docs/deploy.md")).expect("there is a guide")
+}
+
+/// The fields that the guide's table of the log names.
+fn documented() -> BTreeSet<String> {
+    let guide = guide();
+    let (_, logs) = guide.split_once("\n## Logs\n").expect("a chapter about logs");
+    let (logs, _) = logs.split_once("\n## ").expect("another chapter");
+    let rows = logs.lines().filter(|line| line.starts_with("| `"));
+    let cells = rows.filter_map(|row| row.split('|').nth(1));
+    cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
+}
+
+/// The fields that the code gives to the lines of its log.
+fn logged() -> BTreeSet<String> {
+    let code = sources(&Path::new(ROOT).join("shared/src"));
+    let code: Vec<_> = code.iter().filter(|code| !code.contains("macro_rules! log_at")).collect();
+    let calls = ["tracing::error!(", "tracing::warn!(", "tracing::info!(", "log_at!("];
+    let mut fields = BTreeSet::new();
+    for call in code.iter().flat_map(|code| calls.iter().flat_map(|call| code.split(call).skip(1))) {
+        let (given, _) = call.split_once('"').expect("a line says what happened");
+        for part in given.split(',') {
+            let part = part.trim().trim_start_matches('%');
+            let name = part.split_once('=').map_or(part, |(name, _)| name).trim();
+            if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') {
+                fields.insert(name.to_owned());
+            }
+        }
+    }
+    fields
+}
+
+#[test]
+fn the_guide_names_every_field_of_the_log() {
+    let of_all = ["timestamp", "level", "target", "message", "spans"].map(str::to_owned);
+    let logged: BTreeSet<_> = logged().into_iter().chain(of_all).collect();
+    assert!(logged.len() > 20, "{logged:?}");
+    assert_eq!(documented(), logged);
+}
+
+#[test]
+fn every_line_of_a_real_log_has_the_fields_that_the_guide_names() {
+    World::setup().visibility_s(10).test(async |world| {
+        let (probe, beater) = (Function::probe(), Function::beater());
+        world.deploy(&probe).await;
+        world.deploy_beater(&beater).await;
+        world.send(world.probe("done", &json!({}))).await;
+        world.record_in("done", "succeeded").await;
+        world.send(world.probe("done", &json!({}))).await;
+        world.send(world.probe("fatal", &json!({"act": "fatal"}))).await;
+        world.send(world.probe("retried", &json!({"act": "fail", "until": 2}))).await;
+        world.send("garbage").await;
+        world.send(json!({"name": "stranger", "id": "unknown"})).await;
+        world.record_in("retried", "succeeded").await;
+        world.record_in("fatal", "failed").await;
+        let row = json!({"id": "wrong", "cron": "no cron", "job": "probe", "queue": "probes"});
+        world.schedule(row).await;
+        world.tick(&beater, Clock::system().now() - SignedDuration::from_secs(1)).await;
+
+        let fields = async |function: &Function| {
+            let mut fields = BTreeSet::new();
+            for line in world.printed(function).await {
+                let Ok(Value::Object(line)) = serde_json::from_str(&line) else { continue };
+                fields.extend(line.into_iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| name));
+            }
+            fields
+        };
+        let expected = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+        let of_jobs = expected(&[
+            "timestamp",
+            "level",
+            "target",
+            "message",
+            "id",
+            "job",
+            "outcome",
+            "attempt",
+            "generation",
+            "kind",
+            "error",
+            "run_ms",
+            "waited_ms",
+            "request_id",
+            "reason",
+            "message_id",
+        ]);
+        let of_ticks = expected(&["tick", "fired", "sent", "repaired", "explained", "overdue", "wrong", "failed", "schedule", "error"]);
+        for (function, expected) in [(&probe, &of_jobs), (&beater, &of_ticks)] {
+            wait::until("each field is logged", PATIENCE, async || {
+                let missing: Vec<_> = expected.difference(&fields(function).await).cloned().collect();
+                if missing.is_empty() { Ok(()) } else { Err(format!("{missing:?}")) }
+            })
+            .await;
+            let unknown: Vec<_> = fields(function).await.difference(&documented()).cloned().collect();
+            assert_eq!(unknown, [""; 0]);
+        }
+    });
+}
+
+/// A policy that the guide gives, in the account of a world.
+fn policy(world: &World, whose: &str) -> Value {
+    let guide = guide();
+    let (_, policy) = guide.split_once(&format!("<!-- {whose} -->\n```json\n")).expect("the guide has the policy");
+    let (policy, _) = policy.split_once("```").expect("its end");
+    let here = policy.replace("123456789012", &world.account.id).replace("eu-west-1", "us-east-1");
+    as_the_stack_has_it(serde_json::from_str(&here).expect("a policy is JSON"))
+}
+
+/// Makes a user who may do what a policy allows, and hands back the variables of the key.
+async fn user(world: &World, name: &str) -> [(&'static str, String); 2] {
+    let iam = &world.account.iam;
+    iam.create_user().user_name(name).send().await.expect("the user is made");
+    let put = iam.put_user_policy().user_name(name).policy_name("guide").policy_document(policy(world, name).to_string());
+    put.send().await.expect("the user takes a policy");
+    let key = iam.create_access_key().user_name(name).send().await.expect("the key is made").access_key.expect("a key");
+    [("AWS_ACCESS_KEY_ID", key.access_key_id), ("AWS_SECRET_ACCESS_KEY", key.secret_access_key)]
+}
+
+#[test]
+fn the_policies_of_the_guide_allow_what_producers_and_deployers_do() {
+    World::setup().enforces_roles().test(async |world| {
+        let [deployer, producer] = [user(world, "deployer").await, user(world, "producer").await];
+        let there = |key: &[(&'static str, String)], args: &[&str]| Ran::with(world, key, args);
+        for function in [Function::adder(), Function::beater()] {
+            world.account.create_role(&function).await;
+            world.create_function(&function).await;
+        }
+        let [adder, beater] = [Function::adder(), Function::beater()].map(|function| world.account.name(&function));
+        let place = ["--table", "new", "--schedules-table", "new-schedules"];
+        there(&deployer, &[&["table", "create"], &place[..]].concat()).yes();
+        there(&deployer, &["queue", "create", "adder", "--function", &adder]).yes();
+        there(&deployer, &["schedule", "beater", &beater]).yes();
+        there(&deployer, &["function", "release", &adder]).yes();
+        there(&deployer, &["function", "versions", &adder]).yes();
+
+        there(&producer, &["enqueue", "adder", "[1]", "--id", "a"]).yes();
+        there(&producer, &["enqueue", "adder", "[1]", "--id", "b", "--listed", "--object", "order:1"]).yes();
+        let refused = there(&producer, &["queue", "create", "mine"]).error();
+        assert!(refused.contains("not authorized"), "{refused}");
+
+        let deleted = there(&deployer, &["queue", "delete", "adder", "--force", "--yes"]).yes();
+        assert!(deleted.starts_with("deleted adder and adder-dlq; "), "{deleted}");
+    });
+}
