@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use crate::{
     Client, Clock, Envelope, Record, Worker,
     queue::Queue as _,
-    worker::{DLQ, Local},
+    worker::{DLQ, Engine, Local},
 };
 #[cfg(feature = "lambda")]
 use crate::{
@@ -92,16 +92,21 @@ impl Eager {
         Client::in_memory(&self.local)
     }
 
-    /// Runs until every queue is empty, moving the clock on to whatever waits: a retry in an hour takes no time.
+    /// Runs until the worker's queues are empty, moving the clock on to whatever waits: a retry in an hour takes no time.
+    ///
+    /// The worker takes from the queues of its own jobs, and from a queue that holds a message for one of them. What its jobs
+    /// enqueue for another function stays for [`enqueued`](Self::enqueued), or for a run of that function's worker.
     pub async fn run<S: Send + Sync + 'static>(&self, worker: &Worker<S>) {
-        let engine = self.local.engine(worker.jobs().clone(), Handle::current(), usize::MAX);
-        self.local.run_all(&engine).await.ok();
+        self.local.run_all(&self.engine(worker)).await.ok();
     }
 
-    /// Runs what is due now.
+    /// Runs what is due now in the worker's queues, which are those of [`run`](Self::run).
     pub async fn run_due<S: Send + Sync + 'static>(&self, worker: &Worker<S>) {
-        let engine = self.local.engine(worker.jobs().clone(), Handle::current(), usize::MAX);
-        self.local.run_due(&engine).await.ok();
+        self.local.run_due(&self.engine(worker)).await.ok();
+    }
+
+    fn engine<S: Send + Sync + 'static>(&self, worker: &Worker<S>) -> Engine {
+        self.local.engine(worker.jobs().clone(), Handle::current(), usize::MAX)
     }
 
     /// Handles an event of SQS as the deployed function does, and gives back its answer, in which `batchItemFailures` names
@@ -113,8 +118,7 @@ impl Eager {
     #[cfg(feature = "lambda")]
     pub async fn handle<S: Send + Sync + 'static>(&self, worker: &Worker<S>, event: serde_json::Value) -> Result<serde_json::Value, Error> {
         let event = serde_json::from_value(event).map_err(|error| Error::because("it is no event of SQS", error))?;
-        let engine = self.local.engine(worker.jobs().clone(), Handle::current(), usize::MAX);
-        let report = engine.handle(lambda::messages(event)?, &invocation()).await;
+        let report = self.engine(worker).handle(lambda::messages(event)?, &invocation()).await;
         serde_json::to_value(lambda::response(report)).map_err(|error| Error::because("the answer cannot be written", error))
     }
 

@@ -38,9 +38,10 @@ impl Memory {
         self.with(|records| records.values().cloned().collect())
     }
 
-    /// When the first of the filed jobs is due.
-    pub(crate) fn next_due(&self) -> Option<Timestamp> {
-        self.with(|records| records.values().filter(|record| record.due.is_some()).filter_map(|record| record.run_at).min())
+    /// When the first of the filed jobs of these names is due.
+    pub(crate) fn next_due(&self, is_wanted: impl Fn(&str) -> bool) -> Option<Timestamp> {
+        let is_filed = |record: &&Record| record.due.is_some() && is_wanted(&record.name);
+        self.with(|records| records.values().filter(is_filed).filter_map(|record| record.run_at).min())
     }
 
     /// The record under `id`.

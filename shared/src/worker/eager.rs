@@ -107,7 +107,9 @@ impl Input {
     async fn enqueue(&mut self, text: &str) {
         let envelope = Envelope::parse(text).ok();
         let known = envelope.as_ref().and_then(|envelope| self.jobs.get(&envelope.name));
-        let queue = known.map_or("unknown", |job| job.queue());
+        let Some(queue) = known.or_else(|| self.jobs.all().next()).map(|job| job.queue()) else {
+            return self.reject(self.lines, "this worker has no jobs; add one by `Worker::job`");
+        };
         let message = Outgoing { group: is_fifo(queue).then(|| "eager".into()), ..Outgoing::new(text) };
         match self.local.queue.send(queue, &[message]).await.pop() {
             Some(Ok(message_id)) => {

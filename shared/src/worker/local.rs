@@ -9,6 +9,7 @@ use crate::{
     Clock, Error,
     beater::{Due, hand_over},
     clock::until,
+    envelope::Envelope,
     queue::{self, Queue, Source},
     stats::Counter,
     store,
@@ -51,8 +52,11 @@ impl Local {
         }
     }
 
-    fn sources(&self) -> impl Iterator<Item = String> {
-        self.queue.names().into_iter().filter(|queue| queue != DLQ)
+    /// The queues that a worker with these jobs takes from: those of its jobs, and others that hold a message for one of them.
+    fn sources(&self, jobs: &Jobs) -> impl Iterator<Item = String> {
+        let names_own = |message: &queue::Message| Envelope::parse(&message.body).is_ok_and(|envelope| jobs.get(&envelope.name).is_some());
+        let is_own = move |queue: &String| jobs.all().any(|job| job.queue() == queue) || self.queue.messages(queue).iter().any(names_own);
+        self.queue.names().into_iter().filter(|queue| queue != DLQ).filter(is_own)
     }
 
     pub(crate) fn due(&self) -> Due {
@@ -66,7 +70,7 @@ impl Local {
         let mut idle = false;
         while !idle {
             idle = true;
-            for queue in self.sources() {
+            for queue in self.sources(&engine.jobs) {
                 let messages = self.queue.receive(&queue, self.batch, INVOCATION + Duration::from_mins(1)).await?;
                 if messages.is_empty() {
                     continue;
@@ -86,7 +90,12 @@ impl Local {
     /// The same, and moves the clock on to what is not due or visible yet, until nothing waits.
     pub(crate) async fn run_all(&self, engine: &Engine) -> Result<Vec<(String, String)>, Error> {
         let mut rejected = self.run_due(engine).await?;
-        while let Some(next) = self.sources().filter_map(|queue| self.queue.next_visible(&queue)).chain(self.store.next_due()).min() {
+        let jobs = &engine.jobs;
+        let next = || {
+            let visible = self.sources(jobs).filter_map(|queue| self.queue.next_visible(&queue));
+            visible.chain(self.store.next_due(|name| jobs.get(name).is_some())).min()
+        };
+        while let Some(next) = next() {
             self.clock.advance(until(self.clock.now(), next));
             rejected.extend(self.run_due(engine).await?);
         }

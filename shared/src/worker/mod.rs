@@ -16,11 +16,11 @@ mod thread;
 use std::{fmt, marker::PhantomData, sync::Arc};
 
 #[cfg(any(test, feature = "simulation"))]
-pub(crate) use self::engine::{Engine, Invocation};
+pub(crate) use self::engine::Invocation;
 #[cfg(feature = "lambda")]
 pub(crate) use self::local::invocation;
 pub(crate) use self::{
-    engine::Jobs,
+    engine::{Engine, Jobs},
     local::{DLQ, Local},
 };
 use crate::{Error, Job, Middleware, job::Registered};

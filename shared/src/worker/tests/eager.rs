@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::*;
-use crate::{Context, Enqueue, Job, Worker, clock::until, testing::Eager};
+use crate::{Client, Context, Enqueue, Job, Worker, clock::until, testing::Eager};
 
 /// A job that notes when it ran and ends as `act` says.
 #[derive(Serialize, Deserialize)]
@@ -161,4 +161,40 @@ async fn a_fifo_group_waits_for_the_retry_of_its_head() {
     eager.run(&worker).await;
     let order: Vec<_> = journal.all().iter().map(|line| line[..2].to_owned()).collect();
     assert_eq!(order, ["a1", "b1", "a1", "a2"]);
+}
+
+/// A job that enqueues notes, which another function runs: one now, one in a day.
+#[derive(Serialize, Deserialize)]
+struct Order;
+
+impl Job<Client> for Order {
+    const NAME: &'static str = "order";
+    type Output = ();
+
+    async fn run(&self, ctx: &Context<Client>) -> Result<(), JobError> {
+        ctx.state().enqueue(&note("now", "")).await?;
+        ctx.state().enqueue_one(Enqueue::new(&note("later", ""))?.delay(Duration::from_hours(24))).await?;
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn jobs_for_another_function_stay_for_its_worker() {
+    let (eager, notes, journal) = eager();
+    let (start, orders) = (eager.now(), Worker::new(eager.client()).job::<Order>());
+    eager.client().enqueue(&Order).await.expect("enqueued");
+    eager.run(&orders).await;
+    assert_eq!(eager.enqueued("note").len(), 2);
+    assert_eq!((eager.dead_letters(), eager.now()), (vec![], start), "nothing of this worker waits");
+    eager.run(&notes).await;
+    assert_eq!(journal.all(), ["now 2026-01-01T00:00:00Z", "later 2026-01-02T00:00:00Z"]);
+}
+
+#[tokio::test]
+async fn a_job_runs_from_whichever_queue_it_was_sent_to() {
+    let (eager, worker, journal) = eager();
+    let urgent = Enqueue::new(&note("a", "")).expect("a job").queue("urgent");
+    eager.client().enqueue_one(urgent).await.expect("enqueued");
+    eager.run(&worker).await;
+    assert_eq!(journal.all().len(), 1);
 }
