@@ -56,6 +56,13 @@ pub use crate::{
     worker::{Registration, Worker, run},
 };
 
+// The crates whose types are in signatures here, so that a function needs no dependency of its own on them, and the same version.
+pub use aws_sdk_dynamodb;
+pub use aws_sdk_sqs;
+pub use futures_util::future::BoxFuture;
+pub use jiff;
+pub use serde_json;
+
 // The README's code is compiled and run.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

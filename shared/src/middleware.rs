@@ -17,9 +17,7 @@ use crate::{JobError, attempt::Attempt};
 /// ```
 ///
 /// ```
-/// use futures_util::future::BoxFuture;
-/// use serde_json::Value;
-/// use sqjobs::{Attempt, JobError, Middleware, Next};
+/// use sqjobs::{Attempt, BoxFuture, JobError, Middleware, Next, serde_json::Value};
 ///
 /// /// Puts off attempts while a switch is off.
 /// struct Switch(std::sync::atomic::AtomicBool);

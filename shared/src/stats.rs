@@ -21,7 +21,7 @@ use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::{clock::rfc3339, lifecycle::Ending};
+use crate::{clock::rfc3339, lifecycle::Ending, telemetry::PANIC_ABORTS};
 
 /// The most kinds of failures that are told apart.
 const KINDS: usize = 8;
@@ -62,6 +62,9 @@ pub struct Tally {
     /// feature of one; `parked`, an unknown name; `reserved_priority` and the like, a reserved field.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub parked_at: BTreeMap<String, Timestamp>,
+    /// When a delivery ended last in a program that was built with `panic = "abort"`.
+    #[serde(default, with = "rfc3339", skip_serializing_if = "Option::is_none")]
+    pub aborting_at: Option<Timestamp>,
 }
 
 /// How durations are spread, in milliseconds.
@@ -128,6 +131,11 @@ impl Spread {
 }
 
 impl Tally {
+    /// Whether the program that started the last first attempt was built with `panic = "abort"`.
+    pub fn is_aborting(&self) -> bool {
+        self.aborting_at.is_some() && self.last_at <= self.aborting_at
+    }
+
     fn add(&mut self, now: Timestamp, sample: &Sample<'_>) {
         add(&mut self.endings, sample.ending);
         let is_parked = sample.ending == Ending::Parked.as_str();
@@ -166,6 +174,7 @@ impl Tally {
             let own = self.parked_at.entry(kind.clone()).or_insert(*at);
             *own = (*own).max(*at);
         }
+        self.aborting_at = self.aborting_at.max(other.aborting_at);
     }
 }
 
@@ -246,6 +255,9 @@ impl Counter {
         pages.retain(|(_, of), page| *of >= day || page.sent < page.version);
         let page = pages.entry((queue.to_owned(), day)).or_default();
         page.tally.add(now, sample);
+        if PANIC_ABORTS {
+            page.tally.aborting_at = Some(now);
+        }
         page.version += 1;
     }
 
@@ -369,6 +381,17 @@ mod tests {
         a.merge(&b);
         assert_eq!(a.parked_at, BTreeMap::from([("contract".into(), later), ("parked".into(), noon)]));
         assert_eq!((a.endings["parked"], a.kinds.len()), (3, 0), "it is no failure");
+    }
+
+    #[test]
+    fn a_program_that_aborts_is_known_until_one_that_unwinds_starts_a_job() {
+        let (noon, later) = (at("2026-05-04T12:00:00Z"), at("2026-05-04T12:05:00Z"));
+        let mut all = Tally { last_at: Some(noon), aborting_at: Some(noon), ..Tally::default() };
+        all.merge(&Tally::default());
+        assert!(all.is_aborting());
+        all.merge(&Tally { last_at: Some(later), ..Tally::default() });
+        assert!(!all.is_aborting());
+        assert!(!Tally::default().is_aborting());
     }
 
     #[test]

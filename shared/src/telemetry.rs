@@ -23,6 +23,7 @@ pub(crate) fn in_lambda() {
         .try_init()
         .ok();
     flaw.inspect(warn);
+    warn_of_aborts();
 }
 
 /// Logs for a person at a terminal, from `error` unless `RUST_LOG` says otherwise.
@@ -30,6 +31,22 @@ pub(crate) fn eager() {
     let (targets, flaw) = targets(LevelFilter::ERROR);
     registry().with(layer().with_writer(|| Lines(io::stderr())).with_target(false)).with(targets).try_init().ok();
     flaw.inspect(warn);
+    warn_of_aborts();
+}
+
+/// Whether a panic ends the process, and with it every job of its batch.
+pub(crate) const PANIC_ABORTS: bool = cfg!(panic = "abort");
+
+/// Says so.
+pub(crate) const PANIC_ABORTS_WARNING: &str = "this program was built with `panic = \"abort\"`: a job that panics ends the process, and \
+    each job of its batch loses an attempt; set `panic = \"unwind\"` under [profile.release] in the Cargo.toml of the workspace, and build \
+    and deploy it again";
+
+/// Logs an error where a panic ends the process.
+fn warn_of_aborts() {
+    if PANIC_ABORTS {
+        tracing::error!("{PANIC_ABORTS_WARNING}");
+    }
 }
 
 /// What is logged, and what is wrong with what `RUST_LOG` says of it.

@@ -4,7 +4,7 @@ pub mod conformance;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation;
 
-use std::time::Duration;
+use std::{sync::Once, time::Duration};
 
 use jiff::Timestamp;
 use tokio::runtime::Handle;
@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use crate::{
     Client, Clock, Envelope, Record, Worker,
     queue::Queue as _,
+    telemetry::{PANIC_ABORTS, PANIC_ABORTS_WARNING},
     worker::{DLQ, Engine, Local},
 };
 #[cfg(feature = "lambda")]
@@ -106,6 +107,11 @@ impl Eager {
     }
 
     fn engine<S: Send + Sync + 'static>(&self, worker: &Worker<S>) -> Engine {
+        static WARNING: Once = Once::new();
+        if PANIC_ABORTS {
+            // A test has no subscriber for the log.
+            WARNING.call_once(|| eprintln!("error: {PANIC_ABORTS_WARNING}"));
+        }
         self.local.engine(worker.jobs().clone(), Handle::current(), usize::MAX)
     }
 

@@ -13,7 +13,10 @@ use std::{
 use aws_sdk_lambda::primitives::Blob;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
-use crate::stack::{folder, succeed, target};
+use crate::{
+    outside,
+    stack::{folder, succeed, target},
+};
 
 /// A function to be deployed into a world.
 #[derive(Debug, Clone)]
@@ -43,6 +46,11 @@ impl Function {
     /// The clock of the house.
     pub(crate) fn beater() -> Self {
         Self::new("beater")
+    }
+
+    /// The program of a workspace outside of this one.
+    pub(crate) fn outside(name: &'static str) -> Self {
+        Self::new(name)
     }
 
     /// Gives a request up that was cut, as a process does that has died there.
@@ -87,6 +95,9 @@ fn packed(bootstrap: &'static str) -> Vec<u8> {
 }
 
 fn given(bootstrap: &str) -> Option<Vec<u8>> {
+    if bootstrap.starts_with("outside") {
+        return None;
+    }
     let package = Path::new(&std::env::var_os(PACKAGES)?).join(bootstrap).join("bootstrap.zip");
     Some(fs::read(&package).unwrap_or_else(|e| panic!("{} has no package of {bootstrap}: {e}", package.display())))
 }
@@ -96,6 +107,9 @@ pub(crate) fn program(bootstrap: &str) -> PathBuf {
     static HOUSE: OnceLock<()> = OnceLock::new();
     if bootstrap == "probe" {
         return PathBuf::from(env!("CARGO_BIN_EXE_probe"));
+    }
+    if bootstrap.starts_with("outside") {
+        return outside::program(bootstrap);
     }
     HOUSE.get_or_init(build_the_house);
     target().join("debug").join(bootstrap)

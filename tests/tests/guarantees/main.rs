@@ -31,6 +31,7 @@ mod fifo;
 mod hostile;
 mod infra;
 mod lost_answer;
+mod outside;
 mod producer;
 mod readme;
 mod repair;

@@ -18,6 +18,7 @@ use jiff::{SignedDuration, Timestamp, fmt::rfc2822, tz::TimeZone};
 use serde_json::Value;
 use sqjobs::{
     By, Record,
+    stats::Tally,
     store::{DynamoDb, Store as _},
 };
 
@@ -62,6 +63,8 @@ pub(super) struct System {
     pub(super) running: Vec<Record>,
     /// When messages were parked last, by queue, and why.
     pub(super) parked: Vec<(String, BTreeMap<String, Timestamp>)>,
+    /// The queues whose functions were built with `panic = "abort"`.
+    pub(super) aborting: Vec<String>,
     /// How far this machine's clock is ahead of AWS's.
     pub(super) skew: Option<SignedDuration>,
     /// What could not be read.
@@ -261,10 +264,10 @@ impl System {
                 let mut own = failed.iter().filter(|record| record.queue == queue.name);
                 queue.forgotten = own.find(|record| is_forgotten(record, queue.retention)).cloned();
             }
-            let today = self.now.to_zoned(TimeZone::UTC).date();
-            let tallies = DynamoDb::new(aws.dynamodb(), &aws.place.table).stats(today).await.map_err(|error| error.to_string());
-            let parked = self.noted("statistics", tallies).unwrap_or_default().into_iter().map(|(queue, tally)| (queue, tally.parked_at));
-            self.parked = parked.filter(|(queue, _)| queue.starts_with(&aws.place.prefix)).collect();
+            let mut tallies = self.noted("statistics", tallies(aws, self.now).await).unwrap_or_default();
+            tallies.retain(|queue, _| queue.starts_with(&aws.place.prefix));
+            self.aborting = tallies.iter().filter(|(_, tally)| tally.is_aborting()).map(|(queue, _)| queue.clone()).collect();
+            self.parked = tallies.into_iter().map(|(queue, tally)| (queue, tally.parked_at)).collect();
         }
         if self.jobs.arn.is_some() {
             let running = running(aws).await;
@@ -374,6 +377,17 @@ async fn is_woken(aws: &Aws, function: &Function) -> Result<bool, String> {
         statement["Effect"] == "Allow" && service.as_str().is_some_and(|service| service.starts_with("events."))
     };
     Ok(is_rung && policy["Statement"].as_array().is_some_and(|statements| statements.iter().any(allows)))
+}
+
+/// The statistics of today and yesterday, by queue: a nightly job may not have run today.
+async fn tallies(aws: &Aws, now: Timestamp) -> Result<BTreeMap<String, Tally>, String> {
+    let (store, mut tallies) = (DynamoDb::new(aws.dynamodb(), &aws.place.table), BTreeMap::<_, Tally>::new());
+    for at in [now, now - SignedDuration::from_hours(24)] {
+        for (queue, tally) in store.stats(at.to_zoned(TimeZone::UTC).date()).await.map_err(|error| error.to_string())? {
+            tallies.entry(queue).or_default().merge(&tally);
+        }
+    }
+    Ok(tallies)
 }
 
 /// The records that are running: as many as a bounded scan finds.

@@ -345,6 +345,12 @@ impl Findings {
                 self.add(rule, &format!("queue {queue}"), what, why, remedy);
             }
         }
+        for queue in &system.aborting {
+            let why = "a job that panics ends the process, and each job of its batch loses an attempt";
+            let remedy =
+                "set `panic = \"unwind\"` under [profile.release] in the Cargo.toml of the workspace, and build and deploy it again";
+            self.add("panic_abort", &format!("queue {queue}"), "its function was built with `panic = \"abort\"`", why, remedy);
+        }
         if let Some(skew) = system.skew.filter(|skew| skew.unsigned_abs() > SKEW) {
             let what = format!(
                 "its clock is {} {} that of AWS",

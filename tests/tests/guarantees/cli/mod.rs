@@ -67,7 +67,7 @@ impl Ran {
 
     /// What it printed as JSON, one value a line, each as its schema has it; whatever the answer is.
     #[track_caller]
-    fn json(&self) -> Vec<Value> {
+    pub(crate) fn json(&self) -> Vec<Value> {
         assert!(self.status < 2, "{}", self.said);
         let mut schema: Value = serde_json::from_str(SCHEMA).expect("a schema is JSON");
         assert!(schema["$defs"][&self.name].is_object(), "the schema knows {}", self.name);
@@ -102,12 +102,16 @@ fn args(world: &World, orders: &Value) -> String {
 
 /// Runs the command with that on its standard input.
 fn piped(world: &World, args: &[&str], input: &str) -> Ran {
-    let mut child =
-        command(world).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    Ran::of(args, &piped_to(command(world).args(args), input))
+}
+
+/// Runs a program with that on its standard input.
+pub(crate) fn piped_to(program: &mut Command, input: &str) -> Output {
+    let mut child = program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
     let mut stdin = child.stdin.take().expect("its standard input is a pipe");
     let input = input.to_owned();
     let writing = thread::spawn(move || stdin.write_all(input.as_bytes()));
     let output = child.wait_with_output().expect("it ends");
     writing.join().expect("no panic").ok();
-    Ran::of(args, &output)
+    output
 }

@@ -1,0 +1,120 @@
+//! A workspace of a user: outside of this one, with the lines of the README, built in the release profile.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::{Mutex, PoisonError},
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    cli::{piped_to, sqjobs},
+    function::{Function, house_variables},
+    stack::{succeed, target},
+    world::World,
+};
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+const ABORT: &str = "outside-abort";
+const UNWIND: &str = "outside-unwind";
+const WARNING: &str = "this program was built with `panic = ";
+
+/// Builds the program of a user's workspace, whose profile says what the README has, or nothing of panics.
+pub(crate) fn program(name: &str) -> PathBuf {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let (folder, build) = (target().join("outside").join(name), target().join("outside/target"));
+    fs::create_dir_all(folder.join("src")).expect("the build folder can be written");
+    let lines = readme_lines().replace("../sqjobs/shared", &format!("{ROOT}/shared"));
+    let (lines, panic) = match name {
+        ABORT => (lines.replace("panic = \"unwind\"\n", ""), Some("abort")),
+        _ => (lines, None),
+    };
+    // Cargo would look for a workspace above the build folder.
+    let manifest = format!("[package]\nname = \"{name}\"\nedition = \"2024\"\n\n[workspace]\n\n{lines}");
+    write(&folder.join("Cargo.toml"), manifest.as_bytes());
+    write(&folder.join("src/main.rs"), include_bytes!("../../fixtures/outside.rs"));
+    // The versions that are here already.
+    fs::copy(format!("{ROOT}/Cargo.lock"), folder.join("Cargo.lock")).expect("the build folder can be written");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--release", "--offline", "--target-dir"]).arg(&build).current_dir(&folder);
+    house_variables(&mut cargo);
+    // As `cargo lambda build --release` sets it where the profile does not.
+    cargo.envs(panic.map(|panic| ("CARGO_PROFILE_RELEASE_PANIC", panic)));
+    // Optimized, it would take minutes.
+    succeed(cargo.envs([("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0"), ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")]));
+    build.join("release").join(name)
+}
+
+/// Writes a file if it differs, for cargo goes by the time of its last change.
+fn write(file: &Path, content: &[u8]) {
+    if fs::read(file).is_ok_and(|there| there == content) {
+        return;
+    }
+    fs::write(file, content).expect("the build folder can be written");
+}
+
+/// What the README has for a `Cargo.toml`.
+fn readme_lines() -> String {
+    let readme = fs::read_to_string(Path::new(ROOT).join("README.md")).expect("there is a README");
+    let lines = readme.split("```toml\n").nth(1).and_then(|block| block.split("```").next());
+    lines.expect("the README has lines for a Cargo.toml").to_owned()
+}
+
+/// Runs jobs eagerly; hands back their records, and the rest that it says.
+fn eagerly(name: &str, jobs: &[Value]) -> (Vec<Value>, String) {
+    let lines = jobs.iter().map(|job| format!("{job}\n")).collect::<String>();
+    let output = piped_to(Command::new(program(name)).env_clear(), &lines);
+    let printed = String::from_utf8(output.stdout).expect("text");
+    (printed.lines().map(|line| serde_json::from_str(line).expect("a record")).collect(), String::from_utf8(output.stderr).expect("text"))
+}
+
+#[test]
+fn a_program_that_aborts_says_so_in_its_log_and_to_the_doctor() {
+    let (records, said) = eagerly(ABORT, &[json!({"name": "order", "args": {"pieces": 6}})]);
+    assert_eq!(records[0]["result"], json!({"total": 42, "reminder": "order", "signed": "order"}));
+    assert!(said.contains("ERROR") && said.contains(WARNING) && said.contains("[profile.release]"), "{said}");
+
+    World::setup().visibility_s(180).test(async |world| {
+        let function = Function::outside(ABORT);
+        world.account.create_role(&function).await;
+        world.create_function(&function).await;
+        sqjobs(world, &["queue", "create", "probes", "--function", &world.account.name(&function)]).yes();
+        world.send(json!({"name": "order", "id": "first", "args": {"pieces": 6}})).await;
+        world.record_in("first", "succeeded").await;
+        world.drained().await;
+        let printed = world.printed(&function).await;
+        let warning = printed.iter().find(|line| line.contains(WARNING)).unwrap_or_else(|| panic!("{printed:#?}"));
+        assert!(warning.contains(r#""level":"ERROR""#), "{warning}");
+        let findings = sqjobs(world, &["doctor", "--json"]).json();
+        let finding = findings.iter().find(|finding| finding["rule"] == "panic_abort").unwrap_or_else(|| panic!("{findings:#?}"));
+        assert_eq!(finding["at"], "queue probes");
+        assert!(finding["remedy"].as_str().is_some_and(|remedy| remedy.contains("[profile.release]")), "{finding}");
+    });
+}
+
+#[test]
+fn with_the_lines_of_the_readme_a_panic_costs_one_attempt_of_one_job() {
+    let preview = Command::new(program(UNWIND)).arg("beater").env_clear().stdin(Stdio::null()).output().expect("it starts");
+    assert!(String::from_utf8_lossy(&preview.stdout).starts_with("nightly: "), "{preview:?}");
+    let order = |id: &str, panics: u32| json!({"name": "order", "id": id, "args": {"pieces": 6, "panics": panics}});
+    let jobs = [order("before", 0), order("panics", 1), order("after", 0)];
+    let (records, said) = eagerly(UNWIND, &jobs);
+    let attempts: Vec<_> = records.iter().map(|record| (&record["state"], record["attempts"].as_u64())).collect();
+    let succeeded = json!("succeeded");
+    assert_eq!(attempts, [(&succeeded, Some(1)), (&succeeded, Some(2)), (&succeeded, Some(1))]);
+    assert!(!said.contains(WARNING), "{said}");
+
+    World::setup().test(async |world| {
+        let function = Function::outside(UNWIND);
+        world.deploy(&function).await;
+        world.send_together(&jobs).await;
+        for (id, attempts) in [("before", 1), ("panics", 2), ("after", 1)] {
+            assert_eq!(world.record_in(id, "succeeded").await.attempts, attempts, "{id}");
+        }
+        let printed = world.printed(&function).await;
+        assert!(!printed.iter().any(|line| line.contains(WARNING)), "{printed:#?}");
+    });
+}
