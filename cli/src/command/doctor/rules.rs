@@ -170,7 +170,7 @@ impl Findings {
     /// What takes from a queue.
     fn feed(&mut self, queue: &Queue, system: &System) {
         let at = format!("queue {}", queue.name);
-        let Some(Mapping { id, state, reports, batch, window, function, qualifier: _ }) = &queue.mapping else {
+        let Some(Mapping { id, state, reports, batch, window, function, qualifier }) = &queue.mapping else {
             if !system.knows_mappings {
                 return;
             }
@@ -195,8 +195,15 @@ impl Findings {
         }
         let Some(known) = system.functions.get(function) else { return };
         let Some(function) = known else {
-            let what = format!("it feeds {function}, which is not there");
-            self.add("function_missing", &at, what, "its jobs wait until they are forgotten", "deploy it");
+            let target = qualifier.iter().fold(function.clone(), |name, qualifier| format!("{name}:{qualifier}"));
+            let remedy = format!("deploy it, then `sqjobs queue create {} --function {function}{}`", queue.short, self.options);
+            self.add(
+                "function_missing",
+                &at,
+                format!("it feeds {target}, which is not there"),
+                "its jobs wait until they are forgotten",
+                remedy,
+            );
             return;
         };
         let least = function.timeout * u32::try_from(VISIBILITY).unwrap_or(1) + *window;
