@@ -2,6 +2,8 @@
 
 use std::{
     fs,
+    io::ErrorKind,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{Mutex, PoisonError},
@@ -12,40 +14,70 @@ use serde_json::{Value, json};
 use crate::{
     cli::{piped_to, sqjobs},
     function::{Function, house_variables},
-    stack::{succeed, target},
+    stack::{self, succeed, target},
     world::World,
 };
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 const ABORT: &str = "outside-abort";
 const UNWIND: &str = "outside-unwind";
+/// Optimized, it would take minutes.
+const BUILD: [(&str, &str); 2] = [("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0"), ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")];
+const SETTINGS: &str = r#"
+[package.metadata.sqjobs]
+queues = ["orders", "urgent"]
+example = { name = "order", args = { pieces = 6 } }
+"#;
 const WARNING: &str = "this program was built with `panic = ";
+
+/// A name that a dependency of the library has too.
+const PACKAGE: &str = "digest";
 
 /// Builds the program of a user's workspace, whose profile says what the README has, or nothing of panics.
 pub(crate) fn program(name: &str) -> PathBuf {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let (folder, build) = (target().join("outside").join(name), target().join("outside/target"));
+    let folder = folder_of(name);
     fs::create_dir_all(folder.join("src")).expect("the build folder can be written");
     let lines = readme_lines().replace("../sqjobs/shared", &format!("{ROOT}/shared"));
-    let (lines, panic) = match name {
-        ABORT => (lines.replace("panic = \"unwind\"\n", ""), Some("abort")),
-        _ => (lines, None),
+    let (package, lines, panic) = match name {
+        ABORT => (ABORT, lines.replace("panic = \"unwind\"\n", ""), Some("abort")),
+        _ => (PACKAGE, lines, None),
     };
     // Cargo would look for a workspace above the build folder.
-    let manifest = format!("[package]\nname = \"{name}\"\nedition = \"2024\"\n\n[workspace]\n\n{lines}");
+    let manifest = format!("[package]\nname = \"{package}\"\nedition = \"2024\"\n{SETTINGS}\n[workspace]\n\n{lines}");
     write(&folder.join("Cargo.toml"), manifest.as_bytes());
     write(&folder.join("src/main.rs"), include_bytes!("../../fixtures/outside.rs"));
     // The versions that are here already.
     fs::copy(format!("{ROOT}/Cargo.lock"), folder.join("Cargo.lock")).expect("the build folder can be written");
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--release", "--offline", "--target-dir"]).arg(&build).current_dir(&folder);
+    cargo.args(["build", "--quiet", "--release", "--offline"]).current_dir(&folder).envs(BUILD);
+    cargo.env("CARGO_TARGET_DIR", build_folder());
     house_variables(&mut cargo);
     // As `cargo lambda build --release` sets it where the profile does not.
     cargo.envs(panic.map(|panic| ("CARGO_PROFILE_RELEASE_PANIC", panic)));
-    // Optimized, it would take minutes.
-    succeed(cargo.envs([("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0"), ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")]));
-    build.join("release").join(name)
+    succeed(&mut cargo);
+    build_folder().join("release").join(package)
+}
+
+fn folder_of(name: &str) -> PathBuf {
+    target().join("outside").join(name)
+}
+
+/// What both builds share.
+fn build_folder() -> PathBuf {
+    folder_of("target")
+}
+
+/// Lets a command run in the workspace that unwinds, with what is built of it and the stack that is installed.
+pub(crate) fn in_workspace(mut command: Command) -> Command {
+    program(UNWIND);
+    let target = build_folder();
+    symlink(stack::folder(""), target.join("local-stack"))
+        .or_else(|error| if error.kind() == ErrorKind::AlreadyExists { Ok(()) } else { Err(error) })
+        .expect("the build folder can be written");
+    command.current_dir(folder_of(UNWIND)).envs(BUILD).env("CARGO_TARGET_DIR", target);
+    command
 }
 
 /// Writes a file if it differs, for cargo goes by the time of its last change.

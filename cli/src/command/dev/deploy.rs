@@ -50,13 +50,17 @@ impl<'a> Deployment<'a> {
             self.make().await?;
         }
         let mut deployed = 0;
+        let is_first = self.built.is_empty();
         // The beater comes last: it looks after the queues that feed functions.
         let (jobs, beaters): (Vec<_>, Vec<_>) = self.workspace.functions.iter().partition(|function| function.queue.is_some());
         for function in jobs.into_iter().chain(beaters) {
-            let Some(program) = programs.get(&function.name) else { continue };
+            let Some(program) = programs.get(&function.program) else { continue };
             let built = fs::metadata(program)?.modified()?;
             if self.built.get(&function.name) == Some(&built) {
                 continue;
+            }
+            if is_first {
+                anstream::eprintln!("deploying {}", function.name);
             }
             let zip = packed(program, &self.workspace.target.join("local-stack/packages").join(&function.name))?;
             if !self.built.contains_key(&function.name) {

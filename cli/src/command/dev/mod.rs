@@ -35,6 +35,8 @@ const TOGETHER: Duration = Duration::from_millis(300);
 pub(super) async fn dev(place: &Place, wanted: Dev) -> Result<bool, Failure> {
     let workspace = Workspace::read(&wanted.packages, wanted.cargo)?;
     let (_watcher, changes) = watch(&workspace, wanted.watch)?; // from now on, so that no change is missed
+    let names: Vec<_> = workspace.functions.iter().map(|function| &*function.name).collect();
+    anstream::eprintln!("building {}; the first build takes minutes", names.join(", "));
     let programs = workspace.build().run(Stdio::inherit()).map_err(Failure::said)?;
     let (mut interrupted, mut ended) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let mut stack = Stack::start(&workspace.target, wanted.port, wanted.keep)?;
@@ -57,6 +59,11 @@ async fn live(
 ) -> Result<(), Failure> {
     let aws = Aws::local(place, stack.url()).await;
     stack.ready(&aws).await?;
+    let beaters = workspace.functions.iter().filter(|function| function.queue.is_none());
+    let beaters: Vec<_> = beaters.map(|beater| aws.queue(&beater.name)).collect();
+    if !beaters.is_empty() {
+        stack.log_beaters(&beaters)?;
+    }
     let mut deployment = Deployment::new(&aws, workspace);
     deployment.deploy(programs).await?;
     let mut view = View::new(&aws, workspace, stack);

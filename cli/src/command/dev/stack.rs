@@ -15,6 +15,7 @@ use crate::{aws::Aws, failure::Failure};
 
 const REQUIREMENTS: &str = include_str!("requirements.txt");
 const KEEPER: &str = include_str!("keeper.py");
+const BEATER_LOG: &str = include_str!("beater_log.py");
 /// How long the stack takes to start, at most.
 const START: Duration = Duration::from_mins(1);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
@@ -37,9 +38,11 @@ impl Stack {
         let home = target.join("local-stack");
         fs::create_dir_all(&home)?;
         let venv = install(&home)?;
+        anstream::eprintln!("starting the local stack");
         let [scratch, state, log] = ["scratch", "state", "log"].map(|name| home.join(format!("{name}-{port}")));
         fs::create_dir_all(&scratch)?;
-        let to_log = File::create(&log)?;
+        File::create(&log)?;
+        let to_log = File::options().append(true).open(&log)?;
         let mut keeper = Command::new(venv.join("bin/python"));
         keeper.args(["-c", KEEPER]).arg(venv.join("bin/ministack")).arg(port.to_string()).arg(&scratch);
         if keep {
@@ -52,6 +55,16 @@ impl Stack {
 
     pub(super) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Adds to the log what these functions print, which EventBridge wakes.
+    pub(super) fn log_beaters(&self, names: &[String]) -> Result<(), Failure> {
+        let log = File::options().append(true).open(&self.log)?;
+        let mut printer = Command::new(&self.python);
+        printer.args(["-c", BEATER_LOG, &self.url]).args(names).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        // Of the group that its keeper ends.
+        printer.process_group(self.keeper.id().cast_signed()).spawn()?;
+        Ok(())
     }
 
     /// Waits until it answers.
@@ -93,7 +106,7 @@ fn install(home: &Path) -> Result<PathBuf, Failure> {
     if fs::read_to_string(&installed).is_ok_and(|those| those == REQUIREMENTS) {
         return Ok(venv);
     }
-    anstream::eprintln!("installing the local stack into {}", venv.display());
+    anstream::eprintln!("installing the local stack into {}, once; it takes a minute or two", venv.display());
     fs::write(&wanted, REQUIREMENTS)?;
     succeed(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv), "install Python 3 with its module venv")?;
     let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];

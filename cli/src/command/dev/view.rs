@@ -7,9 +7,14 @@ use std::{
 };
 
 use jiff::tz::TimeZone;
+use serde_json::{Value, json};
 use sqjobs::{By, stats::Tally, store::DynamoDb};
 
-use super::{deploy::ACCOUNT, stack::Stack, workspace::Workspace};
+use super::{
+    deploy::ACCOUNT,
+    stack::Stack,
+    workspace::{Example, Function, Workspace},
+};
 use crate::{
     aws::{Aws, LOCAL_KEY, LOCAL_REGION},
     command::queue::{self, Feed, Status},
@@ -53,21 +58,38 @@ impl<'a> View<'a> {
             format!("sqjobs dev  {url}  {}", functions.join(", ")),
             format!("{DIM}the functions' logs are in {}; Ctrl-C ends it{PLAIN}", self.stack_log),
             String::new(),
-            "From another terminal, with the arguments of your job:".into(),
+            "From another terminal:".into(),
             format!(
                 "  export AWS_ENDPOINT_URL={url} AWS_DEFAULT_REGION={LOCAL_REGION} AWS_ACCESS_KEY_ID={LOCAL_KEY} AWS_SECRET_ACCESS_KEY={LOCAL_KEY}{place}"
             ),
         ];
-        if let Some((name, queue)) = self.workspace.functions.iter().find_map(|function| Some((&function.name, function.queue.as_ref()?))) {
-            let url = format!("{url}/{ACCOUNT}/{}", self.aws.queue(queue));
+        let fed = self.workspace.functions.iter().filter_map(|function| Some((function, function.queue.as_ref()?)));
+        let mut is_example_missing = false;
+        for (Function { name: function, example, .. }, queue) in fed.clone() {
+            let (name, args) = match example {
+                Some(Example { name, args }) => (name, quoted(&args.to_string())),
+                None => (function, "ARGUMENTS".into()),
+            };
+            is_example_missing |= example.is_none();
             let elsewhere = if name == queue { String::new() } else { format!(" --queue {queue}") };
+            lines.push(format!("  sqjobs enqueue {name} {args}{elsewhere} --wait"));
+        }
+        if is_example_missing {
+            lines.push(format!(
+                "{DIM}  ARGUMENTS is the JSON of a job's arguments; give one by `example = {{ name = \"...\", args = ... }}` under [package.metadata.sqjobs]{PLAIN}"
+            ));
+        }
+        if let Some((Example { name, args }, queue)) = fed.filter_map(|(function, queue)| Some((function.example.as_ref()?, queue))).next()
+        {
+            let url = format!("{url}/{ACCOUNT}/{}", self.aws.queue(queue));
+            let message = json!({"name": name, "args": args}).to_string();
+            let script = format!(
+                "import boto3; boto3.client(\"sqs\").send_message(QueueUrl=\"{url}\", MessageBody={})",
+                Value::from(message.clone())
+            );
             lines.extend([
-                format!("  sqjobs enqueue {name} '[1, 2, 3]'{elsewhere} --wait"),
-                format!(r#"  aws sqs send-message --queue-url {url} --message-body '{{"name": "{name}", "args": [1, 2, 3]}}'"#),
-                format!(
-                    r#"  {} -c 'import boto3, json; boto3.client("sqs").send_message(QueueUrl="{url}", MessageBody=json.dumps({{"name": "{name}", "args": [1, 2, 3]}}))'"#,
-                    self.python
-                ),
+                format!("  aws sqs send-message --queue-url {url} --message-body {}", quoted(&message)),
+                format!("  {} -c {}", self.python, quoted(&script)),
             ]);
         }
         lines
@@ -150,6 +172,11 @@ impl<'a> View<'a> {
         }
         Ok(())
     }
+}
+
+/// A text as one word of a shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 /// A path as it is from the current folder, if it is below.

@@ -10,6 +10,7 @@ use std::{
 };
 
 use serde::{Deserialize, Deserializer, de::Error as _};
+use serde_json::Value;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use crate::failure::Failure;
@@ -25,6 +26,7 @@ pub(super) struct Workspace {
     pub(super) root: PathBuf,
     pub(super) target: PathBuf,
     pub(super) functions: Vec<Function>,
+    /// The ids of their packages: a name may be that of a dependency too.
     packages: Vec<String>,
     /// More arguments for cargo.
     arguments: Vec<String>,
@@ -34,10 +36,23 @@ pub(super) struct Workspace {
 #[derive(Debug, PartialEq)]
 pub(super) struct Function {
     pub(super) name: String,
+    /// The program that it runs.
+    pub(super) program: String,
     /// The queue that feeds it; none for the beater.
     pub(super) queue: Option<String>,
     pub(super) timeout_s: u32,
     pub(super) environment: BTreeMap<String, String>,
+    /// A message that it runs.
+    pub(super) example: Option<Example>,
+}
+
+/// A message that a function runs, to enqueue a first job.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Example {
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) args: Value,
 }
 
 /// The programs that were built, by name.
@@ -52,6 +67,7 @@ struct Metadata {
 
 #[derive(Deserialize)]
 struct Package {
+    id: String,
     name: String,
     manifest_path: PathBuf,
     dependencies: Vec<Dependency>,
@@ -84,6 +100,9 @@ struct Own {
 #[serde(default)]
 struct Settings {
     queue: Option<String>,
+    /// Queues that have a function each, such as one of a higher priority.
+    queues: Option<Vec<String>>,
+    example: Option<Example>,
     beater: Option<bool>,
 }
 
@@ -115,13 +134,20 @@ impl Package {
     fn functions(&self) -> impl Iterator<Item = Function> {
         let Own { sqjobs, lambda } = &self.metadata;
         let programs = self.targets.iter().filter(|target| target.kind.iter().any(|kind| kind == "bin"));
-        programs.map(move |Target { name, .. }| {
+        programs.flat_map(move |Target { name, .. }| {
             let is_beater = sqjobs.beater.unwrap_or(name == BEATER);
-            Function {
-                name: name.clone(),
-                queue: (!is_beater).then(|| sqjobs.queue.clone().unwrap_or_else(|| name.clone())),
+            let function = |function: &str, queue: Option<&str>| Function {
+                name: function.to_owned(),
+                program: name.clone(),
+                queue: queue.map(str::to_owned),
                 timeout_s: lambda.deploy.timeout.unwrap_or(if is_beater { TICK_S } else { TIMEOUT_S }),
                 environment: lambda.deploy.env.clone(),
+                example: sqjobs.example.clone(),
+            };
+            match &sqjobs.queues {
+                _ if is_beater => vec![function(name, None)],
+                None => vec![function(name, Some(sqjobs.queue.as_ref().unwrap_or(name)))],
+                Some(queues) => queues.iter().map(|queue| function(queue.trim_end_matches(".fifo"), Some(queue))).collect(),
             }
         })
     }
@@ -143,8 +169,8 @@ impl Workspace {
             serde_json::from_slice(&output.stdout).map_err(|error| Failure::because("cannot read cargo's answer", error))?;
         let meant = meant(&metadata, packages)?;
         Ok(Self {
-            functions: meant.iter().flat_map(|package| package.functions()).collect(),
-            packages: meant.iter().map(|package| package.name.clone()).collect(),
+            functions: functions(&meant)?,
+            packages: meant.iter().map(|package| package.id.clone()).collect(),
             root: metadata.workspace_root,
             target: metadata.target_directory,
             arguments,
@@ -159,14 +185,14 @@ impl Workspace {
             command.args(self.packages.iter().flat_map(|package| ["--package", package]));
         }
         command.args(&self.arguments);
-        Build { command, names: self.functions.iter().map(|function| function.name.clone()).collect() }
+        Build { command, programs: self.functions.iter().map(|function| function.program.clone()).collect() }
     }
 }
 
 /// A build that is to be made.
 pub(super) struct Build {
     command: Command,
-    names: Vec<String>,
+    programs: Vec<String>,
 }
 
 /// What cargo says of a part that it has built.
@@ -194,8 +220,8 @@ impl Build {
         let messages = output.stdout.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Message>(line).ok());
         let programs = messages.filter(|message| message.profile.as_ref().is_some_and(|profile| !profile.test));
         let programs = programs.filter_map(|message| Some((message.target?.name, message.executable?)));
-        let programs: Programs = programs.filter(|(name, _)| self.names.contains(name)).collect();
-        match self.names.iter().find(|name| !programs.contains_key(*name)) {
+        let programs: Programs = programs.filter(|(name, _)| self.programs.contains(name)).collect();
+        match self.programs.iter().find(|name| !programs.contains_key(*name)) {
             Some(name) => Err(format!("cargo has not built {name}")),
             None => Ok(programs),
         }
@@ -228,6 +254,23 @@ fn meant<'a>(metadata: &'a Metadata, names: &[String]) -> Result<Vec<&'a Package
     Ok(packages)
 }
 
+/// The functions of these packages, each with a name and a queue of its own.
+fn functions(packages: &[&Package]) -> Result<Vec<Function>, Failure> {
+    let (mut functions, mut taken) = (Vec::new(), BTreeMap::new());
+    for (package, function) in packages.iter().flat_map(|package| package.functions().map(|function| (&package.name, function))) {
+        let queue = function.queue.as_ref().map(|queue| format!("queue {queue}"));
+        for what in [Some(format!("function {}", function.name)), queue].into_iter().flatten() {
+            if let Some(other) = taken.insert(what.clone(), package) {
+                return Err(Failure::said(format!(
+                    "packages {other} and {package} both have {what}; give one of them another by `queue` or `queues` under [package.metadata.sqjobs]"
+                )));
+            }
+        }
+        functions.push(function);
+    }
+    Ok(functions)
+}
+
 /// Strips and zips a program, as Lambda takes it.
 pub(super) fn packed(program: &Path, work: &Path) -> Result<Vec<u8>, Failure> {
     fs::create_dir_all(work)?;
@@ -246,13 +289,13 @@ pub(super) fn packed(program: &Path, work: &Path) -> Result<Vec<u8>, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
     fn package(name: &str, folder: &str, dependency: &Value, more: &Value) -> Value {
         let mut package = json!({
-            "name": name, "manifest_path": format!("/w/{folder}/Cargo.toml"), "dependencies": [dependency],
+            "id": format!("path+file:///w/{folder}#{name}@0.1.0"), "name": name, "manifest_path": format!("/w/{folder}/Cargo.toml"), "dependencies": [dependency],
             "targets": [{"name": name, "kind": ["bin"]}], "metadata": null,
         });
         package.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
@@ -289,8 +332,27 @@ mod tests {
         let metadata = metadata("/w");
         let orders: Vec<_> = metadata.packages[0].functions().collect();
         let environment = [("A".to_owned(), "1".to_owned())].into();
-        assert_eq!(orders, [Function { name: "orders".into(), queue: Some("orders.fifo".into()), timeout_s: 60, environment }]);
+        let (name, queue) = ("orders".to_owned(), Some("orders.fifo".to_owned()));
+        assert_eq!(orders, [Function { name: name.clone(), program: name, queue, timeout_s: 60, environment, example: None }]);
         let beater = metadata.packages[1].functions().next().expect("a function");
         assert_eq!((beater.queue, beater.timeout_s), (None, TICK_S));
+    }
+
+    #[test]
+    fn each_queue_of_a_package_has_a_function_and_no_two_packages_share_one() {
+        let sqjobs = json!({"name": "sqjobs", "kind": null});
+        let own = |own: Value| json!({"metadata": {"sqjobs": own}});
+        let package =
+            |name, settings| -> Package { serde_json::from_value(package(name, "functions", &sqjobs, &own(settings))).expect("a package") };
+        let orders = package("orders", json!({"queues": ["orders", "urgent.fifo"], "example": {"name": "order", "args": {"pieces": 1}}}));
+        let found = functions(&[&orders]).expect("functions");
+        let names: Vec<_> = found.iter().map(|one| (&*one.name, &*one.program, one.queue.as_deref())).collect();
+        assert_eq!(names, [("orders", "orders", Some("orders")), ("urgent", "orders", Some("urgent.fifo"))]);
+        let other = package("other", json!({"queue": "orders"}));
+        let refused = functions(&[&orders, &other]);
+        assert!(
+            matches!(&refused, Err(Failure::Said(text)) if text.starts_with("packages orders and other both have queue orders; ")),
+            "{refused:?}"
+        );
     }
 }

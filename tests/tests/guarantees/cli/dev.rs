@@ -1,7 +1,8 @@
 //! The whole system on one machine by one command.
 
 use std::{
-    io::{BufRead as _, BufReader},
+    fs,
+    io::{BufRead as _, BufReader, Read},
     path::Path,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
@@ -11,15 +12,17 @@ use std::{
 use super::Ran;
 use crate::{
     function::{house_variables, program},
-    stack::{free_port, succeed},
+    outside,
+    stack::{free_port, succeed, target},
     wait,
     world::PATIENCE,
 };
 
-/// `sqjobs dev`, with what it has printed so far.
+/// `sqjobs dev`, with what it has printed so far, and what it has said of its steps.
 struct Dev {
     child: Child,
     printed: Arc<Mutex<Vec<String>>>,
+    said: Arc<Mutex<Vec<String>>>,
 }
 
 impl Dev {
@@ -28,16 +31,15 @@ impl Dev {
         command.args(["dev", "--keep", "--package", "adder", "--package", "beater", "--port", &port.to_string()]);
         // As this test was built, so that nothing is built again.
         command.args(["--", "--workspace", "--bins", "--tests"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        Self::run(command)
+    }
+
+    fn run(mut command: Command) -> Self {
         house_variables(&mut command);
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("it starts");
-        let printed = Arc::new(Mutex::new(Vec::new()));
-        let (stdout, lines) = (child.stdout.take().expect("a pipe"), Arc::clone(&printed));
-        thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                lines.lock().expect("nobody panics with the lock").push(line);
-            }
-        });
-        Self { child, printed }
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let printed = lines(child.stdout.take().expect("a pipe"));
+        let said = lines(child.stderr.take().expect("a pipe"));
+        Self { child, printed, said }
     }
 
     /// The first line that it prints of this kind.
@@ -54,6 +56,18 @@ impl Dev {
         succeed(Command::new("kill").args(["-INT", &self.child.id().to_string()]));
         assert!(self.child.wait().expect("it ends").success());
     }
+}
+
+/// The lines that come through a pipe.
+fn lines(pipe: impl Read + Send + 'static) -> Arc<Mutex<Vec<String>>> {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&lines);
+    thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            kept.lock().expect("nobody panics with the lock").push(line);
+        }
+    });
+    lines
 }
 
 impl Drop for Dev {
@@ -85,6 +99,16 @@ fn a_job_that_is_enqueued_as_dev_says_is_shown_as_succeeded_and_known_after_a_re
         let schedules = wait_for_schedules(&run).await;
         assert!(schedules.contains("nightly-sum"), "the beater was woken: {schedules}");
         assert_eq!(run(&["doctor"]).yes(), "nothing is wrong with 1 queue and its function\n");
+        let row = r#"{"id": "broken", "cron": "never", "job": "adder", "due": "due#0", "next_fire": "0"}"#;
+        let put = format!(r#"import boto3; boto3.resource("dynamodb").Table("schedules").put_item(Item={row})"#);
+        let python = python.trim().split_once(" -c ").expect("a command of Python").0;
+        let put = shell(&format!("{python} -c '{put}'"));
+        assert!(put.status.success(), "{}", String::from_utf8_lossy(&put.stderr));
+        wait::until("the log tells of the wrong schedule", PATIENCE, async || {
+            let log = fs::read_to_string(target().join(format!("local-stack/log-{port}"))).expect("there is a log");
+            log.lines().any(|line| line.contains(r#""level":"ERROR""#) && line.contains("broken")).then_some(()).ok_or(log)
+        })
+        .await;
         dev.interrupt();
 
         let dev = Dev::start(port);
@@ -101,6 +125,34 @@ async fn wait_for_schedules(run: &impl Fn(&[&str]) -> Ran) -> String {
         some => Ok(some),
     })
     .await
+}
+
+#[test]
+fn dev_runs_a_package_that_a_dependency_is_named_like_on_each_of_its_queues() {
+    tokio::runtime::Runtime::new().expect("a runtime").block_on(async {
+        let mut command = Command::new(program("sqjobs"));
+        let port = free_port();
+        command.args(["dev", "--port", &port.to_string(), "--", "--release", "--offline"]);
+        let dev = Dev::run(outside::in_workspace(command));
+        dev.line("the queue is shown", |line| line.contains("orders: 0 waiting")).await;
+        for queue in ["orders", "urgent"] {
+            let hint = dev.line("it says how to enqueue", |line| line.contains(&format!("--queue {queue} --wait"))).await;
+            assert_eq!(hint.trim(), format!(r#"sqjobs enqueue order '{{"pieces":6}}' --queue {queue} --wait"#));
+            let exports = dev.line("it says where the stack is", |line| line.trim_start().starts_with("export ")).await;
+            let enqueue = hint.trim().strip_prefix("sqjobs").expect("the command");
+            let ran = Command::new("sh")
+                .args(["-c", &format!("{}\n{}{enqueue}", exports.trim(), program("sqjobs").display())])
+                .output()
+                .expect("a shell");
+            let printed = String::from_utf8_lossy(&ran.stdout);
+            assert!(ran.status.success() && printed.contains(r#""total":42"#), "{printed}{}", String::from_utf8_lossy(&ran.stderr));
+        }
+        let said = dev.said.lock().expect("nobody panics with the lock").join("\n");
+        for step in ["building orders, urgent", "starting the local stack", "deploying orders", "deploying urgent"] {
+            assert!(said.contains(step), "{step}: {said}");
+        }
+        dev.interrupt();
+    });
 }
 
 #[test]
