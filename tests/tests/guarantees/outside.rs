@@ -97,7 +97,7 @@ fn readme_lines() -> String {
 
 /// Runs jobs eagerly; hands back their records, and the rest that it says.
 fn eagerly(name: &str, jobs: &[Value]) -> (Vec<Value>, String) {
-    let lines = jobs.iter().map(|job| format!("{job}\n")).collect::<String>();
+    let lines = jobs.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     let output = piped_to(Command::new(program(name)).env_clear(), &lines);
     let printed = String::from_utf8(output.stdout).expect("text");
     (printed.lines().map(|line| serde_json::from_str(line).expect("a record")).collect(), String::from_utf8(output.stderr).expect("text"))

@@ -63,7 +63,7 @@ impl<'a> View<'a> {
                 "  export AWS_ENDPOINT_URL={url} AWS_DEFAULT_REGION={LOCAL_REGION} AWS_ACCESS_KEY_ID={LOCAL_KEY} AWS_SECRET_ACCESS_KEY={LOCAL_KEY}{place}"
             ),
         ];
-        let fed = self.workspace.functions.iter().filter_map(|function| Some((function, function.queue.as_ref()?)));
+        let mut fed = self.workspace.functions.iter().filter_map(|function| Some((function, function.queue.as_ref()?)));
         let mut is_example_missing = false;
         for (Function { name: function, example, .. }, queue) in fed.clone() {
             let (name, args) = match example {
@@ -79,8 +79,7 @@ impl<'a> View<'a> {
                 "{DIM}  ARGUMENTS is the JSON of a job's arguments; give one by `example = {{ name = \"...\", args = ... }}` under [package.metadata.sqjobs]{PLAIN}"
             ));
         }
-        if let Some((Example { name, args }, queue)) = fed.filter_map(|(function, queue)| Some((function.example.as_ref()?, queue))).next()
-        {
+        if let Some((Example { name, args }, queue)) = fed.find_map(|(function, queue)| Some((function.example.as_ref()?, queue))) {
             let url = format!("{url}/{ACCOUNT}/{}", self.aws.queue(queue));
             let message = json!({"name": name, "args": args}).to_string();
             let script = format!(
