@@ -1,10 +1,10 @@
 //! The command line.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::HashMap, path::PathBuf, time::Duration};
 
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand};
 use jiff::Timestamp;
-use sqjobs::State;
+use sqjobs::{State, setup};
 
 use crate::time;
 
@@ -25,13 +25,13 @@ pub(crate) struct Args {
 #[derive(Debug, Clone, Default, ClapArgs)]
 #[command(next_help_heading = "Where the jobs are")]
 pub(crate) struct Place {
-    /// The table of the records.
-    #[arg(long, global = true, env = "SQJOBS_TABLE", default_value = "jobs", hide_env_values = true)]
-    pub(crate) table: String,
-    /// The table of the schedules.
-    #[arg(long, global = true, env = "SQJOBS_SCHEDULES_TABLE", default_value = "schedules", hide_env_values = true)]
-    pub(crate) schedules_table: String,
-    /// What precedes the names of queues in this environment.
+    /// The table of the records. Default: `jobs`, after the prefix.
+    #[arg(long, global = true, env = "SQJOBS_TABLE", hide_env_values = true)]
+    pub(crate) table: Option<String>,
+    /// The table of the schedules. Default: `schedules`, after the prefix.
+    #[arg(long, global = true, env = "SQJOBS_SCHEDULES_TABLE", hide_env_values = true)]
+    pub(crate) schedules_table: Option<String>,
+    /// The prefix of this environment: it precedes the names of its queues and, by default, of its tables.
     #[arg(long, global = true, env = "SQJOBS_PREFIX", default_value = "", hide_env_values = true)]
     pub(crate) prefix: String,
     /// The AWS region.
@@ -46,27 +46,57 @@ pub(crate) struct Place {
 }
 
 /// One of the things that a system is found by.
-pub(crate) struct Setting<'a> {
+pub(crate) struct Setting {
     pub(crate) option: &'static str,
     pub(crate) variable: &'static str,
-    pub(crate) value: &'a str,
-    pub(crate) usual: &'static str,
+    pub(crate) value: String,
+    pub(crate) usual: String,
 }
 
 impl Place {
+    /// Returns the place that a function with these variables uses.
+    pub(crate) fn of(variables: &HashMap<String, String>) -> Self {
+        let [table, schedules_table, prefix] =
+            ["SQJOBS_TABLE", "SQJOBS_SCHEDULES_TABLE", "SQJOBS_PREFIX"].map(|name| variables.get(name).cloned());
+        Self { table, schedules_table, prefix: prefix.unwrap_or_default(), ..Self::default() }
+    }
+
+    /// The table of the records.
+    pub(crate) fn table(&self) -> String {
+        self.table.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| setup::jobs_table(&self.prefix))
+    }
+
+    /// The table of the schedules.
+    pub(crate) fn schedules_table(&self) -> String {
+        self.schedules_table.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| setup::schedules_table(&self.prefix))
+    }
+
+    /// Adds to each `sqjobs` command that a text quotes the options by which it finds the same system.
+    pub(crate) fn with_options(&self, text: &str) -> String {
+        let (options, mut whole, mut rest) = (self.options(), String::new(), text);
+        while let Some((before, after)) = rest.split_once("`sqjobs ") {
+            let Some((command, behind)) = after.split_once('`') else { break };
+            whole.extend([before, "`sqjobs ", command, &*options, "`"]);
+            rest = behind;
+        }
+        whole + rest
+    }
+
     /// The options by which another command finds the same system, where they are not the usual ones.
-    pub(crate) fn options(&self) -> String {
+    fn options(&self) -> String {
         let settings = self.settings().map(|setting| (setting.option, Some(setting.value).filter(|value| *value != setting.usual)));
-        let named = settings.into_iter().chain([("region", self.region.as_deref()), ("profile", self.profile.as_deref())]);
+        let more = [("region", &self.region), ("profile", &self.profile), ("endpoint-url", &self.endpoint_url)];
+        let named = settings.into_iter().chain(more.map(|(name, value)| (name, value.clone())));
         named.filter_map(|(name, value)| Some(format!(" --{name} {}", value?))).collect()
     }
 
     /// What functions and commands find the system by.
-    pub(crate) fn settings(&self) -> [Setting<'_>; 3] {
+    pub(crate) fn settings(&self) -> [Setting; 3] {
+        let setting = |option, variable, value, usual| Setting { option, variable, value, usual };
         [
-            Setting { option: "table", variable: "SQJOBS_TABLE", value: &self.table, usual: "jobs" },
-            Setting { option: "schedules-table", variable: "SQJOBS_SCHEDULES_TABLE", value: &self.schedules_table, usual: "schedules" },
-            Setting { option: "prefix", variable: "SQJOBS_PREFIX", value: &self.prefix, usual: "" },
+            setting("table", "SQJOBS_TABLE", self.table(), setup::jobs_table(&self.prefix)),
+            setting("schedules-table", "SQJOBS_SCHEDULES_TABLE", self.schedules_table(), setup::schedules_table(&self.prefix)),
+            setting("prefix", "SQJOBS_PREFIX", self.prefix.clone(), String::new()),
         ]
     }
 }
@@ -325,12 +355,18 @@ pub(crate) enum Schedule {
         /// Their ids.
         #[arg(required = true)]
         ids: Vec<String>,
+        /// Print them as JSON, one a line.
+        #[arg(long)]
+        json: bool,
     },
     /// Let schedules fire again; what was due meanwhile is not made up for.
     Resume {
         /// Their ids.
         #[arg(required = true)]
         ids: Vec<String>,
+        /// Print them as JSON, one a line.
+        #[arg(long)]
+        json: bool,
     },
     /// Remove schedules.
     Remove {
@@ -345,6 +381,9 @@ pub(crate) enum Schedule {
     Run {
         /// The schedule's id.
         id: String,
+        /// Print the ids of the job and its message as JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Let EventBridge wake the beater each minute, and give it what it needs for all queues that are there, by a policy of its
     /// role and by its variables.
@@ -352,16 +391,19 @@ pub(crate) enum Schedule {
         /// The function.
         function: String,
     },
-    /// Show when a schedule would fire, without AWS.
+    /// Show when a schedule fires: one of the table by its id, or an expression, without AWS.
     Preview(Preview),
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(group(ArgGroup::new("fires").args(["cron", "every", "from"]).required(true)))]
 pub(crate) struct AddSchedule {
     /// The schedule's id.
-    pub(crate) id: String,
+    #[arg(required_unless_present = "from")]
+    pub(crate) id: Option<String>,
     /// The name of the job that it enqueues.
-    pub(crate) job: String,
+    #[arg(required_unless_present = "from")]
+    pub(crate) job: Option<String>,
     /// The job's arguments, as JSON.
     pub(crate) args: Option<String>,
     #[command(flatten)]
@@ -381,20 +423,26 @@ pub(crate) struct AddSchedule {
     /// Spread the schedules that fire together over that time.
     #[arg(long, value_name = "DURATION", value_parser = time::duration)]
     pub(crate) jitter: Option<Duration>,
+    /// Add each line of a file, a schedule as `list --json` prints it; - is standard input.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["id", "job"])]
+    pub(crate) from: Option<PathBuf>,
+    /// Print what was added as JSON, one a line.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// When a schedule fires.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct When {
     /// A cron expression, such as "30 2 * * *".
-    #[arg(long, value_name = "EXPRESSION", required_unless_present = "every", conflicts_with = "every")]
+    #[arg(long, value_name = "EXPRESSION")]
     pub(crate) cron: Option<String>,
     /// An interval, such as 5m.
     #[arg(long, value_name = "DURATION", value_parser = time::duration)]
     pub(crate) every: Option<Duration>,
     /// The time zone of the expression, such as Europe/Madrid.
-    #[arg(long, value_name = "ZONE", requires = "cron")]
-    pub(crate) tz: Option<String>,
+    #[arg(long, alias = "tz", value_name = "ZONE", requires = "cron")]
+    pub(crate) timezone: Option<String>,
     /// How much later than whole intervals it fires.
     #[arg(long, value_name = "DURATION", value_parser = time::duration, requires = "every")]
     pub(crate) offset: Option<Duration>,
@@ -404,7 +452,10 @@ pub(crate) struct When {
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(group(ArgGroup::new("fires").args(["id", "cron", "every"]).required(true)))]
 pub(crate) struct Preview {
+    /// The id of a schedule of the table.
+    pub(crate) id: Option<String>,
     #[command(flatten)]
     pub(crate) when: When,
     /// From when on. Now, unless told otherwise.

@@ -89,11 +89,11 @@ impl Aws {
 
     pub(crate) fn client(&self) -> Client {
         let queue = Arc::new(Sqs::new(self.sqs()));
-        let store = Arc::new(DynamoDb::new(self.dynamodb(), &self.place.table));
+        let store = Arc::new(DynamoDb::new(self.dynamodb(), self.place.table()));
         Client::new(queue, store, self.clock.clone(), &self.place.prefix)
     }
 
     pub(crate) fn schedules(&self) -> Schedules {
-        Schedules::in_tables(self.dynamodb(), &self.place.schedules_table, &self.place.table, self.client())
+        Schedules::in_tables(self.dynamodb(), self.place.schedules_table(), self.place.table(), self.client())
     }
 }

@@ -22,11 +22,12 @@ const ERROR: u8 = 2;
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    let place = args.place.clone();
     match run(args) {
         Ok(true) | Err(Failure::NobodyReads) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(NO),
         Err(Failure::Said(sentence)) => {
-            anstream::eprintln!("\u{1b}[1;31merror:\u{1b}[0m {sentence}");
+            anstream::eprintln!("\u{1b}[1;31merror:\u{1b}[0m {}", place.with_options(&sentence));
             ExitCode::from(ERROR)
         }
     }

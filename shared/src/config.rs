@@ -8,7 +8,7 @@ use aws_smithy_http_client::{
     tls::{Provider, rustls_provider::CryptoMode},
 };
 
-use crate::Error;
+use crate::{Error, setup};
 
 #[cfg(feature = "lambda")]
 pub(crate) use function::{Config, in_lambda};
@@ -17,9 +17,9 @@ pub(crate) use function::{Config, in_lambda};
 const ATTEMPT: Duration = Duration::from_secs(1);
 const OPERATION: Duration = Duration::from_secs(3);
 
-/// The table of the records.
+/// The table of the records: by default that of the environment's prefix.
 pub(crate) fn table() -> String {
-    variable("SQJOBS_TABLE").unwrap_or_else(|| "jobs".into())
+    variable("SQJOBS_TABLE").unwrap_or_else(|| setup::jobs_table(&prefix()))
 }
 
 /// The time of a function.
@@ -35,9 +35,9 @@ pub(crate) fn clock() -> Result<crate::Clock, Error> {
     Ok(clock)
 }
 
-/// The table of the schedules.
+/// The table of the schedules: by default that of the environment's prefix.
 pub(crate) fn schedules_table() -> String {
-    variable("SQJOBS_SCHEDULES_TABLE").unwrap_or_else(|| "schedules".into())
+    variable("SQJOBS_SCHEDULES_TABLE").unwrap_or_else(|| setup::schedules_table(&prefix()))
 }
 
 /// The names of the dead-letter queues that a beater looks through, from their URLs.
@@ -52,7 +52,7 @@ pub(crate) fn log() -> Option<String> {
     variable("RUST_LOG")
 }
 
-/// What precedes the names of queues in this environment.
+/// The prefix of this environment: it precedes the names of queues and, by default, of tables.
 pub(crate) fn prefix() -> String {
     variable("SQJOBS_PREFIX").unwrap_or_default()
 }

@@ -120,6 +120,16 @@ pub async fn create_queues(client: &aws_sdk_sqs::Client, name: &str, visibility_
     Ok(Queues { url: create_queue(client, name, attributes).await?, dlq_url })
 }
 
+/// Returns the usual name of the table of the records, in the environment that has this prefix.
+pub fn jobs_table(prefix: &str) -> String {
+    format!("{prefix}jobs")
+}
+
+/// Returns the usual name of the table of the schedules, in the environment that has this prefix.
+pub fn schedules_table(prefix: &str) -> String {
+    format!("{prefix}schedules")
+}
+
 /// The name of a queue's dead-letter queue.
 pub fn dlq_name(queue: &str) -> String {
     match queue.strip_suffix(".fifo") {

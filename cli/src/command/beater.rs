@@ -29,7 +29,7 @@ pub(super) async fn wake(aws: &Aws, function: &Function) -> Result<(), Failure> 
     }
     let (queues, dlqs): (Vec<_>, Vec<_>) = fed(aws, &mappings).await?.into_iter().unzip();
     let (jobs, schedules) =
-        (function::table_arn(aws, &aws.place.table).await?, function::table_arn(aws, &aws.place.schedules_table).await?);
+        (function::table_arn(aws, &aws.place.table()).await?, function::table_arn(aws, &aws.place.schedules_table()).await?);
     let arns = |queues: &[Found]| queues.iter().map(|queue| queue.arn.clone()).collect();
     function.grant(aws, "", &function::beater(&jobs, &schedules, arns(&queues), arns(&dlqs))).await?;
     let urls: Vec<_> = dlqs.iter().map(|dlq| &*dlq.url).collect();

@@ -137,7 +137,7 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     fn new(aws: &Aws, pair: &'a Pair) -> Self {
-        let store = DynamoDb::new(aws.dynamodb(), &aws.place.table);
+        let store = DynamoDb::new(aws.dynamodb(), aws.place.table());
         Self { queue: Sqs::new(aws.sqs()), store, pair, seen: HashSet::new(), held: HashMap::new(), unreadable: 0 }
     }
 

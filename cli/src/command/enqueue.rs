@@ -199,7 +199,7 @@ fn interrupted_at(before: usize, under_way: usize, nameless: usize) -> String {
 type Lines = Box<dyn Iterator<Item = io::Result<String>>>;
 
 /// The lines of a file, and its length if that is known.
-fn open(path: &Path) -> Result<(Lines, Option<u64>), Failure> {
+pub(super) fn open(path: &Path) -> Result<(Lines, Option<u64>), Failure> {
     if path.as_os_str() == "-" {
         return Ok((Box::new(io::stdin().lines()), None));
     }

@@ -77,6 +77,7 @@ pub(super) async fn explain(aws: &Aws, wanted: Explain) -> Result<bool, Failure>
         Some(record) => sentence::explain(record, &aws.place.prefix, aws.clock.now()),
         None => sentence::unknown(&wanted.id),
     };
+    let sentences: Vec<_> = sentences.iter().map(|sentence| aws.place.with_options(sentence)).collect();
     let mut output = Output::new();
     if wanted.json {
         output.json(&json!({"id": wanted.id, "state": record.as_ref().map(|record| record.state), "sentences": sentences}))?;

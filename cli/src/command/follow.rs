@@ -43,7 +43,7 @@ pub(super) async fn follow(aws: &Aws, id: &str, within: Duration, json: bool) ->
         let rest = within.saturating_sub(started.elapsed());
         if rest.is_zero() {
             let state = seen.map_or("has not been started".into(), |record| format!("is {}", record.state.as_str()));
-            anstream::eprintln!("it has not ended yet, and {state}; `sqjobs explain` says why");
+            anstream::eprintln!("{}", aws.place.with_options(&format!("it has not ended yet, and {state}; `sqjobs explain` says why")));
             return Ok(false);
         }
         sleep(pause.min(rest)).await;

@@ -91,7 +91,7 @@ pub(super) fn beater(jobs: &str, schedules: &str, queues: Vec<String>, dlqs: Vec
 
 /// The variables by which a function finds its system, and of these its queue, if it has one, and dead-letter queues.
 pub(super) fn variables(place: &Place, queue: Option<&str>, dlqs: &[&str]) -> Vec<(&'static str, String)> {
-    let mut variables: Vec<_> = place.settings().map(|setting| (setting.variable, setting.value.to_owned())).into();
+    let mut variables: Vec<_> = place.settings().map(|setting| (setting.variable, setting.value)).into();
     variables.push(("SQJOBS_DLQ_URL", dlqs.join(" ")));
     variables.extend(queue.map(|queue| ("SQJOBS_QUEUE_URL", queue.to_owned())));
     variables

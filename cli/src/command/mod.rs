@@ -39,7 +39,7 @@ pub(crate) async fn run(args: Args) -> Result<bool, Failure> {
         Command::Move(wanted) => repair::reschedule(&aws().await, wanted).await,
         Command::Stats(wanted) => stats::stats(&aws().await, wanted).await,
         Command::Dlq(wanted) => dlq::dlq(&aws().await, wanted).await,
-        Command::Schedule(wanted) => schedule::schedule(aws, wanted).await,
+        Command::Schedule(wanted) => Box::pin(schedule::schedule(aws, wanted)).await,
         Command::Table(wanted) => table::table(&aws().await, wanted).await,
         Command::Queue(wanted) => queue::queue(&aws().await, wanted).await,
         Command::Function(wanted) => release::function(&aws().await, wanted).await,

@@ -1,7 +1,8 @@
 //! The queues: how full they are, and whether their functions take from them.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
+    future::ready,
     time::{Duration, Instant},
 };
 
@@ -97,10 +98,9 @@ async fn create(aws: &Aws, name: &str, timeout: Option<Duration>, function: Opti
     };
     if let Some(feed) = feed {
         feed.begin(aws, &queue, &dlq).await.map_err(|failure| match failure {
-            Failure::Said(sentence) if is_new => Failure::said(format!(
-                "{sentence}; queue {whole} was made before that: run this again, or `sqjobs queue delete {name}{}`",
-                aws.place.options()
-            )),
+            Failure::Said(sentence) if is_new => {
+                Failure::said(format!("{sentence}; queue {whole} was made before that: run this again, or `sqjobs queue delete {name}`"))
+            }
             failure => failure,
         })?;
     }
@@ -184,7 +184,7 @@ impl<'a> Feeding<'a> {
             let remedy = set_visibility(&queue.url, 6 * function.timeout.as_secs());
             return Err(Failure::said(format!("queue {whole} hides a message for less time than {name} may take; {remedy}")));
         }
-        let table = function::table_arn(aws, &aws.place.table).await?;
+        let table = function::table_arn(aws, &aws.place.table()).await?;
         let mut children = Vec::new();
         for other in others {
             children.push(named(aws, other).await?.arn);
@@ -346,6 +346,12 @@ async fn url(aws: &Aws, name: &str) -> Result<Option<String>, Failure> {
     }
 }
 
+/// Of these queues, by their whole names, those that do not exist.
+pub(super) async fn missing(aws: &Aws, names: BTreeSet<String>) -> Result<BTreeSet<String>, Failure> {
+    let looks = stream::iter(names).map(async |name| Ok(url(aws, &name).await?.is_none().then_some(name))).buffered(AT_A_TIME);
+    looks.try_filter_map(|name| ready(Ok(name))).try_collect().await
+}
+
 /// A queue by its whole name.
 pub(super) async fn find(aws: &Aws, name: &str) -> Result<Found, Failure> {
     let none = || Failure::said(format!("there is no queue {name}; create it by `sqjobs queue create`, or look at --prefix and --region"));
@@ -467,7 +473,7 @@ async fn list(aws: &Aws, json: bool) -> Result<bool, Failure> {
     if json {
         queues.iter().zip(&feeds).try_for_each(|(queue, feed)| output.json(&Line { queue, feed }))?;
     } else if queues.is_empty() {
-        anstream::eprintln!("none; `sqjobs queue create` makes one");
+        anstream::eprintln!("{}", aws.place.with_options("none; `sqjobs queue create NAME` makes one"));
     } else {
         let rows = queues.iter().zip(&feeds).map(|(queue, feed)| row(queue, feed));
         output.table(["queue", "waiting", "in flight", "delayed", "dead", "function"], rows)?;

@@ -189,9 +189,8 @@ async fn fed_by(aws: &Aws, function: &str) -> Result<String, Failure> {
         Some(queue) if is_live => Ok(queue),
         Some(queue) => Err(Failure::said(format!(
             "queue {queue} feeds function {function} itself, so that what is deployed runs at once; \
-             `sqjobs queue create {} --function {function}{}` lets it feed the alias {LIVE}",
-            aws.short(&queue),
-            aws.place.options()
+             `sqjobs queue create {} --function {function}` lets it feed the alias {LIVE}",
+            aws.short(&queue)
         ))),
         None => {
             Err(Failure::said(format!("no queue feeds a function {function}; `sqjobs queue create QUEUE --function {function}` lets one")))

@@ -1,42 +1,56 @@
 //! The schedules.
 
-use serde_json::json;
-use sqjobs::{CatchUp, Entry, Timetable};
+use std::{collections::BTreeSet, path::Path};
 
-use super::{beater, enqueue::arguments, function::Function};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use sqjobs::{CatchUp, Entry, Scheduled};
+
+use super::{
+    beater,
+    enqueue::{arguments, open},
+    function::Function,
+    queue,
+};
 use crate::{
     args::{AddSchedule, Preview, Schedule, When},
     aws::Aws,
     failure::Failure,
     output::{Output, clean, confirmed},
-    time::{exact, from_now},
+    time::{brief, exact, from_now},
 };
 
 pub(super) async fn schedule(aws: impl AsyncFn() -> Aws, wanted: Schedule) -> Result<bool, Failure> {
     let mut output = Output::new();
     match wanted {
-        Schedule::Preview(wanted) => preview(&wanted, &mut output),
+        Schedule::Preview(wanted) => preview(aws, &wanted, &mut output).await,
         Schedule::List { json } => list(&aws().await, json, &mut output).await,
         Schedule::Add(wanted) => {
-            let entry = entry(*wanted)?;
-            let timetable = entry.check()?;
-            aws().await.schedules().put(&entry).await?;
-            output.line(format!("{} fires {timetable}", clean(entry.id())))?;
-            Ok(true)
-        }
-        Schedule::Pause { ids } => {
-            let schedules = aws().await.schedules();
-            for id in &ids {
-                schedules.pause(id).await?;
-                output.line(format!("{} is paused", clean(id)))?;
+            let json = wanted.json;
+            let entries = match &wanted.from {
+                Some(file) => read(file)?,
+                None => vec![(entry(*wanted)?, false)],
+            };
+            entries.iter().try_for_each(|(entry, _)| entry.check().map(drop))?;
+            let aws = aws().await;
+            for (entry, paused) in &entries {
+                add(&aws, entry, *paused, json, &mut output).await?;
             }
             Ok(true)
         }
-        Schedule::Resume { ids } => {
-            let schedules = aws().await.schedules();
+        Schedule::Pause { ids, json } => {
+            let aws = aws().await;
             for id in &ids {
-                schedules.resume(id).await?;
-                output.line(format!("{} fires again", clean(id)))?;
+                aws.schedules().pause(id).await?;
+                show(&aws, id, json, "is paused", &mut output).await?;
+            }
+            Ok(true)
+        }
+        Schedule::Resume { ids, json } => {
+            let aws = aws().await;
+            for id in &ids {
+                aws.schedules().resume(id).await?;
+                show(&aws, id, json, "fires again", &mut output).await?;
             }
             Ok(true)
         }
@@ -57,23 +71,99 @@ pub(super) async fn schedule(aws: impl AsyncFn() -> Aws, wanted: Schedule) -> Re
             output.line(format!("{function} is woken each minute"))?;
             Ok(true)
         }
-        Schedule::Run { id } => {
+        Schedule::Run { id, json } => {
             let sent = aws().await.schedules().run_now(&id).await?;
-            output.line(&sent.id)?;
+            if json {
+                output.json(&json!({"id": sent.id, "message_id": sent.message_id}))?;
+            } else {
+                output.line(&sent.id)?;
+            }
             Ok(true)
         }
     }
 }
 
+/// Reads the schedules of a file, as `list --json` prints them, and whether each is paused.
+fn read(file: &Path) -> Result<Vec<(Entry, bool)>, Failure> {
+    let (lines, _) = open(file)?;
+    let mut entries = Vec::new();
+    for (number, line) in (1..).zip(lines) {
+        let wrong = |error: serde_json::Error| {
+            Failure::said(format!("line {number} is no schedule: {error}; write one as `sqjobs schedule list --json` prints it"))
+        };
+        let row: Value = serde_json::from_str(&line?).map_err(wrong)?;
+        let paused = row["paused"] == true;
+        entries.push((serde_json::from_value(row).map_err(wrong)?, paused));
+    }
+    Ok(entries)
+}
+
+/// Creates or changes a schedule, unless its queue does not exist.
+async fn add(aws: &Aws, entry: &Entry, paused: bool, json: bool, output: &mut Output) -> Result<(), Failure> {
+    let (id, name) = (entry.id(), entry.queue_name());
+    if let Some(queue) = missing(aws, BTreeSet::from([aws.queue(name)])).await.first() {
+        let remedy = format!("create it by `sqjobs queue create {name}`, or name another by --queue");
+        return Err(Failure::said(format!("cannot add schedule {id:?}: its queue {queue} does not exist; {remedy}")));
+    }
+    aws.schedules().put(entry).await?;
+    if paused {
+        aws.schedules().pause(id).await?;
+    }
+    show(aws, id, json, &format!("fires {}", entry.check()?), output).await
+}
+
+/// Says what was done to a schedule, or prints it as JSON.
+async fn show(aws: &Aws, id: &str, json: bool, said: &str, output: &mut Output) -> Result<(), Failure> {
+    if !json {
+        return output.line(format!("{} {said}", clean(id)));
+    }
+    match aws.schedules().get(id).await? {
+        // Its queue was looked at when it was added.
+        Some(schedule) => output.json(&row(&schedule, status(&schedule, false, aws.clock.now()))?),
+        None => Err(Failure::said(format!("schedule {id:?} was removed meanwhile"))),
+    }
+}
+
+/// How late a fire is that no beater has made. A tick comes each minute, and takes a while.
+const LATE: SignedDuration = SignedDuration::from_mins(2);
+
+/// Of these queues, those that do not exist. Where this user may not look, that is said and none is taken to be missing.
+async fn missing(aws: &Aws, queues: BTreeSet<String>) -> BTreeSet<String> {
+    queue::missing(aws, queues).await.unwrap_or_else(|failure| {
+        anstream::eprintln!("whether the queues exist is not known: {}", clean(&failure.told()));
+        BTreeSet::new()
+    })
+}
+
+/// What a schedule waits for, in one word.
+fn status(schedule: &Scheduled, is_missing: bool, now: Timestamp) -> &'static str {
+    let is_over = || schedule.timetable(now).is_ok_and(|timetable| timetable.next(now).is_none());
+    match schedule.next_fire {
+        _ if schedule.paused => "paused",
+        _ if is_missing => "queue_missing",
+        Some(at) if at > now => "scheduled",
+        Some(at) if now.duration_since(at) > LATE => "overdue",
+        None if is_over() => "over",
+        _ => "due",
+    }
+}
+
+/// A schedule as JSON.
+fn row(schedule: &Scheduled, status: &str) -> Result<Value, Failure> {
+    let mut row = serde_json::to_value(&schedule.entry)?;
+    row["paused"] = schedule.paused.into();
+    row["next_fire"] = json!(schedule.next_fire);
+    row["status"] = status.into();
+    Ok(row)
+}
+
 async fn list(aws: &Aws, json: bool, output: &mut Output) -> Result<bool, Failure> {
     let (schedules, now) = (aws.schedules().list().await?, aws.clock.now());
+    let queues = schedules.iter().map(|schedule| aws.queue(schedule.entry.queue_name())).collect();
+    let missing = missing(aws, queues).await;
+    let status = |schedule: &Scheduled| status(schedule, missing.contains(&aws.queue(schedule.entry.queue_name())), now);
     if json {
-        for schedule in &schedules {
-            let mut row = serde_json::to_value(&schedule.entry)?;
-            row["paused"] = schedule.paused.into();
-            row["next_fire"] = json!(schedule.next_fire);
-            output.json(&row)?;
-        }
+        schedules.iter().try_for_each(|schedule| output.json(&row(schedule, status(schedule))?))?;
         return Ok(true);
     }
     if schedules.is_empty() {
@@ -81,15 +171,25 @@ async fn list(aws: &Aws, json: bool, output: &mut Output) -> Result<bool, Failur
         return Ok(true);
     }
     let rows = schedules.iter().map(|schedule| {
-        let when = schedule.entry.check().map_or_else(|error| error.to_string(), |timetable| timetable.to_string());
-        let next = match schedule.next_fire {
-            _ if schedule.paused => "paused".into(),
-            Some(at) => format!("{}, {}", exact(at), from_now(at, now)),
-            None => "never".into(),
+        let when = schedule.timetable(now).map_or_else(|error| error.to_string(), |timetable| timetable.to_string());
+        let next = match (status(schedule), schedule.next_fire) {
+            ("queue_missing", _) => format!("not before queue {} exists", aws.queue(schedule.entry.queue_name())),
+            ("overdue", Some(at)) => format!("overdue for {}: no beater fires it", brief(now.duration_since(at).unsigned_abs())),
+            ("scheduled", Some(at)) => format!("{}, {}", exact(at), from_now(at, now)),
+            ("due", _) => "the next tick of a beater looks at it".into(),
+            ("over", _) => "never".into(),
+            (status, _) => status.into(),
         };
         [schedule.entry.id().to_owned(), schedule.entry.job().to_owned(), when, next]
     });
     output.table(["id", "job", "fires", "next"], rows)?;
+    for queue in &missing {
+        let queue = aws.short(queue);
+        anstream::eprintln!("{}", clean(&aws.place.with_options(&format!("`sqjobs queue create {queue}` creates queue {queue}"))));
+    }
+    if schedules.iter().any(|schedule| status(schedule) == "overdue") {
+        anstream::eprintln!("{}", aws.place.with_options("`sqjobs doctor` says why schedules are overdue"));
+    }
     Ok(true)
 }
 
@@ -100,13 +200,16 @@ fn when(when: &When) -> Result<sqjobs::Schedule, Failure> {
         (None, Some(every)) => sqjobs::Schedule::every(every),
         (None, None) => return Err(Failure::said("when does it fire? Give --cron or --every")),
     };
-    let schedule = if let Some(zone) = &when.tz { schedule.timezone(zone) } else { schedule };
+    let schedule = if let Some(zone) = &when.timezone { schedule.timezone(zone) } else { schedule };
     let schedule = if let Some(offset) = when.offset { schedule.offset(offset) } else { schedule };
     Ok(if when.skip_gap { schedule.skip_gap() } else { schedule })
 }
 
 fn entry(wanted: AddSchedule) -> Result<Entry, Failure> {
-    let mut entry = Entry::named(wanted.id, when(&wanted.when)?, wanted.job, arguments(wanted.args.as_deref())?);
+    let (Some(id), Some(job)) = (wanted.id, wanted.job) else {
+        return Err(Failure::said("what is to be added? Give a schedule's id and its job's name, or a file by --from"));
+    };
+    let mut entry = Entry::named(id, when(&wanted.when)?, job, arguments(wanted.args.as_deref())?);
     if let Some(queue) = wanted.queue {
         entry = entry.queue(queue);
     }
@@ -126,10 +229,21 @@ fn entry(wanted: AddSchedule) -> Result<Entry, Failure> {
     Ok(wanted.tags.into_iter().fold(entry, Entry::tag))
 }
 
-fn preview(wanted: &Preview, output: &mut Output) -> Result<bool, Failure> {
+async fn preview(aws: impl AsyncFn() -> Aws, wanted: &Preview, output: &mut Output) -> Result<bool, Failure> {
     let now = sqjobs::Clock::system().now();
     let after = wanted.after.unwrap_or(now);
-    let timetable: Timetable = when(&wanted.when)?.timetable(after).map_err(|error| Failure::said(error.to_string()))?;
+    let timetable = match &wanted.id {
+        None => when(&wanted.when)?.timetable(after).map_err(|error| Failure::said(error.to_string()))?,
+        Some(id) => {
+            let stored = aws().await.schedules().get(id).await?;
+            let none = || Failure::said(format!("there is no schedule {id:?}; `sqjobs schedule list` shows all"));
+            let stored = stored.ok_or_else(none)?;
+            if stored.paused {
+                anstream::eprintln!("{} is paused: it fires only after it is resumed", clean(id));
+            }
+            stored.timetable(now)?
+        }
+    };
     let fires = timetable.preview(after).take(wanted.count);
     if wanted.json {
         let instants: Vec<_> = fires.map(|fire| fire.at.to_string()).collect();

@@ -51,7 +51,7 @@ pub(super) async fn stats(aws: &Aws, wanted: Stats) -> Result<bool, Failure> {
 
 /// What was counted of each queue, day by day.
 async fn counted(aws: &Aws, now: Timestamp, days: u16) -> Result<BTreeMap<String, BTreeMap<Date, Tally>>, Failure> {
-    let (store, today) = (DynamoDb::new(aws.dynamodb(), &aws.place.table), now.to_zoned(TimeZone::UTC).date());
+    let (store, today) = (DynamoDb::new(aws.dynamodb(), aws.place.table()), now.to_zoned(TimeZone::UTC).date());
     let mut queues: BTreeMap<String, BTreeMap<Date, Tally>> = BTreeMap::new();
     for ago in 0..i32::from(days) {
         let day = today.saturating_sub(ago.days());

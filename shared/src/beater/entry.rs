@@ -204,7 +204,7 @@ impl Entry {
     }
 
     /// The name of the queue, before any prefix.
-    pub(super) fn queue_name(&self) -> &str {
+    pub fn queue_name(&self) -> &str {
         self.queue.as_deref().unwrap_or(&self.job)
     }
 

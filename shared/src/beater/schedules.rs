@@ -8,7 +8,7 @@ use super::{
     entry::Entry,
     rows::{Changed, DynamoDb, Row, Rows},
 };
-use crate::{Client, Clock, Enqueued, Error, config, store::StoreError};
+use crate::{Client, Clock, Enqueued, Error, Timetable, config, store::StoreError};
 
 /// How often a change is tried of a row that changes meanwhile.
 const TRIES: usize = 5;
@@ -44,10 +44,23 @@ pub struct Scheduled {
     pub paused: bool,
     /// The next fire that no beater has made yet. None: it is paused, or will not fire any more.
     pub next_fire: Option<Timestamp>,
+    /// When it was created: its intervals count from then. None: no beater has looked at it yet.
+    pub created_at: Option<Timestamp>,
+}
+
+impl Scheduled {
+    /// Returns when it fires; where no beater has looked at it yet, as if it were created `now`.
+    ///
+    /// # Errors
+    ///
+    /// Names the field that is wrong, and what would be right.
+    pub fn timetable(&self, now: Timestamp) -> Result<Timetable, Error> {
+        self.entry.timetable(self.created_at.unwrap_or(now))
+    }
 }
 
 impl Schedules {
-    /// Those of AWS, configured as the SDK, `SQJOBS_SCHEDULES_TABLE` and `SQJOBS_PREFIX` say.
+    /// Those of AWS, configured by the variables of the SDK, `SQJOBS_PREFIX`, `SQJOBS_SCHEDULES_TABLE` and `SQJOBS_TABLE`.
     pub async fn from_env() -> Self {
         let dynamodb = aws_sdk_dynamodb::Client::new(&config::sdk().await);
         Self::in_tables(dynamodb, config::schedules_table(), config::table(), Client::from_env().await)
@@ -183,7 +196,7 @@ pub(super) fn unanswered(error: StoreError) -> Error {
 impl From<Row> for Scheduled {
     fn from(row: Row) -> Self {
         let next_fire = row.next_fire.and_then(|text| text.parse().ok());
-        Self { entry: row.entry, paused: row.paused, next_fire }
+        Self { entry: row.entry, paused: row.paused, next_fire, created_at: row.created_at }
     }
 }
 

@@ -56,7 +56,7 @@ pub struct Enqueued {
 }
 
 impl Client {
-    /// A client of AWS, configured as the SDK and `SQJOBS_TABLE` and `SQJOBS_PREFIX` say.
+    /// A client of AWS, configured by the variables of the SDK, `SQJOBS_PREFIX` and `SQJOBS_TABLE`.
     pub async fn from_env() -> Self {
         let sdk = config::sdk().await;
         let queue = Sqs::new(aws_sdk_sqs::Client::new(&sdk));

@@ -17,7 +17,7 @@ use aws_sdk_sqs::types::QueueAttributeName as Attribute;
 use jiff::{SignedDuration, Timestamp, fmt::rfc2822, tz::TimeZone};
 use serde_json::Value;
 use sqjobs::{
-    By, Record,
+    By, Record, Scheduled,
     stats::Tally,
     store::{DynamoDb, Store as _},
 };
@@ -28,7 +28,7 @@ use crate::{
     aws::Aws,
     command::{
         function::{self, Function},
-        queue::{Policy, feeds_from, function_of, mappings, qualifier_of, urls},
+        queue::{Policy, feeds_from, function_of, mappings, missing, qualifier_of, urls},
     },
     failure::{Failure, told},
 };
@@ -54,11 +54,17 @@ pub(super) struct System {
     pub(super) unreleased: BTreeMap<String, String>,
     /// The functions whose recursive loops Lambda ends.
     pub(super) loops_end: BTreeSet<String>,
+    /// The functions that queues of other environments feed.
+    pub(super) others: Vec<Function>,
+    /// A queue without this prefix whose jobs the table counts.
+    pub(super) foreign: Option<String>,
     pub(super) beater: Beater,
     /// What the due index holds, the longest overdue first.
     pub(super) due: Vec<Record>,
-    /// Schedules and when they are to fire next.
-    pub(super) schedules_due: Vec<(String, Timestamp)>,
+    /// The schedules that are not paused.
+    pub(super) schedules_due: Vec<Scheduled>,
+    /// Of their queues, by their whole names, those that do not exist.
+    pub(super) missing_queues: BTreeSet<String>,
     /// Records that are running.
     pub(super) running: Vec<Record>,
     /// When messages were parked last, by queue, and why.
@@ -135,8 +141,8 @@ impl System {
     pub(super) async fn read(aws: &Aws, beater: &str) -> Result<Self, Failure> {
         let beater = Beater { name: aws.queue(beater), lacks: Vec::new(), is_woken: true };
         let mut system = Self { now: aws.clock.now(), place: aws.place.clone(), beater, ..Self::default() };
-        let (jobs, skew) = system.table(aws, &aws.place.table).await?;
-        (system.schedules, _) = system.table(aws, &aws.place.schedules_table).await?;
+        let (jobs, skew) = system.table(aws, &aws.place.table()).await?;
+        (system.schedules, _) = system.table(aws, &aws.place.schedules_table()).await?;
         (system.jobs, system.skew) = (jobs, skew);
         let mappings = system.noted("what feeds functions", mappings(aws, None).await.map_err(Failure::told));
         system.knows_mappings = mappings.is_some();
@@ -208,11 +214,17 @@ impl System {
         self.functions.insert(name, function);
     }
 
-    /// Leaves out the queues that feed functions of others.
+    /// Leaves out the queues of other environments, and those that feed functions which run no jobs.
     fn leave_others_out(&mut self) {
-        let (functions, unread) = (&self.functions, &mut self.unread);
+        let (functions, unread, ours) = (&self.functions, &mut self.unread, &self.place.prefix);
+        let mut others = BTreeSet::new();
         self.queues.retain(|queue| {
             let Some(Some(function)) = queue.mapping.as_ref().and_then(|mapping| functions.get(&mapping.function)) else { return true };
+            let theirs = Place::of(&function.environment).prefix;
+            if theirs.len() > ours.len() && queue.name.starts_with(&theirs) {
+                others.insert(function.name.clone());
+                return false;
+            }
             let is_ours = function.environment.keys().any(|name| name.starts_with("SQJOBS_"));
             if !is_ours {
                 let (name, short) = (&function.name, &queue.short);
@@ -220,6 +232,7 @@ impl System {
             }
             is_ours
         });
+        self.others = others.iter().filter_map(|name| self.functions.remove(name)?).collect();
     }
 
     /// The queues whose functions say that they take from them, and their dead-letter queues: those that a beater looks after.
@@ -265,6 +278,7 @@ impl System {
                 queue.forgotten = own.find(|record| is_forgotten(record, queue.retention)).cloned();
             }
             let mut tallies = self.noted("statistics", tallies(aws, self.now).await).unwrap_or_default();
+            self.foreign = tallies.keys().find(|queue| !queue.starts_with(&aws.place.prefix)).cloned();
             tallies.retain(|queue, _| queue.starts_with(&aws.place.prefix));
             self.aborting = tallies.iter().filter(|(_, tally)| tally.is_aborting()).map(|(queue, _)| queue.clone()).collect();
             self.parked = tallies.into_iter().map(|(queue, tally)| (queue, tally.parked_at)).collect();
@@ -276,7 +290,10 @@ impl System {
         if self.schedules.arn.is_some() {
             let schedules = aws.schedules().list().await.map_err(said);
             let schedules = self.noted("schedules", schedules).unwrap_or_default().into_iter().filter(|schedule| !schedule.paused);
-            self.schedules_due = schedules.filter_map(|schedule| Some((schedule.entry.id().to_owned(), schedule.next_fire?))).collect();
+            self.schedules_due = schedules.collect();
+            let queues = self.schedules_due.iter().map(|schedule| aws.queue(schedule.entry.queue_name())).collect();
+            let missing = missing(aws, queues).await.map_err(Failure::told);
+            self.missing_queues = self.noted("the queues of schedules", missing).unwrap_or_default();
         }
     }
 }
@@ -381,7 +398,7 @@ async fn is_woken(aws: &Aws, function: &Function) -> Result<bool, String> {
 
 /// The statistics of today and yesterday, by queue: a nightly job may not have run today.
 async fn tallies(aws: &Aws, now: Timestamp) -> Result<BTreeMap<String, Tally>, String> {
-    let (store, mut tallies) = (DynamoDb::new(aws.dynamodb(), &aws.place.table), BTreeMap::<_, Tally>::new());
+    let (store, mut tallies) = (DynamoDb::new(aws.dynamodb(), aws.place.table()), BTreeMap::<_, Tally>::new());
     for at in [now, now - SignedDuration::from_hours(24)] {
         for (queue, tally) in store.stats(at.to_zoned(TimeZone::UTC).date()).await.map_err(|error| error.to_string())? {
             tallies.entry(queue).or_default().merge(&tally);
@@ -392,7 +409,8 @@ async fn tallies(aws: &Aws, now: Timestamp) -> Result<BTreeMap<String, Tally>, S
 
 /// The records that are running: as many as a bounded scan finds.
 async fn running(aws: &Aws) -> Result<Vec<Record>, String> {
-    let scan = aws.dynamodb().scan().table_name(&aws.place.table).filter_expression("attribute_not_exists(purge_at) AND #state = :running");
+    let scan =
+        aws.dynamodb().scan().table_name(aws.place.table()).filter_expression("attribute_not_exists(purge_at) AND #state = :running");
     let scan =
         scan.expression_attribute_names("#state", "state").expression_attribute_values(":running", AttributeValue::S("running".into()));
     let mut pages = scan.into_paginator().send();
@@ -402,7 +420,7 @@ async fn running(aws: &Aws) -> Result<Vec<Record>, String> {
         let items = page.map_err(|error| told(&error))?.items.unwrap_or_default();
         ids.extend(items.into_iter().filter_map(|item| item.get("id")?.as_s().ok().cloned()));
     }
-    let records = DynamoDb::new(aws.dynamodb(), &aws.place.table).read(&ids).await;
+    let records = DynamoDb::new(aws.dynamodb(), aws.place.table()).read(&ids).await;
     // One that cannot be read is found by the beater.
     Ok(records.into_iter().filter_map(Result::ok).flatten().collect())
 }

@@ -16,7 +16,7 @@ pub(super) async fn doctor(aws: &Aws, wanted: &Doctor) -> Result<bool, Failure> 
     let system = System::read(aws, &wanted.beater).await?;
     let (found, mut output) = (findings(&system), Output::new());
     for unread in &system.unread {
-        anstream::eprintln!("not looked at: {}", clean(unread));
+        anstream::eprintln!("not looked at: {}", clean(&system.place.with_options(unread)));
     }
     if wanted.json {
         found.iter().try_for_each(|finding| output.json(finding))?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
-use sqjobs::{Record, State, lifecycle::SKEW, queue::is_fifo};
+use sqjobs::{Record, Scheduled, State, lifecycle::SKEW, queue::is_fifo};
 
 use super::facts::{Beater, Mapping, Queue, System, Table};
 use crate::{
@@ -44,8 +44,9 @@ pub(super) struct Finding {
 
 /// Everything that is wrong.
 pub(super) fn findings(system: &System) -> Vec<Finding> {
-    let mut found = Findings { found: Vec::new(), options: system.place.options() };
+    let mut found = Findings { found: Vec::new(), place: &system.place };
     found.tables(&system.jobs, &system.schedules);
+    found.shared(system);
     for queue in &system.queues {
         found.queue(queue);
         found.feed(queue, system);
@@ -55,15 +56,16 @@ pub(super) fn findings(system: &System) -> Vec<Finding> {
     found.found
 }
 
-struct Findings {
+struct Findings<'a> {
     found: Vec<Finding>,
-    /// What a command of a remedy must be given.
-    options: String,
+    /// The place that the commands of a remedy must name.
+    place: &'a Place,
 }
 
-impl Findings {
+impl Findings<'_> {
     fn add(&mut self, rule: &'static str, at: &str, what: impl Into<String>, why: &'static str, remedy: impl Into<String>) {
-        self.found.push(Finding { rule, at: at.to_owned(), what: what.into(), why, remedy: remedy.into() });
+        let remedy = self.place.with_options(&remedy.into());
+        self.found.push(Finding { rule, at: at.to_owned(), what: what.into(), why, remedy });
     }
 
     fn tables(&mut self, jobs: &Table, schedules: &Table) {
@@ -71,13 +73,7 @@ impl Findings {
             let at = format!("table {}", table.name);
             if table.arn.is_none() {
                 let why = "without it no job is claimed, and no schedule is kept";
-                self.add(
-                    "table_missing",
-                    &at,
-                    "there is no such table",
-                    why,
-                    format!("`sqjobs table create{}`, or name another by --table", self.options),
-                );
+                self.add("table_missing", &at, "there is no such table", why, "`sqjobs table create`, or name another by --table");
                 continue;
             }
             for index in indexes.iter().filter(|index| !table.indexes.iter().any(|own| own == *index)) {
@@ -104,6 +100,24 @@ impl Findings {
                 "records of ended jobs are kept, and paid for, for ever",
                 remedy,
             );
+        }
+    }
+
+    /// Finds other environments that use the same tables.
+    fn shared(&mut self, system: &System) {
+        let why = "environments that share a table take each other's jobs for duplicates, and fire each other's schedules";
+        let remedy = "give each environment tables of its own: the README says how to move";
+        let [jobs, schedules, _] = system.place.settings();
+        for table in [jobs.value, schedules.value] {
+            let uses = |other: &&Function| Place::of(&other.environment).settings().iter().any(|own| own.value == table);
+            if let Some(other) = system.others.iter().find(uses) {
+                let what = format!("function {} of the prefix \"{}\" uses it too", other.name, Place::of(&other.environment).prefix);
+                self.add("table_shared", &format!("table {table}"), what, why, remedy);
+            }
+        }
+        if let Some(queue) = &system.foreign {
+            let what = format!("it counts jobs of queue {queue}, which has not the prefix \"{}\"", system.place.prefix);
+            self.add("table_shared", &format!("table {}", system.jobs.name), what, why, remedy);
         }
     }
 
@@ -174,12 +188,12 @@ impl Findings {
             if !system.knows_mappings {
                 return;
             }
-            let remedy = format!("deploy its function, then `sqjobs queue create {} --function NAME{}`", queue.short, self.options);
+            let remedy = format!("deploy its function, then `sqjobs queue create {} --function NAME`", queue.short);
             self.add("mapping_missing", &at, "it feeds no function", "its jobs wait until they are forgotten", remedy);
             return;
         };
         if state != "Enabled" {
-            let remedy = format!("`sqjobs queue resume {}{}`", queue.short, self.options);
+            let remedy = format!("`sqjobs queue resume {}`", queue.short);
             self.add(
                 "mapping_disabled",
                 &at,
@@ -239,30 +253,40 @@ impl Findings {
         if let Some(runs) = system.unreleased.get(&function.name) {
             let what = format!("version {runs} runs, and other code or settings were deployed after it");
             let why = "jobs run as before the deployment: it was not released, or it was rolled back";
-            self.add("unreleased", &at, what, why, format!("`sqjobs function release {}{}`", function.name, self.options));
+            self.add("unreleased", &at, what, why, format!("`sqjobs function release {}`", function.name));
         }
-        let equip = format!("`sqjobs queue create {} --function {}{}`, or `terraform apply`", queue.short, function.name, self.options);
+        let equip = format!("`sqjobs queue create {} --function {}`, or `terraform apply`", queue.short, function.name);
         self.role(&at, &queue.lacks, &equip);
         let dlqs: Vec<_> = queue.dlq.iter().map(|dlq| &*dlq.name).collect();
-        self.variables(function, &system.place, &function::variables(&system.place, Some(&queue.name), &dlqs), &equip);
+        self.variables(function, &function::variables(&system.place, Some(&queue.name), &dlqs), &equip);
     }
 
     /// Whether a function finds its system. Of URLs, the names of queues are compared.
-    fn variables(&mut self, function: &Function, place: &Place, expected: &[(&str, String)], equip: &str) {
+    fn variables(&mut self, function: &Function, expected: &[(&str, String)], equip: &str) {
+        let own = Place::of(&function.environment);
+        let at = format!("function {}", function.name);
         for (name, expected) in expected.iter().filter(|(name, expected)| !(expected.is_empty() && name.ends_with("_URL"))) {
-            let usual = place.settings().into_iter().find(|setting| setting.variable == *name).map(|setting| setting.usual);
-            let own = function.environment.get(*name).map(|value| value.rsplit(['/', ':']).next().unwrap_or(value)).or(usual);
-            if own != Some(expected) {
-                let own = own.map_or("not set".into(), |own| format!("\"{own}\""));
-                let why = "messages, dead letters, records or schedules go where nobody looks";
-                self.add(
-                    "environment",
-                    &format!("function {}", function.name),
-                    format!("{name} is {own}, and should name \"{expected}\""),
-                    why,
-                    equip,
-                );
+            let named = own.settings().into_iter().find(|setting| setting.variable == *name).map(|setting| setting.value);
+            let is_table = named.is_some() && *name != "SQJOBS_PREFIX";
+            let url = || function.environment.get(*name).map(|value| value.rsplit(['/', ':']).next().unwrap_or(value).to_owned());
+            let value = named.or_else(url);
+            if value.as_ref() == Some(expected) {
+                continue;
             }
+            if let Some(table) = value.as_ref().filter(|table| is_table && !table.starts_with(&own.prefix)) {
+                let what = format!("{name} is \"{table}\", without its prefix \"{}\"", own.prefix);
+                let why = "another environment may use the same table: each takes the other's jobs for duplicates, and fires its schedules";
+                let option = name.trim_start_matches("SQJOBS_").to_lowercase().replace('_', "-");
+                let remedy = format!(
+                    "move to {expected} as the README says: `sqjobs table create`, then {equip}; if no other environment uses {table}, keep it and \
+                     name it to every command: --{option} {table}"
+                );
+                self.add("table_unprefixed", &at, what, why, remedy);
+                continue;
+            }
+            let value = value.map_or("not set".into(), |value| format!("\"{value}\""));
+            let why = "messages, dead letters, records or schedules go where nobody looks";
+            self.add("environment", &at, format!("{name} is {value}, and should name \"{expected}\""), why, equip);
         }
     }
 
@@ -282,13 +306,13 @@ impl Findings {
             self.add("beater_missing", &at, "there is no beater", why, "deploy it, or name it by --beater");
             return;
         };
-        let equip = format!("`sqjobs schedule beater {}{}`, or `terraform apply`", beater.name, self.options);
+        let equip = format!("`sqjobs schedule beater {}`, or `terraform apply`", beater.name);
         if !beater.is_woken {
             let why = "schedules fire late or never, and so does what waits longer than 15 minutes";
             self.add("beater_asleep", &at, "no rule wakes it each minute, or it may not", why, &*equip);
         }
         self.role(&at, &beater.lacks, &equip);
-        self.variables(function, &system.place, &function::variables(&system.place, None, &[]), &equip);
+        self.variables(function, &function::variables(&system.place, None, &[]), &equip);
         let dlqs = function.environment.get("SQJOBS_DLQ_URL").map(String::as_str).unwrap_or_default();
         let seen: Vec<_> = dlqs.split_whitespace().filter_map(|url| url.rsplit('/').next()).collect();
         let missing: Vec<_> = system.fed().map(|(_, dlq)| dlq).filter(|dlq| !seen.contains(&&*dlq.name)).collect();
@@ -309,8 +333,21 @@ impl Findings {
             let why = "a beater sends them within a minute of their time";
             self.add("due_overdue", "due index", what, why, "look at the beater's log, and that it is woken each minute");
         }
-        let late: Vec<_> = system.schedules_due.iter().filter(|(_, at)| now.duration_since(*at) > LATE).collect();
-        if let [(id, at), ..] = late[..] {
+        let (lost, kept): (Vec<_>, Vec<_>) = system.schedules_due.iter().partition(|schedule| {
+            let queue = system.place.prefix.clone() + schedule.entry.queue_name();
+            system.missing_queues.contains(&queue)
+        });
+        for entry in lost.into_iter().map(|schedule| &schedule.entry) {
+            let (queue, at) = (entry.queue_name(), format!("schedule {}", entry.id()));
+            let what = format!("its queue {}{queue} does not exist", system.place.prefix);
+            let remedy = format!("`sqjobs queue create {queue}`, or name another queue to `sqjobs schedule add`");
+            self.add("schedule_queue_missing", &at, what, "the beater cannot enqueue its jobs, so it does not fire", remedy);
+        }
+        let late = |schedule: &&Scheduled| {
+            schedule.next_fire.filter(|at| now.duration_since(*at) > LATE).map(|at| (schedule.entry.id().to_owned(), at))
+        };
+        let late: Vec<_> = kept.iter().filter_map(late).collect();
+        if let [(id, at), ..] = &late[..] {
             let what = format!("{} schedules have not fired in time, such as {id}, due {}", late.len(), from_now(*at, now));
             let why = "the beater does not tick, or cannot write";
             self.add("schedule_overdue", "schedules", what, why, "look at the beater's log, and that it is woken each minute");

@@ -68,7 +68,7 @@ impl DynamoDb {
                 Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
                     outcome(cancelled.cancellation_reasons(), jobs, error.message())
                 }
-                _ => Err(failed(error)),
+                _ => Err(failed(&format!("{} or {}", self.table, self.jobs), error)),
             },
         }
     }
@@ -103,7 +103,7 @@ impl Rows for DynamoDb {
     fn get<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<Found>, StoreError>> {
         async move {
             let get = self.client.get_item().table_name(&self.table).key("id", text(id)).consistent_read(true);
-            Ok(get.send().await.map_err(failed)?.item.map(row))
+            Ok(get.send().await.map_err(|error| failed(&self.table, error))?.item.map(row))
         }
         .boxed()
     }
@@ -122,7 +122,7 @@ impl Rows for DynamoDb {
             let mut from = None;
             loop {
                 let scan = self.client.scan().table_name(&self.table).consistent_read(true).set_exclusive_start_key(from);
-                let answer = scan.send().await.map_err(failed)?;
+                let answer = scan.send().await.map_err(|error| failed(&self.table, error))?;
                 rows.extend(answer.items.unwrap_or_default().into_iter().map(row));
                 from = answer.last_evaluated_key;
                 if from.is_none() {

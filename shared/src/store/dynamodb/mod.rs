@@ -126,7 +126,8 @@ impl DynamoDb {
         let keys = ids.iter().map(|id| HashMap::from([("id".into(), AttributeValue::S(id.clone()))])).collect();
         let keys = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build();
         let keys = keys.map_err(|error| StoreError::Invalid(error.to_string()))?;
-        let answer = self.client.batch_get_item().request_items(&self.table, keys).send().await.map_err(failed)?;
+        let answer =
+            self.client.batch_get_item().request_items(&self.table, keys).send().await.map_err(|error| failed(&self.table, error))?;
         let found = answer.responses.into_iter().filter_map(|mut tables| tables.remove(&self.table)).flatten();
         let found = found.filter_map(|item| Some((id_of(&item)?, item))).collect();
         let rest = answer.unprocessed_keys.into_iter().flat_map(HashMap::into_values).flat_map(|keys| keys.keys().to_vec());
@@ -168,14 +169,20 @@ impl DynamoDb {
             if statements.is_empty() {
                 return Vec::new();
             }
-            let answer = self.client.batch_execute_statement().set_statements(Some(statements)).send().await.map_err(failed);
+            let answer = self
+                .client
+                .batch_execute_statement()
+                .set_statements(Some(statements))
+                .send()
+                .await
+                .map_err(|error| failed(&self.table, error));
             if let Some((counter, share)) = &share {
                 let answers = answer.as_ref().ok().and_then(|answer| answer.responses.as_ref());
                 counter.kept(share, stats::kept(answers.and_then(|answers| answers.get(writes.len()))));
             }
             match (answer, share) {
                 (Ok(answer), _) => {
-                    let answers = answer.responses.unwrap_or_default().into_iter().map(written);
+                    let answers = answer.responses.unwrap_or_default().into_iter().map(|answer| written(&self.table, answer));
                     answers.chain(repeat_with(|| Err(short()))).take(writes.len()).collect()
                 }
                 (Err(StoreError::Invalid(_)), Some((counter, share))) => {
@@ -208,7 +215,8 @@ impl DynamoDb {
         let puts = items.map(|put| Ok(WriteRequest::builder().put_request(put?).build())).collect::<Result<Vec<_>, BuildError>>();
         let mut puts = puts.map_err(|error| StoreError::Invalid(error.to_string()))?;
         for attempt in 1..=TRIES {
-            let answer = self.client.batch_write_item().request_items(&self.table, puts).send().await.map_err(failed)?;
+            let answer =
+                self.client.batch_write_item().request_items(&self.table, puts).send().await.map_err(|error| failed(&self.table, error))?;
             puts = answer.unprocessed_items.and_then(|mut tables| tables.remove(&self.table)).unwrap_or_default();
             if puts.is_empty() {
                 return Ok(());
@@ -267,7 +275,8 @@ impl Index for DynamoDb {
 
     fn unfinished(&self, turn: u64) -> BoxFuture<'_, Result<Vec<Result<Record, StoreError>>, StoreError>> {
         async move {
-            let described = self.client.describe_table().table_name(&self.table).send().await.map_err(failed)?;
+            let described =
+                self.client.describe_table().table_name(&self.table).send().await.map_err(|error| failed(&self.table, error))?;
             let bytes = described.table.and_then(|table| table.table_size_bytes).unwrap_or(0);
             let scan = self.client.scan().table_name(&self.table);
             // Only records of jobs that have ended are to be purged.
@@ -318,11 +327,12 @@ pub(crate) async fn due_items(
 
 /// The first items that a query finds, at most `limit`.
 async fn pages(query: QueryFluentBuilder, limit: usize) -> Result<Vec<Item>, StoreError> {
+    let table = query.get_table_name().clone().unwrap_or_default();
     let query = query.limit(i32::try_from(limit).unwrap_or(i32::MAX));
     let mut items = Vec::new();
     let mut from = None;
     loop {
-        let answer = query.clone().set_exclusive_start_key(from).send().await.map_err(failed)?;
+        let answer = query.clone().set_exclusive_start_key(from).send().await.map_err(|error| failed(&table, error))?;
         items.extend(answer.items.unwrap_or_default());
         from = answer.last_evaluated_key;
         if from.is_none() || items.len() >= limit {
@@ -340,11 +350,12 @@ fn segments(bytes: i64) -> i32 {
 /// The part of a table whose turn it is.
 pub(crate) async fn segment_items(scan: ScanFluentBuilder, turn: u64, segments: i32) -> Result<Vec<Item>, StoreError> {
     let segment = i32::try_from(turn % u64::from(segments.unsigned_abs())).unwrap_or(0);
+    let table = scan.get_table_name().clone().unwrap_or_default();
     let scan = scan.segment(segment).total_segments(segments);
     let mut items = Vec::new();
     let mut from = None;
     for _ in 0..MOST_PAGES {
-        let answer = scan.clone().set_exclusive_start_key(from).send().await.map_err(failed)?;
+        let answer = scan.clone().set_exclusive_start_key(from).send().await.map_err(|error| failed(&table, error))?;
         items.extend(answer.items.unwrap_or_default());
         from = answer.last_evaluated_key;
         if from.is_none() {
@@ -509,7 +520,7 @@ fn by_bytes(parts: Vec<Part>) -> Vec<Vec<Part>> {
     chunks
 }
 
-fn written(answer: BatchStatementResponse) -> Result<Written, StoreError> {
+fn written(table: &str, answer: BatchStatementResponse) -> Result<Written, StoreError> {
     let Some(error) = answer.error else { return Ok(Written::Done) };
     let text = error.message.unwrap_or_else(|| format!("{:?}", error.code));
     match error.code {
@@ -522,12 +533,12 @@ fn written(answer: BatchStatementResponse) -> Result<Written, StoreError> {
         }
         Some(Code::ValidationError | Code::ItemCollectionSizeLimitExceeded) => Err(StoreError::Invalid(text)),
         Some(Code::InternalServerError) | None => Err(StoreError::Unknown(text.into())),
-        Some(_) => Err(StoreError::Unavailable(text)),
+        Some(_) => Err(StoreError::Unavailable(format!("{table}: {text}"))),
     }
 }
 
-/// Tells a request that was not made from one that may have been.
-pub(crate) fn failed<E, R>(error: SdkError<E, R>) -> StoreError
+/// Tells a request to a table that was not made from one that may have been.
+pub(crate) fn failed<E, R>(table: &str, error: SdkError<E, R>) -> StoreError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     R: std::fmt::Debug + Send + Sync + 'static,
@@ -538,7 +549,7 @@ where
         "ProvisionedThroughputExceededException" | "RequestLimitExceeded" | "ThrottlingException" => busy(&message),
         "ValidationException" => StoreError::Invalid(message),
         "ResourceNotFoundException" | "AccessDeniedException" | "UnrecognizedClientException" => {
-            StoreError::Unavailable(format!("{code}: {message}"))
+            StoreError::Unavailable(format!("{table}: {code}: {message}"))
         }
         _ => match error {
             SdkError::ConstructionFailure(_) => StoreError::Unavailable(Chain(&error).to_string()),

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
-use super::sqjobs;
+use super::in_environment;
 use crate::{
     function::{house_variables, program},
     roles::{as_the_stack_has_it, given},
@@ -11,8 +11,6 @@ use crate::{
 };
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-/// Where the system is, beside the tables and queues of its world.
-const PLACE: [&str; 6] = ["--prefix", "live-", "--table", "live-jobs", "--schedules-table", "live-schedules"];
 
 /// Deploys a function by `cargo lambda deploy`, as it was built for the tests.
 fn deploy(world: &World, name: &str, settings: &[&str]) {
@@ -54,9 +52,10 @@ async fn state(world: &World, function: &str) -> String {
 fn a_whole_system_is_deployed_from_nothing_by_the_documented_commands() {
     // Whatever a function may do, these commands let it.
     World::setup().enforces_roles().test(async |world| {
-        let there = |args: &[&str]| sqjobs(world, &[args, &PLACE].concat());
-        there(&["table", "create"]).yes();
-        there(&["table", "create"]).yes();
+        let there = |args: &[&str]| in_environment(world, "live-", args);
+        for _ in 0..2 {
+            assert_eq!(there(&["table", "create"]).yes(), "table live-jobs is ready\ntable live-schedules is ready\n");
+        }
         let stack = format!("AWS_ENDPOINT_URL={}", world.account.endpoint);
         let secret = "WEBHOOK_SECRET=whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
         for (name, settings) in [("adder", &["--env-var", &stack][..]), ("webhook", &["--env-var", &stack, "--env-var", secret])] {

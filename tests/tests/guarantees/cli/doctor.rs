@@ -235,11 +235,16 @@ fn work_that_nobody_has_taken_up_is_found() {
         });
         world.plant(record("short", "failed", failed)).await;
         assert_eq!(broken(world, &[]), ["retention_long", "due_overdue", "lease_overdue"]);
-        let row = json!({"id": "nightly", "cron": "1 0 * * *", "job": "probe", "due": "due#1", "next_fire": format!("{:.3}", ago(1))});
-        world.schedule_many(&[row]).await;
-        assert_eq!(broken(world, &[]), ["retention_long", "due_overdue", "schedule_overdue", "lease_overdue"]);
+        let row = |id: &str, queue: &str| {
+            json!({"id": id, "cron": "1 0 * * *", "job": "probe", "queue": queue, "due": "due#1", "next_fire": format!("{:.3}", ago(1))})
+        };
+        world.schedule_many(&[row("lost", "nowhere")]).await;
+        assert_eq!(broken(world, &[]), ["retention_long", "due_overdue", "schedule_queue_missing", "lease_overdue"]);
+        world.schedule_many(&[row("nightly", "probes")]).await;
+        assert_eq!(broken(world, &[]), ["retention_long", "due_overdue", "schedule_queue_missing", "schedule_overdue", "lease_overdue"]);
         let said = sqjobs(world, &["doctor", "--beater", &world.account.name(&Function::beater())]).no();
-        assert!(said.contains("retention_long  queue probes: ") && said.ends_with("4 things are wrong\n"), "{said}");
+        assert!(said.contains("retention_long  queue probes: ") && said.ends_with("5 things are wrong\n"), "{said}");
+        assert!(said.contains("schedule lost: its queue nowhere does not exist") && said.contains("`sqjobs queue create nowhere`"), "{said}");
     });
 }
 

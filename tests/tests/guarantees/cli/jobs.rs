@@ -2,7 +2,9 @@
 
 use std::process::{Command, Stdio};
 
+use jiff::SignedDuration;
 use serde_json::{Value, json};
+use sqjobs::Clock;
 
 use super::{Ran, alone, args, command, piped, sqjobs};
 use crate::{
@@ -187,7 +189,7 @@ fn enqueue_with_a_kill(jobs: usize) {
 #[test]
 fn schedules_are_added_shown_paused_run_and_removed_by_command() {
     World::setup().test(async |world| {
-        let add = ["schedule", "add", "nightly", "probe", "[1]", "--cron", "1 0 * * *", "--tz", "Europe/Madrid", "--queue", "probes"];
+        let add = ["schedule", "add", "nightly", "probe", "[1]", "--cron", "1 0 * * *", "--timezone", "Europe/Madrid", "--queue", "probes"];
         assert_eq!(sqjobs(world, &add).yes(), "nightly fires at 00:01 in Europe/Madrid\n");
         let shown = || sqjobs(world, &["schedule", "list", "--json"]).json();
         assert_eq!(
@@ -213,9 +215,68 @@ fn schedules_are_added_shown_paused_run_and_removed_by_command() {
 }
 
 #[test]
+fn schedules_are_copied_as_json_and_each_change_is_printed_as_json() {
+    World::setup().test(async |world| {
+        let add = ["schedule", "add", "nightly", "probe", "[1]", "--cron", "1 0 * * *", "--queue", "probes", "--json"];
+        assert_eq!(sqjobs(world, &add).json()[0]["status"], "due");
+        assert_eq!(sqjobs(world, &["schedule", "pause", "nightly", "--json"]).json()[0]["paused"], true);
+        let lines = sqjobs(world, &["schedule", "list", "--json"]).yes();
+        sqjobs(world, &["schedule", "remove", "nightly", "--yes"]).yes();
+        let wrong = piped(world, &["schedule", "add", "--from", "-"], "{\"id\": 1}\n").error();
+        assert!(wrong.contains("line 1 is no schedule: ") && wrong.contains("`sqjobs schedule list --json`"), "{wrong}");
+        assert_eq!(piped(world, &["schedule", "add", "--from", "-"], &lines).yes(), "nightly fires at 00:01 in UTC\n");
+        let rows = [lines, sqjobs(world, &["schedule", "list", "--json"]).yes()].map(|line| {
+            let mut row: Value = serde_json::from_str(&line).expect("one line");
+            row["next_fire"].take(); // the next tick is to look at the copy
+            row
+        });
+        assert_eq!((&rows[0], &rows[0]["paused"]), (&rows[1], &json!(true)));
+        assert_eq!(sqjobs(world, &["schedule", "resume", "nightly", "--json"]).json()[0]["status"], "due");
+        let sent = sqjobs(world, &["schedule", "run", "nightly", "--json"]).json();
+        assert!(world.messages().await[0].body.contains(sent[0]["id"].as_str().expect("an id")));
+    });
+}
+
+#[test]
+fn the_fires_of_a_stored_schedule_are_previewed_by_its_id() {
+    World::setup().test(async |world| {
+        sqjobs(world, &["schedule", "add", "nightly", "probe", "--cron", "1 0 * * *", "--timezone", "Asia/Tokyo", "--queue", "probes"])
+            .yes();
+        let preview = |args: &[&str]| sqjobs(world, &[&["schedule", "preview", "nightly"], args].concat());
+        let after = ["--after", "2026-05-04T00:00:00Z", "--count", "2"];
+        assert_eq!(preview(&[&after[..], &["--json"]].concat()).json(), [json!(["2026-05-04T15:01:00Z", "2026-05-05T15:01:00Z"])]);
+        assert!(preview(&["--cron", "* * * * *"]).error().contains("cannot be used with"));
+        let none = sqjobs(world, &["schedule", "preview", "weekly"]).error();
+        assert!(none.contains("there is no schedule \"weekly\"; `sqjobs schedule list` shows all"), "{none}");
+    });
+}
+
+#[test]
+fn a_schedule_says_that_its_queue_is_missing_or_that_it_is_overdue() {
+    World::setup().test(async |world| {
+        let at = |minutes: i64| format!("{:.3}", Clock::system().now() + SignedDuration::from_mins(minutes));
+        let row = |id: &str, queue: &str, minutes: i64| {
+            json!({"id": id, "cron": "1 0 * * *", "job": "probe", "queue": queue, "due": "due#1", "next_fire": at(minutes)})
+        };
+        let rows = [row("a", "nowhere", -5), row("b", "probes", -5), row("c", "probes", -1), row("d", "probes", 90)];
+        world.schedule_many(&rows).await;
+        let statuses = sqjobs(world, &["schedule", "list", "--json"]).json();
+        let statuses: Vec<_> = statuses.iter().map(|row| row["status"].as_str().expect("a status")).collect();
+        assert_eq!(statuses, ["queue_missing", "overdue", "due", "scheduled"]);
+        let ran = sqjobs(world, &["schedule", "list"]);
+        assert!(ran.said.contains("`sqjobs queue create nowhere`") && ran.said.contains("`sqjobs doctor`"), "{}", ran.said);
+        let table = ran.yes();
+        assert!(table.contains("not before queue nowhere exists") && table.contains("no beater fires it"), "{table}");
+        assert!(!table.contains("ago"), "{table}");
+        let refused = sqjobs(world, &["schedule", "add", "e", "probe", "--every", "5m"]).error();
+        assert!(refused.contains("cannot add schedule \"e\": its queue probe does not exist; create it by `sqjobs queue create probe`"), "{refused}");
+    });
+}
+
+#[test]
 fn fires_are_previewed_by_command_without_aws() {
     let preview = |args: &[&str]| alone(&[&["schedule", "preview"], args].concat());
-    let madrid = ["--cron", "30 2 * * *", "--tz", "Europe/Madrid", "--after", "2026-03-28T00:00:00Z", "--count", "2"];
+    let madrid = ["--cron", "30 2 * * *", "--timezone", "Europe/Madrid", "--after", "2026-03-28T00:00:00Z", "--count", "2"];
     let instants = preview(&[&madrid[..], &["--json"]].concat()).json();
     assert_eq!(instants, [json!(["2026-03-28T01:30:00Z", "2026-03-29T01:00:00Z"])]);
     assert!(preview(&madrid).yes().contains("2026-03-29 03:00:00+02:00 (clocks go forward at 02:00)"));
@@ -228,9 +289,9 @@ fn tables_and_queues_are_made_by_command_and_what_is_missing_is_named_with_the_r
     World::setup().test(async |world| {
         let bare = ["--table", "jobs-2", "--schedules-table", "schedules-2", "--prefix", "test-"];
         let there = |args: &[&str]| sqjobs(world, &[args, &bare].concat());
-        assert!(there(&["get", "a"]).error().contains("`sqjobs table create`"));
-        assert!(there(&["schedule", "list"]).error().contains("`sqjobs table create`"));
-        assert!(there(&["enqueue", "adder", "[1]"]).error().contains("`sqjobs queue create`"));
+        assert!(there(&["get", "a"]).error().contains("`sqjobs table create --table jobs-2 --schedules-table schedules-2 --prefix test-`"));
+        assert!(there(&["schedule", "list"]).error().contains("`sqjobs table create --table jobs-2 "));
+        assert!(there(&["enqueue", "adder", "[1]"]).error().contains("`sqjobs queue create --table jobs-2 "));
         assert_eq!(there(&["table", "create"]).yes(), "table jobs-2 is ready\ntable schedules-2 is ready\n");
         let urls = there(&["queue", "create", "adder", "--timeout", "60s"]).yes();
         assert!(urls.lines().map(|url| url.rsplit('/').next().expect("a name")).eq(["test-adder", "test-adder-dlq"]), "{urls}");

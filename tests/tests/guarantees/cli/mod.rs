@@ -3,6 +3,7 @@
 mod deploy;
 mod dev;
 mod doctor;
+mod environments;
 mod jobs;
 mod letters;
 mod queues;
@@ -89,6 +90,13 @@ fn command(world: &World) -> Command {
 
 pub(crate) fn sqjobs(world: &World, args: &[&str]) -> Ran {
     Ran::of(args, &command(world).args(args).output().expect("the command starts"))
+}
+
+/// In the environment that has this prefix, which names no table.
+fn in_environment(world: &World, prefix: &str, args: &[&str]) -> Ran {
+    let mut command = command(world);
+    command.env_remove("SQJOBS_TABLE").env("SQJOBS_PREFIX", prefix);
+    Ran::of(args, &command.args(args).output().expect("the command starts"))
 }
 
 /// Without any account.

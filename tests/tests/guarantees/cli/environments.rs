@@ -1,0 +1,104 @@
+//! Environments of one account, which a prefix tells apart.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+use sqjobs::setup;
+
+use super::{Ran, args, in_environment, sqjobs};
+use crate::{function::Function, world::World};
+
+/// Deploys a function of this environment, to which nothing but the prefix and its queues is told.
+async fn deploy(world: &World, prefix: &str, function: &Function) {
+    let queue = format!("{prefix}work");
+    let queues = setup::create_queues(&world.account.sqs, &queue, 180).await.expect("the queues are created");
+    let variables = [
+        ("SQJOBS_PREFIX", prefix),
+        ("SQJOBS_QUEUE_URL", &*queues.url),
+        ("SQJOBS_DLQ_URL", &*queues.dlq_url),
+        ("AWS_ENDPOINT_URL", &*world.account.endpoint),
+    ];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    world.account.deploy(function, variables.into(), &queue).await;
+}
+
+/// The values of a field, in the lines that were printed.
+fn all(ran: &Ran, field: &str) -> Vec<Value> {
+    ran.json().iter().map(|line| line[field].clone()).collect()
+}
+
+#[test]
+fn a_job_of_one_id_runs_in_each_of_two_environments() {
+    World::setup().test(async |world| {
+        let probe = args(world, &json!({}));
+        let environments = [("live-", Function::adder(), "adder", "[1, 2, 3]"), ("staging-", Function::probe(), "probe", &*probe)];
+        for (prefix, function, job, args) in environments {
+            let there = |args: &[&str]| in_environment(world, prefix, args);
+            there(&["table", "create"]).yes();
+            deploy(world, prefix, &function).await;
+            let ended = there(&["enqueue", job, args, "--queue", "work", "--id", "same", "--wait", "--json"]).json();
+            assert_eq!(ended.last().expect("a record")["state"], "succeeded", "{ended:?}");
+            assert_eq!(all(&there(&["get", "same", "--json"]), "name"), [job]);
+            let add = ["schedule", "add", &format!("of-{job}"), job, args, "--cron", "1 0 * * *", "--queue", "work"];
+            there(&add).yes();
+            assert_eq!(all(&there(&["schedule", "list", "--json"]), "id"), [json!(format!("of-{job}"))]);
+        }
+        assert_eq!(all(&sqjobs(world, &["get", "same", "--json"]), "id"), [""; 0], "nothing is in the table without a prefix");
+    });
+}
+
+#[test]
+fn the_doctor_finds_environments_that_share_a_table() {
+    World::setup().visibility_s(180).test(async |world| {
+        let (probe, name) = (Function::probe(), world.account.name(&Function::probe()));
+        world.account.create_role(&probe).await;
+        world.create_function(&probe).await;
+        // The table is named, so that it has no prefix: `probes` is the queue `es` of the prefix `prob`.
+        let named = |prefix: &str, args: &[&str]| sqjobs(world, &[args, &["--prefix", prefix]].concat());
+        named("prob", &["queue", "create", "es", "--function", &name]).yes();
+        in_environment(world, "prob", &["table", "create"]).yes();
+
+        let rules = |ran: Ran| all(&ran, "rule");
+        let doctor = ["doctor", "--json"];
+        assert_eq!(rules(named("prob", &doctor)), ["beater_missing"], "a table that is named is right");
+        let found = in_environment(world, "prob", &doctor);
+        let finding = found.json().into_iter().find(|finding| finding["rule"] == "table_unprefixed").expect("it is found");
+        assert_eq!(
+            (&finding["at"], &finding["what"]),
+            (&json!(format!("function {name}")), &json!("SQJOBS_TABLE is \"jobs\", without its prefix \"prob\""))
+        );
+        let remedy = finding["remedy"].as_str().expect("a text");
+        assert!(remedy.contains("`sqjobs table create --prefix prob`") && remedy.ends_with("--table jobs"), "{remedy}");
+
+        let found = sqjobs(world, &doctor);
+        let shared = found.json().remove(0);
+        assert_eq!((&shared["rule"], &shared["at"]), (&json!("table_shared"), &json!("table jobs")), "{shared}");
+        assert!(shared["what"].as_str().is_some_and(|what| what.contains(&name) && what.contains("\"prob\"")), "{shared}");
+
+        world.send(world.probe("counted", &json!({}))).await;
+        world.record_in("counted", "succeeded").await;
+        let shared = rules(named("other-", &["doctor", "--json", "--schedules-table", "schedules"]));
+        assert_eq!(shared, ["table_shared", "beater_missing"], "the table counts jobs of another environment");
+    });
+}
+
+#[test]
+fn each_command_that_is_printed_names_the_environment() {
+    World::setup().test(async |world| {
+        let there = |args: &[&str]| in_environment(world, "live-", args);
+        let told = there(&["get", "a"]).error();
+        assert!(told.contains("live-jobs: ResourceNotFoundException") && told.contains("`sqjobs table create --prefix live-`"), "{told}");
+        let told = there(&["schedule", "list"]).error();
+        assert!(told.contains("live-schedules: ResourceNotFoundException"), "{told}");
+        there(&["table", "create"]).yes();
+        let told = there(&["schedule", "add", "nightly", "adder", "--cron", "1 0 * * *"]).error();
+        assert!(told.contains("its queue live-adder does not exist; create it by `sqjobs queue create adder --prefix live-`"), "{told}");
+        let failed = json!({
+            "id": "a", "name": "adder", "queue": "live-adder", "state": "failed", "attempts": 1, "max_attempts": 1, "generation": 1,
+        });
+        let item: HashMap<_, _> = serde_dynamo::to_item(failed).expect("an item");
+        world.account.dynamodb.put_item().table_name("live-jobs").set_item(Some(item)).send().await.expect("it is put");
+        let told = there(&["explain", "a"]).yes();
+        assert!(told.contains("`sqjobs dlq redrive adder --id a --prefix live-`"), "{told}");
+    });
+}
