@@ -64,7 +64,7 @@ fn a_job_without_a_message_gets_its_dead_letter_from_a_beater() {
         (faults.late_delete, faults.delay, faults.crash) = (1.0, 0.3, 0.5);
         faults
     };
-    let due = Duration::from_secs(51 * 60);
+    let due = Duration::from_mins(51);
     let flaws = (0..30).flat_map(|seed| {
         let jobs = (0..40).map(|number| Enqueue::named("hopeless", serde_json::Value::Null).id(format!("job-{number}")).delay(due));
         let ended = Simulation::new(seed).faults(faults()).run(|| Worker::new(()).job::<Hopeless>(), jobs);

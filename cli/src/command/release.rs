@@ -166,16 +166,13 @@ async fn point(aws: &Aws, function: &str, version: &str) -> Result<Moved, Failur
     let cannot =
         |error: String| Failure::because(&format!("cannot point the alias {LIVE} of function {function} at version {version}"), error);
     let before = live(aws, function).await?;
-    match &before {
-        Some(alias) => {
-            let whole = AliasRoutingConfiguration::builder().set_additional_version_weights(Some(HashMap::new())).build();
-            let update = lambda.update_alias().function_name(function).name(LIVE).function_version(version).routing_config(whole);
-            update.set_revision_id(alias.revision.clone()).send().await.map_err(|error| cannot(told(&error)))?;
-        }
-        None => {
-            let create = lambda.create_alias().function_name(function).name(LIVE).function_version(version);
-            create.send().await.map_err(|error| cannot(told(&error)))?;
-        }
+    if let Some(alias) = &before {
+        let whole = AliasRoutingConfiguration::builder().set_additional_version_weights(Some(HashMap::new())).build();
+        let update = lambda.update_alias().function_name(function).name(LIVE).function_version(version).routing_config(whole);
+        update.set_revision_id(alias.revision.clone()).send().await.map_err(|error| cannot(told(&error)))?;
+    } else {
+        let create = lambda.create_alias().function_name(function).name(LIVE).function_version(version);
+        create.send().await.map_err(|error| cannot(told(&error)))?;
     }
     Ok(Moved { version: version.to_owned(), before: before.map(|alias| alias.version) })
 }

@@ -210,7 +210,7 @@ impl Findings<'_> {
         let Some(known) = system.functions.get(function) else { return };
         let Some(function) = known else {
             let target = qualifier.iter().fold(function.clone(), |name, qualifier| format!("{name}:{qualifier}"));
-            let remedy = format!("deploy it, then `sqjobs queue create {} --function {function}{}`", queue.short, self.options);
+            let remedy = format!("deploy it, then `sqjobs queue create {} --function {function}`", queue.short);
             self.add(
                 "function_missing",
                 &at,
