@@ -157,11 +157,15 @@ pub(crate) struct Enqueue {
     /// The job's name.
     #[arg(required_unless_present = "from")]
     pub(crate) name: Option<String>,
-    /// Its arguments, as JSON.
+    /// Its arguments, as JSON; @FILE reads them from a file, and - from standard input.
     #[arg(conflicts_with = "from")]
     pub(crate) args: Option<String>,
-    /// Enqueue each line of a file, a message such as {"name": "adder", "args": [1, 2], "id": "a"}; - is standard input.
-    /// Where each has an id, it may be interrupted and done again: no job runs twice.
+    /// Enqueue each line of a file; - is standard input. A line is a message such as {"name": "adder", "args": [1, 2], "id":
+    /// "a"}.
+    ///
+    /// Beside the fields of the message, a line may have those that say how to send it: queue, delay (such as "5m"), group, dedup,
+    /// recorded, listed, and objects (an array). An option of the command is for all lines, and counts where a line says
+    /// otherwise. If each line has an id, an interrupted command can be run again: no job runs twice.
     #[arg(long, value_name = "FILE", conflicts_with = "name")]
     pub(crate) from: Option<PathBuf>,
     /// Its id, and dedupe key.
@@ -178,7 +182,7 @@ pub(crate) struct Enqueue {
 }
 
 /// What one may say of a job beside its name, its arguments and its id.
-#[derive(Debug, Clone, ClapArgs)]
+#[derive(Debug, Clone, Default, ClapArgs)]
 pub(crate) struct Options {
     /// Send it to another queue than the one that has its name.
     #[arg(long)]
@@ -313,19 +317,30 @@ pub(crate) struct Cancel {
     /// The ids of jobs.
     #[arg(required = true)]
     pub(crate) ids: Vec<String>,
+    /// Block ids of which nothing is known: a job of such an id does not run for 30 days. For a job that was enqueued and that
+    /// no function has seen yet.
+    #[arg(long)]
+    pub(crate) unseen: bool,
     /// Do not ask.
     #[arg(long, short)]
     pub(crate) yes: bool,
+    /// Print the outcomes as JSON, one a line.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Retry {
     /// The job's id.
     pub(crate) id: String,
-    /// Its arguments, as JSON: a record does not keep those of what has ended.
+    /// Its arguments, as JSON, since the record of a job that has ended does not keep them; @FILE reads them from a file,
+    /// and - from standard input.
     pub(crate) args: String,
     #[command(flatten)]
     pub(crate) options: Options,
+    /// Print the outcome as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -336,8 +351,11 @@ pub(crate) struct Move {
     #[arg(long, value_name = "INSTANT", value_parser = time::instant, required_unless_present = "delay", conflicts_with = "delay")]
     pub(crate) at: Option<Timestamp>,
     /// To that time from now, such as 5m.
-    #[arg(long = "in", value_name = "DURATION", value_parser = time::duration)]
+    #[arg(long, alias = "in", value_name = "DURATION", value_parser = time::duration)]
     pub(crate) delay: Option<Duration>,
+    /// Print the outcome as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -404,7 +422,7 @@ pub(crate) struct AddSchedule {
     /// The name of the job that it enqueues.
     #[arg(required_unless_present = "from")]
     pub(crate) job: Option<String>,
-    /// The job's arguments, as JSON.
+    /// The job's arguments, as JSON; @FILE reads them from a file, and - from standard input.
     pub(crate) args: Option<String>,
     #[command(flatten)]
     pub(crate) when: When,

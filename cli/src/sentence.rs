@@ -20,17 +20,6 @@ pub(crate) fn explain(record: &Record, prefix: &str, now: Timestamp) -> Vec<Stri
     sentences
 }
 
-/// What can be said of a job that has no record.
-pub(crate) fn unknown(id: &str) -> Vec<String> {
-    vec![
-        format!("There is no record of {id:?}."),
-        "So no attempt was started yet, or it ended so long ago that the table has forgotten it, or nothing of this id was enqueued.".into(),
-        "If it was enqueued just now, its message waits in the queue: see that its function runs, and whether it was parked or rejected, by the \
-         function's log and its dead-letter queue."
-            .into(),
-    ]
-}
-
 struct Story<'a> {
     record: &'a Record,
     prefix: &'a str,
@@ -108,6 +97,23 @@ impl Story<'_> {
         }
     }
 
+    /// How to run a job again that failed.
+    fn again(&self) -> String {
+        let Record { id, queue, error, .. } = self.record;
+        let (queue, id) = (shell(queue.strip_prefix(self.prefix).unwrap_or(queue)), shell(id));
+        match error.as_ref().map(|error| &*error.kind) {
+            // The same arguments would be rejected again.
+            Some("rejected") => format!(
+                "Run it again with arguments that fit, `sqjobs retry {id} ARGS`, which deletes its dead letter; or give it up: `sqjobs dlq purge \
+                 {queue} --id {id}`."
+            ),
+            Some("parked" | "contract") => {
+                format!("Deploy a function that has the job, then run it again: `sqjobs dlq redrive {queue} --id {id}`.")
+            }
+            _ => format!("Put right what made it fail, then run it again: `sqjobs dlq redrive {queue} --id {id}`."),
+        }
+    }
+
     /// What happens next, and what a person may do.
     fn next(&self) -> Option<String> {
         let Record { id, state, run_at, .. } = self.record;
@@ -123,17 +129,19 @@ impl Story<'_> {
                         self.at(until)
                     )
                 } else {
-                    format!("Its attempt holds it until {}, and longer as it renews that.", self.at(until))
+                    format!(
+                        "Its attempt holds it until {}, and longer as it renews that. If its process has died, nothing else says so: from {} on \
+                         the next delivery of its message takes it over, within the queue's visibility timeout.",
+                        self.at(until),
+                        exact(free)
+                    )
                 })
             }
             State::Scheduled if overdue => Some("It is overdue: see that the beater runs each minute, and its log.".into()),
             State::Queued | State::Retrying if overdue => Some(
                 "It is overdue: see that its function runs, that its event source mapping is enabled, and how long the queue is.".into(),
             ),
-            State::Failed => {
-                let queue = self.record.queue.strip_prefix(self.prefix).unwrap_or(&self.record.queue);
-                Some(format!("Put right what made it fail, then run it again: `sqjobs dlq redrive {} --id {}`.", shell(queue), shell(id)))
-            }
+            State::Failed => Some(self.again()),
             State::Cancelled | State::Expired => {
                 Some(format!("To run it after all: `sqjobs retry {} ARGS`, with its arguments.", shell(id)))
             }
@@ -145,13 +153,18 @@ impl Story<'_> {
 /// An attempt that did not succeed.
 fn past(past: &Past) -> String {
     let Past { generation, kind, message, at, started_at, .. } = past;
+    if kind == "killed" {
+        let began = started_at.map(|at| format!(" began at {} and", exact(at))).unwrap_or_default();
+        let found = at.map(|at| format!("; that was found at {}, after its lease had run out", exact(at))).unwrap_or_default();
+        return format!("Start {generation}{began} was killed: its process ended without a word, or its lease ran out{found}.");
+    }
     let when = at.map(|at| format!(" at {}", exact(at))).unwrap_or_default();
     let took = at.zip(*started_at).map(|(at, started)| format!(" after {}", brief(at.duration_since(started).unsigned_abs())));
     format!("Start {generation} ended{when}{} with {kind}: {}", took.unwrap_or_default(), message.trim_end())
 }
 
 /// As a shell takes it, whatever it holds.
-fn shell(text: &str) -> String {
+pub(crate) fn shell(text: &str) -> String {
     let is_plain = |char: char| char.is_ascii_alphanumeric() || "-_.:/@%+,".contains(char);
     if !text.is_empty() && text.chars().all(is_plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }

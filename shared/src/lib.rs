@@ -41,7 +41,7 @@ mod worker;
 pub use crate::{
     attempt::{Attempt, Context},
     beater::{Beater, CatchUp, Entry, Scheduled, Schedules},
-    client::{By, Client, Enqueue, Enqueued, PublishHook},
+    client::{By, Cancelled, Client, Enqueue, Enqueued, PublishHook},
     clock::Clock,
     envelope::Envelope,
     error::Error,

@@ -34,6 +34,8 @@ const PAGE: usize = 10;
 /// SQS may answer that there is nothing where there is something.
 const LOOKS: usize = 3;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
+/// The most letters among which those of one job are looked for.
+const SEARCHED: usize = 1000;
 
 pub(super) async fn dlq(aws: &Aws, wanted: Dlq) -> Result<bool, Failure> {
     match wanted {
@@ -42,6 +44,20 @@ pub(super) async fn dlq(aws: &Aws, wanted: Dlq) -> Result<bool, Failure> {
         Dlq::Redrive(wanted) => redrive(aws, wanted).await,
         Dlq::Purge(wanted) => purge(aws, wanted).await,
     }
+}
+
+/// The kind of a letter and its reason, as far as it says them.
+pub(super) fn reason(letter: &Letter) -> String {
+    match (letter.kind(), letter.reason()) {
+        (Some(kind), Some(reason)) => format!("{kind}: {reason}"),
+        (Some(kind), None) => kind.into(),
+        (None, _) => "moved by SQS, since it was received too often".into(),
+    }
+}
+
+/// A letter of a job that has no record.
+pub(super) fn json(letter: &Letter, queue: &str) -> Value {
+    Found { letter: letter.clone(), record: None }.json(queue)
 }
 
 /// A letter and the record of its job.
@@ -103,16 +119,16 @@ impl Letters {
 }
 
 /// A queue and its dead-letter queue, by their whole names.
-struct Pair {
+pub(super) struct Pair {
     queue: String,
-    dlq: String,
+    pub(super) dlq: String,
     /// So many letters there are, as SQS reckons.
     total: u64,
 }
 
 impl Pair {
     /// Who names the dead-letter queue means its queue.
-    async fn find(aws: &Aws, name: &str) -> Result<Self, Failure> {
+    pub(super) async fn find(aws: &Aws, name: &str) -> Result<Self, Failure> {
         let source = match name.strip_suffix("-dlq.fifo") {
             Some(name) => format!("{name}.fifo"),
             None => name.strip_suffix("-dlq").unwrap_or(name).to_owned(),
@@ -124,7 +140,7 @@ impl Pair {
 }
 
 /// A walk through a dead-letter queue, each letter once.
-struct Walk<'a> {
+pub(super) struct Walk<'a> {
     queue: Sqs,
     store: DynamoDb,
     pair: &'a Pair,
@@ -136,13 +152,39 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(aws: &Aws, pair: &'a Pair) -> Self {
+    pub(super) fn new(aws: &Aws, pair: &'a Pair) -> Self {
         let store = DynamoDb::new(aws.dynamodb(), aws.place.table());
         Self { queue: Sqs::new(aws.sqs()), store, pair, seen: HashSet::new(), held: HashMap::new(), unreadable: 0 }
     }
 
-    /// The next letters, about `many`; none at the end.
+    /// The next letters with their records, about `many`; none at the end.
     async fn next(&mut self, many: usize) -> Result<Vec<Found>, Failure> {
+        loop {
+            let letters = self.letters(many).await?;
+            let is_end = letters.is_empty();
+            let found = self.join(letters).await?;
+            // A letter whose record cannot be read is none that was found.
+            if is_end || !found.is_empty() {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// The dead letters of one job, among the first ones; stops where those that were found are enough.
+    pub(super) async fn of(&mut self, id: &str, enough: impl Fn(&[Letter]) -> bool) -> Result<Vec<Letter>, Failure> {
+        let mut own = Vec::new();
+        while self.seen.len() < SEARCHED && !enough(&own) {
+            let letters = self.letters(WAVE).await?;
+            if letters.is_empty() {
+                break;
+            }
+            own.extend(letters.into_iter().filter(|letter| letter.id == id));
+        }
+        Ok(own)
+    }
+
+    /// The next letters, about `many`; none at the end.
+    async fn letters(&mut self, many: usize) -> Result<Vec<Letter>, Failure> {
         for look in 0..LOOKS {
             if look > 0 {
                 sleep(BETWEEN_LOOKS).await;
@@ -160,7 +202,7 @@ impl<'a> Walk<'a> {
                 }
             }
             if !letters.is_empty() {
-                return self.join(letters).await;
+                return Ok(letters);
             }
         }
         Ok(Vec::new())
@@ -184,21 +226,26 @@ impl<'a> Walk<'a> {
     }
 
     /// Deletes letters; gives back how many could not be.
-    async fn delete(&mut self, letters: &[&Letter]) -> u64 {
+    pub(super) async fn delete(&mut self, letters: &[&Letter]) -> u64 {
         let receipts: Vec<_> = letters.iter().filter_map(|letter| Some(self.held.remove(&letter.message.id)?.0)).collect();
         let errors = self.queue.delete(&self.pair.dlq, &receipts).await.into_iter().filter_map(Result::err);
         errors.inspect(|error| anstream::eprintln!("a letter is still there: {error}; doing it again does no harm")).count() as u64
     }
 
     /// Lets others see what is left.
-    async fn end(self) {
+    pub(super) async fn end(self) {
         let held = self.held.into_values().filter(|(_, since)| since.elapsed() < HIDDEN);
         let changes: Vec<_> = held.map(|(receipt, _)| Visibility { receipt, timeout: Duration::ZERO }).collect();
         self.queue.set_visibility(&self.pair.dlq, &changes).await;
     }
 
+    /// How many letters were seen.
+    pub(super) fn seen(&self) -> usize {
+        self.seen.len()
+    }
+
     /// How many letters were not seen.
-    fn out_of_sight(&self) -> u64 {
+    pub(super) fn out_of_sight(&self) -> u64 {
         self.pair.total.saturating_sub(self.seen.len() as u64)
     }
 }

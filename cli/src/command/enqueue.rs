@@ -1,21 +1,31 @@
 //! Enqueues one job, or all of a file.
 
 use std::{
-    fs::File,
+    collections::HashMap,
+    fs::{self, File},
     io::{self, BufRead, BufReader},
     path::{Path, PathBuf},
 };
 
-use serde_json::{Value, json};
-use sqjobs::{Client, Envelope};
+use jiff::SignedDuration;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use sqjobs::{
+    Client, Enqueued, Envelope, Record, State,
+    envelope::Form,
+    lifecycle::SKEW,
+    store::{DynamoDb, Store as _},
+};
 use tokio::signal::ctrl_c;
 
-use super::follow;
+use super::follow::{self, Follow, Sent};
 use crate::{
     args::{Enqueue, Options},
     aws::Aws,
     failure::Failure,
-    output::{Output, progress},
+    output::{Output, clean, progress},
+    sentence::shell,
+    time,
 };
 
 /// Lines that are sent before the next are read.
@@ -24,23 +34,41 @@ const LINES: usize = 500;
 pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure> {
     let client = aws.client();
     match (wanted.from, wanted.name) {
-        (Some(file), _) => Bulk { client, options: wanted.options, json: wanted.json, from: file }.run().await,
+        (Some(file), _) => Bulk { aws, client, options: wanted.options, json: wanted.json, from: file }.run().await,
         (None, Some(name)) => {
             let mut job = job(&name, wanted.args.as_deref(), &wanted.options)?;
             if let Some(id) = wanted.id {
                 job = job.id(id);
             }
+            let queue = aws.queue(wanted.options.queue.as_deref().unwrap_or(&name));
+            let ids: Vec<_> = job.envelope().id.clone().into_iter().collect();
+            if let Some(first) = firsts(aws, &ids).await.pop().flatten() {
+                let (is_same, said) = duplicate(&first, job.envelope(), &queue);
+                anstream::eprintln!("{}", aws.place.with_options(&said));
+                if !is_same {
+                    return Ok(false);
+                }
+            }
+            // The clocks of this machine and of SQS may differ.
+            let since = {
+                let now = aws.clock.now();
+                now.checked_sub(SignedDuration::try_from(SKEW).unwrap_or_default()).unwrap_or(now)
+            };
             let sent = client.enqueue_one(job).await?;
-            if wanted.wait {
-                return follow::follow(aws, &sent.id, follow::PATIENCE, wanted.json).await;
-            }
-            let mut output = Output::new();
             if wanted.json {
-                output.json(&json!({"id": sent.id, "message_id": sent.message_id}))?;
+                Output::new().json(&answer(&sent, None))?;
             } else {
-                output.line(&sent.id)?;
+                Output::new().line(&sent.id)?;
             }
-            Ok(true)
+            let missing = missing(&sent);
+            if let Some(missing) = &missing {
+                anstream::eprintln!("{missing}");
+            }
+            let is_done = !wanted.wait || {
+                let sent_here = Some(Sent { queue, since });
+                Follow { aws, id: &sent.id, within: follow::PATIENCE, json: wanted.json, sent: sent_here }.run().await?
+            };
+            Ok(is_done && missing.is_none())
         }
         (None, None) => Err(Failure::said("what is to be enqueued? Give the job's name, or a file by --from")),
     }
@@ -51,11 +79,83 @@ pub(super) fn job(name: &str, args: Option<&str>, options: &Options) -> Result<s
     Ok(with(sqjobs::Enqueue::named(name, arguments(args)?), options))
 }
 
-/// Reads arguments.
+/// Reads arguments: JSON, or where it is.
 pub(super) fn arguments(text: Option<&str>) -> Result<Value, Failure> {
-    let Some(text) = text else { return Ok(Value::Null) };
-    serde_json::from_str(text)
-        .map_err(|error| Failure::said(format!("the arguments are not JSON: {error}; write [1, 2], '{{\"to\": \"x\"}}' or '\"text\"'")))
+    let cannot = |file: &str, error| Failure::because(&format!("cannot read the arguments from {file}"), error);
+    let text = match text {
+        None => return Ok(Value::Null),
+        Some("-") => io::read_to_string(io::stdin()).map_err(|error| cannot("standard input", error))?,
+        Some(text) => match text.strip_prefix('@') {
+            Some(file) => fs::read_to_string(file).map_err(|error| cannot(file, error))?,
+            None => text.to_owned(),
+        },
+    };
+    serde_json::from_str(&text).map_err(|error| {
+        Failure::said(format!("the arguments are not JSON: {error}; write [1, 2], '{{\"to\": \"x\"}}', '\"text\"', @FILE or -"))
+    })
+}
+
+/// The answer to an enqueue as JSON, with the number of its line.
+fn answer(sent: &Enqueued, line: Option<usize>) -> Value {
+    let Enqueued { id, message_id, unrecorded, unlisted, .. } = sent;
+    let mut answer = json!({"id": id, "message_id": message_id});
+    let more = [
+        ("line", line.map(Value::from)),
+        ("unrecorded", unrecorded.clone().map(Value::from)),
+        ("unlisted", unlisted.clone().map(Value::from)),
+    ];
+    for (name, value) in more {
+        if let Some(value) = value {
+            answer[name] = value;
+        }
+    }
+    answer
+}
+
+/// Says what was asked for and could not be written beside the message.
+fn missing(sent: &Enqueued) -> Option<String> {
+    let id = clean(&sent.id);
+    let unrecorded = sent.unrecorded.as_ref().map(|why| format!("its record could not be written ({why}): its first attempt writes it"));
+    let unlisted = sent.unlisted.as_ref().map(|why| {
+        format!("it is missing in some of its lists ({why}): enqueue it once more with the id {id} to list it; it does not run twice")
+    });
+    let missing: Vec<_> = [unrecorded, unlisted].into_iter().flatten().collect();
+    (!missing.is_empty()).then(|| clean(&format!("{id} is enqueued, but {}", missing.join("; "))))
+}
+
+/// The options of a job that a line of a file may give beside the fields of the message.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Line {
+    queue: Option<String>,
+    delay: Option<String>,
+    group: Option<String>,
+    dedup: Option<String>,
+    recorded: bool,
+    listed: bool,
+    objects: Vec<String>,
+}
+
+impl Line {
+    const FIELDS: [&str; 7] = ["queue", "delay", "group", "dedup", "recorded", "listed", "objects"];
+
+    /// Takes the options out of a message, which does not carry them.
+    fn take(envelope: &mut Envelope) -> Result<Options, String> {
+        if envelope.form != Form::Native {
+            return Ok(Options::default()); // older systems give these fields other meanings
+        }
+        let own = Self::FIELDS.into_iter().filter_map(|field| Some((field.to_owned(), envelope.unknown.remove(field)?)));
+        let own: Map<String, Value> = own.filter(|(_, value)| !value.is_null()).collect();
+        let line: Self = serde_json::from_value(Value::Object(own)).map_err(|error| {
+            format!("{error}; queue, delay, group and dedup are texts, recorded and listed true or false, objects an array of texts")
+        })?;
+        if line.delay.is_some() && envelope.run_at.is_some() {
+            return Err("delay and run_at exclude each other; give one of them".into());
+        }
+        let Self { queue, delay, group, dedup, recorded, listed, objects } = line;
+        let delay = delay.map(|delay| time::duration(&delay)).transpose()?;
+        Ok(Options { queue, delay, group, dedup, recorded, listed, objects, ..Options::default() })
+    }
 }
 
 fn with(mut job: sqjobs::Enqueue, options: &Options) -> sqjobs::Enqueue {
@@ -96,8 +196,40 @@ fn with(mut job: sqjobs::Enqueue, options: &Options) -> sqjobs::Enqueue {
     })
 }
 
+/// The records of jobs that were enqueued before. A producer need not have the right to read them.
+async fn firsts(aws: &Aws, ids: &[String]) -> Vec<Option<Record>> {
+    let store = DynamoDb::new(aws.dynamodb(), aws.place.table());
+    let read = store.read(ids).await;
+    if let Some(error) = read.iter().find_map(|answer| answer.as_ref().err()) {
+        anstream::eprintln!("it is not known whether a job of this id was enqueued before: {}", clean(&error.to_string()));
+    }
+    read.into_iter().map(|answer| answer.ok().flatten()).collect()
+}
+
+/// Says what a record means for a job that is enqueued with its id, and whether the two are the same.
+fn duplicate(first: &Record, envelope: &Envelope, queue: &str) -> (bool, String) {
+    let at = first.finished_at.map(|at| format!(" at {}", time::exact(at))).unwrap_or_default();
+    let id = clean(&first.id);
+    let state = match first.state {
+        State::Cancelled if first.name.is_empty() => format!("{id} was cancelled{at} before any function saw it"),
+        state if state.is_terminal() => format!("{id} already ended{at} ({})", state.as_str()),
+        state => format!("{id} is already {}", state.as_str()),
+    };
+    let differs = match &first.digest {
+        _ if first.name.is_empty() => format!("`sqjobs retry {} ARGS` runs it after all", shell(&first.id)),
+        _ if first.queue != queue => format!("the id belongs to job {} on queue {}", clean(&first.name), clean(&first.queue)),
+        Some(digest) if *digest == envelope.digest() => {
+            return (true, format!("{state}; its arguments were the same, and it does not run again"));
+        }
+        Some(_) => "its arguments were others".into(),
+        None => "whether its arguments were the same is not known".into(),
+    };
+    (false, format!("{state}; these arguments did not run, and nothing was enqueued: {differs}"))
+}
+
 /// The jobs of a file.
-struct Bulk {
+struct Bulk<'a> {
+    aws: &'a Aws,
     client: Client,
     options: Options,
     json: bool,
@@ -108,11 +240,15 @@ struct Bulk {
 #[derive(Default)]
 struct Done {
     sent: usize,
+    /// Sent, and not listed or recorded as was asked for.
+    incomplete: usize,
+    /// Sent, and known to be duplicates with the same arguments.
+    duplicates: usize,
     refused: usize,
     nameless: usize,
 }
 
-impl Bulk {
+impl Bulk<'_> {
     async fn run(&self) -> Result<bool, Failure> {
         let (mut lines, length) = open(&self.from)?;
         let progress = progress(length, "");
@@ -138,10 +274,17 @@ impl Bulk {
         }
         progress.finish_and_clear();
         if !self.json {
+            let incomplete =
+                if done.incomplete > 0 { format!(", {} of them not recorded or listed", done.incomplete) } else { String::new() };
             let refused = if done.refused > 0 { format!(", {} refused", done.refused) } else { String::new() };
-            Output::new().line(format!("{} jobs enqueued{refused}", done.sent))?;
+            let again = if done.duplicates > 0 {
+                format!(", {} of them once more, which do not run again", done.duplicates)
+            } else {
+                String::new()
+            };
+            Output::new().line(format!("{} jobs enqueued{again}{incomplete}{refused}", done.sent))?;
         }
-        Ok(done.refused == 0)
+        Ok(done.refused + done.incomplete == 0)
     }
 
     /// Sends lines of which the first is the one after `before`.
@@ -149,23 +292,43 @@ impl Bulk {
         let mut places = Vec::new();
         let mut jobs = Vec::new();
         for (place, line) in lines.iter().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            match Envelope::parse(line) {
-                Ok(envelope) => {
+            let read = Envelope::parse(line).map_err(|error| error.to_string());
+            match read.and_then(|mut envelope| Ok((Line::take(&mut envelope)?, envelope))) {
+                Ok((own, envelope)) => {
                     done.nameless += usize::from(envelope.id.is_none());
                     places.push(before + place + 1);
                     let job = sqjobs::Enqueue::named(&envelope.name.clone(), Value::Null).with(|own| *own = envelope);
-                    jobs.push(with(job, &self.options));
+                    let queue = self.options.queue.clone().or_else(|| own.queue.clone()).unwrap_or_else(|| job.name().to_owned());
+                    jobs.push((self.aws.queue(&queue), with(with(job, &own), &self.options)));
                 }
                 Err(error) => self.refuse(before + place + 1, &error, done)?,
             }
         }
-        let answers = self.client.enqueue_many(jobs).await;
-        for (line, answer) in places.into_iter().zip(answers) {
-            match answer {
+        let ids: Vec<_> = jobs.iter().filter_map(|(_, job)| job.envelope().id.clone()).collect();
+        let firsts: HashMap<_, _> = firsts(self.aws, &ids).await.into_iter().flatten().map(|first| (first.id.clone(), first)).collect();
+        let (mut sent_lines, mut own) = (Vec::new(), Vec::new());
+        for (line, (queue, job)) in places.into_iter().zip(jobs) {
+            let first = job.envelope().id.as_ref().and_then(|id| firsts.get(id));
+            match first.map(|first| duplicate(first, job.envelope(), &queue)) {
+                Some((false, said)) => self.refuse(line, &self.aws.place.with_options(&said), done)?,
+                known => {
+                    done.duplicates += usize::from(known.is_some());
+                    sent_lines.push(line);
+                    own.push(job);
+                }
+            }
+        }
+        let answers = self.client.enqueue_many(own).await;
+        for (line, sent) in sent_lines.into_iter().zip(answers) {
+            match sent {
                 Ok(sent) => {
                     done.sent += 1;
+                    let missing = missing(&sent);
+                    done.incomplete += usize::from(missing.is_some());
                     if self.json {
-                        Output::new().json(&json!({"line": line, "id": sent.id, "message_id": sent.message_id}))?;
+                        Output::new().json(&answer(&sent, Some(line)))?;
+                    } else if let Some(missing) = missing {
+                        anstream::eprintln!("line {line}: {missing}");
                     }
                 }
                 Err(error) => self.refuse(line, &error, done)?,

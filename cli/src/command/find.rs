@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 use sqjobs::{By, Client, Record, State};
 
+use super::{follow::is_unstarted, lookup};
 use crate::{
     args::{Explain, Get, List, Tree},
     aws::Aws,
@@ -13,8 +14,14 @@ use crate::{
     sentence,
 };
 
+/// Which jobs are found by name, tag and tree.
+const LISTED: &str = "Only jobs that were enqueued as listed are found by name, tag or tree (`sqjobs enqueue --listed`, or `Enqueue::listed`); \
+                      failed jobs are always found by `sqjobs list`, and any job by `sqjobs get ID`.";
 /// The most jobs of a tree that are shown.
 const TREE: usize = 1000;
+/// What it means that a job has no record.
+const NO_ATTEMPT: &str = "So no attempt was started yet, or it ended so long ago that the table has forgotten it, or nothing of this id was \
+                          enqueued.";
 /// The most causes, one above the other, that a job has.
 const DEPTH: usize = 100;
 
@@ -27,7 +34,7 @@ pub(super) async fn get(aws: &Aws, wanted: Get) -> Result<bool, Failure> {
             Some(record) => output.job(&record, aws.clock.now())?,
             None => {
                 all = false;
-                no_record(id);
+                no_record(aws, id);
             }
         }
     }
@@ -55,28 +62,59 @@ pub(super) async fn list(aws: &Aws, wanted: List) -> Result<bool, Failure> {
             }
         },
     };
-    // What is left out by its state makes room for others.
+    // What is left out by its state makes room for others. One more than is shown says whether there are more.
     let most = if wanted.state.is_some() { TREE.max(wanted.limit) } else { wanted.limit };
-    let mut records = aws.client().list(by, most).await?;
+    let mut records = aws.client().list(by, most.saturating_add(1)).await?;
+    let is_cut = records.len() > most;
     records.retain(|record| wanted.state.is_none_or(|state| record.state == state));
+    let is_cut = is_cut || records.len() > wanted.limit;
     records.truncate(wanted.limit);
     let mut output = Output::new();
     if wanted.json {
         records.iter().try_for_each(|record| output.json(record))?;
-    } else if records.is_empty() {
-        anstream::eprintln!("none");
-    } else {
+    } else if !records.is_empty() {
         output.jobs(&records, aws.clock.now())?;
     }
+    if records.is_empty() {
+        anstream::eprintln!("none");
+    }
+    if is_cut {
+        let looked = if wanted.state.is_some() { format!(" of the first {most} jobs of the list") } else { String::new() };
+        anstream::eprintln!("the first {}{looked}; there are more, and --limit shows them", wanted.limit);
+    }
+    anstream::eprintln!("{}", aws.place.with_options(covered(by)));
     Ok(true)
 }
 
+/// Says which jobs a list holds, and how to find the others.
+fn covered(by: By<'_>) -> &'static str {
+    match by {
+        By::Failed => "These are the jobs that failed for good; other jobs: --due, --name, --tag, --root, --object, or `sqjobs get ID`.",
+        By::Due => {
+            "These are the jobs that wait in the table, for more than 15 minutes; shorter waits stay in the queue: `sqjobs queue list`."
+        }
+        By::Object(_) => "These are the jobs that were enqueued with this object (--object, or `Enqueue::object`).",
+        _ => LISTED,
+    }
+}
+
 pub(super) async fn explain(aws: &Aws, wanted: Explain) -> Result<bool, Failure> {
-    let record = aws.client().get(&wanted.id).await?;
-    let sentences = match &record {
-        Some(record) => sentence::explain(record, &aws.place.prefix, aws.clock.now()),
-        None => sentence::unknown(&wanted.id),
+    let (record, now) = (aws.client().get(&wanted.id).await?, aws.clock.now());
+    let mut sentences = match &record {
+        Some(record) => sentence::explain(record, &aws.place.prefix, now),
+        None => vec![format!("There is no record of {:?}.", wanted.id)],
     };
+    if is_unstarted(record.as_ref()) {
+        match lookup::look(aws, &wanted.id, record.as_ref().map(|record| &*record.queue), None).await {
+            Ok(known) => {
+                if record.is_none() && known.dead_letter.is_none() {
+                    sentences.push(NO_ATTEMPT.into());
+                }
+                sentences.extend(known.sentences(&wanted.id, now));
+            }
+            Err(error) => sentences.extend([NO_ATTEMPT.into(), format!("The queues cannot be looked at: {}.", error.told())]),
+        }
+    }
     let sentences: Vec<_> = sentences.iter().map(|sentence| aws.place.with_options(sentence)).collect();
     let mut output = Output::new();
     if wanted.json {
@@ -90,13 +128,14 @@ pub(super) async fn explain(aws: &Aws, wanted: Explain) -> Result<bool, Failure>
 pub(super) async fn tree(aws: &Aws, wanted: Tree) -> Result<bool, Failure> {
     let client = aws.client();
     let Some(record) = client.get(&wanted.id).await? else {
-        no_record(&wanted.id);
+        no_record(aws, &wanted.id);
         return Ok(false);
     };
     let records = family(&client, record).await?;
     let mut output = Output::new();
     if wanted.json {
         records.values().try_for_each(|record| output.json(record))?;
+        anstream::eprintln!("{LISTED}");
         return Ok(true);
     }
     let now = aws.clock.now();
@@ -106,11 +145,18 @@ pub(super) async fn tree(aws: &Aws, wanted: Tree) -> Result<bool, Failure> {
         let (id, name) = (clean(&record.id), clean(&record.name));
         output.line(format!("{mark} {:indent$}{id}  {name}  {state}  {}", "", last(record, now), indent = 2 * depth))?;
     }
+    if records.len() >= TREE {
+        anstream::eprintln!("the first {TREE} jobs of the tree");
+    }
+    anstream::eprintln!("Beside this job and its causes, only jobs of the tree that were enqueued as listed are shown. {LISTED}");
     Ok(true)
 }
 
-fn no_record(id: &str) {
-    anstream::eprintln!("there is no record of {}: no attempt was started yet, or it was forgotten", clean(id));
+fn no_record(aws: &Aws, id: &str) {
+    let (shown, id) = (clean(id), sentence::shell(id));
+    let said =
+        format!("there is no record of {shown}: no attempt was started yet, or it was forgotten; `sqjobs explain {id}` looks further");
+    anstream::eprintln!("{}", aws.place.with_options(&said));
 }
 
 /// The job, its ancestors, and whatever of its tree is listed.

@@ -2,15 +2,18 @@
 
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use sqjobs::{Record, State};
 use tokio::time::sleep;
 
+use super::{dlq, lookup};
 use crate::{
     args::Watch,
     aws::Aws,
     failure::Failure,
     output::{Output, clean, colour, first_line},
-    time::exact,
+    sentence::shell,
+    time::{brief, exact},
 };
 
 /// How long a job is waited for, unless told otherwise.
@@ -18,37 +21,105 @@ pub(super) const PATIENCE: Duration = Duration::from_hours(1);
 /// How often it is looked at: a person waits, so often at first.
 const FIRST: Duration = Duration::from_millis(200);
 const MOST: Duration = Duration::from_secs(3);
+/// After so long without a record, the dead-letter queue is looked through.
+const QUIET: Duration = Duration::from_secs(3);
+/// The longest until it is looked through again.
+const RARELY: Duration = Duration::from_mins(1);
 
 pub(super) async fn watch(aws: &Aws, wanted: Watch) -> Result<bool, Failure> {
-    follow(aws, &wanted.id, wanted.within, wanted.json).await
+    if !wanted.json {
+        Output::new().line(clean(&wanted.id))?;
+    }
+    Follow { aws, id: &wanted.id, within: wanted.within, json: wanted.json, sent: None }.run().await
 }
 
-/// Prints each change of a job; says whether it succeeded.
-pub(super) async fn follow(aws: &Aws, id: &str, within: Duration, json: bool) -> Result<bool, Failure> {
-    let (client, mut output, started) = (aws.client(), Output::new(), Instant::now());
-    let (mut seen, mut pause): (Option<Record>, _) = (None, FIRST);
-    loop {
-        let record = client.get(id).await?;
-        if let Some(record) = record.filter(|record| seen.as_ref().is_none_or(|seen| is_news(seen, record))) {
-            if json {
-                output.json(&record)?;
-            } else {
-                output.line(format!("{}  {}", exact(aws.clock.now()), line(&record)))?;
+/// A job that is followed.
+pub(super) struct Follow<'a> {
+    pub(super) aws: &'a Aws,
+    pub(super) id: &'a str,
+    pub(super) within: Duration,
+    pub(super) json: bool,
+    /// What is known of the message, where this command has sent it.
+    pub(super) sent: Option<Sent>,
+}
+
+/// A message that was sent by this command.
+pub(super) struct Sent {
+    /// The queue's whole name.
+    pub(super) queue: String,
+    /// No dead letter of this message is older.
+    pub(super) since: Timestamp,
+}
+
+impl Follow<'_> {
+    /// Prints each change of a job; says whether it succeeded.
+    pub(super) async fn run(&self) -> Result<bool, Failure> {
+        let (client, mut output, started) = (self.aws.client(), Output::new(), Instant::now());
+        let (mut seen, mut pause): (Option<Record>, _) = (None, FIRST);
+        let (mut look_at, mut said) = (QUIET, Vec::new());
+        loop {
+            let record = client.get(self.id).await?;
+            if let Some(record) = record.filter(|record| seen.as_ref().is_none_or(|seen| is_news(seen, record))) {
+                if self.json {
+                    output.json(&record)?;
+                } else {
+                    output.line(format!("{}  {}", exact(self.aws.clock.now()), line(&record)))?;
+                }
+                if record.state.is_terminal() {
+                    return Ok(record.state == State::Succeeded);
+                }
+                (seen, pause) = (Some(record), FIRST);
             }
-            if record.state.is_terminal() {
-                return Ok(record.state == State::Succeeded);
+            let rest = self.within.saturating_sub(started.elapsed());
+            if is_unstarted(seen.as_ref()) && (rest.is_zero() || started.elapsed() >= look_at) {
+                if self.is_dead(&mut said, &mut output).await? {
+                    return Ok(false);
+                }
+                look_at = (started.elapsed() * 2).min(started.elapsed() + RARELY);
             }
-            (seen, pause) = (Some(record), FIRST);
+            if rest.is_zero() {
+                let state = seen.map_or("no attempt was started".into(), |record| format!("it is {}", record.state.as_str()));
+                let (after, id) = (brief(self.within), shell(self.id));
+                let said = format!("not ended after {after}: {state}; `sqjobs explain {id}` says why, `sqjobs watch {id}` goes on");
+                anstream::eprintln!("{}", self.aws.place.with_options(&said));
+                return Ok(false);
+            }
+            sleep(pause.min(rest)).await;
+            pause = (pause * 3 / 2).min(MOST);
         }
-        let rest = within.saturating_sub(started.elapsed());
-        if rest.is_zero() {
-            let state = seen.map_or("has not been started".into(), |record| format!("is {}", record.state.as_str()));
-            anstream::eprintln!("{}", aws.place.with_options(&format!("it has not ended yet, and {state}; `sqjobs explain` says why")));
+    }
+
+    /// Looks for a dead letter of a job that no worker has started, and says what is known of it. `said` is what was said
+    /// before.
+    async fn is_dead(&self, said: &mut Vec<String>, output: &mut Output) -> Result<bool, Failure> {
+        let Self { aws, id, .. } = *self;
+        let (queue, since) = self.sent.as_ref().map(|sent| (&*sent.queue, sent.since)).unzip();
+        let known = lookup::look(aws, id, queue, since).await?;
+        // It may have been started meanwhile; then the record says how it ended.
+        if !is_unstarted(aws.client().get(id).await?.as_ref()) {
             return Ok(false);
         }
-        sleep(pause.min(rest)).await;
-        pause = (pause * 3 / 2).min(MOST);
+        let sentences = known.sentences(id, aws.clock.now());
+        if *said != sentences {
+            anstream::eprintln!("no attempt of {} was started yet", clean(id));
+            for sentence in &sentences {
+                anstream::eprintln!("  {}", clean(&aws.place.with_options(sentence)));
+            }
+            if known.dead_letter.is_none() {
+                anstream::eprintln!("  Waiting for it; Ctrl-C ends only the waiting.");
+            }
+            *said = sentences;
+        }
+        match known.dead_letter {
+            Some((queue, letter)) if self.json => output.json(&dlq::json(&letter, &queue)).map(|()| true),
+            dead_letter => Ok(dead_letter.is_some()),
+        }
     }
+}
+
+/// Whether nothing has happened to a job since it was enqueued: it waits in its queue, or is not there.
+pub(super) fn is_unstarted(record: Option<&Record>) -> bool {
+    record.is_none_or(|record| record.state == State::Queued && record.generation == 0)
 }
 
 /// A renewal of the lease is no news.

@@ -8,6 +8,7 @@ mod enqueue;
 mod find;
 mod follow;
 mod function;
+mod lookup;
 mod queue;
 mod release;
 mod repair;

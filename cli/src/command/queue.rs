@@ -369,7 +369,7 @@ pub(super) async fn pair(aws: &Aws, name: &str) -> Result<(Found, Found), Failur
 }
 
 /// A queue and its dead-letter queue.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub(super) struct Status {
     /// As people give it, without the prefix.
     pub(super) name: String,
@@ -393,13 +393,12 @@ pub(super) async fn pairs(aws: &Aws) -> Result<Vec<(Found, Found)>, Failure> {
 
 /// How those queues are.
 pub(super) async fn all(aws: &Aws) -> Result<Vec<Status>, Failure> {
-    let status = |(queue, dlq): (Found, Found)| Status {
-        name: aws.short(&queue.name).to_owned(),
-        depth: queue.depth,
-        dead: dlq.depth.all(),
-        arn: queue.arn,
-    };
-    Ok(pairs(aws).await?.into_iter().map(status).collect())
+    Ok(pairs(aws).await?.into_iter().map(|pair| status(aws, pair)).collect())
+}
+
+/// How a queue is.
+pub(super) fn status(aws: &Aws, (queue, dlq): (Found, Found)) -> Status {
+    Status { name: aws.short(&queue.name).to_owned(), depth: queue.depth, dead: dlq.depth.all(), arn: queue.arn }
 }
 
 /// The URLs of all queues of this environment.
@@ -417,9 +416,9 @@ pub(super) async fn urls(aws: &Aws) -> Result<Vec<String>, Failure> {
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Feed {
     /// The function that it feeds.
-    function: Option<String>,
+    pub(super) function: Option<String>,
     /// Whether it feeds it, as Lambda names that: `Enabled`, `Disabled`, or on the way.
-    mapping: Option<String>,
+    pub(super) mapping: Option<String>,
 }
 
 /// What takes from each of these queues.

@@ -1,29 +1,94 @@
-//! Changes jobs: calls them off, runs them again, moves them.
+//! Changes jobs: cancels them, runs them again, moves them.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use sqjobs::{Cancelled, Letter, Record};
 
-use super::enqueue::job;
+use super::{
+    dlq::{Pair, Walk},
+    enqueue::job,
+};
 use crate::{
     args::{Cancel, Move, Retry},
     aws::Aws,
     failure::Failure,
     output::{Output, clean, confirmed},
+    sentence::shell,
     time::exact,
 };
 
 pub(super) async fn cancel(aws: &Aws, wanted: Cancel) -> Result<bool, Failure> {
     let (client, mut output) = (aws.client(), Output::new());
-    if wanted.ids.len() > 1 && !confirmed(&format!("Call {} jobs off?", wanted.ids.len()), wanted.yes)? {
+    if wanted.ids.len() > 1 && !confirmed(&format!("Cancel {} jobs?", wanted.ids.len()), wanted.yes)? {
         return Ok(false);
     }
     let mut all = true;
     for id in &wanted.ids {
-        let called_off = client.cancel(id).await?;
-        all &= called_off;
-        let said = if called_off { "is called off, or is asked to stop where it runs" } else { "has ended already" };
-        output.line(format!("{} {said}", clean(id)))?;
+        let record = client.get(id).await?;
+        let outcome = match (&record, wanted.unseen) {
+            (None, false) => None,
+            _ => Some(client.cancel(id).await?),
+        };
+        all &= outcome.is_some_and(|outcome| outcome != Cancelled::Ended);
+        if wanted.json {
+            output.json(&json!({"id": id, "outcome": word(outcome), "blocked_until": blocked_until(outcome)}))?;
+        } else if outcome.is_some() {
+            output.line(aws.place.with_options(&sentence(id, record.as_ref(), outcome)))?;
+        } else {
+            anstream::eprintln!("{}", aws.place.with_options(&sentence(id, None, None)));
+        }
     }
     Ok(all)
+}
+
+fn blocked_until(outcome: Option<Cancelled>) -> Option<Timestamp> {
+    match outcome {
+        Some(Cancelled::Unseen(until)) => Some(until),
+        _ => None,
+    }
+}
+
+/// The outcome of a cancel in one word; none where nothing was tried.
+fn word(outcome: Option<Cancelled>) -> &'static str {
+    match outcome {
+        Some(Cancelled::Waiting) => "cancelled",
+        Some(Cancelled::Running) => "asked_to_stop",
+        Some(Cancelled::Unseen(_)) => "blocked",
+        Some(_) => "ended",
+        None => "unknown",
+    }
+}
+
+/// The same in a sentence, given the record as it was before.
+fn sentence(id: &str, record: Option<&Record>, outcome: Option<Cancelled>) -> String {
+    let (shown, id) = (clean(id), shell(id));
+    match outcome {
+        Some(Cancelled::Waiting) if record.is_some_and(|record| record.generation > 0) => {
+            format!("{shown} is cancelled; it waited for its next attempt, and does not run again")
+        }
+        Some(Cancelled::Waiting) => format!("{shown} is cancelled before it ran"),
+        Some(Cancelled::Running) => {
+            format!("{shown} runs, and was asked to stop; it may still succeed, and `sqjobs watch {id}` shows how it ends")
+        }
+        Some(Cancelled::Unseen(until)) => format!(
+            "{shown} is blocked until {}: there was no record of it, and a job of this id does not run before; `sqjobs retry {id} ARGS` runs \
+             it after all",
+            exact(until)
+        ),
+        Some(_) => {
+            let ended = record.map(ended).unwrap_or_default();
+            format!("{shown} had ended before{ended}; nothing was changed")
+        }
+        None => format!(
+            "there is no record of {shown}, and nothing was cancelled: the id is wrong, or no function has seen the job yet; \
+             `sqjobs cancel {id} --unseen` keeps a job of this id from running for 30 days"
+        ),
+    }
+}
+
+fn ended(record: &Record) -> String {
+    let at = record.finished_at.map(|at| format!(" at {}", exact(at))).unwrap_or_default();
+    format!(" ({}{at})", record.state.as_str())
 }
 
 pub(super) async fn retry(aws: &Aws, wanted: Retry) -> Result<bool, Failure> {
@@ -31,15 +96,83 @@ pub(super) async fn retry(aws: &Aws, wanted: Retry) -> Result<bool, Failure> {
     let Some(record) = client.get(&wanted.id).await? else {
         return Err(Failure::said(format!("there is no record of {:?}; enqueue it by `sqjobs enqueue NAME ARGS --id ID`", wanted.id)));
     };
-    let queue = record.queue.strip_prefix(&*aws.place.prefix).unwrap_or(&record.queue).to_owned();
     let mut again = job(&record.name, Some(&wanted.args), &wanted.options)?.id(&wanted.id);
     if wanted.options.queue.is_none() {
-        again = again.queue(queue);
+        again = again.queue(aws.short(&record.queue));
     }
-    let done = client.retry(again).await?;
-    let said = if done { "runs again" } else { "has not ended, and was left alone" };
-    Output::new().line(format!("{} {said}", clean(&wanted.id)))?;
-    Ok(done)
+    let has_letters = record.state.is_terminal() && !record.queue.is_empty();
+    let pair = if has_letters { Pair::find(aws, aws.short(&record.queue)).await.map(Some) } else { Ok(None) };
+    // Found before the job runs again: a dead letter of the new run is none of these.
+    let mut own = match &pair {
+        Ok(Some(pair)) => DeadLetters::find(aws, pair, &wanted.id).await,
+        _ => DeadLetters::none(),
+    };
+    let retried = client.retry(again).await;
+    let deleted = if let Ok(true) = retried { own.delete().await } else { 0 };
+    let left = own.end().await;
+    let retried = retried?;
+    let mut output = Output::new();
+    let shown = clean(&wanted.id);
+    match (retried, deleted) {
+        _ if wanted.json => output.json(&json!({"id": wanted.id, "retried": retried, "dead_letters_deleted": deleted}))?,
+        (false, _) => output.line(format!("{shown} has not ended, and was left alone: it is {}", record.state.as_str()))?,
+        (true, 0) => output.line(format!("{shown} runs again"))?,
+        (true, _) => output.line(format!("{shown} runs again; its dead letter is deleted"))?,
+    }
+    let why = match pair {
+        Err(error) => Some(error.told()),
+        Ok(_) => left.filter(|_| record.dlq.is_some()),
+    };
+    if let Some(why) = why.filter(|_| retried && deleted == 0) {
+        let (queue, id) = (shell(aws.short(&record.queue)), shell(&wanted.id));
+        let said = format!("its dead letter was not deleted: {}; `sqjobs dlq purge {queue} --id {id}` does it", clean(&why));
+        anstream::eprintln!("{}", aws.place.with_options(&said));
+    }
+    Ok(retried)
+}
+
+/// The dead letters of a job that is run again.
+struct DeadLetters<'a> {
+    walk: Option<Walk<'a>>,
+    found: Vec<Letter>,
+    /// Why there may be more.
+    left: Option<String>,
+}
+
+impl<'a> DeadLetters<'a> {
+    fn none() -> Self {
+        Self { walk: None, found: Vec::new(), left: None }
+    }
+
+    async fn find(aws: &Aws, pair: &'a Pair, id: &str) -> Self {
+        let mut walk = Walk::new(aws, pair);
+        match walk.of(id, |_| false).await {
+            Ok(mut found) => {
+                found.retain(|letter| letter.kind() != Some("id_in_use")); // it is of another job
+                let left = found.is_empty().then(|| format!("it is not among the {} that {} showed", walk.seen(), pair.dlq));
+                Self { walk: Some(walk), found, left }
+            }
+            Err(error) => Self { walk: Some(walk), found: Vec::new(), left: Some(error.told()) },
+        }
+    }
+
+    /// Deletes them; returns how many are gone.
+    async fn delete(&mut self) -> u64 {
+        let Some(walk) = &mut self.walk else { return 0 };
+        let failed = walk.delete(&self.found.iter().collect::<Vec<_>>()).await;
+        if failed > 0 {
+            self.left = Some("SQS did not delete it".into());
+        }
+        self.found.len() as u64 - failed
+    }
+
+    /// Lets others see what is left; says why there is any.
+    async fn end(self) -> Option<String> {
+        if let Some(walk) = self.walk {
+            walk.end().await;
+        }
+        self.left
+    }
 }
 
 pub(super) async fn reschedule(aws: &Aws, wanted: Move) -> Result<bool, Failure> {
@@ -47,11 +180,16 @@ pub(super) async fn reschedule(aws: &Aws, wanted: Move) -> Result<bool, Failure>
     let later = wanted.delay.and_then(|delay| now.checked_add(SignedDuration::try_from(delay).ok()?).ok());
     let Some(at) = wanted.at.or(later) else { return Err(Failure::said("there is no time that late; give an instant by --at")) };
     let moved = aws.client().reschedule(&wanted.id, at).await?;
+    let mut output = Output::new();
+    if wanted.json {
+        output.json(&json!({"id": wanted.id, "moved": moved, "run_at": moved.then_some(at)}))?;
+        return Ok(moved);
+    }
     let said = if moved {
         format!("waits until {}", exact(at))
     } else {
         "does not wait in the due index, and was left alone: only what waits for more than 15 minutes can be moved".into()
     };
-    Output::new().line(format!("{} {said}", clean(&wanted.id)))?;
+    output.line(format!("{} {said}", clean(&wanted.id)))?;
     Ok(moved)
 }

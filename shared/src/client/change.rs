@@ -16,17 +16,42 @@ use crate::{
 /// How often a record is changed anew that changed meanwhile.
 const CHANGES: usize = 5;
 
+/// The outcome of [`Client::cancel`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cancelled {
+    /// The job waited. It never runs.
+    Waiting,
+    /// An attempt runs, and is asked to stop. The job may still succeed.
+    Running,
+    /// There was no record: no function has seen a message of this id, or there is none. A job of this id does not run
+    /// before that instant.
+    Unseen(Timestamp),
+    /// The job had ended before. Nothing was changed.
+    Ended,
+}
+
 impl Client {
-    /// Calls a job off: one that waits never runs, also where no function has seen its message yet; one that runs is told,
-    /// and may still succeed. Its record is then kept for 30 days. False: it has ended.
+    /// Cancels a job. One that waits never runs, also where no function has seen its message yet. One that runs is asked to
+    /// stop. The record of a cancelled job is kept for 30 days.
+    ///
+    /// An id of which nothing is known is blocked as well, for its message may be on its way: see [`Cancelled::Unseen`].
     ///
     /// # Errors
     ///
     /// When the table does not answer.
-    pub async fn cancel(&self, id: &str) -> Result<bool, Error> {
+    pub async fn cancel(&self, id: &str) -> Result<Cancelled, Error> {
         let now = self.clock.now();
         let unseen = Request { id: id.to_owned(), ..Request::default() };
-        Ok(self.change(id, |record| Ok(lifecycle::cancel(record, &unseen, &Policy::new(), now))).await?.is_some())
+        let cancelled = self.change(id, |record| Ok(lifecycle::cancel(record, &unseen, &Policy::new(), now))).await?;
+        Ok(match cancelled {
+            None => Cancelled::Ended,
+            Some(record) if !record.state.is_terminal() => Cancelled::Running,
+            Some(record) if record.name.is_empty() => {
+                Cancelled::Unseen(record.purge_at.and_then(|at| Timestamp::from_second(at).ok()).unwrap_or(Timestamp::MAX))
+            }
+            Some(_) => Cancelled::Waiting,
+        })
     }
 
     /// Moves a job that waits in the due index to another time, also where its message is on its way already. False: it
@@ -44,13 +69,13 @@ impl Client {
     /// its history. It is given once more as it was enqueued, with its id, for a record does not keep the arguments of
     /// what has ended. False: it has not ended, or nothing is known of it; then it can be enqueued.
     ///
-    /// What failed has a copy in the dead-letter queue, which can be redriven as well; who of both comes second is a
-    /// duplicate.
+    /// The dead letter of a failed job stays in the dead-letter queue, and the alarm of that queue with it. `sqjobs retry`
+    /// deletes it. A redrive deletes it too, once the job has ended otherwise.
     ///
     /// # Errors
     ///
-    /// When it has no id, breaks a limit, or is of another name or queue than the record; when AWS does not answer. The
-    /// record may be written then, and a beater sends the message.
+    /// When it has no id, breaks a limit, or is of another name or queue than the record; when AWS does not answer, or takes
+    /// the record and not the message. A beater then sends the message.
     pub async fn retry(&self, job: Enqueue) -> Result<bool, Error> {
         if job.envelope().id.is_none() {
             return Err(Error::config("cannot run a job again without its id; name it by `id`"));
@@ -66,7 +91,14 @@ impl Client {
         let Some(filed) = self.change(&prepared.id, again).await? else { return Ok(false) };
         if lifecycle::is_sendable(&filed, now) {
             // What is not sent here is due, and sent by a beater.
-            send(&*self.queue, &*self.store, &prepared.queue, vec![filed], now).await;
+            let sent = send(&*self.queue, &*self.store, &prepared.queue, vec![filed], now).await;
+            if sent.failed > 0 {
+                let (id, queue) = (&prepared.id, &prepared.queue);
+                let reason = "a beater sends it within a minute, and the log says why it was not sent at once";
+                return Err(Error::config(format!(
+                    "job {id:?} is filed to run again, but its message may not be in queue {queue}; {reason}"
+                )));
+            }
         }
         Ok(true)
     }

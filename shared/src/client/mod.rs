@@ -11,7 +11,7 @@ mod wait;
 use std::{fmt, sync::Arc};
 
 pub(crate) use self::enqueue::dedup;
-pub use self::{enqueue::Enqueue, list::By, publish::PublishHook};
+pub use self::{change::Cancelled, enqueue::Enqueue, list::By, publish::PublishHook};
 use crate::{
     Clock, Error, Job, Record, config,
     queue::{Queue, Sqs},
@@ -53,6 +53,12 @@ pub struct Enqueued {
     pub id: String,
     /// The id of the SQS message.
     pub message_id: String,
+    /// Why the record that was [asked for](Enqueue::recorded) could not be written. The job runs all the same, and its first
+    /// attempt writes the record.
+    pub unrecorded: Option<String>,
+    /// Why the job is missing in some of the lists that were [asked for](Enqueue::listed). It runs all the same. To list it,
+    /// enqueue it once more with the same id: it does not run again.
+    pub unlisted: Option<String>,
 }
 
 impl Client {

@@ -88,42 +88,52 @@ impl Client {
             let messages: Vec<_> = places.iter().filter_map(|place| Some(jobs[*place].as_ref().ok()?.1.message.clone())).collect();
             sent.extend(places.into_iter().zip(self.queue.send(queue, &messages).await));
         }
-        let mut answers = Vec::with_capacity(jobs.len());
+        let (mut published, mut answers) = (Vec::with_capacity(jobs.len()), Vec::with_capacity(jobs.len()));
         let (mut records, mut listings) = (Vec::new(), Vec::new());
         for (place, job) in jobs.into_iter().enumerate() {
             let (job, prepared) = match job {
                 Ok(job) => job,
                 Err(error) => {
+                    published.push(None);
                     answers.push(Err(error));
                     continue;
                 }
             };
             let answer = match sent.remove(&place) {
-                Some(Ok(message_id)) => Ok(Enqueued { id: prepared.id, message_id }),
+                Some(Ok(message_id)) => Ok(Enqueued { id: prepared.id, message_id, unrecorded: None, unlisted: None }),
                 Some(Err(error)) => Err(error.into()),
                 None => Err(Error::config("the message was not sent")),
             };
             if answer.is_ok() {
-                records.extend(prepared.record.map(Write::insert));
-                listings.extend(prepared.listings);
+                records.extend(prepared.record.map(|record| (place, Write::insert(record))));
+                listings.extend(prepared.listings.into_iter().map(|listing| (place, listing)));
             }
-            self.hooks.iter().rev().for_each(|hook| hook.after_publish(&job, &answer));
+            published.push(Some(job));
             answers.push(answer);
         }
-        self.record(&records, &listings).await;
+        self.record(records, listings, &mut answers).await;
+        for (job, answer) in published.iter().zip(&answers).filter_map(|(job, answer)| Some((job.as_ref()?, answer))) {
+            self.hooks.iter().rev().for_each(|hook| hook.after_publish(job, answer));
+        }
         answers
     }
 
-    /// Writes records of jobs that were sent. One that is there already tells more; one that cannot be written is written
-    /// by the first attempt.
-    async fn record(&self, records: &[Write], listings: &[Listing]) {
-        let (written, listed) = join(self.store.write(records), self.store.enlist(listings)).await;
-        if let Err(error) = listed {
-            tracing::warn!(%error, "jobs were enqueued, and could not be listed");
+    /// Writes the records and the listings of jobs that were sent, and notes in the answers what could not be written. A
+    /// record that is there already says more than a new one.
+    async fn record(&self, records: Vec<(usize, Write)>, listings: Vec<(usize, Listing)>, answers: &mut [Result<Enqueued, Error>]) {
+        let (recorded, records): (Vec<_>, Vec<_>) = records.into_iter().unzip();
+        let (listed, listings): (Vec<_>, Vec<_>) = listings.into_iter().unzip();
+        let (written, enlisted) = join(self.store.write(&records), self.store.enlist(&listings)).await;
+        let unwritten = recorded.into_iter().zip(written).filter_map(|(place, answer)| Some((place, answer.err()?)));
+        for (place, error) in unwritten {
+            if let Ok(sent) = &mut answers[place] {
+                sent.unrecorded = Some(error.to_string());
+            }
         }
-        for (write, answer) in records.iter().zip(written) {
-            if let Err(error) = answer {
-                tracing::warn!(id = write.next.id, %error, "a job was enqueued, and its record could not be written");
+        let unlisted = listed.into_iter().zip(enlisted).filter_map(|(place, answer)| Some((place, answer.err()?)));
+        for (place, error) in unlisted {
+            if let Ok(sent) = &mut answers[place] {
+                sent.unlisted = Some(error.to_string());
             }
         }
     }

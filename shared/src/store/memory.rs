@@ -87,14 +87,14 @@ impl Index for Memory {
         ready(Ok(self.with(|records| records.values().filter(is_asked_for).cloned().map(Ok).collect()))).boxed()
     }
 
-    fn enlist<'a>(&'a self, listings: &'a [Listing]) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn enlist<'a>(&'a self, listings: &'a [Listing]) -> BoxFuture<'a, Vec<Result<(), StoreError>>> {
         let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
         for Listing { list, id, at, .. } in listings {
             let list = lists.entry(list.clone()).or_default();
             list.retain(|(_, other)| other != id);
             list.insert((*at, id.clone()));
         }
-        ready(Ok(())).boxed()
+        ready(listings.iter().map(|_| Ok(())).collect()).boxed()
     }
 
     fn listed<'a>(&'a self, list: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {

@@ -40,8 +40,8 @@ pub trait Index: Store {
     /// record, those of a small store within sixty. The answer may be stale.
     fn unfinished(&self, turn: u64) -> BoxFuture<'_, Result<Vec<Result<Record, StoreError>>, StoreError>>;
 
-    /// Puts jobs into lists. To do it again changes nothing.
-    fn enlist<'a>(&'a self, listings: &'a [Listing]) -> BoxFuture<'a, Result<(), StoreError>>;
+    /// Puts jobs into lists; one answer for each listing, in order. To do it again changes nothing.
+    fn enlist<'a>(&'a self, listings: &'a [Listing]) -> BoxFuture<'a, Vec<Result<(), StoreError>>>;
 
     /// The ids of the jobs in a list, the latest first and at most `limit`. It may lag behind.
     fn listed<'a>(&'a self, list: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>>;

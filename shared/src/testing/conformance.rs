@@ -324,10 +324,10 @@ async fn jobs_are_listed_under_what_they_are_told_to_be(store: &dyn Index) {
     let place = |id: String, minute: i64| Listing { list: list.clone(), id, at: minutes(minute), purge_at: 4_000_000_000 };
     // More than one request takes, and ids of any kind.
     let places: Vec<_> = (0..30).map(|minute| place(format!("a:b #{minute} é"), minute)).collect();
-    store.enlist(&places).await.expect("the store answers");
-    store.enlist(&places[..3]).await.expect("the store answers");
+    enlist(store, &places).await;
+    enlist(store, &places[..3]).await;
     let elsewhere = Listing { list: list.clone() + "x", ..place("other".into(), 1) };
-    store.enlist(&[elsewhere]).await.expect("the store answers");
+    enlist(store, &[elsewhere]).await;
     let latest_first: Vec<_> = places.iter().rev().map(|place| &*place.id).collect();
     listed_are(store, &list, 100, &latest_first).await;
     listed_are(store, &list, 1, &latest_first[..1]).await;
@@ -336,6 +336,11 @@ async fn jobs_are_listed_under_what_they_are_told_to_be(store: &dyn Index) {
         let records = store.unfinished(turn).await.expect("the store answers");
         assert!(records.iter().all(Result::is_ok), "a place in a list is no record");
     }
+}
+
+async fn enlist(store: &dyn Index, listings: &[Listing]) {
+    let answers = store.enlist(listings).await;
+    assert!(answers.len() == listings.len() && answers.iter().all(Result::is_ok), "{answers:?}");
 }
 
 async fn listed_are(store: &dyn Index, list: &str, limit: usize, expected: &[&str]) {

@@ -9,7 +9,10 @@ use sqjobs::{Record, Scheduled, State, lifecycle::SKEW, queue::is_fifo};
 use super::facts::{Beater, Mapping, Queue, System, Table};
 use crate::{
     args::Place,
-    command::function::{self, Function},
+    command::{
+        function::{self, Function},
+        lookup::PARKED,
+    },
     time::{brief, from_now},
 };
 
@@ -23,8 +26,6 @@ const VISIBILITY: u64 = 6;
 const LATE: SignedDuration = SignedDuration::from_mins(5);
 /// How late a lease is that neither its message nor a beater has taken up.
 const LOST: SignedDuration = SignedDuration::from_hours(2);
-/// A parked message comes back within five minutes.
-const PARKED: SignedDuration = SignedDuration::from_mins(10);
 const DAY: i64 = 86_400;
 
 /// Something that is wrong.

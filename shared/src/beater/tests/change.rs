@@ -1,6 +1,7 @@
 //! Schedules that are changed while beaters run.
 
 use super::*;
+use crate::Cancelled;
 
 /// Ten seconds to the next minute, for which a beater has sent the job ahead.
 async fn sent_ahead() -> World {
@@ -116,7 +117,7 @@ async fn a_job_that_was_sent_ahead_can_be_called_off_and_moved() {
     let world = sent_ahead().await;
     let client = Client::in_memory(&world.local);
     let [off, moved] = ["10:01", "10:02"].map(|minute| format!("schedule:minutely:2026-05-04T{minute}:00Z"));
-    assert!(client.cancel(&off).await.expect("an answer"));
+    assert_eq!(client.cancel(&off).await.expect("an answer"), Cancelled::Waiting);
     assert!(client.reschedule(&moved, instant("2026-05-04T10:05:00Z")).await.expect("an answer"));
     world.rows.change("minutely", world.row().await.as_ref(), None, &[]).await.expect("rows in memory");
     world.pass(30);
@@ -126,7 +127,7 @@ async fn a_job_that_was_sent_ahead_can_be_called_off_and_moved() {
     assert_eq!(world.ran()[1..], [format!("{moved} as first told")]);
     assert_eq!(world.records()[&moved].started_at, Some(instant("2026-05-04T10:05:00Z")));
     assert_eq!(world.records()[&off].state, State::Cancelled);
-    assert!(!client.cancel(&off).await.expect("an answer"), "it has ended");
+    assert_eq!(client.cancel(&off).await.expect("an answer"), Cancelled::Ended);
     assert!(!client.reschedule(&moved, world.now()).await.expect("an answer"), "it has run");
 }
 
@@ -138,10 +139,10 @@ async fn a_job_that_waits_in_the_index_can_be_called_off_and_moved() {
         let job = crate::Enqueue::named("note", json!(id)).id(id).delay(Duration::from_hours(1));
         client.enqueue_one(job).await.expect("enqueued");
     }
-    assert!(client.cancel("unseen").await.expect("an answer"));
+    assert!(matches!(client.cancel("unseen").await.expect("an answer"), Cancelled::Unseen(_)));
     world.work().await;
     assert_eq!((world.records()["unseen"].state, world.local.queue.messages("note").len()), (State::Cancelled, 0));
-    assert!(client.cancel("off").await.expect("an answer"));
+    assert_eq!(client.cancel("off").await.expect("an answer"), Cancelled::Waiting);
     assert!(client.reschedule("earlier", instant("2026-05-04T10:20:00Z")).await.expect("an answer"));
     assert!(client.reschedule("later", instant("2026-05-04T11:20:00Z")).await.expect("an answer"));
     world.go_on(90).await;
@@ -186,7 +187,7 @@ async fn a_late_tick_fires_nothing_for_a_time_before_the_schedule_was_written() 
 async fn a_fire_that_somebody_has_called_off_stays_so() {
     let world = sent_ahead().await;
     let fire = "schedule:minutely:2026-05-04T10:01:00Z";
-    assert!(Client::in_memory(&world.local).cancel(fire).await.expect("an answer"));
+    assert_eq!(Client::in_memory(&world.local).cancel(fire).await.expect("an answer"), Cancelled::Waiting);
     world.schedules().pause("minutely").await.expect("there is one");
     world.schedules().resume("minutely").await.expect("there is one");
     world.pass(30);

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::{
-    By, Client, Context, Enqueue, Enqueued, Error, Job, JobError, PublishHook, Record, State, Worker,
+    By, Cancelled, Client, Context, Enqueue, Enqueued, Error, Job, JobError, PublishHook, Record, State, Worker,
     clock::{after, until},
     testing::Eager,
 };
@@ -183,7 +183,9 @@ async fn what_has_ended_runs_again_only_when_it_is_asked_for() {
 async fn what_was_called_off_unseen_can_be_run_after_all_and_later() {
     let (eager, worker) = family();
     let client = eager.client();
-    assert!(client.cancel("a").await.expect("an answer"));
+    let month = after(eager.now(), Duration::from_hours(30 * 24));
+    assert_eq!(client.cancel("a").await.expect("an answer"), Cancelled::Unseen(month));
+    assert_eq!(client.cancel("a").await.expect("an answer"), Cancelled::Ended);
     let at = after(eager.now(), Duration::from_hours(2));
     assert!(client.retry(parent("").id("a").run_at(at)).await.expect("an answer"));
     eager.run_due(&worker).await;

@@ -209,7 +209,14 @@ impl DynamoDb {
         Some(((counter, share), statement))
     }
 
-    /// One `BatchWriteItem`, and again for what it left out.
+    /// Puts listings with one `BatchWriteItem`, and again for what it left out. One answer for each listing.
+    async fn put_each(&self, listings: &[Listing]) -> Vec<Result<(), StoreError>> {
+        match self.put(listings).await {
+            Ok(()) => listings.iter().map(|_| Ok(())).collect(),
+            Err(error) => all(listings.len(), &error),
+        }
+    }
+
     async fn put(&self, listings: &[Listing]) -> Result<(), StoreError> {
         let items = listings.iter().map(|listing| PutRequest::builder().set_item(Some(listing_item(listing))).build());
         let puts = items.map(|put| Ok(WriteRequest::builder().put_request(put?).build())).collect::<Result<Vec<_>, BuildError>>();
@@ -287,8 +294,8 @@ impl Index for DynamoDb {
         .boxed()
     }
 
-    fn enlist<'a>(&'a self, listings: &'a [Listing]) -> BoxFuture<'a, Result<(), StoreError>> {
-        async move { join_all(listings.chunks(PUTS).map(|part| self.put(part))).await.into_iter().collect() }.boxed()
+    fn enlist<'a>(&'a self, listings: &'a [Listing]) -> BoxFuture<'a, Vec<Result<(), StoreError>>> {
+        async move { join_all(listings.chunks(PUTS).map(|part| self.put_each(part))).await.into_iter().flatten().collect() }.boxed()
     }
 
     fn listed<'a>(&'a self, list: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {

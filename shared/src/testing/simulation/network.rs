@@ -180,13 +180,13 @@ impl Index for Network {
         self.carry("unfinished", unfinished, |throttled| Err(if throttled { busy() } else { unknown() })).boxed()
     }
 
-    fn enlist<'a>(&'a self, listings: &'a [Listing]) -> BoxFuture<'a, Result<(), StoreError>> {
-        let (store, listings) = (self.store.clone(), listings.to_vec());
+    fn enlist<'a>(&'a self, listings: &'a [Listing]) -> BoxFuture<'a, Vec<Result<(), StoreError>>> {
+        let (store, listings, parts) = (self.store.clone(), listings.to_vec(), listings.len());
         let enlist = move || {
             let (store, listings) = (store.clone(), listings.clone());
             async move { store.enlist(&listings).await }
         };
-        self.carry("enlist", enlist, |throttled| Err(if throttled { busy() } else { unknown() })).boxed()
+        self.carry("enlist", enlist, move |throttled| unanswered(parts, throttled)).boxed()
     }
 
     fn listed<'a>(&'a self, list: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {

@@ -9,6 +9,7 @@ use sqjobs::Clock;
 use super::{Ran, alone, args, command, piped, sqjobs};
 use crate::{
     function::{Function, program},
+    proxy::Fault,
     wait,
     world::{PATIENCE, World},
 };
@@ -45,7 +46,7 @@ fn a_job_is_enqueued_followed_read_explained_and_run_again_by_command() {
         assert!(sqjobs(world, &["explain", "b"]).no().contains("There is no record of \"b\""));
         assert!(sqjobs(world, &["retry", "b", "1"]).error().contains("sqjobs enqueue"));
         let nobody = sqjobs(world, &["watch", "b", "--within", "1s"]).no();
-        assert!(nobody.contains("it has not ended yet, and has not been started"), "{nobody}");
+        assert!(nobody.contains("no attempt of b was started yet") && nobody.contains("not ended after 1.0s"), "{nobody}");
     });
 }
 
@@ -70,7 +71,11 @@ fn what_has_failed_is_listed_by_command_until_it_is_run_again() {
         sqjobs(world, &["retry", "a", &args(world, &json!({}))]).yes();
         world.record_in("a", "succeeded").await;
         let none = sqjobs(world, &["list"]);
-        assert_eq!((none.status, &*none.printed, &*none.said), (0, "", "none\n"));
+        assert!(
+            (none.status, &*none.printed) == (0, "") && none.said.starts_with("none\nThese are the jobs that failed for good"),
+            "{}",
+            none.said
+        );
     });
 }
 
@@ -89,7 +94,7 @@ fn a_job_that_waits_is_found_moved_and_called_off_by_command() {
         assert!(explained.contains("It waits in the due index until 2100-01-01T00:00:00Z"), "{explained}");
         sqjobs(world, &["cancel", "a"]).yes();
         assert!(due().is_empty());
-        assert!(sqjobs(world, &["cancel", "a"]).no().contains("has ended already"));
+        assert!(sqjobs(world, &["cancel", "a"]).no().contains("had ended before (cancelled at"));
         assert!(sqjobs(world, &["move", "a", "--in", "1h"]).no().contains("does not wait"));
         assert!(sqjobs(world, &["cancel", "a", "b"]).error().contains("say --yes"), "nobody is there to ask");
         assert_eq!(world.record("a").await.expect("a record").state, "cancelled");
@@ -126,6 +131,75 @@ fn jobs_are_found_by_tag_and_object_and_as_a_tree_by_command() {
         let shown: Vec<_> = tree.lines().map(|line| line.rsplit_once("  ").expect("it tells when").0).collect();
         assert_eq!(shown, ["  first  probe  succeeded", "*   child  probe  succeeded"]);
         assert_eq!(sqjobs(world, &["tree", "child", "--json"]).json().len(), 2);
+    });
+}
+
+#[test]
+fn a_wait_for_a_rejected_message_ends_with_its_reason() {
+    World::setup().test(async |world| {
+        world.deploy(&Function::probe()).await;
+        let waited = sqjobs(world, &["enqueue", "probe", "[1]", "--queue", "probes", "--id", "bad", "--wait"]).no();
+        assert!(
+            waited.starts_with("bad\n") && waited.contains("rejected: ") && waited.contains("`sqjobs dlq show probes bad`"),
+            "{waited}"
+        );
+        let explained = sqjobs(world, &["explain", "bad"]).no();
+        assert!(explained.contains("rejected: ") && explained.contains("`sqjobs dlq show probes bad`"), "{explained}");
+        assert!(!explained.contains("dlq redrive"), "{explained}");
+    });
+}
+
+#[test]
+fn an_unknown_id_is_cancelled_only_where_that_is_asked_for() {
+    World::setup().test(async |world| {
+        let refused = sqjobs(world, &["cancel", "nothere"]).no();
+        assert!(refused.contains("there is no record of nothere") && refused.contains("--unseen"), "{refused}");
+        assert!(world.record("nothere").await.is_none());
+        let blocked = sqjobs(world, &["cancel", "nothere", "--unseen", "--json"]).json();
+        assert_eq!(blocked[0]["outcome"], "blocked");
+        let again = sqjobs(world, &["enqueue", "probe", "[1]", "--queue", "probes", "--id", "nothere"]).no();
+        assert!(again.contains("was cancelled") && again.contains("sqjobs retry nothere ARGS"), "{again}");
+    });
+}
+
+#[test]
+fn an_id_that_is_used_again_with_other_arguments_is_refused() {
+    World::setup().test(async |world| {
+        world.deploy(&Function::probe()).await;
+        let orders = args(world, &json!({}));
+        let enqueue =
+            |args: &str, more: &[&str]| sqjobs(world, &[&["enqueue", "probe", args, "--queue", "probes", "--id", "a"], more].concat());
+        enqueue(&orders, &["--wait"]).yes();
+        let same = enqueue(&orders, &[]);
+        assert!(same.status == 0 && same.said.contains("its arguments were the same"), "{}", same.said);
+        for more in [&[][..], &["--wait"]] {
+            let other = enqueue("[7]", more).no();
+            assert!(other.contains("a already ended at") && other.contains("these arguments did not run"), "{other}");
+        }
+    });
+}
+
+#[test]
+fn listings_that_could_not_be_written_are_reported() {
+    World::setup().test(async |world| {
+        let answer = json!({"__type": "AccessDeniedException", "message": "armed"}).to_string();
+        world.proxy.arm(Fault::answer("BatchWriteItem", "", 400, answer));
+        let proxy = world.proxy.url();
+        let ran = sqjobs(world, &["enqueue", "probe", "[1]", "--queue", "probes", "--id", "a", "--listed", "--endpoint-url", &proxy]).no();
+        assert!(ran.contains("a is enqueued, but it is missing in some of its lists"), "{ran}");
+    });
+}
+
+#[test]
+fn a_line_of_a_file_has_its_own_message_group() {
+    World::setup().test(async |world| {
+        let line = r#"{"name": "probe", "id": "a", "group": "g", "listed": true}"#;
+        piped(world, &["enqueue", "--from", "-", "--queue", "probes"], line).yes();
+        let body: Value = serde_json::from_str(&world.messages().await[0].body).expect("a message");
+        assert_eq!(body, json!({"name": "probe", "id": "a"}), "the options do not travel");
+        assert_eq!(sqjobs(world, &["list", "--name", "probe", "--json"]).json()[0]["id"], "a");
+        let wrong = piped(world, &["enqueue", "--from", "-", "--queue", "probes"], r#"{"name": "probe", "group": 5}"#).no();
+        assert!(wrong.contains("line 1: ") && wrong.contains("group"), "{wrong}");
     });
 }
 

@@ -90,13 +90,32 @@ fn dead_letters_are_shown_with_their_reasons_and_redriven_by_what_they_are() {
 }
 
 #[test]
+fn a_retry_takes_the_dead_letter_of_its_job_along() {
+    World::setup().test(async |world| {
+        world.deploy(&Function::probe()).await;
+        fail(world, &["a", "b"], None).await;
+        let orders = world.probe("a", &json!({}))["args"].to_string();
+        assert_eq!(sqjobs(world, &["retry", "a", &orders]).yes(), "a runs again; its dead letter is deleted\n");
+        world.record_in("a", "succeeded").await;
+        assert_eq!(ids(&sqjobs(world, &["dlq", "list", "--json"]).json()), ["b"]);
+    });
+}
+
+#[test]
 fn a_letter_whose_job_has_succeeded_since_is_dropped_and_not_run() {
     World::setup().test(async |world| {
         world.deploy(&Function::probe()).await;
         fail(world, &["a", "b"], None).await;
         world.effects.open_the_gate();
-        let orders = world.probe("a", &json!({}))["args"].to_string();
-        sqjobs(world, &["retry", "a", &orders]).yes();
+        let job = world.probe("a", &json!({}));
+        // As `Client::retry` does, which leaves the dead letter.
+        let client = sqjobs::Client::new(
+            std::sync::Arc::new(sqjobs::queue::Sqs::new(world.account.sqs.clone())),
+            std::sync::Arc::new(world.store()),
+            sqjobs::Clock::system(),
+            "",
+        );
+        assert!(client.retry(sqjobs::Enqueue::named("probe", job["args"].clone()).queue("probes").id("a")).await.expect("filed"));
         world.record_in("a", "succeeded").await;
         let runs = world.effects.runs_of("a").len();
         let would = sqjobs(world, &["dlq", "redrive", "probes", "--dry-run"]).yes();
@@ -114,7 +133,7 @@ fn what_fails_again_or_is_rejected_again_is_redriven_once_and_here_again() {
     World::setup().test(async |world| {
         world.deploy(&Function::probe()).await;
         fail(world, &["fatal"], None).await;
-        // Its record waits; what was rejected left it alone.
+        // Its record waits, and fails with the rejected message.
         sqjobs(world, &["enqueue", "probe", r#"{"effects": 7}"#, "--id", "wrong", "--queue", "probes", "--recorded"]).yes();
         world.send("garbage").await;
         world.dead_letters_when(3).await;
@@ -124,7 +143,7 @@ fn what_fails_again_or_is_rejected_again_is_redriven_once_and_here_again() {
         world.drained().await;
         world.dead_letters_when(3).await;
         assert_eq!(world.effects.runs_of("fatal").len(), 2);
-        assert_eq!(world.record("wrong").await.expect("a record").state, "queued");
+        assert_eq!(world.record("wrong").await.expect("a record").state, "failed");
         let missing = sqjobs(world, &["dlq", "redrive", "probes-dlq", "--id", "x", "--yes"]).no();
         assert!(missing.contains("3 left alone") && missing.contains("no letter of x"), "who names the dead-letter queue means its queue");
     });

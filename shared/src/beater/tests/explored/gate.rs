@@ -211,7 +211,7 @@ impl Index for Gate {
         self.hub.world.local.store.unfinished(turn)
     }
 
-    fn enlist<'a>(&'a self, _listings: &'a [Listing]) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn enlist<'a>(&'a self, _listings: &'a [Listing]) -> BoxFuture<'a, Vec<Result<(), StoreError>>> {
         unreachable!("a beater puts nothing into lists")
     }
 

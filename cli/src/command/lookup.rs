@@ -1,0 +1,182 @@
+//! Finds what is known of a job that has no record: its dead letter, or the queues that its message may wait in.
+
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use sqjobs::{Letter, store::DynamoDb};
+
+use super::{
+    dlq::{self, Pair, Walk},
+    queue::{self, Feed, Status},
+};
+use crate::{aws::Aws, failure::Failure, sentence::shell, time::from_now};
+
+/// The most dead-letter queues that are looked through.
+const QUEUES: usize = 20;
+/// The most queues that are described.
+const DESCRIBED: usize = 5;
+/// A parked message is delivered again within five minutes.
+pub(super) const PARKED: SignedDuration = SignedDuration::from_mins(10);
+
+/// What is known of a job that has no record.
+#[derive(Default)]
+pub(super) struct Known {
+    /// Its dead letter, and the queue that its message came from, without the prefix.
+    pub(super) dead_letter: Option<(String, Letter)>,
+    /// What was looked at, and what was found there.
+    looked: Vec<String>,
+    /// The queues in which its message may wait.
+    waiting: Vec<String>,
+}
+
+/// Looks for a job in one queue, by its whole name, or in all of this environment. `since` leaves out older dead letters.
+pub(super) async fn look(aws: &Aws, id: &str, queue: Option<&str>, since: Option<Timestamp>) -> Result<Known, Failure> {
+    let statuses = match queue {
+        Some(queue) => vec![queue::status(aws, queue::pair(aws, queue).await?)],
+        None => queue::all(aws).await?,
+    };
+    let mut known = Known::default();
+    if statuses.is_empty() {
+        let which = if aws.place.prefix.is_empty() { String::new() } else { format!(" whose name begins with {}", aws.place.prefix) };
+        known.looked.push(format!("There is no queue with a dead-letter queue{which}; look at --prefix and --region."));
+        return Ok(known);
+    }
+    // The counts of SQS may be late: the job's own queue is looked through whatever they say.
+    let (mut full, empty): (Vec<_>, Vec<_>) = statuses.iter().partition(|status| queue.is_some() || status.dead > 0);
+    full.sort_by_key(|status| status.dead);
+    let left = full.split_off(full.len().min(QUEUES));
+    for status in full {
+        match search(aws, &status.name, id, since).await {
+            Ok(Search { newest: Some(letter), .. }) => {
+                known.dead_letter = Some((status.name.clone(), letter));
+                return Ok(known);
+            }
+            Ok(search) => known.looked.push(search.described()),
+            Err(error) => known.looked.push(format!("The dead letters of {} cannot be read: {}.", status.name, error.told())),
+        }
+    }
+    if !left.is_empty() {
+        let names: Vec<_> = left.iter().map(|status| &*status.name).collect();
+        known.looked.push(format!("Not looked at: the dead letters of {}; `sqjobs dlq show QUEUE ID` does.", names.join(", ")));
+    }
+    if !empty.is_empty() {
+        let which = if known.looked.is_empty() { "any queue" } else { "the other queues" };
+        known.looked.push(format!("SQS counts no dead letter of {which}; its counts may be a minute late."));
+    }
+    known.waiting = waiting(aws, &statuses, queue.is_some()).await?;
+    Ok(known)
+}
+
+/// The outcome of a search through one dead-letter queue.
+struct Search {
+    dlq: String,
+    /// The newest dead letter of the job.
+    newest: Option<Letter>,
+    /// An older one than was asked for.
+    older: Option<Letter>,
+    seen: usize,
+    out_of_sight: u64,
+}
+
+impl Search {
+    fn described(&self) -> String {
+        let Self { dlq, older, seen, out_of_sight, .. } = self;
+        let rest = match out_of_sight {
+            0 => String::new(),
+            count => format!("; about {count} more were not looked at"),
+        };
+        match older {
+            None => format!("{dlq} has no dead letter of this id ({seen} looked at{rest})."),
+            Some(letter) => format!("{dlq} has only an older dead letter of this id, {}.", dlq::reason(letter)),
+        }
+    }
+}
+
+async fn search(aws: &Aws, queue: &str, id: &str, since: Option<Timestamp>) -> Result<Search, Failure> {
+    let pair = Pair::find(aws, queue).await?;
+    let mut walk = Walk::new(aws, &pair);
+    let found = walk.of(id, |letters| letters.iter().any(|letter| letter.message.sent_at >= since)).await;
+    let (seen, out_of_sight) = (walk.seen(), walk.out_of_sight());
+    walk.end().await;
+    let (new, old): (Vec<_>, Vec<_>) = found?.into_iter().partition(|letter| letter.message.sent_at >= since);
+    let newest = |letters: Vec<Letter>| letters.into_iter().max_by_key(|letter| letter.message.sent_at);
+    Ok(Search { dlq: pair.dlq.clone(), newest: newest(new), older: newest(old), seen, out_of_sight })
+}
+
+/// Describes the queues that hold messages; the job's own in any case.
+async fn waiting(aws: &Aws, statuses: &[Status], is_own: bool) -> Result<Vec<String>, Failure> {
+    let statuses: Vec<_> = statuses.iter().filter(|status| is_own || status.depth.all() > 0).cloned().collect();
+    if statuses.is_empty() {
+        return Ok(vec!["SQS counts no message in any queue; its counts may be a minute late.".into()]);
+    }
+    let feeds = queue::feeds(aws, &statuses).await.unwrap_or_default();
+    let now = aws.clock.now();
+    let today = now.to_zoned(TimeZone::UTC).date();
+    let tallies = DynamoDb::new(aws.dynamodb(), aws.place.table()).stats(today).await.unwrap_or_default();
+    let mut lines = Vec::new();
+    for (place, status) in statuses.iter().take(DESCRIBED).enumerate() {
+        let depth = &status.depth;
+        let fed = feeds.get(place).map(|feed| taken(feed, &status.name)).unwrap_or_default();
+        lines.push(format!(
+            "Queue {}: {} waiting, {} in flight, {} delayed{fed}.",
+            status.name, depth.waiting, depth.in_flight, depth.delayed
+        ));
+        let parked = tallies.get(&aws.queue(&status.name)).map(|tally| &tally.parked_at).into_iter().flatten();
+        for (kind, at) in parked.filter(|(kind, at)| !kind.starts_with("reserved_") && now.duration_since(**at) < PARKED) {
+            let why = if kind == "contract" { "a newer contract, or a feature of one" } else { "a job whose name it does not have" };
+            lines.push(format!(
+                "Its function parked a message, {}, that asks for {why}: see that the job's name is right. If it is, deploy a function that \
+                 has the job. A parked message waits for a day, and then is a dead letter.",
+                from_now(*at, now)
+            ));
+        }
+    }
+    if let Some(more) = statuses.len().checked_sub(DESCRIBED).filter(|more| *more > 0) {
+        lines.push(format!("{more} more queues hold messages: `sqjobs queue list`."));
+    }
+    Ok(lines)
+}
+
+fn taken(feed: &Feed, queue: &str) -> String {
+    let queue = shell(queue);
+    match (&feed.function, feed.mapping.as_deref()) {
+        (None, _) => format!("; no function takes from it (`sqjobs queue create {queue} --function FUNCTION`)"),
+        (Some(function), Some("Enabled")) => format!("; function {function} takes from it"),
+        (Some(function), Some("Disabled")) => format!("; function {function} is paused (`sqjobs queue resume {queue}`)"),
+        (Some(function), state) => format!("; function {function} takes from it, its mapping is {}", state.unwrap_or("of no state")),
+    }
+}
+
+impl Known {
+    /// What is known, in sentences.
+    pub(super) fn sentences(&self, id: &str, now: Timestamp) -> Vec<String> {
+        match &self.dead_letter {
+            Some((queue, letter)) => dead(queue, letter, id, now),
+            None => self.looked.iter().chain(&self.waiting).cloned().collect(),
+        }
+    }
+}
+
+/// Describes a dead letter of a job that has no record, and says what to do with it.
+fn dead(queue: &str, letter: &Letter, id: &str, now: Timestamp) -> Vec<String> {
+    let (queue, id) = (shell(queue), shell(id));
+    let since = letter.message.sent_at.map(|at| format!(", {}", from_now(at, now))).unwrap_or_default();
+    let name = letter.envelope.as_ref().ok().map_or("NAME".into(), |envelope| shell(&envelope.name));
+    let next = match letter.kind() {
+        Some("rejected") => format!(
+            "A redrive would be rejected again. Enqueue the job with arguments that fit, `sqjobs enqueue {name} ARGS --id {id}`, and delete \
+             the dead letter: `sqjobs dlq purge {queue} --id {id}`."
+        ),
+        Some("id_in_use") => format!(
+            "The id belonged to another job. Enqueue this one with an id of its own, and delete the dead letter: `sqjobs dlq purge {queue} \
+             --id {id}`."
+        ),
+        Some("parked" | "contract") => {
+            format!("Deploy a function that has the job, then send the message again: `sqjobs dlq redrive {queue} --id {id}`.")
+        }
+        _ => format!("Put right what made it fail, then send the message again: `sqjobs dlq redrive {queue} --id {id}`."),
+    };
+    vec![
+        format!("Its message is a dead letter of queue {queue}{since}, {}.", dlq::reason(letter)),
+        format!("To see it with its arguments: `sqjobs dlq show {queue} {id}`."),
+        next,
+    ]
+}
