@@ -16,7 +16,7 @@ use crate::config;
 /// Logs as Lambda wants them, from `info` unless `RUST_LOG` says otherwise.
 #[cfg(feature = "lambda")]
 pub(crate) fn in_lambda() {
-    let (targets, flaw) = targets(LevelFilter::INFO);
+    let (targets, flaw) = targets(Targets::new().with_default(LevelFilter::INFO));
     registry()
         .with(layer().json().flatten_event(true).with_current_span(false).with_writer(|| Lines(io::stdout())))
         .with(targets)
@@ -28,7 +28,9 @@ pub(crate) fn in_lambda() {
 
 /// Logs for a person at a terminal, from `error` unless `RUST_LOG` says otherwise.
 pub(crate) fn eager() {
-    let (targets, flaw) = targets(LevelFilter::ERROR);
+    // The program prints how each delivery ends, as a record or as a line of its own.
+    let usual = Targets::new().with_default(LevelFilter::ERROR).with_target(DELIVERIES, LevelFilter::OFF);
+    let (targets, flaw) = targets(usual);
     registry().with(layer().with_writer(|| Lines(io::stderr())).with_target(false)).with(targets).try_init().ok();
     flaw.inspect(warn);
     warn_of_aborts();
@@ -49,9 +51,11 @@ fn warn_of_aborts() {
     }
 }
 
-/// What is logged, and what is wrong with what `RUST_LOG` says of it.
-fn targets(default: LevelFilter) -> (Targets, Option<String>) {
-    let usual = Targets::new().with_default(default);
+/// The module that logs how deliveries end.
+const DELIVERIES: &str = "sqjobs::worker::delivery";
+
+/// Returns the targets that are logged, `usual` unless `RUST_LOG` says otherwise, and what is wrong with that variable.
+fn targets(usual: Targets) -> (Targets, Option<String>) {
     match config::log().map(|text| text.parse::<Targets>()) {
         None => (usual, None),
         Some(Ok(targets)) => (targets, None),

@@ -46,7 +46,7 @@ pub struct Client {
 }
 
 /// A job that was enqueued.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Enqueued {
     /// The job's id, under which its record is found.
@@ -59,6 +59,10 @@ pub struct Enqueued {
     /// Why the job is missing in some of the lists that were [asked for](Enqueue::listed). It runs all the same. To list it,
     /// enqueue it once more with the same id: it does not run again.
     pub unlisted: Option<String>,
+    /// The record of an earlier job of this id that has other arguments: this job is a duplicate, and its arguments do not run.
+    /// It is looked for where a record was [asked for](Enqueue::recorded). Of any other job, [`Record::digest`] and
+    /// [`Envelope::digest`](crate::Envelope::digest) tell.
+    pub first: Option<Box<Record>>,
 }
 
 impl Client {

@@ -6,7 +6,7 @@ use super::{Client, Enqueue, Enqueued, enqueue::Prepared};
 use crate::{
     Error,
     queue::QueueError,
-    store::{Listing, Write},
+    store::{Listing, Write, Written},
 };
 use futures_util::future::join;
 
@@ -100,7 +100,7 @@ impl Client {
                 }
             };
             let answer = match sent.remove(&place) {
-                Some(Ok(message_id)) => Ok(Enqueued { id: prepared.id, message_id, unrecorded: None, unlisted: None }),
+                Some(Ok(message_id)) => Ok(Enqueued { id: prepared.id, message_id, unrecorded: None, unlisted: None, first: None }),
                 Some(Err(error)) => Err(error.into()),
                 None => Err(Error::config("the message was not sent")),
             };
@@ -124,10 +124,16 @@ impl Client {
         let (recorded, records): (Vec<_>, Vec<_>) = records.into_iter().unzip();
         let (listed, listings): (Vec<_>, Vec<_>) = listings.into_iter().unzip();
         let (written, enlisted) = join(self.store.write(&records), self.store.enlist(&listings)).await;
-        let unwritten = recorded.into_iter().zip(written).filter_map(|(place, answer)| Some((place, answer.err()?)));
-        for (place, error) in unwritten {
-            if let Ok(sent) = &mut answers[place] {
-                sent.unrecorded = Some(error.to_string());
+        for ((place, answer), write) in recorded.into_iter().zip(written).zip(&records) {
+            let Ok(sent) = &mut answers[place] else { continue };
+            match answer {
+                Ok(Written::Done) => {}
+                Ok(Written::Refused(first)) => {
+                    // The answer may come without the record.
+                    let first = if first.is_some() { first.map(|first| *first) } else { self.get(&sent.id).await.ok().flatten() };
+                    sent.first = first.filter(|first| first.digest.is_some() && first.digest != write.next.digest).map(Box::new);
+                }
+                Err(error) => sent.unrecorded = Some(error.to_string()),
             }
         }
         let unlisted = listed.into_iter().zip(enlisted).filter_map(|(place, answer)| Some((place, answer.err()?)));

@@ -93,8 +93,20 @@ async fn a_recorded_job_can_be_looked_up_before_it_runs_and_then_runs_as_any_oth
     eager.run(&worker).await;
     let done = eager.record("a").expect("a record");
     assert_eq!((done.state, done.attempts, done.generation, done.max_attempts), (State::Succeeded, 1, 1, 5));
-    enqueue(&client, parent("").id("a").recorded()).await;
+    let again = enqueue(&client, parent("").id("a").recorded()).await;
+    assert_eq!(again.first, None, "it has the same arguments");
     assert_eq!(eager.record("a").expect("a record"), done, "a duplicate leaves it");
+}
+
+#[tokio::test]
+async fn a_duplicate_with_other_arguments_comes_back_with_the_first_job() {
+    let (eager, worker) = family();
+    let client = eager.client();
+    enqueue(&client, parent("").id("a")).await;
+    eager.run(&worker).await;
+    let other = enqueue(&client, Enqueue::named("parent", json!("others")).queue("family").id("a").recorded()).await;
+    assert_eq!(other.first.as_deref(), eager.record("a").as_ref());
+    assert_eq!(other.first.expect("the first").state, State::Succeeded);
 }
 
 #[tokio::test]
