@@ -336,6 +336,9 @@ pub(crate) struct Retry {
     /// Its arguments, as JSON, since the record of a job that has ended does not keep them; @FILE reads them from a file,
     /// and - from standard input.
     pub(crate) args: String,
+    /// The job's name, where its record has none: it was cancelled before any function saw it.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
     #[command(flatten)]
     pub(crate) options: Options,
     /// Print the outcome as JSON.

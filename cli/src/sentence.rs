@@ -143,7 +143,7 @@ impl Story<'_> {
             ),
             State::Failed => Some(self.again()),
             State::Cancelled | State::Expired => {
-                Some(format!("To run it after all: `sqjobs retry {} ARGS`, with its arguments.", shell(id)))
+                Some(format!("To run it after all: `sqjobs retry {} ARGS --name NAME`, with its arguments.", shell(id)))
             }
             _ => None,
         }
@@ -242,7 +242,10 @@ mod tests {
     #[test]
     fn what_was_called_off_unseen_has_no_name() {
         let told = told(json!({"id": "a", "name": "", "queue": "", "state": "cancelled", "finished_at": "2026-05-04T11:00:00Z"}));
-        assert!(told.starts_with("It was called off before any function saw it.\n") && told.contains("`sqjobs retry a ARGS`"), "{told}");
+        assert!(
+            told.starts_with("It was called off before any function saw it.\n") && told.contains("`sqjobs retry a ARGS --name NAME`"),
+            "{told}"
+        );
     }
 
     #[test]

@@ -281,6 +281,9 @@ async fn list(aws: &Aws, wanted: ListLetters) -> Result<bool, Failure> {
         }
         walk.end().await;
     }
+    if rows.len() >= wanted.limit {
+        anstream::eprintln!("the first {}; there may be more, and --limit shows them", wanted.limit);
+    }
     rows.truncate(wanted.limit);
     if wanted.json {
         rows.iter().try_for_each(|(queue, found)| output.json(&found.json(queue)))?;

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sqjobs::{
     Client, Enqueued, Envelope, Record, State,
+    envelope::Digest,
     envelope::Form,
     lifecycle::SKEW,
     store::{DynamoDb, Store as _},
@@ -54,6 +55,7 @@ pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure>
                 let now = aws.clock.now();
                 now.checked_sub(SignedDuration::try_from(SKEW).unwrap_or_default()).unwrap_or(now)
             };
+            let digest = job.envelope().digest();
             let sent = client.enqueue_one(job).await?;
             if wanted.json {
                 Output::new().json(&answer(&sent, None))?;
@@ -66,7 +68,17 @@ pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure>
             }
             let is_done = !wanted.wait || {
                 let sent_here = Some(Sent { queue, since });
-                Follow { aws, id: &sent.id, within: follow::PATIENCE, json: wanted.json, sent: sent_here }.run().await?
+                let is_done = Follow { aws, id: &sent.id, within: follow::PATIENCE, json: wanted.json, sent: sent_here }.run().await?;
+                // Another job of this id may have been enqueued before, and have had no record yet.
+                let ran = client.get(&sent.id).await?.and_then(|record| record.digest);
+                let is_own = ran.is_none_or(|ran| ran == digest);
+                if !is_own {
+                    anstream::eprintln!(
+                        "{} ran with other arguments, of an earlier job of this id; these arguments did not run",
+                        clean(&sent.id)
+                    );
+                }
+                is_done && is_own
             };
             Ok(is_done && missing.is_none())
         }
@@ -216,7 +228,7 @@ fn duplicate(first: &Record, envelope: &Envelope, queue: &str) -> (bool, String)
         state => format!("{id} is already {}", state.as_str()),
     };
     let differs = match &first.digest {
-        _ if first.name.is_empty() => format!("`sqjobs retry {} ARGS` runs it after all", shell(&first.id)),
+        _ if first.name.is_empty() => format!("`sqjobs retry {} ARGS --name NAME` runs it after all", shell(&first.id)),
         _ if first.queue != queue => format!("the id belongs to job {} on queue {}", clean(&first.name), clean(&first.queue)),
         Some(digest) if *digest == envelope.digest() => {
             return (true, format!("{state}; its arguments were the same, and it does not run again"));
@@ -246,6 +258,8 @@ struct Done {
     duplicates: usize,
     refused: usize,
     nameless: usize,
+    /// The ids of the file, with the digests of their arguments.
+    ids: HashMap<String, Digest>,
 }
 
 impl Bulk<'_> {
@@ -308,6 +322,12 @@ impl Bulk<'_> {
         let firsts: HashMap<_, _> = firsts(self.aws, &ids).await.into_iter().flatten().map(|first| (first.id.clone(), first)).collect();
         let (mut sent_lines, mut own) = (Vec::new(), Vec::new());
         for (line, (queue, job)) in places.into_iter().zip(jobs) {
+            let (id, digest) = (job.envelope().id.clone(), job.envelope().digest());
+            if let Some(id) = id.filter(|id| *done.ids.entry(id.clone()).or_insert(digest) != digest) {
+                let why = format!("id {} stands in an earlier line with other arguments; give each job an id of its own", clean(&id));
+                self.refuse(line, &why, done)?;
+                continue;
+            }
             let first = job.envelope().id.as_ref().and_then(|id| firsts.get(id));
             match first.map(|first| duplicate(first, job.envelope(), &queue)) {
                 Some((false, said)) => self.refuse(line, &self.aws.place.with_options(&said), done)?,

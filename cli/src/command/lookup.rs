@@ -165,6 +165,10 @@ fn dead(queue: &str, letter: &Letter, id: &str, now: Timestamp) -> Vec<String> {
             "A redrive would be rejected again. Enqueue the job with arguments that fit, `sqjobs enqueue {name} ARGS --id {id}`, and delete \
              the dead letter: `sqjobs dlq purge {queue} --id {id}`."
         ),
+        Some(kind) if kind.starts_with("reserved_") => format!(
+            "A redrive would be rejected again. Enqueue the job without the reserved field, `sqjobs enqueue {name} ARGS --id {id}`, and \
+             delete the dead letter: `sqjobs dlq purge {queue} --id {id}`."
+        ),
         Some("id_in_use") => format!(
             "The id belonged to another job. Enqueue this one with an id of its own, and delete the dead letter: `sqjobs dlq purge {queue} \
              --id {id}`."

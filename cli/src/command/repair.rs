@@ -71,8 +71,8 @@ fn sentence(id: &str, record: Option<&Record>, outcome: Option<Cancelled>) -> St
             format!("{shown} runs, and was asked to stop; it may still succeed, and `sqjobs watch {id}` shows how it ends")
         }
         Some(Cancelled::Unseen(until)) => format!(
-            "{shown} is blocked until {}: there was no record of it, and a job of this id does not run before; `sqjobs retry {id} ARGS` runs \
-             it after all",
+            "{shown} is blocked until {}: there was no record of it, and a job of this id does not run before; `sqjobs retry {id} ARGS \
+             --name NAME` runs it after all",
             exact(until)
         ),
         Some(_) => {
@@ -96,8 +96,15 @@ pub(super) async fn retry(aws: &Aws, wanted: Retry) -> Result<bool, Failure> {
     let Some(record) = client.get(&wanted.id).await? else {
         return Err(Failure::said(format!("there is no record of {:?}; enqueue it by `sqjobs enqueue NAME ARGS --id ID`", wanted.id)));
     };
-    let mut again = job(&record.name, Some(&wanted.args), &wanted.options)?.id(&wanted.id);
-    if wanted.options.queue.is_none() {
+    let name = match wanted.name.as_deref().unwrap_or(&record.name) {
+        "" => {
+            let why = "its record has no name, since it was cancelled before any function saw it; name the job by --name";
+            return Err(Failure::said(format!("cannot run {:?} again: {why}", wanted.id)));
+        }
+        name => name,
+    };
+    let mut again = job(name, Some(&wanted.args), &wanted.options)?.id(&wanted.id);
+    if wanted.options.queue.is_none() && !record.queue.is_empty() {
         again = again.queue(aws.short(&record.queue));
     }
     let has_letters = record.state.is_terminal() && !record.queue.is_empty();

@@ -51,6 +51,17 @@ fn a_wrong_line_is_named_and_the_rest_goes_on_and_ends_with_2() {
 }
 
 #[test]
+fn a_line_with_a_used_id_is_reported_and_does_not_run() {
+    let line = |args: &str| format!("{{\"name\": \"adder\", \"id\": \"a\", \"args\": {args}}}\n");
+    let (records, errors, status) = run((line("[1]") + &line("[1]")).as_bytes());
+    assert_eq!(errors, ["line 2: id a stands in line 1 already; a duplicate does not run"]);
+    assert_eq!((records.len(), status), (1, Some(0)));
+    let (records, errors, status) = run((line("[1]") + &line("[2]")).as_bytes());
+    assert_eq!(errors, ["line 2: id a stands in line 1 with other arguments; of jobs of one id only the first runs"]);
+    assert_eq!((records.len(), records[0]["result"].as_i64(), status), (1, Some(1), Some(2)));
+}
+
+#[test]
 fn an_input_that_cannot_be_read_ends_the_run() {
     let folder = File::open(env!("CARGO_MANIFEST_DIR")).expect("a folder");
     let (records, errors, status) = report(adder(folder.into()).output().expect("it ends"));

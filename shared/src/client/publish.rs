@@ -133,12 +133,16 @@ impl Client {
                     let first = if first.is_some() { first.map(|first| *first) } else { self.get(&sent.id).await.ok().flatten() };
                     sent.first = first.filter(|first| first.digest.is_some() && first.digest != write.next.digest).map(Box::new);
                 }
-                Err(error) => sent.unrecorded = Some(error.to_string()),
+                Err(error) => {
+                    tracing::warn!(id = sent.id, %error, "a job was enqueued, but its record could not be written");
+                    sent.unrecorded = Some(error.to_string());
+                }
             }
         }
         let unlisted = listed.into_iter().zip(enlisted).filter_map(|(place, answer)| Some((place, answer.err()?)));
         for (place, error) in unlisted {
             if let Ok(sent) = &mut answers[place] {
+                tracing::warn!(id = sent.id, %error, "a job was enqueued, but could not be listed");
                 sent.unlisted = Some(error.to_string());
             }
         }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     Clock, Error, Record, State, config,
-    envelope::Envelope,
+    envelope::{Digest, Envelope},
     queue::{Outgoing, Queue, is_fifo},
     telemetry,
 };
@@ -33,8 +33,17 @@ pub(crate) async fn serve(jobs: Jobs) -> Result<(), Error> {
     telemetry::eager();
     let local = Local::new(Clock::system());
     let engine = local.engine(jobs.clone(), Handle::current(), config::max_concurrency()?);
-    let mut input =
-        Input { jobs, local, engine, lines: 0, senders: BTreeMap::new(), order: Vec::new(), printed: HashSet::new(), status: 0 };
+    let mut input = Input {
+        jobs,
+        local,
+        engine,
+        lines: 0,
+        senders: BTreeMap::new(),
+        ids: BTreeMap::new(),
+        order: Vec::new(),
+        printed: HashSet::new(),
+        status: 0,
+    };
     input.greet();
     let status = thread::run(async move || {
         let mut lines = read_lines();
@@ -69,6 +78,8 @@ struct Input {
     lines: usize,
     /// The line that each message came from.
     senders: BTreeMap<String, usize>,
+    /// The ids that producers gave, with the digest of the arguments and the line.
+    ids: BTreeMap<String, (Digest, usize)>,
     /// The ids of jobs in the order in which they were read.
     order: Vec<String>,
     printed: HashSet<String>,
@@ -106,6 +117,18 @@ impl Input {
 
     async fn enqueue(&mut self, text: &str) {
         let envelope = Envelope::parse(text).ok();
+        if let Some((id, digest)) = envelope.as_ref().and_then(|envelope| Some((envelope.id.clone()?, envelope.digest()))) {
+            let (first, line) = *self.ids.entry(id.clone()).or_insert((digest, self.lines));
+            if first != digest {
+                self.reject(
+                    self.lines,
+                    &format!("id {id} stands in line {line} with other arguments; of jobs of one id only the first runs"),
+                );
+            } else if line != self.lines {
+                let id = telemetry::harmless(&id);
+                eprintln!("line {}: id {id} stands in line {line} already; a duplicate does not run", self.lines);
+            }
+        }
         let known = envelope.as_ref().and_then(|envelope| self.jobs.get(&envelope.name));
         let Some(queue) = known.or_else(|| self.jobs.all().next()).map(|job| job.queue()) else {
             return self.reject(self.lines, "this worker has no jobs; add one by `Worker::job`");

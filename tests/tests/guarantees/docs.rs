@@ -125,7 +125,13 @@ fn policy(world: &World, whose: &str) -> Value {
     let here = policy.replace("123456789012", &world.account.id).replace("eu-west-1", "us-east-1");
     // AWS asks for the right to put targets on the rule, the stack on everything.
     let here = here.replace(&format!("\"arn:aws:events:us-east-1:{}:rule/*\"", world.account.id), "\"*\"");
-    as_the_stack_has_it(serde_json::from_str(&here).expect("a policy is JSON"))
+    let mut policy = as_the_stack_has_it(serde_json::from_str(&here).expect("a policy is JSON"));
+    if here.contains("dynamodb:PartiQLInsert") {
+        // AWS asks for the right to insert, the stack for that to execute statements, on everything.
+        let statement = json!({"Effect": "Allow", "Action": "dynamodb:BatchExecuteStatement", "Resource": "*"});
+        policy["Statement"].as_array_mut().expect("statements").push(statement);
+    }
+    policy
 }
 
 /// Makes a user who may do what a policy allows, and hands back the variables of the key.

@@ -158,7 +158,15 @@ fn an_unknown_id_is_cancelled_only_where_that_is_asked_for() {
         let blocked = sqjobs(world, &["cancel", "nothere", "--unseen", "--json"]).json();
         assert_eq!(blocked[0]["outcome"], "blocked");
         let again = sqjobs(world, &["enqueue", "probe", "[1]", "--queue", "probes", "--id", "nothere"]).no();
-        assert!(again.contains("was cancelled") && again.contains("sqjobs retry nothere ARGS"), "{again}");
+        assert!(again.contains("was cancelled") && again.contains("sqjobs retry nothere ARGS --name NAME"), "{again}");
+
+        // The command that is named lifts the block.
+        world.deploy(&Function::probe()).await;
+        let orders = args(world, &json!({}));
+        let unnamed = sqjobs(world, &["retry", "nothere", &orders]).error();
+        assert!(unnamed.contains("name the job by --name"), "{unnamed}");
+        sqjobs(world, &["retry", "nothere", &orders, "--name", "probe", "--queue", "probes"]).yes();
+        world.record_in("nothere", "succeeded").await;
     });
 }
 
@@ -176,6 +184,15 @@ fn an_id_that_is_used_again_with_other_arguments_is_refused() {
             let other = enqueue("[7]", more).no();
             assert!(other.contains("a already ended at") && other.contains("these arguments did not run"), "{other}");
         }
+
+        // A job that waits in the queue has no record yet.
+        world.send(world.probe("b", &json!({}))).await;
+        let late = sqjobs(world, &["enqueue", "probe", "[7]", "--queue", "probes", "--id", "b", "--delay", "2s", "--wait"]).no();
+        assert!(late.contains("these arguments did not run"), "{late}");
+
+        let lines = format!("{}\n{}", json!({"name": "probe", "id": "c", "args": [1]}), json!({"name": "probe", "id": "c", "args": [2]}));
+        let twice = piped(world, &["enqueue", "--from", "-", "--queue", "probes"], &lines);
+        assert!(twice.status == 1 && twice.said.contains("line 2: id c stands in an earlier line"), "{}", twice.said);
     });
 }
 

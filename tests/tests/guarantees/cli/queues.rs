@@ -137,7 +137,8 @@ fn a_refused_queue_create_leaves_nothing_behind() {
         let there = ["--endpoint-url", &world.proxy.url()];
         let said = sqjobs(world, &[&["queue", "create", "new", "--function", &adder], &there[..]].concat()).error();
         assert!(
-            said.contains("not yours") && said.contains("queue new was made before that: run this again, or `sqjobs queue delete new`"),
+            said.contains("not yours")
+                && said.contains("queue new was made before that: run this again, or `sqjobs queue delete new --endpoint-url"),
             "{said}"
         );
         sqjobs(world, &["queue", "create", "new", "--function", &adder]).yes();
