@@ -179,7 +179,7 @@ impl Delivery {
         let owner = Uuid::new_v4().simple().to_string();
         let request = Request { name: refused.name.clone(), queue: self.message.queue.clone(), ..Request::default() };
         for _ in 0..CLAIMS {
-            if let Some(decoded) = self.decoded_from(seen.as_deref(), batch) {
+            if let Some(decoded) = self.decoded_from(seen.as_deref(), &refused.name, batch) {
                 return self.attempt(&decoded, alone, batch).await;
             }
             let now = batch.engine.clock.now();
@@ -208,8 +208,10 @@ impl Delivery {
     }
 
     /// The job as its record holds it, where that has other arguments than the message and can be run.
-    fn decoded_from(&self, seen: Option<&Record>, batch: &Batch<'_>) -> Option<Decoded> {
-        let body = seen?.envelope.as_ref().filter(|body| **body != self.message.body)?;
+    fn decoded_from(&self, seen: Option<&Record>, name: &str, batch: &Batch<'_>) -> Option<Decoded> {
+        // The record of another job that has the id says nothing of this message.
+        let seen = seen.filter(|seen| seen.queue == self.message.queue && (name.is_empty() || seen.name == name))?;
+        let body = seen.envelope.as_ref().filter(|body| **body != self.message.body)?;
         decode(&self.message, &self.id, Envelope::parse(body).ok()?, batch).ok()
     }
 

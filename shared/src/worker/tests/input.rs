@@ -192,6 +192,17 @@ async fn a_job_runs_with_the_arguments_of_its_record_where_its_message_is_wrong(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_wrong_message_with_the_id_of_another_filed_job_is_a_dead_letter() {
+    let world = world();
+    let theirs = Record { name: "theirs".into(), ..filed(&json!({"count": 3})) };
+    world.store.put(theirs.clone());
+    let delivery = Message { receives: 2, ..with_body("a", json!({"name": "probe", "id": "a", "args": {"count": "three"}})) };
+    assert!(world.handle([delivery]).await.failures.is_empty());
+    assert_eq!(world.queue.messages(DLQ).len(), 1);
+    assert_eq!(world.record("a"), theirs, "untouched");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_message_that_cannot_be_run_waits_while_its_record_cannot_be_read() {
     let world = world();
     world.store.put(filed(&json!({"count": "three"})));
