@@ -102,9 +102,11 @@ pub(super) fn arguments(text: Option<&str>) -> Result<Value, Failure> {
             None => text.to_owned(),
         },
     };
-    serde_json::from_str(&text).map_err(|error| {
+    let args = serde_json::from_str(&text).map_err(|error| {
         Failure::said(format!("the arguments are not JSON: {error}; write [1, 2], '{{\"to\": \"x\"}}', '\"text\"', @FILE or -"))
-    })
+    })?;
+    Envelope::check_integers(&format!(r#"{{"args": {text}}}"#)).map_err(|flaw| Failure::because("cannot enqueue the job", flaw))?;
+    Ok(args)
 }
 
 /// The answer to an enqueue as JSON, with the number of its line.
@@ -201,9 +203,10 @@ fn with(mut job: sqjobs::Enqueue, options: &Options) -> sqjobs::Enqueue {
     }
     job = tags.into_iter().fold(job, sqjobs::Enqueue::tag);
     job = objects.into_iter().fold(job, sqjobs::Enqueue::object);
-    // A number is kept as one.
+    // A number is kept as one, unless digits would be lost.
     meta.into_iter().fold(job, |job, (key, value)| {
-        let value = serde_json::from_str(&value).unwrap_or(Value::String(value));
+        let is_whole = Envelope::check_integers(&format!(r#"{{"meta": {value}}}"#)).is_ok();
+        let value = serde_json::from_str(&value).ok().filter(|_| is_whole).unwrap_or(Value::String(value));
         job.meta(key, value)
     })
 }

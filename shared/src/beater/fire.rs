@@ -31,15 +31,17 @@ use crate::{
     record::{Failure, Record, State},
     retry::jitter,
     schedule::tzdata_version,
-    store::{StoreError, Write},
+    store::{StoreError, Write, record_bytes},
 };
 
 /// The most schedules of one shard in one tick; what is left is longer overdue in the next.
 const MOST: usize = 5_000;
 /// Schedules that are worked on at the same time.
 const AT_A_TIME: usize = 16;
-/// Jobs of one transaction, which takes a hundred items.
+/// Jobs of one transaction, which takes a hundred items of 4 MB in all: `TransactWriteItems` in the DynamoDB API reference.
 const JOBS: usize = 90;
+/// Bytes of the jobs of one transaction, with room for the row.
+const BYTES: usize = 3 << 20;
 /// The kind of what is told of a job that its schedule has called off.
 const CALLED_OFF: &str = "called_off";
 /// How often a transaction is tried that met another.
@@ -168,7 +170,10 @@ enum Flaw {
 
 impl From<StoreError> for Flaw {
     fn from(error: StoreError) -> Self {
-        Self::Store(error)
+        match error {
+            StoreError::Invalid(_) => Self::Wrong(error.into()),
+            _ => Self::Store(error),
+        }
     }
 }
 
@@ -197,8 +202,9 @@ impl Firing<'_> {
         let from = from(self.row, self.tick.at, self.ports.due.clock.now());
         let plan = plan(&self.row.entry, &timetable, from, self.tick.at, self.tick.horizon);
         let mut rest = plan.fires.as_slice();
+        let most = self.most_jobs();
         loop {
-            let (now, later) = rest.split_at(rest.len().min(JOBS));
+            let (now, later) = rest.split_at(rest.len().min(most));
             let next = self.next(&seen, now, later.first().copied().or(plan.next), created);
             if next == seen {
                 return Ok(()); // it has ended
@@ -212,6 +218,11 @@ impl Firing<'_> {
             }
             (rest, seen) = (later, next);
         }
+    }
+
+    /// The most jobs that fit into one transaction.
+    fn most_jobs(&self) -> usize {
+        (BYTES / record_bytes(&self.job(self.tick.at))).clamp(1, JOBS)
     }
 
     /// The row after some of its fires.
@@ -280,7 +291,7 @@ impl Firing<'_> {
         // Should the entry be put back before this tick is done, what was taken back counts as a change.
         let unsettled = Row { settled: self.row.settled.clone().filter(|_| self.row.is_settled()), ..self.row.clone() };
         let mut seen = self.row.clone();
-        for fires in ahead.chunks(JOBS) {
+        for fires in ahead.chunks(self.most_jobs()) {
             let writes = self.taken_back(fires, timetable).await?;
             // Another beater has just marked one as sent, or it has started.
             let again = async |_, _| self.taken_back(fires, timetable).await;

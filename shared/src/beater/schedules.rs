@@ -79,10 +79,12 @@ impl Schedules {
     ///
     /// # Errors
     ///
-    /// When the entry is wrong, in a sentence that names the field, or the table does not take it.
+    /// When the entry is wrong or will never fire, in a sentence that names the field, or the table does not take it.
     pub async fn put(&self, entry: &Entry) -> Result<(), Error> {
-        entry.check()?;
         let now = self.clock.now();
+        if entry.timetable(now)?.next(now).is_none() {
+            return Err(Error::config(format!("schedule {:?} is wrong: year: it does not fire any more; choose a later year", entry.id())));
+        }
         let changed = |row: Option<Row>| match row {
             Some(row) => Ok(Row { entry: entry.clone(), deleted: false, from_code: false, ..row }.looked_at(now)),
             None => Ok(Row::new(entry.clone(), now)),

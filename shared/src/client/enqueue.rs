@@ -13,7 +13,7 @@ use crate::{
     clock::{after, until},
     envelope::Envelope,
     lifecycle::{self, Request},
-    queue::{MAX_DELAY, Outgoing, is_fifo},
+    queue::{MAX_DELAY, Outgoing, is_fifo, is_identifier},
     record::Record,
     store::Listing,
 };
@@ -239,7 +239,7 @@ impl Enqueue {
 
 /// A deduplication id of at most 128 of the characters that SQS takes.
 pub(crate) fn dedup(text: &str) -> String {
-    if text.len() <= 128 && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if is_identifier(text) {
         return text.into();
     }
     Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes()).to_string()

@@ -4,7 +4,7 @@
 
 use super::parse::{has, json, kind};
 use super::unreadable::read;
-use super::{Envelope, Form, Unreadable, limit};
+use super::{Envelope, Form, Unreadable, integer::string_length, limit};
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -55,8 +55,9 @@ fn decode(body: &str) -> Result<Map<String, Value>, Unreadable> {
     let compact: String = body.split_ascii_whitespace().collect();
     let bytes = LENIENT.decode(compact).map_err(|_| Unreadable::body("it is neither JSON nor base64"))?;
     let text = String::from_utf8(bytes).map_err(|_| decoded("it is not UTF-8"))?;
-    match json(&with_nulls(&text)).map_err(decoded)? {
-        Value::Object(object) if has(&object, "name") => Ok(object),
+    let text = with_nulls(&text);
+    match json(&text).map_err(decoded)? {
+        Value::Object(object) if has(&object, "name") => Envelope::check_integers(&text).map(|()| object),
         Value::Object(_) => Err(decoded("it has no `name`")),
         other => Err(decoded(format!("it is {}", kind(&other)))),
     }
@@ -96,17 +97,4 @@ fn with_nulls(text: &str) -> String {
 
 fn nulled(bare: &str) -> String {
     bare.replace("-Infinity", "null").replace("Infinity", "null").replace("NaN", "null")
-}
-
-/// The length of the JSON string at the head of the text, with both its quotation marks.
-fn string_length(text: &str) -> usize {
-    let mut escaped = false;
-    for (at, byte) in text.bytes().enumerate().skip(1) {
-        match byte {
-            b'"' if !escaped => return at + 1,
-            b'\\' => escaped = !escaped,
-            _ => escaped = false,
-        }
-    }
-    text.len()
 }

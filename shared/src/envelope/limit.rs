@@ -2,6 +2,7 @@
 //! the reason, and not later by a table or a queue.
 
 use super::{Envelope, Unreadable};
+use crate::queue::is_sendable;
 use serde_json::{Map, Value};
 
 const ID_BYTES: usize = 512;
@@ -73,6 +74,7 @@ pub(super) fn id(field: &str, id: &str) -> Result<(), Unreadable> {
 fn text(field: &str, text: &str, limit: usize) -> Result<(), Unreadable> {
     ensure(!text.is_empty(), field, || "it is empty".into())?;
     ensure(!text.contains(char::is_control), field, || "it has a control character".into())?;
+    ensure(text.chars().all(is_sendable), field, || "it has U+FFFE or U+FFFF, which SQS does not take in an attribute".into())?;
     at_most(field, field, text, limit)
 }
 

@@ -8,6 +8,7 @@ mod bind;
 mod digest;
 mod feature;
 mod instant;
+mod integer;
 mod legacy;
 mod limit;
 mod mask;
@@ -172,7 +173,9 @@ impl Envelope {
     /// beginning was kept, and the limits are not checked here but by [`Envelope::check`].
     #[expect(clippy::missing_panics_doc, reason = "it cannot: the keys are strings and JSON has a place for every value")]
     pub fn to_body(&self) -> String {
-        serde_json::to_string(self).expect("an envelope has string keys and plain values only")
+        let body = serde_json::to_string(self).expect("an envelope has string keys and plain values only");
+        // JSON has them in strings alone, and SQS takes neither.
+        if body.contains(['\u{fffe}', '\u{ffff}']) { body.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff") } else { body }
     }
 
     /// Whether it keeps the limits that [`Envelope::parse`] enforces, so that a producer need not

@@ -40,13 +40,21 @@ impl Envelope {
     pub fn parse(body: &str) -> Result<Self, Unreadable> {
         let body = body.trim();
         match json(body) {
-            Ok(Value::Object(object)) if has(&object, "name") => Self::native(object),
-            Ok(Value::Object(object)) if has(&object, "class") => legacy::chore(object),
-            Ok(Value::Object(_)) => Err(Unreadable::body("it has neither `name` nor `class`")),
+            Ok(Value::Object(object)) => Self::object(object).and_then(|envelope| Self::check_integers(body).map(|()| envelope)),
             Ok(other) => Err(Unreadable::body(format!("it is {}", kind(&other)))),
             Err(_) if body.is_empty() => Err(Unreadable::body("it is empty")),
             Err(flaw) if body.starts_with(['{', '[', '"']) => Err(Unreadable::body(flaw)),
             Err(_) => legacy::python(body),
+        }
+    }
+
+    fn object(object: Map<String, Value>) -> Result<Self, Unreadable> {
+        if has(&object, "name") {
+            Self::native(object)
+        } else if has(&object, "class") {
+            legacy::chore(object)
+        } else {
+            Err(Unreadable::body(foreign(&object)))
         }
     }
 
@@ -94,6 +102,23 @@ fn take<T: DeserializeOwned + Default>(fields: &mut Map<String, Value>, field: &
     match fields.remove(field) {
         None | Some(Value::Null) => Ok(T::default()),
         Some(value) => read(field, &value).map_err(|flaw| flaw.with_remedy(limit::remedy)),
+    }
+}
+
+/// What an object without a name is, where it is a well-known one. Sources: "Amazon SNS message formats" in the SNS guide, "Event message
+/// structure" in the S3 guide, "EventBridge event structure" in the EventBridge guide.
+fn foreign(object: &Map<String, Value>) -> &'static str {
+    let has_all = |fields: &[&str]| fields.iter().all(|field| object.contains_key(*field));
+    if has_all(&["Type", "MessageId", "TopicArn"]) {
+        "it is a notification of SNS with the message inside; turn on raw message delivery for the subscription, by `RawMessageDelivery`"
+    } else if has_all(&["Service", "Event", "Bucket"]) && object.get("Event").is_some_and(|event| event == "s3:TestEvent") {
+        "it is the test event that S3 sends once when notifications are turned on; delete it"
+    } else if object.get("Records").and_then(|records| records.get(0)).is_some_and(|record| record.get("s3").is_some()) {
+        "it is a notification of S3, which has no job; let an EventBridge rule with an input transformer make the message"
+    } else if has_all(&["detail-type", "source", "detail"]) {
+        "it is an event of EventBridge; give the rule's target an input transformer that makes the message"
+    } else {
+        "it has neither `name` nor `class`"
     }
 }
 

@@ -27,6 +27,8 @@ pub const MAX_VISIBILITY: Duration = Duration::from_hours(12);
 pub const MAX_BYTES: usize = 1 << 20;
 /// Attributes of one message.
 const ATTRIBUTES: usize = 10;
+/// The longest message group and the longest deduplication id, in bytes.
+const IDENTIFIER_BYTES: usize = 128;
 /// Entries in one SQS request.
 const ENTRIES: usize = 10;
 
@@ -176,8 +178,7 @@ impl Outgoing {
     /// Adds an attribute, cut to the room there is, with a space for each character that SQS does not take.
     pub(crate) fn add_cut_attribute(&mut self, name: &str, value: &str) {
         let value = &value[..value.floor_char_boundary(self.room(name))];
-        let refused = |char: char| char.is_control() || matches!(char, '\u{fffe}' | '\u{ffff}');
-        let value: String = value.chars().map(|char| if refused(char) { ' ' } else { char }).collect();
+        let value: String = value.chars().map(|char| if char.is_control() || !is_sendable(char) { ' ' } else { char }).collect();
         if !value.is_empty() && self.attributes.len() < ATTRIBUTES {
             self.attributes.insert(name.into(), value);
         }
@@ -208,8 +209,32 @@ impl Outgoing {
         if is_fifo(queue) && self.group.is_none() {
             return refused("a message for a FIFO queue needs a group".into());
         }
+        for (field, id) in [("group", &self.group), ("deduplication id", &self.dedup)] {
+            if !id.as_deref().is_none_or(is_identifier) {
+                return refused(format!(
+                    "the {field} must have 1 to {IDENTIFIER_BYTES} letters, digits and punctuation of ASCII, without spaces"
+                ));
+            }
+        }
+        if let Some(char) = self.body.chars().find(|char| !is_sendable(*char)) {
+            return refused(format!("the body has the character U+{:04X}, which SQS does not take; JSON can escape it", u32::from(char)));
+        }
         Ok(())
     }
+}
+
+/// Whether SQS takes this text as a message group or a deduplication id.
+///
+/// Source: `MessageGroupId` and `MessageDeduplicationId` in the SQS API reference, `SendMessage`.
+pub(crate) fn is_identifier(text: &str) -> bool {
+    (1..=IDENTIFIER_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// Whether SQS takes this character in a body or an attribute.
+///
+/// Source: `MessageBody` in the SQS API reference, `SendMessage`.
+pub(crate) fn is_sendable(char: char) -> bool {
+    matches!(char, '\t' | '\n' | '\r' | '\u{20}'..='\u{fffd}' | '\u{10000}'..)
 }
 
 impl Visibility {
@@ -255,5 +280,24 @@ mod tests {
     #[test]
     fn a_fifo_message_without_a_group_is_refused() {
         assert!(refusal(Outgoing::new("{}").check("q.fifo")).contains("group"));
+    }
+
+    #[test]
+    fn a_group_that_sqs_does_not_take_is_refused_by_its_name() {
+        let message = |group: &str| Outgoing { group: Some(group.into()), ..Outgoing::new("{}") };
+        for group in ["", "a b", "é", &"x".repeat(129)] {
+            assert!(refusal(message(group).check("q")).contains("the group must have 1 to 128 letters"), "{group:?}");
+        }
+        assert!(message(&"!~".repeat(64)).check("q").is_ok());
+        let twice = Outgoing { dedup: Some("a b".into()), ..message("g") };
+        assert!(refusal(twice.check("q.fifo")).contains("the deduplication id must have"));
+    }
+
+    #[test]
+    fn a_character_that_sqs_does_not_take_is_refused_by_its_number() {
+        for (body, number) in [("a\u{0}", "U+0000"), ("a\u{1f}", "U+001F"), ("\u{fffe}", "U+FFFE"), ("\u{ffff}", "U+FFFF")] {
+            assert!(refusal(Outgoing::new(body).check("q")).contains(number), "{body:?}");
+        }
+        assert!(Outgoing::new("\t\n\r \u{7f}\u{fffd}\u{10000}").check("q").is_ok());
     }
 }

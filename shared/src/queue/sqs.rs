@@ -316,7 +316,8 @@ impl Source for Sqs {
         async move {
             let request = self.client.receive_message().queue_url(self.url(queue).await?);
             let request = request.message_attribute_names("All").message_system_attribute_names(System::All);
-            let request = request.visibility_timeout(i32::try_from(visibility.as_secs()).unwrap_or(i32::MAX));
+            // A wait that the queue has as its default, of up to 20 s, would outlast the client's timeout.
+            let request = request.wait_time_seconds(0).visibility_timeout(i32::try_from(visibility.as_secs()).unwrap_or(i32::MAX));
             let max = i32::try_from(max.clamp(1, ENTRIES)).unwrap_or(1);
             let answer = request.max_number_of_messages(max).send().await.map_err(failed)?;
             Ok(answer.messages.unwrap_or_default().into_iter().map(|received| message(queue, received)).collect())

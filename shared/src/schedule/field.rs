@@ -54,6 +54,9 @@ impl Field {
             let instead = format!("write {range}-{}/{step}", self.high);
             return Err(self.refuse(format!("{item:?} has a step without a range"), instead));
         }
+        if let Some(step) = step.filter(|step| *step > (self.high - self.low) as usize) {
+            return Err(self.refuse(format!("the step of {item:?} is larger than the field"), self.instead_of(step)));
+        }
         (from..=to).step_by(step.unwrap_or(1)).for_each(&mut set);
         Ok(())
     }
@@ -108,6 +111,17 @@ impl Field {
             _ => format!("write {to}-{from}, or {from}-{top},{low}-{to} to go past the end"),
         };
         self.refuse(format!("the range {text} is reversed"), remedy)
+    }
+
+    /// What may have been meant by a step that is larger than the field.
+    fn instead_of(&self, step: usize) -> String {
+        let unit = match self.name {
+            "second" => "s",
+            "minute" => "m",
+            "hour" => "h",
+            _ => return format!("write {} alone, or a step up to {}", self.low, self.high - self.low),
+        };
+        format!("write {} alone, or an interval: every {step}{unit}", self.low)
     }
 
     fn kind(&self) -> &'static str {

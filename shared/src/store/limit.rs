@@ -35,7 +35,8 @@ pub(super) fn check(record: &Record) -> Result<usize, StoreError> {
     Ok(bytes)
 }
 
-fn bytes(record: &Record) -> usize {
+/// The bytes of a record as `DynamoDB` counts them or a few more.
+pub(crate) fn bytes(record: &Record) -> usize {
     let optional = [&record.owner, &record.parent_id, &record.root_id, &record.envelope, &record.due];
     let texts = [&record.id, &record.name, &record.queue].into_iter().chain(optional.into_iter().flatten()).chain(&record.tags);
     let values = [&record.result, &record.progress, &record.checkpoint].into_iter().flatten();

@@ -13,6 +13,7 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 use jiff::Timestamp;
 
 pub(crate) use self::dynamodb::{DUE_INDEX, Item, LIST_INDEX, SEGMENTS, due_items, failed, segment_items, text, version_condition};
+pub(crate) use self::limit::bytes as record_bytes;
 pub use self::{dynamodb::DynamoDb, memory::Memory};
 use crate::record::Record;
 

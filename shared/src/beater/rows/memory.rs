@@ -11,8 +11,10 @@ use crate::{
     Record,
     clock::rfc3339,
     lifecycle::shard_name,
-    store::{self, Store, StoreError, Write, Written},
+    store::{self, Store, StoreError, Write, Written, record_bytes},
 };
+
+const TRANSACTION_BYTES: usize = 4 << 20;
 
 /// Rows in memory, beside the records of jobs. Clones share them.
 #[derive(Debug, Clone)]
@@ -29,6 +31,15 @@ impl Memory {
 
     fn rows(&self) -> MutexGuard<'_, BTreeMap<String, Row>> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Refuses a transaction of more than 4 MB, as DynamoDB does.
+    fn check(jobs: &[Write]) -> Result<(), StoreError> {
+        let bytes: usize = jobs.iter().map(|job| record_bytes(&job.next)).sum();
+        if bytes > TRANSACTION_BYTES {
+            return Err(StoreError::Invalid(format!("a transaction of {bytes} bytes")));
+        }
+        Ok(())
     }
 
     async fn write(&self, jobs: &[Write]) -> Result<(), StoreError> {
@@ -71,6 +82,7 @@ impl Rows for Memory {
         jobs: &'a [Write],
     ) -> BoxFuture<'a, Result<Changed, StoreError>> {
         async move {
+            Self::check(jobs)?;
             let is_as_seen =
                 |job: &&Write| self.records.get(&job.next.id).as_ref().map(Record::version) == job.seen.as_deref().map(Record::version);
             let known: Vec<_> = jobs.iter().filter(|job| !is_as_seen(job)).map(|job| job.next.id.clone()).collect();

@@ -102,3 +102,23 @@ async fn a_fire_is_sent_ahead_with_the_rest_of_its_time_as_the_delay() {
     let stands = world.schedules().get("ten").await.expect("an answer").expect("there is one");
     assert_eq!(stands.next_fire, Some(instant("2026-05-05T10:00:00Z")));
 }
+
+/// DynamoDB takes 4 MB in one transaction.
+#[tokio::test]
+async fn large_jobs_are_recorded_in_several_transactions() {
+    let world = World::at("2026-05-04T09:58:00Z");
+    let large = || Entry::named("large", cron("* * * * *", "UTC"), "note", json!("x".repeat(300_000))).catch_up(CatchUp::All);
+    world.put(large()).await;
+    world.go_on(1).await;
+    world.pass(29 * 60);
+    world.go_on(1).await;
+    assert_eq!(world.fires("large").len(), 31);
+}
+
+#[tokio::test]
+async fn a_schedule_whose_job_no_table_can_hold_is_wrong_and_records_nothing() {
+    let world = World::at("2026-05-04T10:00:00Z");
+    world.put(Entry::named("large", cron("* * * * *", "UTC"), "note", json!("x".repeat(395_000)))).await;
+    let report = world.tick_now().await;
+    assert_eq!((report.wrong, report.failed, report.fired), (1, 0, 0), "{report:?}");
+}

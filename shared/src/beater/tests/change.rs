@@ -194,3 +194,11 @@ async fn a_fire_that_somebody_has_called_off_stays_so() {
     world.go_on(2).await;
     assert_eq!(world.fires("minutely"), ["2026-05-04T10:00:00Z", "2026-05-04T10:02:00Z"]);
 }
+
+#[tokio::test]
+async fn a_schedule_that_never_fires_again_is_refused() {
+    let world = World::at("2026-05-04T10:00:00Z");
+    let refused = world.schedules().put(&note("old", cron("0 0 12 1 1 * 2025", "UTC"))).await.expect_err("it has ended").to_string();
+    assert!(refused.contains("year: it does not fire any more; choose a later year"), "{refused}");
+    world.put(note("new", cron("0 0 12 1 1 * 2027", "UTC"))).await;
+}

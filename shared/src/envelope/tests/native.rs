@@ -113,6 +113,10 @@ fn what_is_too_much_is_answered_with_the_limit() {
             json!({"root_id": "a\n"}),
             "root_id: it has a control character; it must be a string of 1 to 512 bytes without control characters",
         ),
+        (
+            json!({"id": "a\u{fffe}"}),
+            "id: it has U+FFFE or U+FFFF, which SQS does not take in an attribute; it must be a string of 1 to 512 bytes without control characters",
+        ),
         (json!({"tags": vec!["t"; 33]}), "tags: it has 33 entries; it must be an array of at most 32 strings of at most 128 bytes"),
         (json!({"tags": ["t".repeat(129)]}), "tags[0]: it has 129 bytes; it must be an array of at most 32 strings of at most 128 bytes"),
         (
@@ -155,6 +159,22 @@ fn a_body_that_is_no_envelope_is_told_what_it_is() {
         (" \n", "it is empty"),
         ("{}", "it has neither `name` nor `class`"),
         (r#"{"name": null}"#, "it has neither `name` nor `class`"),
+        (
+            r#"{"Type":"Notification","MessageId":"m","TopicArn":"arn:aws:sns:eu-west-1:1:t","Message":"{\"name\":\"n\"}"}"#,
+            "it is a notification of SNS with the message inside; turn on raw message delivery for the subscription, by `RawMessageDelivery`",
+        ),
+        (
+            r#"{"Service":"Amazon S3","Event":"s3:TestEvent","Time":"2026-05-04T12:00:00Z","Bucket":"b","RequestId":"r","HostId":"h"}"#,
+            "it is the test event that S3 sends once when notifications are turned on; delete it",
+        ),
+        (
+            r#"{"Records":[{"eventSource":"aws:s3","s3":{"object":{"key":"k"}}}]}"#,
+            "it is a notification of S3, which has no job; let an EventBridge rule with an input transformer make the message",
+        ),
+        (
+            r#"{"version":"0","id":"i","detail-type":"Object Created","source":"aws.s3","detail":{}}"#,
+            "it is an event of EventBridge; give the rule's target an input transformer that makes the message",
+        ),
         (r#"[{"name": "adder"}]"#, "it is an array"),
         (r#""adder""#, "it is a string"),
         ("null", "it is null"),
@@ -237,4 +257,19 @@ fn a_producer_can_check_before_it_sends() {
     envelope.max_attempts = None;
     envelope.v = 0;
     assert!(envelope.check().is_err());
+}
+
+#[test]
+fn a_body_escapes_the_characters_that_sqs_does_not_take() {
+    let envelope = Envelope::new("adder", json!({"\u{ffff}": "a\u{fffe}"}));
+    assert_eq!(envelope.to_body(), r#"{"name":"adder","args":{"\uffff":"a\ufffe"}}"#);
+    assert_eq!(Envelope::parse(&envelope.to_body()), Ok(envelope));
+}
+
+#[test]
+fn an_integer_of_more_than_64_bits_is_refused_by_its_field() {
+    let reason = |body: &str| Envelope::parse(body).expect_err("it is refused").to_string();
+    let flaw = "it has an integer of more than 64 bits; send it as a string, or with a fraction or an exponent where it may be rounded";
+    assert_eq!(reason(r#"{"name":"n","meta":{"order":18446744073709551616}}"#), format!("meta: {flaw}"));
+    assert_eq!(reason(r#"{"class":"N","args":[-9223372036854775809]}"#), format!("args: {flaw}"));
 }

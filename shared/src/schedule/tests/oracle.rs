@@ -162,8 +162,9 @@ fn number((low, high): (i16, i16)) -> impl Strategy<Value = Item> + Clone {
     prop_oneof![2 => one, 1 => span.prop_map(|(a, b, step)| Item::Span(a.min(b), a.max(b), step))]
 }
 
-fn star() -> impl Strategy<Value = Vec<Item>> + Clone {
-    select(vec![1, 1, 1, 2, 3, 5, 10, 15, 30]).prop_map(|step| vec![Item::Star(step)])
+fn star((low, high): (i16, i16)) -> impl Strategy<Value = Vec<Item>> + Clone {
+    let steps = [1, 1, 1, 2, 3, 5, 10, 15, 30].into_iter().filter(|step| *step <= high - low).collect::<Vec<_>>();
+    select(steps).prop_map(|step| vec![Item::Star(step)])
 }
 
 fn items(item: impl Strategy<Value = Item> + Clone) -> impl Strategy<Value = Vec<Item>> + Clone {
@@ -182,9 +183,9 @@ fn weekdays() -> impl Strategy<Value = Item> + Clone {
 /// Any expression: mostly one that fires on most days, so that a window of hours sees it.
 pub(super) fn expressions() -> impl Strategy<Value = Plain> {
     let seconds = prop_oneof![6 => Just(vec![Item::One(0)]), 2 => items(number((0, 59))), 1 => Just(vec![Item::Star(20)])];
-    let minute = prop_oneof![2 => star(), 3 => items(number((0, 59)))];
-    let hour = prop_oneof![2 => star(), 3 => items(number((0, 23)))];
-    let day = prop_oneof![6 => Just(vec![Item::Star(1)]), 1 => star(), 3 => items(dates())];
+    let minute = prop_oneof![2 => star((0, 59)), 3 => items(number((0, 59)))];
+    let hour = prop_oneof![2 => star((0, 23)), 3 => items(number((0, 23)))];
+    let day = prop_oneof![6 => Just(vec![Item::Star(1)]), 1 => star((1, 31)), 3 => items(dates())];
     let month = prop_oneof![8 => Just(vec![Item::Star(1)]), 1 => items(number((1, 12)))];
     let weekday = prop_oneof![6 => Just(vec![Item::Star(1)]), 1 => Just(vec![Item::Star(2)]), 3 => items(weekdays())];
     (seconds, minute, hour, day, month, weekday)
