@@ -1,10 +1,13 @@
 //! From jobs to messages: hooks, requests, records.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use super::{Client, Enqueue, Enqueued, enqueue::Prepared};
 use crate::{
-    Error,
+    Error, Record,
     queue::QueueError,
     store::{Listing, Write, Written},
 };
@@ -121,6 +124,13 @@ impl Client {
     /// Writes the records and the listings of jobs that were sent, and notes in the answers what could not be written. A
     /// record that is there already says more than a new one.
     async fn record(&self, records: Vec<(usize, Write)>, listings: Vec<(usize, Listing)>, answers: &mut [Result<Enqueued, Error>]) {
+        // A store takes one write for an id: of several jobs with the same one, the first is recorded.
+        let mut own: HashMap<String, Arc<Record>> = HashMap::new();
+        let (again, records): (Vec<_>, Vec<_>) = records.into_iter().partition(|(_, write)| {
+            let is_known = own.contains_key(&write.next.id);
+            own.entry(write.next.id.clone()).or_insert_with(|| Arc::clone(&write.next));
+            is_known
+        });
         let (recorded, records): (Vec<_>, Vec<_>) = records.into_iter().unzip();
         let (listed, listings): (Vec<_>, Vec<_>) = listings.into_iter().unzip();
         let (written, enlisted) = join(self.store.write(&records), self.store.enlist(&listings)).await;
@@ -138,6 +148,11 @@ impl Client {
                     sent.unrecorded = Some(error.to_string());
                 }
             }
+        }
+        for (place, write) in again {
+            let Ok(sent) = &mut answers[place] else { continue };
+            let first = own.get(&sent.id).filter(|first| first.digest != write.next.digest);
+            sent.first = first.map(|first| Box::new(Record::clone(first)));
         }
         let unlisted = listed.into_iter().zip(enlisted).filter_map(|(place, answer)| Some((place, answer.err()?)));
         for (place, error) in unlisted {

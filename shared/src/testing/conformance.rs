@@ -325,7 +325,7 @@ async fn jobs_are_listed_under_what_they_are_told_to_be(store: &dyn Index) {
     // More than one request takes, and ids of any kind.
     let places: Vec<_> = (0..30).map(|minute| place(format!("a:b #{minute} é"), minute)).collect();
     enlist(store, &places).await;
-    enlist(store, &places[..3]).await;
+    enlist(store, &[&places[..3], &places[..3]].concat()).await;
     let elsewhere = Listing { list: list.clone() + "x", ..place("other".into(), 1) };
     enlist(store, &[elsewhere]).await;
     let latest_first: Vec<_> = places.iter().rev().map(|place| &*place.id).collect();

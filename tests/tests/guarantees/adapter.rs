@@ -4,17 +4,45 @@ use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use futures_util::future::join_all;
+use serde_json::json;
 use sqjobs::{
+    jiff::Timestamp,
     queue::{Outgoing, Queue as _, Sqs},
+    store::{DynamoDb, Index as _, Listing},
     testing::conformance,
 };
 use tokio::time::{Instant, interval_at};
 
-use crate::world::World;
+use crate::{proxy::Fault, world::World};
 
 #[test]
 fn the_store_in_dynamodb_does_what_every_store_must() {
     World::setup().test(async |world| conformance::store(&world.store()).await);
+}
+
+#[test]
+fn a_listing_that_dynamodb_refuses_takes_no_other_along() {
+    World::setup().test(async |world| {
+        let config = world.account.dynamodb.config().to_builder().endpoint_url(world.proxy.url());
+        let store = DynamoDb::new(sqjobs::aws_sdk_dynamodb::Client::from_conf(config.build()), "jobs");
+        let listing = |id: usize| Listing { list: "tag:t".into(), id: id.to_string(), at: Timestamp::UNIX_EPOCH, purge_at: 4_000_000_000 };
+        let (put, refused) = ("BatchWriteItem", json!({"__type": "ValidationException", "message": "armed"}).to_string());
+        let throttled = json!({"__type": "ThrottlingException", "message": "armed"}).to_string();
+        let left_out = json!({"UnprocessedItems": {"jobs": [{"PutRequest": {"Item": {"id": {"S": "tag:t\u{1f}7"}}}}]}}).to_string();
+        // The ids are put in the order of text: 5 to 9 are the second request, then 7 to 9, then 7 alone.
+        (0..2).for_each(|_| world.proxy.arm(Fault::answer(put, "\\u001f7\"", 400, &*refused)));
+        // The SDK tries three times by itself.
+        (0..3).for_each(|_| world.proxy.arm(Fault::answer(put, "\\u001f20\"", 400, &*throttled)));
+        let answers = store.enlist(&(0..30).map(listing).collect::<Vec<_>>()).await;
+        let errors: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).map(ToString::to_string).collect();
+        assert!(errors.is_empty() && world.proxy.is_spent(), "{errors:?}");
+        let put_before = world.proxy.passed(put).len();
+        world.proxy.arm(Fault::answer(put, "\\u001f7\"", 200, left_out));
+        let answers = store.enlist(&[listing(7), listing(8)]).await;
+        assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+        let again = world.proxy.passed(put).split_off(put_before);
+        assert!(again.len() == 2 && !again[1].body.contains("\\u001f8\""), "{again:?}");
+    });
 }
 
 #[test]

@@ -110,6 +110,17 @@ async fn a_duplicate_with_other_arguments_comes_back_with_the_first_job() {
 }
 
 #[tokio::test]
+async fn one_id_twice_in_a_bulk_is_recorded_once_and_says_so() {
+    let (eager, _) = family();
+    let other = || Enqueue::named("parent", json!("others")).queue("family").id("a").listed();
+    let answers = eager.client().enqueue_many([parent("").id("a").listed(), other(), parent("").id("a").listed()]).await;
+    let firsts: Vec<_> = answers.into_iter().map(|answer| answer.expect("it is sent").first.map(|first| first.digest)).collect();
+    let recorded = eager.record("a").expect("a record").digest;
+    assert_eq!(firsts, [None, Some(recorded), None]);
+    assert_eq!(recorded, Some(parent("").envelope().digest()));
+}
+
+#[tokio::test]
 async fn a_recorded_job_of_a_function_that_is_not_there_waits_for_it() {
     let (eager, _) = family();
     enqueue(&eager.client(), parent("").id("a").recorded()).await;

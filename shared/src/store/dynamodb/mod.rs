@@ -4,7 +4,7 @@
 mod stats;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     iter::repeat_with,
     sync::Arc,
     time::Duration,
@@ -42,6 +42,8 @@ pub(crate) type Item = HashMap<String, AttributeValue>;
 const STATEMENTS: usize = 25;
 /// Keys in one `BatchGetItem`.
 const KEYS: usize = 100;
+/// Requests of one call that are under way at the same time.
+const AT_A_TIME: usize = 8;
 /// Bytes of items in one request, well under what a request may have.
 const REQUEST_BYTES: usize = 1 << 20;
 
@@ -144,13 +146,15 @@ impl DynamoDb {
                 Err(refusal) => answers[place] = Err(refusal),
             }
         }
-        let chunks = by_bytes(parts).into_iter().map(async |chunk| {
+        let mut chunks = by_bytes(parts).into_iter().map(async |chunk| {
             let (places, statements): (Vec<_>, Vec<_>) = chunk.into_iter().map(|part| (part.place, part.statement)).unzip();
             let written = self.execute(places.iter().map(|place| writes[*place].clone()).collect(), statements, counted).await;
             places.into_iter().zip(written)
         });
-        for (place, answer) in join_all(chunks).await.into_iter().flatten() {
-            answers[place] = answer;
+        while chunks.len() > 0 {
+            for (place, answer) in join_all(chunks.by_ref().take(AT_A_TIME)).await.into_iter().flatten() {
+                answers[place] = answer;
+            }
         }
         answers
     }
@@ -209,28 +213,46 @@ impl DynamoDb {
         Some(((counter, share), statement))
     }
 
-    /// Puts listings with one `BatchWriteItem`, and again for what it left out. One answer for each listing.
-    async fn put_each(&self, listings: &[Listing]) -> Vec<Result<(), StoreError>> {
-        match self.put(listings).await {
-            Ok(()) => listings.iter().map(|_| Ok(())).collect(),
-            Err(error) => all(listings.len(), &error),
+    /// Puts listings with one `BatchWriteItem`, and again those that it left out or that were throttled; refused whole, they are
+    /// split in halves down to single ones. Returns the errors by the ids of the items.
+    fn put_all<'a>(&'a self, mut items: BTreeMap<String, &'a Listing>) -> BoxFuture<'a, HashMap<String, StoreError>> {
+        async move {
+            let mut flaw = busy("not all of a batch was written");
+            for attempt in 1..=TRIES {
+                match self.put_once(&items).await {
+                    Ok(left) => items.retain(|id, _| left.contains(id)),
+                    Err(StoreError::Invalid(_)) if items.len() > 1 => {
+                        let middle = items.keys().nth(items.len() / 2).cloned().unwrap_or_default();
+                        let upper = items.split_off(&middle);
+                        return self.put_all(items).await.into_iter().chain(self.put_all(upper).await).collect();
+                    }
+                    Err(error) => {
+                        let is_final = !matches!(error, StoreError::Busy(_));
+                        flaw = error;
+                        if is_final {
+                            break;
+                        }
+                    }
+                }
+                if items.is_empty() {
+                    break;
+                }
+                sleep(BACKOFF.delay(attempt, jitter())).await;
+            }
+            items.into_keys().map(|id| (id, copy(&flaw))).collect()
         }
+        .boxed()
     }
 
-    async fn put(&self, listings: &[Listing]) -> Result<(), StoreError> {
-        let items = listings.iter().map(|listing| PutRequest::builder().set_item(Some(listing_item(listing))).build());
-        let puts = items.map(|put| Ok(WriteRequest::builder().put_request(put?).build())).collect::<Result<Vec<_>, BuildError>>();
-        let mut puts = puts.map_err(|error| StoreError::Invalid(error.to_string()))?;
-        for attempt in 1..=TRIES {
-            let answer =
-                self.client.batch_write_item().request_items(&self.table, puts).send().await.map_err(|error| failed(&self.table, error))?;
-            puts = answer.unprocessed_items.and_then(|mut tables| tables.remove(&self.table)).unwrap_or_default();
-            if puts.is_empty() {
-                return Ok(());
-            }
-            sleep(BACKOFF.delay(attempt, jitter())).await;
-        }
-        Err(busy("not all of a batch was written"))
+    /// One `BatchWriteItem`; the ids of those that it left out.
+    async fn put_once(&self, items: &BTreeMap<String, &Listing>) -> Result<HashSet<String>, StoreError> {
+        let puts = items.iter().map(|(id, listing)| PutRequest::builder().set_item(Some(listing_item(id, listing))).build());
+        let puts = puts.map(|put| Ok(WriteRequest::builder().put_request(put?).build())).collect::<Result<Vec<_>, BuildError>>();
+        let puts = puts.map_err(|error| StoreError::Invalid(error.to_string()))?;
+        let request = self.client.batch_write_item().request_items(&self.table, puts);
+        let answer = request.send().await.map_err(|error| failed(&self.table, error))?;
+        let left = answer.unprocessed_items.into_iter().flat_map(HashMap::into_values).flatten();
+        Ok(left.filter_map(|write| id_of(&write.put_request?.item)).collect())
     }
 
     /// The keys of what is in a list, the latest first.
@@ -295,7 +317,21 @@ impl Index for DynamoDb {
     }
 
     fn enlist<'a>(&'a self, listings: &'a [Listing]) -> BoxFuture<'a, Vec<Result<(), StoreError>>> {
-        async move { join_all(listings.chunks(PUTS).map(|part| self.put_each(part))).await.into_iter().flatten().collect() }.boxed()
+        async move {
+            // A request that has one key twice is refused whole: `BatchWriteItem` in the DynamoDB API reference.
+            let items: BTreeMap<_, _> = listings.iter().map(|listing| (listing_id(listing), listing)).collect();
+            let mut items = items.into_iter().peekable();
+            let mut flaws = HashMap::new();
+            while items.peek().is_some() {
+                let parts: Vec<_> = repeat_with(|| items.by_ref().take(PUTS).collect::<BTreeMap<_, _>>())
+                    .take(AT_A_TIME)
+                    .take_while(|part| !part.is_empty())
+                    .collect();
+                flaws.extend(join_all(parts.into_iter().map(|part| self.put_all(part))).await.into_iter().flatten());
+            }
+            listings.iter().map(|listing| flaws.get(&listing_id(listing)).map_or(Ok(()), |flaw| Err(copy(flaw)))).collect()
+        }
+        .boxed()
     }
 
     fn listed<'a>(&'a self, list: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
@@ -308,10 +344,14 @@ impl Index for DynamoDb {
     }
 }
 
-fn listing_item(listing: &Listing) -> Item {
-    let Listing { list, id, at, purge_at } = listing;
+/// The id of the item that lists a job.
+fn listing_id(Listing { list, id, .. }: &Listing) -> String {
+    format!("{list}{SEPARATOR}{id}")
+}
+
+fn listing_item(id: &str, Listing { list, at, purge_at, .. }: &Listing) -> Item {
     Item::from([
-        ("id".into(), text(&format!("{list}{SEPARATOR}{id}"))),
+        ("id".into(), text(id)),
         ("listed".into(), text(list)),
         ("listed_at".into(), text(&rfc3339::text(*at))),
         ("purge_at".into(), AttributeValue::N(purge_at.to_string())),
@@ -575,14 +615,17 @@ fn busy(reason: &str) -> StoreError {
 
 /// The same error for each part of a request.
 fn all<T>(parts: usize, error: &StoreError) -> Vec<Result<T, StoreError>> {
-    let copy = || match error {
+    (0..parts).map(|_| Err(copy(error))).collect()
+}
+
+fn copy(error: &StoreError) -> StoreError {
+    match error {
         StoreError::Busy(reason) => StoreError::Busy(reason.clone()),
         StoreError::Unknown(error) => StoreError::Unknown(Chain(&**error).to_string().into()),
         StoreError::Unavailable(reason) => StoreError::Unavailable(reason.clone()),
         StoreError::Invalid(reason) => StoreError::Invalid(reason.clone()),
         StoreError::Unreadable { id, flaw } => StoreError::Unreadable { id: id.clone(), flaw: flaw.clone() },
-    };
-    (0..parts).map(|_| Err(copy())).collect()
+    }
 }
 
 fn record(item: Item) -> Result<Record, StoreError> {
