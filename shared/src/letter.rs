@@ -13,6 +13,9 @@ pub(crate) const ID: &str = "sqjobs.id";
 /// The attribute without which a message in a dead-letter queue is no letter of ours.
 const KIND: &str = "sqjobs.kind";
 const REASON: &str = "sqjobs.reason";
+/// The attribute with the group that the message had on a FIFO queue. A dead letter there is a group of its own: SQS shows no message
+/// behind ten others of its group, so that nobody would see an eleventh.
+const GROUP: &str = "sqjobs.group";
 /// The attribute with the generation that failed.
 pub(crate) const DEAD: &str = "sqjobs.dead";
 
@@ -96,7 +99,7 @@ impl Letter {
     fn back(&self, failed: Option<u64>, queue: &str) -> Option<Outgoing> {
         let mut back = Outgoing::new(&self.message.body);
         back.attributes = self.message.attributes.clone();
-        back.attributes.retain(|name, _| ![KIND, REASON].contains(&name.as_str()));
+        back.attributes.retain(|name, _| ![KIND, REASON, GROUP].contains(&name.as_str()));
         for (name, value) in [(ID, Some(self.id.clone())), (DEAD, failed.map(|failed| failed.to_string()))] {
             back.attributes.remove(name);
             if let Some(value) = value {
@@ -104,7 +107,7 @@ impl Letter {
                 back.attributes.get(name)?;
             }
         }
-        back.group.clone_from(&self.message.group);
+        back.group = self.message.attributes.get(GROUP).or(self.message.group.as_ref()).cloned();
         if is_fifo(queue) {
             back.group = back.group.or_else(|| Some(dedup(&self.id)));
             // The same for the same letter, and no other's.
@@ -123,18 +126,20 @@ pub(crate) fn letter(message: &Message, id: &str, reason: Option<&Failure>, reco
     let dead = record.map(|record| record.generation.to_string()).or_else(|| message.attributes.get(DEAD).cloned());
     copy.add_attribute(DEAD, &dead.unwrap_or_default());
     copy.add_attribute(ID, id);
-    copy.add_attribute(KIND, reason.map_or("", |reason| &reason.kind));
-    copy.add_cut_attribute(REASON, reason.map_or("", |reason| &reason.message));
-    for (name, value) in message.attributes.iter().filter(|(name, _)| !name.starts_with("sqjobs.")) {
-        copy.add_attribute(name, value);
-    }
     if is_fifo(dlq) {
-        copy.group = Some(message.group.clone().unwrap_or_else(|| dedup(id)));
+        let group = message.attributes.get(GROUP).or(message.group.as_ref());
+        copy.add_attribute(GROUP, group.map(String::as_str).unwrap_or_default());
         // A job that fails again, or a message that is redriven and rejected again, is no repetition.
         copy.dedup = Some(dedup(&match record {
             Some(record) => format!("{id}:{}", record.generation),
             None => format!("{id}:{}", message.id),
         }));
+        copy.group.clone_from(&copy.dedup);
+    }
+    copy.add_attribute(KIND, reason.map_or("", |reason| &reason.kind));
+    copy.add_cut_attribute(REASON, reason.map_or("", |reason| &reason.message));
+    for (name, value) in message.own_attributes() {
+        copy.add_attribute(&name, &value);
     }
     copy
 }
@@ -220,5 +225,16 @@ mod tests {
         assert_eq!(one, two);
         let Redrive::Send(back) = one else { panic!("it is sent") };
         assert_eq!((back.group.as_deref(), back.dedup), (Some("g"), Some(dedup("a:m"))));
+    }
+
+    #[test]
+    fn a_dead_letter_on_a_fifo_queue_stands_behind_no_other_and_goes_back_to_its_group() {
+        let message = |id: &str| Message { id: id.into(), body: BODY.into(), group: Some("g".into()), ..Message::default() };
+        let dead = |id: &str| letter(&message(id), id, Some(&Failure::default()), None, "q-dlq.fifo");
+        assert_ne!(dead("a").group, dead("b").group);
+        let Outgoing { body, attributes, group, .. } = dead("a");
+        let received = Letter::open(Message { id: "n".into(), body, attributes, group, ..Message::default() });
+        let Redrive::Send(back) = received.redrive(None, "q.fifo") else { panic!("it is sent") };
+        assert_eq!((back.group.as_deref(), back.attributes.get(GROUP)), (Some("g"), None));
     }
 }

@@ -8,7 +8,7 @@ mod repair;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -67,6 +67,10 @@ pub struct Request {
     pub body: String,
     /// The generation that failed, on a message redriven from the dead-letter queue.
     pub dead: Option<u64>,
+    /// The group of the message.
+    pub message_group: Option<String>,
+    /// The attributes of the message, those of the library excepted.
+    pub message_attributes: BTreeMap<String, String>,
 }
 
 impl Request {
@@ -540,10 +544,13 @@ fn finished(terminal: Record, policy: &Policy, now: Timestamp) -> Record {
         lease_until: None,
         run_at: None,
         due: None,
-        // A dead letter that is owed is made of it, where no message is left.
-        envelope: terminal.envelope.filter(|_| terminal.dlq == Some(Dlq::Pending)),
-        ..terminal
+        ..if terminal.dlq == Some(Dlq::Pending) { terminal } else { without_message(terminal) }
     }
+}
+
+/// The record without the message that it holds. A dead letter that is owed is made of it, where no message is left.
+fn without_message(record: Record) -> Record {
+    Record { envelope: None, message_group: None, message_attributes: BTreeMap::new(), ..record }
 }
 
 fn remember(mut record: Record, failure: Failure) -> Record {
@@ -578,21 +585,31 @@ pub fn renewed(running: &Record, lease: Duration, now: Timestamp) -> Record {
 
 /// Marks that the dead letter was sent.
 pub fn dead_lettered(failed: &Record) -> Record {
-    Record { dlq: Some(Dlq::Sent), envelope: None, ..failed.clone() }
+    Record { dlq: Some(Dlq::Sent), ..without_message(failed.clone()) }
 }
 
 /// Files a job in the due index, or moves it there: the record holds its message until `run_at`. `owner` is a fresh
 /// token, without which a mark of what was filed before would undo the move.
 pub fn filed(seen: Option<&Record>, request: &Request, policy: &Policy, owner: &str, run_at: Timestamp) -> Record {
     let base = seen.cloned().unwrap_or_else(|| created(request, policy));
+    let digest = digest(&base, request);
+    let base = if base.envelope.is_some() { base } else { with_message(base, request) };
     Record {
-        digest: digest(&base, request),
+        digest,
         state: State::Scheduled,
         run_at: Some(run_at),
-        envelope: Some(base.envelope.clone().unwrap_or_else(|| request.body.clone())),
         due: Some(shard(&request.id)),
         owner: Some(owner.into()),
         ..unfinished(base)
+    }
+}
+
+fn with_message(record: Record, request: &Request) -> Record {
+    Record {
+        envelope: Some(request.body.clone()),
+        message_group: request.message_group.clone(),
+        message_attributes: request.message_attributes.clone(),
+        ..record
     }
 }
 
@@ -614,8 +631,7 @@ pub fn retry(seen: &Record, request: &Request, owner: &str, now: Timestamp) -> O
         error: None,
         progress: None,
         checkpoint: None,
-        envelope: None,
-        ..redriven(seen)
+        ..without_message(redriven(seen))
     };
     seen.state.is_terminal().then(|| filed(Some(&again()), request, &UNKNOWN, owner, request.run_at.unwrap_or(now)))
 }

@@ -1,5 +1,7 @@
 //! What is remembered of a job.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -93,6 +95,12 @@ pub struct Record {
     /// The message body, where the record and not the message holds the arguments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub envelope: Option<String>,
+    /// The group of that message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_group: Option<String>,
+    /// The attributes of that message, those of the library excepted.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub message_attributes: BTreeMap<String, String>,
     /// The shard of the due index that holds it, such as `due#7`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<String>,

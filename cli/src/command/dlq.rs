@@ -202,6 +202,7 @@ impl<'a> Walk<'a> {
                 }
             }
             if !letters.is_empty() {
+                letters.sort_by_key(|letter| letter.message.sent_at);
                 return Ok(letters);
             }
         }

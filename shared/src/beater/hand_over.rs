@@ -118,9 +118,15 @@ pub(crate) async fn send(to: &dyn Queue, store: &dyn Store, queue: &str, records
 pub(super) fn message(record: &Record, now: Timestamp) -> Outgoing {
     let mut message = Outgoing::new(record.envelope.clone().unwrap_or_default());
     message.add_attribute(ID, &record.id);
+    for (name, value) in &record.message_attributes {
+        message.add_attribute(name, value);
+    }
+    message.group.clone_from(&record.message_group);
     if is_fifo(&record.queue) {
-        message.group = Some(dedup(&record.id));
-        message.dedup = Some(dedup(&format!("{}:{}", record.id, record.generation)));
+        message.group = message.group.or_else(|| Some(dedup(&record.id)));
+        // A job that is filed once more has another owner: its message is no repetition.
+        let owner = record.owner.as_deref().unwrap_or_default();
+        message.dedup = Some(dedup(&format!("{}:{}:{owner}", record.id, record.generation)));
     } else {
         message.delay = delay(record.run_at.unwrap_or(now), now);
     }

@@ -223,7 +223,14 @@ impl Enqueue {
     /// What the job asks for, before any function has seen it.
     pub(super) fn request(&self, queue: &str, now: Timestamp) -> Request {
         let id = self.envelope.id.clone().unwrap_or_default();
-        Request { id, queue: queue.into(), sent_at: Some(now), ..Request::of(self.envelope.clone(), self.envelope.to_body()) }
+        let message_group = self.group.clone();
+        Request {
+            id,
+            queue: queue.into(),
+            sent_at: Some(now),
+            message_group,
+            ..Request::of(self.envelope.clone(), self.envelope.to_body())
+        }
     }
 
     /// The places in the lists that the job is to be found in.

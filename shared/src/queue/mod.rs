@@ -29,6 +29,8 @@ pub const MAX_BYTES: usize = 1 << 20;
 const ATTRIBUTES: usize = 10;
 /// The longest message group and the longest deduplication id, in bytes.
 const IDENTIFIER_BYTES: usize = 128;
+/// What the names of the library's own attributes begin with.
+pub(crate) const RESERVED: &str = "sqjobs.";
 /// Entries in one SQS request.
 const ENTRIES: usize = 10;
 
@@ -148,6 +150,12 @@ impl Message {
         let id = self.attributes.get(ID).or(given).unwrap_or(&self.id).clone();
         let checked = envelope.and_then(|envelope| check_id(&id).map(|()| envelope));
         (id, checked)
+    }
+
+    /// The attributes that the library has not written.
+    pub(crate) fn own_attributes(&self) -> BTreeMap<String, String> {
+        let own = self.attributes.iter().filter(|(name, _)| !name.starts_with(RESERVED));
+        own.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
     /// The generation that failed, of a message redriven from the dead-letter queue.

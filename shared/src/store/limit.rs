@@ -37,7 +37,7 @@ pub(super) fn check(record: &Record) -> Result<usize, StoreError> {
 
 /// The bytes of a record as `DynamoDB` counts them or a few more.
 pub(crate) fn bytes(record: &Record) -> usize {
-    let optional = [&record.owner, &record.parent_id, &record.root_id, &record.envelope, &record.due];
+    let optional = [&record.owner, &record.parent_id, &record.root_id, &record.envelope, &record.message_group, &record.due];
     let texts = [&record.id, &record.name, &record.queue].into_iter().chain(optional.into_iter().flatten()).chain(&record.tags);
     let values = [&record.result, &record.progress, &record.checkpoint].into_iter().flatten();
     let past = record.history.iter().map(|past| (&past.kind, &past.message));
@@ -47,6 +47,7 @@ pub(crate) fn bytes(record: &Record) -> usize {
         + values.map(json).sum::<usize>()
         + failures.map(|(kind, message)| kind.len() + message.len() + FAILURE_BYTES).sum::<usize>()
         + map(&record.meta)
+        + record.message_attributes.iter().map(|(name, value)| 2 + name.len() + value.len()).sum::<usize>()
 }
 
 fn json(value: &Value) -> usize {

@@ -603,6 +603,8 @@ fn decode(message: &Message, id: &str, envelope: Envelope, batch: &Batch<'_>) ->
         queue: message.queue.clone(),
         sent_at: message.sent_at,
         dead: message.dead(),
+        message_group: message.group.clone(),
+        message_attributes: message.own_attributes(),
         ..Request::of(envelope, message.body.clone())
     };
     Ok(Decoded { request, policy, known: Arc::clone(known), work })

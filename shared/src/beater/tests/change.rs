@@ -1,7 +1,10 @@
 //! Schedules that are changed while beaters run.
 
 use super::*;
-use crate::Cancelled;
+use crate::{
+    Cancelled,
+    queue::{Outgoing, Queue as _},
+};
 
 /// Ten seconds to the next minute, for which a beater has sent the job ahead.
 async fn sent_ahead() -> World {
@@ -201,4 +204,38 @@ async fn a_schedule_that_never_fires_again_is_refused() {
     let refused = world.schedules().put(&note("old", cron("0 0 12 1 1 * 2025", "UTC"))).await.expect_err("it has ended").to_string();
     assert!(refused.contains("year: it does not fire any more; choose a later year"), "{refused}");
     world.put(note("new", cron("0 0 12 1 1 * 2027", "UTC"))).await;
+}
+
+#[tokio::test]
+async fn a_long_wait_keeps_the_group_and_the_attributes_of_the_message() {
+    let world = World::at("2026-05-04T10:00:00Z");
+    let mut sent = Outgoing::new(json!({"name": "note", "id": "a", "args": "x", "run_at": "2026-05-04T11:00:00Z"}).to_string());
+    (sent.group, sent.attributes) = (Some("tenant".into()), [("origin".to_owned(), "shop".to_owned())].into());
+    world.local.queue.send("note", &[sent]).await.remove(0).expect("sent");
+    world.work().await;
+    assert_eq!((world.records()["a"].state, world.local.queue.messages("note").len()), (State::Scheduled, 0));
+    world.pass(3600);
+    world.tick_now().await;
+    let [message] = &world.local.queue.messages("note")[..] else { panic!("one message") };
+    assert_eq!((message.group.as_deref(), message.attributes.get("origin").map(|it| &**it)), (Some("tenant"), Some("shop")));
+    world.work().await;
+    let ended = &world.records()["a"];
+    assert_eq!((ended.state, &ended.message_group, ended.message_attributes.len()), (State::Succeeded, &None, 0));
+}
+
+#[tokio::test]
+async fn a_job_run_again_at_once_on_a_fifo_queue_runs_in_its_group() {
+    let world = World::at("2026-05-04T10:00:00Z");
+    let client = Client::in_memory(&world.local);
+    let job = || crate::Enqueue::named("note", json!("x")).queue("note.fifo").id("a").group("tenant");
+    client.enqueue_one(job()).await.expect("enqueued");
+    world.work().await;
+    for runs in 2..4 {
+        assert!(client.retry(job()).await.expect("an answer"));
+        world.tick_now().await;
+        let [message] = &world.local.queue.messages("note.fifo")[..] else { panic!("one message") };
+        assert_eq!(message.group.as_deref(), Some("tenant"));
+        world.work().await;
+        assert_eq!(world.ran().len(), runs);
+    }
 }

@@ -92,7 +92,7 @@ async fn a_body_that_leaves_little_room_gets_a_shorter_reason_and_then_none() {
 #[tokio::test(start_paused = true)]
 async fn a_copy_holds_no_character_that_the_queue_refuses() {
     let world = World::with(Policy::new(), async |_| Err(JobError::fatal("a\u{0}b\u{ffff}c").kind("d\u{1}\u{fffe}")));
-    world.deliver("a\u{fffe}").await;
+    world.deliver("a").await;
     let copy = world.queue.messages(DLQ).remove(0);
     let odd = |char: char| char.is_control() || char == '\u{fffe}' || char == '\u{ffff}';
     assert!(copy.attributes.values().all(|value| !value.is_empty() && !value.contains(odd)), "{:?}", copy.attributes);

@@ -154,16 +154,24 @@ fn letters_of_a_fifo_queue_go_back_in_their_groups() {
     World::setup().fifo().test(async |world| {
         world.deploy(&Function::probe()).await;
         let job = |id: &str| world.probe(id, &json!({"act": {"fail_until": world.effects.gate()}}));
-        let mut jobs = [("g", job("a")), ("g", job("b")), ("h", job("c"))];
+        // More than the ten of one group that SQS shows at a time.
+        let ids: Vec<_> = (0..12).map(|number| format!("job-{number}")).collect();
+        let mut jobs: Vec<_> = ids.iter().map(|id| ("g", job(id))).chain([("h", job("other"))]).collect();
         for (_, job) in &mut jobs {
             job["max_attempts"] = json!(1);
         }
-        world.send_in_groups(&jobs).await;
-        world.dead_letters_when(3).await;
+        for jobs in jobs.chunks(10) {
+            world.send_in_groups(jobs).await;
+        }
+        wait::until("all are dead letters", PATIENCE, async || {
+            let listed = sqjobs(world, &["dlq", "list", "probes.fifo", "--json"]).yes();
+            if listed.lines().count() == jobs.len() { Ok(()) } else { Err(listed) }
+        })
+        .await;
         world.drained().await;
         world.effects.open_the_gate();
-        assert_eq!(sqjobs(world, &["dlq", "redrive", "probes.fifo", "--yes"]).yes(), "3 redriven\n");
-        for id in ["a", "b", "c"] {
+        assert_eq!(sqjobs(world, &["dlq", "redrive", "probes.fifo", "--yes"]).yes(), "13 redriven\n");
+        for id in ids.iter().map(String::as_str).chain(["other"]) {
             world.record_in(id, "succeeded").await;
         }
     });
