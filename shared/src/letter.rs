@@ -4,7 +4,7 @@ use crate::{
     client::dedup,
     envelope::{Envelope, Form, Unreadable},
     lifecycle::{Request, is_of},
-    queue::{Message, Outgoing, is_fifo},
+    queue::{MAX_BYTES, Message, OLD_MAX_BYTES, Outgoing, is_fifo},
     record::{Dlq, Failure, Record, State},
 };
 
@@ -103,7 +103,7 @@ impl Letter {
         for (name, value) in [(ID, Some(self.id.clone())), (DEAD, failed.map(|failed| failed.to_string()))] {
             back.attributes.remove(name);
             if let Some(value) = value {
-                back.add_attribute(name, &value);
+                back.add_attribute(name, &value, MAX_BYTES);
                 back.attributes.get(name)?;
             }
         }
@@ -122,13 +122,15 @@ impl Letter {
 pub(crate) fn letter(message: &Message, id: &str, reason: Option<&Failure>, record: Option<&Record>, dlq: &str) -> Outgoing {
     let body = record.and_then(|record| record.envelope.as_ref()).unwrap_or(&message.body);
     let mut copy = Outgoing::new(if body.is_empty() { " " } else { body });
+    // The dead-letter queue may take no more than the queue did.
+    let limit = if copy.bytes() <= OLD_MAX_BYTES { OLD_MAX_BYTES } else { MAX_BYTES };
     // Without a record, what it was redriven from still counts.
     let dead = record.map(|record| record.generation.to_string()).or_else(|| message.attributes.get(DEAD).cloned());
-    copy.add_attribute(DEAD, &dead.unwrap_or_default());
-    copy.add_attribute(ID, id);
+    copy.add_attribute(DEAD, &dead.unwrap_or_default(), limit);
+    copy.add_attribute(ID, id, limit);
     if is_fifo(dlq) {
         let group = message.attributes.get(GROUP).or(message.group.as_ref());
-        copy.add_attribute(GROUP, group.map(String::as_str).unwrap_or_default());
+        copy.add_attribute(GROUP, group.map(String::as_str).unwrap_or_default(), limit);
         // A job that fails again, or a message that is redriven and rejected again, is no repetition.
         copy.dedup = Some(dedup(&match record {
             Some(record) => format!("{id}:{}", record.generation),
@@ -136,10 +138,10 @@ pub(crate) fn letter(message: &Message, id: &str, reason: Option<&Failure>, reco
         }));
         copy.group.clone_from(&copy.dedup);
     }
-    copy.add_attribute(KIND, reason.map_or("", |reason| &reason.kind));
-    copy.add_cut_attribute(REASON, reason.map_or("", |reason| &reason.message));
+    copy.add_attribute(KIND, reason.map_or("", |reason| &reason.kind), limit);
+    copy.add_cut_attribute(REASON, reason.map_or("", |reason| &reason.message), limit);
     for (name, value) in message.own_attributes() {
-        copy.add_attribute(&name, &value);
+        copy.add_attribute(&name, &value, limit);
     }
     copy
 }
@@ -215,6 +217,17 @@ mod tests {
         let mut full = letter_of(None);
         full.message.body = "x".repeat(crate::queue::MAX_BYTES);
         assert_eq!(full.redrive(None, "q"), Redrive::Stuck);
+    }
+
+    #[test]
+    fn a_dead_letter_fits_into_a_queue_of_256_kib_if_its_message_did() {
+        let reason = Failure { kind: "error".into(), message: "x".repeat(2000), ..Failure::default() };
+        let of = |bytes: usize| letter(&Message { body: "x".repeat(bytes), ..Message::default() }, "a", Some(&reason), None, "q-dlq");
+        for bytes in [OLD_MAX_BYTES - 1000, OLD_MAX_BYTES - 10, OLD_MAX_BYTES] {
+            assert!(of(bytes).bytes() <= OLD_MAX_BYTES, "{bytes}");
+        }
+        assert!(of(OLD_MAX_BYTES - 1000).attributes[REASON].len() > 900);
+        assert_eq!(of(OLD_MAX_BYTES + 1).attributes[REASON].len(), 2000);
     }
 
     #[test]

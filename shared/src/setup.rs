@@ -5,9 +5,10 @@ use std::time::Duration;
 use aws_sdk_dynamodb::client::Waiters;
 use aws_sdk_dynamodb::{
     error::BuildError,
+    operation::create_table::CreateTableError,
     types::{
         AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType, ScalarAttributeType,
-        TimeToLiveSpecification,
+        TimeToLiveSpecification, TimeToLiveStatus,
     },
 };
 use aws_sdk_sqs::types::QueueAttributeName;
@@ -15,7 +16,7 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use crate::{
     Error,
     error::Chain,
-    queue::is_fifo,
+    queue::{MAX_BYTES, is_fifo},
     store::{DUE_INDEX, LIST_INDEX},
 };
 
@@ -27,26 +28,32 @@ const CREATION: Duration = Duration::from_mins(2);
 /// How long queues keep messages: as long as SQS can.
 const RETENTION_S: u32 = 14 * 86_400;
 
-/// Makes the table of the records, on demand, with its indexes and its time to live.
+/// Makes the table of the records, on demand, with its indexes and its time to live. What is there stays as it is, so that an
+/// interrupted call can be made again.
 ///
 /// # Errors
 ///
-/// When DynamoDB refuses, such as when the table exists.
+/// When DynamoDB refuses.
 pub async fn create_table(client: &aws_sdk_dynamodb::Client, table: &str) -> Result<(), Error> {
     let refused = refused(table);
     // The indexes hold the few jobs that wait for long, failed, or are to be listed; and of those the keys alone.
     create_indexed_table(client, table, &[(DUE_INDEX, "due", "run_at"), (LIST_INDEX, "listed", "listed_at")], ProjectionType::KeysOnly)
         .await?;
+    let described = client.describe_time_to_live().table_name(table).send().await.map_err(|error| refused(&error))?;
+    let status = described.time_to_live_description.and_then(|described| described.time_to_live_status);
+    if matches!(status, Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling)) {
+        return Ok(());
+    }
     let ttl = TimeToLiveSpecification::builder().attribute_name("purge_at").enabled(true).build().map_err(|error| refused(&error))?;
     client.update_time_to_live().table_name(table).time_to_live_specification(ttl).send().await.map_err(|error| refused(&error))?;
     Ok(())
 }
 
-/// Makes the table of the schedules, on demand, with its due index.
+/// Makes the table of the schedules, on demand, with its due index. A table that is there stays as it is.
 ///
 /// # Errors
 ///
-/// When DynamoDB refuses, such as when the table exists.
+/// When DynamoDB refuses.
 pub async fn create_schedules_table(client: &aws_sdk_dynamodb::Client, table: &str) -> Result<(), Error> {
     create_indexed_table(client, table, &[(DUE_INDEX, "due", "next_fire")], ProjectionType::All).await
 }
@@ -69,7 +76,10 @@ async fn create_indexed_table(
     let create = create.set_attribute_definitions(Some(attributes));
     let create = create.key_schema(key("id", KeyType::Hash).map_err(|error| refused(&error))?);
     let create = create.set_global_secondary_indexes(Some(indexes));
-    create.send().await.map_err(|error| refused(&error))?;
+    match create.send().await {
+        Err(error) if error.as_service_error().is_some_and(CreateTableError::is_resource_in_use_exception) => {} // it exists
+        created => drop(created.map_err(|error| refused(&error))?),
+    }
     client.wait_until_table_exists().table_name(table).wait(CREATION).await.map_err(|error| refused(&error))?;
     Ok(())
 }
@@ -147,6 +157,8 @@ async fn create_queue(
         attributes.push((QueueAttributeName::FifoQueue, "true".into()));
     }
     attributes.push((QueueAttributeName::MessageRetentionPeriod, RETENTION_S.to_string()));
+    // Its default at AWS; other makers of queues send the older one of 256 KiB.
+    attributes.push((QueueAttributeName::MaximumMessageSize, MAX_BYTES.to_string()));
     let create = client.create_queue().queue_name(name).set_attributes(Some(attributes.into_iter().collect()));
     let created = create.send().await.map_err(|error| Error::because(&format!("cannot create queue {name}"), Chain(&error)))?;
     created.queue_url.ok_or_else(|| Error::because(&format!("cannot create queue {name}"), "the answer has no URL"))

@@ -2,12 +2,7 @@
 
 use sqjobs::setup;
 
-use crate::{
-    args::Table,
-    aws::Aws,
-    failure::{Failure, told},
-    output::Output,
-};
+use crate::{args::Table, aws::Aws, failure::Failure, output::Output};
 
 pub(super) async fn table(aws: &Aws, wanted: Table) -> Result<bool, Failure> {
     let Table::Create = wanted;
@@ -17,19 +12,12 @@ pub(super) async fn table(aws: &Aws, wanted: Table) -> Result<bool, Failure> {
     Ok(true)
 }
 
-/// Makes the tables that are not there yet.
+/// Makes the tables, and what they lack after an interruption.
 pub(super) async fn create(aws: &Aws) -> Result<(), Failure> {
     let (dynamodb, jobs, schedules) = (aws.dynamodb(), aws.place.table(), aws.place.schedules_table());
     if jobs == schedules {
         return Err(Failure::said(format!("records and schedules cannot share table {jobs}; name another by --schedules-table")));
     }
-    let there = dynamodb.list_tables().into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
-    let there = there.map_err(|error| Failure::because("cannot list tables", told(&error)))?;
-    if !there.contains(&jobs) {
-        setup::create_table(&dynamodb, &jobs).await?;
-    }
-    if !there.contains(&schedules) {
-        setup::create_schedules_table(&dynamodb, &schedules).await?;
-    }
-    Ok(())
+    setup::create_table(&dynamodb, &jobs).await?;
+    Ok(setup::create_schedules_table(&dynamodb, &schedules).await?)
 }

@@ -19,6 +19,7 @@ resource "aws_sqs_queue" "dlq" {
   name                      = "${local.name}-dlq${local.suffix}"
   fifo_queue                = var.fifo
   message_retention_seconds = 1209600 # the longest there is: longer than the queue's own
+  max_message_size          = 1048576 # the default of AWS; that of the provider is a quarter of it
   kms_master_key_id         = var.kms_key_arn
   sqs_managed_sse_enabled   = local.kms ? null : true
   tags                      = var.tags
@@ -31,6 +32,7 @@ resource "aws_sqs_queue" "this" {
   fifo_throughput_limit      = var.fifo ? "perMessageGroupId" : null
   visibility_timeout_seconds = local.visibility
   message_retention_seconds  = var.retention_s
+  max_message_size           = 1048576
   receive_wait_time_seconds  = 20
   kms_master_key_id          = var.kms_key_arn
   sqs_managed_sse_enabled    = local.kms ? null : true
@@ -260,6 +262,65 @@ resource "aws_cloudwatch_metric_alarm" "age" {
   statistic           = "Maximum"
   comparison_operator = "GreaterThanThreshold"
   threshold           = var.alarm_age_s
+  period              = 60
+  evaluation_periods  = 5
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = var.alarm_actions
+  ok_actions          = var.alarm_actions
+  tags                = var.tags
+}
+
+# SQS leaves messages that were received three times or more out of the age, so that jobs which keep coming back do not raise
+# it: "Available CloudWatch metrics for Amazon SQS", ApproximateAgeOfOldestMessage.
+resource "aws_cloudwatch_metric_alarm" "stuck" {
+  alarm_name          = "${local.name}-stuck"
+  alarm_description   = "Messages of ${local.name} are received or grow old, and none was deleted for half an hour: jobs come back and do not end. `sqjobs list --state retrying` and the function's log say why."
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  evaluation_periods  = 6
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = var.alarm_actions
+  ok_actions          = var.alarm_actions
+  tags                = var.tags
+
+  metric_query {
+    id          = "stuck"
+    label       = "received or old, and none deleted"
+    expression  = "IF((FILL(received, 0) > 0 OR FILL(age, 0) > ${var.alarm_age_s}) AND FILL(deleted, 0) == 0, 1, 0)"
+    return_data = true
+  }
+
+  dynamic "metric_query" {
+    for_each = {
+      received = ["NumberOfMessagesReceived", "Sum"]
+      deleted  = ["NumberOfMessagesDeleted", "Sum"]
+      age      = ["ApproximateAgeOfOldestMessage", "Maximum"]
+    }
+
+    content {
+      id = metric_query.key
+
+      metric {
+        namespace   = "AWS/SQS"
+        metric_name = metric_query.value[0]
+        stat        = metric_query.value[1]
+        period      = 300
+        dimensions  = { QueueName = aws_sqs_queue.this.name }
+      }
+    }
+  }
+}
+
+# SQS takes 120,000 messages in flight at most: "Amazon SQS message quotas".
+resource "aws_cloudwatch_metric_alarm" "in_flight" {
+  alarm_name          = "${local.name}-in-flight"
+  alarm_description   = "Nearly as many messages of ${local.name} are in flight as SQS allows, and then none is received: too many jobs wait for a retry in the queue. See `sqjobs stats ${var.name}${local.suffix}`."
+  namespace           = "AWS/SQS"
+  metric_name         = "ApproximateNumberOfMessagesNotVisible"
+  dimensions          = { QueueName = aws_sqs_queue.this.name }
+  statistic           = "Maximum"
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 100000
   period              = 60
   evaluation_periods  = 5
   treat_missing_data  = "notBreaching"

@@ -10,7 +10,7 @@ use crate::{
     clock::until,
     letter::ID,
     lifecycle::{SHARDS, is_sendable, sent},
-    queue::{MAX_DELAY, Outgoing, Queue, Source, is_fifo},
+    queue::{MAX_BYTES, MAX_DELAY, Outgoing, Queue, Source, is_fifo},
     record::Record,
     store::{Index, Store, StoreError, Write, Written},
 };
@@ -117,9 +117,9 @@ pub(crate) async fn send(to: &dyn Queue, store: &dyn Store, queue: &str, records
 /// The message of a filed job, as it was received, with what remains of its time as the delay.
 pub(super) fn message(record: &Record, now: Timestamp) -> Outgoing {
     let mut message = Outgoing::new(record.envelope.clone().unwrap_or_default());
-    message.add_attribute(ID, &record.id);
+    message.add_attribute(ID, &record.id, MAX_BYTES);
     for (name, value) in &record.message_attributes {
-        message.add_attribute(name, value);
+        message.add_attribute(name, value, MAX_BYTES);
     }
     message.group.clone_from(&record.message_group);
     if is_fifo(&record.queue) {

@@ -25,6 +25,8 @@ pub const MAX_DELAY: Duration = Duration::from_mins(15);
 pub const MAX_VISIBILITY: Duration = Duration::from_hours(12);
 /// The most bytes that a message has, attributes included.
 pub const MAX_BYTES: usize = 1 << 20;
+/// The most that a queue takes which was made before 2025-08, or with the default of that time.
+pub(crate) const OLD_MAX_BYTES: usize = 256 << 10;
 /// Attributes of one message.
 const ATTRIBUTES: usize = 10;
 /// The longest message group and the longest deduplication id, in bytes.
@@ -176,24 +178,24 @@ impl Outgoing {
         self.body.len() + attributes.sum::<usize>()
     }
 
-    /// Adds an attribute if there is room for it.
-    pub(crate) fn add_attribute(&mut self, name: &str, value: &str) {
-        if self.room(name) >= value.len() {
-            self.add_cut_attribute(name, value);
+    /// Adds an attribute if the message then has at most `limit` bytes.
+    pub(crate) fn add_attribute(&mut self, name: &str, value: &str, limit: usize) {
+        if self.room(name, limit) >= value.len() {
+            self.add_cut_attribute(name, value, limit);
         }
     }
 
-    /// Adds an attribute, cut to the room there is, with a space for each character that SQS does not take.
-    pub(crate) fn add_cut_attribute(&mut self, name: &str, value: &str) {
-        let value = &value[..value.floor_char_boundary(self.room(name))];
+    /// Adds an attribute, cut so that the message has at most `limit` bytes, with a space for each character that SQS does not take.
+    pub(crate) fn add_cut_attribute(&mut self, name: &str, value: &str, limit: usize) {
+        let value = &value[..value.floor_char_boundary(self.room(name, limit))];
         let value: String = value.chars().map(|char| if char.is_control() || !is_sendable(char) { ' ' } else { char }).collect();
         if !value.is_empty() && self.attributes.len() < ATTRIBUTES {
             self.attributes.insert(name.into(), value);
         }
     }
 
-    fn room(&self, name: &str) -> usize {
-        MAX_BYTES.saturating_sub(self.bytes() + name.len() + "String".len())
+    fn room(&self, name: &str, limit: usize) -> usize {
+        limit.saturating_sub(self.bytes() + name.len() + "String".len())
     }
 
     /// Checks what SQS would refuse, or what a laxer double of it would not.

@@ -27,7 +27,7 @@ use crate::{
     job::HOOK,
     letter::{ID, letter},
     lifecycle::{Ending, Fate, dead_lettered},
-    queue::{Message, Outgoing, Visibility, is_fifo},
+    queue::{MAX_BYTES, Message, Outgoing, Visibility, is_fifo},
     retry::{free_return, jitter},
     store::{Write, Written},
 };
@@ -246,7 +246,7 @@ impl<'a> Batch<'a> {
             let message = &delivery.message;
             let attributes = message.attributes.clone();
             let mut again = Outgoing { delay, group: message.group.clone(), attributes, ..Outgoing::new(&message.body) };
-            again.add_attribute(ID, &delivery.id);
+            again.add_attribute(ID, &delivery.id, MAX_BYTES);
             let named = again.attributes.contains_key(ID);
             let sent = if named { self.engine.queue.send(&message.queue, &[again]).await.pop() } else { None };
             if let Some(Err(error)) = &sent {

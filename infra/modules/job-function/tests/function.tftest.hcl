@@ -19,6 +19,11 @@ run "a_queue_outlasts_its_function_and_its_messages_outlast_the_queue" {
   }
 
   assert {
+    condition     = aws_sqs_queue.this.max_message_size == 1048576 && aws_sqs_queue.dlq.max_message_size == 1048576
+    error_message = "The queues take messages of 1 MiB, as the library expects."
+  }
+
+  assert {
     condition     = aws_sqs_queue.this.visibility_timeout_seconds == 6 * 40 + 20
     error_message = "A message is hidden for six timeouts and the window."
   }
@@ -130,6 +135,8 @@ run "what_goes_wrong_is_told" {
     condition = alltrue([for alarm in [
       aws_cloudwatch_metric_alarm.dead_letters,
       aws_cloudwatch_metric_alarm.age,
+      aws_cloudwatch_metric_alarm.stuck,
+      aws_cloudwatch_metric_alarm.in_flight,
       aws_cloudwatch_metric_alarm.function["Errors"],
       aws_cloudwatch_metric_alarm.function["Throttles"],
     ] : alarm.alarm_actions == toset(var.alarm_actions) && alarm.ok_actions == toset(var.alarm_actions)])
@@ -152,6 +159,22 @@ run "what_goes_wrong_is_told" {
       aws_cloudwatch_metric_alarm.age.threshold == 600
     )
     error_message = "Jobs that wait for too long are an alarm."
+  }
+
+  assert {
+    condition = (
+      one([for query in aws_cloudwatch_metric_alarm.stuck.metric_query : query.expression if query.id == "stuck"]) ==
+      "IF((FILL(received, 0) > 0 OR FILL(age, 0) > 600) AND FILL(deleted, 0) == 0, 1, 0)"
+    )
+    error_message = "Jobs that come back and never end are an alarm."
+  }
+
+  assert {
+    condition = (
+      aws_cloudwatch_metric_alarm.in_flight.metric_name == "ApproximateNumberOfMessagesNotVisible" &&
+      aws_cloudwatch_metric_alarm.in_flight.threshold < 120000
+    )
+    error_message = "An alarm comes before SQS's limit of messages in flight."
   }
 
   assert {
