@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::TimeToLiveStatus;
 use aws_sdk_sqs::types::QueueAttributeName;
 use serde_json::json;
 
@@ -203,5 +204,23 @@ fn a_queue_is_deleted_with_what_belongs_to_it_unless_it_holds_messages() {
         let said = sqjobs(world, &["queue", "delete", "one", "--yes"]).yes();
         assert!(said.contains("one-dlq stays: it is the dead-letter queue of two too"), "{said}");
         assert_eq!(queues(world).await, ["one-dlq", "two"]);
+    });
+}
+
+#[test]
+fn an_interrupted_table_create_is_completed_by_the_next() {
+    World::setup().test(async |world| {
+        let url = world.proxy.url();
+        let create = || sqjobs(world, &["table", "create", "--table", "own", "--schedules-table", "own-schedules", "--endpoint-url", &url]);
+        // The SDK tries three times.
+        (0..3).for_each(|_| world.proxy.arm(Fault::refuse("UpdateTimeToLive", "own")));
+        assert!(create().error().contains("cannot create table own"));
+        assert!(world.proxy.is_spent());
+        for _ in 0..2 {
+            assert_eq!(create().yes(), "table own is ready\ntable own-schedules is ready\n");
+            let described = world.account.dynamodb.describe_time_to_live().table_name("own").send().await.expect("the table answers");
+            let described = described.time_to_live_description.expect("a description");
+            assert_eq!((described.time_to_live_status, described.attribute_name), (Some(TimeToLiveStatus::Enabled), Some("purge_at".into())));
+        }
     });
 }
