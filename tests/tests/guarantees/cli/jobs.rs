@@ -1,6 +1,9 @@
 //! Jobs and schedules by command.
 
-use std::process::{Command, Stdio};
+use std::{
+    fs,
+    process::{Command, Stdio},
+};
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -416,6 +419,13 @@ fn the_command_says_in_one_sentence_that_there_are_no_credentials_or_no_network(
     };
     let nobody = ran(&[]);
     assert!(nobody.contains("aws sso login") && nobody.lines().count() == 1, "{nobody}");
+    // As `aws login` leaves it, and then its session is forgotten.
+    let home = concat!(env!("CARGO_TARGET_TMPDIR"), "/login");
+    fs::create_dir_all(home).expect("a folder");
+    let config = format!("{home}/config");
+    fs::write(&config, "[default]\nlogin_session = arn:aws:iam::123456789012:user/ada\n").expect("a file");
+    let forgotten = ran(&[("HOME", home), ("AWS_CONFIG_FILE", &config)]);
+    assert!(forgotten.contains("/.aws/login/cache/") && forgotten.contains("`aws login`"), "{forgotten}");
     let nowhere = ran(&[("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b"), ("AWS_ENDPOINT_URL", "http://127.0.0.1:9")]);
     assert!(nowhere.contains("--endpoint-url") && nowhere.lines().count() == 1, "{nowhere}");
 }
