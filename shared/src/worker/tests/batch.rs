@@ -54,6 +54,21 @@ async fn a_job_twice_in_a_batch_runs_once_and_both_messages_are_done() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_duplicate_in_a_batch_is_logged_and_other_arguments_warn() {
+    let log = Log::capture();
+    let (world, _) = noting(Policy::new());
+    let copy = |id: &str, args: u8| Message { id: id.into(), ..with_body("a", json!({"name": "probe", "id": "a", "args": [args]})) };
+    let engine = world.engine();
+    assert!(engine.handle(vec![copy("first", 1), copy("same", 1), copy("other", 2)], &world.invocation()).await.failures.is_empty());
+    let same = log.events("duplicate discarded");
+    assert_eq!((same.len(), &same[0]["level"], &same[0]["message_id"]), (1, &json!("INFO"), &json!("same")));
+    let other = log.events("duplicate discarded; its arguments differ, and did not run");
+    assert_eq!((other.len(), &other[0]["level"], &other[0]["message_id"]), (1, &json!("WARN"), &json!("other")));
+    let tally = engine.counter.next(Instant::now()).expect("they are counted").tally;
+    assert_eq!((tally.endings["duplicate"], tally.kinds["other_arguments"]), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn both_messages_of_a_job_that_is_tried_again_come_back() {
     let world = World::with(Policy::new(), async |_| Err(JobError::retry_in(seconds(70), "no")));
     let copy = Message { id: "copy".into(), receipt: receipt_of("copy"), ..message("a") };

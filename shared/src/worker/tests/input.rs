@@ -1,7 +1,5 @@
 //! Messages that cannot be run, and what logs may say of those that can.
 
-use std::{io, sync::Mutex};
-
 use serde::{Deserialize, Serialize};
 
 use super::*;
@@ -154,13 +152,16 @@ fn filed(args: &Value) -> Record {
     Record { id: "a".into(), name: "probe".into(), queue: QUEUE.into(), envelope: Some(body), max_attempts: 5, ..Record::default() }
 }
 
+/// Its message, whose arguments cannot be read, as it comes again.
+fn wrong() -> Message {
+    Message { receives: 2, ..with_body("a", json!({"name": "probe", "id": "a", "args": {"count": "three"}})) }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_filed_job_whose_arguments_cannot_be_read_fails_as_rejected() {
     let world = world();
-    let wrong = json!({"count": "three"});
-    world.store.put(filed(&wrong));
-    let delivery = || Message { receives: 2, ..with_body("a", json!({"name": "probe", "id": "a", "args": wrong})) };
-    let report = world.handle([delivery()]).await;
+    world.store.put(filed(&json!({"count": "three"})));
+    let report = world.handle([wrong()]).await;
     assert_eq!((report.failures.len(), report.rejected.len()), (0, 1));
     let record = world.record("a");
     assert_eq!((record.state, record.dlq, record.attempts), (State::Failed, Some(crate::Dlq::Sent), 0));
@@ -173,12 +174,11 @@ async fn a_filed_job_whose_arguments_cannot_be_read_fails_as_rejected() {
 async fn a_rejected_job_whose_dead_letter_is_owed_gets_it_at_the_next_delivery() {
     let world = world();
     world.store.put(filed(&json!({"count": "three"})));
-    let delivery = || Message { receives: 2, ..with_body("a", json!({"name": "probe", "id": "a", "args": {"count": "three"}})) };
     world.queue.refuse_sends(true);
-    assert_eq!(world.handle([delivery()]).await.failures, returned(&["a"]));
+    assert_eq!(world.handle([wrong()]).await.failures, returned(&["a"]));
     assert_eq!(world.record("a").dlq, Some(crate::Dlq::Pending));
     world.queue.refuse_sends(false);
-    assert!(world.handle([delivery()]).await.failures.is_empty());
+    assert!(world.handle([wrong()]).await.failures.is_empty());
     assert_eq!((world.record("a").dlq, world.queue.messages(DLQ).len()), (Some(crate::Dlq::Sent), 1));
 }
 
@@ -186,8 +186,7 @@ async fn a_rejected_job_whose_dead_letter_is_owed_gets_it_at_the_next_delivery()
 async fn a_job_runs_with_the_arguments_of_its_record_where_its_message_is_wrong() {
     let world = world();
     world.store.put(filed(&json!({"count": 3})));
-    let delivery = Message { receives: 2, ..with_body("a", json!({"name": "probe", "id": "a", "args": {"count": "three"}})) };
-    assert!(world.handle([delivery]).await.failures.is_empty());
+    assert!(world.handle([wrong()]).await.failures.is_empty());
     assert_eq!(world.state("a"), State::Succeeded);
 }
 
@@ -196,20 +195,57 @@ async fn a_wrong_message_with_the_id_of_another_filed_job_is_a_dead_letter() {
     let world = world();
     let theirs = Record { name: "theirs".into(), ..filed(&json!({"count": 3})) };
     world.store.put(theirs.clone());
-    let delivery = Message { receives: 2, ..with_body("a", json!({"name": "probe", "id": "a", "args": {"count": "three"}})) };
-    assert!(world.handle([delivery]).await.failures.is_empty());
+    assert!(world.handle([wrong()]).await.failures.is_empty());
     assert_eq!(world.queue.messages(DLQ).len(), 1);
     assert_eq!(world.record("a"), theirs, "untouched");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_cannot_be_run_waits_while_its_record_cannot_be_read() {
+async fn a_message_that_cannot_be_run_waits_while_the_store_is_busy() {
     let world = world();
-    world.store.put(filed(&json!({"count": "three"})));
+    let job = filed(&json!({"count": "three"}));
+    world.store.put(job.clone());
+    world.store.on_read(.., Fault::Busy);
+    assert_eq!(world.handle([wrong()]).await.failures, returned(&["a"]), "its record cannot be read");
+    world.store.heal();
     world.store.on_write(|_| true, .., Fault::Busy);
-    let delivery = Message { receives: 2, ..with_body("a", json!({"name": "probe", "id": "a", "args": {"count": "three"}})) };
-    assert_eq!(world.handle([delivery]).await.failures, returned(&["a"]));
-    assert_eq!(world.queue.messages(DLQ).len(), 0);
+    assert_eq!(world.handle([wrong()]).await.failures, returned(&["a"]), "its record cannot be written");
+    assert_eq!((world.record("a"), world.queue.messages(DLQ).len()), (job, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_cannot_be_run_leaves_a_job_that_starts_meanwhile() {
+    let world = world();
+    let (store, running) = (world.store.clone(), held(&world, "a", seconds(30)));
+    world.store.put(filed(&json!({"count": "three"})));
+    world.store.on_write(|_| true, 0..1, Fault::Meanwhile(Arc::new(move |_| store.put(running.clone()))));
+    assert_eq!(world.handle([wrong()]).await.failures, returned(&["a"]));
+    assert_eq!((world.state("a"), world.queue.messages(DLQ).len()), (State::Running, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_job_that_died_needs_no_dead_letter_of_a_wrong_message() {
+    let world = world();
+    world.store.put(Record { cancel_requested: true, ..held(&world, "a", seconds(0)) });
+    world.clock.advance(seconds(6));
+    assert!(world.handle([wrong()]).await.failures.is_empty());
+    assert_eq!((world.state("a"), world.queue.messages(DLQ).len()), (State::Cancelled, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_parked_message_leaves_its_live_record_for_a_day_and_then_ends_it() {
+    let world = world();
+    let job = Record { name: "unknown".into(), ..filed(&json!({})) };
+    world.store.put(job.clone());
+    let delivery = || Message { receives: 2, ..with_body("a", json!({"name": "unknown", "id": "a"})) };
+    assert_eq!(world.handle([delivery()]).await.failures, returned(&["a"]));
+    assert_eq!(world.record("a"), job, "another worker may know the job");
+    world.clock.advance(Duration::from_hours(24));
+    assert!(world.handle([delivery()]).await.failures.is_empty());
+    let record = world.record("a");
+    assert_eq!((record.state, record.dlq), (State::Failed, Some(crate::Dlq::Sent)));
+    assert_eq!(record.error.expect("a reason").kind, "parked");
+    assert_eq!(world.queue.messages(DLQ)[0].attributes["sqjobs.kind"], "parked");
 }
 
 #[tokio::test(start_paused = true)]
@@ -219,31 +255,10 @@ async fn a_message_without_an_id_goes_by_that_of_the_queue() {
     assert_eq!(world.state("message-a"), State::Succeeded);
 }
 
-/// What was logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        lock(&self.0).extend_from_slice(text);
-        Ok(text.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn arguments_never_appear_in_logs() {
     const SECRET: &str = "correct horse battery staple";
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone()).finish();
-    // While there is one subscriber only, `tracing` asks the thread that comes by a log line first, which may be that of
-    // another test, whether the line is wanted at all.
-    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let log = Log::capture();
     let world = world();
     let bodies = [
         json!({"name": "probe", "id": "a", "args": {"count": 3, "secret": SECRET}, "meta": {"secret": SECRET}}),
@@ -262,7 +277,7 @@ async fn arguments_never_appear_in_logs() {
     let text = |body: &Value| body.as_str().map_or_else(|| body.to_string(), str::to_owned);
     let batch = bodies.iter().enumerate().map(|(place, body)| Message { id: place.to_string(), ..with_body("a", text(body)) });
     world.handle(batch).await;
-    let log = String::from_utf8(lock(&log.0).clone()).expect("text");
+    let log = log.text();
     for expected in ["job ended", "message not run", "cannot claim", "dead-letter queue", "none at all", "args.count"] {
         assert!(log.contains(expected), "the log says {expected:?}");
     }
@@ -285,14 +300,10 @@ impl Job for Talkative {
 
 #[tokio::test(start_paused = true)]
 async fn a_line_that_a_job_logs_names_the_job_and_has_no_key_twice() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || writer.clone()).finish();
-    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let log = Log::capture();
     let world = World { jobs: Worker::new(()).job::<Talkative>().jobs().clone(), ..World::new() };
     world.handle([with_body("a", json!({"name": "talkative", "id": "a"}))]).await;
-    let log = String::from_utf8(lock(&log.0).clone()).expect("text");
+    let log = log.text();
     let line = log.lines().find(|line| line.contains("a line of the job")).expect("it is logged");
     let span = &serde_json::from_str::<Value>(line).expect("JSON")["span"];
     assert_eq!((&span["name"], &span["job"], &span["id"]), (&json!("attempt"), &json!("talkative"), &json!("a")));

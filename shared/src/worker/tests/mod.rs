@@ -10,6 +10,7 @@ mod fifo;
 mod hook;
 mod input;
 mod lease;
+mod log;
 mod middleware;
 mod recorder;
 mod request;
@@ -31,6 +32,7 @@ use tokio::{
 
 use self::{
     faulty::{Fault, Faulty, lock},
+    log::Log,
     recorder::{Call, Recorder, receipt_of},
     scripted::Scripted,
 };
