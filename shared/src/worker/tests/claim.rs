@@ -25,7 +25,7 @@ async fn a_claim_whose_answer_was_lost_runs_the_job_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_claim_whose_answer_was_lost_and_that_was_called_off_since_is_still_its_own() {
+async fn a_claim_with_a_lost_answer_still_holds_after_a_cancel() {
     let (world, journal) = counting(Policy::new());
     world.store.on_write(is_claim, 0..1, Fault::LoseAnswer);
     world.store.on_read(0..1, Fault::Meanwhile(Arc::new(|store| store.change("a", |record| record.cancel_requested = true))));
@@ -123,7 +123,7 @@ async fn while_the_store_is_down_run_runs_without_a_record() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_that_runs_without_a_record_learns_that_it_has_nowhere_to_save_a_checkpoint() {
+async fn a_checkpoint_of_a_job_that_runs_without_a_record_is_an_error() {
     let world = World::with(Policy::new().on_store_failure(StoreFailure::Run), async |attempt: Arc<Attempt>| {
         attempt.checkpoint(1).await?;
         Ok(Value::Null)
@@ -135,7 +135,7 @@ async fn a_job_that_runs_without_a_record_learns_that_it_has_nowhere_to_save_a_c
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_record_a_failed_attempt_waits_and_a_fatal_one_is_a_dead_letter() {
+async fn without_a_record_a_failure_waits_and_a_fatal_one_is_a_dead_letter() {
     let world = World::with(Policy::new().on_store_failure(StoreFailure::Run), async |attempt: Arc<Attempt>| {
         Err(if attempt.id() == "a" { JobError::from("no") } else { JobError::fatal("never") })
     });

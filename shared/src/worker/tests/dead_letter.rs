@@ -12,7 +12,7 @@ fn is_mark(write: &Write) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_that_failed_for_good_is_recorded_then_copied_then_marked_then_deleted() {
+async fn a_failed_job_is_recorded_then_copied_then_marked_then_deleted() {
     let world = World::with(Policy::new(), fatal);
     let report = world.deliver("a").await;
     assert!(report.failures.is_empty());
@@ -40,7 +40,7 @@ async fn the_last_attempt_that_fails_is_the_last() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_copy_that_cannot_be_sent_is_owed_and_the_next_delivery_makes_it_without_running() {
+async fn the_next_delivery_makes_an_owed_copy_without_running_the_job() {
     let runs = Journal::default();
     let journal = runs.clone();
     let world = World::with(Policy::new(), move |attempt| {
@@ -111,7 +111,7 @@ async fn a_copy_keeps_the_attributes_of_its_message() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_redriven_job_has_its_budget_again_and_one_that_was_not_is_a_duplicate() {
+async fn a_redriven_job_has_all_attempts_again_and_another_copy_is_a_duplicate() {
     let world = World::with(Policy::new().max_attempts(1), async |_| Err("no".into()));
     world.deliver("a").await;
     let copy = world.queue.messages(DLQ).remove(0);
@@ -128,7 +128,7 @@ async fn a_redriven_job_has_its_budget_again_and_one_that_was_not_is_a_duplicate
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_that_was_killed_at_its_last_attempt_is_a_dead_letter_that_was_not_run_again() {
+async fn a_job_killed_at_its_last_attempt_becomes_a_dead_letter_without_a_run() {
     let world = World::with(Policy::new(), fatal);
     let seen = held(&world, "a", seconds(0));
     world.store.put(Record { attempts: 5, ..seen });

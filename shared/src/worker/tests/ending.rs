@@ -25,6 +25,28 @@ async fn one_failing_job_costs_its_nine_neighbours_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn failures_for_good_are_logged_as_errors_and_retries_as_warnings() {
+    let log = Log::capture();
+    let world = World::with(
+        Policy::new().max_attempts(2),
+        async |attempt: Arc<Attempt>| {
+            if attempt.id() == "good" { Ok(Value::Null) } else { Err("no".into()) }
+        },
+    );
+    world.handle([message("good"), message("bad")]).await;
+    world.clock.advance(seconds(3600));
+    let unknown = with_body("parked", json!({"name": "unknown", "id": "parked"}));
+    world.handle([again("bad"), unknown, with_body("garbage", "not json")]).await;
+    let logged = |message: &str| {
+        let mut levels: Vec<_> = log.events(message).iter().map(|event| format!("{} {}", event["level"], event["outcome"])).collect();
+        levels.sort_unstable();
+        levels
+    };
+    assert_eq!(logged("job ended"), [r#""ERROR" "failed""#, r#""INFO" "succeeded""#, r#""WARN" "retried""#]);
+    assert_eq!(logged("message not run"), [r#""ERROR" "rejected""#, r#""WARN" "parked""#]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_panic_costs_one_attempt_of_one_job() {
     let world = World::with(Policy::new(), async |attempt: Arc<Attempt>| {
         assert!(attempt.id() != "d", "{} is unlucky", attempt.id());
@@ -80,7 +102,7 @@ async fn a_failed_attempt_waits_for_its_backoff() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_of_more_than_fifteen_minutes_leaves_the_queue_and_waits_in_the_record() {
+async fn a_wait_of_over_fifteen_minutes_leaves_the_queue_for_the_record() {
     for error in [(|| JobError::retry_in(seconds(2000), "later")) as Fails, || JobError::snooze(seconds(2000))] {
         let world = World::with(Policy::new(), move |_| std::future::ready(Err(error())));
         assert_eq!(world.deliver("a").await.failures, returned(&[]), "the message goes");
@@ -169,7 +191,7 @@ async fn a_job_may_call_itself_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_result_that_the_table_cannot_hold_fails_the_job_instead_of_running_it_again() {
+async fn a_result_too_large_for_the_table_fails_the_job_without_another_run() {
     let world = World::with(Policy::new(), async |_| Ok(1.into()));
     world.store.on_write(|write| write.next.result.is_some(), .., Fault::Invalid);
     assert!(world.deliver("a").await.failures.is_empty());

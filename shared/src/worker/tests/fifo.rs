@@ -33,7 +33,7 @@ async fn a_group_runs_in_order_and_groups_run_side_by_side() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failing_head_holds_its_own_group_alone_and_the_held_are_released_before_it() {
+async fn a_failing_head_holds_only_its_group_which_is_released_before_it() {
     let (world, journal) = world(|id| if id == "a1" { Err("no".into()) } else { Ok(Value::Null) });
     assert_eq!(world.handle(five()).await.failures, returned(&["a1", "a2", "a3"]));
     assert_eq!(journal.all(), ["a1", "b1", "a1 ends", "b1 ends", "b2", "b2 ends"]);

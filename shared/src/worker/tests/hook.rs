@@ -131,7 +131,7 @@ const TABLE: [(Act, &[&str]); 8] = [
 ];
 
 #[tokio::test(start_paused = true)]
-async fn each_ending_calls_its_hooks_in_order_and_those_that_follow_it_see_it_recorded() {
+async fn each_ending_calls_its_hooks_in_order_after_it_is_recorded() {
     for (act, hooks) in TABLE {
         let expected: Vec<_> = ["set_up running", "run"].iter().chain(hooks).copied().collect();
         assert_eq!(notes(act, Trouble::None).await, expected, "{act:?}");
@@ -171,7 +171,7 @@ async fn a_job_whose_lease_was_lost_is_torn_down_and_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_that_was_killed_at_its_last_attempt_hears_of_it_once_that_is_found() {
+async fn a_job_killed_at_its_last_attempt_gets_its_hooks_once_that_is_found() {
     let (world, journal) = world();
     let seen = held(&world, "a", seconds(0));
     world.store.put(Record { attempts: 5, ..seen });

@@ -171,6 +171,25 @@ async fn a_filed_job_whose_arguments_cannot_be_read_fails_as_rejected() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_rejected_message_ends_the_record_that_its_id_can_have() {
+    let nameless = with_body("a", json!({"name": "probe", "args": {"count": "three"}}));
+    let cases = [
+        ("a", Message { receives: 1, ..wrong() }, 1),
+        ("message-a", Message { receives: 2, ..nameless.clone() }, 1),
+        ("message-a", nameless, 0),
+    ];
+    for (id, delivery, reads) in cases {
+        let world = world();
+        world.store.put(Record { id: id.into(), ..filed(&json!({"count": "three"})) });
+        assert!(world.handle([delivery]).await.failures.is_empty());
+        let expected = if reads > 0 { State::Failed } else { State::Queued };
+        assert_eq!(world.state(id), expected);
+        let read = world.store.requests().iter().filter(|request| !request.reads.is_empty()).count();
+        assert_eq!(read, reads, "the id of SQS is new in its first delivery: no record can have it");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rejected_job_whose_dead_letter_is_owed_gets_it_at_the_next_delivery() {
     let world = world();
     world.store.put(filed(&json!({"count": "three"})));
@@ -196,7 +215,7 @@ async fn a_wrong_message_with_the_id_of_another_filed_job_is_a_dead_letter() {
     let theirs = Record { name: "theirs".into(), ..filed(&json!({"count": 3})) };
     world.store.put(theirs.clone());
     assert!(world.handle([wrong()]).await.failures.is_empty());
-    assert_eq!(world.queue.messages(DLQ).len(), 1);
+    assert_eq!(world.queue.messages(DLQ)[0].attributes["sqjobs.kind"], "rejected");
     assert_eq!(world.record("a"), theirs, "untouched");
 }
 
@@ -211,6 +230,16 @@ async fn a_message_that_cannot_be_run_waits_while_the_store_is_busy() {
     world.store.on_write(|_| true, .., Fault::Busy);
     assert_eq!(world.handle([wrong()]).await.failures, returned(&["a"]), "its record cannot be written");
     assert_eq!((world.record("a"), world.queue.messages(DLQ).len()), (job, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_cannot_be_run_does_not_wait_for_a_broken_record() {
+    let world = world();
+    let job = filed(&json!({"count": "three"}));
+    world.store.put(job.clone());
+    world.store.on_read(.., Fault::Invalid);
+    assert!(world.handle([wrong()]).await.failures.is_empty());
+    assert_eq!((world.record("a"), world.queue.messages(DLQ).len()), (job, 1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -52,7 +52,7 @@ async fn a_renewal_extends_the_lease_and_makes_the_message_outlast_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_message_of_a_renewed_job_that_ends_beside_a_slow_neighbour_stays_invisible_to_the_end() {
+async fn a_finished_message_stays_invisible_until_its_slow_neighbour_ends() {
     let world = World::with(Policy::new().lease(seconds(30)), async |attempt: Arc<Attempt>| {
         sleep(seconds(if attempt.id() == "a" { 15 } else { 100 })).await;
         Ok(Value::Null)
@@ -135,7 +135,7 @@ async fn a_job_that_another_worker_took_is_stopped_and_nothing_is_written() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_whose_job_another_worker_took_is_left_alone_even_if_it_was_renewed_before() {
+async fn a_message_whose_job_another_worker_took_is_left_alone() {
     let (world, drops) = taking(Policy::new().lease(seconds(30)), seconds(60));
     let other = Record { generation: 2, ..held(&world, "a", seconds(300)) };
     later(&world, seconds(15), move |store| store.put(other));

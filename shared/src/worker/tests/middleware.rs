@@ -76,7 +76,7 @@ fn onion(worker: Worker<Journal>, journal: &Journal) -> Worker<Journal> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_middleware_is_the_outermost_and_a_jobs_own_lies_inside_of_the_workers() {
+async fn the_first_middleware_is_the_outermost_and_a_jobs_own_the_innermost() {
     let (world, journal) = world(onion);
     world.deliver("a").await;
     let expected =

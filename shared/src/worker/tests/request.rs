@@ -95,7 +95,7 @@ async fn jobs_that_end_within_moments_share_a_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_claim_for_a_freed_slot_shares_the_request_with_the_finish_before_it() {
+async fn a_claim_for_a_freed_slot_shares_a_request_with_the_finish_before_it() {
     let world = World::with(Policy::new().concurrency(5), succeed);
     world.handle(TEN.map(message)).await;
     let expected = [&TEN[..5], &TEN[..], &TEN[5..]];

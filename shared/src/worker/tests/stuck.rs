@@ -55,7 +55,7 @@ fn blocks(gate: Gate, attempt: Arc<Attempt>) -> futures_util::future::BoxFuture<
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn when_every_job_blocks_its_thread_all_are_recorded_and_the_process_is_to_end() {
+async fn when_every_job_blocks_its_thread_all_are_recorded_and_the_process_ends() {
     let (world, _opens) = world(Policy::new().timeout(Duration::from_millis(100)), blocks);
     let world = world.lasting(seconds(3));
     let started = Wall::now();
@@ -128,7 +128,7 @@ async fn blocking_work_that_a_job_leaves_behind_is_stuck() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn blocking_work_that_ends_is_not_stuck_and_its_panic_is_an_error_of_the_job() {
+async fn blocking_work_that_ends_is_not_stuck_and_its_panic_is_an_error() {
     let (world, _opens) = world(Policy::new(), |_, attempt| {
         Box::pin(async move {
             let unlucky = attempt.id() == "b";

@@ -9,7 +9,7 @@ fn kind(world: &World, id: &str) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_takes_longer_than_its_policy_allows_is_stopped_and_counts() {
+async fn an_attempt_over_the_timeout_of_its_policy_is_stopped_and_counts() {
     let world = World::with(Policy::new().timeout(seconds(10)), async |_| pending().await);
     let started = Instant::now();
     assert_eq!(world.deliver("a").await.failures, returned(&["a"]));
@@ -138,7 +138,7 @@ async fn a_store_that_hangs_does_not_hold_the_answer_past_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_that_comes_within_a_second_of_its_time_waits_for_it_in_the_function() {
+async fn a_job_less_than_a_second_early_waits_in_the_function() {
     let world = World::with(Policy::new(), async |_| Ok(Value::Null));
     world.tick();
     let due = crate::clock::after(world.clock.now(), seconds(1));
