@@ -711,7 +711,7 @@ pub(crate) enum Function {
     Rollback {
         /// The function.
         name: String,
-        /// The version; the newest before the one that runs and unlike it, unless told otherwise.
+        /// The version; by default the newest older version that differs from the one that runs.
         #[arg(long, value_name = "VERSION")]
         to: Option<u64>,
     },

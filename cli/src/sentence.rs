@@ -97,7 +97,7 @@ impl Story<'_> {
         }
     }
 
-    /// How to run a job again that failed.
+    /// Says how to run a failed job again.
     fn again(&self) -> String {
         let Record { id, queue, error, .. } = self.record;
         let (queue, id) = (shell(queue.strip_prefix(self.prefix).unwrap_or(queue)), shell(id));
@@ -223,8 +223,25 @@ mod tests {
         };
         let lives = running("2026-05-04T12:00:20Z");
         assert!(lives.contains("It runs since") && lives.contains("holds it until 2026-05-04T12:00:20Z (in 20s)"), "{lives}");
+        assert!(lives.contains("from 2026-05-04T12:00:25Z on the next delivery of its message takes it over"), "{lives}");
         let died = running("2026-05-04T11:59:30Z");
         assert!(died.contains("that attempt has died"), "{died}");
+    }
+
+    #[test]
+    fn a_killed_attempt_says_when_it_began_and_when_its_death_was_found() {
+        let killed = |started_at: Value| {
+            let past = json!({"generation": 1, "kind": "killed", "message": "…", "started_at": started_at, "at": "2026-05-04T11:58:00Z"});
+            told(json!({"id": "a", "name": "n", "queue": "q", "state": "running", "attempts": 2, "generation": 2, "history": [past]}))
+        };
+        let told = killed("2026-05-04T11:55:00Z".into());
+        let sentence = told.lines().find(|line| line.starts_with("Start 1")).expect("its attempt");
+        assert_eq!(
+            sentence,
+            "Start 1 began at 2026-05-04T11:55:00Z and was killed: its process ended without a word, or its lease ran out; that was found at \
+             2026-05-04T11:58:00Z, after its lease had run out."
+        );
+        assert!(killed(Value::Null).contains("Start 1 was killed: "));
     }
 
     #[test]

@@ -372,7 +372,7 @@ fn digest(seen: &Record, request: &Request) -> Option<Digest> {
     request.digest.filter(|_| seen.envelope.is_none()).or(seen.digest)
 }
 
-/// Whether a message of the job has other arguments than its record. False where one of both is not known.
+/// Returns true where a message of the job has other arguments than its record; false where either is unknown.
 pub fn has_other_arguments(seen: &Record, request: &Request) -> bool {
     seen.digest.is_some() && request.digest.is_some() && seen.digest != request.digest
 }

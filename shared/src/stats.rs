@@ -131,7 +131,7 @@ impl Spread {
 }
 
 impl Tally {
-    /// Whether the program that started the last first attempt was built with `panic = "abort"`.
+    /// Returns true where the program that last started a job's first attempt was built with `panic = "abort"`.
     pub fn is_aborting(&self) -> bool {
         self.aborting_at.is_some() && self.last_at <= self.aborting_at
     }

@@ -36,10 +36,10 @@ pub(crate) fn eager() {
     warn_of_aborts();
 }
 
-/// Whether a panic ends the process, and with it every job of its batch.
+/// True where a panic ends the process, and with it every job of its batch.
 pub(crate) const PANIC_ABORTS: bool = cfg!(panic = "abort");
 
-/// Says so.
+/// The error that is logged then.
 pub(crate) const PANIC_ABORTS_WARNING: &str = "this program was built with `panic = \"abort\"`: a job that panics ends the process, and \
     each job of its batch loses an attempt; set `panic = \"unwind\"` under [profile.release] in the Cargo.toml of the workspace, and build \
     and deploy it again";

@@ -95,7 +95,7 @@ impl Job for Reckless {
 }
 
 #[test]
-fn a_job_that_runs_without_the_right_to_is_found_out_and_its_run_made_small() {
+fn a_run_without_the_right_to_run_is_found_and_made_small() {
     let flaws = |simulation: &Simulation| {
         let jobs = (0..6).map(|number| Enqueue::named("reckless", serde_json::Value::Null).id(format!("job-{number}")));
         simulation.run(|| Worker::new(()).job::<Reckless>(), jobs).flaws()

@@ -226,11 +226,19 @@ impl<'a> Walk<'a> {
         Ok(found)
     }
 
-    /// Deletes letters; gives back how many could not be.
+    /// Deletes letters; returns how many SQS did not delete. Others see those again at the [`end`](Self::end).
     pub(super) async fn delete(&mut self, letters: &[&Letter]) -> u64 {
-        let receipts: Vec<_> = letters.iter().filter_map(|letter| Some(self.held.remove(&letter.message.id)?.0)).collect();
-        let errors = self.queue.delete(&self.pair.dlq, &receipts).await.into_iter().filter_map(Result::err);
-        errors.inspect(|error| anstream::eprintln!("a letter is still there: {error}; doing it again does no harm")).count() as u64
+        let held: Vec<_> = letters.iter().filter_map(|letter| self.held.remove_entry(&letter.message.id)).collect();
+        let receipts: Vec<_> = held.iter().map(|(_, (receipt, _))| receipt.clone()).collect();
+        let mut left = 0;
+        for (letter, answer) in held.into_iter().zip(self.queue.delete(&self.pair.dlq, &receipts).await) {
+            if let Err(error) = answer {
+                anstream::eprintln!("a letter is still there: {error}; doing it again does no harm");
+                self.held.extend([letter]);
+                left += 1;
+            }
+        }
+        left
     }
 
     /// Lets others see what is left.
@@ -240,12 +248,12 @@ impl<'a> Walk<'a> {
         self.queue.set_visibility(&self.pair.dlq, &changes).await;
     }
 
-    /// How many letters were seen.
+    /// The number of dead letters that were seen.
     pub(super) fn seen(&self) -> usize {
         self.seen.len()
     }
 
-    /// How many letters were not seen.
+    /// The number of dead letters that were not seen.
     pub(super) fn out_of_sight(&self) -> u64 {
         self.pair.total.saturating_sub(self.seen.len() as u64)
     }

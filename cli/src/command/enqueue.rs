@@ -406,6 +406,41 @@ mod tests {
     }
 
     #[test]
+    fn arguments_are_read_from_a_file() {
+        let file = concat!("@", env!("CARGO_MANIFEST_DIR"), "/output.schema.json");
+        assert!(matches!(arguments(Some(file)), Ok(value) if value["$defs"].is_object()));
+        let missing = arguments(Some("@nowhere.json")).expect_err("there is none").told();
+        assert!(missing.starts_with("cannot read the arguments from nowhere.json"), "{missing}");
+    }
+
+    #[test]
+    fn a_duplicate_says_how_the_first_job_ended_and_what_differs() {
+        let envelope = Envelope::new("n", json!([1]));
+        let first = |change: Value| -> Record {
+            let mut record = json!({
+                "id": "a", "name": "n", "queue": "q", "state": "succeeded", "finished_at": "2026-05-04T12:00:00Z",
+                "digest": serde_json::to_value(envelope.digest()).expect("plain data"),
+            });
+            record.as_object_mut().expect("an object").extend(change.as_object().expect("an object").clone());
+            serde_json::from_value(record).expect("a record")
+        };
+        let other = serde_json::to_value(Envelope::new("n", json!([2])).digest()).expect("plain data");
+        let cases = [
+            (json!({}), true, "a already ended at 2026-05-04T12:00:00Z (succeeded); its arguments were the same"),
+            (json!({"digest": other}), false, "nothing was enqueued: its arguments were others"),
+            (json!({"digest": null}), false, "whether its arguments were the same is not known"),
+            (json!({"queue": "p", "state": "running", "finished_at": null}), false, "a is already running; these arguments did not run"),
+            (json!({"queue": "p"}), false, "the id belongs to job n on queue p"),
+            (json!({"name": "", "state": "cancelled"}), false, "a was cancelled at 2026-05-04T12:00:00Z before any function saw it"),
+            (json!({"name": ""}), false, "`sqjobs retry a ARGS --name NAME` runs it after all"),
+        ];
+        for (change, is_same, part) in cases {
+            let (same, said) = duplicate(&first(change), &envelope, "q");
+            assert!(same == is_same && said.contains(part), "{said}");
+        }
+    }
+
+    #[test]
     fn whoever_is_interrupted_is_told_how_to_go_on() {
         let safe = interrupted_at(1500, 500, 0);
         assert!(safe.contains("lines 1 to 1500 were sent") && safe.contains("do the same again"), "{safe}");

@@ -14,12 +14,12 @@ use crate::{
     sentence,
 };
 
-/// Which jobs are found by name, tag and tree.
+/// The jobs that are found by name, tag and tree.
 const LISTED: &str = "Only jobs that were enqueued as listed are found by name, tag or tree (`sqjobs enqueue --listed`, or `Enqueue::listed`); \
                       failed jobs are always found by `sqjobs list`, and any job by `sqjobs get ID`.";
 /// The most jobs of a tree that are shown.
 const TREE: usize = 1000;
-/// What it means that a job has no record.
+/// The reasons for which a job has no record.
 const NO_ATTEMPT: &str = "So no attempt was started yet, or it ended so long ago that the table has forgotten it, or nothing of this id was \
                           enqueued.";
 /// The most causes, one above the other, that a job has.

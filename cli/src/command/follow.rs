@@ -39,7 +39,7 @@ pub(super) struct Follow<'a> {
     pub(super) id: &'a str,
     pub(super) within: Duration,
     pub(super) json: bool,
-    /// What is known of the message, where this command has sent it.
+    /// The message, where this command has sent it.
     pub(super) sent: Option<Sent>,
 }
 
@@ -117,7 +117,7 @@ impl Follow<'_> {
     }
 }
 
-/// Whether nothing has happened to a job since it was enqueued: it waits in its queue, or is not there.
+/// Returns true for a job that no worker has started: it waits in its queue, or has no record.
 pub(super) fn is_unstarted(record: Option<&Record>) -> bool {
     record.is_none_or(|record| record.state == State::Queued && record.generation == 0)
 }

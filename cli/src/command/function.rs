@@ -163,12 +163,12 @@ impl Function {
         self.environment.get("SQJOBS_QUEUE_URL").is_some_and(|url| url.rsplit('/').next() == Some(queue))
     }
 
-    /// Whether it runs as another version does.
+    /// Returns true where its code and configuration are those of another version.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         (&self.code, &self.environment, self.timeout) == (&other.code, &other.environment, other.timeout)
     }
 
-    /// Whether it has these variables.
+    /// Returns true where these variables are set in it.
     pub(super) fn has(&self, variables: &[(&'static str, String)]) -> bool {
         variables.iter().all(|(name, value)| self.environment.get(*name) == Some(value))
     }

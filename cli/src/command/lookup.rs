@@ -16,12 +16,12 @@ const DESCRIBED: usize = 5;
 /// A parked message is delivered again within five minutes.
 pub(super) const PARKED: SignedDuration = SignedDuration::from_mins(10);
 
-/// What is known of a job that has no record.
+/// The facts about a job that has no record.
 #[derive(Default)]
 pub(super) struct Known {
     /// Its dead letter, and the queue that its message came from, without the prefix.
     pub(super) dead_letter: Option<(String, Letter)>,
-    /// What was looked at, and what was found there.
+    /// Sentences about the dead-letter queues that were searched.
     looked: Vec<String>,
     /// The queues in which its message may wait.
     waiting: Vec<String>,
@@ -39,11 +39,8 @@ pub(super) async fn look(aws: &Aws, id: &str, queue: Option<&str>, since: Option
         known.looked.push(format!("There is no queue with a dead-letter queue{which}; look at --prefix and --region."));
         return Ok(known);
     }
-    // The counts of SQS may be late: the job's own queue is looked through whatever they say.
-    let (mut full, empty): (Vec<_>, Vec<_>) = statuses.iter().partition(|status| queue.is_some() || status.dead > 0);
-    full.sort_by_key(|status| status.dead);
-    let left = full.split_off(full.len().min(QUEUES));
-    for status in full {
+    let (searched, notes) = plan(&statuses, queue.is_some());
+    for status in searched {
         match search(aws, &status.name, id, since).await {
             Ok(Search { newest: Some(letter), .. }) => {
                 known.dead_letter = Some((status.name.clone(), letter));
@@ -53,16 +50,27 @@ pub(super) async fn look(aws: &Aws, id: &str, queue: Option<&str>, since: Option
             Err(error) => known.looked.push(format!("The dead letters of {} cannot be read: {}.", status.name, error.told())),
         }
     }
-    if !left.is_empty() {
-        let names: Vec<_> = left.iter().map(|status| &*status.name).collect();
-        known.looked.push(format!("Not looked at: the dead letters of {}; `sqjobs dlq show QUEUE ID` does.", names.join(", ")));
-    }
-    if !empty.is_empty() {
-        let which = if known.looked.is_empty() { "any queue" } else { "the other queues" };
-        known.looked.push(format!("SQS counts no dead letter of {which}; its counts may be a minute late."));
-    }
+    known.looked.extend(notes);
     known.waiting = waiting(aws, &statuses, queue.is_some()).await?;
     Ok(known)
+}
+
+/// The queues whose dead letters are looked through, the fewest first; and notes about the other queues.
+fn plan(statuses: &[Status], is_own: bool) -> (Vec<&Status>, Vec<String>) {
+    // The counts of SQS may be late: the job's own queue is looked through whatever they say.
+    let (mut full, empty): (Vec<_>, Vec<_>) = statuses.iter().partition(|status| is_own || status.dead > 0);
+    full.sort_by_key(|status| status.dead);
+    let left = full.split_off(full.len().min(QUEUES));
+    let mut notes = Vec::new();
+    if !left.is_empty() {
+        let names: Vec<_> = left.iter().map(|status| &*status.name).collect();
+        notes.push(format!("Not looked at: the dead letters of {}; `sqjobs dlq show QUEUE ID` does.", names.join(", ")));
+    }
+    if !empty.is_empty() {
+        let which = if full.is_empty() { "any queue" } else { "the other queues" };
+        notes.push(format!("SQS counts no dead letter of {which}; its counts may be a minute late."));
+    }
+    (full, notes)
 }
 
 /// The outcome of a search through one dead-letter queue.
@@ -146,7 +154,7 @@ fn taken(feed: &Feed, queue: &str) -> String {
 }
 
 impl Known {
-    /// What is known, in sentences.
+    /// Describes the facts in sentences.
     pub(super) fn sentences(&self, id: &str, now: Timestamp) -> Vec<String> {
         match &self.dead_letter {
             Some((queue, letter)) => dead(queue, letter, id, now),
@@ -183,4 +191,41 @@ fn dead(queue: &str, letter: &Letter, id: &str, now: Timestamp) -> Vec<String> {
         format!("To see it with its arguments: `sqjobs dlq show {queue} {id}`."),
         next,
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::queue::Depth;
+
+    fn status(name: &str, dead: u64) -> Status {
+        Status { name: name.into(), depth: Depth::default(), dead, arn: String::new() }
+    }
+
+    #[test]
+    fn twenty_dead_letter_queues_are_searched_and_the_others_are_named() {
+        let mut statuses: Vec<_> = (1..=22).map(|dead| status(&format!("queue-{dead}"), dead)).collect();
+        statuses.reverse();
+        statuses.push(status("empty", 0));
+        let (searched, notes) = plan(&statuses, false);
+        let searched: Vec<_> = searched.iter().map(|status| status.dead).collect();
+        assert_eq!(searched, (1..=20).collect::<Vec<_>>(), "the fewest dead letters first");
+        assert_eq!(notes[0], "Not looked at: the dead letters of queue-21, queue-22; `sqjobs dlq show QUEUE ID` does.");
+        assert!(notes[1].starts_with("SQS counts no dead letter of the other queues"), "{notes:?}");
+    }
+
+    #[test]
+    fn the_queue_of_a_job_is_searched_though_it_counts_no_dead_letter() {
+        let statuses = [status("empty", 0)];
+        assert_eq!(plan(&statuses, true).0.len(), 1);
+        let (searched, notes) = plan(&statuses, false);
+        assert!(searched.is_empty() && notes[0].contains("of any queue"), "{notes:?}");
+    }
+
+    #[test]
+    fn a_search_says_how_many_dead_letters_it_did_not_look_at() {
+        let search = |out_of_sight| Search { dlq: "a-dlq".into(), newest: None, older: None, seen: 1000, out_of_sight }.described();
+        assert_eq!(search(0), "a-dlq has no dead letter of this id (1000 looked at).");
+        assert_eq!(search(7), "a-dlq has no dead letter of this id (1000 looked at; about 7 more were not looked at).");
+    }
 }

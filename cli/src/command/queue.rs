@@ -143,12 +143,12 @@ pub(super) enum Code {
     Live,
 }
 
-/// How a queue begins to feed a function. It was checked that it may.
+/// A checked plan by which a queue begins to feed a function.
 pub(super) struct Feeding<'a> {
     function: &'a Function,
-    /// The ARN of what the mapping invokes.
+    /// The ARN of the function or alias that the mapping invokes.
     target: String,
-    /// Whether a version has to be published that knows the queue.
+    /// True where a version has to be published that knows the queue.
     releases: bool,
     /// The mapping of this queue, if there is one.
     mapping: Option<Mapping>,
@@ -196,7 +196,7 @@ impl<'a> Feeding<'a> {
         Ok(Self { function, target, releases, mapping, table, children })
     }
 
-    /// Whether the alias has to name another version, for the one that it names does not know its queue.
+    /// Returns true where the alias names a version that does not know its queue: another has to be published.
     async fn releases(aws: &Aws, function: &Function, existing: Option<&(Found, Found)>) -> Result<bool, Failure> {
         let name = &*function.name;
         let Some(live) = Function::look_at(aws, name, Some(LIVE)).await? else { return Ok(true) };
@@ -378,7 +378,7 @@ pub(super) struct Status {
     /// Messages in its dead-letter queue.
     pub(super) dead: u64,
     #[serde(skip)]
-    arn: String,
+    pub(super) arn: String,
 }
 
 /// Every queue of this environment that has a dead-letter queue, with that. What is deleted at the moment, or belongs to
@@ -391,12 +391,12 @@ pub(super) async fn pairs(aws: &Aws) -> Result<Vec<(Found, Found)>, Failure> {
     Ok(found.values().filter_map(|queue| Some((queue.clone(), found.get(&queue.dlq)?.clone()))).collect())
 }
 
-/// How those queues are.
+/// Returns their status.
 pub(super) async fn all(aws: &Aws) -> Result<Vec<Status>, Failure> {
     Ok(pairs(aws).await?.into_iter().map(|pair| status(aws, pair)).collect())
 }
 
-/// How a queue is.
+/// Returns the status of a queue.
 pub(super) fn status(aws: &Aws, (queue, dlq): (Found, Found)) -> Status {
     Status { name: aws.short(&queue.name).to_owned(), depth: queue.depth, dead: dlq.depth.all(), arn: queue.arn }
 }

@@ -200,3 +200,33 @@ pub(super) async fn reschedule(aws: &Aws, wanted: Move) -> Result<bool, Failure>
     output.line(format!("{} {said}", clean(&wanted.id)))?;
     Ok(moved)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cancel_says_which_of_its_outcomes_it_had() {
+        let until: Timestamp = "2026-06-04T12:00:00Z".parse().expect("an instant");
+        let record = |generation, finished_at: Option<&str>| -> Record {
+            let json =
+                json!({"id": "a", "name": "n", "queue": "q", "state": "succeeded", "generation": generation, "finished_at": finished_at});
+            serde_json::from_value(json).expect("a record")
+        };
+        let (new, tried, done) = (record(0, None), record(1, None), record(1, Some("2026-05-04T12:00:00Z")));
+        let cases = [
+            (Some(&new), Some(Cancelled::Waiting), "cancelled", "a is cancelled before it ran"),
+            (Some(&tried), Some(Cancelled::Waiting), "cancelled", "it waited for its next attempt"),
+            (Some(&tried), Some(Cancelled::Running), "asked_to_stop", "it may still succeed, and `sqjobs watch a` shows how it ends"),
+            (None, Some(Cancelled::Unseen(until)), "blocked", "a is blocked until 2026-06-04T12:00:00Z"),
+            (Some(&done), Some(Cancelled::Ended), "ended", "had ended before (succeeded at 2026-05-04T12:00:00Z)"),
+            (None, None, "unknown", "`sqjobs cancel a --unseen`"),
+        ];
+        for (record, outcome, expected, part) in cases {
+            assert_eq!(word(outcome), expected);
+            let said = sentence("a", record, outcome);
+            assert!(said.contains(part), "{said}");
+        }
+        assert_eq!([Some(Cancelled::Unseen(until)), Some(Cancelled::Running)].map(blocked_until), [Some(until), None]);
+    }
+}

@@ -124,7 +124,7 @@ async fn show(aws: &Aws, id: &str, json: bool, said: &str, output: &mut Output) 
     }
 }
 
-/// How late a fire is that no beater has made. A tick comes each minute, and takes a while.
+/// A fire that is later than this was made by no beater. A tick comes each minute, and takes some seconds.
 const LATE: SignedDuration = SignedDuration::from_mins(2);
 
 /// Of these queues, those that do not exist. Where this user may not look, that is said and none is taken to be missing.
@@ -135,7 +135,7 @@ async fn missing(aws: &Aws, queues: BTreeSet<String>) -> BTreeSet<String> {
     })
 }
 
-/// What a schedule waits for, in one word.
+/// Returns the status of a schedule in one word.
 fn status(schedule: &Scheduled, is_missing: bool, now: Timestamp) -> &'static str {
     let is_over = || schedule.timetable(now).is_ok_and(|timetable| timetable.next(now).is_none());
     match schedule.next_fire {

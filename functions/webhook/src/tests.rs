@@ -222,7 +222,7 @@ async fn a_payload_of_any_json_is_sent_compact() {
 }
 
 #[tokio::test]
-async fn a_later_attempt_comes_when_the_receiver_said_with_the_same_id_and_a_new_signature() {
+async fn a_later_attempt_waits_as_asked_and_has_the_same_id_and_a_new_signature() {
     let busy = AtomicBool::new(true);
     let receiver = Receiver::start(move |_| if busy.swap(false, Ordering::SeqCst) { overloaded("300") } else { answer(200) }).await;
     let (eager, worker) = (Eager::at(NOW.parse().unwrap()), Worker::new(sender(Reach::Anywhere)).job::<Webhook>());

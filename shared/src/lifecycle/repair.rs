@@ -21,16 +21,16 @@ const GONE: Duration = Duration::from_hours(15 * 24);
 /// The kind of a job whose message is gone, and of whose message there is no copy.
 const LOST: &str = "lost";
 
-/// What a record asks for that is unfinished, or whose dead letter is owed.
+/// The repair of a record that is unfinished, or whose dead letter is owed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Repair {
     /// Nothing: all is as it should be.
     Nothing,
     /// A person's attention. It is late, and only its message can bring it back, which may still come.
     Overdue,
-    /// That its message is sent again: the worker that receives it makes the dead letter, which is owed.
+    /// Send its message again: the worker that receives it makes the owed dead letter.
     Send,
-    /// That this is written: filed anew, since its message is gone and the record has a copy; or ended.
+    /// Write this record: filed anew, since its message is gone and the record has a copy; or ended.
     Write(Box<Record>),
 }
 

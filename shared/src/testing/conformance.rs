@@ -35,7 +35,7 @@ pub async fn store(store: &dyn Index) {
     reads_answer_in_order(store).await;
     what_cannot_be_stored_is_refused_alone(store).await;
     a_due_record_is_claimed_straight_and_its_mark_then_fails(store).await;
-    a_job_is_called_off_before_it_was_seen_while_it_waits_and_while_it_runs(store).await;
+    a_job_is_cancelled_before_it_was_seen_while_it_waits_and_while_it_runs(store).await;
     a_long_snooze_waits_in_the_record(store).await;
     what_is_unfinished_is_seen_by_and_by(store).await;
     what_has_failed_is_in_a_list_until_it_is_taken_up_again(store).await;
@@ -218,7 +218,7 @@ async fn a_due_record_is_claimed_straight_and_its_mark_then_fails(store: &dyn St
     assert!(matches!(mark, Written::Refused(Some(stored)) if stored.state == State::Running), "the late mark changes nothing");
 }
 
-async fn a_job_is_called_off_before_it_was_seen_while_it_waits_and_while_it_runs(store: &dyn Store) {
+async fn a_job_is_cancelled_before_it_was_seen_while_it_waits_and_while_it_runs(store: &dyn Store) {
     let policy = Policy::new();
     let unseen = request(&fresh());
     let tombstone = lifecycle::cancel(None, &unseen, &policy, now()).expect("not ended");

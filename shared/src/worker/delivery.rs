@@ -93,7 +93,7 @@ pub(crate) struct Ended {
     pub(crate) record: Option<Arc<Record>>,
     /// Whether the due index holds the job now, in the place of its message.
     filed: bool,
-    /// Whether it is a duplicate whose arguments differ from those of the job.
+    /// True for a duplicate whose arguments differ from those of the job.
     differs: bool,
 }
 
@@ -137,7 +137,7 @@ impl Ended {
         Self { reason: record.error.clone(), record: Some(record), ..Ending::Failed.into() }
     }
 
-    /// Whether the doctor should hear of it: the function was sent a message that another version may have meant.
+    /// Returns true where the doctor should report it: another version of the function may be able to run the message.
     pub(crate) fn is_noted(&self) -> bool {
         self.ending == Ending::Parked || self.reason.as_ref().is_some_and(|reason| reason.kind.starts_with(RESERVED))
     }

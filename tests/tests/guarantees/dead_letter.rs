@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::{function::Function, message::Message, world::World};
 
 #[test]
-fn an_exhausted_job_is_dead_lettered_with_its_reason_and_a_redrive_runs_it_again() {
+fn an_exhausted_job_is_a_dead_letter_with_a_reason_and_can_be_redriven() {
     World::setup().test(async |world| {
         world.deploy(&Function::probe()).await;
         let job = world.probe("tried", &json!({"act": {"fail_until": world.effects.gate()}}));
@@ -71,7 +71,7 @@ fn a_second_message_of_a_failed_job_does_not_run_it() {
 }
 
 #[test]
-fn an_unreadable_message_is_dead_lettered_with_a_reason_that_names_the_flaw() {
+fn an_unreadable_message_is_a_dead_letter_whose_reason_names_the_flaw() {
     let deep = format!(r#"{{"name": "probe", "args": {}{}}}"#, "[".repeat(1000), "]".repeat(1000));
     let long = json!({"name": "probe", "id": "i".repeat(10_000)}).to_string();
     let flaws = [

@@ -149,11 +149,8 @@ fn the_policies_of_the_guide_allow_what_producers_and_deployers_do() {
     World::setup().enforces_roles().test(async |world| {
         let [deployer, producer] = [user(world, "deployer").await, user(world, "producer").await];
         let there = |key: &[(&'static str, String)], args: &[&str]| Ran::with(world, key, args);
-        for function in [Function::adder(), Function::beater()] {
-            world.account.create_role(&function).await;
-            world.create_function(&function).await;
-        }
-        let [adder, beater] = [Function::adder(), Function::beater()].map(|function| world.account.name(&function));
+        let adder = world.create_function_and_role(&Function::adder()).await;
+        let beater = world.create_function_and_role(&Function::beater()).await;
         let place = ["--table", "new", "--schedules-table", "new-schedules"];
         there(&deployer, &[&["table", "create"], &place[..]].concat()).yes();
         there(&deployer, &["queue", "create", "adder", "--function", &adder]).yes();

@@ -88,7 +88,7 @@ fn beaters_at_once_and_a_tick_that_comes_twice_run_each_job_once() {
 }
 
 #[test]
-fn a_beater_that_dies_between_any_two_of_its_steps_loses_no_job_and_runs_none_twice() {
+fn a_beater_that_dies_at_any_step_loses_no_job_and_runs_none_twice() {
     World::setup().test(async |world| {
         let beater = Function::beater().mortal();
         world.deploy_beater(&beater).await;

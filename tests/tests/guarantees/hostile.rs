@@ -122,7 +122,7 @@ fn a_hostile_name_is_refused_by_its_name_or_waits_for_a_day() {
 }
 
 #[test]
-fn hostile_tags_keys_and_errors_are_kept_as_they_are_and_break_no_line_of_the_log() {
+fn hostile_tags_keys_and_errors_are_kept_and_break_no_log_line() {
     World::setup().test(async |world| {
         let probe = Function::probe();
         let texts: Vec<_> = ODD.into_iter().chain(CONTROL).collect();
@@ -319,7 +319,7 @@ fn sent(id: &str) -> Value {
 }
 
 #[test]
-fn a_record_edited_into_nonsense_stops_its_own_job_alone_until_it_is_corrected() {
+fn a_record_edited_into_nonsense_stops_only_its_own_job_until_corrected() {
     World::setup().test(async |world| {
         let (probe, nonsense) = (Function::probe(), nonsense());
         let id = |place: usize| format!("edited-{place}");

@@ -64,7 +64,7 @@ fn folder_of(name: &str) -> PathBuf {
     target().join("outside").join(name)
 }
 
-/// What both builds share.
+/// The target folder of both builds.
 fn build_folder() -> PathBuf {
     folder_of("target")
 }
@@ -88,7 +88,7 @@ fn write(file: &Path, content: &[u8]) {
     fs::write(file, content).expect("the build folder can be written");
 }
 
-/// What the README has for a `Cargo.toml`.
+/// Returns the lines that the README gives for a `Cargo.toml`.
 fn readme_lines() -> String {
     let readme = fs::read_to_string(Path::new(ROOT).join("README.md")).expect("there is a README");
     let lines = readme.split("```toml\n").nth(1).and_then(|block| block.split("```").next());
@@ -108,12 +108,14 @@ fn a_program_that_aborts_says_so_in_its_log_and_to_the_doctor() {
     let (records, said) = eagerly(ABORT, &[json!({"name": "order", "args": {"pieces": 6}})]);
     assert_eq!(records[0]["result"], json!({"total": 42, "reminder": "order", "signed": "order"}));
     assert!(said.contains("ERROR") && said.contains(WARNING) && said.contains("[profile.release]"), "{said}");
+    let eager = Command::new(program(ABORT)).arg("eager").env_clear().stdin(Stdio::null()).output().expect("it starts");
+    let said = String::from_utf8(eager.stderr).expect("text");
+    assert_eq!((eager.status.success(), said.matches(WARNING).count()), (true, 1), "the first use of it says so: {said}");
 
     World::setup().visibility_s(180).test(async |world| {
         let function = Function::outside(ABORT);
-        world.account.create_role(&function).await;
-        world.create_function(&function).await;
-        sqjobs(world, &["queue", "create", "probes", "--function", &world.account.name(&function)]).yes();
+        let name = world.create_function_and_role(&function).await;
+        sqjobs(world, &["queue", "create", "probes", "--function", &name]).yes();
         world.send(json!({"name": "order", "id": "first", "args": {"pieces": 6}})).await;
         world.record_in("first", "succeeded").await;
         world.drained().await;

@@ -109,7 +109,7 @@ fn an_owed_dead_letter_is_sent_though_no_message_is_left() {
 }
 
 #[test]
-fn a_row_that_was_written_without_a_place_in_the_index_is_found_within_an_hour() {
+fn a_row_without_a_place_in_the_index_is_found_within_an_hour() {
     World::setup().test(async |world| {
         let beater = Function::beater();
         world.deploy_beater(&beater).await;
@@ -144,7 +144,7 @@ fn a_message_that_sqs_has_moved_is_explained_and_a_redrive_runs_it() {
 }
 
 #[test]
-fn a_beater_that_dies_while_it_explains_leaves_each_job_failed_and_its_message_with_the_reason() {
+fn a_beater_that_dies_explaining_leaves_failed_jobs_with_their_reasons() {
     World::setup().test(async |world| {
         let beater = Function::beater().mortal();
         world.deploy_beater(&beater).await;

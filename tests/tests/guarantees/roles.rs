@@ -306,11 +306,8 @@ fn about_jobs(policy: &Value) -> BTreeSet<(String, String, String)> {
 fn the_command_gives_the_rights_that_the_modules_give() {
     let Some(planned) = planned() else { return eprintln!("TERRAFORM IS NOT INSTALLED: NO ROLE IS TESTED") };
     World::setup().test(async |world| {
-        for function in [Function::probe(), Function::beater()] {
-            world.account.create_role(&function).await;
-            world.create_function(&function).await;
-        }
-        let [probe, beater] = [Function::probe(), Function::beater()].map(|function| world.account.name(&function));
+        let probe = world.create_function_and_role(&Function::probe()).await;
+        let beater = world.create_function_and_role(&Function::beater()).await;
         sqjobs(world, &["queue", "create", "others"]).yes();
         let create = ["queue", "create", "probes", "--function", &probe];
         sqjobs(world, &[&create[..], &["--enqueues-to", "others"]].concat()).yes();

@@ -29,7 +29,7 @@ fn jobs(id: &str, start: Timestamp, count: i64) -> Vec<String> {
 }
 
 #[test]
-fn beaters_at_once_and_ticks_doubled_skipped_and_late_fire_each_minute_once() {
+fn parallel_beaters_with_doubled_and_late_ticks_fire_each_minute_once() {
     World::setup().test(async |world| {
         let (beater, start) = (Function::beater(), minutes());
         world.deploy_beater(&beater).await;

@@ -23,7 +23,7 @@ fn an_attempt_that_exceeds_the_timeout_of_its_policy_is_retried() {
 }
 
 #[test]
-fn an_attempt_still_running_at_the_functions_deadline_is_recorded_before_it() {
+fn an_attempt_running_at_the_functions_deadline_is_recorded_before_it() {
     World::setup().test(async |world| {
         let slow = world.probe("slow", &json!({"act": "hang", "until": 2}));
         world.send_together(&[world.probe("before", &json!({})), slow, world.probe("after", &json!({}))]).await;
@@ -123,7 +123,7 @@ fn a_job_that_was_killed_runs_after_all_others_of_its_batch_and_alone() {
 }
 
 #[test]
-fn a_job_that_always_kills_its_process_fails_without_taking_its_neighbours_along_twice() {
+fn a_job_that_kills_its_process_fails_and_hits_its_neighbours_once() {
     // Longer than a lease and the margin, so that no delivery comes in vain.
     World::setup().visibility_s(10).test(async |world| {
         let mut batch = vec![world.probe("deadly", &json!({"act": "abort"}))];

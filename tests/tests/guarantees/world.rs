@@ -114,6 +114,13 @@ impl World {
         self.account.create(function, self.settings(function)).await;
     }
 
+    /// Creates a function that no queue feeds, with a role that allows nothing; returns its name.
+    pub(crate) async fn create_function_and_role(&self, function: &Function) -> String {
+        self.account.create_role(function).await;
+        self.create_function(function).await;
+        self.account.name(function)
+    }
+
     /// Wakes a beater, as EventBridge does with an event whose time is `at`; hands back what the tick did.
     pub(crate) async fn tick(&self, beater: &Function, at: Timestamp) -> Value {
         self.try_tick(beater, at).await.expect("the beater is invoked")

@@ -40,7 +40,7 @@ async fn what_was_sent_ahead_and_has_no_place_in_the_new_schedule_does_not_run()
 }
 
 #[tokio::test]
-async fn what_was_sent_ahead_of_a_pause_does_not_run_and_what_is_due_meanwhile_is_not_made_up_for() {
+async fn a_paused_schedule_runs_no_sent_job_and_makes_up_for_no_missed_fire() {
     let world = sent_ahead().await;
     world.schedules().pause("minutely").await.expect("there is one");
     world.pass(30);

@@ -82,7 +82,7 @@ async fn the_later_of_a_delay_and_an_instant_counts() {
 }
 
 #[tokio::test]
-async fn a_recorded_job_can_be_looked_up_before_it_runs_and_then_runs_as_any_other() {
+async fn a_recorded_job_can_be_looked_up_before_it_runs() {
     let (eager, worker) = family();
     let client = eager.client();
     enqueue(&client, parent("").id("a").tag("t").recorded()).await;
@@ -240,7 +240,7 @@ async fn ids(client: &Client, by: By<'_>, limit: usize) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn jobs_are_found_by_name_tag_tree_and_what_they_touch_where_they_ask_for_it() {
+async fn listed_jobs_are_found_by_name_tag_tree_and_object() {
     let (eager, worker) = family();
     let client = eager.client();
     enqueue(&client, parent("").id("plain").tag("urgent")).await;

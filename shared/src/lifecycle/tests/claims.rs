@@ -114,7 +114,7 @@ fn a_new_record_has_what_its_message_asks_for() {
 }
 
 #[test]
-fn what_waits_for_more_than_a_quarter_of_an_hour_is_filed_unless_its_order_would_be_lost() {
+fn a_wait_of_over_fifteen_minutes_is_filed_unless_the_queue_is_fifo() {
     let until = |seconds| Record { run_at: Some(at(seconds)), ..waiting() };
     assert_eq!(left(decided(&until(900), at(0))), Ending::Early(at(900)), "a queue can delay that");
     let (filed, ending) = closed(decided(&until(901), at(0)));
@@ -186,7 +186,7 @@ fn a_job_is_left_alone_until_its_lease_and_the_skew_margin_are_over() {
 }
 
 #[test]
-fn a_killed_attempt_is_remembered_under_its_own_generation_and_the_next_one_is_a_suspect() {
+fn a_killed_attempt_is_in_the_history_and_the_next_one_is_a_suspect() {
     let Decision::Run { next, suspect } = decided(&running(), at(40)) else { panic!("not granted") };
     assert!(suspect);
     assert_eq!((next.attempts, next.generation, next.runs), (2, 2, 2), "it was counted at its claim");

@@ -241,7 +241,7 @@ fn a_filed_job_holds_its_message_until_it_was_claimed() {
 }
 
 #[test]
-fn a_job_that_is_filed_again_keeps_what_it_has_used_and_its_changed_arguments() {
+fn a_job_that_is_filed_again_keeps_its_attempts_and_its_changed_arguments() {
     let changed = Record { envelope: Some("with other arguments".into()), ..waiting() };
     let filed = filed(Some(&changed), &request(), &policy(), "filer", at(5000));
     assert_eq!((filed.state, filed.attempts, filed.generation, filed.runs), (State::Scheduled, 1, 1, 1));
@@ -265,7 +265,7 @@ fn a_job_that_waits_is_moved_only_if_its_record_holds_its_message() {
 }
 
 #[test]
-fn what_has_ended_is_filed_anew_with_a_full_budget_and_nothing_of_its_last_end() {
+fn a_retry_files_an_ended_job_with_all_attempts_and_without_its_error() {
     let called_off =
         cancel(None, &Request { name: String::new(), queue: String::new(), ..request() }, &policy(), at(0)).expect("a tombstone");
     let (done, _) = finish(&running(), Outcome::Success(6.into()), &policy(), 1.0, at(10));

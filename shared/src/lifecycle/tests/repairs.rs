@@ -64,7 +64,7 @@ fn an_owed_dead_letter_without_a_message_needs_a_person() {
 }
 
 #[test]
-fn a_job_that_is_run_again_has_the_new_message_though_a_dead_letter_is_owed() {
+fn a_retried_job_has_its_new_message_though_a_dead_letter_is_owed() {
     let anew = Request { body: "with other arguments".into(), ..request() };
     let next = retry(&owes_a_dead_letter(), &anew, "operator", at(60)).expect("it has ended");
     assert_eq!((next.dlq, next.envelope.as_deref()), (None, Some("with other arguments")));
@@ -119,7 +119,7 @@ fn a_job_that_died_without_its_message_is_filed_anew_and_remembers_it() {
 }
 
 #[test]
-fn a_job_that_died_in_its_last_attempt_without_its_message_fails_as_killed() {
+fn a_job_without_a_message_that_died_in_its_last_attempt_fails_as_killed() {
     let next = written(&Record { attempts: 3, ..claimed_from_the_index() }, at(16 * 60));
     let (record, ending) = closed(decided(&next, at(16 * 60)));
     assert_eq!((ending, record.error.map(|error| error.kind).as_deref()), (Ending::Failed, Some("killed")));
@@ -163,7 +163,7 @@ fn what_has_expired_in_the_index_does_not_wait_for_its_time() {
 }
 
 #[test]
-fn a_job_that_only_its_message_can_bring_back_is_shown_after_a_day_and_lost_after_fifteen() {
+fn a_job_without_its_message_is_overdue_in_a_day_and_lost_in_fifteen() {
     for record in [running(), waiting()] {
         assert_eq!(done(&record, at(DAY + 100)), Repair::Overdue, "{record:?}");
         assert_eq!(done(&record, at(15 * DAY)), Repair::Overdue, "{record:?}");
@@ -210,7 +210,7 @@ fn a_message_that_sqs_gave_up_fails_its_job() {
 }
 
 #[test]
-fn a_message_that_sqs_gave_up_goes_where_its_job_has_ended_or_waits_without_it() {
+fn a_message_that_sqs_gave_up_is_deleted_if_its_job_ended_or_is_filed() {
     let done = finish(&running(), Outcome::Success("done".into()), &policy(), 0.5, at(10)).0;
     let dead = dead_lettered(&failed_for_good());
     for seen in [done, dead, scheduled(at(0))] {
@@ -219,7 +219,7 @@ fn a_message_that_sqs_gave_up_goes_where_its_job_has_ended_or_waits_without_it()
 }
 
 #[test]
-fn a_message_that_sqs_gave_up_fails_a_job_that_waits_and_has_no_copy_of_it() {
+fn a_message_that_sqs_gave_up_fails_a_waiting_job_without_a_copy_of_it() {
     let empty = Record { envelope: None, ..scheduled(at(DAY)) };
     assert!(matches!(explained(Some(&empty), at(10)), Abandoned::End(next) if next.state == State::Failed));
 }

@@ -607,7 +607,7 @@ proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 20_000, ..ProptestConfig::with_cases(600) })]
 
     #[test]
-    fn no_order_of_events_breaks_a_guarantee_and_every_job_ends_once_the_faults_stop(
+    fn no_order_of_events_breaks_a_guarantee_and_every_job_ends(
         mut world in worlds(),
         events in prop::collection::vec((event(), prop::bool::weighted(0.7)), 0..200),
     ) {

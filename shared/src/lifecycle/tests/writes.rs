@@ -44,7 +44,7 @@ fn life() -> Vec<(&'static str, Write)> {
 }
 
 #[test]
-fn a_write_that_comes_again_is_refused_by_the_version_of_whatever_came_after_it() {
+fn a_repeated_write_is_refused_by_the_version_of_the_next_write() {
     let life = life();
     let mut table = Table::default();
     for (place, (what, write)) in life.iter().enumerate() {
@@ -115,7 +115,7 @@ fn of_two_writes_from_the_same_record_the_second_is_refused() {
 }
 
 #[test]
-fn a_last_attempt_killed_while_its_failure_was_on_its_way_fails_the_job_once() {
+fn a_last_attempt_killed_while_it_records_its_failure_fails_the_job_once() {
     let last = Record { attempts: 3, ..running() };
     let taker = write(Some(&last), closed(decided(&last, at(40))).0);
     let owner = write(Some(&last), ended(&last, Next::Retry(None)).0);
@@ -134,7 +134,7 @@ fn a_record_that_was_purged_refuses_what_would_replace_it() {
 }
 
 #[test]
-fn a_mark_of_a_sent_job_is_refused_once_the_job_was_claimed_moved_or_called_off() {
+fn a_sent_mark_is_refused_once_the_job_was_claimed_moved_or_cancelled() {
     let due = filed_as("filer", None, at(50));
     let mark = write(Some(&due), sent(&due));
     let claimed = granted(decided(&due, at(50)));

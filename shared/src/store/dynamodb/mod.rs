@@ -728,7 +728,7 @@ mod tests {
     }
 
     #[test]
-    fn an_item_that_is_no_record_is_told_by_its_id_and_attribute_and_without_its_text() {
+    fn an_unreadable_item_is_reported_with_its_id_and_without_its_text() {
         let number = |number: &str| AttributeValue::N(number.into());
         let secret = || text("s3cr3t");
         let words = [

@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_is_inserted_into_the_list_of_its_day_and_then_written_over_an_older_one() {
+    fn a_share_is_inserted_for_its_day_and_later_replaces_an_older_one() {
         let now = "2026-05-04T12:00:00Z".parse().expect("an instant");
         let first = statement("jobs", &share(), now).expect("a statement");
         let text = "INSERT INTO \"jobs\" VALUE {'id': ?, 'queue': ?, 'day': ?, 'listed': ?, 'listed_at': ?, 'purge_at': ?, 'endings': ?, \

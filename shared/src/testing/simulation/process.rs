@@ -27,7 +27,7 @@ const SKEW: Duration = Duration::from_millis(2_400);
 /// A function's time-out, and the visibility of the messages that it is given.
 const TIMEOUT: Duration = Duration::from_mins(1);
 const VISIBILITY: Duration = Duration::from_mins(6);
-/// How late a delete takes effect at most.
+/// The longest delay of a delete.
 const LATE: Duration = Duration::from_hours(1);
 /// How long an idle function waits at most before it looks again.
 const IDLE: Duration = Duration::from_mins(5);

@@ -77,7 +77,7 @@ impl Drop for Dev {
 }
 
 #[test]
-fn a_job_that_is_enqueued_as_dev_says_is_shown_as_succeeded_and_known_after_a_restart() {
+fn dev_shows_how_to_enqueue_and_keeps_its_records_over_a_restart() {
     tokio::runtime::Runtime::new().expect("a runtime").block_on(async {
         let port = free_port();
         let dev = Dev::start(port);
@@ -128,7 +128,7 @@ async fn wait_for_schedules(run: &impl Fn(&[&str]) -> Ran) -> String {
 }
 
 #[test]
-fn dev_runs_a_package_that_a_dependency_is_named_like_on_each_of_its_queues() {
+fn dev_runs_a_package_named_like_a_dependency_on_each_of_its_queues() {
     tokio::runtime::Runtime::new().expect("a runtime").block_on(async {
         let mut command = Command::new(program("sqjobs"));
         let port = free_port();

@@ -56,8 +56,7 @@ async fn release(world: &World, function: &str) {
 /// A system with which nothing is wrong, for all that the functions were deployed with are their code and roles.
 async fn healthy(world: &World) {
     for function in [Function::probe(), Function::beater()] {
-        world.account.create_role(&function).await;
-        world.create_function(&function).await;
+        world.create_function_and_role(&function).await;
     }
     equip(world);
     assert_eq!(broken(world, &[]), [""; 0]);
@@ -80,7 +79,7 @@ async fn forbid(world: &World, function: &Function) {
 }
 
 #[test]
-fn a_healthy_system_has_no_findings_and_each_fault_of_its_queues_and_tables_is_found() {
+fn each_fault_of_queues_and_tables_is_found_and_a_healthy_system_has_none() {
     World::setup().visibility_s(180).test(async |world| {
         healthy(world).await;
         let said = sqjobs(world, &["doctor", "--beater", &world.account.name(&Function::beater())]).yes();
@@ -249,7 +248,7 @@ fn work_that_nobody_has_taken_up_is_found() {
 }
 
 #[test]
-fn a_function_that_is_older_than_what_it_is_asked_for_is_found_though_it_has_never_run_a_job() {
+fn a_function_too_old_for_its_messages_is_found_though_it_never_ran_a_job() {
     World::setup().visibility_s(180).test(async |world| {
         healthy(world).await;
         let found = async |rules: &[&str]| {

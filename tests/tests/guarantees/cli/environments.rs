@@ -8,7 +8,7 @@ use sqjobs::setup;
 use super::{Ran, args, in_environment, sqjobs};
 use crate::{function::Function, world::World};
 
-/// Deploys a function of this environment, to which nothing but the prefix and its queues is told.
+/// Deploys a function of this environment, with only the prefix and its queues as settings.
 async fn deploy(world: &World, prefix: &str, function: &Function) {
     let queue = format!("{prefix}work");
     let queues = setup::create_queues(&world.account.sqs, &queue, 180).await.expect("the queues are created");
@@ -50,9 +50,7 @@ fn a_job_of_one_id_runs_in_each_of_two_environments() {
 #[test]
 fn the_doctor_finds_environments_that_share_a_table() {
     World::setup().visibility_s(180).test(async |world| {
-        let (probe, name) = (Function::probe(), world.account.name(&Function::probe()));
-        world.account.create_role(&probe).await;
-        world.create_function(&probe).await;
+        let name = world.create_function_and_role(&Function::probe()).await;
         // The table is named, so that it has no prefix: `probes` is the queue `es` of the prefix `prob`.
         let named = |prefix: &str, args: &[&str]| sqjobs(world, &[args, &["--prefix", prefix]].concat());
         named("prob", &["queue", "create", "es", "--function", &name]).yes();

@@ -91,14 +91,18 @@ fn a_job_that_waits_is_found_moved_and_called_off_by_command() {
         world.record_in("a", "scheduled").await;
         let due = || sqjobs(world, &["list", "--due", "--json"]).json();
         assert_eq!(due()[0]["id"], "a");
-        sqjobs(world, &["move", "a", "--at", "2100-01-01T00:00:00Z"]).yes();
+        let moved = sqjobs(world, &["move", "a", "--at", "2100-01-01T00:00:00Z", "--json"]).json();
+        assert_eq!(moved, [json!({"id": "a", "moved": true, "run_at": "2100-01-01T00:00:00Z"})]);
         assert_eq!(due()[0]["run_at"], "2100-01-01T00:00:00.000Z");
         let explained = sqjobs(world, &["explain", "a"]).yes();
         assert!(explained.contains("It waits in the due index until 2100-01-01T00:00:00Z"), "{explained}");
         sqjobs(world, &["cancel", "a"]).yes();
-        assert!(due().is_empty());
+        let none = sqjobs(world, &["list", "--due"]);
+        assert!(none.printed.is_empty() && none.said.starts_with("none\nThese are the jobs that wait in the table"), "{}", none.said);
         assert!(sqjobs(world, &["cancel", "a"]).no().contains("had ended before (cancelled at"));
         assert!(sqjobs(world, &["move", "a", "--in", "1h"]).no().contains("does not wait"));
+        let left = sqjobs(world, &["move", "a", "--in", "1h", "--json"]);
+        assert_eq!((left.status, left.json()), (1, vec![json!({"id": "a", "moved": false, "run_at": null})]));
         assert!(sqjobs(world, &["cancel", "a", "b"]).error().contains("say --yes"), "nobody is there to ask");
         assert_eq!(world.record("a").await.expect("a record").state, "cancelled");
     });
@@ -130,7 +134,18 @@ fn jobs_are_found_by_tag_and_object_and_as_a_tree_by_command() {
         assert_eq!(ids(&["--name", "probe", "--state", "running"]), [""; 0]);
         assert_eq!(ids(&["--state", "scheduled"]), [""; 0]);
         assert!(sqjobs(world, &["list", "--state", "running"]).error().contains("add --name"));
-        let tree = sqjobs(world, &["tree", "child"]).yes();
+        let cut = sqjobs(world, &["list", "--name", "probe", "--limit", "1"]);
+        assert!(
+            cut.said.starts_with("the first 1; there are more, and --limit shows them\nOnly jobs that were enqueued as listed"),
+            "{}",
+            cut.said
+        );
+        assert_eq!(cut.printed.lines().count(), 2, "{}", cut.printed);
+        let all = sqjobs(world, &["list", "--object", "order:17"]).said;
+        assert_eq!(all, "These are the jobs that were enqueued with this object (--object, or `Enqueue::object`).\n");
+        let tree = sqjobs(world, &["tree", "child"]);
+        assert!(tree.said.contains("only jobs of the tree that were enqueued as listed are shown"), "{}", tree.said);
+        let tree = tree.yes();
         let shown: Vec<_> = tree.lines().map(|line| line.rsplit_once("  ").expect("it tells when").0).collect();
         assert_eq!(shown, ["  first  probe  succeeded", "*   child  probe  succeeded"]);
         assert_eq!(sqjobs(world, &["tree", "child", "--json"]).json().len(), 2);
@@ -149,6 +164,18 @@ fn a_wait_for_a_rejected_message_ends_with_its_reason() {
         let explained = sqjobs(world, &["explain", "bad"]).no();
         assert!(explained.contains("rejected: ") && explained.contains("`sqjobs dlq show probes bad`"), "{explained}");
         assert!(!explained.contains("dlq redrive"), "{explained}");
+
+        sqjobs(world, &["enqueue", "stranger", "[1]", "--queue", "probes", "--id", "parked"]).yes();
+        wait::until("the message is parked", PATIENCE, async || {
+            let explained = sqjobs(world, &["explain", "parked"]).no();
+            if explained.contains("Its function parked a message") { Ok(()) } else { Err(explained) }
+        })
+        .await;
+        let watched = sqjobs(world, &["watch", "parked", "--within", "1s"]).no();
+        assert!(
+            watched.contains("no attempt of parked was started yet") && watched.contains("a job whose name it does not have"),
+            "{watched}"
+        );
     });
 }
 
@@ -196,29 +223,60 @@ fn an_id_that_is_used_again_with_other_arguments_is_refused() {
         let lines = format!("{}\n{}", json!({"name": "probe", "id": "c", "args": [1]}), json!({"name": "probe", "id": "c", "args": [2]}));
         let twice = piped(world, &["enqueue", "--from", "-", "--queue", "probes"], &lines);
         assert!(twice.status == 1 && twice.said.contains("line 2: id c stands in an earlier line"), "{}", twice.said);
+
+        let again = world.probe("a", &json!({})).to_string();
+        let same = piped(world, &["enqueue", "--from", "-", "--queue", "probes"], &format!("{again}\n{again}"));
+        assert_eq!(same.yes(), "2 jobs enqueued, 2 of them once more, which do not run again\n");
+        let other = json!({"name": "probe", "id": "a", "args": [7]}).to_string();
+        let other = piped(world, &["enqueue", "--from", "-", "--queue", "probes"], &other);
+        assert_eq!((other.status, &*other.printed), (1, "0 jobs enqueued, 1 refused\n"));
+        assert!(other.said.contains("line 1: a already ended at ") && other.said.contains("these arguments did not run"), "{}", other.said);
     });
 }
 
 #[test]
-fn listings_that_could_not_be_written_are_reported() {
+fn records_and_listings_that_could_not_be_written_are_reported() {
     World::setup().test(async |world| {
         let answer = json!({"__type": "AccessDeniedException", "message": "armed"}).to_string();
         world.proxy.arm(Fault::answer("BatchWriteItem", "", 400, answer));
         let proxy = world.proxy.url();
         let ran = sqjobs(world, &["enqueue", "probe", "[1]", "--queue", "probes", "--id", "a", "--listed", "--endpoint-url", &proxy]).no();
         assert!(ran.contains("a is enqueued, but it is missing in some of its lists"), "{ran}");
+        let deny = || {
+            let answer = json!({"__type": "AccessDeniedException", "message": "armed"}).to_string();
+            world.proxy.arm(Fault::answer("BatchExecuteStatement", "INSERT", 400, answer));
+        };
+        let enqueue = ["enqueue", "probe", "[1]", "--queue", "probes", "--id", "b", "--recorded", "--endpoint-url", &proxy];
+        deny();
+        let ran = sqjobs(world, &enqueue).no();
+        assert!(ran.contains("b is enqueued, but its record could not be written"), "{ran}");
+        deny();
+        let ran = sqjobs(world, &[&enqueue[..], &["--json"]].concat());
+        assert_eq!(ran.status, 1, "{}", ran.said);
+        assert!(ran.json()[0]["unrecorded"].is_string());
     });
 }
 
 #[test]
-fn a_line_of_a_file_has_its_own_message_group() {
-    World::setup().test(async |world| {
-        let line = r#"{"name": "probe", "id": "a", "group": "g", "listed": true}"#;
-        piped(world, &["enqueue", "--from", "-", "--queue", "probes"], line).yes();
-        let body: Value = serde_json::from_str(&world.messages().await[0].body).expect("a message");
-        assert_eq!(body, json!({"name": "probe", "id": "a"}), "the options do not travel");
-        assert_eq!(sqjobs(world, &["list", "--name", "probe", "--json"]).json()[0]["id"], "a");
-        let wrong = piped(world, &["enqueue", "--from", "-", "--queue", "probes"], r#"{"name": "probe", "group": 5}"#).no();
+fn each_line_of_a_file_names_its_message_group_which_runs_in_order() {
+    World::setup().fifo().test(async |world| {
+        let enqueue = ["enqueue", "--from", "-", "--queue", "probes.fifo"];
+        let line = |(id, group): &(&str, &str)| {
+            let mut line = world.probe(id, &json!({}));
+            line["group"] = json!(group);
+            line["listed"] = json!(true);
+            line.to_string() + "\n"
+        };
+        let lines: String = [("a", "g"), ("x", "h"), ("b", "g"), ("c", "g")].iter().map(line).collect();
+        piped(world, &enqueue, &lines).yes();
+        let messages = world.messages().await;
+        assert!(messages.iter().all(|message| !message.body.contains("group") && !message.body.contains("listed")), "{messages:?}");
+        assert_eq!(sqjobs(world, &["list", "--name", "probe", "--json"]).json().len(), 4);
+        world.deploy(&Function::probe()).await;
+        world.drained().await;
+        let runs = world.effects.runs().into_iter().map(|run| run.id).filter(|id| id != "x");
+        assert_eq!(runs.collect::<Vec<_>>(), ["a", "b", "c"]);
+        let wrong = piped(world, &enqueue, r#"{"name": "probe", "group": 5}"#).no();
         assert!(wrong.contains("line 1: ") && wrong.contains("group"), "{wrong}");
     });
 }
@@ -226,6 +284,9 @@ fn a_line_of_a_file_has_its_own_message_group() {
 #[test]
 fn a_wrong_line_of_a_file_is_named_and_the_others_are_enqueued() {
     World::setup().test(async |world| {
+        piped(world, &["enqueue", "probe", "-", "--queue", "probes", "--id", "x"], "[5]").yes();
+        let body: Value = serde_json::from_str(&world.messages().await[0].body).expect("a message");
+        assert_eq!(body["args"], json!([5]), "the arguments come from standard input");
         let file = "{\"name\": \"probe\", \"id\": \"a\"}\n\nnot json\n{\"id\": \"b\"}\n{\"name\": \"probe\", \"id\": \"c\"}\n";
         let ran = piped(world, &["enqueue", "--from", "-", "--queue", "probes"], file);
         assert_eq!((ran.status, &*ran.printed), (1, "2 jobs enqueued, 2 refused\n"));
@@ -236,18 +297,18 @@ fn a_wrong_line_of_a_file_is_named_and_the_others_are_enqueued() {
             [1, 3, 4, 5].into()
         );
         assert_eq!(answers.iter().filter(|answer| answer["error"].is_string()).count(), 2);
-        assert_eq!(world.messages().await.len(), 4);
+        assert_eq!(world.messages().await.len(), 5);
     });
 }
 
 #[test]
-fn a_thousand_jobs_enqueued_by_a_command_that_is_killed_half_way_and_run_again_run_once() {
+fn a_thousand_jobs_run_once_though_their_enqueue_is_killed_and_repeated() {
     enqueue_with_a_kill(1_000);
 }
 
 #[test]
 #[ignore = "takes minutes: tests/deep.sh runs it"]
-fn ten_thousand_jobs_enqueued_by_a_command_that_is_killed_half_way_and_run_again_run_once() {
+fn ten_thousand_jobs_run_once_though_their_enqueue_is_killed_and_repeated() {
     enqueue_with_a_kill(10_000);
 }
 
@@ -379,7 +440,7 @@ fn fires_are_previewed_by_command_without_aws() {
 }
 
 #[test]
-fn tables_and_queues_are_made_by_command_and_what_is_missing_is_named_with_the_remedy() {
+fn a_missing_table_or_queue_is_named_with_the_command_that_creates_it() {
     World::setup().test(async |world| {
         let bare = ["--table", "jobs-2", "--schedules-table", "schedules-2", "--prefix", "test-"];
         let there = |args: &[&str]| sqjobs(world, &[args, &bare].concat());
@@ -410,7 +471,7 @@ fn a_wrong_command_says_what_would_be_right() {
 }
 
 #[test]
-fn the_command_says_in_one_sentence_that_there_are_no_credentials_or_no_network() {
+fn missing_credentials_or_network_are_reported_in_one_sentence() {
     let ran = |variables: &[(&str, &str)]| {
         let mut command = Command::new(program("sqjobs"));
         command.env_clear().env("AWS_EC2_METADATA_DISABLED", "true").envs(variables.iter().copied());

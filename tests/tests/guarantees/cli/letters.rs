@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{Ran, command, sqjobs};
+use super::{Ran, args, command, sqjobs};
 use crate::{
     function::Function,
     proxy::{Fault, Hold},
@@ -36,7 +36,7 @@ fn ids(letters: &[Value]) -> Vec<&str> {
 }
 
 #[test]
-fn dead_letters_are_shown_with_their_reasons_and_redriven_by_what_they_are() {
+fn dead_letters_are_shown_with_their_reasons_and_redriven_by_filter() {
     World::setup().test(async |world| {
         world.deploy(&Function::probe()).await;
         fail(world, &["a", "b"], None).await;
@@ -93,11 +93,25 @@ fn dead_letters_are_shown_with_their_reasons_and_redriven_by_what_they_are() {
 fn a_retry_takes_the_dead_letter_of_its_job_along() {
     World::setup().test(async |world| {
         world.deploy(&Function::probe()).await;
-        fail(world, &["a", "b"], None).await;
-        let orders = world.probe("a", &json!({}))["args"].to_string();
+        fail(world, &["a", "b", "c"], None).await;
+        let orders = args(world, &json!({}));
         assert_eq!(sqjobs(world, &["retry", "a", &orders]).yes(), "a runs again; its dead letter is deleted\n");
-        world.record_in("a", "succeeded").await;
-        assert_eq!(ids(&sqjobs(world, &["dlq", "list", "--json"]).json()), ["b"]);
+        let retried = sqjobs(world, &["retry", "b", &orders, "--json"]).json();
+        assert_eq!(retried, [json!({"id": "b", "retried": true, "dead_letters_deleted": 1})]);
+
+        let answer = json!({"__type": "AccessDeniedException", "message": "armed"}).to_string();
+        world.proxy.arm(Fault::answer("DeleteMessageBatch", "", 400, answer));
+        let retried = sqjobs(world, &["retry", "c", &orders, "--endpoint-url", &world.proxy.url()]);
+        assert!(
+            retried.said.contains("its dead letter was not deleted: SQS did not delete it; `sqjobs dlq purge probes --id c"),
+            "{}",
+            retried.said
+        );
+        assert_eq!(retried.yes(), "c runs again\n");
+        for id in ["a", "b", "c"] {
+            world.record_in(id, "succeeded").await;
+        }
+        assert_eq!(ids(&sqjobs(world, &["dlq", "list", "--json"]).json()), ["c"], "it is in sight");
     });
 }
 
@@ -178,7 +192,7 @@ fn letters_of_a_fifo_queue_go_back_in_their_groups() {
 }
 
 #[test]
-fn a_redrive_that_is_killed_half_way_and_done_again_doubles_nothing_and_loses_nothing() {
+fn a_redrive_that_is_killed_and_repeated_doubles_and_loses_nothing() {
     const JOBS: usize = 300;
     World::setup().test(async |world| {
         let names: Vec<_> = (0..JOBS).map(|number| format!("job-{number:03}")).collect();

@@ -47,12 +47,9 @@ fn queues_are_shown_paused_resumed_and_emptied_by_command() {
 }
 
 #[test]
-fn a_right_that_lambda_does_not_know_of_yet_is_waited_for_and_one_that_nobody_may_give_is_told() {
+fn a_new_permission_is_waited_for_and_one_that_cannot_be_given_is_named() {
     World::setup().test(async |world| {
-        let probe = Function::probe();
-        world.account.create_role(&probe).await;
-        world.create_function(&probe).await;
-        let (function, url) = (world.account.name(&probe), world.proxy.url());
+        let (function, url) = (world.create_function_and_role(&Function::probe()).await, world.proxy.url());
         let not_yet = json!({
             "__type": "InvalidParameterValueException",
             "message": "The provided execution role does not have permissions to call ReceiveMessage on SQS",
@@ -98,15 +95,17 @@ async fn queues(world: &World) -> Vec<String> {
     names
 }
 
+/// Creates a function, and by command the queue `probes` that feeds it; returns the function's name.
+async fn fed(world: &World) -> String {
+    let function = world.create_function_and_role(&Function::probe()).await;
+    sqjobs(world, &["queue", "create", "probes", "--function", &function]).yes();
+    function
+}
+
 #[test]
 fn a_refused_queue_create_leaves_nothing_behind() {
     World::setup().test(async |world| {
-        for function in [Function::probe(), Function::adder()] {
-            world.account.create_role(&function).await;
-            world.create_function(&function).await;
-        }
-        let [probe, adder] = [Function::probe(), Function::adder()].map(|function| world.account.name(&function));
-        sqjobs(world, &["queue", "create", "probes", "--function", &probe]).yes();
+        let (probe, adder) = (fed(world).await, world.create_function_and_role(&Function::adder()).await);
         let before = queues(world).await;
         let foreign = format!("arn:aws:sqs:eu-west-1:{}:probes", world.account.id);
         let refused: &[(&[&str], &str)] = &[
@@ -149,11 +148,7 @@ fn a_refused_queue_create_leaves_nothing_behind() {
 #[test]
 fn a_refused_table_create_or_beater_changes_nothing() {
     World::setup().test(async |world| {
-        let probe = Function::probe();
-        world.account.create_role(&probe).await;
-        world.create_function(&probe).await;
-        let function = world.account.name(&probe);
-        sqjobs(world, &["queue", "create", "probes", "--function", &function]).yes();
+        let function = fed(world).await;
         let said = sqjobs(world, &["schedule", "beater", &function]).error();
         assert!(said.contains("cannot be a beater: it takes from arn:aws:sqs:") && said.contains(":probes, "), "{said}");
         let rights = given(world, "probe", &function, "").await.to_string();
@@ -169,11 +164,7 @@ fn a_refused_table_create_or_beater_changes_nothing() {
 #[test]
 fn a_queue_is_deleted_with_what_belongs_to_it_unless_it_holds_messages() {
     World::setup().test(async |world| {
-        let probe = Function::probe();
-        world.account.create_role(&probe).await;
-        world.create_function(&probe).await;
-        let function = world.account.name(&probe);
-        sqjobs(world, &["queue", "create", "probes", "--function", &function]).yes();
+        let function = fed(world).await;
         sqjobs(world, &["schedule", "add", "nightly", "probe", "--queue", "probes", "--cron", "1 0 * * *"]).yes();
         sqjobs(world, &["queue", "pause", "probes"]).yes();
         world.send(world.probe("a", &json!({}))).await;

@@ -14,10 +14,7 @@ async fn deploy(world: &World, function: &str, code: &Function) {
 #[test]
 fn a_rollback_runs_the_version_before_and_newer_jobs_wait_for_a_release() {
     World::setup().visibility_s(180).test(async |world| {
-        let adder = Function::adder();
-        world.account.create_role(&adder).await;
-        world.create_function(&adder).await;
-        let function = world.account.name(&adder);
+        let function = world.create_function_and_role(&Function::adder()).await;
         let command = |what: &str| sqjobs(world, &["function", what, &function]);
         assert!(command("release").error().contains("no queue feeds a function "));
         sqjobs(world, &["queue", "create", "probes", "--function", &function]).yes();
