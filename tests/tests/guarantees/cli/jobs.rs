@@ -262,7 +262,9 @@ fn each_line_of_a_file_names_its_message_group_which_runs_in_order() {
     World::setup().fifo().test(async |world| {
         let enqueue = ["enqueue", "--from", "-", "--queue", "probes.fifo"];
         let line = |(id, group): &(&str, &str)| {
-            let mut line = world.probe(id, &json!({}));
+            // The others of its group wait for its second attempt.
+            let act = if *id == "a" { json!({"act": "fail", "until": 2}) } else { json!({}) };
+            let mut line = world.probe(id, &act);
             line["group"] = json!(group);
             line["listed"] = json!(true);
             line.to_string() + "\n"
@@ -275,7 +277,7 @@ fn each_line_of_a_file_names_its_message_group_which_runs_in_order() {
         world.deploy(&Function::probe()).await;
         world.drained().await;
         let runs = world.effects.runs().into_iter().map(|run| run.id).filter(|id| id != "x");
-        assert_eq!(runs.collect::<Vec<_>>(), ["a", "b", "c"]);
+        assert_eq!(runs.collect::<Vec<_>>(), ["a", "a", "b", "c"]);
         let wrong = piped(world, &enqueue, r#"{"name": "probe", "group": 5}"#).no();
         assert!(wrong.contains("line 1: ") && wrong.contains("group"), "{wrong}");
     });
