@@ -6,6 +6,7 @@ module "table" {
   prefix                 = var.prefix
   deletion_protection    = var.deletion_protection
   point_in_time_recovery = var.point_in_time_recovery
+  warm_write_units       = var.warm_write_units
   kms_key_arn            = var.kms_key_arn
   tags                   = var.tags
 }
@@ -27,6 +28,7 @@ module "function" {
   batch_size           = each.value.batch_size
   batch_window_s       = each.value.batch_window_s
   max_concurrency      = each.value.max_concurrency
+  pollers              = each.value.pollers
   reserved_concurrency = each.value.reserved_concurrency
   retention_s          = each.value.retention_s
   enabled              = each.value.enabled

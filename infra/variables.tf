@@ -9,6 +9,7 @@ variable "functions" {
     batch_size           = optional(number, 10)
     batch_window_s       = optional(number, 0)
     max_concurrency      = optional(number)
+    pollers              = optional(object({ minimum = optional(number, 2), maximum = optional(number, 200) }))
     reserved_concurrency = optional(number, -1)
     retention_s          = optional(number, 864000)
     enabled              = optional(bool, true)
@@ -70,6 +71,12 @@ variable "log_retention_days" {
   description = "For how many days logs are kept."
   type        = number
   default     = 30
+}
+
+variable "warm_write_units" {
+  description = "The writes a second that the table of the records takes at once, 4000 or more. A new table takes 4,000 and grows with its load, within half an hour up to double. Raising it costs once, and it is never lowered."
+  type        = number
+  default     = null
 }
 
 variable "kms_key_arn" {

@@ -123,6 +123,15 @@ resource "aws_lambda_event_source_mapping" "this" {
       maximum_concurrency = scaling_config.value
     }
   }
+
+  dynamic "provisioned_poller_config" {
+    for_each = var.pollers == null ? [] : [var.pollers]
+
+    content {
+      minimum_pollers = provisioned_poller_config.value.minimum
+      maximum_pollers = provisioned_poller_config.value.maximum
+    }
+  }
 }
 
 data "aws_iam_policy_document" "trust" {

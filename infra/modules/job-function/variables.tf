@@ -131,6 +131,25 @@ variable "max_concurrency" {
   }
 }
 
+variable "pollers" {
+  description = "The provisioned pollers of the queue, which start at once and are paid by the hour. Without them, Lambda polls by itself. Source: \"ProvisionedPollerConfig\" in the Lambda API reference."
+  type = object({
+    minimum = optional(number, 2)
+    maximum = optional(number, 200)
+  })
+  default = null
+
+  validation {
+    condition     = var.pollers == null ? true : var.pollers.minimum >= 2 && var.pollers.minimum <= 200 && var.pollers.maximum >= var.pollers.minimum && var.pollers.maximum <= 10000
+    error_message = "A queue has a minimum of 2 to 200 pollers, and a maximum from there to 10000."
+  }
+
+  validation {
+    condition     = var.pollers == null || var.max_concurrency == null
+    error_message = "Lambda takes provisioned pollers or a maximum concurrency, not both: leave out pollers or max_concurrency."
+  }
+}
+
 variable "reserved_concurrency" {
   description = "What of the account's concurrency is kept for this function; -1: nothing."
   type        = number

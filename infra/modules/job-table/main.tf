@@ -48,6 +48,16 @@ resource "aws_dynamodb_table" "jobs" {
     projection_type = "KEYS_ONLY"
   }
 
+  # Source: "Understanding DynamoDB warm throughput" in the DynamoDB developer guide.
+  dynamic "warm_throughput" {
+    for_each = var.warm_write_units == null ? [] : [var.warm_write_units]
+
+    content {
+      read_units_per_second  = max(12000, warm_throughput.value)
+      write_units_per_second = warm_throughput.value
+    }
+  }
+
   ttl {
     attribute_name = "purge_at"
     enabled        = true

@@ -381,3 +381,37 @@ run "what_would_not_work_is_refused_by_name" {
     var.alarm_age_s,
   ]
 }
+
+run "provisioned_pollers_take_the_place_of_a_maximum_concurrency" {
+  command = plan
+
+  variables {
+    pollers = { minimum = 4 }
+  }
+
+  assert {
+    condition     = aws_lambda_event_source_mapping.this.provisioned_poller_config[0].minimum_pollers == 4 && aws_lambda_event_source_mapping.this.provisioned_poller_config[0].maximum_pollers == 200
+    error_message = "The queue has the pollers that are asked for."
+  }
+}
+
+run "provisioned_pollers_and_a_maximum_concurrency_are_refused" {
+  command = plan
+
+  variables {
+    pollers         = { minimum = 4 }
+    max_concurrency = 5
+  }
+
+  expect_failures = [var.pollers]
+}
+
+run "a_queue_has_two_pollers_at_least" {
+  command = plan
+
+  variables {
+    pollers = { minimum = 1 }
+  }
+
+  expect_failures = [var.pollers]
+}

@@ -72,3 +72,26 @@ run "what_would_not_work_is_refused_by_name" {
 
   expect_failures = [var.prefix, var.jobs_name, var.schedules_name, var.kms_key_arn]
 }
+
+run "a_table_that_expects_a_load_is_warm" {
+  command = plan
+
+  variables {
+    warm_write_units = 20000
+  }
+
+  assert {
+    condition     = aws_dynamodb_table.jobs.warm_throughput[0].write_units_per_second == 20000 && length(aws_dynamodb_table.schedules.warm_throughput) == 0
+    error_message = "The table of the records takes so many writes at once."
+  }
+}
+
+run "a_table_is_not_made_colder_than_a_new_one" {
+  command = plan
+
+  variables {
+    warm_write_units = 1000
+  }
+
+  expect_failures = [var.warm_write_units]
+}
