@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_letter_on_a_fifo_queue_stands_behind_no_other_and_goes_back_to_its_group() {
+    fn a_fifo_dead_letter_stands_behind_no_other_and_goes_back_to_its_group() {
         let message = |id: &str| Message { id: id.into(), body: BODY.into(), group: Some("g".into()), ..Message::default() };
         let dead = |id: &str| letter(&message(id), id, Some(&Failure::default()), None, "q-dlq.fifo");
         assert_ne!(dead("a").group, dead("b").group);

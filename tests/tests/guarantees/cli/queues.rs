@@ -211,7 +211,10 @@ fn an_interrupted_table_create_is_completed_by_the_next() {
             assert_eq!(create().yes(), "table own is ready\ntable own-schedules is ready\n");
             let described = world.account.dynamodb.describe_time_to_live().table_name("own").send().await.expect("the table answers");
             let described = described.time_to_live_description.expect("a description");
-            assert_eq!((described.time_to_live_status, described.attribute_name), (Some(TimeToLiveStatus::Enabled), Some("purge_at".into())));
+            assert_eq!(
+                (described.time_to_live_status, described.attribute_name),
+                (Some(TimeToLiveStatus::Enabled), Some("purge_at".into()))
+            );
         }
     });
 }
