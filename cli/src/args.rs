@@ -31,7 +31,8 @@ pub(crate) struct Place {
     /// The table of the schedules. Default: `schedules`, after the prefix.
     #[arg(long, global = true, env = "SQJOBS_SCHEDULES_TABLE", hide_env_values = true)]
     pub(crate) schedules_table: Option<String>,
-    /// The prefix of this environment: it precedes the names of its queues and, by default, of its tables.
+    /// The prefix of this environment: it precedes the names of its queues and, by default, of its tables. Queues of other
+    /// environments are left out: their names begin with a longer prefix, which their tables have too.
     #[arg(long, global = true, env = "SQJOBS_PREFIX", default_value = "", hide_env_values = true)]
     pub(crate) prefix: String,
     /// The AWS region.
@@ -59,6 +60,13 @@ impl Place {
         let [table, schedules_table, prefix] =
             ["SQJOBS_TABLE", "SQJOBS_SCHEDULES_TABLE", "SQJOBS_PREFIX"].map(|name| variables.get(name).cloned());
         Self { table, schedules_table, prefix: prefix.unwrap_or_default(), ..Self::default() }
+    }
+
+    /// Returns the prefix of the environment; without one, that of its table.
+    pub(crate) fn environment(&self) -> String {
+        let table = self.table();
+        let of_table = table.strip_suffix(&*setup::jobs_table("")).unwrap_or_default();
+        if self.prefix.is_empty() { of_table.to_owned() } else { self.prefix.clone() }
     }
 
     /// The table of the records.
@@ -115,6 +123,8 @@ pub(crate) enum Command {
     /// Show the jobs that caused a job, and those that it caused.
     Tree(Tree),
     /// Say in plain sentences what has become of a job, and what happens next.
+    ///
+    /// A record does not know which duplicates of its job were discarded: the log of the function does, as `docs/deploy.md` shows.
     Explain(Explain),
     /// Call jobs off.
     Cancel(Cancel),
@@ -510,9 +520,10 @@ pub(crate) struct Stats {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Doctor {
-    /// The function that EventBridge wakes.
-    #[arg(long, value_name = "FUNCTION", default_value = "beater")]
-    pub(crate) beater: String,
+    /// The beater, to whose name the prefix is added. Without this option it is the function `beater`, or else the function with
+    /// the variables of this environment that a rule of EventBridge wakes each minute.
+    #[arg(long, value_name = "FUNCTION")]
+    pub(crate) beater: Option<String>,
     /// Print what is wrong as JSON, one a line.
     #[arg(long)]
     pub(crate) json: bool,

@@ -15,8 +15,8 @@ pub(crate) enum Failure {
 const REMEDIES: &[(&str, &str)] = &[
     ("non-existent table", "create it by `sqjobs table create`, or name another by --table"),
     ("ResourceNotFoundException", "create it by `sqjobs table create`, or name another by --table"),
-    ("QueueDoesNotExist", "create it by `sqjobs queue create`, or look at --prefix and --region"),
-    ("specified queue does not exist", "create it by `sqjobs queue create`, or look at --prefix and --region"),
+    ("QueueDoesNotExist", "create it by `sqjobs queue create NAME`, or look at --prefix and --region"),
+    ("specified queue does not exist", "create it by `sqjobs queue create NAME`, or look at --prefix and --region"),
     ("AccessDenied", "ask for that permission, or use another profile by --profile"),
     ("not authorized", "ask for that permission, or use another profile by --profile"),
     ("UnrecognizedClient", "the credentials are not valid here; look at --profile and --region"),
@@ -40,6 +40,11 @@ impl Failure {
             Self::NobodyReads => "nobody reads".into(),
             Self::Said(sentence) => sentence,
         }
+    }
+
+    /// The same error, where a remedy for a queue that does not exist names that queue.
+    pub(crate) fn of_queue(error: sqjobs::Error, short: &str) -> Self {
+        Self::Said(Self::from(error).told().replace("`sqjobs queue create NAME`", &format!("`sqjobs queue create {short}`")))
     }
 
     /// What could not be done, why, and what to do about it.
@@ -105,7 +110,10 @@ mod tests {
         let causes = [
             ("AccessDeniedException: User: arn:aws:iam::1:user/a is not authorized to perform: dynamodb:BatchGetItem", "--profile"),
             ("ResourceNotFoundException: Requested resource not found", "`sqjobs table create`"),
-            ("AWS.SimpleQueueService.NonExistentQueue: The specified queue does not exist for this wsdl version.", "`sqjobs queue create`"),
+            (
+                "AWS.SimpleQueueService.NonExistentQueue: The specified queue does not exist for this wsdl version.",
+                "`sqjobs queue create NAME`",
+            ),
             ("UnrecognizedClientException: The security token included in the request is invalid.", "--region"),
             ("ExpiredTokenException: The security token included in the request is expired", "`aws sso login`"),
             ("dispatch failure: io error: connection refused", "--endpoint-url"),

@@ -150,6 +150,13 @@ pub(crate) fn progress(length: Option<u64>, what: &str) -> ProgressBar {
     }
 }
 
+/// Prints notes beside the output, one a line.
+pub(crate) fn note(notes: &[String]) {
+    for note in notes {
+        anstream::eprintln!("{}", clean(note));
+    }
+}
+
 /// Asks, and takes only a yes on a terminal for one.
 pub(crate) fn confirmed(question: &str, yes: bool) -> Result<bool, Failure> {
     if yes {

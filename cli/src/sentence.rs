@@ -143,7 +143,8 @@ impl Story<'_> {
             ),
             State::Failed => Some(self.again()),
             State::Cancelled | State::Expired => {
-                Some(format!("To run it after all: `sqjobs retry {} ARGS --name NAME`, with its arguments.", shell(id)))
+                let name = if self.record.name.is_empty() { " --name NAME" } else { "" };
+                Some(format!("To run it after all: `sqjobs retry {} ARGS{name}`, with its arguments.", shell(id)))
             }
             _ => None,
         }

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     aws::Aws,
     failure::{Failure, told},
+    output::note,
 };
 
 const EACH_MINUTE: &str = "rate(1 minute)";
@@ -63,10 +64,15 @@ pub(super) async fn wake(aws: &Aws, function: &Function) -> Result<(), Failure> 
 /// are in this account are nothing to a beater.
 async fn fed(aws: &Aws, mappings: &[Mapping]) -> Result<Vec<(Found, Found)>, Failure> {
     let mut fed = Vec::new();
-    for (queue, dlq) in queue::pairs(aws).await? {
+    let all = queue::all(aws).await?;
+    note(&all.left_out.notes());
+    for (queue, dlq) in all.pairs {
         let Some(mapping) = mappings.iter().find(|mapping| queue::feeds_from(mapping, &queue.arn)) else { continue };
         let Some(name) = queue::function_of(mapping) else { continue };
-        if Function::look_at(aws, name, queue::qualifier_of(mapping)).await?.is_some_and(|function| function.takes_from(&queue.name)) {
+        let function = Function::look_at(aws, name, queue::qualifier_of(mapping)).await?;
+        let is_ours =
+            |function: Function| function.takes_from(&queue.name) && function.other_environment(&queue.name, &aws.place).is_none();
+        if function.is_some_and(is_ours) {
             fed.push((queue, dlq));
         }
     }

@@ -21,7 +21,7 @@ use crate::{
     args::{Dlq, Letters, ListLetters, Purge, Redrive as RedriveLetters, ShowLetters},
     aws::Aws,
     failure::Failure,
-    output::{Output, clean, confirmed, first_line, progress},
+    output::{Output, clean, confirmed, first_line, note, progress},
     time::from_now,
 };
 
@@ -133,9 +133,8 @@ impl Pair {
             Some(name) => format!("{name}.fifo"),
             None => name.strip_suffix("-dlq").unwrap_or(name).to_owned(),
         };
-        let queue = queue::find(aws, &aws.queue(&source)).await?;
-        let total = queue::find(aws, &queue.dlq).await?.depth.all();
-        Ok(Self { queue: queue.name, dlq: queue.dlq, total })
+        let (queue, dlq) = queue::pair(aws, &aws.queue(&source)).await?;
+        Ok(Self { queue: queue.name, dlq: dlq.name, total: dlq.depth.all() })
     }
 }
 
@@ -269,9 +268,12 @@ fn hidden(count: u64, dlq: &str) -> String {
 }
 
 async fn list(aws: &Aws, wanted: ListLetters) -> Result<bool, Failure> {
-    let queues = match wanted.queue {
-        Some(queue) => vec![queue],
-        None => queue::all(aws).await?.into_iter().filter(|queue| queue.dead > 0).map(|queue| queue.name).collect(),
+    let queues = if let Some(queue) = wanted.queue {
+        vec![queue]
+    } else {
+        let all = queue::all(aws).await?;
+        note(&all.left_out.notes());
+        all.statuses(aws).into_iter().filter(|queue| queue.dead > 0).map(|queue| queue.name).collect()
     };
     let (now, mut output, mut rows) = (aws.clock.now(), Output::new(), Vec::new());
     for queue in queues {

@@ -56,7 +56,7 @@ pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure>
                 now.checked_sub(SignedDuration::try_from(SKEW).unwrap_or_default()).unwrap_or(now)
             };
             let digest = job.envelope().digest();
-            let sent = client.enqueue_one(job).await?;
+            let sent = client.enqueue_one(job).await.map_err(|error| Failure::of_queue(error, aws.short(&queue)))?;
             if wanted.json {
                 Output::new().json(&answer(&sent, None))?;
             } else {
@@ -231,7 +231,9 @@ fn duplicate(first: &Record, envelope: &Envelope, queue: &str) -> (bool, String)
         state => format!("{id} is already {}", state.as_str()),
     };
     let differs = match &first.digest {
-        _ if first.name.is_empty() => format!("`sqjobs retry {} ARGS --name NAME` runs it after all", shell(&first.id)),
+        _ if first.name.is_empty() => {
+            format!("`sqjobs retry {} ARGS --name {}` runs it after all", shell(&first.id), shell(&envelope.name))
+        }
         _ if first.queue != queue => format!("the id belongs to job {} on queue {}", clean(&first.name), clean(&first.queue)),
         Some(digest) if *digest == envelope.digest() => {
             return (true, format!("{state}; its arguments were the same, and it does not run again"));

@@ -2,20 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use serde_json::json;
 use sqjobs::{By, Client, Record, State};
 
-use super::{follow::is_unstarted, lookup};
+use super::{follow::is_unstarted, lookup, queue, stats};
 use crate::{
     args::{Explain, Get, List, Tree},
     aws::Aws,
     failure::Failure,
-    output::{Output, clean, colour, last},
+    output::{Output, clean, colour, last, note},
     sentence,
 };
 
 /// The jobs that are found by name, tag and tree.
-const LISTED: &str = "Only jobs that were enqueued as listed are found by name, tag or tree (`sqjobs enqueue --listed`, or `Enqueue::listed`); \
+const LISTED: &str = "Only jobs that were enqueued as listed are found by name, tag or tree (`sqjobs enqueue NAME ARGS --listed`, or `Enqueue::listed`); \
                       failed jobs are always found by `sqjobs list`, and any job by `sqjobs get ID`.";
 /// The most jobs of a tree that are shown.
 const TREE: usize = 1000;
@@ -83,6 +84,11 @@ pub(super) async fn list(aws: &Aws, wanted: List) -> Result<bool, Failure> {
         anstream::eprintln!("the first {}{looked}; there are more, and --limit shows them", wanted.limit);
     }
     anstream::eprintln!("{}", aws.place.with_options(covered(by)));
+    if matches!(by, By::Failed) {
+        let notes = queue::dead_letters(aws).await;
+        let notes = notes.unwrap_or_else(|error| vec![format!("The messages in dead-letter queues are not counted: {}", error.told())]);
+        note(&notes.iter().map(|note| aws.place.with_options(note)).collect::<Vec<_>>());
+    }
     Ok(true)
 }
 
@@ -110,10 +116,13 @@ pub(super) async fn explain(aws: &Aws, wanted: Explain) -> Result<bool, Failure>
                 if record.is_none() && known.dead_letter.is_none() {
                     sentences.push(NO_ATTEMPT.into());
                 }
-                sentences.extend(known.sentences(&wanted.id, now));
+                sentences.extend(known.sentences(&wanted.id, &aws.place.prefix, now));
             }
             Err(error) => sentences.extend([NO_ATTEMPT.into(), format!("The queues cannot be looked at: {}.", error.told())]),
         }
+    }
+    if let Some(record) = &record {
+        sentences.extend(discarded(aws, record, now).await);
     }
     let sentences: Vec<_> = sentences.iter().map(|sentence| aws.place.with_options(sentence)).collect();
     let mut output = Output::new();
@@ -123,6 +132,23 @@ pub(super) async fn explain(aws: &Aws, wanted: Explain) -> Result<bool, Failure>
         sentences.iter().try_for_each(|sentence| output.line(clean(sentence)))?;
     }
     Ok(record.is_some())
+}
+
+/// Says how many duplicates with other arguments were discarded of the queue of a job. No record knows of which job.
+async fn discarded(aws: &Aws, record: &Record, now: Timestamp) -> Option<String> {
+    let known = match stats::recent(aws, now).await {
+        Ok(tallies) => *tallies.get(&record.queue)?.kinds.get(stats::OTHER_ARGUMENTS)?,
+        Err(error) => return Some(format!("Whether duplicates with other arguments were discarded is not known: {error}.")),
+    };
+    let were = match known {
+        1 => "1 duplicate with other arguments than its job was".to_owned(),
+        count => format!("{count} duplicates with other arguments than their jobs were"),
+    };
+    Some(format!(
+        "Of queue {}, {were} discarded since yesterday; the function's log says whether this job is among them (warnings \"duplicate \
+         discarded\" with this id).",
+        record.queue
+    ))
 }
 
 pub(super) async fn tree(aws: &Aws, wanted: Tree) -> Result<bool, Failure> {

@@ -99,7 +99,7 @@ impl Follow<'_> {
         if !is_unstarted(aws.client().get(id).await?.as_ref()) {
             return Ok(false);
         }
-        let sentences = known.sentences(id, aws.clock.now());
+        let sentences = known.sentences(id, &aws.place.prefix, aws.clock.now());
         if *said != sentences {
             anstream::eprintln!("no attempt of {} was started yet", clean(id));
             for sentence in &sentences {

@@ -163,6 +163,13 @@ impl Function {
         self.environment.get("SQJOBS_QUEUE_URL").is_some_and(|url| url.rsplit('/').next() == Some(queue))
     }
 
+    /// The prefix of another environment, where its variables say that it and that queue belong to one whose queues are among
+    /// those that have the prefix of `ours`.
+    pub(super) fn other_environment(&self, queue: &str, ours: &Place) -> Option<String> {
+        let theirs = Place::of(&self.environment).environment();
+        (theirs.len() > ours.prefix.len() && queue.starts_with(&theirs) && theirs != ours.environment()).then_some(theirs)
+    }
+
     /// Returns true where its code and configuration are those of another version.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         (&self.code, &self.environment, self.timeout) == (&other.code, &other.environment, other.timeout)

@@ -25,21 +25,26 @@ pub(super) struct Known {
     looked: Vec<String>,
     /// The queues in which its message may wait.
     waiting: Vec<String>,
+    /// The queues that were not looked at.
+    left_out: Vec<String>,
 }
 
 /// Looks for a job in one queue, by its whole name, or in all of this environment. `since` leaves out older dead letters.
 pub(super) async fn look(aws: &Aws, id: &str, queue: Option<&str>, since: Option<Timestamp>) -> Result<Known, Failure> {
-    let statuses = match queue {
-        Some(queue) => vec![queue::status(aws, queue::pair(aws, queue).await?)],
-        None => queue::all(aws).await?,
-    };
     let mut known = Known::default();
+    let statuses = if let Some(queue) = queue {
+        vec![queue::status(aws, queue::pair(aws, queue).await?)]
+    } else {
+        let all = queue::all(aws).await?;
+        known.left_out = all.left_out.notes();
+        all.statuses(aws)
+    };
     if statuses.is_empty() {
         let which = if aws.place.prefix.is_empty() { String::new() } else { format!(" whose name begins with {}", aws.place.prefix) };
         known.looked.push(format!("There is no queue with a dead-letter queue{which}; look at --prefix and --region."));
         return Ok(known);
     }
-    let (searched, notes) = plan(&statuses, queue.is_some());
+    let (searched, notes) = plan(&statuses, queue.is_some(), &aws.place.prefix, id);
     for status in searched {
         match search(aws, &status.name, id, since).await {
             Ok(Search { newest: Some(letter), .. }) => {
@@ -47,7 +52,7 @@ pub(super) async fn look(aws: &Aws, id: &str, queue: Option<&str>, since: Option
                 return Ok(known);
             }
             Ok(search) => known.looked.push(search.described()),
-            Err(error) => known.looked.push(format!("The dead letters of {} cannot be read: {}.", status.name, error.told())),
+            Err(error) => known.looked.push(format!("The dead letters of {} cannot be read: {}.", aws.queue(&status.name), error.told())),
         }
     }
     known.looked.extend(notes);
@@ -56,15 +61,16 @@ pub(super) async fn look(aws: &Aws, id: &str, queue: Option<&str>, since: Option
 }
 
 /// The queues whose dead letters are looked through, the fewest first; and notes about the other queues.
-fn plan(statuses: &[Status], is_own: bool) -> (Vec<&Status>, Vec<String>) {
+fn plan<'a>(statuses: &'a [Status], is_own: bool, prefix: &str, id: &str) -> (Vec<&'a Status>, Vec<String>) {
     // The counts of SQS may be late: the job's own queue is looked through whatever they say.
     let (mut full, empty): (Vec<_>, Vec<_>) = statuses.iter().partition(|status| is_own || status.dead > 0);
     full.sort_by_key(|status| status.dead);
     let left = full.split_off(full.len().min(QUEUES));
     let mut notes = Vec::new();
-    if !left.is_empty() {
-        let names: Vec<_> = left.iter().map(|status| &*status.name).collect();
-        notes.push(format!("Not looked at: the dead letters of {}; `sqjobs dlq show QUEUE ID` does.", names.join(", ")));
+    if let [first, ..] = &left[..] {
+        let names: Vec<_> = left.iter().map(|status| format!("{prefix}{}", status.name)).collect();
+        let (names, first, id) = (names.join(", "), shell(&first.name), shell(id));
+        notes.push(format!("Not looked at: the dead letters of {names}; `sqjobs dlq show {first} {id}` does, for the first of them."));
     }
     if !empty.is_empty() {
         let which = if full.is_empty() { "any queue" } else { "the other queues" };
@@ -125,7 +131,10 @@ async fn waiting(aws: &Aws, statuses: &[Status], is_own: bool) -> Result<Vec<Str
         let fed = feeds.get(place).map(|feed| taken(feed, &status.name)).unwrap_or_default();
         lines.push(format!(
             "Queue {}: {} waiting, {} in flight, {} delayed{fed}.",
-            status.name, depth.waiting, depth.in_flight, depth.delayed
+            aws.queue(&status.name),
+            depth.waiting,
+            depth.in_flight,
+            depth.delayed
         ));
         let parked = tallies.get(&aws.queue(&status.name)).map(|tally| &tally.parked_at).into_iter().flatten();
         for (kind, at) in parked.filter(|(kind, at)| !kind.starts_with("reserved_") && now.duration_since(**at) < PARKED) {
@@ -155,17 +164,17 @@ fn taken(feed: &Feed, queue: &str) -> String {
 
 impl Known {
     /// Describes the facts in sentences.
-    pub(super) fn sentences(&self, id: &str, now: Timestamp) -> Vec<String> {
+    pub(super) fn sentences(&self, id: &str, prefix: &str, now: Timestamp) -> Vec<String> {
         match &self.dead_letter {
-            Some((queue, letter)) => dead(queue, letter, id, now),
-            None => self.looked.iter().chain(&self.waiting).cloned().collect(),
+            Some((queue, letter)) => dead(prefix, queue, letter, id, now),
+            None => self.looked.iter().chain(&self.waiting).chain(&self.left_out).cloned().collect(),
         }
     }
 }
 
 /// Describes a dead letter of a job that has no record, and says what to do with it.
-fn dead(queue: &str, letter: &Letter, id: &str, now: Timestamp) -> Vec<String> {
-    let (queue, id) = (shell(queue), shell(id));
+fn dead(prefix: &str, queue: &str, letter: &Letter, id: &str, now: Timestamp) -> Vec<String> {
+    let (whole, queue, id) = (format!("{prefix}{queue}"), shell(queue), shell(id));
     let since = letter.message.sent_at.map(|at| format!(", {}", from_now(at, now))).unwrap_or_default();
     let name = letter.envelope.as_ref().ok().map_or("NAME".into(), |envelope| shell(&envelope.name));
     let next = match letter.kind() {
@@ -187,7 +196,7 @@ fn dead(queue: &str, letter: &Letter, id: &str, now: Timestamp) -> Vec<String> {
         _ => format!("Put right what made it fail, then send the message again: `sqjobs dlq redrive {queue} --id {id}`."),
     };
     vec![
-        format!("Its message is a dead letter of queue {queue}{since}, {}.", dlq::reason(letter)),
+        format!("Its message is a dead letter of queue {whole}{since}, {}.", dlq::reason(letter)),
         format!("To see it with its arguments: `sqjobs dlq show {queue} {id}`."),
         next,
     ]
@@ -207,18 +216,21 @@ mod tests {
         let mut statuses: Vec<_> = (1..=22).map(|dead| status(&format!("queue-{dead}"), dead)).collect();
         statuses.reverse();
         statuses.push(status("empty", 0));
-        let (searched, notes) = plan(&statuses, false);
+        let (searched, notes) = plan(&statuses, false, "live-", "a");
         let searched: Vec<_> = searched.iter().map(|status| status.dead).collect();
         assert_eq!(searched, (1..=20).collect::<Vec<_>>(), "the fewest dead letters first");
-        assert_eq!(notes[0], "Not looked at: the dead letters of queue-21, queue-22; `sqjobs dlq show QUEUE ID` does.");
+        assert_eq!(
+            notes[0],
+            "Not looked at: the dead letters of live-queue-21, live-queue-22; `sqjobs dlq show queue-21 a` does, for the first of them."
+        );
         assert!(notes[1].starts_with("SQS counts no dead letter of the other queues"), "{notes:?}");
     }
 
     #[test]
     fn the_queue_of_a_job_is_searched_though_it_counts_no_dead_letter() {
         let statuses = [status("empty", 0)];
-        assert_eq!(plan(&statuses, true).0.len(), 1);
-        let (searched, notes) = plan(&statuses, false);
+        assert_eq!(plan(&statuses, true, "live-", "a").0.len(), 1);
+        let (searched, notes) = plan(&statuses, false, "live-", "a");
         assert!(searched.is_empty() && notes[0].contains("of any queue"), "{notes:?}");
     }
 

@@ -15,7 +15,10 @@ use aws_sdk_sqs::{
         ApproximateNumberOfMessagesNotVisible as InFlight, QueueArn, RedrivePolicy, VisibilityTimeout,
     },
 };
-use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use futures_util::{
+    future::join,
+    stream::{self, StreamExt as _, TryStreamExt as _},
+};
 use serde::Serialize;
 use serde_json::Value;
 use sqjobs::{
@@ -27,12 +30,14 @@ use tokio::time::sleep;
 use super::{
     function::{self, Function},
     release::{self, LIVE},
+    table,
 };
 use crate::{
     args::Queue,
     aws::Aws,
     failure::{Failure, told},
-    output::{Output, clean, confirmed},
+    output::{Output, clean, confirmed, note},
+    sentence::shell,
 };
 
 /// How long a mapping takes to be enabled or disabled, at most.
@@ -50,6 +55,8 @@ const BATCH: i32 = 10;
 const DUE: usize = 1000;
 /// Queues that are asked for at the same time.
 const AT_A_TIME: usize = 16;
+/// The most queues whose dead letters are counted beside an answer that does not need them.
+const COUNTED: usize = 200;
 /// The part of an ARN that names the function; a version or an alias may follow.
 const FUNCTION: usize = 6;
 
@@ -312,29 +319,46 @@ impl Policy {
     }
 }
 
-/// What SQS says of a queue of that whole name. None: there is no such queue, or this user may not see it.
-async fn look(aws: &Aws, url: &str) -> Result<Option<Found>, String> {
+/// Why nothing is known of a queue.
+enum Unseen {
+    /// It does not exist any more.
+    Gone,
+    /// This user may not read it.
+    Denied,
+    /// SQS does not say.
+    Failed(String),
+}
+
+/// The name of a queue, given its URL.
+fn name_of(url: &str) -> &str {
+    url.rsplit('/').next().unwrap_or(url)
+}
+
+/// What SQS says of the queue at that URL.
+async fn look(aws: &Aws, url: &str) -> Result<Found, Unseen> {
     let names = [Waiting, InFlight, Delayed, QueueArn, RedrivePolicy, VisibilityTimeout];
     let answer = aws.sqs().get_queue_attributes().queue_url(url).set_attribute_names(Some(names.to_vec())).send().await;
     let attributes = match answer {
         Ok(answer) => answer.attributes.unwrap_or_default(),
-        Err(error)
-            if error.code().is_some_and(|code| ["NonExistentQueue", "DoesNotExist", "AccessDenied"].iter().any(|no| code.contains(no))) =>
-        {
-            return Ok(None);
+        Err(error) => {
+            let says = |code: &str| error.code().is_some_and(|own| own.contains(code));
+            return Err(match () {
+                () if says("NonExistentQueue") || says("DoesNotExist") => Unseen::Gone,
+                () if says("AccessDenied") => Unseen::Denied,
+                () => Unseen::Failed(told(&error)),
+            });
         }
-        Err(error) => return Err(told(&error)),
     };
-    let name = url.rsplit('/').next().unwrap_or(url).to_owned();
+    let name = name_of(url).to_owned();
     let number = |name: &Attribute| attributes.get(name).and_then(|text| text.parse().ok()).unwrap_or(0);
-    Ok(Some(Found {
+    Ok(Found {
         dlq: Policy::of(&attributes).map_or_else(|| dlq_name(&name), |policy| policy.name().to_owned()),
         name,
         url: url.to_owned(),
         arn: attributes.get(&QueueArn).cloned().unwrap_or_default(),
         depth: Depth { waiting: number(&Waiting), in_flight: number(&InFlight), delayed: number(&Delayed) },
         visibility: Duration::from_secs(number(&VisibilityTimeout)),
-    }))
+    })
 }
 
 /// The URL of a queue by its whole name. None: there is no such queue.
@@ -354,17 +378,26 @@ pub(super) async fn missing(aws: &Aws, names: BTreeSet<String>) -> Result<BTreeS
 
 /// A queue by its whole name.
 pub(super) async fn find(aws: &Aws, name: &str) -> Result<Found, Failure> {
-    let none = || Failure::said(format!("there is no queue {name}; create it by `sqjobs queue create`, or look at --prefix and --region"));
-    let found = look(aws, &url(aws, name).await?.ok_or_else(none)?)
-        .await
-        .map_err(|error| Failure::because(&format!("cannot read queue {name}"), error))?;
-    found.ok_or_else(|| Failure::said(format!("queue {name} cannot be read: it is gone, or you may not; look at --profile")))
+    let short = aws.short(name);
+    found(aws, name, &format!("create it by `sqjobs queue create {short}`, or look at --prefix and --region")).await
+}
+
+/// A queue by its whole name; where there is none, the remedy is part of the error.
+async fn found(aws: &Aws, name: &str, remedy: &str) -> Result<Found, Failure> {
+    let none = || Failure::said(format!("there is no queue {name}; {remedy}"));
+    look(aws, &url(aws, name).await?.ok_or_else(none)?).await.map_err(|unseen| match unseen {
+        Unseen::Gone | Unseen::Denied => {
+            Failure::said(format!("queue {name} cannot be read: it is gone, or you may not; look at --profile"))
+        }
+        Unseen::Failed(error) => Failure::because(&format!("cannot read queue {name}"), error),
+    })
 }
 
 /// A queue by its whole name, and its dead-letter queue.
 pub(super) async fn pair(aws: &Aws, name: &str) -> Result<(Found, Found), Failure> {
     let queue = find(aws, name).await?;
-    let dlq = find(aws, &queue.dlq).await?;
+    let remedy = format!("it is to be the dead-letter queue of {name}: create it, or name another in the redrive policy of {name}");
+    let dlq = found(aws, &queue.dlq, &remedy).await?;
     Ok((queue, dlq))
 }
 
@@ -381,19 +414,111 @@ pub(super) struct Status {
     pub(super) arn: String,
 }
 
-/// Every queue of this environment that has a dead-letter queue, with that. What is deleted at the moment, or belongs to
-/// others, is left out.
-pub(super) async fn pairs(aws: &Aws) -> Result<Vec<(Found, Found)>, Failure> {
-    let urls = urls(aws).await?;
-    let looks = stream::iter(&urls).map(|url| look(aws, url)).buffered(AT_A_TIME);
-    let found: Vec<_> = looks.try_collect().await.map_err(|error| Failure::because("cannot read the queues", error))?;
-    let found: BTreeMap<_, _> = found.into_iter().flatten().map(|found| (found.name.clone(), found)).collect();
-    Ok(found.values().filter_map(|queue| Some((queue.clone(), found.get(&queue.dlq)?.clone()))).collect())
+/// The URLs of queues, and those that were left out.
+#[derive(Default)]
+struct Listed {
+    urls: Vec<String>,
+    left_out: LeftOut,
 }
 
-/// Returns their status.
-pub(super) async fn all(aws: &Aws) -> Result<Vec<Status>, Failure> {
-    Ok(pairs(aws).await?.into_iter().map(|pair| status(aws, pair)).collect())
+/// The queues that are not shown, and why.
+#[derive(Debug, Default)]
+pub(super) struct LeftOut {
+    /// How many queues other environments have, by their prefixes.
+    others: BTreeMap<String, usize>,
+    /// Why other environments are not known.
+    unknown: Option<String>,
+    /// The queues that this user may not read.
+    denied: Vec<String>,
+}
+
+impl LeftOut {
+    /// Says which queues are left out, and why.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let others = self.others.iter().map(|(prefix, count)| {
+            let queues = if *count == 1 { "1 queue whose name begins".into() } else { format!("{count} queues whose names begin") };
+            format!("left out: {queues} with {prefix}, the prefix of another environment: --prefix {prefix}")
+        });
+        others.chain(self.flaws()).collect()
+    }
+
+    /// Says what could not be read.
+    fn flaws(&self) -> Vec<String> {
+        let unknown = self.unknown.iter().map(|error| format!("queues of other environments may be among these: {error}"));
+        let denied = Some(self.denied.join(", ")).filter(|names| !names.is_empty());
+        unknown.chain(denied.map(|names| format!("left out: {names}: you may not read them (sqs:GetQueueAttributes)"))).collect()
+    }
+}
+
+/// The queues that have a dead-letter queue, each with that.
+#[derive(Default)]
+pub(super) struct Queues {
+    pub(super) pairs: Vec<(Found, Found)>,
+    pub(super) left_out: LeftOut,
+}
+
+impl Queues {
+    /// How they are.
+    pub(super) fn statuses(self, aws: &Aws) -> Vec<Status> {
+        self.pairs.into_iter().map(|pair| status(aws, pair)).collect()
+    }
+
+    /// Reads queues. Those that are deleted at the moment are left out.
+    async fn read(aws: &Aws, Listed { urls, mut left_out }: Listed) -> Result<Self, Failure> {
+        let mut found = BTreeMap::new();
+        let mut looks = stream::iter(&urls).map(async |url| (url, look(aws, url).await)).buffered(AT_A_TIME);
+        while let Some((url, look)) = looks.next().await {
+            match look {
+                Ok(queue) => drop(found.insert(queue.name.clone(), queue)),
+                Err(Unseen::Gone) => {}
+                Err(Unseen::Denied) => left_out.denied.push(name_of(url).to_owned()),
+                Err(Unseen::Failed(error)) => return Err(Failure::because("cannot read the queues", error)),
+            }
+        }
+        let pair = |queue: &Found| Some((queue.clone(), found.get(&queue.dlq)?.clone()));
+        Ok(Self { pairs: found.values().filter_map(pair).collect(), left_out })
+    }
+}
+
+/// Every queue of this environment that has a dead-letter queue.
+pub(super) async fn all(aws: &Aws) -> Result<Queues, Failure> {
+    Queues::read(aws, listed(aws).await?).await
+}
+
+/// Says how many messages wait in the dead-letter queues of this environment; nothing, where none does.
+pub(super) async fn dead_letters(aws: &Aws) -> Result<Vec<String>, Failure> {
+    let listed = listed(aws).await?;
+    if let count @ COUNTED.. = listed.urls.len() {
+        return Ok(vec![format!(
+            "The messages in dead-letter queues are not counted, because there are {count} queues: `sqjobs dlq list` shows them."
+        )]);
+    }
+    let queues = Queues::read(aws, listed).await?;
+    let dlqs: BTreeMap<_, _> = queues.pairs.iter().map(|(_, dlq)| (&dlq.name, dlq.depth.all())).collect();
+    let count = match dlqs.values().sum() {
+        0_u64 => None,
+        1 => Some("1 message waits in a dead-letter queue, with or without a record: `sqjobs dlq list` shows it.".to_owned()),
+        count => Some(format!("{count} messages wait in dead-letter queues, with or without a record: `sqjobs dlq list` shows them.")),
+    };
+    Ok(count.into_iter().chain(queues.left_out.flaws()).collect())
+}
+
+/// The URLs of the queues of this environment.
+async fn listed(aws: &Aws) -> Result<Listed, Failure> {
+    let (urls, environments) = join(urls(aws), table::environments(aws)).await;
+    let mut listed = Listed::default();
+    let environments = environments.unwrap_or_else(|error| {
+        listed.left_out.unknown = Some(error);
+        Vec::new()
+    });
+    for url in urls? {
+        // Of two environments, one may have the prefix of the other and more.
+        match environments.iter().filter(|prefix| name_of(&url).starts_with(*prefix)).max_by_key(|prefix| prefix.len()) {
+            Some(prefix) => *listed.left_out.others.entry(prefix.clone()).or_default() += 1,
+            None => listed.urls.push(url),
+        }
+    }
+    Ok(listed)
 }
 
 /// Returns the status of a queue.
@@ -401,7 +526,7 @@ pub(super) fn status(aws: &Aws, (queue, dlq): (Found, Found)) -> Status {
     Status { name: aws.short(&queue.name).to_owned(), depth: queue.depth, dead: dlq.depth.all(), arn: queue.arn }
 }
 
-/// The URLs of all queues of this environment.
+/// The URLs of all queues whose names begin with the prefix.
 pub(super) async fn urls(aws: &Aws) -> Result<Vec<String>, Failure> {
     let list = aws.sqs().list_queues().set_queue_name_prefix(Some(aws.place.prefix.clone()).filter(|prefix| !prefix.is_empty()));
     let mut pages = list.max_results(1000).into_paginator().send();
@@ -468,6 +593,8 @@ async fn list(aws: &Aws, json: bool) -> Result<bool, Failure> {
     }
 
     let queues = all(aws).await?;
+    let notes = queues.left_out.notes();
+    let queues = queues.statuses(aws);
     let (feeds, mut output) = (feeds(aws, &queues).await?, Output::new());
     if json {
         queues.iter().zip(&feeds).try_for_each(|(queue, feed)| output.json(&Line { queue, feed }))?;
@@ -477,6 +604,7 @@ async fn list(aws: &Aws, json: bool) -> Result<bool, Failure> {
         let rows = queues.iter().zip(&feeds).map(|(queue, feed)| row(queue, feed));
         output.table(["queue", "waiting", "in flight", "delayed", "dead", "function"], rows)?;
     }
+    note(&notes);
     Ok(true)
 }
 
@@ -555,7 +683,9 @@ async fn delete(aws: &Aws, name: &str, force: bool, yes: bool) -> Result<bool, F
         None => None,
     };
     let shares = |(other, letters): &(Found, Found)| other.name != whole && Some(&letters.name) == dlq.as_ref().map(|dlq| &dlq.name);
-    let shared_with = pairs(aws).await?.into_iter().find(shares).map(|(other, _)| other.name);
+    // Those of other environments too.
+    let every = Queues::read(aws, Listed { urls: urls(aws).await?, ..Listed::default() }).await?;
+    let shared_with = every.pairs.into_iter().find(shares).map(|(other, _)| other.name);
     let doomed: Vec<_> = queue.iter().chain(dlq.iter().filter(|_| shared_with.is_none())).collect();
     if doomed.is_empty() {
         // In the words of any command that is given no queue.
@@ -594,8 +724,9 @@ async fn delete(aws: &Aws, name: &str, force: bool, yes: bool) -> Result<bool, F
         output.line(format!("function {function} stays, with its role, its variables and its log; no queue feeds it"))?;
     }
     output.line("records stay until their retention is over")?;
-    output
-        .line("a beater that looks through its dead-letter queue reports an error each minute, until `sqjobs schedule beater FUNCTION`")?;
+    output.line(aws.place.with_options(
+        "a beater that looks through its dead-letter queue reports an error each minute, until `sqjobs schedule beater FUNCTION`",
+    ))?;
     dependents(aws, &whole, &mut output).await?;
     Ok(true)
 }
@@ -607,7 +738,8 @@ async fn dependents(aws: &Aws, whole: &str, output: &mut Output) -> Result<(), F
             for entry in schedules.iter().map(|schedule| &schedule.entry) {
                 let row = serde_json::to_value(entry)?;
                 if aws.queue(row["queue"].as_str().unwrap_or_else(|| entry.job())) == whole {
-                    output.line(format!("schedule {} still sends to it; `sqjobs schedule remove {0}`", clean(entry.id())))?;
+                    let said = format!("schedule {} still sends to it; `sqjobs schedule remove {}`", clean(entry.id()), shell(entry.id()));
+                    output.line(aws.place.with_options(&said))?;
                 }
             }
         }
@@ -616,7 +748,8 @@ async fn dependents(aws: &Aws, whole: &str, output: &mut Output) -> Result<(), F
     match aws.client().list(By::Due, DUE).await {
         Ok(due) => {
             for record in due.iter().filter(|record| record.queue == whole) {
-                output.line(format!("job {} still waits to be sent to it; `sqjobs cancel {0}`", clean(&record.id)))?;
+                let said = format!("job {} still waits to be sent to it; `sqjobs cancel {}`", clean(&record.id), shell(&record.id));
+                output.line(aws.place.with_options(&said))?;
             }
         }
         Err(error) => anstream::eprintln!("not looked at: jobs that wait to be sent to it: {error}"),

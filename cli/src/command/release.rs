@@ -34,7 +34,7 @@ pub(super) async fn function(aws: &Aws, wanted: args::Function) -> Result<bool, 
         args::Function::Release { name } => {
             let queue = fed_by(aws, &name).await?;
             let latest = versions(aws, &name).await?.into_iter().find(|version| version.name == LATEST);
-            latest.ok_or_else(|| Failure::said(format!("there is no function {name}")))?.check(&name, &queue)?;
+            latest.ok_or_else(|| Failure::said(format!("there is no function {name}")))?.check(&name, &queue, aws.short(&queue))?;
             let moved = release(aws, &name).await?;
             moved.tell(&name)
         }
@@ -42,7 +42,7 @@ pub(super) async fn function(aws: &Aws, wanted: args::Function) -> Result<bool, 
             let queue = fed_by(aws, &name).await?;
             let before = live(aws, &name).await?.ok_or_else(|| Failure::said(format!("function {name} has no alias {LIVE}")))?.version;
             let versions = versions(aws, &name).await?;
-            let target = earlier(&versions, &name, &before, &queue, to)?;
+            let target = earlier(&versions, &name, &before, [&queue, aws.short(&queue)], to)?;
             let moved = point(aws, &name, &target.name).await?;
             moved.tell(&name)
         }
@@ -81,26 +81,32 @@ impl Version {
     }
 
     /// Refuses a version that does not know its queue, for it would fail at its start.
-    fn check(&self, function: &str, queue: &str) -> Result<(), Failure> {
+    fn check(&self, function: &str, queue: &str, short: &str) -> Result<(), Failure> {
         if self.takes_from(queue) {
             return Ok(());
         }
         let own = self.environment.get(QUEUE).map_or("not set".to_owned(), |url| format!("{url:?}"));
         Err(Failure::said(format!(
             "version {} of function {function} does not know queue {queue}: its {QUEUE} is {own}; deploy with --merge-env, \
-             and `sqjobs queue create` sets what is missing",
+             and `sqjobs queue create {short} --function {function}` sets what is missing",
             self.name
         )))
     }
 }
 
 /// The version to go back to.
-fn earlier<'a>(versions: &'a [Version], function: &str, live: &str, queue: &str, to: Option<u64>) -> Result<&'a Version, Failure> {
+fn earlier<'a>(
+    versions: &'a [Version],
+    function: &str,
+    live: &str,
+    [queue, short]: [&str; 2],
+    to: Option<u64>,
+) -> Result<&'a Version, Failure> {
     if let Some(to) = to {
         let found = versions.iter().find(|version| version.number() == Some(to));
         let found = found
             .ok_or_else(|| Failure::said(format!("function {function} has no version {to}; see `sqjobs function versions {function}`")))?;
-        found.check(function, queue)?;
+        found.check(function, queue, short)?;
         return Ok(found);
     }
     let current = versions.iter().find(|version| version.name == live);

@@ -94,7 +94,8 @@ fn ended(record: &Record) -> String {
 pub(super) async fn retry(aws: &Aws, wanted: Retry) -> Result<bool, Failure> {
     let client = aws.client();
     let Some(record) = client.get(&wanted.id).await? else {
-        return Err(Failure::said(format!("there is no record of {:?}; enqueue it by `sqjobs enqueue NAME ARGS --id ID`", wanted.id)));
+        let id = shell(&wanted.id);
+        return Err(Failure::said(format!("there is no record of {:?}; enqueue it by `sqjobs enqueue NAME ARGS --id {id}`", wanted.id)));
     };
     let name = match wanted.name.as_deref().unwrap_or(&record.name) {
         "" => {
@@ -117,7 +118,7 @@ pub(super) async fn retry(aws: &Aws, wanted: Retry) -> Result<bool, Failure> {
     let retried = client.retry(again).await;
     let deleted = if let Ok(true) = retried { own.delete().await } else { 0 };
     let left = own.end().await;
-    let retried = retried?;
+    let retried = retried.map_err(|error| Failure::of_queue(error, aws.short(&record.queue)))?;
     let mut output = Output::new();
     let shown = clean(&wanted.id);
     match (retried, deleted) {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use jiff::{Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
 use serde_json::{Value, json};
 use sqjobs::{
     stats::{Spread, Tally},
@@ -14,10 +14,12 @@ use crate::{
     args::Stats,
     aws::Aws,
     failure::Failure,
-    output::{Output, clean},
+    output::{Output, clean, note},
     time::{brief, from_now},
 };
 
+/// The kind of duplicates that were discarded though their arguments differ from those of the job.
+pub(super) const OTHER_ARGUMENTS: &str = "other_arguments";
 /// As wide as the longest bar is.
 const BAR: u64 = 40;
 /// So many kinds of failures are shown.
@@ -25,7 +27,9 @@ const KINDS: usize = 5;
 
 pub(super) async fn stats(aws: &Aws, wanted: Stats) -> Result<bool, Failure> {
     let (now, mut output) = (aws.clock.now(), Output::new());
-    let statuses = queue::all(aws).await?;
+    let all = queue::all(aws).await?;
+    let notes = all.left_out.notes();
+    let statuses = all.statuses(aws);
     let mut queues = counted(aws, now, wanted.days).await?;
     for status in &statuses {
         queues.entry(status.name.clone()).or_default();
@@ -46,7 +50,21 @@ pub(super) async fn stats(aws: &Aws, wanted: Stats) -> Result<bool, Failure> {
     if queues.is_empty() {
         anstream::eprintln!("none");
     }
+    if wanted.queue.is_none() {
+        note(&notes);
+    }
     Ok(true)
+}
+
+/// The statistics of today and yesterday, by queue: a nightly job may not have run today.
+pub(super) async fn recent(aws: &Aws, now: Timestamp) -> Result<BTreeMap<String, Tally>, String> {
+    let (store, mut tallies) = (DynamoDb::new(aws.dynamodb(), aws.place.table()), BTreeMap::<_, Tally>::new());
+    for at in [now, now - SignedDuration::from_hours(24)] {
+        for (queue, tally) in store.stats(at.to_zoned(TimeZone::UTC).date()).await.map_err(|error| error.to_string())? {
+            tallies.entry(queue).or_default().merge(&tally);
+        }
+    }
+    Ok(tallies)
 }
 
 /// What was counted of each queue, day by day.

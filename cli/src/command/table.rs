@@ -2,7 +2,12 @@
 
 use sqjobs::setup;
 
-use crate::{args::Table, aws::Aws, failure::Failure, output::Output};
+use crate::{
+    args::Table,
+    aws::Aws,
+    failure::{Failure, told},
+    output::Output,
+};
 
 pub(super) async fn table(aws: &Aws, wanted: Table) -> Result<bool, Failure> {
     let Table::Create = wanted;
@@ -20,4 +25,20 @@ pub(super) async fn create(aws: &Aws) -> Result<(), Failure> {
     }
     setup::create_table(&dynamodb, &jobs).await?;
     Ok(setup::create_schedules_table(&dynamodb, &schedules).await?)
+}
+
+/// The names of all tables.
+async fn names(aws: &Aws) -> Result<Vec<String>, String> {
+    let names = aws.dynamodb().list_tables().into_paginator().items().send().collect::<Result<_, _>>().await;
+    names.map_err(|error| told(&error))
+}
+
+/// Returns the prefixes of other environments that begin with the prefix of this one. An environment has a table of records
+/// and a table of schedules with its prefix.
+pub(super) async fn environments(aws: &Aws) -> Result<Vec<String>, String> {
+    let (names, ours) = (names(aws).await?, &aws.place);
+    let prefixes = names.iter().filter(|name| **name != ours.table()).filter_map(|name| name.strip_suffix(&*setup::jobs_table("")));
+    let is_other = |prefix: &&str| prefix.len() > ours.prefix.len() && prefix.starts_with(&ours.prefix);
+    let is_whole = |prefix: &&str| names.contains(&setup::schedules_table(prefix));
+    Ok(prefixes.filter(is_other).filter(is_whole).map(str::to_owned).collect())
 }

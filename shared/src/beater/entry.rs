@@ -208,9 +208,14 @@ impl Entry {
         self.queue.as_deref().unwrap_or(&self.job)
     }
 
-    /// The id of the job of one fire.
-    pub(super) fn job_id(&self, fire: Timestamp) -> String {
+    /// Returns the id of the job of one fire.
+    pub fn job_id(&self, fire: Timestamp) -> String {
         format!("{PREFIX}{}:{fire}", self.id)
+    }
+
+    /// Returns the fire whose job has that id. None: it is no job of a fire of this schedule.
+    pub fn fire_of(&self, job_id: &str) -> Option<Timestamp> {
+        job_id.strip_prefix(PREFIX)?.strip_prefix(&*self.id)?.strip_prefix(':')?.parse().ok()
     }
 
     /// When the job of a fire is sent: later than it is due by the schedule's own share of the jitter.

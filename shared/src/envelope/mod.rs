@@ -12,6 +12,7 @@ mod integer;
 mod legacy;
 mod limit;
 mod mask;
+mod mistake;
 mod parse;
 mod unreadable;
 mod wire;
@@ -27,6 +28,7 @@ pub use digest::Digest;
 pub use feature::FEATURES;
 pub(crate) use limit::{check_id, storable};
 pub(crate) use mask::told;
+pub(crate) use mistake::Reported;
 pub use unreadable::Unreadable;
 pub(crate) use unreadable::excerpt;
 

@@ -107,7 +107,10 @@ impl Sqs {
 }
 
 async fn look_up(client: Client, queue: String) -> Result<String, QueueError> {
-    let answer = client.get_queue_url().queue_name(&queue).send().await.map_err(failed)?;
+    let answer = client.get_queue_url().queue_name(&queue).send().await.map_err(|error| match failed(error) {
+        QueueError::Refused(reason) => QueueError::Refused(format!("queue {queue}: {reason}")),
+        unknown @ QueueError::Unknown(_) => unknown,
+    })?;
     answer.queue_url.ok_or_else(|| QueueError::Refused(format!("there is no queue {queue}")))
 }
 

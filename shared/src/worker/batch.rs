@@ -178,10 +178,11 @@ impl<'a> Batch<'a> {
         for place in timeout_at(self.answer_by, self.dead_letter(&letters, deliveries, &ended)).await.unwrap_or_default() {
             fates[place] = Fate::Delete;
         }
+        let mut is_noted = ended.iter().flatten().any(Ended::is_noted);
         for (place, &first) in firsts.iter().enumerate() {
             fates[place] = fates[first];
             if place != first && fates[first] == Fate::Delete {
-                deliveries[place].repeats(&deliveries[first], self);
+                is_noted |= deliveries[place].repeats(&deliveries[first], self).is_some_and(|ended| ended.is_noted());
             }
         }
         let stuck = self.is_stuck();
@@ -194,8 +195,7 @@ impl<'a> Batch<'a> {
                 self.delete(deliveries, &fates).await;
             }
         };
-        // A function that knows nothing of what it is given would otherwise write nothing of it.
-        let is_noted = ended.iter().flatten().any(Ended::is_noted);
+        // A function that runs none of the messages that it is given would otherwise write nothing of them.
         let told = async {
             if is_noted {
                 self.engine.store.flush().await;

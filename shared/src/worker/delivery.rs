@@ -26,7 +26,7 @@ use crate::{
     Policy, StoreFailure,
     attempt::{Attempt, Origin},
     clock::{after, until},
-    envelope::{Envelope, Unreadable, check_id, excerpt},
+    envelope::{Envelope, Reported, Unreadable, check_id, excerpt},
     job::{AnyJob, BoundJob, Hook},
     letter::ID,
     lifecycle::{self, Claim, Decision, Ending, Fate, Next, Outcome, Request},
@@ -137,9 +137,10 @@ impl Ended {
         Self { reason: record.error.clone(), record: Some(record), ..Ending::Failed.into() }
     }
 
-    /// Returns true where the doctor should report it: another version of the function may be able to run the message.
+    /// Returns true where the statistics must hold it at once, for the doctor: a message that another version may be able to run,
+    /// or a discarded duplicate with other arguments.
     pub(crate) fn is_noted(&self) -> bool {
-        self.ending == Ending::Parked || self.reason.as_ref().is_some_and(|reason| reason.kind.starts_with(RESERVED))
+        self.differs || self.ending == Ending::Parked || self.reason.as_ref().is_some_and(|reason| reason.kind.starts_with(RESERVED))
     }
 
     /// What becomes of the message.
@@ -275,12 +276,12 @@ impl Delivery {
         );
     }
 
-    /// Discards a duplicate of an earlier message of the same batch.
-    pub(crate) fn repeats(&self, first: &Self, batch: &Batch<'_>) {
-        let (Ok(own), Ok(first)) = (&self.decoded, &first.decoded) else { return };
+    /// Discards a duplicate of an earlier message of the same batch. None: it cannot be read.
+    pub(crate) fn repeats(&self, first: &Self, batch: &Batch<'_>) -> Option<Ended> {
+        let (Ok(own), Ok(first)) = (&self.decoded, &first.decoded) else { return None };
         let differs = own.request.digest != first.request.digest;
         self.discarded(None, differs, batch);
-        self.counted(Ended { differs, ..Ending::Duplicate.into() }, batch);
+        Some(self.counted(Ended { differs, ..Ending::Duplicate.into() }, batch))
     }
 
     /// Writes the right to run, unless the record says otherwise.
@@ -579,6 +580,17 @@ fn recorded(ending: Ending, record: Arc<Record>) -> (Ended, Option<Failure>) {
 }
 
 fn decode(message: &Message, id: &str, envelope: Envelope, batch: &Batch<'_>) -> Result<Decoded, Box<Refused>> {
+    static REPORTED: Reported = Reported::new();
+    for (field, remedy) in REPORTED.new_in(&envelope) {
+        tracing::warn!(
+            id,
+            job = envelope.name,
+            field,
+            message_id = message.id,
+            request_id = batch.invocation.request_id,
+            "unknown field ignored, which is no field of a message: {remedy}; this process reports it once"
+        );
+    }
     if let Some(feature) = envelope.unsupported() {
         return Err(Box::new(parked(message, "contract", format!("it asks for {feature}"), &envelope.name, batch)));
     }

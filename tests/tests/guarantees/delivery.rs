@@ -85,6 +85,29 @@ fn a_discarded_duplicate_is_logged_and_one_with_other_arguments_warns() {
 }
 
 #[test]
+fn a_message_with_a_field_of_the_command_warns_and_runs() {
+    World::setup().test(async |world| {
+        let probe = Function::probe();
+        world.deploy(&probe).await;
+        for id in ["a", "b"] {
+            let mut job = world.probe(id, &json!({}));
+            (job["delay"], job["colour"]) = (json!("5m"), json!("red"));
+            world.send(job).await;
+            world.record_in(id, "succeeded").await;
+        }
+        wait::until("the warning is logged", PATIENCE, async || {
+            let printed = world.printed(&probe).await;
+            let events: Vec<_> = printed.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok()).collect();
+            let fields: Vec<_> = events.iter().filter(|event| event["level"] == "WARN").map(|event| &event["field"]).collect();
+            let said = events.iter().any(|event| event["message"].as_str().is_some_and(|text| text.contains("DelaySeconds")));
+            // A process reports a field once; the two messages may have met two processes.
+            if said && fields.iter().all(|field| *field == "delay") && fields.len() <= 2 { Ok(()) } else { Err(format!("{events:?}")) }
+        })
+        .await;
+    });
+}
+
+#[test]
 fn a_failing_job_among_nine_good_ones_is_retried_alone() {
     World::setup().test(async |world| {
         world.send_together(&nine_and(world.probe("bad", &json!({"act": "fail", "until": 2})), world)).await;

@@ -91,6 +91,11 @@ impl<'a> View<'a> {
                 format!("  {} -c {}", self.python, quoted(&script)),
             ]);
         }
+        lines.extend([
+            String::new(),
+            format!("{DIM}succeeded, retried and failed: how attempts ended today, in UTC; `sqjobs list` shows the jobs that are failed now{PLAIN}"),
+            format!("{DIM}dead: messages in the dead-letter queue now, with or without a record; `sqjobs dlq list` shows them{PLAIN}"),
+        ]);
         lines
     }
 
@@ -119,7 +124,7 @@ impl<'a> View<'a> {
         let today = self.aws.clock.now().to_zoned(TimeZone::UTC).date();
         let tallies = DynamoDb::new(self.aws.dynamodb(), self.aws.place.table()).stats(today).await;
         let tallies = tallies.map_err(sqjobs::Error::from)?.into_iter().map(|(queue, tally)| (self.aws.short(&queue).to_owned(), tally));
-        let queues = queue::all(self.aws).await?;
+        let queues = queue::all(self.aws).await?.statuses(self.aws);
         let feeds = queue::feeds(self.aws, &queues).await?;
         Ok((queues.into_iter().zip(feeds).collect(), tallies.collect()))
     }
@@ -135,11 +140,8 @@ impl<'a> View<'a> {
             [name, waiting, in_flight, delayed, succeeded, retried, failed, dead, function]
         });
         output.table(["queue", "waiting", "running", "delayed", "succeeded", "retried", "failed", "dead", "function"], rows)?;
-        if queues.iter().any(|(status, _)| status.dead > 0) {
-            output.line(format!("\n{DIM}`sqjobs dlq list` says why messages are dead letters{PLAIN}"))?;
-        }
         if !failed.is_empty() {
-            output.line(format!("\n{DIM}failed last; `sqjobs explain ID` says more{PLAIN}"))?;
+            output.line(format!("\n{DIM}failed now, the last first; `sqjobs explain ID` says more{PLAIN}"))?;
             output.jobs(&failed, self.aws.clock.now())?;
         }
         if !self.said.is_empty() {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    iter::successors,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -14,10 +15,10 @@ use aws_sdk_dynamodb::{
 use aws_sdk_eventbridge::types::RuleState;
 use aws_sdk_lambda::types::{EventSourceMappingConfiguration as EventSourceMapping, FunctionResponseType, RecursiveLoop};
 use aws_sdk_sqs::types::QueueAttributeName as Attribute;
-use jiff::{SignedDuration, Timestamp, fmt::rfc2822, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, fmt::rfc2822};
 use serde_json::Value;
 use sqjobs::{
-    By, Record, Scheduled,
+    By, Record, Scheduled, State,
     stats::Tally,
     store::{DynamoDb, Store as _},
 };
@@ -29,12 +30,15 @@ use crate::{
     command::{
         function::{self, Function},
         queue::{Policy, feeds_from, function_of, mappings, missing, qualifier_of, urls},
+        stats, table,
     },
     failure::{Failure, told},
 };
 
 /// So many due jobs, and failed ones, are looked at.
 const JOBS: usize = 1000;
+/// The most fires after a failed one that are looked at.
+const FIRES: usize = 100;
 /// So many pages of a megabyte are looked at for leases that ran out.
 const PAGES: usize = 25;
 
@@ -67,8 +71,12 @@ pub(super) struct System {
     pub(super) missing_queues: BTreeSet<String>,
     /// Records that are running.
     pub(super) running: Vec<Record>,
+    /// The schedules whose newest jobs failed: for each the newest job, if none has succeeded since.
+    pub(super) failing: Vec<(String, Record)>,
     /// When messages were parked last, by queue, and why.
     pub(super) parked: Vec<(String, BTreeMap<String, Timestamp>)>,
+    /// How many duplicates with other arguments were discarded since yesterday, by queue.
+    pub(super) other_arguments: Vec<(String, u64)>,
     /// The queues whose functions were built with `panic = "abort"`.
     pub(super) aborting: Vec<String>,
     /// How far this machine's clock is ahead of AWS's.
@@ -138,9 +146,9 @@ pub(super) struct Beater {
 
 impl System {
     /// Reads what it may; what it may not is noted.
-    pub(super) async fn read(aws: &Aws, beater: &str) -> Result<Self, Failure> {
-        let beater = Beater { name: aws.queue(beater), lacks: Vec::new(), is_woken: true };
-        let mut system = Self { now: aws.clock.now(), place: aws.place.clone(), beater, ..Self::default() };
+    pub(super) async fn read(aws: &Aws, beater: Option<&str>) -> Result<Self, Failure> {
+        let mut system = Self { now: aws.clock.now(), place: aws.place.clone(), ..Self::default() };
+        system.beater = Beater { name: system.beater_name(aws, beater).await, lacks: Vec::new(), is_woken: true };
         let (jobs, skew) = system.table(aws, &aws.place.table()).await?;
         (system.schedules, _) = system.table(aws, &aws.place.schedules_table()).await?;
         (system.jobs, system.skew) = (jobs, skew);
@@ -152,10 +160,22 @@ impl System {
         for (name, qualifier) in [(system.beater.name.clone(), None)].into_iter().chain(fed).collect::<BTreeMap<_, _>>() {
             system.function(aws, name, qualifier.as_deref()).await;
         }
-        system.leave_others_out();
+        let environments = table::environments(aws).await;
+        let environments = system.noted("which queues belong to other environments", environments).unwrap_or_default();
+        system.leave_others_out(&environments);
         system.rights(aws).await;
         system.work(aws).await;
         Ok(system)
+    }
+
+    /// The name of the beater: the one that is given, the usual one, or that of a function that is woken as a beater is.
+    async fn beater_name(&mut self, aws: &Aws, given: Option<&str>) -> String {
+        let usual = aws.queue(given.unwrap_or("beater"));
+        if given.is_some() || !matches!(Function::look(aws, &usual).await, Ok(None)) {
+            return usual;
+        }
+        let woken = woken(aws).await;
+        self.noted("which function EventBridge wakes each minute", woken).flatten().unwrap_or(usual)
     }
 
     /// What was read, unless it could not be: that is noted.
@@ -214,24 +234,32 @@ impl System {
         self.functions.insert(name, function);
     }
 
-    /// Leaves out the queues of other environments, and those that feed functions which run no jobs.
-    fn leave_others_out(&mut self) {
-        let (functions, unread, ours) = (&self.functions, &mut self.unread, &self.place.prefix);
-        let mut others = BTreeSet::new();
+    /// Leaves out the queues of other environments, and those that feed functions which run no jobs. The variables of its function
+    /// say to which environment a queue belongs; without them its name does.
+    fn leave_others_out(&mut self, environments: &[String]) {
+        let (functions, unread, ours) = (&self.functions, &mut self.unread, &self.place);
+        let (mut others, mut left_out) = (BTreeSet::new(), BTreeMap::<_, usize>::new());
         self.queues.retain(|queue| {
-            let Some(Some(function)) = queue.mapping.as_ref().and_then(|mapping| functions.get(&mapping.function)) else { return true };
-            let theirs = Place::of(&function.environment).prefix;
-            if theirs.len() > ours.len() && queue.name.starts_with(&theirs) {
-                others.insert(function.name.clone());
+            let function = queue.mapping.as_ref().and_then(|mapping| functions.get(&mapping.function)?.as_ref());
+            let runs_jobs = |function: &Function| function.environment.keys().any(|name| name.starts_with("SQJOBS_"));
+            let theirs = match function.filter(|function| runs_jobs(function)) {
+                Some(function) => function.other_environment(&queue.name, ours),
+                None => environments.iter().filter(|prefix| queue.name.starts_with(*prefix)).max_by_key(|prefix| prefix.len()).cloned(),
+            };
+            if let Some(theirs) = theirs {
+                others.extend(function.map(|function| function.name.clone()));
+                *left_out.entry(theirs).or_default() += 1;
                 return false;
             }
-            let is_ours = function.environment.keys().any(|name| name.starts_with("SQJOBS_"));
-            if !is_ours {
-                let (name, short) = (&function.name, &queue.short);
-                unread.push(format!("queue {}: it feeds {name}, which has no variable SQJOBS_...; if it is to run jobs, `sqjobs queue create {short} --function {name}`", queue.name));
-            }
-            is_ours
+            let Some(function) = function.filter(|function| !runs_jobs(function)) else { return true };
+            let (name, short) = (&function.name, &queue.short);
+            unread.push(format!("queue {}: it feeds {name}, which has no variable SQJOBS_...; if it is to run jobs, `sqjobs queue create {short} --function {name}`", queue.name));
+            false
         });
+        for (prefix, count) in left_out {
+            let queues = if count == 1 { "1 queue".into() } else { format!("{count} queues") };
+            unread.push(format!("{queues} of another environment: --prefix {prefix}"));
+        }
         self.others = others.iter().filter_map(|name| self.functions.remove(name)?).collect();
     }
 
@@ -270,17 +298,20 @@ impl System {
             let due = aws.client().list(By::Due, JOBS).await.map_err(said);
             self.due = self.noted("what is due", due).unwrap_or_default();
         }
+        let mut failed = Vec::new();
         if has(&self.jobs, "listed") {
-            let failed = aws.client().list(By::Failed, JOBS).await.map_err(said);
-            let failed = self.noted("what failed", failed).unwrap_or_default();
+            let listed = aws.client().list(By::Failed, JOBS).await.map_err(said);
+            failed = self.noted("what failed", listed).unwrap_or_default();
             for queue in &mut self.queues {
                 let mut own = failed.iter().filter(|record| record.queue == queue.name);
                 queue.forgotten = own.find(|record| is_forgotten(record, queue.retention)).cloned();
             }
-            let mut tallies = self.noted("statistics", tallies(aws, self.now).await).unwrap_or_default();
+            let mut tallies = self.noted("statistics", stats::recent(aws, self.now).await).unwrap_or_default();
             self.foreign = tallies.keys().find(|queue| !queue.starts_with(&aws.place.prefix)).cloned();
             tallies.retain(|queue, _| queue.starts_with(&aws.place.prefix));
             self.aborting = tallies.iter().filter(|(_, tally)| tally.is_aborting()).map(|(queue, _)| queue.clone()).collect();
+            let other_arguments = |(queue, tally): (&String, &Tally)| Some((queue.clone(), *tally.kinds.get(stats::OTHER_ARGUMENTS)?));
+            self.other_arguments = tallies.iter().filter_map(other_arguments).collect();
             self.parked = tallies.into_iter().map(|(queue, tally)| (queue, tally.parked_at)).collect();
         }
         if self.jobs.arn.is_some() {
@@ -294,6 +325,8 @@ impl System {
             let queues = self.schedules_due.iter().map(|schedule| aws.queue(schedule.entry.queue_name())).collect();
             let missing = missing(aws, queues).await.map_err(Failure::told);
             self.missing_queues = self.noted("the queues of schedules", missing).unwrap_or_default();
+            let failing = failing(aws, &self.schedules_due, &failed, self.now).await;
+            self.failing = self.noted("the jobs of schedules", failing).unwrap_or_default();
         }
     }
 }
@@ -374,6 +407,40 @@ impl Mapping {
     }
 }
 
+/// Whether a rule of EventBridge with that expression fires each minute.
+fn is_each_minute(expression: Option<&str>) -> bool {
+    expression.is_some_and(|when| ["rate(1 minute)", "cron(* * * * ? *)"].contains(&when))
+}
+
+/// Returns the function that a rule of EventBridge wakes each minute and whose variables name the table of the schedules.
+async fn woken(aws: &Aws) -> Result<Option<String>, String> {
+    let (events, mut from) = (aws.eventbridge(), None);
+    loop {
+        let page = events.list_rules().set_next_token(from).send().await.map_err(|error| told(&error))?;
+        let rules = page.rules.unwrap_or_default();
+        for rule in rules.into_iter().filter(|rule| is_each_minute(rule.schedule_expression.as_deref())) {
+            let targets = events.list_targets_by_rule().set_rule(rule.name).send().await.map_err(|error| told(&error))?;
+            for target in targets.targets.unwrap_or_default() {
+                let Some(name) = target.arn.strip_prefix("arn:aws").and_then(|arn| arn.split(":function:").nth(1)) else { continue };
+                let name = name.split(':').next().unwrap_or(name);
+                let function = Function::look(aws, name).await.map_err(Failure::told)?;
+                let is_beater = |function: &Function| {
+                    let place = Place::of(&function.environment);
+                    let says = ["SQJOBS_TABLE", "SQJOBS_PREFIX"].iter().any(|name| function.environment.contains_key(*name));
+                    says && (place.table(), place.schedules_table()) == (aws.place.table(), aws.place.schedules_table())
+                };
+                if let Some(function) = function.filter(is_beater) {
+                    return Ok(Some(function.name));
+                }
+            }
+        }
+        from = page.next_token;
+        if from.is_none() {
+            return Ok(None);
+        }
+    }
+}
+
 /// Whether an enabled rule of EventBridge wakes a function each minute, and may.
 async fn is_woken(aws: &Aws, function: &Function) -> Result<bool, String> {
     let events = aws.eventbridge();
@@ -381,8 +448,7 @@ async fn is_woken(aws: &Aws, function: &Function) -> Result<bool, String> {
     let mut is_rung = false;
     for name in names.unwrap_or_default() {
         let rule = events.describe_rule().name(name).send().await.map_err(|error| told(&error))?;
-        let each_minute = rule.schedule_expression.is_some_and(|when| ["rate(1 minute)", "cron(* * * * ? *)"].contains(&&*when));
-        is_rung |= each_minute && rule.state == Some(RuleState::Enabled);
+        is_rung |= is_each_minute(rule.schedule_expression.as_deref()) && rule.state == Some(RuleState::Enabled);
     }
     let policy = match aws.lambda().get_policy().function_name(&function.name).send().await {
         Ok(answer) => serde_json::from_str::<Value>(answer.policy().unwrap_or_default()).unwrap_or_default(),
@@ -396,15 +462,21 @@ async fn is_woken(aws: &Aws, function: &Function) -> Result<bool, String> {
     Ok(is_rung && policy["Statement"].as_array().is_some_and(|statements| statements.iter().any(allows)))
 }
 
-/// The statistics of today and yesterday, by queue: a nightly job may not have run today.
-async fn tallies(aws: &Aws, now: Timestamp) -> Result<BTreeMap<String, Tally>, String> {
-    let (store, mut tallies) = (DynamoDb::new(aws.dynamodb(), aws.place.table()), BTreeMap::<_, Tally>::new());
-    for at in [now, now - SignedDuration::from_hours(24)] {
-        for (queue, tally) in store.stats(at.to_zoned(TimeZone::UTC).date()).await.map_err(|error| error.to_string())? {
-            tallies.entry(queue).or_default().merge(&tally);
+/// Returns the newest failed job of each schedule of which no newer job has succeeded.
+async fn failing(aws: &Aws, schedules: &[Scheduled], failed: &[Record], now: Timestamp) -> Result<Vec<(String, Record)>, String> {
+    let (store, mut failing) = (DynamoDb::new(aws.dynamodb(), aws.place.table()), Vec::new());
+    for schedule in schedules {
+        let fires = failed.iter().filter_map(|record| Some((schedule.entry.fire_of(&record.id)?, record)));
+        let Some((newest, record)) = fires.max_by_key(|(fire, _)| *fire) else { continue };
+        let Ok(timetable) = schedule.timetable(now) else { continue };
+        let later = successors(Some(newest), |fire| timetable.next(*fire)).skip(1).take_while(|fire| *fire <= now);
+        let ids: Vec<_> = later.take(FIRES).map(|fire| schedule.entry.job_id(fire)).collect();
+        let later = store.read(&ids).await.into_iter().collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
+        if !later.iter().flatten().any(|later| later.state == State::Succeeded) {
+            failing.push((schedule.entry.id().to_owned(), record.clone()));
         }
     }
-    Ok(tallies)
+    Ok(failing)
 }
 
 /// The records that are running: as many as a bounded scan finds.

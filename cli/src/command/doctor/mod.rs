@@ -13,7 +13,7 @@ use crate::{
 
 /// The answer is yes where nothing is wrong.
 pub(super) async fn doctor(aws: &Aws, wanted: &Doctor) -> Result<bool, Failure> {
-    let system = System::read(aws, &wanted.beater).await?;
+    let system = System::read(aws, wanted.beater.as_deref()).await?;
     let (found, mut output) = (findings(&system), Output::new());
     for unread in &system.unread {
         anstream::eprintln!("not looked at: {}", clean(&system.place.with_options(unread)));

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
-use sqjobs::{Record, Scheduled, State, lifecycle::SKEW, queue::is_fifo};
+use serde_json::json;
+use sqjobs::{Record, Scheduled, State, lifecycle::SKEW, queue::is_fifo, setup::dlq_name};
 
 use super::facts::{Beater, Mapping, Queue, System, Table};
 use crate::{
@@ -13,6 +14,7 @@ use crate::{
         function::{self, Function},
         lookup::PARKED,
     },
+    sentence::shell,
     time::{brief, from_now},
 };
 
@@ -124,28 +126,24 @@ impl Findings<'_> {
 
     fn queue(&mut self, queue: &Queue) {
         let at = format!("queue {}", queue.name);
-        let set = |attribute: &str, value: &str| {
-            format!("`aws sqs set-queue-attributes --queue-url {} --attributes {attribute}={value}`", queue.url)
-        };
         match (&queue.dlq, queue.max_receives) {
             (None, _) => {
                 let why = "a message that nothing can end is received until it is forgotten";
-                self.add(
-                    "dlq_missing",
-                    &at,
-                    "it has no dead-letter queue",
-                    why,
-                    format!(
-                        "make one, and set it with maxReceiveCount 1000 as the RedrivePolicy by `aws sqs set-queue-attributes --queue-url {}`",
-                        queue.url
-                    ),
+                let dlq = dlq_name(&queue.name);
+                let fifo = if is_fifo(&dlq) { ",FifoQueue=true" } else { "" };
+                let remedy = format!(
+                    "`aws sqs create-queue --queue-name {dlq} --attributes MessageRetentionPeriod={}{fifo}`, then {}",
+                    queue.retention.as_secs(),
+                    redrive_policy(queue, &queue.arn.replace(&queue.name, &dlq))
                 );
+                self.add("dlq_missing", &at, "it has no dead-letter queue", why, remedy);
             }
             (Some(dlq), receives) => {
                 if receives.is_some_and(|receives| receives < FUSE) {
                     let what = format!("SQS itself gives a message up after {} receives", receives.unwrap_or_default());
                     let why = "receives without an attempt count too, so that jobs go to the dead-letter queue that have attempts left";
-                    self.add("redrive_early", &at, what, why, "set maxReceiveCount to 1000 in its redrive policy: a fuse, and no budget");
+                    let remedy = format!("set a fuse, and no budget: {}", redrive_policy(queue, &dlq.arn));
+                    self.add("redrive_early", &at, what, why, remedy);
                 }
                 if !dlq.exists {
                     let what = format!("its dead-letter queue {} cannot be read", dlq.name);
@@ -160,7 +158,8 @@ impl Findings<'_> {
                     let what =
                         format!("its dead-letter queue forgets after {}, it itself after {}", brief(dlq.retention), brief(queue.retention));
                     let why = "what SQS moves keeps its age, and is forgotten there at once";
-                    let remedy = format!("set the retention of {} to {} s", dlq.name, queue.retention.as_secs());
+                    let url = queue.url.replace(&queue.name, &dlq.name);
+                    let remedy = set(&url, "MessageRetentionPeriod", &queue.retention.as_secs().to_string());
                     self.add("dlq_retention", &at, what, why, remedy);
                 }
             }
@@ -168,12 +167,12 @@ impl Findings<'_> {
         if queue.retention < RETENTION {
             let what = format!("it forgets messages after {}", brief(queue.retention));
             let why = "what waits is sent anew after two days, and must be there until then";
-            self.add("retention_short", &at, what, why, set("MessageRetentionPeriod", "1209600"));
+            self.add("retention_short", &at, what, why, set(&queue.url, "MessageRetentionPeriod", "1209600"));
         }
         if is_fifo(&queue.name) && !queue.delay.is_zero() {
             let what = format!("it delays each message by {}", brief(queue.delay));
             let why = "a message that comes back is delayed as well, and holds its group for so long";
-            self.add("fifo_delay", &at, what, why, set("DelaySeconds", "0"));
+            self.add("fifo_delay", &at, what, why, set(&queue.url, "DelaySeconds", "0"));
         }
         if let Some(record) = queue.forgotten.as_ref() {
             let what = format!("the record of {} is forgotten before its message may be", record.id);
@@ -189,7 +188,7 @@ impl Findings<'_> {
             if !system.knows_mappings {
                 return;
             }
-            let remedy = format!("deploy its function, then `sqjobs queue create {} --function NAME`", queue.short);
+            let remedy = format!("deploy its function, then `sqjobs queue create {} --function FUNCTION`", queue.short);
             self.add("mapping_missing", &at, "it feeds no function", "its jobs wait until they are forgotten", remedy);
             return;
         };
@@ -231,15 +230,17 @@ impl Findings<'_> {
                 if window.is_zero() { String::new() } else { format!(" after a window of {}", brief(*window)) }
             );
             let why = "a message comes into sight while its batch still runs or is retried by Lambda, so that it is received for nothing";
-            let remedy =
-                format!("`aws sqs set-queue-attributes --queue-url {} --attributes VisibilityTimeout={}`", queue.url, least.as_secs());
-            self.add("visibility_short", &at, what, why, remedy);
+            self.add("visibility_short", &at, what, why, set(&queue.url, "VisibilityTimeout", &least.as_secs().to_string()));
         }
         if *window >= function.timeout && !window.is_zero() || *batch > 10 && window.is_zero() {
             let what =
                 format!("batches of {batch} are gathered for {}, and {} has {}", brief(*window), function.name, brief(function.timeout));
             let why = "jobs wait longer for their batch than they have to run, or the batch is never so large";
-            self.add("batch_window", &at, what, why, "lower the batch size to 10 or the window below the function's timeout");
+            let remedy = format!(
+                "`aws lambda update-event-source-mapping --uuid {id} --batch-size 10 --maximum-batching-window-in-seconds 0`, or a window \
+                 below the function's timeout"
+            );
+            self.add("batch_window", &at, what, why, remedy);
         }
         self.function(function, queue, system);
     }
@@ -303,8 +304,11 @@ impl Findings<'_> {
         let at = format!("function {}", beater.name);
         let Some(known) = system.functions.get(&beater.name) else { return };
         let Some(function) = known else {
+            let what = "there is no such function, and no rule wakes another beater of this environment each minute";
             let why = "without it schedules do not fire, and what waits longer than 15 minutes does not come back";
-            self.add("beater_missing", &at, "there is no beater", why, "deploy it, or name it by --beater");
+            let remedy =
+                "deploy it, then `sqjobs schedule beater FUNCTION`; if it has another name, name it: `sqjobs doctor --beater FUNCTION`";
+            self.add("beater_missing", &at, what, why, remedy);
             return;
         };
         let equip = format!("`sqjobs schedule beater {}`, or `terraform apply`", beater.name);
@@ -341,7 +345,7 @@ impl Findings<'_> {
         for entry in lost.into_iter().map(|schedule| &schedule.entry) {
             let (queue, at) = (entry.queue_name(), format!("schedule {}", entry.id()));
             let what = format!("its queue {}{queue} does not exist", system.place.prefix);
-            let remedy = format!("`sqjobs queue create {queue}`, or name another queue to `sqjobs schedule add`");
+            let remedy = format!("`sqjobs queue create {queue}`, or add the schedule again with another --queue");
             self.add("schedule_queue_missing", &at, what, "the beater cannot enqueue its jobs, so it does not fire", remedy);
         }
         let late = |schedule: &&Scheduled| {
@@ -353,6 +357,13 @@ impl Findings<'_> {
             let why = "the beater does not tick, or cannot write";
             self.add("schedule_overdue", "schedules", what, why, "look at the beater's log, and that it is woken each minute");
         }
+        for (id, record) in &system.failing {
+            let since = record.finished_at.map(|at| format!(" {}", from_now(at, now))).unwrap_or_default();
+            let kind = record.error.as_ref().map(|error| format!(" with {}", error.kind)).unwrap_or_default();
+            let what = format!("its job failed{since}{kind}, and none has succeeded since");
+            let remedy = format!("`sqjobs explain {}` says why", shell(&record.id));
+            self.add("schedule_fails", &format!("schedule {id}"), what, "it fires, and its work is not done", remedy);
+        }
         let lapsed = |record: &&Record| record.state == State::Running && lapsed_at(record).is_some_and(|at| now.duration_since(at) > LOST);
         if let Some(first) = system.running.iter().find(lapsed) {
             let count = system.running.iter().filter(lapsed).count();
@@ -363,7 +374,7 @@ impl Findings<'_> {
                 "records",
                 what,
                 why,
-                "see that their functions run and the beater ticks; `sqjobs explain ID` tells more",
+                format!("see that their functions run and the beater ticks; `sqjobs explain {}` tells more", shell(&first.id)),
             );
         }
         for (queue, parked) in &system.parked {
@@ -390,6 +401,16 @@ impl Findings<'_> {
                 self.add(rule, &format!("queue {queue}"), what, why, remedy);
             }
         }
+        for (queue, count) in &system.other_arguments {
+            let what = match count {
+                1 => "1 message since yesterday had the id of a job with other arguments".to_owned(),
+                count => format!("{count} messages since yesterday had the id of a job with other arguments"),
+            };
+            let why = "such a message is discarded as a duplicate, and its arguments do not run";
+            let remedy = "let the producer give each job an id of its own; the function's log names the ids, in its warnings \"duplicate \
+                          discarded; its arguments differ\"";
+            self.add("other_arguments", &format!("queue {queue}"), what, why, remedy);
+        }
         for queue in &system.aborting {
             let why = "a job that panics ends the process, and each job of its batch loses an attempt";
             let remedy =
@@ -408,6 +429,18 @@ impl Findings<'_> {
     }
 }
 
+/// The command that sets an attribute of the queue at that URL.
+fn set(url: &str, attribute: &str, value: &str) -> String {
+    format!("`aws sqs set-queue-attributes --queue-url {url} --attributes {attribute}={value}`")
+}
+
+/// The command that gives a queue its redrive policy.
+fn redrive_policy(queue: &Queue, dlq_arn: &str) -> String {
+    let policy = json!({"deadLetterTargetArn": dlq_arn, "maxReceiveCount": "1000"}).to_string();
+    let attributes = json!({"RedrivePolicy": policy});
+    format!("`aws sqs set-queue-attributes --queue-url {} --attributes '{attributes}'`", queue.url)
+}
+
 fn lapsed_at(record: &Record) -> Option<Timestamp> {
     Timestamp::from_millisecond(record.lease_until?).ok()
 }
@@ -422,6 +455,17 @@ pub(super) fn is_forgotten(record: &Record, retention: Duration) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_redrive_policy_is_printed_as_a_whole_command() {
+        let queue = Queue { url: "https://sqs/1/adder".into(), ..Queue::default() };
+        let attributes =
+            r#"{"RedrivePolicy":"{\"deadLetterTargetArn\":\"arn:aws:sqs:eu-west-1:1:adder-dlq\",\"maxReceiveCount\":\"1000\"}"}"#;
+        assert_eq!(
+            redrive_policy(&queue, "arn:aws:sqs:eu-west-1:1:adder-dlq"),
+            format!("`aws sqs set-queue-attributes --queue-url https://sqs/1/adder --attributes '{attributes}'`")
+        );
+    }
 
     #[test]
     fn a_clock_that_is_off_is_found_and_one_that_is_nearly_right_is_not() {

@@ -83,6 +83,7 @@ fn dev_shows_how_to_enqueue_and_keeps_its_records_over_a_restart() {
         let dev = Dev::start(port);
         let ready = dev.line("the queue is shown", |line| line.contains("adder: 0 waiting")).await;
         assert!(!ready.contains("1 succeeded"), "{ready}");
+        dev.line("it says what it counts", |line| line.contains("`sqjobs list` shows the jobs that are failed now")).await;
         let exports = dev.line("it says where the stack is", |line| line.trim_start().starts_with("export ")).await;
         let python = dev.line("it says how to enqueue from Python", |line| line.contains("boto3")).await;
         let shell = |line: &str| {

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 
 use aws_sdk_lambda::types::{Environment, FunctionResponseType, RecursiveLoop};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde_json::{Value, json};
 use sqjobs::Clock;
 
 use super::{Ran, sqjobs};
 use crate::{
+    due,
     function::Function,
     http,
     proxy::Fault,
@@ -264,6 +265,76 @@ fn a_function_too_old_for_its_messages_is_found_though_it_never_ran_a_job() {
         found(&["contract_old", "parked"]).await;
         world.send(json!({"name": "probe", "id": "first", "priority": 1})).await;
         found(&["contract_old", "parked", "reserved_field"]).await;
+    });
+}
+
+#[test]
+fn a_schedule_whose_jobs_fail_is_found_until_one_succeeds() {
+    World::setup().visibility_s(180).test(async |world| {
+        healthy(world).await;
+        let earlier = Timestamp::from_second(due::now().as_second() / 60 * 60 - 120).expect("a minute");
+        let later = earlier + SignedDuration::from_mins(1);
+        let id = |fire: Timestamp| format!("schedule:hourly:{fire}");
+        let fire = async |at: Timestamp, args: &Value| {
+            let cron = format!("{} * * * *", at.to_zoned(TimeZone::UTC).minute());
+            world.schedule(json!({"id": "hourly", "cron": cron, "job": "probe", "queue": "probes", "args": args})).await;
+            world.tick(&Function::beater(), at).await;
+        };
+        // The queue of the beater's own entry is missing here.
+        let fails = || broken(world, &[]).contains(&"schedule_fails".to_owned());
+        fire(earlier, &json!({"effects": 7})).await; // the job cannot read it
+        world.record_when(&id(earlier), "is dead-lettered", |record| record.dlq.as_deref() == Some("sent")).await;
+        assert!(fails());
+        let said = sqjobs(world, &["doctor", "--beater", &world.account.name(&Function::beater())]).no();
+        assert!(
+            said.contains("schedule hourly: its job failed ") && said.contains(" with rejected, and none has succeeded since"),
+            "{said}"
+        );
+        assert!(said.contains(&format!("`sqjobs explain {}`", id(earlier))), "{said}");
+        let pause = |what: &str| sqjobs(world, &["schedule", what, "hourly"]).yes();
+        pause("pause");
+        assert!(!fails(), "a paused schedule is left alone");
+        pause("resume");
+        assert!(fails());
+
+        fire(later, &world.probe("", &json!({}))["args"]).await;
+        world.record_in(&id(later), "succeeded").await;
+        assert!(!fails());
+    });
+}
+
+#[test]
+fn a_beater_of_any_name_is_found_by_the_rule_that_wakes_it() {
+    World::setup().visibility_s(180).test(async |world| {
+        healthy(world).await;
+        let unnamed = || sqjobs(world, &["doctor"]);
+        assert_eq!(unnamed().yes(), "nothing is wrong with 1 queue and its function\n");
+        let name = world.account.name(&Function::beater());
+        ask(world, "events", "AWSEvents.RemoveTargets", json!({"Rule": name, "Ids": [name]})).await;
+        let said = unnamed().no();
+        assert!(said.contains("beater_missing  function beater: there is no such function, and no rule wakes another"), "{said}");
+        assert!(said.contains("`sqjobs doctor --beater FUNCTION`"), "{said}");
+        assert_eq!(broken(world, &[]), ["beater_asleep"], "it is named");
+    });
+}
+
+#[test]
+fn an_id_that_a_producer_uses_again_for_another_job_is_found() {
+    World::setup().visibility_s(180).test(async |world| {
+        healthy(world).await;
+        world.send(world.probe("once", &json!({}))).await;
+        world.record_in("once", "succeeded").await;
+        world.send(world.probe("once", &json!({}))).await;
+        world.drained().await;
+        assert_eq!(broken(world, &[]), [""; 0], "a message that is sent again is no fault");
+        world.send(world.probe("once", &json!({"act": "fatal"}))).await;
+        wait::until("it is found", PATIENCE, async || {
+            let found = broken(world, &[]);
+            if found == ["other_arguments"] { Ok(()) } else { Err(format!("{found:?}")) }
+        })
+        .await;
+        let said = sqjobs(world, &["doctor", "--beater", &world.account.name(&Function::beater())]).no();
+        assert!(said.contains("queue probes: 1 message since yesterday had the id of a job with other arguments"), "{said}");
     });
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sqjobs::setup;
 
 use super::{Ran, args, in_environment, sqjobs};
-use crate::{function::Function, world::World};
+use crate::{function::Function, proxy::Fault, world::World};
 
 /// Deploys a function of this environment, with only the prefix and its queues as settings.
 async fn deploy(world: &World, prefix: &str, function: &Function) {
@@ -81,6 +81,47 @@ fn the_doctor_finds_environments_that_share_a_table() {
 }
 
 #[test]
+fn an_environment_without_a_prefix_leaves_the_queues_of_others_alone() {
+    World::setup().visibility_s(180).test(async |world| {
+        let functions = [Function::probe(), Function::adder(), Function::beater()];
+        for function in &functions {
+            world.account.create_role(function).await;
+            world.create_function(function).await;
+        }
+        let [probe, adder, beater] = functions.map(|function| world.account.name(&function));
+        sqjobs(world, &["queue", "create", "probes", "--function", &probe]).yes();
+        let staging = |args: &[&str]| in_environment(world, "staging-", args);
+        staging(&["table", "create"]).yes();
+        staging(&["queue", "create", "work", "--function", &adder]).yes();
+        staging(&["queue", "create", "unfed"]).yes();
+        sqjobs(world, &["schedule", "beater", &beater]).yes();
+
+        let note = "left out: 4 queues whose names begin with staging-, the prefix of another environment: --prefix staging-";
+        for (command, field) in [(&["queue", "list"][..], "name"), (&["stats"], "queue")] {
+            let listed = sqjobs(world, &[command, &["--json"]].concat());
+            assert_eq!(all(&listed, field), ["probes"], "{command:?}");
+            assert!(listed.said.contains(note), "{command:?}: {}", listed.said);
+        }
+        let listed = staging(&["queue", "list", "--json"]);
+        assert_eq!((all(&listed, "name"), &*listed.said), (vec![json!("unfed"), json!("work")], ""));
+
+        let found = sqjobs(world, &["doctor", "--beater", &beater]);
+        assert_eq!((found.status, &*found.printed), (0, "nothing is wrong with 1 queue and its function\n"), "{}", found.said);
+        assert_eq!(found.said, "not looked at: 2 queues of another environment: --prefix staging-\n");
+        let configuration = world.account.lambda.get_function_configuration().function_name(&beater).send().await.expect("it is read");
+        let looked_through = configuration.environment.and_then(|own| own.variables).and_then(|mut own| own.remove("SQJOBS_DLQ_URL"));
+        assert!(looked_through.as_ref().is_some_and(|urls| urls.ends_with("/probes-dlq") && !urls.contains(' ')), "{looked_through:?}");
+
+        // Without the right to list tables, the command says so.
+        let answer = json!({"__type": "AccessDeniedException", "message": "armed"}).to_string();
+        world.proxy.arm(Fault::answer("ListTables", "", 400, answer));
+        let listed = sqjobs(world, &["queue", "list", "--json", "--endpoint-url", &world.proxy.url()]);
+        assert!(listed.said.contains("queues of other environments may be among these: "), "{}", listed.said);
+        assert_eq!(all(&listed, "name"), ["probes", "staging-unfed", "staging-work"]);
+    });
+}
+
+#[test]
 fn each_command_that_is_printed_names_the_environment() {
     World::setup().test(async |world| {
         let there = |args: &[&str]| in_environment(world, "live-", args);
@@ -91,6 +132,20 @@ fn each_command_that_is_printed_names_the_environment() {
         there(&["table", "create"]).yes();
         let told = there(&["schedule", "add", "nightly", "adder", "--cron", "1 0 * * *"]).error();
         assert!(told.contains("its queue live-adder does not exist; create it by `sqjobs queue create adder --prefix live-`"), "{told}");
+        let told = there(&["enqueue", "adder", "[1, 2]"]).error();
+        assert!(told.contains("queue live-adder: ") && told.contains("`sqjobs queue create adder --prefix live-`"), "{told}");
+        let told = there(&["dlq", "list", "adder"]).error();
+        assert!(told.contains("no queue live-adder; create it by `sqjobs queue create adder --prefix live-`"), "{told}");
+        let unknown = there(&["explain", "b"]).no();
+        assert!(unknown.contains("There is no queue with a dead-letter queue whose name begins with live-"), "{unknown}");
+        there(&["queue", "create", "adder"]).yes();
+        there(&["enqueue", "adder", "[1]", "--id", "b"]).yes();
+        let waits = there(&["explain", "b"]).no();
+        assert!(waits.contains("Queue live-adder: 1 waiting"), "{waits}");
+        assert!(waits.contains("`sqjobs queue create adder --function FUNCTION --prefix live-`"), "{waits}");
+        there(&["cancel", "c", "--unseen"]).yes();
+        let blocked = there(&["enqueue", "adder", "[1]", "--id", "c"]).no();
+        assert!(blocked.contains("`sqjobs retry c ARGS --name adder --prefix live-`"), "{blocked}");
         let failed = json!({
             "id": "a", "name": "adder", "queue": "live-adder", "state": "failed", "attempts": 1, "max_attempts": 1, "generation": 1,
         });

@@ -188,7 +188,7 @@ fn an_unknown_id_is_cancelled_only_where_that_is_asked_for() {
         let blocked = sqjobs(world, &["cancel", "nothere", "--unseen", "--json"]).json();
         assert_eq!(blocked[0]["outcome"], "blocked");
         let again = sqjobs(world, &["enqueue", "probe", "[1]", "--queue", "probes", "--id", "nothere"]).no();
-        assert!(again.contains("was cancelled") && again.contains("sqjobs retry nothere ARGS --name NAME"), "{again}");
+        assert!(again.contains("was cancelled") && again.contains("sqjobs retry nothere ARGS --name probe"), "{again}");
 
         // The command that is named lifts the block.
         world.deploy(&Function::probe()).await;
@@ -214,6 +214,16 @@ fn an_id_that_is_used_again_with_other_arguments_is_refused() {
             let other = enqueue("[7]", more).no();
             assert!(other.contains("a already ended at") && other.contains("these arguments did not run"), "{other}");
         }
+        assert!(!sqjobs(world, &["explain", "a"]).yes().contains("discarded"), "nothing was sent");
+        world.send(world.probe("a", &json!({"act": "fatal"}))).await;
+        wait::until("the discarded duplicate is explained", PATIENCE, async || {
+            let told = sqjobs(world, &["explain", "a"]).yes();
+            let is_told = told.contains(
+                "Of queue probes, 1 duplicate with other arguments than its job was discarded since yesterday; the function's log says",
+            );
+            if is_told { Ok(()) } else { Err(told) }
+        })
+        .await;
 
         // A job that waits in the queue has no record yet.
         world.send(world.probe("b", &json!({}))).await;

@@ -36,6 +36,43 @@ fn ids(letters: &[Value]) -> Vec<&str> {
 }
 
 #[test]
+fn a_list_of_failed_jobs_says_how_many_dead_letters_wait() {
+    World::setup().test(async |world| {
+        world.deploy(&Function::probe()).await;
+        let list = || sqjobs(world, &["list"]);
+        assert!(!list().said.contains("dead-letter"), "there is none");
+        world.send("garbage").await;
+        world.dead_letters_when(1).await;
+        let one = list();
+        assert_eq!((one.status, &*one.printed), (0, ""), "no record is made of what cannot be read");
+        assert!(one.said.starts_with("none\n"), "{}", one.said);
+        assert!(
+            one.said.ends_with("\n1 message waits in a dead-letter queue, with or without a record: `sqjobs dlq list` shows it.\n"),
+            "{}",
+            one.said
+        );
+        fail(world, &["a"], None).await;
+        let two = sqjobs(world, &["list", "--json"]);
+        assert_eq!(ids(&two.json()), ["a"]);
+        assert!(two.said.contains("2 messages wait in dead-letter queues, with or without a record: `sqjobs dlq list`"), "{}", two.said);
+        assert!(!sqjobs(world, &["list", "--due"]).said.contains("dead-letter"), "they did not fail");
+
+        let answer = json!({"__type": "AccessDenied", "message": "armed"}).to_string();
+        let there = ["list", "--endpoint-url", &world.proxy.url()];
+        for (request, told) in
+            [("ListQueues", "The messages in dead-letter queues are not counted: "), ("GetQueueAttributes", "left out: probes-dlq: ")]
+        {
+            let body = if request == "ListQueues" { "" } else { "probes-dlq" };
+            world.proxy.arm(Fault::answer(request, body, 400, answer.clone()));
+            let denied = sqjobs(world, &there);
+            assert_eq!(denied.status, 0, "{}", denied.said);
+            let denied = denied.said;
+            assert!(denied.contains(told), "{denied}");
+        }
+    });
+}
+
+#[test]
 fn dead_letters_are_shown_with_their_reasons_and_redriven_by_filter() {
     World::setup().test(async |world| {
         world.deploy(&Function::probe()).await;

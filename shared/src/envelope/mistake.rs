@@ -1,0 +1,56 @@
+//! Unknown fields that a producer took for fields of the message.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use super::{Envelope, Form};
+
+/// The fields of a line of `sqjobs enqueue --from` that a message does not have, each with its remedy.
+const MISTAKES: [(&str, &str); 7] = [
+    ("delay", "set the DelaySeconds of the message, or its field run_at"),
+    ("queue", "send the message to that queue"),
+    ("group", "set the MessageGroupId of the message"),
+    ("dedup", "set the MessageDeduplicationId of the message"),
+    ("recorded", "enqueue the job by sqjobs, or by sqjobs::Client"),
+    ("listed", "enqueue the job by sqjobs, or by sqjobs::Client"),
+    ("objects", "enqueue the job by sqjobs, or by sqjobs::Client"),
+];
+
+/// The mistakes that a process has reported, a bit for each.
+#[derive(Debug)]
+pub(crate) struct Reported(AtomicU8);
+
+impl Reported {
+    pub(crate) const fn new() -> Self {
+        Self(AtomicU8::new(0))
+    }
+
+    /// Returns the mistakes of a message that are new, each with its remedy. A message without unknown fields costs one look.
+    pub(crate) fn new_in(&self, envelope: &Envelope) -> impl Iterator<Item = (&'static str, &'static str)> {
+        // The fields of older systems have other meanings.
+        let is_looked_at = !envelope.unknown.is_empty() && envelope.form == Form::Native;
+        let mistakes = MISTAKES.iter().enumerate().take(if is_looked_at { MISTAKES.len() } else { 0 });
+        mistakes.filter_map(|(bit, (field, remedy))| {
+            let is_new = || self.0.fetch_or(1 << bit, Ordering::Relaxed) & (1 << bit) == 0;
+            (envelope.unknown.contains_key(*field) && is_new()).then_some((*field, *remedy))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_mistaken_field_is_reported_once() {
+        let reported = Reported::new();
+        let fields = |body: &str| {
+            let envelope = Envelope::parse(body).expect("an envelope");
+            reported.new_in(&envelope).map(|(field, _)| field).collect::<Vec<_>>()
+        };
+        assert_eq!(fields(r#"{"name": "adder", "colour": "red", "id": "a"}"#), [""; 0]);
+        assert_eq!(fields(r#"{"class": "Adder", "args": [], "queue": "default"}"#), [""; 0]);
+        assert_eq!(fields(r#"{"name": "adder", "delay": "5m"}"#), ["delay"]);
+        assert_eq!(fields(r#"{"name": "adder", "delay": "5m", "queue": "other", "objects": []}"#), ["queue", "objects"]);
+        assert_eq!(fields(r#"{"name": "adder", "queue": "other"}"#), [""; 0]);
+    }
+}
