@@ -179,6 +179,10 @@ pub(crate) struct Enqueue {
     #[arg(long, value_name = "FILE", conflicts_with = "name")]
     pub(crate) from: Option<PathBuf>,
     /// Its id, and dedupe key.
+    ///
+    /// Where the id has a record, the arguments are compared with those of the job before. A job whose message still waits in
+    /// its queue has no record, unless it was enqueued with --recorded: then this one is sent too, the first that is delivered
+    /// runs, and the other one is discarded. --wait says afterwards if other arguments ran.
     #[arg(long, conflicts_with = "from")]
     pub(crate) id: Option<String>,
     #[command(flatten)]
@@ -327,8 +331,8 @@ pub(crate) struct Cancel {
     /// The ids of jobs.
     #[arg(required = true)]
     pub(crate) ids: Vec<String>,
-    /// Block ids of which nothing is known: a job of such an id does not run for 30 days. For a job that was enqueued and that
-    /// no function has seen yet.
+    /// Also cancel jobs without a record, such as one that still waits in its queue: its id is blocked for 30 days, and a
+    /// function discards its message.
     #[arg(long)]
     pub(crate) unseen: bool,
     /// Do not ask.
@@ -351,6 +355,9 @@ pub(crate) struct Retry {
     pub(crate) name: Option<String>,
     #[command(flatten)]
     pub(crate) options: Options,
+    /// Do not ask before a job that succeeded runs again.
+    #[arg(long, short)]
+    pub(crate) yes: bool,
     /// Print the outcome as JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -380,6 +387,10 @@ pub(crate) enum Schedule {
         json: bool,
     },
     /// Create a schedule, or change the one that has this id.
+    ///
+    /// If the code of a beater has a schedule of this id, the code wins: each process of that beater writes the schedules of its
+    /// code when it starts, at the latest after the next deployment. Such a schedule is changed only after a yes. Once it is
+    /// removed from the code, it stays as it was added here.
     Add(Box<AddSchedule>),
     /// Stop schedules until they are resumed.
     Pause {
@@ -399,7 +410,7 @@ pub(crate) enum Schedule {
         #[arg(long)]
         json: bool,
     },
-    /// Remove schedules.
+    /// Remove schedules. The code of a beater creates its own again.
     Remove {
         /// Their ids.
         #[arg(required = true)]
@@ -407,6 +418,9 @@ pub(crate) enum Schedule {
         /// Do not ask.
         #[arg(long, short)]
         yes: bool,
+        /// Print their ids as JSON, one a line.
+        #[arg(long)]
+        json: bool,
     },
     /// Enqueue a schedule's job now, beside its fires.
     Run {
@@ -457,6 +471,9 @@ pub(crate) struct AddSchedule {
     /// Add each line of a file, a schedule as `list --json` prints it; - is standard input.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["id", "job"])]
     pub(crate) from: Option<PathBuf>,
+    /// Do not ask before a schedule changes that the code of a beater has.
+    #[arg(long, short)]
+    pub(crate) yes: bool,
     /// Print what was added as JSON, one a line.
     #[arg(long)]
     pub(crate) json: bool,

@@ -110,7 +110,10 @@ impl Story<'_> {
             Some("parked" | "contract") => {
                 format!("Deploy a function that has the job, then run it again: `sqjobs dlq redrive {queue} --id {id}`.")
             }
-            _ => format!("Put right what made it fail, then run it again: `sqjobs dlq redrive {queue} --id {id}`."),
+            _ => format!(
+                "Put right what made it fail, then run it again: `sqjobs dlq redrive {queue} --id {id}`. Or run it with other arguments, which \
+                 deletes its dead letter: `sqjobs retry {id} ARGS`."
+            ),
         }
     }
 
@@ -151,7 +154,7 @@ impl Story<'_> {
     }
 }
 
-/// An attempt that did not succeed.
+/// An attempt that did not succeed, or an ending after which the job was run again.
 fn past(past: &Past) -> String {
     let Past { generation, kind, message, at, started_at, .. } = past;
     if kind == "killed" {
@@ -160,6 +163,12 @@ fn past(past: &Past) -> String {
         return format!("Start {generation}{began} was killed: its process ended without a word, or its lease ran out{found}.");
     }
     let when = at.map(|at| format!(" at {}", exact(at))).unwrap_or_default();
+    let ending =
+        [("succeeded", "succeeded"), ("cancelled", "was cancelled"), ("expired", "expired")].into_iter().find(|(word, _)| word == kind);
+    if let Some((_, ended)) = ending {
+        let why = if message.is_empty() { String::new() } else { format!(" ({})", message.trim_end()) };
+        return format!("It {ended}{when}{why}, and was run again.");
+    }
     let took = at.zip(*started_at).map(|(at, started)| format!(" after {}", brief(at.duration_since(started).unsigned_abs())));
     format!("Start {generation} ended{when}{} with {kind}: {}", took.unwrap_or_default(), message.trim_end())
 }
@@ -209,7 +218,8 @@ mod tests {
              Start 3 ended at 2026-05-04T11:40:30Z after 30s with error: no route to host\n\
              It failed for good at 2026-05-04T11:40:30Z (19m 30s ago) with error: no route to host. A copy of its message is in the \
              dead-letter queue.\n\
-             Put right what made it fail, then run it again: `sqjobs dlq redrive invoice --id invoice-7`."
+             Put right what made it fail, then run it again: `sqjobs dlq redrive invoice --id invoice-7`. Or run it with other arguments, \
+             which deletes its dead letter: `sqjobs retry invoice-7 ARGS`."
         );
     }
 

@@ -620,10 +620,13 @@ pub fn moved(seen: &Record, owner: &str, run_at: Timestamp) -> Option<Record> {
     waits.then(|| filed(Some(seen), &request, &UNKNOWN, owner, run_at))
 }
 
-/// Runs a job anew that has ended: files it with the message that is given. None: it has not ended. `owner` is a fresh
-/// token.
+/// Runs a job anew that has ended: files it with the message that is given, and keeps its ending in the history. None: it
+/// has not ended. `owner` is a fresh token.
 pub fn retry(seen: &Record, request: &Request, owner: &str, now: Timestamp) -> Option<Record> {
-    let again = || Record {
+    if !seen.state.is_terminal() {
+        return None;
+    }
+    let again = Record {
         name: request.name.clone(), // a job that was called off before it was seen has none
         queue: request.queue.clone(),
         max_attempts: request.max_attempts.unwrap_or(seen.max_attempts),
@@ -631,9 +634,20 @@ pub fn retry(seen: &Record, request: &Request, owner: &str, now: Timestamp) -> O
         error: None,
         progress: None,
         checkpoint: None,
-        ..without_message(redriven(seen))
+        ..without_message(redriven(&remember_ending(seen.clone())))
     };
-    seen.state.is_terminal().then(|| filed(Some(&again()), request, &UNKNOWN, owner, request.run_at.unwrap_or(now)))
+    Some(filed(Some(&again), request, &UNKNOWN, owner, request.run_at.unwrap_or(now)))
+}
+
+/// Adds the ending of a job to its history, unless the failed attempt that it ended with is there already.
+fn remember_ending(ended: Record) -> Record {
+    let failure = ended.error.clone().unwrap_or_default();
+    let kind = if ended.state == State::Failed { failure.kind } else { ended.state.as_str().to_owned() };
+    if ended.history.last().is_some_and(|last| (last.generation, &last.kind) == (ended.generation, &kind)) {
+        return ended;
+    }
+    let at = ended.finished_at;
+    remember(ended, Failure { kind, message: failure.message, at })
 }
 
 /// Whether the message of a filed job is to be sent by then.

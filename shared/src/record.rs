@@ -59,7 +59,7 @@ pub struct Record {
     /// Why the last attempt that failed did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
-    /// The attempts that did not succeed, oldest first, at most the last ten.
+    /// The attempts that did not succeed, and the endings after which the job was run again: oldest first, at most the last ten.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<Past>,
     /// How often it snoozed.
@@ -180,7 +180,7 @@ pub struct Failure {
     pub at: Option<Timestamp>,
 }
 
-/// One attempt that did not succeed.
+/// One attempt that did not succeed, or an ending after which the job was run again.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Past {
@@ -189,7 +189,7 @@ pub struct Past {
     /// When it started.
     #[serde(default, with = "rfc3339", skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
-    /// As in [`Failure`].
+    /// As in [`Failure`]; of an ending, the state, such as `succeeded`.
     pub kind: String,
     /// As in [`Failure`].
     #[serde(default)]

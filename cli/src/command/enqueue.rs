@@ -126,14 +126,15 @@ fn answer(sent: &Enqueued, line: Option<usize>) -> Value {
     answer
 }
 
-/// Says what was asked for and could not be written beside the message.
+/// Says what was asked for and could not be written beside the message, or that another job has the id.
 fn missing(sent: &Enqueued) -> Option<String> {
     let id = clean(&sent.id);
     let unrecorded = sent.unrecorded.as_ref().map(|why| format!("its record could not be written ({why}): its first attempt writes it"));
     let unlisted = sent.unlisted.as_ref().map(|why| {
         format!("it is missing in some of its lists ({why}): enqueue it once more with the id {id} to list it; it does not run twice")
     });
-    let missing: Vec<_> = [unrecorded, unlisted].into_iter().flatten().collect();
+    let other = sent.first.as_ref().map(|_| "a job of this id has other arguments, and one of both runs".to_owned());
+    let missing: Vec<_> = [unrecorded, unlisted, other].into_iter().flatten().collect();
     (!missing.is_empty()).then(|| clean(&format!("{id} is enqueued, but {}", missing.join("; "))))
 }
 
@@ -292,6 +293,10 @@ impl Bulk<'_> {
             progress.set_message(format!("{} jobs", done.sent));
         }
         progress.finish_and_clear();
+        if done.sent + done.refused == 0 {
+            anstream::eprintln!("no job enqueued: the input is empty");
+            return Ok(false);
+        }
         if !self.json {
             let incomplete =
                 if done.incomplete > 0 { format!(", {} of them not recorded or listed", done.incomplete) } else { String::new() };
@@ -335,7 +340,7 @@ impl Bulk<'_> {
             }
             let first = job.envelope().id.as_ref().and_then(|id| firsts.get(id));
             match first.map(|first| duplicate(first, job.envelope(), &queue)) {
-                Some((false, said)) => self.refuse(line, &self.aws.place.with_options(&said), done)?,
+                Some((false, said)) => self.refuse(line, &said, done)?,
                 known => {
                     done.duplicates += usize::from(known.is_some());
                     sent_lines.push(line);
@@ -356,16 +361,17 @@ impl Bulk<'_> {
                         anstream::eprintln!("line {line}: {missing}");
                     }
                 }
-                Err(error) => self.refuse(line, &error, done)?,
+                Err(error) => self.refuse(line, &Failure::from(error).told(), done)?,
             }
         }
         Ok(())
     }
 
-    fn refuse(&self, line: usize, error: &impl std::fmt::Display, done: &mut Done) -> Result<(), Failure> {
+    fn refuse(&self, line: usize, error: &str, done: &mut Done) -> Result<(), Failure> {
         done.refused += 1;
+        let error = self.aws.place.with_options(error);
         if self.json {
-            Output::new().json(&json!({"line": line, "error": error.to_string()}))?;
+            Output::new().json(&json!({"line": line, "error": error}))?;
         } else {
             anstream::eprintln!("line {line}: {error}");
         }

@@ -161,7 +161,7 @@ pub(super) async fn tree(aws: &Aws, wanted: Tree) -> Result<bool, Failure> {
     let mut output = Output::new();
     if wanted.json {
         records.values().try_for_each(|record| output.json(record))?;
-        anstream::eprintln!("{LISTED}");
+        anstream::eprintln!("{}", aws.place.with_options(LISTED));
         return Ok(true);
     }
     let now = aws.clock.now();
@@ -174,7 +174,8 @@ pub(super) async fn tree(aws: &Aws, wanted: Tree) -> Result<bool, Failure> {
     if records.len() >= TREE {
         anstream::eprintln!("the first {TREE} jobs of the tree");
     }
-    anstream::eprintln!("Beside this job and its causes, only jobs of the tree that were enqueued as listed are shown. {LISTED}");
+    let listed = aws.place.with_options(LISTED);
+    anstream::eprintln!("Beside this job and its causes, only jobs of the tree that were enqueued as listed are shown. {listed}");
     Ok(true)
 }
 

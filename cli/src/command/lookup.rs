@@ -166,24 +166,26 @@ impl Known {
     /// Describes the facts in sentences.
     pub(super) fn sentences(&self, id: &str, prefix: &str, now: Timestamp) -> Vec<String> {
         match &self.dead_letter {
-            Some((queue, letter)) => dead(prefix, queue, letter, id, now),
+            Some((queue, letter)) => dead(prefix, queue, letter, id, "ARGS", now),
             None => self.looked.iter().chain(&self.waiting).chain(&self.left_out).cloned().collect(),
         }
     }
 }
 
-/// Describes a dead letter of a job that has no record, and says what to do with it.
-fn dead(prefix: &str, queue: &str, letter: &Letter, id: &str, now: Timestamp) -> Vec<String> {
+/// Describes a dead letter of a job that has no record, and says what to do with it. `args` are for the job that replaces it.
+pub(super) fn dead(prefix: &str, queue: &str, letter: &Letter, id: &str, args: &str, now: Timestamp) -> Vec<String> {
+    let name = letter.envelope.as_ref().ok().map(|envelope| &*envelope.name);
+    let to = if name == Some(queue) { String::new() } else { format!(" --queue {}", shell(queue)) };
     let (whole, queue, id) = (format!("{prefix}{queue}"), shell(queue), shell(id));
     let since = letter.message.sent_at.map(|at| format!(", {}", from_now(at, now))).unwrap_or_default();
-    let name = letter.envelope.as_ref().ok().map_or("NAME".into(), |envelope| shell(&envelope.name));
+    let enqueue = format!("`sqjobs enqueue {} {args} --id {id}{to}`", name.map_or("NAME".into(), shell));
     let next = match letter.kind() {
         Some("rejected") => format!(
-            "A redrive would be rejected again. Enqueue the job with arguments that fit, `sqjobs enqueue {name} ARGS --id {id}`, and delete \
+            "A redrive would be rejected again. Enqueue the job with arguments that fit, {enqueue}, and delete \
              the dead letter: `sqjobs dlq purge {queue} --id {id}`."
         ),
         Some(kind) if kind.starts_with("reserved_") => format!(
-            "A redrive would be rejected again. Enqueue the job without the reserved field, `sqjobs enqueue {name} ARGS --id {id}`, and \
+            "A redrive would be rejected again. Enqueue the job without the reserved field, {enqueue}, and \
              delete the dead letter: `sqjobs dlq purge {queue} --id {id}`."
         ),
         Some("id_in_use") => format!(

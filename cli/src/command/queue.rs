@@ -724,9 +724,8 @@ async fn delete(aws: &Aws, name: &str, force: bool, yes: bool) -> Result<bool, F
         output.line(format!("function {function} stays, with its role, its variables and its log; no queue feeds it"))?;
     }
     output.line("records stay until their retention is over")?;
-    output.line(aws.place.with_options(
-        "a beater that looks through its dead-letter queue reports an error each minute, until `sqjobs schedule beater FUNCTION`",
-    ))?;
+    let beater = "a beater that looks through its dead-letter queue reports an error each minute, until `sqjobs schedule beater FUNCTION`";
+    output.line(aws.place.with_options(beater))?;
     dependents(aws, &whole, &mut output).await?;
     Ok(true)
 }
@@ -738,7 +737,8 @@ async fn dependents(aws: &Aws, whole: &str, output: &mut Output) -> Result<(), F
             for entry in schedules.iter().map(|schedule| &schedule.entry) {
                 let row = serde_json::to_value(entry)?;
                 if aws.queue(row["queue"].as_str().unwrap_or_else(|| entry.job())) == whole {
-                    let said = format!("schedule {} still sends to it; `sqjobs schedule remove {}`", clean(entry.id()), shell(entry.id()));
+                    let (shown, id) = (clean(entry.id()), shell(entry.id()));
+                    let said = format!("schedule {shown} still sends to it; `sqjobs schedule remove {id}` removes it");
                     output.line(aws.place.with_options(&said))?;
                 }
             }
@@ -748,7 +748,8 @@ async fn dependents(aws: &Aws, whole: &str, output: &mut Output) -> Result<(), F
     match aws.client().list(By::Due, DUE).await {
         Ok(due) => {
             for record in due.iter().filter(|record| record.queue == whole) {
-                let said = format!("job {} still waits to be sent to it; `sqjobs cancel {}`", clean(&record.id), shell(&record.id));
+                let (shown, id) = (clean(&record.id), shell(&record.id));
+                let said = format!("job {shown} still waits to be sent to it; `sqjobs cancel {id}` cancels it");
                 output.line(aws.place.with_options(&said))?;
             }
         }

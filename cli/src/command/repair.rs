@@ -2,11 +2,12 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use sqjobs::{Cancelled, Letter, Record};
+use sqjobs::{Cancelled, Letter, Record, State};
 
 use super::{
     dlq::{Pair, Walk},
     enqueue::job,
+    lookup::{self, Known},
 };
 use crate::{
     args::{Cancel, Move, Retry},
@@ -80,8 +81,9 @@ fn sentence(id: &str, record: Option<&Record>, outcome: Option<Cancelled>) -> St
             format!("{shown} had ended before{ended}; nothing was changed")
         }
         None => format!(
-            "there is no record of {shown}, and nothing was cancelled: the id is wrong, or no function has seen the job yet; \
-             `sqjobs cancel {id} --unseen` keeps a job of this id from running for 30 days"
+            "there is no record of {shown}, and nothing was cancelled: the id is wrong, or the job still waits in its queue, for \
+             which a job has no record before a function sees it. To cancel it there: `sqjobs cancel {id} --unseen` blocks the id for 30 days, \
+             and a function discards its message"
         ),
     }
 }
@@ -94,9 +96,14 @@ fn ended(record: &Record) -> String {
 pub(super) async fn retry(aws: &Aws, wanted: Retry) -> Result<bool, Failure> {
     let client = aws.client();
     let Some(record) = client.get(&wanted.id).await? else {
-        let id = shell(&wanted.id);
-        return Err(Failure::said(format!("there is no record of {:?}; enqueue it by `sqjobs enqueue NAME ARGS --id {id}`", wanted.id)));
+        return Err(no_record(aws, &wanted).await);
     };
+    if record.state == State::Succeeded {
+        let at = record.finished_at.map(|at| format!(" at {}", exact(at))).unwrap_or_default();
+        if !confirmed(&format!("{} succeeded{at}. Run it again?", clean(&wanted.id)), wanted.yes)? {
+            return Ok(false);
+        }
+    }
     let name = match wanted.name.as_deref().unwrap_or(&record.name) {
         "" => {
             let why = "its record has no name, since it was cancelled before any function saw it; name the job by --name";
@@ -137,6 +144,25 @@ pub(super) async fn retry(aws: &Aws, wanted: Retry) -> Result<bool, Failure> {
         anstream::eprintln!("{}", aws.place.with_options(&said));
     }
     Ok(retried)
+}
+
+/// Why a job that has no record is not run again, and what to do instead.
+async fn no_record(aws: &Aws, wanted: &Retry) -> Failure {
+    let (shown, id) = (clean(&wanted.id), shell(&wanted.id));
+    let looked = match lookup::look(aws, &wanted.id, None, None).await {
+        Ok(Known { dead_letter: Some((queue, letter)), .. }) => {
+            let said = lookup::dead(&aws.place.prefix, &queue, &letter, &wanted.id, &shell(&wanted.args), aws.clock.now()).join(" ");
+            return Failure::said(format!("cannot run {shown} again: there is no record of it, since it never started. {}", clean(&said)));
+        }
+        Ok(_) => "nor a dead letter in sight".to_owned(),
+        Err(error) => format!("and the dead letters cannot be looked at ({})", clean(&error.told())),
+    };
+    let name = wanted.name.as_deref().map_or("NAME".into(), shell);
+    Failure::said(format!(
+        "cannot run {shown} again: there is no record of it, {looked}; `sqjobs explain {id}` looks further, and `sqjobs enqueue {name} {} \
+         --id {id}` enqueues it",
+        shell(&wanted.args)
+    ))
 }
 
 /// The dead letters of a job that is run again.

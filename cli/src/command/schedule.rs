@@ -17,6 +17,7 @@ use crate::{
     aws::Aws,
     failure::Failure,
     output::{Output, clean, confirmed},
+    sentence::shell,
     time::{brief, exact, from_now},
 };
 
@@ -26,17 +27,17 @@ pub(super) async fn schedule(aws: impl AsyncFn() -> Aws, wanted: Schedule) -> Re
         Schedule::Preview(wanted) => preview(aws, &wanted, &mut output).await,
         Schedule::List { json } => list(&aws().await, json, &mut output).await,
         Schedule::Add(wanted) => {
-            let json = wanted.json;
+            let (json, yes) = (wanted.json, wanted.yes);
             let entries = match &wanted.from {
                 Some(file) => read(file)?,
                 None => vec![(entry(*wanted)?, false)],
             };
             entries.iter().try_for_each(|(entry, _)| entry.check().map(drop))?;
-            let aws = aws().await;
-            for (entry, paused) in &entries {
-                add(&aws, entry, *paused, json, &mut output).await?;
+            if entries.is_empty() {
+                anstream::eprintln!("no schedule added: the input is empty");
+                return Ok(false);
             }
-            Ok(true)
+            add(&aws().await, &entries, yes, json, &mut output).await
         }
         Schedule::Pause { ids, json } => {
             let aws = aws().await;
@@ -54,14 +55,22 @@ pub(super) async fn schedule(aws: impl AsyncFn() -> Aws, wanted: Schedule) -> Re
             }
             Ok(true)
         }
-        Schedule::Remove { ids, yes } => {
+        Schedule::Remove { ids, yes, json } => {
             if !confirmed(&format!("Remove {}?", clean(&ids.join(", "))), yes)? {
                 return Ok(false);
             }
             let schedules = aws().await.schedules();
             for id in &ids {
+                let stored = schedules.get(id).await?;
                 schedules.delete(id).await?;
-                output.line(format!("{} is removed", clean(id)))?;
+                if json {
+                    output.json(&json!({"id": id, "removed": true}))?;
+                } else {
+                    output.line(format!("{} is removed", clean(id)))?;
+                }
+                if stored.is_some_and(|stored| stored.from_code) {
+                    anstream::eprintln!("{} comes from the code of a beater: {CODE}. Remove it from the code", clean(id));
+                }
             }
             Ok(true)
         }
@@ -91,25 +100,73 @@ fn read(file: &Path) -> Result<Vec<(Entry, bool)>, Failure> {
         let wrong = |error: serde_json::Error| {
             Failure::said(format!("line {number} is no schedule: {error}; write one as `sqjobs schedule list --json` prints it"))
         };
-        let row: Value = serde_json::from_str(&line?).map_err(wrong)?;
+        let line = line?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let row: Value = serde_json::from_str(&line).map_err(wrong)?;
         let paused = row["paused"] == true;
         entries.push((serde_json::from_value(row).map_err(wrong)?, paused));
     }
     Ok(entries)
 }
 
-/// Creates or changes a schedule, unless its queue does not exist.
-async fn add(aws: &Aws, entry: &Entry, paused: bool, json: bool, output: &mut Output) -> Result<(), Failure> {
-    let (id, name) = (entry.id(), entry.queue_name());
-    if let Some(queue) = missing(aws, BTreeSet::from([aws.queue(name)])).await.first() {
-        let remedy = format!("create it by `sqjobs queue create {name}`, or name another by --queue");
-        return Err(Failure::said(format!("cannot add schedule {id:?}: its queue {queue} does not exist; {remedy}")));
+/// What becomes of a change of a schedule that comes from code.
+const CODE: &str = "each process of that beater writes the schedules of its code when it starts, at the latest after the next deployment";
+
+/// Creates or changes schedules, unless a queue does not exist. Asks before it changes one that comes from code.
+async fn add(aws: &Aws, entries: &[(Entry, bool)], yes: bool, json: bool, output: &mut Output) -> Result<bool, Failure> {
+    let schedules = aws.schedules();
+    let mut stored = Vec::new();
+    for (entry, _) in entries {
+        let (id, name) = (entry.id(), entry.queue_name());
+        if let Some(queue) = missing(aws, BTreeSet::from([aws.queue(name)])).await.first() {
+            let remedy = format!("create it by `sqjobs queue create {}`, or name another by --queue", shell(name));
+            return Err(Failure::said(format!("cannot add schedule {id:?}: its queue {queue} does not exist; {remedy}")));
+        }
+        stored.push(schedules.get(id).await?);
     }
-    aws.schedules().put(entry).await?;
-    if paused {
-        aws.schedules().pause(id).await?;
+    let changes = || entries.iter().map(|(entry, _)| entry).zip(&stored);
+    let from_code = changes().filter(|(entry, stored)| stored.as_ref().is_some_and(|stored| stored.from_code && stored.entry != **entry));
+    let from_code: Vec<_> = from_code.map(|(entry, _)| clean(entry.id())).collect();
+    if !from_code.is_empty() {
+        let ids = from_code.join(", ");
+        let question =
+            format!("The code of a beater has schedule {ids}: {CODE}. Change the code to keep a change. Change the schedule here?");
+        if !confirmed(&question, yes)? {
+            return Ok(false);
+        }
     }
-    show(aws, id, json, &format!("fires {}", entry.check()?), output).await
+    for ((entry, paused), stored) in entries.iter().zip(stored) {
+        let id = entry.id();
+        // One that is from code and the same stays so.
+        if !stored.as_ref().is_some_and(|stored| stored.from_code && stored.entry == *entry) {
+            schedules.put(entry).await?;
+        }
+        if *paused {
+            schedules.pause(id).await?;
+        }
+        let was = stored.as_ref().and_then(|stored| was(&stored.entry, entry)).map(|was| format!("; changed, was: {was}"));
+        let is_paused = *paused || stored.is_some_and(|stored| stored.paused);
+        let is_paused = if is_paused { "; it is paused" } else { "" };
+        if let Some(was) = was.as_ref().filter(|_| json) {
+            anstream::eprintln!("{}{}", clean(id), clean(was));
+        }
+        show(aws, id, json, &format!("fires {}{}{is_paused}", entry.check()?, clean(&was.unwrap_or_default())), output).await?;
+    }
+    Ok(true)
+}
+
+/// What a schedule was before a change, as far as it differs.
+fn was(before: &Entry, now: &Entry) -> Option<String> {
+    let [Ok(Value::Object(before)), Ok(Value::Object(now))] = [before, now].map(serde_json::to_value) else { return None };
+    let names: BTreeSet<_> = before.keys().chain(now.keys()).filter(|name| before.get(*name) != now.get(*name)).collect();
+    let was = names.iter().map(|name| match (name.as_str(), before.get(*name)) {
+        ("args" | "kwargs" | "meta", _) => format!("other {name}"),
+        (_, Some(value)) => format!("{name} {value}"),
+        (_, None) => format!("no {name}"),
+    });
+    (!names.is_empty()).then(|| was.collect::<Vec<_>>().join(", "))
 }
 
 /// Says what was done to a schedule, or prints it as JSON.
@@ -119,7 +176,10 @@ async fn show(aws: &Aws, id: &str, json: bool, said: &str, output: &mut Output) 
     }
     match aws.schedules().get(id).await? {
         // Its queue was looked at when it was added.
-        Some(schedule) => output.json(&row(&schedule, status(&schedule, false, aws.clock.now()))?),
+        Some(schedule) => {
+            let now = aws.clock.now();
+            output.json(&row(&schedule, status(&schedule, false, now), now)?)
+        }
         None => Err(Failure::said(format!("schedule {id:?} was removed meanwhile"))),
     }
 }
@@ -130,7 +190,7 @@ const LATE: SignedDuration = SignedDuration::from_mins(2);
 /// Of these queues, those that do not exist. Where this user may not look, that is said and none is taken to be missing.
 async fn missing(aws: &Aws, queues: BTreeSet<String>) -> BTreeSet<String> {
     queue::missing(aws, queues).await.unwrap_or_else(|failure| {
-        anstream::eprintln!("whether the queues exist is not known: {}", clean(&failure.told()));
+        anstream::eprintln!("whether the queues exist is not known: {}", clean(&aws.place.with_options(&failure.told())));
         BTreeSet::new()
     })
 }
@@ -138,7 +198,7 @@ async fn missing(aws: &Aws, queues: BTreeSet<String>) -> BTreeSet<String> {
 /// Returns the status of a schedule in one word.
 fn status(schedule: &Scheduled, is_missing: bool, now: Timestamp) -> &'static str {
     let is_over = || schedule.timetable(now).is_ok_and(|timetable| timetable.next(now).is_none());
-    match schedule.next_fire {
+    match schedule.next(now) {
         _ if schedule.paused => "paused",
         _ if is_missing => "queue_missing",
         Some(at) if at > now => "scheduled",
@@ -149,10 +209,11 @@ fn status(schedule: &Scheduled, is_missing: bool, now: Timestamp) -> &'static st
 }
 
 /// A schedule as JSON.
-fn row(schedule: &Scheduled, status: &str) -> Result<Value, Failure> {
+fn row(schedule: &Scheduled, status: &str, now: Timestamp) -> Result<Value, Failure> {
     let mut row = serde_json::to_value(&schedule.entry)?;
     row["paused"] = schedule.paused.into();
-    row["next_fire"] = json!(schedule.next_fire);
+    row["from_code"] = schedule.from_code.into();
+    row["next_fire"] = json!(schedule.next(now));
     row["status"] = status.into();
     Ok(row)
 }
@@ -163,7 +224,7 @@ async fn list(aws: &Aws, json: bool, output: &mut Output) -> Result<bool, Failur
     let missing = missing(aws, queues).await;
     let status = |schedule: &Scheduled| status(schedule, missing.contains(&aws.queue(schedule.entry.queue_name())), now);
     if json {
-        schedules.iter().try_for_each(|schedule| output.json(&row(schedule, status(schedule))?))?;
+        schedules.iter().try_for_each(|schedule| output.json(&row(schedule, status(schedule), now)?))?;
         return Ok(true);
     }
     if schedules.is_empty() {
@@ -172,7 +233,7 @@ async fn list(aws: &Aws, json: bool, output: &mut Output) -> Result<bool, Failur
     }
     let rows = schedules.iter().map(|schedule| {
         let when = schedule.timetable(now).map_or_else(|error| error.to_string(), |timetable| timetable.to_string());
-        let next = match (status(schedule), schedule.next_fire) {
+        let next = match (status(schedule), schedule.next(now)) {
             ("queue_missing", _) => format!("not before queue {} exists", aws.queue(schedule.entry.queue_name())),
             ("overdue", Some(at)) => format!("overdue for {}: no beater fires it", brief(now.duration_since(at).unsigned_abs())),
             ("scheduled", Some(at)) => format!("{}, {}", exact(at), from_now(at, now)),

@@ -42,8 +42,12 @@ pub struct Scheduled {
     pub entry: Entry,
     /// Whether it fires nothing until it is resumed.
     pub paused: bool,
+    /// Whether it comes from the code of a beater, and goes with it.
+    pub from_code: bool,
     /// The next fire that no beater has made yet. None: it is paused, or will not fire any more.
     pub next_fire: Option<Timestamp>,
+    /// The fires that a beater has made before their time, oldest first. Some may have passed.
+    pub ahead: Vec<Timestamp>,
     /// When it was created: its intervals count from then. None: no beater has looked at it yet.
     pub created_at: Option<Timestamp>,
 }
@@ -56,6 +60,16 @@ impl Scheduled {
     /// Names the field that is wrong, and what would be right.
     pub fn timetable(&self, now: Timestamp) -> Result<Timetable, Error> {
         self.entry.timetable(self.created_at.unwrap_or(now))
+    }
+
+    /// Returns the next fire after `now`, also where a beater has made it already. Of a schedule that the next tick of a
+    /// beater is to look at, it is the instant from which that is due.
+    pub fn next(&self, now: Timestamp) -> Option<Timestamp> {
+        let ahead = self.ahead.iter().copied().find(|fire| *fire > now);
+        match self.next_fire {
+            Some(next) if next <= now => Some(next),
+            next => ahead.or(next),
+        }
     }
 }
 
@@ -76,6 +90,9 @@ impl Schedules {
     }
 
     /// Creates a schedule, or changes the one that has this id; a paused one stays so.
+    ///
+    /// One that came from the code of a beater comes from it no longer: it stays when the code no longer has it. While the
+    /// code has it, the next version of the beater that starts puts the entry of the code back.
     ///
     /// # Errors
     ///
@@ -198,7 +215,8 @@ pub(super) fn unanswered(error: StoreError) -> Error {
 impl From<Row> for Scheduled {
     fn from(row: Row) -> Self {
         let next_fire = row.next_fire.and_then(|text| text.parse().ok());
-        Self { entry: row.entry, paused: row.paused, next_fire, created_at: row.created_at }
+        let Row { entry, paused, from_code, ahead, created_at, .. } = row;
+        Self { entry, paused, from_code, next_fire, ahead, created_at }
     }
 }
 

@@ -65,8 +65,8 @@ impl Client {
         Ok(self.change(id, moved).await?.is_some())
     }
 
-    /// Runs a job again that has ended, whatever its end: its attempts begin anew, and what it has left behind stays in
-    /// its history. It is given once more as it was enqueued, with its id, for a record does not keep the arguments of
+    /// Runs a job again that has ended, whatever its end: its attempts begin anew, and that end, and the attempts that
+    /// failed, stay in its history. It is given once more as it was enqueued, with its id, for a record does not keep the arguments of
     /// what has ended. False: it has not ended, or nothing is known of it; then it can be enqueued.
     ///
     /// The dead letter of a failed job stays in the dead-letter queue, and the alarm of that queue with it. `sqjobs retry`

@@ -40,6 +40,20 @@ async fn a_new_version_of_the_code_changes_its_entries_and_leaves_them_paused() 
     assert_eq!((stands.entry, stands.paused), (changed, true));
 }
 
+#[tokio::test]
+async fn the_code_puts_its_entry_back_and_leaves_one_that_was_changed_and_is_not_in_the_code() {
+    let world = World::at("2026-05-04T10:00:00Z");
+    let [a, b] = ["a", "b"].map(|id| note(id, cron("* * * * *", "UTC")));
+    settle(&world, [a.clone(), b]).await;
+    let changed = ["a", "b"].map(|id| note(id, cron("*/5 * * * *", "UTC")));
+    for entry in &changed {
+        world.put(entry.clone()).await;
+    }
+    settle(&world, [a.clone()]).await;
+    let stands = async |id| world.schedules().get(id).await.expect("an answer").map(|it| (it.entry, it.from_code));
+    assert_eq!((stands("a").await, stands("b").await), (Some((a, true)), Some((changed[1].clone(), false))));
+}
+
 #[test]
 fn two_entries_of_one_id_are_refused() {
     let beater = Beater::new().entry(note("a", cron("* * * * *", "UTC"))).entry(note("a", cron("0 * * * *", "UTC")));

@@ -276,13 +276,28 @@ fn a_retry_files_an_ended_job_with_all_attempts_and_without_its_error() {
         assert_eq!((again.state, again.run_at, again.envelope.as_deref()), (State::Scheduled, Some(at(20)), Some("as sent")));
         assert_eq!((again.name.as_str(), again.queue.as_str(), again.max_attempts), ("greet", "mail", seen.max_attempts));
         assert_eq!((again.attempts, again.runs, &again.result, &again.error, &again.dlq), (0, 0, &None, &None, &None));
-        assert_eq!((again.finished_at, again.purge_at, again.history.len()), (None, None, seen.history.len()));
+        assert_eq!((again.finished_at, again.purge_at), (None, None));
         assert_eq!((again.generation, again.owner.as_deref()), (seen.generation, Some("again")), "the generation goes on");
         assert_eq!(granted(decided(&again, at(20))).generation, seen.generation + 1);
     }
     let later = Request { run_at: Some(at(5000)), max_attempts: Some(7), ..request() };
     let again = retry(&failed_for_good(), &later, "again", at(20)).expect("it has ended");
     assert_eq!((again.run_at, again.max_attempts), (Some(at(5000)), 7));
+}
+
+#[test]
+fn a_job_that_is_run_again_keeps_each_ending_in_its_history() {
+    let endings = |seen: &Record| {
+        let again = retry(seen, &request(), "again", at(20)).expect("it has ended");
+        again.history.into_iter().map(|past| (past.generation, past.kind, past.at)).collect::<Vec<_>>()
+    };
+    let (done, _) = finish(&running(), Outcome::Success(6.into()), &policy(), 1.0, at(10));
+    assert_eq!(endings(&done), [(1, "succeeded".to_owned(), Some(at(10)))]);
+    let cancelled = cancel(Some(&scheduled(at(5000))), &request(), &policy(), at(9)).expect("it waits");
+    assert_eq!(endings(&cancelled), [(0, "cancelled".to_owned(), Some(at(9)))]);
+    assert_eq!(endings(&failed_for_good()), [(1, "error".to_owned(), Some(at(10)))], "the failed attempt is there already");
+    let rejected = Record { error: Some(Failure { kind: "rejected".into(), ..failure("error") }), ..failed_for_good() };
+    assert_eq!(endings(&rejected).len(), 2);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::{Value, json};
 use sqjobs::setup;
 
-use super::{Ran, args, in_environment, sqjobs};
+use super::{Ran, args, in_environment, piped, sqjobs};
 use crate::{function::Function, proxy::Fault, world::World};
 
 /// Deploys a function of this environment, with only the prefix and its queues as settings.
@@ -153,5 +153,15 @@ fn each_command_that_is_printed_names_the_environment() {
         world.account.dynamodb.put_item().table_name("live-jobs").set_item(Some(item)).send().await.expect("it is put");
         let told = there(&["explain", "a"]).yes();
         assert!(told.contains("`sqjobs dlq redrive adder --id a --prefix live-`"), "{told}");
+        let told = there(&["tree", "a"]).said;
+        assert!(told.contains("`sqjobs enqueue --listed --prefix live-`"), "{told}");
+        let line = json!({"name": "adder", "id": "b", "args": [1]}).to_string();
+        let place = ["--table", "live-jobs", "--prefix", "live-"];
+        let told = piped(world, &[&["enqueue", "--from", "-"], &place[..]].concat(), &line).no();
+        assert!(told.contains("line 1: ") && told.contains("`sqjobs queue create --prefix live-`"), "{told}");
+        there(&["queue", "create", "adder"]).yes();
+        there(&["schedule", "add", "nightly", "adder", "--cron", "1 0 * * *"]).yes();
+        let told = there(&["queue", "delete", "adder", "--yes"]).yes();
+        assert!(told.contains("`sqjobs schedule remove nightly --prefix live-`"), "{told}");
     });
 }

@@ -5,14 +5,14 @@ use std::{
     process::{Command, Stdio},
 };
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use sqjobs::Clock;
 
 use super::{Ran, alone, args, command, piped, sqjobs};
 use crate::{
     function::{Function, program},
-    proxy::Fault,
+    proxy::{Fault, Hold},
     wait,
     world::{PATIENCE, World},
 };
@@ -36,9 +36,20 @@ fn a_job_is_enqueued_followed_read_explained_and_run_again_by_command() {
         let explained = sqjobs(world, &["explain", "a"]).yes();
         assert!(explained.contains("It is a \"probe\" job") && explained.contains("It succeeded at"), "{explained}");
 
-        assert_eq!(sqjobs(world, &["retry", "a", &orders]).yes(), "a runs again\n");
+        let asked = sqjobs(world, &["retry", "a", &orders]).error();
+        assert!(asked.contains("a succeeded at") && asked.contains("Run it again? Nobody is here to answer; say --yes"), "{asked}");
+        assert_eq!(world.effects.runs_of("a").len(), 1, "it was not asked for");
+        assert_eq!(sqjobs(world, &["retry", "a", &orders, "--yes"]).yes(), "a runs again\n");
         assert!(sqjobs(world, &["watch", "a"]).yes().ends_with("succeeded, attempt 1 of 3  1\n"));
         assert_eq!(world.effects.runs_of("a").len(), 2);
+        let again = &sqjobs(world, &["get", "a", "--json"]).json()[0];
+        assert_eq!(
+            (&again["history"][0]["kind"], &again["history"][0]["at"]),
+            (&json!("succeeded"), &last["finished_at"]),
+            "its first ending is remembered"
+        );
+        let explained = sqjobs(world, &["explain", "a"]).yes();
+        assert!(explained.contains("It succeeded at") && explained.contains(", and was run again."), "{explained}");
 
         assert_eq!(sqjobs(world, &["watch", "a", "--json"]).json()[0]["state"], "succeeded");
         let story = &sqjobs(world, &["explain", "a", "--json"]).json()[0];
@@ -70,6 +81,7 @@ fn what_has_failed_is_listed_by_command_until_it_is_run_again() {
             explained.contains("with fatal: gave up as told") && explained.contains("`sqjobs dlq redrive probes --id a`"),
             "{explained}"
         );
+        assert!(explained.contains("with other arguments, which deletes its dead letter: `sqjobs retry a ARGS`"), "{explained}");
 
         sqjobs(world, &["retry", "a", &args(world, &json!({}))]).yes();
         world.record_in("a", "succeeded").await;
@@ -180,6 +192,37 @@ fn a_wait_for_a_rejected_message_ends_with_its_reason() {
 }
 
 #[test]
+fn a_retry_of_a_rejected_message_says_how_to_replace_it() {
+    World::setup().test(async |world| {
+        world.deploy(&Function::probe()).await;
+        sqjobs(world, &["enqueue", "probe", "[1]", "--queue", "probes", "--id", "bad", "--wait"]).no();
+        let orders = args(world, &json!({}));
+        let refused = sqjobs(world, &["retry", "bad", &orders]).error();
+        let enqueue = format!("`sqjobs enqueue probe '{orders}' --id bad --queue probes`");
+        assert!(refused.contains("cannot run bad again: there is no record of it") && refused.contains(&enqueue), "{refused}");
+        assert!(refused.contains("`sqjobs dlq purge probes --id bad`"), "{refused}");
+        // The commands that are named put it right.
+        sqjobs(world, &["enqueue", "probe", &orders, "--id", "bad", "--queue", "probes", "--wait"]).yes();
+        sqjobs(world, &["dlq", "purge", "probes", "--id", "bad", "--yes"]).yes();
+        assert!(world.dead_letters().await.is_empty());
+    });
+}
+
+#[test]
+fn a_job_that_waits_in_its_queue_is_cancelled_as_unseen() {
+    World::setup().test(async |world| {
+        world.send(world.probe("a", &json!({}))).await;
+        let refused = sqjobs(world, &["cancel", "a"]).no();
+        assert!(refused.contains("the job still waits in its queue") && refused.contains("discards its message"), "{refused}");
+        sqjobs(world, &["cancel", "a", "--unseen"]).yes();
+        world.deploy(&Function::probe()).await;
+        world.drained().await;
+        assert_eq!(world.effects.runs().len(), 0);
+        assert!(world.dead_letters().await.is_empty(), "the message was discarded");
+    });
+}
+
+#[test]
 fn an_unknown_id_is_cancelled_only_where_that_is_asked_for() {
     World::setup().test(async |world| {
         let refused = sqjobs(world, &["cancel", "nothere"]).no();
@@ -241,6 +284,45 @@ fn an_id_that_is_used_again_with_other_arguments_is_refused() {
         let other = piped(world, &["enqueue", "--from", "-", "--queue", "probes"], &other);
         assert_eq!((other.status, &*other.printed), (1, "0 jobs enqueued, 1 refused\n"));
         assert!(other.said.contains("line 1: a already ended at ") && other.said.contains("these arguments did not run"), "{}", other.said);
+    });
+}
+
+#[test]
+fn a_job_without_a_record_is_not_compared_with_and_the_help_says_so() {
+    let help = alone(&["enqueue", "--help"]).yes();
+    let id = help.split_once("--id <ID>").expect("the option").1.split_once("--queue").expect("the next one").0;
+    assert!(id.contains("still waits") && id.contains("--recorded") && id.contains("--wait"), "{id}");
+    World::setup().test(async |world| {
+        let enqueue = |id: &str, args: &str, more: &[&str]| {
+            sqjobs(world, &[&["enqueue", "probe", args, "--queue", "probes", "--id", id], more].concat())
+        };
+        for args in ["[1]", "[2]"] {
+            assert_eq!(enqueue("plain", args, &[]).yes(), "plain\n");
+        }
+        enqueue("recorded", "[1]", &["--recorded"]).yes();
+        assert!(enqueue("recorded", "[2]", &[]).no().contains("these arguments did not run"));
+
+        // The other one is recorded after this one has looked.
+        let (hold, proxy) = (Hold::default(), world.proxy.url());
+        world.proxy.arm(Fault::hold("SendMessageBatch", &hold));
+        let late = ["enqueue", "probe", "[2]", "--queue", "probes", "--id", "late", "--recorded", "--endpoint-url", &proxy];
+        let late_enqueue = command(world).args(late).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        hold.arrived().await;
+        enqueue("late", "[1]", &["--recorded"]).yes();
+        hold.release();
+        let told = Ran::of(&late, &late_enqueue.wait_with_output().expect("it ends")).no();
+        assert!(told.contains("late is enqueued, but a job of this id has other arguments"), "{told}");
+    });
+}
+
+#[test]
+fn an_empty_input_enqueues_nothing_and_says_so() {
+    World::setup().test(async |world| {
+        for more in [&[][..], &["--json"]] {
+            let nothing = |command: &[&str]| piped(world, &[command, &["--from", "-"], more].concat(), "\n").no();
+            assert_eq!(nothing(&["enqueue"]), "no job enqueued: the input is empty\n");
+            assert_eq!(nothing(&["schedule", "add"]), "no schedule added: the input is empty\n");
+        }
     });
 }
 
@@ -369,9 +451,13 @@ fn schedules_are_added_shown_paused_run_and_removed_by_command() {
         assert!(table.contains("at 00:01 in Europe/Madrid") && table.contains("paused"), "{table}");
         sqjobs(world, &["schedule", "resume", "nightly"]).yes();
         assert_eq!(shown()[0]["paused"], false);
+        let add = ["schedule", "add", "nightly", "probe", "[1, 2]", "--cron", "5 0 * * *", "--queue", "probes"];
+        let changed = sqjobs(world, &add).yes();
+        assert_eq!(changed, "nightly fires at 00:05 in UTC; changed, was: other args, cron \"1 0 * * *\", timezone \"Europe/Madrid\"\n");
+        assert_eq!(sqjobs(world, &add).yes(), "nightly fires at 00:05 in UTC\n");
         let id = sqjobs(world, &["schedule", "run", "nightly"]).yes();
         let body: Value = serde_json::from_str(&world.messages().await[0].body).expect("a message");
-        assert_eq!((&body["name"], &body["args"], body["id"].as_str()), (&json!("probe"), &json!([1]), Some(id.trim_end())));
+        assert_eq!((&body["name"], &body["args"], body["id"].as_str()), (&json!("probe"), &json!([1, 2]), Some(id.trim_end())));
         assert!(sqjobs(world, &["schedule", "remove", "nightly"]).error().contains("say --yes"));
         sqjobs(world, &["schedule", "remove", "nightly", "--yes"]).yes();
         assert!(shown().is_empty());
@@ -388,10 +474,11 @@ fn schedules_are_copied_as_json_and_each_change_is_printed_as_json() {
         assert_eq!(sqjobs(world, &add).json()[0]["status"], "due");
         assert_eq!(sqjobs(world, &["schedule", "pause", "nightly", "--json"]).json()[0]["paused"], true);
         let lines = sqjobs(world, &["schedule", "list", "--json"]).yes();
-        sqjobs(world, &["schedule", "remove", "nightly", "--yes"]).yes();
+        let removed = sqjobs(world, &["schedule", "remove", "nightly", "--yes", "--json"]).json();
+        assert_eq!(removed, [json!({"id": "nightly", "removed": true})]);
         let wrong = piped(world, &["schedule", "add", "--from", "-"], "{\"id\": 1}\n").error();
         assert!(wrong.contains("line 1 is no schedule: ") && wrong.contains("`sqjobs schedule list --json`"), "{wrong}");
-        assert_eq!(piped(world, &["schedule", "add", "--from", "-"], &lines).yes(), "nightly fires at 00:01 in UTC\n");
+        assert_eq!(piped(world, &["schedule", "add", "--from", "-"], &lines).yes(), "nightly fires at 00:01 in UTC; it is paused\n");
         let rows = [lines, sqjobs(world, &["schedule", "list", "--json"]).yes()].map(|line| {
             let mut row: Value = serde_json::from_str(&line).expect("one line");
             row["next_fire"].take(); // the next tick is to look at the copy
@@ -437,6 +524,57 @@ fn a_schedule_says_that_its_queue_is_missing_or_that_it_is_overdue() {
         assert!(!table.contains("ago"), "{table}");
         let refused = sqjobs(world, &["schedule", "add", "e", "probe", "--every", "5m"]).error();
         assert!(refused.contains("cannot add schedule \"e\": its queue probe does not exist; create it by `sqjobs queue create probe`"), "{refused}");
+    });
+}
+
+#[test]
+fn the_next_fire_of_a_schedule_is_shown_also_where_it_was_sent_ahead() {
+    World::setup().test(async |world| {
+        let (beater, now) = (Function::beater(), || Clock::system().now());
+        world.deploy_beater(&beater).await;
+        sqjobs(world, &["schedule", "add", "minutely", "probe", "--cron", "* * * * *", "--queue", "probes"]).yes();
+        world.tick(&beater, now()).await;
+        let row = world.scheduled("minutely").await.expect("a row");
+        assert!(row["ahead"].as_array().is_some_and(|ahead| ahead.len() > 1), "{row}");
+        let asked_at = now();
+        let listed = sqjobs(world, &["schedule", "list", "--json"]).json();
+        let listed = listed.iter().find(|row| row["id"] == "minutely").expect("it is listed");
+        let next: Timestamp = listed["next_fire"].as_str().expect("a text").parse().expect("an instant");
+        assert!(next > asked_at && next.duration_since(now()) <= SignedDuration::from_mins(1), "{next} {row}");
+        assert_eq!(listed["status"], "scheduled");
+        let table = sqjobs(world, &["schedule", "list"]).yes();
+        let line = table.lines().find(|line| line.starts_with("minutely")).expect("a row");
+        assert!(["in 1m", "in 2m"].iter().all(|late| !line.contains(late)), "{line}");
+    });
+}
+
+#[test]
+fn a_schedule_of_the_code_is_changed_only_after_a_yes() {
+    World::setup().test(async |world| {
+        let beater = Function::beater();
+        world.deploy_beater(&beater).await;
+        world.tick(&beater, Clock::system().now()).await;
+        let shown = || sqjobs(world, &["schedule", "list", "--json"]).json().remove(0);
+        assert_eq!((&shown()["id"], &shown()["from_code"]), (&json!("nightly-sum"), &json!(true)));
+        let as_it_is = sqjobs(world, &["schedule", "list", "--json"]).yes();
+        piped(world, &["schedule", "add", "--from", "-"], &as_it_is).yes();
+        assert_eq!(shown()["from_code"], true, "what does not change it leaves it to the code");
+
+        let add = ["schedule", "add", "nightly-sum", "adder", "[1, 2, 3]", "--cron", "5 0 * * *", "--timezone", "Europe/Madrid"];
+        let asked = sqjobs(world, &add).error();
+        assert!(asked.contains("The code of a beater has schedule nightly-sum") && asked.contains("say --yes"), "{asked}");
+        assert_eq!(shown()["cron"], "1 0 * * *");
+        let changed = sqjobs(world, &[&add[..], &["--yes"]].concat()).yes();
+        assert_eq!(changed, "nightly-sum fires at 00:05 in Europe/Madrid; changed, was: cron \"1 0 * * *\"\n");
+        assert_eq!((&shown()["cron"], &shown()["from_code"]), (&json!("5 0 * * *"), &json!(false)));
+
+        // Another process of the beater, as after a deployment.
+        world.account.lambda.delete_function().function_name(world.account.name(&beater)).send().await.expect("it is deleted");
+        world.create_function(&beater).await;
+        world.tick(&beater, Clock::system().now()).await;
+        assert_eq!((&shown()["cron"], &shown()["from_code"]), (&json!("1 0 * * *"), &json!(true)), "the code wins");
+        let removed = sqjobs(world, &["schedule", "remove", "nightly-sum", "--yes"]);
+        assert!(removed.said.contains("nightly-sum comes from the code of a beater"), "{}", removed.said);
     });
 }
 
