@@ -3,6 +3,7 @@
 use std::{env, time::Duration};
 
 use aws_config::{BehaviorVersion, SdkConfig, timeout::TimeoutConfig};
+use aws_sdk_sqs::config::SharedHttpClient;
 use aws_smithy_http_client::{
     Builder,
     tls::{Provider, rustls_provider::CryptoMode},
@@ -11,7 +12,7 @@ use aws_smithy_http_client::{
 use crate::{Error, setup};
 
 #[cfg(feature = "lambda")]
-pub(crate) use function::{Config, in_lambda};
+pub(crate) use function::{Config, in_lambda, sdk as function_sdk};
 
 /// Longest for one try of a request to AWS, and for all its tries.
 const ATTEMPT: Duration = Duration::from_secs(1);
@@ -67,9 +68,15 @@ pub(crate) fn max_concurrency() -> Result<usize, Error> {
 /// The SDK's configuration: region, credentials and endpoint from the usual places, and timeouts, which the SDK has not
 /// by itself.
 pub(crate) async fn sdk() -> SdkConfig {
-    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).operation_timeout(OPERATION).build();
-    let https = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
-    aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(https).timeout_config(timeouts).load().await
+    aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(https()).timeout_config(timeouts()).load().await
+}
+
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).operation_timeout(OPERATION).build()
+}
+
+fn https() -> SharedHttpClient {
+    Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
 }
 
 /// An empty variable is taken as none.
@@ -81,8 +88,28 @@ fn variable(name: &str) -> Option<String> {
 /// What only a Lambda function reads.
 #[cfg(feature = "lambda")]
 mod function {
-    use super::{max_concurrency, table, variable};
+    use aws_config::{BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableCredentialsProvider, retry::RetryConfig};
+    use aws_sdk_sqs::config::SharedCredentialsProvider;
+
+    use super::{https, max_concurrency, table, timeouts, variable};
     use crate::Error;
+
+    /// The SDK's configuration of a function. Lambda sets region and credentials as variables, so that the chain of profiles, web
+    /// identities and token services, a twelfth of the program, is left out: "Defined runtime environment variables" in the Lambda guide.
+    pub(crate) fn sdk() -> SdkConfig {
+        let is_set = |name| variable(name).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        let mut sdk = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .credentials_provider(SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()))
+            .region(variable("AWS_REGION").map(Region::new))
+            .use_fips(is_set("AWS_USE_FIPS_ENDPOINT"))
+            .use_dual_stack(is_set("AWS_USE_DUALSTACK_ENDPOINT"))
+            .retry_config(RetryConfig::standard())
+            .http_client(https())
+            .timeout_config(timeouts());
+        sdk.set_endpoint_url(variable("AWS_ENDPOINT_URL"));
+        sdk.build()
+    }
 
     /// The settings of a worker.
     #[derive(Debug, Clone)]

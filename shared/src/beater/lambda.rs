@@ -34,7 +34,7 @@ struct Event {
 
 pub(super) async fn serve(beater: Beater) -> Result<(), Error> {
     telemetry::in_lambda();
-    let sdk = config::sdk().await;
+    let sdk = config::function_sdk();
     let dynamodb = aws_sdk_dynamodb::Client::new(&sdk);
     let due = Due {
         store: Arc::new(DynamoDb::new(dynamodb.clone(), config::table())),

@@ -33,14 +33,14 @@ pub(crate) async fn serve(jobs: Jobs) -> Result<(), Error> {
     let bodies = Handle::current();
     let clock = config::clock()?;
     let ended = thread::run(async move || {
-        let engine = Arc::new(engine(jobs, bodies, config, clock).await);
+        let engine = Arc::new(engine(jobs, bodies, config, clock));
         lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| handle(&engine, event))).await
     });
     ended.await?.map_err(|error| Error::because("the Lambda runtime has ended", error))
 }
 
-async fn engine(jobs: Jobs, bodies: Handle, config: Config, clock: Clock) -> Engine {
-    let sdk = config::sdk().await;
+fn engine(jobs: Jobs, bodies: Handle, config: Config, clock: Clock) -> Engine {
+    let sdk = config::function_sdk();
     let queue = Sqs::only(aws_sdk_sqs::Client::new(&sdk), [&*config.queue_url, &config.dlq_url]);
     let counter = Arc::new(Counter::new(Uuid::new_v4().simple().to_string()));
     let store = DynamoDb::new(aws_sdk_dynamodb::Client::new(&sdk), config.table);
