@@ -55,9 +55,13 @@ impl Story<'_> {
         let given_back = generation.saturating_sub(u64::from(*attempts));
         let given_back = match (given_back, *snoozes) {
             (0, _) => String::new(),
-            (free, 0) => format!(" ({} cost nothing, or lie before it was run again)", times(free)),
+            (free, 0) => format!(" ({} did not count: given back, or before the last retry by command)", starts(free)),
             (free, put_off) => {
-                format!(" ({} cost nothing, or lie before it was run again; it put itself off {})", times(free), times(put_off.into()))
+                format!(
+                    " ({} did not count: given back, or before the last retry by command; it put itself off {})",
+                    starts(free),
+                    times(put_off.into())
+                )
             }
         };
         format!("It was started {}, and has used {attempts} of {max_attempts} attempts{given_back}.", times(*generation))
@@ -187,6 +191,10 @@ fn times(number: u64) -> String {
     }
 }
 
+fn starts(number: u64) -> String {
+    if number == 1 { "1 start".into() } else { format!("{number} starts") }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -213,7 +221,7 @@ mod tests {
             told,
             "It is a \"invoice\" job, enqueued on queue \"test-invoice\" at 2026-05-04T11:00:00Z (1h 0m ago).\n\
              The job \"order-1\" enqueued it, in the tree that began with \"cart-9\".\n\
-             It was started 3 times, and has used 2 of 2 attempts (once cost nothing, or lie before it was run again; it put itself off once).\n\
+             It was started 3 times, and has used 2 of 2 attempts (1 start did not count: given back, or before the last retry by command; it put itself off once).\n\
              Start 1 ended at 2026-05-04T11:20:30Z after 30s with error: no route to host\n\
              Start 3 ended at 2026-05-04T11:40:30Z after 30s with error: no route to host\n\
              It failed for good at 2026-05-04T11:40:30Z (19m 30s ago) with error: no route to host. A copy of its message is in the \

@@ -343,13 +343,13 @@ impl Bulk<'_> {
                 Some((false, said)) => self.refuse(line, &said, done)?,
                 known => {
                     done.duplicates += usize::from(known.is_some());
-                    sent_lines.push(line);
+                    sent_lines.push((line, queue));
                     own.push(job);
                 }
             }
         }
         let answers = self.client.enqueue_many(own).await;
-        for (line, sent) in sent_lines.into_iter().zip(answers) {
+        for ((line, queue), sent) in sent_lines.into_iter().zip(answers) {
             match sent {
                 Ok(sent) => {
                     done.sent += 1;
@@ -361,7 +361,7 @@ impl Bulk<'_> {
                         anstream::eprintln!("line {line}: {missing}");
                     }
                 }
-                Err(error) => self.refuse(line, &Failure::from(error).told(), done)?,
+                Err(error) => self.refuse(line, &Failure::of_queue(error, &shell(self.aws.short(&queue))).told(), done)?,
             }
         }
         Ok(())

@@ -154,11 +154,11 @@ fn each_command_that_is_printed_names_the_environment() {
         let told = there(&["explain", "a"]).yes();
         assert!(told.contains("`sqjobs dlq redrive adder --id a --prefix live-`"), "{told}");
         let told = there(&["tree", "a"]).said;
-        assert!(told.contains("`sqjobs enqueue --listed --prefix live-`"), "{told}");
-        let line = json!({"name": "adder", "id": "b", "args": [1]}).to_string();
+        assert!(told.contains("`sqjobs enqueue NAME ARGS --listed --prefix live-`"), "{told}");
+        let line = json!({"name": "other", "id": "d", "args": [1]}).to_string();
         let place = ["--table", "live-jobs", "--prefix", "live-"];
         let told = piped(world, &[&["enqueue", "--from", "-"], &place[..]].concat(), &line).no();
-        assert!(told.contains("line 1: ") && told.contains("`sqjobs queue create --prefix live-`"), "{told}");
+        assert!(told.contains("line 1: ") && told.contains("`sqjobs queue create other --prefix live-`"), "{told}");
         there(&["queue", "create", "adder"]).yes();
         there(&["schedule", "add", "nightly", "adder", "--cron", "1 0 * * *"]).yes();
         let told = there(&["queue", "delete", "adder", "--yes"]).yes();

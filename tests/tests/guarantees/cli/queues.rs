@@ -36,7 +36,7 @@ fn queues_are_shown_paused_resumed_and_emptied_by_command() {
         sqjobs(world, &["queue", "purge", "probes", "--yes"]).yes();
         world.drained().await;
         assert!(sqjobs(world, &["queue", "pause", "probes-dlq"]).error().contains("feeds no function"));
-        assert!(sqjobs(world, &["queue", "pause", "nowhere"]).error().contains("`sqjobs queue create`"));
+        assert!(sqjobs(world, &["queue", "pause", "nowhere"]).error().contains("`sqjobs queue create nowhere`"));
         assert!(world.record("b").await.is_none());
 
         // Names are printed as they are given, without the prefix.
