@@ -440,7 +440,7 @@ mod tests {
             (json!({"queue": "p", "state": "running", "finished_at": null}), false, "a is already running; these arguments did not run"),
             (json!({"queue": "p"}), false, "the id belongs to job n on queue p"),
             (json!({"name": "", "state": "cancelled"}), false, "a was cancelled at 2026-05-04T12:00:00Z before any function saw it"),
-            (json!({"name": ""}), false, "`sqjobs retry a ARGS --name NAME` runs it after all"),
+            (json!({"name": ""}), false, "`sqjobs retry a ARGS --name n` runs it after all"),
         ];
         for (change, is_same, part) in cases {
             let (same, said) = duplicate(&first(change), &envelope, "q");
