@@ -161,7 +161,7 @@ fn each_command_that_is_printed_names_the_environment() {
         assert!(told.contains("line 1: ") && told.contains("`sqjobs queue create other --prefix live-`"), "{told}");
         there(&["queue", "create", "adder"]).yes();
         there(&["schedule", "add", "nightly", "adder", "--cron", "1 0 * * *"]).yes();
-        let told = there(&["queue", "delete", "adder", "--yes"]).yes();
+        let told = there(&["queue", "delete", "adder", "--yes", "--force"]).yes();
         assert!(told.contains("`sqjobs schedule remove nightly --prefix live-`"), "{told}");
     });
 }
