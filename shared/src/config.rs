@@ -123,6 +123,7 @@ mod function {
 
     impl Config {
         pub(crate) fn from_env() -> Result<Self, Error> {
+            one_invocation_at_a_time()?;
             Ok(Self {
                 table: table(),
                 queue_url: required("SQJOBS_QUEUE_URL", "the URL of the queue that feeds this function")?,
@@ -136,6 +137,18 @@ mod function {
     /// Whether this process is a Lambda function.
     pub(crate) fn in_lambda() -> bool {
         variable("AWS_LAMBDA_RUNTIME_API").is_some()
+    }
+
+    /// Refuses Lambda Managed Instances with several invocations in one process: a body that blocks its thread ends the process,
+    /// and would take the others along. Source: "Lambda Managed Instances runtimes" in the Lambda guide.
+    fn one_invocation_at_a_time() -> Result<(), Error> {
+        match variable("AWS_LAMBDA_MAX_CONCURRENCY").filter(|invocations| invocations != "1") {
+            None => Ok(()),
+            Some(invocations) => Err(Error::config(format!(
+                "AWS_LAMBDA_MAX_CONCURRENCY is {invocations}: on Lambda Managed Instances a process has several invocations at a time, and a \
+                 job that blocks would end all of them; set PerExecutionEnvironmentMaxConcurrency to 1, or use Lambda's own instances"
+            ))),
+        }
     }
 
     /// Whether deliveries are counted.
