@@ -95,7 +95,7 @@ mod function {
     use crate::Error;
 
     /// The SDK's configuration of a function. Lambda sets region and credentials as variables, so that the chain of profiles, web
-    /// identities and token services, a twelfth of the program, is left out: "Defined runtime environment variables" in the Lambda guide.
+    /// identities and token services stays out of the program: "Defined runtime environment variables" in the Lambda guide.
     pub(crate) fn sdk() -> SdkConfig {
         let is_set = |name| variable(name).is_some_and(|value| value.eq_ignore_ascii_case("true"));
         let mut sdk = SdkConfig::builder()

@@ -411,6 +411,7 @@ mod tests {
         assert!(matches!(arguments(Some("[1]")), Ok(value) if value == json!([1])));
         assert!(matches!(arguments(None), Ok(Value::Null)));
         assert!(matches!(arguments(Some("hello")), Err(Failure::Said(error)) if error.contains("'\"text\"'")));
+        assert!(matches!(arguments(Some("[18446744073709551616]")), Err(Failure::Said(error)) if error.contains("args: it has an integer")));
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! Finds integers that `serde_json` would round, since it keeps 64 bits of them.
 
+use serde_json::Value;
+
 use super::{Envelope, Unreadable};
 
-/// The digits of the shortest integer that may not fit.
-const DIGITS: usize = 19;
+/// The smallest of the numbers that an integer of more than 64 bits is rounded to.
+const LARGE: f64 = 9.223_372_036_854_775e18;
 const REMEDY: &str = "send it as a string, or with a fraction or an exponent where it may be rounded";
 
 impl Envelope {
@@ -21,11 +23,20 @@ impl Envelope {
     ///
     /// Names the field of the object that holds the integer.
     pub fn check_integers(json: &str) -> Result<(), Unreadable> {
-        let has_long_run = json.as_bytes().chunk_by(|a, b| a.is_ascii_digit() && b.is_ascii_digit()).any(|run| run.len() >= DIGITS);
-        match has_long_run.then(|| field_of_rounded(json)).flatten() {
+        match field_of_rounded(json) {
             Some(field) => Err(Unreadable::new(field, "it has an integer of more than 64 bits", REMEDY)),
             None => Ok(()),
         }
+    }
+}
+
+/// Whether a value that was read may have been such an integer.
+pub(super) fn may_be_rounded(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.is_f64() && number.as_f64().is_some_and(|number| number.abs() >= LARGE),
+        Value::Array(items) => items.iter().any(may_be_rounded),
+        Value::Object(object) => object.values().any(may_be_rounded),
+        Value::Null | Value::Bool(_) | Value::String(_) => false,
     }
 }
 

@@ -74,7 +74,11 @@ pub(super) fn id(field: &str, id: &str) -> Result<(), Unreadable> {
 fn text(field: &str, text: &str, limit: usize) -> Result<(), Unreadable> {
     ensure(!text.is_empty(), field, || "it is empty".into())?;
     ensure(!text.contains(char::is_control), field, || "it has a control character".into())?;
-    ensure(text.chars().all(is_sendable), field, || "it has U+FFFE or U+FFFF, which SQS does not take in an attribute".into())?;
+    // Both of them, and few others, begin with this byte.
+    let may_be_refused = text.as_bytes().contains(&0xef);
+    ensure(!may_be_refused || text.chars().all(is_sendable), field, || {
+        "it has U+FFFE or U+FFFF, which SQS does not take in an attribute".into()
+    })?;
     at_most(field, field, text, limit)
 }
 

@@ -1,7 +1,7 @@
 //! From a message body to the envelope: which form it has, and what is wrong with it.
 
 use super::unreadable::read;
-use super::{CURRENT, Envelope, Form, Unreadable, instant, legacy, limit};
+use super::{CURRENT, Envelope, Form, Unreadable, instant, integer::may_be_rounded, legacy, limit};
 use jiff::Timestamp;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::error::Category;
@@ -40,7 +40,11 @@ impl Envelope {
     pub fn parse(body: &str) -> Result<Self, Unreadable> {
         let body = body.trim();
         match json(body) {
-            Ok(Value::Object(object)) => Self::object(object).and_then(|envelope| Self::check_integers(body).map(|()| envelope)),
+            Ok(Value::Object(object)) => {
+                let is_suspect = object.values().any(may_be_rounded);
+                let envelope = Self::object(object)?;
+                if is_suspect { Self::check_integers(body).map(|()| envelope) } else { Ok(envelope) }
+            }
             Ok(other) => Err(Unreadable::body(format!("it is {}", kind(&other)))),
             Err(_) if body.is_empty() => Err(Unreadable::body("it is empty")),
             Err(flaw) if body.starts_with(['{', '[', '"']) => Err(Unreadable::body(flaw)),

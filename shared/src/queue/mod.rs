@@ -156,6 +156,9 @@ impl Message {
 
     /// The attributes that the library has not written.
     pub(crate) fn own_attributes(&self) -> BTreeMap<String, String> {
+        if self.attributes.is_empty() {
+            return BTreeMap::new();
+        }
         let own = self.attributes.iter().filter(|(name, _)| !name.starts_with(RESERVED));
         own.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
