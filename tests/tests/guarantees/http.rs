@@ -7,7 +7,7 @@ use std::{
 
 use http_body_util::{BodyExt, Full};
 use hyper::{
-    Request, Response,
+    Request, Response, Uri,
     body::{Bytes, Incoming},
     header::AUTHORIZATION,
     server::conn::http1,
@@ -34,6 +34,15 @@ pub(crate) async fn send(request: Request<Full<Bytes>>) -> Result<Response<Bytes
         Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
     };
     timeout(PATIENCE, answer).await?
+}
+
+/// Sends a request on. The header `host` stays as it was signed.
+pub(crate) async fn forward(request: Request<Bytes>, to: &Uri) -> Result<Response<Bytes>, Hangup> {
+    let (mut head, body) = request.into_parts();
+    let mut uri = to.clone().into_parts();
+    uri.path_and_query = head.uri.into_parts().path_and_query;
+    head.uri = Uri::from_parts(uri)?;
+    send(Request::from_parts(head, Full::new(body))).await
 }
 
 /// Reads a page as JSON.

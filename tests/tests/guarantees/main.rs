@@ -12,6 +12,7 @@ mod http;
 mod message;
 mod proxy;
 mod record;
+mod referee;
 mod stack;
 mod wait;
 mod world;

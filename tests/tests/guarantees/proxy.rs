@@ -1,23 +1,23 @@
-//! A reverse proxy between a function and the stack: it counts requests, and it can lose an answer or refuse a request.
+//! A reverse proxy before the stack: the referee judges each request, and those of functions are counted and can go wrong.
 
 use std::{
+    collections::BTreeSet,
     fmt::{self, Display},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
-use http_body_util::Full;
-use hyper::{
-    Request, Response, Uri,
-    body::Bytes,
-    header::{DATE, HOST},
-};
+use hyper::{Request, Response, Uri, body::Bytes, header::DATE};
 use jiff::Timestamp;
 use serde_json::json;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::http::{self, Hangup, Server};
+use crate::{
+    http::{self, Hangup, Server},
+    referee::{Referee, Violation},
+    stack::dynamodb_local,
+};
 
 /// What went through: the operation, as in `DynamoDB_20120810.BatchExecuteStatement`, and the request's body.
 #[derive(Debug, Clone)]
@@ -105,10 +105,21 @@ impl Fault {
     }
 }
 
-/// The proxy of one world; it ends when this is dropped.
+/// The proxy of one world, with two doors; it ends when this is dropped.
 pub(crate) struct Proxy {
     server: Server,
+    /// The door of everyone else.
+    calm: Server,
     traffic: Arc<Mutex<Traffic>>,
+    backend: Arc<Backend>,
+}
+
+/// What answers.
+struct Backend {
+    stack: Uri,
+    /// What answers requests to `DynamoDB` in the place of the stack.
+    table: Option<Uri>,
+    violations: Mutex<BTreeSet<Violation>>,
 }
 
 #[derive(Default)]
@@ -124,18 +135,31 @@ struct Traffic {
 }
 
 impl Proxy {
-    /// Starts a proxy before `endpoint`.
-    pub(crate) async fn start(endpoint: &str) -> Self {
+    /// Starts a proxy before a stack, and before what keeps the tables in its place.
+    pub(crate) async fn start(stack: &str, table: Option<&str>) -> Self {
         let traffic = Arc::new(Mutex::new(Traffic::default()));
-        let to: Uri = endpoint.parse().expect("the endpoint is an address");
-        let shared = Arc::clone(&traffic);
-        let server = Server::start(move |request| pass(request, to.clone(), Arc::clone(&shared))).await;
-        Self { server, traffic }
+        let address = |endpoint: &str| endpoint.parse().expect("the endpoint is an address");
+        let backend = Arc::new(Backend { stack: address(stack), table: table.map(address), violations: Mutex::default() });
+        let (shared, behind) = (Arc::clone(&traffic), Arc::clone(&backend));
+        let server = Server::start(move |request| pass(request, Arc::clone(&behind), Arc::clone(&shared))).await;
+        let behind = Arc::clone(&backend);
+        let calm = Server::start(move |request| pass_calmly(request, Arc::clone(&behind))).await;
+        Self { server, calm, traffic, backend }
     }
 
     /// Its address, to be used in the place of the stack's.
     pub(crate) fn url(&self) -> String {
         self.server.url()
+    }
+
+    /// The address at which nothing goes wrong and nothing is counted.
+    pub(crate) fn calm_url(&self) -> String {
+        self.calm.url()
+    }
+
+    /// What AWS would have refused of all that passed.
+    pub(crate) fn violations(&self) -> Vec<Violation> {
+        lock(&self.backend.violations).iter().cloned().collect()
     }
 
     /// Lets something go wrong, once.
@@ -179,20 +203,21 @@ impl Proxy {
     }
 }
 
-async fn pass(request: Request<Bytes>, to: Uri, traffic: Arc<Mutex<Traffic>>) -> Result<Response<Bytes>, Hangup> {
+async fn pass(request: Request<Bytes>, backend: Arc<Backend>, traffic: Arc<Mutex<Traffic>>) -> Result<Response<Bytes>, Hangup> {
+    backend.judge(&request);
     match note(&request, &traffic) {
-        None => forward(request, &to).await,
+        None => backend.answer(request).await,
         Some(Kind::Swallow) => {
-            forward(request, &to).await?;
+            backend.answer(request).await?;
             Err("the answer is swallowed".into())
         }
         Some(Kind::Cut) => Err("nobody asks any more".into()),
         Some(Kind::Delay(time)) => {
             tokio::time::sleep(time).await;
-            forward(request, &to).await
+            backend.answer(request).await
         }
         Some(Kind::Date(date)) => {
-            let mut answer = forward(request, &to).await?;
+            let mut answer = backend.answer(request).await?;
             let date = date.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
             answer.headers_mut().insert(DATE, date.parse()?);
             Ok(answer)
@@ -200,9 +225,35 @@ async fn pass(request: Request<Bytes>, to: Uri, traffic: Arc<Mutex<Traffic>>) ->
         Some(Kind::Hold(hold)) => {
             hold.arrived.notify_one();
             hold.released.notified().await;
-            forward(request, &to).await
+            backend.answer(request).await
         }
         Some(Kind::Answer(status, answer)) => Ok(Response::builder().status(status).body(Bytes::from(answer))?),
+    }
+}
+
+async fn pass_calmly(request: Request<Bytes>, backend: Arc<Backend>) -> Result<Response<Bytes>, Hangup> {
+    backend.judge(&request);
+    backend.answer(request).await
+}
+
+impl Backend {
+    fn judge(&self, request: &Request<Bytes>) {
+        lock(&self.violations).extend(Referee::shared().judge(request));
+    }
+
+    /// Asks the stack, or what keeps the tables in its place.
+    async fn answer(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Hangup> {
+        let is_of_table = request.headers().get("x-amz-target").is_some_and(|target| target.as_bytes().starts_with(b"DynamoDB_"));
+        if let Some(table) = self.table.as_ref().filter(|_| is_of_table) {
+            return dynamodb_local::answer(request, table).await;
+        }
+        let event = request.uri().path().ends_with("/invocations").then(|| request.body().clone());
+        let answer = http::forward(request, &self.stack).await?;
+        if let Some(event) = event {
+            let json = |bytes: &[u8]| serde_json::from_slice(bytes).unwrap_or_default();
+            lock(&self.violations).extend(Referee::judge_answer(&json(&event), &json(answer.body())));
+        }
+        Ok(answer)
     }
 }
 
@@ -238,15 +289,6 @@ fn stormy(one_of: u128) -> Option<Kind> {
     })
 }
 
-async fn forward(request: Request<Bytes>, to: &Uri) -> Result<Response<Bytes>, Hangup> {
-    let (mut head, body) = request.into_parts();
-    let mut uri = to.clone().into_parts();
-    uri.path_and_query = head.uri.into_parts().path_and_query;
-    head.uri = Uri::from_parts(uri)?;
-    head.headers.remove(HOST);
-    http::send(Request::from_parts(head, Full::new(body))).await
-}
-
-fn lock(traffic: &Mutex<Traffic>) -> MutexGuard<'_, Traffic> {
-    traffic.lock().expect("nobody panics with the lock")
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().expect("nobody panics with the lock")
 }

@@ -21,7 +21,16 @@ use sqjobs::{
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::{account::Account, effects::Effects, function::Function, message::Message, proxy::Proxy, record::Record, stack::Stack, wait};
+use crate::{
+    account::Account,
+    effects::Effects,
+    function::Function,
+    message::Message,
+    proxy::Proxy,
+    record::Record,
+    stack::{Stack, dynamodb_local::DynamoDbLocal},
+    wait,
+};
 
 const TABLE: &str = "jobs";
 const SCHEDULES: &str = "schedules";
@@ -67,9 +76,12 @@ impl Setup {
     /// Makes a world, lets `test` happen in it, and takes it down.
     pub(crate) fn test(self, test: impl AsyncFnOnce(&World)) {
         let stack = if self.enforces_roles { Stack::enforcing() } else { Stack::shared() };
+        // Roles are enforced by the stack alone.
+        let local = if self.enforces_roles { None } else { DynamoDbLocal::chosen(stack) };
+        let table = local.map(DynamoDbLocal::endpoint);
         stack.runtime.block_on(async {
             let _place = stack.places.acquire().await.expect("the places are never closed");
-            let world = World::create(stack, self).await;
+            let world = World::create(stack, table.as_deref(), self).await;
             let ended = AssertUnwindSafe(async { timeout(LIMIT, test(&world)).await.expect("the test comes to an end") });
             let ended = ended.catch_unwind().await;
             if ended.is_err() {
@@ -77,6 +89,8 @@ impl Setup {
             }
             world.account.retire().await;
             ended.unwrap_or_else(|panic| resume_unwind(panic));
+            let violations: Vec<_> = world.proxy.violations().iter().map(ToString::to_string).collect();
+            assert!(violations.is_empty(), "AWS refuses what the stack took:\n{}", violations.join("\n"));
         });
     }
 }
@@ -88,12 +102,12 @@ impl World {
         Setup { queue: "probes", visibility_s: 30, enforces_roles: false }
     }
 
-    async fn create(stack: &'static Stack, setup: Setup) -> Self {
-        let account = Account::new(&stack.endpoint());
+    async fn create(stack: &'static Stack, table: Option<&str>, setup: Setup) -> Self {
+        let proxy = Proxy::start(&stack.endpoint(), table).await;
+        let account = Account::new(&proxy.calm_url());
         setup::create_table(&account.dynamodb, TABLE).await.expect("the table is created");
         setup::create_schedules_table(&account.dynamodb, SCHEDULES).await.expect("the table is created");
         let queues = setup::create_queues(&account.sqs, setup.queue, setup.visibility_s).await.expect("the queues are created");
-        let proxy = Proxy::start(&stack.endpoint()).await;
         Self { stack, account, setup, queues, proxy, effects: Effects::new() }
     }
 
@@ -132,8 +146,7 @@ impl World {
     }
 
     fn settings(&self, function: &Function) -> HashMap<String, String> {
-        // What is signed for one address is refused at another.
-        let proxy = if self.setup.enforces_roles { self.stack.endpoint() } else { self.proxy.url() };
+        let proxy = self.proxy.url();
         let ours = [
             ("SQJOBS_TABLE", TABLE),
             ("SQJOBS_QUEUE_URL", &self.queues.url),
@@ -279,7 +292,7 @@ impl World {
     pub(crate) async fn receive_until_moved(&self, more: usize) {
         let before = self.dead_letters().await.len();
         wait::until("messages are moved", PATIENCE, async || {
-            let receive = self.account.sqs.receive_message().queue_url(&self.queues.url).visibility_timeout(0);
+            let receive = self.account.sqs.receive_message().queue_url(&self.queues.url).visibility_timeout(0).wait_time_seconds(0);
             receive.send().await.expect("the queue answers");
             let letters = self.dead_letters().await.len();
             if letters == before + more { Ok(()) } else { Err(format!("{letters} dead letters")) }

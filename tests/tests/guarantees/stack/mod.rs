@@ -1,5 +1,7 @@
 //! The real local stack: one `ministack` for the whole test process, which answers SQS, `DynamoDB` and Lambda on one port.
 
+pub(crate) mod dynamodb_local;
+
 use std::{
     fs::{self, File},
     net::{Ipv4Addr, TcpListener},
@@ -52,11 +54,12 @@ impl Stack {
     fn start(settings: &[&str]) -> Self {
         let venv = install();
         let port = free_port();
-        let log = log(port);
-        let mut keeper = keep(&venv, port, &log, settings);
+        let log = log("ministack", port);
+        let python = venv.join("bin/python");
+        let mut keeper = keep(&python, &venv.join("bin/ministack"), port, &log, settings);
         let runtime = Runtime::new().expect("the runtime of the tests starts");
-        runtime.block_on(healthy(port, &mut keeper, &log));
-        Self { runtime, places: Semaphore::new(WORLDS_AT_A_TIME), python: venv.join("bin/python"), port, log, _keeper: keeper }
+        runtime.block_on(healthy(&format!("{}/_ministack/health", endpoint(port)), &mut keeper, &log));
+        Self { runtime, places: Semaphore::new(WORLDS_AT_A_TIME), python, port, log, _keeper: keeper }
     }
 
     /// The address of all its services.
@@ -99,8 +102,8 @@ pub(crate) fn target() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_probe")).ancestors().nth(2).expect("binaries lie in <target>/<profile>")
 }
 
-/// The log of a stack. Those of the last hour are kept beside it, for failures are read afterwards.
-fn log(port: u16) -> PathBuf {
+/// The log of a program. Those of the last hour are kept beside it, for failures are read afterwards.
+fn log(program: &str, port: u16) -> PathBuf {
     let logs = folder("logs");
     for log in fs::read_dir(&logs).expect("the build folder can be read").flatten() {
         let written = log.metadata().and_then(|metadata| metadata.modified());
@@ -108,11 +111,11 @@ fn log(port: u16) -> PathBuf {
             fs::remove_file(log.path()).ok();
         }
     }
-    logs.join(format!("ministack-{port}.log"))
+    logs.join(format!("{program}-{port}.log"))
 }
 
 /// Makes the Python environment that holds the stack, once for each change of the requirements; other test processes wait.
-fn install() -> PathBuf {
+pub(crate) fn install() -> PathBuf {
     let root = folder("");
     let lock = File::create(root.join("install.lock")).expect("the build folder can be written");
     lock.lock().expect("the build folder's file system has locks");
@@ -135,12 +138,12 @@ pub(crate) fn succeed(command: &mut Command) {
     assert!(status.success(), "{command:?} failed: {status}");
 }
 
-/// Starts the stack under its keeper.
-fn keep(venv: &Path, port: u16, log: &Path, settings: &[&str]) -> Child {
+/// Starts the stack, or what stands beside it, under a keeper.
+fn keep(python: &Path, program: &Path, port: u16, log: &Path, settings: &[&str]) -> Child {
     let log = File::create(log).expect("the build folder can be written");
-    Command::new(venv.join("bin/python"))
+    Command::new(python)
         .args(["-c", KEEPER])
-        .arg(venv.join("bin/ministack"))
+        .arg(program)
         .arg(port.to_string())
         .arg(folder(&format!("scratch-{port}")))
         .args(settings)
@@ -152,12 +155,11 @@ fn keep(venv: &Path, port: u16, log: &Path, settings: &[&str]) -> Child {
         .expect("the keeper of the stack starts")
 }
 
-async fn healthy(port: u16, keeper: &mut Child, log: &Path) {
-    let page = format!("{}/_ministack/health", endpoint(port));
-    wait::until("the local stack is healthy", START, async || {
+async fn healthy(page: &str, keeper: &mut Child, log: &Path) {
+    wait::until(&format!("{page} answers"), START, async || {
         let ended = keeper.try_wait().expect("a child can be asked for its status");
-        assert!(ended.is_none(), "the local stack ended at once; its log is {}", log.display());
-        http::get_json(&page).await
+        assert!(ended.is_none(), "the program ended at once; its log is {}", log.display());
+        http::get_json(page).await
     })
     .await;
 }

@@ -1,0 +1,78 @@
+//! A referee for requests: AWS's own models, as botocore has them, and documented rules that emulators skip.
+
+mod model;
+mod rules;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashMap,
+    fmt::{self, Display},
+    sync::OnceLock,
+};
+
+use hyper::{Request, body::Bytes, header::AUTHORIZATION};
+use serde_json::Value;
+
+use model::Model;
+pub(crate) use rules::written;
+
+/// The services that the product asks for anything.
+const SERVICES: [&str; 5] = ["dynamodb", "events", "iam", "lambda", "sqs"];
+
+/// Judges requests by the rules of AWS.
+pub(crate) struct Referee {
+    models: HashMap<String, Model>,
+}
+
+/// Something that AWS refuses, or that harms there, and that the emulator takes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Violation {
+    /// The service and the operation, as in `sqs.SendMessage`.
+    operation: String,
+    member: String,
+    rule: String,
+}
+
+impl Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.operation, self.member, self.rule)
+    }
+}
+
+impl Referee {
+    /// The one referee; its models are loaded at the first call.
+    pub(crate) fn shared() -> &'static Self {
+        static REFEREE: OnceLock<Referee> = OnceLock::new();
+        REFEREE.get_or_init(|| Self { models: model::load(&SERVICES) })
+    }
+
+    /// Everything that is wrong with a request.
+    pub(crate) fn judge(&self, request: &Request<Bytes>) -> Vec<Violation> {
+        let service = service(request);
+        let violation = |operation: &str, (member, rule)| Violation { operation: format!("{service}.{operation}"), member, rule };
+        let Some(model) = self.models.get(service) else {
+            return vec![violation("?", (request.uri().path().to_owned(), format!("the referee has no model of the service {service:?}")))];
+        };
+        match model.read(request) {
+            Err(error) => vec![violation("?", (request.uri().path().to_owned(), error))],
+            Ok(call) => {
+                let faults = model.validate(&call).into_iter().chain(rules::check(service, &call.operation, &call.input));
+                faults.map(|fault| violation(&call.operation, fault)).collect()
+            }
+        }
+    }
+
+    /// Everything that is wrong with what a function answered to an invocation with `event`.
+    pub(crate) fn judge_answer(event: &Value, answer: &Value) -> Vec<Violation> {
+        let faults = rules::answer(event, answer).into_iter();
+        faults.map(|(member, rule)| Violation { operation: "the answer of a function".into(), member, rule }).collect()
+    }
+}
+
+/// The service, as the signature names it: `Credential=<key>/<date>/<region>/<service>/aws4_request`.
+fn service(request: &Request<Bytes>) -> &str {
+    let signature = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let scope = signature.split_once("Credential=").map_or("", |(_, scope)| scope);
+    scope.split(',').next().and_then(|scope| scope.split('/').nth(3)).unwrap_or_default()
+}
