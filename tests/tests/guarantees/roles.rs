@@ -214,8 +214,8 @@ def ask(right, call):
         print(right)
 
 own["sqs"].send_message(QueueUrl=queue, MessageBody="{}")
-receipt = own["sqs"].receive_message(QueueUrl=queue)["Messages"][0]["ReceiptHandle"]
-ask("sqs:ReceiveMessage", lambda: sqs.receive_message(QueueUrl=queue))
+receipt = own["sqs"].receive_message(QueueUrl=queue, WaitTimeSeconds=0)["Messages"][0]["ReceiptHandle"]
+ask("sqs:ReceiveMessage", lambda: sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=0))
 ask("sqs:DeleteMessage", lambda: sqs.delete_message(QueueUrl=queue, ReceiptHandle=receipt))
 ask("sqs:GetQueueAttributes", lambda: sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"]))
 ask("logs:CreateLogStream", lambda: logs.create_log_stream(logGroupName=group, logStreamName=str(uuid.uuid4())))

@@ -17,8 +17,8 @@ use serde_json::Value;
 use model::Model;
 pub(crate) use rules::written;
 
-/// The services that the product asks for anything.
-const SERVICES: [&str; 5] = ["dynamodb", "events", "iam", "lambda", "sqs"];
+/// The services that the product asks for anything, and the tests in the place of Lambda.
+const SERVICES: [&str; 8] = ["dynamodb", "events", "iam", "kms", "lambda", "logs", "sqs", "sts"];
 
 /// Judges requests by the rules of AWS.
 pub(crate) struct Referee {
