@@ -90,7 +90,7 @@ fn install() -> PathBuf {
 
 /// Has a request answered, with what this version lacks: the stored item beside a statement of a batch that was
 /// refused. AWS answers it where the statement asks
-/// (`Item` in <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchStatementResponse.html>).
+/// (`Item` in <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchStatementError.html>).
 ///
 /// # Errors
 ///
@@ -112,7 +112,7 @@ pub(crate) async fn answer(request: Request<Bytes>, to: &Uri) -> Result<Response
             let found = http::forward(get(&headers, statement)?, to).await?;
             let mut found: Value = serde_json::from_slice(found.body())?;
             if found["Item"].is_object() {
-                response["Item"] = found["Item"].take();
+                response["Error"]["Item"] = found["Item"].take();
             }
         }
     }
