@@ -4,6 +4,7 @@ use hyper::{Method, Request, body::Bytes, header::AUTHORIZATION};
 use serde_json::{Value, json};
 
 use super::Referee;
+use crate::world::World;
 
 /// Everything that the referee says of a request, a line each.
 fn judged(request: &Request<Bytes>) -> String {
@@ -195,4 +196,13 @@ fn the_referee_refuses_answers_that_fail_the_whole_batch() {
     assert_eq!(judged(json!("")), format!("{of}it is empty"));
     assert_eq!(judged(Value::Null), format!("{of}it is empty"));
     assert_eq!(judged(json!("b")), format!("{of}Some(\"b\") was not delivered"));
+}
+
+#[test]
+#[should_panic(expected = "sqs.ReceiveMessage: /WaitTimeSeconds: it is missing")]
+fn a_test_whose_request_aws_would_refuse_fails() {
+    World::setup().test(async |world| {
+        let receive = world.account.sqs.receive_message().queue_url(&world.queues.url);
+        receive.send().await.expect("the stack takes it");
+    });
 }
