@@ -79,7 +79,7 @@ pub(super) fn check(service: &str, operation: &str, input: &Value) -> Vec<Fault>
         "sqs" => sqs(&mut found, operation, input),
         "dynamodb" => dynamodb(&mut found, operation, input),
         "lambda" => lambda(&mut found, operation, input),
-        "events" => found.count(list(&input["Targets"]).len(), "/Targets", TARGETS),
+        "events" => events(&mut found, input),
         "iam" => iam(&mut found, input),
         _ => {}
     }
@@ -393,6 +393,16 @@ fn is_reserved(name: &str) -> bool {
         ["_HANDLER", "_X_AMZN_TRACE_ID", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_EXECUTION_ENV", "AWS_ACCESS_KEY", "AWS_ACCESS_KEY_ID"];
     let more = ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR"];
     name.starts_with("AWS_LAMBDA_") || reserved.contains(&name) || more.contains(&name)
+}
+
+fn events(found: &mut Findings, input: &Value) {
+    found.count(list(&input["Targets"]).len(), "/Targets", TARGETS);
+    if let Some(rate) = input["ScheduleExpression"].as_str().and_then(|expression| expression.strip_prefix("rate(")) {
+        // <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html>
+        let (count, unit) = rate.trim_end_matches(')').split_once(' ').unwrap_or_default();
+        let units = if count == "1" { ["minute", "hour", "day"] } else { ["minutes", "hours", "days"] };
+        found.unless(units.contains(&unit), "/ScheduleExpression", format!("{unit:?} does not fit {count:?}"));
+    }
 }
 
 fn iam(found: &mut Findings, input: &Value) {

@@ -125,6 +125,10 @@ fn the_referee_finds_every_planted_violation() {
             "/#state: a placeholder is not used, or not defined",
         ),
         (
+            events("PutRule", &json!({"Name": "minute", "ScheduleExpression": "rate(1 minutes)"})),
+            "/ScheduleExpression: \"minutes\" does not fit \"1\"",
+        ),
+        (
             lambda(
                 Method::PUT,
                 "/2015-03-31/functions/f/configuration",
