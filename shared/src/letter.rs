@@ -250,4 +250,15 @@ mod tests {
         let Redrive::Send(back) = received.redrive(None, "q.fifo") else { panic!("it is sent") };
         assert_eq!((back.group.as_deref(), back.attributes.get(GROUP)), (Some("g"), None));
     }
+
+    #[test]
+    fn a_fifo_job_that_fails_again_has_another_dead_letter() {
+        let message = Message { id: "m".into(), body: BODY.into(), group: Some("g".into()), ..Message::default() };
+        let failed = |generation| letter(&message, "a", None, Some(&record(State::Failed, generation, None)), "q-dlq.fifo").dedup;
+        assert_eq!(failed(1), failed(1), "the same failure");
+        assert_ne!(failed(1), failed(2));
+        let rejected = |id: &str| letter(&Message { id: id.into(), ..message.clone() }, "a", None, None, "q-dlq.fifo").dedup;
+        assert_eq!(rejected("m"), rejected("m"));
+        assert_ne!(rejected("m"), rejected("n"), "it was redriven");
+    }
 }

@@ -125,8 +125,7 @@ pub(super) fn message(record: &Record, now: Timestamp) -> Outgoing {
     if is_fifo(&record.queue) {
         message.group = message.group.or_else(|| Some(dedup(&record.id)));
         // A job that is filed once more has another owner: its message is no repetition.
-        let owner = record.owner.as_deref().unwrap_or_default();
-        message.dedup = Some(dedup(&format!("{}:{}:{owner}", record.id, record.generation)));
+        message.dedup = Some(dedup(&format!("{}:{}", record.id, record.owner.as_deref().unwrap_or_default())));
     } else {
         message.delay = delay(record.run_at.unwrap_or(now), now);
     }

@@ -239,3 +239,42 @@ async fn a_job_run_again_at_once_on_a_fifo_queue_runs_in_its_group() {
         assert_eq!(world.ran().len(), runs);
     }
 }
+
+#[tokio::test]
+async fn a_deleted_schedule_that_is_put_back_fires_again() {
+    let world = sent_ahead().await;
+    world.schedules().delete("minutely").await.expect("there is one");
+    world.put(note("minutely", cron("* * * * *", "UTC"))).await;
+    world.tick_now().await;
+    world.pass(30);
+    world.go_on(2).await;
+    assert_eq!(world.fires("minutely"), ["2026-05-04T10:00:00Z", "2026-05-04T10:01:00Z", "2026-05-04T10:02:00Z"]);
+}
+
+#[tokio::test]
+async fn a_job_on_a_fifo_queue_is_sent_when_it_is_due_and_not_before() {
+    let world = World::at("2026-05-04T10:00:00Z");
+    world.put(note("minutely", cron("* * * * *", "UTC")).queue("note.fifo")).await;
+    let mut sent = Vec::new();
+    for _ in 0..3 {
+        world.tick_now().await;
+        sent.push(world.local.queue.messages("note.fifo").len());
+        world.pass(30);
+    }
+    assert_eq!(sent, [1, 1, 2], "at the minute, half a minute later and at the next minute");
+}
+
+#[tokio::test]
+async fn a_job_cancelled_and_run_again_on_a_fifo_queue_is_sent_again() {
+    let world = World::at("2026-05-04T10:00:00Z");
+    let client = Client::in_memory(&world.local);
+    let job = || crate::Enqueue::named("note", json!("x")).queue("note.fifo").id("a").group("tenant");
+    client.enqueue_one(job()).await.expect("enqueued");
+    world.work().await;
+    assert!(client.retry(job()).await.expect("an answer"));
+    assert_eq!(client.cancel("a").await.expect("an answer"), Cancelled::Waiting);
+    world.work().await;
+    assert!(client.retry(job()).await.expect("an answer"));
+    world.work().await;
+    assert_eq!(world.ran(), ["a x", "a x"], "not while it was cancelled");
+}

@@ -70,3 +70,14 @@ fn a_preview_marks_the_days_on_which_clocks_are_changed() {
         ["nightly: at 02:30 in Europe/Madrid", "  2026-03-28 02:30:00+01:00", "  2026-03-29 03:00:00+02:00 (clocks go forward at 02:00)"]
     );
 }
+
+#[tokio::test]
+async fn an_entry_that_comes_back_into_the_code_fires_again() {
+    let world = World::at("2026-05-04T10:00:00Z");
+    let entry = || note("a", cron("* * * * *", "UTC"));
+    settle(&world, [entry()]).await;
+    settle(&world, []).await;
+    settle(&world, [entry()]).await;
+    world.go_on(2).await;
+    assert_eq!(world.fires("a"), ["2026-05-04T10:00:00Z", "2026-05-04T10:01:00Z"]);
+}

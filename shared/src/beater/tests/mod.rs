@@ -5,6 +5,7 @@ mod change;
 mod code;
 mod explored;
 mod overlooked;
+mod refused;
 mod repair;
 mod transition;
 
@@ -20,7 +21,7 @@ use serde_json::json;
 use tokio::{runtime::Handle, time::Instant};
 
 use super::{
-    Beater, CatchUp, Entry, Schedules,
+    Beater, CatchUp, Due, Entry, Schedules,
     rows::{self, Changed, Rows as _},
     tick::{Ports, Report, tick},
 };

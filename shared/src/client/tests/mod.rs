@@ -288,3 +288,12 @@ async fn what_has_failed_and_what_is_due_is_found_without_being_asked_for() {
     assert_eq!(ids(&client, By::Due, 10).await, ["y", "x", "z"]);
     assert_eq!(ids(&client, By::Due, 1).await, ["y"]);
 }
+
+#[tokio::test]
+async fn a_job_that_was_not_sent_leaves_no_record_and_no_listing() {
+    let (eager, _) = family();
+    let job = parent("").id("a").group("no spaces").tag("t").listed();
+    assert!(eager.client().enqueue_one(job).await.is_err(), "SQS takes no such group");
+    assert_eq!(eager.record("a"), None);
+    assert_eq!(ids(&eager.client(), By::Tag("t"), 10).await, [""; 0]);
+}

@@ -36,6 +36,17 @@ impl<'de> Deserialize<'de> for Loose {
     }
 }
 
+/// A type that quotes all that it was given.
+#[derive(Debug)]
+struct Pair;
+
+impl<'de> Deserialize<'de> for Pair {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (one, other) = <(String, String)>::deserialize(deserializer)?;
+        Err(de::Error::custom(format!("cannot mix {one} and {other}")))
+    }
+}
+
 fn refusals(args: &Value) -> Vec<String> {
     fn refusal<T: de::DeserializeOwned + std::fmt::Debug>(envelope: &Envelope) -> Option<String> {
         envelope.bind::<T>().err().map(|reason: Unreadable| format!("{reason} {reason:?}"))
@@ -112,4 +123,10 @@ fn a_sentence_of_the_type_s_own_survives_without_the_string() {
     assert_eq!(refusal.to_string(), "args: invalid IP address syntax");
     let refusal = Envelope::new("job", json!("blueberry")).bind::<Loose>().expect_err("refused");
     assert_eq!(refusal.to_string(), "args: cannot read …, that is \"…\", because of '…'");
+}
+
+#[test]
+fn a_string_that_begins_like_another_leaves_none_of_the_other_in_a_reason() {
+    let refusal = Envelope::new("job", json!(["blue", "blueberry"])).bind::<Pair>().expect_err("refused");
+    assert_eq!(refusal.to_string(), "args: cannot mix … and …");
 }

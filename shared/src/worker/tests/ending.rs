@@ -209,3 +209,27 @@ async fn a_message_may_shorten_the_budget_and_the_time_of_its_job() {
     world.handle([with_body("a", json!({"name": "probe", "id": "a", "max_attempts": 1, "timeout_s": 2.0}))]).await;
     assert_eq!((world.state("a"), world.record("a").error.expect("an error").kind.as_str()), (State::Failed, "timeout"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_timeout_of_a_message_wins_over_that_of_its_job() {
+    for policy in [1, 10].map(seconds) {
+        let world = World::with(Policy::new().timeout(policy), async |attempt: Arc<Attempt>| {
+            assert_eq!(attempt.remaining(), seconds(2));
+            Ok(Value::Null)
+        });
+        world.handle([with_body("a", json!({"name": "probe", "id": "a", "timeout_s": 2.0}))]).await;
+        assert_eq!(world.state("a"), State::Succeeded);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_is_counted_as_waiting_for_its_first_attempt_only() {
+    let world = World::with(Policy::new(), async |_| Err(JobError::retry_in(seconds(70), "no")));
+    let engine = world.engine();
+    for delivery in [message("a"), again("a")] {
+        engine.handle(vec![delivery], &world.invocation()).await;
+        world.clock.advance(seconds(70));
+    }
+    let tally = engine.counter.next(Instant::now()).expect("both are counted").tally;
+    assert_eq!((tally.run.count, tally.wait.count, tally.last_waited_ms), (2, 1, 2000));
+}

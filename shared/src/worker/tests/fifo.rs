@@ -89,3 +89,12 @@ async fn a_dead_letter_on_a_fifo_queue_is_a_group_of_its_own() {
     assert!(groups.concat().bytes().all(|byte| byte.is_ascii_graphic()), "{groups:?}");
     assert_eq!((world.state("a"), world.state(odd)), (State::Failed, State::Failed));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_lost_its_lease_holds_its_group() {
+    let (world, journal) = world(|_| Ok(Value::Null));
+    let taken = |store: &Faulty| store.change("a1", |record| record.owner = Some("another".into()));
+    world.store.on_write(|write| write.next.id == "a1" && is_finish(write), 0..1, Fault::Meanwhile(Arc::new(taken)));
+    assert_eq!(world.handle(five()).await.failures, returned(&["a1", "a2", "a3"]));
+    assert_eq!(journal.all(), ["a1", "b1", "a1 ends", "b1 ends", "b2", "b2 ends"]);
+}

@@ -146,3 +146,13 @@ async fn a_job_less_than_a_second_early_waits_in_the_function() {
     assert_eq!((report.failures, world.state("a")), (returned(&[]), State::Succeeded));
     assert_eq!(world.record("a").started_at, Some(due));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_after_a_checkpoint_costs_an_attempt() {
+    let world = World::with(Policy::new().timeout(seconds(10)), async |attempt: Arc<Attempt>| {
+        attempt.checkpoint(3).await?;
+        pending().await
+    });
+    assert_eq!(world.deliver("a").await.failures, returned(&["a"]));
+    assert_eq!((world.state("a"), world.record("a").attempts, kind(&world, "a")), (State::Retrying, 1, "timeout".into()));
+}
