@@ -33,6 +33,7 @@ mod hostile;
 mod infra;
 mod lost_answer;
 mod outside;
+mod partial;
 mod producer;
 mod readme;
 mod repair;

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// A job for each minute, as a row of the table.
-fn minutely(world: &World, id: &str) -> Value {
+pub(crate) fn minutely(world: &World, id: &str) -> Value {
     let job = world.probe(id, &json!({}));
     json!({"id": id, "cron": "* * * * *", "timezone": "Europe/Madrid", "job": "probe", "queue": "probes", "args": job["args"]})
 }

@@ -218,3 +218,30 @@ fn an_interrupted_table_create_is_completed_by_the_next() {
         }
     });
 }
+
+#[test]
+fn a_new_queue_hides_messages_for_six_times_the_timeout_of_its_function() {
+    World::setup().test(async |world| {
+        let slow = world.create_function_and_role(&Function::adder().timeout(Duration::from_secs(20))).await;
+        let cases: [(&str, &[&str], &str); 3] =
+            [("usual", &[], "180"), ("told", &["--timeout", "10s"], "60"), ("feeding", &["--function", &slow], "120")];
+        for (name, args, seconds) in cases {
+            sqjobs(world, &[&["queue", "create", name], args].concat()).yes();
+            let url = world.account.sqs.get_queue_url().queue_name(name).send().await.expect("there is one").queue_url.expect("a URL");
+            let attributes = world.account.sqs.get_queue_attributes().queue_url(url).attribute_names(QueueAttributeName::VisibilityTimeout);
+            let attributes = attributes.send().await.expect("the queue answers").attributes.expect("attributes");
+            assert_eq!(attributes[&QueueAttributeName::VisibilityTimeout], seconds, "{name}");
+        }
+    });
+}
+
+#[test]
+fn a_function_is_found_whose_mapping_is_on_a_later_page() {
+    World::setup().test(async |world| {
+        let function = fed(world).await;
+        let page = json!({"EventSourceMappings": [], "NextMarker": "1"}).to_string();
+        world.proxy.arm(Fault::answer("/event-source-mappings", "", 200, page));
+        let listed = sqjobs(world, &["queue", "list", "--json", "--endpoint-url", &world.proxy.url()]).json();
+        assert_eq!((&listed[0]["function"], world.proxy.is_spent()), (&json!(function), true), "{listed:?}");
+    });
+}
