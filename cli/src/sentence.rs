@@ -90,7 +90,7 @@ impl Story<'_> {
             State::Failed => {
                 let why = error.as_ref().map(|error| format!(" with {}: {}", error.kind, error.message.trim_end())).unwrap_or_default();
                 let copy = match dlq {
-                    Some(Dlq::Sent) => " A copy of its message is in the dead-letter queue.",
+                    Some(Dlq::Sent) => " A copy of its message was sent to the dead-letter queue.",
                     _ => " A copy of its message is still owed to the dead-letter queue.",
                 };
                 format!("It failed for good{finished}{why}.{copy}")
@@ -224,7 +224,7 @@ mod tests {
              It was started 3 times, and has used 2 of 2 attempts (1 start did not count: given back, or before the last retry by command; it put itself off once).\n\
              Start 1 ended at 2026-05-04T11:20:30Z after 30s with error: no route to host\n\
              Start 3 ended at 2026-05-04T11:40:30Z after 30s with error: no route to host\n\
-             It failed for good at 2026-05-04T11:40:30Z (19m 30s ago) with error: no route to host. A copy of its message is in the \
+             It failed for good at 2026-05-04T11:40:30Z (19m 30s ago) with error: no route to host. A copy of its message was sent to the \
              dead-letter queue.\n\
              Put right what made it fail, then run it again: `sqjobs dlq redrive invoice --id invoice-7`. Or run it with other arguments, \
              which deletes its dead letter: `sqjobs retry invoice-7 ARGS`."

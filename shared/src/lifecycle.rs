@@ -630,6 +630,8 @@ pub fn retry(seen: &Record, request: &Request, owner: &str, now: Timestamp) -> O
         name: request.name.clone(), // a job that was called off before it was seen has none
         queue: request.queue.clone(),
         max_attempts: request.max_attempts.unwrap_or(seen.max_attempts),
+        tags: if request.tags.is_empty() { seen.tags.clone() } else { request.tags.clone() },
+        meta: if request.meta.is_empty() { seen.meta.clone() } else { request.meta.clone() },
         result: None,
         error: None,
         progress: None,

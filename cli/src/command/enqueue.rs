@@ -1,7 +1,7 @@
 //! Enqueues one job, or all of a file.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fs::{self, File},
     io::{self, BufRead, BufReader},
     path::{Path, PathBuf},
@@ -264,6 +264,8 @@ struct Done {
     duplicates: usize,
     refused: usize,
     nameless: usize,
+    /// Fields that this version does not know.
+    unknown: BTreeSet<String>,
     /// The ids of the file, with the digests of their arguments.
     ids: HashMap<String, Digest>,
 }
@@ -293,6 +295,10 @@ impl Bulk<'_> {
             progress.set_message(format!("{} jobs", done.sent));
         }
         progress.finish_and_clear();
+        if !done.unknown.is_empty() {
+            let fields: Vec<_> = done.unknown.iter().map(|field| clean(field)).collect();
+            anstream::eprintln!("sent along, but of no meaning to this version: the fields {}", fields.join(", "));
+        }
         if done.sent + done.refused == 0 {
             anstream::eprintln!("no job enqueued: the input is empty");
             return Ok(false);
@@ -319,6 +325,7 @@ impl Bulk<'_> {
             let read = Envelope::parse(line).map_err(|error| error.to_string());
             match read.and_then(|mut envelope| Ok((Line::take(&mut envelope)?, envelope))) {
                 Ok((own, envelope)) => {
+                    done.unknown.extend(envelope.unknown.keys().cloned());
                     done.nameless += usize::from(envelope.id.is_none());
                     places.push(before + place + 1);
                     let job = sqjobs::Enqueue::named(&envelope.name.clone(), Value::Null).with(|own| *own = envelope);
@@ -411,7 +418,9 @@ mod tests {
         assert!(matches!(arguments(Some("[1]")), Ok(value) if value == json!([1])));
         assert!(matches!(arguments(None), Ok(Value::Null)));
         assert!(matches!(arguments(Some("hello")), Err(Failure::Said(error)) if error.contains("'\"text\"'")));
-        assert!(matches!(arguments(Some("[18446744073709551616]")), Err(Failure::Said(error)) if error.contains("args: it has an integer")));
+        assert!(
+            matches!(arguments(Some("[18446744073709551616]")), Err(Failure::Said(error)) if error.contains("args: it has an integer"))
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::Client;
 use crate::{
-    Enqueue, Error, Policy, Record,
+    Enqueue, Error, Record,
     beater::send,
     lifecycle::{self, Request},
     store::{Write, Written},
@@ -43,7 +43,7 @@ impl Client {
     pub async fn cancel(&self, id: &str) -> Result<Cancelled, Error> {
         let now = self.clock.now();
         let unseen = Request { id: id.to_owned(), ..Request::default() };
-        let cancelled = self.change(id, |record| Ok(lifecycle::cancel(record, &unseen, &Policy::new(), now))).await?;
+        let cancelled = self.change(id, |record| Ok(lifecycle::cancel(record, &unseen, &lifecycle::UNKNOWN, now))).await?;
         Ok(match cancelled {
             None => Cancelled::Ended,
             Some(record) if !record.state.is_terminal() => Cancelled::Running,
@@ -67,7 +67,8 @@ impl Client {
 
     /// Runs a job again that has ended, whatever its end: its attempts begin anew, and that end, and the attempts that
     /// failed, stay in its history. It is given once more as it was enqueued, with its id, for a record does not keep the arguments of
-    /// what has ended. False: it has not ended, or nothing is known of it; then it can be enqueued.
+    /// what has ended. Tags and data that are given replace those of the record. False: it has not ended, or nothing is known of
+    /// it; then it can be enqueued.
     ///
     /// The dead letter of a failed job stays in the dead-letter queue, and the alarm of that queue with it. `sqjobs retry`
     /// deletes it. A redrive deletes it too, once the job has ended otherwise.
@@ -75,7 +76,7 @@ impl Client {
     /// # Errors
     ///
     /// When it has no id, breaks a limit, or is of another name or queue than the record; when AWS does not answer, or takes
-    /// the record and not the message. A beater then sends the message.
+    /// the record and not the message or the lists. A beater then sends the message.
     pub async fn retry(&self, job: Enqueue) -> Result<bool, Error> {
         if job.envelope().id.is_none() {
             return Err(Error::config("cannot run a job again without its id; name it by `id`"));
@@ -89,6 +90,10 @@ impl Client {
             None => Ok(None),
         };
         let Some(filed) = self.change(&prepared.id, again).await? else { return Ok(false) };
+        if let Some(error) = self.store.enlist(&prepared.listings).await.into_iter().find_map(Result::err) {
+            let why = format!("job {:?} is filed to run again, but could not be listed", prepared.id);
+            return Err(Error::because(&why, error));
+        }
         if lifecycle::is_sendable(&filed, now) {
             // What is not sent here is due, and sent by a beater.
             let sent = send(&*self.queue, &*self.store, &prepared.queue, vec![filed], now).await;

@@ -79,9 +79,14 @@ impl<'a> View<'a> {
                 "{DIM}  ARGUMENTS is the JSON of a job's arguments; give one by `example = {{ name = \"...\", args = ... }}` under [package.metadata.sqjobs]{PLAIN}"
             ));
         }
-        if let Some((Example { name, args }, queue)) = fed.find_map(|(function, queue)| Some((function.example.as_ref()?, queue))) {
+        let given = fed.clone().find_map(|(function, queue)| {
+            let Example { name, args } = function.example.as_ref()?;
+            Some((queue, json!({"name": name, "args": args}).to_string()))
+        });
+        // Without an example, the message is no JSON until the arguments are put in.
+        let bare = || fed.next().map(|(function, queue)| (queue, format!(r#"{{"name":{},"args":ARGUMENTS}}"#, json!(function.name))));
+        if let Some((queue, message)) = given.or_else(bare) {
             let url = format!("{url}/{ACCOUNT}/{}", self.aws.queue(queue));
-            let message = json!({"name": name, "args": args}).to_string();
             let script = format!(
                 "import boto3; boto3.client(\"sqs\").send_message(QueueUrl=\"{url}\", MessageBody={})",
                 Value::from(message.clone())

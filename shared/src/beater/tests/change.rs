@@ -278,3 +278,29 @@ async fn a_job_cancelled_and_run_again_on_a_fifo_queue_is_sent_again() {
     world.work().await;
     assert_eq!(world.ran(), ["a x", "a x"], "not while it was cancelled");
 }
+
+#[tokio::test]
+async fn a_retry_takes_the_tags_data_and_lists_that_are_given() {
+    let world = World::at("2026-05-04T10:00:00Z");
+    let client = Client::in_memory(&world.local);
+    let job = || crate::Enqueue::named("note", json!("x")).id("a");
+    client.enqueue_one(job().tag("red").meta("k", "v")).await.expect("enqueued");
+    world.work().await;
+    assert!(client.retry(job().tag("blue").object("order:10")).await.expect("an answer"));
+    let record = &world.records()["a"];
+    assert_eq!((&record.tags[..], &record.meta["k"]), (&["blue".to_owned()][..], &json!("v")));
+    let listed = client.list(crate::By::Object("order:10"), 10).await.expect("an answer");
+    assert_eq!(listed.iter().map(|record| &*record.id).collect::<Vec<_>>(), ["a"]);
+}
+
+#[tokio::test]
+async fn a_blocked_id_that_is_run_after_all_has_the_attempts_of_its_policy() {
+    let world = World::at("2026-05-04T10:00:00Z");
+    let client = Client::in_memory(&world.local);
+    client.cancel("a").await.expect("an answer");
+    assert!(client.retry(crate::Enqueue::named("note", json!("x")).id("a")).await.expect("an answer"));
+    assert_eq!(world.records()["a"].max_attempts, 0, "the function says how many");
+    world.work().await;
+    assert_eq!(world.records()["a"].state, State::Succeeded);
+    assert!(world.records()["a"].max_attempts > 0);
+}
