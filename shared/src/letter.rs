@@ -227,6 +227,9 @@ mod tests {
             assert!(of(bytes).bytes() <= OLD_MAX_BYTES, "{bytes}");
         }
         assert!(of(OLD_MAX_BYTES - 1000).attributes[REASON].len() > 900);
+        let Outgoing { body, attributes, .. } = of(1);
+        let received = Letter::open(Message { body, attributes, ..Message::default() });
+        assert_eq!((received.kind(), received.reason()), (Some("error"), Some(&*reason.message)));
         assert_eq!(of(OLD_MAX_BYTES + 1).attributes[REASON].len(), 2000);
     }
 

@@ -73,3 +73,17 @@ impl Envelope {
         digest
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_that_of_args_and_kwargs_and_comes_back_from_text() {
+        let of = |body| Envelope::parse(body).expect("an envelope").digest();
+        let digest = of(r#"{"name": "adder", "args": [1, 2, 3]}"#);
+        assert_eq!(digest.to_string(), "28bbee4398699f19");
+        assert_ne!(digest, of(r#"{"name": "adder", "args": [1, 2, 3], "kwargs": {"a": 1}}"#));
+        assert_eq!(Digest::try_from(String::from(digest)), Ok(digest));
+    }
+}

@@ -47,7 +47,7 @@ fn field_of_rounded(json: &str) -> Option<&str> {
         let length = match byte {
             b'"' => string_length(&json[at..]),
             b'-' | b'0'..=b'9' => number_length(&json[at..]),
-            _ => 1,
+            _ => json[at..].chars().next().map_or(1, char::len_utf8),
         };
         let token = &json[at..at + length];
         match byte {
@@ -59,9 +59,6 @@ fn field_of_rounded(json: &str) -> Option<&str> {
             _ => {}
         }
         at += length;
-        while !json.is_char_boundary(at) {
-            at += 1;
-        }
     }
     None
 }
@@ -97,6 +94,8 @@ mod tests {
         let name = |field: &str| Some(Some(field.to_owned()));
         assert_eq!(field(r#"{"name":"n","meta":{"args":1,"a":{"b":[-9223372036854775809]}}}"#), name("meta"));
         assert_eq!(field(r#"{"a":"\"\\","é":"}{","args":[0.1,18446744073709551616]}"#), name("args"));
+        assert_eq!(field(r#"{"meta":{"a":[1]},"args":18446744073709551616}"#), name("args"));
+        assert_eq!(field("é: 1"), None, "it is no JSON");
         for json in [
             r#"{"args":[18446744073709551615,-9223372036854775808]}"#,
             r#"{"args":[123456789012345678901234567890.5,123456789012345678901e3,1234567890123456789012E-2]}"#,

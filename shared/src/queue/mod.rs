@@ -291,6 +291,14 @@ mod tests {
     }
 
     #[test]
+    fn an_attribute_without_a_name_or_a_value_is_refused() {
+        for (name, value) in [("", "v"), ("n", "")] {
+            let message = Outgoing { attributes: [(name.into(), value.into())].into(), ..Outgoing::new("{}") };
+            assert!(refusal(message.check("q")).contains(&format!("attribute {name:?} is empty")), "{name:?}");
+        }
+    }
+
+    #[test]
     fn a_fifo_message_without_a_group_is_refused() {
         assert!(refusal(Outgoing::new("{}").check("q.fifo")).contains("group"));
     }

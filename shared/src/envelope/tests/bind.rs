@@ -140,3 +140,9 @@ fn a_refusal_is_about_another_spelling_where_that_came_further() {
     assert_eq!(refusal::<Mail>(&mistyped), "args[0].retries: invalid type: string, expected u8");
     assert_eq!(refusal::<Mail>(&native(Value::Null)), "args: missing field `to`");
 }
+
+#[test]
+fn an_old_message_with_more_arguments_than_its_job_takes_is_refused() {
+    assert_eq!(legacy(json!(["world"])).bind::<Greet>().ok(), Some(Greet("world".into())));
+    assert!(legacy(json!(["world", 2])).bind::<Greet>().is_err());
+}
