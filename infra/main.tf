@@ -55,7 +55,6 @@ module "beater" {
   schedules_arn      = module.table.schedules_arn
   queue_arns         = [for function in module.function : function.queue_arn]
   dlq_arns           = [for function in module.function : function.dlq_arn]
-  dlq_urls           = [for function in module.function : function.dlq_url]
   architecture       = var.architecture
   log_retention_days = var.log_retention_days
   kms_key_arn        = var.kms_key_arn

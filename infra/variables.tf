@@ -26,6 +26,12 @@ variable "functions" {
     error_message = "A system has a function at least."
   }
 
+  # The ARN of a queue has up to 45 characters before its name; the modules say what the limit is.
+  validation {
+    condition     = var.prefix != "" || sum(concat([0], [for name, function in var.functions : 2 * (45 + 3 + length(name) + (function.fifo ? 5 : 0)) + 4])) <= 8000
+    error_message = "The policy of the beater has no room for the ARNs of so many queues, and without a prefix it cannot name them by one: set prefix, or split the functions between environments."
+  }
+
   validation {
     condition     = !contains(keys(var.functions), "beater")
     error_message = "The beater is no job: it has a module of its own."

@@ -55,6 +55,17 @@ run "a_system_has_a_function_at_least" {
   expect_failures = [var.functions]
 }
 
+run "a_hundred_functions_need_a_prefix" {
+  command = plan
+
+  variables {
+    prefix    = ""
+    functions = { for number in range(100) : "job-${number}" => { package = "adder" } }
+  }
+
+  expect_failures = [var.functions]
+}
+
 run "the_beater_is_no_job" {
   command = plan
 

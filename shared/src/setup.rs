@@ -12,12 +12,13 @@ use aws_sdk_dynamodb::{
     },
 };
 use aws_sdk_sqs::types::QueueAttributeName;
+use jiff::Timestamp;
 
 use crate::{
     Error,
     error::Chain,
     queue::{MAX_BYTES, is_fifo},
-    store::{DUE_INDEX, LIST_INDEX},
+    store::{self, DLQS, DUE_INDEX, DynamoDb, Index as _, LIST_INDEX, Listing, listing_id, text},
 };
 
 /// How often a message may be received before SQS itself moves it to the dead-letter queue: a fuse, never a budget.
@@ -128,6 +129,46 @@ pub async fn create_queues(client: &aws_sdk_sqs::Client, name: &str, visibility_
     let redrive = serde_json::json!({"deadLetterTargetArn": arn, "maxReceiveCount": MAX_RECEIVES}).to_string();
     let attributes = vec![(QueueAttributeName::VisibilityTimeout, visibility_s.to_string()), (QueueAttributeName::RedrivePolicy, redrive)];
     Ok(Queues { url: create_queue(client, name, attributes).await?, dlq_url })
+}
+
+/// The end of the year 9999, in seconds since the epoch: the time to live of an item that is kept until it is removed.
+const NEVER: i64 = 253_402_300_799;
+
+/// Lets the beaters of a table look through the dead-letter queues of these names. Queues that are known stay so.
+///
+/// # Errors
+///
+/// When DynamoDB refuses.
+pub async fn add_dlqs(client: &aws_sdk_dynamodb::Client, table: &str, names: &[String]) -> Result<(), Error> {
+    let listings: Vec<_> = names.iter().map(|name| dlq_listing(name)).collect();
+    let written = DynamoDb::new(client.clone(), table).enlist(&listings).await.into_iter().collect::<Result<Vec<_>, _>>();
+    written.map(drop).map_err(|error| Error::because("cannot write the list of dead-letter queues", error))
+}
+
+/// Keeps the beaters of a table from looking through a dead-letter queue, unless their variables name it.
+///
+/// # Errors
+///
+/// When DynamoDB refuses.
+pub async fn remove_dlq(client: &aws_sdk_dynamodb::Client, table: &str, name: &str) -> Result<(), Error> {
+    let delete = client.delete_item().table_name(table).key("id", text(&listing_id(&dlq_listing(name))));
+    let refused = |error| Error::because(&format!("cannot remove {name} from the list of dead-letter queues"), Chain(&error));
+    delete.send().await.map(drop).map_err(refused)
+}
+
+/// Returns the names of the dead-letter queues that were added to a table. They may lag behind by a second.
+///
+/// # Errors
+///
+/// When DynamoDB refuses.
+pub async fn dlqs(client: &aws_sdk_dynamodb::Client, table: &str) -> Result<Vec<String>, Error> {
+    let names = store::dlqs(&DynamoDb::new(client.clone(), table)).await;
+    names.map_err(|error| Error::because("cannot read the list of dead-letter queues", error))
+}
+
+/// The item of a dead-letter queue is the same whenever and by whomever it is written, Terraform included.
+fn dlq_listing(name: &str) -> Listing {
+    Listing { list: DLQS.into(), id: name.to_owned(), at: Timestamp::UNIX_EPOCH, purge_at: NEVER }
 }
 
 /// Returns the usual name of the table of the records, in the environment that has this prefix.

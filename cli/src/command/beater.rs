@@ -3,6 +3,8 @@
 use aws_sdk_eventbridge::types::{RuleState, Target};
 use aws_sdk_lambda::{error::ProvideErrorMetadata as _, types::EventSourceMappingConfiguration as Mapping};
 
+use sqjobs::setup;
+
 use super::{
     function::{self, Function},
     queue::{self, Found},
@@ -32,9 +34,12 @@ pub(super) async fn wake(aws: &Aws, function: &Function) -> Result<(), Failure> 
     let (jobs, schedules) =
         (function::table_arn(aws, &aws.place.table()).await?, function::table_arn(aws, &aws.place.schedules_table()).await?);
     let arns = |queues: &[Found]| queues.iter().map(|queue| queue.arn.clone()).collect();
-    function.grant(aws, "", &function::beater(&jobs, &schedules, arns(&queues), arns(&dlqs))).await?;
-    let urls: Vec<_> = dlqs.iter().map(|dlq| &*dlq.url).collect();
-    function.set(aws, function::variables(&aws.place, None, &urls)).await?;
+    let rights = function::beater(&aws.place.prefix, &jobs, &schedules, arns(&queues), arns(&dlqs))?;
+    function.grant(aws, "", &rights).await?;
+    let names: Vec<_> = dlqs.iter().map(|dlq| dlq.name.clone()).collect();
+    setup::add_dlqs(&aws.dynamodb(), &aws.place.table(), &names).await?;
+    // The list says more, and a variable has room for some dozens of queues.
+    function.set(aws, function::variables(&aws.place, None, &[])).await?;
 
     let (lambda, events, name) = (aws.lambda(), aws.eventbridge(), &*function.name);
     let cannot = |error: String| Failure::because(&format!("cannot let {name} be woken"), error);

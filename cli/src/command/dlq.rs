@@ -22,6 +22,7 @@ use crate::{
     aws::Aws,
     failure::Failure,
     output::{Output, clean, confirmed, first_line, note, progress},
+    sentence::shell,
     time::from_now,
 };
 
@@ -121,6 +122,8 @@ impl Letters {
 /// A queue and its dead-letter queue, by their whole names.
 pub(super) struct Pair {
     queue: String,
+    /// The ARN of the queue.
+    arn: String,
     pub(super) dlq: String,
     /// So many letters there are, as SQS reckons.
     total: u64,
@@ -134,7 +137,7 @@ impl Pair {
             None => name.strip_suffix("-dlq").unwrap_or(name).to_owned(),
         };
         let (queue, dlq) = queue::pair(aws, &aws.queue(&source)).await?;
-        Ok(Self { queue: queue.name, dlq: dlq.name, total: dlq.depth.all() })
+        Ok(Self { queue: queue.name, arn: queue.arn, dlq: dlq.name, total: dlq.depth.all() })
     }
 }
 
@@ -312,6 +315,17 @@ async fn list(aws: &Aws, wanted: ListLetters) -> Result<bool, Failure> {
     Ok(true)
 }
 
+/// Says how dead letters of a queue are sent back to it. SQS itself knows no source of those that the library has sent:
+/// `StartMessageMoveTask` in its API reference.
+pub(super) fn ways_back(queue: &str, arn: &str) -> String {
+    format!(
+        "`sqjobs dlq redrive {}` sends dead letters back, and `sqjobs dlq list {}` shows them; the console and `aws sqs start-message-move-task` do it \
+         only with the custom destination {arn}",
+        shell(queue),
+        shell(queue)
+    )
+}
+
 async fn show(aws: &Aws, wanted: ShowLetters) -> Result<bool, Failure> {
     let (now, mut output, pair) = (aws.clock.now(), Output::new(), Pair::find(aws, &wanted.queue).await?);
     let mut missing: HashSet<_> = wanted.ids.iter().collect();
@@ -337,6 +351,9 @@ async fn show(aws: &Aws, wanted: ShowLetters) -> Result<bool, Failure> {
         if let Some(record) = &found.record {
             output.job(record, now)?;
         }
+    }
+    if !wanted.json && !shown.is_empty() {
+        anstream::eprintln!("{}", clean(&aws.place.with_options(&ways_back(aws.short(&pair.queue), &pair.arn))));
     }
     for id in &missing {
         anstream::eprintln!("there is no letter of {} in sight", clean(id));

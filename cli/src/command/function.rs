@@ -18,6 +18,13 @@ const CHANGE: Duration = Duration::from_mins(1);
 /// IAM is asked for so many things at the same time.
 const AT_A_TIME: usize = 4;
 
+/// The most characters of ARNs in the policy of a beater, and how many more each takes. All inline policies of a role have up to
+/// 10,240 characters: "IAM and AWS STS quotas" in the IAM user guide.
+const ARNS: usize = 8_000;
+const PUNCTUATION: usize = 3;
+/// The most bytes of a function's variables in all: "Lambda quotas" in the Lambda developer guide.
+const VARIABLES: usize = 4_096;
+
 /// A statement of a policy: what the Terraform modules allow under the same name.
 #[derive(Debug)]
 pub(super) struct Right {
@@ -27,13 +34,18 @@ pub(super) struct Right {
 }
 
 impl Right {
-    fn new(sid: &'static str, actions: &'static [&'static str], resources: Vec<String>) -> Self {
+    pub(super) fn new(sid: &'static str, actions: &'static [&'static str], resources: Vec<String>) -> Self {
         Self { sid, actions, resources }
     }
 
     fn statement(&self) -> Value {
         json!({"Sid": self.sid, "Effect": "Allow", "Action": self.actions, "Resource": self.resources})
     }
+}
+
+/// The policy that gives rights.
+pub(super) fn policy(rights: &[Right]) -> Value {
+    json!({"Version": "2012-10-17", "Statement": rights.iter().map(Right::statement).collect::<Vec<_>>()})
 }
 
 /// What the function must be allowed that takes from a queue.
@@ -57,9 +69,30 @@ pub(super) fn parent(table: &str, queues: Vec<String>) -> Vec<Right> {
     ]
 }
 
-/// What the beater must be allowed, whose queues and dead-letter queues are these.
-pub(super) fn beater(jobs: &str, schedules: &str, queues: Vec<String>, dlqs: Vec<String>) -> Vec<Right> {
-    let due = [jobs, schedules].map(|table| format!("{table}/index/due"));
+/// What the beater must be allowed, whose queues and dead-letter queues have these ARNs. Where there are too many for a policy, those
+/// that have the prefix of the environment.
+pub(super) fn beater(
+    prefix: &str,
+    jobs: &str,
+    schedules: &str,
+    mut queues: Vec<String>,
+    mut dlqs: Vec<String>,
+) -> Result<Vec<Right>, Failure> {
+    if queues.iter().chain(&dlqs).map(|arn| arn.len() + PUNCTUATION).sum::<usize>() > ARNS {
+        let count = queues.len();
+        let Some((place, _)) = queues[0].rsplit_once(':').filter(|_| !prefix.is_empty()) else {
+            return Err(Failure::said(format!(
+                "the policy of a beater has no room for the ARNs of {count} queues, and this environment has no prefix by which to name them; \
+                 give the queues a prefix, or split them between environments"
+            )));
+        };
+        let by_prefix = |suffix: &str| format!("{place}:{prefix}{suffix}");
+        let usual = ["-dlq", "-dlq.fifo"];
+        dlqs.retain(|arn| !usual.iter().any(|suffix| arn.ends_with(suffix)));
+        dlqs.extend(usual.map(|suffix| by_prefix(&format!("*{suffix}"))));
+        queues = vec![by_prefix("*")];
+    }
+    let found = [format!("{jobs}/index/due"), format!("{jobs}/index/listed"), format!("{schedules}/index/due")];
     let rights = [
         Right::new(
             "Records",
@@ -73,7 +106,7 @@ pub(super) fn beater(jobs: &str, schedules: &str, queues: Vec<String>, dlqs: Vec
             ],
             vec![jobs.to_owned()],
         ),
-        Right::new("Due", &["dynamodb:Query"], due.into()),
+        Right::new("Indexes", &["dynamodb:Query"], found.into()),
         Right::new(
             "Schedules",
             &["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Scan"],
@@ -86,7 +119,7 @@ pub(super) fn beater(jobs: &str, schedules: &str, queues: Vec<String>, dlqs: Vec
             dlqs,
         ),
     ];
-    rights.into_iter().filter(|right| !right.resources.is_empty()).collect()
+    Ok(rights.into_iter().filter(|right| !right.resources.is_empty()).collect())
 }
 
 /// The variables by which a function finds its system, and of these its queue, if it has one, and dead-letter queues.
@@ -195,6 +228,11 @@ impl Function {
         if environment == now.environment {
             return Ok(());
         }
+        let bytes: usize = environment.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if bytes > VARIABLES {
+            let why = format!("they would have {bytes} bytes in all, and Lambda takes {VARIABLES}; shorten or remove variables of its own");
+            return Err(cannot(why));
+        }
         let environment = Environment::builder().set_variables(Some(environment)).build();
         let update = aws.lambda().update_function_configuration().function_name(&self.name).environment(environment);
         update.set_revision_id(now.revision).send().await.map_err(|error| cannot(told(&error)))?;
@@ -205,7 +243,7 @@ impl Function {
     /// what is missing.
     pub(super) async fn grant(&self, aws: &Aws, what: &str, rights: &[Right]) -> Result<bool, Failure> {
         let role = self.role.rsplit('/').next().unwrap_or(&self.role);
-        let policy = json!({"Version": "2012-10-17", "Statement": rights.iter().map(Right::statement).collect::<Vec<_>>()});
+        let policy = policy(rights);
         let put = aws.iam().put_role_policy().role_name(role).policy_name(format!("sqjobs-{}{what}", self.name));
         match put.policy_document(policy.to_string()).send().await {
             Ok(_) => Ok(true),
@@ -245,5 +283,45 @@ impl Function {
             Err(error) if error.code() == Some("NoSuchEntity") => Ok(actions.iter().map(|action| said(action)).collect()),
             Err(error) => Err(told(&error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The policy of a beater of so many queues, and its resources of queues and of dead-letter queues.
+    fn policy(prefix: &str, count: usize) -> Result<(String, Vec<String>), Failure> {
+        let arns =
+            |suffix: &str| (0..count).map(|number| format!("arn:aws:sqs:eu-west-1:123456789012:{prefix}job-{number}{suffix}")).collect();
+        let rights = beater(prefix, "jobs", "schedules", arns(""), arns("-dlq"))?;
+        let policy = super::policy(&rights).to_string();
+        let of_queues = rights.into_iter().filter(|right| ["Queues", "DeadLetters"].contains(&right.sid));
+        Ok((policy, of_queues.flat_map(|right| right.resources).collect()))
+    }
+
+    #[test]
+    fn a_few_queues_are_named_and_thousands_are_those_of_the_prefix() {
+        let few = policy("prod-", 2).expect("a policy").1;
+        assert_eq!(few[0], "arn:aws:sqs:eu-west-1:123456789012:prod-job-0");
+        assert_eq!(few.len(), 4);
+        let (policy, many) = policy("prod-", 5_000).expect("a policy");
+        let place = "arn:aws:sqs:eu-west-1:123456789012:prod-";
+        assert_eq!(many, [format!("{place}*"), format!("{place}*-dlq"), format!("{place}*-dlq.fifo")]);
+        assert!(policy.len() < 10_240, "{}", policy.len());
+    }
+
+    #[test]
+    fn the_largest_policy_of_named_queues_fits_into_a_role() {
+        let largest = (1..).map(|count| policy("prod-", count).expect("a policy")).take_while(|(_, queues)| queues.len() != 3);
+        let largest = largest.last().expect("a policy").0;
+        assert!((7_500..10_240).contains(&largest.len()), "{}", largest.len());
+    }
+
+    #[test]
+    fn many_queues_without_a_prefix_are_refused() {
+        assert!(policy("", 60).is_ok());
+        let refused = policy("", 100).expect_err("too many").told();
+        assert!(refused.contains("no room for the ARNs of 100 queues") && refused.contains("give the queues a prefix"), "{refused}");
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     future::ready,
+    slice,
     time::{Duration, Instant},
 };
 
@@ -229,6 +230,7 @@ impl<'a> Feeding<'a> {
         if !self.children.is_empty() {
             function.grant(aws, "-children", &function::parent(&self.table, self.children)).await?;
         }
+        setup::add_dlqs(&aws.dynamodb(), &aws.place.table(), slice::from_ref(&dlq.name)).await?;
         function.set(aws, function::variables(&aws.place, Some(&queue.url), &[&dlq.url])).await?;
         // A job may enqueue jobs of its own.
         let allow = lambda.put_function_recursion_config().function_name(name).recursive_loop(RecursiveLoop::Allow);
@@ -715,6 +717,10 @@ async fn delete(aws: &Aws, name: &str, force: bool, yes: bool) -> Result<bool, F
         let delete = aws.sqs().delete_queue().queue_url(&queue.url).send().await;
         delete.map_err(|error| cannot(&format!("queue {}", queue.name), told(&error)))?;
     }
+    let letters = dlq.as_ref().filter(|_| shared_with.is_none());
+    if let Some(dlq) = letters {
+        setup::remove_dlq(&aws.dynamodb(), &aws.place.table(), &dlq.name).await?;
+    }
     let mut output = Output::new();
     output.line(format!("deleted {}; SQS takes a minute until the name is free", clean(&names)))?;
     if let (Some(dlq), Some(other)) = (&dlq, shared_with) {
@@ -724,8 +730,6 @@ async fn delete(aws: &Aws, name: &str, force: bool, yes: bool) -> Result<bool, F
         output.line(format!("function {function} stays, with its role, its variables and its log; no queue feeds it"))?;
     }
     output.line("records stay until their retention is over")?;
-    let beater = "a beater that looks through its dead-letter queue reports an error each minute, until `sqjobs schedule beater FUNCTION`";
-    output.line(aws.place.with_options(beater))?;
     dependents(aws, &whole, &mut output).await?;
     Ok(true)
 }

@@ -4,6 +4,11 @@ data "aws_region" "current" {}
 
 locals {
   name = "${var.prefix}${var.name}"
+
+  # Where the ARNs are too many for a policy, it allows the queues that have the prefix.
+  arns      = concat(var.queue_arns, var.dlq_arns)
+  by_prefix = length(join("", local.arns)) + 3 * length(local.arns) > 8000
+  ours      = "${one(regex("^(arn:[^:]+:sqs:[^:]+:[0-9]+:)", var.queue_arns[0]))}${var.prefix}"
 }
 
 resource "aws_cloudwatch_log_group" "this" {
@@ -31,7 +36,6 @@ resource "aws_lambda_function" "this" {
       SQJOBS_TABLE           = var.table_name
       SQJOBS_SCHEDULES_TABLE = var.schedules_name
       SQJOBS_PREFIX          = var.prefix
-      SQJOBS_DLQ_URL         = join(" ", var.dlq_urls)
     })
   }
 
@@ -97,9 +101,9 @@ data "aws_iam_policy_document" "this" {
   }
 
   statement {
-    sid       = "Due"
+    sid       = "Indexes"
     actions   = ["dynamodb:Query"]
-    resources = ["${var.table_arn}/index/due", "${var.schedules_arn}/index/due"]
+    resources = ["${var.table_arn}/index/due", "${var.table_arn}/index/listed", "${var.schedules_arn}/index/due"]
   }
 
   statement {
@@ -111,7 +115,7 @@ data "aws_iam_policy_document" "this" {
   statement {
     sid       = "Queues"
     actions   = ["sqs:GetQueueUrl", "sqs:SendMessage"]
-    resources = var.queue_arns
+    resources = local.by_prefix ? ["${local.ours}*"] : var.queue_arns
   }
 
   statement {
@@ -123,7 +127,7 @@ data "aws_iam_policy_document" "this" {
       "sqs:ReceiveMessage",
       "sqs:SendMessage",
     ]
-    resources = var.dlq_arns
+    resources = local.by_prefix ? ["${local.ours}*-dlq", "${local.ours}*-dlq.fifo"] : var.dlq_arns
   }
 
   statement {

@@ -75,18 +75,19 @@ variable "queue_arns" {
   }
 }
 
-variable "dlq_urls" {
-  description = "The URLs of the dead-letter queues that it looks through."
-  type        = list(string)
-}
-
 variable "dlq_arns" {
-  description = "The ARNs of the dead-letter queues that it looks through."
+  description = "The ARNs of the dead-letter queues that it looks through. It finds them by their items in the table of the records."
   type        = list(string)
 
   validation {
-    condition     = length(var.dlq_arns) == length(var.dlq_urls)
-    error_message = "Each dead-letter queue has a URL and an ARN."
+    condition     = length(var.dlq_arns) == length(var.queue_arns)
+    error_message = "Each queue has a dead-letter queue."
+  }
+
+  # All inline policies of a role have up to 10,240 characters: "IAM and AWS STS quotas" in the IAM user guide.
+  validation {
+    condition     = var.prefix != "" || length(join("", concat(var.queue_arns, var.dlq_arns))) + 3 * length(concat(var.queue_arns, var.dlq_arns)) <= 8000
+    error_message = "The policy of a beater has no room for the ARNs of so many queues, and without a prefix it cannot name them by one: set prefix, or split the functions between environments."
   }
 }
 
@@ -118,8 +119,14 @@ variable "environment" {
   default     = {}
 
   validation {
-    condition     = length(setintersection(keys(var.environment), ["SQJOBS_TABLE", "SQJOBS_SCHEDULES_TABLE", "SQJOBS_PREFIX", "SQJOBS_DLQ_URL"])) == 0
-    error_message = "The module itself sets SQJOBS_TABLE, SQJOBS_SCHEDULES_TABLE, SQJOBS_PREFIX and SQJOBS_DLQ_URL."
+    condition     = length(setintersection(keys(var.environment), ["SQJOBS_TABLE", "SQJOBS_SCHEDULES_TABLE", "SQJOBS_PREFIX"])) == 0
+    error_message = "The module itself sets SQJOBS_TABLE, SQJOBS_SCHEDULES_TABLE and SQJOBS_PREFIX."
+  }
+
+  # All variables of a function have up to 4 KB: "Lambda quotas" in the Lambda developer guide. The rest is for those of the module.
+  validation {
+    condition     = length(join("", concat(keys(var.environment), values(var.environment)))) <= 3600
+    error_message = "The names and values of these variables have 3600 bytes at most, in all: put large ones into SSM Parameter Store."
   }
 }
 

@@ -54,6 +54,19 @@ resource "aws_sqs_queue_redrive_allow_policy" "dlq" {
   })
 }
 
+# Beaters find the dead-letter queue by this item, which `sqjobs queue create` writes alike.
+resource "aws_dynamodb_table_item" "dlq" {
+  table_name = var.table_name
+  hash_key   = "id"
+
+  item = jsonencode({
+    id        = { S = "dlqs\u001f${aws_sqs_queue.dlq.name}" }
+    listed    = { S = "dlqs" }
+    listed_at = { S = "1970-01-01T00:00:00.000Z" }
+    purge_at  = { N = "253402300799" } # never
+  })
+}
+
 resource "aws_cloudwatch_log_group" "this" {
   name              = "/aws/lambda/${local.name}"
   retention_in_days = var.log_retention_days

@@ -187,6 +187,12 @@ variable "environment" {
     condition     = length(setintersection(keys(var.environment), ["SQJOBS_TABLE", "SQJOBS_SCHEDULES_TABLE", "SQJOBS_PREFIX", "SQJOBS_QUEUE_URL", "SQJOBS_DLQ_URL"])) == 0
     error_message = "The module itself sets SQJOBS_TABLE, SQJOBS_SCHEDULES_TABLE, SQJOBS_PREFIX, SQJOBS_QUEUE_URL and SQJOBS_DLQ_URL."
   }
+
+  # All variables of a function have up to 4 KB: "Lambda quotas" in the Lambda developer guide. The rest is for those of the module.
+  validation {
+    condition     = length(join("", concat(keys(var.environment), values(var.environment)))) <= 3600
+    error_message = "The names and values of these variables have 3600 bytes at most, in all: put large ones into SSM Parameter Store."
+  }
 }
 
 variable "enqueues_to" {

@@ -9,6 +9,7 @@ use tokio::{sync::OnceCell, time::Instant};
 
 use super::{
     Beater,
+    dlqs::Dlqs,
     hand_over::Due,
     rows,
     tick::{Ports, Report, tick},
@@ -42,7 +43,7 @@ pub(super) async fn serve(beater: Beater) -> Result<(), Error> {
         clock: config::clock()?,
     };
     let rows = Arc::new(rows::DynamoDb::new(dynamodb, config::schedules_table(), config::table()));
-    let ports = Ports { due, rows, prefix: config::prefix(), dlqs: config::dlqs() };
+    let ports = Ports { due, rows, prefix: config::prefix(), dlqs: Arc::new(Dlqs::new(config::dlqs())) };
     let settled = OnceCell::new();
     let ended = lambda_runtime::run(service_fn(|event: LambdaEvent<Event>| handle(&beater, &settled, &ports, event))).await;
     ended.map_err(|error| Error::because("the Lambda runtime has ended", error))

@@ -3,11 +3,14 @@
 
 use std::{slice, sync::Arc, time::Duration};
 
-use futures_util::future::join_all;
+use futures_util::{
+    future::join_all,
+    stream::{self, StreamExt as _},
+};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{hand_over::Due, tick::Tally};
+use super::{dlqs::Dlqs, hand_over::Due, tick::Tally};
 use crate::{
     Error,
     envelope::{Envelope, Form, check_id},
@@ -22,14 +25,25 @@ use crate::{
 const BATCH: usize = 10;
 /// The most receives of one queue in one tick.
 const BATCHES: usize = 10;
+/// Queues that are looked through at the same time.
+const AT_A_TIME: usize = 32;
 /// For how long nobody else sees what is looked at, at most.
 const HIDDEN: Duration = Duration::from_secs(30);
 
-/// Looks through the queues of these names. Done: given their reason, or deleted since their jobs go on without them.
-pub(super) async fn explain(due: &Due, dlqs: &[String], stop_at: Instant) -> Tally {
+/// Looks through dead-letter queues. Done: given their reason, or deleted since their jobs go on without them.
+///
+/// Where there are too many for one tick, each turn begins with another.
+pub(super) async fn explain(due: &Due, dlqs: &Dlqs, turn: u64, stop_at: Instant) -> Tally {
+    let mut names = dlqs.names(&*due.store).await;
+    let first = usize::try_from(turn).unwrap_or(0).wrapping_mul(AT_A_TIME) % names.len().max(1);
+    names.rotate_left(first);
+    let mut looks = stream::iter(&names).map(async |dlq| Letters { due, dlq, stop_at }.explain().await).buffer_unordered(AT_A_TIME);
     let mut total = Tally::default();
-    for explained in join_all(dlqs.iter().map(async |dlq| Letters { due, dlq, stop_at }.explain().await)).await {
+    while let Some(explained) = looks.next().await {
         total += explained;
+    }
+    if total.failed > 0 {
+        dlqs.forget();
     }
     total
 }

@@ -2,6 +2,7 @@
 
 #![cfg_attr(not(any(feature = "lambda", test)), expect(dead_code, reason = "without Lambda nothing ticks"))]
 
+mod dlqs;
 mod entry;
 mod fire;
 mod hand_over;
@@ -26,7 +27,10 @@ use jiff::Timestamp;
 pub(crate) use self::hand_over::{Due, hand_over, send};
 use self::rows::{Row, Rows};
 #[cfg(any(test, feature = "simulation"))]
-pub(crate) use self::tick::{Ports, tick};
+pub(crate) use self::{
+    dlqs::Dlqs,
+    tick::{Ports, tick},
+};
 pub use self::{
     entry::{CatchUp, Entry},
     schedules::{Scheduled, Schedules},

@@ -8,6 +8,7 @@ use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
+    dlqs::Dlqs,
     fire::{Tick, fire},
     hand_over::{Due, hand_over},
     letters::explain,
@@ -26,8 +27,8 @@ pub(crate) struct Ports {
     pub(crate) rows: Arc<dyn Rows>,
     /// What precedes the names of queues in this environment.
     pub(crate) prefix: String,
-    /// The names of the dead-letter queues that are looked through.
-    pub(crate) dlqs: Vec<String>,
+    /// The dead-letter queues that are looked through.
+    pub(crate) dlqs: Arc<Dlqs>,
 }
 
 /// What a part of a tick did.
@@ -84,7 +85,7 @@ pub(crate) async fn tick(ports: &Ports, at: Timestamp, stop_at: Instant) -> Resu
     // The jobs that wait do not depend on the schedules.
     let due = hand_over(&ports.due, horizon, stop_at).await;
     // What time is left is for what has gone wrong.
-    let looked = join(repair(&ports.due, turn(at)), explain(&ports.due, &ports.dlqs, stop_at));
+    let looked = join(repair(&ports.due, turn(at)), explain(&ports.due, &ports.dlqs, turn(at), stop_at));
     let (repaired, explained) = timeout_at(stop_at, looked).await.unwrap_or_default();
     let (fired, due) = (fired?, due?);
     let mut all = fired;

@@ -12,7 +12,9 @@ use std::{error::Error as StdError, fmt, sync::Arc};
 use futures_util::future::{BoxFuture, FutureExt as _};
 use jiff::Timestamp;
 
-pub(crate) use self::dynamodb::{DUE_INDEX, Item, LIST_INDEX, SEGMENTS, due_items, failed, segment_items, text, version_condition};
+pub(crate) use self::dynamodb::{
+    DUE_INDEX, Item, LIST_INDEX, SEGMENTS, due_items, failed, listing_id, segment_items, text, version_condition,
+};
 pub(crate) use self::limit::bytes as record_bytes;
 pub use self::{dynamodb::DynamoDb, memory::Memory};
 use crate::record::Record;
@@ -46,6 +48,16 @@ pub trait Index: Store {
 
     /// The ids of the jobs in a list, the latest first and at most `limit`. It may lag behind.
     fn listed<'a>(&'a self, list: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>>;
+}
+
+/// The list of the dead-letter queues that beaters look through. No list of jobs has this name: theirs have a colon or a number.
+pub(crate) const DLQS: &str = "dlqs";
+/// The most dead-letter queues that are read.
+const MOST_DLQS: usize = 100_000;
+
+/// Returns the names in the list of dead-letter queues. It may lag behind.
+pub(crate) async fn dlqs(store: &dyn Index) -> Result<Vec<String>, StoreError> {
+    store.listed(DLQS, MOST_DLQS).await
 }
 
 /// The place of a job in a list.

@@ -363,7 +363,7 @@ fn a_beater_needs_every_right_of_its_role_and_no_other() {
                 ("Records", "dynamodb:PartiQLUpdate"),
                 ("Records", "dynamodb:PutItem"),
                 ("Records", "dynamodb:Scan"),
-                ("Due", "dynamodb:Query"),
+                ("Indexes", "dynamodb:Query"),
                 ("Schedules", "dynamodb:DeleteItem"),
                 ("Schedules", "dynamodb:GetItem"),
                 ("Schedules", "dynamodb:PutItem"),

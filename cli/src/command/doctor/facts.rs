@@ -18,7 +18,7 @@ use aws_sdk_sqs::types::QueueAttributeName as Attribute;
 use jiff::{SignedDuration, Timestamp, fmt::rfc2822};
 use serde_json::Value;
 use sqjobs::{
-    By, Record, Scheduled, State,
+    By, Record, Scheduled, State, setup,
     stats::Tally,
     store::{DynamoDb, Store as _},
 };
@@ -105,6 +105,8 @@ pub(super) struct Queue {
     pub(super) visibility: Duration,
     pub(super) retention: Duration,
     pub(super) delay: Duration,
+    /// The largest message that it takes, in bytes.
+    pub(super) max_bytes: u64,
     pub(super) max_receives: Option<u64>,
     pub(super) dlq: Option<DeadLetters>,
     pub(super) mapping: Option<Mapping>,
@@ -120,6 +122,9 @@ pub(super) struct DeadLetters {
     pub(super) arn: String,
     pub(super) exists: bool,
     pub(super) retention: Duration,
+    pub(super) max_bytes: u64,
+    /// How many messages it holds, as SQS reckons.
+    pub(super) count: u64,
 }
 
 /// An event source mapping.
@@ -142,13 +147,15 @@ pub(super) struct Beater {
     pub(super) lacks: Vec<String>,
     /// Whether an enabled rule wakes it each minute, and may.
     pub(super) is_woken: bool,
+    /// The names in the table's list of dead-letter queues. None: the list cannot be read.
+    pub(super) listed: Option<Vec<String>>,
 }
 
 impl System {
     /// Reads what it may; what it may not is noted.
     pub(super) async fn read(aws: &Aws, beater: Option<&str>) -> Result<Self, Failure> {
         let mut system = Self { now: aws.clock.now(), place: aws.place.clone(), ..Self::default() };
-        system.beater = Beater { name: system.beater_name(aws, beater).await, lacks: Vec::new(), is_woken: true };
+        system.beater = Beater { name: system.beater_name(aws, beater).await, is_woken: true, ..Beater::default() };
         let (jobs, skew) = system.table(aws, &aws.place.table()).await?;
         (system.schedules, _) = system.table(aws, &aws.place.schedules_table()).await?;
         (system.jobs, system.skew) = (jobs, skew);
@@ -284,7 +291,11 @@ impl System {
             }
         }
         if let (Some(Some(function)), Some(schedules)) = (self.functions.get(&self.beater.name), &self.schedules.arn) {
-            match function.lacks(aws, &function::beater(jobs, schedules, queues, dlqs)).await {
+            let lacks = match function::beater(&aws.place.prefix, jobs, schedules, queues, dlqs) {
+                Ok(rights) => function.lacks(aws, &rights).await,
+                Err(failure) => Err(failure.told()),
+            };
+            match lacks {
                 Ok(lacks) => self.beater.lacks = lacks,
                 Err(error) => self.unread.push(format!("the role of function {}: {error}", function.name)),
             }
@@ -300,6 +311,8 @@ impl System {
         }
         let mut failed = Vec::new();
         if has(&self.jobs, "listed") {
+            let dlqs = setup::dlqs(&aws.dynamodb(), &aws.place.table()).await.map_err(said);
+            self.beater.listed = self.noted("the list of dead-letter queues", dlqs);
             let listed = aws.client().list(By::Failed, JOBS).await.map_err(said);
             failed = self.noted("what failed", listed).unwrap_or_default();
             for queue in &mut self.queues {
@@ -357,9 +370,8 @@ async fn queues(aws: &Aws, mappings: &[EventSourceMapping], unread: &mut Vec<Str
             Err(error) => unread.push(format!("queue {name}: {}", told(&error))),
         }
     }
-    let seconds = |attributes: &HashMap<Attribute, String>, name| {
-        Duration::from_secs(attributes.get(&name).and_then(|text| text.parse().ok()).unwrap_or(0))
-    };
+    let number = |attributes: &HashMap<Attribute, String>, name| attributes.get(&name).and_then(|text| text.parse().ok()).unwrap_or(0);
+    let seconds = |attributes: &HashMap<Attribute, String>, name| Duration::from_secs(number(attributes, name));
     let mut queues = Vec::new();
     for (name, (url, attributes)) in &all {
         let policy = Policy::of(attributes);
@@ -369,6 +381,7 @@ async fn queues(aws: &Aws, mappings: &[EventSourceMapping], unread: &mut Vec<Str
             visibility: seconds(attributes, Attribute::VisibilityTimeout),
             retention: seconds(attributes, Attribute::MessageRetentionPeriod),
             delay: seconds(attributes, Attribute::DelaySeconds),
+            max_bytes: number(attributes, Attribute::MaximumMessageSize),
             max_receives: policy.as_ref().and_then(|policy| policy.max_receives),
             dlq: policy.map(|policy| {
                 let dlq = all.get(policy.name());
@@ -376,6 +389,8 @@ async fn queues(aws: &Aws, mappings: &[EventSourceMapping], unread: &mut Vec<Str
                     name: policy.name().to_owned(),
                     exists: dlq.is_some(),
                     retention: dlq.map(|(_, dlq)| seconds(dlq, Attribute::MessageRetentionPeriod)).unwrap_or_default(),
+                    max_bytes: dlq.map(|(_, dlq)| number(dlq, Attribute::MaximumMessageSize)).unwrap_or_default(),
+                    count: dlq.map(|(_, dlq)| number(dlq, Attribute::ApproximateNumberOfMessages)).unwrap_or_default(),
                     arn: policy.target,
                 }
             }),

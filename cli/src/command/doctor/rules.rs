@@ -1,16 +1,22 @@
 //! What is wrong with a system, given what was read of it: why it matters, and what puts it right.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde_json::json;
-use sqjobs::{Record, Scheduled, State, lifecycle::SKEW, queue::is_fifo, setup::dlq_name};
+use sqjobs::{
+    Record, Scheduled, State,
+    lifecycle::SKEW,
+    queue::{MAX_BYTES, is_fifo},
+    setup::dlq_name,
+};
 
 use super::facts::{Beater, Mapping, Queue, System, Table};
 use crate::{
     args::Place,
     command::{
+        dlq::ways_back,
         function::{self, Function},
         lookup::PARKED,
     },
@@ -29,6 +35,8 @@ const LATE: SignedDuration = SignedDuration::from_mins(5);
 /// How late a lease is that neither its message nor a beater has taken up.
 const LOST: SignedDuration = SignedDuration::from_hours(2);
 const DAY: i64 = 86_400;
+/// The largest message that SQS takes by default, in bytes, and that the library sends.
+const MESSAGE: u64 = MAX_BYTES as u64;
 
 /// Something that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -163,6 +171,26 @@ impl Findings<'_> {
                     self.add("dlq_retention", &at, what, why, remedy);
                 }
             }
+        }
+        let letters = queue.dlq.iter().filter(|dlq| dlq.exists);
+        for (name, bytes) in [(&queue.name, queue.max_bytes)].into_iter().chain(letters.clone().map(|dlq| (&dlq.name, dlq.max_bytes))) {
+            if bytes < MESSAGE {
+                let what = format!("its largest message has {bytes} bytes, and jobs have up to {MESSAGE}");
+                let why = "SQS refuses a larger job, and a dead letter whose reason makes it larger loses a part of that";
+                let url = queue.url.replace(&queue.name, name);
+                self.add("message_size", &format!("queue {name}"), what, why, set(&url, "MaximumMessageSize", &MESSAGE.to_string()));
+            }
+        }
+        for dlq in letters.filter(|dlq| dlq.count > 0) {
+            let messages = if dlq.count == 1 { "1 message waits".into() } else { format!("{} messages wait", dlq.count) };
+            let why = "each is a job that failed for good, or a message that is none, and SQS deletes it after its retention";
+            self.add(
+                "dead_letters",
+                &at,
+                format!("{messages} in its dead-letter queue {}", dlq.name),
+                why,
+                ways_back(&queue.short, &queue.arn),
+            );
         }
         if queue.retention < RETENTION {
             let what = format!("it forgets messages after {}", brief(queue.retention));
@@ -318,9 +346,11 @@ impl Findings<'_> {
         }
         self.role(&at, &beater.lacks, &equip);
         self.variables(function, &function::variables(&system.place, None, &[]), &equip);
+        let Some(listed) = &beater.listed else { return };
         let dlqs = function.environment.get("SQJOBS_DLQ_URL").map(String::as_str).unwrap_or_default();
-        let seen: Vec<_> = dlqs.split_whitespace().filter_map(|url| url.rsplit('/').next()).collect();
-        let missing: Vec<_> = system.fed().map(|(_, dlq)| dlq).filter(|dlq| !seen.contains(&&*dlq.name)).collect();
+        let named = dlqs.split_whitespace().filter_map(|url| url.rsplit('/').next());
+        let seen: BTreeSet<_> = listed.iter().map(String::as_str).chain(named).collect();
+        let missing: Vec<_> = system.fed().map(|(_, dlq)| dlq).filter(|dlq| !seen.contains(&*dlq.name)).collect();
         if let [first, ..] = missing[..] {
             let what = format!("it does not look through {} of the dead-letter queues, such as {}", missing.len(), first.name);
             let why = "what SQS itself has moved there gets no reason, and its record no end";

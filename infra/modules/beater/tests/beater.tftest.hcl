@@ -9,7 +9,6 @@ variables {
   schedules_arn  = "arn:aws:dynamodb:eu-west-1:123456789012:table/test-schedules"
   queue_arns     = ["arn:aws:sqs:eu-west-1:123456789012:test-adder"]
   dlq_arns       = ["arn:aws:sqs:eu-west-1:123456789012:test-adder-dlq"]
-  dlq_urls       = ["https://sqs.eu-west-1.amazonaws.com/123456789012/test-adder-dlq"]
 }
 
 run "it_is_woken_each_minute_and_done_before_the_next" {
@@ -27,11 +26,61 @@ run "it_is_woken_each_minute_and_done_before_the_next" {
     condition     = aws_lambda_function.this.timeout == 60
     error_message = "A tick takes no longer than a minute."
   }
+}
+
+run "a_few_queues_are_allowed_one_by_one" {
+  command = plan
 
   assert {
-    condition     = aws_lambda_function.this.environment[0].variables["SQJOBS_DLQ_URL"] == join(" ", var.dlq_urls)
-    error_message = "It looks through the dead-letter queues."
+    condition     = !local.by_prefix && local.ours == "arn:aws:sqs:eu-west-1:123456789012:test-"
+    error_message = "The policy names the queues by their ARNs."
   }
+}
+
+run "thousands_of_queues_are_allowed_by_their_prefix" {
+  command = plan
+
+  variables {
+    queue_arns = [for number in range(1000) : "arn:aws:sqs:eu-west-1:123456789012:test-job-${number}"]
+    dlq_arns   = [for number in range(1000) : "arn:aws:sqs:eu-west-1:123456789012:test-job-${number}-dlq"]
+  }
+
+  assert {
+    condition     = local.by_prefix && !strcontains(jsonencode(data.aws_iam_policy_document.this.statement), "test-job-")
+    error_message = "The policy names the queues by their prefix."
+  }
+}
+
+run "many_queues_without_a_prefix_are_refused" {
+  command = plan
+
+  variables {
+    prefix     = ""
+    queue_arns = [for number in range(100) : "arn:aws:sqs:eu-west-1:123456789012:job-${number}"]
+    dlq_arns   = [for number in range(100) : "arn:aws:sqs:eu-west-1:123456789012:job-${number}-dlq"]
+  }
+
+  expect_failures = [var.dlq_arns]
+}
+
+run "each_queue_has_a_dead_letter_queue" {
+  command = plan
+
+  variables {
+    dlq_arns = []
+  }
+
+  expect_failures = [var.dlq_arns]
+}
+
+run "variables_that_lambda_would_not_take_are_refused" {
+  command = plan
+
+  variables {
+    environment = { LARGE = join("", [for number in range(360) : "0123456789"]) }
+  }
+
+  expect_failures = [var.environment]
 }
 
 run "who_does_not_tick_is_told" {
@@ -84,10 +133,9 @@ run "what_would_not_work_is_refused_by_name" {
     table_arn          = "jobs"
     schedules_arn      = "schedules"
     queue_arns         = []
-    dlq_arns           = []
     architecture       = "mips"
     memory_mb          = 64
-    environment        = { SQJOBS_DLQ_URL = "another" }
+    environment        = { SQJOBS_PREFIX = "another" }
     log_retention_days = 2
     kms_key_arn        = "arn:aws:kms:eu-west-1:123456789012:alias/jobs"
     alarm_actions      = ["operators"]
@@ -99,7 +147,6 @@ run "what_would_not_work_is_refused_by_name" {
     var.table_arn,
     var.schedules_arn,
     var.queue_arns,
-    var.dlq_arns,
     var.architecture,
     var.memory_mb,
     var.environment,

@@ -59,6 +59,30 @@ run "a_queue_outlasts_its_function_and_its_messages_outlast_the_queue" {
   }
 }
 
+run "beaters_find_the_dead_letter_queue_in_the_table" {
+  command = plan
+
+  assert {
+    condition = jsondecode(aws_dynamodb_table_item.dlq.item) == {
+      id        = { S = "dlqs\u001ftest-adder-dlq" }
+      listed    = { S = "dlqs" }
+      listed_at = { S = "1970-01-01T00:00:00.000Z" }
+      purge_at  = { N = "253402300799" }
+    } && aws_dynamodb_table_item.dlq.table_name == "test-jobs" && aws_dynamodb_table_item.dlq.hash_key == "id"
+    error_message = "The item of the dead-letter queue is the one that the command writes."
+  }
+}
+
+run "variables_that_lambda_would_not_take_are_refused" {
+  command = plan
+
+  variables {
+    environment = { LARGE = join("", [for number in range(360) : "0123456789"]) }
+  }
+
+  expect_failures = [var.environment]
+}
+
 run "a_queue_feeds_the_version_that_is_live" {
   command = plan
 

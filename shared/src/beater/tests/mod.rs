@@ -22,6 +22,7 @@ use tokio::{runtime::Handle, time::Instant};
 
 use super::{
     Beater, CatchUp, Due, Entry, Schedules,
+    dlqs::Dlqs,
     rows::{self, Changed, Rows as _},
     tick::{Ports, Report, tick},
 };
@@ -80,7 +81,12 @@ impl World {
 
     /// A tick of that instant, whatever the time is.
     async fn tick(&self, at: Timestamp) -> Report {
-        let ports = Ports { due: self.local.due(), rows: Arc::new(self.rows.clone()), prefix: String::new(), dlqs: vec![DLQ.into()] };
+        let ports = Ports {
+            due: self.local.due(),
+            rows: Arc::new(self.rows.clone()),
+            prefix: String::new(),
+            dlqs: Arc::new(Dlqs::new(vec![DLQ.into()])),
+        };
         tick(&ports, at, Instant::now() + Duration::from_mins(1)).await.expect("a table in memory")
     }
 

@@ -345,7 +345,7 @@ impl Index for DynamoDb {
 }
 
 /// The id of the item that lists a job.
-fn listing_id(Listing { list, id, .. }: &Listing) -> String {
+pub(crate) fn listing_id(Listing { list, id, .. }: &Listing) -> String {
     format!("{list}{SEPARATOR}{id}")
 }
 

@@ -14,7 +14,7 @@ use tokio::{
 use super::{Dice, network::Network, watch::Watch};
 use crate::{
     Clock,
-    beater::{Due, Ports, rows, tick},
+    beater::{Dlqs, Due, Ports, rows, tick},
     queue::{self, Message, Queue, Source},
     record::Dlq,
     stats::Counter,
@@ -209,7 +209,7 @@ impl<'a> Beater<'a> {
             let clock = self.world.clock();
             let due = Due { store: Arc::clone(&network) as _, queue: network, clock };
             let rows = Arc::new(rows::Memory::new(self.world.store.clone()));
-            let ports = Ports { due, rows, prefix: String::new(), dlqs: vec![DLQ.into()] };
+            let ports = Ports { due, rows, prefix: String::new(), dlqs: Arc::new(Dlqs::new(vec![DLQ.into()])) };
             let at = self.world.start + SignedDuration::from_mins(i64::try_from(minute).unwrap_or(0));
             let dies = self.world.dice.happens(|faults| faults.crash);
             let life = if dies { self.world.dice.between(Duration::ZERO, Duration::from_secs(2)) } else { TIMEOUT };

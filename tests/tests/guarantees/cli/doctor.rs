@@ -91,12 +91,18 @@ fn each_fault_of_queues_and_tables_is_found_and_a_healthy_system_has_none() {
             (queue, "MessageRetentionPeriod", "86400", "1209600", "retention_short"),
             (dlq, "MessageRetentionPeriod", "345600", "1209600", "dlq_retention"),
             (queue, "VisibilityTimeout", "100", "180", "visibility_short"),
+            (queue, "MaximumMessageSize", "262144", "1048576", "message_size"),
+            (dlq, "MaximumMessageSize", "262144", "1048576", "message_size"),
         ];
         for (url, name, wrong, right, rule) in faults {
             set(world, url, name, wrong).await;
             assert_eq!(broken(world, &[]), [rule]);
             set(world, url, name, right).await;
         }
+        set(world, dlq, "MaximumMessageSize", "262144").await;
+        let said = sqjobs(world, &["doctor"]).no();
+        assert!(said.contains(&format!("--queue-url {dlq} --attributes MaximumMessageSize=1048576`")), "{said}");
+        set(world, dlq, "MaximumMessageSize", "1048576").await;
         world.give_up_after(5).await;
         assert_eq!(broken(world, &[]), ["redrive_early"]);
         world.give_up_after(1000).await;
@@ -166,9 +172,12 @@ fn each_fault_of_a_function_and_of_what_feeds_or_wakes_it_is_found() {
         assert_eq!(broken(world, &[]), ["environment"]);
         configure(&function, "SQJOBS_QUEUE_URL", &was).await;
         release(world, &function).await;
-        let was = configure(&beater, "SQJOBS_DLQ_URL", "http://127.0.0.1/another").await;
+        sqjobs::setup::remove_dlq(&world.account.dynamodb, "jobs", "probes-dlq").await.expect("it is removed");
         assert_eq!(broken(world, &[]), ["beater_dlqs"]);
+        let was = configure(&beater, "SQJOBS_DLQ_URL", &world.queues.dlq_url).await;
+        assert_eq!(broken(world, &[]), [""; 0], "a beater honours its variable");
         configure(&beater, "SQJOBS_DLQ_URL", &was).await;
+        equip(world);
 
         set(world, &world.queues.url, "VisibilityTimeout", "20").await;
         forbid(world, &Function::probe()).await;
@@ -264,7 +273,7 @@ fn a_function_too_old_for_its_messages_is_found_though_it_never_ran_a_job() {
         world.send(json!({"name": "stranger", "id": "unknown"})).await;
         found(&["contract_old", "parked"]).await;
         world.send(json!({"name": "probe", "id": "first", "priority": 1})).await;
-        found(&["contract_old", "parked", "reserved_field"]).await;
+        found(&["dead_letters", "contract_old", "parked", "reserved_field"]).await;
     });
 }
 
@@ -349,5 +358,24 @@ fn a_clock_that_is_not_that_of_aws_is_found() {
             world.proxy.arm(Fault::date("DescribeTable", Clock::system().now() + SignedDuration::from_mins(minutes)));
             assert_eq!(broken(world, &there), ["clock_skew"], "{minutes}");
         }
+    });
+}
+
+#[test]
+fn dead_letters_are_found_with_the_ways_by_which_they_are_sent_back() {
+    World::setup().visibility_s(180).test(async |world| {
+        healthy(world).await;
+        let letter = json!({"name": "probe", "id": "a"}).to_string();
+        world.account.sqs.send_message().queue_url(&world.queues.dlq_url).message_body(letter).send().await.expect("it is sent");
+        assert_eq!(broken(world, &[]), ["dead_letters"]);
+        let custom = format!("only with the custom destination arn:aws:sqs:us-east-1:{}:probes", world.account.id);
+        let said = sqjobs(world, &["doctor", "--beater", &world.account.name(&Function::beater())]).no();
+        assert!(said.contains("1 message waits in its dead-letter queue probes-dlq"), "{said}");
+        assert!(said.contains("`sqjobs dlq redrive probes`") && said.contains(&custom), "{said}");
+        let shown = sqjobs(world, &["dlq", "show", "probes", "a"]);
+        assert!(shown.said.contains("`sqjobs dlq redrive probes`") && shown.said.contains(&custom), "{}", shown.said);
+        assert_eq!(sqjobs(world, &["dlq", "show", "probes", "a", "--json"]).said, "");
+        sqjobs(world, &["dlq", "purge", "probes", "--yes"]).yes();
+        assert_eq!(broken(world, &[]), [""; 0]);
     });
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::TimeToLiveStatus;
 use aws_sdk_sqs::types::QueueAttributeName;
 use serde_json::json;
+use sqjobs::Clock;
 
 use super::sqjobs;
 use crate::{function::Function, proxy::Fault, roles::given, world::World};
@@ -236,6 +237,33 @@ fn a_new_queue_hides_messages_for_six_times_the_timeout_of_its_function() {
 }
 
 #[test]
+fn a_beater_finds_dead_letter_queues_in_the_table_and_by_its_variable() {
+    World::setup().test(async |world| {
+        fed(world).await;
+        let beater = Function::beater().env("SQJOBS_DLQ_URL", "");
+        world.deploy_beater(&beater).await;
+        world.give_up_after(1).await;
+        let explained = async |id: &str, beater: &Function| {
+            world.send(world.probe(id, &json!({}))).await;
+            world.receive_until_moved(1).await;
+            world.tick(beater, Clock::system().now()).await["explained"].clone()
+        };
+        sqjobs(world, &["queue", "pause", "probes"]).yes();
+        assert_eq!(explained("listed", &beater).await, 1);
+        // The item is not a record: no command takes it for a job, and nothing lets it expire.
+        let item = world.item("dlqs\u{1f}probes-dlq").await;
+        assert_eq!(item["purge_at"].as_n().expect("a number"), "253402300799");
+        assert_eq!(item["listed_at"].as_s().expect("a text"), "1970-01-01T00:00:00.000Z");
+
+        sqjobs::setup::remove_dlq(&world.account.dynamodb, "jobs", "probes-dlq").await.expect("it is removed");
+        let named = Function::beater();
+        world.retire().await;
+        world.create_function(&named).await;
+        assert_eq!(explained("named", &named).await, 1);
+    });
+}
+
+#[test]
 fn a_function_is_found_whose_mapping_is_on_a_later_page() {
     World::setup().test(async |world| {
         let function = fed(world).await;
@@ -243,5 +271,33 @@ fn a_function_is_found_whose_mapping_is_on_a_later_page() {
         world.proxy.arm(Fault::answer("/event-source-mappings", "", 200, page));
         let listed = sqjobs(world, &["queue", "list", "--json", "--endpoint-url", &world.proxy.url()]).json();
         assert_eq!((&listed[0]["function"], world.proxy.is_spent()), (&json!(function), true), "{listed:?}");
+    });
+}
+
+#[test]
+fn dead_letter_queues_are_listed_for_beaters_until_they_are_deleted() {
+    World::setup().test(async |world| {
+        let listed = async || sqjobs::setup::dlqs(&world.account.dynamodb, "jobs").await.expect("the list is read");
+        fed(world).await;
+        assert_eq!(listed().await, ["probes-dlq"]);
+        sqjobs::setup::remove_dlq(&world.account.dynamodb, "jobs", "probes-dlq").await.expect("it is removed");
+        let beater = world.create_function_and_role(&Function::beater()).await;
+        sqjobs(world, &["schedule", "beater", &beater]).yes();
+        assert_eq!(listed().await, ["probes-dlq"]);
+        let read = world.account.lambda.get_function_configuration().function_name(&beater).send().await.expect("it is read");
+        let variables = read.environment.and_then(|own| own.variables).expect("variables");
+        assert_eq!(variables["SQJOBS_DLQ_URL"], "", "the list says more");
+        sqjobs(world, &["queue", "delete", "probes", "--yes"]).yes();
+        assert_eq!(listed().await, [""; 0]);
+    });
+}
+
+#[test]
+fn variables_that_lambda_would_not_take_are_refused() {
+    World::setup().test(async |world| {
+        let large = Function::probe().env("LARGE", "x".repeat(3_900));
+        let function = world.create_function_and_role(&large).await;
+        let said = sqjobs(world, &["queue", "create", "probes", "--function", &function]).error();
+        assert!(said.contains("cannot set the variables of function ") && said.contains("and Lambda takes 4096; shorten"), "{said}");
     });
 }

@@ -216,7 +216,7 @@ impl Index for Gate {
     }
 
     fn listed<'a>(&'a self, _list: &'a str, _limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
-        unreachable!("a beater looks at no lists")
+        ready(Ok(Vec::new())).boxed() // no dead-letter queue is listed
     }
 }
 

@@ -106,7 +106,7 @@ impl Run {
     fn ports(&self, who: usize) -> Ports {
         let gate = self.gate(who);
         let due = Due { store: Arc::clone(&gate) as _, queue: Arc::clone(&gate) as _, clock: self.hub.world.local.clock.clone() };
-        Ports { due, rows: gate, prefix: String::new(), dlqs: Vec::new() }
+        Ports { due, rows: gate, prefix: String::new(), dlqs: Arc::default() }
     }
 
     fn schedules(&self) -> Schedules {
