@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, path::PathBuf, time::Duration};
 
-use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand};
+use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use sqjobs::{State, setup};
 
@@ -151,6 +151,8 @@ pub(crate) enum Command {
     Function(Function),
     /// Look for what is wrong with a live system, say why it matters and what puts it right.
     Doctor(Doctor),
+    /// Print an IAM policy of what someone needs.
+    Permissions(Permissions),
     /// Bring the whole system up on this machine: a local stack, the functions of this workspace, and a live view.
     Dev(Dev),
     /// Print what completes commands in a shell.
@@ -544,6 +546,26 @@ pub(crate) struct Doctor {
     /// Print what is wrong as JSON, one a line.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Permissions {
+    /// For whom: reader looks at everything, the doctor included; operator also changes jobs, schedules and dead letters, and pauses
+    /// queues; deployer also makes tables, queues and functions, and releases versions; producer enqueues and reads results.
+    #[arg(long = "for", value_name = "WHO", default_value = "operator")]
+    pub(crate) audience: Audience,
+    /// The number of the AWS account. Without it, the policy holds for any account that it is in.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) account: Option<String>,
+}
+
+/// Whom a policy is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Audience {
+    Reader,
+    Operator,
+    Deployer,
+    Producer,
 }
 
 #[derive(Debug, ClapArgs)]

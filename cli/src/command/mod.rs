@@ -9,6 +9,7 @@ mod find;
 mod follow;
 mod function;
 mod lookup;
+mod permissions;
 mod queue;
 mod release;
 mod repair;
@@ -45,6 +46,7 @@ pub(crate) async fn run(args: Args) -> Result<bool, Failure> {
         Command::Queue(wanted) => queue::queue(&aws().await, wanted).await,
         Command::Function(wanted) => release::function(&aws().await, wanted).await,
         Command::Doctor(wanted) => doctor::doctor(&aws().await, &wanted).await,
+        Command::Permissions(wanted) => permissions::permissions(&aws().await, &wanted),
         Command::Dev(wanted) => dev::dev(&args.place, wanted).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();

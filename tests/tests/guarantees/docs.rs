@@ -1,4 +1,4 @@
-//! The guide to deploying agrees with the code and with what is logged and allowed.
+//! The guide to deploying agrees with the code and with what is logged.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -7,10 +7,8 @@ use serde_json::{Value, json};
 use sqjobs::Clock;
 
 use crate::{
-    cli::Ran,
     function::Function,
     infra::sources,
-    roles::as_the_stack_has_it,
     wait,
     world::{PATIENCE, World},
 };
@@ -114,56 +112,5 @@ fn every_line_of_a_real_log_has_the_fields_that_the_guide_names() {
             let unknown: Vec<_> = fields(function).await.difference(&documented()).cloned().collect();
             assert_eq!(unknown, [""; 0]);
         }
-    });
-}
-
-/// A policy that the guide gives, in the account of a world.
-fn policy(world: &World, whose: &str) -> Value {
-    let guide = guide();
-    let (_, policy) = guide.split_once(&format!("<!-- {whose} -->\n```json\n")).expect("the guide has the policy");
-    let (policy, _) = policy.split_once("```").expect("its end");
-    let here = policy.replace("123456789012", &world.account.id).replace("eu-west-1", "us-east-1");
-    // AWS asks for the right to put targets on the rule, the stack on everything.
-    let here = here.replace(&format!("\"arn:aws:events:us-east-1:{}:rule/*\"", world.account.id), "\"*\"");
-    let mut policy = as_the_stack_has_it(serde_json::from_str(&here).expect("a policy is JSON"));
-    if here.contains("dynamodb:PartiQLInsert") {
-        // AWS asks for the right to insert, the stack for that to execute statements, on everything.
-        let statement = json!({"Effect": "Allow", "Action": "dynamodb:BatchExecuteStatement", "Resource": "*"});
-        policy["Statement"].as_array_mut().expect("statements").push(statement);
-    }
-    policy
-}
-
-/// Makes a user who may do what a policy allows, and hands back the variables of the key.
-async fn user(world: &World, name: &str) -> [(&'static str, String); 2] {
-    let iam = &world.account.iam;
-    iam.create_user().user_name(name).send().await.expect("the user is made");
-    let put = iam.put_user_policy().user_name(name).policy_name("guide").policy_document(policy(world, name).to_string());
-    put.send().await.expect("the user takes a policy");
-    let key = iam.create_access_key().user_name(name).send().await.expect("the key is made").access_key.expect("a key");
-    [("AWS_ACCESS_KEY_ID", key.access_key_id), ("AWS_SECRET_ACCESS_KEY", key.secret_access_key)]
-}
-
-#[test]
-fn the_policies_of_the_guide_allow_what_producers_and_deployers_do() {
-    World::setup().enforces_roles().test(async |world| {
-        let [deployer, producer] = [user(world, "deployer").await, user(world, "producer").await];
-        let there = |key: &[(&'static str, String)], args: &[&str]| Ran::with(world, key, args);
-        let adder = world.create_function_and_role(&Function::adder()).await;
-        let beater = world.create_function_and_role(&Function::beater()).await;
-        let place = ["--table", "new", "--schedules-table", "new-schedules"];
-        there(&deployer, &[&["table", "create"], &place[..]].concat()).yes();
-        there(&deployer, &["queue", "create", "adder", "--function", &adder]).yes();
-        there(&deployer, &["schedule", "beater", &beater]).yes();
-        there(&deployer, &["function", "release", &adder]).yes();
-        there(&deployer, &["function", "versions", &adder]).yes();
-
-        there(&producer, &["enqueue", "adder", "[1]", "--id", "a"]).yes();
-        there(&producer, &["enqueue", "adder", "[1]", "--id", "b", "--listed", "--object", "order:1"]).yes();
-        let refused = there(&producer, &["queue", "create", "mine"]).error();
-        assert!(refused.contains("not authorized"), "{refused}");
-
-        let deleted = there(&deployer, &["queue", "delete", "adder", "--force", "--yes"]).yes();
-        assert!(deleted.starts_with("deleted adder and adder-dlq; "), "{deleted}");
     });
 }

@@ -34,6 +34,7 @@ mod infra;
 mod lost_answer;
 mod outside;
 mod partial;
+mod permissions;
 mod producer;
 mod readme;
 mod repair;

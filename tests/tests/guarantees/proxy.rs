@@ -19,11 +19,12 @@ use crate::{
     stack::dynamodb_local,
 };
 
-/// What went through: the operation, as in `DynamoDB_20120810.BatchExecuteStatement`, and the request's body.
+/// What went through: the operation, as in `DynamoDB_20120810.BatchExecuteStatement`, or the path; and the request's body and method.
 #[derive(Debug, Clone)]
 pub(crate) struct Passed {
     pub(crate) operation: String,
     pub(crate) body: String,
+    pub(crate) method: String,
 }
 
 impl Display for Passed {
@@ -261,7 +262,8 @@ impl Backend {
 fn note(request: &Request<Bytes>, traffic: &Mutex<Traffic>) -> Option<Kind> {
     let target = request.headers().get("x-amz-target").and_then(|target| target.to_str().ok());
     let operation = target.unwrap_or(request.uri().path()).to_owned();
-    let passing = Passed { operation, body: String::from_utf8_lossy(request.body()).into_owned() };
+    let method = request.method().to_string();
+    let passing = Passed { operation, body: String::from_utf8_lossy(request.body()).into_owned(), method };
     let mut traffic = lock(traffic);
     match &mut traffic.left {
         Some(0) => return Some(Kind::Cut),

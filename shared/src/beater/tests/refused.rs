@@ -100,7 +100,7 @@ async fn due_jobs_are_sent_though_no_schedule_can_be_read() {
         ..Record::default()
     };
     assert!(world.local.store.write(&[Write::insert(due)]).await[0].is_ok());
-    let ports = Ports { due: world.local.due(), rows: Arc::new(Unread), prefix: String::new(), dlqs: Vec::new() };
+    let ports = Ports { due: world.local.due(), rows: Arc::new(Unread), prefix: String::new(), dlqs: Arc::default() };
     let ticked = tick(&ports, world.now(), Instant::now() + Duration::from_mins(1)).await;
     assert!(ticked.is_err(), "the alarm goes off");
     assert_eq!(world.local.queue.messages("note").len(), 1);
@@ -112,7 +112,7 @@ async fn a_dead_letter_stays_until_the_record_of_its_job_is_marked() {
     world.local.queue.send(DLQ, &[Outgoing::new(body("given-up"))]).await.remove(0).expect("sent");
     world.local.queue.moved_from("note");
     let due = Due { store: Arc::new(Unmarked(world.local.store.clone())), ..world.local.due() };
-    let ports = Ports { due, rows: Arc::new(world.rows.clone()), prefix: String::new(), dlqs: vec![DLQ.into()] };
+    let ports = Ports { due, rows: Arc::new(world.rows.clone()), prefix: String::new(), dlqs: Arc::new(Dlqs::new(vec![DLQ.into()])) };
     let report = tick(&ports, world.now(), Instant::now() + Duration::from_mins(1)).await.expect("a table in memory");
     assert_eq!(report.explained, 0);
     let moved = world.local.queue.messages(DLQ).into_iter().filter(|letter| letter.source.is_some()).count();

@@ -23,6 +23,7 @@ use crate::{function::program, world::World};
 const SCHEMA: &str = include_str!("../../../../cli/output.schema.json");
 
 /// What a run of the command came to.
+#[derive(Debug)]
 pub(crate) struct Ran {
     /// The command's words, as the schema names it.
     name: String,
@@ -57,6 +58,16 @@ impl Ran {
     fn no(self) -> String {
         assert_eq!(self.status, 1, "{}{}", self.printed, self.said);
         self.printed + &self.said
+    }
+
+    /// Returns true where it could be asked, whatever the answer is.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.status == 0 || self.status == 1
+    }
+
+    /// Returns true where AWS refused a part of it.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.said.contains("not authorized") || self.said.contains("not looked at") || self.said.contains("cannot be read")
     }
 
     /// What it said, where it could not be asked.

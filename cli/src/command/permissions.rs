@@ -1,0 +1,163 @@
+//! The policies of people and producers: what the commands ask AWS for, by the part that someone has.
+
+use crate::{
+    args::{Audience, Permissions},
+    aws::Aws,
+    command::function::{Right, policy},
+    failure::Failure,
+    output::Output,
+};
+use Audience::{Deployer, Operator, Producer, Reader};
+use On::{DeadLetters, DeployedRoles, Everything, Functions, Jobs, Queues, Roles, Rules, Schedules, Tables};
+
+/// A statement of policies: actions that commands of an audience take, and on what.
+struct Need {
+    sid: &'static str,
+    whose: &'static [Audience],
+    actions: &'static [&'static str],
+    on: On,
+}
+
+/// The resources of a statement.
+#[derive(Clone, Copy)]
+enum On {
+    /// The table of the records and its indexes.
+    Jobs,
+    /// The table of the schedules and its indexes.
+    Schedules,
+    /// Both tables.
+    Tables,
+    /// The queues that have the prefix, dead-letter queues included.
+    Queues,
+    /// Dead-letter queues of the usual names.
+    DeadLetters,
+    /// The functions that have the prefix.
+    Functions,
+    /// The roles that `cargo lambda deploy` makes.
+    DeployedRoles,
+    /// All roles: a function may have any.
+    Roles,
+    /// The rules that have the prefix.
+    Rules,
+    /// Everything: AWS takes no resource, or none that is known before.
+    Everything,
+}
+
+const fn need(sid: &'static str, whose: &'static [Audience], actions: &'static [&'static str], on: On) -> Need {
+    Need { sid, whose, actions, on }
+}
+
+/// Those who look at the system.
+const LOOK: &[Audience] = &[Reader, Operator, Deployer];
+
+/// All that the commands ask for. The tests compare it with the requests that they make.
+const NEEDS: &[Need] = &[
+    need("Records", LOOK, &["dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:Scan"], Jobs),
+    need("Schedules", LOOK, &["dynamodb:GetItem", "dynamodb:Query", "dynamodb:Scan"], Schedules),
+    need("Tables", LOOK, &["dynamodb:DescribeTable", "dynamodb:DescribeTimeToLive"], Tables),
+    need("TableNames", LOOK, &["dynamodb:ListTables"], Everything),
+    need("Queues", LOOK, &["sqs:GetQueueAttributes", "sqs:GetQueueUrl"], Queues),
+    need("QueueNames", LOOK, &["sqs:ListQueues"], Everything),
+    need("DeadLetters", LOOK, &["sqs:ChangeMessageVisibility", "sqs:ReceiveMessage"], DeadLetters),
+    need(
+        "Functions",
+        LOOK,
+        &[
+            "lambda:GetAlias",
+            "lambda:GetFunctionConfiguration",
+            "lambda:GetFunctionRecursionConfig",
+            "lambda:GetPolicy",
+            "lambda:ListVersionsByFunction",
+        ],
+        Functions,
+    ),
+    need("Mappings", LOOK, &["lambda:ListEventSourceMappings"], Everything),
+    need("Roles", LOOK, &["iam:SimulatePrincipalPolicy"], Roles),
+    need(
+        "Rules",
+        LOOK,
+        &["events:DescribeRule", "events:ListRuleNamesByTarget", "events:ListRules", "events:ListTargetsByRule"],
+        Everything,
+    ),
+    need("WriteRecords", &[Operator], &["dynamodb:BatchWriteItem", "dynamodb:PartiQLInsert", "dynamodb:PartiQLUpdate"], Jobs),
+    need("WriteSchedules", &[Operator], &["dynamodb:PutItem"], Schedules),
+    need("Send", &[Operator], &["sqs:PurgeQueue", "sqs:SendMessage"], Queues),
+    need("DeleteDeadLetters", &[Operator], &["sqs:DeleteMessage"], DeadLetters),
+    need("Pause", &[Operator], &["lambda:UpdateEventSourceMapping"], Everything),
+    need("MakeTables", &[Deployer], &["dynamodb:CreateTable", "dynamodb:UpdateTimeToLive"], Tables),
+    need("ListDeadLetterQueues", &[Deployer], &["dynamodb:BatchWriteItem", "dynamodb:DeleteItem"], Jobs),
+    need("MakeQueues", &[Deployer], &["sqs:CreateQueue", "sqs:DeleteQueue"], Queues),
+    need(
+        "Release",
+        &[Deployer],
+        &[
+            "lambda:AddPermission",
+            "lambda:CreateAlias",
+            "lambda:PublishVersion",
+            "lambda:PutFunctionRecursionConfig",
+            "lambda:UpdateAlias",
+            "lambda:UpdateFunctionConfiguration",
+        ],
+        Functions,
+    ),
+    need(
+        "Feed",
+        &[Deployer],
+        &["lambda:CreateEventSourceMapping", "lambda:DeleteEventSourceMapping", "lambda:UpdateEventSourceMapping"],
+        Everything,
+    ),
+    need("Wake", &[Deployer], &["events:PutRule", "events:PutTargets"], Rules),
+    need("GiveRights", &[Deployer], &["iam:PutRolePolicy"], Roles),
+    // What `cargo lambda deploy` takes besides.
+    need(
+        "Code",
+        &[Deployer],
+        &["lambda:CreateFunction", "lambda:GetFunction", "lambda:TagResource", "lambda:UpdateFunctionCode"],
+        Functions,
+    ),
+    need(
+        "DeployedRoles",
+        &[Deployer],
+        &["iam:AttachRolePolicy", "iam:CreateRole", "iam:PassRole", "iam:UpdateAssumeRolePolicy"],
+        DeployedRoles,
+    ),
+    need("Enqueue", &[Producer], &["sqs:GetQueueUrl", "sqs:SendMessage"], Queues),
+    need("Results", &[Producer], &["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:PartiQLInsert"], Jobs),
+];
+
+/// Prints the policy of an audience.
+pub(super) fn permissions(aws: &Aws, wanted: &Permissions) -> Result<bool, Failure> {
+    let rights: Vec<_> = NEEDS
+        .iter()
+        .filter(|need| need.whose.contains(&wanted.audience))
+        .map(|need| Right::new(need.sid, need.actions, resources(aws, wanted.account.as_deref().unwrap_or("*"), need.on)))
+        .collect();
+    Output::new().line(serde_json::to_string_pretty(&policy(&rights))?)?;
+    Ok(true)
+}
+
+/// The ARNs of what is allowed, with wildcards for what is not known.
+fn resources(aws: &Aws, account: &str, on: On) -> Vec<String> {
+    let (place, prefix) = (&aws.place, &aws.place.prefix);
+    let region = aws.sdk.region().map_or("*", |region| region.as_ref());
+    let partition = match region {
+        region if region.starts_with("cn-") => "aws-cn",
+        region if region.starts_with("us-gov-") => "aws-us-gov",
+        _ => "aws",
+    };
+    let arn = |service: &str, name: String| format!("arn:{partition}:{service}:{region}:{account}:{name}");
+    let table = |name: String| arn("dynamodb", format!("table/{name}"));
+    let role = |name: &str| format!("arn:{partition}:iam::{account}:role/{name}");
+    match on {
+        Jobs => vec![table(place.table()), table(format!("{}/index/*", place.table()))],
+        Schedules => vec![table(place.schedules_table()), table(format!("{}/index/*", place.schedules_table()))],
+        Tables => vec![table(place.table()), table(place.schedules_table())],
+        Queues => vec![arn("sqs", format!("{prefix}*"))],
+        DeadLetters => vec![arn("sqs", format!("{prefix}*-dlq")), arn("sqs", format!("{prefix}*-dlq.fifo"))],
+        Functions => vec![arn("lambda", format!("function:{prefix}*"))],
+        DeployedRoles => vec![role("cargo-lambda-role*")],
+        Roles => vec![role("*")],
+        Rules => vec![arn("events", format!("rule/{prefix}*"))],
+        Everything => vec!["*".to_owned()],
+    }
+}
