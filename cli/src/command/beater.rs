@@ -20,7 +20,7 @@ const EACH_MINUTE: &str = "rate(1 minute)";
 const STATEMENT: &str = "sqjobs-beater";
 
 /// Lets a function be the beater of all queues that feed functions: gives it what it needs, and lets a rule of EventBridge,
-/// which has its name, wake it each minute. To do it again changes nothing.
+/// which has its name, wake it each minute. To do it again changes nothing. Refuses the beater of another environment.
 pub(super) async fn wake(aws: &Aws, function: &Function) -> Result<(), Failure> {
     let mappings = queue::mappings(aws, None).await?;
     if let Some(own) = mappings.iter().find(|mapping| queue::function_of(mapping) == Some(&function.name)) {
@@ -28,6 +28,15 @@ pub(super) async fn wake(aws: &Aws, function: &Function) -> Result<(), Failure> 
         let name = &function.name;
         return Err(Failure::said(format!(
             "{name} cannot be a beater: it takes from {source}, and would lose the rights for that; deploy a beater"
+        )));
+    }
+    if let Some(theirs) = function.environment_other_than(&aws.place) {
+        let (name, own) = (&function.name, aws.queue("beater"));
+        let theirs = if theirs.is_empty() { "the environment without a prefix".into() } else { format!("the environment {theirs}") };
+        let such_as = format!(", such as by `cargo lambda deploy --timeout 60 --binary-name beater {own}`");
+        let such_as = Some(such_as).filter(|_| own != *name).unwrap_or_default();
+        return Err(Failure::said(format!(
+            "{name} cannot be a beater of this environment: its variables say that it ticks for {theirs}; deploy one more{such_as}"
         )));
     }
     let (queues, dlqs): (Vec<_>, Vec<_>) = fed(aws, &mappings).await?.into_iter().unzip();

@@ -203,6 +203,14 @@ impl Function {
         (theirs.len() > ours.prefix.len() && queue.starts_with(&theirs) && theirs != ours.environment()).then_some(theirs)
     }
 
+    /// Returns the prefix of the environment that its variables name, where that is not this one.
+    pub(super) fn environment_other_than(&self, ours: &Place) -> Option<String> {
+        let names_one = ours.settings().iter().any(|setting| self.environment.contains_key(setting.variable));
+        let theirs = Place::of(&self.environment);
+        let is_other = names_one && theirs.environment() != ours.environment() && theirs.table() != ours.table();
+        is_other.then(|| theirs.environment())
+    }
+
     /// Returns true where its code and configuration are those of another version.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         (&self.code, &self.environment, self.timeout) == (&other.code, &other.environment, other.timeout)
@@ -323,5 +331,34 @@ mod tests {
         assert!(policy("", 60).is_ok());
         let refused = policy("", 100).expect_err("too many").told();
         assert!(refused.contains("no room for the ARNs of 100 queues") && refused.contains("give the queues a prefix"), "{refused}");
+    }
+
+    #[test]
+    fn the_variables_of_a_function_name_its_environment() {
+        let place =
+            |prefix: &str, table: Option<&str>| Place { prefix: prefix.into(), table: table.map(str::to_owned), ..Place::default() };
+        let production = variables(&place("", None), None, &[]);
+        let staging = variables(&place("staging-", None), None, &[]);
+        let only = |name, value: &str| vec![(name, value.to_owned())];
+        let cases = [
+            (vec![], place("staging-", None), None),
+            (only("SQJOBS_DLQ_URL", "x"), place("staging-", None), None),
+            (production.clone(), place("", None), None),
+            (production.clone(), place("staging-", None), Some("")),
+            (only("SQJOBS_PREFIX", ""), place("staging-", None), Some("")),
+            // An environment that has kept its tables.
+            (production, place("staging-", Some("jobs")), None),
+            (staging.clone(), place("staging-", None), None),
+            (staging.clone(), place("", Some("staging-jobs")), None),
+            (staging.clone(), place("", None), Some("staging-")),
+            (staging, place("live-", None), Some("staging-")),
+            // The doctor finds a wrong table, which the command sets right.
+            ([only("SQJOBS_PREFIX", "live-"), only("SQJOBS_TABLE", "jobs")].concat(), place("live-", None), None),
+        ];
+        for (variables, ours, other) in cases {
+            let environment = variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+            let function = Function { environment, ..Function::default() };
+            assert_eq!(function.environment_other_than(&ours).as_deref(), other, "{function:?} {ours:?}");
+        }
     }
 }

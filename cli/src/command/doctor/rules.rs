@@ -334,8 +334,11 @@ impl Findings<'_> {
         let Some(function) = known else {
             let what = "there is no such function, and no rule wakes another beater of this environment each minute";
             let why = "without it schedules do not fire, and what waits longer than 15 minutes does not come back";
-            let remedy =
-                "deploy it, then `sqjobs schedule beater FUNCTION`; if it has another name, name it: `sqjobs doctor --beater FUNCTION`";
+            let name = &beater.name;
+            let remedy = format!(
+                "deploy it, such as by `cargo lambda deploy --timeout 60 --binary-name beater {name}`, then `sqjobs schedule beater {name}`; \
+                 if it has another name, name it: `sqjobs doctor --beater FUNCTION`"
+            );
             self.add("beater_missing", &at, what, why, remedy);
             return;
         };

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sqjobs::setup;
 
 use super::{Ran, args, in_environment, piped, sqjobs};
-use crate::{function::Function, proxy::Fault, world::World};
+use crate::{function::Function, proxy::Fault, roles::given, world::World};
 
 /// Deploys a function of this environment, with only the prefix and its queues as settings.
 async fn deploy(world: &World, prefix: &str, function: &Function) {
@@ -110,6 +110,12 @@ fn an_environment_without_a_prefix_leaves_the_queues_of_others_alone() {
         assert_eq!(found.said, "not looked at: 2 queues of another environment: --prefix staging-\n");
         let looked_through = sqjobs::setup::dlqs(&world.account.dynamodb, "jobs").await.expect("the list is read");
         assert_eq!(looked_through, ["probes-dlq"]);
+
+        let rights = given(world, "beater", &beater, "").await;
+        let refused = staging(&["schedule", "beater", &beater]).error();
+        assert!(refused.contains("it ticks for the environment without a prefix; deploy one more"), "{refused}");
+        assert!(refused.contains("--binary-name beater staging-beater`"), "{refused}");
+        assert_eq!(given(world, "beater", &beater, "").await, rights);
 
         // Without the right to list tables, the command says so.
         let answer = json!({"__type": "AccessDeniedException", "message": "armed"}).to_string();
