@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp, Unit};
+use jiff::{Span, SpanRelativeTo, Timestamp, Unit};
 
-/// Reads a duration such as `90s`, `5m` or `1h 30m`.
+/// Reads a duration such as `90s`, `1h 30m` or `2d`. A day has 24 hours.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let signed: SignedDuration = text.parse().map_err(|_| format!("{text:?} is no duration; write one such as 90s, 5m or 1h30m"))?;
+    let read = text.parse::<Span>().and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()));
+    let signed = read.map_err(|_| format!("{text:?} is no duration; write one such as 90s, 1h30m or 2d"))?;
     Duration::try_from(signed).map_err(|_| format!("{text:?} lies in the past; write a duration such as 5m"))
 }
 
@@ -46,10 +47,11 @@ mod tests {
 
     #[test]
     fn durations_are_read_as_people_write_them() {
-        for (text, seconds) in [("90s", 90), ("5m", 300), ("1h30m", 5400), ("1h 30m", 5400), ("PT2M", 120)] {
+        let cases = [("90s", 90), ("5m", 300), ("1h30m", 5400), ("1h 30m", 5400), ("PT2M", 120), ("2d", 172_800), ("1d 1h", 90_000)];
+        for (text, seconds) in cases {
             assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
-        for text in ["", "5", "-5m", "soon"] {
+        for text in ["", "5", "-5m", "1mo", "soon"] {
             assert!(duration(text).is_err_and(|error| error.contains("write")), "{text}");
         }
     }
