@@ -517,12 +517,14 @@ impl Run<'_> {
 }
 
 async fn redrive(aws: &Aws, wanted: RedriveLetters) -> Result<bool, Failure> {
+    queue::refuse_others(aws, [&*wanted.queue]).await?;
     let pair = Pair::find(aws, &wanted.queue).await?;
     let run = |deed| Run { aws, pair: &pair, letters: &wanted.letters, deed, rate: wanted.rate };
     act(run, Deed::Redrive, "redriven", [wanted.dry_run, wanted.yes, wanted.json]).await
 }
 
 async fn purge(aws: &Aws, wanted: Purge) -> Result<bool, Failure> {
+    queue::refuse_others(aws, [&*wanted.queue]).await?;
     let pair = Pair::find(aws, &wanted.queue).await?;
     let run = |deed| Run { aws, pair: &pair, letters: &wanted.letters, deed, rate: None };
     act(run, Deed::Purge, "purged, and their arguments forgotten", [wanted.dry_run, wanted.yes, wanted.json]).await

@@ -19,7 +19,10 @@ use sqjobs::{
 };
 use tokio::signal::ctrl_c;
 
-use super::follow::{self, Follow, Sent};
+use super::{
+    follow::{self, Follow, Sent},
+    queue, table,
+};
 use crate::{
     args::{Enqueue, Options},
     aws::Aws,
@@ -34,8 +37,15 @@ const LINES: usize = 500;
 
 pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure> {
     let client = aws.client();
+    // The usual queue of a job has the same name in all environments.
+    if let Some(queue) = &wanted.options.queue {
+        queue::refuse_others(aws, [&**queue]).await?;
+    }
     match (wanted.from, wanted.name) {
-        (Some(file), _) => Bulk { aws, client, options: wanted.options, json: wanted.json, from: file }.run().await,
+        (Some(file), _) => {
+            let environments = table::environments(aws).await.unwrap_or_default();
+            Bulk { aws, client, environments, options: wanted.options, json: wanted.json, from: file }.run().await
+        }
         (None, Some(name)) => {
             let mut job = job(&name, wanted.args.as_deref(), &wanted.options)?;
             if let Some(id) = wanted.id {
@@ -249,6 +259,8 @@ fn duplicate(first: &Record, envelope: &Envelope, queue: &str) -> (bool, String)
 struct Bulk<'a> {
     aws: &'a Aws,
     client: Client,
+    /// The prefixes of other environments, as far as this user may list them.
+    environments: Vec<String>,
     options: Options,
     json: bool,
     from: PathBuf,
@@ -323,7 +335,9 @@ impl Bulk<'_> {
         let mut jobs = Vec::new();
         for (place, line) in lines.iter().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
             let read = Envelope::parse(line).map_err(|error| error.to_string());
-            match read.and_then(|mut envelope| Ok((Line::take(&mut envelope)?, envelope))) {
+            let read = read.and_then(|mut envelope| Ok((Line::take(&mut envelope)?, envelope)));
+            let of_another = |queue: &String| queue::of_another(&self.environments, &self.aws.queue(queue));
+            match read.and_then(|(own, envelope)| own.queue.as_ref().and_then(of_another).map_or(Ok((own, envelope)), Err)) {
                 Ok((own, envelope)) => {
                     done.unknown.extend(envelope.unknown.keys().cloned());
                     done.nameless += usize::from(envelope.id.is_none());

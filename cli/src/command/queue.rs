@@ -76,6 +76,7 @@ pub(super) async fn queue(aws: &Aws, wanted: Queue) -> Result<bool, Failure> {
 ///
 /// Everything that can be refused is looked at before anything is made.
 async fn create(aws: &Aws, name: &str, timeout: Option<Duration>, function: Option<&str>, others: &[String]) -> Result<bool, Failure> {
+    refuse_others(aws, [name]).await?;
     let whole = aws.queue(name);
     let function = match function {
         Some(function) => Some(Function::find(aws, function).await?),
@@ -378,6 +379,20 @@ pub(super) async fn missing(aws: &Aws, names: BTreeSet<String>) -> Result<BTreeS
     looks.try_filter_map(|name| ready(Ok(name))).try_collect().await
 }
 
+/// Returns why a queue, by its whole name, is not one of this environment.
+pub(super) fn of_another(environments: &[String], name: &str) -> Option<String> {
+    let prefix = table::environment_of(environments, name)?;
+    let short = name.strip_prefix(&**prefix).filter(|short| !short.is_empty())?;
+    Some(format!("queue {name} belongs to the environment {prefix}; name it as {short} with --prefix {prefix}"))
+}
+
+/// Refuses to change a queue of another environment. Where this user may not list the tables, none is known.
+pub(super) async fn refuse_others(aws: &Aws, names: impl IntoIterator<Item = &str>) -> Result<(), Failure> {
+    let environments = table::environments(aws).await.unwrap_or_default();
+    let refused = names.into_iter().find_map(|name| of_another(&environments, &aws.queue(name)));
+    refused.map_or(Ok(()), |sentence| Err(Failure::said(sentence)))
+}
+
 /// A queue by its whole name.
 pub(super) async fn find(aws: &Aws, name: &str) -> Result<Found, Failure> {
     let short = aws.short(name);
@@ -514,8 +529,7 @@ async fn listed(aws: &Aws) -> Result<Listed, Failure> {
         Vec::new()
     });
     for url in urls? {
-        // Of two environments, one may have the prefix of the other and more.
-        match environments.iter().filter(|prefix| name_of(&url).starts_with(*prefix)).max_by_key(|prefix| prefix.len()) {
+        match table::environment_of(&environments, name_of(&url)) {
             Some(prefix) => *listed.left_out.others.entry(prefix.clone()).or_default() += 1,
             None => listed.urls.push(url),
         }
@@ -623,6 +637,7 @@ pub(super) fn row(queue: &Status, feed: &Feed) -> [String; 6] {
 
 /// Enables or disables what feeds functions from queues, and waits until that is so.
 async fn switch(aws: &Aws, queues: &[String], enabled: bool) -> Result<bool, Failure> {
+    refuse_others(aws, queues.iter().map(String::as_str)).await?;
     let mut output = Output::new();
     for name in queues {
         let queue = find(aws, &aws.queue(name)).await?;
@@ -660,6 +675,7 @@ async fn settle(aws: &Aws, arn: &str, state: &str) -> Result<(), Failure> {
 }
 
 async fn purge(aws: &Aws, name: &str, yes: bool) -> Result<bool, Failure> {
+    refuse_others(aws, [name]).await?;
     let Found { name, url, depth, .. } = find(aws, &aws.queue(name)).await?;
     let Depth { waiting, in_flight, delayed } = depth;
     if !confirmed(&format!("Forget all messages of {name} ({waiting} waiting, {in_flight} in flight, {delayed} delayed)?"), yes)? {
@@ -673,6 +689,7 @@ async fn purge(aws: &Aws, name: &str, yes: bool) -> Result<bool, Failure> {
 
 /// Deletes a queue, its dead-letter queue, and what feeds a function from it; says what stays.
 async fn delete(aws: &Aws, name: &str, force: bool, yes: bool) -> Result<bool, Failure> {
+    refuse_others(aws, [name]).await?;
     let whole = aws.queue(name);
     // One that was interrupted has left the dead-letter queue.
     let queue = match url(aws, &whole).await? {
@@ -760,4 +777,19 @@ async fn dependents(aws: &Aws, whole: &str, output: &mut Output) -> Result<(), F
         Err(error) => anstream::eprintln!("not looked at: jobs that wait to be sent to it: {error}"),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_belongs_to_the_environment_with_the_longest_prefix() {
+        let environments = ["staging-", "staging-eu-"].map(str::to_owned);
+        let said = |name: &str| of_another(&environments, name);
+        let eu = "queue staging-eu-invoice belongs to the environment staging-eu-; name it as invoice with --prefix staging-eu-";
+        assert_eq!(said("staging-eu-invoice").as_deref(), Some(eu));
+        assert!(said("staging-invoice").is_some_and(|said| said.ends_with("name it as invoice with --prefix staging-")));
+        assert_eq!(["invoice", "staging", "staging-"].map(said), [None, None, None]);
+    }
 }

@@ -114,8 +114,9 @@ fn read(file: &Path) -> Result<Vec<(Entry, bool)>, Failure> {
 /// What becomes of a change of a schedule that comes from code.
 const CODE: &str = "each process of that beater writes the schedules of its code when it starts, at the latest after the next deployment";
 
-/// Creates or changes schedules, unless a queue does not exist. Asks before it changes one that comes from code.
+/// Creates or changes schedules, unless a queue does not exist or is of another environment. Asks before it changes one that comes from code.
 async fn add(aws: &Aws, entries: &[(Entry, bool)], yes: bool, json: bool, output: &mut Output) -> Result<bool, Failure> {
+    queue::refuse_others(aws, entries.iter().map(|(entry, _)| entry.queue_name())).await?;
     let schedules = aws.schedules();
     let mut stored = Vec::new();
     for (entry, _) in entries {

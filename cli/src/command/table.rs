@@ -42,3 +42,9 @@ pub(super) async fn environments(aws: &Aws) -> Result<Vec<String>, String> {
     let is_whole = |prefix: &&str| names.contains(&setup::schedules_table(prefix));
     Ok(prefixes.filter(is_other).filter(is_whole).map(str::to_owned).collect())
 }
+
+/// Returns the prefix of the environment, among these, to which a queue belongs.
+pub(super) fn environment_of<'a>(environments: &'a [String], queue: &str) -> Option<&'a String> {
+    // Of two environments, one may have the prefix of the other and more.
+    environments.iter().filter(|prefix| queue.starts_with(*prefix)).max_by_key(|prefix| prefix.len())
+}

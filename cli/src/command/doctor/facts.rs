@@ -251,7 +251,7 @@ impl System {
             let runs_jobs = |function: &Function| function.environment.keys().any(|name| name.starts_with("SQJOBS_"));
             let theirs = match function.filter(|function| runs_jobs(function)) {
                 Some(function) => function.other_environment(&queue.name, ours),
-                None => environments.iter().filter(|prefix| queue.name.starts_with(*prefix)).max_by_key(|prefix| prefix.len()).cloned(),
+                None => table::environment_of(environments, &queue.name).cloned(),
             };
             if let Some(theirs) = theirs {
                 others.extend(function.map(|function| function.name.clone()));

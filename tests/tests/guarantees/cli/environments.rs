@@ -117,12 +117,38 @@ fn an_environment_without_a_prefix_leaves_the_queues_of_others_alone() {
         assert!(refused.contains("--binary-name beater staging-beater`"), "{refused}");
         assert_eq!(given(world, "beater", &beater, "").await, rights);
 
+        let add = ["schedule", "add", "nightly", "adder", "--cron", "1 0 * * *", "--queue", "staging-work"];
+        let changes: [&[&str]; 9] = [
+            &["queue", "create", "staging-work"],
+            &["queue", "pause", "staging-work"],
+            &["queue", "resume", "probes", "staging-work"],
+            &["queue", "purge", "staging-work", "--yes"],
+            &["queue", "delete", "staging-work", "--yes"],
+            &["dlq", "redrive", "staging-work", "--yes"],
+            &["dlq", "purge", "staging-work", "--yes"],
+            &["enqueue", "adder", "[1]", "--queue", "staging-work"],
+            &add,
+        ];
+        let other = "queue staging-work belongs to the environment staging-; name it as work with --prefix staging-";
+        for change in changes {
+            let refused = sqjobs(world, change).error();
+            assert!(refused.contains(other), "{change:?}: {refused}");
+        }
+        let line = json!({"name": "adder", "args": [1], "queue": "staging-work"}).to_string();
+        let refused = piped(world, &["enqueue", "--from", "-"], &line).no();
+        assert!(refused.contains(&format!("line 1: {other}")), "{refused}");
+        staging(&["queue", "pause", "work"]).yes();
+
         // Without the right to list tables, the command says so.
         let answer = json!({"__type": "AccessDeniedException", "message": "armed"}).to_string();
         world.proxy.arm(Fault::answer("ListTables", "", 400, answer));
         let listed = sqjobs(world, &["queue", "list", "--json", "--endpoint-url", &world.proxy.url()]);
         assert!(listed.said.contains("queues of other environments may be among these: "), "{}", listed.said);
         assert_eq!(all(&listed, "name"), ["probes", "staging-unfed", "staging-work"]);
+        let answer = json!({"__type": "AccessDeniedException", "message": "armed"}).to_string();
+        world.proxy.arm(Fault::answer("ListTables", "", 400, answer));
+        let sent = sqjobs(world, &["enqueue", "adder", "[1]", "--queue", "staging-work", "--endpoint-url", &world.proxy.url()]);
+        assert_eq!((sent.status, &*sent.said), (0, ""), "a producer need not list tables");
     });
 }
 
