@@ -276,6 +276,10 @@ async fn list(aws: &Aws, wanted: ListLetters) -> Result<bool, Failure> {
     } else {
         let all = queue::all(aws).await?;
         note(&all.left_out.notes());
+        if all.pairs.is_empty() && !wanted.json {
+            anstream::eprintln!("{}", queue::none(aws).await);
+            return Ok(true);
+        }
         all.statuses(aws).into_iter().filter(|queue| queue.dead > 0).map(|queue| queue.name).collect()
     };
     let (now, mut output, mut rows) = (aws.clock.now(), Output::new(), Vec::new());

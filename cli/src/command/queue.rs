@@ -615,13 +615,28 @@ async fn list(aws: &Aws, json: bool) -> Result<bool, Failure> {
     if json {
         queues.iter().zip(&feeds).try_for_each(|(queue, feed)| output.json(&Line { queue, feed }))?;
     } else if queues.is_empty() {
-        anstream::eprintln!("{}", aws.place.with_options("none; `sqjobs queue create NAME` makes one"));
+        anstream::eprintln!("{}", none(aws).await);
     } else {
         let rows = queues.iter().zip(&feeds).map(|(queue, feed)| row(queue, feed));
         output.table(["queue", "waiting", "in flight", "delayed", "dead", "function"], rows)?;
     }
     note(&notes);
     Ok(true)
+}
+
+/// Says that this environment has no queue, and which of its tables do not exist.
+pub(super) async fn none(aws: &Aws) -> String {
+    let prefix = Some(&aws.place.prefix).filter(|prefix| !prefix.is_empty());
+    let none = prefix.map_or_else(|| "no queue".into(), |prefix| format!("no queue has the prefix {prefix}"));
+    // Without the right to list tables, nothing is known of them.
+    let sentence = match &*table::missing(aws).await.unwrap_or_default() {
+        [] => format!("{none}; `sqjobs queue create NAME` makes one"),
+        missing => format!(
+            "{none}, and there is no table {}; look at --prefix and --region, or begin with `sqjobs table create`",
+            missing.join(" or ")
+        ),
+    };
+    aws.place.with_options(&sentence)
 }
 
 pub(super) fn row(queue: &Status, feed: &Feed) -> [String; 6] {

@@ -12,6 +12,10 @@ use crate::{
 pub(super) async fn table(aws: &Aws, wanted: Table) -> Result<bool, Failure> {
     let Table::Create = wanted;
     create(aws).await?;
+    let meant = format!("{}-", aws.place.prefix);
+    if !aws.place.prefix.is_empty() && environments(aws).await.is_ok_and(|environments| environments.contains(&meant)) {
+        anstream::eprintln!("there is also an environment {meant}, which has other tables; if you meant that one, give --prefix {meant}");
+    }
     let mut output = Output::new();
     [aws.place.table(), aws.place.schedules_table()].into_iter().try_for_each(|table| output.line(format!("table {table} is ready")))?;
     Ok(true)
@@ -31,6 +35,12 @@ pub(super) async fn create(aws: &Aws) -> Result<(), Failure> {
 async fn names(aws: &Aws) -> Result<Vec<String>, String> {
     let names = aws.dynamodb().list_tables().into_paginator().items().send().collect::<Result<_, _>>().await;
     names.map_err(|error| told(&error))
+}
+
+/// Returns the tables of this environment that do not exist.
+pub(super) async fn missing(aws: &Aws) -> Result<Vec<String>, String> {
+    let names = names(aws).await?;
+    Ok([aws.place.table(), aws.place.schedules_table()].into_iter().filter(|table| !names.contains(table)).collect())
 }
 
 /// Returns the prefixes of other environments that begin with the prefix of this one. An environment has a table of records

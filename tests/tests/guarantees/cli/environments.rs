@@ -160,7 +160,14 @@ fn each_command_that_is_printed_names_the_environment() {
         assert!(told.contains("live-jobs: ResourceNotFoundException") && told.contains("`sqjobs table create --prefix live-`"), "{told}");
         let told = there(&["schedule", "list"]).error();
         assert!(told.contains("live-schedules: ResourceNotFoundException"), "{told}");
+        for list in [["queue", "list"], ["dlq", "list"]] {
+            let told = there(&list).said;
+            let none = "no queue has the prefix live-, and there is no table live-jobs or live-schedules; ";
+            assert!(told.starts_with(none) && told.contains("`sqjobs table create --prefix live-`"), "{told}");
+        }
         there(&["table", "create"]).yes();
+        let told = in_environment(world, "live", &["table", "create"]).said;
+        assert!(told.starts_with("there is also an environment live-, "), "{told}");
         let told = there(&["schedule", "add", "nightly", "adder", "--cron", "1 0 * * *"]).error();
         assert!(told.contains("its queue live-adder does not exist; create it by `sqjobs queue create adder --prefix live-`"), "{told}");
         let told = there(&["enqueue", "adder", "[1, 2]"]).error();
