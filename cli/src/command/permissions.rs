@@ -55,7 +55,8 @@ const NEEDS: &[Need] = &[
     need("Records", LOOK, &["dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:Scan"], Jobs),
     need("Schedules", LOOK, &["dynamodb:GetItem", "dynamodb:Query", "dynamodb:Scan"], Schedules),
     need("Tables", LOOK, &["dynamodb:DescribeTable", "dynamodb:DescribeTimeToLive"], Tables),
-    need("TableNames", LOOK, &["dynamodb:ListTables"], Everything),
+    // An enqueue looks for other environments too, so that it sends nothing to their queues.
+    need("TableNames", &[Reader, Operator, Deployer, Producer], &["dynamodb:ListTables"], Everything),
     need("Queues", LOOK, &["sqs:GetQueueAttributes", "sqs:GetQueueUrl"], Queues),
     need("QueueNames", LOOK, &["sqs:ListQueues"], Everything),
     need("DeadLetters", LOOK, &["sqs:ChangeMessageVisibility", "sqs:ReceiveMessage"], DeadLetters),
