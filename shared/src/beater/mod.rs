@@ -106,7 +106,7 @@ impl Beater {
         for entry in &self.entries {
             let settled = |row: Option<Row>| match row {
                 Some(row) if row.entry == *entry && row.from_code && !row.deleted => Ok(row),
-                Some(row) => Ok(Row { entry: entry.clone(), from_code: true, deleted: false, ..row }.looked_at(now)),
+                Some(row) => Ok(Row { from_code: true, ..row.put(entry.clone(), now) }),
                 None => Ok(Row { from_code: true, ..Row::new(entry.clone(), now) }),
             };
             schedules::edit(rows, entry.id(), settled).await?;

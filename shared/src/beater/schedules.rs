@@ -89,7 +89,7 @@ impl Schedules {
         Self { rows, client, clock }
     }
 
-    /// Creates a schedule, or changes the one that has this id; a paused one stays so.
+    /// Creates a schedule, or changes the one that has this id; a paused one stays so. One that was deleted comes back as new.
     ///
     /// One that came from the code of a beater comes from it no longer: it stays when the code no longer has it. While the
     /// code has it, the next version of the beater that starts puts the entry of the code back.
@@ -103,7 +103,7 @@ impl Schedules {
             return Err(Error::config(format!("schedule {:?} is wrong: year: it does not fire any more; choose a later year", entry.id())));
         }
         let changed = |row: Option<Row>| match row {
-            Some(row) => Ok(Row { entry: entry.clone(), deleted: false, from_code: false, ..row }.looked_at(now)),
+            Some(row) => Ok(Row { from_code: false, ..row.put(entry.clone(), now) }),
             None => Ok(Row::new(entry.clone(), now)),
         };
         edit(&*self.rows, entry.id(), changed).await

@@ -115,6 +115,13 @@ impl Row {
         row.looked_at(now)
     }
 
+    /// The row with that entry in its place, to be looked at by the next tick. In the place of one that is to go it is new,
+    /// and knows what is still to be called off.
+    pub(crate) fn put(self, entry: Entry, now: Timestamp) -> Self {
+        let row = if self.deleted { Self { ahead: self.ahead, ..Self::new(entry, now) } } else { Self { entry, ..self } };
+        row.looked_at(now)
+    }
+
     /// The same, to be looked at by the next tick.
     pub(crate) fn looked_at(self, now: Timestamp) -> Self {
         let edit = Some(Uuid::new_v4().simple().to_string());

@@ -81,3 +81,23 @@ async fn an_entry_that_comes_back_into_the_code_fires_again() {
     world.go_on(2).await;
     assert_eq!(world.fires("a"), ["2026-05-04T10:00:00Z", "2026-05-04T10:01:00Z"]);
 }
+
+#[tokio::test]
+async fn a_schedule_that_comes_back_after_it_was_deleted_is_new() {
+    let entry = || note("minutely", Schedule::every(Duration::from_secs(40)));
+    for from_code in [false, true] {
+        let world = World::at("2026-05-04T10:00:00Z");
+        let add = async || if from_code { settle(&world, [entry()]).await } else { world.put(entry()).await };
+        add().await;
+        world.tick_now().await;
+        world.pass(50);
+        world.schedules().pause("minutely").await.expect("there is one");
+        world.schedules().delete("minutely").await.expect("there is one");
+        add().await;
+        let stands = world.schedules().get("minutely").await.expect("an answer").expect("there is one");
+        assert_eq!((stands.paused, stands.from_code, stands.created_at), (false, from_code, Some(world.now())));
+        world.go_on(2).await;
+        let fires = world.fires("minutely");
+        assert!(fires.contains(&"2026-05-04T10:01:30Z".to_owned()) && !fires.contains(&"2026-05-04T10:01:20Z".to_owned()), "{fires:?}");
+    }
+}
