@@ -473,7 +473,7 @@ pub(crate) struct AddSchedule {
     /// Add each line of a file, a schedule as `list --json` prints it; - is standard input.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["id", "job"])]
     pub(crate) from: Option<PathBuf>,
-    /// Do not ask before a schedule changes that the code of a beater has.
+    /// Do not ask before a schedule is replaced.
     #[arg(long, short)]
     pub(crate) yes: bool,
     /// Print what was added as JSON, one a line.

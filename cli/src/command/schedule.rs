@@ -114,7 +114,8 @@ fn read(file: &Path) -> Result<Vec<(Entry, bool)>, Failure> {
 /// What becomes of a change of a schedule that comes from code.
 const CODE: &str = "each process of that beater writes the schedules of its code when it starts, at the latest after the next deployment";
 
-/// Creates or changes schedules, unless a queue does not exist or is of another environment. Asks before it changes one that comes from code.
+/// Creates or replaces schedules, unless a queue does not exist or is of another environment. Prints those that it would replace, and
+/// asks before it does.
 async fn add(aws: &Aws, entries: &[(Entry, bool)], yes: bool, json: bool, output: &mut Output) -> Result<bool, Failure> {
     queue::refuse_others(aws, entries.iter().map(|(entry, _)| entry.queue_name())).await?;
     let schedules = aws.schedules();
@@ -127,14 +128,25 @@ async fn add(aws: &Aws, entries: &[(Entry, bool)], yes: bool, json: bool, output
         }
         stored.push(schedules.get(id).await?);
     }
-    let changes = || entries.iter().map(|(entry, _)| entry).zip(&stored);
-    let from_code = changes().filter(|(entry, stored)| stored.as_ref().is_some_and(|stored| stored.from_code && stored.entry != **entry));
-    let from_code: Vec<_> = from_code.map(|(entry, _)| clean(entry.id())).collect();
-    if !from_code.is_empty() {
-        let ids = from_code.join(", ");
-        let question =
-            format!("The code of a beater has schedule {ids}: {CODE}. Change the code to keep a change. Change the schedule here?");
-        if !confirmed(&question, yes)? {
+    let replaced = entries.iter().zip(&stored).filter_map(|((entry, _), stored)| stored.as_ref().filter(|stored| stored.entry != *entry));
+    let (from_code, by_hand): (Vec<_>, Vec<_>) = replaced.partition(|stored| stored.from_code);
+    if !(from_code.is_empty() && by_hand.is_empty()) {
+        anstream::eprintln!("what is replaced, as `sqjobs schedule add --from -` takes it back:");
+        for stored in from_code.iter().chain(&by_hand) {
+            anstream::eprintln!("{}", told(stored)?);
+        }
+        let ids = |stored: &[&Scheduled]| stored.iter().map(|stored| clean(stored.entry.id())).collect::<Vec<_>>().join(", ");
+        let mut questions = Vec::new();
+        if !from_code.is_empty() {
+            let ids = ids(&from_code);
+            questions.push(format!(
+                "The code of a beater has schedule {ids}: {CODE}. Change the code to keep a change. Change the schedule here?"
+            ));
+        }
+        if !by_hand.is_empty() {
+            questions.push(format!("Replace schedule {}?", ids(&by_hand)));
+        }
+        if !confirmed(&questions.join(" "), yes)? {
             return Ok(false);
         }
     }
@@ -148,12 +160,16 @@ async fn add(aws: &Aws, entries: &[(Entry, bool)], yes: bool, json: bool, output
             schedules.pause(id).await?;
         }
         let was = stored.as_ref().and_then(|stored| was(&stored.entry, entry)).map(|was| format!("; changed, was: {was}"));
+        let overrides = stored.as_ref().is_some_and(|stored| stored.from_code && stored.entry != *entry);
         let is_paused = *paused || stored.is_some_and(|stored| stored.paused);
         let is_paused = if is_paused { "; it is paused" } else { "" };
         if let Some(was) = was.as_ref().filter(|_| json) {
             anstream::eprintln!("{}{}", clean(id), clean(was));
         }
         show(aws, id, json, &format!("fires {}{}{is_paused}", entry.check()?, clean(&was.unwrap_or_default())), output).await?;
+        if overrides {
+            anstream::eprintln!("{} comes from the code of a beater: {CODE}. Change the code to keep this", clean(id));
+        }
     }
     Ok(true)
 }
@@ -209,11 +225,18 @@ fn status(schedule: &Scheduled, is_missing: bool, now: Timestamp) -> &'static st
     }
 }
 
-/// A schedule as JSON.
-fn row(schedule: &Scheduled, status: &str, now: Timestamp) -> Result<Value, Failure> {
+/// What was told of a schedule, as JSON.
+fn told(schedule: &Scheduled) -> Result<Value, Failure> {
     let mut row = serde_json::to_value(&schedule.entry)?;
     row["paused"] = schedule.paused.into();
     row["from_code"] = schedule.from_code.into();
+    row["overridden"] = schedule.overridden.into();
+    Ok(row)
+}
+
+/// A schedule as JSON.
+fn row(schedule: &Scheduled, status: &str, now: Timestamp) -> Result<Value, Failure> {
+    let mut row = told(schedule)?;
     row["next_fire"] = json!(schedule.next(now));
     row["status"] = status.into();
     Ok(row)
@@ -245,6 +268,9 @@ async fn list(aws: &Aws, json: bool, output: &mut Output) -> Result<bool, Failur
         [schedule.entry.id().to_owned(), schedule.entry.job().to_owned(), when, next]
     });
     output.table(["id", "job", "fires", "next"], rows)?;
+    for schedule in schedules.iter().filter(|schedule| schedule.overridden) {
+        anstream::eprintln!("{} was changed and comes from the code of a beater: {CODE}", clean(schedule.entry.id()));
+    }
     for queue in &missing {
         let queue = aws.short(queue);
         anstream::eprintln!("{}", clean(&aws.place.with_options(&format!("`sqjobs queue create {queue}` creates queue {queue}"))));

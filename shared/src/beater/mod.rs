@@ -101,12 +101,13 @@ impl Beater {
         Ok(text)
     }
 
-    /// Writes the entries into the table where they differ, and marks those for deletion that are no longer in the code.
+    /// Writes the entries into the table where they differ, and marks those for deletion that are no longer in the code,
+    /// unless they were changed by hand.
     async fn settle(&self, rows: &dyn Rows, now: Timestamp) -> Result<(), Error> {
         for entry in &self.entries {
             let settled = |row: Option<Row>| match row {
-                Some(row) if row.entry == *entry && row.from_code && !row.deleted => Ok(row),
-                Some(row) => Ok(Row { from_code: true, ..row.put(entry.clone(), now) }),
+                Some(row) if row.entry == *entry && row.from_code && !row.overridden && !row.deleted => Ok(row),
+                Some(row) => Ok(Row { from_code: true, overridden: false, ..row.put(entry.clone(), now) }),
                 None => Ok(Row { from_code: true, ..Row::new(entry.clone(), now) }),
             };
             schedules::edit(rows, entry.id(), settled).await?;
@@ -114,8 +115,13 @@ impl Beater {
         let is_gone = |row: &Row| row.from_code && !row.deleted && self.entries.iter().all(|entry| entry.id() != row.entry.id());
         let found = rows.all().await.map_err(schedules::unanswered)?;
         for gone in found.into_iter().flatten().filter(is_gone) {
-            let deleted = |row: Option<Row>| Ok(Row { deleted: true, ..row.unwrap_or_else(|| gone.clone()) }.looked_at(now));
-            schedules::edit(rows, gone.entry.id(), deleted).await?;
+            let left = |row: Option<Row>| {
+                let row = row.unwrap_or_else(|| gone.clone());
+                // What was changed by hand stays, and is no longer the code's.
+                let left = if row.overridden { Row { from_code: false, overridden: false, ..row } } else { Row { deleted: true, ..row } };
+                Ok(left.looked_at(now))
+            };
+            schedules::edit(rows, gone.entry.id(), left).await?;
         }
         Ok(())
     }

@@ -42,8 +42,10 @@ pub struct Scheduled {
     pub entry: Entry,
     /// Whether it fires nothing until it is resumed.
     pub paused: bool,
-    /// Whether it comes from the code of a beater, and goes with it.
+    /// Whether it comes from the code of a beater, and goes with it unless it is [overridden](Self::overridden).
     pub from_code: bool,
+    /// Whether it was changed since the code wrote it: the next process of the beater that starts puts the code's back.
+    pub overridden: bool,
     /// The next fire that no beater has made yet. None: it is paused, or will not fire any more.
     pub next_fire: Option<Timestamp>,
     /// The fires that a beater has made before their time, oldest first. Some may have passed.
@@ -91,8 +93,8 @@ impl Schedules {
 
     /// Creates a schedule, or changes the one that has this id; a paused one stays so. One that was deleted comes back as new.
     ///
-    /// One that came from the code of a beater comes from it no longer: it stays when the code no longer has it. While the
-    /// code has it, the next version of the beater that starts puts the entry of the code back.
+    /// One that comes from the code of a beater is [overridden](Scheduled::overridden): it stays when the code no longer has
+    /// it. While the code has it, the next process of the beater that starts puts the entry of the code back.
     ///
     /// # Errors
     ///
@@ -103,7 +105,10 @@ impl Schedules {
             return Err(Error::config(format!("schedule {:?} is wrong: year: it does not fire any more; choose a later year", entry.id())));
         }
         let changed = |row: Option<Row>| match row {
-            Some(row) => Ok(Row { from_code: false, ..row.put(entry.clone(), now) }),
+            Some(row) => {
+                let row = row.put(entry.clone(), now);
+                Ok(Row { overridden: row.from_code, ..row })
+            }
             None => Ok(Row::new(entry.clone(), now)),
         };
         edit(&*self.rows, entry.id(), changed).await
@@ -215,8 +220,8 @@ pub(super) fn unanswered(error: StoreError) -> Error {
 impl From<Row> for Scheduled {
     fn from(row: Row) -> Self {
         let next_fire = row.next_fire.and_then(|text| text.parse().ok());
-        let Row { entry, paused, from_code, ahead, created_at, .. } = row;
-        Self { entry, paused, from_code, next_fire, ahead, created_at }
+        let Row { entry, paused, from_code, overridden, ahead, created_at, .. } = row;
+        Self { entry, paused, from_code, overridden, next_fire, ahead, created_at }
     }
 }
 

@@ -21,6 +21,7 @@ use crate::{
 };
 
 /// An entry, and how far it has fired.
+#[expect(clippy::struct_excessive_bools, reason = "the fields of the stored item")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Row {
     #[serde(flatten)]
@@ -34,6 +35,9 @@ pub(crate) struct Row {
     /// Comes from the code of a beater, and goes with it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) from_code: bool,
+    /// Is no longer as the code of the beater has it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) overridden: bool,
     /// From when on intervals count.
     #[serde(default, with = "rfc3339", skip_serializing_if = "Option::is_none")]
     pub(crate) created_at: Option<Timestamp>,
@@ -104,6 +108,7 @@ impl Row {
             paused: false,
             deleted: false,
             from_code: false,
+            overridden: false,
             created_at: Some(now),
             due: None,
             next_fire: None,

@@ -49,9 +49,10 @@ async fn the_code_puts_its_entry_back_and_leaves_one_that_was_changed_and_is_not
     for entry in &changed {
         world.put(entry.clone()).await;
     }
+    let stands = async |id| world.schedules().get(id).await.expect("an answer").map(|it| (it.entry, it.from_code, it.overridden));
+    assert_eq!(stands("a").await, Some((changed[0].clone(), true, true)), "it is still known to be the code's");
     settle(&world, [a.clone()]).await;
-    let stands = async |id| world.schedules().get(id).await.expect("an answer").map(|it| (it.entry, it.from_code));
-    assert_eq!((stands("a").await, stands("b").await), (Some((a, true)), Some((changed[1].clone(), false))));
+    assert_eq!((stands("a").await, stands("b").await), (Some((a, true, false)), Some((changed[1].clone(), false, false))));
 }
 
 #[test]

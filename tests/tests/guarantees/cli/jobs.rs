@@ -452,9 +452,23 @@ fn schedules_are_added_shown_paused_run_and_removed_by_command() {
         sqjobs(world, &["schedule", "resume", "nightly"]).yes();
         assert_eq!(shown()[0]["paused"], false);
         let add = ["schedule", "add", "nightly", "probe", "[1, 2]", "--cron", "5 0 * * *", "--queue", "probes"];
-        let changed = sqjobs(world, &add).yes();
-        assert_eq!(changed, "nightly fires at 00:05 in UTC; changed, was: other args, cron \"1 0 * * *\", timezone \"Europe/Madrid\"\n");
-        assert_eq!(sqjobs(world, &add).yes(), "nightly fires at 00:05 in UTC\n");
+        let asked = sqjobs(world, &add).error();
+        assert!(asked.contains("Replace schedule nightly? Nobody is here to answer; say --yes"), "{asked}");
+        assert_eq!(shown()[0]["args"], json!([1]));
+        let changed = sqjobs(world, &[&add[..], &["--yes"]].concat());
+        let before = changed.said.lines().find(|line| line.starts_with('{')).expect("what was replaced").to_owned();
+        assert_eq!(
+            changed.yes(),
+            "nightly fires at 00:05 in UTC; changed, was: other args, cron \"1 0 * * *\", timezone \"Europe/Madrid\"\n"
+        );
+        let again = sqjobs(world, &add);
+        assert_eq!(again.said, "", "an identical one replaces nothing");
+        assert_eq!(again.yes(), "nightly fires at 00:05 in UTC\n");
+        let back = |more: &[&str]| piped(world, &[&["schedule", "add", "--from", "-"], more].concat(), &before);
+        assert!(back(&[]).error().contains("Replace schedule nightly?"));
+        back(&["--yes"]).yes();
+        assert_eq!((&shown()[0]["args"], &shown()[0]["timezone"]), (&json!([1]), &json!("Europe/Madrid")));
+        sqjobs(world, &[&add[..], &["--yes"]].concat()).yes();
         let id = sqjobs(world, &["schedule", "run", "nightly"]).yes();
         let body: Value = serde_json::from_str(&world.messages().await[0].body).expect("a message");
         assert_eq!((&body["name"], &body["args"], body["id"].as_str()), (&json!("probe"), &json!([1, 2]), Some(id.trim_end())));
@@ -564,15 +578,19 @@ fn a_schedule_of_the_code_is_changed_only_after_a_yes() {
         let asked = sqjobs(world, &add).error();
         assert!(asked.contains("The code of a beater has schedule nightly-sum") && asked.contains("say --yes"), "{asked}");
         assert_eq!(shown()["cron"], "1 0 * * *");
-        let changed = sqjobs(world, &[&add[..], &["--yes"]].concat()).yes();
-        assert_eq!(changed, "nightly-sum fires at 00:05 in Europe/Madrid; changed, was: cron \"1 0 * * *\"\n");
-        assert_eq!((&shown()["cron"], &shown()["from_code"]), (&json!("5 0 * * *"), &json!(false)));
+        let changed = sqjobs(world, &[&add[..], &["--yes"]].concat());
+        assert!(changed.said.contains("nightly-sum comes from the code of a beater"), "{}", changed.said);
+        assert_eq!(changed.yes(), "nightly-sum fires at 00:05 in Europe/Madrid; changed, was: cron \"1 0 * * *\"\n");
+        assert_eq!((&shown()["cron"], &shown()["from_code"], &shown()["overridden"]), (&json!("5 0 * * *"), &json!(true), &json!(true)));
+        assert!(sqjobs(world, &["schedule", "list"]).said.contains("nightly-sum was changed and comes from the code of a beater"));
+        let again = ["schedule", "add", "nightly-sum", "adder", "[1]", "--cron", "5 0 * * *"];
+        assert!(sqjobs(world, &again).error().contains("The code of a beater has schedule nightly-sum"));
 
         // Another process of the beater, as after a deployment.
         world.account.lambda.delete_function().function_name(world.account.name(&beater)).send().await.expect("it is deleted");
         world.create_function(&beater).await;
         world.tick(&beater, Clock::system().now()).await;
-        assert_eq!((&shown()["cron"], &shown()["from_code"]), (&json!("1 0 * * *"), &json!(true)), "the code wins");
+        assert_eq!((&shown()["cron"], &shown()["overridden"]), (&json!("1 0 * * *"), &json!(false)), "the code wins");
         let removed = sqjobs(world, &["schedule", "remove", "nightly-sum", "--yes"]);
         assert!(removed.said.contains("nightly-sum comes from the code of a beater"), "{}", removed.said);
     });
