@@ -217,6 +217,7 @@ fn status(schedule: &Scheduled, is_missing: bool, now: Timestamp) -> &'static st
     let is_over = || schedule.timetable(now).is_ok_and(|timetable| timetable.next(now).is_none());
     match schedule.next(now) {
         _ if schedule.paused => "paused",
+        _ if schedule.timetable(now).is_err() => "wrong",
         _ if is_missing => "queue_missing",
         Some(at) if at > now => "scheduled",
         Some(at) if now.duration_since(at) > LATE => "overdue",
@@ -243,7 +244,10 @@ fn row(schedule: &Scheduled, status: &str, now: Timestamp) -> Result<Value, Fail
 }
 
 async fn list(aws: &Aws, json: bool, output: &mut Output) -> Result<bool, Failure> {
-    let (schedules, now) = (aws.schedules().list().await?, aws.clock.now());
+    let ((schedules, unreadable), now) = (aws.schedules().list_all().await?, aws.clock.now());
+    for (id, error) in unreadable {
+        anstream::eprintln!("schedule {} cannot be read: {}; correct its row, or delete it", clean(&id), clean(&error));
+    }
     let queues = schedules.iter().map(|schedule| aws.queue(schedule.entry.queue_name())).collect();
     let missing = missing(aws, queues).await;
     let status = |schedule: &Scheduled| status(schedule, missing.contains(&aws.queue(schedule.entry.queue_name())), now);
@@ -263,6 +267,7 @@ async fn list(aws: &Aws, json: bool, output: &mut Output) -> Result<bool, Failur
             ("scheduled", Some(at)) => format!("{}, {}", exact(at), from_now(at, now)),
             ("due", _) => "the next tick of a beater looks at it".into(),
             ("over", _) => "never".into(),
+            ("wrong", _) => "not before its row is corrected".into(),
             (status, _) => status.into(),
         };
         [schedule.entry.id().to_owned(), schedule.entry.job().to_owned(), when, next]

@@ -129,16 +129,30 @@ impl Schedules {
     ///
     /// When the table does not answer.
     pub async fn list(&self) -> Result<Vec<Scheduled>, Error> {
-        let mut rows = Vec::new();
+        let (schedules, unreadable) = self.list_all().await?;
+        for (id, error) in unreadable {
+            tracing::error!(schedule = id, error, "a schedule cannot be read");
+        }
+        Ok(schedules)
+    }
+
+    /// Reads every schedule, by id, and the ids of the rows that cannot be read, each with the reason.
+    ///
+    /// # Errors
+    ///
+    /// When the table does not answer.
+    pub async fn list_all(&self) -> Result<(Vec<Scheduled>, Vec<(String, String)>), Error> {
+        let (mut schedules, mut unreadable) = (Vec::new(), Vec::new());
         for found in self.rows.all().await.map_err(unanswered)? {
             match found {
                 Ok(row) if row.deleted => {}
-                Ok(row) => rows.push(Scheduled::from(row)),
-                Err((id, error)) => tracing::error!(schedule = id, error, "a schedule cannot be read"),
+                Ok(row) => schedules.push(Scheduled::from(row)),
+                Err(wrong) => unreadable.push(wrong),
             }
         }
-        rows.sort_by(|a, b| a.entry.id().cmp(b.entry.id()));
-        Ok(rows)
+        schedules.sort_by(|a, b| a.entry.id().cmp(b.entry.id()));
+        unreadable.sort();
+        Ok((schedules, unreadable))
     }
 
     /// Stops a schedule until it is resumed.

@@ -65,8 +65,10 @@ pub(super) struct System {
     pub(super) beater: Beater,
     /// What the due index holds, the longest overdue first.
     pub(super) due: Vec<Record>,
-    /// The schedules that are not paused.
+    /// The schedules that are not paused, and not wrong.
     pub(super) schedules_due: Vec<Scheduled>,
+    /// The schedules that no beater can fire, and why.
+    pub(super) wrong_schedules: Vec<(String, String)>,
     /// Of their queues, by their whole names, those that do not exist.
     pub(super) missing_queues: BTreeSet<String>,
     /// Records that are running.
@@ -332,9 +334,15 @@ impl System {
             self.running = self.noted("what runs", running).unwrap_or_default();
         }
         if self.schedules.arn.is_some() {
-            let schedules = aws.schedules().list().await.map_err(said);
-            let schedules = self.noted("schedules", schedules).unwrap_or_default().into_iter().filter(|schedule| !schedule.paused);
-            self.schedules_due = schedules.collect();
+            let schedules = aws.schedules().list_all().await.map_err(said);
+            let (schedules, unreadable) = self.noted("schedules", schedules).unwrap_or_default();
+            self.wrong_schedules = unreadable;
+            for schedule in schedules.into_iter().filter(|schedule| !schedule.paused) {
+                match schedule.timetable(self.now) {
+                    Ok(_) => self.schedules_due.push(schedule),
+                    Err(error) => self.wrong_schedules.push((schedule.entry.id().to_owned(), error.to_string())),
+                }
+            }
             let queues = self.schedules_due.iter().map(|schedule| aws.queue(schedule.entry.queue_name())).collect();
             let missing = missing(aws, queues).await.map_err(Failure::told);
             self.missing_queues = self.noted("the queues of schedules", missing).unwrap_or_default();

@@ -361,15 +361,11 @@ impl Findings<'_> {
         }
     }
 
-    fn work(&mut self, system: &System) {
+    fn schedules(&mut self, system: &System) {
         let now = system.now;
-        let overdue = |record: &&Record| record.run_at.is_some_and(|at| now.duration_since(at) > LATE);
-        if let Some(first) = system.due.iter().find(overdue) {
-            let count = system.due.iter().filter(overdue).count();
-            let since = first.run_at.map(|at| from_now(at, now)).unwrap_or_default();
-            let what = format!("{count} jobs of the due index are overdue, such as {}, due {since}", first.id);
-            let why = "a beater sends them within a minute of their time";
-            self.add("due_overdue", "due index", what, why, "look at the beater's log, and that it is woken each minute");
+        for (id, error) in &system.wrong_schedules {
+            let remedy = "correct its row, or delete it";
+            self.add("schedule_wrong", &format!("schedule {id}"), error.clone(), "no beater can fire it", remedy);
         }
         let (lost, kept): (Vec<_>, Vec<_>) = system.schedules_due.iter().partition(|schedule| {
             let queue = system.place.prefix.clone() + schedule.entry.queue_name();
@@ -397,6 +393,19 @@ impl Findings<'_> {
             let remedy = format!("`sqjobs explain {}` says why", shell(&record.id));
             self.add("schedule_fails", &format!("schedule {id}"), what, "it fires, and its work is not done", remedy);
         }
+    }
+
+    fn work(&mut self, system: &System) {
+        let now = system.now;
+        let overdue = |record: &&Record| record.run_at.is_some_and(|at| now.duration_since(at) > LATE);
+        if let Some(first) = system.due.iter().find(overdue) {
+            let count = system.due.iter().filter(overdue).count();
+            let since = first.run_at.map(|at| from_now(at, now)).unwrap_or_default();
+            let what = format!("{count} jobs of the due index are overdue, such as {}, due {since}", first.id);
+            let why = "a beater sends them within a minute of their time";
+            self.add("due_overdue", "due index", what, why, "look at the beater's log, and that it is woken each minute");
+        }
+        self.schedules(system);
         let lapsed = |record: &&Record| record.state == State::Running && lapsed_at(record).is_some_and(|at| now.duration_since(at) > LOST);
         if let Some(first) = system.running.iter().find(lapsed) {
             let count = system.running.iter().filter(lapsed).count();

@@ -251,8 +251,19 @@ fn work_that_nobody_has_taken_up_is_found() {
         assert_eq!(broken(world, &[]), ["retention_long", "due_overdue", "schedule_queue_missing", "lease_overdue"]);
         world.schedule_many(&[row("nightly", "probes")]).await;
         assert_eq!(broken(world, &[]), ["retention_long", "due_overdue", "schedule_queue_missing", "schedule_overdue", "lease_overdue"]);
+        let wrong = json!({"id": "wrong", "cron": "*/99 * * * *", "job": "probe", "queue": "probes", "due": "due#1", "next_fire": "0"});
+        world.schedule_many(&[wrong, json!({"id": "unreadable", "cron": 5})]).await;
+        let all =
+            ["retention_long", "due_overdue", "schedule_wrong", "schedule_wrong", "schedule_queue_missing", "schedule_overdue", "lease_overdue"];
+        assert_eq!(broken(world, &[]), all);
+        let listed = sqjobs(world, &["schedule", "list", "--json"]);
+        assert!(listed.said.contains("schedule unreadable cannot be read"), "{}", listed.said);
+        assert!(listed.json().iter().any(|row| (&row["id"], &row["status"]) == (&json!("wrong"), &json!("wrong"))), "{}", listed.printed);
+        let table = sqjobs(world, &["schedule", "list"]).yes();
+        assert!(table.contains("not before its row is corrected") && !table.contains("the next tick"), "{table}");
         let said = sqjobs(world, &["doctor", "--beater", &world.account.name(&Function::beater())]).no();
-        assert!(said.contains("retention_long  queue probes: ") && said.ends_with("5 things are wrong\n"), "{said}");
+        assert!(said.contains("retention_long  queue probes: ") && said.ends_with("7 things are wrong\n"), "{said}");
+        assert!(said.contains("schedule wrong: ") && said.contains("99") && said.contains("schedule unreadable: "), "{said}");
         assert!(said.contains("schedule lost: its queue nowhere does not exist") && said.contains("`sqjobs queue create nowhere`"), "{said}");
     });
 }
