@@ -45,7 +45,8 @@ pub(super) async fn dev(place: &Place, wanted: Dev) -> Result<bool, Failure> {
         _ = interrupted.recv() => Ok(()),
         _ = ended.recv() => Ok(()),
     };
-    anstream::eprintln!("\nthe local stack ends");
+    let left = if wanted.keep { "are kept for the next `sqjobs dev --keep`" } else { "are gone; `--keep` keeps them" };
+    anstream::eprintln!("\nthe local stack ends; its tables and queues {left}");
     lived.map(|()| true)
 }
 
