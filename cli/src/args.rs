@@ -182,7 +182,7 @@ pub(crate) struct Enqueue {
     pub(crate) from: Option<PathBuf>,
     /// Its id, and dedupe key.
     ///
-    /// Where the id has a record, the arguments are compared with those of the job before. A job whose message still waits in
+    /// If the id has a record, the arguments are compared with those of the earlier job. A job whose message still waits in
     /// its queue has no record, unless it was enqueued with --recorded: then this one is sent too, the first that is delivered
     /// runs, and the other one is discarded. --wait says afterwards if other arguments ran.
     #[arg(long, conflicts_with = "from")]

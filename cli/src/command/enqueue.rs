@@ -38,14 +38,15 @@ const LINES: usize = 500;
 pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure> {
     let client = aws.client();
     // The usual queue of a job has the same name in all environments.
-    if let Some(queue) = &wanted.options.queue {
-        queue::refuse_others(aws, [&**queue]).await?;
+    let environments = match (&wanted.from, &wanted.options.queue) {
+        (None, None) => Vec::new(),
+        _ => table::environments(aws).await.unwrap_or_default(),
+    };
+    if let Some(refusal) = wanted.options.queue.as_ref().and_then(|queue| queue::of_another(&environments, &aws.queue(queue))) {
+        return Err(Failure::said(refusal));
     }
     match (wanted.from, wanted.name) {
-        (Some(file), _) => {
-            let environments = table::environments(aws).await.unwrap_or_default();
-            Bulk { aws, client, environments, options: wanted.options, json: wanted.json, from: file }.run().await
-        }
+        (Some(file), _) => Bulk { aws, client, environments, options: wanted.options, json: wanted.json, from: file }.run().await,
         (None, Some(name)) => {
             let mut job = job(&name, wanted.args.as_deref(), &wanted.options)?;
             if let Some(id) = wanted.id {

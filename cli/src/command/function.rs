@@ -69,7 +69,7 @@ pub(super) fn parent(table: &str, queues: Vec<String>) -> Vec<Right> {
     ]
 }
 
-/// What the beater must be allowed, whose queues and dead-letter queues have these ARNs. Where there are too many for a policy, those
+/// Returns the rights of a beater of these queues and dead-letter queues, by ARN. If a policy has no room for so many, it names those
 /// that have the prefix of the environment.
 pub(super) fn beater(
     prefix: &str,

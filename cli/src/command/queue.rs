@@ -337,7 +337,7 @@ fn name_of(url: &str) -> &str {
     url.rsplit('/').next().unwrap_or(url)
 }
 
-/// What SQS says of the queue at that URL.
+/// Reads the queue at that URL.
 async fn look(aws: &Aws, url: &str) -> Result<Found, Unseen> {
     let names = [Waiting, InFlight, Delayed, QueueArn, RedrivePolicy, VisibilityTimeout];
     let answer = aws.sqs().get_queue_attributes().queue_url(url).set_attribute_names(Some(names.to_vec())).send().await;
@@ -441,7 +441,7 @@ struct Listed {
 /// The queues that are not shown, and why.
 #[derive(Debug, Default)]
 pub(super) struct LeftOut {
-    /// How many queues other environments have, by their prefixes.
+    /// The number of queues of other environments, by prefix.
     others: BTreeMap<String, usize>,
     /// Why other environments are not known.
     unknown: Option<String>,
@@ -475,7 +475,7 @@ pub(super) struct Queues {
 }
 
 impl Queues {
-    /// How they are.
+    /// Returns their statuses.
     pub(super) fn statuses(self, aws: &Aws) -> Vec<Status> {
         self.pairs.into_iter().map(|pair| status(aws, pair)).collect()
     }

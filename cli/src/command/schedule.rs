@@ -111,7 +111,7 @@ fn read(file: &Path) -> Result<Vec<(Entry, bool)>, Failure> {
     Ok(entries)
 }
 
-/// What becomes of a change of a schedule that comes from code.
+/// The reason why a change of a schedule of the code does not last.
 const CODE: &str = "each process of that beater writes the schedules of its code when it starts, at the latest after the next deployment";
 
 /// Creates or replaces schedules, unless a queue does not exist or is of another environment. Prints those that it would replace, and
@@ -119,10 +119,11 @@ const CODE: &str = "each process of that beater writes the schedules of its code
 async fn add(aws: &Aws, entries: &[(Entry, bool)], yes: bool, json: bool, output: &mut Output) -> Result<bool, Failure> {
     queue::refuse_others(aws, entries.iter().map(|(entry, _)| entry.queue_name())).await?;
     let schedules = aws.schedules();
+    let missing = missing(aws, entries.iter().map(|(entry, _)| aws.queue(entry.queue_name())).collect()).await;
     let mut stored = Vec::new();
     for (entry, _) in entries {
         let (id, name) = (entry.id(), entry.queue_name());
-        if let Some(queue) = missing(aws, BTreeSet::from([aws.queue(name)])).await.first() {
+        if let Some(queue) = missing.get(&aws.queue(name)) {
             let remedy = format!("create it by `sqjobs queue create {}`, or name another by --queue", shell(name));
             return Err(Failure::said(format!("cannot add schedule {id:?}: its queue {queue} does not exist; {remedy}")));
         }
@@ -174,7 +175,7 @@ async fn add(aws: &Aws, entries: &[(Entry, bool)], yes: bool, json: bool, output
     Ok(true)
 }
 
-/// What a schedule was before a change, as far as it differs.
+/// Describes how a schedule differed before a change.
 fn was(before: &Entry, now: &Entry) -> Option<String> {
     let [Ok(Value::Object(before)), Ok(Value::Object(now))] = [before, now].map(serde_json::to_value) else { return None };
     let names: BTreeSet<_> = before.keys().chain(now.keys()).filter(|name| before.get(*name) != now.get(*name)).collect();
@@ -226,7 +227,7 @@ fn status(schedule: &Scheduled, is_missing: bool, now: Timestamp) -> &'static st
     }
 }
 
-/// What was told of a schedule, as JSON.
+/// Returns a schedule as it was added, as JSON.
 fn told(schedule: &Scheduled) -> Result<Value, Failure> {
     let mut row = serde_json::to_value(&schedule.entry)?;
     row["paused"] = schedule.paused.into();

@@ -32,7 +32,7 @@ const HIDDEN: Duration = Duration::from_secs(30);
 
 /// Looks through dead-letter queues. Done: given their reason, or deleted since their jobs go on without them.
 ///
-/// Where there are too many for one tick, each turn begins with another.
+/// Successive turns begin with different queues, in case one tick is too short for all.
 pub(super) async fn explain(due: &Due, dlqs: &Dlqs, turn: u64, stop_at: Instant) -> Tally {
     let mut names = dlqs.names(&*due.store).await;
     let first = usize::try_from(turn).unwrap_or(0).wrapping_mul(AT_A_TIME) % names.len().max(1);

@@ -90,10 +90,6 @@ impl Client {
             None => Ok(None),
         };
         let Some(filed) = self.change(&prepared.id, again).await? else { return Ok(false) };
-        if let Some(error) = self.store.enlist(&prepared.listings).await.into_iter().find_map(Result::err) {
-            let why = format!("job {:?} is filed to run again, but could not be listed", prepared.id);
-            return Err(Error::because(&why, error));
-        }
         if lifecycle::is_sendable(&filed, now) {
             // What is not sent here is due, and sent by a beater.
             let sent = send(&*self.queue, &*self.store, &prepared.queue, vec![filed], now).await;
@@ -104,6 +100,10 @@ impl Client {
                     "job {id:?} is filed to run again, but its message may not be in queue {queue}; {reason}"
                 )));
             }
+        }
+        if let Some(error) = self.store.enlist(&prepared.listings).await.into_iter().find_map(Result::err) {
+            let why = format!("job {:?} is filed to run again, but could not be listed", prepared.id);
+            return Err(Error::because(&why, error));
         }
         Ok(true)
     }

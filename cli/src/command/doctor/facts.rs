@@ -77,7 +77,7 @@ pub(super) struct System {
     pub(super) failing: Vec<(String, Record)>,
     /// When messages were parked last, by queue, and why.
     pub(super) parked: Vec<(String, BTreeMap<String, Timestamp>)>,
-    /// How many duplicates with other arguments were discarded since yesterday, by queue.
+    /// The number of duplicates with other arguments that were discarded since yesterday, by queue.
     pub(super) other_arguments: Vec<(String, u64)>,
     /// The queues whose functions were built with `panic = "abort"`.
     pub(super) aborting: Vec<String>,
@@ -125,7 +125,7 @@ pub(super) struct DeadLetters {
     pub(super) exists: bool,
     pub(super) retention: Duration,
     pub(super) max_bytes: u64,
-    /// How many messages it holds, as SQS reckons.
+    /// The number of its messages, as SQS reckons.
     pub(super) count: u64,
 }
 
@@ -430,7 +430,7 @@ impl Mapping {
     }
 }
 
-/// Whether a rule of EventBridge with that expression fires each minute.
+/// Returns true where a rule of EventBridge with that expression fires each minute.
 fn is_each_minute(expression: Option<&str>) -> bool {
     expression.is_some_and(|when| ["rate(1 minute)", "cron(* * * * ? *)"].contains(&when))
 }

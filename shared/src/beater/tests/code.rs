@@ -41,7 +41,7 @@ async fn a_new_version_of_the_code_changes_its_entries_and_leaves_them_paused() 
 }
 
 #[tokio::test]
-async fn the_code_puts_its_entry_back_and_leaves_one_that_was_changed_and_is_not_in_the_code() {
+async fn the_code_puts_its_entry_back_and_a_changed_one_outlives_the_code() {
     let world = World::at("2026-05-04T10:00:00Z");
     let [a, b] = ["a", "b"].map(|id| note(id, cron("* * * * *", "UTC")));
     settle(&world, [a.clone(), b]).await;
