@@ -29,6 +29,7 @@ use sqjobs::{
 use tokio::time::sleep;
 
 use super::{
+    beater,
     function::{self, Function},
     release::{self, LIVE},
     table,
@@ -76,7 +77,8 @@ pub(super) async fn queue(aws: &Aws, wanted: Queue) -> Result<bool, Failure> {
 ///
 /// Everything that can be refused is looked at before anything is made.
 async fn create(aws: &Aws, name: &str, timeout: Option<Duration>, function: Option<&str>, others: &[String]) -> Result<bool, Failure> {
-    refuse_others(aws, [name]).await?;
+    let others_here = others.iter().map(|other| &**other).filter(|other| !other.starts_with("arn:"));
+    refuse_others(aws, others_here.chain([name])).await?;
     let whole = aws.queue(name);
     let function = match function {
         Some(function) => Some(Function::find(aws, function).await?),
@@ -183,6 +185,14 @@ impl<'a> Feeding<'a> {
         if let Some(other) = mappings.iter().find(takes) {
             let other = other.event_source_arn.as_deref().unwrap_or_default();
             return Err(Failure::said(format!("function {name} takes from {other} already; deploy one more for {whole}")));
+        }
+        // A beater would lose its rights and variables.
+        let rules =
+            beater::rules(aws, function).await.map_err(|error| Failure::because(&format!("cannot read what wakes {name}"), error))?;
+        if let Some(rule) = rules.first() {
+            return Err(Failure::said(format!(
+                "rule {rule} of EventBridge wakes function {name}, as it does a beater; deploy one more for {whole}"
+            )));
         }
         let mapping = existing.and_then(|(queue, _)| mappings.into_iter().find(|mapping| feeds_from(mapping, &queue.arn)));
         if let Some(own) = mapping.as_ref().and_then(function_of).filter(|own| *own != name) {

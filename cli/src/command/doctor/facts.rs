@@ -28,6 +28,7 @@ use crate::{
     args::Place,
     aws::Aws,
     command::{
+        beater,
         function::{self, Function},
         queue::{Policy, feeds_from, function_of, mappings, missing, qualifier_of, urls},
         stats, table,
@@ -466,11 +467,9 @@ async fn woken(aws: &Aws) -> Result<Option<String>, String> {
 
 /// Whether an enabled rule of EventBridge wakes a function each minute, and may.
 async fn is_woken(aws: &Aws, function: &Function) -> Result<bool, String> {
-    let events = aws.eventbridge();
-    let names = events.list_rule_names_by_target().target_arn(&function.arn).send().await.map_err(|error| told(&error))?.rule_names;
     let mut is_rung = false;
-    for name in names.unwrap_or_default() {
-        let rule = events.describe_rule().name(name).send().await.map_err(|error| told(&error))?;
+    for name in beater::rules(aws, function).await? {
+        let rule = aws.eventbridge().describe_rule().name(name).send().await.map_err(|error| told(&error))?;
         is_rung |= is_each_minute(rule.schedule_expression.as_deref()) && rule.state == Some(RuleState::Enabled);
     }
     let policy = match aws.lambda().get_policy().function_name(&function.name).send().await {

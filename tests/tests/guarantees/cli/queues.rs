@@ -7,7 +7,7 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use serde_json::json;
 use sqjobs::Clock;
 
-use super::sqjobs;
+use super::{in_environment, sqjobs};
 use crate::{function::Function, proxy::Fault, roles::given, world::World};
 
 #[test]
@@ -107,11 +107,17 @@ async fn fed(world: &World) -> String {
 fn a_refused_queue_create_leaves_nothing_behind() {
     World::setup().test(async |world| {
         let (probe, adder) = (fed(world).await, world.create_function_and_role(&Function::adder()).await);
+        let beater = world.create_function_and_role(&Function::webhook()).await;
+        sqjobs(world, &["schedule", "beater", &beater]).yes();
+        in_environment(world, "staging-", &["table", "create"]).yes();
+        in_environment(world, "staging-", &["queue", "create", "mail"]).yes();
         let before = queues(world).await;
         let foreign = format!("arn:aws:sqs:eu-west-1:{}:probes", world.account.id);
         let refused: &[(&[&str], &str)] = &[
             (&["--function", "nobody"], "there is no function nobody"),
             (&["--function", &probe], ":probes already; deploy one more for new"),
+            (&["--function", &beater], " wakes function "),
+            (&["--function", &adder, "--enqueues-to", "staging-mail"], "queue staging-mail belongs to the environment staging-"),
             (&["--function", &adder, "--table", "nowhere"], "cannot read table nowhere"),
             (&["--function", &adder, "--enqueues-to", "nowhere"], "there is no queue nowhere"),
             (&["--function", &adder, "--enqueues-to", &foreign], "in this account and region; here probes is arn:aws:sqs:us-east-1:"),
