@@ -9,7 +9,7 @@ use aws_smithy_http_client::{
     tls::{Provider, rustls_provider::CryptoMode},
 };
 
-use crate::{Error, setup};
+use crate::{Error, names};
 
 #[cfg(feature = "lambda")]
 pub(crate) use function::{Config, in_lambda, sdk as function_sdk};
@@ -20,7 +20,7 @@ const OPERATION: Duration = Duration::from_secs(3);
 
 /// The table of the records: by default that of the environment's prefix.
 pub(crate) fn table() -> String {
-    variable("SQJOBS_TABLE").unwrap_or_else(|| setup::jobs_table(&prefix()))
+    variable("SQJOBS_TABLE").unwrap_or_else(|| names::jobs_table(&prefix()))
 }
 
 /// The time of a function.
@@ -38,7 +38,7 @@ pub(crate) fn clock() -> Result<crate::Clock, Error> {
 
 /// The table of the schedules: by default that of the environment's prefix.
 pub(crate) fn schedules_table() -> String {
-    variable("SQJOBS_SCHEDULES_TABLE").unwrap_or_else(|| setup::schedules_table(&prefix()))
+    variable("SQJOBS_SCHEDULES_TABLE").unwrap_or_else(|| names::schedules_table(&prefix()))
 }
 
 /// The names of the dead-letter queues that a beater looks through, from their URLs.

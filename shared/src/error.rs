@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{envelope::Unreadable, outcome::write_chain, queue::QueueError, store::StoreError};
+use crate::{envelope::Unreadable, queue::QueueError, store::StoreError};
 
 /// Why something could not be set up, enqueued or read.
 ///
@@ -56,14 +56,5 @@ impl From<Unreadable> for Error {
 impl From<serde_json::Error> for Error {
     fn from(error: serde_json::Error) -> Self {
         Self::because("cannot write the arguments as JSON", error)
-    }
-}
-
-/// An error and its causes as one line.
-pub(crate) struct Chain<'a>(pub(crate) &'a (dyn std::error::Error + 'static));
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_chain(f, self.0)
     }
 }

@@ -1,23 +1,16 @@
 //! Dead letters: what a dead-letter queue holds of a message, with the reason; and the way back.
 
 use crate::{
-    client::dedup,
     envelope::{Envelope, Form, Unreadable},
     lifecycle::{Request, is_of},
-    queue::{MAX_BYTES, Message, OLD_MAX_BYTES, Outgoing, is_fifo},
+    names::is_fifo,
+    queue::{
+        MAX_BYTES, Message, OLD_MAX_BYTES, Outgoing,
+        attribute::{DEAD, GROUP, ID, KIND, REASON},
+        dedup,
+    },
     record::{Dlq, Failure, Record, State},
 };
-
-/// The attribute with the id of the job, where the library itself has written the message.
-pub(crate) const ID: &str = "sqjobs.id";
-/// The attribute without which a message in a dead-letter queue is no letter of ours.
-const KIND: &str = "sqjobs.kind";
-const REASON: &str = "sqjobs.reason";
-/// The attribute with the group that the message had on a FIFO queue. A dead letter there is a group of its own: SQS shows no message
-/// behind ten others of its group, so that nobody would see an eleventh.
-const GROUP: &str = "sqjobs.group";
-/// The attribute with the generation that failed.
-pub(crate) const DEAD: &str = "sqjobs.dead";
 
 /// A message in a dead-letter queue.
 ///

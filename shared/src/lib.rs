@@ -16,6 +16,7 @@
 
 mod attempt;
 mod beater;
+mod chain;
 mod client;
 mod clock;
 mod config;
@@ -25,7 +26,10 @@ mod job;
 mod letter;
 pub mod lifecycle;
 mod middleware;
+mod names;
+mod outbox;
 mod outcome;
+mod panics;
 mod policy;
 pub mod queue;
 mod record;

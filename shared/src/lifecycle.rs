@@ -19,8 +19,8 @@ use crate::{
     Policy,
     clock::{after, from_millis},
     envelope::{Digest, Envelope, excerpt},
+    names::{failed_shard_name, is_fifo, shard, shard_of},
     outcome::Then,
-    queue::is_fifo,
     record::{Dlq, Failure, Past, Record, State},
 };
 
@@ -28,8 +28,6 @@ use crate::{
 pub const SKEW: Duration = Duration::from_secs(5);
 /// What waits longer than that is filed in the due index, not kept in a queue, unless its order would be lost.
 pub const LONG: Duration = Duration::from_mins(15);
-/// The shards of the due index, which share its load.
-pub const SHARDS: u8 = 16;
 /// How many past attempts a record remembers.
 const HISTORY: usize = 10;
 /// The kind of an attempt that died.
@@ -660,25 +658,6 @@ pub fn is_sendable(record: &Record, until: Timestamp) -> bool {
 /// The mark that a due job's message was sent.
 pub fn sent(scheduled: &Record) -> Record {
     Record { state: State::Queued, due: None, ..scheduled.clone() }
-}
-
-/// One of the sixteen shards of the due index, by the id.
-pub(crate) fn shard(id: &str) -> String {
-    shard_name(shard_of(id))
-}
-
-fn shard_of(id: &str) -> u8 {
-    id.bytes().fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte)) % SHARDS
-}
-
-/// As records name a shard of what is due.
-pub(crate) fn shard_name(shard: u8) -> String {
-    format!("due#{shard}")
-}
-
-/// As records name a shard of what failed. That many failures at once do not make the table slow for the others.
-pub(crate) fn failed_shard_name(shard: u8) -> String {
-    format!("failed#{shard}")
 }
 
 /// Calls a job off: a terminal record where it does not run, the request where it does. None: it has ended.

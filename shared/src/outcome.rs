@@ -2,6 +2,8 @@
 
 use std::{error::Error as StdError, fmt, time::Duration};
 
+use crate::chain::Chain;
+
 type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// Why an attempt did not succeed, and what is to happen next.
@@ -117,24 +119,8 @@ impl<E: Into<BoxError>> From<E> for JobError {
 /// The error and its causes, outermost first.
 impl fmt::Display for JobError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_chain(f, &*self.source)
+        Chain(&*self.source).fmt(f)
     }
-}
-
-/// Writes an error and its causes, leaving out a cause that its effect already quotes.
-pub(crate) fn write_chain(f: &mut fmt::Formatter<'_>, error: &dyn StdError) -> fmt::Result {
-    let mut last = error.to_string();
-    f.write_str(&last)?;
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !last.contains(&text) {
-            write!(f, ": {text}")?;
-        }
-        last = text;
-        cause = error.source();
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -14,10 +14,12 @@ use aws_sdk_dynamodb::{
 use aws_sdk_sqs::types::QueueAttributeName;
 use jiff::Timestamp;
 
+pub use crate::names::{dlq_name, jobs_table, schedules_table};
 use crate::{
     Error,
-    error::Chain,
-    queue::{MAX_BYTES, is_fifo},
+    chain::Chain,
+    names::is_fifo,
+    queue::MAX_BYTES,
     store::{self, DLQS, DUE_INDEX, DynamoDb, Index as _, LIST_INDEX, Listing, listing_id, text},
 };
 
@@ -169,24 +171,6 @@ pub async fn dlqs(client: &aws_sdk_dynamodb::Client, table: &str) -> Result<Vec<
 /// The item of a dead-letter queue is the same whenever and by whomever it is written, Terraform included.
 fn dlq_listing(name: &str) -> Listing {
     Listing { list: DLQS.into(), id: name.to_owned(), at: Timestamp::UNIX_EPOCH, purge_at: NEVER }
-}
-
-/// Returns the usual name of the table of the records, in the environment that has this prefix.
-pub fn jobs_table(prefix: &str) -> String {
-    format!("{prefix}jobs")
-}
-
-/// Returns the usual name of the table of the schedules, in the environment that has this prefix.
-pub fn schedules_table(prefix: &str) -> String {
-    format!("{prefix}schedules")
-}
-
-/// The name of a queue's dead-letter queue.
-pub fn dlq_name(queue: &str) -> String {
-    match queue.strip_suffix(".fifo") {
-        Some(name) => format!("{name}-dlq.fifo"),
-        None => format!("{queue}-dlq"),
-    }
 }
 
 async fn create_queue(

@@ -21,7 +21,7 @@ use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::{clock::rfc3339, lifecycle::Ending, telemetry::PANIC_ABORTS};
+use crate::{clock::rfc3339, lifecycle::Ending, panics};
 
 /// The most kinds of failures that are told apart.
 const KINDS: usize = 8;
@@ -255,7 +255,7 @@ impl Counter {
         pages.retain(|(_, of), page| *of >= day || page.sent < page.version);
         let page = pages.entry((queue.to_owned(), day)).or_default();
         page.tally.add(now, sample);
-        if PANIC_ABORTS {
+        if panics::ABORT {
             page.tally.aborting_at = Some(now);
         }
         page.version += 1;

@@ -11,7 +11,7 @@ use std::{
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{filter::Targets, fmt::layer, layer::SubscriberExt, registry, util::SubscriberInitExt};
 
-use crate::config;
+use crate::{config, panics};
 
 /// Logs as Lambda wants them, from `info` unless `RUST_LOG` says otherwise.
 #[cfg(feature = "lambda")]
@@ -36,18 +36,10 @@ pub(crate) fn eager() {
     warn_of_aborts();
 }
 
-/// True where a panic ends the process, and with it every job of its batch.
-pub(crate) const PANIC_ABORTS: bool = cfg!(panic = "abort");
-
-/// The error that is logged then.
-pub(crate) const PANIC_ABORTS_WARNING: &str = "this program was built with `panic = \"abort\"`: a job that panics ends the process, and \
-    each job of its batch loses an attempt; set `panic = \"unwind\"` under [profile.release] in the Cargo.toml of the workspace, and build \
-    and deploy it again";
-
 /// Logs an error where a panic ends the process.
 fn warn_of_aborts() {
-    if PANIC_ABORTS {
-        tracing::error!("{PANIC_ABORTS_WARNING}");
+    if panics::ABORT {
+        tracing::error!("{}", panics::WARNING);
     }
 }
 

@@ -10,9 +10,8 @@ use jiff::Timestamp;
 use tokio::runtime::Handle;
 
 use crate::{
-    Client, Clock, Envelope, Record, Worker,
+    Client, Clock, Envelope, Record, Worker, panics,
     queue::Queue as _,
-    telemetry::{PANIC_ABORTS, PANIC_ABORTS_WARNING},
     worker::{DLQ, Engine, Local},
 };
 #[cfg(feature = "lambda")]
@@ -90,7 +89,7 @@ impl Eager {
 
     /// A client that enqueues here.
     pub fn client(&self) -> Client {
-        Client::in_memory(&self.local)
+        self.local.client()
     }
 
     /// Runs until the worker's queues are empty, moving the clock on to whatever waits: a retry in an hour takes no time.
@@ -108,9 +107,9 @@ impl Eager {
 
     fn engine<S: Send + Sync + 'static>(&self, worker: &Worker<S>) -> Engine {
         static WARNING: Once = Once::new();
-        if PANIC_ABORTS {
+        if panics::ABORT {
             // A test has no subscriber for the log.
-            WARNING.call_once(|| eprintln!("error: {PANIC_ABORTS_WARNING}"));
+            WARNING.call_once(|| eprintln!("error: {}", panics::WARNING));
         }
         self.local.engine(worker.jobs().clone(), Handle::current(), usize::MAX)
     }

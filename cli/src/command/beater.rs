@@ -74,12 +74,6 @@ pub(super) async fn wake(aws: &Aws, function: &Function) -> Result<(), Failure> 
     }
 }
 
-/// Returns the rules of EventBridge that wake a function.
-pub(super) async fn rules(aws: &Aws, function: &Function) -> Result<Vec<String>, String> {
-    let answer = aws.eventbridge().list_rule_names_by_target().target_arn(&function.arn).send().await;
-    Ok(answer.map_err(|error| told(&error))?.rule_names.unwrap_or_default())
-}
-
 /// The queues that feed functions, which say of themselves that they take from them, and their dead-letter queues. Others that
 /// are in this account are nothing to a beater.
 async fn fed(aws: &Aws, mappings: &[Mapping]) -> Result<Vec<(Found, Found)>, Failure> {

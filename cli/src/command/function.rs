@@ -160,6 +160,12 @@ impl Function {
         Self::look_at(aws, name, None).await
     }
 
+    /// Returns the rules of EventBridge that wake this function.
+    pub(super) async fn rules(&self, aws: &Aws) -> Result<Vec<String>, String> {
+        let answer = aws.eventbridge().list_rule_names_by_target().target_arn(&self.arn).send().await;
+        Ok(answer.map_err(|error| told(&error))?.rule_names.unwrap_or_default())
+    }
+
     /// The function at a version or alias. None: there is no such function, version or alias.
     pub(super) async fn look_at(aws: &Aws, name: &str, qualifier: Option<&str>) -> Result<Option<Self>, Failure> {
         let cannot = |error: String| Failure::because(&format!("cannot read function {name}"), error);

@@ -29,7 +29,6 @@ use sqjobs::{
 use tokio::time::sleep;
 
 use super::{
-    beater,
     function::{self, Function},
     release::{self, LIVE},
     table,
@@ -187,8 +186,7 @@ impl<'a> Feeding<'a> {
             return Err(Failure::said(format!("function {name} takes from {other} already; deploy one more for {whole}")));
         }
         // A beater would lose its rights and variables.
-        let rules =
-            beater::rules(aws, function).await.map_err(|error| Failure::because(&format!("cannot read what wakes {name}"), error))?;
+        let rules = function.rules(aws).await.map_err(|error| Failure::because(&format!("cannot read what wakes {name}"), error))?;
         if let Some(rule) = rules.first() {
             return Err(Failure::said(format!(
                 "rule {rule} of EventBridge wakes function {name}, as it does a beater; deploy one more for {whole}"

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::{
     entry::Entry,
-    hand_over::{Due, send},
+    hand_over::Due,
     plan::{before, from, plan},
     rows::{Changed, Found, Row},
     tick::{Ports, Tally, turn},
@@ -26,8 +26,10 @@ use super::{
 use crate::{
     Backoff, Error, Policy, Timetable,
     clock::rfc3339,
-    lifecycle::{self, Request, SHARDS, is_sendable, shard},
-    queue::{QueueError, is_fifo},
+    lifecycle::{self, Request, is_sendable},
+    names::{SHARDS, is_fifo, shard},
+    outbox::send,
+    queue::QueueError,
     record::{Failure, Record, State},
     retry::jitter,
     schedule::tzdata_version,

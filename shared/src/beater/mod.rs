@@ -24,7 +24,7 @@ use std::{
 
 use jiff::Timestamp;
 
-pub(crate) use self::hand_over::{Due, hand_over, send};
+pub(crate) use self::hand_over::{Due, hand_over};
 use self::rows::{Row, Rows};
 #[cfg(any(test, feature = "simulation"))]
 pub(crate) use self::{

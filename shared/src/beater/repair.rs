@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::{
-    hand_over::{Due, message},
-    tick::Tally,
-};
+use super::{hand_over::Due, tick::Tally};
 use crate::{
     envelope::Envelope,
     lifecycle::{self, Repair},
+    outbox::message,
     record::{Record, State},
     store::{Write, Written},
 };

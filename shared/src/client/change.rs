@@ -8,8 +8,8 @@ use uuid::Uuid;
 use super::Client;
 use crate::{
     Enqueue, Error, Record,
-    beater::send,
     lifecycle::{self, Request},
+    outbox::send,
     store::{Write, Written},
 };
 

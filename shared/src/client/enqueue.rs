@@ -13,7 +13,7 @@ use crate::{
     clock::{after, until},
     envelope::Envelope,
     lifecycle::{self, Request},
-    queue::{MAX_DELAY, Outgoing, is_fifo, is_identifier},
+    queue::{MAX_DELAY, Outgoing, dedup, is_fifo},
     record::Record,
     store::Listing,
 };
@@ -242,12 +242,4 @@ impl Enqueue {
         let purge_at = after(self.envelope.run_at.map_or(now, |at| at.max(now)), LISTED).as_second();
         lists.map(|by| Ok(Listing { list: by.list()?, id: id.into(), at: now, purge_at })).collect()
     }
-}
-
-/// A deduplication id of at most 128 of the characters that SQS takes.
-pub(crate) fn dedup(text: &str) -> String {
-    if is_identifier(text) {
-        return text.into();
-    }
-    Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes()).to_string()
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::Client;
 use crate::{
     Error, Record,
-    lifecycle::{SHARDS, failed_shard_name},
+    names::{SHARDS, failed_shard_name},
 };
 
 /// For how long a list knows a job: until its record is gone, that waited for as long as a queue keeps it.

@@ -10,13 +10,11 @@ mod wait;
 
 use std::{fmt, sync::Arc};
 
-pub(crate) use self::enqueue::dedup;
 pub use self::{change::Cancelled, enqueue::Enqueue, list::By, publish::PublishHook};
 use crate::{
     Clock, Error, Job, Record, config,
     queue::{Queue, Sqs},
     store::{DynamoDb, Index},
-    worker::Local,
 };
 
 /// Enqueues jobs, one or many, and reads their records. Cheap to clone.
@@ -77,10 +75,6 @@ impl Client {
     /// A client of any queues and store; `prefix` precedes the names of queues.
     pub fn new(queue: Arc<dyn Queue>, store: Arc<dyn Index>, clock: Clock, prefix: impl Into<String>) -> Self {
         Self { queue, store, clock, prefix: prefix.into(), hooks: Vec::new() }
-    }
-
-    pub(crate) fn in_memory(local: &Local) -> Self {
-        Self::new(Arc::new(local.queue.clone()), Arc::new(local.store.clone()), local.clock.clone(), "")
     }
 
     /// Adds code around every job that this client enqueues.

@@ -2,7 +2,6 @@
 //! the reason, and not later by a table or a queue.
 
 use super::{Envelope, Unreadable};
-use crate::queue::is_sendable;
 use serde_json::{Map, Value};
 
 const ID_BYTES: usize = 512;
@@ -136,4 +135,11 @@ fn optional<T>(value: Option<&T>, check: impl FnOnce(&T) -> Result<(), Unreadabl
 
 fn ensure(holds: bool, field: &str, found: impl FnOnce() -> String) -> Result<(), Unreadable> {
     if holds { Ok(()) } else { Err(Unreadable::new(field, found(), remedy(field))) }
+}
+
+/// Whether SQS takes this character in a body or an attribute.
+///
+/// Source: `MessageBody` in the SQS API reference, `SendMessage`.
+pub(crate) fn is_sendable(char: char) -> bool {
+    matches!(char, '\t' | '\n' | '\r' | '\u{20}'..='\u{fffd}' | '\u{10000}'..)
 }

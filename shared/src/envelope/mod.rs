@@ -26,7 +26,7 @@ use serde_json::{Map, Value};
 
 pub use digest::Digest;
 pub use feature::FEATURES;
-pub(crate) use limit::{check_id, storable};
+pub(crate) use limit::{check_id, is_sendable, storable};
 pub(crate) use mask::told;
 pub(crate) use mistake::Reported;
 pub use unreadable::Unreadable;

@@ -3,6 +3,7 @@
 //! Queues go by their names. A name that ends in `.fifo` is a FIFO queue, whose messages have a group. One conformance
 //! suite runs on both adapters.
 
+pub(crate) mod attribute;
 mod memory;
 mod sqs;
 
@@ -10,13 +11,16 @@ use std::{collections::BTreeMap, error::Error as StdError, fmt, time::Duration};
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use jiff::Timestamp;
+use uuid::Uuid;
 
+use self::attribute::{DEAD, ID, RESERVED};
 #[cfg(feature = "lambda")]
 pub(crate) use self::sqs::name_of;
 pub use self::{memory::Memory, sqs::Sqs};
+pub use crate::names::is_fifo;
 use crate::{
-    envelope::{Envelope, Unreadable, check_id},
-    letter::{DEAD, ID},
+    chain::Chain,
+    envelope::{Envelope, Unreadable, check_id, is_sendable},
 };
 
 /// The longest that SQS delays a message.
@@ -31,8 +35,6 @@ pub(crate) const OLD_MAX_BYTES: usize = 256 << 10;
 const ATTRIBUTES: usize = 10;
 /// The longest message group and the longest deduplication id, in bytes.
 const IDENTIFIER_BYTES: usize = 128;
-/// What the names of the library's own attributes begin with.
-pub(crate) const RESERVED: &str = "sqjobs.";
 /// Entries in one SQS request.
 const ENTRIES: usize = 10;
 
@@ -120,10 +122,7 @@ impl fmt::Display for QueueError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(reason) => write!(f, "the queue refuses it: {reason}"),
-            Self::Unknown(error) => {
-                f.write_str("the queue did not answer: ")?;
-                crate::outcome::write_chain(f, &**error)
-            }
+            Self::Unknown(error) => write!(f, "the queue did not answer: {}", Chain(&**error)),
         }
     }
 }
@@ -135,12 +134,6 @@ impl StdError for QueueError {
             Self::Refused(_) => None,
         }
     }
-}
-
-/// Whether a queue of this name keeps its messages in order.
-#[expect(clippy::case_sensitive_file_extension_comparisons, reason = "it is no file, and SQS wants lower case")]
-pub fn is_fifo(queue: &str) -> bool {
-    queue.ends_with(".fifo")
 }
 
 impl Message {
@@ -243,11 +236,12 @@ pub(crate) fn is_identifier(text: &str) -> bool {
     (1..=IDENTIFIER_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// Whether SQS takes this character in a body or an attribute.
-///
-/// Source: `MessageBody` in the SQS API reference, `SendMessage`.
-pub(crate) fn is_sendable(char: char) -> bool {
-    matches!(char, '\t' | '\n' | '\r' | '\u{20}'..='\u{fffd}' | '\u{10000}'..)
+/// A message group or deduplication id that stands for this text: the text itself where SQS takes it.
+pub(crate) fn dedup(text: &str) -> String {
+    if is_identifier(text) {
+        return text.into();
+    }
+    Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes()).to_string()
 }
 
 impl Visibility {

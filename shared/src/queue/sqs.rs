@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use tokio::sync::OnceCell;
 
 use super::{ENTRIES, MAX_BYTES, Message, Outgoing, Queue, QueueError, Source, Visibility, is_fifo};
-use crate::error::Chain;
+use crate::chain::Chain;
 
 /// Requests of one call that are under way at the same time.
 const AT_A_TIME: usize = 8;

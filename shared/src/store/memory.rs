@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::{Index, Listing, Store, StoreError, Write, Written, limit};
 use crate::{
-    lifecycle::shard_name,
+    names::shard_name,
     record::{Dlq, Record},
 };
 

@@ -17,7 +17,7 @@ pub(crate) use self::dynamodb::{
 };
 pub(crate) use self::limit::bytes as record_bytes;
 pub use self::{dynamodb::DynamoDb, memory::Memory};
-use crate::record::Record;
+use crate::{chain::Chain, record::Record};
 
 /// Keeps records under their ids.
 pub trait Store: Send + Sync {
@@ -130,10 +130,7 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Busy(reason) => write!(f, "the table is busy: {reason}"),
-            Self::Unknown(error) => {
-                f.write_str("the table did not answer: ")?;
-                crate::outcome::write_chain(f, &**error)
-            }
+            Self::Unknown(error) => write!(f, "the table did not answer: {}", Chain(&**error)),
             Self::Unavailable(reason) => write!(f, "the table cannot be used: {reason}"),
             Self::Invalid(reason) => write!(f, "the table cannot hold the record: {reason}"),
             Self::Unreadable { id, flaw } => {

@@ -25,9 +25,9 @@ use crate::{
     JobError,
     clock::{after, until},
     job::HOOK,
-    letter::{ID, letter},
+    letter::letter,
     lifecycle::{Ending, Fate, dead_lettered},
-    queue::{MAX_BYTES, Message, Outgoing, Visibility, is_fifo},
+    queue::{MAX_BYTES, Message, Outgoing, Visibility, attribute::ID, is_fifo},
     retry::{free_return, jitter},
     store::{Write, Written},
 };

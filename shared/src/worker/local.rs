@@ -6,7 +6,7 @@ use tokio::{runtime::Handle, time::Instant};
 
 use super::engine::{Engine, Invocation, Jobs};
 use crate::{
-    Clock, Error,
+    Client, Clock, Error,
     beater::{Due, hand_over},
     clock::until,
     envelope::Envelope,
@@ -35,6 +35,11 @@ pub(crate) struct Local {
 impl Local {
     pub(crate) fn new(clock: Clock) -> Self {
         Self { queue: queue::Memory::new(clock.clone()), store: store::Memory::new(), clock, batch: BATCH }
+    }
+
+    /// A client of these queues and records.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(Arc::new(self.queue.clone()), Arc::new(self.store.clone()), self.clock.clone(), "")
     }
 
     pub(crate) fn engine(&self, jobs: Jobs, bodies: Handle, max_concurrency: usize) -> Engine {

@@ -28,7 +28,6 @@ use crate::{
     args::Place,
     aws::Aws,
     command::{
-        beater,
         function::{self, Function},
         queue::{Policy, feeds_from, function_of, mappings, missing, qualifier_of, urls},
         stats, table,
@@ -468,7 +467,7 @@ async fn woken(aws: &Aws) -> Result<Option<String>, String> {
 /// Whether an enabled rule of EventBridge wakes a function each minute, and may.
 async fn is_woken(aws: &Aws, function: &Function) -> Result<bool, String> {
     let mut is_rung = false;
-    for name in beater::rules(aws, function).await? {
+    for name in function.rules(aws).await? {
         let rule = aws.eventbridge().describe_rule().name(name).send().await.map_err(|error| told(&error))?;
         is_rung |= is_each_minute(rule.schedule_expression.as_deref()) && rule.state == Some(RuleState::Enabled);
     }

@@ -10,7 +10,7 @@ use super::{Changed, Found, Row, Rows};
 use crate::{
     Record,
     clock::rfc3339,
-    lifecycle::shard_name,
+    names::shard_name,
     store::{self, Store, StoreError, Write, Written, record_bytes},
 };
 

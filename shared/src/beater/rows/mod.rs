@@ -15,7 +15,7 @@ pub(crate) use self::memory::Memory;
 use super::entry::Entry;
 use crate::{
     clock::rfc3339,
-    lifecycle::{SHARDS, shard, shard_name},
+    names::{SHARDS, shard, shard_name},
     schedule::tzdata_version,
     store::{StoreError, Write},
 };

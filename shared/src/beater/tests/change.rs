@@ -118,7 +118,7 @@ async fn a_change_of_a_row_that_was_seen_before_another_change_is_not_made() {
 #[tokio::test]
 async fn a_job_that_was_sent_ahead_can_be_called_off_and_moved() {
     let world = sent_ahead().await;
-    let client = Client::in_memory(&world.local);
+    let client = world.local.client();
     let [off, moved] = ["10:01", "10:02"].map(|minute| format!("schedule:minutely:2026-05-04T{minute}:00Z"));
     assert_eq!(client.cancel(&off).await.expect("an answer"), Cancelled::Waiting);
     assert!(client.reschedule(&moved, instant("2026-05-04T10:05:00Z")).await.expect("an answer"));
@@ -137,7 +137,7 @@ async fn a_job_that_was_sent_ahead_can_be_called_off_and_moved() {
 #[tokio::test]
 async fn a_job_that_waits_in_the_index_can_be_called_off_and_moved() {
     let world = World::at("2026-05-04T10:00:00Z");
-    let client = Client::in_memory(&world.local);
+    let client = world.local.client();
     for id in ["unseen", "off", "earlier", "later"] {
         let job = crate::Enqueue::named("note", json!(id)).id(id).delay(Duration::from_hours(1));
         client.enqueue_one(job).await.expect("enqueued");
@@ -190,7 +190,7 @@ async fn a_late_tick_fires_nothing_for_a_time_before_the_schedule_was_written() 
 async fn a_fire_that_somebody_has_called_off_stays_so() {
     let world = sent_ahead().await;
     let fire = "schedule:minutely:2026-05-04T10:01:00Z";
-    assert_eq!(Client::in_memory(&world.local).cancel(fire).await.expect("an answer"), Cancelled::Waiting);
+    assert_eq!(world.local.client().cancel(fire).await.expect("an answer"), Cancelled::Waiting);
     world.schedules().pause("minutely").await.expect("there is one");
     world.schedules().resume("minutely").await.expect("there is one");
     world.pass(30);
@@ -226,7 +226,7 @@ async fn a_long_wait_keeps_the_group_and_the_attributes_of_the_message() {
 #[tokio::test]
 async fn a_job_run_again_at_once_on_a_fifo_queue_runs_in_its_group() {
     let world = World::at("2026-05-04T10:00:00Z");
-    let client = Client::in_memory(&world.local);
+    let client = world.local.client();
     let job = || crate::Enqueue::named("note", json!("x")).queue("note.fifo").id("a").group("tenant");
     client.enqueue_one(job()).await.expect("enqueued");
     world.work().await;
@@ -267,7 +267,7 @@ async fn a_job_on_a_fifo_queue_is_sent_when_it_is_due_and_not_before() {
 #[tokio::test]
 async fn a_job_cancelled_and_run_again_on_a_fifo_queue_is_sent_again() {
     let world = World::at("2026-05-04T10:00:00Z");
-    let client = Client::in_memory(&world.local);
+    let client = world.local.client();
     let job = || crate::Enqueue::named("note", json!("x")).queue("note.fifo").id("a").group("tenant");
     client.enqueue_one(job()).await.expect("enqueued");
     world.work().await;
@@ -282,7 +282,7 @@ async fn a_job_cancelled_and_run_again_on_a_fifo_queue_is_sent_again() {
 #[tokio::test]
 async fn a_retry_takes_the_tags_data_and_lists_that_are_given() {
     let world = World::at("2026-05-04T10:00:00Z");
-    let client = Client::in_memory(&world.local);
+    let client = world.local.client();
     let job = || crate::Enqueue::named("note", json!("x")).id("a");
     client.enqueue_one(job().tag("red").meta("k", "v")).await.expect("enqueued");
     world.work().await;
@@ -296,7 +296,7 @@ async fn a_retry_takes_the_tags_data_and_lists_that_are_given() {
 #[tokio::test]
 async fn a_blocked_id_that_is_run_after_all_has_the_attempts_of_its_policy() {
     let world = World::at("2026-05-04T10:00:00Z");
-    let client = Client::in_memory(&world.local);
+    let client = world.local.client();
     client.cancel("a").await.expect("an answer");
     assert!(client.retry(crate::Enqueue::named("note", json!("x")).id("a")).await.expect("an answer"));
     assert_eq!(world.records()["a"].max_attempts, 0, "the function says how many");

@@ -27,7 +27,7 @@ use super::{
     tick::{Ports, Report, tick},
 };
 use crate::{
-    Client, Clock, Context, Job, JobError, Record, Schedule, State, Worker,
+    Clock, Context, Job, JobError, Record, Schedule, State, Worker,
     clock::until,
     worker::{DLQ, Local},
 };
@@ -64,7 +64,7 @@ impl World {
     }
 
     fn schedules(&self) -> Schedules {
-        Schedules::new(Arc::new(self.rows.clone()), Client::in_memory(&self.local), self.local.clock.clone())
+        Schedules::new(Arc::new(self.rows.clone()), self.local.client(), self.local.clock.clone())
     }
 
     async fn put(&self, entry: Entry) {

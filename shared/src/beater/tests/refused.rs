@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     Dlq,
     beater::rows::{Found, Row, Rows},
-    lifecycle::shard,
+    names::shard,
     queue::{Outgoing, Queue as _},
     store::{self, Index, Listing, Store, StoreError, Write, Written},
 };

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     Dlq,
-    lifecycle::shard,
+    names::shard,
     queue::{Message, Outgoing, Queue, Source},
     store::{Store, Write},
 };
@@ -123,7 +123,7 @@ async fn what_lies_in_a_dead_letter_queue_with_its_reason_stays_and_can_be_seen(
 #[tokio::test]
 async fn a_message_that_sqs_has_moved_of_a_job_that_has_ended_goes() {
     let world = World::at(START);
-    let client = Client::in_memory(&world.local);
+    let client = world.local.client();
     client.enqueue_one(crate::Enqueue::named("note", json!("done")).id("done")).await.expect("enqueued");
     world.work().await;
     world.move_to_dlq(&body("done"), &[]).await;

@@ -27,10 +27,10 @@ use tokio::time::{Instant, sleep};
 use super::{Index, Listing, Store, StoreError, Write, Written, limit};
 use crate::{
     Backoff, Clock,
+    chain::Chain,
     clock::rfc3339,
     envelope::told,
-    error::Chain,
-    lifecycle::shard_name,
+    names::shard_name,
     record::{Dlq, Record, Version},
     retry::jitter,
     stats::{Counter, Kept, Share},

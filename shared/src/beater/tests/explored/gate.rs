@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     beater::rows::{Found, Rows},
-    lifecycle::shard_name,
+    names::shard_name,
     queue::{Message, Outgoing, Queue, QueueError, Source, Visibility},
     store::{Index, Listing, Store, StoreError, Write, Written},
 };
@@ -87,7 +87,7 @@ impl Gate {
     }
 
     fn is_shard_of_schedule(shard: u8) -> bool {
-        crate::lifecycle::shard(ID) == shard_name(shard)
+        crate::names::shard(ID) == shard_name(shard)
     }
 
     /// The row in what the index gives, as far as it is not kept from being seen.

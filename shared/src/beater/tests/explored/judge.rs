@@ -23,7 +23,7 @@ impl Told {
 
     /// The shards in which its jobs can be, until some instant.
     pub(super) fn shards(&self, until: Timestamp) -> impl Iterator<Item = String> {
-        self.fires.iter().filter(move |fire| **fire <= until).map(|fire| crate::lifecycle::shard(&self.entry.job_id(*fire)))
+        self.fires.iter().filter(move |fire| **fire <= until).map(|fire| crate::names::shard(&self.entry.job_id(*fire)))
     }
 
     /// The run of a job as the log has it.

@@ -111,7 +111,7 @@ impl Run {
 
     fn schedules(&self) -> Schedules {
         let (local, operator) = (&self.hub.world.local, self.hub.ticks.len() - 1);
-        Schedules::new(self.gate(operator), Client::in_memory(local), local.clock.clone())
+        Schedules::new(self.gate(operator), local.client(), local.clock.clone())
     }
 
     fn beater(&self, who: usize) -> Actor {

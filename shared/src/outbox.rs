@@ -1,0 +1,76 @@
+//! Sends the messages of filed jobs: sends first, then marks. A crash in between sends once more, and the claim lets one of the
+//! messages run.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::{
+    clock::until,
+    lifecycle::sent,
+    names::is_fifo,
+    queue::{MAX_BYTES, MAX_DELAY, Outgoing, Queue, attribute::ID, dedup},
+    record::Record,
+    store::{Store, Write, Written},
+};
+
+/// How many jobs were handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Sent {
+    /// Sent and marked.
+    pub(crate) done: usize,
+    /// Not sent, or not marked: a beater sends them again.
+    pub(crate) failed: usize,
+}
+
+/// Sends the messages of filed jobs to their queue, and marks the records.
+pub(crate) async fn send(to: &dyn Queue, store: &dyn Store, queue: &str, records: Vec<Record>, now: Timestamp) -> Sent {
+    let messages: Vec<_> = records.iter().map(|record| message(record, now)).collect();
+    let answers = to.send(queue, &messages).await;
+    let mut failed = 0;
+    let mut marks = Vec::with_capacity(records.len());
+    for (record, answer) in records.into_iter().zip(answers) {
+        match answer {
+            Ok(_) => marks.push(Write::replace(record.clone(), sent(&record))),
+            Err(error) => {
+                tracing::error!(id = record.id, queue, %error, "cannot send a due job");
+                failed += 1;
+            }
+        }
+    }
+    let mut done = Sent { done: 0, failed };
+    for (mark, answer) in marks.iter().zip(store.write(&marks).await) {
+        match answer {
+            // Refused: claimed straight from the index, moved or called off; or another beater was first.
+            Ok(Written::Done | Written::Refused(_)) => done.done += 1,
+            Err(error) => {
+                tracing::warn!(id = mark.next.id, %error, "a due job was sent and not marked; it is sent once more");
+                done.failed += 1;
+            }
+        }
+    }
+    done
+}
+
+/// The message of a filed job, as it was received, with what remains of its time as the delay.
+pub(crate) fn message(record: &Record, now: Timestamp) -> Outgoing {
+    let mut message = Outgoing::new(record.envelope.clone().unwrap_or_default());
+    message.add_attribute(ID, &record.id, MAX_BYTES);
+    for (name, value) in &record.message_attributes {
+        message.add_attribute(name, value, MAX_BYTES);
+    }
+    message.group.clone_from(&record.message_group);
+    if is_fifo(&record.queue) {
+        message.group = message.group.or_else(|| Some(dedup(&record.id)));
+        // A job that is filed once more has another owner: its message is no repetition.
+        message.dedup = Some(dedup(&format!("{}:{}", record.id, record.owner.as_deref().unwrap_or_default())));
+    } else {
+        message.delay = delay(record.run_at.unwrap_or(now), now);
+    }
+    message
+}
+
+/// Whole seconds, rounded down: the function waits for the rest of the last one.
+fn delay(run_at: Timestamp, now: Timestamp) -> Duration {
+    Duration::from_secs(until(now, run_at).as_secs()).min(MAX_DELAY)
+}
