@@ -18,10 +18,9 @@ use uuid::Uuid;
 
 use super::{
     entry::Entry,
-    hand_over::Due,
+    part::{Due, Ports, Tally, Tick},
     plan::{before, from, plan},
     rows::{Changed, Found, Row},
-    tick::{Ports, Tally, turn},
 };
 use crate::{
     Backoff, Error, Policy, Timetable,
@@ -50,14 +49,6 @@ const CALLED_OFF: &str = "called_off";
 const TRIES: u32 = 5;
 const BACKOFF: Backoff = Backoff::exponential(Duration::from_millis(50), Duration::from_secs(1));
 
-/// A tick: what it stands for, and how far it looks ahead.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Tick {
-    pub(super) at: Timestamp,
-    pub(super) horizon: Timestamp,
-    pub(super) stop_at: Instant,
-}
-
 /// Fires what is due until the horizon. Done: jobs that were recorded.
 ///
 /// # Errors
@@ -72,7 +63,7 @@ pub(super) async fn fire(ports: &Ports, tick: Tick) -> Result<Tally, StoreError>
             Err(error) => flaw = Some(error),
         }
     }
-    match ports.rows.some(turn(tick.at)).await {
+    match ports.rows.some(tick.turn()).await {
         Ok(rows) => due.extend(overlooked(rows, &due)),
         Err(error) => flaw = Some(error),
     }

@@ -1,16 +1,14 @@
 //! Hands jobs over from the due index to their queues.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
-use super::tick::Tally;
+use super::part::{Due, Tally};
 use crate::{
-    Clock,
     lifecycle::is_sendable,
     names::{SHARDS, is_fifo},
     outbox::{Sent, send},
-    queue::Source,
     record::Record,
-    store::{Index, StoreError},
+    store::StoreError,
 };
 use futures_util::stream::{self, StreamExt};
 use jiff::Timestamp;
@@ -22,14 +20,6 @@ const PAGE: usize = 100;
 const MOST: usize = 5_000;
 /// Shards that are worked on at the same time.
 const AT_A_TIME: usize = 4;
-
-/// The jobs that are due, and where they go.
-#[derive(Clone)]
-pub(crate) struct Due {
-    pub(crate) store: Arc<dyn Index>,
-    pub(crate) queue: Arc<dyn Source>,
-    pub(crate) clock: Clock,
-}
 
 /// Sends what is due until `horizon`, and stops at `stop_at`. Done: sent and marked.
 ///

@@ -10,9 +10,9 @@ use tokio::{sync::OnceCell, time::Instant};
 use super::{
     Beater,
     dlqs::Dlqs,
-    hand_over::Due,
+    part::{Due, Ports},
     rows,
-    tick::{Ports, Report, tick},
+    tick::{Report, tick},
 };
 use crate::{
     Clock, Error,

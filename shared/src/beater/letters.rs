@@ -10,7 +10,10 @@ use futures_util::{
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{dlqs::Dlqs, hand_over::Due, tick::Tally};
+use super::{
+    dlqs::Dlqs,
+    part::{Due, Tally},
+};
 use crate::{
     Error,
     envelope::{Envelope, Form, check_id},

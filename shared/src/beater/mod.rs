@@ -9,6 +9,7 @@ mod hand_over;
 #[cfg(feature = "lambda")]
 mod lambda;
 mod letters;
+mod part;
 mod plan;
 mod repair;
 pub(crate) mod rows;
@@ -24,17 +25,14 @@ use std::{
 
 use jiff::Timestamp;
 
-pub(crate) use self::hand_over::{Due, hand_over};
 use self::rows::{Row, Rows};
 #[cfg(any(test, feature = "simulation"))]
-pub(crate) use self::{
-    dlqs::Dlqs,
-    tick::{Ports, tick},
-};
+pub(crate) use self::{dlqs::Dlqs, part::Ports, tick::tick};
 pub use self::{
     entry::{CatchUp, Entry},
     schedules::{Scheduled, Schedules},
 };
+pub(crate) use self::{hand_over::hand_over, part::Due};
 use crate::{Clock, Error};
 
 /// Fires of each entry that a preview shows.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::{hand_over::Due, tick::Tally};
+use super::part::{Due, Tally};
 use crate::{
     envelope::Envelope,
     lifecycle::{self, Repair},

@@ -1,6 +1,6 @@
 //! One tick: everything that a beater does when it is woken.
 
-use std::{ops::AddAssign, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use futures_util::future::join;
 use jiff::Timestamp;
@@ -8,50 +8,16 @@ use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    dlqs::Dlqs,
-    fire::{Tick, fire},
-    hand_over::{Due, hand_over},
+    fire::fire,
+    hand_over::hand_over,
     letters::explain,
+    part::{Ports, Tick},
     repair::repair,
-    rows::Rows,
 };
 use crate::{clock::after, store::StoreError};
 
 /// How long before its time a job is sent, with the rest as its delay.
 const LOOK_AHEAD: Duration = Duration::from_mins(2);
-
-/// What a beater works with.
-#[derive(Clone)]
-pub(crate) struct Ports {
-    pub(crate) due: Due,
-    pub(crate) rows: Arc<dyn Rows>,
-    /// What precedes the names of queues in this environment.
-    pub(crate) prefix: String,
-    /// The dead-letter queues that are looked through.
-    pub(crate) dlqs: Arc<Dlqs>,
-}
-
-/// What a part of a tick did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Tally {
-    /// Done, as that part says.
-    pub(crate) done: usize,
-    /// Cannot be read or is wrong: a person must put it right.
-    pub(crate) wrong: usize,
-    /// Late, and only a message can bring it back.
-    pub(crate) overdue: usize,
-    /// Could not be read, written or sent: the next tick tries again.
-    pub(crate) failed: usize,
-}
-
-impl AddAssign for Tally {
-    fn add_assign(&mut self, other: Self) {
-        self.done += other.done;
-        self.wrong += other.wrong;
-        self.overdue += other.overdue;
-        self.failed += other.failed;
-    }
-}
 
 /// What a tick did, as it is logged and answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -81,11 +47,12 @@ pub(crate) struct Report {
 /// When a table cannot be read.
 pub(crate) async fn tick(ports: &Ports, at: Timestamp, stop_at: Instant) -> Result<Report, StoreError> {
     let horizon = after(at, LOOK_AHEAD);
-    let fired = fire(ports, Tick { at, horizon, stop_at }).await;
+    let tick = Tick { at, horizon, stop_at };
+    let fired = fire(ports, tick).await;
     // The jobs that wait do not depend on the schedules.
     let due = hand_over(&ports.due, horizon, stop_at).await;
     // What time is left is for what has gone wrong.
-    let looked = join(repair(&ports.due, turn(at)), explain(&ports.due, &ports.dlqs, turn(at), stop_at));
+    let looked = join(repair(&ports.due, tick.turn()), explain(&ports.due, &ports.dlqs, tick.turn(), stop_at));
     let (repaired, explained) = timeout_at(stop_at, looked).await.unwrap_or_default();
     let (fired, due) = (fired?, due?);
     let mut all = fired;
@@ -114,9 +81,4 @@ pub(crate) async fn tick(ports: &Ports, at: Timestamp, stop_at: Instant) -> Resu
         "tick"
     );
     Ok(report)
-}
-
-/// The number of the minute: what is looked at part by part goes on with it.
-pub(super) fn turn(at: Timestamp) -> u64 {
-    u64::try_from(at.as_second()).unwrap_or(0) / 60
 }

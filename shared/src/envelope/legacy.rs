@@ -2,7 +2,7 @@
 //! loads code: a class name is a string like any other, to be looked up among the aliases of the
 //! jobs.
 
-use super::parse::{has, json, kind};
+use super::json::{has, json, kind};
 use super::unreadable::read;
 use super::{Envelope, Form, Unreadable, integer::string_length, limit};
 use base64::Engine;

@@ -1,15 +1,13 @@
 //! From a message body to the envelope: which form it has, and what is wrong with it.
 
-use super::unreadable::read;
-use super::{CURRENT, Envelope, Form, Unreadable, instant, integer::may_be_rounded, legacy, limit};
-use jiff::Timestamp;
-use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::error::Category;
 use serde_json::{Map, Value};
-use std::num::NonZeroU32;
 
-/// The fields that every version of the contract has in common.
-const TIMELESS: &[&str] = &["v", "name", "id"];
+use super::{
+    Envelope, Unreadable,
+    integer::may_be_rounded,
+    json::{has, json, kind},
+    legacy,
+};
 
 impl Envelope {
     /// Reads a message body in any of the forms, told apart by shape: `name` makes it native, else
@@ -61,52 +59,6 @@ impl Envelope {
             Err(Unreadable::body(foreign(&object)))
         }
     }
-
-    /// Takes the fields out of the object, one by one: what is left are those that nobody knows.
-    pub(super) fn native(mut object: Map<String, Value>) -> Result<Self, Unreadable> {
-        if is_newer(&object) {
-            object.retain(|field, _| TIMELESS.contains(&field.as_str()));
-        }
-        let fields = &mut object;
-        let envelope = Self {
-            v: take::<Option<NonZeroU32>>(fields, "v")?.map_or(CURRENT, NonZeroU32::get),
-            name: take(fields, "name")?,
-            id: take(fields, "id")?,
-            args: fields.remove("args").unwrap_or_default(),
-            kwargs: take(fields, "kwargs")?,
-            run_at: take::<At>(fields, "run_at")?.0,
-            expires_at: take::<At>(fields, "expires_at")?.0,
-            unique_key: take(fields, "unique_key")?,
-            max_attempts: take(fields, "max_attempts")?,
-            timeout_s: take(fields, "timeout_s")?,
-            priority: take(fields, "priority")?,
-            tags: take(fields, "tags")?,
-            meta: take(fields, "meta")?,
-            parent_id: take(fields, "parent_id")?,
-            root_id: take(fields, "root_id")?,
-            depth: take(fields, "depth")?,
-            traceparent: take(fields, "traceparent")?,
-            depends_on: take(fields, "depends_on")?,
-            needs: take(fields, "needs")?,
-            unknown: object,
-            form: Form::Native,
-        };
-        envelope.check()?;
-        Ok(envelope)
-    }
-}
-
-/// An instant, or none.
-#[derive(Default, Deserialize)]
-#[serde(transparent)]
-struct At(#[serde(with = "instant")] Option<Timestamp>);
-
-/// Takes a field out; what is absent has its default.
-fn take<T: DeserializeOwned + Default>(fields: &mut Map<String, Value>, field: &str) -> Result<T, Unreadable> {
-    match fields.remove(field) {
-        None | Some(Value::Null) => Ok(T::default()),
-        Some(value) => read(field, &value).map_err(|flaw| flaw.with_remedy(limit::remedy)),
-    }
 }
 
 /// What an object without a name is, where it is a well-known one. Sources: "Amazon SNS message formats" in the SNS guide, "Event message
@@ -123,35 +75,5 @@ fn foreign(object: &Map<String, Value>) -> &'static str {
         "it is an event of EventBridge; give the rule's target an input transformer that makes the message"
     } else {
         "it has neither `name` nor `class`"
-    }
-}
-
-/// A null field is as good as none.
-pub(super) fn has(object: &Map<String, Value>, field: &str) -> bool {
-    object.get(field).is_some_and(|value| !value.is_null())
-}
-
-fn is_newer(object: &Map<String, Value>) -> bool {
-    object.get("v").and_then(Value::as_u64).is_some_and(|v| v > CURRENT.into())
-}
-
-/// Reads JSON; the flaw says in words what is wrong with the text, and quotes nothing of it.
-pub(super) fn json(text: &str) -> Result<Value, String> {
-    serde_json::from_str(text).map_err(|error| match error.classify() {
-        Category::Eof => format!("it is JSON that ends too early: {error}"),
-        _ if error.to_string().starts_with("recursion limit") => "it is JSON nested deeper than 127 levels".into(),
-        _ => format!("it is not JSON: {error}"),
-    })
-}
-
-/// What a JSON value is, in a sentence.
-pub(super) fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
     }
 }

@@ -185,3 +185,8 @@ fn last_of(item: &str, day: &str) -> Result<u32, ScheduleError> {
 fn lone_question_mark(field: &'static str) -> ScheduleError {
     ScheduleError::new(field, "? stands in a list", "write it alone, or list the days")
 }
+
+/// The first day of a month.
+pub(super) fn first_of(year: i16, month: u32) -> Option<Date> {
+    Date::new(year, i8::try_from(month).ok()?, 1).ok()
+}

@@ -2,10 +2,9 @@
 
 use super::{
     ScheduleError,
-    day::{Days, weekday_number},
+    day::{Days, first_of, weekday_number},
     field,
     mask::Mask,
-    search::first_of,
     year::Years,
 };
 

@@ -2,7 +2,7 @@
 
 use jiff::civil::{Date, DateTime, Time};
 
-use super::{expression::Expression, mask::Mask};
+use super::{day::first_of, expression::Expression, mask::Mask};
 
 impl Expression {
     /// The first civil time that matches, at or after `start`.
@@ -123,11 +123,6 @@ fn day(date: Date) -> u32 {
 
 fn month(date: Date) -> u32 {
     date.month().unsigned_abs().into()
-}
-
-/// The first day of a month.
-pub(super) fn first_of(year: i16, month: u32) -> Option<Date> {
-    Date::new(year, i8::try_from(month).ok()?, 1).ok()
 }
 
 /// That day of the month of `date`.

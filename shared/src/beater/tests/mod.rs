@@ -23,8 +23,9 @@ use tokio::{runtime::Handle, time::Instant};
 use super::{
     Beater, CatchUp, Due, Entry, Schedules,
     dlqs::Dlqs,
+    part::Ports,
     rows::{self, Changed, Rows as _},
-    tick::{Ports, Report, tick},
+    tick::{Report, tick},
 };
 use crate::{
     Clock, Context, Job, JobError, Record, Schedule, State, Worker,

@@ -15,7 +15,7 @@ use super::{
     judge::Told,
     *,
 };
-use crate::beater::hand_over::Due;
+use crate::beater::Due;
 
 /// Longer than any beater sleeps before it tries again.
 const PAUSE: Duration = Duration::from_secs(2);

@@ -1,0 +1,64 @@
+//! The native form: an object with a `name`.
+
+use std::num::NonZeroU32;
+
+use jiff::Timestamp;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+
+use super::{CURRENT, Envelope, Form, Unreadable, instant, limit, unreadable::read};
+
+/// The fields that every version of the contract has in common.
+const TIMELESS: &[&str] = &["v", "name", "id"];
+
+impl Envelope {
+    /// Takes the fields out of the object, one by one: what is left are those that nobody knows.
+    pub(super) fn native(mut object: Map<String, Value>) -> Result<Self, Unreadable> {
+        if is_newer(&object) {
+            object.retain(|field, _| TIMELESS.contains(&field.as_str()));
+        }
+        let fields = &mut object;
+        let envelope = Self {
+            v: take::<Option<NonZeroU32>>(fields, "v")?.map_or(CURRENT, NonZeroU32::get),
+            name: take(fields, "name")?,
+            id: take(fields, "id")?,
+            args: fields.remove("args").unwrap_or_default(),
+            kwargs: take(fields, "kwargs")?,
+            run_at: take::<At>(fields, "run_at")?.0,
+            expires_at: take::<At>(fields, "expires_at")?.0,
+            unique_key: take(fields, "unique_key")?,
+            max_attempts: take(fields, "max_attempts")?,
+            timeout_s: take(fields, "timeout_s")?,
+            priority: take(fields, "priority")?,
+            tags: take(fields, "tags")?,
+            meta: take(fields, "meta")?,
+            parent_id: take(fields, "parent_id")?,
+            root_id: take(fields, "root_id")?,
+            depth: take(fields, "depth")?,
+            traceparent: take(fields, "traceparent")?,
+            depends_on: take(fields, "depends_on")?,
+            needs: take(fields, "needs")?,
+            unknown: object,
+            form: Form::Native,
+        };
+        envelope.check()?;
+        Ok(envelope)
+    }
+}
+
+/// An instant, or none.
+#[derive(Default, Deserialize)]
+#[serde(transparent)]
+struct At(#[serde(with = "instant")] Option<Timestamp>);
+
+/// Takes a field out; what is absent has its default.
+fn take<T: DeserializeOwned + Default>(fields: &mut Map<String, Value>, field: &str) -> Result<T, Unreadable> {
+    match fields.remove(field) {
+        None | Some(Value::Null) => Ok(T::default()),
+        Some(value) => read(field, &value).map_err(|flaw| flaw.with_remedy(limit::remedy)),
+    }
+}
+
+fn is_newer(object: &Map<String, Value>) -> bool {
+    object.get("v").and_then(Value::as_u64).is_some_and(|v| v > CURRENT.into())
+}
