@@ -12,8 +12,6 @@ use plotters::{
     style::{BLACK, Color, Palette, Palette99, WHITE},
 };
 
-use crate::report::short;
-
 const SIZE: (u32, u32) = (760, 320);
 
 type Drawn = Result<(), Box<dyn std::error::Error>>;
@@ -58,4 +56,16 @@ pub(crate) fn lines(file: &Path, title: &str, axes: [&str; 2], lines: &[(&str, V
     chart.configure_series_labels().position(SeriesLabelPosition::LowerRight).background_style(WHITE).border_style(BLACK).draw()?;
     area.present()?;
     Ok(())
+}
+
+/// Three digits that count.
+pub(crate) fn short(figure: f64) -> String {
+    let decimals = if figure >= 100.0 {
+        0
+    } else if figure >= 10.0 {
+        1
+    } else {
+        2
+    };
+    format!("{figure:.decimals$}")
 }

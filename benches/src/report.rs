@@ -1,15 +1,15 @@
 //! The report: what was measured, in tables and plots.
 
-use std::{fmt::Write as _, fs, path::Path, process::Command, time::Duration};
+use std::{fmt::Write as _, fs, path::Path, process::Command};
 
 use crate::{
     enqueue::Enqueued,
     framework::Framework,
-    measure::{Cold, Warm, listed},
-    plot,
+    measure::{Cold, Warm, listed, ms},
+    plot::{self, short},
     rounds::{Ratio, Rounds},
     subject::Subject::{self, ByHand, Python, Sqjobs, TypeScript},
-    suite::{Batches, Beater, Package, Results},
+    suite::{Batches, Beater, Package, Results, wall},
 };
 
 /// Writes the report and its plots into a folder.
@@ -263,28 +263,8 @@ pub(crate) fn cpu(warm: &Warm) -> f64 {
     ms(warm.cpu)
 }
 
-pub(crate) fn wall(warm: &Warm) -> f64 {
-    ms(warm.wall)
-}
-
 fn cold_wall(cold: &Cold) -> f64 {
     ms(cold.wall())
-}
-
-fn ms(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1000.0
-}
-
-/// Three digits that count.
-pub(crate) fn short(figure: f64) -> String {
-    let decimals = if figure >= 100.0 {
-        0
-    } else if figure >= 10.0 {
-        1
-    } else {
-        2
-    };
-    format!("{figure:.decimals$}")
 }
 
 fn spread(ratio: Ratio) -> String {

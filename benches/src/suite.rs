@@ -9,9 +9,8 @@ use crate::{
     enqueue::{Enqueued, enqueue},
     event::Scenario,
     framework::{self, Framework, framework},
-    measure::{Cold, Invocations, Warm, cold, warm},
+    measure::{Cold, Invocations, Warm, cold, ms, warm},
     process::Share,
-    report,
     rounds::{Ratio, Rounds},
     subject::{Built, Conditions, Subject},
     tick::{Load, Ticks, ticks},
@@ -86,7 +85,7 @@ impl Results {
         let first = self.batches.iter().filter(|batches| batches.scenario == Scenario::First);
         let points = first.filter_map(|batches| {
             let latency = f64::from(u32::try_from(batches.latency_ms).ok()?);
-            Some((latency, batches.rounds.median(subject, report::wall)?))
+            Some((latency, batches.rounds.median(subject, wall)?))
         });
         points.collect()
     }
@@ -223,4 +222,9 @@ fn packages(built: &Built, target: &Path) -> Result<Vec<Package>, String> {
         packages.push(Package { subject, zip: line.zip_bytes, program: None });
     }
     Ok(packages)
+}
+
+/// The wall time of a batch, in milliseconds.
+pub(crate) fn wall(warm: &Warm) -> f64 {
+    ms(warm.wall)
 }

@@ -21,6 +21,7 @@ mod config;
 mod destination;
 mod failure;
 mod header;
+mod job;
 mod sender;
 mod sign;
 #[cfg(test)]

@@ -1,12 +1,9 @@
-//! The job.
+//! The arguments of the job.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sqjobs::{Backoff, Context, Job, JobError, Policy};
-
-use crate::sender::{Attempt, Delivered, Sender};
 
 /// A payload and where to deliver it.
 #[derive(Serialize, Deserialize)]
@@ -21,44 +18,11 @@ pub(crate) struct Webhook {
     pub(crate) headers: BTreeMap<String, String>,
 }
 
-/// The longest that a receiver may take to answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(15);
-
-/// What is left of an attempt for recording how it ended.
-const MARGIN: Duration = Duration::from_secs(1);
-
-impl Job<Sender> for Webhook {
-    const NAME: &'static str = "webhook";
-    // About three days of attempts, as the specification asks.
-    const POLICY: Policy = Policy::new()
-        .max_attempts(20)
-        .timeout(Duration::from_secs(20))
-        .backoff(Backoff::exponential(Duration::from_secs(5), Duration::from_hours(12)));
-    type Output = Delivered;
-
-    async fn run(&self, ctx: &Context<Sender>) -> Result<Delivered, JobError> {
-        let attempt = Attempt { job_id: ctx.id(), now: ctx.now(), limit: limit(ctx.remaining()) };
-        Ok(ctx.state().deliver(self, &attempt).await?)
-    }
-}
-
-/// How long a request may take when so much of the attempt remains.
-fn limit(remaining: Duration) -> Duration {
-    remaining.saturating_sub(MARGIN).min(ANSWER_WITHIN)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn a_request_ends_before_its_attempt_does() {
-        assert_eq!(limit(Duration::from_secs(20)), ANSWER_WITHIN);
-        assert_eq!(limit(Duration::from_secs(4)), Duration::from_secs(3));
-        assert_eq!(limit(Duration::ZERO), Duration::ZERO);
-    }
 
     #[test]
     fn a_misspelt_argument_is_rejected_instead_of_ignored() {

@@ -1,0 +1,211 @@
+//! Holds the imports of each crate against the layers that `ARCHITECTURE.md` lists.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use syn::{Attribute, File, Item, Meta, UseTree, visit::Visit};
+
+/// A module by its path in the crate; the root's is empty.
+type Module = Vec<String>;
+
+/// What one file defines, imports and names.
+#[derive(Default)]
+struct Source {
+    defines: BTreeSet<String>,
+    /// The paths behind the names that it imports or re-exports.
+    imports: HashMap<String, Vec<String>>,
+    /// The paths that it names, or imports for its own use.
+    names: Vec<Vec<String>>,
+}
+
+impl Source {
+    fn read(file: &File) -> Self {
+        let mut source = Self::default();
+        for item in file.items.iter().filter(|item| !is_test(attributes(item))) {
+            match item {
+                Item::Use(used) => {
+                    let is_private = matches!(used.vis, syn::Visibility::Inherited);
+                    for (name, path) in paths(&used.tree, &[]) {
+                        if is_private {
+                            source.names.push(path.clone());
+                        }
+                        source.imports.insert(name, path);
+                    }
+                }
+                item => {
+                    source.defines.extend(name(item));
+                    source.visit_item(item);
+                }
+            }
+        }
+        source
+    }
+}
+
+impl<'ast> Visit<'ast> for Source {
+    fn visit_path(&mut self, path: &'ast syn::Path) {
+        self.names.push(path.segments.iter().map(|segment| segment.ident.to_string()).collect());
+        syn::visit::visit_path(self, path);
+    }
+
+    fn visit_vis_restricted(&mut self, _: &'ast syn::VisRestricted) {}
+
+    /// Macros have no syntax of their own: what looks like a path in their tokens is taken as one.
+    fn visit_macro(&mut self, called: &'ast syn::Macro) {
+        let text = called.tokens.to_string().replace(" :: ", "::");
+        let words = text.split(|char: char| !(char.is_alphanumeric() || char == '_' || char == ':'));
+        self.names.extend(words.filter(|word| word.contains("::")).map(|word| word.split("::").map(str::to_owned).collect()));
+    }
+}
+
+fn attributes(item: &Item) -> &[Attribute] {
+    match item {
+        Item::Mod(item) => &item.attrs,
+        Item::Use(item) => &item.attrs,
+        Item::Fn(item) => &item.attrs,
+        Item::Impl(item) => &item.attrs,
+        _ => &[],
+    }
+}
+
+fn is_test(attributes: &[Attribute]) -> bool {
+    attributes.iter().any(|attribute| match &attribute.meta {
+        Meta::List(list) => list.path.is_ident("cfg") && list.tokens.to_string() == "test",
+        _ => false,
+    })
+}
+
+fn name(item: &Item) -> Option<String> {
+    let ident = match item {
+        Item::Const(item) => &item.ident,
+        Item::Enum(item) => &item.ident,
+        Item::Fn(item) => &item.sig.ident,
+        Item::Static(item) => &item.ident,
+        Item::Struct(item) => &item.ident,
+        Item::Trait(item) => &item.ident,
+        Item::Type(item) => &item.ident,
+        _ => return None,
+    };
+    Some(ident.to_string())
+}
+
+/// The names that an import brings, with their paths.
+fn paths(tree: &UseTree, before: &[String]) -> Vec<(String, Vec<String>)> {
+    let with = |ident: &syn::Ident| [before, &[ident.to_string()]].concat();
+    match tree {
+        UseTree::Path(path) => paths(&path.tree, &with(&path.ident)),
+        UseTree::Group(group) => group.items.iter().flat_map(|tree| paths(tree, before)).collect(),
+        UseTree::Name(name) if name.ident == "self" => vec![(before.last().cloned().unwrap_or_default(), before.to_vec())],
+        UseTree::Name(name) => vec![(name.ident.to_string(), with(&name.ident))],
+        UseTree::Rename(name) if name.ident == "self" => vec![(name.rename.to_string(), before.to_vec())],
+        UseTree::Rename(name) => vec![(name.rename.to_string(), with(&name.ident))],
+        UseTree::Glob(_) => vec![("*".into(), before.to_vec())],
+        _ => Vec::new(),
+    }
+}
+
+/// For each module, the others that it imports.
+type Graph = BTreeMap<Module, BTreeSet<Module>>;
+
+/// The files of a crate, by their modules.
+struct Crate(BTreeMap<Module, Source>);
+
+impl Crate {
+    fn read(root: &Path) -> Self {
+        let mut files = Vec::new();
+        collect(root, &mut files);
+        let sources = files.into_iter().filter_map(|file| {
+            let inside = file.strip_prefix(root).expect("it is inside").with_extension("");
+            let mut module: Module = inside.components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
+            if module.iter().any(|name| name == "tests") {
+                return None;
+            }
+            module.pop_if(|name| ["lib", "main", "mod"].contains(&&**name));
+            let text = fs::read_to_string(&file).expect("it can be read");
+            Some((module, Source::read(&syn::parse_file(&text).expect("it is Rust"))))
+        });
+        Self(sources.collect())
+    }
+
+    /// The file that defines what a path of a module names; none for other crates.
+    fn resolve(&self, from: &Module, path: &[String], depth: usize) -> Option<Module> {
+        let source = self.0.get(from)?;
+        let (first, rest) = path.split_first()?;
+        let child = [&from[..], std::slice::from_ref(first)].concat();
+        match &**first {
+            _ if depth == 0 => None,
+            "crate" => self.inside(&Vec::new(), rest, depth),
+            "self" => self.inside(from, rest, depth),
+            "super" => self.inside(&from[..from.len().checked_sub(1)?].to_vec(), rest, depth),
+            "Self" => None,
+            _ if source.imports.get(first).is_some_and(|import| import != path) => {
+                let import = [&source.imports[first][..], rest].concat();
+                self.resolve(from, &import, depth - 1)
+            }
+            _ if self.0.contains_key(&child) => self.inside(&child, rest, depth),
+            _ => source.defines.contains(first).then(|| from.clone()),
+        }
+    }
+
+    fn inside(&self, module: &Module, path: &[String], depth: usize) -> Option<Module> {
+        match path.first().map(|first| &**first) {
+            None => Some(module.clone()),
+            Some("super" | "crate" | "self") => self.resolve(module, path, depth - 1),
+            Some(_) => self.resolve(module, path, depth - 1).or_else(|| self.0.contains_key(module).then(|| module.clone())),
+        }
+    }
+
+    /// For each file, the others that it takes something from. A file is made of its submodules: what it takes from them does
+    /// not count.
+    fn graph(&self) -> Graph {
+        let takes = |module: &Module, source: &Source| {
+            let found = source.names.iter().filter_map(|path| self.resolve(module, path, 8));
+            found.filter(|other| !other.starts_with(module)).collect()
+        };
+        self.0.iter().map(|(module, source)| (module.clone(), takes(module, source))).collect()
+    }
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("the folder can be read") {
+        let path = entry.expect("it can be read").path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("it has a parent").to_path_buf()
+}
+
+/// The imports that are part of a circle.
+fn circles(graph: &Graph) -> Vec<String> {
+    let arrows = graph.iter().flat_map(|(from, others)| others.iter().map(move |to| (from, to)));
+    let round = arrows.filter(|(from, to)| reached(graph, to).contains(*from));
+    round.map(|(from, to)| format!("{} -> {}", from.join("::"), to.join("::"))).collect()
+}
+
+/// The modules that one leads to.
+fn reached(graph: &Graph, from: &Module) -> BTreeSet<Module> {
+    let (mut reached, mut open) = (BTreeSet::new(), vec![from.clone()]);
+    while let Some(module) = open.pop() {
+        let others = graph.get(&module).into_iter().flatten();
+        open.extend(others.filter(|other| reached.insert((*other).clone())).cloned());
+    }
+    reached
+}
+
+#[test]
+fn no_files_of_a_crate_import_each_other_in_a_circle() {
+    for root in ["shared/src", "cli/src", "benches/src", "beater/src", "functions/webhook/src"] {
+        let sources = Crate::read(&repository().join(root));
+        println!("{root}: {} files", sources.0.len());
+        println!("{:#?}", circles(&sources.graph()));
+    }
+}
