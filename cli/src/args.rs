@@ -10,8 +10,10 @@ use crate::time;
 
 /// Enqueue, watch, explain and repair background jobs on SQS, Lambda and DynamoDB.
 ///
-/// Credentials and region come from where the AWS CLI takes them. Exit status: 0 for done and yes; 1 for no, such as no
-/// such job, or a job that failed; 2 for an error.
+/// Credentials and the region come from the same places as for the AWS CLI.
+///
+/// Exit status: 0 success; 1 the answer is no, such as no such job, a job that failed, or a part that was not done; 2 error: the
+/// command line is wrong, or AWS refused the request.
 #[derive(Debug, Parser)]
 #[command(name = "sqjobs", version, propagate_version = true, disable_help_subcommand = true, infer_long_args = true)]
 pub(crate) struct Args {
@@ -25,14 +27,15 @@ pub(crate) struct Args {
 #[derive(Debug, Clone, Default, ClapArgs)]
 #[command(next_help_heading = "Where the jobs are")]
 pub(crate) struct Place {
-    /// The table of the records. Default: `jobs`, after the prefix.
+    /// The table of the records. Default: the prefix, then `jobs`.
     #[arg(long, global = true, env = "SQJOBS_TABLE", hide_env_values = true)]
     pub(crate) table: Option<String>,
-    /// The table of the schedules. Default: `schedules`, after the prefix.
+    /// The table of the schedules. Default: the prefix, then `schedules`.
     #[arg(long, global = true, env = "SQJOBS_SCHEDULES_TABLE", hide_env_values = true)]
     pub(crate) schedules_table: Option<String>,
-    /// The prefix of this environment: it precedes the names of its queues and, by default, of its tables. Queues of other
-    /// environments are left out: their names begin with a longer prefix, which their tables have too.
+    /// The prefix of this environment, such as staging-. The names of its queues begin with it, and so do the default names of its
+    /// tables. Give the names of queues without the prefix, and those of functions as AWS shows them. An environment with a longer
+    /// prefix and tables of its own is another one: the command leaves its queues out.
     #[arg(long, global = true, env = "SQJOBS_PREFIX", default_value = "", hide_env_values = true)]
     pub(crate) prefix: String,
     /// The AWS region.
@@ -41,7 +44,7 @@ pub(crate) struct Place {
     /// The AWS profile.
     #[arg(long, global = true)]
     pub(crate) profile: Option<String>,
-    /// The address of AWS, or of something that answers like it.
+    /// The address of AWS, or of a local stack.
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) endpoint_url: Option<String>,
 }
@@ -112,52 +115,60 @@ impl Place {
 /// What is to be done.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Enqueue a job, or all of a file.
+    /// Enqueue a job, or each job of a file.
     Enqueue(Box<Enqueue>),
     /// Show the records of jobs.
     Get(Get),
-    /// Find jobs: those that failed, unless told otherwise.
+    /// Find jobs: without options, those that failed for good.
     List(List),
-    /// Follow a job until it ends; its end is the exit status.
+    /// Follow a job until it ends. Exit status: 0 if it succeeded, otherwise 1.
     Watch(Watch),
-    /// Show the jobs that caused a job, and those that it caused.
+    /// Show the tree of a job: the jobs that enqueued it, and the jobs that it enqueued.
     Tree(Tree),
-    /// Say in plain sentences what has become of a job, and what happens next.
+    /// Explain what happened to a job, and what happens next.
     ///
-    /// A record does not know which duplicates of its job were discarded: the log of the function does, as `docs/deploy.md` shows.
+    /// The log of the function names the duplicates that were discarded, as `docs/deploy.md` shows. The record does not have them.
     Explain(Explain),
-    /// Call jobs off.
+    /// Cancel jobs.
+    ///
+    /// A waiting job is cancelled and does not run. A running job is asked to stop; it may still succeed. A job that has ended stays
+    /// as it is.
     Cancel(Cancel),
-    /// Run a job again that has ended.
+    /// Run a job again after it has ended.
+    ///
+    /// The job keeps its id and its history, and has all its attempts again. Give its arguments: the record of an ended job does
+    /// not keep them. The dead letter of the job is deleted.
     Retry(Retry),
-    /// Move a job that waits to another time.
+    /// Change the time at which a waiting job runs.
+    ///
+    /// This works for a job that waits for more than 15 minutes. A shorter wait stays in the queue, and cannot be changed.
     Move(Move),
-    /// Show by queue and day how jobs ended, how long they waited and ran, and what failed most.
+    /// Show statistics by queue and day: how jobs ended, how long they waited and ran, and the most frequent errors.
     Stats(Stats),
-    /// The dead-letter queues.
+    /// List dead letters, send them back, or delete them.
     #[command(subcommand)]
     Dlq(Dlq),
-    /// The schedules.
+    /// List and change schedules.
     #[command(subcommand)]
     Schedule(Schedule),
-    /// The tables.
+    /// Create the tables.
     #[command(subcommand)]
     Table(Table),
-    /// The queues.
+    /// List, create, pause, empty and delete queues.
     #[command(subcommand)]
     Queue(Queue),
-    /// The versions of functions.
+    /// Release and roll back versions of functions.
     #[command(subcommand)]
     Function(Function),
-    /// Look for what is wrong with a live system, say why it matters and what puts it right.
+    /// Find faults of a live system, and print why each matters and how to correct it.
     Doctor(Doctor),
-    /// Print an IAM policy of what someone needs.
+    /// Print the IAM policy of a reader, an operator, a deployer or a producer.
     Permissions(Permissions),
-    /// Bring the whole system up on this machine: a local stack, the functions of this workspace, and a live view.
+    /// Run the whole system on this machine: a local stack, the functions of this workspace, and a live view.
     Dev(Dev),
-    /// Print what completes commands in a shell.
+    /// Print the completion script of a shell.
     Completions {
-        /// Which shell.
+        /// The shell.
         shell: clap_complete::Shell,
     },
     /// Print the manual page.
@@ -165,34 +176,35 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(override_usage = "sqjobs enqueue [OPTIONS] <NAME> [ARGS]\n       sqjobs enqueue [OPTIONS] --from <FILE>")]
 pub(crate) struct Enqueue {
     /// The job's name.
-    #[arg(required_unless_present = "from")]
+    #[arg(required_unless_present = "from", value_parser = text)]
     pub(crate) name: Option<String>,
-    /// Its arguments, as JSON; @FILE reads them from a file, and - from standard input.
+    /// The job's arguments as JSON. @FILE reads them from a file, and - from standard input.
     #[arg(conflicts_with = "from")]
     pub(crate) args: Option<String>,
-    /// Enqueue each line of a file; - is standard input. A line is a message such as {"name": "adder", "args": [1, 2], "id":
+    /// Enqueue each line of a file. - reads standard input. A line is a message such as {"name": "adder", "args": [1, 2], "id":
     /// "a"}.
     ///
-    /// Beside the fields of the message, a line may have those that say how to send it: queue, delay (such as "5m"), group, dedup,
-    /// recorded, listed, and objects (an array). An option of the command is for all lines, and counts where a line says
-    /// otherwise. If each line has an id, an interrupted command can be run again: no job runs twice.
+    /// A line may also say how to send the message: queue, delay (such as "5m"), group, dedup, recorded, listed, and objects (an
+    /// array). An option of the command applies to all lines, and overrides the field of a line. If each line has an id, an
+    /// interrupted command can be run again: no job runs twice.
     #[arg(long, value_name = "FILE", conflicts_with = "name")]
     pub(crate) from: Option<PathBuf>,
-    /// Its id, and dedupe key.
+    /// The job's id. A second job of the same id is a duplicate and does not run.
     ///
-    /// If the id has a record, the arguments are compared with those of the earlier job. A job whose message still waits in
-    /// its queue has no record, unless it was enqueued with --recorded: then this one is sent too, the first that is delivered
-    /// runs, and the other one is discarded. --wait says afterwards if other arguments ran.
-    #[arg(long, conflicts_with = "from")]
+    /// The command looks for a record of the id. If the arguments or the --at of the earlier job differ, nothing is enqueued.
+    /// A job that still waits in its queue has no record, unless it was enqueued with --recorded. Both messages are then in
+    /// the queue: the first that starts is the job, and the other one is discarded. --wait reports it if other arguments ran.
+    #[arg(long, conflicts_with = "from", value_parser = text)]
     pub(crate) id: Option<String>,
     #[command(flatten)]
     pub(crate) options: Options,
-    /// Wait until it has ended, and print its record.
+    /// Wait until the job has ended, and print each change. Exit status: 0 if it succeeded, otherwise 1.
     #[arg(long, conflicts_with = "from")]
     pub(crate) wait: bool,
-    /// Print answers as JSON, one a line.
+    /// Print each answer as a line of JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -200,42 +212,47 @@ pub(crate) struct Enqueue {
 /// What one may say of a job beside its name, its arguments and its id.
 #[derive(Debug, Clone, Default, ClapArgs)]
 pub(crate) struct Options {
-    /// Send it to another queue than the one that has its name.
-    #[arg(long)]
+    /// The queue. Default: the queue with the job's name.
+    #[arg(long, value_parser = text)]
     pub(crate) queue: Option<String>,
-    /// Run it after that time at the earliest, such as 5m.
+    /// Run the job after this time at the earliest, such as 5m.
     #[arg(long, value_name = "DURATION", value_parser = time::duration, conflicts_with = "at")]
     pub(crate) delay: Option<Duration>,
-    /// Run it at that instant at the earliest, such as 2026-05-04T12:00:00Z.
+    /// Run the job at this instant at the earliest, such as 2026-05-04T12:00:00Z.
     #[arg(long, value_name = "INSTANT", value_parser = time::instant)]
     pub(crate) at: Option<Timestamp>,
-    /// Drop it where it has not started by then.
+    /// Discard the job if it has not started by this instant.
     #[arg(long, value_name = "INSTANT", value_parser = time::instant)]
     pub(crate) expires: Option<Timestamp>,
-    /// How many attempts it has.
+    /// The number of its attempts. Default: the number in the job's policy.
     #[arg(long, value_name = "NUMBER")]
     pub(crate) max_attempts: Option<u32>,
-    /// A label; may be given several times.
-    #[arg(long = "tag")]
+    /// A label. Repeat the option for more labels.
+    #[arg(long = "tag", value_parser = text)]
     pub(crate) tags: Vec<String>,
-    /// Data for its record; may be given several times.
+    /// Data for the record. Repeat the option for more data.
     #[arg(long = "meta", value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) meta: Vec<(String, String)>,
-    /// The message group: order on a FIFO queue, fairness on a standard one.
-    #[arg(long)]
+    /// The message group. A FIFO queue keeps the order of a group; a standard queue serves groups fairly.
+    #[arg(long, value_parser = text)]
     pub(crate) group: Option<String>,
-    /// The deduplication id on a FIFO queue, where it is not to be the job's id.
-    #[arg(long)]
+    /// The deduplication id on a FIFO queue. Default: the job's id.
+    #[arg(long, value_parser = text)]
     pub(crate) dedup: Option<String>,
-    /// Write a record at once.
+    /// Write a record now, so that the job can be looked up before it starts.
     #[arg(long)]
     pub(crate) recorded: bool,
-    /// Write a record at once, and list the job by its name, its tags and its tree.
+    /// Write a record now, and list the job by its name, its tags and its tree, for `sqjobs list`.
     #[arg(long)]
     pub(crate) listed: bool,
-    /// List the job by something that it touches, such as order:17; may be given several times.
-    #[arg(long = "object")]
+    /// Write a record now, and list the job by an object that it concerns, such as order:17. Repeat the option for more.
+    #[arg(long = "object", value_parser = text)]
     pub(crate) objects: Vec<String>,
+}
+
+/// Reads a name, an id or a label. An empty one is mostly a shell variable that is not set.
+fn text(text: &str) -> Result<String, String> {
+    if text.is_empty() { Err("it is empty; is a variable of the shell not set?".into()) } else { Ok(text.into()) }
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {
@@ -246,9 +263,9 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Get {
     /// The ids of jobs.
-    #[arg(required = true)]
+    #[arg(required = true, value_parser = text)]
     pub(crate) ids: Vec<String>,
-    /// Print records as JSON, one a line.
+    /// Print each record as a line of JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -257,13 +274,13 @@ pub(crate) struct Get {
 pub(crate) struct List {
     #[command(flatten)]
     pub(crate) by: By,
-    /// Only those in this state.
+    /// Show only jobs in this state.
     #[arg(long, value_parser = state)]
     pub(crate) state: Option<State>,
-    /// At most so many.
+    /// The most rows to show.
     #[arg(long, default_value_t = 50)]
     pub(crate) limit: usize,
-    /// Print records as JSON, one a line.
+    /// Print each record as a line of JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -272,23 +289,23 @@ pub(crate) struct List {
 #[derive(Debug, ClapArgs)]
 #[group(multiple = false)]
 pub(crate) struct By {
-    /// Those that failed for good.
+    /// Jobs that failed for good. This is the default.
     #[arg(long)]
     pub(crate) failed: bool,
-    /// Those that wait for long.
+    /// Jobs that wait for more than 15 minutes.
     #[arg(long)]
     pub(crate) due: bool,
-    /// Those of a name that were enqueued as listed.
-    #[arg(long)]
+    /// Jobs of this name that were enqueued with --listed.
+    #[arg(long, value_parser = text)]
     pub(crate) name: Option<String>,
-    /// Those of a tag that were enqueued as listed.
-    #[arg(long)]
+    /// Jobs with this tag that were enqueued with --listed.
+    #[arg(long, value_parser = text)]
     pub(crate) tag: Option<String>,
-    /// Those of the tree of this job that were enqueued as listed.
-    #[arg(long, value_name = "ID")]
+    /// Jobs of the tree of this job that were enqueued with --listed.
+    #[arg(long, value_name = "ID", value_parser = text)]
     pub(crate) root: Option<String>,
-    /// Those that touch this object.
-    #[arg(long)]
+    /// Jobs that were enqueued with this --object.
+    #[arg(long, value_parser = text)]
     pub(crate) object: Option<String>,
 }
 
@@ -301,11 +318,12 @@ fn state(text: &str) -> Result<State, String> {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Watch {
     /// The job's id.
+    #[arg(value_parser = text)]
     pub(crate) id: String,
-    /// Give up after that time.
+    /// Stop watching after this time.
     #[arg(long, value_name = "DURATION", value_parser = time::duration, default_value = "1h")]
     pub(crate) within: Duration,
-    /// Print each change as JSON, one a line.
+    /// Print each change as a line of JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -313,8 +331,9 @@ pub(crate) struct Watch {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Tree {
     /// The id of any job of the tree.
+    #[arg(value_parser = text)]
     pub(crate) id: String,
-    /// Print records as JSON, one a line.
+    /// Print each record as a line of JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -322,6 +341,7 @@ pub(crate) struct Tree {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Explain {
     /// The job's id.
+    #[arg(value_parser = text)]
     pub(crate) id: String,
     /// Print the sentences as JSON.
     #[arg(long)]
@@ -331,16 +351,16 @@ pub(crate) struct Explain {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Cancel {
     /// The ids of jobs.
-    #[arg(required = true)]
+    #[arg(required = true, value_parser = text)]
     pub(crate) ids: Vec<String>,
-    /// Also cancel jobs without a record, such as one that still waits in its queue: its id is blocked for 30 days, and a
-    /// function discards its message.
+    /// Also cancel jobs without a record, such as a job that still waits in its queue. The command blocks the id for 30 days, and
+    /// the function discards the message.
     #[arg(long)]
     pub(crate) unseen: bool,
-    /// Do not ask.
+    /// Do not ask for confirmation.
     #[arg(long, short)]
     pub(crate) yes: bool,
-    /// Print the outcomes as JSON, one a line.
+    /// Print each outcome as a line of JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -348,16 +368,16 @@ pub(crate) struct Cancel {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Retry {
     /// The job's id.
+    #[arg(value_parser = text)]
     pub(crate) id: String,
-    /// Its arguments, as JSON, since the record of a job that has ended does not keep them; @FILE reads them from a file,
-    /// and - from standard input.
+    /// The job's arguments as JSON. @FILE reads them from a file, and - from standard input.
     pub(crate) args: String,
-    /// The job's name, where its record has none: it was cancelled before any function saw it.
-    #[arg(long)]
+    /// The job's name. It is needed only for a job that was cancelled before any function saw it.
+    #[arg(long, value_parser = text)]
     pub(crate) name: Option<String>,
     #[command(flatten)]
     pub(crate) options: Options,
-    /// Do not ask before a job that succeeded runs again.
+    /// Do not ask for confirmation before a job that succeeded runs again.
     #[arg(long, short)]
     pub(crate) yes: bool,
     /// Print the outcome as JSON.
@@ -366,13 +386,16 @@ pub(crate) struct Retry {
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(override_usage = "sqjobs move [OPTIONS] <ID> --at <INSTANT>\n       sqjobs move [OPTIONS] <ID> --delay <DURATION>")]
+#[command(group(ArgGroup::new("time").args(["at", "delay"]).required(true)))]
 pub(crate) struct Move {
     /// The job's id.
+    #[arg(value_parser = text)]
     pub(crate) id: String,
-    /// To that instant, such as 2026-05-04T12:00:00Z.
-    #[arg(long, value_name = "INSTANT", value_parser = time::instant, required_unless_present = "delay", conflicts_with = "delay")]
+    /// The new time, such as 2026-05-04T12:00:00Z.
+    #[arg(long, value_name = "INSTANT", value_parser = time::instant)]
     pub(crate) at: Option<Timestamp>,
-    /// To that time from now, such as 5m.
+    /// The new time, counted from now, such as 5m.
     #[arg(long, alias = "in", value_name = "DURATION", value_parser = time::duration)]
     pub(crate) delay: Option<Duration>,
     /// Print the outcome as JSON.
@@ -384,99 +407,104 @@ pub(crate) struct Move {
 pub(crate) enum Schedule {
     /// Show all schedules.
     List {
-        /// Print them as JSON, one a line.
+        /// Print each one as a line of JSON.
         #[arg(long)]
         json: bool,
     },
     /// Create a schedule, or change the one that has this id.
     ///
-    /// If the code of a beater has a schedule of this id, the code wins: each process of that beater writes the schedules of its
-    /// code when it starts, at the latest after the next deployment. Such a schedule is changed only after a yes. Once it is
-    /// removed from the code, it stays as it was added here.
+    /// A beater whose code has a schedule of this id restores it when a process of the beater starts, at the latest after the
+    /// next deployment. The command asks before it changes such a schedule. If the schedule is removed from the code, the change
+    /// made here stays.
     Add(Box<AddSchedule>),
     /// Stop schedules until they are resumed.
     Pause {
-        /// Their ids.
-        #[arg(required = true)]
+        /// The ids of the schedules.
+        #[arg(required = true, value_parser = text)]
         ids: Vec<String>,
-        /// Print them as JSON, one a line.
+        /// Print each one as a line of JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Let schedules fire again; what was due meanwhile is not made up for.
+    /// Let schedules fire again. Fires that were missed during the pause are skipped.
     Resume {
-        /// Their ids.
-        #[arg(required = true)]
+        /// The ids of the schedules.
+        #[arg(required = true, value_parser = text)]
         ids: Vec<String>,
-        /// Print them as JSON, one a line.
+        /// Print each one as a line of JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Remove schedules. The code of a beater creates its own again.
+    /// Remove schedules. A schedule that is in the code of a beater is created again.
     Remove {
-        /// Their ids.
-        #[arg(required = true)]
+        /// The ids of the schedules.
+        #[arg(required = true, value_parser = text)]
         ids: Vec<String>,
-        /// Do not ask.
+        /// Do not ask for confirmation.
         #[arg(long, short)]
         yes: bool,
-        /// Print their ids as JSON, one a line.
+        /// Print each id as a line of JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Enqueue a schedule's job now, beside its fires.
+    /// Enqueue the job of a schedule now. The schedule fires as before.
     Run {
         /// The schedule's id.
+        #[arg(value_parser = text)]
         id: String,
         /// Print the ids of the job and its message as JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Let EventBridge wake the beater each minute, and give it what it needs for all queues that are there, by a policy of its
-    /// role and by its variables.
+    /// Make a function the beater: EventBridge wakes it each minute. The command also sets the policy of its role and its variables
+    /// for all queues that exist.
     Beater {
-        /// The function.
+        /// The name of the function, as AWS shows it.
+        #[arg(value_parser = text)]
         function: String,
     },
-    /// Show when a schedule fires: one of the table by its id, or an expression, without AWS.
+    /// Show when a schedule fires. Give the id of a schedule, or an expression, which needs no AWS account.
     Preview(Preview),
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(override_usage = "sqjobs schedule add [OPTIONS] <ID> <JOB> [ARGS] --cron <EXPRESSION>
+       sqjobs schedule add [OPTIONS] <ID> <JOB> [ARGS] --every <DURATION>
+       sqjobs schedule add [OPTIONS] --from <FILE>")]
 #[command(group(ArgGroup::new("fires").args(["cron", "every", "from"]).required(true)))]
 pub(crate) struct AddSchedule {
     /// The schedule's id.
-    #[arg(required_unless_present = "from")]
+    #[arg(required_unless_present = "from", value_parser = text)]
     pub(crate) id: Option<String>,
     /// The name of the job that it enqueues.
-    #[arg(required_unless_present = "from")]
+    #[arg(required_unless_present = "from", value_parser = text)]
     pub(crate) job: Option<String>,
-    /// The job's arguments, as JSON; @FILE reads them from a file, and - from standard input.
+    /// The job's arguments as JSON. @FILE reads them from a file, and - from standard input.
     pub(crate) args: Option<String>,
     #[command(flatten)]
     pub(crate) when: When,
-    /// Send its jobs to another queue than the one that has the job's name.
-    #[arg(long)]
+    /// The queue of its jobs. Default: the queue with the job's name.
+    #[arg(long, value_parser = text)]
     pub(crate) queue: Option<String>,
-    /// How many attempts each of its jobs has.
+    /// The number of attempts of each job. Default: the number in the job's policy.
     #[arg(long, value_name = "NUMBER")]
     pub(crate) max_attempts: Option<u32>,
-    /// A label of its jobs; may be given several times.
-    #[arg(long = "tag")]
+    /// A label of its jobs. Repeat the option for more labels.
+    #[arg(long = "tag", value_parser = text)]
     pub(crate) tags: Vec<String>,
-    /// What becomes of the fires that no beater was there for.
+    /// The rule for fires that were missed while no beater ran: one makes up for the newest, skip for none, all for each.
     #[arg(long, value_name = "RULE", value_parser = ["one", "skip", "all"])]
     pub(crate) catch_up: Option<String>,
-    /// Spread the schedules that fire together over that time.
+    /// Spread schedules that fire together over this time.
     #[arg(long, value_name = "DURATION", value_parser = time::duration)]
     pub(crate) jitter: Option<Duration>,
-    /// Add each line of a file, a schedule as `list --json` prints it; - is standard input.
+    /// Add each line of a file: a schedule as `sqjobs schedule list --json` prints it. - reads standard input.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["id", "job"])]
     pub(crate) from: Option<PathBuf>,
-    /// Do not ask before a schedule is replaced.
+    /// Do not ask for confirmation before a schedule is replaced.
     #[arg(long, short)]
     pub(crate) yes: bool,
-    /// Print what was added as JSON, one a line.
+    /// Print each added schedule as a line of JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -485,33 +513,37 @@ pub(crate) struct AddSchedule {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct When {
     /// A cron expression, such as "30 2 * * *".
-    #[arg(long, value_name = "EXPRESSION")]
+    #[arg(long, value_name = "EXPRESSION", value_parser = text)]
     pub(crate) cron: Option<String>,
     /// An interval, such as 5m.
     #[arg(long, value_name = "DURATION", value_parser = time::duration)]
     pub(crate) every: Option<Duration>,
     /// The time zone of the expression, such as Europe/Madrid.
-    #[arg(long, alias = "tz", value_name = "ZONE", requires = "cron")]
+    #[arg(long, alias = "tz", value_name = "ZONE", requires = "cron", value_parser = text)]
     pub(crate) timezone: Option<String>,
-    /// How much later than whole intervals it fires.
+    /// Fire this much later: --every 1h --offset 5m fires at five minutes past each hour.
     #[arg(long, value_name = "DURATION", value_parser = time::duration, requires = "every")]
     pub(crate) offset: Option<Duration>,
-    /// Leave a fire out whose time the clocks leave out.
+    /// Skip a fire whose local time does not exist, because the clocks are put forward then.
     #[arg(long, requires = "cron")]
     pub(crate) skip_gap: bool,
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(override_usage = "sqjobs schedule preview [OPTIONS] <ID>
+       sqjobs schedule preview [OPTIONS] --cron <EXPRESSION>
+       sqjobs schedule preview [OPTIONS] --every <DURATION>")]
 #[command(group(ArgGroup::new("fires").args(["id", "cron", "every"]).required(true)))]
 pub(crate) struct Preview {
     /// The id of a schedule of the table.
+    #[arg(value_parser = text)]
     pub(crate) id: Option<String>,
     #[command(flatten)]
     pub(crate) when: When,
-    /// From when on. Now, unless told otherwise.
+    /// Show fires after this instant. Default: now.
     #[arg(long, value_name = "INSTANT", value_parser = time::instant)]
     pub(crate) after: Option<Timestamp>,
-    /// So many fires.
+    /// The number of fires to show.
     #[arg(long, default_value_t = 5)]
     pub(crate) count: usize,
     /// Print a JSON array of instants.
@@ -521,41 +553,43 @@ pub(crate) struct Preview {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Table {
-    /// Make the tables of the records and of the schedules.
+    /// Create the tables of the records and of the schedules.
     Create,
 }
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Stats {
-    /// The queue; all, unless told otherwise.
+    /// The queue. Default: all queues.
+    #[arg(value_parser = text)]
     pub(crate) queue: Option<String>,
-    /// So many days, in UTC, of which today is the last.
+    /// The number of days, in UTC, up to today.
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=32))]
     pub(crate) days: u16,
-    /// Print them as JSON, a queue a line.
+    /// Print each queue as a line of JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Doctor {
-    /// The beater, to whose name the prefix is added. Without this option it is the function `beater`, or else the function with
-    /// the variables of this environment that a rule of EventBridge wakes each minute.
-    #[arg(long, value_name = "FUNCTION")]
+    /// The name of the beater, as AWS shows it. Default: the prefix and `beater`, or else the function with the variables of this
+    /// environment that a rule of EventBridge wakes each minute.
+    #[arg(long, value_name = "FUNCTION", value_parser = text)]
     pub(crate) beater: Option<String>,
-    /// Print what is wrong as JSON, one a line.
+    /// Print each fault as a line of JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Permissions {
-    /// For whom: reader looks at everything, the doctor included; operator also changes jobs, schedules and dead letters, and pauses
-    /// queues; deployer also makes tables, queues and functions, and releases versions; producer enqueues and reads results.
+    /// The user of the policy. A reader looks at everything and runs the doctor. An operator also changes jobs, schedules and dead
+    /// letters, and pauses queues. A deployer also creates tables, queues and functions, and releases versions. A producer
+    /// enqueues jobs and reads results.
     #[arg(long = "for", value_name = "WHO", default_value = "operator")]
     pub(crate) audience: Audience,
-    /// The number of the AWS account. Without it, the policy holds for any account that it is in.
-    #[arg(long, value_name = "NUMBER")]
+    /// The number of the AWS account. Default: any account.
+    #[arg(long, value_name = "NUMBER", value_parser = text)]
     pub(crate) account: Option<String>,
 }
 
@@ -570,9 +604,9 @@ pub(crate) enum Audience {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Dev {
-    /// Only the functions of these packages; otherwise those in the folder `functions` and `beater`, or, where there is no such
-    /// folder, all that depend on sqjobs.
-    #[arg(long = "package", short, value_name = "PACKAGE")]
+    /// Run only the functions of these packages. Default: those in the folders `functions` and `beater`; without these folders,
+    /// all packages that depend on sqjobs.
+    #[arg(long = "package", short, value_name = "PACKAGE", value_parser = text)]
     pub(crate) packages: Vec<String>,
     /// Build and deploy again whenever a file changes.
     #[arg(long)]
@@ -580,7 +614,7 @@ pub(crate) struct Dev {
     /// Keep tables and queues from one run to the next.
     #[arg(long)]
     pub(crate) keep: bool,
-    /// Where the local stack listens, on loopback.
+    /// The port of the local stack, on the loopback address.
     #[arg(long, default_value_t = 4566)]
     pub(crate) port: u16,
     /// More arguments for `cargo build`, such as --release.
@@ -591,33 +625,33 @@ pub(crate) struct Dev {
 /// Which dead letters.
 #[derive(Debug, Clone, ClapArgs)]
 pub(crate) struct Letters {
-    /// Those of this job.
-    #[arg(long)]
+    /// Dead letters of this job.
+    #[arg(long, value_parser = text)]
     pub(crate) id: Option<String>,
-    /// Those of jobs of this name.
-    #[arg(long)]
+    /// Dead letters of jobs of this name.
+    #[arg(long, value_parser = text)]
     pub(crate) name: Option<String>,
-    /// Those that failed with this kind of error, such as timeout.
-    #[arg(long)]
+    /// Dead letters with this kind of error, such as timeout.
+    #[arg(long, value_parser = text)]
     pub(crate) kind: Option<String>,
-    /// Those of jobs with this tag.
-    #[arg(long)]
+    /// Dead letters of jobs with this tag.
+    #[arg(long, value_parser = text)]
     pub(crate) tag: Option<String>,
-    /// Those that are here for that time at least, such as 2d.
+    /// Dead letters that are older than this time, such as 2d.
     #[arg(long, value_name = "DURATION", value_parser = time::duration)]
     pub(crate) older_than: Option<Duration>,
-    /// Those that came here within that time, such as 1h.
+    /// Dead letters that are newer than this time, such as 1h.
     #[arg(long, value_name = "DURATION", value_parser = time::duration)]
     pub(crate) newer_than: Option<Duration>,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Dlq {
-    /// Show dead letters: which jobs, why, and what their records say now.
+    /// List dead letters: their jobs, the reasons, and the present states of the jobs.
     List(ListLetters),
-    /// Show dead letters whole.
+    /// Show dead letters with all that is known of them.
     Show(ShowLetters),
-    /// Send dead letters back to their queue. It may be interrupted and done again: no job runs twice.
+    /// Send dead letters back to their queue. An interrupted command can be run again: no job runs twice.
     Redrive(Redrive),
     /// Delete dead letters.
     Purge(Purge),
@@ -625,14 +659,15 @@ pub(crate) enum Dlq {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ListLetters {
-    /// The queue whose dead letters are shown; those of all, unless told otherwise.
+    /// The queue whose dead letters are shown. Default: all queues.
+    #[arg(value_parser = text)]
     pub(crate) queue: Option<String>,
     #[command(flatten)]
     pub(crate) letters: Letters,
-    /// At most so many.
+    /// The most rows to show.
     #[arg(long, default_value_t = 50)]
     pub(crate) limit: usize,
-    /// Print them as JSON, one a line.
+    /// Print each one as a line of JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -640,11 +675,12 @@ pub(crate) struct ListLetters {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ShowLetters {
     /// The queue that their messages came from.
+    #[arg(value_parser = text)]
     pub(crate) queue: String,
-    /// The ids of jobs, or of messages.
-    #[arg(required = true)]
+    /// The ids of jobs or of messages.
+    #[arg(required = true, value_parser = text)]
     pub(crate) ids: Vec<String>,
-    /// Print them as JSON, one a line.
+    /// Print each one as a line of JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -652,19 +688,20 @@ pub(crate) struct ShowLetters {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Redrive {
     /// The queue that they go back to.
+    #[arg(value_parser = text)]
     pub(crate) queue: String,
     #[command(flatten)]
     pub(crate) letters: Letters,
-    /// At most so many a second.
+    /// The most dead letters to send in a second.
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rate: Option<u32>,
-    /// Show what would be done.
+    /// Show what the command would do, and change nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Do not ask.
+    /// Do not ask for confirmation.
     #[arg(long, short)]
     pub(crate) yes: bool,
-    /// Print what was done as JSON.
+    /// Print the outcome as JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -672,97 +709,171 @@ pub(crate) struct Redrive {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Purge {
     /// The queue whose dead letters are deleted.
+    #[arg(value_parser = text)]
     pub(crate) queue: String,
     #[command(flatten)]
     pub(crate) letters: Letters,
-    /// Show what would be done.
+    /// Show what the command would do, and change nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Do not ask.
+    /// Do not ask for confirmation.
     #[arg(long, short)]
     pub(crate) yes: bool,
-    /// Print what was done as JSON.
+    /// Print the outcome as JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Queue {
-    /// Show all queues: how full they are, and whether their functions take from them.
+    /// List queues: how many messages they hold, and whether functions take from them.
     List {
-        /// Print them as JSON, one a line.
+        /// Print each one as a line of JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Stop feeding functions from queues, by their event source mappings.
+    /// Stop queues from feeding their functions: their event source mappings are disabled.
     Pause {
         /// The queues.
-        #[arg(required = true)]
+        #[arg(required = true, value_parser = text)]
         names: Vec<String>,
     },
-    /// Feed functions from queues again.
+    /// Let queues feed their functions again.
     Resume {
         /// The queues.
-        #[arg(required = true)]
+        #[arg(required = true, value_parser = text)]
         names: Vec<String>,
     },
     /// Delete all messages of a queue.
     Purge {
         /// The queue.
+        #[arg(value_parser = text)]
         name: String,
-        /// Do not ask.
+        /// Do not ask for confirmation.
         #[arg(long, short)]
         yes: bool,
     },
-    /// Delete a queue, its dead-letter queue, and the mapping by which it feeds a function. It refuses while they hold messages.
+    /// Delete a queue, its dead-letter queue and its event source mapping. The command refuses if the queues hold messages.
     Delete {
         /// The queue.
+        #[arg(value_parser = text)]
         name: String,
-        /// Delete the messages as well.
+        /// Delete the queues even if they hold messages.
         #[arg(long)]
         force: bool,
-        /// Do not ask.
+        /// Do not ask for confirmation.
         #[arg(long, short)]
         yes: bool,
     },
-    /// Make a queue, FIFO if its name says so, and its dead-letter queue.
+    /// Create a queue and its dead-letter queue. A name that ends in .fifo makes a FIFO queue.
     Create {
-        /// The name, to which the prefix is added.
+        /// The name of the queue, without the prefix.
+        #[arg(value_parser = text)]
         name: String,
-        /// How long the function may take: a new queue hides a message for six times as long. As long as --function may, or 30s.
+        /// The timeout of the function. The visibility timeout of a new queue is six times as long. Default: the timeout of
+        /// --function, or 30s.
         #[arg(long, value_name = "DURATION", value_parser = time::duration)]
         timeout: Option<Duration>,
-        /// Let it feed this function, and give that what it needs, by a policy of its role and by its variables. Without
-        /// --timeout, a queue that is there remains as it is.
-        #[arg(long)]
+        /// The name of the function that the queue feeds, as AWS shows it. The command sets the policy of its role and its
+        /// variables. It changes no setting of a queue that exists.
+        #[arg(long, value_parser = text)]
         function: Option<String>,
-        /// A queue to which the function enqueues jobs, by its name or its ARN; name all of them, one after the other.
-        #[arg(long, value_name = "QUEUE", requires = "function")]
+        /// A queue to which the function enqueues jobs, by its name without the prefix, or by its ARN. Repeat the option for each
+        /// queue.
+        #[arg(long, value_name = "QUEUE", requires = "function", value_parser = text)]
         enqueues_to: Vec<String>,
     },
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Function {
-    /// Show the versions of a function, the newest first, and which one runs.
+    /// List the versions of a function, the newest first, and the one that runs.
     Versions {
-        /// The function.
+        /// The name of the function, as AWS shows it.
+        #[arg(value_parser = text)]
         name: String,
-        /// Print them as JSON, one a line.
+        /// Print each one as a line of JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Run what was deployed last: publish it as a version, and point the alias `live` at it.
+    /// Run the code that was deployed last. The command publishes it as a version, and points the alias `live` at it.
     Release {
-        /// The function.
+        /// The name of the function, as AWS shows it.
+        #[arg(value_parser = text)]
         name: String,
     },
-    /// Run an earlier version: point the alias `live` at it.
+    /// Run an earlier version. The command points the alias `live` at it.
     Rollback {
-        /// The function.
+        /// The name of the function, as AWS shows it.
+        #[arg(value_parser = text)]
         name: String,
-        /// The version; by default the newest older version that differs from the one that runs.
+        /// The version. Default: the newest older version that differs from the one that runs.
         #[arg(long, value_name = "VERSION")]
         to: Option<u64>,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(line: &str) -> String {
+        let words = line.split(' ').map(|word| if word == "''" { "" } else { word });
+        Args::try_parse_from([&["sqjobs"], &words.collect::<Vec<_>>()[..]].concat()).map(drop).expect_err("it is refused").to_string()
+    }
+
+    #[test]
+    fn an_empty_name_or_id_is_refused_by_the_name_of_its_option() {
+        let cases = [
+            ("enqueue n [1] --id ''", "--id <ID>"),
+            ("enqueue n [1] --queue ''", "--queue <QUEUE>"),
+            ("enqueue n [1] --tag ''", "--tag <TAGS>"),
+            ("enqueue n [1] --group ''", "--group <GROUP>"),
+            ("enqueue n [1] --dedup ''", "--dedup <DEDUP>"),
+            ("enqueue n [1] --object ''", "--object <OBJECTS>"),
+            ("enqueue ''", "[NAME]"),
+            ("get a ''", "<IDS>..."),
+            ("list --name ''", "--name <NAME>"),
+            ("watch ''", "<ID>"),
+            ("cancel ''", "<IDS>..."),
+            ("retry '' [1]", "<ID>"),
+            ("move '' --delay 5m", "<ID>"),
+            ("schedule add '' n --every 5m", "[ID]"),
+            ("schedule pause ''", "<IDS>..."),
+            ("schedule beater ''", "<FUNCTION>"),
+            ("dlq redrive q --id ''", "--id <ID>"),
+            ("dlq show q ''", "<IDS>..."),
+            ("queue create q --function ''", "--function <FUNCTION>"),
+            ("function release ''", "<NAME>"),
+            ("doctor --beater ''", "--beater <FUNCTION>"),
+        ];
+        for (line, option) in cases {
+            let said = refusal(line);
+            assert!(said.contains(&format!("invalid value '' for '{option}': it is empty")), "{line}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_usage_shows_each_form_of_a_command() {
+        let cases = [
+            ("enqueue", &["enqueue [OPTIONS] <NAME> [ARGS]", "enqueue [OPTIONS] --from <FILE>"][..]),
+            ("enqueue a --from x", &["enqueue [OPTIONS] <NAME> [ARGS]", "enqueue [OPTIONS] --from <FILE>"]),
+            (
+                "move a",
+                &["move [OPTIONS] <ID> --at <INSTANT>", "move [OPTIONS] <ID> --delay <DURATION>", "<--at <INSTANT>|--delay <DURATION>>"],
+            ),
+            (
+                "schedule add x",
+                &["<ID> <JOB> [ARGS] --cron <EXPRESSION>", "<ID> <JOB> [ARGS] --every <DURATION>", "add [OPTIONS] --from <FILE>"],
+            ),
+            (
+                "schedule preview",
+                &["preview [OPTIONS] <ID>", "preview [OPTIONS] --cron <EXPRESSION>", "preview [OPTIONS] --every <DURATION>"],
+            ),
+        ];
+        for (line, forms) in cases {
+            let said = refusal(line);
+            assert!(forms.iter().all(|form| said.contains(form)), "{line}: {said}");
+        }
+    }
 }

@@ -163,7 +163,7 @@ pub(crate) fn confirmed(question: &str, yes: bool) -> Result<bool, Failure> {
         return Ok(true);
     }
     if !io::stdin().is_terminal() {
-        return Err(Failure::said(format!("{question} Nobody is here to answer; say --yes")));
+        return Err(Failure::said(format!("{question} There is no terminal to ask on; add --yes")));
     }
     eprint!("{question} [y/N] ");
     let mut answer = String::new();

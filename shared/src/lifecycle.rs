@@ -237,6 +237,9 @@ pub fn decide(seen: Option<&Record>, request: &Request, policy: &Policy, claim: 
         state if state.is_terminal() => Decision::Leave(Ending::Duplicate),
         State::Running => take_over(seen, request, policy, claim, now),
         State::Blocked => Decision::Leave(Ending::Parked),
+        State::Queued | State::Scheduled if is_of_later_enqueue(seen, request) => {
+            start(created(request, policy), request, policy, claim, now)
+        }
         _ => start(budgeted(seen, request, policy), request, policy, claim, now),
     }
 }
@@ -247,6 +250,14 @@ pub(crate) const UNKNOWN: Policy = Policy { max_attempts: 0, ..Policy::new() };
 /// The record of a job that was enqueued and that no worker has seen.
 pub(crate) fn announced(request: &Request) -> Record {
     created(request, &UNKNOWN)
+}
+
+/// Returns true where the record is of a later enqueue than the message, and nothing was started: the first message is the
+/// job, and neither the time nor the options of the later one hold for it. A job that was run again has a history.
+pub fn is_of_later_enqueue(seen: &Record, request: &Request) -> bool {
+    let waits = seen.generation == 0 && seen.history.is_empty() && matches!(seen.state, State::Queued | State::Scheduled);
+    let own = request.sent_at.zip(seen.enqueued_at);
+    waits && own.is_some_and(|(sent, enqueued)| after(sent, SKEW) < enqueued)
 }
 
 /// A record that nothing is known of yet.
@@ -373,6 +384,21 @@ fn digest(seen: &Record, request: &Request) -> Option<Digest> {
 /// Returns true where a message of the job has other arguments than its record; false where either is unknown.
 pub fn has_other_arguments(seen: &Record, request: &Request) -> bool {
     seen.digest.is_some() && request.digest.is_some() && seen.digest != request.digest
+}
+
+/// Returns true where an earlier job of an id has other arguments than one that is announced now, or waits for another time.
+pub(crate) fn differs(first: &Record, announced: &Record) -> bool {
+    first.digest.is_some() && first.digest != announced.digest || waits_for_other_time(first, announced.run_at)
+}
+
+/// Returns true where a job that has not been started waits for another time than that.
+pub fn waits_for_other_time(first: &Record, run_at: Option<Timestamp>) -> bool {
+    let waits = first.generation == 0 && matches!(first.state, State::Queued | State::Scheduled);
+    let differs = match (first.run_at, run_at) {
+        (Some(first), Some(asked)) => first.duration_since(asked).unsigned_abs() > SKEW,
+        (first, asked) => first != asked,
+    };
+    waits && differs
 }
 
 /// From when on a job that someone holds may be taken over.

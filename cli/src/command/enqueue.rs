@@ -7,14 +7,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sqjobs::{
     Client, Enqueued, Envelope, Record, State,
     envelope::Digest,
     envelope::Form,
-    lifecycle::SKEW,
+    lifecycle::{SKEW, waits_for_other_time},
     store::{DynamoDb, Store as _},
 };
 use tokio::signal::ctrl_c;
@@ -66,14 +66,14 @@ pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure>
                 let now = aws.clock.now();
                 now.checked_sub(SignedDuration::try_from(SKEW).unwrap_or_default()).unwrap_or(now)
             };
-            let digest = job.envelope().digest();
+            let asked = Asked::by(job.envelope());
             let sent = client.enqueue_one(job).await.map_err(|error| Failure::of_queue(error, aws.short(&queue)))?;
             if wanted.json {
                 Output::new().json(&answer(&sent, None))?;
             } else {
                 Output::new().line(&sent.id)?;
             }
-            let missing = missing(&sent);
+            let missing = missing(&sent, &asked);
             if let Some(missing) = &missing {
                 anstream::eprintln!("{missing}");
             }
@@ -82,7 +82,7 @@ pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure>
                 let is_done = Follow { aws, id: &sent.id, within: follow::PATIENCE, json: wanted.json, sent: sent_here }.run().await?;
                 // Another job of this id may have been enqueued before, and have had no record yet.
                 let ran = client.get(&sent.id).await?.and_then(|record| record.digest);
-                let is_own = ran.is_none_or(|ran| ran == digest);
+                let is_own = ran.is_none_or(|ran| ran == asked.digest);
                 if !is_own {
                     anstream::eprintln!(
                         "{} ran with other arguments, of an earlier job of this id; these arguments did not run",
@@ -93,7 +93,7 @@ pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure>
             };
             Ok(is_done && missing.is_none())
         }
-        (None, None) => Err(Failure::said("what is to be enqueued? Give the job's name, or a file by --from")),
+        (None, None) => Err(Failure::said("no job is named; give its name, or a file by --from")),
     }
 }
 
@@ -137,14 +137,40 @@ fn answer(sent: &Enqueued, line: Option<usize>) -> Value {
     answer
 }
 
+/// The arguments of a job, and the instant that it names. A delay names none: the same command gives another instant later.
+struct Asked {
+    digest: Digest,
+    run_at: Option<Timestamp>,
+}
+
+impl Asked {
+    fn by(envelope: &Envelope) -> Self {
+        Self { digest: envelope.digest(), run_at: envelope.run_at }
+    }
+
+    /// Returns true where an earlier job of the same id waits for another instant.
+    fn is_at_other_time(&self, first: &Record) -> bool {
+        self.run_at.is_some() && waits_for_other_time(first, self.run_at)
+    }
+}
+
 /// Says what was asked for and could not be written beside the message, or that another job has the id.
-fn missing(sent: &Enqueued) -> Option<String> {
+fn missing(sent: &Enqueued, asked: &Asked) -> Option<String> {
     let id = clean(&sent.id);
     let unrecorded = sent.unrecorded.as_ref().map(|why| format!("its record could not be written ({why}): its first attempt writes it"));
     let unlisted = sent.unlisted.as_ref().map(|why| {
         format!("it is missing in some of its lists ({why}): enqueue it once more with the id {id} to list it; it does not run twice")
     });
-    let other = sent.first.as_ref().map(|_| "a job of this id has other arguments, and one of both runs".to_owned());
+    let other = sent.first.as_ref().and_then(|first| match first.run_at {
+        _ if first.digest.is_some_and(|first| first != asked.digest) => {
+            Some("a job of this id has other arguments, and one of both runs".to_owned())
+        }
+        at if asked.is_at_other_time(first) => Some(format!(
+            "a job of this id already waits{}, and keeps its time",
+            at.map(|at| format!(" until {}", time::exact(at))).unwrap_or_default()
+        )),
+        _ => None,
+    });
     let missing: Vec<_> = [unrecorded, unlisted, other].into_iter().flatten().collect();
     (!missing.is_empty()).then(|| clean(&format!("{id} is enqueued, but {}", missing.join("; "))))
 }
@@ -240,18 +266,28 @@ fn duplicate(first: &Record, envelope: &Envelope, queue: &str) -> (bool, String)
     let state = match first.state {
         State::Cancelled if first.name.is_empty() => format!("{id} was cancelled{at} before any function saw it"),
         state if state.is_terminal() => format!("{id} already ended{at} ({})", state.as_str()),
-        state => format!("{id} is already {}", state.as_str()),
+        state => {
+            let due = first.run_at.map(|at| format!(", due at {}", time::exact(at))).unwrap_or_default();
+            format!("{id} is already {}{due}", state.as_str())
+        }
     };
+    let asked = Asked::by(envelope);
     let differs = match &first.digest {
         _ if first.name.is_empty() => {
             format!("`sqjobs retry {} ARGS --name {}` runs it after all", shell(&first.id), shell(&envelope.name))
         }
         _ if first.queue != queue => format!("the id belongs to job {} on queue {}", clean(&first.name), clean(&first.queue)),
-        Some(digest) if *digest == envelope.digest() => {
+        Some(digest) if *digest == asked.digest && asked.is_at_other_time(first) => {
+            return (
+                false,
+                format!("{state}, and keeps its time; nothing was enqueued: enqueue a job for another time with an id of its own"),
+            );
+        }
+        Some(digest) if *digest == asked.digest => {
             return (true, format!("{state}; its arguments were the same, and it does not run again"));
         }
-        Some(_) => "its arguments were others".into(),
-        None => "whether its arguments were the same is not known".into(),
+        Some(_) => "its arguments were different".into(),
+        None => "it is not known if its arguments were the same".into(),
     };
     (false, format!("{state}; these arguments did not run, and nothing was enqueued: {differs}"))
 }
@@ -310,7 +346,7 @@ impl Bulk<'_> {
         progress.finish_and_clear();
         if !done.unknown.is_empty() {
             let fields: Vec<_> = done.unknown.iter().map(|field| clean(field)).collect();
-            anstream::eprintln!("sent along, but of no meaning to this version: the fields {}", fields.join(", "));
+            anstream::eprintln!("warning: this version does not know the fields {}; they were sent as they are", fields.join(", "));
         }
         if done.sent + done.refused == 0 {
             anstream::eprintln!("no job enqueued: the input is empty");
@@ -320,11 +356,8 @@ impl Bulk<'_> {
             let incomplete =
                 if done.incomplete > 0 { format!(", {} of them not recorded or listed", done.incomplete) } else { String::new() };
             let refused = if done.refused > 0 { format!(", {} refused", done.refused) } else { String::new() };
-            let again = if done.duplicates > 0 {
-                format!(", {} of them once more, which do not run again", done.duplicates)
-            } else {
-                String::new()
-            };
+            let again =
+                if done.duplicates > 0 { format!(", {} of them duplicates that do not run again", done.duplicates) } else { String::new() };
             Output::new().line(format!("{} jobs enqueued{again}{incomplete}{refused}", done.sent))?;
         }
         Ok(done.refused + done.incomplete == 0)
@@ -365,17 +398,17 @@ impl Bulk<'_> {
                 Some((false, said)) => self.refuse(line, &said, done)?,
                 known => {
                     done.duplicates += usize::from(known.is_some());
-                    sent_lines.push((line, queue));
+                    sent_lines.push((line, queue, Asked::by(job.envelope())));
                     own.push(job);
                 }
             }
         }
         let answers = self.client.enqueue_many(own).await;
-        for ((line, queue), sent) in sent_lines.into_iter().zip(answers) {
+        for ((line, queue, asked), sent) in sent_lines.into_iter().zip(answers) {
             match sent {
                 Ok(sent) => {
                     done.sent += 1;
-                    let missing = missing(&sent);
+                    let missing = missing(&sent, &asked);
                     done.incomplete += usize::from(missing.is_some());
                     if self.json {
                         Output::new().json(&answer(&sent, Some(line)))?;
@@ -405,9 +438,9 @@ impl Bulk<'_> {
 fn interrupted_at(before: usize, under_way: usize, nameless: usize) -> String {
     let (from, to) = (before + 1, before + under_way);
     let again = if nameless == 0 {
-        "do the same again: what was sent is not run twice".to_owned()
+        "run the command again: no job runs twice".to_owned()
     } else {
-        format!("go on from line {from}, for without ids what is sent again runs again")
+        format!("go on from line {from}: a job without an id that is sent again runs again")
     };
     format!("interrupted: lines 1 to {before} were sent, and some of lines {from} to {to}; {again}")
 }
@@ -460,9 +493,14 @@ mod tests {
         let other = serde_json::to_value(Envelope::new("n", json!([2])).digest()).expect("plain data");
         let cases = [
             (json!({}), true, "a already ended at 2026-05-04T12:00:00Z (succeeded); its arguments were the same"),
-            (json!({"digest": other}), false, "nothing was enqueued: its arguments were others"),
-            (json!({"digest": null}), false, "whether its arguments were the same is not known"),
+            (json!({"digest": other}), false, "nothing was enqueued: its arguments were different"),
+            (json!({"digest": null}), false, "it is not known if its arguments were the same"),
             (json!({"queue": "p", "state": "running", "finished_at": null}), false, "a is already running; these arguments did not run"),
+            (
+                json!({"state": "queued", "run_at": "2026-05-04T13:00:00Z"}),
+                true,
+                "a is already queued, due at 2026-05-04T13:00:00Z; its arguments",
+            ),
             (json!({"queue": "p"}), false, "the id belongs to job n on queue p"),
             (json!({"name": "", "state": "cancelled"}), false, "a was cancelled at 2026-05-04T12:00:00Z before any function saw it"),
             (json!({"name": ""}), false, "`sqjobs retry a ARGS --name n` runs it after all"),
@@ -471,12 +509,22 @@ mod tests {
             let (same, said) = duplicate(&first(change), &envelope, "q");
             assert!(same == is_same && said.contains(part), "{said}");
         }
+        let first = first(json!({"state": "queued", "run_at": "2026-05-04T13:00:00Z"}));
+        for (run_at, is_same) in [("2026-05-04T13:00:00Z", true), ("2026-05-04T14:00:00Z", false)] {
+            let mut envelope = envelope.clone();
+            envelope.run_at = run_at.parse().ok();
+            let (same, said) = duplicate(&first, &envelope, "q");
+            assert!(
+                same == is_same && same != said.contains("due at 2026-05-04T13:00:00Z, and keeps its time; nothing was enqueued"),
+                "{said}"
+            );
+        }
     }
 
     #[test]
     fn whoever_is_interrupted_is_told_how_to_go_on() {
         let safe = interrupted_at(1500, 500, 0);
-        assert!(safe.contains("lines 1 to 1500 were sent") && safe.contains("do the same again"), "{safe}");
+        assert!(safe.contains("lines 1 to 1500 were sent") && safe.contains("run the command again"), "{safe}");
         assert!(interrupted_at(1500, 500, 1).contains("go on from line 1501"));
     }
 }

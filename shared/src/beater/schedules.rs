@@ -8,7 +8,7 @@ use super::{
     entry::Entry,
     rows::{Changed, DynamoDb, Row, Rows},
 };
-use crate::{Client, Clock, Enqueued, Error, Timetable, config, store::StoreError};
+use crate::{Client, Clock, Enqueued, Error, Timetable, config, envelope::check_id, store::StoreError};
 
 /// How often a change is tried of a row that changes meanwhile.
 const TRIES: usize = 5;
@@ -219,6 +219,7 @@ pub(super) async fn edit(rows: &dyn Rows, id: &str, change: impl Fn(Option<Row>)
 }
 
 async fn read(rows: &dyn Rows, id: &str) -> Result<Option<Row>, Error> {
+    check_id(id).map_err(|error| Error::because(&format!("there is no schedule {id:?}"), error))?;
     let found = rows.get(id).await.map_err(unanswered)?.transpose();
     found.map_err(|(id, error)| Error::config(format!("schedule {id:?} cannot be read: {error}; correct its row, or delete it")))
 }

@@ -205,6 +205,7 @@ impl Enqueue {
     pub(super) fn prepared(&self, prefix: &str, now: Timestamp) -> Result<Prepared, Error> {
         self.envelope.check()?;
         self.envelope.check_reserved()?;
+        self.check_names()?;
         let (queue, id) = (prefix.to_owned() + &self.queue, self.envelope.id.clone().unwrap_or_default());
         let mut message = Outgoing::new(self.envelope.to_body());
         message.group.clone_from(&self.group);
@@ -218,6 +219,19 @@ impl Enqueue {
         }
         let record = self.is_recorded.then(|| lifecycle::announced(&self.request(&queue, now)));
         Ok(Prepared { listings: self.listings(&id, now)?, queue, id, message, record })
+    }
+
+    /// Refuses an empty name beside the message, or an empty tag, which no list could have.
+    fn check_names(&self) -> Result<(), Error> {
+        let tags = self.envelope.tags.iter().map(|tag| ("tag", Some(tag)));
+        let names = [("queue", Some(&self.queue)), ("group", self.group.as_ref()), ("dedup", self.dedup.as_ref())];
+        match names.into_iter().chain(tags).find(|(_, name)| name.is_some_and(String::is_empty)) {
+            Some((what, _)) => {
+                let name = &self.envelope.name;
+                Err(Error::config(format!("cannot enqueue job {name:?}: its {what} is empty; name one, or leave it out")))
+            }
+            None => Ok(()),
+        }
     }
 
     /// What the job asks for, before any function has seen it.

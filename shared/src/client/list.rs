@@ -39,6 +39,7 @@ impl By<'_> {
     pub(super) fn list(self) -> Result<String, Error> {
         match self {
             Self::Failed | Self::Due => Err(Error::config("no list holds what failed or is due")),
+            Self::Name("") | Self::Tag("") | Self::Root("") => Err(Error::config("cannot list jobs by an empty name, tag or id; name one")),
             Self::Name(name) => Ok(format!("name:{name}")),
             Self::Tag(tag) => Ok(format!("tag:{tag}")),
             Self::Root(root) => Ok(format!("root:{root}")),

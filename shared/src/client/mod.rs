@@ -13,6 +13,7 @@ use std::{fmt, sync::Arc};
 pub use self::{change::Cancelled, enqueue::Enqueue, list::By, publish::PublishHook};
 use crate::{
     Clock, Error, Job, Record, config,
+    envelope::check_id,
     queue::{Queue, Sqs},
     store::{DynamoDb, Index},
 };
@@ -57,9 +58,9 @@ pub struct Enqueued {
     /// Why the job is missing in some of the lists that were [asked for](Enqueue::listed). It runs all the same. To list it,
     /// enqueue it once more with the same id: it does not run again.
     pub unlisted: Option<String>,
-    /// The record of an earlier job of this id that has other arguments: this job is a duplicate, and its arguments do not run.
-    /// It is looked for where a record was [asked for](Enqueue::recorded). Of any other job, [`Record::digest`] and
-    /// [`Envelope::digest`](crate::Envelope::digest) tell.
+    /// The record of an earlier job of this id that has other arguments, or waits for another time: this job is a duplicate,
+    /// and the earlier one stays as it is. It is looked for where a record was [asked for](Enqueue::recorded). For any other
+    /// job, compare [`Record::digest`] with [`Envelope::digest`](crate::Envelope::digest).
     pub first: Option<Box<Record>>,
 }
 
@@ -107,8 +108,9 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// When the table does not answer, or holds something else under this id.
+    /// When the id is empty or no job can have it, the table does not answer, or holds something else under this id.
     pub async fn get(&self, id: &str) -> Result<Option<Record>, Error> {
+        check_id(id).map_err(|error| Error::because(&format!("there is no job {id:?}"), error))?;
         let mut answers = self.store.read(&[id.to_owned()]).await;
         Ok(answers.pop().unwrap_or(Ok(None))?)
     }

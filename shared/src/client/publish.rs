@@ -7,7 +7,7 @@ use std::{
 
 use super::{Client, Enqueue, Enqueued, enqueue::Prepared};
 use crate::{
-    Error, Record,
+    Error, Record, lifecycle,
     queue::QueueError,
     store::{Listing, Write, Written},
 };
@@ -141,7 +141,7 @@ impl Client {
                 Ok(Written::Refused(first)) => {
                     // The answer may come without the record.
                     let first = if first.is_some() { first.map(|first| *first) } else { self.get(&sent.id).await.ok().flatten() };
-                    sent.first = first.filter(|first| first.digest.is_some() && first.digest != write.next.digest).map(Box::new);
+                    sent.first = first.filter(|first| lifecycle::differs(first, &write.next)).map(Box::new);
                 }
                 Err(error) => {
                     tracing::warn!(id = sent.id, %error, "a job was enqueued, but its record could not be written");
@@ -151,7 +151,7 @@ impl Client {
         }
         for (place, write) in again {
             let Ok(sent) = &mut answers[place] else { continue };
-            let first = own.get(&sent.id).filter(|first| first.digest != write.next.digest);
+            let first = own.get(&sent.id).filter(|first| lifecycle::differs(first, &write.next));
             sent.first = first.map(|first| Box::new(Record::clone(first)));
         }
         let unlisted = listed.into_iter().zip(enlisted).filter_map(|(place, answer)| Some((place, answer.err()?)));

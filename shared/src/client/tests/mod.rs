@@ -110,6 +110,48 @@ async fn a_duplicate_with_other_arguments_comes_back_with_the_first_job() {
 }
 
 #[tokio::test]
+async fn a_recorded_duplicate_leaves_the_time_of_the_first_job() {
+    let (eager, worker) = family();
+    let (client, hour) = (eager.client(), Duration::from_hours(1));
+    enqueue(&client, parent("").id("a").recorded().delay(hour)).await;
+    let first = eager.record("a").expect("a record");
+    for again in [parent("").id("a").recorded(), parent("").id("a").recorded().delay(2 * hour)] {
+        assert_eq!(enqueue(&client, again).await.first.as_deref(), Some(&first), "it waits for another time");
+    }
+    assert_eq!(enqueue(&client, parent("").id("a").recorded().delay(hour)).await.first, None, "the same time");
+
+    enqueue(&client, parent("").id("b").delay(Duration::from_secs(20))).await;
+    eager.advance(Duration::from_secs(10));
+    enqueue(&client, parent("").id("b").recorded().delay(hour)).await;
+    eager.run(&worker).await;
+    let [a, b] = ["a", "b"].map(|id| eager.record(id).expect("a record"));
+    let after_start = |record: &Record| until(first.enqueued_at.expect("an instant"), record.started_at.expect("it ran"));
+    assert!((hour..hour + Duration::from_mins(1)).contains(&after_start(&a)), "{a:?}");
+    assert!(after_start(&b) < Duration::from_mins(1), "a job without a record keeps its time: {b:?}");
+}
+
+#[tokio::test]
+async fn an_empty_name_or_id_is_refused_by_its_name() {
+    let (eager, _) = family();
+    let client = eager.client();
+    let job = || parent("").id("a");
+    let cases =
+        [("id", job().id("")), ("queue", job().queue("")), ("group", job().group("")), ("dedup", job().dedup("")), ("tag", job().tag(""))];
+    for (name, job) in cases {
+        let error = client.enqueue_one(job.recorded()).await.expect_err("it is refused").to_string();
+        assert!(error.contains(name) && error.contains("is empty"), "{name}: {error}");
+    }
+    let none = [client.get("").await.err(), client.cancel("").await.err(), client.reschedule("", eager.now()).await.err()];
+    for error in none {
+        assert!(error.is_some_and(|error| error.to_string().contains("id: it is empty")));
+    }
+    for by in [By::Name(""), By::Tag(""), By::Root(""), By::Object("")] {
+        assert!(client.list(by, 1).await.is_err(), "{by:?}");
+    }
+    assert!(eager.enqueued("family").is_empty());
+}
+
+#[tokio::test]
 async fn one_id_twice_in_a_bulk_is_recorded_once_and_says_so() {
     let (eager, _) = family();
     let other = || Enqueue::named("parent", json!("others")).queue("family").id("a").listed();

@@ -3,6 +3,7 @@
 use std::{
     fs,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -37,7 +38,7 @@ fn a_job_is_enqueued_followed_read_explained_and_run_again_by_command() {
         assert!(explained.contains("It is a \"probe\" job") && explained.contains("It succeeded at"), "{explained}");
 
         let asked = sqjobs(world, &["retry", "a", &orders]).error();
-        assert!(asked.contains("a succeeded at") && asked.contains("Run it again? Nobody is here to answer; say --yes"), "{asked}");
+        assert!(asked.contains("a succeeded at") && asked.contains("Run it again? There is no terminal to ask on; add --yes"), "{asked}");
         assert_eq!(world.effects.runs_of("a").len(), 1, "it was not asked for");
         assert_eq!(sqjobs(world, &["retry", "a", &orders, "--yes"]).yes(), "a runs again\n");
         assert!(sqjobs(world, &["watch", "a"]).yes().ends_with("succeeded, attempt 1 of 3  1\n"));
@@ -279,7 +280,7 @@ fn an_id_that_is_used_again_with_other_arguments_is_refused() {
 
         let again = world.probe("a", &json!({})).to_string();
         let same = piped(world, &["enqueue", "--from", "-", "--queue", "probes"], &format!("{again}\n{again}"));
-        assert_eq!(same.yes(), "2 jobs enqueued, 2 of them once more, which do not run again\n");
+        assert_eq!(same.yes(), "2 jobs enqueued, 2 of them duplicates that do not run again\n");
         let other = json!({"name": "probe", "id": "a", "args": [7]}).to_string();
         let other = piped(world, &["enqueue", "--from", "-", "--queue", "probes"], &other);
         assert_eq!((other.status, &*other.printed), (1, "0 jobs enqueued, 1 refused\n"));
@@ -312,6 +313,34 @@ fn a_job_without_a_record_is_not_compared_with_and_the_help_says_so() {
         hold.release();
         let told = Ran::of(&late, &late_enqueue.wait_with_output().expect("it ends")).no();
         assert!(told.contains("late is enqueued, but a job of this id has other arguments"), "{told}");
+    });
+}
+
+#[test]
+fn a_recorded_duplicate_does_not_delay_the_first_job() {
+    World::setup().test(async |world| {
+        let orders = args(world, &json!({}));
+        let enqueue =
+            |id: &str, more: &[&str]| sqjobs(world, &[&["enqueue", "probe", &orders, "--queue", "probes", "--id", id], more].concat());
+        enqueue("recorded", &["--recorded", "--at", "2126-05-04T12:00:00Z"]).yes();
+        let other = enqueue("recorded", &["--at", "2126-05-04T13:00:00Z"]).no();
+        assert!(
+            other.contains("recorded is already queued, due at 2126-05-04T12:00:00Z, and keeps its time; nothing was enqueued"),
+            "{other}"
+        );
+        let same = enqueue("recorded", &["--recorded", "--at", "2126-05-04T12:00:00Z"]);
+        assert!(same.status == 0 && same.said.contains("its arguments were the same"), "{}", same.said);
+
+        enqueue("plain", &["--delay", "1s"]).yes();
+        // Enqueued a minute later, by the clock of its producer.
+        let clock = Clock::frozen(Timestamp::from_second(Clock::system().now().as_second() + 60).expect("an instant"));
+        let queue = sqjobs::queue::Sqs::new(world.account.sqs.clone());
+        let client = sqjobs::Client::new(std::sync::Arc::new(queue), std::sync::Arc::new(world.store()), clock, "");
+        let later = sqjobs::Enqueue::named("probe", json!([2])).queue("probes").id("plain").recorded().delay(Duration::from_hours(1));
+        assert_eq!(client.enqueue_one(later).await.expect("it is sent").first, None, "a job in its queue has no record");
+        world.deploy(&Function::probe()).await;
+        assert_eq!(world.record_in("plain", "succeeded").await.attempts, 1);
+        assert_eq!(world.record_in("recorded", "scheduled").await.run_at.map(|at| at.to_string()).as_deref(), Some("2126-05-04T12:00:00Z"));
     });
 }
 
@@ -453,7 +482,7 @@ fn schedules_are_added_shown_paused_run_and_removed_by_command() {
         assert_eq!(shown()[0]["paused"], false);
         let add = ["schedule", "add", "nightly", "probe", "[1, 2]", "--cron", "5 0 * * *", "--queue", "probes"];
         let asked = sqjobs(world, &add).error();
-        assert!(asked.contains("Replace schedule nightly? Nobody is here to answer; say --yes"), "{asked}");
+        assert!(asked.contains("Replace schedule nightly? There is no terminal to ask on; add --yes"), "{asked}");
         assert_eq!(shown()[0]["args"], json!([1]));
         let changed = sqjobs(world, &[&add[..], &["--yes"]].concat());
         let before = changed.said.lines().find(|line| line.starts_with('{')).expect("what was replaced").to_owned();
