@@ -34,9 +34,9 @@ impl Story<'_> {
     fn enqueued(&self) -> String {
         let Record { name, queue, .. } = self.record;
         match (self.record.enqueued_at, name.is_empty()) {
-            (_, true) => "It was called off before any function saw it.".into(),
+            (_, true) => "It was cancelled before any function saw it.".into(),
             (Some(at), _) => format!("It is a {name:?} job, enqueued on queue {queue:?} at {}.", self.at(at)),
-            (None, _) => format!("It is a {name:?} job of queue {queue:?}; when it was enqueued is not known."),
+            (None, _) => format!("It is a {name:?} job of queue {queue:?}; it is not known when it was enqueued."),
         }
     }
 
@@ -91,12 +91,12 @@ impl Story<'_> {
                 let why = error.as_ref().map(|error| format!(" with {}: {}", error.kind, error.message.trim_end())).unwrap_or_default();
                 let copy = match dlq {
                     Some(Dlq::Sent) => " A copy of its message was sent to the dead-letter queue.",
-                    _ => " A copy of its message is still owed to the dead-letter queue.",
+                    _ => " The copy of its message for the dead-letter queue is not sent yet.",
                 };
                 format!("It failed for good{finished}{why}.{copy}")
             }
-            State::Cancelled => format!("It was called off{finished}."),
-            State::Expired => format!("Its time had passed before it could run{finished}."),
+            State::Cancelled => format!("It was cancelled{finished}."),
+            State::Expired => format!("It expired before it could run{finished}."),
             other => format!("It is {}.", other.as_str()),
         }
     }
@@ -115,7 +115,7 @@ impl Story<'_> {
                 format!("Deploy a function that has the job, then run it again: `sqjobs dlq redrive {queue} --id {id}`.")
             }
             _ => format!(
-                "Put right what made it fail, then run it again: `sqjobs dlq redrive {queue} --id {id}`. Or run it with other arguments, which \
+                "Correct the cause, then run it again: `sqjobs dlq redrive {queue} --id {id}`. Or run it with other arguments, which \
                  deletes its dead letter: `sqjobs retry {id} ARGS`."
             ),
         }
@@ -137,8 +137,8 @@ impl Story<'_> {
                     )
                 } else {
                     format!(
-                        "Its attempt holds it until {}, and longer as it renews that. If its process has died, nothing else says so: from {} on \
-                         the next delivery of its message takes it over, within the queue's visibility timeout.",
+                        "Its lease ends at {}, unless the attempt renews it. If its process has died, the next delivery of its message takes \
+                         the job over, after {} and within the queue's visibility timeout.",
                         self.at(until),
                         exact(free)
                     )
@@ -151,7 +151,7 @@ impl Story<'_> {
             State::Failed => Some(self.again()),
             State::Cancelled | State::Expired => {
                 let name = if self.record.name.is_empty() { " --name NAME" } else { "" };
-                Some(format!("To run it after all: `sqjobs retry {} ARGS{name}`, with its arguments.", shell(id)))
+                Some(format!("To run it: `sqjobs retry {} ARGS{name}`, with its arguments.", shell(id)))
             }
             _ => None,
         }
@@ -164,7 +164,7 @@ fn past(past: &Past) -> String {
     if kind == "killed" {
         let began = started_at.map(|at| format!(" began at {} and", exact(at))).unwrap_or_default();
         let found = at.map(|at| format!("; that was found at {}, after its lease had run out", exact(at))).unwrap_or_default();
-        return format!("Start {generation}{began} was killed: its process ended without a word, or its lease ran out{found}.");
+        return format!("Start {generation}{began} was killed: its process ended without an error, or its lease ran out{found}.");
     }
     let when = at.map(|at| format!(" at {}", exact(at))).unwrap_or_default();
     let ending =
@@ -226,7 +226,7 @@ mod tests {
              Start 3 ended at 2026-05-04T11:40:30Z after 30s with error: no route to host\n\
              It failed for good at 2026-05-04T11:40:30Z (19m 30s ago) with error: no route to host. A copy of its message was sent to the \
              dead-letter queue.\n\
-             Put right what made it fail, then run it again: `sqjobs dlq redrive invoice --id invoice-7`. Or run it with other arguments, \
+             Correct the cause, then run it again: `sqjobs dlq redrive invoice --id invoice-7`. Or run it with other arguments, \
              which deletes its dead letter: `sqjobs retry invoice-7 ARGS`."
         );
     }
@@ -241,8 +241,8 @@ mod tests {
             }))
         };
         let lives = running("2026-05-04T12:00:20Z");
-        assert!(lives.contains("It runs since") && lives.contains("holds it until 2026-05-04T12:00:20Z (in 20s)"), "{lives}");
-        assert!(lives.contains("from 2026-05-04T12:00:25Z on the next delivery of its message takes it over"), "{lives}");
+        assert!(lives.contains("It runs since") && lives.contains("Its lease ends at 2026-05-04T12:00:20Z (in 20s)"), "{lives}");
+        assert!(lives.contains("takes the job over, after 2026-05-04T12:00:25Z"), "{lives}");
         let died = running("2026-05-04T11:59:30Z");
         assert!(died.contains("that attempt has died"), "{died}");
     }
@@ -257,7 +257,7 @@ mod tests {
         let sentence = told.lines().find(|line| line.starts_with("Start 1")).expect("its attempt");
         assert_eq!(
             sentence,
-            "Start 1 began at 2026-05-04T11:55:00Z and was killed: its process ended without a word, or its lease ran out; that was found at \
+            "Start 1 began at 2026-05-04T11:55:00Z and was killed: its process ended without an error, or its lease ran out; that was found at \
              2026-05-04T11:58:00Z, after its lease had run out."
         );
         assert!(killed(Value::Null).contains("Start 1 was killed: "));
@@ -279,7 +279,7 @@ mod tests {
     fn what_was_called_off_unseen_has_no_name() {
         let told = told(json!({"id": "a", "name": "", "queue": "", "state": "cancelled", "finished_at": "2026-05-04T11:00:00Z"}));
         assert!(
-            told.starts_with("It was called off before any function saw it.\n") && told.contains("`sqjobs retry a ARGS --name NAME`"),
+            told.starts_with("It was cancelled before any function saw it.\n") && told.contains("`sqjobs retry a ARGS --name NAME`"),
             "{told}"
         );
     }

@@ -1,7 +1,7 @@
 //! The dead-letter queues: what is in them and why, and the way back.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     pin::pin,
     time::{Duration, Instant},
 };
@@ -52,7 +52,7 @@ pub(super) fn reason(letter: &Letter) -> String {
     match (letter.kind(), letter.reason()) {
         (Some(kind), Some(reason)) => format!("{kind}: {reason}"),
         (Some(kind), None) => kind.into(),
-        (None, _) => "moved by SQS, since it was received too often".into(),
+        (None, _) => "moved by SQS after too many receives".into(),
     }
 }
 
@@ -79,7 +79,7 @@ impl Found {
 
     fn reason(&self) -> String {
         let failed = || self.record.as_ref()?.error.as_ref().map(|error| error.message.clone());
-        let moved = || "SQS has moved it, since it was received too often; a beater tells more within a minute".to_owned();
+        let moved = || "SQS moved it after too many receives; a beater adds the reason within a minute".to_owned();
         self.letter.reason().map(str::to_owned).or_else(failed).unwrap_or_else(moved)
     }
 
@@ -235,7 +235,7 @@ impl<'a> Walk<'a> {
         let mut left = 0;
         for (letter, answer) in held.into_iter().zip(self.queue.delete(&self.pair.dlq, &receipts).await) {
             if let Err(error) = answer {
-                anstream::eprintln!("a letter is still there: {error}; doing it again does no harm");
+                anstream::eprintln!("a dead letter was not deleted: {error}; run the command again, which does no harm");
                 self.held.extend([letter]);
                 left += 1;
             }
@@ -264,9 +264,9 @@ impl<'a> Walk<'a> {
 /// That there are more letters.
 fn hidden(count: u64, dlq: &str) -> String {
     if is_fifo(dlq) {
-        format!("about {count} more are behind the first ten of their groups, and come into sight once those are gone")
+        format!("SQS shows the first ten of each group: about {count} more follow once these are gone")
     } else {
-        format!("about {count} more are out of sight; look again in {} s", HIDDEN.as_secs())
+        format!("about {count} more are hidden for now; run the command again in {} s", HIDDEN.as_secs())
     }
 }
 
@@ -300,7 +300,7 @@ async fn list(aws: &Aws, wanted: ListLetters) -> Result<bool, Failure> {
         walk.end().await;
     }
     if rows.len() >= wanted.limit {
-        anstream::eprintln!("the first {}; there may be more, and --limit shows them", wanted.limit);
+        anstream::eprintln!("only the first {} are shown; --limit shows more", wanted.limit);
     }
     rows.truncate(wanted.limit);
     if wanted.json {
@@ -360,7 +360,7 @@ async fn show(aws: &Aws, wanted: ShowLetters) -> Result<bool, Failure> {
         anstream::eprintln!("{}", clean(&aws.place.with_options(&ways_back(aws.short(&pair.queue), &pair.arn))));
     }
     for id in &missing {
-        anstream::eprintln!("there is no letter of {} in sight", clean(id));
+        anstream::eprintln!("there is no dead letter of {} in sight", clean(id));
     }
     if !missing.is_empty() && walk.out_of_sight() > 0 {
         anstream::eprintln!("{}", hidden(walk.out_of_sight(), &pair.dlq));
@@ -390,6 +390,8 @@ struct Done {
     failed: u64,
     /// Not meant.
     left: u64,
+    /// Redriven, and dead letters again. They are counted as redriven alone.
+    returned: u64,
     out_of_sight: u64,
     interrupted: bool,
 }
@@ -401,7 +403,7 @@ impl Done {
     }
 
     fn json(&self) -> Value {
-        let Self { meant, redriven, dropped, purged, failed, left, out_of_sight, interrupted } = self;
+        let Self { meant, redriven, dropped, purged, failed, left, returned: _, out_of_sight, interrupted } = self;
         let meant: Vec<_> = meant.iter().map(|((kind, name), count)| json!({"kind": kind, "name": name, "count": count})).collect();
         json!({
             "meant": meant, "redriven": redriven, "dropped": dropped, "purged": purged, "failed": failed, "left": left,
@@ -412,7 +414,7 @@ impl Done {
     fn sentence(&self) -> String {
         let parts = [
             (self.redriven, "redriven"),
-            (self.dropped, "dropped, since their jobs have gone on or ended without them"),
+            (self.dropped, "dropped: their jobs have gone on or ended without them"),
             (self.purged, "purged"),
             (self.failed, "failed"),
             (self.left, "left alone"),
@@ -460,10 +462,11 @@ impl Run<'_> {
                 break;
             }
             bar.inc(found.len() as u64);
-            // A job that has failed again is here again.
-            let is_meant = |found: &Found| self.letters.mean(found, now) && !sent.contains(&found.letter.id);
-            let (meant, others): (Vec<_>, Vec<_>) = found.into_iter().partition(is_meant);
+            let (meant, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| self.letters.mean(found, now));
             done.left += others.len() as u64;
+            // A message that was redriven and has failed again was counted before.
+            let (back, meant): (Vec<_>, Vec<_>) = meant.into_iter().partition(|found| sent.contains(&found.letter.id));
+            done.returned += back.len() as u64;
             acted += meant.len() as u64;
             for found in &meant {
                 *done.meant.entry((found.kind().to_owned(), found.name().to_owned())).or_default() += 1;
@@ -500,7 +503,7 @@ impl Run<'_> {
                     sent.push(&found.letter);
                 }
                 Redrive::Drop => ended.push(&found.letter),
-                Redrive::Stuck => done.fail(&found.letter, "there is no room in it for its id; enqueue it again"),
+                Redrive::Stuck => done.fail(&found.letter, "its message is too large to carry its id; enqueue the job again"),
             }
         }
         let answers = walk.queue.send(&self.pair.queue, &backs).await;
@@ -511,12 +514,12 @@ impl Run<'_> {
                 Err(error) => done.fail(letter, &error.to_string()),
             }
         }
-        let ids = gone.iter().map(|letter| letter.id.clone()).collect();
-        done.redriven += gone.len() as u64;
-        done.dropped += ended.len() as u64;
-        gone.extend(ended);
-        done.failed += walk.delete(&gone).await;
-        ids
+        for (letters, count) in [(&gone, &mut done.redriven), (&ended, &mut done.dropped)] {
+            let left = walk.delete(letters).await;
+            *count += letters.len() as u64 - left;
+            done.failed += left;
+        }
+        gone.iter().map(|letter| letter.id.clone()).collect()
     }
 }
 
@@ -534,12 +537,37 @@ async fn purge(aws: &Aws, wanted: Purge) -> Result<bool, Failure> {
     act(run, Deed::Purge, "purged, and their arguments forgotten", [wanted.dry_run, wanted.yes, wanted.json]).await
 }
 
+/// Returns true for a dead letter that is refused again, unless its function or the record of its id has changed.
+fn is_refused(kind: &str) -> bool {
+    matches!(kind, "rejected" | "id_in_use") || kind.starts_with("reserved_")
+}
+
+/// Warns of messages that come back at once when they are redriven, and says what to do instead.
+fn warn(run: &Run<'_>, done: &Done) {
+    let refused = done.meant.iter().filter(|((kind, _), _)| is_refused(kind));
+    let count: u64 = refused.clone().map(|(_, count)| count).sum();
+    if run.deed == Deed::Purge || count == 0 {
+        return;
+    }
+    let kinds: BTreeSet<_> = refused.map(|((kind, _), _)| &**kind).collect();
+    let queue = shell(run.aws.short(&run.pair.queue));
+    let purge: Vec<_> = kinds.iter().map(|kind| format!("`sqjobs dlq purge {queue} --kind {}`", shell(kind))).collect();
+    let said = format!(
+        "warning: {count} of them come back to the dead-letter queue at once, unless their function was changed since: it refused them as {}. \
+         Enqueue each job again, corrected; `sqjobs dlq list {queue}` shows the reasons. Then delete the dead letters: {}",
+        kinds.iter().copied().collect::<Vec<_>>().join(", "),
+        purge.join(", ")
+    );
+    anstream::eprintln!("{}", clean(&run.aws.place.with_options(&said)));
+}
+
 /// Counts, shows, asks and acts.
 async fn act<'a>(run: impl Fn(Deed) -> Run<'a>, deed: Deed, what: &str, [dry_run, yes, json]: [bool; 3]) -> Result<bool, Failure> {
     if dry_run || !yes {
         let (counted, ended) = Run { rate: None, ..run(Deed::Count) }.run().await;
         ended?;
         let meant: u64 = counted.meant.values().sum();
+        warn(&run(deed), &counted);
         if json && (dry_run || meant == 0) {
             Output::new().json(&counted.json())?;
             return Ok(answer(&run(deed), &counted));
@@ -551,7 +579,7 @@ async fn act<'a>(run: impl Fn(Deed) -> Run<'a>, deed: Deed, what: &str, [dry_run
             anstream::eprintln!("{}", hidden(counted.out_of_sight, &run(deed).pair.dlq));
         }
         let dropped = match (deed, counted.dropped) {
-            (Deed::Redrive, 1..) => format!("; {} of them dropped, since their jobs have gone on or ended without them", counted.dropped),
+            (Deed::Redrive, 1..) => format!("; {} of them dropped: their jobs have gone on or ended without them", counted.dropped),
             _ => String::new(),
         };
         match meant {
@@ -569,6 +597,17 @@ async fn act<'a>(run: impl Fn(Deed) -> Run<'a>, deed: Deed, what: &str, [dry_run
     }
     let (done, ended) = run(deed).run().await;
     let mut output = Output::new();
+    if yes {
+        warn(&run(deed), &done);
+    }
+    if done.returned > 0 {
+        let said = format!(
+            "{} of the redriven are dead letters again: `sqjobs dlq list {}`",
+            done.returned,
+            shell(run(deed).aws.short(&run(deed).pair.queue))
+        );
+        anstream::eprintln!("{}", run(deed).aws.place.with_options(&said));
+    }
     if json {
         output.json(&done.json())?;
     } else {
@@ -577,7 +616,7 @@ async fn act<'a>(run: impl Fn(Deed) -> Run<'a>, deed: Deed, what: &str, [dry_run
             anstream::eprintln!("{}", hidden(done.out_of_sight, &run(deed).pair.dlq));
         }
         if done.interrupted {
-            anstream::eprintln!("interrupted; do the same again to go on");
+            anstream::eprintln!("interrupted; run the command again to go on");
         }
     }
     ended?;
@@ -587,7 +626,7 @@ async fn act<'a>(run: impl Fn(Deed) -> Run<'a>, deed: Deed, what: &str, [dry_run
 /// Yes, if all was done that was meant, and there was a letter of the job that was named.
 fn answer(run: &Run<'_>, done: &Done) -> bool {
     if let Some(id) = run.letters.id.as_ref().filter(|_| done.meant.is_empty()) {
-        anstream::eprintln!("there is no letter of {} in sight", clean(id));
+        anstream::eprintln!("there is no dead letter of {} in sight", clean(id));
         return false;
     }
     done.failed == 0 && !done.interrupted

@@ -21,8 +21,8 @@ const LISTED: &str = "Only jobs that were enqueued as listed are found by name, 
 /// The most jobs of a tree that are shown.
 const TREE: usize = 1000;
 /// The reasons for which a job has no record.
-const NO_ATTEMPT: &str = "So no attempt was started yet, or it ended so long ago that the table has forgotten it, or nothing of this id was \
-                          enqueued.";
+const NO_ATTEMPT: &str = "So no attempt was started yet, or its record was deleted long after its end, or the id is \
+                          wrong.";
 /// The most causes, one above the other, that a job has.
 const DEPTH: usize = 100;
 
@@ -81,7 +81,7 @@ pub(super) async fn list(aws: &Aws, wanted: List) -> Result<bool, Failure> {
     }
     if is_cut {
         let looked = if wanted.state.is_some() { format!(" of the first {most} jobs of the list") } else { String::new() };
-        anstream::eprintln!("the first {}{looked}; there are more, and --limit shows them", wanted.limit);
+        anstream::eprintln!("only the first {}{looked} are shown; --limit shows more", wanted.limit);
     }
     anstream::eprintln!("{}", aws.place.with_options(covered(by)));
     if matches!(by, By::Failed) {
@@ -181,8 +181,9 @@ pub(super) async fn tree(aws: &Aws, wanted: Tree) -> Result<bool, Failure> {
 
 fn no_record(aws: &Aws, id: &str) {
     let (shown, id) = (clean(id), sentence::shell(id));
-    let said =
-        format!("there is no record of {shown}: no attempt was started yet, or it was forgotten; `sqjobs explain {id}` looks further");
+    let said = format!(
+        "there is no record of {shown}: no attempt was started yet, or its record was deleted; `sqjobs explain {id}` looks further"
+    );
     anstream::eprintln!("{}", aws.place.with_options(&said));
 }
 

@@ -195,7 +195,7 @@ pub(super) fn dead(prefix: &str, queue: &str, letter: &Letter, id: &str, args: &
         Some("parked" | "contract") => {
             format!("Deploy a function that has the job, then send the message again: `sqjobs dlq redrive {queue} --id {id}`.")
         }
-        _ => format!("Put right what made it fail, then send the message again: `sqjobs dlq redrive {queue} --id {id}`."),
+        _ => format!("Correct the cause, then send the message again: `sqjobs dlq redrive {queue} --id {id}`."),
     };
     vec![
         format!("Its message is a dead letter of queue {whole}{since}, {}.", dlq::reason(letter)),

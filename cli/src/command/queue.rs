@@ -706,7 +706,10 @@ async fn purge(aws: &Aws, name: &str, yes: bool) -> Result<bool, Failure> {
     }
     let purge = aws.sqs().purge_queue().queue_url(url);
     purge.send().await.map_err(|error| Failure::because(&format!("cannot purge queue {name}"), told(&error)))?;
-    Output::new().line(format!("{} is emptied; SQS takes up to a minute, and what was recorded or filed stays so", clean(&name)))?;
+    Output::new().line(format!(
+        "{} is being emptied, which takes SQS up to a minute. Records stay, and so do jobs that wait in the table",
+        clean(&name)
+    ))?;
     Ok(true)
 }
 

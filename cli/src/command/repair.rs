@@ -212,25 +212,77 @@ impl<'a> DeadLetters<'a> {
 pub(super) async fn reschedule(aws: &Aws, wanted: Move) -> Result<bool, Failure> {
     let now = aws.clock.now();
     let later = wanted.delay.and_then(|delay| now.checked_add(SignedDuration::try_from(delay).ok()?).ok());
-    let Some(at) = wanted.at.or(later) else { return Err(Failure::said("there is no time that late; give an instant by --at")) };
-    let moved = aws.client().reschedule(&wanted.id, at).await?;
+    let Some(at) = wanted.at.or(later) else {
+        return Err(Failure::said("the delay is too long; name an instant up to the year 9999 by --at"));
+    };
+    let client = aws.client();
+    let moved = client.reschedule(&wanted.id, at).await?;
     let mut output = Output::new();
     if wanted.json {
         output.json(&json!({"id": wanted.id, "moved": moved, "run_at": moved.then_some(at)}))?;
-        return Ok(moved);
     }
-    let said = if moved {
-        format!("waits until {}", exact(at))
-    } else {
-        "does not wait in the due index, and was left alone: only what waits for more than 15 minutes can be moved".into()
-    };
-    output.line(format!("{} {said}", clean(&wanted.id)))?;
+    let record = if moved { None } else { client.get(&wanted.id).await? };
+    let said = aws.place.with_options(&moved_to(&wanted.id, moved.then_some(at), record.as_ref(), now));
+    match (moved, wanted.json) {
+        (true, true) => {}
+        (true, false) => output.line(said)?,
+        (false, _) => anstream::eprintln!("{said}"),
+    }
     Ok(moved)
+}
+
+/// Says where a job was moved, or why it was not moved and what to do.
+fn moved_to(id: &str, at: Option<Timestamp>, record: Option<&Record>, now: Timestamp) -> String {
+    let (shown, id) = (clean(id), shell(id));
+    let state = record.map(|record| (record.state, record));
+    let why = match (at, state) {
+        (Some(at), _) if at <= now => {
+            return format!("{shown} is due at once, for {} has passed; a beater sends it within a minute", exact(at));
+        }
+        (Some(at), _) => return format!("{shown} waits until {}", exact(at)),
+        (None, None) => format!(
+            "there is no record of it. The id is wrong, or the job still waits in its queue, where a job cannot be moved. `sqjobs explain {id}` looks further"
+        ),
+        (None, Some((state, record))) if state.is_terminal() => {
+            format!("it has ended{}. `sqjobs retry {id} ARGS --at INSTANT` runs it again", ended(record))
+        }
+        (None, Some((State::Running, _))) => format!("it runs. `sqjobs cancel {id}` asks it to stop"),
+        (None, Some((state, _))) => format!(
+            "it is {} and waits in its queue. Only a job that waits in the table can be moved: one that waits for more than 15 minutes. To run it at another time, cancel \
+             it and enqueue it again with another id: `sqjobs cancel {id}`",
+            state.as_str()
+        ),
+    };
+    format!("cannot move {shown}: {why}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_move_says_what_happened_and_what_to_do() {
+        let now: Timestamp = "2026-05-04T12:00:00Z".parse().expect("an instant");
+        let record = |state: &str| -> Record {
+            serde_json::from_value(json!({"id": "a", "name": "n", "queue": "q", "state": state, "finished_at": "2026-05-04T11:00:00Z"}))
+                .expect("a record")
+        };
+        let later = "2026-05-04T13:00:00Z".parse().expect("an instant");
+        assert_eq!(moved_to("a", Some(later), None, now), "a waits until 2026-05-04T13:00:00Z");
+        let past = moved_to("a", "2026-05-04T11:00:00Z".parse().ok(), None, now);
+        assert_eq!(past, "a is due at once, for 2026-05-04T11:00:00Z has passed; a beater sends it within a minute");
+        let cases = [
+            (None, "cannot move a: there is no record of it. The id is wrong, or"),
+            (Some(record("succeeded")), "it has ended (succeeded at 2026-05-04T11:00:00Z). `sqjobs retry a ARGS"),
+            (Some(record("running")), "it runs"),
+            (Some(record("queued")), "it is queued and waits in its queue"),
+            (Some(record("retrying")), "it is retrying and waits in its queue"),
+        ];
+        for (record, part) in cases {
+            let said = moved_to("a", None, record.as_ref(), now);
+            assert!(said.contains(part), "{said}");
+        }
+    }
 
     #[test]
     fn a_cancel_says_which_of_its_outcomes_it_had() {

@@ -132,7 +132,7 @@ async fn add(aws: &Aws, entries: &[(Entry, bool)], yes: bool, json: bool, output
     let replaced = entries.iter().zip(&stored).filter_map(|((entry, _), stored)| stored.as_ref().filter(|stored| stored.entry != *entry));
     let (from_code, by_hand): (Vec<_>, Vec<_>) = replaced.partition(|stored| stored.from_code);
     if !(from_code.is_empty() && by_hand.is_empty()) {
-        anstream::eprintln!("what is replaced, as `sqjobs schedule add --from -` takes it back:");
+        anstream::eprintln!("These schedules are replaced. `sqjobs schedule add --from -` restores them from these lines:");
         for stored in from_code.iter().chain(&by_hand) {
             anstream::eprintln!("{}", told(stored)?);
         }
@@ -208,7 +208,7 @@ const LATE: SignedDuration = SignedDuration::from_mins(2);
 /// Of these queues, those that do not exist. Where this user may not look, that is said and none is taken to be missing.
 async fn missing(aws: &Aws, queues: BTreeSet<String>) -> BTreeSet<String> {
     queue::missing(aws, queues).await.unwrap_or_else(|failure| {
-        anstream::eprintln!("whether the queues exist is not known: {}", clean(&aws.place.with_options(&failure.told())));
+        anstream::eprintln!("it is not known if the queues exist: {}", clean(&aws.place.with_options(&failure.told())));
         BTreeSet::new()
     })
 }

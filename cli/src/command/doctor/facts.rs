@@ -179,8 +179,11 @@ impl System {
 
     /// The name of the beater: the one that is given, the usual one, or that of a function that is woken as a beater is.
     async fn beater_name(&mut self, aws: &Aws, given: Option<&str>) -> String {
-        let usual = aws.queue(given.unwrap_or("beater"));
-        if given.is_some() || !matches!(Function::look(aws, &usual).await, Ok(None)) {
+        if let Some(given) = given {
+            return given.to_owned();
+        }
+        let usual = aws.queue("beater");
+        if !matches!(Function::look(aws, &usual).await, Ok(None)) {
             return usual;
         }
         let woken = woken(aws).await;

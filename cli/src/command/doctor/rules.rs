@@ -88,7 +88,7 @@ impl Findings<'_> {
                 continue;
             }
             for index in indexes.iter().filter(|index| !table.indexes.iter().any(|own| own == *index)) {
-                let why = "what is due, or failed, is found by it";
+                let why = "due jobs, failed jobs and due schedules are found by it";
                 self.add(
                     "index_missing",
                     &at,
@@ -107,8 +107,8 @@ impl Findings<'_> {
             self.add(
                 "ttl_off",
                 &at,
-                "nothing is deleted from it after its time",
-                "records of ended jobs are kept, and paid for, for ever",
+                "its time to live is off",
+                "records of ended jobs are never deleted, and their storage costs money",
                 remedy,
             );
         }
@@ -116,7 +116,7 @@ impl Findings<'_> {
 
     /// Finds other environments that use the same tables.
     fn shared(&mut self, system: &System) {
-        let why = "environments that share a table take each other's jobs for duplicates, and fire each other's schedules";
+        let why = "environments that share a table discard each other's jobs as duplicates, and fire each other's schedules";
         let remedy = "give each environment tables of its own: the README says how to move";
         let [jobs, schedules, _] = system.place.settings();
         for table in [jobs.value, schedules.value] {
@@ -127,7 +127,7 @@ impl Findings<'_> {
             }
         }
         if let Some(queue) = &system.foreign {
-            let what = format!("it counts jobs of queue {queue}, which has not the prefix \"{}\"", system.place.prefix);
+            let what = format!("it counts jobs of queue {queue}, which does not have the prefix \"{}\"", system.place.prefix);
             self.add("table_shared", &format!("table {}", system.jobs.name), what, why, remedy);
         }
     }
@@ -136,7 +136,7 @@ impl Findings<'_> {
         let at = format!("queue {}", queue.name);
         match (&queue.dlq, queue.max_receives) {
             (None, _) => {
-                let why = "a message that nothing can end is received until it is forgotten";
+                let why = "a message that always fails is received again and again until SQS deletes it";
                 let dlq = dlq_name(&queue.name);
                 let fifo = if is_fifo(&dlq) { ",FifoQueue=true" } else { "" };
                 let remedy = format!(
@@ -148,9 +148,9 @@ impl Findings<'_> {
             }
             (Some(dlq), receives) => {
                 if receives.is_some_and(|receives| receives < FUSE) {
-                    let what = format!("SQS itself gives a message up after {} receives", receives.unwrap_or_default());
-                    let why = "receives without an attempt count too, so that jobs go to the dead-letter queue that have attempts left";
-                    let remedy = format!("set a fuse, and no budget: {}", redrive_policy(queue, &dlq.arn));
+                    let what = format!("SQS moves a message to the dead-letter queue after {} receives", receives.unwrap_or_default());
+                    let why = "receives without an attempt count too, so jobs that have attempts left become dead letters";
+                    let remedy = format!("allow 1000 receives: {}", redrive_policy(queue, &dlq.arn));
                     self.add("redrive_early", &at, what, why, remedy);
                 }
                 if !dlq.exists {
@@ -159,13 +159,16 @@ impl Findings<'_> {
                         "dlq_missing",
                         &at,
                         what,
-                        "what fails for good has nowhere to go",
+                        "jobs that fail for good cannot be kept",
                         format!("make {}, or look at --profile", dlq.name),
                     );
                 } else if dlq.retention < queue.retention {
-                    let what =
-                        format!("its dead-letter queue forgets after {}, it itself after {}", brief(dlq.retention), brief(queue.retention));
-                    let why = "what SQS moves keeps its age, and is forgotten there at once";
+                    let what = format!(
+                        "its dead-letter queue keeps messages for {}, the queue itself for {}",
+                        brief(dlq.retention),
+                        brief(queue.retention)
+                    );
+                    let why = "a message that SQS moves keeps its age, so SQS deletes it there at once";
                     let url = queue.url.replace(&queue.name, &dlq.name);
                     let remedy = set(&url, "MessageRetentionPeriod", &queue.retention.as_secs().to_string());
                     self.add("dlq_retention", &at, what, why, remedy);
@@ -175,15 +178,15 @@ impl Findings<'_> {
         let letters = queue.dlq.iter().filter(|dlq| dlq.exists);
         for (name, bytes) in [(&queue.name, queue.max_bytes)].into_iter().chain(letters.clone().map(|dlq| (&dlq.name, dlq.max_bytes))) {
             if bytes < MESSAGE {
-                let what = format!("its largest message has {bytes} bytes, and jobs have up to {MESSAGE}");
-                let why = "SQS refuses a larger job, and a dead letter whose reason makes it larger loses a part of that";
+                let what = format!("it takes messages of up to {bytes} bytes, and jobs have up to {MESSAGE}");
+                let why = "SQS refuses a larger job, and cuts the reason of a dead letter that is larger";
                 let url = queue.url.replace(&queue.name, name);
                 self.add("message_size", &format!("queue {name}"), what, why, set(&url, "MaximumMessageSize", &MESSAGE.to_string()));
             }
         }
         for dlq in letters.filter(|dlq| dlq.count > 0) {
             let messages = if dlq.count == 1 { "1 message waits".into() } else { format!("{} messages wait", dlq.count) };
-            let why = "each is a job that failed for good, or a message that is none, and SQS deletes it after its retention";
+            let why = "each is a job that failed for good, or a message that is not a job; SQS deletes it when its retention is over";
             self.add(
                 "dead_letters",
                 &at,
@@ -193,18 +196,18 @@ impl Findings<'_> {
             );
         }
         if queue.retention < RETENTION {
-            let what = format!("it forgets messages after {}", brief(queue.retention));
-            let why = "what waits is sent anew after two days, and must be there until then";
+            let what = format!("it keeps messages for {}", brief(queue.retention));
+            let why = "a waiting message is sent again after two days, and must exist until then";
             self.add("retention_short", &at, what, why, set(&queue.url, "MessageRetentionPeriod", "1209600"));
         }
         if is_fifo(&queue.name) && !queue.delay.is_zero() {
             let what = format!("it delays each message by {}", brief(queue.delay));
-            let why = "a message that comes back is delayed as well, and holds its group for so long";
+            let why = "a message that comes back is delayed too, and holds back its group";
             self.add("fifo_delay", &at, what, why, set(&queue.url, "DelaySeconds", "0"));
         }
         if let Some(record) = queue.forgotten.as_ref() {
-            let what = format!("the record of {} is forgotten before its message may be", record.id);
-            let why = "a message that comes once more would run an ended job again";
+            let what = format!("the record of {} is deleted before SQS deletes its message", record.id);
+            let why = "if SQS delivers the message again, the ended job runs again";
             self.add("retention_long", &at, what, why, "raise the `retention` of the job's policy, or shorten that of the queue");
         }
     }
@@ -217,7 +220,7 @@ impl Findings<'_> {
                 return;
             }
             let remedy = format!("deploy its function, then `sqjobs queue create {} --function FUNCTION`", queue.short);
-            self.add("mapping_missing", &at, "it feeds no function", "its jobs wait until they are forgotten", remedy);
+            self.add("mapping_missing", &at, "it feeds no function", "its jobs wait until SQS deletes them", remedy);
             return;
         };
         if state != "Enabled" {
@@ -225,13 +228,13 @@ impl Findings<'_> {
             self.add(
                 "mapping_disabled",
                 &at,
-                format!("what feeds {function} from it is {}", state.to_lowercase()),
+                format!("its event source mapping to {function} is {}", state.to_lowercase()),
                 "its jobs wait",
                 remedy,
             );
         }
         if !reports {
-            let why = "each message of a batch is deleted that does not fail as a whole: jobs that must come back vanish";
+            let why = "Lambda deletes all messages of a batch, also those that should be retried";
             let remedy = format!("`aws lambda update-event-source-mapping --uuid {id} --function-response-types ReportBatchItemFailures`");
             self.add("reports_missing", &at, "its mapping does not take partial batch failures", why, remedy);
         }
@@ -242,8 +245,8 @@ impl Findings<'_> {
             self.add(
                 "function_missing",
                 &at,
-                format!("it feeds {target}, which is not there"),
-                "its jobs wait until they are forgotten",
+                format!("it feeds {target}, which does not exist"),
+                "its jobs wait until SQS deletes them",
                 remedy,
             );
             return;
@@ -251,19 +254,23 @@ impl Findings<'_> {
         let least = function.timeout * u32::try_from(VISIBILITY).unwrap_or(1) + *window;
         if queue.visibility < least {
             let what = format!(
-                "it hides a message for {}, and {} may take {}{}",
+                "its visibility timeout is {}, and the timeout of {} is {}{}",
                 brief(queue.visibility),
                 function.name,
                 brief(function.timeout),
-                if window.is_zero() { String::new() } else { format!(" after a window of {}", brief(*window)) }
+                if window.is_zero() { String::new() } else { format!(", after a batching window of {}", brief(*window)) }
             );
-            let why = "a message comes into sight while its batch still runs or is retried by Lambda, so that it is received for nothing";
+            let why = "SQS delivers a message again while its batch still runs, or while Lambda retries it";
             self.add("visibility_short", &at, what, why, set(&queue.url, "VisibilityTimeout", &least.as_secs().to_string()));
         }
         if *window >= function.timeout && !window.is_zero() || *batch > 10 && window.is_zero() {
-            let what =
-                format!("batches of {batch} are gathered for {}, and {} has {}", brief(*window), function.name, brief(function.timeout));
-            let why = "jobs wait longer for their batch than they have to run, or the batch is never so large";
+            let what = format!(
+                "batches of {batch} are gathered for {}, and the timeout of {} is {}",
+                brief(*window),
+                function.name,
+                brief(function.timeout)
+            );
+            let why = "jobs wait longer for their batch than they may run, or a batch never gets so large";
             let remedy = format!(
                 "`aws lambda update-event-source-mapping --uuid {id} --batch-size 10 --maximum-batching-window-in-seconds 0`, or a window \
                  below the function's timeout"
@@ -277,12 +284,12 @@ impl Findings<'_> {
         let at = format!("function {}", function.name);
         if system.loops_end.contains(&function.name) {
             let remedy = format!("`aws lambda put-function-recursion-config --function-name {} --recursive-loop Allow`", function.name);
-            let why = "Lambda ends a chain of jobs that enqueue jobs after about 16; the library itself ends it after 100";
+            let why = "Lambda ends a chain of jobs that enqueue jobs after about 16 jobs; the library allows 100";
             self.add("recursive_loop", &at, "the detection of recursive loops is on", why, remedy);
         }
         if let Some(runs) = system.unreleased.get(&function.name) {
-            let what = format!("version {runs} runs, and other code or settings were deployed after it");
-            let why = "jobs run as before the deployment: it was not released, or it was rolled back";
+            let what = format!("version {runs} runs, and newer code or settings are deployed");
+            let why = "jobs do not use the newest deployment: it was not released, or it was rolled back";
             self.add("unreleased", &at, what, why, format!("`sqjobs function release {}`", function.name));
         }
         let equip = format!("`sqjobs queue create {} --function {}`, or `terraform apply`", queue.short, function.name);
@@ -305,7 +312,8 @@ impl Findings<'_> {
             }
             if let Some(table) = value.as_ref().filter(|table| is_table && !table.starts_with(&own.prefix)) {
                 let what = format!("{name} is \"{table}\", without its prefix \"{}\"", own.prefix);
-                let why = "another environment may use the same table: each takes the other's jobs for duplicates, and fires its schedules";
+                let why =
+                    "another environment may use the same table: each discards the other's jobs as duplicates, and fires its schedules";
                 let option = name.trim_start_matches("SQJOBS_").to_lowercase().replace('_', "-");
                 let remedy = format!(
                     "move to {expected} as the README says: `sqjobs table create`, then {equip}; if no other environment uses {table}, keep it and \
@@ -315,15 +323,15 @@ impl Findings<'_> {
                 continue;
             }
             let value = value.map_or("not set".into(), |value| format!("\"{value}\""));
-            let why = "messages, dead letters, records or schedules go where nobody looks";
-            self.add("environment", &at, format!("{name} is {value}, and should name \"{expected}\""), why, equip);
+            let why = "the function would use other queues or tables than this environment";
+            self.add("environment", &at, format!("{name} is {value}, and must be \"{expected}\""), why, equip);
         }
     }
 
     fn role(&mut self, at: &str, lacks: &[String], equip: &str) {
         if let [first, others @ ..] = lacks {
-            let more = if others.is_empty() { String::new() } else { format!(", and {} rights more", others.len()) };
-            let why = "what it may not do it cannot do: jobs come back and are not run, or run again, for that is not recorded";
+            let more = if others.is_empty() { String::new() } else { format!(", and {} more rights", others.len()) };
+            let why = "without its rights the function cannot run jobs, or cannot record that they ran: they come back, or run again";
             self.add("role_denies", at, format!("its role does not allow {first}{more}"), why, equip);
         }
     }
@@ -333,19 +341,25 @@ impl Findings<'_> {
         let Some(known) = system.functions.get(&beater.name) else { return };
         let Some(function) = known else {
             let what = "there is no such function, and no rule wakes another beater of this environment each minute";
-            let why = "without it schedules do not fire, and what waits longer than 15 minutes does not come back";
+            let why = "without it schedules do not fire, and jobs that wait for more than 15 minutes are not sent";
             let name = &beater.name;
             let remedy = format!(
                 "deploy it, such as by `cargo lambda deploy --timeout 60 --binary-name beater {name}`, then `sqjobs schedule beater {name}`; \
-                 if it has another name, name it: `sqjobs doctor --beater FUNCTION`"
+                 if it has another name: `sqjobs doctor --beater FUNCTION`"
             );
             self.add("beater_missing", &at, what, why, remedy);
             return;
         };
         let equip = format!("`sqjobs schedule beater {}`, or `terraform apply`", beater.name);
         if !beater.is_woken {
-            let why = "schedules fire late or never, and so does what waits longer than 15 minutes";
-            self.add("beater_asleep", &at, "no rule wakes it each minute, or it may not", why, &*equip);
+            let why = "schedules do not fire, and jobs that wait for more than 15 minutes are not sent in time";
+            self.add(
+                "beater_asleep",
+                &at,
+                "no rule of EventBridge wakes it each minute, or the function does not allow that",
+                why,
+                &*equip,
+            );
         }
         self.role(&at, &beater.lacks, &equip);
         self.variables(function, &function::variables(&system.place, None, &[]), &equip);
@@ -355,8 +369,8 @@ impl Findings<'_> {
         let seen: BTreeSet<_> = listed.iter().map(String::as_str).chain(named).collect();
         let missing: Vec<_> = system.fed().map(|(_, dlq)| dlq).filter(|dlq| !seen.contains(&*dlq.name)).collect();
         if let [first, ..] = missing[..] {
-            let what = format!("it does not look through {} of the dead-letter queues, such as {}", missing.len(), first.name);
-            let why = "what SQS itself has moved there gets no reason, and its record no end";
+            let what = format!("it does not know {} of the dead-letter queues, such as {}", missing.len(), first.name);
+            let why = "a message that SQS moves there gets no reason, and the record of its job stays unfinished";
             self.add("beater_dlqs", &at, what, why, equip);
         }
     }
@@ -391,7 +405,7 @@ impl Findings<'_> {
             let kind = record.error.as_ref().map(|error| format!(" with {}", error.kind)).unwrap_or_default();
             let what = format!("its job failed{since}{kind}, and none has succeeded since");
             let remedy = format!("`sqjobs explain {}` says why", shell(&record.id));
-            self.add("schedule_fails", &format!("schedule {id}"), what, "it fires, and its work is not done", remedy);
+            self.add("schedule_fails", &format!("schedule {id}"), what, "the schedule fires, and its work is not done", remedy);
         }
     }
 
@@ -409,8 +423,9 @@ impl Findings<'_> {
         let lapsed = |record: &&Record| record.state == State::Running && lapsed_at(record).is_some_and(|at| now.duration_since(at) > LOST);
         if let Some(first) = system.running.iter().find(lapsed) {
             let count = system.running.iter().filter(lapsed).count();
-            let what = format!("{count} jobs are running by their records, and their leases ran out hours ago, such as {}", first.id);
-            let why = "their messages were not delivered again, and no beater has found them";
+            let what =
+                format!("{count} jobs are running according to their records, but their leases ran out hours ago, such as {}", first.id);
+            let why = "SQS did not deliver their messages again, and no beater has found them";
             self.add(
                 "lease_overdue",
                 "records",
@@ -423,7 +438,7 @@ impl Findings<'_> {
             for (kind, at) in parked.iter().filter(|(_, at)| now.duration_since(**at) < PARKED) {
                 if let Some(field) = kind.strip_prefix("reserved_") {
                     let what = format!("a message used `{field}`, which this worker does not support, {}", from_now(*at, now));
-                    let why = "the field is reserved: a message that has it is a dead letter at once";
+                    let why = "the field is reserved: a message with it becomes a dead letter at once";
                     self.add(
                         "reserved_field",
                         &format!("queue {queue}"),
@@ -437,9 +452,9 @@ impl Findings<'_> {
                     "contract" => ("contract_old", "a newer contract, or a feature of one"),
                     _ => ("parked", "a job whose name it does not have"),
                 };
-                let what = format!("its function was asked, {}, for {asked}", from_now(*at, now));
-                let why = "such a message waits for a day for another function, and then is a dead letter";
-                let remedy = "deploy a function that knows it; the log of this one names what was asked for";
+                let what = format!("its function received, {}, {asked}", from_now(*at, now));
+                let why = "such a message waits one day for another version of the function, and then becomes a dead letter";
+                let remedy = "deploy a function that has the job; the log of this function names it";
                 self.add(rule, &format!("queue {queue}"), what, why, remedy);
             }
         }
@@ -465,8 +480,8 @@ impl Findings<'_> {
                 brief(skew.unsigned_abs()),
                 if skew.is_negative() { "behind" } else { "ahead of" }
             );
-            let why = "instants that are given from here are wrong by that, and beyond 5 minutes AWS refuses requests";
-            self.add("clock_skew", "this machine", what, why, "let it take its time from a time server");
+            let why = "the times of jobs enqueued here are wrong by that, and AWS refuses requests beyond 5 minutes";
+            self.add("clock_skew", "this machine", what, why, "synchronize it with a time server");
         }
     }
 }

@@ -108,6 +108,8 @@ fn an_environment_without_a_prefix_leaves_the_queues_of_others_alone() {
         let found = sqjobs(world, &["doctor", "--beater", &beater]);
         assert_eq!((found.status, &*found.printed), (0, "nothing is wrong with 1 queue and its function\n"), "{}", found.said);
         assert_eq!(found.said, "not looked at: 2 queues of another environment: --prefix staging-\n");
+        let named = staging(&["doctor", "--beater", "nobody"]).no();
+        assert!(named.contains("beater_missing  function nobody: "), "the name of a function has no prefix added: {named}");
         let looked_through = sqjobs::setup::dlqs(&world.account.dynamodb, "jobs").await.expect("the list is read");
         assert_eq!(looked_through, ["probes-dlq"]);
 

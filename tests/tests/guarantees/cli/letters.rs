@@ -100,11 +100,11 @@ fn dead_letters_are_shown_with_their_reasons_and_redriven_by_filter() {
         assert!(shown.starts_with("a  error\n") && shown.contains("body          {\"args\"") && shown.contains("\na  failed\n"), "{shown}");
         let shown = &sqjobs(world, &["dlq", "show", "probes", "a", "--json"]).json()[0];
         assert_eq!((&shown["id"], &shown["record"]["state"]), (&json!("a"), &json!("failed")));
-        assert!(sqjobs(world, &["dlq", "show", "probes", "x"]).no().contains("no letter of x"));
+        assert!(sqjobs(world, &["dlq", "show", "probes", "x"]).no().contains("no dead letter of x"));
 
         world.effects.open_the_gate();
         let asked = sqjobs(world, &["dlq", "redrive", "probes", "--tag", "urgent"]);
-        assert!(asked.status == 2 && asked.said.contains("1 to be redriven. Go on? Nobody is here"), "{}", asked.said);
+        assert!(asked.status == 2 && asked.said.contains("1 to be redriven. Go on? There is no terminal"), "{}", asked.said);
         let dry = &sqjobs(world, &["dlq", "redrive", "probes", "--dry-run", "--json"]).json()[0];
         assert_eq!(dry["meant"], json!([{"kind": "error", "name": "probe", "count": 3}, {"kind": "rejected", "name": "", "count": 1}]));
         let would = sqjobs(world, &["dlq", "redrive", "probes", "--tag", "urgent", "--dry-run"]);
@@ -170,7 +170,7 @@ fn a_letter_whose_job_has_succeeded_since_is_dropped_and_not_run() {
         world.record_in("a", "succeeded").await;
         let runs = world.effects.runs_of("a").len();
         let would = sqjobs(world, &["dlq", "redrive", "probes", "--dry-run"]).yes();
-        assert!(would.starts_with("2 would be redriven; 1 of them dropped, since"), "{would}");
+        assert!(would.starts_with("2 would be redriven; 1 of them dropped: their"), "{would}");
         let done = &sqjobs(world, &["dlq", "redrive", "probes", "--yes", "--json"]).json()[0];
         assert_eq!((&done["redriven"], &done["dropped"]), (&json!(1), &json!(1)));
         world.record_in("b", "succeeded").await;
@@ -189,14 +189,22 @@ fn what_fails_again_or_is_rejected_again_is_redriven_once_and_here_again() {
         world.send("garbage").await;
         world.dead_letters_when(3).await;
         world.drained().await;
-        let done = &sqjobs(world, &["dlq", "redrive", "probes", "--yes", "--json"]).json()[0];
-        assert_eq!((&done["redriven"], &done["dropped"], &done["failed"]), (&json!(3), &json!(0), &json!(0)), "{done}");
+        let warning = "warning: 2 of them come back to the dead-letter queue at once, unless their function was changed since: it refused them \
+                       as rejected.";
+        let would = sqjobs(world, &["dlq", "redrive", "probes", "--dry-run"]);
+        assert!(would.said.contains(warning) && would.said.contains("`sqjobs dlq purge probes --kind rejected"), "{}", would.said);
+        assert_eq!(would.yes(), "3 would be redriven\n");
+        let ran = sqjobs(world, &["dlq", "redrive", "probes", "--yes", "--json"]);
+        assert!(ran.status == 0 && ran.said.contains(warning), "{}", ran.said);
+        let done = &ran.json()[0];
+        let counts = ["redriven", "dropped", "failed", "left"].map(|field| &done[field]);
+        assert_eq!(counts, [3, 0, 0, 0].map(|count| json!(count)).each_ref(), "each message is counted once: {done}");
         world.drained().await;
         world.dead_letters_when(3).await;
         assert_eq!(world.effects.runs_of("fatal").len(), 2);
         assert_eq!(world.record("wrong").await.expect("a record").state, "failed");
         let missing = sqjobs(world, &["dlq", "redrive", "probes-dlq", "--id", "x", "--yes"]).no();
-        assert!(missing.contains("3 left alone") && missing.contains("no letter of x"), "who names the dead-letter queue means its queue");
+        assert!(missing.contains("3 left alone") && missing.contains("no dead letter of x"), "who names the dead-letter queue means its queue");
     });
 }
 
@@ -294,6 +302,6 @@ fn who_interrupts_a_redrive_is_told_how_far_it_came_and_how_to_go_on() {
         .await;
         succeed(Command::new("kill").args(["-INT", &redrive.id().to_string()]));
         let told = Ran::of(&slowly, &redrive.wait_with_output().expect("it ends")).no();
-        assert!(told.contains(" redriven") && told.contains("interrupted; do the same again to go on"), "{told}");
+        assert!(told.contains(" redriven") && told.contains("interrupted; run the command again to go on"), "{told}");
     });
 }

@@ -180,7 +180,7 @@ fn a_queue_is_deleted_with_what_belongs_to_it_unless_it_holds_messages() {
         let said = delete(&["--yes"]).error();
         assert!(said.contains("cannot delete queue probes: there are messages, probes holds 1; "), "{said}");
         let said = delete(&["--force"]).error();
-        assert!(said.contains("Delete probes and probes-dlq with their messages (probes holds 1)? Nobody is here"), "{said}");
+        assert!(said.contains("Delete probes and probes-dlq with their messages (probes holds 1)? There is no terminal"), "{said}");
         assert_eq!(queues(world).await, ["probes", "probes-dlq"]);
 
         let said = delete(&["--force", "--yes"]).yes();
