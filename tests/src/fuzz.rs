@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use sqjobs::{
     Context, Envelope, Job, JobError, Policy, Record, Schedule, State, Worker,
     envelope::Form,
-    lifecycle::{self, Claim, Decision, Next, Outcome, Repair, Request},
+    lifecycle::{self, Claim, Decision, Ending, Next, Outcome, Repair, Request},
     testing::Eager,
 };
 
@@ -107,7 +107,9 @@ pub fn record(data: &[u8]) {
                 Decision::Leave(_) => {}
             }
             lifecycle::abandoned(Some(&record), &request, None, "fuzz", now);
-            lifecycle::refuse(Some(&record), &request, sqjobs::Failure::default(), "fuzz", now);
+            for ending in [Ending::Rejected, Ending::Parked] {
+                lifecycle::refuse(Some(&record), &request, &ending, sqjobs::Failure::default(), "fuzz", now);
+            }
         }
         if let Repair::Write(next) = lifecycle::repair(&record, None, "fuzz", now) {
             assert!(!record.state.is_terminal(), "what has ended is not repaired: {next:?}");

@@ -83,7 +83,7 @@ fn sentence(id: &str, record: Option<&Record>, outcome: Option<Cancelled>) -> St
         None => format!(
             "there is no record of {shown}, and nothing was cancelled: the id is wrong, or the job still waits in its queue, for \
              which a job has no record before a function sees it. To cancel it there: `sqjobs cancel {id} --unseen` blocks the id for 30 days, \
-             and a function discards its message"
+             and a function discards its message when it receives it next, a parked one within five minutes"
         ),
     }
 }
@@ -182,7 +182,8 @@ impl<'a> DeadLetters<'a> {
         let mut walk = Walk::new(aws, pair);
         match walk.of(id, |_| false).await {
             Ok(mut found) => {
-                found.retain(|letter| letter.kind() != Some("id_in_use")); // it is of another job
+                // Others are of another job, or of a message that was never of this one.
+                found.retain(|letter| letter.id == id && letter.kind() != Some("id_in_use"));
                 let left = found.is_empty().then(|| format!("it is not among the {} that {} showed", walk.seen(), pair.dlq));
                 Self { walk: Some(walk), found, left }
             }

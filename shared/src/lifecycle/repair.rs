@@ -113,14 +113,18 @@ fn given_up(seen: &Record, failure: Failure, owner: &str, now: Timestamp) -> Rec
     finished(Record { owner: Some(owner.into()), ..ended }, &Policy::new(), now)
 }
 
-/// Decides about a message of which no attempt can be made, given the record of its id as it is stored and a fresh token.
+/// Decides about a message of which no attempt can be made, given the record of its id as it is stored and a fresh token. `ending` is
+/// that of a message without a record: rejected, or parked.
 ///
-/// A record that is live ends as `failed` with this failure: no other message would end it.
-pub fn refuse(seen: Option<&Record>, request: &Request, failure: Failure, owner: &str, now: Timestamp) -> Decision {
+/// A message of a cancelled job is discarded. A rejected message ends a live record as `failed` with this failure: no other message
+/// would end it. A parked message leaves it to another worker.
+pub fn refuse(seen: Option<&Record>, request: &Request, ending: &Ending, failure: Failure, owner: &str, now: Timestamp) -> Decision {
     // The name of a message that cannot be read is not known.
     let is_its = |seen: &&Record| is_of(seen, request) || request.name.is_empty() && seen.queue == request.queue;
-    let Some(seen) = seen.filter(is_its) else { return Decision::Leave(Ending::Rejected) };
+    let Some(seen) = seen.filter(is_its) else { return Decision::Leave(ending.clone()) };
     match seen.state {
+        State::Cancelled => Decision::Leave(Ending::Duplicate),
+        _ if *ending != Ending::Rejected => Decision::Leave(ending.clone()),
         State::Failed if seen.dlq == Some(Dlq::Pending) => Decision::Leave(Ending::Failed),
         state if state.is_terminal() => Decision::Leave(Ending::Rejected),
         // A worker of another version may run it.

@@ -168,8 +168,8 @@ impl Delivery {
 
     /// Ends a message that cannot be run here. A live record of its job ends with it: no other message would end it.
     async fn refuse(&self, refused: &Refused, alone: bool, batch: &Batch<'_>) -> Step {
-        // The id of a message that has none is new, and a parked message may meet a worker that knows its job.
-        let has_record = refused.ending == Ending::Rejected && (self.id != self.message.id || self.message.receives > 1);
+        // The id of a message that has none is new.
+        let has_record = self.id != self.message.id || self.message.receives > 1;
         let mut seen = match if has_record && check_id(&self.id).is_ok() { batch.ledger.read(&self.id).await } else { Ok(None) } {
             Ok(seen) => seen.map(Arc::new),
             // The message is no better for a record that cannot be read.
@@ -179,11 +179,13 @@ impl Delivery {
         let owner = Uuid::new_v4().simple().to_string();
         let request = Request { name: refused.name.clone(), queue: self.message.queue.clone(), ..Request::default() };
         for _ in 0..CLAIMS {
-            if let Some(decoded) = self.decoded_from(seen.as_deref(), &refused.name, batch) {
+            // A parked message may meet a worker that knows its job.
+            let rejected = seen.as_deref().filter(|_| refused.ending == Ending::Rejected);
+            if let Some(decoded) = self.decoded_from(rejected, &refused.name, batch) {
                 return self.attempt(&decoded, alone, batch).await;
             }
             let now = batch.engine.clock.now();
-            let ended = match lifecycle::refuse(seen.as_deref(), &request, refused.reason.clone(), &owner, now) {
+            let ended = match lifecycle::refuse(seen.as_deref(), &request, &refused.ending, refused.reason.clone(), &owner, now) {
                 Decision::End { next, ending } => {
                     let next = Arc::from(next);
                     match batch.ledger.write(Write { next: Arc::clone(&next), seen }).await {
@@ -196,7 +198,7 @@ impl Delivery {
                         Err(error) => self.returned(&error),
                     }
                 }
-                Decision::Leave(Ending::Rejected) | Decision::Run { .. } => {
+                Decision::Leave(Ending::Rejected | Ending::Parked) | Decision::Run { .. } => {
                     Ended { reason: Some(refused.reason.clone()), ..refused.ending.clone().into() }
                 }
                 Decision::Leave(ending) => Self::left(ending, seen, batch),

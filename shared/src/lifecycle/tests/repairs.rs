@@ -72,7 +72,7 @@ fn a_retried_job_has_its_new_message_though_a_dead_letter_is_owed() {
 
 /// A message of the job that cannot be read meets a record.
 fn refused(record: &Record, now: Timestamp) -> Decision {
-    refuse(Some(record), &Request { name: String::new(), ..request() }, failure("rejected"), "next", now)
+    refuse(Some(record), &Request { name: String::new(), ..request() }, &Ending::Rejected, failure("rejected"), "next", now)
 }
 
 #[test]
@@ -99,12 +99,31 @@ fn a_message_that_cannot_be_run_leaves_a_running_job_alone() {
 }
 
 #[test]
+fn a_message_of_a_cancelled_job_that_cannot_be_run_is_discarded() {
+    let unseen = cancel(None, &Request { id: request().id, ..Request::default() }, &policy(), at(0)).expect("it has not ended");
+    let waited = Record { state: State::Cancelled, ..waiting() };
+    for (ending, kind) in [(Ending::Rejected, "rejected"), (Ending::Parked, "parked")] {
+        let end = |record: &Record| left(refuse(Some(record), &request(), &ending, failure(kind), "next", at(HOUR)));
+        assert_eq!([end(&unseen), end(&waited)], [Ending::Duplicate, Ending::Duplicate], "{kind}");
+        assert_eq!(end(&Record { name: "other".into(), ..waited.clone() }), ending, "the record of another job says nothing");
+    }
+    for record in [waiting(), running(), failed_for_good()] {
+        let parked = refuse(Some(&record), &request(), &Ending::Parked, failure("parked"), "next", at(HOUR));
+        assert_eq!(left(parked), Ending::Parked, "another worker may know the job");
+    }
+}
+
+#[test]
 fn a_message_that_cannot_be_run_ends_no_job_but_its_own() {
     let other = Record { queue: "elsewhere".into(), ..waiting() };
     assert_eq!(left(refused(&other, at(HOUR))), Ending::Rejected);
     let named = Request { name: "other".into(), ..request() };
-    assert_eq!(left(refuse(Some(&waiting()), &named, failure("parked"), "next", at(HOUR))), Ending::Rejected);
-    assert_eq!(left(refuse(None, &request(), failure("rejected"), "next", at(HOUR))), Ending::Rejected, "no record is made of it");
+    assert_eq!(left(refuse(Some(&waiting()), &named, &Ending::Rejected, failure("parked"), "next", at(HOUR))), Ending::Rejected);
+    assert_eq!(
+        left(refuse(None, &request(), &Ending::Rejected, failure("rejected"), "next", at(HOUR))),
+        Ending::Rejected,
+        "no record is made of it"
+    );
 }
 
 #[test]

@@ -278,6 +278,18 @@ async fn a_parked_message_leaves_its_live_record_for_a_day_and_then_ends_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_message_of_a_cancelled_job_that_cannot_be_run_ends_at_once() {
+    let unknown = with_body("a", json!({"name": "unknown", "id": "a"}));
+    let newer = with_body("a", json!({"name": "probe", "id": "a", "v": 2}));
+    for delivery in [unknown.clone(), Message { receives: 7, ..unknown }, newer, wrong()] {
+        let world = world();
+        world.store.put(Record { id: "a".into(), state: State::Cancelled, ..Record::default() });
+        assert!(world.handle([delivery]).await.failures.is_empty());
+        assert_eq!((world.state("a"), world.queue.messages(DLQ).len()), (State::Cancelled, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_message_without_an_id_goes_by_that_of_the_queue() {
     let world = world();
     world.handle([with_body("a", json!({"name": "probe", "args": {"count": 3}}))]).await;

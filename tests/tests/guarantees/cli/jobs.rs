@@ -224,6 +224,18 @@ fn a_job_that_waits_in_its_queue_is_cancelled_as_unseen() {
 }
 
 #[test]
+fn a_parked_message_that_is_cancelled_ends_at_its_next_delivery() {
+    World::setup().test(async |world| {
+        world.deploy(&Function::probe()).await;
+        sqjobs(world, &["enqueue", "stranger", "[1]", "--queue", "probes", "--id", "a"]).yes();
+        world.messages_when("the message is parked", |messages| messages.iter().any(|message| message.receives > 0)).await;
+        sqjobs(world, &["cancel", "a", "--unseen"]).yes();
+        world.drained().await;
+        assert!(world.dead_letters().await.is_empty(), "it was discarded, and has no dead letter");
+    });
+}
+
+#[test]
 fn an_unknown_id_is_cancelled_only_where_that_is_asked_for() {
     World::setup().test(async |world| {
         let refused = sqjobs(world, &["cancel", "nothere"]).no();
@@ -505,6 +517,8 @@ fn schedules_are_added_shown_paused_run_and_removed_by_command() {
         sqjobs(world, &["schedule", "remove", "nightly", "--yes"]).yes();
         assert!(shown().is_empty());
         assert!(sqjobs(world, &["schedule", "pause", "nightly"]).error().contains("there is no schedule \"nightly\""));
+        let run = sqjobs(world, &["schedule", "run", "nightly"]).error();
+        assert!(run.contains("cannot run schedule \"nightly\": it was removed") && run.contains("add it again"), "{run}");
         let wrong = sqjobs(world, &["schedule", "add", "x", "probe", "--cron", "61 * * * *"]).error();
         assert!(wrong.contains("minute: 61 is out of range"), "{wrong}");
     });
@@ -521,6 +535,9 @@ fn schedules_are_copied_as_json_and_each_change_is_printed_as_json() {
         assert_eq!(removed, [json!({"id": "nightly", "removed": true})]);
         let wrong = piped(world, &["schedule", "add", "--from", "-"], "{\"id\": 1}\n").error();
         assert!(wrong.contains("line 1 is no schedule: ") && wrong.contains("`sqjobs schedule list --json`"), "{wrong}");
+        let twice = piped(world, &["schedule", "add", "--from", "-"], &format!("{lines}\n{lines}")).error();
+        assert!(twice.contains("schedule \"nightly\" stands in line 1 and in line 3"), "{twice}");
+        assert_eq!(sqjobs(world, &["schedule", "list", "--json"]).yes(), "", "nothing was written");
         assert_eq!(piped(world, &["schedule", "add", "--from", "-"], &lines).yes(), "nightly fires at 00:01 in UTC; it is paused\n");
         let rows = [lines, sqjobs(world, &["schedule", "list", "--json"]).yes()].map(|line| {
             let mut row: Value = serde_json::from_str(&line).expect("one line");
