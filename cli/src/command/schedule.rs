@@ -1,6 +1,9 @@
 //! The schedules.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -92,10 +95,10 @@ pub(super) async fn schedule(aws: impl AsyncFn() -> Aws, wanted: Schedule) -> Re
     }
 }
 
-/// Reads the schedules of a file, as `list --json` prints them, and whether each is paused.
+/// Reads the schedules of a file, as `list --json` prints them, and whether each is paused. Refuses an id that the file has twice.
 fn read(file: &Path) -> Result<Vec<(Entry, bool)>, Failure> {
     let (lines, _) = open(file)?;
-    let mut entries = Vec::new();
+    let (mut entries, mut line_of) = (Vec::new(), BTreeMap::new());
     for (number, line) in (1..).zip(lines) {
         let wrong = |error: serde_json::Error| {
             Failure::said(format!("line {number} is no schedule: {error}; write one as `sqjobs schedule list --json` prints it"))
@@ -106,7 +109,14 @@ fn read(file: &Path) -> Result<Vec<(Entry, bool)>, Failure> {
         }
         let row: Value = serde_json::from_str(&line).map_err(wrong)?;
         let paused = row["paused"] == true;
-        entries.push((serde_json::from_value(row).map_err(wrong)?, paused));
+        let entry: Entry = serde_json::from_value(row).map_err(wrong)?;
+        if let Some(first) = line_of.insert(entry.id().to_owned(), number) {
+            let id = entry.id();
+            return Err(Failure::said(format!(
+                "schedule {id:?} stands in line {first} and in line {number}; remove one, or give it another id"
+            )));
+        }
+        entries.push((entry, paused));
     }
     Ok(entries)
 }

@@ -186,9 +186,13 @@ impl Schedules {
     ///
     /// # Errors
     ///
-    /// When there is none of this id, or SQS does not take the message.
+    /// When there is none of this id, it was deleted, or SQS does not take the message.
     pub async fn run_now(&self, id: &str) -> Result<Enqueued, Error> {
         let row = read(&*self.rows, id).await?.ok_or_else(|| missing(id))?;
+        if row.deleted {
+            let why = "it was removed, and its row stays until a beater deletes it; add it again, or enqueue its job by name";
+            return Err(Error::config(format!("cannot run schedule {id:?}: {why}")));
+        }
         self.client.enqueue_one(row.entry.now()).await
     }
 

@@ -75,6 +75,9 @@ async fn a_job_can_be_run_beside_its_fires() {
     world.work().await;
     assert_eq!(world.ran().last().map(String::as_str), Some(format!("{} as first told", job.id).as_str()));
     assert!(world.schedules().run_now("hourly").await.is_err_and(|error| error.to_string().contains("\"hourly\"")));
+    world.schedules().delete("minutely").await.expect("deleted");
+    let removed = world.schedules().run_now("minutely").await;
+    assert!(removed.is_err_and(|error| error.to_string().contains("it was removed")), "no beater has deleted its row yet");
 }
 
 #[tokio::test]
