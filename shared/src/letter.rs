@@ -1,5 +1,7 @@
 //! Dead letters: what a dead-letter queue holds of a message, with the reason; and the way back.
 
+use serde_json::Value;
+
 use crate::{
     envelope::{Envelope, Form, Unreadable},
     lifecycle::{Request, is_of},
@@ -12,10 +14,13 @@ use crate::{
     record::{Dlq, Failure, Record, State},
 };
 
+/// The kind of a letter that a producer has sent to the dead-letter queue itself.
+pub(crate) const MISDIRECTED: &str = "misdirected";
+
 /// A message in a dead-letter queue.
 ///
 /// A worker's copy says why it is there. What SQS itself has moved, since it was received too often, says nothing until a
-/// beater has looked at it.
+/// beater has looked at it. So does what a producer has sent to the dead-letter queue by mistake.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Letter {
@@ -45,9 +50,22 @@ impl Letter {
         Self { message, id, envelope }
     }
 
-    /// The kind of the failure; none where SQS has moved the message.
+    /// The kind of the failure; none where SQS has moved the message, or a producer has sent it here.
     pub fn kind(&self) -> Option<&str> {
         self.message.attributes.get(KIND).map(String::as_str)
+    }
+
+    /// Returns true where a producer has sent the message to the dead-letter queue itself: no worker says why it is here, and SQS names
+    /// no queue from which it has moved it.
+    pub fn is_misdirected(&self) -> bool {
+        self.message.source.is_none() && self.kind().is_none_or(|kind| kind == MISDIRECTED)
+    }
+
+    /// Returns true where this is the id of its job. A message that cannot be read has none, and goes by the id of SQS; a person knows it
+    /// by the id in its body, so that counts as well.
+    pub fn has_id(&self, id: &str) -> bool {
+        let given = || serde_json::from_str::<Value>(&self.message.body).is_ok_and(|body| body["id"] == id);
+        self.id == id || self.envelope.is_err() && given()
     }
 
     /// Why it is here, as far as the body left room for it.
@@ -203,6 +221,23 @@ mod tests {
         assert_eq!(sent(letter_of(Some(3)).redrive(Some(&other), "q")), Some(3));
         let elsewhere = Record { queue: "elsewhere".into(), ..record(State::Succeeded, 2, None) };
         assert_eq!(sent(letter_of(None).redrive(Some(&elsewhere), "q")), None);
+    }
+
+    #[test]
+    fn a_letter_that_cannot_be_read_is_found_by_the_id_in_its_body() {
+        let open = |body: &str| Letter::open(Message { id: "m".into(), body: body.into(), ..Message::default() });
+        let wrong = open(r#"{"name": "n", "id": "a", "max_attempts": "five"}"#);
+        assert_eq!((&*wrong.id, wrong.has_id("a"), wrong.has_id("m"), wrong.has_id("b")), ("m", true, true, false));
+        for body in ["garbage", "[]", r#"{"id": 1}"#, ""] {
+            assert!(!open(body).has_id("a") && open(body).has_id("m"), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_letter_is_misdirected_that_neither_a_worker_nor_sqs_has_put_there() {
+        let direct = Message { body: BODY.into(), ..Message::default() };
+        assert!(Letter::open(direct).is_misdirected());
+        assert!(!letter_of(None).is_misdirected() && !letter_of(Some(1)).is_misdirected());
     }
 
     #[test]

@@ -52,8 +52,17 @@ pub(super) fn reason(letter: &Letter) -> String {
     match (letter.kind(), letter.reason()) {
         (Some(kind), Some(reason)) => format!("{kind}: {reason}"),
         (Some(kind), None) => kind.into(),
+        (None, _) if letter.is_misdirected() => format!("{}: {DIRECTLY}", kind(letter)),
         (None, _) => "moved by SQS after too many receives".into(),
     }
+}
+
+/// The reason of a letter that no beater has looked at yet, and that SQS has not moved.
+const DIRECTLY: &str = "a producer sent it to the dead-letter queue itself";
+
+/// Returns the kind of a letter, also before a beater has given it one.
+fn kind(letter: &Letter) -> &str {
+    letter.kind().unwrap_or(if letter.is_misdirected() { "misdirected" } else { "moved_by_sqs" })
 }
 
 /// A letter of a job that has no record.
@@ -74,13 +83,17 @@ impl Found {
     }
 
     fn kind(&self) -> &str {
-        self.letter.kind().unwrap_or("moved_by_sqs")
+        kind(&self.letter)
     }
 
     fn reason(&self) -> String {
         let failed = || self.record.as_ref()?.error.as_ref().map(|error| error.message.clone());
         let moved = || "SQS moved it after too many receives; a beater adds the reason within a minute".to_owned();
-        self.letter.reason().map(str::to_owned).or_else(failed).unwrap_or_else(moved)
+        match self.letter.reason() {
+            Some(reason) => reason.to_owned(),
+            None if self.letter.is_misdirected() => DIRECTLY.to_owned(),
+            None => failed().unwrap_or_else(moved),
+        }
     }
 
     fn tags(&self) -> &[String] {
@@ -110,7 +123,7 @@ impl Letters {
         let age = found.letter.message.sent_at.map(|at| now.duration_since(at)).unwrap_or_default();
         let is = |wanted: &Option<String>, own: &str| wanted.as_ref().is_none_or(|wanted| wanted == own);
         let limit = |limit: Duration| SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX);
-        is(&self.id, &found.letter.id)
+        self.id.as_ref().is_none_or(|id| found.letter.has_id(id))
             && is(&self.name, found.name())
             && is(&self.kind, found.kind())
             && self.tag.as_ref().is_none_or(|tag| found.tags().contains(tag))
@@ -180,7 +193,7 @@ impl<'a> Walk<'a> {
             if letters.is_empty() {
                 break;
             }
-            own.extend(letters.into_iter().filter(|letter| letter.id == id));
+            own.extend(letters.into_iter().filter(|letter| letter.has_id(id)));
         }
         Ok(own)
     }
@@ -341,7 +354,7 @@ async fn show(aws: &Aws, wanted: ShowLetters) -> Result<bool, Failure> {
             break;
         }
         shown.extend(found.into_iter().filter(|Found { letter, .. }| {
-            let names = |id: &String| [&letter.id, &letter.message.id].contains(&id);
+            let names = |id: &String| letter.has_id(id) || letter.message.id == *id;
             missing.retain(|id| !names(id));
             wanted.ids.iter().any(names)
         }));

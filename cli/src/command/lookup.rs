@@ -195,6 +195,9 @@ pub(super) fn dead(prefix: &str, queue: &str, letter: &Letter, id: &str, args: &
         Some("parked" | "contract") => {
             format!("Deploy a function that has the job, then send the message again: `sqjobs dlq redrive {queue} --id {id}`.")
         }
+        _ if letter.is_misdirected() => {
+            format!("To run it, send it to its queue: `sqjobs dlq redrive {queue} --id {id}`. Let producers send to queue {whole}.")
+        }
         _ => format!("Correct the cause, then send the message again: `sqjobs dlq redrive {queue} --id {id}`."),
     };
     vec![

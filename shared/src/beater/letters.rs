@@ -1,5 +1,5 @@
-//! Looks through dead-letter queues for messages that SQS itself has moved there: gives them the reason, and their
-//! records an end.
+//! Looks through dead-letter queues for messages that SQS itself has moved there, or that a producer has sent there: gives them
+//! the reason, and the records of moved ones an end.
 
 use std::{slice, sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ use super::{
 use crate::{
     Error,
     envelope::{Envelope, Form, check_id},
-    letter::{Letter, letter},
+    letter::{Letter, MISDIRECTED, letter},
     lifecycle::{self, Abandoned, Request, dead_lettered},
     queue::{Message, Visibility},
     record::{Failure, Record, State},
@@ -110,6 +110,11 @@ impl Letters<'_> {
     async fn explain_one(&self, letter: &Letter) -> Result<bool, Error> {
         let now = self.due.clock.now();
         let Letter { message, id, envelope } = letter;
+        if letter.is_misdirected() {
+            // Its job, if there is one, has a message of its own.
+            let reason = "a producer sent it to the dead-letter queue itself; send jobs to the queue, and redrive this one to run it";
+            return self.replace(message, id, &Failure::new(MISDIRECTED, reason.into(), now), None).await;
+        }
         if let Err(error) = check_id(id) {
             return self.replace(message, id, &Failure::new("rejected", error.to_string(), now), None).await;
         }

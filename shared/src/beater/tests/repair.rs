@@ -106,6 +106,19 @@ async fn a_message_that_sqs_has_moved_gets_its_reason_and_can_be_redriven() {
 }
 
 #[tokio::test]
+async fn a_message_sent_to_the_dead_letter_queue_itself_ends_no_record() {
+    let world = World::at(START);
+    let waiting = stranded("direct", State::Queued);
+    world.plant([waiting]).await;
+    world.local.queue.send(DLQ, &[Outgoing::new(body("direct"))]).await.remove(0).expect("sent");
+    assert_eq!(world.tick_now().await.explained, 1);
+    let letters = world.letters();
+    assert_eq!((letters.len(), letters[0].attributes["sqjobs.kind"].as_str()), (1, "misdirected"));
+    assert_eq!(world.records()["direct"].state, State::Queued, "its own message may still come");
+    assert_eq!(world.tick_now().await.explained, 0, "once");
+}
+
+#[tokio::test]
 async fn what_lies_in_a_dead_letter_queue_with_its_reason_stays_and_can_be_seen() {
     let world = World::at(START);
     for number in 0..25 {
