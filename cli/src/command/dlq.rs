@@ -145,10 +145,7 @@ pub(super) struct Pair {
 impl Pair {
     /// Who names the dead-letter queue means its queue.
     pub(super) async fn find(aws: &Aws, name: &str) -> Result<Self, Failure> {
-        let source = match name.strip_suffix("-dlq.fifo") {
-            Some(name) => format!("{name}.fifo"),
-            None => name.strip_suffix("-dlq").unwrap_or(name).to_owned(),
-        };
+        let source = queue::source_name(name).unwrap_or_else(|| name.to_owned());
         let (queue, dlq) = queue::pair(aws, &aws.queue(&source)).await?;
         Ok(Self { queue: queue.name, arn: queue.arn, dlq: dlq.name, total: dlq.depth.all() })
     }

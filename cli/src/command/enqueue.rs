@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use futures_util::future::join;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -21,7 +22,8 @@ use tokio::signal::ctrl_c;
 
 use super::{
     follow::{self, Follow, Sent},
-    queue, table,
+    queue::{self, DeadLetterQueues},
+    table,
 };
 use crate::{
     args::{Enqueue, Options},
@@ -38,16 +40,20 @@ const LINES: usize = 500;
 pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure> {
     let client = aws.client();
     // The usual queue of a job has the same name in all environments.
-    let environments = match (&wanted.from, &wanted.options.queue) {
-        (None, None) => Vec::new(),
-        _ => table::environments(aws).await.unwrap_or_default(),
+    let environments = async {
+        match (&wanted.from, &wanted.options.queue) {
+            (None, None) => Vec::new(),
+            _ => table::environments(aws).await.unwrap_or_default(),
+        }
     };
+    let (environments, dlqs) = join(environments, DeadLetterQueues::read(aws)).await;
     if let Some(refusal) = wanted.options.queue.as_ref().and_then(|queue| queue::of_another(&environments, &aws.queue(queue))) {
         return Err(Failure::said(refusal));
     }
     match (wanted.from, wanted.name) {
-        (Some(file), _) => Bulk { aws, client, environments, options: wanted.options, json: wanted.json, from: file }.run().await,
+        (Some(file), _) => Bulk { aws, client, environments, dlqs, options: wanted.options, json: wanted.json, from: file }.run().await,
         (None, Some(name)) => {
+            dlqs.refuse(aws, wanted.options.queue.as_deref().unwrap_or(&name)).await?;
             let mut job = job(&name, wanted.args.as_deref(), &wanted.options)?;
             if let Some(id) = wanted.id {
                 job = job.id(id);
@@ -284,7 +290,8 @@ fn duplicate(first: &Record, envelope: &Envelope, queue: &str) -> (bool, String)
             );
         }
         Some(digest) if *digest == asked.digest => {
-            return (true, format!("{state}; its arguments were the same, and it does not run again"));
+            let once = if first.state.is_terminal() { "it does not run again" } else { "it runs once however often it is enqueued" };
+            return (true, format!("{state}; its arguments were the same, and {once}"));
         }
         Some(_) => "its arguments were different".into(),
         None => "it is not known if its arguments were the same".into(),
@@ -298,6 +305,7 @@ struct Bulk<'a> {
     client: Client,
     /// The prefixes of other environments, as far as this user may list them.
     environments: Vec<String>,
+    dlqs: DeadLetterQueues,
     options: Options,
     json: bool,
     from: PathBuf,
@@ -315,6 +323,8 @@ struct Done {
     nameless: usize,
     /// Fields that this version does not know.
     unknown: BTreeSet<String>,
+    /// The queues of the file, each with the reason why no job is sent to it.
+    queues: HashMap<String, Option<String>>,
     /// The ids of the file, with the digests of their arguments.
     ids: HashMap<String, Digest>,
 }
@@ -385,8 +395,17 @@ impl Bulk<'_> {
         }
         let ids: Vec<_> = jobs.iter().filter_map(|(_, job)| job.envelope().id.clone()).collect();
         let firsts: HashMap<_, _> = firsts(self.aws, &ids).await.into_iter().flatten().map(|first| (first.id.clone(), first)).collect();
+        for (queue, _) in &jobs {
+            if !done.queues.contains_key(queue) {
+                done.queues.insert(queue.clone(), self.dlqs.refusal(self.aws, queue).await);
+            }
+        }
         let (mut sent_lines, mut own) = (Vec::new(), Vec::new());
         for (line, (queue, job)) in places.into_iter().zip(jobs) {
+            if let Some(why) = done.queues.get(&queue).cloned().flatten() {
+                self.refuse(line, &why, done)?;
+                continue;
+            }
             let (id, digest) = (job.envelope().id.clone(), job.envelope().digest());
             if let Some(id) = id.filter(|id| *done.ids.entry(id.clone()).or_insert(digest) != digest) {
                 let why = format!("id {} stands in an earlier line with other arguments; give each job an id of its own", clean(&id));
@@ -493,6 +512,7 @@ mod tests {
         let other = serde_json::to_value(Envelope::new("n", json!([2])).digest()).expect("plain data");
         let cases = [
             (json!({}), true, "a already ended at 2026-05-04T12:00:00Z (succeeded); its arguments were the same"),
+            (json!({"state": "queued", "finished_at": null}), true, "a is already queued; its arguments were the same, and it runs once"),
             (json!({"digest": other}), false, "nothing was enqueued: its arguments were different"),
             (json!({"digest": null}), false, "it is not known if its arguments were the same"),
             (json!({"queue": "p", "state": "running", "finished_at": null}), false, "a is already running; these arguments did not run"),

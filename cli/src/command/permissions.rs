@@ -123,7 +123,13 @@ const NEEDS: &[Need] = &[
         DeployedRoles,
     ),
     need("Enqueue", &[Producer], &["sqs:GetQueueUrl", "sqs:SendMessage"], Queues),
-    need("Results", &[Producer], &["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:PartiQLInsert"], Jobs),
+    // An enqueue looks into the list of dead-letter queues, so that it sends nothing to them.
+    need(
+        "Results",
+        &[Producer],
+        &["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:PartiQLInsert", "dynamodb:Query"],
+        Jobs,
+    ),
 ];
 
 /// Prints the policy of an audience.

@@ -401,6 +401,43 @@ pub(super) async fn refuse_others(aws: &Aws, names: impl IntoIterator<Item = &st
     refused.map_or(Ok(()), |sentence| Err(Failure::said(sentence)))
 }
 
+/// Returns the name of the queue whose dead-letter queue has this usual name.
+pub(super) fn source_name(dlq: &str) -> Option<String> {
+    match dlq.strip_suffix("-dlq.fifo") {
+        Some(name) => Some(format!("{name}.fifo")),
+        None => dlq.strip_suffix("-dlq").map(str::to_owned),
+    }
+}
+
+/// The dead-letter queues that the table lists, as far as this user may read them.
+pub(super) struct DeadLetterQueues(Vec<String>);
+
+impl DeadLetterQueues {
+    pub(super) async fn read(aws: &Aws) -> Self {
+        Self(setup::dlqs(&aws.dynamodb(), &aws.place.table()).await.unwrap_or_default())
+    }
+
+    /// Returns why no job is sent to a queue, by its whole name: it is a dead-letter queue. SQS is asked only of a queue whose name
+    /// ends like theirs.
+    pub(super) async fn refusal(&self, aws: &Aws, name: &str) -> Option<String> {
+        let source = source_name(name);
+        let is_dlq = self.0.iter().any(|dlq| dlq == name)
+            || match &source {
+                Some(source) => find(aws, source).await.is_ok_and(|found| found.dlq == name),
+                None => false,
+            };
+        let remedy = source.map_or("name the queue of its function by --queue".to_owned(), |source| {
+            format!("name the queue itself: --queue {}", shell(aws.short(&source)))
+        });
+        is_dlq.then(|| format!("queue {name} is a dead-letter queue, from which no function takes jobs; {remedy}"))
+    }
+
+    /// Refuses to send jobs to a dead-letter queue.
+    pub(super) async fn refuse(&self, aws: &Aws, name: &str) -> Result<(), Failure> {
+        self.refusal(aws, &aws.queue(name)).await.map_or(Ok(()), |sentence| Err(Failure::said(sentence)))
+    }
+}
+
 /// A queue by its whole name.
 pub(super) async fn find(aws: &Aws, name: &str) -> Result<Found, Failure> {
     let short = aws.short(name);

@@ -8,6 +8,7 @@ use super::{
     dlq::{Pair, Walk},
     enqueue::job,
     lookup::{self, Known},
+    queue::DeadLetterQueues,
 };
 use crate::{
     args::{Cancel, Move, Retry},
@@ -98,6 +99,9 @@ pub(super) async fn retry(aws: &Aws, wanted: Retry) -> Result<bool, Failure> {
     let Some(record) = client.get(&wanted.id).await? else {
         return Err(no_record(aws, &wanted).await);
     };
+    if let Some(queue) = &wanted.options.queue {
+        DeadLetterQueues::read(aws).await.refuse(aws, queue).await?;
+    }
     if record.state == State::Succeeded {
         let at = record.finished_at.map(|at| format!(" at {}", exact(at))).unwrap_or_default();
         if !confirmed(&format!("{} succeeded{at}. Run it again?", clean(&wanted.id)), wanted.yes)? {

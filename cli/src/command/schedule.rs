@@ -13,7 +13,7 @@ use super::{
     beater,
     enqueue::{arguments, open},
     function::Function,
-    queue,
+    queue::{self, DeadLetterQueues},
 };
 use crate::{
     args::{AddSchedule, Preview, Schedule, When},
@@ -128,6 +128,10 @@ const CODE: &str = "each process of that beater writes the schedules of its code
 /// asks before it does.
 async fn add(aws: &Aws, entries: &[(Entry, bool)], yes: bool, json: bool, output: &mut Output) -> Result<bool, Failure> {
     queue::refuse_others(aws, entries.iter().map(|(entry, _)| entry.queue_name())).await?;
+    let dlqs = DeadLetterQueues::read(aws).await;
+    for name in entries.iter().map(|(entry, _)| entry.queue_name()).collect::<BTreeSet<_>>() {
+        dlqs.refuse(aws, name).await?;
+    }
     let schedules = aws.schedules();
     let missing = missing(aws, entries.iter().map(|(entry, _)| aws.queue(entry.queue_name())).collect()).await;
     let mut stored = Vec::new();
