@@ -54,7 +54,7 @@ impl Output {
     /// Jobs, one a line.
     pub(crate) fn jobs(&mut self, records: &[Record], now: Timestamp) -> Result<(), Failure> {
         let rows = records.iter().map(|record| {
-            let attempts = format!("{}/{}", record.attempts, record.max_attempts);
+            let attempts = attempts(record, "/");
             let error = record.error.as_ref().map(|error| format!("{}: {}", error.kind, error.message)).unwrap_or_default();
             [record.id.clone(), record.name.clone(), record.state.as_str().into(), attempts, last(record, now), first_line(&error)]
         });
@@ -72,6 +72,7 @@ impl Output {
                     _ => clean(text),
                 },
                 (Value::Number(number), "lease_until") => instant(number.as_i64().and_then(|ms| Timestamp::from_millisecond(ms).ok()), now),
+                (Value::Number(number), "max_attempts") if number.as_u64() == Some(0) => UNKNOWN_BUDGET.into(),
                 (Value::Number(number), "purge_at") => instant(number.as_i64().and_then(|s| Timestamp::from_second(s).ok()), now),
                 _ => clean(&value.to_string()),
             };
@@ -95,6 +96,17 @@ impl Output {
             .into_iter()
             .filter_map(|(name, text)| Some((name, text?)))
             .try_for_each(|(name, text)| self.line(format!("  {DIM}{name:<13}{PLAIN} {text}")))
+    }
+}
+
+/// The number of attempts of a job that no worker has started since it was enqueued: only the worker knows the job's policy.
+pub(crate) const UNKNOWN_BUDGET: &str = "its function says so when it starts";
+
+/// Returns how many attempts of how many a job has used; only the first number where no worker has said the second.
+pub(crate) fn attempts(record: &Record, of: &str) -> String {
+    match record.max_attempts {
+        0 => record.attempts.to_string(),
+        most => format!("{}{of}{most}", record.attempts),
     }
 }
 

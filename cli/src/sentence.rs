@@ -3,7 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 use sqjobs::{Dlq, Past, Record, State, lifecycle::SKEW};
 
-use crate::time::{brief, exact, from_now};
+use crate::{
+    output::{UNKNOWN_BUDGET, attempts},
+    time::{brief, exact, from_now},
+};
 
 /// How late a job is that nobody need wonder about.
 const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
@@ -34,7 +37,7 @@ impl Story<'_> {
     fn enqueued(&self) -> String {
         let Record { name, queue, .. } = self.record;
         match (self.record.enqueued_at, name.is_empty()) {
-            (_, true) => "It was cancelled before any function saw it.".into(),
+            (_, true) => "No function had seen a message of this id when it was cancelled.".into(),
             (Some(at), _) => format!("It is a {name:?} job, enqueued on queue {queue:?} at {}.", self.at(at)),
             (None, _) => format!("It is a {name:?} job of queue {queue:?}; it is not known when it was enqueued."),
         }
@@ -48,11 +51,11 @@ impl Story<'_> {
     }
 
     fn attempts(&self) -> String {
-        let Record { attempts, max_attempts, generation, snoozes, .. } = self.record;
+        let Record { generation, snoozes, .. } = self.record;
         if *generation == 0 {
             return "No attempt was started.".into();
         }
-        let given_back = generation.saturating_sub(u64::from(*attempts));
+        let given_back = generation.saturating_sub(u64::from(self.record.attempts));
         let given_back = match (given_back, *snoozes) {
             (0, _) => String::new(),
             (free, 0) => format!(" ({} did not count: given back, or before the last retry by command)", starts(free)),
@@ -64,7 +67,9 @@ impl Story<'_> {
                 )
             }
         };
-        format!("It was started {}, and has used {attempts} of {max_attempts} attempts{given_back}.", times(*generation))
+        let unknown = if self.record.max_attempts == 0 { format!("; of how many, {UNKNOWN_BUDGET}") } else { String::new() };
+        let used = attempts(self.record, " of ");
+        format!("It was started {}, and has used {used} attempts{given_back}{unknown}.", times(*generation))
     }
 
     fn now(&self) -> String {
@@ -74,7 +79,7 @@ impl Story<'_> {
         match state {
             State::Scheduled => format!("It waits in the due index{due}; a beater sends it in time."),
             State::Blocked => "It waits for other jobs.".into(),
-            State::Queued => format!("It waits in its queue{due}."),
+            State::Queued => format!("As its record has it, it waits in its queue{due}."),
             State::Running => {
                 let since = started_at.map(|at| format!(" since {}", self.at(at))).unwrap_or_default();
                 let asked = if self.record.cancel_requested { ", and was asked to stop" } else { "" };
@@ -88,7 +93,14 @@ impl Story<'_> {
                 format!("It succeeded{finished}{}.", took.unwrap_or_default())
             }
             State::Failed => {
-                let why = error.as_ref().map(|error| format!(" with {}: {}", error.kind, error.message.trim_end())).unwrap_or_default();
+                let last = self.record.history.last();
+                let why = match error {
+                    Some(error) if last.is_some_and(|last| (&last.kind, &last.message) == (&error.kind, &error.message)) => {
+                        ", with the error of its last attempt".to_owned()
+                    }
+                    Some(error) => format!(" with {}: {}", error.kind, error.message.trim_end()),
+                    None => String::new(),
+                };
                 let copy = match dlq {
                     Some(Dlq::Sent) => " A copy of its message was sent to the dead-letter queue.",
                     _ => " The copy of its message for the dead-letter queue is not sent yet.",
@@ -151,7 +163,9 @@ impl Story<'_> {
             State::Failed => Some(self.again()),
             State::Cancelled | State::Expired => {
                 let name = if self.record.name.is_empty() { " --name NAME" } else { "" };
-                Some(format!("To run it: `sqjobs retry {} ARGS{name}`, with its arguments.", shell(id)))
+                let until = self.record.purge_at.and_then(|at| Timestamp::from_second(at).ok());
+                let until = until.map(|at| format!("Until {}, no job of this id runs. ", self.at(at))).unwrap_or_default();
+                Some(format!("{until}To run it: `sqjobs retry {} ARGS{name}`, with its arguments.", shell(id)))
             }
             _ => None,
         }
@@ -171,7 +185,7 @@ fn past(past: &Past) -> String {
         [("succeeded", "succeeded"), ("cancelled", "was cancelled"), ("expired", "expired")].into_iter().find(|(word, _)| word == kind);
     if let Some((_, ended)) = ending {
         let why = if message.is_empty() { String::new() } else { format!(" ({})", message.trim_end()) };
-        return format!("It {ended}{when}{why}, and was run again.");
+        return format!("It {ended}{when}{why}; then it was enqueued again.");
     }
     let took = at.zip(*started_at).map(|(at, started)| format!(" after {}", brief(at.duration_since(started).unsigned_abs())));
     format!("Start {generation} ended{when}{} with {kind}: {}", took.unwrap_or_default(), message.trim_end())
@@ -224,8 +238,8 @@ mod tests {
              It was started 3 times, and has used 2 of 2 attempts (1 start did not count: given back, or before the last retry by command; it put itself off once).\n\
              Start 1 ended at 2026-05-04T11:20:30Z after 30s with error: no route to host\n\
              Start 3 ended at 2026-05-04T11:40:30Z after 30s with error: no route to host\n\
-             It failed for good at 2026-05-04T11:40:30Z (19m 30s ago) with error: no route to host. A copy of its message was sent to the \
-             dead-letter queue.\n\
+             It failed for good at 2026-05-04T11:40:30Z (19m 30s ago), with the error of its last attempt. A copy of its message was sent \
+             to the dead-letter queue.\n\
              Correct the cause, then run it again: `sqjobs dlq redrive invoice --id invoice-7`. Or run it with other arguments, \
              which deletes its dead letter: `sqjobs retry invoice-7 ARGS`."
         );
@@ -277,11 +291,26 @@ mod tests {
 
     #[test]
     fn what_was_called_off_unseen_has_no_name() {
-        let told = told(json!({"id": "a", "name": "", "queue": "", "state": "cancelled", "finished_at": "2026-05-04T11:00:00Z"}));
+        let purge_at = "2026-06-03T11:00:00Z".parse::<Timestamp>().expect("an instant").as_second();
+        let told = told(json!({
+            "id": "a", "name": "", "queue": "", "state": "cancelled", "finished_at": "2026-05-04T11:00:00Z", "purge_at": purge_at,
+        }));
         assert!(
-            told.starts_with("It was cancelled before any function saw it.\n") && told.contains("`sqjobs retry a ARGS --name NAME`"),
+            told.starts_with("No function had seen a message of this id when it was cancelled.\n")
+                && told.contains("Until 2026-06-03T11:00:00Z (in 29d 23h), no job of this id runs. To run it: `sqjobs retry a ARGS --name NAME`"),
             "{told}"
         );
+    }
+
+    #[test]
+    fn a_job_that_was_cancelled_and_enqueued_again_has_no_budget_before_it_starts() {
+        let past = json!({"generation": 1, "kind": "cancelled", "message": "", "at": "2026-05-04T11:00:00Z"});
+        let told = told(json!({
+            "id": "a", "name": "n", "queue": "q", "state": "queued", "attempts": 0, "max_attempts": 0, "generation": 1, "history": [past],
+        }));
+        assert!(told.contains("has used 0 attempts (1 start did not count"), "{told}");
+        assert!(told.contains("); of how many, its function says so when it starts.\n"), "{told}");
+        assert!(told.contains("It was cancelled at 2026-05-04T11:00:00Z; then it was enqueued again.\n"), "{told}");
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //! second of a busy one, or the duplicates of one that saw nothing else; and an ending that was refused is counted all the same.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -20,11 +20,14 @@ use std::{
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use crate::{clock::rfc3339, lifecycle::Ending, panics};
 
 /// The most kinds of failures that are told apart.
 const KINDS: usize = 8;
+/// The most ids of a kind that are kept.
+const IDS: usize = 32;
 /// So many shares are written with as many requests in a row, and then one a second.
 const ROW: u32 = 30;
 const PAUSE: Duration = Duration::from_secs(1);
@@ -62,6 +65,10 @@ pub struct Tally {
     /// feature of one; `parked`, an unknown name; `reserved_priority` and the like, a reserved field.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub parked_at: BTreeMap<String, Timestamp>,
+    /// Short marks of the ids of parked messages, by kind as above, and of discarded duplicates, by `other_arguments`: at most 32 of
+    /// each. [`Tally::saw`] looks an id up.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ids: BTreeMap<String, BTreeSet<u32>>,
     /// When a delivery ended last in a program that was built with `panic = "abort"`.
     #[serde(default, with = "rfc3339", skip_serializing_if = "Option::is_none")]
     pub aborting_at: Option<Timestamp>,
@@ -136,11 +143,25 @@ impl Tally {
         self.aborting_at.is_some() && self.last_at <= self.aborting_at
     }
 
+    /// Returns whether a message of this kind had this id. None: more ids were seen than are kept, and this one may be among them.
+    pub fn saw(&self, kind: &str, id: &str) -> Option<bool> {
+        let Some(ids) = self.ids.get(kind) else { return Some(false) };
+        let is_known = ids.contains(&mark(id));
+        (is_known || ids.len() < IDS).then_some(is_known)
+    }
+
     fn add(&mut self, now: Timestamp, sample: &Sample<'_>) {
         add(&mut self.endings, sample.ending);
         let is_parked = sample.ending == Ending::Parked.as_str();
         if let Some(kind) = sample.kind.filter(|kind| is_parked || kind.starts_with(RESERVED)) {
             self.parked_at.insert(kind.to_owned(), now);
+        }
+        let is_looked_up = |kind: &str| is_parked || kind == OTHER_ARGUMENTS;
+        if let Some((kind, id)) = sample.kind.filter(|kind| is_looked_up(kind)).zip(sample.id) {
+            let ids = self.ids.entry(kind.to_owned()).or_default();
+            if ids.len() < IDS {
+                ids.insert(mark(id));
+            }
         }
         // To be parked is no failure.
         if let Some(kind) = sample.kind.filter(|_| !is_parked) {
@@ -174,8 +195,16 @@ impl Tally {
             let own = self.parked_at.entry(kind.clone()).or_insert(*at);
             *own = (*own).max(*at);
         }
+        for (kind, ids) in &other.ids {
+            self.ids.entry(kind.clone()).or_default().extend(ids);
+        }
         self.aborting_at = self.aborting_at.max(other.aborting_at);
     }
+}
+
+/// The first four bytes of a hash: statistics stay small, whatever ids are.
+fn mark(id: &str) -> u32 {
+    Uuid::new_v5(&Uuid::NAMESPACE_OID, id.as_bytes()).as_fields().0
 }
 
 fn add(counts: &mut BTreeMap<String, u64>, name: &str) {
@@ -190,6 +219,8 @@ fn add(counts: &mut BTreeMap<String, u64>, name: &str) {
 pub(crate) struct Sample<'a> {
     pub(crate) ending: &'a str,
     pub(crate) kind: Option<&'a str>,
+    /// The id of the job; of an attempt none, for the record has it.
+    pub(crate) id: Option<&'a str>,
     pub(crate) run: Option<Duration>,
     /// How long it waited, and when it started.
     pub(crate) wait: Option<(Duration, Timestamp)>,
@@ -487,5 +518,23 @@ mod tests {
         assert_eq!(shares, [("q", "2026-05-04"), ("q", "2026-05-05"), ("r", "2026-05-05")].map(|(q, d)| (q.to_owned(), d.to_owned())));
         counter.count("r", at("2026-05-05T00:00:01Z"), &Sample::default());
         assert_eq!(counter.pages().len(), 2, "yesterday is forgotten");
+    }
+
+    #[test]
+    fn the_ids_of_parked_messages_and_discarded_duplicates_are_known_up_to_a_limit() {
+        let noon = at("2026-05-04T12:00:00Z");
+        let tally = |ending, kind, ids: &[String]| {
+            let mut tally = Tally::default();
+            ids.iter().for_each(|id| tally.add(noon, &Sample { ending, kind: Some(kind), id: Some(id), ..Sample::default() }));
+            tally
+        };
+        let ids: Vec<_> = (0..=IDS).map(|number| format!("job-{number}")).collect();
+        let mut few = tally("parked", "parked", &ids[..2]);
+        few.merge(&tally("duplicate", OTHER_ARGUMENTS, &ids[2..3]));
+        assert_eq!([few.saw("parked", "job-0"), few.saw("parked", "job-2")], [Some(true), Some(false)]);
+        assert_eq!([few.saw(OTHER_ARGUMENTS, "job-2"), few.saw("contract", "job-2")], [Some(true), Some(false)]);
+        let many = tally("parked", "parked", &ids);
+        assert_eq!((many.saw("parked", "job-0"), many.saw("parked", "another")), (Some(true), None));
+        assert_eq!(tally("failed", "rejected", &ids).ids, BTreeMap::new(), "a dead letter has its id");
     }
 }

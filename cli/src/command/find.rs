@@ -21,8 +21,8 @@ const LISTED: &str = "Only jobs that were enqueued as listed are found by name, 
 /// The most jobs of a tree that are shown.
 const TREE: usize = 1000;
 /// The reasons for which a job has no record.
-const NO_ATTEMPT: &str = "So no attempt was started yet, or its record was deleted long after its end, or the id is \
-                          wrong.";
+const NO_ATTEMPT: &str = "So no attempt was started yet, or its record was deleted long after its end, or its message was purged from its \
+                           queue, or the id is wrong.";
 /// The most causes, one above the other, that a job has.
 const DEPTH: usize = 100;
 
@@ -110,9 +110,11 @@ pub(super) async fn explain(aws: &Aws, wanted: Explain) -> Result<bool, Failure>
         Some(record) => sentence::explain(record, &aws.place.prefix, now),
         None => vec![format!("There is no record of {:?}.", wanted.id)],
     };
+    let mut is_dead = false;
     if is_unstarted(record.as_ref()) {
         match lookup::look(aws, &wanted.id, record.as_ref().map(|record| &*record.queue), None).await {
             Ok(known) => {
+                is_dead = known.dead_letter.is_some();
                 if record.is_none() && known.dead_letter.is_none() {
                     sentences.push(NO_ATTEMPT.into());
                 }
@@ -122,6 +124,9 @@ pub(super) async fn explain(aws: &Aws, wanted: Explain) -> Result<bool, Failure>
         }
     }
     if let Some(record) = &record {
+        if !is_dead {
+            sentences.extend(gone(aws, record).await);
+        }
         sentences.extend(discarded(aws, record, now).await);
     }
     let sentences: Vec<_> = sentences.iter().map(|sentence| aws.place.with_options(sentence)).collect();
@@ -134,20 +139,45 @@ pub(super) async fn explain(aws: &Aws, wanted: Explain) -> Result<bool, Failure>
     Ok(record.is_some())
 }
 
-/// Says how many duplicates with other arguments were discarded of the queue of a job. No record knows of which job.
-async fn discarded(aws: &Aws, record: &Record, now: Timestamp) -> Option<String> {
-    let known = match stats::recent(aws, now).await {
-        Ok(tallies) => *tallies.get(&record.queue)?.kinds.get(stats::OTHER_ARGUMENTS)?,
-        Err(error) => return Some(format!("Whether duplicates with other arguments were discarded is not known: {error}.")),
-    };
-    let were = match known {
-        1 => "1 duplicate with other arguments than its job was".to_owned(),
-        count => format!("{count} duplicates with other arguments than their jobs were"),
+/// Says that the message of a job that waits in its queue may be gone, where that queue is empty.
+async fn gone(aws: &Aws, record: &Record) -> Option<String> {
+    if !matches!(record.state, State::Queued | State::Retrying) {
+        return None;
+    }
+    match queue::find(aws, &record.queue).await {
+        Ok(queue) if queue.depth.all() == 0 => {}
+        // What was looked for of a job that never started has failed in the same way.
+        Err(error) if !is_unstarted(Some(record)) => return Some(format!("Its queue cannot be looked at: {}.", error.told())),
+        Ok(_) | Err(_) => return None,
+    }
+    let next = if record.envelope.is_some() {
+        "a beater sends it again within a day or so".to_owned()
+    } else {
+        let to = aws.short(&record.queue);
+        let to = if to == record.name { String::new() } else { format!(" --queue {}", sentence::shell(to)) };
+        let [name, id] = [&record.name, &record.id].map(|text| sentence::shell(text));
+        format!("to run the job, enqueue it once more with the same arguments: `sqjobs enqueue {name} ARGS --id {id}{to}`")
     };
     Some(format!(
-        "Of queue {}, {were} discarded since yesterday; the function's log says whether this job is among them (warnings \"duplicate \
-         discarded\" with this id).",
+        "SQS counts no message in queue {}. If it still counts none in a minute, the message is gone, such as by a purge of the queue: {next}.",
         record.queue
+    ))
+}
+
+/// Says that a duplicate of a job was discarded that had other arguments.
+async fn discarded(aws: &Aws, record: &Record, now: Timestamp) -> Option<String> {
+    let saw = match stats::recent(aws, now).await {
+        Ok(tallies) => tallies.get(&record.queue)?.saw(stats::OTHER_ARGUMENTS, &record.id),
+        Err(error) => return Some(format!("Whether duplicates with other arguments were discarded is not known: {error}.")),
+    };
+    let was = match saw {
+        Some(true) => "was",
+        Some(false) => return None,
+        None => "may have been",
+    };
+    Some(format!(
+        "A duplicate of it with other arguments {was} discarded since yesterday: those arguments did not run. The function's log says when \
+         (warning \"duplicate discarded\" with this id)."
     ))
 }
 

@@ -11,7 +11,7 @@ use crate::{
     args::Watch,
     aws::Aws,
     failure::Failure,
-    output::{Output, clean, colour, first_line},
+    output::{Output, attempts, clean, colour, first_line},
     sentence::shell,
     time::{brief, exact},
 };
@@ -63,7 +63,7 @@ impl Follow<'_> {
                 if self.json {
                     output.json(&record)?;
                 } else {
-                    output.line(format!("{}  {}", exact(self.aws.clock.now()), line(&record)))?;
+                    output.line(format!("{}  {}", when(seen.as_ref(), &record, self.aws.clock.now()), line(&record)))?;
                 }
                 if record.state.is_terminal() {
                     return Ok(record.state == State::Succeeded);
@@ -101,7 +101,8 @@ impl Follow<'_> {
         }
         let sentences = known.sentences(id, &aws.place.prefix, aws.clock.now());
         if *said != sentences {
-            anstream::eprintln!("no attempt of {} was started yet", clean(id));
+            let outlook = if known.dead_letter.is_some() { ", and none will be: its message is a dead letter" } else { " yet" };
+            anstream::eprintln!("no attempt of {} was started{outlook}", clean(id));
             for sentence in &sentences {
                 anstream::eprintln!("  {}", clean(&aws.place.with_options(sentence)));
             }
@@ -122,6 +123,19 @@ pub(super) fn is_unstarted(record: Option<&Record>) -> bool {
     record.is_none_or(|record| record.state == State::Queued && record.generation == 0)
 }
 
+/// Returns when a change happened: as the record says, else by when it was seen.
+fn when(seen: Option<&Record>, record: &Record, now: Timestamp) -> String {
+    let is_begun = |seen: &Record| (seen.state, seen.generation) != (record.state, record.generation);
+    let at = match record.state {
+        state if state.is_terminal() => record.finished_at,
+        State::Running => record.started_at,
+        State::Retrying => record.error.as_ref().and_then(|error| error.at),
+        _ if record.generation == 0 && record.history.is_empty() => record.enqueued_at,
+        _ => None,
+    };
+    at.filter(|_| seen.is_none_or(is_begun)).map_or_else(|| format!("by {}", exact(now)), exact)
+}
+
 /// A renewal of the lease is no news.
 fn is_news(seen: &Record, record: &Record) -> bool {
     let shown = |record: &Record| (record.state, record.attempts, record.generation, record.progress.clone(), record.cancel_requested);
@@ -136,7 +150,48 @@ fn line(record: &Record) -> String {
         (State::Running, .., Some(progress)) => progress.to_string(),
         _ => String::new(),
     };
-    let attempt = if record.generation > 0 { format!(", attempt {} of {}", record.attempts, record.max_attempts) } else { String::new() };
+    let attempt = if record.generation > 0 { format!(", attempt {}", attempts(record, " of ")) } else { String::new() };
     let due = record.run_at.map(|at| format!(", due {}", exact(at))).unwrap_or_default();
     format!("{state}{attempt}{due}  {}", clean(&tells)).trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn record(own: Value) -> Record {
+        let mut record = json!({"id": "a", "name": "n", "queue": "q", "enqueued_at": "2026-05-04T12:00:00Z"});
+        record.as_object_mut().expect("an object").extend(own.as_object().expect("an object").clone());
+        serde_json::from_value(record).expect("a record")
+    }
+
+    #[test]
+    fn a_change_is_shown_with_the_time_at_which_it_happened() {
+        let now: Timestamp = "2026-05-04T12:09:00Z".parse().expect("an instant");
+        let running = json!({"state": "running", "generation": 1, "started_at": "2026-05-04T12:01:00Z"});
+        let error = json!({"kind": "error", "message": "no", "at": "2026-05-04T12:02:00Z"});
+        let cases = [
+            (json!({"state": "queued"}), "2026-05-04T12:00:00Z"),
+            (running.clone(), "2026-05-04T12:01:00Z"),
+            (json!({"state": "retrying", "generation": 1, "error": error}), "2026-05-04T12:02:00Z"),
+            (json!({"state": "succeeded", "generation": 2, "finished_at": "2026-05-04T12:03:00Z"}), "2026-05-04T12:03:00Z"),
+            (json!({"state": "queued", "generation": 1}), "by 2026-05-04T12:09:00Z"),
+        ];
+        for (own, expected) in cases {
+            assert_eq!(when(None, &record(own.clone()), now), expected, "{own}");
+        }
+        let seen = record(running.clone());
+        let mut further = running;
+        further["progress"] = json!(7);
+        assert_eq!(when(Some(&seen), &record(further), now), "by 2026-05-04T12:09:00Z", "no record says when progress was reported");
+    }
+
+    #[test]
+    fn an_attempt_is_shown_without_a_budget_that_no_worker_has_said() {
+        let attempt = |most: u32| line(&record(json!({"state": "running", "generation": 1, "attempts": 1, "max_attempts": most})));
+        assert!(attempt(3).ends_with(", attempt 1 of 3"), "{}", attempt(3));
+        assert!(attempt(0).ends_with(", attempt 1"), "{}", attempt(0));
+    }
 }

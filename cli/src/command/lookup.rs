@@ -13,6 +13,7 @@ use crate::{aws::Aws, failure::Failure, sentence::shell, time::from_now};
 const QUEUES: usize = 20;
 /// The most queues that are described.
 const DESCRIBED: usize = 5;
+const LATE: &str = "The counts of SQS may be a minute late.";
 /// A parked message is delivered again within five minutes.
 pub(super) const PARKED: SignedDuration = SignedDuration::from_mins(10);
 
@@ -56,7 +57,7 @@ pub(super) async fn look(aws: &Aws, id: &str, queue: Option<&str>, since: Option
         }
     }
     known.looked.extend(notes);
-    known.waiting = waiting(aws, &statuses, queue.is_some()).await?;
+    known.waiting = waiting(aws, id, &statuses, queue.is_some()).await?;
     Ok(known)
 }
 
@@ -74,7 +75,7 @@ fn plan<'a>(statuses: &'a [Status], is_own: bool, prefix: &str, id: &str) -> (Ve
     }
     if !empty.is_empty() {
         let which = if full.is_empty() { "any queue" } else { "the other queues" };
-        notes.push(format!("SQS counts no dead letter of {which}; its counts may be a minute late."));
+        notes.push(format!("SQS counts no dead letter of {which}."));
     }
     (full, notes)
 }
@@ -116,16 +117,16 @@ async fn search(aws: &Aws, queue: &str, id: &str, since: Option<Timestamp>) -> R
 }
 
 /// Describes the queues that hold messages; the job's own in any case.
-async fn waiting(aws: &Aws, statuses: &[Status], is_own: bool) -> Result<Vec<String>, Failure> {
+async fn waiting(aws: &Aws, id: &str, statuses: &[Status], is_own: bool) -> Result<Vec<String>, Failure> {
     let statuses: Vec<_> = statuses.iter().filter(|status| is_own || status.depth.all() > 0).cloned().collect();
     if statuses.is_empty() {
-        return Ok(vec!["SQS counts no message in any queue; its counts may be a minute late.".into()]);
+        return Ok(vec!["SQS counts no message in any queue.".into(), LATE.into()]);
     }
     let feeds = queue::feeds(aws, &statuses).await.unwrap_or_default();
     let now = aws.clock.now();
     let today = now.to_zoned(TimeZone::UTC).date();
     let tallies = DynamoDb::new(aws.dynamodb(), aws.place.table()).stats(today).await.unwrap_or_default();
-    let mut lines = Vec::new();
+    let (mut lines, mut is_parked) = (Vec::new(), false);
     for (place, status) in statuses.iter().take(DESCRIBED).enumerate() {
         let depth = &status.depth;
         let fed = feeds.get(place).map(|feed| taken(feed, &status.name)).unwrap_or_default();
@@ -136,19 +137,29 @@ async fn waiting(aws: &Aws, statuses: &[Status], is_own: bool) -> Result<Vec<Str
             depth.in_flight,
             depth.delayed
         ));
-        let parked = tallies.get(&aws.queue(&status.name)).map(|tally| &tally.parked_at).into_iter().flatten();
-        for (kind, at) in parked.filter(|(kind, at)| !kind.starts_with("reserved_") && now.duration_since(**at) < PARKED) {
+        let Some(tally) = tallies.get(&aws.queue(&status.name)) else { continue };
+        for (kind, at) in tally.parked_at.iter().filter(|(_, at)| now.duration_since(**at) < PARKED) {
+            let whose = match tally.saw(kind, id) {
+                Some(true) => "the message of this job",
+                Some(false) => continue,
+                None => "many messages, perhaps that of this job",
+            };
             let why = if kind == "contract" { "a newer contract, or a feature of one" } else { "a job whose name it does not have" };
-            lines.push(format!(
-                "Its function parked a message, {}, that asks for {why}: see that the job's name is right. If it is, deploy a function that \
-                 has the job. A parked message waits for a day, and then is a dead letter.",
-                from_now(*at, now)
-            ));
+            lines.push(format!("Its function parked {whose}, which asks for {why}; it parked one last {}.", from_now(*at, now)));
+            is_parked = true;
         }
+    }
+    if is_parked {
+        lines.push(
+            "See that the job's name is right, or deploy a function that has the job. A parked message waits for a day, and then is a dead \
+             letter."
+                .into(),
+        );
     }
     if let Some(more) = statuses.len().checked_sub(DESCRIBED).filter(|more| *more > 0) {
         lines.push(format!("{more} more queues hold messages: `sqjobs queue list`."));
     }
+    lines.push(LATE.into());
     Ok(lines)
 }
 

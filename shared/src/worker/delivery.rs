@@ -257,7 +257,7 @@ impl Delivery {
         let is_told = ended.fate() == Fate::DeadLetter || matches!(ended.ending, Ending::Parked);
         let kind = ended.reason.as_ref().filter(|_| is_told).map(|reason| &*reason.kind);
         let kind = kind.or(ended.differs.then_some(OTHER_ARGUMENTS));
-        let sample = Sample { ending: ended.ending.as_str(), kind, ..Sample::default() };
+        let sample = Sample { ending: ended.ending.as_str(), kind, id: Some(&self.id), ..Sample::default() };
         batch.engine.counter.count(&self.message.queue, batch.engine.clock.now(), &sample);
         ended
     }
@@ -588,7 +588,7 @@ fn count(running: &Running, next: &Record, ending: &Ending, decoded: &Decoded, n
     let kind = next.error.as_ref().filter(|_| matches!(ending, Ending::Failed | Ending::Retried(_))).map(|error| &*error.kind);
     let is_first = record.generation == 1 && ran.is_some();
     let wait = due.zip(record.started_at).filter(|_| is_first).map(|(due, started)| (until(due, started), started));
-    batch.engine.counter.count(&record.queue, now, &Sample { ending: ending.as_str(), kind, run: *ran, wait });
+    batch.engine.counter.count(&record.queue, now, &Sample { ending: ending.as_str(), kind, id: None, run: *ran, wait });
 }
 
 fn recorded(ending: Ending, record: Arc<Record>) -> (Ended, Option<Failure>) {
