@@ -525,7 +525,9 @@ mod tests {
         let noon = at("2026-05-04T12:00:00Z");
         let tally = |ending, kind, ids: &[String]| {
             let mut tally = Tally::default();
-            ids.iter().for_each(|id| tally.add(noon, &Sample { ending, kind: Some(kind), id: Some(id), ..Sample::default() }));
+            for id in ids {
+                tally.add(noon, &Sample { ending, kind: Some(kind), id: Some(id), ..Sample::default() });
+            }
             tally
         };
         let ids: Vec<_> = (0..=IDS).map(|number| format!("job-{number}")).collect();

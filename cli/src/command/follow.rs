@@ -161,7 +161,7 @@ mod tests {
 
     use super::*;
 
-    fn record(own: Value) -> Record {
+    fn record(own: &Value) -> Record {
         let mut record = json!({"id": "a", "name": "n", "queue": "q", "enqueued_at": "2026-05-04T12:00:00Z"});
         record.as_object_mut().expect("an object").extend(own.as_object().expect("an object").clone());
         serde_json::from_value(record).expect("a record")
@@ -180,17 +180,17 @@ mod tests {
             (json!({"state": "queued", "generation": 1}), "by 2026-05-04T12:09:00Z"),
         ];
         for (own, expected) in cases {
-            assert_eq!(when(None, &record(own.clone()), now), expected, "{own}");
+            assert_eq!(when(None, &record(&own), now), expected, "{own}");
         }
-        let seen = record(running.clone());
+        let seen = record(&running);
         let mut further = running;
         further["progress"] = json!(7);
-        assert_eq!(when(Some(&seen), &record(further), now), "by 2026-05-04T12:09:00Z", "no record says when progress was reported");
+        assert_eq!(when(Some(&seen), &record(&further), now), "by 2026-05-04T12:09:00Z", "no record says when progress was reported");
     }
 
     #[test]
     fn an_attempt_is_shown_without_a_budget_that_no_worker_has_said() {
-        let attempt = |most: u32| line(&record(json!({"state": "running", "generation": 1, "attempts": 1, "max_attempts": most})));
+        let attempt = |most: u32| line(&record(&json!({"state": "running", "generation": 1, "attempts": 1, "max_attempts": most})));
         assert!(attempt(3).ends_with(", attempt 1 of 3"), "{}", attempt(3));
         assert!(attempt(0).ends_with(", attempt 1"), "{}", attempt(0));
     }
