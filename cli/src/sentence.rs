@@ -297,7 +297,9 @@ mod tests {
         }));
         assert!(
             told.starts_with("No function had seen a message of this id when it was cancelled.\n")
-                && told.contains("Until 2026-06-03T11:00:00Z (in 29d 23h), no job of this id runs. To run it: `sqjobs retry a ARGS --name NAME`"),
+                && told.contains(
+                    "Until 2026-06-03T11:00:00Z (in 29d 23h), no job of this id runs. To run it: `sqjobs retry a ARGS --name NAME`"
+                ),
             "{told}"
         );
     }

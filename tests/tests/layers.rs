@@ -103,7 +103,6 @@ fn paths(tree: &UseTree, before: &[String]) -> Vec<(String, Vec<String>)> {
         UseTree::Rename(name) if name.ident == "self" => vec![(name.rename.to_string(), before.to_vec())],
         UseTree::Rename(name) => vec![(name.rename.to_string(), with(&name.ident))],
         UseTree::Glob(_) => vec![("*".into(), before.to_vec())],
-        _ => Vec::new(),
     }
 }
 
