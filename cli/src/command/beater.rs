@@ -7,6 +7,7 @@ use sqjobs::setup;
 
 use super::{
     function::{self, Function},
+    mapping,
     queue::{self, Found},
 };
 use crate::{
@@ -22,8 +23,8 @@ const STATEMENT: &str = "sqjobs-beater";
 /// Lets a function be the beater of all queues that feed functions: gives it what it needs, and lets a rule of EventBridge,
 /// which has its name, wake it each minute. To do it again changes nothing. Refuses the beater of another environment.
 pub(super) async fn wake(aws: &Aws, function: &Function) -> Result<(), Failure> {
-    let mappings = queue::mappings(aws, None).await?;
-    if let Some(own) = mappings.iter().find(|mapping| queue::function_of(mapping) == Some(&function.name)) {
+    let mappings = mapping::mappings(aws, None).await?;
+    if let Some(own) = mappings.iter().find(|mapped| mapping::function_of(mapped) == Some(&function.name)) {
         let source = own.event_source_arn.as_deref().unwrap_or_default();
         let name = &function.name;
         return Err(Failure::said(format!(
@@ -81,9 +82,9 @@ async fn fed(aws: &Aws, mappings: &[Mapping]) -> Result<Vec<(Found, Found)>, Fai
     let all = queue::all(aws).await?;
     note(&all.left_out.notes());
     for (queue, dlq) in all.pairs {
-        let Some(mapping) = mappings.iter().find(|mapping| queue::feeds_from(mapping, &queue.arn)) else { continue };
-        let Some(name) = queue::function_of(mapping) else { continue };
-        let function = Function::look_at(aws, name, queue::qualifier_of(mapping)).await?;
+        let Some(mapped) = mappings.iter().find(|mapped| mapping::feeds_from(mapped, &queue.arn)) else { continue };
+        let Some(name) = mapping::function_of(mapped) else { continue };
+        let function = Function::look_at(aws, name, mapping::qualifier_of(mapped)).await?;
         let is_ours =
             |function: Function| function.takes_from(&queue.name) && function.other_environment(&queue.name, &aws.place).is_none();
         if function.is_some_and(is_ours) {

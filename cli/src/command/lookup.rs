@@ -5,7 +5,8 @@ use sqjobs::{Letter, store::DynamoDb};
 
 use super::{
     dlq::{self, Pair, Walk},
-    queue::{self, Feed, Status},
+    mapping::{self, Feed},
+    queue::{self, Status},
 };
 use crate::{aws::Aws, failure::Failure, sentence::shell, time::from_now};
 
@@ -122,7 +123,7 @@ async fn waiting(aws: &Aws, id: &str, statuses: &[Status], is_own: bool) -> Resu
     if statuses.is_empty() {
         return Ok(vec!["SQS counts no message in any queue.".into(), LATE.into()]);
     }
-    let feeds = queue::feeds(aws, &statuses).await.unwrap_or_default();
+    let feeds = mapping::feeds(aws, &statuses).await.unwrap_or_default();
     let now = aws.clock.now();
     let today = now.to_zoned(TimeZone::UTC).date();
     let tallies = DynamoDb::new(aws.dynamodb(), aws.place.table()).stats(today).await.unwrap_or_default();

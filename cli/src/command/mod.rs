@@ -5,12 +5,15 @@ mod dev;
 mod dlq;
 mod doctor;
 mod enqueue;
+mod feeding;
 mod find;
 mod follow;
 mod function;
 mod lookup;
+mod mapping;
 mod permissions;
 mod queue;
+mod queues;
 mod release;
 mod repair;
 mod schedule;
@@ -43,7 +46,7 @@ pub(crate) async fn run(args: Args) -> Result<bool, Failure> {
         Command::Dlq(wanted) => dlq::dlq(&aws().await, wanted).await,
         Command::Schedule(wanted) => Box::pin(schedule::schedule(aws, wanted)).await,
         Command::Table(wanted) => table::table(&aws().await, wanted).await,
-        Command::Queue(wanted) => queue::queue(&aws().await, wanted).await,
+        Command::Queue(wanted) => queues::queue(&aws().await, wanted).await,
         Command::Function(wanted) => release::function(&aws().await, wanted).await,
         Command::Doctor(wanted) => doctor::doctor(&aws().await, &wanted).await,
         Command::Permissions(wanted) => permissions::permissions(&aws().await, &wanted),

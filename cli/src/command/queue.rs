@@ -3,11 +3,9 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     future::ready,
-    slice,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use aws_sdk_lambda::types::{EventSourceMappingConfiguration as Mapping, FunctionResponseType, RecursiveLoop};
 use aws_sdk_sqs::{
     error::ProvideErrorMetadata as _,
     operation::get_queue_url::GetQueueUrlError,
@@ -22,258 +20,26 @@ use futures_util::{
 };
 use serde::Serialize;
 use serde_json::Value;
-use sqjobs::{
-    By,
-    setup::{self, dlq_name},
-};
-use tokio::time::sleep;
+use sqjobs::setup::{self, dlq_name};
 
-use super::{
-    function::{self, Function},
-    release::{self, LIVE},
-    table,
-};
+use super::table;
 use crate::{
-    args::Queue,
     aws::Aws,
     failure::{Failure, told},
-    output::{Output, clean, confirmed, note},
     sentence::shell,
 };
 
-/// How long a mapping takes to be enabled or disabled, at most.
-const CHANGE: Duration = Duration::from_mins(2);
-const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
-/// How long it takes until a queue is known everywhere that was made.
-const MADE: Duration = Duration::from_secs(5);
-/// How long it takes until a right is had that was given.
-const GRANT: Duration = Duration::from_mins(1);
-/// How long a function may take, unless told otherwise.
-const TIMEOUT: Duration = Duration::from_secs(30);
-/// The most messages of an invocation.
-const BATCH: i32 = 10;
-/// The most jobs of the due index that are looked at.
-const DUE: usize = 1000;
 /// Queues that are asked for at the same time.
 const AT_A_TIME: usize = 16;
 /// The most queues whose dead letters are counted beside an answer that does not need them.
 const COUNTED: usize = 200;
-/// The part of an ARN that names the function; a version or an alias may follow.
-const FUNCTION: usize = 6;
 
-pub(super) async fn queue(aws: &Aws, wanted: Queue) -> Result<bool, Failure> {
-    match wanted {
-        Queue::Create { name, timeout, function, enqueues_to } => create(aws, &name, timeout, function.as_deref(), &enqueues_to).await,
-        Queue::List { json } => list(aws, json).await,
-        Queue::Pause { names } => switch(aws, &names, false).await,
-        Queue::Resume { names } => switch(aws, &names, true).await,
-        Queue::Purge { name, yes } => purge(aws, &name, yes).await,
-        Queue::Delete { name, force, yes } => delete(aws, &name, force, yes).await,
-    }
-}
-
-/// Makes a queue, and lets it feed a function. A queue that is there may feed one as it is.
-///
-/// Everything that can be refused is looked at before anything is made.
-async fn create(aws: &Aws, name: &str, timeout: Option<Duration>, function: Option<&str>, others: &[String]) -> Result<bool, Failure> {
-    let others_here = others.iter().map(|other| &**other).filter(|other| !other.starts_with("arn:"));
-    refuse_others(aws, others_here.chain([name])).await?;
-    let whole = aws.queue(name);
-    let function = match function {
-        Some(function) => Some(Function::find(aws, function).await?),
-        None => None,
-    };
-    let visibility = visibility(timeout.or(function.as_ref().map(|function| function.timeout)).unwrap_or(TIMEOUT))?;
-    let existing = match url(aws, &whole).await? {
-        Some(_) => Some(pair(aws, &whole).await?),
-        None => None,
-    };
-    if let Some((queue, _)) =
-        existing.as_ref().filter(|(queue, _)| timeout.is_some() && queue.visibility.as_secs() != u64::from(visibility))
-    {
-        let remedy = set_visibility(&queue.url, visibility.into());
-        let own = queue.visibility.as_secs();
-        return Err(Failure::said(format!(
-            "queue {whole} is there, with a visibility timeout of {own} s and not {visibility} s; {remedy}"
-        )));
-    }
-    let feed = match &function {
-        Some(function) => Some(Feeding::check(aws, &whole, existing.as_ref(), function, others, Code::Live).await?),
-        None => None,
-    };
-    let is_new = existing.is_none();
-    let (queue, dlq) = match existing {
-        Some(pair) => pair,
-        None => make(aws, &whole, visibility).await?,
-    };
-    if let Some(feed) = feed {
-        feed.begin(aws, &queue, &dlq).await.map_err(|failure| match failure {
-            Failure::Said(sentence) if is_new => {
-                Failure::said(format!("{sentence}; queue {whole} was made before that: run this again, or `sqjobs queue delete {name}`"))
-            }
-            failure => failure,
-        })?;
-    }
-    let mut output = Output::new();
-    output.line(&queue.url)?;
-    output.line(&dlq.url)?;
-    function.map_or(Ok(()), |function| output.line(format!("{name} feeds {}", function.name)))?;
-    Ok(true)
-}
-
-/// The visibility timeout, in seconds, of a queue whose function has this timeout.
-fn visibility(timeout: Duration) -> Result<u32, Failure> {
-    let visibility = u32::try_from(timeout.as_secs()).ok().and_then(|seconds| seconds.checked_mul(6));
-    let visibility = visibility.filter(|seconds| *seconds <= 43_200);
-    visibility.ok_or_else(|| Failure::said("--timeout is too long; a function runs for 15m at most"))
-}
-
-fn set_visibility(url: &str, seconds: u64) -> String {
+pub(super) fn set_visibility(url: &str, seconds: u64) -> String {
     format!("`aws sqs set-queue-attributes --queue-url {url} --attributes VisibilityTimeout={seconds}`")
 }
 
-/// Makes a queue and its dead-letter queue, and waits until they are known everywhere.
-async fn make(aws: &Aws, whole: &str, visibility: u32) -> Result<(Found, Found), Failure> {
-    setup::create_queues(&aws.sqs(), whole, visibility).await?;
-    let started = Instant::now();
-    loop {
-        match pair(aws, whole).await {
-            Err(_) if started.elapsed() < MADE => sleep(BETWEEN_LOOKS).await,
-            pair => return pair,
-        }
-    }
-}
-
-/// Which code of a function a queue feeds.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Code {
-    /// The code that was deployed last.
-    Latest,
-    /// The version that the alias `live` names.
-    Live,
-}
-
-/// A checked plan by which a queue begins to feed a function.
-pub(super) struct Feeding<'a> {
-    function: &'a Function,
-    /// The ARN of the function or alias that the mapping invokes.
-    target: String,
-    /// True where a version has to be published that knows the queue.
-    releases: bool,
-    /// The mapping of this queue, if there is one.
-    mapping: Option<Mapping>,
-    table: String,
-    /// The ARNs of the queues to which the function enqueues jobs.
-    children: Vec<String>,
-}
-
-impl<'a> Feeding<'a> {
-    /// Reads what it takes to let a queue feed a function, and refuses what cannot be. Nothing is changed.
-    pub(super) async fn check(
-        aws: &Aws,
-        whole: &str,
-        existing: Option<&(Found, Found)>,
-        function: &'a Function,
-        others: &[String],
-        code: Code,
-    ) -> Result<Self, Failure> {
-        let name = &*function.name;
-        let mappings = mappings(aws, None).await?;
-        let source = |mapping: &Mapping| mapping.event_source_arn.as_deref().and_then(|arn| arn.rsplit(':').next()).map(str::to_owned);
-        let takes = |mapping: &&Mapping| function_of(mapping) == Some(name) && source(mapping).as_deref() != Some(whole);
-        if let Some(other) = mappings.iter().find(takes) {
-            let other = other.event_source_arn.as_deref().unwrap_or_default();
-            return Err(Failure::said(format!("function {name} takes from {other} already; deploy one more for {whole}")));
-        }
-        // A beater would lose its rights and variables.
-        let rules = function.rules(aws).await.map_err(|error| Failure::because(&format!("cannot read what wakes {name}"), error))?;
-        if let Some(rule) = rules.first() {
-            return Err(Failure::said(format!(
-                "rule {rule} of EventBridge wakes function {name}, as it does a beater; deploy one more for {whole}"
-            )));
-        }
-        let mapping = existing.and_then(|(queue, _)| mappings.into_iter().find(|mapping| feeds_from(mapping, &queue.arn)));
-        if let Some(own) = mapping.as_ref().and_then(function_of).filter(|own| *own != name) {
-            return Err(Failure::said(format!("queue {whole} feeds {own} already; give {name} a queue of its own")));
-        }
-        let hides_briefly = |(queue, _): &&(Found, Found)| mapping.is_none() && queue.visibility < function.timeout;
-        if let Some((queue, _)) = existing.filter(hides_briefly) {
-            let remedy = set_visibility(&queue.url, 6 * function.timeout.as_secs());
-            return Err(Failure::said(format!("queue {whole} hides a message for less time than {name} may take; {remedy}")));
-        }
-        let table = function::table_arn(aws, &aws.place.table()).await?;
-        let mut children = Vec::new();
-        for other in others {
-            children.push(named(aws, other).await?.arn);
-        }
-        let (target, releases) = match code {
-            Code::Latest => (function.arn.clone(), false),
-            Code::Live => (format!("{}:{LIVE}", function.arn), Self::releases(aws, function, existing).await?),
-        };
-        Ok(Self { function, target, releases, mapping, table, children })
-    }
-
-    /// Returns true where the alias names a version that does not know its queue: another has to be published.
-    async fn releases(aws: &Aws, function: &Function, existing: Option<&(Found, Found)>) -> Result<bool, Failure> {
-        let name = &*function.name;
-        let Some(live) = Function::look_at(aws, name, Some(LIVE)).await? else { return Ok(true) };
-        let knows = |(queue, dlq): &(Found, Found)| live.has(&function::variables(&aws.place, Some(&queue.url), &[&dlq.url]));
-        if existing.is_some_and(knows) {
-            return Ok(false);
-        }
-        if live.code == function.code {
-            return Ok(true);
-        }
-        Err(Failure::said(format!(
-            "function {name} runs version {}, which lacks variables of this queue, and other code was deployed after it; \
-             `sqjobs function release {name}` if that is to run, and then this again",
-            live.version
-        )))
-    }
-
-    /// Lets the queue feed the function, and gives that what it needs. To do it again changes nothing.
-    pub(super) async fn begin(self, aws: &Aws, queue: &Found, dlq: &Found) -> Result<(), Failure> {
-        let (lambda, function, name) = (aws.lambda(), self.function, &*self.function.name);
-        let cannot = |error: String| Failure::because(&format!("cannot let {} feed {name}", queue.name), error);
-        let granted = function.grant(aws, "", &function::taker(&self.table, &queue.arn, &dlq.arn)).await?;
-        if !self.children.is_empty() {
-            function.grant(aws, "-children", &function::parent(&self.table, self.children)).await?;
-        }
-        setup::add_dlqs(&aws.dynamodb(), &aws.place.table(), slice::from_ref(&dlq.name)).await?;
-        function.set(aws, function::variables(&aws.place, Some(&queue.url), &[&dlq.url])).await?;
-        // A job may enqueue jobs of its own.
-        let allow = lambda.put_function_recursion_config().function_name(name).recursive_loop(RecursiveLoop::Allow);
-        allow.send().await.map_err(|error| cannot(told(&error)))?;
-        if self.releases {
-            release::release(aws, name).await?;
-        }
-        if let Some(mapping) = self.mapping {
-            if mapping.function_arn.as_ref() != Some(&self.target) {
-                let update = lambda.update_event_source_mapping().set_uuid(mapping.uuid).function_name(self.target);
-                update.send().await.map_err(|error| cannot(told(&error)))?;
-            }
-            return Ok(());
-        }
-        let map = lambda.create_event_source_mapping().function_name(self.target).event_source_arn(&queue.arn).batch_size(BATCH);
-        let map = map.function_response_types(FunctionResponseType::ReportBatchItemFailures);
-        let started = Instant::now();
-        loop {
-            match map.clone().send().await {
-                Ok(_) => return Ok(()),
-                // What a role allows is known to Lambda some seconds later.
-                Err(error)
-                    if granted && started.elapsed() < GRANT && error.message().is_some_and(|text| text.contains("execution role")) =>
-                {
-                    sleep(BETWEEN_LOOKS).await;
-                }
-                Err(error) => return Err(cannot(told(&error))),
-            }
-        }
-    }
-}
-
 /// A queue by its name, to which the prefix is added, or by its ARN.
-async fn named(aws: &Aws, queue: &str) -> Result<Found, Failure> {
+pub(super) async fn named(aws: &Aws, queue: &str) -> Result<Found, Failure> {
     let Some(name) = queue.strip_prefix("arn:").and_then(|arn| arn.rsplit(':').next()) else { return find(aws, &aws.queue(queue)).await };
     let found = find(aws, name).await?;
     if found.arn != queue {
@@ -303,7 +69,7 @@ pub(super) struct Found {
     pub(super) url: String,
     pub(super) arn: String,
     pub(super) depth: Depth,
-    visibility: Duration,
+    pub(super) visibility: Duration,
     /// The name of its dead-letter queue.
     pub(super) dlq: String,
 }
@@ -373,7 +139,7 @@ async fn look(aws: &Aws, url: &str) -> Result<Found, Unseen> {
 }
 
 /// The URL of a queue by its whole name. None: there is no such queue.
-async fn url(aws: &Aws, name: &str) -> Result<Option<String>, Failure> {
+pub(super) async fn url(aws: &Aws, name: &str) -> Result<Option<String>, Failure> {
     match aws.sqs().get_queue_url().queue_name(name).send().await {
         Ok(answer) => Ok(answer.queue_url),
         Err(error) if error.as_service_error().is_some_and(GetQueueUrlError::is_queue_does_not_exist) => Ok(None),
@@ -525,6 +291,11 @@ impl Queues {
         self.pairs.into_iter().map(|pair| status(aws, pair)).collect()
     }
 
+    /// Reads the queues of the account, whatever their environment.
+    pub(super) async fn of_account(aws: &Aws) -> Result<Self, Failure> {
+        Self::read(aws, Listed { urls: urls(aws).await?, ..Listed::default() }).await
+    }
+
     /// Reads queues. Those that are deleted at the moment are left out.
     async fn read(aws: &Aws, Listed { urls, mut left_out }: Listed) -> Result<Self, Failure> {
         let mut found = BTreeMap::new();
@@ -598,77 +369,6 @@ pub(super) async fn urls(aws: &Aws) -> Result<Vec<String>, Failure> {
     Ok(urls)
 }
 
-/// What takes from a queue.
-#[derive(Debug, Default, Serialize)]
-pub(super) struct Feed {
-    /// The function that it feeds.
-    pub(super) function: Option<String>,
-    /// Whether it feeds it, as Lambda names that: `Enabled`, `Disabled`, or on the way.
-    pub(super) mapping: Option<String>,
-}
-
-/// What takes from each of these queues.
-pub(super) async fn feeds(aws: &Aws, queues: &[Status]) -> Result<Vec<Feed>, Failure> {
-    let mappings = mappings(aws, None).await?;
-    let feed = |queue: &Status| {
-        let mapping = mappings.iter().find(|mapping| feeds_from(mapping, &queue.arn))?;
-        Some(Feed { function: function_of(mapping).map(str::to_owned), mapping: mapping.state.clone() })
-    };
-    Ok(queues.iter().map(|queue| feed(queue).unwrap_or_default()).collect())
-}
-
-/// The function that a mapping feeds, whichever version or alias of it.
-pub(super) fn function_of(mapping: &Mapping) -> Option<&str> {
-    mapping.function_arn.as_ref()?.split(':').nth(FUNCTION)
-}
-
-/// The alias or version of its function that a mapping feeds; none where that is what was deployed last.
-pub(super) fn qualifier_of(mapping: &Mapping) -> Option<&str> {
-    mapping.function_arn.as_ref()?.split(':').nth(FUNCTION + 1)
-}
-
-/// Whether a mapping feeds from a queue.
-pub(super) fn feeds_from(mapping: &Mapping, queue_arn: &str) -> bool {
-    mapping.event_source_arn.as_deref() == Some(queue_arn)
-}
-
-/// The event source mappings, all or those of one queue.
-pub(super) async fn mappings(aws: &Aws, queue_arn: Option<&str>) -> Result<Vec<Mapping>, Failure> {
-    let list = aws.lambda().list_event_source_mappings().set_event_source_arn(queue_arn.map(str::to_owned));
-    let mut pages = list.into_paginator().items().send();
-    let mut mappings = Vec::new();
-    while let Some(mapping) = pages.next().await {
-        mappings.push(mapping.map_err(|error| Failure::because("cannot list the event source mappings", told(&error)))?);
-    }
-    Ok(mappings)
-}
-
-async fn list(aws: &Aws, json: bool) -> Result<bool, Failure> {
-    /// A line of JSON.
-    #[derive(Serialize)]
-    struct Line<'a> {
-        #[serde(flatten)]
-        queue: &'a Status,
-        #[serde(flatten)]
-        feed: &'a Feed,
-    }
-
-    let queues = all(aws).await?;
-    let notes = queues.left_out.notes();
-    let queues = queues.statuses(aws);
-    let (feeds, mut output) = (feeds(aws, &queues).await?, Output::new());
-    if json {
-        queues.iter().zip(&feeds).try_for_each(|(queue, feed)| output.json(&Line { queue, feed }))?;
-    } else if queues.is_empty() {
-        anstream::eprintln!("{}", none(aws).await);
-    } else {
-        let rows = queues.iter().zip(&feeds).map(|(queue, feed)| row(queue, feed));
-        output.table(["queue", "waiting", "in flight", "delayed", "dead", "function"], rows)?;
-    }
-    note(&notes);
-    Ok(true)
-}
-
 /// Says that this environment has no queue, and which of its tables do not exist.
 pub(super) async fn none(aws: &Aws) -> String {
     let prefix = Some(&aws.place.prefix).filter(|prefix| !prefix.is_empty());
@@ -682,164 +382,6 @@ pub(super) async fn none(aws: &Aws) -> String {
         ),
     };
     aws.place.with_options(&sentence)
-}
-
-pub(super) fn row(queue: &Status, feed: &Feed) -> [String; 6] {
-    let function = match (&feed.function, feed.mapping.as_deref()) {
-        (None, _) => "none".into(),
-        (Some(function), Some("Enabled")) => function.clone(),
-        (Some(function), Some("Disabled")) => format!("{function}, paused"),
-        (Some(function), state) => format!("{function}, {}", state.unwrap_or("of no state").to_lowercase()),
-    };
-    let [waiting, in_flight, delayed] = [queue.depth.waiting, queue.depth.in_flight, queue.depth.delayed].map(|count| count.to_string());
-    [queue.name.clone(), waiting, in_flight, delayed, queue.dead.to_string(), function]
-}
-
-/// Enables or disables what feeds functions from queues, and waits until that is so.
-async fn switch(aws: &Aws, queues: &[String], enabled: bool) -> Result<bool, Failure> {
-    refuse_others(aws, queues.iter().map(String::as_str)).await?;
-    let mut output = Output::new();
-    for name in queues {
-        let queue = find(aws, &aws.queue(name)).await?;
-        let mappings = mappings(aws, Some(&queue.arn)).await?;
-        if mappings.is_empty() {
-            return Err(Failure::said(format!("queue {name} feeds no function; `sqjobs queue create {name} --function FUNCTION` lets it")));
-        }
-        for id in mappings.iter().filter_map(|mapping| mapping.uuid.as_ref()) {
-            let update = aws.lambda().update_event_source_mapping().uuid(id).enabled(enabled);
-            update.send().await.map_err(|error| Failure::because(&format!("cannot change the mapping of {name}"), told(&error)))?;
-        }
-        settle(aws, &queue.arn, if enabled { "Enabled" } else { "Disabled" }).await?;
-        let waiting = queue.depth.waiting;
-        let said = if enabled { "runs" } else { "is paused; what runs runs to its end, and what comes waits" };
-        output.line(format!("{} {said} ({waiting} waiting)", clean(name)))?;
-    }
-    Ok(true)
-}
-
-async fn settle(aws: &Aws, arn: &str, state: &str) -> Result<(), Failure> {
-    let started = Instant::now();
-    loop {
-        let mappings = mappings(aws, Some(arn)).await?;
-        match mappings.iter().map(|mapping| &mapping.state).find(|now| now.as_deref() != Some(state)) {
-            None => return Ok(()),
-            Some(now) if started.elapsed() > CHANGE => {
-                let now = now.as_deref().unwrap_or("of no state");
-                return Err(Failure::said(format!(
-                    "it was asked for, but the mapping is still {now}; look at `sqjobs queue list` in a while"
-                )));
-            }
-            Some(_) => sleep(BETWEEN_LOOKS).await,
-        }
-    }
-}
-
-async fn purge(aws: &Aws, name: &str, yes: bool) -> Result<bool, Failure> {
-    refuse_others(aws, [name]).await?;
-    let Found { name, url, depth, .. } = find(aws, &aws.queue(name)).await?;
-    let Depth { waiting, in_flight, delayed } = depth;
-    if !confirmed(&format!("Forget all messages of {name} ({waiting} waiting, {in_flight} in flight, {delayed} delayed)?"), yes)? {
-        return Ok(false);
-    }
-    let purge = aws.sqs().purge_queue().queue_url(url);
-    purge.send().await.map_err(|error| Failure::because(&format!("cannot purge queue {name}"), told(&error)))?;
-    Output::new().line(format!(
-        "{} is being emptied, which takes SQS up to a minute. Records stay, and so do jobs that wait in the table",
-        clean(&name)
-    ))?;
-    Ok(true)
-}
-
-/// Deletes a queue, its dead-letter queue, and what feeds a function from it; says what stays.
-async fn delete(aws: &Aws, name: &str, force: bool, yes: bool) -> Result<bool, Failure> {
-    refuse_others(aws, [name]).await?;
-    let whole = aws.queue(name);
-    // One that was interrupted has left the dead-letter queue.
-    let queue = match url(aws, &whole).await? {
-        Some(_) => Some(find(aws, &whole).await?),
-        None => None,
-    };
-    let dlq = queue.as_ref().map_or_else(|| dlq_name(&whole), |queue| queue.dlq.clone());
-    let dlq = match url(aws, &dlq).await? {
-        Some(_) => Some(find(aws, &dlq).await?),
-        None => None,
-    };
-    let shares = |(other, letters): &(Found, Found)| other.name != whole && Some(&letters.name) == dlq.as_ref().map(|dlq| &dlq.name);
-    // Those of other environments too.
-    let every = Queues::read(aws, Listed { urls: urls(aws).await?, ..Listed::default() }).await?;
-    let shared_with = every.pairs.into_iter().find(shares).map(|(other, _)| other.name);
-    let doomed: Vec<_> = queue.iter().chain(dlq.iter().filter(|_| shared_with.is_none())).collect();
-    if doomed.is_empty() {
-        // In the words of any command that is given no queue.
-        find(aws, &whole).await?;
-    }
-    let held: Vec<_> =
-        doomed.iter().filter(|queue| queue.depth.all() > 0).map(|queue| format!("{} holds {}", queue.name, queue.depth.all())).collect();
-    if !held.is_empty() && !force {
-        let remedy = "run or purge them, or delete them as well by --force";
-        return Err(Failure::said(format!("cannot delete queue {whole}: there are messages, {}; {remedy}", held.join(", "))));
-    }
-    let mappings = match &queue {
-        Some(queue) => mappings(aws, Some(&queue.arn)).await?,
-        None => Vec::new(),
-    };
-    let names = doomed.iter().map(|queue| &*queue.name).collect::<Vec<_>>().join(" and ");
-    let lost = if held.is_empty() { String::new() } else { format!(" with their messages ({})", held.join(", ")) };
-    if !confirmed(&format!("Delete {names}{lost}?"), yes)? {
-        return Ok(false);
-    }
-    let cannot = |what: &str, error: String| Failure::because(&format!("cannot delete {what}"), error);
-    for id in mappings.iter().filter_map(|mapping| mapping.uuid.as_ref()) {
-        let delete = aws.lambda().delete_event_source_mapping().uuid(id).send().await;
-        delete.map_err(|error| cannot(&format!("the mapping of queue {whole}"), told(&error)))?;
-    }
-    for queue in &doomed {
-        let delete = aws.sqs().delete_queue().queue_url(&queue.url).send().await;
-        delete.map_err(|error| cannot(&format!("queue {}", queue.name), told(&error)))?;
-    }
-    let letters = dlq.as_ref().filter(|_| shared_with.is_none());
-    if let Some(dlq) = letters {
-        setup::remove_dlq(&aws.dynamodb(), &aws.place.table(), &dlq.name).await?;
-    }
-    let mut output = Output::new();
-    output.line(format!("deleted {}; SQS takes a minute until the name is free", clean(&names)))?;
-    if let (Some(dlq), Some(other)) = (&dlq, shared_with) {
-        output.line(format!("{} stays: it is the dead-letter queue of {} too", clean(&dlq.name), clean(&other)))?;
-    }
-    for function in mappings.iter().filter_map(function_of) {
-        output.line(format!("function {function} stays, with its role, its variables and its log; no queue feeds it"))?;
-    }
-    output.line("records stay until their retention is over")?;
-    dependents(aws, &whole, &mut output).await?;
-    Ok(true)
-}
-
-/// Says which schedules and waiting jobs still name a queue that is gone.
-async fn dependents(aws: &Aws, whole: &str, output: &mut Output) -> Result<(), Failure> {
-    match aws.schedules().list().await {
-        Ok(schedules) => {
-            for entry in schedules.iter().map(|schedule| &schedule.entry) {
-                let row = serde_json::to_value(entry)?;
-                if aws.queue(row["queue"].as_str().unwrap_or_else(|| entry.job())) == whole {
-                    let (shown, id) = (clean(entry.id()), shell(entry.id()));
-                    let said = format!("schedule {shown} still sends to it; `sqjobs schedule remove {id}` removes it");
-                    output.line(aws.place.with_options(&said))?;
-                }
-            }
-        }
-        Err(error) => anstream::eprintln!("not looked at: schedules that send to it: {error}"),
-    }
-    match aws.client().list(By::Due, DUE).await {
-        Ok(due) => {
-            for record in due.iter().filter(|record| record.queue == whole) {
-                let (shown, id) = (clean(&record.id), shell(&record.id));
-                let said = format!("job {shown} still waits to be sent to it; `sqjobs cancel {id}` cancels it");
-                output.line(aws.place.with_options(&said))?;
-            }
-        }
-        Err(error) => anstream::eprintln!("not looked at: jobs that wait to be sent to it: {error}"),
-    }
-    Ok(())
 }
 
 #[cfg(test)]

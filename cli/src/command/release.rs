@@ -10,7 +10,7 @@ use aws_sdk_lambda::{
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::queue::{function_of, mappings, qualifier_of};
+use super::mapping::{function_of, mappings, qualifier_of};
 use crate::{
     args,
     aws::Aws,

@@ -17,9 +17,9 @@ use super::workspace::{Function, Programs, Workspace, packed};
 use crate::{
     aws::Aws,
     command::{
-        beater, function,
-        queue::{self, Code, Feeding},
-        table,
+        beater,
+        feeding::{Code, Feeding},
+        function, queue, table,
     },
     failure::{Failure, told},
 };

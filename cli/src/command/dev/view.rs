@@ -17,7 +17,10 @@ use super::{
 };
 use crate::{
     aws::{Aws, LOCAL_KEY, LOCAL_REGION},
-    command::queue::{self, Feed, Status},
+    command::{
+        mapping::{self, Feed},
+        queue::{self, Status},
+    },
     failure::Failure,
     output::{DIM, Output, PLAIN, clean},
     time::exact,
@@ -130,7 +133,7 @@ impl<'a> View<'a> {
         let tallies = DynamoDb::new(self.aws.dynamodb(), self.aws.place.table()).stats(today).await;
         let tallies = tallies.map_err(sqjobs::Error::from)?.into_iter().map(|(queue, tally)| (self.aws.short(&queue).to_owned(), tally));
         let queues = queue::all(self.aws).await?.statuses(self.aws);
-        let feeds = queue::feeds(self.aws, &queues).await?;
+        let feeds = mapping::feeds(self.aws, &queues).await?;
         Ok((queues.into_iter().zip(feeds).collect(), tallies.collect()))
     }
 
@@ -140,7 +143,7 @@ impl<'a> View<'a> {
         output.line(format!("{CLEAR}{}", self.help().join("\n")))?;
         output.line("")?;
         let rows = queues.iter().map(|(status, feed)| {
-            let [name, waiting, in_flight, delayed, dead, function] = queue::row(status, feed);
+            let [name, waiting, in_flight, delayed, dead, function] = mapping::row(status, feed);
             let [succeeded, retried, failed] = counts(tallies.get(&name)).map(|count| count.to_string());
             [name, waiting, in_flight, delayed, succeeded, retried, failed, dead, function]
         });

@@ -23,13 +23,13 @@ use sqjobs::{
     store::{DynamoDb, Store as _},
 };
 
-use super::rules::is_forgotten;
 use crate::{
     args::Place,
     aws::Aws,
     command::{
         function::{self, Function},
-        queue::{Policy, feeds_from, function_of, mappings, missing, qualifier_of, urls},
+        mapping::{feeds_from, function_of, mappings, qualifier_of},
+        queue::{Policy, missing, urls},
         stats, table,
     },
     failure::{Failure, told},
@@ -519,4 +519,11 @@ async fn running(aws: &Aws) -> Result<Vec<Record>, String> {
     let records = DynamoDb::new(aws.dynamodb(), aws.place.table()).read(&ids).await;
     // One that cannot be read is found by the beater.
     Ok(records.into_iter().filter_map(Result::ok).flatten().collect())
+}
+
+/// Returns true if the record of an ended job is deleted before its message may be, which its queue keeps for `retention`.
+fn is_forgotten(record: &Record, retention: Duration) -> bool {
+    let kept = record.purge_at.zip(record.finished_at).map(|(purge, end)| purge - end.as_second());
+    let needed = i64::try_from(retention.as_secs()).unwrap_or(i64::MAX).saturating_add(86_400);
+    kept.is_some_and(|kept| kept < needed)
 }

@@ -34,7 +34,6 @@ const VISIBILITY: u64 = 6;
 const LATE: SignedDuration = SignedDuration::from_mins(5);
 /// How late a lease is that neither its message nor a beater has taken up.
 const LOST: SignedDuration = SignedDuration::from_hours(2);
-const DAY: i64 = 86_400;
 /// The largest message that SQS takes by default, in bytes, and that the library sends.
 const MESSAGE: u64 = MAX_BYTES as u64;
 
@@ -500,13 +499,6 @@ fn redrive_policy(queue: &Queue, dlq_arn: &str) -> String {
 
 fn lapsed_at(record: &Record) -> Option<Timestamp> {
     Timestamp::from_millisecond(record.lease_until?).ok()
-}
-
-/// Whether an ended job is forgotten before its message may be, given for how long its queue keeps that.
-pub(super) fn is_forgotten(record: &Record, retention: Duration) -> bool {
-    let kept = record.purge_at.zip(record.finished_at).map(|(purge, end)| purge - end.as_second());
-    let needed = i64::try_from(retention.as_secs()).unwrap_or(i64::MAX).saturating_add(DAY);
-    kept.is_some_and(|kept| kept < needed)
 }
 
 #[cfg(test)]

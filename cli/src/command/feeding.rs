@@ -1,0 +1,156 @@
+//! How a queue begins to feed a function.
+
+use std::{
+    slice,
+    time::{Duration, Instant},
+};
+
+use aws_sdk_lambda::types::{EventSourceMappingConfiguration as Mapping, FunctionResponseType, RecursiveLoop};
+use aws_sdk_sqs::error::ProvideErrorMetadata as _;
+use sqjobs::setup;
+use tokio::time::sleep;
+
+use super::{
+    function::{self, Function},
+    mapping::{feeds_from, function_of, mappings},
+    queue::{Found, named, set_visibility},
+    release::{self, LIVE},
+};
+use crate::{
+    aws::Aws,
+    failure::{Failure, told},
+};
+
+const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
+/// How long it takes until a right is had that was given.
+const GRANT: Duration = Duration::from_mins(1);
+/// The most messages of an invocation.
+const BATCH: i32 = 10;
+
+/// Which code of a function a queue feeds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Code {
+    /// The code that was deployed last.
+    Latest,
+    /// The version that the alias `live` names.
+    Live,
+}
+
+/// A checked plan by which a queue begins to feed a function.
+pub(super) struct Feeding<'a> {
+    function: &'a Function,
+    /// The ARN of the function or alias that the mapping invokes.
+    target: String,
+    /// True where a version has to be published that knows the queue.
+    releases: bool,
+    /// The mapping of this queue, if there is one.
+    mapping: Option<Mapping>,
+    table: String,
+    /// The ARNs of the queues to which the function enqueues jobs.
+    children: Vec<String>,
+}
+
+impl<'a> Feeding<'a> {
+    /// Reads what it takes to let a queue feed a function, and refuses what cannot be. Nothing is changed.
+    pub(super) async fn check(
+        aws: &Aws,
+        whole: &str,
+        existing: Option<&(Found, Found)>,
+        function: &'a Function,
+        others: &[String],
+        code: Code,
+    ) -> Result<Self, Failure> {
+        let name = &*function.name;
+        let mappings = mappings(aws, None).await?;
+        let source = |mapping: &Mapping| mapping.event_source_arn.as_deref().and_then(|arn| arn.rsplit(':').next()).map(str::to_owned);
+        let takes = |mapping: &&Mapping| function_of(mapping) == Some(name) && source(mapping).as_deref() != Some(whole);
+        if let Some(other) = mappings.iter().find(takes) {
+            let other = other.event_source_arn.as_deref().unwrap_or_default();
+            return Err(Failure::said(format!("function {name} takes from {other} already; deploy one more for {whole}")));
+        }
+        // A beater would lose its rights and variables.
+        let rules = function.rules(aws).await.map_err(|error| Failure::because(&format!("cannot read what wakes {name}"), error))?;
+        if let Some(rule) = rules.first() {
+            return Err(Failure::said(format!(
+                "rule {rule} of EventBridge wakes function {name}, as it does a beater; deploy one more for {whole}"
+            )));
+        }
+        let mapping = existing.and_then(|(queue, _)| mappings.into_iter().find(|mapping| feeds_from(mapping, &queue.arn)));
+        if let Some(own) = mapping.as_ref().and_then(function_of).filter(|own| *own != name) {
+            return Err(Failure::said(format!("queue {whole} feeds {own} already; give {name} a queue of its own")));
+        }
+        let hides_briefly = |(queue, _): &&(Found, Found)| mapping.is_none() && queue.visibility < function.timeout;
+        if let Some((queue, _)) = existing.filter(hides_briefly) {
+            let remedy = set_visibility(&queue.url, 6 * function.timeout.as_secs());
+            return Err(Failure::said(format!("queue {whole} hides a message for less time than {name} may take; {remedy}")));
+        }
+        let table = function::table_arn(aws, &aws.place.table()).await?;
+        let mut children = Vec::new();
+        for other in others {
+            children.push(named(aws, other).await?.arn);
+        }
+        let (target, releases) = match code {
+            Code::Latest => (function.arn.clone(), false),
+            Code::Live => (format!("{}:{LIVE}", function.arn), Self::releases(aws, function, existing).await?),
+        };
+        Ok(Self { function, target, releases, mapping, table, children })
+    }
+
+    /// Returns true where the alias names a version that does not know its queue: another has to be published.
+    async fn releases(aws: &Aws, function: &Function, existing: Option<&(Found, Found)>) -> Result<bool, Failure> {
+        let name = &*function.name;
+        let Some(live) = Function::look_at(aws, name, Some(LIVE)).await? else { return Ok(true) };
+        let knows = |(queue, dlq): &(Found, Found)| live.has(&function::variables(&aws.place, Some(&queue.url), &[&dlq.url]));
+        if existing.is_some_and(knows) {
+            return Ok(false);
+        }
+        if live.code == function.code {
+            return Ok(true);
+        }
+        Err(Failure::said(format!(
+            "function {name} runs version {}, which lacks variables of this queue, and other code was deployed after it; \
+             `sqjobs function release {name}` if that is to run, and then this again",
+            live.version
+        )))
+    }
+
+    /// Lets the queue feed the function, and gives that what it needs. To do it again changes nothing.
+    pub(super) async fn begin(self, aws: &Aws, queue: &Found, dlq: &Found) -> Result<(), Failure> {
+        let (lambda, function, name) = (aws.lambda(), self.function, &*self.function.name);
+        let cannot = |error: String| Failure::because(&format!("cannot let {} feed {name}", queue.name), error);
+        let granted = function.grant(aws, "", &function::taker(&self.table, &queue.arn, &dlq.arn)).await?;
+        if !self.children.is_empty() {
+            function.grant(aws, "-children", &function::parent(&self.table, self.children)).await?;
+        }
+        setup::add_dlqs(&aws.dynamodb(), &aws.place.table(), slice::from_ref(&dlq.name)).await?;
+        function.set(aws, function::variables(&aws.place, Some(&queue.url), &[&dlq.url])).await?;
+        // A job may enqueue jobs of its own.
+        let allow = lambda.put_function_recursion_config().function_name(name).recursive_loop(RecursiveLoop::Allow);
+        allow.send().await.map_err(|error| cannot(told(&error)))?;
+        if self.releases {
+            release::release(aws, name).await?;
+        }
+        if let Some(mapping) = self.mapping {
+            if mapping.function_arn.as_ref() != Some(&self.target) {
+                let update = lambda.update_event_source_mapping().set_uuid(mapping.uuid).function_name(self.target);
+                update.send().await.map_err(|error| cannot(told(&error)))?;
+            }
+            return Ok(());
+        }
+        let map = lambda.create_event_source_mapping().function_name(self.target).event_source_arn(&queue.arn).batch_size(BATCH);
+        let map = map.function_response_types(FunctionResponseType::ReportBatchItemFailures);
+        let started = Instant::now();
+        loop {
+            match map.clone().send().await {
+                Ok(_) => return Ok(()),
+                // What a role allows is known to Lambda some seconds later.
+                Err(error)
+                    if granted && started.elapsed() < GRANT && error.message().is_some_and(|text| text.contains("execution role")) =>
+                {
+                    sleep(BETWEEN_LOOKS).await;
+                }
+                Err(error) => return Err(cannot(told(&error))),
+            }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Which queue feeds which function: the event source mappings.
+
+use aws_sdk_lambda::types::EventSourceMappingConfiguration as Mapping;
+use serde::Serialize;
+
+use super::queue::Status;
+use crate::{
+    aws::Aws,
+    failure::{Failure, told},
+};
+
+/// The part of an ARN that names the function; a version or an alias may follow.
+const FUNCTION: usize = 6;
+
+/// What takes from a queue.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Feed {
+    /// The function that it feeds.
+    pub(super) function: Option<String>,
+    /// Whether it feeds it, as Lambda names that: `Enabled`, `Disabled`, or on the way.
+    pub(super) mapping: Option<String>,
+}
+
+/// What takes from each of these queues.
+pub(super) async fn feeds(aws: &Aws, queues: &[Status]) -> Result<Vec<Feed>, Failure> {
+    let mappings = mappings(aws, None).await?;
+    let feed = |queue: &Status| {
+        let mapping = mappings.iter().find(|mapping| feeds_from(mapping, &queue.arn))?;
+        Some(Feed { function: function_of(mapping).map(str::to_owned), mapping: mapping.state.clone() })
+    };
+    Ok(queues.iter().map(|queue| feed(queue).unwrap_or_default()).collect())
+}
+
+/// The function that a mapping feeds, whichever version or alias of it.
+pub(super) fn function_of(mapping: &Mapping) -> Option<&str> {
+    mapping.function_arn.as_ref()?.split(':').nth(FUNCTION)
+}
+
+/// The alias or version of its function that a mapping feeds; none where that is what was deployed last.
+pub(super) fn qualifier_of(mapping: &Mapping) -> Option<&str> {
+    mapping.function_arn.as_ref()?.split(':').nth(FUNCTION + 1)
+}
+
+/// Whether a mapping feeds from a queue.
+pub(super) fn feeds_from(mapping: &Mapping, queue_arn: &str) -> bool {
+    mapping.event_source_arn.as_deref() == Some(queue_arn)
+}
+
+/// The event source mappings, all or those of one queue.
+pub(super) async fn mappings(aws: &Aws, queue_arn: Option<&str>) -> Result<Vec<Mapping>, Failure> {
+    let list = aws.lambda().list_event_source_mappings().set_event_source_arn(queue_arn.map(str::to_owned));
+    let mut pages = list.into_paginator().items().send();
+    let mut mappings = Vec::new();
+    while let Some(mapping) = pages.next().await {
+        mappings.push(mapping.map_err(|error| Failure::because("cannot list the event source mappings", told(&error)))?);
+    }
+    Ok(mappings)
+}
+
+pub(super) fn row(queue: &Status, feed: &Feed) -> [String; 6] {
+    let function = match (&feed.function, feed.mapping.as_deref()) {
+        (None, _) => "none".into(),
+        (Some(function), Some("Enabled")) => function.clone(),
+        (Some(function), Some("Disabled")) => format!("{function}, paused"),
+        (Some(function), state) => format!("{function}, {}", state.unwrap_or("of no state").to_lowercase()),
+    };
+    let [waiting, in_flight, delayed] = [queue.depth.waiting, queue.depth.in_flight, queue.depth.delayed].map(|count| count.to_string());
+    [queue.name.clone(), waiting, in_flight, delayed, queue.dead.to_string(), function]
+}

@@ -1,0 +1,286 @@
+//! The command `queue`: creates, lists, pauses, purges and deletes queues.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use sqjobs::{
+    By,
+    setup::{self, dlq_name},
+};
+use tokio::time::sleep;
+
+use super::{
+    feeding::{Code, Feeding},
+    function::Function,
+    mapping::{Feed, feeds, function_of, mappings, row},
+    queue::{Depth, Found, Queues, Status, all, find, none, pair, refuse_others, set_visibility, url},
+};
+use crate::{
+    args::Queue,
+    aws::Aws,
+    failure::{Failure, told},
+    output::{Output, clean, confirmed, note},
+    sentence::shell,
+};
+
+/// How long a mapping takes to be enabled or disabled, at most.
+const CHANGE: Duration = Duration::from_mins(2);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
+/// How long it takes until a queue is known everywhere that was made.
+const MADE: Duration = Duration::from_secs(5);
+/// How long a function may take, unless told otherwise.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// The most jobs of the due index that are looked at.
+const DUE: usize = 1000;
+
+pub(super) async fn queue(aws: &Aws, wanted: Queue) -> Result<bool, Failure> {
+    match wanted {
+        Queue::Create { name, timeout, function, enqueues_to } => create(aws, &name, timeout, function.as_deref(), &enqueues_to).await,
+        Queue::List { json } => list(aws, json).await,
+        Queue::Pause { names } => switch(aws, &names, false).await,
+        Queue::Resume { names } => switch(aws, &names, true).await,
+        Queue::Purge { name, yes } => purge(aws, &name, yes).await,
+        Queue::Delete { name, force, yes } => delete(aws, &name, force, yes).await,
+    }
+}
+
+/// Makes a queue, and lets it feed a function. A queue that is there may feed one as it is.
+///
+/// Everything that can be refused is looked at before anything is made.
+async fn create(aws: &Aws, name: &str, timeout: Option<Duration>, function: Option<&str>, others: &[String]) -> Result<bool, Failure> {
+    let others_here = others.iter().map(|other| &**other).filter(|other| !other.starts_with("arn:"));
+    refuse_others(aws, others_here.chain([name])).await?;
+    let whole = aws.queue(name);
+    let function = match function {
+        Some(function) => Some(Function::find(aws, function).await?),
+        None => None,
+    };
+    let visibility = visibility(timeout.or(function.as_ref().map(|function| function.timeout)).unwrap_or(TIMEOUT))?;
+    let existing = match url(aws, &whole).await? {
+        Some(_) => Some(pair(aws, &whole).await?),
+        None => None,
+    };
+    if let Some((queue, _)) =
+        existing.as_ref().filter(|(queue, _)| timeout.is_some() && queue.visibility.as_secs() != u64::from(visibility))
+    {
+        let remedy = set_visibility(&queue.url, visibility.into());
+        let own = queue.visibility.as_secs();
+        return Err(Failure::said(format!(
+            "queue {whole} is there, with a visibility timeout of {own} s and not {visibility} s; {remedy}"
+        )));
+    }
+    let feed = match &function {
+        Some(function) => Some(Feeding::check(aws, &whole, existing.as_ref(), function, others, Code::Live).await?),
+        None => None,
+    };
+    let is_new = existing.is_none();
+    let (queue, dlq) = match existing {
+        Some(pair) => pair,
+        None => make(aws, &whole, visibility).await?,
+    };
+    if let Some(feed) = feed {
+        feed.begin(aws, &queue, &dlq).await.map_err(|failure| match failure {
+            Failure::Said(sentence) if is_new => {
+                Failure::said(format!("{sentence}; queue {whole} was made before that: run this again, or `sqjobs queue delete {name}`"))
+            }
+            failure => failure,
+        })?;
+    }
+    let mut output = Output::new();
+    output.line(&queue.url)?;
+    output.line(&dlq.url)?;
+    function.map_or(Ok(()), |function| output.line(format!("{name} feeds {}", function.name)))?;
+    Ok(true)
+}
+
+/// The visibility timeout, in seconds, of a queue whose function has this timeout.
+fn visibility(timeout: Duration) -> Result<u32, Failure> {
+    let visibility = u32::try_from(timeout.as_secs()).ok().and_then(|seconds| seconds.checked_mul(6));
+    let visibility = visibility.filter(|seconds| *seconds <= 43_200);
+    visibility.ok_or_else(|| Failure::said("--timeout is too long; a function runs for 15m at most"))
+}
+
+/// Makes a queue and its dead-letter queue, and waits until they are known everywhere.
+async fn make(aws: &Aws, whole: &str, visibility: u32) -> Result<(Found, Found), Failure> {
+    setup::create_queues(&aws.sqs(), whole, visibility).await?;
+    let started = Instant::now();
+    loop {
+        match pair(aws, whole).await {
+            Err(_) if started.elapsed() < MADE => sleep(BETWEEN_LOOKS).await,
+            pair => return pair,
+        }
+    }
+}
+
+async fn list(aws: &Aws, json: bool) -> Result<bool, Failure> {
+    /// A line of JSON.
+    #[derive(Serialize)]
+    struct Line<'a> {
+        #[serde(flatten)]
+        queue: &'a Status,
+        #[serde(flatten)]
+        feed: &'a Feed,
+    }
+
+    let queues = all(aws).await?;
+    let notes = queues.left_out.notes();
+    let queues = queues.statuses(aws);
+    let (feeds, mut output) = (feeds(aws, &queues).await?, Output::new());
+    if json {
+        queues.iter().zip(&feeds).try_for_each(|(queue, feed)| output.json(&Line { queue, feed }))?;
+    } else if queues.is_empty() {
+        anstream::eprintln!("{}", none(aws).await);
+    } else {
+        let rows = queues.iter().zip(&feeds).map(|(queue, feed)| row(queue, feed));
+        output.table(["queue", "waiting", "in flight", "delayed", "dead", "function"], rows)?;
+    }
+    note(&notes);
+    Ok(true)
+}
+
+/// Enables or disables what feeds functions from queues, and waits until that is so.
+async fn switch(aws: &Aws, queues: &[String], enabled: bool) -> Result<bool, Failure> {
+    refuse_others(aws, queues.iter().map(String::as_str)).await?;
+    let mut output = Output::new();
+    for name in queues {
+        let queue = find(aws, &aws.queue(name)).await?;
+        let mappings = mappings(aws, Some(&queue.arn)).await?;
+        if mappings.is_empty() {
+            return Err(Failure::said(format!("queue {name} feeds no function; `sqjobs queue create {name} --function FUNCTION` lets it")));
+        }
+        for id in mappings.iter().filter_map(|mapping| mapping.uuid.as_ref()) {
+            let update = aws.lambda().update_event_source_mapping().uuid(id).enabled(enabled);
+            update.send().await.map_err(|error| Failure::because(&format!("cannot change the mapping of {name}"), told(&error)))?;
+        }
+        settle(aws, &queue.arn, if enabled { "Enabled" } else { "Disabled" }).await?;
+        let waiting = queue.depth.waiting;
+        let said = if enabled { "runs" } else { "is paused; what runs runs to its end, and what comes waits" };
+        output.line(format!("{} {said} ({waiting} waiting)", clean(name)))?;
+    }
+    Ok(true)
+}
+
+async fn settle(aws: &Aws, arn: &str, state: &str) -> Result<(), Failure> {
+    let started = Instant::now();
+    loop {
+        let mappings = mappings(aws, Some(arn)).await?;
+        match mappings.iter().map(|mapping| &mapping.state).find(|now| now.as_deref() != Some(state)) {
+            None => return Ok(()),
+            Some(now) if started.elapsed() > CHANGE => {
+                let now = now.as_deref().unwrap_or("of no state");
+                return Err(Failure::said(format!(
+                    "it was asked for, but the mapping is still {now}; look at `sqjobs queue list` in a while"
+                )));
+            }
+            Some(_) => sleep(BETWEEN_LOOKS).await,
+        }
+    }
+}
+
+async fn purge(aws: &Aws, name: &str, yes: bool) -> Result<bool, Failure> {
+    refuse_others(aws, [name]).await?;
+    let Found { name, url, depth, .. } = find(aws, &aws.queue(name)).await?;
+    let Depth { waiting, in_flight, delayed } = depth;
+    if !confirmed(&format!("Forget all messages of {name} ({waiting} waiting, {in_flight} in flight, {delayed} delayed)?"), yes)? {
+        return Ok(false);
+    }
+    let purge = aws.sqs().purge_queue().queue_url(url);
+    purge.send().await.map_err(|error| Failure::because(&format!("cannot purge queue {name}"), told(&error)))?;
+    Output::new().line(format!(
+        "{} is being emptied, which takes SQS up to a minute. Records stay, and so do jobs that wait in the table",
+        clean(&name)
+    ))?;
+    Ok(true)
+}
+
+/// Deletes a queue, its dead-letter queue, and what feeds a function from it; says what stays.
+async fn delete(aws: &Aws, name: &str, force: bool, yes: bool) -> Result<bool, Failure> {
+    refuse_others(aws, [name]).await?;
+    let whole = aws.queue(name);
+    // One that was interrupted has left the dead-letter queue.
+    let queue = match url(aws, &whole).await? {
+        Some(_) => Some(find(aws, &whole).await?),
+        None => None,
+    };
+    let dlq = queue.as_ref().map_or_else(|| dlq_name(&whole), |queue| queue.dlq.clone());
+    let dlq = match url(aws, &dlq).await? {
+        Some(_) => Some(find(aws, &dlq).await?),
+        None => None,
+    };
+    let shares = |(other, letters): &(Found, Found)| other.name != whole && Some(&letters.name) == dlq.as_ref().map(|dlq| &dlq.name);
+    // Those of other environments too.
+    let every = Queues::of_account(aws).await?;
+    let shared_with = every.pairs.into_iter().find(shares).map(|(other, _)| other.name);
+    let doomed: Vec<_> = queue.iter().chain(dlq.iter().filter(|_| shared_with.is_none())).collect();
+    if doomed.is_empty() {
+        // In the words of any command that is given no queue.
+        find(aws, &whole).await?;
+    }
+    let held: Vec<_> =
+        doomed.iter().filter(|queue| queue.depth.all() > 0).map(|queue| format!("{} holds {}", queue.name, queue.depth.all())).collect();
+    if !held.is_empty() && !force {
+        let remedy = "run or purge them, or delete them as well by --force";
+        return Err(Failure::said(format!("cannot delete queue {whole}: there are messages, {}; {remedy}", held.join(", "))));
+    }
+    let mappings = match &queue {
+        Some(queue) => mappings(aws, Some(&queue.arn)).await?,
+        None => Vec::new(),
+    };
+    let names = doomed.iter().map(|queue| &*queue.name).collect::<Vec<_>>().join(" and ");
+    let lost = if held.is_empty() { String::new() } else { format!(" with their messages ({})", held.join(", ")) };
+    if !confirmed(&format!("Delete {names}{lost}?"), yes)? {
+        return Ok(false);
+    }
+    let cannot = |what: &str, error: String| Failure::because(&format!("cannot delete {what}"), error);
+    for id in mappings.iter().filter_map(|mapping| mapping.uuid.as_ref()) {
+        let delete = aws.lambda().delete_event_source_mapping().uuid(id).send().await;
+        delete.map_err(|error| cannot(&format!("the mapping of queue {whole}"), told(&error)))?;
+    }
+    for queue in &doomed {
+        let delete = aws.sqs().delete_queue().queue_url(&queue.url).send().await;
+        delete.map_err(|error| cannot(&format!("queue {}", queue.name), told(&error)))?;
+    }
+    let letters = dlq.as_ref().filter(|_| shared_with.is_none());
+    if let Some(dlq) = letters {
+        setup::remove_dlq(&aws.dynamodb(), &aws.place.table(), &dlq.name).await?;
+    }
+    let mut output = Output::new();
+    output.line(format!("deleted {}; SQS takes a minute until the name is free", clean(&names)))?;
+    if let (Some(dlq), Some(other)) = (&dlq, shared_with) {
+        output.line(format!("{} stays: it is the dead-letter queue of {} too", clean(&dlq.name), clean(&other)))?;
+    }
+    for function in mappings.iter().filter_map(function_of) {
+        output.line(format!("function {function} stays, with its role, its variables and its log; no queue feeds it"))?;
+    }
+    output.line("records stay until their retention is over")?;
+    dependents(aws, &whole, &mut output).await?;
+    Ok(true)
+}
+
+/// Says which schedules and waiting jobs still name a queue that is gone.
+async fn dependents(aws: &Aws, whole: &str, output: &mut Output) -> Result<(), Failure> {
+    match aws.schedules().list().await {
+        Ok(schedules) => {
+            for entry in schedules.iter().map(|schedule| &schedule.entry) {
+                let row = serde_json::to_value(entry)?;
+                if aws.queue(row["queue"].as_str().unwrap_or_else(|| entry.job())) == whole {
+                    let (shown, id) = (clean(entry.id()), shell(entry.id()));
+                    let said = format!("schedule {shown} still sends to it; `sqjobs schedule remove {id}` removes it");
+                    output.line(aws.place.with_options(&said))?;
+                }
+            }
+        }
+        Err(error) => anstream::eprintln!("not looked at: schedules that send to it: {error}"),
+    }
+    match aws.client().list(By::Due, DUE).await {
+        Ok(due) => {
+            for record in due.iter().filter(|record| record.queue == whole) {
+                let (shown, id) = (clean(&record.id), shell(&record.id));
+                let said = format!("job {shown} still waits to be sent to it; `sqjobs cancel {id}` cancels it");
+                output.line(aws.place.with_options(&said))?;
+            }
+        }
+        Err(error) => anstream::eprintln!("not looked at: jobs that wait to be sent to it: {error}"),
+    }
+    Ok(())
+}
