@@ -237,9 +237,6 @@ pub fn decide(seen: Option<&Record>, request: &Request, policy: &Policy, claim: 
         state if state.is_terminal() => Decision::Leave(Ending::Duplicate),
         State::Running => take_over(seen, request, policy, claim, now),
         State::Blocked => Decision::Leave(Ending::Parked),
-        State::Queued | State::Scheduled if is_of_later_enqueue(seen, request) => {
-            start(created(request, policy), request, policy, claim, now)
-        }
         _ => start(budgeted(seen, request, policy), request, policy, claim, now),
     }
 }
@@ -250,14 +247,6 @@ pub(crate) const UNKNOWN: Policy = Policy { max_attempts: 0, ..Policy::new() };
 /// The record of a job that was enqueued and that no worker has seen.
 pub(crate) fn announced(request: &Request) -> Record {
     created(request, &UNKNOWN)
-}
-
-/// Returns true where the record is of a later enqueue than the message, and nothing was started: the first message is the
-/// job, and neither the time nor the options of the later one hold for it. A job that was run again has a history.
-pub fn is_of_later_enqueue(seen: &Record, request: &Request) -> bool {
-    let waits = seen.generation == 0 && seen.history.is_empty() && matches!(seen.state, State::Queued | State::Scheduled);
-    let own = request.sent_at.zip(seen.enqueued_at);
-    waits && own.is_some_and(|(sent, enqueued)| after(sent, SKEW) < enqueued)
 }
 
 /// A record that nothing is known of yet.

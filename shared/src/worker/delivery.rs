@@ -277,20 +277,6 @@ impl Delivery {
         );
     }
 
-    /// Logs that a filed job is discarded as a duplicate: this message of the same id was sent before it.
-    fn replaced(&self, later: &Record, differs: bool, batch: &Batch<'_>) {
-        log_at!(
-            if differs { Level::WARN } else { Level::INFO },
-            id = self.id,
-            outcome = Ending::Duplicate.as_str(),
-            run_at = later.run_at.map(tracing::field::display),
-            message_id = self.message.id,
-            request_id = batch.invocation.request_id,
-            "{}",
-            if differs { "filed duplicate discarded; its arguments differ, and did not run" } else { "filed duplicate discarded" }
-        );
-    }
-
     /// Discards a duplicate of an earlier message of the same batch. None: it cannot be read.
     pub(crate) fn repeats(&self, first: &Self, batch: &Batch<'_>) -> Option<Ended> {
         let (Ok(own), Ok(first)) = (&self.decoded, &first.decoded) else { return None };
@@ -331,13 +317,8 @@ impl Delivery {
                 Decision::End { next, ending } => (next, Some(ending)),
             };
             let next = Arc::from(next);
-            // The message of a later enqueue was deleted when it was filed.
-            let discarded = seen.clone().filter(|seen| seen.envelope.is_some() && lifecycle::is_of_later_enqueue(seen, &decoded.request));
-            let written = batch.ledger.write(Write { next: Arc::clone(&next), seen }).await;
-            if let (Ok(Written::Done), Some(later)) = (&written, &discarded) {
-                self.replaced(later, lifecycle::has_other_arguments(later, &decoded.request), batch);
-            }
-            match (written, ending) {
+            let write = Write { next: Arc::clone(&next), seen };
+            match (batch.ledger.write(write).await, ending) {
                 (Ok(Written::Done), None) => return Claimed::Granted(Granted { record: next, stored: true, asked }),
                 (Ok(Written::Done), Some(ending)) => return Claimed::Ended(self.ended(decoded, ending, next, batch).await),
                 // Granted after all, and called off since.

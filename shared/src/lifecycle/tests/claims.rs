@@ -46,27 +46,6 @@ fn a_job_does_not_start_before_its_time() {
 }
 
 #[test]
-fn a_later_enqueue_of_an_id_does_not_change_the_first_job() {
-    let first = Request { sent_at: Some(at(-11)), max_attempts: Some(2), ..request() };
-    let second = Request { run_at: Some(at(3600)), max_attempts: Some(9), tags: Vec::new(), ..request() };
-    let filed = filed(None, &second, &policy(), "filer", at(3600));
-    for seen in [announced(&second), filed.clone()] {
-        let claimed = |asked: &Request| decide(Some(&seen), asked, &policy(), &claim("next"), at(0));
-        assert_eq!(granted(claimed(&first)), granted(decide(None, &first, &policy(), &claim("next"), at(0))));
-        let (far, ending) = closed(claimed(&Request { run_at: Some(at(7200)), body: "the first".into(), ..first.clone() }));
-        assert_eq!((far.envelope.as_deref(), ending), (Some("the first"), Ending::Early(at(7200))));
-        for late in [-10, -6, -5, 0] {
-            let claimed = claimed(&Request { sent_at: Some(at(late)), ..request() });
-            assert!(!matches!(claimed, Decision::Run { .. }), "it was sent at {late}, or the clocks differ");
-        }
-    }
-    let past = Past { generation: 0, kind: "cancelled".into(), ..Past::default() };
-    for taken in [Record { generation: 1, ..filed.clone() }, Record { history: vec![past], ..filed }] {
-        assert_eq!(left(decide(Some(&taken), &first, &policy(), &claim("next"), at(0))), Ending::Early(at(3600)), "it was run");
-    }
-}
-
-#[test]
 fn what_an_envelope_asks_for_is_in_the_request() {
     let mut envelope = Envelope::new("greet", serde_json::json!([1]));
     (envelope.run_at, envelope.expires_at, envelope.max_attempts) = (Some(at(5)), Some(at(9)), Some(2));
