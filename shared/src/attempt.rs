@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{Notify, mpsc, oneshot, watch},
     time::Instant,
 };
 
@@ -29,6 +29,7 @@ pub struct Attempt {
     stopping: watch::Receiver<Option<&'static str>>,
     checkpoints: mpsc::UnboundedSender<Save>,
     progress: Mutex<Option<Value>>,
+    progressed: Notify,
     blocking: Arc<watch::Sender<usize>>,
 }
 
@@ -65,6 +66,7 @@ impl Attempt {
             stopping,
             checkpoints: sender,
             progress: Mutex::new(None),
+            progressed: Notify::new(),
             blocking: Arc::new(watch::Sender::new(0)),
         };
         (Arc::new(attempt), Controls { stop, checkpoints })
@@ -183,7 +185,13 @@ impl Attempt {
     pub fn progress(&self, progress: impl Serialize) {
         if let (Ok(value), Ok(mut slot)) = (serde_json::to_value(progress), self.progress.lock()) {
             *slot = Some(value);
+            self.progressed.notify_one();
         }
+    }
+
+    /// Waits until the job has told of its progress.
+    pub(crate) async fn progressed(&self) {
+        self.progressed.notified().await;
     }
 
     pub(crate) fn take_progress(&self) -> Option<Value> {

@@ -6,7 +6,7 @@
 //!
 //! | you write | you configure | you call | what happens is told by |
 //! |---|---|---|---|
-//! | [`Job`], [`Context`], [`JobError`] | [`Policy`], [`Backoff`], [`StoreFailure`] | [`run`], [`Worker`], [`Client`], [`Enqueue`] | [`Record`], [`State`], [`Failure`] |
+//! | [`Job`], [`Context`], [`JobError`] | [`Policy`], [`Backoff`], [`Recording`], [`StoreFailure`] | [`run`], [`Worker`], [`Client`], [`Enqueue`] | [`Record`], [`State`], [`Failure`] |
 //! | [`Middleware`], [`Next`], [`Attempt`], [`PublishHook`] | | [`testing::Eager`] | |
 //! | [`Entry`], [`Schedule`] | [`CatchUp`] | [`Beater`], [`Schedules`] | [`Scheduled`], [`Timetable`] |
 //! | | | | [`Letter`], [`Redrive`] |
@@ -53,7 +53,7 @@ pub use crate::{
     letter::{Letter, Redrive},
     middleware::{Middleware, Next},
     outcome::JobError,
-    policy::{Policy, StoreFailure},
+    policy::{Policy, Recording, StoreFailure},
     record::{Dlq, Failure, Past, Record, State, Version},
     retry::Backoff,
     schedule::{Schedule, ScheduleError, Timetable},

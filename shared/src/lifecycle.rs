@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 pub use self::repair::{Abandoned, Repair, abandoned, refuse, repair};
 
 use crate::{
-    Policy,
+    Policy, Recording,
     clock::{after, from_millis},
     envelope::{Digest, Envelope, excerpt},
     names::{failed_shard_name, is_fifo, shard, shard_of},
@@ -28,6 +28,8 @@ use crate::{
 pub const SKEW: Duration = Duration::from_secs(5);
 /// What waits longer than that is filed in the due index, not kept in a queue, unless its order would be lost.
 pub const LONG: Duration = Duration::from_mins(15);
+/// The largest message that a record holds which is [written on trouble](Recording::OnTrouble): it leaves room for the rest.
+const KEPT_BYTES: usize = 100_000;
 /// How many past attempts a record remembers.
 const HISTORY: usize = 10;
 /// The kind of an attempt that died.
@@ -87,6 +89,11 @@ impl Request {
             body,
             ..Self::default()
         }
+    }
+
+    /// The bytes of the message.
+    fn bytes(&self) -> usize {
+        self.body.len() + self.message_attributes.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
     }
 }
 
@@ -198,6 +205,30 @@ impl Ending {
         }
     }
 
+    /// Returns true where an attempt that ends so and has no record yet must write it.
+    pub fn is_trouble(&self) -> bool {
+        match self {
+            Self::Succeeded | Self::NotStarted => false,
+            Self::Retried(_)
+            | Self::Failed
+            | Self::Snoozed(_)
+            | Self::Interrupted
+            | Self::Cancelled
+            // No attempt ends in one of these.
+            | Self::Held
+            | Self::Early(_)
+            | Self::Busy(_)
+            | Self::LeaseLost
+            | Self::Duplicate
+            | Self::Repeated
+            | Self::Expired
+            | Self::Foreign
+            | Self::Rejected
+            | Self::Parked
+            | Self::Skipped => true,
+        }
+    }
+
     /// The ending as logs spell it.
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -220,6 +251,15 @@ impl Ending {
             Self::Parked => "parked",
             Self::Skipped => "skipped",
         }
+    }
+}
+
+/// Returns true where a delivery runs its attempt and writes no claim before: `receives` is how often its message was received,
+/// this time included, and `has_record` whether the message says that its job has a record.
+pub fn starts_unrecorded(policy: &Policy, receives: u32, has_record: bool) -> bool {
+    match policy.recording {
+        Recording::Always => false,
+        Recording::OnTrouble => receives == 1 && !has_record,
     }
 }
 
@@ -312,7 +352,7 @@ fn start(seen: Record, request: &Request, policy: &Policy, claim: &Claim, now: T
         return give_up(owned(seen), too_often("max_runs", policy.max_runs, now), policy, now);
     }
     let suspect = seen.history.last().is_some_and(|last| last.kind == KILLED);
-    grant(seen, request, claim, suspect, now)
+    grant(seen, request, policy, claim, suspect, now)
 }
 
 /// A job before its time. Where that is far off, the record takes over from the message.
@@ -362,7 +402,7 @@ fn take_over(seen: &Record, request: &Request, policy: &Policy, claim: &Claim, n
     if is_too_late(request, now) {
         return end(Record { state: State::Expired, error: Some(killed), ..owned }, Ending::Expired, policy, now);
     }
-    grant(Record { error: Some(killed), ..owned }, request, claim, true, now)
+    grant(Record { error: Some(killed), ..owned }, request, policy, claim, true, now)
 }
 
 /// The digest of the arguments with which the job runs: those of its record, else those of the message.
@@ -416,9 +456,13 @@ fn is_too_late(request: &Request, now: Timestamp) -> bool {
     request.expires_at.is_some_and(|at| at <= now)
 }
 
-fn grant(seen: Record, request: &Request, claim: &Claim, suspect: bool, now: Timestamp) -> Decision {
+fn grant(seen: Record, request: &Request, policy: &Policy, claim: &Claim, suspect: bool, now: Timestamp) -> Decision {
+    let digest = digest(&seen, request);
+    // A run that nobody recorded may delete the only message.
+    let keeps = policy.recording == Recording::OnTrouble && seen.envelope.is_none() && request.bytes() <= KEPT_BYTES;
+    let seen = if keeps { with_message(seen, request) } else { seen };
     let next = Record {
-        digest: digest(&seen, request),
+        digest,
         state: State::Running,
         attempts: seen.attempts.saturating_add(1),
         generation: seen.generation.saturating_add(1),

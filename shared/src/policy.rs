@@ -42,6 +42,8 @@ pub struct Policy {
     pub max_snoozes: u32,
     /// How often the job may be started, interruptions and snoozes included. 1,000.
     pub max_runs: u32,
+    /// When the table of the records gets to know the job. Always.
+    pub recording: Recording,
 }
 
 /// What to do with a delivery that cannot be claimed because the store does not answer.
@@ -54,6 +56,39 @@ pub enum StoreFailure {
     Run,
     /// Drop the message: for work where twice is worse than never.
     Skip,
+}
+
+/// When the record of a job is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Recording {
+    /// Before its first attempt starts, and as each attempt ends.
+    Always,
+    /// Once something goes wrong: a first attempt that succeeds writes nothing, which saves both write units of a job. For jobs
+    /// that are many, short and idempotent, and whose results nobody reads.
+    ///
+    /// The first attempt writes the record when it ends in any other way than success, when it calls
+    /// [`checkpoint`](crate::Attempt::checkpoint) or [`progress`](crate::Attempt::progress), and after a third of
+    /// [`Policy::lease`]. The record then holds the message too, if that has at most 100,000 bytes. From there on the job is
+    /// treated as with [`Recording::Always`], and so it is from the start where its message was received before, or was sent by a
+    /// schedule, by [`Client::retry`](crate::Client::retry), by a redrive, after a wait of more than 15 minutes, or as
+    /// [`recorded`](crate::Enqueue::recorded).
+    ///
+    /// What is given up:
+    ///
+    /// - A job that succeeds unrecorded leaves no result and no record. It is in no list and no tree, and nobody can wait for
+    ///   it, unless it was enqueued as recorded or listed.
+    /// - A message that is received for the first time does not look at the table. So one that SQS delivers twice, before
+    ///   anything is recorded, runs twice, possibly at the same time. So does a second message of the same id, even after the
+    ///   first has succeeded, and even if the id belongs to another job.
+    /// - Where such a second run goes wrong and finds a record, the record stands: the run ends like one that lost its lease,
+    ///   and its message comes back after the queue's visibility timeout. Where it succeeds, its message is deleted, and a job
+    ///   whose record was not finished runs again.
+    /// - A job without a record cannot be cancelled, not even by its id in advance.
+    /// - An attempt whose process dies before the record is written is not counted: such a job may start once more than
+    ///   [`Policy::max_attempts`] says.
+    /// - Statistics are written once a minute by a process that writes nothing else. A process that ends earlier loses its own.
+    OnTrouble,
 }
 
 /// The longest retention of an SQS queue, and a day.
@@ -73,6 +108,7 @@ impl Policy {
             lease: Duration::from_secs(30),
             max_snoozes: 100,
             max_runs: 1000,
+            recording: Recording::Always,
         }
     }
 
@@ -159,6 +195,13 @@ impl Policy {
     #[must_use]
     pub const fn max_runs(mut self, runs: u32) -> Self {
         self.max_runs = if runs == 0 { 1 } else { runs };
+        self
+    }
+
+    /// Sets when the record is written.
+    #[must_use]
+    pub const fn recording(mut self, recording: Recording) -> Self {
+        self.recording = recording;
         self
     }
 }

@@ -1,12 +1,13 @@
 //! Statistics by queue and day: how deliveries ended, how long jobs waited and ran.
 //!
 //! Each process of a function counts for itself and writes what it has counted, whole, with the requests that it makes
-//! anyway; only where a message is parked, or a duplicate has other arguments, with one of its own. So no counter is shared,
+//! anyway; only where a message is parked, or a duplicate has other arguments, with one of its own, and once a minute where jobs
+//! succeed that are [recorded on trouble](crate::Recording::OnTrouble). So no counter is shared,
 //! none is ever hot, and a write that is repeated or lost changes nothing. A request that records endings has one statement more, which costs a write unit; of a
 //! process that makes many, one a second has it.
 //!
 //! The numbers are close, not exact: what a process had counted since it last wrote is lost when it ends, such as the last
-//! second of a busy one, or the duplicates of one that saw nothing else; and an ending that was refused is counted all the same.
+//! second of a busy one, the last minute of one whose jobs succeed unrecorded, or the duplicates of one that saw nothing else; and an ending that was refused is counted all the same.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,6 +32,8 @@ const IDS: usize = 32;
 /// So many shares are written with as many requests in a row, and then one a second.
 const ROW: u32 = 30;
 const PAUSE: Duration = Duration::from_secs(1);
+/// How often a request is made for statistics alone, where a process has nothing else to write.
+const LATE: Duration = Duration::from_mins(1);
 /// The kind of a duplicate whose arguments differ from those of the job.
 pub(crate) const OTHER_ARGUMENTS: &str = "other_arguments";
 /// The kind of a message with a reserved field is this and the field's name.
@@ -236,6 +239,8 @@ pub(crate) struct Counter {
     stopped: AtomicBool,
     /// Until when the shares that were written would be one a second.
     spent: Mutex<Option<Instant>>,
+    /// When a request was last made for endings that nothing else writes.
+    late_since: Mutex<Option<Instant>>,
 }
 
 /// A tally, and how much of it is written.
@@ -276,7 +281,13 @@ pub(crate) enum Kept {
 
 impl Counter {
     pub(crate) fn new(process: impl Into<String>) -> Self {
-        Self { process: process.into(), pages: Mutex::default(), stopped: AtomicBool::new(false), spent: Mutex::default() }
+        Self {
+            process: process.into(),
+            pages: Mutex::default(),
+            stopped: AtomicBool::new(false),
+            spent: Mutex::default(),
+            late_since: Mutex::default(),
+        }
     }
 
     pub(crate) fn count(&self, queue: &str, now: Timestamp, sample: &Sample<'_>) {
@@ -324,6 +335,16 @@ impl Counter {
         page.sent = page.version;
         let (process, tally) = (self.process.clone(), page.tally.clone());
         Some(Share { process, queue: queue.clone(), day: *day, tally, version: page.version, exists: page.exists })
+    }
+
+    /// Returns true once a minute, where endings are counted that no request takes along. The first call starts the first minute.
+    pub(crate) fn is_late(&self, now: Instant) -> bool {
+        let mut since = self.late_since.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_late = now >= *since.get_or_insert(now) + LATE;
+        if is_late {
+            *since = Some(now);
+        }
+        is_late
     }
 
     /// Notes what came of it.
@@ -483,6 +504,13 @@ mod tests {
         assert_eq!(written(start + PAUSE), None);
         let later = start + PAUSE * 100;
         assert_eq!((0..40).filter(|_| written(later).is_some()).count(), 30, "after a rest again");
+    }
+
+    #[test]
+    fn what_no_request_takes_along_is_late_once_a_minute() {
+        let (counter, start) = (Counter::new("p"), Instant::now());
+        let late: Vec<_> = (0..=180).filter(|seconds| counter.is_late(start + Duration::from_secs(*seconds))).collect();
+        assert_eq!(late, [60, 120, 180]);
     }
 
     #[test]

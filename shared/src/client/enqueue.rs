@@ -13,7 +13,7 @@ use crate::{
     clock::{after, until},
     envelope::Envelope,
     lifecycle::{self, Request},
-    queue::{MAX_DELAY, Outgoing, dedup, is_fifo},
+    queue::{MAX_DELAY, Outgoing, attribute::ID, dedup, is_fifo},
     record::Record,
     store::Listing,
 };
@@ -133,7 +133,8 @@ impl Enqueue {
     }
 
     /// Writes a record at once, so that the job can be looked up before its first attempt. It costs a write, and at the
-    /// claim a read. The name must be the job's own, and no alias.
+    /// claim a read, and the message says so, so that a job that is [recorded on trouble](crate::Recording::OnTrouble) is recorded
+    /// all the same. The name must be the job's own, and no alias.
     pub fn recorded(mut self) -> Self {
         self.is_recorded = true;
         self
@@ -209,6 +210,9 @@ impl Enqueue {
         let (queue, id) = (prefix.to_owned() + &self.queue, self.envelope.id.clone().unwrap_or_default());
         let mut message = Outgoing::new(self.envelope.to_body());
         message.group.clone_from(&self.group);
+        if self.is_recorded {
+            message.attributes.insert(ID.into(), id.clone()); // its function looks at the record, whatever its policy
+        }
         let delay = self.envelope.run_at.map_or(Duration::ZERO, |at| until(now, at));
         if is_fifo(&queue) {
             message.group = message.group.or_else(|| Some(Uuid::new_v4().to_string()));

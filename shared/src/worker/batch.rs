@@ -178,7 +178,8 @@ impl<'a> Batch<'a> {
         for place in timeout_at(self.answer_by, self.dead_letter(&letters, deliveries, &ended)).await.unwrap_or_default() {
             fates[place] = Fate::Delete;
         }
-        let mut is_noted = ended.iter().flatten().any(Ended::is_noted);
+        let is_unwritten = ended.iter().flatten().any(|ended| ended.unwritten);
+        let mut is_noted = ended.iter().flatten().any(Ended::is_noted) || is_unwritten && self.engine.counter.is_late(Instant::now());
         for (place, &first) in firsts.iter().enumerate() {
             fates[place] = fates[first];
             if place != first && fates[first] == Fate::Delete {

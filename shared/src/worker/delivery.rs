@@ -23,7 +23,7 @@ use super::{
     ledger,
 };
 use crate::{
-    Policy, StoreFailure,
+    Policy, Recording, StoreFailure,
     attempt::{Attempt, Origin},
     clock::{after, until},
     envelope::{Envelope, Reported, Unreadable, check_id, excerpt},
@@ -94,6 +94,8 @@ pub(crate) struct Ended {
     filed: bool,
     /// True for a duplicate whose arguments differ from those of the job.
     differs: bool,
+    /// True for an ending of which the table knows nothing.
+    pub(crate) unwritten: bool,
 }
 
 /// What a lane does next.
@@ -113,15 +115,33 @@ enum Claimed {
 /// The right to run.
 pub(crate) struct Granted {
     pub(crate) record: Arc<Record>,
-    /// False where the store did not answer and the policy runs the job all the same.
-    pub(crate) stored: bool,
+    pub(crate) stored: Stored,
     /// When the granting request was about to be sent.
     pub(crate) asked: Instant,
 }
 
+/// Whether the table holds the record of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stored {
+    Yes,
+    /// Trouble writes it.
+    NotYet,
+    /// It was written, and no answer came.
+    Unknown,
+    /// The table did not answer, and the policy runs the job all the same.
+    Never,
+}
+
+impl Stored {
+    /// Returns what the next write of the record must find in the table.
+    pub(crate) fn seen(self, record: &Arc<Record>) -> Option<Arc<Record>> {
+        (self == Self::Yes).then(|| Arc::clone(record))
+    }
+}
+
 impl From<Ending> for Ended {
     fn from(ending: Ending) -> Self {
-        Self { ending, reason: None, record: None, filed: false, differs: false }
+        Self { ending, reason: None, record: None, filed: false, differs: false, unwritten: false }
     }
 }
 
@@ -290,7 +310,9 @@ impl Delivery {
         let claim = Claim { owner: Uuid::new_v4().simple().to_string(), lease: decoded.policy.lease };
         let mut seen: Option<Arc<Record>> = None;
         // What the library itself has sent names its job, which has a record.
-        if self.message.receives > 1 || self.message.attributes.contains_key(ID) {
+        let has_record = self.message.attributes.contains_key(ID);
+        let unrecorded = lifecycle::starts_unrecorded(&decoded.policy, self.message.receives, has_record);
+        if self.message.receives > 1 || has_record {
             match batch.ledger.read(&self.id).await {
                 Ok(stored) => seen = stored.map(Arc::new),
                 Err(error) => return self.unanswered(decoded, &error, true, batch),
@@ -313,17 +335,20 @@ impl Delivery {
                     return Claimed::Ended(Self::left(ending, seen, batch));
                 }
                 Decision::Run { suspect: true, .. } if !alone => return Claimed::Suspect,
+                Decision::Run { next, .. } if unrecorded && seen.is_none() => {
+                    return Claimed::Granted(Granted { record: Arc::from(next), stored: Stored::NotYet, asked });
+                }
                 Decision::Run { next, .. } => (next, None),
                 Decision::End { next, ending } => (next, Some(ending)),
             };
             let next = Arc::from(next);
             let write = Write { next: Arc::clone(&next), seen };
             match (batch.ledger.write(write).await, ending) {
-                (Ok(Written::Done), None) => return Claimed::Granted(Granted { record: next, stored: true, asked }),
+                (Ok(Written::Done), None) => return Claimed::Granted(Granted { record: next, stored: Stored::Yes, asked }),
                 (Ok(Written::Done), Some(ending)) => return Claimed::Ended(self.ended(decoded, ending, next, batch).await),
                 // Granted after all, and called off since.
                 (Ok(Written::Refused(Some(stored))), None) if stored.is_run_by(Some(&claim.owner)) => {
-                    return Claimed::Granted(Granted { record: Arc::from(stored), stored: true, asked });
+                    return Claimed::Granted(Granted { record: Arc::from(stored), stored: Stored::Yes, asked });
                 }
                 (Ok(Written::Refused(stored)), _) => seen = stored.map(Arc::from),
                 // Too large for the index: the message waits.
@@ -380,7 +405,7 @@ impl Delivery {
             (_, StoreFailure::Run) if may_run => {
                 tracing::warn!(id = self.id, %error, "runs without a record");
                 let record = Arc::new(imagined(decoded, batch));
-                return Claimed::Granted(Granted { record, stored: false, asked: Instant::now() });
+                return Claimed::Granted(Granted { record, stored: Stored::Never, asked: Instant::now() });
             }
             (_, StoreFailure::Skip) => Ending::Skipped.into(),
             (_, StoreFailure::Run | StoreFailure::Retry) => Ending::NotStarted.into(),
@@ -393,6 +418,7 @@ impl Delivery {
     fn work(decoded: &Decoded, record: &Record) -> Result<Work, Unreadable> {
         match &record.envelope {
             None => Ok(decoded.work.clone()),
+            Some(body) if *body == decoded.request.body => Ok(decoded.work.clone()),
             Some(body) => Work::bind(&Envelope::parse(body)?, &decoded.known),
         }
     }
@@ -402,7 +428,6 @@ impl Delivery {
             Ok(work) => work,
             Err(error) => return self.unreadable(decoded, granted, &error, batch).await,
         };
-        let stored = granted.stored;
         let body = batch.ledger.running();
         let started = Instant::now();
         let mut execution = Execution::start(work, self, &decoded.policy, granted, batch);
@@ -411,11 +436,12 @@ impl Delivery {
         drop(slot);
         let (ended, failure) = match ran {
             Ran::Lost => (self.counted(Ending::LeaseLost.into(), batch), None),
-            Ran::Ended(outcome) if stored => {
-                let running = Running { record: Arc::clone(&execution.record), progress: execution.last_progress(), ran: Some(took) };
-                record(running, outcome, decoded, execution.held_until, Some(body), batch).await
+            Ran::Ended(outcome) if execution.stored == Stored::Never => unrecorded(&execution.record, outcome, decoded, batch),
+            Ran::Ended(outcome) => {
+                let (record, stored) = (Arc::clone(&execution.record), execution.stored);
+                let running = Running { record, stored, progress: execution.last_progress(), ran: Some(took) };
+                self::record(running, outcome, decoded, execution.held_until, Some(body), batch).await
             }
-            Ran::Ended(outcome) => unrecorded(&execution.record, outcome, decoded, batch),
         };
         self.log(&execution.record, &ended, failure.as_ref(), millis(took), batch);
         execution.after(&ended.ending, hooks_of(&ended.ending, failure)).await;
@@ -426,7 +452,7 @@ impl Delivery {
     async fn unreadable(&self, decoded: &Decoded, granted: Granted, error: &Unreadable, batch: &Batch<'_>) -> Ended {
         let failure = Failure::new("rejected", error.to_string(), batch.engine.clock.now());
         let outcome = Outcome::Failure(failure, Next::GiveUp);
-        let running = Running { record: granted.record, progress: None, ran: None };
+        let running = Running { record: granted.record, stored: granted.stored, progress: None, ran: None };
         record(running, outcome, decoded, granted.asked + decoded.policy.lease, None, batch).await.0
     }
 
@@ -493,9 +519,10 @@ fn hooks_of(ending: &Ending, failure: Option<Failure>) -> Vec<Hook> {
     }
 }
 
-/// An attempt that is to be recorded: its record as it is stored, and the progress that is not.
+/// An attempt that is to be recorded: its record as it is stored, or would be, and the progress that is not.
 struct Running {
     record: Arc<Record>,
+    stored: Stored,
     progress: Option<Value>,
     /// How long its body ran, until that is counted.
     ran: Option<Duration>,
@@ -538,12 +565,17 @@ async fn record(
             count(&running, &next, &ending, decoded, now, batch);
             counted = true;
         }
+        if running.stored == Stored::NotYet && running.progress.is_none() && !ending.is_trouble() {
+            return (Ended { unwritten: true, ..ending.into() }, None);
+        }
         let next = Arc::new(next);
-        let write = Write::replace(Arc::clone(&running.record), Arc::clone(&next));
+        let write = Write { next: Arc::clone(&next), seen: running.stored.seen(&running.record) };
         match batch.ledger.finish(write, body.take()).await {
             Ok(Written::Done) => return recorded(ending, next),
             // A renewal or a request to cancel came between.
-            Ok(Written::Refused(Some(stored))) if stored.is_run_by(running.record.owner.as_deref()) => running.record = Arc::from(stored),
+            Ok(Written::Refused(Some(stored))) if stored.is_run_by(running.record.owner.as_deref()) => {
+                (running.record, running.stored) = (Arc::from(stored), Stored::Yes);
+            }
             Ok(Written::Refused(_)) => break,
             // Too large for the index: the message waits.
             Err(StoreError::Invalid(_)) if files && next.state == State::Scheduled => files = false,
@@ -609,6 +641,9 @@ fn decode(message: &Message, id: &str, envelope: Envelope, batch: &Batch<'_>) ->
         Err(error) => return Err(Box::new(Refused::rejected(&error, known.name(), Some(Arc::clone(known)), batch))),
     };
     let mut policy = *known.policy();
+    if batch.engine.records_always {
+        policy.recording = Recording::Always;
+    }
     policy.timeout = envelope.timeout_s.map(Duration::from_secs_f64).or(policy.timeout);
     let request = Request {
         id: id.to_owned(),

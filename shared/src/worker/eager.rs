@@ -33,6 +33,8 @@ pub(crate) async fn serve(jobs: Jobs) -> Result<(), Error> {
     telemetry::eager();
     let local = Local::new(Clock::system());
     let engine = local.engine(jobs.clone(), Handle::current(), config::max_concurrency()?);
+    // Its output is the records.
+    let engine = Engine { records_always: true, ..engine };
     let mut input = Input {
         jobs,
         local,

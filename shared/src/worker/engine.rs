@@ -29,6 +29,8 @@ pub(crate) struct Engine {
     pub(crate) max_concurrency: usize,
     /// The longest wait by visibility; what must wait longer comes back in between.
     pub(crate) hop: Duration,
+    /// Whether each job is recorded, whatever its policy says.
+    pub(crate) records_always: bool,
     /// For how long a message that this worker cannot run waits for one that can.
     pub(crate) parks_for: Duration,
 }

@@ -19,7 +19,7 @@ use tracing::Instrument;
 
 use super::{
     batch::Batch,
-    delivery::{Delivery, Granted, Work},
+    delivery::{Delivery, Granted, Stored, Work},
 };
 use crate::{
     JobError, Policy,
@@ -50,12 +50,12 @@ pub(crate) struct Execution<'a> {
     receipt: &'a str,
     queue: &'a str,
     policy: &'a Policy,
-    /// The record as it is stored.
+    /// The record as it is stored, or would be.
     pub(crate) record: Arc<Record>,
     /// Until when the lease is certainly ours, on the monotonic clock.
     pub(crate) held_until: Instant,
-    /// False where the job runs without a record.
-    stored: bool,
+    /// Whether the table holds the record.
+    pub(crate) stored: Stored,
     renew_at: Instant,
     timeout_at: Instant,
     checkpointed: bool,
@@ -153,7 +153,7 @@ impl<'a> Execution<'a> {
     /// Granting the claim may have taken all the time there was.
     fn too_late(&self) -> Option<Ran> {
         let now = Instant::now();
-        if self.stored && now >= self.held_until {
+        if self.is_fenced() && now >= self.held_until {
             return Some(Ran::Lost);
         }
         let failure = || self.failure("not_started", "no time was left to start it".into());
@@ -172,8 +172,9 @@ impl<'a> Execution<'a> {
                     }
                 }
                 Some(()) = OptionFuture::from(self.visibility.as_mut()) => self.visibility = None,
+                () = self.attempt.progressed(), if renewal.is_none() && self.stored == Stored::NotYet => *renewal = Some(self.renew(None)),
                 Some(save) = self.controls.checkpoints.recv(), if renewal.is_none() => {
-                    if self.stored {
+                    if self.is_fenced() {
                         *renewal = Some(self.renew(Some(save)));
                     } else {
                         save.saved.send(Err("the job runs without a record, which would hold the checkpoint")).ok();
@@ -185,8 +186,8 @@ impl<'a> Execution<'a> {
 
     /// When the next thing is due that [`Execution::act`] does.
     fn alarm(&self, writable: bool) -> Instant {
-        let held_until = Some(self.held_until).filter(|_| self.stored);
-        let renew_at = Some(self.renew_at).filter(|_| self.stored && writable);
+        let held_until = Some(self.held_until).filter(|_| self.is_fenced());
+        let renew_at = Some(self.renew_at).filter(|_| self.is_fenced() && writable);
         let ask_to_stop_at = Some(self.batch.ask_to_stop_at).filter(|_| !self.attempt.is_stopping());
         let first = [held_until, renew_at, ask_to_stop_at].into_iter().flatten().min();
         first.map_or(self.stop_at(), |first| first.min(self.stop_at()))
@@ -195,7 +196,7 @@ impl<'a> Execution<'a> {
     /// Does what is due.
     fn act(&mut self, renewal: &mut Option<Renewal<'a>>) -> Result<(), Stop> {
         let now = Instant::now();
-        if self.stored && now >= self.held_until {
+        if self.is_fenced() && now >= self.held_until {
             return Err(Stop::Lost);
         }
         if now >= self.stop_at() {
@@ -204,10 +205,15 @@ impl<'a> Execution<'a> {
         if now >= self.batch.ask_to_stop_at {
             self.ask_to_stop("the invocation ends");
         }
-        if self.stored && renewal.is_none() && now >= self.renew_at {
+        if self.is_fenced() && renewal.is_none() && now >= self.renew_at {
             *renewal = Some(self.renew(None));
         }
         Ok(())
+    }
+
+    /// Returns true unless the attempt runs without a record to its end.
+    fn is_fenced(&self) -> bool {
+        self.stored != Stored::Never
     }
 
     /// When the body is stopped.
@@ -221,7 +227,8 @@ impl<'a> Execution<'a> {
         Task(self.batch.engine.bodies.spawn(body.instrument(span)))
     }
 
-    /// Starts a write that extends the lease, with the checkpoint or the progress there is.
+    /// Starts a write that extends the lease, with the checkpoint or the progress there is. Of an attempt that is not recorded yet,
+    /// it is the claim.
     fn renew(&mut self, save: Option<Save>) -> Renewal<'a> {
         let batch = self.batch;
         let asked = Instant::now();
@@ -233,7 +240,10 @@ impl<'a> Execution<'a> {
             None => self.renew_at = asked + self.policy.lease / 3,
         }
         let next = Arc::new(next);
-        let write = Write::replace(Arc::clone(&self.record), Arc::clone(&next));
+        let write = Write { next: Arc::clone(&next), seen: self.stored.seen(&self.record) };
+        if self.stored == Stored::NotYet {
+            self.stored = Stored::Unknown;
+        }
         Renewal { next, asked, save, written: batch.ledger.write(write).boxed() }
     }
 
@@ -252,7 +262,7 @@ impl<'a> Execution<'a> {
         }
         let (saved, stop) = match written {
             Ok(Written::Done) => {
-                self.record = renewal.next;
+                (self.record, self.stored) = (renewal.next, Stored::Yes);
                 self.held_until = renewal.asked + self.policy.lease;
                 self.checkpointed |= renewal.save.is_some();
                 if renewal.save.is_none() {
@@ -261,12 +271,12 @@ impl<'a> Execution<'a> {
                 (Ok(()), None)
             }
             Ok(Written::Refused(Some(stored))) if self.is_ours(&stored) && stored.cancel_requested => {
-                self.record = Arc::from(stored);
+                (self.record, self.stored) = (Arc::from(stored), Stored::Yes);
                 (Err("the job was cancelled"), Some(Stop::Cancel))
             }
             // An earlier renewal had been written after all: the same again, on top of it.
             Ok(Written::Refused(Some(stored))) if self.is_ours(&stored) => {
-                self.record = Arc::from(stored);
+                (self.record, self.stored) = (Arc::from(stored), Stored::Yes);
                 self.renew_at = Instant::now();
                 renewal.save.into_iter().for_each(|save| self.attempt.save_again(save));
                 return None;
@@ -353,7 +363,7 @@ impl<'a> Execution<'a> {
         let (job, attempt) = (Arc::clone(&self.job), Arc::clone(&self.attempt));
         let mut hook = pin!(call(self.batch, &job, &attempt, Hook::TearDown));
         loop {
-            let held = self.stored && !lost;
+            let held = self.is_fenced() && !lost;
             tokio::select! { biased;
                 () = &mut hook => return lost,
                 () = sleep_until(self.held_until), if held => lost = true,

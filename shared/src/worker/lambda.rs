@@ -55,6 +55,7 @@ fn engine(jobs: Jobs, bodies: Handle, config: Config, clock: Clock) -> Engine {
         bodies,
         max_concurrency: config.max_concurrency,
         hop: HOP,
+        records_always: false,
         parks_for: PARKED,
     }
 }

@@ -53,6 +53,7 @@ impl Local {
             bodies,
             max_concurrency,
             hop: queue::MAX_VISIBILITY,
+            records_always: false,
             parks_for: Duration::ZERO, // no other worker will come
         }
     }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::{
-    By, Cancelled, Client, Context, Enqueue, Enqueued, Error, Job, JobError, PublishHook, Record, State, Worker,
+    By, Cancelled, Client, Context, Enqueue, Enqueued, Error, Job, JobError, Policy, PublishHook, Record, Recording, State, Worker,
     clock::{after, until},
     testing::Eager,
 };
@@ -96,6 +96,33 @@ async fn a_recorded_job_can_be_looked_up_before_it_runs() {
     let again = enqueue(&client, parent("").id("a").recorded()).await;
     assert_eq!(again.first, None, "it has the same arguments");
     assert_eq!(eager.record("a").expect("a record"), done, "a duplicate leaves it");
+}
+
+/// Recorded on trouble, of which there is none.
+#[derive(Serialize, Deserialize)]
+struct Quiet;
+
+impl Job for Quiet {
+    const NAME: &'static str = "quiet";
+    const POLICY: Policy = Policy::new().recording(Recording::OnTrouble);
+    type Output = u32;
+
+    async fn run(&self, _ctx: &Context) -> Result<u32, JobError> {
+        Ok(7)
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_is_recorded_on_trouble_is_recorded_where_that_is_asked_for() {
+    let (eager, worker) = (Eager::new(), Worker::new(()).job::<Quiet>());
+    let job = |id: &str| Enqueue::named("quiet", json!(null)).id(id);
+    let hour = Duration::from_secs(3600);
+    for job in [job("plain"), job("recorded").recorded(), job("listed").listed(), job("later").delay(hour)] {
+        enqueue(&eager.client(), job).await;
+    }
+    eager.run(&worker).await;
+    let ended: Vec<_> = eager.records().into_iter().map(|record| (record.id, record.result)).collect();
+    assert_eq!(ended, ["later", "listed", "recorded"].map(|id| (id.to_owned(), Some(json!(7)))));
 }
 
 #[tokio::test]

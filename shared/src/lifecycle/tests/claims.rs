@@ -13,6 +13,31 @@ fn a_new_job_starts_its_first_attempt() {
 }
 
 #[test]
+fn only_the_first_receive_of_an_unmarked_message_starts_unrecorded() {
+    let on_trouble = policy().recording(Recording::OnTrouble);
+    for (receives, has_record, starts) in [(1, false, true), (2, false, false), (0, false, false), (1, true, false), (2, true, false)] {
+        assert_eq!(starts_unrecorded(&on_trouble, receives, has_record), starts, "{receives}, {has_record}");
+        assert!(!starts_unrecorded(&policy(), receives, has_record), "a job is always recorded unless its policy says otherwise");
+    }
+}
+
+#[test]
+fn a_record_written_on_trouble_holds_the_message_if_that_is_not_large() {
+    let on_trouble = policy().recording(Recording::OnTrouble);
+    let attributes: BTreeMap<_, _> = [("tenant".to_owned(), "seven".to_owned())].into();
+    let asks = Request { message_group: Some("g".into()), message_attributes: attributes.clone(), ..request() };
+    let first = granted(decide(None, &asks, &on_trouble, &claim("first"), at(0)));
+    assert_eq!((first.envelope.as_deref(), first.message_group.as_deref()), (Some("as sent"), Some("g")));
+    assert_eq!((first.message_attributes, first.digest), (attributes, asks.digest));
+    let largest = |bytes: usize| Request { body: "x".repeat(bytes - 11), ..asks.clone() };
+    let kept = |asks: &Request| granted(decide(None, asks, &on_trouble, &claim("first"), at(0))).envelope.is_some();
+    assert!(kept(&largest(KEPT_BYTES)) && !kept(&largest(KEPT_BYTES + 1)));
+    let filed = Record { envelope: Some("as filed".into()), ..scheduled(at(0)) };
+    let taken = granted(decide(Some(&filed), &asks, &on_trouble, &claim("next"), at(0)));
+    assert_eq!(taken.envelope.as_deref(), Some("as filed"), "the record wins");
+}
+
+#[test]
 fn the_message_may_ask_for_other_attempts_than_the_policy() {
     let asks = Request { max_attempts: Some(9), ..request() };
     assert_eq!(granted(decide(None, &asks, &policy(), &claim("first"), at(0))).max_attempts, 9);

@@ -5,6 +5,16 @@ use proptest::prelude::*;
 use super::*;
 
 #[test]
+fn an_unrecorded_attempt_writes_every_ending_but_success_and_not_started() {
+    let ends = |next| finish(&running(), Outcome::Failure(failure("error"), next), &policy(), 0.5, at(10)).1;
+    for next in [Next::Retry(None), Next::GiveUp, Next::Snooze(secs(60)), Next::Cancel, Next::Resume] {
+        assert!(ends(next).is_trouble(), "{next:?}");
+    }
+    let succeeded = finish(&running(), Outcome::Success("done".into()), &policy(), 0.5, at(10)).1;
+    assert!(!succeeded.is_trouble() && !ends(Next::Return).is_trouble());
+}
+
+#[test]
 fn every_ending_has_one_fate_for_its_message() {
     let later = at(70);
     let table = [

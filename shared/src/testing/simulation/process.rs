@@ -159,6 +159,7 @@ impl<'a> Function<'a> {
             bodies: Handle::current(),
             max_concurrency: usize::MAX,
             hop: queue::MAX_VISIBILITY,
+            records_always: false,
             parks_for: Duration::from_hours(24),
         }
     }

@@ -17,6 +17,7 @@ mod request;
 mod scripted;
 mod stuck;
 mod time;
+mod trouble;
 
 use std::{
     future::Future,
@@ -92,6 +93,7 @@ impl World {
             bodies: Handle::current(),
             max_concurrency: self.max_concurrency,
             hop: Duration::from_mins(15),
+            records_always: false,
             parks_for: Duration::from_hours(24),
         }
     }
