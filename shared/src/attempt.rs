@@ -92,6 +92,12 @@ impl Attempt {
         self.record.max_attempts
     }
 
+    /// The message of this delivery.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn message(&self) -> &Message {
+        &self.message
+    }
+
     /// The number of its claim.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn generation(&self) -> u64 {

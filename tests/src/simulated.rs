@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use sqjobs::{Backoff, Context, Enqueue, Job, JobError, Policy, Worker};
+use sqjobs::{Backoff, Context, Enqueue, Job, JobError, Policy, Recording, Worker};
 
 /// Jobs of one run, where there is time for many.
 pub const JOBS: u64 = 12;
@@ -64,9 +64,24 @@ impl Job for Plan {
     }
 }
 
+/// The same, recorded on trouble.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+struct Quiet(Plan);
+
+impl Job for Quiet {
+    const NAME: &'static str = "quiet";
+    const POLICY: Policy = Plan::POLICY.recording(Recording::OnTrouble);
+    type Output = u32;
+
+    async fn run(&self, ctx: &Context) -> Result<u32, JobError> {
+        self.0.run(ctx).await
+    }
+}
+
 /// The worker of these jobs.
 pub fn worker() -> Worker {
-    Worker::new(()).job::<Plan>()
+    Worker::new(()).job::<Plan>().job::<Quiet>()
 }
 
 /// So many jobs, of another mix for each seed.
@@ -79,7 +94,8 @@ fn job(seed: u64, number: u64) -> Enqueue {
     let pick = |divisor: u64, choices: u64| usize::try_from(mix / divisor % choices).unwrap_or(0);
     let how = [How::Error, How::Panic, How::Fatal, How::Snooze, How::RetryInAnHour, How::Checkpoint][pick(1, 6)];
     let plan = Plan { ms: [0, 700, 9_000, 35_000][pick(6, 4)], fails: [0, 1, 2][pick(24, 3)], how };
-    let job = Enqueue::named("plan", serde_json::to_value(plan).expect("plain data")).id(format!("job-{number}"));
+    let name = ["plan", "plan", "quiet"][pick(576, 3)];
+    let job = Enqueue::named(name, serde_json::to_value(plan).expect("plain data")).id(format!("job-{number}"));
     match pick(72, 8) {
         0 => job.delay(Duration::from_mins(2)),
         1 => job.delay(Duration::from_mins(50)),

@@ -11,7 +11,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use sqjobs::{Backoff, Client, Context, Enqueue, Job, JobError, Policy, Worker};
+use sqjobs::{Backoff, Client, Context, Enqueue, Job, JobError, Policy, Recording, Worker};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -185,6 +185,20 @@ impl Job for Hourly {
     }
 }
 
+/// Recorded on trouble. No lease is so short that a busy machine claims it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Quiet(Orders);
+
+impl Job for Quiet {
+    const NAME: &'static str = "quiet";
+    const POLICY: Policy = Probe::POLICY.recording(Recording::OnTrouble).lease(Duration::from_secs(60));
+    type Output = u32;
+
+    async fn run(&self, ctx: &Context) -> Result<u32, JobError> {
+        self.0.follow(ctx).await
+    }
+}
+
 /// Keeps a secret wherever a job can: in its checkpoint, its progress and its result.
 #[derive(Debug, Serialize, Deserialize)]
 struct Vault {
@@ -207,5 +221,5 @@ impl Job for Vault {
 
 #[tokio::main]
 async fn main() -> Result<(), sqjobs::Error> {
-    Worker::new(()).job::<Probe>().job::<Hasty>().job::<Patient>().job::<Hourly>().job::<Vault>().run().await
+    Worker::new(()).job::<Probe>().job::<Hasty>().job::<Patient>().job::<Hourly>().job::<Quiet>().job::<Vault>().run().await
 }

@@ -43,4 +43,5 @@ mod roles;
 mod scale;
 mod schedule;
 mod stopped;
+mod trouble;
 mod waiting;

@@ -37,6 +37,38 @@ fn ten_duplicates_are_at_most_two_requests() {
     });
 }
 
+#[test]
+fn ten_jobs_that_succeed_unrecorded_are_no_request() {
+    World::setup().test(async |world| {
+        let ten: Vec<Value> = (0..10).map(|number| world.job("quiet", &format!("job-{number}"), &json!({}))).collect();
+        world.send_together(&ten).await;
+        world.deploy(&Function::probe()).await;
+        world.drained().await;
+        assert_eq!((operations(world), world.effects.runs().len()), (vec![], 10));
+    });
+}
+
+#[test]
+fn trouble_with_an_unrecorded_job_is_one_write_more_than_what_follows() {
+    World::setup().test(async |world| {
+        world.deploy(&Function::probe()).await;
+        world.send(world.job("quiet", "hopeless", &json!({"act": "fatal"}))).await;
+        world.record_when("hopeless", "is dead-lettered", |record| record.dlq.as_deref() == Some("sent")).await;
+        world.drained().await;
+        let (write, read) = ("DynamoDB_20120810.BatchExecuteStatement", "DynamoDB_20120810.BatchGetItem");
+        assert_eq!(operations(world), [write, "AmazonSQS.SendMessageBatch", write], "the failure, its dead letter and the mark");
+        world.proxy.forget();
+        world.send(world.job("quiet", "tried", &json!({"act": "fail", "until": 2}))).await;
+        world.record_in("tried", "succeeded").await;
+        let second = [read, write, write];
+        assert_eq!(
+            operations(world),
+            [&[write, "AmazonSQS.ChangeMessageVisibilityBatch"][..], &second].concat(),
+            "the failure, and an attempt"
+        );
+    });
+}
+
 /// Has ten jobs delivered in one batch, whether or not they ran before.
 async fn run_ten(world: &World, series: &str) {
     let ten: Vec<Value> = (0..10).map(|number| json!({"name": "adder", "id": format!("{series}-{number}"), "args": [1, number]})).collect();

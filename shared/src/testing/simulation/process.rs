@@ -87,8 +87,10 @@ impl World {
             if self.since.elapsed() > STORM {
                 self.dice.fate().calm = true;
             }
-            let is_ended =
-                |id: &String| self.store.get(id).is_some_and(|record| record.state.is_terminal() && record.dlq != Some(Dlq::Pending));
+            let is_ended = |id: &String| match self.store.get(id) {
+                None => self.watch.succeeded_unrecorded(id),
+                Some(record) => record.state.is_terminal() && record.dlq != Some(Dlq::Pending),
+            };
             let is_empty = |name: &String| name == DLQ || self.queue.messages(name).is_empty();
             if ids.iter().all(is_ended) && self.queue.names().iter().all(is_empty) {
                 return;

@@ -15,6 +15,8 @@ use crate::{
     attempt::Attempt,
     envelope::Unreadable,
     job::{AnyJob, BoundJob, Hook},
+    lifecycle::starts_unrecorded,
+    queue::attribute::ID,
 };
 
 /// A body that ran.
@@ -27,11 +29,14 @@ pub(super) struct Run {
     /// When it ended, was stopped, or died with its process.
     pub(super) ended: Duration,
     pub(super) succeeded: bool,
+    /// It started without a claim.
+    pub(super) unrecorded: bool,
 }
 
 impl fmt::Display for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "claim {} from {:?} to {:?}", self.generation, self.started, self.ended)
+        let claim = if self.unrecorded { "no claim, or late claim" } else { "claim" };
+        write!(f, "{claim} {} from {:?} to {:?}", self.generation, self.started, self.ended)
     }
 }
 
@@ -53,13 +58,21 @@ impl Watch {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether a run has succeeded of which the table may know nothing.
+    pub(super) fn succeeded_unrecorded(&self, id: &str) -> bool {
+        let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        runs.iter().any(|run| run.id == id && run.succeeded && run.unrecorded)
+    }
+
     pub(super) fn around(&self, job: &Arc<dyn AnyJob>) -> Arc<dyn AnyJob> {
         Arc::new(Watched { job: Arc::clone(job), watch: self.clone() })
     }
 
-    fn start(&self, id: &str, generation: u64) -> Running {
-        let started = self.since.elapsed();
-        Running { watch: self.clone(), run: Run { id: id.into(), generation, started, ended: started, succeeded: false } }
+    fn start(&self, attempt: &Attempt, policy: &Policy) -> Running {
+        let (id, generation, started) = (attempt.id().into(), attempt.generation(), self.since.elapsed());
+        let message = attempt.message();
+        let unrecorded = starts_unrecorded(policy, message.receives, message.attributes.contains_key(ID));
+        Running { watch: self.clone(), run: Run { id, generation, started, ended: started, succeeded: false, unrecorded } }
     }
 }
 
@@ -99,7 +112,7 @@ impl AnyJob for Watched {
     }
 
     fn bind(&self, envelope: &Envelope) -> Result<Arc<dyn BoundJob>, Unreadable> {
-        Ok(Arc::new(WatchedWork { work: self.job.bind(envelope)?, watch: self.watch.clone() }))
+        Ok(Arc::new(WatchedWork { work: self.job.bind(envelope)?, policy: *self.job.policy(), watch: self.watch.clone() }))
     }
 
     fn rejected(&self, reason: String) -> BoxFuture<'static, Result<(), JobError>> {
@@ -109,13 +122,14 @@ impl AnyJob for Watched {
 
 struct WatchedWork {
     work: Arc<dyn BoundJob>,
+    policy: Policy,
     watch: Watch,
 }
 
 impl BoundJob for WatchedWork {
     fn run(self: Arc<Self>, attempt: Arc<Attempt>) -> BoxFuture<'static, Result<Value, JobError>> {
         Box::pin(async move {
-            let mut running = self.watch.start(attempt.id(), attempt.generation());
+            let mut running = self.watch.start(&attempt, &self.policy);
             let ended = Arc::clone(&self.work).run(attempt).await;
             running.run.succeeded = ended.is_ok();
             ended

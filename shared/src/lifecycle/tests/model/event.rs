@@ -10,6 +10,18 @@ const LOOK_AHEAD: i64 = 120_000;
 /// How many stray requests are kept at most.
 const STRAYS: usize = 2;
 
+/// [`LEASE`] in milliseconds.
+fn lease() -> i64 {
+    i64::try_from(LEASE.as_millis()).expect("small")
+}
+
+impl Attempt {
+    /// What its next write must find in the table.
+    fn seen(&self) -> Option<Record> {
+        self.stored.then(|| self.record.clone())
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Event {
     /// A message reaches an actor, which decides and may send a write.
@@ -56,16 +68,18 @@ impl Laws {
             .max_attempts(if self.is(Mutation::NoBudget) { 1000 } else { self.bounds.attempts })
             .max_runs(self.bounds.attempts + 3)
             .max_snoozes(2)
+            .recording(self.bounds.recording)
     }
 
     pub(super) fn start(&self) -> World {
         World {
             now: 0,
             record: None,
-            messages: vec![Message { dead: None, place: Place::Queue }],
+            messages: vec![Message { dead: None, place: Place::Queue, fresh: self.bounds.recording == Recording::OnTrouble }],
             actors: vec![Actor::default(); self.bounds.skews.len()],
             strays: Vec::new(),
             spent: Vec::new(),
+            done: false,
             left: self.bounds.budget,
             broken: None,
         }
@@ -230,8 +244,10 @@ impl Laws {
     }
 
     fn send(world: &mut World, who: usize, seen: Option<Record>, next: Record, then: Then, dead: Option<u64>) {
-        let by = world.actors[who].attempt.as_ref().and_then(|attempt| attempt.record.owner.clone());
-        let sent = Sent { seen, next, by, dead, made: false };
+        let attempt = world.actors[who].attempt.as_ref();
+        let by = attempt.and_then(|attempt| attempt.record.owner.clone());
+        let imagined = attempt.filter(|attempt| !attempt.stored).map(|attempt| attempt.record.clone());
+        let sent = Sent { seen, next, imagined, by, dead, made: false };
         world.actors[who].asks = Some(Asks { sent, asked: world.now, then, made: None });
     }
 
@@ -239,7 +255,9 @@ impl Laws {
         if world.messages[which].place == Place::Gone {
             world.left.ghosts -= 1;
         }
-        let stands = world.record.clone();
+        let receives = if std::mem::take(&mut world.messages[which].fresh) { 1 } else { 2 };
+        let unrecorded = starts_unrecorded(&self.policy(), receives, false);
+        let stands = world.record.clone().filter(|_| !unrecorded);
         let dead = world.messages[which].dead;
         let mut request = self.request(dead);
         if self.is(Mutation::RedriveAny) && request.dead.is_some() {
@@ -253,6 +271,10 @@ impl Laws {
         let shown = stands.clone().map(|stands| self.shown(stands));
         let request_shown = if self.is(Mutation::StartEarly) { Request { run_at: None, ..request.clone() } } else { request.clone() };
         match decide(shown.as_ref(), &request_shown, &self.policy(), &claim, now) {
+            Decision::Run { next, .. } if unrecorded => {
+                let (record, held_until) = (self.claimed(*next, None), world.now + lease());
+                world.actors[who].attempt = Some(Attempt { message: which, record, held_until, body: true, stored: false });
+            }
             Decision::Run { next, .. } => {
                 let next = self.claimed(*next, stands.as_ref());
                 Self::send(world, who, stands, next, Then::Run(which), dead);
@@ -291,6 +313,7 @@ impl Laws {
     fn claimed(&self, next: Record, stands: Option<&Record>) -> Record {
         match self.mutation {
             Some(Mutation::CountAtFinish) => Record { attempts: next.attempts - 1, ..next },
+            Some(Mutation::TroubleForgets) => Record { envelope: None, ..next },
             Some(Mutation::ForgetEnvelope) if stands.is_some_and(|stands| stands.state == State::Scheduled) => {
                 Record { envelope: None, ..next }
             }
@@ -312,7 +335,7 @@ impl Laws {
         if self.is(Mutation::DeleteBeforeLetter) {
             world.messages[which].place = Place::Gone;
         } else {
-            world.messages.push(Message { dead: Some(failed.generation), place: Place::Letter });
+            world.messages.push(Message { dead: Some(failed.generation), place: Place::Letter, fresh: false });
         }
         Self::send(world, who, Some(failed.clone()), dead_lettered(failed), Then::Marked(which), None);
     }
@@ -330,7 +353,7 @@ impl Laws {
         let now = self.clock(world, who);
         if let Some(attempt) = Self::held(world, who) {
             let next = renewed(&attempt.record, LEASE, now);
-            Self::send(world, who, Some(attempt.record), next, Then::Renewed, None);
+            Self::send(world, who, attempt.seen(), next, Then::Renewed, None);
         }
     }
 
@@ -355,9 +378,15 @@ impl Laws {
         let gave_back = next.attempts < running.attempts;
         let next = if self.is(Mutation::GenerationFalls) && gave_back { Record { generation: next.generation - 1, ..next } } else { next };
         let goes = if next.state == State::Scheduled { Goes::Delete } else { ending.fate().into() };
-        let (seen, which) = (attempt.record.clone(), attempt.message);
+        let (seen, which) = (attempt.seen(), attempt.message);
+        if !ending.is_trouble() && (!attempt.stored || self.is(Mutation::SuccessUnwritten)) {
+            world.actors[who].attempt = None;
+            world.messages[which].place = Place::Gone;
+            world.done = true;
+            return;
+        }
         world.actors[who].attempt = Some(Attempt { body: false, ..attempt });
-        self.settle(world, who, Some(seen), next, which, goes, None);
+        self.settle(world, who, seen, next, which, goes, None);
     }
 
     pub(super) fn crash(world: &mut World, who: usize) {
@@ -397,7 +426,7 @@ impl Laws {
         if self.is(Mutation::MarkBeforeSend) {
             Self::send(world, who, Some(due), next, Then::Send, None);
         } else {
-            world.messages.push(Message { dead: None, place: Place::Queue });
+            world.messages.push(Message { dead: None, place: Place::Queue, fresh: false });
             Self::send(world, who, Some(due), next, Then::Nothing, None);
         }
     }
@@ -414,7 +443,7 @@ impl Laws {
         match repair(&shown, None, &token, now) {
             Repair::Write(next) => Self::send(world, who, Some(stands), *next, Then::Nothing, None),
             Repair::Send if self.is(Mutation::NoOwed) => {}
-            Repair::Send => world.messages.push(Message { dead: None, place: Place::Queue }),
+            Repair::Send => world.messages.push(Message { dead: None, place: Place::Queue, fresh: false }),
             Repair::Nothing | Repair::Overdue => {}
         }
     }
@@ -478,14 +507,14 @@ impl Laws {
     fn confirmed(&self, world: &mut World, who: usize, asks: &Asks) {
         let next = asks.sent.next.clone();
         let from = if self.is(Mutation::LeaseFromAnswer) { world.now } else { asks.asked };
-        let held_until = from + i64::try_from(LEASE.as_millis()).expect("small");
+        let held_until = from + lease();
         let actor = &mut world.actors[who];
         match (asks.then, actor.attempt.take()) {
-            (Then::Run(message), _) => actor.attempt = Some(Attempt { message, record: next, held_until, body: true }),
-            (Then::Renewed, Some(attempt)) => actor.attempt = Some(Attempt { record: next, held_until, ..attempt }),
+            (Then::Run(message), _) => actor.attempt = Some(Attempt { message, record: next, held_until, body: true, stored: true }),
+            (Then::Renewed, Some(attempt)) => actor.attempt = Some(Attempt { record: next, held_until, stored: true, ..attempt }),
             (Then::Settle(which, Goes::Delete) | Then::Filed(which) | Then::Marked(which), _) => world.messages[which].place = Place::Gone,
             (Then::Settle(which, Goes::DeadLetter), _) => self.dead_letter(world, who, which, &next),
-            (Then::Send, _) => world.messages.push(Message { dead: None, place: Place::Queue }),
+            (Then::Send, _) => world.messages.push(Message { dead: None, place: Place::Queue, fresh: false }),
             (Then::Settle(_, Goes::Stay) | Then::Renewed | Then::Nothing, _) => {}
         }
     }
@@ -496,7 +525,7 @@ impl Laws {
         let is_own = |stored: &Record| stored.is_run_by(attempt.record.owner.as_deref());
         if let Some(stored) = stored.filter(is_own) {
             let body = attempt.body && asks.then == Then::Renewed;
-            world.actors[who].attempt = Some(Attempt { record: stored, body, ..attempt });
+            world.actors[who].attempt = Some(Attempt { record: stored, body, stored: true, ..attempt });
         }
     }
 }

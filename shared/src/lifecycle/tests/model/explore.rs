@@ -49,32 +49,38 @@ impl Model for Laws {
 const TWO: &[i64] = &[-2500, 2500];
 const THREE: &[i64] = &[-2500, 0, 2500];
 
+/// The rest of the bounds of most worlds.
+fn always() -> Bounds {
+    let (budget, small) = (Budget::default(), Budget::default());
+    Bounds { name: "", skews: TWO, attempts: 2, due: None, recording: Recording::Always, endings: &[How::Success], budget, small }
+}
+
 /// Two workers race for a job; processes die, answers are lost.
 fn claims() -> Bounds {
     let budget = Budget { crashes: 1, losses: 1, leaps: 2, ghosts: 1, ..Budget::default() };
     let small = Budget { crashes: 1, losses: 1, leaps: 1, ..Budget::default() };
-    Bounds { name: "claims", skews: TWO, attempts: 2, due: None, endings: &[How::Success, How::Fails], budget, small }
+    Bounds { name: "claims", attempts: 2, endings: &[How::Success, How::Fails], budget, small, ..always() }
 }
 
 /// Requests come late and twice, while leases are renewed.
 fn strays() -> Bounds {
     let budget = Budget { crashes: 1, strays: 1, leaps: 2, renewals: 1, ..Budget::default() };
     let small = Budget { strays: 1, leaps: 1, ..Budget::default() };
-    Bounds { name: "strays", skews: TWO, attempts: 2, due: None, endings: &[How::Success], budget, small }
+    Bounds { name: "strays", attempts: 2, endings: &[How::Success], budget, small, ..always() }
 }
 
 /// Three workers, and processes that die.
 fn crowd() -> Bounds {
     let budget = Budget { crashes: 1, leaps: 1, ..Budget::default() };
     let small = Budget { leaps: 1, ..Budget::default() };
-    Bounds { name: "crowd", skews: THREE, attempts: 2, due: None, endings: &[How::Success], budget, small }
+    Bounds { name: "crowd", skews: THREE, attempts: 2, endings: &[How::Success], budget, small, ..always() }
 }
 
 /// A job is called off at any moment.
 fn called_off() -> Bounds {
     let budget = Budget { crashes: 1, leaps: 1, renewals: 1, cancels: 1, ..Budget::default() };
     let small = Budget { crashes: 1, leaps: 1, cancels: 1, ..Budget::default() };
-    Bounds { name: "called off", skews: TWO, attempts: 2, due: None, endings: &[How::Success, How::Fails], budget, small }
+    Bounds { name: "called off", attempts: 2, endings: &[How::Success, How::Fails], budget, small, ..always() }
 }
 
 /// Attempts that are given back.
@@ -82,51 +88,59 @@ fn given_back() -> Bounds {
     let budget = Budget { strays: 1, leaps: 2, ..Budget::default() };
     let endings = &[How::Success, How::SnoozesShort, How::Resumes];
     let small = Budget { leaps: 1, ..Budget::default() };
-    Bounds { name: "given back", skews: TWO, attempts: 1, due: None, endings, budget, small }
+    Bounds { name: "given back", attempts: 1, endings, budget, small, ..always() }
 }
 
 /// A job that waits in the index, with two beaters.
 fn waiting() -> Bounds {
     let budget = Budget { crashes: 1, leaps: 2, beats: 2, repairs: 1, ..Budget::default() };
     let small = Budget { crashes: 1, leaps: 1, beats: 2, ..Budget::default() };
-    Bounds { name: "waiting", skews: TWO, attempts: 2, due: Some(1800), endings: &[How::Success], budget, small }
+    Bounds { name: "waiting", attempts: 2, due: Some(1800), endings: &[How::Success], budget, small, ..always() }
 }
 
 /// A job that waits is moved, also where it was sent ahead.
 fn moved() -> Bounds {
     let budget = Budget { strays: 1, leaps: 2, moves: 1, beats: 1, ..Budget::default() };
     let small = Budget { strays: 1, leaps: 1, moves: 1, beats: 1, ..Budget::default() };
-    Bounds { name: "moved", skews: TWO, attempts: 2, due: Some(1800), endings: &[How::Success, How::SnoozesLong], budget, small }
+    Bounds { name: "moved", attempts: 2, due: Some(1800), endings: &[How::Success, How::SnoozesLong], budget, small, ..always() }
 }
 
 /// A job that fails, its dead letters and the ways back.
 fn letters() -> Bounds {
     let budget = Budget { crashes: 1, losses: 1, ghosts: 1, redrives: 2, ..Budget::default() };
     let small = Budget { crashes: 1, redrives: 1, ..Budget::default() };
-    Bounds { name: "letters", skews: TWO, attempts: 1, due: None, endings: &[How::Success, How::Fatal], budget, small }
+    Bounds { name: "letters", attempts: 1, endings: &[How::Success, How::Fatal], budget, small, ..always() }
 }
 
 /// SQS itself gives messages up.
 fn given_up() -> Bounds {
     let budget = Budget { crashes: 1, leaps: 1, redrives: 1, fuses: 1, ..Budget::default() };
     let small = Budget { crashes: 1, leaps: 1, fuses: 1, ..Budget::default() };
-    Bounds { name: "given up", skews: TWO, attempts: 2, due: None, endings: &[How::Success, How::Fails], budget, small }
+    Bounds { name: "given up", attempts: 2, endings: &[How::Success, How::Fails], budget, small, ..always() }
 }
 
 /// A job that waits in the index fails for good, while its message is deleted and delivered once more, and processes die.
 fn owed() -> Bounds {
     let budget = Budget { crashes: 2, leaps: 2, ghosts: 1, beats: 1, repairs: 1, redrives: 1, ..Budget::default() };
     let small = Budget { crashes: 1, leaps: 1, ghosts: 1, ..Budget::default() };
-    Bounds { name: "owed", skews: TWO, attempts: 1, due: Some(1800), endings: &[How::Success, How::Fatal], budget, small }
+    Bounds { name: "owed", attempts: 1, due: Some(1800), endings: &[How::Success, How::Fatal], budget, small, ..always() }
 }
 
-const ALL: [fn() -> Bounds; 10] = [claims, strays, crowd, called_off, given_back, waiting, moved, letters, given_up, owed];
+/// A job that is recorded on trouble.
+fn on_trouble() -> Bounds {
+    let budget = Budget { crashes: 1, losses: 1, strays: 1, leaps: 1, ghosts: 1, renewals: 1, beats: 1, repairs: 1, ..Budget::default() };
+    let small = Budget { crashes: 1, leaps: 1, renewals: 1, ..Budget::default() };
+    let (recording, endings) = (Recording::OnTrouble, &[How::Success, How::Fails]);
+    Bounds { name: "on trouble", attempts: 2, recording, endings, budget, small, ..always() }
+}
+
+const ALL: [fn() -> Bounds; 11] = [claims, strays, crowd, called_off, given_back, waiting, moved, letters, given_up, owed, on_trouble];
 
 /// A rule that is broken, within which bounds, and the invariants of which one tells.
 type Broken = (Mutation, fn() -> Bounds, &'static [Invariant]);
 
 /// The rules to be broken, where, and which invariants tell.
-const BROKEN: [Broken; 22] = {
+const BROKEN: [Broken; 24] = {
     use Invariant as I;
     use Mutation as M;
     [
@@ -152,6 +166,8 @@ const BROKEN: [Broken; 22] = {
         (M::NoRepair, waiting, &[I::Progress]),
         (M::ForgetOwed, owed, &[I::NoLoss]),
         (M::NoOwed, owed, &[I::Progress]),
+        (M::TroubleForgets, on_trouble, &[I::NoLoss]),
+        (M::SuccessUnwritten, on_trouble, &[I::HonestAttempts]),
     ]
 };
 

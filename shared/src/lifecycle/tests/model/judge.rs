@@ -19,7 +19,8 @@ impl World {
 
     pub(super) fn one_runner(&mut self) {
         let attempts = self.actors.iter().filter_map(|actor| actor.attempt.as_ref());
-        let runners = attempts.filter(|attempt| attempt.body && self.now < attempt.held_until).count();
+        // A run of which the table knows nothing keeps no other from running.
+        let runners = attempts.filter(|attempt| attempt.stored && attempt.body && self.now < attempt.held_until).count();
         self.ensure(runners <= 1, Invariant::OneRunner);
     }
 
@@ -35,7 +36,7 @@ impl World {
             state => state.is_terminal(),
         };
         let waits = self.messages.iter().any(|message| matches!(message.place, Place::Queue | Place::Moved));
-        self.ensure(waits || self.record.as_ref().is_some_and(goes_on), Invariant::NoLoss);
+        self.ensure(waits || self.record.as_ref().map_or(self.done, goes_on), Invariant::NoLoss);
     }
 
     fn note(&mut self, generation: u64, spent: Spent) {
@@ -60,6 +61,11 @@ impl Laws {
             if let (Some(owner), Some(before)) = (&sent.by, &before) {
                 world.ensure(before.is_run_by(Some(owner)), Invariant::Fencing);
             }
+            let before = before.or_else(|| {
+                let imagined = sent.imagined.clone()?;
+                self.judge(world, None, &imagined, sent.dead);
+                Some(imagined)
+            });
             self.judge(world, before.as_ref(), &sent.next, sent.dead);
         }
         made
@@ -120,7 +126,7 @@ impl Laws {
         let mut world = world.clone();
         (0..world.actors.len()).for_each(|who| Self::crash(&mut world, who));
         world.left = Budget { beats: u8::MAX, repairs: u8::MAX, ..Budget::default() };
-        let ended = |world: &World| world.record.as_ref().is_some_and(|it| it.state.is_terminal() && it.dlq != Some(Dlq::Pending));
+        let ended = |world: &World| world.record.as_ref().map_or(world.done, |it| it.state.is_terminal() && it.dlq != Some(Dlq::Pending));
         for _ in 0..CALM {
             let generation = world.record.as_ref().map(|record| record.generation);
             let settled = |message: &Message| match message.place {

@@ -84,6 +84,10 @@ enum Mutation {
     ForgetOwed,
     /// Nobody looks for dead letters that are owed.
     NoOwed,
+    /// A record that is written on trouble does not hold the message.
+    TroubleForgets,
+    /// An attempt that succeeds is not recorded, though its record is there.
+    SuccessUnwritten,
 }
 
 /// How an attempt may end.
@@ -129,6 +133,7 @@ struct Bounds {
     attempts: u32,
     /// The seconds until the job is due.
     due: Option<u64>,
+    recording: Recording,
     endings: &'static [How],
     budget: Budget,
     /// What each check has time for.

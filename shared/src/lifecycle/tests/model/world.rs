@@ -16,6 +16,8 @@ pub(super) struct World {
     pub(super) strays: Vec<Sent>,
     /// How each generation ended since the job was last redriven.
     pub(super) spent: Vec<(u64, Spent)>,
+    /// That an attempt succeeded of which the table knows nothing.
+    pub(super) done: bool,
     pub(super) left: Budget,
     pub(super) broken: Option<Invariant>,
 }
@@ -24,6 +26,8 @@ pub(super) struct World {
 pub(super) struct Message {
     pub(super) dead: Option<u64>,
     pub(super) place: Place,
+    /// That it was never received, and does not say that there is a record: where that makes a difference.
+    pub(super) fresh: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,6 +53,8 @@ pub(super) struct Attempt {
     pub(super) record: Record,
     pub(super) held_until: i64,
     pub(super) body: bool,
+    /// Whether the table holds its record.
+    pub(super) stored: bool,
 }
 
 /// A request on its way.
@@ -65,6 +71,8 @@ pub(super) struct Asks {
 pub(super) struct Sent {
     pub(super) seen: Option<Record>,
     pub(super) next: Record,
+    /// The record of an attempt whose claim was not written.
+    pub(super) imagined: Option<Record>,
     /// The token of the attempt that wrote it.
     pub(super) by: Option<String>,
     pub(super) dead: Option<u64>,
@@ -126,22 +134,22 @@ impl Hash for World {
         if let Some(record) = &self.record {
             hash_record(record, hasher);
         }
-        (self.now, &self.messages, &self.actors, &self.strays, &self.spent, &self.left, self.broken).hash(hasher);
+        (self.now, &self.messages, &self.actors, &self.strays, &self.spent, self.done, &self.left, self.broken).hash(hasher);
     }
 }
 
 impl Hash for Attempt {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         hash_record(&self.record, hasher);
-        (self.message, self.held_until, self.body).hash(hasher);
+        (self.message, self.held_until, self.body, self.stored).hash(hasher);
     }
 }
 
 impl Hash for Sent {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
-        for record in self.seen.iter().chain([&self.next]) {
+        for record in self.seen.iter().chain(&self.imagined).chain([&self.next]) {
             hash_record(record, hasher);
         }
-        (self.seen.is_some(), &self.by, self.dead, self.made).hash(hasher);
+        (self.seen.is_some(), self.imagined.is_some(), &self.by, self.dead, self.made).hash(hasher);
     }
 }
