@@ -18,6 +18,13 @@ const INVOCATION_LOG: f64 = 260.0;
 /// Seconds that an idle poller waits for a message, the longest that SQS allows.
 const LONG_POLL: f64 = 20.0;
 
+/// When the record of a job is written, as its policy says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Recording {
+    Always,
+    OnTrouble,
+}
+
 /// What runs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Load {
@@ -31,6 +38,8 @@ pub(crate) struct Load {
     pub(crate) memory: f64,
     /// What a GB-second costs.
     pub(crate) duration: &'static Price,
+    /// What is written: of jobs that succeed at once and are recorded on trouble, nothing.
+    pub(crate) recording: Recording,
 }
 
 /// One line of the bill.
@@ -47,11 +56,16 @@ pub(crate) fn month(load: &Load) -> [Line; 8] {
     let jobs = load.jobs * DAYS;
     let batches = jobs / load.fill;
     let gb_seconds = batches * load.batch_ms / 1_000.0 * load.memory / 1_024.0;
+    let (recorded, statistics) = match load.recording {
+        Recording::Always => (load.jobs, batches),
+        // One for each minute that a process is busy.
+        Recording::OnTrouble => (0.0, batches * load.batch_ms / 60_000.0),
+    };
     let line = |item, price: &Price, quantity| Line { item, dollars: price.of(quantity) };
     [
-        line("DynamoDB: 2 write units a job", &price::WRITE, jobs * WRITES),
-        line("DynamoDB: statistics, at most 1 write unit a batch", &price::WRITE, batches),
-        line("DynamoDB: records kept 30 days", &price::STORAGE, load.jobs * KEPT_DAYS * RECORD),
+        line("DynamoDB: 2 write units a job", &price::WRITE, recorded * DAYS * WRITES),
+        line("DynamoDB: statistics, at most 1 write unit a batch", &price::WRITE, statistics),
+        line("DynamoDB: records kept 30 days", &price::STORAGE, recorded * KEPT_DAYS * RECORD),
         line("SQS: producer, 1 request per ten jobs", &price::STANDARD, jobs / SENT),
         line("SQS: event source, 2 requests a batch", &price::STANDARD, batches * 2.0),
         line("Lambda: 1 request a batch", &price::INVOCATION, batches),
@@ -103,10 +117,10 @@ pub(crate) fn stored(jobs_per_day: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Load, idle_beater, idle_requests, million_retries, month, per_million, provisioned, total};
+    use super::{Load, Recording, idle_beater, idle_requests, million_retries, month, per_million, provisioned, total};
     use crate::price::ARM;
 
-    const MILLION_A_DAY: Load = Load { jobs: 1e6, batch_ms: 32.0, fill: 10.0, memory: 128.0, duration: &ARM };
+    const MILLION_A_DAY: Load = Load { jobs: 1e6, batch_ms: 32.0, fill: 10.0, memory: 128.0, duration: &ARM, recording: Recording::Always };
 
     fn assert_close(value: f64, expected: f64) {
         assert!((value - expected).abs() < 0.005, "{value} is not {expected}");
@@ -130,6 +144,16 @@ mod tests {
         }
         assert_close(total(&lines), 53.175);
         assert_close(per_million(&MILLION_A_DAY), 53.175 / 30.0);
+    }
+
+    #[test]
+    fn jobs_recorded_on_trouble_cost_no_writes_and_no_storage() {
+        let lines = month(&Load { recording: Recording::OnTrouble, ..MILLION_A_DAY });
+        // The statistics are 3 million times 0.032 s: 1,600 minutes, and as many write units.
+        for (line, expected) in lines.iter().zip([0.0, 0.001, 0.0, 1.20, 2.40, 0.60, 0.16, 4.55]) {
+            assert_close(line.dollars, expected);
+        }
+        assert_close(total(&lines), 8.911);
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod text;
 
 use self::text::{grouped, money, table};
 use crate::{
-    cost::{self, Load},
+    cost::{self, Load, Recording},
     price::{self, ARM, X86},
     quota,
     simulation::BATCH,
@@ -49,7 +49,7 @@ as the tests `request_count::*` assert. The ten run at the same time, the defaul
 }
 
 fn load(jobs: f64, run_ms: u32, overhead_ms: u32) -> Load {
-    Load { jobs, batch_ms: f64::from(run_ms + overhead_ms), fill: BATCH, memory: MEMORY, duration: &ARM }
+    Load { jobs, batch_ms: f64::from(run_ms + overhead_ms), fill: BATCH, memory: MEMORY, duration: &ARM, recording: Recording::Always }
 }
 
 fn costs(overhead_ms: u32) -> String {
@@ -61,7 +61,8 @@ Dollars a month, jobs of 200 ms in full batches:
 
 {}
 Writes dominate, and no batching lowers them: DynamoDB bills each statement by its item, so a record over 1 KB doubles them. Storage is 700 bytes
-a record ({} and {} GB), reached after 30 days; time to live deletes for free. Logs are 300 bytes a job, none with `RUST_LOG=warn`, and
+a record ({} and {} GB), reached after 30 days; time to live deletes for free. A job with `Recording::OnTrouble` that succeeds at once writes nothing, and
+its statistics are one write unit for each minute that a process is busy: more where processes are idle in between. Logs are 300 bytes a job, none with `RUST_LOG=warn`, and
 260 an invocation, both from their form. By run time and by how full the batches are, dollars for a million jobs:
 
 {}
@@ -86,17 +87,23 @@ a day keep busy on average {}.
 }
 
 fn bill(overhead_ms: u32) -> String {
-    let loads = RATES.map(|(_, jobs)| load(jobs, 200, overhead_ms));
-    let [small, large] = loads.map(|load| cost::month(&load));
-    let sum = cost::total(&large);
-    let row = |item: &str, dollars: [f64; 2], share| [item.to_owned(), money(dollars[0]), money(dollars[1]), share];
-    let lines = small.iter().zip(&large);
-    let mut rows: Vec<_> = lines
-        .map(|(small, large)| row(small.item, [small.dollars, large.dollars], format!("{:.1} %", large.dollars / sum * 100.0)))
+    let [small, large] = RATES.map(|(_, jobs)| load(jobs, 200, overhead_ms));
+    let loads = [small, large, Load { recording: Recording::OnTrouble, ..large }];
+    let months = loads.map(|load| cost::month(&load));
+    let sums = months.each_ref().map(|lines| cost::total(lines));
+    let row = |item: &str, dollars: [f64; 3], share| {
+        let [small, large, on_trouble] = dollars.map(money);
+        [item.to_owned(), small, large, share, on_trouble]
+    };
+    let mut rows: Vec<_> = (0..months[0].len())
+        .map(|place| {
+            let dollars = months.each_ref().map(|lines| lines[place].dollars);
+            row(months[0][place].item, dollars, format!("{:.1} %", dollars[1] / sums[1] * 100.0))
+        })
         .collect();
-    rows.push(row("**a month**", [cost::total(&small), sum], String::new()));
+    rows.push(row("**a month**", sums, String::new()));
     rows.push(row("for a million jobs", loads.map(|load| cost::per_million(&load)), String::new()));
-    table(&["line", "10 million a day", "1 billion a day", "share"], &rows)
+    table(&["line", "10 million a day", "1 billion a day", "share", "1 billion a day, recorded on trouble"], &rows)
 }
 
 fn by_run(overhead_ms: u32) -> String {
@@ -104,10 +111,11 @@ fn by_run(overhead_ms: u32) -> String {
         let full = load(1e7, run_ms, overhead_ms);
         let alone = Load { fill: 1.0, ..full };
         let x86 = Load { duration: &X86, ..full };
-        let [full, alone, x86] = [full, alone, x86].map(|load| money(cost::per_million(&load)));
-        [name.to_owned(), full, alone, x86]
+        let on_trouble = Load { recording: Recording::OnTrouble, ..full };
+        let [full, alone, x86, on_trouble] = [full, alone, x86, on_trouble].map(|load| money(cost::per_million(&load)));
+        [name.to_owned(), full, alone, x86, on_trouble]
     });
-    table(&["a job runs", "batches of ten", "batches of one", "batches of ten, x86"], &rows)
+    table(&["a job runs", "batches of ten", "batches of one", "batches of ten, x86", "batches of ten, recorded on trouble"], &rows)
 }
 
 /// What a record for each message costs, one request after another.
