@@ -187,7 +187,8 @@ impl Attempt {
         }
     }
 
-    /// Notes how far the job is, for whoever watches; written with the next renewal of the lease, or with the ending.
+    /// Notes how far the job is, for whoever watches; written with the next renewal of the lease, or with the ending. Of a job that is
+    /// [recorded on trouble](crate::Recording::OnTrouble), the first note writes the record.
     pub fn progress(&self, progress: impl Serialize) {
         if let (Ok(value), Ok(mut slot)) = (serde_json::to_value(progress), self.progress.lock()) {
             *slot = Some(value);

@@ -82,8 +82,9 @@ pub enum Recording {
     ///   anything is recorded, runs twice, possibly at the same time. So does a second message of the same id, even after the
     ///   first has succeeded, and even if the id belongs to another job.
     /// - Where such a second run goes wrong and finds a record, the record stands: the run ends like one that lost its lease,
-    ///   and its message comes back after the queue's visibility timeout. Where it succeeds, its message is deleted, and a job
-    ///   whose record was not finished runs again.
+    ///   and its message comes back after the queue's visibility timeout. Where it succeeds, the message may be deleted while the
+    ///   record is unfinished: a beater sends the message that the record holds, and the job runs once more. A record that holds
+    ///   none ends as `lost`.
     /// - A job without a record cannot be cancelled, not even by its id in advance.
     /// - An attempt whose process dies before the record is written is not counted: such a job may start once more than
     ///   [`Policy::max_attempts`] says.

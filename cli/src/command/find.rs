@@ -21,8 +21,8 @@ const LISTED: &str = "Only jobs that were enqueued as listed are found by name, 
 /// The most jobs of a tree that are shown.
 const TREE: usize = 1000;
 /// The reasons for which a job has no record.
-const NO_ATTEMPT: &str = "So no attempt was started yet, or its record was deleted long after its end, or its message was purged from its \
-                           queue, or the id is wrong.";
+const NO_ATTEMPT: &str = "So no attempt was started yet, or its record was deleted long after its end, or it succeeded and its function \
+                           records it on trouble only, or its message was purged from its queue, or the id is wrong.";
 /// The most causes, one above the other, that a job has.
 const DEPTH: usize = 100;
 

@@ -191,7 +191,7 @@ struct Quiet(Orders);
 
 impl Job for Quiet {
     const NAME: &'static str = "quiet";
-    const POLICY: Policy = Probe::POLICY.recording(Recording::OnTrouble).lease(Duration::from_secs(60));
+    const POLICY: Policy = Probe::POLICY.recording(Recording::OnTrouble).lease(Duration::from_mins(1));
     type Output = u32;
 
     async fn run(&self, ctx: &Context) -> Result<u32, JobError> {

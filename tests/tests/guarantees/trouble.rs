@@ -1,5 +1,7 @@
 //! Jobs that are recorded on trouble: what is written of them, and what is given up.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::{function::Function, world::World};
@@ -48,7 +50,7 @@ fn a_job_recorded_on_trouble_that_fails_for_good_can_be_redriven() {
 #[test]
 fn a_checkpoint_of_a_job_recorded_on_trouble_is_where_it_goes_on() {
     World::setup().test(async |world| {
-        world.deploy(&Function::probe().timeout(std::time::Duration::from_secs(6))).await;
+        world.deploy(&Function::probe().timeout(Duration::from_secs(6))).await;
         world.send(world.job("quiet", "long", &json!({"act": "resume"}))).await;
         let record = world.record_in("long", "succeeded").await;
         assert_eq!((record.attempts, record.generation, record.history.len()), (1, 2, 0), "an interruption costs nothing");

@@ -116,7 +116,7 @@ impl Job for Quiet {
 async fn a_job_that_is_recorded_on_trouble_is_recorded_where_that_is_asked_for() {
     let (eager, worker) = (Eager::new(), Worker::new(()).job::<Quiet>());
     let job = |id: &str| Enqueue::named("quiet", json!(null)).id(id);
-    let hour = Duration::from_secs(3600);
+    let hour = Duration::from_hours(1);
     for job in [job("plain"), job("recorded").recorded(), job("listed").listed(), job("later").delay(hour)] {
         enqueue(&eager.client(), job).await;
     }
