@@ -70,9 +70,9 @@ pub enum Recording {
     /// The first attempt writes the record when it ends in any other way than success, when it calls
     /// [`checkpoint`](crate::Attempt::checkpoint) or [`progress`](crate::Attempt::progress), and after a third of
     /// [`Policy::lease`]. The record then holds the message too, if that has at most 100,000 bytes. From there on the job is
-    /// treated as with [`Recording::Always`], and so it is from the start where its message was received before, or was sent by a
-    /// schedule, by [`Client::retry`](crate::Client::retry), by a redrive, after a wait of more than 15 minutes, or as
-    /// [`recorded`](crate::Enqueue::recorded).
+    /// treated as with [`Recording::Always`], and so it is from the start if its message was received before, or if it was fired by
+    /// a schedule, sent by [`Client::retry`](crate::Client::retry) or `sqjobs dlq redrive`, sent after a wait of more than 15
+    /// minutes, or enqueued as [`recorded`](crate::Enqueue::recorded).
     ///
     /// What is given up:
     ///
@@ -87,7 +87,7 @@ pub enum Recording {
     ///   none ends as `lost`.
     /// - A job without a record cannot be cancelled, not even by its id in advance.
     /// - An attempt whose process dies before the record is written is not counted: such a job may start once more than
-    ///   [`Policy::max_attempts`] says.
+    ///   [`Policy::max_attempts`] says, and may end the other jobs of its batch once more.
     /// - Statistics are written once a minute by a process that writes nothing else. A process that ends earlier loses its own.
     OnTrouble,
 }
