@@ -4,14 +4,7 @@ use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use tokio::{runtime::Handle, time::Instant};
 
-use super::batch::Batch;
-use crate::{
-    Clock,
-    job::AnyJob,
-    queue::{Message, Queue},
-    stats::Counter,
-    store::Store,
-};
+use crate::{Clock, job::AnyJob, queue::Queue, stats::Counter, store::Store};
 
 /// Runs batches of messages against a store and a queue.
 pub(crate) struct Engine {
@@ -60,16 +53,6 @@ pub(crate) struct Report {
         expect(dead_code, reason = "only Lambda freezes a process between batches")
     )]
     pub(crate) stuck: bool,
-}
-
-impl Engine {
-    pub(crate) async fn handle(&self, messages: Vec<Message>, invocation: &Invocation) -> Report {
-        let batch = Batch::new(self, invocation);
-        tokio::select! { biased;
-            report = batch.run(messages) => report,
-            never = batch.ledger.drive() => match never {},
-        }
-    }
 }
 
 impl Jobs {

@@ -1,25 +1,19 @@
 //! One attempt: its body runs as a task of its own, while the lease is renewed, checkpoints are written and the time
 //! is watched here, on another thread.
 
-use std::{
-    any::Any,
-    pin::{Pin, pin},
-    sync::Arc,
-    task::{self, Poll},
-    time::Duration,
-};
+use std::{any::Any, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::future::{BoxFuture, FutureExt, OptionFuture};
 use serde_json::Value;
 use tokio::{
-    task::{JoinError, JoinHandle},
+    task::JoinError,
     time::{Instant, sleep_until, timeout},
 };
 use tracing::Instrument;
 
 use super::{
-    batch::Batch,
-    delivery::{Delivery, Granted, Stored, Work},
+    batch::{Batch, Task},
+    decode::{Delivery, Work},
 };
 use crate::{
     JobError, Policy,
@@ -31,8 +25,32 @@ use crate::{
     store::{StoreError, Write, Written},
 };
 
-/// How long a body has to end after it was stopped.
-pub(crate) const GRACE: Duration = Duration::from_millis(250);
+/// The right to run.
+pub(crate) struct Granted {
+    pub(crate) record: Arc<Record>,
+    pub(crate) stored: Stored,
+    /// When the granting request was about to be sent.
+    pub(crate) asked: Instant,
+}
+
+/// Whether the table holds the record of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stored {
+    Yes,
+    /// Trouble writes it.
+    NotYet,
+    /// It was written, and no answer came.
+    Unknown,
+    /// The table did not answer, and the policy runs the job all the same.
+    Never,
+}
+
+impl Stored {
+    /// Returns what the next write of the record must find in the table.
+    pub(crate) fn seen(self, record: &Arc<Record>) -> Option<Arc<Record>> {
+        (self == Self::Yes).then(|| Arc::clone(record))
+    }
+}
 
 /// How an attempt's body ended.
 pub(crate) enum Ran {
@@ -66,29 +84,6 @@ pub(crate) struct Execution<'a> {
 
 type Joined = Result<Result<Value, JobError>, JoinError>;
 type Body = Task<Result<Value, JobError>>;
-
-/// A task that ends with whoever waits for it.
-pub(crate) struct Task<T>(pub(crate) JoinHandle<T>);
-
-impl<T> Task<T> {
-    pub(crate) fn abort(&self) {
-        self.0.abort();
-    }
-}
-
-impl<T> Future for Task<T> {
-    type Output = Result<T, JoinError>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut task::Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(context)
-    }
-}
-
-impl<T> Drop for Task<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
 
 /// A write of the running record, under way.
 struct Renewal<'a> {

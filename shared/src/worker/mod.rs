@@ -1,14 +1,19 @@
 //! A worker: job types, their state and middleware, made into a program.
 
 mod batch;
+mod claim;
+mod decode;
 mod delivery;
 mod eager;
+mod ending;
 mod engine;
 mod executor;
 #[cfg(feature = "lambda")]
 pub(crate) mod lambda;
 mod ledger;
 mod local;
+mod pipeline;
+mod settle;
 #[cfg(test)]
 mod tests;
 mod thread;

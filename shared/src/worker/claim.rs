@@ -1,0 +1,150 @@
+//! Asks the table for the right to run.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use super::{
+    batch::Batch,
+    decode::{Decoded, Delivery},
+    ending::{CLAIMS, Ended, hooks_of, level},
+    executor::{Granted, Stored, call},
+};
+use crate::{
+    StoreFailure,
+    attempt::Attempt,
+    clock::until,
+    lifecycle::{self, Claim, Decision, Ending},
+    queue::attribute::ID,
+    record::{Record, State},
+    store::{StoreError, Write, Written},
+    telemetry::log_at,
+};
+
+/// How long before its time a job is waited for instead of returned: a queue's delays are whole seconds.
+const MOMENT: Duration = Duration::from_secs(1);
+
+/// What came of asking for the right to run.
+pub(super) enum Claimed {
+    Granted(Granted),
+    Ended(Ended),
+    Suspect,
+}
+
+impl Delivery {
+    /// Writes the right to run, unless the record says otherwise.
+    pub(super) async fn claim(&self, decoded: &Decoded, alone: bool, batch: &Batch<'_>) -> Claimed {
+        let claim = Claim { owner: Uuid::new_v4().simple().to_string(), lease: decoded.policy.lease };
+        let mut seen: Option<Arc<Record>> = None;
+        // What the library itself has sent names its job, which has a record.
+        let has_record = self.message.attributes.contains_key(ID);
+        let unrecorded = lifecycle::starts_unrecorded(&decoded.policy, self.message.receives, has_record);
+        if self.message.receives > 1 || has_record {
+            match batch.ledger.read(&self.id).await {
+                Ok(stored) => seen = stored.map(Arc::new),
+                Err(error) => return self.unanswered(decoded, &error, true, batch),
+            }
+        }
+        for look in 0..CLAIMS {
+            let asked = Instant::now();
+            let now = batch.engine.clock.now();
+            let (next, ending) = match lifecycle::decide(seen.as_deref(), &decoded.request, &decoded.policy, &claim, now) {
+                Decision::Leave(Ending::Early(due)) if look + 1 < CLAIMS && until(now, due) <= MOMENT => {
+                    sleep(until(now, due)).await;
+                    continue;
+                }
+                Decision::Leave(ending) => {
+                    if let (Ending::Duplicate, Some(seen)) = (&ending, &seen) {
+                        let differs = lifecycle::has_other_arguments(seen, &decoded.request);
+                        self.discarded(Some(seen), differs, batch);
+                        return Claimed::Ended(Ended { differs, ..Self::left(ending, None, batch) });
+                    }
+                    return Claimed::Ended(Self::left(ending, seen, batch));
+                }
+                Decision::Run { suspect: true, .. } if !alone => return Claimed::Suspect,
+                Decision::Run { next, .. } if unrecorded && seen.is_none() => {
+                    return Claimed::Granted(Granted { record: Arc::from(next), stored: Stored::NotYet, asked });
+                }
+                Decision::Run { next, .. } => (next, None),
+                Decision::End { next, ending } => (next, Some(ending)),
+            };
+            let next = Arc::from(next);
+            let write = Write { next: Arc::clone(&next), seen };
+            match (batch.ledger.write(write).await, ending) {
+                (Ok(Written::Done), None) => return Claimed::Granted(Granted { record: next, stored: Stored::Yes, asked }),
+                (Ok(Written::Done), Some(ending)) => return Claimed::Ended(self.ended(decoded, ending, next, batch).await),
+                // Granted after all, and called off since.
+                (Ok(Written::Refused(Some(stored))), None) if stored.is_run_by(Some(&claim.owner)) => {
+                    return Claimed::Granted(Granted { record: Arc::from(stored), stored: Stored::Yes, asked });
+                }
+                (Ok(Written::Refused(stored)), _) => seen = stored.map(Arc::from),
+                // Too large for the index: the message waits.
+                (Err(StoreError::Invalid(_)), Some(ending @ Ending::Early(_))) => return Claimed::Ended(ending.into()),
+                (Err(error), ending) => return self.unanswered(decoded, &error, ending.is_none(), batch),
+            }
+        }
+        Claimed::Ended(Ending::NotStarted.into()) // it changed at each look
+    }
+
+    /// A job that has ended without a run.
+    async fn ended(&self, decoded: &Decoded, ending: Ending, record: Arc<Record>, batch: &Batch<'_>) -> Ended {
+        let what = if record.state.is_terminal() { "job ended" } else { "job filed until it is due" };
+        log_at!(
+            level(&ending),
+            id = self.id,
+            job = record.name,
+            outcome = ending.as_str(),
+            kind = record.error.as_ref().map(|error| error.kind.as_str()),
+            error = record.error.as_ref().map(|error| error.message.as_str()),
+            request_id = batch.invocation.request_id,
+            "{what}"
+        );
+        if ending != Ending::Failed {
+            return Ended { filed: record.state == State::Scheduled, ..ending.into() };
+        }
+        let work = &decoded.work;
+        let (attempt, _) =
+            Attempt::new(Arc::clone(&record), Arc::clone(&self.message), work.origin.clone(), batch.engine.clock.clone(), batch.stop_at);
+        for hook in hooks_of(&ending, record.error.clone()) {
+            call(batch, &work.job, &attempt, hook).await;
+        }
+        Ended::failed(record)
+    }
+
+    /// An ending that writes nothing.
+    pub(super) fn left(ending: Ending, seen: Option<Arc<Record>>, batch: &Batch<'_>) -> Ended {
+        match (&ending, seen) {
+            (Ending::Failed, Some(record)) => Ended::failed(record),
+            (Ending::Foreign, Some(record)) => {
+                let reason = Some(lifecycle::id_in_use(&record, batch.engine.clock.now()));
+                Ended { reason, ..Ending::Foreign.into() }
+            }
+            (Ending::Early(_), Some(record)) => Ended { filed: lifecycle::is_filed(&record, batch.engine.clock.now()), ..ending.into() },
+            _ => ending.into(),
+        }
+    }
+
+    /// The store did not answer, or cannot: the policy says what then. `may_run`: nothing that is known speaks against.
+    fn unanswered(&self, decoded: &Decoded, error: &StoreError, may_run: bool, batch: &Batch<'_>) -> Claimed {
+        let ended = match (error, decoded.policy.on_store_failure) {
+            (StoreError::Unreadable { .. }, _) => Ended::because(Ending::Rejected, "unreadable_record", error.to_string(), batch),
+            (StoreError::Invalid(_), _) => Ended::because(Ending::Rejected, "unstorable", error.to_string(), batch),
+            (_, StoreFailure::Run) if may_run => {
+                tracing::warn!(id = self.id, %error, "runs without a record");
+                let record = Arc::new(imagined(decoded, batch));
+                return Claimed::Granted(Granted { record, stored: Stored::Never, asked: Instant::now() });
+            }
+            (_, StoreFailure::Skip) => Ending::Skipped.into(),
+            (_, StoreFailure::Run | StoreFailure::Retry) => Ending::NotStarted.into(),
+        };
+        tracing::error!(id = self.id, %error, outcome = ended.ending.as_str(), "cannot claim");
+        Claimed::Ended(ended)
+    }
+}
+
+/// The record that there would be.
+fn imagined(decoded: &Decoded, batch: &Batch<'_>) -> Record {
+    let now = batch.engine.clock.now();
+    Record { state: State::Running, attempts: 1, started_at: Some(now), ..lifecycle::created(&decoded.request, &decoded.policy) }
+}

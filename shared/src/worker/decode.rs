@@ -1,0 +1,132 @@
+//! From a message to the job that it asks for.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::batch::Batch;
+use crate::{
+    Policy, Recording,
+    attempt::Origin,
+    clock::after,
+    envelope::{Envelope, Reported, Unreadable, excerpt},
+    job::{AnyJob, BoundJob},
+    lifecycle::{Ending, Request},
+    queue::Message,
+    record::Failure,
+    stats::RESERVED,
+};
+
+/// A message and what it asks for.
+pub(crate) struct Delivery {
+    pub(crate) message: Arc<Message>,
+    pub(crate) id: String,
+    pub(crate) decoded: Result<Decoded, Box<Refused>>,
+}
+
+/// A message that cannot be run here.
+pub(crate) struct Refused {
+    pub(super) ending: Ending,
+    pub(super) reason: Failure,
+    /// The job's name; empty where the message cannot be read.
+    pub(super) name: String,
+    /// The job, where it is known: its hook is called.
+    pub(super) job: Option<Arc<dyn AnyJob>>,
+}
+
+pub(crate) struct Decoded {
+    pub(crate) request: Request,
+    pub(crate) policy: Policy,
+    pub(super) known: Arc<dyn AnyJob>,
+    pub(super) work: Work,
+}
+
+/// A job with its arguments.
+#[derive(Clone)]
+pub(crate) struct Work {
+    pub(crate) job: Arc<dyn BoundJob>,
+    pub(crate) origin: Origin,
+}
+
+impl Work {
+    pub(super) fn bind(envelope: &Envelope, known: &Arc<dyn AnyJob>) -> Result<Self, Unreadable> {
+        // The types' own code: a panic in it is the message's failure.
+        let bound = catch_unwind(AssertUnwindSafe(|| known.bind(envelope)));
+        let job = bound.unwrap_or_else(|_| Err(Unreadable::args("reading them panicked")))?;
+        Ok(Self { job, origin: Origin { depth: envelope.depth, traceparent: envelope.traceparent.clone(), run_at: envelope.run_at } })
+    }
+}
+
+impl Delivery {
+    pub(crate) fn new(message: Message, batch: &Batch<'_>) -> Self {
+        let (id, envelope) = message.open();
+        let decoded = match envelope {
+            Ok(envelope) => decode(&message, &id, envelope, batch),
+            Err(error) => Err(Box::new(Refused::rejected(&error, "", None, batch))),
+        };
+        Self { message: Arc::new(message), id, decoded }
+    }
+}
+
+pub(super) fn decode(message: &Message, id: &str, envelope: Envelope, batch: &Batch<'_>) -> Result<Decoded, Box<Refused>> {
+    static REPORTED: Reported = Reported::new();
+    for (field, remedy) in REPORTED.new_in(&envelope) {
+        tracing::warn!(
+            id,
+            job = envelope.name,
+            field,
+            message_id = message.id,
+            request_id = batch.invocation.request_id,
+            "unknown field ignored, which is no field of a message: {remedy}; this process reports it once"
+        );
+    }
+    if let Some(feature) = envelope.unsupported() {
+        return Err(Box::new(parked(message, "contract", format!("it asks for {feature}"), &envelope.name, batch)));
+    }
+    if let Some(field) = envelope.reserved() {
+        let flaw = envelope.check_reserved().err().map(|flaw| flaw.to_string()).unwrap_or_default();
+        let reason = Failure::new(format!("{RESERVED}{field}"), flaw, batch.engine.clock.now());
+        return Err(Box::new(Refused { ending: Ending::Rejected, reason, name: envelope.name, job: None }));
+    }
+    let Some(known) = batch.engine.jobs.get(&envelope.name) else {
+        let reason = format!("there is no job named \"{}\" here; this worker has {}", excerpt(&envelope.name), batch.engine.jobs);
+        return Err(Box::new(parked(message, "parked", reason, &envelope.name, batch)));
+    };
+    let work = match Work::bind(&envelope, known) {
+        Ok(work) => work,
+        Err(error) => return Err(Box::new(Refused::rejected(&error, known.name(), Some(Arc::clone(known)), batch))),
+    };
+    let mut policy = *known.policy();
+    if batch.engine.records_always {
+        policy.recording = Recording::Always;
+    }
+    policy.timeout = envelope.timeout_s.map(Duration::from_secs_f64).or(policy.timeout);
+    let request = Request {
+        id: id.to_owned(),
+        name: known.name().to_owned(),
+        queue: message.queue.clone(),
+        sent_at: message.sent_at,
+        dead: message.dead(),
+        message_group: message.group.clone(),
+        message_attributes: message.own_attributes(),
+        ..Request::of(envelope, message.body.clone())
+    };
+    Ok(Decoded { request, policy, known: Arc::clone(known), work })
+}
+
+/// A message for a worker that this one is not: it waits for such a one, then it is a dead letter.
+fn parked(message: &Message, kind: &str, reason: String, name: &str, batch: &Batch<'_>) -> Refused {
+    let now = batch.engine.clock.now();
+    let too_long = message.sent_at.is_some_and(|sent| after(sent, batch.engine.parks_for) <= now);
+    let ending = if too_long { Ending::Rejected } else { Ending::Parked };
+    Refused { ending, reason: Failure::new(kind, reason, now), name: name.into(), job: None }
+}
+
+impl Refused {
+    fn rejected(flaw: &Unreadable, name: &str, job: Option<Arc<dyn AnyJob>>, batch: &Batch<'_>) -> Self {
+        let reason = Failure::new("rejected", flaw.to_string(), batch.engine.clock.now());
+        Self { ending: Ending::Rejected, reason, name: name.into(), job }
+    }
+}

@@ -1,0 +1,249 @@
+//! How deliveries end: recorded, counted and logged.
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio::time::Instant;
+use tracing::Level;
+
+use super::{
+    batch::Batch,
+    decode::{Decoded, Delivery},
+    executor::Stored,
+    ledger,
+};
+use crate::{
+    clock::until,
+    job::Hook,
+    lifecycle::{self, Ending, Fate, Next, Outcome},
+    record::{Failure, Record, State},
+    retry::jitter,
+    stats::{OTHER_ARGUMENTS, RESERVED, Sample},
+    store::{StoreError, Write, Written},
+    telemetry::log_at,
+};
+
+/// How often a change of a record is decided anew because the record changed meanwhile.
+pub(super) const CLAIMS: usize = 5;
+
+/// How a delivery ended.
+#[derive(Debug, Clone)]
+pub(crate) struct Ended {
+    pub(crate) ending: Ending,
+    /// Why, where it is bound for the dead-letter queue.
+    pub(crate) reason: Option<Failure>,
+    /// The record that is to be marked once the dead-letter copy is made.
+    pub(crate) record: Option<Arc<Record>>,
+    /// Whether the due index holds the job now, in the place of its message.
+    pub(super) filed: bool,
+    /// True for a duplicate whose arguments differ from those of the job.
+    pub(super) differs: bool,
+    /// True for an ending of which the table knows nothing.
+    pub(crate) unwritten: bool,
+}
+
+impl From<Ending> for Ended {
+    fn from(ending: Ending) -> Self {
+        Self { ending, reason: None, record: None, filed: false, differs: false, unwritten: false }
+    }
+}
+
+impl Ended {
+    pub(super) fn because(ending: Ending, kind: &str, reason: impl Into<String>, batch: &Batch<'_>) -> Self {
+        let reason = Failure::new(kind, reason.into(), batch.engine.clock.now());
+        Self { reason: Some(reason), ..ending.into() }
+    }
+
+    /// A job that has failed for good; its record says why.
+    pub(super) fn failed(record: Arc<Record>) -> Self {
+        Self { reason: record.error.clone(), record: Some(record), ..Ending::Failed.into() }
+    }
+
+    /// Returns true where the statistics must hold it at once, for the doctor: a message that another version may be able to run,
+    /// or a discarded duplicate with other arguments.
+    pub(crate) fn is_noted(&self) -> bool {
+        self.differs || self.ending == Ending::Parked || self.reason.as_ref().is_some_and(|reason| reason.kind.starts_with(RESERVED))
+    }
+
+    /// What becomes of the message.
+    pub(crate) fn fate(&self) -> Fate {
+        if self.filed { Fate::Delete } else { self.ending.fate() }
+    }
+}
+
+impl Delivery {
+    /// Counts a delivery that has ended without an attempt.
+    pub(super) fn counted(&self, ended: Ended, batch: &Batch<'_>) -> Ended {
+        let is_told = ended.fate() == Fate::DeadLetter || matches!(ended.ending, Ending::Parked);
+        let kind = ended.reason.as_ref().filter(|_| is_told).map(|reason| &*reason.kind);
+        let kind = kind.or(ended.differs.then_some(OTHER_ARGUMENTS));
+        let sample = Sample { ending: ended.ending.as_str(), kind, id: Some(&self.id), ..Sample::default() };
+        batch.engine.counter.count(&self.message.queue, batch.engine.clock.now(), &sample);
+        ended
+    }
+
+    /// Logs that this message is discarded as a duplicate: of the job that has this record, or of an earlier one of its batch.
+    pub(super) fn discarded(&self, first: Option<&Record>, differs: bool, batch: &Batch<'_>) {
+        log_at!(
+            if differs { Level::WARN } else { Level::INFO },
+            id = self.id,
+            outcome = Ending::Duplicate.as_str(),
+            state = first.map(|first| first.state.as_str()),
+            finished_at = first.and_then(|first| first.finished_at).map(tracing::field::display),
+            message_id = self.message.id,
+            request_id = batch.invocation.request_id,
+            "{}",
+            if differs { "duplicate discarded; its arguments differ, and did not run" } else { "duplicate discarded" }
+        );
+    }
+
+    pub(super) fn log(&self, record: &Record, ended: &Ended, failure: Option<&Failure>, run_ms: u64, batch: &Batch<'_>) {
+        log_at!(
+            level(&ended.ending),
+            id = self.id,
+            job = record.name,
+            attempt = record.attempts,
+            generation = record.generation,
+            outcome = ended.ending.as_str(),
+            kind = failure.map(|failure| failure.kind.as_str()),
+            error = failure.map(|failure| failure.message.as_str()),
+            run_ms,
+            waited_ms = record.enqueued_at.zip(record.started_at).map(|(sent, started)| millis(until(sent, started))),
+            request_id = batch.invocation.request_id,
+            "job ended"
+        );
+    }
+}
+
+/// The level at which an ending is logged: failures for good are errors, and whatever is tried again is a warning.
+pub(super) fn level(ending: &Ending) -> Level {
+    match ending {
+        Ending::Failed | Ending::Foreign | Ending::Rejected => Level::ERROR,
+        Ending::Retried(_) | Ending::Expired | Ending::LeaseLost | Ending::Parked | Ending::Skipped => Level::WARN,
+        Ending::Succeeded
+        | Ending::Snoozed(_)
+        | Ending::Interrupted
+        | Ending::NotStarted
+        | Ending::Held
+        | Ending::Early(_)
+        | Ending::Busy(_)
+        | Ending::Duplicate
+        | Ending::Repeated
+        | Ending::Cancelled => Level::INFO,
+    }
+}
+
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// How an attempt ends that runs without a record.
+pub(super) fn unrecorded(running: &Record, outcome: Outcome, decoded: &Decoded, batch: &Batch<'_>) -> (Ended, Option<Failure>) {
+    let (record, ending) = lifecycle::finish(running, outcome, &decoded.policy, jitter(), batch.engine.clock.now());
+    (Ended { reason: record.error.clone(), ..ending.into() }, record.error)
+}
+
+/// The hooks that an ending calls, in order.
+pub(super) fn hooks_of(ending: &Ending, failure: Option<Failure>) -> Vec<Hook> {
+    let failure = failure.unwrap_or_default();
+    match ending {
+        Ending::Succeeded => vec![Hook::Success],
+        Ending::Retried(_) => vec![Hook::Failure(failure.clone()), Hook::Retry(failure)],
+        Ending::Failed => vec![Hook::Failure(failure.clone()), Hook::PermanentFailure(failure)],
+        _ => Vec::new(),
+    }
+}
+
+/// An attempt that is to be recorded: its record as it is stored, or would be, and the progress that is not.
+pub(super) struct Running {
+    pub(super) record: Arc<Record>,
+    pub(super) stored: Stored,
+    pub(super) progress: Option<Value>,
+    /// How long its body ran, until that is counted.
+    pub(super) ran: Option<Duration>,
+}
+
+impl Running {
+    /// The record with everything that is known.
+    fn whole(&self) -> Cow<'_, Record> {
+        match &self.progress {
+            None => Cow::Borrowed(&self.record),
+            Some(progress) => Cow::Owned(Record { progress: Some(progress.clone()), ..Record::clone(&self.record) }),
+        }
+    }
+}
+
+/// Writes how an attempt ended, if it still has the right to.
+pub(super) async fn end(
+    mut running: Running,
+    mut outcome: Outcome,
+    decoded: &Decoded,
+    held_until: Instant,
+    mut body: Option<ledger::Running<'_>>,
+    batch: &Batch<'_>,
+) -> (Ended, Option<Failure>) {
+    let (mut fits, mut files) = (true, true);
+    let mut counted = false;
+    for _ in 0..CLAIMS {
+        if Instant::now() >= held_until {
+            break;
+        }
+        let now = batch.engine.clock.now();
+        let (mut next, ending) = lifecycle::finish(&running.whole(), outcome.clone(), &decoded.policy, jitter(), now);
+        if files {
+            next = lifecycle::put_off(next, &decoded.request, &decoded.policy, now);
+        }
+        if !fits {
+            (next.progress, next.checkpoint) = (None, None);
+        }
+        if !counted {
+            count(&running, &next, &ending, decoded, now, batch);
+            counted = true;
+        }
+        if running.stored == Stored::NotYet && running.progress.is_none() && !ending.is_trouble() {
+            return (Ended { unwritten: true, ..ending.into() }, None);
+        }
+        let next = Arc::new(next);
+        let write = Write { next: Arc::clone(&next), seen: running.stored.seen(&running.record) };
+        match batch.ledger.finish(write, body.take()).await {
+            Ok(Written::Done) => return recorded(ending, next),
+            // A renewal or a request to cancel came between.
+            Ok(Written::Refused(Some(stored))) if stored.is_run_by(running.record.owner.as_deref()) => {
+                (running.record, running.stored) = (Arc::from(stored), Stored::Yes);
+            }
+            Ok(Written::Refused(_)) => break,
+            // Too large for the index: the message waits.
+            Err(StoreError::Invalid(_)) if files && next.state == State::Scheduled => files = false,
+            Err(StoreError::Invalid(reason)) => {
+                batch.engine.counter.take_back(&running.record.queue, now, ending.as_str());
+                (fits, counted, running.ran) = (false, false, None);
+                let failure = Failure::new("result", format!("the result cannot be stored: {reason}"), now);
+                outcome = Outcome::Failure(failure, Next::GiveUp);
+            }
+            Err(error) => {
+                tracing::error!(id = running.record.id, %error, "cannot record how the attempt ended");
+                break;
+            }
+        }
+    }
+    (Ending::LeaseLost.into(), None)
+}
+
+/// Counts an attempt, before the request that records it: they go together.
+fn count(running: &Running, next: &Record, ending: &Ending, decoded: &Decoded, now: Timestamp, batch: &Batch<'_>) {
+    let Running { record, ran, .. } = running;
+    let due = record.enqueued_at.max(decoded.request.run_at);
+    let kind = next.error.as_ref().filter(|_| matches!(ending, Ending::Failed | Ending::Retried(_))).map(|error| &*error.kind);
+    let is_first = record.generation == 1 && ran.is_some();
+    let wait = due.zip(record.started_at).filter(|_| is_first).map(|(due, started)| (until(due, started), started));
+    batch.engine.counter.count(&record.queue, now, &Sample { ending: ending.as_str(), kind, id: None, run: *ran, wait });
+}
+
+fn recorded(ending: Ending, record: Arc<Record>) -> (Ended, Option<Failure>) {
+    let failure = record.error.clone();
+    match ending {
+        Ending::Failed => (Ended::failed(record), failure),
+        ending => (Ended { filed: record.state == State::Scheduled, ..ending.into() }, failure),
+    }
+}

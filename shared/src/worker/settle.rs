@@ -1,0 +1,167 @@
+//! Settles what becomes of each message of a batch: dead letters are copied, waits are set, the rest is answered.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures_util::future::{join, join_all};
+use tokio::time::{Instant, timeout_at};
+
+use super::{batch::Batch, decode::Delivery, ending::Ended, engine::Report};
+use crate::{
+    clock::{after, until},
+    letter::letter,
+    lifecycle::{Ending, Fate, dead_lettered},
+    names::is_fifo,
+    queue::{MAX_BYTES, Message, Outgoing, Visibility, attribute::ID},
+    retry::{free_return, jitter},
+    store::{Write, Written},
+};
+
+/// How old a message may become before it is sent anew: queues forget after four days unless told otherwise.
+const AGE: Duration = Duration::from_hours(48);
+/// The longest that a parked message waits for a worker that can run it.
+const PARKED: Duration = Duration::from_mins(5);
+/// The shortest wait by visibility.
+const LEAST: Duration = Duration::from_secs(1);
+
+impl Batch<'_> {
+    /// Settles what becomes of each message: dead letters are copied, waits are set, the rest is answered.
+    pub(super) async fn settle(&self, deliveries: &[Delivery], firsts: &[usize], ended: Vec<Option<Ended>>) -> Report {
+        let mut fates: Vec<_> = ended.iter().map(|ended| ended.as_ref().map_or(Fate::Leave, Ended::fate)).collect();
+        let letters: Vec<_> = (0..fates.len()).filter(|&place| fates[place] == Fate::DeadLetter).collect();
+        for &place in &letters {
+            fates[place] = Fate::Backoff; // until its copy is confirmed
+        }
+        for place in timeout_at(self.answer_by, self.dead_letter(&letters, deliveries, &ended)).await.unwrap_or_default() {
+            fates[place] = Fate::Delete;
+        }
+        let is_unwritten = ended.iter().flatten().any(|ended| ended.unwritten);
+        let mut is_noted = ended.iter().flatten().any(Ended::is_noted) || is_unwritten && self.engine.counter.is_late(Instant::now());
+        for (place, &first) in firsts.iter().enumerate() {
+            fates[place] = fates[first];
+            if place != first && fates[first] == Fate::Delete {
+                is_noted |= deliveries[place].repeats(&deliveries[first], self).is_some_and(|ended| ended.is_noted());
+            }
+        }
+        let stuck = self.is_stuck();
+        for place in timeout_at(self.answer_by, self.send_anew(deliveries, &fates)).await.unwrap_or_default() {
+            fates[place] = Fate::Delete;
+        }
+        let settled = async {
+            self.wait(deliveries, &fates).await;
+            if stuck {
+                self.delete(deliveries, &fates).await;
+            }
+        };
+        // A function that runs none of the messages that it is given would otherwise write nothing of them.
+        let told = async {
+            if is_noted {
+                self.engine.store.flush().await;
+            }
+        };
+        timeout_at(self.answer_by, join(settled, told)).await.ok();
+        let back = deliveries.iter().zip(&fates).filter(|(_, fate)| **fate != Fate::Delete);
+        Report { failures: back.map(|(delivery, _)| delivery.message.id.clone()).collect(), rejected: rejected(deliveries, &ended), stuck }
+    }
+
+    /// Copies messages to the dead-letter queue, then marks their records; gives back those that are done.
+    async fn dead_letter(&self, places: &[usize], deliveries: &[Delivery], ended: &[Option<Ended>]) -> Vec<usize> {
+        if places.is_empty() {
+            return Vec::new();
+        }
+        let copy = |&place: &usize| {
+            let (delivery, ended) = (&deliveries[place], ended[place].as_ref());
+            let reason = ended.and_then(|ended| ended.reason.as_ref());
+            letter(&delivery.message, &delivery.id, reason, ended.and_then(|ended| ended.record.as_deref()), &self.engine.dlq)
+        };
+        let copies: Vec<_> = places.iter().map(copy).collect();
+        let sent = self.engine.queue.send(&self.engine.dlq, &copies).await;
+        let marks = places.iter().zip(sent).map(async |(&place, sent)| {
+            if let Err(error) = &sent {
+                tracing::error!(id = deliveries[place].id, %error, "cannot copy to the dead-letter queue");
+            }
+            let record = ended[place].as_ref().and_then(|ended| ended.record.as_ref());
+            let marked = match record {
+                Some(record) if sent.is_ok() => {
+                    let write = Write::replace(Arc::clone(record), dead_lettered(record));
+                    matches!(self.ledger.write(write).await, Ok(Written::Done))
+                }
+                _ => true,
+            };
+            (sent.is_ok() && marked).then_some(place)
+        });
+        join_all(marks).await.into_iter().flatten().collect()
+    }
+
+    /// Sends messages that have waited for days anew, before their queue forgets them; gives back those that were. Their
+    /// order would be lost on a FIFO queue.
+    async fn send_anew(&self, deliveries: &[Delivery], fates: &[Fate]) -> Vec<usize> {
+        let now = self.engine.clock.now();
+        let is_old = |message: &Message| !is_fifo(&message.queue) && message.sent_at.is_some_and(|sent| after(sent, AGE) <= now);
+        let old = deliveries.iter().zip(fates).enumerate().filter(|(_, (delivery, _))| is_old(&delivery.message));
+        let sends = old.filter_map(|(place, (delivery, fate))| Some((place, delivery, self.visibility(&delivery.message, *fate)?)));
+        let sent = sends.map(async |(place, delivery, delay)| {
+            let message = &delivery.message;
+            let attributes = message.attributes.clone();
+            let mut again = Outgoing { delay, group: message.group.clone(), attributes, ..Outgoing::new(&message.body) };
+            again.add_attribute(ID, &delivery.id, MAX_BYTES);
+            let named = again.attributes.contains_key(ID);
+            let sent = if named { self.engine.queue.send(&message.queue, &[again]).await.pop() } else { None };
+            if let Some(Err(error)) = &sent {
+                tracing::warn!(id = delivery.id, %error, "cannot send a message anew that has waited for days");
+            }
+            matches!(sent, Some(Ok(_))).then_some(place)
+        });
+        join_all(sent).await.into_iter().flatten().collect()
+    }
+
+    /// Sets for how long the returned messages stay invisible: first those held behind another, at once, then the rest.
+    async fn wait(&self, deliveries: &[Delivery], fates: &[Fate]) {
+        for at_once in [true, false] {
+            let mut changes: BTreeMap<&str, Vec<Visibility>> = BTreeMap::new();
+            for (delivery, fate) in deliveries.iter().zip(fates).filter(|(_, fate)| (**fate == Fate::Now) == at_once) {
+                if let Some(timeout) = self.visibility(&delivery.message, *fate) {
+                    let receipt = delivery.message.receipt.clone();
+                    changes.entry(&delivery.message.queue).or_default().push(Visibility { receipt, timeout });
+                }
+            }
+            for (queue, changes) in changes {
+                self.set_visibility(queue, &changes).await;
+            }
+        }
+    }
+
+    fn visibility(&self, message: &Message, fate: Fate) -> Option<Duration> {
+        match fate {
+            Fate::Delete | Fate::DeadLetter | Fate::Leave => None,
+            Fate::Now => Some(Duration::ZERO),
+            Fate::Wait(at) => {
+                let wait = until(self.engine.clock.now(), at);
+                Some(Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).clamp(LEAST, self.engine.hop))
+            }
+            Fate::WaitAndBackoff(at) => {
+                Some((until(self.engine.clock.now(), at) + free_return(message.receives, jitter())).clamp(LEAST, self.engine.hop))
+            }
+            Fate::Backoff => Some(free_return(message.receives, jitter()).max(LEAST)),
+            Fate::LongBackoff => Some((free_return(message.receives, jitter()) * 5).clamp(LEAST, PARKED)),
+        }
+    }
+
+    /// Deletes what is done, since the process will end without an answer.
+    async fn delete(&self, deliveries: &[Delivery], fates: &[Fate]) {
+        let mut receipts: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for (delivery, _) in deliveries.iter().zip(fates).filter(|(_, fate)| **fate == Fate::Delete) {
+            receipts.entry(&delivery.message.queue).or_default().push(delivery.message.receipt.clone());
+        }
+        for (queue, receipts) in receipts {
+            self.engine.queue.delete(queue, &receipts).await;
+        }
+    }
+}
+
+fn rejected(deliveries: &[Delivery], ended: &[Option<Ended>]) -> Vec<(String, String)> {
+    let reasons = deliveries.iter().zip(ended).filter_map(|(delivery, ended)| {
+        let ended = ended.as_ref().filter(|ended| matches!(ended.ending, Ending::Rejected | Ending::Foreign))?;
+        Some((delivery.message.id.clone(), ended.reason.as_ref()?.message.clone()))
+    });
+    reasons.collect()
+}
