@@ -200,11 +200,45 @@ fn reached(graph: &Graph, from: &Module) -> BTreeSet<Module> {
     reached
 }
 
+/// The numbers of the layers, by module, as `ARCHITECTURE.md` lists them.
+fn layers() -> BTreeMap<String, usize> {
+    let text = fs::read_to_string(repository().join("ARCHITECTURE.md")).expect("it can be read");
+    let list = text.split("## Layers").nth(1).expect("it has the section").lines();
+    let numbered = list.filter_map(|line| line.split_once(". ").and_then(|(number, rest)| Some((number.parse().ok()?, rest))));
+    let modules = numbered.flat_map(|(number, rest): (usize, &str)| {
+        let names = rest.split(':').next().unwrap_or_default().split('`').skip(1).step_by(2);
+        names.map(move |name| (name.to_owned(), number))
+    });
+    modules.collect()
+}
+
 #[test]
 fn no_files_of_a_crate_import_each_other_in_a_circle() {
-    for root in ["shared/src", "cli/src", "benches/src", "beater/src", "functions/webhook/src"] {
+    for root in ["shared/src", "cli/src", "benches/src", "beater/src", "functions/adder/src", "functions/webhook/src"] {
         let sources = Crate::read(&repository().join(root));
-        println!("{root}: {} files", sources.0.len());
-        println!("{:#?}", circles(&sources.graph()));
+        assert!(!sources.0.is_empty(), "{root}");
+        assert_eq!(circles(&sources.graph()), [""; 0], "{root}");
     }
+}
+
+#[test]
+fn the_library_imports_by_the_layers_of_the_architecture() {
+    let (graph, layers) = (Crate::read(&repository().join("shared/src")).graph(), layers());
+    let modules: BTreeSet<_> = graph.keys().filter_map(|module| module.first().cloned()).collect();
+    assert_eq!(modules, layers.keys().cloned().collect(), "each module has a layer");
+    let arrows = graph.iter().flat_map(|(from, others)| others.iter().filter_map(move |to| Some((from.first()?, to.first()?))));
+    let wrong: BTreeSet<_> = arrows.filter(|(from, to)| from != to && layers[*from] <= layers[*to]).collect();
+    assert_eq!(wrong, BTreeSet::new(), "imports of the same or a higher layer");
+}
+
+#[test]
+fn a_planted_import_is_found() {
+    let plant = |graph: &mut Graph, from: &str, to: &str| {
+        let module = |path: &str| path.split("::").map(str::to_owned).collect::<Module>();
+        graph.entry(module(from)).or_default().insert(module(to));
+    };
+    let mut graph = Crate::read(&repository().join("shared/src")).graph();
+    plant(&mut graph, "clock", "worker::settle");
+    let circles = circles(&graph);
+    assert!(circles.contains(&"clock -> worker::settle".to_owned()) && circles.len() > 5, "{circles:?}");
 }
