@@ -39,6 +39,20 @@ async fn ten_jobs_that_succeed_unrecorded_cost_no_request() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn statistics_of_unrecorded_jobs_are_written_once_a_minute() {
+    let (world, _) = ending(ON_TROUBLE, || Ok(7.into()));
+    let engine = world.engine();
+    let mut requests = Vec::new();
+    for pause in [0, 59, 1, 59, 2] {
+        sleep(seconds(pause)).await;
+        engine.handle(TEN.map(message).into(), &world.invocation()).await;
+        requests.push(world.store.requests().len());
+    }
+    assert_eq!(requests, [0, 0, 1, 1, 2]);
+    assert_eq!((world.store.reads().len(), world.store.writes().len()), (0, 0), "of nothing else");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failing_job_among_nine_is_one_write() {
     let world = World::with(ON_TROUBLE, async |attempt: Arc<Attempt>| if attempt.id() == "d" { Err("no".into()) } else { Ok(7.into()) });
     assert_eq!(world.handle(TEN.map(message)).await.failures, returned(&["d"]));

@@ -128,7 +128,7 @@ fn owed() -> Bounds {
 
 /// A job that is recorded on trouble.
 fn on_trouble() -> Bounds {
-    let budget = Budget { crashes: 1, losses: 1, strays: 1, leaps: 1, ghosts: 1, renewals: 1, beats: 1, repairs: 1, ..Budget::default() };
+    let budget = Budget { crashes: 1, losses: 1, strays: 1, leaps: 1, ghosts: 1, renewals: 1, repairs: 1, ..Budget::default() };
     let small = Budget { crashes: 1, leaps: 1, renewals: 1, ..Budget::default() };
     let (recording, endings) = (Recording::OnTrouble, &[How::Success, How::Fails]);
     Bounds { name: "on trouble", attempts: 2, recording, endings, budget, small, ..always() }
