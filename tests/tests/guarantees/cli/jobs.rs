@@ -112,10 +112,10 @@ fn a_job_that_waits_is_found_moved_and_called_off_by_command() {
         let none = sqjobs(world, &["list", "--due"]);
         assert!(none.printed.is_empty() && none.said.starts_with("none\nThese are the jobs that wait in the table"), "{}", none.said);
         assert!(sqjobs(world, &["cancel", "a"]).no().contains("had ended before (cancelled at"));
-        assert!(sqjobs(world, &["move", "a", "--in", "1h"]).no().contains("does not wait"));
+        assert!(sqjobs(world, &["move", "a", "--in", "1h"]).no().contains("it has ended (cancelled at"));
         let left = sqjobs(world, &["move", "a", "--in", "1h", "--json"]);
         assert_eq!((left.status, left.json()), (1, vec![json!({"id": "a", "moved": false, "run_at": null})]));
-        assert!(sqjobs(world, &["cancel", "a", "b"]).error().contains("say --yes"), "nobody is there to ask");
+        assert!(sqjobs(world, &["cancel", "a", "b"]).error().contains("add --yes"), "nobody is there to ask");
         assert_eq!(world.record("a").await.expect("a record").state, "cancelled");
     });
 }
@@ -148,7 +148,7 @@ fn jobs_are_found_by_tag_and_object_and_as_a_tree_by_command() {
         assert!(sqjobs(world, &["list", "--state", "running"]).error().contains("add --name"));
         let cut = sqjobs(world, &["list", "--name", "probe", "--limit", "1"]);
         assert!(
-            cut.said.starts_with("the first 1; there are more, and --limit shows them\nOnly jobs that were enqueued as listed"),
+            cut.said.starts_with("only the first 1 are shown; --limit shows more\nOnly jobs that were enqueued as listed"),
             "{}",
             cut.said
         );
@@ -266,7 +266,7 @@ fn a_job_that_was_cancelled_and_retried_is_explained_as_it_stands() {
         let orders = args(world, &json!({}));
         sqjobs(world, &["enqueue", "probe", &orders, "--queue", "probes", "--id", "a", "--recorded"]).yes();
         sqjobs(world, &["cancel", "a"]).yes();
-        assert!(sqjobs(world, &["explain", "a"]).yes().contains("To run it after all: `sqjobs retry a ARGS`"));
+        assert!(sqjobs(world, &["explain", "a"]).yes().contains("To run it: `sqjobs retry a ARGS`"));
         assert_eq!(sqjobs(world, &["retry", "a", &orders]).yes(), "a runs again\n");
         let explained = sqjobs(world, &["explain", "a"]).yes();
         assert!(explained.contains("No attempt was started.") && explained.contains("It was cancelled at"), "{explained}");
@@ -589,7 +589,7 @@ fn schedules_are_added_shown_paused_run_and_removed_by_command() {
         let id = sqjobs(world, &["schedule", "run", "nightly"]).yes();
         let body: Value = serde_json::from_str(&world.messages().await[0].body).expect("a message");
         assert_eq!((&body["name"], &body["args"], body["id"].as_str()), (&json!("probe"), &json!([1, 2]), Some(id.trim_end())));
-        assert!(sqjobs(world, &["schedule", "remove", "nightly"]).error().contains("say --yes"));
+        assert!(sqjobs(world, &["schedule", "remove", "nightly"]).error().contains("add --yes"));
         sqjobs(world, &["schedule", "remove", "nightly", "--yes"]).yes();
         assert!(shown().is_empty());
         assert!(sqjobs(world, &["schedule", "pause", "nightly"]).error().contains("there is no schedule \"nightly\""));
@@ -698,7 +698,7 @@ fn a_schedule_of_the_code_is_changed_only_after_a_yes() {
 
         let add = ["schedule", "add", "nightly-sum", "adder", "[1, 2, 3]", "--cron", "5 0 * * *", "--timezone", "Europe/Madrid"];
         let asked = sqjobs(world, &add).error();
-        assert!(asked.contains("The code of a beater has schedule nightly-sum") && asked.contains("say --yes"), "{asked}");
+        assert!(asked.contains("The code of a beater has schedule nightly-sum") && asked.contains("add --yes"), "{asked}");
         assert_eq!(shown()["cron"], "1 0 * * *");
         let changed = sqjobs(world, &[&add[..], &["--yes"]].concat());
         assert!(changed.said.contains("nightly-sum comes from the code of a beater"), "{}", changed.said);
