@@ -39,6 +39,8 @@ pub enum Redrive {
     Send(Outgoing),
     /// Delete it: its job has ended otherwise since, or goes on without it.
     Drop,
+    /// Leave it: an earlier job of its id has other arguments, so this message would be discarded as a duplicate.
+    OtherArguments,
     /// Leave it, for there is no room in it for the attributes that it needs.
     Stuck,
 }
@@ -90,13 +92,26 @@ impl Letter {
                 return Redrive::Drop;
             }
             Some((record, State::Failed)) => Some(record.generation),
+            // It has never run, and asks for something else.
+            Some((record, state)) if state.is_terminal() && dead.is_none() && self.has_other_arguments(record) => {
+                return Redrive::OtherArguments;
+            }
             Some((_, state)) if state.is_terminal() => return Redrive::Drop,
             // The due index holds its message. Of any other job that has not ended, this may be the only one: what is rejected
             // or parked leaves the record as it is.
+            Some((record, State::Scheduled)) if record.envelope.is_some() && dead.is_none() && self.has_other_arguments(record) => {
+                return Redrive::OtherArguments;
+            }
             Some((record, State::Scheduled)) if record.envelope.is_some() => return Redrive::Drop,
             _ => dead,
         };
         self.back(failed, queue).map_or(Redrive::Stuck, Redrive::Send)
+    }
+
+    /// Returns true where both are known, and differ.
+    fn has_other_arguments(&self, record: &Record) -> bool {
+        let own = self.envelope.as_ref().map(Envelope::digest);
+        own.is_ok_and(|own| record.digest.is_some_and(|digest| digest != own))
     }
 
     /// Whether that record is of this letter's job. Which names the job answers to is not known here.
@@ -213,6 +228,21 @@ mod tests {
         let mut redriven = letter_of(Some(1));
         redriven.message.source = Some("q".into());
         assert_eq!(sent(redriven.redrive(Some(&record(State::Retrying, 2, None)), "q")), Some(1), "SQS has moved it again");
+    }
+
+    #[test]
+    fn a_letter_that_never_ran_is_kept_where_its_id_has_run_with_other_arguments() {
+        let of = |record: Record, envelope: &Letter| {
+            envelope.envelope.as_ref().map(|own| Record { digest: Some(own.digest()), ..record }).expect("it is read")
+        };
+        let other = Letter::open(Message { body: r#"{"name":"n","id":"a","args":[1]}"#.into(), ..Message::default() });
+        let filed = Record { envelope: Some(BODY.into()), ..record(State::Scheduled, 0, None) };
+        for seen in [record(State::Succeeded, 1, None), record(State::Cancelled, 0, None), filed] {
+            let (same, different) = (of(seen.clone(), &letter_of(None)), of(seen, &other));
+            assert_eq!(letter_of(None).redrive(Some(&same), "q"), Redrive::Drop);
+            assert_eq!(letter_of(None).redrive(Some(&different), "q"), Redrive::OtherArguments);
+            assert_eq!(letter_of(Some(0)).redrive(Some(&different), "q"), Redrive::Drop, "it ran, and was run again with others");
+        }
     }
 
     #[test]

@@ -513,6 +513,10 @@ impl Run<'_> {
                     sent.push(&found.letter);
                 }
                 Redrive::Drop => ended.push(&found.letter),
+                Redrive::OtherArguments => done.fail(
+                    &found.letter,
+                    "an earlier job of its id has other arguments, and this message would be discarded; enqueue its arguments under another id",
+                ),
                 Redrive::Stuck => done.fail(&found.letter, "its message is too large to carry its id; enqueue the job again"),
             }
         }
@@ -561,7 +565,8 @@ fn warn(run: &Run<'_>, done: &Done) {
     }
     let kinds: BTreeSet<_> = refused.map(|((kind, _), _)| &**kind).collect();
     let queue = shell(run.aws.short(&run.pair.queue));
-    let purge: Vec<_> = kinds.iter().map(|kind| format!("`sqjobs dlq purge {queue} --kind {}`", shell(kind))).collect();
+    let id = run.letters.id.as_ref().map(|id| format!(" --id {}", shell(id))).unwrap_or_default();
+    let purge: Vec<_> = kinds.iter().map(|kind| format!("`sqjobs dlq purge {queue}{id} --kind {}`", shell(kind))).collect();
     let said = format!(
         "warning: {count} of them come back to the dead-letter queue at once, unless their function was changed since: it refused them as {}. \
          Enqueue each job again, corrected; `sqjobs dlq list {queue}` shows the reasons. Then delete the dead letters: {}",

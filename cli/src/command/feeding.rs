@@ -79,6 +79,9 @@ impl<'a> Feeding<'a> {
         if let Some(own) = mapping.as_ref().and_then(function_of).filter(|own| *own != name) {
             return Err(Failure::said(format!("queue {whole} feeds {own} already; give {name} a queue of its own")));
         }
+        if mapping.is_some() {
+            function.refuse_other(&aws.place)?;
+        }
         let hides_briefly = |(queue, _): &&(Found, Found)| mapping.is_none() && queue.visibility < function.timeout;
         if let Some((queue, _)) = existing.filter(hides_briefly) {
             let remedy = set_visibility(&queue.url, 6 * function.timeout.as_secs());

@@ -217,6 +217,17 @@ impl Function {
         is_other.then(|| theirs.environment())
     }
 
+    /// Refuses to change it where it serves another environment.
+    pub(super) fn refuse_other(&self, ours: &Place) -> Result<(), Failure> {
+        let Some(theirs) = self.environment_other_than(ours) else { return Ok(()) };
+        let (name, table) = (&self.name, Place::of(&self.environment).table());
+        let theirs = if theirs.is_empty() { "without a prefix".into() } else { theirs };
+        Err(Failure::said(format!(
+            "function {name} serves the environment {theirs}, whose table is {table}: give the --prefix and the --table of that environment. To \
+             move the function, first delete its variables SQJOBS_PREFIX and SQJOBS_TABLE"
+        )))
+    }
+
     /// Returns true where its code and configuration are those of another version.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         (&self.code, &self.environment, self.timeout) == (&other.code, &other.environment, other.timeout)

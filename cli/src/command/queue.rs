@@ -20,7 +20,10 @@ use futures_util::{
 };
 use serde::Serialize;
 use serde_json::Value;
-use sqjobs::setup::{self, dlq_name};
+use sqjobs::{
+    queue::is_fifo,
+    setup::{self, dlq_name},
+};
 
 use super::table;
 use crate::{
@@ -224,7 +227,11 @@ async fn found(aws: &Aws, name: &str, remedy: &str) -> Result<Found, Failure> {
 /// A queue by its whole name, and its dead-letter queue.
 pub(super) async fn pair(aws: &Aws, name: &str) -> Result<(Found, Found), Failure> {
     let queue = find(aws, name).await?;
-    let remedy = format!("it is to be the dead-letter queue of {name}: create it, or name another in the redrive policy of {name}");
+    let fifo = if is_fifo(&queue.dlq) { " --attributes FifoQueue=true" } else { "" };
+    let remedy = format!(
+        "the redrive policy of {name} names it as its dead-letter queue: `aws sqs create-queue --queue-name {}{fifo}` creates it",
+        queue.dlq
+    );
     let dlq = found(aws, &queue.dlq, &remedy).await?;
     Ok((queue, dlq))
 }

@@ -13,7 +13,7 @@ use super::{
     feeding::{Code, Feeding},
     function::Function,
     mapping::{Feed, feeds, function_of, mappings, row},
-    queue::{Depth, Found, Queues, Status, all, find, none, pair, refuse_others, set_visibility, url},
+    queue::{Depth, Found, Queues, Status, all, find, none, pair, refuse_others, set_visibility, source_name, url},
 };
 use crate::{
     args::Queue,
@@ -51,6 +51,12 @@ async fn create(aws: &Aws, name: &str, timeout: Option<Duration>, function: Opti
     let others_here = others.iter().map(|other| &**other).filter(|other| !other.starts_with("arn:"));
     refuse_others(aws, others_here.chain([name])).await?;
     let whole = aws.queue(name);
+    if let Some(source) = source_name(&whole) {
+        return Err(Failure::said(format!(
+            "{whole} is the name of a dead-letter queue; `sqjobs queue create {}` makes a queue with its dead-letter queue",
+            shell(aws.short(&source))
+        )));
+    }
     let function = match function {
         Some(function) => Some(Function::find(aws, function).await?),
         None => None,
@@ -89,7 +95,12 @@ async fn create(aws: &Aws, name: &str, timeout: Option<Duration>, function: Opti
     let mut output = Output::new();
     output.line(&queue.url)?;
     output.line(&dlq.url)?;
-    function.map_or(Ok(()), |function| output.line(format!("{name} feeds {}", function.name)))?;
+    if let Some(function) = function {
+        output.line(format!("{name} feeds {}", function.name))?;
+        if !others.is_empty() {
+            output.line(format!("{} may enqueue jobs to {}, and to no other queue", function.name, others.join(", ")))?;
+        }
+    }
     Ok(true)
 }
 
@@ -141,13 +152,17 @@ async fn list(aws: &Aws, json: bool) -> Result<bool, Failure> {
 /// Enables or disables what feeds functions from queues, and waits until that is so.
 async fn switch(aws: &Aws, queues: &[String], enabled: bool) -> Result<bool, Failure> {
     refuse_others(aws, queues.iter().map(String::as_str)).await?;
-    let mut output = Output::new();
+    let (mut output, mut found) = (Output::new(), Vec::new());
+    // All are looked up before any is changed.
     for name in queues {
         let queue = find(aws, &aws.queue(name)).await?;
         let mappings = mappings(aws, Some(&queue.arn)).await?;
         if mappings.is_empty() {
             return Err(Failure::said(format!("queue {name} feeds no function; `sqjobs queue create {name} --function FUNCTION` lets it")));
         }
+        found.push((name, queue, mappings));
+    }
+    for (name, queue, mappings) in found {
         for id in mappings.iter().filter_map(|mapping| mapping.uuid.as_ref()) {
             let update = aws.lambda().update_event_source_mapping().uuid(id).enabled(enabled);
             update.send().await.map_err(|error| Failure::because(&format!("cannot change the mapping of {name}"), told(&error)))?;
@@ -210,6 +225,12 @@ async fn delete(aws: &Aws, name: &str, force: bool, yes: bool) -> Result<bool, F
     let shares = |(other, letters): &(Found, Found)| other.name != whole && Some(&letters.name) == dlq.as_ref().map(|dlq| &dlq.name);
     // Those of other environments too.
     let every = Queues::of_account(aws).await?;
+    if let Some((other, _)) = every.pairs.iter().find(|(other, letters)| letters.name == whole && other.name != whole) {
+        let (other, short) = (clean(&other.name), shell(aws.short(&other.name)));
+        return Err(Failure::said(format!(
+            "queue {whole} is the dead-letter queue of {other}, whose failed messages would be lost; `sqjobs queue delete {short}` deletes both"
+        )));
+    }
     let shared_with = every.pairs.into_iter().find(shares).map(|(other, _)| other.name);
     let doomed: Vec<_> = queue.iter().chain(dlq.iter().filter(|_| shared_with.is_none())).collect();
     if doomed.is_empty() {

@@ -10,7 +10,10 @@ use aws_sdk_lambda::{
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::mapping::{function_of, mappings, qualifier_of};
+use super::{
+    function::Function,
+    mapping::{function_of, mappings, qualifier_of},
+};
 use crate::{
     args,
     aws::Aws,
@@ -32,6 +35,7 @@ pub(super) async fn function(aws: &Aws, wanted: args::Function) -> Result<bool, 
     match wanted {
         args::Function::Versions { name, json } => show(aws, &name, json).await,
         args::Function::Release { name } => {
+            Function::find(aws, &name).await?.refuse_other(&aws.place)?;
             let queue = fed_by(aws, &name).await?;
             let latest = versions(aws, &name).await?.into_iter().find(|version| version.name == LATEST);
             latest.ok_or_else(|| Failure::said(format!("there is no function {name}")))?.check(&name, &queue, aws.short(&queue))?;
@@ -39,6 +43,7 @@ pub(super) async fn function(aws: &Aws, wanted: args::Function) -> Result<bool, 
             moved.tell(&name)
         }
         args::Function::Rollback { name, to } => {
+            Function::find(aws, &name).await?.refuse_other(&aws.place)?;
             let queue = fed_by(aws, &name).await?;
             let before = live(aws, &name).await?.ok_or_else(|| Failure::said(format!("function {name} has no alias {LIVE}")))?.version;
             let versions = versions(aws, &name).await?;

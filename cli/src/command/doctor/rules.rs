@@ -323,7 +323,14 @@ impl Findings<'_> {
             }
             let value = value.map_or("not set".into(), |value| format!("\"{value}\""));
             let why = "the function would use other queues or tables than this environment";
-            self.add("environment", &at, format!("{name} is {value}, and must be \"{expected}\""), why, equip);
+            let remedy = match function.environment_other_than(self.place) {
+                Some(_) => format!(
+                    "if the function is right, ask with the --prefix and the --table of its environment, or without SQJOBS_PREFIX and \
+                     SQJOBS_TABLE; else delete these variables of the function, then {equip}"
+                ),
+                None => equip.to_owned(),
+            };
+            self.add("environment", &at, format!("{name} is {value}, and must be \"{expected}\""), why, remedy);
         }
     }
 

@@ -123,6 +123,18 @@ fn a_refused_queue_create_leaves_nothing_behind() {
             (&["--function", &adder, "--enqueues-to", &foreign], "in this account and region; here probes is arn:aws:sqs:us-east-1:"),
             (&["--function", &adder, "--timeout", "24h"], "--timeout is too long"),
         ];
+        let said = sqjobs(world, &["queue", "create", "new-dlq"]).error();
+        assert!(said.contains("new-dlq is the name of a dead-letter queue; `sqjobs queue create new` makes"), "{said}");
+        let said = sqjobs(world, &["queue", "delete", "probes-dlq", "--yes"]).error();
+        assert!(said.contains("queue probes-dlq is the dead-letter queue of probes"), "{said}");
+        let said = sqjobs(world, &["queue", "create", "probes", "--function", &probe, "--table", "staging-jobs"]).error();
+        assert!(said.contains("serves the environment without a prefix, whose table is jobs"), "{said}");
+        let said = in_environment(world, "staging-", &["function", "rollback", &probe]).error();
+        assert!(said.contains("serves the environment without a prefix, whose table is jobs"), "{said}");
+        let said = sqjobs(world, &["queue", "pause", "probes", "nowhere"]).error();
+        assert!(said.contains("there is no queue nowhere"), "{said}");
+        let listed = sqjobs(world, &["queue", "list", "--json"]).json();
+        assert!(listed.iter().all(|queue| queue["state"] != "Disabled"), "none is paused: {listed:?}");
         for (args, told) in refused {
             let said = sqjobs(world, &[&["queue", "create", "new"], *args].concat()).error();
             assert!(said.contains(told), "{said}");
