@@ -2,14 +2,9 @@
 
 use std::{env, time::Duration};
 
-use aws_config::{BehaviorVersion, SdkConfig, timeout::TimeoutConfig};
-use aws_sdk_sqs::config::SharedHttpClient;
-use aws_smithy_http_client::{
-    Builder,
-    tls::{Provider, rustls_provider::CryptoMode},
-};
+use aws_config::{BehaviorVersion, SdkConfig, stalled_stream_protection::StalledStreamProtectionConfig, timeout::TimeoutConfig};
 
-use crate::{Error, names};
+use crate::{Error, http, names};
 
 #[cfg(feature = "lambda")]
 pub(crate) use function::{Config, in_lambda, sdk as function_sdk};
@@ -68,15 +63,17 @@ pub(crate) fn max_concurrency() -> Result<usize, Error> {
 /// The SDK's configuration: region, credentials and endpoint from the usual places, and timeouts, which the SDK has not
 /// by itself.
 pub(crate) async fn sdk() -> SdkConfig {
-    aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(https()).timeout_config(timeouts()).load().await
+    let defaults = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http::client());
+    defaults.timeout_config(timeouts()).stalled_stream_protection(unwatched()).load().await
 }
 
 fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).operation_timeout(OPERATION).build()
 }
 
-fn https() -> SharedHttpClient {
-    Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
+/// No watch over how fast bytes come, for each try has its second.
+fn unwatched() -> StalledStreamProtectionConfig {
+    StalledStreamProtectionConfig::disabled()
 }
 
 /// An empty variable is taken as none.
@@ -91,8 +88,8 @@ mod function {
     use aws_config::{BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableCredentialsProvider, retry::RetryConfig};
     use aws_sdk_sqs::config::SharedCredentialsProvider;
 
-    use super::{https, max_concurrency, table, timeouts, variable};
-    use crate::Error;
+    use super::{max_concurrency, table, timeouts, unwatched, variable};
+    use crate::{Error, http};
 
     /// The SDK's configuration of a function. Lambda sets region and credentials as variables, so that the chain of profiles, web
     /// identities and token services stays out of the program: "Defined runtime environment variables" in the Lambda guide.
@@ -105,8 +102,9 @@ mod function {
             .use_fips(is_set("AWS_USE_FIPS_ENDPOINT"))
             .use_dual_stack(is_set("AWS_USE_DUALSTACK_ENDPOINT"))
             .retry_config(RetryConfig::standard())
-            .http_client(https())
-            .timeout_config(timeouts());
+            .http_client(http::client())
+            .timeout_config(timeouts())
+            .stalled_stream_protection(unwatched());
         sdk.set_endpoint_url(variable("AWS_ENDPOINT_URL"));
         sdk.build()
     }

@@ -22,6 +22,7 @@ mod clock;
 mod config;
 pub mod envelope;
 mod error;
+mod http;
 mod job;
 mod letter;
 pub mod lifecycle;

@@ -1,0 +1,310 @@
+//! The HTTP client under the AWS SDK.
+//!
+//! DynamoDB and SQS speak HTTP/1.1 with small bodies. The SDK's own client brings HTTP/2 and a pool for it, which is a tenth of a
+//! function's program. This one keeps the SDK's contract: its timeouts, its kinds of errors, and connections that are used again.
+
+use std::{
+    error::Error,
+    fmt::{self, Display},
+    pin::{Pin, pin},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use aws_sdk_sqs::config::SharedHttpClient;
+use aws_smithy_runtime_api::client::{
+    connection::{CaptureSmithyConnection, ConnectionMetadata},
+    http::{HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector},
+    orchestrator::{HttpRequest, HttpResponse},
+    result::ConnectorError,
+    runtime_components::RuntimeComponents,
+};
+use aws_smithy_types::body::SdkBody;
+use futures_util::{
+    FutureExt,
+    future::{Either, select},
+};
+use http_body_util::BodyExt;
+use hyper::{
+    Request, Response, Uri,
+    body::Incoming,
+    client::conn::{TrySendError, http1},
+    header::{HOST, HeaderValue},
+    http::uri::Scheme,
+};
+use hyper_util::rt::TokioIo;
+use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout},
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_util::either::Either as EitherStream;
+
+type Stream = EitherStream<TcpStream, TlsStream<TcpStream>>;
+
+/// A connection without use for longer is not trusted: as the SDK's client has it.
+const IDLE: Duration = Duration::from_secs(90);
+
+/// Returns a client with a pool of its own.
+pub(crate) fn client() -> SharedHttpClient {
+    SharedHttpClient::new(Client::default())
+}
+
+#[derive(Debug, Clone, Default)]
+struct Client {
+    pool: Arc<Pool>,
+}
+
+impl HttpClient for Client {
+    fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(Connector { pool: Arc::clone(&self.pool), settings: settings.clone() })
+    }
+}
+
+/// The pool, and how long its user waits.
+#[derive(Debug, Clone)]
+struct Connector {
+    pool: Arc<Pool>,
+    settings: HttpConnectorSettings,
+}
+
+impl HttpConnector for Connector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let connector = self.clone();
+        HttpConnectorFuture::new(async move { connector.send(request).await })
+    }
+}
+
+impl Connector {
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+        let capture = request.extension::<CaptureSmithyConnection>().cloned();
+        let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
+        let (origin, mut request) = in_origin_form(request)?;
+        loop {
+            let (connection, is_new) = match self.pool.take(&origin) {
+                Some(connection) => (connection, false),
+                None => (within(self.settings.connect_timeout(), "connect", self.pool.connect(&origin)).await?, true),
+            };
+            if let Some(capture) = &capture {
+                connection.show_to(capture);
+            }
+            let exchange = connection.exchange(request).map(Ok);
+            match within(self.settings.read_timeout(), "read", exchange).await? {
+                Ok((response, connection)) => {
+                    if let Some(connection) = connection {
+                        self.pool.put(origin, connection);
+                    }
+                    return HttpResponse::try_from(response).map_err(|error| ConnectorError::other(error.into(), None));
+                }
+                // The server closed the connection before it got any of the request.
+                Err(Failure { unsent: Some(unsent), .. }) if !is_new => request = unsent,
+                Err(failure) => return Err(failure.error),
+            }
+        }
+    }
+}
+
+/// Where connections lead to.
+#[derive(Debug, Clone, PartialEq)]
+struct Origin {
+    scheme: Scheme,
+    host: String,
+    port: u16,
+}
+
+/// Splits off the address, which a request on a connection has in its header `host`.
+fn in_origin_form(mut request: Request<SdkBody>) -> Result<(Origin, Request<SdkBody>), ConnectorError> {
+    let not_an_endpoint = |uri: &Uri| ConnectorError::user(format!("`{uri}` is no address over http or https").into());
+    let uri = request.uri().clone();
+    let (Some(scheme), Some(host)) = (uri.scheme(), uri.host()) else { return Err(not_an_endpoint(&uri)) };
+    let usual_port = match scheme.as_str() {
+        "https" => 443,
+        "http" => 80,
+        _ => return Err(not_an_endpoint(&uri)),
+    };
+    let port = uri.port_u16().unwrap_or(usual_port);
+    let value = if port == usual_port { host.to_owned() } else { format!("{host}:{port}") };
+    let value = HeaderValue::try_from(value).map_err(|_| not_an_endpoint(&uri))?;
+    request.headers_mut().entry(HOST).or_insert(value);
+    *request.uri_mut() = uri.path_and_query().cloned().map(Uri::from).unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    Ok((Origin { scheme: scheme.clone(), host, port }, request))
+}
+
+/// Connections that wait for the next request.
+#[derive(Default)]
+struct Pool {
+    idle: Mutex<Vec<(Origin, Connection)>>,
+    tls: OnceLock<Arc<ClientConfig>>,
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").finish_non_exhaustive()
+    }
+}
+
+impl Pool {
+    /// Takes the connection that was used last, and drops those that cannot be used again.
+    fn take(&self, origin: &Origin) -> Option<Connection> {
+        let mut idle = self.idle();
+        while let Some(at) = idle.iter().rposition(|(to, _)| to == origin) {
+            let (_, mut connection) = idle.swap_remove(at);
+            if connection.is_usable() {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    fn put(&self, origin: Origin, mut connection: Connection) {
+        connection.since = Instant::now();
+        self.idle().push((origin, connection));
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<(Origin, Connection)>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn connect(&self, origin: &Origin) -> Result<Connection, ConnectorError> {
+        let io = |error: std::io::Error| ConnectorError::io(error.into());
+        let tcp = TcpStream::connect((origin.host.as_str(), origin.port)).await.map_err(io)?;
+        tcp.set_nodelay(true).map_err(io)?;
+        let stream = if origin.scheme == Scheme::HTTPS {
+            let name = ServerName::try_from(origin.host.clone()).map_err(|error| ConnectorError::user(error.into()))?;
+            EitherStream::Right(TlsConnector::from(self.tls()?).connect(name, tcp).await.map_err(io)?)
+        } else {
+            EitherStream::Left(tcp)
+        };
+        let (sender, driver) = http1::handshake(TokioIo::new(stream)).await.map_err(classified)?;
+        Ok(Connection { sender, driver: Box::pin(driver), is_poisoned: Arc::default(), since: Instant::now() })
+    }
+
+    /// Reads the certificates that this machine trusts, at the first need.
+    fn tls(&self) -> Result<Arc<ClientConfig>, ConnectorError> {
+        if let Some(config) = self.tls.get() {
+            return Ok(Arc::clone(config));
+        }
+        let mut roots = RootCertStore::empty();
+        let found = rustls_native_certs::load_native_certs();
+        roots.add_parsable_certificates(found.certs);
+        if roots.is_empty() {
+            tracing::warn!(errors = ?found.errors, "no certificate of an authority was found; set SSL_CERT_FILE to a file with some");
+        }
+        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions();
+        let builder = builder.map_err(|error| ConnectorError::other(error.into(), None))?;
+        let config = Arc::new(builder.with_root_certificates(roots).with_no_client_auth());
+        Ok(Arc::clone(self.tls.get_or_init(|| config)))
+    }
+}
+
+/// A connection that no request uses. Only a request drives it: while it waits, it costs nothing.
+struct Connection {
+    sender: http1::SendRequest<SdkBody>,
+    driver: Pin<Box<http1::Connection<TokioIo<Stream>, SdkBody>>>,
+    /// The SDK does not want it to be used again.
+    is_poisoned: Arc<AtomicBool>,
+    since: Instant,
+}
+
+/// A failed request, and the request itself where nothing of it was sent.
+struct Failure {
+    error: ConnectorError,
+    unsent: Option<Request<SdkBody>>,
+}
+
+impl From<hyper::Error> for Failure {
+    fn from(error: hyper::Error) -> Self {
+        Self { error: classified(error), unsent: None }
+    }
+}
+
+impl Connection {
+    /// Whether it was used lately, and the server has not closed it.
+    fn is_usable(&mut self) -> bool {
+        let is_fresh = self.since.elapsed() < IDLE && !self.is_poisoned.load(Ordering::Relaxed);
+        is_fresh && (&mut self.driver).now_or_never().is_none() && self.sender.is_ready()
+    }
+
+    /// Lets the SDK say after a bad answer that this connection is not to be used again.
+    fn show_to(&self, capture: &CaptureSmithyConnection) {
+        let is_poisoned = Arc::clone(&self.is_poisoned);
+        capture.set_connection_retriever(move || {
+            let is_poisoned = Arc::clone(&is_poisoned);
+            let poison = move || is_poisoned.store(true, Ordering::Relaxed);
+            Some(ConnectionMetadata::builder().proxied(false).poison_fn(poison).build())
+        });
+    }
+
+    /// Sends a request and reads the whole answer; hands itself back where the server keeps it open.
+    async fn exchange(mut self, request: Request<SdkBody>) -> Result<(Response<SdkBody>, Option<Self>), Failure> {
+        let exchange = pin!(answer(self.sender.try_send_request(request)));
+        match select(&mut self.driver, exchange).await {
+            Either::Left((_, exchange)) => Ok((exchange.await?, None)),
+            Either::Right((answer, _)) => Ok((answer?, Some(self))),
+        }
+    }
+}
+
+async fn answer(
+    sent: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<SdkBody>>>>,
+) -> Result<Response<SdkBody>, Failure> {
+    let (head, body) = match sent.await {
+        Ok(response) => response.into_parts(),
+        Err(mut error) => {
+            let unsent = error.take_message();
+            return Err(Failure { error: classified(error.into_error()), unsent });
+        }
+    };
+    Ok(Response::from_parts(head, SdkBody::from(body.collect().await?.to_bytes())))
+}
+
+/// Waits for at most `limit`, if there is one.
+async fn within<T>(
+    limit: Option<Duration>,
+    step: &'static str,
+    future: impl Future<Output = Result<T, ConnectorError>>,
+) -> Result<T, ConnectorError> {
+    match limit {
+        None => future.await,
+        Some(limit) => timeout(limit, future).await.unwrap_or_else(|_| Err(ConnectorError::timeout(TimedOut { step, limit }.into()))),
+    }
+}
+
+/// The kind of an error of a connection, by which the SDK decides whether to try again: as its own client tells them apart.
+fn classified(error: hyper::Error) -> ConnectorError {
+    if error.is_timeout() {
+        ConnectorError::timeout(error.into())
+    } else if error.is_user() {
+        ConnectorError::user(error.into())
+    } else if error.is_closed() || error.is_canceled() || error.is_incomplete_message() || is_io(&error) {
+        ConnectorError::io(error.into())
+    } else {
+        ConnectorError::other(error.into(), None)
+    }
+}
+
+fn is_io(error: &hyper::Error) -> bool {
+    error.source().is_some_and(<dyn Error>::is::<std::io::Error>)
+}
+
+#[derive(Debug)]
+struct TimedOut {
+    step: &'static str,
+    limit: Duration,
+}
+
+impl Display for TimedOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HTTP {} timed out after {:?}", self.step, self.limit)
+    }
+}
+
+impl Error for TimedOut {}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,221 @@
+use std::{
+    net::Ipv4Addr,
+    sync::{Arc, Mutex, OnceLock},
+    time::Duration,
+};
+
+use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region, retry::RetryConfig};
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    time::advance,
+};
+use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
+
+use super::*;
+
+const DONE: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: 2\r\n\r\n{}";
+const FAILED: &str = "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 2\r\n\r\n{}";
+
+/// The answers to the requests on each connection, one connection after the other; then it is closed.
+type Script = &'static [&'static [&'static str]];
+
+/// The requests that came, of each connection.
+type Seen = Arc<Mutex<Vec<Vec<String>>>>;
+
+async fn server(script: Script) -> (String, Seen) {
+    let (listener, address) = listen().await;
+    let seen = Seen::default();
+    let requests = Arc::clone(&seen);
+    tokio::spawn(async move {
+        for answers in script {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            requests.lock().unwrap().push(Vec::new());
+            serve(&mut stream, answers, &requests).await;
+        }
+    });
+    (format!("http://{address}"), seen)
+}
+
+async fn listen() -> (TcpListener, String) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = format!("localhost:{}", listener.local_addr().unwrap().port());
+    (listener, address)
+}
+
+/// Answers so many requests, unless the client closes the connection.
+async fn serve(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), answers: &[&str], seen: &Seen) {
+    for answer in answers {
+        let mut request = vec![0; 8192];
+        let read = stream.read(&mut request).await.unwrap();
+        if read == 0 {
+            return;
+        }
+        seen.lock().unwrap().last_mut().unwrap().push(String::from_utf8_lossy(&request[..read]).into_owned());
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    }
+}
+
+fn connector() -> Connector {
+    Connector { pool: Arc::default(), settings: HttpConnectorSettings::default() }
+}
+
+async fn get(connector: &Connector, url: &str) -> Result<u16, ConnectorError> {
+    let response = connector.call(HttpRequest::get(url).unwrap()).await?;
+    assert_eq!(response.body().bytes(), Some(&b"{}"[..]));
+    Ok(response.status().as_u16())
+}
+
+fn requests(seen: &Seen) -> Vec<usize> {
+    seen.lock().unwrap().iter().map(Vec::len).collect()
+}
+
+fn sqs(url: &str) -> aws_sdk_sqs::Client {
+    let config = aws_sdk_sqs::Config::builder().behavior_version(BehaviorVersion::v2026_01_12()).http_client(client());
+    let config = config.region(Region::new("eu-north-1")).credentials_provider(Credentials::for_tests());
+    aws_sdk_sqs::Client::from_conf(config.endpoint_url(url).retry_config(RetryConfig::standard()).build())
+}
+
+/// Returns when the runtime has taken note of all that happened to sockets until now.
+async fn sockets_are_noticed() {
+    let (listener, address) = listen().await;
+    let (client, server) = tokio::join!(TcpStream::connect(address), listener.accept());
+    server.unwrap().0.write_all(b"!").await.unwrap();
+    client.unwrap().read_u8().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_is_used_again() {
+    let (url, seen) = server(&[&[DONE, DONE, DONE]]).await;
+    let connector = connector();
+    for path in ["/", "/second?of=3", "/third"] {
+        assert_eq!(get(&connector, &format!("{url}{path}")).await.unwrap(), 200);
+    }
+    assert_eq!(requests(&seen), [3]);
+    let second = seen.lock().unwrap()[0][1].to_lowercase();
+    assert!(second.starts_with("get /second?of=3 http/1.1\r\n"), "{second}");
+    assert!(second.contains(&format!("host: {}\r\n", &url["http://".len()..])), "{second}");
+}
+
+#[tokio::test]
+async fn requests_at_the_same_time_have_a_connection_each() {
+    let (url, seen) = server(&[&[DONE], &[DONE]]).await;
+    let connector = connector();
+    let (first, second) = tokio::join!(get(&connector, &url), get(&connector, &url));
+    assert_eq!((first.unwrap(), second.unwrap()), (200, 200));
+    assert_eq!(requests(&seen), [1, 1]);
+}
+
+#[tokio::test]
+async fn a_connection_that_the_server_closed_is_replaced() {
+    let (url, seen) = server(&[&[DONE], &[DONE]]).await;
+    let connector = connector();
+    assert_eq!(get(&connector, &url).await.unwrap(), 200);
+    sockets_are_noticed().await;
+    assert_eq!(get(&connector, &url).await.unwrap(), 200);
+    assert_eq!(requests(&seen), [1, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_was_idle_for_long_is_replaced() {
+    let (url, seen) = server(&[&[DONE, DONE], &[DONE]]).await;
+    let connector = connector();
+    assert_eq!(get(&connector, &url).await.unwrap(), 200);
+    advance(Duration::from_secs(89)).await;
+    assert_eq!(get(&connector, &url).await.unwrap(), 200);
+    advance(IDLE).await;
+    assert_eq!(get(&connector, &url).await.unwrap(), 200);
+    assert_eq!(requests(&seen), [2, 1]);
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_is_an_error_of_io() {
+    let (url, _) = server(&[&[""]]).await;
+    let error = get(&connector(), &url).await.unwrap_err();
+    assert!(error.is_io(), "{error:?}");
+    let (url, _) = server(&[&["HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{"]]).await;
+    let error = get(&connector(), &url).await.unwrap_err();
+    assert!(error.is_io(), "in the middle of an answer: {error:?}");
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_an_error_of_io() {
+    let (listener, address) = listen().await;
+    drop(listener);
+    let error = get(&connector(), &format!("http://{address}")).await.unwrap_err();
+    assert!(error.is_io(), "{error:?}");
+}
+
+#[tokio::test]
+async fn an_address_that_is_no_endpoint_is_an_error_of_the_user() {
+    for url in ["ftp://localhost/", "/"] {
+        let error = get(&connector(), url).await.unwrap_err();
+        assert!(error.is_user(), "{url}: {error:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_settings_limit_how_long_an_answer_may_take() {
+    let (listener, address) = listen().await;
+    let limit = Duration::from_secs(7);
+    let settings = HttpConnectorSettings::builder().read_timeout(limit).build();
+    let error = get(&Connector { settings, ..connector() }, &format!("http://{address}")).await.unwrap_err();
+    assert!(error.is_timeout(), "{error:?}");
+    assert_eq!(error.into_source().to_string(), "HTTP read timed out after 7s");
+
+    let settings = HttpConnectorSettings::builder().connect_timeout(limit).build();
+    let error = get(&Connector { settings, ..connector() }, &format!("https://{address}")).await.unwrap_err();
+    assert!(error.is_timeout(), "{error:?}");
+    assert_eq!(error.into_source().to_string(), "HTTP connect timed out after 7s");
+    drop(listener);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_sdk_tries_again_when_a_connection_breaks() {
+    let (url, seen) = server(&[&[""], &[DONE]]).await;
+    sqs(&url).list_queues().send().await.unwrap();
+    assert_eq!(requests(&seen), [1, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_sdk_tries_again_on_another_connection_when_a_server_fails() {
+    let (url, seen) = server(&[&[FAILED, FAILED], &[DONE]]).await;
+    sqs(&url).list_queues().send().await.unwrap();
+    assert_eq!(requests(&seen), [1, 1]);
+}
+
+#[tokio::test]
+async fn tls_is_spoken_with_a_server_whose_authority_is_trusted_alone() {
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let provider = Arc::new(ring::default_provider());
+    let config = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_no_client_auth().with_single_cert(vec![cert.der().clone()], signing_key.into()).unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let (listener, address) = listen().await;
+    let seen = Seen::default();
+    let requests_of = Arc::clone(&seen);
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            requests_of.lock().unwrap().push(Vec::new());
+            serve(&mut stream, &[DONE, DONE], &requests_of).await;
+        }
+    });
+    let url = format!("https://{address}");
+    let trusting = |roots| {
+        let config = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions().unwrap();
+        let tls = OnceLock::from(Arc::new(config.with_root_certificates(Arc::new(roots)).with_no_client_auth()));
+        Connector { pool: Arc::new(Pool { tls, ..Pool::default() }), ..connector() }
+    };
+    let error = get(&trusting(RootCertStore::empty()), &url).await.unwrap_err();
+    assert!(error.is_io(), "{error:?}");
+
+    let mut roots = RootCertStore::empty();
+    roots.add(cert.der().clone()).unwrap();
+    let connector = trusting(roots);
+    assert_eq!(get(&connector, &url).await.unwrap(), 200);
+    assert_eq!(get(&connector, &url).await.unwrap(), 200);
+    assert_eq!(requests(&seen), [2]);
+}
