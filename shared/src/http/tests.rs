@@ -219,3 +219,20 @@ async fn tls_is_spoken_with_a_server_whose_authority_is_trusted_alone() {
     assert_eq!(get(&connector, &url).await.unwrap(), 200);
     assert_eq!(requests(&seen), [2]);
 }
+
+#[test]
+fn the_certificates_of_a_bundle_are_found_between_its_comments() {
+    let made: Vec<_> = ["one", "two"].map(|name| generate_simple_self_signed([name.to_owned()]).unwrap().cert).into();
+    let with_crlf = made[1].pem().replace('\n', "\r\n");
+    let broken = "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n-----BEGIN CERTIFICATE-----\nAAAA";
+    let bundle = format!("# Főtanúsítvány\n{}\n{with_crlf}\n{broken}", made[0].pem());
+    let ders: Vec<_> = made.iter().map(|cert| cert.der().clone()).collect();
+    assert_eq!(certificates(&bundle).collect::<Vec<_>>(), ders);
+}
+
+#[test]
+fn the_authorities_are_those_that_the_platform_trusts() {
+    let mut found = RootCertStore::empty();
+    found.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    assert_eq!(roots().len(), found.len());
+}
