@@ -1,6 +1,6 @@
 //! The only place that reads the environment.
 
-use std::{env, time::Duration};
+use std::{env, path::PathBuf, time::Duration};
 
 use aws_config::{BehaviorVersion, SdkConfig, stalled_stream_protection::StalledStreamProtectionConfig, timeout::TimeoutConfig};
 
@@ -63,12 +63,21 @@ pub(crate) fn max_concurrency() -> Result<usize, Error> {
 /// The SDK's configuration: region, credentials and endpoint from the usual places, and timeouts, which the SDK has not
 /// by itself.
 pub(crate) async fn sdk() -> SdkConfig {
-    let defaults = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http::client());
+    let defaults = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http::client(authorities()));
     defaults.timeout_config(timeouts()).stalled_stream_protection(unwatched()).load().await
 }
 
 fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).operation_timeout(OPERATION).build()
+}
+
+/// Returns the one file that holds the certificates of all authorities, where there is one. A folder that was named is left to the
+/// library of the platform.
+fn authorities() -> Option<PathBuf> {
+    if !cfg!(target_os = "linux") || variable("SSL_CERT_DIR").is_some() {
+        return None;
+    }
+    variable("SSL_CERT_FILE").map(PathBuf::from).or_else(|| openssl_probe::probe().cert_file)
 }
 
 /// No watch over how fast bytes come, for each try has its second.
@@ -88,7 +97,7 @@ mod function {
     use aws_config::{BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableCredentialsProvider, retry::RetryConfig};
     use aws_sdk_sqs::config::SharedCredentialsProvider;
 
-    use super::{max_concurrency, table, timeouts, unwatched, variable};
+    use super::{authorities, max_concurrency, table, timeouts, unwatched, variable};
     use crate::{Error, http};
 
     /// The SDK's configuration of a function. Lambda sets region and credentials as variables, so that the chain of profiles, web
@@ -102,7 +111,7 @@ mod function {
             .use_fips(is_set("AWS_USE_FIPS_ENDPOINT"))
             .use_dual_stack(is_set("AWS_USE_DUALSTACK_ENDPOINT"))
             .retry_config(RetryConfig::standard())
-            .http_client(http::client())
+            .http_client(http::client(authorities()))
             .timeout_config(timeouts())
             .stalled_stream_protection(unwatched());
         sdk.set_endpoint_url(variable("AWS_ENDPOINT_URL"));

@@ -7,6 +7,7 @@ use std::{
     error::Error,
     fmt::{self, Display},
     fs,
+    path::{Path, PathBuf},
     pin::{Pin, pin},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -38,7 +39,6 @@ use hyper::{
     http::uri::Scheme,
 };
 use hyper_util::rt::TokioIo;
-use openssl_probe::ProbeResult;
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::ring,
@@ -56,12 +56,12 @@ type Stream = EitherStream<TcpStream, TlsStream<TcpStream>>;
 /// A connection without use for longer is not trusted: as the SDK's client has it.
 const IDLE: Duration = Duration::from_secs(90);
 
-/// Returns a client with a pool of its own.
-pub(crate) fn client() -> SharedHttpClient {
-    SharedHttpClient::new(Client::default())
+/// Returns a client with a pool of its own. It trusts the authorities in that file, or those that this machine trusts.
+pub(crate) fn client(bundle: Option<PathBuf>) -> SharedHttpClient {
+    SharedHttpClient::new(Client { pool: Arc::new(Pool { bundle, ..Pool::default() }) })
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug)]
 struct Client {
     pool: Arc<Pool>,
 }
@@ -146,6 +146,8 @@ fn in_origin_form(mut request: Request<SdkBody>) -> Result<(Origin, Request<SdkB
 #[derive(Default)]
 struct Pool {
     idle: Mutex<Vec<(Origin, Connection)>>,
+    /// The file of the authorities' certificates.
+    bundle: Option<PathBuf>,
     tls: OnceLock<Arc<ClientConfig>>,
 }
 
@@ -198,16 +200,16 @@ impl Pool {
         }
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions();
         let builder = builder.map_err(|error| ConnectorError::other(error.into(), None))?;
-        let config = Arc::new(builder.with_root_certificates(roots()).with_no_client_auth());
+        let config = Arc::new(builder.with_root_certificates(roots(self.bundle.as_deref())).with_no_client_auth());
         Ok(Arc::clone(self.tls.get_or_init(|| config)))
     }
 }
 
-/// Returns the authorities that this machine trusts.
-fn roots() -> RootCertStore {
+/// Returns the authorities in that file, or all that this machine trusts.
+fn roots(bundle: Option<&Path>) -> RootCertStore {
     let mut roots = RootCertStore::empty();
-    if cfg!(target_os = "linux") {
-        roots.add_parsable_certificates(bundled());
+    if let Some(bundle) = bundle.and_then(|file| fs::read(file).ok()) {
+        roots.add_parsable_certificates(certificates(&String::from_utf8_lossy(&bundle)));
     }
     if roots.is_empty() {
         let found = rustls_native_certs::load_native_certs();
@@ -217,19 +219,6 @@ fn roots() -> RootCertStore {
         }
     }
     roots
-}
-
-/// Returns the certificates in the file and the folders that OpenSSL would look at, each once.
-fn bundled() -> Vec<CertificateDer<'static>> {
-    let ProbeResult { cert_file, cert_dir } = openssl_probe::probe();
-    let in_folders = cert_dir.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten().map(|entry| entry.path());
-    let mut found = Vec::new();
-    for bundle in cert_file.into_iter().chain(in_folders).filter_map(|file| fs::read(file).ok()) {
-        found.extend(certificates(&String::from_utf8_lossy(&bundle)));
-    }
-    found.sort_unstable_by(|one, other| one.as_ref().cmp(other.as_ref()));
-    found.dedup();
-    found
 }
 
 /// Returns the certificates of a bundle. The crate for PEM takes 17 million instructions for those of Amazon Linux, for it decodes in
