@@ -1,9 +1,10 @@
-//! Holds the imports of each crate against the layers that `ARCHITECTURE.md` lists.
+//! Holds the imports of each crate against the layers that `ARCHITECTURE.md` lists, and functions free of HTTP/2.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use syn::{Attribute, File, Item, Meta, UseTree, visit::Visit};
@@ -241,4 +242,17 @@ fn a_planted_import_is_found() {
     plant(&mut graph, "clock", "worker::settle");
     let circles = circles(&graph);
     assert!(circles.contains(&"clock -> worker::settle".to_owned()) && circles.len() > 5, "{circles:?}");
+}
+
+/// A feature that a dependency turns on would bring it back in silence.
+#[test]
+fn no_function_has_http_2_among_its_dependencies() {
+    for package in ["adder", "beater", "subjects", "webhook"] {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["tree", "--offline", "--edges", "normal", "--prefix", "none", "--package", package]).current_dir(repository());
+        let output = cargo.output().expect("cargo starts");
+        let tree = String::from_utf8(output.stdout).expect("text");
+        assert!(output.status.success() && tree.contains("hyper v"), "{package}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(!tree.lines().any(|line| line.starts_with("h2 v")), "{package}: `cargo tree -p {package} -e features -i h2` says why");
+    }
 }
