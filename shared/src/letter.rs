@@ -66,7 +66,9 @@ impl Letter {
     /// Returns true where this is the id of its job. A message that cannot be read has none, and goes by the id of SQS; a person knows it
     /// by the id in its body, so that counts as well.
     pub fn has_id(&self, id: &str) -> bool {
-        let given = || serde_json::from_str::<Value>(&self.message.body).is_ok_and(|body| body["id"] == id);
+        let number = |given: &Value| given.as_number().map(ToString::to_string);
+        let is_it = |given: &Value| given == id || number(given).as_deref() == Some(id);
+        let given = || serde_json::from_str::<Value>(&self.message.body).is_ok_and(|body| is_it(&body["id"]));
         self.id == id || self.envelope.is_err() && given()
     }
 
@@ -258,6 +260,7 @@ mod tests {
         let open = |body: &str| Letter::open(Message { id: "m".into(), body: body.into(), ..Message::default() });
         let wrong = open(r#"{"name": "n", "id": "a", "max_attempts": "five"}"#);
         assert_eq!((&*wrong.id, wrong.has_id("a"), wrong.has_id("m"), wrong.has_id("b")), ("m", true, true, false));
+        assert!(open(r#"{"name":"n","id":7}"#).has_id("7"), "an id must be a text, and a person knows it all the same");
         for body in ["garbage", "[]", r#"{"id": 1}"#, ""] {
             assert!(!open(body).has_id("a") && open(body).has_id("m"), "{body}");
         }

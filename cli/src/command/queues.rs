@@ -202,7 +202,8 @@ async fn purge(aws: &Aws, name: &str, yes: bool) -> Result<bool, Failure> {
     let purge = aws.sqs().purge_queue().queue_url(url);
     purge.send().await.map_err(|error| Failure::because(&format!("cannot purge queue {name}"), told(&error)))?;
     Output::new().line(format!(
-        "{} is being emptied, which takes SQS up to a minute. Records stay, and so do jobs that wait in the table",
+        "{} is being emptied, which takes SQS up to a minute. Records stay. Jobs whose record holds their message, such as jobs of schedules \
+         and long waits, run all the same: a beater sends them again within a day or so. Cancel them to prevent that",
         clean(&name)
     ))?;
     Ok(true)

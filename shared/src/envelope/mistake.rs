@@ -1,11 +1,11 @@
 //! Unknown fields that a producer took for fields of the message.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::{Envelope, Form};
 
-/// The fields of a line of `sqjobs enqueue --from` that a message does not have, each with its remedy.
-const MISTAKES: [(&str, &str); 7] = [
+/// The fields of a line of `sqjobs enqueue --from` that a message does not have, and misspelled ones, each with its remedy.
+const MISTAKES: [(&str, &str); 10] = [
     ("delay", "set the DelaySeconds of the message, or its field run_at"),
     ("queue", "send the message to that queue"),
     ("group", "set the MessageGroupId of the message"),
@@ -13,15 +13,18 @@ const MISTAKES: [(&str, &str); 7] = [
     ("recorded", "enqueue the job by sqjobs, or by sqjobs::Client"),
     ("listed", "enqueue the job by sqjobs, or by sqjobs::Client"),
     ("objects", "enqueue the job by sqjobs, or by sqjobs::Client"),
+    ("expires", "its field is expires_at"),
+    ("timeout", "its field is timeout_s"),
+    ("arguments", "its fields are args and kwargs"),
 ];
 
 /// The mistakes that a process has reported, a bit for each.
 #[derive(Debug)]
-pub(crate) struct Reported(AtomicU8);
+pub(crate) struct Reported(AtomicU16);
 
 impl Reported {
     pub(crate) const fn new() -> Self {
-        Self(AtomicU8::new(0))
+        Self(AtomicU16::new(0))
     }
 
     /// Returns the mistakes of a message that are new, each with its remedy. A message without unknown fields costs one look.
@@ -52,5 +55,6 @@ mod tests {
         assert_eq!(fields(r#"{"name": "adder", "delay": "5m"}"#), ["delay"]);
         assert_eq!(fields(r#"{"name": "adder", "delay": "5m", "queue": "other", "objects": []}"#), ["queue", "objects"]);
         assert_eq!(fields(r#"{"name": "adder", "queue": "other"}"#), [""; 0]);
+        assert_eq!(fields(r#"{"name": "adder", "expires": "5m", "arguments": []}"#), ["expires", "arguments"]);
     }
 }

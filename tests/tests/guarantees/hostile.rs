@@ -108,7 +108,8 @@ fn a_hostile_name_is_refused_by_its_name_or_waits_for_a_day() {
         for name in strangers {
             let reason = reason(&letters, |body| body["name"] == name);
             assert!(
-                reason.starts_with("there is no job named \"") && reason.ends_with("this worker has hasty, hourly, patient, probe, quiet, vault")
+                reason.starts_with("there is no job named \"")
+                    && reason.ends_with("this worker has hasty, hourly, patient, probe, quiet, vault")
             );
         }
         for name in refused {
