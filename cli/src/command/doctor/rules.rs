@@ -336,7 +336,11 @@ impl Findings<'_> {
 
     fn role(&mut self, at: &str, lacks: &[String], equip: &str) {
         if let [first, others @ ..] = lacks {
-            let more = if others.is_empty() { String::new() } else { format!(", and {} more rights", others.len()) };
+            let more = match others.len() {
+                0 => String::new(),
+                1 => ", and 1 more right".to_owned(),
+                more => format!(", and {more} more rights"),
+            };
             let why = "without its rights the function cannot run jobs, or cannot record that they ran: they come back, or run again";
             self.add("role_denies", at, format!("its role does not allow {first}{more}"), why, equip);
         }
