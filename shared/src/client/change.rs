@@ -118,7 +118,9 @@ impl Client {
             let seen = self.get(id).await?;
             let Some(next) = change(seen.as_ref())? else { return Ok(None) };
             let write = Write { next: Arc::new(next), seen: seen.map(Arc::new) };
-            if let Some(Written::Done) = self.store.write(std::slice::from_ref(&write)).await.pop().transpose()? {
+            let written = self.store.write(std::slice::from_ref(&write)).await.pop().transpose();
+            let written = written.map_err(|error| Error::because(&format!("cannot write the record of job {id:?}"), error))?;
+            if let Some(Written::Done) = written {
                 return Ok(Some(Arc::unwrap_or_clone(write.next)));
             }
         }
