@@ -44,39 +44,23 @@ pub(super) async fn schedule(aws: impl AsyncFn() -> Aws, wanted: Schedule) -> Re
         }
         Schedule::Pause { ids, json } => {
             let aws = aws().await;
-            for id in &ids {
+            for stored in readable(&aws, &ids).await? {
+                let id = stored.entry.id();
                 aws.schedules().pause(id).await?;
-                show(&aws, id, json, "is paused", &mut output).await?;
+                show(&aws, id, json, "is paused", may_still_run(&stored, aws.clock.now()), &mut output).await?;
             }
             Ok(true)
         }
         Schedule::Resume { ids, json } => {
             let aws = aws().await;
-            for id in &ids {
+            for stored in readable(&aws, &ids).await? {
+                let id = stored.entry.id();
                 aws.schedules().resume(id).await?;
-                show(&aws, id, json, "fires again", &mut output).await?;
+                show(&aws, id, json, "fires again", None, &mut output).await?;
             }
             Ok(true)
         }
-        Schedule::Remove { ids, yes, json } => {
-            if !confirmed(&format!("Remove {}?", clean(&ids.join(", "))), yes)? {
-                return Ok(false);
-            }
-            let schedules = aws().await.schedules();
-            for id in &ids {
-                let stored = schedules.get(id).await?;
-                schedules.delete(id).await?;
-                if json {
-                    output.json(&json!({"id": id, "removed": true}))?;
-                } else {
-                    output.line(format!("{} is removed", clean(id)))?;
-                }
-                if stored.is_some_and(|stored| stored.from_code) {
-                    anstream::eprintln!("{} comes from the code of a beater: {CODE}. Remove it from the code", clean(id));
-                }
-            }
-            Ok(true)
-        }
+        Schedule::Remove { ids, yes, json } => remove(&aws().await, &ids, yes, json, &mut output).await,
         Schedule::Beater { function } => {
             let aws = aws().await;
             beater::wake(&aws, &Function::find(&aws, &function).await?).await?;
@@ -95,6 +79,119 @@ pub(super) async fn schedule(aws: impl AsyncFn() -> Aws, wanted: Schedule) -> Re
     }
 }
 
+/// Removes schedules, also those whose rows cannot be read.
+async fn remove(aws: &Aws, ids: &[String], yes: bool, json: bool, output: &mut Output) -> Result<bool, Failure> {
+    let found = find(aws, ids).await?;
+    for (id, stored) in &found {
+        if let Err(error) = stored {
+            anstream::eprintln!("schedule {} cannot be read: {}", clean(id), clean(error));
+        }
+    }
+    let ids: Vec<_> = found.iter().map(|(id, _)| clean(id)).collect();
+    if !confirmed(&format!("Remove {}?", ids.join(", ")), yes)? {
+        return Ok(false);
+    }
+    for (id, stored) in found {
+        aws.schedules().delete(id).await?;
+        let still = match &stored {
+            Ok(stored) => may_still_run(stored, aws.clock.now()),
+            Err(_) => Some(MAY_STILL_RUN),
+        };
+        say(id, json, "is removed", still, output)?;
+        if json {
+            output.json(&json!({"id": id, "removed": true}))?;
+        }
+        if stored.is_ok_and(|stored| stored.from_code) {
+            anstream::eprintln!("{} comes from the code of a beater: {CODE}. Remove it from the code", clean(id));
+        }
+    }
+    Ok(true)
+}
+
+/// Finds schedules, each once: as they stand, or why their rows cannot be read. Refuses all where one does not exist.
+async fn find<'a>(aws: &Aws, ids: &'a [String]) -> Result<Vec<(&'a str, Result<Scheduled, String>)>, Failure> {
+    let (mut found, mut missing) = (Vec::new(), Vec::new());
+    for id in ids.iter().collect::<BTreeSet<_>>() {
+        match aws.schedules().try_get(id).await? {
+            Some(stored) => found.push((&**id, stored)),
+            None => missing.push(format!("{id:?}")),
+        }
+    }
+    if !missing.is_empty() {
+        let missing = missing.join(", ");
+        return Err(Failure::said(format!("there is no schedule {missing}; nothing was changed; `sqjobs schedule list` shows all")));
+    }
+    Ok(found)
+}
+
+/// Finds schedules. Refuses all where one does not exist or cannot be read.
+async fn readable(aws: &Aws, ids: &[String]) -> Result<Vec<Scheduled>, Failure> {
+    let found = find(aws, ids).await?.into_iter();
+    found
+        .map(|(id, stored)| stored.map_err(|error| Failure::said(format!("{}; nothing was changed", cannot_be_read(id, &error)))))
+        .collect()
+}
+
+/// Says that the row of a schedule cannot be read, and what to do.
+fn cannot_be_read(id: &str, error: &str) -> String {
+    let id = shell(id);
+    format!("schedule {id} cannot be read: {error}; correct its row, or delete it by `sqjobs schedule remove {id}`")
+}
+
+/// A beater fires schedules so long before their time. Its next tick takes back the fires of a schedule that has changed.
+const AHEAD: SignedDuration = SignedDuration::from_mins(2);
+const MAY_STILL_RUN: &str = "a fire before the next tick of a beater, within a minute, may still run";
+
+/// Says that a schedule that is changed at `now` may still fire as it was, where a beater may have made such a fire already.
+fn may_still_run(stored: &Scheduled, now: Timestamp) -> Option<&'static str> {
+    let next = if stored.paused { None } else { stored.timetable(now).ok().and_then(|timetable| timetable.next(now)) };
+    let mut fires = stored.ahead.iter().copied().chain(next);
+    fires.any(|fire| fire > now && fire.duration_since(now) <= AHEAD).then_some(MAY_STILL_RUN)
+}
+
+/// The fields of a line of a file: those of a schedule, and those that `list --json` adds, which are ignored.
+const FIELDS: [&str; 24] = [
+    "id",
+    "cron",
+    "timezone",
+    "dst_gap",
+    "every_s",
+    "offset_s",
+    "job",
+    "queue",
+    "args",
+    "kwargs",
+    "max_attempts",
+    "timeout_s",
+    "priority",
+    "tags",
+    "meta",
+    "catch_up",
+    "grace_s",
+    "backlog",
+    "jitter_s",
+    "paused",
+    "from_code",
+    "overridden",
+    "next_fire",
+    "status",
+];
+
+/// How alike a name and a field must be, by Jaro's measure, for the field to be meant.
+const ALIKE: f64 = 0.7;
+
+/// Says which field is unknown, and which is meant. A schedule without one of its fields would be wrong each time that it fires.
+fn unknown_field(row: &Value) -> Option<String> {
+    let field = row.as_object()?.keys().find(|field| !FIELDS.contains(&&***field))?;
+    let likeness = |known: &str| if known.contains(&**field) { 1.0 } else { strsim::jaro(field, known) };
+    let nearest = FIELDS.into_iter().max_by(|one, other| likeness(one).total_cmp(&likeness(other)));
+    let remedy = match nearest.filter(|nearest| likeness(nearest) > ALIKE) {
+        Some(nearest) => format!("did you mean {nearest:?}?"),
+        None => format!("its fields are {}.", FIELDS.join(", ")),
+    };
+    Some(format!("a schedule has no field {field:?}; {remedy}"))
+}
+
 /// Reads the schedules of a file, as `list --json` prints them, and whether each is paused. Refuses an id that the file has twice.
 fn read(file: &Path) -> Result<Vec<(Entry, bool)>, Failure> {
     let (lines, _) = open(file)?;
@@ -108,7 +205,18 @@ fn read(file: &Path) -> Result<Vec<(Entry, bool)>, Failure> {
             continue;
         }
         let row: Value = serde_json::from_str(&line).map_err(wrong)?;
-        let paused = row["paused"] == true;
+        if let Some(unknown) = unknown_field(&row) {
+            return Err(Failure::said(format!("line {number}: {unknown} Nothing was added")));
+        }
+        let paused = match row.get("paused") {
+            None => false,
+            Some(Value::Bool(paused)) => *paused,
+            Some(other) => {
+                return Err(Failure::said(format!(
+                    "line {number}: its field \"paused\" is {other}; write true or false. Nothing was added"
+                )));
+            }
+        };
         let entry: Entry = serde_json::from_value(row).map_err(wrong)?;
         if let Some(first) = line_of.insert(entry.id().to_owned(), number) {
             let id = entry.id();
@@ -134,24 +242,42 @@ async fn add(aws: &Aws, entries: &[(Entry, bool)], yes: bool, json: bool, output
     }
     let schedules = aws.schedules();
     let missing = missing(aws, entries.iter().map(|(entry, _)| aws.queue(entry.queue_name())).collect()).await;
-    let mut stored = Vec::new();
+    let (mut stored, mut unread) = (Vec::new(), Vec::new());
     for (entry, _) in entries {
         let (id, name) = (entry.id(), entry.queue_name());
         if let Some(queue) = missing.get(&aws.queue(name)) {
             let remedy = format!("create it by `sqjobs queue create {}`, or name another by --queue", shell(name));
             return Err(Failure::said(format!("cannot add schedule {id:?}: its queue {queue} does not exist; {remedy}")));
         }
-        stored.push(schedules.get(id).await?);
+        match schedules.try_get(id).await?.transpose() {
+            Ok(found) => stored.push(found),
+            Err(error) => {
+                anstream::eprintln!("schedule {} cannot be read: {}", clean(id), clean(&error));
+                unread.push(id);
+                stored.push(None);
+            }
+        }
     }
     let replaced = entries.iter().zip(&stored).filter_map(|((entry, _), stored)| stored.as_ref().filter(|stored| stored.entry != *entry));
     let (from_code, by_hand): (Vec<_>, Vec<_>) = replaced.partition(|stored| stored.from_code);
+    // One that is from code and the same stays so.
+    let is_put = |entry: &Entry, stored: Option<&Scheduled>| !stored.is_some_and(|stored| stored.from_code && stored.entry == *entry);
+    for ((entry, _), stored) in entries.iter().zip(&stored) {
+        if is_put(entry, stored.as_ref()) {
+            schedules.check(entry)?;
+        }
+    }
+    let mut questions = Vec::new();
+    if !unread.is_empty() {
+        let ids: Vec<_> = unread.iter().map(|id| clean(id)).collect();
+        questions.push(format!("Replace schedule {}, whose row cannot be read and is lost?", ids.join(", ")));
+    }
     if !(from_code.is_empty() && by_hand.is_empty()) {
         anstream::eprintln!("These schedules are replaced. `sqjobs schedule add --from -` restores them from these lines:");
         for stored in from_code.iter().chain(&by_hand) {
             anstream::eprintln!("{}", told(stored)?);
         }
         let ids = |stored: &[&Scheduled]| stored.iter().map(|stored| clean(stored.entry.id())).collect::<Vec<_>>().join(", ");
-        let mut questions = Vec::new();
         if !from_code.is_empty() {
             let ids = ids(&from_code);
             questions.push(format!(
@@ -161,27 +287,35 @@ async fn add(aws: &Aws, entries: &[(Entry, bool)], yes: bool, json: bool, output
         if !by_hand.is_empty() {
             questions.push(format!("Replace schedule {}?", ids(&by_hand)));
         }
-        if !confirmed(&questions.join(" "), yes)? {
-            return Ok(false);
-        }
+    }
+    if !(questions.is_empty() || confirmed(&questions.join(" "), yes)?) {
+        return Ok(false);
     }
     for ((entry, paused), stored) in entries.iter().zip(stored) {
         let id = entry.id();
-        // One that is from code and the same stays so.
-        if !stored.as_ref().is_some_and(|stored| stored.from_code && stored.entry == *entry) {
+        if unread.contains(&id) {
+            schedules.delete(id).await?;
+        }
+        if is_put(entry, stored.as_ref()) {
             schedules.put(entry).await?;
         }
         if *paused {
             schedules.pause(id).await?;
         }
         let was = stored.as_ref().and_then(|stored| was(&stored.entry, entry)).map(|was| format!("; changed, was: {was}"));
+        let is_changed = was.is_some() || stored.as_ref().is_some_and(|stored| *paused && !stored.paused);
+        let still = match &stored {
+            _ if unread.contains(&id) => Some(MAY_STILL_RUN),
+            Some(stored) if is_changed => may_still_run(stored, aws.clock.now()),
+            _ => None,
+        };
         let overrides = stored.as_ref().is_some_and(|stored| stored.from_code && stored.entry != *entry);
         let is_paused = *paused || stored.is_some_and(|stored| stored.paused);
         let is_paused = if is_paused { "; it is paused" } else { "" };
         if let Some(was) = was.as_ref().filter(|_| json) {
             anstream::eprintln!("{}{}", clean(id), clean(was));
         }
-        show(aws, id, json, &format!("fires {}{}{is_paused}", entry.check()?, clean(&was.unwrap_or_default())), output).await?;
+        show(aws, id, json, &format!("fires {}{}{is_paused}", entry.check()?, clean(&was.unwrap_or_default())), still, output).await?;
         if overrides {
             anstream::eprintln!("{} comes from the code of a beater: {CODE}. Change the code to keep this", clean(id));
         }
@@ -201,10 +335,23 @@ fn was(before: &Entry, now: &Entry) -> Option<String> {
     (!names.is_empty()).then(|| was.collect::<Vec<_>>().join(", "))
 }
 
-/// Says what was done to a schedule, or prints it as JSON.
-async fn show(aws: &Aws, id: &str, json: bool, said: &str, output: &mut Output) -> Result<(), Failure> {
+/// Says what was done to a schedule, and what may still run; beside JSON only the latter.
+fn say(id: &str, json: bool, said: &str, still: Option<&str>, output: &mut Output) -> Result<(), Failure> {
+    let id = clean(id);
+    match still {
+        Some(still) if json => anstream::eprintln!("{id}: {still}"),
+        None if json => {}
+        Some(still) => output.line(format!("{id} {said}; {still}"))?,
+        None => output.line(format!("{id} {said}"))?,
+    }
+    Ok(())
+}
+
+/// Says what was done to a schedule, and prints it where JSON is asked for.
+async fn show(aws: &Aws, id: &str, json: bool, said: &str, still: Option<&str>, output: &mut Output) -> Result<(), Failure> {
+    say(id, json, said, still, output)?;
     if !json {
-        return output.line(format!("{} {said}", clean(id)));
+        return Ok(());
     }
     match aws.schedules().get(id).await? {
         // Its queue was looked at when it was added.
@@ -261,7 +408,7 @@ fn row(schedule: &Scheduled, status: &str, now: Timestamp) -> Result<Value, Fail
 async fn list(aws: &Aws, json: bool, output: &mut Output) -> Result<bool, Failure> {
     let ((schedules, unreadable), now) = (aws.schedules().list_all().await?, aws.clock.now());
     for (id, error) in unreadable {
-        anstream::eprintln!("schedule {} cannot be read: {}; correct its row, or delete it", clean(&id), clean(&error));
+        anstream::eprintln!("{}", aws.place.with_options(&clean(&cannot_be_read(&id, &error))));
     }
     let queues = schedules.iter().map(|schedule| aws.queue(schedule.entry.queue_name())).collect();
     let missing = missing(aws, queues).await;
@@ -363,4 +510,35 @@ async fn preview(aws: impl AsyncFn() -> Aws, wanted: &Preview, output: &mut Outp
         output.line(format!("  {fire}"))?;
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fields_of_a_line_are_those_that_a_list_prints() {
+        let schema: Value = serde_json::from_str(include_str!("../../output.schema.json")).expect("JSON");
+        let printed: BTreeSet<_> = schema["$defs"]["schedule list"]["properties"].as_object().expect("an object").keys().cloned().collect();
+        assert_eq!(printed, FIELDS.map(str::to_owned).into());
+    }
+
+    #[test]
+    fn an_unknown_field_of_a_schedule_is_named_with_the_one_that_is_meant() {
+        let meant = [
+            ("tz", "timezone"),
+            ("zone", "timezone"),
+            ("argz", "args"),
+            ("max_attemps", "max_attempts"),
+            ("catchup", "catch_up"),
+            ("every", "every_s"),
+        ];
+        for (wrong, right) in meant {
+            let said = unknown_field(&json!({"id": "a", wrong: 1})).expect("it is unknown");
+            assert_eq!(said, format!("a schedule has no field {wrong:?}; did you mean {right:?}?"));
+        }
+        let said = unknown_field(&json!({"colour": "red"})).expect("it is unknown");
+        assert!(said.contains("no field \"colour\"; its fields are id, cron, "), "{said}");
+        assert_eq!(unknown_field(&json!({"id": "a", "args": [], "status": "due"})), None);
+    }
 }

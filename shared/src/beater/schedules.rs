@@ -1,14 +1,15 @@
 //! Changes the schedules' table while beaters run.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::{
     entry::Entry,
-    rows::{Changed, DynamoDb, Row, Rows},
+    rows::{Changed, DynamoDb, Found, Row, Rows},
 };
-use crate::{Client, Clock, Enqueued, Error, Timetable, config, envelope::check_id, store::StoreError};
+use crate::{Client, Clock, Enqueued, Error, Schedule, Timetable, config, envelope::check_id, store::StoreError};
 
 /// How often a change is tried of a row that changes meanwhile.
 const TRIES: usize = 5;
@@ -100,10 +101,8 @@ impl Schedules {
     ///
     /// When the entry is wrong or will never fire, in a sentence that names the field, or the table does not take it.
     pub async fn put(&self, entry: &Entry) -> Result<(), Error> {
+        self.check(entry)?;
         let now = self.clock.now();
-        if entry.timetable(now)?.next(now).is_none() {
-            return Err(Error::config(format!("schedule {:?} is wrong: year: it does not fire any more; choose a later year", entry.id())));
-        }
         let changed = |row: Option<Row>| match row {
             Some(row) => {
                 let row = row.put(entry.clone(), now);
@@ -114,13 +113,40 @@ impl Schedules {
         edit(&*self.rows, entry.id(), changed).await
     }
 
+    /// Checks that an entry can be [put](Self::put), and returns when it fires.
+    ///
+    /// # Errors
+    ///
+    /// When the entry is wrong or will never fire, in a sentence that names the field.
+    pub fn check(&self, entry: &Entry) -> Result<Timetable, Error> {
+        let now = self.clock.now();
+        let timetable = entry.timetable(now)?;
+        if timetable.next(now).is_none() {
+            return Err(Error::config(format!("schedule {:?} is wrong: year: it does not fire any more; choose a later year", entry.id())));
+        }
+        Ok(timetable)
+    }
+
     /// Reads a schedule.
     ///
     /// # Errors
     ///
     /// When the table does not answer, or the row cannot be read.
     pub async fn get(&self, id: &str) -> Result<Option<Scheduled>, Error> {
-        Ok(read(&*self.rows, id).await?.filter(|row| !row.deleted).map(Scheduled::from))
+        self.try_get(id).await?.transpose().map_err(|error| unreadable(id, &error))
+    }
+
+    /// Reads a schedule, or the reason why its row cannot be read.
+    ///
+    /// # Errors
+    ///
+    /// When the table does not answer.
+    pub async fn try_get(&self, id: &str) -> Result<Option<Result<Scheduled, String>>, Error> {
+        Ok(match find(&*self.rows, id).await? {
+            Some(Ok(row)) => (!row.deleted).then(|| Ok(Scheduled::from(row))),
+            Some(Err((_, error))) => Some(Err(error)),
+            None => None,
+        })
     }
 
     /// Reads every schedule, by id. Rows that cannot be read are left out and logged.
@@ -173,12 +199,18 @@ impl Schedules {
         self.change(id, |row| Row { paused: false, ..row }).await
     }
 
-    /// Deletes a schedule; a beater removes the row.
+    /// Deletes a schedule, also one whose row cannot be read; a beater removes the row.
     ///
     /// # Errors
     ///
     /// When there is none of this id, or the table does not take it.
     pub async fn delete(&self, id: &str) -> Result<(), Error> {
+        if let Some(Err(_)) = find(&*self.rows, id).await? {
+            // What it enqueued is not known. Beaters delete a row that they can read.
+            let unknown = Entry::named(id, Schedule::every(Duration::from_mins(1)), "unknown", Value::Null);
+            let row = Row { deleted: true, ..Row::new(unknown, self.clock.now()) };
+            return self.rows.overwrite(&row).await.map_err(unanswered);
+        }
         self.change(id, |row| Row { deleted: true, ..row }).await
     }
 
@@ -223,9 +255,16 @@ pub(super) async fn edit(rows: &dyn Rows, id: &str, change: impl Fn(Option<Row>)
 }
 
 async fn read(rows: &dyn Rows, id: &str) -> Result<Option<Row>, Error> {
+    find(rows, id).await?.transpose().map_err(|(id, error)| unreadable(&id, &error))
+}
+
+async fn find(rows: &dyn Rows, id: &str) -> Result<Option<Found>, Error> {
     check_id(id).map_err(|error| Error::because(&format!("there is no schedule {id:?}"), error))?;
-    let found = rows.get(id).await.map_err(unanswered)?.transpose();
-    found.map_err(|(id, error)| Error::config(format!("schedule {id:?} cannot be read: {error}; correct its row, or delete it")))
+    rows.get(id).await.map_err(unanswered)
+}
+
+fn unreadable(id: &str, error: &str) -> Error {
+    Error::config(format!("schedule {id:?} cannot be read: {error}; correct its row, or remove the schedule"))
 }
 
 fn missing(id: &str) -> Error {

@@ -388,7 +388,7 @@ impl Findings<'_> {
     fn schedules(&mut self, system: &System) {
         let now = system.now;
         for (id, error) in &system.wrong_schedules {
-            let remedy = "correct its row, or delete it";
+            let remedy = format!("correct its row, or delete it by `sqjobs schedule remove {}`", shell(id));
             self.add("schedule_wrong", &format!("schedule {id}"), error.clone(), "no beater can fire it", remedy);
         }
         let (lost, kept): (Vec<_>, Vec<_>) = system.schedules_due.iter().partition(|schedule| {

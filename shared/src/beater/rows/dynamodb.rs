@@ -142,6 +142,14 @@ impl Rows for DynamoDb {
     ) -> BoxFuture<'a, Result<Changed, StoreError>> {
         self.change_all(id, seen, next, jobs).boxed()
     }
+
+    fn overwrite<'a>(&'a self, next: &'a Row) -> BoxFuture<'a, Result<(), StoreError>> {
+        async move {
+            let put = self.client.put_item().table_name(&self.table).set_item(Some(item(next)?));
+            put.send().await.map(drop).map_err(|error| failed(&self.table, error))
+        }
+        .boxed()
+    }
 }
 
 /// That the stored row has the version of the one that was seen.

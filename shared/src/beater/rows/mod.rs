@@ -98,6 +98,9 @@ pub(crate) trait Rows: Send + Sync {
         next: Option<&'a Row>,
         jobs: &'a [Write],
     ) -> BoxFuture<'a, Result<Changed, StoreError>>;
+
+    /// Puts `next` in the place of whatever is stored under its id.
+    fn overwrite<'a>(&'a self, next: &'a Row) -> BoxFuture<'a, Result<(), StoreError>>;
 }
 
 impl Row {

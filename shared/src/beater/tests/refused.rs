@@ -46,6 +46,10 @@ impl Rows for Unread {
     ) -> BoxFuture<'a, Result<Changed, StoreError>> {
         ready(Err(down())).boxed()
     }
+
+    fn overwrite<'a>(&'a self, _next: &'a Row) -> BoxFuture<'a, Result<(), StoreError>> {
+        ready(Err(down())).boxed()
+    }
 }
 
 /// Records in memory, of which none is marked as dead-lettered.

@@ -161,6 +161,10 @@ impl Rows for Gate {
         }
         .boxed()
     }
+
+    fn overwrite<'a>(&'a self, _next: &'a Row) -> BoxFuture<'a, Result<(), StoreError>> {
+        unreachable!("each row can be read")
+    }
 }
 
 impl Store for Gate {
