@@ -1,7 +1,7 @@
 //! What has become of a job, in plain sentences: the answer to "what happened to job X?".
 
 use jiff::{SignedDuration, Timestamp};
-use sqjobs::{Dlq, Past, Record, State, lifecycle::SKEW};
+use sqjobs::{Dlq, Envelope, Past, Record, State, lifecycle::SKEW};
 
 use crate::{
     output::{UNKNOWN_BUDGET, attempts},
@@ -77,7 +77,15 @@ impl Story<'_> {
         let finished = finished_at.map(|at| format!(" at {}", self.at(at))).unwrap_or_default();
         let due = run_at.map(|at| format!(" until {}", self.at(at))).unwrap_or_default();
         match state {
-            State::Scheduled => format!("It waits in the due index{due}; a beater sends it in time."),
+            State::Scheduled => match expires_unrun(self.record, self.now) {
+                Some(at) => format!(
+                    "It waits in the due index{due}, and expires at {}: it does not run. An earlier time lets it run: `sqjobs move {} --at \
+                     INSTANT`.",
+                    self.at(at),
+                    shell(&self.record.id)
+                ),
+                None => format!("It waits in the due index{due}; a beater sends it in time."),
+            },
             State::Blocked => "It waits for other jobs.".into(),
             State::Queued => format!("As its record has it, it waits in its queue{due}."),
             State::Running => {
@@ -170,6 +178,13 @@ impl Story<'_> {
             _ => None,
         }
     }
+}
+
+/// Returns when a job expires that waits for a later time than that.
+pub(crate) fn expires_unrun(record: &Record, now: Timestamp) -> Option<Timestamp> {
+    let expires_at = Envelope::parse(record.envelope.as_ref()?).ok()?.expires_at?;
+    let starts_at = record.run_at.map_or(now, |at| at.max(now));
+    (expires_at <= starts_at).then_some(expires_at)
 }
 
 /// An attempt that did not succeed, or an ending after which the job was run again.
@@ -284,6 +299,12 @@ mod tests {
         };
         let waits = waiting("scheduled", "2026-05-05T12:00:00Z");
         assert!(waits.contains("No attempt was started.") && waits.contains("until 2026-05-05T12:00:00Z (in 1d 0h); a beater"), "{waits}");
+        let expiring = told(json!({
+            "id": "a", "name": "n", "queue": "q", "state": "scheduled", "attempts": 0, "run_at": "2026-05-05T12:00:00Z",
+            "envelope": json!({"name": "n", "expires_at": "2026-05-05T11:00:00Z"}).to_string(),
+        }));
+        assert!(expiring.contains("and expires at 2026-05-05T11:00:00Z (in 23h 0m): it does not run."), "{expiring}");
+        assert!(expiring.contains("`sqjobs move a --at INSTANT`") && !expiring.contains("in time"), "{expiring}");
         assert!(waiting("scheduled", "2026-05-04T11:00:00Z").contains("see that the beater runs"));
         assert!(waiting("retrying", "2026-05-04T11:00:00Z").contains("event source mapping"));
         assert!(!waiting("retrying", "2026-05-04T11:58:00Z").contains("overdue"), "it may take a moment");

@@ -1,10 +1,11 @@
 //! Enqueues one job, or all of a file.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, hash_map::Entry},
     fs::{self, File},
     io::{self, BufRead, BufReader},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use futures_util::future::join;
@@ -325,8 +326,32 @@ struct Done {
     unknown: BTreeSet<String>,
     /// The queues of the file, each with the reason why no job is sent to it.
     queues: HashMap<String, Option<String>>,
-    /// The ids of the file, with the digests of their arguments.
-    ids: HashMap<String, Digest>,
+    /// Lines that repeat an earlier one, and were not sent.
+    repeated: usize,
+    /// The ids of the file, each with the first line that has it.
+    ids: HashMap<String, First>,
+}
+
+/// The first line of a file that has an id.
+struct First {
+    line: usize,
+    name: String,
+    queue: String,
+    asked: Asked,
+    delay: Option<Duration>,
+}
+
+impl First {
+    /// Names what a later line of the same id has otherwise. None: it is the same job.
+    fn differs(&self, later: &Self) -> Option<&'static str> {
+        let differences = [
+            ("another name", self.name != later.name),
+            ("another queue", self.queue != later.queue),
+            ("other arguments", self.asked.digest != later.asked.digest),
+            ("another time", (self.asked.run_at, self.delay) != (later.asked.run_at, later.delay)),
+        ];
+        differences.into_iter().find_map(|(what, differs)| differs.then_some(what))
+    }
 }
 
 impl Bulk<'_> {
@@ -368,7 +393,8 @@ impl Bulk<'_> {
             let refused = if done.refused > 0 { format!(", {} refused", done.refused) } else { String::new() };
             let again =
                 if done.duplicates > 0 { format!(", {} of them duplicates that do not run again", done.duplicates) } else { String::new() };
-            Output::new().line(format!("{} jobs enqueued{again}{incomplete}{refused}", done.sent))?;
+            let repeated = if done.repeated > 0 { format!(", {} repeated lines left out", done.repeated) } else { String::new() };
+            Output::new().line(format!("{} jobs enqueued{again}{incomplete}{repeated}{refused}", done.sent))?;
         }
         Ok(done.refused + done.incomplete == 0)
     }
@@ -388,29 +414,43 @@ impl Bulk<'_> {
                     places.push(before + place + 1);
                     let job = sqjobs::Enqueue::named(&envelope.name.clone(), Value::Null).with(|own| *own = envelope);
                     let queue = self.options.queue.clone().or_else(|| own.queue.clone()).unwrap_or_else(|| job.name().to_owned());
-                    jobs.push((self.aws.queue(&queue), with(with(job, &own), &self.options)));
+                    let delay = self.options.delay.or(own.delay);
+                    jobs.push((self.aws.queue(&queue), delay, with(with(job, &own), &self.options)));
                 }
                 Err(error) => self.refuse(before + place + 1, &error, done)?,
             }
         }
-        let ids: Vec<_> = jobs.iter().filter_map(|(_, job)| job.envelope().id.clone()).collect();
+        let ids: Vec<_> = jobs.iter().filter_map(|(.., job)| job.envelope().id.clone()).collect();
         let firsts: HashMap<_, _> = firsts(self.aws, &ids).await.into_iter().flatten().map(|first| (first.id.clone(), first)).collect();
-        for (queue, _) in &jobs {
+        for (queue, ..) in &jobs {
             if !done.queues.contains_key(queue) {
                 done.queues.insert(queue.clone(), self.dlqs.refusal(self.aws, queue).await);
             }
         }
         let (mut sent_lines, mut own) = (Vec::new(), Vec::new());
-        for (line, (queue, job)) in places.into_iter().zip(jobs) {
+        for (line, (queue, delay, job)) in places.into_iter().zip(jobs) {
             if let Some(why) = done.queues.get(&queue).cloned().flatten() {
                 self.refuse(line, &why, done)?;
                 continue;
             }
-            let (id, digest) = (job.envelope().id.clone(), job.envelope().digest());
-            if let Some(id) = id.filter(|id| *done.ids.entry(id.clone()).or_insert(digest) != digest) {
-                let why = format!("id {} stands in an earlier line with other arguments; give each job an id of its own", clean(&id));
-                self.refuse(line, &why, done)?;
-                continue;
+            if let Some(id) = job.envelope().id.clone() {
+                let asked = Asked::by(job.envelope());
+                let own = First { line, name: job.name().to_owned(), queue: queue.clone(), asked, delay };
+                match done.ids.entry(id) {
+                    Entry::Vacant(vacant) => drop(vacant.insert(own)),
+                    Entry::Occupied(first) => {
+                        let (id, first) = (clean(first.key()), first.get());
+                        let earlier = first.line;
+                        match first.differs(&own) {
+                            Some(what) => {
+                                let why = format!("id {id} stands in line {earlier} with {what}; give each job an id of its own");
+                                self.refuse(line, &why, done)?;
+                            }
+                            None => self.repeat(line, &id, earlier, done)?,
+                        }
+                        continue;
+                    }
+                }
             }
             let first = job.envelope().id.as_ref().and_then(|id| firsts.get(id));
             match first.map(|first| duplicate(first, job.envelope(), &queue)) {
@@ -437,6 +477,17 @@ impl Bulk<'_> {
                 }
                 Err(error) => self.refuse(line, &Failure::of_queue(error, &shell(self.aws.short(&queue))).told(), done)?,
             }
+        }
+        Ok(())
+    }
+
+    /// Says that a line repeats an earlier one, and is not sent.
+    fn repeat(&self, line: usize, id: &str, earlier: usize, done: &mut Done) -> Result<(), Failure> {
+        done.repeated += 1;
+        if self.json {
+            Output::new().json(&json!({"line": line, "id": id, "repeats_line": earlier}))?;
+        } else {
+            anstream::eprintln!("line {line}: a duplicate of line {earlier}, which has the same id {id}; it was left out");
         }
         Ok(())
     }

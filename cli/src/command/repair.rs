@@ -15,7 +15,7 @@ use crate::{
     aws::Aws,
     failure::Failure,
     output::{Output, clean, confirmed},
-    sentence::shell,
+    sentence::{expires_unrun, shell},
     time::exact,
 };
 
@@ -226,12 +226,12 @@ pub(super) async fn reschedule(aws: &Aws, wanted: Move) -> Result<bool, Failure>
     if wanted.json {
         output.json(&json!({"id": wanted.id, "moved": moved, "run_at": moved.then_some(at)}))?;
     }
-    let record = if moved { None } else { client.get(&wanted.id).await? };
+    let record = client.get(&wanted.id).await?;
     let said = aws.place.with_options(&moved_to(&wanted.id, moved.then_some(at), record.as_ref(), now));
     match (moved, wanted.json) {
-        (true, true) => {}
+        (true, true) if record.as_ref().and_then(|record| expires_unrun(record, now)).is_none() => {}
         (true, false) => output.line(said)?,
-        (false, _) => anstream::eprintln!("{said}"),
+        _ => anstream::eprintln!("{said}"),
     }
     Ok(moved)
 }
@@ -240,6 +240,12 @@ pub(super) async fn reschedule(aws: &Aws, wanted: Move) -> Result<bool, Failure>
 fn moved_to(id: &str, at: Option<Timestamp>, record: Option<&Record>, now: Timestamp) -> String {
     let (shown, id) = (clean(id), shell(id));
     let state = record.map(|record| (record.state, record));
+    if let Some((at, expires)) = at.zip(record.and_then(|record| expires_unrun(record, now))) {
+        let (at, expires) = (exact(at), exact(expires));
+        return format!(
+            "{shown} is moved to {at}, and expires at {expires}: it does not run. Move it to an earlier time, or enqueue it anew"
+        );
+    }
     let why = match (at, state) {
         (Some(at), _) if at <= now => {
             return format!("{shown} is due at once, for {} has passed; a beater sends it within a minute", exact(at));
@@ -276,6 +282,14 @@ mod tests {
         assert_eq!(moved_to("a", Some(later), None, now), "a waits until 2026-05-04T13:00:00Z");
         let past = moved_to("a", "2026-05-04T11:00:00Z".parse().ok(), None, now);
         assert_eq!(past, "a is due at once, for 2026-05-04T11:00:00Z has passed; a beater sends it within a minute");
+        let mut expiring = record("scheduled");
+        expiring.run_at = Some(later);
+        expiring.envelope = Some(json!({"name": "n", "expires_at": "2026-05-04T12:30:00Z"}).to_string());
+        let expires = moved_to("a", Some(later), Some(&expiring), now);
+        assert!(
+            expires.starts_with("a is moved to 2026-05-04T13:00:00Z, and expires at 2026-05-04T12:30:00Z: it does not run"),
+            "{expires}"
+        );
         let cases = [
             (None, "cannot move a: there is no record of it. The id is wrong, or"),
             (Some(record("succeeded")), "it has ended (succeeded at 2026-05-04T11:00:00Z). `sqjobs retry a ARGS"),

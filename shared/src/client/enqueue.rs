@@ -94,7 +94,7 @@ impl Enqueue {
         self
     }
 
-    /// Drops it where it has not started by then.
+    /// Drops it where it has not started by then. A job that could not start before is refused when it is enqueued.
     pub fn expires_at(mut self, expires_at: Timestamp) -> Self {
         self.envelope.expires_at = Some(expires_at);
         self
@@ -207,6 +207,7 @@ impl Enqueue {
         self.envelope.check()?;
         self.envelope.check_reserved()?;
         self.check_names()?;
+        self.check_expiry(now)?;
         let (queue, id) = (prefix.to_owned() + &self.queue, self.envelope.id.clone().unwrap_or_default());
         let mut message = Outgoing::new(self.envelope.to_body());
         message.group.clone_from(&self.group);
@@ -235,6 +236,20 @@ impl Enqueue {
                 Err(Error::config(format!("cannot enqueue job {name:?}: its {what} is empty; name one, or leave it out")))
             }
             None => Ok(()),
+        }
+    }
+
+    /// Refuses a job that cannot start before it expires.
+    fn check_expiry(&self, now: Timestamp) -> Result<(), Error> {
+        let Envelope { name, run_at, expires_at, .. } = &self.envelope;
+        match (expires_at, run_at) {
+            (Some(expires_at), Some(run_at)) if expires_at <= run_at => Err(Error::config(format!(
+                "cannot enqueue job {name:?}: it expires at {expires_at}, and does not run before {run_at}; let it expire later, or run it earlier"
+            ))),
+            (Some(expires_at), _) if *expires_at <= now => Err(Error::config(format!(
+                "cannot enqueue job {name:?}: it has expired at {expires_at}, and now is {now}; let it expire later"
+            ))),
+            _ => Ok(()),
         }
     }
 

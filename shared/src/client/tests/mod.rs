@@ -72,6 +72,26 @@ async fn options_arrive_in_the_message_and_in_the_record() {
 }
 
 #[tokio::test]
+async fn a_job_that_expires_before_it_can_start_is_refused() {
+    let (eager, _) = family();
+    let (now, hour) = (eager.now(), Duration::from_hours(1));
+    let later = after(now, hour);
+    let jobs = [
+        parent("").expires_at(now),
+        parent("").run_at(later).expires_at(later),
+        parent("").delay(2 * hour).expires_at(later),
+        parent("").delay(hour / 2).expires_at(later),
+    ];
+    let answers = eager.client().enqueue_many(jobs).await;
+    let told: Vec<_> = answers.iter().map(|answer| answer.as_ref().err().map(ToString::to_string).unwrap_or_default()).collect();
+    assert!(told[0].contains(&format!("it has expired at {now}")), "{told:?}");
+    let latest = after(now, 2 * hour);
+    assert!(told[1].contains(&format!("it expires at {later}, and does not run before {later}")), "{told:?}");
+    assert!(told[2].contains(&format!("it expires at {later}, and does not run before {latest}")), "{told:?}");
+    assert_eq!(told[3], "");
+}
+
+#[tokio::test]
 async fn the_later_of_a_delay_and_an_instant_counts() {
     let (eager, _) = family();
     let at = after(eager.now(), Duration::from_hours(1));

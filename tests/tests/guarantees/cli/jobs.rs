@@ -371,17 +371,44 @@ fn an_id_that_is_used_again_with_other_arguments_is_refused() {
         let late = sqjobs(world, &["enqueue", "probe", "[7]", "--queue", "probes", "--id", "b", "--delay", "2s", "--wait"]).no();
         assert!(late.contains("these arguments did not run"), "{late}");
 
-        let lines = format!("{}\n{}", json!({"name": "probe", "id": "c", "args": [1]}), json!({"name": "probe", "id": "c", "args": [2]}));
-        let twice = piped(world, &["enqueue", "--from", "-", "--queue", "probes"], &lines);
-        assert!(twice.status == 1 && twice.said.contains("line 2: id c stands in an earlier line"), "{}", twice.said);
-
         let again = world.probe("a", &json!({})).to_string();
         let same = piped(world, &["enqueue", "--from", "-", "--queue", "probes"], &format!("{again}\n{again}"));
-        assert_eq!(same.yes(), "2 jobs enqueued, 2 of them duplicates that do not run again\n");
+        assert_eq!(same.yes(), "1 jobs enqueued, 1 of them duplicates that do not run again, 1 repeated lines left out\n");
         let other = json!({"name": "probe", "id": "a", "args": [7]}).to_string();
         let other = piped(world, &["enqueue", "--from", "-", "--queue", "probes"], &other);
         assert_eq!((other.status, &*other.printed), (1, "0 jobs enqueued, 1 refused\n"));
         assert!(other.said.contains("line 1: a already ended at ") && other.said.contains("these arguments did not run"), "{}", other.said);
+    });
+}
+
+#[test]
+fn a_second_line_of_an_id_is_refused_or_left_out() {
+    World::setup().test(async |world| {
+        let line = |change: Value| {
+            let mut line = json!({"name": "probe", "id": "c", "args": [1], "queue": "probes", "delay": "1h"});
+            line.as_object_mut().expect("an object").extend(change.as_object().expect("an object").clone());
+            line
+        };
+        let twice = |change: Value, more: &[&str]| {
+            piped(world, &[&["enqueue", "--from", "-"], more].concat(), &format!("{}\n\n{}", line(json!({})), line(change)))
+        };
+        let others = [
+            (json!({"name": "adder"}), "another name"),
+            (json!({"queue": "nowhere"}), "another queue"),
+            (json!({"args": [2]}), "other arguments"),
+            (json!({"delay": "2h"}), "another time"),
+            (json!({"delay": null, "run_at": "2126-05-04T12:00:00Z"}), "another time"),
+        ];
+        for (change, what) in others {
+            let ran = twice(change, &[]);
+            assert_eq!((ran.status, &*ran.printed), (1, "1 jobs enqueued, 1 refused\n"));
+            assert!(ran.said.contains(&format!("line 3: id c stands in line 1 with {what}; give each job")), "{}", ran.said);
+        }
+        let same = twice(json!({}), &[]);
+        assert!(same.said.contains("line 3: a duplicate of line 1, which has the same id c; it was left out"), "{}", same.said);
+        assert_eq!(same.yes(), "1 jobs enqueued, 1 repeated lines left out\n");
+        let answers = twice(json!({}), &["--json"]).json();
+        assert_eq!(answers[0], json!({"line": 3, "id": "c", "repeats_line": 1}));
     });
 }
 
