@@ -143,16 +143,18 @@ impl Story<'_> {
 
     /// What happens next, and what a person may do.
     fn next(&self) -> Option<String> {
-        let Record { id, state, run_at, .. } = self.record;
-        let overdue = run_at.is_some_and(|at| self.now.duration_since(at) > PATIENCE);
+        let Record { id, state, run_at, enqueued_at, .. } = self.record;
+        // It may have been enqueued for an instant that had passed.
+        let since = run_at.map(|at| enqueued_at.map_or(at, |enqueued| enqueued.max(at)));
+        let overdue = since.is_some_and(|since| self.now.duration_since(since) > PATIENCE);
         match state {
             State::Running => {
                 let until = Timestamp::from_millisecond(self.record.lease_until?).ok()?;
-                let free = until + SignedDuration::try_from(SKEW).unwrap_or_default();
+                let free = free_from(until);
                 Some(if free < self.now {
                     format!(
-                        "Its lease ran out at {}, so that attempt has died; the next delivery of its message takes it over, within the \
-                         queue's visibility timeout.",
+                        "Its lease ran out at {}, so that attempt has died. If its message is still there, its next delivery takes the job \
+                         over, within the queue's visibility timeout.",
                         self.at(until)
                     )
                 } else {
@@ -178,6 +180,16 @@ impl Story<'_> {
             _ => None,
         }
     }
+}
+
+fn free_from(lease_until: Timestamp) -> Timestamp {
+    lease_until + SignedDuration::try_from(SKEW).unwrap_or_default()
+}
+
+/// Returns true for a job whose attempt has died: it runs, and its lease is over.
+pub(crate) fn has_died(record: &Record, now: Timestamp) -> bool {
+    let until = record.lease_until.and_then(|at| Timestamp::from_millisecond(at).ok());
+    record.state == State::Running && until.is_some_and(|until| free_from(until) < now)
 }
 
 /// Returns when a job expires that waits for a later time than that.
@@ -308,6 +320,14 @@ mod tests {
         assert!(waiting("scheduled", "2026-05-04T11:00:00Z").contains("see that the beater runs"));
         assert!(waiting("retrying", "2026-05-04T11:00:00Z").contains("event source mapping"));
         assert!(!waiting("retrying", "2026-05-04T11:58:00Z").contains("overdue"), "it may take a moment");
+        let late = |enqueued_at: &str| {
+            told(json!({
+                "id": "a", "name": "n", "queue": "q", "state": "queued", "attempts": 0, "max_attempts": 5, "enqueued_at": enqueued_at,
+                "run_at": "2020-05-04T11:00:00Z",
+            }))
+        };
+        assert!(late("2026-05-04T11:00:00Z").contains("overdue"));
+        assert!(!late("2026-05-04T11:59:59Z").contains("overdue"), "it was just enqueued");
     }
 
     #[test]

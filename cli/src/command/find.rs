@@ -125,7 +125,8 @@ pub(super) async fn explain(aws: &Aws, wanted: Explain) -> Result<bool, Failure>
     }
     if let Some(record) = &record {
         if !is_dead {
-            sentences.extend(gone(aws, record).await);
+            sentences.extend(gone(aws, record, now).await);
+            sentences.extend(lookup::other_letter(aws, record, now).await);
         }
         sentences.extend(discarded(aws, record, now).await);
     }
@@ -139,9 +140,9 @@ pub(super) async fn explain(aws: &Aws, wanted: Explain) -> Result<bool, Failure>
     Ok(record.is_some())
 }
 
-/// Says that the message of a job that waits in its queue may be gone, where that queue is empty.
-async fn gone(aws: &Aws, record: &Record) -> Option<String> {
-    if !matches!(record.state, State::Queued | State::Retrying) {
+/// Says that the message of a job may be gone that waits in its queue, or whose attempt has died, where that queue is empty.
+async fn gone(aws: &Aws, record: &Record, now: Timestamp) -> Option<String> {
+    if !matches!(record.state, State::Queued | State::Retrying) && !sentence::has_died(record, now) {
         return None;
     }
     match queue::find(aws, &record.queue).await {

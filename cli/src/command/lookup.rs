@@ -1,7 +1,7 @@
 //! Finds what is known of a job that has no record: its dead letter, or the queues that its message may wait in.
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
-use sqjobs::{Letter, store::DynamoDb};
+use sqjobs::{Letter, Record, store::DynamoDb};
 
 use super::{
     dlq::{self, Pair, Walk},
@@ -79,6 +79,47 @@ fn plan<'a>(statuses: &'a [Status], is_own: bool, prefix: &str, id: &str) -> (Ve
         notes.push(format!("SQS counts no dead letter of {which}."));
     }
     (full, notes)
+}
+
+/// Says that a message of the same id as a recorded job is a dead letter, and is not the copy that the job left when it failed.
+pub(super) async fn other_letter(aws: &Aws, record: &Record, now: Timestamp) -> Option<String> {
+    match find_other(aws, record).await {
+        Ok(found) => found.map(|(queue, letter)| other(&aws.place.prefix, &queue, &letter, &record.id, now)),
+        Err(error) => Some(format!("Whether another message of its id is a dead letter is not known: {}.", error.told())),
+    }
+}
+
+async fn find_other(aws: &Aws, record: &Record) -> Result<Option<(String, Letter)>, Failure> {
+    let statuses = queue::all(aws).await?.statuses(aws);
+    let (searched, _) = plan(&statuses, false, &aws.place.prefix, &record.id);
+    for status in searched {
+        let pair = Pair::find(aws, &status.name).await?;
+        let mut walk = Walk::new(aws, &pair);
+        let found = walk.of(&record.id, |letters| letters.iter().any(|letter| is_other(letter, record))).await;
+        walk.end().await;
+        if let Some(letter) = found?.into_iter().find(|letter| is_other(letter, record)) {
+            return Ok(Some((status.name.clone(), letter)));
+        }
+    }
+    Ok(None)
+}
+
+/// Returns true for a dead letter that no attempt of the job has left: its kind says that the message was not of the job.
+fn is_other(letter: &Letter, record: &Record) -> bool {
+    let kind = letter.kind();
+    let is_own = record.error.as_ref().is_some_and(|error| Some(&*error.kind) == kind);
+    let is_refused = kind.is_some_and(|kind| matches!(kind, "id_in_use" | "rejected") || kind.starts_with("reserved_"));
+    !is_own && (is_refused || letter.is_misdirected())
+}
+
+fn other(prefix: &str, queue: &str, letter: &Letter, id: &str, now: Timestamp) -> String {
+    let (whole, queue, id) = (format!("{prefix}{queue}"), shell(queue), shell(id));
+    let since = letter.message.sent_at.map(|at| format!(", {}", from_now(at, now))).unwrap_or_default();
+    format!(
+        "Another message of its id is a dead letter of queue {whole}{since}, {}. It is not run. `sqjobs dlq show {queue} {id}` shows its \
+         arguments: to run them, enqueue them with another id. `sqjobs dlq purge {queue} --id {id}` deletes the dead letters of this id.",
+        dlq::reason(letter)
+    )
 }
 
 /// The outcome of a search through one dead-letter queue.

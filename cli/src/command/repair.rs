@@ -223,10 +223,10 @@ pub(super) async fn reschedule(aws: &Aws, wanted: Move) -> Result<bool, Failure>
     let client = aws.client();
     let moved = client.reschedule(&wanted.id, at).await?;
     let mut output = Output::new();
-    if wanted.json {
-        output.json(&json!({"id": wanted.id, "moved": moved, "run_at": moved.then_some(at)}))?;
-    }
     let record = client.get(&wanted.id).await?;
+    if wanted.json {
+        output.json(&json!({"id": wanted.id, "moved": moved, "run_at": moved.then_some(at.max(now))}))?;
+    }
     let said = aws.place.with_options(&moved_to(&wanted.id, moved.then_some(at), record.as_ref(), now));
     match (moved, wanted.json) {
         (true, true) if record.as_ref().and_then(|record| expires_unrun(record, now)).is_none() => {}

@@ -61,7 +61,9 @@ impl Client {
     ///
     /// When the table does not answer.
     pub async fn reschedule(&self, id: &str, run_at: Timestamp) -> Result<bool, Error> {
-        let moved = |record: Option<&Record>| Ok(record.and_then(|record| lifecycle::moved(record, &token(), run_at)));
+        // A job that is moved into the past is due now, and not overdue.
+        let now = self.clock.now();
+        let moved = |record: Option<&Record>| Ok(record.and_then(|record| lifecycle::moved(record, &token(), run_at.max(now))));
         Ok(self.change(id, moved).await?.is_some())
     }
 

@@ -138,6 +138,16 @@ async fn a_job_that_was_sent_ahead_can_be_called_off_and_moved() {
 }
 
 #[tokio::test]
+async fn a_job_that_is_moved_into_the_past_is_due_now() {
+    let world = World::at("2026-05-04T10:00:00Z");
+    let client = world.local.client();
+    client.enqueue_one(crate::Enqueue::named("note", json!("a")).id("a").delay(Duration::from_hours(1))).await.expect("enqueued");
+    world.work().await;
+    assert!(client.reschedule("a", instant("2026-05-01T10:00:00Z")).await.expect("an answer"));
+    assert_eq!(world.records()["a"].run_at, Some(world.now()));
+}
+
+#[tokio::test]
 async fn a_job_that_waits_in_the_index_can_be_called_off_and_moved() {
     let world = World::at("2026-05-04T10:00:00Z");
     let client = world.local.client();

@@ -7,7 +7,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use sqjobs::Clock;
+use sqjobs::{Clock, Envelope};
 
 use super::{Ran, alone, args, command, piped, sqjobs};
 use crate::{
@@ -257,6 +257,39 @@ fn a_job_whose_queue_was_purged_is_explained_and_can_be_enqueued_again() {
         let again = sqjobs(world, &[&enqueue[..], &["--wait"]].concat());
         assert!(again.said.contains("its arguments were the same, and it runs once however often"), "{}", again.said);
         again.yes();
+
+        // The process of another one was killed, and its message is gone.
+        let record = json!({
+            "id": "b", "name": "probe", "queue": "probes", "state": "running", "attempts": 1, "max_attempts": 3, "generation": 1,
+            "owner": "gone", "started_at": Clock::system().now(), "lease_until": 1_700_000_000_000_u64,
+            "digest": Envelope::new("probe", serde_json::from_str(&orders).expect("JSON")).digest(),
+        });
+        world.plant(record).await;
+        let explained = sqjobs(world, &["explain", "b"]).yes();
+        assert!(explained.contains("so that attempt has died") && explained.contains("the message is gone"), "{explained}");
+        assert!(explained.contains("`sqjobs enqueue probe ARGS --id b --queue probes`"), "{explained}");
+        sqjobs(world, &["enqueue", "probe", &orders, "--id", "b", "--queue", "probes", "--wait"]).yes();
+    });
+}
+
+#[test]
+fn a_dead_letter_of_the_id_of_another_job_is_explained() {
+    World::setup().test(async |world| {
+        world.deploy(&Function::probe()).await;
+        let other = json!({"id": "a", "name": "other", "queue": "probes", "state": "succeeded", "attempts": 1, "max_attempts": 1});
+        world.plant(other).await;
+        assert!(!sqjobs(world, &["explain", "a"]).yes().contains("Another message"));
+        world.send(world.probe("a", &json!({}))).await;
+        let kind = wait::until("it is a dead letter", PATIENCE, async || {
+            let letters = sqjobs(world, &["dlq", "list", "--json"]).json();
+            letters.first().map(|letter| letter["kind"].clone()).ok_or_else(|| "none".to_owned())
+        })
+        .await;
+        let explained = sqjobs(world, &["explain", "a"]).yes();
+        assert!(explained.contains("Another message of its id is a dead letter of queue probes"), "{kind} {explained}");
+        assert!(explained.contains("`sqjobs dlq purge probes --id a` deletes"), "{explained}");
+        sqjobs(world, &["dlq", "purge", "probes", "--id", "a", "--yes"]).yes();
+        assert!(!sqjobs(world, &["explain", "a"]).yes().contains("Another message"));
     });
 }
 
