@@ -142,6 +142,10 @@ pub(super) async fn explain(aws: &Aws, wanted: Explain) -> Result<bool, Failure>
 
 /// Says that the message of a job may be gone that waits in its queue, or whose attempt has died, where that queue is empty.
 async fn gone(aws: &Aws, record: &Record, now: Timestamp) -> Option<String> {
+    if record.state == State::Scheduled {
+        let unseen = queue::find(aws, &record.queue).await.err()?;
+        return Some(format!("Its queue cannot be looked at: {}.", unseen.told()));
+    }
     if !matches!(record.state, State::Queued | State::Retrying) && !sentence::has_died(record, now) {
         return None;
     }
