@@ -34,6 +34,7 @@ const RIGHTS: &[(&str, &[&str], Who)] = &[
     (".query()", &["dynamodb:Query"], Who::Beaters),
     (".scan()", &["dynamodb:Scan"], Who::Beaters),
     ("Put::builder()", &["dynamodb:PutItem"], Who::Beaters),
+    (".put_item()", &["dynamodb:PutItem"], Who::Beaters),
     ("Delete::builder()", &["dynamodb:DeleteItem"], Who::Beaters),
     (".change_message_visibility_batch()", &["sqs:ChangeMessageVisibility"], Who::Both),
     (".delete_message_batch()", &["sqs:DeleteMessage"], Who::Both),
