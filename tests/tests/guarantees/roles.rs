@@ -310,7 +310,8 @@ fn the_command_gives_the_rights_that_the_modules_give() {
         let beater = world.create_function_and_role(&Function::beater()).await;
         sqjobs(world, &["queue", "create", "others"]).yes();
         let create = ["queue", "create", "probes", "--function", &probe];
-        sqjobs(world, &[&create[..], &["--enqueues-to", "others"]].concat()).yes();
+        let printed = sqjobs(world, &[&create[..], &["--enqueues-to", "others"]].concat()).yes();
+        assert!(printed.contains(" may enqueue jobs to others, and to no other queue\n"), "{printed}");
         sqjobs(world, &create).yes(); // which takes nothing away
         sqjobs(world, &["schedule", "beater", &beater]).yes();
         for (role, module, function) in [("probe", FUNCTION, probe), ("beater", BEATER, beater)] {
