@@ -195,6 +195,12 @@ async fn settle(aws: &Aws, arn: &str, state: &str) -> Result<(), Failure> {
 async fn purge(aws: &Aws, name: &str, yes: bool) -> Result<bool, Failure> {
     refuse_others(aws, [name]).await?;
     let Found { name, url, depth, .. } = find(aws, &aws.queue(name)).await?;
+    if let Some(source) = source_name(&name) {
+        let source = shell(aws.short(&source));
+        return Err(Failure::said(format!(
+            "{name} is a dead-letter queue: its messages are failed jobs. `sqjobs dlq list {source}` shows them, `sqjobs dlq purge {source}` deletes them"
+        )));
+    }
     let Depth { waiting, in_flight, delayed } = depth;
     if !confirmed(&format!("Forget all messages of {name} ({waiting} waiting, {in_flight} in flight, {delayed} delayed)?"), yes)? {
         return Ok(false);

@@ -125,6 +125,8 @@ fn a_refused_queue_create_leaves_nothing_behind() {
         ];
         let said = sqjobs(world, &["queue", "create", "new-dlq"]).error();
         assert!(said.contains("new-dlq is the name of a dead-letter queue; `sqjobs queue create new` makes"), "{said}");
+        let said = sqjobs(world, &["queue", "purge", "probes-dlq", "--yes"]).error();
+        assert!(said.contains("probes-dlq is a dead-letter queue") && said.contains("`sqjobs dlq purge probes`"), "{said}");
         let said = sqjobs(world, &["queue", "delete", "probes-dlq", "--yes"]).error();
         assert!(said.contains("queue probes-dlq is the dead-letter queue of probes"), "{said}");
         let said = sqjobs(world, &["queue", "create", "probes", "--function", &probe, "--table", "staging-jobs"]).error();
