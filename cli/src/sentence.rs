@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_was_cancelled_and_enqueued_again_has_no_budget_before_it_starts() {
+    fn a_cancelled_job_that_is_enqueued_again_has_no_budget_yet() {
         let past = json!({"generation": 1, "kind": "cancelled", "message": "", "at": "2026-05-04T11:00:00Z"});
         let told = told(json!({
             "id": "a", "name": "n", "queue": "q", "state": "queued", "attempts": 0, "max_attempts": 0, "generation": 1, "history": [past],

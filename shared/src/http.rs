@@ -253,7 +253,7 @@ impl From<hyper::Error> for Failure {
 }
 
 impl Connection {
-    /// Whether it was used lately, and the server has not closed it.
+    /// Returns true if it was used lately, and the server has not closed it.
     fn is_usable(&mut self) -> bool {
         let is_fresh = self.since.elapsed() < IDLE && !self.is_poisoned.load(Ordering::Relaxed);
         is_fresh && (&mut self.driver).now_or_never().is_none() && self.sender.is_ready()

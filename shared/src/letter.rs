@@ -82,7 +82,7 @@ impl Letter {
         self.message.source.is_some() || self.kind().is_none()
     }
 
-    /// What becomes of it when it is redriven to `queue`, given the record of its job as it is stored.
+    /// Decides how to redrive it to `queue`, given the record of its job as it is stored.
     ///
     /// Where it is not certain that the job goes on without this letter, it is sent: at worst it is a duplicate.
     pub fn redrive(&self, record: Option<&Record>, queue: &str) -> Redrive {
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_that_never_ran_is_kept_where_its_id_has_run_with_other_arguments() {
+    fn a_letter_that_never_ran_is_kept_if_its_id_has_other_arguments() {
         let of = |record: Record, envelope: &Letter| {
             envelope.envelope.as_ref().map(|own| Record { digest: Some(own.digest()), ..record }).expect("it is read")
         };

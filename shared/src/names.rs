@@ -1,6 +1,6 @@
 //! Names of queues and tables, and the shards into which the indexes of the tables are divided.
 
-/// How many shards share the load of the due index.
+/// The number of shards that share the load of the due index.
 pub(crate) const SHARDS: u8 = 16;
 
 /// Returns true if a queue of this name keeps its messages in order.
@@ -37,12 +37,12 @@ pub(crate) fn shard_of(id: &str) -> u8 {
     id.bytes().fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte)) % SHARDS
 }
 
-/// A shard of what is due, as records name it.
+/// The name of a shard of due jobs, as records have it.
 pub(crate) fn shard_name(shard: u8) -> String {
     format!("due#{shard}")
 }
 
-/// A shard of what failed, as records name it. Shards keep many failures at once from making the table slow for the others.
+/// The name of a shard of failed jobs, as records have it. Shards spread many failures at once over the table.
 pub(crate) fn failed_shard_name(shard: u8) -> String {
     format!("failed#{shard}")
 }

@@ -14,7 +14,7 @@ use crate::{
     store::{Store, Write, Written},
 };
 
-/// How many jobs were handed over.
+/// Counts of jobs that were to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Sent {
     /// Sent and marked.

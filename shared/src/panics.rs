@@ -1,4 +1,4 @@
-//! What a panic does to this program.
+//! Panics that end the process.
 
 /// True if a panic ends the process, and with it every job of its batch.
 pub(crate) const ABORT: bool = cfg!(panic = "abort");

@@ -58,7 +58,7 @@ pub enum StoreFailure {
     Skip,
 }
 
-/// When the record of a job is written.
+/// The moment at which the record of a job is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Recording {

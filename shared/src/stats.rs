@@ -549,7 +549,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ids_of_parked_messages_and_discarded_duplicates_are_known_up_to_a_limit() {
+    fn ids_of_parked_messages_and_duplicates_are_known_up_to_a_limit() {
         let noon = at("2026-05-04T12:00:00Z");
         let tally = |ending, kind, ids: &[String]| {
             let mut tally = Tally::default();

@@ -18,7 +18,7 @@ const INVOCATION_LOG: f64 = 260.0;
 /// Seconds that an idle poller waits for a message, the longest that SQS allows.
 const LONG_POLL: f64 = 20.0;
 
-/// When the record of a job is written, as its policy says.
+/// The moment at which the record of a job is written, by its policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Recording {
     Always,
@@ -38,7 +38,7 @@ pub(crate) struct Load {
     pub(crate) memory: f64,
     /// What a GB-second costs.
     pub(crate) duration: &'static Price,
-    /// What is written: of jobs that succeed at once and are recorded on trouble, nothing.
+    /// The recording of its jobs, which succeed at once: recorded on trouble, they write nothing.
     pub(crate) recording: Recording,
 }
 

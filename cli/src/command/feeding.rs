@@ -1,4 +1,4 @@
-//! How a queue begins to feed a function.
+//! Lets a queue feed a function: checks the plan, then carries it out.
 
 use std::{
     slice,
@@ -21,8 +21,9 @@ use crate::{
     failure::{Failure, told},
 };
 
-const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
-/// How long it takes until a right is had that was given.
+/// The pause between two looks at something that AWS is about to change.
+pub(super) const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
+/// The longest time until a new right of a role takes effect.
 const GRANT: Duration = Duration::from_mins(1);
 /// The most messages of an invocation.
 const BATCH: i32 = 10;

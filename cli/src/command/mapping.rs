@@ -12,16 +12,16 @@ use crate::{
 /// The part of an ARN that names the function; a version or an alias may follow.
 const FUNCTION: usize = 6;
 
-/// What takes from a queue.
+/// The function that a queue feeds, if any.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Feed {
     /// The function that it feeds.
     pub(super) function: Option<String>,
-    /// Whether it feeds it, as Lambda names that: `Enabled`, `Disabled`, or on the way.
+    /// The state of the mapping in the words of Lambda: `Enabled`, `Disabled`, or on the way.
     pub(super) mapping: Option<String>,
 }
 
-/// What takes from each of these queues.
+/// Returns the feed of each of these queues.
 pub(super) async fn feeds(aws: &Aws, queues: &[Status]) -> Result<Vec<Feed>, Failure> {
     let mappings = mappings(aws, None).await?;
     let feed = |queue: &Status| {
@@ -41,7 +41,7 @@ pub(super) fn qualifier_of(mapping: &Mapping) -> Option<&str> {
     mapping.function_arn.as_ref()?.split(':').nth(FUNCTION + 1)
 }
 
-/// Whether a mapping feeds from a queue.
+/// Returns true if a mapping feeds from a queue.
 pub(super) fn feeds_from(mapping: &Mapping, queue_arn: &str) -> bool {
     mapping.event_source_arn.as_deref() == Some(queue_arn)
 }

@@ -51,7 +51,7 @@ pub(super) async fn named(aws: &Aws, queue: &str) -> Result<Found, Failure> {
     Ok(found)
 }
 
-/// How many messages a queue has, as SQS reckons: it may be late by a minute.
+/// The messages of a queue, as SQS counts them: the counts may be a minute late.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(super) struct Depth {
     pub(super) waiting: u64,

@@ -10,7 +10,7 @@ use sqjobs::{
 use tokio::time::sleep;
 
 use super::{
-    feeding::{Code, Feeding},
+    feeding::{BETWEEN_LOOKS, Code, Feeding},
     function::Function,
     mapping::{Feed, feeds, function_of, mappings, row},
     queue::{Depth, Found, Queues, Status, all, find, none, pair, refuse_others, set_visibility, source_name, url},
@@ -23,12 +23,11 @@ use crate::{
     sentence::shell,
 };
 
-/// How long a mapping takes to be enabled or disabled, at most.
+/// The longest time that a mapping takes to be enabled or disabled.
 const CHANGE: Duration = Duration::from_mins(2);
-const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
-/// How long it takes until a queue is known everywhere that was made.
+/// The longest time until a new queue is known everywhere.
 const MADE: Duration = Duration::from_secs(5);
-/// How long a function may take, unless told otherwise.
+/// The timeout of a function, unless it is given.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// The most jobs of the due index that are looked at.
 const DUE: usize = 1000;

@@ -35,7 +35,6 @@ pub(super) async fn function(aws: &Aws, wanted: args::Function) -> Result<bool, 
     match wanted {
         args::Function::Versions { name, json } => show(aws, &name, json).await,
         args::Function::Release { name } => {
-            Function::find(aws, &name).await?.refuse_other(&aws.place)?;
             let queue = fed_by(aws, &name).await?;
             let latest = versions(aws, &name).await?.into_iter().find(|version| version.name == LATEST);
             latest.ok_or_else(|| Failure::said(format!("there is no function {name}")))?.check(&name, &queue, aws.short(&queue))?;
@@ -43,7 +42,6 @@ pub(super) async fn function(aws: &Aws, wanted: args::Function) -> Result<bool, 
             moved.tell(&name)
         }
         args::Function::Rollback { name, to } => {
-            Function::find(aws, &name).await?.refuse_other(&aws.place)?;
             let queue = fed_by(aws, &name).await?;
             let before = live(aws, &name).await?.ok_or_else(|| Failure::said(format!("function {name} has no alias {LIVE}")))?.version;
             let versions = versions(aws, &name).await?;
@@ -188,8 +186,9 @@ async fn point(aws: &Aws, function: &str, version: &str) -> Result<Moved, Failur
     Ok(Moved { version: version.to_owned(), before: before.map(|alias| alias.version) })
 }
 
-/// The queue that feeds a function by its alias.
+/// The queue that feeds a function by its alias. Refuses a function of another environment.
 async fn fed_by(aws: &Aws, function: &str) -> Result<String, Failure> {
+    Function::find(aws, function).await?.refuse_other(&aws.place)?;
     let own = mappings(aws, None).await?.into_iter().find(|mapping| function_of(mapping) == Some(function));
     let is_live = own.as_ref().and_then(qualifier_of) == Some(LIVE);
     let queue = own.and_then(|mapping| mapping.event_source_arn?.rsplit(':').next().map(str::to_owned));

@@ -177,7 +177,7 @@ const FIELDS: [&str; 24] = [
     "status",
 ];
 
-/// How alike a name and a field must be, by Jaro's measure, for the field to be meant.
+/// The least similarity of a name and a field, by Jaro's measure, at which the field is suggested.
 const ALIKE: f64 = 0.7;
 
 /// Says which field is unknown, and which is meant. A schedule without one of its fields would be wrong each time that it fires.

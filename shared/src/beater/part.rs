@@ -1,4 +1,4 @@
-//! What the parts of a tick share: what they work with, and what they report.
+//! Inputs and reports that the parts of a tick share.
 
 use std::{ops::AddAssign, sync::Arc};
 
@@ -31,18 +31,18 @@ impl Tick {
     }
 }
 
-/// What a beater works with.
+/// The tables and queues of a beater.
 #[derive(Clone)]
 pub(crate) struct Ports {
     pub(crate) due: Due,
     pub(crate) rows: Arc<dyn Rows>,
-    /// What precedes the names of queues in this environment.
+    /// The prefix of the names of queues in this environment.
     pub(crate) prefix: String,
     /// The dead-letter queues that are looked through.
     pub(crate) dlqs: Arc<Dlqs>,
 }
 
-/// What a part of a tick did.
+/// The report of a part of a tick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Tally {
     /// Done, as that part says.

@@ -68,9 +68,9 @@ impl Client {
     }
 
     /// Runs a job again that has ended, whatever its end: its attempts begin anew, and that end, and the attempts that
-    /// failed, stay in its history. It is given once more as it was enqueued, with its id, for a record does not keep the arguments of
-    /// what has ended. Tags and data that are given replace those of the record. False: it has not ended, or nothing is known of
-    /// it; then it can be enqueued.
+    /// failed, stay in its history. Give it as it was enqueued, with its id, since the record of an ended job does not keep
+    /// the arguments. Given tags and data replace those of the record. Returns false if the job has not ended or is unknown; an unknown
+    /// job can be enqueued.
     ///
     /// The dead letter of a failed job stays in the dead-letter queue, and the alarm of that queue with it. `sqjobs retry`
     /// deletes it. A redrive deletes it too, once the job has ended otherwise.

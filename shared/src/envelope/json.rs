@@ -16,7 +16,7 @@ pub(super) fn json(text: &str) -> Result<Value, String> {
     })
 }
 
-/// What a JSON value is, in a sentence.
+/// Names the type of a JSON value, for a sentence.
 pub(super) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",

@@ -1,4 +1,4 @@
-//! What all deliveries of an invocation share: the time it has, the slots to run in, and the table.
+//! The context that all deliveries of an invocation share: its time, the slots to run in, and the table.
 
 use std::{
     collections::HashMap,
@@ -23,7 +23,7 @@ use crate::{JobError, job::HOOK, queue::Visibility};
 
 /// The least time with which an attempt starts, where its policy sets no timeout.
 const LEAST: Duration = Duration::from_secs(1);
-/// How long a body has to end after it was stopped.
+/// The time that a stopped body has to end.
 const GRACE: Duration = Duration::from_millis(250);
 
 /// One batch on its way through.
@@ -31,13 +31,13 @@ pub(crate) struct Batch<'a> {
     pub(crate) engine: &'a Engine,
     pub(crate) invocation: &'a Invocation,
     pub(crate) ledger: Ledger<'a>,
-    /// When bodies are asked to stop.
+    /// The instant at which bodies are asked to stop.
     pub(crate) ask_to_stop_at: Instant,
-    /// When bodies are stopped: early enough to record them before the invocation ends.
+    /// The instant at which bodies are stopped: early enough to record them before the invocation ends.
     pub(crate) stop_at: Instant,
-    /// How long a body or a hook has to end after it was stopped.
+    /// The time that a stopped body or hook has to end.
     pub(crate) grace: Duration,
-    /// When the answer must be on its way, whatever is still open.
+    /// The instant at which the answer must be on its way, even if some requests are still open.
     pub(crate) answer_by: Instant,
     time: Duration,
     slots: HashMap<&'static str, Semaphore>,

@@ -22,10 +22,10 @@ use crate::{
     telemetry::log_at,
 };
 
-/// How long before its time a job is waited for instead of returned: a queue's delays are whole seconds.
+/// The longest wait for a job before its time. Its message is not returned, since the delays of a queue are whole seconds.
 const MOMENT: Duration = Duration::from_secs(1);
 
-/// What came of asking for the right to run.
+/// The answer to a claim.
 pub(super) enum Claimed {
     Granted(Granted),
     Ended(Ended),

@@ -21,7 +21,7 @@ use crate::{
     telemetry::log_at,
 };
 
-/// What a lane does next.
+/// The next step of a lane.
 pub(crate) enum Step {
     Ended(Ended),
     /// Its last attempt was killed: it runs last, and alone.
@@ -131,7 +131,7 @@ impl Delivery {
         Some(self.counted(Ended { differs, ..Ending::Duplicate.into() }, batch))
     }
 
-    /// What to run: from the message, or from the record where it holds other arguments.
+    /// Returns the job to run: that of the message, or of the record if it holds other arguments.
     fn work(decoded: &Decoded, record: &Record) -> Result<Work, Unreadable> {
         match &record.envelope {
             None => Ok(decoded.work.clone()),

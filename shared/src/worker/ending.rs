@@ -1,4 +1,4 @@
-//! How deliveries end: recorded, counted and logged.
+//! Endings of deliveries: records, counts and logs them.
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
@@ -24,10 +24,10 @@ use crate::{
     telemetry::log_at,
 };
 
-/// How often a change of a record is decided anew because the record changed meanwhile.
+/// The most decisions about one change of a record, which may change meanwhile.
 pub(super) const CLAIMS: usize = 5;
 
-/// How a delivery ended.
+/// The end of a delivery.
 #[derive(Debug, Clone)]
 pub(crate) struct Ended {
     pub(crate) ending: Ending,
@@ -35,7 +35,7 @@ pub(crate) struct Ended {
     pub(crate) reason: Option<Failure>,
     /// The record that is to be marked once the dead-letter copy is made.
     pub(crate) record: Option<Arc<Record>>,
-    /// Whether the due index holds the job now, in the place of its message.
+    /// True if the due index now holds the job in the place of its message.
     pub(super) filed: bool,
     /// True for a duplicate whose arguments differ from those of the job.
     pub(super) differs: bool,
@@ -66,7 +66,7 @@ impl Ended {
         self.differs || self.ending == Ending::Parked || self.reason.as_ref().is_some_and(|reason| reason.kind.starts_with(RESERVED))
     }
 
-    /// What becomes of the message.
+    /// Returns what the function does with the message.
     pub(crate) fn fate(&self) -> Fate {
         if self.filed { Fate::Delete } else { self.ending.fate() }
     }
@@ -138,7 +138,7 @@ pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// How an attempt ends that runs without a record.
+/// Ends an attempt that ran without a record.
 pub(super) fn unrecorded(running: &Record, outcome: Outcome, decoded: &Decoded, batch: &Batch<'_>) -> (Ended, Option<Failure>) {
     let (record, ending) = lifecycle::finish(running, outcome, &decoded.policy, jitter(), batch.engine.clock.now());
     (Ended { reason: record.error.clone(), ..ending.into() }, record.error)
@@ -160,7 +160,7 @@ pub(super) struct Running {
     pub(super) record: Arc<Record>,
     pub(super) stored: Stored,
     pub(super) progress: Option<Value>,
-    /// How long its body ran, until that is counted.
+    /// The time that its body ran, until that is counted.
     pub(super) ran: Option<Duration>,
 }
 

@@ -29,11 +29,11 @@ use crate::{
 pub(crate) struct Granted {
     pub(crate) record: Arc<Record>,
     pub(crate) stored: Stored,
-    /// When the granting request was about to be sent.
+    /// The instant just before the granting request was sent.
     pub(crate) asked: Instant,
 }
 
-/// Whether the table holds the record of an attempt.
+/// The state of an attempt's record in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stored {
     Yes,
@@ -52,7 +52,7 @@ impl Stored {
     }
 }
 
-/// How an attempt's body ended.
+/// The end of an attempt's body.
 pub(crate) enum Ran {
     Ended(Outcome),
     /// The lease is lost: nothing may be written.
@@ -72,7 +72,7 @@ pub(crate) struct Execution<'a> {
     pub(crate) record: Arc<Record>,
     /// Until when the lease is certainly ours, on the monotonic clock.
     pub(crate) held_until: Instant,
-    /// Whether the table holds the record.
+    /// The state of the record in the table.
     pub(crate) stored: Stored,
     renew_at: Instant,
     timeout_at: Instant,
@@ -179,7 +179,7 @@ impl<'a> Execution<'a> {
         }
     }
 
-    /// When the next thing is due that [`Execution::act`] does.
+    /// Returns the instant at which [`Execution::act`] is due next.
     fn alarm(&self, writable: bool) -> Instant {
         let held_until = Some(self.held_until).filter(|_| self.is_fenced());
         let renew_at = Some(self.renew_at).filter(|_| self.is_fenced() && writable);
@@ -211,7 +211,7 @@ impl<'a> Execution<'a> {
         self.stored != Stored::Never
     }
 
-    /// When the body is stopped.
+    /// Returns the instant at which the body is stopped.
     fn stop_at(&self) -> Instant {
         self.timeout_at.min(self.batch.stop_at)
     }
@@ -376,7 +376,7 @@ impl<'a> Execution<'a> {
         self.attempt.take_progress()
     }
 
-    /// What follows once the ending is recorded.
+    /// Sets the visibility timeout and calls the hooks, after the ending was recorded.
     pub(crate) async fn after(&mut self, ending: &Ending, hooks: Vec<Hook>) {
         if *ending == Ending::LeaseLost {
             return; // the message is another's

@@ -1,4 +1,4 @@
-//! Settles what becomes of each message of a batch: dead letters are copied, waits are set, the rest is answered.
+//! Settles the messages of a batch: copies dead letters, sets visibility timeouts, and reports the messages that come back.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
     store::{Write, Written},
 };
 
-/// How old a message may become before it is sent anew: queues forget after four days unless told otherwise.
+/// The age at which a message is sent anew: by default, queues delete messages after four days.
 const AGE: Duration = Duration::from_hours(48);
 /// The longest that a parked message waits for a worker that can run it.
 const PARKED: Duration = Duration::from_mins(5);
@@ -24,7 +24,7 @@ const PARKED: Duration = Duration::from_mins(5);
 const LEAST: Duration = Duration::from_secs(1);
 
 impl Batch<'_> {
-    /// Settles what becomes of each message: dead letters are copied, waits are set, the rest is answered.
+    /// Copies dead letters, sets visibility timeouts, and reports the messages that come back.
     pub(super) async fn settle(&self, deliveries: &[Delivery], firsts: &[usize], ended: Vec<Option<Ended>>) -> Report {
         let mut fates: Vec<_> = ended.iter().map(|ended| ended.as_ref().map_or(Fate::Leave, Ended::fate)).collect();
         let letters: Vec<_> = (0..fates.len()).filter(|&place| fates[place] == Fate::DeadLetter).collect();

@@ -204,7 +204,7 @@ fn what_fails_again_or_is_rejected_again_is_redriven_once_and_here_again() {
         assert_eq!(world.effects.runs_of("fatal").len(), 2);
         assert_eq!(world.record("wrong").await.expect("a record").state, "failed");
         let missing = sqjobs(world, &["dlq", "redrive", "probes-dlq", "--id", "x", "--yes"]).no();
-        assert!(missing.contains("3 left alone") && missing.contains("no dead letter of x"), "who names the dead-letter queue means its queue");
+        assert!(missing.contains("3 left alone") && missing.contains("no dead letter of x"), "the name of the dead-letter queue stands for its queue");
     });
 }
 
