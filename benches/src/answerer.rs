@@ -1,4 +1,4 @@
-//! Answers as DynamoDB and SQS, after a fixed latency, and keeps count.
+//! Answers like DynamoDB and SQS after a fixed latency, and counts the requests.
 
 use std::{
     net::SocketAddr,
@@ -23,7 +23,7 @@ use crate::{
     tls::Tls,
 };
 
-/// A server that answers for AWS. It ends with the runtime.
+/// A server in place of AWS. It ends with the runtime.
 #[derive(Debug, Clone)]
 pub(crate) struct Answerer {
     address: SocketAddr,
@@ -31,12 +31,12 @@ pub(crate) struct Answerer {
     shared: Shared,
 }
 
-/// One request that was answered.
+/// One answered request.
 #[derive(Debug, Clone)]
 pub(crate) struct Exchange {
     pub(crate) operation: String,
     pub(crate) bytes: usize,
-    /// The entries of a batch of SQS.
+    /// Number of entries in an SQS batch.
     pub(crate) entries: usize,
     came: Instant,
     left: Instant,
@@ -56,7 +56,7 @@ struct Seen {
 }
 
 impl Answerer {
-    /// Starts one on a free port of loopback, over HTTPS where that is given.
+    /// Starts a server on a free port of loopback, over HTTPS if `tls` is given.
     pub(crate) async fn start(latency: Duration, tls: Option<&Tls>) -> Self {
         let shared = Shared { latency, state: Arc::default() };
         let router = Router::new().fallback(answer).with_state(shared.clone());
@@ -68,12 +68,12 @@ impl Answerer {
         format!("{scheme}://localhost:{port}")
     }
 
-    /// Makes things due.
+    /// Installs due jobs and schedules.
     pub(crate) fn wind(&self, clockwork: Clockwork) {
         self.shared.seen().clockwork = clockwork;
     }
 
-    /// The requests since the last call.
+    /// Returns the requests since the last call.
     pub(crate) fn take(&self) -> Vec<Exchange> {
         std::mem::take(&mut self.shared.seen().exchanges)
     }
@@ -92,7 +92,7 @@ impl Seen {
     }
 }
 
-/// How many of these requests followed one another: what no concurrency could have saved.
+/// Returns the length of the longest chain of sequential requests, which no concurrency could have shortened.
 pub(crate) fn depth(exchanges: &[Exchange]) -> usize {
     let mut by_end: Vec<_> = exchanges.iter().collect();
     by_end.sort_by_key(|exchange| exchange.left);
@@ -129,7 +129,7 @@ async fn answer(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -
     (status, [("content-type", "application/x-amz-json-1.0")], answer.to_string()).into_response()
 }
 
-/// Every queue exists, and every entry of a batch succeeds.
+/// Answers an SQS request: every queue exists, and every batch entry succeeds.
 fn sqs(operation: &str, request: &Value) -> Value {
     if operation == "GetQueueUrl" {
         return json!({"QueueUrl": format!("http://localhost/000000000000/{}", request["QueueName"].as_str().unwrap_or_default())});

@@ -1,24 +1,24 @@
-//! What a beater asks for beyond the table: what is due, and the schedules' rows.
+//! The data that only a beater requests: due jobs and the rows of schedules.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-/// So many due jobs, always the same, and a table of schedules.
+/// A fixed number of due jobs and a table of schedules.
 #[derive(Debug, Default)]
 pub(crate) struct Clockwork {
     jobs: usize,
-    /// By id, each attribute as DynamoDB writes it.
+    /// Rows by id, each attribute in the format of DynamoDB.
     rows: BTreeMap<String, Value>,
 }
 
-/// How a due job's id begins.
+/// Prefix of the ids of due jobs.
 const JOB: &str = "due-";
-/// Shards of an index.
+/// Number of shards of an index.
 const SHARDS: usize = 16;
 
 impl Clockwork {
-    /// `jobs` are due; of `schedules` the first `minutely` fire each minute and the others in years.
+    /// Creates `jobs` due jobs and `schedules` schedules. The first `minutely` schedules fire each minute, the others in years.
     pub(crate) fn new(jobs: usize, schedules: usize, minutely: usize) -> Self {
         let row = |number: usize| {
             let id = format!("schedule-{number}");
@@ -33,7 +33,7 @@ impl Clockwork {
         Self { jobs, rows: (0..schedules).map(row).collect() }
     }
 
-    /// Answers what only a beater asks.
+    /// Answers requests that only a beater makes.
     pub(crate) fn answer(&mut self, operation: &str, request: &Value) -> Option<Value> {
         match operation {
             "DescribeTable" => Some(json!({"Table": {"TableSizeBytes": 0}})),
@@ -73,7 +73,7 @@ impl Clockwork {
     }
 }
 
-/// The records of due jobs; whatever else is read is for the table to answer.
+/// Returns the records of due jobs. All other reads are answered by the table.
 fn jobs(request: &Value) -> Option<Value> {
     let keys = request["RequestItems"]["jobs"]["Keys"].as_array()?;
     let ids: Vec<_> = keys.iter().filter_map(|key| key["id"]["S"].as_str()).collect();

@@ -1,4 +1,4 @@
-//! When ten thousand schedules fire next, beside croner.
+//! Compares the computation of the next fire of ten thousand schedules with croner.
 
 use std::{
     hint::black_box,
@@ -13,7 +13,7 @@ use sqjobs::{Schedule, Timetable};
 use crate::measure::median;
 
 const SCHEDULES: usize = 10_000;
-/// How often all are asked.
+/// Number of measured rounds; each computes all schedules.
 const ROUNDS: usize = 15;
 
 const EXPRESSIONS: [&str; 10] = [
@@ -30,7 +30,7 @@ const EXPRESSIONS: [&str; 10] = [
 ];
 const ZONES: [&str; 6] = ["UTC", "Europe/Madrid", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "America/Sao_Paulo"];
 
-/// What all of them took, median of the rounds, and croner's time over ours, median of the rounds.
+/// The median time of a round, and the median ratio of croner's time to ours.
 #[derive(Debug)]
 pub(crate) struct Decided {
     pub(crate) next: Duration,
@@ -39,7 +39,7 @@ pub(crate) struct Decided {
     pub(crate) parsed_ratio: f64,
 }
 
-/// One schedule in both worlds.
+/// One schedule, parsed by both libraries.
 struct Both {
     after: Timestamp,
     expression: &'static str,
@@ -49,11 +49,11 @@ struct Both {
     zoned: Zoned,
 }
 
-/// Asks each of them when it fires next.
+/// Computes the next fire of each schedule with both libraries.
 ///
 /// # Errors
 ///
-/// When one of the two cannot read a schedule.
+/// When one of the two libraries cannot parse a schedule.
 pub(crate) fn decide() -> Result<Decided, String> {
     let schedules = (0..SCHEDULES).map(both).collect::<Result<Vec<_>, _>>()?;
     let timed = |fires: &dyn Fn(&Both) -> bool| {
@@ -82,7 +82,7 @@ fn timetable(expression: &str, zone: &str, created: Timestamp) -> Result<Timetab
 
 fn both(number: usize) -> Result<Both, String> {
     let (expression, zone) = (EXPRESSIONS[number % EXPRESSIONS.len()], ZONES[number / EXPRESSIONS.len() % ZONES.len()]);
-    // Spread over a year.
+    // Spread the instants over a year.
     let seconds = 1_767_225_600 + i64::try_from(number).unwrap_or(0) * 3_153;
     let after = Timestamp::from_second(seconds).map_err(|error| error.to_string())?;
     let cron = Cron::from_str(expression).map_err(|error| error.to_string())?;

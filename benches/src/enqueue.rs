@@ -1,4 +1,4 @@
-//! What it takes to enqueue many jobs.
+//! Measures the cost of enqueueing many jobs.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -8,10 +8,10 @@ use crate::{
     subject::{Built, Subject, variables},
 };
 
-/// Jobs that are enqueued at a time.
+/// Number of jobs in one enqueue.
 pub(crate) const JOBS: usize = 10_000;
 
-/// What a producer's process took from its start to its end.
+/// Measurements of a producer's process from start to end.
 #[derive(Debug)]
 pub(crate) struct Enqueued {
     pub(crate) cpu: Duration,
@@ -20,17 +20,17 @@ pub(crate) struct Enqueued {
 }
 
 impl Enqueued {
-    /// Messages for each second of CPU.
+    /// Returns the messages per second of CPU time.
     pub(crate) fn rate(&self) -> f64 {
         f64::from(u32::try_from(JOBS).unwrap_or(u32::MAX)) / self.cpu.as_secs_f64()
     }
 }
 
-/// Runs a producer to its end.
+/// Runs a producer until it exits.
 ///
 /// # Errors
 ///
-/// When it has not sent everything.
+/// When it did not send all messages.
 pub(crate) async fn enqueue(subject: Subject, built: &Built) -> Result<Enqueued, String> {
     let aws = Answerer::start(Duration::ZERO, None).await;
     let (program, mut arguments) = producer(subject, built).ok_or("it has no producer")?;

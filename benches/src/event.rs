@@ -1,30 +1,30 @@
-//! The events that every subject is given.
+//! The events that every subject receives.
 
 use axum::body::Bytes;
 use serde_json::{Value, json};
 use sqjobs::Clock;
 
-/// Messages in a batch.
+/// Number of messages in a batch.
 pub(crate) const BATCH: usize = 10;
 
-/// What a batch of ten is made of.
+/// The content of a batch of ten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scenario {
     /// New jobs that succeed.
     First,
-    /// Messages of jobs that have succeeded, delivered again.
+    /// Redelivered messages of jobs that have succeeded.
     Redelivered,
     /// New messages of jobs that have succeeded.
     Repeated,
-    /// New jobs that fail and are to be tried again.
+    /// New jobs that fail and are retried.
     Failing,
-    /// Six that succeed, three of a job that has succeeded, one that fails.
+    /// Six jobs that succeed, three duplicates of a job that has succeeded, and one job that fails.
     Mixed,
     /// New jobs on a FIFO queue, in five groups of two.
     Fifo,
 }
 
-/// What becomes of one message.
+/// The expected outcome of one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     New,
@@ -61,12 +61,12 @@ impl Scenario {
         }
     }
 
-    /// The messages that come back.
+    /// Number of messages that the subject must return as failures.
     pub(crate) fn failures(self) -> usize {
         self.parts().iter().filter(|part| **part == Part::Fails).count()
     }
 
-    /// The event with that number: no two have a new job in common.
+    /// Returns event `number`. No two events share a new job.
     pub(crate) fn event(self, number: usize) -> Bytes {
         let parts = self.parts().into_iter().enumerate();
         event(&parts.map(|(place, part)| self.record(number, place, part)).collect::<Vec<_>>())
@@ -87,7 +87,7 @@ fn known(place: usize) -> String {
     format!("adder-known-{place}")
 }
 
-/// The first deliveries of the jobs that the duplicates repeat.
+/// Returns the first deliveries of the jobs that the duplicates repeat.
 pub(crate) fn seed() -> Bytes {
     let records: Vec<_> = (0..BATCH).map(|place| record(&known(place), 1, &json!([1, place, 3]), None)).collect();
     event(&records)
@@ -101,7 +101,7 @@ fn body(id: &str, args: &Value) -> String {
     json!({"name": "adder", "id": id, "args": args}).to_string()
 }
 
-/// One message as Lambda hands it over.
+/// Builds one message in the format of Lambda.
 fn record(id: &str, receives: u32, args: &Value, group: Option<&str>) -> Value {
     let now = Clock::system().now().as_millisecond().to_string();
     let mut attributes = json!({

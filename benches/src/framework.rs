@@ -1,4 +1,4 @@
-//! What the framework costs without any I/O: instructions and allocations of one batch in memory.
+//! Measures the overhead of the framework without I/O: instructions and allocations of one batch in memory.
 
 use std::{
     fs,
@@ -8,29 +8,29 @@ use std::{
 
 use serde::Deserialize;
 
-/// One batch in memory.
+/// Measurements of one batch in memory.
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub(crate) struct Framework {
     pub(crate) records: u64,
     pub(crate) allocations: u64,
     pub(crate) bytes: u64,
-    /// None where valgrind is not installed.
+    /// `None` if valgrind is not installed.
     #[serde(skip)]
     pub(crate) instructions: Option<u64>,
 }
 
-/// Runs `program`, the bin `framework`, on so many records.
+/// Runs the binary `framework` at `program` with `records` records.
 ///
 /// # Errors
 ///
-/// When it cannot be run.
+/// When the program cannot be run.
 pub(crate) fn framework(program: &Path, records: u64) -> Result<Framework, String> {
     let output = run(Command::new(program).arg(records.to_string()))?;
     let counted: Framework = serde_json::from_str(output.trim()).map_err(|error| error.to_string())?;
     Ok(Framework { instructions: instructions(program, records)?, ..counted })
 }
 
-/// Whether instructions can be counted here.
+/// Returns `true` if callgrind is installed.
 pub(crate) fn has_callgrind() -> bool {
     Command::new("valgrind").arg("--version").output().is_ok_and(|output| output.status.success())
 }
@@ -65,7 +65,7 @@ impl Framework {
     }
 }
 
-/// The bin beside the one that runs.
+/// Returns the binary `framework` in the folder of the running one.
 pub(crate) fn program() -> PathBuf {
     std::env::current_exe().map(|this| this.with_file_name("framework")).expect("this program has a place")
 }

@@ -1,7 +1,7 @@
-//! Measures sqjobs side by side with what else a team would deploy; `benches/run` builds what it needs.
+//! Measures sqjobs side by side with the alternatives that a team could deploy; `benches/run` builds what it needs.
 //!
-//! Without an argument it measures everything and writes the report. `check` counts what is exact in the dev profile and
-//! fails where it has grown; `record` notes that as the new measure. `beater` measures the beater alone.
+//! Without an argument it measures everything and writes the report. `check` counts the exact figures in the dev profile and
+//! fails if one has grown. `record` saves these figures as the new limits. `beater` measures the beater alone.
 
 mod answerer;
 mod clockwork;
@@ -58,7 +58,7 @@ fn check(was: &Recorded, is: &Recorded) -> Result<(), String> {
     }
 }
 
-/// An error that leaves `main` as a sentence.
+/// An error that `main` prints as a sentence.
 struct Failure(String);
 
 impl<E: ToString> From<E> for Failure {

@@ -1,4 +1,4 @@
-//! One subject under one condition: what it takes.
+//! Measures one subject under one condition.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -12,33 +12,33 @@ use crate::{
     subject::{Built, Conditions, Subject},
 };
 
-/// What the warm invocations of one process took.
+/// Measurements of the warm invocations of one process.
 #[derive(Debug)]
 pub(crate) struct Warm {
     /// Median wall time of an invocation.
     pub(crate) wall: Duration,
     /// Mean CPU time of an invocation.
     pub(crate) cpu: Duration,
-    /// The requests of the one that made the fewest, and how many of them followed one another.
+    /// Requests of the invocation that made the fewest, and the length of their longest sequential chain.
     pub(crate) requests: Vec<Exchange>,
     pub(crate) depth: usize,
 }
 
-/// What the first invocation of a process took.
+/// Measurements of the first invocation of a process.
 #[derive(Debug)]
 pub(crate) struct Cold {
-    /// From the start of the process until it asks for an event.
+    /// Time from the start of the process until it requests an event.
     pub(crate) init: Duration,
-    /// From there until its first response.
+    /// Time from there until its first response.
     pub(crate) first: Duration,
     /// CPU time of both.
     pub(crate) cpu: Duration,
-    /// The most memory it had by then, in bytes.
+    /// Peak memory until the first response, in bytes.
     pub(crate) rss: u64,
 }
 
 impl Warm {
-    /// Its requests, as `1 BatchGetItem, 2 BatchExecuteStatement`.
+    /// Returns the requests as text, such as `1 BatchGetItem, 2 BatchExecuteStatement`.
     pub(crate) fn operations(&self) -> String {
         listed(&operations(&self.requests))
     }
@@ -50,14 +50,14 @@ impl Cold {
     }
 }
 
-/// How many invocations are made before those that count, and how many count.
+/// Number of warm-up invocations, and number of measured invocations.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Invocations {
     pub(crate) before: usize,
     pub(crate) counted: usize,
 }
 
-/// A process with what it talks to.
+/// A process and the servers that it uses.
 struct Bench {
     api: RuntimeApi,
     process: Process,
@@ -75,7 +75,7 @@ impl Bench {
         let response: Value = serde_json::from_slice(&invocation.response).map_err(|error| error.to_string())?;
         let reported = match &response["batchItemFailures"] {
             Value::Array(failures) => Some(failures.len()),
-            // An answer without failures may leave the list out.
+            // A response without failures may omit the list.
             Value::Null if response.is_object() => Some(0),
             _ => None,
         };
@@ -86,11 +86,11 @@ impl Bench {
     }
 }
 
-/// Invokes a warm process again and again.
+/// Invokes a warm process repeatedly.
 ///
 /// # Errors
 ///
-/// When the subject does not answer as it should.
+/// When the subject gives an unexpected response.
 pub(crate) async fn warm(
     subject: Subject,
     scenario: Scenario,
@@ -111,7 +111,7 @@ pub(crate) async fn warm(
     for number in 0..invocations.counted {
         aws.take();
         walls.push(bench.invoke(scenario.event(invocations.before + number), scenario.failures()).await?.wall);
-        // On a machine that is held up, jobs that end together may not be recorded together.
+        // On a busy machine, jobs that end at the same time may not be recorded in one request.
         let made = aws.take();
         requests = requests.filter(|fewest: &Vec<_>| fewest.len() <= made.len()).or(Some(made));
     }
@@ -120,11 +120,11 @@ pub(crate) async fn warm(
     Ok(Warm { wall: median(walls), cpu, depth: depth(&requests), requests })
 }
 
-/// Starts a process and hands it a batch of ten.
+/// Starts a process and sends it a batch of ten.
 ///
 /// # Errors
 ///
-/// When the subject does not answer as it should.
+/// When the subject gives an unexpected response.
 pub(crate) async fn cold(subject: Subject, built: &Built, conditions: Conditions<'_>) -> Result<Cold, String> {
     let aws = Answerer::start(Duration::ZERO, conditions.tls).await;
     let mut bench = Bench::start(subject, built, &aws, conditions).await;
@@ -134,7 +134,7 @@ pub(crate) async fn cold(subject: Subject, built: &Built, conditions: Conditions
     Ok(Cold { init: polled - bench.process.started, first, cpu: bench.process.cpu(), rss: bench.process.peak_rss() })
 }
 
-/// How many requests there are of each operation.
+/// Counts the requests of each operation.
 pub(crate) fn operations(requests: &[Exchange]) -> BTreeMap<String, usize> {
     let mut counts: BTreeMap<_, usize> = BTreeMap::new();
     for exchange in requests {
@@ -147,13 +147,13 @@ pub(crate) fn listed(operations: &BTreeMap<String, usize>) -> String {
     operations.iter().map(|(operation, count)| format!("{count} {operation}")).collect::<Vec<_>>().join(", ")
 }
 
-/// The middle one.
+/// Returns the median.
 pub(crate) fn median<T: PartialOrd + Copy>(mut values: Vec<T>) -> T {
     values.sort_by(|a, b| a.partial_cmp(b).expect("numbers can be compared"));
     values[values.len() / 2]
 }
 
-/// A duration in milliseconds.
+/// Converts a duration to milliseconds.
 pub(crate) fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }

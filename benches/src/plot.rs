@@ -16,7 +16,7 @@ const SIZE: (u32, u32) = (760, 320);
 
 type Drawn = Result<(), Box<dyn std::error::Error>>;
 
-/// A bar for each name, longest at the top as given, with its figure beside it.
+/// Draws one bar for each name, in the given order, with its figure beside it.
 pub(crate) fn bars(file: &Path, title: &str, unit: &str, bars: &[(&str, f64)]) -> Drawn {
     let area = SVGBackend::new(file, SIZE).into_drawing_area();
     area.fill(&WHITE)?;
@@ -37,7 +37,7 @@ pub(crate) fn bars(file: &Path, title: &str, unit: &str, bars: &[(&str, f64)]) -
     Ok(())
 }
 
-/// A line for each name; figures on a logarithmic axis.
+/// Draws one line for each name, with a logarithmic axis for the figures.
 pub(crate) fn lines(file: &Path, title: &str, axes: [&str; 2], lines: &[(&str, Vec<(f64, f64)>)]) -> Drawn {
     let area = SVGBackend::new(file, SIZE).into_drawing_area();
     area.fill(&WHITE)?;
@@ -58,7 +58,7 @@ pub(crate) fn lines(file: &Path, title: &str, axes: [&str; 2], lines: &[(&str, V
     Ok(())
 }
 
-/// Three digits that count.
+/// Formats a figure with three significant digits.
 pub(crate) fn short(figure: f64) -> String {
     let decimals = if figure >= 100.0 {
         0

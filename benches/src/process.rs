@@ -1,4 +1,4 @@
-//! A subject's process: started bare, and watched from outside.
+//! The process of a subject, started with a clean environment and measured from outside.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-/// A running process. It is killed when this is dropped.
+/// A running process. It is killed on drop.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
@@ -22,7 +22,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts `program` with these variables and no others, within `share` if there is one.
+    /// Starts `program` with only these variables, and within `share` if one is given.
     pub(crate) fn start<'a>(
         program: &Path,
         arguments: &[String],
@@ -38,30 +38,30 @@ impl Process {
         if let Some(share) = share {
             share.admit(pid);
         }
-        // Read as Lambda reads it, or the process would come to stand still.
+        // Read its output, as Lambda does; otherwise the process blocks when the pipe is full.
         tokio::spawn(drain(child.stdout.take()));
         tokio::spawn(drain(child.stderr.take()));
         Self { child, pid, started }
     }
 
-    /// The CPU time of all its threads so far, those that have ended included.
+    /// Returns the CPU time of all its threads so far, including ended ones.
     pub(crate) fn cpu(&self) -> Duration {
         let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(self.pid)).expect("the process is alive");
         Duration::from(clock.now().expect("a clock can be read"))
     }
 
-    /// The most memory it has had, in bytes.
+    /// Returns its peak memory in bytes.
     pub(crate) fn peak_rss(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
         line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or_default() * 1024
     }
 
-    /// Waits for it to end by itself; the CPU time that it took.
+    /// Waits until the process exits. Returns its CPU time.
     pub(crate) async fn ended(mut self) -> Duration {
         let mut cpu = self.cpu();
         loop {
-            // The clock of a process is gone with it: the last look before counts.
+            // The CPU time is gone after the exit, so the last reading before it counts.
             if self.child.try_wait().expect("a child can be asked").is_some() {
                 return cpu;
             }
@@ -77,15 +77,15 @@ async fn drain(output: Option<impl AsyncRead + Unpin>) {
     while output.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
 }
 
-/// A share of one CPU, held by a control group.
+/// A share of one CPU, enforced by a control group.
 #[derive(Debug)]
 pub(crate) struct Share(PathBuf);
 
-/// The period that shares are measured in, as Lambda's are said to be.
+/// The period of the CPU quota; Lambda is said to use the same.
 const PERIOD_US: u64 = 20_000;
 
 impl Share {
-    /// One `part`th of a CPU; none where this user or this machine has no control groups.
+    /// Creates a share of 1/`part` of a CPU. Returns `None` if control groups are not available to this user.
     pub(crate) fn of(part: u64) -> Option<Self> {
         let (name, quota) = (format!("sqjobs-benches-{}", std::process::id()), PERIOD_US / part);
         let old = Path::new("/sys/fs/cgroup/cpu");

@@ -1,5 +1,5 @@
-//! What must not grow: the requests of each scenario, and the instructions and allocations of a record. All are exact,
-//! so a machine's speed has no part in it.
+//! The figures that must not grow: requests of each scenario, and instructions and allocations of a record. All are exact
+//! and do not depend on the speed of the machine.
 
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
@@ -13,30 +13,30 @@ use crate::{
     tick::{Load, ticks},
 };
 
-/// By how much an exact figure may grow before it is a regression.
+/// Factor by which an exact figure may grow before it counts as a regression.
 const SLACK: f64 = 1.05;
-/// Records in the batch whose instructions are counted.
+/// Number of records in the batch whose instructions are counted.
 const RECORDS: u64 = 100;
 
-/// The figures of a build in the dev profile.
+/// The figures of a dev-profile build.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Recorded {
-    /// The requests of a batch of ten by scenario, such as `2 BatchExecuteStatement`.
+    /// Requests of a batch of ten by scenario, such as `2 BatchExecuteStatement`.
     requests: BTreeMap<String, String>,
-    /// The bytes of their bodies.
+    /// Bytes of the request bodies by scenario.
     request_bytes: BTreeMap<String, usize>,
     allocations_per_record: f64,
     bytes_per_record: f64,
-    /// By the compiler's version, for another one makes other instructions.
+    /// Instructions by compiler version, since each compiler generates different code.
     instructions_per_record: BTreeMap<String, f64>,
 }
 
 impl Recorded {
-    /// Counts anew.
+    /// Counts all figures.
     ///
     /// # Errors
     ///
-    /// When a subject does not answer as it should.
+    /// When a subject gives an unexpected response.
     pub(crate) async fn count(built: &Built) -> Result<Self, String> {
         let (mut requests, mut request_bytes) = (BTreeMap::new(), BTreeMap::new());
         for scenario in Scenario::ALL {
@@ -70,7 +70,7 @@ impl Recorded {
         fs::write(file, text + "\n").map_err(|error| format!("{}: {error}", file.display()))
     }
 
-    /// What has grown over what was recorded.
+    /// Returns the figures that have grown compared with the recorded ones.
     pub(crate) fn regressions(&self, now: &Self) -> Vec<String> {
         let mut regressions = Vec::new();
         for (scenario, was) in &self.requests {
@@ -98,7 +98,7 @@ impl Recorded {
     }
 }
 
-/// A count as a figure.
+/// Converts a count to a figure.
 fn figure(count: usize) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }

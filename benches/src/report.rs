@@ -1,4 +1,4 @@
-//! The report: what was measured, in tables and plots.
+//! The report: all measurements in tables and plots.
 
 use std::{fmt::Write as _, fs, path::Path, process::Command};
 
@@ -12,7 +12,7 @@ use crate::{
     suite::{Batches, Beater, Package, Results, wall},
 };
 
-/// Writes the report and its plots into a folder.
+/// Writes the report and its plots into `folder`.
 ///
 /// # Errors
 ///
@@ -91,7 +91,7 @@ fn head(text: &mut String) -> std::fmt::Result {
     writeln!(text, "| compiler | {} |", said("rustc", &["--version"]))
 }
 
-/// A demand, and whether it is met.
+/// Writes each requirement and `yes` or `no`.
 fn verdicts(text: &mut String, results: &Results) -> std::fmt::Result {
     writeln!(text, "\n## What is demanded\n\nMedians of ratios within a round; in brackets the least and the most of all rounds.\n")?;
     writeln!(text, "| figure | against | demanded | measured | |\n|---|---|---|---|---|")?;
@@ -220,11 +220,11 @@ fn framework(text: &mut String, framework: &[Framework]) -> std::fmt::Result {
     Ok(())
 }
 
-/// The part of the report that tells of the beater.
+/// Returns the section about the beater.
 ///
 /// # Errors
 ///
-/// None.
+/// Never; writing to a string cannot fail.
 pub(crate) fn beater_alone(measured: &Beater) -> Result<String, std::fmt::Error> {
     let mut text = String::new();
     beater(&mut text, measured)?;

@@ -1,14 +1,14 @@
-//! Measurements side by side: the subjects in turn, round by round, so that ratios hold while the machine's speed drifts.
+//! Measures the subjects in turn, round by round. Ratios then stay comparable while the speed of the machine drifts.
 
 use std::collections::BTreeMap;
 
 use crate::{measure::median, subject::Subject};
 
-/// What each subject took in each round.
+/// Measurements of each subject in each round.
 #[derive(Debug)]
 pub(crate) struct Rounds<T>(BTreeMap<Subject, Vec<T>>);
 
-/// One subject's figure over another's, round by round.
+/// The figure of one subject divided by that of another, round by round.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ratio {
     pub(crate) median: f64,
@@ -17,11 +17,11 @@ pub(crate) struct Ratio {
 }
 
 impl<T> Rounds<T> {
-    /// Measures the subjects so many times, each other round in the other order.
+    /// Measures the subjects in the given number of rounds. Every second round reverses the order.
     ///
     /// # Errors
     ///
-    /// The first that a measurement has, with its subject.
+    /// The first error of a measurement, with its subject.
     pub(crate) async fn run(
         subjects: &[Subject],
         rounds: usize,
@@ -45,7 +45,7 @@ impl<T> Rounds<T> {
         self.0.keys().copied()
     }
 
-    /// The last measurement of a subject, for what is the same in all.
+    /// Returns the last measurement of a subject, for figures that are the same in all rounds.
     pub(crate) fn last(&self, subject: Subject) -> Option<&T> {
         self.0.get(&subject)?.last()
     }

@@ -1,4 +1,4 @@
-//! The Lambda Runtime API, as a bootstrap meets it.
+//! The Lambda Runtime API for one bootstrap.
 
 use std::{
     net::SocketAddr,
@@ -23,10 +23,10 @@ use uuid::Uuid;
 
 use crate::serve;
 
-/// The longest that a function may take for anything.
+/// Maximum time for each step of the function.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// The API for one process, which takes one event at a time.
+/// The Runtime API for one process, which handles one event at a time.
 #[derive(Debug)]
 pub(crate) struct RuntimeApi {
     address: SocketAddr,
@@ -34,10 +34,10 @@ pub(crate) struct RuntimeApi {
     news: mpsc::UnboundedReceiver<News>,
 }
 
-/// An invocation that ended.
+/// A finished invocation.
 #[derive(Debug)]
 pub(crate) struct Invocation {
-    /// From the event's leaving to the response's coming.
+    /// Time from sending the event to receiving the response.
     pub(crate) wall: Duration,
     pub(crate) responded: Instant,
     pub(crate) response: Bytes,
@@ -69,16 +69,16 @@ impl RuntimeApi {
         Self { address: serve::start(router, None).await, events, news }
     }
 
-    /// What the variable `AWS_LAMBDA_RUNTIME_API` holds.
+    /// Returns the value of the variable `AWS_LAMBDA_RUNTIME_API`.
     pub(crate) fn authority(&self) -> String {
         self.address.to_string()
     }
 
-    /// Waits until the process asks for an event; says when it did.
+    /// Waits until the process requests an event. Returns the instant of that request.
     ///
     /// # Errors
     ///
-    /// What the process reported instead, or that it reported nothing.
+    /// An error that the process reported, or a timeout.
     pub(crate) async fn polled(&mut self) -> Result<Instant, String> {
         match self.news().await? {
             News::Polled(at) => Ok(at),
@@ -86,11 +86,11 @@ impl RuntimeApi {
         }
     }
 
-    /// Hands an event to the process, which must have asked for one, and waits until it asks for the next.
+    /// Sends an event to the process, which must have requested one, and waits until it requests the next.
     ///
     /// # Errors
     ///
-    /// What the process reported instead of a response, or that it reported nothing.
+    /// An error that the process reported instead of a response, or a timeout.
     pub(crate) async fn invoke(&mut self, event: Bytes) -> Result<Invocation, String> {
         self.events.send(event).map_err(|error| error.to_string())?;
         let News::Given(given) = self.news().await? else { return Err("the event was not fetched".into()) };
@@ -132,7 +132,7 @@ async fn responded(State(shared): State<Shared>, body: Bytes) -> StatusCode {
     StatusCode::ACCEPTED
 }
 
-/// An error of the function, of its start, or anything else that is no response.
+/// Handles errors of the function or of its start, and all other requests that are no response.
 async fn failed(State(shared): State<Shared>, uri: Uri, body: Bytes) -> StatusCode {
     let report = [uri.path().as_bytes(), b": ", &body].concat();
     shared.news.send(News::Failed(report.into())).ok();

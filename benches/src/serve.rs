@@ -1,4 +1,4 @@
-//! Serves a router on loopback, without Nagle's delay, which would add 40 ms to what takes one.
+//! Serves a router on loopback without Nagle's algorithm, which would delay some responses by 40 ms.
 
 use std::{
     io,
@@ -11,7 +11,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::tls::Tls;
 
-/// Starts on a free port, over TLS where that is given. It ends with the runtime.
+/// Starts on a free port, over TLS if `tls` is given. The server ends with the runtime.
 pub(crate) async fn start(router: Router, tls: Option<&Tls>) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("loopback has a free port");
     let address = listener.local_addr().expect("a bound socket has an address");
@@ -49,7 +49,7 @@ impl Listener for Secure {
     type Io = TlsStream<TcpStream>;
     type Addr = SocketAddr;
 
-    /// Handshakes follow one another, which is quick enough for the one client there is.
+    /// Accepts one connection at a time: sequential handshakes are fast enough for a single client.
     async fn accept(&mut self) -> (Self::Io, SocketAddr) {
         loop {
             let (stream, address) = self.prompt.accept().await;

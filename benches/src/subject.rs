@@ -1,4 +1,4 @@
-//! What is compared.
+//! The compared implementations.
 
 use std::{fs, path::PathBuf};
 
@@ -9,12 +9,12 @@ use crate::{
     tls::Tls,
 };
 
-/// A function that adds numbers, once for each job.
+/// A function that adds numbers for each job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Subject {
     /// With this library.
     Sqjobs,
-    /// The same in Rust by hand, with the same requests.
+    /// Hand-written in Rust, with the same requests.
     ByHand,
     /// With Powertools for Python.
     Python,
@@ -22,21 +22,21 @@ pub(crate) enum Subject {
     TypeScript,
 }
 
-/// Where the subjects were built.
+/// The folders of the built subjects.
 #[derive(Debug)]
 pub(crate) struct Built {
-    /// The folder that holds `with-sqjobs` and the other Rust programs.
+    /// The folder with `with-sqjobs` and the other Rust programs.
     pub(crate) programs: PathBuf,
-    /// The folder that `peers/install` has filled.
+    /// The folder that `peers/install` fills.
     pub(crate) peers: PathBuf,
 }
 
-/// How a subject is started.
+/// The conditions under which a subject starts.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Conditions<'a> {
     pub(crate) share: Option<&'a Share>,
     pub(crate) tls: Option<&'a Tls>,
-    /// Whether it logs a line for each job.
+    /// `true` if it logs one line for each job.
     pub(crate) logs: bool,
 }
 
@@ -61,7 +61,7 @@ impl Subject {
         }
     }
 
-    /// Whether it has been built. The peers need not be.
+    /// Returns `true` if the subject has been built. The peers are optional.
     pub(crate) fn is_there(self, built: &Built) -> bool {
         fs::exists(self.bootstrap(built)).unwrap_or_default()
     }
@@ -70,7 +70,7 @@ impl Subject {
         let mut variables = variables(aws);
         variables.push(("AWS_LAMBDA_RUNTIME_API", api.authority()));
         variables.push(("RUST_LOG", if conditions.logs { "info" } else { "warn" }.into()));
-        // As Lambda sizes the heap of a function of 256 MB; Node.js would size it for this machine.
+        // Lambda sizes the heap for a function of 256 MB; by default Node.js would size it for this machine.
         variables.push(("NODE_OPTIONS", "--max-old-space-size=230 --max-semi-space-size=12".into()));
         variables.push(("BENCH_LOGS", if conditions.logs { "1" } else { "0" }.into()));
         if let Some(tls) = conditions.tls {
@@ -82,7 +82,7 @@ impl Subject {
     }
 }
 
-/// What Lambda, and the settings of a function, put into its environment.
+/// Returns the environment variables that Lambda and the settings of a function provide.
 pub(crate) fn variables(aws: &Answerer) -> Vec<(&'static str, String)> {
     let url = aws.url();
     let queue = |name: &str| format!("{url}/000000000000/{name}");

@@ -1,4 +1,4 @@
-//! Everything that the report tells, measured in one run.
+//! Runs all measurements of the report.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -17,24 +17,24 @@ use crate::{
     tls::Tls,
 };
 
-/// How often each is measured.
+/// Number of rounds of each measurement.
 const ROUNDS: usize = 5;
 const COLD_ROUNDS: usize = 15;
 const TICKS: usize = 10;
-/// What Lambda gives 128 MB is one part of so many of a CPU.
+/// A function of 128 MB gets one `PARTS`th of a CPU.
 const PARTS: u64 = 14;
 
-/// All that was measured.
+/// All measurements.
 #[derive(Debug)]
 pub(crate) struct Results {
     pub(crate) batches: Vec<Batches>,
-    /// Ten first deliveries, a line logged for each job.
+    /// Ten first deliveries, with one log line for each job.
     pub(crate) logged: Rounds<Warm>,
     /// Ten first deliveries over HTTPS.
     pub(crate) over_tls: Rounds<Warm>,
     pub(crate) cold: Rounds<Cold>,
     pub(crate) cold_over_tls: Rounds<Cold>,
-    /// At a fourteenth of a CPU.
+    /// Ten first deliveries at a fourteenth of a CPU.
     pub(crate) share: Option<Shared>,
     pub(crate) packages: Vec<Package>,
     pub(crate) framework: Vec<Framework>,
@@ -42,7 +42,7 @@ pub(crate) struct Results {
     pub(crate) beater: Beater,
 }
 
-/// What a beater takes.
+/// Measurements of the beater.
 #[derive(Debug)]
 pub(crate) struct Beater {
     pub(crate) ticks: Vec<Ticks>,
@@ -57,30 +57,30 @@ pub(crate) struct Batches {
     pub(crate) rounds: Rounds<Warm>,
 }
 
-/// What a small share of a CPU makes of it.
+/// Measurements with a small share of a CPU.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) batches: Vec<Batches>,
     pub(crate) cold: Rounds<Cold>,
 }
 
-/// What is deployed.
+/// A deployment package.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Package {
     pub(crate) subject: Subject,
     pub(crate) zip: u64,
-    /// None where it is no single program.
+    /// Size of the program; `None` if the package is not a single program.
     pub(crate) program: Option<u64>,
 }
 
 impl Results {
-    /// Ten first deliveries at this latency.
+    /// Returns ten first deliveries at this latency.
     pub(crate) fn first(&self, latency_ms: u64) -> Option<&Rounds<Warm>> {
         let first = |batches: &&Batches| batches.scenario == Scenario::First && batches.latency_ms == latency_ms;
         self.batches.iter().find(first).map(|batches| &batches.rounds)
     }
 
-    /// The wall times of ten first deliveries in milliseconds, by latency.
+    /// Returns the wall times of ten first deliveries in milliseconds, by latency.
     pub(crate) fn walls(&self, subject: Subject) -> Vec<(f64, f64)> {
         let first = self.batches.iter().filter(|batches| batches.scenario == Scenario::First);
         let points = first.filter_map(|batches| {
@@ -106,11 +106,11 @@ impl Batches {
     }
 }
 
-/// Measures everything.
+/// Runs all measurements.
 ///
 /// # Errors
 ///
-/// When a subject does not answer as it should.
+/// When a subject gives an unexpected response.
 pub(crate) async fn run(built: &Built, target: &Path) -> Result<Results, String> {
     let subjects: Vec<_> = Subject::ALL.into_iter().filter(|subject| subject.is_there(built)).collect();
     let plain = Conditions::default();
@@ -151,7 +151,7 @@ async fn batches(
     conditions: Conditions<'_>,
 ) -> Result<Batches, String> {
     let latency = Duration::from_millis(latency_ms);
-    // By hand, the messages of a group would run out of order, which is what a FIFO queue is not for.
+    // The hand-written handler runs the messages of a group out of order, so it does not qualify for a FIFO queue.
     let subjects: Vec<_> = subjects.iter().copied().filter(|subject| scenario != Scenario::Fifo || *subject != Subject::ByHand).collect();
     let rounds = Rounds::run(&subjects, if latency_ms == 0 { ROUNDS } else { 3 }, async |subject| {
         warm(subject, scenario, latency, invocations(subject, latency_ms), built, conditions).await
@@ -163,7 +163,7 @@ async fn batches(
 ///
 /// # Errors
 ///
-/// When a tick does not do what there is to do.
+/// When a tick does not do all of its work.
 pub(crate) async fn beater(built: &Built) -> Result<Beater, String> {
     eprintln!("the beater");
     let decided = decide()?;
@@ -174,7 +174,7 @@ pub(crate) async fn beater(built: &Built) -> Result<Beater, String> {
     Ok(Beater { ticks: all, decided })
 }
 
-/// Enough for the JIT of Node.js and for a mean that holds.
+/// Returns enough invocations to warm up the JIT of Node.js and to get a stable mean.
 fn invocations(subject: Subject, latency_ms: u64) -> Invocations {
     let before = if subject == Subject::TypeScript { 150 } else { 30 };
     match latency_ms {
@@ -203,7 +203,7 @@ async fn enqueued(subjects: &[Subject], built: &Built) -> Result<Rounds<Enqueued
     Rounds::run(&producers, ROUNDS, async |subject| enqueue(subject, built).await).await
 }
 
-/// The sizes of what is deployed: `benches/run` leaves the zips of the Rust functions and a line for each peer.
+/// Returns the package sizes. `benches/run` leaves the zips of the Rust functions and one line for each peer.
 fn packages(built: &Built, target: &Path) -> Result<Vec<Package>, String> {
     #[derive(Deserialize)]
     struct Line {
@@ -224,7 +224,7 @@ fn packages(built: &Built, target: &Path) -> Result<Vec<Package>, String> {
     Ok(packages)
 }
 
-/// The wall time of a batch, in milliseconds.
+/// Returns the wall time of a batch in milliseconds.
 pub(crate) fn wall(warm: &Warm) -> f64 {
     ms(warm.wall)
 }

@@ -1,17 +1,17 @@
-//! The table of the answerer: as much of DynamoDB as the subjects ask for.
+//! The table of the answerer: the subset of DynamoDB that the subjects use.
 
 use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
-/// An item, each attribute as DynamoDB writes it: `{"S": "text"}`.
+/// An item, with each attribute in the format of DynamoDB: `{"S": "text"}`.
 type Item = Map<String, Value>;
 
-/// Items by their key `id`, whatever table they are asked for in.
+/// Items by their key `id`. The name of the table is ignored.
 #[derive(Debug, Default)]
 pub(crate) struct Table(HashMap<String, Item>);
 
-/// An error of a whole request: its type, and the item that stood in the way.
+/// An error of a whole request: its type, and the existing item that caused it.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     pub(crate) kind: &'static str,
@@ -83,7 +83,7 @@ impl Table {
         json!({"Responses": found.collect::<Map<_, _>>(), "UnprocessedKeys": {}})
     }
 
-    /// Writes an item that is not there; the only condition that the subjects set on a put comes to that.
+    /// Writes an item if it does not exist. All conditions that the subjects set on a put mean the same.
     fn put(&mut self, request: &Value) -> Result<Value, Refusal> {
         let item = request["Item"].as_object().cloned().unwrap_or_default();
         let id = item.get("id").map(text).unwrap_or_default().to_owned();
@@ -120,7 +120,7 @@ fn change(item: &mut Item, changes: Vec<(&str, Option<Value>)>) {
     }
 }
 
-/// The name in double quotes at the head of a text.
+/// Returns the name in double quotes at the start of a text.
 fn name(text: &str) -> &str {
     text.split('"').nth(1).unwrap_or_default()
 }

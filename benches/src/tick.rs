@@ -1,4 +1,4 @@
-//! The beater: what one tick takes.
+//! Measures one tick of the beater.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -15,28 +15,28 @@ use crate::{
     subject::{Built, variables},
 };
 
-/// Ticks before those that count, and those.
+/// Number of warm-up ticks.
 const BEFORE: usize = 3;
 
-/// What there is to do.
+/// The work of a tick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Load {
     Nothing,
     /// Ten thousand schedules, of which two hundred are due.
     Schedules,
-    /// Five thousand jobs whose time has come.
+    /// Five thousand due jobs.
     Jobs,
 }
 
-/// What a tick took.
+/// Measurements of the ticks.
 #[derive(Debug)]
 pub(crate) struct Ticks {
     pub(crate) load: Load,
-    /// Mean CPU time.
+    /// Mean CPU time of a tick.
     pub(crate) cpu: Duration,
-    /// Median wall time.
+    /// Median wall time of a tick.
     pub(crate) wall: Duration,
-    /// The requests of the last.
+    /// Requests of the last tick.
     pub(crate) requests: BTreeMap<String, usize>,
 }
 
@@ -59,7 +59,7 @@ impl Load {
         }
     }
 
-    /// What the beater answers of a warm tick.
+    /// Returns the field and the count that a warm tick must report.
     fn done(self) -> (&'static str, usize) {
         match self {
             Self::Nothing => ("fired", 0),
@@ -69,11 +69,11 @@ impl Load {
     }
 }
 
-/// Wakes a warm beater minute by minute, against AWS that answers at once.
+/// Invokes a warm beater for consecutive minutes; the simulated AWS answers without delay.
 ///
 /// # Errors
 ///
-/// When a tick does not do what there is to do.
+/// When a tick does not do all of its work.
 pub(crate) async fn ticks(load: Load, counted: usize, built: &Built) -> Result<Ticks, String> {
     let aws = Answerer::start(Duration::ZERO, None).await;
     aws.wind(load.clockwork());

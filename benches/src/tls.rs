@@ -1,4 +1,4 @@
-//! A certificate for loopback, so that TLS is measured as every deployment has it.
+//! A certificate for loopback, since every real deployment uses TLS.
 
 use std::{
     fs,
@@ -14,16 +14,16 @@ use tokio_rustls::{
     },
 };
 
-/// A key, and a certificate that signs itself.
+/// A key and its self-signed certificate.
 #[derive(Debug)]
 pub(crate) struct Tls {
     config: Arc<ServerConfig>,
-    /// The certificate, as a file for clients to trust.
+    /// The certificate file that clients trust.
     pub(crate) file: PathBuf,
 }
 
 impl Tls {
-    /// A new one, its certificate written into `folder`.
+    /// Creates a key and writes its certificate into `folder`.
     pub(crate) fn new(folder: &Path) -> Self {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate can be made");
         let file = folder.join("loopback.pem");

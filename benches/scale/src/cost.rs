@@ -1,4 +1,4 @@
-//! What a month of jobs costs, line by line: 30 days of as many jobs, all new and all succeeding at once.
+//! The monthly cost of jobs, line by line: 30 days of new jobs that succeed at their first attempt.
 
 use crate::price::{self, GB, Price};
 
@@ -6,16 +6,16 @@ use crate::price::{self, GB, Price};
 pub(crate) const DAYS: f64 = 30.0;
 /// Write request units of a job: its claim and its finish, each of a record under 1 KB.
 pub(crate) const WRITES: f64 = 2.0;
-/// Days that a record is kept.
+/// Days for which a record is kept.
 const KEPT_DAYS: f64 = 30.0;
-/// Bytes of a record, and what DynamoDB adds to each item it stores.
+/// Bytes of a record, including the overhead that DynamoDB adds to each stored item.
 const RECORD: f64 = 600.0 + 100.0;
-/// Messages in a request of the producer.
+/// Messages in one request of the producer.
 const SENT: f64 = 10.0;
-/// Bytes of the line that a job logs at `info`, and of Lambda's own three lines of an invocation.
+/// Bytes of the line that a job logs at `info`, and of the three lines that Lambda logs for an invocation.
 const JOB_LOG: f64 = 300.0;
 const INVOCATION_LOG: f64 = 260.0;
-/// Seconds that an idle poller waits for a message, the longest that SQS allows.
+/// Seconds that an idle poller waits for a message; SQS allows no longer wait.
 const LONG_POLL: f64 = 20.0;
 
 /// The moment at which the record of a job is written, by its policy.
@@ -25,40 +25,40 @@ pub(crate) enum Recording {
     OnTrouble,
 }
 
-/// What runs.
+/// The load whose cost is computed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Load {
-    /// Jobs a day.
+    /// Jobs per day.
     pub(crate) jobs: f64,
-    /// Milliseconds that a batch occupies its function.
+    /// Milliseconds that a batch runs in its function.
     pub(crate) batch_ms: f64,
-    /// Jobs that a batch holds on average.
+    /// Average number of jobs in a batch.
     pub(crate) fill: f64,
     /// Memory of the function in MB.
     pub(crate) memory: f64,
-    /// What a GB-second costs.
+    /// The price of a GB-second.
     pub(crate) duration: &'static Price,
-    /// The recording of its jobs, which succeed at once: recorded on trouble, they write nothing.
+    /// When its jobs are recorded. They succeed at the first attempt, so recorded on trouble they write nothing.
     pub(crate) recording: Recording,
 }
 
 /// One line of the bill.
 #[derive(Debug)]
 pub(crate) struct Line {
-    /// What is paid for.
+    /// The billed item.
     pub(crate) item: &'static str,
-    /// Dollars a month.
+    /// Dollars per month.
     pub(crate) dollars: f64,
 }
 
-/// The bill of a month.
+/// Returns the bill of a month.
 pub(crate) fn month(load: &Load) -> [Line; 8] {
     let jobs = load.jobs * DAYS;
     let batches = jobs / load.fill;
     let gb_seconds = batches * load.batch_ms / 1_000.0 * load.memory / 1_024.0;
     let (recorded, statistics) = match load.recording {
         Recording::Always => (load.jobs, batches),
-        // One for each minute that a process is busy.
+        // One write for each minute in which a process is busy.
         Recording::OnTrouble => (0.0, batches * load.batch_ms / 60_000.0),
     };
     let line = |item, price: &Price, quantity| Line { item, dollars: price.of(quantity) };
@@ -74,43 +74,44 @@ pub(crate) fn month(load: &Load) -> [Line; 8] {
     ]
 }
 
-/// The sum of a bill.
+/// Returns the sum of a bill.
 pub(crate) fn total(lines: &[Line]) -> f64 {
     lines.iter().map(|line| line.dollars).sum()
 }
 
-/// Dollars for each million jobs.
+/// Returns the dollars per million jobs.
 pub(crate) fn per_million(load: &Load) -> f64 {
     total(&month(load)) / (load.jobs * DAYS / 1e6)
 }
 
-/// Requests a month with which so many pollers wait for messages in an empty queue.
+/// Returns the monthly requests of `pollers` pollers that wait for messages in an empty queue.
 pub(crate) fn idle_requests(pollers: f64) -> f64 {
     pollers * DAYS * 86_400.0 / LONG_POLL
 }
 
-/// What a million retries cost, each alone in its batch: a read, a claim, a finish, an invocation, and to SQS the request that
-/// hides the message and the one that receives it again.
+/// Returns the cost of a million retries, each alone in its batch. A retry takes a read, a claim, a finish, an invocation
+/// and two SQS requests: one hides the message and one receives it again.
 pub(crate) fn million_retries() -> f64 {
     let requests = price::STANDARD.of(2e6) + price::INVOCATION.of(1e6);
     price::READ.of(1e6) + price::WRITE.of(WRITES * 1e6) + requests
 }
 
-/// What a beater costs a month that looks for work each minute and finds none: its invocations of a fifth of a second at
-/// 256 MB, and as `benches/recorded.json` counts them 32 queries and two scans, of half a read unit each, and a receive for
-/// each of so many dead-letter queues.
+/// Returns the monthly cost of a beater that ticks every minute and finds no work.
+///
+/// Its invocations take a fifth of a second at 256 MB. As `benches/recorded.json` counts them, a tick makes 32 queries and
+/// two scans, of half a read unit each, and one receive for each of the `dlqs` dead-letter queues.
 pub(crate) fn idle_beater(dlqs: f64) -> f64 {
     let ticks = DAYS * 24.0 * 60.0;
     let asked = price::READ.of(ticks * 34.0 * 0.5) + price::STANDARD.of(ticks * dlqs);
     asked + price::INVOCATION.of(ticks) + price::ARM.of(ticks * 0.2 * 0.25)
 }
 
-/// What so many pollers of provisioned mode cost a month.
+/// Returns the monthly cost of `pollers` pollers in provisioned mode.
 pub(crate) fn provisioned(pollers: f64) -> f64 {
     price::POLLER.of(pollers * DAYS * 24.0)
 }
 
-/// GB that are stored once records begin to be purged.
+/// Returns the GB stored once the first records are purged.
 pub(crate) fn stored(jobs_per_day: f64) -> f64 {
     jobs_per_day * KEPT_DAYS * RECORD / GB
 }
@@ -149,7 +150,7 @@ mod tests {
     #[test]
     fn jobs_recorded_on_trouble_cost_no_writes_and_no_storage() {
         let lines = month(&Load { recording: Recording::OnTrouble, ..MILLION_A_DAY });
-        // The statistics are 3 million times 0.032 s: 1,600 minutes, and as many write units.
+        // Statistics take one write unit for each busy minute: 3 million times 0.032 s are 1,600 minutes.
         for (line, expected) in lines.iter().zip([0.0, 0.001, 0.0, 1.20, 2.40, 0.60, 0.16, 4.55]) {
             assert_close(line.dollars, expected);
         }

@@ -1,5 +1,5 @@
-//! Prints `SCALE.md`: what 10 million and 1 billion jobs a day cost on AWS, and what saturates first, on paper and by
-//! simulation. The one argument is the fixed time of a batch in milliseconds, 12 if it is left out.
+//! Prints `SCALE.md`: the cost of 10 million and of 1 billion jobs a day on AWS, and the limits that saturate first,
+//! computed and simulated. The only argument is the fixed time of a batch in milliseconds; the default is 12.
 
 mod cost;
 mod price;
@@ -9,7 +9,7 @@ mod simulation;
 
 use std::process::ExitCode;
 
-/// What a batch takes beyond its jobs: the two requests to the table, decoding and the answer.
+/// Time of a batch beyond its jobs: the two requests to the table, decoding and the response.
 const OVERHEAD_MS: u32 = 12;
 
 fn main() -> ExitCode {

@@ -1,25 +1,25 @@
-//! The price list of us-east-1 in dollars, each entry with its unit, its source and the source's date. Free tiers are
+//! The price list of us-east-1 in dollars. Each entry has its unit, its source and the date of the source. Free tiers are
 //! left out.
 
-/// What one thing costs, by how much of it is used in a month.
+/// The price of one item, by the quantity used in a month.
 #[derive(Debug)]
 pub(crate) struct Price {
-    /// What is paid for.
+    /// The billed item.
     pub(crate) item: &'static str,
-    /// What the dollars of a tier buy.
+    /// The unit that the dollars of a tier pay for.
     pub(crate) unit: &'static str,
-    /// How many of what is counted make one such unit.
+    /// Number of counted items in one unit.
     pub(crate) per: f64,
-    /// Dollars a unit, each up to a quantity in a month; the last tier has no end.
+    /// Dollars per unit, each up to a monthly quantity. The last tier has no upper limit.
     pub(crate) tiers: &'static [(f64, f64)],
-    /// Where the price was found.
+    /// The page that states the price.
     pub(crate) source: &'static str,
-    /// The date of that source.
+    /// The date of the source.
     pub(crate) date: &'static str,
 }
 
 const NO_END: f64 = f64::INFINITY;
-/// Bytes in a GB as storage and logs are billed.
+/// Bytes in a GB, as storage and logs are billed.
 pub(crate) const GB: f64 = 1_073_741_824.0;
 
 /// A write of up to 1 KB, on demand; 1.25 before November 2024.
@@ -33,10 +33,10 @@ pub(crate) const WRITE: Price = Price {
 };
 /// A consistent read of up to 4 KB, on demand.
 pub(crate) const READ: Price = Price { item: "DynamoDB read request, on demand", tiers: &[(NO_END, 0.125)], ..WRITE };
-/// What a table holds.
+/// Storage of a table.
 pub(crate) const STORAGE: Price = Price { item: "DynamoDB storage", unit: "GB-month", per: GB, tiers: &[(NO_END, 0.25)], ..WRITE };
 
-/// A request to a standard queue; cheaper above 100 billion a month, which is not reached here.
+/// A request to a standard queue. Above 100 billion a month it is cheaper, but no load here reaches that.
 pub(crate) const STANDARD: Price = Price {
     item: "SQS standard, request of up to 64 KB",
     unit: "million",
@@ -72,7 +72,7 @@ pub(crate) const X86: Price =
 pub(crate) const POLLER: Price =
     Price { item: "SQS event poller, provisioned mode", unit: "hour", per: 1.0, tiers: &[(NO_END, 0.009_25)], ..INVOCATION };
 
-/// What a function logs, into the standard class.
+/// Logs of a function, ingested into the standard class.
 pub(crate) const LOGS: Price = Price {
     item: "CloudWatch Logs from Lambda, ingestion",
     unit: "GB",
@@ -82,11 +82,11 @@ pub(crate) const LOGS: Price = Price {
     date: "2026-08-06",
 };
 
-/// The whole list, in the order in which the document prints it.
+/// All prices, in the order of the document.
 pub(crate) const LIST: [Price; 10] = [WRITE, READ, STORAGE, STANDARD, FIFO, INVOCATION, ARM, X86, POLLER, LOGS];
 
 impl Price {
-    /// What `quantity` in a month costs, tier by tier.
+    /// Returns the cost of `quantity` in a month, tier by tier.
     pub(crate) fn of(&self, quantity: f64) -> f64 {
         let mut from = 0.0;
         let mut dollars = 0.0;

@@ -1,21 +1,21 @@
-//! The scaling rules and default quotas of AWS that the numbers stand on, each with its source.
+//! The scaling rules and default quotas of AWS that the computation uses, each with its source.
 
-/// Concurrent batches of an SQS event source: at first, more a minute while messages wait, and at most.
+/// Concurrent batches of an SQS event source: initially, added per minute while messages wait, and at most.
 pub(crate) const SOURCE_START: f64 = 5.0;
 pub(crate) const SOURCE_GROWTH: f64 = 300.0;
 pub(crate) const SOURCE_MOST: f64 = 1_250.0;
 
-/// An event poller in provisioned mode: concurrent batches, and messages a second in batches of ten.
+/// Capacity of one event poller in provisioned mode: concurrent batches, and messages per second in batches of ten.
 pub(crate) const POLLER_BATCHES: f64 = 10.0;
 pub(crate) const POLLER_MESSAGES: f64 = 100.0;
-/// The maximum of pollers if it is not set.
+/// Default maximum number of pollers.
 pub(crate) const POLLERS: f64 = 200.0;
-/// Concurrent batches that provisioned mode adds a minute.
+/// Concurrent batches that provisioned mode adds per minute.
 pub(crate) const POLLER_GROWTH: f64 = 1_000.0;
 
-/// Concurrent executions of an account in a region.
+/// Concurrent executions of an account in one region.
 pub(crate) const CONCURRENCY: f64 = 1_000.0;
-/// Requests a second for each of them.
+/// Requests per second for each concurrent execution.
 pub(crate) const REQUESTS: f64 = 10.0;
 /// Execution environments that a function may add in 10 s.
 pub(crate) const ENVIRONMENTS: f64 = 1_000.0;
@@ -23,24 +23,24 @@ pub(crate) const ENVIRONMENTS: f64 = 1_000.0;
 /// Messages of a queue that are received and not yet deleted.
 pub(crate) const IN_FLIGHT: f64 = 120_000.0;
 
-/// Write units a second: of a new table on demand, of any table by quota, of one partition.
+/// Write units per second: of a new on-demand table, of any table by quota, and of one partition.
 pub(crate) const TABLE_NEW: f64 = 4_000.0;
 pub(crate) const TABLE: f64 = 40_000.0;
 pub(crate) const PARTITION: f64 = 1_000.0;
-/// How long ago a peak must be for the table to take twice as much, in seconds.
+/// Seconds after a peak from which on the table accepts twice that peak.
 pub(crate) const DOUBLING: usize = 30 * 60;
 
 /// One rule as the document prints it.
 pub(crate) struct Rule {
-    /// Whose rule.
+    /// The service that has the rule.
     pub(crate) of: &'static str,
-    /// What it says.
+    /// The text of the rule.
     pub(crate) says: &'static str,
-    /// The page that says so, and its newest date that was found.
+    /// The page that states the rule, and the newest date found on it.
     pub(crate) source: &'static str,
 }
 
-/// All rules, in the order of a message's way.
+/// All rules, in the order in which a message meets them.
 pub(crate) const RULES: [Rule; 8] = [
     Rule {
         of: "SQS standard queue",

@@ -1,4 +1,4 @@
-//! The document, as Markdown.
+//! The report as Markdown.
 
 mod day;
 mod saturation;
@@ -12,16 +12,16 @@ use crate::{
     simulation::BATCH,
 };
 
-/// The two rates that are looked at.
+/// The two rates of the report, in jobs per day.
 const RATES: [(&str, f64); 2] = [("10 million", 1e7), ("1 billion", 1e9)];
-/// How long a job runs, in milliseconds.
+/// Run times of a job, in milliseconds.
 const RUNS: [(&str, u32); 3] = [("20 ms", 20), ("200 ms", 200), ("2 s", 2_000)];
-/// MB of the function.
+/// Memory of the function in MB.
 const MEMORY: f64 = 128.0;
-/// Milliseconds of a request to DynamoDB, where one is made after another.
+/// Milliseconds of one request to DynamoDB, where requests follow one another.
 const REQUEST_MS: u32 = 5;
 
-/// The whole of `SCALE.md`, for batches that take `overhead_ms` beyond their jobs.
+/// Returns the whole of `SCALE.md`, for batches that take `overhead_ms` beyond their jobs.
 pub(crate) fn document(overhead_ms: u32) -> String {
     let parts = [
         head(overhead_ms),
@@ -118,7 +118,7 @@ fn by_run(overhead_ms: u32) -> String {
     table(&["a job runs", "batches of ten", "batches of one", "batches of ten, x86", "batches of ten, recorded on trouble"], &rows)
 }
 
-/// What a record for each message costs, one request after another.
+/// Returns the cost of writing one record for each message, one request after another.
 fn peers(overhead_ms: u32) -> String {
     let together_ms = 20 + overhead_ms;
     let in_turn_ms = 10 * (20 + 2 * REQUEST_MS);

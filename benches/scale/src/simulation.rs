@@ -1,6 +1,6 @@
-//! A day by the second: jobs arrive, wait in the order in which they came, and start as fast as the tightest limit lets them.
+//! Simulates a day second by second. Jobs arrive, wait in order of arrival, and start as fast as the tightest limit allows.
 //!
-//! Jobs are counted, not followed: a started job counts as done, and a batch is full while jobs wait.
+//! Jobs are counted, not tracked one by one. A started job counts as done, and batches are full while jobs wait.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -14,21 +14,21 @@ mod tests;
 
 /// Seconds of the day.
 pub(crate) const DAY: usize = 86_400;
-/// The second in which the burst begins: noon, when most arrives anyway.
+/// The second in which the burst begins: noon, when the arrival rate is highest.
 pub(crate) const BURST_AT: usize = DAY / 2;
-/// Seconds for which the burst lasts.
+/// Duration of the burst in seconds.
 const BURST_FOR: usize = 60;
-/// Jobs of a batch, which run at the same time.
+/// Jobs of a batch, which run concurrently.
 pub(crate) const BATCH: f64 = 10.0;
-/// How many times the mean arrives at noon.
+/// Arrival rate at noon, as a multiple of the mean rate.
 pub(crate) const PEAK: f64 = 3.0;
 
-/// What can hold jobs back.
+/// A limit that can hold jobs back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Limit {
-    /// Concurrent batches of the event source: its growth, its cap, or its maximum concurrency.
+    /// Concurrent batches of the event source: by its growth, its upper limit, or its maximum concurrency.
     EventSource,
-    /// The messages that the provisioned pollers can fetch.
+    /// Messages that the provisioned pollers can fetch.
     Polls,
     /// Messages of the queue in flight.
     InFlight,
@@ -36,13 +36,13 @@ pub(crate) enum Limit {
     Concurrency,
     /// New execution environments of the function.
     Environments,
-    /// Invocations a second of the account.
+    /// Invocations per second of the account.
     Requests,
-    /// Write units that the table takes after what it took before.
+    /// Write units that the table accepts after its earlier peaks.
     TableCeiling,
-    /// Write units that its quota allows.
+    /// Write units that the table's quota allows.
     TableQuota,
-    /// Write units that its busiest partition takes.
+    /// Write units that the busiest partition accepts.
     Partition,
 }
 
@@ -52,17 +52,17 @@ impl Limit {
     }
 }
 
-/// How the queue is polled.
+/// The polling mode of the queue.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Source {
-    /// As Lambda sees fit, with at most so many batches at a time.
+    /// Scaled by Lambda, with at most `most` concurrent batches.
     Standard { most: f64 },
-    /// By between so many pollers.
+    /// Polled by `least` to `most` provisioned pollers.
     Provisioned { least: f64, most: f64 },
 }
 
 impl Source {
-    /// Concurrent batches at first, at most, and more a second.
+    /// Concurrent batches: initially, at most, and added per second.
     fn batches(self) -> (f64, f64, f64) {
         match self {
             Self::Standard { most } => (quota::SOURCE_START.min(most), most, quota::SOURCE_GROWTH / 60.0),
@@ -70,7 +70,7 @@ impl Source {
         }
     }
 
-    /// Jobs a second that so many concurrent batches are fetched with.
+    /// Returns the jobs per second that `batches` concurrent batches can fetch.
     fn polled(self, batches: f64) -> f64 {
         match self {
             Self::Standard { .. } => f64::INFINITY, // not published
@@ -78,37 +78,37 @@ impl Source {
         }
     }
 
-    /// Concurrent batches that so many jobs a second need: to run, and to be fetched.
+    /// Returns the concurrent batches that `jobs` jobs per second need, for running and for fetching.
     fn needed(self, jobs: f64, batch: f64) -> f64 {
         (jobs / BATCH * batch).max(jobs / self.polled(1.0))
     }
 }
 
-/// A table on demand.
+/// An on-demand table.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Table {
-    /// Write units a second that it takes from the start.
+    /// Write units per second that it accepts from the start.
     pub(crate) warm: f64,
-    /// Write units a second that it may ever take.
+    /// Write units per second that it may accept at most.
     pub(crate) quota: f64,
-    /// Write units a second that one partition takes.
+    /// Write units per second that one partition accepts.
     pub(crate) partition: f64,
-    /// The share of all writes that the busiest key gets, 0 if every job has a key of its own. It holds all jobs back, not only its own.
+    /// Share of all writes that go to the busiest key; 0 if each job has its own key. It limits all jobs, not only those of that key.
     pub(crate) hottest: f64,
 }
 
-/// What is simulated.
+/// The parameters of a simulated day.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Setting {
-    /// Jobs of the day, the burst not counted.
+    /// Jobs of the day, without the burst.
     pub(crate) jobs: f64,
     /// Jobs of the burst.
     pub(crate) burst: f64,
     /// Seconds that a batch takes.
     pub(crate) batch: f64,
-    /// How the queue is polled.
+    /// The polling mode of the queue.
     pub(crate) source: Source,
-    /// Messages that may be in flight.
+    /// Maximum number of messages in flight.
     pub(crate) in_flight: f64,
     /// Concurrent executions of the account.
     pub(crate) concurrency: f64,
@@ -118,42 +118,42 @@ pub(crate) struct Setting {
     pub(crate) table: Table,
 }
 
-/// How a limit held jobs back.
+/// The jobs that one limit held back.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Hold {
-    /// Seconds at whose end jobs waited because of it.
+    /// Number of seconds at whose end jobs waited because of this limit.
     pub(crate) seconds: usize,
-    /// The second since which jobs had been waiting when most did.
+    /// The arrival second of the oldest waiting job when the number of waiting jobs was highest.
     pub(crate) since: usize,
-    /// The most that waited.
+    /// The highest number of waiting jobs.
     most: u32,
-    /// The sum of those that waited.
+    /// The sum of waiting jobs over all seconds.
     job_seconds: u64,
 }
 
-/// What came of the day.
+/// The result of a simulated day.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    /// Jobs that arrived.
+    /// Number of jobs that arrived.
     pub(crate) arrived: u64,
-    /// Jobs that were run.
+    /// Number of jobs that ran.
     pub(crate) done: u64,
-    /// Jobs that still wait at the end of the day.
+    /// Number of jobs that still wait at the end of the day.
     pub(crate) waiting: u32,
-    /// The most jobs that waited at the end of a second.
+    /// The highest number of jobs that waited at the end of a second.
     pub(crate) backlog: u32,
-    /// Seconds from the first job of the burst to the start of its last, if it did start.
+    /// Seconds from the first job of the burst to the start of its last job, if that job started.
     pub(crate) drained: Option<usize>,
-    /// Write units beyond what the table took; a job that waits is counted in each second in which it would have started.
+    /// Write units beyond the limit of the table. A waiting job counts in each second in which it would otherwise have started.
     pub(crate) refused: u64,
-    /// What each limit held back.
+    /// The jobs that each limit held back.
     held: BTreeMap<Limit, Hold>,
-    /// Jobs by the seconds that they waited.
+    /// Number of jobs by their wait in seconds.
     waits: Vec<u32>,
 }
 
 impl Outcome {
-    /// Seconds within which `share` of the jobs that were run had started.
+    /// Returns the seconds within which the given share of the finished jobs had started.
     pub(crate) fn wait(&self, share: (u64, u64)) -> usize {
         let mut left = (self.done * share.0).div_ceil(share.1);
         for (seconds, jobs) in self.waits.iter().enumerate() {
@@ -165,13 +165,13 @@ impl Outcome {
         self.waits.len()
     }
 
-    /// The limit to which most of the waiting is due.
+    /// Returns the limit that caused most of the waiting.
     pub(crate) fn tightest(&self) -> Option<(Limit, Hold)> {
         self.held.iter().map(|(limit, hold)| (*limit, *hold)).max_by_key(|(_, hold)| hold.job_seconds)
     }
 }
 
-/// Runs the day of a setting.
+/// Simulates one day.
 pub(crate) fn day(setting: Setting) -> Outcome {
     let mut day = Day::new(setting);
     for second in 0..DAY {
@@ -185,22 +185,22 @@ pub(crate) fn day(setting: Setting) -> Outcome {
     day.outcome
 }
 
-/// The state of a second.
+/// The state at one second.
 struct Day {
     setting: Setting,
-    /// Jobs that wait, by the second in which they came.
+    /// Waiting jobs by their second of arrival.
     queue: VecDeque<(usize, u32)>,
     backlog: u32,
     waiting_since: Option<usize>,
-    /// The part of a job that has come, and the part that could have started.
+    /// Fractions of a job: of the arrivals, and of the unused capacity.
     coming: f64,
     spare: f64,
     /// Concurrent batches of the event source.
     batches: f64,
-    /// Execution environments, and how many more there may be at once.
+    /// Existing execution environments, and the number that may be added at once.
     environments: f64,
     allowance: f64,
-    /// The most write units of a second, up to each second of the last half hour; the front is old enough to be doubled.
+    /// Highest write units per second up to each second of the last half hour. The front entry is old enough to be doubled.
     peaks: VecDeque<f64>,
     outcome: Outcome,
 }
@@ -238,7 +238,7 @@ impl Day {
         self.outcome.arrived += u64::from(jobs);
     }
 
-    /// Starts what the tightest limit allows; that limit, and how many jobs.
+    /// Starts as many jobs as the tightest limit allows. Returns that limit and the number of jobs.
     fn start(&mut self, second: usize) -> (Limit, u32) {
         let limits = self.limits();
         let (limit, jobs) = least(limits.into_iter());
@@ -254,7 +254,7 @@ impl Day {
         (limit, started)
     }
 
-    /// Jobs that each limit lets start in this second.
+    /// Returns the number of jobs that each limit allows to start in this second.
     fn limits(&self) -> [(Limit, f64); 9] {
         let Setting { batch, source, in_flight, concurrency, table, .. } = self.setting;
         let jobs_of = |batches: f64| batches / batch * BATCH;
@@ -273,7 +273,7 @@ impl Day {
         ]
     }
 
-    /// Takes the jobs that have waited longest from the queue.
+    /// Removes the jobs that have waited longest from the queue.
     fn take(&mut self, second: usize, started: u32) {
         self.backlog -= started;
         self.outcome.done += u64::from(started);
@@ -296,7 +296,7 @@ impl Day {
         }
     }
 
-    /// What the started jobs occupy: environments, and write units that the table will remember.
+    /// Accounts for the resources of the started jobs: environments, and write units that the table remembers.
     fn use_up(&mut self, started: f64) {
         let more = (started / BATCH * self.setting.batch - self.environments).max(0.0);
         self.environments += more;
@@ -306,8 +306,8 @@ impl Day {
         self.peaks.pop_front();
     }
 
-    /// Adds batches while jobs wait, and else takes back what is beyond twice the need. How fast Lambda does the latter is not
-    /// published; here it is as fast as the former.
+    /// Adds batches while jobs wait; otherwise removes batches beyond twice the need. Lambda does not publish how fast it
+    /// removes them; this simulation removes them as fast as it adds them.
     fn scale(&mut self, started: f64) {
         let (fewest, most, growth) = self.setting.source.batches();
         let enough = 2.0 * self.setting.source.needed(started, self.setting.batch);
@@ -315,7 +315,7 @@ impl Day {
         self.batches = next.clamp(fewest, most);
     }
 
-    /// Notes how many wait, since when, and because of what.
+    /// Records the number of waiting jobs, the oldest arrival, and the limit that holds them back.
     fn note(&mut self, second: usize, limit: Limit) {
         self.outcome.backlog = self.outcome.backlog.max(self.backlog);
         if self.backlog == 0 {
@@ -333,7 +333,7 @@ impl Day {
     }
 }
 
-/// How many times the mean arrives in a second: a wave from 1/11 at midnight to 3 at noon, whose mean over the day is 1.
+/// Returns the arrival rate of a second as a multiple of the mean: a wave from 1/11 at midnight to 3 at noon, with mean 1.
 fn curve(second: usize) -> f64 {
     let height = (PI * seconds(second) / seconds(DAY)).sin().powi(6);
     (1.0 + (11.0 * PEAK - 1.0) * height) / 11.0

@@ -1,6 +1,6 @@
-//! What the framework itself costs: one batch of so many jobs on the adapters in memory, on one thread.
+//! Measures the overhead of the framework: one batch of jobs on the in-memory adapters, on one thread.
 //!
-//! It prints the allocations; run under callgrind, it counts the instructions of the batch alone.
+//! It prints the number of allocations. Under callgrind, it counts the instructions of the batch alone.
 
 use std::alloc::System;
 
@@ -40,7 +40,7 @@ fn main() {
     println!("{}", json!({"records": eager.records().len(), "allocations": allocated.allocations, "bytes": allocated.bytes_allocated}));
 }
 
-/// What callgrind is told to watch.
+/// The function whose instructions callgrind counts.
 #[inline(never)]
 fn one_batch(runtime: &runtime::Runtime, eager: &Eager, worker: &Worker) {
     runtime.block_on(eager.run_due(worker));

@@ -1,4 +1,4 @@
-//! Public addresses, and names that lead to nowhere else: nobody is to aim a webhook at the inside of the network.
+//! Accepts public addresses only, so that a webhook cannot reach the internal network.
 
 use std::{
     error::Error,
@@ -29,7 +29,7 @@ const NOT_PUBLIC_V4: [Ipv4Net; 15] = [
     v4([240, 0, 0, 0], 4),     // reserved, broadcast
 ];
 
-/// All public IPv6 addresses lie in here.
+/// All public IPv6 addresses are in this network.
 const GLOBAL_UNICAST: Ipv6Net = v6([0x2000, 0, 0, 0], 3);
 
 /// Networks inside [`GLOBAL_UNICAST`] that are not the public internet.
@@ -40,7 +40,7 @@ const NOT_PUBLIC_V6: [Ipv6Net; 4] = [
     v6([0x3fff, 0, 0, 0], 20),      // documentation
 ];
 
-/// A NAT64 gateway takes addresses in here for the IPv4 address in their last four bytes.
+/// In this network, a NAT64 gateway translates to the IPv4 address in the last four bytes.
 const NAT64: Ipv6Net = v6([0x64, 0xff9b, 0, 0], 96);
 
 const fn v4([a, b, c, d]: [u8; 4], prefix: u8) -> Ipv4Net {
@@ -51,7 +51,7 @@ const fn v6([a, b, c, d]: [u16; 4], prefix: u8) -> Ipv6Net {
     Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0), prefix)
 }
 
-/// Whether an address is not on the public internet, and therefore refused.
+/// Returns `true` if an address is not on the public internet and is therefore refused.
 pub(crate) fn address_refused(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => v4_refused(address),
@@ -67,20 +67,20 @@ fn v6_refused(address: Ipv6Addr) -> bool {
     !GLOBAL_UNICAST.contains(&address) || NOT_PUBLIC_V6.iter().any(|network| network.contains(&address))
 }
 
-/// The IPv4 address that an IPv6 address stands for, mapped or behind NAT64.
+/// Returns the IPv4 address inside an IPv6 address that is mapped or behind NAT64.
 fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let [.., a, b, c, d] = address.octets();
     address.to_ipv4_mapped().or_else(|| NAT64.contains(&address).then(|| Ipv4Addr::new(a, b, c, d)))
 }
 
-/// A host that has no public address.
+/// A host without a public address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AddressRefused {
     pub(crate) host: String,
 }
 
 impl AddressRefused {
-    /// What the record calls it.
+    /// Error kind in the record.
     pub(crate) const KIND: &str = "address_refused";
 }
 
@@ -94,7 +94,7 @@ impl Error for AddressRefused {}
 
 /// Resolves names to their public addresses only.
 ///
-/// The connection is made to an address that came out of here, so a name cannot change between check and use.
+/// The connection uses an address that this resolver returned, so a name cannot change between check and use.
 pub(crate) struct PublicResolver;
 
 impl Resolve for PublicResolver {

@@ -1,4 +1,4 @@
-//! What the receiver's answer means for the delivery.
+//! Decides the outcome of a delivery from the receiver's response.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,15 +6,15 @@ use jiff::Timestamp;
 
 use crate::failure::Next;
 
-/// The longest wait that a receiver may ask for; after it the delivery is tried again whatever it said.
+/// The longest wait that a receiver may request. Longer waits are shortened to this.
 const MAX_RETRY_AFTER: Duration = Duration::from_hours(24);
 
-/// Judges an answer by its status and its `Retry-After` header.
+/// Decides the outcome from the status and the `Retry-After` header of a response.
 ///
 /// # Errors
 ///
-/// What is to happen next, when the status does not confirm the delivery. A redirect that was not followed is not tried
-/// again: the url is wrong and has to be corrected where it is kept.
+/// The next step, if the status does not confirm the delivery. A redirect that was not followed is not retried: the URL is
+/// wrong and must be corrected by the producer.
 pub(crate) fn classify(status: u16, retry_after: Option<&str>, now: Timestamp) -> Result<(), Next> {
     match status {
         200..=299 => Ok(()),
@@ -23,8 +23,8 @@ pub(crate) fn classify(status: u16, retry_after: Option<&str>, now: Timestamp) -
     }
 }
 
-/// The wait that a `Retry-After` header asks for, in either of its forms: seconds, or an HTTP date.
-/// None when it is malformed or already over.
+/// Returns the wait of a `Retry-After` header in either of its formats: seconds, or an HTTP date.
+/// Returns `None` if the header is malformed or the date has passed.
 fn wait(value: &str, now: Timestamp) -> Option<Duration> {
     let wait = seconds(value).or_else(|| until(value, now))?;
     Some(wait.min(MAX_RETRY_AFTER)).filter(|wait| !wait.is_zero())
@@ -35,7 +35,7 @@ fn seconds(value: &str) -> Option<Duration> {
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    Some(digits.parse().map_or(Duration::MAX, Duration::from_secs)) // more digits than fit: a very long wait
+    Some(digits.parse().map_or(Duration::MAX, Duration::from_secs)) // too many digits: a very long wait
 }
 
 fn until(value: &str, now: Timestamp) -> Option<Duration> {

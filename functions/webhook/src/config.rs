@@ -1,4 +1,4 @@
-//! The settings, from the environment.
+//! Settings from the environment.
 
 use crate::{
     destination::Reach,
@@ -8,7 +8,7 @@ use crate::{
 const SECRET: &str = "WEBHOOK_SECRET";
 const ALLOW_PRIVATE: &str = "WEBHOOK_ALLOW_PRIVATE";
 
-/// What the environment says.
+/// The settings of the function.
 pub(crate) struct Config {
     pub(crate) keys: Vec<Key>,
     pub(crate) reach: Reach,
@@ -22,7 +22,7 @@ impl Config {
 
     /// # Errors
     ///
-    /// A sentence that names the variable, and never repeats a secret.
+    /// A sentence that names the variable and does not repeat a secret.
     fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         Ok(Self { keys: keys(variable(SECRET).as_deref())?, reach: reach(variable(ALLOW_PRIVATE).as_deref())? })
     }

@@ -1,4 +1,4 @@
-//! Where a webhook may go: over HTTPS to public addresses, unless configured otherwise.
+//! Allowed destinations of a webhook: public addresses over HTTPS, unless configured otherwise.
 
 use std::{fmt, net::IpAddr};
 
@@ -9,21 +9,21 @@ use crate::{
     failure::Failure,
 };
 
-/// How far webhooks reach.
+/// The allowed destinations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reach {
     /// HTTPS to public addresses.
     Public,
-    /// Private addresses and plain HTTP as well.
+    /// Also private addresses and plain HTTP.
     Anywhere,
 }
 
-/// Reads a URL and checks all of it that can be checked before names are resolved.
+/// Parses a URL and makes all checks that need no name resolution.
 ///
 /// # Errors
 ///
-/// When it is no URL, has another scheme than allowed, or names an address that is refused. The URL itself is not
-/// repeated, for its path and query may hold a token.
+/// When the text is not a URL, the scheme is not allowed, or the address is refused. The error does not repeat the URL,
+/// since its path and query may contain a token.
 pub(crate) fn parse_url(text: &str, reach: Reach) -> Result<Url, UrlError> {
     let url = Url::parse(text).map_err(UrlError::Malformed)?;
     match (url.scheme(), reach) {
@@ -38,7 +38,7 @@ pub(crate) fn parse_url(text: &str, reach: Reach) -> Result<Url, UrlError> {
     }
 }
 
-/// The address of a URL whose host is one: such a host is never resolved.
+/// Returns the address of a URL whose host is an address. Such a host is never resolved.
 fn literal_address(url: &Url) -> Option<IpAddr> {
     match url.host()? {
         Host::Domain(_) => None,
@@ -47,14 +47,14 @@ fn literal_address(url: &Url) -> Option<IpAddr> {
     }
 }
 
-/// Why a URL is not one that a webhook may go to.
+/// The reason why a URL is refused.
 #[derive(Debug)]
 pub(crate) enum UrlError {
-    /// It is no URL.
+    /// The text is not a URL.
     Malformed(url::ParseError),
-    /// It has another scheme than `https`.
+    /// The scheme is not `https`.
     Scheme(String),
-    /// Its host is an address that is refused.
+    /// The host is a refused address.
     Address(AddressRefused),
 }
 

@@ -1,4 +1,4 @@
-//! Why a delivery failed, and what is to happen next.
+//! The failure of a delivery and the next step.
 
 use std::{error::Error, iter::successors, time::Duration};
 
@@ -6,9 +6,9 @@ use sqjobs::JobError;
 
 use crate::address::AddressRefused;
 
-/// A delivery that failed.
+/// A failed delivery.
 ///
-/// Deliberately no [`Error`]: as one, `?` would make every failure a retry.
+/// Deliberately not an [`Error`]: otherwise `?` would turn every failure into a retry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) kind: String,
@@ -16,22 +16,22 @@ pub(crate) struct Failure {
     pub(crate) next: Next,
 }
 
-/// What is to happen next.
+/// The next step after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// Nothing: it would fail again.
+    /// No retry, since it would fail again.
     GiveUp,
-    /// Another attempt: after the wait that the receiver asked for, else after the policy's backoff.
+    /// Retry after the wait that the receiver requested, otherwise after the backoff of the policy.
     Retry(Option<Duration>),
 }
 
 impl Failure {
-    /// A failure that no other attempt mends.
+    /// Creates a failure that is not retried.
     pub(crate) fn for_good(kind: &str, message: impl Into<String>) -> Self {
         Self { kind: kind.to_owned(), message: message.into(), next: Next::GiveUp }
     }
 
-    /// A request that got no answer from `host`. The rest of its URL is left out, for it may hold a token.
+    /// Creates the failure of a request that `host` did not answer. The rest of the URL is omitted, since it may contain a token.
     pub(crate) fn unanswered(host: &str, error: reqwest::Error) -> Self {
         let error = error.without_url();
         if let Some(refused) = causes(&error).find_map(|cause| cause.downcast_ref::<AddressRefused>()) {
@@ -53,7 +53,7 @@ impl From<Failure> for JobError {
     }
 }
 
-/// An error and its causes, outermost first.
+/// Formats an error and its causes, outermost first.
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -1,4 +1,4 @@
-//! The headers that a message may bring along.
+//! The headers that a message may set.
 
 use std::collections::BTreeMap;
 
@@ -8,16 +8,16 @@ use crate::failure::Failure;
 
 const AGENT: &str = concat!("sqjobs-webhook/", env!("CARGO_PKG_VERSION"));
 
-/// Headers that belong to the delivery itself, besides all of `webhook-*` and `proxy-*`: those that say whom it is
-/// for, how long it is, and how the connection is used.
+/// Headers that belong to the delivery itself, besides all `webhook-*` and `proxy-*` headers: they set the host, the length
+/// and the use of the connection.
 const RESERVED: [&str; 9] =
     ["connection", "content-length", "expect", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"];
 
-/// The headers of a request, before it is signed: the defaults, and those of the message in their place.
+/// Returns the headers of a request before it is signed: the defaults, replaced by those of the message.
 ///
 /// # Errors
 ///
-/// For a header that is malformed or reserved. Its value is not repeated, for it may be a credential.
+/// When a header is malformed or reserved. The error does not repeat its value, since it may be a credential.
 pub(crate) fn request_headers(extra: &BTreeMap<String, String>) -> Result<HeaderMap, Failure> {
     let mut headers =
         HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json")), (USER_AGENT, HeaderValue::from_static(AGENT))]);
@@ -37,7 +37,7 @@ fn parse_value(name: &str, text: &str) -> Result<HeaderValue, Failure> {
 }
 
 fn reserved(name: &HeaderName) -> bool {
-    let name = name.as_str(); // lower case already
+    let name = name.as_str(); // already lower case
     name.starts_with("webhook-") || name.starts_with("proxy-") || RESERVED.contains(&name)
 }
 

@@ -1,4 +1,4 @@
-//! The job: one delivery for each attempt.
+//! The job: one delivery per attempt.
 
 use std::time::Duration;
 
@@ -9,15 +9,15 @@ use crate::{
     webhook::Webhook,
 };
 
-/// The longest that a receiver may take to answer.
+/// Maximum time for the receiver's response.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
-/// What is left of an attempt for recording how it ended.
+/// Time reserved at the end of an attempt to record its outcome.
 const MARGIN: Duration = Duration::from_secs(1);
 
 impl Job<Sender> for Webhook {
     const NAME: &'static str = "webhook";
-    // About three days of attempts, as the specification asks.
+    // Attempts over about three days, as the specification recommends.
     const POLICY: Policy = Policy::new()
         .max_attempts(20)
         .timeout(Duration::from_secs(20))
@@ -30,7 +30,7 @@ impl Job<Sender> for Webhook {
     }
 }
 
-/// How long a request may take when so much of the attempt remains.
+/// Returns the maximum time of a request, given the remaining time of the attempt.
 fn limit(remaining: Duration) -> Duration {
     remaining.saturating_sub(MARGIN).min(ANSWER_WITHIN)
 }

@@ -1,17 +1,17 @@
-//! The job `webhook`: delivers a payload to a URL over HTTPS, signed as [Standard Webhooks] say.
+//! The job `webhook`: delivers a payload to a URL over HTTPS, signed according to [Standard Webhooks].
 //!
 //! ```json
 //! {"name": "webhook", "id": "order-42-paid", "args": {"url": "https://example.com/hook", "payload": {"order": 42}}}
 //! ```
 //!
-//! The job's id is the message id, the same in every attempt, so that the receiver can tell a repetition. A 2xx answer
-//! is a delivery; a redirect to elsewhere and a 4xx, except 408, 425 and 429, end the job as failed; all else is tried
-//! again over about three days, or when `Retry-After` says so.
+//! The job's id is the message id. It is the same in every attempt, so the receiver can detect duplicates. A 2xx response
+//! confirms the delivery. A redirect to another host fails the job, and so does a 4xx other than 408, 425 and 429. All other
+//! responses are retried over about three days, or after `Retry-After`.
 //!
 //! | Variable | Meaning |
 //! |---|---|
-//! | `WEBHOOK_SECRET` | the signing secrets, `whsec_` and base64 each, separated by spaces; required |
-//! | `WEBHOOK_ALLOW_PRIVATE` | `1`: receivers may be at private addresses and speak plain HTTP |
+//! | `WEBHOOK_SECRET` | the signing secrets, each `whsec_` followed by base64, separated by spaces; required |
+//! | `WEBHOOK_ALLOW_PRIVATE` | `1` allows receivers at private addresses and plain HTTP |
 //!
 //! [Standard Webhooks]: https://www.standardwebhooks.com
 

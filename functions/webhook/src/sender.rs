@@ -1,4 +1,4 @@
-//! One delivery: a signed request, and what its answer means.
+//! Sends one delivery: signs the request and classifies its response.
 
 use std::time::{Duration, Instant};
 
@@ -22,42 +22,42 @@ use crate::{
 
 const MAX_REDIRECTS: usize = 3;
 
-/// What all deliveries of a process share: the connections, the keys, and how far they reach.
+/// State shared by all deliveries of a process: connections, keys and allowed destinations.
 pub(crate) struct Sender {
     client: Client,
     keys: Vec<Key>,
     reach: Reach,
 }
 
-/// What a delivery has to know of the attempt that it is part of.
+/// The properties of an attempt that a delivery needs.
 pub(crate) struct Attempt<'a> {
     pub(crate) job_id: &'a str,
     pub(crate) now: Timestamp,
-    /// How long the receiver may take to answer.
+    /// Maximum time for the receiver's response.
     pub(crate) limit: Duration,
 }
 
 /// A delivery that the receiver confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Delivered {
-    /// The status that it answered with.
+    /// The status of the response.
     pub(crate) status: u16,
-    /// How long it took to answer.
+    /// Response time in milliseconds.
     pub(crate) milliseconds: u64,
 }
 
 impl Sender {
-    /// Sets up the client, once for all deliveries.
+    /// Creates the client, once for all deliveries.
     ///
     /// # Errors
     ///
-    /// When the system knows no certificate authority.
+    /// When the system has no certificate authorities.
     pub(crate) fn new(keys: Vec<Key>, reach: Reach) -> Result<Self, sqjobs::Error> {
         let client = client(reach).map_err(|error| sqjobs::Error::config(format!("cannot set up HTTPS: {}", chain(&error))))?;
         Ok(Self { client, keys, reach })
     }
 
-    /// Sends it once. Of the answer, only the head is read.
+    /// Sends the request once. Reads only the status and the headers of the response.
     pub(crate) async fn deliver(&self, webhook: &Webhook, attempt: &Attempt<'_>) -> Result<Delivered, Failure> {
         let url = parse_url(&webhook.url, self.reach)?;
         let host = url.host_str().unwrap_or_default().to_owned();
@@ -73,7 +73,7 @@ impl Sender {
         Ok(Delivered { status: response.status().as_u16(), milliseconds })
     }
 
-    /// Adds the headers by which the receiver knows the message and trusts it.
+    /// Adds the headers that let the receiver identify and authenticate the message.
     fn sign(&self, headers: &mut HeaderMap, attempt: &Attempt<'_>, payload: &str) {
         let id = message_id(attempt.job_id);
         let timestamp = attempt.now.as_second();
@@ -89,10 +89,10 @@ fn ascii(text: String) -> HeaderValue {
 }
 
 fn client(reach: Reach) -> reqwest::Result<Client> {
-    // An error says that it is installed.
+    // An error means that a provider is already installed.
     rustls::crypto::ring::default_provider().install_default().ok();
     let builder = Client::builder()
-        .no_proxy() // a proxy would resolve names itself, unchecked
+        .no_proxy() // a proxy would resolve names itself, without our check
         .referer(false)
         .redirect(redirect::Policy::custom(follow_or_stop));
     match reach {
@@ -102,13 +102,13 @@ fn client(reach: Reach) -> reqwest::Result<Client> {
     .build()
 }
 
-/// A redirect that is not followed becomes the answer.
+/// Follows an allowed redirect; otherwise the redirect itself becomes the response.
 fn follow_or_stop(attempt: redirect::Attempt<'_>) -> redirect::Action {
     if followed(attempt.status().as_u16(), attempt.previous(), attempt.url()) { attempt.follow() } else { attempt.stop() }
 }
 
-/// Only what keeps the request and stays at the receiver: other statuses would turn the POST into a GET, and another
-/// host would get what was meant for this one, at an address that nobody checked.
+/// Returns `true` for a redirect that keeps the request unchanged and stays at the receiver. Other statuses would turn the
+/// POST into a GET. Another host would receive a payload not meant for it, at an unchecked address.
 fn followed(status: u16, visited: &[Url], next: &Url) -> bool {
     let keeps_the_request = matches!(status, 307 | 308);
     let same_receiver = visited.last().is_some_and(|from| from.origin() == next.origin());
@@ -130,7 +130,7 @@ fn judge(host: &str, response: &Response, now: Timestamp) -> Result<(), Failure>
     })
 }
 
-/// The scheme, host and port that an answer redirects to.
+/// Returns the scheme, host and port of a redirect.
 fn redirect_target(response: &Response) -> Option<String> {
     let location = response.headers().get(LOCATION).filter(|_| response.status().is_redirection())?;
     let target = response.url().join(location.to_str().ok()?).ok()?;

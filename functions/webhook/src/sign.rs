@@ -10,29 +10,28 @@ const PREFIX: &str = "whsec_";
 const MIN_BYTES: usize = 24;
 const MAX_BYTES: usize = 64;
 
-/// A signing key, ready for use. It has no text form, so that it cannot end up in a log.
+/// A signing key. It has no text form, so it cannot appear in a log.
 #[derive(Clone)]
 pub(crate) struct Key(Hmac<Sha256>);
 
-/// Why a text is not a secret. Never holds the text.
+/// The reason why a text is not a valid secret. It never contains the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SecretError {
-    /// There is no secret at all.
+    /// The text contains no secret.
     Missing,
-    /// It does not start with `whsec_`.
+    /// The secret does not start with `whsec_`.
     Prefix,
-    /// What follows the prefix is not base64.
+    /// The part after the prefix is not base64.
     Base64,
     /// The key is shorter or longer than the specification allows.
     Length,
 }
 
-/// The keys of one or more secrets, separated by white space: the current one, and while it is being rotated the one
-/// before.
+/// Parses one or more secrets, separated by white space: the current one and, during a rotation, the previous one.
 ///
 /// # Errors
 ///
-/// One wrong secret spoils them all: signing with fewer keys than asked would break receivers silently.
+/// When any secret is invalid. Signing with fewer keys than configured would break receivers silently.
 pub(crate) fn parse_secrets(text: &str) -> Result<Vec<Key>, SecretError> {
     let keys: Vec<Key> = text.split_whitespace().map(parse_secret).collect::<Result<_, _>>()?;
     if keys.is_empty() { Err(SecretError::Missing) } else { Ok(keys) }
@@ -47,7 +46,7 @@ fn parse_secret(text: &str) -> Result<Key, SecretError> {
     Hmac::new_from_slice(&bytes).map(Key).map_err(|_| SecretError::Length)
 }
 
-/// The value of the header `webhook-signature`: one signature for each key, separated by spaces.
+/// Returns the value of the header `webhook-signature`: one signature for each key, separated by spaces.
 pub(crate) fn sign(keys: &[Key], id: &str, timestamp: i64, payload: &[u8]) -> String {
     let signatures: Vec<String> = keys.iter().map(|key| sign_with(key, id, timestamp, payload)).collect();
     signatures.join(" ")
@@ -58,8 +57,8 @@ fn sign_with(Key(key): &Key, id: &str, timestamp: i64, payload: &[u8]) -> String
     format!("v1,{}", BASE64_STANDARD.encode(mac.finalize().into_bytes()))
 }
 
-/// The value of the header `webhook-id` for a job's id: the id itself, with every byte percent-encoded that is not
-/// visible ASCII, and the full stop, which separates the signed parts. Different ids stay different.
+/// Returns the value of the header `webhook-id` for a job's id. Bytes that are not visible ASCII are percent-encoded, and so
+/// is the full stop, which separates the signed parts. Different ids stay different.
 pub(crate) fn message_id(job_id: &str) -> String {
     job_id.bytes().map(encode).collect()
 }

@@ -1,4 +1,4 @@
-//! Deliveries to a receiver that listens on the loopback interface.
+//! Deliveries to a receiver on the loopback interface.
 
 use std::{
     convert::Infallible,
@@ -35,7 +35,7 @@ use crate::{
 
 type Answer = Response<Full<Bytes>>;
 
-/// A server that answers each request by a function and keeps what it got.
+/// A server that answers each request with a given function and stores the requests.
 struct Receiver {
     address: SocketAddr,
     requests: Arc<Mutex<Vec<Request<Bytes>>>>,
@@ -103,14 +103,14 @@ async fn deliver(reach: Reach, url: String) -> Result<Delivered, Failure> {
     sender(reach).deliver(&webhook(url), &attempt).await
 }
 
-/// HMAC-SHA256 by its definition, for keys of at most a block.
+/// Computes HMAC-SHA256 by its definition, for keys of at most one block.
 fn hmac_sha256(key: &[u8], message: &[u8]) -> Vec<u8> {
     let pad = |byte: u8| -> Vec<u8> { (0..64).map(|i| key.get(i).unwrap_or(&0) ^ byte).collect() };
     let inner = Sha256::digest([&pad(0x36), message].concat());
     Sha256::digest([pad(0x5c), inner.to_vec()].concat()).to_vec()
 }
 
-/// Checks a request as a receiver with this secret does.
+/// Verifies a request, as a receiver with this secret does.
 fn authentic(request: &Request<Bytes>, secret: &str) -> bool {
     let header = |name: &str| request.headers()[name].to_str().unwrap();
     let key = BASE64_STANDARD.decode(secret.strip_prefix("whsec_").unwrap()).unwrap();
@@ -207,7 +207,7 @@ async fn a_name_that_resolves_to_the_inside_is_refused_before_a_connection() {
         let failure = deliver(Reach::Public, format!("https://{host}:{port}/")).await.unwrap_err();
         assert_eq!((failure.kind.as_str(), failure.next), ("address_refused", Next::GiveUp), "{host}: {}", failure.message);
     }
-    listener.into_std().unwrap().accept().unwrap_err(); // nobody is waiting there
+    listener.into_std().unwrap().accept().unwrap_err(); // no connection arrived
 }
 
 #[tokio::test]

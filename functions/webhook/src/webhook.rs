@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// A payload and where to deliver it.
+/// A payload and its destination.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Webhook {
-    /// The receiver, over `https`.
+    /// The URL of the receiver, with `https`.
     pub(crate) url: String,
-    /// What is sent, as compact JSON.
+    /// The payload, sent as compact JSON.
     pub(crate) payload: Value,
-    /// Headers besides those of the delivery itself.
+    /// Additional headers.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) headers: BTreeMap<String, String>,
 }

@@ -1,6 +1,6 @@
-//! The handler that one would write by hand for the adder alone: the same claims, the same records and the same
-//! requests as sqjobs makes, and nothing that this one job does not need. No lease is renewed, no hook is called, no
-//! other form of a message is understood, and a panic takes the batch along. It logs a line for each job, as sqjobs does.
+//! A hand-written handler for the adder alone. It makes the same claims, records and requests as sqjobs, and omits
+//! everything that this one job does not need: it renews no lease, calls no hook, reads no older message format, and lets a
+//! panic fail the whole batch. It logs one line for each job, as sqjobs does.
 
 use std::collections::HashMap;
 
@@ -42,7 +42,7 @@ struct Handler {
     queue_url: String,
 }
 
-/// One message, and what it holds.
+/// One message and its decoded content.
 struct Job<'a> {
     message: &'a SqsMessage,
     id: &'a str,
@@ -51,7 +51,7 @@ struct Job<'a> {
     owner: String,
 }
 
-/// How a message ended, where it did.
+/// The outcome of a message that reached its end.
 #[derive(Clone, Copy, PartialEq)]
 enum Ended {
     Done,
@@ -103,7 +103,7 @@ impl Handler {
         Ok(response)
     }
 
-    /// Writes the record of each job, if there is none; says for which that was done.
+    /// Writes the record of each job if none exists. Returns, for each job, `true` if its record was written.
     async fn claim(&self, jobs: &[Job<'_>]) -> Result<Vec<bool>, Error> {
         let now = now();
         let statements = jobs.iter().map(|job| job.insert(&self.table, now)).collect::<Result<Vec<_>, _>>()?;
@@ -116,7 +116,7 @@ impl Handler {
         claimed.collect()
     }
 
-    /// Records how the jobs that ran have ended.
+    /// Records the outcomes of the jobs that ran.
     async fn finish(&self, jobs: &[Job<'_>], outputs: &[Option<Result<i64, String>>]) -> Result<(), Error> {
         let now = now();
         let ran = jobs.iter().zip(outputs).filter_map(|(job, output)| Some(job.update(&self.table, output.as_ref()?, now)));
@@ -130,7 +130,7 @@ impl Handler {
         }
     }
 
-    /// How each job ended; those that were known are looked up.
+    /// Returns the outcome of each job. Outcomes of jobs that had a record are read from the table.
     async fn known(&self, jobs: &[Job<'_>], outputs: &[Option<Result<i64, String>>]) -> Result<Vec<Ended>, Error> {
         let unclaimed: Vec<_> = jobs.iter().zip(outputs).filter(|(_, output)| output.is_none()).map(|(job, _)| job).collect();
         let states = if unclaimed.is_empty() { HashMap::new() } else { self.states(&unclaimed).await? };
@@ -155,7 +155,7 @@ impl Handler {
         Ok(states.collect())
     }
 
-    /// Keeps what is tried again out of sight for a while.
+    /// Hides the messages that are retried until their next attempt.
     async fn retry(&self, jobs: &[Job<'_>], ended: &[Ended]) -> Result<(), Error> {
         let back = jobs.iter().zip(ended).enumerate().filter(|(_, (_, ended))| **ended != Ended::Done);
         let entries = back.map(|(place, (job, _))| {

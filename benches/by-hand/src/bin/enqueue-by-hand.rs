@@ -1,4 +1,4 @@
-//! The loop that one would write by hand to enqueue many jobs: ten a request, some requests at a time.
+//! A hand-written loop that enqueues many jobs: ten a request, with several requests at a time.
 
 use aws_config::BehaviorVersion;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;

@@ -9,17 +9,17 @@ use crate::{
     simulation::{self, Hold, Limit, Outcome, Setting, Source, Table},
 };
 
-/// Jobs of the burst.
+/// Number of jobs in the burst.
 const BURST: f64 = 1e6;
 
-/// Settings that are tried with some run times.
+/// Settings that are simulated with several run times.
 #[derive(Clone, Copy)]
 struct Plan {
     rate: (&'static str, f64),
     name: &'static str,
     source: Source,
     concurrency: f64,
-    /// Write units a second that the table takes at once, and by its quota.
+    /// Write units per second that the table accepts at first, and by its quota.
     warm: f64,
     quota: f64,
     runs: &'static [(&'static str, u32)],
@@ -53,7 +53,7 @@ const PLANS: [Plan; 7] = [
     },
 ];
 
-/// The section of the document.
+/// Returns this section of the document.
 pub(super) fn section(overhead_ms: u32) -> String {
     let days = PLANS.iter().flat_map(|plan| plan.runs.iter().map(move |(run, run_ms)| (plan, run, run_ms + overhead_ms)));
     let rows: Vec<_> = days.map(|(plan, run, batch_ms)| row(plan, run, &simulation::day(plan.setting(batch_ms)))).collect();

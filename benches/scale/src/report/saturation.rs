@@ -1,4 +1,4 @@
-//! What is asked of each limit at the peak, and what moves it.
+//! The demand on each limit at the peak, and the setting that raises the limit.
 
 use super::{
     RATES, RUNS,
@@ -10,14 +10,14 @@ use crate::{
     simulation::{BATCH, PEAK},
 };
 
-/// What one limit is asked for.
+/// The demand on one limit.
 struct Need {
     limit: &'static str,
-    /// What it gives by default.
+    /// The default value of the limit.
     most: f64,
-    /// What so many jobs a second need, whose batches take so many seconds.
+    /// Returns the demand of `jobs` jobs per second whose batches take `batch` seconds.
     of: fn(jobs: f64, batch: f64) -> f64,
-    /// The setting that moves it.
+    /// The setting that raises the limit.
     moves: &'static str,
 }
 
@@ -73,7 +73,7 @@ const NEEDS: [Need; 8] = [
 ];
 
 impl Need {
-    /// What the peak of a day needs, for each run time.
+    /// Returns the demand at the peak of a day, for each run time.
     fn at_peak(&self, jobs_per_day: f64, overhead_ms: u32) -> [f64; 3] {
         RUNS.map(|(_, run_ms)| (self.of)(jobs_per_day / 86_400.0 * PEAK, f64::from(run_ms + overhead_ms) / 1_000.0))
     }
@@ -87,7 +87,7 @@ impl Need {
     }
 }
 
-/// The section of the document.
+/// Returns this section of the document.
 pub(super) fn section(overhead_ms: u32) -> String {
     let rows = NEEDS.map(|need| {
         let [small, large] = RATES.map(|(_, jobs)| need.cell(jobs, overhead_ms));
@@ -121,7 +121,7 @@ hundreds of messages a second (a dedupe key) would heat a partition, with refuse
 mod tests {
     use super::{NEEDS, RATES};
 
-    /// The limits that a rate exceeds with jobs of 200 ms.
+    /// Returns the limits that a rate exceeds with jobs of 200 ms.
     fn exceeded(jobs_per_day: f64) -> Vec<&'static str> {
         NEEDS.iter().filter(|need| need.at_peak(jobs_per_day, 12)[1] > need.most).map(|need| need.limit).collect()
     }

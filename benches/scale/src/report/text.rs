@@ -1,8 +1,8 @@
-//! Numbers and tables as a reader wants them.
+//! Numbers and tables, formatted for readers.
 
 use std::fmt::{self, Display};
 
-/// Seconds, in their two largest units.
+/// Seconds, displayed in their two largest units.
 pub(crate) struct Time(pub(crate) usize);
 
 impl Display for Time {
@@ -15,7 +15,7 @@ impl Display for Time {
     }
 }
 
-/// A count to about three digits, so that the last bit of a sine does not change the document.
+/// Formats a count to about three digits. The last bits of a floating-point sine then do not change the document.
 pub(crate) fn rounded(count: u64) -> String {
     match count {
         0..1_000 => count.to_string(),
@@ -25,12 +25,12 @@ pub(crate) fn rounded(count: u64) -> String {
     }
 }
 
-/// Dollars, to the cent while cents matter.
+/// Formats dollars, with cents only for small amounts.
 pub(crate) fn money(dollars: f64) -> String {
     if dollars < 100.0 { format!("{dollars:.2}") } else { grouped(dollars) }
 }
 
-/// A whole number with commas.
+/// Formats a whole number with commas.
 pub(crate) fn grouped(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut text = String::new();
@@ -43,7 +43,7 @@ pub(crate) fn grouped(number: f64) -> String {
     text
 }
 
-/// A Markdown table.
+/// Formats a Markdown table.
 pub(crate) fn table<const COLUMNS: usize>(head: &[&str; COLUMNS], rows: &[[String; COLUMNS]]) -> String {
     let head = format!("| {} |\n|{}\n", head.join(" | "), "---|".repeat(COLUMNS));
     rows.iter().fold(head, |text, row| text + "| " + &row.join(" | ") + " |\n")

@@ -1,8 +1,8 @@
-//! What the simulation must keep: every job, and the order of the limits.
+//! Tests that the simulation loses no job and orders the limits correctly.
 
 use super::{DAY, Day, Limit, Outcome, Setting, Source, Table, curve, day};
 
-/// Two million jobs a day and no burst, far from every limit.
+/// Two million jobs a day without a burst, far below every limit.
 const EASY: Setting = Setting {
     jobs: 2e6,
     burst: 0.0,
@@ -48,7 +48,7 @@ fn without_pressure_nothing_waits() {
 
 #[test]
 fn a_burst_waits_and_is_drained_within_the_time_that_the_limit_implies() {
-    // 1,000 jobs a second, for a million and for the 69 that come in each of the same 60 seconds.
+    // 1,000 jobs a second, for the million of the burst and for the 69 that arrive in each of its 60 seconds.
     let outcome = day(Setting { burst: 1e6, table: Table { quota: 2_000.0, ..EASY.table }, ..EASY });
     assert_eq!(outcome.drained, Some(1_005));
     assert_eq!(outcome.tightest().map(|(limit, _)| limit), Some(Limit::TableQuota));
@@ -93,7 +93,7 @@ fn each_limit_binds_once_it_is_the_lowest() {
 
 #[test]
 fn a_table_takes_twice_the_peak_of_half_an_hour_ago() {
-    // 69 jobs a second before noon, so 139 at once and 278 after half an hour: 250,000, then 54,000 more in 195 s.
+    // Before noon 69 jobs a second arrive. The table accepts 139 at first and 278 after half an hour: 250,000, then 54,000 in 195 s.
     let table = Table { warm: 50.0, ..EASY.table };
     let outcome = day(Setting { burst: 3e5, table, ..EASY });
     assert_eq!(outcome.tightest().map(|(limit, _)| limit), Some(Limit::TableCeiling));

@@ -1,4 +1,4 @@
-//! Adds numbers, and fails where the sum is negative.
+//! Adds numbers. Fails if the sum is negative.
 
 use serde::{Deserialize, Serialize};
 use sqjobs::{Context, Job, JobError};
