@@ -1,5 +1,5 @@
-//! What strangers may send, put to the library: nothing of it may panic, and what is read must hold what it promises.
-//! `tests/fuzz` makes such input; the corpus there is run by `cargo test`.
+//! Feeds untrusted input to the library: nothing may panic, and all parsed values must satisfy their rules.
+//! `tests/fuzz` generates such input; `cargo test` runs the saved corpus.
 
 use std::{str, time::Duration};
 
@@ -13,17 +13,17 @@ use sqjobs::{
     testing::Eager,
 };
 
-/// Something that is fuzzed, and its name.
+/// The name and the function of a fuzz target.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// Everything that is fuzzed.
+/// All fuzz targets.
 pub const TARGETS: [Target; 4] = [("envelope", envelope), ("event", event), ("record", record), ("schedule", schedule)];
 
-/// A message body of any form: what is read is written, and read again as the same.
+/// Parses a message body in any format. A parsed envelope must stay the same when it is written and parsed again.
 ///
 /// # Panics
 ///
-/// When it is not.
+/// When the envelope differs.
 pub fn envelope(data: &[u8]) {
     let Ok(body) = str::from_utf8(data) else { return };
     let Ok(envelope) = Envelope::parse(body) else { return };
@@ -34,9 +34,9 @@ pub fn envelope(data: &[u8]) {
         let again = Envelope::parse(&written).unwrap_or_else(|error| panic!("{written} cannot be read again: {error}"));
         let mut native = envelope;
         native.form = Form::Native;
-        // In an older form, what the native one knows by that name is a stranger; it is not written.
+        // In an older format, a field may have the name of a native field but be unknown. Such fields are not written.
         native.unknown.retain(|name, _| again.unknown.contains_key(name));
-        // Instants are written to the millisecond; what is left of one is cut off.
+        // Instants are written in milliseconds; smaller fractions are cut off.
         for instant in [&mut native.run_at, &mut native.expires_at] {
             *instant = instant.and_then(|at| Timestamp::from_millisecond(at.as_nanosecond().div_euclid(1_000_000).try_into().ok()?).ok());
         }
@@ -58,11 +58,11 @@ impl Job for Adder {
     }
 }
 
-/// An event of SQS: each message of it ends, or comes back; none is both unknown and gone.
+/// Handles an SQS event. Each message is either returned as failed, or its job has a record or a dead letter.
 ///
 /// # Panics
 ///
-/// When that does not hold.
+/// When a message is lost.
 pub fn event(data: &[u8]) {
     let Ok(event) = serde_json::from_slice::<Value>(data) else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
@@ -78,16 +78,16 @@ pub fn event(data: &[u8]) {
     });
 }
 
-/// The first instant of these tests.
+/// Returns the first instant of these tests.
 fn start() -> Timestamp {
     Timestamp::UNIX_EPOCH + Duration::from_hours(56 * 8766)
 }
 
-/// An item of the table, written by anyone: whatever is decided of it keeps the rules that hold for any record.
+/// Reads an item of the table with any content. All decisions about it must satisfy the rules for records.
 ///
 /// # Panics
 ///
-/// When one is broken.
+/// When a rule is violated.
 pub fn record(data: &[u8]) {
     let Ok(item) = serde_json::from_slice::<Map<String, Value>>(data) else { return };
     let Ok(item) = serde_dynamo::to_item::<_, serde_dynamo::Item>(item) else { return };
@@ -136,11 +136,11 @@ fn ends(seen: &Record, next: &Record) {
     assert!(next.history.len() <= 10.max(seen.history.len()), "histories are bounded");
 }
 
-/// Lines of an expression, a zone, and the second since the epoch from which it is asked.
+/// Reads lines with an expression, a time zone, and the second since the epoch after which fires are computed.
 ///
 /// # Panics
 ///
-/// When a fire is not where it should be.
+/// When a fire is wrong.
 pub fn schedule(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     let mut lines = text.lines();

@@ -1,4 +1,4 @@
-//! What the tests of this crate and its programs share.
+//! Code shared by the tests of this crate and its programs.
 
 pub mod fuzz;
 pub mod simulated;

@@ -1,19 +1,19 @@
-//! The jobs that are simulated: they fail, panic, wait, snooze, take long, save checkpoints.
+//! The simulated jobs: they fail, panic, wait, snooze, run for long, and save checkpoints.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sqjobs::{Backoff, Context, Enqueue, Job, JobError, Policy, Recording, Worker};
 
-/// Jobs of one run, where there is time for many.
+/// Number of jobs in one run, if there are many runs.
 pub const JOBS: u64 = 12;
 
-/// What a job does, at each of its attempts.
+/// The behaviour of a job in each of its attempts.
 #[derive(Debug, Serialize, Deserialize)]
 struct Plan {
-    /// How long it takes.
+    /// Duration of the run in milliseconds.
     ms: u64,
-    /// Up to this attempt it fails.
+    /// Number of attempts that fail first.
     fails: u32,
     how: How,
 }
@@ -64,7 +64,7 @@ impl Job for Plan {
     }
 }
 
-/// The same, recorded on trouble.
+/// The same job, recorded on trouble.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 struct Quiet(Plan);
@@ -79,12 +79,12 @@ impl Job for Quiet {
     }
 }
 
-/// The worker of these jobs.
+/// Returns the worker for these jobs.
 pub fn worker() -> Worker {
     Worker::new(()).job::<Plan>().job::<Quiet>()
 }
 
-/// So many jobs, of another mix for each seed.
+/// Returns `count` jobs; each seed gives a different mix.
 pub fn jobs(seed: u64, count: u64) -> Vec<Enqueue> {
     (0..count).map(|number| job(seed, number)).collect()
 }

@@ -1,11 +1,11 @@
-//! What fuzzing has found interesting is asked again each time.
+//! Runs all inputs that fuzzing found interesting.
 
 use std::{fs, path::Path};
 
 use sqjobs_tests::fuzz::TARGETS;
 
 #[test]
-fn whatever_was_interesting_once_breaks_nothing() {
+fn the_saved_corpus_of_the_fuzzers_passes() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
     for (name, target) in TARGETS {
         let folder = corpus.join(name);

@@ -1,4 +1,4 @@
-//! Holds the imports of each crate against the layers that `ARCHITECTURE.md` lists, and functions free of HTTP/2.
+//! Checks that the imports of each crate follow the layers in `ARCHITECTURE.md`, and that functions do not include HTTP/2.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -9,16 +9,16 @@ use std::{
 
 use syn::{Attribute, File, Item, Meta, UseTree, visit::Visit};
 
-/// A module by its path in the crate; the root's is empty.
+/// Path of a module in its crate; the root has an empty path.
 type Module = Vec<String>;
 
-/// What one file defines, imports and names.
+/// Definitions, imports and used paths of one file.
 #[derive(Default)]
 struct Source {
     defines: BTreeSet<String>,
-    /// The paths behind the names that it imports or re-exports.
+    /// Paths of imported or re-exported names.
     imports: HashMap<String, Vec<String>>,
-    /// The paths that it names, or imports for its own use.
+    /// Paths that the file uses, or imports privately.
     names: Vec<Vec<String>>,
 }
 
@@ -54,7 +54,7 @@ impl<'ast> Visit<'ast> for Source {
 
     fn visit_vis_restricted(&mut self, _: &'ast syn::VisRestricted) {}
 
-    /// Macros have no syntax of their own: what looks like a path in their tokens is taken as one.
+    /// Finds paths in the tokens of a macro, which have no syntax tree.
     fn visit_macro(&mut self, called: &'ast syn::Macro) {
         let text = called.tokens.to_string().replace(" :: ", "::");
         let words = text.split(|char: char| !(char.is_alphanumeric() || char == '_' || char == ':'));
@@ -93,7 +93,7 @@ fn name(item: &Item) -> Option<String> {
     Some(ident.to_string())
 }
 
-/// The names that an import brings, with their paths.
+/// Returns the names that an import defines, with their paths.
 fn paths(tree: &UseTree, before: &[String]) -> Vec<(String, Vec<String>)> {
     let with = |ident: &syn::Ident| [before, &[ident.to_string()]].concat();
     match tree {
@@ -107,10 +107,10 @@ fn paths(tree: &UseTree, before: &[String]) -> Vec<(String, Vec<String>)> {
     }
 }
 
-/// For each module, the others that it imports.
+/// The imported modules of each module.
 type Graph = BTreeMap<Module, BTreeSet<Module>>;
 
-/// The files of a crate, by their modules.
+/// The files of a crate by module.
 struct Crate(BTreeMap<Module, Source>);
 
 impl Crate {
@@ -130,7 +130,7 @@ impl Crate {
         Self(sources.collect())
     }
 
-    /// The file that defines what a path of a module names; none for other crates.
+    /// Returns the module that defines a path of another module; `None` for other crates.
     fn resolve(&self, from: &Module, path: &[String], depth: usize) -> Option<Module> {
         let source = self.0.get(from)?;
         let (first, rest) = path.split_first()?;
@@ -158,8 +158,7 @@ impl Crate {
         }
     }
 
-    /// For each file, the others that it takes something from. A file is made of its submodules: what it takes from them does
-    /// not count.
+    /// Returns the imports of each file. A file contains its submodules, so imports from them do not count.
     fn graph(&self) -> Graph {
         let takes = |module: &Module, source: &Source| {
             let found = source.names.iter().filter_map(|path| self.resolve(module, path, 8));
@@ -184,14 +183,14 @@ fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("it has a parent").to_path_buf()
 }
 
-/// The imports that are part of a circle.
+/// Returns the imports that are part of a cycle.
 fn circles(graph: &Graph) -> Vec<String> {
     let arrows = graph.iter().flat_map(|(from, others)| others.iter().map(move |to| (from, to)));
     let round = arrows.filter(|(from, to)| reached(graph, to).contains(*from));
     round.map(|(from, to)| format!("{} -> {}", from.join("::"), to.join("::"))).collect()
 }
 
-/// The modules that one leads to.
+/// Returns the modules that a module reaches through imports.
 fn reached(graph: &Graph, from: &Module) -> BTreeSet<Module> {
     let (mut reached, mut open) = (BTreeSet::new(), vec![from.clone()]);
     while let Some(module) = open.pop() {
@@ -201,7 +200,7 @@ fn reached(graph: &Graph, from: &Module) -> BTreeSet<Module> {
     reached
 }
 
-/// The numbers of the layers, by module, as `ARCHITECTURE.md` lists them.
+/// Returns the number of the layer of each module, from `ARCHITECTURE.md`.
 fn layers() -> BTreeMap<String, usize> {
     let text = fs::read_to_string(repository().join("ARCHITECTURE.md")).expect("it can be read");
     let list = text.split("## Layers").nth(1).expect("it has the section").lines();
@@ -244,7 +243,7 @@ fn a_planted_import_is_found() {
     assert!(circles.contains(&"clock -> worker::settle".to_owned()) && circles.len() > 5, "{circles:?}");
 }
 
-/// A feature that a dependency turns on would bring it back in silence.
+/// A dependency that turns on this feature would add HTTP/2 silently.
 #[test]
 fn no_function_has_http_2_among_its_dependencies() {
     for package in ["adder", "beater", "subjects", "webhook"] {

@@ -1,4 +1,4 @@
-//! Jobs through everything that can go wrong, in virtual time. `simulate` in this crate does the same for a million.
+//! Runs jobs with all kinds of faults in virtual time. The program `simulate` of this crate does the same for a million jobs.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ fn run(simulation: Simulation, seed: u64) -> Simulated {
     simulation.run(worker, jobs(seed, 6))
 }
 
-/// The flaws of these seeds, each with its own.
+/// Returns the flaws of these seeds, each with its seed.
 fn flaws(seeds: impl Iterator<Item = u64>) -> Vec<String> {
     seeds.flat_map(|seed| run(Simulation::new(seed), seed).flaws().into_iter().map(move |flaw| format!("seed {seed}: {flaw}"))).collect()
 }
 
 #[test]
 fn a_thousand_seeds_lose_nothing_double_nothing_and_leave_nothing_behind() {
-    std::panic::set_hook(Box::new(|_| {})); // jobs panic as planned
+    std::panic::set_hook(Box::new(|_| {})); // jobs panic as planned; suppress their messages
     let halves = std::thread::scope(|scope| {
         let other = scope.spawn(|| flaws((1..1000).step_by(2)));
         [flaws((0..1000).step_by(2)), other.join().expect("no seed panics")]
@@ -41,7 +41,7 @@ fn a_seed_takes_the_same_course_each_time() {
     }
 }
 
-/// Fails for good, after a moment.
+/// Fails permanently after a moment.
 #[derive(Debug, Serialize, Deserialize)]
 struct Hopeless;
 
@@ -57,8 +57,8 @@ impl Job for Hopeless {
 
 #[test]
 fn a_job_without_a_message_gets_its_dead_letter_from_a_beater() {
-    // The job is filed. Its deleted message is delivered once more when it is due, before a beater sends it, and is gone
-    // then; the process dies before it sends the dead letter.
+    // The job is filed. Its deleted message is delivered once more when the job is due, before a beater sends it, and is then
+    // gone. The process dies before it sends the dead letter.
     let faults = || {
         let mut faults = Faults::NONE;
         (faults.late_delete, faults.delay, faults.crash) = (1.0, 0.3, 0.5);
@@ -74,12 +74,12 @@ fn a_job_without_a_message_gets_its_dead_letter_from_a_beater() {
 }
 
 #[test]
-fn nothing_goes_wrong_where_nothing_may() {
+fn a_simulation_without_faults_has_no_flaws() {
     let ended = run(Simulation::new(1).faults(Faults::NONE), 1);
     assert_eq!((ended.faults, ended.flaws()), (0, Vec::new()));
 }
 
-/// Runs whether or not it has the right to.
+/// Runs even without a lease.
 #[derive(Debug, Serialize, Deserialize)]
 struct Reckless;
 
@@ -95,13 +95,13 @@ impl Job for Reckless {
 }
 
 #[test]
-fn a_run_without_the_right_to_run_is_found_and_made_small() {
+fn a_run_without_a_lease_is_found_and_shrunk() {
     let flaws = |simulation: &Simulation| {
         let jobs = (0..6).map(|number| Enqueue::named("reckless", serde_json::Value::Null).id(format!("job-{number}")));
         simulation.run(|| Worker::new(()).job::<Reckless>(), jobs).flaws()
     };
     let fails = |simulation: &Simulation| flaws(simulation).iter().any(|flaw| flaw.contains("two runners"));
-    // The table often does not answer, and each message is delivered twice.
+    // Half of the table's responses are lost, and each message is delivered twice.
     let mut faults = Faults::default();
     (faults.lost_request, faults.duplicate) = (0.5, 1.0);
     let found = (0..200).map(|seed| Simulation::new(seed).faults(faults)).find(fails).expect("one of two hundred fails");

@@ -1,5 +1,4 @@
-//! A job that does what its arguments say, so that a test can watch what becomes of it. Deployed by the tests as a
-//! function of its own.
+//! A job that acts as its arguments say, so that a test can observe the outcome. The tests deploy it as a separate function.
 
 use std::{
     fs::OpenOptions,
@@ -15,15 +14,15 @@ use sqjobs::{Backoff, Client, Context, Enqueue, Job, JobError, Policy, Recording
 
 const HOUR: Duration = Duration::from_hours(1);
 
-/// What every kind of probe is told.
+/// Arguments of every probe.
 #[derive(Debug, Serialize, Deserialize)]
 struct Orders {
-    /// Each run appends a line to this file: the job's id, the attempt, the process.
+    /// File to which each run appends a line: the job's id, the attempt and the process.
     effects: PathBuf,
-    /// What the run does then.
+    /// Action of the run.
     #[serde(default)]
     act: Act,
-    /// From this attempt on it simply succeeds.
+    /// First attempt that succeeds without the action.
     #[serde(default = "never")]
     until: u32,
 }
@@ -36,27 +35,27 @@ enum Act {
     Fail,
     Fatal,
     Panic,
-    /// Waits for nothing, as a request without a time-out does.
+    /// Waits forever, like a request without a timeout.
     Hang,
     /// Blocks its thread.
     Block,
-    /// Computes without end.
+    /// Computes forever.
     Spin,
-    /// Ends the whole process.
+    /// Aborts the process.
     Abort,
     /// Waits until the file exists.
     WaitFor(PathBuf),
     /// Fails until the file exists.
     FailUntil(PathBuf),
-    /// Asks to be put off until the file exists.
+    /// Snoozes until the file exists.
     SnoozeUntil(PathBuf),
-    /// Enqueues a probe of this id that simply succeeds.
+    /// Enqueues a probe with this id that succeeds.
     Enqueue(String),
-    /// Enqueues a listed probe to that queue, which is named after this job.
+    /// Enqueues a listed probe to this queue. The child's id derives from this job's id.
     EnqueueTo(String),
-    /// Saves a checkpoint and hangs, or succeeds where an earlier attempt has saved one.
+    /// Saves a checkpoint and hangs. Succeeds if an earlier attempt saved one.
     Resume,
-    /// Fails for good, with this text and kind.
+    /// Fails permanently with this text and kind.
     Complain(String),
 }
 
@@ -117,7 +116,7 @@ impl Act {
     }
 }
 
-/// Appends in one write, which the system keeps whole.
+/// Appends in a single write, which the system does not interleave with others.
 fn note(file: &Path, line: &str) -> io::Result<()> {
     OpenOptions::new().create(true).append(true).open(file)?.write_all(line.as_bytes())
 }
@@ -129,7 +128,7 @@ async fn appears(file: &Path) {
     }
 }
 
-/// Retried twice, soon, and held by a short lease.
+/// Retried twice with a short backoff, and protected by a short lease.
 #[derive(Debug, Serialize, Deserialize)]
 struct Probe(Orders);
 
@@ -143,7 +142,7 @@ impl Job for Probe {
     }
 }
 
-/// Stopped after a second.
+/// Times out after one second.
 #[derive(Debug, Serialize, Deserialize)]
 struct Hasty(Orders);
 
@@ -157,7 +156,7 @@ impl Job for Hasty {
     }
 }
 
-/// Retried after minutes.
+/// Retried after several minutes.
 #[derive(Debug, Serialize, Deserialize)]
 struct Patient(Orders);
 
@@ -171,7 +170,7 @@ impl Job for Patient {
     }
 }
 
-/// Retried after hours.
+/// Retried after several hours.
 #[derive(Debug, Serialize, Deserialize)]
 struct Hourly(Orders);
 
@@ -185,7 +184,7 @@ impl Job for Hourly {
     }
 }
 
-/// Recorded on trouble. No lease is so short that a busy machine claims it.
+/// Recorded on trouble. The lease is long enough that a busy machine does not let it expire.
 #[derive(Debug, Serialize, Deserialize)]
 struct Quiet(Orders);
 
@@ -199,7 +198,7 @@ impl Job for Quiet {
     }
 }
 
-/// Keeps a secret wherever a job can: in its checkpoint, its progress and its result.
+/// Writes a secret wherever a job can: to its checkpoint, its progress and its result.
 #[derive(Debug, Serialize, Deserialize)]
 struct Vault {
     orders: Orders,

@@ -1,6 +1,6 @@
-//! Simulates so many jobs through everything that can go wrong: `simulate 1000000`, or from another seed `simulate 1000000 7`.
+//! Simulates many jobs with all kinds of faults: `simulate 1000000`, or with another seed `simulate 1000000 7`.
 //!
-//! The first run that breaks a promise is made small and printed, and repeats exactly under its seed.
+//! The first run that violates a guarantee is shrunk and printed. The same seed repeats it exactly.
 
 use std::{env, process::ExitCode, time::Duration};
 
@@ -8,7 +8,7 @@ use sqjobs::testing::simulation::Simulation;
 use sqjobs_tests::simulated::{JOBS, jobs, worker};
 
 fn main() -> ExitCode {
-    // Jobs panic as planned; what they say is no news.
+    // Jobs panic as planned; suppress their messages.
     std::panic::set_hook(Box::new(|_| {}));
     let mut numbers = env::args().skip(1).map(|text| text.parse::<u64>().expect("a number of jobs, and a first seed"));
     let (wanted, first) = (numbers.next().unwrap_or(12_000), numbers.next().unwrap_or(0));

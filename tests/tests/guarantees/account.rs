@@ -1,4 +1,4 @@
-//! An account on the stack: its clients, and the functions that are deployed into it.
+//! An account on the stack: its clients and its deployed functions.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ use crate::{function::Function, world::PATIENCE};
 
 const REGION: &str = "us-east-1";
 
-/// An account that nobody else uses.
+/// An account that belongs to a single test.
 pub(crate) struct Account {
     pub(crate) id: String,
     pub(crate) endpoint: String,
@@ -25,7 +25,7 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// A new account on the stack at `endpoint`, which takes any twelve digits for one.
+    /// Creates an account on the stack at `endpoint`, which accepts any twelve digits as an account id.
     pub(crate) fn new(endpoint: &str) -> Self {
         let id = format!("{:012}", 100_000_000_000 + Uuid::new_v4().as_u128() % 900_000_000_000);
         let config = sdk_config(endpoint, &id);
@@ -39,7 +39,7 @@ impl Account {
         }
     }
 
-    /// Deploys a function with these variables and lets a queue feed it.
+    /// Deploys a function with these variables and connects a queue to it.
     pub(crate) async fn deploy(&self, function: &Function, variables: HashMap<String, String>, queue: &str) {
         self.create(function, variables).await;
         let map = self.lambda.create_event_source_mapping().function_name(self.name(function)).batch_size(function.batch_size);
@@ -50,7 +50,7 @@ impl Account {
             .expect("the mapping is created");
     }
 
-    /// The account tells functions of the same name apart in the stack's log.
+    /// Returns the name of a function, with the account to distinguish functions of the same name in the stack's log.
     pub(crate) fn name(&self, function: &Function) -> String {
         format!("{}-{}", function.bootstrap, self.id)
     }
@@ -69,7 +69,7 @@ impl Account {
             .expect("the function is created");
     }
 
-    /// Makes the role of a function, which allows nothing yet.
+    /// Creates the role of a function, which allows nothing yet.
     pub(crate) async fn create_role(&self, function: &Function) {
         let trust = json!({
             "Version": "2012-10-17",
@@ -82,20 +82,20 @@ impl Account {
         role.send().await.expect("the role is created");
     }
 
-    /// Invokes a function with an event, and hands back what it answers.
+    /// Invokes a function with an event and returns its response.
     pub(crate) async fn invoke(&self, function: &Function, event: &Value) -> Result<Value, String> {
         let invoke = self.lambda.invoke().function_name(self.name(function)).payload(Blob::new(event.to_string()));
         let answer = invoke.send().await.map_err(|error| format!("{error:?}"))?;
         Ok(serde_json::from_slice(answer.payload.expect("it has answered").as_ref()).expect("JSON"))
     }
 
-    /// The names of its functions.
+    /// Returns the names of its functions.
     pub(crate) async fn functions(&self) -> Vec<String> {
         let listed = self.lambda.list_functions().send().await.expect("functions can be listed");
         listed.functions().iter().filter_map(|function| function.function_name.clone()).collect()
     }
 
-    /// Takes all functions away, with their mappings and processes.
+    /// Deletes all functions with their mappings and processes.
     pub(crate) async fn retire(&self) {
         let mappings = self.lambda.list_event_source_mappings().send().await.expect("mappings can be listed");
         for mapping in mappings.event_source_mappings().iter().filter_map(|mapping| mapping.uuid()) {
@@ -106,7 +106,7 @@ impl Account {
         }
     }
 
-    /// The variables by which another program finds it.
+    /// Returns the variables that let another program use this account.
     pub(crate) fn variables(&self) -> [(&'static str, &str); 4] {
         [
             ("AWS_ENDPOINT_URL", &self.endpoint),

@@ -1,4 +1,4 @@
-//! The adapters for AWS do what those in memory do: one suite for each port runs on both.
+//! The AWS adapters behave like the in-memory adapters: one suite for each port runs on both.
 
 use std::time::Duration;
 
@@ -29,9 +29,9 @@ fn a_listing_that_dynamodb_refuses_takes_no_other_along() {
         let (put, refused) = ("BatchWriteItem", json!({"__type": "ValidationException", "message": "armed"}).to_string());
         let throttled = json!({"__type": "ThrottlingException", "message": "armed"}).to_string();
         let left_out = json!({"UnprocessedItems": {"jobs": [{"PutRequest": {"Item": {"id": {"S": "tag:t\u{1f}7"}}}}]}}).to_string();
-        // The ids are put in the order of text: 5 to 9 are the second request, then 7 to 9, then 7 alone.
+        // Ids are in text order: the second request has 5 to 9, then 7 to 9, then 7 alone.
         (0..2).for_each(|_| world.proxy.arm(Fault::answer(put, "\\u001f7\"", 400, &*refused)));
-        // The SDK tries three times by itself.
+        // The SDK itself makes three attempts.
         (0..3).for_each(|_| world.proxy.arm(Fault::answer(put, "\\u001f20\"", 400, &*throttled)));
         let answers = store.enlist(&(0..30).map(listing).collect::<Vec<_>>()).await;
         let errors: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).map(ToString::to_string).collect();

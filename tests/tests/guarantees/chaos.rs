@@ -1,5 +1,5 @@
-//! Jobs by the hundred while everything goes wrong: processes die, requests are lost, delayed and refused, messages come
-//! twice, and two beaters are at work. At the end an oracle compares each job with what it did outside of its record.
+//! Hundreds of jobs under constant faults: processes die, requests are lost, delayed and refused, messages are duplicated,
+//! and two beaters run at once. At the end an oracle compares each record with the effects of its job.
 
 use std::{
     collections::BTreeMap,
@@ -13,11 +13,11 @@ use serde_json::{Value, json};
 
 use crate::{due::now, effects::Run, function::Function, record::Record, wait, world::World};
 
-/// A process is killed as often.
+/// Interval between two killed processes.
 const KILLS: Duration = Duration::from_millis(1500);
-/// Of so many requests one goes wrong.
+/// One request of this many fails.
 const ONE_OF: u128 = 12;
-/// The longest that the jobs take once the storm is over.
+/// Maximum time for the remaining jobs after the storm.
 const CALM: Duration = Duration::from_mins(10);
 
 #[test]
@@ -25,14 +25,14 @@ fn two_hundred_jobs_in_a_storm_are_each_done_once() {
     storm(200, 40);
 }
 
-/// As `./check --full` runs it.
+/// Run by `./check --full`.
 #[test]
 #[ignore = "takes minutes"]
 fn five_thousand_jobs_in_a_storm_are_each_done_once() {
     storm(5_000, 500);
 }
 
-/// So many jobs, and at least so many faults.
+/// Runs `jobs` jobs with at least `least` faults.
 fn storm(jobs: usize, least: usize) {
     World::setup().visibility_s(12).test(async |world| {
         let (function, beater) = (Function::probe().timeout(Duration::from_secs(10)), Function::beater());
@@ -53,7 +53,7 @@ fn storm(jobs: usize, least: usize) {
     });
 }
 
-/// What a job is told: most succeed at once, some after failures, some never.
+/// Returns the arguments of a job: most succeed at once, others after failures, and one in ten never.
 fn orders(number: usize) -> Value {
     match number % 10 {
         0 | 1 => json!({"act": "fail", "until": 2}),
@@ -67,12 +67,12 @@ fn number(id: &str) -> usize {
     id.trim_start_matches("job-").parse().expect("a number")
 }
 
-/// Sends the jobs, every fourth twice; every fifth waits in the index instead, for the beaters.
+/// Sends the jobs. Every fourth is sent twice; every fifth waits in the due index for the beaters.
 async fn enqueue(world: &World, ids: &[String]) {
     for ids in ids.chunks(10) {
         let body = |id: &String| {
             let mut body = world.probe(id, &orders(number(id)));
-            body["max_attempts"] = json!(100); // whoever is killed often enough would fail for good
+            body["max_attempts"] = json!(100); // repeated kills would otherwise fail the job
             body
         };
         let (filed, sent): (Vec<_>, Vec<_>) = ids.iter().partition(|id| number(id) % 5 == 4);
@@ -92,7 +92,7 @@ async fn enqueue(world: &World, ids: &[String]) {
     }
 }
 
-/// Kills processes, and wakes two beaters at once, until enough has gone wrong; says how many it has killed.
+/// Kills processes and invokes two beaters at once until there are enough faults. Returns the number of killed processes.
 async fn rage(world: &World, function: &Function, beater: &Function, least: usize) -> usize {
     let mut killed = 0;
     let mut pause = tokio::time::interval(KILLS);
@@ -115,7 +115,7 @@ async fn rage(world: &World, function: &Function, beater: &Function, least: usiz
     }
 }
 
-/// Whether every job has ended; those that have not, else.
+/// Returns an error that lists the jobs that have not ended.
 async fn ended(world: &World, ids: &[String]) -> Result<(), String> {
     let records = world.records().await;
     let is_open = |id: &&String| !records.get(*id).is_some_and(|record| matches!(record.state.as_str(), "succeeded" | "failed"));
@@ -123,7 +123,7 @@ async fn ended(world: &World, ids: &[String]) -> Result<(), String> {
     if open.is_empty() { Ok(()) } else { Err(format!("{} jobs are open, such as {:?}", open.len(), &open[..open.len().min(5)])) }
 }
 
-/// Waits until every job has ended, with a beater that goes on.
+/// Waits until every job has ended, while a beater keeps ticking.
 async fn calm(world: &World, beater: &Function, ids: &[String]) {
     wait::until("every job has ended", CALM, async || {
         world.tick(beater, now()).await;
@@ -132,7 +132,7 @@ async fn calm(world: &World, beater: &Function, ids: &[String]) {
     .await;
 }
 
-/// What is wrong: jobs that are lost, doubled, or in a state that their orders do not explain.
+/// Returns all flaws: jobs that are lost, repeated, or in a state that their arguments do not explain.
 async fn judge(world: &World, ids: &[String]) -> Vec<String> {
     let records = world.records().await;
     let mut runs: BTreeMap<String, Vec<Run>> = BTreeMap::new();
@@ -164,6 +164,6 @@ fn flaw(id: &str, record: &Record, runs: &[Run], has_letter: bool) -> Option<&'s
     if runs.len() > claims {
         return Some("ran more often than it was claimed");
     }
-    // A run after the end would be another attempt.
+    // A run after the end would have a higher attempt number.
     (runs.iter().map(|run| run.attempt).max() > Some(record.attempts)).then_some("ran after it had ended")
 }

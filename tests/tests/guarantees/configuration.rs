@@ -1,8 +1,8 @@
-//! What a function says that was deployed without what it needs, or where it cannot run.
+//! Errors of a function that lacks a setting or runs in an unsupported environment.
 
 use std::process::Command;
 
-/// What a function prints that refuses to start, in one sentence.
+/// Returns the single sentence of a function that refuses to start.
 fn refusal(variables: &[(&str, &str)]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_probe"))
         .env_clear()

@@ -1,4 +1,4 @@
-//! What is copied to the dead-letter queue, with which reason, and the way back.
+//! The contents and reasons of dead letters, and their redrive.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! What a delivery does to its job, to its neighbours in the batch, and to other deliveries of the same job.
+//! The effects of a delivery on its job, on the other messages of the batch, and on other deliveries of the job.
 
 use std::collections::BTreeSet;
 
@@ -67,7 +67,7 @@ fn a_discarded_duplicate_is_logged_and_one_with_other_arguments_warns() {
         world.send(world.probe("once", &json!({}))).await;
         world.send(&other).await;
         world.drained().await;
-        // A message may be delivered more than once, and its line may come late.
+        // A message may be delivered more than once, and its log line may arrive late.
         let discarded = async |id: &str, expected: &[&str]| {
             wait::until("each duplicate is logged", PATIENCE, async || {
                 let printed = world.printed(&probe).await;
@@ -100,7 +100,7 @@ fn a_message_with_a_field_of_the_command_warns_and_runs() {
             let events: Vec<_> = printed.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok()).collect();
             let fields: Vec<_> = events.iter().filter(|event| event["level"] == "WARN").map(|event| &event["field"]).collect();
             let said = events.iter().any(|event| event["message"].as_str().is_some_and(|text| text.contains("DelaySeconds")));
-            // A process reports a field once; the two messages may have met two processes.
+            // A process logs each field once; the two messages may have reached two processes.
             if said && fields.iter().all(|field| *field == "delay") && fields.len() <= 2 { Ok(()) } else { Err(format!("{events:?}")) }
         })
         .await;
@@ -140,7 +140,7 @@ fn two_functions_that_race_for_a_job_let_one_run() {
         let job = world.probe("contested", &json!({"act": {"wait_for": world.effects.gate()}}));
         world.send_together(&[job.clone(), job]).await;
         world.deploy(&Function::probe().batch_size(1)).await;
-        // A second look at the job, after its first lease would have run out, finds it taken still.
+        // A second delivery, after the first lease would have expired, finds the job still claimed.
         world.messages_when("was received again", |messages| messages.iter().any(|message| message.receives >= 2)).await;
         assert_eq!(world.effects.ids(), ["contested"]);
         world.effects.open_the_gate();
@@ -150,7 +150,7 @@ fn two_functions_that_race_for_a_job_let_one_run() {
     });
 }
 
-/// A batch of ten: nine that succeed, and one more in their midst.
+/// Returns a batch of ten: nine messages that succeed, with `other` among them.
 fn nine_and(other: serde_json::Value, world: &World) -> Vec<serde_json::Value> {
     let mut batch: Vec<_> = nine().map(|id| world.probe(&id, &json!({}))).collect();
     batch.insert(4, other);

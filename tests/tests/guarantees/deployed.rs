@@ -1,4 +1,4 @@
-//! The functions of the house, as they are deployed.
+//! The functions of this repository, as they are deployed.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,7 +11,7 @@ use crate::{
     world::World,
 };
 
-/// Base64 of 24 bytes, as the specification of Standard Webhooks shows one.
+/// Base64 of 24 bytes, in the format of the Standard Webhooks specification.
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 #[test]
@@ -31,7 +31,7 @@ fn a_webhook_is_delivered_again_under_the_same_id_until_it_is_accepted() {
     });
 }
 
-/// Refuses the first delivery and accepts those after it.
+/// Starts a receiver that refuses the first delivery and accepts later ones.
 async fn receiver(deliveries: Arc<Mutex<Vec<Request<Bytes>>>>) -> Server {
     Server::start(move |request| {
         let mut deliveries = deliveries.lock().expect("nobody panics with the lock");

@@ -1,4 +1,4 @@
-//! The guide to deploying agrees with the code and with what is logged.
+//! The deployment guide agrees with the code and with real logs.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -19,7 +19,7 @@ fn guide() -> String {
     fs::read_to_string(Path::new(ROOT).join("docs/deploy.md")).expect("there is a guide")
 }
 
-/// The fields that the guide's table of the log names.
+/// Returns the fields in the guide's table of log fields.
 fn documented() -> BTreeSet<String> {
     let guide = guide();
     let (_, logs) = guide.split_once("\n## Logs\n").expect("a chapter about logs");
@@ -29,7 +29,7 @@ fn documented() -> BTreeSet<String> {
     cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
 }
 
-/// The fields that the code gives to the lines of its log.
+/// Returns the fields that the code adds to log lines.
 fn logged() -> BTreeSet<String> {
     let code = sources(&Path::new(ROOT).join("shared/src"));
     let code: Vec<_> = code.iter().filter(|code| !code.contains("macro_rules! log_at")).collect();

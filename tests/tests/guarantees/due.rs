@@ -1,4 +1,4 @@
-//! Jobs that wait for longer than a queue delays: they wait in the table's due index, and a beater sends them in time.
+//! Jobs that wait longer than a queue can delay: they wait in the due index of the table, and a beater sends them in time.
 
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp, ToSpan};
@@ -16,11 +16,11 @@ fn a_job_that_python_enqueues_three_days_ahead_runs_in_its_second() {
     runs_in_its_second(SignedDuration::from_hours(3 * 24));
 }
 
-/// How many seconds the clock of a function is ahead.
+/// Variable with the seconds by which the clock of a function is ahead.
 const AHEAD: &str = "SQJOBS_CLOCK_AHEAD_S";
 
-/// The functions' clocks are put forward instead of waiting. A busy machine may make one job late, and then the next is
-/// looked at; none is ever early.
+/// Sets the clocks of the functions ahead instead of waiting. On a busy machine one job may start late, so the next is
+/// checked; none may start early.
 fn runs_in_its_second(wait: SignedDuration) {
     World::setup().test(async |world| {
         world.deploy(&Function::adder()).await;
@@ -36,7 +36,7 @@ fn runs_in_its_second(wait: SignedDuration) {
 
         let tick = at(world, first - 20.seconds(), Function::adder()).await;
         assert_eq!((&tick["sent"], &tick["failed"]), (&json!(due.len()), &json!(0)), "{tick}");
-        // A cold start would use the second up.
+        // Avoid a cold start, which would take longer than the second.
         world.send(json!({"name": "adder", "id": "warm", "args": [1]})).await;
         world.record_in("warm", "succeeded").await;
         let mut late = Vec::new();
@@ -100,7 +100,7 @@ fn a_beater_that_dies_at_any_step_loses_no_job_and_runs_none_twice() {
             world.proxy.cut_after(steps);
             world.tick(&beater, now()).await;
             let died = world.proxy.mend();
-            world.tick(&beater, now()).await; // that of the next minute
+            world.tick(&beater, now()).await; // the tick of the next minute
             if !died {
                 break;
             }
@@ -121,7 +121,7 @@ pub(crate) async fn each_runs_once(world: &World, ids: &[String]) {
     }
 }
 
-/// The functions again, with their clocks at `instant`; hands back what the tick of then has done.
+/// Redeploys the functions with their clocks at `instant`, and ticks. Returns the result of the tick.
 async fn at(world: &World, instant: Timestamp, function: Function) -> Value {
     let ahead = until(instant).to_string();
     world.retire().await;
@@ -132,12 +132,12 @@ async fn at(world: &World, instant: Timestamp, function: Function) -> Value {
     tick
 }
 
-/// Whole seconds from now.
+/// Returns the whole seconds from now until `instant`.
 fn until(instant: Timestamp) -> i64 {
     instant.duration_since(now()).as_secs()
 }
 
-/// A record as a function files it, due since a second ago.
+/// Returns the record of a filed job that has been due for a second.
 fn due_now(world: &World, id: &str) -> Value {
     let body = world.probe(id, &json!({})).to_string();
     let shard = id.len() % 16;

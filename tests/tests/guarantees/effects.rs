@@ -1,4 +1,4 @@
-//! What the probe did to the world outside: a file to which every run of its body appends one line.
+//! The external effects of the probe: a file to which every run of its body appends a line.
 
 use std::{fs, path::PathBuf};
 
@@ -22,39 +22,39 @@ impl Effects {
         Self { folder: tempfile::tempdir().expect("a temporary folder can be made") }
     }
 
-    /// The file of all runs.
+    /// Returns the path of the file with all runs.
     pub(crate) fn file(&self) -> PathBuf {
         self.folder.path().join("effects")
     }
 
-    /// The file that a probe waits for, until [`Effects::open_the_gate`].
+    /// Returns the path of the file for which probes wait until [`Effects::open_the_gate`].
     pub(crate) fn gate(&self) -> PathBuf {
         self.folder.path().join("gate")
     }
 
-    /// Lets the probes go on that wait for the gate.
+    /// Lets the probes continue that wait for the gate.
     pub(crate) fn open_the_gate(&self) {
         fs::write(self.gate(), "").expect("the temporary folder can be written");
     }
 
-    /// All runs so far, in their order.
+    /// Returns all runs so far, oldest first.
     pub(crate) fn runs(&self) -> Vec<Run> {
         fs::read_to_string(self.file()).unwrap_or_default().lines().map(run).collect()
     }
 
-    /// The ids of all runs so far, in their order.
+    /// Returns the ids of all runs so far, oldest first.
     pub(crate) fn ids(&self) -> Vec<String> {
         self.runs().into_iter().map(|run| run.id).collect()
     }
 
-    /// The runs of one job so far.
+    /// Returns the runs of one job so far.
     pub(crate) fn runs_of(&self, id: &str) -> Vec<Run> {
         self.runs().into_iter().filter(|run| run.id == id).collect()
     }
 }
 
 fn run(line: &str) -> Run {
-    // From the right, for an id may have spaces.
+    // Split from the right, since an id may contain spaces.
     let mut words = line.rsplitn(3, ' ');
     let mut word = || words.next().expect("the probe writes an id and two numbers a line");
     let number = |word: &str| word.parse().expect("the probe writes numbers");

@@ -1,4 +1,4 @@
-//! Order within a message group, whatever fails.
+//! Message groups keep their order when a job fails.
 
 use serde_json::{Value, json};
 

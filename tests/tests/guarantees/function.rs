@@ -1,4 +1,4 @@
-//! Functions as they are deployed: a bootstrap, zipped, with its settings.
+//! Deployed functions: a zipped bootstrap with its settings.
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +18,7 @@ use crate::{
     stack::{folder, succeed, target},
 };
 
-/// A function to be deployed into a world.
+/// A function for deployment into a world.
 #[derive(Debug, Clone)]
 pub(crate) struct Function {
     pub(crate) bootstrap: &'static str,
@@ -28,32 +28,32 @@ pub(crate) struct Function {
 }
 
 impl Function {
-    /// The job of this crate that does what its arguments say.
+    /// Returns the probe, which acts as its arguments say.
     pub(crate) fn probe() -> Self {
         Self::new("probe")
     }
 
-    /// The smallest job of the house.
+    /// Returns the adder, the smallest job of this repository.
     pub(crate) fn adder() -> Self {
         Self::new("adder")
     }
 
-    /// The job of the house that delivers webhooks.
+    /// Returns the job that delivers webhooks.
     pub(crate) fn webhook() -> Self {
         Self::new("webhook")
     }
 
-    /// The clock of the house.
+    /// Returns the beater.
     pub(crate) fn beater() -> Self {
         Self::new("beater")
     }
 
-    /// The program of a workspace outside of this one.
+    /// Returns the program of a separate workspace.
     pub(crate) fn outside(name: &'static str) -> Self {
         Self::new(name)
     }
 
-    /// Gives a request up that was cut, as a process does that has died there.
+    /// Makes the function give up requests that were cut, like a process that died there.
     pub(crate) fn mortal(self) -> Self {
         self.env("AWS_MAX_ATTEMPTS", "1")
     }
@@ -62,12 +62,12 @@ impl Function {
         Self { bootstrap, timeout: Duration::from_secs(30), batch_size: 10, environment: BTreeMap::new() }
     }
 
-    /// Lambda ends the function after so long.
+    /// Sets the timeout of the function.
     pub(crate) fn timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
     }
 
-    /// At most so many messages at a time.
+    /// Sets the maximum number of messages in a batch.
     pub(crate) fn batch_size(self, batch_size: i32) -> Self {
         Self { batch_size, ..self }
     }
@@ -78,16 +78,16 @@ impl Function {
         self
     }
 
-    /// The deployment package.
+    /// Returns the deployment package.
     pub(crate) fn package(&self) -> Blob {
         Blob::new(packed(self.bootstrap))
     }
 }
 
-/// Names a folder of packages to test in the place of dev-profile ones, as `cargo lambda build` leaves them.
+/// Variable with a folder of packages, as `cargo lambda build` leaves them, that replace the dev-profile packages.
 const PACKAGES: &str = "SQJOBS_TESTS_PACKAGES";
 
-/// The package of a bootstrap, made once for this process.
+/// Returns the package of a bootstrap, built once in this process.
 fn packed(bootstrap: &'static str) -> Vec<u8> {
     static PACKED: Mutex<BTreeMap<&str, Arc<OnceLock<Vec<u8>>>>> = Mutex::new(BTreeMap::new());
     let package = Arc::clone(PACKED.lock().unwrap_or_else(PoisonError::into_inner).entry(bootstrap).or_default());
@@ -102,7 +102,7 @@ fn given(bootstrap: &str) -> Option<Vec<u8>> {
     Some(fs::read(&package).unwrap_or_else(|e| panic!("{} has no package of {bootstrap}: {e}", package.display())))
 }
 
-/// The dev-profile program that cargo builds: the probe together with this test, one of the house now.
+/// Returns the dev-profile program. Cargo built the probe together with this test; other programs are built now.
 pub(crate) fn program(bootstrap: &str) -> PathBuf {
     static HOUSE: OnceLock<()> = OnceLock::new();
     if bootstrap == "probe" {
@@ -117,14 +117,14 @@ pub(crate) fn program(bootstrap: &str) -> PathBuf {
 
 fn build_the_house() {
     let mut cargo = Command::new(env!("CARGO"));
-    // The packages and features of `cargo test --workspace`, so that what that has built is not built again.
+    // Use the same packages and features as `cargo test --workspace`, so that nothing is built twice.
     cargo.args(["build", "--quiet", "--workspace", "--bins", "--tests", "--target-dir"]).arg(target());
     house_variables(&mut cargo);
     succeed(cargo.current_dir(env!("CARGO_MANIFEST_DIR")));
 }
 
-/// Takes away what cargo tells a test of its own package: it would change the environment of build scripts, and they would
-/// run anew.
+/// Removes the variables that cargo sets for a test's own package. They would change the environment of build scripts, which
+/// would then run again.
 pub(crate) fn house_variables(command: &mut Command) {
     let told = std::env::vars_os().map(|(name, _)| name);
     let is_told = |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"].iter().any(|kind| name.starts_with(kind));
@@ -133,7 +133,7 @@ pub(crate) fn house_variables(command: &mut Command) {
     }
 }
 
-/// Strips and zips a program. The package is kept beside the stack until the program changes, for that takes seconds.
+/// Strips and zips a program. The package is cached beside the stack until the program changes, since zipping takes seconds.
 fn pack(program: &Path, name: &str) -> Vec<u8> {
     let package = folder("packages").join(format!("{name}-{}.zip", version(program)));
     if let Ok(kept) = fs::read(&package) {
@@ -142,7 +142,7 @@ fn pack(program: &Path, name: &str) -> Vec<u8> {
     let work = tempfile::tempdir_in(folder("packages")).expect("the build folder can be written");
     let bootstrap = work.path().join("bootstrap");
     fs::copy(program, &bootstrap).expect("the program was built");
-    // Unstripped it works as well, only slower: debug information is most of it.
+    // A failed strip is harmless: debug information only makes the package larger.
     Command::new("strip").arg(&bootstrap).status().ok();
     let unfinished = work.path().join("package.zip");
     zip(&bootstrap, File::create(&unfinished).expect("the build folder can be written"));
@@ -152,7 +152,7 @@ fn pack(program: &Path, name: &str) -> Vec<u8> {
     packed
 }
 
-/// Removes the packages of earlier builds.
+/// Deletes the packages of earlier builds.
 fn forget_older(name: &str) {
     let packages = fs::read_dir(folder("packages")).expect("the build folder can be read");
     for package in packages.flatten().filter(|file| file.file_name().to_string_lossy().starts_with(&format!("{name}-"))) {
@@ -160,7 +160,7 @@ fn forget_older(name: &str) {
     }
 }
 
-/// When the program was built, in nanoseconds, and its size.
+/// Returns the build time of the program in nanoseconds, and its size.
 fn version(program: &Path) -> String {
     let metadata = fs::metadata(program).expect("the program was built");
     let modified = metadata.modified().expect("the file system knows times");

@@ -1,7 +1,7 @@
-//! Hostile input: what would break keys, logs and terminals, what would use up a function, records that were edited into
-//! nonsense, and secrets that should not be told.
+//! Hostile input: texts that could break keys, logs and terminals, input that exhausts a function, records that were edited
+//! into nonsense, and secrets that must not be logged.
 //!
-//! Text that is not UTF-8 is not among it: SQS refuses it, and takes JSON only from its own callers.
+//! Text that is not UTF-8 is not tested: SQS refuses it, and the library accepts JSON only from its own callers.
 
 use std::collections::BTreeSet;
 
@@ -18,8 +18,8 @@ use crate::{
     world::{PATIENCE, World},
 };
 
-/// Texts that may be an id, though they look like something else: a statement, a path, a key, a template. Some would turn
-/// or hide the text on a terminal.
+/// Texts that are valid ids but look like something else: a statement, a path, a key, a template. Several would reverse or
+/// hide text on a terminal.
 const ODD: [&str; 16] = [
     "' OR 1=1 --",
     r#""; DROP TABLE jobs; --"#,
@@ -39,7 +39,7 @@ const ODD: [&str; 16] = [
     "🦀",
 ];
 
-/// Texts with control characters: they clear a screen, set a title, forge a line, end a text.
+/// Texts with control characters that clear a screen, set a title, forge a line, or end a text.
 const CONTROL: [&str; 8] = [
     "\u{1b}[2J\u{1b}[31mred",
     "\u{1b}]0;title\u{7}",
@@ -51,7 +51,7 @@ const CONTROL: [&str; 8] = [
     "del\u{7f}",
 ];
 
-/// A function for which a day has passed since its messages were sent: what waits for another version waits no longer.
+/// Sets the clock of a function a day ahead, so that messages for another version have waited long enough.
 fn a_day_later(function: Function) -> Function {
     function.env("SQJOBS_CLOCK_AHEAD_S", (25 * 3600).to_string())
 }
@@ -167,12 +167,12 @@ fn hostile_tags_keys_and_errors_are_kept_and_break_no_log_line() {
     });
 }
 
-/// A job with a lease that outlives the time in which a busy machine reads megabytes.
+/// Returns a job whose lease outlasts reading megabytes on a busy machine.
 fn patient(world: &World, id: &str, orders: &Value) -> Value {
     world.job("patient", id, orders)
 }
 
-/// So many bytes of a message, a little less than it may have.
+/// Bytes of a message, slightly below the maximum.
 const FULL: usize = 1_000_000;
 
 #[test]
@@ -204,7 +204,7 @@ fn a_json_bomb_ends_alone_and_the_process_goes_on() {
     });
 }
 
-/// Bodies that are large and odd, and readable all the same: their ids, and they.
+/// Returns the ids and bodies of messages that are large and odd but valid.
 fn harmless_bombs(world: &World) -> Vec<(&'static str, String)> {
     let with = |id: &'static str, junk: String| {
         let job = patient(world, id, &json!({})).to_string();
@@ -224,7 +224,7 @@ fn harmless_bombs(world: &World) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Bodies that nobody can read, and what the reason says.
+/// Returns bodies that cannot be parsed, and the expected reasons.
 fn deadly_bombs(world: &World) -> Vec<(&'static str, String)> {
     let with = |field: &str, value: &str| format!(r#"{{"name":"probe","{field}":{value}}}"#);
     let digits = "9".repeat(FULL);
@@ -253,7 +253,7 @@ fn deadly_bombs(world: &World) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Standard base64.
+/// Encodes bytes as standard base64.
 fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len() * 4 / 3 + 4);
@@ -277,7 +277,7 @@ fn nothing() -> AttributeValue {
     AttributeValue::Null(true)
 }
 
-/// Attributes of a record that no longer is one.
+/// Returns attribute values that make a record unreadable.
 fn nonsense() -> Vec<(&'static str, Option<AttributeValue>)> {
     let list = |value| AttributeValue::L(vec![value]);
     vec![
@@ -314,7 +314,7 @@ fn nonsense() -> Vec<(&'static str, Option<AttributeValue>)> {
     ]
 }
 
-/// A record as a beater leaves it that has sent its job.
+/// Returns a record whose job a beater has sent.
 fn sent(id: &str) -> Value {
     json!({"id": id, "name": "probe", "queue": "probes", "state": "queued", "max_attempts": 3, "generation": 4, "owner": "beater"})
 }
@@ -458,7 +458,7 @@ fn a_beater_hands_over_the_others_and_tells_which_records_are_wrong() {
 
 const SECRET: &str = "s3cr3t-4d1f0c";
 
-/// Messages that hold the secret wherever a producer may put it, and cannot be run.
+/// Returns messages that cannot run and that contain the secret in every field of a producer.
 fn unfit(world: &World) -> Vec<String> {
     let effects = world.effects.file();
     let vault = |args: Value| json!({"name": "vault", "args": args}).to_string();
@@ -516,7 +516,7 @@ fn arguments_and_results_are_told_by_no_log_line_and_no_reason() {
             jobs.push(vault(name, json!({})));
         }
         let unfit = unfit(world);
-        // What is asked first is not answered: that is logged, and asked once more.
+        // The first request gets no answer; that is logged, and the request is repeated.
         for operation in ["INSERT", "succeeded"] {
             (0..3).for_each(|_| world.proxy.arm(Fault::refuse("BatchExecuteStatement", operation)));
         }
@@ -545,7 +545,7 @@ fn arguments_and_results_are_told_by_no_log_line_and_no_reason() {
     });
 }
 
-/// Waits until so many messages have become dead letters. A copy is made again where the queue's answer is late.
+/// Waits for this number of dead letters. A late answer of the queue can cause a second copy.
 async fn letters_of(world: &World, messages: usize) -> Vec<Message> {
     wait::until(&format!("{messages} messages are dead letters"), PATIENCE, async || {
         let letters = world.dead_letters().await;
@@ -555,14 +555,14 @@ async fn letters_of(world: &World, messages: usize) -> Vec<Message> {
     .await
 }
 
-/// The reason of the dead letter whose body is as asked.
+/// Returns the reason of the dead letter whose body matches.
 fn reason(letters: &[Message], is_asked: impl Fn(&Value) -> bool) -> &str {
     let body = |letter: &Message| serde_json::from_str::<Value>(&letter.body).unwrap_or_default();
     letters.iter().find(|letter| is_asked(&body(letter))).expect("a letter").attribute("sqjobs.reason")
 }
 
-/// The events that a function has logged. Each must be a line of its own, and move nothing on a terminal; nothing else is
-/// there but the platform's own lines.
+/// Returns the events that a function has logged. Each must be a single line without terminal control codes. All other lines
+/// must be those of the platform.
 fn lines(printed: &[String]) -> Vec<Value> {
     let acts = |char: char| char.is_control() && char != '\t' || matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}');
     let is_platform = |line: &&String| ["START ", "END ", "REPORT "].iter().any(|start| line.starts_with(start));

@@ -1,4 +1,4 @@
-//! The little HTTP that the harness speaks itself: a shared client, and servers on loopback.
+//! The minimal HTTP of the harness: a shared client, and servers on loopback.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -22,10 +22,10 @@ use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 
 use crate::world::PATIENCE;
 
-/// The error of a server that wants its connection closed without an answer.
+/// The error of a server that closes its connection without an answer.
 pub(crate) type Hangup = Box<dyn std::error::Error + Send + Sync>;
 
-/// Sends a request and reads the whole answer.
+/// Sends a request and reads the whole response.
 pub(crate) async fn send(request: Request<Full<Bytes>>) -> Result<Response<Bytes>, Hangup> {
     static CLIENT: OnceLock<Client<HttpConnector, Full<Bytes>>> = OnceLock::new();
     let client = CLIENT.get_or_init(|| Client::builder(TokioExecutor::new()).build_http());
@@ -36,7 +36,7 @@ pub(crate) async fn send(request: Request<Full<Bytes>>) -> Result<Response<Bytes
     timeout(PATIENCE, answer).await?
 }
 
-/// Sends a request on. The header `host` stays as it was signed.
+/// Forwards a request. The header `host` stays as it was signed.
 pub(crate) async fn forward(request: Request<Bytes>, to: &Uri) -> Result<Response<Bytes>, Hangup> {
     let (mut head, body) = request.into_parts();
     let mut uri = to.clone().into_parts();
@@ -45,13 +45,13 @@ pub(crate) async fn forward(request: Request<Bytes>, to: &Uri) -> Result<Respons
     send(Request::from_parts(head, Full::new(body))).await
 }
 
-/// Reads a page as JSON.
+/// Fetches a page as JSON.
 pub(crate) async fn get_json(page: &str) -> Result<Value, Hangup> {
     let request = Request::get(page).body(Full::default())?;
     Ok(serde_json::from_slice(send(request).await?.body())?)
 }
 
-/// Calls a service of the stack that needs no SDK here; the stack takes the account from the key, and no signature.
+/// Calls a service of the stack without an SDK. The stack takes the account from the access key and checks no signature.
 pub(crate) async fn call(endpoint: &str, account: &str, service: &str, target: &str, body: &Value) -> Value {
     let credential = format!("{account}/20260101/us-east-1/{service}/aws4_request");
     let request = Request::post(format!("{endpoint}/"))
@@ -64,14 +64,14 @@ pub(crate) async fn call(endpoint: &str, account: &str, service: &str, target: &
     serde_json::from_slice(answer.body()).unwrap_or_default()
 }
 
-/// A server on a free port of loopback, which ends when this is dropped.
+/// A server on a free port of loopback. It ends on drop.
 pub(crate) struct Server {
     address: SocketAddr,
     accepting: JoinHandle<()>,
 }
 
 impl Server {
-    /// Starts to serve every request, its body read, by `answer`.
+    /// Starts a server that answers every request, with its body read, by `answer`.
     pub(crate) async fn start<A, F>(answer: A) -> Self
     where
         A: Fn(Request<Bytes>) -> F + Send + Sync + 'static,
@@ -82,7 +82,7 @@ impl Server {
         Self { address, accepting: tokio::spawn(accept(listener, Arc::new(answer))) }
     }
 
-    /// Its address, as other programs on this machine reach it.
+    /// Returns the address for other programs on this machine.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -116,7 +116,7 @@ where
     Ok(answer(request).await?.map(Full::new))
 }
 
-/// An answer with a status and a JSON body.
+/// Builds a response with a status and a JSON body.
 pub(crate) fn json(status: u16, body: &Value) -> Response<Bytes> {
     let answer = Response::builder().status(status).header("content-type", "application/x-amz-json-1.0");
     answer.body(Bytes::from(body.to_string())).expect("the answer is well formed")

@@ -1,4 +1,4 @@
-//! What the Terraform modules say agrees with the code.
+//! The Terraform modules agree with the code.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -8,7 +8,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(Path::new(ROOT).join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Every Rust file of a folder that functions are made of.
+/// Returns the contents of every Rust file in a folder of a function's sources.
 pub(crate) fn sources(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).expect("a folder").flatten().map(|entry| entry.path());
     let made_by_hand = |path: &Path| path.ends_with("setup.rs");
@@ -16,7 +16,7 @@ pub(crate) fn sources(folder: &Path) -> Vec<String> {
     entries.filter(|path| !made_by_hand(path)).flat_map(read).collect()
 }
 
-/// Who makes a request: functions, of which those that enqueue jobs make more, or beaters.
+/// The caller of a request: functions, the subset of functions that enqueue jobs, or beaters.
 #[derive(Clone, Copy, PartialEq)]
 enum Who {
     Functions,
@@ -24,7 +24,7 @@ enum Who {
     Both,
 }
 
-/// The requests of the SDK that the library makes, the rights that each takes, and who makes it.
+/// The SDK requests of the library, the permissions that each needs, and the callers.
 const RIGHTS: &[(&str, &[&str], Who)] = &[
     (".batch_execute_statement()", &["dynamodb:PartiQLInsert", "dynamodb:PartiQLUpdate"], Who::Both),
     (".batch_get_item()", &["dynamodb:BatchGetItem"], Who::Both),
@@ -39,12 +39,12 @@ const RIGHTS: &[(&str, &[&str], Who)] = &[
     (".change_message_visibility_batch()", &["sqs:ChangeMessageVisibility"], Who::Both),
     (".delete_message_batch()", &["sqs:DeleteMessage"], Who::Both),
     (".get_queue_url()", &["sqs:GetQueueUrl"], Who::Both),
-    (".receive_message()", &["sqs:ReceiveMessage"], Who::Both), // Lambda itself receives what a function is given
+    (".receive_message()", &["sqs:ReceiveMessage"], Who::Both), // Lambda itself receives the messages for a function
     (".send_message_batch()", &["sqs:SendMessage"], Who::Both),
 ];
-/// What Lambda takes of any function's role, and what is allowed of a key.
+/// Permissions that every function's role needs for Lambda, and that a key allows.
 const OF_ALL: &[&str] = &["logs:CreateLogStream", "logs:PutLogEvents", "kms:Decrypt", "kms:GenerateDataKey", "sts:AssumeRole"];
-/// What Lambda takes of the role of a function that a queue feeds, and that may be traced.
+/// Permissions that Lambda needs in the role of a function that a queue feeds and that may be traced.
 const OF_FUNCTIONS: &[&str] = &["sqs:GetQueueAttributes", "xray:PutTelemetryRecords", "xray:PutTraceSegments"];
 
 #[test]
@@ -58,7 +58,7 @@ fn the_roles_of_the_modules_allow_what_the_code_can_ask_for_and_no_more() {
     }
 }
 
-/// The rights that the policies of a module name.
+/// Returns the permissions in the policies of a module.
 fn allowed(module: &str) -> BTreeSet<String> {
     let services = ["dynamodb", "sqs", "logs", "xray", "kms", "sts"];
     let is_right = |text: &&str| text.split_once(':').is_some_and(|(service, action)| services.contains(&service) && !action.is_empty());
@@ -71,7 +71,7 @@ fn no_policy_allows_everything_and_everything_is_encrypted() {
         let code = read(&format!("infra/modules/{module}/main.tf"));
         let wild: Vec<_> =
             code.lines().filter(|line| line.contains("\"*\"") || line.contains("sqs:*") || line.contains("dynamodb:*")).collect();
-        // X-Ray knows no resources.
+        // X-Ray permissions cannot name resources.
         let traces = code.split_once(r#"sid       = "Traces""#).map_or("", |(_, rest)| rest.split_once('}').map_or("", |(own, _)| own));
         assert!(wild.iter().all(|line| traces.contains(line)), "{module}: {wild:?}");
         let count = |what: &str| code.matches(what).count();
@@ -86,7 +86,7 @@ fn every_request_of_the_library_is_known_to_that_test() {
     let code = sources(&Path::new(ROOT).join("shared/src")).concat();
     let calls = code.split(".client.").skip(1).filter_map(|rest| rest.split_once("()")).map(|(call, _)| call);
     let calls: BTreeSet<_> = calls.filter(|call| call.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')).collect();
-    let harmless = ["clone", "transact_write_items"]; // a transaction takes the rights of its parts
+    let harmless = ["clone", "transact_write_items"]; // a transaction needs the permissions of its parts
     let unknown: Vec<_> =
         calls.iter().filter(|call| !harmless.contains(call) && !RIGHTS.iter().any(|(known, ..)| *known == format!(".{call}()"))).collect();
     assert!(calls.len() > 8 && unknown.is_empty(), "{unknown:?} of {calls:?}");

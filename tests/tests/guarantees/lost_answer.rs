@@ -1,4 +1,4 @@
-//! What happens when the table did as it was told and its answer never arrived, or when it did not.
+//! Requests that the table executes although the response is lost, and requests that it refuses.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use crate::{function::Function, proxy::Fault, world::World};
 
 const WRITE: &str = "BatchExecuteStatement";
 const SUCCESS: &str = r#"{"S":"succeeded"}"#;
-/// The SDK asks three times by itself; what is refused as often reaches the library.
+/// The SDK itself makes three attempts; the library sees the failure after as many refusals.
 const TRIES: usize = 3;
 
 #[test]
@@ -79,7 +79,7 @@ fn arm(world: &World, fault: &Fault, times: usize) {
     }
 }
 
-/// A second delivery would have begun with a read.
+/// Checks that there was one delivery: a second one would have started with a read.
 fn was_delivered_once(world: &World) {
     let reads = world.proxy.passed("BatchGetItem");
     assert!(reads.is_empty(), "it was delivered again: {reads:?}");

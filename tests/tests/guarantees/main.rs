@@ -1,8 +1,8 @@
-//! The guarantees of sqjobs, one test each, against the real local stack: functions are deployed as they are in
-//! production, fed by a queue through an event source mapping, and watched from outside.
+//! The guarantees of sqjobs, with one test each, on the real local stack. Functions are deployed as in production, fed by a
+//! queue through an event source mapping, and observed from outside.
 //!
-//! Every test has a [`world::World`] of its own on one shared [`stack::Stack`], so they run side by side. They mostly
-//! wait: `cargo test -p sqjobs-tests -- --test-threads 8` is several times as fast as the default on a small machine.
+//! Every test has its own [`world::World`] on one shared [`stack::Stack`], so tests run in parallel. They mostly wait:
+//! `cargo test -p sqjobs-tests -- --test-threads 8` is several times as fast as the default on a small machine.
 
 // The harness
 mod account;

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// A message, in sight or not.
+/// A message, visible or not.
 #[derive(Debug, Clone)]
 pub(crate) struct Message {
     pub(crate) body: String,
     pub(crate) receives: u64,
-    /// When it is or was in sight again, in seconds since the epoch.
+    /// The instant at which it becomes or became visible, in seconds since the epoch.
     pub(crate) visible_at: i64,
-    /// The values of its text attributes.
+    /// Values of its text attributes.
     pub(crate) attributes: BTreeMap<String, String>,
 }
 
@@ -26,7 +26,7 @@ impl Message {
         }
     }
 
-    /// The value of an attribute, empty where there is none.
+    /// Returns the value of an attribute, or an empty text if it is missing.
     pub(crate) fn attribute(&self, name: &str) -> &str {
         self.attributes.get(name).map_or("", String::as_str)
     }

@@ -1,4 +1,4 @@
-//! A workspace of a user: outside of this one, with the lines of the README, built in the release profile.
+//! The workspace of a user, outside this repository, with the lines of the README, built in the release profile.
 
 use std::{
     fs,
@@ -21,7 +21,7 @@ use crate::{
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 const ABORT: &str = "outside-abort";
 const UNWIND: &str = "outside-unwind";
-/// Optimized, it would take minutes.
+/// Settings that make the build fast; an optimized build takes minutes.
 const BUILD: [(&str, &str); 2] = [("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0"), ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")];
 const SETTINGS: &str = r#"
 [package.metadata.sqjobs]
@@ -30,10 +30,10 @@ example = { name = "order", args = { pieces = 6 } }
 "#;
 const WARNING: &str = "this program was built with `panic = ";
 
-/// A name that a dependency of the library has too.
+/// A package name that a dependency of the library also has.
 const PACKAGE: &str = "digest";
 
-/// Builds the program of a user's workspace, whose profile says what the README has, or nothing of panics.
+/// Builds the program of a user's workspace, with the profile of the README or without a panic setting.
 pub(crate) fn program(name: &str) -> PathBuf {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
@@ -44,17 +44,17 @@ pub(crate) fn program(name: &str) -> PathBuf {
         ABORT => (ABORT, lines.replace("panic = \"unwind\"\n", ""), Some("abort")),
         _ => (PACKAGE, lines, None),
     };
-    // Cargo would look for a workspace above the build folder.
+    // Without its own workspace, cargo would use the workspace above the build folder.
     let manifest = format!("[package]\nname = \"{package}\"\nedition = \"2024\"\n{SETTINGS}\n[workspace]\n\n{lines}");
     write(&folder.join("Cargo.toml"), manifest.as_bytes());
     write(&folder.join("src/main.rs"), include_bytes!("../../fixtures/outside.rs"));
-    // The versions that are here already.
+    // Use the dependency versions that are already downloaded.
     fs::copy(format!("{ROOT}/Cargo.lock"), folder.join("Cargo.lock")).expect("the build folder can be written");
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--quiet", "--release", "--offline"]).current_dir(&folder).envs(BUILD);
     cargo.env("CARGO_TARGET_DIR", build_folder());
     house_variables(&mut cargo);
-    // As `cargo lambda build --release` sets it where the profile does not.
+    // `cargo lambda build --release` sets this if the profile does not.
     cargo.envs(panic.map(|panic| ("CARGO_PROFILE_RELEASE_PANIC", panic)));
     succeed(&mut cargo);
     build_folder().join("release").join(package)
@@ -64,12 +64,12 @@ fn folder_of(name: &str) -> PathBuf {
     target().join("outside").join(name)
 }
 
-/// The target folder of both builds.
+/// Returns the target folder of both builds.
 fn build_folder() -> PathBuf {
     folder_of("target")
 }
 
-/// Lets a command run in the workspace that unwinds, with what is built of it and the stack that is installed.
+/// Runs a command in the workspace with `panic = "unwind"`, with its build and the installed stack.
 pub(crate) fn in_workspace(mut command: Command) -> Command {
     program(UNWIND);
     let target = build_folder();
@@ -80,7 +80,7 @@ pub(crate) fn in_workspace(mut command: Command) -> Command {
     command
 }
 
-/// Writes a file if it differs, for cargo goes by the time of its last change.
+/// Writes a file only if its content differs, since cargo compares modification times.
 fn write(file: &Path, content: &[u8]) {
     if fs::read(file).is_ok_and(|there| there == content) {
         return;
@@ -95,7 +95,7 @@ fn readme_lines() -> String {
     lines.expect("the README has lines for a Cargo.toml").to_owned()
 }
 
-/// Runs jobs eagerly; hands back their records, and the rest that it says.
+/// Runs jobs in eager mode. Returns their records and the rest of the output.
 fn eagerly(name: &str, jobs: &[Value]) -> (Vec<Value>, String) {
     let lines = jobs.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     let output = piped_to(Command::new(program(name)).env_clear(), &lines);

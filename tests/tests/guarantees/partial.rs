@@ -1,4 +1,4 @@
-//! Answers of AWS that the emulator never gives: some parts are done and others are not, or come in another order.
+//! AWS responses that the emulator never gives: partial results, or results in another order.
 
 use aws_sdk_sqs::Client;
 use serde_json::{Value, json};
@@ -17,13 +17,13 @@ use crate::{
     world::World,
 };
 
-/// The table, reached through the proxy.
+/// Returns the table, reached through the proxy.
 fn store(world: &World) -> DynamoDb {
     let config = world.account.dynamodb.config().to_builder().endpoint_url(world.proxy.url());
     DynamoDb::new(sqjobs::aws_sdk_dynamodb::Client::from_conf(config.build()), "jobs")
 }
 
-/// The queues, reached through the proxy.
+/// Returns the queues, reached through the proxy.
 fn queues(world: &World) -> Sqs {
     let config = world.account.sqs.config().to_builder().endpoint_url(world.proxy.url());
     Sqs::new(Client::from_conf(config.build()))
@@ -33,7 +33,7 @@ fn answer(world: &World, operation: &'static str, body: &str, answer: &Value) {
     world.proxy.arm(Fault::answer(operation, body, 200, answer.to_string()));
 }
 
-/// What the requests of an operation hold under a name.
+/// Returns the values of a field in the given requests.
 fn asked(requests: &[Passed], name: &str) -> Vec<Value> {
     let body = |request: &Passed| serde_json::from_str::<Value>(&request.body).expect("JSON");
     requests.iter().map(|request| body(request)[name].clone()).collect()
@@ -84,7 +84,7 @@ fn keys_that_dynamodb_leaves_out_are_read_again() {
             json!({"Responses": {"jobs": []}, "UnprocessedKeys": {"jobs": {"Keys": keys, "ConsistentRead": true}}})
         };
         let ids = ["a", "b", "c"].map(String::from);
-        // `c` was looked for, and is not there.
+        // `c` was requested, and does not exist.
         answer(world, "BatchGetItem", "", &left_out(&["a", "b"]));
         let found: Vec<_> = store(world).read(&ids).await.into_iter().map(|read| read.expect("an answer").map(|found| found.id)).collect();
         assert_eq!(found, [Some("a".into()), Some("b".into()), None]);

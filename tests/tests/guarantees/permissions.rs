@@ -1,4 +1,4 @@
-//! The policies that the command prints allow what the commands ask for, and no more.
+//! The policies that the command prints allow the requests of the commands and nothing more.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ use crate::{
 
 const AUDIENCES: [&str; 4] = ["deployer", "operator", "reader", "producer"];
 
-/// What a policy has that no command asks for: `cargo lambda deploy` does, and producers that read a record by themselves.
+/// Permissions that no command needs: `cargo lambda deploy` uses them, or producers that read a record directly.
 const OF_OTHERS: [&str; 9] = [
     "dynamodb:GetItem",
     "iam:AttachRolePolicy",
@@ -29,20 +29,20 @@ const OF_OTHERS: [&str; 9] = [
     "lambda:UpdateFunctionCode",
 ];
 
-/// A policy as it is printed, in the account of a world.
+/// Returns the printed policy for the account of a world.
 fn printed(world: &World, audience: &str) -> Value {
     let printed = sqjobs(world, &["permissions", "--for", audience, "--account", &world.account.id]).yes();
     serde_json::from_str(&printed).expect("a policy is JSON")
 }
 
-/// The actions that a policy allows.
+/// Returns the actions that a policy allows.
 fn allowed(policy: &Value) -> BTreeSet<String> {
     let statements = policy["Statement"].as_array().expect("statements").iter();
     let actions = statements.flat_map(|statement| statement["Action"].as_array().expect("actions"));
     actions.map(|action| action.as_str().expect("an action").to_owned()).collect()
 }
 
-/// The actions that a request takes.
+/// Returns the actions that a request needs.
 fn taken(request: &Passed) -> Vec<String> {
     let Passed { operation, body, method } = request;
     if let Some(name) = operation.strip_prefix("AmazonSQS.") {
@@ -84,12 +84,12 @@ fn taken(request: &Passed) -> Vec<String> {
     vec![format!("lambda:{action}")]
 }
 
-/// Has each audience use the system, from its tables to the deletion of its queues.
+/// Uses the system as each audience, from creating tables to deleting queues.
 async fn live(world: &World, ask: impl Fn(&str, &[&str])) {
     let probe = world.create_function_and_role(&Function::probe()).await;
     let beater = world.create_function_and_role(&Function::beater()).await;
     let (lambda, dynamodb) = (&world.account.lambda, &world.account.dynamodb);
-    // A mapping as of a deployment by hand, and a table as of an interrupted command.
+    // A mapping from a manual deployment, and a table from an interrupted command.
     let map = lambda
         .create_event_source_mapping()
         .function_name(&probe)
@@ -165,7 +165,7 @@ async fn live(world: &World, ask: impl Fn(&str, &[&str])) {
     deployer(&["queue", "create", "adder", "--function", &adder]);
 }
 
-/// The record of a job that waits, or failed.
+/// Returns the record of a job in the given state.
 fn job(id: &str, state: &str, now: Timestamp) -> Value {
     let mut job = json!({"id": id, "name": "probe", "queue": "probes", "state": state, "attempts": 0, "max_attempts": 1});
     if state == "failed" {
@@ -203,11 +203,11 @@ fn the_printed_policies_name_what_the_commands_ask_for_and_no_more() {
     });
 }
 
-/// Makes a user who may do what the printed policy allows; returns the variables of the key.
+/// Creates a user with the printed policy. Returns the variables of the access key.
 async fn user(world: &World, audience: &str) -> [(&'static str, String); 2] {
     let mut policy = as_the_stack_has_it(printed(world, audience));
     let has = |name: &str| policy.to_string().contains(&format!("\"{name}\""));
-    // Of these, AWS asks for what is on the left, and the stack for what is on the right, on everything.
+    // For these actions, the stack requires the action on the right, on all resources, where AWS requires the one on the left.
     let here = [
         ("dynamodb:PartiQLInsert", "dynamodb:BatchExecuteStatement"),
         ("events:PutTargets", "events:PutTargets"),
@@ -256,7 +256,7 @@ fn a_printed_policy_names_the_place_and_fits_into_a_managed_one() {
             let policy = sqjobs(world, &[&["permissions", "--for", audience, "--table", "records"], &place[..]].concat()).yes();
             let policy: Value = serde_json::from_str(&policy).expect("a policy is JSON");
             let text = policy.to_string();
-            // Of a managed policy: "IAM and AWS STS quotas" in the IAM user guide.
+            // The limit of managed policies: "IAM and AWS STS quotas" in the IAM user guide.
             assert!(text.len() < 6_144, "{audience}: {}", text.len());
             assert!(text.contains("\"arn:aws:dynamodb:ap-southeast-2:123456789012:table/records\""), "{text}");
             assert!(text.contains("\"arn:aws:sqs:ap-southeast-2:123456789012:production-europe-1-*\""), "{text}");

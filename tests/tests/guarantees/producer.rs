@@ -1,4 +1,4 @@
-//! Any language enqueues with one message and reads a result with one item.
+//! Any language can enqueue with one message and read a result with one item.
 
 use std::process::Command;
 
@@ -18,7 +18,7 @@ fn python_enqueues_in_the_native_and_the_old_form_and_reads_the_results() {
     });
 }
 
-/// Runs a part of the producer, and hands back what it prints.
+/// Runs a part of the producer and returns its output.
 pub(crate) fn python(world: &World, part: &[&str]) -> String {
     let mut python = Command::new(world.python());
     let output = python.args(["-c", PRODUCER]).args(part).envs(world.variables()).output().expect("Python starts");

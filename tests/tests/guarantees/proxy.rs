@@ -1,4 +1,4 @@
-//! A reverse proxy before the stack: the referee judges each request, and those of functions are counted and can go wrong.
+//! A reverse proxy in front of the stack. The referee judges each request; requests of functions are counted and can fail.
 
 use std::{
     collections::BTreeSet,
@@ -19,7 +19,7 @@ use crate::{
     stack::dynamodb_local,
 };
 
-/// What went through: the operation, as in `DynamoDB_20120810.BatchExecuteStatement`, or the path; and the request's body and method.
+/// A request that passed: the operation, such as `DynamoDB_20120810.BatchExecuteStatement`, or the path; its body and method.
 #[derive(Debug, Clone)]
 pub(crate) struct Passed {
     pub(crate) operation: String,
@@ -34,7 +34,7 @@ impl Display for Passed {
     }
 }
 
-/// Something that goes wrong once, with the first request that fits.
+/// A fault that affects the first matching request.
 #[derive(Debug, Clone)]
 pub(crate) struct Fault {
     operation: &'static str,
@@ -45,18 +45,18 @@ pub(crate) struct Fault {
 #[derive(Debug, Clone)]
 enum Kind {
     Swallow,
-    /// The stack is not asked; that is the answer.
+    /// Returns this response without asking the stack.
     Answer(u16, String),
     Hold(Hold),
-    /// The process that asks is dead: no request arrives.
+    /// Drops the request, as if the process had died.
     Cut,
-    /// The request takes that long.
+    /// Delays the request.
     Delay(Duration),
-    /// The answer says that it is then.
+    /// Sets the date of the response.
     Date(Timestamp),
 }
 
-/// A request that waits on its way.
+/// A request that waits in the proxy.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Hold {
     arrived: Arc<Notify>,
@@ -64,39 +64,39 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
-    /// Waits until the request is on its way.
+    /// Waits until the request has arrived at the proxy.
     pub(crate) async fn arrived(&self) {
         self.arrived.notified().await;
     }
 
-    /// Lets it go on.
+    /// Lets the request continue.
     pub(crate) fn release(&self) {
         self.released.notify_one();
     }
 }
 
 impl Fault {
-    /// The request waits until it is released.
+    /// Holds the request until it is released.
     pub(crate) fn hold(operation: &'static str, hold: &Hold) -> Self {
         Self { operation, body: String::new(), kind: Kind::Hold(hold.clone()) }
     }
 
-    /// The stack does what it is asked, and its answer never arrives: the connection closes instead.
+    /// Forwards the request, but drops the response and closes the connection.
     pub(crate) fn swallow(operation: &'static str, body: impl Into<String>) -> Self {
         Self { operation, body: body.into(), kind: Kind::Swallow }
     }
 
-    /// The clock of the stack shows that instant in its answer.
+    /// Sets the date in the response of the stack.
     pub(crate) fn date(operation: &'static str, date: Timestamp) -> Self {
         Self { operation, body: String::new(), kind: Kind::Date(date) }
     }
 
-    /// The stack is not asked; the answer is that it has an internal error.
+    /// Returns an internal error without asking the stack.
     pub(crate) fn refuse(operation: &'static str, body: impl Into<String>) -> Self {
         Self::answer(operation, body, 500, json!({"__type": "InternalServerError", "message": "armed"}).to_string())
     }
 
-    /// The stack is not asked, and that is the answer.
+    /// Returns this response without asking the stack.
     pub(crate) fn answer(operation: &'static str, body: impl Into<String>, status: u16, answer: impl Into<String>) -> Self {
         Self { operation, body: body.into(), kind: Kind::Answer(status, answer.into()) }
     }
@@ -106,19 +106,19 @@ impl Fault {
     }
 }
 
-/// The proxy of one world, with two doors; it ends when this is dropped.
+/// The proxy of one world, with two addresses. It ends on drop.
 pub(crate) struct Proxy {
     server: Server,
-    /// The door of everyone else.
+    /// The server without faults.
     calm: Server,
     traffic: Arc<Mutex<Traffic>>,
     backend: Arc<Backend>,
 }
 
-/// What answers.
+/// The servers behind the proxy.
 struct Backend {
     stack: Uri,
-    /// What answers requests to `DynamoDB` in the place of the stack.
+    /// The server that answers requests to `DynamoDB` instead of the stack.
     table: Option<Uri>,
     violations: Mutex<BTreeSet<Violation>>,
 }
@@ -127,16 +127,16 @@ struct Backend {
 struct Traffic {
     passed: Vec<Passed>,
     faults: Vec<Fault>,
-    /// How many more requests come through.
+    /// Number of requests that may still pass.
     left: Option<usize>,
-    /// One request of so many goes wrong.
+    /// In a storm, one request of this many fails.
     storm: Option<u128>,
-    /// How many went wrong in storms.
+    /// Number of requests that failed in storms.
     wrong: usize,
 }
 
 impl Proxy {
-    /// Starts a proxy before a stack, and before what keeps the tables in its place.
+    /// Starts a proxy in front of a stack, and of a separate server for the tables if one is given.
     pub(crate) async fn start(stack: &str, table: Option<&str>) -> Self {
         let traffic = Arc::new(Mutex::new(Traffic::default()));
         let address = |endpoint: &str| endpoint.parse().expect("the endpoint is an address");
@@ -148,57 +148,57 @@ impl Proxy {
         Self { server, calm, traffic, backend }
     }
 
-    /// Its address, to be used in the place of the stack's.
+    /// Returns the address that replaces the stack's.
     pub(crate) fn url(&self) -> String {
         self.server.url()
     }
 
-    /// The address at which nothing goes wrong and nothing is counted.
+    /// Returns the address without faults and without counting.
     pub(crate) fn calm_url(&self) -> String {
         self.calm.url()
     }
 
-    /// What AWS would have refused of all that passed.
+    /// Returns the rules of AWS that requests violated.
     pub(crate) fn violations(&self) -> Vec<Violation> {
         lock(&self.backend.violations).iter().cloned().collect()
     }
 
-    /// Lets something go wrong, once.
+    /// Adds a fault that happens once.
     pub(crate) fn arm(&self, fault: Fault) {
         lock(&self.traffic).faults.push(fault);
     }
 
-    /// Lets so many more requests through and no others, as if the process that makes them died there.
+    /// Lets this number of requests pass and drops all others, as if the process had died there.
     pub(crate) fn cut_after(&self, requests: usize) {
         lock(&self.traffic).left = Some(requests);
     }
 
-    /// Lets requests through again. Whether one was held back since.
+    /// Lets all requests pass again. Returns `true` if the limit was reached.
     pub(crate) fn mend(&self) -> bool {
         lock(&self.traffic).left.take() == Some(0)
     }
 
-    /// From now on one request of so many goes wrong, in one way or another; of none, where none is given.
+    /// Makes one request of every `one_of` fail in various ways; `None` ends the storm.
     pub(crate) fn storm(&self, one_of: Option<u128>) {
         lock(&self.traffic).storm = one_of;
     }
 
-    /// How many requests went wrong in storms.
+    /// Returns the number of requests that failed in storms.
     pub(crate) fn wrong(&self) -> usize {
         lock(&self.traffic).wrong
     }
 
-    /// Whether everything has gone wrong that was to.
+    /// Returns `true` if all armed faults have happened.
     pub(crate) fn is_spent(&self) -> bool {
         lock(&self.traffic).faults.is_empty()
     }
 
-    /// The requests so far whose operation contains `part`, oldest first.
+    /// Returns the requests so far whose operation contains `part`, oldest first.
     pub(crate) fn passed(&self, part: &str) -> Vec<Passed> {
         lock(&self.traffic).passed.iter().filter(|request| request.operation.contains(part)).cloned().collect()
     }
 
-    /// Forgets the requests so far.
+    /// Clears the list of requests.
     pub(crate) fn forget(&self) {
         lock(&self.traffic).passed.clear();
     }
@@ -242,7 +242,7 @@ impl Backend {
         lock(&self.violations).extend(Referee::shared().judge(request));
     }
 
-    /// Asks the stack, or what keeps the tables in its place.
+    /// Forwards a request to the stack or to the separate server for tables.
     async fn answer(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Hangup> {
         let is_of_table = request.headers().get("x-amz-target").is_some_and(|target| target.as_bytes().starts_with(b"DynamoDB_"));
         if let Some(table) = self.table.as_ref().filter(|_| is_of_table) {
@@ -258,7 +258,7 @@ impl Backend {
     }
 }
 
-/// Remembers a request, and uses up the fault that it meets, if any.
+/// Records a request, and removes the fault that matches it.
 fn note(request: &Request<Bytes>, traffic: &Mutex<Traffic>) -> Option<Kind> {
     let target = request.headers().get("x-amz-target").and_then(|target| target.to_str().ok());
     let operation = target.unwrap_or(request.uri().path()).to_owned();
@@ -279,7 +279,7 @@ fn note(request: &Request<Bytes>, traffic: &Mutex<Traffic>) -> Option<Kind> {
     met.map(|fault| traffic.faults.remove(fault).kind)
 }
 
-/// What goes wrong with a request in a storm, if anything.
+/// Returns a random fault for a request in a storm.
 fn stormy(one_of: u128) -> Option<Kind> {
     let dice = Uuid::new_v4().as_u128() >> 80;
     dice.is_multiple_of(one_of).then(|| match dice / one_of % 5 {

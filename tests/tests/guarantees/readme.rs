@@ -1,4 +1,4 @@
-//! The README keeps its word.
+//! The README agrees with the tests.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -16,12 +16,12 @@ fn every_test_that_the_readme_names_exists() {
     }
 }
 
-/// The names in a line of a table, such as `module::test`.
+/// Returns the test names in a line of a table, such as `module::test`.
 fn names(line: &str) -> impl Iterator<Item = &str> {
     line.split('`').skip(1).step_by(2).filter(|name| name.contains("::") && !name.contains('('))
 }
 
-/// Every test, by the name of its file and its own.
+/// Returns every test as the name of its file and its own name.
 fn tests() -> BTreeSet<String> {
     let ours = ["beater", "client", "lifecycle", "schedule", "worker"].map(|module| format!("shared/src/{module}/tests"));
     let folders = ours.into_iter().chain(["tests/tests/guarantees", "tests/tests/guarantees/cli"].map(str::to_owned));

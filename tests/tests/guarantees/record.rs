@@ -1,4 +1,4 @@
-//! A job's record as any language reads it: by the names and types of its attributes, not by the library's own type.
+//! A job's record as other languages read it: by attribute names and types, without the library's own type.
 
 use std::collections::HashMap;
 
@@ -7,12 +7,12 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The attributes that the guarantees speak of.
+/// The attributes that the guarantees cover.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Record {
     pub(crate) state: String,
     pub(crate) attempts: u32,
-    /// The number of its last claim; absent where it was never claimed.
+    /// Number of its last claim; absent if it was never claimed.
     #[serde(default)]
     pub(crate) generation: u64,
     pub(crate) result: Option<Value>,
@@ -25,7 +25,7 @@ pub(crate) struct Record {
     pub(crate) purge_at: Option<i64>,
 }
 
-/// Why an attempt failed.
+/// The reason of a failed attempt.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Failure {
     pub(crate) kind: String,
@@ -39,12 +39,12 @@ impl Record {
         serde_dynamo::from_item(item).unwrap_or_else(|e| panic!("a record is readable ({e}): {shown}"))
     }
 
-    /// The kind of the last error.
+    /// Returns the kind of the last error.
     pub(crate) fn kind(&self) -> Option<&str> {
         self.error.as_ref().map(|error| error.kind.as_str())
     }
 
-    /// The kinds of the attempts that did not succeed, oldest first.
+    /// Returns the kinds of the attempts that did not succeed, oldest first.
     pub(crate) fn past(&self) -> Vec<&str> {
         self.history.iter().map(|failure| failure.kind.as_str()).collect()
     }

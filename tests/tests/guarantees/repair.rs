@@ -1,4 +1,4 @@
-//! What a beater finds that no message would bring back, and what SQS itself has given up.
+//! Jobs that a beater recovers when no message is left, and messages that SQS itself has moved to the dead-letter queue.
 
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use crate::{
     world::{PATIENCE, World},
 };
 
-/// The record of a job in its first attempt, whose process has died, and whose message is gone.
+/// Returns the record of a job whose process died in its first attempt and whose message is gone.
 fn killed(world: &World, id: &str) -> Value {
     let body = world.probe(id, &json!({})).to_string();
     json!({
@@ -20,12 +20,12 @@ fn killed(world: &World, id: &str) -> Value {
     })
 }
 
-/// Ticks until one of them has done something of this kind: a part of the table is looked at each minute.
+/// Ticks until the field `what` of a tick is not zero. Each tick examines one part of the table.
 async fn tick_until(world: &World, beater: &Function, what: &str) -> Timestamp {
     let start = now() - 3.hours();
     for minute in 0..60 {
         let at = start + minute.minutes();
-        // On a busy machine a request may take too long; the same tick is done again then.
+        // On a busy machine a request may time out; then the same tick is repeated.
         let tick = wait::until("a tick is done whole", PATIENCE, async || {
             let tick = world.tick(beater, at).await;
             if tick["failed"] == json!(0) || tick[what].as_u64() > Some(0) { Ok(tick) } else { Err(tick.to_string()) }
@@ -75,7 +75,7 @@ fn a_filed_job_with_wrong_arguments_fails_once_with_one_dead_letter() {
         assert_eq!((record.state.as_str(), record.kind(), record.attempts), ("failed", Some("rejected"), 0));
         assert_eq!(kinds(&world.dead_letters_when(1).await), ["rejected"]);
         world.drained().await;
-        // A beater used to file such a job again each day.
+        // Regression test: a beater filed such a job again each day.
         let later = now() + 26.hours();
         for minute in 0..60 {
             let tick = world.tick(&beater, later + minute.minutes()).await;
@@ -151,7 +151,7 @@ fn a_beater_that_dies_explaining_leaves_failed_jobs_with_their_reasons() {
         world.give_up_after(1).await;
         world.tick(&beater, now()).await;
         let look = world.proxy.passed("").iter().position(|passed| passed.operation.contains("ReceiveMessage"));
-        // A warm beater makes fewer requests before it looks.
+        // A warm beater makes fewer requests before it looks into the queue.
         let first = look.expect("it looks into the dead-letter queue").saturating_sub(8);
         let mut ids = Vec::new();
         loop {
@@ -167,7 +167,7 @@ fn a_beater_that_dies_explaining_leaves_failed_jobs_with_their_reasons() {
             world.tick(&beater, now()).await;
         }
         assert!(ids.len() > 8, "a read, a write, a copy, a mark and a delete: {ids:?}");
-        // What a dead beater has received is out of sight for a while.
+        // Messages that a dead beater received stay invisible for a while.
         wait::until("each has its reason", PATIENCE, async || {
             world.tick(&beater, now()).await;
             let letters = world.dead_letters().await;

@@ -1,4 +1,4 @@
-//! What a batch costs in requests, counted between the function and the stack.
+//! The number of requests for a batch, counted between the function and the stack.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::{function::Function, world::World};
 #[test]
 fn ten_new_jobs_that_succeed_together_are_two_requests() {
     World::setup().test(async |world| {
-        // On a busy machine one of ten may end later than the others wait for it; a fault of ours would cost each batch more.
+        // On a busy machine one of ten may end too late to share a request. A real regression would affect every batch.
         let mut counts = Vec::new();
         while counts.last() != Some(&2) && counts.len() < 5 {
             run_ten(world, &format!("series-{}", counts.len())).await;
@@ -25,7 +25,7 @@ fn ten_new_jobs_that_succeed_together_are_two_requests() {
 fn ten_duplicates_are_at_most_two_requests() {
     World::setup().test(async |world| {
         run_ten(world, "sum").await;
-        // On a busy machine an answer may take too long, and its request is made again.
+        // On a busy machine a response may be late, and its request is repeated.
         let mut counts = Vec::new();
         while counts.last().is_none_or(|count| *count > 2) && counts.len() < 5 {
             world.retire().await;
@@ -69,7 +69,7 @@ fn trouble_with_an_unrecorded_job_is_one_write_more_than_what_follows() {
     });
 }
 
-/// Has ten jobs delivered in one batch, whether or not they ran before.
+/// Delivers ten jobs in one batch, whether or not they ran before.
 async fn run_ten(world: &World, series: &str) {
     let ten: Vec<Value> = (0..10).map(|number| json!({"name": "adder", "id": format!("{series}-{number}"), "args": [1, number]})).collect();
     world.send_together(&ten).await;

@@ -1,5 +1,5 @@
-//! Functions under the roles of the Terraform modules, which the stack enforces. What Lambda itself does for a function, the
-//! stack does not ask its role for: a program does it here, which takes the role on.
+//! Functions under the roles of the Terraform modules, which the stack enforces. The stack does not check the role for actions
+//! that Lambda takes for a function; a program assumes the role and takes these actions instead.
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command, sync::OnceLock};
 
@@ -18,11 +18,11 @@ use crate::{
 };
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-/// The account and the region of the plan, and the region of the stack.
+/// The region and the account of the plan, and the region of the stack.
 const PLANNED: &str = "eu-west-1:123456789012";
 const REGION: &str = "us-east-1";
 
-/// The policies of a plan of the modules; none where Terraform is not installed.
+/// Returns the policies of a plan of the modules, or `None` if Terraform is not installed.
 fn planned() -> Option<&'static Value> {
     static PLANNED: OnceLock<Option<Value>> = OnceLock::new();
     let plan = || {
@@ -35,10 +35,10 @@ fn planned() -> Option<&'static Value> {
     PLANNED.get_or_init(plan).as_ref()
 }
 
-/// A right that is taken away: the statement, and the action.
+/// A permission that is removed: the statement and the action.
 type Right<'a> = (&'a str, &'a str);
 
-/// A module's policy in a world, as the stack names the requests; without a right.
+/// Returns a module's policy for a world, translated for the stack, without one permission if given.
 fn policy(world: &World, module: &str, without: Option<Right<'_>>) -> String {
     let mut policy = planned().expect("there is a plan")[module].clone();
     for statement in policy["Statement"].as_array_mut().expect("statements") {
@@ -53,8 +53,8 @@ fn policy(world: &World, module: &str, without: Option<Right<'_>>) -> String {
     here(world, &as_the_stack_has_it(policy).to_string())
 }
 
-/// AWS asks for the rights of the parts of a request, the stack for one of its name: whether `PartiQLInsert` is missing or
-/// `PartiQLUpdate`, it refuses both.
+/// Translates a policy for the stack. AWS checks the permission of each statement in a request; the stack checks one
+/// permission for the whole request. It refuses the request if either `PartiQLInsert` or `PartiQLUpdate` is missing.
 pub(crate) fn as_the_stack_has_it(mut policy: Value) -> Value {
     let mut writes = false;
     for statement in policy["Statement"].as_array_mut().expect("statements") {
@@ -72,14 +72,14 @@ pub(crate) fn as_the_stack_has_it(mut policy: Value) -> Value {
         statement["Action"] = json!(actions);
     }
     if writes {
-        // The stack does not look which tables the statements are about.
+        // The stack does not check which tables the statements use.
         let statement = json!({"Effect": "Allow", "Action": "dynamodb:BatchExecuteStatement", "Resource": "*"});
         policy["Statement"].as_array_mut().expect("statements").push(statement);
     }
     policy
 }
 
-/// What a policy names, one or many.
+/// Returns the values of a policy field, which may be one or many.
 fn many(value: &Value) -> Vec<String> {
     match value {
         Value::Array(many) => many.iter().map(|one| one.as_str().expect("a text").to_owned()).collect(),
@@ -87,14 +87,14 @@ fn many(value: &Value) -> Vec<String> {
     }
 }
 
-/// A policy that the command has given to a role for a function.
+/// Returns a policy that the command attached to a function's role.
 pub(crate) async fn given(world: &World, role: &str, function: &str, what: &str) -> Value {
     let get = world.account.iam.get_role_policy().role_name(role).policy_name(format!("sqjobs-{function}{what}"));
     let given = get.send().await.expect("the role has a policy").policy_document;
     serde_json::from_slice(&percent_decode_str(&given).collect::<Vec<_>>()).expect("a policy is JSON")
 }
 
-/// A text of the plan, with the region and the account of a world.
+/// Replaces the region and the account of the plan with those of a world.
 fn here(world: &World, planned: &str) -> String {
     planned.replace(PLANNED, &format!("{REGION}:{}", world.account.id))
 }
@@ -108,14 +108,14 @@ const FUNCTION: &str = r#"module.function["probes"]"#;
 
 const BEATER: &str = "module.beater";
 
-/// What a function was refused.
+/// Returns the log lines about refused requests of a function.
 async fn refusals(world: &World, function: &Function) -> Vec<String> {
     let printed = world.printed(function).await;
-    // The beater's own entry is for a queue that is not in these worlds.
+    // The beater's own entry uses a queue that does not exist in these worlds.
     printed.into_iter().filter(|line| line.contains("not authorized") && !line.contains("nightly-sum")).collect()
 }
 
-/// Whether a line of the log tells that this right was missed. The stack names the request, and of the queue only the log knows.
+/// Returns `true` if a log line reports that this permission is missing. The stack names only the request; the log names the queue.
 fn is_about(line: &str, (sid, action): Right<'_>) -> bool {
     let request = if action.contains("PartiQL") { "dynamodb:BatchExecuteStatement" } else { action };
     let told = match (sid, action) {
@@ -129,10 +129,10 @@ fn is_about(line: &str, (sid, action): Right<'_>) -> bool {
     line.contains(told) && named.into_iter().any(|asked| asked == request || asked == format!("{request}Batch"))
 }
 
-/// Two days, after which a message that waits is sent anew.
+/// Seconds in two days; a message that has waited this long is sent anew.
 const AHEAD_S: u64 = 49 * 3600;
 
-/// Has jobs succeed, come twice, enqueue others, fail until that attempt, and fail for good.
+/// Runs jobs that succeed, are duplicated, enqueue others, fail until attempt `until`, and fail permanently.
 async fn work(world: &World, series: &str, until: u32) {
     let job = |id: &str, orders: Value| world.probe(&format!("{series}-{id}"), &orders);
     world.send(job("done", json!({}))).await;
@@ -195,7 +195,7 @@ fn a_function_needs_every_right_of_its_role_and_no_other() {
     });
 }
 
-/// Takes a role on, does what Lambda does for a function, and prints what was refused.
+/// Python code that assumes a role, takes the actions of Lambda for a function, and prints the refused ones.
 const LAMBDA: &str = r#"
 import boto3, sys, time, uuid
 from botocore.exceptions import ClientError
@@ -233,7 +233,7 @@ for result in own["iam"].simulate_principal_policy(PolicySourceArn=role, ActionN
         print(result["EvalActionName"])
 "#;
 
-/// Makes a key, and prints its ARN.
+/// Python code that creates a key and prints its ARN.
 const KEY: &str = r#"import boto3; print(boto3.client("kms").create_key()["KeyMetadata"]["Arn"])"#;
 
 #[test]
@@ -263,10 +263,10 @@ fn what_lambda_does_for_a_function_takes_every_right_that_is_given_for_it() {
             let group = if module == BEATER { "/aws/lambda/beater" } else { "/aws/lambda/probes" };
             let create = json!({"logGroupName": group});
             http::call(&world.account.endpoint, &world.account.id, "logs", "Logs_20140328.CreateLogGroup", &create).await;
-            // What is refused without a right.
+            // Returns the actions that are refused without this permission.
             let refused = async |without: Option<Right<'_>>, directly: bool| {
                 let policy = policy(world, module, without).replace(&here(world, &format!("arn:aws:kms:{PLANNED}:key/check")), &key);
-                // AWS names a group with what is in it, the stack without.
+                // AWS names a log group together with its streams, the stack without.
                 let mut policy: Value = serde_json::from_str(&policy.replace(&format!("{group}:*"), group)).expect("it is JSON");
                 for statement in policy["Statement"].as_array_mut().expect("statements") {
                     if directly {
@@ -289,7 +289,7 @@ fn what_lambda_does_for_a_function_takes_every_right_that_is_given_for_it() {
     });
 }
 
-/// What a role allows by each of its statements that are about jobs, as action and resource.
+/// Returns the action and resource of each statement about jobs in a policy.
 fn about_jobs(policy: &Value) -> BTreeSet<(String, String, String)> {
     let statements = policy["Statement"].as_array().expect("statements").iter();
     let about_jobs = statements.filter(|statement| !["Logs", "Traces", "Key"].iter().any(|other| statement["Sid"] == *other));
@@ -312,7 +312,7 @@ fn the_command_gives_the_rights_that_the_modules_give() {
         let create = ["queue", "create", "probes", "--function", &probe];
         let printed = sqjobs(world, &[&create[..], &["--enqueues-to", "others"]].concat()).yes();
         assert!(printed.contains(" may enqueue jobs to others, and to no other queue\n"), "{printed}");
-        sqjobs(world, &create).yes(); // which takes nothing away
+        sqjobs(world, &create).yes(); // which removes nothing
         sqjobs(world, &["schedule", "beater", &beater]).yes();
         for (role, module, function) in [("probe", FUNCTION, probe), ("beater", BEATER, beater)] {
             let mut allowed = about_jobs(&given(world, role, &function, "").await);
@@ -325,7 +325,7 @@ fn the_command_gives_the_rights_that_the_modules_give() {
     });
 }
 
-/// Leaves something to do for each part of a tick, and ticks.
+/// Prepares work for each part of a tick, and ticks.
 async fn tick(world: &World, series: &str, beater: &Function) {
     let now = Clock::system().now();
     let body = world.probe(&format!("{series}-due"), &json!({})).to_string();
@@ -379,7 +379,7 @@ fn a_beater_needs_every_right_of_its_role_and_no_other() {
             ]
             .map(Some),
         );
-        // A letter that is explained, and is only looked at.
+        // A dead letter that already has its reason and is only read.
         world.give_up_after(1).await;
         for (number, right) in rights.into_iter().enumerate() {
             let series = format!("series-{number}");

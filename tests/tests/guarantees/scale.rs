@@ -1,4 +1,4 @@
-//! Large ticks: each ends within the minute that Lambda gives a beater, or its function would be ended without an answer.
+//! Large ticks must end within a minute; otherwise Lambda would stop the beater without a response.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ fn a_tick_with_five_thousand_due_jobs_sends_them_ten_a_request() {
             .await;
         let tick = world.tick(&beater, now()).await;
         assert_eq!((&tick["sent"], &tick["failed"]), (&json!(5_000), &json!(0)), "{tick}");
-        // Each shard ends with a request that is not full.
+        // The last request of each shard is not full.
         assert!(world.proxy.passed("SendMessageBatch").len() <= 500 + 4 * 16);
     });
 }

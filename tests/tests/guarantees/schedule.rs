@@ -1,4 +1,4 @@
-//! Schedules fire once each, whatever becomes of the beaters.
+//! Schedules fire exactly once, even if beaters die or run in parallel.
 
 use futures_util::future::{join, join_all};
 use jiff::{Timestamp, ToSpan};
@@ -11,19 +11,19 @@ use crate::{
     world::World,
 };
 
-/// A job for each minute, as a row of the table.
+/// Returns a schedule row that creates a job each minute.
 pub(crate) fn minutely(world: &World, id: &str) -> Value {
     let job = world.probe(id, &json!({}));
     json!({"id": id, "cron": "* * * * *", "timezone": "Europe/Madrid", "job": "probe", "queue": "probes", "args": job["args"]})
 }
 
-/// The minutes from one that has passed. What fires then is due at once, and nothing has to be waited for.
+/// Returns a recent past minute. Its fires are due at once, so that the test need not wait.
 fn minutes() -> Timestamp {
     let start = now() - 3.hours();
     Timestamp::from_second(start.as_second() / 60 * 60).expect("a minute")
 }
 
-/// The ids of the jobs of so many minutes from `start`.
+/// Returns the ids of the jobs for `count` minutes from `start`.
 fn jobs(id: &str, start: Timestamp, count: i64) -> Vec<String> {
     (0..count).map(|minute| format!("schedule:{id}:{}", start + minute.minutes())).collect()
 }
@@ -37,7 +37,7 @@ fn parallel_beaters_with_doubled_and_late_ticks_fire_each_minute_once() {
         for minute in [0, 1, 1, 3, 2, 4] {
             join_all((0..3).map(|_| world.tick(&beater, start + minute.minutes()))).await;
         }
-        // The look-ahead of the last tick is two minutes.
+        // The last tick looks two minutes ahead.
         let ids = jobs("minutely", start, 7);
         each_runs_once(world, &ids).await;
         assert_eq!(world.effects.runs().len(), ids.len(), "and nothing else");
@@ -52,7 +52,7 @@ fn a_beater_that_dies_between_any_two_of_its_steps_fires_each_minute_once() {
         let (beater, start) = (Function::beater().mortal(), minutes());
         world.deploy_beater(&beater).await;
         let mut row = minutely(world, "minutely");
-        row["catch_up"] = json!("all"); // the first deaths are before it fires anything
+        row["catch_up"] = json!("all"); // the first kills happen before anything fires
         world.schedule(row).await;
         world.tick(&beater, start).await;
         let mut minute = 0;

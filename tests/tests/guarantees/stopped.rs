@@ -1,4 +1,4 @@
-//! Bodies that do not end by themselves: stopped in time, recorded, and never left to run on.
+//! Job bodies that do not end by themselves are stopped in time and recorded, and never keep running.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{function::Function, record::Record, world::World};
 
-/// Lambda's own limit in these tests: long enough that a body can be stopped and recorded before.
+/// Timeout of the functions in these tests: long enough to stop and record a job body first.
 const LIMIT: Duration = Duration::from_secs(10);
 
 #[test]
@@ -124,7 +124,7 @@ fn a_job_that_was_killed_runs_after_all_others_of_its_batch_and_alone() {
 
 #[test]
 fn a_job_that_kills_its_process_fails_and_hits_its_neighbours_once() {
-    // Longer than a lease and the margin, so that no delivery comes in vain.
+    // Longer than a lease and its margin, so that no delivery comes too early.
     World::setup().visibility_s(10).test(async |world| {
         let mut batch = vec![world.probe("deadly", &json!({"act": "abort"}))];
         let innocents = ["a", "b", "c", "d"];

@@ -1,4 +1,4 @@
-//! Jobs that are recorded on trouble: what is written of them, and what is given up.
+//! Jobs that are recorded on trouble: their writes, and the guarantees that they give up.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Waiting for a condition: asked again and again until it holds, with a deadline, and a report of what was seen last.
+//! Waits for a condition: checks it repeatedly until it holds or a deadline passes, and reports the last result.
 
 use std::{fmt::Display, time::Duration};
 
@@ -6,11 +6,11 @@ use tokio::time::{Instant, interval};
 
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Asks `look` until it returns what was waited for.
+/// Calls `look` until it succeeds, and returns its value.
 ///
 /// # Panics
 ///
-/// At the deadline, with the last `Err` as what was seen last.
+/// At the deadline, with the last `Err`.
 pub(crate) async fn until<T, E: Display>(what: &str, deadline: Duration, mut look: impl AsyncFnMut() -> Result<T, E>) -> T {
     let end = Instant::now() + deadline;
     let mut pause = interval(PAUSE);

@@ -1,4 +1,4 @@
-//! Jobs that wait: for their time, for their backoff, or because they asked to.
+//! Jobs that wait for their run time, for their backoff, or after a snooze.
 
 use jiff::{Timestamp, ToSpan};
 use serde_json::json;
@@ -14,7 +14,7 @@ fn a_retry_waits_out_of_sight_until_it_is_due() {
         let (due, failed) = (record.run_at.expect("a retry has its time"), record.history[0].at);
         assert!(due >= failed + 100.seconds(), "half of the backoff at least: {failed}, {due}");
         assert!(due <= failed + 200.seconds(), "the whole of the backoff at most: {failed}, {due}");
-        // Visibility is counted in whole seconds.
+        // Visibility is set in whole seconds.
         let waits = |visible_at: i64| (visible_at - due.as_second()).abs() <= 3;
         world.messages_when("holds the job until it is due", |them| them.iter().all(|it| waits(it.visible_at))).await;
         assert_eq!(world.effects.runs_of("later").len(), 1);
@@ -24,7 +24,7 @@ fn a_retry_waits_out_of_sight_until_it_is_due() {
 #[test]
 fn a_job_does_not_run_before_its_time() {
     World::setup().test(async |world| {
-        // A cold start would use the time up.
+        // Avoid a cold start, which would take longer than the wait.
         world.deploy(&Function::probe()).await;
         world.send(world.probe("warm", &json!({}))).await;
         world.record_in("warm", "succeeded").await;

@@ -1,4 +1,4 @@
-//! A world of its own for each test: an account with a table, a queue, a dead-letter queue and the functions between.
+//! A separate world for each test: an account with a table, a queue, a dead-letter queue and functions.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -34,12 +34,12 @@ use crate::{
 
 const TABLE: &str = "jobs";
 const SCHEDULES: &str = "schedules";
-/// Everything that a test waits for comes about much sooner; a busy machine takes longer.
+/// Maximum wait for a condition. Most hold much sooner; a busy machine takes longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
-/// No test takes that long.
+/// Maximum duration of a test.
 const LIMIT: Duration = Duration::from_mins(20);
 
-/// The choices of a world.
+/// The options of a world.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Setup {
     queue: &'static str,
@@ -47,7 +47,7 @@ pub(crate) struct Setup {
     enforces_roles: bool,
 }
 
-/// What one test sees: its own account on the shared stack.
+/// The resources of one test: its own account on the shared stack.
 pub(crate) struct World {
     stack: &'static Stack,
     pub(crate) account: Account,
@@ -58,25 +58,25 @@ pub(crate) struct World {
 }
 
 impl Setup {
-    /// Order within each message group.
+    /// Uses a FIFO queue.
     pub(crate) fn fifo(self) -> Self {
         Self { queue: "probes.fifo", ..self }
     }
 
-    /// Functions may do what their roles allow and no more.
+    /// Enforces the roles of the functions.
     pub(crate) fn enforces_roles(self) -> Self {
         Self { enforces_roles: true, ..self }
     }
 
-    /// How many seconds a message stays out of sight that nobody returns: the wait after a crash.
+    /// Sets the visibility timeout in seconds: the wait before a redelivery after a crash.
     pub(crate) fn visibility_s(self, visibility_s: u32) -> Self {
         Self { visibility_s, ..self }
     }
 
-    /// Makes a world, lets `test` happen in it, and takes it down.
+    /// Creates a world, runs `test` in it, and deletes the world.
     pub(crate) fn test(self, test: impl AsyncFnOnce(&World)) {
         let stack = if self.enforces_roles { Stack::enforcing() } else { Stack::shared() };
-        // Roles are enforced by the stack alone.
+        // Only the stack enforces roles.
         let local = if self.enforces_roles { None } else { DynamoDbLocal::chosen(stack) };
         let table = local.map(DynamoDbLocal::endpoint);
         stack.runtime.block_on(async {
@@ -95,9 +95,9 @@ impl Setup {
     }
 }
 
-/// Making and changing it.
+/// Creates and changes the world.
 impl World {
-    /// The usual choices.
+    /// Returns the default options.
     pub(crate) fn setup() -> Setup {
         Setup { queue: "probes", visibility_s: 30, enforces_roles: false }
     }
@@ -111,36 +111,36 @@ impl World {
         Self { stack, account, setup, queues, proxy, effects: Effects::new() }
     }
 
-    /// Deploys a function, which reaches the stack through the proxy, and lets the queue feed it.
+    /// Deploys a function, which reaches the stack through the proxy, and connects the queue to it.
     pub(crate) async fn deploy(&self, function: &Function) {
         self.account.deploy(function, self.settings(function), self.setup.queue).await;
     }
 
-    /// Deploys a beater, which reaches the stack through the proxy as well.
+    /// Deploys a beater, which also reaches the stack through the proxy.
     pub(crate) async fn deploy_beater(&self, beater: &Function) {
-        // The queue of its own entry.
+        // The queue for the beater's own entry.
         setup::create_queues(&self.account.sqs, "adder", self.setup.visibility_s).await.expect("the queues are created");
         self.account.create(beater, self.settings(beater)).await;
     }
 
-    /// Deploys a function that no queue feeds.
+    /// Deploys a function without a queue.
     pub(crate) async fn create_function(&self, function: &Function) {
         self.account.create(function, self.settings(function)).await;
     }
 
-    /// Creates a function that no queue feeds, with a role that allows nothing; returns its name.
+    /// Creates a function without a queue, with a role that allows nothing. Returns its name.
     pub(crate) async fn create_function_and_role(&self, function: &Function) -> String {
         self.account.create_role(function).await;
         self.create_function(function).await;
         self.account.name(function)
     }
 
-    /// Wakes a beater, as EventBridge does with an event whose time is `at`; hands back what the tick did.
+    /// Invokes a beater with an EventBridge event for the instant `at`. Returns the result of the tick.
     pub(crate) async fn tick(&self, beater: &Function, at: Timestamp) -> Value {
         self.try_tick(beater, at).await.expect("the beater is invoked")
     }
 
-    /// Wakes a beater, whose answer may be lost.
+    /// Invokes a beater whose response may be lost.
     pub(crate) async fn try_tick(&self, beater: &Function, at: Timestamp) -> Result<Value, String> {
         self.account.invoke(beater, &json!({"detail-type": "Scheduled Event", "time": at})).await
     }
@@ -158,12 +158,12 @@ impl World {
         variables.collect()
     }
 
-    /// Its table, as the library writes to it.
+    /// Returns the table as a store of the library.
     pub(crate) fn store(&self) -> DynamoDb {
         DynamoDb::new(self.account.dynamodb.clone(), TABLE)
     }
 
-    /// Two more queues, empty and fed to nobody, as the library writes to them: their names, the second one's FIFO.
+    /// Creates two more queues without functions. Returns them as the library's queues, with their names; the second is FIFO.
     pub(crate) async fn other_queues(&self) -> (Sqs, String, String) {
         let names = ["other", "other.fifo"];
         for name in names {
@@ -172,31 +172,31 @@ impl World {
         (Sqs::new(self.account.sqs.clone()), names[0].to_owned(), names[1].to_owned())
     }
 
-    /// Takes the functions away.
+    /// Deletes the functions.
     pub(crate) async fn retire(&self) {
         self.account.retire().await;
     }
 
-    /// The message of a job of the probe that acts by `orders`, and writes its effects here.
+    /// Returns the message of a probe that acts by `orders` and writes its effects to this world.
     pub(crate) fn probe(&self, id: &str, orders: &Value) -> Value {
         self.job("probe", id, orders)
     }
 
-    /// The message of a job that acts like the probe under another policy.
+    /// Returns the message of a job that acts like the probe under another policy.
     pub(crate) fn job(&self, name: &str, id: &str, orders: &Value) -> Value {
         let mut args = orders.clone();
         args["effects"] = json!(self.effects.file());
         json!({"name": name, "id": id, "args": args})
     }
 
-    /// Writes a record as another worker would have left it.
+    /// Writes a record as if another worker had left it.
     pub(crate) async fn plant(&self, record: Value) {
         let next: sqjobs::Record = serde_json::from_value(record).expect("a record");
         let answers = self.store().write(&[Write::insert(next)]).await;
         assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     }
 
-    /// Writes an attribute of a record by hand, whatever stands there, or removes it.
+    /// Writes or removes an attribute of a record directly, without any check.
     pub(crate) async fn edit(&self, id: &str, name: &str, value: Option<AttributeValue>) {
         let update = self.account.dynamodb.update_item().table_name(TABLE).key("id", AttributeValue::S(id.to_owned()));
         let update = update.expression_attribute_names("#name", name);
@@ -207,14 +207,14 @@ impl World {
         update.send().await.expect("the table takes an attribute");
     }
 
-    /// Writes many records, as functions have filed them.
+    /// Writes many records of filed jobs.
     pub(crate) async fn plant_many(&self, records: impl IntoIterator<Item = Value>) {
         let records = records.into_iter().map(|record| serde_json::from_value::<sqjobs::Record>(record).expect("a record"));
         let answers = self.store().write(&records.map(Write::insert).collect::<Vec<_>>()).await;
         assert!(answers.iter().all(Result::is_ok), "every record is written");
     }
 
-    /// Puts many rows into the table of the schedules, whole.
+    /// Writes many complete rows to the table of the schedules.
     pub(crate) async fn schedule_many(&self, rows: &[Value]) {
         for rows in rows.chunks(25) {
             let put = |row| PutRequest::builder().set_item(Some(serde_dynamo::to_item(row).expect("a row"))).build().expect("complete");
@@ -223,7 +223,7 @@ impl World {
         }
     }
 
-    /// Puts a schedule into its table as any language does; its first tick is to look at it.
+    /// Writes a schedule as any language can; the next tick examines it.
     pub(crate) async fn schedule(&self, mut row: Value) {
         row["due"] = json!("due#0");
         row["next_fire"] = json!("0");
@@ -231,14 +231,14 @@ impl World {
         self.account.dynamodb.put_item().table_name(SCHEDULES).set_item(Some(item)).send().await.expect("the table takes a row");
     }
 
-    /// A schedule's row as it is stored now.
+    /// Returns the stored row of a schedule.
     pub(crate) async fn scheduled(&self, id: &str) -> Option<Value> {
         let get = self.account.dynamodb.get_item().table_name(SCHEDULES).key("id", AttributeValue::S(id.to_owned()));
         let item = get.consistent_read(true).send().await.expect("the table answers").item?;
         Some(serde_dynamo::from_item(item).expect("a row"))
     }
 
-    /// Sends one message and hands back its message id.
+    /// Sends one message and returns its message id.
     pub(crate) async fn send(&self, body: impl ToString) -> String {
         let send = self.account.sqs.send_message().queue_url(&self.queues.url).message_body(body.to_string());
         send.send().await.expect("the queue takes a message").message_id.expect("the queue gave it an id")
@@ -257,12 +257,12 @@ impl World {
         }
     }
 
-    /// Sends up to ten messages, which are there together.
+    /// Sends up to ten messages in one request.
     pub(crate) async fn send_together(&self, bodies: &[Value]) {
         self.send_batch(bodies.iter().map(|body| (None, body))).await;
     }
 
-    /// Sends up to ten messages, each into its message group.
+    /// Sends up to ten messages, each to its message group.
     pub(crate) async fn send_in_groups(&self, bodies: &[(&str, Value)]) {
         self.send_batch(bodies.iter().map(|(group, body)| (Some(*group), body))).await;
     }
@@ -278,7 +278,7 @@ impl World {
         assert!(answer.failed.is_empty(), "the queue takes every message: {:?}", answer.failed);
     }
 
-    /// Lets SQS itself move what was received so often to the dead-letter queue.
+    /// Makes SQS move messages to the dead-letter queue after `receives` receives.
     pub(crate) async fn give_up_after(&self, receives: u32) {
         let attributes =
             self.account.sqs.get_queue_attributes().queue_url(&self.queues.dlq_url).attribute_names(QueueAttributeName::QueueArn);
@@ -288,7 +288,7 @@ impl World {
         set.send().await.expect("the queue takes a policy");
     }
 
-    /// Receives messages and never deletes them, until SQS has moved all, so many more than there were.
+    /// Receives messages without deleting them until SQS has moved `more` messages to the dead-letter queue.
     pub(crate) async fn receive_until_moved(&self, more: usize) {
         let before = self.dead_letters().await.len();
         wait::until("messages are moved", PATIENCE, async || {
@@ -300,7 +300,7 @@ impl World {
         .await;
     }
 
-    /// Sends a dead letter back to its queue, as the redrive tools do: same body, same attributes, a new message.
+    /// Redrives a dead letter to its queue as the redrive tools do: same body, same attributes, a new message.
     pub(crate) async fn redrive(&self, letter: &Message) {
         let attributes: HashMap<_, _> = letter.attributes.iter().map(|(name, value)| (name.clone(), text_attribute(value))).collect();
         let send = self.account.sqs.send_message().queue_url(&self.queues.url).message_body(&letter.body);
@@ -308,21 +308,21 @@ impl World {
     }
 }
 
-/// Looking at it.
+/// Inspects the world.
 impl World {
-    /// A job's record as it is stored now.
+    /// Returns the stored record of a job.
     pub(crate) async fn record(&self, id: &str) -> Option<Record> {
         let get = self.account.dynamodb.get_item().table_name(TABLE).key("id", AttributeValue::S(id.to_owned()));
         get.consistent_read(true).send().await.expect("the table answers").item.map(Record::from_item)
     }
 
-    /// A job's record as it is stored now, whatever that is.
+    /// Returns the stored attributes of a record, readable or not.
     pub(crate) async fn item(&self, id: &str) -> HashMap<String, AttributeValue> {
         let get = self.account.dynamodb.get_item().table_name(TABLE).key("id", AttributeValue::S(id.to_owned()));
         get.consistent_read(true).send().await.expect("the table answers").item.unwrap_or_default()
     }
 
-    /// Every record, by id.
+    /// Returns every record by id.
     pub(crate) async fn records(&self) -> BTreeMap<String, Record> {
         let mut pages = self.account.dynamodb.scan().table_name(TABLE).consistent_read(true).into_paginator().items().send();
         let mut records = BTreeMap::new();
@@ -330,19 +330,19 @@ impl World {
             let item = item.expect("the table answers");
             let id = item["id"].as_s().expect("an id").clone();
             if id.contains('\u{1f}') {
-                continue; // it lists a job, or counts
+                continue; // an item of an index or a counter
             }
             records.insert(id, Record::from_item(item));
         }
         records
     }
 
-    /// All messages in the queue, also those out of sight.
+    /// Returns all messages in the queue, including invisible ones.
     pub(crate) async fn messages(&self) -> Vec<Message> {
         self.messages_in(&self.queues.url).await
     }
 
-    /// The messages in the dead-letter queue.
+    /// Returns the messages in the dead-letter queue.
     pub(crate) async fn dead_letters(&self) -> Vec<Message> {
         self.messages_in(&self.queues.dlq_url).await
     }
@@ -351,7 +351,7 @@ impl World {
         self.stack.messages(&self.account.id, queue_url).await.iter().map(Message::from_shown).collect()
     }
 
-    /// The processes in which a function runs.
+    /// Returns the processes of a function.
     pub(crate) fn processes(&self, function: &Function) -> Vec<u32> {
         let variable = format!("AWS_LAMBDA_FUNCTION_NAME={}", self.account.name(function)).into_bytes();
         let runs = |pid: &u32| {
@@ -362,29 +362,29 @@ impl World {
         all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(runs).collect()
     }
 
-    /// What the stack says of invocations that it had to end, or that ended without an answer.
+    /// Returns the stack's log lines about invocations that it stopped or that ended without a response.
     pub(crate) fn broken_invocations(&self) -> Vec<String> {
         let lines = self.stack.log_lines(&self.account.id);
         lines.into_iter().filter(|line| line.contains("timed out") || line.contains("exited before")).collect()
     }
 
-    /// What a function has printed so far, as its log shows it.
+    /// Returns the log lines of a function so far.
     pub(crate) async fn printed(&self, function: &Function) -> Vec<String> {
         self.stack.printed(&self.account.id, &self.account.name(function)).await
     }
 
-    /// The variables by which another program finds it, and the queue and the table.
+    /// Returns the variables that let another program use this world, its queue and its table.
     pub(crate) fn variables(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let ours = [("SQJOBS_TABLE", TABLE), ("SQJOBS_QUEUE_URL", &self.queues.url)];
         self.account.variables().into_iter().chain(ours)
     }
 
-    /// The Python that has a client of the stack's services.
+    /// Returns the Python with a client of the stack's services.
     pub(crate) fn python(&self) -> &Path {
         &self.stack.python
     }
 
-    /// Everything that explains a failed test: messages, runs, requests, and what the functions printed last.
+    /// Returns everything that explains a failed test: messages, runs, requests, and the last lines of the logs.
     async fn report(&self) -> String {
         let mut lines = vec![
             format!("--- account {}", self.account.id),
@@ -403,9 +403,9 @@ impl World {
     }
 }
 
-/// Waiting for it.
+/// Waits for conditions in the world.
 impl World {
-    /// Waits until a job's record satisfies `enough`, and hands it back.
+    /// Waits until a job's record satisfies `enough`, and returns it.
     pub(crate) async fn record_when(&self, id: &str, what: &str, enough: impl Fn(&Record) -> bool) -> Record {
         wait::until(&format!("{id} {what}"), PATIENCE, async || match self.record(id).await {
             Some(record) if enough(&record) => Ok(record),
@@ -414,12 +414,12 @@ impl World {
         .await
     }
 
-    /// Waits until a job's record is in that state, and hands it back.
+    /// Waits until a job's record has this state, and returns it.
     pub(crate) async fn record_in(&self, id: &str, state: &str) -> Record {
         self.record_when(id, &format!("is {state}"), |record| record.state == state).await
     }
 
-    /// Waits until the queue's messages satisfy `enough`, and hands them back.
+    /// Waits until the messages of the queue satisfy `enough`, and returns them.
     pub(crate) async fn messages_when(&self, what: &str, enough: impl Fn(&[Message]) -> bool) -> Vec<Message> {
         wait::until(&format!("the queue {what}"), PATIENCE, async || {
             let messages = self.messages().await;
@@ -433,7 +433,7 @@ impl World {
         self.messages_when("is empty", <[Message]>::is_empty).await;
     }
 
-    /// Waits until there are so many dead letters, and hands them back.
+    /// Waits for `count` dead letters, and returns them.
     pub(crate) async fn dead_letters_when(&self, count: usize) -> Vec<Message> {
         wait::until(&format!("there are {count} dead letters"), PATIENCE, async || {
             let letters = self.dead_letters().await;

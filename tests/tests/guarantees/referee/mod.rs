@@ -1,4 +1,4 @@
-//! A referee for requests: AWS's own models, as botocore has them, and documented rules that emulators skip.
+//! A referee for requests, based on AWS's own models from botocore and on documented rules that emulators skip.
 
 mod model;
 mod rules;
@@ -17,18 +17,18 @@ use serde_json::Value;
 use model::Model;
 pub(crate) use rules::written;
 
-/// The services that the product asks for anything, and the tests in the place of Lambda.
+/// The services that the product uses, or that the tests use in place of Lambda.
 const SERVICES: [&str; 8] = ["dynamodb", "events", "iam", "kms", "lambda", "logs", "sqs", "sts"];
 
-/// Judges requests by the rules of AWS.
+/// Checks requests against the rules of AWS.
 pub(crate) struct Referee {
     models: HashMap<String, Model>,
 }
 
-/// Something that AWS refuses, or that harms there, and that the emulator takes.
+/// An input that the emulator accepts, but that AWS refuses or that does harm on AWS.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Violation {
-    /// The service and the operation, as in `sqs.SendMessage`.
+    /// The service and the operation, such as `sqs.SendMessage`.
     operation: String,
     member: String,
     rule: String,
@@ -41,13 +41,13 @@ impl Display for Violation {
 }
 
 impl Referee {
-    /// The one referee; its models are loaded at the first call.
+    /// Returns the only referee; its models are loaded at the first call.
     pub(crate) fn shared() -> &'static Self {
         static REFEREE: OnceLock<Referee> = OnceLock::new();
         REFEREE.get_or_init(|| Self { models: model::load(&SERVICES) })
     }
 
-    /// Everything that is wrong with a request.
+    /// Returns all violations of a request.
     pub(crate) fn judge(&self, request: &Request<Bytes>) -> Vec<Violation> {
         let service = service(request);
         let violation = |operation: &str, (member, rule)| Violation { operation: format!("{service}.{operation}"), member, rule };
@@ -63,14 +63,14 @@ impl Referee {
         }
     }
 
-    /// Everything that is wrong with what a function answered to an invocation with `event`.
+    /// Returns all violations of a function's response to an invocation with `event`.
     pub(crate) fn judge_answer(event: &Value, answer: &Value) -> Vec<Violation> {
         let faults = rules::answer(event, answer).into_iter();
         faults.map(|(member, rule)| Violation { operation: "the answer of a function".into(), member, rule }).collect()
     }
 }
 
-/// The service, as the signature names it: `Credential=<key>/<date>/<region>/<service>/aws4_request`.
+/// Returns the service in the signature: `Credential=<key>/<date>/<region>/<service>/aws4_request`.
 fn service(request: &Request<Bytes>) -> &str {
     let signature = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let scope = signature.split_once("Credential=").map_or("", |(_, scope)| scope);

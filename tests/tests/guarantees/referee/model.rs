@@ -1,4 +1,4 @@
-//! A service of AWS as botocore describes it: reads the input of a request, and validates it.
+//! An AWS service as botocore describes it: parses the input of a request and validates it.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::stack;
 
-/// Prints the newest models of the services that it is given, without their documentation.
+/// Python code that prints the newest models of the given services, without their documentation.
 const LOAD: &str = "
 import json, sys
 from botocore.loaders import Loader
@@ -32,13 +32,13 @@ pub(super) struct Model {
     operations: Map<String, Value>,
     /// `json`, `rest-json` or `query`.
     protocol: String,
-    /// The word before the operation in the header `x-amz-target`.
+    /// Prefix of the operation in the header `x-amz-target`.
     target: Option<String>,
     definitions: Value,
     validators: Mutex<HashMap<String, Arc<Validator>>>,
 }
 
-/// A form, whose names are paths.
+/// A form with paths as names.
 #[derive(Default)]
 struct Form {
     text: String,
@@ -52,14 +52,14 @@ impl Form {
     }
 }
 
-/// A request as its model has it.
+/// A request, parsed by its model.
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) operation: String,
     pub(super) input: Value,
 }
 
-/// The models of these services, from the Python that has botocore.
+/// Loads the models of these services from a Python with botocore.
 pub(super) fn load(services: &[&str]) -> HashMap<String, Model> {
     let python = stack::install().join("bin/python");
     let output = Command::new(python).args(["-c", LOAD]).args(services).output().expect("Python starts");
@@ -82,11 +82,11 @@ impl Model {
         }
     }
 
-    /// Reads a request.
+    /// Parses a request.
     ///
     /// # Errors
     ///
-    /// The service has no such operation, or the body cannot be read.
+    /// When the service has no such operation, or the body cannot be parsed.
     pub(super) fn read(&self, request: &Request<Bytes>) -> Result<Call, String> {
         match self.protocol.as_str() {
             "json" => self.read_json(request),
@@ -96,13 +96,13 @@ impl Model {
         }
     }
 
-    /// Every fault of an input that its model tells: the member, and the rule.
+    /// Returns each member of an input that violates its model, with the rule.
     pub(super) fn validate(&self, call: &Call) -> Vec<(String, String)> {
         let Some(shape) = self.input(&call.operation) else { return Vec::new() };
         let errors = self.validator(shape);
         let fault = |error: jsonschema::ValidationError<'_>| {
             let rule = error.to_string();
-            // A body may be a megabyte.
+            // Shorten the message: a body may have a megabyte.
             let rule = if rule.chars().count() > 400 { format!("{}...", rule.chars().take(400).collect::<String>()) } else { rule };
             (error.instance_path().to_string(), rule)
         };
@@ -118,7 +118,7 @@ impl Model {
         Arc::clone(validators.entry(shape.to_owned()).or_insert_with(make))
     }
 
-    /// The name of an operation's input, where it has one.
+    /// Returns the name of an operation's input, if it has one.
     fn input(&self, operation: &str) -> Option<&str> {
         self.operations[operation]["input"]["shape"].as_str()
     }
@@ -144,7 +144,7 @@ impl Model {
             let labels = labels(template.split('?').next()?, path)?;
             (operation["http"]["method"] == method).then(|| (name.clone(), labels))
         };
-        // A literal part of a path stands for itself: `/functions/x/aliases` is no function.
+        // Literal segments take precedence over labels: `/functions/x/aliases` is not a function.
         let found = self.operations.iter().filter_map(fits).min_by_key(|(_, labels)| labels.len());
         let (operation, labels) = found.ok_or_else(|| format!("the service has no {method} {path}"))?;
         let Some(shape) = self.input(&operation) else { return Ok(Call { operation, input: json!({}) }) };
@@ -179,7 +179,7 @@ impl Model {
         Ok(Call { operation, input })
     }
 
-    /// A part of a form as a value of the type that the member has: a list's values are numbered, `Tags.member.1.Key`.
+    /// Converts a part of a form to the type of the member. The values of a list are numbered: `Tags.member.1.Key`.
     fn nested(&self, member: &Value, form: &Form) -> Value {
         let shape = &self.shapes[member["shape"].as_str().unwrap_or_default()];
         let Form { text, parts } = form;
@@ -198,7 +198,7 @@ impl Model {
         }
     }
 
-    /// A text as a value of the type that the member has.
+    /// Converts a text to the type of the member.
     fn typed(&self, member: &Value, text: &str) -> Value {
         match self.shapes[member["shape"].as_str().unwrap_or_default()]["type"].as_str() {
             Some("integer" | "long" | "boolean") => serde_json::from_str(text).unwrap_or_else(|_| json!(text)),
@@ -207,13 +207,13 @@ impl Model {
     }
 }
 
-/// The members of a structure, by the names that they have in requests.
+/// Returns the members of a structure by their names in requests.
 fn members(shape: &Value) -> impl Iterator<Item = (&str, &Value)> {
     let members = shape["members"].as_object().into_iter().flatten();
     members.map(|(name, member)| (member["locationName"].as_str().unwrap_or(name), member))
 }
 
-/// The values of `{Name}` in a template of a path, where the path fits it.
+/// Returns the values of `{Name}` in a path template, if the path matches it.
 fn labels(template: &str, path: &str) -> Option<Vec<(String, String)>> {
     let (mut parts, mut labels) = (path.trim_end_matches('/').split('/'), Vec::new());
     for wanted in template.trim_end_matches('/').split('/') {
@@ -227,7 +227,7 @@ fn labels(template: &str, path: &str) -> Option<Vec<(String, String)>> {
     parts.next().is_none().then_some(labels)
 }
 
-/// The pairs of a query or a form.
+/// Returns the pairs of a query or a form.
 fn pairs(text: &str) -> impl Iterator<Item = (String, String)> {
     let pairs = text.split('&').filter(|pair| !pair.is_empty());
     pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(name, value)| (decoded(name), decoded(&value.replace('+', " "))))
@@ -237,7 +237,7 @@ fn decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-/// A shape as a JSON Schema, which refers to others by their names.
+/// Converts a shape to a JSON Schema, which refers to other shapes by name.
 fn schema(name: &str, shape: &Value) -> Value {
     let reference = |member: &Value| json!({"$ref": format!("#/$defs/{}", member["shape"].as_str().expect("a member has a shape"))});
     let limits = |schema: Value, [least, most]: [&str; 2]| limited(schema, shape, least, most);
@@ -250,7 +250,7 @@ fn schema(name: &str, shape: &Value) -> Value {
             };
             let required: Vec<_> = shape["required"].as_array().into_iter().flatten().map(wire).collect();
             let mut schema = json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false});
-            // The models of DynamoDB do not say that this is a union.
+            // The DynamoDB model does not mark this as a union.
             if shape["union"] == true || name == "AttributeValue" {
                 schema["minProperties"] = json!(1);
                 schema["maxProperties"] = json!(1);
@@ -265,7 +265,7 @@ fn schema(name: &str, shape: &Value) -> Value {
         "string" => {
             let mut schema = limits(json!({"type": "string"}), ["minLength", "maxLength"]);
             if let Some(pattern) = shape["pattern"].as_str() {
-                // The services want the whole text to match.
+                // The services match the whole text.
                 schema["pattern"] = json!(format!("^(?:{pattern})$"));
             }
             if shape["enum"].is_array() {
@@ -277,7 +277,7 @@ fn schema(name: &str, shape: &Value) -> Value {
         "float" | "double" => limits(json!({"type": "number"}), ["minimum", "maximum"]),
         "boolean" => json!({"type": "boolean"}),
         "timestamp" => json!({"type": ["number", "string"]}),
-        // In Base64, or as it is where it is the whole body.
+        // In base64, or raw if it is the whole body.
         "blob" => json!({"type": "string"}),
         other => panic!("the type {other} of {name} is not known"),
     }

@@ -1,4 +1,4 @@
-//! Rules that AWS documents in words, so that no model has them and emulators skip them. Each names its page.
+//! Rules that AWS documents only in text, so that no model contains them and emulators skip them. Each links to its page.
 
 use std::collections::BTreeSet;
 
@@ -23,24 +23,24 @@ const BATCH_KEYS: usize = 100;
 const STATEMENTS: usize = 25;
 const TRANSACTION: usize = 100;
 const EXPRESSION_BYTES: usize = 4 << 10;
-/// The only key attribute of every table here.
+/// The only key attribute of every table in these tests.
 const KEY: &str = "id";
-/// All variables of a function: <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>
+/// Total size of a function's variables: <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>
 const ENVIRONMENT_BYTES: usize = 4 << 10;
-/// Without white space, all inline policies of a role: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>
+/// Total size of a role's inline policies without white space: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>
 const POLICY_CHARACTERS: usize = 10_240;
 /// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html>
 const TARGETS: usize = 5;
 
-/// A member, and the rule that it breaks.
+/// A member and the rule that it violates.
 type Fault = (String, String);
 
-/// What is found out, and where it is.
+/// The violations found so far.
 #[derive(Default)]
 struct Findings(Vec<Fault>);
 
 impl Findings {
-    /// Notes that a member breaks a rule.
+    /// Adds a violation unless the rule holds.
     fn unless(&mut self, holds: bool, member: &str, rule: impl Into<String>) {
         if !holds {
             self.0.push((member.to_owned(), rule.into()));
@@ -48,7 +48,7 @@ impl Findings {
     }
 
     fn range(&mut self, value: &Value, member: &str, least: i64, most: i64) {
-        // An attribute of a queue is a number in a text.
+        // A queue attribute is a number written as text.
         let number = value.as_i64().or_else(|| value.as_str().and_then(|text| text.parse().ok()));
         let holds = value.is_null() || number.is_some_and(|number| (least..=most).contains(&number));
         self.unless(holds, member, format!("{value} is not within {least} and {most}"));
@@ -62,7 +62,7 @@ impl Findings {
         self.unless(bytes <= most, member, format!("{bytes} bytes are more than {most}"));
     }
 
-    /// No value twice.
+    /// Requires that no value occurs twice.
     fn distinct(&mut self, values: impl IntoIterator<Item = String>, member: &str) {
         let mut seen = BTreeSet::new();
         for value in values {
@@ -72,7 +72,7 @@ impl Findings {
     }
 }
 
-/// Everything that is wrong with the input of an operation.
+/// Returns all violations of an operation's input.
 pub(super) fn check(service: &str, operation: &str, input: &Value) -> Vec<Fault> {
     let mut found = Findings::default();
     match service {
@@ -86,7 +86,7 @@ pub(super) fn check(service: &str, operation: &str, input: &Value) -> Vec<Fault>
     found.0
 }
 
-/// Everything that is wrong with an answer of a function that a queue feeds: an identifier that is empty, or of no message of
+/// Returns all violations in the response of a function that a queue feeds. An identifier that is empty, or not of a message in
 /// the event, fails the whole batch (<https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>).
 pub(super) fn answer(event: &Value, answer: &Value) -> Vec<Fault> {
     let mut found = Findings::default();
@@ -122,7 +122,7 @@ fn sqs(found: &mut Findings, operation: &str, input: &Value) {
             numbered.for_each(|(at, entry)| found.range(&entry["VisibilityTimeout"], &format!("{at}/VisibilityTimeout"), 0, VISIBILITY_S));
         }
         "ReceiveMessage" => {
-            // Our own rule: without it the queue's own wait, of up to 20 seconds, outlasts the client's timeout.
+            // A rule of this project: otherwise the queue's own wait of up to 20 seconds could outlast the client's timeout.
             found.unless(input["WaitTimeSeconds"].is_number(), "/WaitTimeSeconds", "it is missing");
             found.range(&input["WaitTimeSeconds"], "/WaitTimeSeconds", 0, WAIT_S);
             found.range(&input["VisibilityTimeout"], "/VisibilityTimeout", 0, VISIBILITY_S);
@@ -148,7 +148,7 @@ fn sqs(found: &mut Findings, operation: &str, input: &Value) {
     }
 }
 
-/// A message on its way into a queue.
+/// Checks a message that is sent to a queue.
 fn sent(found: &mut Findings, queue: &str, message: &Value, place: &str) {
     let at = |member: &str| format!("{place}/{member}");
     let is_fifo = is_of_fifo(queue);
@@ -177,19 +177,19 @@ fn sent(found: &mut Findings, queue: &str, message: &Value, place: &str) {
     }
 }
 
-/// Whether the URL or the ARN is of a FIFO queue.
+/// Returns `true` if the URL or ARN names a FIFO queue.
 fn is_of_fifo(queue: &str) -> bool {
     queue.rsplit_once('.').is_some_and(|(_, kind)| kind == "fifo")
 }
 
-/// 1 to 256 letters, digits and `_-.`, no period at an end or after another, and no prefix of AWS's own.
+/// Returns `true` for 1 to 256 letters, digits and `_-.`, without a leading, final or double period or a reserved AWS prefix.
 fn is_attribute_name(name: &str) -> bool {
     let reserved = ["aws.", "amazon."].iter().any(|prefix| name.to_ascii_lowercase().starts_with(prefix));
     let periods = name.starts_with('.') || name.ends_with('.') || name.contains("..");
     is_made_of(name, 256, |c| c.is_ascii_alphanumeric() || "_-.".contains(c)) && !reserved && !periods
 }
 
-/// A body or an attribute holds the characters of XML 1.0, whatever JSON can say.
+/// Requires that a body or an attribute contains only characters of XML 1.0, although JSON allows others.
 fn characters(found: &mut Findings, text: &str, member: &str) {
     let refused = text.chars().find(|c| matches!(c, '\0'..'\t' | '\u{b}' | '\u{c}' | '\u{e}'..' ' | '\u{fffe}' | '\u{ffff}'));
     found.unless(refused.is_none(), member, format!("it holds {refused:?}"));
@@ -236,7 +236,7 @@ fn dynamodb(found: &mut Findings, operation: &str, input: &Value) {
     walk(found, input, "");
 }
 
-/// The table and the key of the item that a statement writes.
+/// Returns the table and the key of the item that a statement writes.
 pub(crate) fn written(statement: &Value) -> Option<(&str, &Value)> {
     let text = text(&statement["Statement"]);
     let place = text.find(if text.starts_with("INSERT") { "'id': ?" } else { "\"id\"=?" })?;
@@ -244,12 +244,12 @@ pub(crate) fn written(statement: &Value) -> Option<(&str, &Value)> {
     Some((text.split('"').nth(1)?, id))
 }
 
-/// Which item a key or an item of a table is.
+/// Identifies the item of a key or an item in a table.
 fn named(table: &str, item: &Value) -> String {
     format!("{table} {}", item[KEY])
 }
 
-/// A batch of statements reads or writes, no item twice.
+/// Checks a batch of statements: all read or all write, and no item occurs twice.
 fn statements(found: &mut Findings, statements: &[Value]) {
     found.count(statements.len(), "/Statements", STATEMENTS);
     let mut keys = Vec::new();
@@ -257,7 +257,7 @@ fn statements(found: &mut Findings, statements: &[Value]) {
     for (number, statement) in statements.iter().enumerate() {
         let (text, parameters) = (text(&statement["Statement"]), list(&statement["Parameters"]));
         let at = format!("/Statements/{number}");
-        // Values are parameters, so that no text of a user's is a statement.
+        // Values must be parameters, so that no user input becomes part of a statement.
         let marks = text.matches('?').count();
         found.unless(marks == parameters.len(), &at, format!("{marks} question marks have {} parameters", parameters.len()));
         verbs.insert(text.starts_with("SELECT"));
@@ -269,7 +269,7 @@ fn statements(found: &mut Findings, statements: &[Value]) {
             None => found.unless(false, &at, format!("it names no {KEY}")),
         }
         if text.starts_with("INSERT") {
-            // The names lie in the statement.
+            // The attribute names are part of the statement.
             found.bytes(text.len() + parameters.iter().map(value_bytes).sum::<usize>(), &at, ITEM_BYTES);
         }
     }
@@ -277,7 +277,7 @@ fn statements(found: &mut Findings, statements: &[Value]) {
     found.unless(verbs.len() <= 1, "/Statements", "it reads and writes");
 }
 
-/// What holds wherever it stands in a request: items, keys and expressions.
+/// Checks the rules that apply anywhere in a request: to items, keys and expressions.
 fn walk(found: &mut Findings, value: &Value, place: &str) {
     let Some(members) = value.as_object() else {
         return list(value).iter().enumerate().for_each(|(number, value)| walk(found, value, &format!("{place}/{number}")));
@@ -288,7 +288,7 @@ fn walk(found: &mut Findings, value: &Value, place: &str) {
         match name.as_str() {
             "Item" | "Key" | "ExpressionAttributeValues" => item(found, inner, &place),
             "Keys" => list(inner).iter().for_each(|key| item(found, key, &place)),
-            // The model takes ARNs as well, and has no pattern for either.
+            // The model also accepts ARNs, and has no pattern for names or ARNs.
             "TableName" => found.unless(is_table_name(text(inner)), &place, format!("{inner} is no name of a table")),
             "Parameters" => list(inner).iter().for_each(|parameter| attribute(found, parameter, &place)),
             _ => walk(found, inner, &place),
@@ -300,7 +300,7 @@ fn is_table_name(name: &str) -> bool {
     name.len() >= 3 && is_made_of(name, 255, |c| c.is_ascii_alphanumeric() || "_.-".contains(c))
 }
 
-/// An item, or a part of one.
+/// Checks an item or a part of one.
 fn item(found: &mut Findings, item: &Value, place: &str) {
     found.bytes(item_bytes(item), place, ITEM_BYTES);
     if let Some(id) = item.get(KEY) {
@@ -328,7 +328,7 @@ fn attribute(found: &mut Findings, value: &Value, place: &str) {
     }
 }
 
-/// Every placeholder is defined, and every definition used.
+/// Requires that every placeholder is defined and every definition is used.
 fn expressions(found: &mut Findings, members: &Map<String, Value>, place: &str) {
     let texts = members.iter().filter(|(name, _)| name.ends_with("Expression")).filter_map(|(name, text)| Some((name, text.as_str()?)));
     let mut used = BTreeSet::new();
@@ -348,7 +348,7 @@ fn is_number(text: &str) -> bool {
     text.parse::<f64>().is_ok_and(f64::is_finite) && digits.trim_matches('0').len() <= 38
 }
 
-/// The size of an item as DynamoDB counts it, about.
+/// Returns the approximate size of an item by the rules of DynamoDB.
 fn item_bytes(item: &Value) -> usize {
     item.as_object().into_iter().flatten().map(|(name, value)| name.len() + value_bytes(value)).sum()
 }
@@ -366,7 +366,7 @@ fn value_bytes(value: &Value) -> usize {
     }
 }
 
-/// The size of every item in a part of a transaction.
+/// Returns the total size of the items in a part of a transaction.
 fn bytes_of_all(part: &Value) -> usize {
     part.as_object().into_iter().flatten().map(|(_, action)| item_bytes(&action["Item"])).sum()
 }
@@ -413,7 +413,7 @@ fn iam(found: &mut Findings, input: &Value) {
     }
 }
 
-/// Whether a text has 1 to `most` characters, all of a kind.
+/// Returns `true` if a text has 1 to `most` characters of the given kind.
 fn is_made_of(text: &str, most: usize, kind: impl Fn(char) -> bool) -> bool {
     (1..=most).contains(&text.chars().count()) && text.chars().all(kind)
 }

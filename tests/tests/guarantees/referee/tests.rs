@@ -1,4 +1,4 @@
-//! The referee finds what is planted, and nothing in requests that are right.
+//! The referee finds planted violations, and none in correct requests.
 
 use hyper::{Method, Request, body::Bytes, header::AUTHORIZATION};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::Referee;
 use crate::world::World;
 
-/// Everything that the referee says of a request, a line each.
+/// Returns all violations of a request, one per line.
 fn judged(request: &Request<Bytes>) -> String {
     let violations: Vec<_> = Referee::shared().judge(request).iter().map(ToString::to_string).collect();
     violations.join("\n")
@@ -61,7 +61,7 @@ fn the_referee_finds_every_planted_violation() {
         (0..11).map(|number| (format!("a{number}"), json!({"DataType": "String", "StringValue": "x"}))).collect();
     let half = "x".repeat(600_000);
     let planted = [
-        // What the models say
+        // Rules of the models
         (sqs("SendMessage", json!({})), "sqs.SendMessage: : \"MessageBody\" is a required property"),
         (sqs("SendMessage", json!({"MessageBody": "{}", "Delay": 1})), "'Delay' was unexpected"),
         (sqs("SendMessages", json!({})), "the service has no operation SendMessages"),
@@ -74,7 +74,7 @@ fn the_referee_finds_every_planted_violation() {
         (lambda(Method::GET, "/2015-03-31/functions/?MaxItems=0", &Value::Null), "lambda.ListFunctions: /MaxItems: 0 is less than"),
         (iam("Action=GetRole&Version=2010-05-08&RoleName=a+role"), "iam.GetRole: /RoleName: \"a role\" does not match"),
         (signed("glacier", Method::GET, "/", "", String::new()), "no model of the service \"glacier\""),
-        // What the documents say
+        // Rules of the documentation
         (sqs("SendMessage", json!({"MessageBody": "{}", "DelaySeconds": 901})), "/DelaySeconds: 901 is not within 0 and 900"),
         (sqs("SendMessage", json!({"MessageBody": "a\u{ffff}"})), "/MessageBody: it holds Some('\\u{ffff}')"),
         (sqs("SendMessage", json!({"MessageBody": "{}", "MessageAttributes": attributes})), "/MessageAttributes: 11 are more than 10"),

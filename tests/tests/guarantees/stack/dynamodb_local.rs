@@ -1,7 +1,7 @@
-//! AWS's own `DynamoDB` for one machine, in the place of the stack's: a second witness for the table.
+//! AWS's own `DynamoDB` Local instead of the stack's table: a second implementation that confirms the results.
 //!
-//! It is a program of AWS under a licence of its own, which `npm` brings and nobody here hands on. It refuses what the stack
-//! takes, such as a key twice in a batch. What its version lacks, [`answer`] fills in.
+//! It is an AWS program under its own licence; `npm` downloads it, and this repository does not distribute it. It refuses
+//! input that the stack accepts, such as a duplicate key in a batch. [`answer`] adds features that its version lacks.
 
 use std::{
     fs::{self, File},
@@ -24,23 +24,23 @@ use crate::{
     referee::written,
 };
 
-/// `local` has every world without enforced roles keep its tables there.
+/// With the value `local`, every world without enforced roles keeps its tables there.
 const CHOICE: &str = "SQJOBS_TESTS_DYNAMODB";
-/// Holds version 1.25.1.
+/// The npm package; this version contains 1.25.1.
 const PACKAGE: (&str, &str) = ("amplify-dynamodb-simulator", "2.9.30");
 const START: &str = "#!/bin/sh
 cd \"$(dirname \"$0\")\" && exec java -Djava.library.path=DynamoDBLocal_lib -jar DynamoDBLocal.jar -inMemory -disableTelemetry -port \"$GATEWAY_PORT\"
 ";
 
-/// The one that this test process has started. Each access key has tables of its own.
+/// The instance of this test process. Each access key has its own tables.
 pub(crate) struct DynamoDbLocal {
     port: u16,
-    /// Held for its standard input, like that of the stack.
+    /// Keeps its standard input open, like that of the stack.
     _keeper: Child,
 }
 
 impl DynamoDbLocal {
-    /// The one, where it is chosen; started at the first call.
+    /// Returns the instance if it is selected; started at the first call.
     pub(crate) fn chosen(stack: &Stack) -> Option<&'static Self> {
         static LOCAL: OnceLock<DynamoDbLocal> = OnceLock::new();
         let is_chosen = std::env::var_os(CHOICE).is_some_and(|choice| choice == "local");
@@ -56,13 +56,13 @@ impl DynamoDbLocal {
         Self { port, _keeper: keeper }
     }
 
-    /// Its address.
+    /// Returns its address.
     pub(crate) fn endpoint(&self) -> String {
         endpoint(self.port)
     }
 }
 
-/// Downloads the program once for each change of the version; other test processes wait.
+/// Downloads the program once for each version; other test processes wait.
 fn install() -> PathBuf {
     let root = folder("dynamodb-local");
     let lock = File::create(root.join("install.lock")).expect("the build folder can be written");
@@ -88,13 +88,13 @@ fn install() -> PathBuf {
     start
 }
 
-/// Has a request answered, with what this version lacks: the stored item beside a statement of a batch that was
-/// refused. AWS answers it where the statement asks
+/// Forwards a request and adds the stored item beside a refused statement of a batch, which this version lacks. AWS returns
+/// the item if the statement asks for it
 /// (`Item` in <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchStatementError.html>).
 ///
 /// # Errors
 ///
-/// There is no answer.
+/// When there is no response.
 pub(crate) async fn answer(request: Request<Bytes>, to: &Uri) -> Result<Response<Bytes>, Hangup> {
     let (headers, body) = (request.headers().clone(), request.body().clone());
     let answer = http::forward(request, to).await?;
@@ -119,7 +119,7 @@ pub(crate) async fn answer(request: Request<Bytes>, to: &Uri) -> Result<Response
     Ok(http::json(200, &answered))
 }
 
-/// The request that reads the item which a statement writes, in the name of who asked for the statement.
+/// Builds the request that reads the item of a write statement, with the credentials of the original request.
 fn get(headers: &HeaderMap, statement: &Value) -> Result<Request<Bytes>, Hangup> {
     let (table, id) = written(statement).ok_or("a statement without a key")?;
     let body = json!({"TableName": table, "Key": {"id": id}, "ConsistentRead": true}).to_string();

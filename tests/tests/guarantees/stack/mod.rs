@@ -1,4 +1,4 @@
-//! The real local stack: one `ministack` for the whole test process, which answers SQS, `DynamoDB` and Lambda on one port.
+//! The real local stack: one `ministack` for the whole test process, which serves SQS, `DynamoDB` and Lambda on one port.
 
 pub(crate) mod dynamodb_local;
 
@@ -23,7 +23,7 @@ const START: Duration = Duration::from_mins(1);
 
 const LOGS_KEPT: Duration = Duration::from_hours(1);
 
-/// So many tests have functions of their own at a time: each mostly waits, but a cold start takes a core.
+/// Number of tests that have deployed functions at a time. Each mostly waits, but a cold start takes a whole core.
 const WORLDS_AT_A_TIME: usize = 8;
 
 /// The stack of this test process. It starts with the first test and ends with the process.
@@ -34,18 +34,18 @@ pub(crate) struct Stack {
     pub(crate) python: PathBuf,
     port: u16,
     log: PathBuf,
-    /// Held for its standard input: when that closes, the stack ends.
+    /// Keeps its standard input open: the stack ends when it closes.
     _keeper: Child,
 }
 
 impl Stack {
-    /// The one stack, started at the first call.
+    /// Returns the shared stack, started at the first call.
     pub(crate) fn shared() -> &'static Self {
         static STACK: OnceLock<Stack> = OnceLock::new();
         STACK.get_or_init(|| Self::start(&[]))
     }
 
-    /// Another one, in which functions may do what their roles allow and no more.
+    /// Returns a second stack that enforces the roles of functions.
     pub(crate) fn enforcing() -> &'static Self {
         static STACK: OnceLock<Stack> = OnceLock::new();
         STACK.get_or_init(|| Self::start(&["AUTH=true"]))
@@ -62,18 +62,18 @@ impl Stack {
         Self { runtime, places: Semaphore::new(WORLDS_AT_A_TIME), python, port, log, _keeper: keeper }
     }
 
-    /// The address of all its services.
+    /// Returns the address of all its services.
     pub(crate) fn endpoint(&self) -> String {
         endpoint(self.port)
     }
 
-    /// The stack's own log lines that contain `word`.
+    /// Returns the stack's own log lines that contain `word`.
     pub(crate) fn log_lines(&self, word: &str) -> Vec<String> {
         let log = fs::read(&self.log).unwrap_or_default();
         String::from_utf8_lossy(&log).lines().filter(|line| line.contains(word)).map(str::to_owned).collect()
     }
 
-    /// What a function of `account` has printed so far, oldest first.
+    /// Returns the log lines of a function of `account` so far, oldest first.
     pub(crate) async fn printed(&self, account: &str, function: &str) -> Vec<String> {
         let asked = serde_json::json!({"logGroupName": format!("/aws/lambda/{function}")});
         let answer = http::call(&self.endpoint(), account, "logs", "Logs_20140328.FilterLogEvents", &asked).await;
@@ -81,7 +81,7 @@ impl Stack {
         events.iter().filter_map(|event| event["message"].as_str().map(str::to_owned)).collect()
     }
 
-    /// All messages of an account's queue, also those that are out of sight, as the stack's inspection page shows them.
+    /// Returns all messages of an account's queue, including invisible ones, from the stack's inspection page.
     pub(crate) async fn messages(&self, account: &str, queue_url: &str) -> Vec<Value> {
         let page = format!("{}/_ministack/sqs/messages?account={account}&QueueUrl={queue_url}", self.endpoint());
         let shown = http::get_json(&page).await.expect("the stack shows its messages");
@@ -90,19 +90,19 @@ impl Stack {
     }
 }
 
-/// A folder of the local stack in the build folder, which `cargo clean` empties.
+/// Returns a folder of the local stack in the build folder, which `cargo clean` empties.
 pub(crate) fn folder(name: &str) -> PathBuf {
     let folder = target().join("local-stack").join(name);
     fs::create_dir_all(&folder).expect("the build folder can be written");
     folder
 }
 
-/// The build folder: two above the probe that cargo built for this test.
+/// Returns the build folder: two levels above the probe that cargo built for this test.
 pub(crate) fn target() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_probe")).ancestors().nth(2).expect("binaries lie in <target>/<profile>")
 }
 
-/// The log of a program. Those of the last hour are kept beside it, for failures are read afterwards.
+/// Opens the log of a program. Logs of the last hour are kept beside it, to examine failures afterwards.
 fn log(program: &str, port: u16) -> PathBuf {
     let logs = folder("logs");
     for log in fs::read_dir(&logs).expect("the build folder can be read").flatten() {
@@ -114,7 +114,7 @@ fn log(program: &str, port: u16) -> PathBuf {
     logs.join(format!("{program}-{port}.log"))
 }
 
-/// Makes the Python environment that holds the stack, once for each change of the requirements; other test processes wait.
+/// Creates the Python environment of the stack, once for each version of the requirements; other test processes wait.
 pub(crate) fn install() -> PathBuf {
     let root = folder("");
     let lock = File::create(root.join("install.lock")).expect("the build folder can be written");
@@ -132,13 +132,13 @@ pub(crate) fn install() -> PathBuf {
     venv
 }
 
-/// Runs a command to its end, which must be a good one.
+/// Runs a command until it exits; it must succeed.
 pub(crate) fn succeed(command: &mut Command) {
     let status = command.status().unwrap_or_else(|e| panic!("{command:?} does not start: {e}"));
     assert!(status.success(), "{command:?} failed: {status}");
 }
 
-/// Starts the stack, or what stands beside it, under a keeper.
+/// Starts the stack or a companion program under a keeper.
 fn keep(python: &Path, program: &Path, port: u16, log: &Path, settings: &[&str]) -> Child {
     let log = File::create(log).expect("the build folder can be written");
     Command::new(python)
@@ -168,7 +168,7 @@ fn endpoint(port: u16) -> String {
     format!("http://127.0.0.1:{port}")
 }
 
-/// A port of loopback that nobody has.
+/// Returns a free port of loopback.
 pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
     listener.local_addr().expect("a bound socket has an address").port()
