@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::{Clock, JobError, clock::until, queue::Message, record::Record};
 
-/// One run of a job: who it is, where it came from, how long it has, and its way to save a checkpoint.
+/// One run of a job: its identity, its origin, its remaining time, and its checkpoints.
 #[derive(Debug)]
 pub struct Attempt {
     record: Arc<Record>,
@@ -33,7 +33,7 @@ pub struct Attempt {
     blocking: Arc<watch::Sender<usize>>,
 }
 
-/// What the producer said that no record keeps.
+/// Fields of the envelope that the record does not store.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Origin {
     pub(crate) depth: u32,
@@ -41,13 +41,13 @@ pub(crate) struct Origin {
     pub(crate) run_at: Option<Timestamp>,
 }
 
-/// A checkpoint to be written, and where to say that it was.
+/// A checkpoint to write, and the channel for the result.
 pub(crate) struct Save {
     pub(crate) checkpoint: Value,
     pub(crate) saved: oneshot::Sender<Result<(), &'static str>>,
 }
 
-/// The executor's ends of an attempt's channels.
+/// The executor's ends of the channels of an attempt.
 pub(crate) struct Controls {
     pub(crate) stop: watch::Sender<Option<&'static str>>,
     pub(crate) checkpoints: mpsc::UnboundedReceiver<Save>,
@@ -72,109 +72,109 @@ impl Attempt {
         (Arc::new(attempt), Controls { stop, checkpoints })
     }
 
-    /// The job's id: the same in every attempt, so the key for idempotent effects.
+    /// Returns the job's id. It is the same in every attempt: use it as the idempotency key of effects.
     pub fn id(&self) -> &str {
         &self.record.id
     }
 
-    /// The job's name.
+    /// Returns the job's name.
     pub fn name(&self) -> &str {
         &self.record.name
     }
 
-    /// The budget used, this attempt included: from 1 to [`Attempt::max_attempts`].
+    /// Returns the number of this attempt, from 1 to [`Attempt::max_attempts`]. Snoozed and interrupted attempts do not count.
     pub fn attempt(&self) -> u32 {
         self.record.attempts
     }
 
-    /// Attempts in all before the job fails for good.
+    /// Returns the number of attempts after which the job fails permanently.
     pub fn max_attempts(&self) -> u32 {
         self.record.max_attempts
     }
 
-    /// The message of this delivery.
+    /// Returns the message of this delivery.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn message(&self) -> &Message {
         &self.message
     }
 
-    /// The number of its claim.
+    /// Returns the number of its claim.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn generation(&self) -> u64 {
         self.record.generation
     }
 
-    /// The name of the queue it came from.
+    /// Returns the name of the queue that delivered the job.
     pub fn queue(&self) -> &str {
         &self.record.queue
     }
 
-    /// The job that enqueued this one.
+    /// Returns the id of the job that enqueued this one.
     pub fn parent_id(&self) -> Option<&str> {
         self.record.parent_id.as_deref()
     }
 
-    /// The first job of the chain; this one where nothing else is said.
+    /// Returns the id of the first job of the chain; without a parent, the id of this job.
     pub fn root_id(&self) -> &str {
         self.record.root_id.as_deref().unwrap_or(&self.record.id)
     }
 
-    /// How many jobs of the chain lie before this one.
+    /// Returns the number of jobs before this one in the chain.
     pub fn depth(&self) -> u32 {
         self.origin.depth
     }
 
-    /// Labels of the enqueuer.
+    /// Returns the producer's labels.
     pub fn tags(&self) -> &[String] {
         &self.record.tags
     }
 
-    /// Free data of the enqueuer.
+    /// Returns the producer's free data.
     pub fn meta(&self) -> &Map<String, Value> {
         &self.record.meta
     }
 
-    /// The instant for which it was enqueued: the fire of its schedule, or its `run_at`.
+    /// Returns the instant for which the job was enqueued: the fire of its schedule, or its `run_at`.
     pub fn due_at(&self) -> Option<Timestamp> {
         self.origin.run_at
     }
 
-    /// How much later than that the attempt started.
+    /// Returns the delay between [`due_at`](Attempt::due_at) and the start of the attempt.
     pub fn late_by(&self) -> Option<Duration> {
         Some(until(self.origin.run_at?, self.record.started_at?))
     }
 
-    /// The W3C trace context of the enqueuer.
+    /// Returns the producer's W3C trace context.
     pub fn traceparent(&self) -> Option<&str> {
         self.origin.traceparent.as_deref()
     }
 
-    /// The id of the SQS message of this delivery.
+    /// Returns the id of the SQS message of this delivery.
     pub fn message_id(&self) -> &str {
         &self.message.id
     }
 
-    /// The text attributes of the message.
+    /// Returns the text attributes of the message.
     pub fn attributes(&self) -> &BTreeMap<String, String> {
         &self.message.attributes
     }
 
-    /// When the job was enqueued.
+    /// Returns the instant at which the job was enqueued.
     pub fn enqueued_at(&self) -> Option<Timestamp> {
         self.record.enqueued_at
     }
 
-    /// The time now, by the worker's clock.
+    /// Returns the current time of the worker's clock.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// How long until this attempt is stopped.
+    /// Returns the time until this attempt is stopped.
     pub fn remaining(&self) -> Duration {
         self.stop_at.saturating_duration_since(Instant::now())
     }
 
-    /// Whether the attempt has been asked to stop; a loop without a checkpoint looks here.
+    /// Returns `true` if the attempt has been asked to stop. Use it in loops that save no checkpoints.
     pub fn is_stopping(&self) -> bool {
         self.stopping.borrow().is_some()
     }
@@ -187,8 +187,8 @@ impl Attempt {
         }
     }
 
-    /// Notes how far the job is, for whoever watches; written with the next renewal of the lease, or with the ending. Of a job that is
-    /// [recorded on trouble](crate::Recording::OnTrouble), the first note writes the record.
+    /// Records progress for observers. It is written with the next renewal of the lease, or when the attempt ends. The first progress of
+    /// a job that is [recorded on trouble](crate::Recording::OnTrouble) writes its record.
     pub fn progress(&self, progress: impl Serialize) {
         if let (Ok(value), Ok(mut slot)) = (serde_json::to_value(progress), self.progress.lock()) {
             *slot = Some(value);
@@ -196,7 +196,7 @@ impl Attempt {
         }
     }
 
-    /// Waits until the job has told of its progress.
+    /// Waits until the job reports progress.
     pub(crate) async fn progressed(&self) {
         self.progressed.notified().await;
     }
@@ -205,19 +205,21 @@ impl Attempt {
         self.progress.lock().ok().and_then(|mut slot| slot.take())
     }
 
-    /// Keeps what was taken and not written, unless the job has told of newer progress since.
+    /// Restores progress that could not be written, unless the job has reported newer progress.
     pub(crate) fn keep_progress(&self, progress: Option<&Value>) {
         if let (Some(progress), Ok(mut slot)) = (progress, self.progress.lock()) {
             slot.get_or_insert_with(|| progress.clone());
         }
     }
 
-    /// Saves from where to go on. Returns once it is stored, so it is also a safe point: a job that is asked to stop
-    /// is interrupted here, its attempt given back, and starts again from what it saved.
+    /// Saves the point from which a later attempt resumes. Returns once the checkpoint is stored.
+    ///
+    /// This is also a safe point: a job that is asked to stop is interrupted here. The interruption does not count as an attempt, and
+    /// the job later resumes from this checkpoint.
     ///
     /// # Errors
     ///
-    /// When the attempt is to stop or has lost its lease; pass it on by `?`.
+    /// When the attempt must stop or has lost its lease. Return the error with `?`.
     pub async fn checkpoint(&self, checkpoint: impl Serialize) -> Result<(), JobError> {
         let checkpoint = serde_json::to_value(checkpoint)?;
         let (saved, answer) = oneshot::channel();
@@ -232,23 +234,24 @@ impl Attempt {
         }
     }
 
-    /// Puts a checkpoint that was not written back into the line.
+    /// Queues a checkpoint again that could not be written.
     pub(crate) fn save_again(&self, save: Save) {
         self.checkpoints.send(save).ok();
     }
 
-    /// What an earlier attempt saved, if anything.
+    /// Returns the last checkpoint of an earlier attempt, if any.
     ///
     /// # Errors
     ///
-    /// When it does not fit the type.
+    /// When the checkpoint cannot be deserialized into `T`.
     pub fn last_checkpoint<T: DeserializeOwned>(&self) -> Result<Option<T>, serde_json::Error> {
         self.record.checkpoint.clone().map(serde_json::from_value).transpose()
     }
 
-    /// Runs work that blocks its thread, on a thread for that, and waits for it. Work that is still blocked when the
-    /// attempt has ended ends the process, so that it cannot run on into the next invocation. What a job starts by
-    /// other means, such as `tokio::spawn`, is its own to join.
+    /// Runs blocking work on a separate thread and waits for it.
+    ///
+    /// If the work still blocks when the attempt has ended, the process exits, so that the work cannot leak into the next
+    /// invocation. A job must itself join all other work that it starts, for example with `tokio::spawn`.
     ///
     /// # Errors
     ///
@@ -262,7 +265,7 @@ impl Attempt {
         Ok(work.await?)
     }
 
-    /// Waits until nothing that [`Attempt::blocking`] started runs any more.
+    /// Waits until all work that [`Attempt::blocking`] started has ended.
     pub(crate) async fn threads_end(&self) {
         let mut running = self.blocking.subscribe();
         running.wait_for(|running| *running == 0).await.ok();
@@ -289,17 +292,17 @@ tokio::task_local! {
     static CURRENT: Arc<Attempt>;
 }
 
-/// Runs code of that attempt: what it enqueues are its children.
+/// Runs code of an attempt. Jobs that the code enqueues become children of the attempt's job.
 pub(crate) fn within<F: Future>(attempt: Arc<Attempt>, code: F) -> impl Future<Output = F::Output> {
     CURRENT.scope(attempt, code)
 }
 
-/// The attempt whose code this task runs, if it does.
+/// Returns the attempt whose code this task runs, if any.
 pub(crate) fn current() -> Option<Arc<Attempt>> {
     CURRENT.try_with(Arc::clone).ok()
 }
 
-/// What a job's methods are given: the [`Attempt`] and the state that `main` built.
+/// The argument of a job's methods: the [`Attempt`] and the state that `main` created.
 #[derive(Debug)]
 pub struct Context<S = ()> {
     state: Arc<S>,
@@ -311,7 +314,7 @@ impl<S> Context<S> {
         Self { state, attempt }
     }
 
-    /// What `main` built once at cold start.
+    /// Returns the state that `main` created at cold start.
     pub fn state(&self) -> &S {
         &self.state
     }

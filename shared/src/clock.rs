@@ -10,9 +10,9 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
-/// Wall-clock time, to the millisecond: the system's, or one that a test or eager mode moves by hand.
+/// Wall-clock time in milliseconds: the system's time, or a time that a test or eager mode sets.
 ///
-/// Durations inside one process (leases, timeouts) are measured on the monotonic clock instead.
+/// Durations inside one process, such as leases and timeouts, are measured with the monotonic clock instead.
 #[derive(Debug, Clone)]
 pub struct Clock {
     base: Base,
@@ -23,7 +23,7 @@ pub struct Clock {
 enum Base {
     System,
     Frozen(Timestamp),
-    /// Goes on with the runtime's time, which may be virtual, since it showed that.
+    /// Advances from this time with the runtime's clock, which may be virtual.
     #[cfg(any(test, feature = "simulation"))]
     Running(Timestamp, tokio::time::Instant),
 }
@@ -33,18 +33,18 @@ impl Clock {
         Self { base, ahead_ms: Arc::default() }
     }
 
-    /// The system's time.
+    /// Returns the clock of the system.
     pub fn system() -> Self {
         Self::on(Base::System)
     }
 
-    /// A clock that showed `start` then, and goes on with the time of the runtime.
+    /// Returns a clock that showed `start` at `since` and advances with the runtime's time.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn running(start: Timestamp, since: tokio::time::Instant) -> Self {
         Self::on(Base::Running(start, since))
     }
 
-    /// A clock that stands at `start` until it is moved.
+    /// Returns a clock that stays at `start` until it is advanced.
     ///
     /// ```
     /// use std::time::Duration;
@@ -57,7 +57,7 @@ impl Clock {
         Self::on(Base::Frozen(start))
     }
 
-    /// The time now.
+    /// Returns the current time.
     pub fn now(&self) -> Timestamp {
         let base = match self.base {
             Base::System => system_time(),
@@ -69,24 +69,24 @@ impl Clock {
         from_millis(base.as_millisecond().saturating_add(ahead))
     }
 
-    /// Moves this clock, and every clone of it, forward.
+    /// Advances this clock and all its clones.
     pub fn advance(&self, by: Duration) {
         let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
         self.ahead_ms.fetch_add(by, Ordering::SeqCst);
     }
 }
 
-/// The instant `later` after `now`, held at the end of time instead of overflowing.
+/// Returns `now` plus `later`. A result beyond the largest instant becomes that instant.
 pub(crate) fn after(now: Timestamp, later: Duration) -> Timestamp {
     SignedDuration::try_from(later).ok().and_then(|later| now.checked_add(later).ok()).unwrap_or(Timestamp::MAX)
 }
 
-/// How long it is from `now` until `then`; zero when that is past.
+/// Returns the duration from `now` until `then`; zero if `then` has passed.
 pub(crate) fn until(now: Timestamp, then: Timestamp) -> Duration {
     Duration::try_from(then.duration_since(now)).unwrap_or(Duration::ZERO)
 }
 
-/// The instant that many milliseconds after the epoch, held within the representable range.
+/// Returns the instant of this number of milliseconds since the epoch, limited to the representable range.
 pub(crate) fn from_millis(millis: i64) -> Timestamp {
     Timestamp::from_millisecond(millis).unwrap_or(if millis < 0 { Timestamp::MIN } else { Timestamp::MAX })
 }
@@ -96,7 +96,7 @@ fn system_time() -> Timestamp {
     from_millis(Timestamp::now().as_millisecond())
 }
 
-/// RFC 3339, UTC, always with milliseconds, so that texts sort as instants.
+/// RFC 3339 in UTC, always with milliseconds, so that texts sort like instants.
 pub(crate) mod rfc3339 {
     use jiff::Timestamp;
     use serde::{Deserialize, Deserializer, Serializer};

@@ -9,16 +9,16 @@ use crate::{Error, http, names};
 #[cfg(feature = "lambda")]
 pub(crate) use function::{Config, in_lambda, sdk as function_sdk};
 
-/// Longest for one try of a request to AWS, and for all its tries.
+/// Maximum time of one attempt of an AWS request; below, the maximum of all its attempts.
 const ATTEMPT: Duration = Duration::from_secs(1);
 const OPERATION: Duration = Duration::from_secs(3);
 
-/// The table of the records: by default that of the environment's prefix.
+/// Returns the name of the table of records; by default it has the prefix of the environment.
 pub(crate) fn table() -> String {
     variable("SQJOBS_TABLE").unwrap_or_else(|| names::jobs_table(&prefix()))
 }
 
-/// The time of a function.
+/// Returns the clock of a function.
 #[cfg(feature = "lambda")]
 #[cfg_attr(not(feature = "test-clock"), expect(clippy::unnecessary_wraps, reason = "with the feature it can fail"))]
 pub(crate) fn clock() -> Result<crate::Clock, Error> {
@@ -31,37 +31,37 @@ pub(crate) fn clock() -> Result<crate::Clock, Error> {
     Ok(clock)
 }
 
-/// The table of the schedules: by default that of the environment's prefix.
+/// Returns the name of the table of schedules; by default it has the prefix of the environment.
 pub(crate) fn schedules_table() -> String {
     variable("SQJOBS_SCHEDULES_TABLE").unwrap_or_else(|| names::schedules_table(&prefix()))
 }
 
-/// The names of the dead-letter queues that a beater looks through, from their URLs.
+/// Returns the names of the dead-letter queues that a beater examines, taken from their URLs.
 #[cfg(feature = "lambda")]
 pub(crate) fn dlqs() -> Vec<String> {
     let urls = variable("SQJOBS_DLQ_URL").unwrap_or_default();
     urls.split_whitespace().map(|url| crate::queue::name_of(url).to_owned()).collect()
 }
 
-/// What is logged, as `RUST_LOG` has it.
+/// Returns the log filter from `RUST_LOG`.
 pub(crate) fn log() -> Option<String> {
     variable("RUST_LOG")
 }
 
-/// The prefix of this environment: it precedes the names of queues and, by default, of tables.
+/// Returns the prefix of this environment. Names of queues, and by default of tables, start with it.
 pub(crate) fn prefix() -> String {
     variable("SQJOBS_PREFIX").unwrap_or_default()
 }
 
-/// The most jobs of one name and batch at a time, a ceiling on every policy.
+/// Returns the maximum number of concurrent jobs of one name in a batch; it limits every policy.
 pub(crate) fn max_concurrency() -> Result<usize, Error> {
     let Some(text) = variable("SQJOBS_MAX_CONCURRENCY") else { return Ok(usize::MAX) };
     let number = text.parse().ok().filter(|number| *number > 0);
     number.ok_or_else(|| Error::config(format!("SQJOBS_MAX_CONCURRENCY is {text:?}; set it to a number from 1, or not at all")))
 }
 
-/// The SDK's configuration: region, credentials and endpoint from the usual places, and timeouts, which the SDK has not
-/// by itself.
+/// Loads the SDK configuration: region, credentials and endpoint from the usual sources, and timeouts, which the SDK does
+/// not set by default.
 pub(crate) async fn sdk() -> SdkConfig {
     let defaults = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http::client(authorities()));
     defaults.timeout_config(timeouts()).stalled_stream_protection(unwatched()).load().await
@@ -71,8 +71,8 @@ fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).operation_timeout(OPERATION).build()
 }
 
-/// Returns the one file that holds the certificates of all authorities, where there is one. A folder that was named is left to the
-/// library of the platform.
+/// Returns the file with the certificates of all authorities, if there is one. If a folder is configured, the platform's library
+/// reads it instead.
 fn authorities() -> Option<PathBuf> {
     if !cfg!(target_os = "linux") || variable("SSL_CERT_DIR").is_some() {
         return None;
@@ -80,18 +80,18 @@ fn authorities() -> Option<PathBuf> {
     variable("SSL_CERT_FILE").map(PathBuf::from).or_else(|| openssl_probe::probe().cert_file)
 }
 
-/// No watch over how fast bytes come, for each try has its second.
+/// Disables the detection of stalled streams, since each attempt is limited to one second.
 fn unwatched() -> StalledStreamProtectionConfig {
     StalledStreamProtectionConfig::disabled()
 }
 
-/// An empty variable is taken as none.
+/// Returns the value of a variable. An empty variable counts as missing.
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// What only a Lambda function reads.
+/// Settings that only a Lambda function reads.
 #[cfg(feature = "lambda")]
 mod function {
     use aws_config::{BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableCredentialsProvider, retry::RetryConfig};
@@ -100,8 +100,8 @@ mod function {
     use super::{authorities, max_concurrency, table, timeouts, unwatched, variable};
     use crate::{Error, http};
 
-    /// The SDK's configuration of a function. Lambda sets region and credentials as variables, so that the chain of profiles, web
-    /// identities and token services stays out of the program: "Defined runtime environment variables" in the Lambda guide.
+    /// Returns the SDK configuration of a function. Lambda sets region and credentials as variables, so the program does not need the
+    /// chain of profiles, web identities and token services: "Defined runtime environment variables" in the Lambda guide.
     pub(crate) fn sdk() -> SdkConfig {
         let is_set = |name| variable(name).is_some_and(|value| value.eq_ignore_ascii_case("true"));
         let mut sdk = SdkConfig::builder()
@@ -141,13 +141,13 @@ mod function {
         }
     }
 
-    /// Whether this process is a Lambda function.
+    /// Returns `true` if this process is a Lambda function.
     pub(crate) fn in_lambda() -> bool {
         variable("AWS_LAMBDA_RUNTIME_API").is_some()
     }
 
-    /// Refuses Lambda Managed Instances with several invocations in one process: a body that blocks its thread ends the process,
-    /// and would take the others along. Source: "Lambda Managed Instances runtimes" in the Lambda guide.
+    /// Refuses Lambda Managed Instances with several invocations in one process. A job that blocks its thread ends the process,
+    /// and would end the other invocations too. Source: "Lambda Managed Instances runtimes" in the Lambda guide.
     fn one_invocation_at_a_time() -> Result<(), Error> {
         match variable("AWS_LAMBDA_MAX_CONCURRENCY").filter(|invocations| invocations != "1") {
             None => Ok(()),
@@ -158,7 +158,7 @@ mod function {
         }
     }
 
-    /// Whether deliveries are counted.
+    /// Returns `true` if deliveries are counted.
     fn stats() -> Result<bool, Error> {
         match variable("SQJOBS_STATS").as_deref() {
             None | Some("on") => Ok(true),

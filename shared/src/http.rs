@@ -1,7 +1,7 @@
-//! The HTTP client under the AWS SDK.
+//! The HTTP client of the AWS SDK.
 //!
-//! DynamoDB and SQS speak HTTP/1.1 with small bodies. The SDK's own client brings HTTP/2 and a pool for it, which is a tenth of a
-//! function's program. This one keeps the SDK's contract: its timeouts, its kinds of errors, and connections that are used again.
+//! DynamoDB and SQS use HTTP/1.1 with small bodies. The SDK's default client includes HTTP/2 and its connection pool, which makes up a
+//! tenth of a function's program. This client keeps the SDK's contract: timeouts, error kinds, and reused connections.
 
 use std::{
     error::Error,
@@ -53,10 +53,10 @@ use tokio_util::either::Either as EitherStream;
 
 type Stream = EitherStream<TcpStream, TlsStream<TcpStream>>;
 
-/// A connection without use for longer is not trusted: as the SDK's client has it.
+/// A connection that was idle for longer is not reused; the SDK's default client has the same limit.
 const IDLE: Duration = Duration::from_secs(90);
 
-/// Returns a client with a pool of its own. It trusts the authorities in that file, or those that this machine trusts.
+/// Returns a client with its own pool. It trusts the authorities in `bundle`, or those of this machine.
 pub(crate) fn client(bundle: Option<PathBuf>) -> SharedHttpClient {
     SharedHttpClient::new(Client { pool: Arc::new(Pool { bundle, ..Pool::default() }) })
 }
@@ -72,7 +72,7 @@ impl HttpClient for Client {
     }
 }
 
-/// The pool, and how long its user waits.
+/// The pool, and the timeouts of its user.
 #[derive(Debug, Clone)]
 struct Connector {
     pool: Arc<Pool>,
@@ -107,7 +107,7 @@ impl Connector {
                     }
                     return HttpResponse::try_from(response).map_err(|error| ConnectorError::other(error.into(), None));
                 }
-                // The server closed the connection before it got any of the request.
+                // The server closed the reused connection before it received any of the request.
                 Err(Failure { unsent: Some(unsent), .. }) if !is_new => request = unsent,
                 Err(failure) => return Err(failure.error),
             }
@@ -115,7 +115,7 @@ impl Connector {
     }
 }
 
-/// Where connections lead to.
+/// The destination of a connection.
 #[derive(Debug, Clone, PartialEq)]
 struct Origin {
     scheme: Scheme,
@@ -123,7 +123,7 @@ struct Origin {
     port: u16,
 }
 
-/// Splits off the address, which a request on a connection has in its header `host`.
+/// Removes the address from the URI; a request on a connection has it in the header `host`.
 fn in_origin_form(mut request: Request<SdkBody>) -> Result<(Origin, Request<SdkBody>), ConnectorError> {
     let not_an_endpoint = |uri: &Uri| ConnectorError::user(format!("`{uri}` is no address over http or https").into());
     let uri = request.uri().clone();
@@ -142,11 +142,11 @@ fn in_origin_form(mut request: Request<SdkBody>) -> Result<(Origin, Request<SdkB
     Ok((Origin { scheme: scheme.clone(), host, port }, request))
 }
 
-/// Connections that wait for the next request.
+/// Idle connections.
 #[derive(Default)]
 struct Pool {
     idle: Mutex<Vec<(Origin, Connection)>>,
-    /// The file of the authorities' certificates.
+    /// The file with the authorities' certificates.
     bundle: Option<PathBuf>,
     tls: OnceLock<Arc<ClientConfig>>,
 }
@@ -158,7 +158,7 @@ impl fmt::Debug for Pool {
 }
 
 impl Pool {
-    /// Takes the connection that was used last, and drops those that cannot be used again.
+    /// Takes the connection that was used last, and drops all that cannot be reused.
     fn take(&self, origin: &Origin) -> Option<Connection> {
         let mut idle = self.idle();
         while let Some(at) = idle.iter().rposition(|(to, _)| to == origin) {
@@ -193,7 +193,7 @@ impl Pool {
         Ok(Connection { sender, driver: Box::pin(driver), is_poisoned: Arc::default(), since: Instant::now() })
     }
 
-    /// Reads the certificates that this machine trusts, at the first need.
+    /// Returns the TLS configuration; the trusted certificates are read at the first call.
     fn tls(&self) -> Result<Arc<ClientConfig>, ConnectorError> {
         if let Some(config) = self.tls.get() {
             return Ok(Arc::clone(config));
@@ -205,7 +205,7 @@ impl Pool {
     }
 }
 
-/// Returns the authorities in that file, or all that this machine trusts.
+/// Returns the authorities in `bundle`, or all that this machine trusts.
 fn roots(bundle: Option<&Path>) -> RootCertStore {
     let mut roots = RootCertStore::empty();
     if let Some(bundle) = bundle.and_then(|file| fs::read(file).ok()) {
@@ -221,8 +221,8 @@ fn roots(bundle: Option<&Path>) -> RootCertStore {
     roots
 }
 
-/// Returns the certificates of a bundle. The crate for PEM takes 17 million instructions for those of Amazon Linux, for it decodes in
-/// constant time, as secrets need it: that was 4 ms of each cold start.
+/// Returns the certificates of a bundle. The PEM crate takes 17 million instructions for those of Amazon Linux, since it decodes in
+/// constant time, as secrets need it. That was 4 ms of each cold start.
 fn certificates(bundle: &str) -> impl Iterator<Item = CertificateDer<'static>> {
     bundle.split("-----BEGIN CERTIFICATE-----").skip(1).filter_map(|block| {
         let (text, _) = block.split_once("-----END CERTIFICATE-----")?;
@@ -231,16 +231,16 @@ fn certificates(bundle: &str) -> impl Iterator<Item = CertificateDer<'static>> {
     })
 }
 
-/// A connection that no request uses. Only a request drives it: while it waits, it costs nothing.
+/// An idle connection. Only a request polls it, so an idle connection costs nothing.
 struct Connection {
     sender: http1::SendRequest<SdkBody>,
     driver: Pin<Box<http1::Connection<TokioIo<Stream>, SdkBody>>>,
-    /// The SDK does not want it to be used again.
+    /// `true` if the SDK forbids reuse.
     is_poisoned: Arc<AtomicBool>,
     since: Instant,
 }
 
-/// A failed request, and the request itself where nothing of it was sent.
+/// A failed request, with the request itself if nothing of it was sent.
 struct Failure {
     error: ConnectorError,
     unsent: Option<Request<SdkBody>>,
@@ -253,13 +253,13 @@ impl From<hyper::Error> for Failure {
 }
 
 impl Connection {
-    /// Returns true if it was used lately, and the server has not closed it.
+    /// Returns `true` if it was used recently and the server has not closed it.
     fn is_usable(&mut self) -> bool {
         let is_fresh = self.since.elapsed() < IDLE && !self.is_poisoned.load(Ordering::Relaxed);
         is_fresh && (&mut self.driver).now_or_never().is_none() && self.sender.is_ready()
     }
 
-    /// Lets the SDK say after a bad answer that this connection is not to be used again.
+    /// Lets the SDK mark this connection as not reusable after a bad response.
     fn show_to(&self, capture: &CaptureSmithyConnection) {
         let is_poisoned = Arc::clone(&self.is_poisoned);
         capture.set_connection_retriever(move || {
@@ -269,7 +269,7 @@ impl Connection {
         });
     }
 
-    /// Sends a request and reads the whole answer; hands itself back where the server keeps it open.
+    /// Sends a request and reads the whole response. Returns the connection if the server keeps it open.
     async fn exchange(mut self, request: Request<SdkBody>) -> Result<(Response<SdkBody>, Option<Self>), Failure> {
         let exchange = pin!(answer(self.sender.try_send_request(request)));
         match select(&mut self.driver, exchange).await {
@@ -292,7 +292,7 @@ async fn answer(
     Ok(Response::from_parts(head, SdkBody::from(body.collect().await?.to_bytes())))
 }
 
-/// Waits for at most `limit`, if there is one.
+/// Waits at most `limit`, if there is one.
 async fn within<T>(
     limit: Option<Duration>,
     step: &'static str,
@@ -304,7 +304,7 @@ async fn within<T>(
     }
 }
 
-/// The kind of an error of a connection, by which the SDK decides whether to try again: as its own client tells them apart.
+/// Classifies a connection error like the SDK's default client; the SDK decides by the class if it retries.
 fn classified(error: hyper::Error) -> ConnectorError {
     if error.is_timeout() {
         ConnectorError::timeout(error.into())

@@ -1,4 +1,4 @@
-//! Dead letters: what a dead-letter queue holds of a message, with the reason; and the way back.
+//! Dead letters: copies of messages in a dead-letter queue, with the reason, and their redrive.
 
 use serde_json::Value;
 
@@ -14,13 +14,13 @@ use crate::{
     record::{Dlq, Failure, Record, State},
 };
 
-/// The kind of a letter that a producer has sent to the dead-letter queue itself.
+/// The kind of a message that a producer has sent directly to the dead-letter queue.
 pub(crate) const MISDIRECTED: &str = "misdirected";
 
 /// A message in a dead-letter queue.
 ///
-/// A worker's copy says why it is there. What SQS itself has moved, since it was received too often, says nothing until a
-/// beater has looked at it. So does what a producer has sent to the dead-letter queue by mistake.
+/// A worker's copy contains the reason. Two other kinds contain none until a beater has examined them: messages that SQS itself has
+/// moved because they were received too often, and messages that a producer has sent to the dead-letter queue by mistake.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Letter {
@@ -28,20 +28,20 @@ pub struct Letter {
     pub message: Message,
     /// The id of its job.
     pub id: String,
-    /// What it asks for, or why that cannot be read.
+    /// The envelope, or the reason why it cannot be read.
     pub envelope: Result<Envelope, Unreadable>,
 }
 
-/// What to do with a letter that is to be redriven.
+/// The action for a dead letter that is redriven.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Redrive {
-    /// Send this to the queue, then delete the letter. To do it again does not run the job again.
+    /// Send this message to the queue, then delete the letter. Repeating it does not run the job again.
     Send(Outgoing),
-    /// Delete it: its job has ended otherwise since, or goes on without it.
+    /// Delete the letter: its job has ended since, or continues without it.
     Drop,
-    /// Leave it: an earlier job of its id has other arguments, so this message would be discarded as a duplicate.
+    /// Keep the letter: an earlier job with its id has other arguments, so the message would be discarded as a duplicate.
     OtherArguments,
-    /// Leave it, for there is no room in it for the attributes that it needs.
+    /// Keep the letter: the message has no room for the attributes that it needs.
     Stuck,
 }
 
@@ -52,19 +52,19 @@ impl Letter {
         Self { message, id, envelope }
     }
 
-    /// The kind of the failure; none where SQS has moved the message, or a producer has sent it here.
+    /// Returns the kind of the failure; `None` if SQS has moved the message or a producer has sent it here.
     pub fn kind(&self) -> Option<&str> {
         self.message.attributes.get(KIND).map(String::as_str)
     }
 
-    /// Returns true where a producer has sent the message to the dead-letter queue itself: no worker says why it is here, and SQS names
-    /// no queue from which it has moved it.
+    /// Returns `true` if a producer has sent the message directly to the dead-letter queue: it has no reason from a worker, and SQS names
+    /// no source queue.
     pub fn is_misdirected(&self) -> bool {
         self.message.source.is_none() && self.kind().is_none_or(|kind| kind == MISDIRECTED)
     }
 
-    /// Returns true where this is the id of its job. A message that cannot be read has none, and goes by the id of SQS; a person knows it
-    /// by the id in its body, so that counts as well.
+    /// Returns `true` if `id` is the id of its job. A message that cannot be read has the id of its SQS message. The id in its body
+    /// counts as well, since users search for it.
     pub fn has_id(&self, id: &str) -> bool {
         let number = |given: &Value| given.as_number().map(ToString::to_string);
         let is_it = |given: &Value| given == id || number(given).as_deref() == Some(id);
@@ -72,35 +72,35 @@ impl Letter {
         self.id == id || self.envelope.is_err() && given()
     }
 
-    /// Why it is here, as far as the body left room for it.
+    /// Returns the reason, shortened if the body left too little room.
     pub fn reason(&self) -> Option<&str> {
         self.message.attributes.get(REASON).map(String::as_str)
     }
 
-    /// Whether it came here without a reason, or once more after it was redriven.
+    /// Returns `true` if it has no reason yet, or if SQS has moved it here, possibly after a redrive.
     pub(crate) fn is_unexplained(&self) -> bool {
         self.message.source.is_some() || self.kind().is_none()
     }
 
-    /// Decides how to redrive it to `queue`, given the record of its job as it is stored.
+    /// Decides how to redrive it to `queue`, given the stored record of its job.
     ///
-    /// Where it is not certain that the job goes on without this letter, it is sent: at worst it is a duplicate.
+    /// The message is sent unless the job certainly continues without it: the worst result is a discarded duplicate.
     pub fn redrive(&self, record: Option<&Record>, queue: &str) -> Redrive {
         let dead = self.message.dead();
         let record = record.filter(|record| self.is_of(record, queue));
         let failed = match record.map(|record| (record, record.state)) {
-            // It was redriven, and has failed again: there is a newer letter.
+            // It was redriven and has failed again: there is a newer dead letter.
             Some((record, State::Failed)) if record.dlq != Some(Dlq::Pending) && dead.is_some_and(|dead| dead != record.generation) => {
                 return Redrive::Drop;
             }
             Some((record, State::Failed)) => Some(record.generation),
-            // It has never run, and asks for something else.
+            // It has never run, and has other arguments.
             Some((record, state)) if state.is_terminal() && dead.is_none() && self.has_other_arguments(record) => {
                 return Redrive::OtherArguments;
             }
             Some((_, state)) if state.is_terminal() => return Redrive::Drop,
-            // The due index holds its message. Of any other job that has not ended, this may be the only one: what is rejected
-            // or parked leaves the record as it is.
+            // The due index holds the message of this job. For other unfinished jobs, this letter may be the only message, since a rejected
+            // or parked message leaves the record unchanged.
             Some((record, State::Scheduled)) if record.envelope.is_some() && dead.is_none() && self.has_other_arguments(record) => {
                 return Redrive::OtherArguments;
             }
@@ -110,20 +110,20 @@ impl Letter {
         self.back(failed, queue).map_or(Redrive::Stuck, Redrive::Send)
     }
 
-    /// Returns true where both are known, and differ.
+    /// Returns `true` if both digests are known and differ.
     fn has_other_arguments(&self, record: &Record) -> bool {
         let own = self.envelope.as_ref().map(Envelope::digest);
         own.is_ok_and(|own| record.digest.is_some_and(|digest| digest != own))
     }
 
-    /// Whether that record is of this letter's job. Which names the job answers to is not known here.
+    /// Returns `true` if the record belongs to this letter's job. The aliases of the job are not known here.
     fn is_of(&self, record: &Record, queue: &str) -> bool {
         let native = self.envelope.as_ref().ok().filter(|envelope| envelope.form == Form::Native);
         let name = native.map_or(&record.name, |envelope| &envelope.name);
         is_of(record, &Request { name: name.clone(), queue: queue.into(), ..Request::default() })
     }
 
-    /// The message for the queue. None: there is no room for what it must say.
+    /// Returns the message for the queue, or `None` if it has no room for its attributes.
     fn back(&self, failed: Option<u64>, queue: &str) -> Option<Outgoing> {
         let mut back = Outgoing::new(&self.message.body);
         back.attributes = self.message.attributes.clone();
@@ -138,28 +138,28 @@ impl Letter {
         back.group = self.message.attributes.get(GROUP).or(self.message.group.as_ref()).cloned();
         if is_fifo(queue) {
             back.group = back.group.or_else(|| Some(dedup(&self.id)));
-            // The same for the same letter, and no other's.
+            // The same letter always has the same id, which no other letter has.
             back.dedup = Some(dedup(&format!("{}:{}", self.id, self.message.id)));
         }
         Some(back)
     }
 }
 
-/// Makes the dead letter of a message, with the reason; cut, then omitted, where the body leaves no room. Where the record
-/// holds the arguments, they are in the dead letter, and not those of the message.
+/// Creates the dead letter of a message, with the reason; the reason is cut or omitted if the body leaves no room. If the record
+/// stores the arguments, the dead letter contains those instead of the message's.
 pub(crate) fn letter(message: &Message, id: &str, reason: Option<&Failure>, record: Option<&Record>, dlq: &str) -> Outgoing {
     let body = record.and_then(|record| record.envelope.as_ref()).unwrap_or(&message.body);
     let mut copy = Outgoing::new(if body.is_empty() { " " } else { body });
-    // The dead-letter queue may take no more than the queue did.
+    // The dead-letter queue may have a lower size limit than this library's maximum.
     let limit = if copy.bytes() <= OLD_MAX_BYTES { OLD_MAX_BYTES } else { MAX_BYTES };
-    // Without a record, what it was redriven from still counts.
+    // Without a record, the generation from an earlier redrive still counts.
     let dead = record.map(|record| record.generation.to_string()).or_else(|| message.attributes.get(DEAD).cloned());
     copy.add_attribute(DEAD, &dead.unwrap_or_default(), limit);
     copy.add_attribute(ID, id, limit);
     if is_fifo(dlq) {
         let group = message.attributes.get(GROUP).or(message.group.as_ref());
         copy.add_attribute(GROUP, group.map(String::as_str).unwrap_or_default(), limit);
-        // A job that fails again, or a message that is redriven and rejected again, is no repetition.
+        // A job that fails again, or a redriven message that is rejected again, needs its own dead letter.
         copy.dedup = Some(dedup(&match record {
             Some(record) => format!("{id}:{}", record.generation),
             None => format!("{id}:{}", message.id),
@@ -180,7 +180,7 @@ mod tests {
 
     const BODY: &str = r#"{"name":"n","id":"a"}"#;
 
-    /// A letter of job `a` that failed at that generation, or that SQS has moved.
+    /// Returns a letter of job `a` that failed at generation `dead`, or that SQS has moved.
     fn letter_of(dead: Option<u64>) -> Letter {
         let mut message = Message { id: "m".into(), body: BODY.into(), ..Message::default() };
         match dead {

@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use crate::{JobError, attempt::Attempt};
 
-/// One concern that surrounds attempts: metrics, a rate limit, a translation of errors.
+/// Code that surrounds attempts, such as metrics, a rate limit or the conversion of errors.
 ///
-/// The first added is the outermost. The claim and the recording lie outside of all middleware, so none can lose a
-/// job or run one without the right to:
+/// The first middleware is the outermost. Claiming and recording happen outside of all middleware, so a middleware can neither lose
+/// a job nor run one without a claim:
 ///
 /// ```text
 /// claim ( worker's first ( worker's second ( job's own ( run ) ) ) ) record
@@ -34,22 +34,22 @@ use crate::{JobError, attempt::Attempt};
 /// }
 /// ```
 pub trait Middleware: Send + Sync + 'static {
-    /// Runs the rest by `next.run().await`, or answers in its place.
+    /// Runs the inner code with `next.run().await`, or returns its own result.
     fn handle<'a>(&'a self, attempt: &'a Attempt, next: Next<'a>) -> BoxFuture<'a, Result<Value, JobError>>;
 }
 
-/// What lies inside of a middleware: the inner ones and the job.
+/// The code inside a middleware: the inner middleware and the job.
 pub struct Next<'a> {
     inner: Chain<'a>,
     attempt: &'a Arc<Attempt>,
 }
 
 impl Next<'_> {
-    /// Runs it.
+    /// Runs the inner code.
     ///
     /// # Errors
     ///
-    /// What the job, or a middleware further in, returned.
+    /// The error of the job or of an inner middleware.
     pub async fn run(self) -> Result<Value, JobError> {
         self.inner.run(self.attempt).await
     }
@@ -61,7 +61,7 @@ impl std::fmt::Debug for Next<'_> {
     }
 }
 
-/// The innermost: the job itself.
+/// The innermost code: the job itself.
 pub(crate) trait Endpoint: Send + Sync {
     fn call<'a>(&'a self, attempt: &'a Arc<Attempt>) -> BoxFuture<'a, Result<Value, JobError>>;
 }

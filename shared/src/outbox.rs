@@ -1,5 +1,5 @@
-//! Sends the messages of filed jobs: sends first, then marks. A crash in between sends once more, and the claim lets one of the
-//! messages run.
+//! Sends the messages of filed jobs. Each message is sent first, and its record is marked afterwards. After a crash in between, the
+//! message is sent again, and the claim lets only one of the two run.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{
     store::{Store, Write, Written},
 };
 
-/// Counts of jobs that were to be sent.
+/// Counts of filed jobs by the result of sending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Sent {
     /// Sent and marked.
@@ -41,7 +41,7 @@ pub(crate) async fn send(to: &dyn Queue, store: &dyn Store, queue: &str, records
     let mut done = Sent { done: 0, failed };
     for (mark, answer) in marks.iter().zip(store.write(&marks).await) {
         match answer {
-            // Refused: claimed straight from the index, moved or called off; or another beater was first.
+            // Refused: the job was claimed directly from the index, moved or cancelled, or another beater was first.
             Ok(Written::Done | Written::Refused(_)) => done.done += 1,
             Err(error) => {
                 tracing::warn!(id = mark.next.id, %error, "a due job was sent and not marked; it is sent once more");
@@ -52,7 +52,7 @@ pub(crate) async fn send(to: &dyn Queue, store: &dyn Store, queue: &str, records
     done
 }
 
-/// The message of a filed job, as it was received, with what remains of its time as the delay.
+/// Returns the message of a filed job, as it was received, with the remaining wait as its delay.
 pub(crate) fn message(record: &Record, now: Timestamp) -> Outgoing {
     let mut message = Outgoing::new(record.envelope.clone().unwrap_or_default());
     message.add_attribute(ID, &record.id, MAX_BYTES);
@@ -62,7 +62,7 @@ pub(crate) fn message(record: &Record, now: Timestamp) -> Outgoing {
     message.group.clone_from(&record.message_group);
     if is_fifo(&record.queue) {
         message.group = message.group.or_else(|| Some(dedup(&record.id)));
-        // A job that is filed once more has another owner: its message is no repetition.
+        // A job that is filed again has another owner: its message is not a duplicate.
         message.dedup = Some(dedup(&format!("{}:{}", record.id, record.owner.as_deref().unwrap_or_default())));
     } else {
         message.delay = delay(record.run_at.unwrap_or(now), now);
@@ -70,7 +70,7 @@ pub(crate) fn message(record: &Record, now: Timestamp) -> Outgoing {
     message
 }
 
-/// Whole seconds, rounded down: the function waits for the rest of the last one.
+/// Returns whole seconds, rounded down. The function waits for the remaining fraction.
 fn delay(run_at: Timestamp, now: Timestamp) -> Duration {
     Duration::from_secs(until(now, run_at).as_secs()).min(MAX_DELAY)
 }

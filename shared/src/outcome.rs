@@ -1,4 +1,4 @@
-//! How a job says what became of an attempt.
+//! The error type with which a job ends an attempt.
 
 use std::{error::Error as StdError, fmt, time::Duration};
 
@@ -6,10 +6,10 @@ use crate::chain::Chain;
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 
-/// Why an attempt did not succeed, and what is to happen next.
+/// The reason why an attempt did not succeed, and the next step.
 ///
-/// Made from any error by `?`, it means: retry by the policy. The constructors say otherwise. It does not implement
-/// [`std::error::Error`] itself, which is what lets `?` take anything.
+/// `?` converts any error into one that is retried by the policy. The constructors choose another next step. The type does not
+/// implement [`std::error::Error`] itself, so that `?` can convert every error.
 ///
 /// ```
 /// use sqjobs::JobError;
@@ -24,8 +24,8 @@ type BoxError = Box<dyn StdError + Send + Sync>;
 /// assert_eq!(parse("x").unwrap_err().to_string(), "invalid digit found in string");
 /// ```
 ///
-/// An error type of your own that knows what is to happen next implements `From<Mine> for JobError`. It must then not
-/// implement [`std::error::Error`], for what does is retried.
+/// Your own error type can choose the next step by implementing `From<Mine> for JobError`. It must then not implement
+/// [`std::error::Error`], since such errors are always retried.
 ///
 /// ```
 /// use sqjobs::JobError;
@@ -50,7 +50,7 @@ pub struct JobError {
     source: BoxError,
 }
 
-/// What is to happen next.
+/// The next step after a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Then {
     Retry(Option<Duration>),
@@ -61,28 +61,28 @@ pub(crate) enum Then {
 }
 
 impl JobError {
-    /// Fails the job for good: trying again would not help.
+    /// Fails the job permanently: a retry would not help.
     pub fn fatal(error: impl Into<BoxError>) -> Self {
         Self::new(Then::Fatal, error)
     }
 
-    /// Fails the attempt; the next one starts after `wait` instead of the policy's backoff.
+    /// Fails the attempt. The next one starts after `wait` instead of the policy's backoff.
     pub fn retry_in(wait: Duration, error: impl Into<BoxError>) -> Self {
         Self::new(Then::Retry(Some(wait)), error)
     }
 
-    /// Not now: the attempt is given back and the job runs again after `wait`. Counted by
-    /// [`Policy::max_snoozes`](crate::Policy::max_snoozes), not as an attempt.
+    /// Postpones the job: it runs again after `wait`. A snooze does not count as an attempt; it counts against
+    /// [`Policy::max_snoozes`](crate::Policy::max_snoozes).
     pub fn snooze(wait: Duration) -> Self {
         Self::new(Then::Snooze(wait), "snoozed")
     }
 
-    /// Calls the job off: it ends as `cancelled`, and that is no failure.
+    /// Cancels the job: it ends as `cancelled`, which is not a failure.
     pub fn cancel(reason: impl Into<BoxError>) -> Self {
         Self::new(Then::Cancel, reason)
     }
 
-    /// The attempt was asked to stop at a safe point.
+    /// Interrupts the attempt, which was asked to stop, at a safe point.
     pub(crate) fn interrupt(reason: &'static str) -> Self {
         Self::new(Then::Interrupt, reason)
     }
@@ -91,14 +91,14 @@ impl JobError {
         Self { then, kind: None, source: error.into() }
     }
 
-    /// Names the kind of error in the record, a short stable word to count and search by.
+    /// Sets the kind of the error in the record: a short, stable word for counting and searching.
     #[must_use]
     pub fn kind(mut self, kind: impl Into<String>) -> Self {
         self.kind = Some(kind.into());
         self
     }
 
-    /// The kind as the record shows it.
+    /// Returns the kind for the record.
     pub(crate) fn kind_or_default(&self) -> &str {
         self.kind.as_deref().unwrap_or(match self.then {
             Then::Retry(_) => "error",
@@ -116,7 +116,7 @@ impl<E: Into<BoxError>> From<E> for JobError {
     }
 }
 
-/// The error and its causes, outermost first.
+/// Writes the error and its causes, outermost first.
 impl fmt::Display for JobError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Chain(&*self.source).fmt(f)

@@ -1,11 +1,11 @@
-//! How long a failed attempt waits for the next one.
+//! The wait between a failed attempt and the next one.
 
 use std::time::Duration;
 
-/// Exponential backoff with jitter: the wait before attempt *n + 1* lies between half and the whole of
-/// `base * 2^(n - 1)`, and never exceeds `max`.
+/// Exponential backoff with jitter. The wait before attempt *n + 1* is between half and the whole of `base * 2^(n - 1)`, and never
+/// longer than `max`.
 ///
-/// The jitter keeps a thousand jobs that failed together from coming back together.
+/// The jitter spreads the retries of jobs that failed at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
     base: Duration,
@@ -26,12 +26,12 @@ impl Backoff {
         Self { base, max }
     }
 
-    /// Always about the same wait.
+    /// Returns a backoff of about the same wait each time.
     pub const fn constant(wait: Duration) -> Self {
         Self { base: wait, max: wait }
     }
 
-    /// The wait after failed attempt number `attempt` (from 1), `jitter` being drawn from 0 to 1.
+    /// Returns the wait after failed attempt number `attempt` (from 1), with a `jitter` between 0 and 1.
     pub fn delay(&self, attempt: u32, jitter: f64) -> Duration {
         let doubled = 2_u32.saturating_pow(attempt.saturating_sub(1));
         let full = self.base.saturating_mul(doubled).min(self.max);
@@ -40,12 +40,12 @@ impl Backoff {
     }
 }
 
-/// The wait of a message that comes back without having cost anything: 2, 4, 8 … up to 60 seconds, with jitter.
+/// Returns the wait of a message that returns without a counted attempt: 2, 4, 8 … up to 60 seconds, with jitter.
 pub(crate) fn free_return(returns: u32, jitter: f64) -> Duration {
     Backoff::exponential(Duration::from_secs(2), Duration::from_mins(1)).delay(returns, jitter)
 }
 
-/// A number from 0 to 1, for jitter.
+/// Returns a random number from 0 to 1 for jitter.
 pub(crate) fn jitter() -> f64 {
     fastrand::f64()
 }

@@ -1,6 +1,6 @@
-//! Logs: JSON lines in Lambda, plain lines on standard error elsewhere. A subscriber that the program has set stays.
+//! Logs: JSON lines in Lambda, plain lines on standard error elsewhere. A subscriber that the program has already set stays in use.
 //!
-//! Whatever a stranger or a job's error holds, a line stays a line, and moves nothing on the terminal that shows it.
+//! Untrusted text stays on a single line and cannot control the terminal that shows it.
 
 use std::{
     borrow::Cow,
@@ -13,7 +13,7 @@ use tracing_subscriber::{filter::Targets, fmt::layer, layer::SubscriberExt, regi
 
 use crate::{config, panics};
 
-/// Logs as Lambda wants them, from `info` unless `RUST_LOG` says otherwise.
+/// Sets up logs for Lambda, from level `info` unless `RUST_LOG` is set.
 #[cfg(feature = "lambda")]
 pub(crate) fn in_lambda() {
     let (targets, flaw) = targets(Targets::new().with_default(LevelFilter::INFO));
@@ -26,9 +26,9 @@ pub(crate) fn in_lambda() {
     warn_of_aborts();
 }
 
-/// Logs for a person at a terminal, from `error` unless `RUST_LOG` says otherwise.
+/// Sets up logs for a terminal, from level `error` unless `RUST_LOG` is set.
 pub(crate) fn eager() {
-    // The program prints how each delivery ends, as a record or as a line of its own.
+    // The program prints the end of each delivery itself, as a record or as a separate line.
     let usual = Targets::new().with_default(LevelFilter::ERROR).with_target(DELIVERIES, LevelFilter::OFF);
     let (targets, flaw) = targets(usual);
     registry().with(layer().with_writer(|| Lines(io::stderr())).with_target(false)).with(targets).try_init().ok();
@@ -36,17 +36,17 @@ pub(crate) fn eager() {
     warn_of_aborts();
 }
 
-/// Logs an error where a panic ends the process.
+/// Logs an error if a panic would end the process.
 fn warn_of_aborts() {
     if panics::ABORT {
         tracing::error!("{}", panics::WARNING);
     }
 }
 
-/// The module that logs how deliveries end.
+/// The module that logs the end of each delivery.
 const DELIVERIES: &str = "sqjobs::worker::delivery";
 
-/// Returns the targets that are logged, `usual` unless `RUST_LOG` says otherwise, and what is wrong with that variable.
+/// Returns the targets to log, by default `usual`, and the flaw in `RUST_LOG`, if any.
 fn targets(usual: Targets) -> (Targets, Option<String>) {
     match config::log().map(|text| text.parse::<Targets>()) {
         None => (usual, None),
@@ -59,7 +59,7 @@ fn warn(flaw: &String) {
     tracing::warn!("RUST_LOG cannot be read: {flaw}; set it to a level, or to pairs such as sqjobs=debug,info");
 }
 
-/// Logs at a level that is known at run time only: an error, a warning, or information.
+/// Logs at a level that is known only at run time: an error, a warning, or information.
 macro_rules! log_at {
     ($level:expr, $($event:tt)*) => {
         match $level {
@@ -71,7 +71,7 @@ macro_rules! log_at {
 }
 pub(crate) use log_at;
 
-/// Writes each event, which comes whole and ends its line, as [`harmless`] text.
+/// Writes each event as [`harmless`] text. Each write must contain a whole event with its line end.
 struct Lines<W>(W);
 
 impl<W: Write> Write for Lines<W> {
@@ -89,7 +89,7 @@ impl<W: Write> Write for Lines<W> {
     }
 }
 
-/// The same text with what a terminal or a reader would act on, and not show, as JSON escapes it.
+/// Returns the text with invisible or controlling characters escaped as in JSON.
 pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
     if !text.contains(acts) {
         return Cow::Borrowed(text);
@@ -105,8 +105,8 @@ pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
     Cow::Owned(harmless)
 }
 
-/// Control characters but for the tab, ends of lines, what turns the direction of text, and what has no width. All of
-/// them have four digits.
+/// Returns `true` for control characters except the tab, for line ends, for characters that change the text direction, and for
+/// those without width. All of them have four hexadecimal digits.
 fn acts(char: char) -> bool {
     match char {
         '\t' => false,

@@ -1,4 +1,4 @@
-//! Runs jobs in process, for tests of your own jobs.
+//! Runs jobs in process, to test your own jobs.
 
 pub mod conformance;
 #[cfg(any(test, feature = "simulation"))]
@@ -20,9 +20,9 @@ use crate::{
     worker::{invocation, lambda},
 };
 
-/// Queues, records and time in memory: enqueue, run, move the clock, look.
+/// Queues, records and a clock in memory: enqueue jobs, run them, advance the clock, and inspect the records.
 ///
-/// The worker is the one that runs in Lambda; only what it talks to is in memory.
+/// The worker is the same as in Lambda; only its queues, table and clock are in memory.
 ///
 /// ```
 /// use std::time::Duration;
@@ -70,37 +70,37 @@ impl Default for Eager {
 }
 
 impl Eager {
-    /// Everything empty, at the beginning of the year 2026.
+    /// Creates an empty instance whose clock shows the start of the year 2026.
     pub fn new() -> Self {
         Self::at(Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(56 * 8766))
     }
 
-    /// Everything empty, at that instant.
+    /// Creates an empty instance whose clock shows `start`.
     pub fn at(start: Timestamp) -> Self {
         Self { local: Local::new(Clock::frozen(start)) }
     }
 
-    /// Hands over at most so many messages at a time, 10 unless told otherwise; SQS takes up to 10,000.
+    /// Sets the maximum batch size; default: 10. SQS allows up to 10,000.
     #[must_use]
     pub fn batch_size(mut self, messages: usize) -> Self {
         self.local.batch = messages;
         self
     }
 
-    /// A client that enqueues here.
+    /// Returns a client that enqueues to these queues.
     pub fn client(&self) -> Client {
         self.local.client()
     }
 
-    /// Runs until the worker's queues are empty, moving the clock on to whatever waits: a retry in an hour takes no time.
+    /// Runs until the worker's queues are empty, and advances the clock to each waiting job: a retry in an hour takes no time.
     ///
-    /// The worker takes from the queues of its own jobs, and from a queue that holds a message for one of them. What its jobs
-    /// enqueue for another function stays for [`enqueued`](Self::enqueued), or for a run of that function's worker.
+    /// The worker receives from the queues of its own jobs, and from any queue that contains a message for one of them. Jobs that it
+    /// enqueues for another function stay in their queue, for [`enqueued`](Self::enqueued) or for a run of that function's worker.
     pub async fn run<S: Send + Sync + 'static>(&self, worker: &Worker<S>) {
         self.local.run_all(&self.engine(worker)).await.ok();
     }
 
-    /// Runs what is due now in the worker's queues, which are those of [`run`](Self::run).
+    /// Runs only the messages that are due now in the worker's queues. [`run`](Self::run) describes these queues.
     pub async fn run_due<S: Send + Sync + 'static>(&self, worker: &Worker<S>) {
         self.local.run_due(&self.engine(worker)).await.ok();
     }
@@ -108,18 +108,18 @@ impl Eager {
     fn engine<S: Send + Sync + 'static>(&self, worker: &Worker<S>) -> Engine {
         static WARNING: Once = Once::new();
         if panics::ABORT {
-            // A test has no subscriber for the log.
+            // A test has no log subscriber.
             WARNING.call_once(|| eprintln!("error: {}", panics::WARNING));
         }
         self.local.engine(worker.jobs().clone(), Handle::current(), usize::MAX)
     }
 
-    /// Handles an event of SQS as the deployed function does, and gives back its answer, in which `batchItemFailures` names
-    /// the messages that are to come back.
+    /// Handles an SQS event like the deployed function and returns its response. `batchItemFailures` in the response names the
+    /// messages for a retry.
     ///
     /// # Errors
     ///
-    /// When it is no event of SQS.
+    /// When the value is not an SQS event.
     #[cfg(feature = "lambda")]
     pub async fn handle<S: Send + Sync + 'static>(&self, worker: &Worker<S>, event: serde_json::Value) -> Result<serde_json::Value, Error> {
         let event = serde_json::from_value(event).map_err(|error| Error::because("it is no event of SQS", error))?;
@@ -127,37 +127,37 @@ impl Eager {
         serde_json::to_value(lambda::response(report)).map_err(|error| Error::because("the answer cannot be written", error))
     }
 
-    /// Moves the clock.
+    /// Advances the clock.
     pub fn advance(&self, by: Duration) {
         self.local.clock.advance(by);
     }
 
-    /// The time here.
+    /// Returns the current time of the clock.
     pub fn now(&self) -> Timestamp {
         self.local.clock.now()
     }
 
-    /// A job's record.
+    /// Returns the record of a job.
     pub fn record(&self, id: &str) -> Option<Record> {
         self.local.store.get(id)
     }
 
-    /// Every record, by id.
+    /// Returns every record, sorted by id.
     pub fn records(&self) -> Vec<Record> {
         self.local.store.records()
     }
 
-    /// What a queue holds, oldest first; messages that cannot be read are left out.
+    /// Returns the messages in a queue, oldest first, without those that cannot be read.
     pub fn enqueued(&self, queue: &str) -> Vec<Envelope> {
         self.local.queue.messages(queue).iter().filter_map(|message| Envelope::parse(&message.body).ok()).collect()
     }
 
-    /// The messages in the dead-letter queue, with their reasons in the attribute `sqjobs.reason`.
+    /// Returns the messages in the dead-letter queue, with their reasons in the attribute `sqjobs.reason`.
     pub fn dead_letters(&self) -> Vec<crate::queue::Message> {
         self.local.queue.messages(DLQ)
     }
 
-    /// Puts a body of any content into a queue.
+    /// Sends a message with any body to a queue.
     pub async fn send(&self, queue: &str, body: impl Into<String>) {
         self.local.queue.send(queue, &[crate::queue::Outgoing::new(body)]).await;
     }

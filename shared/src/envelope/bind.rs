@@ -1,4 +1,4 @@
-//! From the envelope to the job's own type.
+//! Converts the arguments of an envelope to the type of the job.
 
 use super::unreadable::read;
 use super::{Envelope, Form, Unreadable};
@@ -7,17 +7,18 @@ use serde_json::{Value, json};
 use std::borrow::Cow;
 
 impl Envelope {
-    /// Binds the arguments to the job's type.
+    /// Deserializes the arguments into the job's type.
     ///
-    /// Which arguments: `args`; or `kwargs`, if they alone are not empty; or, if neither is, an
-    /// object of both, `{"args": [..], "kwargs": {..}}`.
+    /// The arguments are `args`, or `kwargs` if only they are not empty. If both are not empty, the arguments are an object with both:
+    /// `{"args": [..], "kwargs": {..}}`.
     ///
-    /// "No arguments" has several spellings in JSON. What does not bind as it stands is tried again
-    /// as another one of them: `null` (or nothing) as `{}`, so that a struct takes its defaults;
-    /// `[]` and `{}` as each other and as `null`, so that a unit struct takes either. `null` is
-    /// never taken for an empty list, except in the legacy forms: a list that is missing is more
-    /// often a mistake than a wish. In those forms, an array of one element is also tried as that
-    /// element.
+    /// JSON can express "no arguments" in several ways. If the arguments do not match the type, the other ways are tried:
+    ///
+    /// - `null` or nothing as `{}`, so that a struct takes its defaults
+    /// - `[]` and `{}` as each other and as `null`, so that a unit struct accepts either
+    ///
+    /// `null` never becomes an empty list, since a missing list is more often a mistake. Legacy formats are an exception. In legacy
+    /// formats, an array with one element is also tried as that element.
     ///
     /// ```
     /// use sqjobs::Envelope;
@@ -33,9 +34,8 @@ impl Envelope {
     ///
     /// # Errors
     ///
-    /// When the type refuses the arguments. The reason names the path and never quotes a string. Of
-    /// several spellings that were all refused it tells of the first, unless another one came
-    /// further.
+    /// When the type refuses the arguments. The reason names the path and never quotes a string. If several variants were
+    /// refused, the reason is about the first one, unless another one was parsed further.
     pub fn bind<T: DeserializeOwned>(&self) -> Result<T, Unreadable> {
         let (root, value) = self.arguments();
         let mut refusal = match read(root, &value) {
@@ -52,7 +52,7 @@ impl Envelope {
         Err(refusal)
     }
 
-    /// What to bind, and what a reason calls it.
+    /// Returns the arguments to deserialize, and their name in error messages.
     fn arguments(&self) -> (&'static str, Cow<'_, Value>) {
         match (is_empty(&self.args), self.kwargs.is_empty()) {
             (_, true) => ("args", Cow::Borrowed(&self.args)),
@@ -62,7 +62,7 @@ impl Envelope {
     }
 }
 
-/// The other ways to say the same, with what each adds to the path.
+/// Returns equivalent forms of the arguments, each with the step that it adds to the path.
 fn spellings(value: &Value, form: Form) -> Vec<(&'static str, Cow<'_, Value>)> {
     match (value, form) {
         (Value::Null, Form::Native) => vec![owned(json!({}))],

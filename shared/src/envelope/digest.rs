@@ -1,4 +1,4 @@
-//! A short digest of a job's arguments, by which a duplicate with other arguments is found.
+//! A short digest of a job's arguments, to detect a duplicate with other arguments.
 
 use std::{fmt, io};
 
@@ -6,15 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use super::Envelope;
 
-/// A digest of a job's arguments: FNV-1a, of 64 bits, of their compact JSON with sorted keys; written as 16 hexadecimal digits.
+/// A digest of a job's arguments: the 64-bit FNV-1a of their compact JSON with sorted keys, written as 16 hexadecimal digits.
 ///
-/// It tells equal arguments from others, whatever the order of keys and the spaces between them. It protects nothing.
+/// Equal arguments have equal digests, regardless of the order of keys and of white space. It is not a cryptographic digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest(u64);
 
 impl Digest {
-    /// The digest of nothing.
+    /// The digest of empty input.
     const EMPTY: Self = Self(0xcbf2_9ce4_8422_2325);
     const PRIME: u64 = 0x0100_0000_01b3;
 }

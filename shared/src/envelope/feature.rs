@@ -1,26 +1,25 @@
-//! Features that a producer may ask for, and fields that it must not send yet.
+//! Features that a producer may require, and fields that it must not send yet.
 
 use super::{CURRENT, Envelope, Unreadable, excerpt};
 
-/// What an entry of [`Envelope::needs`] may name, because this worker has it. Anything else parks
-/// the message.
+/// The features of this worker, which [`Envelope::needs`] may name. A message that needs another feature is parked.
 pub const FEATURES: &[&str] = &[
-    "depth",        // how many jobs came before, counted on in what this one enqueues
-    "expires_at",   // a job past this instant is dropped instead of run
+    "depth",        // number of jobs before this one; children get one more
+    "expires_at",   // the job is discarded after this instant
     "kwargs",       // keyword arguments, alone or beside positional ones
-    "max_attempts", // the attempt budget of the message, instead of the job's own
+    "max_attempts", // the attempt budget of the message, instead of the job's policy
     "meta",         // free data of the producer, kept in the record
     "parent_id",    // the job that caused this one, kept in the record
     "root_id",      // the first job of the tree, kept in the record
     "run_at",       // an instant before which the job does not run
     "tags",         // labels, kept in the record
-    "timeout_s",    // the time for one attempt, instead of the job's own
+    "timeout_s",    // the timeout of one attempt, instead of the job's policy
     "traceparent",  // the producer's W3C trace context, continued
 ];
 
 impl Envelope {
-    /// Returns what this version cannot do of what [`Envelope::v`] and [`Envelope::needs`] ask for, if anything. Such a message
-    /// waits for a worker that can: to ignore it would be worse than to be late.
+    /// Returns the version or feature that [`Envelope::v`] and [`Envelope::needs`] require and this worker lacks. Such a message
+    /// waits for a newer worker: running it without the feature would be worse than running it late.
     pub fn unsupported(&self) -> Option<String> {
         if self.v > CURRENT {
             return Some(format!("version {} of the contract, while this worker knows version {CURRENT}", self.v));
@@ -37,7 +36,7 @@ impl Envelope {
         fields.into_iter().find_map(|(field, is_set)| is_set.then_some(field))
     }
 
-    /// Refuses a message with a reserved field.
+    /// Refuses a message that contains a reserved field.
     pub(crate) fn check_reserved(&self) -> Result<(), Unreadable> {
         self.reserved()
             .map_or(Ok(()), |field| Err(Unreadable::new(field, "it is reserved, and no version supports it yet", "do not send it")))

@@ -1,4 +1,4 @@
-//! Instants in the envelope: RFC 3339, written to the millisecond in UTC.
+//! Instants in the envelope: RFC 3339 in UTC, written with milliseconds.
 
 use jiff::Timestamp;
 use serde::de::{Error, Unexpected};
@@ -25,8 +25,8 @@ fn parse(text: &str) -> Option<Timestamp> {
     text.parse().ok().filter(|_| is_rfc3339(text))
 }
 
-/// The parser reads more than RFC 3339 allows (a missing time, a zone in brackets); what it reads
-/// beyond must not become part of the contract.
+/// Returns `true` for RFC 3339. The parser also accepts other text (a missing time, a zone in brackets), which must not become
+/// part of the contract.
 fn is_rfc3339(text: &str) -> bool {
     let shape = text.replace(|c: char| c.is_ascii_digit(), "0").to_ascii_uppercase();
     let Some(rest) = shape.strip_prefix("0000-00-00T00:00:00") else {

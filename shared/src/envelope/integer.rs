@@ -1,15 +1,15 @@
-//! Finds integers that `serde_json` would round, since it keeps 64 bits of them.
+//! Finds integers that `serde_json` would round because they have more than 64 bits.
 
 use serde_json::Value;
 
 use super::{Envelope, Unreadable};
 
-/// The smallest of the numbers that an integer of more than 64 bits is rounded to.
+/// The smallest number that an integer of more than 64 bits can be rounded to.
 const LARGE: f64 = 9.223_372_036_854_775e18;
 const REMEDY: &str = "send it as a string, or with a fraction or an exponent where it may be rounded";
 
 impl Envelope {
-    /// Checks that no integer in a JSON object is longer than 64 bits: as a number it would lose digits.
+    /// Checks that no integer in a JSON object has more than 64 bits; such an integer would lose digits.
     ///
     /// ```
     /// use sqjobs::Envelope;
@@ -30,7 +30,7 @@ impl Envelope {
     }
 }
 
-/// Whether a value that was read may have been such an integer.
+/// Returns `true` if a parsed value may have been such an integer.
 pub(super) fn may_be_rounded(value: &Value) -> bool {
     match value {
         Value::Number(number) => number.is_f64() && number.as_f64().is_some_and(|number| number.abs() >= LARGE),
@@ -40,7 +40,7 @@ pub(super) fn may_be_rounded(value: &Value) -> bool {
     }
 }
 
-/// The top-level field of the first integer that does not fit. The text is JSON.
+/// Returns the top-level field of the first integer that does not fit. The text must be JSON.
 fn field_of_rounded(json: &str) -> Option<&str> {
     let (mut depth, mut string, mut field, mut at) = (0_u32, "", "", 0);
     while let Some(byte) = json.as_bytes().get(at) {
@@ -71,7 +71,7 @@ fn number_length(text: &str) -> usize {
     text.find(|char: char| !matches!(char, '0'..='9' | '+' | '-' | '.' | 'e' | 'E')).unwrap_or(text.len())
 }
 
-/// The length of the JSON string at the head of the text, with both its quotation marks.
+/// Returns the length of the JSON string at the start of the text, including both quotation marks.
 pub(super) fn string_length(text: &str) -> usize {
     let mut escaped = false;
     for (at, byte) in text.bytes().enumerate().skip(1) {

@@ -1,13 +1,13 @@
-//! JSON of message bodies.
+//! Reads the JSON of message bodies.
 
 use serde_json::{Map, Value, error::Category};
 
-/// A null field is as good as none.
+/// Returns `true` if the field is present and not null.
 pub(super) fn has(object: &Map<String, Value>, field: &str) -> bool {
     object.get(field).is_some_and(|value| !value.is_null())
 }
 
-/// Reads JSON; the flaw says in words what is wrong with the text, and quotes nothing of it.
+/// Parses JSON. The error describes the flaw and quotes nothing of the text.
 pub(super) fn json(text: &str) -> Result<Value, String> {
     serde_json::from_str(text).map_err(|error| match error.classify() {
         Category::Eof => format!("it is JSON that ends too early: {error}"),
@@ -16,7 +16,7 @@ pub(super) fn json(text: &str) -> Result<Value, String> {
     })
 }
 
-/// Names the type of a JSON value, for a sentence.
+/// Names the type of a JSON value for error messages.
 pub(super) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",

@@ -1,6 +1,5 @@
-//! The message bodies of older systems, understood by the same consumer. Nothing in a payload ever
-//! loads code: a class name is a string like any other, to be looked up among the aliases of the
-//! jobs.
+//! Reads the message formats of older systems. A payload never loads code: a class name is an ordinary string that is looked up
+//! in the aliases of the jobs.
 
 use super::json::{has, json, kind};
 use super::unreadable::read;
@@ -10,15 +9,14 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::{Map, Value};
 
-/// Standard base64, as forgiving as the decoders that these messages were made for.
+/// Standard base64, as lenient as the decoders of the older systems.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent).with_decode_allow_trailing_bits(true),
 );
 
-/// Reads `{"class", "args", "jid"}`, the form of Chore, Resque and Sidekiq. All other keys have
-/// meanings of their own there, so they are kept as unknown ones even where a native field has the
-/// same name.
+/// Reads `{"class", "args", "jid"}`, the format of Chore, Resque and Sidekiq. All other keys have their own meanings in those
+/// systems, so they are kept as unknown even if a native field has the same name.
 pub(super) fn chore(mut object: Map<String, Value>) -> Result<Envelope, Unreadable> {
     let class = object.remove("class").unwrap_or_default();
     let name: String = read("class", &class).map_err(|flaw| flaw.with_remedy(limit::remedy))?;
@@ -39,13 +37,13 @@ fn jid(object: &mut Map<String, Value>) -> Result<Option<String>, Unreadable> {
     Ok(Some(jid))
 }
 
-/// Reads base64 of `{id?, name, args?, kwargs?}`, the form of the Python sqjobs and of the PHP
-/// producers beside it. A native field in there is honoured as in a native body, never ignored.
+/// Reads base64 of `{id?, name, args?, kwargs?}`, the format of the Python sqjobs and its PHP producers. Native fields inside
+/// are honoured as in a native body.
 pub(super) fn python(body: &str) -> Result<Envelope, Unreadable> {
     let mut object = decode(body)?;
     identity(&mut object);
     if object.get("kwargs").and_then(Value::as_array).is_some_and(Vec::is_empty) {
-        object.remove("kwargs"); // what PHP makes of an empty array with keys
+        object.remove("kwargs"); // PHP writes an empty associative array like this
     }
     let envelope = Envelope::native(object)?;
     Ok(Envelope { form: Form::Legacy, ..envelope })
@@ -67,8 +65,7 @@ fn decoded(flaw: impl std::fmt::Display) -> Unreadable {
     Unreadable::body(format!("it is not JSON, and decoded from base64 {flaw}"))
 }
 
-/// The dedupe key is what stands left of the first `#`; without one the message has no identity of
-/// its own.
+/// Sets the id to the dedupe key: the part before the first `#`. Without a `#`, the message has no id of its own.
 fn identity(object: &mut Map<String, Value>) {
     if let Some(Value::String(id)) = object.get_mut("id") {
         id.truncate(id.find('#').unwrap_or(id.len()));
@@ -78,10 +75,9 @@ fn identity(object: &mut Map<String, Value>) {
     }
 }
 
-/// Makes JSON of what Python writes: the bare tokens `NaN`, `Infinity` and `-Infinity` become
-/// `null`, as in every JSON writer that knows them. A job that wants a number then refuses its
-/// arguments, and one with an `Option` sees that there is none; any number in their place would be
-/// an invention.
+/// Converts the JSON of Python to valid JSON: the bare tokens `NaN`, `Infinity` and `-Infinity` become `null`, as in most JSON
+/// writers. A job that expects a number then refuses its arguments, and one with an `Option` gets `None`. Any number would be
+/// invented.
 fn with_nulls(text: &str) -> String {
     let mut json = String::with_capacity(text.len());
     let mut rest = text;

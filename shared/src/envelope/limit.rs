@@ -1,5 +1,5 @@
-//! How much an envelope may hold. What is too much is refused when it is read, with the limit in
-//! the reason, and not later by a table or a queue.
+//! Limits of an envelope. Excessive values are refused when the envelope is read, with the limit in the reason, and not later
+//! by a table or a queue.
 
 use super::{Envelope, Unreadable};
 use serde_json::{Map, Value};
@@ -9,14 +9,14 @@ const NAME_BYTES: usize = 128;
 const TAGS: usize = 32;
 const TAG_BYTES: usize = 128;
 const ATTEMPTS: u32 = 1000;
-const DEPTH: u32 = 100; // Lambda's own detection of loops, which must be off, ends a chain after 16
-const TIMEOUT_S: f64 = 43_200.0; // the longest visibility that SQS grants
+const DEPTH: u32 = 100; // Lambda's own loop detection, which must be turned off, ends a chain after 16
+const TIMEOUT_S: f64 = 43_200.0; // the longest visibility timeout that SQS accepts
 const TRACEPARENT_BYTES: usize = 128;
-const META_LEVELS: usize = 24; // DynamoDB nests 32 deep, and the record needs some of them
-const LARGEST: f64 = 1e126; // DynamoDB's numbers stay below it
-const SMALLEST: f64 = 1e-130; // and, unless they are zero, above it
+const META_LEVELS: usize = 24; // DynamoDB allows 32 levels, and the record itself uses several
+const LARGEST: f64 = 1e126; // DynamoDB's numbers are smaller
+const SMALLEST: f64 = 1e-130; // and, except for zero, larger
 
-/// What would be right for a field, to end the reason with.
+/// Returns the valid values of a field, for the end of the reason.
 pub(super) fn remedy(field: &str) -> &'static str {
     match field {
         "v" => "it must be a whole number from 1",
@@ -61,7 +61,7 @@ pub(super) fn name(field: &str, name: &str) -> Result<(), Unreadable> {
     text(field, name, NAME_BYTES)
 }
 
-/// Checks an id that came beside the envelope.
+/// Checks an id that was given separately from the envelope.
 pub(crate) fn check_id(text: &str) -> Result<(), Unreadable> {
     id("id", text)
 }
@@ -73,7 +73,7 @@ pub(super) fn id(field: &str, id: &str) -> Result<(), Unreadable> {
 fn text(field: &str, text: &str, limit: usize) -> Result<(), Unreadable> {
     ensure(!text.is_empty(), field, || "it is empty".into())?;
     ensure(!text.contains(char::is_control), field, || "it has a control character".into())?;
-    // Both of them, and few others, begin with this byte.
+    // In UTF-8, U+FFFE and U+FFFF start with this byte, and few other characters do.
     let may_be_refused = text.as_bytes().contains(&0xef);
     ensure(!may_be_refused || text.chars().all(is_sendable), field, || {
         "it has U+FFFE or U+FFFF, which SQS does not take in an attribute".into()
@@ -105,8 +105,8 @@ fn meta(meta: &Map<String, Value>) -> Result<(), Unreadable> {
     storable_map(meta, META_LEVELS).map_err(|flaw| Unreadable::new("meta", flaw, remedy("meta")))
 }
 
-/// Whether the table can hold it within so many levels. It stops at the last of them, however deep
-/// the value goes on.
+/// Checks that the table can store a value within this number of levels. It checks no deeper levels, however deeply the value
+/// is nested.
 pub(crate) fn storable(value: &Value, levels: usize) -> Result<(), &'static str> {
     match value {
         Value::Array(_) if levels == 0 => Err("it nests too deep"),
@@ -137,7 +137,7 @@ fn ensure(holds: bool, field: &str, found: impl FnOnce() -> String) -> Result<()
     if holds { Ok(()) } else { Err(Unreadable::new(field, found(), remedy(field))) }
 }
 
-/// Whether SQS takes this character in a body or an attribute.
+/// Returns `true` if SQS accepts this character in a body or an attribute.
 ///
 /// Source: `MessageBody` in the SQS API reference, `SendMessage`.
 pub(crate) fn is_sendable(char: char) -> bool {

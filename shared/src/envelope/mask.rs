@@ -1,17 +1,15 @@
-//! Takes the arguments out of serde's sentences: a reason ends up in logs and in the record, and
-//! arguments must not.
+//! Removes argument values from serde's error messages. A reason is logged and recorded, and arguments must appear in neither.
 
 use serde_json::Value;
 use std::borrow::Cow;
 
 const MASK: &str = "…";
 
-/// The beginnings of serde's own sentences that quote a string of the input, without the quotation.
+/// Prefixes of serde's own messages that quote a string of the input; the quotation follows the prefix.
 const QUOTING: &[&str] =
     &["invalid type: string ", "invalid value: string ", "invalid type: character ", "invalid value: character ", "unknown variant "];
 
-/// The beginnings of serde's own sentences that quote no more than a number, a boolean, or what the
-/// job's type is called.
+/// Prefixes of serde's own messages that quote at most a number, a boolean, or the name of the job's type.
 const HARMLESS: &[&str] = &[
     "missing field `",
     "duplicate field `",
@@ -29,12 +27,12 @@ const HARMLESS: &[&str] = &[
     "data did not match any variant of untagged enum ",
 ];
 
-/// The reason without the strings of the value that was refused.
+/// Returns the reason without the strings of the refused value.
 pub(super) fn masked(reason: &str, refused: &Value) -> String {
     told(reason).unwrap_or_else(|| scrubbed(reason, refused))
 }
 
-/// One of serde's own sentences without its quotation. None: a type has made the sentence up itself.
+/// Returns serde's own message without its quotation, or `None` if the message comes from a type's own code.
 pub(crate) fn told(reason: &str) -> Option<String> {
     if let Some(kind) = QUOTING.iter().find(|kind| reason.starts_with(**kind)) {
         return Some(unquoted(kind.trim_end(), reason));
@@ -46,8 +44,7 @@ pub(crate) fn told(reason: &str) -> Option<String> {
     HARMLESS.iter().any(|kind| reason.starts_with(kind)).then(|| reason.to_owned())
 }
 
-/// Keeps of a sentence what was expected, which stands last; the quotation before it may hold
-/// anything.
+/// Keeps the last part of a message, which names the expected type. The quotation before it may contain anything.
 fn unquoted(kind: &str, reason: &str) -> String {
     match reason.rsplit_once(", expected ") {
         Some((_, expected)) => format!("{kind}, expected {expected}"),
@@ -55,8 +52,8 @@ fn unquoted(kind: &str, reason: &str) -> String {
     }
 }
 
-/// A sentence that a type made up itself may hold a string of the value anywhere, whole or (in
-/// quotation marks) in part. A single character that it complains about may stay.
+/// Hides strings of the value in a message from a type's own code. Such a message may quote a string anywhere, whole or (in
+/// quotation marks) in part. Single characters may remain.
 fn scrubbed(reason: &str, refused: &Value) -> String {
     let mut secrets = Vec::new();
     collect(refused, &mut secrets);
@@ -66,7 +63,7 @@ fn scrubbed(reason: &str, refused: &Value) -> String {
     whole.split_inclusive(['"', '\'', '`']).map(|piece| hidden(piece, is_secret)).collect()
 }
 
-/// The piece up to a quotation mark, or only the mark where the piece is secret.
+/// Returns the text up to a quotation mark, or only the mark if the text is secret.
 fn hidden(piece: &str, is_secret: impl Fn(&str) -> bool) -> Cow<'_, str> {
     let bare = piece.trim_end_matches(['"', '\'', '`']);
     if bare.trim().is_empty() || !is_secret(bare) {
@@ -75,8 +72,8 @@ fn hidden(piece: &str, is_secret: impl Fn(&str) -> bool) -> Cow<'_, str> {
     Cow::Owned(format!("{MASK}{}", &piece[bare.len()..]))
 }
 
-/// All strings and keys within a value, as they are and as `Debug` escapes them; too short ones
-/// would only riddle the sentence.
+/// Collects all strings and keys of a value, plain and escaped as in `Debug`. Very short ones are left out, since hiding them
+/// would make the message unreadable.
 fn collect<'a>(value: &'a Value, secrets: &mut Vec<Cow<'a, str>>) {
     match value {
         Value::String(text) => secrets.extend(spellings(text)),
@@ -94,8 +91,7 @@ fn spellings(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
     both.into_iter().filter(|spelling| spelling.len() > 2)
 }
 
-/// A key as a step of a path: the name of a field is shown, a key that looks like data (an address,
-/// a number) is not.
+/// Returns a key as a step of a path. A field name is shown; a key that looks like data (an address, a number) is hidden.
 pub(super) fn key(key: &str) -> &str {
     let is_letter = |c: char| c.is_ascii_alphabetic() || c == '_';
     let is_inner = |c: char| is_letter(c) || c.is_ascii_digit() || c == '-';

@@ -1,10 +1,10 @@
-//! Unknown fields that a producer took for fields of the message.
+//! Unknown fields that a producer probably mistook for fields of the message.
 
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::{Envelope, Form};
 
-/// The fields of a line of `sqjobs enqueue --from` that a message does not have, and misspelled ones, each with its remedy.
+/// Fields that only a line of `sqjobs enqueue --from` has, and misspelled fields, each with its remedy.
 const MISTAKES: [(&str, &str); 10] = [
     ("delay", "set the DelaySeconds of the message, or its field run_at"),
     ("queue", "send the message to that queue"),
@@ -18,7 +18,7 @@ const MISTAKES: [(&str, &str); 10] = [
     ("arguments", "its fields are args and kwargs"),
 ];
 
-/// The mistakes that a process has reported, a bit for each.
+/// The mistakes that a process has already reported, one bit each.
 #[derive(Debug)]
 pub(crate) struct Reported(AtomicU16);
 
@@ -27,7 +27,7 @@ impl Reported {
         Self(AtomicU16::new(0))
     }
 
-    /// Returns the mistakes of a message that are new, each with its remedy. A message without unknown fields costs one look.
+    /// Returns the unreported mistakes of a message, each with its remedy. A message without unknown fields costs one comparison.
     pub(crate) fn new_in(&self, envelope: &Envelope) -> impl Iterator<Item = (&'static str, &'static str)> {
         // The fields of older systems have other meanings.
         let is_looked_at = !envelope.unknown.is_empty() && envelope.form == Form::Native;

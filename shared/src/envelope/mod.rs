@@ -1,8 +1,7 @@
-//! The envelope: what travels in a message body.
+//! The envelope: the content of a message body.
 //!
-//! The native form is a JSON object with a `name`; [`SCHEMA`] describes it for every language. Two
-//! older forms are read as well and told apart by their shape alone (see [`Form`]). Whatever the
-//! form, the rest of the library sees one [`Envelope`].
+//! The native format is a JSON object with a `name`; [`SCHEMA`] describes it for every language. Two older formats are also
+//! read, and recognized by their structure alone (see [`Form`]). The rest of the library sees one [`Envelope`] in all cases.
 
 mod bind;
 mod digest;
@@ -34,16 +33,16 @@ pub(crate) use mistake::Reported;
 pub use unreadable::Unreadable;
 pub(crate) use unreadable::excerpt;
 
-/// The JSON Schema (draft 2020-12) of the native form, for producers in any language.
+/// The JSON Schema (draft 2020-12) of the native format, for producers in any language.
 pub const SCHEMA: &str = include_str!("../../envelope.schema.json");
 
-/// The version of the contract that this library writes, and the newest that it understands.
+/// The contract version that this library writes, and the newest that it reads.
 const CURRENT: u32 = 1;
 
-/// One job on its way: its name, its arguments, and what the producer wants of it.
+/// One enqueued job: its name, its arguments, and the options of its producer.
 ///
-/// Read one with [`Envelope::parse`]. The derived `Deserialize` checks the types of the native
-/// form, but no limits, and passes over fields that it does not know.
+/// Read one with [`Envelope::parse`]. The derived `Deserialize` checks the types of the native format but no limits, and ignores
+/// unknown fields.
 ///
 /// ```
 /// use serde_json::json;
@@ -61,90 +60,84 @@ const CURRENT: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Envelope {
-    /// The version of the wire contract. Of a newer one than this library's only `v`, `name` and
-    /// `id` are kept.
+    /// The version of the wire contract. If it is newer than this library, only `v`, `name` and `id` are kept.
     #[serde(default = "wire::current", deserialize_with = "wire::version", skip_serializing_if = "wire::is_current")]
     pub v: u32,
-    /// The job's name, as the job declares it; in the Chore form the class name, which is looked up
-    /// and never loaded.
+    /// The job's name, as the job declares it. In the Chore format it is the class name, which is looked up and never loaded.
     pub name: String,
-    /// The job's identity and dedupe key. `None`: the SQS message id is the identity.
+    /// The job's identity and dedupe key. `None`: the id of the SQS message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// The arguments, as the job's type deserializes them.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub args: Value,
-    /// Keyword arguments, from producers that split them; [`Envelope::bind`] says how they meet
-    /// `args`.
+    /// Keyword arguments, from producers that separate them. [`Envelope::bind`] describes how they combine with `args`.
     #[serde(default, deserialize_with = "wire::nullable", skip_serializing_if = "Map::is_empty")]
     pub kwargs: Map<String, Value>,
     /// The job does not run before this instant. Written to the millisecond.
     #[serde(default, with = "instant", skip_serializing_if = "Option::is_none")]
     pub run_at: Option<Timestamp>,
-    /// After this instant the job is dropped instead of run. Written to the millisecond.
+    /// The job is discarded after this instant. Written to the millisecond.
     #[serde(default, with = "instant", skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    /// Reserved, do not send: see [`Envelope::reserved`]. At most one unfinished job has this key.
+    /// Reserved, do not send: see [`Envelope::reserved`]. At most one unfinished job may have this key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unique_key: Option<String>,
-    /// How many attempts may end in an error, 1 to 1000. `None`: the job's policy.
+    /// Maximum number of attempts, 1 to 1000. `None`: the job's policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_attempts: Option<u32>,
-    /// The time for one attempt in seconds, above 0 and up to 43,200; fractions count. `None`: the
-    /// job's policy.
+    /// Timeout of one attempt in seconds, above 0 and up to 43,200, with fractions. `None`: the job's policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_s: Option<f64>,
-    /// Reserved, do not send: see [`Envelope::reserved`]. Which of two waiting jobs goes first.
+    /// Reserved, do not send: see [`Envelope::reserved`]. Decides which of two waiting jobs runs first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<i64>,
     /// Labels to find the job by: at most 32, each of at most 128 bytes.
     #[serde(default, deserialize_with = "wire::nullable", skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
-    /// Free data of the producer, stored in the record: at most 24 levels, and numbers that the
-    /// table can hold.
+    /// Free data of the producer, stored in the record: at most 24 levels, with numbers that the table can store.
     #[serde(default, deserialize_with = "wire::nullable", skip_serializing_if = "Map::is_empty")]
     pub meta: Map<String, Value>,
-    /// The job that enqueued this one.
+    /// The id of the job that enqueued this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_id: Option<String>,
-    /// The first job of the tree that this one belongs to.
+    /// The id of the first job of the tree.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root_id: Option<String>,
-    /// How many jobs of the tree lie between the first one and this, at most 100: what enqueues itself for ever ends there.
+    /// Number of jobs between the first job of the tree and this one, at most 100. The limit ends endless chains.
     #[serde(default, deserialize_with = "wire::nullable", skip_serializing_if = "wire::is_nought")]
     pub depth: u32,
     /// The producer's trace, in the W3C format.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
-    /// Reserved, do not send: see [`Envelope::reserved`]. The jobs that must succeed first.
+    /// Reserved, do not send: see [`Envelope::reserved`]. Jobs that must succeed first.
     #[serde(default, deserialize_with = "wire::nullable", skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<String>,
-    /// The features without which a worker must not run this job; it may choose from [`FEATURES`].
+    /// Features that a worker must have to run this job; [`FEATURES`] lists the valid ones.
     #[serde(default, deserialize_with = "wire::nullable", skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<String>,
-    /// The fields that this version does not know. One that bears the name of a known field is not
-    /// written.
+    /// Fields that this version does not know. A field with the name of a known field is not written.
     #[serde(flatten, skip_deserializing, serialize_with = "wire::strangers")]
     pub unknown: Map<String, Value>,
-    /// The form that it was read from. It does not travel: whatever is written is native.
+    /// The format that the envelope was read from. It is not sent: envelopes are always written in the native format.
     #[serde(skip)]
     pub form: Form,
 }
 
-/// The form that a message body had.
+/// The format of a message body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Form {
     /// A JSON object with a `name`, as [`SCHEMA`] describes it.
     #[default]
     Native,
-    /// That of an older system: base64 of `{id, name, args, kwargs}`, or `{"class", "args"}`. Its
-    /// arguments bind more freely.
+    /// The format of an older system: base64 of `{id, name, args, kwargs}`, or `{"class", "args"}`. Its arguments are deserialized
+    /// more leniently.
     Legacy,
 }
 
 impl Envelope {
-    /// An envelope with nothing but a name and arguments: the job's own policy decides the rest.
+    /// Creates an envelope with only a name and arguments; the job's policy decides everything else.
     pub fn new(name: impl Into<String>, args: Value) -> Self {
         Self {
             v: CURRENT,
@@ -171,23 +164,22 @@ impl Envelope {
         }
     }
 
-    /// The body to send: compact JSON in the native form, without the fields that are absent.
+    /// Returns the message body: compact JSON in the native format, without absent fields.
     ///
-    /// It is meant for what this version can say: of an envelope with a newer `v` only the
-    /// beginning was kept, and the limits are not checked here but by [`Envelope::check`].
+    /// Use it for envelopes of this version: of a newer `v`, only three fields were kept. It does not check the limits; see
+    /// [`Envelope::check`].
     #[expect(clippy::missing_panics_doc, reason = "it cannot: the keys are strings and JSON has a place for every value")]
     pub fn to_body(&self) -> String {
         let body = serde_json::to_string(self).expect("an envelope has string keys and plain values only");
-        // JSON has them in strings alone, and SQS takes neither.
+        // JSON contains them only inside strings, and SQS accepts neither.
         if body.contains(['\u{fffe}', '\u{ffff}']) { body.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff") } else { body }
     }
 
-    /// Whether it keeps the limits that [`Envelope::parse`] enforces, so that a producer need not
-    /// send what no worker will read.
+    /// Checks the limits that [`Envelope::parse`] enforces, so that a producer does not send an envelope that no worker accepts.
     ///
     /// # Errors
     ///
-    /// Names the first field that is outside its limits, and the limits.
+    /// Names the first field that exceeds its limits, and the limits.
     pub fn check(&self) -> Result<(), Unreadable> {
         limit::check(self)
     }

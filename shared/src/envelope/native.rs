@@ -1,4 +1,4 @@
-//! The native form: an object with a `name`.
+//! Reads the native format: an object with a `name`.
 
 use std::num::NonZeroU32;
 
@@ -8,11 +8,11 @@ use serde_json::{Map, Value};
 
 use super::{CURRENT, Envelope, Form, Unreadable, instant, limit, unreadable::read};
 
-/// The fields that every version of the contract has in common.
+/// The fields that exist in every version of the contract.
 const TIMELESS: &[&str] = &["v", "name", "id"];
 
 impl Envelope {
-    /// Takes the fields out of the object, one by one: what is left are those that nobody knows.
+    /// Takes the known fields out of the object one by one. The remaining fields are unknown.
     pub(super) fn native(mut object: Map<String, Value>) -> Result<Self, Unreadable> {
         if is_newer(&object) {
             object.retain(|field, _| TIMELESS.contains(&field.as_str()));
@@ -46,12 +46,12 @@ impl Envelope {
     }
 }
 
-/// An instant, or none.
+/// An optional instant.
 #[derive(Default, Deserialize)]
 #[serde(transparent)]
 struct At(#[serde(with = "instant")] Option<Timestamp>);
 
-/// Takes a field out; what is absent has its default.
+/// Takes a field out of the object. A missing field gets its default.
 fn take<T: DeserializeOwned + Default>(fields: &mut Map<String, Value>, field: &str) -> Result<T, Unreadable> {
     match fields.remove(field) {
         None | Some(Value::Null) => Ok(T::default()),

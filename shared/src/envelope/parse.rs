@@ -1,4 +1,4 @@
-//! From a message body to the envelope: which form it has, and what is wrong with it.
+//! Parses a message body: detects its format and describes its flaws.
 
 use serde_json::{Map, Value};
 
@@ -10,10 +10,9 @@ use super::{
 };
 
 impl Envelope {
-    /// Reads a message body in any of the forms, told apart by shape: `name` makes it native, else
-    /// `class` makes it Chore, Resque or Sidekiq, else it is tried as base64 of the Python sqjobs
-    /// form. A field that is `null` counts as absent; of a key that occurs twice the last one
-    /// counts, as in most languages.
+    /// Parses a message body in any format. `name` marks the native format; otherwise `class` marks that of Chore, Resque or
+    /// Sidekiq; otherwise the body is decoded as base64 of the Python sqjobs. A field that is `null` counts as absent. If a
+    /// key occurs twice, its last value counts, as in most languages.
     ///
     /// ```
     /// use sqjobs::Envelope;
@@ -33,8 +32,7 @@ impl Envelope {
     ///
     /// # Errors
     ///
-    /// When the body has none of the forms, when a field has the wrong type, or when it is outside
-    /// its limits.
+    /// When the body has none of these formats, or a field has the wrong type or exceeds its limits.
     pub fn parse(body: &str) -> Result<Self, Unreadable> {
         let body = body.trim();
         match json(body) {
@@ -61,8 +59,8 @@ impl Envelope {
     }
 }
 
-/// What an object without a name is, where it is a well-known one. Sources: "Amazon SNS message formats" in the SNS guide, "Event message
-/// structure" in the S3 guide, "EventBridge event structure" in the EventBridge guide.
+/// Names the source of an object without a name, if it is a well-known event. Sources: "Amazon SNS message formats" in the SNS guide,
+/// "Event message structure" in the S3 guide, "EventBridge event structure" in the EventBridge guide.
 fn foreign(object: &Map<String, Value>) -> &'static str {
     let has_all = |fields: &[&str]| fields.iter().all(|field| object.contains_key(*field));
     if has_all(&["Type", "MessageId", "TopicArn"]) {

@@ -1,4 +1,4 @@
-//! Why a body or its arguments could not be read.
+//! The reason why a body or its arguments cannot be read.
 
 use super::mask;
 use serde::de::DeserializeOwned;
@@ -8,8 +8,8 @@ use std::fmt::{self, Display};
 
 const EXCERPT_CHARS: usize = 64;
 
-/// Why a body or its arguments could not be read: names the field, what it was and what would be
-/// right, and never quotes a string of the arguments.
+/// The reason why a body or its arguments cannot be read. It names the field, its invalid value and the valid values, and never
+/// quotes a string of the arguments.
 ///
 /// ```
 /// use sqjobs::Envelope;
@@ -31,7 +31,7 @@ impl Unreadable {
         Self { path: path.into(), found: found.into(), remedy: Some(remedy) }
     }
 
-    /// Arguments that the job's type cannot be read from.
+    /// Creates the reason for arguments that do not fit the job's type.
     pub(crate) fn args(found: &str) -> Self {
         Self { path: "args".into(), found: found.into(), remedy: None }
     }
@@ -40,15 +40,15 @@ impl Unreadable {
         Self::new("body", flaw, r#"it must be a JSON object such as {"name": "adder", "args": [1, 2]}"#)
     }
 
-    /// A field of the wrong type, told in the words of the contract instead of those of Rust.
+    /// Describes a field of the wrong type in the words of the contract instead of those of Rust.
     pub(super) fn with_remedy(mut self, remedy: impl FnOnce(&str) -> &'static str) -> Self {
         self.remedy = Some(remedy(self.path.split(['.', '[']).next().unwrap_or_default()));
         self.found.truncate(self.found.find(", expected ").unwrap_or(self.found.len()));
         self
     }
 
-    /// How far the reading came: a value of the right type came further than one of the wrong type,
-    /// and then a deeper place counts. (The first step may be one that only a spelling added.)
+    /// Returns how far the value was parsed, to compare two reasons. A value of the right type counts more than one of the wrong
+    /// type; then the deeper path counts more. (The first step may come from an equivalent form.)
     pub(super) fn progress(&self) -> (bool, usize) {
         let depth = self.path.matches(['.', '[']).count();
         (!self.found.starts_with("invalid type: "), depth.max(1))
@@ -65,8 +65,8 @@ impl Display for Unreadable {
 
 impl std::error::Error for Unreadable {}
 
-/// Reads a type from a value, which the reason calls `root`. It gives serde's words without the
-/// strings of the value.
+/// Deserializes a type from a value, which the reason calls `root`. The reason is serde's message without the strings of the
+/// value.
 pub(super) fn read<T: DeserializeOwned>(root: &str, value: &Value) -> Result<T, Unreadable> {
     serde_path_to_error::deserialize(value).map_err(|error| {
         let (path, culprit) = locate(root, value, error.path());
@@ -75,8 +75,8 @@ pub(super) fn read<T: DeserializeOwned>(root: &str, value: &Value) -> Result<T, 
     })
 }
 
-/// Follows the path down to the value that was refused. A step that the value does not have ends
-/// it: the name of an enum's variant that is a string, and so an argument, is not a place.
+/// Follows the path to the refused value. It ends at a step that the value does not have: the name of an enum variant that is
+/// given as a string is an argument, and not a step.
 fn locate<'a>(root: &str, value: &'a Value, path: &Path) -> (String, &'a Value) {
     let (mut place, mut value) = (root.to_owned(), value);
     for segment in path {
@@ -92,8 +92,7 @@ fn locate<'a>(root: &str, value: &'a Value, path: &Path) -> (String, &'a Value) 
     (place.trim_start_matches('.').to_owned(), value)
 }
 
-/// A name or an id, fit for a sentence: its control characters are escaped, and it is cut after 64
-/// characters.
+/// Returns a name or an id for use in a sentence: control characters are escaped, and the text is cut after 64 characters.
 pub(crate) fn excerpt(text: &str) -> String {
     let mut excerpt: String = text.chars().take(EXCERPT_CHARS).flat_map(char::escape_debug).collect();
     if text.chars().nth(EXCERPT_CHARS).is_some() {

@@ -1,12 +1,11 @@
-//! How the fields of the native form are read and written where serde's own way is not that of the
-//! contract.
+//! Serializes the fields of the native format that serde's defaults do not cover.
 
 use super::CURRENT;
 use serde::{Deserialize, Deserializer, Serializer};
 use serde_json::{Map, Value};
 use std::num::NonZeroU32;
 
-/// The fields of the native form. A field of another name is unknown: it is kept, and ignored.
+/// The fields of the native format. Other fields are unknown; they are kept and ignored.
 pub(super) const FIELDS: &[&str] = &[
     "v",
     "name",
@@ -52,7 +51,7 @@ pub(super) fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
-/// Writes the unknown fields, but none that would stand beside a known one of the same name.
+/// Writes the unknown fields, except for those with the name of a known field.
 pub(super) fn strangers<S: Serializer>(unknown: &Map<String, Value>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(unknown.iter().filter(|(field, _)| !FIELDS.contains(&field.as_str())))
 }

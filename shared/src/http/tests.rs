@@ -18,10 +18,10 @@ use super::*;
 const DONE: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: 2\r\n\r\n{}";
 const FAILED: &str = "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 2\r\n\r\n{}";
 
-/// The answers to the requests on each connection, one connection after the other; then it is closed.
+/// The responses on each connection, one connection after the other; then the connection is closed.
 type Script = &'static [&'static [&'static str]];
 
-/// The requests that came, of each connection.
+/// The received requests of each connection.
 type Seen = Arc<Mutex<Vec<Vec<String>>>>;
 
 async fn server(script: Script) -> (String, Seen) {
@@ -44,7 +44,7 @@ async fn listen() -> (TcpListener, String) {
     (listener, address)
 }
 
-/// Answers so many requests, unless the client closes the connection.
+/// Answers requests with `answers`, unless the client closes the connection.
 async fn serve(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), answers: &[&str], seen: &Seen) {
     for answer in answers {
         let mut request = vec![0; 8192];
@@ -77,7 +77,7 @@ fn sqs(url: &str) -> aws_sdk_sqs::Client {
     aws_sdk_sqs::Client::from_conf(config.endpoint_url(url).retry_config(RetryConfig::standard()).build())
 }
 
-/// Returns when the runtime has taken note of all that happened to sockets until now.
+/// Waits until the runtime has processed all socket events.
 async fn sockets_are_noticed() {
     let (listener, address) = listen().await;
     let (client, server) = tokio::join!(TcpStream::connect(address), listener.accept());

@@ -1,15 +1,15 @@
-//! Names of the attributes that the library itself writes.
+//! Names of the message attributes that the library writes.
 
 /// The prefix of these names.
 pub(crate) const RESERVED: &str = "sqjobs.";
-/// The attribute with the id of the job, where the library itself has written the message.
+/// The id of the job, on messages that the library itself has written.
 pub(crate) const ID: &str = "sqjobs.id";
-/// The attribute without which a message in a dead-letter queue is no letter of ours.
+/// The kind of the failure. A message without it in a dead-letter queue was not put there by a worker.
 pub(crate) const KIND: &str = "sqjobs.kind";
-/// The attribute with the reason for which a message is a dead letter.
+/// The reason why a message is a dead letter.
 pub(crate) const REASON: &str = "sqjobs.reason";
-/// The attribute with the group that the message had on a FIFO queue. A dead letter there is a group of its own: SQS shows no message
-/// behind ten others of its group, so that nobody would see an eleventh.
+/// The original message group of a dead letter on a FIFO queue. The dead letter itself gets its own group: SQS returns no message
+/// behind ten others of its group, so that an eleventh would stay hidden.
 pub(crate) const GROUP: &str = "sqjobs.group";
-/// The attribute with the generation that failed.
+/// The generation of the claim that failed.
 pub(crate) const DEAD: &str = "sqjobs.dead";

@@ -10,25 +10,25 @@ use jiff::Timestamp;
 use super::{Message, Outgoing, Queue, QueueError, Source, Visibility, is_fifo};
 use crate::clock::{self, Clock};
 
-/// For how long a FIFO queue remembers a deduplication id.
+/// Time for which a FIFO queue remembers a deduplication id.
 const DEDUP_WINDOW: Duration = Duration::from_mins(5);
 
-/// Queues in memory, for eager mode and tests; a queue exists once it is named. Clones share them.
+/// Queues in memory, for eager mode and tests. A queue exists at its first use. Clones share the queues.
 #[derive(Debug, Clone)]
 pub struct Memory {
     clock: Clock,
     queues: Arc<Mutex<BTreeMap<String, Contents>>>,
 }
 
-/// What a queue holds and remembers.
+/// The messages and deduplication ids of a queue.
 #[derive(Debug, Default)]
 struct Contents {
-    /// By the order in which they were sent.
+    /// Messages in the order in which they were sent.
     messages: BTreeMap<u64, Stored>,
     sent: u64,
-    /// The messages by the handles of their last receives.
+    /// Messages by the handles of their last receives.
     receipts: HashMap<String, u64>,
-    /// The message that was sent under a deduplication id, and when.
+    /// The message sent with each deduplication id, and its instant.
     dedups: HashMap<String, (String, Timestamp)>,
 }
 
@@ -39,7 +39,7 @@ struct Stored {
 }
 
 impl Memory {
-    /// No queue yet.
+    /// Creates an empty set of queues.
     pub fn new(clock: Clock) -> Self {
         Self { clock, queues: Arc::default() }
     }
@@ -49,24 +49,24 @@ impl Memory {
         work(queues.entry(queue.into()).or_default())
     }
 
-    /// The names of the queues.
+    /// Returns the names of the queues.
     pub fn names(&self) -> Vec<String> {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
 
-    /// The messages of a queue, in the order in which they were sent, invisible ones included.
+    /// Returns the messages of a queue in the order in which they were sent, including invisible ones.
     pub fn messages(&self, queue: &str) -> Vec<Message> {
         self.with(queue, |contents| contents.messages.values().map(|stored| stored.message.clone()).collect())
     }
 
-    /// When the next message of a queue can be received, if it holds any.
+    /// Returns the instant at which the next message of a queue can be received, if the queue has any.
     pub fn next_visible(&self, queue: &str) -> Option<Timestamp> {
         let mut groups = HashSet::new();
         let mut is_head = |stored: &&Stored| !is_fifo(queue) || groups.insert(stored.message.group.clone());
         self.with(queue, |contents| contents.messages.values().filter(|stored| is_head(stored)).map(|stored| stored.visible_at).min())
     }
 
-    /// Says of the last message of every queue that SQS has moved it there.
+    /// Marks the last message of every queue as moved there by SQS.
     #[cfg(test)]
     pub(crate) fn moved_from(&self, source: &str) {
         let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
@@ -115,7 +115,7 @@ impl Memory {
 }
 
 impl Contents {
-    /// What a receive takes: what is visible, and on a FIFO queue not behind an invisible message of its group.
+    /// Returns the messages for a receive: visible, and on a FIFO queue not behind an invisible message of their group.
     fn take(&mut self, fifo: bool, max: usize, now: Timestamp, visible_at: Timestamp) -> Vec<Message> {
         let mut blocked = HashSet::new();
         let mut taken = Vec::new();

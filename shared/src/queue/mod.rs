@@ -1,7 +1,7 @@
-//! How messages travel: the port and its two adapters.
+//! Sends and receives messages: the port and its two adapters.
 //!
-//! Queues go by their names. A name that ends in `.fifo` is a FIFO queue, whose messages have a group. One conformance
-//! suite runs on both adapters.
+//! Queues are identified by name. A name that ends in `.fifo` is a FIFO queue, whose messages have a group. One conformance
+//! suite tests both adapters.
 
 pub(crate) mod attribute;
 mod memory;
@@ -23,30 +23,30 @@ use crate::{
     envelope::{Envelope, Unreadable, check_id, is_sendable},
 };
 
-/// The longest that SQS delays a message.
+/// Maximum delay of a message in SQS.
 pub const MAX_DELAY: Duration = Duration::from_mins(15);
-/// The longest that SQS keeps a message invisible after a receive.
+/// Maximum visibility timeout in SQS.
 pub const MAX_VISIBILITY: Duration = Duration::from_hours(12);
-/// The most bytes that a message has, attributes included.
+/// Maximum bytes of a message, including attributes.
 pub const MAX_BYTES: usize = 1 << 20;
-/// The most that a queue takes which was made before 2025-08, or with the default of that time.
+/// Maximum bytes of a message on a queue that was created before 2025-08, or with the default of that time.
 pub(crate) const OLD_MAX_BYTES: usize = 256 << 10;
-/// Attributes of one message.
+/// Maximum number of attributes of a message.
 const ATTRIBUTES: usize = 10;
-/// The longest message group and the longest deduplication id, in bytes.
+/// Maximum bytes of a message group or a deduplication id.
 const IDENTIFIER_BYTES: usize = 128;
-/// Entries in one SQS request.
+/// Maximum number of entries in an SQS request.
 const ENTRIES: usize = 10;
 
-/// Sends messages and decides when they are seen again. One answer for each part, in order.
+/// Sends messages and sets their visibility. Each method returns one result per part, in order.
 pub trait Queue: Send + Sync {
-    /// Sends messages; the answers are their ids.
+    /// Sends messages. Returns their ids.
     fn send<'a>(&'a self, queue: &'a str, messages: &'a [Outgoing]) -> BoxFuture<'a, Vec<Result<String, QueueError>>>;
 
-    /// Sets for how long from now received messages stay invisible.
+    /// Sets the visibility timeout of received messages, counted from now.
     fn set_visibility<'a>(&'a self, queue: &'a str, changes: &'a [Visibility]) -> BoxFuture<'a, Vec<Result<(), QueueError>>>;
 
-    /// Whether there is such a queue. One that exists once it is named need not say.
+    /// Checks that the queue exists. The default implementation is for queues that exist at their first use.
     fn find<'a>(&'a self, _queue: &'a str) -> BoxFuture<'a, Result<(), QueueError>> {
         ready(Ok(())).boxed()
     }
@@ -55,22 +55,22 @@ pub trait Queue: Send + Sync {
     fn delete<'a>(&'a self, queue: &'a str, receipts: &'a [String]) -> BoxFuture<'a, Vec<Result<(), QueueError>>>;
 }
 
-/// A queue that one can also take messages from. A worker cannot: the event source hands them over.
+/// A queue from which messages can also be received. A worker does not need this: Lambda passes it the messages.
 pub trait Source: Queue {
-    /// Receives at most `max` messages (up to ten) that nobody else sees for `visibility`.
+    /// Receives at most `max` messages (up to ten) that stay invisible for `visibility`.
     fn receive<'a>(&'a self, queue: &'a str, max: usize, visibility: Duration) -> BoxFuture<'a, Result<Vec<Message>, QueueError>>;
 }
 
-/// A message to be sent.
+/// A message to send.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Outgoing {
     /// The body.
     pub body: String,
     /// Text attributes, at most ten.
     pub attributes: BTreeMap<String, String>,
-    /// How long until it is first seen, at most 15 minutes.
+    /// Delay until it becomes visible, at most 15 minutes.
     pub delay: Duration,
-    /// The group on a FIFO queue, or for fair sharing on a standard one.
+    /// The message group: for the order on a FIFO queue, or for fair sharing on a standard queue.
     pub group: Option<String>,
     /// The deduplication id on a FIFO queue.
     pub dedup: Option<String>,
@@ -79,42 +79,42 @@ pub struct Outgoing {
 /// A received message.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Message {
-    /// The id that the queue gave it.
+    /// The id assigned by the queue.
     pub id: String,
-    /// The handle of this receive.
+    /// The receipt handle of this receive.
     pub receipt: String,
-    /// The queue's name.
+    /// The name of the queue.
     pub queue: String,
     /// The body.
     pub body: String,
     /// Text attributes.
     pub attributes: BTreeMap<String, String>,
-    /// How often it was received, this time included.
+    /// Number of receives, including this one.
     pub receives: u32,
-    /// When it was sent.
+    /// The instant at which it was sent.
     pub sent_at: Option<Timestamp>,
-    /// Its group.
+    /// The message group.
     pub group: Option<String>,
     /// The queue from which SQS has moved it to this dead-letter queue.
     pub source: Option<String>,
 }
 
-/// A change of how long a received message stays invisible.
+/// A change of the visibility timeout of a received message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Visibility {
-    /// The receive it belongs to.
+    /// The receipt handle.
     pub receipt: String,
-    /// From now, at most 12 hours.
+    /// The new timeout, counted from now, at most 12 hours.
     pub timeout: Duration,
 }
 
-/// Why a queue did not do a part of what was asked.
+/// The reason why a queue did not execute a part of a request.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum QueueError {
-    /// It never will: the message breaks a limit, or the receipt has expired.
+    /// It cannot succeed: the message exceeds a limit, or the receipt has expired.
     Refused(String),
-    /// It may have been done or not.
+    /// It may or may not have been executed.
     Unknown(Box<dyn StdError + Send + Sync>),
 }
 
@@ -137,8 +137,8 @@ impl StdError for QueueError {
 }
 
 impl Message {
-    /// The id of its job, and what it asks for. The id is what the library itself has written, else what the producer
-    /// gave, else the message's own.
+    /// Returns the id of its job and its envelope. The id is the one that the library wrote, otherwise the producer's, otherwise that
+    /// of the message.
     pub(crate) fn open(&self) -> (String, Result<Envelope, Unreadable>) {
         let envelope = Envelope::parse(&self.body);
         let given = envelope.as_ref().ok().and_then(|envelope| envelope.id.as_ref());
@@ -147,7 +147,7 @@ impl Message {
         (id, checked)
     }
 
-    /// The attributes that the library has not written.
+    /// Returns the attributes that the library did not write.
     pub(crate) fn own_attributes(&self) -> BTreeMap<String, String> {
         if self.attributes.is_empty() {
             return BTreeMap::new();
@@ -156,19 +156,19 @@ impl Message {
         own.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
-    /// The generation that failed, of a message redriven from the dead-letter queue.
+    /// Returns the generation that failed, if the message was redriven from the dead-letter queue.
     pub(crate) fn dead(&self) -> Option<u64> {
         self.attributes.get(DEAD)?.parse().ok()
     }
 }
 
 impl Outgoing {
-    /// A message with this body.
+    /// Creates a message with this body.
     pub fn new(body: impl Into<String>) -> Self {
         Self { body: body.into(), ..Self::default() }
     }
 
-    /// The bytes that count against [`MAX_BYTES`]: the body, and of each attribute the name, the type and the value.
+    /// Returns the bytes that count against [`MAX_BYTES`]: the body, and the name, type and value of each attribute.
     pub fn bytes(&self) -> usize {
         let attributes = self.attributes.iter().map(|(name, value)| name.len() + "String".len() + value.len());
         self.body.len() + attributes.sum::<usize>()
@@ -181,7 +181,7 @@ impl Outgoing {
         }
     }
 
-    /// Adds an attribute, cut so that the message has at most `limit` bytes, with a space for each character that SQS does not take.
+    /// Adds an attribute, cut so that the message has at most `limit` bytes. Characters that SQS does not accept become spaces.
     pub(crate) fn add_cut_attribute(&mut self, name: &str, value: &str, limit: usize) {
         let value = &value[..value.floor_char_boundary(self.room(name, limit))];
         let value: String = value.chars().map(|char| if char.is_control() || !is_sendable(char) { ' ' } else { char }).collect();
@@ -194,7 +194,7 @@ impl Outgoing {
         limit.saturating_sub(self.bytes() + name.len() + "String".len())
     }
 
-    /// Checks what SQS would refuse, or what a laxer double of it would not.
+    /// Checks the rules of SQS, so that the in-memory queue refuses the same messages.
     fn check(&self, queue: &str) -> Result<(), QueueError> {
         let refused = |reason: String| Err(QueueError::Refused(reason));
         if self.bytes() > MAX_BYTES {
@@ -229,14 +229,14 @@ impl Outgoing {
     }
 }
 
-/// Whether SQS takes this text as a message group or a deduplication id.
+/// Returns `true` if SQS accepts this text as a message group or a deduplication id.
 ///
 /// Source: `MessageGroupId` and `MessageDeduplicationId` in the SQS API reference, `SendMessage`.
 pub(crate) fn is_identifier(text: &str) -> bool {
     (1..=IDENTIFIER_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// A message group or deduplication id that stands for this text: the text itself where SQS takes it.
+/// Returns a message group or deduplication id for a text: the text itself if SQS accepts it, otherwise a derived one.
 pub(crate) fn dedup(text: &str) -> String {
     if is_identifier(text) {
         return text.into();

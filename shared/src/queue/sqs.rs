@@ -21,32 +21,32 @@ use tokio::sync::OnceCell;
 use super::{ENTRIES, MAX_BYTES, Message, Outgoing, Queue, QueueError, Source, Visibility, is_fifo};
 use crate::chain::Chain;
 
-/// Requests of one call that are under way at the same time.
+/// Maximum number of concurrent requests of one call.
 const AT_A_TIME: usize = 8;
-/// How often an entry that failed inside a successful answer is tried, in all.
+/// Maximum number of attempts for an entry that fails inside a successful response.
 const TRIES: usize = 3;
 
-/// Queues in SQS, by name. Clones share what they know of the queues' URLs.
+/// Queues in SQS, by name. Clones share the known URLs.
 #[derive(Debug, Clone)]
 pub struct Sqs {
     client: Client,
     urls: Arc<Mutex<HashMap<String, Arc<OnceCell<String>>>>>,
-    /// Asks for the URL of a queue, where that may be. By pointer, so that a function does not have the code.
+    /// Looks up the URL of a queue, if allowed. A function pointer, so that the program of a function does not contain the code.
     look_up: Option<LookUp>,
 }
 
 type LookUp = fn(Client, String) -> BoxFuture<'static, Result<String, QueueError>>;
 
-/// The parts of a request that failed, by their places.
+/// The failed entries of a request, by their index.
 type Failures = HashMap<usize, BatchResultErrorEntry>;
 
 impl Sqs {
-    /// Queues of the account and region of `client`, which is asked for their URLs.
+    /// Creates queues of the account and region of `client`, which looks up their URLs.
     pub fn new(client: Client) -> Self {
         Self { client, urls: Arc::default(), look_up: Some(|client, queue| look_up(client, queue).boxed()) }
     }
 
-    /// The queues of these URLs and no others, which spares the requests and the right to make them.
+    /// Creates queues for these URLs only. This needs no lookup and no permission for it.
     pub fn only<'a>(client: Client, urls: impl IntoIterator<Item = &'a str>) -> Self {
         let urls = urls.into_iter().map(|url| (name_of(url).to_owned(), Arc::new(OnceCell::new_with(Some(url.to_owned())))));
         Self { client, urls: Arc::new(Mutex::new(urls.collect())), look_up: None }
@@ -54,7 +54,7 @@ impl Sqs {
 
     async fn url(&self, queue: &str) -> Result<String, QueueError> {
         let url = Arc::clone(self.urls.lock().unwrap_or_else(PoisonError::into_inner).entry(queue.to_owned()).or_default());
-        // Whoever asks meanwhile waits for the same answer.
+        // Concurrent callers wait for the same lookup.
         let found = url.get_or_try_init(async || {
             let look_up = self.look_up.ok_or_else(|| {
                 QueueError::Refused(format!("its URL is not known; set SQJOBS_QUEUE_URL to that of {queue}, which feeds this function"))
@@ -114,12 +114,12 @@ async fn look_up(client: Client, queue: String) -> Result<String, QueueError> {
     answer.queue_url.ok_or_else(|| QueueError::Refused(format!("there is no queue {queue}")))
 }
 
-/// The entries of a request, each under its place.
+/// Builds the entries of a request, each with its index.
 fn entries<T, E>(parts: &[&T], entry: impl Fn(usize, &T) -> Result<E, QueueError>) -> Result<Vec<(usize, E)>, QueueError> {
     parts.iter().enumerate().map(|(place, part)| Ok((place, entry(place, part)?))).collect()
 }
 
-/// Makes one request, and again for its entries that failed though they need not have.
+/// Makes one request, and repeats it for the entries that failed but can be retried.
 async fn retried<'a, E: Clone>(
     entries: Result<Vec<(usize, E)>, QueueError>,
     parts: usize,
@@ -151,7 +151,7 @@ async fn retried<'a, E: Clone>(
     answers
 }
 
-/// The same error for another part of a request.
+/// Copies an error for another entry of a request.
 fn copy(error: &QueueError) -> QueueError {
     match error {
         QueueError::Refused(reason) => QueueError::Refused(reason.clone()),
@@ -221,12 +221,12 @@ where
     }
 }
 
-/// The last part of a queue's URL or ARN.
+/// Returns the last part of a queue's URL or ARN.
 pub(crate) fn name_of(url: &str) -> &str {
     url.rsplit(['/', ':']).next().unwrap_or(url)
 }
 
-/// Splits messages so that no request has too many or too large ones.
+/// Splits messages into requests that have neither too many nor too large messages.
 fn by_bytes<'a>(messages: &[&'a Outgoing]) -> Vec<Vec<&'a Outgoing>> {
     let mut chunks: Vec<Vec<&Outgoing>> = Vec::new();
     let mut bytes = 0;
@@ -269,9 +269,9 @@ impl Queue for Sqs {
             let fitting: Vec<_> = messages.iter().zip(&checks).filter(|(_, check)| check.is_ok()).map(|(m, _)| m).collect();
             let chunks = by_bytes(&fitting);
             if chunks.len() > 1 {
-                self.url(queue).await.ok(); // asked for once, not by each request
+                self.url(queue).await.ok(); // look up the URL once, and not in each request
             }
-            // In order means one after the other.
+            // A FIFO queue keeps the order only if requests follow one another.
             let at_a_time = if is_fifo(queue) { 1 } else { AT_A_TIME };
             let mut answers = Vec::new();
             for chunks in chunks.chunks(at_a_time) {
@@ -319,7 +319,7 @@ impl Source for Sqs {
         async move {
             let request = self.client.receive_message().queue_url(self.url(queue).await?);
             let request = request.message_attribute_names("All").message_system_attribute_names(System::All);
-            // A wait that the queue has as its default, of up to 20 s, would outlast the client's timeout.
+            // The default wait of a queue, of up to 20 s, could outlast the client's timeout.
             let request = request.wait_time_seconds(0).visibility_timeout(i32::try_from(visibility.as_secs()).unwrap_or(i32::MAX));
             let max = i32::try_from(max.clamp(1, ENTRIES)).unwrap_or(1);
             let answer = request.max_number_of_messages(max).send().await.map_err(failed)?;

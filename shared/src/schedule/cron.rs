@@ -1,7 +1,7 @@
-//! A cron expression in a time zone: which instants its civil times are.
+//! A cron expression in a time zone: the instants of its civil times.
 //!
-//! A zone is walked segment by segment; inside one, its offset is constant and the civil times that match are found in
-//! the expression's sets. Nothing is probed second by second, and no zone is special.
+//! The search walks through a zone segment by segment. Inside a segment the offset is constant, and the matching civil times come
+//! from the expression's sets. It never tests each second, and treats all zones alike.
 
 use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
 
@@ -10,15 +10,15 @@ use super::{
     zone::{Change, Segment, second_after, second_before},
 };
 
-/// A fixed job whose civil time lies in a longer gap does not fire for it: such a gap is a day that the zone left out,
-/// and not a change of clocks.
+/// A fixed job whose civil time is inside a longer gap does not fire for it. A longer gap is a day that the zone skipped, and not
+/// a clock change.
 const LONGEST_GAP: SignedDuration = SignedDuration::from_hours(3);
 
 /// No civil time matches outside the years 1970 to 2199, and no offset is as long as two days.
 const FIRST: Timestamp = Timestamp::constant(-2 * 86_400, 0);
 const LAST: Timestamp = Timestamp::constant(7_258_118_400 + 2 * 86_400, 0);
 
-/// An expression, its zone, and what a gap does to fixed jobs.
+/// An expression, its zone, and the behaviour of fixed jobs in a gap.
 #[derive(Debug, Clone)]
 pub(super) struct Cron {
     pub(super) expression: Expression,
@@ -27,7 +27,7 @@ pub(super) struct Cron {
 }
 
 impl Cron {
-    /// The first fire after that instant.
+    /// Returns the first fire after an instant.
     pub(super) fn after(&self, after: Timestamp) -> Option<Timestamp> {
         let mut from = second_after(floor(after))?.max(FIRST);
         while from <= LAST {
@@ -40,7 +40,7 @@ impl Cron {
         None
     }
 
-    /// The last fire in `(after, until]`.
+    /// Returns the last fire in `(after, until]`.
     pub(super) fn latest(&self, after: Timestamp, until: Timestamp) -> Option<Timestamp> {
         let mut until = floor(until).min(LAST);
         while until > after {
@@ -53,7 +53,7 @@ impl Cron {
         None
     }
 
-    /// The first fire in the segment, at or after `from`.
+    /// Returns the first fire in the segment, at or after `from`.
     fn first_in(&self, segment: &Segment, from: Timestamp) -> Option<Timestamp> {
         if segment.start.is_some_and(|start| start.at == from && self.fires_after_gap(start)) {
             return Some(from);
@@ -62,7 +62,7 @@ impl Cron {
         segment.instant(civil)
     }
 
-    /// The last fire since the change `start`, at or before `until`.
+    /// Returns the last fire since the change `start`, at or before `until`.
     fn last_until(&self, until: Timestamp, start: Option<Change>) -> Option<Timestamp> {
         let offset = self.zone.to_offset(until);
         match self.expression.until(offset.to_datetime(until)).filter(|&civil| civil >= self.first_shown(start)) {
@@ -71,8 +71,8 @@ impl Cron {
         }
     }
 
-    /// The civil time from which clocks count after a change. When they went back, a fixed job has already fired for what
-    /// they show again.
+    /// Returns the first civil time that counts after a change. If clocks went back, a fixed job has already fired for the repeated
+    /// civil times.
     fn first_shown(&self, start: Option<Change>) -> DateTime {
         match start {
             None => DateTime::MIN,
@@ -81,15 +81,15 @@ impl Cron {
         }
     }
 
-    /// Whether this is a fixed job of which a civil time was left out by that change.
+    /// Returns `true` if this is a fixed job and the change skipped one of its civil times.
     fn fires_after_gap(&self, change: Change) -> bool {
         let counts = change.jump() <= LONGEST_GAP && !self.expression.interval && !self.skip_gap;
-        // Where clocks went back, or stood, nothing is both at or after the one time and before the other.
+        // If clocks went back or stood still, no civil time is at or after the first bound and before the second.
         counts && self.expression.from(change.from()).is_some_and(|civil| civil < change.to())
     }
 }
 
-/// The whole second in which `at` lies.
+/// Returns `at`, rounded down to a whole second.
 fn floor(at: Timestamp) -> Timestamp {
     let before = i64::from(at.subsec_nanosecond() < 0);
     Timestamp::from_second(at.as_second() - before).unwrap_or(Timestamp::MIN)

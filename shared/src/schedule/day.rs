@@ -1,4 +1,4 @@
-//! The days on which an expression fires: its two day fields, put together.
+//! The days on which an expression fires, from its two day fields.
 
 use jiff::civil::Date;
 
@@ -8,12 +8,12 @@ use super::{
     mask::Mask,
 };
 
-/// Both day fields, as sets that one month turns into days.
+/// Both day fields, as sets that are converted to days for each month.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Days {
     pub(super) dates: Dates,
     pub(super) weekdays: Weekdays,
-    /// Either field starts with `*` or is `?`: a day must be in both. Else one is enough.
+    /// `true` if either field starts with `*` or is `?`: a day must match both fields. Otherwise one match is enough.
     pub(super) both: bool,
 }
 
@@ -21,7 +21,7 @@ pub(super) struct Days {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Dates {
     pub(super) listed: Mask,
-    /// The days of which the nearest weekday is meant: `15W`.
+    /// The days whose nearest weekday matches: `15W`.
     pub(super) nearest: Mask,
     /// `L`
     pub(super) last: bool,
@@ -32,13 +32,13 @@ pub(super) struct Dates {
 /// The day-of-week field. Bit 0 of each set is Sunday.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Weekdays {
-    /// For the first, second, ... occurrence in the month: which weekdays. A plain weekday is in all five.
+    /// The weekdays that match at their first, second, ... occurrence in the month. A plain weekday is in all five.
     pub(super) nth: [u8; 5],
-    /// Which weekdays at their last occurrence in the month: `5L`.
+    /// The weekdays that match at their last occurrence in the month: `5L`.
     pub(super) last: u8,
 }
 
-/// One month of one year, as far as days are concerned.
+/// The layout of one month.
 #[derive(Clone, Copy)]
 struct Month {
     /// The weekday of day 1; 0 is Sunday.
@@ -53,7 +53,7 @@ impl Days {
         Ok(Self { dates: Dates::parse(dates)?, weekdays: Weekdays::parse(weekdays)?, both })
     }
 
-    /// The days of the month that begins at `first`.
+    /// Returns the matching days of the month that begins at `first`.
     pub(super) fn of(&self, first: Date) -> Mask {
         let month = Month { first: weekday_number(first), length: first.days_in_month().unsigned_abs().into() };
         let (dates, weekdays) = (self.dates.of(month), self.weekdays.of(month));
@@ -134,13 +134,13 @@ impl Month {
         (self.first + day - 1) % 7
     }
 
-    /// Of the seven days from `day` on, those that fall on `weekdays`.
+    /// Returns those of the seven days from `day` that fall on `weekdays`.
     fn week(self, day: u32, weekdays: u8) -> Mask {
         let (weekdays, turn) = (u64::from(weekdays), self.weekday(day));
         Mask(((weekdays >> turn | weekdays << (7 - turn)) & u64::from(Weekdays::ALL)) << day)
     }
 
-    /// Monday to Friday at or next to `day`, without leaving the month.
+    /// Returns the day from Monday to Friday that is at or nearest to `day`, within the month.
     fn nearest_weekday(self, day: u32) -> u32 {
         match self.weekday(day) {
             6 if day == 1 => 3,
@@ -152,17 +152,17 @@ impl Month {
     }
 }
 
-/// 0 is Sunday.
+/// Returns the number of the weekday; 0 is Sunday.
 pub(super) fn weekday_number(date: Date) -> u32 {
     date.weekday().to_sunday_zero_offset().unsigned_abs().into()
 }
 
-/// 0 and 7 are both Sunday.
+/// Returns the bit of a weekday; 0 and 7 are both Sunday.
 fn weekday_bit(weekday: u32) -> u8 {
     1 << (weekday % 7)
 }
 
-/// The `n` of `5#n`, from zero.
+/// Returns the `n` of `5#n`, counted from zero.
 fn occurrence(item: &str, text: &str) -> Result<usize, ScheduleError> {
     match text {
         "1" => Ok(0),
@@ -186,7 +186,7 @@ fn lone_question_mark(field: &'static str) -> ScheduleError {
     ScheduleError::new(field, "? stands in a list", "write it alone, or list the days")
 }
 
-/// The first day of a month.
+/// Returns the first day of a month.
 pub(super) fn first_of(year: i16, month: u32) -> Option<Date> {
     Date::new(year, i8::try_from(month).ok()?, 1).ok()
 }

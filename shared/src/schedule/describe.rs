@@ -1,5 +1,5 @@
-//! A timetable in words. Common forms read as one would say them; all others list their values. A sentence claims
-//! nothing that its sets do not: "every" is said only of interval jobs, which keep their rhythm when clocks change.
+//! Describes a timetable in words. Common expressions get idiomatic sentences; all others list their values. A description is
+//! always exact: only interval jobs, which keep their rhythm when clocks change, are described with "every".
 
 use super::{
     cron::Cron,
@@ -9,12 +9,12 @@ use super::{
     phrase::{days, every_unit, joined, listed},
 };
 
-/// So many times of day are written out; more are given by their sets.
+/// Maximum number of times of day that are listed one by one.
 const SPELLED_OUT: u32 = 6;
 
 const HOURS: Mask = Mask::span(0, 23);
 
-/// `every 5 minutes`
+/// Returns text such as `every 5 minutes`.
 pub(super) fn every(every: &Every) -> String {
     match every.step.as_secs() {
         seconds if seconds % 3600 == 0 => every_unit(seconds / 3600, "hour"),
@@ -23,7 +23,7 @@ pub(super) fn every(every: &Every) -> String {
     }
 }
 
-/// `at 09:00 on Monday to Friday in America/New_York`
+/// Returns text such as `at 09:00 on Monday to Friday in America/New_York`.
 pub(super) fn cron(cron: &Cron) -> String {
     let expression = &cron.expression;
     let (time, day) = (time(expression), days(expression));
@@ -34,7 +34,7 @@ pub(super) fn cron(cron: &Cron) -> String {
     }
 }
 
-/// The times of day: one by one if they are few, else by the hour.
+/// Describes the times of day: one by one if they are few, otherwise by hour.
 fn time(expression: &Expression) -> String {
     let Expression { seconds, minutes, hours, .. } = expression;
     if seconds.count() * minutes.count() * hours.count() <= SPELLED_OUT {
@@ -43,7 +43,7 @@ fn time(expression: &Expression) -> String {
     if *seconds == Mask::one(0) { by_the_minute(expression) } else { by_the_second(expression) }
 }
 
-/// `every 5 minutes of hours 9 to 17`
+/// Returns text such as `every 5 minutes of hours 9 to 17`.
 fn by_the_minute(expression: &Expression) -> String {
     let hour = restricted_hours(expression);
     match rhythm(expression, "minute", expression.minutes) {
@@ -53,7 +53,7 @@ fn by_the_minute(expression: &Expression) -> String {
     }
 }
 
-/// `at second 30 of every minute of hour 2`
+/// Returns text such as `at second 30 of every minute of hour 2`.
 fn by_the_second(expression: &Expression) -> String {
     let (hour, rhythm) = (restricted_hours(expression), rhythm(expression, "second", expression.seconds));
     let any_minute = expression.interval && expression.minutes == Mask::span(0, 59);
@@ -67,13 +67,13 @@ fn by_the_second(expression: &Expression) -> String {
     format!("{second}{minute}{hour}")
 }
 
-/// ` of hours 9 to 17`; none where a rhythm goes through all hours.
+/// Returns text such as ` of hours 9 to 17`, or `None` if a rhythm covers all hours.
 fn restricted_hours(expression: &Expression) -> Option<String> {
     let all = expression.interval && expression.hours == HOURS;
     (!all).then(|| format!(" of {}", listed("hour", expression.hours)))
 }
 
-/// "every 5 minutes", where the values are that, from the first of the hour to its end.
+/// Returns text such as "every 5 minutes", if the values have that step from the start of the hour to its end.
 fn rhythm(expression: &Expression, unit: &str, values: Mask) -> Option<String> {
     let step = values.from(1).unwrap_or(60);
     let even = 60 % step == 0 && step < 60 && values == stepped(step);
@@ -84,7 +84,7 @@ fn stepped(step: u32) -> Mask {
     (0..60).step_by(step as usize).fold(Mask::default(), |mask, value| mask.or(Mask::one(value)))
 }
 
-/// The times of day, one by one.
+/// Lists the times of day one by one.
 fn times(expression: &Expression) -> Vec<String> {
     let bare = expression.seconds == Mask::one(0);
     let mut times = Vec::new();

@@ -1,8 +1,8 @@
-//! Why a schedule is refused.
+//! The reason why a schedule is refused.
 
 use std::{error, fmt};
 
-/// A schedule that cannot be: which field is wrong, what is wrong with it, and what to write instead.
+/// An invalid schedule: the wrong field, its flaw, and the valid values.
 ///
 /// ```
 /// use sqjobs::Schedule;
@@ -23,7 +23,7 @@ impl ScheduleError {
         Self { field, problem: problem.into(), remedy: remedy.into() }
     }
 
-    /// What is wrong: a field of the expression (`minute`, `day-of-month`) or a key of the schedule (`cron`, `timezone`).
+    /// Returns the wrong field of the expression (`minute`, `day-of-month`) or the wrong key of the schedule (`cron`, `timezone`).
     pub fn field(&self) -> &'static str {
         self.field
     }

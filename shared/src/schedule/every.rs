@@ -1,32 +1,32 @@
-//! An interval of elapsed seconds: no zone, no calendar, counted from where it began.
+//! An interval of elapsed seconds, counted from its origin, without zone or calendar.
 
 use jiff::{SignedDuration, Timestamp};
 
-/// 2200-01-01T00:00:00Z: no schedule looks further.
+/// 2200-01-01T00:00:00Z, the end of all schedules.
 const END: Timestamp = Timestamp::constant(7_258_118_400, 0);
 
 /// The instants `origin + k * step`, for each `k` from 0.
 #[derive(Debug, Clone)]
 pub(super) struct Every {
     pub(super) origin: Timestamp,
-    /// Whole seconds, at least one.
+    /// The step in whole seconds, at least one.
     pub(super) step: SignedDuration,
 }
 
 impl Every {
-    /// The first fire after that instant.
+    /// Returns the first fire after an instant.
     pub(super) fn after(&self, after: Timestamp) -> Option<Timestamp> {
         let next = if after < self.origin { Some(self.origin) } else { self.newest(after)?.checked_add(self.step).ok() };
         next.filter(|&next| next < END)
     }
 
-    /// The last fire in `(after, until]`.
+    /// Returns the last fire in `(after, until]`.
     pub(super) fn latest(&self, after: Timestamp, until: Timestamp) -> Option<Timestamp> {
         let newest = if until < END { self.newest(until) } else { self.newest(just_before(END)) };
         newest.filter(|&newest| newest > after)
     }
 
-    /// The last fire at or before `at`, however many there were.
+    /// Returns the last fire at or before `at`, without stepping through earlier fires.
     fn newest(&self, at: Timestamp) -> Option<Timestamp> {
         let elapsed = at.duration_since(self.origin);
         if elapsed.is_negative() {

@@ -1,4 +1,4 @@
-//! A cron expression, parsed: the civil times that it matches.
+//! A parsed cron expression: the civil times that it matches.
 
 use super::{
     ScheduleError,
@@ -8,7 +8,7 @@ use super::{
     year::Years,
 };
 
-/// The sets of an expression. A civil time matches when each of its parts is in its set.
+/// The sets of an expression. A civil time matches if each of its parts is in its set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Expression {
     pub(super) seconds: Mask,
@@ -17,7 +17,7 @@ pub(super) struct Expression {
     pub(super) days: Days,
     pub(super) months: Mask,
     pub(super) years: Years,
-    /// The seconds, minute or hour field starts with `*`: the rhythm in real time counts. Else the civil time does.
+    /// `true` if the seconds, minute or hour field starts with `*`: the job keeps its rhythm in real time. Otherwise civil time counts.
     pub(super) interval: bool,
 }
 
@@ -36,7 +36,7 @@ impl Expression {
     ///
     /// # Errors
     ///
-    /// When a field cannot be read, or no day is in all of them.
+    /// When a field is invalid, or no day matches all fields.
     pub(super) fn parse(text: &str) -> Result<Self, ScheduleError> {
         let fields: Vec<&str> = unaliased(text.trim_ascii())?.split_ascii_whitespace().collect();
         let [second, minute, hour, day, month, weekday, year] = match *fields {
@@ -57,8 +57,8 @@ impl Expression {
         if expression.has_day() { Ok(expression) } else { Err(no_day(day, weekday, month, year)) }
     }
 
-    /// Whether any day matches. A year's days depend on its first weekday and its length alone, so no more than 14 years
-    /// need be looked at.
+    /// Returns `true` if any day matches. The days of a year depend only on its first weekday and its length, so at most 14 years
+    /// are checked.
     fn has_day(&self) -> bool {
         let mut seen = Mask::default();
         self.years.values().any(|year| {
@@ -94,7 +94,7 @@ fn no_day(day: &str, weekday: &str, month: &str, year: &str) -> ScheduleError {
     ScheduleError::new(field::DAY.name, problem, "choose a day that the month has (L is its last)")
 }
 
-/// A number for the calendar of a year, under 14.
+/// Returns a number below 14 that identifies the calendar of a year.
 fn calendar(year: i16) -> u32 {
     first_of(year, 1).map_or(0, |first| weekday_number(first) + if first.in_leap_year() { 7 } else { 0 })
 }

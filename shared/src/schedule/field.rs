@@ -1,14 +1,14 @@
-//! One field of an expression: its name, its range, and what may be written in it.
+//! One field of an expression: its name, its range and its syntax.
 
 use super::{ScheduleError, mask::Mask};
 
-/// A field of numbers, some of which have names.
+/// A numeric field. Its values may also have names.
 #[derive(Debug)]
 pub(super) struct Field {
     pub(super) name: &'static str,
     low: u32,
     high: u32,
-    /// The names of the numbers from `low` on.
+    /// The names of the values from `low` on.
     names: &'static [&'static str],
 }
 
@@ -18,12 +18,12 @@ pub(super) const HOUR: Field = Field { name: "hour", low: 0, high: 23, names: &[
 pub(super) const DAY: Field = Field { name: "day-of-month", low: 1, high: 31, names: &[] };
 pub(super) const MONTH: Field =
     Field { name: "month", low: 1, high: 12, names: &["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"] };
-/// 7 is Sunday again, so that a range may end with it.
+/// The weekday. 7 is also Sunday, so that a range can end with it.
 pub(super) const WEEKDAY: Field = Field { name: "day-of-week", low: 0, high: 7, names: &["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"] };
 pub(super) const YEAR: Field = Field { name: "year", low: 1970, high: 2199, names: &[] };
 
 impl Field {
-    /// The values of a whole field of small numbers.
+    /// Returns the values of a whole field with small numbers.
     pub(super) fn mask(&self, text: &str) -> Result<Mask, ScheduleError> {
         let mut mask = Mask::default();
         for item in self.items(text) {
@@ -32,7 +32,7 @@ impl Field {
         Ok(mask)
     }
 
-    /// The parts between the commas.
+    /// Returns the parts between the commas.
     pub(super) fn items<'t>(&self, text: &'t str) -> impl Iterator<Item = Result<&'t str, ScheduleError>> {
         text.split(',').map(move |item| match item {
             "" => Err(self.refuse(format!("{text:?} has an empty item"), "remove the comma that is too many")),
@@ -40,7 +40,7 @@ impl Field {
         })
     }
 
-    /// Calls `set` with each value of one item: `*`, a value or a range, with a step or without.
+    /// Calls `set` with each value of one item: `*`, a value or a range, with or without a step.
     pub(super) fn each(&self, item: &str, mut set: impl FnMut(u32)) -> Result<(), ScheduleError> {
         let (range, step) = match item.split_once('/') {
             Some((range, step)) => (range, Some(self.step(item, step)?)),
@@ -76,12 +76,12 @@ impl Field {
         if low > high { Err(self.reversed(text, low, high)) } else { Ok((low, high)) }
     }
 
-    /// Sunday ends a week as 7.
+    /// Returns the end of a range; Sunday at the end of a range is 7.
     fn range_end(&self, text: &str) -> Result<u32, ScheduleError> {
         if self.high == WEEKDAY.high && text.eq_ignore_ascii_case("SUN") { Ok(7) } else { self.value(text) }
     }
 
-    /// A number or a name.
+    /// Parses a number or a name.
     pub(super) fn value(&self, text: &str) -> Result<u32, ScheduleError> {
         if let Some(at) = self.names.iter().position(|name| name.eq_ignore_ascii_case(text)) {
             return Ok(self.low + u32::try_from(at).unwrap_or_default());
@@ -113,7 +113,7 @@ impl Field {
         self.refuse(format!("the range {text} is reversed"), remedy)
     }
 
-    /// What may have been meant by a step that is larger than the field.
+    /// Suggests an alternative to a step that is larger than the field.
     fn instead_of(&self, step: usize) -> String {
         let unit = match self.name {
             "second" => "s",

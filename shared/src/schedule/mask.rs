@@ -1,13 +1,13 @@
-//! A set of small numbers: the values that a field admits.
+//! A set of small numbers: the allowed values of a field.
 
 use std::iter;
 
-/// The numbers 0 to 63, one bit each.
+/// A set of the numbers 0 to 63, one bit each.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Mask(pub(super) u64);
 
 impl Mask {
-    /// The numbers from `low` to `high`, both included.
+    /// Returns the numbers from `low` to `high`, both included.
     pub(super) const fn span(low: u32, high: u32) -> Self {
         Self((u64::MAX << low) & (u64::MAX >> (63 - high)))
     }
@@ -36,27 +36,27 @@ impl Mask {
         Self(self.0 & other.0)
     }
 
-    /// The least value.
+    /// Returns the smallest value.
     pub(super) fn first(self) -> Option<u32> {
         (self.0 != 0).then(|| self.0.trailing_zeros())
     }
 
-    /// The greatest value.
+    /// Returns the largest value.
     pub(super) fn last(self) -> Option<u32> {
         self.0.checked_ilog2()
     }
 
-    /// The least value that is at least `low`. A `low` past 63 has none.
+    /// Returns the smallest value that is at least `low`; `None` for a `low` above 63.
     pub(super) fn from(self, low: u32) -> Option<u32> {
         Self(self.0 & u64::MAX.checked_shl(low).unwrap_or(0)).first()
     }
 
-    /// The greatest value under `high`.
+    /// Returns the largest value below `high`.
     pub(super) fn under(self, high: u32) -> Option<u32> {
         Self(self.0 & !u64::MAX.checked_shl(high).unwrap_or(0)).last()
     }
 
-    /// The values, rising.
+    /// Returns the values in ascending order.
     pub(super) fn values(self) -> impl Iterator<Item = u32> {
         iter::successors(self.first(), move |&value| self.from(value + 1))
     }

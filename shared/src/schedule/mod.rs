@@ -1,24 +1,24 @@
-//! When a job is due: a cron expression in a time zone, or an interval.
+//! The fires of a schedule: a cron expression in a time zone, or an interval.
 //!
-//! A [`Schedule`] is plain data, as it is written in a row. [`Schedule::timetable`] checks it and makes a [`Timetable`],
-//! which says when it fires next, when it fired last, and in words what it does.
+//! A [`Schedule`] is plain data, as stored in a row. [`Schedule::timetable`] checks it and returns a [`Timetable`], which computes
+//! the next and the last fire and describes the schedule in words.
 //!
 //! An expression has 5 fields (minute, hour, day-of-month, month, day-of-week), 6 with seconds first, or 7 with a year
-//! (1970 to 2199) last. Besides `*`, lists, ranges, steps and names, the day fields know `?`, `L` (the last day), `LW`
-//! (the last weekday), `15W` (the weekday nearest to the 15th), `5#2` (the second Friday) and `5L` (the last Friday).
-//! When both day fields are restricted, one of them is enough; when either starts with `*`, both must hold.
+//! (1970 to 2199) last. All fields accept `*`, lists, ranges, steps and names. The day fields also accept `?`, `L` (the last day),
+//! `LW` (the last weekday), `15W` (the weekday nearest to the 15th), `5#2` (the second Friday) and `5L` (the last Friday).
+//! If both day fields are restricted, a day must match one of them. If either starts with `*`, a day must match both.
 //!
 //! # When clocks are changed
 //!
-//! A job is an *interval job* when its seconds, minute or hour field starts with `*`, else a *fixed job*.
+//! A job is an *interval job* if its seconds, minute or hour field starts with `*`. Otherwise it is a *fixed job*.
 //!
-//! | | clocks go forward, a civil time is left out | clocks go back, a civil time comes twice |
+//! | | clocks go forward, a civil time is skipped | clocks go back, a civil time occurs twice |
 //! |---|---|---|
-//! | fixed, `30 2 * * *` | fires at the first instant after the gap; with [`Schedule::skip_gap`], or when the gap is longer than 3 hours, not at all | fires the first time |
-//! | interval, `*/15 * * * *` | does not fire for what was left out | fires both times |
+//! | fixed, `30 2 * * *` | fires at the first instant after the gap; with [`Schedule::skip_gap`], or if the gap is longer than 3 hours, does not fire | fires the first time |
+//! | interval, `*/15 * * * *` | does not fire for the skipped time | fires both times |
 //!
-//! So a nightly job runs once every night, and a heartbeat keeps its rhythm in real time. Two civil times in one gap
-//! are one fire.
+//! So a nightly job runs once every night, and a heartbeat keeps its rhythm in real time. Two civil times in the same gap
+//! give one fire.
 
 mod cron;
 mod day;
@@ -52,7 +52,7 @@ pub use self::{
     zone::tzdata_version,
 };
 
-/// When a job is due, as it is stored: a cron expression and its zone, or an interval and its offset.
+/// A stored schedule: a cron expression and its time zone, or an interval and its offset.
 ///
 /// ```
 /// use std::time::Duration;
@@ -80,7 +80,7 @@ pub struct Schedule {
     offset: Option<Duration>,
 }
 
-/// What a fixed job does whose civil time is left out.
+/// The behaviour of a fixed job whose civil time is skipped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum DstGap {
@@ -92,12 +92,12 @@ enum DstGap {
 }
 
 impl Schedule {
-    /// Due whenever that expression matches the clocks of UTC, or of another [zone](Self::timezone).
+    /// Creates a schedule that fires when the expression matches the clocks of UTC, or of another [zone](Self::timezone).
     pub fn cron(expression: impl Into<String>) -> Self {
         Self { cron: Some(expression.into()), ..Self::empty() }
     }
 
-    /// Due each time so many whole seconds have passed since it was created, whatever clocks show.
+    /// Creates a schedule that fires each time this number of whole seconds has passed since its creation, regardless of clocks.
     pub fn every(interval: Duration) -> Self {
         Self { every: Some(interval), ..Self::empty() }
     }
@@ -106,34 +106,36 @@ impl Schedule {
         Self { cron: None, timezone: utc(), dst_gap: DstGap::After, every: None, offset: None }
     }
 
-    /// Sets the zone of an expression, by its IANA name: `Europe/Madrid`.
+    /// Sets the time zone of an expression by its IANA name, such as `Europe/Madrid`.
     #[must_use]
     pub fn timezone(mut self, name: impl Into<String>) -> Self {
         self.timezone = name.into();
         self
     }
 
-    /// Lets a fixed job whose civil time is left out not fire at all, instead of after the gap.
+    /// Makes a fixed job not fire if its civil time is skipped. By default it fires after the gap.
     #[must_use]
     pub fn skip_gap(mut self) -> Self {
         self.dst_gap = DstGap::Skip;
         self
     }
 
-    /// Puts off an interval by so many whole seconds, its first time included.
+    /// Delays all fires of an interval by this number of whole seconds, including the first.
     #[must_use]
     pub fn offset(mut self, offset: Duration) -> Self {
         self.offset = Some(offset).filter(|offset| !offset.is_zero());
         self
     }
 
-    /// Checks the schedule and makes it ready to be asked. Intervals count from `created`: they fire at `created`, put
-    /// off by the offset, and then each time the interval has passed. Expressions do not depend on it.
+    /// Checks the schedule and returns its timetable. Intervals count from `created`: the first fire is at `created` plus the offset.
+    /// Expressions do not depend on it.
     ///
     /// # Errors
     ///
-    /// When there is not exactly one of `cron` and `every_s`, when what is there cannot be read, when its zone is
-    /// unknown, when no day of any year matches, or when an interval or offset is not in whole seconds.
+    /// - There is not exactly one of `cron` and `every_s`, or it cannot be parsed.
+    /// - The time zone is unknown.
+    /// - No day of any year matches.
+    /// - An interval or an offset is not in whole seconds.
     pub fn timetable(&self, created: Timestamp) -> Result<Timetable, ScheduleError> {
         let rule = match (&self.cron, self.every) {
             (Some(expression), None) => Rule::Cron(self.cron_rule(expression)?),

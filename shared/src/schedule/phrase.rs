@@ -1,4 +1,4 @@
-//! The phrases of which a description is made: days, lists and ranges.
+//! The phrases of a description: days, lists and ranges.
 
 use super::{
     day::{Dates, Days, Weekdays},
@@ -11,14 +11,14 @@ const MONTHS: [&str; 12] =
     ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"];
 const NTH: [&str; 5] = ["first", "second", "third", "fourth", "fifth"];
 
-/// ` on Monday to Friday in March`, or nothing when it is every day.
+/// Returns text such as ` on Monday to Friday in March`, or an empty text for every day.
 pub(super) fn days(expression: &Expression) -> String {
     let Days { dates, weekdays, both } = &expression.days;
     let days = match (dates.text(), weekdays.text()) {
         (Some(date), Some(weekday)) if *both => format!(" on {date} if it is {weekday}"),
         (Some(date), Some(weekday)) => format!(" on {date} or {weekday}"),
         (Some(only), None) | (None, Some(only)) if *both => format!(" on {only}"),
-        // Where either is enough and one is every day, it is every day.
+        // If one match is enough and one field matches every day, the result is every day.
         _ => String::new(),
     };
     let months = (expression.months != Mask::span(1, 12)).then(|| format!(" in {}", ranges(expression.months, month)));
@@ -35,7 +35,7 @@ fn years(expression: &Expression) -> String {
 }
 
 impl Dates {
-    /// None for every day.
+    /// Returns the text, or `None` for every day.
     fn text(&self) -> Option<String> {
         if self.listed == Self::ALL {
             return None;
@@ -50,7 +50,7 @@ impl Dates {
 }
 
 impl Weekdays {
-    /// None for every day.
+    /// Returns the text, or `None` for every day.
     fn text(&self) -> Option<String> {
         let plain = self.nth.iter().fold(Self::ALL, |all, days| all & days);
         if plain == Self::ALL {
@@ -64,7 +64,7 @@ impl Weekdays {
     }
 }
 
-/// `the second Friday of the month`
+/// Returns texts such as `the second Friday of the month`.
 fn ordinals(nth: &str, days: u8) -> Vec<String> {
     Mask(days.into()).values().map(|day| format!("the {nth} {} of the month", weekday(day))).collect()
 }
@@ -84,13 +84,13 @@ pub(super) fn every_unit(count: i64, unit: &str) -> String {
     }
 }
 
-/// `minute 5", "minutes 0 to 10 and 30`
+/// Returns text such as `minute 5` or `minutes 0 to 10 and 30`.
 pub(super) fn listed(unit: &str, values: Mask) -> String {
     let plural = if values.count() == 1 { "" } else { "s" };
     format!("{unit}{plural} {}", ranges(values, |value| value.to_string()))
 }
 
-/// Values with their runs of three and more drawn together.
+/// Lists values; runs of three or more become ranges.
 fn ranges(values: Mask, name: impl Fn(u32) -> String) -> String {
     let (mut parts, mut next) = (Vec::new(), values.first());
     while let Some(from) = next {
@@ -105,7 +105,7 @@ fn ranges(values: Mask, name: impl Fn(u32) -> String) -> String {
     joined(&parts)
 }
 
-/// `a, b and c`
+/// Returns text such as `a, b and c`.
 pub(super) fn joined(parts: &[String]) -> String {
     match parts {
         [] => String::new(),

@@ -1,4 +1,4 @@
-//! The fires to come, as one wants to see them before trusting a schedule.
+//! Previews future fires, so that users can verify a schedule.
 
 use std::{fmt, iter};
 
@@ -10,7 +10,7 @@ use jiff::{
 
 use super::{Timetable, timetable::Rule, zone::Change};
 
-/// One fire, and whether its day is one on which clocks are changed.
+/// One fire, with the clock change on its day, if any.
 ///
 /// ```
 /// use sqjobs::Schedule;
@@ -26,24 +26,24 @@ use super::{Timetable, timetable::Rule, zone::Change};
 pub struct Fire {
     /// The instant.
     pub at: Timestamp,
-    /// The same in the schedule's zone; in UTC for an interval.
+    /// The same instant in the schedule's zone; in UTC for an interval.
     pub local: Zoned,
-    /// The change of clocks on that day, if there is one.
+    /// The clock change on that day, if any.
     pub change: Option<ClockChange>,
 }
 
-/// Clocks are put forward or back.
+/// A change of clocks, forward or back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClockChange {
-    /// What clocks show when they are changed.
+    /// The civil time at the change.
     pub from: DateTime,
-    /// What they show afterwards.
+    /// The civil time after the change.
     pub to: DateTime,
 }
 
 impl Timetable {
-    /// The fires after that instant, with the days marked on which clocks are changed.
+    /// Returns the fires after an instant, with the clock changes of their days.
     pub fn preview(&self, after: Timestamp) -> impl Iterator<Item = Fire> {
         let zone = match &self.rule {
             Rule::Cron(cron) => cron.zone.clone(),
@@ -62,7 +62,7 @@ impl Fire {
 }
 
 impl ClockChange {
-    /// The change that begins or ends on `day`, which is the local date of `at`.
+    /// Returns the change that begins or ends on `day`, the local date of `at`.
     fn on(day: Date, at: Timestamp, zone: &TimeZone) -> Option<Self> {
         let second = Timestamp::from_second(at.as_second()).ok()?;
         let near = [Change::after(zone, second), Change::before(zone, second)];

@@ -1,11 +1,11 @@
-//! The search in an expression's sets: which civil time matches next, and which matched last.
+//! Searches the sets of an expression for the next or the last matching civil time.
 
 use jiff::civil::{Date, DateTime, Time};
 
 use super::{day::first_of, expression::Expression, mask::Mask};
 
 impl Expression {
-    /// The first civil time that matches, at or after `start`.
+    /// Returns the first matching civil time at or after `start`.
     pub(super) fn from(&self, start: DateTime) -> Option<DateTime> {
         let (date, days) = (start.date(), self.days_of(start.date().first_of_month()));
         if days.has(day(date))
@@ -20,7 +20,7 @@ impl Expression {
         Some(next.to_datetime(self.first_time()))
     }
 
-    /// The last civil time that matches, at or before `end`.
+    /// Returns the last matching civil time at or before `end`.
     pub(super) fn until(&self, end: DateTime) -> Option<DateTime> {
         let (date, days) = (end.date(), self.days_of(end.date().first_of_month()));
         if days.has(day(date))
@@ -35,13 +35,13 @@ impl Expression {
         Some(previous.to_datetime(self.last_time()))
     }
 
-    /// The days of one month, given its first.
+    /// Returns the matching days of the month that begins at `first`.
     fn days_of(&self, first: Date) -> Mask {
         let admitted = self.months.has(first.month().unsigned_abs().into()) && self.years.has(first.year());
         if admitted { self.days.of(first) } else { Mask::default() }
     }
 
-    /// The first day in any month after that of `date`.
+    /// Returns the first matching day in a month after that of `date`.
     fn first_day_after(&self, date: Date) -> Option<Date> {
         let (mut year, mut month) = (date.year(), month(date));
         loop {
@@ -56,7 +56,7 @@ impl Expression {
         }
     }
 
-    /// The last day in any month before that of `date`.
+    /// Returns the last matching day in a month before that of `date`.
     fn last_day_before(&self, date: Date) -> Option<Date> {
         let (mut year, mut month) = (date.year(), month(date));
         loop {
@@ -71,7 +71,7 @@ impl Expression {
         }
     }
 
-    /// The first time of a day that matches, at or after `start`.
+    /// Returns the first matching time of a day at or after `start`.
     fn time_from(&self, start: Time) -> Option<Time> {
         let (hour, minute, second) = parts(start);
         if self.hours.has(hour) {
@@ -87,7 +87,7 @@ impl Expression {
         time(self.hours.from(hour + 1)?, self.minutes.first()?, self.seconds.first()?)
     }
 
-    /// The last time of a day that matches, at or before `end`.
+    /// Returns the last matching time of a day at or before `end`.
     fn time_until(&self, end: Time) -> Option<Time> {
         let (hour, minute, second) = parts(end);
         if self.hours.has(hour) {
@@ -125,7 +125,7 @@ fn month(date: Date) -> u32 {
     date.month().unsigned_abs().into()
 }
 
-/// That day of the month of `date`.
+/// Returns day `day` in the month of `date`.
 fn on(date: Date, day: u32) -> Option<Date> {
     Date::new(date.year(), date.month(), i8::try_from(day).ok()?).ok()
 }

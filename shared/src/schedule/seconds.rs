@@ -1,4 +1,4 @@
-//! A duration as a number of seconds. A fraction is kept as it came, so that the schedule can be refused in words.
+//! A duration in seconds. A fraction is kept when it is read, so that the schedule can be refused with a clear error.
 
 use std::{fmt, time::Duration};
 

@@ -1,18 +1,18 @@
-//! What a wrong name may have been meant to be.
+//! Suggests valid names for a wrong name.
 
 use std::cmp::min;
 
-/// How many names are offered.
+/// Maximum number of suggestions.
 const OFFERED: usize = 3;
 
-/// The names nearest to `wrong`, nearest first; none when nothing is near. Case does not count, and a name's last
-/// component alone is as good as the whole: "Madrid" is near "Europe/Madrid".
+/// Returns the names most similar to `wrong`, the most similar first, or none if no name is similar. Case is ignored. The last
+/// component of a name is also compared alone: "Madrid" is similar to "Europe/Madrid".
 pub(super) fn nearest(wrong: &str, names: &[String]) -> Vec<String> {
     let wrong = folded(wrong);
     let limit = (wrong.len() / 3).clamp(1, 4);
     let mut near: Vec<_> = names.iter().map(|name| (nearness(&wrong, name), name)).filter(|(far, _)| *far <= limit).collect();
     near.sort();
-    // What is one letter off is no guess any more when another is right.
+    // Keep only the names with the smallest distance: if one name fits exactly, one that differs by a letter is not suggested.
     let nearest = near.first().map_or(0, |(far, _)| *far);
     near.into_iter().take_while(|(far, _)| *far == nearest).take(OFFERED).map(|(_, name)| name.clone()).collect()
 }
@@ -26,7 +26,7 @@ fn folded(name: &str) -> Vec<char> {
     name.chars().map(|char| if char == ' ' { '_' } else { char.to_ascii_lowercase() }).collect()
 }
 
-/// How many letters must be put in, taken out or replaced to make one of the other.
+/// Returns the edit distance: the number of letters to insert, remove or replace.
 fn distance(one: &[char], other: &[char]) -> usize {
     let mut row: Vec<usize> = (0..=other.len()).collect();
     for (i, a) in one.iter().enumerate() {

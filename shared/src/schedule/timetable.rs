@@ -1,4 +1,4 @@
-//! A schedule that is ready to be asked.
+//! A checked schedule that computes its fires.
 
 use std::fmt;
 
@@ -6,10 +6,9 @@ use jiff::Timestamp;
 
 use super::{cron::Cron, describe, every::Every};
 
-/// A parsed [`Schedule`](super::Schedule): when it fires, and how to say so.
+/// A parsed [`Schedule`](super::Schedule): computes its fires and describes them.
 ///
-/// What it answers depends on the schedule, the instant asked about and the bundled time zones alone. Displayed, it is
-/// a sentence:
+/// Results depend only on the schedule, the given instant and the bundled time zones. `Display` writes a sentence:
 ///
 /// ```
 /// use sqjobs::Schedule;
@@ -25,7 +24,7 @@ pub struct Timetable {
     pub(super) rule: Rule,
 }
 
-/// The two ways to say when.
+/// The rule of a schedule: cron expression or interval.
 #[derive(Debug, Clone)]
 pub(super) enum Rule {
     Cron(Cron),
@@ -33,7 +32,7 @@ pub(super) enum Rule {
 }
 
 impl Timetable {
-    /// The first fire strictly after that instant. None when there is none before the year 2200.
+    /// Returns the first fire strictly after an instant, or `None` if there is none before the year 2200.
     pub fn next(&self, after: Timestamp) -> Option<Timestamp> {
         match &self.rule {
             Rule::Cron(cron) => cron.after(after),
@@ -41,8 +40,8 @@ impl Timetable {
         }
     }
 
-    /// The newest fire after `after` and not after `until`: what to catch up with when many were missed. It takes no
-    /// longer for thousands of them than for one.
+    /// Returns the newest fire after `after` and not after `until`: the fire to catch up with after many were missed. Its run time does
+    /// not depend on the number of missed fires.
     ///
     /// ```
     /// use sqjobs::Schedule;

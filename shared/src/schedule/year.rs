@@ -5,7 +5,7 @@ use super::{ScheduleError, field::YEAR, mask::Mask};
 const FIRST: i16 = 1970;
 const COUNT: u32 = 230;
 
-/// A set of years, 64 in a mask.
+/// A set of years, 64 in each mask.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Years([Mask; 4]);
 
@@ -31,19 +31,19 @@ impl Years {
         (0..COUNT).all(|at| self.holds(at))
     }
 
-    /// The first year in the set, `low` or later.
+    /// Returns the first year of the set that is at least `low`.
     pub(super) fn from(&self, low: i16) -> Option<i16> {
         let low = u32::try_from(low.saturating_sub(FIRST)).unwrap_or(0);
         (low..COUNT).find(|&at| self.holds(at)).and_then(year)
     }
 
-    /// The last year in the set before `high`.
+    /// Returns the last year of the set before `high`.
     pub(super) fn under(&self, high: i16) -> Option<i16> {
         let high = u32::try_from(high.saturating_sub(FIRST)).unwrap_or(0).min(COUNT);
         (0..high).rev().find(|&at| self.holds(at)).and_then(year)
     }
 
-    /// The years, rising.
+    /// Returns the years in ascending order.
     pub(super) fn values(&self) -> impl Iterator<Item = i16> {
         (0..COUNT).filter(|&at| self.holds(at)).filter_map(year)
     }
@@ -54,7 +54,7 @@ impl Years {
     }
 }
 
-/// How many years after the first, when it is in range at all.
+/// Returns the number of years since the first, if the year is in range.
 fn place(year: i16) -> Option<u32> {
     u32::try_from(year.checked_sub(FIRST)?).ok().filter(|&at| at < COUNT)
 }

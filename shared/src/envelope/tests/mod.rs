@@ -1,4 +1,4 @@
-//! What the envelope promises, one promise a test.
+//! The guarantees of the envelope, one per test.
 
 mod bind;
 mod legacy;
@@ -17,7 +17,7 @@ fn reason(body: &str) -> String {
     Envelope::parse(body).expect_err(body).to_string()
 }
 
-/// An envelope with these fields besides a name.
+/// Returns an envelope with a name and these fields.
 fn with(fields: &Value) -> String {
     let mut body = json!({"name": "adder"});
     for (field, value) in fields.as_object().expect("fields are an object") {

@@ -24,7 +24,7 @@ enum Tagged {
     Size { width: u8 },
 }
 
-/// A type with a sentence of its own, which quotes what it was given.
+/// A type whose own error message quotes its input.
 #[derive(Debug)]
 struct Loose;
 
@@ -36,7 +36,7 @@ impl<'de> Deserialize<'de> for Loose {
     }
 }
 
-/// A type that quotes all that it was given.
+/// A type whose error message quotes all of its input.
 #[derive(Debug)]
 struct Pair;
 
@@ -70,8 +70,7 @@ fn refusals(args: &Value) -> Vec<String> {
     reasons.into_iter().flatten().collect()
 }
 
-/// Whether two letters of a secret stand side by side: the secrets are Greek, as nothing else here
-/// is.
+/// Returns `true` if two adjacent letters of a secret appear. The secrets are Greek, and nothing else here is.
 fn tells(reason: &str) -> bool {
     let is_secret = |c: &char| ('α'..='ω').contains(c);
     reason.chars().zip(reason.chars().skip(1)).any(|(a, b)| is_secret(&a) && is_secret(&b))

@@ -159,7 +159,7 @@ fn a_newer_contract_has_a_schema_of_its_own() {
     assert!(Envelope::parse(&body.to_string()).is_ok());
 }
 
-/// Numbers are taken where text and binary agree to the last digit.
+/// Any JSON, with only those numbers that are equal in decimal and in binary.
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),

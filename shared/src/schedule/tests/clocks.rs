@@ -1,8 +1,8 @@
-//! The README's table: what fires around the changes of clocks in 2026.
+//! The README's table: fires around the clock changes of 2026.
 
 use super::{Schedule, at, between, cron};
 
-/// The fires of one zone's gap day and overlap day, as local times with their offsets.
+/// Returns the fires of a zone as local times with their offsets.
 fn local(expression: &str, zone: &str, after: &str, until: &str) -> Vec<String> {
     show(&cron(expression, zone), zone, after, until)
 }
@@ -13,7 +13,7 @@ fn show(timetable: &super::Timetable, zone: &str, after: &str, until: &str) -> V
     fires.into_iter().map(|fire| fire.to_zoned(zone.clone()).strftime("%H:%M%:z").to_string()).collect()
 }
 
-/// A zone's two days in 2026, from midnight to midnight.
+/// The gap day and the overlap day of a zone in 2026, from midnight to midnight.
 struct Year {
     zone: &'static str,
     gap: (&'static str, &'static str),
@@ -136,7 +136,7 @@ fn a_star_in_the_seconds_makes_an_interval() {
 #[test]
 fn a_gap_over_midnight_ends_on_the_next_day() {
     assert_eq!(local("30 23 * * *", "America/Nuuk", "2026-03-28T12:00:00Z", "2026-03-29T12:00:00Z"), ["00:00-01:00"]);
-    // The date of what is left out counts, not that of the fire: 28 March is a Saturday.
+    // The date of the skipped time counts, not that of the fire: 28 March is a Saturday.
     assert_eq!(local("30 23 * * 6", "America/Nuuk", "2026-03-28T12:00:00Z", "2026-03-29T12:00:00Z"), ["00:00-01:00"]);
     assert_eq!(local("30 23 * * 0", "America/Nuuk", "2026-03-28T12:00:00Z", "2026-03-29T12:00:00Z"), [""; 0]);
 }
@@ -145,7 +145,7 @@ fn a_gap_over_midnight_ends_on_the_next_day() {
 fn a_gap_of_two_hours_and_one_at_midnight_are_like_any_other() {
     assert_eq!(local("30 2 * * *", "Antarctica/Troll", "2026-03-28T12:00:00Z", "2026-03-29T12:00:00Z"), ["03:00+02:00"]);
     assert_eq!(local("0 0 * * *", "America/Sao_Paulo", "2018-11-03T12:00:00Z", "2018-11-04T12:00:00Z"), ["01:00-02:00"]);
-    // Negative daylight saving: it is the clock that counts, not what it is called.
+    // Negative daylight saving time: only the clock matters, not the name of the change.
     assert_eq!(local("30 1 * * *", "Europe/Dublin", "2026-03-28T12:00:00Z", "2026-03-29T12:00:00Z"), ["02:00+01:00"]);
     assert_eq!(local("30 1 * * *", "Europe/Dublin", "2026-10-24T12:00:00Z", "2026-10-25T12:00:00Z"), ["01:30+01:00"]);
 }
@@ -168,7 +168,7 @@ fn a_day_that_a_zone_left_out_has_no_fires() {
 
 #[test]
 fn the_first_pass_is_over_when_the_second_begins() {
-    // 02:30 the second time is not what was asked for, also not when one asks between the two.
+    // The second 02:30 does not match, even if the search starts between the two.
     let timetable = cron("30 2 * * *", MADRID.zone);
     assert_eq!(timetable.next(at("2026-10-25T00:45:00Z")), Some(at("2026-10-26T01:30:00Z")));
     assert_eq!(timetable.next(at("2026-10-25T01:10:00Z")), Some(at("2026-10-26T01:30:00Z")));

@@ -1,5 +1,5 @@
-//! The same questions put to croner, which is written by others in another way. Where the answers differ, the difference
-//! has a name and a reason here; any other fails.
+//! Compares with croner, an independent implementation. Each known difference has a name and a reason here; any other difference
+//! fails.
 
 use std::{collections::BTreeSet, str::FromStr};
 
@@ -10,14 +10,14 @@ use super::{super::zone, at, cron, parse};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Known {
-    /// croner takes a fixed job with several times of day (`0 2,14`) for an interval job: S5 says it is fixed.
+    /// croner treats a fixed job with several times of day (`0 2,14`) as an interval job; by S5 it is fixed.
     SeveralTimes,
-    /// croner takes `*/2` in a day field for restricted, so that either day field is enough: S3 says both must hold.
+    /// croner treats `*/2` in a day field as restricted, so that one matching day field is enough; by S3 both must match.
     StepInDayField,
-    /// croner drops a fire that a gap over midnight moves to a day that the expression does not name: S5 asks for the
-    /// civil time that was left out, not for where it ends up.
+    /// croner drops a fire that a gap over midnight moves to a day outside the expression. By S5 the skipped civil time counts, and
+    /// not the day of the fire.
     GapOverMidnight,
-    /// croner gives up in a gap of more than two hours: S5 goes on.
+    /// croner finds no fire in a gap of more than two hours; by S5 the job fires.
     LongGap,
 }
 
@@ -69,7 +69,7 @@ const ZONES: [&str; 20] = [
     "Pacific/Apia",
     "Pacific/Chatham",
 ];
-/// Before the changes of many zones, between them, and in leap years.
+/// Instants before and between the clock changes of many zones, and in leap years.
 const INSTANTS: [&str; 9] = [
     "2011-12-29T12:00:00Z",
     "2018-05-04T12:34:56Z",
@@ -82,7 +82,7 @@ const INSTANTS: [&str; 9] = [
     "2026-11-01T05:15:00Z",
 ];
 
-/// One question, and both answers.
+/// One input with the answers of both implementations.
 struct Case<'a> {
     time: &'a str,
     day: &'a str,
@@ -103,7 +103,7 @@ impl Case<'_> {
         }
     }
 
-    /// Whether clocks change within three hours of either answer.
+    /// Returns `true` if clocks change within three hours of either answer.
     fn is_near_a_change(&self) -> bool {
         let near = |at: Timestamp| {
             let from = Timestamp::from_second(at.as_second() - 3 * 3600).unwrap();
@@ -124,7 +124,7 @@ impl Case<'_> {
     }
 }
 
-/// All questions, with croner's answers.
+/// Calls `see` with every case and croner's answers.
 fn ask(mut see: impl FnMut(&Case)) {
     for time in TIMES {
         for day in DAYS {
@@ -155,12 +155,12 @@ fn croner_gives_the_same_answers_but_for_known_differences() {
         assert!(!known.is_empty(), "{time} {day} in {} after {after}: {ours:?}, croner {theirs:?}", zone.iana_name().unwrap());
         seen.extend(known);
     });
-    // A difference that is not seen any more has no place in the table.
+    // Remove a difference that no longer occurs from the table.
     assert_eq!(seen, BTreeSet::from(ALL));
     assert!(same * 100 > asked * 85, "only {same} of {asked} are the same");
 }
 
-/// What croner takes and S2 refuses, and the other way round.
+/// Expressions that croner accepts and S2 refuses, and the reverse.
 #[test]
 fn croner_reads_the_same_expressions_but_for_known_differences() {
     for refused in [", * * * *", "0 0 30 2 *", "MON * * * *", "0 0 0 1 1 * 3000", "0 0 ?/2 * *"] {

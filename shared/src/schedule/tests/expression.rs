@@ -2,7 +2,7 @@ use super::{at, cron, fires, parse};
 
 const START: &str = "2026-01-15T10:07:30Z";
 
-/// Both expressions fire at the same times.
+/// Asserts that both expressions fire at the same times.
 fn same(one: &str, other: &str) {
     assert_eq!(fires(&cron(one, "UTC"), START, 40), fires(&cron(other, "UTC"), START, 40), "{one} and {other}");
 }

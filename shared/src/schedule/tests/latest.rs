@@ -56,7 +56,7 @@ fn years_outside_1970_to_2199_have_no_fires() {
     assert_eq!(newyear.latest(Timestamp::MIN, Timestamp::MAX), Some(at("2199-01-01T00:00:00Z")));
     assert_eq!(newyear.latest(Timestamp::MIN, at("1969-12-31T23:59:59Z")), None);
     assert_eq!(newyear.latest(Timestamp::MIN, Timestamp::MIN), None);
-    // The year is that of the zone's clocks.
+    // The year is that of the local clocks.
     let madrid = cron("0 0 0 1 1 * 2030", "Europe/Madrid");
     assert_eq!(madrid.next(at("2026-01-01T00:00:00Z")), Some(at("2029-12-31T23:00:00Z")));
     assert_eq!(madrid.next(at("2029-12-31T23:00:00Z")), None);

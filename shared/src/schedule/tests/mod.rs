@@ -1,4 +1,4 @@
-//! The guarantees of schedules, one file for each group of them.
+//! The guarantees of schedules, one file per group.
 
 mod clocks;
 mod croner;
@@ -29,19 +29,19 @@ fn cron(expression: &str, zone: &str) -> Timetable {
     parse(expression, zone).unwrap_or_else(|error| panic!("{expression} in {zone}: {error}"))
 }
 
-/// The fires after that instant, as texts.
+/// Returns the fires after an instant, as texts.
 fn fires(timetable: &Timetable, after: &str, count: usize) -> Vec<String> {
     let fires = std::iter::successors(timetable.next(at(after)), |&fire| timetable.next(fire));
     fires.take(count).map(|fire| fire.to_string()).collect()
 }
 
-/// The fires in `(after, until]`.
+/// Returns the fires in `(after, until]`.
 fn between(timetable: &Timetable, after: Timestamp, until: Timestamp) -> Vec<Timestamp> {
     let fires = std::iter::successors(timetable.next(after), |&fire| timetable.next(fire));
     fires.take_while(|&fire| fire <= until).collect()
 }
 
-/// Every bundled zone.
+/// Returns every bundled zone.
 fn zones() -> Vec<String> {
     TimeZoneDatabase::bundled().available().map(|name| name.to_string()).collect()
 }

@@ -1,5 +1,5 @@
-//! The rule S1 to S5 written as plainly as it reads: every civil second is asked whether it matches, and jiff which
-//! instants it is. It shares no code with the module.
+//! Rules S1 to S5 in their simplest form: every civil second is tested for a match, and jiff computes its instants. It shares no
+//! code with the module.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ pub(super) enum Item {
     LastOf(i16),
 }
 
-/// An expression as its parts: seconds, minute, hour, day-of-month, month, day-of-week.
+/// The fields of an expression: seconds, minute, hour, day-of-month, month, day-of-week.
 #[derive(Debug, Clone)]
 pub(super) struct Plain(pub(super) [Vec<Item>; 6]);
 
@@ -57,11 +57,11 @@ impl Plain {
         if starts_with_star(&self.0[3]) || starts_with_star(&self.0[5]) { day && weekday } else { day || weekday }
     }
 
-    /// Every fire in the window.
+    /// Returns every fire in the window.
     pub(super) fn fires(&self, zone: &TimeZone, from: Timestamp, until: Timestamp) -> BTreeSet<Timestamp> {
         let clocks = [zone.to_offset(from), zone.to_offset(until)];
         let shown = |at: Timestamp| clocks.map(|clock: Offset| clock.to_datetime(at));
-        // In three hours more there is room for a change and its undoing within the window.
+        // Start three hours earlier, so that a change and its reversal fit before the window.
         let mut civil = shown(from).into_iter().min().unwrap().with().second(0).build().unwrap() - 3.hours();
         let end = shown(until).into_iter().max().unwrap() + 3.hours();
         let mut fires = BTreeSet::new();
@@ -90,7 +90,7 @@ impl Plain {
                 if SignedDuration::from_secs((after.seconds() - before.seconds()).into()) > SignedDuration::from_hours(3) {
                     return vec![];
                 }
-                // By the new offset the civil time is still before the change.
+                // By the new offset, the civil time is still before the change.
                 let change = zone.following(after.to_timestamp(civil).unwrap()).next().unwrap();
                 vec![change.timestamp()]
             }
@@ -146,7 +146,7 @@ impl Item {
         match *self {
             Self::Nth(day, nth) => weekday == day && (i16::from(date.day()) - 1) / 7 + 1 == nth,
             Self::LastOf(day) => weekday == day && (date + 7.days()).month() != date.month(),
-            // Sunday is also what ends the week.
+            // Sunday also ends the week.
             _ => self.admits(weekday, BOUNDS[5]) || (weekday == 0 && self.admits(7, BOUNDS[5])),
         }
     }
@@ -180,7 +180,7 @@ fn weekdays() -> impl Strategy<Value = Item> + Clone {
     prop_oneof![3 => number((0, 7)), 1 => nth, 1 => (0..=6i16).prop_map(Item::LastOf)]
 }
 
-/// Any expression: mostly one that fires on most days, so that a window of hours sees it.
+/// Generates expressions. Most fire on most days, so that a window of a few hours contains fires.
 pub(super) fn expressions() -> impl Strategy<Value = Plain> {
     let seconds = prop_oneof![6 => Just(vec![Item::One(0)]), 2 => items(number((0, 59))), 1 => Just(vec![Item::Star(20)])];
     let minute = prop_oneof![2 => star((0, 59)), 3 => items(number((0, 59)))];

@@ -8,7 +8,7 @@ use super::{
     parse, zones,
 };
 
-/// From 1970 to the end of 2100.
+/// Generates instants from 1970 to the end of 2100.
 fn instants() -> impl Strategy<Value = Timestamp> {
     (0..4_133_894_400i64).prop_map(|second| Timestamp::from_second(second).unwrap())
 }
@@ -22,7 +22,7 @@ fn change_near(zone: &TimeZone, at: Timestamp) -> Option<Timestamp> {
     Some(change).filter(|change| change.as_second() > 0)
 }
 
-/// A fixed job whose hour is one of those that clocks show around the change.
+/// Makes a fixed job whose hour is one that clocks show around the change.
 fn aim(plain: &mut Plain, zone: &TimeZone, change: Timestamp, hours: i16) {
     let shown = i16::from(zone.to_datetime(shifted(change, -1)).hour());
     plain.0[2] = vec![Item::One((shown + hours).rem_euclid(24))];
@@ -103,13 +103,13 @@ fn every_zone_has_its_nightly_job_once_a_night() {
 #[test]
 fn every_zone_keeps_the_rhythm_of_a_heartbeat() {
     for zone in zones() {
-        // Half an hour divides every change of these days.
+        // Half an hour divides all clock changes of these days.
         let fires = between(&cron("*/30 * * * *", &zone), at("2026-03-27T00:00:00Z"), at("2026-04-07T00:00:00Z"));
         assert_eq!(fires.len(), 11 * 48, "{zone}");
     }
 }
 
-/// What the search relies on: a change that is two days past is over, and no other change interferes.
+/// The search relies on this: two days after a change, the change is over and no other one overlaps.
 #[test]
 fn the_changes_of_a_zone_are_more_than_two_days_apart_and_smaller() {
     for zone in zones() {

@@ -92,7 +92,7 @@ fn an_expression_that_no_day_matches_is_refused() {
     for expression in &NEVER[..7] {
         assert!(refusal(expression).contains("no day matches"), "{expression}");
     }
-    // But one that matches once in 40 years is not.
+    // A match once in 40 years is valid.
     for rare in ["0 0 29 2 *", "0 0 29 2 */7", "0 0 0 29 2 * 2096", "0 0 30 2 1", "0 0 31W 1,2 *"] {
         assert!(parse(rare, "UTC").is_ok(), "{rare}");
     }
@@ -101,7 +101,7 @@ fn an_expression_that_no_day_matches_is_refused() {
 #[test]
 fn a_refusal_takes_less_than_a_millisecond() {
     for expression in NEVER.into_iter().chain(["5/15 * * * *", "@reboot", ""]) {
-        // The best of a few: others use the machine as well.
+        // Take the best of several measurements, since other programs use the machine too.
         let took = (0..20).map(|_| {
             let start = Instant::now();
             let _ = super::super::expression::Expression::parse(expression);
@@ -123,7 +123,7 @@ fn an_unknown_zone_is_answered_with_the_nearest_names() {
     assert_eq!(error.field(), "timezone");
     assert!(error.to_string().starts_with(r#"timezone: "Middle/Earth" is no zone of tzdata 20"#), "{error}");
     assert!(parse("0 0 * * *", "").is_err());
-    // jiff knows it as a zone without a clock.
+    // jiff returns it as a zone without a clock.
     assert!(parse("0 0 * * *", "Etc/Unknown").is_err());
 }
 

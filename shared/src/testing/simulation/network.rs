@@ -1,4 +1,4 @@
-//! The way to the table and the queues, on which everything can go wrong.
+//! The simulated network to the table and the queues, with all kinds of faults.
 
 use std::{future::Future, time::Duration};
 
@@ -13,10 +13,10 @@ use crate::{
     store::{self, Index, Listing, Store, StoreError, Write, Written},
 };
 
-/// The longest that anyone waits for an answer.
+/// Maximum time for which a client waits for a response.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// What becomes of a request.
+/// What the network does with a request.
 enum Way {
     Through,
     Throttled,
@@ -27,19 +27,19 @@ enum Way {
     Repeated(Duration),
 }
 
-/// The table and the queues, as one process reaches them.
+/// The table and the queues, as reached by one process.
 #[derive(Debug, Clone)]
 pub(super) struct Network {
     pub(super) dice: Dice,
     pub(super) since: Instant,
     pub(super) store: store::Memory,
     pub(super) queue: queue::Memory,
-    /// When nothing comes through.
+    /// The period without network.
     pub(super) cut: Option<(Instant, Instant)>,
 }
 
 impl Network {
-    /// Sends a request on its way.
+    /// Chooses what happens to a request, and waits for its delay.
     async fn way(&self, request: &str) -> Way {
         let dice = &self.dice;
         sleep(dice.between(Duration::from_millis(1), Duration::from_millis(20))).await;
@@ -70,7 +70,8 @@ impl Network {
         sleep(self.dice.between(Duration::from_millis(1), Duration::from_millis(10))).await;
     }
 
-    /// Carries a request out as its way has it. `done` does it, `undone` is the answer where it was not, or nobody knows.
+    /// Executes a request as its [`Way`] says. `done` executes it. `undone` is the result if it was not executed or if the outcome is
+    /// unknown.
     async fn carry<T, F>(&self, request: &str, done: impl Fn() -> F + Send, undone: impl Fn(bool) -> T + Send) -> T
     where
         F: Future<Output = T> + Send + 'static,
@@ -111,7 +112,7 @@ impl Network {
         answer
     }
 
-    /// Whether one part of a batched request is left out.
+    /// Returns `true` if one part of a batch request is left out.
     fn leaves_out(&self) -> bool {
         self.dice.fate().rng.bool()
     }
@@ -145,7 +146,7 @@ impl Store for Network {
 
     fn write<'a>(&'a self, writes: &'a [Write]) -> BoxFuture<'a, Vec<Result<Written, StoreError>>> {
         async move {
-            // Parts of a batch fail by themselves, while the request succeeds.
+            // Parts of a batch can fail although the request succeeds.
             let partial = writes.len() > 1 && self.dice.happens(|faults| faults.partial);
             let out: Vec<_> = writes.iter().map(|_| partial && self.leaves_out()).collect();
             let made: Vec<_> = writes.iter().zip(&out).filter(|(_, out)| !**out).map(|(write, _)| write.clone()).collect();

@@ -1,4 +1,4 @@
-//! Functions and beaters: processes that are woken, work, and die at any moment.
+//! Simulated functions and beaters: processes that are invoked, work, and die at any moment.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -22,21 +22,21 @@ use crate::{
     worker::{DLQ, Engine, Invocation, Jobs},
 };
 
-/// Half of what two clocks may differ by, less a little.
+/// Slightly less than half of the allowed difference between two clocks.
 const SKEW: Duration = Duration::from_millis(2_400);
-/// A function's time-out, and the visibility of the messages that it is given.
+/// Timeout of a function, and visibility timeout of its messages.
 const TIMEOUT: Duration = Duration::from_mins(1);
 const VISIBILITY: Duration = Duration::from_mins(6);
-/// The longest delay of a delete.
+/// Maximum delay of a delete.
 const LATE: Duration = Duration::from_hours(1);
-/// How long an idle function waits at most before it looks again.
+/// Maximum wait of an idle function between two polls.
 const IDLE: Duration = Duration::from_mins(5);
-/// Beaters are woken each minute for so many minutes, and each fifth from then on.
+/// For this number of minutes beaters are invoked every minute, then every fifth minute.
 const QUIET: u64 = 5;
-/// Faults stop after so long: whatever is wrong then must be put right.
+/// Time after which faults stop; everything must then be repaired.
 const STORM: Duration = Duration::from_hours(48);
 
-/// Everything that AWS would be.
+/// The simulated AWS.
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) since: Instant,
@@ -44,7 +44,7 @@ pub(super) struct World {
     pub(super) dice: Dice,
     pub(super) queue: queue::Memory,
     pub(super) store: store::Memory,
-    /// Messages that were deleted, and when each is delivered once more.
+    /// Deleted messages, and the instant at which each is delivered again.
     pub(super) late: Mutex<Vec<(Instant, String, Message)>>,
     pub(super) watch: Watch,
 }
@@ -54,7 +54,7 @@ impl World {
         Network { dice: self.dice.clone(), since: self.since, store: self.store.clone(), queue: self.queue.clone(), cut: None }
     }
 
-    /// The same, cut off for a while where that happens.
+    /// Returns a network connection, which may be cut for a while.
     fn partitioned(&self) -> Network {
         let cut = self.dice.happens(|faults| faults.partition).then(|| {
             let from = Instant::now() + self.dice.between(Duration::ZERO, TIMEOUT / 6);
@@ -63,16 +63,16 @@ impl World {
         Network { cut, ..self.network() }
     }
 
-    /// A clock of a process, somewhat off.
+    /// Returns the clock of a process, which deviates a little.
     fn clock(&self) -> Clock {
         let slow = Clock::running(self.start - SignedDuration::try_from(SKEW).unwrap_or_default(), self.since);
-        // The extremes are where it matters.
+        // Extreme deviations matter most, so they are chosen often.
         let share = self.dice.between(Duration::ZERO, 4 * SKEW).saturating_sub(SKEW);
         slow.advance(share.min(2 * SKEW));
         slow
     }
 
-    /// Takes a message that was deleted and is delivered once more.
+    /// Takes a deleted message that is due for another delivery.
     fn late(&self) -> Option<(String, Message)> {
         let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
         let due = late.iter().position(|(at, ..)| *at <= Instant::now())?;
@@ -99,7 +99,7 @@ impl World {
     }
 }
 
-/// A function that takes one batch at a time, life after life.
+/// A function that handles one batch at a time. After a crash, a new process continues.
 pub(super) struct Function<'a> {
     world: &'a World,
     jobs: &'a dyn Fn() -> Jobs,
@@ -130,7 +130,7 @@ impl<'a> Function<'a> {
                 Ok(report) if !report.stuck => {
                     let done: Vec<_> = taken.into_iter().filter(|message| !report.failures.contains(&message.id)).collect();
                     let receipts: Vec<_> = done.iter().map(|message| message.receipt.clone()).collect();
-                    // A message that the platform fails to delete comes back.
+                    // A message that the platform fails to delete is delivered again.
                     self.world.network().delete(&queue, &receipts).await;
                     for message in done.into_iter().filter(|_| self.world.dice.happens(|faults| faults.late_delete)) {
                         let at = Instant::now() + self.world.dice.between(Duration::ZERO, LATE);
@@ -180,7 +180,7 @@ impl<'a> Function<'a> {
                     continue;
                 }
                 let twice = messages.iter().filter(|_| self.world.dice.happens(|faults| faults.duplicate));
-                // Somebody else is given them too.
+                // Another function receives them too.
                 let again = |message: &Message| queue::Visibility { receipt: message.receipt.clone(), timeout: Duration::ZERO };
                 self.world.queue.set_visibility(queue, &twice.map(again).collect::<Vec<_>>()).await;
                 return (queue.clone(), messages);
@@ -190,7 +190,7 @@ impl<'a> Function<'a> {
     }
 }
 
-/// A beater that is woken each minute.
+/// A beater that is invoked each minute.
 pub(super) struct Beater<'a> {
     world: &'a World,
 }
@@ -202,10 +202,10 @@ impl<'a> Beater<'a> {
 
     pub(super) async fn live(self) {
         for minute in 0.. {
-            // Two beaters are woken for one minute as well as for different ones.
+            // Two beaters may be invoked for the same minute or for different ones.
             let late = self.world.dice.between(Duration::ZERO, Duration::from_secs(20));
             if minute > QUIET && !minute.is_multiple_of(5) {
-                continue; // most of what a beater does is to find nothing
+                continue; // most ticks find nothing to do
             }
             sleep_until(self.world.since + Duration::from_mins(minute) + late).await;
             let network = Arc::new(self.world.network());

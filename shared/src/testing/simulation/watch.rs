@@ -1,4 +1,4 @@
-//! What ran, and when: noted outside of every record.
+//! Logs all runs, independently of the records.
 
 use std::{
     fmt,
@@ -19,17 +19,17 @@ use crate::{
     queue::attribute::ID,
 };
 
-/// A body that ran.
+/// One run of a job.
 #[derive(Debug, Clone)]
 pub(super) struct Run {
     pub(super) id: String,
     pub(super) generation: u64,
-    /// Since the beginning.
+    /// Start, as time since the beginning of the simulation.
     pub(super) started: Duration,
-    /// When it ended, was stopped, or died with its process.
+    /// End: it finished, was stopped, or died with its process.
     pub(super) ended: Duration,
     pub(super) succeeded: bool,
-    /// It started without a claim.
+    /// `true` if it started without a claim.
     pub(super) unrecorded: bool,
 }
 
@@ -40,7 +40,7 @@ impl fmt::Display for Run {
     }
 }
 
-/// Notes the runs of the jobs that it is put around.
+/// Logs the runs of the jobs that it wraps.
 #[derive(Debug, Clone)]
 pub(super) struct Watch {
     runs: Arc<Mutex<Vec<Run>>>,
@@ -58,7 +58,7 @@ impl Watch {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether a run has succeeded of which the table may know nothing.
+    /// Returns `true` if a run has succeeded that the table may not know.
     pub(super) fn succeeded_unrecorded(&self, id: &str) -> bool {
         let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
         runs.iter().any(|run| run.id == id && run.succeeded && run.unrecorded)
@@ -76,7 +76,7 @@ impl Watch {
     }
 }
 
-/// A run under way; it is noted when this is dropped, which is what dies with a process.
+/// An active run. It is logged on drop, which also happens when its process dies.
 struct Running {
     watch: Watch,
     run: Run,
