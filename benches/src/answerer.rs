@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_at_the_same_time_are_one_deep() {
+    fn concurrent_requests_have_a_depth_of_one() {
         let start = Instant::now();
         let exchange = |came, left| Exchange {
             operation: String::new(),

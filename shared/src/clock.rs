@@ -123,12 +123,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_far_future_is_held_at_the_end_of_time() {
+    fn an_instant_beyond_the_largest_becomes_the_largest() {
         assert_eq!(after(Timestamp::UNIX_EPOCH, Duration::MAX), Timestamp::MAX);
     }
 
     #[test]
-    fn what_is_past_is_no_time_away() {
+    fn the_wait_for_a_past_instant_is_zero() {
         assert_eq!(until(Timestamp::MAX, Timestamp::UNIX_EPOCH), Duration::ZERO);
     }
 }

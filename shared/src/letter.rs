@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_is_sent_where_its_job_failed_so_and_dropped_where_it_went_on() {
+    fn a_redrive_sends_letters_of_failed_jobs_and_drops_outdated_ones() {
         let next = |dead, record: &Record| letter_of(dead).redrive(Some(record), "q");
         let failed = |generation| record(State::Failed, generation, Some(Dlq::Sent));
         assert_eq!(sent(next(Some(3), &failed(3))), Some(3));
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_the_only_copy_of_a_message_is_sent() {
+    fn a_redrive_sends_a_letter_that_may_be_the_only_copy() {
         let next = |dead, record: &Record| letter_of(dead).redrive(Some(record), "q");
         for state in [State::Queued, State::Running, State::Retrying, State::Scheduled, State::Blocked] {
             assert_eq!(sent(next(None, &record(state, 2, None))), None, "SQS has moved it: {state:?}");
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_the_id_of_another_job_says_nothing_of_that_one() {
+    fn a_letter_ignores_the_record_of_another_job_with_its_id() {
         let other = Record { name: "other".into(), ..record(State::Succeeded, 2, None) };
         assert_eq!(sent(letter_of(Some(3)).redrive(Some(&other), "q")), Some(3));
         let elsewhere = Record { queue: "elsewhere".into(), ..record(State::Succeeded, 2, None) };
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_that_cannot_be_read_is_found_by_the_id_in_its_body() {
+    fn an_unreadable_letter_is_found_by_the_id_in_its_body() {
         let open = |body: &str| Letter::open(Message { id: "m".into(), body: body.into(), ..Message::default() });
         let wrong = open(r#"{"name": "n", "id": "a", "max_attempts": "five"}"#);
         assert_eq!((&*wrong.id, wrong.has_id("a"), wrong.has_id("m"), wrong.has_id("b")), ("m", true, true, false));
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_is_misdirected_that_neither_a_worker_nor_sqs_has_put_there() {
+    fn a_letter_that_a_producer_has_sent_is_misdirected() {
         let direct = Message { body: BODY.into(), ..Message::default() };
         assert!(Letter::open(direct).is_misdirected());
         assert!(!letter_of(None).is_misdirected() && !letter_of(Some(1)).is_misdirected());
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fifo_dead_letter_stands_behind_no_other_and_goes_back_to_its_group() {
+    fn a_fifo_dead_letter_has_its_own_group_until_it_is_redriven() {
         let message = |id: &str| Message { id: id.into(), body: BODY.into(), group: Some("g".into()), ..Message::default() };
         let dead = |id: &str| letter(&message(id), id, Some(&Failure::default()), None, "q-dlq.fifo");
         assert_ne!(dead("a").group, dead("b").group);

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_terminal_would_act_on_is_escaped_and_json_reads_it_back() {
+    fn control_characters_are_escaped_and_stay_valid_json() {
         let directions = ['\u{61c}', '\u{200e}', '\u{200f}'].into_iter().chain('\u{202a}'..='\u{202e}').chain('\u{2066}'..='\u{2069}');
         let others = ['\u{7f}', '\u{9b}', '\u{85}', '\u{ad}', '\u{200b}', '\u{2028}', '\u{2029}', '\u{2060}', '\u{206f}', '\u{feff}'];
         for char in directions.chain(others) {

@@ -28,7 +28,7 @@ fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn the_document_is_what_the_program_prints() {
+    fn the_committed_document_equals_the_output() {
         assert_eq!(crate::report::document(super::OVERHEAD_MS), include_str!("../SCALE.md"));
     }
 }

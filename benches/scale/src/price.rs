@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_beyond_a_tier_has_the_next_price() {
+    fn only_the_quantity_beyond_a_tier_has_the_next_price() {
         assert_close(ARM.of(8e9), 7.5e9 * 0.000_013_333_4 + 0.5e9 * 0.000_012_000_1);
         assert_close(LOGS.of(6e4 * GB), 5_000.0 + 5_000.0 + 2_000.0 + 500.0);
     }

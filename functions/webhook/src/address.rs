@@ -132,7 +132,7 @@ mod tests {
     ";
 
     #[test]
-    fn addresses_of_the_inside_are_refused() {
+    fn internal_addresses_are_refused() {
         for address in INSIDE.split_whitespace() {
             assert!(refused(address), "{address}");
         }

@@ -61,12 +61,12 @@ mod tests {
     }
 
     #[test]
-    fn what_will_not_get_better_is_refused_for_good() {
+    fn permanent_errors_are_not_retried() {
         assert!([301, 302, 307, 308, 400, 401, 404, 410, 422].into_iter().all(|s| judge(s, None) == Err(Next::GiveUp)));
     }
 
     #[test]
-    fn what_may_get_better_is_tried_later() {
+    fn temporary_errors_are_retried() {
         assert!([101, 408, 425, 429, 500, 502, 503, 504, 599].into_iter().all(|s| judge(s, None) == Err(Next::Retry(None))));
     }
 
@@ -84,14 +84,14 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_held_at_a_day() {
+    fn retry_after_is_limited_to_a_day() {
         for value in ["86401", "99999999999999999999999999", "Sun, 29 Mar 2099 01:02:00 GMT"] {
             assert_eq!(judge(503, Some(value)), later(86_400), "{value}");
         }
     }
 
     #[test]
-    fn a_retry_after_that_says_nothing_leaves_the_wait_to_the_job() {
+    fn an_invalid_retry_after_leaves_the_wait_to_the_job() {
         for value in ["", "soon", "-5", "+5", "1.5", "0", "Sun, 29 Mar 2020 01:02:00 GMT"] {
             assert_eq!(judge(503, Some(value)), Err(Next::Retry(None)), "{value}");
         }

@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_secret_is_a_sentence_that_names_the_variable() {
+    fn the_error_for_a_missing_secret_names_the_variable() {
         assert!(sentence(None, None).starts_with("WEBHOOK_SECRET is not set; set it to "));
         assert!(sentence(Some(""), None).starts_with("WEBHOOK_SECRET holds no secret; set it to "));
     }

@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_cannot_replace_what_belongs_to_the_delivery() {
+    fn a_message_cannot_replace_headers_of_the_delivery() {
         for name in ["webhook-id", "Webhook-Signature", "Host", "Content-Length", "Transfer-Encoding", "Proxy-Authorization"] {
             assert_eq!(with(name, "1").unwrap_err().kind, "invalid_header", "{name}");
         }

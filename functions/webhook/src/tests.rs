@@ -135,21 +135,21 @@ async fn a_receiver_gets_the_payload_signed_and_its_2xx_succeeds() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_does_not_want_it_is_left_alone() {
+async fn a_delivery_that_the_receiver_rejects_is_not_retried() {
     let receiver = Receiver::start(|_| answer(404)).await;
     let failure = deliver(Reach::Anywhere, receiver.url("/token-123")).await.unwrap_err();
     assert_eq!(failure, Failure::for_good("http_404", "127.0.0.1 answered 404 Not Found"));
 }
 
 #[tokio::test]
-async fn a_receiver_that_is_overloaded_says_when_to_come_back() {
+async fn an_overloaded_receiver_sets_the_wait_before_the_retry() {
     let receiver = Receiver::start(|_| overloaded("Sun, 29 Mar 2026 01:05:00 GMT")).await;
     let failure = deliver(Reach::Anywhere, receiver.url("/")).await.unwrap_err();
     assert_eq!((failure.kind.as_str(), failure.next), ("http_503", Next::Retry(Some(Duration::from_mins(5)))));
 }
 
 #[tokio::test]
-async fn a_receiver_that_does_not_answer_is_tried_again() {
+async fn a_delivery_without_an_answer_is_retried() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/token-123", listener.local_addr().unwrap());
     let attempt = Attempt { job_id: "1", now: NOW.parse().unwrap(), limit: Duration::from_millis(20) };
@@ -162,7 +162,7 @@ async fn a_receiver_that_does_not_answer_is_tried_again() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_cannot_prove_its_name_gets_nothing() {
+async fn a_receiver_with_an_untrusted_certificate_gets_nothing() {
     let receiver = Receiver::start(|_| answer(200)).await;
     let failure = deliver(Reach::Anywhere, receiver.url("/").replace("http:", "https:")).await.unwrap_err();
     assert_eq!((failure.kind.as_str(), failure.next), ("unreachable", Next::Retry(None)));
@@ -180,7 +180,7 @@ async fn a_redirect_at_the_same_receiver_is_followed_with_everything() {
 }
 
 #[tokio::test]
-async fn a_redirect_to_another_host_is_refused_and_never_asked() {
+async fn a_redirect_to_another_host_is_refused_without_a_request() {
     let inside = Receiver::start(|_| answer(200)).await;
     for status in [301, 302, 303, 307, 308] {
         let location = inside.url("/token-123");
@@ -193,14 +193,14 @@ async fn a_redirect_to_another_host_is_refused_and_never_asked() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_redirects_in_circles_is_given_up() {
+async fn a_redirect_loop_fails_the_delivery() {
     let receiver = Receiver::start(|_| redirect(307, "/")).await;
     assert_eq!(deliver(Reach::Anywhere, receiver.url("/")).await.unwrap_err().next, Next::GiveUp);
     assert_eq!(receiver.requests().len(), 4);
 }
 
 #[tokio::test]
-async fn a_name_that_resolves_to_the_inside_is_refused_before_a_connection() {
+async fn a_name_with_an_internal_address_is_refused_before_connecting() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     for host in ["localhost", "127.0.0.1", "[::ffff:127.0.0.1]"] {

@@ -148,7 +148,7 @@ async fn a_refused_connection_is_an_error_of_io() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_no_endpoint_is_an_error_of_the_user() {
+async fn an_invalid_address_is_a_user_error() {
     for url in ["ftp://localhost/", "/"] {
         let error = get(&connector(), url).await.unwrap_err();
         assert!(error.is_user(), "{url}: {error:?}");
@@ -186,7 +186,7 @@ async fn the_sdk_tries_again_on_another_connection_when_a_server_fails() {
 }
 
 #[tokio::test]
-async fn tls_is_spoken_with_a_server_whose_authority_is_trusted_alone() {
+async fn tls_requires_a_server_with_a_trusted_authority() {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let provider = Arc::new(ring::default_provider());
     let config = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions().unwrap();
@@ -231,7 +231,7 @@ fn the_certificates_of_a_bundle_are_found_between_its_comments() {
 }
 
 #[test]
-fn the_certificates_of_this_machine_are_those_that_its_library_finds() {
+fn the_certificates_equal_those_of_the_platform_library() {
     let Some(bundle) = openssl_probe::probe().cert_file else { return };
     let mut found = rustls_native_certs::load_certs_from_paths(Some(&bundle), None).certs;
     let mut own: Vec<_> = certificates(&String::from_utf8_lossy(&fs::read(bundle).unwrap())).collect();

@@ -489,12 +489,12 @@ mod tests {
     use crate::{Clock, queue, store};
 
     #[tokio::test]
-    async fn the_store_in_memory_does_what_every_store_must() {
+    async fn the_in_memory_store_passes_the_conformance_suite() {
         super::store(&store::Memory::new()).await;
     }
 
     #[tokio::test]
-    async fn the_queues_in_memory_do_what_all_queues_must() {
+    async fn the_in_memory_queues_pass_the_conformance_suite() {
         let clock = Clock::frozen(super::now());
         let queues = queue::Memory::new(clock.clone());
         super::queue(&queues, "standard", "ordered.fifo", async || clock.advance(std::time::Duration::from_secs(1))).await;

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_what_saturates_and_only_at_a_billion() {
+    fn only_the_table_saturates_and_only_at_a_billion() {
         assert!(exceeded(RATES[0].1).is_empty());
         let pollers = "pollers, in provisioned mode";
         assert_eq!(exceeded(RATES[1].1), ["new table, write units a second", "table quota, write units a second", pollers]);

@@ -31,7 +31,7 @@ fn the_curve_has_its_mean_and_its_peak() {
 }
 
 #[test]
-fn no_job_is_lost_or_made() {
+fn no_job_is_lost_or_invented() {
     let outcome = day(Setting { burst: 1e6, ..EASY });
     assert!((2_999_998..=3_000_000).contains(&outcome.arrived), "{}", outcome.arrived);
     assert_conserved(&outcome);
@@ -47,7 +47,7 @@ fn without_pressure_nothing_waits() {
 }
 
 #[test]
-fn a_burst_waits_and_is_drained_within_the_time_that_the_limit_implies() {
+fn a_burst_is_drained_within_the_time_that_the_limit_implies() {
     // 1,000 jobs a second, for the million of the burst and for the 69 that arrive in each of its 60 seconds.
     let outcome = day(Setting { burst: 1e6, table: Table { quota: 2_000.0, ..EASY.table }, ..EASY });
     assert_eq!(outcome.drained, Some(1_005));
@@ -57,7 +57,7 @@ fn a_burst_waits_and_is_drained_within_the_time_that_the_limit_implies() {
 }
 
 #[test]
-fn an_event_source_grows_by_300_a_minute_while_jobs_wait_to_its_most() {
+fn an_event_source_grows_by_300_a_minute_up_to_its_maximum() {
     let mut day = Day::new(Setting { source: Source::Standard { most: 1_250.0 }, ..EASY });
     day.backlog = 1;
     for expected in [305.0, 605.0, 905.0, 1_205.0, 1_250.0, 1_250.0] {

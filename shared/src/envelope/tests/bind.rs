@@ -77,7 +77,7 @@ fn a_missing_list_is_not_an_empty_list_unless_the_form_is_legacy() {
 }
 
 #[test]
-fn what_binds_as_it_stands_is_not_reinterpreted() {
+fn matching_arguments_are_not_reinterpreted() {
     assert_eq!(legacy(json!([5])).bind(), Ok(Adder(vec![5])));
     assert_eq!(legacy(json!([5])).bind(), Ok(json!([5])));
     assert_eq!(legacy(json!([])).bind(), Ok(Some(json!([]))));
@@ -125,7 +125,7 @@ fn a_refusal_names_the_path() {
 }
 
 #[test]
-fn a_refusal_is_about_the_arguments_as_they_stand() {
+fn a_refusal_is_about_the_arguments_as_sent() {
     assert_eq!(refusal::<Adder>(&legacy(json!(["x"]))), "args[0]: invalid type: string, expected i64");
     assert_eq!(refusal::<Nightly>(&legacy(json!([1]))), "args: invalid type: sequence, expected unit struct Nightly");
     assert_eq!(refusal::<Vec<Mail>>(&legacy(json!([{"to": "a"}]))), "args[0]: missing field `retries`");
@@ -133,7 +133,7 @@ fn a_refusal_is_about_the_arguments_as_they_stand() {
 }
 
 #[test]
-fn a_refusal_is_about_another_spelling_where_that_came_further() {
+fn a_refusal_is_about_the_variant_that_was_parsed_furthest() {
     let missing = legacy(json!([{"to": "a"}]));
     assert_eq!(refusal::<Mail>(&missing), "args[0]: missing field `retries`");
     let mistyped = legacy(json!([{"to": "a", "retries": "b"}]));

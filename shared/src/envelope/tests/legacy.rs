@@ -61,7 +61,7 @@ fn padding_of_the_base64_does_not_matter() {
 }
 
 #[test]
-fn numbers_that_json_lacks_become_null_outside_of_strings_only() {
+fn nan_and_infinity_become_null_except_in_strings() {
     // {"id": "m#1", "name": "mean", "args": [NaN, Infinity, -Infinity, "NaN and \"-Infinity\" \\"], "kwargs": {}}
     let envelope = read(
         "eyJpZCI6ICJtIzEiLCAibmFtZSI6ICJtZWFuIiwgImFyZ3MiOiBbTmFOLCBJbmZpbml0eSwgLUluZmluaXR5LCAiTmFOIGFuZCBcIi1JbmZpbml0\
@@ -78,14 +78,14 @@ fn letters_beyond_ascii_survive_the_base64() {
 }
 
 #[test]
-fn base64_of_another_encoding_is_told_so() {
+fn base64_of_another_encoding_is_refused_with_that_reason() {
     // {"name": "greet", "args": ["Zoë"]} in Latin-1
     let reason = reason("eyJuYW1lIjogImdyZWV0IiwgImFyZ3MiOiBbIlpv6yJdfQ==");
     assert!(reason.starts_with("body: it is not JSON, and decoded from base64 it is not UTF-8; "), "{reason}");
 }
 
 #[test]
-fn base64_of_something_else_is_told_so() {
+fn base64_of_other_content_is_refused_with_that_reason() {
     for (text, flaw) in [
         ("[1,2]", "it is an array"),
         (r#"{"args":[1]}"#, "it has no `name`"),
@@ -137,7 +137,7 @@ fn chore_and_resque_messages_have_the_identity_of_the_sqs_message() {
 }
 
 #[test]
-fn a_jid_that_is_no_string_or_empty_is_no_identity() {
+fn a_jid_that_is_empty_or_not_a_string_is_ignored() {
     for jid in [json!(""), json!(7), Value::Null] {
         let envelope = read(&json!({"class": "Charge", "jid": jid}).to_string());
         assert_eq!((envelope.id, &envelope.unknown["jid"]), (None, &jid));

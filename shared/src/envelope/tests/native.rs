@@ -47,7 +47,7 @@ fn null_is_as_good_as_absent() {
 }
 
 #[test]
-fn of_a_key_that_occurs_twice_the_last_counts() {
+fn the_last_of_two_equal_keys_counts() {
     assert_eq!(read(r#"{"name": "a", "name": "b"}"#).name, "b");
 }
 
@@ -80,7 +80,7 @@ fn the_last_instant_of_all_can_be_written_and_read() {
 }
 
 #[test]
-fn a_wrong_type_is_answered_with_the_field_what_it_was_and_what_is_right() {
+fn a_wrong_type_is_refused_with_the_field_and_its_valid_values() {
     for (fields, expected) in [
         (json!({"v": 0}), "v: invalid value: integer `0`; it must be a whole number from 1"),
         (json!({"v": 1.5}), "v: invalid type: floating point `1.5`; it must be a whole number from 1"),
@@ -101,7 +101,7 @@ fn a_wrong_type_is_answered_with_the_field_what_it_was_and_what_is_right() {
 }
 
 #[test]
-fn what_is_too_much_is_answered_with_the_limit() {
+fn an_excessive_value_is_refused_with_its_limit() {
     for (fields, expected) in [
         (json!({"id": ""}), "id: it is empty; it must be a string of 1 to 512 bytes without control characters"),
         (json!({"id": "é".repeat(257)}), "id: it has 514 bytes; it must be a string of 1 to 512 bytes without control characters"),
@@ -152,7 +152,7 @@ fn meta_is_refused_when_the_table_could_not_hold_it() {
 }
 
 #[test]
-fn a_body_that_is_no_envelope_is_told_what_it_is() {
+fn a_body_that_is_not_an_envelope_is_refused_by_its_kind() {
     let remedy = r#"it must be a JSON object such as {"name": "adder", "args": [1, 2]}"#;
     for (body, flaw) in [
         ("", "it is empty"),
@@ -201,7 +201,7 @@ fn a_body_nested_a_thousand_deep_is_refused_and_not_a_crash() {
 }
 
 #[test]
-fn of_a_newer_contract_only_what_is_timeless_is_read() {
+fn only_the_common_fields_of_a_newer_contract_are_read() {
     let envelope = read(r#"{"v": 2, "name": "adder", "id": "a", "args": [1], "tags": {"now": "a map"}, "run_at": 5}"#);
     let mut expected = Envelope::new("adder", Value::Null);
     (expected.v, expected.id) = (2, Some("a".into()));
@@ -211,7 +211,7 @@ fn of_a_newer_contract_only_what_is_timeless_is_read() {
 }
 
 #[test]
-fn what_cannot_be_honoured_is_never_ignored() {
+fn an_unsupported_feature_is_never_ignored() {
     for (fields, expected) in [
         (json!({"needs": ["tags", "warp\n"]}), "the feature `warp\\n`, which this worker lacks"),
         (json!({"needs": ["priority"], "priority": 1}), "the feature `priority`, which this worker lacks"),
@@ -232,7 +232,7 @@ fn a_reserved_field_is_refused_by_its_name() {
 }
 
 #[test]
-fn what_can_be_honoured_is_not_held_up() {
+fn supported_features_are_accepted() {
     let fields = json!({"needs": FEATURES, "depends_on": [], "max_attempts": 3, "colour": "red"});
     assert_eq!(read(&with(&fields)).unsupported(), None);
 }

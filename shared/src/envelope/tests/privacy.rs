@@ -107,7 +107,7 @@ proptest! {
 }
 
 #[test]
-fn what_was_expected_stays_readable() {
+fn the_expected_type_stays_readable() {
     let reason = |args: Value| Envelope::new("job", args).bind::<Paint>().expect_err("refused").to_string();
     assert_eq!(reason(json!({"colour": "green"})), "args.colour: unknown variant, expected `Red` or `Mixed`");
     assert_eq!(reason(json!({"color": "Red"})), "args.color: unknown field `color`, expected `colour`");
@@ -117,7 +117,7 @@ fn what_was_expected_stays_readable() {
 }
 
 #[test]
-fn a_sentence_of_the_type_s_own_survives_without_the_string() {
+fn a_custom_error_message_survives_without_the_string() {
     let refusal = Envelope::new("job", json!("10.0.0.999")).bind::<std::net::IpAddr>().expect_err("refused");
     assert_eq!(refusal.to_string(), "args: invalid IP address syntax");
     let refusal = Envelope::new("job", json!("blueberry")).bind::<Loose>().expect_err("refused");
@@ -125,7 +125,7 @@ fn a_sentence_of_the_type_s_own_survives_without_the_string() {
 }
 
 #[test]
-fn a_string_that_begins_like_another_leaves_none_of_the_other_in_a_reason() {
+fn strings_with_a_common_prefix_do_not_leak_into_a_reason() {
     let refusal = Envelope::new("job", json!(["blue", "blueberry"])).bind::<Pair>().expect_err("refused");
     assert_eq!(refusal.to_string(), "args: cannot mix … and …");
 }

@@ -17,7 +17,7 @@ static VALIDATOR: LazyLock<Validator> =
     LazyLock::new(|| jsonschema::draft202012::options().should_validate_formats(true).build(&DOCUMENT).expect("the schema is a schema"));
 
 #[test]
-fn the_schema_is_one_of_its_draft() {
+fn the_schema_is_valid_for_its_draft() {
     assert!(jsonschema::draft202012::meta::is_valid(&DOCUMENT));
 }
 
@@ -41,7 +41,7 @@ fn the_examples_of_the_schema_are_read() {
 }
 
 #[test]
-fn what_the_schema_allows_is_read() {
+fn bodies_that_the_schema_allows_are_read() {
     for fields in [
         json!({}),
         json!({"v": 1, "id": "é".repeat(256), "args": "scalar", "kwargs": null}),
@@ -67,7 +67,7 @@ fn what_the_schema_allows_is_read() {
 }
 
 #[test]
-fn what_the_schema_forbids_is_refused() {
+fn bodies_that_the_schema_forbids_are_refused() {
     for fields in [
         json!({"name": ""}),
         json!({"name": null}),
@@ -141,7 +141,7 @@ fn what_the_schema_forbids_is_refused() {
 }
 
 #[test]
-fn what_a_schema_cannot_say_is_refused_by_the_reader_alone() {
+fn limits_that_a_schema_cannot_express_are_checked_by_the_reader() {
     let deep = (1..25).fold(json!({}), |inner, _| json!({"m": inner}));
     for fields in
         [json!({"id": "é".repeat(257)}), json!({"max_attempts": 3.0}), json!({"meta": deep}), json!({"expires_at": "9999-12-31T23:59:59Z"})]
@@ -229,7 +229,7 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn what_is_written_validates_and_is_read_back_equal(envelope in any_envelope()) {
+    fn written_bodies_match_the_schema_and_are_read_back_equal(envelope in any_envelope()) {
         let body = envelope.to_body();
         let value: Value = serde_json::from_str(&body).expect("a body is JSON");
         if let Err(flaw) = VALIDATOR.validate(&value) {
@@ -240,7 +240,7 @@ proptest! {
     }
 
     #[test]
-    fn what_the_reader_takes_the_schema_allows(field in prop::sample::select(FIELDS), value in any_json()) {
+    fn bodies_that_the_reader_accepts_match_the_schema(field in prop::sample::select(FIELDS), value in any_json()) {
         let body = with(&json!({field: value}));
         if Envelope::parse(&body).is_ok_and(|envelope| envelope.v == 1) {
             prop_assert!(VALIDATOR.is_valid(&serde_json::from_str(&body).expect("JSON")), "{}", body);
@@ -248,7 +248,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_is_a_crash(body in any::<String>()) {
+    fn no_text_crashes_the_reader(body in any::<String>()) {
         let read = [Envelope::parse(&body), Envelope::parse(&STANDARD.encode(&body)), Envelope::parse(&format!("{{{body}"))];
         prop_assert!(read.into_iter().flatten().all(|envelope| !envelope.name.is_empty()));
     }

@@ -151,7 +151,7 @@ fn a_gap_of_two_hours_and_one_at_midnight_are_like_any_other() {
 }
 
 #[test]
-fn a_gap_of_three_hours_is_the_longest_that_is_made_up_for() {
+fn a_job_catches_up_with_gaps_of_up_to_three_hours() {
     // At 02:00 on 18 October 2009, Casey's clocks went to 05:00.
     let (after, until) = ("2009-10-17T12:00:00Z", "2009-10-18T12:00:00Z");
     assert_eq!(local("30 4 * * *", "Antarctica/Casey", after, until), ["05:00+11:00"]);

@@ -15,7 +15,7 @@ struct Row {
 }
 
 #[test]
-fn a_schedule_is_written_without_what_is_default() {
+fn a_schedule_is_written_without_its_defaults() {
     for (schedule, expected) in [
         (Schedule::cron("@daily"), json!({"cron": "@daily"})),
         (Schedule::cron("@daily").timezone("UTC"), json!({"cron": "@daily"})),
@@ -45,7 +45,7 @@ fn a_schedule_may_be_part_of_a_row() {
 }
 
 #[test]
-fn keys_of_others_are_passed_over() {
+fn unknown_keys_are_ignored() {
     let json = json!({"cron": "@daily", "queue": "reports", "args": {"cron": 1}, "every": [1, 2]});
     assert_eq!(serde_json::from_value::<Schedule>(json).unwrap(), Schedule::cron("@daily"));
 }
@@ -61,7 +61,7 @@ fn a_fraction_is_read_and_refused_in_words() {
 }
 
 #[test]
-fn what_is_no_number_of_seconds_is_not_read() {
+fn a_duration_that_is_not_a_number_is_refused() {
     for wrong in [json!(-5), json!("300"), json!(1e300), json!([1])] {
         let error = serde_json::from_value::<Schedule>(json!({"every_s": wrong})).unwrap_err().to_string();
         assert!(error.contains("seconds"), "{error}");

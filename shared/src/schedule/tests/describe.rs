@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{Schedule, cron};
 
 #[test]
-fn a_common_schedule_reads_as_one_would_say_it() {
+fn a_common_schedule_is_described_in_natural_words() {
     for (expression, zone, expected) in [
         ("1 0 * * *", "Europe/Madrid", "at 00:01 in Europe/Madrid"),
         ("0 9 * * MON-FRI", "America/New_York", "at 09:00 on Monday to Friday in America/New_York"),
@@ -40,7 +40,7 @@ fn a_common_schedule_reads_as_one_would_say_it() {
 }
 
 #[test]
-fn any_other_schedule_reads_as_its_values() {
+fn any_other_schedule_is_described_by_its_values() {
     for (expression, expected) in [
         ("1,31 2-8 * * *", "at minutes 1 and 31 of hours 2 to 8 in UTC"),
         ("*/7 * * * *", "at minutes 0, 7, 14, 21, 28, 35, 42, 49 and 56 of every hour"),
@@ -62,7 +62,7 @@ fn any_other_schedule_reads_as_its_values() {
 }
 
 #[test]
-fn what_is_no_interval_job_is_not_said_to_keep_a_rhythm() {
+fn only_interval_jobs_are_described_with_a_rhythm() {
     assert_eq!(cron("0-59 0-23 * * *", "Europe/Madrid").to_string(), "at minutes 0 to 59 of hours 0 to 23 in Europe/Madrid");
     assert_eq!(cron("0-59/30 0-23 * * *", "UTC").to_string(), "at minutes 0 and 30 of hours 0 to 23 in UTC");
     assert_eq!(cron("0-59 0-59 0-23 * * *", "UTC").to_string(), "at seconds 0 to 59 of minutes 0 to 59 of hours 0 to 23 in UTC");

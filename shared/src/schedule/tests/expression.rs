@@ -36,7 +36,7 @@ fn sunday_is_0_and_7_and_ends_a_week() {
 }
 
 #[test]
-fn an_alias_is_what_it_stands_for() {
+fn an_alias_equals_its_expression() {
     same("@yearly", "0 0 1 1 *");
     same("@annually", "0 0 1 1 *");
     same("@monthly", "0 0 1 * *");
@@ -59,7 +59,7 @@ fn six_fields_begin_with_seconds_and_seven_end_with_a_year() {
 }
 
 #[test]
-fn a_year_that_is_not_named_is_passed_over() {
+fn years_that_the_field_does_not_name_are_skipped() {
     let monthly = cron("0 0 0 1 * * 2024,2028", "UTC");
     assert_eq!(fires(&monthly, START, 2), ["2028-01-01T00:00:00Z", "2028-02-01T00:00:00Z"]);
     let newest = monthly.latest(at("2020-01-01T00:00:00Z"), at("2027-06-15T00:00:00Z"));
@@ -123,7 +123,7 @@ fn both_day_fields_hold_when_either_starts_with_a_star() {
 }
 
 #[test]
-fn a_year_without_the_day_is_passed_over() {
+fn years_without_the_day_are_skipped() {
     let fires = fires(&cron("0 0 29 2 *", "UTC"), "2096-02-28T00:00:00Z", 2);
     assert_eq!(fires, ["2096-02-29T00:00:00Z", "2104-02-29T00:00:00Z"]);
     assert!(parse("0 0 0 29 2 * 2100,2104", "UTC").is_ok());

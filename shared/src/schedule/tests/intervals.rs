@@ -19,7 +19,7 @@ fn an_interval_counts_elapsed_seconds_from_where_it_was_created() {
 }
 
 #[test]
-fn an_interval_begins_when_it_was_created_put_off_by_its_offset() {
+fn an_interval_begins_at_its_creation_plus_its_offset() {
     assert_eq!(fires(&every(300, 0), "2026-03-29T00:49:59Z", 2), ["2026-03-29T00:50:00Z", "2026-03-29T00:55:00Z"]);
     assert_eq!(fires(&every(300, 0), CREATED, 1), ["2026-03-29T00:55:00Z"]);
     assert_eq!(fires(&every(300, 3600), CREATED, 2), ["2026-03-29T01:50:00Z", "2026-03-29T01:55:00Z"]);

@@ -44,7 +44,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 250, ..ProptestConfig::default() })]
 
     #[test]
-    fn around_a_change_of_clocks_it_fires_as_the_rule_reads(
+    fn fires_around_a_clock_change_follow_the_rule(
         mut plain in expressions(), zone in any::<Index>(), near in instants(), aimed in proptest::option::of(-1..=2i16),
     ) {
         let zones = zones();
@@ -60,7 +60,7 @@ proptest! {
     }
 
     #[test]
-    fn fires_rise_strictly_and_depend_on_nothing_else(plain in expressions(), zone in any::<Index>(), after in instants()) {
+    fn fires_ascend_and_depend_only_on_the_schedule(plain in expressions(), zone in any::<Index>(), after in instants()) {
         let zones = zones();
         if let Ok(timetable) = parse(&plain.text(), &zones[zone.index(zones.len())]) {
             let (again, mut after) = (timetable.clone(), after);
@@ -78,7 +78,7 @@ proptest! {
     }
 
     #[test]
-    fn an_expression_matches_the_days_that_it_reads(plain in expressions(), day in 0..83_900i64) {
+    fn an_expression_matches_exactly_its_days(plain in expressions(), day in 0..83_900i64) {
         let mut plain = plain;
         plain.0[..3].clone_from_slice(&[vec![Item::One(0)], vec![Item::One(0)], vec![Item::One(12)]]);
         if let Ok(timetable) = parse(&plain.text(), "UTC") {

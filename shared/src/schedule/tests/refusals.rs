@@ -61,7 +61,7 @@ fn a_malformed_field_is_named_with_what_to_write_instead() {
 }
 
 #[test]
-fn an_expression_that_is_none_is_refused_as_a_whole() {
+fn text_that_is_not_an_expression_is_refused_as_a_whole() {
     let fields = "write 5 (minute hour day-of-month month day-of-week), 6 with seconds first, or 7 with the year last";
     assert_eq!(refusal(""), format!("cron: it is empty; {fields}"));
     assert_eq!(refusal(" \t "), format!("cron: it is empty; {fields}"));
@@ -150,7 +150,7 @@ fn an_interval_is_whole_seconds_from_one() {
 }
 
 #[test]
-fn a_schedule_says_when_in_exactly_one_way() {
+fn a_schedule_has_either_an_expression_or_an_interval() {
     let read = |json: &str| refused(&serde_json::from_str(json).unwrap()).to_string();
     assert_eq!(read("{}"), "cron: the schedule does not say when; give cron or every_s");
     assert_eq!(read(r#"{"cron": "@daily", "every_s": 5}"#), "cron: the schedule has every_s too; give only one of them");

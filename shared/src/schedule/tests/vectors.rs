@@ -28,7 +28,7 @@ fn every_vector_fires_when_it_is_expected_to() {
 }
 
 #[test]
-fn every_vector_that_must_be_refused_is() {
+fn every_invalid_vector_is_refused() {
     for Vector { id, expr, tz, .. } in vectors().into_iter().filter(|vector| vector.expect_error.is_some()) {
         assert!(parse(&expr, &tz).is_err(), "{id}: {expr:?} is taken");
     }
