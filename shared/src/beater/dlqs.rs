@@ -1,4 +1,4 @@
-//! The dead-letter queues that a beater looks through.
+//! The dead-letter queues that a beater examines.
 
 use std::{
     collections::BTreeSet,
@@ -10,17 +10,17 @@ use tokio::time::Instant;
 
 use crate::store::{Index, dlqs};
 
-/// The list is read again after this time, or once a queue could not be looked through.
+/// Maximum age of the list. It is also read again if a queue could not be examined.
 const KEPT: Duration = Duration::from_mins(10);
 
-/// The dead-letter queues that the function's variables name, and those of the table's list.
+/// The dead-letter queues from the function's variables and from the list in the table.
 #[derive(Debug, Default)]
 pub(crate) struct Dlqs {
     named: Vec<String>,
     listed: Mutex<Option<Kept>>,
 }
 
-/// The list as it was read.
+/// The list from the last read.
 #[derive(Debug, Clone)]
 struct Kept {
     names: Vec<String>,
@@ -28,13 +28,12 @@ struct Kept {
 }
 
 impl Dlqs {
-    /// These queues, and those of the list.
+    /// Returns these queues and those of the list.
     pub(crate) fn new(named: Vec<String>) -> Self {
         Self { named, listed: Mutex::default() }
     }
 
-    /// The names of the queues, those of the list as they were up to ten minutes ago. Where the list cannot be read, it is as it
-    /// was.
+    /// Returns the names of the queues. The list may be up to ten minutes old. If it cannot be read, the last known list is used.
     pub(super) async fn names(&self, store: &dyn Index) -> Vec<String> {
         let names: BTreeSet<_> = self.listed(store).await.into_iter().chain(self.named.iter().cloned()).collect();
         names.into_iter().collect()
@@ -57,7 +56,7 @@ impl Dlqs {
         }
     }
 
-    /// Has the list read again: a queue of it may have been deleted.
+    /// Makes the next call read the list again, since one of its queues may have been deleted.
     pub(super) fn forget(&self) {
         *self.kept() = None;
     }

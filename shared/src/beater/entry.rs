@@ -1,4 +1,4 @@
-//! What is enqueued again and again, and when.
+//! A scheduled job: what to enqueue, and when.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{Enqueue, Envelope, Error, Job, Schedule, Timetable, clock::after, envelope::check_id};
 
-/// A schedule with the job that it enqueues: one row of the schedules' table.
+/// A schedule with the job that it enqueues. It is stored as one row of the schedules' table.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -66,37 +66,37 @@ pub struct Entry {
     jitter_s: u64,
 }
 
-/// What becomes of the fires that no beater was there for.
+/// The action for fires that were missed because no beater ran.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum CatchUp {
-    /// The newest of them is made up for.
+    /// Catches up with the newest missed fire.
     #[default]
     One,
-    /// Those that are older than the [grace](Entry::grace) are dropped.
+    /// Catches up with missed fires within the [grace](Entry::grace), and drops older ones.
     Skip,
-    /// All of them are made up for, the newest up to the [backlog](Entry::backlog).
+    /// Catches up with all missed fires, at most the newest [`backlog`](Entry::backlog) ones.
     All,
 }
 
-/// The longest id of a schedule, in bytes; an instant is added to it.
+/// Maximum bytes of a schedule's id. Ids of its jobs are longer by an instant.
 const ID_BYTES: usize = 256;
-/// What the ids of jobs begin with that a schedule has enqueued.
+/// Prefix of the ids of jobs that a schedule has enqueued.
 const PREFIX: &str = "schedule:";
 
 impl Entry {
-    /// Enqueues that job whenever it is due. The id names the schedule and never changes.
+    /// Creates an entry that enqueues `job` at each fire. The id names the schedule and must never change.
     ///
     /// # Errors
     ///
-    /// When the arguments cannot be written as JSON.
+    /// When the arguments cannot be serialized as JSON.
     pub fn new<J: Job<S>, S: Send + Sync + 'static>(id: impl Into<String>, schedule: Schedule, job: &J) -> Result<Self, Error> {
         let entry = Self::named(id, schedule, J::NAME, serde_json::to_value(job)?);
         Ok(if J::QUEUE == J::NAME { entry } else { entry.queue(J::QUEUE) })
     }
 
-    /// Enqueues a job of which only the name is known here.
+    /// Creates an entry for a job whose type is not known here, by its name.
     pub fn named(id: impl Into<String>, schedule: Schedule, job: impl Into<String>, args: Value) -> Self {
         Self {
             id: id.into(),
@@ -117,74 +117,74 @@ impl Entry {
         }
     }
 
-    /// Sends its jobs to another queue than the one that has the job's name.
+    /// Sends the jobs to this queue. Default: the queue with the name of the job.
     pub fn queue(mut self, queue: impl Into<String>) -> Self {
         self.queue = Some(queue.into());
         self
     }
 
-    /// Sets how many attempts each of its jobs has. Else the job's policy says so.
+    /// Sets the maximum attempts of its jobs. Default: the job's policy.
     pub fn max_attempts(mut self, attempts: u32) -> Self {
         self.max_attempts = Some(attempts);
         self
     }
 
-    /// Sets how long an attempt may take. Else the job's policy says so.
+    /// Sets the timeout of an attempt. Default: the job's policy.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout_s = Some(timeout.as_secs_f64());
         self
     }
 
-    /// Labels its jobs.
+    /// Adds a label to its jobs.
     pub fn tag(mut self, tag: impl Into<String>) -> Self {
         self.tags.push(tag.into());
         self
     }
 
-    /// Sets what becomes of the fires that no beater was there for. The newest is made up for, unless told otherwise.
+    /// Sets the action for fires that were missed because no beater ran. Default: [`CatchUp::One`].
     pub fn catch_up(mut self, catch_up: CatchUp) -> Self {
         self.catch_up = catch_up;
         self
     }
 
-    /// Sets how old a fire may be that [`CatchUp::Skip`] still makes up for, in whole seconds. Five minutes.
+    /// Sets the maximum age of a missed fire that [`CatchUp::Skip`] catches up with, in whole seconds. Default: five minutes.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace_s = grace.as_secs();
         self
     }
 
-    /// Sets how many fires [`CatchUp::All`] makes up for at most. 100.
+    /// Sets the maximum number of missed fires that [`CatchUp::All`] catches up with. Default: 100.
     pub fn backlog(mut self, fires: usize) -> Self {
         self.backlog = fires;
         self
     }
 
-    /// Spreads the schedules that fire together over that time, in whole seconds: each has its own delay, always the same.
+    /// Spreads schedules with the same fires over this time, in whole seconds. The delay of a schedule is always the same.
     pub fn jitter(mut self, spread: Duration) -> Self {
         self.jitter_s = spread.as_secs();
         self
     }
 
-    /// The schedule's name.
+    /// Returns the name of the schedule.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// The name of the job that it enqueues.
+    /// Returns the name of the enqueued job.
     pub fn job(&self) -> &str {
         &self.job
     }
 
-    /// When its jobs are due.
+    /// Returns the schedule of its jobs.
     pub fn schedule(&self) -> &Schedule {
         &self.schedule
     }
 
-    /// Checks everything and says when it fires, intervals as if created at the beginning of 1970.
+    /// Checks all fields and returns the timetable. Intervals count from the beginning of 1970.
     ///
     /// # Errors
     ///
-    /// Names the field that is wrong, and what would be right.
+    /// Names the wrong field and its valid values.
     pub fn check(&self) -> Result<Timetable, Error> {
         self.timetable(Timestamp::UNIX_EPOCH)
     }
@@ -203,7 +203,7 @@ impl Entry {
         (self.catch_up, Duration::from_secs(self.grace_s), self.backlog)
     }
 
-    /// The name of the queue, before any prefix.
+    /// Returns the name of the queue, without the prefix of the environment.
     pub fn queue_name(&self) -> &str {
         self.queue.as_deref().unwrap_or(&self.job)
     }
@@ -213,18 +213,18 @@ impl Entry {
         format!("{PREFIX}{}:{fire}", self.id)
     }
 
-    /// Returns the fire whose job has that id. None: it is no job of a fire of this schedule.
+    /// Returns the fire whose job has this id, or `None` if the id is not one of this schedule.
     pub fn fire_of(&self, job_id: &str) -> Option<Timestamp> {
         job_id.strip_prefix(PREFIX)?.strip_prefix(&*self.id)?.strip_prefix(':')?.parse().ok()
     }
 
-    /// When the job of a fire is sent: later than it is due by the schedule's own share of the jitter.
+    /// Returns the instant at which the job of a fire is sent: the fire plus the schedule's own jitter.
     pub(super) fn run_at(&self, fire: Timestamp) -> Timestamp {
         let share = Uuid::new_v5(&Uuid::NAMESPACE_OID, self.id.as_bytes()).as_u128() % u128::from(self.jitter_s.max(1));
         after(fire, Duration::from_secs(u64::try_from(share).unwrap_or(0)))
     }
 
-    /// The message of one fire.
+    /// Returns the message of one fire.
     pub(super) fn envelope(&self, fire: Timestamp) -> Envelope {
         let mut envelope = Envelope::new(&self.job, self.args.clone());
         envelope.id = Some(self.job_id(fire));
@@ -238,14 +238,14 @@ impl Entry {
         envelope
     }
 
-    /// Its job, to be enqueued beside its fires.
+    /// Returns its job for an enqueue outside the fires.
     pub(super) fn now(&self) -> Enqueue {
         let mut envelope = self.envelope(Timestamp::UNIX_EPOCH);
         (envelope.run_at, envelope.id) = (None, Some(format!("{PREFIX}{}:{}", self.id, Uuid::now_v7().simple())));
         Enqueue::named(&self.job, Value::Null).queue(self.queue_name()).with(|message| *message = envelope)
     }
 
-    /// Changes with anything that is told of the entry.
+    /// Returns a value that changes with every field of the entry.
     pub(super) fn fingerprint(&self) -> String {
         let text = serde_json::to_string(self).unwrap_or_default();
         Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes()).simple().to_string()

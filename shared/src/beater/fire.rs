@@ -1,7 +1,7 @@
-//! Fires schedules: records the jobs of what is due together with the next fire, then sends them.
+//! Fires schedules: one transaction records the due jobs together with the next fire; afterwards the jobs are sent.
 //!
-//! Who is first at that record and that cursor wins; the id of a job comes from its schedule and instant, so whatever is
-//! done twice is known. A beater that dies before it has sent leaves a job that is due, which any beater hands over.
+//! The first beater to change the row and the record wins. The id of a job derives from its schedule and its instant, so
+//! repetitions are detected. If a beater dies before it sends a recorded job, any other beater sends it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -35,25 +35,25 @@ use crate::{
     store::{StoreError, Write, record_bytes},
 };
 
-/// The most schedules of one shard in one tick; what is left is longer overdue in the next.
+/// Maximum number of schedules of one shard in one tick. The next tick takes the remaining ones first.
 const MOST: usize = 5_000;
-/// Schedules that are worked on at the same time.
+/// Number of schedules processed concurrently.
 const AT_A_TIME: usize = 16;
-/// Jobs of one transaction, which takes a hundred items of 4 MB in all: `TransactWriteItems` in the DynamoDB API reference.
+/// Maximum jobs of one transaction. DynamoDB allows a hundred items with 4 MB in all: `TransactWriteItems` in its API reference.
 const JOBS: usize = 90;
-/// Bytes of the jobs of one transaction, with room for the row.
+/// Maximum bytes of the jobs in one transaction, with room for the row.
 const BYTES: usize = 3 << 20;
-/// The kind of what is told of a job that its schedule has called off.
+/// The error kind in the record of a job that its schedule has cancelled.
 const CALLED_OFF: &str = "called_off";
-/// How often a transaction is tried that met another.
+/// Maximum attempts of a transaction that conflicts with another.
 const TRIES: u32 = 5;
 const BACKOFF: Backoff = Backoff::exponential(Duration::from_millis(50), Duration::from_secs(1));
 
-/// Fires what is due until the horizon. Done: jobs that were recorded.
+/// Fires all schedules that are due by the horizon. `done` counts the recorded jobs.
 ///
 /// # Errors
 ///
-/// When a shard cannot be read; the others are done all the same.
+/// When a shard cannot be read. The other shards are still processed.
 pub(super) async fn fire(ports: &Ports, tick: Tick) -> Result<Tally, StoreError> {
     let shards = stream::iter(0..SHARDS).map(|shard| ports.rows.due(shard, tick.horizon, MOST)).buffer_unordered(4);
     let (mut due, mut flaw) = (Vec::new(), None);
@@ -84,7 +84,7 @@ pub(super) async fn fire(ports: &Ports, tick: Tick) -> Result<Tally, StoreError>
         }
     }
     for (queue, jobs) in queues {
-        // What jitter puts off, and what is not due on a FIFO queue, waits in the index.
+        // Jobs that jitter delays, and jobs on a FIFO queue that are not due, wait in the index.
         let until = if is_fifo(&queue) { ports.due.clock.now() } else { tick.horizon };
         let due = jobs.into_iter().filter(|job| is_sendable(job, until)).collect();
         let Due { queue: queues, store, clock } = &ports.due;
@@ -93,7 +93,7 @@ pub(super) async fn fire(ports: &Ports, tick: Tick) -> Result<Tally, StoreError>
     flaw.map_or(Ok(total), Err)
 }
 
-/// The rows that the index does not tell of, though they ask for a look.
+/// Returns the rows that need a tick but are not in the index.
 fn overlooked(rows: Vec<Found>, due: &[Found]) -> Vec<Found> {
     let ids: BTreeSet<_> = due.iter().map(id_of).collect();
     let asks = |found: &Found| found.as_ref().map_or(true, Row::is_overlooked) && !ids.contains(id_of(found));
@@ -107,13 +107,13 @@ fn id_of(found: &Found) -> &str {
     }
 }
 
-/// The queues of these schedules that do not exist, and what SQS says of them.
+/// Returns the queues of these schedules that do not exist, with the error of SQS.
 async fn missing(ports: &Ports, due: &[Found]) -> BTreeMap<String, String> {
     let firing = due.iter().flatten().filter(|row| !row.deleted && !row.paused);
     let queues: BTreeSet<_> = firing.map(|row| queue_of(ports, row)).collect();
     let looks = queues.into_iter().map(async |queue| match ports.due.queue.find(&queue).await {
         Err(QueueError::Refused(reason)) => Some((queue, reason)),
-        Ok(()) | Err(QueueError::Unknown(_)) => None, // whether it is there is seen when something is sent
+        Ok(()) | Err(QueueError::Unknown(_)) => None, // a later send shows if the queue exists
     });
     join_all(looks).await.into_iter().flatten().collect()
 }
@@ -122,7 +122,7 @@ fn queue_of(ports: &Ports, row: &Row) -> String {
     ports.prefix.clone() + row.entry.queue_name()
 }
 
-/// One schedule: the jobs that were recorded. What is wrong with it is logged, and stops no other.
+/// Fires one schedule and returns the recorded jobs. A flaw is logged and does not affect other schedules.
 async fn fire_one(ports: &Ports, found: Found, missing: &BTreeMap<String, String>, tick: Tick) -> Result<Vec<Record>, Flaw> {
     if Instant::now() >= tick.stop_at {
         return Ok(Vec::new());
@@ -143,7 +143,7 @@ async fn fire_one(ports: &Ports, found: Found, missing: &BTreeMap<String, String
             tracing::error!(schedule = row.entry.id(), %error, "a schedule is wrong");
             Err(Flaw::Wrong(error))
         }
-        // What was recorded is sent all the same.
+        // The jobs recorded so far are still sent.
         Err(Flaw::Store(error)) if !jobs.is_empty() => {
             tracing::error!(schedule = row.entry.id(), %error, "a schedule was not fired to its end");
             Ok(jobs)
@@ -155,7 +155,7 @@ async fn fire_one(ports: &Ports, found: Found, missing: &BTreeMap<String, String
     }
 }
 
-/// Why a schedule was not fired.
+/// The reason why a schedule was not fired.
 enum Flaw {
     Wrong(Error),
     Store(StoreError),
@@ -179,7 +179,7 @@ struct Firing<'a> {
 }
 
 impl Firing<'_> {
-    /// Records the jobs of its fires, and adds them to `fired`.
+    /// Records the jobs of its fires and adds them to `fired`.
     async fn run(&self, fired: &mut Vec<Record>) -> Result<(), Flaw> {
         if self.row.deleted || self.row.paused {
             if let Some(seen) = self.call_off(None).await? {
@@ -200,10 +200,10 @@ impl Firing<'_> {
             let (now, later) = rest.split_at(rest.len().min(most));
             let next = self.next(&seen, now, later.first().copied().or(plan.next), created);
             if next == seen {
-                return Ok(()); // it has ended
+                return Ok(()); // the schedule has ended
             }
             let Some(jobs) = self.change(&seen, Some(&next), now.iter().map(|fire| self.job(*fire)).collect()).await? else {
-                return Ok(()); // another beater was first, or the row was changed: the next tick looks
+                return Ok(()); // another beater was first, or the row was changed: the next tick continues
             };
             fired.extend(jobs);
             if later.is_empty() {
@@ -213,12 +213,12 @@ impl Firing<'_> {
         }
     }
 
-    /// The most jobs that fit into one transaction.
+    /// Returns the maximum number of jobs in one transaction.
     fn most_jobs(&self) -> usize {
         (BYTES / record_bytes(&self.job(self.tick.at))).clamp(1, JOBS)
     }
 
-    /// The row after some of its fires.
+    /// Returns the row after these fires.
     fn next(&self, seen: &Row, fires: &[Timestamp], next: Option<Timestamp>, created: Timestamp) -> Row {
         let still_ahead: BTreeSet<_> = seen.ahead.iter().chain(fires).copied().filter(|fire| *fire > self.tick.at).collect();
         Row {
@@ -232,16 +232,16 @@ impl Firing<'_> {
         }
     }
 
-    /// Changes the row and files the jobs that are not there yet, or that an earlier change of the row called off; gives
-    /// those back. None: the row is not as it was seen.
+    /// Changes the row and files the jobs that do not exist yet or that an earlier change of the row cancelled. Returns the filed
+    /// jobs, or `None` if the row differs from `seen`.
     async fn change(&self, seen: &Row, next: Option<&Row>, jobs: Vec<Record>) -> Result<Option<Vec<Record>>, StoreError> {
         let writes = jobs.into_iter().map(Write::insert).collect();
         let made = self.transact(seen, next, writes, async |writes, known| self.without_known(writes, &known).await).await?;
         Ok(made.map(|writes| writes.into_iter().map(|write| Record::clone(&write.next)).collect()))
     }
 
-    /// Changes the row, and jobs with it; gives back what was written. Where some jobs are not as they were seen, `again`
-    /// makes the writes anew. None: the row is not as it was seen.
+    /// Changes the row together with jobs, and returns the written records. If records of jobs differ from their expected state,
+    /// `again` computes the writes again. Returns `None` if the row differs from `seen`.
     async fn transact(
         &self,
         seen: &Row,
@@ -262,7 +262,7 @@ impl Firing<'_> {
         Ok(None)
     }
 
-    /// Leaves out the jobs that are known. One that was called off before it ever ran gets its place back.
+    /// Removes the writes of existing jobs. A job that was cancelled before it ever ran is filed again.
     async fn without_known(&self, mut writes: Vec<Write>, known: &[String]) -> Result<Vec<Write>, StoreError> {
         let mut left: Vec<_> = writes.extract_if(.., |write| !known.contains(&write.next.id)).collect();
         let ids: Vec<_> = writes.iter().map(|write| write.next.id.clone()).collect();
@@ -276,17 +276,17 @@ impl Firing<'_> {
         Ok(left)
     }
 
-    /// Takes back what was sent ahead for the row as it was: where `timetable` has the same fire, its job becomes that of
-    /// the row as it is, else it is called off. A message on its way finds the record so. Each of that is conditional on the
-    /// row, so that nobody takes back what stands again. Gives the row as it is then; none, if it is not as it was seen.
+    /// Updates the jobs that were sent ahead for the old row. If `timetable` has the same fire, the job gets the new row's
+    /// content; otherwise it is cancelled. A message in the queue then finds the changed record. Each write requires an unchanged
+    /// row, so that a row which was restored keeps its jobs. Returns the row after the change, or `None` if it was changed before.
     async fn call_off(&self, timetable: Option<&Timetable>) -> Result<Option<Row>, StoreError> {
         let ahead: Vec<_> = self.row.ahead.iter().copied().filter(|fire| *fire > self.tick.at).collect();
-        // Should the entry be put back before this tick is done, what was taken back counts as a change.
+        // If the entry is restored before this tick ends, the cancelled jobs must count as a change.
         let unsettled = Row { settled: self.row.settled.clone().filter(|_| self.row.is_settled()), ..self.row.clone() };
         let mut seen = self.row.clone();
         for fires in ahead.chunks(self.most_jobs()) {
             let writes = self.taken_back(fires, timetable).await?;
-            // Another beater has just marked one as sent, or it has started.
+            // Another beater has marked a job as sent, or the job has started.
             let again = async |_, _| self.taken_back(fires, timetable).await;
             if self.transact(&seen, Some(&unsettled), writes, again).await?.is_none() {
                 return Ok(None);
@@ -296,7 +296,7 @@ impl Firing<'_> {
         Ok(Some(seen))
     }
 
-    /// The writes that take back so many fires as one transaction takes.
+    /// Returns the writes that update or cancel the jobs of these fires, for one transaction.
     async fn taken_back(&self, fires: &[Timestamp], timetable: Option<&Timetable>) -> Result<Vec<Write>, StoreError> {
         let ids: Vec<_> = fires.iter().map(|fire| self.row.entry.job_id(*fire)).collect();
         let mut writes = Vec::new();
@@ -321,13 +321,13 @@ impl Firing<'_> {
         Some(Record { error: Some(reason), ..cancelled })
     }
 
-    /// The job of one fire, filed until it is due.
+    /// Returns the job of one fire, filed until it is due.
     fn job(&self, fire: Timestamp) -> Record {
         job(&self.row.entry, fire, self.queue.clone(), self.tick.at)
     }
 }
 
-/// Whether a job was called off for its schedule before it ever ran. One that somebody has called off by itself stays so.
+/// Returns `true` if the schedule cancelled the job before it ever ran. A job that a user cancelled stays cancelled.
 fn is_called_off(record: &Record) -> bool {
     let reason = record.error.as_ref().map(|error| &*error.kind);
     record.state == State::Cancelled && record.generation == 0 && reason == Some(CALLED_OFF)

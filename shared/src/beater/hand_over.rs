@@ -1,4 +1,4 @@
-//! Hands jobs over from the due index to their queues.
+//! Sends due jobs from the due index to their queues.
 
 use std::collections::BTreeMap;
 
@@ -14,18 +14,18 @@ use futures_util::stream::{self, StreamExt};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-/// Jobs that are read, sent and marked together.
+/// Number of jobs that are read, sent and marked together.
 const PAGE: usize = 100;
-/// The most jobs of one shard in one tick; what is left is longer overdue in the next.
+/// Maximum number of jobs of one shard in one tick. The next tick takes the remaining ones first.
 const MOST: usize = 5_000;
-/// Shards that are worked on at the same time.
+/// Number of shards processed concurrently.
 const AT_A_TIME: usize = 4;
 
-/// Sends what is due until `horizon`, and stops at `stop_at`. Done: sent and marked.
+/// Sends the jobs that are due by `horizon`, until `stop_at`. `done` counts jobs that were sent and marked.
 ///
 /// # Errors
 ///
-/// When a shard cannot be read; the others are done all the same.
+/// When a shard cannot be read. The other shards are still processed.
 pub(crate) async fn hand_over(due: &Due, horizon: Timestamp, stop_at: Instant) -> Result<Tally, StoreError> {
     let shards = stream::iter(0..SHARDS).map(|shard| hand_over_shard(due, shard, horizon, stop_at));
     let mut total = Tally::default();
@@ -50,7 +50,7 @@ async fn hand_over_shard(due: &Due, shard: u8, horizon: Timestamp, stop_at: Inst
     Ok(total)
 }
 
-/// The index may lag: the records say what is still to be sent.
+/// Sends one page of jobs. The index may lag, so the records decide which jobs are still to be sent.
 async fn hand_over_page(due: &Due, ids: &[String], horizon: Timestamp) -> Tally {
     let mut total = Tally::default();
     let mut queues: BTreeMap<String, Vec<Record>> = BTreeMap::new();
@@ -60,7 +60,7 @@ async fn hand_over_page(due: &Due, ids: &[String], horizon: Timestamp) -> Tally 
             Ok(Some(record)) if is_sendable(&record, if is_fifo(&record.queue) { now } else { horizon }) => {
                 queues.entry(record.queue.clone()).or_default().push(record);
             }
-            Ok(_) => {} // sent, moved or called off meanwhile
+            Ok(_) => {} // sent, moved or cancelled meanwhile
             Err(error) => {
                 tracing::error!(id, %error, "cannot read a due job");
                 total.failed += 1;

@@ -1,4 +1,4 @@
-//! The Lambda function: an EventBridge event in, what the tick did out.
+//! The Lambda function: receives an EventBridge event and returns the report of the tick.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,13 +23,13 @@ use crate::{
     telemetry,
 };
 
-/// The time that a tick leaves for its last requests.
+/// Time that a tick reserves for its last requests.
 const RESERVE: Duration = Duration::from_secs(5);
 
-/// What EventBridge sends each minute. Any other event is a tick of now.
+/// The event that EventBridge sends each minute. Any other event counts as a tick at the current time.
 #[derive(Deserialize)]
 struct Event {
-    /// When it was to be sent, which is what counts: it may come late, or twice.
+    /// The scheduled time of the event. It counts even if the event is late or duplicated.
     time: Option<Timestamp>,
 }
 

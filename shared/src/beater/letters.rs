@@ -1,5 +1,5 @@
-//! Looks through dead-letter queues for messages that SQS itself has moved there, or that a producer has sent there: gives them
-//! the reason, and the records of moved ones an end.
+//! Examines dead-letter queues for messages that SQS itself has moved there, or that a producer has sent there. Adds a reason to
+//! these messages, and ends the records of moved ones.
 
 use std::{slice, sync::Arc, time::Duration};
 
@@ -24,16 +24,17 @@ use crate::{
     store::{Write, Written},
 };
 
-/// Messages of one receive.
+/// Number of messages in one receive.
 const BATCH: usize = 10;
-/// The most receives of one queue in one tick.
+/// Maximum number of receives of one queue in one tick.
 const BATCHES: usize = 10;
-/// Queues that are looked through at the same time.
+/// Number of queues examined concurrently.
 const AT_A_TIME: usize = 32;
-/// For how long nobody else sees what is looked at, at most.
+/// Maximum time for which examined messages are invisible to others.
 const HIDDEN: Duration = Duration::from_secs(30);
 
-/// Looks through dead-letter queues. Done: given their reason, or deleted since their jobs go on without them.
+/// Examines dead-letter queues. `done` counts messages that got a reason, or that were deleted since their jobs continue
+/// without them.
 ///
 /// Successive turns begin with different queues, in case one tick is too short for all.
 pub(super) async fn explain(due: &Due, dlqs: &Dlqs, turn: u64, stop_at: Instant) -> Tally {
@@ -98,7 +99,7 @@ impl Letters<'_> {
         total
     }
 
-    /// Lets others see what was looked at and stays.
+    /// Makes the examined messages that stay in the queue visible again.
     async fn show(&self, messages: Vec<Message>) {
         let changes: Vec<_> = messages.into_iter().map(|m| Visibility { receipt: m.receipt, timeout: Duration::ZERO }).collect();
         for error in self.due.queue.set_visibility(self.dlq, &changes).await.into_iter().filter_map(Result::err) {
@@ -106,12 +107,12 @@ impl Letters<'_> {
         }
     }
 
-    /// Whether this message is done with.
+    /// Explains one message. Returns `true` if the message was replaced or deleted.
     async fn explain_one(&self, letter: &Letter) -> Result<bool, Error> {
         let now = self.due.clock.now();
         let Letter { message, id, envelope } = letter;
         if letter.is_misdirected() {
-            // Its job, if there is one, has a message of its own.
+            // Its job, if there is one, has another message.
             let reason = "a producer sent it to the dead-letter queue itself; send jobs to the queue, and redrive this one to run it";
             return self.replace(message, id, &Failure::new(MISDIRECTED, reason.into(), now), None).await;
         }
@@ -131,7 +132,7 @@ impl Letters<'_> {
                 let write = Write { next: Arc::clone(&next), seen: stored.map(Arc::new) };
                 match self.due.store.write(&[write]).await.pop().transpose()? {
                     Some(Written::Done) => {}
-                    Some(Written::Refused(_)) | None => return Ok(false), // it goes on by itself
+                    Some(Written::Refused(_)) | None => return Ok(false), // the job continues by itself
                 }
                 tracing::error!(id = next.id, job = next.name, queue = next.queue, "SQS has given a job up");
                 match (next.state, &next.error) {
@@ -142,7 +143,7 @@ impl Letters<'_> {
         }
     }
 
-    /// Puts a copy with the reason in the place of a message, and marks the record in between.
+    /// Replaces a message by a copy with the reason: sends the copy, marks the record, and deletes the message.
     async fn replace(&self, message: &Message, id: &str, reason: &Failure, record: Option<Arc<Record>>) -> Result<bool, Error> {
         let copy = letter(message, id, Some(reason), record.as_deref(), self.dlq);
         self.due.queue.send(self.dlq, &[copy]).await.pop().transpose()?;
@@ -161,8 +162,8 @@ impl Letters<'_> {
     }
 }
 
-/// Returns what the message asks for. A beater does not know the names that a job answers to, nor the queue where SQS does
-/// not name it: it takes those of the record, if there is one.
+/// Builds the request of the message. A beater does not know the aliases of a job, nor the queue if SQS does not name it. It takes
+/// both from the record, if there is one.
 fn request(message: &Message, id: String, envelope: Option<&Envelope>, stored: Option<&Record>) -> Request {
     let is_named = envelope.is_some_and(|envelope| envelope.form == Form::Native);
     let asked = envelope.map(|envelope| Request::of(envelope.clone(), message.body.clone())).unwrap_or_default();

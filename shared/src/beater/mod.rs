@@ -1,4 +1,4 @@
-//! The clock of the system: enqueues what is periodic, and sends what waits for long, when it is due.
+//! The beater: enqueues the jobs of schedules, and sends waiting jobs when they are due.
 
 #![cfg_attr(not(any(feature = "lambda", test)), expect(dead_code, reason = "without Lambda nothing ticks"))]
 
@@ -35,14 +35,14 @@ pub use self::{
 pub(crate) use self::{hand_over::hand_over, part::Due};
 use crate::{Clock, Error};
 
-/// Fires of each entry that a preview shows.
+/// Number of fires that a preview shows for each entry.
 const SHOWN: usize = 5;
 
-/// The function that EventBridge wakes each minute. Any number may run at once, late, or twice.
+/// The function that EventBridge invokes each minute. Invocations may overlap, be late, or be duplicated.
 ///
-/// It enqueues the jobs of its entries, and of every other row of the schedules' table. And what waits longer than a
-/// queue delays, such as a job with a `run_at` in a week or a retry in an hour, waits in the table's due index; it sends
-/// that in time, to the second.
+/// It enqueues the jobs of its entries and of all other rows in the schedules' table. It also sends the jobs that wait longer
+/// than a queue can delay, such as a job with a `run_at` in a week or a retry in an hour. These jobs wait in the table's due index
+/// and are sent to the second.
 #[derive(Debug, Default)]
 #[must_use = "a beater does nothing until it runs"]
 pub struct Beater {
@@ -50,23 +50,23 @@ pub struct Beater {
 }
 
 impl Beater {
-    /// A beater that sends what is due.
+    /// Creates a beater that sends due jobs.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a schedule. It is written into the table when a new version of this function starts, and goes with the code.
+    /// Adds a schedule. Each new version of this function writes its schedules into the table, and removes those that are no longer
+    /// in the code.
     pub fn entry(mut self, entry: Entry) -> Self {
         self.entries.push(entry);
         self
     }
 
-    /// Runs as a Lambda function. Anywhere else it prints when its entries fire next, with the days marked on which clocks
-    /// are changed.
+    /// Runs as a Lambda function. Outside Lambda it prints the next fires of its entries, and marks the days on which clocks change.
     ///
     /// # Errors
     ///
-    /// When an entry or a setting is wrong; the sentence names it.
+    /// When an entry or a setting is wrong. The error names it.
     #[cfg_attr(not(feature = "lambda"), expect(clippy::unused_async, reason = "with Lambda it is not"))]
     pub async fn run(self) -> Result<(), Error> {
         self.check()?;
@@ -99,8 +99,8 @@ impl Beater {
         Ok(text)
     }
 
-    /// Writes the entries into the table where they differ, and marks those for deletion that are no longer in the code,
-    /// unless they were changed by hand.
+    /// Writes the entries into the table if they differ, and marks rows for deletion whose entries are no longer in the code. Rows
+    /// that were changed by hand are kept.
     async fn settle(&self, rows: &dyn Rows, now: Timestamp) -> Result<(), Error> {
         for entry in &self.entries {
             let settled = |row: Option<Row>| match row {
@@ -115,7 +115,7 @@ impl Beater {
         for gone in found.into_iter().flatten().filter(is_gone) {
             let left = |row: Option<Row>| {
                 let row = row.unwrap_or_else(|| gone.clone());
-                // What was changed by hand stays, and is no longer the code's.
+                // A row that was changed by hand stays, and no longer belongs to the code.
                 let left = if row.overridden { Row { from_code: false, overridden: false, ..row } } else { Row { deleted: true, ..row } };
                 Ok(left.looked_at(now))
             };

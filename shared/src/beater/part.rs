@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{dlqs::Dlqs, rows::Rows};
 use crate::{Clock, queue::Source, store::Index};
 
-/// The jobs that are due, and where they go.
+/// The store of due jobs, their queues and the clock.
 #[derive(Clone)]
 pub(crate) struct Due {
     pub(crate) store: Arc<dyn Index>,
@@ -16,7 +16,7 @@ pub(crate) struct Due {
     pub(crate) clock: Clock,
 }
 
-/// A tick: what it stands for, and how far it looks ahead.
+/// The instant of a tick and its look-ahead.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tick {
     pub(super) at: Timestamp,
@@ -25,7 +25,7 @@ pub(super) struct Tick {
 }
 
 impl Tick {
-    /// The number of the minute: what is looked at part by part goes on with it.
+    /// Returns the number of the minute. Each turn examines another part of the tables.
     pub(super) fn turn(self) -> u64 {
         u64::try_from(self.at.as_second()).unwrap_or(0) / 60
     }
@@ -36,22 +36,22 @@ impl Tick {
 pub(crate) struct Ports {
     pub(crate) due: Due,
     pub(crate) rows: Arc<dyn Rows>,
-    /// The prefix of the names of queues in this environment.
+    /// The prefix of queue names in this environment.
     pub(crate) prefix: String,
-    /// The dead-letter queues that are looked through.
+    /// The dead-letter queues to examine.
     pub(crate) dlqs: Arc<Dlqs>,
 }
 
 /// The report of a part of a tick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Tally {
-    /// Done, as that part says.
+    /// Completed items; each part says which.
     pub(crate) done: usize,
-    /// Cannot be read or is wrong: a person must put it right.
+    /// Unreadable or wrong items, which a person must correct.
     pub(crate) wrong: usize,
-    /// Late, and only a message can bring it back.
+    /// Overdue jobs that only a message can resume.
     pub(crate) overdue: usize,
-    /// Could not be read, written or sent: the next tick tries again.
+    /// Items that could not be read, written or sent; the next tick tries again.
     pub(crate) failed: usize,
 }
 

@@ -1,5 +1,5 @@
-//! Which fires a tick makes, as pure functions: a row, the instant of the tick and its horizon give the fires and the
-//! next one.
+//! Plans the fires of a tick with pure functions: from a row, the instant of the tick and its horizon they compute the fires and
+//! the next one.
 
 use std::time::Duration;
 
@@ -11,19 +11,19 @@ use super::{
 };
 use crate::Timetable;
 
-/// The most fires that [`CatchUp::Skip`] makes up for, however short the interval.
+/// Maximum number of fires that [`CatchUp::Skip`] catches up with, for very short intervals.
 const MOST: usize = 100;
 
-/// What a tick does about one schedule.
+/// The fires of one schedule in a tick.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Plan {
-    /// The fires to be made, oldest first.
+    /// The fires to make, oldest first.
     pub(super) fires: Vec<Timestamp>,
-    /// The first one after them; none when the schedule has ended.
+    /// The first fire after them; `None` if the schedule has ended.
     pub(super) next: Option<Timestamp>,
 }
 
-/// The fires that are due by `horizon`, from `from` on; what lies before `at` was missed.
+/// Returns the fires from `from` to `horizon`. Fires before `at` were missed.
 pub(super) fn plan(entry: &Entry, timetable: &Timetable, from: Timestamp, at: Timestamp, horizon: Timestamp) -> Plan {
     let seen = before(from);
     let (catch_up, grace, backlog) = entry.rule();
@@ -37,7 +37,7 @@ pub(super) fn plan(entry: &Entry, timetable: &Timetable, from: Timestamp, at: Ti
     Plan { fires, next: timetable.next(seen.max(horizon)) }
 }
 
-/// The newest fires in `(after, until]`, oldest first.
+/// Returns the newest fires in `(after, until]`, oldest first.
 fn newest(timetable: &Timetable, after: Timestamp, until: Timestamp, most: usize) -> Vec<Timestamp> {
     let older = |fire: &Timestamp| timetable.latest(after, before(*fire));
     let mut fires: Vec<_> = std::iter::successors(timetable.latest(after, until), older).take(most).collect();
@@ -53,13 +53,13 @@ fn earlier(at: Timestamp, by: Duration) -> Timestamp {
     SignedDuration::try_from(by).ok().and_then(|by| at.checked_sub(by).ok()).unwrap_or(Timestamp::MIN)
 }
 
-/// From when on a row fires. An entry that is new or was changed fires from the tick on that sees it first, but not for a
-/// time before the change; new rules of its time zone hold at once, and what was missed is still made up for.
+/// Returns the instant from which a row fires. A new or changed entry fires from the first tick that sees it, but never for a
+/// time before the change. New rules of its time zone take effect at once, and missed fires are still caught up with.
 pub(super) fn from(row: &Row, at: Timestamp, now: Timestamp) -> Timestamp {
     match row.next_fire.as_deref().and_then(|text| text.parse().ok()) {
         Some(next) if row.is_current() => next,
         Some(next) if row.is_settled() => Timestamp::min(next, at),
-        // A change names its time. Where one by hand did not, this is still the next fire of the entry as it was.
+        // An edit sets its own time. A manual edit may not; then this is still the next fire of the old entry.
         Some(next) if row.settled.is_none() || next <= now => Timestamp::max(next, at),
         _ => at,
     }

@@ -1,4 +1,4 @@
-//! Looks, part by part, for jobs that no message brings back and for dead letters that are owed, and repairs them.
+//! Finds and repairs, part by part, jobs whose messages are gone and failed jobs whose dead letters are missing.
 
 use std::collections::BTreeMap;
 
@@ -13,10 +13,10 @@ use crate::{
     store::{Write, Written},
 };
 
-/// Records that are written together.
+/// Number of records that are written together.
 const PAGE: usize = 100;
 
-/// Looks at the unfinished jobs, and the owed dead letters, of this turn. Done: filed anew, ended, or sent.
+/// Examines this turn's unfinished jobs and missing dead letters. `done` counts jobs that were filed again, ended, or sent.
 pub(super) async fn repair(due: &Due, turn: u64) -> Tally {
     let mut total = Tally::default();
     let found = match due.store.unfinished(turn).await {
@@ -53,7 +53,7 @@ pub(super) async fn repair(due: &Due, turn: u64) -> Tally {
                     tracing::warn!(id = next.id, job = next.name, state = next.state.as_str(), "a job was put right");
                     total.done += 1;
                 }
-                Ok(Written::Refused(_)) => {} // it goes on by itself
+                Ok(Written::Refused(_)) => {} // the job continues by itself
                 Err(error) => {
                     tracing::error!(id = write.next.id, %error, "a job could not be put right");
                     total.failed += 1;
@@ -65,7 +65,7 @@ pub(super) async fn repair(due: &Due, turn: u64) -> Tally {
     total
 }
 
-/// Sends the messages of failed jobs whose dead letters are owed: the workers that receive them make the dead letters.
+/// Sends the messages of failed jobs whose dead letters are missing. The workers that receive them create the dead letters.
 async fn send_owed(due: &Due, owed: Vec<Record>) -> Tally {
     let mut total = Tally::default();
     let mut queues: BTreeMap<String, Vec<Record>> = BTreeMap::new();

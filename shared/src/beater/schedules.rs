@@ -11,11 +11,11 @@ use super::{
 };
 use crate::{Client, Clock, Enqueued, Error, Schedule, Timetable, config, envelope::check_id, store::StoreError};
 
-/// How often a change is tried of a row that changes meanwhile.
+/// Maximum attempts of a change to a row that others change at the same time.
 const TRIES: usize = 5;
 
-/// Creates, changes, pauses and deletes schedules at run time. A change takes effect at the next tick of a beater, which
-/// also takes back what it has sent ahead for the schedule as it was. Cheap to clone.
+/// Creates, changes, pauses and deletes schedules at run time. A change takes effect at the next tick of a beater. That tick also
+/// updates or cancels the jobs that were sent ahead for the old schedule. Cheap to clone.
 ///
 /// ```no_run
 /// use sqjobs::{Entry, Schedule, Schedules};
@@ -35,38 +35,38 @@ pub struct Schedules {
     clock: Clock,
 }
 
-/// A schedule as it stands.
+/// A stored schedule.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Scheduled {
-    /// What it enqueues, and when.
+    /// The job and its schedule.
     pub entry: Entry,
-    /// Whether it fires nothing until it is resumed.
+    /// `true` if it does not fire until it is resumed.
     pub paused: bool,
-    /// Whether it comes from the code of a beater, and goes with it unless it is [overridden](Self::overridden).
+    /// `true` if it comes from the code of a beater. It is removed with the code unless it is [overridden](Self::overridden).
     pub from_code: bool,
-    /// Whether it was changed since the code wrote it: the next process of the beater that starts puts the code's back.
+    /// `true` if it was changed since the code wrote it. The next process of the beater that starts restores the entry of the code.
     pub overridden: bool,
-    /// The next fire that no beater has made yet. None: it is paused, or will not fire any more.
+    /// The next fire that no beater has made yet. `None` if it is paused or does not fire again.
     pub next_fire: Option<Timestamp>,
-    /// The fires that a beater has made before their time, oldest first. Some may have passed.
+    /// The fires that a beater has made before their time, oldest first. Several may have passed.
     pub ahead: Vec<Timestamp>,
-    /// When it was created: its intervals count from then. None: no beater has looked at it yet.
+    /// The instant of its creation, from which its intervals count. `None` if no beater has examined it yet.
     pub created_at: Option<Timestamp>,
 }
 
 impl Scheduled {
-    /// Returns when it fires; where no beater has looked at it yet, as if it were created `now`.
+    /// Returns its timetable. If no beater has examined it yet, intervals count from `now`.
     ///
     /// # Errors
     ///
-    /// Names the field that is wrong, and what would be right.
+    /// Names the wrong field and its valid values.
     pub fn timetable(&self, now: Timestamp) -> Result<Timetable, Error> {
         self.entry.timetable(self.created_at.unwrap_or(now))
     }
 
-    /// Returns the next fire after `now`, also where a beater has made it already. Of a schedule that the next tick of a
-    /// beater is to look at, it is the instant from which that is due.
+    /// Returns the next fire after `now`, even if a beater has already made it. If the next tick must first examine the schedule, it
+    /// returns the instant from which that is due.
     pub fn next(&self, now: Timestamp) -> Option<Timestamp> {
         let ahead = self.ahead.iter().copied().find(|fire| *fire > now);
         match self.next_fire {
@@ -77,13 +77,13 @@ impl Scheduled {
 }
 
 impl Schedules {
-    /// Those of AWS, configured by the variables of the SDK, `SQJOBS_PREFIX`, `SQJOBS_SCHEDULES_TABLE` and `SQJOBS_TABLE`.
+    /// Connects to AWS with the variables of the SDK, `SQJOBS_PREFIX`, `SQJOBS_SCHEDULES_TABLE` and `SQJOBS_TABLE`.
     pub async fn from_env() -> Self {
         let dynamodb = aws_sdk_dynamodb::Client::new(&config::sdk().await);
         Self::in_tables(dynamodb, config::schedules_table(), config::table(), Client::from_env().await)
     }
 
-    /// Those of the table `schedules`, beside the records in `jobs`; `client` enqueues what is to [run now](Self::run_now).
+    /// Uses the schedules in the table `schedules` and the records in `jobs`. `client` enqueues jobs that [run now](Self::run_now).
     pub fn in_tables(dynamodb: aws_sdk_dynamodb::Client, schedules: impl Into<String>, jobs: impl Into<String>, client: Client) -> Self {
         Self::new(Arc::new(DynamoDb::new(dynamodb, schedules.into(), jobs.into())), client, Clock::system())
     }
@@ -92,14 +92,14 @@ impl Schedules {
         Self { rows, client, clock }
     }
 
-    /// Creates a schedule, or changes the one that has this id; a paused one stays so. One that was deleted comes back as new.
+    /// Creates a schedule, or changes the one with this id. A paused schedule stays paused. A deleted schedule is created anew.
     ///
-    /// One that comes from the code of a beater is [overridden](Scheduled::overridden): it stays when the code no longer has
-    /// it. While the code has it, the next process of the beater that starts puts the entry of the code back.
+    /// A schedule from the code of a beater becomes [overridden](Scheduled::overridden): it stays when the code no longer contains
+    /// it. While the code contains it, the next process of the beater that starts restores the entry of the code.
     ///
     /// # Errors
     ///
-    /// When the entry is wrong or will never fire, in a sentence that names the field, or the table does not take it.
+    /// When the entry is wrong or never fires (the error names the field), or when the table refuses the write.
     pub async fn put(&self, entry: &Entry) -> Result<(), Error> {
         self.check(entry)?;
         let now = self.clock.now();
@@ -113,11 +113,11 @@ impl Schedules {
         edit(&*self.rows, entry.id(), changed).await
     }
 
-    /// Checks that an entry can be [put](Self::put), and returns when it fires.
+    /// Checks that an entry can be [put](Self::put), and returns its timetable.
     ///
     /// # Errors
     ///
-    /// When the entry is wrong or will never fire, in a sentence that names the field.
+    /// When the entry is wrong or never fires. The error names the field.
     pub fn check(&self, entry: &Entry) -> Result<Timetable, Error> {
         let now = self.clock.now();
         let timetable = entry.timetable(now)?;
@@ -149,7 +149,7 @@ impl Schedules {
         })
     }
 
-    /// Reads every schedule, by id. Rows that cannot be read are left out and logged.
+    /// Reads every schedule, sorted by id. Unreadable rows are left out and logged.
     ///
     /// # Errors
     ///
@@ -162,7 +162,7 @@ impl Schedules {
         Ok(schedules)
     }
 
-    /// Reads every schedule, by id, and the ids of the rows that cannot be read, each with the reason.
+    /// Reads every schedule, sorted by id, and the ids of unreadable rows with their reasons.
     ///
     /// # Errors
     ///
@@ -185,28 +185,28 @@ impl Schedules {
     ///
     /// # Errors
     ///
-    /// When there is none of this id, or the table does not take it.
+    /// When no schedule has this id, or the table refuses the write.
     pub async fn pause(&self, id: &str) -> Result<(), Error> {
         self.change(id, |row| Row { paused: true, ..row }).await
     }
 
-    /// Lets a paused schedule fire again. What was due meanwhile is not made up for.
+    /// Resumes a paused schedule. Fires during the pause are not caught up with.
     ///
     /// # Errors
     ///
-    /// When there is none of this id, or the table does not take it.
+    /// When no schedule has this id, or the table refuses the write.
     pub async fn resume(&self, id: &str) -> Result<(), Error> {
         self.change(id, |row| Row { paused: false, ..row }).await
     }
 
-    /// Deletes a schedule, also one whose row cannot be read; a beater removes the row.
+    /// Deletes a schedule, even if its row cannot be read. A beater removes the row.
     ///
     /// # Errors
     ///
-    /// When there is none of this id, or the table does not take it.
+    /// When no schedule has this id, or the table refuses the write.
     pub async fn delete(&self, id: &str) -> Result<(), Error> {
         if let Some(Err(_)) = find(&*self.rows, id).await? {
-            // What it enqueued is not known. Beaters delete a row that they can read.
+            // The job of an unreadable row is unknown. Beaters delete only rows that they can read.
             let unknown = Entry::named(id, Schedule::every(Duration::from_mins(1)), "unknown", Value::Null);
             let row = Row { deleted: true, ..Row::new(unknown, self.clock.now()) };
             return self.rows.overwrite(&row).await.map_err(unanswered);
@@ -214,11 +214,11 @@ impl Schedules {
         self.change(id, |row| Row { deleted: true, ..row }).await
     }
 
-    /// Enqueues a schedule's job now, beside its fires.
+    /// Enqueues the job of a schedule now, in addition to its fires.
     ///
     /// # Errors
     ///
-    /// When there is none of this id, it was deleted, or SQS does not take the message.
+    /// When no schedule has this id, it was deleted, or SQS refuses the message.
     pub async fn run_now(&self, id: &str) -> Result<Enqueued, Error> {
         let row = read(&*self.rows, id).await?.ok_or_else(|| missing(id))?;
         if row.deleted {
@@ -238,7 +238,7 @@ impl Schedules {
     }
 }
 
-/// Replaces a row by what `change` makes of it, as often as it changes meanwhile.
+/// Replaces a row by the result of `change`. Tries again if the row is changed at the same time.
 pub(super) async fn edit(rows: &dyn Rows, id: &str, change: impl Fn(Option<Row>) -> Result<Row, Error>) -> Result<(), Error> {
     for _ in 0..TRIES {
         let seen = read(rows, id).await?;

@@ -1,4 +1,4 @@
-//! One tick: everything that a beater does when it is woken.
+//! One tick: all actions of a beater in one invocation.
 
 use std::time::Duration;
 
@@ -16,31 +16,31 @@ use super::{
 };
 use crate::{clock::after, store::StoreError};
 
-/// How long before its time a job is sent, with the rest as its delay.
+/// Maximum time before its due time at which a job is sent; the rest of the time becomes its delay.
 const LOOK_AHEAD: Duration = Duration::from_mins(2);
 
-/// What a tick did, as it is logged and answered.
+/// The report of a tick, which is logged and returned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Report {
-    /// The instant that it stands for.
+    /// The instant of the tick.
     pub(crate) tick: Timestamp,
     /// Jobs of schedules that were recorded.
     pub(crate) fired: usize,
-    /// Schedules and records that cannot be read or are wrong.
+    /// Schedules and records that are unreadable or wrong.
     pub(crate) wrong: usize,
     /// Other due jobs that were sent to their queues.
     pub(crate) sent: usize,
-    /// Unfinished jobs that were filed anew since their messages are gone, or ended.
+    /// Unfinished jobs whose messages were gone, and that were filed again or ended.
     pub(crate) repaired: usize,
-    /// Unfinished jobs that are long overdue, and whose messages may still come.
+    /// Unfinished jobs that are long overdue, but whose messages may still arrive.
     pub(crate) overdue: usize,
-    /// Messages that SQS itself had moved to a dead-letter queue, and that were given their reason.
+    /// Messages in dead-letter queues that got their reason.
     pub(crate) explained: usize,
-    /// What could not be done; the next tick tries again.
+    /// Actions that failed; the next tick tries again.
     pub(crate) failed: usize,
 }
 
-/// Does what is due at `at`, and looks ahead; what is not done by `stop_at` is left to the next tick.
+/// Does all work that is due at `at`, and looks ahead. Work that is not finished by `stop_at` is left to the next tick.
 ///
 /// # Errors
 ///
@@ -49,9 +49,9 @@ pub(crate) async fn tick(ports: &Ports, at: Timestamp, stop_at: Instant) -> Resu
     let horizon = after(at, LOOK_AHEAD);
     let tick = Tick { at, horizon, stop_at };
     let fired = fire(ports, tick).await;
-    // The jobs that wait do not depend on the schedules.
+    // Waiting jobs do not depend on the schedules.
     let due = hand_over(&ports.due, horizon, stop_at).await;
-    // What time is left is for what has gone wrong.
+    // The remaining time is used for repairs.
     let looked = join(repair(&ports.due, tick.turn()), explain(&ports.due, &ports.dlqs, tick.turn(), stop_at));
     let (repaired, explained) = timeout_at(stop_at, looked).await.unwrap_or_default();
     let (fired, due) = (fired?, due?);

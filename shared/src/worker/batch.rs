@@ -1,4 +1,4 @@
-//! The context that all deliveries of an invocation share: its time, the slots to run in, and the table.
+//! The state that all deliveries of an invocation share: its time limits, its concurrency slots, and the ledger.
 
 use std::{
     collections::HashMap,
@@ -21,12 +21,12 @@ use super::{
 };
 use crate::{JobError, job::HOOK, queue::Visibility};
 
-/// The least time with which an attempt starts, where its policy sets no timeout.
+/// Minimum remaining time to start an attempt whose policy sets no timeout.
 const LEAST: Duration = Duration::from_secs(1);
-/// The time that a stopped body has to end.
+/// Time for a stopped body to end.
 const GRACE: Duration = Duration::from_millis(250);
 
-/// One batch on its way through.
+/// A batch that is being handled.
 pub(crate) struct Batch<'a> {
     pub(crate) engine: &'a Engine,
     pub(crate) invocation: &'a Invocation,
@@ -35,9 +35,9 @@ pub(crate) struct Batch<'a> {
     pub(crate) ask_to_stop_at: Instant,
     /// The instant at which bodies are stopped: early enough to record them before the invocation ends.
     pub(crate) stop_at: Instant,
-    /// The time that a stopped body or hook has to end.
+    /// Time for a stopped body or hook to end.
     pub(crate) grace: Duration,
-    /// The instant at which the answer must be on its way, even if some requests are still open.
+    /// The instant at which the response must be sent, even if requests are still open.
     pub(crate) answer_by: Instant,
     time: Duration,
     slots: HashMap<&'static str, Semaphore>,
@@ -68,13 +68,13 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// A slot to run in, or none if none is free while there is time to start, or the process is about to end.
+    /// Waits for a slot to run in. Returns `None` if there is no slot in time, or if the process is about to exit.
     pub(crate) async fn slot(&self, job: &str, timeout: Option<Duration>) -> Option<SemaphorePermit<'_>> {
         let needed = timeout.unwrap_or(LEAST).min(self.time * 3 / 4);
         let start_by = self.stop_at.checked_sub(needed)?;
         let slots = self.slots.get(job)?;
         let slot = timeout_at(start_by, slots.acquire()).await.ok()?.ok()?;
-        // A slot that is free is had at any time.
+        // `timeout_at` returns a free slot even after the deadline.
         (Instant::now() < start_by && !self.is_stuck()).then_some(slot)
     }
 
@@ -86,9 +86,9 @@ impl<'a> Batch<'a> {
         self.stuck.load(Ordering::SeqCst)
     }
 
-    /// Runs a hook where bodies run, if there is time; its failure is logged and changes nothing.
+    /// Runs a hook on the runtime of the bodies, if there is time. A failure is logged and changes nothing.
     pub(crate) async fn hook(&self, hook: &'static str, work: BoxFuture<'static, Result<(), JobError>>) {
-        // Where a thread is blocked, all may be, and no hook gets one.
+        // If one thread is blocked, all may be, and then no hook can run.
         let longest = if self.is_stuck() { self.grace } else { HOOK };
         let end_by = (self.stop_at + self.grace).min(Instant::now() + longest);
         if Instant::now() >= end_by {
@@ -111,7 +111,7 @@ impl<'a> Batch<'a> {
         tracing::warn!(hook, error, "a hook failed");
     }
 
-    /// A refused change is no error of the job: the message comes back with the queue's own timeout.
+    /// Sets visibility timeouts. A refused change does not fail the job: the message returns after the queue's own timeout.
     pub(crate) async fn set_visibility(&self, queue: &str, changes: &[Visibility]) {
         for error in self.engine.queue.set_visibility(queue, changes).await.into_iter().filter_map(Result::err) {
             tracing::warn!(queue, %error, "cannot set the visibility of a message");
@@ -119,7 +119,7 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// A task that ends with whoever waits for it.
+/// A task that is aborted on drop.
 pub(crate) struct Task<T>(pub(crate) JoinHandle<T>);
 
 impl<T> Task<T> {

@@ -1,4 +1,4 @@
-//! Asks the table for the right to run.
+//! Claims a job in the table before it runs.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,10 +22,10 @@ use crate::{
     telemetry::log_at,
 };
 
-/// The longest wait for a job before its time. Its message is not returned, since the delays of a queue are whole seconds.
+/// Maximum wait inside the function for a job that is not due yet. Queues delay by whole seconds, so such a message is not returned.
 const MOMENT: Duration = Duration::from_secs(1);
 
-/// The answer to a claim.
+/// The result of a claim.
 pub(super) enum Claimed {
     Granted(Granted),
     Ended(Ended),
@@ -33,11 +33,11 @@ pub(super) enum Claimed {
 }
 
 impl Delivery {
-    /// Writes the right to run, unless the record says otherwise.
+    /// Claims the job, unless its record forbids it.
     pub(super) async fn claim(&self, decoded: &Decoded, alone: bool, batch: &Batch<'_>) -> Claimed {
         let claim = Claim { owner: Uuid::new_v4().simple().to_string(), lease: decoded.policy.lease };
         let mut seen: Option<Arc<Record>> = None;
-        // What the library itself has sent names its job, which has a record.
+        // Messages that the library itself has sent contain the job's id, and their jobs have records.
         let has_record = self.message.attributes.contains_key(ID);
         let unrecorded = lifecycle::starts_unrecorded(&decoded.policy, self.message.receives, has_record);
         if self.message.receives > 1 || has_record {
@@ -74,20 +74,20 @@ impl Delivery {
             match (batch.ledger.write(write).await, ending) {
                 (Ok(Written::Done), None) => return Claimed::Granted(Granted { record: next, stored: Stored::Yes, asked }),
                 (Ok(Written::Done), Some(ending)) => return Claimed::Ended(self.ended(decoded, ending, next, batch).await),
-                // Granted after all, and called off since.
+                // The claim was written after all, and the job was cancelled since.
                 (Ok(Written::Refused(Some(stored))), None) if stored.is_run_by(Some(&claim.owner)) => {
                     return Claimed::Granted(Granted { record: Arc::from(stored), stored: Stored::Yes, asked });
                 }
                 (Ok(Written::Refused(stored)), _) => seen = stored.map(Arc::from),
-                // Too large for the index: the message waits.
+                // Too large for the index: the message waits in the queue instead.
                 (Err(StoreError::Invalid(_)), Some(ending @ Ending::Early(_))) => return Claimed::Ended(ending.into()),
                 (Err(error), ending) => return self.unanswered(decoded, &error, ending.is_none(), batch),
             }
         }
-        Claimed::Ended(Ending::NotStarted.into()) // it changed at each look
+        Claimed::Ended(Ending::NotStarted.into()) // the record changed at each attempt
     }
 
-    /// A job that has ended without a run.
+    /// Logs a job that has ended without a run, and calls its hooks.
     async fn ended(&self, decoded: &Decoded, ending: Ending, record: Arc<Record>, batch: &Batch<'_>) -> Ended {
         let what = if record.state.is_terminal() { "job ended" } else { "job filed until it is due" };
         log_at!(
@@ -112,7 +112,7 @@ impl Delivery {
         Ended::failed(record)
     }
 
-    /// An ending that writes nothing.
+    /// Returns an ending that writes nothing.
     pub(super) fn left(ending: Ending, seen: Option<Arc<Record>>, batch: &Batch<'_>) -> Ended {
         match (&ending, seen) {
             (Ending::Failed, Some(record)) => Ended::failed(record),
@@ -125,7 +125,7 @@ impl Delivery {
         }
     }
 
-    /// The store did not answer, or cannot: the policy says what then. `may_run`: nothing that is known speaks against.
+    /// Applies the policy when the store did not answer or refused. `may_run` is `true` if nothing known forbids a run.
     fn unanswered(&self, decoded: &Decoded, error: &StoreError, may_run: bool, batch: &Batch<'_>) -> Claimed {
         let ended = match (error, decoded.policy.on_store_failure) {
             (StoreError::Unreadable { .. }, _) => Ended::because(Ending::Rejected, "unreadable_record", error.to_string(), batch),
@@ -143,7 +143,7 @@ impl Delivery {
     }
 }
 
-/// The record that there would be.
+/// Returns the record that the job would have.
 fn imagined(decoded: &Decoded, batch: &Batch<'_>) -> Record {
     let now = batch.engine.clock.now();
     Record { state: State::Running, attempts: 1, started_at: Some(now), ..lifecycle::created(&decoded.request, &decoded.policy) }

@@ -1,4 +1,4 @@
-//! From a message to the job that it asks for.
+//! Decodes a message into the job to run.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -19,20 +19,20 @@ use crate::{
     stats::RESERVED,
 };
 
-/// A message and what it asks for.
+/// A message and its decoded job.
 pub(crate) struct Delivery {
     pub(crate) message: Arc<Message>,
     pub(crate) id: String,
     pub(crate) decoded: Result<Decoded, Box<Refused>>,
 }
 
-/// A message that cannot be run here.
+/// A message that this worker cannot run.
 pub(crate) struct Refused {
     pub(super) ending: Ending,
     pub(super) reason: Failure,
-    /// The job's name; empty where the message cannot be read.
+    /// The name of the job; empty if the message cannot be read.
     pub(super) name: String,
-    /// The job, where it is known: its hook is called.
+    /// The job, if it is known; its hook is called.
     pub(super) job: Option<Arc<dyn AnyJob>>,
 }
 
@@ -52,7 +52,7 @@ pub(crate) struct Work {
 
 impl Work {
     pub(super) fn bind(envelope: &Envelope, known: &Arc<dyn AnyJob>) -> Result<Self, Unreadable> {
-        // The types' own code: a panic in it is the message's failure.
+        // Deserializing runs the job's own code: a panic there rejects the message.
         let bound = catch_unwind(AssertUnwindSafe(|| known.bind(envelope)));
         let job = bound.unwrap_or_else(|_| Err(Unreadable::args("reading them panicked")))?;
         Ok(Self { job, origin: Origin { depth: envelope.depth, traceparent: envelope.traceparent.clone(), run_at: envelope.run_at } })
@@ -116,7 +116,7 @@ pub(super) fn decode(message: &Message, id: &str, envelope: Envelope, batch: &Ba
     Ok(Decoded { request, policy, known: Arc::clone(known), work })
 }
 
-/// A message for a worker that this one is not: it waits for such a one, then it is a dead letter.
+/// Parks a message that needs another worker. After a while it becomes a dead letter.
 fn parked(message: &Message, kind: &str, reason: String, name: &str, batch: &Batch<'_>) -> Refused {
     let now = batch.engine.clock.now();
     let too_long = message.sent_at.is_some_and(|sent| after(sent, batch.engine.parks_for) <= now);

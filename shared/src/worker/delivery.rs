@@ -1,4 +1,4 @@
-//! One message on its way through: claim, run, record.
+//! Processes one message: claim, run, record.
 
 use std::sync::Arc;
 
@@ -21,10 +21,10 @@ use crate::{
     telemetry::log_at,
 };
 
-/// The next step of a lane.
+/// The result of processing a message.
 pub(crate) enum Step {
     Ended(Ended),
-    /// Its last attempt was killed: it runs last, and alone.
+    /// The process died during its last attempt: the job runs last, and alone.
     Suspect,
 }
 
@@ -32,25 +32,25 @@ impl Delivery {
     pub(crate) async fn process(&self, alone: bool, batch: &Batch<'_>) -> Step {
         match &self.decoded {
             Ok(decoded) => self.attempt(decoded, alone, batch).await,
-            // Rare, and kept out of the future of every message.
+            // Boxed, since it is rare and would enlarge the future of every message.
             Err(refused) => self.refuse(refused, alone, batch).boxed().await,
         }
     }
 
-    /// Ends a message that cannot be run here. A live record of its job ends with it: no other message would end it.
+    /// Ends a message that this worker cannot run. An unfinished record of its job ends too, since no other message would end it.
     async fn refuse(&self, refused: &Refused, alone: bool, batch: &Batch<'_>) -> Step {
-        // The id of a message that has none is new.
+        // A message without an id that arrives for the first time can have no record.
         let has_record = self.id != self.message.id || self.message.receives > 1;
         let mut seen = match if has_record && check_id(&self.id).is_ok() { batch.ledger.read(&self.id).await } else { Ok(None) } {
             Ok(seen) => seen.map(Arc::new),
-            // The message is no better for a record that cannot be read.
+            // An unreadable record does not make the message runnable.
             Err(StoreError::Unreadable { .. }) => None,
             Err(error) => return Step::Ended(self.counted(self.returned(&error), batch)),
         };
         let owner = Uuid::new_v4().simple().to_string();
         let request = Request { name: refused.name.clone(), queue: self.message.queue.clone(), ..Request::default() };
         for _ in 0..CLAIMS {
-            // A parked message may meet a worker that knows its job.
+            // Only for rejected messages: a parked message may still reach a worker that knows its job.
             let rejected = seen.as_deref().filter(|_| refused.ending == Ending::Rejected);
             if let Some(decoded) = self.decoded_from(rejected, &refused.name, batch) {
                 return self.attempt(&decoded, alone, batch).await;
@@ -77,18 +77,18 @@ impl Delivery {
             self.tell(refused, &ended, batch).await;
             return Step::Ended(self.counted(ended, batch));
         }
-        Step::Ended(self.counted(Ending::NotStarted.into(), batch)) // it changed at each look
+        Step::Ended(self.counted(Ending::NotStarted.into(), batch)) // the record changed at each attempt
     }
 
-    /// The job as its record holds it, where that has other arguments than the message and can be run.
+    /// Returns the job from its record, if the record stores another message that can be run.
     fn decoded_from(&self, seen: Option<&Record>, name: &str, batch: &Batch<'_>) -> Option<Decoded> {
-        // The record of another job that has the id says nothing of this message.
+        // The record of another job with the same id does not count.
         let seen = seen.filter(|seen| seen.queue == self.message.queue && (name.is_empty() || seen.name == name))?;
         let body = seen.envelope.as_ref().filter(|body| **body != self.message.body)?;
         decode(&self.message, &self.id, Envelope::parse(body).ok()?, batch).ok()
     }
 
-    /// The message of a job whose record could not be read or written.
+    /// Returns the ending of a message whose record could not be read or written.
     fn returned(&self, error: &StoreError) -> Ended {
         tracing::error!(id = self.id, %error, outcome = Ending::NotStarted.as_str(), "cannot end a message that cannot be run");
         Ending::NotStarted.into()
@@ -123,7 +123,7 @@ impl Delivery {
         }
     }
 
-    /// Discards a duplicate of an earlier message of the same batch. None: it cannot be read.
+    /// Discards a duplicate of an earlier message in the same batch. Returns `None` if the message cannot be read.
     pub(crate) fn repeats(&self, first: &Self, batch: &Batch<'_>) -> Option<Ended> {
         let (Ok(own), Ok(first)) = (&self.decoded, &first.decoded) else { return None };
         let differs = own.request.digest != first.request.digest;
@@ -131,7 +131,7 @@ impl Delivery {
         Some(self.counted(Ended { differs, ..Ending::Duplicate.into() }, batch))
     }
 
-    /// Returns the job to run: that of the message, or of the record if it holds other arguments.
+    /// Returns the job to run: from the message, or from the record if that stores another message.
     fn work(decoded: &Decoded, record: &Record) -> Result<Work, Unreadable> {
         match &record.envelope {
             None => Ok(decoded.work.clone()),
@@ -165,7 +165,7 @@ impl Delivery {
         ended
     }
 
-    /// The arguments that the record holds do not fit the job.
+    /// Fails a job whose stored arguments do not fit its type.
     async fn unreadable(&self, decoded: &Decoded, granted: Granted, error: &Unreadable, batch: &Batch<'_>) -> Ended {
         let failure = Failure::new("rejected", error.to_string(), batch.engine.clock.now());
         let outcome = Outcome::Failure(failure, Next::GiveUp);

@@ -1,4 +1,4 @@
-//! Eager mode: messages from standard input, run in process, their final records on standard output.
+//! Eager mode: reads messages from standard input, runs them in process, and prints their final records.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -20,7 +20,7 @@ use crate::{
     telemetry,
 };
 
-/// Messages taken at a time.
+/// Number of messages in a batch.
 const CHUNK: usize = 10;
 
 /// The exit statuses.
@@ -33,7 +33,7 @@ pub(crate) async fn serve(jobs: Jobs) -> Result<(), Error> {
     telemetry::eager();
     let local = Local::new(Clock::system());
     let engine = local.engine(jobs.clone(), Handle::current(), config::max_concurrency()?);
-    // Its output is the records.
+    // The output consists of records.
     let engine = Engine { records_always: true, ..engine };
     let mut input = Input {
         jobs,
@@ -55,16 +55,16 @@ pub(crate) async fn serve(jobs: Jobs) -> Result<(), Error> {
         }
         Ok::<_, Error>(input.status)
     });
-    // The runtime would wait for a body that blocks its thread.
+    // Returning would wait for a body that blocks its thread.
     process::exit(status.await??)
 }
 
-/// Reads standard input on a thread of its own, for a read cannot be interrupted.
+/// Reads standard input on a separate thread, since a read cannot be interrupted.
 fn read_lines() -> mpsc::Receiver<Line> {
     let (sender, lines) = mpsc::channel(CHUNK);
     std::thread::spawn(move || {
         for line in io::stdin().lock().split(b'\n') {
-            let is_last = line.is_err(); // what cannot be read now never will be
+            let is_last = line.is_err(); // a failed read is not repeated
             if sender.blocking_send(line).is_err() || is_last {
                 break;
             }
@@ -78,11 +78,11 @@ struct Input {
     local: Local,
     engine: Engine,
     lines: usize,
-    /// The line that each message came from.
+    /// The line of each message.
     senders: BTreeMap<String, usize>,
-    /// The ids that producers gave, with the digest of the arguments and the line.
+    /// The ids that producers set, with the digest of the arguments and the line.
     ids: BTreeMap<String, (Digest, usize)>,
-    /// The ids of jobs in the order in which they were read.
+    /// The ids of jobs in the order of the input.
     order: Vec<String>,
     printed: HashSet<String>,
     status: i32,
@@ -151,7 +151,7 @@ impl Input {
         self.status = REJECTED;
     }
 
-    /// Prints the records of the jobs that have ended, in the order in which they were read.
+    /// Prints the records of ended jobs in the order of the input.
     fn print(&mut self) -> io::Result<()> {
         let mut out = io::stdout().lock();
         for id in std::mem::take(&mut self.order) {

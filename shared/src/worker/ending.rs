@@ -24,22 +24,22 @@ use crate::{
     telemetry::log_at,
 };
 
-/// The most decisions about one change of a record, which may change meanwhile.
+/// Maximum attempts to change a record that others change at the same time.
 pub(super) const CLAIMS: usize = 5;
 
 /// The end of a delivery.
 #[derive(Debug, Clone)]
 pub(crate) struct Ended {
     pub(crate) ending: Ending,
-    /// Why, where it is bound for the dead-letter queue.
+    /// The reason for the dead-letter queue, if the message is copied there.
     pub(crate) reason: Option<Failure>,
-    /// The record that is to be marked once the dead-letter copy is made.
+    /// The record to mark once the dead-letter copy is made.
     pub(crate) record: Option<Arc<Record>>,
-    /// True if the due index now holds the job in the place of its message.
+    /// `true` if the due index now stores the job in place of its message.
     pub(super) filed: bool,
-    /// True for a duplicate whose arguments differ from those of the job.
+    /// `true` for a duplicate whose arguments differ from those of the job.
     pub(super) differs: bool,
-    /// True for an ending of which the table knows nothing.
+    /// `true` for an ending that the table does not store.
     pub(crate) unwritten: bool,
 }
 
@@ -55,18 +55,18 @@ impl Ended {
         Self { reason: Some(reason), ..ending.into() }
     }
 
-    /// A job that has failed for good; its record says why.
+    /// Returns the ending of a job that has failed permanently; its record contains the reason.
     pub(super) fn failed(record: Arc<Record>) -> Self {
         Self { reason: record.error.clone(), record: Some(record), ..Ending::Failed.into() }
     }
 
-    /// Returns true where the statistics must hold it at once, for the doctor: a message that another version may be able to run,
-    /// or a discarded duplicate with other arguments.
+    /// Returns `true` if the statistics must be written at once, for the doctor: for a message that another version may be able to run,
+    /// or for a discarded duplicate with other arguments.
     pub(crate) fn is_noted(&self) -> bool {
         self.differs || self.ending == Ending::Parked || self.reason.as_ref().is_some_and(|reason| reason.kind.starts_with(RESERVED))
     }
 
-    /// Returns what the function does with the message.
+    /// Returns the action for the message.
     pub(crate) fn fate(&self) -> Fate {
         if self.filed { Fate::Delete } else { self.ending.fate() }
     }
@@ -83,7 +83,7 @@ impl Delivery {
         ended
     }
 
-    /// Logs that this message is discarded as a duplicate: of the job that has this record, or of an earlier one of its batch.
+    /// Logs that this message is discarded as a duplicate of the job in `first`, or of an earlier message in its batch.
     pub(super) fn discarded(&self, first: Option<&Record>, differs: bool, batch: &Batch<'_>) {
         log_at!(
             if differs { Level::WARN } else { Level::INFO },
@@ -116,7 +116,7 @@ impl Delivery {
     }
 }
 
-/// The level at which an ending is logged: failures for good are errors, and whatever is tried again is a warning.
+/// Returns the log level of an ending: error for a permanent failure, warning for a retry.
 pub(super) fn level(ending: &Ending) -> Level {
     match ending {
         Ending::Failed | Ending::Foreign | Ending::Rejected => Level::ERROR,
@@ -144,7 +144,7 @@ pub(super) fn unrecorded(running: &Record, outcome: Outcome, decoded: &Decoded, 
     (Ended { reason: record.error.clone(), ..ending.into() }, record.error)
 }
 
-/// The hooks that an ending calls, in order.
+/// Returns the hooks that an ending calls, in order.
 pub(super) fn hooks_of(ending: &Ending, failure: Option<Failure>) -> Vec<Hook> {
     let failure = failure.unwrap_or_default();
     match ending {
@@ -155,17 +155,17 @@ pub(super) fn hooks_of(ending: &Ending, failure: Option<Failure>) -> Vec<Hook> {
     }
 }
 
-/// An attempt that is to be recorded: its record as it is stored, or would be, and the progress that is not.
+/// An attempt to record: its record as stored or imagined, and the progress that is not stored yet.
 pub(super) struct Running {
     pub(super) record: Arc<Record>,
     pub(super) stored: Stored,
     pub(super) progress: Option<Value>,
-    /// The time that its body ran, until that is counted.
+    /// The run time of its body, until it is counted.
     pub(super) ran: Option<Duration>,
 }
 
 impl Running {
-    /// The record with everything that is known.
+    /// Returns the record with the latest progress.
     fn whole(&self) -> Cow<'_, Record> {
         match &self.progress {
             None => Cow::Borrowed(&self.record),
@@ -174,7 +174,7 @@ impl Running {
     }
 }
 
-/// Writes how an attempt ended, if it still has the right to.
+/// Records the end of an attempt, if it still holds the lease.
 pub(super) async fn end(
     mut running: Running,
     mut outcome: Outcome,
@@ -208,12 +208,12 @@ pub(super) async fn end(
         let write = Write { next: Arc::clone(&next), seen: running.stored.seen(&running.record) };
         match batch.ledger.finish(write, body.take()).await {
             Ok(Written::Done) => return recorded(ending, next),
-            // A renewal or a request to cancel came between.
+            // A renewal or a cancel request was written in between.
             Ok(Written::Refused(Some(stored))) if stored.is_run_by(running.record.owner.as_deref()) => {
                 (running.record, running.stored) = (Arc::from(stored), Stored::Yes);
             }
             Ok(Written::Refused(_)) => break,
-            // Too large for the index: the message waits.
+            // Too large for the index: the message waits in the queue instead.
             Err(StoreError::Invalid(_)) if files && next.state == State::Scheduled => files = false,
             Err(StoreError::Invalid(reason)) => {
                 batch.engine.counter.take_back(&running.record.queue, now, ending.as_str());
@@ -230,7 +230,7 @@ pub(super) async fn end(
     (Ending::LeaseLost.into(), None)
 }
 
-/// Counts an attempt, before the request that records it: they go together.
+/// Counts an attempt before the request that records it, so that both are written together.
 fn count(running: &Running, next: &Record, ending: &Ending, decoded: &Decoded, now: Timestamp, batch: &Batch<'_>) {
     let Running { record, ran, .. } = running;
     let due = record.enqueued_at.max(decoded.request.run_at);

@@ -1,4 +1,4 @@
-//! What a worker is made of once it runs.
+//! The parts of a running worker.
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
@@ -14,17 +14,17 @@ pub(crate) struct Engine {
     /// The name of the dead-letter queue.
     pub(crate) dlq: String,
     pub(crate) clock: Clock,
-    /// What is counted of its deliveries.
+    /// The statistics of its deliveries.
     pub(crate) counter: Arc<Counter>,
-    /// Where bodies run, which may block; everything else runs elsewhere.
+    /// The runtime of the bodies, which may block. Everything else runs on another one.
     pub(crate) bodies: Handle,
-    /// The most jobs of one name at a time, whatever their policies say.
+    /// Maximum number of concurrent jobs of one name; it limits every policy.
     pub(crate) max_concurrency: usize,
-    /// The longest wait by visibility; what must wait longer comes back in between.
+    /// Maximum wait by visibility timeout. A message that must wait longer returns in between.
     pub(crate) hop: Duration,
-    /// Whether each job is recorded, whatever its policy says.
+    /// `true` to record each job, regardless of its policy.
     pub(crate) records_always: bool,
-    /// For how long a message that this worker cannot run waits for one that can.
+    /// Time for which a message that this worker cannot run waits for another worker.
     pub(crate) parks_for: Duration,
 }
 
@@ -32,22 +32,22 @@ pub(crate) struct Engine {
 #[derive(Clone, Default)]
 pub(crate) struct Jobs(HashMap<&'static str, Arc<dyn AnyJob>>);
 
-/// What is known of the invocation that brings a batch.
+/// The invocation that delivers a batch.
 #[derive(Debug, Clone)]
 pub(crate) struct Invocation {
     pub(crate) request_id: String,
-    /// When the platform ends it.
+    /// The instant at which the platform ends it.
     pub(crate) ends_at: Instant,
 }
 
-/// What became of a batch.
+/// The result of a batch.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
-    /// The ids of the messages that must come back.
+    /// The ids of the messages to return as failed.
     pub(crate) failures: Vec<String>,
-    /// Messages refused for good, with the reason.
+    /// Rejected messages with their reasons.
     pub(crate) rejected: Vec<(String, String)>,
-    /// Whether a body was left behind that blocks its thread.
+    /// `true` if a body still blocks its thread.
     #[cfg_attr(
         not(any(feature = "lambda", feature = "simulation")),
         expect(dead_code, reason = "only Lambda freezes a process between batches")
@@ -67,13 +67,13 @@ impl Jobs {
         self.0.get(name)
     }
 
-    /// Each job once.
+    /// Returns each job once.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<dyn AnyJob>> {
         self.0.iter().filter(|(name, job)| **name == job.name()).map(|(_, job)| job)
     }
 }
 
-/// The names of the jobs, for people.
+/// Lists the names of the jobs for people.
 impl fmt::Display for Jobs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut names: Vec<_> = self.all().map(|job| job.name()).collect();

@@ -1,5 +1,5 @@
-//! One attempt: its body runs as a task of its own, while the lease is renewed, checkpoints are written and the time
-//! is watched here, on another thread.
+//! Runs one attempt. Its body runs as a separate task. On another thread, this module renews the lease, writes checkpoints and
+//! watches the time.
 
 use std::{any::Any, pin::pin, sync::Arc, time::Duration};
 
@@ -25,11 +25,11 @@ use crate::{
     store::{StoreError, Write, Written},
 };
 
-/// The right to run.
+/// A granted claim.
 pub(crate) struct Granted {
     pub(crate) record: Arc<Record>,
     pub(crate) stored: Stored,
-    /// The instant just before the granting request was sent.
+    /// The instant just before the claim was sent.
     pub(crate) asked: Instant,
 }
 
@@ -37,16 +37,16 @@ pub(crate) struct Granted {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stored {
     Yes,
-    /// Trouble writes it.
+    /// The first trouble writes it.
     NotYet,
-    /// It was written, and no answer came.
+    /// It was written, but the answer was lost.
     Unknown,
-    /// The table did not answer, and the policy runs the job all the same.
+    /// The table did not answer, and the policy runs the job without a record.
     Never,
 }
 
 impl Stored {
-    /// Returns what the next write of the record must find in the table.
+    /// Returns the record that the next write must find in the table.
     pub(crate) fn seen(self, record: &Arc<Record>) -> Option<Arc<Record>> {
         (self == Self::Yes).then(|| Arc::clone(record))
     }
@@ -55,7 +55,7 @@ impl Stored {
 /// The end of an attempt's body.
 pub(crate) enum Ran {
     Ended(Outcome),
-    /// The lease is lost: nothing may be written.
+    /// The lease is lost, so nothing may be written.
     Lost,
 }
 
@@ -68,9 +68,9 @@ pub(crate) struct Execution<'a> {
     receipt: &'a str,
     queue: &'a str,
     policy: &'a Policy,
-    /// The record as it is stored, or would be.
+    /// The record as stored, or as it would be.
     pub(crate) record: Arc<Record>,
-    /// Until when the lease is certainly ours, on the monotonic clock.
+    /// The instant until which the lease is certainly held, on the monotonic clock.
     pub(crate) held_until: Instant,
     /// The state of the record in the table.
     pub(crate) stored: Stored,
@@ -78,14 +78,14 @@ pub(crate) struct Execution<'a> {
     timeout_at: Instant,
     checkpointed: bool,
     visibility_set: bool,
-    /// A change of the message's visibility, under way.
+    /// A pending change of the message's visibility timeout.
     visibility: Option<BoxFuture<'a, ()>>,
 }
 
 type Joined = Result<Result<Value, JobError>, JoinError>;
 type Body = Task<Result<Value, JobError>>;
 
-/// A write of the running record, under way.
+/// A pending write of the running record.
 struct Renewal<'a> {
     next: Arc<Record>,
     asked: Instant,
@@ -93,7 +93,7 @@ struct Renewal<'a> {
     written: BoxFuture<'a, Result<Written, StoreError>>,
 }
 
-/// Why a body is stopped.
+/// The reason for stopping a body.
 #[derive(Clone, Copy, PartialEq)]
 enum Stop {
     Timeout,
@@ -127,7 +127,7 @@ impl<'a> Execution<'a> {
         }
     }
 
-    /// Runs the body to its end, or stops it.
+    /// Runs the body until it ends or is stopped.
     pub(crate) async fn run(&mut self) -> Ran {
         if let Some(ran) = self.too_late() {
             return ran;
@@ -145,7 +145,7 @@ impl<'a> Execution<'a> {
         if self.tear_down(lost).await { Ran::Lost } else { Ran::Ended(ended) }
     }
 
-    /// Granting the claim may have taken all the time there was.
+    /// Returns the end of the attempt if the claim took so long that no time is left.
     fn too_late(&self) -> Option<Ran> {
         let now = Instant::now();
         if self.is_fenced() && now >= self.held_until {
@@ -155,7 +155,7 @@ impl<'a> Execution<'a> {
         (now >= self.batch.ask_to_stop_at).then(|| Ran::Ended(Outcome::Failure(failure(), Next::Return)))
     }
 
-    /// Watches the body until it ends, or must be stopped, and keeps its lease.
+    /// Watches the body until it ends or must be stopped, and renews its lease.
     async fn watch(&mut self, body: &mut Body, renewal: &mut Option<Renewal<'a>>) -> Result<Joined, Stop> {
         loop {
             tokio::select! { biased;
@@ -179,7 +179,7 @@ impl<'a> Execution<'a> {
         }
     }
 
-    /// Returns the instant at which [`Execution::act`] is due next.
+    /// Returns the instant of the next [`Execution::act`].
     fn alarm(&self, writable: bool) -> Instant {
         let held_until = Some(self.held_until).filter(|_| self.is_fenced());
         let renew_at = Some(self.renew_at).filter(|_| self.is_fenced() && writable);
@@ -188,7 +188,7 @@ impl<'a> Execution<'a> {
         first.map_or(self.stop_at(), |first| first.min(self.stop_at()))
     }
 
-    /// Does what is due.
+    /// Takes the actions that are due: stops, asks to stop, or renews.
     fn act(&mut self, renewal: &mut Option<Renewal<'a>>) -> Result<(), Stop> {
         let now = Instant::now();
         if self.is_fenced() && now >= self.held_until {
@@ -206,7 +206,7 @@ impl<'a> Execution<'a> {
         Ok(())
     }
 
-    /// Returns true unless the attempt runs without a record to its end.
+    /// Returns `true` unless the attempt runs without a record to its end.
     fn is_fenced(&self) -> bool {
         self.stored != Stored::Never
     }
@@ -222,8 +222,8 @@ impl<'a> Execution<'a> {
         Task(self.batch.engine.bodies.spawn(body.instrument(span)))
     }
 
-    /// Starts a write that extends the lease, with the checkpoint or the progress there is. Of an attempt that is not recorded yet,
-    /// it is the claim.
+    /// Starts a write that extends the lease, with a new checkpoint or progress. For an attempt that is not recorded yet, this write
+    /// is the claim.
     fn renew(&mut self, save: Option<Save>) -> Renewal<'a> {
         let batch = self.batch;
         let asked = Instant::now();
@@ -231,7 +231,7 @@ impl<'a> Execution<'a> {
         next.progress = self.attempt.take_progress().or(next.progress);
         match &save {
             Some(save) => next.checkpoint = Some(save.checkpoint.clone()),
-            // However often the job checkpoints, its message must be kept invisible.
+            // A checkpoint does not postpone the next renewal, since only renewals keep the message invisible.
             None => self.renew_at = asked + self.policy.lease / 3,
         }
         let next = Arc::new(next);
@@ -242,7 +242,7 @@ impl<'a> Execution<'a> {
         Renewal { next, asked, save, written: batch.ledger.write(write).boxed() }
     }
 
-    /// Keeps the message invisible for as long as the lease may hold; nothing waits for the answer.
+    /// Keeps the message invisible while the lease may be held. The attempt does not wait for the response.
     fn keep_invisible(&mut self, timeout: Duration) {
         let (batch, queue) = (self.batch, self.queue);
         let change = Visibility { receipt: self.receipt.into(), timeout };
@@ -250,7 +250,7 @@ impl<'a> Execution<'a> {
         self.visibility_set = true;
     }
 
-    /// Takes the answer to a renewal; says if the body must stop.
+    /// Applies the result of a renewal. Returns the reason if the body must stop.
     fn settle(&mut self, renewal: Renewal<'a>, written: Result<Written, StoreError>) -> Option<Stop> {
         if !matches!(written, Ok(Written::Done)) {
             self.attempt.keep_progress(renewal.next.progress.as_ref());
@@ -269,7 +269,7 @@ impl<'a> Execution<'a> {
                 (self.record, self.stored) = (Arc::from(stored), Stored::Yes);
                 (Err("the job was cancelled"), Some(Stop::Cancel))
             }
-            // An earlier renewal had been written after all: the same again, on top of it.
+            // An earlier renewal was written after all: renew again on top of it.
             Ok(Written::Refused(Some(stored))) if self.is_ours(&stored) => {
                 (self.record, self.stored) = (Arc::from(stored), Stored::Yes);
                 self.renew_at = Instant::now();
@@ -293,7 +293,7 @@ impl<'a> Execution<'a> {
         stored.is_run_by(self.record.owner.as_deref())
     }
 
-    /// Waits for a write that is still under way when the body has ended: a record has one writer at a time.
+    /// Waits for a pending write after the body has ended, since a record has one writer at a time.
     async fn settle_last(&mut self, renewal: Option<Renewal<'a>>) -> Option<Stop> {
         let mut renewal = renewal?;
         let written = renewal.written.as_mut().await;
@@ -304,7 +304,7 @@ impl<'a> Execution<'a> {
         self.controls.stop.send_replace(Some(reason));
     }
 
-    /// Ends the body. One that neither ends nor yields within the grace is left behind, and the process with it.
+    /// Stops the body. A body that neither ends nor yields within the grace period is left behind, and the process exits.
     async fn stop(&mut self, body: &mut Body, stop: Stop) -> Outcome {
         self.ask_to_stop(stop.reason());
         body.abort();
@@ -318,7 +318,7 @@ impl<'a> Execution<'a> {
         }
     }
 
-    /// Waits for what [`Attempt::blocking`] has started; says if it has ended.
+    /// Waits for the work that [`Attempt::blocking`] started. Returns `true` if it has ended.
     async fn threads_end(&mut self) -> bool {
         let ended = timeout(self.batch.grace, self.attempt.threads_end()).await.is_ok();
         if !ended {
@@ -353,7 +353,7 @@ impl<'a> Execution<'a> {
         Failure::new(kind, message, self.batch.engine.clock.now())
     }
 
-    /// Runs the hook that follows each attempt, and keeps the lease meanwhile; says if that is lost.
+    /// Runs the hook that follows each attempt, and keeps the lease meanwhile. Returns `true` if the lease is lost.
     async fn tear_down(&mut self, mut lost: bool) -> bool {
         let (job, attempt) = (Arc::clone(&self.job), Arc::clone(&self.attempt));
         let mut hook = pin!(call(self.batch, &job, &attempt, Hook::TearDown));
@@ -371,7 +371,7 @@ impl<'a> Execution<'a> {
         }
     }
 
-    /// The progress that no renewal has written.
+    /// Returns the progress that no renewal has written.
     pub(crate) fn last_progress(&self) -> Option<Value> {
         self.attempt.take_progress()
     }
@@ -379,9 +379,9 @@ impl<'a> Execution<'a> {
     /// Sets the visibility timeout and calls the hooks, after the ending was recorded.
     pub(crate) async fn after(&mut self, ending: &Ending, hooks: Vec<Hook>) {
         if *ending == Ending::LeaseLost {
-            return; // the message is another's
+            return; // the message belongs to another worker
         }
-        // The renewals shortened the visibility; the message must not come back while neighbours still run.
+        // The renewals shortened the visibility timeout; the message must not return while its neighbours still run.
         if self.visibility_set {
             self.keep_invisible(self.batch.invocation.ends_at.saturating_duration_since(Instant::now()) + SKEW);
         }
@@ -395,7 +395,7 @@ impl<'a> Execution<'a> {
     }
 }
 
-/// Calls a hook, if the job has it; its failure is logged and changes nothing.
+/// Calls a hook, if the job has it. A failure is logged and changes nothing.
 pub(crate) async fn call(batch: &Batch<'_>, job: &Arc<dyn BoundJob>, attempt: &Arc<Attempt>, hook: Hook) {
     if job.has(&hook) {
         batch.hook(hook.name(), Arc::clone(job).hook(Arc::clone(attempt), hook)).await;

@@ -1,4 +1,4 @@
-//! The Lambda function: an SQS event in, the partial batch response out.
+//! The Lambda function: receives an SQS event and returns the partial batch response.
 
 use std::{collections::BTreeMap, process, sync::Arc, time::Duration};
 
@@ -22,9 +22,9 @@ use crate::{
     telemetry,
 };
 
-/// The longest wait by visibility. It counts as in flight, of which a queue has 120,000.
+/// Maximum wait by visibility timeout. Waiting messages count as in flight, of which a queue allows 120,000.
 const HOP: Duration = Duration::from_mins(15);
-/// For how long a message that this function cannot run waits for a version that can.
+/// Time for which a message that this function cannot run waits for another version.
 const PARKED: Duration = Duration::from_hours(24);
 
 pub(crate) async fn serve(jobs: Jobs) -> Result<(), Error> {
@@ -60,7 +60,7 @@ fn engine(jobs: Jobs, bodies: Handle, config: Config, clock: Clock) -> Engine {
     }
 }
 
-/// A blocked body would thaw in the next invocation; Lambda starts a new process instead. What was recorded stays so.
+/// Exits the process: a blocked body would otherwise resume in the next invocation. Recorded endings are kept.
 fn end_process() -> ! {
     tracing::error!("the process ends, for something of this invocation would run on in the next");
     process::exit(1);
@@ -69,9 +69,9 @@ fn end_process() -> ! {
 async fn handle(engine: &Arc<Engine>, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, lambda_runtime::Error> {
     let messages = messages(event.payload)?;
     let (engine, invocation) = (Arc::clone(engine), invocation(&event.context));
-    // A task of its own, for each wake-up of what the runtime's `block_on` polls costs a system call.
+    // A separate task, since each wake-up of the future under the runtime's `block_on` costs a system call.
     let report = tokio::spawn(async move { engine.handle(messages, &invocation).await }).await;
-    // A panic of ours leaves bodies behind as well.
+    // A panic in this library leaves bodies behind as well.
     let report = report.ok().filter(|report| !report.stuck).unwrap_or_else(|| end_process());
     Ok(response(report))
 }
@@ -92,9 +92,9 @@ fn invocation(context: &Context) -> Invocation {
     Invocation { request_id: context.request_id.clone(), ends_at: Instant::now() + left }
 }
 
-/// One record of the event. The body stays as it is: one that cannot be read fails alone, later.
+/// Converts one record of the event. The body is decoded later, so that an unreadable one fails alone.
 ///
-/// An id that is empty in the answer would fail the whole batch, so an event without one is refused instead.
+/// An empty id in the response would fail the whole batch, so an event with a record without an id is refused.
 fn message(record: SqsMessage) -> Result<Message, Error> {
     let missing = |field: &str| Error::config(format!("a record of the event has no {field}; it is no event of SQS"));
     let system = |name: &str| record.attributes.get(name);
@@ -117,7 +117,7 @@ fn message(record: SqsMessage) -> Result<Message, Error> {
 mod tests {
     use super::*;
 
-    /// As Lambda's documentation shows it.
+    /// The event in Lambda's documentation.
     const EVENT: &str = include_str!("../../fixtures/sqs-event.json");
 
     #[test]

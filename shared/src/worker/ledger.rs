@@ -1,9 +1,10 @@
 //! Group commit: the deliveries of a batch share requests to the store.
 //!
-//! What is ready while requests are under way shares the next one. A finish waits up to [`GATHER`] for the jobs that
-//! still run, so that jobs that end together are recorded together; nothing waits longer for a slow neighbour.
+//! Writes that become ready while requests are pending share the next request. A finish waits up to [`GATHER`] for running jobs,
+//! so that jobs that end at the same time are recorded together. No write waits longer for a slow neighbour.
 //!
-//! A job's writes follow one another, so a request never holds two for one key, and none is under way twice.
+//! The writes of a job follow one another. A request therefore never contains two writes for one key, and a key never has two
+//! pending writes.
 
 use std::{
     convert::Infallible,
@@ -33,20 +34,20 @@ use crate::{
     store::{Store, StoreError, Write, Written},
 };
 
-/// The longest that a finish waits for others.
+/// Maximum time for which a finish waits for others.
 const GATHER: Duration = Duration::from_millis(10);
-/// Requests under way at the same time.
+/// Maximum number of concurrent write requests.
 const UNDER_WAY: usize = 2;
-/// How often a write is tried that met throttling or whose answer was lost.
+/// Maximum attempts of a request that was throttled or whose answer was lost.
 const TRIES: u32 = 5;
 const BACKOFF: Backoff = Backoff::exponential(Duration::from_millis(50), Duration::from_secs(1));
 
 type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 
-/// Collects reads and writes into requests. Nothing moves unless [`Ledger::drive`] is polled.
+/// Collects reads and writes into requests. Requests are sent only while [`Ledger::drive`] is polled.
 pub(crate) struct Ledger<'a> {
     store: &'a dyn Store,
-    /// When an answer comes too late to be told.
+    /// The instant after which answers are too late.
     closes_at: Instant,
     queued: Mutex<Queued>,
     changed: Notify,
@@ -63,12 +64,12 @@ struct Queued {
 /// A write that waits for its request.
 struct Waiting {
     write: Write,
-    /// When it must leave at the latest.
+    /// The latest instant at which it must be sent.
     leave_by: Instant,
     asker: Answer<Written>,
 }
 
-/// That a body runs, for whose finish others wait a moment.
+/// Guard held while a body runs; the finishes of other jobs wait briefly for it.
 pub(crate) struct Running<'a>(&'a Ledger<'a>);
 
 impl Drop for Running<'_> {
@@ -79,7 +80,7 @@ impl Drop for Running<'_> {
 }
 
 impl Queued {
-    /// When the first of the writes must leave at the latest.
+    /// Returns the latest instant at which the first of the writes must be sent.
     fn leave_by(&self) -> Option<Instant> {
         self.writes.iter().map(|waiting| waiting.leave_by).min()
     }
@@ -109,18 +110,18 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// Makes a conditional write now.
+    /// Makes a conditional write without waiting for others.
     pub(crate) async fn write(&self, write: Write) -> Result<Written, StoreError> {
         self.settle(write, Duration::ZERO, None).await
     }
 
-    /// Makes the last write of an attempt, together with those of others that end within moments.
+    /// Makes the last write of an attempt, together with those of other attempts that end within moments.
     pub(crate) async fn finish(&self, write: Write, running: Option<Running<'_>>) -> Result<Written, StoreError> {
         self.settle(write, GATHER, running).await
     }
 
-    /// Repeats a write until it is known to be made or refused. An answer that was lost, or a refusal that may be of
-    /// an earlier try, is resolved by looking.
+    /// Repeats a write until it is known to be made or refused. If an answer was lost, or a refusal may concern an earlier attempt of
+    /// the same write, it reads the record.
     async fn settle(&self, write: Write, wait: Duration, mut running: Option<Running<'_>>) -> Result<Written, StoreError> {
         let mut tries = 0;
         loop {
@@ -144,7 +145,7 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// The answer of the store; an error of its own if the ledger closes before there is one.
+    /// Returns the answer of the store, or an error if the ledger closes first.
     async fn submit(&self, write: Write, wait: Duration, running: Option<Running<'_>>) -> Result<Result<Written, StoreError>, StoreError> {
         let (asker, answer) = oneshot::channel();
         let leave_by = Instant::now() + wait;
@@ -157,7 +158,7 @@ impl<'a> Ledger<'a> {
         sleep_until(self.closes_at.min(Instant::now() + BACKOFF.delay(tries, jitter()))).await;
     }
 
-    /// Queues something; once the ledger is closed, its asker hears so at once.
+    /// Queues a request. Once the ledger is closed, its sender is dropped and the caller gets an error at once.
     fn queue(&self, change: impl FnOnce(&mut Queued)) {
         let mut queued = self.queued();
         if !queued.closed {
@@ -170,7 +171,7 @@ impl<'a> Ledger<'a> {
         self.queued.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends what is ready until the ledger closes. What is asked and not answered by then hears so.
+    /// Sends requests until the ledger closes. Callers without an answer by then get an error.
     pub(crate) async fn drive(&self) -> Infallible {
         timeout_at(self.closes_at, self.send()).await.ok();
         *self.queued() = Queued { closed: true, ..Queued::default() };
@@ -208,7 +209,7 @@ impl<'a> Ledger<'a> {
 
     fn next_write(&self) -> Option<BoxFuture<'_, ()>> {
         let mut queued = self.queued();
-        queued.writes.retain(|waiting| !waiting.asker.is_closed()); // given up before it was sent
+        queued.writes.retain(|waiting| !waiting.asker.is_closed()); // the caller has given up before the write was sent
         let leave_by = queued.leave_by()?;
         let ready = self.running.load(Ordering::SeqCst) == 0 || Instant::now() >= leave_by;
         ready.then(|| self.write_all(mem::take(&mut queued.writes)).boxed())

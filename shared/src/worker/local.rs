@@ -1,4 +1,4 @@
-//! Queues and records in memory, and the loop that feeds batches from them as the event source would.
+//! Queues and records in memory, and the loop that delivers batches from them like the event source.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -15,20 +15,20 @@ use crate::{
     store,
 };
 
-/// The dead-letter queue of everything local.
+/// The dead-letter queue of all local queues.
 pub(crate) const DLQ: &str = "dead-letters";
-/// As long as a Lambda invocation lasts at most.
+/// Maximum duration of a Lambda invocation.
 const INVOCATION: Duration = Duration::from_mins(15);
-/// Messages in a batch, unless told otherwise.
+/// Default number of messages in a batch.
 const BATCH: usize = 10;
 
-/// Everything that AWS would be, in memory.
+/// AWS in memory.
 #[derive(Debug, Clone)]
 pub(crate) struct Local {
     pub(crate) clock: Clock,
     pub(crate) queue: queue::Memory,
     pub(crate) store: store::Memory,
-    /// The most messages in a batch.
+    /// Maximum number of messages in a batch.
     pub(crate) batch: usize,
 }
 
@@ -37,7 +37,7 @@ impl Local {
         Self { queue: queue::Memory::new(clock.clone()), store: store::Memory::new(), clock, batch: BATCH }
     }
 
-    /// A client of these queues and records.
+    /// Returns a client of these queues and records.
     pub(crate) fn client(&self) -> Client {
         Client::new(Arc::new(self.queue.clone()), Arc::new(self.store.clone()), self.clock.clone(), "")
     }
@@ -54,11 +54,11 @@ impl Local {
             max_concurrency,
             hop: queue::MAX_VISIBILITY,
             records_always: false,
-            parks_for: Duration::ZERO, // no other worker will come
+            parks_for: Duration::ZERO, // there is no other worker
         }
     }
 
-    /// The queues that a worker with these jobs takes from: those of its jobs, and others that hold a message for one of them.
+    /// Returns the queues from which a worker receives: those of its jobs, and others that contain a message for one of its jobs.
     fn sources(&self, jobs: &Jobs) -> impl Iterator<Item = String> {
         let names_own = |message: &queue::Message| Envelope::parse(&message.body).is_ok_and(|envelope| jobs.get(&envelope.name).is_some());
         let is_own = move |queue: &String| jobs.all().any(|job| job.queue() == queue) || self.queue.messages(queue).iter().any(names_own);
@@ -69,7 +69,7 @@ impl Local {
         Due { store: Arc::new(self.store.clone()), queue: Arc::new(self.queue.clone()), clock: self.clock.clone() }
     }
 
-    /// Hands over what is due and what is visible, batch by batch, until nothing is; gives back what was rejected.
+    /// Delivers due jobs and visible messages, batch by batch, until none is left. Returns the rejected messages.
     pub(crate) async fn run_due(&self, engine: &Engine) -> Result<Vec<(String, String)>, Error> {
         hand_over(&self.due(), self.clock.now(), Instant::now() + INVOCATION).await?;
         let mut rejected = Vec::new();
@@ -93,7 +93,7 @@ impl Local {
         Ok(rejected)
     }
 
-    /// The same, and moves the clock on to what is not due or visible yet, until nothing waits.
+    /// Does the same, and advances the clock to each waiting job or message, until none is left.
     pub(crate) async fn run_all(&self, engine: &Engine) -> Result<Vec<(String, String)>, Error> {
         let mut rejected = self.run_due(engine).await?;
         let jobs = &engine.jobs;

@@ -1,4 +1,4 @@
-//! A worker: job types, their state and middleware, made into a program.
+//! A worker: a program made of job types, their state and middleware.
 
 mod batch;
 mod claim;
@@ -32,18 +32,18 @@ use crate::{Error, Job, Middleware, job::Registered};
 
 /// Runs one job type: the `main` of most functions.
 ///
-/// In Lambda it handles SQS events. Anywhere else it reads messages as JSON lines from standard input, runs them in
-/// process with all waiting skipped, prints each job's final record as a JSON line, and ends the process: with status 0
-/// if nothing failed, 1 if a job failed, 2 if an input was rejected.
+/// In Lambda it handles SQS events. Outside Lambda it reads messages as JSON lines from standard input and runs them in process,
+/// without real waits. It prints each job's final record as a JSON line and ends the process. Exit status: 0 if nothing failed,
+/// 1 if a job failed, 2 if an input was rejected.
 ///
 /// # Errors
 ///
-/// When a setting is missing or wrong; the sentence names it.
+/// When a setting is missing or wrong. The error names it.
 pub async fn run<J: Job>() -> Result<(), Error> {
     Worker::new(()).job::<J>().run().await
 }
 
-/// Several job types, or one with state or middleware, made into a program.
+/// A program with several job types, or with state or middleware.
 ///
 /// ```
 /// # use serde::{Deserialize, Serialize};
@@ -79,14 +79,14 @@ pub struct Worker<S = ()> {
     jobs: Jobs,
 }
 
-/// What a job is registered with beyond its type.
+/// The options of a registered job.
 #[derive(Default)]
 pub struct Registration {
     middleware: Vec<Arc<dyn Middleware>>,
 }
 
 impl Registration {
-    /// Adds middleware around this job, inside of the worker's and of what was added before.
+    /// Adds middleware around this job, inside the worker's middleware and inside earlier ones.
     #[must_use]
     pub fn middleware(mut self, middleware: impl Middleware) -> Self {
         self.middleware.push(Arc::new(middleware));
@@ -101,12 +101,12 @@ impl fmt::Debug for Registration {
 }
 
 impl<S: Send + Sync + 'static> Worker<S> {
-    /// A worker without jobs. `state` is what its jobs share, built once per cold start.
+    /// Creates a worker without jobs. Its jobs share `state`, which is created once per cold start.
     pub fn new(state: S) -> Self {
         Self { state: Arc::new(state), middleware: Vec::new(), jobs: Jobs::default() }
     }
 
-    /// Adds middleware around the jobs that are added after it, inside of what was added before.
+    /// Adds middleware around the jobs that are added after it, inside earlier middleware.
     pub fn middleware(mut self, middleware: impl Middleware) -> Self {
         self.middleware.push(Arc::new(middleware));
         self
@@ -117,7 +117,7 @@ impl<S: Send + Sync + 'static> Worker<S> {
         self.job_with::<J>(|job| job)
     }
 
-    /// Adds a job type with middleware of its own.
+    /// Adds a job type with its own middleware.
     pub fn job_with<J: Job<S>>(mut self, change: impl FnOnce(Registration) -> Registration) -> Self {
         let registration = change(Registration { middleware: self.middleware.clone() });
         self.jobs.add(Arc::new(Registered::<J, S> {
@@ -128,11 +128,11 @@ impl<S: Send + Sync + 'static> Worker<S> {
         self
     }
 
-    /// Runs as a Lambda function, or eagerly from standard input; see [`run`].
+    /// Runs as a Lambda function, or in eager mode from standard input; see [`run`].
     ///
     /// # Errors
     ///
-    /// When a setting is missing or wrong; the sentence names it.
+    /// When a setting is missing or wrong. The error names it.
     pub async fn run(self) -> Result<(), Error> {
         #[cfg(feature = "lambda")]
         if crate::config::in_lambda() {

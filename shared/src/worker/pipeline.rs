@@ -1,4 +1,4 @@
-//! A batch on its way: messages are decoded, run in lanes, and settled.
+//! Handles a batch: decodes its messages, runs them in lanes, and settles them.
 
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ use crate::{
 type Lane = Vec<usize>;
 
 impl Engine {
-    /// Takes every message of a batch to its end, and answers.
+    /// Handles all messages of a batch and reports their results.
     pub(crate) async fn handle(&self, messages: Vec<Message>, invocation: &Invocation) -> Report {
         let batch = Batch::new(self, invocation);
         tokio::select! { biased;
@@ -32,20 +32,20 @@ impl Engine {
 }
 
 impl Batch<'_> {
-    /// Takes every message to its end, and answers.
+    /// Handles all messages and reports their results.
     pub(crate) async fn run(&self, messages: Vec<Message>) -> Report {
         let deliveries: Vec<_> = messages.into_iter().map(|message| Delivery::new(message, self)).collect();
         let firsts = firsts(&deliveries);
         let mut ended: Vec<Option<Ended>> = deliveries.iter().map(|_| None).collect();
         let suspects = self.lanes(lanes(&deliveries, &firsts), &deliveries, &mut ended, false).await;
-        // Each alone, so that one that kills the process takes no other along.
+        // Each runs alone, so that a job that kills the process affects no other.
         for suspect in suspects {
             self.lanes(vec![suspect], &deliveries, &mut ended, true).await;
         }
         self.settle(&deliveries, &firsts, ended).await
     }
 
-    /// Runs lanes side by side, and notes how their messages ended; gives back what must run alone.
+    /// Runs lanes concurrently and stores the endings of their messages. Returns the lanes that must run alone.
     async fn lanes(&self, lanes: Vec<Lane>, deliveries: &[Delivery], ended: &mut [Option<Ended>], alone: bool) -> Vec<Lane> {
         let mut suspects = Vec::new();
         for (done, rest) in join_all(lanes.into_iter().map(|lane| self.lane(lane, deliveries, alone))).await {
@@ -57,7 +57,7 @@ impl Batch<'_> {
         suspects
     }
 
-    /// Runs messages in order; behind one that comes back, a FIFO group is held. What must run alone is left over.
+    /// Runs messages in order. After a returned message, the rest of a FIFO group is held. Returns the rest if it must run alone.
     async fn lane(&self, lane: Lane, deliveries: &[Delivery], alone: bool) -> (Vec<(usize, Ended)>, Option<Lane>) {
         let mut done = Vec::new();
         let mut held = false;
@@ -74,8 +74,8 @@ impl Batch<'_> {
     }
 }
 
-/// For each delivery the place of the first one that asks for the same, mostly itself. What cannot be run stands for
-/// nothing else, nor does a job of another name, or one redriven, for the one that has its id.
+/// Returns, for each delivery, the index of the first delivery of the same job in the batch, usually its own. Undecodable messages,
+/// redriven messages and jobs of another name are never treated as duplicates.
 fn firsts(deliveries: &[Delivery]) -> Vec<usize> {
     let mut first = HashMap::new();
     let place_of_first = |(place, delivery): (usize, &'_ Delivery)| match &delivery.decoded {
@@ -85,8 +85,7 @@ fn firsts(deliveries: &[Delivery]) -> Vec<usize> {
     deliveries.iter().enumerate().map(place_of_first).collect()
 }
 
-/// Groups the deliveries that must run in order, those of a FIFO group or of one id; one that another stands for is
-/// left out.
+/// Groups the deliveries that must run in order: those of a FIFO group or of one id. Duplicates are left out.
 fn lanes(deliveries: &[Delivery], firsts: &[usize]) -> Vec<Lane> {
     let mut lanes: Vec<Lane> = Vec::new();
     let mut lane_of = HashMap::new();

@@ -1,4 +1,4 @@
-//! Settles the messages of a batch: copies dead letters, sets visibility timeouts, and reports the messages that come back.
+//! Settles the messages of a batch: copies dead letters, sets visibility timeouts, and reports the messages to return.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -16,15 +16,15 @@ use crate::{
     store::{Write, Written},
 };
 
-/// The age at which a message is sent anew: by default, queues delete messages after four days.
+/// The age at which a message is sent anew. By default, queues delete messages after four days.
 const AGE: Duration = Duration::from_hours(48);
-/// The longest that a parked message waits for a worker that can run it.
+/// Maximum wait of a parked message before its next delivery.
 const PARKED: Duration = Duration::from_mins(5);
-/// The shortest wait by visibility.
+/// Minimum visibility timeout of a returned message.
 const LEAST: Duration = Duration::from_secs(1);
 
 impl Batch<'_> {
-    /// Copies dead letters, sets visibility timeouts, and reports the messages that come back.
+    /// Copies dead letters, sets visibility timeouts, and reports the messages to return.
     pub(super) async fn settle(&self, deliveries: &[Delivery], firsts: &[usize], ended: Vec<Option<Ended>>) -> Report {
         let mut fates: Vec<_> = ended.iter().map(|ended| ended.as_ref().map_or(Fate::Leave, Ended::fate)).collect();
         let letters: Vec<_> = (0..fates.len()).filter(|&place| fates[place] == Fate::DeadLetter).collect();
@@ -52,7 +52,7 @@ impl Batch<'_> {
                 self.delete(deliveries, &fates).await;
             }
         };
-        // A function that runs none of the messages that it is given would otherwise write nothing of them.
+        // A function that can run none of its messages would otherwise write no statistics about them.
         let told = async {
             if is_noted {
                 self.engine.store.flush().await;
@@ -63,7 +63,7 @@ impl Batch<'_> {
         Report { failures: back.map(|(delivery, _)| delivery.message.id.clone()).collect(), rejected: rejected(deliveries, &ended), stuck }
     }
 
-    /// Copies messages to the dead-letter queue, then marks their records; gives back those that are done.
+    /// Copies messages to the dead-letter queue, then marks their records. Returns the indices of the completed ones.
     async fn dead_letter(&self, places: &[usize], deliveries: &[Delivery], ended: &[Option<Ended>]) -> Vec<usize> {
         if places.is_empty() {
             return Vec::new();
@@ -92,8 +92,8 @@ impl Batch<'_> {
         join_all(marks).await.into_iter().flatten().collect()
     }
 
-    /// Sends messages that have waited for days anew, before their queue forgets them; gives back those that were. Their
-    /// order would be lost on a FIFO queue.
+    /// Sends messages anew that have waited for days, before their queue deletes them. Returns the indices of the sent ones. FIFO queues
+    /// are left out, since the messages would lose their order.
     async fn send_anew(&self, deliveries: &[Delivery], fates: &[Fate]) -> Vec<usize> {
         let now = self.engine.clock.now();
         let is_old = |message: &Message| !is_fifo(&message.queue) && message.sent_at.is_some_and(|sent| after(sent, AGE) <= now);
@@ -114,7 +114,7 @@ impl Batch<'_> {
         join_all(sent).await.into_iter().flatten().collect()
     }
 
-    /// Sets for how long the returned messages stay invisible: first those held behind another, at once, then the rest.
+    /// Sets the visibility timeouts of returned messages: first those that were held behind another, then the rest.
     async fn wait(&self, deliveries: &[Delivery], fates: &[Fate]) {
         for at_once in [true, false] {
             let mut changes: BTreeMap<&str, Vec<Visibility>> = BTreeMap::new();
@@ -146,7 +146,7 @@ impl Batch<'_> {
         }
     }
 
-    /// Deletes what is done, since the process will end without an answer.
+    /// Deletes completed messages, since the process will exit without a response.
     async fn delete(&self, deliveries: &[Delivery], fates: &[Fate]) {
         let mut receipts: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for (delivery, _) in deliveries.iter().zip(fates).filter(|(_, fate)| **fate == Fate::Delete) {

@@ -1,8 +1,7 @@
-//! The thread on which batches are driven.
+//! The thread that drives batches.
 //!
-//! Timers and the protocol's writes must go on while every thread that runs bodies is blocked, so they have a thread
-//! and a runtime of their own. Everything else that is not a body lives there too: what stays on one thread wakes no
-//! other.
+//! Timers and the writes of the protocol must continue while all threads for bodies are blocked, so they have their own thread
+//! and runtime. All other code except bodies runs there as well: code on a single thread wakes no other thread.
 
 use std::{future::Future, thread};
 
@@ -10,7 +9,7 @@ use tokio::{runtime, sync::oneshot};
 
 use crate::Error;
 
-/// Does work on a thread with a runtime of its own, and waits for its end.
+/// Runs work on a separate thread with its own runtime, and waits until it ends.
 ///
 /// # Errors
 ///

@@ -24,7 +24,7 @@ pub(crate) struct DynamoDb {
 }
 
 impl DynamoDb {
-    /// The rows in `table`; jobs are written into `jobs`.
+    /// Uses the rows in the table `table` and the records in the table `jobs`.
     pub(crate) fn new(client: Client, table: impl Into<String>, jobs: impl Into<String>) -> Self {
         Self { client, table: table.into(), jobs: jobs.into() }
     }
@@ -74,7 +74,7 @@ impl DynamoDb {
     }
 }
 
-/// What the reasons of a transaction that was not made say: the first one is the row's.
+/// Evaluates the reasons of a cancelled transaction; the first reason is that of the row.
 fn outcome(reasons: &[CancellationReason], jobs: &[Write], message: Option<&str>) -> Result<Changed, StoreError> {
     let is_refused = |reason: &CancellationReason| reason.code() == Some("ConditionalCheckFailed");
     let code = |reason: &CancellationReason| reason.code().filter(|code| *code != "None").map(str::to_owned);
@@ -152,7 +152,7 @@ impl Rows for DynamoDb {
     }
 }
 
-/// That the stored row has the version of the one that was seen.
+/// Returns the condition that the stored row has the version of `seen`.
 fn condition(seen: Option<&Row>) -> (String, Item) {
     let Some(seen) = seen else {
         return ("attribute_not_exists(id)".into(), Item::new());
@@ -171,7 +171,7 @@ fn condition(seen: Option<&Row>) -> (String, Item) {
     (tests.join(" AND "), values)
 }
 
-/// That the stored record has the version of the one that was seen. Some of these names are words of DynamoDB.
+/// Returns the condition that the stored record has the version of `seen`. Several attribute names are reserved words of DynamoDB.
 fn same_version(seen: &Record) -> (String, HashMap<String, String>, Item) {
     let (mut tests, mut names, mut values) = (Vec::new(), HashMap::new(), Item::new());
     for (name, value) in version_condition(&seen.version()) {

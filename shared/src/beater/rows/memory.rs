@@ -24,7 +24,7 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// No rows; jobs are written into `records`.
+    /// Creates an empty set of rows; jobs are written into `records`.
     pub(crate) fn new(records: store::Memory) -> Self {
         Self { rows: Arc::default(), records }
     }

@@ -1,4 +1,4 @@
-//! Where schedules are kept: the port and its two adapters.
+//! The storage of schedules: the port and its two adapters.
 
 mod dynamodb;
 #[cfg(any(test, feature = "simulation"))]
@@ -20,77 +20,76 @@ use crate::{
     store::{StoreError, Write},
 };
 
-/// An entry, and how far it has fired.
+/// An entry with the state of its fires.
 #[expect(clippy::struct_excessive_bools, reason = "the fields of the stored item")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Row {
     #[serde(flatten)]
     pub(crate) entry: Entry,
-    /// Fires nothing until it is resumed.
+    /// `true` if it does not fire until it is resumed.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) paused: bool,
-    /// Is to go, once what was sent ahead is called off.
+    /// `true` if the row is removed once its jobs that were sent ahead are cancelled.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) deleted: bool,
-    /// Comes from the code of a beater, and goes with it.
+    /// `true` if it comes from the code of a beater, and is removed with the code.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) from_code: bool,
-    /// Is no longer as the code of the beater has it.
+    /// `true` if it differs from the code of the beater.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) overridden: bool,
-    /// From when on intervals count.
+    /// The instant from which intervals count.
     #[serde(default, with = "rfc3339", skip_serializing_if = "Option::is_none")]
     pub(crate) created_at: Option<Timestamp>,
-    /// The shard of the index that holds it.
+    /// The shard of the index that contains the row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) due: Option<String>,
-    /// The next fire, as it is stored. Whoever changes a row by hand sets it to `0`: the next tick then looks.
+    /// The next fire in stored form. Set it to `0` when you change a row by hand; the next tick then examines the row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) next_fire: Option<String>,
     /// The fires that were made before their time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) ahead: Vec<Timestamp>,
-    /// A random token of the last change that was not a beater's.
+    /// A random token of the last change that no beater made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) edit: Option<String>,
-    /// The entry's fingerprint when it last fired, or was first seen.
+    /// The entry's fingerprint when it last fired, or when a tick first saw it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) settled: Option<String>,
-    /// The release of the time zones by which the next fire was found.
+    /// The release of the time zones with which the next fire was computed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tzdata: Option<String>,
 }
 
-/// A row as it was found, or its id and why it cannot be read.
+/// A stored row, or its id and the reason why it cannot be read.
 pub(crate) type Found = Result<Row, (String, String)>;
 
-/// The answer to a conditional change of a row.
+/// The result of a conditional change of a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Changed {
-    /// Made, with all jobs.
+    /// The row and all jobs were written.
     Done,
-    /// Not made: the row is not as it was seen.
+    /// Nothing was written: the row differs from the one that was read.
     Refused,
-    /// Not made: the records of these ids are not as they were seen, or there are some already.
+    /// Nothing was written: the records with these ids differ from the ones that were read, or already exist.
     Known(Vec<String>),
 }
 
-/// Keeps rows under their ids.
+/// Stores rows by their ids.
 pub(crate) trait Rows: Send + Sync {
-    /// The rows of one shard that fire by `until`, the longest overdue first and at most `limit`. They may be stale.
+    /// Returns at most `limit` rows of a shard that fire by `until`, the longest overdue first. They may be stale.
     fn due(&self, shard: u8, until: Timestamp, limit: usize) -> BoxFuture<'_, Result<Vec<Found>, StoreError>>;
 
-    /// One row as it is now.
+    /// Returns the current row.
     fn get<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<Found>, StoreError>>;
 
-    /// Some of the rows; whoever asks with sixty numbers, one after the other, sees each. They may be stale.
+    /// Returns a part of the rows; sixty successive values of `turn` cover all rows. They may be stale.
     fn some(&self, turn: u64) -> BoxFuture<'_, Result<Vec<Found>, StoreError>>;
 
-    /// Every row.
+    /// Returns every row.
     fn all(&self) -> BoxFuture<'_, Result<Vec<Found>, StoreError>>;
 
-    /// Puts `next` in the place of the row that was `seen`, or deletes that, and writes the records of jobs: everything,
-    /// or nothing.
+    /// Replaces the row `seen` by `next`, or deletes it, and writes the records of jobs: all in one transaction.
     fn change<'a>(
         &'a self,
         id: &'a str,
@@ -99,12 +98,12 @@ pub(crate) trait Rows: Send + Sync {
         jobs: &'a [Write],
     ) -> BoxFuture<'a, Result<Changed, StoreError>>;
 
-    /// Puts `next` in the place of whatever is stored under its id.
+    /// Replaces the stored row, readable or not, by `next`.
     fn overwrite<'a>(&'a self, next: &'a Row) -> BoxFuture<'a, Result<(), StoreError>>;
 }
 
 impl Row {
-    /// A row that the next tick looks at.
+    /// Creates a row that the next tick examines.
     pub(crate) fn new(entry: Entry, now: Timestamp) -> Self {
         let row = Self {
             entry,
@@ -123,30 +122,30 @@ impl Row {
         row.looked_at(now)
     }
 
-    /// The row with that entry in its place, to be looked at by the next tick. In the place of one that is to go it is new,
-    /// and knows what is still to be called off.
+    /// Returns the row with this entry, for the next tick to examine. A row that is being deleted is created anew, and keeps the list
+    /// of jobs to cancel.
     pub(crate) fn put(self, entry: Entry, now: Timestamp) -> Self {
         let row = if self.deleted { Self { ahead: self.ahead, ..Self::new(entry, now) } } else { Self { entry, ..self } };
         row.looked_at(now)
     }
 
-    /// The same, to be looked at by the next tick.
+    /// Returns the same row, for the next tick to examine.
     pub(crate) fn looked_at(self, now: Timestamp) -> Self {
         let edit = Some(Uuid::new_v4().simple().to_string());
         Self { due: Some(shard(self.entry.id())), next_fire: Some(rfc3339::text(now)), edit, ..self }
     }
 
-    /// Whether its entry is the one that was fired last.
+    /// Returns `true` if its entry is the one that fired last.
     pub(crate) fn is_settled(&self) -> bool {
         self.settled.as_deref() == Some(&*self.entry.fingerprint())
     }
 
-    /// The same, and by these rules of the time zones.
+    /// Returns `true` if it is settled and its next fire was computed with the current time zones.
     pub(crate) fn is_current(&self) -> bool {
         self.is_settled() && self.tzdata.as_deref() == Some(tzdata_version())
     }
 
-    /// Whether it asks for a look that the index does not tell of: it was changed by hand, or by new rules of its zone.
+    /// Returns `true` if it needs a tick although the index does not show it: after a change by hand, or with new rules of its zone.
     pub(crate) fn is_overlooked(&self) -> bool {
         if self.paused && !self.deleted {
             return self.due.is_some();
@@ -158,7 +157,7 @@ impl Row {
         self.deleted || !indexed || changed
     }
 
-    /// What a change of it is conditional on: a change by hand sets the next fire, any other one has its own token.
+    /// Returns the attributes that a conditional change compares. A change by hand sets the next fire; any other change has a token.
     fn version(&self) -> [(&'static str, Option<&str>); 3] {
         [("next_fire", self.next_fire.as_deref()), ("settled", self.settled.as_deref()), ("edit", self.edit.as_deref())]
     }

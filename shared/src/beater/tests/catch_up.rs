@@ -1,8 +1,8 @@
-//! Ticks that are missing, doubled or late.
+//! Missing, duplicate and late ticks.
 
 use super::*;
 
-/// Every ten minutes, with a beater that was away from ten o'clock until eleven.
+/// A schedule of every ten minutes, with no beater from ten o'clock until eleven.
 async fn after_an_hour_away(change: impl FnOnce(Entry) -> Entry) -> Vec<String> {
     let world = World::at("2026-05-04T09:58:00Z");
     world.put(change(note("often", cron("*/10 * * * *", "UTC")))).await;
@@ -103,7 +103,7 @@ async fn a_fire_is_sent_ahead_with_the_rest_of_its_time_as_the_delay() {
     assert_eq!(stands.next_fire, Some(instant("2026-05-05T10:00:00Z")));
 }
 
-/// DynamoDB takes 4 MB in one transaction.
+/// DynamoDB allows 4 MB in one transaction.
 #[tokio::test]
 async fn large_jobs_are_recorded_in_several_transactions() {
     let world = World::at("2026-05-04T09:58:00Z");

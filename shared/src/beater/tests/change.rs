@@ -6,7 +6,7 @@ use crate::{
     queue::{Outgoing, Queue as _},
 };
 
-/// Ten seconds to the next minute, for which a beater has sent the job ahead.
+/// Returns a world ten seconds before a minute for which a beater has already sent the job.
 async fn sent_ahead() -> World {
     let world = World::at("2026-05-04T10:00:00Z");
     world.put(note("minutely", cron("* * * * *", "UTC"))).await;

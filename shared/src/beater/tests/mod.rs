@@ -1,4 +1,4 @@
-//! The beater's ticks on the adapters in memory, with a worker behind them: what counts is which jobs ran, and when.
+//! The beater's ticks on the in-memory adapters, with a worker behind them. The tests check which jobs ran, and when.
 
 mod catch_up;
 mod change;
@@ -33,7 +33,7 @@ use crate::{
     worker::{DLQ, Local},
 };
 
-/// What ran: the id of the job with its argument, and the instant.
+/// The runs: the id of the job with its argument, and the instant.
 type Runs = Arc<Mutex<Vec<(String, Timestamp)>>>;
 
 #[derive(Serialize, Deserialize)]
@@ -80,7 +80,7 @@ impl World {
         self.local.clock.advance(Duration::from_secs(seconds));
     }
 
-    /// A tick of that instant, whatever the time is.
+    /// Makes a tick for an instant, independent of the clock.
     async fn tick(&self, at: Timestamp) -> Report {
         let ports = Ports {
             due: self.local.due(),
@@ -95,14 +95,14 @@ impl World {
         self.tick(self.now()).await
     }
 
-    /// Runs what has arrived.
+    /// Runs the arrived jobs.
     async fn work(&self) {
         let worker = Worker::new(Arc::clone(&self.runs)).job::<Note>();
         let engine = self.local.engine(worker.jobs().clone(), Handle::current(), usize::MAX);
         self.local.run_due(&engine).await.expect("queues in memory");
     }
 
-    /// A tick each minute, and work each second minute's part, for so many minutes.
+    /// Ticks each minute for this number of minutes, and runs the arrived jobs in between.
     async fn go_on(&self, minutes: usize) {
         for _ in 0..minutes {
             self.tick_now().await;
@@ -113,7 +113,7 @@ impl World {
         }
     }
 
-    /// The instants for which jobs of a schedule ran, in order.
+    /// Returns the fires whose jobs ran, in order.
     fn fires(&self, schedule: &str) -> Vec<String> {
         let prefix = format!("schedule:{schedule}:");
         let runs = self.runs.lock().expect("nobody panics with the lock");
@@ -122,12 +122,12 @@ impl World {
         fires
     }
 
-    /// What ran, with its arguments.
+    /// Returns the runs with their arguments.
     fn ran(&self) -> Vec<String> {
         self.runs.lock().expect("nobody panics with the lock").iter().map(|(run, _)| run.clone()).collect()
     }
 
-    /// The row of the schedule that these tests change.
+    /// Returns the row of the schedule that these tests change.
     async fn row(&self) -> Option<rows::Row> {
         self.rows.get("minutely").await.expect("rows in memory").map(|found| found.expect("readable"))
     }

@@ -1,9 +1,9 @@
-//! Rows that ask for a look and of which the index does not tell.
+//! Rows that need a tick although the index does not show them.
 
 use super::*;
 use crate::beater::rows::Row;
 
-/// A schedule at its second minute, after a change by hand that forgot the index.
+/// Returns a schedule at its second minute, after a change by hand that did not update the index.
 async fn changed(change: impl FnOnce(Row) -> Row) -> World {
     let world = World::at("2026-05-04T10:00:00Z");
     world.put(note("minutely", cron("* * * * *", "UTC"))).await;
@@ -42,7 +42,7 @@ async fn a_row_that_was_paused_or_deleted_by_hand_alone_stops() {
 
 #[tokio::test]
 async fn new_rules_of_the_time_zones_hold_before_the_next_fire() {
-    // As if the rules of that time had let it fire at another one.
+    // The rules at that time gave another next fire.
     let old = |row| Row { tzdata: Some("2019a".into()), next_fire: Some("2027-01-01T00:00:00.000Z".into()), ..row };
     let world = changed(old).await;
     assert_eq!(world.fires("minutely").len(), 4);

@@ -1,4 +1,4 @@
-//! Tables that do not answer, or refuse.
+//! Tables that do not answer or that refuse requests.
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
 
@@ -17,7 +17,7 @@ fn down() -> StoreError {
     StoreError::Unavailable("the table is away".into())
 }
 
-/// Schedules that cannot be read.
+/// A store whose schedules cannot be read.
 struct Unread;
 
 impl Rows for Unread {
@@ -52,7 +52,7 @@ impl Rows for Unread {
     }
 }
 
-/// Records in memory, of which none is marked as dead-lettered.
+/// Records in memory that refuse to be marked as dead-lettered.
 struct Unmarked(store::Memory);
 
 impl Store for Unmarked {

@@ -1,4 +1,4 @@
-//! Jobs that no message will bring back, and messages that SQS itself has given up.
+//! Jobs whose messages are gone, and messages that SQS itself has moved to the dead-letter queue.
 
 use super::*;
 use crate::{
@@ -14,7 +14,7 @@ fn body(id: &str) -> String {
     json!({"name": "note", "id": id, "args": "as sent"}).to_string()
 }
 
-/// A job of this id in some state, which has lost its message, and holds a copy of it.
+/// Returns a job in the given state that has lost its message and stores a copy of it.
 fn stranded(id: &str, state: State) -> Record {
     Record {
         id: id.into(),
@@ -41,7 +41,7 @@ impl World {
         assert!(self.local.store.write(&writes).await.iter().all(Result::is_ok));
     }
 
-    /// Puts a message into the dead-letter queue as SQS does it.
+    /// Moves a message to the dead-letter queue as SQS does.
     async fn move_to_dlq(&self, body: &str, attributes: &[(&str, &str)]) {
         let attributes = attributes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let sent = self.local.queue.send(DLQ, &[Outgoing { attributes, ..Outgoing::new(body) }]).await;

@@ -1,8 +1,8 @@
-//! A clock that is moved minute by minute through the days on which clocks are changed.
+//! Moves a clock minute by minute through the days on which clocks change.
 
 use super::*;
 
-/// Lets a fixed and an interval job fire for the two days around a change, and gives back the fires of both.
+/// Fires a fixed and an interval job during the two days around a change. Returns the fires of both.
 async fn through(start: &str, zone: &str, fixed: &str, interval: &str) -> [Vec<String>; 2] {
     let world = World::at(start);
     world.put(note("fixed", cron(fixed, zone))).await;
@@ -15,7 +15,7 @@ async fn through(start: &str, zone: &str, fixed: &str, interval: &str) -> [Vec<S
     [world.fires("fixed"), world.fires("interval")]
 }
 
-/// Every half hour in real time, whatever clocks show.
+/// Returns every half hour in real time, regardless of clock changes.
 fn half_hours(start: &str) -> Vec<String> {
     let start = instant(start);
     (0..2 * 48).map(|step| crate::clock::after(start, Duration::from_mins(30 * step)).to_string()).collect()

@@ -1,10 +1,10 @@
-//! What the messages of a batch have to do with each other.
+//! Interactions between the messages of a batch.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 
-/// A world in which each body notes its start and its end.
+/// Creates a world in which each body logs its start and its end.
 fn noting(policy: Policy) -> (World, Journal) {
     let journal = Journal::default();
     let runs = journal.clone();
@@ -127,7 +127,7 @@ async fn a_redriven_job_beside_its_own_duplicate_runs() {
     assert_eq!((world.state("a"), journal.all().len()), (State::Succeeded, 2));
 }
 
-/// Writes the record of a job whose last attempt was killed.
+/// Writes the record of a job whose process died during its last attempt.
 fn killed(world: &World, id: &str) {
     world.store.put(held(world, id, seconds(0)));
 }

@@ -1,4 +1,4 @@
-//! The claim, and what a store that fails does to a job.
+//! The claim, and the effects of a failing store on a job.
 
 use super::*;
 use crate::{StoreFailure, lifecycle};

@@ -115,7 +115,7 @@ async fn a_redriven_job_has_all_attempts_again_and_another_copy_is_a_duplicate()
     let world = World::with(Policy::new().max_attempts(1), async |_| Err("no".into()));
     world.deliver("a").await;
     let copy = world.queue.messages(DLQ).remove(0);
-    // A redriven message has an id of its own, and comes from the queue again.
+    // A redriven message has a new id, and is received from the original queue.
     let redriven = Message { id: "message-new".into(), receipt: receipt_of("new"), queue: QUEUE.into(), receives: 1, ..copy };
     assert!(world.handle([again("a")]).await.failures.is_empty());
     assert_eq!(world.record("a").generation, 1, "the message itself is a duplicate");

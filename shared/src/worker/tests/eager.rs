@@ -1,11 +1,11 @@
-//! The testing API, and the client with it.
+//! The testing API and its client.
 
 use serde::{Deserialize, Serialize};
 
 use super::*;
 use crate::{Client, Context, Enqueue, Job, Worker, clock::until, testing::Eager};
 
-/// A job that notes when it ran and ends as `act` says.
+/// A job that logs its runs and ends as `act` says.
 #[derive(Serialize, Deserialize)]
 struct Note {
     text: String,
@@ -27,7 +27,7 @@ impl Job<Journal> for Note {
     }
 }
 
-/// The same on a queue that keeps order.
+/// The same on a FIFO queue.
 #[derive(Serialize, Deserialize)]
 struct Ordered(Note);
 
@@ -163,7 +163,7 @@ async fn a_fifo_group_waits_for_the_retry_of_its_head() {
     assert_eq!(order, ["a1", "b1", "a1", "a2"]);
 }
 
-/// A job that enqueues notes, which another function runs: one now, one in a day.
+/// A job that enqueues two notes for another function: one now, one in a day.
 #[derive(Serialize, Deserialize)]
 struct Order;
 

@@ -1,12 +1,12 @@
-//! How attempts end, what the record says and when the message comes back.
+//! The endings of attempts, their records, and the returned messages.
 
 use super::*;
 use crate::Backoff;
 
-/// Makes the error with which an attempt fails.
+/// Creates the error of a failing attempt.
 type Fails = fn() -> JobError;
 
-/// A world whose job fails as `error` says, and the record after one delivery.
+/// Returns a world after one delivery of a job that fails with `error`.
 async fn failing(policy: Policy, error: Fails) -> World {
     let world = World::with(policy, move |_| std::future::ready(Err(error())));
     world.deliver("a").await;

@@ -1,4 +1,4 @@
-//! A store that fails when a test says so, and counts what it is asked.
+//! A store that fails on demand and counts its requests.
 
 use std::{
     fmt,
@@ -15,7 +15,7 @@ use crate::{
     store::{Memory, Store, StoreError, Write, Written},
 };
 
-/// The records in memory, behind a connection of which a test says when it fails.
+/// In-memory records behind a connection that fails on demand.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Faulty(Arc<Inner>);
 
@@ -26,7 +26,7 @@ struct Inner {
     requests: Mutex<Vec<Request>>,
 }
 
-/// What the store was asked.
+/// A request to the store.
 #[derive(Debug, Clone)]
 pub(super) struct Request {
     pub(super) at: Instant,
@@ -34,24 +34,24 @@ pub(super) struct Request {
     pub(super) writes: Vec<Write>,
 }
 
-/// What goes wrong with a statement, or with the request that it is part of.
+/// A fault of a statement, or of its whole request.
 #[derive(Clone)]
 pub(super) enum Fault {
-    /// The write is made, the answer is lost.
+    /// The write is made, but the answer is lost.
     LoseAnswer,
-    /// Throttled, not made.
+    /// The write is throttled and not made.
     Busy,
-    /// Not made, and the answer is lost.
+    /// The write is not made, and the answer is lost.
     Unknown,
-    /// Not made, and never possible.
+    /// The write is not made, and can never succeed.
     Invalid,
-    /// The whole request is throttled: none of its statements is made.
+    /// The whole request is throttled: none of its statements is executed.
     Whole,
-    /// The whole request takes that long before anything is made.
+    /// The whole request is delayed before anything is executed.
     Delay(Duration),
     /// A refusal does not show the record.
     Bare,
-    /// Someone else is faster.
+    /// Another process writes first.
     Meanwhile(Arc<dyn Fn(&Faulty) + Send + Sync>),
 }
 
@@ -61,7 +61,7 @@ impl fmt::Debug for Fault {
     }
 }
 
-/// A fault, and which of the statements it befalls.
+/// A fault and the statements that it affects.
 struct Rule {
     of: Box<dyn Fn(Statement<'_>) -> bool + Send + Sync>,
     count: usize,
@@ -83,17 +83,17 @@ enum Statement<'a> {
 }
 
 impl Faulty {
-    /// Befalls the writes that `of` picks, of these the ones numbered so, from 0.
+    /// Adds a fault for the writes that match `of` and whose number, counted from 0, is in `which`.
     pub(super) fn on_write(&self, of: impl Fn(&Write) -> bool + Send + Sync + 'static, which: impl RangeBounds<usize>, fault: Fault) {
         self.rule(which, fault, move |statement| matches!(statement, Statement::Write(write) if of(write)));
     }
 
-    /// Befalls the reads numbered so, from 0.
+    /// Adds a fault for the reads whose number, counted from 0, is in `which`.
     pub(super) fn on_read(&self, which: impl RangeBounds<usize>, fault: Fault) {
         self.rule(which, fault, |statement| matches!(statement, Statement::Read));
     }
 
-    /// Befalls everything.
+    /// Adds a fault for all requests.
     pub(super) fn on_all(&self, fault: Fault) {
         self.rule(.., fault, |_| true);
     }
@@ -112,22 +112,22 @@ impl Faulty {
         lock(&self.0.rules).push(Rule { of: Box::new(of), count: 0, from, to, fault });
     }
 
-    /// Ends all faults.
+    /// Removes all faults.
     pub(super) fn heal(&self) {
         lock(&self.0.rules).clear();
     }
 
-    /// The requests so far.
+    /// Returns the requests so far.
     pub(super) fn requests(&self) -> Vec<Request> {
         lock(&self.0.requests).clone()
     }
 
-    /// The statements of each write request so far.
+    /// Returns the statements of each write request so far.
     pub(super) fn writes(&self) -> Vec<Vec<Write>> {
         self.requests().into_iter().map(|request| request.writes).filter(|writes| !writes.is_empty()).collect()
     }
 
-    /// How many keys each read request asked for.
+    /// Returns the number of keys in each read request.
     pub(super) fn reads(&self) -> Vec<usize> {
         self.requests().iter().map(|request| request.reads.len()).filter(|reads| *reads > 0).collect()
     }
@@ -136,7 +136,7 @@ impl Faulty {
         self.0.memory.get(id)
     }
 
-    /// Puts a record there, whatever was there.
+    /// Stores a record, replacing an existing one.
     pub(super) fn put(&self, record: Record) {
         let seen = self.get(&record.id).map(Into::into);
         let written = self.0.memory.write(&[Write { next: record.into(), seen }]).now_or_never().expect("memory answers at once").remove(0);
@@ -226,7 +226,7 @@ impl Store for Faulty {
         .boxed()
     }
 
-    /// Notes a request for statistics alone.
+    /// Records a request that only writes statistics.
     fn flush(&self) -> BoxFuture<'_, ()> {
         lock(&self.0.requests).push(Request { at: Instant::now(), reads: Vec::new(), writes: Vec::new() });
         async {}.boxed()

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::*;
 use crate::{Context, Envelope, Failure, Job, Worker, job::Hook};
 
-/// What the hooks write down, with the state of the record at that moment.
+/// The log of the hooks, with the state of the record at each call.
 struct Notes {
     journal: Journal,
     store: Faulty,
@@ -31,7 +31,7 @@ enum Trouble {
     Hang,
 }
 
-/// A job that ends as `act` says and whose hooks go wrong as `trouble` says.
+/// A job that ends as `act` says and whose hooks fail as `trouble` says.
 #[derive(Serialize, Deserialize)]
 struct Hooked {
     act: Act,
@@ -197,7 +197,7 @@ async fn no_hook_is_called_for_what_does_not_run() {
     assert_eq!(journal.all(), [""; 0]);
 }
 
-/// A job with one hook, whose future is as plain as can be.
+/// A job with one hook, whose future is minimal.
 #[derive(Serialize, Deserialize)]
 struct Watched;
 

@@ -1,4 +1,4 @@
-//! Messages that cannot be run, and what logs may say of those that can.
+//! Messages that cannot be run, and log lines without arguments.
 
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +27,7 @@ impl Job for Typed {
     }
 }
 
-/// A type whose reading panics.
+/// A type whose deserialization panics.
 #[derive(Serialize)]
 struct Explosive;
 
@@ -146,13 +146,13 @@ async fn a_message_with_a_reserved_field_is_a_dead_letter_at_once() {
     assert_eq!(copy.attributes["sqjobs.reason"], "priority: it is reserved, and no version supports it yet; do not send it");
 }
 
-/// A job that a beater has sent, with these arguments in its record.
+/// Returns the record of a job that a beater has sent, with these arguments.
 fn filed(args: &Value) -> Record {
     let body = json!({"name": "probe", "id": "a", "args": args}).to_string();
     Record { id: "a".into(), name: "probe".into(), queue: QUEUE.into(), envelope: Some(body), max_attempts: 5, ..Record::default() }
 }
 
-/// Its message, whose arguments cannot be read, as it comes again.
+/// Returns a redelivered message of that job, whose arguments cannot be read.
 fn wrong() -> Message {
     Message { receives: 2, ..with_body("a", json!({"name": "probe", "id": "a", "args": {"count": "three"}})) }
 }
@@ -325,7 +325,7 @@ async fn arguments_never_appear_in_logs() {
     assert!(!log.contains(SECRET) && !log.contains("battery"), "{log}");
 }
 
-/// A job that writes a line of its own to the log.
+/// A job that writes its own line to the log.
 #[derive(Serialize, Deserialize)]
 struct Talkative;
 

@@ -1,9 +1,9 @@
-//! The lease: renewed, lost, and what a cancel flag does.
+//! The lease: its renewal, its loss, and the effect of a cancel flag.
 
 use super::*;
 use crate::clock::until;
 
-/// A job that takes that long, and tells when it is dropped.
+/// Creates a job that runs for `time` and logs its drop.
 fn taking(policy: Policy, time: Duration) -> (World, Journal) {
     struct Dropped(Journal, Instant);
     impl Drop for Dropped {
@@ -24,7 +24,7 @@ fn taking(policy: Policy, time: Duration) -> (World, Journal) {
     (world, journal)
 }
 
-/// Does something to the store after that time.
+/// Changes the store after this time.
 fn later(world: &World, time: Duration, act: impl FnOnce(Faulty) + Send + 'static) {
     let store = world.store.clone();
     tokio::spawn(async move {
@@ -177,7 +177,7 @@ async fn a_renewal_that_waited_until_the_lease_was_lost_is_not_sent() {
         sleep(time).await;
         Ok(Value::Null)
     });
-    // As many requests as may be under way.
+    // The maximum number of concurrent requests.
     world.store.on_write(is_finish, 0..2, Fault::Delay(seconds(10)));
     let report = world.handle(["a", "b", "c"].map(message)).await;
     assert_eq!(report.failures, returned(&["a"]));
@@ -203,7 +203,7 @@ async fn a_finish_is_not_tried_again_past_the_lease() {
     assert_eq!(world.state("a"), State::Running);
 }
 
-/// A job that ends at once and then takes its time, with a lease shorter than that.
+/// A job that ends at once, and whose tear-down takes longer than its lease.
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Slow;
 

@@ -1,4 +1,4 @@
-//! The log of a test.
+//! Captures the log of a test.
 
 use std::{
     io,
@@ -10,12 +10,12 @@ use tracing::{Dispatch, Level, subscriber::DefaultGuard};
 
 use super::faulty::lock;
 
-/// Captures what this thread logs, as functions log it, until it is dropped.
+/// Captures the log lines of this thread, in the format of functions, until it is dropped.
 pub(super) struct Log {
     lines: Lines,
     _guard: DefaultGuard,
-    /// While there is one subscriber only, `tracing` asks the thread that comes by a log line first, which may be that of
-    /// another test, whether the line is wanted at all.
+    /// A second subscriber. With only one, `tracing` may ask the thread of another test if a log line is wanted at all, and caches the
+    /// answer.
     _second: Dispatch,
 }
 
@@ -32,7 +32,7 @@ impl Log {
         String::from_utf8(lock(&self.lines.0).clone()).expect("text")
     }
 
-    /// The events with this message.
+    /// Returns the events with this message.
     pub(super) fn events(&self, message: &str) -> Vec<Value> {
         let events = self.text();
         let events = events.lines().map(|line| serde_json::from_str::<Value>(line).expect("a line of JSON"));

@@ -52,7 +52,7 @@ impl Middleware for Skin {
     }
 }
 
-/// Answers in the place of the job.
+/// Returns its own result instead of running the job.
 struct Shortcut(fn() -> Result<Value, JobError>);
 
 impl Middleware for Shortcut {

@@ -43,14 +43,14 @@ use crate::{Clock, JobError, Policy, Record, State, attempt::Attempt, queue::Mes
 const DLQ: &str = "dead";
 const QUEUE: &str = "probe";
 
-/// A worker with what surrounds it.
+/// A worker and its environment.
 struct World {
     clock: Clock,
     store: Faulty,
     queue: Recorder,
     jobs: Jobs,
     max_concurrency: usize,
-    /// How long an invocation may take.
+    /// Maximum duration of an invocation.
     time: Duration,
 }
 
@@ -61,7 +61,7 @@ impl World {
         Self { clock, store: Faulty::default(), queue, jobs: Jobs::default(), max_concurrency: usize::MAX, time: Duration::from_mins(15) }
     }
 
-    /// A worker with the one job `probe`.
+    /// Creates a worker with the single job `probe`.
     fn with<F>(policy: Policy, body: impl Fn(Arc<Attempt>) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<Value, JobError>> + Send + 'static,
@@ -106,7 +106,7 @@ impl World {
         self.engine().handle(messages.into_iter().collect(), &self.invocation()).await
     }
 
-    /// One message about the job `id`.
+    /// Delivers one message for the job `id`.
     async fn deliver(&self, id: &str) -> Report {
         self.handle([message(id)]).await
     }
@@ -123,7 +123,7 @@ impl World {
         ids.iter().map(|id| self.state(id)).collect()
     }
 
-    /// Lets the wall clock keep pace with the timers, a second at a time.
+    /// Advances the wall clock with the timers, a second at a time.
     fn tick(&self) {
         let clock = self.clock.clone();
         tokio::spawn(async move {
@@ -135,7 +135,7 @@ impl World {
     }
 }
 
-/// What happened, in order; clones share it.
+/// An ordered log of events; clones share it.
 #[derive(Debug, Clone, Default)]
 struct Journal(Arc<Mutex<Vec<String>>>);
 
@@ -161,7 +161,7 @@ fn message(id: &str) -> Message {
     }
 }
 
-/// A message that was received before.
+/// Returns a message that was received before.
 fn again(id: &str) -> Message {
     Message { receives: 2, ..message(id) }
 }
@@ -175,7 +175,7 @@ fn grouped(id: &str, group: &str) -> Message {
     Message { queue: "probe.fifo".into(), group: Some(group.into()), ..message(id) }
 }
 
-/// The message ids of a report that tells what comes back.
+/// Returns the message ids for a report of returned messages.
 fn returned(ids: &[&str]) -> Vec<String> {
     ids.iter().map(|id| format!("message-{id}")).collect()
 }
@@ -198,7 +198,7 @@ fn is_renewal(write: &Write) -> bool {
     write.next.state == State::Running && !is_claim(write)
 }
 
-/// A record as another worker left it that is in the middle of its first attempt.
+/// Returns a record whose first attempt another worker is running.
 fn held(world: &World, id: &str, lease: Duration) -> Record {
     let now = world.clock.now();
     Record {

@@ -1,4 +1,4 @@
-//! A queue that notes what it is told, in order.
+//! A queue that records its calls in order.
 
 use std::sync::{
     Arc, Mutex,
@@ -14,7 +14,7 @@ use crate::{
     queue::{Memory, Message, Outgoing, Queue, QueueError, Visibility},
 };
 
-/// Queues in memory that take every change, and whose calls can be looked at.
+/// In-memory queues that accept every change and record the calls.
 #[derive(Debug, Clone)]
 pub(super) struct Recorder(Arc<Inner>);
 
@@ -25,12 +25,12 @@ struct Inner {
     deaf: AtomicBool,
 }
 
-/// What the queue was told.
+/// A recorded call.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Call {
-    /// Where to, and how many.
+    /// The queue and the number of messages.
     Send(String, usize),
-    /// The receipts, each with its seconds.
+    /// The receipts, each with its timeout in seconds.
     Visibility(Vec<(String, u64)>),
     /// The receipts.
     Delete(Vec<String>),
@@ -41,7 +41,7 @@ impl Recorder {
         Self(Arc::new(Inner { memory: Memory::new(clock), calls: Mutex::default(), deaf: AtomicBool::new(false) }))
     }
 
-    /// From now on nothing can be sent, or again.
+    /// Makes all sends fail, or succeed again.
     pub(super) fn refuse_sends(&self, refuse: bool) {
         self.0.deaf.store(refuse, Ordering::SeqCst);
     }
@@ -50,19 +50,19 @@ impl Recorder {
         lock(&self.0.calls).iter().map(|(_, call)| call.clone()).collect()
     }
 
-    /// When each call came.
+    /// Returns each call with its instant.
     pub(super) fn timed(&self) -> Vec<(Instant, Call)> {
         lock(&self.0.calls).clone()
     }
 
-    /// The visibility in seconds that a message was last given.
+    /// Returns the last visibility timeout of a message in seconds.
     pub(super) fn visibility(&self, id: &str) -> Option<u64> {
         let calls = self.calls().into_iter().rev();
         let mut changes = calls.filter_map(|call| if let Call::Visibility(changes) = call { Some(changes) } else { None }).flatten();
         changes.find(|(receipt, _)| receipt == &receipt_of(id)).map(|(_, seconds)| seconds)
     }
 
-    /// What a queue holds.
+    /// Returns the messages in a queue.
     pub(super) fn messages(&self, queue: &str) -> Vec<Message> {
         self.0.memory.messages(queue)
     }
@@ -72,7 +72,7 @@ impl Recorder {
     }
 }
 
-/// The receipt of the message with that id, in these tests.
+/// Returns the receipt of the message with this id in these tests.
 pub(super) fn receipt_of(id: &str) -> String {
     format!("receipt of {id}")
 }

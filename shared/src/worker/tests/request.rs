@@ -1,4 +1,4 @@
-//! What a batch costs in requests.
+//! The number of requests for a batch.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ async fn succeed(_: Arc<Attempt>) -> Result<Value, JobError> {
     Ok(Value::Null)
 }
 
-/// A world in which the ten jobs have succeeded before.
+/// Creates a world in which the ten jobs have already succeeded.
 fn done() -> World {
     let world = World::with(Policy::new(), succeed);
     for id in TEN {
@@ -17,7 +17,7 @@ fn done() -> World {
     world
 }
 
-/// The ids in each write request.
+/// Returns the ids in each write request.
 fn written(world: &World) -> Vec<Vec<String>> {
     world.store.writes().iter().map(|writes| writes.iter().map(|write| write.next.id.clone()).collect()).collect()
 }

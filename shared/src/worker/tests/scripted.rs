@@ -1,4 +1,4 @@
-//! A job whose policy and body are given by a test.
+//! A job with a given policy and body.
 
 use std::{future::Future, sync::Arc};
 
@@ -58,7 +58,7 @@ impl AnyJob for Scripted {
 
 impl BoundJob for Scripted {
     fn run(self: Arc<Self>, attempt: Arc<Attempt>) -> BoxFuture<'static, Result<Value, JobError>> {
-        // A panic before the first await belongs to the body, too.
+        // A panic before the first await must also count as a panic of the body.
         async move { (self.body)(attempt).await }.boxed()
     }
 

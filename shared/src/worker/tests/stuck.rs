@@ -8,11 +8,11 @@ use std::{
 use super::*;
 use crate::worker::thread;
 
-/// What bodies block on until the test is over.
+/// Blocks bodies until the test is over.
 #[derive(Clone, Default)]
 struct Gate(Arc<(Mutex<bool>, Condvar)>);
 
-/// Opens the gate, whatever the test says.
+/// Opens the gate on drop, so that a failed test also ends.
 struct Opens(Gate);
 
 impl Drop for Opens {
@@ -38,7 +38,7 @@ fn world(
     (World::with(policy, move |attempt| body(gate.clone(), attempt)), opens)
 }
 
-/// Hands the batch to the thread on which batches are driven.
+/// Drives the batch on the thread for batches.
 async fn drive(world: &World, ids: &[&str]) -> Report {
     let (engine, invocation) = (world.engine(), world.invocation());
     let messages = ids.iter().map(|id| message(id)).collect();

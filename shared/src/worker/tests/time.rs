@@ -1,4 +1,4 @@
-//! What happens when time runs out.
+//! Attempts that run out of time.
 
 use std::future::pending;
 

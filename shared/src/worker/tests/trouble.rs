@@ -1,4 +1,4 @@
-//! Jobs that are recorded on trouble: what is written, when, and what a record that is there already does.
+//! Jobs that are recorded on trouble: their writes, and the effect of an existing record.
 
 use super::*;
 use crate::{Backoff, Recording};
@@ -7,7 +7,7 @@ const ON_TROUBLE: Policy = Policy::new().recording(Recording::OnTrouble);
 
 type Ends = fn() -> Result<Value, JobError>;
 
-/// A world whose job ends as `ends` says, and its runs.
+/// Creates a world whose job ends as `ends` says, and the log of its runs.
 fn ending(policy: Policy, ends: Ends) -> (World, Journal) {
     let journal = Journal::default();
     let runs = journal.clone();
@@ -18,7 +18,7 @@ fn ending(policy: Policy, ends: Ends) -> (World, Journal) {
     (world, journal)
 }
 
-/// A job of that many seconds, with a lease of 30.
+/// Creates a job that runs for `time` seconds, with a lease of 30.
 fn taking(time: u64) -> World {
     World::with(ON_TROUBLE.lease(seconds(30)), move |_| async move {
         sleep(seconds(time)).await;

@@ -1,18 +1,18 @@
-//! The way to the tables and the queue, on which every request that can make a difference waits until it is let through.
+//! The access of one actor to the tables and the queue. Every request that can affect the result waits until it is let through.
 //!
-//! What makes none goes straight through, which is what keeps the exploration small:
+//! The following requests cannot affect the result and do not wait, which keeps the exploration small:
 //!
-//! - reads of shards in which no fire of the schedule can be, and of no records: they find nothing at any time;
-//! - of the shards of the index of jobs, all but the first in which one can be: an index may lag, and the records that it
-//!   tells of are read once more;
-//! - a look for overlooked rows, if the index has told of the row: its answer is not used then;
-//! - a look for jobs whose messages are gone: within minutes, nothing is done about what it finds;
-//! - an operator's read of the row: an edit is made if the row is as it was read, and else begins anew;
-//! - whether there is a queue: there is.
+//! - reads of shards that can contain no fire of the schedule, and reads of no records: they never find anything;
+//! - reads of the job index, except for the first shard that can contain a job: an index may lag, and the records that it
+//!   shows are read again;
+//! - reads of overlooked rows if the index has shown the row: their result is then not used;
+//! - reads of jobs whose messages are gone: within minutes, no action follows from their result;
+//! - an operator's read of the row: an edit is made if the row is unchanged, and otherwise begins again;
+//! - checks that a queue exists: it does.
 //!
-//! A beater that dies of a read might as well die of its next write, and the lost answer of a read is a read that was
-//! refused; so a read comes through or is refused. What one beater asks at the same time concerns different jobs, and is
-//! answered in the order in which it was asked.
+//! A beater that dies at a read might as well die at its next write, and a read with a lost answer equals a refused read. So a
+//! read is either let through or refused. Concurrent requests of one beater concern different jobs, and are answered in the
+//! order of the requests.
 
 use std::{
     fmt::Debug,
@@ -33,7 +33,7 @@ use crate::{
     store::{Index, Listing, Store, StoreError, Write, Written},
 };
 
-/// The tables and the queue as one actor reaches them.
+/// The tables and the queue, as one actor reaches them.
 #[derive(Clone)]
 pub(super) struct Gate {
     pub(super) hub: Arc<Hub>,
@@ -53,7 +53,7 @@ impl Gate {
         granted.await.expect("the search lets each go its way")
     }
 
-    /// Adds an answer to what this actor knows.
+    /// Adds an answer to the knowledge of this actor.
     fn told<T: Debug>(&self, fate: Fate, answer: T) -> T {
         let mut state = self.hub.state();
         if state.is_explored {
@@ -73,7 +73,7 @@ impl Gate {
         state.learn(&who, row.and_then(|row| row.edit.as_deref()));
     }
 
-    /// A read: what `found` gives as it is let through.
+    /// Makes a read: returns the result of `found` when it is let through.
     async fn read<T: Debug, E: Debug>(
         &self,
         what: &'static str,
@@ -90,7 +90,7 @@ impl Gate {
         crate::names::shard(ID) == shard_name(shard)
     }
 
-    /// The row in what the index gives, as far as it is not kept from being seen.
+    /// Returns the rows that the index shows, unless the mutation hides or changes them.
     fn shown(&self, found: Vec<Found>) -> Vec<Found> {
         if !self.hub.is(Mutation::StaleIndex) {
             return found;

@@ -1,4 +1,4 @@
-//! What the actors share: the tables and the queue, in which a rule may be broken, and the requests that wait.
+//! State shared by the actors: the tables and the queue, in which a rule may be broken, and the waiting requests.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,11 +18,11 @@ use crate::{
     store::{Store as _, StoreError, Write},
 };
 
-/// What becomes of a request.
+/// The outcome of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Fate {
     Through,
-    /// It is made, and nobody is told.
+    /// It is made, but its answer is lost.
     Lost,
     /// It is not made.
     Refused,
@@ -30,13 +30,13 @@ pub(super) enum Fate {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
-    /// An operator's next edit, which begins as it is let through.
+    /// An operator's next edit, which begins when it is let through.
     Begin,
     Read,
     Write,
 }
 
-/// A request that waits.
+/// A waiting request.
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) who: usize,
@@ -45,33 +45,33 @@ pub(super) struct Asked {
     pub(super) reply: oneshot::Sender<Fate>,
 }
 
-/// Everything that is shared.
+/// The shared state.
 pub(super) struct Hub {
     pub(super) world: World,
     pub(super) mutation: Option<Mutation>,
-    /// What each tick stands for; none of an operator.
+    /// The instant of each tick; `None` for an operator.
     pub(super) ticks: Vec<Option<Timestamp>>,
-    /// The shards in which its jobs can be.
+    /// The shards that can contain its jobs.
     pub(super) shards: BTreeSet<String>,
     state: Mutex<Shared>,
 }
 
 #[derive(Debug)]
 pub(super) struct Shared {
-    /// Whether requests wait.
+    /// `true` if requests wait.
     pub(super) is_explored: bool,
     pub(super) asked: Vec<Asked>,
-    /// What each actor was answered, as a sum.
+    /// A hash of the answers of each actor.
     pub(super) told: Vec<u64>,
-    /// Random tokens by names that are the same in each run: who had them first, and how many it had before.
+    /// Random tokens by names that are the same in each run: the first actor with the token, and its number of earlier tokens.
     names: BTreeMap<String, String>,
-    /// Whether the index has told each actor of the row.
+    /// `true` for each actor to which the index has shown the row.
     pub(super) found: Vec<bool>,
-    /// Whether each actor has begun to read the index of jobs.
+    /// `true` for each actor that has begun to read the index of jobs.
     pub(super) indexed: Vec<bool>,
-    /// The row as the index has shown it first.
+    /// The row as the index showed it first.
     pub(super) shown: Option<Row>,
-    /// What the calm ticks stand for.
+    /// The instant of the calm ticks.
     calm: Option<Timestamp>,
     pub(super) judge: Judge,
 }
@@ -107,7 +107,7 @@ impl Hub {
         self.mutation == Some(mutation)
     }
 
-    /// Lets the first request of an actor go its way.
+    /// Lets the first request of an actor proceed.
     pub(super) fn grant(&self, who: usize, fate: Fate) {
         let mut state = self.state();
         let first = state.asked.iter().position(|asked| asked.who == who).expect("it asks for something");
@@ -116,7 +116,7 @@ impl Hub {
         asked.reply.send(fate).expect("it waits for that");
     }
 
-    /// Changes the row as an actor asks for it, unless a rule is broken.
+    /// Changes the row as an actor requests it, unless a rule is broken.
     pub(super) async fn change(
         &self,
         who: usize,
@@ -160,14 +160,14 @@ impl Hub {
         }
     }
 
-    /// A mark as it reaches the table.
+    /// Returns a mark as it reaches the table.
     pub(super) fn bent_mark(&self, mark: &Write) -> Write {
         let now = self.is(Mutation::SendAtOnce).then(|| self.world.now());
         let next = Record { run_at: now.or(mark.next.run_at), ..Record::clone(&mark.next) };
         Write { next: Arc::new(next), seen: mark.seen.clone() }
     }
 
-    /// A message as it reaches the queue.
+    /// Returns a message as it reaches the queue.
     pub(super) fn bent_message(&self, message: &Outgoing) -> Outgoing {
         let delay = if self.is(Mutation::SendAtOnce) { Duration::ZERO } else { message.delay };
         Outgoing { delay, ..message.clone() }
@@ -186,14 +186,14 @@ impl Hub {
 }
 
 impl Shared {
-    /// Names a token that is new.
+    /// Names a new token.
     pub(super) fn learn(&mut self, who: &str, token: Option<&str>) {
         let Some(token) = token.filter(|token| !self.names.contains_key(*token)) else { return };
         let had = self.names.values().filter(|name| name.starts_with(who)).count();
         self.names.insert(token.to_owned(), format!("{who}{had}"));
     }
 
-    /// Anything told, with the names of tokens in their place.
+    /// Returns the debug text of an answer, with names in place of tokens.
     pub(super) fn named(&self, told: &impl Debug) -> String {
         let mut text = format!("{told:?}");
         for (token, name) in &self.names {
@@ -204,24 +204,24 @@ impl Shared {
         text
     }
 
-    /// Whether an actor was ever answered.
+    /// Returns `true` if an actor has received an answer.
     pub(super) fn was_told(&self, who: usize) -> bool {
         self.told[who] != 0
     }
 
-    /// From now on requests wait.
+    /// Makes requests wait from now on.
     pub(super) fn explore(&mut self) {
         (self.is_explored, self.calm) = (true, None);
         self.found.fill(false);
         self.indexed.fill(false);
     }
 
-    /// From now on nothing waits, and ticks stand for that instant.
+    /// Stops making requests wait, and sets the instant of further ticks.
     pub(super) fn calm_at(&mut self, at: Timestamp) {
         (self.is_explored, self.calm) = (false, Some(at));
     }
 
-    /// Names what a worker has written.
+    /// Names the tokens that a worker has written.
     pub(super) fn learn_all(&mut self, who: &str, records: &[Record]) {
         for record in records {
             self.learn(who, record.owner.as_deref());

@@ -1,13 +1,13 @@
-//! What must hold of every change of the row, of every run of a job, and in the end.
+//! Checks the properties at every change of the row, at every run of a job, and at the end.
 
 use std::collections::BTreeSet;
 
 use super::*;
 
-/// As a beater looks ahead.
+/// The look-ahead of a beater.
 const LOOK_AHEAD: Duration = Duration::from_mins(2);
 
-/// An entry, and all its fires.
+/// An entry and all its fires.
 #[derive(Debug)]
 pub(super) struct Told {
     entry: Entry,
@@ -21,12 +21,12 @@ impl Told {
         Arc::new(Self { entry, fires })
     }
 
-    /// The shards in which its jobs can be, until some instant.
+    /// Returns the shards that can contain its jobs, until an instant.
     pub(super) fn shards(&self, until: Timestamp) -> impl Iterator<Item = String> {
         self.fires.iter().filter(move |fire| **fire <= until).map(|fire| crate::names::shard(&self.entry.job_id(*fire)))
     }
 
-    /// The run of a job as the log has it.
+    /// Returns the run of a job as in the log.
     fn run(&self, fire: Timestamp) -> String {
         let envelope = self.entry.envelope(fire);
         format!("{} {}", envelope.id.unwrap_or_default(), envelope.args.as_str().unwrap_or_default())
@@ -39,17 +39,17 @@ struct Version {
     told: Arc<Told>,
     paused: bool,
     deleted: bool,
-    /// The time that the edit names.
+    /// The time of the edit.
     since: Timestamp,
-    /// Whether it goes on where it was, since its entry is what a tick has seen.
+    /// `true` if the schedule continues, since its entry is the one that a tick has seen.
     goes_on: bool,
-    /// The instant of the tick that has first seen it through.
+    /// The instant of the first tick that has fully processed it.
     seen_by: Option<Timestamp>,
-    /// The latest of the ticks that had changed the row until then: what was due by that one was not taken back.
+    /// The latest tick that had changed the row until then. Fires due by that tick were not cancelled.
     due_by: Timestamp,
 }
 
-/// What has been seen, and what was wrong about it first.
+/// The observations, and the first violation.
 #[derive(Debug)]
 pub(super) struct Judge {
     told: Vec<Arc<Told>>,
@@ -82,7 +82,7 @@ impl Version {
         !self.paused && !self.deleted
     }
 
-    /// From when on each of its fires must run.
+    /// Returns the instant from which each of its fires must run.
     fn from(&self) -> Option<Timestamp> {
         self.seen_by.map(|tick| if self.goes_on { self.since } else { self.since.max(tick) })
     }
@@ -99,13 +99,13 @@ impl Judge {
         }
     }
 
-    /// All that later judgements depend on.
+    /// Returns everything on which later checks depend.
     pub(super) fn sum(&self) -> String {
         let versions: Vec<_> = self.versions.iter().map(|it| (it.since, it.goes_on, it.seen_by, it.due_by)).collect();
         format!("{versions:?} {:?} {:?}", self.latest, self.ran)
     }
 
-    /// The row was changed, by the tick of that instant or by an operator.
+    /// Records a change of the row, by the tick of an instant or by an operator.
     pub(super) fn changed(&mut self, tick: Option<Timestamp>, stood: Option<&Row>, stands: Option<&Row>, now: Timestamp) {
         match (tick, stands) {
             (None, Some(row)) => {
@@ -138,7 +138,7 @@ impl Judge {
         self.ensure(bounded, Property::AheadBounded, || format!("{:?}", stands.ahead));
     }
 
-    /// Jobs ran, of which these are all since the beginning.
+    /// Records runs; `runs` contains all runs since the beginning.
     pub(super) fn ran(&mut self, runs: &[(String, Timestamp)], now: Timestamp) {
         for (run, _) in &runs[self.judged..] {
             let (id, _) = run.split_once(' ').expect("an id and an argument");
@@ -154,7 +154,7 @@ impl Judge {
         self.judged = runs.len();
     }
 
-    /// What is due after the last tick that has seen a version through is of that version, or of one that was written since.
+    /// Checks that jobs which are due after the last tick that has fully processed a version belong to that version or a later one.
     fn called_off(&mut self, run: &str, fire: Timestamp) {
         let Some(seen) = self.versions.iter().rposition(|it| it.seen_by.is_some() && it.due_by < fire) else { return };
         let is_of = |it: &Version| it.fires_now() && it.has(fire) && it.told.run(fire) == run;
@@ -162,7 +162,7 @@ impl Judge {
         self.ensure(stands, Property::CalledOff, || format!("{run}, after version {seen}"));
     }
 
-    /// The schedule has ended, and everything has come to rest.
+    /// Checks the final state, after the schedule has ended and no request is left.
     pub(super) fn ended(&mut self, row: Option<&Row>, records: &[Record], messages: usize) {
         let unfinished: Vec<_> =
             records.iter().filter(|record| !record.state.is_terminal()).map(|record| (&record.id, record.state)).collect();

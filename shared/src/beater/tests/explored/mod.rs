@@ -1,15 +1,15 @@
-//! Every order of the requests of two ticks and an operator, within small budgets: the real beater and the real edits,
-//! between which nothing is simplified, on the adapters in memory.
+//! Explores every order of the requests of two ticks and an operator, within small budgets. The beater and the edits are the
+//! real ones, on the in-memory adapters.
 //!
-//! Each request that can make a difference waits at a [gate](gate), and a depth-first search decides which goes next: that
-//! it comes through, that it is made and its answer lost, that it is refused, or that its beater dies of it. A run cannot
-//! be taken back, so each one starts anew and follows the path of its predecessor up to the last choice that has another
-//! way. A state that was seen before, with the same budgets left, is not gone through again: a beater is a function of the
-//! answers that it was given, so these and the tables are the whole state.
+//! Each request that can affect the result waits at a [gate](gate), and a depth-first search decides the next step. A request
+//! succeeds, succeeds with a lost answer, or is refused, or its beater dies at it. A run cannot be undone, so each run starts
+//! from the beginning and follows the path of its predecessor up to the last choice with another option. A state that was seen
+//! before with the same remaining budgets is not explored again. A beater is a function of its answers, so the answers and the
+//! tables are the whole state.
 //!
-//! After the part that is explored comes a calm one: a tick each minute and a worker, without faults, until the schedule
-//! has ended. Then it counts which jobs ran. A search that finds nothing proves nothing, so each [`Mutation`] breaks one
-//! rule of the ports, and must be found out by name.
+//! The explored part is followed by a calm one: a tick each minute and a worker, without faults, until the schedule has ended.
+//! Then the runs of jobs are counted. A search without findings proves nothing, so each [`Mutation`] breaks one rule of the
+//! ports and must be found by name.
 
 mod gate;
 mod hub;
@@ -21,64 +21,64 @@ mod search;
 use super::*;
 use crate::beater::rows::Row;
 
-/// The schedule that is explored.
+/// The id of the explored schedule.
 const ID: &str = "explored";
 
-/// What must hold.
+/// A property that must hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Property {
-    /// Each fire of the schedule as it stands runs, from its last edit on and from the first tick that saw that. What a
-    /// resumed schedule had missed since it was resumed is made up for.
+    /// Each fire of the current schedule runs, from its last edit and from the first tick that saw the edit. A resumed schedule
+    /// catches up with fires that it missed since it was resumed.
     NoFireLost,
     /// No fire runs twice.
     NoneDoubled,
-    /// What runs is a fire of some version of the schedule, and was due no sooner than that version was written.
+    /// Each run is a fire of a version of the schedule, and was not due before that version was written.
     NoneInvented,
-    /// Nothing runs before its time.
+    /// No job runs before its time.
     NoneEarly,
-    /// Once a tick has seen a change, a pause or a deletion through, nothing runs as it was that is due after the latest
-    /// tick until then.
+    /// After a tick has fully processed a change, a pause or a deletion, no job of the old schedule runs, unless it was due by the
+    /// latest tick until then.
     CalledOff,
-    /// No beater undoes what an operator has written.
+    /// No beater undoes an operator's edit.
     EditsStand,
     /// No beater moves the next fire back.
     CursorForward,
-    /// The fires made ahead are told once each, in order, and are fires of some version within the look-ahead.
+    /// Fires that were made ahead are listed once each, in order, and are fires of a version within the look-ahead.
     AheadBounded,
-    /// In the end each job has ended, no message is left, and the row is out of the index or gone.
+    /// At the end each job has ended, no message is left, and the row is out of the index or deleted.
     AtRest,
 }
 
 /// A rule of the ports that is broken on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Mutation {
-    /// A row is changed whatever stands there.
+    /// A row is changed without its condition.
     IgnoreCondition,
-    /// A transaction moves the cursor and forgets the jobs.
+    /// A transaction moves the cursor and omits the jobs.
     ForgetJobs,
-    /// A transaction of which the answer is lost has changed the row alone.
+    /// A transaction with a lost answer has changed only the row.
     HalfCommit,
-    /// A transaction writes its jobs over those that are known.
+    /// A transaction overwrites existing jobs.
     Overwrite,
-    /// What is sent is sent and marked as if it were due.
+    /// Jobs are sent and marked as if they were due.
     SendAtOnce,
-    /// A transaction files each job once more, as that of half a minute before.
+    /// A transaction files each job twice, the second time as that of half a minute before.
     FileAnother,
-    /// A changed row forgets what was sent ahead.
+    /// A changed row loses its list of fires sent ahead.
     ForgetAhead,
-    /// A changed row is told again what was sent ahead.
+    /// A changed row lists its fires sent ahead twice.
     RepeatAhead,
     /// A changed row keeps a cursor of the hour before.
     MoveBack,
-    /// A transaction forgets what it was to write in the place of jobs.
+    /// A transaction omits the writes that replace jobs.
     ForgetReplaced,
-    /// What is sent is confirmed, and not sent.
+    /// A send succeeds, but the message is lost.
     ForgetMessages,
-    /// The index shows each row as it was shown first.
+    /// The index shows each row as it showed it first.
     StaleIndex,
 }
 
-/// What an operator does, as [`Schedules`] has it.
+/// An operator's action, as in [`Schedules`].
 #[derive(Debug, Clone, Copy)]
 enum Edit {
     Put(fn() -> Entry),
@@ -87,32 +87,32 @@ enum Edit {
     Delete,
 }
 
-/// How much is explored. Times are minutes after ten o'clock, when the schedule fires first.
+/// The bounds of the exploration. Times are minutes after ten o'clock, when the schedule fires first.
 #[derive(Debug, Clone, Copy)]
 struct Bounds {
-    /// What the ticks stand for.
+    /// The minutes of the ticks.
     ticks: &'static [i64],
-    /// How often a beater dies, an answer is lost or a request refused, in all.
+    /// Maximum number of faults in all: a beater dies, an answer is lost, or a request is refused.
     faults: u8,
-    /// How often time goes on by a minute, and a worker runs what has come. It does so at any moment.
+    /// Maximum number of times that a minute passes and a worker runs the arrived jobs. This can happen at any moment.
     minutes: u8,
 }
 
-/// What is explored.
+/// An explored scenario.
 #[derive(Debug)]
 struct Scenario {
     name: &'static str,
-    /// The tick that was made before, if any, of a schedule that was written a second earlier.
+    /// The minute of an earlier tick, if any; the schedule was written a second before it.
     before: Option<i64>,
-    /// The time as the exploration begins.
+    /// The minute at which the exploration begins.
     now: i64,
     edits: &'static [Edit],
     bounds: Bounds,
-    /// What each check has time for.
+    /// Bounds that fit into every run of the checks.
     small: Bounds,
 }
 
-/// At each even minute until six past ten.
+/// Fires at each even minute until six past ten.
 fn even() -> Entry {
     told("0 0-6/2 10 4 5 ? 2026", "as first told")
 }
@@ -122,12 +122,12 @@ fn even_anew() -> Entry {
     told("0 0-6/2 10 4 5 ? 2026", "as told now")
 }
 
-/// At other minutes, one of which is an even one; and between them.
+/// Fires at other minutes, of which one is even, and between them.
 fn other() -> Entry {
     told("30 0,1,5 10 4 5 ? 2026", "as told now")
 }
 
-/// At all of them.
+/// Fires at each minute.
 fn each() -> Entry {
     told("0 0-6 10 4 5 ? 2026", "as told now")
 }

@@ -1,4 +1,4 @@
-//! One run: actors that are polled by hand, one request at a time.
+//! One run: polls the actors by hand, one request at a time.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -17,25 +17,25 @@ use super::{
 };
 use crate::beater::Due;
 
-/// Longer than any beater sleeps before it tries again.
+/// Longer than any beater sleeps before a retry.
 const PAUSE: Duration = Duration::from_secs(2);
-/// Longer than all of that together.
+/// Longer than all pauses of a run together.
 const LIFE: Duration = Duration::from_hours(24);
-/// When every schedule here has ended, in minutes after ten.
+/// The minute after ten at which every schedule has ended.
 const END: i64 = 9;
 
-/// What happens next.
+/// The next step of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// A request goes its way.
+    /// A request proceeds with this outcome.
     Grant(usize, Fate),
     /// A beater dies instead.
     Die(usize),
-    /// A minute passes, and a worker runs what has come.
+    /// A minute passes, and a worker runs the arrived jobs.
     Pass,
 }
 
-/// A future and whether it wants to be polled.
+/// A future, and a flag that shows if it must be polled.
 struct Actor {
     life: Option<Pin<Box<dyn Future<Output = ()>>>>,
     woken: Arc<Woken>,
@@ -55,7 +55,7 @@ impl Actor {
         Self { life: Some(Box::pin(unconstrained(life))), woken: Arc::new(Woken(AtomicBool::new(true))) }
     }
 
-    /// Lets it go on until it waits for something.
+    /// Polls it until it waits.
     fn poll(&mut self) {
         let waker = Waker::from(Arc::clone(&self.woken));
         while self.woken.0.swap(false, Ordering::SeqCst) {
@@ -75,7 +75,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// The world as the exploration begins, and each actor at its first request.
+    /// Creates the world at the start of the exploration, with each actor at its first request.
     pub(super) async fn start(scenario: &Scenario, bounds: Bounds, told: &[Arc<Told>], mutation: Option<Mutation>) -> Self {
         let first = scenario.before.unwrap_or(scenario.now);
         let world = World::at(&(minute(first) - jiff::SignedDuration::from_secs(1)).to_string());
@@ -116,7 +116,7 @@ impl Run {
 
     fn beater(&self, who: usize) -> Actor {
         let (ports, at) = (self.ports(who), self.hub.ticks[who].expect("a beater"));
-        // What it could not do is left to the next tick.
+        // Failed parts of a tick are left to the next tick.
         Actor::new(async move { drop(tick(&ports, at, Instant::now() + LIFE).await) })
     }
 
@@ -136,7 +136,7 @@ impl Run {
         })
     }
 
-    /// Lets an actor go on to its next request; where it sleeps before that, the time passes.
+    /// Lets an actor continue to its next request. If it sleeps, the time passes.
     async fn go_on(&mut self, who: usize) {
         loop {
             self.actors[who].poll();
@@ -151,7 +151,7 @@ impl Run {
         self.hub.state().asked.iter().find(|asked| asked.who == who).map(|asked| (asked.kind, asked.what))
     }
 
-    /// Everything that can happen next; nothing once all actors are done.
+    /// Returns all possible next steps; none once all actors are done.
     pub(super) fn steps(&self) -> Vec<Step> {
         let mut steps = Vec::new();
         for who in 0..self.actors.len() {
@@ -171,13 +171,13 @@ impl Run {
         steps
     }
 
-    /// Of two ticks of one minute, the first goes first: they are alike until then.
+    /// Orders two ticks of the same minute: until their first request they are interchangeable.
     fn waits_for_twin(&self, who: usize) -> bool {
         let is_first = |twin: &usize| self.hub.ticks[*twin] == self.hub.ticks[who] && !self.hub.state().was_told(*twin);
         (0..who).any(|twin| is_first(&twin) && self.asks(twin).is_some())
     }
 
-    /// A step as a person reads it.
+    /// Describes a step for people.
     pub(super) fn told(&self, step: Step) -> String {
         let who = |who: usize| self.hub.ticks[who].map_or("the operator".into(), |at| format!("tick {who} of {at}"));
         let what = |who: usize| self.asks(who).map_or("nothing", |(_, what)| what);
@@ -221,13 +221,13 @@ impl Run {
         self.hub.world.local.clock.advance(until(self.hub.world.now(), at));
     }
 
-    /// A tick on time without faults, by the first of the beaters.
+    /// Makes an on-time tick without faults, by the first beater.
     async fn tick(&self, at: Timestamp) {
         let ports = self.ports(0);
         tick(&ports, at, Instant::now() + LIFE).await.expect("a table in memory");
     }
 
-    /// Everything on which depends what comes of it, as a sum.
+    /// Returns a hash of everything that affects the result.
     pub(super) async fn sum(&self) -> u64 {
         let world = &self.hub.world;
         let row = world.rows.get(ID).await.expect("rows in memory");
@@ -242,14 +242,14 @@ impl Run {
         sum.finish()
     }
 
-    /// What the end depends on, which forgets how it came to that.
+    /// Returns a hash of the final state, without the path to it.
     pub(super) async fn outcome(&mut self) -> u64 {
         self.hub.state().told.fill(0);
         (self.faults, self.minutes) = (0, 0);
         self.sum().await
     }
 
-    /// Ticks and work without faults until the schedule has ended; then the judgement.
+    /// Ticks and works without faults until the schedule has ended, then checks the final state.
     pub(super) async fn end(&mut self) {
         self.work().await;
         let next = |now: Timestamp| now.as_second().div_euclid(60) + 1;

@@ -1,4 +1,4 @@
-//! The scenarios, and the rules that are broken in them.
+//! The scenarios, and the rules that are broken in each.
 
 use std::time::Instant as Began;
 
@@ -17,7 +17,7 @@ const NEW: Scenario = Scenario {
     small: Bounds { ticks: &[0, 0], faults: 0, minutes: 1 },
 };
 
-/// Two beaters are woken for one minute.
+/// Two beaters are invoked for the same minute.
 const SAME_MINUTE: Scenario = Scenario {
     name: "same minute",
     before: Some(-2),
@@ -37,7 +37,7 @@ const NEIGHBOURS: Scenario = Scenario {
     small: Bounds { ticks: &[0, 1], faults: 0, minutes: 1 },
 };
 
-/// A tick comes three minutes late.
+/// A tick is three minutes late.
 const LATE: Scenario = Scenario {
     name: "late",
     before: Some(-2),
@@ -65,7 +65,7 @@ const TIMES: Scenario = Scenario {
     small: Bounds { ticks: &[0, 1], faults: 0, minutes: 0 },
 };
 
-/// A late tick sees what was written after its time.
+/// A late tick sees an edit that was made after its time.
 const LATE_EDIT: Scenario = Scenario {
     name: "other times, late",
     before: Some(0),
@@ -75,7 +75,7 @@ const LATE_EDIT: Scenario = Scenario {
     small: Bounds { ticks: &[0, 3], faults: 0, minutes: 0 },
 };
 
-/// What the first edit calls off, the second brings back.
+/// The second edit restores what the first edit cancels.
 const TIMES_AND_BACK: Scenario = Scenario {
     name: "other times and back",
     before: Some(0),
@@ -103,7 +103,7 @@ const PAUSED: Scenario = Scenario {
     small: Bounds { ticks: &[1, 1], faults: 0, minutes: 0 },
 };
 
-/// The edit is made in the very instant that the row names.
+/// The edit is made at the exact instant that the row names.
 const SAME_INSTANT: Scenario = Scenario {
     name: "paused as it fires",
     before: Some(0),
@@ -147,7 +147,7 @@ const ALL: [&Scenario; 13] = [
     &PUT_AGAIN,
 ];
 
-/// A rule that is broken, in which scenario, and the properties of which one tells.
+/// A broken rule, its scenario, and the properties that may detect it.
 type Broken = (Mutation, &'static Scenario, &'static [Property]);
 
 const BROKEN: [Broken; 12] = {
@@ -169,7 +169,7 @@ const BROKEN: [Broken; 12] = {
     ]
 };
 
-/// Explores scenarios to their ends, and tells what does not hold.
+/// Explores scenarios completely and reports violated properties.
 async fn hold(bounds: fn(&Scenario) -> Bounds) {
     let mut all = Vec::new();
     for scenario in ALL {
@@ -186,7 +186,7 @@ async fn no_order_of_ticks_and_edits_within_small_bounds_breaks_a_property() {
     hold(|scenario| scenario.small).await;
 }
 
-/// As `./check --full` runs it, optimized.
+/// Run by `./check --full`, optimized.
 #[tokio::test(start_paused = true)]
 #[ignore = "takes minutes"]
 async fn no_order_of_ticks_and_edits_within_larger_bounds_breaks_a_property() {

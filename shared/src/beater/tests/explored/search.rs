@@ -1,23 +1,23 @@
-//! The search: depth first over every choice, one run after the other.
+//! A depth-first search over all choices, one run after the other.
 
 use std::collections::HashSet;
 
 use super::{judge::Told, run::Run, *};
 
-/// A choice that was made: which of how many.
+/// A choice: the chosen option and the number of options.
 struct Choice {
     taken: usize,
     of: usize,
 }
 
-/// What came of a search.
+/// The result of a search.
 #[derive(Debug, Default)]
 pub(super) struct Searched {
     pub(super) runs: usize,
     pub(super) states: usize,
     pub(super) ends: usize,
     pub(super) deepest: usize,
-    /// What does not hold, and how it came to that.
+    /// The violated property, and the steps to it.
     pub(super) broken: Option<(Property, String)>,
 }
 
@@ -36,21 +36,21 @@ pub(super) async fn search(scenario: &Scenario, bounds: Bounds, mutation: Option
     }
 }
 
-/// A search that is under way.
+/// A search in progress.
 struct Search<'a> {
     scenario: &'a Scenario,
     bounds: Bounds,
     mutation: Option<Mutation>,
     entries: Vec<Arc<Told>>,
-    /// The states from which it went on.
+    /// The states from which the search has continued.
     seen: HashSet<u64>,
-    /// Those in which all actors were done, and that were judged.
+    /// The checked final states, in which all actors were done.
     ends: HashSet<u64>,
     path: Vec<Choice>,
 }
 
 impl Search<'_> {
-    /// The next path: the last choice that has another way takes it. False: there is none left.
+    /// Moves to the next path: the last choice that has another option takes it. Returns `false` if no choice is left.
     fn turn(&mut self) -> bool {
         while let Some(mut last) = self.path.pop() {
             last.taken += 1;
@@ -62,8 +62,7 @@ impl Search<'_> {
         false
     }
 
-    /// Follows the path, and from its end the first of all ways to a state that was seen, or to the end. Gives back the
-    /// steps that were taken.
+    /// Follows the path, and then always the first option, until a known state or the end. Returns the run and its steps.
     async fn follow(&mut self) -> (Run, Vec<String>) {
         let mut run = Run::start(self.scenario, self.bounds, &self.entries, self.mutation).await;
         let mut told = Vec::new();
@@ -90,7 +89,7 @@ impl Search<'_> {
     }
 }
 
-/// What the schedule is in turn.
+/// Returns the successive entries of the schedule.
 fn entries(scenario: &Scenario) -> Vec<Arc<Told>> {
     let puts = scenario.edits.iter().filter_map(|edit| match edit {
         Edit::Put(entry) => Some(Told::new(entry())),
