@@ -213,7 +213,7 @@ fn layers() -> BTreeMap<String, usize> {
 }
 
 #[test]
-fn no_files_of_a_crate_import_each_other_in_a_circle() {
+fn the_imports_of_a_crate_have_no_cycle() {
     for root in ["shared/src", "cli/src", "benches/src", "beater/src", "functions/adder/src", "functions/webhook/src"] {
         let sources = Crate::read(&repository().join(root));
         assert!(!sources.0.is_empty(), "{root}");

@@ -30,7 +30,7 @@ fn a_thousand_seeds_lose_nothing_double_nothing_and_leave_nothing_behind() {
 }
 
 #[test]
-fn a_seed_takes_the_same_course_each_time() {
+fn a_seed_gives_the_same_run_each_time() {
     let course = |seed| {
         let ended = run(Simulation::new(seed), seed);
         (ended.course, ended.took, ended.faults)

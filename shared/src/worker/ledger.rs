@@ -244,7 +244,7 @@ mod tests {
     use crate::store::Memory;
 
     #[tokio::test]
-    async fn a_write_that_was_given_up_is_not_sent_and_not_waited_for() {
+    async fn an_abandoned_write_is_neither_sent_nor_waited_for() {
         let store = Memory::new();
         let ledger = Ledger::new(&store, Instant::now() + Duration::from_mins(1));
         let write = Write::insert(Record { id: "a".into(), ..Record::default() });

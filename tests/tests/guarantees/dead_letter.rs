@@ -27,7 +27,7 @@ fn an_exhausted_job_is_a_dead_letter_with_a_reason_and_can_be_redriven() {
 }
 
 #[test]
-fn a_redriven_job_without_an_id_goes_on_under_its_first_message_id() {
+fn a_redriven_job_without_an_id_keeps_its_first_message_id() {
     World::setup().test(async |world| {
         world.deploy(&Function::probe()).await;
         let mut job = world.probe("", &json!({"act": {"fail_until": world.effects.gate()}}));

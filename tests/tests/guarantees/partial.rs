@@ -131,7 +131,7 @@ fn a_statement_that_was_throttled_or_conflicts_can_be_tried_again() {
 }
 
 #[test]
-fn a_schedule_whose_transaction_met_another_fires_all_the_same() {
+fn a_schedule_fires_although_its_transaction_conflicts() {
     World::setup().test(async |world| {
         let (beater, at) = (Function::beater(), Timestamp::from_second(now().as_second() / 60 * 60).expect("a minute"));
         world.deploy_beater(&beater).await;

@@ -249,7 +249,7 @@ fn the_printed_policies_suffice_for_whom_they_are() {
 }
 
 #[test]
-fn a_printed_policy_names_the_place_and_fits_into_a_managed_one() {
+fn a_printed_policy_names_its_resources_and_fits_the_size_limit() {
     World::setup().test(async |world| {
         for audience in AUDIENCES {
             let place = ["--prefix", "production-europe-1-", "--region", "ap-southeast-2", "--account", "123456789012"];

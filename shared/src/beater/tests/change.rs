@@ -54,7 +54,7 @@ async fn a_paused_schedule_runs_no_sent_job_and_makes_up_for_no_missed_fire() {
 }
 
 #[tokio::test]
-async fn a_deleted_schedule_goes_with_what_was_sent_ahead() {
+async fn a_deleted_schedule_cancels_its_jobs_sent_ahead() {
     let world = sent_ahead().await;
     world.schedules().delete("minutely").await.expect("there is one");
     assert_eq!(world.schedules().get("minutely").await.expect("an answer"), None);
@@ -169,7 +169,7 @@ async fn a_job_that_waits_in_the_index_can_be_called_off_and_moved() {
 }
 
 #[tokio::test]
-async fn what_a_pause_has_called_off_runs_if_it_is_resumed_in_time() {
+async fn a_job_that_a_pause_cancelled_runs_if_resumed_in_time() {
     let world = sent_ahead().await;
     world.schedules().pause("minutely").await.expect("there is one");
     world.tick_now().await;
@@ -180,7 +180,7 @@ async fn what_a_pause_has_called_off_runs_if_it_is_resumed_in_time() {
 }
 
 #[tokio::test]
-async fn two_changes_in_one_instant_are_two() {
+async fn two_changes_at_the_same_instant_both_count() {
     let world = World::at("2026-05-04T10:00:00Z");
     world.put(note("minutely", cron("* * * * *", "UTC"))).await;
     let seen = world.row().await.expect("there is one");
@@ -200,7 +200,7 @@ async fn a_late_tick_fires_nothing_for_a_time_before_the_schedule_was_written() 
 }
 
 #[tokio::test]
-async fn a_fire_that_somebody_has_called_off_stays_so() {
+async fn a_fire_that_a_user_cancelled_stays_cancelled() {
     let world = sent_ahead().await;
     let fire = "schedule:minutely:2026-05-04T10:01:00Z";
     assert_eq!(world.local.client().cancel(fire).await.expect("an answer"), Cancelled::Waiting);

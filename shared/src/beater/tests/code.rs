@@ -12,7 +12,7 @@ async fn ids(world: &World) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn entries_are_written_once_and_go_with_the_code() {
+async fn entries_are_written_once_and_removed_with_the_code() {
     let world = World::at("2026-05-04T10:00:00Z");
     let [a, b] = ["a", "b"].map(|id| note(id, cron("* * * * *", "UTC")));
     world.put(note("by-hand", cron("0 0 * * *", "UTC"))).await;

@@ -119,7 +119,7 @@ async fn a_message_sent_to_the_dead_letter_queue_itself_ends_no_record() {
 }
 
 #[tokio::test]
-async fn what_lies_in_a_dead_letter_queue_with_its_reason_stays_and_can_be_seen() {
+async fn a_dead_letter_with_its_reason_stays_visible() {
     let world = World::at(START);
     for number in 0..25 {
         let id = format!("letter-{number}");
@@ -134,7 +134,7 @@ async fn what_lies_in_a_dead_letter_queue_with_its_reason_stays_and_can_be_seen(
 }
 
 #[tokio::test]
-async fn a_message_that_sqs_has_moved_of_a_job_that_has_ended_goes() {
+async fn a_moved_message_of_an_ended_job_is_deleted() {
     let world = World::at(START);
     let client = world.local.client();
     client.enqueue_one(crate::Enqueue::named("note", json!("done")).id("done")).await.expect("enqueued");
@@ -146,7 +146,7 @@ async fn a_message_that_sqs_has_moved_of_a_job_that_has_ended_goes() {
 }
 
 #[tokio::test]
-async fn a_dead_letter_that_was_redriven_and_given_up_once_more_is_told_of_anew() {
+async fn a_redriven_message_that_sqs_moves_again_gets_a_new_reason() {
     let world = World::at(START);
     world.plant([stranded("twice", State::Queued)]).await;
     world.move_to_dlq(&body("twice"), &[("sqjobs.kind", "error"), ("sqjobs.dead", "0"), ("sqjobs.id", "twice")]).await;

@@ -69,7 +69,7 @@ async fn a_duplicate_in_a_batch_is_logged_and_other_arguments_warn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn both_messages_of_a_job_that_is_tried_again_come_back() {
+async fn both_messages_of_a_retried_job_are_returned() {
     let world = World::with(Policy::new(), async |_| Err(JobError::retry_in(seconds(70), "no")));
     let copy = Message { id: "copy".into(), receipt: receipt_of("copy"), ..message("a") };
     let report = world.handle([message("a"), copy]).await;
@@ -79,7 +79,7 @@ async fn both_messages_of_a_job_that_is_tried_again_come_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_both_messages_of_a_job_that_failed_for_good_one_copy_is_made() {
+async fn a_failed_job_with_two_messages_gets_one_dead_letter() {
     let world = World::with(Policy::new(), async |_| Err(JobError::fatal("no")));
     let report = world.handle([message("a"), Message { id: "copy".into(), ..message("a") }]).await;
     assert!(report.failures.is_empty());
@@ -90,7 +90,7 @@ async fn of_both_messages_of_a_job_that_failed_for_good_one_copy_is_made() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_cannot_be_read_does_not_stand_for_a_good_one_of_its_id() {
+async fn an_unreadable_message_does_not_hide_a_valid_one_with_its_id() {
     for flip in [false, true] {
         let (world, journal) = noting(Policy::new());
         let bad = Message { id: "bad".into(), ..with_body("a", json!({"name": "unknown", "id": "a"})) };

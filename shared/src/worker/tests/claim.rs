@@ -89,7 +89,7 @@ async fn a_request_that_is_throttled_whole_is_made_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_one_statement_meets_does_not_reach_its_neighbours() {
+async fn a_fault_of_one_statement_does_not_affect_its_neighbours() {
     let (world, journal) = counting(Policy::new());
     world.store.on_write(|write| write.next.id == "c", .., Fault::Busy);
     let report = world.handle(TEN.map(message)).await;
@@ -171,7 +171,7 @@ async fn a_refused_claim_goes_by_the_record_that_the_refusal_shows() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_two_workers_that_claim_at_once_one_runs_the_job() {
+async fn only_one_of_two_concurrent_claims_runs_the_job() {
     let (world, journal) = counting(Policy::new());
     let (store, other) = (world.store.clone(), held(&world, "a", seconds(30)));
     world.store.on_write(is_claim, 0..1, Fault::Meanwhile(Arc::new(move |_| store.put(other.clone()))));

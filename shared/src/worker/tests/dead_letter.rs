@@ -29,7 +29,7 @@ async fn a_failed_job_is_recorded_then_copied_then_marked_then_deleted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_attempt_that_fails_is_the_last() {
+async fn no_attempt_follows_the_last_failed_one() {
     let world = World::with(Policy::new().max_attempts(2), async |_| Err("no".into()));
     assert_eq!(world.deliver("a").await.failures, returned(&["a"]));
     world.clock.advance(seconds(10));

@@ -64,7 +64,7 @@ async fn a_retry_in_an_hour_takes_no_time() {
 }
 
 #[tokio::test]
-async fn what_is_not_due_does_not_run_until_the_clock_is_moved() {
+async fn a_job_does_not_run_until_the_clock_reaches_its_time() {
     let (eager, worker, journal) = eager();
     let later = Enqueue::new(&note("a", "")).expect("a job").delay(seconds(60));
     eager.client().enqueue_one(later).await.expect("enqueued");
@@ -76,7 +76,7 @@ async fn what_is_not_due_does_not_run_until_the_clock_is_moved() {
 }
 
 #[tokio::test]
-async fn a_delay_longer_than_a_queue_can_do_runs_once_at_its_time() {
+async fn a_job_delayed_beyond_the_queue_limit_runs_once_on_time() {
     let (eager, worker, journal) = eager();
     let later = Enqueue::new(&note("a", "")).expect("a job").delay(Duration::from_hours(3) + seconds(7));
     eager.client().enqueue_one(later).await.expect("enqueued");
@@ -107,7 +107,7 @@ async fn a_generated_id_carries_the_name_and_a_given_one_is_the_key() {
 }
 
 #[tokio::test]
-async fn what_was_enqueued_can_be_looked_at() {
+async fn enqueued_jobs_can_be_inspected() {
     let (eager, ..) = eager();
     let job = Enqueue::new(&note("a", "")).expect("a job").with(|envelope| envelope.tags = vec!["nightly".into()]);
     let id = eager.client().enqueue_one(job).await.expect("enqueued").id;
@@ -139,7 +139,7 @@ async fn many_jobs_are_enqueued_at_once_and_a_wrong_one_is_refused_alone() {
 }
 
 #[tokio::test]
-async fn a_job_that_fails_for_good_is_in_the_dead_letter_queue_with_its_reason() {
+async fn a_failed_job_is_in_the_dead_letter_queue_with_its_reason() {
     let (eager, worker, journal) = eager();
     let job = eager.client().enqueue(&note("a", "fail")).await.expect("enqueued");
     eager.send("note", "not json").await;

@@ -25,7 +25,7 @@ async fn one_failing_job_costs_its_nine_neighbours_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failures_for_good_are_logged_as_errors_and_retries_as_warnings() {
+async fn permanent_failures_are_logged_as_errors() {
     let log = Log::capture();
     let world = World::with(
         Policy::new().max_attempts(2),
@@ -61,7 +61,7 @@ async fn a_panic_costs_one_attempt_of_one_job() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_record_tells_the_kind_and_the_message_of_an_error() {
+async fn the_record_contains_the_kind_and_the_message_of_an_error() {
     #[derive(Debug)]
     struct Outer(std::num::ParseIntError);
     impl std::fmt::Display for Outer {
@@ -115,7 +115,7 @@ async fn a_wait_of_over_fifteen_minutes_leaves_the_queue_for_the_record() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_comes_long_before_its_time_is_filed_and_goes() {
+async fn a_message_long_before_its_time_is_filed_and_deleted() {
     let world = World::with(Policy::new(), async |_| Ok(Value::Null));
     let body = json!({"name": "probe", "id": "a", "run_at": "2026-05-07T12:00:00Z"}).to_string();
     assert_eq!(world.handle([with_body("a", &body)]).await.failures, returned(&[]));
@@ -155,14 +155,14 @@ async fn a_long_wait_on_a_fifo_queue_comes_back_in_hops_that_cost_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_says_itself_when_it_is_tried_again() {
+async fn a_job_can_set_the_wait_before_its_retry() {
     let world = failing(Policy::new(), || JobError::retry_in(seconds(77), "later")).await;
     assert_eq!(world.queue.visibility("a"), Some(77));
     assert_eq!(world.record("a").run_at, Some(crate::clock::after(world.clock.now(), seconds(77))));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_snooze_gives_the_attempt_back() {
+async fn a_snooze_does_not_count_as_an_attempt() {
     let world = failing(Policy::new(), || JobError::snooze(seconds(30))).await;
     let record = world.record("a");
     assert_eq!((record.state, record.attempts, record.snoozes, record.generation), (State::Queued, 0, 1, 1));
@@ -171,7 +171,7 @@ async fn a_snooze_gives_the_attempt_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn snoozes_have_a_cap_of_their_own() {
+async fn snoozes_have_their_own_limit() {
     let world = failing(Policy::new().max_attempts(1).max_snoozes(2), || JobError::snooze(seconds(30))).await;
     for _ in 0..2 {
         world.clock.advance(seconds(30));

@@ -44,7 +44,7 @@ async fn a_failing_head_holds_only_its_group_which_is_released_before_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_lettered_head_lets_its_group_go_on() {
+async fn a_dead_lettered_head_releases_its_group() {
     let (world, journal) = world(|id| if id == "a1" { Err(JobError::fatal("no")) } else { Ok(Value::Null) });
     assert!(world.handle(five()).await.failures.is_empty());
     assert_eq!(journal.all().len(), 10);
@@ -61,7 +61,7 @@ async fn a_head_that_another_worker_holds_holds_its_group() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_that_had_ended_before_lets_its_group_go_on() {
+async fn an_already_ended_head_releases_its_group() {
     let (world, journal) = world(|_| Ok(Value::Null));
     world.store.put(Record { queue: "probe.fifo".into(), ..ended(&world, "a1", State::Succeeded) });
     assert!(world.handle(five()).await.failures.is_empty());
@@ -78,7 +78,7 @@ async fn behind_a_head_that_was_killed_the_group_stays_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_letter_on_a_fifo_queue_is_a_group_of_its_own() {
+async fn a_dead_letter_on_a_fifo_queue_has_its_own_group() {
     let (world, _) = world(|_| Err(JobError::fatal("no")));
     let engine = super::Engine { dlq: "dead.fifo".into(), ..world.engine() };
     let odd = "an id with spaces, and ü";

@@ -181,7 +181,7 @@ async fn a_job_killed_at_its_last_attempt_gets_its_hooks_once_that_is_found() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_hears_of_a_message_whose_arguments_it_cannot_read() {
+async fn the_rejection_hook_is_called_for_unreadable_arguments() {
     let (world, journal) = world();
     let report = world.handle([with_body("a", json!({"name": "probe", "id": "a", "args": {"act": "Succeed", "trouble": 7}}))]).await;
     assert!(report.failures.is_empty());
@@ -190,7 +190,7 @@ async fn a_job_hears_of_a_message_whose_arguments_it_cannot_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_hook_is_called_for_what_does_not_run() {
+async fn no_hook_is_called_without_a_run() {
     let (world, journal) = world();
     world.store.put(ended(&world, "a", State::Succeeded));
     world.handle([hooked(Act::Succeed, Trouble::None)]).await;

@@ -96,7 +96,7 @@ async fn arguments_whose_reading_panics_are_a_dead_letter_and_fail_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_this_worker_cannot_run_yet_waits_a_day_for_one_that_can() {
+async fn a_message_for_a_newer_worker_waits_for_a_day() {
     let wishes = [
         ("parked", json!({"name": "unknown", "id": "a"})),
         ("contract", json!({"name": "probe", "id": "a", "v": 2})),
@@ -290,7 +290,7 @@ async fn a_message_of_a_cancelled_job_that_cannot_be_run_ends_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_without_an_id_goes_by_that_of_the_queue() {
+async fn a_message_without_an_id_uses_the_id_of_sqs() {
     let world = world();
     world.handle([with_body("a", json!({"name": "probe", "args": {"count": 3}}))]).await;
     assert_eq!(world.state("message-a"), State::Succeeded);

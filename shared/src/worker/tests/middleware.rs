@@ -93,7 +93,7 @@ async fn middleware_surrounds_the_jobs_that_are_added_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn middleware_may_answer_in_the_place_of_the_job() {
+async fn middleware_can_replace_the_result_of_the_job() {
     let (world, journal) = world(|worker, journal| {
         worker.middleware(Skin("outer", journal.clone())).middleware(Shortcut(|| Ok("cached".into()))).job::<Core>()
     });
@@ -103,21 +103,21 @@ async fn middleware_may_answer_in_the_place_of_the_job() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn middleware_may_put_a_job_off() {
+async fn middleware_can_snooze_a_job() {
     let (world, journal) = world(|worker, _| worker.middleware(Shortcut(|| Err(JobError::snooze(seconds(60))))).job::<Core>());
     assert_eq!(world.deliver("a").await.failures, returned(&["a"]));
     assert_eq!((world.state("a"), world.record("a").attempts, journal.all().len()), (State::Queued, 0, 0));
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_panic_of_a_middleware_is_one_of_the_attempt() {
+async fn a_panic_in_middleware_fails_the_attempt() {
     let (world, _) = world(|worker, _| worker.middleware(Shortcut(|| panic!("in the middle"))).job::<Core>());
     assert_eq!(world.deliver("a").await.failures, returned(&["a"]));
     assert_eq!(world.record("a").error.expect("an error").kind, "panic");
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_claim_lies_outside_of_middleware() {
+async fn the_claim_happens_outside_of_middleware() {
     let (world, journal) = world(onion);
     world.store.put(ended(&world, "a", State::Succeeded));
     world.deliver("a").await;

@@ -83,7 +83,7 @@ async fn jobs_that_block_until_the_invocation_ends_are_recorded_before() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn what_is_done_is_deleted_before_the_process_ends_without_an_answer() {
+async fn completed_messages_are_deleted_before_the_process_exits() {
     let (world, _opens) = world(Policy::new().timeout(Duration::from_millis(100)), blocks);
     let world = world.lasting(seconds(3));
     let report = drive(&world, &["done", "a"]).await;

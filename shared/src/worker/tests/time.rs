@@ -18,7 +18,7 @@ async fn an_attempt_over_the_timeout_of_its_policy_is_stopped_and_counts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_still_runs_when_the_invocation_ends_is_recorded_before() {
+async fn running_jobs_are_recorded_before_the_invocation_ends() {
     for time in [1, 3, 10, 60, 900].map(seconds) {
         let world = World::with(Policy::new(), async |_| pending().await).lasting(time);
         let started = Instant::now();
@@ -30,7 +30,7 @@ async fn what_still_runs_when_the_invocation_ends_is_recorded_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_newer_checkpoint_the_deadline_gives_the_attempt_back() {
+async fn after_a_newer_checkpoint_the_deadline_costs_no_attempt() {
     let journal = Journal::default();
     let seen = journal.clone();
     let world = World::with(Policy::new(), move |attempt: Arc<Attempt>| {
@@ -70,7 +70,7 @@ async fn a_job_is_interrupted_at_its_next_safe_point_once_the_invocation_ends() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_can_see_its_end_coming() {
+async fn a_job_can_see_its_remaining_time() {
     let world = World::with(Policy::new(), async |attempt: Arc<Attempt>| {
         assert!(!attempt.is_stopping());
         attempt.stopping().await;
@@ -97,7 +97,7 @@ async fn a_job_without_time_to_run_is_not_started() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_free_slot_is_no_time_to_run() {
+async fn a_free_slot_starts_no_job_without_time() {
     let world = World::with(Policy::new().timeout(seconds(60)), async |_| {
         sleep(seconds(50)).await;
         Ok(Value::Null)
@@ -120,7 +120,7 @@ async fn returns_without_an_attempt_wait_longer_each_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_that_wants_more_time_than_there_is_starts_at_the_beginning() {
+async fn a_job_longer_than_its_invocation_starts_at_its_beginning() {
     let world = World::with(Policy::new().timeout(seconds(3600)), async |_| Ok(Value::Null)).lasting(seconds(30));
     assert!(world.handle(TEN.map(message)).await.failures.is_empty());
 }

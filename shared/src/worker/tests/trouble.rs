@@ -53,7 +53,7 @@ async fn statistics_of_unrecorded_jobs_are_written_once_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failing_job_among_nine_is_one_write() {
+async fn a_failing_job_among_nine_costs_one_write() {
     let world = World::with(ON_TROUBLE, async |attempt: Arc<Attempt>| if attempt.id() == "d" { Err("no".into()) } else { Ok(7.into()) });
     assert_eq!(world.handle(TEN.map(message)).await.failures, returned(&["d"]));
     let requests = world.store.requests();
@@ -80,7 +80,7 @@ async fn a_job_that_fails_and_then_succeeds_counts_both_attempts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_first_attempt_that_fails_for_good_is_recorded_before_its_dead_letter() {
+async fn a_permanent_first_failure_is_recorded_before_its_dead_letter() {
     let (world, _) = ending(ON_TROUBLE, || Err(JobError::fatal("never")));
     assert!(world.deliver("a").await.failures.is_empty());
     let written: Vec<_> = world.store.writes().concat().iter().map(|write| (write.next.state, write.next.dlq)).collect();
@@ -89,7 +89,7 @@ async fn a_first_attempt_that_fails_for_good_is_recorded_before_its_dead_letter(
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_other_ending_of_a_first_attempt_is_one_write() {
+async fn every_other_ending_of_a_first_attempt_costs_one_write() {
     let endings: [(Ends, State); 4] = [
         (|| Err(JobError::snooze(seconds(60))), State::Queued),
         (|| Err(JobError::snooze(seconds(3600))), State::Scheduled),
@@ -113,7 +113,7 @@ async fn a_message_that_was_received_before_or_is_marked_is_claimed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_checkpoint_and_progress_are_stored_when_they_are_told() {
+async fn a_checkpoint_and_progress_are_stored_when_reported() {
     let world = World::new();
     let store = world.store.clone();
     let world = world.and("probe", ON_TROUBLE, move |attempt: Arc<Attempt>| {
@@ -138,7 +138,7 @@ async fn a_checkpoint_and_progress_are_stored_when_they_are_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn progress_that_was_told_at_the_end_is_recorded() {
+async fn progress_reported_at_the_end_is_recorded() {
     let world = World::with(ON_TROUBLE, async |attempt: Arc<Attempt>| {
         attempt.progress(1);
         Ok(Value::Null)
@@ -149,7 +149,7 @@ async fn progress_that_was_told_at_the_end_is_recorded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_lasts_is_claimed_after_a_third_of_its_lease() {
+async fn a_long_attempt_is_claimed_after_a_third_of_its_lease() {
     let world = taking(9);
     assert!(world.deliver("a").await.failures.is_empty());
     assert_eq!(world.store.requests().len(), 0);
@@ -191,7 +191,7 @@ async fn an_attempt_that_cannot_be_claimed_in_time_is_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_that_is_there_already_wins_over_an_unrecorded_failure() {
+async fn an_existing_record_wins_over_an_unrecorded_failure() {
     let (world, journal) = ending(ON_TROUBLE, || Err("no".into()));
     let running = held(&world, "a", seconds(20));
     let (succeeded, foreign) = (ended(&world, "b", State::Succeeded), Record { name: "other".into(), ..ended(&world, "c", State::Failed) });
@@ -206,7 +206,7 @@ async fn a_record_that_is_there_already_wins_over_an_unrecorded_failure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_that_is_there_already_stops_an_unrecorded_attempt_that_lasts() {
+async fn an_existing_record_stops_a_long_unrecorded_attempt() {
     let world = taking(60);
     let other = held(&world, "a", seconds(300));
     world.store.put(other.clone());

@@ -194,7 +194,7 @@ async fn no_order_of_ticks_and_edits_within_larger_bounds_breaks_a_property() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_broken_rule_of_the_ports_is_found_out() {
+async fn each_broken_rule_of_the_ports_is_detected() {
     let mut missed = Vec::new();
     for (mutation, scenario, properties) in BROKEN {
         let found = search(scenario, scenario.bounds, Some(mutation)).await;
