@@ -1,4 +1,4 @@
-# The whole system, driven by one map of functions: a job more is a folder and an entry.
+# The whole system, driven by one map of functions. A new job needs a folder and an entry.
 
 module "table" {
   source = "./modules/job-table"

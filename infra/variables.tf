@@ -1,5 +1,5 @@
 variable "functions" {
-  description = "The jobs, by name: a folder, a package, a function and a queue each. A priority is one more entry with the same package."
+  description = "The jobs by name. Each has a folder, a package, a function and a queue. For another priority, add an entry with the same package."
 
   type = map(object({
     package              = optional(string)
@@ -23,82 +23,82 @@ variable "functions" {
 
   validation {
     condition     = length(var.functions) > 0
-    error_message = "A system has a function at least."
+    error_message = "The map is empty; add at least one function."
   }
 
-  # The ARN of a queue has up to 45 characters before its name; the modules say what the limit is.
+  # The ARN of a queue has up to 45 characters before its name. The module beater explains the limit.
   validation {
     condition     = var.prefix != "" || sum(concat([0], [for name, function in var.functions : 2 * (45 + 3 + length(name) + (function.fifo ? 5 : 0)) + 4])) <= 8000
-    error_message = "The policy of the beater has no room for the ARNs of so many queues, and without a prefix it cannot name them by one: set prefix, or split the functions between environments."
+    error_message = "The ARNs of these queues exceed the size of the beater's policy. Set prefix, so that the policy names all queues by it, or split the functions between environments."
   }
 
   validation {
     condition     = !contains(keys(var.functions), "beater")
-    error_message = "The beater is no job: it has a module of its own."
+    error_message = "The beater is not a job; it has its own module. Choose another name."
   }
 }
 
 variable "packages" {
-  description = "The folder where `cargo lambda build --release --arm64 --output-format zip` leaves the packages."
+  description = "The output folder of `cargo lambda build --release --arm64 --output-format zip`."
   type        = string
   default     = "../target/lambda"
 }
 
 variable "prefix" {
-  description = "Precedes all names, so that several environments fit into an account, such as prod-."
+  description = "The prefix of all names, such as prod-. It separates several environments in one account."
   type        = string
   default     = ""
 
   validation {
     condition     = can(regex("^[A-Za-z0-9_-]{0,20}$", var.prefix))
-    error_message = "A prefix has up to 20 letters, digits, hyphens and underscores."
+    error_message = "The prefix must have at most 20 letters, digits, hyphens and underscores."
   }
 }
 
 variable "architecture" {
-  description = "What the packages were built for: arm64 or x86_64."
+  description = "The architecture of the packages: arm64 or x86_64."
   type        = string
   default     = "arm64"
 }
 
 variable "deletion_protection" {
-  description = "Whether the tables cannot be deleted until this is switched off."
+  description = "Protects the tables from deletion until this is set to false."
   type        = bool
   default     = true
 }
 
 variable "point_in_time_recovery" {
-  description = "Whether the tables can be restored to any second of the last 35 days."
+  description = "Allows a restore of the tables to any second of the last 35 days."
   type        = bool
   default     = true
 }
 
 variable "log_retention_days" {
-  description = "For how many days logs are kept."
+  description = "The retention of logs in days."
   type        = number
   default     = 30
 }
 
 variable "warm_write_units" {
-  description = "The writes a second that the table of the records takes at once, 4000 or more. A new table takes 4,000 and grows with its load, within half an hour up to double. Raising it costs once, and it is never lowered."
+  description = "The writes per second that the table of records accepts at once, at least 4000. A new table accepts 4,000. It grows with its load, and can double within half an hour. Each increase is billed once; the value can never be lowered."
   type        = number
   default     = null
 }
 
 variable "kms_key_arn" {
-  description = "The key that encrypts tables, queues, logs and variables. Without one, AWS uses keys of its own."
+  description = "The ARN of the key that encrypts tables, queues, logs and variables. Default: keys of AWS."
   type        = string
   default     = null
 }
 
 variable "alarm_actions" {
-  description = "The ARNs of what is told of alarms, such as a topic of SNS."
+  description = "The ARNs of the alarm actions, such as an SNS topic."
   type        = list(string)
   default     = []
 }
 
 variable "tags" {
-  description = "Tags of everything."
+  description = "The tags of all resources."
   type        = map(string)
   default     = {}
 }

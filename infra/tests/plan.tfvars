@@ -1,4 +1,4 @@
-# The system whose policies the tests of the roles enforce: with everything that a role may be given.
+# The system whose policies the role tests enforce: every optional permission is enabled.
 
 functions = {
   probes = {

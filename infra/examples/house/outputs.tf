@@ -1,14 +1,14 @@
 output "queue_urls" {
-  description = "Where to enqueue."
+  description = "The URLs of the queues."
   value       = module.sqjobs.queue_urls
 }
 
 output "queue_arns" {
-  description = "What the policy of a producer names."
+  description = "The ARNs of the queues, for the policy of a producer."
   value       = module.sqjobs.queue_arns
 }
 
 output "environment" {
-  description = "What the command `sqjobs` needs."
+  description = "The environment variables for the command `sqjobs`."
   value       = module.sqjobs.environment
 }

@@ -5,13 +5,13 @@ variable "region" {
 }
 
 variable "prefix" {
-  description = "Precedes all names."
+  description = "The prefix of all names."
   type        = string
   default     = ""
 }
 
 variable "alarm_actions" {
-  description = "The ARNs of what is told of alarms, such as [\"arn:aws:sns:eu-west-1:123456789012:operators\"]; [] tells nobody."
+  description = "The ARNs of the alarm actions, such as [\"arn:aws:sns:eu-west-1:123456789012:operators\"]; [] for none."
   type        = list(string)
 }
 
@@ -22,6 +22,6 @@ variable "webhook_secret" {
 
   validation {
     condition     = startswith(var.webhook_secret, "whsec_")
-    error_message = "A signing secret starts with whsec_, as Standard Webhooks have it."
+    error_message = "The signing secret must start with whsec_, as Standard Webhooks require."
   }
 }

@@ -1,11 +1,11 @@
-# The clock: a function, the rule that wakes it each minute, its role, and its alarm.
+# The beater: a function, the rule that invokes it each minute, its role, and its alarms.
 
 data "aws_region" "current" {}
 
 locals {
   name = "${var.prefix}${var.name}"
 
-  # Where the ARNs are too many for a policy, it allows the queues that have the prefix.
+  # If there are too many ARNs for a policy, it allows all queues with the prefix.
   arns      = concat(var.queue_arns, var.dlq_arns)
   by_prefix = length(join("", local.arns)) + 3 * length(local.arns) > 8000
   ours      = "${one(regex("^(arn:[^:]+:sqs:[^:]+:[0-9]+:)", var.queue_arns[0]))}${var.prefix}"
@@ -26,7 +26,7 @@ resource "aws_lambda_function" "this" {
   runtime          = "provided.al2023"
   handler          = "bootstrap"
   architectures    = [var.architecture]
-  timeout          = 60 # as often as it is woken
+  timeout          = 60 # the interval between two ticks
   memory_size      = var.memory_mb
   kms_key_arn      = var.kms_key_arn
   tags             = var.tags
@@ -42,7 +42,7 @@ resource "aws_lambda_function" "this" {
   depends_on = [aws_cloudwatch_log_group.this, aws_iam_role_policy.this]
 }
 
-# What it sends comes from jobs, and may lead to jobs.
+# Jobs can enqueue jobs through the beater, which Lambda would stop as a loop.
 resource "aws_lambda_function_recursion_config" "this" {
   function_name  = aws_lambda_function.this.function_name
   recursive_loop = "Allow"
@@ -50,7 +50,7 @@ resource "aws_lambda_function_recursion_config" "this" {
 
 resource "aws_cloudwatch_event_rule" "minute" {
   name                = local.name
-  description         = "Wakes ${local.name}."
+  description         = "Invokes ${local.name} each minute."
   schedule_expression = "rate(1 minute)"
   state               = "ENABLED"
   tags                = var.tags
@@ -161,7 +161,7 @@ resource "aws_iam_role_policy" "this" {
 
 resource "aws_cloudwatch_metric_alarm" "errors" {
   alarm_name          = "${local.name}-errors"
-  alarm_description   = "The beater ${local.name} fails: its log says why. Schedules and long waits are late."
+  alarm_description   = "The beater ${local.name} fails, so schedules and long waits are late. Its log shows the reason."
   namespace           = "AWS/Lambda"
   metric_name         = "Errors"
   dimensions          = { FunctionName = aws_lambda_function.this.function_name }
@@ -179,7 +179,7 @@ resource "aws_cloudwatch_metric_alarm" "errors" {
 
 resource "aws_cloudwatch_metric_alarm" "asleep" {
   alarm_name          = "${local.name}-asleep"
-  alarm_description   = "The beater ${local.name} is not woken: see its rule. Schedules and long waits do not fire."
+  alarm_description   = "The beater ${local.name} is not invoked, so schedules and long waits do not fire. Check its rule."
   namespace           = "AWS/Lambda"
   metric_name         = "Invocations"
   dimensions          = { FunctionName = aws_lambda_function.this.function_name }

@@ -9,6 +9,6 @@ output "function_arn" {
 }
 
 output "policy_json" {
-  description = "What the function's role allows."
+  description = "The policy of the function's role, as JSON."
   value       = data.aws_iam_policy_document.this.json
 }

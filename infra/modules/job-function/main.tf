@@ -1,4 +1,4 @@
-# One job: its queue and dead-letter queue, its function and what feeds it, the function's role, and the alarms.
+# One job: its queue and dead-letter queue, its function and event source mapping, the function's role, and the alarms.
 
 data "aws_caller_identity" "current" {}
 
@@ -18,8 +18,8 @@ locals {
 resource "aws_sqs_queue" "dlq" {
   name                      = "${local.name}-dlq${local.suffix}"
   fifo_queue                = var.fifo
-  message_retention_seconds = 1209600 # the longest there is: longer than the queue's own
-  max_message_size          = 1048576 # the default of AWS; that of the provider is a quarter of it
+  message_retention_seconds = 1209600 # the maximum of SQS, and longer than that of the queue
+  max_message_size          = 1048576 # the default of AWS; the default of the provider is a quarter of it
   kms_master_key_id         = var.kms_key_arn
   sqs_managed_sse_enabled   = local.kms ? null : true
   tags                      = var.tags
@@ -38,7 +38,7 @@ resource "aws_sqs_queue" "this" {
   sqs_managed_sse_enabled    = local.kms ? null : true
   tags                       = var.tags
 
-  # A fuse, and no budget of attempts: that is the job's own.
+  # A safety limit only: the job's policy limits the attempts.
   redrive_policy = jsonencode({
     deadLetterTargetArn = aws_sqs_queue.dlq.arn
     maxReceiveCount     = 1000
@@ -54,7 +54,7 @@ resource "aws_sqs_queue_redrive_allow_policy" "dlq" {
   })
 }
 
-# Beaters find the dead-letter queue by this item, which `sqjobs queue create` writes alike.
+# Beaters find the dead-letter queue by this item. `sqjobs queue create` writes the same item.
 resource "aws_dynamodb_table_item" "dlq" {
   table_name = var.table_name
   hash_key   = "id"
@@ -85,7 +85,7 @@ resource "aws_lambda_function" "this" {
   timeout          = var.timeout_s
   memory_size      = var.memory_mb
   kms_key_arn      = var.kms_key_arn
-  publish          = true # each change is a version, to which one can go back
+  publish          = true # each change is a version, for rollbacks
   tags             = var.tags
 
   reserved_concurrent_executions = var.reserved_concurrency
@@ -107,14 +107,14 @@ resource "aws_lambda_function" "this" {
   depends_on = [aws_cloudwatch_log_group.this, aws_iam_role_policy.this]
 }
 
-# What the queue feeds: the newest version, or an earlier one after a roll back.
+# The version that the queue invokes: the newest, or an earlier one after a rollback.
 resource "aws_lambda_alias" "live" {
   name             = "live"
   function_name    = aws_lambda_function.this.function_name
   function_version = coalesce(var.live_version, aws_lambda_function.this.version)
 }
 
-# A job may enqueue jobs; the library itself ends a chain after a hundred.
+# A job may enqueue jobs. The library ends a chain of jobs after a hundred.
 resource "aws_lambda_function_recursion_config" "this" {
   function_name  = aws_lambda_function.this.function_name
   recursive_loop = "Allow"
@@ -205,7 +205,7 @@ data "aws_iam_policy_document" "this" {
     }
   }
 
-  # Children that are to be found by name, tag, tree or object.
+  # To enqueue children that can be found by name, tag, tree or object.
   dynamic "statement" {
     for_each = length(local.children) > 0 ? [var.table_arn] : []
 
@@ -249,7 +249,7 @@ resource "aws_iam_role_policy" "this" {
   policy = data.aws_iam_policy_document.this.json
 }
 
-# What the job itself needs, such as a bucket.
+# Additional permissions of the job, for example for a bucket.
 resource "aws_iam_role_policy" "own" {
   count = var.policy_json == null ? 0 : 1
 
@@ -260,7 +260,7 @@ resource "aws_iam_role_policy" "own" {
 
 resource "aws_cloudwatch_metric_alarm" "dead_letters" {
   alarm_name          = "${local.name}-dead-letters"
-  alarm_description   = "Jobs of ${local.name} have failed for good: `sqjobs dlq list ${var.name}${local.suffix}` says why."
+  alarm_description   = "Jobs of ${local.name} have failed permanently. `sqjobs dlq list ${var.name}${local.suffix}` shows the reasons."
   namespace           = "AWS/SQS"
   metric_name         = "ApproximateNumberOfMessagesVisible"
   dimensions          = { QueueName = aws_sqs_queue.dlq.name }
@@ -277,7 +277,7 @@ resource "aws_cloudwatch_metric_alarm" "dead_letters" {
 
 resource "aws_cloudwatch_metric_alarm" "age" {
   alarm_name          = "${local.name}-age"
-  alarm_description   = "Jobs of ${local.name} wait for long: `sqjobs queue list` and `sqjobs stats ${var.name}${local.suffix}` say more."
+  alarm_description   = "Jobs of ${local.name} wait too long. See `sqjobs queue list` and `sqjobs stats ${var.name}${local.suffix}`."
   namespace           = "AWS/SQS"
   metric_name         = "ApproximateAgeOfOldestMessage"
   dimensions          = { QueueName = aws_sqs_queue.this.name }
@@ -292,11 +292,11 @@ resource "aws_cloudwatch_metric_alarm" "age" {
   tags                = var.tags
 }
 
-# SQS leaves messages that were received three times or more out of the age, so that jobs which keep coming back do not raise
-# it: "Available CloudWatch metrics for Amazon SQS", ApproximateAgeOfOldestMessage.
+# The age does not include messages that were received three times or more, so jobs that are always retried do not raise it:
+# "Available CloudWatch metrics for Amazon SQS", ApproximateAgeOfOldestMessage.
 resource "aws_cloudwatch_metric_alarm" "stuck" {
   alarm_name          = "${local.name}-stuck"
-  alarm_description   = "Messages of ${local.name} are received or grow old, and none was deleted for half an hour: jobs come back and do not end. `sqjobs list --state retrying` and the function's log say why."
+  alarm_description   = "Messages of ${local.name} are received or grow old, but none was deleted for half an hour: jobs are retried and never end. `sqjobs list --state retrying` and the function's log show the reasons."
   comparison_operator = "GreaterThanThreshold"
   threshold           = 0
   evaluation_periods  = 6
@@ -333,10 +333,10 @@ resource "aws_cloudwatch_metric_alarm" "stuck" {
   }
 }
 
-# SQS takes 120,000 messages in flight at most: "Amazon SQS message quotas".
+# SQS allows 120,000 messages in flight: "Amazon SQS message quotas".
 resource "aws_cloudwatch_metric_alarm" "in_flight" {
   alarm_name          = "${local.name}-in-flight"
-  alarm_description   = "Nearly as many messages of ${local.name} are in flight as SQS allows, and then none is received: too many jobs wait for a retry in the queue. See `sqjobs stats ${var.name}${local.suffix}`."
+  alarm_description   = "The messages in flight of ${local.name} are near the limit of SQS, above which no message is received. Too many jobs wait for a retry in the queue. See `sqjobs stats ${var.name}${local.suffix}`."
   namespace           = "AWS/SQS"
   metric_name         = "ApproximateNumberOfMessagesNotVisible"
   dimensions          = { QueueName = aws_sqs_queue.this.name }
@@ -355,7 +355,7 @@ resource "aws_cloudwatch_metric_alarm" "function" {
   for_each = toset(["Errors", "Throttles"])
 
   alarm_name          = "${local.name}-${lower(each.key)}"
-  alarm_description   = "The function ${local.name} has ${lower(each.key)}: its log says why; jobs that fail are no errors of the function."
+  alarm_description   = "The function ${local.name} has ${lower(each.key)}. Its log shows the reasons. Failed jobs do not count as errors of the function."
   namespace           = "AWS/Lambda"
   metric_name         = each.key
   dimensions          = { FunctionName = aws_lambda_function.this.function_name }

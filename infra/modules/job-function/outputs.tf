@@ -14,7 +14,7 @@ output "newest_version" {
 }
 
 output "live_version" {
-  description = "The version that the queue feeds."
+  description = "The version that the queue invokes."
   value       = aws_lambda_alias.live.function_version
 }
 
@@ -24,12 +24,12 @@ output "role_arn" {
 }
 
 output "policy_json" {
-  description = "What the function's role allows."
+  description = "The policy of the function's role, as JSON."
   value       = data.aws_iam_policy_document.this.json
 }
 
 output "queue_url" {
-  description = "The URL of the queue, to which any language enqueues."
+  description = "The URL of the queue. Any language can enqueue to it."
   value       = aws_sqs_queue.this.url
 }
 

@@ -4,7 +4,7 @@ terraform {
   required_providers {
     aws = {
       source  = "hashicorp/aws"
-      version = ">= 6.8, < 7.0" # from 6.8 on, queues may take 1 MiB
+      version = ">= 6.8, < 7.0" # since 6.8, queues accept messages of 1 MiB
     }
   }
 }

@@ -1,4 +1,4 @@
-# The table of the records, which also holds the lists and the statistics, and the table of the schedules.
+# The table of records, which also contains lists and statistics, and the table of schedules.
 
 resource "aws_dynamodb_table" "jobs" {
   name                        = "${var.prefix}${var.jobs_name}"
@@ -32,7 +32,7 @@ resource "aws_dynamodb_table" "jobs" {
     type = "S"
   }
 
-  # Sparse: what waits for long.
+  # Sparse: jobs that wait longer than a queue can delay.
   global_secondary_index {
     name            = "due"
     hash_key        = "due"
@@ -40,7 +40,7 @@ resource "aws_dynamodb_table" "jobs" {
     projection_type = "KEYS_ONLY"
   }
 
-  # Sparse: what failed, and what is to be found by name, tag, tree or object.
+  # Sparse: failed jobs, and jobs that can be found by name, tag, tree or object.
   global_secondary_index {
     name            = "listed"
     hash_key        = "listed"
