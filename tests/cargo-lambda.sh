@@ -1,4 +1,4 @@
-# To be sourced in the root: puts cargo-lambda on the path, installed into target/ if it is not there.
+# Source this in the root: it adds cargo-lambda to the path, and installs it into target/ if it is missing.
 tools=$PWD/target/release-tools
 if [ ! -x "$tools/bin/cargo-lambda" ]; then
   python3 -m venv --clear "$tools"

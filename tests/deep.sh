@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# The proofs in their long forms: the model within larger bounds, a million simulated jobs, a storm of five thousand on
-# the real local stack, half an hour of fuzzing for each target, coverage, mutants, and what is depended on. What cannot run here is named.
+# The long forms of the proofs: the model within larger bounds, a million simulated jobs, a storm of five thousand jobs on the
+# real local stack, half an hour of fuzzing for each target, coverage, mutants, and dependencies. Names each step that cannot run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 step() { printf '\n== %s\n' "$1"; }
 
 step "every order of events within larger bounds"
-# Without link-time optimization, which takes longer than it saves.
+# Link-time optimization would take longer than it saves.
 CARGO_PROFILE_RELEASE_LTO=off cargo test --release --locked -p sqjobs --lib -- --ignored --nocapture within_larger_bounds
 
 step "a million simulated jobs"
@@ -32,30 +32,30 @@ if cargo +nightly --version >/dev/null 2>&1; then
   for process in "${running[@]}"; do wait "$process"; done
   unset CARGO_TARGET_DIR
 else
-  echo "NOT DONE: fuzzing, for there is no nightly compiler"
+  echo "NOT DONE: fuzzing, since there is no nightly compiler"
 fi
 
-step "what the guarantees run of the library"
-# The profiler's tools are those of the compiler, or what LLVM_COV and LLVM_PROFDATA name.
+step "coverage of the library by the guarantees"
+# Uses the profiler tools of the compiler, or those in LLVM_COV and LLVM_PROFDATA.
 if [ -n "${LLVM_COV-}" ] || rustup component list --installed 2>/dev/null | grep -q llvm-tools; then
   cargo install --quiet --locked --root target/tools cargo-llvm-cov
-  # Functions are killed: their counters lie in a file that is mapped (%c), which the compiler must know.
+  # Functions are killed, so their counters must be in a mapped file (%c), which the compiler must support.
   export LLVM_PROFILE_FILE_NAME="sqjobs-%m%c.profraw"
   RUSTFLAGS="-C llvm-args=-runtime-counter-relocation" \
     target/tools/bin/cargo-llvm-cov llvm-cov test --no-report --workspace --locked --test guarantees -- --test-threads 8
   target/tools/bin/cargo-llvm-cov llvm-cov report --ignore-filename-regex '(tests|benches|cli|functions|testing)/'
 else
-  echo "NOT DONE: coverage, for the profiler's tools are not installed (rustup component add llvm-tools)"
+  echo "NOT DONE: coverage, since the profiler tools are not installed (rustup component add llvm-tools)"
 fi
 
-step "what no test of the protocol misses"
+step "mutants of the protocol that no test detects"
 cargo install --quiet --locked --root target/tools cargo-mutants
-# What is equivalent is explained in PROOF.md.
+# PROOF.md explains the equivalent mutant.
 target/tools/bin/cargo-mutants mutants -p sqjobs --file shared/src/lifecycle.rs --file shared/src/lifecycle/repair.rs --output target \
   -- --locked --lib -- lifecycle --skip model || true
 
-step "what is depended on: licences, duplicates, sources, advisories"
+step "dependencies: licences, duplicates, sources, advisories"
 cargo install --quiet --locked --root target/tools cargo-deny
 target/tools/bin/cargo-deny --config tests/deny.toml check --hide-inclusion-graph licenses bans sources
 target/tools/bin/cargo-deny --config tests/deny.toml check --hide-inclusion-graph advisories ||
-  echo "NOT CHECKED, or not clean: advisories; the lines before say which"
+  echo "NOT CHECKED, or not clean: advisories; see the lines above"

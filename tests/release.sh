@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Builds the packages as they are deployed, in the release profile, and has the guarantees tested on them.
+# Builds the packages for deployment, in the release profile, and runs the guarantees on them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tests/cargo-lambda.sh
 
-# Without a cross compiler: what runs here is what was built here.
+# No cross compiler is needed: the packages run on this machine.
 cargo lambda build --release --locked --compiler cargo --output-format zip \
   -p adder -p webhook -p beater -p sqjobs-tests --bin adder --bin webhook --bin beater --bin probe
 

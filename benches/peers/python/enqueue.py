@@ -1,4 +1,4 @@
-"""Enqueues many jobs with boto3: ten a request, some requests at a time."""
+"""Enqueues many jobs with boto3: ten a request, with several concurrent requests."""
 
 import json
 import os

@@ -23,7 +23,7 @@ store = DynamoDBPersistenceLayer(table_name=os.environ.get("IDEMPOTENCY_TABLE", 
 config = IdempotencyConfig(event_key_jmespath="id", raise_on_no_idempotency_key=True)
 standard = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
 fifo = SqsFifoPartialProcessor()
-fifo.raise_on_entire_batch_failure = False  # its constructor does not take this
+fifo.raise_on_entire_batch_failure = False  # its constructor does not accept this option
 
 
 @idempotent_function(data_keyword_argument="job", config=config, persistence_store=store)

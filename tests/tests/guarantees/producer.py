@@ -1,4 +1,4 @@
-"""A producer in another language: enqueues by one message, reads a result by one item."""
+"""A producer in another language: enqueues with one message and reads a result with one item."""
 
 import base64
 import json
