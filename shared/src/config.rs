@@ -1,4 +1,4 @@
-//! The only place that reads the environment.
+//! The only module that reads the environment.
 
 use std::{env, path::PathBuf, time::Duration};
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::Backoff;
 
-/// Limits on the runs of a job, and what is kept of them. Every field has a default.
+/// Limits on the runs of a job, and on the data that is kept. Every field has a default.
 ///
 /// ```
 /// use std::time::Duration;

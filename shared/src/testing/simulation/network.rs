@@ -16,7 +16,7 @@ use crate::{
 /// Maximum time for which a client waits for a response.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// What the network does with a request.
+/// The outcome of a request in the network.
 enum Way {
     Through,
     Throttled,
@@ -39,7 +39,7 @@ pub(super) struct Network {
 }
 
 impl Network {
-    /// Chooses what happens to a request, and waits for its delay.
+    /// Chooses the outcome of a request, and waits for its delay.
     async fn way(&self, request: &str) -> Way {
         let dice = &self.dice;
         sleep(dice.between(Duration::from_millis(1), Duration::from_millis(20))).await;
