@@ -49,41 +49,41 @@ pub(crate) const RULES: [Rule; 8] = [
     },
     Rule {
         of: "SQS FIFO queue",
-        says: "300 requests of a kind a second (3,000 messages in batches); with high throughput that is per partition, and 70,000 \
-               requests in us-east-1; 120,000 in flight; batches at a time: at most the active message groups",
+        says: "300 requests of each kind a second (3,000 messages in batches); with high throughput this is per partition, and 70,000 \
+               requests in us-east-1; 120,000 in flight; concurrent batches: at most the number of active message groups",
         source: "SQS guide, Message quotas, FIFO queue quotas; Lambda guide, Scaling behavior for SQS",
     },
     Rule {
         of: "event source",
-        says: "5 batches at a time, up to 300 more a minute while messages wait, at most 1,250; back to 5, even 2, when quiet",
+        says: "5 concurrent batches, up to 300 more a minute while messages wait, at most 1,250; back to 5 or even 2 without load",
         source: "Lambda guide, Scaling behavior for SQS (later than 2025-11; older copies say 1,000)",
     },
     Rule {
-        of: "its settings",
-        says: "maximum concurrency 2 to 1,000 (keeps 5 pollers when quiet; not in provisioned mode); batch size 10, up to 10,000 on a \
+        of: "settings of the event source",
+        says: "maximum concurrency 2 to 1,000 (keeps 5 pollers without load; not in provisioned mode); batch size 10, up to 10,000 on a \
                standard queue, above 10 only with a window of 1 s or more; FIFO at most 10 and no window",
         source: "the same page; Lambda guide, Parameters for SQS",
     },
     Rule {
-        of: "its provisioned mode",
-        says: "a minimum of 2 to 200 pollers, a maximum of 2 to 10,000 (200 if unset), 1,000 more batches at a time a minute; a poller: \
-               10 batches at a time, 10 polls a second, 1 MB/s, and 100 messages a second in batches of ten or more",
+        of: "provisioned mode of the event source",
+        says: "a minimum of 2 to 200 pollers, a maximum of 2 to 10,000 (200 if unset), 1,000 more concurrent batches a minute; a poller: \
+               10 concurrent batches, 10 polls a second, 1 MB/s, and 100 messages a second in batches of ten or more",
         source: "What's New, 2026-08-03 (2,000 before); Lambda guide, Using Lambda with SQS, its formula through a summary of 2026-08",
     },
     Rule {
         of: "Lambda",
         says: "an account: 1,000 concurrent executions, fewer if new, tens of thousands on request, 10 requests a second for each; a \
-               function: 1,000 more environments (10,000 more requests a second) every 10 s, refilled continuously",
+               function: 1,000 more environments (10,000 more requests a second) every 10 s, added continuously",
         source: "Lambda guide, Quotas, Scaling behavior",
     },
     Rule {
-        of: "DynamoDB table, on demand",
-        says: "new: 4,000 write, 12,000 read units a second; then twice the earlier peak, throttled beyond that within 30 minutes; more \
+        of: "on-demand DynamoDB table",
+        says: "new: 4,000 write and 12,000 read units a second; later twice the earlier peak, with throttling beyond that within 30 minutes; more \
                at once by warm throughput; by quota 40,000 of each, more on request; no account quota",
         source: "DynamoDB guide, On-demand capacity mode, Warm throughput, Quotas",
     },
     Rule {
-        of: "its partitions",
+        of: "partitions of the table",
         says: "1,000 write, 3,000 read units a second, about 10 GB; split when hot or full, never merged",
         source: "DynamoDB guide, Warm throughput scenarios; AWS Database Blog, Scaling DynamoDB, part 3",
     },

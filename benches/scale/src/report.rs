@@ -37,13 +37,16 @@ pub(crate) fn document(overhead_ms: u32) -> String {
 
 fn head(overhead_ms: u32) -> String {
     format!(
-        "# Scale on paper and by simulation
+        "# Scale, computed and simulated
 
 `cargo run -q -p sqjobs-scale > benches/scale/SCALE.md` prints this document. Nothing in it was measured on AWS.
-10 million jobs a day are 116 a second on average, 1 billion are 11,574; the peak is taken as three times that. Each job is new and succeeds at
-once: an `INSERT` and an `UPDATE` of a record of 600 bytes. A batch of ten is one invocation, two DynamoDB requests and no SQS request of its own,
-as the tests `request_count::*` assert. The ten run at the same time, the default, and a batch takes {overhead_ms} ms longer than its jobs. arm64,
-{MEMORY} MB, us-east-1, a month of 30 days, no free tiers, taxes or savings plans. (?) marks what was not found; no figure stands on it.
+
+- 10 million jobs a day are 116 a second on average, and 1 billion are 11,574. The peak is assumed to be three times the average.
+- Each job is new and succeeds at its first attempt: an `INSERT` and an `UPDATE` of a record of 600 bytes.
+- A batch of ten is one invocation and two DynamoDB requests. The function makes no SQS request, as the tests `request_count::*` assert.
+- The ten jobs run concurrently, which is the default. A batch takes {overhead_ms} ms longer than its jobs.
+- Functions use arm64 and {MEMORY} MB in us-east-1. A month has 30 days. Free tiers, taxes and savings plans are left out.
+- (?) marks a fact that was not found; no figure depends on it.
 "
     )
 }
@@ -55,22 +58,25 @@ fn load(jobs: f64, run_ms: u32, overhead_ms: u32) -> Load {
 fn costs(overhead_ms: u32) -> String {
     format!(
         "
-## What it costs
+## Cost
 
-Dollars a month, jobs of 200 ms in full batches:
-
-{}
-Writes dominate, and no batching lowers them: DynamoDB bills each statement by its item, so a record over 1 KB doubles them. Storage is 700 bytes
-a record ({} and {} GB), reached after 30 days; time to live deletes for free. A job with `Recording::OnTrouble` that succeeds at once writes nothing, and
-its statistics are one write unit for each minute that a process is busy: more where processes are idle in between. Logs are 300 bytes a job, none with `RUST_LOG=warn`, and
-260 an invocation, both from their form. By run time and by how full the batches are, dollars for a million jobs:
+Dollars per month, for jobs of 200 ms in full batches:
 
 {}
-Batches are full when messages wait. On a queue that keeps up they are smaller, between the two columns; a batching window fills them, for up to
-its length of delay. A million retries cost {} more, each alone in its batch.
-A function without work costs its polls: five pollers that wait 20 s each, the longest that SQS allows, make {} requests, {} dollars a month;
-two make it {}. A beater that finds nothing to do costs {} with two dead-letter queues. How long Lambda does wait: (?). In provisioned mode two pollers cost {} before their requests, and the 116 that 1 billion jobs
-a day keep busy on average {}.
+Writes dominate, and batching does not lower their cost: DynamoDB bills each statement by its item, so a record over 1 KB doubles it. Storage is 700
+bytes a record ({} and {} GB), reached after 30 days; deletion by time to live is free. A job with `Recording::OnTrouble` that succeeds at its first
+attempt writes nothing. Its statistics take one write unit for each minute in which a process is busy, and more if processes are idle in between. Logs
+are 300 bytes a job, or none with `RUST_LOG=warn`, and 260 bytes an invocation; both follow from their format.
+
+Dollars per million jobs, by run time and batch size:
+
+{}
+Batches are full while messages wait. If a queue has no backlog, batches are smaller and the cost is between the two columns. A batching window fills
+them, and delays jobs by at most its length. A million retries cost {} more, each alone in its batch.
+
+A function without work costs its polls. Five pollers that wait 20 s each, the maximum of SQS, make {} requests, which cost {} dollars a month;
+two pollers cost {}. Lambda's actual wait is unknown (?). A beater without work costs {} with two dead-letter queues. In provisioned mode two
+pollers cost {} without their requests, and the 116 pollers that 1 billion jobs a day keep busy on average cost {}.
 ",
         bill(overhead_ms),
         grouped(cost::stored(1e7)),
@@ -101,8 +107,8 @@ fn bill(overhead_ms: u32) -> String {
             row(months[0][place].item, dollars, format!("{:.1} %", dollars[1] / sums[1] * 100.0))
         })
         .collect();
-    rows.push(row("**a month**", sums, String::new()));
-    rows.push(row("for a million jobs", loads.map(|load| cost::per_million(&load)), String::new()));
+    rows.push(row("**per month**", sums, String::new()));
+    rows.push(row("per million jobs", loads.map(|load| cost::per_million(&load)), String::new()));
     table(&["line", "10 million a day", "1 billion a day", "share", "1 billion a day, recorded on trouble"], &rows)
 }
 
@@ -126,20 +132,20 @@ fn peers(overhead_ms: u32) -> String {
     let writes = money(price::WRITE.of(cost::WRITES * 1e6));
     let rows = [
         ["DynamoDB requests, write units of ten messages".to_owned(), "2, 20".to_owned(), "20, 20".to_owned()],
-        ["milliseconds of their batch".to_owned(), together_ms.to_string(), in_turn_ms.to_string()],
-        ["dollars for a million jobs: writes".to_owned(), writes.clone(), writes],
-        ["dollars for a million jobs: duration".to_owned(), duration(together_ms), duration(in_turn_ms)],
+        ["milliseconds of the batch".to_owned(), together_ms.to_string(), in_turn_ms.to_string()],
+        ["dollars per million jobs: writes".to_owned(), writes.clone(), writes],
+        ["dollars per million jobs: duration".to_owned(), duration(together_ms), duration(in_turn_ms)],
     ];
     format!(
         "
-### Beside a record for each message
+### Comparison with a record for each message
 
-The idempotency of Powertools makes two requests a message, a `PutItem` and an `UpdateItem` of a write unit each up to 1 KB, as its documentation
-says. For new messages of 20 ms, one after another, with {REQUEST_MS} ms a request (assumed):
+According to its documentation, the idempotency of Powertools makes two requests per message: a `PutItem` and an `UpdateItem`, of one write unit each
+up to 1 KB. For new messages of 20 ms, handled one after another, with an assumed {REQUEST_MS} ms per request:
 
 {}
-Requests are not billed, so grouping them saves time and no write unit; in money that is the duration, little beside the writes. Powertools keeps
-a record for an hour by default; that sqjobs keeps it 30 days is {} of the dollars for a million jobs.
+Requests are not billed, so grouping them saves time but no write units. The saved duration costs little compared with the writes. Powertools keeps
+a record for an hour by default. sqjobs keeps it for 30 days, which is {} of the dollars per million jobs.
 ",
         table(&["", "sqjobs", "a record for each"], &rows),
         money(price::STORAGE.of(cost::stored(1e6 / cost::DAYS) * price::GB)),
@@ -150,12 +156,12 @@ fn rules() -> String {
     let rows = quota::RULES.map(|rule| [rule.of.to_owned(), rule.says.to_owned(), rule.source.to_owned()]);
     format!(
         "
-## The rules
+## Rules
 
-From copies of AWS's documentation of 2025 and 2026; its pages bear no dates, so those here are of announcements.
+The rules are from copies of AWS's documentation of 2025 and 2026. Its pages have no dates, so the dates here are those of announcements.
 
 {}",
-        table(&["whose", "rule", "source"], &rows)
+        table(&["service", "rule", "source"], &rows)
     )
 }
 
@@ -166,12 +172,12 @@ fn prices() -> String {
     });
     format!(
         "
-## The price list
+## Prices
 
-Dollars in us-east-1, as public documents transcribe AWS's Price List, with the date of each of its offers. Writes on demand were 1.25 until
-November 2024. What warm throughput and provisioned write capacity cost: (?).
+Dollars in us-east-1, from public copies of AWS's Price List, with the date of each offer. On-demand writes cost 1.25 until November 2024. The prices
+of warm throughput and of provisioned write capacity were not found (?).
 
 {}",
-        table(&["what", "dollars", "source", "date"], &rows)
+        table(&["item", "dollars", "source", "date"], &rows)
     )
 }

@@ -59,24 +59,32 @@ pub(super) fn section(overhead_ms: u32) -> String {
     let rows: Vec<_> = days.map(|(plan, run, batch_ms)| row(plan, run, &simulation::day(plan.setting(batch_ms)))).collect();
     format!(
         "
-## A day, simulated
+## A simulated day
 
-By the second: a wave from 1/11 of the mean at midnight to three times it at noon, and from noon 1,000,000 jobs more within a minute. First come,
-first started, as fast as the tightest limit lets them. The table takes its warm throughput, or twice its most until half an hour ago.
+The simulation has steps of one second. Arrivals follow a wave from 1/11 of the mean at midnight to three times the mean at noon. From noon,
+1,000,000 additional jobs arrive within a minute. Jobs start in order of arrival, as fast as the tightest limit allows. The table accepts its warm
+throughput, or twice its highest load until half an hour ago.
 
 {}
-*Refused*: write units wanted beyond what the table takes, each second's anew. *Bound by*: the limit to which most of the waiting is due, for how
-long, and since when jobs waited when most did. Waits are those of the jobs that were started by midnight; *left* are the others.
+- *Refused*: write units beyond the limit of the table. A waiting job counts in each second.
+- *Bound by*: the limit that causes most of the waiting, its duration, and the arrival time of the oldest job when most jobs waited.
+- *Left*: jobs that had not started by midnight. The waits are those of all other jobs.
 
-- A burst meets a new table first. With warm throughput it meets the event source, which needs four minutes to its full size.
-- A maximum concurrency protects what the jobs call, and makes a wait of a burst: 20 batches of {} ms are {} jobs a second.
-- Pollers are there at once and fetch at most 100 jobs a second each. The default mode has no published bound (?), so none here: its rows for short
-  jobs are optimistic. Jobs of 2 s gain from pollers until the account's concurrency binds.
-- 1 billion jobs of 200 ms a day wait for hours under the table's default quota; jobs of 2 s never catch up without concurrency and pollers.
+Results:
 
-Left out: cold starts; retries; that a throttled claim costs an invocation and comes back with backoff; the event source's own time to receive and
-delete, how it slows down on errors and how fast it shrinks (?); SQS's loose order; batches that are not full; DynamoDB's burst and adaptive
-capacity, which help; and jobs that compute, of which ten share a part of one processor at {MEMORY} MB and take up to ten times as long.
+- The first limit for a burst is a new table. With warm throughput it is the event source, which needs four minutes to reach its full size.
+- A maximum concurrency protects the systems that the jobs call, and makes a burst wait: 20 batches of {} ms are {} jobs a second.
+- Pollers are available at once and fetch at most 100 jobs a second each. The default mode has no published limit (?), so the simulation has none:
+  its rows for short jobs are optimistic. Jobs of 2 s gain from pollers until they reach the account's concurrency.
+- 1 billion jobs of 200 ms a day wait for hours under the table's default quota. Jobs of 2 s never catch up without more concurrency and pollers.
+
+The simulation leaves out:
+
+- cold starts, retries, and the invocation and backoff of a throttled claim
+- the event source's own time to receive and delete, its slowdown on errors, and its speed of scaling down (?)
+- SQS's loose order, and batches that are not full
+- DynamoDB's burst and adaptive capacity, which help
+- jobs that compute: ten of them share a part of one CPU at {MEMORY} MB and take up to ten times as long
 ",
         table(&["a day", "settings", "a job runs", "backlog", "wait p50, p99, max", "burst drained in", "refused", "left", "bound by"], &rows),
         200 + overhead_ms,
@@ -107,7 +115,7 @@ fn row(plan: &Plan, run: &str, outcome: &Outcome) -> [String; 9] {
         run.to_owned(),
         rounded(u64::from(outcome.backlog)),
         waits.join(", "),
-        outcome.drained.map_or_else(|| "not".to_owned(), |seconds| Time(seconds).to_string()),
+        outcome.drained.map_or_else(|| "never".to_owned(), |seconds| Time(seconds).to_string()),
         rounded(outcome.refused),
         rounded(u64::from(outcome.waiting)),
         outcome.tightest().map_or_else(|| "nothing".to_owned(), bound),

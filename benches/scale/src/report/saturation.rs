@@ -35,7 +35,7 @@ const NEEDS: [Need; 8] = [
         moves: "Service Quotas; a table for each function (`SQJOBS_TABLE`)",
     },
     Need {
-        limit: "event source, batches at a time",
+        limit: "event source, concurrent batches",
         most: quota::SOURCE_MOST,
         of: |jobs, batch| jobs / BATCH * batch,
         moves: "provisioned mode; a queue for each job name",
@@ -44,7 +44,7 @@ const NEEDS: [Need; 8] = [
         limit: "account, concurrent executions",
         most: quota::CONCURRENCY,
         of: |jobs, batch| jobs / BATCH * batch,
-        moves: "Service Quotas; maximum concurrency shares it out",
+        moves: "Service Quotas; maximum concurrency divides it between functions",
     },
     Need {
         limit: "account, requests a second",
@@ -68,7 +68,7 @@ const NEEDS: [Need; 8] = [
         limit: "the same, if 1 % wait 300 s for a retry",
         most: quota::IN_FLIGHT,
         of: |jobs, batch| jobs * batch + jobs * 0.01 * 300.0,
-        moves: "shorter waits; the same",
+        moves: "shorter waits; a queue for each job name; more on request",
     },
 ];
 
@@ -95,24 +95,25 @@ pub(super) fn section(overhead_ms: u32) -> String {
     });
     format!(
         "
-## What saturates first
+## First limits to saturate
 
-At the peak, in full batches; three figures are for jobs of 20 ms, 200 ms and 2 s. Bold is beyond the default.
+Demand at the peak, in full batches. Three figures are for jobs of 20 ms, 200 ms and 2 s. Bold figures exceed the default.
 
 {}
-**10 million a day**: nothing; a new table is the nearest, with a factor of five to spare. A burst saturates it, see below.
-**1 billion a day**: the table. If it is new its warm throughput, else its quota, which is {} jobs a second; not its partitions, some 2,000 by size
-alone once 30 days are kept. Next is Lambda: jobs of 200 ms take three quarters of an account's concurrency, jobs of 2 s seven times all of it, and
-batches of one job would be 34,723 requests a second. A message out of sight is in flight, so retries that wait fill the queue's quota long before
-running jobs do. Requests to a standard queue do not saturate; a FIFO queue needs high throughput from 3,000 jobs a second, and as many active
-groups as batches at a time.
+**10 million a day** saturates nothing. The nearest limit is a new table, which could take five times the load. A burst saturates it; see below.
 
-**A hot partition** would be throttled with a reason `KeyRangeThroughputExceeded` at 1,000 write units a second, which is 500 jobs a second on one
-range of keys, while the table as a whole is far below its ceiling. It takes few keys with much of the traffic. Here every job has a key of its
-own, its id. That it begins with the name and a time-ordered UUID is no harm, because a hash of the whole key places the record. Only a fixed `id` in
-hundreds of messages a second (a dedupe key) would heat a partition, with refused `INSERT`s, which are billed too.
+**1 billion a day** saturates the table: a new one by its warm throughput, any other by its quota, which is {} jobs a second. Its partitions are not
+a limit: there are about 2,000 by size alone once 30 days are stored. The next limit is Lambda. Jobs of 200 ms need three quarters of an account's
+concurrency, jobs of 2 s seven times all of it, and batches of one job would be 34,723 requests a second. Invisible messages are in flight, so
+waiting retries reach the queue's quota long before running jobs do. Requests to a standard queue do not saturate. A FIFO queue needs high throughput
+from 3,000 jobs a second, and as many active groups as concurrent batches.
+
+**A hot partition** would be throttled with the reason `KeyRangeThroughputExceeded` at 1,000 write units a second, which is 500 jobs a second on one
+range of keys, although the whole table is far below its limit. This happens only if few keys get much of the traffic. Here every job has its own
+key, its id. Ids start with the name and a time-ordered UUID, which does no harm, because a hash of the whole key selects the partition. Only one `id`
+in hundreds of messages a second (a dedupe key) would overload a partition with refused `INSERT`s, which are billed too.
 ",
-        table(&["limit", "default", "10 million a day", "1 billion a day", "what moves it"], &rows),
+        table(&["limit", "default", "10 million a day", "1 billion a day", "setting that raises it"], &rows),
         grouped(quota::TABLE / WRITES),
     )
 }
