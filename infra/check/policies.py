@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Reads a plan as `terraform show -json` prints it, and writes the policies of the modules' roles, by the module's address."""
+"""Reads a plan from `terraform show -json`, and writes the policies of the modules' roles by the address of the module."""
 
 import json
 import sys
@@ -12,7 +12,7 @@ UNSET = dict.fromkeys(["version", "policy_id", "source_policy_documents", "overr
 
 
 def policies(module: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The policies of a module and of those in it. They are read when the plan is applied; what they are made of is known."""
+    """Yields the policies of a module and its child modules. They are read at apply, but their inputs are known in the plan."""
     for resource in module.get("resources", []):
         if resource["type"] == "aws_iam_policy_document" and resource["name"] == "this":
             yield module["address"], policy_document(UNSET | resource["values"])

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""A stand-in for the AWS provider, for Terraform's checks without a network: it serves the schema that schema.py wrote.
+"""Replaces the AWS provider for Terraform's checks without a network: it serves the schema that schema.py wrote.
 
-Terraform itself finds by the schema what is unknown, missing or of a wrong type. This provider refuses what the schema
-marks as computed and the code sets, plans resources with unknown values for what AWS would decide, and reads data sources:
-as they are for `aws_iam_policy_document`, with placeholders for the others. It applies nothing.
-One process serves all of Terraform's commands, for its start takes longer than what any of them asks of it.
+With the schema, Terraform itself finds attributes that are unknown, missing or of a wrong type. This provider refuses
+attributes that the code sets although they are computed. It plans resources with unknown values for everything that AWS
+decides. It reads data sources: `aws_iam_policy_document` exactly, the others with placeholders. It applies nothing.
+One process serves all Terraform commands, since its start takes longer than any of their requests.
 """
 
 import json
@@ -52,7 +52,7 @@ PLACEHOLDERS: dict[str, dict[str, Any]] = {
         "endpoint": f"ec2.{REGION}.amazonaws.com",
     },
 }
-# The ARNs by the names, of what policies are about: with them a policy is known when it is planned.
+# The ARNs by name of resources in policies. With them, a plan knows the whole policy.
 ARNS = {
     "aws_cloudwatch_log_group": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{{name}}",
     "aws_dynamodb_table": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{{name}}",
@@ -61,11 +61,11 @@ ARNS = {
 }
 
 
-# What crosses the wire.
+# The wire protocol.
 
 
 def decode(value: pb.DynamicValue) -> Any:
-    """A value from Terraform; what is not known yet remains an ExtType."""
+    """Decodes a value from Terraform; an unknown value remains an ExtType."""
     return msgpack.unpackb(value.msgpack)
 
 
@@ -74,7 +74,7 @@ def encode(value: Any) -> pb.DynamicValue:
 
 
 def error(summary: str, path: AttributePath = ()) -> pb.Diagnostic:
-    """An error, at an attribute if there is a path."""
+    """Creates an error, at an attribute if there is a path."""
     steps = [
         pb.AttributePath.Step(element_key_int=step) if isinstance(step, int) else pb.AttributePath.Step(attribute_name=step)
         for step in path
@@ -83,7 +83,7 @@ def error(summary: str, path: AttributePath = ()) -> pb.Diagnostic:
 
 
 def block_message(block: Block) -> pb.Schema.Block:
-    """A block of schema.py's JSON as the protocol has it."""
+    """Converts a block of schema.py's JSON to the protocol."""
     return pb.Schema.Block(
         attributes=[
             pb.Schema.Attribute(
@@ -116,7 +116,7 @@ def schema_message(block: Block) -> pb.Schema:
 
 
 def unconfigurable(block: Block, value: dict[str, Any], path: AttributePath = ()) -> Iterator[AttributePath]:
-    """The paths of the attributes which are set although only the provider may set them."""
+    """Yields the paths of attributes that are set although only the provider may set them."""
     for name, attribute in block["attributes"].items():
         if value[name] is not None and not attribute["optional"] and not attribute["required"]:
             yield (*path, name)
@@ -126,13 +126,13 @@ def unconfigurable(block: Block, value: dict[str, Any], path: AttributePath = ()
             yield from unconfigurable(nested["block"], inner, (*path, name))
         elif isinstance(inner, list):
             for index, item in enumerate(inner):
-                # An element of a set has no index, so that its error is reported at the block.
+                # An element of a set has no index, so its error is reported at the block.
                 place = (index,) if nested["nesting"] == "list" else ()
                 yield from unconfigurable(nested["block"], item, (*path, name, *place))
 
 
 def completed(block: Block, value: dict[str, Any], fill: Callable[[str, Any], Any]) -> dict[str, Any]:
-    """The value with what is computed and not given filled in, by its name and type."""
+    """Fills in the computed attributes that are not set, by name and type."""
     result: dict[str, Any] = {}
     for name, attribute in block["attributes"].items():
         given = value[name]
@@ -149,13 +149,13 @@ def completed(block: Block, value: dict[str, Any], fill: Callable[[str, Any], An
 
 
 def undecided(type_name: str, resource: dict[str, Any]) -> Callable[[str, Any], Any]:
-    """What is known of a resource before AWS has made it: of some the ARN."""
+    """Returns the computed attributes known before AWS creates the resource: the ARN of several types."""
     known = {"arn": ARNS[type_name].format(**resource)} if type_name in ARNS and isinstance(resource["name"], str) else {}
     return lambda name, _type: known.get(name, UNKNOWN)
 
 
 def placeholder(name: str, type_: Any) -> Any:
-    """A plausible value of a type."""
+    """Returns a plausible value of a type."""
     match type_:
         case "string" | "dynamic":
             return f"arn:aws:check:{REGION}:{ACCOUNT}:check" if name.endswith("arn") else f"check-{name}"
@@ -176,13 +176,13 @@ def placeholder(name: str, type_: Any) -> Any:
 
 
 def one_or_many(values: list[str]) -> str | list[str]:
-    """As the provider writes them: one by itself, many in descending order, and &{...} as IAM's variables."""
+    """Formats values like the provider: one alone, many in descending order, and &{...} as IAM variables."""
     variables = [value.replace("&{", "${") for value in values]
     return variables[0] if len(variables) == 1 else sorted(variables, reverse=True)
 
 
 def principals(blocks: list[dict[str, Any]]) -> Any:
-    """Anyone, or the identifiers by their kind."""
+    """Returns the principals: anyone, or the identifiers by kind."""
     if any(block["type"] == "*" and block["identifiers"] == ["*"] for block in blocks):
         return "*"
     kinds: dict[str, list[str]] = {}
@@ -192,7 +192,7 @@ def principals(blocks: list[dict[str, Any]]) -> Any:
 
 
 def conditions(blocks: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The values by test and variable, in their order."""
+    """Returns the values by test and variable, in order."""
     result: dict[str, dict[str, list[str]]] = {}
     for block in blocks:
         result.setdefault(block["test"], {}).setdefault(block["variable"], []).extend(block["values"])
@@ -203,7 +203,7 @@ def conditions(blocks: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def statement(block: dict[str, Any]) -> dict[str, Any]:
-    """A statement of a policy, without what is not set."""
+    """Returns a statement of a policy without unset fields."""
     parts = {
         "Sid": block["sid"],
         "Effect": block["effect"] or "Allow",
@@ -223,7 +223,7 @@ def as_list(value: Any) -> list[Any]:
 
 
 def with_overrides(statements: list[dict[str, Any]], overrides: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The statements, each replaced by a later one with the same Sid, and then those which replace none."""
+    """Merges statements: a later one replaces an earlier one with the same Sid; all others are appended."""
     result = list(statements)
     for override in overrides:
         places = [place for place, old in enumerate(result) if override.get("Sid") and old.get("Sid") == override["Sid"]]
@@ -235,7 +235,7 @@ def with_overrides(statements: list[dict[str, Any]], overrides: list[dict[str, A
 
 
 def policy_document(config: dict[str, Any]) -> dict[str, Any]:
-    """The policy which the blocks of aws_iam_policy_document make."""
+    """Builds the policy from the blocks of aws_iam_policy_document."""
     statements: list[dict[str, Any]] = []
     for document in config["source_policy_documents"] or []:
         statements += as_list(json.loads(document).get("Statement", []))
@@ -247,7 +247,7 @@ def policy_document(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def known_values(type_name: str, config: dict[str, Any]) -> dict[str, Any]:
-    """What is known of a data source beyond its configuration."""
+    """Returns the known attributes of a data source beyond its configuration."""
     if type_name != "aws_iam_policy_document":
         return PLACEHOLDERS.get(type_name, {"region": REGION})
     document = policy_document(config)
@@ -255,7 +255,7 @@ def known_values(type_name: str, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_data_source(type_name: str, block: Block, config: dict[str, Any]) -> dict[str, Any]:
-    """The state of a data source: what is configured, what is known of it, and placeholders for the rest.
+    """Returns the state of a data source: its configuration, its known attributes, and placeholders for the rest.
 
     Terraform reads it only when all of the configuration is known.
     """
@@ -263,11 +263,11 @@ def read_data_source(type_name: str, block: Block, config: dict[str, Any]) -> di
     return completed(block, config, lambda name, type_: known.get(name) or placeholder(name, type_))
 
 
-# The service which Terraform calls.
+# The service that Terraform calls.
 
 
 class AwsProvider(rpc.ProviderServicer):
-    """The provider. What it does not implement Terraform reports by name."""
+    """The provider. Terraform reports unimplemented methods by name."""
 
     def __init__(self, schema: dict[str, Any]):
         self.schema = schema
@@ -292,7 +292,7 @@ class AwsProvider(rpc.ProviderServicer):
         return pb.ValidateDataResourceConfig.Response(diagnostics=self.problems("data_sources", request))
 
     def problems(self, kind: str, request) -> list[pb.Diagnostic]:
-        """An error for each attribute that only the provider may set."""
+        """Returns an error for each set attribute that only the provider may set."""
         paths = unconfigurable(self.schema[kind][request.type_name], decode(request.config))
         return [error(f"Only AWS decides the value of {request.type_name}.{path[-1]}", path) for path in paths]
 
@@ -318,13 +318,13 @@ class AwsProvider(rpc.ProviderServicer):
 
 
 def reattachment(provider: str, port: int) -> str:
-    """What Terraform wants in TF_REATTACH_PROVIDERS in order to use a provider which it has not started."""
+    """Returns the value of TF_REATTACH_PROVIDERS with which Terraform uses a provider that it has not started."""
     address = {"Network": "tcp", "String": f"127.0.0.1:{port}"}
     return json.dumps({provider: {"Protocol": "grpc", "ProtocolVersion": 6, "Pid": os.getpid(), "Test": True, "Addr": address}})
 
 
 def serve(schema: dict[str, Any], provider: str) -> None:
-    """Prints where it serves, and serves as long as the process lives that started it."""
+    """Prints its address, and serves until the process that started it ends."""
     parent = os.getppid()
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
     rpc.add_ProviderServicer_to_server(AwsProvider(schema), server)

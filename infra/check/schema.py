@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Writes the schema of the AWS provider, as far as a folder of Terraform code uses it, as JSON; prints the version.
+"""Writes the part of the AWS provider's schema that a folder of Terraform code uses, as JSON; prints the version.
 
-The schema comes from the npm package @cdktn/provider-aws, which is generated from the schema of the real provider: a
-folder for each resource type and data source, whose index.js says of each argument whether it is required, optional or
-computed (in comments before the getters), and its type (in the tables that write HCL). A block in the JSON is
+The schema comes from the npm package @cdktn/provider-aws, which is generated from the schema of the real provider. It has
+one folder for each resource type and data source. The index.js there states for each argument if it is required, optional
+or computed (in comments before the getters), and its type (in the tables for HCL). A block in the JSON is
 {"attributes": {name: {"type", "required", "optional", "computed"}}, "blocks": {name: {"nesting", "min", "max", "block"}}},
-with types written as Terraform's protocol writes them. What the package does not know (defaults, which values are
-sensitive, what the provider's own code refuses) is not in it either.
+with types in the notation of Terraform's protocol. The package lacks defaults, sensitive flags and the checks of the
+provider's own code, and so does this schema.
 """
 
 import json
@@ -55,7 +55,7 @@ GETTERS = {
 
 
 class Argument(NamedTuple):
-    """What can be written in HCL: an argument or a nested block."""
+    """An argument or a nested block in HCL."""
 
     value: str
     is_block: bool
@@ -64,7 +64,7 @@ class Argument(NamedTuple):
 
 
 class Member(NamedTuple):
-    """What can be read of a resource or of a nested block, and whether it can or must be written."""
+    """A readable member of a resource or nested block, with flags that show if it can or must be written."""
 
     computed: bool
     optional: bool
@@ -73,7 +73,7 @@ class Member(NamedTuple):
 
 
 def fail(message: str) -> NoReturn:
-    """Stops, for a schema that is not understood must not be served."""
+    """Exits: a schema that cannot be parsed must not be served."""
     raise SystemExit(f"schema.py: {message}")
 
 
@@ -82,13 +82,13 @@ def upper_first(text: str) -> str:
 
 
 def between(source: str, start: str, end: str) -> str:
-    """The lines from the one which starts with `start` up to the first that is `end`; nothing if there are none."""
+    """Returns the lines from the first that starts with `start` to the next that equals `end`, or an empty text."""
     found = re.search(rf"^{re.escape(start)}.*?^{re.escape(end)}$", source, re.MULTILINE | re.DOTALL)
     return found.group() if found else ""
 
 
 def arguments_in(text: str) -> dict[str, Argument]:
-    """The arguments which a table for HCL lists."""
+    """Returns the arguments in a table for HCL."""
     return {
         found["name"]: Argument(found["value"], found["is_block"] == "true", found["kind"], found["storage"])
         for found in ARGUMENT.finditer(text)
@@ -96,7 +96,7 @@ def arguments_in(text: str) -> dict[str, Argument]:
 
 
 def members_in(text: str) -> dict[str, Member]:
-    """The members of a class, by the comments before their getters."""
+    """Returns the members of a class, from the comments before their getters."""
     return {
         found["name"]: Member(
             found["computed"] == "true", found["optional"] == "true", found["required"] == "true", found["body"]
@@ -106,7 +106,7 @@ def members_in(text: str) -> dict[str, Member]:
 
 
 class Source:
-    """The index.js of one resource type, data source or of the provider itself."""
+    """The index.js of a resource type, a data source or the provider itself."""
 
     def __init__(self, text: str):
         self.text = text.split("//# sourceMappingURL")[0]
@@ -122,7 +122,7 @@ class Source:
         return found.group(1) if found else fail(f"nothing like {pattern.pattern}")
 
     def root(self) -> dict[str, Any]:
-        """The block of the resource, data source or provider."""
+        """Returns the block of the resource, data source or provider."""
         table = between(self.text, "    synthesizeHclAttributes()", "    }")
         found = re.search(r"^class \w+ extends cdktn\.Terraform\w+ ", self.text, re.MULTILINE)
         if not found or not table:
@@ -136,7 +136,7 @@ class Source:
         return members_in(between(self.text, f"class {upper_first(struct)}OutputReference ", "}"))
 
     def block(self, arguments: dict[str, Argument], members: dict[str, Member]) -> dict[str, Any]:
-        """One block. The provider's nested blocks have no members here: whatever they hold is optional."""
+        """Returns one block. The provider's nested blocks have no members here, so all of their content is optional."""
         attributes: dict[str, Any] = {}
         blocks: dict[str, Any] = {}
         for name in sorted(arguments.keys() | members.keys()):
@@ -154,7 +154,7 @@ class Source:
         return {"attributes": attributes, "blocks": blocks}
 
     def nested(self, argument: Argument, member: Member) -> dict[str, Any]:
-        """A nested block. A list or set which is written from a single struct may hold one only."""
+        """Returns a nested block. A list or set that is written from a single struct has at most one element."""
         found = STRUCT.search(argument.value)
         if not found or argument.kind not in ("list", "set", "struct"):
             fail(f"a block that is not understood: {argument}")
@@ -169,7 +169,7 @@ class Source:
         }
 
     def type_of(self, name: str, argument: Argument | None, member: Member) -> Any:
-        """The type of an attribute: of what is written, if it can be, else of what its getter returns."""
+        """Returns the type of an attribute: that of its argument if it can be written, otherwise that of its getter."""
         if argument and not argument.is_block:
             return storage_type(argument)
         found = OBJECT.search(member.body)
@@ -181,7 +181,7 @@ class Source:
         return fail(f"an attribute whose type is not understood: {name}")
 
     def object_type(self, cls: str, shape: str, is_set: str | None) -> Any:
-        """The type of an attribute which holds an object or many, which Terraform's users write as `x = [{ ... }]`."""
+        """Returns the type of an attribute with one or more objects, written in Terraform as `x = [{ ... }]`."""
         members = self.struct_members(cls)
         arguments = self.struct_arguments(cls[0].lower() + cls[1:])
         fields = {name: self.type_of(name, arguments.get(name), member) for name, member in members.items()}
@@ -190,7 +190,7 @@ class Source:
 
 
 def storage_type(argument: Argument) -> Any:
-    """The type of an argument that is no struct, such as a `set` of a `stringList`."""
+    """Returns the type of an argument that is not a struct, such as a `set` of a `stringList`."""
     found = STORAGE.fullmatch(argument.storage)
     if not found:
         fail(f"a type that is not understood: {argument}")
@@ -201,7 +201,7 @@ def storage_type(argument: Argument) -> Any:
 
 
 def used(folder: Path) -> set[str]:
-    """The package's folders for what the Terraform code uses."""
+    """Returns the folders of the package for the types that the Terraform code uses."""
     prefixes = {"resource": "", "data": "data-aws-"}
     return {
         prefixes[kind] + name.replace("_", "-") for path in folder.rglob("*.tf") for kind, name in USED.findall(path.read_text())
@@ -209,7 +209,7 @@ def used(folder: Path) -> set[str]:
 
 
 def extract(package: Path, folders: set[str], cache: Path) -> None:
-    """Puts the index.js of each folder into the cache, of those that the package has and the cache has not."""
+    """Copies the index.js of each folder into the cache, if the package has it and the cache does not."""
     missing = {f"package/lib/{name}/index.js": cache / f"{name}.js" for name in folders if not (cache / f"{name}.js").exists()}
     if not missing:
         return
@@ -223,7 +223,7 @@ def extract(package: Path, folders: set[str], cache: Path) -> None:
 
 
 def main(folder: Path, package: Path, cache: Path, out: Path) -> None:
-    """Leaves out the types which the package does not have, so that Terraform names them with their places."""
+    """Leaves out types that the package lacks, so that Terraform reports them with their location."""
     folders = used(folder)
     cache.mkdir(parents=True, exist_ok=True)
     extract(package, folders | {PROVIDER}, cache)
