@@ -74,9 +74,13 @@ pub enum Recording {
     /// - It runs for a third of [`Policy::lease`].
     ///
     /// The record then also holds the message, if that has at most 100,000 bytes. From then on the job is treated as with
-    /// [`Recording::Always`]. It is treated so from the start if its message was received before, or if it was fired by a
-    /// schedule, sent by [`Client::retry`](crate::Client::retry) or `sqjobs dlq redrive`, sent after a wait of more than 15
-    /// minutes, or enqueued as [`recorded`](crate::Enqueue::recorded).
+    /// [`Recording::Always`]. The following jobs are treated so from the start:
+    ///
+    /// - jobs whose message was received before
+    /// - jobs of a schedule
+    /// - jobs that were sent by [`Client::retry`](crate::Client::retry) or `sqjobs dlq redrive`
+    /// - jobs that were sent after a wait of more than 15 minutes
+    /// - jobs that were enqueued as [`recorded`](crate::Enqueue::recorded)
     ///
     /// You give up the following:
     ///

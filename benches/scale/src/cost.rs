@@ -98,8 +98,8 @@ pub(crate) fn million_retries() -> f64 {
 
 /// Returns the monthly cost of a beater that ticks every minute and finds no work.
 ///
-/// Its invocations take a fifth of a second at 256 MB. As `benches/recorded.json` counts them, a tick makes 32 queries and
-/// two scans, of half a read unit each, and one receive for each of the `dlqs` dead-letter queues.
+/// Its invocations take a fifth of a second at 256 MB. A tick makes 32 queries and two scans, of half a read unit each, and
+/// one receive for each of the `dlqs` dead-letter queues. These counts are those of `benches/recorded.json`.
 pub(crate) fn idle_beater(dlqs: f64) -> f64 {
     let ticks = DAYS * 24.0 * 60.0;
     let asked = price::READ.of(ticks * 34.0 * 0.5) + price::STANDARD.of(ticks * dlqs);

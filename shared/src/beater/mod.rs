@@ -41,8 +41,8 @@ const SHOWN: usize = 5;
 /// The function that EventBridge invokes each minute. Invocations may overlap, be late, or be duplicated.
 ///
 /// It enqueues the jobs of its entries and of all other rows in the schedules' table. It also sends the jobs that wait longer
-/// than a queue can delay, such as a job with a `run_at` in a week or a retry in an hour. These jobs wait in the table's due index
-/// and are sent to the second.
+/// than a queue can delay: for example, a job with a `run_at` in a week or a retry in an hour. These jobs wait in the table's due
+/// index, and start in the second in which they are due.
 #[derive(Debug, Default)]
 #[must_use = "a beater does nothing until it runs"]
 pub struct Beater {

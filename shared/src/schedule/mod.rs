@@ -5,7 +5,7 @@
 //!
 //! An expression has 5 fields (minute, hour, day-of-month, month, day-of-week), 6 with seconds first, or 7 with a year
 //! (1970 to 2199) last. All fields accept `*`, lists, ranges, steps and names. The day fields also accept `?`, `L` (the last day),
-//! `LW` (the last weekday), `15W` (the weekday nearest to the 15th), `5#2` (the second Friday) and `5L` (the last Friday).
+//! `LW` (the last weekday) and `15W` (the weekday nearest to the 15th). `5#2` is the second Friday and `5L` the last Friday.
 //! If both day fields are restricted, a day must match one of them. If either starts with `*`, a day must match both.
 //!
 //! # When clocks are changed

@@ -2,7 +2,7 @@
 //! real ones, on the in-memory adapters.
 //!
 //! Each request that can affect the result waits at a [gate](gate), and a depth-first search decides the next step. A request
-//! succeeds, succeeds with a lost answer, or is refused, or its beater dies at it. A run cannot be undone, so each run starts
+//! succeeds, succeeds with a lost answer, or is refused, or its beater dies at it. A run cannot be undone. Each run starts
 //! from the beginning and follows the path of its predecessor up to the last choice with another option. A state that was seen
 //! before with the same remaining budgets is not explored again. A beater is a function of its answers, so the answers and the
 //! tables are the whole state.
@@ -36,8 +36,8 @@ enum Property {
     NoneInvented,
     /// No job runs before its time.
     NoneEarly,
-    /// After a tick has fully processed a change, a pause or a deletion, no job of the old schedule runs, unless it was due by the
-    /// latest tick until then.
+    /// No job of the old schedule runs after a tick has fully processed a change, a pause or a deletion. Jobs that were due by the
+    /// latest tick until then may run.
     CalledOff,
     /// No beater undoes an operator's edit.
     EditsStand,
