@@ -1,7 +1,6 @@
 //! The job: its arguments, its name, its policy and its work.
 
 use std::{
-    any::type_name,
     future::Future,
     marker::PhantomData,
     panic::AssertUnwindSafe,
@@ -23,19 +22,34 @@ use crate::{
     middleware::{Chain, Endpoint, Middleware},
 };
 
-/// A kind of work. The type's fields are the arguments, as they travel in the message.
+/// The arguments of a job, as they travel in its message: all that a producer has to know of it.
 ///
-/// `S` is the state that `main` builds once per cold start and that every attempt shares.
+/// Put them into a library that both the producer and the function depend on. [`Client::enqueue`](crate::Client::enqueue) takes them,
+/// without the work, its state or its dependencies.
+pub trait Arguments: Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// The stable wire name of the job. Write a literal, because messages outlive the name of the type.
+    const NAME: &'static str;
+    /// The queue of the job, without the prefix of the environment.
+    const QUEUE: &'static str = Self::NAME;
+}
+
+/// The work of a job, implemented for its [`Arguments`].
+///
+/// `S` is the state that `main` builds once per cold start and that every attempt shares. A function whose state is a type of its own
+/// implements `Job<State>` for arguments of another crate too.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
-/// use sqjobs::{Context, Job, JobError, testing::Eager};
+/// use sqjobs::{Arguments, Context, Job, JobError, testing::Eager};
 ///
 /// #[derive(Debug, Serialize, Deserialize)]
 /// struct Adder(Vec<i64>);
 ///
-/// impl Job for Adder {
+/// impl Arguments for Adder {
 ///     const NAME: &'static str = "adder";
+/// }
+///
+/// impl Job for Adder {
 ///     type Output = i64;
 ///
 ///     async fn run(&self, _ctx: &Context) -> Result<i64, JobError> {
@@ -68,14 +82,10 @@ use crate::{
 ///
 /// `tear_down` runs before the ending is recorded, the others after, so that they tell the truth. A process that is
 /// killed calls none.
-pub trait Job<S = ()>: Serialize + DeserializeOwned + Send + Sync + 'static
+pub trait Job<S = ()>: Arguments
 where
     S: Send + Sync + 'static,
 {
-    /// The stable wire name. A literal, for it outlives the type in the queue.
-    const NAME: &'static str;
-    /// The queue it is sent to, without the prefix of the environment.
-    const QUEUE: &'static str = Self::NAME;
     /// Other names it answers to, such as the class names of the system that it replaces.
     const ALIASES: &'static [&'static str] = &[];
     /// How it is retried, timed and kept.
@@ -126,7 +136,7 @@ where
     }
 }
 
-/// What the hooks return that a job does not write. It has a type of its own, so that one can tell without a call.
+/// Future of a hook that a job does not write. Its type says so without a call.
 struct NoHook;
 
 impl Future for NoHook {
@@ -137,10 +147,10 @@ impl Future for NoHook {
     }
 }
 
-/// Whether a job has written the hook that this would call. A hook runs where bodies run, on another thread, and ten
-/// journeys there and back for nothing cost more than ten claims.
+/// Returns true where a job writes the hook that this would call. Hooks run on the thread of the bodies, and ten journeys there and
+/// back for nothing cost more than ten claims. `TypeId::of` would not do, because the future of a hook borrows its arguments.
 fn is_written<'a, A: 'a, F>(_: impl FnOnce(&'a A) -> F) -> bool {
-    type_name::<F>() != type_name::<NoHook>()
+    typeid::of::<F>() != typeid::of::<NoHook>()
 }
 
 /// The longest a hook may take.

@@ -6,7 +6,7 @@
 //!
 //! | you write | you configure | you call | what happens is told by |
 //! |---|---|---|---|
-//! | [`Job`], [`Context`], [`JobError`] | [`Policy`], [`Backoff`], [`Recording`], [`StoreFailure`] | [`run`], [`Worker`], [`Client`], [`Enqueue`] | [`Record`], [`State`], [`Failure`] |
+//! | [`Arguments`], [`Job`], [`Context`], [`JobError`] | [`Policy`], [`Backoff`], [`Recording`], [`StoreFailure`] | [`run`], [`Worker`], [`Client`], [`Enqueue`] | [`Record`], [`State`], [`Failure`] |
 //! | [`Middleware`], [`Next`], [`Attempt`], [`PublishHook`] | | [`testing::Eager`] | |
 //! | [`Entry`], [`Schedule`] | [`CatchUp`] | [`Beater`], [`Schedules`] | [`Scheduled`], [`Timetable`] |
 //! | | | | [`Letter`], [`Redrive`] |
@@ -50,7 +50,7 @@ pub use crate::{
     clock::Clock,
     envelope::Envelope,
     error::Error,
-    job::Job,
+    job::{Arguments, Job},
     letter::{Letter, Redrive},
     middleware::{Middleware, Next},
     outcome::JobError,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use crate::{clock::rfc3339, envelope::Digest};
@@ -241,6 +241,21 @@ pub struct Version<'a> {
 }
 
 impl Record {
+    /// Returns the output of a job that succeeded, in its type. None: the job has not succeeded, or its policy drops results.
+    ///
+    /// ```
+    /// # fn read(record: &sqjobs::Record) -> Result<(), Box<dyn std::error::Error>> {
+    /// let sum: Option<i64> = record.output()?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the [result](Self::result) is no value of that type.
+    pub fn output<T: DeserializeOwned>(&self) -> Result<Option<T>, serde_json::Error> {
+        self.result.as_ref().map(T::deserialize).transpose()
+    }
+
     /// Whether the attempt with this token runs it, by what is stored.
     pub(crate) fn is_run_by(&self, owner: Option<&str>) -> bool {
         self.state == State::Running && self.owner.as_deref() == owner

@@ -1,6 +1,6 @@
 //! Makes the table and the queues, for local stacks and for accounts without Terraform.
 
-use std::time::Duration;
+use std::{error::Error as StdError, time::Duration};
 
 use aws_sdk_dynamodb::client::Waiters;
 use aws_sdk_dynamodb::{
@@ -17,7 +17,6 @@ use jiff::Timestamp;
 pub use crate::names::{dlq_name, jobs_table, schedules_table};
 use crate::{
     Error,
-    chain::Chain,
     names::is_fifo,
     queue::MAX_BYTES,
     store::{self, DLQS, DUE_INDEX, DynamoDb, Index as _, LIST_INDEX, Listing, listing_id, text},
@@ -38,17 +37,16 @@ const RETENTION_S: u32 = 14 * 86_400;
 ///
 /// When DynamoDB refuses.
 pub async fn create_table(client: &aws_sdk_dynamodb::Client, table: &str) -> Result<(), Error> {
-    let refused = refused(table);
     // The indexes hold the few jobs that wait for long, failed, or are to be listed; and of those the keys alone.
     create_indexed_table(client, table, &[(DUE_INDEX, "due", "run_at"), (LIST_INDEX, "listed", "listed_at")], ProjectionType::KeysOnly)
         .await?;
-    let described = client.describe_time_to_live().table_name(table).send().await.map_err(|error| refused(&error))?;
+    let described = client.describe_time_to_live().table_name(table).send().await.map_err(|error| refused(table, error))?;
     let status = described.time_to_live_description.and_then(|described| described.time_to_live_status);
     if matches!(status, Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling)) {
         return Ok(());
     }
-    let ttl = TimeToLiveSpecification::builder().attribute_name("purge_at").enabled(true).build().map_err(|error| refused(&error))?;
-    client.update_time_to_live().table_name(table).time_to_live_specification(ttl).send().await.map_err(|error| refused(&error))?;
+    let ttl = TimeToLiveSpecification::builder().attribute_name("purge_at").enabled(true).build().map_err(|error| refused(table, error))?;
+    client.update_time_to_live().table_name(table).time_to_live_specification(ttl).send().await.map_err(|error| refused(table, error))?;
     Ok(())
 }
 
@@ -71,24 +69,24 @@ async fn create_indexed_table(
     indexes: &[IndexKeys<'_>],
     projection: ProjectionType,
 ) -> Result<(), Error> {
-    let refused = refused(table);
     let names = std::iter::once("id").chain(indexes.iter().flat_map(|(_, hash, range)| [*hash, *range]));
-    let attributes = names.map(attribute).collect::<Result<_, _>>().map_err(|error| refused(&error))?;
-    let indexes = indexes.iter().map(|keys| index(*keys, projection.clone())).collect::<Result<_, _>>().map_err(|error| refused(&error))?;
+    let attributes = names.map(attribute).collect::<Result<_, _>>().map_err(|error| refused(table, error))?;
+    let indexes =
+        indexes.iter().map(|keys| index(*keys, projection.clone())).collect::<Result<_, _>>().map_err(|error| refused(table, error))?;
     let create = client.create_table().table_name(table).billing_mode(BillingMode::PayPerRequest);
     let create = create.set_attribute_definitions(Some(attributes));
-    let create = create.key_schema(key("id", KeyType::Hash).map_err(|error| refused(&error))?);
+    let create = create.key_schema(key("id", KeyType::Hash).map_err(|error| refused(table, error))?);
     let create = create.set_global_secondary_indexes(Some(indexes));
     match create.send().await {
         Err(error) if error.as_service_error().is_some_and(CreateTableError::is_resource_in_use_exception) => {} // it exists
-        created => drop(created.map_err(|error| refused(&error))?),
+        created => drop(created.map_err(|error| refused(table, error))?),
     }
-    client.wait_until_table_exists().table_name(table).wait(CREATION).await.map_err(|error| refused(&error))?;
+    client.wait_until_table_exists().table_name(table).wait(CREATION).await.map_err(|error| refused(table, error))?;
     Ok(())
 }
 
-fn refused(table: &str) -> impl Fn(&(dyn std::error::Error + 'static)) -> Error {
-    move |error| Error::because(&format!("cannot create table {table}"), Chain(error))
+fn refused<E: StdError + Send + Sync + 'static>(table: &str, error: E) -> Error {
+    Error::setup(format!("cannot create table {table}"), error)
 }
 
 fn index((name, hash, range): IndexKeys<'_>, projection: ProjectionType) -> Result<GlobalSecondaryIndex, BuildError> {
@@ -126,7 +124,7 @@ pub async fn create_queues(client: &aws_sdk_sqs::Client, name: &str, visibility_
     let dlq_name = dlq_name(name);
     let dlq_url = create_queue(client, &dlq_name, vec![]).await?;
     let attributes = client.get_queue_attributes().queue_url(&dlq_url).attribute_names(QueueAttributeName::QueueArn);
-    let attributes = attributes.send().await.map_err(|error| Error::because(&format!("cannot read queue {dlq_name}"), Chain(&error)))?;
+    let attributes = attributes.send().await.map_err(|error| Error::setup(format!("cannot read queue {dlq_name}"), error))?;
     let arn = attributes.attributes.and_then(|mut attributes| attributes.remove(&QueueAttributeName::QueueArn)).unwrap_or_default();
     let redrive = serde_json::json!({"deadLetterTargetArn": arn, "maxReceiveCount": MAX_RECEIVES}).to_string();
     let attributes = vec![(QueueAttributeName::VisibilityTimeout, visibility_s.to_string()), (QueueAttributeName::RedrivePolicy, redrive)];
@@ -144,7 +142,7 @@ const NEVER: i64 = 253_402_300_799;
 pub async fn add_dlqs(client: &aws_sdk_dynamodb::Client, table: &str, names: &[String]) -> Result<(), Error> {
     let listings: Vec<_> = names.iter().map(|name| dlq_listing(name)).collect();
     let written = DynamoDb::new(client.clone(), table).enlist(&listings).await.into_iter().collect::<Result<Vec<_>, _>>();
-    written.map(drop).map_err(|error| Error::because("cannot write the list of dead-letter queues", error))
+    written.map(drop).map_err(|error| Error::store("cannot write the list of dead-letter queues", error))
 }
 
 /// Keeps the beaters of a table from looking through a dead-letter queue, unless their variables name it.
@@ -154,7 +152,7 @@ pub async fn add_dlqs(client: &aws_sdk_dynamodb::Client, table: &str, names: &[S
 /// When DynamoDB refuses.
 pub async fn remove_dlq(client: &aws_sdk_dynamodb::Client, table: &str, name: &str) -> Result<(), Error> {
     let delete = client.delete_item().table_name(table).key("id", text(&listing_id(&dlq_listing(name))));
-    let refused = |error| Error::because(&format!("cannot remove {name} from the list of dead-letter queues"), Chain(&error));
+    let refused = |error| Error::setup(format!("cannot remove {name} from the list of dead-letter queues"), error);
     delete.send().await.map(drop).map_err(refused)
 }
 
@@ -165,7 +163,7 @@ pub async fn remove_dlq(client: &aws_sdk_dynamodb::Client, table: &str, name: &s
 /// When DynamoDB refuses.
 pub async fn dlqs(client: &aws_sdk_dynamodb::Client, table: &str) -> Result<Vec<String>, Error> {
     let names = store::dlqs(&DynamoDb::new(client.clone(), table)).await;
-    names.map_err(|error| Error::because("cannot read the list of dead-letter queues", error))
+    names.map_err(|error| Error::store("cannot read the list of dead-letter queues", error))
 }
 
 /// The item of a dead-letter queue is the same whenever and by whomever it is written, Terraform included.
@@ -185,6 +183,6 @@ async fn create_queue(
     // Its default at AWS; other makers of queues send the older one of 256 KiB.
     attributes.push((QueueAttributeName::MaximumMessageSize, MAX_BYTES.to_string()));
     let create = client.create_queue().queue_name(name).set_attributes(Some(attributes.into_iter().collect()));
-    let created = create.send().await.map_err(|error| Error::because(&format!("cannot create queue {name}"), Chain(&error)))?;
-    created.queue_url.ok_or_else(|| Error::because(&format!("cannot create queue {name}"), "the answer has no URL"))
+    let created = create.send().await.map_err(|error| Error::setup(format!("cannot create queue {name}"), error))?;
+    created.queue_url.ok_or_else(|| Error::Process(format!("cannot create queue {name}: the answer has no URL")))
 }

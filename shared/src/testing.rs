@@ -27,13 +27,16 @@ use crate::{
 /// ```
 /// use std::time::Duration;
 /// use serde::{Deserialize, Serialize};
-/// use sqjobs::{Context, Job, JobError, State, Worker, testing::Eager};
+/// use sqjobs::{Arguments, Context, Job, JobError, State, Worker, testing::Eager};
 ///
 /// #[derive(Serialize, Deserialize)]
 /// struct Flaky;
 ///
-/// impl Job for Flaky {
+/// impl Arguments for Flaky {
 ///     const NAME: &'static str = "flaky";
+/// }
+///
+/// impl Job for Flaky {
 ///     type Output = ();
 ///
 ///     async fn run(&self, ctx: &Context) -> Result<(), JobError> {
@@ -122,9 +125,9 @@ impl Eager {
     /// When the value is not an SQS event.
     #[cfg(feature = "lambda")]
     pub async fn handle<S: Send + Sync + 'static>(&self, worker: &Worker<S>, event: serde_json::Value) -> Result<serde_json::Value, Error> {
-        let event = serde_json::from_value(event).map_err(|error| Error::because("it is no event of SQS", error))?;
+        let event = serde_json::from_value(event).map_err(|error| Error::Invalid(format!("it is no event of SQS: {error}")))?;
         let report = self.engine(worker).handle(lambda::messages(event)?, &invocation()).await;
-        serde_json::to_value(lambda::response(report)).map_err(|error| Error::because("the answer cannot be written", error))
+        serde_json::to_value(lambda::response(report)).map_err(|error| Error::process("the answer cannot be written", error))
     }
 
     /// Advances the clock.

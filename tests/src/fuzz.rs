@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sqjobs::{
-    Context, Envelope, Job, JobError, Policy, Record, Schedule, State, Worker,
+    Arguments, Context, Envelope, Job, JobError, Policy, Record, Schedule, State, Worker,
     envelope::Form,
     lifecycle::{self, Claim, Decision, Ending, Next, Outcome, Repair, Request},
     testing::Eager,
@@ -48,8 +48,11 @@ pub fn envelope(data: &[u8]) {
 #[derive(Serialize, Deserialize)]
 struct Adder(Vec<i64>);
 
-impl Job for Adder {
+impl Arguments for Adder {
     const NAME: &'static str = "adder";
+}
+
+impl Job for Adder {
     const ALIASES: &'static [&'static str] = &["Sum"];
     type Output = i64;
 

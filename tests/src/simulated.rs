@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use sqjobs::{Backoff, Context, Enqueue, Job, JobError, Policy, Recording, Worker};
+use sqjobs::{Arguments, Backoff, Context, Enqueue, Job, JobError, Policy, Recording, Worker};
 
 /// Number of jobs in one run, if there are many runs.
 pub const JOBS: u64 = 12;
@@ -29,8 +29,11 @@ enum How {
     Checkpoint,
 }
 
-impl Job for Plan {
+impl Arguments for Plan {
     const NAME: &'static str = "plan";
+}
+
+impl Job for Plan {
     const POLICY: Policy = Policy::new()
         .max_attempts(12)
         .max_runs(60)
@@ -69,8 +72,11 @@ impl Job for Plan {
 #[serde(transparent)]
 struct Quiet(Plan);
 
-impl Job for Quiet {
+impl Arguments for Quiet {
     const NAME: &'static str = "quiet";
+}
+
+impl Job for Quiet {
     const POLICY: Policy = Plan::POLICY.recording(Recording::OnTrouble);
     type Output = u32;
 

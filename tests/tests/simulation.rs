@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sqjobs::{
-    Context, Enqueue, Job, JobError, Policy, StoreFailure, Worker,
+    Arguments, Context, Enqueue, Job, JobError, Policy, StoreFailure, Worker,
     testing::simulation::{Faults, Simulated, Simulation},
 };
 use sqjobs_tests::simulated::{jobs, worker};
@@ -45,8 +45,11 @@ fn a_seed_gives_the_same_run_each_time() {
 #[derive(Debug, Serialize, Deserialize)]
 struct Hopeless;
 
-impl Job for Hopeless {
+impl Arguments for Hopeless {
     const NAME: &'static str = "hopeless";
+}
+
+impl Job for Hopeless {
     type Output = ();
 
     async fn run(&self, _ctx: &Context) -> Result<(), JobError> {
@@ -83,8 +86,11 @@ fn a_simulation_without_faults_has_no_flaws() {
 #[derive(Debug, Serialize, Deserialize)]
 struct Reckless;
 
-impl Job for Reckless {
+impl Arguments for Reckless {
     const NAME: &'static str = "reckless";
+}
+
+impl Job for Reckless {
     const POLICY: Policy = Policy::new().on_store_failure(StoreFailure::Run);
     type Output = ();
 

@@ -6,7 +6,7 @@ use std::alloc::System;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sqjobs::{Context, Job, JobError, State, Worker, testing::Eager};
+use sqjobs::{Arguments, Context, Job, JobError, State, Worker, testing::Eager};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tokio::runtime;
 
@@ -16,8 +16,11 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 #[derive(Debug, Serialize, Deserialize)]
 struct Adder(Vec<i64>);
 
-impl Job for Adder {
+impl Arguments for Adder {
     const NAME: &'static str = "adder";
+}
+
+impl Job for Adder {
     type Output = i64;
 
     async fn run(&self, _ctx: &Context) -> Result<i64, JobError> {

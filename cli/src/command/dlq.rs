@@ -232,7 +232,7 @@ impl<'a> Walk<'a> {
                     self.unreadable += 1;
                     anstream::eprintln!("{}", clean(&error.to_string()));
                 }
-                Err(error) => return Err(Failure::from(sqjobs::Error::from(error))),
+                Err(error) => return Err(Failure::because("cannot read the record of a dead letter", error)),
             }
         }
         Ok(found)

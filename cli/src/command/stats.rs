@@ -73,7 +73,7 @@ async fn counted(aws: &Aws, now: Timestamp, days: u16) -> Result<BTreeMap<String
     let mut queues: BTreeMap<String, BTreeMap<Date, Tally>> = BTreeMap::new();
     for ago in 0..i32::from(days) {
         let day = today.saturating_sub(ago.days());
-        let tallies = store.stats(day).await.map_err(|error| Failure::from(sqjobs::Error::from(error)))?;
+        let tallies = store.stats(day).await.map_err(|error| Failure::because("cannot read the statistics", error))?;
         for (queue, tally) in tallies.into_iter().filter(|(queue, _)| queue.starts_with(&aws.place.prefix)) {
             queues.entry(aws.short(&queue).to_owned()).or_default().insert(day, tally);
         }

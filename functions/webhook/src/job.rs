@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqjobs::{Backoff, Context, Job, JobError, Policy};
+use sqjobs::{Arguments, Backoff, Context, Job, JobError, Policy};
 
 use crate::{
     sender::{Attempt, Delivered, Sender},
@@ -15,8 +15,11 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 /// Time reserved at the end of an attempt to record its outcome.
 const MARGIN: Duration = Duration::from_secs(1);
 
-impl Job<Sender> for Webhook {
+impl Arguments for Webhook {
     const NAME: &'static str = "webhook";
+}
+
+impl Job<Sender> for Webhook {
     // Attempts over about three days, as the specification recommends.
     const POLICY: Policy = Policy::new()
         .max_attempts(20)

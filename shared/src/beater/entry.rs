@@ -7,19 +7,22 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::{Enqueue, Envelope, Error, Job, Schedule, Timetable, clock::after, envelope::check_id};
+use crate::{Arguments, Enqueue, Envelope, Error, Schedule, Timetable, clock::after, envelope::check_id};
 
 /// A schedule with the job that it enqueues. It is stored as one row of the schedules' table.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
-/// use sqjobs::{CatchUp, Context, Entry, Job, JobError, Schedule};
+/// use sqjobs::{Arguments, CatchUp, Context, Entry, Job, JobError, Schedule};
 ///
 /// #[derive(Serialize, Deserialize)]
 /// struct Report { month: bool }
 ///
-/// impl Job for Report {
+/// impl Arguments for Report {
 ///     const NAME: &'static str = "report";
+/// }
+///
+/// impl Job for Report {
 ///     type Output = ();
 ///
 ///     async fn run(&self, ctx: &Context) -> Result<(), JobError> {
@@ -91,9 +94,11 @@ impl Entry {
     /// # Errors
     ///
     /// When the arguments cannot be serialized as JSON.
-    pub fn new<J: Job<S>, S: Send + Sync + 'static>(id: impl Into<String>, schedule: Schedule, job: &J) -> Result<Self, Error> {
-        let entry = Self::named(id, schedule, J::NAME, serde_json::to_value(job)?);
-        Ok(if J::QUEUE == J::NAME { entry } else { entry.queue(J::QUEUE) })
+    pub fn new<A: Arguments>(id: impl Into<String>, schedule: Schedule, arguments: &A) -> Result<Self, Error> {
+        let json = serde_json::to_value(arguments);
+        let json = json.map_err(|error| Error::Invalid(format!("cannot write the arguments of job {:?} as JSON: {error}", A::NAME)))?;
+        let entry = Self::named(id, schedule, A::NAME, json);
+        Ok(if A::QUEUE == A::NAME { entry } else { entry.queue(A::QUEUE) })
     }
 
     /// Creates an entry for a job whose type is not known here, by its name.
@@ -190,7 +195,7 @@ impl Entry {
     }
 
     pub(super) fn timetable(&self, created: Timestamp) -> Result<Timetable, Error> {
-        let wrong = |why: &dyn std::fmt::Display| Error::because(&format!("schedule {:?} is wrong", self.id), why);
+        let wrong = |why: &dyn std::fmt::Display| Error::Invalid(format!("schedule {:?} is wrong: {why}", self.id));
         check_id(&self.id).map_err(|error| wrong(&error))?;
         if self.id.len() > ID_BYTES {
             return Err(wrong(&format!("id: it has {} bytes; it must have 1 to {ID_BYTES}", self.id.len())));

@@ -23,7 +23,7 @@ use super::{
     rows::{Changed, Found, Row},
 };
 use crate::{
-    Backoff, Error, Policy, Timetable,
+    Backoff, Policy, Timetable,
     clock::rfc3339,
     lifecycle::{self, Request, is_sendable},
     names::{SHARDS, is_fifo, shard},
@@ -129,18 +129,18 @@ async fn fire_one(ports: &Ports, found: Found, missing: &BTreeMap<String, String
     }
     let row = found.map_err(|(id, error)| {
         tracing::error!(schedule = id, error, "a schedule cannot be read");
-        Flaw::Wrong(Error::config(error))
+        Flaw::Wrong(error)
     })?;
     let mut jobs = Vec::new();
     let queue = queue_of(ports, &row);
     let fired = match missing.get(&queue).filter(|_| !row.deleted && !row.paused) {
-        Some(reason) => Err(Flaw::Wrong(Error::config(format!("its queue {queue:?} is not there: {reason}; create it, or name another")))),
+        Some(reason) => Err(Flaw::Wrong(format!("its queue {queue:?} is not there: {reason}; create it, or name another"))),
         None => Firing { ports, tick, row: &row, queue }.run(&mut jobs).await,
     };
     match fired {
         Ok(()) => Ok(jobs),
         Err(Flaw::Wrong(error)) => {
-            tracing::error!(schedule = row.entry.id(), %error, "a schedule is wrong");
+            tracing::error!(schedule = row.entry.id(), error, "a schedule is wrong");
             Err(Flaw::Wrong(error))
         }
         // The jobs recorded so far are still sent.
@@ -157,14 +157,14 @@ async fn fire_one(ports: &Ports, found: Found, missing: &BTreeMap<String, String
 
 /// The reason why a schedule was not fired.
 enum Flaw {
-    Wrong(Error),
+    Wrong(String),
     Store(StoreError),
 }
 
 impl From<StoreError> for Flaw {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Invalid(_) => Self::Wrong(error.into()),
+            StoreError::Invalid(_) => Self::Wrong(error.to_string()),
             _ => Self::Store(error),
         }
     }
@@ -189,7 +189,7 @@ impl Firing<'_> {
             return Ok(());
         }
         let created = self.row.created_at.unwrap_or(self.tick.at);
-        let timetable = self.row.entry.timetable(created).map_err(Flaw::Wrong)?;
+        let timetable = self.row.entry.timetable(created).map_err(|error| Flaw::Wrong(error.to_string()))?;
         let seen = if self.row.is_current() { Some(self.row.clone()) } else { self.call_off(Some(&timetable)).await? };
         let Some(mut seen) = seen else { return Ok(()) };
         let from = from(self.row, self.tick.at, self.ports.due.clock.now());

@@ -46,7 +46,7 @@ pub(super) async fn serve(beater: Beater) -> Result<(), Error> {
     let ports = Ports { due, rows, prefix: config::prefix(), dlqs: Arc::new(Dlqs::new(config::dlqs())) };
     let settled = OnceCell::new();
     let ended = lambda_runtime::run(service_fn(|event: LambdaEvent<Event>| handle(&beater, &settled, &ports, event))).await;
-    ended.map_err(|error| Error::because("the Lambda runtime has ended", error))
+    ended.map_err(|error| Error::process("the Lambda runtime has ended", error))
 }
 
 async fn handle(

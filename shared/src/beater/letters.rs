@@ -119,7 +119,8 @@ impl Letters<'_> {
         if let Err(error) = check_id(id) {
             return self.replace(message, id, &Failure::new("rejected", error.to_string(), now), None).await;
         }
-        let stored = self.due.store.read(slice::from_ref(id)).await.pop().transpose()?.flatten();
+        let stored = self.due.store.read(slice::from_ref(id)).await.pop().transpose();
+        let stored = stored.map_err(|error| Error::store(format!("cannot read the record of job {id:?}"), error))?.flatten();
         let flaw = envelope.as_ref().err().map(|error| Failure::new("rejected", error.to_string(), now));
         let request = request(message, id.clone(), envelope.as_ref().ok(), stored.as_ref());
         let owner = Uuid::new_v4().simple().to_string();
@@ -130,9 +131,8 @@ impl Letters<'_> {
             Abandoned::End(next) => {
                 let next = Arc::from(next);
                 let write = Write { next: Arc::clone(&next), seen: stored.map(Arc::new) };
-                match self.due.store.write(&[write]).await.pop().transpose()? {
-                    Some(Written::Done) => {}
-                    Some(Written::Refused(_)) | None => return Ok(false), // the job continues by itself
+                if !self.write(write).await? {
+                    return Ok(false); // the job continues by itself
                 }
                 tracing::error!(id = next.id, job = next.name, queue = next.queue, "SQS has given a job up");
                 match (next.state, &next.error) {
@@ -146,19 +146,27 @@ impl Letters<'_> {
     /// Replaces a message by a copy with the reason: sends the copy, marks the record, and deletes the message.
     async fn replace(&self, message: &Message, id: &str, reason: &Failure, record: Option<Arc<Record>>) -> Result<bool, Error> {
         let copy = letter(message, id, Some(reason), record.as_deref(), self.dlq);
-        self.due.queue.send(self.dlq, &[copy]).await.pop().transpose()?;
-        if let Some(record) = record.filter(|record| record.state == State::Failed) {
-            let mark = Write::replace(Arc::clone(&record), dead_lettered(&record));
-            if !matches!(self.due.store.write(&[mark]).await.pop().transpose()?, Some(Written::Done)) {
-                return Ok(false);
-            }
+        let sent = self.due.queue.send(self.dlq, &[copy]).await.pop().transpose();
+        sent.map_err(|error| Error::queue(format!("cannot send the dead letter of job {id:?}"), error))?;
+        if let Some(record) = record.filter(|record| record.state == State::Failed)
+            && !self.write(Write::replace(Arc::clone(&record), dead_lettered(&record))).await?
+        {
+            return Ok(false);
         }
         self.delete(message).await
     }
 
     async fn delete(&self, message: &Message) -> Result<bool, Error> {
-        self.due.queue.delete(self.dlq, slice::from_ref(&message.receipt)).await.pop().transpose()?;
+        let deleted = self.due.queue.delete(self.dlq, slice::from_ref(&message.receipt)).await.pop().transpose();
+        deleted.map_err(|error| Error::queue("cannot delete a dead letter that has its reason now", error))?;
         Ok(true)
+    }
+
+    /// Returns false where the record has changed meanwhile.
+    async fn write(&self, write: Write) -> Result<bool, Error> {
+        let id = write.next.id.clone();
+        let written = self.due.store.write(&[write]).await.pop().transpose();
+        Ok(matches!(written.map_err(|error| Error::store(format!("cannot write the record of job {id:?}"), error))?, Some(Written::Done)))
     }
 }
 

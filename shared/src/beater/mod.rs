@@ -75,7 +75,7 @@ impl Beater {
             return lambda::serve(self).await;
         }
         let shown = self.preview(Clock::system().now())?;
-        io::stdout().write_all(shown.as_bytes()).map_err(|error| Error::because("cannot write to standard output", error))
+        io::stdout().write_all(shown.as_bytes()).map_err(|error| Error::process("cannot write to standard output", error))
     }
 
     fn check(&self) -> Result<(), Error> {

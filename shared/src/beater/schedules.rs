@@ -122,7 +122,10 @@ impl Schedules {
         let now = self.clock.now();
         let timetable = entry.timetable(now)?;
         if timetable.next(now).is_none() {
-            return Err(Error::config(format!("schedule {:?} is wrong: year: it does not fire any more; choose a later year", entry.id())));
+            return Err(Error::Invalid(format!(
+                "schedule {:?} is wrong: year: it does not fire any more; choose a later year",
+                entry.id()
+            )));
         }
         Ok(timetable)
     }
@@ -223,7 +226,7 @@ impl Schedules {
         let row = read(&*self.rows, id).await?.ok_or_else(|| missing(id))?;
         if row.deleted {
             let why = "it was removed, and its row stays until a beater deletes it; add it again, or enqueue its job by name";
-            return Err(Error::config(format!("cannot run schedule {id:?}: {why}")));
+            return Err(Error::Conflict(format!("cannot run schedule {id:?}: {why}")));
         }
         self.client.enqueue_one(row.entry.now()).await
     }
@@ -251,7 +254,7 @@ pub(super) async fn edit(rows: &dyn Rows, id: &str, change: impl Fn(Option<Row>)
             Changed::Refused | Changed::Known(_) => {}
         }
     }
-    Err(Error::config(format!("schedule {id:?} changes all the time; try again")))
+    Err(Error::Conflict(format!("schedule {id:?} changes all the time; try again")))
 }
 
 async fn read(rows: &dyn Rows, id: &str) -> Result<Option<Row>, Error> {
@@ -259,20 +262,20 @@ async fn read(rows: &dyn Rows, id: &str) -> Result<Option<Row>, Error> {
 }
 
 async fn find(rows: &dyn Rows, id: &str) -> Result<Option<Found>, Error> {
-    check_id(id).map_err(|error| Error::because(&format!("there is no schedule {id:?}"), error))?;
+    check_id(id).map_err(|error| Error::Invalid(format!("there is no schedule {id:?}: {error}")))?;
     rows.get(id).await.map_err(unanswered)
 }
 
 fn unreadable(id: &str, error: &str) -> Error {
-    Error::config(format!("schedule {id:?} cannot be read: {error}; correct its row, or remove the schedule"))
+    Error::Invalid(format!("schedule {id:?} cannot be read: {error}; correct its row, or remove the schedule"))
 }
 
 fn missing(id: &str) -> Error {
-    Error::config(format!("there is no schedule {id:?}"))
+    Error::NotFound(format!("there is no schedule {id:?}"))
 }
 
 pub(super) fn unanswered(error: StoreError) -> Error {
-    Error::because("cannot reach the schedules", error)
+    Error::store("cannot reach the schedules", error)
 }
 
 impl From<Row> for Scheduled {

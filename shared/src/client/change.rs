@@ -81,13 +81,13 @@ impl Client {
     /// the record and not the message or the lists. A beater then sends the message.
     pub async fn retry(&self, job: Enqueue) -> Result<bool, Error> {
         if job.envelope().id.is_none() {
-            return Err(Error::config("cannot run a job again without its id; name it by `id`"));
+            return Err(Error::Invalid("cannot run a job again without its id; name it by `id`".into()));
         }
         let (job, prepared) = self.prepare(job.detached())?;
         let now = self.clock.now();
         let request = job.request(&prepared.queue, now);
         let again = |record: Option<&Record>| match record {
-            Some(record) if !lifecycle::is_of(record, &request) => Err(Error::config(lifecycle::id_in_use(record, now).message)),
+            Some(record) if !lifecycle::is_of(record, &request) => Err(Error::Conflict(lifecycle::id_in_use(record, now).message)),
             Some(record) => Ok(lifecycle::retry(record, &request, &token(), now)),
             None => Ok(None),
         };
@@ -98,14 +98,14 @@ impl Client {
             if sent.failed > 0 {
                 let (id, queue) = (&prepared.id, &prepared.queue);
                 let reason = "a beater sends it within a minute, and the log says why it was not sent at once";
-                return Err(Error::config(format!(
+                return Err(Error::Process(format!(
                     "job {id:?} is filed to run again, but its message may not be in queue {queue}; {reason}"
                 )));
             }
         }
         if let Some(error) = self.store.enlist(&prepared.listings).await.into_iter().find_map(Result::err) {
             let why = format!("job {:?} is filed to run again, but could not be listed", prepared.id);
-            return Err(Error::because(&why, error));
+            return Err(Error::store(why, error));
         }
         Ok(true)
     }
@@ -121,12 +121,12 @@ impl Client {
             let Some(next) = change(seen.as_ref())? else { return Ok(None) };
             let write = Write { next: Arc::new(next), seen: seen.map(Arc::new) };
             let written = self.store.write(std::slice::from_ref(&write)).await.pop().transpose();
-            let written = written.map_err(|error| Error::because(&format!("cannot write the record of job {id:?}"), error))?;
+            let written = written.map_err(|error| Error::store(format!("cannot write the record of job {id:?}"), error))?;
             if let Some(Written::Done) = written {
                 return Ok(Some(Arc::unwrap_or_clone(write.next)));
             }
         }
-        Err(Error::config(format!("job {id:?} changes all the time; try again")))
+        Err(Error::Conflict(format!("cannot change job {id:?}: it changes all the time; try again")))
     }
 }
 

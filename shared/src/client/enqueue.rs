@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::list::{By, LISTED};
 use crate::{
-    Error, Job,
+    Arguments, Error,
     attempt::{Attempt, current},
     clock::{after, until},
     envelope::Envelope,
@@ -50,8 +50,10 @@ impl Enqueue {
     /// # Errors
     ///
     /// When the arguments cannot be written as JSON.
-    pub fn new<J: Job<S>, S: Send + Sync + 'static>(job: &J) -> Result<Self, Error> {
-        Ok(Self::named(J::NAME, serde_json::to_value(job)?).queue(J::QUEUE))
+    pub fn new<A: Arguments>(arguments: &A) -> Result<Self, Error> {
+        let json = serde_json::to_value(arguments);
+        let json = json.map_err(|error| Error::Invalid(format!("cannot write the arguments of job {:?} as JSON: {error}", A::NAME)))?;
+        Ok(Self::named(A::NAME, json).queue(A::QUEUE))
     }
 
     /// A job of which only the name is known here, on the queue of that name.
@@ -204,8 +206,8 @@ impl Enqueue {
 
     /// The message, and what is written beside it.
     pub(super) fn prepared(&self, prefix: &str, now: Timestamp) -> Result<Prepared, Error> {
-        self.envelope.check()?;
-        self.envelope.check_reserved()?;
+        let checked = self.envelope.check().and_then(|()| self.envelope.check_reserved());
+        checked.map_err(|error| Error::Invalid(format!("cannot enqueue job {:?}: {error}", self.envelope.name)))?;
         self.check_names()?;
         self.check_expiry(now)?;
         let (queue, id) = (prefix.to_owned() + &self.queue, self.envelope.id.clone().unwrap_or_default());
@@ -233,7 +235,7 @@ impl Enqueue {
         match names.into_iter().chain(tags).find(|(_, name)| name.is_some_and(String::is_empty)) {
             Some((what, _)) => {
                 let name = &self.envelope.name;
-                Err(Error::config(format!("cannot enqueue job {name:?}: its {what} is empty; name one, or leave it out")))
+                Err(Error::Invalid(format!("cannot enqueue job {name:?}: its {what} is empty; name one, or leave it out")))
             }
             None => Ok(()),
         }
@@ -243,10 +245,10 @@ impl Enqueue {
     fn check_expiry(&self, now: Timestamp) -> Result<(), Error> {
         let Envelope { name, run_at, expires_at, .. } = &self.envelope;
         match (expires_at, run_at) {
-            (Some(expires_at), Some(run_at)) if expires_at <= run_at => Err(Error::config(format!(
+            (Some(expires_at), Some(run_at)) if expires_at <= run_at => Err(Error::Invalid(format!(
                 "cannot enqueue job {name:?}: it expires at {expires_at}, and does not run before {run_at}; let it expire later, or run it earlier"
             ))),
-            (Some(expires_at), _) if *expires_at <= now => Err(Error::config(format!(
+            (Some(expires_at), _) if *expires_at <= now => Err(Error::Invalid(format!(
                 "cannot enqueue job {name:?}: it has expired at {expires_at}, and now is {now}; let it expire later"
             ))),
             _ => Ok(()),

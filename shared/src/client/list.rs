@@ -38,14 +38,16 @@ impl By<'_> {
     /// The name of the list.
     pub(super) fn list(self) -> Result<String, Error> {
         match self {
-            Self::Failed | Self::Due => Err(Error::config("no list holds what failed or is due")),
-            Self::Name("") | Self::Tag("") | Self::Root("") => Err(Error::config("cannot list jobs by an empty name, tag or id; name one")),
+            Self::Failed | Self::Due => Err(Error::Invalid("no list holds failed or due jobs; an index does".into())),
+            Self::Name("") | Self::Tag("") | Self::Root("") => {
+                Err(Error::Invalid("cannot list jobs by an empty name, tag or id; name one".into()))
+            }
             Self::Name(name) => Ok(format!("name:{name}")),
             Self::Tag(tag) => Ok(format!("tag:{tag}")),
             Self::Root(root) => Ok(format!("root:{root}")),
             Self::Object(object) if object.is_empty() || object.len() > OBJECT_BYTES || object.contains(char::is_control) => {
                 let bytes = object.len();
-                Err(Error::config(format!(
+                Err(Error::Invalid(format!(
                     "cannot list a job by an object of {bytes} bytes; it must have 1 to {OBJECT_BYTES} and no control characters"
                 )))
             }
@@ -73,15 +75,17 @@ impl Client {
         let ids = match by {
             By::Due => {
                 let shards = (0..SHARDS).map(|shard| self.store.due(shard, Timestamp::MAX, limit));
-                join_all(shards).await.into_iter().collect::<Result<Vec<_>, _>>()?.concat()
+                join_all(shards).await.into_iter().collect::<Result<Vec<_>, _>>().map(|ids| ids.concat())
             }
             By::Failed => {
                 let shards = (0..SHARDS).map(async |shard| self.store.listed(&failed_shard_name(shard), limit).await);
-                join_all(shards).await.into_iter().collect::<Result<Vec<_>, _>>()?.concat()
+                join_all(shards).await.into_iter().collect::<Result<Vec<_>, _>>().map(|ids| ids.concat())
             }
-            _ => self.store.listed(&by.list()?, limit).await?,
+            _ => self.store.listed(&by.list()?, limit).await,
         };
-        let found = self.store.read(&ids).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let ids = ids.map_err(|error| Error::store("cannot list jobs", error))?;
+        let found = self.store.read(&ids).await.into_iter().collect::<Result<Vec<_>, _>>();
+        let found = found.map_err(|error| Error::store("cannot read the record of a listed job", error))?;
         let mut records: Vec<_> = found.into_iter().flatten().filter(|record| by.holds(record)).collect();
         match by {
             By::Due => records.sort_by_key(|record| record.run_at),

@@ -12,7 +12,7 @@ use std::{fmt, sync::Arc};
 
 pub use self::{change::Cancelled, enqueue::Enqueue, list::By, publish::PublishHook};
 use crate::{
-    Clock, Error, Job, Record, config,
+    Arguments, Clock, Error, Record, config,
     envelope::check_id,
     queue::{Queue, Sqs},
     store::{DynamoDb, Index},
@@ -90,8 +90,8 @@ impl Client {
     /// # Errors
     ///
     /// When the arguments cannot be written as JSON, the message breaks a limit, or SQS does not take it.
-    pub async fn enqueue<J: Job<S>, S: Send + Sync + 'static>(&self, job: &J) -> Result<Enqueued, Error> {
-        self.enqueue_one(Enqueue::new(job)?).await
+    pub async fn enqueue<A: Arguments>(&self, arguments: &A) -> Result<Enqueued, Error> {
+        self.enqueue_one(Enqueue::new(arguments)?).await
     }
 
     /// Enqueues a job with its options.
@@ -101,7 +101,7 @@ impl Client {
     /// As for [`Client::enqueue`].
     pub async fn enqueue_one(&self, job: Enqueue) -> Result<Enqueued, Error> {
         let mut answers = self.enqueue_many([job]).await;
-        answers.pop().unwrap_or_else(|| Err(Error::config("nothing was enqueued")))
+        answers.pop().unwrap_or_else(|| Err(Error::Process("a job was not enqueued: there is no answer for it".into())))
     }
 
     /// Reads a job's record. None: no attempt was started yet, or it was purged.
@@ -110,9 +110,9 @@ impl Client {
     ///
     /// When the id is empty or no job can have it, the table does not answer, or holds something else under this id.
     pub async fn get(&self, id: &str) -> Result<Option<Record>, Error> {
-        check_id(id).map_err(|error| Error::because(&format!("there is no job {id:?}"), error))?;
+        check_id(id).map_err(|error| Error::Invalid(format!("there is no job {id:?}: {error}")))?;
         let mut answers = self.store.read(&[id.to_owned()]).await;
-        Ok(answers.pop().unwrap_or(Ok(None))?)
+        answers.pop().unwrap_or(Ok(None)).map_err(|error| Error::store(format!("cannot read the record of job {id:?}"), error))
     }
 }
 

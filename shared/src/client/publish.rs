@@ -104,8 +104,8 @@ impl Client {
             };
             let answer = match sent.remove(&place) {
                 Some(Ok(message_id)) => Ok(Enqueued { id: prepared.id, message_id, unrecorded: None, unlisted: None, first: None }),
-                Some(Err(error)) => Err(error.into()),
-                None => Err(Error::config("the message was not sent")),
+                Some(Err(error)) => Err(Error::queue(format!("cannot enqueue job {:?}", prepared.id), error)),
+                None => Err(Error::Process("a job was not enqueued: the queue gave no answer for it".into())),
             };
             if answer.is_ok() {
                 records.extend(prepared.record.map(|record| (place, Write::insert(record))));

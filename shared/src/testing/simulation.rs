@@ -35,13 +35,16 @@ const LONGEST: Duration = Duration::from_hours(30 * 24);
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
-/// use sqjobs::{Context, Enqueue, Job, JobError, Worker, testing::simulation::Simulation};
+/// use sqjobs::{Arguments, Context, Enqueue, Job, JobError, Worker, testing::simulation::Simulation};
 ///
 /// #[derive(Serialize, Deserialize)]
 /// struct Greet(String);
 ///
-/// impl Job for Greet {
+/// impl Arguments for Greet {
 ///     const NAME: &'static str = "greet";
+/// }
+///
+/// impl Job for Greet {
 ///     type Output = String;
 ///
 ///     async fn run(&self, _ctx: &Context) -> Result<String, JobError> {

@@ -114,7 +114,7 @@ impl Input {
         for (line, reason) in rejected {
             self.reject(line.unwrap_or_default(), reason);
         }
-        self.print().map_err(|error| Error::because("cannot write to standard output", error))
+        self.print().map_err(|error| Error::process("cannot write to standard output", error))
     }
 
     async fn enqueue(&mut self, text: &str) {

@@ -36,7 +36,7 @@ pub(crate) async fn serve(jobs: Jobs) -> Result<(), Error> {
         let engine = Arc::new(engine(jobs, bodies, config, clock));
         lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| handle(&engine, event))).await
     });
-    ended.await?.map_err(|error| Error::because("the Lambda runtime has ended", error))
+    ended.await?.map_err(|error| Error::process("the Lambda runtime has ended", error))
 }
 
 fn engine(jobs: Jobs, bodies: Handle, config: Config, clock: Clock) -> Engine {
@@ -96,7 +96,7 @@ fn invocation(context: &Context) -> Invocation {
 ///
 /// An empty id in the response would fail the whole batch, so an event with a record without an id is refused.
 fn message(record: SqsMessage) -> Result<Message, Error> {
-    let missing = |field: &str| Error::config(format!("a record of the event has no {field}; it is no event of SQS"));
+    let missing = |field: &str| Error::Invalid(format!("a record of the event has no {field}; it is no event of SQS"));
     let system = |name: &str| record.attributes.get(name);
     let mut attributes = BTreeMap::new();
     attributes.extend(record.message_attributes.iter().filter_map(|(name, value)| Some((name.clone(), value.string_value.clone()?))));

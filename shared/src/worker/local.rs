@@ -71,13 +71,15 @@ impl Local {
 
     /// Delivers due jobs and visible messages, batch by batch, until none is left. Returns the rejected messages.
     pub(crate) async fn run_due(&self, engine: &Engine) -> Result<Vec<(String, String)>, Error> {
-        hand_over(&self.due(), self.clock.now(), Instant::now() + INVOCATION).await?;
+        let handed = hand_over(&self.due(), self.clock.now(), Instant::now() + INVOCATION).await;
+        handed.map_err(|error| Error::store("cannot send due jobs", error))?;
         let mut rejected = Vec::new();
         let mut idle = false;
         while !idle {
             idle = true;
             for queue in self.sources(&engine.jobs) {
-                let messages = self.queue.receive(&queue, self.batch, INVOCATION + Duration::from_mins(1)).await?;
+                let messages = self.queue.receive(&queue, self.batch, INVOCATION + Duration::from_mins(1)).await;
+                let messages = messages.map_err(|error| Error::queue(format!("cannot receive from queue {queue}"), error))?;
                 if messages.is_empty() {
                     continue;
                 }

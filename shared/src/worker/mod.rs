@@ -47,15 +47,18 @@ pub async fn run<J: Job>() -> Result<(), Error> {
 ///
 /// ```
 /// # use serde::{Deserialize, Serialize};
-/// use sqjobs::{Context, Job, JobError, Worker, testing::Eager};
+/// use sqjobs::{Arguments, Context, Job, JobError, Worker, testing::Eager};
 ///
 /// struct Greetings { word: String }
 ///
 /// #[derive(Serialize, Deserialize)]
 /// struct Greet { name: String }
 ///
-/// impl Job<Greetings> for Greet {
+/// impl Arguments for Greet {
 ///     const NAME: &'static str = "greet";
+/// }
+///
+/// impl Job<Greetings> for Greet {
 ///     type Output = String;
 ///
 ///     async fn run(&self, ctx: &Context<Greetings>) -> Result<String, JobError> {

@@ -17,8 +17,8 @@ use crate::Error;
 pub(crate) async fn run<T: Send + 'static, F: Future<Output = T>>(work: impl FnOnce() -> F + Send + 'static) -> Result<T, Error> {
     let (done, answer) = oneshot::channel();
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Error::because("cannot start the runtime", error))?;
+    let runtime = runtime.map_err(|error| Error::process("cannot start the runtime", error))?;
     let work = move || done.send(runtime.block_on(work())).ok();
-    thread::Builder::new().name("sqjobs".into()).spawn(work).map_err(|error| Error::because("cannot start the thread", error))?;
-    answer.await.map_err(|_| Error::config("the thread of the batches has ended; see the panic before this line"))
+    thread::Builder::new().name("sqjobs".into()).spawn(work).map_err(|error| Error::process("cannot start the thread", error))?;
+    answer.await.map_err(|_| Error::Process("the thread of the batches has ended; see the panic before this line".into()))
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use sqjobs::{Backoff, Client, Context, Enqueue, Job, JobError, Policy, Recording, Worker};
+use sqjobs::{Arguments, Backoff, Client, Context, Enqueue, Job, JobError, Policy, Recording, Worker};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -132,8 +132,11 @@ async fn appears(file: &Path) {
 #[derive(Debug, Serialize, Deserialize)]
 struct Probe(Orders);
 
-impl Job for Probe {
+impl Arguments for Probe {
     const NAME: &'static str = "probe";
+}
+
+impl Job for Probe {
     const POLICY: Policy = Policy::new().max_attempts(3).lease(Duration::from_secs(3)).backoff(Backoff::constant(Duration::from_secs(1)));
     type Output = u32;
 
@@ -146,8 +149,11 @@ impl Job for Probe {
 #[derive(Debug, Serialize, Deserialize)]
 struct Hasty(Orders);
 
-impl Job for Hasty {
+impl Arguments for Hasty {
     const NAME: &'static str = "hasty";
+}
+
+impl Job for Hasty {
     const POLICY: Policy = Probe::POLICY.timeout(Duration::from_secs(1));
     type Output = u32;
 
@@ -160,8 +166,11 @@ impl Job for Hasty {
 #[derive(Debug, Serialize, Deserialize)]
 struct Patient(Orders);
 
-impl Job for Patient {
+impl Arguments for Patient {
     const NAME: &'static str = "patient";
+}
+
+impl Job for Patient {
     const POLICY: Policy = Policy::new().max_attempts(3).backoff(Backoff::exponential(Duration::from_secs(200), HOUR));
     type Output = u32;
 
@@ -174,8 +183,11 @@ impl Job for Patient {
 #[derive(Debug, Serialize, Deserialize)]
 struct Hourly(Orders);
 
-impl Job for Hourly {
+impl Arguments for Hourly {
     const NAME: &'static str = "hourly";
+}
+
+impl Job for Hourly {
     const POLICY: Policy = Policy::new().max_attempts(3).backoff(Backoff::constant(HOUR));
     type Output = u32;
 
@@ -188,8 +200,11 @@ impl Job for Hourly {
 #[derive(Debug, Serialize, Deserialize)]
 struct Quiet(Orders);
 
-impl Job for Quiet {
+impl Arguments for Quiet {
     const NAME: &'static str = "quiet";
+}
+
+impl Job for Quiet {
     const POLICY: Policy = Probe::POLICY.recording(Recording::OnTrouble).lease(Duration::from_mins(1));
     type Output = u32;
 
@@ -205,8 +220,11 @@ struct Vault {
     secret: String,
 }
 
-impl Job for Vault {
+impl Arguments for Vault {
     const NAME: &'static str = "vault";
+}
+
+impl Job for Vault {
     const POLICY: Policy = Probe::POLICY.max_attempts(2).timeout(Duration::from_secs(2));
     type Output = String;
 

@@ -1,13 +1,16 @@
 //! Adds numbers. Fails if the sum is negative.
 
 use serde::{Deserialize, Serialize};
-use sqjobs::{Context, Job, JobError};
+use sqjobs::{Arguments, Context, Job, JobError};
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Adder(Vec<i64>);
 
-impl Job for Adder {
+impl Arguments for Adder {
     const NAME: &'static str = "adder";
+}
+
+impl Job for Adder {
     type Output = i64;
 
     async fn run(&self, _ctx: &Context) -> Result<i64, JobError> {

@@ -131,7 +131,10 @@ impl<'a> View<'a> {
     async fn look(&self) -> Result<(Vec<(Status, Feed)>, BTreeMap<String, Tally>), Failure> {
         let today = self.aws.clock.now().to_zoned(TimeZone::UTC).date();
         let tallies = DynamoDb::new(self.aws.dynamodb(), self.aws.place.table()).stats(today).await;
-        let tallies = tallies.map_err(sqjobs::Error::from)?.into_iter().map(|(queue, tally)| (self.aws.short(&queue).to_owned(), tally));
+        let tallies = tallies
+            .map_err(|error| Failure::because("cannot read the statistics", error))?
+            .into_iter()
+            .map(|(queue, tally)| (self.aws.short(&queue).to_owned(), tally));
         let queues = queue::all(self.aws).await?.statuses(self.aws);
         let feeds = mapping::feeds(self.aws, &queues).await?;
         Ok((queues.into_iter().zip(feeds).collect(), tallies.collect()))

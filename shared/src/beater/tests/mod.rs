@@ -28,7 +28,7 @@ use super::{
     tick::{Report, tick},
 };
 use crate::{
-    Clock, Context, Job, JobError, Record, Schedule, State, Worker,
+    Arguments, Clock, Context, Job, JobError, Record, Schedule, State, Worker,
     clock::until,
     worker::{DLQ, Local},
 };
@@ -39,8 +39,11 @@ type Runs = Arc<Mutex<Vec<(String, Timestamp)>>>;
 #[derive(Serialize, Deserialize)]
 struct Note(String);
 
-impl Job<Runs> for Note {
+impl Arguments for Note {
     const NAME: &'static str = "note";
+}
+
+impl Job<Runs> for Note {
     type Output = ();
 
     async fn run(&self, ctx: &Context<Runs>) -> Result<(), JobError> {

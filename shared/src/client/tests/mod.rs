@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::{
-    By, Cancelled, Client, Context, Enqueue, Enqueued, Error, Job, JobError, Policy, PublishHook, Record, Recording, State, Worker,
+    Arguments, By, Cancelled, Client, Context, Enqueue, Enqueued, Error, Job, JobError, Policy, PublishHook, Record, Recording, State,
+    Worker,
     clock::{after, until},
     testing::Eager,
 };
@@ -21,9 +22,12 @@ use crate::{
 #[derive(Serialize, Deserialize)]
 struct Parent(String);
 
-impl Job<Client> for Parent {
+impl Arguments for Parent {
     const NAME: &'static str = "parent";
     const QUEUE: &'static str = "family";
+}
+
+impl Job<Client> for Parent {
     type Output = ();
 
     async fn run(&self, ctx: &Context<Client>) -> Result<(), JobError> {
@@ -122,8 +126,11 @@ async fn a_recorded_job_can_be_looked_up_before_it_runs() {
 #[derive(Serialize, Deserialize)]
 struct Quiet;
 
-impl Job for Quiet {
+impl Arguments for Quiet {
     const NAME: &'static str = "quiet";
+}
+
+impl Job for Quiet {
     const POLICY: Policy = Policy::new().recording(Recording::OnTrouble);
     type Output = u32;
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::*;
-use crate::{Client, Context, Enqueue, Job, Worker, clock::until, testing::Eager};
+use crate::{Arguments, Client, Context, Enqueue, Job, Worker, clock::until, testing::Eager};
 
 /// A job that logs its runs and ends as `act` says.
 #[derive(Serialize, Deserialize)]
@@ -12,8 +12,11 @@ struct Note {
     act: String,
 }
 
-impl Job<Journal> for Note {
+impl Arguments for Note {
     const NAME: &'static str = "note";
+}
+
+impl Job<Journal> for Note {
     const POLICY: Policy = Policy::new().max_attempts(3);
     type Output = String;
 
@@ -31,9 +34,12 @@ impl Job<Journal> for Note {
 #[derive(Serialize, Deserialize)]
 struct Ordered(Note);
 
-impl Job<Journal> for Ordered {
+impl Arguments for Ordered {
     const NAME: &'static str = "ordered";
     const QUEUE: &'static str = "ordered.fifo";
+}
+
+impl Job<Journal> for Ordered {
     type Output = String;
 
     async fn run(&self, ctx: &Context<Journal>) -> Result<String, JobError> {
@@ -167,8 +173,11 @@ async fn a_fifo_group_waits_for_the_retry_of_its_head() {
 #[derive(Serialize, Deserialize)]
 struct Order;
 
-impl Job<Client> for Order {
+impl Arguments for Order {
     const NAME: &'static str = "order";
+}
+
+impl Job<Client> for Order {
     type Output = ();
 
     async fn run(&self, ctx: &Context<Client>) -> Result<(), JobError> {

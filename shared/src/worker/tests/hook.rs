@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::*;
-use crate::{Context, Envelope, Failure, Job, Worker, job::Hook};
+use crate::{Arguments, Context, Envelope, Failure, Job, Worker, job::Hook};
 
 /// The log of the hooks, with the state of the record at each call.
 struct Notes {
@@ -51,8 +51,11 @@ impl Hooked {
     }
 }
 
-impl Job<Notes> for Hooked {
+impl Arguments for Hooked {
     const NAME: &'static str = "probe";
+}
+
+impl Job<Notes> for Hooked {
     const POLICY: Policy = Policy::new().timeout(Duration::from_secs(30));
     type Output = u8;
 
@@ -201,8 +204,11 @@ async fn no_hook_is_called_without_a_run() {
 #[derive(Serialize, Deserialize)]
 struct Watched;
 
-impl Job for Watched {
+impl Arguments for Watched {
     const NAME: &'static str = "watched";
+}
+
+impl Job for Watched {
     type Output = ();
 
     async fn run(&self, _: &Context) -> Result<(), JobError> {

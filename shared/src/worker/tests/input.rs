@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::*;
-use crate::{Context, Job, Worker};
+use crate::{Arguments, Context, Job, Worker};
 
 #[derive(Serialize, Deserialize)]
 struct Typed {
@@ -12,8 +12,11 @@ struct Typed {
     secret: String,
 }
 
-impl Job for Typed {
+impl Arguments for Typed {
     const NAME: &'static str = "probe";
+}
+
+impl Job for Typed {
     type Output = usize;
 
     async fn run(&self, ctx: &Context) -> Result<usize, JobError> {
@@ -37,8 +40,11 @@ impl<'de> Deserialize<'de> for Explosive {
     }
 }
 
-impl Job for Explosive {
+impl Arguments for Explosive {
     const NAME: &'static str = "explosive";
+}
+
+impl Job for Explosive {
     type Output = ();
 
     async fn run(&self, _: &Context) -> Result<(), JobError> {
@@ -329,8 +335,11 @@ async fn arguments_never_appear_in_logs() {
 #[derive(Serialize, Deserialize)]
 struct Talkative;
 
-impl Job for Talkative {
+impl Arguments for Talkative {
     const NAME: &'static str = "talkative";
+}
+
+impl Job for Talkative {
     type Output = ();
 
     async fn run(&self, _: &Context) -> Result<(), JobError> {

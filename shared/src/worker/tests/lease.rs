@@ -207,8 +207,11 @@ async fn a_finish_is_not_tried_again_past_the_lease() {
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Slow;
 
-impl crate::Job for Slow {
+impl crate::Arguments for Slow {
     const NAME: &'static str = "probe";
+}
+
+impl crate::Job for Slow {
     const POLICY: Policy = Policy::new().lease(Duration::from_secs(3));
     type Output = ();
 

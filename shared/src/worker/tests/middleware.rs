@@ -4,13 +4,16 @@ use futures_util::future::{BoxFuture, FutureExt};
 use serde::{Deserialize, Serialize};
 
 use super::*;
-use crate::{Context, Job, Middleware, Next, Worker};
+use crate::{Arguments, Context, Job, Middleware, Next, Worker};
 
 #[derive(Serialize, Deserialize)]
 struct Core;
 
-impl Job<Journal> for Core {
+impl Arguments for Core {
     const NAME: &'static str = "probe";
+}
+
+impl Job<Journal> for Core {
     type Output = &'static str;
 
     async fn run(&self, ctx: &Context<Journal>) -> Result<&'static str, JobError> {
@@ -28,8 +31,11 @@ impl Job<Journal> for Core {
 #[derive(Serialize, Deserialize)]
 struct Second;
 
-impl Job<Journal> for Second {
+impl Arguments for Second {
     const NAME: &'static str = "second";
+}
+
+impl Job<Journal> for Second {
     type Output = ();
 
     async fn run(&self, ctx: &Context<Journal>) -> Result<(), JobError> {
