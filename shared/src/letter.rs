@@ -39,7 +39,7 @@ pub enum Redrive {
     Send(Outgoing),
     /// Delete the letter: its job has ended since, or continues without it.
     Drop,
-    /// Keep the letter: an earlier job with its id has other arguments, so the message would be discarded as a duplicate.
+    /// Keep the letter: another job with its id has other arguments, so the message would be discarded as a duplicate, or run in its place.
     OtherArguments,
     /// Keep the letter: the message has no room for the attributes that it needs.
     Stuck,
@@ -88,23 +88,22 @@ impl Letter {
     pub fn redrive(&self, record: Option<&Record>, queue: &str) -> Redrive {
         let dead = self.message.dead();
         let record = record.filter(|record| self.is_of(record, queue));
+        // The due index holds the message of such a job.
+        let is_filed = |record: &Record| record.state == State::Scheduled && record.envelope.is_some();
         let failed = match record.map(|record| (record, record.state)) {
             // It was redriven and has failed again: there is a newer dead letter.
             Some((record, State::Failed)) if record.dlq != Some(Dlq::Pending) && dead.is_some_and(|dead| dead != record.generation) => {
                 return Redrive::Drop;
             }
+            // The message would run in the place of that job, or be discarded. Arguments that have run need not be kept once the job
+            // continues without them.
+            Some((record, state)) if self.has_other_arguments(record) && (dead.is_none() || !state.is_terminal() && !is_filed(record)) => {
+                return Redrive::OtherArguments;
+            }
             Some((record, State::Failed)) => Some(record.generation),
-            // It has never run, and has other arguments.
-            Some((record, state)) if state.is_terminal() && dead.is_none() && self.has_other_arguments(record) => {
-                return Redrive::OtherArguments;
-            }
-            Some((_, state)) if state.is_terminal() => return Redrive::Drop,
-            // The due index holds the message of this job. For other unfinished jobs, this letter may be the only message, since a rejected
-            // or parked message leaves the record unchanged.
-            Some((record, State::Scheduled)) if record.envelope.is_some() && dead.is_none() && self.has_other_arguments(record) => {
-                return Redrive::OtherArguments;
-            }
-            Some((record, State::Scheduled)) if record.envelope.is_some() => return Redrive::Drop,
+            // For other unfinished jobs, this letter may be the only message, since a rejected or parked message leaves the record
+            // unchanged.
+            Some((record, state)) if state.is_terminal() || is_filed(record) => return Redrive::Drop,
             _ => dead,
         };
         self.back(failed, queue).map_or(Redrive::Stuck, Redrive::Send)
@@ -245,6 +244,14 @@ mod tests {
             assert_eq!(letter_of(None).redrive(Some(&different), "q"), Redrive::OtherArguments);
             assert_eq!(letter_of(Some(0)).redrive(Some(&different), "q"), Redrive::Drop, "it ran, and was run again with others");
         }
+        for state in [State::Queued, State::Running, State::Retrying, State::Scheduled] {
+            let seen = of(record(state, 1, None), &other);
+            for dead in [None, Some(0)] {
+                assert_eq!(letter_of(dead).redrive(Some(&seen), "q"), Redrive::OtherArguments, "{state:?}");
+            }
+        }
+        let dead = of(record(State::Failed, 1, Some(Dlq::Sent)), &other);
+        assert_eq!(letter_of(None).redrive(Some(&dead), "q"), Redrive::OtherArguments, "the letter of the job is another one");
     }
 
     #[test]

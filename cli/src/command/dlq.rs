@@ -11,7 +11,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use sqjobs::{
     Letter, Record, Redrive,
-    queue::{Queue as _, Source as _, Sqs, Visibility, is_fifo},
+    envelope::Digest,
+    queue::{Outgoing, Queue as _, Source as _, Sqs, Visibility, is_fifo},
     store::{DynamoDb, Store as _, StoreError},
 };
 use tokio::{signal::ctrl_c, time::sleep};
@@ -382,8 +383,6 @@ async fn show(aws: &Aws, wanted: ShowLetters) -> Result<bool, Failure> {
 /// What is done with letters.
 #[derive(Clone, Copy, PartialEq)]
 enum Deed {
-    /// Nothing: they are counted.
-    Count,
     Redrive,
     Purge,
 }
@@ -395,15 +394,43 @@ struct Done {
     meant: BTreeMap<(String, String), u64>,
     redriven: u64,
     dropped: u64,
+    /// Not redriven, because their arguments would not run.
+    kept: u64,
     purged: u64,
     /// Not done, though it was meant.
     failed: u64,
     /// Not meant.
     left: u64,
-    /// Redriven, and dead letters again. They are counted as redriven alone.
+    /// Dead letters of jobs that were redriven before. They are counted as redriven alone.
     returned: u64,
     out_of_sight: u64,
     interrupted: bool,
+}
+
+/// Why dead letters are deleted that are not redriven.
+const DROPPED: &str = "their jobs have gone on or ended without them";
+/// Why dead letters are neither redriven nor deleted.
+const KEPT: &str = "another job of their id has other arguments, or they have no room for their id";
+const OTHER_ARGUMENTS: &str =
+    "another job of its id has other arguments, and this message would be discarded; enqueue its arguments under another id";
+const STUCK: &str = "its message is too large to carry its id; enqueue the job again";
+
+/// The jobs to which letters were redriven, by id.
+type Sent = HashMap<String, Option<Job>>;
+/// The name of a job, and its arguments.
+type Job = (String, Digest);
+
+/// Returns what a letter asks for. None: it cannot be read.
+fn job_of(letter: &Letter) -> Option<Job> {
+    letter.envelope.as_ref().ok().map(|envelope| (envelope.name.clone(), envelope.digest()))
+}
+
+/// What a redrive does with a letter.
+enum Next {
+    Send(Outgoing),
+    Drop,
+    /// Leaves it, and says why.
+    Keep(&'static str),
 }
 
 impl Done {
@@ -412,25 +439,43 @@ impl Done {
         anstream::eprintln!("{}: {}", clean(&letter.id), clean(why));
     }
 
+    fn keep(&mut self, letter: &Letter, why: &str) {
+        self.kept += 1;
+        anstream::eprintln!("{}: {}", clean(&letter.id), clean(why));
+    }
+
     fn json(&self) -> Value {
-        let Self { meant, redriven, dropped, purged, failed, left, returned: _, out_of_sight, interrupted } = self;
+        let Self { meant, redriven, dropped, kept, purged, failed, left, returned: _, out_of_sight, interrupted } = self;
         let meant: Vec<_> = meant.iter().map(|((kind, name), count)| json!({"kind": kind, "name": name, "count": count})).collect();
         json!({
-            "meant": meant, "redriven": redriven, "dropped": dropped, "purged": purged, "failed": failed, "left": left,
+            "meant": meant, "redriven": redriven, "dropped": dropped, "kept": kept, "purged": purged, "failed": failed, "left": left,
             "out_of_sight": out_of_sight, "interrupted": interrupted,
         })
     }
 
     fn sentence(&self) -> String {
+        let (dropped, kept) = (format!("dropped: {DROPPED}"), format!("kept: {KEPT}"));
         let parts = [
             (self.redriven, "redriven"),
-            (self.dropped, "dropped: their jobs have gone on or ended without them"),
+            (self.dropped, &*dropped),
+            (self.kept, &*kept),
             (self.purged, "purged"),
             (self.failed, "failed"),
             (self.left, "left alone"),
         ];
         let parts: Vec<_> = parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
         if parts.is_empty() { "none".into() } else { parts.join(", ") }
+    }
+
+    /// Says what is to be done, such as "1 to be redriven; 2 to be dropped: ...".
+    fn forecast(&self, deed: Deed, verb: &str) -> String {
+        let (count, what) = match deed {
+            Deed::Redrive => (self.redriven, "redriven"),
+            Deed::Purge => (self.purged, "purged, and their arguments forgotten"),
+        };
+        let others = [(self.dropped, "dropped", DROPPED), (self.kept, "kept", KEPT)].into_iter().filter(|(count, ..)| *count > 0);
+        let others = others.map(|(count, what, why)| format!("; {count} {verb} {what}: {why}"));
+        format!("{count} {verb} {what}{}", others.collect::<String>())
     }
 }
 
@@ -440,6 +485,8 @@ struct Run<'a> {
     pair: &'a Pair,
     letters: &'a Letters,
     deed: Deed,
+    /// Whether the letters are only counted.
+    is_dry: bool,
     /// The most a second.
     rate: Option<u32>,
 }
@@ -460,10 +507,10 @@ impl Run<'_> {
         let bar = progress(Some(self.pair.total), "letters");
         let mut interrupt = pin!(ctrl_c());
         let many = self.rate.map_or(WAVE, |rate| WAVE.min(rate as usize));
-        let (mut acted, mut sent) = (0, HashSet::new());
+        let (mut acted, mut sent) = (0, Sent::new());
         loop {
             // A count may be ended as any program.
-            if self.deed != Deed::Count && poll_immediate(&mut interrupt).await.is_some() {
+            if !self.is_dry && poll_immediate(&mut interrupt).await.is_some() {
                 done.interrupted = true;
                 break;
             }
@@ -475,16 +522,18 @@ impl Run<'_> {
             let (meant, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| self.letters.mean(found, now));
             done.left += others.len() as u64;
             // A message that was redriven and has failed again was counted before.
-            let (back, meant): (Vec<_>, Vec<_>) = meant.into_iter().partition(|found| sent.contains(&found.letter.id));
+            let is_back = |found: &Found| !self.is_dry && sent.get(&found.letter.id) == Some(&job_of(&found.letter));
+            let (back, meant): (Vec<_>, Vec<_>) = meant.into_iter().partition(is_back);
             done.returned += back.len() as u64;
             acted += meant.len() as u64;
             for found in &meant {
                 *done.meant.entry((found.kind().to_owned(), found.name().to_owned())).or_default() += 1;
             }
-            match self.deed {
-                Deed::Count => done.dropped += meant.iter().filter(|found| self.next(found) == Redrive::Drop).count() as u64,
-                Deed::Redrive => sent.extend(self.redrive(walk, &meant, done).await),
-                Deed::Purge => {
+            match (self.deed, self.is_dry) {
+                (Deed::Redrive, true) => self.count(&meant, &mut sent, done),
+                (Deed::Redrive, false) => self.redrive(walk, &meant, &mut sent, done).await,
+                (Deed::Purge, true) => done.purged += meant.len() as u64,
+                (Deed::Purge, false) => {
                     let left = walk.delete(&meant.iter().map(|found| &found.letter).collect::<Vec<_>>()).await;
                     done.purged += meant.len() as u64 - left;
                     done.failed += left;
@@ -498,57 +547,86 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn next(&self, found: &Found) -> Redrive {
-        found.letter.redrive(found.record.as_ref(), &self.pair.queue)
+    /// Decides what a redrive does with a letter. The first letter of an id is sent: a later one would be discarded.
+    fn next(&self, found: &Found, sent: &mut Sent) -> Next {
+        let (letter, job) = (&found.letter, job_of(&found.letter));
+        let next = match letter.redrive(found.record.as_ref(), &self.pair.queue) {
+            Redrive::Send(back) => match sent.get(&letter.id) {
+                None => Next::Send(back),
+                Some(first) if *first == job => Next::Drop,
+                Some(_) => Next::Keep(OTHER_ARGUMENTS),
+            },
+            Redrive::Drop => Next::Drop,
+            Redrive::OtherArguments => Next::Keep(OTHER_ARGUMENTS),
+            Redrive::Stuck => Next::Keep(STUCK),
+        };
+        if let Next::Send(_) = next {
+            sent.insert(letter.id.clone(), job);
+        }
+        next
+    }
+
+    /// Counts what a redrive would do.
+    fn count(&self, meant: &[Found], sent: &mut Sent, done: &mut Done) {
+        for found in meant {
+            match self.next(found, sent) {
+                Next::Send(_) => done.redriven += 1,
+                Next::Drop => done.dropped += 1,
+                Next::Keep(_) => done.kept += 1,
+            }
+        }
     }
 
     /// First sent, then deleted: who is killed in between sends again, and the job's record knows the second for a
-    /// duplicate. Gives the ids of those that were sent.
-    async fn redrive(&self, walk: &mut Walk<'_>, meant: &[Found], done: &mut Done) -> Vec<String> {
-        let (mut backs, mut sent, mut ended) = (Vec::new(), Vec::new(), Vec::new());
+    /// duplicate. Adds those that were sent to `sent`.
+    async fn redrive(&self, walk: &mut Walk<'_>, meant: &[Found], sent: &mut Sent, done: &mut Done) {
+        let (mut backs, mut going, mut ended) = (Vec::new(), Vec::new(), Vec::new());
         for found in meant {
-            match self.next(found) {
-                Redrive::Send(back) => {
+            match self.next(found, sent) {
+                Next::Send(back) => {
                     backs.push(back);
-                    sent.push(&found.letter);
+                    going.push(&found.letter);
                 }
-                Redrive::Drop => ended.push(&found.letter),
-                Redrive::OtherArguments => done.fail(
-                    &found.letter,
-                    "an earlier job of its id has other arguments, and this message would be discarded; enqueue its arguments under another id",
-                ),
-                Redrive::Stuck => done.fail(&found.letter, "its message is too large to carry its id; enqueue the job again"),
+                Next::Drop => ended.push(&found.letter),
+                Next::Keep(why) => done.keep(&found.letter, why),
             }
         }
         let answers = walk.queue.send(&self.pair.queue, &backs).await;
-        let mut gone = Vec::new();
-        for (letter, answer) in sent.into_iter().zip(answers) {
+        let (mut gone, mut unsent) = (Vec::new(), HashSet::new());
+        for (letter, answer) in going.into_iter().zip(answers) {
             match answer {
                 Ok(_) => gone.push(letter),
-                Err(error) => done.fail(letter, &error.to_string()),
+                Err(error) => {
+                    sent.remove(&letter.id);
+                    unsent.insert(&letter.id);
+                    done.fail(letter, &error.to_string());
+                }
             }
+        }
+        let (left, ended): (Vec<_>, Vec<_>) = ended.into_iter().partition(|letter| unsent.contains(&letter.id));
+        for letter in left {
+            done.fail(letter, "another dead letter of its id was not sent");
         }
         for (letters, count) in [(&gone, &mut done.redriven), (&ended, &mut done.dropped)] {
             let left = walk.delete(letters).await;
             *count += letters.len() as u64 - left;
             done.failed += left;
         }
-        gone.iter().map(|letter| letter.id.clone()).collect()
     }
 }
 
 async fn redrive(aws: &Aws, wanted: RedriveLetters) -> Result<bool, Failure> {
     queue::refuse_others(aws, [&*wanted.queue]).await?;
     let pair = Pair::find(aws, &wanted.queue).await?;
-    let run = |deed| Run { aws, pair: &pair, letters: &wanted.letters, deed, rate: wanted.rate };
-    act(run, Deed::Redrive, "redriven", [wanted.dry_run, wanted.yes, wanted.json]).await
+    let run = Run { aws, pair: &pair, letters: &wanted.letters, deed: Deed::Redrive, is_dry: false, rate: wanted.rate };
+    act(&run, [wanted.dry_run, wanted.yes, wanted.json]).await
 }
 
 async fn purge(aws: &Aws, wanted: Purge) -> Result<bool, Failure> {
     queue::refuse_others(aws, [&*wanted.queue]).await?;
     let pair = Pair::find(aws, &wanted.queue).await?;
-    let run = |deed| Run { aws, pair: &pair, letters: &wanted.letters, deed, rate: None };
-    act(run, Deed::Purge, "purged, and their arguments forgotten", [wanted.dry_run, wanted.yes, wanted.json]).await
+    let run = Run { aws, pair: &pair, letters: &wanted.letters, deed: Deed::Purge, is_dry: false, rate: None };
+    act(&run, [wanted.dry_run, wanted.yes, wanted.json]).await
 }
 
 /// Returns true for a dead letter that is refused again, unless its function or the record of its id has changed.
@@ -577,65 +655,58 @@ fn warn(run: &Run<'_>, done: &Done) {
 }
 
 /// Counts, shows, asks and acts.
-async fn act<'a>(run: impl Fn(Deed) -> Run<'a>, deed: Deed, what: &str, [dry_run, yes, json]: [bool; 3]) -> Result<bool, Failure> {
+async fn act(run: &Run<'_>, [dry_run, yes, json]: [bool; 3]) -> Result<bool, Failure> {
     if dry_run || !yes {
-        let (counted, ended) = Run { rate: None, ..run(Deed::Count) }.run().await;
+        let (counted, ended) = Run { is_dry: true, rate: None, ..*run }.run().await;
         ended?;
         let meant: u64 = counted.meant.values().sum();
-        warn(&run(deed), &counted);
+        warn(run, &counted);
         if json && (dry_run || meant == 0) {
             Output::new().json(&counted.json())?;
-            return Ok(answer(&run(deed), &counted));
+            return Ok(answer(run, &counted));
         }
         for ((kind, name), count) in &counted.meant {
             anstream::eprintln!("{count:>8}  {}  {}", clean(kind), clean(name));
         }
         if counted.out_of_sight > 0 {
-            anstream::eprintln!("{}", hidden(counted.out_of_sight, &run(deed).pair.dlq));
+            anstream::eprintln!("{}", hidden(counted.out_of_sight, &run.pair.dlq));
         }
-        let dropped = match (deed, counted.dropped) {
-            (Deed::Redrive, 1..) => format!("; {} of them dropped: their jobs have gone on or ended without them", counted.dropped),
-            _ => String::new(),
-        };
         match meant {
             0 => {
                 anstream::eprintln!("none");
-                return Ok(answer(&run(deed), &counted));
+                return Ok(answer(run, &counted));
             }
-            meant if dry_run => {
-                Output::new().line(format!("{meant} would be {what}{dropped}"))?;
-                return Ok(true);
+            _ if dry_run => {
+                Output::new().line(counted.forecast(run.deed, "would be"))?;
+                return Ok(answer(run, &counted));
             }
-            meant if !confirmed(&format!("{meant} to be {what}{dropped}. Go on?"), false)? => return Ok(false),
+            _ if !confirmed(&format!("{}. Go on?", counted.forecast(run.deed, "to be")), false)? => return Ok(false),
             _ => {}
         }
     }
-    let (done, ended) = run(deed).run().await;
+    let (done, ended) = run.run().await;
     let mut output = Output::new();
     if yes {
-        warn(&run(deed), &done);
+        warn(run, &done);
     }
     if done.returned > 0 {
-        let said = format!(
-            "{} of the redriven are dead letters again: `sqjobs dlq list {}`",
-            done.returned,
-            shell(run(deed).aws.short(&run(deed).pair.queue))
-        );
-        anstream::eprintln!("{}", run(deed).aws.place.with_options(&said));
+        let queue = shell(run.aws.short(&run.pair.queue));
+        let said = format!("{} dead letters of redriven jobs are there, still or again: `sqjobs dlq list {queue}`", done.returned);
+        anstream::eprintln!("{}", run.aws.place.with_options(&said));
     }
     if json {
         output.json(&done.json())?;
     } else {
         output.line(done.sentence())?;
         if done.out_of_sight > 0 {
-            anstream::eprintln!("{}", hidden(done.out_of_sight, &run(deed).pair.dlq));
+            anstream::eprintln!("{}", hidden(done.out_of_sight, &run.pair.dlq));
         }
         if done.interrupted {
             anstream::eprintln!("interrupted; run the command again to go on");
         }
     }
     ended?;
-    Ok(answer(&run(deed), &done))
+    Ok(answer(run, &done))
 }
 
 /// Yes, if all was done that was meant, and there was a letter of the job that was named.
@@ -644,5 +715,5 @@ fn answer(run: &Run<'_>, done: &Done) -> bool {
         anstream::eprintln!("there is no dead letter of {} in sight", clean(id));
         return false;
     }
-    done.failed == 0 && !done.interrupted
+    done.failed == 0 && done.kept == 0 && !done.interrupted
 }

@@ -170,12 +170,57 @@ fn a_letter_whose_job_has_succeeded_since_is_dropped_and_not_run() {
         world.record_in("a", "succeeded").await;
         let runs = world.effects.runs_of("a").len();
         let would = sqjobs(world, &["dlq", "redrive", "probes", "--dry-run"]).yes();
-        assert!(would.starts_with("2 would be redriven; 1 of them dropped: their"), "{would}");
+        assert!(would.starts_with("1 would be redriven; 1 would be dropped: their"), "{would}");
         let done = &sqjobs(world, &["dlq", "redrive", "probes", "--yes", "--json"]).json()[0];
         assert_eq!((&done["redriven"], &done["dropped"]), (&json!(1), &json!(1)));
         world.record_in("b", "succeeded").await;
         world.drained().await;
         assert_eq!((world.effects.runs_of("a").len(), world.dead_letters().await.len()), (runs, 0));
+    });
+}
+
+#[test]
+fn of_dead_letters_of_one_id_the_first_is_redriven_and_others_are_kept() {
+    World::setup().test(async |world| {
+        let letters = [("a", json!({})), ("a", json!({})), ("a", json!({"act": "fatal"})), ("b", json!({}))];
+        let send = async |letters: &[(&str, Value)]| {
+            for (id, orders) in letters {
+                let body = world.probe(id, orders).to_string();
+                world.account.sqs.send_message().queue_url(&world.queues.dlq_url).message_body(body).send().await.expect("it is sent");
+            }
+        };
+        send(&letters).await;
+        let counts = |done: &Value| ["redriven", "dropped", "kept", "failed"].map(|field| done[field].as_u64().expect("a count"));
+        let redrive = |more: &[&str]| sqjobs(world, &[&["dlq", "redrive", "probes"], more].concat());
+        assert_eq!(counts(&redrive(&["--dry-run", "--json"]).json()[0]), [2, 1, 1, 0]);
+        let would = redrive(&["--dry-run"]).no();
+        assert!(
+            would.starts_with("2 would be redriven; 1 would be dropped: ") && would.contains("; 1 would be kept: another job"),
+            "{would}"
+        );
+        let done = redrive(&["--yes", "--json"]);
+        assert_eq!((done.status, counts(&done.json()[0])), (1, [2, 1, 1, 0]));
+        assert!(done.said.contains("a: another job of its id has other arguments"), "{}", done.said);
+        assert_eq!(world.messages().await.len(), 2);
+        let kept = world.dead_letters().await;
+        assert!(kept.len() == 1 && kept[0].body.contains("fatal"), "{kept:?}");
+
+        // Each letter is a wave of its own.
+        sqjobs(world, &["dlq", "purge", "probes", "--yes"]).yes();
+        send(&[("c", json!({})), ("c", json!({"act": "fatal"}))]).await;
+        assert_eq!(counts(&redrive(&["--rate", "1", "--yes", "--json"]).json()[0]), [1, 0, 1, 0]);
+        sqjobs(world, &["dlq", "purge", "probes", "--yes"]).yes();
+
+        // By the record of a job that waits, whose message is not to be overtaken.
+        let orders = args(world, &json!({}));
+        sqjobs(world, &["enqueue", "probe", &orders, "--queue", "probes", "--id", "d", "--recorded"]).yes();
+        send(&[("d", json!({"act": "fatal"}))]).await;
+        assert_eq!(counts(&redrive(&["--yes", "--json"]).json()[0]), [0, 0, 1, 0]);
+        world.deploy(&Function::probe()).await;
+        for id in ["a", "b", "d"] {
+            world.record_in(id, "succeeded").await;
+        }
+        assert_eq!(world.effects.runs_of("a").len(), 1);
     });
 }
 
