@@ -9,8 +9,10 @@ use super::{
     function::{self, Function},
     mapping,
     queue::{self, Found},
+    table,
 };
 use crate::{
+    args::Place,
     aws::Aws,
     failure::{Failure, told},
     output::note,
@@ -20,9 +22,17 @@ const EACH_MINUTE: &str = "rate(1 minute)";
 /// The name of the statement by which a function lets its rule wake it.
 const STATEMENT: &str = "sqjobs-beater";
 
+/// Says how a beater is deployed under a name.
+pub(super) fn deploy(name: &str) -> String {
+    format!(
+        "`cargo lambda deploy --timeout 60 --binary-name beater {name}`, with the name of the beater's program where that is not beater"
+    )
+}
+
 /// Lets a function be the beater of all queues that feed functions: gives it what it needs, and lets a rule of EventBridge,
 /// which has its name, wake it each minute. To do it again changes nothing. Refuses the beater of another environment.
 pub(super) async fn wake(aws: &Aws, function: &Function) -> Result<(), Failure> {
+    table::refuse_other(aws).await?;
     let mappings = mapping::mappings(aws, None).await?;
     if let Some(own) = mappings.iter().find(|mapped| mapping::function_of(mapped) == Some(&function.name)) {
         let source = own.event_source_arn.as_deref().unwrap_or_default();
@@ -32,12 +42,15 @@ pub(super) async fn wake(aws: &Aws, function: &Function) -> Result<(), Failure> 
         )));
     }
     if let Some(theirs) = function.environment_other_than(&aws.place) {
-        let (name, own) = (&function.name, aws.queue("beater"));
+        let (name, own, place) = (&function.name, aws.queue("beater"), Place::of(&function.environment));
         let theirs = if theirs.is_empty() { "the environment without a prefix".into() } else { format!("the environment {theirs}") };
-        let such_as = format!(", such as by `cargo lambda deploy --timeout 60 --binary-name beater {own}`");
+        let such_as = format!(", such as by {}", deploy(&own));
         let such_as = Some(such_as).filter(|_| own != *name).unwrap_or_default();
         return Err(Failure::said(format!(
-            "{name} cannot be a beater of this environment: its variables say that it ticks for {theirs}; deploy one more{such_as}"
+            "{name} cannot be a beater of this environment: its variables say that it ticks for {theirs}, with the tables {} and {}; deploy one \
+             more{such_as}",
+            place.table(),
+            place.schedules_table()
         )));
     }
     let (queues, dlqs): (Vec<_>, Vec<_>) = fed(aws, &mappings).await?.into_iter().unzip();

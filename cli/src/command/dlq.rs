@@ -17,7 +17,7 @@ use sqjobs::{
 };
 use tokio::{signal::ctrl_c, time::sleep};
 
-use super::queue;
+use super::{feeding::refuse_other_table, queue};
 use crate::{
     args::{Dlq, Letters, ListLetters, Purge, Redrive as RedriveLetters, ShowLetters},
     aws::Aws,
@@ -618,6 +618,7 @@ impl Run<'_> {
 async fn redrive(aws: &Aws, wanted: RedriveLetters) -> Result<bool, Failure> {
     queue::refuse_others(aws, [&*wanted.queue]).await?;
     let pair = Pair::find(aws, &wanted.queue).await?;
+    refuse_other_table(aws, &pair.queue, &pair.arn).await?;
     let run = Run { aws, pair: &pair, letters: &wanted.letters, deed: Deed::Redrive, is_dry: false, rate: wanted.rate };
     act(&run, [wanted.dry_run, wanted.yes, wanted.json]).await
 }
@@ -625,6 +626,7 @@ async fn redrive(aws: &Aws, wanted: RedriveLetters) -> Result<bool, Failure> {
 async fn purge(aws: &Aws, wanted: Purge) -> Result<bool, Failure> {
     queue::refuse_others(aws, [&*wanted.queue]).await?;
     let pair = Pair::find(aws, &wanted.queue).await?;
+    refuse_other_table(aws, &pair.queue, &pair.arn).await?;
     let run = Run { aws, pair: &pair, letters: &wanted.letters, deed: Deed::Purge, is_dry: false, rate: None };
     act(&run, [wanted.dry_run, wanted.yes, wanted.json]).await
 }

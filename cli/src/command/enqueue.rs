@@ -39,6 +39,7 @@ use crate::{
 const LINES: usize = 500;
 
 pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure> {
+    table::refuse_other(aws).await?;
     let client = aws.client();
     // The usual queue of a job has the same name in all environments.
     let environments = async {

@@ -12,14 +12,37 @@ use tokio::time::sleep;
 
 use super::{
     function::{self, Function},
-    mapping::{feeds_from, function_of, mappings},
+    mapping::{feeds_from, function_of, mappings, qualifier_of},
     queue::{Found, named, set_visibility},
     release::{self, LIVE},
+    table,
 };
 use crate::{
     aws::Aws,
     failure::{Failure, told},
 };
+
+/// Refuses to judge the messages of a queue by another table than its function uses. Where no function is known, a table of another
+/// environment is refused by its name.
+pub(super) async fn refuse_other_table(aws: &Aws, queue: &str, arn: &str) -> Result<(), Failure> {
+    // Whoever may not look at functions goes by the names of tables.
+    let mappings = mappings(aws, Some(arn)).await.unwrap_or_default();
+    let fed = mappings.iter().find_map(|mapping| Some((function_of(mapping)?, qualifier_of(mapping))));
+    let function = match fed {
+        Some((name, qualifier)) => Function::look_at(aws, name, qualifier).await.unwrap_or_default(),
+        None => None,
+    };
+    let used = function.as_ref().and_then(|function| Some((&function.name, function.table()?)));
+    let Some((name, used)) = used else { return table::refuse_other(aws).await };
+    let ours = aws.place.table();
+    if used == ours {
+        return Ok(());
+    }
+    Err(Failure::said(format!(
+        "queue {queue} feeds function {name}, which has its records in table {used}, and this command looks into {ours}: give --table {used}, or \
+         the --prefix of its environment alone"
+    )))
+}
 
 /// The pause between two looks at something that AWS is about to change.
 pub(super) const BETWEEN_LOOKS: Duration = Duration::from_millis(500);

@@ -8,13 +8,17 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
 
 use crate::{
-    args::Place,
+    args::{Place, Setting},
     aws::Aws,
     failure::{Failure, told},
 };
 
 /// A function that was changed is ready again within that.
 const CHANGE: Duration = Duration::from_mins(1);
+/// The variable that names the prefix of an environment.
+const PREFIX: &str = "SQJOBS_PREFIX";
+/// The variable that names the table of the records.
+const TABLE: &str = "SQJOBS_TABLE";
 /// IAM is asked for so many things at the same time.
 const AT_A_TIME: usize = 4;
 
@@ -209,23 +213,38 @@ impl Function {
         (theirs.len() > ours.prefix.len() && queue.starts_with(&theirs) && theirs != ours.environment()).then_some(theirs)
     }
 
-    /// Returns the prefix of the environment that its variables name, where that is not this one.
+    /// Returns the prefix of the environment that its variables name, where that is not this one: another prefix, or other tables.
+    /// A function whose tables lack its prefix may move to those that have it.
     pub(super) fn environment_other_than(&self, ours: &Place) -> Option<String> {
-        let names_one = ours.settings().iter().any(|setting| self.environment.contains_key(setting.variable));
         let theirs = Place::of(&self.environment);
-        let is_other = names_one && theirs.environment() != ours.environment() && theirs.table() != ours.table();
-        is_other.then(|| theirs.environment())
+        // A function of no schedule need not name their table. A prefix names the table of the records.
+        let names =
+            |own: &Setting| self.environment.contains_key(own.variable) || own.variable == TABLE && self.environment.contains_key(PREFIX);
+        let moves = |table: &str, own: &Setting| {
+            own.variable != PREFIX && !theirs.prefix.is_empty() && !table.starts_with(&theirs.prefix) && own.value == own.usual
+        };
+        let differs = |(setting, own): (Setting, Setting)| names(&own) && setting.value != own.value && !moves(&setting.value, &own);
+        theirs.settings().into_iter().zip(ours.settings()).any(differs).then(|| theirs.environment())
     }
 
     /// Refuses to change it where it serves another environment.
     pub(super) fn refuse_other(&self, ours: &Place) -> Result<(), Failure> {
         let Some(theirs) = self.environment_other_than(ours) else { return Ok(()) };
-        let (name, table) = (&self.name, Place::of(&self.environment).table());
+        let (name, place) = (&self.name, Place::of(&self.environment));
         let theirs = if theirs.is_empty() { "without a prefix".into() } else { theirs };
         Err(Failure::said(format!(
-            "function {name} serves the environment {theirs}, whose table is {table}: give the --prefix and the --table of that environment. To \
-             move the function, first delete its variables SQJOBS_PREFIX and SQJOBS_TABLE"
+            "function {name} serves the environment {theirs}, whose tables are {} and {}: give the --prefix, the --table and the \
+             --schedules-table of that environment. To move the function, first delete its variables SQJOBS_PREFIX, SQJOBS_TABLE and \
+             SQJOBS_SCHEDULES_TABLE",
+            place.table(),
+            place.schedules_table()
         )))
+    }
+
+    /// Returns the table of the records that its variables name.
+    pub(super) fn table(&self) -> Option<String> {
+        let names_one = [PREFIX, TABLE].iter().any(|name| self.environment.contains_key(*name));
+        names_one.then(|| Place::of(&self.environment).table())
     }
 
     /// Returns true where its code and configuration are those of another version.
@@ -354,23 +373,32 @@ mod tests {
     fn the_variables_of_a_function_name_its_environment() {
         let place =
             |prefix: &str, table: Option<&str>| Place { prefix: prefix.into(), table: table.map(str::to_owned), ..Place::default() };
+        let schedules = |prefix: &str, table: &str| Place { schedules_table: Some(table.into()), ..place(prefix, None) };
         let production = variables(&place("", None), None, &[]);
         let staging = variables(&place("staging-", None), None, &[]);
         let only = |name, value: &str| vec![(name, value.to_owned())];
+        let unprefixed =
+            [only("SQJOBS_PREFIX", "live-"), only("SQJOBS_TABLE", "jobs"), only("SQJOBS_SCHEDULES_TABLE", "schedules")].concat();
         let cases = [
             (vec![], place("staging-", None), None),
             (only("SQJOBS_DLQ_URL", "x"), place("staging-", None), None),
             (production.clone(), place("", None), None),
             (production.clone(), place("staging-", None), Some("")),
             (only("SQJOBS_PREFIX", ""), place("staging-", None), Some("")),
-            // An environment that has kept its tables.
-            (production, place("staging-", Some("jobs")), None),
+            (production.clone(), place("staging-", Some("jobs")), Some("")),
+            (production.clone(), place("", Some("elsewhere")), Some("")),
+            (production, schedules("", "elsewhere"), Some("")),
             (staging.clone(), place("staging-", None), None),
-            (staging.clone(), place("", Some("staging-jobs")), None),
+            (staging.clone(), schedules("staging-", "elsewhere"), Some("staging-")),
+            (staging.clone(), place("", Some("staging-jobs")), Some("staging-")),
             (staging.clone(), place("", None), Some("staging-")),
             (staging, place("live-", None), Some("staging-")),
-            // The doctor finds a wrong table, which the command sets right.
-            ([only("SQJOBS_PREFIX", "live-"), only("SQJOBS_TABLE", "jobs")].concat(), place("live-", None), None),
+            // An environment that has kept its tables.
+            (unprefixed.clone(), Place { schedules_table: Some("schedules".into()), ..place("live-", Some("jobs")) }, None),
+            // One that moves, as the doctor says.
+            (unprefixed.clone(), place("live-", None), None),
+            (unprefixed, place("live-", Some("elsewhere")), Some("live-")),
+            (only("SQJOBS_TABLE", "jobs"), schedules("", "elsewhere"), None),
         ];
         for (variables, ours, other) in cases {
             let environment = variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();

@@ -163,8 +163,10 @@ pub(super) fn of_another(environments: &[String], name: &str) -> Option<String> 
     Some(format!("queue {name} belongs to the environment {prefix}; name it as {short} with --prefix {prefix}"))
 }
 
-/// Refuses to change a queue of another environment. Where this user may not list the tables, none is known.
+/// Refuses to change a queue of another environment, or to do so with the table of another one. Where this user may not list the tables,
+/// none is known.
 pub(super) async fn refuse_others(aws: &Aws, names: impl IntoIterator<Item = &str>) -> Result<(), Failure> {
+    table::refuse_other(aws).await?;
     let environments = table::environments(aws).await.unwrap_or_default();
     let refused = names.into_iter().find_map(|name| of_another(&environments, &aws.queue(name)));
     refused.map_or(Ok(()), |sentence| Err(Failure::said(sentence)))

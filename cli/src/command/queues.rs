@@ -10,10 +10,11 @@ use sqjobs::{
 use tokio::time::sleep;
 
 use super::{
-    feeding::{BETWEEN_LOOKS, Code, Feeding},
+    feeding::{BETWEEN_LOOKS, Code, Feeding, refuse_other_table},
     function::Function,
     mapping::{Feed, feeds, function_of, mappings, row},
     queue::{Depth, Found, Queues, Status, all, find, none, pair, refuse_others, set_visibility, source_name, url},
+    table::others_than_new,
 };
 use crate::{
     args::Queue,
@@ -65,6 +66,11 @@ async fn create(aws: &Aws, name: &str, timeout: Option<Duration>, function: Opti
         Some(_) => Some(pair(aws, &whole).await?),
         None => None,
     };
+    if existing.is_none()
+        && let Some(others) = others_than_new(aws).await
+    {
+        return Err(Failure::said(format!("cannot create queue {whole}: {others}; else begin with `sqjobs table create`")));
+    }
     if let Some((queue, _)) =
         existing.as_ref().filter(|(queue, _)| timeout.is_some() && queue.visibility.as_secs() != u64::from(visibility))
     {
@@ -250,7 +256,10 @@ async fn delete(aws: &Aws, name: &str, force: bool, yes: bool) -> Result<bool, F
         return Err(Failure::said(format!("cannot delete queue {whole}: there are messages, {}; {remedy}", held.join(", "))));
     }
     let mappings = match &queue {
-        Some(queue) => mappings(aws, Some(&queue.arn)).await?,
+        Some(queue) => {
+            refuse_other_table(aws, &queue.name, &queue.arn).await?;
+            mappings(aws, Some(&queue.arn)).await?
+        }
         None => Vec::new(),
     };
     let names = doomed.iter().map(|queue| &*queue.name).collect::<Vec<_>>().join(" and ");

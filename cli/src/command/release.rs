@@ -193,6 +193,11 @@ async fn fed_by(aws: &Aws, function: &str) -> Result<String, Failure> {
     let is_live = own.as_ref().and_then(qualifier_of) == Some(LIVE);
     let queue = own.and_then(|mapping| mapping.event_source_arn?.rsplit(':').next().map(str::to_owned));
     match queue {
+        Some(queue) if !queue.starts_with(&aws.place.prefix) => Err(Failure::said(format!(
+            "queue {queue} feeds function {function}, and its name does not begin with the prefix {} of this environment: give the --prefix of \
+             that queue",
+            aws.place.prefix
+        ))),
         Some(queue) if is_live => Ok(queue),
         Some(queue) => Err(Failure::said(format!(
             "queue {queue} feeds function {function} itself, so that what is deployed runs at once; \

@@ -12,10 +12,6 @@ use crate::{
 pub(super) async fn table(aws: &Aws, wanted: Table) -> Result<bool, Failure> {
     let Table::Create = wanted;
     create(aws).await?;
-    let meant = format!("{}-", aws.place.prefix);
-    if !aws.place.prefix.is_empty() && environments(aws).await.is_ok_and(|environments| environments.contains(&meant)) {
-        anstream::eprintln!("there is also an environment {meant}, which has other tables; if you meant that one, give --prefix {meant}");
-    }
     let mut output = Output::new();
     [aws.place.table(), aws.place.schedules_table()].into_iter().try_for_each(|table| output.line(format!("table {table} is ready")))?;
     Ok(true)
@@ -26,6 +22,9 @@ pub(super) async fn create(aws: &Aws) -> Result<(), Failure> {
     let (dynamodb, jobs, schedules) = (aws.dynamodb(), aws.place.table(), aws.place.schedules_table());
     if jobs == schedules {
         return Err(Failure::said(format!("records and schedules cannot share table {jobs}; name another by --schedules-table")));
+    }
+    if let Some(others) = others_than_new(aws).await {
+        anstream::eprintln!("{others}");
     }
     setup::create_table(&dynamodb, &jobs).await?;
     Ok(setup::create_schedules_table(&dynamodb, &schedules).await?)
@@ -51,6 +50,46 @@ pub(super) async fn environments(aws: &Aws) -> Result<Vec<String>, String> {
     let is_other = |prefix: &&str| prefix.len() > ours.prefix.len() && prefix.starts_with(&ours.prefix);
     let is_whole = |prefix: &&str| names.contains(&setup::schedules_table(prefix));
     Ok(prefixes.filter(is_other).filter(is_whole).map(str::to_owned).collect())
+}
+
+/// Says which environments there are, where this one has a prefix and no table yet: it may be mistyped. Where this user may not list the
+/// tables, nothing is known.
+pub(super) async fn others_than_new(aws: &Aws) -> Option<String> {
+    let (names, place) = (names(aws).await.ok()?, &aws.place);
+    if place.prefix.is_empty() || names.contains(&place.table()) {
+        return None;
+    }
+    let prefixes = names.iter().filter_map(|name| name.strip_suffix(&*setup::jobs_table("")));
+    let whole = prefixes.filter(|prefix| names.contains(&setup::schedules_table(prefix)));
+    let others: Vec<_> =
+        whole.map(|prefix| if prefix.is_empty() { "the one without a prefix".into() } else { format!("{prefix:?}") }).collect();
+    (!others.is_empty()).then(|| {
+        format!(
+            "the environment {:?} is new: it has no table {}. The environments here are {}; if you meant one of them, give its --prefix",
+            place.prefix,
+            place.table(),
+            others.join(", ")
+        )
+    })
+}
+
+/// Refuses the table of another environment that is given beside the prefix of this one. Where this user may not list the tables, none is
+/// known.
+pub(super) async fn refuse_other(aws: &Aws) -> Result<(), Failure> {
+    let (place, table) = (&aws.place, aws.place.table());
+    let usual = setup::jobs_table(&place.prefix);
+    let other = table.strip_suffix(&*setup::jobs_table("")).filter(|other| table != usual && !other.is_empty());
+    let Some(other) = other else { return Ok(()) };
+    let schedules = setup::schedules_table(other);
+    // Who names both tables means that environment.
+    if place.schedules_table() == schedules || !names(aws).await.unwrap_or_default().contains(&schedules) {
+        return Ok(());
+    }
+    Err(Failure::said(format!(
+        "table {table} belongs to the environment {other}, and this command to the one with the prefix \"{}\": give --prefix {other}, or leave \
+         out --table (the variable SQJOBS_TABLE)",
+        place.prefix
+    )))
 }
 
 /// Returns the prefix of the environment, among these, to which a queue belongs.

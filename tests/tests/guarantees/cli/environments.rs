@@ -77,6 +77,71 @@ fn the_doctor_finds_environments_that_share_a_table() {
         world.record_in("counted", "succeeded").await;
         let shared = rules(named("other-", &["doctor", "--json", "--schedules-table", "schedules"]));
         assert_eq!(shared, ["table_shared", "beater_missing"], "the table counts jobs of another environment");
+
+        // The environment moves to its own tables, as the remedy says.
+        in_environment(world, "prob", &["queue", "create", "es", "--function", &name]).yes();
+        assert!(!rules(in_environment(world, "prob", &doctor)).contains(&json!("table_unprefixed")));
+    });
+}
+
+#[test]
+fn a_table_of_another_environment_is_refused() {
+    World::setup().visibility_s(180).test(async |world| {
+        for function in [Function::probe(), Function::beater()] {
+            world.create_function_and_role(&function).await;
+        }
+        let [probe, beater] = [Function::probe(), Function::beater()].map(|function| world.account.name(&function));
+        sqjobs(world, &["queue", "create", "probes", "--function", &probe]).yes();
+        sqjobs(world, &["schedule", "beater", &beater]).yes();
+        in_environment(world, "staging-", &["table", "create"]).yes();
+        let read = async |function: &String| {
+            let read = world.account.lambda.get_function_configuration().function_name(function).send().await.expect("it is read");
+            read.environment.and_then(|own| own.variables).expect("variables")
+        };
+        let before = (read(&probe).await, read(&beater).await);
+
+        let changes: [&[&str]; 7] = [
+            &["dlq", "redrive", "probes", "--yes"],
+            &["dlq", "purge", "probes", "--yes"],
+            &["queue", "delete", "probes", "--yes"],
+            &["queue", "pause", "probes"],
+            &["queue", "create", "new"],
+            &["schedule", "beater", &beater],
+            &["enqueue", "probe", "[1]", "--queue", "probes", "--recorded"],
+        ];
+        for change in changes {
+            let refused = sqjobs(world, &[change, &["--table", "staging-jobs"]].concat()).error();
+            let other = "table staging-jobs belongs to the environment staging-, and this command to the one with the prefix \"\": give --prefix staging-";
+            assert!(refused.contains(other), "{change:?}: {refused}");
+        }
+        // A table of no environment: the function says which it uses.
+        for change in &changes[..3] {
+            let refused = sqjobs(world, &[change, &["--table", "elsewhere"][..]].concat()).error();
+            let used = format!("queue probes feeds function {probe}, which has its records in table jobs, and this command looks into elsewhere");
+            assert!(refused.contains(&used), "{change:?}: {refused}");
+        }
+
+        let serves = "serves the environment without a prefix, whose tables are jobs and schedules";
+        let there = ["--prefix", "staging-", "--table", "jobs"];
+        for change in ["release", "rollback"] {
+            let refused = sqjobs(world, &[&["function", change, &probe], &there[..]].concat()).error();
+            assert!(refused.contains(serves), "{refused}");
+        }
+        let create = ["queue", "create", "probes", "--function", &probe];
+        let refused = sqjobs(world, &[&create[..], &["--schedules-table", "staging-schedules"]].concat()).error();
+        assert!(refused.contains(serves), "{refused}");
+        let refused = sqjobs(world, &["schedule", "beater", &beater, "--schedules-table", "staging-schedules"]).error();
+        assert!(refused.contains("ticks for the environment without a prefix, with the tables jobs and schedules"), "{refused}");
+        assert_eq!((read(&probe).await, read(&beater).await), before);
+        assert_eq!(world.messages().await.len(), 0);
+
+        // The doctor advises nothing that is refused.
+        let found = sqjobs(world, &["doctor", "--json", "--beater", &beater, "--table", "staging-jobs"]).json();
+        let denies: Vec<_> = found.iter().filter(|finding| finding["rule"] == "role_denies").collect();
+        let asks = |finding: &&Value| finding["remedy"].as_str().is_some_and(|remedy| remedy.starts_with("if the variables of the function are right, ask"));
+        assert!(denies.len() == 2 && denies.iter().all(asks), "{found:?}");
+        sqjobs(world, &create).yes();
+        assert_eq!(read(&probe).await, before.0);
     });
 }
 
@@ -115,8 +180,12 @@ fn an_environment_without_a_prefix_leaves_the_queues_of_others_alone() {
 
         let rights = given(world, "beater", &beater, "").await;
         let refused = staging(&["schedule", "beater", &beater]).error();
-        assert!(refused.contains("it ticks for the environment without a prefix; deploy one more"), "{refused}");
-        assert!(refused.contains("--binary-name beater staging-beater`"), "{refused}");
+        assert!(
+            refused.contains("it ticks for the environment without a prefix, with the tables jobs and schedules; deploy one more"),
+            "{refused}"
+        );
+        let such_as = "--binary-name beater staging-beater`, with the name of the beater's program where that is not beater";
+        assert!(refused.contains(such_as), "{refused}");
         assert_eq!(given(world, "beater", &beater, "").await, rights);
 
         let add = ["schedule", "add", "nightly", "adder", "--cron", "1 0 * * *", "--queue", "staging-work"];
@@ -167,9 +236,17 @@ fn each_command_that_is_printed_names_the_environment() {
             let none = "no queue has the prefix live-, and there is no table live-jobs or live-schedules; ";
             assert!(told.starts_with(none) && told.contains("`sqjobs table create --prefix live-`"), "{told}");
         }
-        there(&["table", "create"]).yes();
+        let told = there(&["queue", "create", "adder"]).error();
+        let new =
+            "the environment \"live-\" is new: it has no table live-jobs. The environments here are the one without a prefix; if you meant";
+        assert!(told.contains(&format!("cannot create queue live-adder: {new}")), "{told}");
+        assert!(told.contains("`sqjobs table create --prefix live-`"), "{told}");
+        let made = there(&["table", "create"]);
+        assert!(made.said.starts_with(new), "{}", made.said);
+        made.yes();
+        assert_eq!(there(&["table", "create"]).said, "");
         let told = in_environment(world, "live", &["table", "create"]).said;
-        assert!(told.starts_with("there is also an environment live-, "), "{told}");
+        assert!(told.contains("The environments here are the one without a prefix, \"live-\"; if you meant"), "{told}");
         let told = there(&["schedule", "add", "nightly", "adder", "--cron", "1 0 * * *"]).error();
         assert!(told.contains("its queue live-adder does not exist; create it by `sqjobs queue create adder --prefix live-`"), "{told}");
         let told = there(&["enqueue", "adder", "[1, 2]"]).error();
