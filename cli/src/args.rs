@@ -605,7 +605,8 @@ pub(crate) enum Audience {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Dev {
     /// Run only the functions of these packages. Default: those in the folders `functions` and `beater`; without these folders,
-    /// all packages that depend on sqjobs.
+    /// all packages that depend on sqjobs. Packages are left out that depend on it with `default-features = false`, as producers may,
+    /// or have `queues = []` under [package.metadata.sqjobs].
     #[arg(long = "package", short, value_name = "PACKAGE", value_parser = text)]
     pub(crate) packages: Vec<String>,
     /// Build and deploy again whenever a file changes.

@@ -17,6 +17,8 @@ use crate::failure::Failure;
 
 /// The name of the function that EventBridge wakes, unless its package says otherwise.
 const BEATER: &str = "beater";
+/// The feature of the library that functions need. It is a default one.
+const LAMBDA: &str = "lambda";
 /// How long a function may take, in seconds, and a beater, unless its package says otherwise.
 const TIMEOUT_S: u32 = 30;
 const TICK_S: u32 = 60;
@@ -80,6 +82,21 @@ struct Package {
 struct Dependency {
     name: String,
     kind: Option<String>,
+    #[serde(default = "yes")]
+    uses_default_features: bool,
+    #[serde(default)]
+    features: Vec<String>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Dependency {
+    /// Returns true where this is the library with all that a function needs. A producer leaves that out.
+    fn is_for_functions(&self) -> bool {
+        self.name == "sqjobs" && self.kind.is_none() && (self.uses_default_features || self.features.iter().any(|name| name == LAMBDA))
+    }
 }
 
 #[derive(Deserialize)]
@@ -128,7 +145,7 @@ fn own<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Own, D::Error> {
 
 impl Package {
     fn uses_sqjobs(&self) -> bool {
-        self.dependencies.iter().any(|dependency| dependency.name == "sqjobs" && dependency.kind.is_none())
+        self.dependencies.iter().any(Dependency::is_for_functions)
     }
 
     fn functions(&self) -> impl Iterator<Item = Function> {
@@ -311,6 +328,8 @@ mod tests {
             package("tool", "tool", &sqjobs, &json!({})),
             package("other", "functions/other", &json!({"name": "serde", "kind": null}), &json!({})),
             package("tested", "functions/tested", &json!({"name": "sqjobs", "kind": "dev"}), &json!({})),
+            package("site", "site", &json!({"name": "sqjobs", "kind": null, "uses_default_features": false}), &json!({})),
+            package("shop", "shop", &sqjobs, &json!({"metadata": {"sqjobs": {"queues": []}}})),
         ]);
         serde_json::from_value(json!({"packages": packages, "workspace_root": root, "target_directory": "/w/target"})).expect("metadata")
     }
@@ -320,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_workspace_without_the_folder_has_all_that_use_the_library() {
+    fn a_workspace_without_the_folder_has_all_functions_and_no_producer() {
         let metadata = metadata("/w");
         assert_eq!(names(meant(&metadata, &[])), ["orders", "beater", "tool"]);
         assert_eq!(names(meant(&metadata, &["tool".into()])), ["tool"]);
