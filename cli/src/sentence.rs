@@ -11,9 +11,10 @@ use crate::{
 /// How late a job is that nobody need wonder about.
 const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
 
-/// Tells it from the beginning to what happens next. `prefix` precedes the names of queues.
-pub(crate) fn explain(record: &Record, prefix: &str, now: Timestamp) -> Vec<String> {
-    let story = Story { record, prefix, now };
+/// Tells it from the beginning to what happens next. `prefix` precedes the names of queues; `is_queue_gone` where the job's queue does not
+/// exist.
+pub(crate) fn explain(record: &Record, prefix: &str, is_queue_gone: bool, now: Timestamp) -> Vec<String> {
+    let story = Story { record, prefix, is_queue_gone, now };
     let mut sentences = vec![story.enqueued()];
     sentences.extend(story.cause());
     sentences.push(story.attempts());
@@ -26,6 +27,7 @@ pub(crate) fn explain(record: &Record, prefix: &str, now: Timestamp) -> Vec<Stri
 struct Story<'a> {
     record: &'a Record,
     prefix: &'a str,
+    is_queue_gone: bool,
     now: Timestamp,
 }
 
@@ -77,6 +79,12 @@ impl Story<'_> {
         let finished = finished_at.map(|at| format!(" at {}", self.at(at))).unwrap_or_default();
         let due = run_at.map(|at| format!(" until {}", self.at(at))).unwrap_or_default();
         match state {
+            State::Scheduled if self.is_queue_gone => {
+                format!("It waits in the due index{due}, and no beater can send it: {}.", self.gone())
+            }
+            State::Queued | State::Retrying if self.is_queue_gone => {
+                format!("As its record has it, it waits in its queue{due}; but {}.", self.gone())
+            }
             State::Scheduled => match expires_unrun(self.record, self.now) {
                 Some(at) => format!(
                     "It waits in the due index{due}, and expires at {}: it does not run. An earlier time lets it run: `sqjobs move {} --at \
@@ -121,6 +129,19 @@ impl Story<'_> {
         }
     }
 
+    /// Says that its queue is gone, and what to do.
+    fn gone(&self) -> String {
+        let Record { id, queue, state, .. } = self.record;
+        let (short, id) = (shell(queue.strip_prefix(self.prefix).unwrap_or(queue)), shell(id));
+        let next = match state {
+            State::Scheduled => "a beater then sends the job".to_owned(),
+            _ => format!("its message is gone with the old one, so {}", resend(self.record, self.prefix)),
+        };
+        format!(
+            "its queue {queue:?} does not exist. `sqjobs queue create {short}` creates it, and {next}; or `sqjobs cancel {id}` cancels the job"
+        )
+    }
+
     /// Says how to run a failed job again.
     fn again(&self) -> String {
         let Record { id, queue, error, .. } = self.record;
@@ -143,11 +164,13 @@ impl Story<'_> {
 
     /// What happens next, and what a person may do.
     fn next(&self) -> Option<String> {
-        let Record { id, state, run_at, enqueued_at, .. } = self.record;
-        // It may have been enqueued for an instant that had passed.
-        let since = run_at.map(|at| enqueued_at.map_or(at, |enqueued| enqueued.max(at)));
-        let overdue = since.is_some_and(|since| self.now.duration_since(since) > PATIENCE);
+        let Record { id, state, .. } = self.record;
+        let overdue = is_overdue(self.record, self.now);
         match state {
+            State::Scheduled | State::Queued | State::Retrying if self.is_queue_gone => None,
+            State::Running if self.is_queue_gone && has_died(self.record, self.now) => {
+                Some(format!("Its lease ran out, so that attempt has died; and {}.", self.gone()))
+            }
             State::Running => {
                 let until = Timestamp::from_millisecond(self.record.lease_until?).ok()?;
                 let free = free_from(until);
@@ -190,6 +213,23 @@ fn free_from(lease_until: Timestamp) -> Timestamp {
 pub(crate) fn has_died(record: &Record, now: Timestamp) -> bool {
     let until = record.lease_until.and_then(|at| Timestamp::from_millisecond(at).ok());
     record.state == State::Running && until.is_some_and(|until| free_from(until) < now)
+}
+
+/// Returns true for a job that should have started long ago.
+pub(crate) fn is_overdue(record: &Record, now: Timestamp) -> bool {
+    // It may have been enqueued for an instant that had passed.
+    record.run_at.max(record.enqueued_at).is_some_and(|since| now.duration_since(since) > PATIENCE)
+}
+
+/// Says what brings the message of a job back that is gone.
+pub(crate) fn resend(record: &Record, prefix: &str) -> String {
+    if record.envelope.is_some() {
+        return "a beater sends it again within a day or so".into();
+    }
+    let to = record.queue.strip_prefix(prefix).unwrap_or(&record.queue);
+    let to = if to == record.name { String::new() } else { format!(" --queue {}", shell(to)) };
+    let [name, id] = [&record.name, &record.id].map(|text| shell(text));
+    format!("to run the job, enqueue it once more with the same arguments: `sqjobs enqueue {name} ARGS --id {id}{to}`")
 }
 
 /// Returns when a job expires that waits for a later time than that.
@@ -244,7 +284,7 @@ mod tests {
 
     fn told(record: Value) -> String {
         let record: Record = serde_json::from_value(record).expect("a record");
-        explain(&record, "test-", "2026-05-04T12:00:00Z".parse().expect("an instant")).join("\n")
+        explain(&record, "test-", false, "2026-05-04T12:00:00Z".parse().expect("an instant")).join("\n")
     }
 
     #[test]
@@ -328,6 +368,27 @@ mod tests {
         };
         assert!(late("2026-05-04T11:00:00Z").contains("overdue"));
         assert!(!late("2026-05-04T11:59:59Z").contains("overdue"), "it was just enqueued");
+    }
+
+    #[test]
+    fn a_job_whose_queue_is_gone_is_told_so_and_nothing_else_of_its_message() {
+        let gone = |own: Value| {
+            let mut record = json!({"id": "a", "name": "n", "queue": "test-q", "attempts": 0, "run_at": "2026-05-04T11:00:00Z"});
+            record.as_object_mut().expect("an object").extend(own.as_object().expect("an object").clone());
+            let record = serde_json::from_value(record).expect("a record");
+            explain(&record, "test-", true, "2026-05-04T12:00:00Z".parse().expect("an instant")).join("\n")
+        };
+        let remedy = "its queue \"test-q\" does not exist. `sqjobs queue create q` creates it, and";
+        let filed = gone(json!({"state": "scheduled"}));
+        assert!(filed.contains(&format!("no beater can send it: {remedy} a beater then sends the job; or `sqjobs cancel a`")), "{filed}");
+        assert!(!filed.contains("a beater sends it in time") && !filed.contains("overdue"), "{filed}");
+        let waits = gone(json!({"state": "queued"}));
+        assert!(waits.contains(&format!("but {remedy} its message is gone with the old one, so to run the job, enqueue it")), "{waits}");
+        assert!(waits.contains("`sqjobs enqueue n ARGS --id a --queue q`") && !waits.contains("overdue"), "{waits}");
+        let died = gone(json!({"state": "running", "generation": 1, "lease_until": 1_700_000_000_000_u64}));
+        assert!(died.contains(&format!("that attempt has died; and {remedy} its message is gone with the old one")), "{died}");
+        let held = gone(json!({"state": "retrying", "envelope": "{}"}));
+        assert!(held.contains("so a beater sends it again within a day or so; or `sqjobs cancel a`"), "{held}");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use sqjobs::{
 };
 use tokio::{signal::ctrl_c, time::sleep};
 
-use super::{feeding::refuse_other_table, queue};
+use super::{feeding::refuse_other_table, lookup, queue};
 use crate::{
     args::{Dlq, Letters, ListLetters, Purge, Redrive as RedriveLetters, ShowLetters},
     aws::Aws,
@@ -365,6 +365,11 @@ async fn show(aws: &Aws, wanted: ShowLetters) -> Result<bool, Failure> {
         output.letter(&found.letter, [found.name(), found.kind(), &found.reason()], now)?;
         if let Some(record) = &found.record {
             output.job(record, now)?;
+        }
+        let queue = aws.short(&pair.queue);
+        if let Some(own) = lookup::belongs_to(aws, queue, &found.letter).await {
+            let said = lookup::elsewhere(&aws.place.prefix, &shell(queue), &own, &shell(&found.letter.id));
+            anstream::eprintln!("{}", clean(&aws.place.with_options(&said)));
         }
     }
     if !wanted.json && !shown.is_empty() {

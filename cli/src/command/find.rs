@@ -106,12 +106,20 @@ fn covered(by: By<'_>) -> &'static str {
 
 pub(super) async fn explain(aws: &Aws, wanted: Explain) -> Result<bool, Failure> {
     let (record, now) = (aws.client().get(&wanted.id).await?, aws.clock.now());
+    let queue = match &record {
+        Some(record) if !record.state.is_terminal() && !record.queue.is_empty() => Some(queue::url(aws, &record.queue).await),
+        _ => None,
+    };
+    let is_queue_gone = matches!(queue, Some(Ok(None)));
     let mut sentences = match &record {
-        Some(record) => sentence::explain(record, &aws.place.prefix, now),
+        Some(record) => sentence::explain(record, &aws.place.prefix, is_queue_gone, now),
         None => vec![format!("There is no record of {:?}.", wanted.id)],
     };
+    if let Some(Err(unseen)) = queue {
+        sentences.push(format!("Its queue cannot be looked at: {}.", unseen.told()));
+    }
     let mut is_dead = false;
-    if is_unstarted(record.as_ref()) {
+    if is_unstarted(record.as_ref()) && !is_queue_gone {
         match lookup::look(aws, &wanted.id, record.as_ref().map(|record| &*record.queue), None).await {
             Ok(known) => {
                 is_dead = known.dead_letter.is_some();
@@ -120,7 +128,10 @@ pub(super) async fn explain(aws: &Aws, wanted: Explain) -> Result<bool, Failure>
                 }
                 sentences.extend(known.sentences(&wanted.id, &aws.place.prefix, now));
             }
-            Err(error) => sentences.extend([NO_ATTEMPT.into(), format!("The queues cannot be looked at: {}.", error.told())]),
+            Err(error) => {
+                sentences.extend(record.is_none().then(|| NO_ATTEMPT.into()));
+                sentences.push(format!("The queues cannot be looked at: {}.", error.told()));
+            }
         }
     }
     if let Some(record) = &record {
@@ -140,33 +151,25 @@ pub(super) async fn explain(aws: &Aws, wanted: Explain) -> Result<bool, Failure>
     Ok(record.is_some())
 }
 
-/// Says that the message of a job may be gone that waits in its queue, or whose attempt has died, where that queue is empty.
+/// Says that the message of a job may be gone: its queue is empty, or the job is overdue there, or its attempt has died.
 async fn gone(aws: &Aws, record: &Record, now: Timestamp) -> Option<String> {
-    if record.state == State::Scheduled {
-        let unseen = queue::find(aws, &record.queue).await.err()?;
-        return Some(format!("Its queue cannot be looked at: {}.", unseen.told()));
-    }
-    if !matches!(record.state, State::Queued | State::Retrying) && !sentence::has_died(record, now) {
+    let has_died = sentence::has_died(record, now);
+    if !matches!(record.state, State::Queued | State::Retrying) && !has_died {
         return None;
     }
-    match queue::find(aws, &record.queue).await {
-        Ok(queue) if queue.depth.all() == 0 => {}
-        // What was looked for of a job that never started has failed in the same way.
-        Err(error) if !is_unstarted(Some(record)) => return Some(format!("Its queue cannot be looked at: {}.", error.told())),
-        Ok(_) | Err(_) => return None,
+    // If the queue cannot be read, that was said before.
+    let (queue, next) = (queue::find(aws, &record.queue).await.ok()?, sentence::resend(record, &aws.place.prefix));
+    match queue.depth.all() {
+        0 => Some(format!(
+            "SQS counts no message in queue {}. If it still counts none in a minute, the message is gone, such as by a purge of the queue: {next}.",
+            record.queue
+        )),
+        count if has_died || sentence::is_overdue(record, now) => Some(format!(
+            "Queue {} holds messages ({count}), and SQS does not say if that of this job is among them. If it was purged: {next}.",
+            record.queue
+        )),
+        _ => None,
     }
-    let next = if record.envelope.is_some() {
-        "a beater sends it again within a day or so".to_owned()
-    } else {
-        let to = aws.short(&record.queue);
-        let to = if to == record.name { String::new() } else { format!(" --queue {}", sentence::shell(to)) };
-        let [name, id] = [&record.name, &record.id].map(|text| sentence::shell(text));
-        format!("to run the job, enqueue it once more with the same arguments: `sqjobs enqueue {name} ARGS --id {id}{to}`")
-    };
-    Some(format!(
-        "SQS counts no message in queue {}. If it still counts none in a minute, the message is gone, such as by a purge of the queue: {next}.",
-        record.queue
-    ))
 }
 
 /// Says that a duplicate of a job was discarded that had other arguments.

@@ -112,7 +112,7 @@ impl Follow<'_> {
             *said = sentences;
         }
         match known.dead_letter {
-            Some((queue, letter)) if self.json => output.json(&dlq::json(&letter, &queue)).map(|()| true),
+            Some(dead) if self.json => output.json(&dlq::json(&dead.letter, &dead.queue)).map(|()| true),
             dead_letter => Ok(dead_letter.is_some()),
         }
     }

@@ -18,11 +18,46 @@ const LATE: &str = "The counts of SQS may be a minute late.";
 /// A parked message is delivered again within five minutes.
 pub(super) const PARKED: SignedDuration = SignedDuration::from_mins(10);
 
+/// A dead letter that was found.
+pub(super) struct Dead {
+    /// The queue that it is a dead letter of, without the prefix.
+    pub(super) queue: String,
+    pub(super) letter: Letter,
+    /// The queue that has the name of its job, where that is another one.
+    belongs_to: Option<String>,
+}
+
+impl Dead {
+    async fn new(aws: &Aws, queue: &str, letter: Letter) -> Self {
+        let belongs_to = belongs_to(aws, queue, &letter).await;
+        Self { queue: queue.to_owned(), letter, belongs_to }
+    }
+}
+
+/// Returns the queue, without the prefix, to which a letter belongs that a producer has sent to the dead-letter queue of another one: the
+/// queue that has the name of its job.
+pub(super) async fn belongs_to(aws: &Aws, queue: &str, letter: &Letter) -> Option<String> {
+    let name = letter.envelope.as_ref().ok().map(|envelope| envelope.name.clone())?;
+    if !letter.is_misdirected() || name == queue {
+        return None;
+    }
+    // Without the right to look, nothing is known of it.
+    queue::url(aws, &aws.queue(&name)).await.ok().flatten().map(|_| name)
+}
+
+/// Says where a letter belongs that is in the dead-letter queue of another queue. `queue` and `id` are as a shell takes them.
+pub(super) fn elsewhere(prefix: &str, queue: &str, own: &str, id: &str) -> String {
+    let name = shell(own);
+    format!(
+        "Its job belongs to queue {prefix}{own}, and a redrive sends it to {prefix}{queue}, whose function may not have the job. Enqueue it with its \
+         arguments, `sqjobs enqueue {name} ARGS --id {id}`, and delete the dead letter: `sqjobs dlq purge {queue} --id {id}`."
+    )
+}
+
 /// The facts about a job that has no record.
 #[derive(Default)]
 pub(super) struct Known {
-    /// Its dead letter, and the queue that its message came from, without the prefix.
-    pub(super) dead_letter: Option<(String, Letter)>,
+    pub(super) dead_letter: Option<Dead>,
     /// Sentences about the dead-letter queues that were searched.
     looked: Vec<String>,
     /// The queues in which its message may wait.
@@ -50,7 +85,7 @@ pub(super) async fn look(aws: &Aws, id: &str, queue: Option<&str>, since: Option
     for status in searched {
         match search(aws, &status.name, id, since).await {
             Ok(Search { newest: Some(letter), .. }) => {
-                known.dead_letter = Some((status.name.clone(), letter));
+                known.dead_letter = Some(Dead::new(aws, &status.name, letter).await);
                 return Ok(known);
             }
             Ok(search) => known.looked.push(search.described()),
@@ -219,16 +254,16 @@ impl Known {
     /// Describes the facts in sentences.
     pub(super) fn sentences(&self, id: &str, prefix: &str, now: Timestamp) -> Vec<String> {
         match &self.dead_letter {
-            Some((queue, letter)) => dead(prefix, queue, letter, id, "ARGS", now),
+            Some(letter) => dead(prefix, letter, id, "ARGS", now),
             None => self.looked.iter().chain(&self.waiting).chain(&self.left_out).cloned().collect(),
         }
     }
 }
 
 /// Describes a dead letter of a job that has no record, and says what to do with it. `args` are for the job that replaces it.
-pub(super) fn dead(prefix: &str, queue: &str, letter: &Letter, id: &str, args: &str, now: Timestamp) -> Vec<String> {
+pub(super) fn dead(prefix: &str, Dead { queue, letter, belongs_to }: &Dead, id: &str, args: &str, now: Timestamp) -> Vec<String> {
     let name = letter.envelope.as_ref().ok().map(|envelope| &*envelope.name);
-    let to = if name == Some(queue) { String::new() } else { format!(" --queue {}", shell(queue)) };
+    let to = if name == Some(queue) || belongs_to.is_some() { String::new() } else { format!(" --queue {}", shell(queue)) };
     let (whole, queue, id) = (format!("{prefix}{queue}"), shell(queue), shell(id));
     let since = letter.message.sent_at.map(|at| format!(", {}", from_now(at, now))).unwrap_or_default();
     let enqueue = format!("`sqjobs enqueue {} {args} --id {id}{to}`", name.map_or("NAME".into(), shell));
@@ -248,9 +283,17 @@ pub(super) fn dead(prefix: &str, queue: &str, letter: &Letter, id: &str, args: &
         Some("parked" | "contract") => {
             format!("Deploy a function that has the job, then send the message again: `sqjobs dlq redrive {queue} --id {id}`.")
         }
-        _ if letter.is_misdirected() => {
-            format!("To run it, send it to its queue: `sqjobs dlq redrive {queue} --id {id}`. Let producers send to queue {whole}.")
-        }
+        _ if letter.is_misdirected() => match belongs_to {
+            Some(own) => elsewhere(prefix, &queue, own, &id),
+            None if to.is_empty() => {
+                format!("To run it, send it to its queue: `sqjobs dlq redrive {queue} --id {id}`. Let producers send to queue {whole}.")
+            }
+            None => format!(
+                "If the function of queue {whole} has the job {}, send it to its queue: `sqjobs dlq redrive {queue} --id {id}`. Let producers send \
+                 to the queue of its function.",
+                name.unwrap_or_default()
+            ),
+        },
         _ => format!("Correct the cause, then send the message again: `sqjobs dlq redrive {queue} --id {id}`."),
     };
     vec![

@@ -29,6 +29,7 @@ use super::table;
 use crate::{
     aws::Aws,
     failure::{Failure, told},
+    output::clean,
     sentence::shell,
 };
 
@@ -75,6 +76,8 @@ pub(super) struct Found {
     pub(super) visibility: Duration,
     /// The name of its dead-letter queue.
     pub(super) dlq: String,
+    /// Whether its redrive policy names that.
+    has_policy: bool,
 }
 
 /// To where, and when, SQS itself moves what a queue cannot get rid of.
@@ -131,8 +134,10 @@ async fn look(aws: &Aws, url: &str) -> Result<Found, Unseen> {
     };
     let name = name_of(url).to_owned();
     let number = |name: &Attribute| attributes.get(name).and_then(|text| text.parse().ok()).unwrap_or(0);
+    let policy = Policy::of(&attributes);
     Ok(Found {
-        dlq: Policy::of(&attributes).map_or_else(|| dlq_name(&name), |policy| policy.name().to_owned()),
+        has_policy: policy.is_some(),
+        dlq: policy.map_or_else(|| dlq_name(&name), |policy| policy.name().to_owned()),
         name,
         url: url.to_owned(),
         arn: attributes.get(&QueueArn).cloned().unwrap_or_default(),
@@ -154,6 +159,22 @@ pub(super) async fn url(aws: &Aws, name: &str) -> Result<Option<String>, Failure
 pub(super) async fn missing(aws: &Aws, names: BTreeSet<String>) -> Result<BTreeSet<String>, Failure> {
     let looks = stream::iter(names).map(async |name| Ok(url(aws, &name).await?.is_none().then_some(name))).buffered(AT_A_TIME);
     looks.try_filter_map(|name| ready(Ok(name))).try_collect().await
+}
+
+/// Refuses to let a job wait for a queue, by its whole name, that does not exist. Where this user may not look, that is said.
+pub(super) async fn refuse_missing(aws: &Aws, what: &str, name: &str) -> Result<(), Failure> {
+    match url(aws, name).await {
+        Ok(Some(_)) => Ok(()),
+        Ok(None) => {
+            let short = shell(aws.short(name));
+            Err(Failure::said(format!("{what}: its queue {name} does not exist; create it by `sqjobs queue create {short}`")))
+        }
+        Err(failure) => {
+            let said = clean(&aws.place.with_options(&failure.told()));
+            anstream::eprintln!("it is not known if the job's queue exists: {said}");
+            Ok(())
+        }
+    }
 }
 
 /// Returns why a queue, by its whole name, is not one of this environment.
@@ -229,13 +250,15 @@ async fn found(aws: &Aws, name: &str, remedy: &str) -> Result<Found, Failure> {
 /// A queue by its whole name, and its dead-letter queue.
 pub(super) async fn pair(aws: &Aws, name: &str) -> Result<(Found, Found), Failure> {
     let queue = find(aws, name).await?;
-    let fifo = if is_fifo(&queue.dlq) { " --attributes FifoQueue=true" } else { "" };
-    let remedy = format!(
-        "the redrive policy of {name} names it as its dead-letter queue: `aws sqs create-queue --queue-name {}{fifo}` creates it",
-        queue.dlq
-    );
+    let remedy = format!("the redrive policy of {name} names it as its dead-letter queue: {} creates it", create_dlq(&queue.dlq));
     let dlq = found(aws, &queue.dlq, &remedy).await?;
     Ok((queue, dlq))
+}
+
+/// The command that creates a dead-letter queue which is gone, and keeps messages as long as SQS can.
+pub(super) fn create_dlq(dlq: &str) -> String {
+    let fifo = if is_fifo(dlq) { ",FifoQueue=true" } else { "" };
+    format!("`aws sqs create-queue --queue-name {dlq} --attributes MessageRetentionPeriod=1209600{fifo}`")
 }
 
 /// A queue and its dead-letter queue.
@@ -267,6 +290,8 @@ pub(super) struct LeftOut {
     unknown: Option<String>,
     /// The queues that this user may not read.
     denied: Vec<String>,
+    /// The queues whose dead-letter queues do not exist, each with the name of that.
+    bereft: Vec<(String, String)>,
 }
 
 impl LeftOut {
@@ -283,7 +308,12 @@ impl LeftOut {
     fn flaws(&self) -> Vec<String> {
         let unknown = self.unknown.iter().map(|error| format!("queues of other environments may be among these: {error}"));
         let denied = Some(self.denied.join(", ")).filter(|names| !names.is_empty());
-        unknown.chain(denied.map(|names| format!("left out: {names}: you may not read them (sqs:GetQueueAttributes)"))).collect()
+        let denied = denied.map(|names| format!("left out: {names}: you may not read them (sqs:GetQueueAttributes)"));
+        let bereft = self
+            .bereft
+            .iter()
+            .map(|(queue, dlq)| format!("left out: {queue}: its dead-letter queue {dlq} does not exist; {} creates it", create_dlq(dlq)));
+        unknown.chain(denied).chain(bereft).collect()
     }
 }
 
@@ -315,6 +345,12 @@ impl Queues {
                 Err(Unseen::Gone) => {}
                 Err(Unseen::Denied) => left_out.denied.push(name_of(url).to_owned()),
                 Err(Unseen::Failed(error)) => return Err(Failure::because("cannot read the queues", error)),
+            }
+        }
+        for queue in found.values().filter(|queue| queue.has_policy && !found.contains_key(&queue.dlq)) {
+            // It may be one of another environment, or one that this user may not read.
+            if matches!(url(aws, &queue.dlq).await, Ok(None)) {
+                left_out.bereft.push((queue.name.clone(), queue.dlq.clone()));
             }
         }
         let pair = |queue: &Found| Some((queue.clone(), found.get(&queue.dlq)?.clone()));

@@ -8,7 +8,7 @@ use super::{
     dlq::{Pair, Walk},
     enqueue::job,
     lookup::{self, Known},
-    queue::DeadLetterQueues,
+    queue::{self, DeadLetterQueues},
 };
 use crate::{
     args::{Cancel, Move, Retry},
@@ -102,6 +102,11 @@ pub(super) async fn retry(aws: &Aws, wanted: Retry) -> Result<bool, Failure> {
     if let Some(queue) = &wanted.options.queue {
         DeadLetterQueues::read(aws).await.refuse(aws, queue).await?;
     }
+    let queue = wanted.options.queue.as_deref().map(|queue| aws.queue(queue));
+    let queue = queue.or_else(|| Some(record.queue.clone()).filter(|queue| !queue.is_empty()));
+    if let Some(queue) = queue.filter(|_| record.state.is_terminal()) {
+        queue::refuse_missing(aws, &format!("cannot run {} again", clean(&wanted.id)), &queue).await?;
+    }
     if record.state == State::Succeeded {
         let at = record.finished_at.map(|at| format!(" at {}", exact(at))).unwrap_or_default();
         if !confirmed(&format!("{} succeeded{at}. Run it again?", clean(&wanted.id)), wanted.yes)? {
@@ -154,8 +159,8 @@ pub(super) async fn retry(aws: &Aws, wanted: Retry) -> Result<bool, Failure> {
 async fn no_record(aws: &Aws, wanted: &Retry) -> Failure {
     let (shown, id) = (clean(&wanted.id), shell(&wanted.id));
     let looked = match lookup::look(aws, &wanted.id, None, None).await {
-        Ok(Known { dead_letter: Some((queue, letter)), .. }) => {
-            let said = lookup::dead(&aws.place.prefix, &queue, &letter, &wanted.id, &shell(&wanted.args), aws.clock.now()).join(" ");
+        Ok(Known { dead_letter: Some(letter), .. }) => {
+            let said = lookup::dead(&aws.place.prefix, &letter, &wanted.id, &shell(&wanted.args), aws.clock.now()).join(" ");
             return Failure::said(format!("cannot run {shown} again: there is no record of it, since it never started. {}", clean(&said)));
         }
         Ok(_) => "nor a dead letter in sight".to_owned(),
@@ -221,6 +226,10 @@ pub(super) async fn reschedule(aws: &Aws, wanted: Move) -> Result<bool, Failure>
         return Err(Failure::said("the delay is too long; name an instant up to the year 9999 by --at"));
     };
     let client = aws.client();
+    let waits = client.get(&wanted.id).await?.filter(|record| record.state == State::Scheduled);
+    if let Some(record) = waits {
+        queue::refuse_missing(aws, &format!("cannot move {}", clean(&wanted.id)), &record.queue).await?;
+    }
     let moved = client.reschedule(&wanted.id, at).await?;
     let mut output = Output::new();
     let record = client.get(&wanted.id).await?;

@@ -7,7 +7,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use sqjobs::{CatchUp, Entry, Scheduled};
+use sqjobs::{CatchUp, Entry, Scheduled, Timetable};
 
 use super::{
     beater,
@@ -47,7 +47,8 @@ pub(super) async fn schedule(aws: impl AsyncFn() -> Aws, wanted: Schedule) -> Re
             for stored in readable(&aws, &ids).await? {
                 let id = stored.entry.id();
                 aws.schedules().pause(id).await?;
-                show(&aws, id, json, "is paused", may_still_run(&stored, aws.clock.now()), &mut output).await?;
+                say(id, json, "is paused", may_still_run(&stored, aws.clock.now()), &mut output)?;
+                print(&aws, id, json, false, &mut output).await?;
             }
             Ok(true)
         }
@@ -56,7 +57,14 @@ pub(super) async fn schedule(aws: impl AsyncFn() -> Aws, wanted: Schedule) -> Re
             for stored in readable(&aws, &ids).await? {
                 let id = stored.entry.id();
                 aws.schedules().resume(id).await?;
-                show(&aws, id, json, "fires again", None, &mut output).await?;
+                let name = stored.entry.queue_name();
+                let queue = missing(&aws, [aws.queue(name)].into()).await.pop_first();
+                let said = match &queue {
+                    Some(queue) => format!("fires again once queue {queue} exists: `sqjobs queue create {}`", shell(name)),
+                    None => "fires again".into(),
+                };
+                say(id, json, &aws.place.with_options(&said), None, &mut output)?;
+                print(&aws, id, json, queue.is_some(), &mut output).await?;
             }
             Ok(true)
         }
@@ -68,7 +76,17 @@ pub(super) async fn schedule(aws: impl AsyncFn() -> Aws, wanted: Schedule) -> Re
             Ok(true)
         }
         Schedule::Run { id, json } => {
-            let sent = aws().await.schedules().run_now(&id).await?;
+            let aws = aws().await;
+            let sent = match aws.schedules().run_now(&id).await {
+                Ok(sent) => sent,
+                Err(error) => {
+                    let stored = aws.schedules().get(&id).await.ok().flatten();
+                    return Err(match stored {
+                        Some(stored) => Failure::of_queue(error, &shell(stored.entry.queue_name())),
+                        None => Failure::from(error),
+                    });
+                }
+            };
             if json {
                 output.json(&json!({"id": sent.id, "message_id": sent.message_id}))?;
             } else {
@@ -149,47 +167,47 @@ fn may_still_run(stored: &Scheduled, now: Timestamp) -> Option<&'static str> {
     fires.any(|fire| fire > now && fire.duration_since(now) <= AHEAD).then_some(MAY_STILL_RUN)
 }
 
-/// The fields of a line of a file: those of a schedule, and those that `list --json` adds, which are ignored.
-const FIELDS: [&str; 24] = [
-    "id",
-    "cron",
-    "timezone",
-    "dst_gap",
-    "every_s",
-    "offset_s",
-    "job",
-    "queue",
-    "args",
-    "kwargs",
-    "max_attempts",
-    "timeout_s",
-    "priority",
-    "tags",
-    "meta",
-    "catch_up",
-    "grace_s",
-    "backlog",
-    "jitter_s",
-    "paused",
-    "from_code",
-    "overridden",
-    "next_fire",
-    "status",
-];
+/// A tick of a beater comes within that.
+const TICK: SignedDuration = SignedDuration::from_mins(1);
+
+/// Says when a schedule that was added fires next. A beater makes no fire before its first tick after the change, unless it had made it
+/// for the schedule as it was.
+fn first(timetable: &Timetable, fires_as_before: bool, now: Timestamp) -> String {
+    match (timetable.next(now), timetable.next(now + TICK)) {
+        (Some(next), Some(sure)) if !fires_as_before && next != sure => format!(
+            "; next at {} at the latest: a fire before the next tick of a beater, within a minute, may not be made, and one that was cancelled \
+             stays so",
+            exact(sure)
+        ),
+        (Some(next), _) => format!("; next at {}", exact(next)),
+        (None, _) => String::new(),
+    }
+}
+
+/// The fields that `list --json` adds to those of an entry. A line of a file may have them: all but `paused` are ignored.
+const ADDED: [&str; 5] = ["paused", "from_code", "overridden", "next_fire", "status"];
+
+fn fields() -> impl Iterator<Item = &'static str> {
+    Entry::FIELDS.into_iter().chain(ADDED)
+}
 
 /// The least similarity of a name and a field, by Jaro's measure, at which the field is suggested.
 const ALIKE: f64 = 0.7;
 
 /// Says which field is unknown, and which is meant. A schedule without one of its fields would be wrong each time that it fires.
 fn unknown_field(row: &Value) -> Option<String> {
-    let field = row.as_object()?.keys().find(|field| !FIELDS.contains(&&***field))?;
-    let likeness = |known: &str| if known.contains(&**field) { 1.0 } else { strsim::jaro(field, known) };
-    let nearest = FIELDS.into_iter().max_by(|one, other| likeness(one).total_cmp(&likeness(other)));
-    let remedy = match nearest.filter(|nearest| likeness(nearest) > ALIKE) {
+    let field = row.as_object()?.keys().find(|field| fields().all(|known| known != *field))?;
+    Some(format!("a schedule has no field {field:?}; {}", meant(field)))
+}
+
+/// Says which field is meant by one that is unknown.
+pub(super) fn meant(field: &str) -> String {
+    let likeness = |known: &str| if known.contains(field) { 1.0 } else { strsim::jaro(field, known) };
+    let nearest = fields().max_by(|one, other| likeness(one).total_cmp(&likeness(other)));
+    match nearest.filter(|nearest| likeness(nearest) > ALIKE) {
         Some(nearest) => format!("did you mean {nearest:?}?"),
-        None => format!("its fields are {}.", FIELDS.join(", ")),
-    };
-    Some(format!("a schedule has no field {field:?}; {remedy}"))
+        None => format!("its fields are {}.", fields().collect::<Vec<_>>().join(", ")),
+    }
 }
 
 /// Reads the schedules of a file, as `list --json` prints them, and whether each is paused. Refuses an id that the file has twice.
@@ -310,12 +328,23 @@ async fn add(aws: &Aws, entries: &[(Entry, bool)], yes: bool, json: bool, output
             _ => None,
         };
         let overrides = stored.as_ref().is_some_and(|stored| stored.from_code && stored.entry != *entry);
-        let is_paused = *paused || stored.is_some_and(|stored| stored.paused);
-        let is_paused = if is_paused { "; it is paused" } else { "" };
+        let is_paused = *paused || stored.as_ref().is_some_and(|stored| stored.paused);
+        let now = aws.clock.now();
+        let first = match &stored {
+            _ if is_paused => "; it is paused".to_owned(),
+            Some(stored) => {
+                let mut changed = stored.clone();
+                changed.entry = entry.clone();
+                let is_ticked = stored.next_fire.is_some_and(|next| next > now);
+                first(&changed.timetable(now)?, is_ticked && stored.entry.schedule() == entry.schedule(), now)
+            }
+            None => first(&schedules.check(entry)?, false, now),
+        };
         if let Some(was) = was.as_ref().filter(|_| json) {
             anstream::eprintln!("{}{}", clean(id), clean(was));
         }
-        show(aws, id, json, &format!("fires {}{}{is_paused}", entry.check()?, clean(&was.unwrap_or_default())), still, output).await?;
+        say(id, json, &format!("fires {}{}{first}", entry.check()?, clean(&was.unwrap_or_default())), still, output)?;
+        print(aws, id, json, false, output).await?;
         if overrides {
             anstream::eprintln!("{} comes from the code of a beater: {CODE}. Change the code to keep this", clean(id));
         }
@@ -347,17 +376,15 @@ fn say(id: &str, json: bool, said: &str, still: Option<&str>, output: &mut Outpu
     Ok(())
 }
 
-/// Says what was done to a schedule, and prints it where JSON is asked for.
-async fn show(aws: &Aws, id: &str, json: bool, said: &str, still: Option<&str>, output: &mut Output) -> Result<(), Failure> {
-    say(id, json, said, still, output)?;
+/// Prints a schedule where JSON is asked for.
+async fn print(aws: &Aws, id: &str, json: bool, is_missing: bool, output: &mut Output) -> Result<(), Failure> {
     if !json {
         return Ok(());
     }
     match aws.schedules().get(id).await? {
-        // Its queue was looked at when it was added.
         Some(schedule) => {
             let now = aws.clock.now();
-            output.json(&row(&schedule, status(&schedule, false, now), now)?)
+            output.json(&row(&schedule, status(&schedule, is_missing, now), now)?)
         }
         None => Err(Failure::said(format!("schedule {id:?} was removed meanwhile"))),
     }
@@ -409,6 +436,16 @@ async fn list(aws: &Aws, json: bool, output: &mut Output) -> Result<bool, Failur
     let ((schedules, unreadable), now) = (aws.schedules().list_all().await?, aws.clock.now());
     for (id, error) in unreadable {
         anstream::eprintln!("{}", aws.place.with_options(&clean(&cannot_be_read(&id, &error))));
+    }
+    for schedule in &schedules {
+        for field in &schedule.unknown {
+            anstream::eprintln!(
+                "schedule {} has the unknown field {}, which is ignored; {}",
+                clean(schedule.entry.id()),
+                clean(field),
+                meant(field)
+            );
+        }
     }
     let queues = schedules.iter().map(|schedule| aws.queue(schedule.entry.queue_name())).collect();
     let missing = missing(aws, queues).await;
@@ -520,7 +557,7 @@ mod tests {
     fn the_fields_of_a_line_are_those_that_a_list_prints() {
         let schema: Value = serde_json::from_str(include_str!("../../output.schema.json")).expect("JSON");
         let printed: BTreeSet<_> = schema["$defs"]["schedule list"]["properties"].as_object().expect("an object").keys().cloned().collect();
-        assert_eq!(printed, FIELDS.map(str::to_owned).into());
+        assert_eq!(printed, fields().map(str::to_owned).collect());
     }
 
     #[test]

@@ -89,6 +89,29 @@ const ID_BYTES: usize = 256;
 const PREFIX: &str = "schedule:";
 
 impl Entry {
+    /// The names of its fields, as they are stored and written as JSON.
+    pub const FIELDS: [&'static str; 19] = [
+        "id",
+        "cron",
+        "timezone",
+        "dst_gap",
+        "every_s",
+        "offset_s",
+        "job",
+        "queue",
+        "args",
+        "kwargs",
+        "max_attempts",
+        "timeout_s",
+        "priority",
+        "tags",
+        "meta",
+        "catch_up",
+        "grace_s",
+        "backlog",
+        "jitter_s",
+    ];
+
     /// Creates an entry that enqueues `job` at each fire. The id names the schedule and must never change.
     ///
     /// # Errors

@@ -53,6 +53,8 @@ pub struct Scheduled {
     pub ahead: Vec<Timestamp>,
     /// The instant of its creation, from which its intervals count. `None` if no beater has examined it yet.
     pub created_at: Option<Timestamp>,
+    /// The names of the fields of its row that this version does not know, and ignores.
+    pub unknown: Vec<String>,
 }
 
 impl Scheduled {
@@ -281,8 +283,10 @@ pub(super) fn unanswered(error: StoreError) -> Error {
 impl From<Row> for Scheduled {
     fn from(row: Row) -> Self {
         let next_fire = row.next_fire.and_then(|text| text.parse().ok());
+        let mut unknown: Vec<_> = row.unknown.into_keys().collect();
+        unknown.sort_unstable();
         let Row { entry, paused, from_code, overridden, ahead, created_at, .. } = row;
-        Self { entry, paused, from_code, overridden, next_fire, ahead, created_at }
+        Self { entry, paused, from_code, overridden, next_fire, ahead, created_at, unknown }
     }
 }
 

@@ -69,7 +69,7 @@ pub(super) struct System {
     pub(super) schedules_due: Vec<Scheduled>,
     /// The schedules that no beater can fire, and why.
     pub(super) wrong_schedules: Vec<(String, String)>,
-    /// Of their queues, by their whole names, those that do not exist.
+    /// Of the queues of schedules and of due jobs, by their whole names, those that do not exist.
     pub(super) missing_queues: BTreeSet<String>,
     /// Records that are running.
     pub(super) running: Vec<Record>,
@@ -346,12 +346,13 @@ impl System {
                     Err(error) => self.wrong_schedules.push((schedule.entry.id().to_owned(), error.to_string())),
                 }
             }
-            let queues = self.schedules_due.iter().map(|schedule| aws.queue(schedule.entry.queue_name())).collect();
-            let missing = missing(aws, queues).await.map_err(Failure::told);
-            self.missing_queues = self.noted("the queues of schedules", missing).unwrap_or_default();
             let failing = failing(aws, &self.schedules_due, &failed, self.now).await;
             self.failing = self.noted("the jobs of schedules", failing).unwrap_or_default();
         }
+        let of_schedules = self.schedules_due.iter().map(|schedule| aws.queue(schedule.entry.queue_name()));
+        let queues = of_schedules.chain(self.due.iter().map(|record| record.queue.clone())).collect();
+        let missing = missing(aws, queues).await.map_err(Failure::told);
+        self.missing_queues = self.noted("the queues of schedules and of due jobs", missing).unwrap_or_default();
     }
 }
 

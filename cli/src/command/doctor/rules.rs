@@ -1,6 +1,9 @@
 //! What is wrong with a system, given what was read of it: why it matters, and what puts it right.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -16,9 +19,12 @@ use super::facts::{Beater, Mapping, Queue, System, Table};
 use crate::{
     args::Place,
     command::{
+        beater::deploy,
         dlq::ways_back,
         function::{self, Function},
         lookup::PARKED,
+        queue::create_dlq,
+        schedule::meant,
     },
     sentence::shell,
     time::{brief, from_now},
@@ -159,7 +165,7 @@ impl Findings<'_> {
                         &at,
                         what,
                         "jobs that fail for good cannot be kept",
-                        format!("make {}, or look at --profile", dlq.name),
+                        format!("{}, or look at --profile", create_dlq(&dlq.name)),
                     );
                 } else if dlq.retention < queue.retention {
                     let what = format!(
@@ -292,6 +298,7 @@ impl Findings<'_> {
             self.add("unreleased", &at, what, why, format!("`sqjobs function release {}`", function.name));
         }
         let equip = format!("`sqjobs queue create {} --function {}`, or `terraform apply`", queue.short, function.name);
+        let equip = self.equip(function, equip);
         self.role(&at, &queue.lacks, &equip);
         let dlqs: Vec<_> = queue.dlq.iter().map(|dlq| &*dlq.name).collect();
         self.variables(function, &function::variables(&system.place, Some(&queue.name), &dlqs), &equip);
@@ -323,14 +330,18 @@ impl Findings<'_> {
             }
             let value = value.map_or("not set".into(), |value| format!("\"{value}\""));
             let why = "the function would use other queues or tables than this environment";
-            let remedy = match function.environment_other_than(self.place) {
-                Some(_) => format!(
-                    "if the function is right, ask with the --prefix and the --table of its environment, or without SQJOBS_PREFIX and \
-                     SQJOBS_TABLE; else delete these variables of the function, then {equip}"
-                ),
-                None => equip.to_owned(),
-            };
-            self.add("environment", &at, format!("{name} is {value}, and must be \"{expected}\""), why, remedy);
+            self.add("environment", &at, format!("{name} is {value}, and must be \"{expected}\""), why, equip);
+        }
+    }
+
+    /// Returns the remedy that equips a function; first its variables are to be judged where they name another environment.
+    fn equip(&self, function: &Function, equip: String) -> String {
+        match function.environment_other_than(self.place) {
+            Some(_) => format!(
+                "if the variables of the function are right, ask with the --prefix, the --table and the --schedules-table of its environment; else \
+                 delete its variables SQJOBS_PREFIX, SQJOBS_TABLE and SQJOBS_SCHEDULES_TABLE, then {equip}"
+            ),
+            None => equip,
         }
     }
 
@@ -354,13 +365,14 @@ impl Findings<'_> {
             let why = "without it schedules do not fire, and jobs that wait for more than 15 minutes are not sent";
             let name = &beater.name;
             let remedy = format!(
-                "deploy it, such as by `cargo lambda deploy --timeout 60 --binary-name beater {name}`, then `sqjobs schedule beater {name}`; \
-                 if it has another name: `sqjobs doctor --beater FUNCTION`"
+                "deploy it, such as by {}, then `sqjobs schedule beater {name}`; if it is deployed under another name: `sqjobs doctor --beater \
+                 FUNCTION`",
+                deploy(name)
             );
             self.add("beater_missing", &at, what, why, remedy);
             return;
         };
-        let equip = format!("`sqjobs schedule beater {}`, or `terraform apply`", beater.name);
+        let equip = self.equip(function, format!("`sqjobs schedule beater {}`, or `terraform apply`", beater.name));
         if !beater.is_woken {
             let why = "schedules do not fire, and jobs that wait for more than 15 minutes are not sent in time";
             self.add(
@@ -390,6 +402,13 @@ impl Findings<'_> {
         for (id, error) in &system.wrong_schedules {
             let remedy = format!("correct its row, or delete it by `sqjobs schedule remove {}`", shell(id));
             self.add("schedule_wrong", &format!("schedule {id}"), error.clone(), "no beater can fire it", remedy);
+        }
+        for schedule in system.schedules_due.iter().filter(|schedule| !schedule.unknown.is_empty()) {
+            let id = schedule.entry.id();
+            let meant: Vec<_> = schedule.unknown.iter().map(|field| format!("{field}: {}", meant(field))).collect();
+            let what = format!("its row has unknown fields, which are ignored: {}", schedule.unknown.join(", "));
+            let remedy = format!("correct the row, or add the schedule anew by `sqjobs schedule add`; {}", meant.join("; "));
+            self.add("schedule_field", &format!("schedule {id}"), what, "it fires without what they were to say", remedy);
         }
         let (lost, kept): (Vec<_>, Vec<_>) = system.schedules_due.iter().partition(|schedule| {
             let queue = system.place.prefix.clone() + schedule.entry.queue_name();
@@ -421,13 +440,29 @@ impl Findings<'_> {
 
     fn work(&mut self, system: &System) {
         let now = system.now;
-        let overdue = |record: &&Record| record.run_at.is_some_and(|at| now.duration_since(at) > LATE);
-        if let Some(first) = system.due.iter().find(overdue) {
-            let count = system.due.iter().filter(overdue).count();
+        let (lost, kept): (Vec<_>, Vec<_>) = system.due.iter().partition(|record| system.missing_queues.contains(&record.queue));
+        let overdue: Vec<_> = kept.into_iter().filter(|record| record.run_at.is_some_and(|at| now.duration_since(at) > LATE)).collect();
+        if let [first, ..] = overdue[..] {
             let since = first.run_at.map(|at| from_now(at, now)).unwrap_or_default();
-            let what = format!("{count} jobs of the due index are overdue, such as {}, due {since}", first.id);
+            let what = format!("{} jobs of the due index are overdue, such as {}, due {since}", overdue.len(), first.id);
             let why = "a beater sends them within a minute of their time";
             self.add("due_overdue", "due index", what, why, "look at the beater's log, and that it is woken each minute");
+        }
+        let mut by_queue: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for record in lost {
+            by_queue.entry(&*record.queue).or_default().push(&*record.id);
+        }
+        for (queue, ids) in by_queue {
+            let jobs =
+                if ids.len() == 1 { "1 job of the due index waits".into() } else { format!("{} jobs of the due index wait", ids.len()) };
+            let what = format!("{jobs} to be sent to it, such as {}, and it does not exist", ids[0]);
+            let short = shell(queue.strip_prefix(&*system.place.prefix).unwrap_or(queue));
+            let remedy = format!(
+                "`sqjobs queue create {short}`, and deploy its function; or cancel the jobs: `sqjobs list --due` shows them, and `sqjobs cancel \
+                 {}` cancels this one",
+                shell(ids[0])
+            );
+            self.add("due_queue_missing", &format!("queue {queue}"), what, "no beater can send them, so they never run", remedy);
         }
         self.schedules(system);
         let lapsed = |record: &&Record| record.state == State::Running && lapsed_at(record).is_some_and(|at| now.duration_since(at) > LOST);
@@ -474,8 +509,9 @@ impl Findings<'_> {
                 count => format!("{count} messages since yesterday had the id of a job with other arguments"),
             };
             let why = "such a message is discarded as a duplicate, and its arguments do not run";
-            let remedy = "let the producer give each job an id of its own; the function's log names the ids, in its warnings \"duplicate \
-                          discarded; its arguments differ\"";
+            let remedy = "the function's log names the ids, in its warnings \"duplicate discarded; its arguments differ\". Let the producer give \
+                          each job an id of its own. An id that begins with schedule: is a fire of a schedule whose arguments were changed: it \
+                          ran once, and nothing is to be done";
             self.add("other_arguments", &format!("queue {queue}"), what, why, remedy);
         }
         for queue in &system.aborting {

@@ -31,7 +31,7 @@ impl DynamoDb {
 
     fn put_row(&self, seen: Option<&Row>, next: &Row) -> Result<TransactWriteItem, StoreError> {
         let (condition, values) = condition(seen);
-        let put = Put::builder().table_name(&self.table).set_item(Some(item(next)?)).condition_expression(condition);
+        let put = Put::builder().table_name(&self.table).set_item(Some(row_item(next)?)).condition_expression(condition);
         let put = put.set_expression_attribute_values(Some(values).filter(|values| !values.is_empty()));
         Ok(TransactWriteItem::builder().put(put.build().map_err(invalid)?).build())
     }
@@ -145,7 +145,7 @@ impl Rows for DynamoDb {
 
     fn overwrite<'a>(&'a self, next: &'a Row) -> BoxFuture<'a, Result<(), StoreError>> {
         async move {
-            let put = self.client.put_item().table_name(&self.table).set_item(Some(item(next)?));
+            let put = self.client.put_item().table_name(&self.table).set_item(Some(row_item(next)?));
             put.send().await.map(drop).map_err(|error| failed(&self.table, error))
         }
         .boxed()
@@ -189,7 +189,17 @@ fn same_version(seen: &Record) -> (String, HashMap<String, String>, Item) {
 
 fn row(item: Item) -> Found {
     let id = item.get("id").and_then(|id| id.as_s().ok()).cloned().unwrap_or_default();
-    serde_dynamo::from_item(item).map_err(|error| (id, error.to_string()))
+    let unknown = item.iter().filter(|(name, _)| !Row::has_field(name)).map(|(name, value)| (name.clone(), value.clone())).collect();
+    match serde_dynamo::from_item::<_, Row>(item) {
+        Ok(row) => Ok(Row { unknown, ..row }),
+        Err(error) => Err((id, error.to_string())),
+    }
+}
+
+fn row_item(row: &Row) -> Result<Item, StoreError> {
+    let mut item = item(row)?;
+    item.extend(row.unknown.clone());
+    Ok(item)
 }
 
 fn item(value: &impl serde::Serialize) -> Result<Item, StoreError> {

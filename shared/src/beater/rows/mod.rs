@@ -17,7 +17,7 @@ use crate::{
     clock::rfc3339,
     names::{SHARDS, shard, shard_name},
     schedule::tzdata_version,
-    store::{StoreError, Write},
+    store::{Item, StoreError, Write},
 };
 
 /// An entry with the state of its fires.
@@ -59,7 +59,14 @@ pub(crate) struct Row {
     /// The release of the time zones with which the next fire was computed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tzdata: Option<String>,
+    /// The other attributes of the stored row. They are ignored, and kept until the entry is put again.
+    #[serde(skip)]
+    pub(crate) unknown: Item,
 }
+
+/// The names of the fields of a row, without those of its entry.
+const FIELDS: [&str; 11] =
+    ["paused", "deleted", "from_code", "overridden", "created_at", "due", "next_fire", "ahead", "edit", "settled", "tzdata"];
 
 /// A stored row, or its id and the reason why it cannot be read.
 pub(crate) type Found = Result<Row, (String, String)>;
@@ -118,6 +125,7 @@ impl Row {
             edit: None,
             settled: None,
             tzdata: None,
+            unknown: Item::new(),
         };
         row.looked_at(now)
     }
@@ -125,7 +133,8 @@ impl Row {
     /// Returns the row with this entry, for the next tick to examine. A row that is being deleted is created anew, and keeps the list
     /// of jobs to cancel.
     pub(crate) fn put(self, entry: Entry, now: Timestamp) -> Self {
-        let row = if self.deleted { Self { ahead: self.ahead, ..Self::new(entry, now) } } else { Self { entry, ..self } };
+        let row =
+            if self.deleted { Self { ahead: self.ahead, ..Self::new(entry, now) } } else { Self { entry, unknown: Item::new(), ..self } };
         row.looked_at(now)
     }
 
@@ -133,6 +142,11 @@ impl Row {
     pub(crate) fn looked_at(self, now: Timestamp) -> Self {
         let edit = Some(Uuid::new_v4().simple().to_string());
         Self { due: Some(shard(self.entry.id())), next_fire: Some(rfc3339::text(now)), edit, ..self }
+    }
+
+    /// Returns true for the name of a field of a row.
+    fn has_field(name: &str) -> bool {
+        FIELDS.contains(&name) || Entry::FIELDS.contains(&name)
     }
 
     /// Returns `true` if its entry is the one that fired last.
@@ -166,4 +180,27 @@ impl Row {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde calls")]
 fn is_false(flag: &bool) -> bool {
     !flag
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn each_field_of_a_row_is_known_and_no_other() {
+        let row = json!({
+            "id": "a", "cron": "1 0 * * *", "timezone": "Asia/Tokyo", "dst_gap": "skip", "every_s": 60, "offset_s": 1, "job": "n", "queue": "q",
+            "args": [1], "kwargs": {"a": 1}, "max_attempts": 1, "timeout_s": 1.0, "priority": 1, "tags": ["t"], "meta": {"a": 1},
+            "catch_up": "all", "grace_s": 1, "backlog": 1, "jitter_s": 1, "paused": true, "deleted": true, "from_code": true,
+            "overridden": true, "created_at": "2026-05-04T12:00:00.000Z", "due": "due#1", "next_fire": "0", "ahead": ["2026-05-04T12:00:00Z"],
+            "edit": "e", "settled": "s", "tzdata": "z",
+        });
+        let names = |row: &Value| row.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
+        let read: Row = serde_json::from_value(row.clone()).expect("a row");
+        assert_eq!(names(&serde_json::to_value(read).expect("plain data")), names(&row), "it has them all");
+        assert!(names(&row).iter().all(|name| Row::has_field(name)) && !Row::has_field("tz"));
+        assert_eq!(names(&row).len(), FIELDS.len() + Entry::FIELDS.len());
+    }
 }

@@ -265,6 +265,14 @@ fn work_that_nobody_has_taken_up_is_found() {
         assert!(said.contains("retention_long  queue probes: ") && said.ends_with("7 things are wrong\n"), "{said}");
         assert!(said.contains("schedule wrong: ") && said.contains("99") && said.contains("schedule unreadable: "), "{said}");
         assert!(said.contains("schedule lost: its queue nowhere does not exist") && said.contains("`sqjobs queue create nowhere`"), "{said}");
+
+        let lost = json!({"run_at": ago(1), "due": "due#3", "envelope": "{}", "queue": "gone"});
+        world.plant(record("unsendable", "scheduled", lost)).await;
+        assert_eq!(broken(world, &[]), [&all[..2], &["due_queue_missing"], &all[2..]].concat());
+        let said = sqjobs(world, &["doctor"]).no();
+        assert!(said.contains("1 jobs of the due index are overdue, such as late, "), "{said}");
+        assert!(said.contains("queue gone: 1 job of the due index waits to be sent to it, such as unsendable, and it does not exist"), "{said}");
+        assert!(said.contains("`sqjobs queue create gone`") && said.contains("`sqjobs cancel unsendable`"), "{said}");
     });
 }
 
@@ -355,6 +363,7 @@ fn an_id_that_a_producer_uses_again_for_another_job_is_found() {
         .await;
         let said = sqjobs(world, &["doctor", "--beater", &world.account.name(&Function::beater())]).no();
         assert!(said.contains("queue probes: 1 message since yesterday had the id of a job with other arguments"), "{said}");
+        assert!(said.contains("An id that begins with schedule: is a fire of a schedule whose arguments were changed"), "{said}");
     });
 }
 

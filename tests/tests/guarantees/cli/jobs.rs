@@ -235,6 +235,18 @@ fn a_message_sent_to_a_dead_letter_queue_is_refused_or_explained_as_such() {
             );
         }
         assert_eq!(world.dead_letters().await.len(), 1, "nothing was sent");
+
+        // One of the job of another queue is not sent to the queue of this one.
+        sqjobs(world, &["queue", "create", "adder"]).yes();
+        let strayed = json!({"name": "adder", "id": "strayed", "args": [1]}).to_string();
+        world.account.sqs.send_message().queue_url(&world.queues.dlq_url).message_body(strayed).send().await.expect("it is sent");
+        let belongs = "Its job belongs to queue adder, and a redrive sends it to probes, whose function may not have the job. Enqueue it with its \
+                       arguments, `sqjobs enqueue adder ARGS --id strayed`, and delete the dead letter: `sqjobs dlq purge probes --id strayed`.";
+        let explained = sqjobs(world, &["explain", "strayed"]).no();
+        assert!(explained.contains(belongs) && !explained.contains("dlq redrive"), "{explained}");
+        let shown = sqjobs(world, &["dlq", "show", "probes", "strayed"]);
+        assert!(shown.said.contains(belongs), "{}", shown.said);
+        assert!(!sqjobs(world, &["dlq", "show", "probes", "direct"]).said.contains("belongs"));
     });
 }
 
@@ -269,6 +281,61 @@ fn a_job_whose_queue_was_purged_is_explained_and_can_be_enqueued_again() {
         assert!(explained.contains("so that attempt has died") && explained.contains("the message is gone"), "{explained}");
         assert!(explained.contains("`sqjobs enqueue probe ARGS --id b --queue probes`"), "{explained}");
         sqjobs(world, &["enqueue", "probe", &orders, "--id", "b", "--queue", "probes", "--wait"]).yes();
+    });
+}
+
+#[test]
+fn a_job_whose_queue_is_gone_is_explained_and_neither_moved_nor_retried() {
+    World::setup().test(async |world| {
+        let ago = Clock::system().now() - SignedDuration::from_hours(2);
+        let record = |id: &str, state: &str, queue: &str, more: Value| {
+            let mut record =
+                json!({"id": id, "name": "probe", "queue": queue, "state": state, "attempts": 0, "max_attempts": 3, "enqueued_at": ago});
+            record.as_object_mut().expect("an object").extend(more.as_object().cloned().expect("an object"));
+            record
+        };
+        let filed = json!({"run_at": "2126-05-04T12:00:00Z", "due": "due#3", "envelope": "{}"});
+        world.plant(record("filed", "scheduled", "gone", filed.clone())).await;
+        world.plant(record("waits", "queued", "gone", json!({}))).await;
+        world.plant(record("failed", "failed", "gone", json!({"attempts": 3, "generation": 3, "finished_at": ago, "dlq": "sent"}))).await;
+        let explain = |id: &str| sqjobs(world, &["explain", id]).yes();
+        let remedy = "its queue \"gone\" does not exist. `sqjobs queue create gone` creates it, and";
+        let explained = explain("filed");
+        assert!(explained.contains(&format!("and no beater can send it: {remedy} a beater then sends the job")), "{explained}");
+        assert!(!explained.contains("a beater sends it in time"), "{explained}");
+        let explained = explain("waits");
+        assert!(explained.contains(remedy) && explained.contains("`sqjobs enqueue probe ARGS --id waits --queue gone`"), "{explained}");
+        assert!(!explained.contains("its record was deleted") && !explained.contains("cannot be looked at"), "{explained}");
+
+        let create = "its queue gone does not exist; create it by `sqjobs queue create gone`";
+        let refused = sqjobs(world, &["move", "filed", "--in", "1h"]).error();
+        assert!(refused.contains(&format!("cannot move filed: {create}")), "{refused}");
+        let refused = sqjobs(world, &["retry", "failed", "[1]", "--at", "2126-05-04T12:00:00Z"]).error();
+        assert!(refused.contains(&format!("cannot run failed again: {create}")), "{refused}");
+        assert_eq!(world.record("failed").await.expect("a record").state, "failed");
+        let run_at = sqjobs(world, &["get", "filed", "--json"]).json()[0]["run_at"].clone();
+        assert_eq!(run_at, "2126-05-04T12:00:00.000Z");
+
+        world.schedule_many(&[json!({"id": "nightly", "cron": "1 0 * * *", "job": "probe", "queue": "gone", "paused": true})]).await;
+        let resumed = sqjobs(world, &["schedule", "resume", "nightly"]).yes();
+        assert_eq!(resumed, "nightly fires again once queue gone exists: `sqjobs queue create gone`\n");
+        assert_eq!(sqjobs(world, &["schedule", "resume", "nightly", "--json"]).json()[0]["status"], "queue_missing");
+        assert!(sqjobs(world, &["schedule", "run", "nightly"]).error().contains("`sqjobs queue create gone`"));
+
+        sqjobs(world, &["queue", "create", "gone"]).yes();
+        sqjobs(world, &["move", "filed", "--in", "1h"]).yes();
+        assert!(explain("filed").contains("a beater sends it in time"));
+
+        // The messages in the queue may be those of others.
+        world.plant(record("purged", "queued", "probes", json!({}))).await;
+        world.plant(record("held", "retrying", "probes", json!({"attempts": 1, "generation": 1, "run_at": ago, "envelope": "{}"}))).await;
+        world.plant(record("new", "queued", "probes", json!({"enqueued_at": Clock::system().now()}))).await;
+        world.send(world.probe("other", &json!({}))).await;
+        let holds = "Queue probes holds messages (1), and SQS does not say if that of this job is among them. If it was purged: ";
+        let explained = explain("purged");
+        assert!(explained.contains(&format!("{holds}to run the job, enqueue it once more")), "{explained}");
+        assert!(explain("held").contains(&format!("{holds}a beater sends it again within a day")), "{}", explain("held"));
+        assert!(!explain("new").contains("purged"), "{}", explain("new"));
     });
 }
 
@@ -616,7 +683,8 @@ fn enqueue_with_a_kill(jobs: usize) {
 fn schedules_are_added_shown_paused_run_and_removed_by_command() {
     World::setup().test(async |world| {
         let add = ["schedule", "add", "nightly", "probe", "[1]", "--cron", "1 0 * * *", "--timezone", "Europe/Madrid", "--queue", "probes"];
-        assert_eq!(sqjobs(world, &add).yes(), "nightly fires at 00:01 in Europe/Madrid\n");
+        let added = sqjobs(world, &add).yes();
+        assert!(added.starts_with("nightly fires at 00:01 in Europe/Madrid; next at 20"), "{added}");
         let shown = || sqjobs(world, &["schedule", "list", "--json"]).json();
         assert_eq!(
             (&shown()[0]["id"], &shown()[0]["timezone"], &shown()[0]["paused"]),
@@ -638,7 +706,7 @@ fn schedules_are_added_shown_paused_run_and_removed_by_command() {
         assert!(changed.yes().starts_with(was));
         let again = sqjobs(world, &add);
         assert_eq!(again.said, "", "an identical one replaces nothing");
-        assert_eq!(again.yes(), "nightly fires at 00:05 in UTC\n");
+        assert!(again.yes().starts_with("nightly fires at 00:05 in UTC; next at 20"));
         let back = |more: &[&str]| piped(world, &[&["schedule", "add", "--from", "-"], more].concat(), &before);
         assert!(back(&[]).error().contains("Replace schedule nightly?"));
         back(&["--yes"]).yes();
@@ -752,7 +820,7 @@ fn a_change_of_a_schedule_says_that_a_fire_may_still_run() {
             sqjobs(world, &[&["schedule", "add", "minutely", "probe", args, "--cron", "* * * * *", "--queue", "probes"], more].concat())
                 .yes()
         };
-        assert_eq!(add("[1]", &[]), "minutely fires every minute\n", "nothing was sent ahead of a new one");
+        assert!(!add("[1]", &[]).contains("may still run"), "nothing was sent ahead of a new one");
         world.tick(&beater, Clock::system().now()).await;
         let changed = add("[2]", &["--yes"]);
         assert!(changed.contains("changed, was: other args") && changed.ends_with(still), "{changed}");
@@ -763,6 +831,71 @@ fn a_change_of_a_schedule_says_that_a_fire_may_still_run() {
         world.tick(&beater, Clock::system().now()).await;
         assert_eq!(sqjobs(world, &["schedule", "pause", "leap-day"]).yes(), "leap-day is paused\n");
         assert_eq!(sqjobs(world, &["schedule", "remove", "leap-day", "--yes"]).yes(), "leap-day is removed\n");
+    });
+}
+
+#[test]
+fn a_new_schedule_says_from_when_it_fires() {
+    World::setup().test(async |world| {
+        let beater = Function::beater();
+        world.deploy_beater(&beater).await;
+        let added = |id: &str, more: &[&str]| {
+            let added = sqjobs(world, &[&["schedule", "add", id, "probe", "--queue", "probes"], more].concat()).yes();
+            let (_, next) = added.split_once("; next at ").unwrap_or_else(|| panic!("{added}"));
+            let (next, rest) = next.split_once([' ', '\n']).expect("an instant");
+            (next.parse::<Timestamp>().expect("an instant"), rest.to_owned())
+        };
+        let minutely = ["--cron", "* * * * *"];
+        let before = Clock::system().now();
+        let (sure, rest) = added("minutely", &minutely);
+        let early = "at the latest: a fire before the next tick of a beater, within a minute, may not be made, and one that was cancelled stays so\n";
+        assert_eq!(rest, early);
+        let (soon, rest) = added("leap-day", &["--cron", "0 0 29 2 *"]);
+        assert_eq!((soon > sure, &*rest), (true, ""));
+
+        // The first tick comes after the first minute.
+        let minute = SignedDuration::from_mins(1);
+        let first = sure - minute;
+        assert!(first > before && first - minute <= before, "{first} {before}");
+        let fire = |at: Timestamp| format!("schedule:minutely:{at}");
+        world.tick(&beater, first + SignedDuration::from_secs(5)).await;
+        assert!(world.record(&fire(first)).await.is_none(), "its first minute was before the tick");
+        world.record_when(&fire(sure), "is filed", |_| true).await;
+
+        // One that was cancelled stays so until a tick.
+        sqjobs(world, &["schedule", "remove", "minutely", "--yes"]).yes();
+        world.tick(&beater, first + SignedDuration::from_secs(6)).await;
+        world.record_in(&fire(sure), "cancelled").await;
+        assert_eq!(added("minutely", &minutely).1, early);
+        assert_eq!(world.record(&fire(sure)).await.expect("a record").state, "cancelled");
+        world.tick(&beater, sure + SignedDuration::from_secs(5)).await;
+        assert_eq!(world.record(&fire(sure)).await.expect("a record").state, "cancelled", "the tick came after it");
+    });
+}
+
+#[test]
+fn an_unknown_field_of_a_schedule_is_named_and_it_fires() {
+    World::setup().test(async |world| {
+        let beater = Function::beater();
+        world.deploy_beater(&beater).await;
+        let row = json!({"id": "typo", "cron": "1 0 * * *", "tz": "Asia/Tokyo", "colour": "red", "job": "probe", "queue": "probes"});
+        world.schedule(row).await;
+        let list = || sqjobs(world, &["schedule", "list", "--json"]);
+        for _ in 0..2 {
+            let said = list().said;
+            assert!(said.contains("schedule typo has the unknown field tz, which is ignored; did you mean \"timezone\"?"), "{said}");
+            assert!(said.contains("schedule typo has the unknown field colour, which is ignored; its fields are id, "), "{said}");
+            let found = sqjobs(world, &["doctor", "--json"]).json();
+            let finding = found.iter().find(|finding| finding["rule"] == "schedule_field").expect("it is found");
+            assert_eq!(finding["what"], "its row has unknown fields, which are ignored: colour, tz");
+            assert!(finding["remedy"].as_str().is_some_and(|remedy| remedy.contains("tz: did you mean \"timezone\"?")), "{finding}");
+            world.tick(&beater, Clock::system().now()).await;
+            let row = world.scheduled("typo").await.expect("a row");
+            assert!(row["tz"] == "Asia/Tokyo" && row["next_fire"].as_str().is_some_and(|next| next.ends_with("T00:01:00.000Z")), "{row}");
+        }
+        let add = ["schedule", "add", "typo", "probe", "--queue", "probes", "--cron", "1 0 * * *", "--timezone", "Asia/Tokyo", "--yes"];
+        sqjobs(world, &add).yes();
+        assert!(!list().said.contains("unknown"), "{}", list().said);
     });
 }
 
@@ -853,7 +986,7 @@ fn a_schedule_of_the_code_is_changed_only_after_a_yes() {
         assert_eq!(shown()["cron"], "1 0 * * *");
         let changed = sqjobs(world, &[&add[..], &["--yes"]].concat());
         assert!(changed.said.contains("nightly-sum comes from the code of a beater"), "{}", changed.said);
-        assert_eq!(changed.yes(), "nightly-sum fires at 00:05 in Europe/Madrid; changed, was: cron \"1 0 * * *\"\n");
+        assert!(changed.yes().starts_with("nightly-sum fires at 00:05 in Europe/Madrid; changed, was: cron \"1 0 * * *\"; next at 20"));
         assert_eq!((&shown()["cron"], &shown()["from_code"], &shown()["overridden"]), (&json!("5 0 * * *"), &json!(true), &json!(true)));
         assert!(sqjobs(world, &["schedule", "list"]).said.contains("nightly-sum was changed and comes from the code of a beater"));
         let again = ["schedule", "add", "nightly-sum", "adder", "[1]", "--cron", "5 0 * * *"];

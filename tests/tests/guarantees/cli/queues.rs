@@ -130,9 +130,9 @@ fn a_refused_queue_create_leaves_nothing_behind() {
         let said = sqjobs(world, &["queue", "delete", "probes-dlq", "--yes"]).error();
         assert!(said.contains("queue probes-dlq is the dead-letter queue of probes"), "{said}");
         let said = sqjobs(world, &["queue", "create", "probes", "--function", &probe, "--table", "staging-jobs"]).error();
-        assert!(said.contains("serves the environment without a prefix, whose table is jobs"), "{said}");
+        assert!(said.contains("table staging-jobs belongs to the environment staging-"), "{said}");
         let said = in_environment(world, "staging-", &["function", "rollback", &probe]).error();
-        assert!(said.contains("serves the environment without a prefix, whose table is jobs"), "{said}");
+        assert!(said.contains("serves the environment without a prefix, whose tables are jobs and schedules"), "{said}");
         let said = sqjobs(world, &["queue", "pause", "probes", "nowhere"]).error();
         assert!(said.contains("there is no queue nowhere"), "{said}");
         let listed = sqjobs(world, &["queue", "list", "--json"]).json();
@@ -216,6 +216,21 @@ fn a_queue_is_deleted_with_what_belongs_to_it_unless_it_holds_messages() {
         let said = sqjobs(world, &["queue", "delete", "one", "--yes"]).yes();
         assert!(said.contains("one-dlq stays: it is the dead-letter queue of two too"), "{said}");
         assert_eq!(queues(world).await, ["one-dlq", "two"]);
+    });
+}
+
+#[test]
+fn a_queue_whose_dead_letter_queue_is_gone_is_named() {
+    World::setup().test(async |world| {
+        sqjobs(world, &["queue", "create", "whole"]).yes();
+        world.account.sqs.delete_queue().queue_url(&world.queues.dlq_url).send().await.expect("it is deleted");
+        let gone = "left out: probes: its dead-letter queue probes-dlq does not exist; `aws sqs create-queue --queue-name probes-dlq --attributes \
+                    MessageRetentionPeriod=1209600` creates it\n";
+        for list in [&["queue", "list", "--json"][..], &["stats", "--json"]] {
+            let listed = sqjobs(world, list);
+            assert_eq!((&*listed.said, listed.json().len()), (gone, 1), "{list:?}");
+        }
+        assert!(sqjobs(world, &["queue", "list"]).said.ends_with(gone));
     });
 }
 
