@@ -1,6 +1,6 @@
 //! Why a command could not be carried out, and what to do about it.
 
-use std::{error::Error, fmt::Display, io};
+use std::{error::Error, fmt, io};
 
 /// Why a command ended early.
 #[derive(Debug)]
@@ -11,30 +11,96 @@ pub(crate) enum Failure {
     Said(String),
 }
 
-/// What a cause is told by, and the remedy.
-const REMEDIES: &[(&str, &str)] = &[
-    ("non-existent table", "create it by `sqjobs table create`, or name another by --table"),
-    ("ResourceNotFoundException", "create it by `sqjobs table create`, or name another by --table"),
-    ("QueueDoesNotExist", "create it by `sqjobs queue create NAME`, or look at --prefix and --region"),
-    ("specified queue does not exist", "create it by `sqjobs queue create NAME`, or look at --prefix and --region"),
-    ("AccessDenied", "ask for that permission, or use another profile by --profile"),
-    ("not authorized", "ask for that permission, or use another profile by --profile"),
-    ("UnrecognizedClient", "the credentials are not valid here; look at --profile and --region"),
-    ("InvalidClientTokenId", "the credentials are not valid here; look at --profile and --region"),
-    ("ExpiredToken", "log in again, such as by `aws login` or `aws sso login`"),
-    ("credentials", "log in, such as by `aws login`, `aws sso login` or `aws configure`, or name a profile by --profile"),
-    ("region", "name it by --region, or set AWS_REGION"),
-    ("Region", "name it by --region, or set AWS_REGION"),
-    ("dispatch failure", "look at the network, --region and --endpoint-url"),
-    ("timed out", "look at the network, --region and --endpoint-url"),
+/// A remedy, and the beginnings of the errors for which it is right.
+struct Remedy {
+    /// Error codes of AWS, or the first words of an error of its SDK. No name of a user's stands there.
+    signs: &'static [&'static str],
+    advice: &'static str,
+}
+
+const REMEDIES: &[Remedy] = &[
+    Remedy {
+        signs: &["ResourceNotFoundException", "TableNotFoundException"],
+        advice: "create it by `sqjobs table create`, or name another by --table",
+    },
+    Remedy {
+        signs: &["QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue", "NonExistentQueue"],
+        advice: "create it by `sqjobs queue create NAME`, or look at --prefix and --region",
+    },
+    Remedy {
+        signs: &["AccessDenied", "UnauthorizedOperation", "KMS.AccessDenied", "KmsAccessDenied"],
+        advice: "ask for that permission, or use another profile by --profile",
+    },
+    Remedy {
+        signs: &["UnrecognizedClient", "InvalidClientTokenId", "InvalidSignature", "SignatureDoesNotMatch"],
+        advice: "the credentials are not valid here; look at --profile and --region",
+    },
+    Remedy { signs: &["ExpiredToken", "RequestExpired"], advice: "log in again, such as by `aws login` or `aws sso login`" },
+    Remedy {
+        signs: &["the credential provider", "the credentials provider", "an error occurred while loading credentials"],
+        advice: "log in, such as by `aws login`, `aws sso login` or `aws configure`, or name a profile by --profile",
+    },
+    Remedy { signs: &["Invalid Configuration: Missing Region", "Missing Region"], advice: "name it by --region, or set AWS_REGION" },
+    Remedy { signs: &["dispatch failure", "request has timed out"], advice: "look at the network, --region and --endpoint-url" },
 ];
+
+/// An error and its causes in one line, and what to do about it.
+#[derive(Debug)]
+pub(crate) struct Cause {
+    text: String,
+    advice: Option<&'static str>,
+}
+
+impl Cause {
+    /// Returns a cause for which there is no error.
+    pub(crate) fn said(text: impl Into<String>) -> Self {
+        Self { text: text.into(), advice: None }
+    }
+
+    /// Returns the error with its causes and a remedy. A cause that an error quotes already is not said again.
+    fn new(error: &(dyn Error + 'static)) -> Self {
+        let (mut links, mut next) = (Vec::new(), Some(error));
+        while let Some(error) = next {
+            links.push(error.to_string());
+            next = error.source();
+        }
+        let mut text = String::new();
+        for link in &links {
+            if !text.contains(&**link) {
+                text.push_str(if text.is_empty() { "" } else { ": " });
+                text.push_str(link);
+            }
+        }
+        let starts = |sign: &str| links.iter().any(|link| link.strip_prefix("unhandled error (").unwrap_or(link).starts_with(sign));
+        let remedy = REMEDIES.iter().find(|remedy| remedy.signs.iter().any(|sign| starts(sign)));
+        Self { text, advice: remedy.map(|remedy| remedy.advice) }
+    }
+}
+
+/// The first line: the SDK lists all that it has tried, line by line.
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text.lines().next().unwrap_or_default().trim_end_matches(". Attempted:"))
+    }
+}
+
+/// Returns an error and its causes in one line.
+pub(crate) fn told(error: &(dyn Error + 'static)) -> String {
+    Cause::new(error).to_string()
+}
+
+impl<E: Error + 'static> From<E> for Cause {
+    fn from(error: E) -> Self {
+        Self::new(&error)
+    }
+}
 
 impl Failure {
     pub(crate) fn said(sentence: impl Into<String>) -> Self {
         Self::Said(sentence.into())
     }
 
-    /// What is told of it.
+    /// Returns the sentence.
     pub(crate) fn told(self) -> String {
         match self {
             Self::NobodyReads => "nobody reads".into(),
@@ -47,35 +113,22 @@ impl Failure {
         Self::Said(Self::from(error).told().replace("`sqjobs queue create NAME`", &format!("`sqjobs queue create {short}`")))
     }
 
-    /// What could not be done, why, and what to do about it.
-    pub(crate) fn because(what: &str, cause: impl Display) -> Self {
-        Self::Said(with_remedy(&format!("{what}: {cause}")))
+    /// Says what could not be done, why, and what to do about it.
+    pub(crate) fn because(what: &str, cause: impl Into<Cause>) -> Self {
+        let cause = cause.into();
+        Self::advised(&format!("{what}: {cause}"), &cause)
     }
-}
 
-/// An error and its causes in one line.
-pub(crate) fn told(error: &dyn Error) -> String {
-    let (mut told, mut cause) = (error.to_string(), error.source());
-    while let Some(error) = cause {
-        told.push_str(": ");
-        told.push_str(&error.to_string());
-        cause = error.source();
-    }
-    told
-}
-
-/// In one sentence: the SDK lists all that it has tried, line by line.
-fn with_remedy(text: &str) -> String {
-    let sentence = text.lines().next().unwrap_or_default().trim_end_matches(". Attempted:");
-    match REMEDIES.iter().find(|(sign, _)| sentence.contains(sign)) {
-        Some((_, remedy)) => format!("{sentence}; {remedy}"),
-        None => sentence.to_owned(),
+    fn advised(sentence: &str, cause: &Cause) -> Self {
+        let advice = cause.advice.map(|advice| format!("; {advice}")).unwrap_or_default();
+        Self::Said(format!("{sentence}{advice}"))
     }
 }
 
 impl From<sqjobs::Error> for Failure {
     fn from(error: sqjobs::Error) -> Self {
-        Self::Said(with_remedy(&error.to_string()))
+        let cause = Cause::from(error);
+        Self::advised(&cause.to_string(), &cause)
     }
 }
 
@@ -99,14 +152,16 @@ impl From<serde_json::Error> for Failure {
 
 #[cfg(test)]
 mod tests {
+    use sqjobs::queue::QueueError;
+
     use super::*;
+
+    fn said(failure: Failure) -> String {
+        failure.told()
+    }
 
     #[test]
     fn a_cause_is_told_in_one_sentence_with_its_remedy() {
-        let told = |cause: &str| match Failure::because("cannot read the record", cause) {
-            Failure::Said(sentence) => sentence,
-            Failure::NobodyReads => String::new(),
-        };
         let causes = [
             ("AccessDeniedException: User: arn:aws:iam::1:user/a is not authorized to perform: dynamodb:BatchGetItem", "--profile"),
             ("ResourceNotFoundException: Requested resource not found", "`sqjobs table create`"),
@@ -119,9 +174,18 @@ mod tests {
             ("dispatch failure: io error: connection refused", "--endpoint-url"),
         ];
         for (cause, remedy) in causes {
-            let sentence = told(cause);
-            assert!(sentence.contains(cause) && sentence.contains(remedy) && sentence.lines().count() == 1, "{sentence}");
+            let sentence = said(Failure::because("cannot read the record", QueueError::refused(cause)));
+            assert!(sentence.contains(cause), "{sentence}");
+            assert!(sentence.contains(remedy), "{sentence}");
+            assert_eq!(sentence.lines().count(), 1, "{sentence}");
         }
-        assert_eq!(told("a failure\nAttempted: this"), "cannot read the record: a failure");
+        let sentence = said(Failure::because("cannot read the record", io::Error::other("a failure\nAttempted: this")));
+        assert_eq!(sentence, "cannot read the record: a failure");
+    }
+
+    #[test]
+    fn a_name_of_a_user_is_no_sign_of_a_cause() {
+        let sentence = said(Failure::because("cannot read queue eu-region-x", io::Error::other("no credentials-queue: timed out")));
+        assert_eq!(sentence, "cannot read queue eu-region-x: no credentials-queue: timed out");
     }
 }

@@ -13,7 +13,7 @@ use crate::{chain::Chain, queue::QueueError, store::StoreError};
 ///
 /// fn is_worth_another_try(error: &Error) -> bool {
 ///     match error {
-///         Error::Queue { cause, .. } => matches!(**cause, sqjobs::queue::QueueError::Unknown(_)),
+///         Error::Queue { cause, .. } => matches!(cause, sqjobs::queue::QueueError::Unknown(_)),
 ///         Error::Store { cause, .. } => matches!(**cause, StoreError::Busy(_) | StoreError::Unknown(_)),
 ///         _ => false,
 ///     }
@@ -36,7 +36,7 @@ pub enum Error {
         /// What could not be done.
         attempted: String,
         /// Why.
-        cause: Arc<QueueError>,
+        cause: QueueError,
     },
     /// DynamoDB did not answer a read or a write.
     #[non_exhaustive]
@@ -65,7 +65,7 @@ impl Error {
     }
 
     pub(crate) fn queue(attempted: impl Into<String>, cause: QueueError) -> Self {
-        Self::Queue { attempted: attempted.into(), cause: Arc::new(cause) }
+        Self::Queue { attempted: attempted.into(), cause }
     }
 
     pub(crate) fn store(attempted: impl Into<String>, cause: StoreError) -> Self {
@@ -105,7 +105,7 @@ impl fmt::Debug for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
-            Self::Queue { cause, .. } => Some(&**cause),
+            Self::Queue { cause, .. } => Some(cause),
             Self::Store { cause, .. } => Some(&**cause),
             Self::Setup { cause, .. } => Some(&**cause),
             Self::Config(_) | Self::Invalid(_) | Self::NotFound(_) | Self::Conflict(_) | Self::Process(_) => None,

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     args::Place,
     aws::Aws,
-    failure::{Failure, told},
+    failure::{Cause, Failure},
     output::note,
 };
 
@@ -65,7 +65,7 @@ pub(super) async fn wake(aws: &Aws, function: &Function) -> Result<(), Failure> 
     function.set(aws, function::variables(&aws.place, None, &[])).await?;
 
     let (lambda, events, name) = (aws.lambda(), aws.eventbridge(), &*function.name);
-    let cannot = |error: String| Failure::because(&format!("cannot let {name} be woken"), error);
+    let cannot = |error: Cause| Failure::because(&format!("cannot let {name} be woken"), error);
     let rule = events
         .put_rule()
         .name(name)
@@ -73,18 +73,18 @@ pub(super) async fn wake(aws: &Aws, function: &Function) -> Result<(), Failure> 
         .state(RuleState::Enabled)
         .send()
         .await
-        .map_err(|error| cannot(told(&error)))?;
+        .map_err(|error| cannot(error.into()))?;
     let allow = lambda.add_permission().function_name(name).statement_id(STATEMENT).action("lambda:InvokeFunction");
     match allow.principal("events.amazonaws.com").set_source_arn(rule.rule_arn).send().await {
         Err(error) if error.message().is_some_and(|text| text.contains("already exists")) => {}
-        Err(error) => return Err(cannot(told(&error))),
+        Err(error) => return Err(cannot(error.into())),
         Ok(_) => {}
     }
-    let target = Target::builder().id(name).arn(&function.arn).build().map_err(|error| cannot(told(&error)))?;
-    let put = events.put_targets().rule(name).targets(target).send().await.map_err(|error| cannot(told(&error)))?;
+    let target = Target::builder().id(name).arn(&function.arn).build().map_err(|error| cannot(error.into()))?;
+    let put = events.put_targets().rule(name).targets(target).send().await.map_err(|error| cannot(error.into()))?;
     match put.failed_entries().first() {
         None => Ok(()),
-        Some(entry) => Err(cannot(entry.error_message.clone().unwrap_or_else(|| "EventBridge does not say why".into()))),
+        Some(entry) => Err(cannot(Cause::said(entry.error_message.as_deref().unwrap_or("EventBridge does not say why")))),
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     aws::Aws,
-    failure::{Failure, told},
+    failure::{Cause, Failure},
 };
 
 /// Refuses to judge the messages of a queue by another table than its function uses. Where no function is known, a table of another
@@ -144,7 +144,7 @@ impl<'a> Feeding<'a> {
     /// Lets the queue feed the function, and gives that what it needs. To do it again changes nothing.
     pub(super) async fn begin(self, aws: &Aws, queue: &Found, dlq: &Found) -> Result<(), Failure> {
         let (lambda, function, name) = (aws.lambda(), self.function, &*self.function.name);
-        let cannot = |error: String| Failure::because(&format!("cannot let {} feed {name}", queue.name), error);
+        let cannot = |error: Cause| Failure::because(&format!("cannot let {} feed {name}", queue.name), error);
         let granted = function.grant(aws, "", &function::taker(&self.table, &queue.arn, &dlq.arn)).await?;
         if !self.children.is_empty() {
             function.grant(aws, "-children", &function::parent(&self.table, self.children)).await?;
@@ -153,14 +153,14 @@ impl<'a> Feeding<'a> {
         function.set(aws, function::variables(&aws.place, Some(&queue.url), &[&dlq.url])).await?;
         // A job may enqueue jobs of its own.
         let allow = lambda.put_function_recursion_config().function_name(name).recursive_loop(RecursiveLoop::Allow);
-        allow.send().await.map_err(|error| cannot(told(&error)))?;
+        allow.send().await.map_err(|error| cannot(error.into()))?;
         if self.releases {
             release::release(aws, name).await?;
         }
         if let Some(mapping) = self.mapping {
             if mapping.function_arn.as_ref() != Some(&self.target) {
                 let update = lambda.update_event_source_mapping().set_uuid(mapping.uuid).function_name(self.target);
-                update.send().await.map_err(|error| cannot(told(&error)))?;
+                update.send().await.map_err(|error| cannot(error.into()))?;
             }
             return Ok(());
         }
@@ -176,7 +176,7 @@ impl<'a> Feeding<'a> {
                 {
                     sleep(BETWEEN_LOOKS).await;
                 }
-                Err(error) => return Err(cannot(told(&error))),
+                Err(error) => return Err(cannot(error.into())),
             }
         }
     }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     args::{Place, Setting},
     aws::Aws,
-    failure::{Failure, told},
+    failure::{Cause, Failure, told},
 };
 
 /// A function that was changed is ready again within that.
@@ -137,7 +137,7 @@ pub(super) fn variables(place: &Place, queue: Option<&str>, dlqs: &[&str]) -> Ve
 /// The ARN of a table.
 pub(super) async fn table_arn(aws: &Aws, table: &str) -> Result<String, Failure> {
     let described = aws.dynamodb().describe_table().table_name(table).send().await;
-    let described = described.map_err(|error| Failure::because(&format!("cannot read table {table}"), told(&error)))?;
+    let described = described.map_err(|error| Failure::because(&format!("cannot read table {table}"), error))?;
     Ok(described.table.and_then(|table| table.table_arn).unwrap_or_default())
 }
 
@@ -165,24 +165,24 @@ impl Function {
     }
 
     /// Returns the rules of EventBridge that wake this function.
-    pub(super) async fn rules(&self, aws: &Aws) -> Result<Vec<String>, String> {
+    pub(super) async fn rules(&self, aws: &Aws) -> Result<Vec<String>, Cause> {
         let answer = aws.eventbridge().list_rule_names_by_target().target_arn(&self.arn).send().await;
-        Ok(answer.map_err(|error| told(&error))?.rule_names.unwrap_or_default())
+        Ok(answer?.rule_names.unwrap_or_default())
     }
 
     /// The function at a version or alias. None: there is no such function, version or alias.
     pub(super) async fn look_at(aws: &Aws, name: &str, qualifier: Option<&str>) -> Result<Option<Self>, Failure> {
-        let cannot = |error: String| Failure::because(&format!("cannot read function {name}"), error);
+        let cannot = |error: Cause| Failure::because(&format!("cannot read function {name}"), error);
         let read = aws.lambda().get_function_configuration().function_name(name).set_qualifier(qualifier.map(str::to_owned));
         let read = match read.send().await {
             Ok(read) => read,
             Err(error) if error.code() == Some("ResourceNotFoundException") => return Ok(None),
-            Err(error) => return Err(cannot(told(&error))),
+            Err(error) => return Err(cannot(error.into())),
         };
         let environment = read.environment;
         // What cannot be decrypted looks as if it were not there.
         if let Some(error) = environment.as_ref().and_then(|own| own.error.as_ref()) {
-            return Err(cannot(error.message.clone().unwrap_or_else(|| "its variables are kept back".into())));
+            return Err(cannot(Cause::said(error.message.as_deref().unwrap_or("its variables are kept back"))));
         }
         Ok(Some(Self {
             name: read.function_name.unwrap_or_else(|| name.to_owned()),
@@ -259,10 +259,10 @@ impl Function {
 
     /// Sets variables, and leaves the others as they are.
     pub(super) async fn set(&self, aws: &Aws, variables: Vec<(&'static str, String)>) -> Result<(), Failure> {
-        let cannot = |error: String| Failure::because(&format!("cannot set the variables of function {}", self.name), error);
+        let cannot = |error: Cause| Failure::because(&format!("cannot set the variables of function {}", self.name), error);
         let ready = async || {
             let ready = aws.lambda().wait_until_function_updated().function_name(&self.name).wait(CHANGE).await;
-            ready.map_err(|error| cannot(told(&error)))
+            ready.map_err(|error| cannot(error.into()))
         };
         // One that was deployed just now may not be changed yet.
         ready().await?;
@@ -275,11 +275,11 @@ impl Function {
         let bytes: usize = environment.iter().map(|(name, value)| name.len() + value.len()).sum();
         if bytes > VARIABLES {
             let why = format!("they would have {bytes} bytes in all, and Lambda takes {VARIABLES}; shorten or remove variables of its own");
-            return Err(cannot(why));
+            return Err(cannot(Cause::said(why)));
         }
         let environment = Environment::builder().set_variables(Some(environment)).build();
         let update = aws.lambda().update_function_configuration().function_name(&self.name).environment(environment);
-        update.set_revision_id(now.revision).send().await.map_err(|error| cannot(told(&error)))?;
+        update.set_revision_id(now.revision).send().await.map_err(|error| cannot(error.into()))?;
         ready().await.map(drop)
     }
 
@@ -297,10 +297,10 @@ impl Function {
                     Ok(lacks) => lacks.join(", "),
                     Err(_) => policy.to_string(),
                 };
-                anstream::eprintln!("role {role} is as it was: {}; whoever may change it, let it allow {lacks}", told(&error));
+                anstream::eprintln!("role {role} is as it was: {}; whoever may change it, let it allow {lacks}", error);
                 Ok(false)
             }
-            Err(error) => Err(Failure::because(&format!("cannot give role {role} the rights of {}", self.name), told(&error))),
+            Err(error) => Err(Failure::because(&format!("cannot give role {role} the rights of {}", self.name), error)),
         }
     }
 

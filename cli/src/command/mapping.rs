@@ -4,10 +4,7 @@ use aws_sdk_lambda::types::EventSourceMappingConfiguration as Mapping;
 use serde::Serialize;
 
 use super::queue::Status;
-use crate::{
-    aws::Aws,
-    failure::{Failure, told},
-};
+use crate::{aws::Aws, failure::Failure};
 
 /// The part of an ARN that names the function; a version or an alias may follow.
 const FUNCTION: usize = 6;
@@ -52,7 +49,7 @@ pub(super) async fn mappings(aws: &Aws, queue_arn: Option<&str>) -> Result<Vec<M
     let mut pages = list.into_paginator().items().send();
     let mut mappings = Vec::new();
     while let Some(mapping) = pages.next().await {
-        mappings.push(mapping.map_err(|error| Failure::because("cannot list the event source mappings", told(&error)))?);
+        mappings.push(mapping.map_err(|error| Failure::because("cannot list the event source mappings", error))?);
     }
     Ok(mappings)
 }

@@ -28,7 +28,7 @@ use sqjobs::{
 use super::table;
 use crate::{
     aws::Aws,
-    failure::{Failure, told},
+    failure::{Cause, Failure},
     output::clean,
     sentence::shell,
 };
@@ -109,7 +109,7 @@ enum Unseen {
     /// This user may not read it.
     Denied,
     /// SQS does not say.
-    Failed(String),
+    Failed(Cause),
 }
 
 /// The name of a queue, given its URL.
@@ -128,7 +128,7 @@ async fn look(aws: &Aws, url: &str) -> Result<Found, Unseen> {
             return Err(match () {
                 () if says("NonExistentQueue") || says("DoesNotExist") => Unseen::Gone,
                 () if says("AccessDenied") => Unseen::Denied,
-                () => Unseen::Failed(told(&error)),
+                () => Unseen::Failed(error.into()),
             });
         }
     };
@@ -151,7 +151,7 @@ pub(super) async fn url(aws: &Aws, name: &str) -> Result<Option<String>, Failure
     match aws.sqs().get_queue_url().queue_name(name).send().await {
         Ok(answer) => Ok(answer.queue_url),
         Err(error) if error.as_service_error().is_some_and(GetQueueUrlError::is_queue_does_not_exist) => Ok(None),
-        Err(error) => Err(Failure::because(&format!("cannot read queue {name}"), told(&error))),
+        Err(error) => Err(Failure::because(&format!("cannot read queue {name}"), error)),
     }
 }
 
@@ -409,7 +409,7 @@ pub(super) async fn urls(aws: &Aws) -> Result<Vec<String>, Failure> {
     let mut pages = list.max_results(1000).into_paginator().send();
     let mut urls = Vec::new();
     while let Some(page) = pages.next().await {
-        urls.extend(page.map_err(|error| Failure::because("cannot list the queues", told(&error)))?.queue_urls.unwrap_or_default());
+        urls.extend(page.map_err(|error| Failure::because("cannot list the queues", error))?.queue_urls.unwrap_or_default());
     }
     Ok(urls)
 }

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     args::Queue,
     aws::Aws,
-    failure::{Failure, told},
+    failure::{Cause, Failure},
     output::{Output, clean, confirmed, note},
     sentence::shell,
 };
@@ -170,7 +170,7 @@ async fn switch(aws: &Aws, queues: &[String], enabled: bool) -> Result<bool, Fai
     for (name, queue, mappings) in found {
         for id in mappings.iter().filter_map(|mapping| mapping.uuid.as_ref()) {
             let update = aws.lambda().update_event_source_mapping().uuid(id).enabled(enabled);
-            update.send().await.map_err(|error| Failure::because(&format!("cannot change the mapping of {name}"), told(&error)))?;
+            update.send().await.map_err(|error| Failure::because(&format!("cannot change the mapping of {name}"), error))?;
         }
         settle(aws, &queue.arn, if enabled { "Enabled" } else { "Disabled" }).await?;
         let waiting = queue.depth.waiting;
@@ -211,7 +211,7 @@ async fn purge(aws: &Aws, name: &str, yes: bool) -> Result<bool, Failure> {
         return Ok(false);
     }
     let purge = aws.sqs().purge_queue().queue_url(url);
-    purge.send().await.map_err(|error| Failure::because(&format!("cannot purge queue {name}"), told(&error)))?;
+    purge.send().await.map_err(|error| Failure::because(&format!("cannot purge queue {name}"), error))?;
     Output::new().line(format!(
         "{} is being emptied, which takes SQS up to a minute. Records stay. Jobs whose record holds their message, such as jobs of schedules \
          and long waits, run all the same: a beater sends them again within a day or so. Cancel them to prevent that",
@@ -267,14 +267,14 @@ async fn delete(aws: &Aws, name: &str, force: bool, yes: bool) -> Result<bool, F
     if !confirmed(&format!("Delete {names}{lost}?"), yes)? {
         return Ok(false);
     }
-    let cannot = |what: &str, error: String| Failure::because(&format!("cannot delete {what}"), error);
+    let cannot = |what: &str, error: Cause| Failure::because(&format!("cannot delete {what}"), error);
     for id in mappings.iter().filter_map(|mapping| mapping.uuid.as_ref()) {
         let delete = aws.lambda().delete_event_source_mapping().uuid(id).send().await;
-        delete.map_err(|error| cannot(&format!("the mapping of queue {whole}"), told(&error)))?;
+        delete.map_err(|error| cannot(&format!("the mapping of queue {whole}"), error.into()))?;
     }
     for queue in &doomed {
         let delete = aws.sqs().delete_queue().queue_url(&queue.url).send().await;
-        delete.map_err(|error| cannot(&format!("queue {}", queue.name), told(&error)))?;
+        delete.map_err(|error| cannot(&format!("queue {}", queue.name), error.into()))?;
     }
     let letters = dlq.as_ref().filter(|_| shared_with.is_none());
     if let Some(dlq) = letters {

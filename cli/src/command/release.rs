@@ -17,7 +17,7 @@ use super::{
 use crate::{
     args,
     aws::Aws,
-    failure::{Failure, told},
+    failure::{Cause, Failure},
     output::{Output, clean},
     time::{exact, from_now},
 };
@@ -133,7 +133,7 @@ async fn live(aws: &Aws, function: &str) -> Result<Option<Alias>, Failure> {
     match aws.lambda().get_alias().function_name(function).name(LIVE).send().await {
         Ok(alias) => Ok(Some(Alias { version: alias.function_version.unwrap_or_default(), revision: alias.revision_id })),
         Err(error) if error.code() == Some("ResourceNotFoundException") => Ok(None),
-        Err(error) => Err(Failure::because(&format!("cannot read the alias {LIVE} of function {function}"), told(&error))),
+        Err(error) => Err(Failure::because(&format!("cannot read the alias {LIVE} of function {function}"), error)),
     }
 }
 
@@ -158,14 +158,14 @@ impl Moved {
 /// Publishes what was deployed last, unless it is published, and points the alias at it.
 pub(super) async fn release(aws: &Aws, function: &str) -> Result<Moved, Failure> {
     let lambda = aws.lambda();
-    let cannot = |error: String| Failure::because(&format!("cannot publish a version of function {function}"), error);
+    let cannot = |error: Cause| Failure::because(&format!("cannot publish a version of function {function}"), error);
     // One that was deployed just now may not be published yet.
     let ready = lambda.wait_until_function_updated().function_name(function).wait(ACTIVE).await;
-    ready.map_err(|error| cannot(told(&error)))?;
-    let published = lambda.publish_version().function_name(function).send().await.map_err(|error| cannot(told(&error)))?;
+    ready.map_err(|error| cannot(error.into()))?;
+    let published = lambda.publish_version().function_name(function).send().await.map_err(|error| cannot(error.into()))?;
     let version = published.version.unwrap_or_default();
     let active = lambda.wait_until_published_version_active().function_name(function).qualifier(&version).wait(ACTIVE).await;
-    active.map_err(|error| cannot(told(&error)))?;
+    active.map_err(|error| cannot(error.into()))?;
     point(aws, function, &version).await
 }
 
@@ -173,15 +173,15 @@ pub(super) async fn release(aws: &Aws, function: &str) -> Result<Moved, Failure>
 async fn point(aws: &Aws, function: &str, version: &str) -> Result<Moved, Failure> {
     let lambda = aws.lambda();
     let cannot =
-        |error: String| Failure::because(&format!("cannot point the alias {LIVE} of function {function} at version {version}"), error);
+        |error: Cause| Failure::because(&format!("cannot point the alias {LIVE} of function {function} at version {version}"), error);
     let before = live(aws, function).await?;
     if let Some(alias) = &before {
         let whole = AliasRoutingConfiguration::builder().set_additional_version_weights(Some(HashMap::new())).build();
         let update = lambda.update_alias().function_name(function).name(LIVE).function_version(version).routing_config(whole);
-        update.set_revision_id(alias.revision.clone()).send().await.map_err(|error| cannot(told(&error)))?;
+        update.set_revision_id(alias.revision.clone()).send().await.map_err(|error| cannot(error.into()))?;
     } else {
         let create = lambda.create_alias().function_name(function).name(LIVE).function_version(version);
-        create.send().await.map_err(|error| cannot(told(&error)))?;
+        create.send().await.map_err(|error| cannot(error.into()))?;
     }
     Ok(Moved { version: version.to_owned(), before: before.map(|alias| alias.version) })
 }
@@ -215,8 +215,7 @@ async fn versions(aws: &Aws, function: &str) -> Result<Vec<Version>, Failure> {
     let mut pages = aws.lambda().list_versions_by_function().function_name(function).into_paginator().items().send();
     let mut versions = Vec::new();
     while let Some(version) = pages.next().await {
-        let version =
-            version.map_err(|error| Failure::because(&format!("cannot list the versions of function {function}"), told(&error)))?;
+        let version = version.map_err(|error| Failure::because(&format!("cannot list the versions of function {function}"), error))?;
         versions.push(Version::of(version));
     }
     Ok(versions)

@@ -112,7 +112,7 @@ async fn missing(ports: &Ports, due: &[Found]) -> BTreeMap<String, String> {
     let firing = due.iter().flatten().filter(|row| !row.deleted && !row.paused);
     let queues: BTreeSet<_> = firing.map(|row| queue_of(ports, row)).collect();
     let looks = queues.into_iter().map(async |queue| match ports.due.queue.find(&queue).await {
-        Err(QueueError::Refused(reason)) => Some((queue, reason)),
+        Err(QueueError::Refused(reason)) => Some((queue, reason.to_string())),
         Ok(()) | Err(QueueError::Unknown(_)) => None, // a later send shows if the queue exists
     });
     join_all(looks).await.into_iter().flatten().collect()

@@ -145,7 +145,7 @@ impl Contents {
 }
 
 fn expired() -> QueueError {
-    QueueError::Refused("the receipt handle has expired".into())
+    QueueError::refused("the receipt handle has expired")
 }
 
 impl Queue for Memory {

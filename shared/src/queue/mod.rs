@@ -7,7 +7,7 @@ pub(crate) mod attribute;
 mod memory;
 mod sqs;
 
-use std::{collections::BTreeMap, error::Error as StdError, fmt, time::Duration};
+use std::{collections::BTreeMap, error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use jiff::Timestamp;
@@ -108,14 +108,26 @@ pub struct Visibility {
     pub timeout: Duration,
 }
 
-/// The reason why a queue did not execute a part of a request.
-#[derive(Debug)]
+/// The reason why a queue did not execute a part of a request. Cheap to clone.
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum QueueError {
     /// It cannot succeed: the message exceeds a limit, or the receipt has expired.
-    Refused(String),
+    Refused(Arc<dyn StdError + Send + Sync>),
     /// It may or may not have been executed.
-    Unknown(Box<dyn StdError + Send + Sync>),
+    Unknown(Arc<dyn StdError + Send + Sync>),
+}
+
+impl QueueError {
+    /// Returns the error of a request that cannot succeed.
+    pub fn refused(reason: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::Refused(reason.into().into())
+    }
+
+    /// Returns the error of a request that may have been executed.
+    pub fn unknown(reason: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::Unknown(reason.into().into())
+    }
 }
 
 impl fmt::Display for QueueError {
@@ -130,8 +142,7 @@ impl fmt::Display for QueueError {
 impl StdError for QueueError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
-            Self::Unknown(error) => Some(&**error),
-            Self::Refused(_) => None,
+            Self::Unknown(error) | Self::Refused(error) => Some(&**error),
         }
     }
 }
@@ -196,7 +207,7 @@ impl Outgoing {
 
     /// Checks the rules of SQS, so that the in-memory queue refuses the same messages.
     fn check(&self, queue: &str) -> Result<(), QueueError> {
-        let refused = |reason: String| Err(QueueError::Refused(reason));
+        let refused = |reason: String| Err(QueueError::refused(reason));
         if self.bytes() > MAX_BYTES {
             return refused(format!("the message has {} bytes with its attributes; SQS takes {MAX_BYTES}", self.bytes()));
         }
@@ -247,7 +258,7 @@ pub(crate) fn dedup(text: &str) -> String {
 impl Visibility {
     fn check(&self) -> Result<(), QueueError> {
         if self.timeout > MAX_VISIBILITY {
-            return Err(QueueError::Refused(format!("a visibility of {} s; SQS takes 43200", self.timeout.as_secs())));
+            return Err(QueueError::refused(format!("a visibility of {} s; SQS takes 43200", self.timeout.as_secs())));
         }
         Ok(())
     }

@@ -19,7 +19,6 @@ use jiff::Timestamp;
 use tokio::sync::OnceCell;
 
 use super::{ENTRIES, MAX_BYTES, Message, Outgoing, Queue, QueueError, Source, Visibility, is_fifo};
-use crate::chain::Chain;
 
 /// Maximum number of concurrent requests of one call.
 const AT_A_TIME: usize = 8;
@@ -57,7 +56,7 @@ impl Sqs {
         // Concurrent callers wait for the same lookup.
         let found = url.get_or_try_init(async || {
             let look_up = self.look_up.ok_or_else(|| {
-                QueueError::Refused(format!("its URL is not known; set SQJOBS_QUEUE_URL to that of {queue}, which feeds this function"))
+                QueueError::refused(format!("its URL is not known; set SQJOBS_QUEUE_URL to that of {queue}, which feeds this function"))
             })?;
             look_up(self.client.clone(), queue.to_owned()).await
         });
@@ -108,10 +107,10 @@ impl Sqs {
 
 async fn look_up(client: Client, queue: String) -> Result<String, QueueError> {
     let answer = client.get_queue_url().queue_name(&queue).send().await.map_err(|error| match failed(error) {
-        QueueError::Refused(reason) => QueueError::Refused(format!("queue {queue}: {reason}")),
+        QueueError::Refused(reason) => QueueError::refused(format!("{reason} (queue {queue})")),
         unknown @ QueueError::Unknown(_) => unknown,
     })?;
-    answer.queue_url.ok_or_else(|| QueueError::Refused(format!("there is no queue {queue}")))
+    answer.queue_url.ok_or_else(|| QueueError::refused(format!("there is no queue {queue}")))
 }
 
 /// Builds the entries of a request, each with its index.
@@ -128,7 +127,7 @@ async fn retried<'a, E: Clone>(
     let mut answers: Vec<Result<(), QueueError>> = (0..parts).map(|_| Ok(())).collect();
     let mut rest = match entries {
         Ok(entries) => entries,
-        Err(error) => return answers.into_iter().map(|_| Err(QueueError::Refused(error.to_string()))).collect(),
+        Err(error) => return answers.into_iter().map(|_| Err(error.clone())).collect(),
     };
     for _ in 0..TRIES {
         match request(rest.iter().map(|(_, entry)| entry.clone()).collect()).await {
@@ -140,7 +139,7 @@ async fn retried<'a, E: Clone>(
             }
             Err(error) => {
                 for (place, _) in rest.drain(..) {
-                    answers[place] = Err(copy(&error));
+                    answers[place] = Err(error.clone());
                 }
             }
         }
@@ -151,24 +150,16 @@ async fn retried<'a, E: Clone>(
     answers
 }
 
-/// Copies an error for another entry of a request.
-fn copy(error: &QueueError) -> QueueError {
-    match error {
-        QueueError::Refused(reason) => QueueError::Refused(reason.clone()),
-        QueueError::Unknown(error) => QueueError::Unknown(Chain(&**error).to_string().into()),
-    }
-}
-
 fn failures(failed: Vec<BatchResultErrorEntry>) -> Failures {
     failed.into_iter().filter_map(|entry| Some((entry.id.parse().ok()?, entry))).collect()
 }
 
 fn refused(entry: &BatchResultErrorEntry) -> QueueError {
-    QueueError::Refused(format!("{}: {}", entry.code, entry.message.as_deref().unwrap_or_default()))
+    QueueError::refused(format!("{}: {}", entry.code, entry.message.as_deref().unwrap_or_default()))
 }
 
 fn unnamed() -> QueueError {
-    QueueError::Unknown("the answer does not name the message".into())
+    QueueError::unknown("the answer does not name the message")
 }
 
 fn entry(place: usize, message: &Outgoing, fifo: bool) -> Result<SendMessageBatchRequestEntry, QueueError> {
@@ -205,7 +196,7 @@ fn delete_entry(place: usize, receipt: &str) -> Result<DeleteMessageBatchRequest
 }
 
 fn built(error: impl std::error::Error) -> QueueError {
-    QueueError::Refused(error.to_string())
+    QueueError::refused(error.to_string())
 }
 
 fn failed<E, R>(error: SdkError<E, R>) -> QueueError
@@ -215,9 +206,9 @@ where
 {
     match (error.code(), error.message()) {
         (Some(code), message) if ["NonExistentQueue", "QueueDoesNotExist", "Denied"].iter().any(|refusal| code.contains(refusal)) => {
-            QueueError::Refused(format!("{code}: {}", message.unwrap_or_default()))
+            QueueError::refused(format!("{code}: {}", message.unwrap_or_default()))
         }
-        _ => QueueError::Unknown(error.into()),
+        _ => QueueError::unknown(error),
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
         feeding::{Code, Feeding},
         function, queue, table,
     },
-    failure::{Failure, told},
+    failure::{Cause, Failure},
 };
 
 /// The account of the local stack.
@@ -108,10 +108,10 @@ impl<'a> Deployment<'a> {
     /// Creates a function, or gives it other code.
     async fn put(&self, function: &Function, zip: Vec<u8>) -> Result<(), Failure> {
         let (lambda, name) = (self.aws.lambda(), self.name(function));
-        let cannot = |error: String| Failure::because(&format!("cannot deploy {name}"), error);
+        let cannot = |error: Cause| Failure::because(&format!("cannot deploy {name}"), error);
         let zip = Blob::new(zip);
         let create = lambda.create_function().function_name(&name).runtime(Runtime::Providedal2023).handler("bootstrap");
-        let timeout = i32::try_from(function.timeout_s).map_err(|error| cannot(error.to_string()))?;
+        let timeout = i32::try_from(function.timeout_s).map_err(|error| cannot(error.into()))?;
         let created = create
             .role(format!("arn:aws:iam::{ACCOUNT}:role/{name}"))
             .timeout(timeout)
@@ -124,11 +124,11 @@ impl<'a> Deployment<'a> {
             Err(error) if error.code() == Some("ResourceConflictException") => {
                 let settings = Environment::builder().set_variables(Some(self.settings(function))).build();
                 let update = lambda.update_function_configuration().function_name(&name).timeout(timeout).environment(settings);
-                update.send().await.map_err(|error| cannot(told(&error)))?;
+                update.send().await.map_err(|error| cannot(error.into()))?;
                 let update = lambda.update_function_code().function_name(&name).zip_file(zip);
-                update.send().await.map(drop).map_err(|error| cannot(told(&error)))
+                update.send().await.map(drop).map_err(|error| cannot(error.into()))
             }
-            Err(error) => Err(cannot(told(&error))),
+            Err(error) => Err(cannot(error.into())),
         }
     }
 
@@ -136,9 +136,7 @@ impl<'a> Deployment<'a> {
     async fn allow(&self, name: &str) -> Result<(), Failure> {
         let role = self.aws.iam().create_role().role_name(name).assume_role_policy_document(TRUST).send().await;
         match role {
-            Err(error) if error.code() != Some("EntityAlreadyExists") => {
-                Err(Failure::because(&format!("cannot make role {name}"), told(&error)))
-            }
+            Err(error) if error.code() != Some("EntityAlreadyExists") => Err(Failure::because(&format!("cannot make role {name}"), error)),
             _ => Ok(()),
         }
     }
@@ -146,13 +144,13 @@ impl<'a> Deployment<'a> {
     /// Lets its queue feed a function, or EventBridge wake the beater.
     async fn wire(&self, function: &Function) -> Result<(), Failure> {
         let name = self.name(function);
-        let cannot = |error: String| Failure::because(&format!("cannot wire {name}"), error);
+        let cannot = |error: Cause| Failure::because(&format!("cannot wire {name}"), error);
         let deployed = function::Function::find(self.aws, &name).await?;
         let Some(queue) = &function.queue else {
             beater::wake(self.aws, &deployed).await?;
             // The first minute begins now, so that schedules are looked at.
             let wake = self.aws.lambda().invoke().function_name(&name).invocation_type(InvocationType::Event).payload(Blob::new("{}"));
-            return wake.send().await.map(drop).map_err(|error| cannot(told(&error)));
+            return wake.send().await.map(drop).map_err(|error| cannot(error.into()));
         };
         let whole = self.aws.queue(queue);
         let pair = queue::pair(self.aws, &whole).await?;

@@ -24,7 +24,7 @@ use self::{
 use crate::{
     args::{Dev, Place},
     aws::Aws,
-    failure::{Failure, told},
+    failure::Failure,
 };
 
 /// How often the view is drawn.
@@ -108,19 +108,19 @@ fn watch(workspace: &Workspace, wanted: bool) -> Result<(Option<notify::Recommen
     if !wanted {
         return Ok((None, changes));
     }
-    let cannot = |error: &dyn std::error::Error| Failure::because("cannot watch the files of the workspace", told(error));
+    let cannot = |error: notify::Error| Failure::because("cannot watch the files of the workspace", error);
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         if event.is_ok_and(|event| !event.kind.is_access()) {
             sender.send(()).ok();
         }
     })
-    .map_err(|error| cannot(&error))?;
+    .map_err(cannot)?;
     // The build folder changes with each build, and is large.
     let is_hidden = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
     for path in
         fs::read_dir(&workspace.root)?.flatten().map(|entry| entry.path()).filter(|path| !is_hidden(path) && *path != workspace.target)
     {
-        watcher.watch(&path, RecursiveMode::Recursive).map_err(|error| cannot(&error))?;
+        watcher.watch(&path, RecursiveMode::Recursive).map_err(cannot)?;
     }
     Ok((Some(watcher), changes))
 }

@@ -210,7 +210,7 @@ impl System {
                 table.indexes = indexes.into_iter().filter_map(|index| index.index_name).collect();
             }
             Err(error) if error.code() == Some("ResourceNotFoundException") => return Ok((table, skew)),
-            Err(error) => return Err(Failure::because(&format!("cannot read table {name}"), told(&error))),
+            Err(error) => return Err(Failure::because(&format!("cannot read table {name}"), error)),
         }
         let ttl = dynamodb.describe_time_to_live().table_name(name).send().await.map_err(|error| told(&error));
         let ttl = self.noted(&format!("the time to live of table {name}"), ttl).map(|ttl| ttl.time_to_live_description);
@@ -471,7 +471,7 @@ async fn woken(aws: &Aws) -> Result<Option<String>, String> {
 /// Whether an enabled rule of EventBridge wakes a function each minute, and may.
 async fn is_woken(aws: &Aws, function: &Function) -> Result<bool, String> {
     let mut is_rung = false;
-    for name in function.rules(aws).await? {
+    for name in function.rules(aws).await.map_err(|cause| cause.to_string())? {
         let rule = aws.eventbridge().describe_rule().name(name).send().await.map_err(|error| told(&error))?;
         is_rung |= is_each_minute(rule.schedule_expression.as_deref()) && rule.state == Some(RuleState::Enabled);
     }

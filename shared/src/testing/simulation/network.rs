@@ -131,7 +131,7 @@ fn unanswered<T>(parts: usize, throttled: bool) -> Vec<Result<T, StoreError>> {
 }
 
 fn unsent<T>(parts: usize) -> Vec<Result<T, QueueError>> {
-    (0..parts).map(|_| Err(QueueError::Unknown("simulated".into()))).collect()
+    (0..parts).map(|_| Err(QueueError::unknown("simulated"))).collect()
 }
 
 impl Store for Network {
@@ -236,6 +236,6 @@ impl Source for Network {
             let (queue, name) = (queue.clone(), name.clone());
             async move { queue.receive(&name, max, visibility).await }
         };
-        self.carry("receive", receive, |_| Err(QueueError::Unknown("simulated".into()))).boxed()
+        self.carry("receive", receive, |_| Err(QueueError::unknown("simulated"))).boxed()
     }
 }

@@ -81,7 +81,7 @@ impl Queue for Recorder {
     fn send<'a>(&'a self, queue: &'a str, messages: &'a [Outgoing]) -> BoxFuture<'a, Vec<Result<String, QueueError>>> {
         self.note(Call::Send(queue.into(), messages.len()));
         if self.0.deaf.load(Ordering::SeqCst) {
-            return ready(messages.iter().map(|_| Err(QueueError::Unknown("no connection".into()))).collect()).boxed();
+            return ready(messages.iter().map(|_| Err(QueueError::unknown("no connection"))).collect()).boxed();
         }
         self.0.memory.send(queue, messages)
     }

@@ -109,7 +109,7 @@ fn unknown() -> StoreError {
 }
 
 fn unsent() -> QueueError {
-    QueueError::Unknown("lost".into())
+    QueueError::unknown("lost")
 }
 
 impl Rows for Gate {
