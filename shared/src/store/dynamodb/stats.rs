@@ -6,10 +6,17 @@ use aws_sdk_dynamodb::types::{AttributeValue, BatchStatementErrorCodeEnum as Cod
 use futures_util::future::join_all;
 use jiff::{Timestamp, civil::Date};
 
-use super::{DynamoDb, Item, KEYS, SEPARATOR, Statement, StoreError, id_of, text};
+use super::{
+    DynamoDb,
+    item::{Item, id_of, text},
+    list::SEPARATOR,
+    read::KEYS,
+    statement::Statement,
+};
 use crate::{
     clock::{after, rfc3339},
     stats::{Kept, Share, Tally},
+    store::StoreError,
 };
 
 /// For how long the table remembers a day.

@@ -1,0 +1,141 @@
+//! Items of the table, and the records that they hold.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use crate::{envelope::told, record::Record, store::StoreError};
+
+pub(crate) type Item = HashMap<String, AttributeValue>;
+
+pub(crate) fn text(text: &str) -> AttributeValue {
+    AttributeValue::S(text.into())
+}
+
+pub(super) fn id_of(item: &Item) -> Option<String> {
+    item.get("id")?.as_s().ok().cloned()
+}
+
+pub(super) fn record(item: Item) -> Result<Record, StoreError> {
+    let id = id_of(&item).unwrap_or_default();
+    if let Some(name) = spelled_out(&item) {
+        return Err(StoreError::Unreadable { id, flaw: format!("{name}: it says what its absence says; remove it") });
+    }
+    let item = serde_dynamo::AttributeValue::M(serde_dynamo::Item::from(item).into());
+    let read = serde_path_to_error::deserialize(serde_dynamo::Deserializer::from_attribute_value(item));
+    read.map_err(|error| StoreError::Unreadable { id, flaw: flaw(&error) })
+}
+
+/// Returns the name of an attribute whose value says what its absence says. A write is conditional on its absence, so it would
+/// never be made.
+fn spelled_out(item: &Item) -> Option<&'static str> {
+    let says_nothing = |name: &str| match item.get(name) {
+        Some(AttributeValue::Null(_)) => true,
+        Some(AttributeValue::N(number)) => name == "generation" && number == "0",
+        Some(AttributeValue::Bool(is_set)) => name == "cancel_requested" && !is_set,
+        _ => false,
+    };
+    ["owner", "generation", "lease_until", "dlq", "cancel_requested"].into_iter().find(|name| says_nothing(name))
+}
+
+/// Returns the attribute that makes an item no record, and why. Quotes no text of the item, which may be a result.
+fn flaw(error: &serde_path_to_error::Error<serde_dynamo::Error>) -> String {
+    let words = error.inner().to_string();
+    // The sentences of `serde_dynamo`, which quote no more than a number.
+    let is_harmless = words.starts_with("Expected ") || words.starts_with("Failed to parse '");
+    let words = if is_harmless { words.to_lowercase() } else { told(&words).unwrap_or_else(|| "it is of another form".into()) };
+    match error.path().to_string().as_str() {
+        "." => words,
+        path => format!("{path}: {words}"),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::{Dlq, Failure, Past};
+
+    /// A record with every attribute.
+    pub(in super::super) fn full() -> Record {
+        let (at, text) = (Some(crate::clock::from_millis(1)), || Some("x".to_owned()));
+        let failure = Failure { kind: "error".into(), message: "it broke".into(), at };
+        Record {
+            id: "a".into(),
+            generation: 1,
+            owner: text(),
+            lease_until: Some(1),
+            digest: Some(crate::Envelope::new("adder", 1.into()).digest()),
+            enqueued_at: at,
+            run_at: at,
+            started_at: at,
+            finished_at: at,
+            result: Some(1.into()),
+            error: Some(failure),
+            history: vec![Past { kind: "error".into(), message: "it broke".into(), at, ..Past::default() }],
+            snoozes: 1,
+            runs: 1,
+            tags: vec!["x".into()],
+            meta: [("x".to_owned(), 1.into())].into_iter().collect(),
+            parent_id: text(),
+            root_id: text(),
+            progress: Some(1.into()),
+            checkpoint: Some(1.into()),
+            dlq: Some(Dlq::Pending),
+            cancel_requested: true,
+            envelope: text(),
+            message_group: text(),
+            message_attributes: [("x".to_owned(), "y".to_owned())].into(),
+            due: text(),
+            listed: text(),
+            listed_at: at,
+            purge_at: Some(1),
+            ..Record::default()
+        }
+    }
+
+    fn refusal(name: &str, value: AttributeValue) -> String {
+        let mut item: Item = serde_dynamo::to_item(full()).expect("an item");
+        item.insert(name.into(), value);
+        record(item).expect_err("it is no record").to_string()
+    }
+
+    #[test]
+    fn an_unreadable_item_is_reported_with_its_id_and_without_its_text() {
+        let number = |number: &str| AttributeValue::N(number.into());
+        let secret = || text("s3cr3t");
+        let words = [
+            ("state", secret(), "state: unknown variant, expected one of `scheduled`"),
+            ("attempts", secret(), "attempts: expected num"),
+            ("attempts", number("-1"), "attempts: failed to parse '-1' as an integer"),
+            ("lease_until", AttributeValue::L(vec![secret()]), "lease_until: expected num"),
+            ("history", AttributeValue::L(vec![secret()]), "history[0]: "),
+            ("run_at", secret(), "run_at: it is of another form"),
+            ("meta", secret(), "meta: "),
+            ("error", AttributeValue::M(HashMap::new()), "error: missing field `kind`"),
+        ];
+        for (name, value, words) in words {
+            let refusal = refusal(name, value);
+            assert!(refusal.starts_with(&format!("the record of a cannot be read: {words}")), "{refusal}");
+            assert!(!refusal.contains("s3cr3t"), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn an_item_that_spells_out_what_should_be_absent_is_no_record() {
+        let nothing = || AttributeValue::Null(true);
+        let idle = [
+            ("owner", nothing()),
+            ("lease_until", nothing()),
+            ("dlq", nothing()),
+            ("generation", nothing()),
+            ("generation", AttributeValue::N("0".into())),
+            ("cancel_requested", AttributeValue::Bool(false)),
+        ];
+        for (name, value) in idle {
+            assert!(refusal(name, value).contains(&format!("{name}: it says what its absence says")), "{name}");
+        }
+        let unfenced = [("run_at", nothing()), ("attempts", AttributeValue::N("0".into()))];
+        let item: Item = serde_dynamo::to_item(full()).expect("an item");
+        assert!(record(item.into_iter().chain(unfenced.map(|(name, value)| (name.to_owned(), value))).collect()).is_ok());
+    }
+}

@@ -1,0 +1,169 @@
+//! Conditional writes, with PartiQL's `BatchExecuteStatement`, whose statements succeed or fail one by one.
+
+use std::iter::repeat_with;
+
+use aws_sdk_dynamodb::types::{
+    BatchStatementErrorCodeEnum as Code, BatchStatementRequest, BatchStatementResponse, ReturnValuesOnConditionCheckFailure,
+};
+use futures_util::future::{BoxFuture, FutureExt, join_all};
+use tokio::time::Instant;
+
+use super::{
+    AT_A_TIME, Counted, DynamoDb,
+    error::{failed, incomplete, repeated},
+    item::record,
+    statement::{Statement, insert, update},
+    stats,
+};
+use crate::{
+    stats::{Counter, Kept, Share},
+    store::{StoreError, Write, Written, limit},
+};
+
+/// Statements in one `BatchExecuteStatement`.
+const STATEMENTS: usize = 25;
+/// Bytes of items in one request, well under what a request may have.
+const REQUEST_BYTES: usize = 1 << 20;
+
+/// The writes of one `BatchExecuteStatement`, and their statements in the same order.
+#[derive(Default)]
+pub(super) struct Request<'a> {
+    writes: Vec<&'a Write>,
+    statements: Vec<BatchStatementRequest>,
+    bytes: usize,
+}
+
+/// A write that the table can hold, its statement, and the bytes of both at most.
+struct Prepared<'a> {
+    write: &'a Write,
+    statement: BatchStatementRequest,
+    bytes: usize,
+}
+
+impl<'a> Request<'a> {
+    fn has_room(&self, prepared: &Prepared<'_>) -> bool {
+        self.statements.len() < STATEMENTS && self.bytes + prepared.bytes <= REQUEST_BYTES
+    }
+
+    fn add(&mut self, prepared: Prepared<'a>) {
+        self.writes.push(prepared.write);
+        self.statements.push(prepared.statement);
+        self.bytes += prepared.bytes;
+    }
+}
+
+/// Adds a write to the last request, or to a new one if that is full.
+fn add<'a>(requests: &mut Vec<Request<'a>>, prepared: Prepared<'a>) {
+    match requests.last_mut() {
+        Some(last) if last.has_room(&prepared) => last.add(prepared),
+        _ => {
+            let mut request = Request::default();
+            request.add(prepared);
+            requests.push(request);
+        }
+    }
+}
+
+impl DynamoDb {
+    /// Makes writes, in as many requests as their sizes ask for. Returns an answer for each, in order.
+    pub(super) async fn write_all<'a>(
+        &self,
+        writes: impl Iterator<Item = &'a Write>,
+        counted: Option<&Counted>,
+    ) -> Vec<Result<Written, StoreError>> {
+        let mut requests = Vec::new();
+        let prepared: Vec<_> = writes.map(|write| self.prepare(write).map(|prepared| add(&mut requests, prepared))).collect();
+        let mut requests = requests.into_iter();
+        let mut answers = Vec::with_capacity(prepared.len());
+        while requests.len() > 0 {
+            let sent = requests.by_ref().take(AT_A_TIME).map(|request| self.execute(request, counted));
+            answers.extend(join_all(sent).await.into_iter().flatten());
+        }
+        let mut answers = answers.into_iter();
+        prepared.into_iter().map(|prepared| prepared.and_then(|()| answers.next().unwrap_or_else(|| Err(incomplete())))).collect()
+    }
+
+    fn prepare<'a>(&self, write: &'a Write) -> Result<Prepared<'a>, StoreError> {
+        let bytes = limit::check(&write.next)?;
+        let Statement { text, parameters } = match &write.seen {
+            None => insert(&self.table, &write.next)?,
+            Some(seen) => update(&self.table, seen, &write.next)?,
+        };
+        let bytes = bytes + text.len();
+        let statement = BatchStatementRequest::builder()
+            .statement(text)
+            .set_parameters(Some(parameters))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
+            .map_err(|error| StoreError::Invalid(error.to_string()))?;
+        Ok(Prepared { write, statement, bytes })
+    }
+
+    /// Sends one `BatchExecuteStatement`, with statistics where there is room. If it is refused whole, splits it in halves, down
+    /// to single writes.
+    pub(super) fn execute<'a>(
+        &'a self,
+        request: Request<'a>,
+        counted: Option<&'a Counted>,
+    ) -> BoxFuture<'a, Vec<Result<Written, StoreError>>> {
+        async move {
+            let Request { writes, mut statements, .. } = request;
+            let (share, statement) = counted.filter(|_| statements.len() < STATEMENTS).and_then(|counted| self.share(counted)).unzip();
+            statements.extend(statement);
+            if statements.is_empty() {
+                return Vec::new();
+            }
+            let sent = self.client.batch_execute_statement().set_statements(Some(statements)).send().await;
+            let answer = sent.map_err(|error| failed(&self.table, error));
+            if let Some((counter, share)) = &share {
+                let answers = answer.as_ref().ok().and_then(|answer| answer.responses.as_ref());
+                counter.kept(share, stats::kept(answers.and_then(|answers| answers.get(writes.len()))));
+            }
+            match (answer, share) {
+                (Ok(answer), _) => {
+                    let answers = answer.responses.unwrap_or_default().into_iter().map(|answer| written(&self.table, answer));
+                    answers.chain(repeat_with(|| Err(incomplete()))).take(writes.len()).collect()
+                }
+                (Err(StoreError::Invalid(_)), Some((counter, share))) => {
+                    let answers = self.write_all(writes.into_iter(), None).await;
+                    if answers.is_empty() || answers.iter().any(Result::is_ok) {
+                        counter.kept(&share, Kept::Invalid);
+                    }
+                    answers
+                }
+                (Err(StoreError::Invalid(_)), None) if writes.len() > 1 => {
+                    let (left, right) = writes.split_at(writes.len() / 2);
+                    let mut answers = self.write_all(left.iter().copied(), None).await;
+                    answers.extend(self.write_all(right.iter().copied(), None).await);
+                    answers
+                }
+                (Err(error), _) => repeated(writes.len(), &error),
+            }
+        }
+        .boxed()
+    }
+
+    /// The statistics to write now, if any, and their statement.
+    fn share<'a>(&self, Counted { counter, clock }: &'a Counted) -> Option<((&'a Counter, Share), BatchStatementRequest)> {
+        let share = counter.next(Instant::now())?;
+        let statement = stats::statement(&self.table, &share, clock.now()).ok()?;
+        Some(((counter, share), statement))
+    }
+}
+
+fn written(table: &str, answer: BatchStatementResponse) -> Result<Written, StoreError> {
+    let Some(error) = answer.error else { return Ok(Written::Done) };
+    let text = error.message.unwrap_or_else(|| format!("{:?}", error.code));
+    match error.code {
+        Some(Code::ConditionalCheckFailed | Code::DuplicateItem) => {
+            let stored = error.item.filter(|item| !item.is_empty());
+            Ok(Written::Refused(stored.map(record).transpose()?.map(Box::new)))
+        }
+        Some(Code::ProvisionedThroughputExceeded | Code::RequestLimitExceeded | Code::ThrottlingError | Code::TransactionConflict) => {
+            Err(StoreError::Busy(text))
+        }
+        Some(Code::ValidationError | Code::ItemCollectionSizeLimitExceeded) => Err(StoreError::Invalid(text)),
+        Some(Code::InternalServerError) | None => Err(StoreError::Unknown(text.into())),
+        Some(_) => Err(StoreError::Unavailable(format!("{table}: {text}"))),
+    }
+}
