@@ -180,6 +180,16 @@ pub struct Failure {
     pub at: Option<Timestamp>,
 }
 
+impl Failure {
+    /// A failure at `now`, its message cut to what a record holds.
+    pub(crate) fn new(kind: impl Into<String>, mut message: String, now: Timestamp) -> Self {
+        let mut kind = kind.into();
+        kind.truncate(kind.floor_char_boundary(64));
+        message.truncate(message.floor_char_boundary(2000));
+        Self { kind: if kind.is_empty() { "error".into() } else { kind }, message, at: Some(now) }
+    }
+}
+
 /// One attempt that did not succeed, or an ending after which the job was run again.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[non_exhaustive]

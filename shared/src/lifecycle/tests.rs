@@ -7,8 +7,20 @@ mod repairs;
 mod world;
 mod writes;
 
-use super::*;
-use crate::{Backoff, store::Write};
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{claim::KEPT_BYTES, lease::free_from, *};
+use crate::{
+    Backoff, Policy, Recording,
+    clock::{after, from_millis},
+    envelope::Envelope,
+    names::shard,
+    record::{Dlq, Failure, Past, Record, State},
+    store::Write,
+};
 
 const LEASE: Duration = Duration::from_secs(30);
 /// 15 days: a queue may deliver a message for 14.

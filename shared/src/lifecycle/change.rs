@@ -1,0 +1,64 @@
+//! Decides about changes that a client asks for: cancel, move to another time, run again.
+
+use jiff::Timestamp;
+
+use super::{
+    filing::filed,
+    request::Request,
+    transition::{UNKNOWN, cancelled, created, finished, redriven, remember, without_message},
+};
+use crate::{
+    Policy,
+    record::{Failure, Record, State},
+};
+
+/// Cancels a job: ends one that waits, and marks one that runs. None: the job has ended.
+pub fn cancel(seen: Option<&Record>, request: &Request, policy: &Policy, now: Timestamp) -> Option<Record> {
+    let Some(seen) = seen else {
+        return Some(finished(cancelled(created(request, policy)), policy, now));
+    };
+    match seen.state {
+        state if state.is_terminal() => None,
+        State::Running => Some(Record { cancel_requested: true, ..seen.clone() }),
+        _ => Some(finished(cancelled(seen.clone()), policy, now)),
+    }
+}
+
+/// Moves a waiting job whose record holds its message to another time. None: there is no such job. `owner` is a fresh token.
+pub fn moved(seen: &Record, owner: &str, run_at: Timestamp) -> Option<Record> {
+    let waits = matches!(seen.state, State::Scheduled | State::Queued | State::Retrying) && seen.envelope.is_some();
+    let request = Request { id: seen.id.clone(), ..Request::default() };
+    waits.then(|| filed(Some(seen), &request, &UNKNOWN, owner, run_at))
+}
+
+/// Runs a job again that has ended: files it with this message, and keeps its ending in the history. None: the job has not ended.
+/// `owner` is a fresh token.
+pub fn retry(seen: &Record, request: &Request, owner: &str, now: Timestamp) -> Option<Record> {
+    if !seen.state.is_terminal() {
+        return None;
+    }
+    let again = Record {
+        name: request.name.clone(), // a job that was called off before it was seen has none
+        queue: request.queue.clone(),
+        max_attempts: request.max_attempts.unwrap_or(seen.max_attempts),
+        tags: if request.tags.is_empty() { seen.tags.clone() } else { request.tags.clone() },
+        meta: if request.meta.is_empty() { seen.meta.clone() } else { request.meta.clone() },
+        result: None,
+        error: None,
+        progress: None,
+        checkpoint: None,
+        ..without_message(redriven(&remember_ending(seen.clone())))
+    };
+    Some(filed(Some(&again), request, &UNKNOWN, owner, request.run_at.unwrap_or(now)))
+}
+
+/// Adds the ending of a job to its history, unless the history has the failed attempt with which the job ended.
+fn remember_ending(ended: Record) -> Record {
+    let failure = ended.error.clone().unwrap_or_default();
+    let kind = if ended.state == State::Failed { failure.kind } else { ended.state.as_str().to_owned() };
+    if ended.history.last().is_some_and(|last| (last.generation, &last.kind) == (ended.generation, &kind)) {
+        return ended;
+    }
+    let at = ended.finished_at;
+    remember(ended, Failure { kind, message: failure.message, at })
+}

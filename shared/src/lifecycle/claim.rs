@@ -1,0 +1,173 @@
+//! Decides what a delivery may do: run its job, end it, or leave it alone.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{
+    ending::Ending,
+    filing::{filed, is_filed, waits_long},
+    identity::{digest, is_of},
+    lease::{KILLED, free_from, was_killed},
+    request::Request,
+    transition::{cancelled, created, failed, finished, redriven, remember, too_often, unfinished, with_message},
+};
+use crate::{
+    Policy, Recording,
+    clock::after,
+    record::{Dlq, Failure, Record, State},
+};
+
+/// The largest message that is kept in a record [written on trouble](Recording::OnTrouble). It leaves room for the other attributes.
+pub(super) const KEPT_BYTES: usize = 100_000;
+
+/// The claim that a worker would make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// A random token, fresh for each claim.
+    pub owner: String,
+    /// The length of the lease.
+    pub lease: Duration,
+}
+
+/// The decision about a delivery.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decision {
+    /// Write this record; if that succeeds, run the job.
+    Run {
+        /// The record, `running`.
+        next: Box<Record>,
+        /// True if its last attempt was killed: it must start alone.
+        suspect: bool,
+    },
+    /// Write this record; if that succeeds, the delivery has this ending.
+    End {
+        /// The record: terminal, or filed if the delivery is early.
+        next: Box<Record>,
+        /// The ending.
+        ending: Ending,
+    },
+    /// Write nothing.
+    Leave(Ending),
+}
+
+/// Returns true if a delivery runs its attempt without a claim in the table. `receives` counts the receives of its message, this one
+/// included; `has_record` is true if the message says that its job has a record.
+pub fn starts_unrecorded(policy: &Policy, receives: u32, has_record: bool) -> bool {
+    match policy.recording {
+        Recording::Always => false,
+        Recording::OnTrouble => receives == 1 && !has_record,
+    }
+}
+
+/// Decides what a delivery may do, by the stored record of its id.
+pub fn decide(seen: Option<&Record>, request: &Request, policy: &Policy, claim: &Claim, now: Timestamp) -> Decision {
+    let Some(seen) = seen else {
+        return start(created(request, policy), request, policy, claim, now);
+    };
+    if !is_of(seen, request) {
+        return Decision::Leave(Ending::Foreign);
+    }
+    match seen.state {
+        State::Failed if request.dead == Some(seen.generation) => start(redriven(seen), request, policy, claim, now),
+        State::Failed if seen.dlq == Some(Dlq::Pending) => Decision::Leave(Ending::Failed),
+        state if state.is_terminal() => Decision::Leave(Ending::Duplicate),
+        State::Running => take_over(seen, request, policy, claim, now),
+        State::Blocked => Decision::Leave(Ending::Parked),
+        _ => start(budgeted(seen, request, policy), request, policy, claim, now),
+    }
+}
+
+/// Adds the budget of attempts to a record that was written by a client, which does not know the job's policy.
+fn budgeted(seen: &Record, request: &Request, policy: &Policy) -> Record {
+    let max_attempts = if seen.max_attempts == 0 { request.max_attempts.unwrap_or(policy.max_attempts) } else { seen.max_attempts };
+    Record { max_attempts, ..seen.clone() }
+}
+
+/// Starts a waiting job if it is due, neither cancelled nor expired, and has attempts left.
+fn start(seen: Record, request: &Request, policy: &Policy, claim: &Claim, now: Timestamp) -> Decision {
+    let owned = |seen: Record| Record { owner: Some(claim.owner.clone()), ..seen };
+    if seen.cancel_requested {
+        return end(cancelled(owned(seen)), Ending::Cancelled, policy, now);
+    }
+    if is_too_late(request, now) {
+        let expired = Record { state: State::Expired, ..owned(seen) };
+        return end(expired, Ending::Expired, policy, now);
+    }
+    if let Some(due) = seen.run_at.filter(|due| *due > now) {
+        return early(&seen, request, policy, claim, due, now);
+    }
+    if seen.attempts >= seen.max_attempts {
+        let killed = seen.error.clone().filter(|error| error.kind == KILLED);
+        let spent = killed.unwrap_or_else(|| Failure::new("exhausted", "no attempt is left".into(), now));
+        return give_up(owned(seen), spent, policy, now);
+    }
+    if seen.runs >= policy.max_runs {
+        return give_up(owned(seen), too_often("max_runs", policy.max_runs, now), policy, now);
+    }
+    let suspect = seen.history.last().is_some_and(|last| last.kind == KILLED);
+    grant(seen, request, policy, claim, suspect, now)
+}
+
+/// Decides about a job before its time. If that is far off, the record takes the place of the message.
+fn early(seen: &Record, request: &Request, policy: &Policy, claim: &Claim, due: Timestamp, now: Timestamp) -> Decision {
+    if !waits_long(seen, now) || is_filed(seen, now) {
+        return Decision::Leave(Ending::Early(due));
+    }
+    Decision::End { next: Box::new(filed(Some(seen), request, policy, &claim.owner, due)), ending: Ending::Early(due) }
+}
+
+/// Decides about a job that another attempt holds: leaves it alone while the lease may be valid, and takes it over afterwards.
+fn take_over(seen: &Record, request: &Request, policy: &Policy, claim: &Claim, now: Timestamp) -> Decision {
+    let free = free_from(seen);
+    if now <= free {
+        return Decision::Leave(Ending::Busy(free));
+    }
+    let killed = was_killed(now);
+    let seen = remember(seen.clone(), killed.clone());
+    let owned = Record { owner: Some(claim.owner.clone()), ..seen };
+    if owned.cancel_requested {
+        return end(cancelled(owned), Ending::Cancelled, policy, now);
+    }
+    if owned.attempts >= owned.max_attempts || owned.runs >= policy.max_runs {
+        return give_up(owned, killed, policy, now);
+    }
+    if is_too_late(request, now) {
+        return end(Record { state: State::Expired, error: Some(killed), ..owned }, Ending::Expired, policy, now);
+    }
+    grant(Record { error: Some(killed), ..owned }, request, policy, claim, true, now)
+}
+
+fn is_too_late(request: &Request, now: Timestamp) -> bool {
+    request.expires_at.is_some_and(|at| at <= now)
+}
+
+fn grant(seen: Record, request: &Request, policy: &Policy, claim: &Claim, suspect: bool, now: Timestamp) -> Decision {
+    let digest = digest(&seen, request);
+    // A run that nobody recorded may delete the only message.
+    let keeps = policy.recording == Recording::OnTrouble && seen.envelope.is_none() && request.bytes() <= KEPT_BYTES;
+    let seen = if keeps { with_message(seen, request) } else { seen };
+    let next = Record {
+        digest,
+        state: State::Running,
+        attempts: seen.attempts.saturating_add(1),
+        generation: seen.generation.saturating_add(1),
+        runs: seen.runs.saturating_add(1),
+        owner: Some(claim.owner.clone()),
+        lease_until: Some(after(now, claim.lease).as_millisecond()),
+        started_at: Some(now),
+        run_at: None,
+        due: None,
+        // The envelope of a job that was ever filed stays until it ends: its message may be one that was to be deleted.
+        ..unfinished(seen)
+    };
+    Decision::Run { next: Box::new(next), suspect }
+}
+
+fn end(next: Record, ending: Ending, policy: &Policy, now: Timestamp) -> Decision {
+    Decision::End { next: Box::new(finished(next, policy, now)), ending }
+}
+
+fn give_up(seen: Record, failure: Failure, policy: &Policy, now: Timestamp) -> Decision {
+    end(failed(seen, failure), Ending::Failed, policy, now)
+}

@@ -1,0 +1,114 @@
+//! Decides how an attempt ends.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{
+    ending::Ending,
+    transition::{cancelled, failed, finished, remember, too_often, unfinished, without_message},
+};
+use crate::{
+    Policy,
+    clock::after,
+    outcome::Then,
+    record::{Dlq, Failure, Record, State},
+};
+
+/// The outcome of an attempt's body.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// The body returned this output.
+    Success(Value),
+    /// The body failed, and asks for this.
+    Failure(Failure, Next),
+}
+
+/// What an attempt that did not succeed asks for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Next {
+    /// Another attempt, after this wait instead of the policy's backoff.
+    Retry(Option<Duration>),
+    /// None.
+    GiveUp,
+    /// To be put off.
+    Snooze(Duration),
+    /// To be called off.
+    Cancel,
+    /// To go on from its checkpoint.
+    Resume,
+    /// To be taken back: it was claimed too late to be started.
+    Return,
+}
+
+impl From<Then> for Next {
+    fn from(then: Then) -> Self {
+        match then {
+            Then::Retry(wait) => Self::Retry(wait),
+            Then::Fatal => Self::GiveUp,
+            Then::Snooze(wait) => Self::Snooze(wait),
+            Then::Cancel => Self::Cancel,
+            Then::Interrupt => Self::Resume,
+        }
+    }
+}
+
+/// Decides how an attempt ends, by its record while it ran.
+pub fn finish(running: &Record, outcome: Outcome, policy: &Policy, jitter: f64, now: Timestamp) -> (Record, Ending) {
+    let running = Record { lease_until: None, ..unfinished(running.clone()) };
+    let (failure, next) = match outcome {
+        Outcome::Success(output) => return (succeeded(running, output, policy, now), Ending::Succeeded),
+        Outcome::Failure(failure, next) => (failure, next),
+    };
+    if running.cancel_requested || next == Next::Cancel {
+        let cancelled = Record { error: Some(failure), ..cancelled(running) };
+        return (finished(cancelled, policy, now), Ending::Cancelled);
+    }
+    match next {
+        Next::Retry(wait) if running.attempts < running.max_attempts => {
+            let wait = wait.unwrap_or_else(|| policy.backoff.delay(running.attempts, jitter));
+            retried(running, failure, after(now, wait))
+        }
+        Next::Snooze(wait) if running.snoozes < policy.max_snoozes && running.runs < policy.max_runs => snoozed(running, after(now, wait)),
+        Next::Resume if running.runs < policy.max_runs => (given_back(running), Ending::Interrupted),
+        Next::Snooze(_) if running.runs < policy.max_runs => {
+            gave_up(running, too_often("max_snoozes", policy.max_snoozes, now), policy, now)
+        }
+        Next::Return => (Record { runs: running.runs.saturating_sub(1), ..given_back(running) }, Ending::NotStarted),
+        Next::Snooze(_) | Next::Resume => gave_up(running, too_often("max_runs", policy.max_runs, now), policy, now),
+        Next::Retry(_) | Next::GiveUp | Next::Cancel => gave_up(running, failure, policy, now),
+    }
+}
+
+fn succeeded(running: Record, output: Value, policy: &Policy, now: Timestamp) -> Record {
+    let result = (policy.keep_result && !output.is_null()).then_some(output);
+    let done = Record { state: State::Succeeded, result, error: None, checkpoint: None, ..running };
+    finished(done, policy, now)
+}
+
+fn retried(running: Record, failure: Failure, at: Timestamp) -> (Record, Ending) {
+    let next = remember(running, failure.clone());
+    let next = Record { state: State::Retrying, error: Some(failure), run_at: Some(at), ..next };
+    (next, Ending::Retried(at))
+}
+
+fn snoozed(running: Record, at: Timestamp) -> (Record, Ending) {
+    let snoozes = running.snoozes.saturating_add(1);
+    (Record { snoozes, run_at: Some(at), ..given_back(running) }, Ending::Snoozed(at))
+}
+
+/// Gives the attempt back to the budget. The generation stays, since writes are conditional on it.
+fn given_back(running: Record) -> Record {
+    Record { state: State::Queued, attempts: running.attempts.saturating_sub(1), ..running }
+}
+
+fn gave_up(running: Record, failure: Failure, policy: &Policy, now: Timestamp) -> (Record, Ending) {
+    let remembered = remember(running, failure.clone());
+    (finished(failed(remembered, failure), policy, now), Ending::Failed)
+}
+
+/// Marks that the dead letter was sent.
+pub fn dead_lettered(failed: &Record) -> Record {
+    Record { dlq: Some(Dlq::Sent), ..without_message(failed.clone()) }
+}

@@ -1,0 +1,24 @@
+//! Ends a job of which no more attempt is made.
+
+use jiff::Timestamp;
+
+use super::{
+    lease::was_killed,
+    transition::{cancelled, failed, finished, remember},
+};
+use crate::{
+    Policy,
+    record::{Failure, Record, State},
+};
+
+/// Takes a job from its attempt, which died. The caller writes a token of its own.
+pub(super) fn lapsed(seen: &Record, now: Timestamp) -> Record {
+    let killed = was_killed(now);
+    Record { lease_until: None, error: Some(killed.clone()), ..remember(seen.clone(), killed) }
+}
+
+pub(super) fn given_up(seen: &Record, failure: Failure, owner: &str, now: Timestamp) -> Record {
+    let seen = if seen.state == State::Running { lapsed(seen, now) } else { seen.clone() };
+    let ended = if seen.cancel_requested { cancelled(seen) } else { failed(seen, failure) };
+    finished(Record { owner: Some(owner.into()), ..ended }, &Policy::new(), now)
+}

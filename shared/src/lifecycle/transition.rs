@@ -1,0 +1,112 @@
+//! Changes of a record, of which the decisions are made.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::request::Request;
+use crate::{
+    Policy,
+    clock::after,
+    names::{failed_shard_name, shard_of},
+    record::{Dlq, Failure, Past, Record, State},
+};
+
+/// The most past attempts in a record.
+pub(super) const HISTORY: usize = 10;
+
+/// The policy of a job whose own is unknown here: its worker will set the limit of attempts.
+pub(crate) const UNKNOWN: Policy = Policy { max_attempts: 0, ..Policy::new() };
+
+/// Returns the record of a job that was enqueued and that no worker has seen.
+pub(crate) fn announced(request: &Request) -> Record {
+    created(request, &UNKNOWN)
+}
+
+/// Returns the first record of a job.
+pub(crate) fn created(request: &Request, policy: &Policy) -> Record {
+    Record {
+        id: request.id.clone(),
+        name: request.name.clone(),
+        queue: request.queue.clone(),
+        state: State::Queued,
+        max_attempts: request.max_attempts.unwrap_or(policy.max_attempts),
+        // A message redriven after its record was purged goes on counting.
+        generation: request.dead.unwrap_or(0),
+        digest: request.digest,
+        enqueued_at: request.sent_at,
+        run_at: request.run_at,
+        tags: request.tags.clone(),
+        meta: request.meta.clone(),
+        parent_id: request.parent_id.clone(),
+        root_id: request.root_id.clone(),
+        ..Record::default()
+    }
+}
+
+/// Clears the marks of an ended job, even those that an operator wrote: the table must not purge a job that goes on.
+pub(super) fn unfinished(record: Record) -> Record {
+    Record { finished_at: None, purge_at: None, listed: None, listed_at: None, ..record }
+}
+
+/// Gives a failed job its whole budget again, since its message came back from the dead-letter queue.
+pub(super) fn redriven(seen: &Record) -> Record {
+    Record { attempts: 0, runs: 0, snoozes: 0, ..reopened(seen) }
+}
+
+fn reopened(seen: &Record) -> Record {
+    Record { dlq: None, ..unfinished(seen.clone()) }
+}
+
+pub(super) fn with_message(record: Record, request: &Request) -> Record {
+    Record {
+        envelope: Some(request.body.clone()),
+        message_group: request.message_group.clone(),
+        message_attributes: request.message_attributes.clone(),
+        ..record
+    }
+}
+
+/// Removes the message from a record. A record keeps it while a dead letter is owed, which may be made of it.
+pub(super) fn without_message(record: Record) -> Record {
+    Record { envelope: None, message_group: None, message_attributes: BTreeMap::new(), ..record }
+}
+
+pub(super) fn remember(mut record: Record, failure: Failure) -> Record {
+    let Failure { kind, message, at } = failure;
+    record.history.push(Past { generation: record.generation, started_at: record.started_at, kind, message, at });
+    let surplus = record.history.len().saturating_sub(HISTORY);
+    record.history.drain(..surplus);
+    record
+}
+
+pub(super) fn failed(seen: Record, failure: Failure) -> Record {
+    Record {
+        state: State::Failed,
+        error: Some(failure),
+        dlq: Some(Dlq::Pending),
+        listed: Some(failed_shard_name(shard_of(&seen.id))),
+        ..seen
+    }
+}
+
+pub(super) fn cancelled(seen: Record) -> Record {
+    Record { state: State::Cancelled, cancel_requested: false, ..seen }
+}
+
+/// Sets the attributes that every terminal record has.
+pub(super) fn finished(terminal: Record, policy: &Policy, now: Timestamp) -> Record {
+    Record {
+        finished_at: Some(now),
+        listed_at: terminal.listed.as_ref().map(|_| now),
+        purge_at: Some(after(now, policy.retention).as_second()),
+        lease_until: None,
+        run_at: None,
+        due: None,
+        ..if terminal.dlq == Some(Dlq::Pending) { terminal } else { without_message(terminal) }
+    }
+}
+
+pub(super) fn too_often(limit: &str, times: u32, now: Timestamp) -> Failure {
+    Failure::new(limit, format!("the policy's {limit} of {times} is used up"), now)
+}
