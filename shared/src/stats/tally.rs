@@ -1,0 +1,231 @@
+//! The numbers of one queue on one day.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::spread::Spread;
+use crate::{clock::rfc3339, lifecycle::Ending};
+
+/// The most kinds of failures that are told apart.
+const KINDS: usize = 8;
+
+/// The most ids of a kind that are kept.
+const IDS: usize = 32;
+
+/// The kind of a duplicate whose arguments differ from those of the job.
+pub(crate) const OTHER_ARGUMENTS: &str = "other_arguments";
+
+/// The kind of a message with a reserved field is this and the field's name.
+pub(crate) const RESERVED: &str = "reserved_";
+
+/// What the others go by.
+const OTHERS: &str = "others";
+
+/// What was counted of one queue on one day.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Tally {
+    /// How deliveries ended, as logs spell the endings.
+    #[serde(default)]
+    pub endings: BTreeMap<String, u64>,
+    /// The kinds of failures, of attempts that failed and of jobs that failed for good; and `other_arguments`, duplicates that
+    /// were discarded though their arguments differ from those of the job.
+    #[serde(default)]
+    pub kinds: BTreeMap<String, u64>,
+    /// How long jobs waited for their first attempt, from when they were enqueued or due.
+    #[serde(default)]
+    pub wait: Spread,
+    /// How long attempts ran.
+    #[serde(default)]
+    pub run: Spread,
+    /// When the last first attempt started.
+    #[serde(default, with = "rfc3339", skip_serializing_if = "Option::is_none")]
+    pub last_at: Option<Timestamp>,
+    /// How long that job had waited, in milliseconds: the age of the queue at that time.
+    #[serde(default)]
+    pub last_waited_ms: u64,
+    /// When a message last asked for something that the function does not have, by kind: `contract`, a newer contract or a
+    /// feature of one; `parked`, an unknown name; `reserved_priority` and the like, a reserved field.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parked_at: BTreeMap<String, Timestamp>,
+    /// Short marks of the ids of parked messages, by kind as above, and of discarded duplicates, by `other_arguments`: at most 32 of
+    /// each. [`Tally::saw`] looks an id up.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ids: BTreeMap<String, BTreeSet<u32>>,
+    /// When a delivery ended last in a program that was built with `panic = "abort"`.
+    #[serde(default, with = "rfc3339", skip_serializing_if = "Option::is_none")]
+    pub aborting_at: Option<Timestamp>,
+}
+
+/// One delivery that ended.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Sample<'a> {
+    pub(crate) ending: &'a str,
+    pub(crate) kind: Option<&'a str>,
+    /// The id of the job; of an attempt none, for the record has it.
+    pub(crate) id: Option<&'a str>,
+    pub(crate) run: Option<Duration>,
+    /// How long it waited, and when it started.
+    pub(crate) wait: Option<(Duration, Timestamp)>,
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, now: Timestamp, sample: &Sample<'_>) {
+        add(&mut self.endings, sample.ending);
+        let is_parked = sample.ending == Ending::Parked.as_str();
+        if let Some(kind) = sample.kind.filter(|kind| is_parked || kind.starts_with(RESERVED)) {
+            self.parked_at.insert(kind.to_owned(), now);
+        }
+        let is_looked_up = |kind: &str| is_parked || kind == OTHER_ARGUMENTS;
+        if let Some((kind, id)) = sample.kind.filter(|kind| is_looked_up(kind)).zip(sample.id) {
+            let ids = self.ids.entry(kind.to_owned()).or_default();
+            if ids.len() < IDS {
+                ids.insert(mark(id));
+            }
+        }
+        // To be parked is no failure.
+        if let Some(kind) = sample.kind.filter(|_| !is_parked) {
+            let is_told = self.kinds.len() < KINDS || self.kinds.contains_key(kind);
+            add(&mut self.kinds, if is_told { kind } else { OTHERS });
+        }
+        if let Some(run) = sample.run {
+            self.run.add(run);
+        }
+        if let Some((wait, at)) = sample.wait {
+            self.wait.add(wait);
+            if self.last_at.is_none_or(|last| last <= at) {
+                (self.last_at, self.last_waited_ms) = (Some(at), u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+            }
+        }
+    }
+}
+
+impl Tally {
+    /// Returns true where the program that last started a job's first attempt was built with `panic = "abort"`.
+    pub fn is_aborting(&self) -> bool {
+        self.aborting_at.is_some() && self.last_at <= self.aborting_at
+    }
+
+    /// Returns whether a message of this kind had this id. None: more ids were seen than are kept, and this one may be among them.
+    pub fn saw(&self, kind: &str, id: &str) -> Option<bool> {
+        let Some(ids) = self.ids.get(kind) else { return Some(false) };
+        let is_known = ids.contains(&mark(id));
+        (is_known || ids.len() < IDS).then_some(is_known)
+    }
+
+    /// Adds what another process, or another day, has counted.
+    pub fn merge(&mut self, other: &Self) {
+        for (own, more) in [(&mut self.endings, &other.endings), (&mut self.kinds, &other.kinds)] {
+            for (name, count) in more {
+                *own.entry(name.clone()).or_default() += count;
+            }
+        }
+        self.wait.merge(&other.wait);
+        self.run.merge(&other.run);
+        if self.last_at < other.last_at {
+            (self.last_at, self.last_waited_ms) = (other.last_at, other.last_waited_ms);
+        }
+        for (kind, at) in &other.parked_at {
+            let own = self.parked_at.entry(kind.clone()).or_insert(*at);
+            *own = (*own).max(*at);
+        }
+        for (kind, ids) in &other.ids {
+            self.ids.entry(kind.clone()).or_default().extend(ids);
+        }
+        self.aborting_at = self.aborting_at.max(other.aborting_at);
+    }
+}
+
+/// The first four bytes of a hash: statistics stay small, whatever ids are.
+fn mark(id: &str) -> u32 {
+    Uuid::new_v5(&Uuid::NAMESPACE_OID, id.as_bytes()).as_fields().0
+}
+
+fn add(counts: &mut BTreeMap<String, u64>, name: &str) {
+    match counts.get_mut(name) {
+        Some(count) => *count += 1,
+        None => drop(counts.insert(name.to_owned(), 1)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().expect("an instant")
+    }
+
+    #[test]
+    fn the_wait_of_the_job_that_started_last_is_the_age_of_the_queue() {
+        let one = Sample { wait: Some((Duration::from_secs(9), at("2026-05-04T12:00:01Z"))), ..Sample::default() };
+        let two = Sample { wait: Some((Duration::from_secs(5), at("2026-05-04T12:00:00Z"))), ..Sample::default() };
+        let (mut a, mut b) = (Tally::default(), Tally::default());
+        let now = at("2026-05-04T12:00:00Z");
+        a.add(now, &one);
+        a.add(now, &two);
+        b.add(now, &two);
+        b.merge(&a);
+        assert_eq!([a.last_waited_ms, b.last_waited_ms], [9000, 9000]);
+        assert_eq!(b.wait.count, 3);
+    }
+
+    #[test]
+    fn it_is_known_when_a_message_was_parked_last_and_why() {
+        let parked = |kind| Sample { ending: "parked", kind: Some(kind), ..Sample::default() };
+        let (noon, later) = (at("2026-05-04T12:00:00Z"), at("2026-05-04T12:05:00Z"));
+        let (mut a, mut b) = (Tally::default(), Tally::default());
+        a.add(later, &parked("contract"));
+        b.add(noon, &parked("contract"));
+        b.add(noon, &parked("parked"));
+        a.merge(&b);
+        assert_eq!(a.parked_at, BTreeMap::from([("contract".into(), later), ("parked".into(), noon)]));
+        assert_eq!((a.endings["parked"], a.kinds.len()), (3, 0), "it is no failure");
+    }
+
+    #[test]
+    fn a_program_that_aborts_is_known_until_one_that_unwinds_starts_a_job() {
+        let (noon, later) = (at("2026-05-04T12:00:00Z"), at("2026-05-04T12:05:00Z"));
+        let mut all = Tally { last_at: Some(noon), aborting_at: Some(noon), ..Tally::default() };
+        all.merge(&Tally::default());
+        assert!(all.is_aborting());
+        all.merge(&Tally { last_at: Some(later), ..Tally::default() });
+        assert!(!all.is_aborting());
+        assert!(!Tally::default().is_aborting());
+    }
+
+    #[test]
+    fn the_kinds_of_failures_are_bounded() {
+        let mut tally = Tally::default();
+        for kind in (0..100).map(|number| number.to_string()) {
+            tally.add(at("2026-05-04T12:00:00Z"), &Sample { ending: "failed", kind: Some(&kind), ..Sample::default() });
+        }
+        assert_eq!((tally.kinds.len(), tally.kinds[OTHERS], tally.endings["failed"]), (KINDS + 1, 100 - KINDS as u64, 100));
+    }
+
+    #[test]
+    fn ids_of_parked_messages_and_duplicates_are_known_up_to_a_limit() {
+        let noon = at("2026-05-04T12:00:00Z");
+        let tally = |ending, kind, ids: &[String]| {
+            let mut tally = Tally::default();
+            for id in ids {
+                tally.add(noon, &Sample { ending, kind: Some(kind), id: Some(id), ..Sample::default() });
+            }
+            tally
+        };
+        let ids: Vec<_> = (0..=IDS).map(|number| format!("job-{number}")).collect();
+        let mut few = tally("parked", "parked", &ids[..2]);
+        few.merge(&tally("duplicate", OTHER_ARGUMENTS, &ids[2..3]));
+        assert_eq!([few.saw("parked", "job-0"), few.saw("parked", "job-2")], [Some(true), Some(false)]);
+        assert_eq!([few.saw(OTHER_ARGUMENTS, "job-2"), few.saw("contract", "job-2")], [Some(true), Some(false)]);
+        let many = tally("parked", "parked", &ids);
+        assert_eq!((many.saw("parked", "job-0"), many.saw("parked", "another")), (Some(true), None));
+        assert_eq!(tally("failed", "rejected", &ids).ids, BTreeMap::new(), "a dead letter has its id");
+    }
+}
