@@ -45,8 +45,8 @@ pub(super) async fn serve(beater: Beater) -> Result<(), Error> {
     let rows = Arc::new(rows::DynamoDb::new(dynamodb, config::schedules_table(), config::table()));
     let ports = Ports { due, rows, prefix: config::prefix(), dlqs: Arc::new(Dlqs::new(config::dlqs())) };
     let settled = OnceCell::new();
-    let ended = lambda_runtime::run(service_fn(|event: LambdaEvent<Event>| handle(&beater, &settled, &ports, event))).await;
-    ended.map_err(|error| Error::process("the Lambda runtime has ended", error))
+    let served = lambda_runtime::run(service_fn(|event: LambdaEvent<Event>| handle(&beater, &settled, &ports, event))).await;
+    served.map_err(|error| Error::process("the Lambda runtime has ended", error))
 }
 
 async fn handle(

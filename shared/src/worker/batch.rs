@@ -22,7 +22,7 @@ use super::{
 use crate::{JobError, job::HOOK, queue::Visibility};
 
 /// Minimum remaining time to start an attempt whose policy sets no timeout.
-const LEAST: Duration = Duration::from_secs(1);
+const MIN_RUN_TIME: Duration = Duration::from_secs(1);
 /// Time for a stopped body to end.
 const GRACE: Duration = Duration::from_millis(250);
 
@@ -70,7 +70,7 @@ impl<'a> Batch<'a> {
 
     /// Waits for a slot to run in. Returns `None` if there is no slot in time, or if the process is about to exit.
     pub(crate) async fn slot(&self, job: &str, timeout: Option<Duration>) -> Option<SemaphorePermit<'_>> {
-        let needed = timeout.unwrap_or(LEAST).min(self.time * 3 / 4);
+        let needed = timeout.unwrap_or(MIN_RUN_TIME).min(self.time * 3 / 4);
         let start_by = self.stop_at.checked_sub(needed)?;
         let slots = self.slots.get(job)?;
         let slot = timeout_at(start_by, slots.acquire()).await.ok()?.ok()?;

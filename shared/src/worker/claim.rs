@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{
     batch::Batch,
     decode::{Decoded, Delivery},
-    ending::{CLAIMS, Ended, hooks_of, level},
+    ending::{CLAIMS, Repeat, Settlement, hooks_of, level},
     executor::{Granted, Stored, call},
 };
 use crate::{
@@ -25,16 +25,26 @@ use crate::{
 /// Maximum wait inside the function for a job that is not due yet. Queues delay by whole seconds, so such a message is not returned.
 const MOMENT: Duration = Duration::from_secs(1);
 
+/// The way in which a delivery runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Beside other deliveries.
+    Shared,
+    /// After all others, since its last attempt was killed.
+    Alone,
+}
+
 /// The result of a claim.
 pub(super) enum Claimed {
     Granted(Granted),
-    Ended(Ended),
+    /// The delivery ends without an attempt.
+    Settle(Settlement),
     Suspect,
 }
 
 impl Delivery {
     /// Claims the job, unless its record forbids it.
-    pub(super) async fn claim(&self, decoded: &Decoded, alone: bool, batch: &Batch<'_>) -> Claimed {
+    pub(super) async fn claim(&self, decoded: &Decoded, turn: Turn, batch: &Batch<'_>) -> Claimed {
         let claim = Claim { owner: Uuid::new_v4().simple().to_string(), lease: decoded.policy.lease };
         let mut seen: Option<Arc<Record>> = None;
         // Messages that the library itself has sent contain the job's id, and their jobs have records.
@@ -43,7 +53,7 @@ impl Delivery {
         if self.message.receives > 1 || has_record {
             match batch.ledger.read(&self.id).await {
                 Ok(stored) => seen = stored.map(Arc::new),
-                Err(error) => return self.unanswered(decoded, &error, true, batch),
+                Err(error) => return self.unanswered(decoded, &error, None, batch),
             }
         }
         for look in 0..CLAIMS {
@@ -57,12 +67,12 @@ impl Delivery {
                 Decision::Leave(ending) => {
                     if let (Ending::Duplicate, Some(seen)) = (&ending, &seen) {
                         let differs = lifecycle::has_other_arguments(seen, &decoded.request);
-                        self.discarded(Some(seen), differs, batch);
-                        return Claimed::Ended(Ended { differs, ..Self::left(ending, None, batch) });
+                        let repeat = if differs { Repeat::OtherArguments } else { Repeat::Same };
+                        return Claimed::Settle(self.discard(Some(seen), repeat, batch));
                     }
-                    return Claimed::Ended(Self::left(ending, seen, batch));
+                    return Claimed::Settle(Self::left(ending, seen, batch));
                 }
-                Decision::Run { suspect: true, .. } if !alone => return Claimed::Suspect,
+                Decision::Run { suspect: true, .. } if turn == Turn::Shared => return Claimed::Suspect,
                 Decision::Run { next, .. } if unrecorded && seen.is_none() => {
                     return Claimed::Granted(Granted { record: Arc::from(next), stored: Stored::NotYet, asked });
                 }
@@ -73,22 +83,22 @@ impl Delivery {
             let write = Write { next: Arc::clone(&next), seen };
             match (batch.ledger.write(write).await, ending) {
                 (Ok(Written::Done), None) => return Claimed::Granted(Granted { record: next, stored: Stored::Yes, asked }),
-                (Ok(Written::Done), Some(ending)) => return Claimed::Ended(self.ended(decoded, ending, next, batch).await),
+                (Ok(Written::Done), Some(ending)) => return Claimed::Settle(self.end_without_attempt(decoded, ending, next, batch).await),
                 // The claim was written after all, and the job was cancelled since.
                 (Ok(Written::Refused(Some(stored))), None) if stored.is_run_by(Some(&claim.owner)) => {
                     return Claimed::Granted(Granted { record: Arc::from(stored), stored: Stored::Yes, asked });
                 }
                 (Ok(Written::Refused(stored)), _) => seen = stored.map(Arc::from),
                 // Too large for the index: the message waits in the queue instead.
-                (Err(StoreError::Invalid(_)), Some(ending @ Ending::Early(_))) => return Claimed::Ended(ending.into()),
-                (Err(error), ending) => return self.unanswered(decoded, &error, ending.is_none(), batch),
+                (Err(StoreError::Invalid(_)), Some(ending @ Ending::Early(_))) => return Claimed::Settle(ending.into()),
+                (Err(error), ending) => return self.unanswered(decoded, &error, ending.as_ref(), batch),
             }
         }
-        Claimed::Ended(Ending::NotStarted.into()) // the record changed at each attempt
+        Claimed::Settle(Ending::NotStarted.into()) // the record changed at each attempt
     }
 
     /// Logs a job that has ended without a run, and calls its hooks.
-    async fn ended(&self, decoded: &Decoded, ending: Ending, record: Arc<Record>, batch: &Batch<'_>) -> Ended {
+    async fn end_without_attempt(&self, decoded: &Decoded, ending: Ending, record: Arc<Record>, batch: &Batch<'_>) -> Settlement {
         let what = if record.state.is_terminal() { "job ended" } else { "job filed until it is due" };
         log_at!(
             level(&ending),
@@ -101,7 +111,7 @@ impl Delivery {
             "{what}"
         );
         if ending != Ending::Failed {
-            return Ended { filed: record.state == State::Scheduled, ..ending.into() };
+            return Settlement { filed: record.state == State::Scheduled, ..ending.into() };
         }
         let work = &decoded.work;
         let (attempt, _) =
@@ -109,28 +119,30 @@ impl Delivery {
         for hook in hooks_of(&ending, record.error.clone()) {
             call(batch, &work.job, &attempt, hook).await;
         }
-        Ended::failed(record)
+        Settlement::failed(record)
     }
 
     /// Returns an ending that writes nothing.
-    pub(super) fn left(ending: Ending, seen: Option<Arc<Record>>, batch: &Batch<'_>) -> Ended {
+    pub(super) fn left(ending: Ending, seen: Option<Arc<Record>>, batch: &Batch<'_>) -> Settlement {
         match (&ending, seen) {
-            (Ending::Failed, Some(record)) => Ended::failed(record),
+            (Ending::Failed, Some(record)) => Settlement::failed(record),
             (Ending::Foreign, Some(record)) => {
                 let reason = Some(lifecycle::id_in_use(&record, batch.engine.clock.now()));
-                Ended { reason, ..Ending::Foreign.into() }
+                Settlement { reason, ..Ending::Foreign.into() }
             }
-            (Ending::Early(_), Some(record)) => Ended { filed: lifecycle::is_filed(&record, batch.engine.clock.now()), ..ending.into() },
+            (Ending::Early(_), Some(record)) => {
+                Settlement { filed: lifecycle::is_filed(&record, batch.engine.clock.now()), ..ending.into() }
+            }
             _ => ending.into(),
         }
     }
 
-    /// Applies the policy when the store did not answer or refused. `may_run` is `true` if nothing known forbids a run.
-    fn unanswered(&self, decoded: &Decoded, error: &StoreError, may_run: bool, batch: &Batch<'_>) -> Claimed {
-        let ended = match (error, decoded.policy.on_store_failure) {
-            (StoreError::Unreadable { .. }, _) => Ended::because(Ending::Rejected, "unreadable_record", error.to_string(), batch),
-            (StoreError::Invalid(_), _) => Ended::because(Ending::Rejected, "unstorable", error.to_string(), batch),
-            (_, StoreFailure::Run) if may_run => {
+    /// Applies the policy when the store did not answer or refused. `ending` is the one that was to be written, if any.
+    fn unanswered(&self, decoded: &Decoded, error: &StoreError, ending: Option<&Ending>, batch: &Batch<'_>) -> Claimed {
+        let settlement = match (error, decoded.policy.on_store_failure) {
+            (StoreError::Unreadable { .. }, _) => Settlement::because(Ending::Rejected, "unreadable_record", error.to_string(), batch),
+            (StoreError::Invalid(_), _) => Settlement::because(Ending::Rejected, "unstorable", error.to_string(), batch),
+            (_, StoreFailure::Run) if ending.is_none() => {
                 tracing::warn!(id = self.id, %error, "runs without a record");
                 let record = Arc::new(imagined(decoded, batch));
                 return Claimed::Granted(Granted { record, stored: Stored::Never, asked: Instant::now() });
@@ -138,8 +150,8 @@ impl Delivery {
             (_, StoreFailure::Skip) => Ending::Skipped.into(),
             (_, StoreFailure::Run | StoreFailure::Retry) => Ending::NotStarted.into(),
         };
-        tracing::error!(id = self.id, %error, outcome = ended.ending.as_str(), "cannot claim");
-        Claimed::Ended(ended)
+        tracing::error!(id = self.id, %error, outcome = settlement.ending.as_str(), "cannot claim");
+        Claimed::Settle(settlement)
     }
 }
 

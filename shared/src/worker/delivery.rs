@@ -8,9 +8,9 @@ use uuid::Uuid;
 
 use super::{
     batch::Batch,
-    claim::Claimed,
+    claim::{Claimed, Turn},
     decode::{Decoded, Delivery, Refused, Work, decode},
-    ending::{CLAIMS, Ended, Running, end, hooks_of, level, millis, unrecorded},
+    ending::{CLAIMS, Repeat, Running, Settlement, end, hooks_of, level, millis, unrecorded},
     executor::{Execution, Granted, Ran, Stored},
 };
 use crate::{
@@ -23,29 +23,29 @@ use crate::{
 
 /// The result of processing a message.
 pub(crate) enum Step {
-    Ended(Ended),
+    Settle(Settlement),
     /// The process died during its last attempt: the job runs last, and alone.
     Suspect,
 }
 
 impl Delivery {
-    pub(crate) async fn process(&self, alone: bool, batch: &Batch<'_>) -> Step {
+    pub(crate) async fn process(&self, turn: Turn, batch: &Batch<'_>) -> Step {
         match &self.decoded {
-            Ok(decoded) => self.attempt(decoded, alone, batch).await,
+            Ok(decoded) => self.attempt(decoded, turn, batch).await,
             // Boxed, since it is rare and would enlarge the future of every message.
-            Err(refused) => self.refuse(refused, alone, batch).boxed().await,
+            Err(refused) => self.refuse(refused, turn, batch).boxed().await,
         }
     }
 
     /// Ends a message that this worker cannot run. An unfinished record of its job ends too, since no other message would end it.
-    async fn refuse(&self, refused: &Refused, alone: bool, batch: &Batch<'_>) -> Step {
+    async fn refuse(&self, refused: &Refused, turn: Turn, batch: &Batch<'_>) -> Step {
         // A message without an id that arrives for the first time can have no record.
         let has_record = self.id != self.message.id || self.message.receives > 1;
         let mut seen = match if has_record && check_id(&self.id).is_ok() { batch.ledger.read(&self.id).await } else { Ok(None) } {
             Ok(seen) => seen.map(Arc::new),
             // An unreadable record does not make the message runnable.
             Err(StoreError::Unreadable { .. }) => None,
-            Err(error) => return Step::Ended(self.counted(self.returned(&error), batch)),
+            Err(error) => return Step::Settle(self.counted(self.returned(&error), batch)),
         };
         let owner = Uuid::new_v4().simple().to_string();
         let request = Request { name: refused.name.clone(), queue: self.message.queue.clone(), ..Request::default() };
@@ -53,14 +53,14 @@ impl Delivery {
             // Only for rejected messages: a parked message may still reach a worker that knows its job.
             let rejected = seen.as_deref().filter(|_| refused.ending == Ending::Rejected);
             if let Some(decoded) = self.decoded_from(rejected, &refused.name, batch) {
-                return self.attempt(&decoded, alone, batch).await;
+                return self.attempt(&decoded, turn, batch).await;
             }
             let now = batch.engine.clock.now();
-            let ended = match lifecycle::refuse(seen.as_deref(), &request, &refused.ending, refused.reason.clone(), &owner, now) {
+            let settlement = match lifecycle::refuse(seen.as_deref(), &request, &refused.ending, refused.reason.clone(), &owner, now) {
                 Decision::End { next, ending } => {
                     let next = Arc::from(next);
                     match batch.ledger.write(Write { next: Arc::clone(&next), seen }).await {
-                        Ok(Written::Done) if ending == Ending::Rejected => Ended { ending, ..Ended::failed(next) },
+                        Ok(Written::Done) if ending == Ending::Rejected => Settlement { ending, ..Settlement::failed(next) },
                         Ok(Written::Done) => ending.into(),
                         Ok(Written::Refused(stored)) => {
                             seen = stored.map(Arc::from);
@@ -70,14 +70,14 @@ impl Delivery {
                     }
                 }
                 Decision::Leave(Ending::Rejected | Ending::Parked) | Decision::Run { .. } => {
-                    Ended { reason: Some(refused.reason.clone()), ..refused.ending.clone().into() }
+                    Settlement { reason: Some(refused.reason.clone()), ..refused.ending.clone().into() }
                 }
                 Decision::Leave(ending) => Self::left(ending, seen, batch),
             };
-            self.tell(refused, &ended, batch).await;
-            return Step::Ended(self.counted(ended, batch));
+            self.tell(refused, &settlement, batch).await;
+            return Step::Settle(self.counted(settlement, batch));
         }
-        Step::Ended(self.counted(Ending::NotStarted.into(), batch)) // the record changed at each attempt
+        Step::Settle(self.counted(Ending::NotStarted.into(), batch)) // the record changed at each attempt
     }
 
     /// Returns the job from its record, if the record stores another message that can be run.
@@ -89,46 +89,45 @@ impl Delivery {
     }
 
     /// Returns the ending of a message whose record could not be read or written.
-    fn returned(&self, error: &StoreError) -> Ended {
+    fn returned(&self, error: &StoreError) -> Settlement {
         tracing::error!(id = self.id, %error, outcome = Ending::NotStarted.as_str(), "cannot end a message that cannot be run");
         Ending::NotStarted.into()
     }
 
-    async fn tell(&self, refused: &Refused, ended: &Ended, batch: &Batch<'_>) {
+    async fn tell(&self, refused: &Refused, settlement: &Settlement, batch: &Batch<'_>) {
         let reason = &refused.reason;
         log_at!(
-            level(&ended.ending),
+            level(&settlement.ending),
             id = self.id,
             job = Some(&refused.name).filter(|name| !name.is_empty()),
-            outcome = ended.ending.as_str(),
+            outcome = settlement.ending.as_str(),
             kind = reason.kind,
             reason = reason.message,
             message_id = self.message.id,
             request_id = batch.invocation.request_id,
             "message not run"
         );
-        if let Some(job) = refused.job.as_ref().filter(|_| ended.ending == Ending::Rejected) {
+        if let Some(job) = refused.job.as_ref().filter(|_| settlement.ending == Ending::Rejected) {
             batch.hook("on_rejected", job.rejected(reason.message.clone())).await;
         }
     }
 
-    async fn attempt(&self, decoded: &Decoded, alone: bool, batch: &Batch<'_>) -> Step {
+    async fn attempt(&self, decoded: &Decoded, turn: Turn, batch: &Batch<'_>) -> Step {
         let Some(slot) = batch.slot(&decoded.request.name, decoded.policy.timeout).await else {
-            return Step::Ended(self.counted(Ending::NotStarted.into(), batch));
+            return Step::Settle(self.counted(Ending::NotStarted.into(), batch));
         };
-        match self.claim(decoded, alone, batch).await {
-            Claimed::Granted(granted) => Step::Ended(self.run(decoded, granted, slot, batch).await),
-            Claimed::Ended(ended) => Step::Ended(self.counted(ended, batch)),
+        match self.claim(decoded, turn, batch).await {
+            Claimed::Granted(granted) => Step::Settle(self.run(decoded, granted, slot, batch).await),
+            Claimed::Settle(settlement) => Step::Settle(self.counted(settlement, batch)),
             Claimed::Suspect => Step::Suspect,
         }
     }
 
     /// Discards a duplicate of an earlier message in the same batch. Returns `None` if the message cannot be read.
-    pub(crate) fn repeats(&self, first: &Self, batch: &Batch<'_>) -> Option<Ended> {
+    pub(crate) fn repeats(&self, first: &Self, batch: &Batch<'_>) -> Option<Settlement> {
         let (Ok(own), Ok(first)) = (&self.decoded, &first.decoded) else { return None };
-        let differs = own.request.digest != first.request.digest;
-        self.discarded(None, differs, batch);
-        Some(self.counted(Ended { differs, ..Ending::Duplicate.into() }, batch))
+        let repeat = if own.request.digest == first.request.digest { Repeat::Same } else { Repeat::OtherArguments };
+        Some(self.counted(self.discard(None, repeat, batch), batch))
     }
 
     /// Returns the job to run: from the message, or from the record if that stores another message.
@@ -140,7 +139,7 @@ impl Delivery {
         }
     }
 
-    async fn run(&self, decoded: &Decoded, granted: Granted, slot: SemaphorePermit<'_>, batch: &Batch<'_>) -> Ended {
+    async fn run(&self, decoded: &Decoded, granted: Granted, slot: SemaphorePermit<'_>, batch: &Batch<'_>) -> Settlement {
         let work = match Self::work(decoded, &granted.record) {
             Ok(work) => work,
             Err(error) => return self.unreadable(decoded, granted, &error, batch).await,
@@ -151,22 +150,22 @@ impl Delivery {
         let ran = execution.run().await;
         let took = started.elapsed();
         drop(slot);
-        let (ended, failure) = match ran {
+        let (settlement, failure) = match ran {
             Ran::Lost => (self.counted(Ending::LeaseLost.into(), batch), None),
-            Ran::Ended(outcome) if execution.stored == Stored::Never => unrecorded(&execution.record, outcome, decoded, batch),
-            Ran::Ended(outcome) => {
+            Ran::Completed(outcome) if execution.stored == Stored::Never => unrecorded(&execution.record, outcome, decoded, batch),
+            Ran::Completed(outcome) => {
                 let (record, stored) = (Arc::clone(&execution.record), execution.stored);
                 let running = Running { record, stored, progress: execution.last_progress(), ran: Some(took) };
                 end(running, outcome, decoded, execution.held_until, Some(body), batch).await
             }
         };
-        self.log(&execution.record, &ended, failure.as_ref(), millis(took), batch);
-        execution.after(&ended.ending, hooks_of(&ended.ending, failure)).await;
-        ended
+        self.log(&execution.record, &settlement, failure.as_ref(), millis(took), batch);
+        execution.after(&settlement.ending, hooks_of(&settlement.ending, failure)).await;
+        settlement
     }
 
     /// Fails a job whose stored arguments do not fit its type.
-    async fn unreadable(&self, decoded: &Decoded, granted: Granted, error: &Unreadable, batch: &Batch<'_>) -> Ended {
+    async fn unreadable(&self, decoded: &Decoded, granted: Granted, error: &Unreadable, batch: &Batch<'_>) -> Settlement {
         let failure = Failure::new("rejected", error.to_string(), batch.engine.clock.now());
         let outcome = Outcome::Failure(failure, Next::GiveUp);
         let running = Running { record: granted.record, stored: granted.stored, progress: None, ran: None };

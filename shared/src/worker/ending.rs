@@ -29,7 +29,7 @@ pub(super) const CLAIMS: usize = 5;
 
 /// The end of a delivery.
 #[derive(Debug, Clone)]
-pub(crate) struct Ended {
+pub(crate) struct Settlement {
     pub(crate) ending: Ending,
     /// The reason for the dead-letter queue, if the message is copied there.
     pub(crate) reason: Option<Failure>,
@@ -37,19 +37,26 @@ pub(crate) struct Ended {
     pub(crate) record: Option<Arc<Record>>,
     /// `true` if the due index now stores the job in place of its message.
     pub(super) filed: bool,
-    /// `true` for a duplicate whose arguments differ from those of the job.
-    pub(super) differs: bool,
+    /// Of a duplicate, the arguments beside those of the job.
+    pub(super) repeat: Repeat,
     /// `true` for an ending that the table does not store.
     pub(crate) unwritten: bool,
 }
 
-impl From<Ending> for Ended {
+/// A duplicate, by its arguments beside those of the job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeat {
+    Same,
+    OtherArguments,
+}
+
+impl From<Ending> for Settlement {
     fn from(ending: Ending) -> Self {
-        Self { ending, reason: None, record: None, filed: false, differs: false, unwritten: false }
+        Self { ending, reason: None, record: None, filed: false, repeat: Repeat::Same, unwritten: false }
     }
 }
 
-impl Ended {
+impl Settlement {
     pub(super) fn because(ending: Ending, kind: &str, reason: impl Into<String>, batch: &Batch<'_>) -> Self {
         let reason = Failure::new(kind, reason.into(), batch.engine.clock.now());
         Self { reason: Some(reason), ..ending.into() }
@@ -63,7 +70,9 @@ impl Ended {
     /// Returns `true` if the statistics must be written at once, for the doctor: for a message that another version may be able to run,
     /// or for a discarded duplicate with other arguments.
     pub(crate) fn is_noted(&self) -> bool {
-        self.differs || self.ending == Ending::Parked || self.reason.as_ref().is_some_and(|reason| reason.kind.starts_with(RESERVED))
+        self.repeat == Repeat::OtherArguments
+            || self.ending == Ending::Parked
+            || self.reason.as_ref().is_some_and(|reason| reason.kind.starts_with(RESERVED))
     }
 
     /// Returns the action for the message.
@@ -74,38 +83,42 @@ impl Ended {
 
 impl Delivery {
     /// Counts a delivery that has ended without an attempt.
-    pub(super) fn counted(&self, ended: Ended, batch: &Batch<'_>) -> Ended {
-        let is_told = ended.fate() == Fate::DeadLetter || matches!(ended.ending, Ending::Parked);
-        let kind = ended.reason.as_ref().filter(|_| is_told).map(|reason| &*reason.kind);
-        let kind = kind.or(ended.differs.then_some(OTHER_ARGUMENTS));
-        let sample = Sample { ending: ended.ending.as_str(), kind, id: Some(&self.id), ..Sample::default() };
+    pub(super) fn counted(&self, settlement: Settlement, batch: &Batch<'_>) -> Settlement {
+        let is_told = settlement.fate() == Fate::DeadLetter || matches!(settlement.ending, Ending::Parked);
+        let kind = settlement.reason.as_ref().filter(|_| is_told).map(|reason| &*reason.kind);
+        let kind = kind.or((settlement.repeat == Repeat::OtherArguments).then_some(OTHER_ARGUMENTS));
+        let sample = Sample { ending: settlement.ending.as_str(), kind, id: Some(&self.id), ..Sample::default() };
         batch.engine.counter.count(&self.message.queue, batch.engine.clock.now(), &sample);
-        ended
+        settlement
     }
 
     /// Logs that this message is discarded as a duplicate of the job in `first`, or of an earlier message in its batch.
-    pub(super) fn discarded(&self, first: Option<&Record>, differs: bool, batch: &Batch<'_>) {
+    pub(super) fn discard(&self, first: Option<&Record>, repeat: Repeat, batch: &Batch<'_>) -> Settlement {
+        let (level, message) = match repeat {
+            Repeat::Same => (Level::INFO, "duplicate discarded"),
+            Repeat::OtherArguments => (Level::WARN, "duplicate discarded; its arguments differ, and did not run"),
+        };
         log_at!(
-            if differs { Level::WARN } else { Level::INFO },
+            level,
             id = self.id,
             outcome = Ending::Duplicate.as_str(),
             state = first.map(|first| first.state.as_str()),
             finished_at = first.and_then(|first| first.finished_at).map(tracing::field::display),
             message_id = self.message.id,
             request_id = batch.invocation.request_id,
-            "{}",
-            if differs { "duplicate discarded; its arguments differ, and did not run" } else { "duplicate discarded" }
+            "{message}"
         );
+        Settlement { repeat, ..Ending::Duplicate.into() }
     }
 
-    pub(super) fn log(&self, record: &Record, ended: &Ended, failure: Option<&Failure>, run_ms: u64, batch: &Batch<'_>) {
+    pub(super) fn log(&self, record: &Record, settlement: &Settlement, failure: Option<&Failure>, run_ms: u64, batch: &Batch<'_>) {
         log_at!(
-            level(&ended.ending),
+            level(&settlement.ending),
             id = self.id,
             job = record.name,
             attempt = record.attempts,
             generation = record.generation,
-            outcome = ended.ending.as_str(),
+            outcome = settlement.ending.as_str(),
             kind = failure.map(|failure| failure.kind.as_str()),
             error = failure.map(|failure| failure.message.as_str()),
             run_ms,
@@ -139,9 +152,9 @@ pub(super) fn millis(duration: Duration) -> u64 {
 }
 
 /// Ends an attempt that ran without a record.
-pub(super) fn unrecorded(running: &Record, outcome: Outcome, decoded: &Decoded, batch: &Batch<'_>) -> (Ended, Option<Failure>) {
+pub(super) fn unrecorded(running: &Record, outcome: Outcome, decoded: &Decoded, batch: &Batch<'_>) -> (Settlement, Option<Failure>) {
     let (record, ending) = lifecycle::finish(running, outcome, &decoded.policy, jitter(), batch.engine.clock.now());
-    (Ended { reason: record.error.clone(), ..ending.into() }, record.error)
+    (Settlement { reason: record.error.clone(), ..ending.into() }, record.error)
 }
 
 /// Returns the hooks that an ending calls, in order.
@@ -182,7 +195,7 @@ pub(super) async fn end(
     held_until: Instant,
     mut body: Option<ledger::Running<'_>>,
     batch: &Batch<'_>,
-) -> (Ended, Option<Failure>) {
+) -> (Settlement, Option<Failure>) {
     let (mut fits, mut files) = (true, true);
     let mut counted = false;
     for _ in 0..CLAIMS {
@@ -202,7 +215,7 @@ pub(super) async fn end(
             counted = true;
         }
         if running.stored == Stored::NotYet && running.progress.is_none() && !ending.is_trouble() {
-            return (Ended { unwritten: true, ..ending.into() }, None);
+            return (Settlement { unwritten: true, ..ending.into() }, None);
         }
         let next = Arc::new(next);
         let write = Write { next: Arc::clone(&next), seen: running.stored.seen(&running.record) };
@@ -240,10 +253,10 @@ fn count(running: &Running, next: &Record, ending: &Ending, decoded: &Decoded, n
     batch.engine.counter.count(&record.queue, now, &Sample { ending: ending.as_str(), kind, id: None, run: *ran, wait });
 }
 
-fn recorded(ending: Ending, record: Arc<Record>) -> (Ended, Option<Failure>) {
+fn recorded(ending: Ending, record: Arc<Record>) -> (Settlement, Option<Failure>) {
     let failure = record.error.clone();
     match ending {
-        Ending::Failed => (Ended::failed(record), failure),
-        ending => (Ended { filed: record.state == State::Scheduled, ..ending.into() }, failure),
+        Ending::Failed => (Settlement::failed(record), failure),
+        ending => (Settlement { filed: record.state == State::Scheduled, ..ending.into() }, failure),
     }
 }

@@ -54,7 +54,7 @@ impl Stored {
 
 /// The end of an attempt's body.
 pub(crate) enum Ran {
-    Ended(Outcome),
+    Completed(Outcome),
     /// The lease is lost, so nothing may be written.
     Lost,
 }
@@ -91,6 +91,13 @@ struct Renewal<'a> {
     asked: Instant,
     save: Option<Save>,
     written: BoxFuture<'a, Result<Written, StoreError>>,
+}
+
+/// The lease of an attempt, as far as is known.
+#[derive(Clone, Copy, PartialEq)]
+enum Lease {
+    Held,
+    Lost,
 }
 
 /// The reason for stopping a body.
@@ -134,15 +141,20 @@ impl<'a> Execution<'a> {
         }
         let mut body = self.spawn();
         let mut renewal = None;
-        let (mut ended, lost) = match self.watch(&mut body, &mut renewal).await {
-            Ok(ended) => (self.outcome(ended), false),
-            Err(stop) => (self.stop(&mut body, stop).await, stop == Stop::Lost),
+        let (mut outcome, mut lease) = match self.watch(&mut body, &mut renewal).await {
+            Ok(joined) => (self.outcome(joined), Lease::Held),
+            Err(stop) => (self.stop(&mut body, stop).await, stop.lease()),
         };
         if !self.threads_end().await {
-            ended = self.stopped(Stop::Timeout);
+            outcome = self.stopped(Stop::Timeout);
         }
-        let lost = lost || self.settle_last(renewal).await == Some(Stop::Lost);
-        if self.tear_down(lost).await { Ran::Lost } else { Ran::Ended(ended) }
+        if lease == Lease::Held {
+            lease = self.settle_last(renewal).await.map_or(Lease::Held, Stop::lease);
+        }
+        match self.tear_down(lease).await {
+            Lease::Held => Ran::Completed(outcome),
+            Lease::Lost => Ran::Lost,
+        }
     }
 
     /// Returns the end of the attempt if the claim took so long that no time is left.
@@ -152,15 +164,15 @@ impl<'a> Execution<'a> {
             return Some(Ran::Lost);
         }
         let failure = || self.failure("not_started", "no time was left to start it".into());
-        (now >= self.batch.ask_to_stop_at).then(|| Ran::Ended(Outcome::Failure(failure(), Next::Return)))
+        (now >= self.batch.ask_to_stop_at).then(|| Ran::Completed(Outcome::Failure(failure(), Next::Return)))
     }
 
     /// Watches the body until it ends or must be stopped, and renews its lease.
     async fn watch(&mut self, body: &mut Body, renewal: &mut Option<Renewal<'a>>) -> Result<Joined, Stop> {
         loop {
             tokio::select! { biased;
-                ended = &mut *body => return Ok(ended),
-                () = sleep_until(self.alarm(renewal.is_none())) => self.act(renewal)?,
+                joined = &mut *body => return Ok(joined),
+                () = sleep_until(self.alarm(renewal.as_ref())) => self.act(renewal)?,
                 Some(written) = OptionFuture::from(renewal.as_mut().map(|renewal| renewal.written.as_mut())) => {
                     if let Some(stop) = renewal.take().and_then(|renewal| self.settle(renewal, written)) {
                         return Err(stop);
@@ -180,9 +192,9 @@ impl<'a> Execution<'a> {
     }
 
     /// Returns the instant of the next [`Execution::act`].
-    fn alarm(&self, writable: bool) -> Instant {
+    fn alarm(&self, renewal: Option<&Renewal<'a>>) -> Instant {
         let held_until = Some(self.held_until).filter(|_| self.is_fenced());
-        let renew_at = Some(self.renew_at).filter(|_| self.is_fenced() && writable);
+        let renew_at = Some(self.renew_at).filter(|_| self.is_fenced() && renewal.is_none());
         let ask_to_stop_at = Some(self.batch.ask_to_stop_at).filter(|_| !self.attempt.is_stopping());
         let first = [held_until, renew_at, ask_to_stop_at].into_iter().flatten().min();
         first.map_or(self.stop_at(), |first| first.min(self.stop_at()))
@@ -309,7 +321,7 @@ impl<'a> Execution<'a> {
         self.ask_to_stop(stop.reason());
         body.abort();
         match timeout(self.batch.grace, &mut *body).await {
-            Ok(ended) if !is_aborted(&ended) => self.outcome(ended),
+            Ok(joined) if !is_aborted(&joined) => self.outcome(joined),
             Ok(_) => self.stopped(stop),
             Err(_) => {
                 self.left_behind();
@@ -320,11 +332,11 @@ impl<'a> Execution<'a> {
 
     /// Waits for the work that [`Attempt::blocking`] started. Returns `true` if it has ended.
     async fn threads_end(&mut self) -> bool {
-        let ended = timeout(self.batch.grace, self.attempt.threads_end()).await.is_ok();
-        if !ended {
+        let in_time = timeout(self.batch.grace, self.attempt.threads_end()).await.is_ok();
+        if !in_time {
             self.left_behind();
         }
-        ended
+        in_time
     }
 
     fn left_behind(&self) {
@@ -338,8 +350,8 @@ impl<'a> Execution<'a> {
         Outcome::Failure(self.failure(stop.kind(), stop.reason().into()), next)
     }
 
-    fn outcome(&self, ended: Joined) -> Outcome {
-        match ended {
+    fn outcome(&self, joined: Joined) -> Outcome {
+        match joined {
             Ok(Ok(output)) => Outcome::Success(output),
             Ok(Err(error)) => Outcome::Failure(self.failure(error.kind_or_default(), error.to_string()), error.then.into()),
             Err(error) => {
@@ -353,19 +365,19 @@ impl<'a> Execution<'a> {
         Failure::new(kind, message, self.batch.engine.clock.now())
     }
 
-    /// Runs the hook that follows each attempt, and keeps the lease meanwhile. Returns `true` if the lease is lost.
-    async fn tear_down(&mut self, mut lost: bool) -> bool {
+    /// Runs the hook that follows each attempt, and keeps the lease meanwhile. Returns the state of the lease.
+    async fn tear_down(&mut self, mut lease: Lease) -> Lease {
         let (job, attempt) = (Arc::clone(&self.job), Arc::clone(&self.attempt));
         let mut hook = pin!(call(self.batch, &job, &attempt, Hook::TearDown));
         loop {
-            let held = self.is_fenced() && !lost;
+            let held = self.is_fenced() && lease == Lease::Held;
             tokio::select! { biased;
-                () = &mut hook => return lost,
-                () = sleep_until(self.held_until), if held => lost = true,
+                () = &mut hook => return lease,
+                () = sleep_until(self.held_until), if held => lease = Lease::Lost,
                 () = sleep_until(self.renew_at), if held => {
                     let mut renewal = self.renew(None);
                     let written = renewal.written.as_mut().await;
-                    lost = self.settle(renewal, written) == Some(Stop::Lost);
+                    lease = self.settle(renewal, written).map_or(Lease::Held, Stop::lease);
                 }
             }
         }
@@ -403,6 +415,10 @@ pub(crate) async fn call(batch: &Batch<'_>, job: &Arc<dyn BoundJob>, attempt: &A
 }
 
 impl Stop {
+    fn lease(self) -> Lease {
+        if self == Self::Lost { Lease::Lost } else { Lease::Held }
+    }
+
     fn kind(self) -> &'static str {
         match self {
             Self::Timeout => "timeout",
@@ -422,8 +438,8 @@ impl Stop {
     }
 }
 
-fn is_aborted<T>(ended: &Result<T, JoinError>) -> bool {
-    ended.as_ref().is_err_and(JoinError::is_cancelled)
+fn is_aborted<T>(joined: &Result<T, JoinError>) -> bool {
+    joined.as_ref().is_err_and(JoinError::is_cancelled)
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> String {

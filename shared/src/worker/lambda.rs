@@ -25,18 +25,18 @@ use crate::{
 /// Maximum wait by visibility timeout. Waiting messages count as in flight, of which a queue allows 120,000.
 const HOP: Duration = Duration::from_mins(15);
 /// Time for which a message that this function cannot run waits for another version.
-const PARKED: Duration = Duration::from_hours(24);
+const PARKS_FOR: Duration = Duration::from_hours(24);
 
 pub(crate) async fn serve(jobs: Jobs) -> Result<(), Error> {
     telemetry::in_lambda();
     let config = Config::from_env()?;
     let bodies = Handle::current();
     let clock = config::clock()?;
-    let ended = thread::run(async move || {
+    let served = thread::run(async move || {
         let engine = Arc::new(engine(jobs, bodies, config, clock));
         lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| handle(&engine, event))).await
     });
-    ended.await?.map_err(|error| Error::process("the Lambda runtime has ended", error))
+    served.await?.map_err(|error| Error::process("the Lambda runtime has ended", error))
 }
 
 fn engine(jobs: Jobs, bodies: Handle, config: Config, clock: Clock) -> Engine {
@@ -56,7 +56,7 @@ fn engine(jobs: Jobs, bodies: Handle, config: Config, clock: Clock) -> Engine {
         max_concurrency: config.max_concurrency,
         hop: HOP,
         records_always: false,
-        parks_for: PARKED,
+        parks_for: PARKS_FOR,
     }
 }
 

@@ -6,9 +6,10 @@ use futures_util::future::join_all;
 
 use super::{
     batch::Batch,
+    claim::Turn,
     decode::{Decoded, Delivery},
     delivery::Step,
-    ending::Ended,
+    ending::Settlement,
     engine::{Engine, Invocation, Report},
 };
 use crate::{
@@ -36,21 +37,21 @@ impl Batch<'_> {
     pub(crate) async fn run(&self, messages: Vec<Message>) -> Report {
         let deliveries: Vec<_> = messages.into_iter().map(|message| Delivery::new(message, self)).collect();
         let firsts = firsts(&deliveries);
-        let mut ended: Vec<Option<Ended>> = deliveries.iter().map(|_| None).collect();
-        let suspects = self.lanes(lanes(&deliveries, &firsts), &deliveries, &mut ended, false).await;
+        let mut settlements: Vec<Option<Settlement>> = deliveries.iter().map(|_| None).collect();
+        let suspects = self.lanes(lanes(&deliveries, &firsts), &deliveries, &mut settlements, Turn::Shared).await;
         // Each runs alone, so that a job that kills the process affects no other.
         for suspect in suspects {
-            self.lanes(vec![suspect], &deliveries, &mut ended, true).await;
+            self.lanes(vec![suspect], &deliveries, &mut settlements, Turn::Alone).await;
         }
-        self.settle(&deliveries, &firsts, ended).await
+        self.settle(&deliveries, &firsts, settlements).await
     }
 
     /// Runs lanes concurrently and stores the endings of their messages. Returns the lanes that must run alone.
-    async fn lanes(&self, lanes: Vec<Lane>, deliveries: &[Delivery], ended: &mut [Option<Ended>], alone: bool) -> Vec<Lane> {
+    async fn lanes(&self, lanes: Vec<Lane>, deliveries: &[Delivery], settlements: &mut [Option<Settlement>], turn: Turn) -> Vec<Lane> {
         let mut suspects = Vec::new();
-        for (done, rest) in join_all(lanes.into_iter().map(|lane| self.lane(lane, deliveries, alone))).await {
-            for (place, how) in done {
-                ended[place] = Some(how);
+        for (done, rest) in join_all(lanes.into_iter().map(|lane| self.lane(lane, deliveries, turn))).await {
+            for (place, settlement) in done {
+                settlements[place] = Some(settlement);
             }
             suspects.extend(rest);
         }
@@ -58,17 +59,17 @@ impl Batch<'_> {
     }
 
     /// Runs messages in order. After a returned message, the rest of a FIFO group is held. Returns the rest if it must run alone.
-    async fn lane(&self, lane: Lane, deliveries: &[Delivery], alone: bool) -> (Vec<(usize, Ended)>, Option<Lane>) {
+    async fn lane(&self, lane: Lane, deliveries: &[Delivery], turn: Turn) -> (Vec<(usize, Settlement)>, Option<Lane>) {
         let mut done = Vec::new();
         let mut held = false;
         for (index, &place) in lane.iter().enumerate() {
             let delivery = &deliveries[place];
-            let step = if held { Step::Ended(Ending::Held.into()) } else { delivery.process(alone, self).await };
-            let Step::Ended(ended) = step else {
+            let step = if held { Step::Settle(Ending::Held.into()) } else { delivery.process(turn, self).await };
+            let Step::Settle(settlement) = step else {
                 return (done, Some(lane[index..].to_vec()));
             };
-            held = is_fifo(&delivery.message.queue) && !matches!(ended.fate(), Fate::Delete | Fate::DeadLetter);
-            done.push((place, ended));
+            held = is_fifo(&delivery.message.queue) && !matches!(settlement.fate(), Fate::Delete | Fate::DeadLetter);
+            done.push((place, settlement));
         }
         (done, None)
     }

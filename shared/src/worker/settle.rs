@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use futures_util::future::{join, join_all};
 use tokio::time::{Instant, timeout_at};
 
-use super::{batch::Batch, decode::Delivery, ending::Ended, engine::Report};
+use super::{batch::Batch, decode::Delivery, ending::Settlement, engine::Report};
 use crate::{
     clock::{after, until},
     letter::letter,
@@ -19,27 +19,28 @@ use crate::{
 /// The age at which a message is sent anew. By default, queues delete messages after four days.
 const AGE: Duration = Duration::from_hours(48);
 /// Maximum wait of a parked message before its next delivery.
-const PARKED: Duration = Duration::from_mins(5);
+const MAX_PARKED_WAIT: Duration = Duration::from_mins(5);
 /// Minimum visibility timeout of a returned message.
-const LEAST: Duration = Duration::from_secs(1);
+const MIN_WAIT: Duration = Duration::from_secs(1);
 
 impl Batch<'_> {
     /// Copies dead letters, sets visibility timeouts, and reports the messages to return.
-    pub(super) async fn settle(&self, deliveries: &[Delivery], firsts: &[usize], ended: Vec<Option<Ended>>) -> Report {
-        let mut fates: Vec<_> = ended.iter().map(|ended| ended.as_ref().map_or(Fate::Leave, Ended::fate)).collect();
+    pub(super) async fn settle(&self, deliveries: &[Delivery], firsts: &[usize], settlements: Vec<Option<Settlement>>) -> Report {
+        let mut fates: Vec<_> = settlements.iter().map(|settlement| settlement.as_ref().map_or(Fate::Leave, Settlement::fate)).collect();
         let letters: Vec<_> = (0..fates.len()).filter(|&place| fates[place] == Fate::DeadLetter).collect();
         for &place in &letters {
             fates[place] = Fate::Backoff; // until its copy is confirmed
         }
-        for place in timeout_at(self.answer_by, self.dead_letter(&letters, deliveries, &ended)).await.unwrap_or_default() {
+        for place in timeout_at(self.answer_by, self.dead_letter(&letters, deliveries, &settlements)).await.unwrap_or_default() {
             fates[place] = Fate::Delete;
         }
-        let is_unwritten = ended.iter().flatten().any(|ended| ended.unwritten);
-        let mut is_noted = ended.iter().flatten().any(Ended::is_noted) || is_unwritten && self.engine.counter.is_late(Instant::now());
+        let is_unwritten = settlements.iter().flatten().any(|settlement| settlement.unwritten);
+        let mut is_noted =
+            settlements.iter().flatten().any(Settlement::is_noted) || is_unwritten && self.engine.counter.is_late(Instant::now());
         for (place, &first) in firsts.iter().enumerate() {
             fates[place] = fates[first];
             if place != first && fates[first] == Fate::Delete {
-                is_noted |= deliveries[place].repeats(&deliveries[first], self).is_some_and(|ended| ended.is_noted());
+                is_noted |= deliveries[place].repeats(&deliveries[first], self).is_some_and(|settlement| settlement.is_noted());
             }
         }
         let stuck = self.is_stuck();
@@ -60,18 +61,28 @@ impl Batch<'_> {
         };
         timeout_at(self.answer_by, join(settled, told)).await.ok();
         let back = deliveries.iter().zip(&fates).filter(|(_, fate)| **fate != Fate::Delete);
-        Report { failures: back.map(|(delivery, _)| delivery.message.id.clone()).collect(), rejected: rejected(deliveries, &ended), stuck }
+        Report {
+            failures: back.map(|(delivery, _)| delivery.message.id.clone()).collect(),
+            rejected: rejected(deliveries, &settlements),
+            stuck,
+        }
     }
 
     /// Copies messages to the dead-letter queue, then marks their records. Returns the indices of the completed ones.
-    async fn dead_letter(&self, places: &[usize], deliveries: &[Delivery], ended: &[Option<Ended>]) -> Vec<usize> {
+    async fn dead_letter(&self, places: &[usize], deliveries: &[Delivery], settlements: &[Option<Settlement>]) -> Vec<usize> {
         if places.is_empty() {
             return Vec::new();
         }
         let copy = |&place: &usize| {
-            let (delivery, ended) = (&deliveries[place], ended[place].as_ref());
-            let reason = ended.and_then(|ended| ended.reason.as_ref());
-            letter(&delivery.message, &delivery.id, reason, ended.and_then(|ended| ended.record.as_deref()), &self.engine.dlq)
+            let (delivery, settlement) = (&deliveries[place], settlements[place].as_ref());
+            let reason = settlement.and_then(|settlement| settlement.reason.as_ref());
+            letter(
+                &delivery.message,
+                &delivery.id,
+                reason,
+                settlement.and_then(|settlement| settlement.record.as_deref()),
+                &self.engine.dlq,
+            )
         };
         let copies: Vec<_> = places.iter().map(copy).collect();
         let sent = self.engine.queue.send(&self.engine.dlq, &copies).await;
@@ -79,7 +90,7 @@ impl Batch<'_> {
             if let Err(error) = &sent {
                 tracing::error!(id = deliveries[place].id, %error, "cannot copy to the dead-letter queue");
             }
-            let record = ended[place].as_ref().and_then(|ended| ended.record.as_ref());
+            let record = settlements[place].as_ref().and_then(|settlement| settlement.record.as_ref());
             let marked = match record {
                 Some(record) if sent.is_ok() => {
                     let write = Write::replace(Arc::clone(record), dead_lettered(record));
@@ -136,13 +147,13 @@ impl Batch<'_> {
             Fate::Now => Some(Duration::ZERO),
             Fate::Wait(at) => {
                 let wait = until(self.engine.clock.now(), at);
-                Some(Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).clamp(LEAST, self.engine.hop))
+                Some(Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).clamp(MIN_WAIT, self.engine.hop))
             }
             Fate::WaitAndBackoff(at) => {
-                Some((until(self.engine.clock.now(), at) + free_return(message.receives, jitter())).clamp(LEAST, self.engine.hop))
+                Some((until(self.engine.clock.now(), at) + free_return(message.receives, jitter())).clamp(MIN_WAIT, self.engine.hop))
             }
-            Fate::Backoff => Some(free_return(message.receives, jitter()).max(LEAST)),
-            Fate::LongBackoff => Some((free_return(message.receives, jitter()) * 5).clamp(LEAST, PARKED)),
+            Fate::Backoff => Some(free_return(message.receives, jitter()).max(MIN_WAIT)),
+            Fate::LongBackoff => Some((free_return(message.receives, jitter()) * 5).clamp(MIN_WAIT, MAX_PARKED_WAIT)),
         }
     }
 
@@ -158,10 +169,10 @@ impl Batch<'_> {
     }
 }
 
-fn rejected(deliveries: &[Delivery], ended: &[Option<Ended>]) -> Vec<(String, String)> {
-    let reasons = deliveries.iter().zip(ended).filter_map(|(delivery, ended)| {
-        let ended = ended.as_ref().filter(|ended| matches!(ended.ending, Ending::Rejected | Ending::Foreign))?;
-        Some((delivery.message.id.clone(), ended.reason.as_ref()?.message.clone()))
+fn rejected(deliveries: &[Delivery], settlements: &[Option<Settlement>]) -> Vec<(String, String)> {
+    let reasons = deliveries.iter().zip(settlements).filter_map(|(delivery, settlement)| {
+        let settlement = settlement.as_ref().filter(|settlement| matches!(settlement.ending, Ending::Rejected | Ending::Foreign))?;
+        Some((delivery.message.id.clone(), settlement.reason.as_ref()?.message.clone()))
     });
     reasons.collect()
 }
