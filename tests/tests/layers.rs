@@ -56,6 +56,7 @@ impl<'ast> Visit<'ast> for Source {
 
     /// Finds paths in the tokens of a macro, which have no syntax tree.
     fn visit_macro(&mut self, called: &'ast syn::Macro) {
+        self.visit_path(&called.path);
         let text = called.tokens.to_string().replace(" :: ", "::");
         let words = text.split(|char: char| !(char.is_alphanumeric() || char == '_' || char == ':'));
         self.names.extend(words.filter(|word| word.contains("::")).map(|word| word.split("::").map(str::to_owned).collect()));
@@ -168,6 +169,31 @@ impl Crate {
     }
 }
 
+/// The crates that a pure module does not import: runtimes, and AWS.
+const IMPURE: [&str; 6] = ["aws_", "futures_util", "hyper", "lambda_runtime", "tokio", "tracing"];
+
+impl Crate {
+    /// Returns what the pure modules take from runtimes, AWS, the clock, and modules that are not pure. They may import the
+    /// functions of `clock`, but not a `Clock`, which reads the time.
+    fn impurities(&self, pure: &BTreeSet<String>) -> Vec<String> {
+        let is_pure = |module: &&Module| module.first().is_some_and(|first| pure.contains(first));
+        let mut found = Vec::new();
+        for (module, source) in self.0.iter().filter(|(module, _)| is_pure(module)) {
+            for path in source.names.iter().chain(source.imports.values()) {
+                let is_foreign = path.first().is_some_and(|first| IMPURE.iter().any(|name| first.starts_with(name)));
+                if is_foreign || path.iter().any(|segment| segment == "Clock") {
+                    found.push(format!("{} -> {}", module.join("::"), path.join("::")));
+                }
+            }
+        }
+        for (module, others) in self.graph().iter().filter(|(module, _)| is_pure(module)) {
+            let impure = others.iter().filter(|other| !is_pure(other) && other.first().is_some_and(|first| first != "clock"));
+            found.extend(impure.map(|other| format!("{} -> {}", module.join("::"), other.join("::"))));
+        }
+        found
+    }
+}
+
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("the folder can be read") {
         let path = entry.expect("it can be read").path();
@@ -200,15 +226,31 @@ fn reached(graph: &Graph, from: &Module) -> BTreeSet<Module> {
     reached
 }
 
+/// Returns the section of `ARCHITECTURE.md` about layers.
+fn section() -> String {
+    let text = fs::read_to_string(repository().join("ARCHITECTURE.md")).expect("it can be read");
+    text.split("## Layers").nth(1).expect("it has the section").to_owned()
+}
+
+/// Returns the names in backquotes.
+fn quoted(text: &str) -> impl Iterator<Item = String> {
+    text.split('`').skip(1).step_by(2).map(str::to_owned)
+}
+
+/// Returns the modules that `ARCHITECTURE.md` calls pure.
+fn pure() -> BTreeSet<String> {
+    let section = section();
+    let line = section.lines().find_map(|line| line.strip_prefix("Pure modules: ")).expect("it names the pure modules");
+    quoted(line.split('.').next().unwrap_or_default()).collect()
+}
+
 /// Returns the number of the layer of each module, from `ARCHITECTURE.md`.
 fn layers() -> BTreeMap<String, usize> {
-    let text = fs::read_to_string(repository().join("ARCHITECTURE.md")).expect("it can be read");
-    let list = text.split("## Layers").nth(1).expect("it has the section").lines();
+    let section = section();
+    let list = section.lines();
     let numbered = list.filter_map(|line| line.split_once(". ").and_then(|(number, rest)| Some((number.parse().ok()?, rest))));
-    let modules = numbered.flat_map(|(number, rest): (usize, &str)| {
-        let names = rest.split(':').next().unwrap_or_default().split('`').skip(1).step_by(2);
-        names.map(move |name| (name.to_owned(), number))
-    });
+    let modules = numbered
+        .flat_map(|(number, rest): (usize, &str)| quoted(rest.split(':').next().unwrap_or_default()).map(move |name| (name, number)));
     modules.collect()
 }
 
@@ -229,6 +271,25 @@ fn the_library_imports_by_the_layers_of_the_architecture() {
     let arrows = graph.iter().flat_map(|(from, others)| others.iter().filter_map(move |to| Some((from.first()?, to.first()?))));
     let wrong: BTreeSet<_> = arrows.filter(|(from, to)| from != to && layers[*from] <= layers[*to]).collect();
     assert_eq!(wrong, BTreeSet::new(), "imports of the same or a higher layer");
+}
+
+#[test]
+fn pure_modules_import_no_runtime_no_aws_and_no_clock() {
+    let (sources, pure) = (Crate::read(&repository().join("shared/src")), pure());
+    assert!(pure.contains("lifecycle"), "{pure:?}");
+    assert_eq!(sources.impurities(&pure), [""; 0]);
+}
+
+#[test]
+fn an_import_planted_in_a_pure_module_is_found() {
+    for (import, expected) in
+        [("tokio::time::sleep", "lifecycle::claim -> tokio::time::sleep"), ("crate::store::Store", "lifecycle::claim -> store")]
+    {
+        let mut sources = Crate::read(&repository().join("shared/src"));
+        let source = sources.0.get_mut(&["lifecycle", "claim"].map(str::to_owned)[..]).expect("there is such a file");
+        source.names.push(import.split("::").map(str::to_owned).collect());
+        assert_eq!(sources.impurities(&pure()), [expected]);
+    }
 }
 
 #[test]
