@@ -72,6 +72,7 @@ impl Error {
         Self::Store { attempted: attempted.into(), cause: Arc::new(cause) }
     }
 
+    #[cfg(feature = "operator")]
     pub(crate) fn setup(attempted: impl Into<String>, cause: impl StdError + Send + Sync + 'static) -> Self {
         Self::Setup { attempted: attempted.into(), cause: Arc::new(cause) }
     }

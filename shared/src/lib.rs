@@ -11,8 +11,10 @@
 //! | [`Entry`], [`Schedule`] | [`CatchUp`] | [`Beater`], [`Schedules`] | [`Scheduled`], [`Timetable`] |
 //! | | | | [`Letter`], [`Redrive`] |
 //!
-//! How a job is claimed, run and recorded is in [`lifecycle`], as pure functions. Where records and messages are kept
-//! is behind two ports, [`store`] and [`queue`], each with an adapter for AWS and one in memory.
+//! Records and messages are kept behind two ports, [`store`] and [`queue`], each with an adapter for AWS and one in memory.
+
+// The parts of the command are `pub` without being reached where its feature is off. The workspace is checked with it.
+#![cfg_attr(not(feature = "operator"), allow(unreachable_pub))]
 
 mod attempt;
 mod beater;
@@ -25,6 +27,9 @@ mod error;
 mod http;
 mod job;
 mod letter;
+#[cfg(not(feature = "operator"))]
+mod lifecycle;
+#[cfg(feature = "operator")]
 pub mod lifecycle;
 mod middleware;
 mod names;
@@ -36,7 +41,11 @@ pub mod queue;
 mod record;
 mod retry;
 pub mod schedule;
+#[cfg(feature = "operator")]
 pub mod setup;
+#[cfg(not(feature = "operator"))]
+mod stats;
+#[cfg(feature = "operator")]
 pub mod stats;
 pub mod store;
 mod telemetry;

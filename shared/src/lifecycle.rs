@@ -21,21 +21,21 @@ mod resolve;
 mod tests;
 mod transition;
 
-pub use self::{
+#[cfg(feature = "operator")]
+pub use self::identity::waits_for_other_time;
+pub use self::lease::SKEW;
+pub(crate) use self::{
     abandoned::{Abandoned, abandoned},
     change::{cancel, moved, retry},
     claim::{Claim, Decision, decide, starts_unrecorded},
     ending::{Ending, Fate},
-    filing::{LONG, filed, is_filed, is_sendable, put_off, sent},
+    filing::{filed, is_filed, is_sendable, put_off, sent},
     finish::{Next, Outcome, dead_lettered, finish},
-    identity::{has_other_arguments, waits_for_other_time},
-    lease::{SKEW, renewed},
+    identity::{differs, has_other_arguments, id_in_use, is_of},
+    lease::renewed,
     refuse::refuse,
     repair::{Repair, repair},
     request::Request,
     resolve::{Resolution, resolve},
-};
-pub(crate) use self::{
-    identity::{differs, id_in_use, is_of},
     transition::{UNKNOWN, announced, created},
 };

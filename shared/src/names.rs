@@ -19,14 +19,6 @@ pub fn schedules_table(prefix: &str) -> String {
     format!("{prefix}schedules")
 }
 
-/// Returns the default name of the dead-letter queue of a queue.
-pub fn dlq_name(queue: &str) -> String {
-    match queue.strip_suffix(".fifo") {
-        Some(name) => format!("{name}-dlq.fifo"),
-        None => format!("{queue}-dlq"),
-    }
-}
-
 /// Returns the shard of the due index for an id.
 pub(crate) fn shard(id: &str) -> String {
     shard_name(shard_of(id))

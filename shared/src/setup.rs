@@ -14,7 +14,7 @@ use aws_sdk_dynamodb::{
 use aws_sdk_sqs::types::QueueAttributeName;
 use jiff::Timestamp;
 
-pub use crate::names::{dlq_name, jobs_table, schedules_table};
+pub use crate::names::{jobs_table, schedules_table};
 use crate::{
     Error,
     names::is_fifo,
@@ -101,6 +101,14 @@ fn attribute(name: &str) -> Result<AttributeDefinition, BuildError> {
 
 fn key(name: &str, part: KeyType) -> Result<KeySchemaElement, BuildError> {
     KeySchemaElement::builder().attribute_name(name).key_type(part).build()
+}
+
+/// Returns the default name of the dead-letter queue of a queue.
+pub fn dlq_name(queue: &str) -> String {
+    match queue.strip_suffix(".fifo") {
+        Some(name) => format!("{name}-dlq.fifo"),
+        None => format!("{queue}-dlq"),
+    }
 }
 
 /// A queue and its dead-letter queue.

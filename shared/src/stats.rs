@@ -17,4 +17,5 @@ pub(crate) use self::{
     counter::{Counter, Kept, Share},
     tally::{OTHER_ARGUMENTS, RESERVED, Sample},
 };
+#[cfg(feature = "operator")]
 pub use self::{spread::Spread, tally::Tally};

@@ -1,6 +1,8 @@
 //! Runs jobs in process, to test your own jobs.
 
 pub mod conformance;
+#[cfg(feature = "operator")]
+pub mod decisions;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation;
 

@@ -1,16 +1,15 @@
 //! Feeds untrusted input to the library: nothing may panic, and all parsed values must satisfy their rules.
 //! `tests/fuzz` generates such input; `cargo test` runs the saved corpus.
 
-use std::{str, time::Duration};
+use std::str;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sqjobs::{
-    Arguments, Context, Envelope, Job, JobError, Policy, Record, Schedule, State, Worker,
+    Arguments, Context, Envelope, Job, JobError, Record, Schedule, Worker,
     envelope::Form,
-    lifecycle::{self, Claim, Decision, Ending, Next, Outcome, Repair, Request},
-    testing::Eager,
+    testing::{Eager, decisions},
 };
 
 /// The name and the function of a fuzz target.
@@ -81,11 +80,6 @@ pub fn event(data: &[u8]) {
     });
 }
 
-/// Returns the first instant of these tests.
-fn start() -> Timestamp {
-    Timestamp::UNIX_EPOCH + Duration::from_hours(56 * 8766)
-}
-
 /// Reads an item of the table with any content. All decisions about it must satisfy the rules for records.
 ///
 /// # Panics
@@ -95,48 +89,7 @@ pub fn record(data: &[u8]) {
     let Ok(item) = serde_json::from_slice::<Map<String, Value>>(data) else { return };
     let Ok(item) = serde_dynamo::to_item::<_, serde_dynamo::Item>(item) else { return };
     let Ok(record) = serde_dynamo::from_item::<_, Record>(item) else { return };
-    let mut request = Request::default();
-    (request.id, request.name, request.queue) = (record.id.clone(), record.name.clone(), record.queue.clone());
-    request.body = r#"{"name":"adder"}"#.into();
-    let claim = Claim { owner: "fuzz".into(), lease: Duration::from_secs(30) };
-    let policy = Policy::new();
-    for days in [0, 1, 400, 100_000] {
-        let now = start() + Duration::from_hours(24 * days);
-        for dead in [None, Some(record.generation)] {
-            request.dead = dead;
-            match lifecycle::decide(Some(&record), &request, &policy, &claim, now) {
-                Decision::Run { next, .. } => runs(&record, &next, now),
-                Decision::End { next, .. } => ends(&record, &next),
-                Decision::Leave(_) => {}
-            }
-            lifecycle::abandoned(Some(&record), &request, None, "fuzz", now);
-            for ending in [Ending::Rejected, Ending::Parked] {
-                lifecycle::refuse(Some(&record), &request, &ending, sqjobs::Failure::default(), "fuzz", now);
-            }
-        }
-        if let Repair::Write(next) = lifecycle::repair(&record, None, "fuzz", now) {
-            assert!(!record.state.is_terminal(), "what has ended is not repaired: {next:?}");
-        }
-        if let Some(next) = lifecycle::cancel(Some(&record), &request, &policy, now) {
-            assert!(next.cancel_requested || next.state == State::Cancelled);
-        }
-        lifecycle::is_filed(&record, now);
-    }
-}
-
-fn runs(seen: &Record, next: &Record, now: Timestamp) {
-    assert_eq!((next.state, next.owner.as_deref()), (State::Running, Some("fuzz")));
-    assert!(next.attempts <= next.max_attempts, "{} attempts of {}", next.attempts, next.max_attempts);
-    assert!(next.generation > seen.generation || seen.generation == u64::MAX, "generations grow");
-    for how in [Next::Retry(None), Next::GiveUp, Next::Snooze(Duration::MAX), Next::Cancel, Next::Resume, Next::Return] {
-        let (ended, _) = lifecycle::finish(next, Outcome::Failure(sqjobs::Failure::default(), how), &Policy::new(), 0.5, now);
-        ends(next, &ended);
-    }
-}
-
-fn ends(seen: &Record, next: &Record) {
-    assert_eq!(next.purge_at.is_some(), next.state.is_terminal(), "only what has ended is purged");
-    assert!(next.history.len() <= 10.max(seen.history.len()), "histories are bounded");
+    decisions::check(&record);
 }
 
 /// Reads lines with an expression, a time zone, and the second since the epoch after which fires are computed.

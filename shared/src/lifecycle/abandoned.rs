@@ -16,7 +16,7 @@ use crate::{
 
 /// The decision about a message that SQS itself has moved to a dead-letter queue.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Abandoned {
+pub(crate) enum Abandoned {
     /// Delete the message: its job has ended, or the due index holds the job.
     Delete,
     /// Leave the message as it is: its job may be running, or it has its reason already.
@@ -29,7 +29,7 @@ pub enum Abandoned {
 
 /// Decides about a message that was received too often, by the stored record of its id. `owner` is a fresh token; `flaw` says why
 /// the message cannot be read, if so.
-pub fn abandoned(seen: Option<&Record>, request: &Request, flaw: Option<Failure>, owner: &str, now: Timestamp) -> Abandoned {
+pub(crate) fn abandoned(seen: Option<&Record>, request: &Request, flaw: Option<Failure>, owner: &str, now: Timestamp) -> Abandoned {
     let reason = "SQS moved its message to the dead-letter queue, since it was received too often without an end";
     let failure = flaw.unwrap_or_else(|| Failure::new("redriven", reason.into(), now));
     let end = |seen: &Record| Abandoned::End(Box::new(given_up(seen, failure.clone(), owner, now)));

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Cancels a job: ends one that waits, and marks one that runs. None: the job has ended.
-pub fn cancel(seen: Option<&Record>, request: &Request, policy: &Policy, now: Timestamp) -> Option<Record> {
+pub(crate) fn cancel(seen: Option<&Record>, request: &Request, policy: &Policy, now: Timestamp) -> Option<Record> {
     let Some(seen) = seen else {
         return Some(finished(cancelled(created(request, policy)), policy, now));
     };
@@ -25,7 +25,7 @@ pub fn cancel(seen: Option<&Record>, request: &Request, policy: &Policy, now: Ti
 }
 
 /// Moves a waiting job whose record holds its message to another time. None: there is no such job. `owner` is a fresh token.
-pub fn moved(seen: &Record, owner: &str, run_at: Timestamp) -> Option<Record> {
+pub(crate) fn moved(seen: &Record, owner: &str, run_at: Timestamp) -> Option<Record> {
     let waits = matches!(seen.state, State::Scheduled | State::Queued | State::Retrying) && seen.envelope.is_some();
     let request = Request { id: seen.id.clone(), ..Request::default() };
     waits.then(|| filed(Some(seen), &request, &UNKNOWN, owner, run_at))
@@ -33,7 +33,7 @@ pub fn moved(seen: &Record, owner: &str, run_at: Timestamp) -> Option<Record> {
 
 /// Runs a job again that has ended: files it with this message, and keeps its ending in the history. None: the job has not ended.
 /// `owner` is a fresh token.
-pub fn retry(seen: &Record, request: &Request, owner: &str, now: Timestamp) -> Option<Record> {
+pub(crate) fn retry(seen: &Record, request: &Request, owner: &str, now: Timestamp) -> Option<Record> {
     if !seen.state.is_terminal() {
         return None;
     }

@@ -23,16 +23,16 @@ pub(super) const KEPT_BYTES: usize = 100_000;
 
 /// The claim that a worker would make.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claim {
+pub(crate) struct Claim {
     /// A random token, fresh for each claim.
-    pub owner: String,
+    pub(crate) owner: String,
     /// The length of the lease.
-    pub lease: Duration,
+    pub(crate) lease: Duration,
 }
 
 /// The decision about a delivery.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Decision {
+pub(crate) enum Decision {
     /// Write this record; if that succeeds, run the job.
     Run {
         /// The record, `running`.
@@ -53,7 +53,7 @@ pub enum Decision {
 
 /// Returns true if a delivery runs its attempt without a claim in the table. `receives` counts the receives of its message, this one
 /// included; `has_record` is true if the message says that its job has a record.
-pub fn starts_unrecorded(policy: &Policy, receives: u32, has_record: bool) -> bool {
+pub(crate) fn starts_unrecorded(policy: &Policy, receives: u32, has_record: bool) -> bool {
     match policy.recording {
         Recording::Always => false,
         Recording::OnTrouble => receives == 1 && !has_record,
@@ -61,7 +61,7 @@ pub fn starts_unrecorded(policy: &Policy, receives: u32, has_record: bool) -> bo
 }
 
 /// Decides what a delivery may do, by the stored record of its id.
-pub fn decide(seen: Option<&Record>, request: &Request, policy: &Policy, claim: &Claim, now: Timestamp) -> Decision {
+pub(crate) fn decide(seen: Option<&Record>, request: &Request, policy: &Policy, claim: &Claim, now: Timestamp) -> Decision {
     let Some(seen) = seen else {
         return start(created(request, policy), request, policy, claim, now);
     };

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 /// The ending of a delivery. The list is closed; a table in the README says what each ending does to the attempt, the record and the
 /// message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ending {
+pub(crate) enum Ending {
     /// Done.
     Succeeded,
     /// Failed, and tried again at that instant.
@@ -28,8 +28,6 @@ pub enum Ending {
     LeaseLost,
     /// The job had ended before.
     Duplicate,
-    /// The same job as an earlier message of the batch, and treated like it.
-    Repeated,
     /// Cancelled.
     Cancelled,
     /// Its `expires_at` had passed.
@@ -46,7 +44,7 @@ pub enum Ending {
 
 /// The function's action on a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub(crate) enum Fate {
     /// Deleted.
     Delete,
     /// Copied to the dead-letter queue, then deleted.
@@ -67,7 +65,7 @@ pub enum Fate {
 
 impl Ending {
     /// Returns the action on the message.
-    pub fn fate(&self) -> Fate {
+    pub(crate) fn fate(&self) -> Fate {
         match self {
             Self::Succeeded | Self::Duplicate | Self::Cancelled | Self::Expired | Self::Skipped => Fate::Delete,
             Self::Failed | Self::Foreign | Self::Rejected => Fate::DeadLetter,
@@ -76,12 +74,12 @@ impl Ending {
             Self::Interrupted | Self::Held => Fate::Now,
             Self::NotStarted => Fate::Backoff,
             Self::Parked => Fate::LongBackoff,
-            Self::LeaseLost | Self::Repeated => Fate::Leave,
+            Self::LeaseLost => Fate::Leave,
         }
     }
 
     /// Returns true if an attempt with this ending must write its record, if it has none yet.
-    pub fn is_trouble(&self) -> bool {
+    pub(crate) fn is_trouble(&self) -> bool {
         match self {
             Self::Succeeded | Self::NotStarted => false,
             Self::Retried(_)
@@ -95,7 +93,6 @@ impl Ending {
             | Self::Busy(_)
             | Self::LeaseLost
             | Self::Duplicate
-            | Self::Repeated
             | Self::Expired
             | Self::Foreign
             | Self::Rejected
@@ -105,7 +102,7 @@ impl Ending {
     }
 
     /// Returns the ending as logs spell it.
-    pub fn as_str(&self) -> &'static str {
+    pub(crate) fn as_str(&self) -> &'static str {
         match self {
             Self::Succeeded => "succeeded",
             Self::Retried(_) => "retried",
@@ -118,7 +115,6 @@ impl Ending {
             Self::Busy(_) => "busy",
             Self::LeaseLost => "lease_lost",
             Self::Duplicate => "duplicate",
-            Self::Repeated => "repeated",
             Self::Cancelled => "cancelled",
             Self::Expired => "expired",
             Self::Foreign => "foreign",

@@ -18,7 +18,7 @@ use crate::{
 
 /// The outcome of an attempt's body.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// The body returned this output.
     Success(Value),
     /// The body failed, and asks for this.
@@ -27,7 +27,7 @@ pub enum Outcome {
 
 /// What an attempt that did not succeed asks for.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Next {
+pub(crate) enum Next {
     /// Another attempt, after this wait instead of the policy's backoff.
     Retry(Option<Duration>),
     /// None.
@@ -55,7 +55,7 @@ impl From<Then> for Next {
 }
 
 /// Decides how an attempt ends, by its record while it ran.
-pub fn finish(running: &Record, outcome: Outcome, policy: &Policy, jitter: f64, now: Timestamp) -> (Record, Ending) {
+pub(crate) fn finish(running: &Record, outcome: Outcome, policy: &Policy, jitter: f64, now: Timestamp) -> (Record, Ending) {
     let running = Record { lease_until: None, ..unfinished(running.clone()) };
     let (failure, next) = match outcome {
         Outcome::Success(output) => return (succeeded(running, output, policy, now), Ending::Succeeded),
@@ -109,6 +109,6 @@ fn gave_up(running: Record, failure: Failure, policy: &Policy, now: Timestamp) -
 }
 
 /// Marks that the dead letter was sent.
-pub fn dead_lettered(failed: &Record) -> Record {
+pub(crate) fn dead_lettered(failed: &Record) -> Record {
     Record { dlq: Some(Dlq::Sent), ..without_message(failed.clone()) }
 }

@@ -28,7 +28,7 @@ pub(super) fn digest(seen: &Record, request: &Request) -> Option<Digest> {
 }
 
 /// Returns true if a message has other arguments than the record of its job, and false if either is unknown.
-pub fn has_other_arguments(seen: &Record, request: &Request) -> bool {
+pub(crate) fn has_other_arguments(seen: &Record, request: &Request) -> bool {
     seen.digest.is_some() && request.digest.is_some() && seen.digest != request.digest
 }
 

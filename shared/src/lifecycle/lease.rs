@@ -16,7 +16,7 @@ pub const SKEW: Duration = Duration::from_secs(5);
 pub(super) const KILLED: &str = "killed";
 
 /// Extends the lease of an attempt. The lease grows in every write of an attempt, so it is the revision number within a generation.
-pub fn renewed(running: &Record, lease: Duration, now: Timestamp) -> Record {
+pub(crate) fn renewed(running: &Record, lease: Duration, now: Timestamp) -> Record {
     let held = running.lease_until.unwrap_or(0);
     let lease_until = after(now, lease).as_millisecond().max(held.saturating_add(1));
     Record { lease_until: Some(lease_until), ..running.clone() }

@@ -10,7 +10,7 @@ use crate::record::{Dlq, Failure, Record, State};
 ///
 /// A message of a cancelled job is discarded. A rejected message ends a live record as `failed` with this failure: no other message
 /// would end it. A parked message leaves it to another worker.
-pub fn refuse(seen: Option<&Record>, request: &Request, ending: &Ending, failure: Failure, owner: &str, now: Timestamp) -> Decision {
+pub(crate) fn refuse(seen: Option<&Record>, request: &Request, ending: &Ending, failure: Failure, owner: &str, now: Timestamp) -> Decision {
     // The name of a message that cannot be read is not known.
     let is_its = |seen: &&Record| is_of(seen, request) || request.name.is_empty() && seen.queue == request.queue;
     let Some(seen) = seen.filter(is_its) else { return Decision::Leave(ending.clone()) };

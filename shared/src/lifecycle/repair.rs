@@ -29,7 +29,7 @@ const LOST: &str = "lost";
 
 /// The repair of a record that is unfinished, or whose dead letter is owed.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Repair {
+pub(crate) enum Repair {
     /// Nothing to do.
     Nothing,
     /// Report the job: it is late, and only its message can bring it back, which may still come.
@@ -42,7 +42,7 @@ pub enum Repair {
 
 /// Decides what to do about a record that is unfinished, or whose dead letter is owed. `expires_at` is that of its envelope; `owner` is
 /// a fresh token.
-pub fn repair(seen: &Record, expires_at: Option<Timestamp>, owner: &str, now: Timestamp) -> Repair {
+pub(crate) fn repair(seen: &Record, expires_at: Option<Timestamp>, owner: &str, now: Timestamp) -> Repair {
     if seen.state == State::Failed && seen.dlq == Some(Dlq::Pending) {
         return owed(seen, now);
     }

@@ -9,40 +9,39 @@ use crate::envelope::{Digest, Envelope};
 
 /// The job that a delivery asks for, after decoding.
 #[derive(Debug, Clone, PartialEq, Default)]
-#[non_exhaustive]
-pub struct Request {
+pub(crate) struct Request {
     /// The job's id.
-    pub id: String,
+    pub(crate) id: String,
     /// The job's name, aliases resolved.
-    pub name: String,
+    pub(crate) name: String,
     /// The queue that delivered it.
-    pub queue: String,
+    pub(crate) queue: String,
     /// When the message was sent.
-    pub sent_at: Option<Timestamp>,
+    pub(crate) sent_at: Option<Timestamp>,
     /// The earliest start.
-    pub run_at: Option<Timestamp>,
+    pub(crate) run_at: Option<Timestamp>,
     /// The latest start.
-    pub expires_at: Option<Timestamp>,
+    pub(crate) expires_at: Option<Timestamp>,
     /// The limit of attempts that overrides the policy's.
-    pub max_attempts: Option<u32>,
+    pub(crate) max_attempts: Option<u32>,
     /// Labels.
-    pub tags: Vec<String>,
+    pub(crate) tags: Vec<String>,
     /// Free data.
-    pub meta: Map<String, Value>,
+    pub(crate) meta: Map<String, Value>,
     /// The job that enqueued it.
-    pub parent_id: Option<String>,
+    pub(crate) parent_id: Option<String>,
     /// The first job of the chain.
-    pub root_id: Option<String>,
+    pub(crate) root_id: Option<String>,
     /// The [digest](Envelope::digest) of the arguments.
-    pub digest: Option<Digest>,
+    pub(crate) digest: Option<Digest>,
     /// The message body as received.
-    pub body: String,
+    pub(crate) body: String,
     /// The generation that failed, on a message redriven from the dead-letter queue.
-    pub dead: Option<u64>,
+    pub(crate) dead: Option<u64>,
     /// The group of the message.
-    pub message_group: Option<String>,
+    pub(crate) message_group: Option<String>,
     /// The attributes of the message, except those of the library.
-    pub message_attributes: BTreeMap<String, String>,
+    pub(crate) message_attributes: BTreeMap<String, String>,
 }
 
 impl Request {

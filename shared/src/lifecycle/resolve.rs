@@ -4,7 +4,7 @@ use crate::record::Record;
 
 /// The state of a write whose answer was lost or refused, after a look at the store.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Resolution {
+pub(crate) enum Resolution {
     /// The write was made: the record is as this write leaves it.
     Ours,
     /// The write was not made, and still can be.
@@ -14,7 +14,7 @@ pub enum Resolution {
 }
 
 /// Resolves a write from `seen` to `next` by what is `stored`.
-pub fn resolve(next: &Record, seen: Option<&Record>, stored: Option<Record>) -> Resolution {
+pub(crate) fn resolve(next: &Record, seen: Option<&Record>, stored: Option<Record>) -> Resolution {
     let version = stored.as_ref().map(Record::version);
     if version == Some(next.version()) {
         Resolution::Ours

@@ -35,6 +35,8 @@ impl Spread {
     }
 }
 
+// For the readers of statistics.
+#[cfg(any(test, feature = "operator"))]
 impl Spread {
     /// Adds what another process, or another day, has counted.
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]

@@ -106,6 +106,8 @@ impl Tally {
     }
 }
 
+// For the readers of statistics.
+#[cfg(any(test, feature = "operator"))]
 impl Tally {
     /// Returns true where the program that last started a job's first attempt was built with `panic = "abort"`.
     pub fn is_aborting(&self) -> bool {

@@ -12,9 +12,9 @@ use std::{error::Error as StdError, fmt, sync::Arc};
 use futures_util::future::{BoxFuture, FutureExt as _};
 use jiff::Timestamp;
 
-pub(crate) use self::dynamodb::{
-    DUE_INDEX, Item, LIST_INDEX, SEGMENTS, due_items, failed, listing_id, segment_items, text, version_condition,
-};
+#[cfg(feature = "operator")]
+pub(crate) use self::dynamodb::{DUE_INDEX, LIST_INDEX, listing_id};
+pub(crate) use self::dynamodb::{Item, SEGMENTS, due_items, failed, segment_items, text, version_condition};
 pub(crate) use self::limit::bytes as record_bytes;
 pub use self::{dynamodb::DynamoDb, memory::Memory};
 use crate::{chain::Chain, record::Record};

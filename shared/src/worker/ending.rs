@@ -142,7 +142,6 @@ pub(super) fn level(ending: &Ending) -> Level {
         | Ending::Early(_)
         | Ending::Busy(_)
         | Ending::Duplicate
-        | Ending::Repeated
         | Ending::Cancelled => Level::INFO,
     }
 }

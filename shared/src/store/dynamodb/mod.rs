@@ -8,6 +8,8 @@ mod read;
 mod scan;
 mod statement;
 mod stats;
+#[cfg(feature = "operator")]
+mod tallies;
 mod write;
 
 use std::sync::Arc;
@@ -18,11 +20,15 @@ use jiff::Timestamp;
 
 pub(crate) use self::{
     error::failed,
-    index::{DUE_INDEX, LIST_INDEX, due_items},
+    index::due_items,
     item::{Item, text},
-    list::listing_id,
     scan::{SEGMENTS, segment_items},
     statement::version_condition,
+};
+#[cfg(feature = "operator")]
+pub(crate) use self::{
+    index::{DUE_INDEX, LIST_INDEX},
+    list::listing_id,
 };
 use self::{item::id_of, read::KEYS, write::Request};
 use super::{Index, Listing, Store, StoreError, Write, Written};

@@ -3,29 +3,20 @@
 use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_dynamodb::types::{AttributeValue, BatchStatementErrorCodeEnum as Code, BatchStatementRequest, BatchStatementResponse};
-use futures_util::future::join_all;
 use jiff::{Timestamp, civil::Date};
 
-use super::{
-    DynamoDb,
-    item::{Item, id_of, text},
-    list::SEPARATOR,
-    read::KEYS,
-    statement::Statement,
-};
+use super::{item::text, list::SEPARATOR, statement::Statement};
 use crate::{
     clock::{after, rfc3339},
-    stats::{Kept, Share, Tally},
+    stats::{Kept, Share},
     store::StoreError,
 };
 
 /// For how long the table remembers a day.
 const DAYS: std::time::Duration = std::time::Duration::from_hours(24 * 32);
-/// The most processes of a day that are read.
-const PROCESSES: usize = 100_000;
 
 /// The list of a day.
-fn list(day: Date) -> String {
+pub(super) fn list(day: Date) -> String {
     format!("stats#{day}")
 }
 
@@ -73,30 +64,6 @@ pub(super) fn kept(answer: Option<&BatchStatementResponse>) -> Kept {
         Some(Some(Some(Code::ValidationError))) => Kept::Invalid,
         _ => Kept::Unknown,
     }
-}
-
-impl DynamoDb {
-    /// What was counted on a day, by queue. It may lag behind a little.
-    ///
-    /// # Errors
-    ///
-    /// When the table does not answer, or someone has written another thing there.
-    pub async fn stats(&self, day: Date) -> Result<BTreeMap<String, Tally>, StoreError> {
-        let items = self.list_items(&list(day), PROCESSES).await?;
-        let ids: Vec<_> = items.iter().filter_map(id_of).collect();
-        let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
-        for items in join_all(ids.chunks(KEYS).map(|ids| self.items(ids))).await {
-            for (id, item) in items? {
-                let queue = item.get("queue").and_then(|queue| queue.as_s().ok()).cloned().unwrap_or_default();
-                tallies.entry(queue).or_default().merge(&tally(id, item)?);
-            }
-        }
-        Ok(tallies)
-    }
-}
-
-fn tally(id: String, item: Item) -> Result<Tally, StoreError> {
-    serde_dynamo::from_item(item).map_err(|error| StoreError::Unreadable { id, flaw: error.to_string() })
 }
 
 #[cfg(test)]
