@@ -26,6 +26,7 @@ pub mod envelope;
 mod error;
 mod http;
 mod job;
+mod job_error;
 mod letter;
 #[cfg(not(feature = "operator"))]
 mod lifecycle;
@@ -34,7 +35,6 @@ pub mod lifecycle;
 mod middleware;
 mod names;
 mod outbox;
-mod outcome;
 mod panics;
 mod policy;
 pub mod queue;
@@ -60,9 +60,9 @@ pub use crate::{
     envelope::Envelope,
     error::Error,
     job::{Arguments, Job},
+    job_error::JobError,
     letter::{Letter, Redrive},
     middleware::{Middleware, Next},
-    outcome::JobError,
     policy::{Policy, Recording, StoreFailure},
     record::{Dlq, Failure, Past, Record, State, Version},
     retry::Backoff,

@@ -30,7 +30,7 @@ pub(crate) use self::{
     claim::{Claim, Decision, decide, starts_unrecorded},
     ending::{Ending, Fate},
     filing::{filed, is_filed, is_sendable, put_off, sent},
-    finish::{Next, Outcome, dead_lettered, finish},
+    finish::{Outcome, dead_lettered, finish},
     identity::{differs, has_other_arguments, id_in_use, is_of},
     lease::renewed,
     refuse::refuse,
@@ -39,3 +39,4 @@ pub(crate) use self::{
     resolve::{Resolution, resolve},
     transition::{UNKNOWN, announced, created},
 };
+pub(crate) use crate::job_error::FollowUp;

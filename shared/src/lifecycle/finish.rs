@@ -1,7 +1,5 @@
 //! Decides how an attempt ends.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -12,7 +10,7 @@ use super::{
 use crate::{
     Policy,
     clock::after,
-    outcome::Then,
+    job_error::FollowUp,
     record::{Dlq, Failure, Record, State},
 };
 
@@ -22,36 +20,7 @@ pub(crate) enum Outcome {
     /// The body returned this output.
     Success(Value),
     /// The body failed, and asks for this.
-    Failure(Failure, Next),
-}
-
-/// What an attempt that did not succeed asks for.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Next {
-    /// Another attempt, after this wait instead of the policy's backoff.
-    Retry(Option<Duration>),
-    /// None.
-    GiveUp,
-    /// To be put off.
-    Snooze(Duration),
-    /// To be called off.
-    Cancel,
-    /// To go on from its checkpoint.
-    Resume,
-    /// To be taken back: it was claimed too late to be started.
-    Return,
-}
-
-impl From<Then> for Next {
-    fn from(then: Then) -> Self {
-        match then {
-            Then::Retry(wait) => Self::Retry(wait),
-            Then::Fatal => Self::GiveUp,
-            Then::Snooze(wait) => Self::Snooze(wait),
-            Then::Cancel => Self::Cancel,
-            Then::Interrupt => Self::Resume,
-        }
-    }
+    Failure(Failure, FollowUp),
 }
 
 /// Decides how an attempt ends, by its record while it ran.
@@ -61,23 +30,25 @@ pub(crate) fn finish(running: &Record, outcome: Outcome, policy: &Policy, jitter
         Outcome::Success(output) => return (succeeded(running, output, policy, now), Ending::Succeeded),
         Outcome::Failure(failure, next) => (failure, next),
     };
-    if running.cancel_requested || next == Next::Cancel {
+    if running.cancel_requested || next == FollowUp::Cancel {
         let cancelled = Record { error: Some(failure), ..cancelled(running) };
         return (finished(cancelled, policy, now), Ending::Cancelled);
     }
     match next {
-        Next::Retry(wait) if running.attempts < running.max_attempts => {
+        FollowUp::Retry(wait) if running.attempts < running.max_attempts => {
             let wait = wait.unwrap_or_else(|| policy.backoff.delay(running.attempts, jitter));
             retried(running, failure, after(now, wait))
         }
-        Next::Snooze(wait) if running.snoozes < policy.max_snoozes && running.runs < policy.max_runs => snoozed(running, after(now, wait)),
-        Next::Resume if running.runs < policy.max_runs => (given_back(running), Ending::Interrupted),
-        Next::Snooze(_) if running.runs < policy.max_runs => {
+        FollowUp::Snooze(wait) if running.snoozes < policy.max_snoozes && running.runs < policy.max_runs => {
+            snoozed(running, after(now, wait))
+        }
+        FollowUp::Resume if running.runs < policy.max_runs => (given_back(running), Ending::Interrupted),
+        FollowUp::Snooze(_) if running.runs < policy.max_runs => {
             gave_up(running, too_often("max_snoozes", policy.max_snoozes, now), policy, now)
         }
-        Next::Return => (Record { runs: running.runs.saturating_sub(1), ..given_back(running) }, Ending::NotStarted),
-        Next::Snooze(_) | Next::Resume => gave_up(running, too_often("max_runs", policy.max_runs, now), policy, now),
-        Next::Retry(_) | Next::GiveUp | Next::Cancel => gave_up(running, failure, policy, now),
+        FollowUp::Return => (Record { runs: running.runs.saturating_sub(1), ..given_back(running) }, Ending::NotStarted),
+        FollowUp::Snooze(_) | FollowUp::Resume => gave_up(running, too_often("max_runs", policy.max_runs, now), policy, now),
+        FollowUp::Retry(_) | FollowUp::GiveUp | FollowUp::Cancel => gave_up(running, failure, policy, now),
     }
 }
 

@@ -96,17 +96,17 @@ fn failure(kind: &str) -> Failure {
 }
 
 /// How an attempt ends at 10 s that asks for `next`.
-fn ended(running: &Record, next: Next) -> (Record, Ending) {
+fn ended(running: &Record, next: FollowUp) -> (Record, Ending) {
     finish(running, Outcome::Failure(failure("error"), next), &policy(), 1.0, at(10))
 }
 
 /// The job after one failed attempt, due again at 70 s.
 fn waiting() -> Record {
-    ended(&running(), Next::Retry(None)).0
+    ended(&running(), FollowUp::Retry(None)).0
 }
 
 fn failed_for_good() -> Record {
-    ended(&running(), Next::GiveUp).0
+    ended(&running(), FollowUp::GiveUp).0
 }
 
 fn scheduled(run_at: Timestamp) -> Record {

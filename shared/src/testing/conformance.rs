@@ -257,7 +257,7 @@ async fn a_long_snooze_waits_in_the_record(store: &dyn Store) {
         panic!("a new job is granted");
     };
     write(store, (*running).clone(), None).await;
-    let day = lifecycle::Next::Snooze(Duration::from_hours(24));
+    let day = lifecycle::FollowUp::Snooze(Duration::from_hours(24));
     let outcome = lifecycle::Outcome::Failure(Failure::default(), day);
     let (snoozed, ending) = lifecycle::finish(&running, outcome, &policy, 0.5, now());
     assert_eq!(ending, Ending::Snoozed(minutes(24 * 60)));

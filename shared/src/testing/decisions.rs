@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::{
     Failure, Policy, Record, State,
-    lifecycle::{self, Claim, Decision, Ending, Next, Outcome, Repair, Request},
+    lifecycle::{self, Claim, Decision, Ending, FollowUp, Outcome, Repair, Request},
 };
 
 /// Asks for every decision about a record, at several times. Fuzzing calls it with records that anyone might have written.
@@ -57,7 +57,9 @@ fn runs(seen: &Record, next: &Record, now: Timestamp) {
     assert_eq!((next.state, next.owner.as_deref()), (State::Running, Some("fuzz")));
     assert!(next.attempts <= next.max_attempts, "{} attempts of {}", next.attempts, next.max_attempts);
     assert!(next.generation > seen.generation || seen.generation == u64::MAX, "generations grow");
-    for how in [Next::Retry(None), Next::GiveUp, Next::Snooze(Duration::MAX), Next::Cancel, Next::Resume, Next::Return] {
+    for how in
+        [FollowUp::Retry(None), FollowUp::GiveUp, FollowUp::Snooze(Duration::MAX), FollowUp::Cancel, FollowUp::Resume, FollowUp::Return]
+    {
         let (ended, _) = lifecycle::finish(next, Outcome::Failure(Failure::default(), how), &Policy::new(), 0.5, now);
         ends(next, &ended);
     }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     envelope::{Envelope, Unreadable, check_id},
-    lifecycle::{self, Decision, Ending, Next, Outcome, Request},
+    lifecycle::{self, Decision, Ending, FollowUp, Outcome, Request},
     record::{Failure, Record},
     store::{StoreError, Write, Written},
     telemetry::log_at,
@@ -167,7 +167,7 @@ impl Delivery {
     /// Fails a job whose stored arguments do not fit its type.
     async fn unreadable(&self, decoded: &Decoded, granted: Granted, error: &Unreadable, batch: &Batch<'_>) -> Settlement {
         let failure = Failure::new("rejected", error.to_string(), batch.engine.clock.now());
-        let outcome = Outcome::Failure(failure, Next::GiveUp);
+        let outcome = Outcome::Failure(failure, FollowUp::GiveUp);
         let running = Running { record: granted.record, stored: granted.stored, progress: None, ran: None };
         end(running, outcome, decoded, granted.asked + decoded.policy.lease, None, batch).await.0
     }

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     clock::until,
     job::Hook,
-    lifecycle::{self, Ending, Fate, Next, Outcome},
+    lifecycle::{self, Ending, Fate, FollowUp, Outcome},
     record::{Failure, Record, State},
     retry::jitter,
     stats::{OTHER_ARGUMENTS, RESERVED, Sample},
@@ -231,7 +231,7 @@ pub(super) async fn end(
                 batch.engine.counter.take_back(&running.record.queue, now, ending.as_str());
                 (fits, counted, running.ran) = (false, false, None);
                 let failure = Failure::new("result", format!("the result cannot be stored: {reason}"), now);
-                outcome = Outcome::Failure(failure, Next::GiveUp);
+                outcome = Outcome::Failure(failure, FollowUp::GiveUp);
             }
             Err(error) => {
                 tracing::error!(id = running.record.id, %error, "cannot record how the attempt ended");

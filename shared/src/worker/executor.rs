@@ -19,7 +19,7 @@ use crate::{
     JobError, Policy,
     attempt::{Attempt, Controls, Save},
     job::{BoundJob, Hook},
-    lifecycle::{Ending, Next, Outcome, SKEW, renewed},
+    lifecycle::{Ending, FollowUp, Outcome, SKEW, renewed},
     queue::Visibility,
     record::{Failure, Record},
     store::{StoreError, Write, Written},
@@ -164,7 +164,7 @@ impl<'a> Execution<'a> {
             return Some(Ran::Lost);
         }
         let failure = || self.failure("not_started", "no time was left to start it".into());
-        (now >= self.batch.ask_to_stop_at).then(|| Ran::Completed(Outcome::Failure(failure(), Next::Return)))
+        (now >= self.batch.ask_to_stop_at).then(|| Ran::Completed(Outcome::Failure(failure(), FollowUp::Return)))
     }
 
     /// Watches the body until it ends or must be stopped, and renews its lease.
@@ -346,17 +346,17 @@ impl<'a> Execution<'a> {
 
     fn stopped(&self, stop: Stop) -> Outcome {
         let resumes = stop == Stop::Deadline && self.checkpointed;
-        let next = if resumes { Next::Resume } else { Next::Retry(None) };
+        let next = if resumes { FollowUp::Resume } else { FollowUp::Retry(None) };
         Outcome::Failure(self.failure(stop.kind(), stop.reason().into()), next)
     }
 
     fn outcome(&self, joined: Joined) -> Outcome {
         match joined {
             Ok(Ok(output)) => Outcome::Success(output),
-            Ok(Err(error)) => Outcome::Failure(self.failure(error.kind_or_default(), error.to_string()), error.then.into()),
+            Ok(Err(error)) => Outcome::Failure(self.failure(error.kind_or_default(), error.to_string()), error.follow_up),
             Err(error) => {
                 let panic = error.try_into_panic().map_or_else(|error| error.to_string(), |panic| panic_message(&*panic));
-                Outcome::Failure(self.failure("panic", panic), Next::Retry(None))
+                Outcome::Failure(self.failure("panic", panic), FollowUp::Retry(None))
             }
         }
     }

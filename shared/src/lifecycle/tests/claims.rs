@@ -196,7 +196,7 @@ fn the_envelope_of_a_job_that_was_filed_stays_until_it_ends() {
     let changed = sent(&Record { envelope: Some("with other arguments".into()), ..scheduled(at(50)) });
     let next = granted(decided(&changed, at(50)));
     assert_eq!(next.envelope.as_deref(), Some("with other arguments"));
-    let again = granted(decided(&ended(&next, Next::Retry(None)).0, at(70)));
+    let again = granted(decided(&ended(&next, FollowUp::Retry(None)).0, at(70)));
     assert_eq!(again.envelope.as_deref(), Some("with other arguments"), "for every attempt");
 }
 
@@ -306,7 +306,7 @@ fn a_job_without_a_run_left_does_not_start() {
 fn a_delivery_of_a_job_that_has_ended_is_a_duplicate() {
     let failed = dead_lettered(&failed_for_good());
     let succeeded = finish(&running(), Outcome::Success(Value::Null), &policy(), 0.0, at(10)).0;
-    let cancelled = ended(&running(), Next::Cancel).0;
+    let cancelled = ended(&running(), FollowUp::Cancel).0;
     let expired = Record { state: State::Expired, ..cancelled.clone() };
     for seen in [succeeded, failed, cancelled, expired] {
         assert_eq!(left(decided(&seen, at(20))), Ending::Duplicate, "{:?}", seen.state);
@@ -379,7 +379,7 @@ fn a_second_copy_of_a_redriven_message_starts_nothing() {
     let again = granted(decide(Some(&failed), &redriven_message(1), &policy(), &claim("next"), at(20)));
     let copy = |seen: &Record| left(decide(Some(seen), &redriven_message(1), &policy(), &claim("copy"), at(21)));
     assert_eq!(copy(&again), Ending::Busy(at(55)));
-    assert_eq!(copy(&dead_lettered(&ended(&again, Next::GiveUp).0)), Ending::Duplicate);
+    assert_eq!(copy(&dead_lettered(&ended(&again, FollowUp::GiveUp).0)), Ending::Duplicate);
 }
 
 #[test]

@@ -7,11 +7,11 @@ use super::*;
 #[test]
 fn an_unrecorded_attempt_writes_every_ending_but_success_and_not_started() {
     let ends = |next| finish(&running(), Outcome::Failure(failure("error"), next), &policy(), 0.5, at(10)).1;
-    for next in [Next::Retry(None), Next::GiveUp, Next::Snooze(secs(60)), Next::Cancel, Next::Resume] {
+    for next in [FollowUp::Retry(None), FollowUp::GiveUp, FollowUp::Snooze(secs(60)), FollowUp::Cancel, FollowUp::Resume] {
         assert!(ends(next).is_trouble(), "{next:?}");
     }
     let succeeded = finish(&running(), Outcome::Success("done".into()), &policy(), 0.5, at(10)).1;
-    assert!(!succeeded.is_trouble() && !ends(Next::Return).is_trouble());
+    assert!(!succeeded.is_trouble() && !ends(FollowUp::Return).is_trouble());
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_result_that_is_not_kept_leaves_the_record() {
 
 #[test]
 fn an_attempt_that_fails_counts_and_waits_for_the_next_one() {
-    let (record, ending) = ended(&running(), Next::Retry(None));
+    let (record, ending) = ended(&running(), FollowUp::Retry(None));
     assert_eq!((ending, record.state), (Ending::Retried(at(70)), State::Retrying));
     assert_eq!((record.run_at, record.lease_until, record.purge_at, record.dlq), (Some(at(70)), None, None, None));
     assert_eq!((record.attempts, record.generation, record.runs), (1, 1, 1));
@@ -98,22 +98,22 @@ fn an_attempt_that_fails_counts_and_waits_for_the_next_one() {
 
 #[test]
 fn an_attempt_may_ask_for_its_own_wait() {
-    assert_eq!(ended(&running(), Next::Retry(Some(secs(5)))).1, Ending::Retried(at(15)));
-    assert_eq!(ended(&running(), Next::Retry(Some(Duration::MAX))).1, Ending::Retried(Timestamp::MAX));
+    assert_eq!(ended(&running(), FollowUp::Retry(Some(secs(5)))).1, Ending::Retried(at(15)));
+    assert_eq!(ended(&running(), FollowUp::Retry(Some(Duration::MAX))).1, Ending::Retried(Timestamp::MAX));
 }
 
 #[test]
 fn the_wait_grows_with_the_budget_used_and_not_with_what_was_given_back() {
     let doubling = policy().backoff(Backoff::exponential(secs(10), secs(1000)));
     let second = Record { attempts: 2, generation: 50, runs: 50, ..running() };
-    let (_, ending) = finish(&second, Outcome::Failure(failure("error"), Next::Retry(None)), &doubling, 1.0, at(10));
+    let (_, ending) = finish(&second, Outcome::Failure(failure("error"), FollowUp::Retry(None)), &doubling, 1.0, at(10));
     assert_eq!(ending, Ending::Retried(at(30)));
 }
 
 #[test]
 fn the_last_attempt_and_a_fatal_error_fail_the_job_and_owe_a_dead_letter() {
     let last = Record { attempts: 3, generation: 5, ..running() };
-    for (running, next) in [(&last, Next::Retry(None)), (&last, Next::Retry(Some(secs(5)))), (&running(), Next::GiveUp)] {
+    for (running, next) in [(&last, FollowUp::Retry(None)), (&last, FollowUp::Retry(Some(secs(5)))), (&running(), FollowUp::GiveUp)] {
         let (record, ending) = ended(running, next);
         assert_eq!((ending, record.state, record.dlq), (Ending::Failed, State::Failed, Some(Dlq::Pending)));
         assert_eq!((record.attempts, record.generation), (running.attempts, running.generation));
@@ -141,7 +141,7 @@ fn what_has_failed_is_listed_under_its_shard_until_it_is_taken_up_again() {
 #[test]
 fn what_was_given_back_costs_no_attempt_and_no_generation() {
     let second = granted(decided(&waiting(), at(70)));
-    for (next, run_at, snoozes) in [(Next::Snooze(secs(20)), Some(at(30)), 1), (Next::Resume, None, 0)] {
+    for (next, run_at, snoozes) in [(FollowUp::Snooze(secs(20)), Some(at(30)), 1), (FollowUp::Resume, None, 0)] {
         let (record, ending) = ended(&second, next);
         assert_eq!(ending, run_at.map_or(Ending::Interrupted, Ending::Snoozed));
         assert_eq!((record.state, record.run_at, record.snoozes), (State::Queued, run_at, snoozes));
@@ -156,7 +156,7 @@ fn what_was_given_back_costs_no_attempt_and_no_generation() {
 #[test]
 fn an_attempt_that_was_claimed_too_late_to_start_costs_nothing_at_all() {
     let second = Record { run_at: None, ..granted(decided(&waiting(), at(70))) };
-    let (record, ending) = ended(&second, Next::Return);
+    let (record, ending) = ended(&second, FollowUp::Return);
     assert_eq!((ending, record.state, record.run_at), (Ending::NotStarted, State::Queued, None));
     assert_eq!((record.attempts, record.runs, record.snoozes), (1, 1, 0));
     assert_eq!((record.generation, record.history), (2, second.history), "but its generation stays");
@@ -165,7 +165,7 @@ fn an_attempt_that_was_claimed_too_late_to_start_costs_nothing_at_all() {
 #[test]
 fn an_interrupted_job_keeps_its_checkpoint() {
     let halfway = Record { checkpoint: Some("half".into()), ..running() };
-    let resumed = granted(decided(&ended(&halfway, Next::Resume).0, at(11)));
+    let resumed = granted(decided(&ended(&halfway, FollowUp::Resume).0, at(11)));
     assert_eq!(resumed.checkpoint, Some("half".into()));
 }
 
@@ -174,9 +174,9 @@ fn a_job_that_uses_up_a_cap_of_the_policy_fails() {
     let snoozed_often = Record { snoozes: 100, ..running() };
     let ran_often = Record { runs: 1000, ..running() };
     let table = [
-        (&snoozed_often, Next::Snooze(secs(1)), "max_snoozes"),
-        (&ran_often, Next::Snooze(secs(1)), "max_runs"),
-        (&ran_often, Next::Resume, "max_runs"),
+        (&snoozed_often, FollowUp::Snooze(secs(1)), "max_snoozes"),
+        (&ran_often, FollowUp::Snooze(secs(1)), "max_runs"),
+        (&ran_often, FollowUp::Resume, "max_runs"),
     ];
     for (running, next, kind) in table {
         let (record, ending) = ended(running, next);
@@ -186,13 +186,13 @@ fn a_job_that_uses_up_a_cap_of_the_policy_fails() {
         assert_terminal(&record, at(10));
     }
     let below = Record { snoozes: 99, runs: 999, ..running() };
-    assert_eq!(ended(&below, Next::Snooze(secs(1))).1, Ending::Snoozed(at(11)));
-    assert_eq!(ended(&below, Next::Resume).1, Ending::Interrupted);
+    assert_eq!(ended(&below, FollowUp::Snooze(secs(1))).1, Ending::Snoozed(at(11)));
+    assert_eq!(ended(&below, FollowUp::Resume).1, Ending::Interrupted);
 }
 
 #[test]
 fn a_job_may_call_itself_off() {
-    let (record, ending) = ended(&running(), Next::Cancel);
+    let (record, ending) = ended(&running(), FollowUp::Cancel);
     assert_eq!((ending, record.state, record.dlq, record.history.len()), (Ending::Cancelled, State::Cancelled, None, 0));
     assert_eq!(record.error, Some(failure("error")), "the reason");
     assert_terminal(&record, at(10));
@@ -204,7 +204,7 @@ fn a_job_called_off_while_it_runs_may_still_succeed_and_else_is_cancelled() {
     assert!(flagged.cancel_requested && flagged.state == State::Running);
     assert_eq!((flagged.attempts, flagged.lease_until, flagged.purge_at), (1, running().lease_until, None), "it still runs");
     assert_eq!(success(&flagged, "done").state, State::Succeeded);
-    for next in [Next::Retry(None), Next::GiveUp, Next::Snooze(secs(1)), Next::Cancel, Next::Resume, Next::Return] {
+    for next in [FollowUp::Retry(None), FollowUp::GiveUp, FollowUp::Snooze(secs(1)), FollowUp::Cancel, FollowUp::Resume, FollowUp::Return] {
         let (record, ending) = ended(&flagged, next);
         assert_eq!((ending, record.state, record.cancel_requested), (Ending::Cancelled, State::Cancelled, false), "{next:?}");
         assert_eq!((record.dlq, record.error.as_ref()), (None, Some(&failure("error"))));
@@ -223,7 +223,7 @@ fn a_job_called_off_before_it_was_seen_leaves_a_tombstone() {
 #[test]
 fn a_waiting_job_is_called_off_at_once() {
     let blocked = Record { state: State::Blocked, ..waiting() };
-    for seen in [waiting(), ended(&running(), Next::Resume).0, scheduled(at(500)), blocked] {
+    for seen in [waiting(), ended(&running(), FollowUp::Resume).0, scheduled(at(500)), blocked] {
         let record = cancel(Some(&seen), &request(), &policy(), at(20)).expect("it has not ended");
         assert_eq!((record.state, record.attempts, record.generation), (State::Cancelled, seen.attempts, seen.generation));
         assert_terminal(&record, at(20));
@@ -373,7 +373,7 @@ fn the_mark_of_a_dead_letter_changes_nothing_else() {
 fn a_record_remembers_the_last_ten_failed_attempts() {
     let mut record = running();
     for _ in 0..25 {
-        record = granted(decided(&Record { max_attempts: 100, ..ended(&record, Next::Retry(None)).0 }, at(500)));
+        record = granted(decided(&Record { max_attempts: 100, ..ended(&record, FollowUp::Retry(None)).0 }, at(500)));
     }
     assert_eq!(record.history.iter().map(|past| past.generation).collect::<Vec<_>>(), (16..=25).collect::<Vec<_>>());
 }

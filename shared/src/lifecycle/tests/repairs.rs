@@ -41,7 +41,7 @@ fn a_job_that_goes_on_by_itself_is_left_alone() {
 
 /// The job, claimed straight from the due index, failed for good; the process ended before it sent the dead letter.
 fn owes_a_dead_letter() -> Record {
-    ended(&claimed_from_the_index(), Next::GiveUp).0
+    ended(&claimed_from_the_index(), FollowUp::GiveUp).0
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn a_job_that_was_called_off_before_it_died_is_cancelled() {
 
 #[test]
 fn what_holds_its_message_and_is_not_taken_up_is_filed_anew() {
-    let retrying = ended(&claimed_from_the_index(), Next::Retry(None)).0;
+    let retrying = ended(&claimed_from_the_index(), FollowUp::Retry(None)).0;
     let queued = sent(&scheduled(at(0)));
     for (record, patience) in [(retrying, 16 * 60 + 70), (queued, DAY + 1)] {
         assert_eq!(done(&record, at(patience / 2)), Repair::Nothing);

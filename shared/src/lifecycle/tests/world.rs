@@ -48,7 +48,7 @@ enum Event {
 #[derive(Debug, Clone)]
 enum How {
     Success,
-    Asks(Next),
+    Asks(FollowUp),
 }
 
 struct World {
@@ -551,12 +551,12 @@ fn how() -> impl Strategy<Value = How> {
     let waits = prop_oneof![0_u64..100, 0_u64..5000];
     prop_oneof![
         1 => Just(How::Success),
-        20 => prop::option::of(waits.clone()).prop_map(|wait| How::Asks(Next::Retry(wait.map(secs)))),
-        1 => Just(How::Asks(Next::GiveUp)),
-        6 => waits.prop_map(|wait| How::Asks(Next::Snooze(secs(wait)))),
-        1 => Just(How::Asks(Next::Cancel)),
-        6 => Just(How::Asks(Next::Resume)),
-        2 => Just(How::Asks(Next::Return)),
+        20 => prop::option::of(waits.clone()).prop_map(|wait| How::Asks(FollowUp::Retry(wait.map(secs)))),
+        1 => Just(How::Asks(FollowUp::GiveUp)),
+        6 => waits.prop_map(|wait| How::Asks(FollowUp::Snooze(secs(wait)))),
+        1 => Just(How::Asks(FollowUp::Cancel)),
+        6 => Just(How::Asks(FollowUp::Resume)),
+        2 => Just(How::Asks(FollowUp::Return)),
     ]
 }
 

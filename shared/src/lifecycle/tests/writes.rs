@@ -14,7 +14,7 @@ fn life() -> Vec<(&'static str, Write)> {
     let claims = |owner: &'static str, seconds: i64| {
         move |seen: Option<&Record>| granted(decide(seen, &request(), &policy(), &claim(owner), at(seconds)))
     };
-    let ends = |next: Next| move |seen: Option<&Record>| ended(seen.expect("a record"), next).0;
+    let ends = |next: FollowUp| move |seen: Option<&Record>| ended(seen.expect("a record"), next).0;
     let renews = |seconds: i64| move |seen: Option<&Record>| renewed(seen.expect("a record"), LEASE, at(seconds));
     then("a filing", &|seen| filed_as("filer", seen, at(-5000)));
     then("a move", &|seen| filed_as("mover", seen, at(-4000)));
@@ -24,18 +24,18 @@ fn life() -> Vec<(&'static str, Write)> {
     then("a claim", &claims("one", 0));
     then("a renewal", &renews(0));
     then("a renewal in the same millisecond", &renews(0));
-    then("a snooze", &ends(Next::Snooze(secs(1))));
+    then("a snooze", &ends(FollowUp::Snooze(secs(1))));
     then("a claim after a snooze", &claims("two", 70));
-    then("a retry", &ends(Next::Retry(None)));
+    then("a retry", &ends(FollowUp::Retry(None)));
     then("a claim after a retry", &claims("three", 140));
     then("a claim after a kill", &claims("four", 300));
-    then("a failure", &ends(Next::GiveUp));
+    then("a failure", &ends(FollowUp::GiveUp));
     then("a mark of a dead letter", &|seen| dead_lettered(seen.expect("a record")));
     then("a claim after a redrive", &|seen| {
         let redriven = Request { dead: seen.map(|seen| seen.generation), ..request() };
         granted(decide(seen, &redriven, &policy(), &claim("five"), at(400)))
     });
-    then("an interrupt", &ends(Next::Resume));
+    then("an interrupt", &ends(FollowUp::Resume));
     then("a claim after an interrupt", &claims("six", 500));
     then("a request to cancel", &|seen| cancel(seen, &request(), &policy(), at(501)).expect("it has not ended"));
     then("a renewal of a cancelled attempt", &renews(502));
@@ -99,11 +99,11 @@ fn of_two_writes_from_the_same_record_the_second_is_refused() {
         (None, cancel(None, &request(), &policy(), at(70)).expect("not ended"), claims(None, "b")),
         (Some(&waits), claims(Some(&waits), "a"), claims(Some(&waits), "b")),
         (Some(&waits), expired(Some(&waits), "a"), expired(Some(&waits), "b")),
-        (Some(&runs), ended(&runs, Next::GiveUp).0, claims(Some(&runs), "b")),
-        (Some(&runs), claims(Some(&runs), "b"), ended(&runs, Next::GiveUp).0),
+        (Some(&runs), ended(&runs, FollowUp::GiveUp).0, claims(Some(&runs), "b")),
+        (Some(&runs), claims(Some(&runs), "b"), ended(&runs, FollowUp::GiveUp).0),
         (Some(&runs), renewed(&runs, LEASE, at(20)), claims(Some(&runs), "b")),
         (Some(&runs), claims(Some(&runs), "b"), renewed(&runs, LEASE, at(20))),
-        (Some(&runs), cancel(Some(&runs), &request(), &policy(), at(5)).expect("not ended"), ended(&runs, Next::Retry(None)).0),
+        (Some(&runs), cancel(Some(&runs), &request(), &policy(), at(5)).expect("not ended"), ended(&runs, FollowUp::Retry(None)).0),
         (Some(&failed), dead_lettered(&failed), Record { owner: Some("b".into()), ..failed.clone() }),
     ];
     for (seen, first, second) in table {
@@ -118,7 +118,7 @@ fn of_two_writes_from_the_same_record_the_second_is_refused() {
 fn a_last_attempt_killed_while_it_records_its_failure_fails_the_job_once() {
     let last = Record { attempts: 3, ..running() };
     let taker = write(Some(&last), closed(decided(&last, at(40))).0);
-    let owner = write(Some(&last), ended(&last, Next::Retry(None)).0);
+    let owner = write(Some(&last), ended(&last, FollowUp::Retry(None)).0);
     let mut table = Table(Some(last));
     assert!(table.make(&taker));
     assert!(!table.make(&owner));

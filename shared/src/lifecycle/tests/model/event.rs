@@ -363,11 +363,11 @@ impl Laws {
         let asks = |next| Outcome::Failure(failure("error"), next);
         let outcome = match how {
             How::Success => Outcome::Success("done".into()),
-            How::Fails => asks(Next::Retry(None)),
-            How::Fatal => asks(Next::GiveUp),
-            How::SnoozesShort => asks(Next::Snooze(secs(60))),
-            How::SnoozesLong => asks(Next::Snooze(secs(3600))),
-            How::Resumes => asks(Next::Resume),
+            How::Fails => asks(FollowUp::Retry(None)),
+            How::Fatal => asks(FollowUp::GiveUp),
+            How::SnoozesShort => asks(FollowUp::Snooze(secs(60))),
+            How::SnoozesLong => asks(FollowUp::Snooze(secs(3600))),
+            How::Resumes => asks(FollowUp::Resume),
         };
         let running = self.shown(attempt.record.clone());
         let running = if self.is(Mutation::CountAtFinish) { Record { attempts: running.attempts + 1, ..running } } else { running };

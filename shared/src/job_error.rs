@@ -45,50 +45,57 @@ type BoxError = Box<dyn StdError + Send + Sync>;
 /// ```
 #[derive(Debug)]
 pub struct JobError {
-    pub(crate) then: Then,
+    pub(crate) follow_up: FollowUp,
     kind: Option<String>,
     source: BoxError,
 }
 
 /// The next step after a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Then {
+pub(crate) enum FollowUp {
+    /// Another attempt, after this wait instead of the policy's backoff.
     Retry(Option<Duration>),
-    Fatal,
+    /// No other attempt.
+    GiveUp,
+    /// Another attempt after this wait; this one is not counted.
     Snooze(Duration),
+    /// The end of the job, which is no failure.
     Cancel,
-    Interrupt,
+    /// Another attempt, which goes on from the checkpoint; this one is not counted.
+    Resume,
+    /// Another attempt; this one was claimed too late to start, and is not counted.
+    Return,
 }
 
 impl JobError {
     /// Fails the job permanently: a retry would not help.
     pub fn fatal(error: impl Into<BoxError>) -> Self {
-        Self::new(Then::Fatal, error)
+        Self::new(FollowUp::GiveUp, error)
     }
 
     /// Fails the attempt. The next one starts after `wait` instead of the policy's backoff.
     pub fn retry_in(wait: Duration, error: impl Into<BoxError>) -> Self {
-        Self::new(Then::Retry(Some(wait)), error)
+        Self::new(FollowUp::Retry(Some(wait)), error)
     }
 
     /// Postpones the job: it runs again after `wait`. A snooze does not count as an attempt; it counts against
     /// [`Policy::max_snoozes`](crate::Policy::max_snoozes).
     pub fn snooze(wait: Duration) -> Self {
-        Self::new(Then::Snooze(wait), "snoozed")
+        Self::new(FollowUp::Snooze(wait), "snoozed")
     }
 
     /// Cancels the job: it ends as `cancelled`, which is not a failure.
     pub fn cancel(reason: impl Into<BoxError>) -> Self {
-        Self::new(Then::Cancel, reason)
+        Self::new(FollowUp::Cancel, reason)
     }
 
     /// Interrupts the attempt, which was asked to stop, at a safe point.
     pub(crate) fn interrupt(reason: &'static str) -> Self {
-        Self::new(Then::Interrupt, reason)
+        Self::new(FollowUp::Resume, reason)
     }
 
-    fn new(then: Then, error: impl Into<BoxError>) -> Self {
-        Self { then, kind: None, source: error.into() }
+    fn new(follow_up: FollowUp, error: impl Into<BoxError>) -> Self {
+        Self { follow_up, kind: None, source: error.into() }
     }
 
     /// Sets the kind of the error in the record: a short, stable word for counting and searching.
@@ -100,19 +107,19 @@ impl JobError {
 
     /// Returns the kind for the record.
     pub(crate) fn kind_or_default(&self) -> &str {
-        self.kind.as_deref().unwrap_or(match self.then {
-            Then::Retry(_) => "error",
-            Then::Fatal => "fatal",
-            Then::Snooze(_) => "snoozed",
-            Then::Cancel => "cancelled",
-            Then::Interrupt => "interrupted",
+        self.kind.as_deref().unwrap_or(match self.follow_up {
+            FollowUp::Retry(_) => "error",
+            FollowUp::GiveUp => "fatal",
+            FollowUp::Snooze(_) => "snoozed",
+            FollowUp::Cancel => "cancelled",
+            FollowUp::Resume | FollowUp::Return => "interrupted",
         })
     }
 }
 
 impl<E: Into<BoxError>> From<E> for JobError {
     fn from(error: E) -> Self {
-        Self::new(Then::Retry(None), error)
+        Self::new(FollowUp::Retry(None), error)
     }
 }
 
