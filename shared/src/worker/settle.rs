@@ -1,6 +1,6 @@
 //! Settles the messages of a batch: copies dead letters, sets visibility timeouts, and reports the messages to return.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, iter, sync::Arc, time::Duration};
 
 use futures_util::future::{join, join_all};
 use tokio::time::{Instant, timeout_at};
@@ -23,74 +23,112 @@ const MAX_PARKED_WAIT: Duration = Duration::from_mins(5);
 /// Minimum visibility timeout of a returned message.
 const MIN_WAIT: Duration = Duration::from_secs(1);
 
+/// The first message of a job in a batch, and the later ones that repeat it.
+pub(super) struct Entry {
+    pub(super) delivery: Delivery,
+    pub(super) repeats: Vec<Delivery>,
+    /// The end of the delivery, once it has ended.
+    settlement: Option<Settlement>,
+    fate: Fate,
+}
+
+/// A message, and the action on it.
+struct Settled {
+    delivery: Delivery,
+    fate: Fate,
+}
+
+impl Entry {
+    pub(super) fn new(delivery: Delivery) -> Self {
+        Self { delivery, repeats: Vec::new(), settlement: None, fate: Fate::Leave }
+    }
+
+    pub(super) fn end(&mut self, settlement: Settlement) {
+        self.fate = settlement.fate();
+        self.settlement = Some(settlement);
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.settlement.is_some()
+    }
+
+    /// Returns the id of its message and the reason, if the message was rejected.
+    fn rejection(&self) -> Option<(String, String)> {
+        let settlement = self.settlement.as_ref().filter(|settlement| matches!(settlement.ending, Ending::Rejected | Ending::Foreign))?;
+        Some((self.delivery.message.id.clone(), settlement.reason.as_ref()?.message.clone()))
+    }
+
+    /// Returns its messages. The repeats share the fate of the first.
+    fn into_messages(self) -> impl Iterator<Item = Settled> {
+        let Self { delivery, repeats, fate, .. } = self;
+        iter::once(delivery).chain(repeats).map(move |delivery| Settled { delivery, fate })
+    }
+}
+
 impl Batch<'_> {
     /// Copies dead letters, sets visibility timeouts, and reports the messages to return.
-    pub(super) async fn settle(&self, deliveries: &[Delivery], firsts: &[usize], settlements: Vec<Option<Settlement>>) -> Report {
-        let mut fates: Vec<_> = settlements.iter().map(|settlement| settlement.as_ref().map_or(Fate::Leave, Settlement::fate)).collect();
-        let letters: Vec<_> = (0..fates.len()).filter(|&place| fates[place] == Fate::DeadLetter).collect();
-        for &place in &letters {
-            fates[place] = Fate::Backoff; // until its copy is confirmed
+    pub(super) async fn settle(&self, mut entries: Vec<Entry>) -> Report {
+        let mut letters: Vec<_> = entries.iter_mut().filter(|entry| entry.fate == Fate::DeadLetter).collect();
+        for letter in &mut letters {
+            letter.fate = Fate::Backoff; // until its copy is confirmed
         }
-        for place in timeout_at(self.answer_by, self.dead_letter(&letters, deliveries, &settlements)).await.unwrap_or_default() {
-            fates[place] = Fate::Delete;
+        for letter in timeout_at(self.answer_by, self.dead_letter(letters)).await.unwrap_or_default() {
+            letter.fate = Fate::Delete;
         }
-        let is_unwritten = settlements.iter().flatten().any(|settlement| settlement.unwritten);
-        let mut is_noted =
-            settlements.iter().flatten().any(Settlement::is_noted) || is_unwritten && self.engine.counter.is_late(Instant::now());
-        for (place, &first) in firsts.iter().enumerate() {
-            fates[place] = fates[first];
-            if place != first && fates[first] == Fate::Delete {
-                is_noted |= deliveries[place].repeats(&deliveries[first], self).is_some_and(|settlement| settlement.is_noted());
-            }
-        }
+        let is_noted = self.is_noted(&entries);
+        let rejected = entries.iter().filter_map(Entry::rejection).collect();
+        let mut messages: Vec<_> = entries.into_iter().flat_map(Entry::into_messages).collect();
         let stuck = self.is_stuck();
-        for place in timeout_at(self.answer_by, self.send_anew(deliveries, &fates)).await.unwrap_or_default() {
-            fates[place] = Fate::Delete;
+        for message in timeout_at(self.answer_by, self.send_anew(&mut messages)).await.unwrap_or_default() {
+            message.fate = Fate::Delete;
         }
         let settled = async {
-            self.wait(deliveries, &fates).await;
+            self.wait(&messages).await;
             if stuck {
-                self.delete(deliveries, &fates).await;
+                self.delete(&messages).await;
             }
         };
         // A function that can run none of its messages would otherwise write no statistics about them.
-        let told = async {
+        let flushed = async {
             if is_noted {
                 self.engine.store.flush().await;
             }
         };
-        timeout_at(self.answer_by, join(settled, told)).await.ok();
-        let back = deliveries.iter().zip(&fates).filter(|(_, fate)| **fate != Fate::Delete);
-        Report {
-            failures: back.map(|(delivery, _)| delivery.message.id.clone()).collect(),
-            rejected: rejected(deliveries, &settlements),
-            stuck,
-        }
+        timeout_at(self.answer_by, join(settled, flushed)).await.ok();
+        let back = messages.iter().filter(|message| message.fate != Fate::Delete);
+        Report { failures: back.map(|message| message.delivery.message.id.clone()).collect(), rejected, stuck }
     }
 
-    /// Copies messages to the dead-letter queue, then marks their records. Returns the indices of the completed ones.
-    async fn dead_letter(&self, places: &[usize], deliveries: &[Delivery], settlements: &[Option<Settlement>]) -> Vec<usize> {
-        if places.is_empty() {
+    /// Counts the repeats of messages that are done. Returns true if the statistics must be written at once.
+    fn is_noted(&self, entries: &[Entry]) -> bool {
+        let settlements = || entries.iter().filter_map(|entry| entry.settlement.as_ref());
+        let is_unwritten = settlements().any(|settlement| settlement.unwritten);
+        let mut is_noted = settlements().any(Settlement::is_noted) || is_unwritten && self.engine.counter.is_late(Instant::now());
+        for entry in entries.iter().filter(|entry| entry.fate == Fate::Delete) {
+            for repeat in &entry.repeats {
+                is_noted |= repeat.repeats(&entry.delivery, self).is_some_and(|settlement| settlement.is_noted());
+            }
+        }
+        is_noted
+    }
+
+    /// Copies messages to the dead-letter queue, then marks their records. Returns the entries for which both were done.
+    async fn dead_letter<'e>(&self, entries: Vec<&'e mut Entry>) -> Vec<&'e mut Entry> {
+        if entries.is_empty() {
             return Vec::new();
         }
-        let copy = |&place: &usize| {
-            let (delivery, settlement) = (&deliveries[place], settlements[place].as_ref());
-            let reason = settlement.and_then(|settlement| settlement.reason.as_ref());
-            letter(
-                &delivery.message,
-                &delivery.id,
-                reason,
-                settlement.and_then(|settlement| settlement.record.as_deref()),
-                &self.engine.dlq,
-            )
+        let copy = |Entry { delivery, settlement, .. }: &Entry| {
+            let reason = settlement.as_ref().and_then(|settlement| settlement.reason.as_ref());
+            let record = settlement.as_ref().and_then(|settlement| settlement.record.as_deref());
+            letter(&delivery.message, &delivery.id, reason, record, &self.engine.dlq)
         };
-        let copies: Vec<_> = places.iter().map(copy).collect();
+        let copies: Vec<_> = entries.iter().map(|entry| copy(entry)).collect();
         let sent = self.engine.queue.send(&self.engine.dlq, &copies).await;
-        let marks = places.iter().zip(sent).map(async |(&place, sent)| {
+        let marks = entries.into_iter().zip(sent).map(async |(entry, sent)| {
             if let Err(error) = &sent {
-                tracing::error!(id = deliveries[place].id, %error, "cannot copy to the dead-letter queue");
+                tracing::error!(id = entry.delivery.id, %error, "cannot copy to the dead-letter queue");
             }
-            let record = settlements[place].as_ref().and_then(|settlement| settlement.record.as_ref());
+            let record = entry.settlement.as_ref().and_then(|settlement| settlement.record.as_ref());
             let marked = match record {
                 Some(record) if sent.is_ok() => {
                     let write = Write::replace(Arc::clone(record), dead_lettered(record));
@@ -98,41 +136,41 @@ impl Batch<'_> {
                 }
                 _ => true,
             };
-            (sent.is_ok() && marked).then_some(place)
+            (sent.is_ok() && marked).then_some(entry)
         });
         join_all(marks).await.into_iter().flatten().collect()
     }
 
-    /// Sends messages anew that have waited for days, before their queue deletes them. Returns the indices of the sent ones. FIFO queues
-    /// are left out, since the messages would lose their order.
-    async fn send_anew(&self, deliveries: &[Delivery], fates: &[Fate]) -> Vec<usize> {
+    /// Sends messages anew that have waited for days, before their queue deletes them. Returns the sent ones. FIFO queues are left
+    /// out, since the messages would lose their order.
+    async fn send_anew<'m>(&self, messages: &'m mut [Settled]) -> Vec<&'m mut Settled> {
         let now = self.engine.clock.now();
         let is_old = |message: &Message| !is_fifo(&message.queue) && message.sent_at.is_some_and(|sent| after(sent, AGE) <= now);
-        let old = deliveries.iter().zip(fates).enumerate().filter(|(_, (delivery, _))| is_old(&delivery.message));
-        let sends = old.filter_map(|(place, (delivery, fate))| Some((place, delivery, self.visibility(&delivery.message, *fate)?)));
-        let sent = sends.map(async |(place, delivery, delay)| {
-            let message = &delivery.message;
+        let old = messages.iter_mut().filter(|settled| is_old(&settled.delivery.message));
+        let sends = old.filter_map(|settled| Some((self.visibility(settled)?, settled)));
+        let sent = sends.map(async |(delay, settled)| {
+            let Delivery { message, id, .. } = &settled.delivery;
             let attributes = message.attributes.clone();
             let mut again = Outgoing { delay, group: message.group.clone(), attributes, ..Outgoing::new(&message.body) };
-            again.add_attribute(ID, &delivery.id, MAX_BYTES);
+            again.add_attribute(ID, id, MAX_BYTES);
             let named = again.attributes.contains_key(ID);
             let sent = if named { self.engine.queue.send(&message.queue, &[again]).await.pop() } else { None };
             if let Some(Err(error)) = &sent {
-                tracing::warn!(id = delivery.id, %error, "cannot send a message anew that has waited for days");
+                tracing::warn!(id, %error, "cannot send a message anew that has waited for days");
             }
-            matches!(sent, Some(Ok(_))).then_some(place)
+            matches!(sent, Some(Ok(_))).then_some(settled)
         });
         join_all(sent).await.into_iter().flatten().collect()
     }
 
     /// Sets the visibility timeouts of returned messages: first those that were held behind another, then the rest.
-    async fn wait(&self, deliveries: &[Delivery], fates: &[Fate]) {
+    async fn wait(&self, messages: &[Settled]) {
         for at_once in [true, false] {
             let mut changes: BTreeMap<&str, Vec<Visibility>> = BTreeMap::new();
-            for (delivery, fate) in deliveries.iter().zip(fates).filter(|(_, fate)| (**fate == Fate::Now) == at_once) {
-                if let Some(timeout) = self.visibility(&delivery.message, *fate) {
-                    let receipt = delivery.message.receipt.clone();
-                    changes.entry(&delivery.message.queue).or_default().push(Visibility { receipt, timeout });
+            for settled in messages.iter().filter(|settled| (settled.fate == Fate::Now) == at_once) {
+                if let Some(timeout) = self.visibility(settled) {
+                    let message = &settled.delivery.message;
+                    changes.entry(&message.queue).or_default().push(Visibility { receipt: message.receipt.clone(), timeout });
                 }
             }
             for (queue, changes) in changes {
@@ -141,8 +179,10 @@ impl Batch<'_> {
         }
     }
 
-    fn visibility(&self, message: &Message, fate: Fate) -> Option<Duration> {
-        match fate {
+    /// Returns the visibility timeout to set for a message, if any.
+    fn visibility(&self, Settled { delivery, fate }: &Settled) -> Option<Duration> {
+        let receives = delivery.message.receives;
+        match *fate {
             Fate::Delete | Fate::DeadLetter | Fate::Leave => None,
             Fate::Now => Some(Duration::ZERO),
             Fate::Wait(at) => {
@@ -150,29 +190,21 @@ impl Batch<'_> {
                 Some(Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).clamp(MIN_WAIT, self.engine.hop))
             }
             Fate::WaitAndBackoff(at) => {
-                Some((until(self.engine.clock.now(), at) + free_return(message.receives, jitter())).clamp(MIN_WAIT, self.engine.hop))
+                Some((until(self.engine.clock.now(), at) + free_return(receives, jitter())).clamp(MIN_WAIT, self.engine.hop))
             }
-            Fate::Backoff => Some(free_return(message.receives, jitter()).max(MIN_WAIT)),
-            Fate::LongBackoff => Some((free_return(message.receives, jitter()) * 5).clamp(MIN_WAIT, MAX_PARKED_WAIT)),
+            Fate::Backoff => Some(free_return(receives, jitter()).max(MIN_WAIT)),
+            Fate::LongBackoff => Some((free_return(receives, jitter()) * 5).clamp(MIN_WAIT, MAX_PARKED_WAIT)),
         }
     }
 
     /// Deletes completed messages, since the process will exit without a response.
-    async fn delete(&self, deliveries: &[Delivery], fates: &[Fate]) {
+    async fn delete(&self, messages: &[Settled]) {
         let mut receipts: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-        for (delivery, _) in deliveries.iter().zip(fates).filter(|(_, fate)| **fate == Fate::Delete) {
+        for Settled { delivery, .. } in messages.iter().filter(|settled| settled.fate == Fate::Delete) {
             receipts.entry(&delivery.message.queue).or_default().push(delivery.message.receipt.clone());
         }
         for (queue, receipts) in receipts {
             self.engine.queue.delete(queue, &receipts).await;
         }
     }
-}
-
-fn rejected(deliveries: &[Delivery], settlements: &[Option<Settlement>]) -> Vec<(String, String)> {
-    let reasons = deliveries.iter().zip(settlements).filter_map(|(delivery, settlement)| {
-        let settlement = settlement.as_ref().filter(|settlement| matches!(settlement.ending, Ending::Rejected | Ending::Foreign))?;
-        Some((delivery.message.id.clone(), settlement.reason.as_ref()?.message.clone()))
-    });
-    reasons.collect()
 }
