@@ -104,11 +104,12 @@ impl DynamoDb {
     pub(super) fn execute<'a>(
         &'a self,
         request: Request<'a>,
-        counted: Option<&'a Counted>,
+        statistics: Option<&'a Counted>,
     ) -> BoxFuture<'a, Vec<Result<Written, StoreError>>> {
         async move {
             let Request { writes, mut statements, .. } = request;
-            let (share, statement) = counted.filter(|_| statements.len() < STATEMENTS).and_then(|counted| self.share(counted)).unzip();
+            let room = statistics.filter(|_| statements.len() < STATEMENTS);
+            let (share, statement) = room.and_then(|counted| self.share(counted)).unzip();
             statements.extend(statement);
             if statements.is_empty() {
                 return Vec::new();
