@@ -14,7 +14,7 @@ use crate::{chain::Chain, queue::QueueError, store::StoreError};
 /// fn is_worth_another_try(error: &Error) -> bool {
 ///     match error {
 ///         Error::Queue { cause, .. } => matches!(cause, sqjobs::queue::QueueError::Unknown(_)),
-///         Error::Store { cause, .. } => matches!(**cause, StoreError::Busy(_) | StoreError::Unknown(_)),
+///         Error::Store { cause, .. } => matches!(cause, StoreError::Busy(_) | StoreError::Unknown(_)),
 ///         _ => false,
 ///     }
 /// }
@@ -44,7 +44,7 @@ pub enum Error {
         /// What could not be done.
         attempted: String,
         /// Why.
-        cause: Arc<StoreError>,
+        cause: StoreError,
     },
     /// AWS refused to make or to list tables and queues.
     #[non_exhaustive]
@@ -69,7 +69,7 @@ impl Error {
     }
 
     pub(crate) fn store(attempted: impl Into<String>, cause: StoreError) -> Self {
-        Self::Store { attempted: attempted.into(), cause: Arc::new(cause) }
+        Self::Store { attempted: attempted.into(), cause }
     }
 
     #[cfg(feature = "operator")]
@@ -107,7 +107,7 @@ impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
             Self::Queue { cause, .. } => Some(cause),
-            Self::Store { cause, .. } => Some(&**cause),
+            Self::Store { cause, .. } => Some(cause),
             Self::Setup { cause, .. } => Some(&**cause),
             Self::Config(_) | Self::Invalid(_) | Self::NotFound(_) | Self::Conflict(_) | Self::Process(_) => None,
         }

@@ -104,16 +104,16 @@ pub enum Written {
     Refused(Option<Box<Record>>),
 }
 
-/// Why a store did not answer.
-#[derive(Debug)]
+/// The reason why a store did not execute a part of a request. Cheap to clone.
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum StoreError {
     /// Not made, and worth trying again: throttled or in conflict with another write.
     Busy(String),
     /// It may have been made or not.
-    Unknown(Box<dyn StdError + Send + Sync>),
+    Unknown(Arc<dyn StdError + Send + Sync>),
     /// Not made: the table is missing, or this caller may not use it.
-    Unavailable(String),
+    Unavailable(Arc<dyn StdError + Send + Sync>),
     /// Not made, and it never will be: no table holds such a record.
     Invalid(String),
     /// What is stored is not a record: someone has written to it by hand.
@@ -131,7 +131,7 @@ impl fmt::Display for StoreError {
         match self {
             Self::Busy(reason) => write!(f, "the table is busy: {reason}"),
             Self::Unknown(error) => write!(f, "the table did not answer: {}", Chain(&**error)),
-            Self::Unavailable(reason) => write!(f, "the table cannot be used: {reason}"),
+            Self::Unavailable(reason) => write!(f, "the table cannot be used: {}", Chain(&**reason)),
             Self::Invalid(reason) => write!(f, "the table cannot hold the record: {reason}"),
             Self::Unreadable { id, flaw } => {
                 write!(f, "the record of {} cannot be read: {flaw}; correct it in the table", id.escape_debug())
@@ -141,6 +141,16 @@ impl fmt::Display for StoreError {
 }
 
 impl StoreError {
+    /// Returns the error of a request that may have been executed.
+    pub fn unknown(reason: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::Unknown(reason.into().into())
+    }
+
+    /// Returns the error of a request to a table that this caller cannot use.
+    pub fn unavailable(reason: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::Unavailable(reason.into().into())
+    }
+
     /// The id of the record that cannot be read.
     pub(crate) fn record_id(&self) -> Option<&str> {
         match self {
@@ -153,8 +163,8 @@ impl StoreError {
 impl StdError for StoreError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
-            Self::Unknown(error) => Some(&**error),
-            Self::Busy(_) | Self::Unavailable(_) | Self::Invalid(_) | Self::Unreadable { .. } => None,
+            Self::Unknown(error) | Self::Unavailable(error) => Some(&**error),
+            Self::Busy(_) | Self::Invalid(_) | Self::Unreadable { .. } => None,
         }
     }
 }

@@ -231,7 +231,7 @@ impl<'a> Ledger<'a> {
 }
 
 fn closed() -> StoreError {
-    StoreError::Unknown("the invocation ends".into())
+    StoreError::unknown("the invocation ends")
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::{
 const START: &str = "2026-05-04T10:00:00Z";
 
 fn down() -> StoreError {
-    StoreError::Unavailable("the table is away".into())
+    StoreError::unavailable("the table is away")
 }
 
 /// A store whose schedules cannot be read.

@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
-use crate::{chain::Chain, store::StoreError};
+use crate::store::StoreError;
 
 /// Returns the error of a request to a table: it was not made, or it may have been.
 pub(crate) fn failed<E, R>(table: &str, error: SdkError<E, R>) -> StoreError
@@ -15,18 +15,20 @@ where
     match code {
         "ProvisionedThroughputExceededException" | "RequestLimitExceeded" | "ThrottlingException" => busy(&message),
         "ValidationException" => StoreError::Invalid(message),
-        "ResourceNotFoundException" | "AccessDeniedException" | "UnrecognizedClientException" => {
-            StoreError::Unavailable(format!("{table}: {code}: {message}"))
-        }
+        "ResourceNotFoundException"
+        | "AccessDeniedException"
+        | "UnrecognizedClientException"
+        | "ExpiredTokenException"
+        | "InvalidSignatureException" => StoreError::unavailable(format!("{code}: {message} (table {table})")),
         _ => match error {
-            SdkError::ConstructionFailure(_) => StoreError::Unavailable(Chain(&error).to_string()),
-            error => StoreError::Unknown(error.into()),
+            SdkError::ConstructionFailure(_) => StoreError::unavailable(error),
+            error => StoreError::unknown(error),
         },
     }
 }
 
 pub(super) fn incomplete() -> StoreError {
-    StoreError::Unknown("the answer has fewer parts than the request".into())
+    StoreError::unknown("the answer has fewer parts than the request")
 }
 
 pub(super) fn busy(reason: &str) -> StoreError {
@@ -35,15 +37,5 @@ pub(super) fn busy(reason: &str) -> StoreError {
 
 /// Returns the same error for each part of a request.
 pub(super) fn repeated<T>(parts: usize, error: &StoreError) -> Vec<Result<T, StoreError>> {
-    (0..parts).map(|_| Err(copy(error))).collect()
-}
-
-pub(super) fn copy(error: &StoreError) -> StoreError {
-    match error {
-        StoreError::Busy(reason) => StoreError::Busy(reason.clone()),
-        StoreError::Unknown(error) => StoreError::Unknown(Chain(&**error).to_string().into()),
-        StoreError::Unavailable(reason) => StoreError::Unavailable(reason.clone()),
-        StoreError::Invalid(reason) => StoreError::Invalid(reason.clone()),
-        StoreError::Unreadable { id, flaw } => StoreError::Unreadable { id: id.clone(), flaw: flaw.clone() },
-    }
+    (0..parts).map(|_| Err(error.clone())).collect()
 }

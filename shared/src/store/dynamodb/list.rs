@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 use super::{
     AT_A_TIME, DynamoDb,
-    error::{busy, copy, failed},
+    error::{busy, failed},
     item::{Item, id_of, text},
 };
 use crate::{
@@ -48,7 +48,7 @@ impl DynamoDb {
                 .collect();
             flaws.extend(join_all(parts.into_iter().map(|part| self.put_all(part))).await.into_iter().flatten());
         }
-        listings.iter().map(|listing| flaws.get(&listing_id(listing)).map_or(Ok(()), |flaw| Err(copy(flaw)))).collect()
+        listings.iter().map(|listing| flaws.get(&listing_id(listing)).map_or(Ok(()), |flaw| Err(flaw.clone()))).collect()
     }
 
     /// Puts items with one `BatchWriteItem`, and repeats it for items that it left out or throttled. If it is refused whole, splits
@@ -77,7 +77,7 @@ impl DynamoDb {
                 }
                 sleep(BACKOFF.delay(attempt, jitter())).await;
             }
-            items.into_keys().map(|id| (id, copy(&flaw))).collect()
+            items.into_keys().map(|id| (id, flaw.clone())).collect()
         }
         .boxed()
     }

@@ -164,7 +164,7 @@ fn written(table: &str, answer: BatchStatementResponse) -> Result<Written, Store
             Err(StoreError::Busy(text))
         }
         Some(Code::ValidationError | Code::ItemCollectionSizeLimitExceeded) => Err(StoreError::Invalid(text)),
-        Some(Code::InternalServerError) | None => Err(StoreError::Unknown(text.into())),
-        Some(_) => Err(StoreError::Unavailable(format!("{table}: {text}"))),
+        Some(Code::InternalServerError) | None => Err(StoreError::unknown(text)),
+        Some(code) => Err(StoreError::unavailable(format!("{}: {text} (table {table})", code.as_str()))),
     }
 }

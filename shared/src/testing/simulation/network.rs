@@ -123,7 +123,7 @@ fn busy() -> StoreError {
 }
 
 fn unknown() -> StoreError {
-    StoreError::Unknown("simulated".into())
+    StoreError::unknown("simulated")
 }
 
 fn unanswered<T>(parts: usize, throttled: bool) -> Vec<Result<T, StoreError>> {

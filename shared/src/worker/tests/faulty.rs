@@ -175,14 +175,14 @@ impl Faulty {
             return Err(StoreError::Busy("throttled".into()));
         }
         if has(|fault| matches!(fault, Fault::Unknown)) {
-            return Err(StoreError::Unknown("no connection".into()));
+            return Err(StoreError::unknown("no connection"));
         }
         if has(|fault| matches!(fault, Fault::Invalid)) {
             return Err(StoreError::Invalid("it is too large".into()));
         }
         let written = self.0.memory.write(std::slice::from_ref(write)).await.remove(0)?;
         if has(|fault| matches!(fault, Fault::LoseAnswer)) {
-            return Err(StoreError::Unknown("the connection was lost".into()));
+            return Err(StoreError::unknown("the connection was lost"));
         }
         Ok(match written {
             Written::Refused(_) if has(|fault| matches!(fault, Fault::Bare)) => Written::Refused(None),
@@ -200,7 +200,7 @@ impl Store for Faulty {
             let records = self.0.memory.read(ids).await;
             let answers = records.into_iter().zip(faults).zip(ids).map(|((record, faults), id)| match faults.first() {
                 Some(Fault::Busy | Fault::Whole) => Err(StoreError::Busy("throttled".into())),
-                Some(Fault::Unknown | Fault::LoseAnswer) => Err(StoreError::Unknown("no connection".into())),
+                Some(Fault::Unknown | Fault::LoseAnswer) => Err(StoreError::unknown("no connection")),
                 Some(Fault::Invalid) => Err(StoreError::Unreadable { id: id.clone(), flaw: "it is no record".into() }),
                 Some(Fault::Delay(_) | Fault::Bare | Fault::Meanwhile(_)) | None => record,
             });

@@ -105,7 +105,7 @@ fn busy() -> StoreError {
 }
 
 fn unknown() -> StoreError {
-    StoreError::Unknown("lost".into())
+    StoreError::unknown("lost")
 }
 
 fn unsent() -> QueueError {
