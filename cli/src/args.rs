@@ -127,7 +127,7 @@ pub(crate) enum Command {
     Tree(Tree),
     /// Explain what happened to a job, and what happens next.
     ///
-    /// The log of the function names the duplicates that were discarded, as `docs/deploy.md` shows. The record does not have them.
+    /// The log of the function names the duplicates that were discarded, as `docs/logs.md` shows. The record does not have them.
     Explain(Explain),
     /// Cancel jobs.
     ///

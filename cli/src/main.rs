@@ -5,6 +5,8 @@ mod aws;
 mod command;
 mod failure;
 mod output;
+#[cfg(test)]
+mod reference;
 mod sentence;
 mod time;
 

@@ -31,7 +31,7 @@ const VARIABLES: usize = 4_096;
 
 /// A statement of a policy: what the Terraform modules allow under the same name.
 #[derive(Debug)]
-pub(super) struct Right {
+pub(crate) struct Right {
     sid: &'static str,
     actions: &'static [&'static str],
     resources: Vec<String>,
@@ -48,12 +48,12 @@ impl Right {
 }
 
 /// The policy that gives rights.
-pub(super) fn policy(rights: &[Right]) -> Value {
+pub(crate) fn policy(rights: &[Right]) -> Value {
     json!({"Version": "2012-10-17", "Statement": rights.iter().map(Right::statement).collect::<Vec<_>>()})
 }
 
 /// What the function must be allowed that takes from a queue.
-pub(super) fn taker(table: &str, queue: &str, dlq: &str) -> Vec<Right> {
+pub(crate) fn taker(table: &str, queue: &str, dlq: &str) -> Vec<Right> {
     vec![
         Right::new("Records", &["dynamodb:BatchGetItem", "dynamodb:PartiQLInsert", "dynamodb:PartiQLUpdate"], vec![table.to_owned()]),
         Right::new(
@@ -66,7 +66,7 @@ pub(super) fn taker(table: &str, queue: &str, dlq: &str) -> Vec<Right> {
 }
 
 /// What a function must be allowed besides whose jobs enqueue others, to these queues.
-pub(super) fn parent(table: &str, queues: Vec<String>) -> Vec<Right> {
+pub(crate) fn parent(table: &str, queues: Vec<String>) -> Vec<Right> {
     vec![
         Right::new("Children", &["sqs:GetQueueUrl", "sqs:SendMessage"], queues),
         Right::new("Lists", &["dynamodb:BatchWriteItem"], vec![table.to_owned()]),
@@ -75,7 +75,7 @@ pub(super) fn parent(table: &str, queues: Vec<String>) -> Vec<Right> {
 
 /// Returns the rights of a beater of these queues and dead-letter queues, by ARN. If a policy has no room for so many, it names those
 /// that have the prefix of the environment.
-pub(super) fn beater(
+pub(crate) fn beater(
     prefix: &str,
     jobs: &str,
     schedules: &str,

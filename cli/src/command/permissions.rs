@@ -1,7 +1,9 @@
 //! The policies of people and producers: what the commands ask AWS for, by the part that someone has.
 
+use serde_json::Value;
+
 use crate::{
-    args::{Audience, Permissions},
+    args::{Audience, Permissions, Place},
     aws::Aws,
     command::function::{Right, policy},
     failure::Failure,
@@ -134,19 +136,21 @@ const NEEDS: &[Need] = &[
 
 /// Prints the policy of an audience.
 pub(super) fn permissions(aws: &Aws, wanted: &Permissions) -> Result<bool, Failure> {
-    let rights: Vec<_> = NEEDS
-        .iter()
-        .filter(|need| need.whose.contains(&wanted.audience))
-        .map(|need| Right::new(need.sid, need.actions, resources(aws, wanted.account.as_deref().unwrap_or("*"), need.on)))
-        .collect();
-    Output::new().line(serde_json::to_string_pretty(&policy(&rights))?)?;
+    let region = aws.sdk.region().map_or("*", |region| region.as_ref());
+    let policy = of_audience(wanted.audience, &aws.place, region, wanted.account.as_deref().unwrap_or("*"));
+    Output::new().line(serde_json::to_string_pretty(&policy)?)?;
     Ok(true)
 }
 
+/// Returns the policy of an audience.
+pub(crate) fn of_audience(audience: Audience, place: &Place, region: &str, account: &str) -> Value {
+    let needs = NEEDS.iter().filter(|need| need.whose.contains(&audience));
+    policy(&needs.map(|need| Right::new(need.sid, need.actions, resources(place, region, account, need.on))).collect::<Vec<_>>())
+}
+
 /// The ARNs of what is allowed, with wildcards for what is not known.
-fn resources(aws: &Aws, account: &str, on: On) -> Vec<String> {
-    let (place, prefix) = (&aws.place, &aws.place.prefix);
-    let region = aws.sdk.region().map_or("*", |region| region.as_ref());
+fn resources(place: &Place, region: &str, account: &str, on: On) -> Vec<String> {
+    let prefix = &place.prefix;
     let partition = match region {
         region if region.starts_with("cn-") => "aws-cn",
         region if region.starts_with("us-gov-") => "aws-us-gov",

@@ -99,7 +99,7 @@ impl Findings<'_> {
                     &at,
                     format!("it has no index {index}"),
                     why,
-                    format!("add the index {index}, as the README has it"),
+                    format!("add the index {index}, as `docs/settings.md` describes"),
                 );
             }
         }
@@ -122,7 +122,7 @@ impl Findings<'_> {
     /// Finds other environments that use the same tables.
     fn shared(&mut self, system: &System) {
         let why = "environments that share a table discard each other's jobs as duplicates, and fire each other's schedules";
-        let remedy = "give each environment tables of its own: the README says how to move";
+        let remedy = "give each environment tables of its own: `docs/environments.md` says how to move";
         let [jobs, schedules, _] = system.place.settings();
         for table in [jobs.value, schedules.value] {
             let uses = |other: &&Function| Place::of(&other.environment).settings().iter().any(|own| own.value == table);
@@ -322,7 +322,7 @@ impl Findings<'_> {
                     "another environment may use the same table: each discards the other's jobs as duplicates, and fires its schedules";
                 let option = name.trim_start_matches("SQJOBS_").to_lowercase().replace('_', "-");
                 let remedy = format!(
-                    "move to {expected} as the README says: `sqjobs table create`, then {equip}; if no other environment uses {table}, keep it and \
+                    "move to {expected} as `docs/environments.md` says: `sqjobs table create`, then {equip}; if no other environment uses {table}, keep it and \
                      name it to every command: --{option} {table}"
                 );
                 self.add("table_unprefixed", &at, what, why, remedy);
