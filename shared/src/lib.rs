@@ -77,7 +77,25 @@ pub use futures_util::future::BoxFuture;
 pub use jiff;
 pub use serde_json;
 
-// The README's code is compiled and run.
+// The code of the README and of the guide is compiled and run.
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Readme;
+mod guide {
+    #[doc = include_str!("../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../docs/getting-started.md")]
+    struct GettingStarted;
+    #[doc = include_str!("../../docs/jobs.md")]
+    struct Jobs;
+    #[doc = include_str!("../../docs/recording.md")]
+    struct Recording;
+    #[doc = include_str!("../../docs/errors.md")]
+    struct Errors;
+    #[doc = include_str!("../../docs/enqueueing.md")]
+    struct Enqueueing;
+    #[doc = include_str!("../../docs/schedules.md")]
+    struct Schedules;
+    // This page needs the simulation, which `./check` enables.
+    #[cfg(feature = "simulation")]
+    #[doc = include_str!("../../docs/testing.md")]
+    struct Testing;
+}

@@ -36,7 +36,6 @@ mod outside;
 mod partial;
 mod permissions;
 mod producer;
-mod readme;
 mod repair;
 mod request_count;
 mod roles;

@@ -1,4 +1,4 @@
-//! The README's table: fires around the clock changes of 2026.
+//! The guide's table: fires around the clock changes of 2026.
 
 use super::{Schedule, at, between, cron};
 

@@ -1,4 +1,4 @@
-//! The route without Terraform, by the commands of the README.
+//! The route without Terraform, by the commands of the guide.
 
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
