@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 
-/// The ending of a delivery. The list is closed; a table in the README says what each ending does to the attempt, the record and the
-/// message.
+/// The ending of a delivery. The list is closed; a table in `docs/life-of-a-job.md` says what each ending does to the attempt, the
+/// record and the message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ending {
     /// Done.
