@@ -82,7 +82,7 @@ pub struct Envelope {
     pub expires_at: Option<Timestamp>,
     /// Reserved, do not send: see [`Envelope::reserved`]. At most one unfinished job may have this key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unique_key: Option<String>,
+    pub(crate) unique_key: Option<String>,
     /// Maximum number of attempts, 1 to 1000. `None`: the job's policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_attempts: Option<u32>,
@@ -91,7 +91,7 @@ pub struct Envelope {
     pub timeout_s: Option<f64>,
     /// Reserved, do not send: see [`Envelope::reserved`]. Decides which of two waiting jobs runs first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub priority: Option<i64>,
+    pub(crate) priority: Option<i64>,
     /// Labels to find the job by: at most 32, each of at most 128 bytes.
     #[serde(default, deserialize_with = "wire::nullable", skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
@@ -112,7 +112,7 @@ pub struct Envelope {
     pub traceparent: Option<String>,
     /// Reserved, do not send: see [`Envelope::reserved`]. Jobs that must succeed first.
     #[serde(default, deserialize_with = "wire::nullable", skip_serializing_if = "Vec::is_empty")]
-    pub depends_on: Vec<String>,
+    pub(crate) depends_on: Vec<String>,
     /// Features that a worker must have to run this job; [`FEATURES`] lists the valid ones.
     #[serde(default, deserialize_with = "wire::nullable", skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<String>,
