@@ -29,14 +29,18 @@ fn report(output: Output) -> (Vec<Value>, Vec<String>, Option<i32>) {
 #[test]
 fn a_job_that_succeeds_prints_its_record_and_ends_with_0() {
     let (records, errors, status) = run(b"{\"name\": \"adder\", \"args\": [1, 2, 3]}\n");
-    assert_eq!((records[0]["state"].as_str(), records[0]["result"].as_i64()), (Some("succeeded"), Some(6)));
-    assert_eq!((records.len(), errors.len(), status), (1, 0, Some(0)));
+    assert_eq!(records[0]["state"].as_str(), Some("succeeded"));
+    assert_eq!(records[0]["result"].as_i64(), Some(6));
+    assert_eq!(records.len(), 1);
+    assert_eq!(errors.len(), 0);
+    assert_eq!(status, Some(0));
 }
 
 #[test]
 fn a_job_that_fails_ends_with_1() {
     let (records, _, status) = run(b"{\"name\": \"adder\", \"args\": [9223372036854775807, 1]}");
-    assert_eq!((records[0]["state"].as_str(), records[0]["error"]["kind"].as_str()), (Some("failed"), Some("fatal")));
+    assert_eq!(records[0]["state"].as_str(), Some("failed"));
+    assert_eq!(records[0]["error"]["kind"].as_str(), Some("fatal"));
     assert_eq!(status, Some(1));
 }
 
@@ -47,7 +51,8 @@ fn a_wrong_line_is_named_and_the_rest_goes_on_and_ends_with_2() {
     errors.sort();
     assert_eq!(records[0]["result"].as_i64(), Some(4));
     assert_eq!(errors.iter().map(|error| &error[..7]).collect::<Vec<_>>(), ["line 1:", "line 3:", "line 4:", "line 5:"], "{errors:?}");
-    assert_eq!((records.len(), status), (1, Some(2)));
+    assert_eq!(records.len(), 1);
+    assert_eq!(status, Some(2));
 }
 
 #[test]
@@ -55,15 +60,20 @@ fn a_line_with_a_used_id_is_reported_and_does_not_run() {
     let line = |args: &str| format!("{{\"name\": \"adder\", \"id\": \"a\", \"args\": {args}}}\n");
     let (records, errors, status) = run((line("[1]") + &line("[1]")).as_bytes());
     assert_eq!(errors, ["line 2: id a stands in line 1 already; a duplicate does not run"]);
-    assert_eq!((records.len(), status), (1, Some(0)));
+    assert_eq!(records.len(), 1);
+    assert_eq!(status, Some(0));
     let (records, errors, status) = run((line("[1]") + &line("[2]")).as_bytes());
     assert_eq!(errors, ["line 2: id a stands in line 1 with other arguments; of jobs of one id only the first runs"]);
-    assert_eq!((records.len(), records[0]["result"].as_i64(), status), (1, Some(1), Some(2)));
+    assert_eq!(records.len(), 1);
+    assert_eq!(records[0]["result"].as_i64(), Some(1));
+    assert_eq!(status, Some(2));
 }
 
 #[test]
 fn an_input_that_cannot_be_read_ends_the_run() {
     let folder = File::open(env!("CARGO_MANIFEST_DIR")).expect("a folder");
     let (records, errors, status) = report(adder(folder.into()).output().expect("it ends"));
-    assert_eq!((records.len(), errors.len(), status), (0, 1, Some(2)), "{errors:?}");
+    assert_eq!(records.len(), 0, "{errors:?}");
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert_eq!(status, Some(2), "{errors:?}");
 }

@@ -125,7 +125,8 @@ async fn a_receiver_gets_the_payload_signed_and_its_2xx_succeeds() {
     assert_eq!(deliver(Reach::Anywhere, receiver.url("/hook?key=1")).await.unwrap().status, 204);
     let requests = receiver.requests();
     let [request] = &requests[..] else { panic!("{} requests", requests.len()) };
-    assert_eq!((request.method().as_str(), request.uri().to_string().as_str()), ("POST", "/hook?key=1"));
+    assert_eq!(request.method().as_str(), "POST");
+    assert_eq!(request.uri().to_string().as_str(), "/hook?key=1");
     assert_eq!(request.body(), r#"{"order":42,"paid":true}"#);
     assert_eq!(request.headers()[CONTENT_TYPE], "application/json");
     assert_eq!(request.headers()["x-team"], "blue");
@@ -145,7 +146,8 @@ async fn a_delivery_that_the_receiver_rejects_is_not_retried() {
 async fn an_overloaded_receiver_sets_the_wait_before_the_retry() {
     let receiver = Receiver::start(|_| overloaded("Sun, 29 Mar 2026 01:05:00 GMT")).await;
     let failure = deliver(Reach::Anywhere, receiver.url("/")).await.unwrap_err();
-    assert_eq!((failure.kind.as_str(), failure.next), ("http_503", Next::Retry(Some(Duration::from_mins(5)))));
+    assert_eq!(failure.kind.as_str(), "http_503");
+    assert_eq!(failure.next, Next::Retry(Some(Duration::from_mins(5))));
 }
 
 #[tokio::test]
@@ -154,10 +156,12 @@ async fn a_delivery_without_an_answer_is_retried() {
     let url = format!("http://{}/token-123", listener.local_addr().unwrap());
     let attempt = Attempt { job_id: "1", now: NOW.parse().unwrap(), limit: Duration::from_millis(20) };
     let silent = sender(Reach::Anywhere).deliver(&webhook(url.clone()), &attempt).await.unwrap_err();
-    assert_eq!((silent.kind.as_str(), silent.next), ("response_timeout", Next::Retry(None)));
+    assert_eq!(silent.kind.as_str(), "response_timeout");
+    assert_eq!(silent.next, Next::Retry(None));
     drop(listener);
     let gone = deliver(Reach::Anywhere, url).await.unwrap_err();
-    assert_eq!((gone.kind.as_str(), gone.next), ("unreachable", Next::Retry(None)));
+    assert_eq!(gone.kind.as_str(), "unreachable");
+    assert_eq!(gone.next, Next::Retry(None));
     assert!(!format!("{silent:?}{gone:?}").contains("token-123"));
 }
 
@@ -165,7 +169,8 @@ async fn a_delivery_without_an_answer_is_retried() {
 async fn a_receiver_with_an_untrusted_certificate_gets_nothing() {
     let receiver = Receiver::start(|_| answer(200)).await;
     let failure = deliver(Reach::Anywhere, receiver.url("/").replace("http:", "https:")).await.unwrap_err();
-    assert_eq!((failure.kind.as_str(), failure.next), ("unreachable", Next::Retry(None)));
+    assert_eq!(failure.kind.as_str(), "unreachable");
+    assert_eq!(failure.next, Next::Retry(None));
     assert!(receiver.requests().is_empty());
 }
 
@@ -186,7 +191,8 @@ async fn a_redirect_to_another_host_is_refused_without_a_request() {
         let location = inside.url("/token-123");
         let receiver = Receiver::start(move |_| redirect(status, &location)).await;
         let failure = deliver(Reach::Anywhere, receiver.url("/")).await.unwrap_err();
-        assert_eq!((failure.kind, failure.next), (format!("http_{status}"), Next::GiveUp));
+        assert_eq!(failure.kind, format!("http_{status}"));
+        assert_eq!(failure.next, Next::GiveUp);
         assert!(failure.message.contains(&format!(", to http://{}: only 307 and 308", inside.address)), "{}", failure.message);
     }
     assert!(inside.requests().is_empty());
@@ -205,7 +211,8 @@ async fn a_name_with_an_internal_address_is_refused_before_connecting() {
     let port = listener.local_addr().unwrap().port();
     for host in ["localhost", "127.0.0.1", "[::ffff:127.0.0.1]"] {
         let failure = deliver(Reach::Public, format!("https://{host}:{port}/")).await.unwrap_err();
-        assert_eq!((failure.kind.as_str(), failure.next), ("address_refused", Next::GiveUp), "{host}: {}", failure.message);
+        assert_eq!(failure.kind.as_str(), "address_refused", "{host}: {}", failure.message);
+        assert_eq!(failure.next, Next::GiveUp, "{host}: {}", failure.message);
     }
     listener.into_std().unwrap().accept().unwrap_err(); // no connection arrived
 }
@@ -230,12 +237,14 @@ async fn a_later_attempt_waits_as_asked_and_has_the_same_id_and_a_new_signature(
 
     eager.run_due(&worker).await;
     let record = eager.record(&job.id).unwrap();
-    assert_eq!((record.state, record.error.unwrap().kind), (State::Retrying, "http_503".to_owned()));
+    assert_eq!(record.state, State::Retrying);
+    assert_eq!(record.error.unwrap().kind, "http_503".to_owned());
 
     eager.advance(Duration::from_mins(5));
     eager.run_due(&worker).await;
     let record = eager.record(&job.id).unwrap();
-    assert_eq!((record.state, &record.result.unwrap()["status"]), (State::Succeeded, &json!(200)));
+    assert_eq!(record.state, State::Succeeded);
+    assert_eq!(record.result.unwrap()["status"], json!(200));
 
     let requests = receiver.requests();
     let timestamps: Vec<_> = requests.iter().map(|request| request.headers()["webhook-timestamp"].to_str().unwrap()).collect();
@@ -249,5 +258,7 @@ async fn a_refused_webhook_fails_at_its_first_attempt() {
     let job = eager.client().enqueue(&webhook("https://localhost/".to_owned())).await.unwrap();
     eager.run(&worker).await;
     let record = eager.record(&job.id).unwrap();
-    assert_eq!((record.state, record.attempts, record.error.unwrap().kind), (State::Failed, 1, "address_refused".to_owned()));
+    assert_eq!(record.state, State::Failed);
+    assert_eq!(record.attempts, 1);
+    assert_eq!(record.error.unwrap().kind, "address_refused".to_owned());
 }

@@ -103,7 +103,8 @@ async fn requests_at_the_same_time_have_a_connection_each() {
     let (url, seen) = server(&[&[DONE], &[DONE]]).await;
     let connector = connector();
     let (first, second) = tokio::join!(get(&connector, &url), get(&connector, &url));
-    assert_eq!((first.unwrap(), second.unwrap()), (200, 200));
+    assert_eq!(first.unwrap(), 200);
+    assert_eq!(second.unwrap(), 200);
     assert_eq!(requests(&seen), [1, 1]);
 }
 

@@ -118,7 +118,8 @@ fn assert_terminal(record: &Record, now: Timestamp) {
     assert!(record.state.is_terminal());
     assert_eq!(record.finished_at, Some(now));
     assert_eq!(record.purge_at, Some(now.as_second() + REMEMBERED), "remembered for as long as a queue may deliver, and a day");
-    assert_eq!((record.lease_until, record.run_at), (None, None));
+    assert_eq!(record.lease_until, None);
+    assert_eq!(record.run_at, None);
     assert_eq!(record.due, None);
     assert!(record.envelope.is_none() || record.dlq == Some(Dlq::Pending), "an envelope is kept for a dead letter that is owed");
 }

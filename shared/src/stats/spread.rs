@@ -92,7 +92,8 @@ mod tests {
         for split in 0..=all.len() {
             let mut parts = spread(&all[..split]);
             parts.merge(&spread(&all[split..]));
-            assert_eq!((parts.count, &parts.buckets), (8, &whole.buckets), "{split}");
+            assert_eq!(parts.count, 8, "{split}");
+            assert_eq!(parts.buckets, whole.buckets, "{split}");
             assert!((parts.mean_ms - mean).abs() < 1e-6 && (parts.deviation_ms() - variance.sqrt()).abs() < 1e-6, "{split}: {parts:?}");
         }
         let filled: Vec<_> = whole.buckets.iter().enumerate().filter(|(_, count)| **count > 0).collect();

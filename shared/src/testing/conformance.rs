@@ -207,7 +207,8 @@ async fn a_due_record_is_claimed_straight_and_its_mark_then_fails(store: &dyn St
     let filed = lifecycle::filed(None, &asked, &policy, "filer", minutes(60));
     assert_eq!(write(store, filed.clone(), None).await, Written::Done);
     let stored = read(store, &asked.id).await.expect("was filed");
-    assert_eq!((stored.state, stored.envelope.as_deref()), (State::Scheduled, Some("as sent")));
+    assert_eq!(stored.state, State::Scheduled);
+    assert_eq!(stored.envelope.as_deref(), Some("as sent"));
     let early = lifecycle::decide(Some(&stored), &asked, &policy, &claim("a"), minutes(59));
     assert_eq!(early, Decision::Leave(Ending::Early(minutes(60))), "the record's time holds");
     let Decision::Run { next, .. } = lifecycle::decide(Some(&stored), &asked, &policy, &claim("a"), minutes(60)) else {
@@ -414,8 +415,10 @@ async fn a_message_arrives_as_it_was_sent(queue: &dyn Source, name: &str, tick: 
     outgoing.attributes.insert("sqjobs.id".into(), "an id".into());
     send(queue, name, std::slice::from_ref(&outgoing)).await;
     let message = receive(queue, name, LONG, tick).await;
-    assert_eq!((&message.body, &message.attributes), (&outgoing.body, &outgoing.attributes));
-    assert_eq!((message.queue.as_str(), message.receives), (name, 1));
+    assert_eq!(message.body, outgoing.body);
+    assert_eq!(message.attributes, outgoing.attributes);
+    assert_eq!(message.queue.as_str(), name);
+    assert_eq!(message.receives, 1);
     assert!(message.sent_at.is_some() && !message.id.is_empty() && !message.receipt.is_empty());
     delete(queue, name, &message).await;
     assert!(is_empty(queue, name).await, "what was deleted is gone");
@@ -428,7 +431,8 @@ async fn a_received_message_is_invisible_until_its_time(queue: &dyn Source, name
     let now = Visibility { receipt: first.receipt.clone(), timeout: Duration::ZERO };
     queue.set_visibility(name, &[now]).await.remove(0).expect("is changed");
     let second = receive(queue, name, LONG, tick).await;
-    assert_eq!((second.id.as_str(), second.receives), (first.id.as_str(), 2));
+    assert_eq!(second.id.as_str(), first.id.as_str());
+    assert_eq!(second.receives, 2);
     let beyond = Visibility { receipt: second.receipt.clone(), timeout: queue::MAX_VISIBILITY + Duration::from_secs(1) };
     assert!(queue.set_visibility(name, &[beyond]).await.remove(0).is_err(), "over twelve hours is refused");
     delete(queue, name, &second).await;
@@ -464,7 +468,8 @@ async fn a_group_is_in_order_and_held_by_its_head(queue: &dyn Source, name: &str
     send(queue, name, &[grouped("a", "a1"), grouped("a", "a2"), grouped("b", "b1")]).await;
     let a1 = receive(queue, name, LONG, tick).await;
     let b1 = receive(queue, name, LONG, tick).await;
-    assert_eq!((a1.body.as_str(), b1.body.as_str()), ("a1", "b1"), "a2 is held, b is not");
+    assert_eq!(a1.body.as_str(), "a1", "a2 is held, b is not");
+    assert_eq!(b1.body.as_str(), "b1", "a2 is held, b is not");
     assert_eq!(a1.group.as_deref(), Some("a"));
     assert!(is_empty(queue, name).await, "a2 is held by a1");
     delete(queue, name, &a1).await;

@@ -54,7 +54,8 @@ fn start() -> Timestamp {
 }
 
 fn runs(seen: &Record, next: &Record, now: Timestamp) {
-    assert_eq!((next.state, next.owner.as_deref()), (State::Running, Some("fuzz")));
+    assert_eq!(next.state, State::Running);
+    assert_eq!(next.owner.as_deref(), Some("fuzz"));
     assert!(next.attempts <= next.max_attempts, "{} attempts of {}", next.attempts, next.max_attempts);
     assert!(next.generation > seen.generation || seen.generation == u64::MAX, "generations grow");
     for how in

@@ -18,7 +18,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::{runtime, time::Instant};
 
 use self::{
-    process::{Beater, Function, World},
+    process::{Beater, Cloud, Function},
     watch::{Run, Watch},
 };
 use crate::{
@@ -248,7 +248,7 @@ impl Simulation {
         let fate = Fate { rng: Rng::with_seed(self.seed), faults: self.faults, happened: 0, course: 0xcbf2_9ce4_8422_2325, calm: false };
         let since = Instant::now();
         let clock = Clock::running(start, since);
-        let world = World {
+        let world = Cloud {
             since,
             dice: Dice(Arc::new(Mutex::new(fate))),
             queue: queue::Memory::new(clock.clone()),

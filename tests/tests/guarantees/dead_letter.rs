@@ -11,7 +11,9 @@ fn an_exhausted_job_is_a_dead_letter_with_a_reason_and_can_be_redriven() {
         let job = world.probe("tried", &json!({"act": {"fail_until": world.effects.gate()}}));
         world.send(&job).await;
         let record = world.record_when("tried", "is dead-lettered", |record| record.dlq.as_deref() == Some("sent")).await;
-        assert_eq!((record.state.as_str(), record.attempts, record.kind()), ("failed", 3, Some("error")));
+        assert_eq!(record.state.as_str(), "failed");
+        assert_eq!(record.attempts, 3);
+        assert_eq!(record.kind(), Some("error"));
         let letters = world.dead_letters_when(1).await;
         assert_tells(&letters[0], "tried", "error", "failed as told");
         assert_eq!(letters[0].attribute("sqjobs.dead"), record.generation.to_string());
@@ -21,7 +23,8 @@ fn an_exhausted_job_is_a_dead_letter_with_a_reason_and_can_be_redriven() {
         world.effects.open_the_gate();
         world.redrive(&letters[0]).await;
         let again = world.record_in("tried", "succeeded").await;
-        assert_eq!((again.attempts, again.generation), (1, record.generation + 1));
+        assert_eq!(again.attempts, 1);
+        assert_eq!(again.generation, record.generation + 1);
         world.drained().await;
     });
 }
@@ -38,7 +41,8 @@ fn a_redriven_job_without_an_id_keeps_its_first_message_id() {
         world.effects.open_the_gate();
         world.redrive(&letters[0]).await;
         let again = world.record_in(&id, "succeeded").await;
-        assert_eq!((again.attempts, again.generation), (1, failed.generation + 1));
+        assert_eq!(again.attempts, 1);
+        assert_eq!(again.generation, failed.generation + 1);
     });
 }
 
@@ -50,7 +54,8 @@ fn a_fatal_error_is_dead_lettered_at_once() {
         let letters = world.dead_letters_when(1).await;
         assert_tells(&letters[0], "hopeless", "fatal", "gave up as told");
         let record = world.record_in("hopeless", "failed").await;
-        assert_eq!((record.attempts, world.effects.runs_of("hopeless").len()), (1, 1));
+        assert_eq!(record.attempts, 1);
+        assert_eq!(world.effects.runs_of("hopeless").len(), 1);
         world.drained().await;
     });
 }
@@ -141,6 +146,7 @@ fn a_failed_job_is_logged_as_an_error_and_a_retry_as_a_warning() {
 }
 
 fn assert_tells(letter: &Message, id: &str, kind: &str, reason: &str) {
-    assert_eq!((letter.attribute("sqjobs.id"), letter.attribute("sqjobs.kind")), (id, kind));
+    assert_eq!(letter.attribute("sqjobs.id"), id);
+    assert_eq!(letter.attribute("sqjobs.kind"), kind);
     assert!(letter.attribute("sqjobs.reason").contains(reason), "{letter:?}");
 }

@@ -32,7 +32,8 @@ fn a_job_held_back_by_its_group_pays_nothing() {
         world.send_in_groups(&[("g", head), ("g", world.probe("next", &json!({})))]).await;
         world.deploy(&Function::probe()).await;
         let record = world.record_in("next", "succeeded").await;
-        assert_eq!((record.attempts, record.generation), (1, 1));
+        assert_eq!(record.attempts, 1);
+        assert_eq!(record.generation, 1);
         assert_eq!(world.effects.ids(), ["head", "head", "head", "next"]);
     });
 }

@@ -151,7 +151,8 @@ fn hostile_tags_keys_and_errors_are_kept_and_break_no_log_line() {
                 assert_eq!(world.effects.runs_of(&id).len(), 1, "{id}");
             }
             let item: Value = serde_dynamo::from_item(world.item(&named("tags", place)).await).expect("JSON");
-            assert_eq!((&item["tags"], &item["meta"]), (&json!([text]), &json!({*text: {*text: text}})));
+            assert_eq!(item["tags"], json!([text]));
+            assert_eq!(item["meta"], json!({*text: {*text: text}}));
             let failed = world.record_in(&named("complaint", place), "failed").await;
             assert_eq!(failed.error.expect("an error").message, *text, "what a job says is its own");
         }
@@ -403,7 +404,8 @@ fn a_record_edited_into_what_can_be_read_runs_once_or_waits() {
         }
         let left = world.messages_when("holds only the job that is held", |messages| messages.len() == 1).await;
         assert!(left[0].body.contains("held"));
-        assert_eq!((world.effects.runs_of("held").len(), world.dead_letters().await.len()), (0, 0));
+        assert_eq!(world.effects.runs_of("held").len(), 0);
+        assert_eq!(world.dead_letters().await.len(), 0);
         world.edit("held", "lease_until", Some(number("1"))).await;
         world.send(world.probe("held", &json!({}))).await;
         assert_eq!(world.record_in("held", "succeeded").await.past(), ["killed"]);
@@ -432,7 +434,8 @@ fn a_beater_hands_over_the_others_and_tells_which_records_are_wrong() {
         for minute in 0..60 {
             let tick = world.tick(&beater, start + minute.minutes()).await;
             let sent = if minute == 0 { good.len() } else { 0 };
-            assert_eq!((&tick["sent"], &tick["failed"]), (&json!(sent), &json!(wrong.len())), "{tick}");
+            assert_eq!(tick["sent"], json!(sent), "{tick}");
+            assert_eq!(tick["failed"], json!(wrong.len()), "{tick}");
             found = tick["wrong"].clone();
             if found != json!(0) {
                 break;
@@ -441,7 +444,8 @@ fn a_beater_hands_over_the_others_and_tells_which_records_are_wrong() {
         let lines = lines(&world.printed(&beater).await);
         let told = |message: &str| lines.iter().filter(|line| line["message"] == message).filter_map(|line| line["id"].as_str()).collect();
         let (due, found_by_looking): (BTreeSet<_>, BTreeSet<_>) = (told("cannot read a due job"), told("a record cannot be read"));
-        assert_eq!((due, json!(found_by_looking.len())), (BTreeSet::from(wrong), found));
+        assert_eq!(due, BTreeSet::from(wrong));
+        assert_eq!(json!(found_by_looking.len()), found);
         assert!(found_by_looking.iter().all(|id| wrong.contains(id)), "{found_by_looking:?}");
 
         for (name, value) in wrong.into_iter().zip([number("0"), number("3"), AttributeValue::L(Vec::new()), text("beater")]) {

@@ -58,9 +58,11 @@ fn a_message_that_sqs_could_not_take_for_now_is_sent_again_alone() {
         assert_eq!(answers[0].as_ref().ok().map(String::as_str), Some("first"));
         assert!(answers[1].is_ok() && answers[2].is_err(), "{answers:?}");
         let entries = &asked(&world.proxy.passed("SendMessageBatch"), "Entries")[1];
-        assert_eq!((entries.as_array().map(Vec::len), &entries[0]["MessageBody"]), (Some(1), &json!("b")));
+        assert_eq!(entries.as_array().map(Vec::len), Some(1));
+        assert_eq!(entries[0]["MessageBody"], json!("b"));
         let messages = world.messages().await;
-        assert_eq!((messages.len(), &*messages[0].body), (1, "b"));
+        assert_eq!(messages.len(), 1);
+        assert_eq!(&*messages[0].body, "b");
     });
 }
 
@@ -140,7 +142,8 @@ fn a_schedule_fires_although_its_transaction_conflicts() {
         let conflict = json!({"__type": "TransactionCanceledException", "Message": "armed", "CancellationReasons": reasons}).to_string();
         (0..2).for_each(|_| world.proxy.arm(Fault::answer("TransactWriteItems", "minutely", 400, &*conflict)));
         let tick = world.tick(&beater, at).await;
-        assert_eq!((&tick["fired"], &tick["failed"]), (&json!(3), &json!(0)), "{tick}");
+        assert_eq!(tick["fired"], json!(3), "{tick}");
+        assert_eq!(tick["failed"], json!(0), "{tick}");
         assert!(world.proxy.is_spent());
     });
 }

@@ -51,7 +51,8 @@ fn a_job_whose_message_is_gone_is_found_within_an_hour_and_runs() {
         assert_eq!(world.tick(&beater, now()).await["sent"], json!(1));
         each_runs_once(world, &["killed".to_owned()]).await;
         let record = world.record("killed").await.expect("a record");
-        assert_eq!((record.attempts, record.past()), (2, vec!["killed"]));
+        assert_eq!(record.attempts, 2);
+        assert_eq!(record.past(), vec!["killed"]);
         tick_until(world, &beater, "overdue").await;
         assert_eq!(world.record("late").await.expect("a record").state, "retrying", "its message may still come");
     });
@@ -72,14 +73,17 @@ fn a_filed_job_with_wrong_arguments_fails_once_with_one_dead_letter() {
             .await;
         assert_eq!(world.tick(&beater, now()).await["sent"], json!(1));
         let record = world.record_when("wrong", "is dead-lettered", |record| record.dlq.as_deref() == Some("sent")).await;
-        assert_eq!((record.state.as_str(), record.kind(), record.attempts), ("failed", Some("rejected"), 0));
+        assert_eq!(record.state.as_str(), "failed");
+        assert_eq!(record.kind(), Some("rejected"));
+        assert_eq!(record.attempts, 0);
         assert_eq!(kinds(&world.dead_letters_when(1).await), ["rejected"]);
         world.drained().await;
         // Regression test: a beater filed such a job again each day.
         let later = now() + 26.hours();
         for minute in 0..60 {
             let tick = world.tick(&beater, later + minute.minutes()).await;
-            assert_eq!((&tick["repaired"], &tick["sent"]), (&json!(0), &json!(0)), "{tick}");
+            assert_eq!(tick["repaired"], json!(0), "{tick}");
+            assert_eq!(tick["sent"], json!(0), "{tick}");
         }
         assert_eq!(world.dead_letters().await.len(), 1);
     });
@@ -101,9 +105,12 @@ fn an_owed_dead_letter_is_sent_though_no_message_is_left() {
             .await;
         tick_until(world, &beater, "repaired").await;
         let record = world.record_when("owed", "is dead-lettered", |record| record.dlq.as_deref() == Some("sent")).await;
-        assert_eq!((record.state.as_str(), record.kind(), record.attempts), ("failed", Some("fatal"), 1));
+        assert_eq!(record.state.as_str(), "failed");
+        assert_eq!(record.kind(), Some("fatal"));
+        assert_eq!(record.attempts, 1);
         let letters = world.dead_letters_when(1).await;
-        assert_eq!((letters[0].attribute("sqjobs.kind"), &letters[0].body), ("fatal", &body));
+        assert_eq!(letters[0].attribute("sqjobs.kind"), "fatal");
+        assert_eq!(letters[0].body, body);
         assert_eq!(world.effects.runs_of("owed").len(), 0, "it does not run again");
     });
 }
@@ -130,9 +137,12 @@ fn a_message_that_sqs_has_moved_is_explained_and_a_redrive_runs_it() {
         world.send(world.probe("given-up", &json!({}))).await;
         world.receive_until_moved(1).await;
         let tick = world.tick(&beater, now()).await;
-        assert_eq!((&tick["explained"], &tick["failed"]), (&json!(1), &json!(0)), "{tick}");
+        assert_eq!(tick["explained"], json!(1), "{tick}");
+        assert_eq!(tick["failed"], json!(0), "{tick}");
         let record = world.record("given-up").await.expect("a record");
-        assert_eq!((record.state.as_str(), record.kind(), record.dlq.as_deref()), ("failed", Some("redriven"), Some("sent")));
+        assert_eq!(record.state.as_str(), "failed");
+        assert_eq!(record.kind(), Some("redriven"));
+        assert_eq!(record.dlq.as_deref(), Some("sent"));
         let letters = world.dead_letters().await;
         assert_eq!(kinds(&letters), ["redriven"]);
         assert_eq!(world.tick(&beater, now()).await["explained"], json!(0), "once");
@@ -176,7 +186,8 @@ fn a_beater_that_dies_explaining_leaves_failed_jobs_with_their_reasons() {
         .await;
         for id in &ids {
             let record = world.record(id).await.expect("a record");
-            assert_eq!((record.state.as_str(), record.dlq.as_deref()), ("failed", Some("sent")), "{id}");
+            assert_eq!(record.state.as_str(), "failed", "{id}");
+            assert_eq!(record.dlq.as_deref(), Some("sent"), "{id}");
         }
         let letters = world.dead_letters().await;
         assert!(kinds(&letters).iter().all(|kind| *kind == "redriven"));

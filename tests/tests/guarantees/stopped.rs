@@ -15,7 +15,8 @@ fn an_attempt_that_exceeds_the_timeout_of_its_policy_is_retried() {
         world.deploy(&Function::probe()).await;
         world.send(world.job("hasty", "slow", &json!({"act": "hang", "until": 2}))).await;
         let record = world.record_in("slow", "retrying").await;
-        assert_eq!((record.kind(), record.attempts), (Some("timeout"), 1));
+        assert_eq!(record.kind(), Some("timeout"));
+        assert_eq!(record.attempts, 1);
         assert_eq!(world.record_in("slow", "succeeded").await.attempts, 2);
         world.drained().await;
         assert_eq!(world.broken_invocations(), [""; 0]);
@@ -29,7 +30,8 @@ fn an_attempt_running_at_the_functions_deadline_is_recorded_before_it() {
         world.send_together(&[world.probe("before", &json!({})), slow, world.probe("after", &json!({}))]).await;
         world.deploy(&Function::probe().timeout(LIMIT)).await;
         let record = world.record_in("slow", "retrying").await;
-        assert_eq!((record.kind(), record.attempts), (Some("deadline"), 1));
+        assert_eq!(record.kind(), Some("deadline"));
+        assert_eq!(record.attempts, 1);
         assert_eq!(world.record_in("slow", "succeeded").await.attempts, 2);
         world.drained().await;
         assert_eq!(world.effects.runs_of("before").len() + world.effects.runs_of("after").len(), 2);
@@ -43,7 +45,9 @@ fn a_job_interrupted_after_a_checkpoint_goes_on_from_it_and_pays_nothing() {
         world.deploy(&Function::probe().timeout(LIMIT)).await;
         world.send(world.probe("long", &json!({"act": "resume"}))).await;
         let record = world.record_in("long", "succeeded").await;
-        assert_eq!((record.attempts, record.generation, record.past()), (1, 2, vec![]));
+        assert_eq!(record.attempts, 1);
+        assert_eq!(record.generation, 2);
+        assert!(record.past().is_empty());
         assert_eq!(world.effects.runs_of("long").len(), 2);
         world.drained().await;
     });
@@ -94,7 +98,8 @@ fn a_killed_attempt_counts_and_the_next_delivery_takes_over() {
         world.deploy(&Function::probe()).await;
         world.send(world.probe("killed", &json!({"act": "abort", "until": 2}))).await;
         let record = world.record_in("killed", "succeeded").await;
-        assert_eq!((record.attempts, record.past()), (2, vec!["killed"]));
+        assert_eq!(record.attempts, 2);
+        assert_eq!(record.past(), vec!["killed"]);
         assert_eq!(world.effects.runs_of("killed").len(), 2);
         world.drained().await;
     });
@@ -132,7 +137,8 @@ fn a_job_that_kills_its_process_fails_and_hits_its_neighbours_once() {
         world.send_together(&batch).await;
         world.deploy(&Function::probe()).await;
         let record = world.record_in("deadly", "failed").await;
-        assert_eq!((record.attempts, record.past()), (3, vec!["killed"; 3]));
+        assert_eq!(record.attempts, 3);
+        assert_eq!(record.past(), vec!["killed"; 3]);
         for id in innocents {
             let record = world.record_in(id, "succeeded").await;
             assert!(record.attempts <= 2, "{id}: {record:?}");

@@ -12,7 +12,8 @@ fn a_job_that_succeeds_unrecorded_leaves_no_record_and_no_message() {
         world.deploy(&Function::probe()).await;
         world.send(world.job("quiet", "well", &json!({}))).await;
         world.drained().await;
-        assert_eq!((world.effects.ids(), world.records().await.len()), (vec!["well".to_owned()], 0));
+        assert_eq!(world.effects.ids(), vec!["well".to_owned()]);
+        assert_eq!(world.records().await.len(), 0);
         assert_eq!(world.dead_letters().await.len(), 0);
     });
 }
@@ -23,7 +24,9 @@ fn a_job_recorded_on_trouble_that_fails_first_counts_each_attempt() {
         world.deploy(&Function::probe()).await;
         world.send(world.job("quiet", "tried", &json!({"act": "fail", "until": 3}))).await;
         let record = world.record_in("tried", "succeeded").await;
-        assert_eq!((record.attempts, record.generation, record.result), (3, 3, Some(json!(3))));
+        assert_eq!(record.attempts, 3);
+        assert_eq!(record.generation, 3);
+        assert_eq!(record.result, Some(json!(3)));
         assert_eq!(record.history.iter().map(|past| past.kind.as_str()).collect::<Vec<_>>(), ["error", "error"]);
         assert_eq!(world.effects.runs_of("tried").iter().map(|run| run.attempt).collect::<Vec<_>>(), [1, 2, 3]);
         world.drained().await;
@@ -36,14 +39,17 @@ fn a_job_recorded_on_trouble_that_fails_for_good_can_be_redriven() {
         world.deploy(&Function::probe()).await;
         world.send(world.job("quiet", "hopeless", &json!({"act": {"fail_until": world.effects.gate()}}))).await;
         let record = world.record_when("hopeless", "is dead-lettered", |record| record.dlq.as_deref() == Some("sent")).await;
-        assert_eq!((record.state.as_str(), record.attempts, record.kind()), ("failed", 3, Some("error")));
+        assert_eq!(record.state.as_str(), "failed");
+        assert_eq!(record.attempts, 3);
+        assert_eq!(record.kind(), Some("error"));
         let letters = world.dead_letters_when(1).await;
         assert_eq!(letters[0].attribute("sqjobs.dead"), record.generation.to_string());
         world.drained().await;
         world.effects.open_the_gate();
         world.redrive(&letters[0]).await;
         let again = world.record_in("hopeless", "succeeded").await;
-        assert_eq!((again.attempts, again.generation), (1, record.generation + 1), "what was redriven is claimed from the start");
+        assert_eq!(again.attempts, 1, "what was redriven is claimed from the start");
+        assert_eq!(again.generation, record.generation + 1, "what was redriven is claimed from the start");
     });
 }
 
@@ -53,7 +59,9 @@ fn a_checkpoint_of_a_job_recorded_on_trouble_is_where_it_goes_on() {
         world.deploy(&Function::probe().timeout(Duration::from_secs(6))).await;
         world.send(world.job("quiet", "long", &json!({"act": "resume"}))).await;
         let record = world.record_in("long", "succeeded").await;
-        assert_eq!((record.attempts, record.generation, record.history.len()), (1, 2, 0), "an interruption costs nothing");
+        assert_eq!(record.attempts, 1, "an interruption costs nothing");
+        assert_eq!(record.generation, 2, "an interruption costs nothing");
+        assert_eq!(record.history.len(), 0, "an interruption costs nothing");
     });
 }
 
@@ -66,6 +74,7 @@ fn a_second_message_of_a_job_that_succeeded_unrecorded_runs_again() {
             world.send(&job).await;
             world.drained().await;
         }
-        assert_eq!((world.effects.ids(), world.records().await.len()), (vec!["twice".to_owned(); 2], 0), "that is given up");
+        assert_eq!(world.effects.ids(), vec!["twice".to_owned(); 2], "that is given up");
+        assert_eq!(world.records().await.len(), 0, "that is given up");
     });
 }

@@ -41,7 +41,9 @@ fn no_job_is_lost_or_invented() {
 #[test]
 fn without_pressure_nothing_waits() {
     let outcome = day(EASY);
-    assert_eq!((outcome.backlog, outcome.waiting, outcome.refused), (0, 0, 0));
+    assert_eq!(outcome.backlog, 0);
+    assert_eq!(outcome.waiting, 0);
+    assert_eq!(outcome.refused, 0);
     assert_eq!(outcome.wait((1, 1)), 0);
     assert!(outcome.tightest().is_none());
 }

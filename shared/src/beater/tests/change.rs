@@ -7,8 +7,8 @@ use crate::{
 };
 
 /// Returns a world ten seconds before a minute for which a beater has already sent the job.
-async fn sent_ahead() -> World {
-    let world = World::at("2026-05-04T10:00:00Z");
+async fn sent_ahead() -> TestBeater {
+    let world = TestBeater::at("2026-05-04T10:00:00Z");
     world.put(note("minutely", cron("* * * * *", "UTC"))).await;
     world.tick_now().await;
     world.work().await;
@@ -82,7 +82,7 @@ async fn a_job_can_be_run_beside_its_fires() {
 
 #[tokio::test]
 async fn a_wrong_entry_is_refused_with_its_field_named() {
-    let world = World::at("2026-05-04T10:00:00Z");
+    let world = TestBeater::at("2026-05-04T10:00:00Z");
     let cases = [
         (note("a", cron("0 24 * * *", "UTC")), "hour"),
         (note("a", cron("0 0 * * *", "Europe/Madird")), "Europe/Madrid"),
@@ -102,7 +102,8 @@ async fn a_wrong_entry_is_refused_with_its_field_named() {
 async fn the_jobs_own_policy_says_how_many_attempts_it_has() {
     let world = sent_ahead().await;
     let [ran, waits] = ["10:00", "10:01"].map(|minute| world.records()[&format!("schedule:minutely:2026-05-04T{minute}:00Z")].max_attempts);
-    assert_eq!((ran, waits), (5, 0), "known once it is claimed");
+    assert_eq!(ran, 5, "known once it is claimed");
+    assert_eq!(waits, 0, "known once it is claimed");
 }
 
 #[tokio::test]
@@ -139,7 +140,7 @@ async fn a_job_that_was_sent_ahead_can_be_called_off_and_moved() {
 
 #[tokio::test]
 async fn a_job_that_is_moved_into_the_past_is_due_now() {
-    let world = World::at("2026-05-04T10:00:00Z");
+    let world = TestBeater::at("2026-05-04T10:00:00Z");
     let client = world.local.client();
     client.enqueue_one(crate::Enqueue::named("note", json!("a")).id("a").delay(Duration::from_hours(1))).await.expect("enqueued");
     world.work().await;
@@ -149,7 +150,7 @@ async fn a_job_that_is_moved_into_the_past_is_due_now() {
 
 #[tokio::test]
 async fn a_job_that_waits_in_the_index_can_be_called_off_and_moved() {
-    let world = World::at("2026-05-04T10:00:00Z");
+    let world = TestBeater::at("2026-05-04T10:00:00Z");
     let client = world.local.client();
     for id in ["unseen", "off", "earlier", "later"] {
         let job = crate::Enqueue::named("note", json!(id)).id(id).delay(Duration::from_hours(1));
@@ -157,7 +158,8 @@ async fn a_job_that_waits_in_the_index_can_be_called_off_and_moved() {
     }
     assert!(matches!(client.cancel("unseen").await.expect("an answer"), Cancelled::Unseen(_)));
     world.work().await;
-    assert_eq!((world.records()["unseen"].state, world.local.queue.messages("note").len()), (State::Cancelled, 0));
+    assert_eq!(world.records()["unseen"].state, State::Cancelled);
+    assert_eq!(world.local.queue.messages("note").len(), 0);
     assert_eq!(client.cancel("off").await.expect("an answer"), Cancelled::Waiting);
     assert!(client.reschedule("earlier", instant("2026-05-04T10:20:00Z")).await.expect("an answer"));
     assert!(client.reschedule("later", instant("2026-05-04T11:20:00Z")).await.expect("an answer"));
@@ -181,7 +183,7 @@ async fn a_job_that_a_pause_cancelled_runs_if_resumed_in_time() {
 
 #[tokio::test]
 async fn two_changes_at_the_same_instant_both_count() {
-    let world = World::at("2026-05-04T10:00:00Z");
+    let world = TestBeater::at("2026-05-04T10:00:00Z");
     world.put(note("minutely", cron("* * * * *", "UTC"))).await;
     let seen = world.row().await.expect("there is one");
     world.schedules().pause("minutely").await.expect("there is one");
@@ -191,7 +193,7 @@ async fn two_changes_at_the_same_instant_both_count() {
 
 #[tokio::test]
 async fn a_late_tick_fires_nothing_for_a_time_before_the_schedule_was_written() {
-    let world = World::at("2026-05-04T10:01:20Z");
+    let world = TestBeater::at("2026-05-04T10:01:20Z");
     world.put(note("minutely", cron("5 * * * * *", "UTC"))).await;
     world.tick(instant("2026-05-04T10:00:00Z")).await;
     world.work().await;
@@ -213,7 +215,7 @@ async fn a_fire_that_a_user_cancelled_stays_cancelled() {
 
 #[tokio::test]
 async fn a_schedule_that_never_fires_again_is_refused() {
-    let world = World::at("2026-05-04T10:00:00Z");
+    let world = TestBeater::at("2026-05-04T10:00:00Z");
     let refused = world.schedules().put(&note("old", cron("0 0 12 1 1 * 2025", "UTC"))).await.expect_err("it has ended").to_string();
     assert!(refused.contains("year: it does not fire any more; choose a later year"), "{refused}");
     world.put(note("new", cron("0 0 12 1 1 * 2027", "UTC"))).await;
@@ -221,24 +223,28 @@ async fn a_schedule_that_never_fires_again_is_refused() {
 
 #[tokio::test]
 async fn a_long_wait_keeps_the_group_and_the_attributes_of_the_message() {
-    let world = World::at("2026-05-04T10:00:00Z");
+    let world = TestBeater::at("2026-05-04T10:00:00Z");
     let mut sent = Outgoing::new(json!({"name": "note", "id": "a", "args": "x", "run_at": "2026-05-04T11:00:00Z"}).to_string());
     (sent.group, sent.attributes) = (Some("tenant".into()), [("origin".to_owned(), "shop".to_owned())].into());
     world.local.queue.send("note", &[sent]).await.remove(0).expect("sent");
     world.work().await;
-    assert_eq!((world.records()["a"].state, world.local.queue.messages("note").len()), (State::Scheduled, 0));
+    assert_eq!(world.records()["a"].state, State::Scheduled);
+    assert_eq!(world.local.queue.messages("note").len(), 0);
     world.pass(3600);
     world.tick_now().await;
     let [message] = &world.local.queue.messages("note")[..] else { panic!("one message") };
-    assert_eq!((message.group.as_deref(), message.attributes.get("origin").map(|it| &**it)), (Some("tenant"), Some("shop")));
+    assert_eq!(message.group.as_deref(), Some("tenant"));
+    assert_eq!(message.attributes.get("origin").map(|it| &**it), Some("shop"));
     world.work().await;
     let ended = &world.records()["a"];
-    assert_eq!((ended.state, &ended.message_group, ended.message_attributes.len()), (State::Succeeded, &None, 0));
+    assert_eq!(ended.state, State::Succeeded);
+    assert_eq!(ended.message_group, None);
+    assert_eq!(ended.message_attributes.len(), 0);
 }
 
 #[tokio::test]
 async fn a_job_run_again_at_once_on_a_fifo_queue_runs_in_its_group() {
-    let world = World::at("2026-05-04T10:00:00Z");
+    let world = TestBeater::at("2026-05-04T10:00:00Z");
     let client = world.local.client();
     let job = || crate::Enqueue::named("note", json!("x")).queue("note.fifo").id("a").group("tenant");
     client.enqueue_one(job()).await.expect("enqueued");
@@ -266,7 +272,7 @@ async fn a_deleted_schedule_that_is_put_back_fires_again() {
 
 #[tokio::test]
 async fn a_job_on_a_fifo_queue_is_sent_when_it_is_due_and_not_before() {
-    let world = World::at("2026-05-04T10:00:00Z");
+    let world = TestBeater::at("2026-05-04T10:00:00Z");
     world.put(note("minutely", cron("* * * * *", "UTC")).queue("note.fifo")).await;
     let mut sent = Vec::new();
     for _ in 0..3 {
@@ -279,7 +285,7 @@ async fn a_job_on_a_fifo_queue_is_sent_when_it_is_due_and_not_before() {
 
 #[tokio::test]
 async fn a_job_cancelled_and_run_again_on_a_fifo_queue_is_sent_again() {
-    let world = World::at("2026-05-04T10:00:00Z");
+    let world = TestBeater::at("2026-05-04T10:00:00Z");
     let client = world.local.client();
     let job = || crate::Enqueue::named("note", json!("x")).queue("note.fifo").id("a").group("tenant");
     client.enqueue_one(job()).await.expect("enqueued");
@@ -294,21 +300,22 @@ async fn a_job_cancelled_and_run_again_on_a_fifo_queue_is_sent_again() {
 
 #[tokio::test]
 async fn a_retry_takes_the_tags_data_and_lists_that_are_given() {
-    let world = World::at("2026-05-04T10:00:00Z");
+    let world = TestBeater::at("2026-05-04T10:00:00Z");
     let client = world.local.client();
     let job = || crate::Enqueue::named("note", json!("x")).id("a");
     client.enqueue_one(job().tag("red").meta("k", "v")).await.expect("enqueued");
     world.work().await;
     assert!(client.retry(job().tag("blue").object("order:10")).await.expect("an answer"));
     let record = &world.records()["a"];
-    assert_eq!((&record.tags[..], &record.meta["k"]), (&["blue".to_owned()][..], &json!("v")));
+    assert_eq!(record.tags[..], ["blue".to_owned()][..]);
+    assert_eq!(record.meta["k"], json!("v"));
     let listed = client.list(crate::By::Object("order:10"), 10).await.expect("an answer");
     assert_eq!(listed.iter().map(|record| &*record.id).collect::<Vec<_>>(), ["a"]);
 }
 
 #[tokio::test]
 async fn a_blocked_id_that_is_run_after_all_has_the_attempts_of_its_policy() {
-    let world = World::at("2026-05-04T10:00:00Z");
+    let world = TestBeater::at("2026-05-04T10:00:00Z");
     let client = world.local.client();
     client.cancel("a").await.expect("an answer");
     assert!(client.retry(crate::Enqueue::named("note", json!("x")).id("a")).await.expect("an answer"));

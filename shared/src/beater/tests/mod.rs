@@ -54,13 +54,13 @@ impl Job<Runs> for Note {
     }
 }
 
-struct World {
+struct TestBeater {
     local: Local,
     rows: rows::Memory,
     runs: Runs,
 }
 
-impl World {
+impl TestBeater {
     fn at(start: &str) -> Self {
         let local = Local::new(Clock::frozen(instant(start)));
         let rows = rows::Memory::new(local.store.clone());

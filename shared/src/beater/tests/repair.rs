@@ -35,7 +35,7 @@ fn minutes_ago(minutes: i64) -> Timestamp {
     instant(START) - jiff::SignedDuration::from_mins(minutes)
 }
 
-impl World {
+impl TestBeater {
     async fn plant(&self, records: impl IntoIterator<Item = Record>) {
         let writes: Vec<_> = records.into_iter().map(Write::insert).collect();
         assert!(self.local.store.write(&writes).await.iter().all(Result::is_ok));
@@ -56,7 +56,7 @@ impl World {
 
 #[tokio::test]
 async fn a_job_whose_message_is_gone_is_sent_once_more() {
-    let world = World::at(START);
+    let world = TestBeater::at(START);
     let lapsed = Record { lease_until: Some(minutes_ago(20).as_millisecond()), ..stranded("killed", State::Running) };
     let late = Record { run_at: Some(minutes_ago(20)), ..stranded("retrying", State::Retrying) };
     let lost = Record { run_at: Some(minutes_ago(20)), envelope: None, ..stranded("lost", State::Scheduled) };
@@ -64,20 +64,27 @@ async fn a_job_whose_message_is_gone_is_sent_once_more() {
     let overdue = Record { run_at: Some(minutes_ago(25 * 60)), envelope: None, ..stranded("overdue", State::Retrying) };
     world.plant([lapsed, late, lost, overdue]).await;
     let report = world.tick_now().await;
-    assert_eq!((report.repaired, report.overdue, report.wrong, report.failed), (3, 1, 0, 0));
+    assert_eq!(report.repaired, 3);
+    assert_eq!(report.overdue, 1);
+    assert_eq!(report.wrong, 0);
+    assert_eq!(report.failed, 0);
     world.pass(60);
     let report = world.tick_now().await;
-    assert_eq!((report.sent, report.repaired, report.overdue), (2, 0, 1));
+    assert_eq!(report.sent, 2);
+    assert_eq!(report.repaired, 0);
+    assert_eq!(report.overdue, 1);
     world.work().await;
     assert_eq!(world.ran(), ["retrying as sent", "killed as sent"], "what may kill its process again comes last");
     let records = world.records();
-    assert_eq!((records["lost"].state, records["overdue"].state), (State::Failed, State::Retrying));
-    assert_eq!((records["killed"].attempts, records["killed"].history.len()), (2, 1));
+    assert_eq!(records["lost"].state, State::Failed);
+    assert_eq!(records["overdue"].state, State::Retrying);
+    assert_eq!(records["killed"].attempts, 2);
+    assert_eq!(records["killed"].history.len(), 1);
 }
 
 #[tokio::test]
 async fn a_job_that_expires_in_the_index_is_ended_there() {
-    let world = World::at(START);
+    let world = TestBeater::at(START);
     let envelope = json!({"name": "note", "args": "never", "expires_at": "2026-05-05T00:00:00Z"}).to_string();
     let expiring = Record { envelope: Some(envelope), run_at: Some(minutes_ago(-9000)), ..stranded("expiring", State::Scheduled) };
     world.plant([Record { due: Some(shard("expiring")), ..expiring }]).await;
@@ -89,13 +96,16 @@ async fn a_job_that_expires_in_the_index_is_ended_there() {
 
 #[tokio::test]
 async fn a_message_that_sqs_has_moved_gets_its_reason_and_can_be_redriven() {
-    let world = World::at(START);
+    let world = TestBeater::at(START);
     world.move_to_dlq(&body("given-up"), &[]).await;
     world.move_to_dlq("garbage", &[]).await;
     let report = world.tick_now().await;
-    assert_eq!((report.explained, report.failed), (2, 0));
+    assert_eq!(report.explained, 2);
+    assert_eq!(report.failed, 0);
     let record = &world.records()["given-up"];
-    assert_eq!((record.state, record.dlq, record.queue.as_str()), (State::Failed, Some(Dlq::Sent), "note"));
+    assert_eq!(record.state, State::Failed);
+    assert_eq!(record.dlq, Some(Dlq::Sent));
+    assert_eq!(record.queue.as_str(), "note");
     let kinds: Vec<_> = world.letters().iter().map(|letter| letter.attributes["sqjobs.kind"].clone()).collect();
     assert_eq!(kinds, ["redriven", "rejected"]);
     assert_eq!(world.tick_now().await.explained, 0, "once");
@@ -107,20 +117,21 @@ async fn a_message_that_sqs_has_moved_gets_its_reason_and_can_be_redriven() {
 
 #[tokio::test]
 async fn a_message_sent_to_the_dead_letter_queue_itself_ends_no_record() {
-    let world = World::at(START);
+    let world = TestBeater::at(START);
     let waiting = stranded("direct", State::Queued);
     world.plant([waiting]).await;
     world.local.queue.send(DLQ, &[Outgoing::new(body("direct"))]).await.remove(0).expect("sent");
     assert_eq!(world.tick_now().await.explained, 1);
     let letters = world.letters();
-    assert_eq!((letters.len(), letters[0].attributes["sqjobs.kind"].as_str()), (1, "misdirected"));
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0].attributes["sqjobs.kind"].as_str(), "misdirected");
     assert_eq!(world.records()["direct"].state, State::Queued, "its own message may still come");
     assert_eq!(world.tick_now().await.explained, 0, "once");
 }
 
 #[tokio::test]
 async fn a_dead_letter_with_its_reason_stays_visible() {
-    let world = World::at(START);
+    let world = TestBeater::at(START);
     for number in 0..25 {
         let id = format!("letter-{number}");
         let letter = Outgoing { attributes: [("sqjobs.kind".into(), "error".into())].into(), ..Outgoing::new(body(&id)) };
@@ -135,7 +146,7 @@ async fn a_dead_letter_with_its_reason_stays_visible() {
 
 #[tokio::test]
 async fn a_moved_message_of_an_ended_job_is_deleted() {
-    let world = World::at(START);
+    let world = TestBeater::at(START);
     let client = world.local.client();
     client.enqueue_one(crate::Enqueue::named("note", json!("done")).id("done")).await.expect("enqueued");
     world.work().await;
@@ -147,11 +158,12 @@ async fn a_moved_message_of_an_ended_job_is_deleted() {
 
 #[tokio::test]
 async fn a_redriven_message_that_sqs_moves_again_gets_a_new_reason() {
-    let world = World::at(START);
+    let world = TestBeater::at(START);
     world.plant([stranded("twice", State::Queued)]).await;
     world.move_to_dlq(&body("twice"), &[("sqjobs.kind", "error"), ("sqjobs.dead", "0"), ("sqjobs.id", "twice")]).await;
     assert_eq!(world.tick_now().await.explained, 1);
     let letters = world.letters();
-    assert_eq!((letters.len(), letters[0].attributes["sqjobs.kind"].as_str()), (1, "redriven"));
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0].attributes["sqjobs.kind"].as_str(), "redriven");
     assert_eq!(letters[0].attributes["sqjobs.dead"], "1");
 }

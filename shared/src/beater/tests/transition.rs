@@ -4,7 +4,7 @@ use super::*;
 
 /// Fires a fixed and an interval job during the two days around a change. Returns the fires of both.
 async fn through(start: &str, zone: &str, fixed: &str, interval: &str) -> [Vec<String>; 2] {
-    let world = World::at(start);
+    let world = TestBeater::at(start);
     world.put(note("fixed", cron(fixed, zone))).await;
     world.put(note("interval", cron(interval, zone))).await;
     world.go_on(2 * 24 * 60).await;

@@ -11,7 +11,9 @@ async fn what_a_job_enqueues_is_its_child_and_of_its_tree() {
     let child_of = |parent: &str| records.iter().find(|record| record.parent_id.as_deref() == Some(parent)).expect("a child");
     let child = child_of("first");
     let grandchild = child_of(&child.id);
-    assert_eq!((records.len(), child.root_id.as_deref(), grandchild.root_id.as_deref()), (3, Some("first"), Some("first")));
+    assert_eq!(records.len(), 3);
+    assert_eq!(child.root_id.as_deref(), Some("first"));
+    assert_eq!(grandchild.root_id.as_deref(), Some("first"));
 
     enqueue(&eager.client(), parent("hook").id("hooked")).await;
     eager.run(&worker).await;
@@ -25,7 +27,9 @@ async fn a_child_goes_on_with_its_parents_trace_and_a_root_of_its_own_does_not()
     eager.run_due(&worker).await;
     enqueue(&eager.client(), parent("").detached().id("apart")).await;
     let apart = &eager.enqueued("family")[0];
-    assert_eq!((apart.parent_id.as_ref(), apart.depth, apart.traceparent.as_ref()), (None, 0, None));
+    assert_eq!(apart.parent_id.as_ref(), None);
+    assert_eq!(apart.depth, 0);
+    assert_eq!(apart.traceparent.as_ref(), None);
 }
 
 #[tokio::test]

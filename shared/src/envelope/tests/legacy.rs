@@ -16,7 +16,9 @@ fn legacy(name: &str, args: Value) -> Envelope {
 #[test]
 fn python_messages_are_understood() {
     let envelope = read(PYTHON);
-    assert_eq!((envelope.name.as_str(), &envelope.args, envelope.form), ("adder", &json!([1, 2, 3]), Form::Legacy));
+    assert_eq!(envelope.name.as_str(), "adder");
+    assert_eq!(envelope.args, json!([1, 2, 3]));
+    assert_eq!(envelope.form, Form::Legacy);
     assert_eq!(envelope.bind(), Ok(vec![1, 2, 3]));
 }
 
@@ -132,7 +134,8 @@ fn chore_and_resque_messages_have_the_identity_of_the_sqs_message() {
         [r#"{"class": "Billing::Charge", "args": [{"id": 7}]}"#, r#"{"class": "Billing::Charge", "args": [{"id": 7}], "name": null}"#]
     {
         let envelope = read(body);
-        assert_eq!((envelope.name.as_str(), envelope.id), ("Billing::Charge", None));
+        assert_eq!(envelope.name.as_str(), "Billing::Charge");
+        assert_eq!(envelope.id, None);
     }
 }
 
@@ -140,14 +143,16 @@ fn chore_and_resque_messages_have_the_identity_of_the_sqs_message() {
 fn a_jid_that_is_empty_or_not_a_string_is_ignored() {
     for jid in [json!(""), json!(7), Value::Null] {
         let envelope = read(&json!({"class": "Charge", "jid": jid}).to_string());
-        assert_eq!((envelope.id, &envelope.unknown["jid"]), (None, &jid));
+        assert_eq!(envelope.id, None);
+        assert_eq!(envelope.unknown["jid"], jid);
     }
 }
 
 #[test]
 fn a_name_beside_a_class_makes_the_message_native() {
     let envelope = read(r#"{"name": "adder", "class": "Adder"}"#);
-    assert_eq!((envelope.form, &envelope.unknown["class"]), (Form::Native, &json!("Adder")));
+    assert_eq!(envelope.form, Form::Native);
+    assert_eq!(envelope.unknown["class"], json!("Adder"));
 }
 
 #[test]

@@ -5,11 +5,19 @@ use super::*;
 #[test]
 fn a_new_job_starts_its_first_attempt() {
     let first = running();
-    assert_eq!((first.state, first.attempts, first.generation, first.runs), (State::Running, 1, 1, 1));
-    assert_eq!((first.owner.as_deref(), first.lease_until), (Some("first"), Some(at(30).as_millisecond())));
-    assert_eq!((first.started_at, first.enqueued_at, first.max_attempts), (Some(at(0)), Some(at(-5)), 3));
-    assert_eq!((first.tags, first.parent_id), (request().tags, request().parent_id));
-    assert_eq!((first.purge_at, first.envelope), (None, None));
+    assert_eq!(first.state, State::Running);
+    assert_eq!(first.attempts, 1);
+    assert_eq!(first.generation, 1);
+    assert_eq!(first.runs, 1);
+    assert_eq!(first.owner.as_deref(), Some("first"));
+    assert_eq!(first.lease_until, Some(at(30).as_millisecond()));
+    assert_eq!(first.started_at, Some(at(0)));
+    assert_eq!(first.enqueued_at, Some(at(-5)));
+    assert_eq!(first.max_attempts, 3);
+    assert_eq!(first.tags, request().tags);
+    assert_eq!(first.parent_id, request().parent_id);
+    assert_eq!(first.purge_at, None);
+    assert_eq!(first.envelope, None);
 }
 
 #[test]
@@ -27,8 +35,10 @@ fn a_record_written_on_trouble_holds_the_message_if_that_is_not_large() {
     let attributes: BTreeMap<_, _> = [("tenant".to_owned(), "seven".to_owned())].into();
     let asks = Request { message_group: Some("g".into()), message_attributes: attributes.clone(), ..request() };
     let first = granted(decide(None, &asks, &on_trouble, &claim("first"), at(0)));
-    assert_eq!((first.envelope.as_deref(), first.message_group.as_deref()), (Some("as sent"), Some("g")));
-    assert_eq!((first.message_attributes, first.digest), (attributes, asks.digest));
+    assert_eq!(first.envelope.as_deref(), Some("as sent"));
+    assert_eq!(first.message_group.as_deref(), Some("g"));
+    assert_eq!(first.message_attributes, attributes);
+    assert_eq!(first.digest, asks.digest);
     let largest = |bytes: usize| Request { body: "x".repeat(bytes - 11), ..asks.clone() };
     let kept = |asks: &Request| granted(decide(None, asks, &on_trouble, &claim("first"), at(0))).envelope.is_some();
     assert!(kept(&largest(KEPT_BYTES)) && !kept(&largest(KEPT_BYTES + 1)));
@@ -48,9 +58,15 @@ fn a_waiting_job_starts_its_next_attempt_under_the_next_generation() {
     for state in [State::Queued, State::Retrying, State::Scheduled] {
         let seen = Record { state, ..waiting() };
         let next = granted(decided(&seen, at(70)));
-        assert_eq!((next.state, next.attempts, next.generation, next.runs), (State::Running, 2, 2, 2), "{state:?}");
-        assert_eq!((next.owner.as_deref(), next.lease_until), (Some("next"), Some(at(100).as_millisecond())));
-        assert_eq!((next.started_at, next.run_at, next.due), (Some(at(70)), None, None));
+        assert_eq!(next.state, State::Running, "{state:?}");
+        assert_eq!(next.attempts, 2, "{state:?}");
+        assert_eq!(next.generation, 2, "{state:?}");
+        assert_eq!(next.runs, 2, "{state:?}");
+        assert_eq!(next.owner.as_deref(), Some("next"));
+        assert_eq!(next.lease_until, Some(at(100).as_millisecond()));
+        assert_eq!(next.started_at, Some(at(70)));
+        assert_eq!(next.run_at, None);
+        assert_eq!(next.due, None);
         assert_eq!(next.history, seen.history);
     }
 }
@@ -143,7 +159,9 @@ fn a_wait_of_over_fifteen_minutes_is_filed_unless_the_queue_is_fifo() {
     let until = |seconds| Record { run_at: Some(at(seconds)), ..waiting() };
     assert_eq!(left(decided(&until(900), at(0))), Ending::Early(at(900)), "a queue can delay that");
     let (filed, ending) = closed(decided(&until(901), at(0)));
-    assert_eq!((filed.state, filed.envelope.as_deref(), ending), (State::Scheduled, Some("as sent"), Ending::Early(at(901))));
+    assert_eq!(filed.state, State::Scheduled);
+    assert_eq!(filed.envelope.as_deref(), Some("as sent"));
+    assert_eq!(ending, Ending::Early(at(901)));
     assert_eq!(filed.owner.as_deref(), Some("next"), "a token of its own");
     assert_eq!(left(decided(&filed, at(0))), Ending::Early(at(901)), "the index holds it already");
     assert!(is_filed(&filed, at(0)) && !is_filed(&filed, at(1)) && !is_filed(&until(901), at(0)));
@@ -157,7 +175,9 @@ fn what_an_attempt_leaves_waiting_for_long_is_filed_and_nothing_else() {
     let waits = |state, seconds| Record { state, run_at: Some(at(seconds)), ..waiting() };
     for state in [State::Queued, State::Retrying] {
         let filed = put_off(waits(state, 901), &request(), &policy(), at(0));
-        assert_eq!((filed.state, filed.owner.as_deref(), filed.run_at), (State::Scheduled, Some("first"), Some(at(901))));
+        assert_eq!(filed.state, State::Scheduled);
+        assert_eq!(filed.owner.as_deref(), Some("first"));
+        assert_eq!(filed.run_at, Some(at(901)));
         let soon = waits(state, 900);
         assert_eq!(put_off(soon.clone(), &request(), &policy(), at(0)), soon);
         let nobodys = Record { owner: None, ..waits(state, 901) };
@@ -182,8 +202,11 @@ fn the_time_in_a_due_record_wins_over_the_message() {
 #[test]
 fn a_due_job_is_claimed_straight_from_the_index() {
     let next = granted(decided(&scheduled(at(50)), at(50)));
-    assert_eq!((next.state, next.attempts, next.generation), (State::Running, 1, 1));
-    assert_eq!((next.due, next.run_at), (None, None), "and is out of it");
+    assert_eq!(next.state, State::Running);
+    assert_eq!(next.attempts, 1);
+    assert_eq!(next.generation, 1);
+    assert_eq!(next.due, None, "and is out of it");
+    assert_eq!(next.run_at, None, "and is out of it");
 }
 
 #[test]
@@ -214,10 +237,14 @@ fn a_job_is_left_alone_until_its_lease_and_the_skew_margin_are_over() {
 fn a_killed_attempt_is_in_the_history_and_the_next_one_is_a_suspect() {
     let Decision::Run { next, suspect } = decided(&running(), at(40)) else { panic!("not granted") };
     assert!(suspect);
-    assert_eq!((next.attempts, next.generation, next.runs), (2, 2, 2), "it was counted at its claim");
+    assert_eq!(next.attempts, 2, "it was counted at its claim");
+    assert_eq!(next.generation, 2, "it was counted at its claim");
+    assert_eq!(next.runs, 2, "it was counted at its claim");
     let [killed] = &next.history[..] else { panic!("one attempt was killed: {:?}", next.history) };
-    assert_eq!((killed.generation, killed.started_at), (1, Some(at(0))));
-    assert_eq!((killed.kind.as_str(), killed.at), ("killed", Some(at(40))));
+    assert_eq!(killed.generation, 1);
+    assert_eq!(killed.started_at, Some(at(0)));
+    assert_eq!(killed.kind.as_str(), "killed");
+    assert_eq!(killed.at, Some(at(40)));
     assert_eq!(next.error.as_ref().map(|error| (&error.kind, &error.message)), Some((&killed.kind, &killed.message)));
 }
 
@@ -225,8 +252,12 @@ fn a_killed_attempt_is_in_the_history_and_the_next_one_is_a_suspect() {
 fn a_job_killed_in_its_last_attempt_fails_as_killed() {
     let last = Record { attempts: 3, generation: 4, ..running() };
     let (record, ending) = closed(decided(&last, at(40)));
-    assert_eq!((ending, record.state, record.dlq), (Ending::Failed, State::Failed, Some(Dlq::Pending)));
-    assert_eq!((record.attempts, record.generation, record.owner.as_deref()), (3, 4, Some("next")), "the leftover is fenced off");
+    assert_eq!(ending, Ending::Failed);
+    assert_eq!(record.state, State::Failed);
+    assert_eq!(record.dlq, Some(Dlq::Pending));
+    assert_eq!(record.attempts, 3, "the leftover is fenced off");
+    assert_eq!(record.generation, 4, "the leftover is fenced off");
+    assert_eq!(record.owner.as_deref(), Some("next"), "the leftover is fenced off");
     assert_eq!(record.error.map(|error| error.kind).as_deref(), Some("killed"));
     assert_eq!(record.history.iter().map(|past| past.generation).collect::<Vec<_>>(), [4]);
     assert_terminal(&closed(decided(&last, at(40))).0, at(40));
@@ -236,14 +267,18 @@ fn a_job_killed_in_its_last_attempt_fails_as_killed() {
 fn a_job_killed_in_its_last_run_fails_as_killed() {
     let last = Record { attempts: 1, runs: 1000, ..running() };
     let (record, ending) = closed(decided(&last, at(40)));
-    assert_eq!((ending, record.error.map(|error| error.kind).as_deref()), (Ending::Failed, Some("killed")));
+    assert_eq!(ending, Ending::Failed);
+    assert_eq!(record.error.map(|error| error.kind).as_deref(), Some("killed"));
 }
 
 #[test]
 fn a_killed_job_that_was_called_off_is_cancelled() {
     let flagged = Record { cancel_requested: true, ..running() };
     let (record, ending) = closed(decided(&flagged, at(40)));
-    assert_eq!((ending, record.state, record.dlq, record.cancel_requested), (Ending::Cancelled, State::Cancelled, None, false));
+    assert_eq!(ending, Ending::Cancelled);
+    assert_eq!(record.state, State::Cancelled);
+    assert_eq!(record.dlq, None);
+    assert!(!record.cancel_requested);
     assert_eq!(record.history.len(), 1);
     assert_terminal(&record, at(40));
 }
@@ -255,7 +290,9 @@ fn a_job_past_its_time_expires_even_if_it_is_not_due() {
         let decide_at = |now| decide(seen, &late, &policy(), &claim("next"), now);
         assert!(!matches!(decide_at(ms(59_999)), Decision::End { .. }), "not before");
         let (record, ending) = closed(decide_at(at(60)));
-        assert_eq!((ending, record.state, record.dlq), (Ending::Expired, State::Expired, None));
+        assert_eq!(ending, Ending::Expired);
+        assert_eq!(record.state, State::Expired);
+        assert_eq!(record.dlq, None);
         assert_eq!(record.attempts, seen.map_or(0, |seen| seen.attempts), "and costs nothing");
         assert_terminal(&record, at(60));
     }
@@ -265,7 +302,9 @@ fn a_job_past_its_time_expires_even_if_it_is_not_due() {
 fn a_killed_job_past_its_time_expires_instead_of_running_again() {
     let late = Request { expires_at: Some(at(32)), ..request() };
     let (record, ending) = closed(decide(Some(&running()), &late, &policy(), &claim("next"), at(40)));
-    assert_eq!((ending, record.state, record.history.len()), (Ending::Expired, State::Expired, 1));
+    assert_eq!(ending, Ending::Expired);
+    assert_eq!(record.state, State::Expired);
+    assert_eq!(record.history.len(), 1);
     assert_eq!(record.error.as_ref().map(|error| &*error.kind), Some("killed"));
     assert_terminal(&record, at(40));
 }
@@ -274,7 +313,9 @@ fn a_killed_job_past_its_time_expires_instead_of_running_again() {
 fn a_waiting_job_that_was_called_off_is_cancelled() {
     let flagged = Record { cancel_requested: true, ..waiting() };
     let (record, ending) = closed(decided(&flagged, at(20)));
-    assert_eq!((ending, record.state, record.attempts), (Ending::Cancelled, State::Cancelled, 1));
+    assert_eq!(ending, Ending::Cancelled);
+    assert_eq!(record.state, State::Cancelled);
+    assert_eq!(record.attempts, 1);
     assert_terminal(&record, at(20));
 }
 
@@ -289,7 +330,10 @@ fn a_job_that_was_called_off_by_its_id_alone_never_runs() {
 fn a_job_without_an_attempt_left_does_not_start() {
     let spent = Record { attempts: 3, ..waiting() };
     let (record, ending) = closed(decided(&spent, at(70)));
-    assert_eq!((ending, record.state, record.dlq, record.attempts), (Ending::Failed, State::Failed, Some(Dlq::Pending), 3));
+    assert_eq!(ending, Ending::Failed);
+    assert_eq!(record.state, State::Failed);
+    assert_eq!(record.dlq, Some(Dlq::Pending));
+    assert_eq!(record.attempts, 3);
     assert_eq!(record.error.as_ref().map(|error| error.kind.as_str()), Some("exhausted"));
     assert_terminal(&record, at(70));
 }
@@ -297,7 +341,9 @@ fn a_job_without_an_attempt_left_does_not_start() {
 #[test]
 fn a_job_without_a_run_left_does_not_start() {
     let (record, ending) = closed(decided(&Record { runs: 1000, ..waiting() }, at(70)));
-    assert_eq!((ending, record.state, record.runs), (Ending::Failed, State::Failed, 1000));
+    assert_eq!(ending, Ending::Failed);
+    assert_eq!(record.state, State::Failed);
+    assert_eq!(record.runs, 1000);
     assert_eq!(record.error.map(|error| error.kind).as_deref(), Some("max_runs"));
     granted(decided(&Record { runs: 999, ..waiting() }, at(70)));
 }
@@ -348,8 +394,13 @@ fn a_redriven_job_starts_over_and_its_generations_go_on() {
     let spent = Record { attempts: 3, generation: 7, runs: 6, snoozes: 2, ..failed_for_good() };
     for seen in [spent.clone(), dead_lettered(&spent)] {
         let next = granted(decide(Some(&seen), &redriven_message(7), &policy(), &claim("next"), at(20)));
-        assert_eq!((next.attempts, next.runs, next.snoozes, next.generation), (1, 1, 0, 8));
-        assert_eq!((next.finished_at, next.purge_at, next.dlq), (None, None, None), "it is not to be forgotten any more");
+        assert_eq!(next.attempts, 1);
+        assert_eq!(next.runs, 1);
+        assert_eq!(next.snoozes, 0);
+        assert_eq!(next.generation, 8);
+        assert_eq!(next.finished_at, None, "it is not to be forgotten any more");
+        assert_eq!(next.purge_at, None, "it is not to be forgotten any more");
+        assert_eq!(next.dlq, None, "it is not to be forgotten any more");
         assert_eq!(next.history, seen.history);
     }
 }
@@ -385,14 +436,17 @@ fn a_second_copy_of_a_redriven_message_starts_nothing() {
 #[test]
 fn a_job_redriven_after_its_record_was_purged_goes_on_counting() {
     let next = granted(decide(None, &redriven_message(7), &policy(), &claim("next"), at(20)));
-    assert_eq!((next.attempts, next.generation, next.runs), (1, 8, 1));
+    assert_eq!(next.attempts, 1);
+    assert_eq!(next.generation, 8);
+    assert_eq!(next.runs, 1);
 }
 
 #[test]
 fn a_redriven_job_past_its_time_expires() {
     let late = Request { expires_at: Some(at(15)), ..redriven_message(1) };
     let (record, ending) = closed(decide(Some(&failed_for_good()), &late, &policy(), &claim("next"), at(20)));
-    assert_eq!((ending, record.dlq), (Ending::Expired, None));
+    assert_eq!(ending, Ending::Expired);
+    assert_eq!(record.dlq, None);
     assert_terminal(&record, at(20));
 }
 

@@ -71,9 +71,14 @@ fn success(running: &Record, output: &str) -> Record {
 fn a_job_that_succeeds_keeps_its_result_and_no_error() {
     let second = Record { error: Some(failure("error")), checkpoint: Some("half".into()), ..granted(decided(&waiting(), at(70))) };
     let record = success(&second, "done");
-    assert_eq!((record.state, record.result), (State::Succeeded, Some("done".into())));
-    assert_eq!((record.error, record.checkpoint, record.dlq), (None, None, None));
-    assert_eq!((record.attempts, record.generation, record.owner.as_deref()), (2, 2, Some("next")));
+    assert_eq!(record.state, State::Succeeded);
+    assert_eq!(record.result, Some("done".into()));
+    assert_eq!(record.error, None);
+    assert_eq!(record.checkpoint, None);
+    assert_eq!(record.dlq, None);
+    assert_eq!(record.attempts, 2);
+    assert_eq!(record.generation, 2);
+    assert_eq!(record.owner.as_deref(), Some("next"));
     assert_eq!(record.history.len(), 1, "the failed attempt before is remembered");
     assert_terminal(&success(&second, "done"), at(10));
 }
@@ -81,16 +86,23 @@ fn a_job_that_succeeds_keeps_its_result_and_no_error() {
 #[test]
 fn a_result_that_is_not_kept_leaves_the_record() {
     let (record, _) = finish(&running(), Outcome::Success("done".into()), &policy().drop_result(), 0.0, at(10));
-    assert_eq!((record.state, record.result), (State::Succeeded, None));
+    assert_eq!(record.state, State::Succeeded);
+    assert_eq!(record.result, None);
     assert!(record.purge_at.is_some());
 }
 
 #[test]
 fn an_attempt_that_fails_counts_and_waits_for_the_next_one() {
     let (record, ending) = ended(&running(), FollowUp::Retry(None));
-    assert_eq!((ending, record.state), (Ending::Retried(at(70)), State::Retrying));
-    assert_eq!((record.run_at, record.lease_until, record.purge_at, record.dlq), (Some(at(70)), None, None, None));
-    assert_eq!((record.attempts, record.generation, record.runs), (1, 1, 1));
+    assert_eq!(ending, Ending::Retried(at(70)));
+    assert_eq!(record.state, State::Retrying);
+    assert_eq!(record.run_at, Some(at(70)));
+    assert_eq!(record.lease_until, None);
+    assert_eq!(record.purge_at, None);
+    assert_eq!(record.dlq, None);
+    assert_eq!(record.attempts, 1);
+    assert_eq!(record.generation, 1);
+    assert_eq!(record.runs, 1);
     assert_eq!(record.error, Some(failure("error")));
     let Failure { kind, message, at: ended_at } = failure("error");
     assert_eq!(record.history, [Past { generation: 1, started_at: Some(at(0)), kind, message, at: ended_at }]);
@@ -115,8 +127,11 @@ fn the_last_attempt_and_a_fatal_error_fail_the_job_and_owe_a_dead_letter() {
     let last = Record { attempts: 3, generation: 5, ..running() };
     for (running, next) in [(&last, FollowUp::Retry(None)), (&last, FollowUp::Retry(Some(secs(5)))), (&running(), FollowUp::GiveUp)] {
         let (record, ending) = ended(running, next);
-        assert_eq!((ending, record.state, record.dlq), (Ending::Failed, State::Failed, Some(Dlq::Pending)));
-        assert_eq!((record.attempts, record.generation), (running.attempts, running.generation));
+        assert_eq!(ending, Ending::Failed);
+        assert_eq!(record.state, State::Failed);
+        assert_eq!(record.dlq, Some(Dlq::Pending));
+        assert_eq!(record.attempts, running.attempts);
+        assert_eq!(record.generation, running.generation);
         assert_eq!(record.error, Some(failure("error")));
         assert_eq!(record.history.last().map(|past| past.generation), Some(running.generation));
         assert_terminal(&record, at(10));
@@ -127,15 +142,18 @@ fn the_last_attempt_and_a_fatal_error_fail_the_job_and_owe_a_dead_letter() {
 fn what_has_failed_is_listed_under_its_shard_until_it_is_taken_up_again() {
     let dead = failed_for_good();
     let number = scheduled(at(0)).due.expect("it is in the index").replace("due#", "");
-    assert_eq!((dead.listed.as_deref(), dead.listed_at), (Some(&*format!("failed#{number}")), Some(at(10))));
+    assert_eq!(dead.listed.as_deref(), Some(&*format!("failed#{number}")));
+    assert_eq!(dead.listed_at, Some(at(10)));
     let copy = Request { dead: Some(dead.generation), ..request() };
     let redriven = granted(decide(Some(&dead), &copy, &policy(), &claim("next"), at(20)));
     let again = retry(&dead, &request(), "again", at(20)).expect("it has ended");
     for taken_up in [redriven, again] {
-        assert_eq!((taken_up.listed, taken_up.listed_at), (None, None));
+        assert_eq!(taken_up.listed, None);
+        assert_eq!(taken_up.listed_at, None);
     }
     let (done, _) = finish(&running(), Outcome::Success(6.into()), &policy(), 1.0, at(10));
-    assert_eq!((done.listed, done.listed_at), (None, None), "only what needs a person");
+    assert_eq!(done.listed, None, "only what needs a person");
+    assert_eq!(done.listed_at, None, "only what needs a person");
 }
 
 #[test]
@@ -144,12 +162,19 @@ fn what_was_given_back_costs_no_attempt_and_no_generation() {
     for (next, run_at, snoozes) in [(FollowUp::Snooze(secs(20)), Some(at(30)), 1), (FollowUp::Resume, None, 0)] {
         let (record, ending) = ended(&second, next);
         assert_eq!(ending, run_at.map_or(Ending::Interrupted, Ending::Snoozed));
-        assert_eq!((record.state, record.run_at, record.snoozes), (State::Queued, run_at, snoozes));
-        assert_eq!((record.attempts, record.generation, record.runs), (1, 2, 2));
-        assert_eq!((record.lease_until, record.purge_at), (None, None));
+        assert_eq!(record.state, State::Queued);
+        assert_eq!(record.run_at, run_at);
+        assert_eq!(record.snoozes, snoozes);
+        assert_eq!(record.attempts, 1);
+        assert_eq!(record.generation, 2);
+        assert_eq!(record.runs, 2);
+        assert_eq!(record.lease_until, None);
+        assert_eq!(record.purge_at, None);
         assert_eq!(record.history, second.history, "it is no failure");
         let again = granted(decided(&record, at(30)));
-        assert_eq!((again.attempts, again.generation, again.runs), (2, 3, 3));
+        assert_eq!(again.attempts, 2);
+        assert_eq!(again.generation, 3);
+        assert_eq!(again.runs, 3);
     }
 }
 
@@ -157,9 +182,14 @@ fn what_was_given_back_costs_no_attempt_and_no_generation() {
 fn an_attempt_that_was_claimed_too_late_to_start_costs_nothing_at_all() {
     let second = Record { run_at: None, ..granted(decided(&waiting(), at(70))) };
     let (record, ending) = ended(&second, FollowUp::Return);
-    assert_eq!((ending, record.state, record.run_at), (Ending::NotStarted, State::Queued, None));
-    assert_eq!((record.attempts, record.runs, record.snoozes), (1, 1, 0));
-    assert_eq!((record.generation, record.history), (2, second.history), "but its generation stays");
+    assert_eq!(ending, Ending::NotStarted);
+    assert_eq!(record.state, State::Queued);
+    assert_eq!(record.run_at, None);
+    assert_eq!(record.attempts, 1);
+    assert_eq!(record.runs, 1);
+    assert_eq!(record.snoozes, 0);
+    assert_eq!(record.generation, 2, "but its generation stays");
+    assert_eq!(record.history, second.history, "but its generation stays");
 }
 
 #[test]
@@ -180,9 +210,13 @@ fn a_job_that_uses_up_a_cap_of_the_policy_fails() {
     ];
     for (running, next, kind) in table {
         let (record, ending) = ended(running, next);
-        assert_eq!((ending, record.state, record.dlq), (Ending::Failed, State::Failed, Some(Dlq::Pending)));
+        assert_eq!(ending, Ending::Failed);
+        assert_eq!(record.state, State::Failed);
+        assert_eq!(record.dlq, Some(Dlq::Pending));
         assert_eq!(record.error.as_ref().map(|error| error.kind.as_str()), Some(kind));
-        assert_eq!((record.attempts, record.snoozes, record.history.len()), (1, running.snoozes, 1));
+        assert_eq!(record.attempts, 1);
+        assert_eq!(record.snoozes, running.snoozes);
+        assert_eq!(record.history.len(), 1);
         assert_terminal(&record, at(10));
     }
     let below = Record { snoozes: 99, runs: 999, ..running() };
@@ -193,7 +227,10 @@ fn a_job_that_uses_up_a_cap_of_the_policy_fails() {
 #[test]
 fn a_job_may_call_itself_off() {
     let (record, ending) = ended(&running(), FollowUp::Cancel);
-    assert_eq!((ending, record.state, record.dlq, record.history.len()), (Ending::Cancelled, State::Cancelled, None, 0));
+    assert_eq!(ending, Ending::Cancelled);
+    assert_eq!(record.state, State::Cancelled);
+    assert_eq!(record.dlq, None);
+    assert_eq!(record.history.len(), 0);
     assert_eq!(record.error, Some(failure("error")), "the reason");
     assert_terminal(&record, at(10));
 }
@@ -202,12 +239,17 @@ fn a_job_may_call_itself_off() {
 fn a_job_called_off_while_it_runs_may_still_succeed_and_else_is_cancelled() {
     let flagged = cancel(Some(&running()), &request(), &policy(), at(5)).expect("it has not ended");
     assert!(flagged.cancel_requested && flagged.state == State::Running);
-    assert_eq!((flagged.attempts, flagged.lease_until, flagged.purge_at), (1, running().lease_until, None), "it still runs");
+    assert_eq!(flagged.attempts, 1, "it still runs");
+    assert_eq!(flagged.lease_until, running().lease_until, "it still runs");
+    assert_eq!(flagged.purge_at, None, "it still runs");
     assert_eq!(success(&flagged, "done").state, State::Succeeded);
     for next in [FollowUp::Retry(None), FollowUp::GiveUp, FollowUp::Snooze(secs(1)), FollowUp::Cancel, FollowUp::Resume, FollowUp::Return] {
         let (record, ending) = ended(&flagged, next);
-        assert_eq!((ending, record.state, record.cancel_requested), (Ending::Cancelled, State::Cancelled, false), "{next:?}");
-        assert_eq!((record.dlq, record.error.as_ref()), (None, Some(&failure("error"))));
+        assert_eq!(ending, Ending::Cancelled, "{next:?}");
+        assert_eq!(record.state, State::Cancelled, "{next:?}");
+        assert!(!record.cancel_requested, "{next:?}");
+        assert_eq!(record.dlq, None);
+        assert_eq!(record.error.as_ref(), Some(&failure("error")));
         assert_terminal(&record, at(10));
     }
 }
@@ -215,7 +257,9 @@ fn a_job_called_off_while_it_runs_may_still_succeed_and_else_is_cancelled() {
 #[test]
 fn a_job_called_off_before_it_was_seen_leaves_a_tombstone() {
     let tombstone = cancel(None, &request(), &policy(), at(5)).expect("it has not ended");
-    assert_eq!((tombstone.state, tombstone.attempts, tombstone.generation), (State::Cancelled, 0, 0));
+    assert_eq!(tombstone.state, State::Cancelled);
+    assert_eq!(tombstone.attempts, 0);
+    assert_eq!(tombstone.generation, 0);
     assert_terminal(&tombstone, at(5));
     assert_eq!(left(decided(&tombstone, at(6))), Ending::Duplicate, "its message starts nothing");
 }
@@ -225,7 +269,9 @@ fn a_waiting_job_is_called_off_at_once() {
     let blocked = Record { state: State::Blocked, ..waiting() };
     for seen in [waiting(), ended(&running(), FollowUp::Resume).0, scheduled(at(500)), blocked] {
         let record = cancel(Some(&seen), &request(), &policy(), at(20)).expect("it has not ended");
-        assert_eq!((record.state, record.attempts, record.generation), (State::Cancelled, seen.attempts, seen.generation));
+        assert_eq!(record.state, State::Cancelled);
+        assert_eq!(record.attempts, seen.attempts);
+        assert_eq!(record.generation, seen.generation);
         assert_terminal(&record, at(20));
     }
 }
@@ -241,10 +287,17 @@ fn a_job_that_has_ended_is_not_called_off() {
 #[test]
 fn a_filed_job_holds_its_message_until_it_was_claimed() {
     let new = scheduled(at(5000));
-    assert_eq!((new.state, new.run_at, new.envelope.as_deref()), (State::Scheduled, Some(at(5000)), Some("as sent")));
-    assert_eq!((new.attempts, new.generation, new.lease_until, new.purge_at), (0, 0, None, None));
+    assert_eq!(new.state, State::Scheduled);
+    assert_eq!(new.run_at, Some(at(5000)));
+    assert_eq!(new.envelope.as_deref(), Some("as sent"));
+    assert_eq!(new.attempts, 0);
+    assert_eq!(new.generation, 0);
+    assert_eq!(new.lease_until, None);
+    assert_eq!(new.purge_at, None);
     let sent = sent(&new);
-    assert_eq!((sent.state, sent.due.as_deref(), sent.run_at), (State::Queued, None, Some(at(5000))), "out of the index");
+    assert_eq!(sent.state, State::Queued, "out of the index");
+    assert_eq!(sent.due.as_deref(), None, "out of the index");
+    assert_eq!(sent.run_at, Some(at(5000)), "out of the index");
     assert_eq!(sent.envelope, new.envelope);
 }
 
@@ -252,8 +305,12 @@ fn a_filed_job_holds_its_message_until_it_was_claimed() {
 fn a_job_that_is_filed_again_keeps_its_attempts_and_its_changed_arguments() {
     let changed = Record { envelope: Some("with other arguments".into()), ..waiting() };
     let filed = filed(Some(&changed), &request(), &policy(), "filer", at(5000));
-    assert_eq!((filed.state, filed.attempts, filed.generation, filed.runs), (State::Scheduled, 1, 1, 1));
-    assert_eq!((filed.envelope.as_deref(), filed.history.len()), (Some("with other arguments"), 1));
+    assert_eq!(filed.state, State::Scheduled);
+    assert_eq!(filed.attempts, 1);
+    assert_eq!(filed.generation, 1);
+    assert_eq!(filed.runs, 1);
+    assert_eq!(filed.envelope.as_deref(), Some("with other arguments"));
+    assert_eq!(filed.history.len(), 1);
 }
 
 #[test]
@@ -281,16 +338,27 @@ fn a_retry_files_an_ended_job_with_all_attempts_and_without_its_error() {
         let again = retry(&seen, &request(), "again", at(20)).expect("it has ended");
         let used = Record { progress: Some(1.into()), checkpoint: Some(2.into()), snoozes: 3, ..seen.clone() };
         assert_eq!(retry(&used, &request(), "again", at(20)), Some(again.clone()), "whatever it has left");
-        assert_eq!((again.state, again.run_at, again.envelope.as_deref()), (State::Scheduled, Some(at(20)), Some("as sent")));
-        assert_eq!((again.name.as_str(), again.queue.as_str(), again.max_attempts), ("greet", "mail", seen.max_attempts));
-        assert_eq!((again.attempts, again.runs, &again.result, &again.error, &again.dlq), (0, 0, &None, &None, &None));
-        assert_eq!((again.finished_at, again.purge_at), (None, None));
-        assert_eq!((again.generation, again.owner.as_deref()), (seen.generation, Some("again")), "the generation goes on");
+        assert_eq!(again.state, State::Scheduled);
+        assert_eq!(again.run_at, Some(at(20)));
+        assert_eq!(again.envelope.as_deref(), Some("as sent"));
+        assert_eq!(again.name.as_str(), "greet");
+        assert_eq!(again.queue.as_str(), "mail");
+        assert_eq!(again.max_attempts, seen.max_attempts);
+        assert_eq!(again.attempts, 0);
+        assert_eq!(again.runs, 0);
+        assert_eq!(again.result, None);
+        assert_eq!(again.error, None);
+        assert_eq!(again.dlq, None);
+        assert_eq!(again.finished_at, None);
+        assert_eq!(again.purge_at, None);
+        assert_eq!(again.generation, seen.generation, "the generation goes on");
+        assert_eq!(again.owner.as_deref(), Some("again"), "the generation goes on");
         assert_eq!(granted(decided(&again, at(20))).generation, seen.generation + 1);
     }
     let later = Request { run_at: Some(at(5000)), max_attempts: Some(7), ..request() };
     let again = retry(&failed_for_good(), &later, "again", at(20)).expect("it has ended");
-    assert_eq!((again.run_at, again.max_attempts), (Some(at(5000)), 7));
+    assert_eq!(again.run_at, Some(at(5000)));
+    assert_eq!(again.max_attempts, 7);
 }
 
 #[test]
@@ -330,7 +398,10 @@ fn a_copy_in_the_dead_letter_queue_does_not_run_beside_what_was_run_again() {
 #[test]
 fn a_job_that_was_announced_has_the_budget_of_its_policy() {
     let seen = announced(&request());
-    assert_eq!((seen.state, seen.attempts, seen.generation, seen.purge_at), (State::Queued, 0, 0, None));
+    assert_eq!(seen.state, State::Queued);
+    assert_eq!(seen.attempts, 0);
+    assert_eq!(seen.generation, 0);
+    assert_eq!(seen.purge_at, None);
     assert_eq!(granted(decided(&seen, at(0))).max_attempts, policy().max_attempts);
     let own = announced(&Request { max_attempts: Some(9), ..request() });
     assert_eq!(granted(decided(&own, at(0))).max_attempts, 9);

@@ -47,7 +47,8 @@ fn owes_a_dead_letter() -> Record {
 #[test]
 fn an_owed_dead_letter_keeps_its_message_and_is_sent_by_a_beater() {
     let failed = owes_a_dead_letter();
-    assert_eq!((failed.dlq, failed.envelope.as_deref()), (Some(Dlq::Pending), Some("as sent")));
+    assert_eq!(failed.dlq, Some(Dlq::Pending));
+    assert_eq!(failed.envelope.as_deref(), Some("as sent"));
     assert_eq!(done(&failed, at(10 + 15 * 60)), Repair::Nothing, "its worker may be about to send it");
     assert_eq!(done(&failed, at(11 + 15 * 60)), Repair::Send);
     assert_eq!(left(decided(&failed, at(DAY))), Ending::Failed, "the worker makes the dead letter");
@@ -60,14 +61,16 @@ fn an_owed_dead_letter_without_a_message_needs_a_person() {
     assert_eq!(done(&failed_for_good(), at(DAY)), Repair::Nothing, "its message makes the dead letter");
     assert_eq!(done(&failed_for_good(), at(2 * DAY)), Repair::Overdue);
     let lost = written(&running(), at(16 * DAY));
-    assert_eq!((done(&lost, at(30 * DAY)), lost.error.expect("a reason").kind.as_str()), (Repair::Nothing, "lost"));
+    assert_eq!(done(&lost, at(30 * DAY)), Repair::Nothing);
+    assert_eq!(lost.error.expect("a reason").kind.as_str(), "lost");
 }
 
 #[test]
 fn a_retried_job_has_its_new_message_though_a_dead_letter_is_owed() {
     let anew = Request { body: "with other arguments".into(), ..request() };
     let next = retry(&owes_a_dead_letter(), &anew, "operator", at(60)).expect("it has ended");
-    assert_eq!((next.dlq, next.envelope.as_deref()), (None, Some("with other arguments")));
+    assert_eq!(next.dlq, None);
+    assert_eq!(next.envelope.as_deref(), Some("with other arguments"));
 }
 
 /// A message of the job that cannot be read meets a record.
@@ -80,9 +83,12 @@ fn a_message_that_cannot_be_run_ends_the_live_record_of_its_job() {
     let due = scheduled(at(HOUR));
     for record in [due.clone(), sent(&due), waiting(), Record { state: State::Queued, ..waiting() }] {
         let (next, ending) = closed(refused(&record, at(2 * HOUR)));
-        assert_eq!((ending, next.state, next.dlq), (Ending::Rejected, State::Failed, Some(Dlq::Pending)), "{record:?}");
+        assert_eq!(ending, Ending::Rejected, "{record:?}");
+        assert_eq!(next.state, State::Failed, "{record:?}");
+        assert_eq!(next.dlq, Some(Dlq::Pending), "{record:?}");
         assert_eq!(next.error.as_ref().map(|error| error.kind.as_str()), Some("rejected"));
-        assert_eq!((next.envelope.as_ref(), next.attempts), (record.envelope.as_ref(), record.attempts), "it costs no attempt");
+        assert_eq!(next.envelope.as_ref(), record.envelope.as_ref(), "it costs no attempt");
+        assert_eq!(next.attempts, record.attempts, "it costs no attempt");
         assert!(next.purge_at >= Some(at(2 * HOUR).as_second() + REMEMBERED), "remembered for long enough");
         assert_eq!(left(refused(&next, at(3 * HOUR))), Ending::Failed, "its dead letter is owed");
         assert_eq!(left(refused(&dead_lettered(&next), at(3 * HOUR))), Ending::Rejected, "it stays as it ended");
@@ -95,7 +101,8 @@ fn a_message_that_cannot_be_run_leaves_a_running_job_alone() {
     let (next, _) = closed(refused(&running(), at(36)));
     assert_eq!(next.history.last().map(|past| past.kind.as_str()), Some("killed"), "it died");
     let (next, ending) = closed(refused(&Record { cancel_requested: true, ..running() }, at(36)));
-    assert_eq!((next.state, ending), (State::Cancelled, Ending::Cancelled));
+    assert_eq!(next.state, State::Cancelled);
+    assert_eq!(ending, Ending::Cancelled);
 }
 
 #[test]
@@ -129,9 +136,14 @@ fn a_message_that_cannot_be_run_ends_no_job_but_its_own() {
 #[test]
 fn a_job_that_died_without_its_message_is_filed_anew_and_remembers_it() {
     let next = written(&claimed_from_the_index(), at(16 * 60));
-    assert_eq!((next.state, next.run_at, next.due.as_deref()), (State::Scheduled, Some(at(16 * 60)), Some(&*shard("job-1"))));
-    assert_eq!((next.envelope.as_deref(), next.owner.as_deref(), next.lease_until), (Some("as sent"), Some("beater"), None));
-    assert_eq!((next.attempts, next.generation), (1, 1));
+    assert_eq!(next.state, State::Scheduled);
+    assert_eq!(next.run_at, Some(at(16 * 60)));
+    assert_eq!(next.due.as_deref(), Some(&*shard("job-1")));
+    assert_eq!(next.envelope.as_deref(), Some("as sent"));
+    assert_eq!(next.owner.as_deref(), Some("beater"));
+    assert_eq!(next.lease_until, None);
+    assert_eq!(next.attempts, 1);
+    assert_eq!(next.generation, 1);
     assert_eq!(next.history.last().map(|past| (past.generation, past.kind.as_str())), Some((1, "killed")));
     let again = decided(&next, at(16 * 60));
     assert!(matches!(again, Decision::Run { suspect: true, .. }), "it may kill the next process too: {again:?}");
@@ -141,13 +153,15 @@ fn a_job_that_died_without_its_message_is_filed_anew_and_remembers_it() {
 fn a_job_without_a_message_that_died_in_its_last_attempt_fails_as_killed() {
     let next = written(&Record { attempts: 3, ..claimed_from_the_index() }, at(16 * 60));
     let (record, ending) = closed(decided(&next, at(16 * 60)));
-    assert_eq!((ending, record.error.map(|error| error.kind).as_deref()), (Ending::Failed, Some("killed")));
+    assert_eq!(ending, Ending::Failed);
+    assert_eq!(record.error.map(|error| error.kind).as_deref(), Some("killed"));
 }
 
 #[test]
 fn a_job_that_was_called_off_before_it_died_is_cancelled() {
     let next = written(&Record { cancel_requested: true, ..claimed_from_the_index() }, at(16 * 60));
-    assert_eq!((next.state, next.attempts), (State::Cancelled, 1));
+    assert_eq!(next.state, State::Cancelled);
+    assert_eq!(next.attempts, 1);
     assert_eq!(next.history.len(), 1);
 }
 
@@ -158,7 +172,8 @@ fn what_holds_its_message_and_is_not_taken_up_is_filed_anew() {
     for (record, patience) in [(retrying, 16 * 60 + 70), (queued, DAY + 1)] {
         assert_eq!(done(&record, at(patience / 2)), Repair::Nothing);
         let next = written(&record, at(patience));
-        assert_eq!((next.state, next.run_at), (State::Scheduled, Some(at(patience))), "{record:?}");
+        assert_eq!(next.state, State::Scheduled, "{record:?}");
+        assert_eq!(next.run_at, Some(at(patience)), "{record:?}");
         assert_eq!(next.history, record.history);
     }
 }
@@ -167,7 +182,8 @@ fn what_holds_its_message_and_is_not_taken_up_is_filed_anew() {
 fn what_waits_outside_of_the_index_is_put_into_it() {
     let without_shard = Record { due: None, ..scheduled(at(DAY)) };
     let next = written(&without_shard, at(0));
-    assert_eq!((next.due, next.run_at), (scheduled(at(DAY)).due, Some(at(DAY))));
+    assert_eq!(next.due, scheduled(at(DAY)).due);
+    assert_eq!(next.run_at, Some(at(DAY)));
     let without_time = Record { run_at: None, ..scheduled(at(DAY)) };
     assert_eq!(written(&without_time, at(5)).run_at, Some(at(5)));
 }
@@ -177,7 +193,9 @@ fn what_has_expired_in_the_index_does_not_wait_for_its_time() {
     let waits = scheduled(at(30 * DAY));
     assert_eq!(repair(&waits, Some(at(DAY)), "beater", at(DAY - 1)), Repair::Nothing);
     let Repair::Write(next) = repair(&waits, Some(at(DAY)), "beater", at(DAY)) else { panic!("it has expired") };
-    assert_eq!((next.state, next.due, next.envelope), (State::Expired, None, None));
+    assert_eq!(next.state, State::Expired);
+    assert_eq!(next.due, None);
+    assert_eq!(next.envelope, None);
     assert_eq!(next.owner.as_deref(), Some("beater"), "a token of which no write knows");
 }
 
@@ -187,13 +205,16 @@ fn a_job_without_its_message_is_overdue_in_a_day_and_lost_in_fifteen() {
         assert_eq!(done(&record, at(DAY + 100)), Repair::Overdue, "{record:?}");
         assert_eq!(done(&record, at(15 * DAY)), Repair::Overdue, "{record:?}");
         let next = written(&record, at(15 * DAY + 100));
-        assert_eq!((next.state, next.dlq, next.attempts), (State::Failed, Some(Dlq::Pending), 1));
+        assert_eq!(next.state, State::Failed);
+        assert_eq!(next.dlq, Some(Dlq::Pending));
+        assert_eq!(next.attempts, 1);
         assert_eq!(next.owner.as_deref(), Some("beater"));
         assert_eq!(next.error.map(|error| error.kind).as_deref(), Some("lost"));
         assert_eq!(next.history.len(), 1);
     }
     let due = Record { run_at: Some(at(0)), ..waiting() };
-    assert_eq!((done(&due, at(DAY)), done(&due, ms(1000 * DAY + 1))), (Repair::Nothing, Repair::Overdue), "after a day, and not in it");
+    assert_eq!(done(&due, at(DAY)), Repair::Nothing, "after a day, and not in it");
+    assert_eq!(done(&due, ms(1000 * DAY + 1)), Repair::Overdue, "after a day, and not in it");
     let timeless = Record { state: State::Queued, ..Record::default() };
     assert_eq!(done(&timeless, at(99 * DAY)), Repair::Nothing, "nobody knows how late it is");
 }
@@ -203,7 +224,9 @@ fn a_record_that_waits_for_its_time_without_a_message_is_lost() {
     let empty = Record { envelope: None, ..scheduled(at(0)) };
     assert_eq!(done(&empty, at(10 * 60)), Repair::Nothing);
     let next = written(&empty, at(16 * 60));
-    assert_eq!((next.state, next.due, next.error.map(|error| error.kind).as_deref()), (State::Failed, None, Some("lost")));
+    assert_eq!(next.state, State::Failed);
+    assert_eq!(next.due, None);
+    assert_eq!(next.error.map(|error| error.kind).as_deref(), Some("lost"));
 }
 
 /// What becomes of the job's message in the dead-letter queue.
@@ -215,9 +238,11 @@ fn explained(seen: Option<&Record>, now: Timestamp) -> Abandoned {
 fn a_message_that_sqs_gave_up_fails_its_job() {
     for seen in [None, Some(running()), Some(waiting()), Some(sent(&scheduled(at(0))))] {
         let Abandoned::End(next) = explained(seen.as_ref(), at(100)) else { panic!("{seen:?} goes on") };
-        assert_eq!((next.state, next.dlq), (State::Failed, Some(Dlq::Pending)));
+        assert_eq!(next.state, State::Failed);
+        assert_eq!(next.dlq, Some(Dlq::Pending));
         assert_eq!(next.error.map(|error| error.kind).as_deref(), Some("redriven"));
-        assert_eq!((next.name.as_str(), next.queue.as_str()), ("greet", "mail"));
+        assert_eq!(next.name.as_str(), "greet");
+        assert_eq!(next.queue.as_str(), "mail");
         let kinds: Vec<_> = next.history.iter().map(|past| past.kind.as_str()).collect();
         let expected: &[_] = match seen.map(|seen| seen.state) {
             Some(State::Running) => &["killed"],

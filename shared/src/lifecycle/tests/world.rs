@@ -51,7 +51,7 @@ enum How {
     Asks(FollowUp),
 }
 
-struct World {
+struct RandomWorld {
     policy: Policy,
     request: Request,
     now: i64,
@@ -128,7 +128,7 @@ enum Spent {
     Ended,
 }
 
-impl World {
+impl RandomWorld {
     fn new(policy: Policy, [run_at, expires_at]: [Option<u64>; 2], skews: [i64; WORKERS]) -> Self {
         let instant = |seconds: u64| after(at(0), secs(seconds));
         Self {
@@ -441,7 +441,8 @@ impl World {
         if *after == dead_lettered(before) && before.dlq == Some(Dlq::Pending) {
             return;
         }
-        assert_eq!((before.state, Some(before.generation)), (State::Failed, dead), "what is terminal stays: {after:?}");
+        assert_eq!(before.state, State::Failed, "what is terminal stays: {after:?}");
+        assert_eq!(Some(before.generation), dead, "what is terminal stays: {after:?}");
         self.spent.clear();
     }
 
@@ -510,7 +511,8 @@ impl World {
 /// A write of an attempt finds that attempt holding the job.
 fn fenced(before: Option<&Record>, attempt: Option<&str>) {
     if let (Some(owner), Some(before)) = (attempt, before) {
-        assert_eq!((before.owner.as_deref(), before.state), (Some(owner), State::Running), "fencing");
+        assert_eq!(before.owner.as_deref(), Some(owner), "fencing");
+        assert_eq!(before.state, State::Running, "fencing");
     }
 }
 
@@ -590,13 +592,13 @@ fn policies() -> impl Strategy<Value = Policy> {
     caps.prop_map(move |(attempts, runs, snoozes)| policy().backoff(backoff).max_attempts(attempts).max_runs(runs).max_snoozes(snoozes))
 }
 
-fn worlds() -> impl Strategy<Value = World> {
+fn worlds() -> impl Strategy<Value = RandomWorld> {
     let skew = || -2000_i64..=2000;
     let times = [prop::option::weighted(0.3, 0_u64..5000), prop::option::weighted(0.1, 0_u64..5000)];
-    (policies(), times, [skew(), skew(), skew()]).prop_map(|(policy, times, skews)| World::new(policy, times, skews))
+    (policies(), times, [skew(), skew(), skew()]).prop_map(|(policy, times, skews)| RandomWorld::new(policy, times, skews))
 }
 
-impl std::fmt::Debug for World {
+impl std::fmt::Debug for RandomWorld {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let skews: Vec<_> = self.workers.iter().map(|worker| worker.skew).collect();
         write!(f, "{:?}, due {:?} to {:?}, skews {skews:?}", self.policy, self.request.run_at, self.request.expires_at)

@@ -38,7 +38,7 @@ const STORM: Duration = Duration::from_hours(48);
 
 /// The simulated AWS.
 #[derive(Debug)]
-pub(super) struct World {
+pub(super) struct Cloud {
     pub(super) since: Instant,
     pub(super) start: Timestamp,
     pub(super) dice: Dice,
@@ -49,7 +49,7 @@ pub(super) struct World {
     pub(super) watch: Watch,
 }
 
-impl World {
+impl Cloud {
     fn network(&self) -> Network {
         Network { dice: self.dice.clone(), since: self.since, store: self.store.clone(), queue: self.queue.clone(), cut: None }
     }
@@ -101,13 +101,13 @@ impl World {
 
 /// A function that handles one batch at a time. After a crash, a new process continues.
 pub(super) struct Function<'a> {
-    world: &'a World,
+    world: &'a Cloud,
     jobs: &'a dyn Fn() -> Jobs,
     clock: Clock,
 }
 
 impl<'a> Function<'a> {
-    pub(super) fn new(world: &'a World, jobs: &'a dyn Fn() -> Jobs) -> Self {
+    pub(super) fn new(world: &'a Cloud, jobs: &'a dyn Fn() -> Jobs) -> Self {
         Self { world, jobs, clock: world.clock() }
     }
 
@@ -192,11 +192,11 @@ impl<'a> Function<'a> {
 
 /// A beater that is invoked each minute.
 pub(super) struct Beater<'a> {
-    world: &'a World,
+    world: &'a Cloud,
 }
 
 impl<'a> Beater<'a> {
-    pub(super) fn new(world: &'a World) -> Self {
+    pub(super) fn new(world: &'a Cloud) -> Self {
         Self { world }
     }
 

@@ -13,7 +13,7 @@ fn is_mark(write: &Write) -> bool {
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_job_is_recorded_then_copied_then_marked_then_deleted() {
-    let world = World::with(Policy::new(), fatal);
+    let world = TestWorker::with(Policy::new(), fatal);
     let report = world.deliver("a").await;
     assert!(report.failures.is_empty());
     let writes: Vec<_> = world.store.writes().into_iter().flatten().map(|write| (write.next.state, write.next.dlq)).collect();
@@ -30,12 +30,15 @@ async fn a_failed_job_is_recorded_then_copied_then_marked_then_deleted() {
 
 #[tokio::test(start_paused = true)]
 async fn no_attempt_follows_the_last_failed_one() {
-    let world = World::with(Policy::new().max_attempts(2), async |_| Err("no".into()));
+    let world = TestWorker::with(Policy::new().max_attempts(2), async |_| Err("no".into()));
     assert_eq!(world.deliver("a").await.failures, returned(&["a"]));
     world.clock.advance(seconds(10));
     assert!(world.handle([again("a")]).await.failures.is_empty());
     let record = world.record("a");
-    assert_eq!((record.state, record.attempts, record.dlq, record.history.len()), (State::Failed, 2, Some(Dlq::Sent), 2));
+    assert_eq!(record.state, State::Failed);
+    assert_eq!(record.attempts, 2);
+    assert_eq!(record.dlq, Some(Dlq::Sent));
+    assert_eq!(record.history.len(), 2);
     assert_eq!(world.queue.messages(DLQ)[0].attributes["sqjobs.dead"], "2");
 }
 
@@ -43,7 +46,7 @@ async fn no_attempt_follows_the_last_failed_one() {
 async fn the_next_delivery_makes_an_owed_copy_without_running_the_job() {
     let runs = Journal::default();
     let journal = runs.clone();
-    let world = World::with(Policy::new(), move |attempt| {
+    let world = TestWorker::with(Policy::new(), move |attempt| {
         journal.note(attempt.id());
         fatal(attempt)
     });
@@ -53,29 +56,31 @@ async fn the_next_delivery_makes_an_owed_copy_without_running_the_job() {
     assert!(world.queue.visibility("a").is_some_and(|wait| wait > 0));
     world.queue.refuse_sends(false);
     assert!(world.handle([again("a")]).await.failures.is_empty());
-    assert_eq!((world.record("a").dlq, world.queue.messages(DLQ).len()), (Some(Dlq::Sent), 1));
+    assert_eq!(world.record("a").dlq, Some(Dlq::Sent));
+    assert_eq!(world.queue.messages(DLQ).len(), 1);
     assert_eq!(runs.all(), ["a"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_mark_whose_answer_was_lost_is_made_once() {
-    let world = World::with(Policy::new(), fatal);
-    world.store.on_write(is_mark, 0..1, Fault::LoseAnswer);
+    let world = TestWorker::with(Policy::new(), fatal);
+    world.store.on_write(is_mark, 0..1, StoreFault::LoseAnswer);
     assert!(world.deliver("a").await.failures.is_empty());
-    assert_eq!((world.record("a").dlq, world.queue.messages(DLQ).len()), (Some(Dlq::Sent), 1));
+    assert_eq!(world.record("a").dlq, Some(Dlq::Sent));
+    assert_eq!(world.queue.messages(DLQ).len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_mark_that_cannot_be_made_returns_the_message() {
-    let world = World::with(Policy::new(), fatal);
-    world.store.on_write(is_mark, .., Fault::Busy);
+    let world = TestWorker::with(Policy::new(), fatal);
+    world.store.on_write(is_mark, .., StoreFault::Busy);
     assert_eq!(world.deliver("a").await.failures, returned(&["a"]));
     assert_eq!(world.record("a").dlq, Some(Dlq::Pending));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_leaves_little_room_gets_a_shorter_reason_and_then_none() {
-    let world = World::with(Policy::new(), async |_| Err(JobError::fatal("why ".repeat(250))));
+    let world = TestWorker::with(Policy::new(), async |_| Err(JobError::fatal("why ".repeat(250))));
     let sized = |id: &str, bytes: usize| {
         let bare = json!({"name": "probe", "id": id, "args": ""}).to_string().len();
         with_body(id, json!({"name": "probe", "id": id, "args": "x".repeat(bytes - bare)}))
@@ -85,13 +90,14 @@ async fn a_body_that_leaves_little_room_gets_a_shorter_reason_and_then_none() {
         let copy = world.queue.messages(DLQ).pop().expect("a copy");
         let length = copy.attributes.get("sqjobs.reason").map_or(0, String::len);
         assert!(length >= reason && length <= reason + 200, "{id}: a reason of {length}");
-        assert_eq!((copy.body.len(), world.record(id).dlq), (MAX_BYTES - room, Some(Dlq::Sent)));
+        assert_eq!(copy.body.len(), MAX_BYTES - room);
+        assert_eq!(world.record(id).dlq, Some(Dlq::Sent));
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_copy_holds_no_character_that_the_queue_refuses() {
-    let world = World::with(Policy::new(), async |_| Err(JobError::fatal("a\u{0}b\u{ffff}c").kind("d\u{1}\u{fffe}")));
+    let world = TestWorker::with(Policy::new(), async |_| Err(JobError::fatal("a\u{0}b\u{ffff}c").kind("d\u{1}\u{fffe}")));
     world.deliver("a").await;
     let copy = world.queue.messages(DLQ).remove(0);
     let odd = |char: char| char.is_control() || char == '\u{fffe}' || char == '\u{ffff}';
@@ -101,7 +107,7 @@ async fn a_copy_holds_no_character_that_the_queue_refuses() {
 
 #[tokio::test(start_paused = true)]
 async fn a_copy_keeps_the_attributes_of_its_message() {
-    let world = World::with(Policy::new(), fatal);
+    let world = TestWorker::with(Policy::new(), fatal);
     let mut delivery = message("a");
     delivery.attributes = (0..10).map(|number| (format!("own{number}"), "value".into())).collect();
     assert!(world.handle([delivery]).await.failures.is_empty());
@@ -112,7 +118,7 @@ async fn a_copy_keeps_the_attributes_of_its_message() {
 
 #[tokio::test(start_paused = true)]
 async fn a_redriven_job_has_all_attempts_again_and_another_copy_is_a_duplicate() {
-    let world = World::with(Policy::new().max_attempts(1), async |_| Err("no".into()));
+    let world = TestWorker::with(Policy::new().max_attempts(1), async |_| Err("no".into()));
     world.deliver("a").await;
     let copy = world.queue.messages(DLQ).remove(0);
     // A redriven message has a new id, and is received from the original queue.
@@ -121,7 +127,10 @@ async fn a_redriven_job_has_all_attempts_again_and_another_copy_is_a_duplicate()
     assert_eq!(world.record("a").generation, 1, "the message itself is a duplicate");
     world.handle([redriven.clone()]).await;
     let record = world.record("a");
-    assert_eq!((record.state, record.attempts, record.generation, record.dlq), (State::Failed, 1, 2, Some(Dlq::Sent)));
+    assert_eq!(record.state, State::Failed);
+    assert_eq!(record.attempts, 1);
+    assert_eq!(record.generation, 2);
+    assert_eq!(record.dlq, Some(Dlq::Sent));
     assert_eq!(world.queue.messages(DLQ)[1].attributes["sqjobs.dead"], "2");
     assert!(world.handle([redriven]).await.failures.is_empty());
     assert_eq!(world.record("a").generation, 2, "the same copy counts once");
@@ -129,11 +138,12 @@ async fn a_redriven_job_has_all_attempts_again_and_another_copy_is_a_duplicate()
 
 #[tokio::test(start_paused = true)]
 async fn a_job_killed_at_its_last_attempt_becomes_a_dead_letter_without_a_run() {
-    let world = World::with(Policy::new(), fatal);
+    let world = TestWorker::with(Policy::new(), fatal);
     let seen = held(&world, "a", seconds(0));
     world.store.put(Record { attempts: 5, ..seen });
     world.clock.advance(seconds(6));
     assert!(world.handle([again("a")]).await.failures.is_empty());
-    assert_eq!((world.state("a"), world.record("a").attempts), (State::Failed, 5));
+    assert_eq!(world.state("a"), State::Failed);
+    assert_eq!(world.record("a").attempts, 5);
     assert_eq!(world.queue.messages(DLQ)[0].attributes["sqjobs.kind"], "killed");
 }

@@ -7,8 +7,8 @@ use crate::Backoff;
 type Fails = fn() -> JobError;
 
 /// Returns a world after one delivery of a job that fails with `error`.
-async fn failing(policy: Policy, error: Fails) -> World {
-    let world = World::with(policy, move |_| std::future::ready(Err(error())));
+async fn failing(policy: Policy, error: Fails) -> TestWorker {
+    let world = TestWorker::with(policy, move |_| std::future::ready(Err(error())));
     world.deliver("a").await;
     world
 }
@@ -16,18 +16,19 @@ async fn failing(policy: Policy, error: Fails) -> World {
 #[tokio::test(start_paused = true)]
 async fn one_failing_job_costs_its_nine_neighbours_nothing() {
     let world =
-        World::with(Policy::new(), async |attempt: Arc<Attempt>| if attempt.id() == "d" { Err("no".into()) } else { Ok(Value::Null) });
+        TestWorker::with(Policy::new(), async |attempt: Arc<Attempt>| if attempt.id() == "d" { Err("no".into()) } else { Ok(Value::Null) });
     let report = world.handle(TEN.map(message)).await;
     assert_eq!(report.failures, returned(&["d"]));
     let ids: Vec<_> = TEN.into_iter().filter(|id| *id != "d").collect();
     assert_eq!(world.states(&ids), [State::Succeeded; 9]);
-    assert_eq!((world.state("d"), world.record("d").attempts), (State::Retrying, 1));
+    assert_eq!(world.state("d"), State::Retrying);
+    assert_eq!(world.record("d").attempts, 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn permanent_failures_are_logged_as_errors() {
     let log = Log::capture();
-    let world = World::with(
+    let world = TestWorker::with(
         Policy::new().max_attempts(2),
         async |attempt: Arc<Attempt>| {
             if attempt.id() == "good" { Ok(Value::Null) } else { Err("no".into()) }
@@ -48,7 +49,7 @@ async fn permanent_failures_are_logged_as_errors() {
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_costs_one_attempt_of_one_job() {
-    let world = World::with(Policy::new(), async |attempt: Arc<Attempt>| {
+    let world = TestWorker::with(Policy::new(), async |attempt: Arc<Attempt>| {
         assert!(attempt.id() != "d", "{} is unlucky", attempt.id());
         Ok(Value::Null)
     });
@@ -56,8 +57,10 @@ async fn a_panic_costs_one_attempt_of_one_job() {
     assert_eq!(report.failures, returned(&["d"]));
     let record = world.record("d");
     let failure = record.error.expect("an error");
-    assert_eq!((record.state, record.attempts), (State::Retrying, 1));
-    assert_eq!((failure.kind.as_str(), failure.message.as_str()), ("panic", "d is unlucky"));
+    assert_eq!(record.state, State::Retrying);
+    assert_eq!(record.attempts, 1);
+    assert_eq!(failure.kind.as_str(), "panic");
+    assert_eq!(failure.message.as_str(), "d is unlucky");
 }
 
 #[tokio::test(start_paused = true)]
@@ -84,9 +87,11 @@ async fn the_record_contains_the_kind_and_the_message_of_an_error() {
         let world = failing(Policy::new(), error).await;
         let record = world.record("a");
         let failure = record.error.expect("an error");
-        assert_eq!((failure.kind.as_str(), failure.message.as_str()), (kind, text));
+        assert_eq!(failure.kind.as_str(), kind);
+        assert_eq!(failure.message.as_str(), text);
         assert_eq!(failure.at, Some(world.clock.now()));
-        assert_eq!((record.history[0].generation, &record.history[0].message), (1, &failure.message), "and the history remembers it");
+        assert_eq!(record.history[0].generation, 1, "and the history remembers it");
+        assert_eq!(record.history[0].message, failure.message, "and the history remembers it");
     }
 }
 
@@ -104,11 +109,13 @@ async fn a_failed_attempt_waits_for_its_backoff() {
 #[tokio::test(start_paused = true)]
 async fn a_wait_of_over_fifteen_minutes_leaves_the_queue_for_the_record() {
     for error in [(|| JobError::retry_in(seconds(2000), "later")) as Fails, || JobError::snooze(seconds(2000))] {
-        let world = World::with(Policy::new(), move |_| std::future::ready(Err(error())));
+        let world = TestWorker::with(Policy::new(), move |_| std::future::ready(Err(error())));
         assert_eq!(world.deliver("a").await.failures, returned(&[]), "the message goes");
         let record = world.record("a");
-        assert_eq!((record.state, record.run_at), (State::Scheduled, Some(crate::clock::after(world.clock.now(), seconds(2000)))));
-        assert_eq!((record.envelope, record.due.is_some()), (Some(message("a").body), true));
+        assert_eq!(record.state, State::Scheduled);
+        assert_eq!(record.run_at, Some(crate::clock::after(world.clock.now(), seconds(2000))));
+        assert_eq!(record.envelope, Some(message("a").body));
+        assert!(record.due.is_some());
         assert_eq!(world.queue.visibility("a"), None);
         assert_eq!(world.handle([again("a")]).await.failures, returned(&[]), "nor is it needed if it comes again");
     }
@@ -116,28 +123,33 @@ async fn a_wait_of_over_fifteen_minutes_leaves_the_queue_for_the_record() {
 
 #[tokio::test(start_paused = true)]
 async fn a_message_long_before_its_time_is_filed_and_deleted() {
-    let world = World::with(Policy::new(), async |_| Ok(Value::Null));
+    let world = TestWorker::with(Policy::new(), async |_| Ok(Value::Null));
     let body = json!({"name": "probe", "id": "a", "run_at": "2026-05-07T12:00:00Z"}).to_string();
     assert_eq!(world.handle([with_body("a", &body)]).await.failures, returned(&[]));
     let record = world.record("a");
-    assert_eq!((record.state, record.attempts, record.envelope), (State::Scheduled, 0, Some(body)));
+    assert_eq!(record.state, State::Scheduled);
+    assert_eq!(record.attempts, 0);
+    assert_eq!(record.envelope, Some(body));
     assert_eq!(record.run_at, "2026-05-07T12:00:00Z".parse().ok());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_message_too_large_for_a_record_waits_in_the_queue() {
-    let world = World::with(Policy::new(), async |_| Err(JobError::retry_in(seconds(2000), "later")));
+    let world = TestWorker::with(Policy::new(), async |_| Err(JobError::retry_in(seconds(2000), "later")));
     let body = |run_at: &str| json!({"name": "probe", "id": "a", "run_at": run_at, "args": "x".repeat(500_000)});
     let report = world.handle([with_body("a", body("2026-05-07T12:00:00Z"))]).await;
-    assert_eq!((report.failures, world.queue.visibility("a")), (returned(&["a"]), Some(900)));
+    assert_eq!(report.failures, returned(&["a"]));
+    assert_eq!(world.queue.visibility("a"), Some(900));
     let report = world.handle([with_body("a", body("2026-05-04T12:00:00Z"))]).await;
-    assert_eq!((report.failures, world.queue.visibility("a")), (returned(&["a"]), Some(900)));
-    assert_eq!((world.state("a"), world.record("a").attempts), (State::Retrying, 1));
+    assert_eq!(report.failures, returned(&["a"]));
+    assert_eq!(world.queue.visibility("a"), Some(900));
+    assert_eq!(world.state("a"), State::Retrying);
+    assert_eq!(world.record("a").attempts, 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_long_wait_on_a_fifo_queue_comes_back_in_hops_that_cost_nothing() {
-    let world = World::with(Policy::new(), |_| std::future::ready(Err(JobError::retry_in(seconds(2000), "later"))));
+    let world = TestWorker::with(Policy::new(), |_| std::future::ready(Err(JobError::retry_in(seconds(2000), "later"))));
     world.handle([grouped("a", "g")]).await;
     let again = |id| Message { receives: 2, ..grouped(id, "g") };
     let waiting = world.record("a");
@@ -165,8 +177,12 @@ async fn a_job_can_set_the_wait_before_its_retry() {
 async fn a_snooze_does_not_count_as_an_attempt() {
     let world = failing(Policy::new(), || JobError::snooze(seconds(30))).await;
     let record = world.record("a");
-    assert_eq!((record.state, record.attempts, record.snoozes, record.generation), (State::Queued, 0, 1, 1));
-    assert_eq!((record.error, record.history.len()), (None, 0));
+    assert_eq!(record.state, State::Queued);
+    assert_eq!(record.attempts, 0);
+    assert_eq!(record.snoozes, 1);
+    assert_eq!(record.generation, 1);
+    assert_eq!(record.error, None);
+    assert_eq!(record.history.len(), 0);
     assert_eq!(world.queue.visibility("a"), Some(30));
 }
 
@@ -177,43 +193,48 @@ async fn snoozes_have_their_own_limit() {
         world.clock.advance(seconds(30));
         world.handle([again("a")]).await;
     }
-    assert_eq!((world.state("a"), world.record("a").error.expect("an error").kind.as_str()), (State::Failed, "max_snoozes"));
+    assert_eq!(world.state("a"), State::Failed);
+    assert_eq!(world.record("a").error.expect("an error").kind.as_str(), "max_snoozes");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_job_may_call_itself_off() {
-    let world = World::with(Policy::new(), async |_| Err(JobError::cancel("no longer wanted")));
+    let world = TestWorker::with(Policy::new(), async |_| Err(JobError::cancel("no longer wanted")));
     let report = world.deliver("a").await;
     assert!(report.failures.is_empty());
     let record = world.record("a");
-    assert_eq!((record.state, record.error.expect("a reason").message.as_str()), (State::Cancelled, "no longer wanted"));
+    assert_eq!(record.state, State::Cancelled);
+    assert_eq!(record.error.expect("a reason").message.as_str(), "no longer wanted");
     assert_eq!(world.queue.messages(DLQ).len(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_result_too_large_for_the_table_fails_the_job_without_another_run() {
-    let world = World::with(Policy::new(), async |_| Ok(1.into()));
-    world.store.on_write(|write| write.next.result.is_some(), .., Fault::Invalid);
+    let world = TestWorker::with(Policy::new(), async |_| Ok(1.into()));
+    world.store.on_write(|write| write.next.result.is_some(), .., StoreFault::Invalid);
     assert!(world.deliver("a").await.failures.is_empty());
-    assert_eq!((world.state("a"), world.record("a").error.expect("an error").kind.as_str()), (State::Failed, "result"));
+    assert_eq!(world.state("a"), State::Failed);
+    assert_eq!(world.record("a").error.expect("an error").kind.as_str(), "result");
     assert_eq!(world.queue.messages(DLQ).len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_message_may_shorten_the_budget_and_the_time_of_its_job() {
-    let world = World::with(Policy::new(), async |attempt: Arc<Attempt>| {
-        assert_eq!((attempt.max_attempts(), attempt.remaining()), (1, seconds(2)));
+    let world = TestWorker::with(Policy::new(), async |attempt: Arc<Attempt>| {
+        assert_eq!(attempt.max_attempts(), 1);
+        assert_eq!(attempt.remaining(), seconds(2));
         sleep(seconds(3)).await;
         Ok(Value::Null)
     });
     world.handle([with_body("a", json!({"name": "probe", "id": "a", "max_attempts": 1, "timeout_s": 2.0}))]).await;
-    assert_eq!((world.state("a"), world.record("a").error.expect("an error").kind.as_str()), (State::Failed, "timeout"));
+    assert_eq!(world.state("a"), State::Failed);
+    assert_eq!(world.record("a").error.expect("an error").kind.as_str(), "timeout");
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_timeout_of_a_message_wins_over_that_of_its_job() {
     for policy in [1, 10].map(seconds) {
-        let world = World::with(Policy::new().timeout(policy), async |attempt: Arc<Attempt>| {
+        let world = TestWorker::with(Policy::new().timeout(policy), async |attempt: Arc<Attempt>| {
             assert_eq!(attempt.remaining(), seconds(2));
             Ok(Value::Null)
         });
@@ -224,12 +245,14 @@ async fn the_timeout_of_a_message_wins_over_that_of_its_job() {
 
 #[tokio::test(start_paused = true)]
 async fn a_job_is_counted_as_waiting_for_its_first_attempt_only() {
-    let world = World::with(Policy::new(), async |_| Err(JobError::retry_in(seconds(70), "no")));
+    let world = TestWorker::with(Policy::new(), async |_| Err(JobError::retry_in(seconds(70), "no")));
     let engine = world.engine();
     for delivery in [message("a"), again("a")] {
         engine.handle(vec![delivery], &world.invocation()).await;
         world.clock.advance(seconds(70));
     }
     let tally = engine.counter.next(Instant::now()).expect("both are counted").tally;
-    assert_eq!((tally.run.count, tally.wait.count, tally.last_waited_ms), (2, 1, 2000));
+    assert_eq!(tally.run.count, 2);
+    assert_eq!(tally.wait.count, 1);
+    assert_eq!(tally.last_waited_ms, 2000);
 }

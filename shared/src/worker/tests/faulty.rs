@@ -17,7 +17,7 @@ use crate::{
 
 /// In-memory records behind a connection that fails on demand.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Faulty(Arc<Inner>);
+pub(super) struct FaultyStore(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -36,7 +36,7 @@ pub(super) struct Request {
 
 /// A fault of a statement, or of its whole request.
 #[derive(Clone)]
-pub(super) enum Fault {
+pub(super) enum StoreFault {
     /// The write is made, but the answer is lost.
     LoseAnswer,
     /// The write is throttled and not made.
@@ -52,12 +52,12 @@ pub(super) enum Fault {
     /// A refusal does not show the record.
     Bare,
     /// Another process writes first.
-    Meanwhile(Arc<dyn Fn(&Faulty) + Send + Sync>),
+    Meanwhile(Arc<dyn Fn(&FaultyStore) + Send + Sync>),
 }
 
-impl fmt::Debug for Fault {
+impl fmt::Debug for StoreFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Fault")
+        f.write_str("StoreFault")
     }
 }
 
@@ -67,7 +67,7 @@ struct Rule {
     count: usize,
     from: usize,
     to: usize,
-    fault: Fault,
+    fault: StoreFault,
 }
 
 impl fmt::Debug for Rule {
@@ -82,23 +82,23 @@ enum Statement<'a> {
     Write(&'a Write),
 }
 
-impl Faulty {
+impl FaultyStore {
     /// Adds a fault for the writes that match `of` and whose number, counted from 0, is in `which`.
-    pub(super) fn on_write(&self, of: impl Fn(&Write) -> bool + Send + Sync + 'static, which: impl RangeBounds<usize>, fault: Fault) {
+    pub(super) fn on_write(&self, of: impl Fn(&Write) -> bool + Send + Sync + 'static, which: impl RangeBounds<usize>, fault: StoreFault) {
         self.rule(which, fault, move |statement| matches!(statement, Statement::Write(write) if of(write)));
     }
 
     /// Adds a fault for the reads whose number, counted from 0, is in `which`.
-    pub(super) fn on_read(&self, which: impl RangeBounds<usize>, fault: Fault) {
+    pub(super) fn on_read(&self, which: impl RangeBounds<usize>, fault: StoreFault) {
         self.rule(which, fault, |statement| matches!(statement, Statement::Read));
     }
 
     /// Adds a fault for all requests.
-    pub(super) fn on_all(&self, fault: Fault) {
+    pub(super) fn on_all(&self, fault: StoreFault) {
         self.rule(.., fault, |_| true);
     }
 
-    fn rule(&self, which: impl RangeBounds<usize>, fault: Fault, of: impl Fn(Statement<'_>) -> bool + Send + Sync + 'static) {
+    fn rule(&self, which: impl RangeBounds<usize>, fault: StoreFault, of: impl Fn(Statement<'_>) -> bool + Send + Sync + 'static) {
         let from = match which.start_bound() {
             Bound::Included(from) => *from,
             Bound::Excluded(before) => before + 1,
@@ -150,7 +150,7 @@ impl Faulty {
         self.put(record);
     }
 
-    fn faults(&self, statement: Statement<'_>) -> Vec<Fault> {
+    fn faults(&self, statement: Statement<'_>) -> Vec<StoreFault> {
         let mut rules = lock(&self.0.rules);
         let hits = rules.iter_mut().filter(|rule| (rule.of)(statement)).filter_map(|rule| {
             rule.count += 1;
@@ -159,39 +159,39 @@ impl Faulty {
         hits.collect()
     }
 
-    async fn before(&self, faults: &[Vec<Fault>]) {
+    async fn before(&self, faults: &[Vec<StoreFault>]) {
         for fault in faults.iter().flatten() {
             match fault {
-                Fault::Delay(delay) => sleep(*delay).await,
-                Fault::Meanwhile(act) => act(self),
+                StoreFault::Delay(delay) => sleep(*delay).await,
+                StoreFault::Meanwhile(act) => act(self),
                 _ => {}
             }
         }
     }
 
-    async fn write_one(&self, write: &Write, faults: &[Fault]) -> Result<Written, StoreError> {
-        let has = |is: fn(&Fault) -> bool| faults.iter().any(is);
-        if has(|fault| matches!(fault, Fault::Busy)) {
+    async fn write_one(&self, write: &Write, faults: &[StoreFault]) -> Result<Written, StoreError> {
+        let has = |is: fn(&StoreFault) -> bool| faults.iter().any(is);
+        if has(|fault| matches!(fault, StoreFault::Busy)) {
             return Err(StoreError::Busy("throttled".into()));
         }
-        if has(|fault| matches!(fault, Fault::Unknown)) {
+        if has(|fault| matches!(fault, StoreFault::Unknown)) {
             return Err(StoreError::unknown("no connection"));
         }
-        if has(|fault| matches!(fault, Fault::Invalid)) {
+        if has(|fault| matches!(fault, StoreFault::Invalid)) {
             return Err(StoreError::Invalid("it is too large".into()));
         }
         let written = self.0.memory.write(std::slice::from_ref(write)).await.remove(0)?;
-        if has(|fault| matches!(fault, Fault::LoseAnswer)) {
+        if has(|fault| matches!(fault, StoreFault::LoseAnswer)) {
             return Err(StoreError::unknown("the connection was lost"));
         }
         Ok(match written {
-            Written::Refused(_) if has(|fault| matches!(fault, Fault::Bare)) => Written::Refused(None),
+            Written::Refused(_) if has(|fault| matches!(fault, StoreFault::Bare)) => Written::Refused(None),
             written => written,
         })
     }
 }
 
-impl Store for Faulty {
+impl Store for FaultyStore {
     fn read<'a>(&'a self, ids: &'a [String]) -> BoxFuture<'a, Vec<Result<Option<Record>, StoreError>>> {
         async move {
             lock(&self.0.requests).push(Request { at: Instant::now(), reads: ids.to_vec(), writes: Vec::new() });
@@ -199,10 +199,10 @@ impl Store for Faulty {
             self.before(&faults).await;
             let records = self.0.memory.read(ids).await;
             let answers = records.into_iter().zip(faults).zip(ids).map(|((record, faults), id)| match faults.first() {
-                Some(Fault::Busy | Fault::Whole) => Err(StoreError::Busy("throttled".into())),
-                Some(Fault::Unknown | Fault::LoseAnswer) => Err(StoreError::unknown("no connection")),
-                Some(Fault::Invalid) => Err(StoreError::Unreadable { id: id.clone(), flaw: "it is no record".into() }),
-                Some(Fault::Delay(_) | Fault::Bare | Fault::Meanwhile(_)) | None => record,
+                Some(StoreFault::Busy | StoreFault::Whole) => Err(StoreError::Busy("throttled".into())),
+                Some(StoreFault::Unknown | StoreFault::LoseAnswer) => Err(StoreError::unknown("no connection")),
+                Some(StoreFault::Invalid) => Err(StoreError::Unreadable { id: id.clone(), flaw: "it is no record".into() }),
+                Some(StoreFault::Delay(_) | StoreFault::Bare | StoreFault::Meanwhile(_)) | None => record,
             });
             answers.collect()
         }
@@ -214,7 +214,7 @@ impl Store for Faulty {
             lock(&self.0.requests).push(Request { at: Instant::now(), reads: Vec::new(), writes: writes.to_vec() });
             let faults: Vec<_> = writes.iter().map(|write| self.faults(Statement::Write(write))).collect();
             self.before(&faults).await;
-            if faults.iter().flatten().any(|fault| matches!(fault, Fault::Whole)) {
+            if faults.iter().flatten().any(|fault| matches!(fault, StoreFault::Whole)) {
                 return writes.iter().map(|_| Err(StoreError::Busy("throttled".into()))).collect();
             }
             let mut answers = Vec::new();

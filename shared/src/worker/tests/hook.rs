@@ -8,7 +8,7 @@ use crate::{Arguments, Context, Envelope, Failure, Job, Worker, job::Hook};
 /// The log of the hooks, with the state of the record at each call.
 struct Notes {
     journal: Journal,
-    store: Faulty,
+    store: FaultyStore,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -103,8 +103,8 @@ impl Job<Notes> for Hooked {
     }
 }
 
-fn world() -> (World, Journal) {
-    let mut world = World::new();
+fn world() -> (TestWorker, Journal) {
+    let mut world = TestWorker::new();
     let journal = Journal::default();
     let notes = Notes { journal: journal.clone(), store: world.store.clone() };
     world.jobs = Worker::new(notes).job::<Hooked>().jobs().clone();

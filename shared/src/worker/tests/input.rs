@@ -52,8 +52,8 @@ impl Job for Explosive {
     }
 }
 
-fn world() -> World {
-    World { jobs: Worker::new(()).job::<Typed>().job::<Explosive>().jobs().clone(), ..World::new() }
+fn world() -> TestWorker {
+    TestWorker { jobs: Worker::new(()).job::<Typed>().job::<Explosive>().jobs().clone(), ..TestWorker::new() }
 }
 
 fn good(id: &str) -> Message {
@@ -81,7 +81,8 @@ async fn a_message_that_cannot_be_read_is_a_dead_letter_and_fails_alone() {
     assert!(report.failures.is_empty());
     assert_eq!(world.state("a"), State::Succeeded);
     let copies = world.queue.messages(DLQ);
-    assert_eq!((copies.len(), report.rejected.len()), (cases.len(), cases.len()));
+    assert_eq!(copies.len(), cases.len());
+    assert_eq!(report.rejected.len(), cases.len());
     for (copy, (body, reason)) in copies.iter().zip(&cases) {
         assert!(copy.attributes["sqjobs.reason"].starts_with(reason), "{body:.40}: {:?}", copy.attributes);
         assert_eq!(copy.attributes["sqjobs.kind"], "rejected");
@@ -113,14 +114,16 @@ async fn a_message_for_a_newer_worker_waits_for_a_day() {
         let world = world();
         for receives in [1, 5, 100] {
             let report = world.handle([Message { receives, ..with_body("a", &wish) }]).await;
-            assert_eq!((report.failures, report.rejected.len()), (returned(&["a"]), 0), "{wish}");
+            assert_eq!(report.failures, returned(&["a"]), "{wish}");
+            assert_eq!(report.rejected.len(), 0, "{wish}");
             assert!(world.queue.visibility("a").is_some_and(|wait| (1..=300).contains(&wait)), "{wish}");
         }
         assert!(world.queue.visibility("a").is_some_and(|wait| wait >= 150), "at last some minutes");
         assert_eq!(world.queue.messages(DLQ).len(), 0);
         world.clock.advance(Duration::from_hours(24));
         let report = world.handle([with_body("a", &wish)]).await;
-        assert_eq!((report.failures.len(), report.rejected.len()), (0, 1), "{wish}");
+        assert_eq!(report.failures.len(), 0, "{wish}");
+        assert_eq!(report.rejected.len(), 1, "{wish}");
         assert_eq!(world.queue.messages(DLQ)[0].attributes["sqjobs.kind"], kind);
         let written: Vec<_> = world.store.writes().into_iter().flatten().collect();
         assert_eq!(written, [], "untouched");
@@ -168,11 +171,15 @@ async fn a_filed_job_whose_arguments_cannot_be_read_fails_as_rejected() {
     let world = world();
     world.store.put(filed(&json!({"count": "three"})));
     let report = world.handle([wrong()]).await;
-    assert_eq!((report.failures.len(), report.rejected.len()), (0, 1));
+    assert_eq!(report.failures.len(), 0);
+    assert_eq!(report.rejected.len(), 1);
     let record = world.record("a");
-    assert_eq!((record.state, record.dlq, record.attempts), (State::Failed, Some(crate::Dlq::Sent), 0));
+    assert_eq!(record.state, State::Failed);
+    assert_eq!(record.dlq, Some(crate::Dlq::Sent));
+    assert_eq!(record.attempts, 0);
     let error = record.error.expect("a reason");
-    assert_eq!((error.kind.as_str(), error.message.starts_with("args.count: invalid type: string")), ("rejected", true));
+    assert_eq!(error.kind.as_str(), "rejected");
+    assert!(error.message.starts_with("args.count: invalid type: string"));
     assert_eq!(world.queue.messages(DLQ)[0].attributes["sqjobs.kind"], "rejected");
 }
 
@@ -204,7 +211,8 @@ async fn a_rejected_job_whose_dead_letter_is_owed_gets_it_at_the_next_delivery()
     assert_eq!(world.record("a").dlq, Some(crate::Dlq::Pending));
     world.queue.refuse_sends(false);
     assert!(world.handle([wrong()]).await.failures.is_empty());
-    assert_eq!((world.record("a").dlq, world.queue.messages(DLQ).len()), (Some(crate::Dlq::Sent), 1));
+    assert_eq!(world.record("a").dlq, Some(crate::Dlq::Sent));
+    assert_eq!(world.queue.messages(DLQ).len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -230,12 +238,13 @@ async fn a_message_that_cannot_be_run_waits_while_the_store_is_busy() {
     let world = world();
     let job = filed(&json!({"count": "three"}));
     world.store.put(job.clone());
-    world.store.on_read(.., Fault::Busy);
+    world.store.on_read(.., StoreFault::Busy);
     assert_eq!(world.handle([wrong()]).await.failures, returned(&["a"]), "its record cannot be read");
     world.store.heal();
-    world.store.on_write(|_| true, .., Fault::Busy);
+    world.store.on_write(|_| true, .., StoreFault::Busy);
     assert_eq!(world.handle([wrong()]).await.failures, returned(&["a"]), "its record cannot be written");
-    assert_eq!((world.record("a"), world.queue.messages(DLQ).len()), (job, 0));
+    assert_eq!(world.record("a"), job);
+    assert_eq!(world.queue.messages(DLQ).len(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -243,9 +252,10 @@ async fn a_message_that_cannot_be_run_does_not_wait_for_a_broken_record() {
     let world = world();
     let job = filed(&json!({"count": "three"}));
     world.store.put(job.clone());
-    world.store.on_read(.., Fault::Invalid);
+    world.store.on_read(.., StoreFault::Invalid);
     assert!(world.handle([wrong()]).await.failures.is_empty());
-    assert_eq!((world.record("a"), world.queue.messages(DLQ).len()), (job, 1));
+    assert_eq!(world.record("a"), job);
+    assert_eq!(world.queue.messages(DLQ).len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -253,9 +263,10 @@ async fn a_message_that_cannot_be_run_leaves_a_job_that_starts_meanwhile() {
     let world = world();
     let (store, running) = (world.store.clone(), held(&world, "a", seconds(30)));
     world.store.put(filed(&json!({"count": "three"})));
-    world.store.on_write(|_| true, 0..1, Fault::Meanwhile(Arc::new(move |_| store.put(running.clone()))));
+    world.store.on_write(|_| true, 0..1, StoreFault::Meanwhile(Arc::new(move |_| store.put(running.clone()))));
     assert_eq!(world.handle([wrong()]).await.failures, returned(&["a"]));
-    assert_eq!((world.state("a"), world.queue.messages(DLQ).len()), (State::Running, 0));
+    assert_eq!(world.state("a"), State::Running);
+    assert_eq!(world.queue.messages(DLQ).len(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -264,7 +275,8 @@ async fn a_cancelled_job_that_died_needs_no_dead_letter_of_a_wrong_message() {
     world.store.put(Record { cancel_requested: true, ..held(&world, "a", seconds(0)) });
     world.clock.advance(seconds(6));
     assert!(world.handle([wrong()]).await.failures.is_empty());
-    assert_eq!((world.state("a"), world.queue.messages(DLQ).len()), (State::Cancelled, 0));
+    assert_eq!(world.state("a"), State::Cancelled);
+    assert_eq!(world.queue.messages(DLQ).len(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -278,7 +290,8 @@ async fn a_parked_message_leaves_its_live_record_for_a_day_and_then_ends_it() {
     world.clock.advance(Duration::from_hours(24));
     assert!(world.handle([delivery()]).await.failures.is_empty());
     let record = world.record("a");
-    assert_eq!((record.state, record.dlq), (State::Failed, Some(crate::Dlq::Sent)));
+    assert_eq!(record.state, State::Failed);
+    assert_eq!(record.dlq, Some(crate::Dlq::Sent));
     assert_eq!(record.error.expect("a reason").kind, "parked");
     assert_eq!(world.queue.messages(DLQ)[0].attributes["sqjobs.kind"], "parked");
 }
@@ -291,7 +304,8 @@ async fn a_message_of_a_cancelled_job_that_cannot_be_run_ends_at_once() {
         let world = world();
         world.store.put(Record { id: "a".into(), state: State::Cancelled, ..Record::default() });
         assert!(world.handle([delivery]).await.failures.is_empty());
-        assert_eq!((world.state("a"), world.queue.messages(DLQ).len()), (State::Cancelled, 0));
+        assert_eq!(world.state("a"), State::Cancelled);
+        assert_eq!(world.queue.messages(DLQ).len(), 0);
     }
 }
 
@@ -319,7 +333,7 @@ async fn arguments_never_appear_in_logs() {
         format!(r#"{{"name": "probe", "args": "{SECRET}"#).into(),
         json!({"name": "probe", "id": "j", "args": {"count": 3, "secret": SECRET}}),
     ];
-    world.store.on_write(|write| write.next.id == "j", .., Fault::Unknown);
+    world.store.on_write(|write| write.next.id == "j", .., StoreFault::Unknown);
     world.queue.refuse_sends(true);
     let text = |body: &Value| body.as_str().map_or_else(|| body.to_string(), str::to_owned);
     let batch = bodies.iter().enumerate().map(|(place, body)| Message { id: place.to_string(), ..with_body("a", text(body)) });
@@ -351,12 +365,14 @@ impl Job for Talkative {
 #[tokio::test(start_paused = true)]
 async fn a_line_that_a_job_logs_names_the_job_and_has_no_key_twice() {
     let log = Log::capture();
-    let world = World { jobs: Worker::new(()).job::<Talkative>().jobs().clone(), ..World::new() };
+    let world = TestWorker { jobs: Worker::new(()).job::<Talkative>().jobs().clone(), ..TestWorker::new() };
     world.handle([with_body("a", json!({"name": "talkative", "id": "a"}))]).await;
     let log = log.text();
     let line = log.lines().find(|line| line.contains("a line of the job")).expect("it is logged");
     let span = &serde_json::from_str::<Value>(line).expect("JSON")["span"];
-    assert_eq!((&span["name"], &span["job"], &span["id"]), (&json!("attempt"), &json!("talkative"), &json!("a")));
+    assert_eq!(span["name"], json!("attempt"));
+    assert_eq!(span["job"], json!("talkative"));
+    assert_eq!(span["id"], json!("a"));
     let (_, written) = line.split_once(r#""span":{"#).expect("a span");
     assert_eq!(written.split('}').next().expect("its fields").matches(r#""name":"#).count(), 1, "{line}");
 }

@@ -32,7 +32,7 @@ use tokio::{
 };
 
 use self::{
-    faulty::{Fault, Faulty, lock},
+    faulty::{FaultyStore, StoreFault, lock},
     log::Log,
     recorder::{Call, Recorder, receipt_of},
     scripted::Scripted,
@@ -44,9 +44,9 @@ const DLQ: &str = "dead";
 const QUEUE: &str = "probe";
 
 /// A worker and its environment.
-struct World {
+struct TestWorker {
     clock: Clock,
-    store: Faulty,
+    store: FaultyStore,
     queue: Recorder,
     jobs: Jobs,
     max_concurrency: usize,
@@ -54,11 +54,18 @@ struct World {
     time: Duration,
 }
 
-impl World {
+impl TestWorker {
     fn new() -> Self {
         let clock = Clock::frozen("2026-05-04T12:00:00Z".parse().expect("an instant"));
         let queue = Recorder::new(clock.clone());
-        Self { clock, store: Faulty::default(), queue, jobs: Jobs::default(), max_concurrency: usize::MAX, time: Duration::from_mins(15) }
+        Self {
+            clock,
+            store: FaultyStore::default(),
+            queue,
+            jobs: Jobs::default(),
+            max_concurrency: usize::MAX,
+            time: Duration::from_mins(15),
+        }
     }
 
     /// Creates a worker with the single job `probe`.
@@ -199,7 +206,7 @@ fn is_renewal(write: &Write) -> bool {
 }
 
 /// Returns a record whose first attempt another worker is running.
-fn held(world: &World, id: &str, lease: Duration) -> Record {
+fn held(world: &TestWorker, id: &str, lease: Duration) -> Record {
     let now = world.clock.now();
     Record {
         id: id.into(),
@@ -217,6 +224,6 @@ fn held(world: &World, id: &str, lease: Duration) -> Record {
     }
 }
 
-fn ended(world: &World, id: &str, state: State) -> Record {
+fn ended(world: &TestWorker, id: &str, state: State) -> Record {
     Record { state, lease_until: None, finished_at: Some(world.clock.now()), ..held(world, id, seconds(0)) }
 }

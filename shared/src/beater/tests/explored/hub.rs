@@ -47,7 +47,7 @@ pub(super) struct Asked {
 
 /// The shared state.
 pub(super) struct Hub {
-    pub(super) world: World,
+    pub(super) world: TestBeater,
     pub(super) mutation: Option<Mutation>,
     /// The instant of each tick; `None` for an operator.
     pub(super) ticks: Vec<Option<Timestamp>>,
@@ -78,7 +78,7 @@ pub(super) struct Shared {
 
 impl Hub {
     pub(super) fn new(
-        world: World,
+        world: TestBeater,
         mutation: Option<Mutation>,
         ticks: Vec<Option<Timestamp>>,
         told: Vec<Arc<Told>>,

@@ -78,7 +78,7 @@ impl Run {
     /// Creates the world at the start of the exploration, with each actor at its first request.
     pub(super) async fn start(scenario: &Scenario, bounds: Bounds, told: &[Arc<Told>], mutation: Option<Mutation>) -> Self {
         let first = scenario.before.unwrap_or(scenario.now);
-        let world = World::at(&(minute(first) - jiff::SignedDuration::from_secs(1)).to_string());
+        let world = TestBeater::at(&(minute(first) - jiff::SignedDuration::from_secs(1)).to_string());
         let ticks = bounds.ticks.iter().map(|tick| Some(minute(*tick))).chain([None]).collect();
         let last = bounds.ticks.iter().max().copied().unwrap_or(0);
         let shards = told.iter().flat_map(|told| told.shards(minute(last + 2))).collect();

@@ -1,7 +1,7 @@
 //! What may happen, and what it does: the protocol's steps around the decisions.
 
 use super::{
-    world::{Actor, Asks, Attempt, Goes, Message, Place, Sent, Then, World},
+    world::{Actor, Asks, Attempt, Goes, Message, ModelState, Place, Sent, Then},
     *,
 };
 
@@ -71,8 +71,8 @@ impl Laws {
             .recording(self.bounds.recording)
     }
 
-    pub(super) fn start(&self) -> World {
-        World {
+    pub(super) fn start(&self) -> ModelState {
+        ModelState {
             now: 0,
             record: None,
             messages: vec![Message { dead: None, place: Place::Queue, fresh: self.bounds.recording == Recording::OnTrouble }],
@@ -86,7 +86,7 @@ impl Laws {
     }
 
     /// Everything that can happen next.
-    pub(super) fn events(&self, world: &World) -> Vec<Event> {
+    pub(super) fn events(&self, world: &ModelState) -> Vec<Event> {
         let mut events = Vec::new();
         let left = world.left;
         for (who, actor) in world.actors.iter().enumerate() {
@@ -120,7 +120,7 @@ impl Laws {
     }
 
     /// What an actor may take up that does nothing else.
-    fn chances(world: &World, who: usize) -> Vec<Event> {
+    fn chances(world: &ModelState, who: usize) -> Vec<Event> {
         let left = world.left;
         let is_there = |message: &Message| match message.place {
             Place::Queue => true,
@@ -141,7 +141,7 @@ impl Laws {
     }
 
     /// The instants to come at which some decision turns out differently.
-    fn instants(&self, world: &World) -> Vec<i64> {
+    fn instants(&self, world: &ModelState) -> Vec<i64> {
         let millis = |at: Timestamp| at.as_millisecond() - ms(0).as_millisecond();
         let mut true_times: Vec<i64> = world.actors.iter().filter_map(|actor| Some(actor.attempt.as_ref()?.held_until)).collect();
         if let Some(record) = &world.record {
@@ -161,12 +161,12 @@ impl Laws {
         true_times
     }
 
-    fn clock(&self, world: &World, who: usize) -> Timestamp {
+    fn clock(&self, world: &ModelState, who: usize) -> Timestamp {
         ms(world.now + self.bounds.skews[who])
     }
 
     /// The world after an event; none where nothing has changed.
-    pub(super) fn after(&self, world: &World, event: Event) -> Option<World> {
+    pub(super) fn after(&self, world: &ModelState, event: Event) -> Option<ModelState> {
         let mut next = world.clone();
         self.happens(&mut next, event);
         if next.left.strays == 0 {
@@ -178,7 +178,7 @@ impl Laws {
         (next != *world).then_some(next)
     }
 
-    pub(super) fn happens(&self, world: &mut World, event: Event) {
+    pub(super) fn happens(&self, world: &mut ModelState, event: Event) {
         match event {
             Event::Deliver(who, which) => self.deliver(world, who, which),
             Event::Arrive(who) => self.arrive(world, who),
@@ -234,7 +234,7 @@ impl Laws {
     }
 
     /// A token that nobody has, anywhere: the first such, so that worlds that differ in dead tokens alone are one.
-    fn token(world: &World) -> String {
+    fn token(world: &ModelState) -> String {
         let attempts = world.actors.iter().filter_map(|actor| Some(&actor.attempt.as_ref()?.record));
         let requests = world.actors.iter().filter_map(|actor| Some(&actor.asks.as_ref()?.sent)).chain(&world.strays);
         let requested = requests.flat_map(|sent| sent.seen.iter().chain([&sent.next]));
@@ -243,7 +243,7 @@ impl Laws {
         free.expect("one more than are used")
     }
 
-    fn send(world: &mut World, who: usize, seen: Option<Record>, next: Record, then: Then, dead: Option<u64>) {
+    fn send(world: &mut ModelState, who: usize, seen: Option<Record>, next: Record, then: Then, dead: Option<u64>) {
         let attempt = world.actors[who].attempt.as_ref();
         let by = attempt.and_then(|attempt| attempt.record.owner.clone());
         let imagined = attempt.filter(|attempt| !attempt.stored).map(|attempt| attempt.record.clone());
@@ -251,7 +251,7 @@ impl Laws {
         world.actors[who].asks = Some(Asks { sent, asked: world.now, then, made: None });
     }
 
-    fn deliver(&self, world: &mut World, who: usize, which: usize) {
+    fn deliver(&self, world: &mut ModelState, who: usize, which: usize) {
         if world.messages[which].place == Place::Gone {
             world.left.ghosts -= 1;
         }
@@ -323,7 +323,7 @@ impl Laws {
 
     /// Sends an ending, after which the message goes its way.
     #[expect(clippy::too_many_arguments, reason = "an ending is all of these")]
-    fn settle(&self, world: &mut World, who: usize, seen: Option<Record>, next: Record, which: usize, goes: Goes, dead: Option<u64>) {
+    fn settle(&self, world: &mut ModelState, who: usize, seen: Option<Record>, next: Record, which: usize, goes: Goes, dead: Option<u64>) {
         if self.is(Mutation::DeleteBeforeRecord) && goes == Goes::Delete {
             world.messages[which].place = Place::Gone;
         }
@@ -331,7 +331,7 @@ impl Laws {
     }
 
     /// Copies a message to the dead-letter queue; then the mark is sent.
-    fn dead_letter(&self, world: &mut World, who: usize, which: usize, failed: &Record) {
+    fn dead_letter(&self, world: &mut ModelState, who: usize, which: usize, failed: &Record) {
         if self.is(Mutation::DeleteBeforeLetter) {
             world.messages[which].place = Place::Gone;
         } else {
@@ -341,7 +341,7 @@ impl Laws {
     }
 
     /// The attempt of a worker that may write; past its lease it is given up.
-    fn held(world: &mut World, who: usize) -> Option<Attempt> {
+    fn held(world: &mut ModelState, who: usize) -> Option<Attempt> {
         let now = world.now;
         let actor = &mut world.actors[who];
         let held = actor.attempt.take().filter(|attempt| now < attempt.held_until);
@@ -349,7 +349,7 @@ impl Laws {
         held
     }
 
-    fn renew(&self, world: &mut World, who: usize) {
+    fn renew(&self, world: &mut ModelState, who: usize) {
         let now = self.clock(world, who);
         if let Some(attempt) = Self::held(world, who) {
             let next = renewed(&attempt.record, LEASE, now);
@@ -357,7 +357,7 @@ impl Laws {
         }
     }
 
-    fn end(&self, world: &mut World, who: usize, how: How) {
+    fn end(&self, world: &mut ModelState, who: usize, how: How) {
         let now = self.clock(world, who);
         let Some(attempt) = Self::held(world, who) else { return };
         let asks = |next| Outcome::Failure(failure("error"), next);
@@ -389,19 +389,19 @@ impl Laws {
         self.settle(world, who, seen, next, which, goes, None);
     }
 
-    pub(super) fn crash(world: &mut World, who: usize) {
+    pub(super) fn crash(world: &mut ModelState, who: usize) {
         let actor = std::mem::take(&mut world.actors[who]);
         Self::astray(world, actor.asks.map(|asks| asks.sent));
     }
 
     /// A request that may come once more, or at last.
-    fn astray(world: &mut World, sent: Option<Sent>) {
+    fn astray(world: &mut ModelState, sent: Option<Sent>) {
         world.strays.extend(sent);
         let surplus = world.strays.len().saturating_sub(STRAYS);
         world.strays.drain(..surplus);
     }
 
-    fn cancel(&self, world: &mut World, who: usize) {
+    fn cancel(&self, world: &mut ModelState, who: usize) {
         let stands = world.record.clone();
         let asked = stands.as_ref().is_some_and(|stands| stands.cancel_requested);
         if !asked && let Some(next) = cancel(stands.as_ref(), &self.request(None), &self.policy(), self.clock(world, who)) {
@@ -410,7 +410,7 @@ impl Laws {
     }
 
     /// Moves a job that waits to half an hour from now.
-    fn shift(&self, world: &mut World, who: usize) {
+    fn shift(&self, world: &mut ModelState, who: usize) {
         let waits = |stands: &Record| stands.envelope.is_some() && stands.state != State::Running && !stands.state.is_terminal();
         let Some(stands) = world.record.clone().filter(waits) else { return };
         let fresh = Self::token(world);
@@ -419,7 +419,7 @@ impl Laws {
         Self::send(world, who, Some(stands), next, Then::Nothing, None);
     }
 
-    fn beat(&self, world: &mut World, who: usize) {
+    fn beat(&self, world: &mut ModelState, who: usize) {
         let horizon = ms(world.now + self.bounds.skews[who] + LOOK_AHEAD);
         let Some(due) = world.record.clone().filter(|stands| is_sendable(stands, horizon)) else { return };
         let next = sent(&due);
@@ -431,7 +431,7 @@ impl Laws {
         }
     }
 
-    fn repair(&self, world: &mut World, who: usize) {
+    fn repair(&self, world: &mut ModelState, who: usize) {
         if self.is(Mutation::NoRepair) {
             return;
         }
@@ -449,7 +449,7 @@ impl Laws {
     }
 
     /// A message that SQS itself has moved is given its reason, or goes.
-    fn explain(&self, world: &mut World, who: usize, which: usize) {
+    fn explain(&self, world: &mut ModelState, who: usize, which: usize) {
         if self.is(Mutation::DropAbandoned) {
             world.messages[which].place = Place::Gone;
             return;
@@ -467,13 +467,13 @@ impl Laws {
         }
     }
 
-    fn arrive(&self, world: &mut World, who: usize) {
+    fn arrive(&self, world: &mut ModelState, who: usize) {
         let Some(mut asks) = world.actors[who].asks.take() else { return };
         asks.made = Some(self.reach(world, &mut asks.sent));
         world.actors[who].asks = Some(asks);
     }
 
-    fn answer(&self, world: &mut World, who: usize) {
+    fn answer(&self, world: &mut ModelState, who: usize) {
         let Some(asks) = world.actors[who].asks.take() else { return };
         let stands = world.record.clone();
         match asks.made {
@@ -484,14 +484,14 @@ impl Laws {
         Self::astray(world, Some(asks.sent));
     }
 
-    pub(super) fn look(&self, world: &mut World, who: usize) {
+    pub(super) fn look(&self, world: &mut ModelState, who: usize) {
         let Some(asks) = world.actors[who].asks.take() else { return };
         let stands = world.record.clone();
         self.resolved(world, who, &asks, stands);
         Self::astray(world, Some(asks.sent));
     }
 
-    fn resolved(&self, world: &mut World, who: usize, asks: &Asks, stands: Option<Record>) {
+    fn resolved(&self, world: &mut ModelState, who: usize, asks: &Asks, stands: Option<Record>) {
         match resolve(&asks.sent.next, asks.sent.seen.as_ref(), stands.clone()) {
             Resolution::Ours if self.is(Mutation::NoOwnSuccess) => Self::refused(world, who, asks, stands),
             Resolution::Ours => self.confirmed(world, who, asks),
@@ -504,7 +504,7 @@ impl Laws {
         }
     }
 
-    fn confirmed(&self, world: &mut World, who: usize, asks: &Asks) {
+    fn confirmed(&self, world: &mut ModelState, who: usize, asks: &Asks) {
         let next = asks.sent.next.clone();
         let from = if self.is(Mutation::LeaseFromAnswer) { world.now } else { asks.asked };
         let held_until = from + lease();
@@ -520,7 +520,7 @@ impl Laws {
     }
 
     /// A request to cancel came between, or the lease is lost.
-    fn refused(world: &mut World, who: usize, asks: &Asks, stored: Option<Record>) {
+    fn refused(world: &mut ModelState, who: usize, asks: &Asks, stored: Option<Record>) {
         let Some(attempt) = world.actors[who].attempt.take() else { return };
         let is_own = |stored: &Record| stored.is_run_by(attempt.record.owner.as_deref());
         if let Some(stored) = stored.filter(is_own) {

@@ -6,31 +6,31 @@ use stateright::{Checker, CheckerBuilder, HasDiscoveries, Model, Property};
 
 use super::{
     event::{Event, Laws},
-    world::World,
+    world::ModelState,
     *,
 };
 
 macro_rules! always {
     ($($invariant:ident),*) => {
-        vec![$(Property::always(stringify!($invariant), |_, world: &World| world.broken != Some(Invariant::$invariant))),*]
+        vec![$(Property::always(stringify!($invariant), |_, world: &ModelState| world.broken != Some(Invariant::$invariant))),*]
     };
 }
 
 impl Model for Laws {
-    type State = World;
+    type State = ModelState;
     type Action = Event;
 
-    fn init_states(&self) -> Vec<World> {
+    fn init_states(&self) -> Vec<ModelState> {
         vec![self.start()]
     }
 
-    fn actions(&self, world: &World, events: &mut Vec<Event>) {
+    fn actions(&self, world: &ModelState, events: &mut Vec<Event>) {
         if world.broken.is_none() {
             events.extend(self.events(world));
         }
     }
 
-    fn next_state(&self, world: &World, event: Event) -> Option<World> {
+    fn next_state(&self, world: &ModelState, event: Event) -> Option<ModelState> {
         self.after(world, event)
     }
 
@@ -38,7 +38,7 @@ impl Model for Laws {
         let mut properties = always![NoLoss, OneRunner, Fencing, Bounded, HonestAttempts, OnceRemembered, RecordWins, CalledOff];
         properties.push(Property::always("Progress", |laws: &Self, world| world.broken.is_some() || laws.comes_to_its_end(world)));
         // What makes the exploration worth something.
-        properties.push(Property::sometimes("a job ends", |_, world: &World| {
+        properties.push(Property::sometimes("a job ends", |_, world: &ModelState| {
             world.record.as_ref().is_some_and(|record| matches!(record.state, State::Succeeded | State::Failed))
         }));
         properties

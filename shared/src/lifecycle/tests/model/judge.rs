@@ -2,14 +2,14 @@
 
 use super::{
     event::{Event, Laws},
-    world::{Actor, Message, Place, Sent, Spent, World},
+    world::{Actor, Message, ModelState, Place, Sent, Spent},
     *,
 };
 
 /// Hours without a fault after which a job must have ended.
 const CALM: usize = 60;
 
-impl World {
+impl ModelState {
     /// Notes what does not hold, the first of all.
     fn ensure(&mut self, holds: bool, invariant: Invariant) {
         if !holds && self.broken.is_none() {
@@ -48,7 +48,7 @@ impl World {
 
 impl Laws {
     /// A write reaches the table; whether it was made.
-    pub(super) fn reach(&self, world: &mut World, sent: &mut Sent) -> bool {
+    pub(super) fn reach(&self, world: &mut ModelState, sent: &mut Sent) -> bool {
         let same = world.record.as_ref().map(Record::version) == sent.seen.as_ref().map(Record::version);
         let made = same || self.is(Mutation::NoOwnerCheck) && world.record.is_some() && sent.seen.is_some();
         if made {
@@ -71,7 +71,7 @@ impl Laws {
         made
     }
 
-    fn judge(&self, world: &mut World, before: Option<&Record>, next: &Record, dead: Option<u64>) {
+    fn judge(&self, world: &mut ModelState, before: Option<&Record>, next: &Record, dead: Option<u64>) {
         shape(world, next);
         let generation = before.map_or(0, |before| before.generation);
         let claimed = next.state == State::Running && next.owner != before.and_then(|before| before.owner.clone());
@@ -99,7 +99,7 @@ impl Laws {
         self.bounded(world, next);
     }
 
-    fn bounded(&self, world: &mut World, record: &Record) {
+    fn bounded(&self, world: &mut ModelState, record: &Record) {
         let count = |which: &dyn Fn(Spent) -> bool| world.spent.iter().filter(|(_, spent)| which(*spent)).count();
         let failed = count(&|spent| matches!(spent, Spent::Failed | Spent::Killed));
         let used = count(&|spent| spent != Spent::GivenBack);
@@ -112,7 +112,7 @@ impl Laws {
     }
 
     /// A lost answer costs nothing: without a crash and before its lease can be over, whoever was granted an attempt has it.
-    pub(super) fn what_is_claimed_runs(&self, world: &mut World) {
+    pub(super) fn what_is_claimed_runs(&self, world: &mut ModelState) {
         let Budget { crashes, leaps, .. } = self.bounds.budget;
         let Some(record) = world.record.as_ref().filter(|stands| stands.state == State::Running) else { return };
         let asks = |actor: &Actor| actor.asks.as_ref().map(|asks| asks.sent.next.owner.clone());
@@ -122,11 +122,12 @@ impl Laws {
     }
 
     /// Whether the job ends once the faults stop: one actor goes on, and what it sends arrives.
-    pub(super) fn comes_to_its_end(&self, world: &World) -> bool {
+    pub(super) fn comes_to_its_end(&self, world: &ModelState) -> bool {
         let mut world = world.clone();
         (0..world.actors.len()).for_each(|who| Self::crash(&mut world, who));
         world.left = Budget { beats: u8::MAX, repairs: u8::MAX, ..Budget::default() };
-        let ended = |world: &World| world.record.as_ref().map_or(world.done, |it| it.state.is_terminal() && it.dlq != Some(Dlq::Pending));
+        let ended =
+            |world: &ModelState| world.record.as_ref().map_or(world.done, |it| it.state.is_terminal() && it.dlq != Some(Dlq::Pending));
         for _ in 0..CALM {
             let generation = world.record.as_ref().map(|record| record.generation);
             let settled = |message: &Message| match message.place {
@@ -157,7 +158,7 @@ impl Laws {
     }
 
     /// An event, and whatever is asked is answered.
-    fn goes_on(&self, world: &mut World, event: Event) {
+    fn goes_on(&self, world: &mut ModelState, event: Event) {
         self.happens(world, event);
         for _ in 0..4 {
             self.happens(world, Event::Arrive(0));
@@ -169,7 +170,7 @@ impl Laws {
 }
 
 /// A terminal record changes by its mark, and by nothing but a redrive of the generation that failed.
-fn reopened(world: &mut World, before: &Record, next: &Record, dead: Option<u64>) {
+fn reopened(world: &mut ModelState, before: &Record, next: &Record, dead: Option<u64>) {
     if *next == dead_lettered(before) && before.dlq == Some(Dlq::Pending) {
         return;
     }
@@ -187,7 +188,7 @@ fn spent(before: &Record, next: &Record) -> Spent {
     }
 }
 
-fn shape(world: &mut World, record: &Record) {
+fn shape(world: &mut ModelState, record: &Record) {
     let state = record.state;
     let remembered = record.finished_at.map(|finished| finished.as_second() + REMEMBERED);
     world.ensure(record.purge_at.is_some() == state.is_terminal() && record.purge_at >= remembered, Invariant::OnceRemembered);

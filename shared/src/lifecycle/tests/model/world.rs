@@ -6,7 +6,7 @@ use super::*;
 use crate::Version;
 
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct World {
+pub(super) struct ModelState {
     /// Milliseconds since the start.
     pub(super) now: i64,
     pub(super) record: Option<Record>,
@@ -129,7 +129,7 @@ fn hash_record(record: &Record, hasher: &mut impl Hasher) {
     record.error.as_ref().map(|error| &error.kind).hash(hasher);
 }
 
-impl Hash for World {
+impl Hash for ModelState {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         if let Some(record) = &self.record {
             hash_record(record, hasher);
