@@ -1,12 +1,12 @@
-//! Errors outside of a job.
+//! Errors of the library outside of jobs.
 
 use std::{error::Error as StdError, fmt, sync::Arc};
 
 use crate::{chain::Chain, queue::QueueError, store::StoreError};
 
-/// Why something could not be set up, enqueued, read or changed.
+/// An error of setting up, enqueueing, reading or changing jobs and schedules.
 ///
-/// Both its `Display` and its `Debug` form are one sentence with the cause, so that `main` may return it and a person can read it.
+/// Its `Display` and its `Debug` form are the same sentence with the cause, so that a `main` which returns it prints readable text.
 ///
 /// ```
 /// use sqjobs::{Error, store::StoreError};
@@ -22,44 +22,44 @@ use crate::{chain::Chain, queue::QueueError, store::StoreError};
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum Error {
-    /// A setting is missing or wrong. The sentence names it and says what would be right.
+    /// A setting is missing or wrong. The sentence names the setting and its valid values.
     Config(String),
-    /// A job, a schedule, an id or an option is refused as it is. Nothing was sent or written.
+    /// A job, a schedule, an id or an option is invalid. Nothing was sent or written.
     Invalid(String),
-    /// There is no such job or schedule.
+    /// The job or the schedule does not exist.
     NotFound(String),
-    /// Another job or another change is in the way.
+    /// Another job or another change prevents this one.
     Conflict(String),
-    /// SQS did not take a message.
+    /// SQS did not accept a message.
     #[non_exhaustive]
     Queue {
-        /// What could not be done.
+        /// The failed operation, such as `cannot enqueue job "a"`.
         attempted: String,
-        /// Why.
+        /// The error that the queue returned.
         cause: QueueError,
     },
     /// DynamoDB did not answer a read or a write.
     #[non_exhaustive]
     Store {
-        /// What could not be done.
+        /// The failed operation, such as `cannot list jobs`.
         attempted: String,
-        /// Why.
+        /// The error that the store returned.
         cause: StoreError,
     },
-    /// AWS refused to make or to list tables and queues.
+    /// AWS did not create, list or change a table or a queue.
     #[non_exhaustive]
     Setup {
-        /// What could not be done.
+        /// The failed operation, such as `cannot create table jobs`.
         attempted: String,
         /// The error of the AWS SDK.
         cause: Arc<dyn StdError + Send + Sync>,
     },
-    /// The process itself cannot go on, such as when the runtime of Lambda ends or standard output is closed.
+    /// The process itself cannot continue, for example because the runtime of Lambda ended or standard output is closed.
     Process(String),
 }
 
 impl Error {
-    /// A setting is missing or wrong; the sentence names it and says what would be right.
+    /// Creates an error for a setting that is missing or wrong. The sentence should name the setting and its valid values.
     pub fn config(sentence: impl Into<String>) -> Self {
         Self::Config(sentence.into())
     }

@@ -1,4 +1,4 @@
-//! The job: its arguments, its name, its policy and its work.
+//! The traits that define a job: its arguments and name, its policy and its work.
 
 use std::{
     future::Future,
@@ -22,21 +22,21 @@ use crate::{
     middleware::{Chain, Endpoint, Middleware},
 };
 
-/// The arguments of a job, as they travel in its message: all that a producer has to know of it.
+/// The arguments of a job, as they travel in its message. A producer needs only this trait.
 ///
-/// Put them into a library that both the producer and the function depend on. [`Client::enqueue`](crate::Client::enqueue) takes them,
-/// without the work, its state or its dependencies.
+/// Put them into a library that both the producer and the function depend on. [`Client::enqueue`](crate::Client::enqueue) needs
+/// neither the work nor its state nor its dependencies.
 pub trait Arguments: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The stable wire name of the job. Write a literal, because messages outlive the name of the type.
     const NAME: &'static str;
-    /// The queue of the job, without the prefix of the environment.
+    /// The name of the job's queue, without the prefix of the environment.
     const QUEUE: &'static str = Self::NAME;
 }
 
 /// The work of a job, implemented for its [`Arguments`].
 ///
-/// `S` is the state that `main` builds once per cold start and that every attempt shares. A function whose state is a type of its own
-/// implements `Job<State>` for arguments of another crate too.
+/// `S` is the state that `main` builds once per cold start and that all attempts share. A function with its own state type can also
+/// implement `Job<State>` for arguments from another crate.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -68,36 +68,36 @@ pub trait Arguments: Serialize + DeserializeOwned + Send + Sync + 'static {
 ///
 /// # Hooks
 ///
-/// The methods beyond [`run`](Job::run) are called around it. A hook that fails, panics or takes longer than five
-/// seconds is logged and changes nothing. What an ending calls:
+/// The worker calls the other methods before or after [`run`](Job::run). If a hook fails, panics or takes longer than five seconds,
+/// the worker logs that, and nothing else changes. These hooks follow an attempt:
 ///
 /// | ending | hooks, in order |
 /// |---|---|
 /// | succeeded | [`tear_down`](Job::tear_down), [`on_success`](Job::on_success) |
 /// | retried | `tear_down`, [`on_failure`](Job::on_failure), [`on_retry`](Job::on_retry) |
 /// | failed for good | `tear_down`, `on_failure`, [`on_permanent_failure`](Job::on_permanent_failure) |
-/// | killed, and no attempt left | `on_failure`, `on_permanent_failure`, once that is found |
+/// | killed in its last attempt | `on_failure`, `on_permanent_failure`, after a later delivery finds its lease expired |
 /// | snoozed, interrupted, cancelled | `tear_down` |
-/// | rejected: the arguments cannot be read | [`on_rejected`](Job::on_rejected) only |
+/// | rejected: the arguments cannot be deserialized | [`on_rejected`](Job::on_rejected) only |
 ///
-/// `tear_down` runs before the ending is recorded, the others after, so that they tell the truth. A process that is
-/// killed calls none.
+/// `tear_down` runs before the ending is recorded. The other hooks run afterwards, so that they report only recorded endings. A killed
+/// process calls no hooks.
 pub trait Job<S = ()>: Arguments
 where
     S: Send + Sync + 'static,
 {
-    /// Other names it answers to, such as the class names of the system that it replaces.
+    /// Other names under which messages find this job, such as the class names of a system that it replaces.
     const ALIASES: &'static [&'static str] = &[];
-    /// How it is retried, timed and kept.
+    /// Limits on attempts and time, and on the data that is kept.
     const POLICY: Policy = Policy::new();
-    /// What it returns; kept as the record's `result`.
+    /// The type of the output, which the record stores as its `result`.
     type Output: Serialize + Send + Sync + 'static;
 
-    /// The work. It may run more than once: [`Attempt::id`] is its idempotency key.
+    /// Does the work. It may run more than once: use [`Attempt::id`] as the idempotency key of its effects.
     ///
     /// # Errors
     ///
-    /// Any error, by `?`, fails the attempt and is retried; a [`JobError`] says otherwise.
+    /// Any error that `?` converts fails the attempt, and the job is retried. A [`JobError`] can choose another next step.
     fn run(&self, ctx: &Context<S>) -> impl Future<Output = Result<Self::Output, JobError>> + Send;
 
     /// Runs before each attempt.
@@ -105,38 +105,38 @@ where
         NoHook
     }
 
-    /// Runs after each attempt, whatever became of it.
+    /// Runs after each attempt, whatever its result.
     fn tear_down(&self, _ctx: &Context<S>) -> impl Future<Output = Result<(), JobError>> + Send {
         NoHook
     }
 
-    /// Runs when a success was recorded.
+    /// Runs after a success was recorded.
     fn on_success(&self, _ctx: &Context<S>, _output: &Self::Output) -> impl Future<Output = Result<(), JobError>> + Send {
         NoHook
     }
 
-    /// Runs when a failed attempt was recorded, the last one included.
+    /// Runs after a failed attempt was recorded, including the last one.
     fn on_failure(&self, _ctx: &Context<S>, _failure: &Failure) -> impl Future<Output = Result<(), JobError>> + Send {
         NoHook
     }
 
-    /// Runs when a failed attempt was recorded that another one follows.
+    /// Runs after a failed attempt was recorded, if another attempt follows.
     fn on_retry(&self, _ctx: &Context<S>, _failure: &Failure) -> impl Future<Output = Result<(), JobError>> + Send {
         NoHook
     }
 
-    /// Runs when the job was recorded as `failed`.
+    /// Runs after the job was recorded as `failed`.
     fn on_permanent_failure(&self, _ctx: &Context<S>, _failure: &Failure) -> impl Future<Output = Result<(), JobError>> + Send {
         NoHook
     }
 
-    /// Runs when a message for this job was rejected because its arguments cannot be read.
+    /// Runs after a message for this job was rejected because its arguments cannot be deserialized.
     fn on_rejected(_state: &S, _reason: &str) -> impl Future<Output = Result<(), JobError>> + Send {
         NoHook
     }
 }
 
-/// Future of a hook that a job does not write. Its type says so without a call.
+/// Future of a hook that a job does not implement. Its type identifies such hooks without calling them.
 struct NoHook;
 
 impl Future for NoHook {
@@ -147,16 +147,16 @@ impl Future for NoHook {
     }
 }
 
-/// Returns true where a job writes the hook that this would call. Hooks run on the thread of the bodies, and ten journeys there and
-/// back for nothing cost more than ten claims. `TypeId::of` would not do, because the future of a hook borrows its arguments.
+/// Returns `true` if the job implements the hook that the closure would call. Hooks run on the thread of the job bodies, and ten
+/// switches to that thread cost more than ten claims. `TypeId::of` cannot be used, because the future of a hook borrows its arguments.
 fn is_written<'a, A: 'a, F>(_: impl FnOnce(&'a A) -> F) -> bool {
     typeid::of::<F>() != typeid::of::<NoHook>()
 }
 
-/// The longest a hook may take.
+/// Maximum duration of a hook.
 pub(crate) const HOOK: Duration = Duration::from_secs(5);
 
-/// A job type with its state and middleware, the type erased.
+/// A job type with its state and middleware, with the type erased.
 pub(crate) trait AnyJob: Send + Sync {
     fn name(&self) -> &'static str;
     fn queue(&self) -> &'static str;
@@ -169,7 +169,7 @@ pub(crate) trait AnyJob: Send + Sync {
 /// A job with its arguments, ready to run.
 pub(crate) trait BoundJob: Send + Sync {
     fn run(self: Arc<Self>, attempt: Arc<Attempt>) -> BoxFuture<'static, Result<Value, JobError>>;
-    /// Whether the job has that hook.
+    /// Returns `true` if the job implements that hook.
     fn has(&self, hook: &Hook) -> bool;
     fn hook(self: Arc<Self>, attempt: Arc<Attempt>, hook: Hook) -> BoxFuture<'static, Result<(), JobError>>;
 }
@@ -196,7 +196,7 @@ impl Hook {
     }
 }
 
-/// One entry of a worker: the job type `J`, the shared state, the middleware around it.
+/// One entry of a worker: the job type `J`, the shared state, and the middleware around the job.
 pub(crate) struct Registered<J, S> {
     pub(crate) state: Arc<S>,
     pub(crate) middleware: Arc<[Arc<dyn Middleware>]>,

@@ -1,19 +1,19 @@
-//! Background jobs as AWS Lambda functions: fed by SQS, fenced and recorded by DynamoDB.
+//! Background jobs as AWS Lambda functions. SQS delivers the jobs; DynamoDB records them and fences their attempts.
 //!
-//! A job is a struct with its arguments and the [`Job`] trait. [`run`] makes a program of it that is a Lambda handler
-//! on AWS and runs messages from standard input anywhere else. A [`Client`] enqueues and reads results; so can any
-//! language, by sending an [`Envelope`] to SQS and reading the [`Record`] from DynamoDB.
+//! A job is a struct with its [`Arguments`] that implements [`Job`]. [`run`] turns it into a program: a Lambda handler on AWS, and a
+//! runner of messages from standard input anywhere else. A [`Client`] enqueues jobs and reads their results. Any other language can do
+//! the same: it sends an [`Envelope`] to SQS and reads the [`Record`] from DynamoDB.
 //!
-//! | you write | you configure | you call | what happens is told by |
+//! | you write | you configure | you call | you inspect |
 //! |---|---|---|---|
 //! | [`Arguments`], [`Job`], [`Context`], [`JobError`] | [`Policy`], [`Backoff`], [`Recording`], [`StoreFailure`] | [`run`], [`Worker`], [`Client`], [`Enqueue`] | [`Record`], [`State`], [`Failure`] |
 //! | [`Middleware`], [`Next`], [`Attempt`], [`PublishHook`] | | [`testing::Eager`] | |
 //! | [`Entry`], [`Schedule`] | [`CatchUp`] | [`Beater`], [`Schedules`] | [`Scheduled`], [`Timetable`] |
 //! | | | | [`Letter`], [`Redrive`] |
 //!
-//! Records and messages are kept behind two ports, [`store`] and [`queue`], each with an adapter for AWS and one in memory.
+//! Two ports, [`store`] and [`queue`], keep the records and the messages. Each has an adapter for AWS and one in memory.
 
-// The parts of the command are `pub` without being reached where its feature is off. The workspace is checked with it.
+// Without the feature `operator`, the parts for the command are `pub` but unreachable. The workspace is checked with the feature.
 #![cfg_attr(not(feature = "operator"), allow(unreachable_pub))]
 
 mod attempt;
@@ -70,14 +70,14 @@ pub use crate::{
     worker::{Registration, Worker, run},
 };
 
-// The crates whose types are in signatures here, so that a function needs no dependency of its own on them, and the same version.
+// Crates with types in public signatures. A function uses these, in the same versions, without dependencies of its own.
 pub use aws_sdk_dynamodb;
 pub use aws_sdk_sqs;
 pub use futures_util::future::BoxFuture;
 pub use jiff;
 pub use serde_json;
 
-// The code of the README and of the guide is compiled and run.
+// Compiles and runs the code of the README and of the guide.
 #[cfg(doctest)]
 mod guide {
     #[doc = include_str!("../../README.md")]

@@ -1,4 +1,4 @@
-//! What is remembered of a job.
+//! The record of a job.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use serde_json::{Map, Value};
 
 use crate::{clock::rfc3339, envelope::Digest};
 
-/// Everything the table holds about one job, under its `id`.
+/// The item of one job in the table, under its `id`.
 ///
-/// Attributes are plain strings, numbers and maps; instants are RFC 3339 UTC with milliseconds. What is absent is
-/// not written.
+/// Attributes are plain strings, numbers and maps. Instants are written in RFC 3339, in UTC, with milliseconds. Fields without a value
+/// are not written.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Record {
@@ -21,128 +21,128 @@ pub struct Record {
     pub name: String,
     /// The name of the queue that delivers it.
     pub queue: String,
-    /// Where the job stands.
+    /// The current state.
     pub state: State,
-    /// The budget used: attempts started and not given back.
+    /// Number of attempts used. Snoozed and interrupted attempts do not count. A [retry](crate::Client::retry) resets it.
     #[serde(default)]
     pub attempts: u32,
-    /// Attempts in all before the job is `failed`.
+    /// Maximum number of attempts before the job is `failed`. 0: not known yet, because no worker has started the job.
     #[serde(default)]
     pub max_attempts: u32,
-    /// How often the job was claimed; the claim's number, which fences.
+    /// Number of claims so far, which is also the number of the last claim. It rejects writes of earlier claims.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub generation: u64,
-    /// The random token of the last claim or filing.
+    /// The random token of the last write that claimed or filed the job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
-    /// Until when the last claim holds the job unless renewed, in milliseconds since the epoch.
+    /// The instant at which the lease of the last claim ends, in milliseconds since the epoch. Renewals move it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_until: Option<i64>,
     /// A short digest of the arguments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
-    /// When the job was enqueued.
+    /// The instant at which the job was enqueued.
     #[serde(default, with = "rfc3339", skip_serializing_if = "Option::is_none")]
     pub enqueued_at: Option<Timestamp>,
-    /// Before when it must not run (again).
+    /// The job does not run, or run again, before this instant.
     #[serde(default, with = "rfc3339", skip_serializing_if = "Option::is_none")]
     pub run_at: Option<Timestamp>,
-    /// When the last attempt started.
+    /// The instant at which the last attempt started.
     #[serde(default, with = "rfc3339", skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
-    /// When the job reached a terminal state.
+    /// The instant at which the job reached a terminal state.
     #[serde(default, with = "rfc3339", skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Timestamp>,
-    /// The output of a job that succeeded, unless its policy drops it.
+    /// The output of a job that succeeded, unless its policy discards it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Value>,
-    /// Why the last attempt that failed did.
+    /// The error of the last failed attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
-    /// The attempts that did not succeed, and the endings after which the job was run again: oldest first, at most the last ten.
+    /// The last ten entries, oldest first: attempts that did not succeed, and endings after which the job was run again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<Past>,
-    /// How often it snoozed.
+    /// Number of snoozes. A retry resets it.
     #[serde(default, skip_serializing_if = "is_nought")]
     pub snoozes: u32,
-    /// How often it was started, given-back attempts included.
+    /// Number of starts, including snoozed and interrupted attempts. A retry resets it.
     #[serde(default, skip_serializing_if = "is_nought")]
     pub runs: u32,
-    /// Labels of the enqueuer.
+    /// The producer's labels.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
-    /// Free data of the enqueuer.
+    /// The producer's free data.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub meta: Map<String, Value>,
-    /// The job that enqueued this one.
+    /// The id of the job that enqueued this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_id: Option<String>,
-    /// The first job of the chain.
+    /// The id of the first job of the tree.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root_id: Option<String>,
-    /// What the job last told of its progress.
+    /// The progress that the job last reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Value>,
-    /// From where an interrupted job goes on.
+    /// The last checkpoint, from which the next attempt resumes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Value>,
-    /// Whether the copy in the dead-letter queue was made.
+    /// The status of the failed job's copy in the dead-letter queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dlq: Option<Dlq>,
-    /// That someone asked to cancel it while it ran.
+    /// `true` after a cancel of the running job.
     #[serde(default, skip_serializing_if = "is_false")]
     pub cancel_requested: bool,
-    /// The message body, where the record and not the message holds the arguments.
+    /// The message body, while the record and not a message holds the arguments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub envelope: Option<String>,
-    /// The group of that message.
+    /// The message group of that message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_group: Option<String>,
-    /// The attributes of that message, those of the library excepted.
+    /// The attributes of that message, without those of the library.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub message_attributes: BTreeMap<String, String>,
-    /// The shard of the due index that holds it, such as `due#7`.
+    /// The shard of the due index that lists the job, such as `due#7`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<String>,
-    /// The part of the index of what failed that holds it, such as `failed#7`.
+    /// The shard of the index of failed jobs that lists the job, such as `failed#7`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listed: Option<String>,
-    /// Its place there: when it failed.
+    /// The sort key in that index: the instant of the failure.
     #[serde(default, with = "rfc3339", skip_serializing_if = "Option::is_none")]
     pub listed_at: Option<Timestamp>,
-    /// When the table may forget it, in seconds since the epoch (the table's TTL); only in a terminal state.
+    /// The instant after which the table deletes the record, in seconds since the epoch (the table's TTL). Only in a terminal state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub purge_at: Option<i64>,
 }
 
-/// Where a job stands.
+/// The state of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum State {
-    /// Waits in the due index for its time.
+    /// The job waits in the due index for its run time.
     Scheduled,
-    /// Waits for other jobs.
+    /// The job waits for other jobs.
     Blocked,
-    /// Waits in the queue.
+    /// The job waits in the queue.
     #[default]
     Queued,
-    /// An attempt holds it.
+    /// An attempt runs.
     Running,
     /// An attempt failed; the next one waits.
     Retrying,
-    /// Done.
+    /// An attempt succeeded.
     Succeeded,
-    /// Given up.
+    /// The job failed permanently.
     Failed,
-    /// Called off.
+    /// The job was cancelled.
     Cancelled,
-    /// Its time had passed before it could run.
+    /// The job expired before it could run.
     Expired,
 }
 
 impl State {
-    /// Whether nothing more will happen by itself.
+    /// Returns `true` if the job has ended: succeeded, failed, cancelled or expired.
     pub const fn is_terminal(self) -> bool {
         match self {
             Self::Succeeded | Self::Failed | Self::Cancelled | Self::Expired => true,
@@ -150,7 +150,7 @@ impl State {
         }
     }
 
-    /// The state as the record spells it.
+    /// Returns the state as it is written in the record.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Scheduled => "scheduled",
@@ -166,16 +166,16 @@ impl State {
     }
 }
 
-/// Why an attempt failed.
+/// The error of a failed attempt.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Failure {
     /// A short stable word: `error`, `fatal`, `panic`, `timeout`, `deadline`, `killed`, or the job's own.
     pub kind: String,
-    /// The error's text and its causes, at most 2,000 bytes.
+    /// The text of the error and its causes, at most 2,000 bytes.
     #[serde(default)]
     pub message: String,
-    /// When.
+    /// The instant of the failure.
     #[serde(default, with = "rfc3339", skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
 }
@@ -194,34 +194,34 @@ impl Failure {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Past {
-    /// The claim's number.
+    /// The number of the claim.
     pub generation: u64,
-    /// When it started.
+    /// The instant at which the attempt started.
     #[serde(default, with = "rfc3339", skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
-    /// As in [`Failure`]; of an ending, the state, such as `succeeded`.
+    /// For an attempt, the kind of its [`Failure`]. For an ending, the state, such as `succeeded`.
     pub kind: String,
-    /// As in [`Failure`].
+    /// The text of the error and its causes, as in [`Failure`].
     #[serde(default)]
     pub message: String,
-    /// When it ended.
+    /// The instant at which it ended.
     #[serde(default, with = "rfc3339", skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
 }
 
-/// Whether the copy in the dead-letter queue was made.
+/// The status of a failed job's copy in the dead-letter queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Dlq {
-    /// The copy is owed.
+    /// The copy is still to be sent.
     Pending,
-    /// The copy was made.
+    /// The copy was sent.
     Sent,
 }
 
 impl Dlq {
-    /// As the record spells it.
+    /// Returns the status as it is written in the record.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -230,9 +230,9 @@ impl Dlq {
     }
 }
 
-/// What a conditional write compares: a record is replaced only as it was seen.
+/// The fields that a conditional write compares. A write replaces a record only if they are unchanged since it was read.
 ///
-/// A delayed duplicate of any earlier write finds at least one of these changed: a claim changes the generation and
+/// A delayed duplicate of an earlier write is refused, because at least one of them has changed since. A claim changes the generation and
 /// the owner, a renewal the lease, an ending the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Version<'a> {
@@ -251,7 +251,7 @@ pub struct Version<'a> {
 }
 
 impl Record {
-    /// Returns the output of a job that succeeded, in its type. None: the job has not succeeded, or its policy drops results.
+    /// Returns the output of a job that succeeded, as a `T`. `None`: the job has not succeeded, or its policy discards results.
     ///
     /// ```
     /// # fn read(record: &sqjobs::Record) -> Result<(), Box<dyn std::error::Error>> {
@@ -261,17 +261,17 @@ impl Record {
     ///
     /// # Errors
     ///
-    /// When the [result](Self::result) is no value of that type.
+    /// When the [result](Self::result) cannot be deserialized into `T`.
     pub fn output<T: DeserializeOwned>(&self) -> Result<Option<T>, serde_json::Error> {
         self.result.as_ref().map(T::deserialize).transpose()
     }
 
-    /// Whether the attempt with this token runs it, by what is stored.
+    /// Returns `true` if, according to this record, the attempt with this token runs the job.
     pub(crate) fn is_run_by(&self, owner: Option<&str>) -> bool {
         self.state == State::Running && self.owner.as_deref() == owner
     }
 
-    /// What the next write of this record is conditional on.
+    /// Returns the version that the next write of this record compares.
     pub fn version(&self) -> Version<'_> {
         Version {
             generation: self.generation,

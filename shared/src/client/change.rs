@@ -1,4 +1,4 @@
-//! Changes jobs that were enqueued: calls them off, moves them, runs them again.
+//! Cancels, reschedules and retries jobs.
 
 use std::sync::Arc;
 
@@ -13,29 +13,29 @@ use crate::{
     store::{Write, Written},
 };
 
-/// How often a record is changed anew that changed meanwhile.
+/// Maximum number of tries to change a record that other writes change at the same time.
 const CHANGES: usize = 5;
 
 /// The outcome of [`Client::cancel`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cancelled {
-    /// The job waited. It never runs.
+    /// The job was waiting. It never runs.
     Waiting,
-    /// An attempt runs, and is asked to stop. The job may still succeed.
+    /// An attempt was running and is asked to stop. The job may still succeed.
     Running,
-    /// There was no record: no function has seen a message of this id, or there is none. A job of this id does not run
-    /// before that instant.
+    /// There was no record: no function has received a message with this id, or none exists. A job with this id does not run before this
+    /// instant.
     Unseen(Timestamp),
-    /// The job had ended before. Nothing was changed.
+    /// The job had already ended. Nothing was changed.
     Ended,
 }
 
 impl Client {
-    /// Cancels a job. One that waits never runs, also where no function has seen its message yet. One that runs is asked to
-    /// stop. The record of a cancelled job is kept for 30 days.
+    /// Cancels a job. A waiting job never runs, even if no function has received its message yet. A running job is asked to stop. The
+    /// record of a cancelled job is kept for 30 days.
     ///
-    /// An id of which nothing is known is blocked as well, for its message may be on its way: see [`Cancelled::Unseen`].
+    /// An unknown id is blocked too, because its message may be on its way: see [`Cancelled::Unseen`].
     ///
     /// # Errors
     ///
@@ -54,34 +54,35 @@ impl Client {
         })
     }
 
-    /// Moves a job that waits in the due index to another time, also where its message is on its way already. False: it
-    /// does not wait there.
+    /// Moves a job in the due index to another time, even if its message has already been sent. Returns `false` if the job is not in the
+    /// due index.
     ///
     /// # Errors
     ///
     /// When the table does not answer.
     pub async fn reschedule(&self, id: &str, run_at: Timestamp) -> Result<bool, Error> {
-        // A job that is moved into the past is due now, and not overdue.
+        // A job that is moved into the past becomes due now, not overdue.
         let now = self.clock.now();
         let moved = |record: Option<&Record>| Ok(record.and_then(|record| lifecycle::moved(record, &token(), run_at.max(now))));
         Ok(self.change(id, moved).await?.is_some())
     }
 
-    /// Runs a job again that has ended, whatever its end: its attempts begin anew, and that end, and the attempts that
-    /// failed, stay in its history. Give it as it was enqueued, with its id, since the record of an ended job does not keep
-    /// the arguments. Given tags and data replace those of the record. Returns false if the job has not ended or is unknown; an unknown
-    /// job can be enqueued.
+    /// Runs an ended job again, whatever its ending. Its attempts are counted anew. Its history keeps the ending and the failed attempts.
+    /// Returns `false` if the job has not ended or is unknown. Enqueue an unknown job instead.
     ///
-    /// The dead letter of a failed job stays in the dead-letter queue, and the alarm of that queue with it. `sqjobs retry`
-    /// deletes it. A redrive deletes it too, once the job has ended otherwise.
+    /// Pass the job as it was enqueued, with its id, because the record of an ended job does not keep the arguments. Tags and data, if
+    /// given, replace those of the record.
+    ///
+    /// The dead letter of a failed job stays in the dead-letter queue and keeps its alarm on. `sqjobs retry` deletes the dead letter. A
+    /// redrive also deletes it, once the job has ended in another way.
     ///
     /// # Errors
     ///
-    /// When it has no id, breaks a limit, or is of another name or queue than the record; when AWS does not answer, or takes
-    /// the record and not the message or the lists. A beater then sends the message.
+    /// When the job has no id, breaks a limit, or differs from the record in name or queue. When AWS does not answer, or accepts the record
+    /// but not the message or the lists. A beater then sends the message.
     pub async fn retry(&self, job: Enqueue) -> Result<bool, Error> {
         if job.envelope().id.is_none() {
-            return Err(Error::Invalid("cannot run a job again without its id; name it by `id`".into()));
+            return Err(Error::Invalid("cannot run a job again without its id; set it with `Enqueue::id`".into()));
         }
         let (job, prepared) = self.prepare(job.detached())?;
         let now = self.clock.now();
@@ -93,24 +94,24 @@ impl Client {
         };
         let Some(filed) = self.change(&prepared.id, again).await? else { return Ok(false) };
         if lifecycle::is_sendable(&filed, now) {
-            // What is not sent here is due, and sent by a beater.
+            // A job that cannot be sent here is due, and a beater sends it.
             let sent = send(&*self.queue, &*self.store, &prepared.queue, vec![filed], now).await;
             if sent.failed > 0 {
                 let (id, queue) = (&prepared.id, &prepared.queue);
-                let reason = "a beater sends it within a minute, and the log says why it was not sent at once";
+                let reason = "a beater sends it within a minute, and the log shows the cause";
                 return Err(Error::Process(format!(
-                    "job {id:?} is filed to run again, but its message may not be in queue {queue}; {reason}"
+                    "job {id:?} will run again, but its message may not have reached queue {queue}; {reason}"
                 )));
             }
         }
         if let Some(error) = self.store.enlist(&prepared.listings).await.into_iter().find_map(Result::err) {
-            let why = format!("job {:?} is filed to run again, but could not be listed", prepared.id);
+            let why = format!("job {:?} runs again, but is missing in some lists", prepared.id);
             return Err(Error::store(why, error));
         }
         Ok(true)
     }
 
-    /// Replaces a record by what `change` makes of it, as often as it changes meanwhile. None: nothing is to be changed.
+    /// Replaces a record by the result of `change`, and tries again if the record changes meanwhile. Returns `None` if `change` does.
     async fn change(
         &self,
         id: &str,
@@ -126,11 +127,11 @@ impl Client {
                 return Ok(Some(Arc::unwrap_or_clone(write.next)));
             }
         }
-        Err(Error::Conflict(format!("cannot change job {id:?}: it changes all the time; try again")))
+        Err(Error::Conflict(format!("cannot change job {id:?}: its record changed {CHANGES} times meanwhile; try again")))
     }
 }
 
-/// A token of which no write knows yet.
+/// Returns a new random token.
 fn token() -> String {
     Uuid::new_v4().simple().to_string()
 }

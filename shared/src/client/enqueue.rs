@@ -1,4 +1,4 @@
-//! A job to be enqueued, with its options.
+//! Jobs to enqueue, with their options.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -18,7 +18,7 @@ use crate::{
     store::Listing,
 };
 
-/// A job to be enqueued, with its options. Inside of a job it is that one's child, unless told otherwise.
+/// A job to enqueue, with its options. A job enqueued inside another job becomes its child, unless it is [`detached`](Self::detached).
 #[derive(Debug, Clone, PartialEq)]
 #[must_use = "it is enqueued by Client::enqueue_many"]
 pub struct Enqueue {
@@ -33,30 +33,31 @@ pub struct Enqueue {
     is_detached: bool,
 }
 
-/// A job as it is sent.
+/// A job that is ready to be sent.
 #[derive(Debug, Clone)]
 pub(super) struct Prepared {
     pub(super) queue: String,
     pub(super) id: String,
     pub(super) message: Outgoing,
-    /// The record, and its places in lists, where that is asked for.
+    /// The record, if the producer asked for one.
     pub(super) record: Option<Record>,
+    /// The entries in lists, if the producer asked for any.
     pub(super) listings: Vec<Listing>,
 }
 
 impl Enqueue {
-    /// The job, on its own queue.
+    /// Creates a job from its arguments, on its own queue.
     ///
     /// # Errors
     ///
-    /// When the arguments cannot be written as JSON.
+    /// When the arguments cannot be serialized as JSON.
     pub fn new<A: Arguments>(arguments: &A) -> Result<Self, Error> {
         let json = serde_json::to_value(arguments);
         let json = json.map_err(|error| Error::Invalid(format!("cannot write the arguments of job {:?} as JSON: {error}", A::NAME)))?;
         Ok(Self::named(A::NAME, json).queue(A::QUEUE))
     }
 
-    /// A job of which only the name is known here, on the queue of that name.
+    /// Creates a job from its name and its arguments, on the queue with that name. Use it if the type of the arguments is not available.
     pub fn named(name: &str, args: Value) -> Self {
         Self {
             queue: name.into(),
@@ -71,92 +72,89 @@ impl Enqueue {
         }
     }
 
-    /// Sends it to another queue, such as one that a function of higher priority reads; the environment's prefix is put
-    /// before the name.
+    /// Sends the job to another queue, such as the queue of a function with higher priority. The prefix of the environment is added.
     pub fn queue(mut self, queue: impl Into<String>) -> Self {
         self.queue = queue.into();
         self
     }
 
-    /// Names the job: a second one of the same id is a duplicate and does not run. A generated id carries the name.
+    /// Sets the id of the job. A second job with the same id is a duplicate and does not run. Default: the name and a random part.
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.envelope.id = Some(id.into());
         self
     }
 
-    /// Lets it run after that time at the earliest, however long.
+    /// Delays the job by at least this time, which may be of any length.
     pub fn delay(mut self, delay: Duration) -> Self {
         (self.delay, self.envelope.run_at) = (delay, None);
         self
     }
 
-    /// Lets it run at that instant at the earliest, however far away.
+    /// Sets the earliest instant at which the job runs, however distant.
     pub fn run_at(mut self, run_at: Timestamp) -> Self {
         (self.delay, self.envelope.run_at) = (Duration::ZERO, Some(run_at));
         self
     }
 
-    /// Drops it where it has not started by then. A job that could not start before is refused when it is enqueued.
+    /// Discards the job if it has not started by this instant. The enqueue fails if the job could not start in time.
     pub fn expires_at(mut self, expires_at: Timestamp) -> Self {
         self.envelope.expires_at = Some(expires_at);
         self
     }
 
-    /// Labels it.
+    /// Adds a label.
     pub fn tag(mut self, tag: impl Into<String>) -> Self {
         self.envelope.tags.push(tag.into());
         self
     }
 
-    /// Keeps data in its record, for whoever reads that.
+    /// Stores data in the record of the job.
     pub fn meta(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.envelope.meta.insert(key.into(), value.into());
         self
     }
 
-    /// Sets how many attempts it has. Else its policy says so.
+    /// Sets the maximum number of attempts. Default: the one of the job's policy.
     pub fn max_attempts(mut self, attempts: u32) -> Self {
         self.envelope.max_attempts = Some(attempts);
         self
     }
 
-    /// The message group. On a FIFO queue, jobs of one group run in order, and a job without one is a group of its own. A
-    /// standard queue serves its groups fairly: many jobs of one tenant do not make the others wait.
+    /// Sets the message group. On a FIFO queue, the jobs of one group run in order, and a job without a group is its own group. On a
+    /// standard queue, SQS serves all groups fairly: many jobs of one tenant do not delay those of others.
     pub fn group(mut self, group: impl Into<String>) -> Self {
         self.group = Some(group.into());
         self
     }
 
-    /// The deduplication id on a FIFO queue, where it is not to be the job's id: SQS drops what has the same within five
-    /// minutes.
+    /// Sets the deduplication id on a FIFO queue. SQS discards another message with the same id within five minutes. Default: the id of
+    /// the job.
     pub fn dedup(mut self, dedup: impl Into<String>) -> Self {
         self.dedup = Some(dedup.into());
         self
     }
 
-    /// Writes a record at once, so that the job can be looked up before its first attempt. It costs a write, and at the
-    /// claim a read, and the message says so, so that a job that is [recorded on trouble](crate::Recording::OnTrouble) is recorded
-    /// all the same. The name must be the job's own, and no alias.
+    /// Writes a record at once, so that a lookup finds the job before its first attempt. This costs one write, and one read at the claim.
+    /// A job that is [recorded on trouble](crate::Recording::OnTrouble) is then always recorded. The name must not be an alias.
     pub fn recorded(mut self) -> Self {
         self.is_recorded = true;
         self
     }
 
-    /// Writes a record at once, and lists the job by its name, its tags and the first job of its tree, for
-    /// [`Client::list`](crate::Client::list). Each list costs two small writes.
+    /// Writes a record at once, and lists the job for [`Client::list`](crate::Client::list): by its name, by each tag, and by the first job
+    /// of its tree. Each list costs two small writes.
     pub fn listed(mut self) -> Self {
         self.is_listed = true;
         self.recorded()
     }
 
-    /// Writes a record at once, and lists the job by something that it touches, such as `order:17`.
+    /// Writes a record at once, and lists the job by an object that it concerns, such as `order:17`.
     pub fn object(mut self, object: impl Into<String>) -> Self {
         self.objects.insert(object.into());
         self.recorded()
     }
 
-    /// Makes it the child of that attempt's job, where it is enqueued by a task that the job has spawned, which does not
-    /// know by itself.
+    /// Makes the job a child of the attempt's job. Use it in tasks that a job has spawned: they are not associated with the attempt.
     pub fn caused_by(mut self, attempt: &Attempt) -> Self {
         let envelope = &mut self.envelope;
         envelope.parent_id = Some(attempt.id().into());
@@ -168,30 +166,30 @@ impl Enqueue {
         self
     }
 
-    /// Makes it a root of its own, also inside of a job. A job that enqueues its own successor for ever must do so, for a
-    /// chain of children ends after 100.
+    /// Makes the job the first of a new tree, even inside another job. A job that enqueues its own successor forever needs this, because
+    /// a chain of children ends after 100.
     pub fn detached(mut self) -> Self {
         self.is_detached = true;
         self
     }
 
-    /// Changes the other fields of the message.
+    /// Changes other fields of the message.
     pub fn with(mut self, change: impl FnOnce(&mut Envelope)) -> Self {
         change(&mut self.envelope);
         self
     }
 
-    /// The job's name.
+    /// Returns the job's name.
     pub fn name(&self) -> &str {
         &self.envelope.name
     }
 
-    /// What will be sent; a generated id is not yet in it.
+    /// Returns the envelope that will be sent. It does not yet have the generated id.
     pub fn envelope(&self) -> &Envelope {
         &self.envelope
     }
 
-    /// As it is sent from here and now.
+    /// Completes the envelope: parent, generated id, and run time from the delay.
     pub(super) fn settled(mut self, now: Timestamp) -> Self {
         if let Some(attempt) = current().filter(|_| !self.is_detached && self.envelope.parent_id.is_none()) {
             self = self.caused_by(&attempt);
@@ -204,7 +202,7 @@ impl Enqueue {
         self
     }
 
-    /// The message, and what is written beside it.
+    /// Returns the message, and the record and the listings to write with it.
     pub(super) fn prepared(&self, prefix: &str, now: Timestamp) -> Result<Prepared, Error> {
         let checked = self.envelope.check().and_then(|()| self.envelope.check_reserved());
         checked.map_err(|error| Error::Invalid(format!("cannot enqueue job {:?}: {error}", self.envelope.name)))?;
@@ -214,21 +212,21 @@ impl Enqueue {
         let mut message = Outgoing::new(self.envelope.to_body());
         message.group.clone_from(&self.group);
         if self.is_recorded {
-            message.attributes.insert(ID.into(), id.clone()); // its function looks at the record, whatever its policy
+            message.attributes.insert(ID.into(), id.clone()); // makes the function read the record, whatever the policy
         }
         let delay = self.envelope.run_at.map_or(Duration::ZERO, |at| until(now, at));
         if is_fifo(&queue) {
             message.group = message.group.or_else(|| Some(Uuid::new_v4().to_string()));
             message.dedup = Some(dedup(self.dedup.as_deref().unwrap_or(&id)));
         } else if delay <= MAX_DELAY {
-            // The function waits for the rest of the last second. What waits longer is filed by it, the sooner the better.
+            // The function waits for the remaining fraction of a second. It files jobs with longer delays, so send those at once.
             message.delay = Duration::from_secs(delay.as_secs());
         }
         let record = self.is_recorded.then(|| lifecycle::announced(&self.request(&queue, now)));
         Ok(Prepared { listings: self.listings(&id, now)?, queue, id, message, record })
     }
 
-    /// Refuses an empty name beside the message, or an empty tag, which no list could have.
+    /// Refuses an empty queue, group, deduplication id or tag.
     fn check_names(&self) -> Result<(), Error> {
         let tags = self.envelope.tags.iter().map(|tag| ("tag", Some(tag)));
         let names = [("queue", Some(&self.queue)), ("group", self.group.as_ref()), ("dedup", self.dedup.as_ref())];
@@ -246,16 +244,16 @@ impl Enqueue {
         let Envelope { name, run_at, expires_at, .. } = &self.envelope;
         match (expires_at, run_at) {
             (Some(expires_at), Some(run_at)) if expires_at <= run_at => Err(Error::Invalid(format!(
-                "cannot enqueue job {name:?}: it expires at {expires_at}, and does not run before {run_at}; let it expire later, or run it earlier"
+                "cannot enqueue job {name:?}: it expires at {expires_at}, but cannot run before {run_at}; set a later expiry or an earlier run time"
             ))),
             (Some(expires_at), _) if *expires_at <= now => Err(Error::Invalid(format!(
-                "cannot enqueue job {name:?}: it has expired at {expires_at}, and now is {now}; let it expire later"
+                "cannot enqueue job {name:?}: it expired at {expires_at}, and it is {now} now; set a later expiry"
             ))),
             _ => Ok(()),
         }
     }
 
-    /// What the job asks for, before any function has seen it.
+    /// Returns the request of the job, as its function will read it from the message.
     pub(super) fn request(&self, queue: &str, now: Timestamp) -> Request {
         let id = self.envelope.id.clone().unwrap_or_default();
         let message_group = self.group.clone();
@@ -268,7 +266,7 @@ impl Enqueue {
         }
     }
 
-    /// The places in the lists that the job is to be found in.
+    /// Returns the entries of the job in the lists that the producer asked for.
     fn listings(&self, id: &str, now: Timestamp) -> Result<Vec<Listing>, Error> {
         let root = self.envelope.root_id.as_deref().unwrap_or(id);
         let own = [By::Name(&self.envelope.name), By::Root(root)].into_iter().chain(self.envelope.tags.iter().map(|tag| By::Tag(tag)));

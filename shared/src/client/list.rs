@@ -1,4 +1,4 @@
-//! Finds jobs.
+//! Lists of jobs by name, tag, tree or object, and of failed and due jobs.
 
 use std::time::Duration;
 
@@ -11,34 +11,34 @@ use crate::{
     names::{SHARDS, failed_shard_name},
 };
 
-/// For how long a list knows a job: until its record is gone, that waited for as long as a queue keeps it.
+/// Time for which a list keeps a job: the 14 days that a queue keeps a message, the default retention of the record, and a margin.
 pub(super) const LISTED: Duration = Duration::from_hours(45 * 24);
-/// The longest name of an object, in bytes; it is a part of a key.
+/// Maximum length of an object's name in bytes. The name is part of a key.
 const OBJECT_BYTES: usize = 512;
 
-/// By what jobs are found.
+/// The property by which jobs are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum By<'a> {
-    /// What has failed for good, the latest first: all of it needs a person.
+    /// Jobs that failed permanently, the latest first. All are listed, because each needs an operator.
     Failed,
-    /// What waits in the due index, the soonest first.
+    /// Jobs in the due index, the earliest first.
     Due,
-    /// The job's name: those that were enqueued as [`listed`](crate::Enqueue::listed), the latest first. As are the next two.
+    /// Jobs with this name that were enqueued as [`listed`](crate::Enqueue::listed), the latest first.
     Name(&'a str),
-    /// A tag.
+    /// Jobs with this tag that were enqueued as listed, the latest first.
     Tag(&'a str),
-    /// The first job of the tree.
+    /// Jobs of the tree with this first job that were enqueued as listed, the latest first.
     Root(&'a str),
-    /// What it was said to [touch](crate::Enqueue::object), the latest first.
+    /// Jobs that were enqueued with this [object](crate::Enqueue::object), the latest first.
     Object(&'a str),
 }
 
 impl By<'_> {
-    /// The name of the list.
+    /// Returns the name of the list.
     pub(super) fn list(self) -> Result<String, Error> {
         match self {
-            Self::Failed | Self::Due => Err(Error::Invalid("no list holds failed or due jobs; an index does".into())),
+            Self::Failed | Self::Due => Err(Error::Invalid("cannot list a job by failed or due: these are kept in indexes".into())),
             Self::Name("") | Self::Tag("") | Self::Root("") => {
                 Err(Error::Invalid("cannot list jobs by an empty name, tag or id; name one".into()))
             }
@@ -55,7 +55,7 @@ impl By<'_> {
         }
     }
 
-    /// The index may lag: the record says whether it is still so.
+    /// Returns `true` if the record still belongs to the list. The index of failed or due jobs may lag behind.
     fn holds(self, record: &Record) -> bool {
         match self {
             Self::Due => record.due.is_some(),
@@ -66,7 +66,7 @@ impl By<'_> {
 }
 
 impl Client {
-    /// Finds jobs, at most `limit`. A list may lag behind the jobs a little; their records do not.
+    /// Returns the records of the listed jobs, at most `limit`. A list may lag slightly behind; the records are current.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Enqueues jobs, reads what became of them, and changes what waits.
+//! The client: enqueues jobs, reads their records, and changes them.
 
 mod change;
 mod enqueue;
@@ -18,7 +18,7 @@ use crate::{
     store::{DynamoDb, Index},
 };
 
-/// Enqueues jobs, one or many, and reads their records. Cheap to clone.
+/// Enqueues jobs, one or many, and reads their records. Clones are cheap.
 ///
 /// ```
 /// use std::time::Duration;
@@ -48,24 +48,24 @@ pub struct Client {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Enqueued {
-    /// The job's id, under which its record is found.
+    /// The job's id, which is the key of its record.
     pub id: String,
     /// The id of the SQS message.
     pub message_id: String,
-    /// Why the record that was [asked for](Enqueue::recorded) could not be written. The job runs all the same, and its first
-    /// attempt writes the record.
+    /// The error, if the [requested record](Enqueue::recorded) could not be written. The job still runs, and its first attempt writes the
+    /// record.
     pub unrecorded: Option<String>,
-    /// Why the job is missing in some of the lists that were [asked for](Enqueue::listed). It runs all the same. To list it,
-    /// enqueue it once more with the same id: it does not run again.
+    /// The error, if the job is missing in some of the [requested lists](Enqueue::listed). It still runs. To list it, enqueue it again with
+    /// the same id: it does not run a second time.
     pub unlisted: Option<String>,
-    /// The record of an earlier job of this id that has other arguments, or waits for another time: this job is a duplicate,
-    /// and the earlier one stays as it is. It is looked for where a record was [asked for](Enqueue::recorded). For any other
-    /// job, compare [`Record::digest`] with [`Envelope::digest`](crate::Envelope::digest).
+    /// The record of an earlier job with this id but other arguments or another run time. This job is then a duplicate, and the earlier one
+    /// stays unchanged. The field is set only if a record was [requested](Enqueue::recorded). For any other job, compare
+    /// [`Record::digest`] with [`Envelope::digest`](crate::Envelope::digest).
     pub first: Option<Box<Record>>,
 }
 
 impl Client {
-    /// A client of AWS, configured by the variables of the SDK, `SQJOBS_PREFIX` and `SQJOBS_TABLE`.
+    /// Creates a client for AWS. The environment variables of the SDK, `SQJOBS_PREFIX` and `SQJOBS_TABLE` configure it.
     pub async fn from_env() -> Self {
         let sdk = config::sdk().await;
         let queue = Sqs::new(aws_sdk_sqs::Client::new(&sdk));
@@ -73,12 +73,12 @@ impl Client {
         Self::new(Arc::new(queue), Arc::new(store), Clock::system(), config::prefix())
     }
 
-    /// A client of any queues and store; `prefix` precedes the names of queues.
+    /// Creates a client for any queue and store. `prefix` precedes the names of queues.
     pub fn new(queue: Arc<dyn Queue>, store: Arc<dyn Index>, clock: Clock, prefix: impl Into<String>) -> Self {
         Self { queue, store, clock, prefix: prefix.into(), hooks: Vec::new() }
     }
 
-    /// Adds code around every job that this client enqueues.
+    /// Adds a hook that is called for every job that this client enqueues.
     #[must_use]
     pub fn hook(mut self, hook: impl PublishHook) -> Self {
         self.hooks.push(Arc::new(hook));
@@ -101,16 +101,16 @@ impl Client {
     /// As for [`Client::enqueue`].
     pub async fn enqueue_one(&self, job: Enqueue) -> Result<Enqueued, Error> {
         let mut answers = self.enqueue_many([job]).await;
-        answers.pop().unwrap_or_else(|| Err(Error::Process("a job was not enqueued: there is no answer for it".into())))
+        answers.pop().unwrap_or_else(|| Err(Error::Process("cannot enqueue a job: the client returned no answer".into())))
     }
 
-    /// Reads a job's record. None: no attempt was started yet, or it was purged.
+    /// Reads a job's record. Returns `None` if no attempt was started yet, or if the record was deleted.
     ///
     /// # Errors
     ///
-    /// When the id is empty or no job can have it, the table does not answer, or holds something else under this id.
+    /// When no job can have this id, the table does not answer, or the table has an unreadable item under this id.
     pub async fn get(&self, id: &str) -> Result<Option<Record>, Error> {
-        check_id(id).map_err(|error| Error::Invalid(format!("there is no job {id:?}: {error}")))?;
+        check_id(id).map_err(|error| Error::Invalid(format!("cannot read job {id:?}: {error}")))?;
         let mut answers = self.store.read(&[id.to_owned()]).await;
         answers.pop().unwrap_or(Ok(None)).map_err(|error| Error::store(format!("cannot read the record of job {id:?}"), error))
     }

@@ -1,4 +1,4 @@
-//! From jobs to messages: hooks, requests, records.
+//! Sends jobs as messages, calls hooks, and writes records and listings.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,18 +13,17 @@ use crate::{
 };
 use futures_util::future::join;
 
-/// Jobs that are prepared and sent together, so that any number needs the memory of these.
+/// Number of jobs that are prepared and sent together. It limits the memory of a bulk enqueue.
 const CHUNK: usize = 1_000;
 
-/// Code around every job that a client enqueues: a label for all, a count, a veto.
+/// A hook that a client calls for every job, such as to add a label, count jobs or refuse one.
 ///
-/// The hooks of a client are called in the order in which they were added before it sends, and in the reverse order
-/// afterwards.
+/// Before the job is sent, the hooks are called in the order in which they were added; afterwards, in the reverse order.
 ///
 /// ```
 /// use sqjobs::{Enqueue, Error, PublishHook, testing::Eager};
 ///
-/// /// Says for which customer a job is done, and refuses one that is for none.
+/// /// Adds the customer to each job, and refuses jobs without one.
 /// struct Tenant(Option<u64>);
 ///
 /// impl PublishHook for Tenant {
@@ -48,20 +47,20 @@ pub trait PublishHook: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// What the enqueuer is told then; the job is not sent.
+    /// When the hook refuses the job. The job is not sent, and the enqueue returns the error.
     fn before_publish(&self, job: Enqueue) -> Result<Enqueue, Error> {
         Ok(job)
     }
 
-    /// Hears what became of a job that was to be sent.
+    /// Receives the result of the enqueue of a job.
     fn after_publish(&self, _job: &Enqueue, _sent: &Result<Enqueued, Error>) {}
 }
 
 impl Client {
-    /// Enqueues many jobs: ten a request, some requests at a time, and again what SQS refuses for no fault of the job. One
-    /// answer for each, in order. However many there are, a thousand are in memory at a time.
+    /// Enqueues many jobs, and returns one answer for each, in order.
     ///
-    /// Whoever is interrupted may do it again where the jobs have ids of their own: none runs twice.
+    /// A request sends ten jobs, and several requests run concurrently. Messages that SQS refuses for a transient reason are sent again. At
+    /// most a thousand jobs are in memory at a time. An interrupted bulk enqueue can be repeated: jobs with an id of their own run once.
     pub async fn enqueue_many(&self, jobs: impl IntoIterator<Item = Enqueue, IntoIter: Send>) -> Vec<Result<Enqueued, Error>> {
         let mut jobs = jobs.into_iter();
         let mut answers = Vec::with_capacity(jobs.size_hint().0);
@@ -105,7 +104,7 @@ impl Client {
             let answer = match sent.remove(&place) {
                 Some(Ok(message_id)) => Ok(Enqueued { id: prepared.id, message_id, unrecorded: None, unlisted: None, first: None }),
                 Some(Err(error)) => Err(Error::queue(format!("cannot enqueue job {:?}", prepared.id), error)),
-                None => Err(Error::Process("a job was not enqueued: the queue gave no answer for it".into())),
+                None => Err(Error::Process(format!("cannot enqueue job {:?}: the queue returned no answer for it", prepared.id))),
             };
             if answer.is_ok() {
                 records.extend(prepared.record.map(|record| (place, Write::insert(record))));
@@ -121,10 +120,10 @@ impl Client {
         answers
     }
 
-    /// Writes the records and the listings of jobs that were sent, and notes in the answers what could not be written. A
-    /// record that is there already says more than a new one.
+    /// Writes the records and the listings of jobs that were sent, and adds failures to the answers. It does not replace existing records,
+    /// which say more than new ones.
     async fn record(&self, records: Vec<(usize, Write)>, listings: Vec<(usize, Listing)>, answers: &mut [Result<Enqueued, Error>]) {
-        // A store takes one write for an id: of several jobs with the same one, the first is recorded.
+        // A store accepts one write for an id. Of several jobs with the same id, the first is recorded.
         let mut own: HashMap<String, Arc<Record>> = HashMap::new();
         let (again, records): (Vec<_>, Vec<_>) = records.into_iter().partition(|(_, write)| {
             let is_known = own.contains_key(&write.next.id);
@@ -139,7 +138,7 @@ impl Client {
             match answer {
                 Ok(Written::Done) => {}
                 Ok(Written::Refused(first)) => {
-                    // The answer may come without the record.
+                    // The answer may lack the record.
                     let first = if first.is_some() { first.map(|first| *first) } else { self.get(&sent.id).await.ok().flatten() };
                     sent.first = first.filter(|first| lifecycle::differs(first, &write.next)).map(Box::new);
                 }

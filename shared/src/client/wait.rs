@@ -1,4 +1,4 @@
-//! Waits for what becomes of a job.
+//! Waits for the end of a job.
 
 use std::time::Duration;
 
@@ -7,16 +7,16 @@ use tokio::time::{Instant, sleep};
 use super::Client;
 use crate::{Backoff, Error, Record, retry::jitter};
 
-/// How long lies between two looks: short at first, for most jobs are.
+/// The pause between two reads. It starts short, because most jobs are.
 const LOOKS: Backoff = Backoff::exponential(Duration::from_millis(100), Duration::from_secs(5));
 
 impl Client {
-    /// Waits until a job has ended, and gives its record, by looking from time to time: soon at first, then every few
-    /// seconds. Also a job that no function has seen yet is waited for. None: it has not ended within that time.
+    /// Waits until a job has ended, and returns its record. Returns `None` if the job has not ended within that time. A job without a
+    /// record is awaited too. The record is read often at first, then every few seconds.
     ///
     /// # Errors
     ///
-    /// When the table does not answer, or holds something else under this id.
+    /// When the table does not answer, or has an unreadable item under this id.
     pub async fn wait(&self, id: &str, within: Duration) -> Result<Option<Record>, Error> {
         let started = Instant::now();
         for look in 1.. {
