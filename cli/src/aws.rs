@@ -1,4 +1,4 @@
-//! The ways to AWS.
+//! Clients for the services of AWS.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,17 +12,17 @@ use sqjobs::{Client, Clock, Schedules, queue::Sqs, store::DynamoDb};
 
 use crate::args::Place;
 
-/// Longest for one try of a request, and for all its tries: a person waits, over any network.
+/// Timeouts of one try of a request, and of all its tries. They suit a person who waits, over any network.
 const ATTEMPT: Duration = Duration::from_secs(10);
 const OPERATION: Duration = Duration::from_secs(30);
-/// Where a sender has no network at all, that is known sooner.
+/// Timeout of a connection, shorter so that a missing network is reported soon.
 const CONNECT: Duration = Duration::from_secs(3);
 
-/// What the local stack takes for a key, and its region.
+/// The access key and the region of the local stack.
 pub(crate) const LOCAL_KEY: &str = "test";
 pub(crate) const LOCAL_REGION: &str = "us-east-1";
 
-/// AWS, and where in it the jobs are.
+/// The configuration of AWS, and the environment that holds the jobs.
 pub(crate) struct Aws {
     pub(crate) sdk: SdkConfig,
     pub(crate) place: Place,
@@ -34,7 +34,7 @@ impl Aws {
         Self::with(place, |loader| loader).await
     }
 
-    /// The local stack at that address, which asks for no credentials.
+    /// Connects to the local stack at that address, with its fixed credentials.
     pub(crate) async fn local(place: &Place, url: &str) -> Self {
         let credentials = Credentials::new(LOCAL_KEY, LOCAL_KEY, None, None, "local");
         let place = Place { region: Some(LOCAL_REGION.into()), profile: None, endpoint_url: Some(url.into()), ..place.clone() };
@@ -77,12 +77,12 @@ impl Aws {
         aws_sdk_eventbridge::Client::new(&self.sdk)
     }
 
-    /// The whole name of a queue.
+    /// Returns the full name of a queue, with the prefix.
     pub(crate) fn queue(&self, name: &str) -> String {
         self.place.prefix.clone() + name
     }
 
-    /// A queue's name as people give it.
+    /// Returns the name of a queue without the prefix.
     pub(crate) fn short<'a>(&self, queue: &'a str) -> &'a str {
         queue.strip_prefix(&*self.place.prefix).unwrap_or(queue)
     }

@@ -1,19 +1,19 @@
-//! Why a command could not be carried out, and what to do about it.
+//! Errors of the command, with advice.
 
 use std::{error::Error, fmt, io};
 
-/// Why a command ended early.
+/// The reason why a command ended early.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The reader of our output has gone, as `head` does; that is no error.
+    /// The reader of the output has closed it, as `head` does. This is not an error.
     NobodyReads,
-    /// In one sentence.
+    /// An error, in one sentence.
     Said(String),
 }
 
-/// A remedy, and the beginnings of the errors for which it is right.
+/// Advice, and the beginnings of the errors that it is for.
 struct Remedy {
-    /// Error codes of AWS, or the first words of an error of its SDK. No name of a user's stands there.
+    /// Error codes of AWS, or the first words of errors of its SDK. These positions never contain names that users choose.
     signs: &'static [&'static str],
     advice: &'static str,
 }
@@ -44,7 +44,7 @@ const REMEDIES: &[Remedy] = &[
     Remedy { signs: &["dispatch failure", "request has timed out"], advice: "look at the network, --region and --endpoint-url" },
 ];
 
-/// An error and its causes in one line, and what to do about it.
+/// An error and its causes in one line, with advice.
 #[derive(Debug)]
 pub(crate) struct Cause {
     text: String,
@@ -52,12 +52,12 @@ pub(crate) struct Cause {
 }
 
 impl Cause {
-    /// Returns a cause for which there is no error.
+    /// Creates a cause from text, if there is no error value.
     pub(crate) fn said(text: impl Into<String>) -> Self {
         Self { text: text.into(), advice: None }
     }
 
-    /// Returns the error with its causes and a remedy. A cause that an error quotes already is not said again.
+    /// Creates a cause from an error and its causes, with advice. It leaves out a cause that the text already contains.
     fn new(error: &(dyn Error + 'static)) -> Self {
         let (mut links, mut next) = (Vec::new(), Some(error));
         while let Some(error) = next {
@@ -77,7 +77,7 @@ impl Cause {
     }
 }
 
-/// The first line: the SDK lists all that it has tried, line by line.
+/// Prints the first line only. The SDK lists all its tries on further lines.
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.text.lines().next().unwrap_or_default().trim_end_matches(". Attempted:"))
@@ -108,12 +108,12 @@ impl Failure {
         }
     }
 
-    /// The same error, where a remedy for a queue that does not exist names that queue.
+    /// Converts an error, and puts the name of the queue into advice about a queue that does not exist.
     pub(crate) fn of_queue(error: sqjobs::Error, short: &str) -> Self {
         Self::Said(Self::from(error).told().replace("`sqjobs queue create NAME`", &format!("`sqjobs queue create {short}`")))
     }
 
-    /// Says what could not be done, why, and what to do about it.
+    /// Creates an error from the failed operation and its cause, and adds advice.
     pub(crate) fn because(what: &str, cause: impl Into<Cause>) -> Self {
         let cause = cause.into();
         Self::advised(&format!("{what}: {cause}"), &cause)

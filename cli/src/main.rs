@@ -1,4 +1,4 @@
-//! The operator's command: enqueue, watch, explain and repair jobs.
+//! The command for operators: enqueues, watches, explains and repairs jobs.
 
 mod args;
 mod aws;
@@ -17,9 +17,9 @@ use tokio::runtime::Builder;
 
 use self::{args::Args, failure::Failure};
 
-/// The answer is no: there is no such job, it has failed, nothing was changed, or not everything was done.
+/// Exit status if the answer is no: the job does not exist or has failed, or the command changed nothing or not everything.
 const NO: u8 = 1;
-/// It could not be asked: a wrong argument, or AWS refuses.
+/// Exit status of an error: an argument is wrong, or AWS refused a request.
 const ERROR: u8 = 2;
 
 fn main() -> ExitCode {
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Carries a command out; says whether the answer is yes.
+/// Runs a command. Returns `true` if the answer is yes.
 fn run(args: Args) -> Result<bool, Failure> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(command::run(args))

@@ -1,4 +1,4 @@
-//! What is printed: for people as tables and lines, for programs as JSON, one value a line.
+//! Output: tables and lines for people, and JSON for programs, one value per line.
 
 use std::io::{self, IsTerminal as _, Write};
 
@@ -19,7 +19,7 @@ const BOLD: &str = "\u{1b}[1m";
 pub(crate) const DIM: &str = "\u{1b}[2m";
 pub(crate) const PLAIN: &str = "\u{1b}[0m";
 
-/// Standard output, with colours on a terminal alone, and never with `NO_COLOR`.
+/// Standard output. It has colours only on a terminal, and never if `NO_COLOR` is set.
 pub(crate) struct Output(AutoStream<io::StdoutLock<'static>>);
 
 impl Output {
@@ -36,7 +36,7 @@ impl Output {
         self.line("")
     }
 
-    /// Columns that fit the terminal.
+    /// Prints a table that fits the terminal.
     pub(crate) fn table<const N: usize>(&mut self, head: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> Result<(), Failure> {
         let mut table = Table::new();
         table.load_style(TableStyle::new()).set_content_arrangement(ContentArrangement::Dynamic);
@@ -51,7 +51,7 @@ impl Output {
         lines.iter().try_for_each(|line| self.line(line))
     }
 
-    /// Jobs, one a line.
+    /// Prints jobs, one per line.
     pub(crate) fn jobs(&mut self, records: &[Record], now: Timestamp) -> Result<(), Failure> {
         let rows = records.iter().map(|record| {
             let attempts = attempts(record, "/");
@@ -61,7 +61,7 @@ impl Output {
         self.table(["id", "name", "state", "attempts", "when", "error"], rows)
     }
 
-    /// One job, with everything that its record says.
+    /// Prints one job with all fields of its record.
     pub(crate) fn job(&mut self, record: &Record, now: Timestamp) -> Result<(), Failure> {
         self.line(format!("{BOLD}{}{PLAIN}  {}{}{PLAIN}", clean(&record.id), colour(record.state), record.state.as_str()))?;
         let Value::Object(fields) = serde_json::to_value(record)? else { return Ok(()) };
@@ -81,7 +81,7 @@ impl Output {
         Ok(())
     }
 
-    /// A dead letter, with its job's name, the kind of its failure and the reason.
+    /// Prints a dead letter with its job's name, the kind of its failure and the reason.
     pub(crate) fn letter(&mut self, letter: &Letter, [name, kind, reason]: [&str; 3], now: Timestamp) -> Result<(), Failure> {
         self.line(format!("{BOLD}{}{PLAIN}  {}{}{PLAIN}", clean(&letter.id), colour(State::Failed), clean(kind)))?;
         let since = letter.message.sent_at.map(|at| format!("{}  {DIM}{}{PLAIN}", exact(at), from_now(at, now)));
@@ -99,10 +99,10 @@ impl Output {
     }
 }
 
-/// The number of attempts of a job that no worker has started since it was enqueued: only the worker knows the job's policy.
+/// Shown as the maximum number of attempts if no worker has started the job yet. Only the worker knows the job's policy.
 pub(crate) const UNKNOWN_BUDGET: &str = "its function says so when it starts";
 
-/// Returns how many attempts of how many a job has used; only the first number where no worker has said the second.
+/// Returns the number of used attempts and their maximum. Leaves out the maximum if it is not known yet.
 pub(crate) fn attempts(record: &Record, of: &str) -> String {
     match record.max_attempts {
         0 => record.attempts.to_string(),
@@ -114,7 +114,7 @@ fn instant(at: Option<Timestamp>, now: Timestamp) -> String {
     at.map_or("no instant".into(), |at| format!("{}  {DIM}{}{PLAIN}", exact(at), from_now(at, now)))
 }
 
-/// What happened last, or happens next.
+/// Returns the time of the last or the next event of a job.
 pub(crate) fn last(record: &Record, now: Timestamp) -> String {
     match (record.state, record.run_at, record.started_at, record.finished_at) {
         (State::Scheduled | State::Queued | State::Retrying, Some(at), ..) => format!("due {}", from_now(at, now)),
@@ -128,7 +128,7 @@ pub(crate) fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
-/// Text without what a terminal would obey.
+/// Replaces all control characters that a terminal would interpret.
 pub(crate) fn clean(text: &str) -> String {
     let obeyed = |char: char| {
         char.is_control()
@@ -147,7 +147,7 @@ pub(crate) fn colour(state: State) -> &'static str {
     }
 }
 
-/// How far long work has come, on a terminal alone.
+/// Returns a progress bar, which is hidden unless standard error is a terminal.
 pub(crate) fn progress(length: Option<u64>, what: &str) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
@@ -162,14 +162,14 @@ pub(crate) fn progress(length: Option<u64>, what: &str) -> ProgressBar {
     }
 }
 
-/// Prints notes beside the output, one a line.
+/// Prints notes to standard error, one per line.
 pub(crate) fn note(notes: &[String]) {
     for note in notes {
         anstream::eprintln!("{}", clean(note));
     }
 }
 
-/// Asks, and takes only a yes on a terminal for one.
+/// Asks a question on the terminal, and returns `true` if the answer is yes.
 pub(crate) fn confirmed(question: &str, yes: bool) -> Result<bool, Failure> {
     if yes {
         return Ok(true);

@@ -1,4 +1,4 @@
-//! What has become of a job, in plain sentences: the answer to "what happened to job X?".
+//! The history of a job in plain sentences: the answer to "what happened to job X?".
 
 use jiff::{SignedDuration, Timestamp};
 use sqjobs::{Dlq, Envelope, Past, Record, State, lifecycle::SKEW};
@@ -8,11 +8,11 @@ use crate::{
     time::{brief, exact, from_now},
 };
 
-/// How late a job is that nobody need wonder about.
+/// The delay after which a job is called overdue.
 const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
 
-/// Tells it from the beginning to what happens next. `prefix` precedes the names of queues; `is_queue_gone` where the job's queue does not
-/// exist.
+/// Describes a job from its enqueue to its next step. `prefix` precedes the names of queues. `is_queue_gone` is set if the job's queue
+/// does not exist.
 pub(crate) fn explain(record: &Record, prefix: &str, is_queue_gone: bool, now: Timestamp) -> Vec<String> {
     let story = Story { record, prefix, is_queue_gone, now };
     let mut sentences = vec![story.enqueued()];
@@ -129,7 +129,7 @@ impl Story<'_> {
         }
     }
 
-    /// Says that its queue is gone, and what to do.
+    /// Reports that the queue does not exist, with advice.
     fn gone(&self) -> String {
         let Record { id, queue, state, .. } = self.record;
         let (short, id) = (shell(queue.strip_prefix(self.prefix).unwrap_or(queue)), shell(id));
@@ -147,7 +147,7 @@ impl Story<'_> {
         let Record { id, queue, error, .. } = self.record;
         let (queue, id) = (shell(queue.strip_prefix(self.prefix).unwrap_or(queue)), shell(id));
         match error.as_ref().map(|error| &*error.kind) {
-            // The same arguments would be rejected again.
+            // A worker would reject the same arguments again.
             Some("rejected") => format!(
                 "Run it again with arguments that fit, `sqjobs retry {id} ARGS`, which deletes its dead letter; or give it up: `sqjobs dlq purge \
                  {queue} --id {id}`."
@@ -162,7 +162,7 @@ impl Story<'_> {
         }
     }
 
-    /// What happens next, and what a person may do.
+    /// Describes the next step, and the options of an operator.
     fn next(&self) -> Option<String> {
         let Record { id, state, .. } = self.record;
         let overdue = is_overdue(self.record, self.now);
@@ -209,19 +209,19 @@ fn free_from(lease_until: Timestamp) -> Timestamp {
     lease_until + SignedDuration::try_from(SKEW).unwrap_or_default()
 }
 
-/// Returns true for a job whose attempt has died: it runs, and its lease is over.
+/// Returns `true` if the attempt of a running job has died, because its lease has expired.
 pub(crate) fn has_died(record: &Record, now: Timestamp) -> bool {
     let until = record.lease_until.and_then(|at| Timestamp::from_millisecond(at).ok());
     record.state == State::Running && until.is_some_and(|until| free_from(until) < now)
 }
 
-/// Returns true for a job that should have started long ago.
+/// Returns `true` if the job should have started long ago.
 pub(crate) fn is_overdue(record: &Record, now: Timestamp) -> bool {
-    // It may have been enqueued for an instant that had passed.
+    // Its run time may have been in the past when it was enqueued.
     record.run_at.max(record.enqueued_at).is_some_and(|since| now.duration_since(since) > PATIENCE)
 }
 
-/// Says what brings the message of a job back that is gone.
+/// Returns advice for a job whose message is gone.
 pub(crate) fn resend(record: &Record, prefix: &str) -> String {
     if record.envelope.is_some() {
         return "a beater sends it again within a day or so".into();
@@ -232,14 +232,14 @@ pub(crate) fn resend(record: &Record, prefix: &str) -> String {
     format!("to run the job, enqueue it once more with the same arguments: `sqjobs enqueue {name} ARGS --id {id}{to}`")
 }
 
-/// Returns when a job expires that waits for a later time than that.
+/// Returns the expiry of a job that waits until after its expiry, and so never runs.
 pub(crate) fn expires_unrun(record: &Record, now: Timestamp) -> Option<Timestamp> {
     let expires_at = Envelope::parse(record.envelope.as_ref()?).ok()?.expires_at?;
     let starts_at = record.run_at.map_or(now, |at| at.max(now));
     (expires_at <= starts_at).then_some(expires_at)
 }
 
-/// An attempt that did not succeed, or an ending after which the job was run again.
+/// Describes an attempt that did not succeed, or an ending after which the job was run again.
 fn past(past: &Past) -> String {
     let Past { generation, kind, message, at, started_at, .. } = past;
     if kind == "killed" {
@@ -258,7 +258,7 @@ fn past(past: &Past) -> String {
     format!("Start {generation} ended{when}{} with {kind}: {}", took.unwrap_or_default(), message.trim_end())
 }
 
-/// As a shell takes it, whatever it holds.
+/// Quotes text for a shell, if necessary.
 pub(crate) fn shell(text: &str) -> String {
     let is_plain = |char: char| char.is_ascii_alphanumeric() || "-_.:/@%+,".contains(char);
     if !text.is_empty() && text.chars().all(is_plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }

@@ -1,4 +1,4 @@
-//! Instants and durations, as people write and read them.
+//! Reads and prints instants and durations in the forms that people use.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub(crate) fn instant(text: &str) -> Result<Timestamp, String> {
     text.parse().map_err(|_| format!("{text:?} is no instant; write one with its offset, such as 2026-05-04T12:00:00Z"))
 }
 
-/// A duration in its two largest units, such as `3m 20s`.
+/// Returns a duration in its two largest units, such as `3m 20s`.
 pub(crate) fn brief(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
@@ -29,14 +29,14 @@ pub(crate) fn brief(duration: Duration) -> String {
     }
 }
 
-/// An instant as it lies from now: `3m 20s ago`, `in 2h 5m`.
+/// Returns an instant relative to now, such as `3m 20s ago` or `in 2h 5m`.
 pub(crate) fn from_now(at: Timestamp, now: Timestamp) -> String {
     let signed = at.duration_since(now);
     let length = brief(signed.unsigned_abs());
     if signed.is_negative() { format!("{length} ago") } else { format!("in {length}") }
 }
 
-/// An instant to the second.
+/// Returns an instant to the second.
 pub(crate) fn exact(at: Timestamp) -> String {
     at.round(Unit::Second).unwrap_or(at).to_string()
 }

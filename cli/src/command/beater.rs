@@ -1,4 +1,4 @@
-//! What the beater needs: rights, variables, and a rule that wakes it.
+//! The setup of a beater: its permissions, its variables, and the rule that invokes it.
 
 use aws_sdk_eventbridge::types::{RuleState, Target};
 use aws_sdk_lambda::{error::ProvideErrorMetadata as _, types::EventSourceMappingConfiguration as Mapping};
@@ -19,18 +19,19 @@ use crate::{
 };
 
 const EACH_MINUTE: &str = "rate(1 minute)";
-/// The name of the statement by which a function lets its rule wake it.
+/// The id of the statement that allows the rule to invoke the function.
 const STATEMENT: &str = "sqjobs-beater";
 
-/// Says how a beater is deployed under a name.
+/// Returns the command that deploys a beater under a name.
 pub(super) fn deploy(name: &str) -> String {
     format!(
         "`cargo lambda deploy --timeout 60 --binary-name beater {name}`, with the name of the beater's program where that is not beater"
     )
 }
 
-/// Lets a function be the beater of all queues that feed functions: gives it what it needs, and lets a rule of EventBridge,
-/// which has its name, wake it each minute. To do it again changes nothing. Refuses the beater of another environment.
+/// Makes a function the beater of all queues that feed functions. Grants its permissions, sets its variables, and creates a rule of
+/// EventBridge with the function's name, which invokes it each minute. A second call changes nothing. Refuses the beater of another
+/// environment.
 pub(super) async fn wake(aws: &Aws, function: &Function) -> Result<(), Failure> {
     table::refuse_other(aws).await?;
     let mappings = mapping::mappings(aws, None).await?;
@@ -61,7 +62,7 @@ pub(super) async fn wake(aws: &Aws, function: &Function) -> Result<(), Failure> 
     function.grant(aws, "", &rights).await?;
     let names: Vec<_> = dlqs.iter().map(|dlq| dlq.name.clone()).collect();
     setup::add_dlqs(&aws.dynamodb(), &aws.place.table(), &names).await?;
-    // The list says more, and a variable has room for some dozens of queues.
+    // The beater reads the list of dead-letter queues, because a variable holds only some dozens of names.
     function.set(aws, function::variables(&aws.place, None, &[])).await?;
 
     let (lambda, events, name) = (aws.lambda(), aws.eventbridge(), &*function.name);
@@ -88,8 +89,8 @@ pub(super) async fn wake(aws: &Aws, function: &Function) -> Result<(), Failure> 
     }
 }
 
-/// The queues that feed functions, which say of themselves that they take from them, and their dead-letter queues. Others that
-/// are in this account are nothing to a beater.
+/// Returns the queues of this environment that feed functions, with their dead-letter queues. The variables of such a function name
+/// the queue. The beater ignores all other queues of the account.
 async fn fed(aws: &Aws, mappings: &[Mapping]) -> Result<Vec<(Found, Found)>, Failure> {
     let mut fed = Vec::new();
     let all = queue::all(aws).await?;

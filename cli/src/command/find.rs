@@ -15,15 +15,15 @@ use crate::{
     sentence,
 };
 
-/// The jobs that are found by name, tag and tree.
+/// A note about the jobs that lists by name, tag and tree contain.
 const LISTED: &str = "Only jobs that were enqueued as listed are found by name, tag or tree (`sqjobs enqueue NAME ARGS --listed`, or `Enqueue::listed`); \
                       failed jobs are always found by `sqjobs list`, and any job by `sqjobs get ID`.";
-/// The most jobs of a tree that are shown.
+/// Maximum number of jobs to show from a tree.
 const TREE: usize = 1000;
-/// The reasons for which a job has no record.
+/// The possible reasons why a job has no record.
 const NO_ATTEMPT: &str = "So no attempt was started yet, or its record was deleted long after its end, or it succeeded and its function \
                            records it on trouble only, or its message was purged from its queue, or the id is wrong.";
-/// The most causes, one above the other, that a job has.
+/// Maximum number of ancestors of a job.
 const DEPTH: usize = 100;
 
 pub(super) async fn get(aws: &Aws, wanted: Get) -> Result<bool, Failure> {
@@ -63,7 +63,7 @@ pub(super) async fn list(aws: &Aws, wanted: List) -> Result<bool, Failure> {
             }
         },
     };
-    // What is left out by its state makes room for others. One more than is shown says whether there are more.
+    // The filter by state makes room for other jobs. One job more than is shown tells whether there are more.
     let most = if wanted.state.is_some() { TREE.max(wanted.limit) } else { wanted.limit };
     let mut records = aws.client().list(by, most.saturating_add(1)).await?;
     let is_cut = records.len() > most;
@@ -92,7 +92,7 @@ pub(super) async fn list(aws: &Aws, wanted: List) -> Result<bool, Failure> {
     Ok(true)
 }
 
-/// Says which jobs a list holds, and how to find the others.
+/// Describes the jobs that a list contains, and how to find the others.
 fn covered(by: By<'_>) -> &'static str {
     match by {
         By::Failed => "These are the jobs that failed for good; other jobs: --due, --name, --tag, --root, --object, or `sqjobs get ID`.",
@@ -151,13 +151,13 @@ pub(super) async fn explain(aws: &Aws, wanted: Explain) -> Result<bool, Failure>
     Ok(record.is_some())
 }
 
-/// Says that the message of a job may be gone: its queue is empty, or the job is overdue there, or its attempt has died.
+/// Warns that the message of a job may be gone, because its queue is empty, the job is overdue there, or its attempt has died.
 async fn gone(aws: &Aws, record: &Record, now: Timestamp) -> Option<String> {
     let has_died = sentence::has_died(record, now);
     if !matches!(record.state, State::Queued | State::Retrying) && !has_died {
         return None;
     }
-    // If the queue cannot be read, that was said before.
+    // If the queue cannot be read, this was already reported.
     let (queue, next) = (queue::find(aws, &record.queue).await.ok()?, sentence::resend(record, &aws.place.prefix));
     match queue.depth.all() {
         0 => Some(format!(
@@ -172,7 +172,7 @@ async fn gone(aws: &Aws, record: &Record, now: Timestamp) -> Option<String> {
     }
 }
 
-/// Says that a duplicate of a job was discarded that had other arguments.
+/// Warns that a duplicate of a job with other arguments was discarded.
 async fn discarded(aws: &Aws, record: &Record, now: Timestamp) -> Option<String> {
     let saw = match stats::recent(aws, now).await {
         Ok(tallies) => tallies.get(&record.queue)?.saw(stats::OTHER_ARGUMENTS, &record.id),
@@ -225,7 +225,7 @@ fn no_record(aws: &Aws, id: &str) {
     anstream::eprintln!("{}", aws.place.with_options(&said));
 }
 
-/// The job, its ancestors, and whatever of its tree is listed.
+/// Returns the job, its ancestors, and the listed jobs of its tree.
 async fn family(client: &Client, record: Record) -> Result<BTreeMap<String, Record>, Failure> {
     let root = record.root_id.clone().unwrap_or_else(|| record.id.clone());
     let listed = client.list(By::Root(&root), TREE).await?;
@@ -243,7 +243,7 @@ async fn family(client: &Client, record: Record) -> Result<BTreeMap<String, Reco
     Ok(records)
 }
 
-/// The jobs in the order of their causes, each with how many lie before it. A job whose cause is not known is a first one.
+/// Returns the jobs in the order of the tree, each with its depth. A job whose parent is not among them is a root.
 fn branches(records: &BTreeMap<String, Record>) -> Vec<(usize, &Record)> {
     let mut children: BTreeMap<&str, Vec<&Record>> = BTreeMap::new();
     let mut roots = Vec::new();

@@ -16,14 +16,14 @@ use crate::{
     time::{brief, exact},
 };
 
-/// How long a job is waited for, unless told otherwise.
+/// Default time to wait for a job.
 pub(super) const PATIENCE: Duration = Duration::from_hours(1);
-/// How often it is looked at: a person waits, so often at first.
+/// The first and the longest pause between two reads. A person waits, so the first reads follow quickly.
 const FIRST: Duration = Duration::from_millis(200);
 const MOST: Duration = Duration::from_secs(3);
-/// After so long without a record, the dead-letter queue is looked through.
+/// Time without a started attempt after which the dead-letter queues are searched.
 const QUIET: Duration = Duration::from_secs(3);
-/// The longest until it is looked through again.
+/// Longest pause between two such searches.
 const RARELY: Duration = Duration::from_mins(1);
 
 pub(super) async fn watch(aws: &Aws, wanted: Watch) -> Result<bool, Failure> {
@@ -33,26 +33,26 @@ pub(super) async fn watch(aws: &Aws, wanted: Watch) -> Result<bool, Failure> {
     Follow { aws, id: &wanted.id, within: wanted.within, json: wanted.json, sent: None }.run().await
 }
 
-/// A job that is followed.
+/// A job to follow, with the options.
 pub(super) struct Follow<'a> {
     pub(super) aws: &'a Aws,
     pub(super) id: &'a str,
     pub(super) within: Duration,
     pub(super) json: bool,
-    /// The message, where this command has sent it.
+    /// The message, if this command has sent it.
     pub(super) sent: Option<Sent>,
 }
 
 /// A message that was sent by this command.
 pub(super) struct Sent {
-    /// The queue's whole name.
+    /// The full name of the queue.
     pub(super) queue: String,
-    /// No dead letter of this message is older.
+    /// An instant before the send. Older dead letters are of other messages.
     pub(super) since: Timestamp,
 }
 
 impl Follow<'_> {
-    /// Prints each change of a job; says whether it succeeded.
+    /// Prints each change of a job. Returns `true` if the job succeeded.
     pub(super) async fn run(&self) -> Result<bool, Failure> {
         let (client, mut output, started) = (self.aws.client(), Output::new(), Instant::now());
         let (mut seen, mut pause): (Option<Record>, _) = (None, FIRST);
@@ -89,13 +89,13 @@ impl Follow<'_> {
         }
     }
 
-    /// Looks for a dead letter of a job that no worker has started, and says what is known of it. `said` is what was said
-    /// before.
+    /// Looks for the dead letter of a job that no worker has started, and prints the facts. Returns `true` if there is one. `said` holds
+    /// the sentences that were printed before.
     async fn is_dead(&self, said: &mut Vec<String>, output: &mut Output) -> Result<bool, Failure> {
         let Self { aws, id, .. } = *self;
         let (queue, since) = self.sent.as_ref().map(|sent| (&*sent.queue, sent.since)).unzip();
         let known = lookup::look(aws, id, queue, since).await?;
-        // It may have been started meanwhile; then the record says how it ended.
+        // A worker may have started it meanwhile. Then the record shows its ending.
         if !is_unstarted(aws.client().get(id).await?.as_ref()) {
             return Ok(false);
         }
@@ -118,12 +118,12 @@ impl Follow<'_> {
     }
 }
 
-/// Returns true for a job that no worker has started: it waits in its queue, or has no record.
+/// Returns `true` if no worker has started the job: it waits in its queue or has no record.
 pub(super) fn is_unstarted(record: Option<&Record>) -> bool {
     record.is_none_or(|record| record.state == State::Queued && record.generation == 0)
 }
 
-/// Returns when a change happened: as the record says, else by when it was seen.
+/// Returns the instant of a change according to the record, or else the latest possible instant.
 fn when(seen: Option<&Record>, record: &Record, now: Timestamp) -> String {
     let is_begun = |seen: &Record| (seen.state, seen.generation) != (record.state, record.generation);
     let at = match record.state {
@@ -136,7 +136,7 @@ fn when(seen: Option<&Record>, record: &Record, now: Timestamp) -> String {
     at.filter(|_| seen.is_none_or(is_begun)).map_or_else(|| format!("by {}", exact(now)), exact)
 }
 
-/// A renewal of the lease is no news.
+/// Returns `true` if a change is worth a line. Renewals of the lease are not.
 fn is_news(seen: &Record, record: &Record) -> bool {
     let shown = |record: &Record| (record.state, record.attempts, record.generation, record.progress.clone(), record.cancel_requested);
     shown(seen) != shown(record)

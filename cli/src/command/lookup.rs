@@ -1,4 +1,4 @@
-//! Finds what is known of a job that has no record: its dead letter, or the queues that its message may wait in.
+//! Finds facts about a job without a record: its dead letter, or the queues in which its message may wait.
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use sqjobs::{Letter, Record, store::DynamoDb};
@@ -10,20 +10,20 @@ use super::{
 };
 use crate::{aws::Aws, failure::Failure, sentence::shell, time::from_now};
 
-/// The most dead-letter queues that are looked through.
+/// Maximum number of dead-letter queues to search.
 const QUEUES: usize = 20;
-/// The most queues that are described.
+/// Maximum number of queues to describe.
 const DESCRIBED: usize = 5;
 const LATE: &str = "The counts of SQS may be a minute late.";
-/// A parked message is delivered again within five minutes.
+/// Age up to which a parked message is still reported. SQS delivers a parked message again within five minutes.
 pub(super) const PARKED: SignedDuration = SignedDuration::from_mins(10);
 
-/// A dead letter that was found.
+/// A dead letter, and its queues.
 pub(super) struct Dead {
-    /// The queue that it is a dead letter of, without the prefix.
+    /// The queue whose dead letter it is, without the prefix.
     pub(super) queue: String,
     pub(super) letter: Letter,
-    /// The queue that has the name of its job, where that is another one.
+    /// The queue with the name of its job, if that is another queue.
     belongs_to: Option<String>,
 }
 
@@ -34,18 +34,18 @@ impl Dead {
     }
 }
 
-/// Returns the queue, without the prefix, to which a letter belongs that a producer has sent to the dead-letter queue of another one: the
-/// queue that has the name of its job.
+/// Returns the queue, without the prefix, of a message that a producer has sent to the dead-letter queue of another queue. It is the
+/// queue with the name of the message's job.
 pub(super) async fn belongs_to(aws: &Aws, queue: &str, letter: &Letter) -> Option<String> {
     let name = letter.envelope.as_ref().ok().map(|envelope| envelope.name.clone())?;
     if !letter.is_misdirected() || name == queue {
         return None;
     }
-    // Without the right to look, nothing is known of it.
+    // Without the permission to read the queue, the result is unknown.
     queue::url(aws, &aws.queue(&name)).await.ok().flatten().map(|_| name)
 }
 
-/// Says where a letter belongs that is in the dead-letter queue of another queue. `queue` and `id` are as a shell takes them.
+/// Describes the right queue of a message that is in the dead-letter queue of another one. `queue` and `id` are quoted for a shell.
 pub(super) fn elsewhere(prefix: &str, queue: &str, own: &str, id: &str) -> String {
     let name = shell(own);
     format!(
@@ -54,19 +54,19 @@ pub(super) fn elsewhere(prefix: &str, queue: &str, own: &str, id: &str) -> Strin
     )
 }
 
-/// The facts about a job that has no record.
+/// Facts about a job without a record.
 #[derive(Default)]
 pub(super) struct Known {
     pub(super) dead_letter: Option<Dead>,
     /// Sentences about the dead-letter queues that were searched.
     looked: Vec<String>,
-    /// The queues in which its message may wait.
+    /// Sentences about the queues in which its message may wait.
     waiting: Vec<String>,
-    /// The queues that were not looked at.
+    /// Sentences about queues that were not searched.
     left_out: Vec<String>,
 }
 
-/// Looks for a job in one queue, by its whole name, or in all of this environment. `since` leaves out older dead letters.
+/// Looks for a job in one queue, given by its full name, or in all queues of this environment. Ignores dead letters older than `since`.
 pub(super) async fn look(aws: &Aws, id: &str, queue: Option<&str>, since: Option<Timestamp>) -> Result<Known, Failure> {
     let mut known = Known::default();
     let statuses = if let Some(queue) = queue {
@@ -97,9 +97,9 @@ pub(super) async fn look(aws: &Aws, id: &str, queue: Option<&str>, since: Option
     Ok(known)
 }
 
-/// The queues whose dead letters are looked through, the fewest first; and notes about the other queues.
+/// Returns the queues whose dead letters are to be searched, those with the fewest first, and notes about the other queues.
 fn plan<'a>(statuses: &'a [Status], is_own: bool, prefix: &str, id: &str) -> (Vec<&'a Status>, Vec<String>) {
-    // The counts of SQS may be late: the job's own queue is looked through whatever they say.
+    // The counts of SQS may be late, so the job's own queue is always searched.
     let (mut full, empty): (Vec<_>, Vec<_>) = statuses.iter().partition(|status| is_own || status.dead > 0);
     full.sort_by_key(|status| status.dead);
     let left = full.split_off(full.len().min(QUEUES));
@@ -116,7 +116,7 @@ fn plan<'a>(statuses: &'a [Status], is_own: bool, prefix: &str, id: &str) -> (Ve
     (full, notes)
 }
 
-/// Says that a message of the same id as a recorded job is a dead letter, and is not the copy that the job left when it failed.
+/// Describes a dead letter that has the id of a recorded job but is not the copy that the job left when it failed.
 pub(super) async fn other_letter(aws: &Aws, record: &Record, now: Timestamp) -> Option<String> {
     match find_other(aws, record).await {
         Ok(found) => found.map(|(queue, letter)| other(&aws.place.prefix, &queue, &letter, &record.id, now)),
@@ -139,7 +139,7 @@ async fn find_other(aws: &Aws, record: &Record) -> Result<Option<(String, Letter
     Ok(None)
 }
 
-/// Returns true for a dead letter that no attempt of the job has left: its kind says that the message was not of the job.
+/// Returns `true` if no attempt of the job has left this dead letter, because its kind shows that the message was not the job's.
 fn is_other(letter: &Letter, record: &Record) -> bool {
     let kind = letter.kind();
     let is_own = record.error.as_ref().is_some_and(|error| Some(&*error.kind) == kind);
@@ -162,7 +162,7 @@ struct Search {
     dlq: String,
     /// The newest dead letter of the job.
     newest: Option<Letter>,
-    /// An older one than was asked for.
+    /// A dead letter of the job that is older than requested.
     older: Option<Letter>,
     seen: usize,
     out_of_sight: u64,
@@ -193,7 +193,7 @@ async fn search(aws: &Aws, queue: &str, id: &str, since: Option<Timestamp>) -> R
     Ok(Search { dlq: pair.dlq.clone(), newest: newest(new), older: newest(old), seen, out_of_sight })
 }
 
-/// Describes the queues that hold messages; the job's own in any case.
+/// Describes the queues that hold messages, and always the job's own.
 async fn waiting(aws: &Aws, id: &str, statuses: &[Status], is_own: bool) -> Result<Vec<String>, Failure> {
     let statuses: Vec<_> = statuses.iter().filter(|status| is_own || status.depth.all() > 0).cloned().collect();
     if statuses.is_empty() {
@@ -260,7 +260,7 @@ impl Known {
     }
 }
 
-/// Describes a dead letter of a job that has no record, and says what to do with it. `args` are for the job that replaces it.
+/// Describes the dead letter of a job without a record, with advice. `args` are the arguments of the job that replaces it.
 pub(super) fn dead(prefix: &str, Dead { queue, letter, belongs_to }: &Dead, id: &str, args: &str, now: Timestamp) -> Vec<String> {
     let name = letter.envelope.as_ref().ok().map(|envelope| &*envelope.name);
     let to = if name == Some(queue) || belongs_to.is_some() { String::new() } else { format!(" --queue {}", shell(queue)) };

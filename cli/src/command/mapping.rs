@@ -1,4 +1,4 @@
-//! Which queue feeds which function: the event source mappings.
+//! Event source mappings, which connect queues to functions.
 
 use aws_sdk_lambda::types::EventSourceMappingConfiguration as Mapping;
 use serde::Serialize;
@@ -6,15 +6,15 @@ use serde::Serialize;
 use super::queue::Status;
 use crate::{aws::Aws, failure::Failure};
 
-/// The part of an ARN that names the function; a version or an alias may follow.
+/// The index of the function's name in the parts of its ARN. A version or an alias may follow.
 const FUNCTION: usize = 6;
 
 /// The function that a queue feeds, if any.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Feed {
-    /// The function that it feeds.
+    /// The name of the function.
     pub(super) function: Option<String>,
-    /// The state of the mapping in the words of Lambda: `Enabled`, `Disabled`, or on the way.
+    /// The state of the mapping, as Lambda names it: `Enabled`, `Disabled`, or a transition.
     pub(super) mapping: Option<String>,
 }
 
@@ -28,22 +28,22 @@ pub(super) async fn feeds(aws: &Aws, queues: &[Status]) -> Result<Vec<Feed>, Fai
     Ok(queues.iter().map(|queue| feed(queue).unwrap_or_default()).collect())
 }
 
-/// The function that a mapping feeds, whichever version or alias of it.
+/// Returns the function that a mapping feeds, without its version or alias.
 pub(super) fn function_of(mapping: &Mapping) -> Option<&str> {
     mapping.function_arn.as_ref()?.split(':').nth(FUNCTION)
 }
 
-/// The alias or version of its function that a mapping feeds; none where that is what was deployed last.
+/// Returns the alias or version that a mapping feeds. `None`: the latest deployed code.
 pub(super) fn qualifier_of(mapping: &Mapping) -> Option<&str> {
     mapping.function_arn.as_ref()?.split(':').nth(FUNCTION + 1)
 }
 
-/// Returns true if a mapping feeds from a queue.
+/// Returns `true` if the mapping reads from the queue.
 pub(super) fn feeds_from(mapping: &Mapping, queue_arn: &str) -> bool {
     mapping.event_source_arn.as_deref() == Some(queue_arn)
 }
 
-/// The event source mappings, all or those of one queue.
+/// Returns all event source mappings, or those of one queue.
 pub(super) async fn mappings(aws: &Aws, queue_arn: Option<&str>) -> Result<Vec<Mapping>, Failure> {
     let list = aws.lambda().list_event_source_mappings().set_event_source_arn(queue_arn.map(str::to_owned));
     let mut pages = list.into_paginator().items().send();

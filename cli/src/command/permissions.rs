@@ -1,4 +1,4 @@
-//! The policies of people and producers: what the commands ask AWS for, by the part that someone has.
+//! Policies for people and producers. They allow the requests that the commands make, by audience.
 
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use crate::{
 use Audience::{Deployer, Operator, Producer, Reader};
 use On::{DeadLetters, DeployedRoles, Everything, Functions, Jobs, Queues, Roles, Rules, Schedules, Tables};
 
-/// A statement of policies: actions that commands of an audience take, and on what.
+/// A statement of policies: the actions that the commands of an audience take, and the resources.
 struct Need {
     sid: &'static str,
     whose: &'static [Audience],
@@ -41,7 +41,7 @@ enum On {
     Roles,
     /// The rules that have the prefix.
     Rules,
-    /// Everything: AWS takes no resource, or none that is known before.
+    /// Everything, because the action has no resource, or none with a name known in advance.
     Everything,
 }
 
@@ -49,10 +49,10 @@ const fn need(sid: &'static str, whose: &'static [Audience], actions: &'static [
     Need { sid, whose, actions, on }
 }
 
-/// Those who look at the system.
+/// The audiences that may read.
 const LOOK: &[Audience] = &[Reader, Operator, Deployer];
 
-/// All that the commands ask for. The tests compare it with the requests that they make.
+/// All permissions that the commands need. The tests compare them with the requests that the commands make.
 const NEEDS: &[Need] = &[
     need("Records", LOOK, &["dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:Scan"], Jobs),
     need("Schedules", LOOK, &["dynamodb:GetItem", "dynamodb:Query", "dynamodb:Scan"], Schedules),
@@ -111,7 +111,7 @@ const NEEDS: &[Need] = &[
     ),
     need("Wake", &[Deployer], &["events:PutRule", "events:PutTargets"], Rules),
     need("GiveRights", &[Deployer], &["iam:PutRolePolicy"], Roles),
-    // What `cargo lambda deploy` takes besides.
+    // The further permissions that `cargo lambda deploy` needs.
     need(
         "Code",
         &[Deployer],
@@ -148,7 +148,7 @@ pub(crate) fn of_audience(audience: Audience, place: &Place, region: &str, accou
     policy(&needs.map(|need| Right::new(need.sid, need.actions, resources(place, region, account, need.on))).collect::<Vec<_>>())
 }
 
-/// The ARNs of what is allowed, with wildcards for what is not known.
+/// Returns the ARNs of the allowed resources, with wildcards for the unknown parts.
 fn resources(place: &Place, region: &str, account: &str, on: On) -> Vec<String> {
     let prefix = &place.prefix;
     let partition = match region {

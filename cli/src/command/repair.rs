@@ -1,4 +1,4 @@
-//! Changes jobs: cancels them, runs them again, moves them.
+//! Cancels, retries and moves jobs.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -50,7 +50,7 @@ fn blocked_until(outcome: Option<Cancelled>) -> Option<Timestamp> {
     }
 }
 
-/// The outcome of a cancel in one word; none where nothing was tried.
+/// Returns the outcome of a cancel in one word. `None` is the outcome if nothing was tried.
 fn word(outcome: Option<Cancelled>) -> &'static str {
     match outcome {
         Some(Cancelled::Waiting) => "cancelled",
@@ -61,7 +61,7 @@ fn word(outcome: Option<Cancelled>) -> &'static str {
     }
 }
 
-/// The same in a sentence, given the record as it was before.
+/// Returns the outcome of a cancel in a sentence, given the record before it.
 fn sentence(id: &str, record: Option<&Record>, outcome: Option<Cancelled>) -> String {
     let (shown, id) = (clean(id), shell(id));
     match outcome {
@@ -126,7 +126,7 @@ pub(super) async fn retry(aws: &Aws, wanted: Retry) -> Result<bool, Failure> {
     }
     let has_letters = record.state.is_terminal() && !record.queue.is_empty();
     let pair = if has_letters { Pair::find(aws, aws.short(&record.queue)).await.map(Some) } else { Ok(None) };
-    // Found before the job runs again: a dead letter of the new run is none of these.
+    // The search comes before the retry, so that it finds no dead letter of the new run.
     let mut own = match &pair {
         Ok(Some(pair)) => DeadLetters::find(aws, pair, &wanted.id).await,
         _ => DeadLetters::none(),
@@ -155,7 +155,7 @@ pub(super) async fn retry(aws: &Aws, wanted: Retry) -> Result<bool, Failure> {
     Ok(retried)
 }
 
-/// Why a job that has no record is not run again, and what to do instead.
+/// Returns an error that a job without a record is not run again, with advice.
 async fn no_record(aws: &Aws, wanted: &Retry) -> Failure {
     let (shown, id) = (clean(&wanted.id), shell(&wanted.id));
     let looked = match lookup::look(aws, &wanted.id, None, None).await {
@@ -174,11 +174,11 @@ async fn no_record(aws: &Aws, wanted: &Retry) -> Failure {
     ))
 }
 
-/// The dead letters of a job that is run again.
+/// The dead letters of a job that is to be run again.
 struct DeadLetters<'a> {
     walk: Option<Walk<'a>>,
     found: Vec<Letter>,
-    /// Why there may be more.
+    /// The reason why dead letters may remain.
     left: Option<String>,
 }
 
@@ -191,7 +191,7 @@ impl<'a> DeadLetters<'a> {
         let mut walk = Walk::new(aws, pair);
         match walk.of(id, |_| false).await {
             Ok(mut found) => {
-                // Others are of another job, or of a message that was never of this one.
+                // The others belong to another job, or to a message that was never this job's.
                 found.retain(|letter| letter.id == id && letter.kind() != Some("id_in_use"));
                 let left = found.is_empty().then(|| format!("it is not among the {} that {} showed", walk.seen(), pair.dlq));
                 Self { walk: Some(walk), found, left }
@@ -200,7 +200,7 @@ impl<'a> DeadLetters<'a> {
         }
     }
 
-    /// Deletes them; returns how many are gone.
+    /// Deletes the dead letters. Returns the number of deleted ones.
     async fn delete(&mut self) -> u64 {
         let Some(walk) = &mut self.walk else { return 0 };
         let failed = walk.delete(&self.found.iter().collect::<Vec<_>>()).await;
@@ -210,7 +210,7 @@ impl<'a> DeadLetters<'a> {
         self.found.len() as u64 - failed
     }
 
-    /// Lets others see what is left; says why there is any.
+    /// Makes the remaining dead letters visible again. Returns the reason why some remain.
     async fn end(self) -> Option<String> {
         if let Some(walk) = self.walk {
             walk.end().await;
@@ -245,7 +245,7 @@ pub(super) async fn reschedule(aws: &Aws, wanted: Move) -> Result<bool, Failure>
     Ok(moved)
 }
 
-/// Says where a job was moved, or why it was not moved and what to do.
+/// Describes the result of a move: the new time, or the reason for no move, with advice.
 fn moved_to(id: &str, at: Option<Timestamp>, record: Option<&Record>, now: Timestamp) -> String {
     let (shown, id) = (clean(id), shell(id));
     let state = record.map(|record| (record.state, record));

@@ -20,9 +20,9 @@ use crate::{
 
 /// The kind of duplicates that were discarded though their arguments differ from those of the job.
 pub(super) const OTHER_ARGUMENTS: &str = "other_arguments";
-/// As wide as the longest bar is.
+/// Width of the longest bar.
 const BAR: u64 = 40;
-/// So many kinds of failures are shown.
+/// Number of kinds of failures to show.
 const KINDS: usize = 5;
 
 pub(super) async fn stats(aws: &Aws, wanted: Stats) -> Result<bool, Failure> {
@@ -56,7 +56,7 @@ pub(super) async fn stats(aws: &Aws, wanted: Stats) -> Result<bool, Failure> {
     Ok(true)
 }
 
-/// The statistics of today and yesterday, by queue: a nightly job may not have run today.
+/// Returns the statistics of today and yesterday, by queue. A nightly job may not have run today.
 pub(super) async fn recent(aws: &Aws, now: Timestamp) -> Result<BTreeMap<String, Tally>, String> {
     let (store, mut tallies) = (DynamoDb::new(aws.dynamodb(), aws.place.table()), BTreeMap::<_, Tally>::new());
     for at in [now, now - SignedDuration::from_hours(24)] {
@@ -67,7 +67,7 @@ pub(super) async fn recent(aws: &Aws, now: Timestamp) -> Result<BTreeMap<String,
     Ok(tallies)
 }
 
-/// What was counted of each queue, day by day.
+/// Returns the statistics by queue and day.
 async fn counted(aws: &Aws, now: Timestamp, days: u16) -> Result<BTreeMap<String, BTreeMap<Date, Tally>>, Failure> {
     let (store, today) = (DynamoDb::new(aws.dynamodb(), aws.place.table()), now.to_zoned(TimeZone::UTC).date());
     let mut queues: BTreeMap<String, BTreeMap<Date, Tally>> = BTreeMap::new();
@@ -81,7 +81,7 @@ async fn counted(aws: &Aws, now: Timestamp, days: u16) -> Result<BTreeMap<String
     Ok(queues)
 }
 
-/// What is shown of a queue.
+/// The data to show for a queue.
 struct Page<'a> {
     queue: &'a str,
     days: &'a BTreeMap<Date, Tally>,
@@ -90,7 +90,7 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
-    /// All days together.
+    /// Returns the sum of all days.
     fn whole(&self) -> Tally {
         let mut whole = Tally::default();
         self.days.values().for_each(|tally| whole.merge(tally));
@@ -147,7 +147,7 @@ fn spread(spread: &Spread) -> Value {
     json!({"count": spread.count, "mean_ms": spread.mean_ms, "deviation_ms": spread.deviation_ms(), "buckets": buckets.collect::<Vec<_>>()})
 }
 
-/// The buckets from the first that is not empty to the last.
+/// Returns the buckets from the first non-empty one to the last.
 fn filled(spread: &Spread) -> impl Iterator<Item = (u64, u64, u64)> {
     let first = spread.buckets.iter().position(|count| *count > 0).unwrap_or(spread.buckets.len());
     spread.buckets.iter().enumerate().skip(first).map(|(number, count)| {
@@ -164,7 +164,7 @@ fn row((day, tally): (&Date, &Tally)) -> [String; 7] {
     [format!("  {day}"), succeeded, retried, failed, others.join(", "), about(&tally.wait), about(&tally.run)]
 }
 
-/// Mean and deviation.
+/// Returns the mean and the deviation.
 fn about(spread: &Spread) -> String {
     if spread.count == 0 {
         return String::new();
@@ -173,7 +173,7 @@ fn about(spread: &Spread) -> String {
     format!("{} ± {}", time(spread.mean_ms), time(spread.deviation_ms()))
 }
 
-/// A histogram, a bucket a line.
+/// Returns a histogram, with one bucket per line.
 fn bars(title: &str, spread: &Spread) -> Vec<String> {
     let most = spread.buckets.iter().max().copied().unwrap_or(0).max(1);
     let time = |ms: u64| if ms < 1000 { format!("{ms}ms") } else { brief(Duration::from_millis(ms)) };

@@ -1,4 +1,4 @@
-//! Makes the tables.
+//! Creates the tables.
 
 use sqjobs::setup;
 
@@ -17,7 +17,7 @@ pub(super) async fn table(aws: &Aws, wanted: Table) -> Result<bool, Failure> {
     Ok(true)
 }
 
-/// Makes the tables, and what they lack after an interruption.
+/// Creates the tables, and completes them after an interruption.
 pub(super) async fn create(aws: &Aws) -> Result<(), Failure> {
     let (dynamodb, jobs, schedules) = (aws.dynamodb(), aws.place.table(), aws.place.schedules_table());
     if jobs == schedules {
@@ -30,7 +30,7 @@ pub(super) async fn create(aws: &Aws) -> Result<(), Failure> {
     Ok(setup::create_schedules_table(&dynamodb, &schedules).await?)
 }
 
-/// The names of all tables.
+/// Returns the names of all tables.
 async fn names(aws: &Aws) -> Result<Vec<String>, String> {
     let names = aws.dynamodb().list_tables().into_paginator().items().send().collect::<Result<_, _>>().await;
     names.map_err(|error| told(&error))
@@ -42,8 +42,8 @@ pub(super) async fn missing(aws: &Aws) -> Result<Vec<String>, String> {
     Ok([aws.place.table(), aws.place.schedules_table()].into_iter().filter(|table| !names.contains(table)).collect())
 }
 
-/// Returns the prefixes of other environments that begin with the prefix of this one. An environment has a table of records
-/// and a table of schedules with its prefix.
+/// Returns the prefixes of other environments that begin with the prefix of this one. An environment has a table of records and a table
+/// of schedules with its prefix.
 pub(super) async fn environments(aws: &Aws) -> Result<Vec<String>, String> {
     let (names, ours) = (names(aws).await?, &aws.place);
     let prefixes = names.iter().filter(|name| **name != ours.table()).filter_map(|name| name.strip_suffix(&*setup::jobs_table("")));
@@ -52,8 +52,8 @@ pub(super) async fn environments(aws: &Aws) -> Result<Vec<String>, String> {
     Ok(prefixes.filter(is_other).filter(is_whole).map(str::to_owned).collect())
 }
 
-/// Says which environments there are, where this one has a prefix and no table yet: it may be mistyped. Where this user may not list the
-/// tables, nothing is known.
+/// Lists the existing environments, if this one has a prefix but no table yet, because the prefix may be mistyped. Returns `None` if the
+/// user may not list the tables.
 pub(super) async fn others_than_new(aws: &Aws) -> Option<String> {
     let (names, place) = (names(aws).await.ok()?, &aws.place);
     if place.prefix.is_empty() || names.contains(&place.table()) {
@@ -73,15 +73,14 @@ pub(super) async fn others_than_new(aws: &Aws) -> Option<String> {
     })
 }
 
-/// Refuses the table of another environment that is given beside the prefix of this one. Where this user may not list the tables, none is
-/// known.
+/// Refuses the table of another environment together with the prefix of this one. Refuses nothing if the user may not list the tables.
 pub(super) async fn refuse_other(aws: &Aws) -> Result<(), Failure> {
     let (place, table) = (&aws.place, aws.place.table());
     let usual = setup::jobs_table(&place.prefix);
     let other = table.strip_suffix(&*setup::jobs_table("")).filter(|other| table != usual && !other.is_empty());
     let Some(other) = other else { return Ok(()) };
     let schedules = setup::schedules_table(other);
-    // Who names both tables means that environment.
+    // Both tables of an environment, if given, mean that environment.
     if place.schedules_table() == schedules || !names(aws).await.unwrap_or_default().contains(&schedules) {
         return Ok(());
     }
@@ -92,8 +91,8 @@ pub(super) async fn refuse_other(aws: &Aws) -> Result<(), Failure> {
     )))
 }
 
-/// Returns the prefix of the environment, among these, to which a queue belongs.
+/// Returns the environment, among these, that a queue belongs to.
 pub(super) fn environment_of<'a>(environments: &'a [String], queue: &str) -> Option<&'a String> {
-    // Of two environments, one may have the prefix of the other and more.
+    // One prefix may begin with another one, so the longest match counts.
     environments.iter().filter(|prefix| queue.starts_with(*prefix)).max_by_key(|prefix| prefix.len())
 }
