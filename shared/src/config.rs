@@ -25,7 +25,7 @@ pub(crate) fn clock() -> Result<crate::Clock, Error> {
     let clock = crate::Clock::system();
     #[cfg(feature = "test-clock")]
     if let Some(text) = variable("SQJOBS_CLOCK_AHEAD_S") {
-        let seconds = text.parse().map_err(|error| Error::Config(format!("SQJOBS_CLOCK_AHEAD_S is no number of seconds: {error}")))?;
+        let seconds = text.parse().map_err(|error| Error::Config(format!("SQJOBS_CLOCK_AHEAD_S is not a number of seconds: {error}")))?;
         clock.advance(Duration::from_secs(seconds));
     }
     Ok(clock)

@@ -215,7 +215,7 @@ fn roots(bundle: Option<&Path>) -> RootCertStore {
         let found = rustls_native_certs::load_native_certs();
         roots.add_parsable_certificates(found.certs);
         if roots.is_empty() {
-            tracing::warn!(error = ?found.errors, "no certificate of an authority was found; set SSL_CERT_FILE to a file with some");
+            tracing::warn!(error = ?found.errors, "cannot find certificates of certificate authorities; set SSL_CERT_FILE to a file that has them");
         }
     }
     roots

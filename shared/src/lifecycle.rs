@@ -1,8 +1,8 @@
-//! The protocol's decisions, as pure functions: a record, an event and the time give the next record and what
-//! happens to the message. All I/O is thin around them.
+//! The protocol's decisions, as pure functions. From a record, an event and the time, they compute the next record and the action on the
+//! message. The code around them does only I/O.
 //!
-//! A record is always replaced with absolute values, on the condition that it is as it was seen
-//! ([`Version`](crate::Version)). So a write that is repeated, or arrives late, changes nothing.
+//! A write always sets absolute values, and only if the record is unchanged since it was read ([`Version`](crate::Version)). So a
+//! repeated or late write changes nothing.
 
 mod abandoned;
 mod change;

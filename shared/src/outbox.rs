@@ -44,7 +44,7 @@ pub(crate) async fn send(to: &dyn Queue, store: &dyn Store, queue: &str, records
             // Refused: the job was claimed directly from the index, moved or cancelled, or another beater was first.
             Ok(Written::Done | Written::Refused(_)) => done.done += 1,
             Err(error) => {
-                tracing::warn!(id = mark.next.id, %error, "a due job was sent and not marked; it is sent once more");
+                tracing::warn!(id = mark.next.id, %error, "cannot mark a due job as sent; its message is sent again");
                 done.failed += 1;
             }
         }

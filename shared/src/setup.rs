@@ -1,4 +1,4 @@
-//! Makes the table and the queues, for local stacks and for accounts without Terraform.
+//! Creates the tables and the queues, for local stacks and for accounts without Terraform.
 
 use std::{error::Error as StdError, time::Duration};
 
@@ -22,22 +22,22 @@ use crate::{
     store::{self, DLQS, DUE_INDEX, DynamoDb, Index as _, LIST_INDEX, Listing, listing_id, text},
 };
 
-/// How often a message may be received before SQS itself moves it to the dead-letter queue: a fuse, never a budget.
+/// Number of receives after which SQS itself moves a message to the dead-letter queue. It is a safeguard, not the limit of attempts.
 const MAX_RECEIVES: u32 = 1000;
 
-/// The longest that a table takes to be made.
+/// Maximum time to wait for a new table.
 const CREATION: Duration = Duration::from_mins(2);
-/// How long queues keep messages: as long as SQS can.
+/// Time for which queues keep messages, the maximum of SQS.
 const RETENTION_S: u32 = 14 * 86_400;
 
-/// Makes the table of the records, on demand, with its indexes and its time to live. What is there stays as it is, so that an
-/// interrupted call can be made again.
+/// Creates the table of records, with on-demand capacity, indexes and time to live. It leaves existing parts unchanged, so that an
+/// interrupted call can be repeated.
 ///
 /// # Errors
 ///
 /// When DynamoDB refuses.
 pub async fn create_table(client: &aws_sdk_dynamodb::Client, table: &str) -> Result<(), Error> {
-    // The indexes hold the few jobs that wait for long, failed, or are to be listed; and of those the keys alone.
+    // The indexes hold only the keys of the few jobs that have a long wait, failed or are listed.
     create_indexed_table(client, table, &[(DUE_INDEX, "due", "run_at"), (LIST_INDEX, "listed", "listed_at")], ProjectionType::KeysOnly)
         .await?;
     let described = client.describe_time_to_live().table_name(table).send().await.map_err(|error| refused(table, error))?;
@@ -50,7 +50,7 @@ pub async fn create_table(client: &aws_sdk_dynamodb::Client, table: &str) -> Res
     Ok(())
 }
 
-/// Makes the table of the schedules, on demand, with its due index. A table that is there stays as it is.
+/// Creates the table of schedules, with on-demand capacity and its due index. It leaves an existing table unchanged.
 ///
 /// # Errors
 ///
@@ -62,7 +62,7 @@ pub async fn create_schedules_table(client: &aws_sdk_dynamodb::Client, table: &s
 /// An index: its name, its hash key and its range key.
 type IndexKeys<'a> = (&'a str, &'a str, &'a str);
 
-/// Makes a table and its sparse indexes.
+/// Creates a table with sparse indexes.
 async fn create_indexed_table(
     client: &aws_sdk_dynamodb::Client,
     table: &str,
@@ -121,13 +121,13 @@ pub struct Queues {
     pub dlq_url: String,
 }
 
-/// Makes a queue, FIFO if its name says so, and its dead-letter queue. Both keep messages for 14 days.
+/// Creates a queue and its dead-letter queue, as FIFO queues if the name ends in `.fifo`. Both keep messages for 14 days.
 ///
 /// `visibility_s` should be at least six times the function's timeout.
 ///
 /// # Errors
 ///
-/// When SQS refuses, such as when a queue of that name has other attributes.
+/// When SQS refuses, for example because a queue with that name has other attributes.
 pub async fn create_queues(client: &aws_sdk_sqs::Client, name: &str, visibility_s: u32) -> Result<Queues, Error> {
     let dlq_name = dlq_name(name);
     let dlq_url = create_queue(client, &dlq_name, vec![]).await?;
@@ -139,10 +139,10 @@ pub async fn create_queues(client: &aws_sdk_sqs::Client, name: &str, visibility_
     Ok(Queues { url: create_queue(client, name, attributes).await?, dlq_url })
 }
 
-/// The end of the year 9999, in seconds since the epoch: the time to live of an item that is kept until it is removed.
+/// The time to live of an item that does not expire: the end of the year 9999, in seconds since the epoch.
 const NEVER: i64 = 253_402_300_799;
 
-/// Lets the beaters of a table look through the dead-letter queues of these names. Queues that are known stay so.
+/// Adds dead-letter queues to the list that the beaters of a table search. Known queues stay in the list.
 ///
 /// # Errors
 ///
@@ -153,7 +153,7 @@ pub async fn add_dlqs(client: &aws_sdk_dynamodb::Client, table: &str, names: &[S
     written.map(drop).map_err(|error| Error::store("cannot write the list of dead-letter queues", error))
 }
 
-/// Keeps the beaters of a table from looking through a dead-letter queue, unless their variables name it.
+/// Removes a dead-letter queue from the list that the beaters of a table search. A beater still searches it if its variables name it.
 ///
 /// # Errors
 ///
@@ -164,7 +164,7 @@ pub async fn remove_dlq(client: &aws_sdk_dynamodb::Client, table: &str, name: &s
     delete.send().await.map(drop).map_err(refused)
 }
 
-/// Returns the names of the dead-letter queues that were added to a table. They may lag behind by a second.
+/// Returns the names in the list of dead-letter queues of a table. The list may lag behind by a second.
 ///
 /// # Errors
 ///
@@ -174,7 +174,7 @@ pub async fn dlqs(client: &aws_sdk_dynamodb::Client, table: &str) -> Result<Vec<
     names.map_err(|error| Error::store("cannot read the list of dead-letter queues", error))
 }
 
-/// The item of a dead-letter queue is the same whenever and by whomever it is written, Terraform included.
+/// Returns the item of a dead-letter queue. All writers, including Terraform, write the same item at any time.
 fn dlq_listing(name: &str) -> Listing {
     Listing { list: DLQS.into(), id: name.to_owned(), at: Timestamp::UNIX_EPOCH, purge_at: NEVER }
 }
@@ -188,7 +188,7 @@ async fn create_queue(
         attributes.push((QueueAttributeName::FifoQueue, "true".into()));
     }
     attributes.push((QueueAttributeName::MessageRetentionPeriod, RETENTION_S.to_string()));
-    // Its default at AWS; other makers of queues send the older one of 256 KiB.
+    // This is the default of AWS. Other tools that create queues set the former default of 256 KiB.
     attributes.push((QueueAttributeName::MaximumMessageSize, MAX_BYTES.to_string()));
     let create = client.create_queue().queue_name(name).set_attributes(Some(attributes.into_iter().collect()));
     let created = create.send().await.map_err(|error| Error::setup(format!("cannot create queue {name}"), error))?;

@@ -1,13 +1,14 @@
-//! Statistics by queue and day: how deliveries ended, how long jobs waited and ran.
+//! Statistics by queue and day: the endings of deliveries, and the times that jobs waited and ran.
 //!
-//! Each process of a function counts for itself and writes what it has counted, whole, with the requests that it makes
-//! anyway; only where a message is parked, or a duplicate has other arguments, with one of its own, and once a minute where jobs
-//! succeed that are [recorded on trouble](crate::Recording::OnTrouble). So no counter is shared,
-//! none is ever hot, and a write that is repeated or lost changes nothing. A request that records endings has one statement more, which costs a write unit; of a
-//! process that makes many, one a second has it.
+//! Each process of a function keeps its own counts, and writes them as whole values along with its other writes. So no counter is shared,
+//! no item is hot, and a repeated or lost write changes no count. The additional statement costs one write unit; a busy process adds it
+//! to one request per second.
 //!
-//! The numbers are close, not exact: what a process had counted since it last wrote is lost when it ends, such as the last
-//! second of a busy one, the last minute of one whose jobs succeed unrecorded, or the duplicates of one that saw nothing else; and an ending that was refused is counted all the same.
+//! A process makes a request for statistics alone in three cases: it parks a message, it discards a duplicate with other arguments, or
+//! its jobs are [recorded on trouble](crate::Recording::OnTrouble) and succeed. The last case makes at most one request per minute.
+//!
+//! The numbers are close, not exact. When a process ends, its counts since the last write are lost: up to a second of a busy process, up to
+//! a minute of unrecorded successes, or the duplicates of a process without other work. An ending is counted even if its write is refused.
 
 mod counter;
 mod spread;

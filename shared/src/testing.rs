@@ -127,9 +127,9 @@ impl Eager {
     /// When the value is not an SQS event.
     #[cfg(feature = "lambda")]
     pub async fn handle<S: Send + Sync + 'static>(&self, worker: &Worker<S>, event: serde_json::Value) -> Result<serde_json::Value, Error> {
-        let event = serde_json::from_value(event).map_err(|error| Error::Invalid(format!("it is no event of SQS: {error}")))?;
+        let event = serde_json::from_value(event).map_err(|error| Error::Invalid(format!("the event is not an event of SQS: {error}")))?;
         let report = self.engine(worker).handle(lambda::messages(event)?, &invocation()).await;
-        serde_json::to_value(lambda::response(report)).map_err(|error| Error::process("the answer cannot be written", error))
+        serde_json::to_value(lambda::response(report)).map_err(|error| Error::process("cannot serialize the answer", error))
     }
 
     /// Advances the clock.

@@ -218,7 +218,7 @@ impl Entry {
     }
 
     pub(super) fn timetable(&self, created: Timestamp) -> Result<Timetable, Error> {
-        let wrong = |why: &dyn std::fmt::Display| Error::Invalid(format!("schedule {:?} is wrong: {why}", self.id));
+        let wrong = |why: &dyn std::fmt::Display| Error::Invalid(format!("schedule {:?} is invalid: {why}", self.id));
         check_id(&self.id).map_err(|error| wrong(&error))?;
         if self.id.len() > ID_BYTES {
             return Err(wrong(&format!("id: it has {} bytes; it must have 1 to {ID_BYTES}", self.id.len())));

@@ -128,28 +128,28 @@ async fn fire_one(ports: &Ports, found: Found, missing: &BTreeMap<String, String
         return Ok(Vec::new());
     }
     let row = found.map_err(|(id, error)| {
-        tracing::error!(schedule = id, error, "a schedule cannot be read");
+        tracing::error!(schedule = id, error, "cannot read a schedule");
         Flaw::Wrong(error)
     })?;
     let mut jobs = Vec::new();
     let queue = queue_of(ports, &row);
     let fired = match missing.get(&queue).filter(|_| !row.deleted && !row.paused) {
-        Some(reason) => Err(Flaw::Wrong(format!("its queue {queue:?} is not there: {reason}; create it, or name another"))),
+        Some(reason) => Err(Flaw::Wrong(format!("its queue {queue:?} cannot be used: {reason}; create it, or name another"))),
         None => Firing { ports, tick, row: &row, queue }.run(&mut jobs).await,
     };
     match fired {
         Ok(()) => Ok(jobs),
         Err(Flaw::Wrong(error)) => {
-            tracing::error!(schedule = row.entry.id(), error, "a schedule is wrong");
+            tracing::error!(schedule = row.entry.id(), error, "a schedule is invalid");
             Err(Flaw::Wrong(error))
         }
         // The jobs recorded so far are still sent.
         Err(Flaw::Store(error)) if !jobs.is_empty() => {
-            tracing::error!(schedule = row.entry.id(), %error, "a schedule was not fired to its end");
+            tracing::error!(schedule = row.entry.id(), %error, "cannot fire a schedule completely; the next tick continues");
             Ok(jobs)
         }
         Err(Flaw::Store(error)) => {
-            tracing::error!(schedule = row.entry.id(), %error, "a schedule could not be fired");
+            tracing::error!(schedule = row.entry.id(), %error, "cannot fire a schedule; the next tick tries again");
             Err(Flaw::Store(error))
         }
     }
@@ -254,7 +254,7 @@ impl Firing<'_> {
                 Ok(Changed::Done) => return Ok(Some(writes)),
                 Ok(Changed::Refused) => return Ok(None),
                 Ok(Changed::Known(ids)) if attempt < TRIES => writes = again(writes, ids).await?,
-                Ok(Changed::Known(_)) => return Err(StoreError::Busy("its jobs change all the time".into())),
+                Ok(Changed::Known(_)) => return Err(StoreError::Busy("its jobs changed at each try".into())),
                 Err(StoreError::Busy(_)) if attempt < TRIES => sleep(BACKOFF.delay(attempt, jitter())).await,
                 Err(error) => return Err(error),
             }
@@ -303,7 +303,7 @@ impl Firing<'_> {
         for (fire, stored) in fires.iter().zip(self.ports.due.store.read(&ids).await) {
             let Some(record) = stored? else { continue };
             if record.state == State::Running {
-                tracing::warn!(id = record.id, "a job of a schedule that was changed runs as it was");
+                tracing::warn!(id = record.id, "a job of a changed schedule already runs, without the change");
             }
             if matches!(record.state, State::Scheduled | State::Queued) {
                 let stays = timetable.is_some_and(|timetable| timetable.next(before(*fire)) == Some(*fire));

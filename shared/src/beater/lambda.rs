@@ -57,7 +57,7 @@ async fn handle(
 ) -> Result<Report, lambda_runtime::Error> {
     let settle = async || beater.settle(&*ports.rows, ports.due.clock.now()).await;
     if let Err(error) = settled.get_or_try_init(settle).await {
-        tracing::error!(%error, "the entries could not be written; the next tick tries again");
+        tracing::error!(%error, "cannot write the entries of this beater to the table of schedules; the next tick tries again");
     }
     let deadline = from_millis(i64::try_from(event.context.deadline).unwrap_or(i64::MAX));
     let left = until(Clock::system().now(), deadline);

@@ -70,7 +70,7 @@ impl Letters<'_> {
             let messages = match self.due.queue.receive(self.dlq, BATCH, HIDDEN).await {
                 Ok(messages) => messages,
                 Err(error) => {
-                    tracing::error!(queue = self.dlq, %error, "cannot look through a dead-letter queue");
+                    tracing::error!(queue = self.dlq, %error, "cannot search a dead-letter queue");
                     total.failed += 1;
                     break;
                 }
@@ -84,7 +84,7 @@ impl Letters<'_> {
                     Ok(true) => total.done += 1,
                     Ok(false) => left.push(message),
                     Err(error) => {
-                        tracing::error!(queue = self.dlq, message_id = message.id, %error, "cannot give a message its reason");
+                        tracing::error!(queue = self.dlq, message_id = message.id, %error, "cannot add the reason to a dead letter");
                         total.failed += 1;
                         left.push(message);
                     }
@@ -103,7 +103,7 @@ impl Letters<'_> {
     async fn show(&self, messages: Vec<Message>) {
         let changes: Vec<_> = messages.into_iter().map(|m| Visibility { receipt: m.receipt, timeout: Duration::ZERO }).collect();
         for error in self.due.queue.set_visibility(self.dlq, &changes).await.into_iter().filter_map(Result::err) {
-            tracing::warn!(queue = self.dlq, %error, "a dead letter stays out of sight for a while");
+            tracing::warn!(queue = self.dlq, %error, "cannot make a dead letter visible again; it becomes visible by itself");
         }
     }
 
@@ -134,7 +134,12 @@ impl Letters<'_> {
                 if !self.write(write).await? {
                     return Ok(false); // the job continues by itself
                 }
-                tracing::error!(id = next.id, job = next.name, queue = next.queue, "SQS has given a job up");
+                tracing::error!(
+                    id = next.id,
+                    job = next.name,
+                    queue = next.queue,
+                    "SQS moved the message of a job to the dead-letter queue; the job has ended"
+                );
                 match (next.state, &next.error) {
                     (State::Failed, Some(reason)) => self.replace(message, &next.id, reason, Some(Arc::clone(&next))).await,
                     _ => self.delete(message).await,
@@ -158,7 +163,7 @@ impl Letters<'_> {
 
     async fn delete(&self, message: &Message) -> Result<bool, Error> {
         let deleted = self.due.queue.delete(self.dlq, slice::from_ref(&message.receipt)).await.pop().transpose();
-        deleted.map_err(|error| Error::queue("cannot delete a dead letter that has its reason now", error))?;
+        deleted.map_err(|error| Error::queue("cannot delete a message from the dead-letter queue", error))?;
         Ok(true)
     }
 

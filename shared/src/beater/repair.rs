@@ -22,7 +22,7 @@ pub(super) async fn repair(due: &Due, turn: u64) -> Tally {
     let found = match due.store.unfinished(turn).await {
         Ok(found) => found,
         Err(error) => {
-            tracing::error!(%error, "cannot look for jobs that no message will bring back");
+            tracing::error!(%error, "cannot look for jobs whose message is gone");
             return Tally { failed: 1, ..total };
         }
     };
@@ -50,12 +50,12 @@ pub(super) async fn repair(due: &Due, turn: u64) -> Tally {
             match answer {
                 Ok(Written::Done) => {
                     let next = &write.next;
-                    tracing::warn!(id = next.id, job = next.name, state = next.state.as_str(), "a job was put right");
+                    tracing::warn!(id = next.id, job = next.name, state = next.state.as_str(), "a job was repaired");
                     total.done += 1;
                 }
                 Ok(Written::Refused(_)) => {} // the job continues by itself
                 Err(error) => {
-                    tracing::error!(id = write.next.id, %error, "a job could not be put right");
+                    tracing::error!(id = write.next.id, %error, "cannot repair a job");
                     total.failed += 1;
                 }
             }
@@ -82,7 +82,7 @@ async fn send_owed(due: &Due, owed: Vec<Record>) -> Tally {
                         id = record.id,
                         job = record.name,
                         queue,
-                        "the dead letter of a failed job is owed; its message is sent again"
+                        "the dead letter of a failed job was not sent; its message is sent again"
                     );
                     total.done += 1;
                 }

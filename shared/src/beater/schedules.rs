@@ -125,7 +125,7 @@ impl Schedules {
         let timetable = entry.timetable(now)?;
         if timetable.next(now).is_none() {
             return Err(Error::Invalid(format!(
-                "schedule {:?} is wrong: year: it does not fire any more; choose a later year",
+                "schedule {:?} is invalid: year: it does not fire any more; choose a later year",
                 entry.id()
             )));
         }
@@ -162,7 +162,7 @@ impl Schedules {
     pub async fn list(&self) -> Result<Vec<Scheduled>, Error> {
         let (schedules, unreadable) = self.list_all().await?;
         for (id, error) in unreadable {
-            tracing::error!(schedule = id, error, "a schedule cannot be read");
+            tracing::error!(schedule = id, error, "cannot read a schedule");
         }
         Ok(schedules)
     }
@@ -256,7 +256,7 @@ pub(super) async fn edit(rows: &dyn Rows, id: &str, change: impl Fn(Option<Row>)
             Changed::Refused | Changed::Known(_) => {}
         }
     }
-    Err(Error::Conflict(format!("schedule {id:?} changes all the time; try again")))
+    Err(Error::Conflict(format!("cannot change schedule {id:?}: it changed at each try; try again")))
 }
 
 async fn read(rows: &dyn Rows, id: &str) -> Result<Option<Row>, Error> {
@@ -277,7 +277,7 @@ fn missing(id: &str) -> Error {
 }
 
 pub(super) fn unanswered(error: StoreError) -> Error {
-    Error::store("cannot reach the schedules", error)
+    Error::store("cannot read or write the schedules", error)
 }
 
 impl From<Row> for Scheduled {

@@ -1,4 +1,4 @@
-//! Decides about messages that SQS itself has moved to a dead-letter queue.
+//! Decides about messages that SQS has moved to a dead-letter queue.
 
 use jiff::Timestamp;
 
@@ -14,23 +14,23 @@ use crate::{
     record::{Dlq, Failure, Record, State},
 };
 
-/// The decision about a message that SQS itself has moved to a dead-letter queue.
+/// The decision about a message that SQS has moved to a dead-letter queue.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Abandoned {
     /// Delete the message: its job has ended, or the due index holds the job.
     Delete,
-    /// Leave the message as it is: its job may be running, or it has its reason already.
+    /// Leave the message unchanged: its job may be running, or it already has its reason.
     Leave,
     /// Add this reason to the message, and mark the record as dead-lettered if it is failed.
     Explain(Failure),
-    /// Write this record. Then explain the message if the job is failed now; else delete it.
+    /// Write this record. Then add the reason to the message if the job is now failed, or else delete the message.
     End(Box<Record>),
 }
 
-/// Decides about a message that was received too often, by the stored record of its id. `owner` is a fresh token; `flaw` says why
-/// the message cannot be read, if so.
+/// Decides about a message that was received too often, given the stored record of its id. `owner` is a new token. `flaw` is the reason
+/// why the message is unreadable, if it is.
 pub(crate) fn abandoned(seen: Option<&Record>, request: &Request, flaw: Option<Failure>, owner: &str, now: Timestamp) -> Abandoned {
-    let reason = "SQS moved its message to the dead-letter queue, since it was received too often without an end";
+    let reason = "SQS moved its message to the dead-letter queue, because it was received too often without an ending";
     let failure = flaw.unwrap_or_else(|| Failure::new("redriven", reason.into(), now));
     let end = |seen: &Record| Abandoned::End(Box::new(given_up(seen, failure.clone(), owner, now)));
     let Some(seen) = seen else {
@@ -42,7 +42,7 @@ pub(crate) fn abandoned(seen: Option<&Record>, request: &Request, flaw: Option<F
     }
     match seen.state {
         State::Failed if seen.dlq == Some(Dlq::Pending) => Abandoned::Explain(seen.error.clone().unwrap_or(failure)),
-        // It was redriven, and has the reason with it.
+        // The message was redriven before and already has the reason.
         State::Failed if request.dead == Some(seen.generation) => Abandoned::Leave,
         state if state.is_terminal() => Abandoned::Delete,
         State::Scheduled if seen.envelope.is_some() => Abandoned::Delete,

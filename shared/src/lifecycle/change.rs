@@ -1,4 +1,4 @@
-//! Decides about changes that a client asks for: cancel, move to another time, run again.
+//! Decides about requests of a client: to cancel, move or retry a job.
 
 use jiff::Timestamp;
 
@@ -12,7 +12,7 @@ use crate::{
     record::{Failure, Record, State},
 };
 
-/// Cancels a job: ends one that waits, and marks one that runs. None: the job has ended.
+/// Cancels a job: ends a waiting job, and marks a running one. Returns `None` if the job has already ended.
 pub(crate) fn cancel(seen: Option<&Record>, request: &Request, policy: &Policy, now: Timestamp) -> Option<Record> {
     let Some(seen) = seen else {
         return Some(finished(cancelled(created(request, policy)), policy, now));
@@ -24,21 +24,21 @@ pub(crate) fn cancel(seen: Option<&Record>, request: &Request, policy: &Policy, 
     }
 }
 
-/// Moves a waiting job whose record holds its message to another time. None: there is no such job. `owner` is a fresh token.
+/// Moves a waiting job whose record holds its message to another time. Returns `None` for any other job. `owner` is a new token.
 pub(crate) fn moved(seen: &Record, owner: &str, run_at: Timestamp) -> Option<Record> {
     let waits = matches!(seen.state, State::Scheduled | State::Queued | State::Retrying) && seen.envelope.is_some();
     let request = Request { id: seen.id.clone(), ..Request::default() };
     waits.then(|| filed(Some(seen), &request, &UNKNOWN, owner, run_at))
 }
 
-/// Runs a job again that has ended: files it with this message, and keeps its ending in the history. None: the job has not ended.
-/// `owner` is a fresh token.
+/// Runs an ended job again: files it with this message, and keeps its ending in the history. Returns `None` if the job has not ended.
+/// `owner` is a new token.
 pub(crate) fn retry(seen: &Record, request: &Request, owner: &str, now: Timestamp) -> Option<Record> {
     if !seen.state.is_terminal() {
         return None;
     }
     let again = Record {
-        name: request.name.clone(), // a job that was called off before it was seen has none
+        name: request.name.clone(), // the record of a job that was cancelled before a worker saw it has none
         queue: request.queue.clone(),
         max_attempts: request.max_attempts.unwrap_or(seen.max_attempts),
         tags: if request.tags.is_empty() { seen.tags.clone() } else { request.tags.clone() },
@@ -52,7 +52,7 @@ pub(crate) fn retry(seen: &Record, request: &Request, owner: &str, now: Timestam
     Some(filed(Some(&again), request, &UNKNOWN, owner, request.run_at.unwrap_or(now)))
 }
 
-/// Adds the ending of a job to its history, unless the history has the failed attempt with which the job ended.
+/// Adds the ending of a job to its history, unless the history already has its last failed attempt.
 fn remember_ending(ended: Record) -> Record {
     let failure = ended.error.clone().unwrap_or_default();
     let kind = if ended.state == State::Failed { failure.kind } else { ended.state.as_str().to_owned() };

@@ -1,4 +1,4 @@
-//! Decides what a delivery may do: run its job, end it, or leave it alone.
+//! Decides about a delivery: to run its job, to end it, or to leave it alone.
 
 use std::time::Duration;
 
@@ -18,13 +18,13 @@ use crate::{
     record::{Dlq, Failure, Record, State},
 };
 
-/// The largest message that is kept in a record [written on trouble](Recording::OnTrouble). It leaves room for the other attributes.
+/// Maximum size of a message that a record [written on trouble](Recording::OnTrouble) stores. It leaves room for the other attributes.
 pub(super) const KEPT_BYTES: usize = 100_000;
 
 /// The claim that a worker would make.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Claim {
-    /// A random token, fresh for each claim.
+    /// A random token, new for each claim.
     pub(crate) owner: String,
     /// The length of the lease.
     pub(crate) lease: Duration,
@@ -35,9 +35,9 @@ pub(crate) struct Claim {
 pub(crate) enum Decision {
     /// Write this record; if that succeeds, run the job.
     Run {
-        /// The record, `running`.
+        /// The record, in state `running`.
         next: Box<Record>,
-        /// True if its last attempt was killed: it must start alone.
+        /// `true` if the last attempt was killed. The job must then run alone.
         suspect: bool,
     },
     /// Write this record; if that succeeds, the delivery has this ending.
@@ -51,8 +51,8 @@ pub(crate) enum Decision {
     Leave(Ending),
 }
 
-/// Returns true if a delivery runs its attempt without a claim in the table. `receives` counts the receives of its message, this one
-/// included; `has_record` is true if the message says that its job has a record.
+/// Returns `true` if a delivery runs its attempt without a claim in the table. `receives` counts the receives of its message, including
+/// this one. `has_record` is `true` if the message says that its job has a record.
 pub(crate) fn starts_unrecorded(policy: &Policy, receives: u32, has_record: bool) -> bool {
     match policy.recording {
         Recording::Always => false,
@@ -60,7 +60,7 @@ pub(crate) fn starts_unrecorded(policy: &Policy, receives: u32, has_record: bool
     }
 }
 
-/// Decides what a delivery may do, by the stored record of its id.
+/// Decides about a delivery, given the stored record of its id.
 pub(crate) fn decide(seen: Option<&Record>, request: &Request, policy: &Policy, claim: &Claim, now: Timestamp) -> Decision {
     let Some(seen) = seen else {
         return start(created(request, policy), request, policy, claim, now);
@@ -78,7 +78,7 @@ pub(crate) fn decide(seen: Option<&Record>, request: &Request, policy: &Policy, 
     }
 }
 
-/// Adds the budget of attempts to a record that was written by a client, which does not know the job's policy.
+/// Adds the maximum number of attempts to a record from a client, which does not know the job's policy.
 fn budgeted(seen: &Record, request: &Request, policy: &Policy) -> Record {
     let max_attempts = if seen.max_attempts == 0 { request.max_attempts.unwrap_or(policy.max_attempts) } else { seen.max_attempts };
     Record { max_attempts, ..seen.clone() }
@@ -109,7 +109,7 @@ fn start(seen: Record, request: &Request, policy: &Policy, claim: &Claim, now: T
     grant(seen, request, policy, claim, suspect, now)
 }
 
-/// Decides about a job before its time. If that is far off, the record takes the place of the message.
+/// Decides about a job that is not due yet. If its wait is long, its record replaces the message.
 fn early(seen: &Record, request: &Request, policy: &Policy, claim: &Claim, due: Timestamp, now: Timestamp) -> Decision {
     if !waits_long(seen, now) || is_filed(seen, now) {
         return Decision::Leave(Ending::Early(due));
@@ -117,7 +117,7 @@ fn early(seen: &Record, request: &Request, policy: &Policy, claim: &Claim, due: 
     Decision::End { next: Box::new(filed(Some(seen), request, policy, &claim.owner, due)), ending: Ending::Early(due) }
 }
 
-/// Decides about a job that another attempt holds: leaves it alone while the lease may be valid, and takes it over afterwards.
+/// Decides about a running job. It is taken over once its lease has certainly expired.
 fn take_over(seen: &Record, request: &Request, policy: &Policy, claim: &Claim, now: Timestamp) -> Decision {
     let free = free_from(seen);
     if now <= free {
@@ -144,7 +144,7 @@ fn is_too_late(request: &Request, now: Timestamp) -> bool {
 
 fn grant(seen: Record, request: &Request, policy: &Policy, claim: &Claim, suspect: bool, now: Timestamp) -> Decision {
     let digest = digest(&seen, request);
-    // A run that nobody recorded may delete the only message.
+    // An unrecorded run may delete the only message.
     let keeps = policy.recording == Recording::OnTrouble && seen.envelope.is_none() && request.bytes() <= KEPT_BYTES;
     let seen = if keeps { with_message(seen, request) } else { seen };
     let next = Record {
@@ -158,7 +158,7 @@ fn grant(seen: Record, request: &Request, policy: &Policy, claim: &Claim, suspec
         started_at: Some(now),
         run_at: None,
         due: None,
-        // The envelope of a job that was ever filed stays until it ends: its message may be one that was to be deleted.
+        // The record keeps the envelope of a job that was filed until the job ends, because its message may already be deleted.
         ..unfinished(seen)
     };
     Decision::Run { next: Box::new(next), suspect }

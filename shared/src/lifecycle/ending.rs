@@ -1,65 +1,66 @@
-//! The endings of deliveries, and what each does to the message.
+//! The endings of deliveries, and their actions on the message.
 
 use jiff::Timestamp;
 
-/// The ending of a delivery. The list is closed; a table in `docs/life-of-a-job.md` says what each ending does to the attempt, the
-/// record and the message.
+/// The ending of a delivery. This list is complete; `docs/life-of-a-job.md` describes their effects on the attempt, the record and the
+/// message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// Done.
+    /// The attempt succeeded.
     Succeeded,
-    /// Failed, and tried again at that instant.
+    /// The attempt failed; the next one runs at this instant.
     Retried(Timestamp),
-    /// Failed for good: attempts exhausted, a fatal error, or killed with none left. Owes a copy to the DLQ.
+    /// The job failed permanently: no attempt is left, the error is fatal, or the last attempt was killed. Its message is copied to the
+    /// dead-letter queue.
     Failed,
-    /// Postponed by the job itself until that instant.
+    /// The job postponed itself until this instant.
     Snoozed(Timestamp),
-    /// Stopped at a safe point; the next attempt goes on from its checkpoint.
+    /// The attempt stopped at a safe point. The next one resumes from its checkpoint.
     Interrupted,
-    /// No time or no slot was left to start it.
+    /// The batch had no time or no slot left to start the attempt.
     NotStarted,
-    /// Behind a message of its group that comes back.
+    /// The message is returned, because an earlier message of its group is.
     Held,
-    /// Not due before that instant.
+    /// The job is not due before this instant.
     Early(Timestamp),
-    /// Another attempt holds it, at least until that instant.
+    /// Another attempt holds the job, at least until this instant.
     Busy(Timestamp),
-    /// The attempt lost its lease, or does not know whether its ending was recorded.
+    /// The attempt lost its lease, or it is unknown if its ending was recorded.
     LeaseLost,
-    /// The job had ended before.
+    /// The job had already ended.
     Duplicate,
-    /// Cancelled.
+    /// The job was cancelled.
     Cancelled,
-    /// Its `expires_at` had passed.
+    /// The job expired before it started.
     Expired,
-    /// Its id belongs to a job of another name or queue.
+    /// The id belongs to a job with another name or queue.
     Foreign,
-    /// The message or the record cannot be read.
+    /// The message or the record is unreadable.
     Rejected,
-    /// Cannot be run by this worker; another version might.
+    /// This worker cannot run the job, but another version might.
     Parked,
-    /// The store did not answer, and the policy drops the message.
+    /// The store did not answer, and the policy discards the message.
     Skipped,
 }
 
 /// The function's action on a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// Deleted.
+    /// Delete the message.
     Delete,
-    /// Copied to the dead-letter queue, then deleted.
+    /// Copy the message to the dead-letter queue, then delete it.
     DeadLetter,
-    /// Returned, invisible until that instant.
+    /// Return the message, invisible until this instant.
     Wait(Timestamp),
-    /// Returned, invisible until that instant and a backoff longer.
+    /// Return the message, invisible until this instant plus a backoff.
     WaitAndBackoff(Timestamp),
-    /// Returned, visible at once.
+    /// Return the message, visible at once.
     Now,
-    /// Returned with a backoff that grows with the deliveries, up to a minute.
+    /// Return the message with a backoff that grows with the number of deliveries, up to one minute.
     Backoff,
-    /// The same, up to five minutes.
+    /// Return the message with a backoff that grows with the number of deliveries, up to five minutes.
     LongBackoff,
-    /// Returned, its visibility left alone.
+    /// Return the message without a change of its visibility timeout.
     Leave,
 }
 
@@ -78,7 +79,7 @@ impl Ending {
         }
     }
 
-    /// Returns true if an attempt with this ending must write its record, if it has none yet.
+    /// Returns `true` if an attempt without a record must write one for this ending.
     pub(crate) fn is_trouble(&self) -> bool {
         match self {
             Self::Succeeded | Self::NotStarted => false,
@@ -101,7 +102,7 @@ impl Ending {
         }
     }
 
-    /// Returns the ending as logs spell it.
+    /// Returns the ending as it is written in logs.
     pub(crate) fn as_str(&self) -> &'static str {
         match self {
             Self::Succeeded => "succeeded",

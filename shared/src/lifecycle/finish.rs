@@ -1,4 +1,4 @@
-//! Decides how an attempt ends.
+//! Decides about the ending of an attempt.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -19,11 +19,11 @@ use crate::{
 pub(crate) enum Outcome {
     /// The body returned this output.
     Success(Value),
-    /// The body failed, and asks for this.
+    /// The body failed and requests this next step.
     Failure(Failure, FollowUp),
 }
 
-/// Decides how an attempt ends, by its record while it ran.
+/// Decides the ending of an attempt, given its record while it ran.
 pub(crate) fn finish(running: &Record, outcome: Outcome, policy: &Policy, jitter: f64, now: Timestamp) -> (Record, Ending) {
     let running = Record { lease_until: None, ..unfinished(running.clone()) };
     let (failure, next) = match outcome {
@@ -69,7 +69,7 @@ fn snoozed(running: Record, at: Timestamp) -> (Record, Ending) {
     (Record { snoozes, run_at: Some(at), ..given_back(running) }, Ending::Snoozed(at))
 }
 
-/// Gives the attempt back to the budget. The generation stays, since writes are conditional on it.
+/// Returns the record of an attempt that does not count. It keeps the generation, because writes are conditional on it.
 fn given_back(running: Record) -> Record {
     Record { state: State::Queued, attempts: running.attempts.saturating_sub(1), ..running }
 }
@@ -79,7 +79,7 @@ fn gave_up(running: Record, failure: Failure, policy: &Policy, now: Timestamp) -
     (finished(failed(remembered, failure), policy, now), Ending::Failed)
 }
 
-/// Marks that the dead letter was sent.
+/// Marks the dead letter of a failed job as sent.
 pub(crate) fn dead_lettered(failed: &Record) -> Record {
     Record { dlq: Some(Dlq::Sent), ..without_message(failed.clone()) }
 }

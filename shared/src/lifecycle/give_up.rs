@@ -1,4 +1,4 @@
-//! Ends a job of which no more attempt is made.
+//! Ends jobs that get no further attempt.
 
 use jiff::Timestamp;
 
@@ -11,7 +11,7 @@ use crate::{
     record::{Failure, Record, State},
 };
 
-/// Takes a job from its attempt, which died. The caller writes a token of its own.
+/// Takes a job from its dead attempt. The caller sets a new token.
 pub(super) fn lapsed(seen: &Record, now: Timestamp) -> Record {
     let killed = was_killed(now);
     Record { lease_until: None, error: Some(killed.clone()), ..remember(seen.clone(), killed) }

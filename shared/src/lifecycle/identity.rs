@@ -1,4 +1,4 @@
-//! Checks that a message, a record and a job of one id are the same job.
+//! Checks that a message and a record with the same id belong to the same job.
 
 use jiff::Timestamp;
 
@@ -8,36 +8,36 @@ use crate::{
     record::{Failure, Record, State},
 };
 
-/// Returns true if a message belongs to the job that has its id. The record of a job that was cancelled before any worker saw it has
-/// no name.
+/// Returns `true` if a message belongs to the job with its id. The record of a job that was cancelled before a worker received it has no
+/// name.
 pub(crate) fn is_of(seen: &Record, request: &Request) -> bool {
     let is_tombstone = seen.state == State::Cancelled && seen.name.is_empty();
     is_tombstone || seen.name == request.name && seen.queue == request.queue
 }
 
-/// Returns the reason why a message does not belong to the job that has its id.
+/// Returns the failure of a message that does not belong to the job with its id.
 pub(crate) fn id_in_use(seen: &Record, now: Timestamp) -> Failure {
     let [id, name, queue] = [&seen.id, &seen.name, &seen.queue].map(|text| excerpt(text));
-    let reason = format!("id {id} belongs to job {name} on queue {queue}; send this one under an id of its own");
+    let reason = format!("id {id} belongs to job {name} on queue {queue}; send this job with another id");
     Failure::new("id_in_use", reason, now)
 }
 
-/// Returns the digest of the arguments with which the job runs: those in its record, else those in the message.
+/// Returns the digest of the arguments that the job runs with: those in its record, or else those in the message.
 pub(super) fn digest(seen: &Record, request: &Request) -> Option<Digest> {
     request.digest.filter(|_| seen.envelope.is_none()).or(seen.digest)
 }
 
-/// Returns true if a message has other arguments than the record of its job, and false if either is unknown.
+/// Returns `true` if a message has other arguments than the record of its job. Returns `false` if either is unknown.
 pub(crate) fn has_other_arguments(seen: &Record, request: &Request) -> bool {
     seen.digest.is_some() && request.digest.is_some() && seen.digest != request.digest
 }
 
-/// Returns true if an earlier job of an id has other arguments than the announced one, or waits for another time.
+/// Returns `true` if an earlier job with the same id has other arguments or another run time than the announced one.
 pub(crate) fn differs(first: &Record, announced: &Record) -> bool {
     first.digest.is_some() && first.digest != announced.digest || waits_for_other_time(first, announced.run_at)
 }
 
-/// Returns true if a job that has not started waits for another time than `run_at`.
+/// Returns `true` if a job that was not started yet waits for another time than `run_at`.
 pub fn waits_for_other_time(first: &Record, run_at: Option<Timestamp>) -> bool {
     let waits = first.generation == 0 && matches!(first.state, State::Queued | State::Scheduled);
     let differs = match (first.run_at, run_at) {

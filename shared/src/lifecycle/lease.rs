@@ -1,4 +1,4 @@
-//! The lease of an attempt: its renewal, and the instant from which another attempt may take the job over.
+//! The lease of an attempt: its renewal, and the instant after which another attempt may take over the job.
 
 use std::time::Duration;
 
@@ -9,24 +9,24 @@ use crate::{
     record::{Failure, Record},
 };
 
-/// The most by which the clocks of two machines may differ.
+/// Maximum difference between the clocks of two machines.
 pub const SKEW: Duration = Duration::from_secs(5);
 
-/// The kind of an attempt that died.
+/// The kind of failure of an attempt whose process died.
 pub(super) const KILLED: &str = "killed";
 
-/// Extends the lease of an attempt. The lease grows in every write of an attempt, so it is the revision number within a generation.
+/// Extends the lease of an attempt. Every write of an attempt increases it, so that it serves as the revision number in a generation.
 pub(crate) fn renewed(running: &Record, lease: Duration, now: Timestamp) -> Record {
     let held = running.lease_until.unwrap_or(0);
     let lease_until = after(now, lease).as_millisecond().max(held.saturating_add(1));
     Record { lease_until: Some(lease_until), ..running.clone() }
 }
 
-/// Returns the instant from which another attempt may take a running job over.
+/// Returns the instant after which another attempt may take over a running job.
 pub(super) fn free_from(running: &Record) -> Timestamp {
     after(from_millis(running.lease_until.unwrap_or(0)), SKEW)
 }
 
 pub(super) fn was_killed(now: Timestamp) -> Failure {
-    Failure::new(KILLED, "the attempt's process ended without recording it, or its lease ran out".into(), now)
+    Failure::new(KILLED, "the process of the attempt ended without recording an ending, or its lease expired".into(), now)
 }

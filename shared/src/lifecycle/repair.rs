@@ -1,4 +1,4 @@
-//! Decides about jobs that no message brings back.
+//! Decides about jobs without a message.
 
 use std::time::Duration;
 
@@ -18,30 +18,30 @@ use crate::{
     record::{Dlq, Failure, Record, State},
 };
 
-/// The delay after which a person should look at a job. An invisible message comes back within 12 hours.
+/// Delay after which an operator should look at a job. An invisible message becomes visible within 12 hours.
 const OVERDUE: Duration = Duration::from_hours(24);
 
-/// The delay after which the message of a job is certainly gone. A queue keeps a message for 14 days at most.
+/// Delay after which the message of a job is certainly gone. A queue keeps messages for at most 14 days.
 const GONE: Duration = Duration::from_hours(15 * 24);
 
-/// The kind of failure of a job whose message is gone, if there is no copy of it.
+/// The kind of failure of a job whose message is gone without a copy.
 const LOST: &str = "lost";
 
-/// The repair of a record that is unfinished, or whose dead letter is owed.
+/// The repair of a record that is unfinished or whose dead letter is still to be sent.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Repair {
     /// Nothing to do.
     Nothing,
-    /// Report the job: it is late, and only its message can bring it back, which may still come.
+    /// Report the job to an operator. It is late, and only its message can run it, which may still arrive.
     Overdue,
-    /// Send its message again; the worker that receives it makes the owed dead letter.
+    /// Send its message again. The worker that receives it sends the dead letter.
     Send,
-    /// Write this record: filed again, since its message is gone and the record has a copy; or ended.
+    /// Write this record. It is ended, or filed again because its message is gone and the record has a copy.
     Write(Box<Record>),
 }
 
-/// Decides what to do about a record that is unfinished, or whose dead letter is owed. `expires_at` is that of its envelope; `owner` is
-/// a fresh token.
+/// Decides about a record that is unfinished or whose dead letter is still to be sent. `expires_at` comes from its envelope. `owner` is a
+/// new token.
 pub(crate) fn repair(seen: &Record, expires_at: Option<Timestamp>, owner: &str, now: Timestamp) -> Repair {
     if seen.state == State::Failed && seen.dlq == Some(Dlq::Pending) {
         return owed(seen, now);
@@ -53,7 +53,7 @@ pub(crate) fn repair(seen: &Record, expires_at: Option<Timestamp>, owner: &str, 
     let is_past = |wait: Duration| since.is_some_and(|since| after(since, wait) < now);
     if seen.envelope.is_none() {
         return match seen.state {
-            // The index holds what nobody can send.
+            // The index holds a job that cannot be sent without its message.
             State::Scheduled if is_past(LONG) => lost(seen, owner, now),
             _ if is_past(GONE) => lost(seen, owner, now),
             _ if is_past(OVERDUE) => Repair::Overdue,
@@ -70,30 +70,30 @@ pub(crate) fn repair(seen: &Record, expires_at: Option<Timestamp>, owner: &str, 
         State::Scheduled if seen.run_at.is_none() || seen.due.as_ref() != Some(&shard(&seen.id)) => {
             again(seen.clone(), seen.run_at.unwrap_or(now))
         }
-        // Claimed straight from the due index, it may have been so by a message that was deleted at that moment.
+        // It may have been claimed directly from the due index, by a message that was deleted at that moment.
         State::Running if is_past(LONG) => {
             let lapsed = lapsed(seen, now);
             if seen.cancel_requested { ended(cancelled(lapsed)) } else { again(lapsed, now) }
         }
         State::Retrying if is_past(LONG) => again(seen.clone(), now),
-        // What was sent is in a queue, which may be long.
+        // Its message was sent and is in a queue, which may be long.
         State::Queued if is_past(OVERDUE) => again(seen.clone(), now),
         _ => Repair::Nothing,
     }
 }
 
-/// Decides about a dead letter that is owed. The process that failed the job ended before it could send it.
+/// Decides about a dead letter that is still to be sent. The process that recorded the failure ended before it could send it.
 fn owed(failed: &Record, now: Timestamp) -> Repair {
     let is_past = |wait: Duration| since(failed).is_some_and(|since| after(since, wait) < now);
     match &failed.envelope {
         Some(_) if is_past(LONG) => Repair::Send,
-        // Its message makes the dead letter; without it nothing is left to make one of.
+        // The dead letter is a copy of the message, so it cannot be sent without it.
         None if is_past(OVERDUE) && failed.error.as_ref().is_none_or(|error| error.kind != LOST) => Repair::Overdue,
         _ => Repair::Nothing,
     }
 }
 
-/// Returns the instant since which a worker could have taken the job.
+/// Returns the instant since which a worker could have run the job or sent its dead letter.
 fn since(seen: &Record) -> Option<Timestamp> {
     match seen.state {
         State::Failed => seen.finished_at,
@@ -103,6 +103,6 @@ fn since(seen: &Record) -> Option<Timestamp> {
 }
 
 fn lost(seen: &Record, owner: &str, now: Timestamp) -> Repair {
-    let reason = "its message is gone, and the record has no copy of it; enqueue it again under another id";
+    let reason = "its message is gone, and the record has no copy of it; enqueue it again with another id";
     Repair::Write(Box::new(given_up(seen, Failure::new(LOST, reason.into(), now), owner, now)))
 }

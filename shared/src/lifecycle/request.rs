@@ -7,45 +7,45 @@ use serde_json::{Map, Value};
 
 use crate::envelope::{Digest, Envelope};
 
-/// The job that a delivery asks for, after decoding.
+/// The request of a delivery, after decoding.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Request {
     /// The job's id.
     pub(crate) id: String,
-    /// The job's name, aliases resolved.
+    /// The job's name, never an alias.
     pub(crate) name: String,
-    /// The queue that delivered it.
+    /// The queue that delivered the message.
     pub(crate) queue: String,
-    /// When the message was sent.
+    /// The instant at which the message was sent.
     pub(crate) sent_at: Option<Timestamp>,
-    /// The earliest start.
+    /// The earliest instant to start the job.
     pub(crate) run_at: Option<Timestamp>,
-    /// The latest start.
+    /// The instant from which the job must not start.
     pub(crate) expires_at: Option<Timestamp>,
-    /// The limit of attempts that overrides the policy's.
+    /// Maximum number of attempts. `None`: the one of the policy.
     pub(crate) max_attempts: Option<u32>,
-    /// Labels.
+    /// The producer's labels.
     pub(crate) tags: Vec<String>,
-    /// Free data.
+    /// The producer's free data.
     pub(crate) meta: Map<String, Value>,
-    /// The job that enqueued it.
+    /// The id of the job that enqueued this one.
     pub(crate) parent_id: Option<String>,
-    /// The first job of the chain.
+    /// The id of the first job of the tree.
     pub(crate) root_id: Option<String>,
     /// The [digest](Envelope::digest) of the arguments.
     pub(crate) digest: Option<Digest>,
     /// The message body as received.
     pub(crate) body: String,
-    /// The generation that failed, on a message redriven from the dead-letter queue.
+    /// The generation that failed, if the message was redriven from the dead-letter queue.
     pub(crate) dead: Option<u64>,
-    /// The group of the message.
+    /// The message group.
     pub(crate) message_group: Option<String>,
-    /// The attributes of the message, except those of the library.
+    /// The attributes of the message, without those of the library.
     pub(crate) message_attributes: BTreeMap<String, String>,
 }
 
 impl Request {
-    /// The request of an envelope. The caller adds the id, the queue, and the fields that come from the message.
+    /// Creates a request from an envelope. The caller adds the id, the queue, and the fields that come from the message.
     pub(crate) fn of(envelope: Envelope, body: String) -> Self {
         Self {
             digest: Some(envelope.digest()),
@@ -62,7 +62,7 @@ impl Request {
         }
     }
 
-    /// The bytes of the message.
+    /// Returns the size of the message in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.body.len() + self.message_attributes.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
     }

@@ -1,19 +1,19 @@
-//! Resolves writes whose answer was lost or refused.
+//! Resolves writes whose answer was lost or a refusal.
 
 use crate::record::Record;
 
-/// The state of a write whose answer was lost or refused, after a look at the store.
+/// The result of a write whose answer was lost or a refusal, according to the stored record.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Resolution {
     /// The write was made: the record is as this write leaves it.
     Ours,
-    /// The write was not made, and still can be.
+    /// The write was not made, and can be repeated.
     Open,
     /// Another write was first.
     Refused(Option<Box<Record>>),
 }
 
-/// Resolves a write from `seen` to `next` by what is `stored`.
+/// Resolves a write from `seen` to `next`, given the `stored` record.
 pub(crate) fn resolve(next: &Record, seen: Option<&Record>, stored: Option<Record>) -> Resolution {
     let version = stored.as_ref().map(Record::version);
     if version == Some(next.version()) {

@@ -113,7 +113,7 @@ fn scheduled(run_at: Timestamp) -> Record {
     filed(None, &request(), &policy(), "filer", run_at)
 }
 
-/// What every terminal record has in common.
+/// Asserts the properties that all terminal records share.
 fn assert_terminal(record: &Record, now: Timestamp) {
     assert!(record.state.is_terminal());
     assert_eq!(record.finished_at, Some(now));

@@ -1,4 +1,4 @@
-//! Changes of a record, of which the decisions are made.
+//! Changes of records that the decisions share.
 
 use std::collections::BTreeMap;
 
@@ -12,13 +12,13 @@ use crate::{
     record::{Dlq, Failure, Past, Record, State},
 };
 
-/// The most past attempts in a record.
+/// Maximum number of entries in a record's history.
 pub(super) const HISTORY: usize = 10;
 
-/// The policy of a job whose own is unknown here: its worker will set the limit of attempts.
+/// The policy for a job whose own policy is unknown here. Its worker sets the maximum number of attempts.
 pub(crate) const UNKNOWN: Policy = Policy { max_attempts: 0, ..Policy::new() };
 
-/// Returns the record of a job that was enqueued and that no worker has seen.
+/// Returns the record of an enqueued job that no worker has received yet.
 pub(crate) fn announced(request: &Request) -> Record {
     created(request, &UNKNOWN)
 }
@@ -31,7 +31,7 @@ pub(crate) fn created(request: &Request, policy: &Policy) -> Record {
         queue: request.queue.clone(),
         state: State::Queued,
         max_attempts: request.max_attempts.unwrap_or(policy.max_attempts),
-        // A message redriven after its record was purged goes on counting.
+        // A message that is redriven after its record was deleted keeps counting.
         generation: request.dead.unwrap_or(0),
         digest: request.digest,
         enqueued_at: request.sent_at,
@@ -44,12 +44,12 @@ pub(crate) fn created(request: &Request, policy: &Policy) -> Record {
     }
 }
 
-/// Clears the marks of an ended job, even those that an operator wrote: the table must not purge a job that goes on.
+/// Clears the fields of an ended job, even if an operator has set them, so that the table does not delete a job that continues.
 pub(super) fn unfinished(record: Record) -> Record {
     Record { finished_at: None, purge_at: None, listed: None, listed_at: None, ..record }
 }
 
-/// Gives a failed job its whole budget again, since its message came back from the dead-letter queue.
+/// Reopens a failed record whose message came back from the dead-letter queue, with all attempts available again.
 pub(super) fn redriven(seen: &Record) -> Record {
     Record { attempts: 0, runs: 0, snoozes: 0, ..reopened(seen) }
 }
@@ -67,7 +67,7 @@ pub(super) fn with_message(record: Record, request: &Request) -> Record {
     }
 }
 
-/// Removes the message from a record. A record keeps it while a dead letter is owed, which may be made of it.
+/// Removes the message from a record. Until the dead letter is sent, the record keeps it, in case no other copy is left.
 pub(super) fn without_message(record: Record) -> Record {
     Record { envelope: None, message_group: None, message_attributes: BTreeMap::new(), ..record }
 }
@@ -94,7 +94,7 @@ pub(super) fn cancelled(seen: Record) -> Record {
     Record { state: State::Cancelled, cancel_requested: false, ..seen }
 }
 
-/// Sets the attributes that every terminal record has.
+/// Sets the fields that all terminal records share.
 pub(super) fn finished(terminal: Record, policy: &Policy, now: Timestamp) -> Record {
     Record {
         finished_at: Some(now),
@@ -108,5 +108,5 @@ pub(super) fn finished(terminal: Record, policy: &Policy, now: Timestamp) -> Rec
 }
 
 pub(super) fn too_often(limit: &str, times: u32, now: Timestamp) -> Failure {
-    Failure::new(limit, format!("the policy's {limit} of {times} is used up"), now)
+    Failure::new(limit, format!("the policy's {limit} of {times} is reached"), now)
 }

@@ -51,7 +51,7 @@ impl Visitor<'_> for Seconds {
     fn visit_f64<E: Error>(self, seconds: f64) -> Result<Self::Value, E> {
         match Duration::try_from_secs_f64(seconds) {
             Ok(duration) => Ok(Some(duration)),
-            Err(error) => Err(E::custom(format_args!("{seconds} is no number of seconds: {error}"))),
+            Err(error) => Err(E::custom(format_args!("{seconds} is not a valid number of seconds: {error}"))),
         }
     }
 }

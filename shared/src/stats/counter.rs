@@ -1,4 +1,4 @@
-//! The statistics of one process: what it has counted, and which part of it is to be written.
+//! The statistics of one process: its counts, and the part of them that is still to be written.
 
 use std::{
     collections::BTreeMap,
@@ -15,59 +15,59 @@ use tokio::time::Instant;
 use super::tally::{Sample, Tally};
 use crate::panics;
 
-/// So many shares are written with as many requests in a row, and then one a second.
+/// Number of successive requests that each carry statistics. After that, one request per second does.
 const ROW: u32 = 30;
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How often a request is made for statistics alone, where a process has nothing else to write.
+/// Interval of requests for statistics alone, if a process has nothing else to write.
 const LATE: Duration = Duration::from_mins(1);
 
-/// What a process counts.
+/// The counts of a process.
 #[derive(Debug)]
 pub(crate) struct Counter {
     /// The name of this process.
     process: String,
     pages: Mutex<BTreeMap<(String, Date), Page>>,
-    /// That the table does not take it.
+    /// `true` if the table does not accept statistics.
     stopped: AtomicBool,
-    /// Until when the shares that were written would be one a second.
+    /// The instant until which the written shares would last at one per second.
     spent: Mutex<Option<Instant>>,
-    /// When a request was last made for endings that nothing else writes.
+    /// The instant of the last request for statistics alone.
     late_since: Mutex<Option<Instant>>,
 }
 
-/// A tally, and how much of it is written.
+/// A tally, and the part of it that is written.
 #[derive(Debug, Default)]
 struct Page {
     tally: Tally,
-    /// How many changes it has seen; of those, up to which one it was sent, and whether its item is there.
+    /// Number of changes so far, the number that was last sent, and `true` if the item exists.
     version: u64,
     sent: u64,
     exists: bool,
 }
 
-/// What is to be written of a page.
+/// The part of a page that is to be written.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Share {
     pub(crate) process: String,
     pub(crate) queue: String,
     pub(crate) day: Date,
     pub(crate) tally: Tally,
-    /// Grows; an item with a higher one is newer.
+    /// A growing number. An item with a higher number is newer.
     pub(crate) version: u64,
-    /// Whether the item is there already.
+    /// `true` if the item already exists.
     pub(crate) exists: bool,
 }
 
-/// What came of writing a share.
+/// The result of the write of a share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kept {
     Done,
-    /// The item was there, against expectation.
+    /// The item existed unexpectedly.
     Exists,
-    /// A newer one stands there, or none.
+    /// The table has a newer item, or none.
     Refused,
-    /// The table will never take it.
+    /// The table will never accept the item.
     Invalid,
     Unknown,
 }
@@ -86,7 +86,7 @@ impl Counter {
     pub(crate) fn count(&self, queue: &str, now: Timestamp, sample: &Sample<'_>) {
         let day = day(now);
         let mut pages = self.pages();
-        // Yesterday's is done once it is written.
+        // A page of an earlier day is removed once it is written.
         pages.retain(|(_, of), page| *of >= day || page.sent < page.version);
         let page = pages.entry((queue.to_owned(), day)).or_default();
         page.tally.add(now, sample);
@@ -96,7 +96,7 @@ impl Counter {
         page.version += 1;
     }
 
-    /// Takes an ending back that came otherwise.
+    /// Removes an ending from the counts, because the delivery ended in another way.
     pub(crate) fn take_back(&self, queue: &str, now: Timestamp, ending: &str) {
         let mut pages = self.pages();
         let page = pages.get_mut(&(queue.to_owned(), day(now)));
@@ -105,14 +105,14 @@ impl Counter {
         }
     }
 
-    /// Counts on, but writes no more.
+    /// Stops writing. Counting continues.
     pub(crate) fn stop(&self) {
         if !self.stopped.swap(true, Ordering::SeqCst) {
-            tracing::error!("the table does not take statistics; this process writes no more of them");
+            tracing::error!("cannot write statistics: the table refuses them; this process writes no more of them");
         }
     }
 
-    /// What has changed since it was sent last, if it is to be sent now.
+    /// Returns a page that has changed since it was last sent, if one may be sent now.
     pub(crate) fn next(&self, now: Instant) -> Option<Share> {
         if self.stopped.load(Ordering::SeqCst) {
             return None;
@@ -130,7 +130,7 @@ impl Counter {
         Some(Share { process, queue: queue.clone(), day: *day, tally, version: page.version, exists: page.exists })
     }
 
-    /// Returns true once a minute, where endings are counted that no request takes along. The first call starts the first minute.
+    /// Returns `true` once a minute, for endings that no other request writes. The first call starts the first minute.
     pub(crate) fn is_late(&self, now: Instant) -> bool {
         let mut since = self.late_since.lock().unwrap_or_else(PoisonError::into_inner);
         let is_late = now >= *since.get_or_insert(now) + LATE;
@@ -140,7 +140,7 @@ impl Counter {
         is_late
     }
 
-    /// Notes what came of it.
+    /// Notes the result of the write of a share.
     pub(crate) fn kept(&self, share: &Share, kept: Kept) {
         if kept == Kept::Invalid {
             self.stop();
@@ -148,7 +148,7 @@ impl Counter {
         if let Some(page) = self.pages().get_mut(&(share.queue.clone(), share.day)) {
             match kept {
                 Kept::Done => page.exists = true,
-                // Whatever was sent may not be there: it goes once more with the next request.
+                // The sent values may be missing in the item, so the next request sends them again.
                 Kept::Exists => (page.exists, page.sent) = (true, 0),
                 Kept::Refused | Kept::Invalid => {}
                 Kept::Unknown => page.sent = 0,
@@ -161,7 +161,7 @@ impl Counter {
     }
 }
 
-/// The day of an instant, in UTC.
+/// Returns the day of an instant, in UTC.
 fn day(at: Timestamp) -> Date {
     at.to_zoned(TimeZone::UTC).date()
 }

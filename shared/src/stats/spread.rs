@@ -1,25 +1,25 @@
-//! How durations are spread: their mean, their deviation, and counts by power of two.
+//! Distributions of durations: mean, deviation, and counts by power of two.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// How durations are spread, in milliseconds.
+/// The distribution of durations, in milliseconds.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Spread {
-    /// How many there are.
+    /// Number of durations.
     pub count: u64,
-    /// Their mean.
+    /// The mean.
     pub mean_ms: f64,
-    /// The sum of the squares of how far each is from the mean.
+    /// The sum of the squared differences from the mean.
     pub squares: f64,
-    /// How many lie in each [bucket](Spread::bucket).
+    /// Number of durations in each [bucket](Spread::bucket).
     pub buckets: Vec<u64>,
 }
 
 impl Spread {
-    /// Adds one, by the method of Welford.
+    /// Adds a duration, by the method of Welford.
     #[expect(clippy::cast_precision_loss, reason = "exact up to 285,000 years")]
     pub(super) fn add(&mut self, duration: Duration) {
         let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -38,7 +38,7 @@ impl Spread {
 // For the readers of statistics.
 #[cfg(any(test, feature = "operator"))]
 impl Spread {
-    /// Adds what another process, or another day, has counted.
+    /// Adds the durations of another process or another day.
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
     pub fn merge(&mut self, other: &Self) {
         if other.count == 0 {
@@ -55,13 +55,14 @@ impl Spread {
         }
     }
 
-    /// The standard deviation.
+    /// Returns the standard deviation.
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
     pub fn deviation_ms(&self) -> f64 {
         if self.count == 0 { 0.0 } else { (self.squares / self.count as f64).sqrt() }
     }
 
-    /// The milliseconds of a bucket, from the first on to before the second: none, one, two and three, four to seven, and so on.
+    /// Returns the bounds of a bucket in milliseconds: the first value in it and the first value after it. The buckets are 0, 1, 2 to 3,
+    /// 4 to 7, and so on.
     pub fn bucket(number: usize) -> (u64, u64) {
         let power = |power: usize| u32::try_from(power).ok().and_then(|power| 1_u64.checked_shl(power)).unwrap_or(u64::MAX);
         match number {

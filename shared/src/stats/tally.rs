@@ -1,4 +1,4 @@
-//! The numbers of one queue on one day.
+//! The counts of one queue on one day.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,66 +12,66 @@ use uuid::Uuid;
 use super::spread::Spread;
 use crate::{clock::rfc3339, lifecycle::Ending};
 
-/// The most kinds of failures that are told apart.
+/// Maximum number of kinds of failures that are counted separately.
 const KINDS: usize = 8;
 
-/// The most ids of a kind that are kept.
+/// Maximum number of ids that are kept for each kind.
 const IDS: usize = 32;
 
-/// The kind of a duplicate whose arguments differ from those of the job.
+/// The kind of a discarded duplicate whose arguments differ from those of the job.
 pub(crate) const OTHER_ARGUMENTS: &str = "other_arguments";
 
-/// The kind of a message with a reserved field is this and the field's name.
+/// The prefix of the kind of a message with a reserved field. The field's name follows.
 pub(crate) const RESERVED: &str = "reserved_";
 
-/// What the others go by.
+/// The name under which all further kinds are counted.
 const OTHERS: &str = "others";
 
-/// What was counted of one queue on one day.
+/// The counts of one queue on one day.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Tally {
-    /// How deliveries ended, as logs spell the endings.
+    /// Number of deliveries by ending, named as in logs.
     #[serde(default)]
     pub endings: BTreeMap<String, u64>,
-    /// The kinds of failures, of attempts that failed and of jobs that failed for good; and `other_arguments`, duplicates that
-    /// were discarded though their arguments differ from those of the job.
+    /// Number of failures by kind, both of failed attempts and of jobs that failed permanently. `other_arguments` counts discarded
+    /// duplicates whose arguments differ from those of the job.
     #[serde(default)]
     pub kinds: BTreeMap<String, u64>,
-    /// How long jobs waited for their first attempt, from when they were enqueued or due.
+    /// The times that jobs waited for their first attempt after they were enqueued or due.
     #[serde(default)]
     pub wait: Spread,
-    /// How long attempts ran.
+    /// The times that attempts ran.
     #[serde(default)]
     pub run: Spread,
-    /// When the last first attempt started.
+    /// The instant of the last start of a first attempt.
     #[serde(default, with = "rfc3339", skip_serializing_if = "Option::is_none")]
     pub last_at: Option<Timestamp>,
-    /// How long that job had waited, in milliseconds: the age of the queue at that time.
+    /// The wait of that job in milliseconds, which was the age of the queue at that instant.
     #[serde(default)]
     pub last_waited_ms: u64,
-    /// When a message last asked for something that the function does not have, by kind: `contract`, a newer contract or a
-    /// feature of one; `parked`, an unknown name; `reserved_priority` and the like, a reserved field.
+    /// The instant of the last message that the function could not run, by kind. `contract`: it needs a newer contract or a feature of one.
+    /// `parked`: its name is unknown. `reserved_priority` and the like: it has a reserved field.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub parked_at: BTreeMap<String, Timestamp>,
-    /// Short marks of the ids of parked messages, by kind as above, and of discarded duplicates, by `other_arguments`: at most 32 of
-    /// each. [`Tally::saw`] looks an id up.
+    /// Short hashes of the ids of parked messages, by kind as above, and of discarded duplicates, under `other_arguments`. At most 32 of
+    /// each kind are kept. [`Tally::saw`] looks up an id.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub ids: BTreeMap<String, BTreeSet<u32>>,
-    /// When a delivery ended last in a program that was built with `panic = "abort"`.
+    /// The instant of the last ending in a program that was built with `panic = "abort"`.
     #[serde(default, with = "rfc3339", skip_serializing_if = "Option::is_none")]
     pub aborting_at: Option<Timestamp>,
 }
 
-/// One delivery that ended.
+/// One ended delivery, to be counted.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Sample<'a> {
     pub(crate) ending: &'a str,
     pub(crate) kind: Option<&'a str>,
-    /// The id of the job; of an attempt none, for the record has it.
+    /// The id of the job, if the delivery ran no attempt. The record has the ids of attempts.
     pub(crate) id: Option<&'a str>,
     pub(crate) run: Option<Duration>,
-    /// How long it waited, and when it started.
+    /// The wait of the job, and its start.
     pub(crate) wait: Option<(Duration, Timestamp)>,
 }
 
@@ -89,7 +89,7 @@ impl Tally {
                 ids.insert(mark(id));
             }
         }
-        // To be parked is no failure.
+        // A parked message is not a failure.
         if let Some(kind) = sample.kind.filter(|_| !is_parked) {
             let is_told = self.kinds.len() < KINDS || self.kinds.contains_key(kind);
             add(&mut self.kinds, if is_told { kind } else { OTHERS });
@@ -109,19 +109,19 @@ impl Tally {
 // For the readers of statistics.
 #[cfg(any(test, feature = "operator"))]
 impl Tally {
-    /// Returns true where the program that last started a job's first attempt was built with `panic = "abort"`.
+    /// Returns `true` if the program that last started a first attempt was built with `panic = "abort"`.
     pub fn is_aborting(&self) -> bool {
         self.aborting_at.is_some() && self.last_at <= self.aborting_at
     }
 
-    /// Returns whether a message of this kind had this id. None: more ids were seen than are kept, and this one may be among them.
+    /// Returns `true` if a message of this kind had this id. Returns `None` if it may have had it, because not all ids were kept.
     pub fn saw(&self, kind: &str, id: &str) -> Option<bool> {
         let Some(ids) = self.ids.get(kind) else { return Some(false) };
         let is_known = ids.contains(&mark(id));
         (is_known || ids.len() < IDS).then_some(is_known)
     }
 
-    /// Adds what another process, or another day, has counted.
+    /// Adds the counts of another process or another day.
     pub fn merge(&mut self, other: &Self) {
         for (own, more) in [(&mut self.endings, &other.endings), (&mut self.kinds, &other.kinds)] {
             for (name, count) in more {
@@ -144,7 +144,7 @@ impl Tally {
     }
 }
 
-/// The first four bytes of a hash: statistics stay small, whatever ids are.
+/// Returns the first four bytes of a hash, so that long ids do not enlarge the statistics.
 fn mark(id: &str) -> u32 {
     Uuid::new_v5(&Uuid::NAMESPACE_OID, id.as_bytes()).as_fields().0
 }

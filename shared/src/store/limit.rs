@@ -1,4 +1,4 @@
-//! What a table can hold of a record, checked before it is sent: a request that DynamoDB refuses fails for ten jobs.
+//! Limits of a record, checked before it is sent, because a request that DynamoDB refuses fails for all its jobs.
 
 use serde_json::{Map, Value};
 
@@ -8,18 +8,18 @@ use crate::{
     record::{Record, State},
 };
 
-/// Bytes of one item: 400 KB, less a margin for how it is counted.
+/// Maximum size of an item in bytes: 400 KB, less a margin for the way DynamoDB counts.
 const ITEM_BYTES: usize = 390_000;
 /// Bytes that an ending may add: an error in the record and in its history.
 const ENDING_BYTES: usize = 10_000;
-/// Bytes of all the attributes' names, and of the values that are always short.
+/// Bytes of all attribute names, and of the values that are always short.
 const FIXED_BYTES: usize = 600;
-/// Bytes of a failure beside its kind and its message: names, two instants and a number.
+/// Bytes of a failure without its kind and its message: names, two instants and a number.
 const FAILURE_BYTES: usize = 120;
-/// Levels of lists and maps in an attribute.
+/// Maximum number of levels of lists and maps in an attribute.
 const DEPTH: usize = 31;
 
-/// The bytes of a record as DynamoDB counts them or a few more, if it can hold them.
+/// Returns the size of a record in bytes, as DynamoDB counts it or slightly more. Fails if the table cannot hold the record.
 pub(super) fn check(record: &Record) -> Result<usize, StoreError> {
     let invalid = |name: &str, flaw: &str| StoreError::Invalid(format!("in {name}, {flaw}"));
     for (name, value) in [("result", &record.result), ("progress", &record.progress), ("checkpoint", &record.checkpoint)] {
@@ -27,15 +27,15 @@ pub(super) fn check(record: &Record) -> Result<usize, StoreError> {
     }
     record.meta.values().try_for_each(|value| storable(value, DEPTH - 1).map_err(|flaw| invalid("meta", flaw)))?;
     let bytes = bytes(record);
-    // A record that was claimed must have room left for how it ends.
+    // A claimed record must leave room for its ending.
     let most = if record.state == State::Running { ITEM_BYTES - ENDING_BYTES } else { ITEM_BYTES };
     if bytes > most {
-        return Err(StoreError::Invalid(format!("it has {bytes} bytes; the record of a job holds {most}")));
+        return Err(StoreError::Invalid(format!("it has {bytes} bytes; a record has at most {most}")));
     }
     Ok(bytes)
 }
 
-/// The bytes of a record as `DynamoDB` counts them or a few more.
+/// Returns the size of a record in bytes, as DynamoDB counts it or slightly more.
 pub(crate) fn bytes(record: &Record) -> usize {
     let optional = [&record.owner, &record.parent_id, &record.root_id, &record.envelope, &record.message_group, &record.due];
     let texts = [&record.id, &record.name, &record.queue].into_iter().chain(optional.into_iter().flatten()).chain(&record.tags);

@@ -13,10 +13,10 @@ use crate::{
     record::{Dlq, Record},
 };
 
-/// The jobs of each list, in its order.
+/// The jobs of each list, in the order of the list.
 type Lists = BTreeMap<String, BTreeSet<(Timestamp, String)>>;
 
-/// Records in memory, for eager mode and tests. Clones share them.
+/// A store in memory, for eager mode and tests. Clones share the records.
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
     records: Arc<Mutex<BTreeMap<String, Record>>>,
@@ -24,7 +24,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// An empty store.
+    /// Creates an empty store.
     pub fn new() -> Self {
         Self::default()
     }
@@ -33,30 +33,30 @@ impl Memory {
         work(&mut self.records.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Every record, by id.
+    /// Returns all records, sorted by id.
     pub fn records(&self) -> Vec<Record> {
         self.with(|records| records.values().cloned().collect())
     }
 
-    /// When the first of the filed jobs of these names is due.
+    /// Returns the earliest run time of the filed jobs with these names.
     pub(crate) fn next_due(&self, is_wanted: impl Fn(&str) -> bool) -> Option<Timestamp> {
         let is_filed = |record: &&Record| record.due.is_some() && is_wanted(&record.name);
         self.with(|records| records.values().filter(is_filed).filter_map(|record| record.run_at).min())
     }
 
-    /// The record under `id`.
+    /// Returns the record with this id.
     pub fn get(&self, id: &str) -> Option<Record> {
         self.with(|records| records.get(id).cloned())
     }
 }
 
 fn write(records: &mut BTreeMap<String, Record>, write: &Write) -> Result<Written, StoreError> {
-    limit::check(&write.next)?; // what the table would refuse is refused here too
+    limit::check(&write.next)?; // refuses the same records as the table
     let stored = records.get(&write.next.id);
     if stored.map(Record::version) != write.seen.as_deref().map(Record::version) {
         return Ok(Written::Refused(stored.cloned().map(Box::new)));
     }
-    debug_assert_eq!(stored, write.seen.as_deref(), "what two records of one version have alike, a store need not write");
+    debug_assert_eq!(stored, write.seen.as_deref(), "a store writes only the fields that differ, so records of one version must be equal");
     records.insert(write.next.id.clone(), Record::clone(&write.next));
     Ok(Written::Done)
 }

@@ -1,7 +1,7 @@
-//! Where records are kept: the port and its two adapters.
+//! The store of records: the port and its two adapters.
 //!
-//! A store does three things: it reads records, it writes one if it is absent, and it replaces one if it is as it was
-//! seen. It takes many at once, since that is what a request costs. One conformance suite runs on both adapters.
+//! A store reads records, inserts a record if it is absent, and replaces a record if it is unchanged since it was read. One call takes
+//! many records, because each request costs time. One conformance suite runs on both adapters.
 
 mod dynamodb;
 mod limit;
@@ -21,38 +21,38 @@ use crate::{chain::Chain, record::Record};
 
 /// Keeps records under their ids.
 pub trait Store: Send + Sync {
-    /// Reads records, consistently; one answer for each id, in order.
+    /// Reads records consistently. Returns one answer for each id, in order.
     fn read<'a>(&'a self, ids: &'a [String]) -> BoxFuture<'a, Vec<Result<Option<Record>, StoreError>>>;
 
-    /// Makes conditional writes, each alone; one answer for each, in order. At most one for an id.
+    /// Makes conditional writes, each independent of the others. Returns one answer for each, in order. Pass at most one write for an id.
     fn write<'a>(&'a self, writes: &'a [Write]) -> BoxFuture<'a, Vec<Result<Written, StoreError>>>;
 
-    /// Writes the statistics that no other write has taken along, where a store keeps any.
+    /// Writes the statistics that no other write has included, if the store keeps any.
     fn flush(&self) -> BoxFuture<'_, ()> {
         async {}.boxed()
     }
 }
 
-/// A store in which one also finds what is due. A worker need not.
+/// A store that also finds jobs: due, unfinished and listed ones. A worker does not need this.
 pub trait Index: Store {
-    /// The ids of the jobs of one shard of the due index whose time has come by `until`, the longest overdue first and at
-    /// most `limit`. The index may lag behind the records: read those before you act.
+    /// Returns the ids of the jobs in one shard of the due index that are due by `until`: the longest overdue first, at most `limit`. The
+    /// index may lag behind, so read the records before you act.
     fn due(&self, shard: u8, until: Timestamp, limit: usize) -> BoxFuture<'_, Result<Vec<String>, StoreError>>;
 
-    /// Reads a part of the records that are unfinished or whose dead letter is owed. Successive values of `turn` cover every
-    /// record, those of a small store within sixty. The answer may be stale.
+    /// Reads a part of the records that are unfinished or whose dead letter is still to be sent. Successive values of `turn` cover every
+    /// record; sixty values cover a small store. The answer may be stale.
     fn unfinished(&self, turn: u64) -> BoxFuture<'_, Result<Vec<Result<Record, StoreError>>, StoreError>>;
 
-    /// Puts jobs into lists; one answer for each listing, in order. To do it again changes nothing.
+    /// Puts jobs into lists. Returns one answer for each listing, in order. A second call changes nothing.
     fn enlist<'a>(&'a self, listings: &'a [Listing]) -> BoxFuture<'a, Vec<Result<(), StoreError>>>;
 
-    /// The ids of the jobs in a list, the latest first and at most `limit`. It may lag behind.
+    /// Returns the ids of the jobs in a list: the latest first, at most `limit`. The list may lag behind.
     fn listed<'a>(&'a self, list: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>>;
 }
 
-/// The list of the dead-letter queues that beaters look through. No list of jobs has this name: theirs have a colon or a number.
+/// The name of the list of dead-letter queues that beaters search. No list of jobs has this name: all of theirs have a colon or a number.
 pub(crate) const DLQS: &str = "dlqs";
-/// The most dead-letter queues that are read.
+/// Maximum number of dead-letter queues to read.
 const MOST_DLQS: usize = 100_000;
 
 /// Returns the names in the list of dead-letter queues. It may lag behind.
@@ -60,36 +60,36 @@ pub(crate) async fn dlqs(store: &dyn Index) -> Result<Vec<String>, StoreError> {
     store.listed(DLQS, MOST_DLQS).await
 }
 
-/// The place of a job in a list.
+/// The entry of a job in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listing {
     /// The list, such as `tag:urgent`.
     pub list: String,
     /// The job's id.
     pub id: String,
-    /// By what the list is sorted.
+    /// The instant by which the list is sorted.
     pub at: Timestamp,
-    /// When the list may forget it, in seconds since the epoch.
+    /// The instant after which the entry is deleted, in seconds since the epoch.
     pub purge_at: i64,
 }
 
-/// A record to be written, if the stored one is as it was seen. Cheap to clone.
+/// A write of a record, on the condition that the stored one is unchanged since it was read. Clones are cheap.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Write {
-    /// The record, whole.
+    /// The complete new record.
     pub next: Arc<Record>,
-    /// The record, whole, that must be stored now, as its [version](Record::version) tells. A store may write only what
-    /// the two do not have alike. None: nothing is stored under this id.
+    /// The complete record as it was read. The stored record must have the same [version](Record::version). A store may write only the
+    /// fields that differ. `None`: no record with this id may be stored.
     pub seen: Option<Arc<Record>>,
 }
 
 impl Write {
-    /// Writes a record if there is none.
+    /// Creates a write that inserts a record if it is absent.
     pub fn insert(next: impl Into<Arc<Record>>) -> Self {
         Self { next: next.into(), seen: None }
     }
 
-    /// Writes a record in the place of one that was seen.
+    /// Creates a write that replaces the record that was read.
     pub fn replace(seen: impl Into<Arc<Record>>, next: impl Into<Arc<Record>>) -> Self {
         Self { next: next.into(), seen: Some(seen.into()) }
     }
@@ -98,9 +98,9 @@ impl Write {
 /// The answer to a conditional write. Losing a race is a value, not an error.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Written {
-    /// Made.
+    /// The write was made.
     Done,
-    /// Not made; with the record that stands there, where the answer carried it.
+    /// The write was not made. Contains the stored record, if the answer had it.
     Refused(Option<Box<Record>>),
 }
 
@@ -108,20 +108,20 @@ pub enum Written {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// Not made, and worth trying again: throttled or in conflict with another write.
+    /// The request was not made, because it was throttled or in conflict with another write. Try it again.
     Busy(String),
-    /// It may have been made or not.
+    /// It is unknown if the request was made.
     Unknown(Arc<dyn StdError + Send + Sync>),
-    /// Not made: the table is missing, or this caller may not use it.
+    /// The request was not made, because the table is missing or the caller has no permission.
     Unavailable(Arc<dyn StdError + Send + Sync>),
-    /// Not made, and it never will be: no table holds such a record.
+    /// The request was not made and never will be, because a table cannot hold the record.
     Invalid(String),
-    /// What is stored is not a record: someone has written to it by hand.
+    /// The stored item is not a valid record, for example because someone has edited it.
     #[non_exhaustive]
     Unreadable {
         /// The job's id.
         id: String,
-        /// The attribute that is wrong, and how; quotes no text of it.
+        /// The invalid attribute and its flaw, without any of its text.
         flaw: String,
     },
 }
@@ -151,7 +151,7 @@ impl StoreError {
         Self::Unavailable(reason.into().into())
     }
 
-    /// The id of the record that cannot be read.
+    /// Returns the id of the unreadable record.
     pub(crate) fn record_id(&self) -> Option<&str> {
         match self {
             Self::Unreadable { id, .. } => Some(id),

@@ -92,7 +92,7 @@ impl<'a> Batch<'a> {
         let longest = if self.is_stuck() { self.grace } else { HOOK };
         let end_by = (self.stop_at + self.grace).min(Instant::now() + longest);
         if Instant::now() >= end_by {
-            tracing::warn!(hook, "no time is left for a hook");
+            tracing::warn!(hook, "a hook is not called, because no time is left");
             return;
         }
         let mut running = Task(self.engine.bodies.spawn(work));

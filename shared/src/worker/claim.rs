@@ -143,7 +143,7 @@ impl Delivery {
             (StoreError::Unreadable { .. }, _) => Settlement::because(Ending::Rejected, "unreadable_record", error.to_string(), batch),
             (StoreError::Invalid(_), _) => Settlement::because(Ending::Rejected, "unstorable", error.to_string(), batch),
             (_, StoreFailure::Run) if ending.is_none() => {
-                tracing::warn!(id = self.id, %error, "runs without a record");
+                tracing::warn!(id = self.id, %error, "the job runs without a record");
                 let record = Arc::new(imagined(decoded, batch));
                 return Claimed::Granted(Granted { record, stored: Stored::Never, asked: Instant::now() });
             }

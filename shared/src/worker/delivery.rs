@@ -90,7 +90,7 @@ impl Delivery {
 
     /// Returns the ending of a message whose record could not be read or written.
     fn returned(&self, error: &StoreError) -> Settlement {
-        tracing::error!(id = self.id, %error, outcome = Ending::NotStarted.as_str(), "cannot end a message that cannot be run");
+        tracing::error!(id = self.id, %error, outcome = Ending::NotStarted.as_str(), "cannot record the ending of a message that cannot be run");
         Ending::NotStarted.into()
     }
 

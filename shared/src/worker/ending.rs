@@ -234,7 +234,7 @@ pub(super) async fn end(
                 outcome = Outcome::Failure(failure, FollowUp::GiveUp);
             }
             Err(error) => {
-                tracing::error!(id = running.record.id, %error, "cannot record how the attempt ended");
+                tracing::error!(id = running.record.id, %error, "cannot record the ending of the attempt");
                 break;
             }
         }

@@ -340,7 +340,7 @@ impl<'a> Execution<'a> {
     }
 
     fn left_behind(&self) {
-        tracing::error!(id = self.record.id, "the job blocks its thread past its end");
+        tracing::error!(id = self.record.id, "the job still blocks its thread after its end");
         self.batch.mark_stuck();
     }
 

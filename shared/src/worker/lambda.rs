@@ -62,7 +62,7 @@ fn engine(jobs: Jobs, bodies: Handle, config: Config, clock: Clock) -> Engine {
 
 /// Exits the process: a blocked body would otherwise resume in the next invocation. Recorded endings are kept.
 fn end_process() -> ! {
-    tracing::error!("the process ends, for something of this invocation would run on in the next");
+    tracing::error!("exiting: a blocked job would otherwise leak into the next invocation");
     process::exit(1);
 }
 
@@ -96,7 +96,7 @@ fn invocation(context: &Context) -> Invocation {
 ///
 /// An empty id in the response would fail the whole batch, so an event with a record without an id is refused.
 fn message(record: SqsMessage) -> Result<Message, Error> {
-    let missing = |field: &str| Error::Invalid(format!("a record of the event has no {field}; it is no event of SQS"));
+    let missing = |field: &str| Error::Invalid(format!("the event is not an event of SQS: a record has no {field}"));
     let system = |name: &str| record.attributes.get(name);
     let mut attributes = BTreeMap::new();
     attributes.extend(record.message_attributes.iter().filter_map(|(name, value)| Some((name.clone(), value.string_value.clone()?))));

@@ -139,7 +139,9 @@ impl<'a> Ledger<'a> {
             match resolve(&write.next, write.seen.as_deref(), stored) {
                 Resolution::Ours => return Ok(Written::Done),
                 Resolution::Open if tries < TRIES => self.pause(tries).await,
-                Resolution::Open => return Err(StoreError::Busy("the write was refused and then possible, again and again".into())),
+                Resolution::Open => {
+                    return Err(StoreError::Busy("the write was refused at each try, although the record allows it".into()));
+                }
                 Resolution::Refused(stored) => return Ok(Written::Refused(stored)),
             }
         }
@@ -231,7 +233,7 @@ impl<'a> Ledger<'a> {
 }
 
 fn closed() -> StoreError {
-    StoreError::unknown("the invocation ends")
+    StoreError::unknown("the invocation ended before the answer")
 }
 
 #[cfg(test)]

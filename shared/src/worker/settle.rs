@@ -156,7 +156,7 @@ impl Batch<'_> {
             let named = again.attributes.contains_key(ID);
             let sent = if named { self.engine.queue.send(&message.queue, &[again]).await.pop() } else { None };
             if let Some(Err(error)) = &sent {
-                tracing::warn!(id, %error, "cannot send a message anew that has waited for days");
+                tracing::warn!(id, %error, "cannot send an old message again, before its queue deletes it");
             }
             matches!(sent, Some(Ok(_))).then_some(settled)
         });

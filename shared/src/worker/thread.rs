@@ -20,5 +20,5 @@ pub(crate) async fn run<T: Send + 'static, F: Future<Output = T>>(work: impl FnO
     let runtime = runtime.map_err(|error| Error::process("cannot start the runtime", error))?;
     let work = move || done.send(runtime.block_on(work())).ok();
     thread::Builder::new().name("sqjobs".into()).spawn(work).map_err(|error| Error::process("cannot start the thread", error))?;
-    answer.await.map_err(|_| Error::Process("the thread of the batches has ended; see the panic before this line".into()))
+    answer.await.map_err(|_| Error::Process("the worker thread has ended; see the panic before this line".into()))
 }

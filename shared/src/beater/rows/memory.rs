@@ -37,7 +37,7 @@ impl Memory {
     fn check(jobs: &[Write]) -> Result<(), StoreError> {
         let bytes: usize = jobs.iter().map(|job| record_bytes(&job.next)).sum();
         if bytes > TRANSACTION_BYTES {
-            return Err(StoreError::Invalid(format!("a transaction of {bytes} bytes")));
+            return Err(StoreError::Invalid(format!("a transaction of {bytes} bytes is too large")));
         }
         Ok(())
     }

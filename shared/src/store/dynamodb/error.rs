@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
 use crate::store::StoreError;
 
-/// Returns the error of a request to a table: it was not made, or it may have been.
+/// Converts the error of a request to a table. It distinguishes requests that were not made from those that may have been.
 pub(crate) fn failed<E, R>(table: &str, error: SdkError<E, R>) -> StoreError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,

@@ -13,11 +13,11 @@ use crate::{clock::rfc3339, names::shard_name, store::StoreError};
 /// The index of due jobs: hash key `due`, range key `run_at`, keys only.
 pub(crate) const DUE_INDEX: &str = "due";
 
-/// The index of failed jobs, and of items that list jobs: hash key `listed`, range key `listed_at`, keys only.
+/// The index of failed jobs and of list entries: hash key `listed`, range key `listed_at`, keys only.
 pub(crate) const LIST_INDEX: &str = "listed";
 
 impl DynamoDb {
-    /// Reads the keys of the items of a list, the latest first.
+    /// Reads the keys of the entries of a list, the latest first.
     pub(super) async fn list_items(&self, list: &str, limit: usize) -> Result<Vec<Item>, StoreError> {
         let query = self.client.query().table_name(&self.table).projection_expression("id").index_name(LIST_INDEX);
         let query = query.key_condition_expression("listed = :list").expression_attribute_values(":list", text(list));

@@ -1,4 +1,4 @@
-//! Items that list jobs, written with `BatchWriteItem`.
+//! Entries of lists, written with `BatchWriteItem`.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -25,19 +25,19 @@ use crate::{
     store::{Listing, StoreError},
 };
 
-/// The character between the list and the job's id in the id of an item that lists a job. No id of a job has it.
+/// Separates the list from the job's id in the id of a list entry. No job id contains it.
 pub(super) const SEPARATOR: char = '\u{1f}';
 
-/// Items in one `BatchWriteItem`.
+/// Maximum number of items in one `BatchWriteItem`.
 const PUTS: usize = 25;
-/// The most requests for items that `BatchWriteItem` leaves out.
+/// Maximum number of tries to write the items that `BatchWriteItem` leaves out.
 const TRIES: u32 = 5;
 const BACKOFF: Backoff = Backoff::exponential(Duration::from_millis(50), Duration::from_secs(1));
 
 impl DynamoDb {
-    /// Puts listings, each as an item. Returns an answer for each, in order.
+    /// Writes list entries. Returns one answer for each, in order.
     pub(super) async fn put_listings(&self, listings: &[Listing]) -> Vec<Result<(), StoreError>> {
-        // A request that has one key twice is refused whole: `BatchWriteItem` in the DynamoDB API reference.
+        // DynamoDB refuses a request that has a key twice (`BatchWriteItem` in the API reference), so duplicates are removed.
         let items: BTreeMap<_, _> = listings.iter().map(|listing| (listing_id(listing), listing)).collect();
         let mut items = items.into_iter().peekable();
         let mut flaws = HashMap::new();
@@ -51,8 +51,8 @@ impl DynamoDb {
         listings.iter().map(|listing| flaws.get(&listing_id(listing)).map_or(Ok(()), |flaw| Err(flaw.clone()))).collect()
     }
 
-    /// Puts items with one `BatchWriteItem`, and repeats it for items that it left out or throttled. If it is refused whole, splits
-    /// it in halves, down to single items. Returns the errors by the ids of the items.
+    /// Writes items with one `BatchWriteItem`, and repeats those that were left out or throttled. If DynamoDB refuses the request as a
+    /// whole, splits it in halves, down to single items. Returns the errors by the ids of the items.
     fn put_all<'a>(&'a self, mut items: BTreeMap<String, &'a Listing>) -> BoxFuture<'a, HashMap<String, StoreError>> {
         async move {
             let mut flaw = busy("not all of a batch was written");
@@ -94,12 +94,12 @@ impl DynamoDb {
     }
 }
 
-/// Returns the id of the item that lists a job.
+/// Returns the id of the item of a list entry.
 pub(crate) fn listing_id(Listing { list, id, .. }: &Listing) -> String {
     format!("{list}{SEPARATOR}{id}")
 }
 
-/// Returns the id of the job that an item lists, or that the item is the record of.
+/// Returns the id of the job of a record or a list entry.
 pub(super) fn job_id(item: &Item) -> Option<String> {
     let id = id_of(item)?;
     Some(id.rsplit_once(SEPARATOR).map(|(_, id)| id.to_owned()).unwrap_or(id))

@@ -34,7 +34,7 @@ use self::{item::id_of, read::KEYS, write::Request};
 use super::{Index, Listing, Store, StoreError, Write, Written};
 use crate::{Clock, record::Record, stats::Counter};
 
-/// Requests of one call that are under way at the same time.
+/// Maximum number of concurrent requests of one call.
 const AT_A_TIME: usize = 8;
 
 /// Records in a DynamoDB table with the hash key `id`.
@@ -45,7 +45,7 @@ pub struct DynamoDb {
     counted: Option<Counted>,
 }
 
-/// The statistics that are written along with records, and the clock that says when.
+/// The statistics that are written along with records, and the clock for their time to live.
 #[derive(Debug, Clone)]
 struct Counted {
     counter: Arc<Counter>,
@@ -53,12 +53,12 @@ struct Counted {
 }
 
 impl DynamoDb {
-    /// The records in `table`.
+    /// Creates a store for the records in `table`.
     pub fn new(client: Client, table: impl Into<String>) -> Self {
         Self { client, table: table.into(), counted: None }
     }
 
-    /// Writes statistics along with records.
+    /// Adds a counter, whose statistics are written along with records.
     #[cfg_attr(not(feature = "lambda"), expect(dead_code, reason = "only functions count"))]
     pub(crate) fn counting(self, counter: Arc<Counter>, clock: Clock) -> Self {
         Self { counted: Some(Counted { counter, clock }), ..self }

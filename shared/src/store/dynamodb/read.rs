@@ -12,11 +12,11 @@ use super::{
 };
 use crate::{record::Record, store::StoreError};
 
-/// Keys in one `BatchGetItem`.
+/// Maximum number of keys in one `BatchGetItem`.
 pub(super) const KEYS: usize = 100;
 
 impl DynamoDb {
-    /// Reads up to a hundred records. If the request is refused whole, splits it in halves, down to single ids.
+    /// Reads up to a hundred records. If DynamoDB refuses the request as a whole, splits it in halves, down to single ids.
     pub(super) fn get<'a>(&'a self, ids: &'a [String]) -> BoxFuture<'a, Vec<Result<Option<Record>, StoreError>>> {
         async move {
             match self.items(ids).await {
@@ -31,7 +31,7 @@ impl DynamoDb {
         .boxed()
     }
 
-    /// Sends one `BatchGetItem`, and others for the keys that it left out.
+    /// Reads items with `BatchGetItem`, and repeats the request for the keys that it left out.
     pub(super) async fn items(&self, ids: &[String]) -> Result<HashMap<String, Item>, StoreError> {
         let mut items = HashMap::new();
         let mut missing: Vec<_> = ids.iter().cloned().collect::<HashSet<_>>().into_iter().collect();

@@ -1,4 +1,4 @@
-//! A scan of the table, a part at a time.
+//! The scan of the table, one part at a time.
 
 use aws_sdk_dynamodb::operation::scan::builders::ScanFluentBuilder;
 
@@ -12,34 +12,34 @@ use crate::{
     store::StoreError,
 };
 
-/// The fewest parts in which a table is scanned, one a minute.
+/// Minimum number of parts of a table scan. One part is read per minute.
 pub(crate) const SEGMENTS: i32 = 60;
-/// The most parts that DynamoDB takes.
+/// Maximum number of parts that DynamoDB accepts.
 const MOST_SEGMENTS: i32 = 1_000_000;
-/// The bytes of one part of a large table.
+/// Size of one part of a large table, in bytes.
 const PART_BYTES: i64 = 16 << 20;
-/// The most pages, of a megabyte, that are read of one part.
+/// Maximum number of pages, of one megabyte each, that are read from one part.
 const MOST_PAGES: usize = 32;
 
 impl DynamoDb {
-    /// Reads the unfinished records of one part of the table, and those whose dead letter is owed.
+    /// Reads the records in one part of the table that are unfinished or whose dead letter is still to be sent.
     pub(super) async fn scan_unfinished(&self, turn: u64) -> Result<Vec<Result<Record, StoreError>>, StoreError> {
         let described = self.client.describe_table().table_name(&self.table).send().await.map_err(|error| failed(&self.table, error))?;
         let bytes = described.table.and_then(|table| table.table_size_bytes).unwrap_or(0);
         let scan = self.client.scan().table_name(&self.table);
-        // Only records of jobs that have ended are to be purged.
+        // Only ended jobs have a `purge_at`.
         let scan = scan.filter_expression("attribute_not_exists(purge_at) OR dlq = :pending");
         let scan = scan.expression_attribute_values(":pending", text(Dlq::Pending.as_str()));
         Ok(segment_items(scan, turn, segments(bytes)).await?.into_iter().map(record).collect())
     }
 }
 
-/// Returns the number of parts in which a table of that size is scanned. A part is 16 MB, which is 2,048 read units.
+/// Returns the number of parts of a scan for a table of that size. A part is 16 MB, which is 2,048 read units.
 fn segments(bytes: i64) -> i32 {
     i32::try_from(bytes / PART_BYTES).unwrap_or(MOST_SEGMENTS).clamp(SEGMENTS, MOST_SEGMENTS)
 }
 
-/// Reads the part of a table whose turn it is.
+/// Reads the items in the part of a table that `turn` selects.
 pub(crate) async fn segment_items(scan: ScanFluentBuilder, turn: u64, segments: i32) -> Result<Vec<Item>, StoreError> {
     let segment = i32::try_from(turn % u64::from(segments.unsigned_abs())).unwrap_or(0);
     let table = scan.get_table_name().clone().unwrap_or_default();
@@ -57,7 +57,7 @@ pub(crate) async fn segment_items(scan: ScanFluentBuilder, turn: u64, segments: 
     tracing::warn!(
         segment,
         segments,
-        "a part of the table is too large to be looked through; it is told anew within hours how large it is"
+        "cannot scan a part of the table completely, because it is too large; DynamoDB reports the new size of the table within hours"
     );
     Ok(items)
 }

@@ -18,7 +18,7 @@ pub(super) struct Statement {
 
 impl Statement {
     pub(super) fn new(text: String) -> Self {
-        // Enough for almost all, for growing is what costs.
+        // Enough for almost all statements, because growing is expensive.
         let mut statement = Self { text, parameters: Vec::with_capacity(24) };
         statement.text.reserve(512);
         statement
@@ -42,8 +42,8 @@ pub(super) fn insert(table: &str, next: &Record) -> Result<Statement, StoreError
     Ok(statement)
 }
 
-/// Writes the attributes that differ, if the stored record has the version of `seen`. It always writes the state, since a statement
-/// must write something.
+/// Returns a statement that writes the attributes that differ, if the stored record has the version of `seen`. It always writes the
+/// state, because a statement must write something.
 pub(super) fn update(table: &str, seen: &Record, next: &Record) -> Result<Statement, StoreError> {
     let mut statement = Statement::new(format!(r#"UPDATE "{table}""#));
     for attribute in ATTRIBUTES.iter().filter(|attribute| !(attribute.is_same)(seen, next) || attribute.name == "state") {
@@ -60,7 +60,7 @@ pub(super) fn update(table: &str, seen: &Record, next: &Record) -> Result<Statem
     Ok(statement)
 }
 
-/// Returns the attributes that the stored item must have. One without a value must be absent.
+/// Returns the attributes that the stored item must have. An attribute without a value must be absent.
 pub(crate) fn version_condition(seen: &Version<'_>) -> [(&'static str, Option<AttributeValue>); 6] {
     let number = |number: i128| AttributeValue::N(number.to_string());
     [
@@ -73,17 +73,17 @@ pub(crate) fn version_condition(seen: &Version<'_>) -> [(&'static str, Option<At
     ]
 }
 
-/// One attribute of the records: its name, how it is written, and whether two records have it alike.
+/// One attribute of the records: its name, its value, and a comparison of two records.
 struct Attribute {
     name: &'static str,
     value: fn(&Record) -> Result<Option<AttributeValue>, StoreError>,
     is_same: fn(&Record, &Record) -> bool,
 }
 
-/// Names the fields of a record, and what is written of each, if anything.
+/// Lists the fields of a record, and the value to write for each, if any.
 macro_rules! attributes {
     ($record:ident => $($field:ident: $value:expr),* $(,)?) => {
-        /// Every attribute but the key, in the order of statements.
+        /// All attributes except the key, in the order of statements.
         const ATTRIBUTES: &[Attribute] = &[$(Attribute {
             name: stringify!($field),
             value: |$record| $value.map(written_value).transpose(),

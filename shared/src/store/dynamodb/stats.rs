@@ -1,4 +1,4 @@
-//! Statistics as items beside the records: one for each queue, day and process, in the list of its day.
+//! Statistics as items in the table of records: one for each queue, day and process, in the list of its day.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,15 +12,15 @@ use crate::{
     store::StoreError,
 };
 
-/// For how long the table remembers a day.
+/// Time for which the table keeps the statistics of a day.
 const DAYS: std::time::Duration = std::time::Duration::from_hours(24 * 32);
 
-/// The list of a day.
+/// Returns the name of the list of a day.
 pub(super) fn list(day: Date) -> String {
     format!("stats#{day}")
 }
 
-/// The statement that writes a share whole, unless a newer one stands there.
+/// Returns the statement that writes all values of a share, unless the table has a newer one.
 pub(super) fn statement(table: &str, share: &Share, now: Timestamp) -> Result<BatchStatementRequest, StoreError> {
     let invalid = |error: String| StoreError::Invalid(error);
     let Share { process, queue, day, tally, version, exists } = share;

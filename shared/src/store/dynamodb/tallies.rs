@@ -13,15 +13,15 @@ use super::{
 };
 use crate::{stats::Tally, store::StoreError};
 
-/// The most processes of a day that are read.
+/// Maximum number of items to read for a day.
 const PROCESSES: usize = 100_000;
 
 impl DynamoDb {
-    /// What was counted on a day, by queue. It may lag behind a little.
+    /// Returns the statistics of a day, by queue. They may lag slightly behind.
     ///
     /// # Errors
     ///
-    /// When the table does not answer, or someone has written another thing there.
+    /// When the table does not answer, or an item of the statistics is unreadable.
     pub async fn stats(&self, day: Date) -> Result<BTreeMap<String, Tally>, StoreError> {
         let items = self.list_items(&list(day), PROCESSES).await?;
         let ids: Vec<_> = items.iter().filter_map(id_of).collect();

@@ -1,4 +1,4 @@
-//! Conditional writes, with PartiQL's `BatchExecuteStatement`, whose statements succeed or fail one by one.
+//! Conditional writes. They use the PartiQL request `BatchExecuteStatement`, whose statements succeed or fail individually.
 
 use std::iter::repeat_with;
 
@@ -20,9 +20,9 @@ use crate::{
     store::{StoreError, Write, Written, limit},
 };
 
-/// Statements in one `BatchExecuteStatement`.
+/// Maximum number of statements in one `BatchExecuteStatement`.
 const STATEMENTS: usize = 25;
-/// Bytes of items in one request, well under what a request may have.
+/// Maximum size of the items in one request, in bytes. It is well below the limit of DynamoDB.
 const REQUEST_BYTES: usize = 1 << 20;
 
 /// The writes of one `BatchExecuteStatement`, and their statements in the same order.
@@ -33,7 +33,7 @@ pub(super) struct Request<'a> {
     bytes: usize,
 }
 
-/// A write that the table can hold, its statement, and the bytes of both at most.
+/// A write that the table can hold, its statement, and the maximum size of both in bytes.
 struct Prepared<'a> {
     write: &'a Write,
     statement: BatchStatementRequest,
@@ -65,7 +65,7 @@ fn add<'a>(requests: &mut Vec<Request<'a>>, prepared: Prepared<'a>) {
 }
 
 impl DynamoDb {
-    /// Makes writes, in as many requests as their sizes ask for. Returns an answer for each, in order.
+    /// Makes writes, in as many requests as their sizes require. Returns one answer for each, in order.
     pub(super) async fn write_all<'a>(
         &self,
         writes: impl Iterator<Item = &'a Write>,
@@ -99,8 +99,8 @@ impl DynamoDb {
         Ok(Prepared { write, statement, bytes })
     }
 
-    /// Sends one `BatchExecuteStatement`, with statistics where there is room. If it is refused whole, splits it in halves, down
-    /// to single writes.
+    /// Makes writes with one `BatchExecuteStatement`, along with statistics if there is room. If DynamoDB refuses the request as a whole,
+    /// splits it in halves, down to single writes.
     pub(super) fn execute<'a>(
         &'a self,
         request: Request<'a>,
@@ -144,7 +144,7 @@ impl DynamoDb {
         .boxed()
     }
 
-    /// The statistics to write now, if any, and their statement.
+    /// Returns the statistics to write now, if any, with their statement.
     fn share<'a>(&self, Counted { counter, clock }: &'a Counted) -> Option<((&'a Counter, Share), BatchStatementRequest)> {
         let share = counter.next(Instant::now())?;
         let statement = stats::statement(&self.table, &share, clock.now()).ok()?;

@@ -93,7 +93,7 @@ pub(super) enum Then {
     Nothing,
 }
 
-/// What becomes of a message.
+/// The handling of a message after its delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Goes {
     Delete,
