@@ -1,4 +1,4 @@
-//! What the decisions guarantee, one test for each; and a small world in which no order of events breaks it.
+//! The guarantees of the decisions, with a test for each, and two models in which no order of events breaks them.
 
 mod claims;
 mod endings;
@@ -26,7 +26,7 @@ const LEASE: Duration = Duration::from_secs(30);
 /// 15 days: a queue may deliver a message for 14.
 const REMEMBERED: i64 = 15 * 86_400;
 
-/// The instant that many milliseconds after an arbitrary one.
+/// Returns the instant that many milliseconds after a fixed start.
 fn ms(millis: i64) -> Timestamp {
     from_millis(1_767_225_600_000 + millis)
 }

@@ -1,4 +1,4 @@
-//! What a delivery may do, given the record that stands there.
+//! Tests of the decision about a delivery.
 
 use super::*;
 
@@ -384,7 +384,7 @@ fn a_record_of_another_name_or_queue_is_foreign_whatever_its_state() {
     }
 }
 
-/// A message that came back from the dead-letter queue.
+/// Returns the request of a message that came back from the dead-letter queue.
 fn redriven_message(generation: u64) -> Request {
     Request { dead: Some(generation), ..request() }
 }

@@ -1,4 +1,4 @@
-//! What each ending does to the attempt, the record and the message.
+//! Tests of the effect of each ending on the attempt, the record and the message.
 
 use proptest::prelude::*;
 

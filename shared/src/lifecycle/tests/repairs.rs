@@ -1,11 +1,11 @@
-//! What a beater does about unfinished jobs, and about messages that SQS itself has given up.
+//! Tests of a beater's decisions about unfinished jobs, and about messages that SQS has moved to a dead-letter queue.
 
 use super::*;
 
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
 
-/// What is done about a record at an instant.
+/// Returns the repair of a record at an instant.
 fn done(record: &Record, now: Timestamp) -> Repair {
     repair(record, None, "beater", now)
 }
@@ -17,7 +17,7 @@ fn written(record: &Record, now: Timestamp) -> Record {
     }
 }
 
-/// The job, claimed straight from the due index: its message may be gone.
+/// Returns a job that was claimed directly from the due index, so that its message may be gone.
 fn claimed_from_the_index() -> Record {
     granted(decided(&scheduled(at(0)), at(0)))
 }
@@ -39,7 +39,7 @@ fn a_job_that_goes_on_by_itself_is_left_alone() {
     }
 }
 
-/// The job, claimed straight from the due index, failed for good; the process ended before it sent the dead letter.
+/// Returns a job that was claimed directly from the due index and failed, and whose process ended before it sent the dead letter.
 fn owes_a_dead_letter() -> Record {
     ended(&claimed_from_the_index(), FollowUp::GiveUp).0
 }
@@ -73,7 +73,7 @@ fn a_retried_job_has_its_new_message_though_a_dead_letter_is_owed() {
     assert_eq!(next.envelope.as_deref(), Some("with other arguments"));
 }
 
-/// A message of the job that cannot be read meets a record.
+/// Returns the decision about an unreadable message of a job with this record.
 fn refused(record: &Record, now: Timestamp) -> Decision {
     refuse(Some(record), &Request { name: String::new(), ..request() }, &Ending::Rejected, failure("rejected"), "next", now)
 }
@@ -229,7 +229,7 @@ fn a_record_that_waits_for_its_time_without_a_message_is_lost() {
     assert_eq!(next.error.map(|error| error.kind).as_deref(), Some("lost"));
 }
 
-/// What becomes of the job's message in the dead-letter queue.
+/// Returns the decision about the job's message in the dead-letter queue.
 fn explained(seen: Option<&Record>, now: Timestamp) -> Abandoned {
     abandoned(seen, &request(), None, "beater", now)
 }

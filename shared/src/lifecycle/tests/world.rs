@@ -1,6 +1,6 @@
-//! A small world: one job, a table, a queue that delivers anything at any time, and three workers that also play
-//! the beater and the client. Their clocks differ, their answers are lost, their writes come late and twice, and they
-//! crash. Whatever happens, in whatever order, each change of the record is judged.
+//! A small world: one job, a table, a queue that delivers anything at any time, and three workers that are also the beater and the client.
+//! Their clocks differ, their answers are lost, their writes arrive late and twice, and they crash. Events come in random order, and each
+//! change of the record is checked.
 
 use std::collections::BTreeMap;
 
@@ -9,36 +9,36 @@ use proptest::{prelude::*, sample::Index};
 use super::*;
 
 const WORKERS: usize = 3;
-/// What is due within that is sent to the queue.
+/// The beater sends jobs to the queue that are due within this time.
 const LOOK_AHEAD: Duration = Duration::from_mins(1);
 
-/// What happens next, to one of those workers to whom it can.
+/// The next event. It affects one of the workers for which it is possible.
 #[derive(Debug, Clone)]
 enum Event {
-    /// Time passes, in milliseconds.
+    /// The time advances by that many milliseconds.
     Pass(i64),
-    /// It is that long past the end of the lease, or before.
+    /// The time advances to that many milliseconds after the end of the lease, or before it.
     PassLease(i64),
-    /// It is that long past the time for which the job waits, or before.
+    /// The time advances to that many milliseconds after the job's run time, or before it.
     PassDue(i64),
     /// A message reaches a worker, which decides and sends a write.
     Deliver(Index, Index),
-    /// A write under way reaches the table.
+    /// A write in transit reaches the table.
     Arrive(Index),
-    /// A worker looks whether its write was made.
+    /// A worker reads the record to find out if its write was made.
     Look(Index),
-    /// Any write ever sent reaches the table, maybe once more.
+    /// Any write that was ever sent reaches the table, maybe for the second time.
     Stray(Index),
     Renew(Index),
     End(Index, How),
     Crash(Index),
-    /// The job is called off, is moved to that many seconds from now, or its message is sent from the due index.
+    /// The job is cancelled, is moved to that many seconds from now, or its message is sent from the due index.
     Cancel(Index),
     Move(Index, u64),
     Beat(Index),
-    /// A beater looks for what has no message any more.
+    /// A beater repairs jobs whose message is gone.
     Repair(Index),
-    /// SQS moves a message to the dead-letter queue by itself, and a beater finds one that it moved.
+    /// SQS moves a message to the dead-letter queue, and a beater finds a moved one.
     Fuse(Index),
     Explain(Index, Index),
     /// A copy in the dead-letter queue is sent back.
@@ -61,12 +61,12 @@ struct RandomWorld {
     messages: Vec<Message>,
     /// The generations of the copies in the dead-letter queue.
     copies: Vec<u64>,
-    /// How each generation ended since the job was last redriven.
+    /// The ending of each generation since the last redrive.
     spent: BTreeMap<u64, Spent>,
     tokens: usize,
 }
 
-/// A write that was sent, and by which attempt.
+/// A write that was sent, and the attempt that sent it.
 struct Sent {
     write: Write,
     attempt: Option<String>,
@@ -78,11 +78,11 @@ struct Sent {
 struct Message {
     dead: Option<u64>,
     deleted: bool,
-    /// It is in the dead-letter queue.
+    /// `true` if SQS has moved the message to the dead-letter queue.
     moved: bool,
 }
 
-/// The clock of a worker is off by `skew` milliseconds.
+/// A worker whose clock differs by `skew` milliseconds.
 #[derive(Default)]
 struct Worker {
     skew: i64,
@@ -90,7 +90,7 @@ struct Worker {
     under_way: Option<UnderWay>,
 }
 
-/// An attempt as its worker sees it: the lease measured from before the request that granted it was sent.
+/// An attempt from the view of its worker. The lease counts from the send of the request that granted it.
 #[derive(Clone)]
 struct Attempt {
     message: usize,
@@ -106,7 +106,7 @@ struct UnderWay {
     then: Then,
 }
 
-/// What a worker does once its write is confirmed.
+/// The action of a worker once its write is confirmed.
 #[derive(Clone)]
 enum Then {
     Run(usize),
@@ -145,7 +145,7 @@ impl RandomWorld {
         }
     }
 
-    /// Something happens; on a good day the write that it sends arrives at once and is answered.
+    /// Runs an event. If `answered`, the write that it sends arrives at once and gets an answer.
     fn happens(&mut self, event: &Event, answered: bool) {
         let idle = |worker: &Worker| worker.attempt.is_none() && worker.under_way.is_none();
         let asks = |worker: &Worker| worker.under_way.is_some();
@@ -173,7 +173,7 @@ impl RandomWorld {
         self.no_loss();
     }
 
-    /// What no worker does.
+    /// Runs an event that involves no worker.
     fn passes(&mut self, event: &Event) -> Option<usize> {
         match event {
             Event::Pass(millis) => self.now += millis,
@@ -193,7 +193,7 @@ impl RandomWorld {
         None
     }
 
-    /// One of the workers that can does it.
+    /// Runs an event with one of the workers for which it is possible.
     fn one(&mut self, who: Index, can: impl Fn(&Worker) -> bool, it: impl FnOnce(&mut Self, usize)) -> Option<usize> {
         let who_can: Vec<_> = (0..WORKERS).filter(|who| can(&self.workers[*who])).collect();
         let who = (!who_can.is_empty()).then(|| who_can[who.index(who_can.len())])?;
@@ -272,7 +272,7 @@ impl RandomWorld {
         self.send(who, next, Then::Settle(attempt.message, ending), None);
     }
 
-    /// The attempt of a worker that may write; past its lease it is given up.
+    /// Returns the attempt of a worker, and drops it if its lease is over.
     fn held(&mut self, who: usize) -> Option<Attempt> {
         let worker = &mut self.workers[who];
         let held = worker.attempt.take().filter(|attempt| self.now < attempt.held_until);
@@ -319,7 +319,7 @@ impl RandomWorld {
         }
     }
 
-    /// A message that SQS itself has moved is given its reason, or goes.
+    /// Adds the reason to a message that SQS has moved, or deletes it.
     fn explain(&mut self, who: usize, which: usize) {
         if self.messages[which].deleted || !self.messages[which].moved {
             return;
@@ -344,7 +344,7 @@ impl RandomWorld {
         }
     }
 
-    /// A write reaches the table.
+    /// Applies a write to the table.
     fn reach(&mut self, which: usize) {
         let before = self.table.0.clone();
         let sent = &mut self.sent[which];
@@ -358,7 +358,7 @@ impl RandomWorld {
         }
     }
 
-    /// A worker looks how its write went; one that was not made is sent again by and by.
+    /// Resolves a write of a worker from the record. A write that was not made is sent again later.
     fn look(&mut self, who: usize) {
         let Some(under_way) = self.workers[who].under_way.clone() else { return };
         let sent = &self.sent[under_way.sent];
@@ -401,7 +401,7 @@ impl RandomWorld {
         }
     }
 
-    /// A request to cancel came between, or the lease is lost.
+    /// Handles a refused write: a request to cancel came first, or the lease is lost.
     fn refused(&mut self, who: usize, under_way: &UnderWay, stored: Option<Record>) {
         let Some(attempt) = self.workers[who].attempt.take() else { return };
         let is_own = |stored: &Record| stored.state == State::Running && stored.owner == attempt.record.owner;
@@ -411,7 +411,7 @@ impl RandomWorld {
         }
     }
 
-    /// Judges a change of the record.
+    /// Checks a change of the record.
     fn judge(&mut self, before: Option<&Record>, after: &Record, dead: Option<u64>) {
         assert_shape(after);
         let generation = before.map_or(0, |before| before.generation);
@@ -436,7 +436,7 @@ impl RandomWorld {
         self.bounded(after);
     }
 
-    /// A terminal record changes by its mark, and by nothing but a redrive of the generation that failed.
+    /// Checks the change of a terminal record. Only the mark of its dead letter or a redrive of the failed generation may change it.
     fn reopened(&mut self, before: &Record, after: &Record, dead: Option<u64>) {
         if *after == dead_lettered(before) && before.dlq == Some(Dlq::Pending) {
             return;
@@ -466,7 +466,7 @@ impl RandomWorld {
         assert!(runners <= 1, "{runners} valid leases at {}", self.now);
     }
 
-    /// While there is something to do, there is a message, or a record from which one will be sent.
+    /// Checks that an unfinished job has a message, or a record from which one will be sent.
     fn no_loss(&self) {
         let done = |stands: &Record| match stands.state {
             State::Scheduled => stands.due.is_some(),
@@ -479,7 +479,7 @@ impl RandomWorld {
         assert!(waits || self.table.0.as_ref().is_some_and(done), "nothing will finish {:?}", self.table.0);
     }
 
-    /// The faults stop: one worker goes on, and what it sends arrives.
+    /// Stops the faults: one worker continues, and all its requests arrive.
     fn calms_down(&mut self) {
         (0..WORKERS).for_each(|who| self.crash(who));
         for _ in 0..60 {
@@ -508,7 +508,7 @@ impl RandomWorld {
     }
 }
 
-/// A write of an attempt finds that attempt holding the job.
+/// Checks that a write of an attempt was made only while that attempt held the job.
 fn fenced(before: Option<&Record>, attempt: Option<&str>) {
     if let (Some(owner), Some(before)) = (attempt, before) {
         assert_eq!(before.owner.as_deref(), Some(owner), "fencing");
@@ -528,7 +528,7 @@ fn spent(before: &Record, after: &Record) -> Spent {
     }
 }
 
-/// What failed or was killed is in the history under its generation; nothing else is.
+/// Checks that the history contains the failed and killed attempts under their generations, and nothing else.
 fn remembered(before: &Record, after: &Record, spent: Spent) {
     match spent {
         Spent::Failed | Spent::Killed => assert_eq!(after.history.last().map(|past| past.generation), Some(before.generation)),

@@ -1,8 +1,8 @@
-//! A write that is repeated, or arrives late, changes nothing; and whose answer was lost is known by looking.
+//! Tests of repeated and late writes, which change nothing, and of lost answers, which the record resolves.
 
 use super::*;
 
-/// The writes of a life in which everything happens once, each made on top of the one before.
+/// Returns the writes of a job that goes through every event once, each based on the previous one.
 fn life() -> Vec<(&'static str, Write)> {
     let mut life = Vec::new();
     let mut stands: Option<Record> = None;

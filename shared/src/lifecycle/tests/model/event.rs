@@ -1,13 +1,13 @@
-//! What may happen, and what it does: the protocol's steps around the decisions.
+//! The possible events and their effects: the protocol's steps around the decisions.
 
 use super::{
-    world::{Actor, Asks, Attempt, Goes, Message, ModelState, Place, Sent, Then},
+    world::{Actor, Asks, Attempt, Goes, Message, Place, Sent, Then, ModelState},
     *,
 };
 
-/// What is due within that is sent to the queue.
+/// The beater sends jobs to the queue that are due within this time.
 const LOOK_AHEAD: i64 = 120_000;
-/// How many stray requests are kept at most.
+/// Maximum number of stray requests to keep.
 const STRAYS: usize = 2;
 
 /// [`LEASE`] in milliseconds.
@@ -16,7 +16,7 @@ fn lease() -> i64 {
 }
 
 impl Attempt {
-    /// What its next write must find in the table.
+    /// Returns the record that its next write must find in the table.
     fn seen(&self) -> Option<Record> {
         self.stored.then(|| self.record.clone())
     }
@@ -26,17 +26,17 @@ impl Attempt {
 pub(super) enum Event {
     /// A message reaches an actor, which decides and may send a write.
     Deliver(usize, usize),
-    /// A write on its way reaches the table.
+    /// A write in transit reaches the table.
     Arrive(usize),
     /// Its answer reaches the actor.
     Answer(usize),
-    /// Its answer is lost; the actor looks whether it was made.
+    /// Its answer is lost, and the actor reads the record to find out if it was made.
     Look(usize),
     Renew(usize),
     End(usize, How),
     Crash(usize),
     Stray(usize),
-    /// Time passes until then.
+    /// The time advances to that instant.
     Leap(i64),
     Cancel(usize),
     Move(usize),
@@ -85,7 +85,7 @@ impl Laws {
         }
     }
 
-    /// Everything that can happen next.
+    /// Returns all events that are possible next.
     pub(super) fn events(&self, world: &ModelState) -> Vec<Event> {
         let mut events = Vec::new();
         let left = world.left;
@@ -119,7 +119,7 @@ impl Laws {
         events
     }
 
-    /// What an actor may take up that does nothing else.
+    /// Returns the events that an idle actor can start.
     fn chances(world: &ModelState, who: usize) -> Vec<Event> {
         let left = world.left;
         let is_there = |message: &Message| match message.place {
@@ -140,7 +140,7 @@ impl Laws {
         events
     }
 
-    /// The instants to come at which some decision turns out differently.
+    /// Returns the future instants at which a decision changes.
     fn instants(&self, world: &ModelState) -> Vec<i64> {
         let millis = |at: Timestamp| at.as_millisecond() - ms(0).as_millisecond();
         let mut true_times: Vec<i64> = world.actors.iter().filter_map(|actor| Some(actor.attempt.as_ref()?.held_until)).collect();
@@ -165,7 +165,7 @@ impl Laws {
         ms(world.now + self.bounds.skews[who])
     }
 
-    /// The world after an event; none where nothing has changed.
+    /// Returns the world after an event. Returns `None` if nothing has changed.
     pub(super) fn after(&self, world: &ModelState, event: Event) -> Option<ModelState> {
         let mut next = world.clone();
         self.happens(&mut next, event);
@@ -233,7 +233,7 @@ impl Laws {
         }
     }
 
-    /// A token that nobody has, anywhere: the first such, so that worlds that differ in dead tokens alone are one.
+    /// Returns the first unused token. So worlds that differ only in tokens that are no longer used are equal.
     fn token(world: &ModelState) -> String {
         let attempts = world.actors.iter().filter_map(|actor| Some(&actor.attempt.as_ref()?.record));
         let requests = world.actors.iter().filter_map(|actor| Some(&actor.asks.as_ref()?.sent)).chain(&world.strays);
@@ -298,7 +298,7 @@ impl Laws {
         }
     }
 
-    /// What a decision is shown of a record, where a rule is broken.
+    /// Returns the record as the decision sees it, which a broken rule may change.
     fn shown(&self, stands: Record) -> Record {
         match self.mutation {
             Some(Mutation::StartEarly) => Record { run_at: None, ..stands },
@@ -321,7 +321,7 @@ impl Laws {
         }
     }
 
-    /// Sends an ending, after which the message goes its way.
+    /// Sends the write of an ending, after which the message is handled.
     #[expect(clippy::too_many_arguments, reason = "an ending is all of these")]
     fn settle(&self, world: &mut ModelState, who: usize, seen: Option<Record>, next: Record, which: usize, goes: Goes, dead: Option<u64>) {
         if self.is(Mutation::DeleteBeforeRecord) && goes == Goes::Delete {
@@ -330,7 +330,7 @@ impl Laws {
         Self::send(world, who, seen, next, Then::Settle(which, goes), dead);
     }
 
-    /// Copies a message to the dead-letter queue; then the mark is sent.
+    /// Copies a message to the dead-letter queue, then sends the mark.
     fn dead_letter(&self, world: &mut ModelState, who: usize, which: usize, failed: &Record) {
         if self.is(Mutation::DeleteBeforeLetter) {
             world.messages[which].place = Place::Gone;
@@ -340,7 +340,7 @@ impl Laws {
         Self::send(world, who, Some(failed.clone()), dead_lettered(failed), Then::Marked(which), None);
     }
 
-    /// The attempt of a worker that may write; past its lease it is given up.
+    /// Returns the attempt of a worker, and drops it if its lease is over.
     fn held(world: &mut ModelState, who: usize) -> Option<Attempt> {
         let now = world.now;
         let actor = &mut world.actors[who];
@@ -394,7 +394,7 @@ impl Laws {
         Self::astray(world, actor.asks.map(|asks| asks.sent));
     }
 
-    /// A request that may come once more, or at last.
+    /// Keeps a request that may arrive late or again.
     fn astray(world: &mut ModelState, sent: Option<Sent>) {
         world.strays.extend(sent);
         let surplus = world.strays.len().saturating_sub(STRAYS);
@@ -409,7 +409,7 @@ impl Laws {
         }
     }
 
-    /// Moves a job that waits to half an hour from now.
+    /// Moves a waiting job to half an hour from now.
     fn shift(&self, world: &mut ModelState, who: usize) {
         let waits = |stands: &Record| stands.envelope.is_some() && stands.state != State::Running && !stands.state.is_terminal();
         let Some(stands) = world.record.clone().filter(waits) else { return };
@@ -448,7 +448,7 @@ impl Laws {
         }
     }
 
-    /// A message that SQS itself has moved is given its reason, or goes.
+    /// Adds the reason to a message that SQS has moved, or deletes it.
     fn explain(&self, world: &mut ModelState, who: usize, which: usize) {
         if self.is(Mutation::DropAbandoned) {
             world.messages[which].place = Place::Gone;
@@ -478,7 +478,7 @@ impl Laws {
         let stands = world.record.clone();
         match asks.made {
             Some(true) => self.confirmed(world, who, &asks),
-            // What stands there may be this write after all: one that came twice.
+            // The stored record may still be of this write, which arrived twice.
             _ => self.resolved(world, who, &asks, stands),
         }
         Self::astray(world, Some(asks.sent));
@@ -495,7 +495,7 @@ impl Laws {
         match resolve(&asks.sent.next, asks.sent.seen.as_ref(), stands.clone()) {
             Resolution::Ours if self.is(Mutation::NoOwnSuccess) => Self::refused(world, who, asks, stands),
             Resolution::Ours => self.confirmed(world, who, asks),
-            // It can still be made: it is sent again.
+            // The write can still be made, and is sent again.
             Resolution::Open => {
                 let (sent, asked) = (asks.sent.clone(), asks.asked);
                 world.actors[who].asks = Some(Asks { sent, asked, then: asks.then, made: None });
@@ -519,7 +519,7 @@ impl Laws {
         }
     }
 
-    /// A request to cancel came between, or the lease is lost.
+    /// Handles a refused write: a request to cancel came first, or the lease is lost.
     fn refused(world: &mut ModelState, who: usize, asks: &Asks, stored: Option<Record>) {
         let Some(attempt) = world.actors[who].attempt.take() else { return };
         let is_own = |stored: &Record| stored.is_run_by(attempt.record.owner.as_deref());

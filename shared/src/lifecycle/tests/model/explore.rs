@@ -1,4 +1,4 @@
-//! The exploration: bounds, properties, and the broken rules that must be found out.
+//! The exploration: bounds, properties, and the broken rules that must be detected.
 
 use std::collections::BTreeSet;
 
@@ -37,7 +37,7 @@ impl Model for Laws {
     fn properties(&self) -> Vec<Property<Self>> {
         let mut properties = always![NoLoss, OneRunner, Fencing, Bounded, HonestAttempts, OnceRemembered, RecordWins, CalledOff];
         properties.push(Property::always("Progress", |laws: &Self, world| world.broken.is_some() || laws.comes_to_its_end(world)));
-        // What makes the exploration worth something.
+        // Without this property, the exploration would prove nothing.
         properties.push(Property::sometimes("a job ends", |_, world: &ModelState| {
             world.record.as_ref().is_some_and(|record| matches!(record.state, State::Succeeded | State::Failed))
         }));
@@ -45,24 +45,24 @@ impl Model for Laws {
     }
 }
 
-/// Both clocks are off by as much as they may, in either way.
+/// Two clocks with the maximum difference.
 const TWO: &[i64] = &[-2500, 2500];
 const THREE: &[i64] = &[-2500, 0, 2500];
 
-/// The rest of the bounds of most worlds.
+/// Returns the default bounds.
 fn always() -> Bounds {
     let (budget, small) = (Budget::default(), Budget::default());
     Bounds { name: "", skews: TWO, attempts: 2, due: None, recording: Recording::Always, endings: &[How::Success], budget, small }
 }
 
-/// Two workers race for a job; processes die, answers are lost.
+/// Two workers race for a job, processes die, and answers are lost.
 fn claims() -> Bounds {
     let budget = Budget { crashes: 1, losses: 1, leaps: 2, ghosts: 1, ..Budget::default() };
     let small = Budget { crashes: 1, losses: 1, leaps: 1, ..Budget::default() };
     Bounds { name: "claims", attempts: 2, endings: &[How::Success, How::Fails], budget, small, ..always() }
 }
 
-/// Requests come late and twice, while leases are renewed.
+/// Requests arrive late and twice while leases are renewed.
 fn strays() -> Bounds {
     let budget = Budget { crashes: 1, strays: 1, leaps: 2, renewals: 1, ..Budget::default() };
     let small = Budget { strays: 1, leaps: 1, ..Budget::default() };
@@ -76,14 +76,14 @@ fn crowd() -> Bounds {
     Bounds { name: "crowd", skews: THREE, attempts: 2, endings: &[How::Success], budget, small, ..always() }
 }
 
-/// A job is called off at any moment.
+/// A job is cancelled at any moment.
 fn called_off() -> Bounds {
     let budget = Budget { crashes: 1, leaps: 1, renewals: 1, cancels: 1, ..Budget::default() };
     let small = Budget { crashes: 1, leaps: 1, cancels: 1, ..Budget::default() };
     Bounds { name: "called off", attempts: 2, endings: &[How::Success, How::Fails], budget, small, ..always() }
 }
 
-/// Attempts that are given back.
+/// Attempts that do not count.
 fn given_back() -> Bounds {
     let budget = Budget { strays: 1, leaps: 2, ..Budget::default() };
     let endings = &[How::Success, How::SnoozesShort, How::Resumes];
@@ -91,35 +91,35 @@ fn given_back() -> Bounds {
     Bounds { name: "given back", attempts: 1, endings, budget, small, ..always() }
 }
 
-/// A job that waits in the index, with two beaters.
+/// A job in the due index, with two beaters.
 fn waiting() -> Bounds {
     let budget = Budget { crashes: 1, leaps: 2, beats: 2, repairs: 1, ..Budget::default() };
     let small = Budget { crashes: 1, leaps: 1, beats: 2, ..Budget::default() };
     Bounds { name: "waiting", attempts: 2, due: Some(1800), endings: &[How::Success], budget, small, ..always() }
 }
 
-/// A job that waits is moved, also where it was sent ahead.
+/// A waiting job is moved, even after it was sent ahead.
 fn moved() -> Bounds {
     let budget = Budget { strays: 1, leaps: 2, moves: 1, beats: 1, ..Budget::default() };
     let small = Budget { strays: 1, leaps: 1, moves: 1, beats: 1, ..Budget::default() };
     Bounds { name: "moved", attempts: 2, due: Some(1800), endings: &[How::Success, How::SnoozesLong], budget, small, ..always() }
 }
 
-/// A job that fails, its dead letters and the ways back.
+/// A job that fails, with dead letters and redrives.
 fn letters() -> Bounds {
     let budget = Budget { crashes: 1, losses: 1, ghosts: 1, redrives: 2, ..Budget::default() };
     let small = Budget { crashes: 1, redrives: 1, ..Budget::default() };
     Bounds { name: "letters", attempts: 1, endings: &[How::Success, How::Fatal], budget, small, ..always() }
 }
 
-/// SQS itself gives messages up.
+/// SQS moves messages to the dead-letter queue.
 fn given_up() -> Bounds {
     let budget = Budget { crashes: 1, leaps: 1, redrives: 1, fuses: 1, ..Budget::default() };
     let small = Budget { crashes: 1, leaps: 1, fuses: 1, ..Budget::default() };
     Bounds { name: "given up", attempts: 2, endings: &[How::Success, How::Fails], budget, small, ..always() }
 }
 
-/// A job that waits in the index fails for good, while its message is deleted and delivered once more, and processes die.
+/// A job in the due index fails, while its message is deleted and delivered again, and processes die.
 fn owed() -> Bounds {
     let budget = Budget { crashes: 2, leaps: 2, ghosts: 1, beats: 1, repairs: 1, redrives: 1, ..Budget::default() };
     let small = Budget { crashes: 1, leaps: 1, ghosts: 1, ..Budget::default() };
@@ -136,10 +136,10 @@ fn on_trouble() -> Bounds {
 
 const ALL: [fn() -> Bounds; 11] = [claims, strays, crowd, called_off, given_back, waiting, moved, letters, given_up, owed, on_trouble];
 
-/// A rule that is broken, within which bounds, and the invariants of which one tells.
+/// A broken rule, the bounds of its exploration, and the invariants of which at least one must fail.
 type Broken = (Mutation, fn() -> Bounds, &'static [Invariant]);
 
-/// The rules to be broken, where, and which invariants tell.
+/// All broken rules.
 const BROKEN: [Broken; 24] = {
     use Invariant as I;
     use Mutation as M;
@@ -171,19 +171,19 @@ const BROKEN: [Broken; 24] = {
     ]
 };
 
-/// More states than any of the bounds has.
+/// A number of states that no exploration reaches.
 const MOST: usize = 100_000_000;
 
 fn checker(bounds: Bounds, mutation: Option<Mutation>) -> CheckerBuilder<Laws> {
     Laws { bounds, mutation }.checker().threads(2).finish_when(HasDiscoveries::AnyFailures).target_state_count(MOST)
 }
 
-/// What does not hold.
+/// Returns the properties that do not hold.
 fn failed(checker: &impl Checker<Laws>) -> BTreeSet<&'static str> {
     checker.discoveries().into_keys().filter(|name| *name != "a job ends").collect()
 }
 
-/// Explores everything, depth first, which needs less memory.
+/// Explores all states, depth first, which needs less memory.
 fn holds(bounds: Bounds) {
     let name = bounds.name;
     let checker = checker(bounds, None).spawn_dfs().join();
@@ -204,7 +204,7 @@ fn no_order_of_events_within_small_bounds_breaks_an_invariant() {
     }
 }
 
-/// As `./check --full` runs it, optimized.
+/// Run by `./check --full`, optimized.
 #[test]
 #[ignore = "takes minutes, and gigabytes"]
 fn no_order_of_events_within_larger_bounds_breaks_an_invariant() {
@@ -217,7 +217,7 @@ fn no_order_of_events_within_larger_bounds_breaks_an_invariant() {
 fn each_broken_rule_is_found_out() {
     let mut missed = Vec::new();
     for (mutation, bounds, invariants) in BROKEN {
-        // Breadth first, so that what is found is short.
+        // Breadth first, so that the counterexample is short.
         let checker = checker(bounds(), Some(mutation)).spawn_bfs().join();
         let (states, depth, failed) = (checker.unique_state_count(), checker.max_depth(), failed(&checker));
         println!("{mutation:?}: {failed:?} within {states} states, {depth} deep");

@@ -1,16 +1,16 @@
-//! What must hold of every step and of every state.
+//! The checks of every step and of every state.
 
 use super::{
     event::{Event, Laws},
-    world::{Actor, Message, ModelState, Place, Sent, Spent},
+    world::{Actor, Message, Place, Sent, Spent, ModelState},
     *,
 };
 
-/// Hours without a fault after which a job must have ended.
+/// Maximum number of hours without a fault until a job must have ended.
 const CALM: usize = 60;
 
 impl ModelState {
-    /// Notes what does not hold, the first of all.
+    /// Notes the first broken invariant.
     fn ensure(&mut self, holds: bool, invariant: Invariant) {
         if !holds && self.broken.is_none() {
             self.broken = Some(invariant);
@@ -19,7 +19,7 @@ impl ModelState {
 
     pub(super) fn one_runner(&mut self) {
         let attempts = self.actors.iter().filter_map(|actor| actor.attempt.as_ref());
-        // A run of which the table knows nothing keeps no other from running.
+        // An unrecorded run does not prevent another one.
         let runners = attempts.filter(|attempt| attempt.stored && attempt.body && self.now < attempt.held_until).count();
         self.ensure(runners <= 1, Invariant::OneRunner);
     }
@@ -28,9 +28,9 @@ impl ModelState {
         let letter = self.messages.iter().any(|message| message.place == Place::Letter);
         let goes_on = |stands: &Record| match stands.state {
             State::Scheduled => stands.due.is_some(),
-            // A beater files it anew.
+            // A beater files it again.
             State::Running | State::Queued | State::Retrying => stands.envelope.is_some(),
-            // A beater sends its message, of which a worker makes the dead letter.
+            // A beater sends its message, and a worker then sends the dead letter.
             State::Failed if stands.dlq == Some(Dlq::Pending) => stands.envelope.is_some(),
             State::Failed => letter,
             state => state.is_terminal(),
@@ -47,7 +47,7 @@ impl ModelState {
 }
 
 impl Laws {
-    /// A write reaches the table; whether it was made.
+    /// Applies a write to the table. Returns `true` if it was made.
     pub(super) fn reach(&self, world: &mut ModelState, sent: &mut Sent) -> bool {
         let same = world.record.as_ref().map(Record::version) == sent.seen.as_ref().map(Record::version);
         let made = same || self.is(Mutation::NoOwnerCheck) && world.record.is_some() && sent.seen.is_some();
@@ -85,7 +85,7 @@ impl Laws {
             }
             Some(before) if before.state == State::Scheduled && next.state == State::Queued => {
                 world.ensure(*next == sent(before), Invariant::RecordWins);
-                // There is the one that a producer sent, and that of a beater.
+                // There are the message of the producer and the one of a beater.
                 world.ensure(world.messages.len() > 1, Invariant::NoLoss);
             }
             _ => {}
@@ -111,7 +111,7 @@ impl Laws {
         world.ensure(record.runs <= policy.max_runs && record.snoozes <= policy.max_snoozes, Invariant::Bounded);
     }
 
-    /// A lost answer costs nothing: without a crash and before its lease can be over, whoever was granted an attempt has it.
+    /// Checks that a lost answer costs no attempt: without a crash and before the lease can be over, the actor still has its attempt.
     pub(super) fn what_is_claimed_runs(&self, world: &mut ModelState) {
         let Budget { crashes, leaps, .. } = self.bounds.budget;
         let Some(record) = world.record.as_ref().filter(|stands| stands.state == State::Running) else { return };
@@ -121,18 +121,17 @@ impl Laws {
         world.ensure(has || (world.left.crashes, world.left.leaps) != (crashes, leaps), Invariant::HonestAttempts);
     }
 
-    /// Whether the job ends once the faults stop: one actor goes on, and what it sends arrives.
+    /// Returns `true` if the job ends once the faults stop. One actor continues, and all its requests arrive.
     pub(super) fn comes_to_its_end(&self, world: &ModelState) -> bool {
         let mut world = world.clone();
         (0..world.actors.len()).for_each(|who| Self::crash(&mut world, who));
         world.left = Budget { beats: u8::MAX, repairs: u8::MAX, ..Budget::default() };
-        let ended =
-            |world: &ModelState| world.record.as_ref().map_or(world.done, |it| it.state.is_terminal() && it.dlq != Some(Dlq::Pending));
+        let ended = |world: &ModelState| world.record.as_ref().map_or(world.done, |it| it.state.is_terminal() && it.dlq != Some(Dlq::Pending));
         for _ in 0..CALM {
             let generation = world.record.as_ref().map(|record| record.generation);
             let settled = |message: &Message| match message.place {
                 Place::Gone | Place::Letter => true,
-                // It was redriven, came back, and tells the reason already.
+                // It was redriven, came back, and already has the reason.
                 Place::Moved => message.dead == generation,
                 Place::Queue => false,
             };
@@ -157,19 +156,19 @@ impl Laws {
         false
     }
 
-    /// An event, and whatever is asked is answered.
+    /// Runs an event, and delivers all its requests and answers.
     fn goes_on(&self, world: &mut ModelState, event: Event) {
         self.happens(world, event);
         for _ in 0..4 {
             self.happens(world, Event::Arrive(0));
             self.happens(world, Event::Answer(0));
         }
-        // A claim that was made by an earlier life of this actor is not its own.
+        // A claim that this actor made before a crash is not its own any more.
         world.left = Budget { beats: u8::MAX, repairs: u8::MAX, ..Budget::default() };
     }
 }
 
-/// A terminal record changes by its mark, and by nothing but a redrive of the generation that failed.
+/// Checks the change of a terminal record. Only the mark of its dead letter or a redrive of the failed generation may change it.
 fn reopened(world: &mut ModelState, before: &Record, next: &Record, dead: Option<u64>) {
     if *next == dead_lettered(before) && before.dlq == Some(Dlq::Pending) {
         return;

@@ -1,11 +1,11 @@
-//! Every order of events within small bounds: a model checker explores the decisions themselves, and no copy of them.
+//! A model checker that explores every order of events within small bounds. It runs the real decisions, not a copy of them.
 //!
-//! The world is one job: its record, its messages, actors that are workers, beaters and clients in turn, and whatever
-//! requests are on their way. Answers are lost, requests come late or twice, processes die between any two steps, clocks
-//! differ by all that they may. What bounds it are budgets: so many crashes, lost answers, leaps of time. Within those,
-//! each state is judged by each [`Invariant`], and from each a run without faults must lead to the job's end.
+//! The world is one job: its record, its messages, the requests in transit, and actors that are workers, beaters and clients in turn.
+//! Answers are lost, requests arrive late or twice, processes die between any two steps, and clocks differ by the maximum. A [`Budget`]
+//! limits the number of crashes, lost answers and other events. Each state is checked against each [`Invariant`]. From each state, a run
+//! without faults must lead to the job's end.
 //!
-//! A checker that finds nothing proves nothing. So each [`Mutation`] breaks one rule, and must be found out by name.
+//! A checker that finds nothing proves nothing. So each [`Mutation`] breaks one rule, and the checker must detect it.
 
 mod event;
 mod explore;
@@ -14,83 +14,83 @@ mod world;
 
 use super::*;
 
-/// What must hold in every state.
+/// A property of every state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Invariant {
-    /// While there is something to do, there is a message, or a record from which one will be sent.
+    /// An unfinished job has a message, or a record from which one will be sent.
     NoLoss,
-    /// Never two valid leases on one job.
+    /// A job never has two valid leases.
     OneRunner,
-    /// Who lost the lease changes nothing, and no write is made twice.
+    /// An attempt without a lease changes nothing, and no write is made twice.
     Fencing,
-    /// What failed or was killed never exceeds the budget, nor what was started.
+    /// The numbers of failed, killed and started attempts never exceed their limits.
     Bounded,
-    /// What did not run costs nothing.
+    /// An attempt that did not run does not count.
     HonestAttempts,
-    /// What is terminal stays so, and is remembered for long enough.
+    /// A terminal record stays terminal, and is kept for long enough.
     OnceRemembered,
-    /// The time of the record holds, and no mark undoes a move.
+    /// The run time in the record counts, and no mark undoes a move.
     RecordWins,
-    /// What was called off does not run again.
+    /// A cancelled job does not run again.
     CalledOff,
-    /// Without further faults the job comes to its end.
+    /// Without further faults, the job ends.
     Progress,
 }
 
-/// A rule that is broken on purpose: the real decisions, called or heeded in a wrong way.
+/// A rule that is broken on purpose. The decisions are real, but called or applied in a wrong way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Mutation {
-    /// A write is made whatever stands there, if only the id is the same.
+    /// A write is made without a comparison of the version.
     NoOwnerCheck,
-    /// The message goes as its ending is sent, not as it is confirmed.
+    /// The message is deleted when its ending is sent, not when it is confirmed.
     DeleteBeforeRecord,
-    /// An attempt is counted as it ends, not as it is claimed.
+    /// An attempt is counted when it ends, not when it is claimed.
     CountAtFinish,
-    /// The due job is marked as sent, then sent.
+    /// A due job is marked as sent before it is sent.
     MarkBeforeSend,
-    /// A refused write is taken for someone else's, without a look at whose it was.
+    /// A refused write counts as lost, although the stored record may be its own.
     NoOwnSuccess,
-    /// The lease is measured from the answer, not from before the request.
+    /// The lease counts from the answer, not from the send of the request.
     LeaseFromAnswer,
-    /// A job is taken over as soon as its lease has run out, whatever clocks may differ.
+    /// A job is taken over as soon as its lease has expired, without a margin for different clocks.
     NoSkewMargin,
-    /// Given back, an attempt gives its generation back as well.
+    /// An attempt that does not count also decreases the generation.
     GenerationFalls,
-    /// A move keeps the token of what was filed before.
+    /// A move keeps the token of the earlier filing.
     MoveKeepsToken,
-    /// A job claimed straight from the index forgets its message.
+    /// The record of a job claimed directly from the index loses its message.
     ForgetEnvelope,
-    /// The dead letter is not sent before its message goes.
+    /// The message is deleted before the dead letter is sent.
     DeleteBeforeLetter,
-    /// The time for which a job waits is not looked at.
+    /// The run time is ignored.
     StartEarly,
-    /// What was redriven runs again whatever its generation.
+    /// A redriven message runs again, whatever its generation.
     RedriveAny,
-    /// The request to cancel is not looked at as an attempt ends.
+    /// The request to cancel is ignored when an attempt ends.
     IgnoreCancel,
-    /// A record that has ended may be claimed again.
+    /// An ended record may be claimed again.
     ReopenEnded,
-    /// The budget of attempts is not looked at.
+    /// The maximum number of attempts is ignored.
     NoBudget,
-    /// A filed job's message goes before the record holds it.
+    /// The message of a filed job is deleted before the record holds it.
     DeleteBeforeFiled,
-    /// What SQS has given up goes without a word.
+    /// A message that SQS has moved to the dead-letter queue is deleted without a record.
     DropAbandoned,
-    /// A beater files anew what may still be running.
+    /// A beater files a job again that may still be running.
     RepairAtOnce,
-    /// Nobody looks for jobs whose message is gone.
+    /// No beater looks for jobs whose message is gone.
     NoRepair,
-    /// A job that fails forgets its message before its dead letter is sent.
+    /// The record of a failed job loses its message before the dead letter is sent.
     ForgetOwed,
-    /// Nobody looks for dead letters that are owed.
+    /// No beater looks for dead letters that are still to be sent.
     NoOwed,
-    /// A record that is written on trouble does not hold the message.
+    /// A record that is written on trouble does not store the message.
     TroubleForgets,
-    /// An attempt that succeeds is not recorded, though its record is there.
+    /// A success is not recorded, although the job has a record.
     SuccessUnwritten,
 }
 
-/// How an attempt may end.
+/// The possible endings of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum How {
     Success,
@@ -101,18 +101,18 @@ enum How {
     Resumes,
 }
 
-/// How often what may happen.
+/// The maximum number of each kind of event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 struct Budget {
     /// A process dies.
     crashes: u8,
-    /// An answer is lost, so that one must look.
+    /// An answer is lost, so that the actor must read the record.
     losses: u8,
-    /// A request comes once more, or after its sender died.
+    /// A request arrives again, or after its sender died.
     strays: u8,
-    /// Time leaps to the next instant that makes a difference.
+    /// The time advances to the next instant at which a decision changes.
     leaps: u8,
-    /// A message is delivered that was deleted.
+    /// A deleted message is delivered.
     ghosts: u8,
     renewals: u8,
     cancels: u8,
@@ -120,22 +120,22 @@ struct Budget {
     beats: u8,
     repairs: u8,
     redrives: u8,
-    /// SQS itself moves a message to the dead-letter queue.
+    /// SQS moves a message to the dead-letter queue.
     fuses: u8,
 }
 
-/// What is explored.
+/// The bounds of one exploration.
 #[derive(Debug, Clone)]
 struct Bounds {
     name: &'static str,
-    /// By how much the clock of each actor is off, in milliseconds.
+    /// The difference of each actor's clock, in milliseconds.
     skews: &'static [i64],
     attempts: u32,
-    /// The seconds until the job is due.
+    /// The delay of the job, in seconds.
     due: Option<u64>,
     recording: Recording,
     endings: &'static [How],
     budget: Budget,
-    /// What each check has time for.
+    /// The smaller budget of the regular check.
     small: Budget,
 }

@@ -1,4 +1,4 @@
-//! The world and what happens in it.
+//! The state of the world.
 
 use std::hash::{Hash, Hasher};
 
@@ -12,11 +12,11 @@ pub(super) struct ModelState {
     pub(super) record: Option<Record>,
     pub(super) messages: Vec<Message>,
     pub(super) actors: Vec<Actor>,
-    /// Requests that were sent and may come once more.
+    /// Requests that were sent and may arrive again.
     pub(super) strays: Vec<Sent>,
-    /// How each generation ended since the job was last redriven.
+    /// The ending of each generation since the last redrive.
     pub(super) spent: Vec<(u64, Spent)>,
-    /// That an attempt succeeded of which the table knows nothing.
+    /// `true` if an attempt without a record has succeeded.
     pub(super) done: bool,
     pub(super) left: Budget,
     pub(super) broken: Option<Invariant>,
@@ -26,7 +26,7 @@ pub(super) struct ModelState {
 pub(super) struct Message {
     pub(super) dead: Option<u64>,
     pub(super) place: Place,
-    /// That it was never received, and does not say that there is a record: where that makes a difference.
+    /// `true` if the message was never received and does not say that its job has a record. Always `false` if that makes no difference.
     pub(super) fresh: bool,
 }
 
@@ -46,24 +46,24 @@ pub(super) struct Actor {
     pub(super) asks: Option<Asks>,
 }
 
-/// An attempt as its worker sees it.
+/// An attempt from the view of its worker.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Attempt {
     pub(super) message: usize,
     pub(super) record: Record,
     pub(super) held_until: i64,
     pub(super) body: bool,
-    /// Whether the table holds its record.
+    /// `true` if the table holds its record.
     pub(super) stored: bool,
 }
 
-/// A request on its way.
+/// A request in transit.
 #[derive(Debug, Clone, PartialEq, Hash)]
 pub(super) struct Asks {
     pub(super) sent: Sent,
     pub(super) asked: i64,
     pub(super) then: Then,
-    /// Whether it was made, once it has come.
+    /// The result, once the request has arrived.
     pub(super) made: Option<bool>,
 }
 
@@ -73,14 +73,14 @@ pub(super) struct Sent {
     pub(super) next: Record,
     /// The record of an attempt whose claim was not written.
     pub(super) imagined: Option<Record>,
-    /// The token of the attempt that wrote it.
+    /// The token of the attempt that sent it.
     pub(super) by: Option<String>,
     pub(super) dead: Option<u64>,
-    /// That it was made once.
+    /// `true` if the write was made.
     pub(super) made: bool,
 }
 
-/// What an actor does once its write is confirmed.
+/// The action of an actor once its write is confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Then {
     Run(usize),
@@ -88,7 +88,7 @@ pub(super) enum Then {
     Settle(usize, Goes),
     Filed(usize),
     Marked(usize),
-    /// A mark that was made too early: now the message is sent.
+    /// Send the message, after a mark that was made too early.
     Send,
     Nothing,
 }
@@ -120,7 +120,7 @@ impl From<Fate> for Goes {
     }
 }
 
-/// Everything by which two records differ in what may come of them.
+/// Hashes all fields of a record that can change the further course.
 fn hash_record(record: &Record, hasher: &mut impl Hasher) {
     let Version { generation, owner, state, lease_until, dlq, cancel_requested } = record.version();
     (generation, owner, state, lease_until, dlq.map(|dlq| dlq as u8), cancel_requested).hash(hasher);
