@@ -60,7 +60,7 @@ fn claim(owner: &str) -> Claim {
     Claim { owner: owner.into(), lease: LEASE }
 }
 
-/// What the next worker decides about a record.
+/// Returns the decision of the next worker about a record.
 fn decided(seen: &Record, now: Timestamp) -> Decision {
     decide(Some(seen), &request(), &policy(), &claim("next"), now)
 }
@@ -95,7 +95,7 @@ fn failure(kind: &str) -> Failure {
     Failure::new(kind, "it did not work".into(), at(10))
 }
 
-/// How an attempt ends at 10 s that asks for `next`.
+/// Returns the record and the ending of an attempt that ends at second 10 and requests `next`.
 fn ended(running: &Record, next: FollowUp) -> (Record, Ending) {
     finish(running, Outcome::Failure(failure("error"), next), &policy(), 1.0, at(10))
 }
