@@ -67,7 +67,7 @@ impl Client {
         Ok(self.change(id, moved).await?.is_some())
     }
 
-    /// Runs an ended job again, whatever its ending. Its attempts are counted anew. Its history keeps the ending and the failed attempts.
+    /// Runs an ended job again, whatever its ending. Its attempts count from zero again. Its history keeps the ending and the failures.
     /// Returns `false` if the job has not ended or is unknown. Enqueue an unknown job instead.
     ///
     /// Pass the job as it was enqueued, with its id, because the record of an ended job does not keep the arguments. Tags and data, if

@@ -79,7 +79,7 @@ pub(super) fn decode(message: &Message, id: &str, envelope: Envelope, batch: &Ba
             field,
             message_id = message.id,
             request_id = batch.invocation.request_id,
-            "unknown field ignored, which is no field of a message: {remedy}; this process reports it once"
+            "a field of the message is unknown and ignored: {remedy}; this process reports it once"
         );
     }
     if let Some(feature) = envelope.unsupported() {
