@@ -41,7 +41,7 @@ fn the_policies_of_the_guide_are_up_to_date() {
         ("producer", Audience::Producer),
     ];
     for (name, audience) in audiences {
-        add_policy(&mut text, &format!("A {name}"), &permissions::of_audience(audience, &place, region, account));
+        add_policy(&mut text, &format!("The {name}"), &permissions::of_audience(audience, &place, region, account));
     }
     let table = |name: &str| format!("arn:aws:dynamodb:{region}:{account}:table/{name}");
     let queue = |name: &str| format!("arn:aws:sqs:{region}:{account}:{name}");

@@ -16,7 +16,7 @@ use tokio::time::{Instant, interval_at};
 use crate::{proxy::Fault, world::World};
 
 #[test]
-fn the_store_in_dynamodb_does_what_every_store_must() {
+fn the_dynamodb_store_passes_the_conformance_suite() {
     World::setup().test(async |world| conformance::store(&world.store()).await);
 }
 
@@ -57,7 +57,7 @@ fn a_queue_is_asked_for_its_url_once_however_many_send_at_once() {
 }
 
 #[test]
-fn the_queues_in_sqs_do_what_all_queues_must() {
+fn the_sqs_queues_pass_the_conformance_suite() {
     const POLL: Duration = Duration::from_millis(100);
     World::setup().test(async |world| {
         let (queues, standard, fifo) = world.other_queues().await;

@@ -177,7 +177,7 @@ fn patient(world: &World, id: &str, orders: &Value) -> Value {
 const FULL: usize = 1_000_000;
 
 #[test]
-fn a_json_bomb_ends_alone_and_the_process_goes_on() {
+fn a_json_bomb_fails_alone_and_the_process_continues() {
     World::setup().test(async |world| {
         let probe = a_day_later(Function::probe());
         let (run, dead) = (harmless_bombs(world), deadly_bombs(world));
@@ -363,7 +363,7 @@ fn a_record_edited_into_nonsense_stops_only_its_own_job_until_corrected() {
 }
 
 #[test]
-fn a_record_edited_into_what_can_be_read_runs_once_or_waits() {
+fn a_record_edited_into_valid_content_runs_once_or_waits() {
     World::setup().test(async |world| {
         let probe = Function::probe();
         let list = |value: AttributeValue, times| AttributeValue::L(vec![value; times]);
@@ -414,7 +414,7 @@ fn a_record_edited_into_what_can_be_read_runs_once_or_waits() {
 }
 
 #[test]
-fn a_beater_hands_over_the_others_and_tells_which_records_are_wrong() {
+fn a_beater_reports_unreadable_records_and_sends_the_others() {
     World::setup().test(async |world| {
         let (beater, probe) = (Function::beater(), Function::probe());
         world.deploy_beater(&beater).await;
@@ -493,7 +493,7 @@ fn unfit(world: &World) -> Vec<String> {
 }
 
 #[test]
-fn arguments_and_results_are_told_by_no_log_line_and_no_reason() {
+fn arguments_and_results_appear_in_no_log_line_and_no_reason() {
     World::setup().test(async |world| {
         let probe = a_day_later(Function::probe());
         let vault = |id: &str, orders: Value| {

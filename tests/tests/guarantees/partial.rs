@@ -97,7 +97,7 @@ fn keys_that_dynamodb_leaves_out_are_read_again() {
 }
 
 #[test]
-fn every_page_of_a_query_is_read_until_there_are_enough() {
+fn a_query_reads_pages_until_it_has_enough() {
     World::setup().test(async |world| {
         let page = |id: &str, is_last: bool| {
             let key = json!({"id": {"S": format!("tag:t\u{1f}{id}")}});

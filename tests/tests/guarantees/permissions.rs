@@ -226,7 +226,7 @@ async fn user(world: &World, audience: &str) -> [(&'static str, String); 2] {
 }
 
 #[test]
-fn the_printed_policies_suffice_for_whom_they_are() {
+fn the_printed_policies_suffice_for_their_audiences() {
     World::setup().enforces_roles().test(async |world| {
         let mut keys = BTreeMap::new();
         for audience in AUDIENCES {

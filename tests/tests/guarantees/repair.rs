@@ -116,7 +116,7 @@ fn an_owed_dead_letter_is_sent_though_no_message_is_left() {
 }
 
 #[test]
-fn a_row_without_a_place_in_the_index_is_found_within_an_hour() {
+fn a_row_outside_the_index_is_found_within_an_hour() {
     World::setup().test(async |world| {
         let beater = Function::beater();
         world.deploy_beater(&beater).await;

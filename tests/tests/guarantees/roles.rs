@@ -237,7 +237,7 @@ for result in own["iam"].simulate_principal_policy(PolicySourceArn=role, ActionN
 const KEY: &str = r#"import boto3; print(boto3.client("kms").create_key()["KeyMetadata"]["Arn"])"#;
 
 #[test]
-fn what_lambda_does_for_a_function_takes_every_right_that_is_given_for_it() {
+fn lambda_needs_every_right_that_the_role_has_for_it() {
     if planned().is_none() {
         return eprintln!("TERRAFORM IS NOT INSTALLED: NO ROLE IS TESTED");
     }

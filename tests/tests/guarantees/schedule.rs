@@ -75,7 +75,7 @@ fn a_beater_that_dies_between_any_two_of_its_steps_fires_each_minute_once() {
 }
 
 #[test]
-fn an_hour_without_a_beater_is_made_up_for_as_each_schedule_says() {
+fn each_schedule_catches_up_with_an_hour_without_a_beater() {
     World::setup().test(async |world| {
         let (beater, start) = (Function::beater(), minutes());
         world.deploy_beater(&beater).await;

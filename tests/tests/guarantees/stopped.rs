@@ -40,7 +40,7 @@ fn an_attempt_running_at_the_functions_deadline_is_recorded_before_it() {
 }
 
 #[test]
-fn a_job_interrupted_after_a_checkpoint_goes_on_from_it_and_pays_nothing() {
+fn a_job_interrupted_after_a_checkpoint_resumes_at_no_cost() {
     World::setup().test(async |world| {
         world.deploy(&Function::probe().timeout(LIMIT)).await;
         world.send(world.probe("long", &json!({"act": "resume"}))).await;
@@ -54,12 +54,12 @@ fn a_job_interrupted_after_a_checkpoint_goes_on_from_it_and_pays_nothing() {
 }
 
 #[test]
-fn a_batch_of_blocked_threads_is_recorded_and_its_process_goes() {
+fn a_batch_of_blocked_threads_is_recorded_and_its_process_exits() {
     a_batch_that_cannot_be_stopped_is_recorded_and_its_process_goes("block");
 }
 
 #[test]
-fn a_batch_of_endless_computations_is_recorded_and_its_process_goes() {
+fn a_batch_of_endless_computations_is_recorded_then_exits() {
     a_batch_that_cannot_be_stopped_is_recorded_and_its_process_goes("spin");
 }
 

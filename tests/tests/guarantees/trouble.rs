@@ -54,7 +54,7 @@ fn a_job_recorded_on_trouble_that_fails_for_good_can_be_redriven() {
 }
 
 #[test]
-fn a_checkpoint_of_a_job_recorded_on_trouble_is_where_it_goes_on() {
+fn a_job_recorded_on_trouble_resumes_from_its_checkpoint() {
     World::setup().test(async |world| {
         world.deploy(&Function::probe().timeout(Duration::from_secs(6))).await;
         world.send(world.job("quiet", "long", &json!({"act": "resume"}))).await;

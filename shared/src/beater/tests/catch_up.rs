@@ -17,18 +17,18 @@ fn at(minutes: &[&str]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn after_an_outage_the_newest_fire_is_made_up_for() {
+async fn after_an_outage_the_newest_fire_is_caught_up_with() {
     assert_eq!(after_an_hour_away(|entry| entry).await, at(&["10:00", "11:00", "11:10"]));
 }
 
 #[tokio::test]
-async fn after_an_outage_what_is_older_than_the_grace_is_skipped() {
+async fn after_an_outage_fires_older_than_the_grace_are_skipped() {
     let skip = |entry: Entry| entry.catch_up(CatchUp::Skip).grace(Duration::from_mins(25));
     assert_eq!(after_an_hour_away(skip).await, at(&["10:00", "10:40", "10:50", "11:00", "11:10"]));
 }
 
 #[tokio::test]
-async fn after_an_outage_everything_is_made_up_for_that_is_asked_for() {
+async fn after_an_outage_all_requested_fires_are_caught_up_with() {
     let all = at(&["10:00", "10:10", "10:20", "10:30", "10:40", "10:50", "11:00", "11:10"]);
     assert_eq!(after_an_hour_away(|entry| entry.catch_up(CatchUp::All)).await, all);
     let some = |entry: Entry| entry.catch_up(CatchUp::All).backlog(2);

@@ -19,7 +19,7 @@ async fn sent_ahead() -> TestBeater {
 }
 
 #[tokio::test]
-async fn what_was_sent_ahead_runs_with_the_new_arguments() {
+async fn a_job_sent_ahead_runs_with_the_new_arguments() {
     let world = sent_ahead().await;
     world.put(Entry::named("minutely", cron("* * * * *", "UTC"), "note", json!("as told now"))).await;
     world.tick_now().await;
@@ -30,7 +30,7 @@ async fn what_was_sent_ahead_runs_with_the_new_arguments() {
 }
 
 #[tokio::test]
-async fn what_was_sent_ahead_and_has_no_place_in_the_new_schedule_does_not_run() {
+async fn a_job_sent_ahead_outside_the_new_schedule_does_not_run() {
     let world = sent_ahead().await;
     world.put(note("minutely", cron("30 1-59/2 * * * *", "UTC"))).await;
     world.tick_now().await;
@@ -120,7 +120,7 @@ async fn a_change_of_a_row_that_was_seen_before_another_change_is_not_made() {
 }
 
 #[tokio::test]
-async fn a_job_that_was_sent_ahead_can_be_called_off_and_moved() {
+async fn a_job_that_was_sent_ahead_can_be_cancelled_and_moved() {
     let world = sent_ahead().await;
     let client = world.local.client();
     let [off, moved] = ["10:01", "10:02"].map(|minute| format!("schedule:minutely:2026-05-04T{minute}:00Z"));
@@ -149,7 +149,7 @@ async fn a_job_that_is_moved_into_the_past_is_due_now() {
 }
 
 #[tokio::test]
-async fn a_job_that_waits_in_the_index_can_be_called_off_and_moved() {
+async fn a_job_that_waits_in_the_index_can_be_cancelled_and_moved() {
     let world = TestBeater::at("2026-05-04T10:00:00Z");
     let client = world.local.client();
     for id in ["unseen", "off", "earlier", "later"] {

@@ -48,7 +48,7 @@ fn on_overlap_day(year: &Year, expression: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_nightly_job_that_is_left_out_runs_when_the_gap_ends() {
+fn a_skipped_nightly_job_runs_when_the_gap_ends() {
     assert_eq!(on_gap_day(&MADRID, "30 2 * * *"), ["03:00+02:00"]);
     assert_eq!(on_gap_day(&NEW_YORK, "30 2 * * *"), ["03:00-04:00"]);
     assert_eq!(on_gap_day(&LORD_HOWE, "15 2 * * *"), ["02:30+11:00"]);
@@ -99,7 +99,7 @@ fn a_quarter_hourly_heartbeat_keeps_its_rhythm_in_real_time() {
 }
 
 #[test]
-fn an_interval_job_does_not_run_for_what_is_left_out() {
+fn an_interval_job_does_not_run_for_skipped_times() {
     assert_eq!(on_gap_day(&MADRID, "*/20 2 * * *"), [""; 0]);
     assert_eq!(on_gap_day(&MADRID, "30 */2 * * *")[..2], ["00:30+01:00", "04:30+02:00"]);
     assert_eq!(on_gap_day(&LORD_HOWE, "*/10 2 * * *"), ["02:30+11:00", "02:40+11:00", "02:50+11:00"]);

@@ -1,7 +1,7 @@
 //! The possible events and their effects: the protocol's steps around the decisions.
 
 use super::{
-    world::{Actor, Asks, Attempt, Goes, Message, Place, Sent, Then, ModelState},
+    world::{Actor, Asks, Attempt, Goes, Message, ModelState, Place, Sent, Then},
     *,
 };
 

@@ -2,7 +2,7 @@
 
 use super::{
     event::{Event, Laws},
-    world::{Actor, Message, Place, Sent, Spent, ModelState},
+    world::{Actor, Message, ModelState, Place, Sent, Spent},
     *,
 };
 
@@ -126,7 +126,8 @@ impl Laws {
         let mut world = world.clone();
         (0..world.actors.len()).for_each(|who| Self::crash(&mut world, who));
         world.left = Budget { beats: u8::MAX, repairs: u8::MAX, ..Budget::default() };
-        let ended = |world: &ModelState| world.record.as_ref().map_or(world.done, |it| it.state.is_terminal() && it.dlq != Some(Dlq::Pending));
+        let ended =
+            |world: &ModelState| world.record.as_ref().map_or(world.done, |it| it.state.is_terminal() && it.dlq != Some(Dlq::Pending));
         for _ in 0..CALM {
             let generation = world.record.as_ref().map(|record| record.generation);
             let settled = |message: &Message| match message.place {
