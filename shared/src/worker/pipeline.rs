@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Entries that run one after the other: those of a FIFO group, or of one id.
-type Lane = Vec<Entry>;
+type Lane<'d> = Vec<Entry<'d>>;
 
 impl Engine {
     /// Handles all messages of a batch and reports their results.
@@ -35,19 +35,19 @@ impl Engine {
 impl Batch<'_> {
     /// Handles all messages and reports their results.
     pub(crate) async fn run(&self, messages: Vec<Message>) -> Report {
-        let deliveries = messages.into_iter().map(|message| Delivery::new(message, self));
-        let mut lanes = lanes(entries(deliveries));
+        let deliveries: Vec<_> = messages.into_iter().map(|message| Delivery::new(message, self)).collect();
+        let mut lanes = lanes(entries(&deliveries));
         join_all(lanes.iter_mut().map(|lane| self.lane(lane, Turn::Shared))).await;
         // Each runs alone, so that a job that kills the process affects no other.
         for lane in lanes.iter_mut().filter(|lane| !lane.iter().all(Entry::is_settled)) {
             self.lane(lane, Turn::Alone).boxed().await;
         }
-        self.settle(lanes.into_iter().flatten().collect()).await
+        self.settle(lanes.iter_mut().flatten().collect()).await
     }
 
     /// Runs the entries of a lane in order. After a returned message, the rest of a FIFO group is held. Stops before a job that must
     /// run alone.
-    async fn lane(&self, lane: &mut [Entry], turn: Turn) {
+    async fn lane(&self, lane: &mut [Entry<'_>], turn: Turn) {
         let mut held = false;
         for entry in lane.iter_mut().filter(|entry| !entry.is_settled()) {
             let step = if held { Step::Settle(Ending::Held.into()) } else { entry.delivery.process(turn, self).await };
@@ -59,14 +59,14 @@ impl Batch<'_> {
 }
 
 /// Joins deliveries of the same job. Undecodable messages, redriven messages and jobs of another name are never treated as duplicates.
-fn entries(deliveries: impl Iterator<Item = Delivery>) -> Vec<Entry> {
-    let mut entries: Vec<Entry> = Vec::new();
+fn entries(deliveries: &[Delivery]) -> Vec<Entry<'_>> {
+    let mut entries: Vec<Entry<'_>> = Vec::with_capacity(deliveries.len());
     let mut places = HashMap::new();
     for delivery in deliveries {
         if let Ok(Decoded { request, .. }) = &delivery.decoded {
-            match places.entry((request.id.clone(), request.name.clone(), request.dead)) {
+            match places.entry((&request.id, &request.name, request.dead)) {
                 Place::Occupied(place) => {
-                    let first: &mut Entry = &mut entries[*place.get()];
+                    let first: &mut Entry<'_> = &mut entries[*place.get()];
                     first.repeats.push(delivery);
                     continue;
                 }
@@ -79,13 +79,13 @@ fn entries(deliveries: impl Iterator<Item = Delivery>) -> Vec<Entry> {
 }
 
 /// Groups the entries that must run in order: those of a FIFO group, or of one id.
-fn lanes(entries: Vec<Entry>) -> Vec<Lane> {
-    let mut lanes: Vec<Lane> = Vec::new();
+fn lanes(entries: Vec<Entry<'_>>) -> Vec<Lane<'_>> {
+    let mut lanes: Vec<Lane<'_>> = Vec::new();
     let mut places = HashMap::new();
     for entry in entries {
-        let message = &entry.delivery.message;
-        let group = message.group.clone().filter(|_| is_fifo(&message.queue));
-        match *places.entry(group.ok_or_else(|| entry.delivery.id.clone())).or_insert(lanes.len()) {
+        let Delivery { message, id, .. } = entry.delivery;
+        let group = message.group.as_deref().filter(|_| is_fifo(&message.queue));
+        match *places.entry(group.ok_or(id)).or_insert(lanes.len()) {
             place if place < lanes.len() => lanes[place].push(entry),
             _ => lanes.push(vec![entry]),
         }

@@ -24,22 +24,22 @@ const MAX_PARKED_WAIT: Duration = Duration::from_mins(5);
 const MIN_WAIT: Duration = Duration::from_secs(1);
 
 /// The first message of a job in a batch, and the later ones that repeat it.
-pub(super) struct Entry {
-    pub(super) delivery: Delivery,
-    pub(super) repeats: Vec<Delivery>,
+pub(super) struct Entry<'d> {
+    pub(super) delivery: &'d Delivery,
+    pub(super) repeats: Vec<&'d Delivery>,
     /// The end of the delivery, once it has ended.
     settlement: Option<Settlement>,
     fate: Fate,
 }
 
 /// A message, and the action on it.
-struct Settled {
-    delivery: Delivery,
+struct Settled<'d> {
+    delivery: &'d Delivery,
     fate: Fate,
 }
 
-impl Entry {
-    pub(super) fn new(delivery: Delivery) -> Self {
+impl<'d> Entry<'d> {
+    pub(super) fn new(delivery: &'d Delivery) -> Self {
         Self { delivery, repeats: Vec::new(), settlement: None, fate: Fate::Leave }
     }
 
@@ -59,16 +59,16 @@ impl Entry {
     }
 
     /// Returns its messages. The repeats share the fate of the first.
-    fn into_messages(self) -> impl Iterator<Item = Settled> {
-        let Self { delivery, repeats, fate, .. } = self;
-        iter::once(delivery).chain(repeats).map(move |delivery| Settled { delivery, fate })
+    fn messages(&self) -> impl Iterator<Item = Settled<'d>> {
+        let fate = self.fate;
+        iter::once(self.delivery).chain(self.repeats.iter().copied()).map(move |delivery| Settled { delivery, fate })
     }
 }
 
 impl Batch<'_> {
     /// Copies dead letters, sets visibility timeouts, and reports the messages to return.
-    pub(super) async fn settle(&self, mut entries: Vec<Entry>) -> Report {
-        let mut letters: Vec<_> = entries.iter_mut().filter(|entry| entry.fate == Fate::DeadLetter).collect();
+    pub(super) async fn settle(&self, mut entries: Vec<&mut Entry<'_>>) -> Report {
+        let mut letters: Vec<_> = entries.iter_mut().map(|entry| &mut **entry).filter(|entry| entry.fate == Fate::DeadLetter).collect();
         for letter in &mut letters {
             letter.fate = Fate::Backoff; // until its copy is confirmed
         }
@@ -76,8 +76,8 @@ impl Batch<'_> {
             letter.fate = Fate::Delete;
         }
         let is_noted = self.is_noted(&entries);
-        let rejected = entries.iter().filter_map(Entry::rejection).collect();
-        let mut messages: Vec<_> = entries.into_iter().flat_map(Entry::into_messages).collect();
+        let rejected = entries.iter().filter_map(|entry| entry.rejection()).collect();
+        let mut messages: Vec<_> = entries.iter().flat_map(|entry| entry.messages()).collect();
         let stuck = self.is_stuck();
         for message in timeout_at(self.answer_by, self.send_anew(&mut messages)).await.unwrap_or_default() {
             message.fate = Fate::Delete;
@@ -100,24 +100,24 @@ impl Batch<'_> {
     }
 
     /// Counts the repeats of messages that are done. Returns true if the statistics must be written at once.
-    fn is_noted(&self, entries: &[Entry]) -> bool {
+    fn is_noted(&self, entries: &[&mut Entry<'_>]) -> bool {
         let settlements = || entries.iter().filter_map(|entry| entry.settlement.as_ref());
         let is_unwritten = settlements().any(|settlement| settlement.unwritten);
         let mut is_noted = settlements().any(Settlement::is_noted) || is_unwritten && self.engine.counter.is_late(Instant::now());
         for entry in entries.iter().filter(|entry| entry.fate == Fate::Delete) {
             for repeat in &entry.repeats {
-                is_noted |= repeat.repeats(&entry.delivery, self).is_some_and(|settlement| settlement.is_noted());
+                is_noted |= repeat.repeats(entry.delivery, self).is_some_and(|settlement| settlement.is_noted());
             }
         }
         is_noted
     }
 
     /// Copies messages to the dead-letter queue, then marks their records. Returns the entries for which both were done.
-    async fn dead_letter<'e>(&self, entries: Vec<&'e mut Entry>) -> Vec<&'e mut Entry> {
+    async fn dead_letter<'e, 'd>(&self, entries: Vec<&'e mut Entry<'d>>) -> Vec<&'e mut Entry<'d>> {
         if entries.is_empty() {
             return Vec::new();
         }
-        let copy = |Entry { delivery, settlement, .. }: &Entry| {
+        let copy = |Entry { delivery, settlement, .. }: &Entry<'_>| {
             let reason = settlement.as_ref().and_then(|settlement| settlement.reason.as_ref());
             let record = settlement.as_ref().and_then(|settlement| settlement.record.as_deref());
             letter(&delivery.message, &delivery.id, reason, record, &self.engine.dlq)
@@ -143,7 +143,7 @@ impl Batch<'_> {
 
     /// Sends messages anew that have waited for days, before their queue deletes them. Returns the sent ones. FIFO queues are left
     /// out, since the messages would lose their order.
-    async fn send_anew<'m>(&self, messages: &'m mut [Settled]) -> Vec<&'m mut Settled> {
+    async fn send_anew<'m, 'd>(&self, messages: &'m mut [Settled<'d>]) -> Vec<&'m mut Settled<'d>> {
         let now = self.engine.clock.now();
         let is_old = |message: &Message| !is_fifo(&message.queue) && message.sent_at.is_some_and(|sent| after(sent, AGE) <= now);
         let old = messages.iter_mut().filter(|settled| is_old(&settled.delivery.message));
@@ -164,7 +164,7 @@ impl Batch<'_> {
     }
 
     /// Sets the visibility timeouts of returned messages: first those that were held behind another, then the rest.
-    async fn wait(&self, messages: &[Settled]) {
+    async fn wait(&self, messages: &[Settled<'_>]) {
         for at_once in [true, false] {
             let mut changes: BTreeMap<&str, Vec<Visibility>> = BTreeMap::new();
             for settled in messages.iter().filter(|settled| (settled.fate == Fate::Now) == at_once) {
@@ -180,7 +180,7 @@ impl Batch<'_> {
     }
 
     /// Returns the visibility timeout to set for a message, if any.
-    fn visibility(&self, Settled { delivery, fate }: &Settled) -> Option<Duration> {
+    fn visibility(&self, Settled { delivery, fate }: &Settled<'_>) -> Option<Duration> {
         let receives = delivery.message.receives;
         match *fate {
             Fate::Delete | Fate::DeadLetter | Fate::Leave => None,
@@ -198,7 +198,7 @@ impl Batch<'_> {
     }
 
     /// Deletes completed messages, since the process will exit without a response.
-    async fn delete(&self, messages: &[Settled]) {
+    async fn delete(&self, messages: &[Settled<'_>]) {
         let mut receipts: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for Settled { delivery, .. } in messages.iter().filter(|settled| settled.fate == Fate::Delete) {
             receipts.entry(&delivery.message.queue).or_default().push(delivery.message.receipt.clone());
