@@ -10,7 +10,7 @@ use aws_smithy_http_client::{
 };
 use sqjobs::{Client, Clock, Schedules, queue::Sqs, store::DynamoDb};
 
-use crate::args::Place;
+use crate::place::Place;
 
 /// Timeouts of one try of a request, and of all its tries. They suit a person who waits, over any network.
 const ATTEMPT: Duration = Duration::from_secs(10);

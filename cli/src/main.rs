@@ -4,11 +4,14 @@ mod args;
 mod aws;
 mod command;
 mod failure;
+mod lines;
 mod output;
+mod place;
 #[cfg(test)]
 mod reference;
 mod sentence;
 mod time;
+mod value;
 
 use std::process::ExitCode;
 

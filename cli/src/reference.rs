@@ -11,8 +11,12 @@ use clap::{Arg, Command, CommandFactory as _, Error, Parser as _, builder::Style
 use serde_json::Value;
 
 use crate::{
-    args::{Args, Audience, Place},
-    command::{function, permissions},
+    args::Args,
+    command::{
+        function,
+        permissions::{self, Audience},
+    },
+    place::Place,
 };
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");

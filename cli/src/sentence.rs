@@ -239,6 +239,12 @@ pub(crate) fn expires_unrun(record: &Record, now: Timestamp) -> Option<Timestamp
     (expires_at <= starts_at).then_some(expires_at)
 }
 
+/// Returns the state and end of a record in parentheses.
+pub(crate) fn ended(record: &Record) -> String {
+    let at = record.finished_at.map(|at| format!(" at {}", exact(at))).unwrap_or_default();
+    format!(" ({}{at})", record.state.as_str())
+}
+
 /// Describes an attempt that did not succeed, or an ending after which the job was run again.
 fn past(past: &Past) -> String {
     let Past { generation, kind, message, at, started_at, .. } = past;

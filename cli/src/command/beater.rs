@@ -12,10 +12,10 @@ use super::{
     table,
 };
 use crate::{
-    args::Place,
     aws::Aws,
     failure::{Cause, Failure},
     output::note,
+    place::Place,
 };
 
 const EACH_MINUTE: &str = "rate(1 minute)";

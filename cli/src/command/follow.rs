@@ -2,19 +2,33 @@
 
 use std::time::{Duration, Instant};
 
+use clap::Args;
 use jiff::Timestamp;
 use sqjobs::{Record, State};
 use tokio::time::sleep;
 
-use super::{dlq, lookup};
+use super::{dlq::letter, lookup};
 use crate::{
-    args::Watch,
     aws::Aws,
     failure::Failure,
     output::{Output, attempts, clean, colour, first_line},
     sentence::shell,
-    time::{brief, exact},
+    time::{self, brief, exact},
+    value::text,
 };
+
+#[derive(Debug, Args)]
+pub(crate) struct Watch {
+    /// The job's id.
+    #[arg(value_parser = text)]
+    pub(crate) id: String,
+    /// Stop watching after this time.
+    #[arg(long, value_name = "DURATION", value_parser = time::duration, default_value = "1h")]
+    pub(crate) within: Duration,
+    /// Print each change as a line of JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
 
 /// Default time to wait for a job.
 pub(super) const PATIENCE: Duration = Duration::from_hours(1);
@@ -112,7 +126,7 @@ impl Follow<'_> {
             *said = sentences;
         }
         match known.dead_letter {
-            Some(dead) if self.json => output.json(&dlq::json(&dead.letter, &dead.queue)).map(|()| true),
+            Some(dead) if self.json => output.json(&letter::json(&dead.letter, &dead.queue)).map(|()| true),
             dead_letter => Ok(dead_letter.is_some()),
         }
     }

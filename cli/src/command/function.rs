@@ -8,9 +8,9 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
 
 use crate::{
-    args::{Place, Setting},
     aws::Aws,
     failure::{Cause, Failure, told},
+    place::{Place, Setting},
 };
 
 /// A function that was changed is ready again within that.

@@ -4,7 +4,10 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use sqjobs::{Letter, Record, store::DynamoDb};
 
 use super::{
-    dlq::{self, Pair, Walk},
+    dlq::{
+        letter::reason,
+        walk::{Pair, Walk},
+    },
     mapping::{self, Feed},
     queue::{self, Status},
 };
@@ -153,7 +156,7 @@ fn other(prefix: &str, queue: &str, letter: &Letter, id: &str, now: Timestamp) -
     format!(
         "Another message of its id is a dead letter of queue {whole}{since}, {}. It is not run. `sqjobs dlq show {queue} {id}` shows its \
          arguments: to run them, enqueue them with another id. `sqjobs dlq purge {queue} --id {id}` deletes the dead letters of this id.",
-        dlq::reason(letter)
+        reason(letter)
     )
 }
 
@@ -165,19 +168,19 @@ struct Search {
     /// A dead letter of the job that is older than requested.
     older: Option<Letter>,
     seen: usize,
-    out_of_sight: u64,
+    unseen: u64,
 }
 
 impl Search {
     fn described(&self) -> String {
-        let Self { dlq, older, seen, out_of_sight, .. } = self;
-        let rest = match out_of_sight {
+        let Self { dlq, older, seen, unseen, .. } = self;
+        let rest = match unseen {
             0 => String::new(),
             count => format!("; about {count} more were not looked at"),
         };
         match older {
             None => format!("{dlq} has no dead letter of this id ({seen} looked at{rest})."),
-            Some(letter) => format!("{dlq} has only an older dead letter of this id, {}.", dlq::reason(letter)),
+            Some(letter) => format!("{dlq} has only an older dead letter of this id, {}.", reason(letter)),
         }
     }
 }
@@ -186,11 +189,11 @@ async fn search(aws: &Aws, queue: &str, id: &str, since: Option<Timestamp>) -> R
     let pair = Pair::find(aws, queue).await?;
     let mut walk = Walk::new(aws, &pair);
     let found = walk.of(id, |letters| letters.iter().any(|letter| letter.message.sent_at >= since)).await;
-    let (seen, out_of_sight) = (walk.seen(), walk.out_of_sight());
+    let (seen, unseen) = (walk.seen(), walk.unseen());
     walk.end().await;
     let (new, old): (Vec<_>, Vec<_>) = found?.into_iter().partition(|letter| letter.message.sent_at >= since);
     let newest = |letters: Vec<Letter>| letters.into_iter().max_by_key(|letter| letter.message.sent_at);
-    Ok(Search { dlq: pair.dlq.clone(), newest: newest(new), older: newest(old), seen, out_of_sight })
+    Ok(Search { dlq: pair.dlq.clone(), newest: newest(new), older: newest(old), seen, unseen })
 }
 
 /// Describes the queues that hold messages, and always the job's own.
@@ -297,7 +300,7 @@ pub(super) fn dead(prefix: &str, Dead { queue, letter, belongs_to }: &Dead, id: 
         _ => format!("Correct the cause, then send the message again: `sqjobs dlq redrive {queue} --id {id}`."),
     };
     vec![
-        format!("Its message is a dead letter of queue {whole}{since}, {}.", dlq::reason(letter)),
+        format!("Its message is a dead letter of queue {whole}{since}, {}.", reason(letter)),
         format!("To see it with its arguments: `sqjobs dlq show {queue} {id}`."),
         next,
     ]
@@ -337,7 +340,7 @@ mod tests {
 
     #[test]
     fn a_search_says_how_many_dead_letters_it_did_not_look_at() {
-        let search = |out_of_sight| Search { dlq: "a-dlq".into(), newest: None, older: None, seen: 1000, out_of_sight }.described();
+        let search = |unseen| Search { dlq: "a-dlq".into(), newest: None, older: None, seen: 1000, unseen }.described();
         assert_eq!(search(0), "a-dlq has no dead letter of this id (1000 looked at).");
         assert_eq!(search(7), "a-dlq has no dead letter of this id (1000 looked at; about 7 more were not looked at).");
     }

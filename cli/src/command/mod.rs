@@ -1,24 +1,28 @@
 //! The commands, one a file.
 
 mod beater;
-mod dev;
-mod dlq;
-mod doctor;
-mod enqueue;
+pub(crate) mod cancel;
+pub(crate) mod dev;
+pub(crate) mod dlq;
+pub(crate) mod doctor;
+pub(crate) mod enqueue;
+pub(crate) mod explain;
 mod feeding;
-mod find;
-mod follow;
+pub(crate) mod find;
+pub(crate) mod follow;
 pub(crate) mod function;
 mod lookup;
 mod mapping;
 pub(crate) mod permissions;
 mod queue;
-mod queues;
-mod release;
-mod repair;
-mod schedule;
-mod stats;
-mod table;
+pub(crate) mod queues;
+pub(crate) mod release;
+pub(crate) mod reschedule;
+pub(crate) mod retry;
+pub(crate) mod schedule;
+pub(crate) mod stats;
+pub(crate) mod table;
+pub(crate) mod tree;
 
 use clap::CommandFactory as _;
 
@@ -36,12 +40,12 @@ pub(crate) async fn run(args: Args) -> Result<bool, Failure> {
         Command::Enqueue(wanted) => enqueue::enqueue(&aws().await, *wanted).await,
         Command::Get(wanted) => find::get(&aws().await, wanted).await,
         Command::List(wanted) => find::list(&aws().await, wanted).await,
-        Command::Tree(wanted) => find::tree(&aws().await, wanted).await,
-        Command::Explain(wanted) => find::explain(&aws().await, wanted).await,
+        Command::Tree(wanted) => tree::tree(&aws().await, wanted).await,
+        Command::Explain(wanted) => explain::explain(&aws().await, wanted).await,
         Command::Watch(wanted) => follow::watch(&aws().await, wanted).await,
-        Command::Cancel(wanted) => repair::cancel(&aws().await, wanted).await,
-        Command::Retry(wanted) => repair::retry(&aws().await, wanted).await,
-        Command::Move(wanted) => repair::reschedule(&aws().await, wanted).await,
+        Command::Cancel(wanted) => cancel::cancel(&aws().await, wanted).await,
+        Command::Retry(wanted) => retry::retry(&aws().await, wanted).await,
+        Command::Move(wanted) => reschedule::reschedule(&aws().await, wanted).await,
         Command::Stats(wanted) => stats::stats(&aws().await, wanted).await,
         Command::Dlq(wanted) => dlq::dlq(&aws().await, wanted).await,
         Command::Schedule(wanted) => Box::pin(schedule::schedule(aws, wanted)).await,

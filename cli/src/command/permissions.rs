@@ -1,16 +1,39 @@
 //! Policies for people and producers. They allow the requests that the commands make, by audience.
 
+use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use crate::{
-    args::{Audience, Permissions, Place},
     aws::Aws,
     command::function::{Right, policy},
     failure::Failure,
     output::Output,
+    place::Place,
+    value::text,
 };
 use Audience::{Deployer, Operator, Producer, Reader};
 use On::{DeadLetters, DeployedRoles, Everything, Functions, Jobs, Queues, Roles, Rules, Schedules, Tables};
+
+#[derive(Debug, Args)]
+pub(crate) struct Permissions {
+    /// The user of the policy. A reader looks at everything and runs the doctor. An operator also changes jobs, schedules and dead
+    /// letters, and pauses queues. A deployer also creates tables, queues and functions, and releases versions. A producer
+    /// enqueues jobs and reads results.
+    #[arg(long = "for", value_name = "WHO", default_value = "operator")]
+    pub(crate) audience: Audience,
+    /// The number of the AWS account. Default: any account.
+    #[arg(long, value_name = "NUMBER", value_parser = text)]
+    pub(crate) account: Option<String>,
+}
+
+/// Whom a policy is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Audience {
+    Reader,
+    Operator,
+    Deployer,
+    Producer,
+}
 
 /// A statement of policies: the actions that the commands of an audience take, and the resources.
 struct Need {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use clap::Subcommand;
 use serde::Serialize;
 use sqjobs::{
     By,
@@ -17,12 +18,74 @@ use super::{
     table::others_than_new,
 };
 use crate::{
-    args::Queue,
     aws::Aws,
     failure::{Cause, Failure},
     output::{Output, clean, confirmed, note},
     sentence::shell,
+    time,
+    value::text,
 };
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Queue {
+    /// List queues: how many messages they hold, and whether functions take from them.
+    List {
+        /// Print each one as a line of JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Stop queues from feeding their functions: their event source mappings are disabled.
+    Pause {
+        /// The queues.
+        #[arg(required = true, value_parser = text)]
+        names: Vec<String>,
+    },
+    /// Let queues feed their functions again.
+    Resume {
+        /// The queues.
+        #[arg(required = true, value_parser = text)]
+        names: Vec<String>,
+    },
+    /// Delete all messages of a queue.
+    Purge {
+        /// The queue.
+        #[arg(value_parser = text)]
+        name: String,
+        /// Do not ask for confirmation.
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Delete a queue, its dead-letter queue and its event source mapping. The command refuses if the queues hold messages.
+    Delete {
+        /// The queue.
+        #[arg(value_parser = text)]
+        name: String,
+        /// Delete the queues even if they hold messages.
+        #[arg(long)]
+        force: bool,
+        /// Do not ask for confirmation.
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Create a queue and its dead-letter queue. A name that ends in .fifo makes a FIFO queue.
+    Create {
+        /// The name of the queue, without the prefix.
+        #[arg(value_parser = text)]
+        name: String,
+        /// The timeout of the function. The visibility timeout of a new queue is six times as long. Default: the timeout of
+        /// --function, or 30s.
+        #[arg(long, value_name = "DURATION", value_parser = time::duration)]
+        timeout: Option<Duration>,
+        /// The name of the function that the queue feeds, as AWS shows it. The command sets the policy of its role and its
+        /// variables. It changes no setting of a queue that exists.
+        #[arg(long, value_parser = text)]
+        function: Option<String>,
+        /// A queue to which the function enqueues jobs, by its name without the prefix, or by its ARN. Repeat the option for each
+        /// queue.
+        #[arg(long, value_name = "QUEUE", requires = "function", value_parser = text)]
+        enqueues_to: Vec<String>,
+    },
+}
 
 /// The longest time that a mapping takes to be enabled or disabled.
 const CHANGE: Duration = Duration::from_mins(2);

@@ -7,6 +7,7 @@ use aws_sdk_lambda::{
     error::ProvideErrorMetadata as _,
     types::{AliasRoutingConfiguration, FunctionConfiguration},
 };
+use clap::Subcommand;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -15,12 +16,40 @@ use super::{
     mapping::{function_of, mappings, qualifier_of},
 };
 use crate::{
-    args,
     aws::Aws,
     failure::{Cause, Failure},
     output::{Output, clean},
     time::{exact, from_now},
+    value::text,
 };
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List the versions of a function, the newest first, and the one that runs.
+    Versions {
+        /// The name of the function, as AWS shows it.
+        #[arg(value_parser = text)]
+        name: String,
+        /// Print each one as a line of JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run the code that was deployed last. The command publishes it as a version, and points the alias `live` at it.
+    Release {
+        /// The name of the function, as AWS shows it.
+        #[arg(value_parser = text)]
+        name: String,
+    },
+    /// Run an earlier version. The command points the alias `live` at it.
+    Rollback {
+        /// The name of the function, as AWS shows it.
+        #[arg(value_parser = text)]
+        name: String,
+        /// The version. Default: the newest older version that differs from the one that runs.
+        #[arg(long, value_name = "VERSION")]
+        to: Option<u64>,
+    },
+}
 
 /// The alias that queues feed.
 pub(super) const LIVE: &str = "live";
@@ -31,17 +60,17 @@ const ACTIVE: Duration = Duration::from_mins(1);
 /// The variable by which a version knows its queue.
 const QUEUE: &str = "SQJOBS_QUEUE_URL";
 
-pub(super) async fn function(aws: &Aws, wanted: args::Function) -> Result<bool, Failure> {
+pub(super) async fn function(aws: &Aws, wanted: Command) -> Result<bool, Failure> {
     match wanted {
-        args::Function::Versions { name, json } => show(aws, &name, json).await,
-        args::Function::Release { name } => {
+        Command::Versions { name, json } => show(aws, &name, json).await,
+        Command::Release { name } => {
             let queue = fed_by(aws, &name).await?;
             let latest = versions(aws, &name).await?.into_iter().find(|version| version.name == LATEST);
             latest.ok_or_else(|| Failure::said(format!("there is no function {name}")))?.check(&name, &queue, aws.short(&queue))?;
             let moved = release(aws, &name).await?;
             moved.tell(&name)
         }
-        args::Function::Rollback { name, to } => {
+        Command::Rollback { name, to } => {
             let queue = fed_by(aws, &name).await?;
             let before = live(aws, &name).await?.ok_or_else(|| Failure::said(format!("function {name} has no alias {LIVE}")))?.version;
             let versions = versions(aws, &name).await?;

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use clap::Args;
 use jiff::{SignedDuration, Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
 use serde_json::{Value, json};
 use sqjobs::{
@@ -11,12 +12,25 @@ use sqjobs::{
 
 use super::queue::{self, Status};
 use crate::{
-    args::Stats,
     aws::Aws,
     failure::Failure,
     output::{Output, clean, note},
     time::{brief, from_now},
+    value::text,
 };
+
+#[derive(Debug, Args)]
+pub(crate) struct Stats {
+    /// The queue. Default: all queues.
+    #[arg(value_parser = text)]
+    pub(crate) queue: Option<String>,
+    /// The number of days, in UTC, up to today.
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=32))]
+    pub(crate) days: u16,
+    /// Print each queue as a line of JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
 
 /// The kind of duplicates that were discarded though their arguments differ from those of the job.
 pub(super) const OTHER_ARGUMENTS: &str = "other_arguments";

@@ -1,13 +1,19 @@
 //! Creates the tables.
 
+use clap::Subcommand;
 use sqjobs::setup;
 
 use crate::{
-    args::Table,
     aws::Aws,
     failure::{Failure, told},
     output::Output,
 };
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Table {
+    /// Create the tables of the records and of the schedules.
+    Create,
+}
 
 pub(super) async fn table(aws: &Aws, wanted: Table) -> Result<bool, Failure> {
     let Table::Create = wanted;

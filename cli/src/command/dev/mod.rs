@@ -7,6 +7,7 @@ mod workspace;
 
 use std::{fs, path::Path, process::Stdio, time::Duration};
 
+use clap::Args;
 use notify::{RecursiveMode, Watcher as _};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -21,11 +22,28 @@ use self::{
     view::View,
     workspace::{Programs, Workspace},
 };
-use crate::{
-    args::{Dev, Place},
-    aws::Aws,
-    failure::Failure,
-};
+use crate::{aws::Aws, failure::Failure, place::Place, value::text};
+
+#[derive(Debug, Args)]
+pub(crate) struct Dev {
+    /// Run only the functions of these packages. Default: those in the folders `functions` and `beater`; without these folders,
+    /// all packages that depend on sqjobs. Packages are left out that depend on it with `default-features = false`, as producers may,
+    /// or have `queues = []` under [package.metadata.sqjobs].
+    #[arg(long = "package", short, value_name = "PACKAGE", value_parser = text)]
+    pub(crate) packages: Vec<String>,
+    /// Build and deploy again whenever a file changes.
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// Keep tables and queues from one run to the next.
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// The port of the local stack, on the loopback address.
+    #[arg(long, default_value_t = 4566)]
+    pub(crate) port: u16,
+    /// More arguments for `cargo build`, such as --release.
+    #[arg(last = true, value_name = "CARGO ARGUMENT")]
+    pub(crate) cargo: Vec<String>,
+}
 
 /// How often the view is drawn.
 const FRAME: Duration = Duration::from_secs(1);

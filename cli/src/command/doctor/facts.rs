@@ -24,7 +24,6 @@ use sqjobs::{
 };
 
 use crate::{
-    args::Place,
     aws::Aws,
     command::{
         function::{self, Function},
@@ -33,6 +32,7 @@ use crate::{
         stats, table,
     },
     failure::{Failure, told},
+    place::Place,
 };
 
 /// So many due jobs, and failed ones, are looked at.

@@ -5,11 +5,23 @@ mod rules;
 
 use self::{facts::System, rules::findings};
 use crate::{
-    args::Doctor,
     aws::Aws,
     failure::Failure,
     output::{Output, clean},
+    value::text,
 };
+use clap::Args;
+
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// The name of the beater, as AWS shows it. Default: the prefix and `beater`, or else the function with the variables of this
+    /// environment that a rule of EventBridge wakes each minute.
+    #[arg(long, value_name = "FUNCTION", value_parser = text)]
+    pub(crate) beater: Option<String>,
+    /// Print each fault as a line of JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
 
 /// The answer is yes where nothing is wrong.
 pub(super) async fn doctor(aws: &Aws, wanted: &Doctor) -> Result<bool, Failure> {

@@ -17,15 +17,15 @@ use sqjobs::{
 
 use super::facts::{Beater, Mapping, Queue, System, Table};
 use crate::{
-    args::Place,
     command::{
         beater::deploy,
-        dlq::ways_back,
+        dlq::walk::ways_back,
         function::{self, Function},
         lookup::PARKED,
         queue::create_dlq,
         schedule::meant,
     },
+    place::Place,
     sentence::shell,
     time::{brief, from_now},
 };

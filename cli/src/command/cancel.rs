@@ -1,0 +1,132 @@
+//! Cancels jobs.
+
+use clap::Args;
+use jiff::Timestamp;
+use serde_json::json;
+use sqjobs::{Cancelled, Record};
+
+use crate::{
+    aws::Aws,
+    failure::Failure,
+    output::{Output, clean, confirmed},
+    sentence::{ended, shell},
+    time::exact,
+    value::text,
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct Cancel {
+    /// The ids of jobs.
+    #[arg(required = true, value_parser = text)]
+    pub(crate) ids: Vec<String>,
+    /// Also cancel jobs without a record, such as a job that still waits in its queue, or is parked there. The command blocks the id
+    /// for 30 days, and the function discards the message when it receives it next. It receives a parked message every five minutes.
+    #[arg(long)]
+    pub(crate) unseen: bool,
+    /// Do not ask for confirmation.
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// Print each outcome as a line of JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+pub(super) async fn cancel(aws: &Aws, wanted: Cancel) -> Result<bool, Failure> {
+    let (client, mut output) = (aws.client(), Output::new());
+    if wanted.ids.len() > 1 && !confirmed(&format!("Cancel {} jobs?", wanted.ids.len()), wanted.yes)? {
+        return Ok(false);
+    }
+    let mut all = true;
+    for id in &wanted.ids {
+        let record = client.get(id).await?;
+        let outcome = match (&record, wanted.unseen) {
+            (None, false) => None,
+            _ => Some(client.cancel(id).await?),
+        };
+        all &= outcome.is_some_and(|outcome| outcome != Cancelled::Ended);
+        if wanted.json {
+            output.json(&json!({"id": id, "outcome": word(outcome), "blocked_until": blocked_until(outcome)}))?;
+        } else if outcome.is_some() {
+            output.line(aws.place.with_options(&sentence(id, record.as_ref(), outcome)))?;
+        } else {
+            anstream::eprintln!("{}", aws.place.with_options(&sentence(id, None, None)));
+        }
+    }
+    Ok(all)
+}
+
+fn blocked_until(outcome: Option<Cancelled>) -> Option<Timestamp> {
+    match outcome {
+        Some(Cancelled::Unseen(until)) => Some(until),
+        _ => None,
+    }
+}
+
+/// Returns the outcome of a cancel in one word. `None` is the outcome if nothing was tried.
+fn word(outcome: Option<Cancelled>) -> &'static str {
+    match outcome {
+        Some(Cancelled::Waiting) => "cancelled",
+        Some(Cancelled::Running) => "asked_to_stop",
+        Some(Cancelled::Unseen(_)) => "blocked",
+        Some(_) => "ended",
+        None => "unknown",
+    }
+}
+
+/// Returns the outcome of a cancel in a sentence, given the record before it.
+fn sentence(id: &str, record: Option<&Record>, outcome: Option<Cancelled>) -> String {
+    let (shown, id) = (clean(id), shell(id));
+    match outcome {
+        Some(Cancelled::Waiting) if record.is_some_and(|record| record.generation > 0) => {
+            format!("{shown} is cancelled; it waited for its next attempt, and does not run again")
+        }
+        Some(Cancelled::Waiting) => format!("{shown} is cancelled before it ran"),
+        Some(Cancelled::Running) => {
+            format!("{shown} runs, and was asked to stop; it may still succeed, and `sqjobs watch {id}` shows how it ends")
+        }
+        Some(Cancelled::Unseen(until)) => format!(
+            "{shown} is blocked until {}: there was no record of it, and a job of this id does not run before; `sqjobs retry {id} ARGS \
+             --name NAME` runs it after all",
+            exact(until)
+        ),
+        Some(_) => {
+            let ended = record.map(ended).unwrap_or_default();
+            format!("{shown} had ended before{ended}; nothing was changed")
+        }
+        None => format!(
+            "there is no record of {shown}, and nothing was cancelled: the id is wrong, or the job still waits in its queue, for \
+             which a job has no record before a function sees it. To cancel it there: `sqjobs cancel {id} --unseen` blocks the id for 30 days, \
+             and a function discards its message when it receives it next, a parked one within five minutes"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cancel_says_which_of_its_outcomes_it_had() {
+        let until: Timestamp = "2026-06-04T12:00:00Z".parse().expect("an instant");
+        let record = |generation, finished_at: Option<&str>| -> Record {
+            let json =
+                json!({"id": "a", "name": "n", "queue": "q", "state": "succeeded", "generation": generation, "finished_at": finished_at});
+            serde_json::from_value(json).expect("a record")
+        };
+        let (new, tried, done) = (record(0, None), record(1, None), record(1, Some("2026-05-04T12:00:00Z")));
+        let cases = [
+            (Some(&new), Some(Cancelled::Waiting), "cancelled", "a is cancelled before it ran"),
+            (Some(&tried), Some(Cancelled::Waiting), "cancelled", "it waited for its next attempt"),
+            (Some(&tried), Some(Cancelled::Running), "asked_to_stop", "it may still succeed, and `sqjobs watch a` shows how it ends"),
+            (None, Some(Cancelled::Unseen(until)), "blocked", "a is blocked until 2026-06-04T12:00:00Z"),
+            (Some(&done), Some(Cancelled::Ended), "ended", "had ended before (succeeded at 2026-05-04T12:00:00Z)"),
+            (None, None, "unknown", "`sqjobs cancel a --unseen`"),
+        ];
+        for (record, outcome, expected, part) in cases {
+            assert_eq!(word(outcome), expected);
+            let said = sentence("a", record, outcome);
+            assert!(said.contains(part), "{said}");
+        }
+        assert_eq!([Some(Cancelled::Unseen(until)), Some(Cancelled::Running)].map(blocked_until), [Some(until), None]);
+    }
+}

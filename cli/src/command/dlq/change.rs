@@ -1,0 +1,342 @@
+//! Redrives and purges dead letters: counts them, asks, and acts.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    pin::pin,
+    time::{Duration, Instant},
+};
+
+use futures_util::future::poll_immediate;
+use serde_json::{Value, json};
+use sqjobs::{Letter, queue::Queue as _};
+use tokio::{signal::ctrl_c, time::sleep};
+
+use super::{
+    args::{Filter, Purge, Redrive},
+    letter::DeadLetter,
+    redrive::{DROPPED, KEPT, Sent, Step},
+    walk::{Pair, WAVE, Walk, more},
+};
+use crate::{
+    aws::Aws,
+    command::{feeding::refuse_other_table, queue},
+    failure::Failure,
+    output::{Output, clean, confirmed, progress},
+    sentence::shell,
+};
+
+/// What the command does with dead letters.
+#[derive(Clone, Copy, PartialEq)]
+enum Action {
+    Redrive,
+    Purge,
+}
+
+/// Whether a pass changes anything.
+#[derive(Clone, Copy, PartialEq)]
+enum Mode {
+    Count,
+    Change,
+}
+
+/// Options of both commands.
+struct Choices {
+    dry_run: bool,
+    yes: bool,
+    json: bool,
+}
+
+/// The outcome of a pass.
+#[derive(Default)]
+struct Counts {
+    /// The number of matching dead letters, by kind and name.
+    matching: BTreeMap<(String, String), u64>,
+    redriven: u64,
+    dropped: u64,
+    /// Not redriven, because their arguments would not run.
+    kept: u64,
+    purged: u64,
+    /// Matching, but the action failed.
+    failed: u64,
+    /// Not matching.
+    others: u64,
+    /// Dead letters of jobs that this pass redrove before. They are counted as redriven only.
+    returned: u64,
+    unseen: u64,
+    interrupted: bool,
+}
+
+impl Counts {
+    fn fail(&mut self, letter: &Letter, why: &str) {
+        self.failed += 1;
+        anstream::eprintln!("{}: {}", clean(&letter.id), clean(why));
+    }
+
+    fn keep(&mut self, letter: &Letter, why: &str) {
+        self.kept += 1;
+        anstream::eprintln!("{}: {}", clean(&letter.id), clean(why));
+    }
+
+    fn json(&self) -> Value {
+        let Self { matching, redriven, dropped, kept, purged, failed, others, returned: _, unseen, interrupted } = self;
+        let matching: Vec<_> = matching.iter().map(|((kind, name), count)| json!({"kind": kind, "name": name, "count": count})).collect();
+        json!({
+            "meant": matching, "redriven": redriven, "dropped": dropped, "kept": kept, "purged": purged, "failed": failed, "left": others,
+            "out_of_sight": unseen, "interrupted": interrupted,
+        })
+    }
+
+    fn sentence(&self) -> String {
+        let (dropped, kept) = (format!("dropped: {DROPPED}"), format!("kept: {KEPT}"));
+        let parts = [
+            (self.redriven, "redriven"),
+            (self.dropped, &*dropped),
+            (self.kept, &*kept),
+            (self.purged, "purged"),
+            (self.failed, "failed"),
+            (self.others, "not selected"),
+        ];
+        let parts: Vec<_> = parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+        if parts.is_empty() { "none".into() } else { parts.join(", ") }
+    }
+
+    /// Returns the plan, such as "1 to be redriven; 2 to be dropped: ...".
+    fn forecast(&self, action: Action, verb: &str) -> String {
+        let (count, what) = match action {
+            Action::Redrive => (self.redriven, "redriven"),
+            Action::Purge => (self.purged, "purged, and their arguments lost"),
+        };
+        let others = [(self.dropped, "dropped", DROPPED), (self.kept, "kept", KEPT)].into_iter().filter(|(count, ..)| *count > 0);
+        let others = others.map(|(count, what, why)| format!("; {count} {verb} {what}: {why}"));
+        format!("{count} {verb} {what}{}", others.collect::<String>())
+    }
+}
+
+/// One pass through a dead-letter queue.
+struct Pass<'a> {
+    aws: &'a Aws,
+    pair: &'a Pair,
+    filter: &'a Filter,
+    action: Action,
+    mode: Mode,
+    /// Maximum number of dead letters per second.
+    rate: Option<u32>,
+}
+
+impl Pass<'_> {
+    /// Runs the pass. Returns the counts also if an error ends it.
+    async fn run(&self) -> (Counts, Result<(), Failure>) {
+        let (mut walk, mut counts) = (Walk::new(self.aws, self.pair), Counts::default());
+        let ended = self.go(&mut walk, &mut counts).await;
+        counts.failed += walk.unreadable;
+        counts.unseen = if counts.interrupted { 0 } else { walk.unseen() };
+        walk.end().await;
+        (counts, ended)
+    }
+
+    async fn go(&self, walk: &mut Walk<'_>, counts: &mut Counts) -> Result<(), Failure> {
+        let (now, started) = (self.aws.clock.now(), Instant::now());
+        let bar = progress(Some(self.pair.total), "dead letters");
+        let mut interrupt = pin!(ctrl_c());
+        let many = self.rate.map_or(WAVE, |rate| WAVE.min(rate as usize));
+        let (mut acted, mut sent) = (0, Sent::default());
+        loop {
+            // A count changes nothing, so Ctrl-C ends it at once.
+            if self.mode == Mode::Change && poll_immediate(&mut interrupt).await.is_some() {
+                counts.interrupted = true;
+                break;
+            }
+            let found = walk.next(many).await?;
+            if found.is_empty() {
+                break;
+            }
+            bar.inc(found.len() as u64);
+            let (matching, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|dead| self.filter.selects(dead, now));
+            counts.others += others.len() as u64;
+            // A message that was redriven and has failed again was counted before.
+            let has_returned = |dead: &DeadLetter| self.mode == Mode::Change && sent.has_returned(&dead.letter);
+            let (returned, matching): (Vec<_>, Vec<_>) = matching.into_iter().partition(has_returned);
+            counts.returned += returned.len() as u64;
+            acted += matching.len() as u64;
+            for dead in &matching {
+                *counts.matching.entry((dead.kind().to_owned(), dead.name().to_owned())).or_default() += 1;
+            }
+            match (self.action, self.mode) {
+                (Action::Redrive, Mode::Count) => self.count(&matching, &mut sent, counts),
+                (Action::Redrive, Mode::Change) => self.redrive(walk, &matching, &mut sent, counts).await,
+                (Action::Purge, Mode::Count) => counts.purged += matching.len() as u64,
+                (Action::Purge, Mode::Change) => {
+                    let undeleted = walk.delete(&matching.iter().map(|dead| &dead.letter).collect::<Vec<_>>()).await;
+                    counts.purged += matching.len() as u64 - undeleted;
+                    counts.failed += undeleted;
+                }
+            }
+            if let Some(rate) = self.rate {
+                sleep((Duration::from_secs(acted) / rate).saturating_sub(started.elapsed())).await;
+            }
+        }
+        bar.finish_and_clear();
+        Ok(())
+    }
+
+    /// Counts the steps of a redrive.
+    fn count(&self, matching: &[DeadLetter], sent: &mut Sent, counts: &mut Counts) {
+        for dead in matching {
+            match sent.step(dead, &self.pair.queue) {
+                Step::Send(_) => counts.redriven += 1,
+                Step::Drop => counts.dropped += 1,
+                Step::Keep(_) => counts.kept += 1,
+            }
+        }
+    }
+
+    /// Sends dead letters, then deletes them. A redrive that is killed in between sends them again, and the job's record shows the second
+    /// message to be a duplicate.
+    async fn redrive(&self, walk: &mut Walk<'_>, matching: &[DeadLetter], sent: &mut Sent, counts: &mut Counts) {
+        let (mut messages, mut sending, mut dropped) = (Vec::new(), Vec::new(), Vec::new());
+        for dead in matching {
+            match sent.step(dead, &self.pair.queue) {
+                Step::Send(message) => {
+                    messages.push(message);
+                    sending.push(&dead.letter);
+                }
+                Step::Drop => dropped.push(&dead.letter),
+                Step::Keep(why) => counts.keep(&dead.letter, why),
+            }
+        }
+        let answers = walk.queue.send(&self.pair.queue, &messages).await;
+        let (mut redriven, mut unsent) = (Vec::new(), HashSet::new());
+        for (letter, answer) in sending.into_iter().zip(answers) {
+            match answer {
+                Ok(_) => redriven.push(letter),
+                Err(error) => {
+                    sent.remove(&letter.id);
+                    unsent.insert(&letter.id);
+                    counts.fail(letter, &error.to_string());
+                }
+            }
+        }
+        let (undecided, dropped): (Vec<_>, Vec<_>) = dropped.into_iter().partition(|letter| unsent.contains(&letter.id));
+        for letter in undecided {
+            counts.fail(letter, "another dead letter with this id was not sent");
+        }
+        for (letters, count) in [(&redriven, &mut counts.redriven), (&dropped, &mut counts.dropped)] {
+            let undeleted = walk.delete(letters).await;
+            *count += letters.len() as u64 - undeleted;
+            counts.failed += undeleted;
+        }
+    }
+}
+
+pub(super) async fn redrive(aws: &Aws, wanted: Redrive) -> Result<bool, Failure> {
+    let pair = pair(aws, &wanted.queue).await?;
+    let pass = Pass { aws, pair: &pair, filter: &wanted.filter, action: Action::Redrive, mode: Mode::Change, rate: wanted.rate };
+    act(&pass, &Choices { dry_run: wanted.dry_run, yes: wanted.yes, json: wanted.json }).await
+}
+
+pub(super) async fn purge(aws: &Aws, wanted: Purge) -> Result<bool, Failure> {
+    let pair = pair(aws, &wanted.queue).await?;
+    let pass = Pass { aws, pair: &pair, filter: &wanted.filter, action: Action::Purge, mode: Mode::Change, rate: None };
+    act(&pass, &Choices { dry_run: wanted.dry_run, yes: wanted.yes, json: wanted.json }).await
+}
+
+/// Finds a queue of this environment and its dead-letter queue.
+async fn pair(aws: &Aws, name: &str) -> Result<Pair, Failure> {
+    queue::refuse_others(aws, [name]).await?;
+    let pair = Pair::find(aws, name).await?;
+    refuse_other_table(aws, &pair.queue, &pair.arn).await?;
+    Ok(pair)
+}
+
+/// Returns true for a kind of dead letter that is refused again, unless its function or the record of its id has changed.
+fn is_refused(kind: &str) -> bool {
+    matches!(kind, "rejected" | "id_in_use") || kind.starts_with("reserved_")
+}
+
+/// Warns of messages that a redrive sends in vain, and prints the remedy.
+fn warn(pass: &Pass<'_>, counts: &Counts) {
+    let refused = counts.matching.iter().filter(|((kind, _), _)| is_refused(kind));
+    let count: u64 = refused.clone().map(|(_, count)| count).sum();
+    if pass.action == Action::Purge || count == 0 {
+        return;
+    }
+    let kinds: BTreeSet<_> = refused.map(|((kind, _), _)| &**kind).collect();
+    let queue = shell(pass.aws.short(&pass.pair.queue));
+    let id = pass.filter.id.as_ref().map(|id| format!(" --id {}", shell(id))).unwrap_or_default();
+    let purge: Vec<_> = kinds.iter().map(|kind| format!("`sqjobs dlq purge {queue}{id} --kind {}`", shell(kind))).collect();
+    let said = format!(
+        "warning: {count} of them come back to the dead-letter queue at once, unless their function was changed since: it refused them as {}. \
+         Enqueue each job again, corrected; `sqjobs dlq list {queue}` shows the reasons. Then delete the dead letters: {}",
+        kinds.iter().copied().collect::<Vec<_>>().join(", "),
+        purge.join(", ")
+    );
+    anstream::eprintln!("{}", clean(&pass.aws.place.with_options(&said)));
+}
+
+/// Counts the dead letters, asks for confirmation, and acts.
+async fn act(pass: &Pass<'_>, choices: &Choices) -> Result<bool, Failure> {
+    let Choices { dry_run, yes, json } = *choices;
+    if dry_run || !yes {
+        let (counted, ended) = Pass { mode: Mode::Count, rate: None, ..*pass }.run().await;
+        ended?;
+        let matching: u64 = counted.matching.values().sum();
+        warn(pass, &counted);
+        if json && (dry_run || matching == 0) {
+            Output::new().json(&counted.json())?;
+            return Ok(answer(pass, &counted));
+        }
+        for ((kind, name), count) in &counted.matching {
+            anstream::eprintln!("{count:>8}  {}  {}", clean(kind), clean(name));
+        }
+        if counted.unseen > 0 {
+            anstream::eprintln!("{}", more(counted.unseen, &pass.pair.dlq));
+        }
+        match matching {
+            0 => {
+                anstream::eprintln!("none");
+                return Ok(answer(pass, &counted));
+            }
+            _ if dry_run => {
+                Output::new().line(counted.forecast(pass.action, "would be"))?;
+                return Ok(answer(pass, &counted));
+            }
+            _ if !confirmed(&format!("{}. Continue?", counted.forecast(pass.action, "to be")), false)? => return Ok(false),
+            _ => {}
+        }
+    }
+    let (counts, ended) = pass.run().await;
+    let mut output = Output::new();
+    if yes {
+        warn(pass, &counts);
+    }
+    if counts.returned > 0 {
+        let queue = shell(pass.aws.short(&pass.pair.queue));
+        let said = format!(
+            "{} dead letters of redriven jobs are in the dead-letter queue, still or again: `sqjobs dlq list {queue}` shows them",
+            counts.returned
+        );
+        anstream::eprintln!("{}", pass.aws.place.with_options(&said));
+    }
+    if json {
+        output.json(&counts.json())?;
+    } else {
+        output.line(counts.sentence())?;
+        if counts.unseen > 0 {
+            anstream::eprintln!("{}", more(counts.unseen, &pass.pair.dlq));
+        }
+        if counts.interrupted {
+            anstream::eprintln!("interrupted; run the command again to continue");
+        }
+    }
+    ended?;
+    Ok(answer(pass, &counts))
+}
+
+/// Returns true if the action succeeded for each matching dead letter, and the job named by `--id` had one.
+fn answer(pass: &Pass<'_>, counts: &Counts) -> bool {
+    if let Some(id) = pass.filter.id.as_ref().filter(|_| counts.matching.is_empty()) {
+        anstream::eprintln!("no dead letter of {} was found", clean(id));
+        return false;
+    }
+    counts.failed == 0 && counts.kept == 0 && !counts.interrupted
+}

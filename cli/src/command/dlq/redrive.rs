@@ -1,0 +1,67 @@
+//! Decides for each dead letter whether a redrive sends it, deletes it or keeps it.
+
+use std::collections::HashMap;
+
+use sqjobs::{Letter, Redrive, envelope::Digest, queue::Outgoing};
+
+use super::letter::DeadLetter;
+
+/// Why a redrive deletes dead letters without sending them.
+pub(super) const DROPPED: &str = "their jobs have ended or continued without them";
+/// Why a redrive neither sends nor deletes dead letters.
+pub(super) const KEPT: &str = "another job with their id has other arguments, or their messages are too large to carry their id";
+const OTHER_ARGUMENTS: &str =
+    "another job with this id has other arguments, so this message would be discarded; enqueue its arguments with another id";
+const TOO_LARGE: &str = "the message is too large to carry its id; enqueue the job again";
+
+/// The name and the arguments of a job.
+type Job = (String, Digest);
+
+/// Step that a redrive takes for a dead letter.
+pub(super) enum Step {
+    Send(Outgoing),
+    Drop,
+    /// Keeps it, for this reason.
+    Keep(&'static str),
+}
+
+/// The jobs whose dead letters were sent, by id. None: the message has no job that can be read.
+#[derive(Default)]
+pub(super) struct Sent(HashMap<String, Option<Job>>);
+
+impl Sent {
+    /// Returns the step for a dead letter, and remembers the jobs to send. The first dead letter of an id is sent: the function would
+    /// discard a later one.
+    pub(super) fn step(&mut self, dead: &DeadLetter, queue: &str) -> Step {
+        let (letter, job) = (&dead.letter, job(&dead.letter));
+        let step = match letter.redrive(dead.record.as_ref(), queue) {
+            Redrive::Send(message) => match self.0.get(&letter.id) {
+                None => Step::Send(message),
+                Some(first) if *first == job => Step::Drop,
+                Some(_) => Step::Keep(OTHER_ARGUMENTS),
+            },
+            Redrive::Drop => Step::Drop,
+            Redrive::OtherArguments => Step::Keep(OTHER_ARGUMENTS),
+            Redrive::Stuck => Step::Keep(TOO_LARGE),
+        };
+        if let Step::Send(_) = step {
+            self.0.insert(letter.id.clone(), job);
+        }
+        step
+    }
+
+    /// Forgets a dead letter that SQS did not accept.
+    pub(super) fn remove(&mut self, id: &str) {
+        self.0.remove(id);
+    }
+
+    /// Returns true for a message that was sent and has failed again.
+    pub(super) fn has_returned(&self, letter: &Letter) -> bool {
+        self.0.get(&letter.id) == Some(&job(letter))
+    }
+}
+
+/// Returns the job of a dead letter. None: its message cannot be read.
+fn job(letter: &Letter) -> Option<Job> {
+    letter.envelope.as_ref().ok().map(|envelope| (envelope.name.clone(), envelope.digest()))
+}

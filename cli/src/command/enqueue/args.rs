@@ -1,0 +1,86 @@
+//! Arguments of the command `enqueue`.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Args;
+use jiff::Timestamp;
+
+use crate::{
+    time,
+    value::{key_value, text},
+};
+
+#[derive(Debug, Args)]
+#[command(override_usage = "sqjobs enqueue [OPTIONS] <NAME> [ARGS]\n       sqjobs enqueue [OPTIONS] --from <FILE>")]
+pub(crate) struct Enqueue {
+    /// The job's name.
+    #[arg(required_unless_present = "from", value_parser = text)]
+    pub(crate) name: Option<String>,
+    /// The job's arguments as JSON. @FILE reads them from a file, and - from standard input.
+    #[arg(conflicts_with = "from")]
+    pub(crate) args: Option<String>,
+    /// Enqueue each line of a file. - reads standard input. A line is a message such as {"name": "adder", "args": [1, 2], "id":
+    /// "a"}.
+    ///
+    /// A line may also say how to send the message: queue, delay (such as "5m"), group, dedup, recorded, listed, and objects (an
+    /// array). An option of the command applies to all lines, and overrides the field of a line. If each line has an id, an
+    /// interrupted command can be run again: no job runs twice.
+    #[arg(long, value_name = "FILE", conflicts_with = "name")]
+    pub(crate) from: Option<PathBuf>,
+    /// The job's id. A second job of the same id is a duplicate and does not run.
+    ///
+    /// The command looks for a record of the id. If the arguments or the --at of the earlier job differ, nothing is enqueued.
+    /// A job that still waits in its queue has no record, unless it was enqueued with --recorded. Both messages are then in
+    /// the queue: the first that starts is the job, and the other one is discarded. --wait reports it if other arguments ran.
+    #[arg(long, conflicts_with = "from", value_parser = text)]
+    pub(crate) id: Option<String>,
+    #[command(flatten)]
+    pub(crate) options: Options,
+    /// Wait until the job has ended, and print each change. Exit status: 0 if it succeeded, otherwise 1.
+    #[arg(long, conflicts_with = "from")]
+    pub(crate) wait: bool,
+    /// Print each answer as a line of JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What one may say of a job beside its name, its arguments and its id.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Options {
+    /// The queue. Default: the queue with the job's name.
+    #[arg(long, value_parser = text)]
+    pub(crate) queue: Option<String>,
+    /// Run the job after this time at the earliest, such as 5m.
+    #[arg(long, value_name = "DURATION", value_parser = time::duration, conflicts_with = "at")]
+    pub(crate) delay: Option<Duration>,
+    /// Run the job at this instant at the earliest, such as 2026-05-04T12:00:00Z.
+    #[arg(long, value_name = "INSTANT", value_parser = time::instant)]
+    pub(crate) at: Option<Timestamp>,
+    /// Discard the job if it has not started by this instant.
+    #[arg(long, value_name = "INSTANT", value_parser = time::instant)]
+    pub(crate) expires: Option<Timestamp>,
+    /// The number of its attempts. Default: the number in the job's policy.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) max_attempts: Option<u32>,
+    /// A label. Repeat the option for more labels.
+    #[arg(long = "tag", value_parser = text)]
+    pub(crate) tags: Vec<String>,
+    /// Data for the record. Repeat the option for more data.
+    #[arg(long = "meta", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) meta: Vec<(String, String)>,
+    /// The message group. A FIFO queue keeps the order of a group; a standard queue serves groups fairly.
+    #[arg(long, value_parser = text)]
+    pub(crate) group: Option<String>,
+    /// The deduplication id on a FIFO queue. Default: the job's id.
+    #[arg(long, value_parser = text)]
+    pub(crate) dedup: Option<String>,
+    /// Write a record now, so that the job can be looked up before it starts.
+    #[arg(long)]
+    pub(crate) recorded: bool,
+    /// Write a record now, and list the job by its name, its tags and its tree, for `sqjobs list`.
+    #[arg(long)]
+    pub(crate) listed: bool,
+    /// Write a record now, and list the job by an object that it concerns, such as order:17. Repeat the option for more.
+    #[arg(long = "object", value_parser = text)]
+    pub(crate) objects: Vec<String>,
+}

@@ -1,0 +1,294 @@
+//! Enqueues the jobs of a file.
+
+use std::{
+    collections::{BTreeSet, HashMap, hash_map::Entry},
+    io,
+    path::PathBuf,
+    time::Duration,
+};
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use sqjobs::{Client, Envelope, envelope::Form};
+use tokio::signal::ctrl_c;
+
+use super::{
+    answer,
+    args::Options,
+    duplicate::{Asked, duplicate, firsts, missing},
+    job::with,
+};
+use crate::{
+    aws::Aws,
+    command::queue::{self, DeadLetterQueues},
+    failure::Failure,
+    lines::open,
+    output::{Output, clean, progress},
+    sentence::shell,
+    time,
+};
+
+/// Lines that are sent before the next are read.
+const LINES: usize = 500;
+
+/// The jobs of a file.
+pub(super) struct Bulk<'a> {
+    pub(super) aws: &'a Aws,
+    pub(super) client: Client,
+    /// The prefixes of other environments, as far as this user may list them.
+    pub(super) environments: Vec<String>,
+    pub(super) dlqs: DeadLetterQueues,
+    pub(super) options: Options,
+    pub(super) json: bool,
+    pub(super) from: PathBuf,
+}
+
+/// How far it came.
+#[derive(Default)]
+struct Done {
+    sent: usize,
+    /// Sent, and not listed or recorded as was asked for.
+    incomplete: usize,
+    /// Sent, and known to be duplicates with the same arguments.
+    duplicates: usize,
+    refused: usize,
+    nameless: usize,
+    /// Fields that this version does not know.
+    unknown: BTreeSet<String>,
+    /// The queues of the file, each with the reason why no job is sent to it.
+    queues: HashMap<String, Option<String>>,
+    /// Lines that repeat an earlier one, and were not sent.
+    repeated: usize,
+    /// The ids of the file, each with the first line that has it.
+    ids: HashMap<String, First>,
+}
+
+/// The first line of a file that has an id.
+struct First {
+    line: usize,
+    name: String,
+    queue: String,
+    asked: Asked,
+    delay: Option<Duration>,
+}
+
+impl First {
+    /// Names what a later line of the same id has otherwise. None: it is the same job.
+    fn differs(&self, later: &Self) -> Option<&'static str> {
+        let differences = [
+            ("another name", self.name != later.name),
+            ("another queue", self.queue != later.queue),
+            ("other arguments", self.asked.digest != later.asked.digest),
+            ("another time", (self.asked.run_at, self.delay) != (later.asked.run_at, later.delay)),
+        ];
+        differences.into_iter().find_map(|(what, differs)| differs.then_some(what))
+    }
+}
+
+/// The options of a job that a line of a file may give beside the fields of the message.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Line {
+    queue: Option<String>,
+    delay: Option<String>,
+    group: Option<String>,
+    dedup: Option<String>,
+    recorded: bool,
+    listed: bool,
+    objects: Vec<String>,
+}
+
+impl Line {
+    const FIELDS: [&str; 7] = ["queue", "delay", "group", "dedup", "recorded", "listed", "objects"];
+
+    /// Takes the options out of a message, which does not carry them.
+    fn take(envelope: &mut Envelope) -> Result<Options, String> {
+        if envelope.form != Form::Native {
+            return Ok(Options::default()); // older systems give these fields other meanings
+        }
+        let own = Self::FIELDS.into_iter().filter_map(|field| Some((field.to_owned(), envelope.unknown.remove(field)?)));
+        let own: Map<String, Value> = own.filter(|(_, value)| !value.is_null()).collect();
+        let line: Self = serde_json::from_value(Value::Object(own)).map_err(|error| {
+            format!("{error}; queue, delay, group and dedup are texts, recorded and listed true or false, objects an array of texts")
+        })?;
+        if line.delay.is_some() && envelope.run_at.is_some() {
+            return Err("delay and run_at exclude each other; give one of them".into());
+        }
+        let Self { queue, delay, group, dedup, recorded, listed, objects } = line;
+        let delay = delay.map(|delay| time::duration(&delay)).transpose()?;
+        Ok(Options { queue, delay, group, dedup, recorded, listed, objects, ..Options::default() })
+    }
+}
+
+impl Bulk<'_> {
+    pub(super) async fn run(&self) -> Result<bool, Failure> {
+        let (mut lines, length) = open(&self.from)?;
+        let progress = progress(length, "");
+        let mut done = Done::default();
+        let mut number = 0;
+        loop {
+            let part: Vec<_> = lines.by_ref().take(LINES).collect::<io::Result<_>>()?;
+            if part.is_empty() {
+                break;
+            }
+            progress.inc(part.iter().map(|line| line.len() as u64 + 1).sum());
+            let sending = self.send(&part, number, &mut done);
+            tokio::select! {
+                sent = sending => sent?,
+                interrupted = ctrl_c() => {
+                    interrupted?;
+                    progress.finish_and_clear();
+                    return Err(Failure::said(interrupted_at(number, part.len(), done.nameless)));
+                }
+            }
+            number += part.len();
+            progress.set_message(format!("{} jobs", done.sent));
+        }
+        progress.finish_and_clear();
+        if !done.unknown.is_empty() {
+            let fields: Vec<_> = done.unknown.iter().map(|field| clean(field)).collect();
+            anstream::eprintln!("warning: this version does not know the fields {}; they were sent as they are", fields.join(", "));
+        }
+        if done.sent + done.refused == 0 {
+            anstream::eprintln!("no job enqueued: the input is empty");
+            return Ok(false);
+        }
+        if !self.json {
+            let incomplete =
+                if done.incomplete > 0 { format!(", {} of them not recorded or listed", done.incomplete) } else { String::new() };
+            let refused = if done.refused > 0 { format!(", {} refused", done.refused) } else { String::new() };
+            let again =
+                if done.duplicates > 0 { format!(", {} of them duplicates that do not run again", done.duplicates) } else { String::new() };
+            let repeated = if done.repeated > 0 { format!(", {} repeated lines left out", done.repeated) } else { String::new() };
+            Output::new().line(format!("{} jobs enqueued{again}{incomplete}{repeated}{refused}", done.sent))?;
+        }
+        Ok(done.refused + done.incomplete == 0)
+    }
+
+    /// Sends lines of which the first is the one after `before`.
+    async fn send(&self, lines: &[String], before: usize, done: &mut Done) -> Result<(), Failure> {
+        let mut places = Vec::new();
+        let mut jobs = Vec::new();
+        for (place, line) in lines.iter().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            let read = Envelope::parse(line).map_err(|error| error.to_string());
+            let read = read.and_then(|mut envelope| Ok((Line::take(&mut envelope)?, envelope)));
+            let of_another = |queue: &String| queue::of_another(&self.environments, &self.aws.queue(queue));
+            match read.and_then(|(own, envelope)| own.queue.as_ref().and_then(of_another).map_or(Ok((own, envelope)), Err)) {
+                Ok((own, envelope)) => {
+                    done.unknown.extend(envelope.unknown.keys().cloned());
+                    done.nameless += usize::from(envelope.id.is_none());
+                    places.push(before + place + 1);
+                    let job = sqjobs::Enqueue::named(&envelope.name.clone(), Value::Null).with(|own| *own = envelope);
+                    let queue = self.options.queue.clone().or_else(|| own.queue.clone()).unwrap_or_else(|| job.name().to_owned());
+                    let delay = self.options.delay.or(own.delay);
+                    jobs.push((self.aws.queue(&queue), delay, with(with(job, &own), &self.options)));
+                }
+                Err(error) => self.refuse(before + place + 1, &error, done)?,
+            }
+        }
+        let ids: Vec<_> = jobs.iter().filter_map(|(.., job)| job.envelope().id.clone()).collect();
+        let firsts: HashMap<_, _> = firsts(self.aws, &ids).await.into_iter().flatten().map(|first| (first.id.clone(), first)).collect();
+        for (queue, ..) in &jobs {
+            if !done.queues.contains_key(queue) {
+                done.queues.insert(queue.clone(), self.dlqs.refusal(self.aws, queue).await);
+            }
+        }
+        let (mut sent_lines, mut own) = (Vec::new(), Vec::new());
+        for (line, (queue, delay, job)) in places.into_iter().zip(jobs) {
+            if let Some(why) = done.queues.get(&queue).cloned().flatten() {
+                self.refuse(line, &why, done)?;
+                continue;
+            }
+            if let Some(id) = job.envelope().id.clone() {
+                let asked = Asked::by(job.envelope());
+                let own = First { line, name: job.name().to_owned(), queue: queue.clone(), asked, delay };
+                match done.ids.entry(id) {
+                    Entry::Vacant(vacant) => drop(vacant.insert(own)),
+                    Entry::Occupied(first) => {
+                        let (id, first) = (clean(first.key()), first.get());
+                        let earlier = first.line;
+                        match first.differs(&own) {
+                            Some(what) => {
+                                let why = format!("id {id} stands in line {earlier} with {what}; give each job an id of its own");
+                                self.refuse(line, &why, done)?;
+                            }
+                            None => self.repeat(line, &id, earlier, done)?,
+                        }
+                        continue;
+                    }
+                }
+            }
+            let first = job.envelope().id.as_ref().and_then(|id| firsts.get(id));
+            match first.map(|first| duplicate(first, job.envelope(), &queue)) {
+                Some((false, said)) => self.refuse(line, &said, done)?,
+                known => {
+                    done.duplicates += usize::from(known.is_some());
+                    sent_lines.push((line, queue, Asked::by(job.envelope())));
+                    own.push(job);
+                }
+            }
+        }
+        let answers = self.client.enqueue_many(own).await;
+        for ((line, queue, asked), sent) in sent_lines.into_iter().zip(answers) {
+            match sent {
+                Ok(sent) => {
+                    done.sent += 1;
+                    let missing = missing(&sent, &asked);
+                    done.incomplete += usize::from(missing.is_some());
+                    if self.json {
+                        Output::new().json(&answer(&sent, Some(line)))?;
+                    } else if let Some(missing) = missing {
+                        anstream::eprintln!("line {line}: {missing}");
+                    }
+                }
+                Err(error) => self.refuse(line, &Failure::of_queue(error, &shell(self.aws.short(&queue))).told(), done)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Says that a line repeats an earlier one, and is not sent.
+    fn repeat(&self, line: usize, id: &str, earlier: usize, done: &mut Done) -> Result<(), Failure> {
+        done.repeated += 1;
+        if self.json {
+            Output::new().json(&json!({"line": line, "id": id, "repeats_line": earlier}))?;
+        } else {
+            anstream::eprintln!("line {line}: a duplicate of line {earlier}, which has the same id {id}; it was left out");
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, line: usize, error: &str, done: &mut Done) -> Result<(), Failure> {
+        done.refused += 1;
+        let error = self.aws.place.with_options(error);
+        if self.json {
+            Output::new().json(&json!({"line": line, "error": error}))?;
+        } else {
+            anstream::eprintln!("line {line}: {error}");
+        }
+        Ok(())
+    }
+}
+
+/// How far it came, and how to go on.
+fn interrupted_at(before: usize, under_way: usize, nameless: usize) -> String {
+    let (from, to) = (before + 1, before + under_way);
+    let again = if nameless == 0 {
+        "run the command again: no job runs twice".to_owned()
+    } else {
+        format!("go on from line {from}: a job without an id that is sent again runs again")
+    };
+    format!("interrupted: lines 1 to {before} were sent, and some of lines {from} to {to}; {again}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_interrupted_is_told_how_to_go_on() {
+        let safe = interrupted_at(1500, 500, 0);
+        assert!(safe.contains("lines 1 to 1500 were sent") && safe.contains("run the command again"), "{safe}");
+        assert!(interrupted_at(1500, 500, 1).contains("go on from line 1501"));
+    }
+}

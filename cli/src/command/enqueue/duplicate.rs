@@ -1,0 +1,143 @@
+//! Compares a job with an earlier job of the same id.
+
+use jiff::Timestamp;
+use sqjobs::{
+    Enqueued, Envelope, Record, State,
+    envelope::Digest,
+    lifecycle::waits_for_other_time,
+    store::{DynamoDb, Store as _},
+};
+
+use crate::{aws::Aws, output::clean, sentence::shell, time};
+
+/// The arguments of a job, and the instant that it names. A delay names none: the same command gives another instant later.
+pub(super) struct Asked {
+    pub(super) digest: Digest,
+    pub(super) run_at: Option<Timestamp>,
+}
+
+impl Asked {
+    pub(super) fn by(envelope: &Envelope) -> Self {
+        Self { digest: envelope.digest(), run_at: envelope.run_at }
+    }
+
+    /// Returns true where an earlier job of the same id waits for another instant.
+    fn is_at_other_time(&self, first: &Record) -> bool {
+        self.run_at.is_some() && waits_for_other_time(first, self.run_at)
+    }
+}
+
+/// Says what was asked for and could not be written beside the message, or that another job has the id.
+pub(super) fn missing(sent: &Enqueued, asked: &Asked) -> Option<String> {
+    let id = clean(&sent.id);
+    let unrecorded = sent.unrecorded.as_ref().map(|why| format!("its record could not be written ({why}): its first attempt writes it"));
+    let unlisted = sent.unlisted.as_ref().map(|why| {
+        format!("it is missing in some of its lists ({why}): enqueue it once more with the id {id} to list it; it does not run twice")
+    });
+    let other = sent.first.as_ref().and_then(|first| match first.run_at {
+        _ if first.digest.is_some_and(|first| first != asked.digest) => {
+            Some("a job of this id has other arguments, and one of both runs".to_owned())
+        }
+        at if asked.is_at_other_time(first) => Some(format!(
+            "a job of this id already waits{}, and keeps its time",
+            at.map(|at| format!(" until {}", time::exact(at))).unwrap_or_default()
+        )),
+        _ => None,
+    });
+    let missing: Vec<_> = [unrecorded, unlisted, other].into_iter().flatten().collect();
+    (!missing.is_empty()).then(|| clean(&format!("{id} is enqueued, but {}", missing.join("; "))))
+}
+
+/// The records of jobs that were enqueued before. A producer need not have the right to read them.
+pub(super) async fn firsts(aws: &Aws, ids: &[String]) -> Vec<Option<Record>> {
+    let store = DynamoDb::new(aws.dynamodb(), aws.place.table());
+    let read = store.read(ids).await;
+    if let Some(error) = read.iter().find_map(|answer| answer.as_ref().err()) {
+        anstream::eprintln!("it is not known whether a job of this id was enqueued before: {}", clean(&error.to_string()));
+    }
+    read.into_iter().map(|answer| answer.ok().flatten()).collect()
+}
+
+/// Says what a record means for a job that is enqueued with its id, and whether the two are the same.
+pub(super) fn duplicate(first: &Record, envelope: &Envelope, queue: &str) -> (bool, String) {
+    let at = first.finished_at.map(|at| format!(" at {}", time::exact(at))).unwrap_or_default();
+    let id = clean(&first.id);
+    let state = match first.state {
+        State::Cancelled if first.name.is_empty() => format!("{id} was cancelled{at} before any function saw it"),
+        state if state.is_terminal() => format!("{id} already ended{at} ({})", state.as_str()),
+        state => {
+            let due = first.run_at.map(|at| format!(", due at {}", time::exact(at))).unwrap_or_default();
+            format!("{id} is already {}{due}", state.as_str())
+        }
+    };
+    let asked = Asked::by(envelope);
+    let differs = match &first.digest {
+        _ if first.name.is_empty() => {
+            format!("`sqjobs retry {} ARGS --name {}` runs it after all", shell(&first.id), shell(&envelope.name))
+        }
+        _ if first.queue != queue => format!("the id belongs to job {} on queue {}", clean(&first.name), clean(&first.queue)),
+        Some(digest) if *digest == asked.digest && asked.is_at_other_time(first) => {
+            return (
+                false,
+                format!("{state}, and keeps its time; nothing was enqueued: enqueue a job for another time with an id of its own"),
+            );
+        }
+        Some(digest) if *digest == asked.digest => {
+            let once = if first.state.is_terminal() { "it does not run again" } else { "it runs once however often it is enqueued" };
+            return (true, format!("{state}; its arguments were the same, and {once}"));
+        }
+        Some(_) => "its arguments were different".into(),
+        None => "it is not known if its arguments were the same".into(),
+    };
+    (false, format!("{state}; these arguments did not run, and nothing was enqueued: {differs}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_duplicate_says_how_the_first_job_ended_and_what_differs() {
+        let envelope = Envelope::new("n", json!([1]));
+        let first = |change: Value| -> Record {
+            let mut record = json!({
+                "id": "a", "name": "n", "queue": "q", "state": "succeeded", "finished_at": "2026-05-04T12:00:00Z",
+                "digest": serde_json::to_value(envelope.digest()).expect("plain data"),
+            });
+            record.as_object_mut().expect("an object").extend(change.as_object().expect("an object").clone());
+            serde_json::from_value(record).expect("a record")
+        };
+        let other = serde_json::to_value(Envelope::new("n", json!([2])).digest()).expect("plain data");
+        let cases = [
+            (json!({}), true, "a already ended at 2026-05-04T12:00:00Z (succeeded); its arguments were the same"),
+            (json!({"state": "queued", "finished_at": null}), true, "a is already queued; its arguments were the same, and it runs once"),
+            (json!({"digest": other}), false, "nothing was enqueued: its arguments were different"),
+            (json!({"digest": null}), false, "it is not known if its arguments were the same"),
+            (json!({"queue": "p", "state": "running", "finished_at": null}), false, "a is already running; these arguments did not run"),
+            (
+                json!({"state": "queued", "run_at": "2026-05-04T13:00:00Z"}),
+                true,
+                "a is already queued, due at 2026-05-04T13:00:00Z; its arguments",
+            ),
+            (json!({"queue": "p"}), false, "the id belongs to job n on queue p"),
+            (json!({"name": "", "state": "cancelled"}), false, "a was cancelled at 2026-05-04T12:00:00Z before any function saw it"),
+            (json!({"name": ""}), false, "`sqjobs retry a ARGS --name n` runs it after all"),
+        ];
+        for (change, is_same, part) in cases {
+            let (same, said) = duplicate(&first(change), &envelope, "q");
+            assert!(same == is_same && said.contains(part), "{said}");
+        }
+        let first = first(json!({"state": "queued", "run_at": "2026-05-04T13:00:00Z"}));
+        for (run_at, is_same) in [("2026-05-04T13:00:00Z", true), ("2026-05-04T14:00:00Z", false)] {
+            let mut envelope = envelope.clone();
+            envelope.run_at = run_at.parse().ok();
+            let (same, said) = duplicate(&first, &envelope, "q");
+            assert!(
+                same == is_same && same != said.contains("due at 2026-05-04T13:00:00Z, and keeps its time; nothing was enqueued"),
+                "{said}"
+            );
+        }
+    }
+}

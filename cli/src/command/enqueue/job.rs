@@ -1,0 +1,96 @@
+//! Builds a job from the arguments of a command.
+
+use std::{fs, io};
+
+use serde_json::Value;
+use sqjobs::Envelope;
+
+use super::args::Options;
+use crate::failure::Failure;
+
+/// A job of that name.
+pub(in crate::command) fn job(name: &str, args: Option<&str>, options: &Options) -> Result<sqjobs::Enqueue, Failure> {
+    Ok(with(sqjobs::Enqueue::named(name, arguments(args)?), options))
+}
+
+/// Reads arguments: JSON, or where it is.
+pub(in crate::command) fn arguments(text: Option<&str>) -> Result<Value, Failure> {
+    let cannot = |file: &str, error| Failure::because(&format!("cannot read the arguments from {file}"), error);
+    let text = match text {
+        None => return Ok(Value::Null),
+        Some("-") => io::read_to_string(io::stdin()).map_err(|error| cannot("standard input", error))?,
+        Some(text) => match text.strip_prefix('@') {
+            Some(file) => fs::read_to_string(file).map_err(|error| cannot(file, error))?,
+            None => text.to_owned(),
+        },
+    };
+    let args = serde_json::from_str(&text).map_err(|error| {
+        Failure::said(format!("the arguments are not JSON: {error}; write [1, 2], '{{\"to\": \"x\"}}', '\"text\"', @FILE or -"))
+    })?;
+    Envelope::check_integers(&format!(r#"{{"args": {text}}}"#)).map_err(|flaw| Failure::because("cannot enqueue the job", flaw))?;
+    Ok(args)
+}
+
+pub(super) fn with(mut job: sqjobs::Enqueue, options: &Options) -> sqjobs::Enqueue {
+    let Options { queue, delay, at, expires, max_attempts, tags, meta, group, dedup, recorded, listed, objects } = options.clone();
+    if let Some(queue) = queue {
+        job = job.queue(queue);
+    }
+    if let Some(delay) = delay {
+        job = job.delay(delay);
+    }
+    if let Some(at) = at {
+        job = job.run_at(at);
+    }
+    if let Some(expires) = expires {
+        job = job.expires_at(expires);
+    }
+    if let Some(attempts) = max_attempts {
+        job = job.max_attempts(attempts);
+    }
+    if let Some(group) = group {
+        job = job.group(group);
+    }
+    if let Some(dedup) = dedup {
+        job = job.dedup(dedup);
+    }
+    if recorded {
+        job = job.recorded();
+    }
+    if listed {
+        job = job.listed();
+    }
+    job = tags.into_iter().fold(job, sqjobs::Enqueue::tag);
+    job = objects.into_iter().fold(job, sqjobs::Enqueue::object);
+    // A number is kept as one, unless digits would be lost.
+    meta.into_iter().fold(job, |job, (key, value)| {
+        let is_whole = Envelope::check_integers(&format!(r#"{{"meta": {value}}}"#)).is_ok();
+        let value = serde_json::from_str(&value).ok().filter(|_| is_whole).unwrap_or(Value::String(value));
+        job.meta(key, value)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn arguments_are_json_and_else_the_error_shows_how_to_write_them() {
+        assert!(matches!(arguments(Some("[1]")), Ok(value) if value == json!([1])));
+        assert!(matches!(arguments(None), Ok(Value::Null)));
+        assert!(matches!(arguments(Some("hello")), Err(Failure::Said(error)) if error.contains("'\"text\"'")));
+        assert!(
+            matches!(arguments(Some("[18446744073709551616]")), Err(Failure::Said(error)) if error.contains("args: it has an integer"))
+        );
+    }
+
+    #[test]
+    fn arguments_are_read_from_a_file() {
+        let file = concat!("@", env!("CARGO_MANIFEST_DIR"), "/output.schema.json");
+        assert!(matches!(arguments(Some(file)), Ok(value) if value["$defs"].is_object()));
+        let missing = arguments(Some("@nowhere.json")).expect_err("there is none").told();
+        assert!(missing.starts_with("cannot read the arguments from nowhere.json"), "{missing}");
+    }
+}

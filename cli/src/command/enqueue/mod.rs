@@ -1,0 +1,112 @@
+//! Enqueues one job, or all jobs of a file.
+
+mod args;
+mod bulk;
+mod duplicate;
+mod job;
+
+use futures_util::future::join;
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+use sqjobs::{Enqueued, lifecycle::SKEW};
+
+pub(crate) use self::args::{Enqueue, Options};
+pub(super) use self::job::{arguments, job};
+use self::{
+    bulk::Bulk,
+    duplicate::{Asked, duplicate, firsts, missing},
+};
+use super::{
+    follow::{self, Follow, Sent},
+    queue::{self, DeadLetterQueues},
+    table,
+};
+use crate::{
+    aws::Aws,
+    failure::Failure,
+    output::{Output, clean},
+};
+
+pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure> {
+    table::refuse_other(aws).await?;
+    let client = aws.client();
+    // The usual queue of a job has the same name in all environments.
+    let environments = async {
+        match (&wanted.from, &wanted.options.queue) {
+            (None, None) => Vec::new(),
+            _ => table::environments(aws).await.unwrap_or_default(),
+        }
+    };
+    let (environments, dlqs) = join(environments, DeadLetterQueues::read(aws)).await;
+    if let Some(refusal) = wanted.options.queue.as_ref().and_then(|queue| queue::of_another(&environments, &aws.queue(queue))) {
+        return Err(Failure::said(refusal));
+    }
+    match (wanted.from, wanted.name) {
+        (Some(file), _) => Bulk { aws, client, environments, dlqs, options: wanted.options, json: wanted.json, from: file }.run().await,
+        (None, Some(name)) => {
+            dlqs.refuse(aws, wanted.options.queue.as_deref().unwrap_or(&name)).await?;
+            let mut job = job(&name, wanted.args.as_deref(), &wanted.options)?;
+            if let Some(id) = wanted.id {
+                job = job.id(id);
+            }
+            let queue = aws.queue(wanted.options.queue.as_deref().unwrap_or(&name));
+            let ids: Vec<_> = job.envelope().id.clone().into_iter().collect();
+            if let Some(first) = firsts(aws, &ids).await.pop().flatten() {
+                let (is_same, said) = duplicate(&first, job.envelope(), &queue);
+                anstream::eprintln!("{}", aws.place.with_options(&said));
+                if !is_same {
+                    return Ok(false);
+                }
+            }
+            // The clocks of this machine and of SQS may differ.
+            let since = {
+                let now = aws.clock.now();
+                now.checked_sub(SignedDuration::try_from(SKEW).unwrap_or_default()).unwrap_or(now)
+            };
+            let asked = Asked::by(job.envelope());
+            let sent = client.enqueue_one(job).await.map_err(|error| Failure::of_queue(error, aws.short(&queue)))?;
+            if wanted.json {
+                Output::new().json(&answer(&sent, None))?;
+            } else {
+                Output::new().line(&sent.id)?;
+            }
+            let missing = missing(&sent, &asked);
+            if let Some(missing) = &missing {
+                anstream::eprintln!("{missing}");
+            }
+            let is_done = !wanted.wait || {
+                let sent_here = Some(Sent { queue, since });
+                let is_done = Follow { aws, id: &sent.id, within: follow::PATIENCE, json: wanted.json, sent: sent_here }.run().await?;
+                // Another job of this id may have been enqueued before, and have had no record yet.
+                let ran = client.get(&sent.id).await?.and_then(|record| record.digest);
+                let is_own = ran.is_none_or(|ran| ran == asked.digest);
+                if !is_own {
+                    anstream::eprintln!(
+                        "{} ran with other arguments, of an earlier job of this id; these arguments did not run",
+                        clean(&sent.id)
+                    );
+                }
+                is_done && is_own
+            };
+            Ok(is_done && missing.is_none())
+        }
+        (None, None) => Err(Failure::said("no job is named; give its name, or a file by --from")),
+    }
+}
+
+/// The answer to an enqueue as JSON, with the number of its line.
+fn answer(sent: &Enqueued, line: Option<usize>) -> Value {
+    let Enqueued { id, message_id, unrecorded, unlisted, .. } = sent;
+    let mut answer = json!({"id": id, "message_id": message_id});
+    let more = [
+        ("line", line.map(Value::from)),
+        ("unrecorded", unrecorded.clone().map(Value::from)),
+        ("unlisted", unlisted.clone().map(Value::from)),
+    ];
+    for (name, value) in more {
+        if let Some(value) = value {
+            answer[name] = value;
+        }
+    }
+    answer
+}

@@ -1,0 +1,114 @@
+//! Explains what happened to a job.
+
+use clap::Args;
+use jiff::Timestamp;
+use serde_json::json;
+use sqjobs::{Record, State};
+
+use super::{follow::is_unstarted, lookup, queue, stats};
+use crate::{
+    aws::Aws,
+    failure::Failure,
+    output::{Output, clean},
+    sentence,
+    value::text,
+};
+
+/// The possible reasons why a job has no record.
+const NO_ATTEMPT: &str = "So no attempt was started yet, or its record was deleted long after its end, or it succeeded and its function \
+                           records it on trouble only, or its message was purged from its queue, or the id is wrong.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// The job's id.
+    #[arg(value_parser = text)]
+    pub(crate) id: String,
+    /// Print the sentences as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+pub(super) async fn explain(aws: &Aws, wanted: Explain) -> Result<bool, Failure> {
+    let (record, now) = (aws.client().get(&wanted.id).await?, aws.clock.now());
+    let queue = match &record {
+        Some(record) if !record.state.is_terminal() && !record.queue.is_empty() => Some(queue::url(aws, &record.queue).await),
+        _ => None,
+    };
+    let is_queue_gone = matches!(queue, Some(Ok(None)));
+    let mut sentences = match &record {
+        Some(record) => sentence::explain(record, &aws.place.prefix, is_queue_gone, now),
+        None => vec![format!("There is no record of {:?}.", wanted.id)],
+    };
+    if let Some(Err(unseen)) = queue {
+        sentences.push(format!("Its queue cannot be looked at: {}.", unseen.told()));
+    }
+    let mut is_dead = false;
+    if is_unstarted(record.as_ref()) && !is_queue_gone {
+        match lookup::look(aws, &wanted.id, record.as_ref().map(|record| &*record.queue), None).await {
+            Ok(known) => {
+                is_dead = known.dead_letter.is_some();
+                if record.is_none() && known.dead_letter.is_none() {
+                    sentences.push(NO_ATTEMPT.into());
+                }
+                sentences.extend(known.sentences(&wanted.id, &aws.place.prefix, now));
+            }
+            Err(error) => {
+                sentences.extend(record.is_none().then(|| NO_ATTEMPT.into()));
+                sentences.push(format!("The queues cannot be looked at: {}.", error.told()));
+            }
+        }
+    }
+    if let Some(record) = &record {
+        if !is_dead {
+            sentences.extend(gone(aws, record, now).await);
+            sentences.extend(lookup::other_letter(aws, record, now).await);
+        }
+        sentences.extend(discarded(aws, record, now).await);
+    }
+    let sentences: Vec<_> = sentences.iter().map(|sentence| aws.place.with_options(sentence)).collect();
+    let mut output = Output::new();
+    if wanted.json {
+        output.json(&json!({"id": wanted.id, "state": record.as_ref().map(|record| record.state), "sentences": sentences}))?;
+    } else {
+        sentences.iter().try_for_each(|sentence| output.line(clean(sentence)))?;
+    }
+    Ok(record.is_some())
+}
+
+/// Warns that the message of a job may be gone, because its queue is empty, the job is overdue there, or its attempt has died.
+async fn gone(aws: &Aws, record: &Record, now: Timestamp) -> Option<String> {
+    let has_died = sentence::has_died(record, now);
+    if !matches!(record.state, State::Queued | State::Retrying) && !has_died {
+        return None;
+    }
+    // If the queue cannot be read, this was already reported.
+    let (queue, next) = (queue::find(aws, &record.queue).await.ok()?, sentence::resend(record, &aws.place.prefix));
+    match queue.depth.all() {
+        0 => Some(format!(
+            "SQS counts no message in queue {}. If it still counts none in a minute, the message is gone, such as by a purge of the queue: {next}.",
+            record.queue
+        )),
+        count if has_died || sentence::is_overdue(record, now) => Some(format!(
+            "Queue {} holds messages ({count}), and SQS does not say if that of this job is among them. If it was purged: {next}.",
+            record.queue
+        )),
+        _ => None,
+    }
+}
+
+/// Warns that a duplicate of a job with other arguments was discarded.
+async fn discarded(aws: &Aws, record: &Record, now: Timestamp) -> Option<String> {
+    let saw = match stats::recent(aws, now).await {
+        Ok(tallies) => tallies.get(&record.queue)?.saw(stats::OTHER_ARGUMENTS, &record.id),
+        Err(error) => return Some(format!("Whether duplicates with other arguments were discarded is not known: {error}.")),
+    };
+    let was = match saw {
+        Some(true) => "was",
+        Some(false) => return None,
+        None => "may have been",
+    };
+    Some(format!(
+        "A duplicate of it with other arguments {was} discarded since yesterday: those arguments did not run. The function's log says when \
+         (warning \"duplicate discarded\" with this id)."
+    ))
+}

@@ -1,0 +1,130 @@
+//! Moves a waiting job to another time.
+
+use std::time::Duration;
+
+use clap::{ArgGroup, Args};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use sqjobs::{Record, State};
+
+use super::queue;
+use crate::{
+    aws::Aws,
+    failure::Failure,
+    output::{Output, clean},
+    sentence::{ended, expires_unrun, shell},
+    time::{self, exact},
+    value::text,
+};
+
+#[derive(Debug, Args)]
+#[command(override_usage = "sqjobs move [OPTIONS] <ID> --at <INSTANT>\n       sqjobs move [OPTIONS] <ID> --delay <DURATION>")]
+#[command(group(ArgGroup::new("time").args(["at", "delay"]).required(true)))]
+pub(crate) struct Move {
+    /// The job's id.
+    #[arg(value_parser = text)]
+    pub(crate) id: String,
+    /// The new time, such as 2026-05-04T12:00:00Z.
+    #[arg(long, value_name = "INSTANT", value_parser = time::instant)]
+    pub(crate) at: Option<Timestamp>,
+    /// The new time, counted from now, such as 5m.
+    #[arg(long, alias = "in", value_name = "DURATION", value_parser = time::duration)]
+    pub(crate) delay: Option<Duration>,
+    /// Print the outcome as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+pub(super) async fn reschedule(aws: &Aws, wanted: Move) -> Result<bool, Failure> {
+    let now = aws.clock.now();
+    let later = wanted.delay.and_then(|delay| now.checked_add(SignedDuration::try_from(delay).ok()?).ok());
+    let Some(at) = wanted.at.or(later) else {
+        return Err(Failure::said("the delay is too long; name an instant up to the year 9999 by --at"));
+    };
+    let client = aws.client();
+    let waits = client.get(&wanted.id).await?.filter(|record| record.state == State::Scheduled);
+    if let Some(record) = waits {
+        queue::refuse_missing(aws, &format!("cannot move {}", clean(&wanted.id)), &record.queue).await?;
+    }
+    let moved = client.reschedule(&wanted.id, at).await?;
+    let mut output = Output::new();
+    let record = client.get(&wanted.id).await?;
+    if wanted.json {
+        output.json(&json!({"id": wanted.id, "moved": moved, "run_at": moved.then_some(at.max(now))}))?;
+    }
+    let said = aws.place.with_options(&moved_to(&wanted.id, moved.then_some(at), record.as_ref(), now));
+    match (moved, wanted.json) {
+        (true, true) if record.as_ref().and_then(|record| expires_unrun(record, now)).is_none() => {}
+        (true, false) => output.line(said)?,
+        _ => anstream::eprintln!("{said}"),
+    }
+    Ok(moved)
+}
+
+/// Describes the result of a move: the new time, or the reason for no move, with advice.
+fn moved_to(id: &str, at: Option<Timestamp>, record: Option<&Record>, now: Timestamp) -> String {
+    let (shown, id) = (clean(id), shell(id));
+    let state = record.map(|record| (record.state, record));
+    if let Some((at, expires)) = at.zip(record.and_then(|record| expires_unrun(record, now))) {
+        let (at, expires) = (exact(at), exact(expires));
+        return format!(
+            "{shown} is moved to {at}, and expires at {expires}: it does not run. Move it to an earlier time, or enqueue it anew"
+        );
+    }
+    let why = match (at, state) {
+        (Some(at), _) if at <= now => {
+            return format!("{shown} is due at once, for {} has passed; a beater sends it within a minute", exact(at));
+        }
+        (Some(at), _) => return format!("{shown} waits until {}", exact(at)),
+        (None, None) => format!(
+            "there is no record of it. The id is wrong, or the job still waits in its queue, where a job cannot be moved. `sqjobs explain {id}` looks further"
+        ),
+        (None, Some((state, record))) if state.is_terminal() => {
+            format!("it has ended{}. `sqjobs retry {id} ARGS --at INSTANT` runs it again", ended(record))
+        }
+        (None, Some((State::Running, _))) => format!("it runs. `sqjobs cancel {id}` asks it to stop"),
+        (None, Some((state, _))) => format!(
+            "it is {} and waits in its queue. Only a job that waits in the table can be moved: one that waits for more than 15 minutes. To run it at another time, cancel \
+             it and enqueue it again with another id: `sqjobs cancel {id}`",
+            state.as_str()
+        ),
+    };
+    format!("cannot move {shown}: {why}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_move_says_what_happened_and_what_to_do() {
+        let now: Timestamp = "2026-05-04T12:00:00Z".parse().expect("an instant");
+        let record = |state: &str| -> Record {
+            serde_json::from_value(json!({"id": "a", "name": "n", "queue": "q", "state": state, "finished_at": "2026-05-04T11:00:00Z"}))
+                .expect("a record")
+        };
+        let later = "2026-05-04T13:00:00Z".parse().expect("an instant");
+        assert_eq!(moved_to("a", Some(later), None, now), "a waits until 2026-05-04T13:00:00Z");
+        let past = moved_to("a", "2026-05-04T11:00:00Z".parse().ok(), None, now);
+        assert_eq!(past, "a is due at once, for 2026-05-04T11:00:00Z has passed; a beater sends it within a minute");
+        let mut expiring = record("scheduled");
+        expiring.run_at = Some(later);
+        expiring.envelope = Some(json!({"name": "n", "expires_at": "2026-05-04T12:30:00Z"}).to_string());
+        let expires = moved_to("a", Some(later), Some(&expiring), now);
+        assert!(
+            expires.starts_with("a is moved to 2026-05-04T13:00:00Z, and expires at 2026-05-04T12:30:00Z: it does not run"),
+            "{expires}"
+        );
+        let cases = [
+            (None, "cannot move a: there is no record of it. The id is wrong, or"),
+            (Some(record("succeeded")), "it has ended (succeeded at 2026-05-04T11:00:00Z). `sqjobs retry a ARGS"),
+            (Some(record("running")), "it runs"),
+            (Some(record("queued")), "it is queued and waits in its queue"),
+            (Some(record("retrying")), "it is retrying and waits in its queue"),
+        ];
+        for (record, part) in cases {
+            let said = moved_to("a", None, record.as_ref(), now);
+            assert!(said.contains(part), "{said}");
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Runs a job again after it has ended.
+
+use clap::Args;
+use serde_json::json;
+use sqjobs::{Letter, State};
+
+use super::{
+    dlq::walk::{Pair, Walk},
+    enqueue::{Options, job},
+    lookup::{self, Known},
+    queue::{self, DeadLetterQueues},
+};
+use crate::{
+    aws::Aws,
+    failure::Failure,
+    output::{Output, clean, confirmed},
+    sentence::shell,
+    time::exact,
+    value::text,
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct Retry {
+    /// The job's id.
+    #[arg(value_parser = text)]
+    pub(crate) id: String,
+    /// The job's arguments as JSON. @FILE reads them from a file, and - from standard input.
+    pub(crate) args: String,
+    /// The job's name. It is needed only for a job that was cancelled before any function saw it.
+    #[arg(long, value_parser = text)]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) options: Options,
+    /// Do not ask for confirmation before a job that succeeded runs again.
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// Print the outcome as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+pub(super) async fn retry(aws: &Aws, wanted: Retry) -> Result<bool, Failure> {
+    let client = aws.client();
+    let Some(record) = client.get(&wanted.id).await? else {
+        return Err(no_record(aws, &wanted).await);
+    };
+    if let Some(queue) = &wanted.options.queue {
+        DeadLetterQueues::read(aws).await.refuse(aws, queue).await?;
+    }
+    let queue = wanted.options.queue.as_deref().map(|queue| aws.queue(queue));
+    let queue = queue.or_else(|| Some(record.queue.clone()).filter(|queue| !queue.is_empty()));
+    if let Some(queue) = queue.filter(|_| record.state.is_terminal()) {
+        queue::refuse_missing(aws, &format!("cannot run {} again", clean(&wanted.id)), &queue).await?;
+    }
+    if record.state == State::Succeeded {
+        let at = record.finished_at.map(|at| format!(" at {}", exact(at))).unwrap_or_default();
+        if !confirmed(&format!("{} succeeded{at}. Run it again?", clean(&wanted.id)), wanted.yes)? {
+            return Ok(false);
+        }
+    }
+    let name = match wanted.name.as_deref().unwrap_or(&record.name) {
+        "" => {
+            let why = "its record has no name, since it was cancelled before any function saw it; name the job by --name";
+            return Err(Failure::said(format!("cannot run {:?} again: {why}", wanted.id)));
+        }
+        name => name,
+    };
+    let mut again = job(name, Some(&wanted.args), &wanted.options)?.id(&wanted.id);
+    if wanted.options.queue.is_none() && !record.queue.is_empty() {
+        again = again.queue(aws.short(&record.queue));
+    }
+    let has_letters = record.state.is_terminal() && !record.queue.is_empty();
+    let pair = if has_letters { Pair::find(aws, aws.short(&record.queue)).await.map(Some) } else { Ok(None) };
+    // The search comes before the retry, so that it finds no dead letter of the new run.
+    let mut own = match &pair {
+        Ok(Some(pair)) => DeadLetters::find(aws, pair, &wanted.id).await,
+        _ => DeadLetters::none(),
+    };
+    let retried = client.retry(again).await;
+    let deleted = if let Ok(true) = retried { own.delete().await } else { 0 };
+    let left = own.end().await;
+    let retried = retried.map_err(|error| Failure::of_queue(error, aws.short(&record.queue)))?;
+    let mut output = Output::new();
+    let shown = clean(&wanted.id);
+    match (retried, deleted) {
+        _ if wanted.json => output.json(&json!({"id": wanted.id, "retried": retried, "dead_letters_deleted": deleted}))?,
+        (false, _) => output.line(format!("{shown} has not ended, and was left alone: it is {}", record.state.as_str()))?,
+        (true, 0) => output.line(format!("{shown} runs again"))?,
+        (true, _) => output.line(format!("{shown} runs again; its dead letter is deleted"))?,
+    }
+    let why = match pair {
+        Err(error) => Some(error.told()),
+        Ok(_) => left.filter(|_| record.dlq.is_some()),
+    };
+    if let Some(why) = why.filter(|_| retried && deleted == 0) {
+        let (queue, id) = (shell(aws.short(&record.queue)), shell(&wanted.id));
+        let said = format!("its dead letter was not deleted: {}; `sqjobs dlq purge {queue} --id {id}` does it", clean(&why));
+        anstream::eprintln!("{}", aws.place.with_options(&said));
+    }
+    Ok(retried)
+}
+
+/// Returns an error that a job without a record is not run again, with advice.
+async fn no_record(aws: &Aws, wanted: &Retry) -> Failure {
+    let (shown, id) = (clean(&wanted.id), shell(&wanted.id));
+    let looked = match lookup::look(aws, &wanted.id, None, None).await {
+        Ok(Known { dead_letter: Some(letter), .. }) => {
+            let said = lookup::dead(&aws.place.prefix, &letter, &wanted.id, &shell(&wanted.args), aws.clock.now()).join(" ");
+            return Failure::said(format!("cannot run {shown} again: there is no record of it, since it never started. {}", clean(&said)));
+        }
+        Ok(_) => "nor a dead letter in sight".to_owned(),
+        Err(error) => format!("and the dead letters cannot be looked at ({})", clean(&error.told())),
+    };
+    let name = wanted.name.as_deref().map_or("NAME".into(), shell);
+    Failure::said(format!(
+        "cannot run {shown} again: there is no record of it, {looked}; `sqjobs explain {id}` looks further, and `sqjobs enqueue {name} {} \
+         --id {id}` enqueues it",
+        shell(&wanted.args)
+    ))
+}
+
+/// The dead letters of a job that is to be run again.
+struct DeadLetters<'a> {
+    walk: Option<Walk<'a>>,
+    found: Vec<Letter>,
+    /// The reason why dead letters may remain.
+    left: Option<String>,
+}
+
+impl<'a> DeadLetters<'a> {
+    fn none() -> Self {
+        Self { walk: None, found: Vec::new(), left: None }
+    }
+
+    async fn find(aws: &Aws, pair: &'a Pair, id: &str) -> Self {
+        let mut walk = Walk::new(aws, pair);
+        match walk.of(id, |_| false).await {
+            Ok(mut found) => {
+                // The others belong to another job, or to a message that was never this job's.
+                found.retain(|letter| letter.id == id && letter.kind() != Some("id_in_use"));
+                let left = found.is_empty().then(|| format!("it is not among the {} that {} showed", walk.seen(), pair.dlq));
+                Self { walk: Some(walk), found, left }
+            }
+            Err(error) => Self { walk: Some(walk), found: Vec::new(), left: Some(error.told()) },
+        }
+    }
+
+    /// Deletes the dead letters. Returns the number of deleted ones.
+    async fn delete(&mut self) -> u64 {
+        let Some(walk) = &mut self.walk else { return 0 };
+        let failed = walk.delete(&self.found.iter().collect::<Vec<_>>()).await;
+        if failed > 0 {
+            self.left = Some("SQS did not delete it".into());
+        }
+        self.found.len() as u64 - failed
+    }
+
+    /// Makes the remaining dead letters visible again. Returns the reason why some remain.
+    async fn end(self) -> Option<String> {
+        if let Some(walk) = self.walk {
+            walk.end().await;
+        }
+        self.left
+    }
+}

@@ -1,0 +1,156 @@
+//! Arguments of the command `schedule`.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{ArgGroup, Args, Subcommand};
+use jiff::Timestamp;
+
+use crate::{time, value::text};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Schedule {
+    /// Show all schedules.
+    List {
+        /// Print each one as a line of JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Create a schedule, or change the one that has this id.
+    ///
+    /// A beater whose code has a schedule of this id restores it when a process of the beater starts, at the latest after the
+    /// next deployment. The command asks before it changes such a schedule. If the schedule is removed from the code, the change
+    /// made here stays.
+    Add(Box<AddSchedule>),
+    /// Stop schedules until they are resumed.
+    Pause {
+        /// The ids of the schedules.
+        #[arg(required = true, value_parser = text)]
+        ids: Vec<String>,
+        /// Print each one as a line of JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let schedules fire again. Fires that were missed during the pause are skipped.
+    Resume {
+        /// The ids of the schedules.
+        #[arg(required = true, value_parser = text)]
+        ids: Vec<String>,
+        /// Print each one as a line of JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove schedules. A schedule that is in the code of a beater is created again.
+    Remove {
+        /// The ids of the schedules.
+        #[arg(required = true, value_parser = text)]
+        ids: Vec<String>,
+        /// Do not ask for confirmation.
+        #[arg(long, short)]
+        yes: bool,
+        /// Print each id as a line of JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Enqueue the job of a schedule now. The schedule fires as before.
+    Run {
+        /// The schedule's id.
+        #[arg(value_parser = text)]
+        id: String,
+        /// Print the ids of the job and its message as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a function the beater: EventBridge wakes it each minute. The command also sets the policy of its role and its variables
+    /// for all queues that exist.
+    Beater {
+        /// The name of the function, as AWS shows it.
+        #[arg(value_parser = text)]
+        function: String,
+    },
+    /// Show when a schedule fires. Give the id of a schedule, or an expression, which needs no AWS account.
+    Preview(Preview),
+}
+
+#[derive(Debug, Args)]
+#[command(override_usage = "sqjobs schedule add [OPTIONS] <ID> <JOB> [ARGS] --cron <EXPRESSION>
+       sqjobs schedule add [OPTIONS] <ID> <JOB> [ARGS] --every <DURATION>
+       sqjobs schedule add [OPTIONS] --from <FILE>")]
+#[command(group(ArgGroup::new("fires").args(["cron", "every", "from"]).required(true)))]
+pub(crate) struct AddSchedule {
+    /// The schedule's id.
+    #[arg(required_unless_present = "from", value_parser = text)]
+    pub(crate) id: Option<String>,
+    /// The name of the job that it enqueues.
+    #[arg(required_unless_present = "from", value_parser = text)]
+    pub(crate) job: Option<String>,
+    /// The job's arguments as JSON. @FILE reads them from a file, and - from standard input.
+    pub(crate) args: Option<String>,
+    #[command(flatten)]
+    pub(crate) when: When,
+    /// The queue of its jobs. Default: the queue with the job's name.
+    #[arg(long, value_parser = text)]
+    pub(crate) queue: Option<String>,
+    /// The number of attempts of each job. Default: the number in the job's policy.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) max_attempts: Option<u32>,
+    /// A label of its jobs. Repeat the option for more labels.
+    #[arg(long = "tag", value_parser = text)]
+    pub(crate) tags: Vec<String>,
+    /// The rule for fires that were missed while no beater ran: one makes up for the newest, skip for none, all for each.
+    #[arg(long, value_name = "RULE", value_parser = ["one", "skip", "all"])]
+    pub(crate) catch_up: Option<String>,
+    /// Spread schedules that fire together over this time.
+    #[arg(long, value_name = "DURATION", value_parser = time::duration)]
+    pub(crate) jitter: Option<Duration>,
+    /// Add each line of a file: a schedule as `sqjobs schedule list --json` prints it. - reads standard input.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["id", "job"])]
+    pub(crate) from: Option<PathBuf>,
+    /// Do not ask for confirmation before a schedule is replaced.
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// Print each added schedule as a line of JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// When a schedule fires.
+#[derive(Debug, Args)]
+pub(crate) struct When {
+    /// A cron expression, such as "30 2 * * *".
+    #[arg(long, value_name = "EXPRESSION", value_parser = text)]
+    pub(crate) cron: Option<String>,
+    /// An interval, such as 5m.
+    #[arg(long, value_name = "DURATION", value_parser = time::duration)]
+    pub(crate) every: Option<Duration>,
+    /// The time zone of the expression, such as Europe/Madrid.
+    #[arg(long, alias = "tz", value_name = "ZONE", requires = "cron", value_parser = text)]
+    pub(crate) timezone: Option<String>,
+    /// Fire this much later: --every 1h --offset 5m fires at five minutes past each hour.
+    #[arg(long, value_name = "DURATION", value_parser = time::duration, requires = "every")]
+    pub(crate) offset: Option<Duration>,
+    /// Skip a fire whose local time does not exist, because the clocks are put forward then.
+    #[arg(long, requires = "cron")]
+    pub(crate) skip_gap: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(override_usage = "sqjobs schedule preview [OPTIONS] <ID>
+       sqjobs schedule preview [OPTIONS] --cron <EXPRESSION>
+       sqjobs schedule preview [OPTIONS] --every <DURATION>")]
+#[command(group(ArgGroup::new("fires").args(["id", "cron", "every"]).required(true)))]
+pub(crate) struct Preview {
+    /// The id of a schedule of the table.
+    #[arg(value_parser = text)]
+    pub(crate) id: Option<String>,
+    #[command(flatten)]
+    pub(crate) when: When,
+    /// Show fires after this instant. Default: now.
+    #[arg(long, value_name = "INSTANT", value_parser = time::instant)]
+    pub(crate) after: Option<Timestamp>,
+    /// The number of fires to show.
+    #[arg(long, default_value_t = 5)]
+    pub(crate) count: usize,
+    /// Print a JSON array of instants.
+    #[arg(long)]
+    pub(crate) json: bool,
+}

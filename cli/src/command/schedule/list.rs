@@ -1,0 +1,67 @@
+//! Lists schedules.
+
+use sqjobs::Scheduled;
+
+use super::{
+    field::meant,
+    rows::{CODE, cannot_be_read, missing, row, status},
+};
+use crate::{
+    aws::Aws,
+    failure::Failure,
+    output::{Output, clean},
+    time::{brief, exact, from_now},
+};
+
+pub(super) async fn list(aws: &Aws, json: bool, output: &mut Output) -> Result<bool, Failure> {
+    let ((schedules, unreadable), now) = (aws.schedules().list_all().await?, aws.clock.now());
+    for (id, error) in unreadable {
+        anstream::eprintln!("{}", aws.place.with_options(&clean(&cannot_be_read(&id, &error))));
+    }
+    for schedule in &schedules {
+        for field in &schedule.unknown {
+            anstream::eprintln!(
+                "schedule {} has the unknown field {}, which is ignored; {}",
+                clean(schedule.entry.id()),
+                clean(field),
+                meant(field)
+            );
+        }
+    }
+    let queues = schedules.iter().map(|schedule| aws.queue(schedule.entry.queue_name())).collect();
+    let missing = missing(aws, queues).await;
+    let status = |schedule: &Scheduled| status(schedule, missing.contains(&aws.queue(schedule.entry.queue_name())), now);
+    if json {
+        schedules.iter().try_for_each(|schedule| output.json(&row(schedule, status(schedule), now)?))?;
+        return Ok(true);
+    }
+    if schedules.is_empty() {
+        anstream::eprintln!("none");
+        return Ok(true);
+    }
+    let rows = schedules.iter().map(|schedule| {
+        let when = schedule.timetable(now).map_or_else(|error| error.to_string(), |timetable| timetable.to_string());
+        let next = match (status(schedule), schedule.next(now)) {
+            ("queue_missing", _) => format!("not before queue {} exists", aws.queue(schedule.entry.queue_name())),
+            ("overdue", Some(at)) => format!("overdue for {}: no beater fires it", brief(now.duration_since(at).unsigned_abs())),
+            ("scheduled", Some(at)) => format!("{}, {}", exact(at), from_now(at, now)),
+            ("due", _) => "the next tick of a beater looks at it".into(),
+            ("over", _) => "never".into(),
+            ("wrong", _) => "not before its row is corrected".into(),
+            (status, _) => status.into(),
+        };
+        [schedule.entry.id().to_owned(), schedule.entry.job().to_owned(), when, next]
+    });
+    output.table(["id", "job", "fires", "next"], rows)?;
+    for schedule in schedules.iter().filter(|schedule| schedule.overridden) {
+        anstream::eprintln!("{} was changed and comes from the code of a beater: {CODE}", clean(schedule.entry.id()));
+    }
+    for queue in &missing {
+        let queue = aws.short(queue);
+        anstream::eprintln!("{}", clean(&aws.place.with_options(&format!("`sqjobs queue create {queue}` creates queue {queue}"))));
+    }
+    if schedules.iter().any(|schedule| status(schedule) == "overdue") {
+        anstream::eprintln!("{}", aws.place.with_options("`sqjobs doctor` says why schedules are overdue"));
+    }
+    Ok(true)
+}

@@ -1,0 +1,127 @@
+//! Lists and changes schedules.
+
+mod add;
+mod args;
+mod field;
+mod list;
+mod preview;
+mod rows;
+
+use serde_json::json;
+
+use self::{
+    add::{add, entry, read},
+    list::list,
+    preview::preview,
+    rows::{CODE, MAY_STILL_RUN, find, may_still_run, missing, print, readable, say},
+};
+pub(crate) use self::{args::Schedule, field::meant};
+use super::{beater, function::Function};
+use crate::{
+    aws::Aws,
+    failure::Failure,
+    output::{Output, clean, confirmed},
+    sentence::shell,
+};
+
+pub(super) async fn schedule(aws: impl AsyncFn() -> Aws, wanted: Schedule) -> Result<bool, Failure> {
+    let mut output = Output::new();
+    match wanted {
+        Schedule::Preview(wanted) => preview(aws, &wanted, &mut output).await,
+        Schedule::List { json } => list(&aws().await, json, &mut output).await,
+        Schedule::Add(wanted) => {
+            let (json, yes) = (wanted.json, wanted.yes);
+            let entries = match &wanted.from {
+                Some(file) => read(file)?,
+                None => vec![(entry(*wanted)?, false)],
+            };
+            entries.iter().try_for_each(|(entry, _)| entry.check().map(drop))?;
+            if entries.is_empty() {
+                anstream::eprintln!("no schedule added: the input is empty");
+                return Ok(false);
+            }
+            add(&aws().await, &entries, yes, json, &mut output).await
+        }
+        Schedule::Pause { ids, json } => {
+            let aws = aws().await;
+            for stored in readable(&aws, &ids).await? {
+                let id = stored.entry.id();
+                aws.schedules().pause(id).await?;
+                say(id, json, "is paused", may_still_run(&stored, aws.clock.now()), &mut output)?;
+                print(&aws, id, json, false, &mut output).await?;
+            }
+            Ok(true)
+        }
+        Schedule::Resume { ids, json } => {
+            let aws = aws().await;
+            for stored in readable(&aws, &ids).await? {
+                let id = stored.entry.id();
+                aws.schedules().resume(id).await?;
+                let name = stored.entry.queue_name();
+                let queue = missing(&aws, [aws.queue(name)].into()).await.pop_first();
+                let said = match &queue {
+                    Some(queue) => format!("fires again once queue {queue} exists: `sqjobs queue create {}`", shell(name)),
+                    None => "fires again".into(),
+                };
+                say(id, json, &aws.place.with_options(&said), None, &mut output)?;
+                print(&aws, id, json, queue.is_some(), &mut output).await?;
+            }
+            Ok(true)
+        }
+        Schedule::Remove { ids, yes, json } => remove(&aws().await, &ids, yes, json, &mut output).await,
+        Schedule::Beater { function } => {
+            let aws = aws().await;
+            beater::wake(&aws, &Function::find(&aws, &function).await?).await?;
+            output.line(format!("{function} is woken each minute"))?;
+            Ok(true)
+        }
+        Schedule::Run { id, json } => {
+            let aws = aws().await;
+            let sent = match aws.schedules().run_now(&id).await {
+                Ok(sent) => sent,
+                Err(error) => {
+                    let stored = aws.schedules().get(&id).await.ok().flatten();
+                    return Err(match stored {
+                        Some(stored) => Failure::of_queue(error, &shell(stored.entry.queue_name())),
+                        None => Failure::from(error),
+                    });
+                }
+            };
+            if json {
+                output.json(&json!({"id": sent.id, "message_id": sent.message_id}))?;
+            } else {
+                output.line(&sent.id)?;
+            }
+            Ok(true)
+        }
+    }
+}
+
+/// Removes schedules, also those whose rows cannot be read.
+async fn remove(aws: &Aws, ids: &[String], yes: bool, json: bool, output: &mut Output) -> Result<bool, Failure> {
+    let found = find(aws, ids).await?;
+    for (id, stored) in &found {
+        if let Err(error) = stored {
+            anstream::eprintln!("schedule {} cannot be read: {}", clean(id), clean(error));
+        }
+    }
+    let ids: Vec<_> = found.iter().map(|(id, _)| clean(id)).collect();
+    if !confirmed(&format!("Remove {}?", ids.join(", ")), yes)? {
+        return Ok(false);
+    }
+    for (id, stored) in found {
+        aws.schedules().delete(id).await?;
+        let still = match &stored {
+            Ok(stored) => may_still_run(stored, aws.clock.now()),
+            Err(_) => Some(MAY_STILL_RUN),
+        };
+        say(id, json, "is removed", still, output)?;
+        if json {
+            output.json(&json!({"id": id, "removed": true}))?;
+        }
+        if stored.is_ok_and(|stored| stored.from_code) {
+            anstream::eprintln!("{} comes from the code of a beater: {CODE}. Remove it from the code", clean(id));
+        }
+    }
+    Ok(true)
+}

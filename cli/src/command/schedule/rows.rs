@@ -1,0 +1,126 @@
+//! Reads the rows of schedules, and prints what was done to them.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use sqjobs::Scheduled;
+
+use crate::{
+    aws::Aws,
+    command::queue,
+    failure::Failure,
+    output::{Output, clean},
+    sentence::shell,
+};
+
+/// A beater fires schedules so long before their time. Its next tick takes back the fires of a schedule that has changed.
+const AHEAD: SignedDuration = SignedDuration::from_mins(2);
+pub(super) const MAY_STILL_RUN: &str = "a fire before the next tick of a beater, within a minute, may still run";
+/// The reason why a change of a schedule of the code does not last.
+pub(super) const CODE: &str =
+    "each process of that beater writes the schedules of its code when it starts, at the latest after the next deployment";
+/// A fire that is later than this was made by no beater. A tick comes each minute, and takes some seconds.
+const LATE: SignedDuration = SignedDuration::from_mins(2);
+
+/// Finds schedules, each once: as they stand, or why their rows cannot be read. Refuses all where one does not exist.
+pub(super) async fn find<'a>(aws: &Aws, ids: &'a [String]) -> Result<Vec<(&'a str, Result<Scheduled, String>)>, Failure> {
+    let (mut found, mut missing) = (Vec::new(), Vec::new());
+    for id in ids.iter().collect::<BTreeSet<_>>() {
+        match aws.schedules().try_get(id).await? {
+            Some(stored) => found.push((&**id, stored)),
+            None => missing.push(format!("{id:?}")),
+        }
+    }
+    if !missing.is_empty() {
+        let missing = missing.join(", ");
+        return Err(Failure::said(format!("there is no schedule {missing}; nothing was changed; `sqjobs schedule list` shows all")));
+    }
+    Ok(found)
+}
+
+/// Finds schedules. Refuses all where one does not exist or cannot be read.
+pub(super) async fn readable(aws: &Aws, ids: &[String]) -> Result<Vec<Scheduled>, Failure> {
+    let found = find(aws, ids).await?.into_iter();
+    found
+        .map(|(id, stored)| stored.map_err(|error| Failure::said(format!("{}; nothing was changed", cannot_be_read(id, &error)))))
+        .collect()
+}
+
+/// Says that the row of a schedule cannot be read, and what to do.
+pub(super) fn cannot_be_read(id: &str, error: &str) -> String {
+    let id = shell(id);
+    format!("schedule {id} cannot be read: {error}; correct its row, or delete it by `sqjobs schedule remove {id}`")
+}
+
+/// Says that a schedule that is changed at `now` may still fire as it was, where a beater may have made such a fire already.
+pub(super) fn may_still_run(stored: &Scheduled, now: Timestamp) -> Option<&'static str> {
+    let next = if stored.paused { None } else { stored.timetable(now).ok().and_then(|timetable| timetable.next(now)) };
+    let mut fires = stored.ahead.iter().copied().chain(next);
+    fires.any(|fire| fire > now && fire.duration_since(now) <= AHEAD).then_some(MAY_STILL_RUN)
+}
+
+/// Of these queues, those that do not exist. Where this user may not look, that is said and none is taken to be missing.
+pub(super) async fn missing(aws: &Aws, queues: BTreeSet<String>) -> BTreeSet<String> {
+    queue::missing(aws, queues).await.unwrap_or_else(|failure| {
+        anstream::eprintln!("it is not known if the queues exist: {}", clean(&aws.place.with_options(&failure.told())));
+        BTreeSet::new()
+    })
+}
+
+/// Returns the status of a schedule in one word.
+pub(super) fn status(schedule: &Scheduled, is_missing: bool, now: Timestamp) -> &'static str {
+    let is_over = || schedule.timetable(now).is_ok_and(|timetable| timetable.next(now).is_none());
+    match schedule.next(now) {
+        _ if schedule.paused => "paused",
+        _ if schedule.timetable(now).is_err() => "wrong",
+        _ if is_missing => "queue_missing",
+        Some(at) if at > now => "scheduled",
+        Some(at) if now.duration_since(at) > LATE => "overdue",
+        None if is_over() => "over",
+        _ => "due",
+    }
+}
+
+/// Returns a schedule as it was added, as JSON.
+pub(super) fn told(schedule: &Scheduled) -> Result<Value, Failure> {
+    let mut row = serde_json::to_value(&schedule.entry)?;
+    row["paused"] = schedule.paused.into();
+    row["from_code"] = schedule.from_code.into();
+    row["overridden"] = schedule.overridden.into();
+    Ok(row)
+}
+
+/// A schedule as JSON.
+pub(super) fn row(schedule: &Scheduled, status: &str, now: Timestamp) -> Result<Value, Failure> {
+    let mut row = told(schedule)?;
+    row["next_fire"] = json!(schedule.next(now));
+    row["status"] = status.into();
+    Ok(row)
+}
+
+/// Says what was done to a schedule, and what may still run; beside JSON only the latter.
+pub(super) fn say(id: &str, json: bool, said: &str, still: Option<&str>, output: &mut Output) -> Result<(), Failure> {
+    let id = clean(id);
+    match still {
+        Some(still) if json => anstream::eprintln!("{id}: {still}"),
+        None if json => {}
+        Some(still) => output.line(format!("{id} {said}; {still}"))?,
+        None => output.line(format!("{id} {said}"))?,
+    }
+    Ok(())
+}
+
+/// Prints a schedule where JSON is asked for.
+pub(super) async fn print(aws: &Aws, id: &str, json: bool, is_missing: bool, output: &mut Output) -> Result<(), Failure> {
+    if !json {
+        return Ok(());
+    }
+    match aws.schedules().get(id).await? {
+        Some(schedule) => {
+            let now = aws.clock.now();
+            output.json(&row(&schedule, status(&schedule, is_missing, now), now)?)
+        }
+        None => Err(Failure::said(format!("schedule {id:?} was removed meanwhile"))),
+    }
+}
