@@ -104,22 +104,22 @@ fn dead_letters_are_shown_with_their_reasons_and_redriven_by_filter() {
 
         world.effects.open_the_gate();
         let asked = sqjobs(world, &["dlq", "redrive", "probes", "--tag", "urgent"]);
-        assert!(asked.status == 2 && asked.said.contains("1 to be redriven. Go on? There is no terminal"), "{}", asked.said);
+        assert!(asked.status == 2 && asked.said.contains("1 to be redriven. Continue? There is no terminal"), "{}", asked.said);
         let dry = &sqjobs(world, &["dlq", "redrive", "probes", "--dry-run", "--json"]).json()[0];
         assert_eq!(dry["meant"], json!([{"kind": "error", "name": "probe", "count": 3}, {"kind": "rejected", "name": "", "count": 1}]));
         let would = sqjobs(world, &["dlq", "redrive", "probes", "--tag", "urgent", "--dry-run"]);
         assert_eq!((&*would.printed, &*would.said), ("1 would be redriven\n", "       1  error  probe\n"));
         assert_eq!(world.dead_letters().await.len(), 4, "nothing was done");
 
-        assert_eq!(sqjobs(world, &["dlq", "redrive", "probes", "--tag", "urgent", "--yes"]).yes(), "1 redriven, 3 left alone\n");
+        assert_eq!(sqjobs(world, &["dlq", "redrive", "probes", "--tag", "urgent", "--yes"]).yes(), "1 redriven, 3 not selected\n");
         world.record_in("c", "succeeded").await;
         let done = &sqjobs(world, &["dlq", "redrive", "probes", "--kind", "error", "--rate", "100", "--yes", "--json"]).json()[0];
         assert_eq!((&done["redriven"], &done["left"], &done["failed"]), (&json!(2), &json!(1), &json!(0)));
         for id in ["a", "b"] {
             world.record_in(id, "succeeded").await;
         }
-        assert_eq!(sqjobs(world, &["dlq", "purge", "probes", "--dry-run"]).yes(), "1 would be purged, and their arguments forgotten\n");
-        assert_eq!(sqjobs(world, &["dlq", "purge", "probes", "--name", "probe", "--yes"]).yes(), "1 left alone\n");
+        assert_eq!(sqjobs(world, &["dlq", "purge", "probes", "--dry-run"]).yes(), "1 would be purged, and their arguments lost\n");
+        assert_eq!(sqjobs(world, &["dlq", "purge", "probes", "--name", "probe", "--yes"]).yes(), "1 not selected\n");
         assert_eq!(sqjobs(world, &["dlq", "purge", "probes", "--yes", "--json"]).json()[0]["purged"], 1);
         assert_eq!(world.dead_letters().await.len(), 0);
         assert_eq!(sqjobs(world, &["dlq", "list"]).said, "none\n");
@@ -148,7 +148,7 @@ fn a_retry_takes_the_dead_letter_of_its_job_along() {
         for id in ["a", "b", "c"] {
             world.record_in(id, "succeeded").await;
         }
-        assert_eq!(ids(&sqjobs(world, &["dlq", "list", "--json"]).json()), ["c"], "it is in sight");
+        assert_eq!(ids(&sqjobs(world, &["dlq", "list", "--json"]).json()), ["c"], "it is visible");
     });
 }
 
@@ -249,7 +249,7 @@ fn what_fails_again_or_is_rejected_again_is_redriven_once_and_here_again() {
         assert_eq!(world.effects.runs_of("fatal").len(), 2);
         assert_eq!(world.record("wrong").await.expect("a record").state, "failed");
         let missing = sqjobs(world, &["dlq", "redrive", "probes-dlq", "--id", "x", "--yes"]).no();
-        assert!(missing.contains("3 left alone") && missing.contains("no dead letter of x"), "the name of the dead-letter queue stands for its queue");
+        assert!(missing.contains("3 not selected") && missing.contains("no dead letter of x"), "the name of the dead-letter queue stands for its queue");
     });
 }
 
