@@ -1,0 +1,185 @@
+//! Facts about a live system that the rules check.
+
+mod beater;
+mod functions;
+mod queues;
+mod tables;
+mod work;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use sqjobs::{Record, Scheduled};
+
+use self::{beater::woken, queues::queues};
+use crate::{
+    aws::Aws,
+    command::{function::Function, mapping::mappings, table},
+    failure::Failure,
+    place::Place,
+};
+
+/// A system as it is.
+#[derive(Debug, Default)]
+pub(in crate::command::doctor) struct System {
+    pub(in crate::command::doctor) now: Timestamp,
+    pub(in crate::command::doctor) place: Place,
+    pub(in crate::command::doctor) jobs: Table,
+    pub(in crate::command::doctor) schedules: Table,
+    pub(in crate::command::doctor) queues: Vec<Queue>,
+    /// Whether it is known what feeds functions.
+    pub(in crate::command::doctor) knows_mappings: bool,
+    /// By name, those that queues feed and the beater. None: there is no such function. Of the others nothing is known.
+    pub(in crate::command::doctor) functions: BTreeMap<String, Option<Function>>,
+    /// The functions to which code or settings were deployed that do not run, and the version that runs.
+    pub(in crate::command::doctor) unreleased: BTreeMap<String, String>,
+    /// The functions whose recursive loops Lambda ends.
+    pub(in crate::command::doctor) loops_end: BTreeSet<String>,
+    /// The functions that queues of other environments feed.
+    pub(in crate::command::doctor) others: Vec<Function>,
+    /// A queue without this prefix whose jobs the table counts.
+    pub(in crate::command::doctor) foreign: Option<String>,
+    pub(in crate::command::doctor) beater: Beater,
+    /// What the due index holds, the longest overdue first.
+    pub(in crate::command::doctor) due: Vec<Record>,
+    /// The schedules that are not paused, and not wrong.
+    pub(in crate::command::doctor) schedules_due: Vec<Scheduled>,
+    /// The schedules that no beater can fire, and why.
+    pub(in crate::command::doctor) wrong_schedules: Vec<(String, String)>,
+    /// Of the queues of schedules and of due jobs, by their whole names, those that do not exist.
+    pub(in crate::command::doctor) missing_queues: BTreeSet<String>,
+    /// Records that are running.
+    pub(in crate::command::doctor) running: Vec<Record>,
+    /// The schedules whose newest jobs failed: for each the newest job, if none has succeeded since.
+    pub(in crate::command::doctor) failing: Vec<(String, Record)>,
+    /// When messages were parked last, by queue, and why.
+    pub(in crate::command::doctor) parked: Vec<(String, BTreeMap<String, Timestamp>)>,
+    /// The number of duplicates with other arguments that were discarded since yesterday, by queue.
+    pub(in crate::command::doctor) other_arguments: Vec<(String, u64)>,
+    /// The queues whose functions were built with `panic = "abort"`.
+    pub(in crate::command::doctor) aborting: Vec<String>,
+    /// How far this machine's clock is ahead of AWS's.
+    pub(in crate::command::doctor) skew: Option<SignedDuration>,
+    /// What could not be read.
+    pub(in crate::command::doctor) unread: Vec<String>,
+}
+
+#[derive(Debug, Default)]
+pub(in crate::command::doctor) struct Table {
+    pub(in crate::command::doctor) name: String,
+    /// None: there is no such table.
+    pub(in crate::command::doctor) arn: Option<String>,
+    pub(in crate::command::doctor) indexes: Vec<String>,
+    /// Whether it deletes what its time to live, by `purge_at`, is over for. None: that is not known.
+    pub(in crate::command::doctor) forgets: Option<bool>,
+}
+
+#[derive(Debug, Default)]
+pub(in crate::command::doctor) struct Queue {
+    pub(in crate::command::doctor) name: String,
+    /// Without the prefix.
+    pub(in crate::command::doctor) short: String,
+    pub(in crate::command::doctor) url: String,
+    pub(in crate::command::doctor) arn: String,
+    pub(in crate::command::doctor) visibility: Duration,
+    pub(in crate::command::doctor) retention: Duration,
+    pub(in crate::command::doctor) delay: Duration,
+    /// The largest message that it takes, in bytes.
+    pub(in crate::command::doctor) max_bytes: u64,
+    pub(in crate::command::doctor) max_receives: Option<u64>,
+    pub(in crate::command::doctor) dlq: Option<DeadLetters>,
+    pub(in crate::command::doctor) mapping: Option<Mapping>,
+    /// What the role of the function that it feeds does not allow that it needs.
+    pub(in crate::command::doctor) lacks: Vec<String>,
+    /// A record that is forgotten before its message.
+    pub(in crate::command::doctor) forgotten: Option<Record>,
+}
+
+#[derive(Debug, Default)]
+pub(in crate::command::doctor) struct DeadLetters {
+    pub(in crate::command::doctor) name: String,
+    pub(in crate::command::doctor) arn: String,
+    pub(in crate::command::doctor) exists: bool,
+    pub(in crate::command::doctor) retention: Duration,
+    pub(in crate::command::doctor) max_bytes: u64,
+    /// The number of its messages, as SQS reckons.
+    pub(in crate::command::doctor) count: u64,
+}
+
+/// An event source mapping.
+#[derive(Debug, Default)]
+pub(in crate::command::doctor) struct Mapping {
+    pub(in crate::command::doctor) id: String,
+    pub(in crate::command::doctor) state: String,
+    pub(in crate::command::doctor) reports: bool,
+    pub(in crate::command::doctor) batch: i32,
+    pub(in crate::command::doctor) window: Duration,
+    pub(in crate::command::doctor) function: String,
+    /// The alias or version of the function that it feeds.
+    pub(in crate::command::doctor) qualifier: Option<String>,
+}
+
+#[derive(Debug, Default)]
+pub(in crate::command::doctor) struct Beater {
+    pub(in crate::command::doctor) name: String,
+    /// What its role does not allow that it needs.
+    pub(in crate::command::doctor) lacks: Vec<String>,
+    /// Whether an enabled rule wakes it each minute, and may.
+    pub(in crate::command::doctor) is_woken: bool,
+    /// The names in the table's list of dead-letter queues. None: the list cannot be read.
+    pub(in crate::command::doctor) listed: Option<Vec<String>>,
+}
+
+impl System {
+    /// Reads what it may; what it may not is noted.
+    pub(in crate::command::doctor) async fn read(aws: &Aws, beater: Option<&str>) -> Result<Self, Failure> {
+        let mut system = Self { now: aws.clock.now(), place: aws.place.clone(), ..Self::default() };
+        system.beater = Beater { name: system.beater_name(aws, beater).await, is_woken: true, ..Beater::default() };
+        let (jobs, skew) = system.table(aws, &aws.place.table()).await?;
+        (system.schedules, _) = system.table(aws, &aws.place.schedules_table()).await?;
+        (system.jobs, system.skew) = (jobs, skew);
+        let mappings = system.noted("what feeds functions", mappings(aws, None).await.map_err(Failure::told));
+        system.knows_mappings = mappings.is_some();
+        system.queues = queues(aws, &mappings.unwrap_or_default(), &mut system.unread).await?;
+        let fed = system.queues.iter().filter_map(|queue| queue.mapping.as_ref());
+        let fed = fed.map(|mapping| (mapping.function.clone(), mapping.qualifier.clone()));
+        for (name, qualifier) in [(system.beater.name.clone(), None)].into_iter().chain(fed).collect::<BTreeMap<_, _>>() {
+            system.function(aws, name, qualifier.as_deref()).await;
+        }
+        let environments = table::environments(aws).await;
+        let environments = system.noted("which queues belong to other environments", environments).unwrap_or_default();
+        system.leave_others_out(&environments);
+        system.rights(aws).await;
+        system.work(aws).await;
+        Ok(system)
+    }
+
+    /// The name of the beater: the one that is given, the usual one, or that of a function that is woken as a beater is.
+    async fn beater_name(&mut self, aws: &Aws, given: Option<&str>) -> String {
+        if let Some(given) = given {
+            return given.to_owned();
+        }
+        let usual = aws.queue("beater");
+        if !matches!(Function::look(aws, &usual).await, Ok(None)) {
+            return usual;
+        }
+        let woken = woken(aws).await;
+        self.noted("which function EventBridge wakes each minute", woken).flatten().unwrap_or(usual)
+    }
+
+    /// What was read, unless it could not be: that is noted.
+    fn noted<T>(&mut self, what: &str, read: Result<T, String>) -> Option<T> {
+        read.map_err(|error| self.unread.push(format!("{what}: {error}"))).ok()
+    }
+
+    /// The queues whose functions say that they take from them, and their dead-letter queues: those that a beater looks after.
+    pub(in crate::command::doctor) fn fed(&self) -> impl Iterator<Item = (&Queue, &DeadLetters)> {
+        self.queues.iter().filter_map(|queue| {
+            let function = self.functions.get(&queue.mapping.as_ref()?.function)?.as_ref()?;
+            function.takes_from(&queue.name).then_some((queue, queue.dlq.as_ref()?))
+        })
+    }
+}

@@ -1,0 +1,114 @@
+//! Reads the queues and their event source mappings.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
+
+use aws_sdk_lambda::types::{EventSourceMappingConfiguration as EventSourceMapping, FunctionResponseType};
+use aws_sdk_sqs::types::QueueAttributeName as Attribute;
+
+use super::{DeadLetters, Mapping, Queue, System};
+use crate::{
+    aws::Aws,
+    command::{
+        function::Function,
+        mapping::{feeds_from, function_of, qualifier_of},
+        queue::{Policy, urls},
+        table,
+    },
+    failure::{Failure, told},
+};
+
+impl System {
+    /// Leaves out the queues of other environments, and those that feed functions which run no jobs. The variables of its function
+    /// say to which environment a queue belongs; without them its name does.
+    pub(super) fn leave_others_out(&mut self, environments: &[String]) {
+        let (functions, unread, ours) = (&self.functions, &mut self.unread, &self.place);
+        let (mut others, mut left_out) = (BTreeSet::new(), BTreeMap::<_, usize>::new());
+        self.queues.retain(|queue| {
+            let function = queue.mapping.as_ref().and_then(|mapping| functions.get(&mapping.function)?.as_ref());
+            let runs_jobs = |function: &Function| function.environment.keys().any(|name| name.starts_with("SQJOBS_"));
+            let theirs = match function.filter(|function| runs_jobs(function)) {
+                Some(function) => function.other_environment(&queue.name, ours),
+                None => table::environment_of(environments, &queue.name).cloned(),
+            };
+            if let Some(theirs) = theirs {
+                others.extend(function.map(|function| function.name.clone()));
+                *left_out.entry(theirs).or_default() += 1;
+                return false;
+            }
+            let Some(function) = function.filter(|function| !runs_jobs(function)) else { return true };
+            let (name, short) = (&function.name, &queue.short);
+            unread.push(format!("queue {}: it feeds {name}, which has no variable SQJOBS_...; if it is to run jobs, `sqjobs queue create {short} --function {name}`", queue.name));
+            false
+        });
+        for (prefix, count) in left_out {
+            let queues = if count == 1 { "1 queue".into() } else { format!("{count} queues") };
+            unread.push(format!("{queues} of another environment: --prefix {prefix}"));
+        }
+        self.others = others.iter().filter_map(|name| self.functions.remove(name)?).collect();
+    }
+}
+
+/// The queues of this environment, with what takes from them. Who is the dead-letter queue of another is none.
+pub(super) async fn queues(aws: &Aws, mappings: &[EventSourceMapping], unread: &mut Vec<String>) -> Result<Vec<Queue>, Failure> {
+    let mut all = BTreeMap::new();
+    for url in urls(aws).await? {
+        let name = url.rsplit('/').next().unwrap_or(&url).to_owned();
+        match aws.sqs().get_queue_attributes().queue_url(&url).attribute_names(Attribute::All).send().await {
+            Ok(answer) => drop(all.insert(name, (url, answer.attributes.unwrap_or_default()))),
+            Err(error) => unread.push(format!("queue {name}: {}", told(&error))),
+        }
+    }
+    let number = |attributes: &HashMap<Attribute, String>, name| attributes.get(&name).and_then(|text| text.parse().ok()).unwrap_or(0);
+    let seconds = |attributes: &HashMap<Attribute, String>, name| Duration::from_secs(number(attributes, name));
+    let mut queues = Vec::new();
+    for (name, (url, attributes)) in &all {
+        let policy = Policy::of(attributes);
+        let arn = attributes.get(&Attribute::QueueArn).cloned().unwrap_or_default();
+        queues.push(Queue {
+            short: aws.short(name).to_owned(),
+            visibility: seconds(attributes, Attribute::VisibilityTimeout),
+            retention: seconds(attributes, Attribute::MessageRetentionPeriod),
+            delay: seconds(attributes, Attribute::DelaySeconds),
+            max_bytes: number(attributes, Attribute::MaximumMessageSize),
+            max_receives: policy.as_ref().and_then(|policy| policy.max_receives),
+            dlq: policy.map(|policy| {
+                let dlq = all.get(policy.name());
+                DeadLetters {
+                    name: policy.name().to_owned(),
+                    exists: dlq.is_some(),
+                    retention: dlq.map(|(_, dlq)| seconds(dlq, Attribute::MessageRetentionPeriod)).unwrap_or_default(),
+                    max_bytes: dlq.map(|(_, dlq)| number(dlq, Attribute::MaximumMessageSize)).unwrap_or_default(),
+                    count: dlq.map(|(_, dlq)| number(dlq, Attribute::ApproximateNumberOfMessages)).unwrap_or_default(),
+                    arn: policy.target,
+                }
+            }),
+            mapping: mappings.iter().find(|mapping| feeds_from(mapping, &arn)).map(Mapping::of),
+            lacks: Vec::new(),
+            forgotten: None,
+            arn,
+            name: name.clone(),
+            url: url.clone(),
+        });
+    }
+    let dlqs: BTreeSet<_> = queues.iter().filter_map(|queue| Some(queue.dlq.as_ref()?.name.clone())).collect();
+    queues.retain(|queue| !dlqs.contains(&queue.name));
+    Ok(queues)
+}
+
+impl Mapping {
+    fn of(mapping: &EventSourceMapping) -> Self {
+        let window = mapping.maximum_batching_window_in_seconds.and_then(|window| window.try_into().ok());
+        Self {
+            reports: mapping.function_response_types().contains(&FunctionResponseType::ReportBatchItemFailures),
+            batch: mapping.batch_size.unwrap_or(1),
+            window: Duration::from_secs(window.unwrap_or(0)),
+            function: function_of(mapping).unwrap_or_default().to_owned(),
+            qualifier: qualifier_of(mapping).map(str::to_owned),
+            id: mapping.uuid.clone().unwrap_or_default(),
+            state: mapping.state.clone().unwrap_or_default(),
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Reads jobs, schedules and statistics.
+
+use std::{iter::successors, time::Duration};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::Timestamp;
+use sqjobs::{
+    By, Record, Scheduled, State, setup,
+    stats::Tally,
+    store::{DynamoDb, Store as _},
+};
+
+use super::{System, Table};
+use crate::{
+    aws::Aws,
+    command::{queue::missing, stats},
+    failure::{Failure, told},
+};
+
+/// So many due jobs, and failed ones, are looked at.
+const JOBS: usize = 1000;
+/// The most fires after a failed one that are looked at.
+const FIRES: usize = 100;
+/// So many pages of a megabyte are looked at for leases that ran out.
+const PAGES: usize = 25;
+
+impl System {
+    pub(super) async fn work(&mut self, aws: &Aws) {
+        let has = |table: &Table, index: &str| table.arn.is_some() && table.indexes.iter().any(|own| own == index);
+        let said = |error: sqjobs::Error| error.to_string();
+        if has(&self.jobs, "due") {
+            let due = aws.client().list(By::Due, JOBS).await.map_err(said);
+            self.due = self.noted("what is due", due).unwrap_or_default();
+        }
+        let mut failed = Vec::new();
+        if has(&self.jobs, "listed") {
+            let dlqs = setup::dlqs(&aws.dynamodb(), &aws.place.table()).await.map_err(said);
+            self.beater.listed = self.noted("the list of dead-letter queues", dlqs);
+            let listed = aws.client().list(By::Failed, JOBS).await.map_err(said);
+            failed = self.noted("what failed", listed).unwrap_or_default();
+            for queue in &mut self.queues {
+                let mut own = failed.iter().filter(|record| record.queue == queue.name);
+                queue.forgotten = own.find(|record| is_forgotten(record, queue.retention)).cloned();
+            }
+            let mut tallies = self.noted("statistics", stats::recent(aws, self.now).await).unwrap_or_default();
+            self.foreign = tallies.keys().find(|queue| !queue.starts_with(&aws.place.prefix)).cloned();
+            tallies.retain(|queue, _| queue.starts_with(&aws.place.prefix));
+            self.aborting = tallies.iter().filter(|(_, tally)| tally.is_aborting()).map(|(queue, _)| queue.clone()).collect();
+            let other_arguments = |(queue, tally): (&String, &Tally)| Some((queue.clone(), *tally.kinds.get(stats::OTHER_ARGUMENTS)?));
+            self.other_arguments = tallies.iter().filter_map(other_arguments).collect();
+            self.parked = tallies.into_iter().map(|(queue, tally)| (queue, tally.parked_at)).collect();
+        }
+        if self.jobs.arn.is_some() {
+            let running = running(aws).await;
+            self.running = self.noted("what runs", running).unwrap_or_default();
+        }
+        if self.schedules.arn.is_some() {
+            let schedules = aws.schedules().list_all().await.map_err(said);
+            let (schedules, unreadable) = self.noted("schedules", schedules).unwrap_or_default();
+            self.wrong_schedules = unreadable;
+            for schedule in schedules.into_iter().filter(|schedule| !schedule.paused) {
+                match schedule.timetable(self.now) {
+                    Ok(_) => self.schedules_due.push(schedule),
+                    Err(error) => self.wrong_schedules.push((schedule.entry.id().to_owned(), error.to_string())),
+                }
+            }
+            let failing = failing(aws, &self.schedules_due, &failed, self.now).await;
+            self.failing = self.noted("the jobs of schedules", failing).unwrap_or_default();
+        }
+        let of_schedules = self.schedules_due.iter().map(|schedule| aws.queue(schedule.entry.queue_name()));
+        let queues = of_schedules.chain(self.due.iter().map(|record| record.queue.clone())).collect();
+        let missing = missing(aws, queues).await.map_err(Failure::told);
+        self.missing_queues = self.noted("the queues of schedules and of due jobs", missing).unwrap_or_default();
+    }
+}
+
+/// Returns the newest failed job of each schedule of which no newer job has succeeded.
+async fn failing(aws: &Aws, schedules: &[Scheduled], failed: &[Record], now: Timestamp) -> Result<Vec<(String, Record)>, String> {
+    let (store, mut failing) = (DynamoDb::new(aws.dynamodb(), aws.place.table()), Vec::new());
+    for schedule in schedules {
+        let fires = failed.iter().filter_map(|record| Some((schedule.entry.fire_of(&record.id)?, record)));
+        let Some((newest, record)) = fires.max_by_key(|(fire, _)| *fire) else { continue };
+        let Ok(timetable) = schedule.timetable(now) else { continue };
+        let later = successors(Some(newest), |fire| timetable.next(*fire)).skip(1).take_while(|fire| *fire <= now);
+        let ids: Vec<_> = later.take(FIRES).map(|fire| schedule.entry.job_id(fire)).collect();
+        let later = store.read(&ids).await.into_iter().collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
+        if !later.iter().flatten().any(|later| later.state == State::Succeeded) {
+            failing.push((schedule.entry.id().to_owned(), record.clone()));
+        }
+    }
+    Ok(failing)
+}
+
+/// The records that are running: as many as a bounded scan finds.
+async fn running(aws: &Aws) -> Result<Vec<Record>, String> {
+    let scan =
+        aws.dynamodb().scan().table_name(aws.place.table()).filter_expression("attribute_not_exists(purge_at) AND #state = :running");
+    let scan =
+        scan.expression_attribute_names("#state", "state").expression_attribute_values(":running", AttributeValue::S("running".into()));
+    let mut pages = scan.into_paginator().send();
+    let mut ids = Vec::new();
+    for _ in 0..PAGES {
+        let Some(page) = pages.next().await else { break };
+        let items = page.map_err(|error| told(&error))?.items.unwrap_or_default();
+        ids.extend(items.into_iter().filter_map(|item| item.get("id")?.as_s().ok().cloned()));
+    }
+    let records = DynamoDb::new(aws.dynamodb(), aws.place.table()).read(&ids).await;
+    // One that cannot be read is found by the beater.
+    Ok(records.into_iter().filter_map(Result::ok).flatten().collect())
+}
+
+/// Returns true if the record of an ended job is deleted before its message may be, which its queue keeps for `retention`.
+fn is_forgotten(record: &Record, retention: Duration) -> bool {
+    let kept = record.purge_at.zip(record.finished_at).map(|(purge, end)| purge - end.as_second());
+    let needed = i64::try_from(retention.as_secs()).unwrap_or(i64::MAX).saturating_add(86_400);
+    kept.is_some_and(|kept| kept < needed)
+}

@@ -1,0 +1,52 @@
+//! Rules about the beater.
+
+use std::collections::BTreeSet;
+
+use super::Findings;
+use crate::command::{
+    beater::deploy,
+    doctor::facts::{Beater, System},
+    function,
+};
+
+impl Findings<'_> {
+    pub(super) fn beater(&mut self, beater: &Beater, system: &System) {
+        let at = format!("function {}", beater.name);
+        let Some(known) = system.functions.get(&beater.name) else { return };
+        let Some(function) = known else {
+            let what = "there is no such function, and no rule wakes another beater of this environment each minute";
+            let why = "without it schedules do not fire, and jobs that wait for more than 15 minutes are not sent";
+            let name = &beater.name;
+            let remedy = format!(
+                "deploy it, such as by {}, then `sqjobs schedule beater {name}`; if it is deployed under another name: `sqjobs doctor --beater \
+                 FUNCTION`",
+                deploy(name)
+            );
+            self.add("beater_missing", &at, what, why, remedy);
+            return;
+        };
+        let equip = self.equip(function, format!("`sqjobs schedule beater {}`, or `terraform apply`", beater.name));
+        if !beater.is_woken {
+            let why = "schedules do not fire, and jobs that wait for more than 15 minutes are not sent in time";
+            self.add(
+                "beater_asleep",
+                &at,
+                "no rule of EventBridge wakes it each minute, or the function does not allow that",
+                why,
+                &*equip,
+            );
+        }
+        self.role(&at, &beater.lacks, &equip);
+        self.variables(function, &function::variables(&system.place, None, &[]), &equip);
+        let Some(listed) = &beater.listed else { return };
+        let dlqs = function.environment.get("SQJOBS_DLQ_URL").map(String::as_str).unwrap_or_default();
+        let named = dlqs.split_whitespace().filter_map(|url| url.rsplit('/').next());
+        let seen: BTreeSet<_> = listed.iter().map(String::as_str).chain(named).collect();
+        let missing: Vec<_> = system.fed().map(|(_, dlq)| dlq).filter(|dlq| !seen.contains(&*dlq.name)).collect();
+        if let [first, ..] = missing[..] {
+            let what = format!("it does not know {} of the dead-letter queues, such as {}", missing.len(), first.name);
+            let why = "a message that SQS moves there gets no reason, and the record of its job stays unfinished";
+            self.add("beater_dlqs", &at, what, why, equip);
+        }
+    }
+}

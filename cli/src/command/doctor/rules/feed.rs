@@ -1,0 +1,80 @@
+//! Rules about the event source mapping of a queue.
+
+use super::{Findings, queue::set};
+use crate::{
+    command::doctor::facts::{Mapping, Queue, System},
+    time::brief,
+};
+
+/// A visibility timeout is so many timeouts of the function.
+const VISIBILITY: u64 = 6;
+
+impl Findings<'_> {
+    /// What takes from a queue.
+    pub(super) fn feed(&mut self, queue: &Queue, system: &System) {
+        let at = format!("queue {}", queue.name);
+        let Some(Mapping { id, state, reports, batch, window, function, qualifier }) = &queue.mapping else {
+            if !system.knows_mappings {
+                return;
+            }
+            let remedy = format!("deploy its function, then `sqjobs queue create {} --function FUNCTION`", queue.short);
+            self.add("mapping_missing", &at, "it feeds no function", "its jobs wait until SQS deletes them", remedy);
+            return;
+        };
+        if state != "Enabled" {
+            let remedy = format!("`sqjobs queue resume {}`", queue.short);
+            self.add(
+                "mapping_disabled",
+                &at,
+                format!("its event source mapping to {function} is {}", state.to_lowercase()),
+                "its jobs wait",
+                remedy,
+            );
+        }
+        if !reports {
+            let why = "Lambda deletes all messages of a batch, also those that should be retried";
+            let remedy = format!("`aws lambda update-event-source-mapping --uuid {id} --function-response-types ReportBatchItemFailures`");
+            self.add("reports_missing", &at, "its mapping does not take partial batch failures", why, remedy);
+        }
+        let Some(known) = system.functions.get(function) else { return };
+        let Some(function) = known else {
+            let target = qualifier.iter().fold(function.clone(), |name, qualifier| format!("{name}:{qualifier}"));
+            let remedy = format!("deploy it, then `sqjobs queue create {} --function {function}`", queue.short);
+            self.add(
+                "function_missing",
+                &at,
+                format!("it feeds {target}, which does not exist"),
+                "its jobs wait until SQS deletes them",
+                remedy,
+            );
+            return;
+        };
+        let least = function.timeout * u32::try_from(VISIBILITY).unwrap_or(1) + *window;
+        if queue.visibility < least {
+            let what = format!(
+                "its visibility timeout is {}, and the timeout of {} is {}{}",
+                brief(queue.visibility),
+                function.name,
+                brief(function.timeout),
+                if window.is_zero() { String::new() } else { format!(", after a batching window of {}", brief(*window)) }
+            );
+            let why = "SQS delivers a message again while its batch still runs, or while Lambda retries it";
+            self.add("visibility_short", &at, what, why, set(&queue.url, "VisibilityTimeout", &least.as_secs().to_string()));
+        }
+        if *window >= function.timeout && !window.is_zero() || *batch > 10 && window.is_zero() {
+            let what = format!(
+                "batches of {batch} are gathered for {}, and the timeout of {} is {}",
+                brief(*window),
+                function.name,
+                brief(function.timeout)
+            );
+            let why = "jobs wait longer for their batch than they may run, or a batch never gets so large";
+            let remedy = format!(
+                "`aws lambda update-event-source-mapping --uuid {id} --batch-size 10 --maximum-batching-window-in-seconds 0`, or a window \
+                 below the function's timeout"
+            );
+            self.add("batch_window", &at, what, why, remedy);
+        }
+        self.function(function, queue, system);
+    }
+}

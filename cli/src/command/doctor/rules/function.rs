@@ -1,0 +1,84 @@
+//! Rules about a function: its role, its variables and its version.
+
+use super::Findings;
+use crate::{
+    command::{
+        doctor::facts::{Queue, System},
+        function::{self, Function},
+    },
+    place::Place,
+};
+
+impl Findings<'_> {
+    pub(super) fn function(&mut self, function: &Function, queue: &Queue, system: &System) {
+        let at = format!("function {}", function.name);
+        if system.loops_end.contains(&function.name) {
+            let remedy = format!("`aws lambda put-function-recursion-config --function-name {} --recursive-loop Allow`", function.name);
+            let why = "Lambda ends a chain of jobs that enqueue jobs after about 16 jobs; the library allows 100";
+            self.add("recursive_loop", &at, "the detection of recursive loops is on", why, remedy);
+        }
+        if let Some(runs) = system.unreleased.get(&function.name) {
+            let what = format!("version {runs} runs, and newer code or settings are deployed");
+            let why = "jobs do not use the newest deployment: it was not released, or it was rolled back";
+            self.add("unreleased", &at, what, why, format!("`sqjobs function release {}`", function.name));
+        }
+        let equip = format!("`sqjobs queue create {} --function {}`, or `terraform apply`", queue.short, function.name);
+        let equip = self.equip(function, equip);
+        self.role(&at, &queue.lacks, &equip);
+        let dlqs: Vec<_> = queue.dlq.iter().map(|dlq| &*dlq.name).collect();
+        self.variables(function, &function::variables(&system.place, Some(&queue.name), &dlqs), &equip);
+    }
+
+    /// Whether a function finds its system. Of URLs, the names of queues are compared.
+    pub(super) fn variables(&mut self, function: &Function, expected: &[(&str, String)], equip: &str) {
+        let own = Place::of(&function.environment);
+        let at = format!("function {}", function.name);
+        for (name, expected) in expected.iter().filter(|(name, expected)| !(expected.is_empty() && name.ends_with("_URL"))) {
+            let named = own.settings().into_iter().find(|setting| setting.variable == *name).map(|setting| setting.value);
+            let is_table = named.is_some() && *name != "SQJOBS_PREFIX";
+            let url = || function.environment.get(*name).map(|value| value.rsplit(['/', ':']).next().unwrap_or(value).to_owned());
+            let value = named.or_else(url);
+            if value.as_ref() == Some(expected) {
+                continue;
+            }
+            if let Some(table) = value.as_ref().filter(|table| is_table && !table.starts_with(&own.prefix)) {
+                let what = format!("{name} is \"{table}\", without its prefix \"{}\"", own.prefix);
+                let why =
+                    "another environment may use the same table: each discards the other's jobs as duplicates, and fires its schedules";
+                let option = name.trim_start_matches("SQJOBS_").to_lowercase().replace('_', "-");
+                let remedy = format!(
+                    "move to {expected} as `docs/environments.md` says: `sqjobs table create`, then {equip}; if no other environment uses {table}, keep it and \
+                     name it to every command: --{option} {table}"
+                );
+                self.add("table_unprefixed", &at, what, why, remedy);
+                continue;
+            }
+            let value = value.map_or("not set".into(), |value| format!("\"{value}\""));
+            let why = "the function would use other queues or tables than this environment";
+            self.add("environment", &at, format!("{name} is {value}, and must be \"{expected}\""), why, equip);
+        }
+    }
+
+    /// Returns the remedy that equips a function; first its variables are to be judged where they name another environment.
+    pub(super) fn equip(&self, function: &Function, equip: String) -> String {
+        match function.environment_other_than(self.place) {
+            Some(_) => format!(
+                "if the variables of the function are right, ask with the --prefix, the --table and the --schedules-table of its environment; else \
+                 delete its variables SQJOBS_PREFIX, SQJOBS_TABLE and SQJOBS_SCHEDULES_TABLE, then {equip}"
+            ),
+            None => equip,
+        }
+    }
+
+    pub(super) fn role(&mut self, at: &str, lacks: &[String], equip: &str) {
+        if let [first, others @ ..] = lacks {
+            let more = match others.len() {
+                0 => String::new(),
+                1 => ", and 1 more right".to_owned(),
+                more => format!(", and {more} more rights"),
+            };
+            let why = "without its rights the function cannot run jobs, or cannot record that they ran: they come back, or run again";
+            self.add("role_denies", at, format!("its role does not allow {first}{more}"), why, equip);
+        }
+    }
+}

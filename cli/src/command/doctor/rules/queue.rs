@@ -1,0 +1,132 @@
+//! Rules about a queue and its dead-letter queue.
+
+use std::time::Duration;
+
+use serde_json::json;
+use sqjobs::{
+    queue::{MAX_BYTES, is_fifo},
+    setup::dlq_name,
+};
+
+use super::Findings;
+use crate::{
+    command::{dlq::walk::ways_back, doctor::facts::Queue, queue::create_dlq},
+    time::brief,
+};
+
+/// The fewest receives after which SQS itself may give a message up: busy, held and throttled receives count too.
+const FUSE: u64 = 100;
+/// The shortest that a queue may keep messages: what waits is sent anew after two days.
+const RETENTION: Duration = Duration::from_hours(4 * 24);
+/// The largest message that SQS takes by default, in bytes, and that the library sends.
+const MESSAGE: u64 = MAX_BYTES as u64;
+
+impl Findings<'_> {
+    pub(super) fn queue(&mut self, queue: &Queue) {
+        let at = format!("queue {}", queue.name);
+        match (&queue.dlq, queue.max_receives) {
+            (None, _) => {
+                let why = "a message that always fails is received again and again until SQS deletes it";
+                let dlq = dlq_name(&queue.name);
+                let fifo = if is_fifo(&dlq) { ",FifoQueue=true" } else { "" };
+                let remedy = format!(
+                    "`aws sqs create-queue --queue-name {dlq} --attributes MessageRetentionPeriod={}{fifo}`, then {}",
+                    queue.retention.as_secs(),
+                    redrive_policy(queue, &queue.arn.replace(&queue.name, &dlq))
+                );
+                self.add("dlq_missing", &at, "it has no dead-letter queue", why, remedy);
+            }
+            (Some(dlq), receives) => {
+                if receives.is_some_and(|receives| receives < FUSE) {
+                    let what = format!("SQS moves a message to the dead-letter queue after {} receives", receives.unwrap_or_default());
+                    let why = "receives without an attempt count too, so jobs that have attempts left become dead letters";
+                    let remedy = format!("allow 1000 receives: {}", redrive_policy(queue, &dlq.arn));
+                    self.add("redrive_early", &at, what, why, remedy);
+                }
+                if !dlq.exists {
+                    let what = format!("its dead-letter queue {} cannot be read", dlq.name);
+                    self.add(
+                        "dlq_missing",
+                        &at,
+                        what,
+                        "jobs that fail for good cannot be kept",
+                        format!("{}, or look at --profile", create_dlq(&dlq.name)),
+                    );
+                } else if dlq.retention < queue.retention {
+                    let what = format!(
+                        "its dead-letter queue keeps messages for {}, the queue itself for {}",
+                        brief(dlq.retention),
+                        brief(queue.retention)
+                    );
+                    let why = "a message that SQS moves keeps its age, so SQS deletes it there at once";
+                    let url = queue.url.replace(&queue.name, &dlq.name);
+                    let remedy = set(&url, "MessageRetentionPeriod", &queue.retention.as_secs().to_string());
+                    self.add("dlq_retention", &at, what, why, remedy);
+                }
+            }
+        }
+        let letters = queue.dlq.iter().filter(|dlq| dlq.exists);
+        for (name, bytes) in [(&queue.name, queue.max_bytes)].into_iter().chain(letters.clone().map(|dlq| (&dlq.name, dlq.max_bytes))) {
+            if bytes < MESSAGE {
+                let what = format!("it takes messages of up to {bytes} bytes, and jobs have up to {MESSAGE}");
+                let why = "SQS refuses a larger job, and cuts the reason of a dead letter that is larger";
+                let url = queue.url.replace(&queue.name, name);
+                self.add("message_size", &format!("queue {name}"), what, why, set(&url, "MaximumMessageSize", &MESSAGE.to_string()));
+            }
+        }
+        for dlq in letters.filter(|dlq| dlq.count > 0) {
+            let messages = if dlq.count == 1 { "1 message waits".into() } else { format!("{} messages wait", dlq.count) };
+            let why = "each is a job that failed for good, or a message that is not a job; SQS deletes it when its retention is over";
+            self.add(
+                "dead_letters",
+                &at,
+                format!("{messages} in its dead-letter queue {}", dlq.name),
+                why,
+                ways_back(&queue.short, &queue.arn),
+            );
+        }
+        if queue.retention < RETENTION {
+            let what = format!("it keeps messages for {}", brief(queue.retention));
+            let why = "a waiting message is sent again after two days, and must exist until then";
+            self.add("retention_short", &at, what, why, set(&queue.url, "MessageRetentionPeriod", "1209600"));
+        }
+        if is_fifo(&queue.name) && !queue.delay.is_zero() {
+            let what = format!("it delays each message by {}", brief(queue.delay));
+            let why = "a message that comes back is delayed too, and holds back its group";
+            self.add("fifo_delay", &at, what, why, set(&queue.url, "DelaySeconds", "0"));
+        }
+        if let Some(record) = queue.forgotten.as_ref() {
+            let what = format!("the record of {} is deleted before SQS deletes its message", record.id);
+            let why = "if SQS delivers the message again, the ended job runs again";
+            self.add("retention_long", &at, what, why, "raise the `retention` of the job's policy, or shorten that of the queue");
+        }
+    }
+}
+
+/// The command that sets an attribute of the queue at that URL.
+pub(super) fn set(url: &str, attribute: &str, value: &str) -> String {
+    format!("`aws sqs set-queue-attributes --queue-url {url} --attributes {attribute}={value}`")
+}
+
+/// The command that gives a queue its redrive policy.
+fn redrive_policy(queue: &Queue, dlq_arn: &str) -> String {
+    let policy = json!({"deadLetterTargetArn": dlq_arn, "maxReceiveCount": "1000"}).to_string();
+    let attributes = json!({"RedrivePolicy": policy});
+    format!("`aws sqs set-queue-attributes --queue-url {} --attributes '{attributes}'`", queue.url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redrive_policy_is_printed_as_a_whole_command() {
+        let queue = Queue { url: "https://sqs/1/adder".into(), ..Queue::default() };
+        let attributes =
+            r#"{"RedrivePolicy":"{\"deadLetterTargetArn\":\"arn:aws:sqs:eu-west-1:1:adder-dlq\",\"maxReceiveCount\":\"1000\"}"}"#;
+        assert_eq!(
+            redrive_policy(&queue, "arn:aws:sqs:eu-west-1:1:adder-dlq"),
+            format!("`aws sqs set-queue-attributes --queue-url https://sqs/1/adder --attributes '{attributes}'`")
+        );
+    }
+}

@@ -1,0 +1,185 @@
+//! Rules about jobs and schedules.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use sqjobs::{Record, Scheduled, State, lifecycle::SKEW};
+
+use super::Findings;
+use crate::{
+    command::{doctor::facts::System, lookup::PARKED, schedule::meant},
+    sentence::shell,
+    time::{brief, from_now},
+};
+
+/// How late work is that should have been taken up.
+const LATE: SignedDuration = SignedDuration::from_mins(5);
+/// How late a lease is that neither its message nor a beater has taken up.
+const LOST: SignedDuration = SignedDuration::from_hours(2);
+
+impl Findings<'_> {
+    pub(super) fn work(&mut self, system: &System) {
+        let now = system.now;
+        let (lost, kept): (Vec<_>, Vec<_>) = system.due.iter().partition(|record| system.missing_queues.contains(&record.queue));
+        let overdue: Vec<_> = kept.into_iter().filter(|record| record.run_at.is_some_and(|at| now.duration_since(at) > LATE)).collect();
+        if let [first, ..] = overdue[..] {
+            let since = first.run_at.map(|at| from_now(at, now)).unwrap_or_default();
+            let what = format!("{} jobs of the due index are overdue, such as {}, due {since}", overdue.len(), first.id);
+            let why = "a beater sends them within a minute of their time";
+            self.add("due_overdue", "due index", what, why, "look at the beater's log, and that it is woken each minute");
+        }
+        let mut by_queue: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for record in lost {
+            by_queue.entry(&*record.queue).or_default().push(&*record.id);
+        }
+        for (queue, ids) in by_queue {
+            let jobs =
+                if ids.len() == 1 { "1 job of the due index waits".into() } else { format!("{} jobs of the due index wait", ids.len()) };
+            let what = format!("{jobs} to be sent to it, such as {}, and it does not exist", ids[0]);
+            let short = shell(queue.strip_prefix(&*system.place.prefix).unwrap_or(queue));
+            let remedy = format!(
+                "`sqjobs queue create {short}`, and deploy its function; or cancel the jobs: `sqjobs list --due` shows them, and `sqjobs cancel \
+                 {}` cancels this one",
+                shell(ids[0])
+            );
+            self.add("due_queue_missing", &format!("queue {queue}"), what, "no beater can send them, so they never run", remedy);
+        }
+        self.schedules(system);
+        let lapsed = |record: &&Record| record.state == State::Running && lapsed_at(record).is_some_and(|at| now.duration_since(at) > LOST);
+        if let Some(first) = system.running.iter().find(lapsed) {
+            let count = system.running.iter().filter(lapsed).count();
+            let what =
+                format!("{count} jobs are running according to their records, but their leases ran out hours ago, such as {}", first.id);
+            let why = "SQS did not deliver their messages again, and no beater has found them";
+            self.add(
+                "lease_overdue",
+                "records",
+                what,
+                why,
+                format!("see that their functions run and the beater ticks; `sqjobs explain {}` tells more", shell(&first.id)),
+            );
+        }
+        for (queue, parked) in &system.parked {
+            for (kind, at) in parked.iter().filter(|(_, at)| now.duration_since(**at) < PARKED) {
+                if let Some(field) = kind.strip_prefix("reserved_") {
+                    let what = format!("a message used `{field}`, which this worker does not support, {}", from_now(*at, now));
+                    let why = "the field is reserved: a message with it becomes a dead letter at once";
+                    self.add(
+                        "reserved_field",
+                        &format!("queue {queue}"),
+                        what,
+                        why,
+                        "do not send the field; enqueue the job again without it",
+                    );
+                    continue;
+                }
+                let (rule, asked) = match kind.as_str() {
+                    "contract" => ("contract_old", "a newer contract, or a feature of one"),
+                    _ => ("parked", "a job whose name it does not have"),
+                };
+                let what = format!("its function received, {}, {asked}", from_now(*at, now));
+                let why = "such a message waits one day for another version of the function, and then becomes a dead letter";
+                let remedy = "deploy a function that has the job; the log of this function names it";
+                self.add(rule, &format!("queue {queue}"), what, why, remedy);
+            }
+        }
+        for (queue, count) in &system.other_arguments {
+            let what = match count {
+                1 => "1 message since yesterday had the id of a job with other arguments".to_owned(),
+                count => format!("{count} messages since yesterday had the id of a job with other arguments"),
+            };
+            let why = "such a message is discarded as a duplicate, and its arguments do not run";
+            let remedy = "the function's log names the ids, in its warnings \"duplicate discarded; its arguments differ\". Let the producer give \
+                          each job an id of its own. An id that begins with schedule: is a fire of a schedule whose arguments were changed: it \
+                          ran once, and nothing is to be done";
+            self.add("other_arguments", &format!("queue {queue}"), what, why, remedy);
+        }
+        for queue in &system.aborting {
+            let why = "a job that panics ends the process, and each job of its batch loses an attempt";
+            let remedy =
+                "set `panic = \"unwind\"` under [profile.release] in the Cargo.toml of the workspace, and build and deploy it again";
+            self.add("panic_abort", &format!("queue {queue}"), "its function was built with `panic = \"abort\"`", why, remedy);
+        }
+        if let Some(skew) = system.skew.filter(|skew| skew.unsigned_abs() > SKEW) {
+            let what = format!(
+                "its clock is {} {} that of AWS",
+                brief(skew.unsigned_abs()),
+                if skew.is_negative() { "behind" } else { "ahead of" }
+            );
+            let why = "the times of jobs enqueued here are wrong by that, and AWS refuses requests beyond 5 minutes";
+            self.add("clock_skew", "this machine", what, why, "synchronize it with a time server");
+        }
+    }
+
+    fn schedules(&mut self, system: &System) {
+        let now = system.now;
+        for (id, error) in &system.wrong_schedules {
+            let remedy = format!("correct its row, or delete it by `sqjobs schedule remove {}`", shell(id));
+            self.add("schedule_wrong", &format!("schedule {id}"), error.clone(), "no beater can fire it", remedy);
+        }
+        for schedule in system.schedules_due.iter().filter(|schedule| !schedule.unknown.is_empty()) {
+            let id = schedule.entry.id();
+            let meant: Vec<_> = schedule.unknown.iter().map(|field| format!("{field}: {}", meant(field))).collect();
+            let what = format!("its row has unknown fields, which are ignored: {}", schedule.unknown.join(", "));
+            let remedy = format!("correct the row, or add the schedule anew by `sqjobs schedule add`; {}", meant.join("; "));
+            self.add("schedule_field", &format!("schedule {id}"), what, "it fires without what they were to say", remedy);
+        }
+        let (lost, kept): (Vec<_>, Vec<_>) = system.schedules_due.iter().partition(|schedule| {
+            let queue = system.place.prefix.clone() + schedule.entry.queue_name();
+            system.missing_queues.contains(&queue)
+        });
+        for entry in lost.into_iter().map(|schedule| &schedule.entry) {
+            let (queue, at) = (entry.queue_name(), format!("schedule {}", entry.id()));
+            let what = format!("its queue {}{queue} does not exist", system.place.prefix);
+            let remedy = format!("`sqjobs queue create {queue}`, or add the schedule again with another --queue");
+            self.add("schedule_queue_missing", &at, what, "the beater cannot enqueue its jobs, so it does not fire", remedy);
+        }
+        let late = |schedule: &&Scheduled| {
+            schedule.next_fire.filter(|at| now.duration_since(*at) > LATE).map(|at| (schedule.entry.id().to_owned(), at))
+        };
+        let late: Vec<_> = kept.iter().filter_map(late).collect();
+        if let [(id, at), ..] = &late[..] {
+            let what = format!("{} schedules have not fired in time, such as {id}, due {}", late.len(), from_now(*at, now));
+            let why = "the beater does not tick, or cannot write";
+            self.add("schedule_overdue", "schedules", what, why, "look at the beater's log, and that it is woken each minute");
+        }
+        for (id, record) in &system.failing {
+            let since = record.finished_at.map(|at| format!(" {}", from_now(at, now))).unwrap_or_default();
+            let kind = record.error.as_ref().map(|error| format!(" with {}", error.kind)).unwrap_or_default();
+            let what = format!("its job failed{since}{kind}, and none has succeeded since");
+            let remedy = format!("`sqjobs explain {}` says why", shell(&record.id));
+            self.add("schedule_fails", &format!("schedule {id}"), what, "the schedule fires, and its work is not done", remedy);
+        }
+    }
+}
+
+fn lapsed_at(record: &Record) -> Option<Timestamp> {
+    Timestamp::from_millisecond(record.lease_until?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::doctor::{
+        facts::{Beater, Table},
+        rules::findings,
+    };
+
+    #[test]
+    fn a_clock_that_is_off_is_found_and_one_that_is_nearly_right_is_not() {
+        let rules = |skew_s| {
+            let beater = Beater { is_woken: true, ..Beater::default() };
+            let table = |indexes: &[&str]| Table {
+                arn: Some(String::new()),
+                indexes: indexes.iter().map(|index| (*index).to_owned()).collect(),
+                ..Table::default()
+            };
+            let (jobs, schedules) = (table(&["due", "listed"]), table(&["due"]));
+            findings(&System { jobs, schedules, beater, skew: Some(SignedDuration::from_secs(skew_s)), ..System::default() })
+        };
+        assert_eq!([rules(4), rules(-4)], [vec![], vec![]]);
+        let [ahead, behind] = [rules(400), rules(-400)].map(|mut found| found.remove(0));
+        assert_eq!((ahead.rule, behind.rule), ("clock_skew", "clock_skew"));
+        assert!(ahead.what.contains("6m 40s ahead of") && behind.what.contains("6m 40s behind"), "{ahead:?} {behind:?}");
+    }
+}
