@@ -138,8 +138,8 @@ mod tests {
             ("doctor --beater ''", "--beater <FUNCTION>"),
         ];
         for (line, option) in cases {
-            let said = refusal(line);
-            assert!(said.contains(&format!("invalid value '' for '{option}': it is empty")), "{line}: {said}");
+            let error = refusal(line);
+            assert!(error.contains(&format!("invalid value '' for '{option}': it is empty")), "{line}: {error}");
         }
     }
 
@@ -162,8 +162,8 @@ mod tests {
             ),
         ];
         for (line, forms) in cases {
-            let said = refusal(line);
-            assert!(forms.iter().all(|form| said.contains(form)), "{line}: {said}");
+            let error = refusal(line);
+            assert!(forms.iter().all(|form| error.contains(form)), "{line}: {error}");
         }
     }
 }

@@ -6,9 +6,9 @@ use std::{error::Error, fmt, io};
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The reader of the output has closed it, as `head` does. This is not an error.
-    NobodyReads,
+    BrokenPipe,
     /// An error, in one sentence.
-    Said(String),
+    Message(String),
 }
 
 /// Advice, and the beginnings of the errors that it is for.
@@ -53,7 +53,7 @@ pub(crate) struct Cause {
 
 impl Cause {
     /// Creates a cause from text, if there is no error value.
-    pub(crate) fn said(text: impl Into<String>) -> Self {
+    pub(crate) fn text(text: impl Into<String>) -> Self {
         Self { text: text.into(), advice: None }
     }
 
@@ -85,7 +85,7 @@ impl fmt::Display for Cause {
 }
 
 /// Returns an error and its causes in one line.
-pub(crate) fn told(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn describe(error: &(dyn Error + 'static)) -> String {
     Cause::new(error).to_string()
 }
 
@@ -96,21 +96,21 @@ impl<E: Error + 'static> From<E> for Cause {
 }
 
 impl Failure {
-    pub(crate) fn said(sentence: impl Into<String>) -> Self {
-        Self::Said(sentence.into())
+    pub(crate) fn new(sentence: impl Into<String>) -> Self {
+        Self::Message(sentence.into())
     }
 
     /// Returns the sentence.
-    pub(crate) fn told(self) -> String {
+    pub(crate) fn into_message(self) -> String {
         match self {
-            Self::NobodyReads => "nobody reads".into(),
-            Self::Said(sentence) => sentence,
+            Self::BrokenPipe => "nobody reads".into(),
+            Self::Message(sentence) => sentence,
         }
     }
 
     /// Converts an error, and puts the name of the queue into advice about a queue that does not exist.
     pub(crate) fn of_queue(error: sqjobs::Error, short: &str) -> Self {
-        Self::Said(Self::from(error).told().replace("`sqjobs queue create NAME`", &format!("`sqjobs queue create {short}`")))
+        Self::Message(Self::from(error).into_message().replace("`sqjobs queue create NAME`", &format!("`sqjobs queue create {short}`")))
     }
 
     /// Creates an error from the failed operation and its cause, and adds advice.
@@ -121,7 +121,7 @@ impl Failure {
 
     fn advised(sentence: &str, cause: &Cause) -> Self {
         let advice = cause.advice.map(|advice| format!("; {advice}")).unwrap_or_default();
-        Self::Said(format!("{sentence}{advice}"))
+        Self::Message(format!("{sentence}{advice}"))
     }
 }
 
@@ -135,8 +135,8 @@ impl From<sqjobs::Error> for Failure {
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::BrokenPipe => Self::NobodyReads,
-            _ => Self::Said(error.to_string()),
+            io::ErrorKind::BrokenPipe => Self::BrokenPipe,
+            _ => Self::Message(error.to_string()),
         }
     }
 }
@@ -144,8 +144,8 @@ impl From<io::Error> for Failure {
 impl From<serde_json::Error> for Failure {
     fn from(error: serde_json::Error) -> Self {
         match error.io_error_kind() {
-            Some(io::ErrorKind::BrokenPipe) => Self::NobodyReads,
-            _ => Self::Said(error.to_string()),
+            Some(io::ErrorKind::BrokenPipe) => Self::BrokenPipe,
+            _ => Self::Message(error.to_string()),
         }
     }
 }
@@ -156,8 +156,8 @@ mod tests {
 
     use super::*;
 
-    fn said(failure: Failure) -> String {
-        failure.told()
+    fn message(failure: Failure) -> String {
+        failure.into_message()
     }
 
     #[test]
@@ -174,18 +174,18 @@ mod tests {
             ("dispatch failure: io error: connection refused", "--endpoint-url"),
         ];
         for (cause, remedy) in causes {
-            let sentence = said(Failure::because("cannot read the record", QueueError::refused(cause)));
+            let sentence = message(Failure::because("cannot read the record", QueueError::refused(cause)));
             assert!(sentence.contains(cause), "{sentence}");
             assert!(sentence.contains(remedy), "{sentence}");
             assert_eq!(sentence.lines().count(), 1, "{sentence}");
         }
-        let sentence = said(Failure::because("cannot read the record", io::Error::other("a failure\nAttempted: this")));
+        let sentence = message(Failure::because("cannot read the record", io::Error::other("a failure\nAttempted: this")));
         assert_eq!(sentence, "cannot read the record: a failure");
     }
 
     #[test]
     fn a_name_of_a_user_is_no_sign_of_a_cause() {
-        let sentence = said(Failure::because("cannot read queue eu-region-x", io::Error::other("no credentials-queue: timed out")));
+        let sentence = message(Failure::because("cannot read queue eu-region-x", io::Error::other("no credentials-queue: timed out")));
         assert_eq!(sentence, "cannot read queue eu-region-x: no credentials-queue: timed out");
     }
 }

@@ -29,9 +29,9 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let place = args.place.clone();
     match run(args) {
-        Ok(true) | Err(Failure::NobodyReads) => ExitCode::SUCCESS,
+        Ok(true) | Err(Failure::BrokenPipe) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(NO),
-        Err(Failure::Said(sentence)) => {
+        Err(Failure::Message(sentence)) => {
             anstream::eprintln!("\u{1b}[1;31merror:\u{1b}[0m {}", place.with_options(&sentence));
             ExitCode::from(ERROR)
         }

@@ -175,7 +175,7 @@ pub(crate) fn confirmed(question: &str, yes: bool) -> Result<bool, Failure> {
         return Ok(true);
     }
     if !io::stdin().is_terminal() {
-        return Err(Failure::said(format!("{question} There is no terminal to ask on; add --yes")));
+        return Err(Failure::new(format!("{question} There is no terminal to ask on; add --yes")));
     }
     eprint!("{question} [y/N] ");
     let mut answer = String::new();

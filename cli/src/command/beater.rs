@@ -8,7 +8,7 @@ use sqjobs::setup;
 use super::{
     function::{self, Function},
     mapping,
-    queue::{self, Found},
+    queue::{self, SqsQueue},
     table,
 };
 use crate::{
@@ -38,7 +38,7 @@ pub(super) async fn wake(aws: &Aws, function: &Function) -> Result<(), Failure> 
     if let Some(own) = mappings.iter().find(|mapped| mapping::function_of(mapped) == Some(&function.name)) {
         let source = own.event_source_arn.as_deref().unwrap_or_default();
         let name = &function.name;
-        return Err(Failure::said(format!(
+        return Err(Failure::new(format!(
             "{name} cannot be a beater: it takes from {source}, and would lose the rights for that; deploy a beater"
         )));
     }
@@ -47,7 +47,7 @@ pub(super) async fn wake(aws: &Aws, function: &Function) -> Result<(), Failure> 
         let theirs = if theirs.is_empty() { "the environment without a prefix".into() } else { format!("the environment {theirs}") };
         let such_as = format!(", such as by {}", deploy(&own));
         let such_as = Some(such_as).filter(|_| own != *name).unwrap_or_default();
-        return Err(Failure::said(format!(
+        return Err(Failure::new(format!(
             "{name} cannot be a beater of this environment: its variables say that it ticks for {theirs}, with the tables {} and {}; deploy one \
              more{such_as}",
             place.table(),
@@ -57,8 +57,8 @@ pub(super) async fn wake(aws: &Aws, function: &Function) -> Result<(), Failure> 
     let (queues, dlqs): (Vec<_>, Vec<_>) = fed(aws, &mappings).await?.into_iter().unzip();
     let (jobs, schedules) =
         (function::table_arn(aws, &aws.place.table()).await?, function::table_arn(aws, &aws.place.schedules_table()).await?);
-    let arns = |queues: &[Found]| queues.iter().map(|queue| queue.arn.clone()).collect();
-    let rights = function::beater(&aws.place.prefix, &jobs, &schedules, arns(&queues), arns(&dlqs))?;
+    let arns = |queues: &[SqsQueue]| queues.iter().map(|queue| queue.arn.clone()).collect();
+    let rights = function::beater_rights(&aws.place.prefix, &jobs, &schedules, arns(&queues), arns(&dlqs))?;
     function.grant(aws, "", &rights).await?;
     let names: Vec<_> = dlqs.iter().map(|dlq| dlq.name.clone()).collect();
     setup::add_dlqs(&aws.dynamodb(), &aws.place.table(), &names).await?;
@@ -85,20 +85,20 @@ pub(super) async fn wake(aws: &Aws, function: &Function) -> Result<(), Failure> 
     let put = events.put_targets().rule(name).targets(target).send().await.map_err(|error| cannot(error.into()))?;
     match put.failed_entries().first() {
         None => Ok(()),
-        Some(entry) => Err(cannot(Cause::said(entry.error_message.as_deref().unwrap_or("EventBridge does not say why")))),
+        Some(entry) => Err(cannot(Cause::text(entry.error_message.as_deref().unwrap_or("EventBridge does not say why")))),
     }
 }
 
 /// Returns the queues of this environment that feed functions, with their dead-letter queues. The variables of such a function name
 /// the queue. The beater ignores all other queues of the account.
-async fn fed(aws: &Aws, mappings: &[Mapping]) -> Result<Vec<(Found, Found)>, Failure> {
+async fn fed(aws: &Aws, mappings: &[Mapping]) -> Result<Vec<(SqsQueue, SqsQueue)>, Failure> {
     let mut fed = Vec::new();
     let all = queue::all(aws).await?;
     note(&all.left_out.notes());
     for (queue, dlq) in all.pairs {
         let Some(mapped) = mappings.iter().find(|mapped| mapping::feeds_from(mapped, &queue.arn)) else { continue };
         let Some(name) = mapping::function_of(mapped) else { continue };
-        let function = Function::look_at(aws, name, mapping::qualifier_of(mapped)).await?;
+        let function = Function::get_version(aws, name, mapping::qualifier_of(mapped)).await?;
         let is_ours =
             |function: Function| function.takes_from(&queue.name) && function.other_environment(&queue.name, &aws.place).is_none();
         if function.is_some_and(is_ours) {

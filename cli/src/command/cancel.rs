@@ -124,8 +124,8 @@ mod tests {
         ];
         for (record, outcome, expected, part) in cases {
             assert_eq!(word(outcome), expected);
-            let said = sentence("a", record, outcome);
-            assert!(said.contains(part), "{said}");
+            let message = sentence("a", record, outcome);
+            assert!(message.contains(part), "{message}");
         }
         assert_eq!([Some(Cancelled::Unseen(until)), Some(Cancelled::Running)].map(blocked_until), [Some(until), None]);
     }

@@ -40,28 +40,28 @@ pub(super) async fn explain(aws: &Aws, wanted: Explain) -> Result<bool, Failure>
         None => vec![format!("There is no record of {:?}.", wanted.id)],
     };
     if let Some(Err(unseen)) = queue {
-        sentences.push(format!("Its queue cannot be looked at: {}.", unseen.told()));
+        sentences.push(format!("Its queue cannot be looked at: {}.", unseen.into_message()));
     }
     let mut is_dead = false;
     if is_unstarted(record.as_ref()) && !is_queue_gone {
-        match lookup::look(aws, &wanted.id, record.as_ref().map(|record| &*record.queue), None).await {
-            Ok(known) => {
-                is_dead = known.dead_letter.is_some();
-                if record.is_none() && known.dead_letter.is_none() {
+        match lookup::search_queues(aws, &wanted.id, record.as_ref().map(|record| &*record.queue), None).await {
+            Ok(facts) => {
+                is_dead = facts.dead_letter.is_some();
+                if record.is_none() && facts.dead_letter.is_none() {
                     sentences.push(NO_ATTEMPT.into());
                 }
-                sentences.extend(known.sentences(&wanted.id, &aws.place.prefix, now));
+                sentences.extend(facts.sentences(&wanted.id, &aws.place.prefix, now));
             }
             Err(error) => {
                 sentences.extend(record.is_none().then(|| NO_ATTEMPT.into()));
-                sentences.push(format!("The queues cannot be looked at: {}.", error.told()));
+                sentences.push(format!("The queues cannot be looked at: {}.", error.into_message()));
             }
         }
     }
     if let Some(record) = &record {
         if !is_dead {
             sentences.extend(gone(aws, record, now).await);
-            sentences.extend(lookup::other_letter(aws, record, now).await);
+            sentences.extend(lookup::other_dead_letter(aws, record, now).await);
         }
         sentences.extend(discarded(aws, record, now).await);
     }

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use super::{
     function::{self, Function},
     mapping::{feeds_from, function_of, mappings, qualifier_of},
-    queue::{Found, named, set_visibility},
+    queue::{SqsQueue, named, set_visibility},
     release::{self, LIVE},
     table,
 };
@@ -29,7 +29,7 @@ pub(super) async fn refuse_other_table(aws: &Aws, queue: &str, arn: &str) -> Res
     let mappings = mappings(aws, Some(arn)).await.unwrap_or_default();
     let fed = mappings.iter().find_map(|mapping| Some((function_of(mapping)?, qualifier_of(mapping))));
     let function = match fed {
-        Some((name, qualifier)) => Function::look_at(aws, name, qualifier).await.unwrap_or_default(),
+        Some((name, qualifier)) => Function::get_version(aws, name, qualifier).await.unwrap_or_default(),
         None => None,
     };
     let used = function.as_ref().and_then(|function| Some((&function.name, function.table()?)));
@@ -38,7 +38,7 @@ pub(super) async fn refuse_other_table(aws: &Aws, queue: &str, arn: &str) -> Res
     if used == ours {
         return Ok(());
     }
-    Err(Failure::said(format!(
+    Err(Failure::new(format!(
         "queue {queue} feeds function {name}, which has its records in table {used}, and this command looks into {ours}: give --table {used}, or \
          the --prefix of its environment alone"
     )))
@@ -78,8 +78,8 @@ impl<'a> Feeding<'a> {
     /// Reads what it takes to let a queue feed a function, and refuses what cannot be. Nothing is changed.
     pub(super) async fn check(
         aws: &Aws,
-        whole: &str,
-        existing: Option<&(Found, Found)>,
+        full_name: &str,
+        existing: Option<&(SqsQueue, SqsQueue)>,
         function: &'a Function,
         others: &[String],
         code: Code,
@@ -87,29 +87,29 @@ impl<'a> Feeding<'a> {
         let name = &*function.name;
         let mappings = mappings(aws, None).await?;
         let source = |mapping: &Mapping| mapping.event_source_arn.as_deref().and_then(|arn| arn.rsplit(':').next()).map(str::to_owned);
-        let takes = |mapping: &&Mapping| function_of(mapping) == Some(name) && source(mapping).as_deref() != Some(whole);
+        let takes = |mapping: &&Mapping| function_of(mapping) == Some(name) && source(mapping).as_deref() != Some(full_name);
         if let Some(other) = mappings.iter().find(takes) {
             let other = other.event_source_arn.as_deref().unwrap_or_default();
-            return Err(Failure::said(format!("function {name} takes from {other} already; deploy one more for {whole}")));
+            return Err(Failure::new(format!("function {name} takes from {other} already; deploy one more for {full_name}")));
         }
         // A beater would lose its rights and variables.
         let rules = function.rules(aws).await.map_err(|error| Failure::because(&format!("cannot read what wakes {name}"), error))?;
         if let Some(rule) = rules.first() {
-            return Err(Failure::said(format!(
-                "rule {rule} of EventBridge wakes function {name}, as it does a beater; deploy one more for {whole}"
+            return Err(Failure::new(format!(
+                "rule {rule} of EventBridge wakes function {name}, as it does a beater; deploy one more for {full_name}"
             )));
         }
         let mapping = existing.and_then(|(queue, _)| mappings.into_iter().find(|mapping| feeds_from(mapping, &queue.arn)));
         if let Some(own) = mapping.as_ref().and_then(function_of).filter(|own| *own != name) {
-            return Err(Failure::said(format!("queue {whole} feeds {own} already; give {name} a queue of its own")));
+            return Err(Failure::new(format!("queue {full_name} feeds {own} already; give {name} a queue of its own")));
         }
         if mapping.is_some() {
             function.refuse_other(&aws.place)?;
         }
-        let hides_briefly = |(queue, _): &&(Found, Found)| mapping.is_none() && queue.visibility < function.timeout;
+        let hides_briefly = |(queue, _): &&(SqsQueue, SqsQueue)| mapping.is_none() && queue.visibility < function.timeout;
         if let Some((queue, _)) = existing.filter(hides_briefly) {
             let remedy = set_visibility(&queue.url, 6 * function.timeout.as_secs());
-            return Err(Failure::said(format!("queue {whole} hides a message for less time than {name} may take; {remedy}")));
+            return Err(Failure::new(format!("queue {full_name} hides a message for less time than {name} may take; {remedy}")));
         }
         let table = function::table_arn(aws, &aws.place.table()).await?;
         let mut children = Vec::new();
@@ -124,17 +124,17 @@ impl<'a> Feeding<'a> {
     }
 
     /// Returns true where the alias names a version that does not know its queue: another has to be published.
-    async fn releases(aws: &Aws, function: &Function, existing: Option<&(Found, Found)>) -> Result<bool, Failure> {
+    async fn releases(aws: &Aws, function: &Function, existing: Option<&(SqsQueue, SqsQueue)>) -> Result<bool, Failure> {
         let name = &*function.name;
-        let Some(live) = Function::look_at(aws, name, Some(LIVE)).await? else { return Ok(true) };
-        let knows = |(queue, dlq): &(Found, Found)| live.has(&function::variables(&aws.place, Some(&queue.url), &[&dlq.url]));
+        let Some(live) = Function::get_version(aws, name, Some(LIVE)).await? else { return Ok(true) };
+        let knows = |(queue, dlq): &(SqsQueue, SqsQueue)| live.has(&function::variables(&aws.place, Some(&queue.url), &[&dlq.url]));
         if existing.is_some_and(knows) {
             return Ok(false);
         }
         if live.code == function.code {
             return Ok(true);
         }
-        Err(Failure::said(format!(
+        Err(Failure::new(format!(
             "function {name} runs version {}, which lacks variables of this queue, and other code was deployed after it; \
              `sqjobs function release {name}` if that is to run, and then this again",
             live.version
@@ -142,12 +142,12 @@ impl<'a> Feeding<'a> {
     }
 
     /// Lets the queue feed the function, and gives that what it needs. To do it again changes nothing.
-    pub(super) async fn begin(self, aws: &Aws, queue: &Found, dlq: &Found) -> Result<(), Failure> {
+    pub(super) async fn begin(self, aws: &Aws, queue: &SqsQueue, dlq: &SqsQueue) -> Result<(), Failure> {
         let (lambda, function, name) = (aws.lambda(), self.function, &*self.function.name);
         let cannot = |error: Cause| Failure::because(&format!("cannot let {} feed {name}", queue.name), error);
-        let granted = function.grant(aws, "", &function::taker(&self.table, &queue.arn, &dlq.arn)).await?;
+        let granted = function.grant(aws, "", &function::worker_rights(&self.table, &queue.arn, &dlq.arn)).await?;
         if !self.children.is_empty() {
-            function.grant(aws, "-children", &function::parent(&self.table, self.children)).await?;
+            function.grant(aws, "-children", &function::parent_rights(&self.table, self.children)).await?;
         }
         setup::add_dlqs(&aws.dynamodb(), &aws.place.table(), slice::from_ref(&dlq.name)).await?;
         function.set(aws, function::variables(&aws.place, Some(&queue.url), &[&dlq.url])).await?;

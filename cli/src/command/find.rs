@@ -103,7 +103,7 @@ pub(super) async fn list(aws: &Aws, wanted: List) -> Result<bool, Failure> {
             Some(state) => {
                 let what =
                     "add --name, --tag, --root or --object: of all jobs, only those that failed and those that wait for long are found";
-                return Err(Failure::said(format!(
+                return Err(Failure::new(format!(
                     "jobs that are {} are found among those that were enqueued as listed; {what}",
                     state.as_str()
                 )));
@@ -133,7 +133,8 @@ pub(super) async fn list(aws: &Aws, wanted: List) -> Result<bool, Failure> {
     anstream::eprintln!("{}", aws.place.with_options(covered(by)));
     if matches!(by, By::Failed) {
         let notes = queue::dead_letters(aws).await;
-        let notes = notes.unwrap_or_else(|error| vec![format!("The messages in dead-letter queues are not counted: {}", error.told())]);
+        let notes =
+            notes.unwrap_or_else(|error| vec![format!("The messages in dead-letter queues are not counted: {}", error.into_message())]);
         note(&notes.iter().map(|note| aws.place.with_options(note)).collect::<Vec<_>>());
     }
     Ok(true)
@@ -153,8 +154,8 @@ fn covered(by: By<'_>) -> &'static str {
 
 pub(super) fn no_record(aws: &Aws, id: &str) {
     let (shown, id) = (clean(id), sentence::shell(id));
-    let said = format!(
+    let message = format!(
         "there is no record of {shown}: no attempt was started yet, or its record was deleted; `sqjobs explain {id}` looks further"
     );
-    anstream::eprintln!("{}", aws.place.with_options(&said));
+    anstream::eprintln!("{}", aws.place.with_options(&message));
 }

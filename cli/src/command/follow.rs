@@ -70,7 +70,7 @@ impl Follow<'_> {
     pub(super) async fn run(&self) -> Result<bool, Failure> {
         let (client, mut output, started) = (self.aws.client(), Output::new(), Instant::now());
         let (mut seen, mut pause): (Option<Record>, _) = (None, FIRST);
-        let (mut look_at, mut said) = (QUIET, Vec::new());
+        let (mut search_at, mut printed) = (QUIET, Vec::new());
         loop {
             let record = client.get(self.id).await?;
             if let Some(record) = record.filter(|record| seen.as_ref().is_none_or(|seen| is_news(seen, record))) {
@@ -85,17 +85,17 @@ impl Follow<'_> {
                 (seen, pause) = (Some(record), FIRST);
             }
             let rest = self.within.saturating_sub(started.elapsed());
-            if is_unstarted(seen.as_ref()) && (rest.is_zero() || started.elapsed() >= look_at) {
-                if self.is_dead(&mut said, &mut output).await? {
+            if is_unstarted(seen.as_ref()) && (rest.is_zero() || started.elapsed() >= search_at) {
+                if self.has_dead_letter(&mut printed, &mut output).await? {
                     return Ok(false);
                 }
-                look_at = (started.elapsed() * 2).min(started.elapsed() + RARELY);
+                search_at = (started.elapsed() * 2).min(started.elapsed() + RARELY);
             }
             if rest.is_zero() {
                 let state = seen.map_or("no attempt was started".into(), |record| format!("it is {}", record.state.as_str()));
                 let (after, id) = (brief(self.within), shell(self.id));
-                let said = format!("not ended after {after}: {state}; `sqjobs explain {id}` says why, `sqjobs watch {id}` goes on");
-                anstream::eprintln!("{}", self.aws.place.with_options(&said));
+                let message = format!("not ended after {after}: {state}; `sqjobs explain {id}` says why, `sqjobs watch {id}` goes on");
+                anstream::eprintln!("{}", self.aws.place.with_options(&message));
                 return Ok(false);
             }
             sleep(pause.min(rest)).await;
@@ -103,29 +103,29 @@ impl Follow<'_> {
         }
     }
 
-    /// Looks for the dead letter of a job that no worker has started, and prints the facts. Returns `true` if there is one. `said` holds
+    /// Looks for the dead letter of a job that no worker has started, and prints the facts. Returns `true` if there is one. `printed` holds
     /// the sentences that were printed before.
-    async fn is_dead(&self, said: &mut Vec<String>, output: &mut Output) -> Result<bool, Failure> {
+    async fn has_dead_letter(&self, printed: &mut Vec<String>, output: &mut Output) -> Result<bool, Failure> {
         let Self { aws, id, .. } = *self;
         let (queue, since) = self.sent.as_ref().map(|sent| (&*sent.queue, sent.since)).unzip();
-        let known = lookup::look(aws, id, queue, since).await?;
+        let facts = lookup::search_queues(aws, id, queue, since).await?;
         // A worker may have started it meanwhile. Then the record shows its ending.
         if !is_unstarted(aws.client().get(id).await?.as_ref()) {
             return Ok(false);
         }
-        let sentences = known.sentences(id, &aws.place.prefix, aws.clock.now());
-        if *said != sentences {
-            let outlook = if known.dead_letter.is_some() { ", and none will be: its message is a dead letter" } else { " yet" };
-            anstream::eprintln!("no attempt of {} was started{outlook}", clean(id));
+        let sentences = facts.sentences(id, &aws.place.prefix, aws.clock.now());
+        if *printed != sentences {
+            let future = if facts.dead_letter.is_some() { ", and none will be: its message is a dead letter" } else { " yet" };
+            anstream::eprintln!("no attempt of {} was started{future}", clean(id));
             for sentence in &sentences {
                 anstream::eprintln!("  {}", clean(&aws.place.with_options(sentence)));
             }
-            if known.dead_letter.is_none() {
+            if facts.dead_letter.is_none() {
                 anstream::eprintln!("  Waiting for it; Ctrl-C ends only the waiting.");
             }
-            *said = sentences;
+            *printed = sentences;
         }
-        match known.dead_letter {
+        match facts.dead_letter {
             Some(dead) if self.json => output.json(&letter::json(&dead.letter, &dead.queue)).map(|()| true),
             dead_letter => Ok(dead_letter.is_some()),
         }
@@ -158,7 +158,7 @@ fn is_news(seen: &Record, record: &Record) -> bool {
 
 fn line(record: &Record) -> String {
     let state = format!("{}{}\u{1b}[0m", colour(record.state), record.state.as_str());
-    let tells = match (record.state, &record.result, &record.error, &record.progress) {
+    let details = match (record.state, &record.result, &record.error, &record.progress) {
         (State::Succeeded, Some(result), ..) => result.to_string(),
         (State::Failed | State::Retrying, _, Some(error), _) => format!("{}: {}", error.kind, first_line(&error.message)),
         (State::Running, .., Some(progress)) => progress.to_string(),
@@ -166,7 +166,7 @@ fn line(record: &Record) -> String {
     };
     let attempt = if record.generation > 0 { format!(", attempt {}", attempts(record, " of ")) } else { String::new() };
     let due = record.run_at.map(|at| format!(", due {}", exact(at))).unwrap_or_default();
-    format!("{state}{attempt}{due}  {}", clean(&tells)).trim_end().to_owned()
+    format!("{state}{attempt}{due}  {}", clean(&details)).trim_end().to_owned()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     aws::Aws,
-    failure::{Cause, Failure, told},
+    failure::{Cause, Failure, describe},
     place::{Place, Setting},
 };
 
@@ -53,7 +53,7 @@ pub(crate) fn policy(rights: &[Right]) -> Value {
 }
 
 /// What the function must be allowed that takes from a queue.
-pub(crate) fn taker(table: &str, queue: &str, dlq: &str) -> Vec<Right> {
+pub(crate) fn worker_rights(table: &str, queue: &str, dlq: &str) -> Vec<Right> {
     vec![
         Right::new("Records", &["dynamodb:BatchGetItem", "dynamodb:PartiQLInsert", "dynamodb:PartiQLUpdate"], vec![table.to_owned()]),
         Right::new(
@@ -66,7 +66,7 @@ pub(crate) fn taker(table: &str, queue: &str, dlq: &str) -> Vec<Right> {
 }
 
 /// What a function must be allowed besides whose jobs enqueue others, to these queues.
-pub(crate) fn parent(table: &str, queues: Vec<String>) -> Vec<Right> {
+pub(crate) fn parent_rights(table: &str, queues: Vec<String>) -> Vec<Right> {
     vec![
         Right::new("Children", &["sqs:GetQueueUrl", "sqs:SendMessage"], queues),
         Right::new("Lists", &["dynamodb:BatchWriteItem"], vec![table.to_owned()]),
@@ -75,7 +75,7 @@ pub(crate) fn parent(table: &str, queues: Vec<String>) -> Vec<Right> {
 
 /// Returns the rights of a beater of these queues and dead-letter queues, by ARN. If a policy has no room for so many, it names those
 /// that have the prefix of the environment.
-pub(crate) fn beater(
+pub(crate) fn beater_rights(
     prefix: &str,
     jobs: &str,
     schedules: &str,
@@ -85,7 +85,7 @@ pub(crate) fn beater(
     if queues.iter().chain(&dlqs).map(|arn| arn.len() + PUNCTUATION).sum::<usize>() > ARNS {
         let count = queues.len();
         let Some((place, _)) = queues[0].rsplit_once(':').filter(|_| !prefix.is_empty()) else {
-            return Err(Failure::said(format!(
+            return Err(Failure::new(format!(
                 "the policy of a beater has no room for the ARNs of {count} queues, and this environment has no prefix by which to name them; \
                  give the queues a prefix, or split them between environments"
             )));
@@ -160,8 +160,8 @@ pub(super) struct Function {
 
 impl Function {
     /// The function as it was deployed last. None: there is no such function.
-    pub(super) async fn look(aws: &Aws, name: &str) -> Result<Option<Self>, Failure> {
-        Self::look_at(aws, name, None).await
+    pub(super) async fn get(aws: &Aws, name: &str) -> Result<Option<Self>, Failure> {
+        Self::get_version(aws, name, None).await
     }
 
     /// Returns the rules of EventBridge that wake this function.
@@ -171,7 +171,7 @@ impl Function {
     }
 
     /// The function at a version or alias. None: there is no such function, version or alias.
-    pub(super) async fn look_at(aws: &Aws, name: &str, qualifier: Option<&str>) -> Result<Option<Self>, Failure> {
+    pub(super) async fn get_version(aws: &Aws, name: &str, qualifier: Option<&str>) -> Result<Option<Self>, Failure> {
         let cannot = |error: Cause| Failure::because(&format!("cannot read function {name}"), error);
         let read = aws.lambda().get_function_configuration().function_name(name).set_qualifier(qualifier.map(str::to_owned));
         let read = match read.send().await {
@@ -182,7 +182,7 @@ impl Function {
         let environment = read.environment;
         // What cannot be decrypted looks as if it were not there.
         if let Some(error) = environment.as_ref().and_then(|own| own.error.as_ref()) {
-            return Err(cannot(Cause::said(error.message.as_deref().unwrap_or("its variables are kept back"))));
+            return Err(cannot(Cause::text(error.message.as_deref().unwrap_or("its variables are kept back"))));
         }
         Ok(Some(Self {
             name: read.function_name.unwrap_or_else(|| name.to_owned()),
@@ -197,8 +197,8 @@ impl Function {
     }
 
     pub(super) async fn find(aws: &Aws, name: &str) -> Result<Self, Failure> {
-        let none = || Failure::said(format!("there is no function {name}; deploy it by `cargo lambda deploy`, or look at --region"));
-        Self::look(aws, name).await?.ok_or_else(none)
+        let none = || Failure::new(format!("there is no function {name}; deploy it by `cargo lambda deploy`, or look at --region"));
+        Self::get(aws, name).await?.ok_or_else(none)
     }
 
     /// Whether it says of itself that it takes from that queue.
@@ -209,31 +209,31 @@ impl Function {
     /// The prefix of another environment, where its variables say that it and that queue belong to one whose queues are among
     /// those that have the prefix of `ours`.
     pub(super) fn other_environment(&self, queue: &str, ours: &Place) -> Option<String> {
-        let theirs = Place::of(&self.environment).environment();
-        (theirs.len() > ours.prefix.len() && queue.starts_with(&theirs) && theirs != ours.environment()).then_some(theirs)
+        let other = Place::of(&self.environment).environment();
+        (other.len() > ours.prefix.len() && queue.starts_with(&other) && other != ours.environment()).then_some(other)
     }
 
     /// Returns the prefix of the environment that its variables name, where that is not this one: another prefix, or other tables.
     /// A function whose tables lack its prefix may move to those that have it.
     pub(super) fn environment_other_than(&self, ours: &Place) -> Option<String> {
-        let theirs = Place::of(&self.environment);
+        let other = Place::of(&self.environment);
         // A function of no schedule need not name their table. A prefix names the table of the records.
         let names =
             |own: &Setting| self.environment.contains_key(own.variable) || own.variable == TABLE && self.environment.contains_key(PREFIX);
         let moves = |table: &str, own: &Setting| {
-            own.variable != PREFIX && !theirs.prefix.is_empty() && !table.starts_with(&theirs.prefix) && own.value == own.usual
+            own.variable != PREFIX && !other.prefix.is_empty() && !table.starts_with(&other.prefix) && own.value == own.usual
         };
         let differs = |(setting, own): (Setting, Setting)| names(&own) && setting.value != own.value && !moves(&setting.value, &own);
-        theirs.settings().into_iter().zip(ours.settings()).any(differs).then(|| theirs.environment())
+        other.settings().into_iter().zip(ours.settings()).any(differs).then(|| other.environment())
     }
 
     /// Refuses to change it where it serves another environment.
     pub(super) fn refuse_other(&self, ours: &Place) -> Result<(), Failure> {
-        let Some(theirs) = self.environment_other_than(ours) else { return Ok(()) };
+        let Some(other) = self.environment_other_than(ours) else { return Ok(()) };
         let (name, place) = (&self.name, Place::of(&self.environment));
-        let theirs = if theirs.is_empty() { "without a prefix".into() } else { theirs };
-        Err(Failure::said(format!(
-            "function {name} serves the environment {theirs}, whose tables are {} and {}: give the --prefix, the --table and the \
+        let other = if other.is_empty() { "without a prefix".into() } else { other };
+        Err(Failure::new(format!(
+            "function {name} serves the environment {other}, whose tables are {} and {}: give the --prefix, the --table and the \
              --schedules-table of that environment. To move the function, first delete its variables SQJOBS_PREFIX, SQJOBS_TABLE and \
              SQJOBS_SCHEDULES_TABLE",
             place.table(),
@@ -275,7 +275,7 @@ impl Function {
         let bytes: usize = environment.iter().map(|(name, value)| name.len() + value.len()).sum();
         if bytes > VARIABLES {
             let why = format!("they would have {bytes} bytes in all, and Lambda takes {VARIABLES}; shorten or remove variables of its own");
-            return Err(cannot(Cause::said(why)));
+            return Err(cannot(Cause::text(why)));
         }
         let environment = Environment::builder().set_variables(Some(environment)).build();
         let update = aws.lambda().update_function_configuration().function_name(&self.name).environment(environment);
@@ -292,12 +292,12 @@ impl Function {
         match put.policy_document(policy.to_string()).send().await {
             Ok(_) => Ok(true),
             Err(error) if error.code().is_some_and(|code| code.contains("AccessDenied")) => {
-                let lacks = match self.lacks(aws, rights).await {
-                    Ok(lacks) if lacks.is_empty() => return Ok(false),
-                    Ok(lacks) => lacks.join(", "),
+                let missing_rights = match self.missing_rights(aws, rights).await {
+                    Ok(missing_rights) if missing_rights.is_empty() => return Ok(false),
+                    Ok(missing_rights) => missing_rights.join(", "),
                     Err(_) => policy.to_string(),
                 };
-                anstream::eprintln!("role {role} is as it was: {}; whoever may change it, let it allow {lacks}", error);
+                anstream::eprintln!("role {role} is as it was: {}; whoever may change it, let it allow {missing_rights}", error);
                 Ok(false)
             }
             Err(error) => Err(Failure::because(&format!("cannot give role {role} the rights of {}", self.name), error)),
@@ -305,7 +305,7 @@ impl Function {
     }
 
     /// What of these rights its role does not have, in words.
-    pub(super) async fn lacks(&self, aws: &Aws, rights: &[Right]) -> Result<Vec<String>, String> {
+    pub(super) async fn missing_rights(&self, aws: &Aws, rights: &[Right]) -> Result<Vec<String>, String> {
         let parts = rights.iter().flat_map(|right| right.resources.iter().map(|resource| (right.actions, resource)));
         let refused = stream::iter(parts).map(|(actions, resource)| self.refused(aws, actions, resource)).buffered(AT_A_TIME);
         Ok(refused.try_collect::<Vec<_>>().await?.concat())
@@ -315,17 +315,17 @@ impl Function {
         let names = actions.iter().map(|action| (*action).to_owned()).collect();
         let simulate = aws.iam().simulate_principal_policy().policy_source_arn(&self.role).set_action_names(Some(names));
         let thing = resource.rsplit(':').next().unwrap_or(resource);
-        let said = |action: &str| format!("{action} on {thing}");
+        let message = |action: &str| format!("{action} on {thing}");
         match simulate.resource_arns(resource).send().await {
             Ok(answer) => {
                 let refused = answer.evaluation_results().iter().filter(|result| result.eval_decision != Decision::Allowed);
                 // What depends on more than is known here is not held against it.
                 let refused = refused.filter(|result| result.missing_context_values().is_empty());
-                Ok(refused.map(|result| said(&result.eval_action_name)).collect())
+                Ok(refused.map(|result| message(&result.eval_action_name)).collect())
             }
             // There is no such role.
-            Err(error) if error.code() == Some("NoSuchEntity") => Ok(actions.iter().map(|action| said(action)).collect()),
-            Err(error) => Err(told(&error)),
+            Err(error) if error.code() == Some("NoSuchEntity") => Ok(actions.iter().map(|action| message(action)).collect()),
+            Err(error) => Err(describe(&error)),
         }
     }
 }
@@ -338,7 +338,7 @@ mod tests {
     fn policy(prefix: &str, count: usize) -> Result<(String, Vec<String>), Failure> {
         let arns =
             |suffix: &str| (0..count).map(|number| format!("arn:aws:sqs:eu-west-1:123456789012:{prefix}job-{number}{suffix}")).collect();
-        let rights = beater(prefix, "jobs", "schedules", arns(""), arns("-dlq"))?;
+        let rights = beater_rights(prefix, "jobs", "schedules", arns(""), arns("-dlq"))?;
         let policy = super::policy(&rights).to_string();
         let of_queues = rights.into_iter().filter(|right| ["Queues", "DeadLetters"].contains(&right.sid));
         Ok((policy, of_queues.flat_map(|right| right.resources).collect()))
@@ -365,7 +365,7 @@ mod tests {
     #[test]
     fn many_queues_without_a_prefix_are_refused() {
         assert!(policy("", 60).is_ok());
-        let refused = policy("", 100).expect_err("too many").told();
+        let refused = policy("", 100).expect_err("too many").into_message();
         assert!(refused.contains("no room for the ARNs of 100 queues") && refused.contains("give the queues a prefix"), "{refused}");
     }
 

@@ -22,7 +22,7 @@ const LATE: &str = "The counts of SQS may be a minute late.";
 pub(super) const PARKED: SignedDuration = SignedDuration::from_mins(10);
 
 /// A dead letter, and its queues.
-pub(super) struct Dead {
+pub(super) struct FoundLetter {
     /// The queue whose dead letter it is, without the prefix.
     pub(super) queue: String,
     pub(super) letter: Letter,
@@ -30,7 +30,7 @@ pub(super) struct Dead {
     belongs_to: Option<String>,
 }
 
-impl Dead {
+impl FoundLetter {
     async fn new(aws: &Aws, queue: &str, letter: Letter) -> Self {
         let belongs_to = belongs_to(aws, queue, &letter).await;
         Self { queue: queue.to_owned(), letter, belongs_to }
@@ -49,7 +49,7 @@ pub(super) async fn belongs_to(aws: &Aws, queue: &str, letter: &Letter) -> Optio
 }
 
 /// Describes the right queue of a message that is in the dead-letter queue of another one. `queue` and `id` are quoted for a shell.
-pub(super) fn elsewhere(prefix: &str, queue: &str, own: &str, id: &str) -> String {
+pub(super) fn misplaced(prefix: &str, queue: &str, own: &str, id: &str) -> String {
     let name = shell(own);
     format!(
         "Its job belongs to queue {prefix}{own}, and a redrive sends it to {prefix}{queue}, whose function may not have the job. Enqueue it with its \
@@ -59,10 +59,10 @@ pub(super) fn elsewhere(prefix: &str, queue: &str, own: &str, id: &str) -> Strin
 
 /// Facts about a job without a record.
 #[derive(Default)]
-pub(super) struct Known {
-    pub(super) dead_letter: Option<Dead>,
+pub(super) struct Facts {
+    pub(super) dead_letter: Option<FoundLetter>,
     /// Sentences about the dead-letter queues that were searched.
-    looked: Vec<String>,
+    searched_notes: Vec<String>,
     /// Sentences about the queues in which its message may wait.
     waiting: Vec<String>,
     /// Sentences about queues that were not searched.
@@ -70,34 +70,38 @@ pub(super) struct Known {
 }
 
 /// Looks for a job in one queue, given by its full name, or in all queues of this environment. Ignores dead letters older than `since`.
-pub(super) async fn look(aws: &Aws, id: &str, queue: Option<&str>, since: Option<Timestamp>) -> Result<Known, Failure> {
-    let mut known = Known::default();
+pub(super) async fn search_queues(aws: &Aws, id: &str, queue: Option<&str>, since: Option<Timestamp>) -> Result<Facts, Failure> {
+    let mut facts = Facts::default();
     let statuses = if let Some(queue) = queue {
         vec![queue::status(aws, queue::pair(aws, queue).await?)]
     } else {
         let all = queue::all(aws).await?;
-        known.left_out = all.left_out.notes();
+        facts.left_out = all.left_out.notes();
         all.statuses(aws)
     };
     if statuses.is_empty() {
         let which = if aws.place.prefix.is_empty() { String::new() } else { format!(" whose name begins with {}", aws.place.prefix) };
-        known.looked.push(format!("There is no queue with a dead-letter queue{which}; look at --prefix and --region."));
-        return Ok(known);
+        facts.searched_notes.push(format!("There is no queue with a dead-letter queue{which}; look at --prefix and --region."));
+        return Ok(facts);
     }
     let (searched, notes) = plan(&statuses, queue.is_some(), &aws.place.prefix, id);
     for status in searched {
         match search(aws, &status.name, id, since).await {
             Ok(Search { newest: Some(letter), .. }) => {
-                known.dead_letter = Some(Dead::new(aws, &status.name, letter).await);
-                return Ok(known);
+                facts.dead_letter = Some(FoundLetter::new(aws, &status.name, letter).await);
+                return Ok(facts);
             }
-            Ok(search) => known.looked.push(search.described()),
-            Err(error) => known.looked.push(format!("The dead letters of {} cannot be read: {}.", aws.queue(&status.name), error.told())),
+            Ok(search) => facts.searched_notes.push(search.sentence()),
+            Err(error) => facts.searched_notes.push(format!(
+                "The dead letters of {} cannot be read: {}.",
+                aws.queue(&status.name),
+                error.into_message()
+            )),
         }
     }
-    known.looked.extend(notes);
-    known.waiting = waiting(aws, id, &statuses, queue.is_some()).await?;
-    Ok(known)
+    facts.searched_notes.extend(notes);
+    facts.waiting = waiting(aws, id, &statuses, queue.is_some()).await?;
+    Ok(facts)
 }
 
 /// Returns the queues whose dead letters are to be searched, those with the fewest first, and notes about the other queues.
@@ -120,10 +124,10 @@ fn plan<'a>(statuses: &'a [Status], is_own: bool, prefix: &str, id: &str) -> (Ve
 }
 
 /// Describes a dead letter that has the id of a recorded job but is not the copy that the job left when it failed.
-pub(super) async fn other_letter(aws: &Aws, record: &Record, now: Timestamp) -> Option<String> {
+pub(super) async fn other_dead_letter(aws: &Aws, record: &Record, now: Timestamp) -> Option<String> {
     match find_other(aws, record).await {
-        Ok(found) => found.map(|(queue, letter)| other(&aws.place.prefix, &queue, &letter, &record.id, now)),
-        Err(error) => Some(format!("Whether another message of its id is a dead letter is not known: {}.", error.told())),
+        Ok(found) => found.map(|(queue, letter)| describe_other(&aws.place.prefix, &queue, &letter, &record.id, now)),
+        Err(error) => Some(format!("Whether another message of its id is a dead letter is not known: {}.", error.into_message())),
     }
 }
 
@@ -150,11 +154,11 @@ fn is_other(letter: &Letter, record: &Record) -> bool {
     !is_own && (is_refused || letter.is_misdirected())
 }
 
-fn other(prefix: &str, queue: &str, letter: &Letter, id: &str, now: Timestamp) -> String {
-    let (whole, queue, id) = (format!("{prefix}{queue}"), shell(queue), shell(id));
+fn describe_other(prefix: &str, queue: &str, letter: &Letter, id: &str, now: Timestamp) -> String {
+    let (full_name, queue, id) = (format!("{prefix}{queue}"), shell(queue), shell(id));
     let since = letter.message.sent_at.map(|at| format!(", {}", from_now(at, now))).unwrap_or_default();
     format!(
-        "Another message of its id is a dead letter of queue {whole}{since}, {}. It is not run. `sqjobs dlq show {queue} {id}` shows its \
+        "Another message of its id is a dead letter of queue {full_name}{since}, {}. It is not run. `sqjobs dlq show {queue} {id}` shows its \
          arguments: to run them, enqueue them with another id. `sqjobs dlq purge {queue} --id {id}` deletes the dead letters of this id.",
         reason(letter)
     )
@@ -172,7 +176,7 @@ struct Search {
 }
 
 impl Search {
-    fn described(&self) -> String {
+    fn sentence(&self) -> String {
         let Self { dlq, older, seen, unseen, .. } = self;
         let rest = match unseen {
             0 => String::new(),
@@ -209,7 +213,7 @@ async fn waiting(aws: &Aws, id: &str, statuses: &[Status], is_own: bool) -> Resu
     let (mut lines, mut is_parked) = (Vec::new(), false);
     for (place, status) in statuses.iter().take(DESCRIBED).enumerate() {
         let depth = &status.depth;
-        let fed = feeds.get(place).map(|feed| taken(feed, &status.name)).unwrap_or_default();
+        let fed = feeds.get(place).map(|feed| describe_feed(feed, &status.name)).unwrap_or_default();
         lines.push(format!(
             "Queue {}: {} waiting, {} in flight, {} delayed{fed}.",
             aws.queue(&status.name),
@@ -243,7 +247,7 @@ async fn waiting(aws: &Aws, id: &str, statuses: &[Status], is_own: bool) -> Resu
     Ok(lines)
 }
 
-fn taken(feed: &Feed, queue: &str) -> String {
+fn describe_feed(feed: &Feed, queue: &str) -> String {
     let queue = shell(queue);
     match (&feed.function, feed.mapping.as_deref()) {
         (None, _) => format!("; no function takes from it (`sqjobs queue create {queue} --function FUNCTION`)"),
@@ -253,21 +257,27 @@ fn taken(feed: &Feed, queue: &str) -> String {
     }
 }
 
-impl Known {
+impl Facts {
     /// Describes the facts in sentences.
     pub(super) fn sentences(&self, id: &str, prefix: &str, now: Timestamp) -> Vec<String> {
         match &self.dead_letter {
-            Some(letter) => dead(prefix, letter, id, "ARGS", now),
-            None => self.looked.iter().chain(&self.waiting).chain(&self.left_out).cloned().collect(),
+            Some(letter) => describe_dead_letter(prefix, letter, id, "ARGS", now),
+            None => self.searched_notes.iter().chain(&self.waiting).chain(&self.left_out).cloned().collect(),
         }
     }
 }
 
 /// Describes the dead letter of a job without a record, with advice. `args` are the arguments of the job that replaces it.
-pub(super) fn dead(prefix: &str, Dead { queue, letter, belongs_to }: &Dead, id: &str, args: &str, now: Timestamp) -> Vec<String> {
+pub(super) fn describe_dead_letter(
+    prefix: &str,
+    FoundLetter { queue, letter, belongs_to }: &FoundLetter,
+    id: &str,
+    args: &str,
+    now: Timestamp,
+) -> Vec<String> {
     let name = letter.envelope.as_ref().ok().map(|envelope| &*envelope.name);
     let to = if name == Some(queue) || belongs_to.is_some() { String::new() } else { format!(" --queue {}", shell(queue)) };
-    let (whole, queue, id) = (format!("{prefix}{queue}"), shell(queue), shell(id));
+    let (full_name, queue, id) = (format!("{prefix}{queue}"), shell(queue), shell(id));
     let since = letter.message.sent_at.map(|at| format!(", {}", from_now(at, now))).unwrap_or_default();
     let enqueue = format!("`sqjobs enqueue {} {args} --id {id}{to}`", name.map_or("NAME".into(), shell));
     let next = match letter.kind() {
@@ -287,12 +297,12 @@ pub(super) fn dead(prefix: &str, Dead { queue, letter, belongs_to }: &Dead, id: 
             format!("Deploy a function that has the job, then send the message again: `sqjobs dlq redrive {queue} --id {id}`.")
         }
         _ if letter.is_misdirected() => match belongs_to {
-            Some(own) => elsewhere(prefix, &queue, own, &id),
+            Some(own) => misplaced(prefix, &queue, own, &id),
             None if to.is_empty() => {
-                format!("To run it, send it to its queue: `sqjobs dlq redrive {queue} --id {id}`. Let producers send to queue {whole}.")
+                format!("To run it, send it to its queue: `sqjobs dlq redrive {queue} --id {id}`. Let producers send to queue {full_name}.")
             }
             None => format!(
-                "If the function of queue {whole} has the job {}, send it to its queue: `sqjobs dlq redrive {queue} --id {id}`. Let producers send \
+                "If the function of queue {full_name} has the job {}, send it to its queue: `sqjobs dlq redrive {queue} --id {id}`. Let producers send \
                  to the queue of its function.",
                 name.unwrap_or_default()
             ),
@@ -300,7 +310,7 @@ pub(super) fn dead(prefix: &str, Dead { queue, letter, belongs_to }: &Dead, id: 
         _ => format!("Correct the cause, then send the message again: `sqjobs dlq redrive {queue} --id {id}`."),
     };
     vec![
-        format!("Its message is a dead letter of queue {whole}{since}, {}.", reason(letter)),
+        format!("Its message is a dead letter of queue {full_name}{since}, {}.", reason(letter)),
         format!("To see it with its arguments: `sqjobs dlq show {queue} {id}`."),
         next,
     ]
@@ -340,7 +350,7 @@ mod tests {
 
     #[test]
     fn a_search_says_how_many_dead_letters_it_did_not_look_at() {
-        let search = |unseen| Search { dlq: "a-dlq".into(), newest: None, older: None, seen: 1000, unseen }.described();
+        let search = |unseen| Search { dlq: "a-dlq".into(), newest: None, older: None, seen: 1000, unseen }.sentence();
         assert_eq!(search(0), "a-dlq has no dead letter of this id (1000 looked at).");
         assert_eq!(search(7), "a-dlq has no dead letter of this id (1000 looked at; about 7 more were not looked at).");
     }

@@ -43,11 +43,11 @@ pub(super) fn set_visibility(url: &str, seconds: u64) -> String {
 }
 
 /// A queue by its name, to which the prefix is added, or by its ARN.
-pub(super) async fn named(aws: &Aws, queue: &str) -> Result<Found, Failure> {
+pub(super) async fn named(aws: &Aws, queue: &str) -> Result<SqsQueue, Failure> {
     let Some(name) = queue.strip_prefix("arn:").and_then(|arn| arn.rsplit(':').next()) else { return find(aws, &aws.queue(queue)).await };
     let found = find(aws, name).await?;
     if found.arn != queue {
-        return Err(Failure::said(format!("there is no queue {queue} in this account and region; here {name} is {}", found.arn)));
+        return Err(Failure::new(format!("there is no queue {queue} in this account and region; here {name} is {}", found.arn)));
     }
     Ok(found)
 }
@@ -68,7 +68,7 @@ impl Depth {
 
 /// A queue as SQS has it.
 #[derive(Clone)]
-pub(super) struct Found {
+pub(super) struct SqsQueue {
     pub(super) name: String,
     pub(super) url: String,
     pub(super) arn: String,
@@ -103,7 +103,7 @@ impl Policy {
 }
 
 /// Why nothing is known of a queue.
-enum Unseen {
+enum ReadError {
     /// It does not exist any more.
     Gone,
     /// This user may not read it.
@@ -118,7 +118,7 @@ fn name_of(url: &str) -> &str {
 }
 
 /// Reads the queue at that URL.
-async fn look(aws: &Aws, url: &str) -> Result<Found, Unseen> {
+async fn read(aws: &Aws, url: &str) -> Result<SqsQueue, ReadError> {
     let names = [Waiting, InFlight, Delayed, QueueArn, RedrivePolicy, VisibilityTimeout];
     let answer = aws.sqs().get_queue_attributes().queue_url(url).set_attribute_names(Some(names.to_vec())).send().await;
     let attributes = match answer {
@@ -126,16 +126,16 @@ async fn look(aws: &Aws, url: &str) -> Result<Found, Unseen> {
         Err(error) => {
             let says = |code: &str| error.code().is_some_and(|own| own.contains(code));
             return Err(match () {
-                () if says("NonExistentQueue") || says("DoesNotExist") => Unseen::Gone,
-                () if says("AccessDenied") => Unseen::Denied,
-                () => Unseen::Failed(error.into()),
+                () if says("NonExistentQueue") || says("DoesNotExist") => ReadError::Gone,
+                () if says("AccessDenied") => ReadError::Denied,
+                () => ReadError::Failed(error.into()),
             });
         }
     };
     let name = name_of(url).to_owned();
     let number = |name: &Attribute| attributes.get(name).and_then(|text| text.parse().ok()).unwrap_or(0);
     let policy = Policy::of(&attributes);
-    Ok(Found {
+    Ok(SqsQueue {
         has_policy: policy.is_some(),
         dlq: policy.map_or_else(|| dlq_name(&name), |policy| policy.name().to_owned()),
         name,
@@ -157,8 +157,8 @@ pub(super) async fn url(aws: &Aws, name: &str) -> Result<Option<String>, Failure
 
 /// Of these queues, by their whole names, those that do not exist.
 pub(super) async fn missing(aws: &Aws, names: BTreeSet<String>) -> Result<BTreeSet<String>, Failure> {
-    let looks = stream::iter(names).map(async |name| Ok(url(aws, &name).await?.is_none().then_some(name))).buffered(AT_A_TIME);
-    looks.try_filter_map(|name| ready(Ok(name))).try_collect().await
+    let reads = stream::iter(names).map(async |name| Ok(url(aws, &name).await?.is_none().then_some(name))).buffered(AT_A_TIME);
+    reads.try_filter_map(|name| ready(Ok(name))).try_collect().await
 }
 
 /// Refuses to let a job wait for a queue, by its whole name, that does not exist. Where this user may not look, that is said.
@@ -167,11 +167,11 @@ pub(super) async fn refuse_missing(aws: &Aws, what: &str, name: &str) -> Result<
         Ok(Some(_)) => Ok(()),
         Ok(None) => {
             let short = shell(aws.short(name));
-            Err(Failure::said(format!("{what}: its queue {name} does not exist; create it by `sqjobs queue create {short}`")))
+            Err(Failure::new(format!("{what}: its queue {name} does not exist; create it by `sqjobs queue create {short}`")))
         }
         Err(failure) => {
-            let said = clean(&aws.place.with_options(&failure.told()));
-            anstream::eprintln!("it is not known if the job's queue exists: {said}");
+            let message = clean(&aws.place.with_options(&failure.into_message()));
+            anstream::eprintln!("it is not known if the job's queue exists: {message}");
             Ok(())
         }
     }
@@ -190,7 +190,7 @@ pub(super) async fn refuse_others(aws: &Aws, names: impl IntoIterator<Item = &st
     table::refuse_other(aws).await?;
     let environments = table::environments(aws).await.unwrap_or_default();
     let refused = names.into_iter().find_map(|name| of_another(&environments, &aws.queue(name)));
-    refused.map_or(Ok(()), |sentence| Err(Failure::said(sentence)))
+    refused.map_or(Ok(()), |sentence| Err(Failure::new(sentence)))
 }
 
 /// Returns the name of the queue whose dead-letter queue has this usual name.
@@ -226,32 +226,32 @@ impl DeadLetterQueues {
 
     /// Refuses to send jobs to a dead-letter queue.
     pub(super) async fn refuse(&self, aws: &Aws, name: &str) -> Result<(), Failure> {
-        self.refusal(aws, &aws.queue(name)).await.map_or(Ok(()), |sentence| Err(Failure::said(sentence)))
+        self.refusal(aws, &aws.queue(name)).await.map_or(Ok(()), |sentence| Err(Failure::new(sentence)))
     }
 }
 
 /// A queue by its whole name.
-pub(super) async fn find(aws: &Aws, name: &str) -> Result<Found, Failure> {
+pub(super) async fn find(aws: &Aws, name: &str) -> Result<SqsQueue, Failure> {
     let short = aws.short(name);
-    found(aws, name, &format!("create it by `sqjobs queue create {short}`, or look at --prefix and --region")).await
+    find_with_remedy(aws, name, &format!("create it by `sqjobs queue create {short}`, or look at --prefix and --region")).await
 }
 
 /// A queue by its whole name; where there is none, the remedy is part of the error.
-async fn found(aws: &Aws, name: &str, remedy: &str) -> Result<Found, Failure> {
-    let none = || Failure::said(format!("there is no queue {name}; {remedy}"));
-    look(aws, &url(aws, name).await?.ok_or_else(none)?).await.map_err(|unseen| match unseen {
-        Unseen::Gone | Unseen::Denied => {
-            Failure::said(format!("queue {name} cannot be read: it is gone, or you may not; look at --profile"))
+async fn find_with_remedy(aws: &Aws, name: &str, remedy: &str) -> Result<SqsQueue, Failure> {
+    let no_queue = || Failure::new(format!("there is no queue {name}; {remedy}"));
+    read(aws, &url(aws, name).await?.ok_or_else(no_queue)?).await.map_err(|error| match error {
+        ReadError::Gone | ReadError::Denied => {
+            Failure::new(format!("queue {name} cannot be read: it is gone, or you may not; look at --profile"))
         }
-        Unseen::Failed(error) => Failure::because(&format!("cannot read queue {name}"), error),
+        ReadError::Failed(error) => Failure::because(&format!("cannot read queue {name}"), error),
     })
 }
 
 /// A queue by its whole name, and its dead-letter queue.
-pub(super) async fn pair(aws: &Aws, name: &str) -> Result<(Found, Found), Failure> {
+pub(super) async fn pair(aws: &Aws, name: &str) -> Result<(SqsQueue, SqsQueue), Failure> {
     let queue = find(aws, name).await?;
     let remedy = format!("the redrive policy of {name} names it as its dead-letter queue: {} creates it", create_dlq(&queue.dlq));
-    let dlq = found(aws, &queue.dlq, &remedy).await?;
+    let dlq = find_with_remedy(aws, &queue.dlq, &remedy).await?;
     Ok((queue, dlq))
 }
 
@@ -291,7 +291,7 @@ pub(super) struct LeftOut {
     /// The queues that this user may not read.
     denied: Vec<String>,
     /// The queues whose dead-letter queues do not exist, each with the name of that.
-    bereft: Vec<(String, String)>,
+    without_dlq: Vec<(String, String)>,
 }
 
 impl LeftOut {
@@ -301,26 +301,26 @@ impl LeftOut {
             let queues = if *count == 1 { "1 queue whose name begins".into() } else { format!("{count} queues whose names begin") };
             format!("left out: {queues} with {prefix}, the prefix of another environment: --prefix {prefix}")
         });
-        others.chain(self.flaws()).collect()
+        others.chain(self.errors()).collect()
     }
 
     /// Says what could not be read.
-    fn flaws(&self) -> Vec<String> {
+    fn errors(&self) -> Vec<String> {
         let unknown = self.unknown.iter().map(|error| format!("queues of other environments may be among these: {error}"));
         let denied = Some(self.denied.join(", ")).filter(|names| !names.is_empty());
         let denied = denied.map(|names| format!("left out: {names}: you may not read them (sqs:GetQueueAttributes)"));
-        let bereft = self
-            .bereft
+        let without_dlq = self
+            .without_dlq
             .iter()
             .map(|(queue, dlq)| format!("left out: {queue}: its dead-letter queue {dlq} does not exist; {} creates it", create_dlq(dlq)));
-        unknown.chain(denied).chain(bereft).collect()
+        unknown.chain(denied).chain(without_dlq).collect()
     }
 }
 
 /// The queues that have a dead-letter queue, each with that.
 #[derive(Default)]
 pub(super) struct Queues {
-    pub(super) pairs: Vec<(Found, Found)>,
+    pub(super) pairs: Vec<(SqsQueue, SqsQueue)>,
     pub(super) left_out: LeftOut,
 }
 
@@ -338,22 +338,22 @@ impl Queues {
     /// Reads queues. Those that are deleted at the moment are left out.
     async fn read(aws: &Aws, Listed { urls, mut left_out }: Listed) -> Result<Self, Failure> {
         let mut found = BTreeMap::new();
-        let mut looks = stream::iter(&urls).map(async |url| (url, look(aws, url).await)).buffered(AT_A_TIME);
-        while let Some((url, look)) = looks.next().await {
-            match look {
+        let mut reads = stream::iter(&urls).map(async |url| (url, read(aws, url).await)).buffered(AT_A_TIME);
+        while let Some((url, answer)) = reads.next().await {
+            match answer {
                 Ok(queue) => drop(found.insert(queue.name.clone(), queue)),
-                Err(Unseen::Gone) => {}
-                Err(Unseen::Denied) => left_out.denied.push(name_of(url).to_owned()),
-                Err(Unseen::Failed(error)) => return Err(Failure::because("cannot read the queues", error)),
+                Err(ReadError::Gone) => {}
+                Err(ReadError::Denied) => left_out.denied.push(name_of(url).to_owned()),
+                Err(ReadError::Failed(error)) => return Err(Failure::because("cannot read the queues", error)),
             }
         }
         for queue in found.values().filter(|queue| queue.has_policy && !found.contains_key(&queue.dlq)) {
             // It may be one of another environment, or one that this user may not read.
             if matches!(url(aws, &queue.dlq).await, Ok(None)) {
-                left_out.bereft.push((queue.name.clone(), queue.dlq.clone()));
+                left_out.without_dlq.push((queue.name.clone(), queue.dlq.clone()));
             }
         }
-        let pair = |queue: &Found| Some((queue.clone(), found.get(&queue.dlq)?.clone()));
+        let pair = |queue: &SqsQueue| Some((queue.clone(), found.get(&queue.dlq)?.clone()));
         Ok(Self { pairs: found.values().filter_map(pair).collect(), left_out })
     }
 }
@@ -378,7 +378,7 @@ pub(super) async fn dead_letters(aws: &Aws) -> Result<Vec<String>, Failure> {
         1 => Some("1 message waits in a dead-letter queue, with or without a record: `sqjobs dlq list` shows it.".to_owned()),
         count => Some(format!("{count} messages wait in dead-letter queues, with or without a record: `sqjobs dlq list` shows them.")),
     };
-    Ok(count.into_iter().chain(queues.left_out.flaws()).collect())
+    Ok(count.into_iter().chain(queues.left_out.errors()).collect())
 }
 
 /// The URLs of the queues of this environment.
@@ -399,7 +399,7 @@ async fn listed(aws: &Aws) -> Result<Listed, Failure> {
 }
 
 /// Returns the status of a queue.
-pub(super) fn status(aws: &Aws, (queue, dlq): (Found, Found)) -> Status {
+pub(super) fn status(aws: &Aws, (queue, dlq): (SqsQueue, SqsQueue)) -> Status {
     Status { name: aws.short(&queue.name).to_owned(), depth: queue.depth, dead: dlq.depth.all(), arn: queue.arn }
 }
 
@@ -415,14 +415,14 @@ pub(super) async fn urls(aws: &Aws) -> Result<Vec<String>, Failure> {
 }
 
 /// Says that this environment has no queue, and which of its tables do not exist.
-pub(super) async fn none(aws: &Aws) -> String {
+pub(super) async fn no_queue(aws: &Aws) -> String {
     let prefix = Some(&aws.place.prefix).filter(|prefix| !prefix.is_empty());
-    let none = prefix.map_or_else(|| "no queue".into(), |prefix| format!("no queue has the prefix {prefix}"));
+    let no_queue = prefix.map_or_else(|| "no queue".into(), |prefix| format!("no queue has the prefix {prefix}"));
     // Without the right to list tables, nothing is known of them.
     let sentence = match &*table::missing(aws).await.unwrap_or_default() {
-        [] => format!("{none}; `sqjobs queue create NAME` makes one"),
+        [] => format!("{no_queue}; `sqjobs queue create NAME` makes one"),
         missing => format!(
-            "{none}, and there is no table {}; look at --prefix and --region, or begin with `sqjobs table create`",
+            "{no_queue}, and there is no table {}; look at --prefix and --region, or begin with `sqjobs table create`",
             missing.join(" or ")
         ),
     };
@@ -436,10 +436,10 @@ mod tests {
     #[test]
     fn a_queue_belongs_to_the_environment_with_the_longest_prefix() {
         let environments = ["staging-", "staging-eu-"].map(str::to_owned);
-        let said = |name: &str| of_another(&environments, name);
+        let message = |name: &str| of_another(&environments, name);
         let eu = "queue staging-eu-invoice belongs to the environment staging-eu-; name it as invoice with --prefix staging-eu-";
-        assert_eq!(said("staging-eu-invoice").as_deref(), Some(eu));
-        assert!(said("staging-invoice").is_some_and(|said| said.ends_with("name it as invoice with --prefix staging-")));
-        assert_eq!(["invoice", "staging", "staging-"].map(said), [None, None, None]);
+        assert_eq!(message("staging-eu-invoice").as_deref(), Some(eu));
+        assert!(message("staging-invoice").is_some_and(|message| message.ends_with("name it as invoice with --prefix staging-")));
+        assert_eq!(["invoice", "staging", "staging-"].map(message), [None, None, None]);
     }
 }

@@ -14,7 +14,7 @@ use super::{
     feeding::{BETWEEN_LOOKS, Code, Feeding, refuse_other_table},
     function::Function,
     mapping::{Feed, feeds, function_of, mappings, row},
-    queue::{Depth, Found, Queues, Status, all, find, none, pair, refuse_others, set_visibility, source_name, url},
+    queue::{Depth, Queues, SqsQueue, Status, all, find, no_queue, pair, refuse_others, set_visibility, source_name, url},
     table::others_than_new,
 };
 use crate::{
@@ -113,10 +113,10 @@ pub(super) async fn queue(aws: &Aws, wanted: Queue) -> Result<bool, Failure> {
 async fn create(aws: &Aws, name: &str, timeout: Option<Duration>, function: Option<&str>, others: &[String]) -> Result<bool, Failure> {
     let others_here = others.iter().map(|other| &**other).filter(|other| !other.starts_with("arn:"));
     refuse_others(aws, others_here.chain([name])).await?;
-    let whole = aws.queue(name);
-    if let Some(source) = source_name(&whole) {
-        return Err(Failure::said(format!(
-            "{whole} is the name of a dead-letter queue; `sqjobs queue create {}` makes a queue with its dead-letter queue",
+    let full_name = aws.queue(name);
+    if let Some(source) = source_name(&full_name) {
+        return Err(Failure::new(format!(
+            "{full_name} is the name of a dead-letter queue; `sqjobs queue create {}` makes a queue with its dead-letter queue",
             shell(aws.short(&source))
         )));
     }
@@ -125,37 +125,37 @@ async fn create(aws: &Aws, name: &str, timeout: Option<Duration>, function: Opti
         None => None,
     };
     let visibility = visibility(timeout.or(function.as_ref().map(|function| function.timeout)).unwrap_or(TIMEOUT))?;
-    let existing = match url(aws, &whole).await? {
-        Some(_) => Some(pair(aws, &whole).await?),
+    let existing = match url(aws, &full_name).await? {
+        Some(_) => Some(pair(aws, &full_name).await?),
         None => None,
     };
     if existing.is_none()
         && let Some(others) = others_than_new(aws).await
     {
-        return Err(Failure::said(format!("cannot create queue {whole}: {others}; else begin with `sqjobs table create`")));
+        return Err(Failure::new(format!("cannot create queue {full_name}: {others}; else begin with `sqjobs table create`")));
     }
     if let Some((queue, _)) =
         existing.as_ref().filter(|(queue, _)| timeout.is_some() && queue.visibility.as_secs() != u64::from(visibility))
     {
         let remedy = set_visibility(&queue.url, visibility.into());
         let own = queue.visibility.as_secs();
-        return Err(Failure::said(format!(
-            "queue {whole} is there, with a visibility timeout of {own} s and not {visibility} s; {remedy}"
+        return Err(Failure::new(format!(
+            "queue {full_name} is there, with a visibility timeout of {own} s and not {visibility} s; {remedy}"
         )));
     }
     let feed = match &function {
-        Some(function) => Some(Feeding::check(aws, &whole, existing.as_ref(), function, others, Code::Live).await?),
+        Some(function) => Some(Feeding::check(aws, &full_name, existing.as_ref(), function, others, Code::Live).await?),
         None => None,
     };
     let is_new = existing.is_none();
     let (queue, dlq) = match existing {
         Some(pair) => pair,
-        None => make(aws, &whole, visibility).await?,
+        None => make(aws, &full_name, visibility).await?,
     };
     if let Some(feed) = feed {
         feed.begin(aws, &queue, &dlq).await.map_err(|failure| match failure {
-            Failure::Said(sentence) if is_new => {
-                Failure::said(format!("{sentence}; queue {whole} was made before that: run this again, or `sqjobs queue delete {name}`"))
+            Failure::Message(sentence) if is_new => {
+                Failure::new(format!("{sentence}; queue {full_name} was made before that: run this again, or `sqjobs queue delete {name}`"))
             }
             failure => failure,
         })?;
@@ -176,15 +176,15 @@ async fn create(aws: &Aws, name: &str, timeout: Option<Duration>, function: Opti
 fn visibility(timeout: Duration) -> Result<u32, Failure> {
     let visibility = u32::try_from(timeout.as_secs()).ok().and_then(|seconds| seconds.checked_mul(6));
     let visibility = visibility.filter(|seconds| *seconds <= 43_200);
-    visibility.ok_or_else(|| Failure::said("--timeout is too long; a function runs for 15m at most"))
+    visibility.ok_or_else(|| Failure::new("--timeout is too long; a function runs for 15m at most"))
 }
 
 /// Makes a queue and its dead-letter queue, and waits until they are known everywhere.
-async fn make(aws: &Aws, whole: &str, visibility: u32) -> Result<(Found, Found), Failure> {
-    setup::create_queues(&aws.sqs(), whole, visibility).await?;
+async fn make(aws: &Aws, full_name: &str, visibility: u32) -> Result<(SqsQueue, SqsQueue), Failure> {
+    setup::create_queues(&aws.sqs(), full_name, visibility).await?;
     let started = Instant::now();
     loop {
-        match pair(aws, whole).await {
+        match pair(aws, full_name).await {
             Err(_) if started.elapsed() < MADE => sleep(BETWEEN_LOOKS).await,
             pair => return pair,
         }
@@ -208,7 +208,7 @@ async fn list(aws: &Aws, json: bool) -> Result<bool, Failure> {
     if json {
         queues.iter().zip(&feeds).try_for_each(|(queue, feed)| output.json(&Line { queue, feed }))?;
     } else if queues.is_empty() {
-        anstream::eprintln!("{}", none(aws).await);
+        anstream::eprintln!("{}", no_queue(aws).await);
     } else {
         let rows = queues.iter().zip(&feeds).map(|(queue, feed)| row(queue, feed));
         output.table(["queue", "waiting", "in flight", "delayed", "dead", "function"], rows)?;
@@ -226,7 +226,7 @@ async fn switch(aws: &Aws, queues: &[String], enabled: bool) -> Result<bool, Fai
         let queue = find(aws, &aws.queue(name)).await?;
         let mappings = mappings(aws, Some(&queue.arn)).await?;
         if mappings.is_empty() {
-            return Err(Failure::said(format!("queue {name} feeds no function; `sqjobs queue create {name} --function FUNCTION` lets it")));
+            return Err(Failure::new(format!("queue {name} feeds no function; `sqjobs queue create {name} --function FUNCTION` lets it")));
         }
         found.push((name, queue, mappings));
     }
@@ -235,15 +235,15 @@ async fn switch(aws: &Aws, queues: &[String], enabled: bool) -> Result<bool, Fai
             let update = aws.lambda().update_event_source_mapping().uuid(id).enabled(enabled);
             update.send().await.map_err(|error| Failure::because(&format!("cannot change the mapping of {name}"), error))?;
         }
-        settle(aws, &queue.arn, if enabled { "Enabled" } else { "Disabled" }).await?;
+        wait_until(aws, &queue.arn, if enabled { "Enabled" } else { "Disabled" }).await?;
         let waiting = queue.depth.waiting;
-        let said = if enabled { "runs" } else { "is paused; what runs runs to its end, and what comes waits" };
-        output.line(format!("{} {said} ({waiting} waiting)", clean(name)))?;
+        let message = if enabled { "runs" } else { "is paused; what runs runs to its end, and what comes waits" };
+        output.line(format!("{} {message} ({waiting} waiting)", clean(name)))?;
     }
     Ok(true)
 }
 
-async fn settle(aws: &Aws, arn: &str, state: &str) -> Result<(), Failure> {
+async fn wait_until(aws: &Aws, arn: &str, state: &str) -> Result<(), Failure> {
     let started = Instant::now();
     loop {
         let mappings = mappings(aws, Some(arn)).await?;
@@ -251,7 +251,7 @@ async fn settle(aws: &Aws, arn: &str, state: &str) -> Result<(), Failure> {
             None => return Ok(()),
             Some(now) if started.elapsed() > CHANGE => {
                 let now = now.as_deref().unwrap_or("of no state");
-                return Err(Failure::said(format!(
+                return Err(Failure::new(format!(
                     "it was asked for, but the mapping is still {now}; look at `sqjobs queue list` in a while"
                 )));
             }
@@ -262,10 +262,10 @@ async fn settle(aws: &Aws, arn: &str, state: &str) -> Result<(), Failure> {
 
 async fn purge(aws: &Aws, name: &str, yes: bool) -> Result<bool, Failure> {
     refuse_others(aws, [name]).await?;
-    let Found { name, url, depth, .. } = find(aws, &aws.queue(name)).await?;
+    let SqsQueue { name, url, depth, .. } = find(aws, &aws.queue(name)).await?;
     if let Some(source) = source_name(&name) {
         let source = shell(aws.short(&source));
-        return Err(Failure::said(format!(
+        return Err(Failure::new(format!(
             "{name} is a dead-letter queue: its messages are failed jobs. `sqjobs dlq list {source}` shows them, `sqjobs dlq purge {source}` deletes them"
         )));
     }
@@ -286,37 +286,38 @@ async fn purge(aws: &Aws, name: &str, yes: bool) -> Result<bool, Failure> {
 /// Deletes a queue, its dead-letter queue, and what feeds a function from it; says what stays.
 async fn delete(aws: &Aws, name: &str, force: bool, yes: bool) -> Result<bool, Failure> {
     refuse_others(aws, [name]).await?;
-    let whole = aws.queue(name);
+    let full_name = aws.queue(name);
     // One that was interrupted has left the dead-letter queue.
-    let queue = match url(aws, &whole).await? {
-        Some(_) => Some(find(aws, &whole).await?),
+    let queue = match url(aws, &full_name).await? {
+        Some(_) => Some(find(aws, &full_name).await?),
         None => None,
     };
-    let dlq = queue.as_ref().map_or_else(|| dlq_name(&whole), |queue| queue.dlq.clone());
+    let dlq = queue.as_ref().map_or_else(|| dlq_name(&full_name), |queue| queue.dlq.clone());
     let dlq = match url(aws, &dlq).await? {
         Some(_) => Some(find(aws, &dlq).await?),
         None => None,
     };
-    let shares = |(other, letters): &(Found, Found)| other.name != whole && Some(&letters.name) == dlq.as_ref().map(|dlq| &dlq.name);
+    let shares =
+        |(other, letters): &(SqsQueue, SqsQueue)| other.name != full_name && Some(&letters.name) == dlq.as_ref().map(|dlq| &dlq.name);
     // Those of other environments too.
-    let every = Queues::of_account(aws).await?;
-    if let Some((other, _)) = every.pairs.iter().find(|(other, letters)| letters.name == whole && other.name != whole) {
+    let account = Queues::of_account(aws).await?;
+    if let Some((other, _)) = account.pairs.iter().find(|(other, letters)| letters.name == full_name && other.name != full_name) {
         let (other, short) = (clean(&other.name), shell(aws.short(&other.name)));
-        return Err(Failure::said(format!(
-            "queue {whole} is the dead-letter queue of {other}, whose failed messages would be lost; `sqjobs queue delete {short}` deletes both"
+        return Err(Failure::new(format!(
+            "queue {full_name} is the dead-letter queue of {other}, whose failed messages would be lost; `sqjobs queue delete {short}` deletes both"
         )));
     }
-    let shared_with = every.pairs.into_iter().find(shares).map(|(other, _)| other.name);
-    let doomed: Vec<_> = queue.iter().chain(dlq.iter().filter(|_| shared_with.is_none())).collect();
-    if doomed.is_empty() {
+    let shared_with = account.pairs.into_iter().find(shares).map(|(other, _)| other.name);
+    let targets: Vec<_> = queue.iter().chain(dlq.iter().filter(|_| shared_with.is_none())).collect();
+    if targets.is_empty() {
         // In the words of any command that is given no queue.
-        find(aws, &whole).await?;
+        find(aws, &full_name).await?;
     }
     let held: Vec<_> =
-        doomed.iter().filter(|queue| queue.depth.all() > 0).map(|queue| format!("{} holds {}", queue.name, queue.depth.all())).collect();
+        targets.iter().filter(|queue| queue.depth.all() > 0).map(|queue| format!("{} holds {}", queue.name, queue.depth.all())).collect();
     if !held.is_empty() && !force {
         let remedy = "run or purge them, or delete them as well by --force";
-        return Err(Failure::said(format!("cannot delete queue {whole}: there are messages, {}; {remedy}", held.join(", "))));
+        return Err(Failure::new(format!("cannot delete queue {full_name}: there are messages, {}; {remedy}", held.join(", "))));
     }
     let mappings = match &queue {
         Some(queue) => {
@@ -325,7 +326,7 @@ async fn delete(aws: &Aws, name: &str, force: bool, yes: bool) -> Result<bool, F
         }
         None => Vec::new(),
     };
-    let names = doomed.iter().map(|queue| &*queue.name).collect::<Vec<_>>().join(" and ");
+    let names = targets.iter().map(|queue| &*queue.name).collect::<Vec<_>>().join(" and ");
     let lost = if held.is_empty() { String::new() } else { format!(" with their messages ({})", held.join(", ")) };
     if !confirmed(&format!("Delete {names}{lost}?"), yes)? {
         return Ok(false);
@@ -333,9 +334,9 @@ async fn delete(aws: &Aws, name: &str, force: bool, yes: bool) -> Result<bool, F
     let cannot = |what: &str, error: Cause| Failure::because(&format!("cannot delete {what}"), error);
     for id in mappings.iter().filter_map(|mapping| mapping.uuid.as_ref()) {
         let delete = aws.lambda().delete_event_source_mapping().uuid(id).send().await;
-        delete.map_err(|error| cannot(&format!("the mapping of queue {whole}"), error.into()))?;
+        delete.map_err(|error| cannot(&format!("the mapping of queue {full_name}"), error.into()))?;
     }
-    for queue in &doomed {
+    for queue in &targets {
         let delete = aws.sqs().delete_queue().queue_url(&queue.url).send().await;
         delete.map_err(|error| cannot(&format!("queue {}", queue.name), error.into()))?;
     }
@@ -352,20 +353,20 @@ async fn delete(aws: &Aws, name: &str, force: bool, yes: bool) -> Result<bool, F
         output.line(format!("function {function} stays, with its role, its variables and its log; no queue feeds it"))?;
     }
     output.line("records stay until their retention is over")?;
-    dependents(aws, &whole, &mut output).await?;
+    dependents(aws, &full_name, &mut output).await?;
     Ok(true)
 }
 
 /// Says which schedules and waiting jobs still name a queue that is gone.
-async fn dependents(aws: &Aws, whole: &str, output: &mut Output) -> Result<(), Failure> {
+async fn dependents(aws: &Aws, full_name: &str, output: &mut Output) -> Result<(), Failure> {
     match aws.schedules().list().await {
         Ok(schedules) => {
             for entry in schedules.iter().map(|schedule| &schedule.entry) {
                 let row = serde_json::to_value(entry)?;
-                if aws.queue(row["queue"].as_str().unwrap_or_else(|| entry.job())) == whole {
+                if aws.queue(row["queue"].as_str().unwrap_or_else(|| entry.job())) == full_name {
                     let (shown, id) = (clean(entry.id()), shell(entry.id()));
-                    let said = format!("schedule {shown} still sends to it; `sqjobs schedule remove {id}` removes it");
-                    output.line(aws.place.with_options(&said))?;
+                    let message = format!("schedule {shown} still sends to it; `sqjobs schedule remove {id}` removes it");
+                    output.line(aws.place.with_options(&message))?;
                 }
             }
         }
@@ -373,10 +374,10 @@ async fn dependents(aws: &Aws, whole: &str, output: &mut Output) -> Result<(), F
     }
     match aws.client().list(By::Due, DUE).await {
         Ok(due) => {
-            for record in due.iter().filter(|record| record.queue == whole) {
+            for record in due.iter().filter(|record| record.queue == full_name) {
                 let (shown, id) = (clean(&record.id), shell(&record.id));
-                let said = format!("job {shown} still waits to be sent to it; `sqjobs cancel {id}` cancels it");
-                output.line(aws.place.with_options(&said))?;
+                let message = format!("job {shown} still waits to be sent to it; `sqjobs cancel {id}` cancels it");
+                output.line(aws.place.with_options(&message))?;
             }
         }
         Err(error) => anstream::eprintln!("not looked at: jobs that wait to be sent to it: {error}"),

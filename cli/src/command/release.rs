@@ -66,13 +66,13 @@ pub(super) async fn function(aws: &Aws, wanted: Command) -> Result<bool, Failure
         Command::Release { name } => {
             let queue = fed_by(aws, &name).await?;
             let latest = versions(aws, &name).await?.into_iter().find(|version| version.name == LATEST);
-            latest.ok_or_else(|| Failure::said(format!("there is no function {name}")))?.check(&name, &queue, aws.short(&queue))?;
+            latest.ok_or_else(|| Failure::new(format!("there is no function {name}")))?.check(&name, &queue, aws.short(&queue))?;
             let moved = release(aws, &name).await?;
             moved.tell(&name)
         }
         Command::Rollback { name, to } => {
             let queue = fed_by(aws, &name).await?;
-            let before = live(aws, &name).await?.ok_or_else(|| Failure::said(format!("function {name} has no alias {LIVE}")))?.version;
+            let before = live(aws, &name).await?.ok_or_else(|| Failure::new(format!("function {name} has no alias {LIVE}")))?.version;
             let versions = versions(aws, &name).await?;
             let target = earlier(&versions, &name, &before, [&queue, aws.short(&queue)], to)?;
             let moved = point(aws, &name, &target.name).await?;
@@ -118,7 +118,7 @@ impl Version {
             return Ok(());
         }
         let own = self.environment.get(QUEUE).map_or("not set".to_owned(), |url| format!("{url:?}"));
-        Err(Failure::said(format!(
+        Err(Failure::new(format!(
             "version {} of function {function} does not know queue {queue}: its {QUEUE} is {own}; deploy with --merge-env, \
              and `sqjobs queue create {short} --function {function}` sets what is missing",
             self.name
@@ -137,17 +137,17 @@ fn earlier<'a>(
     if let Some(to) = to {
         let found = versions.iter().find(|version| version.number() == Some(to));
         let found = found
-            .ok_or_else(|| Failure::said(format!("function {function} has no version {to}; see `sqjobs function versions {function}`")))?;
+            .ok_or_else(|| Failure::new(format!("function {function} has no version {to}; see `sqjobs function versions {function}`")))?;
         found.check(function, queue, short)?;
         return Ok(found);
     }
     let current = versions.iter().find(|version| version.name == live);
-    let current = current.ok_or_else(|| Failure::said(format!("function {function} has no version {live}, which {LIVE} names")))?;
+    let current = current.ok_or_else(|| Failure::new(format!("function {function} has no version {live}, which {LIVE} names")))?;
     let is_unlike = |version: &Version| (&version.code, &version.environment) != (&current.code, &current.environment);
     let is_earlier = |version: &&Version| version.number() < current.number() && version.number().is_some();
     let candidates = versions.iter().filter(is_earlier).filter(|version| is_unlike(version) && version.takes_from(queue));
     candidates.max_by_key(|version| version.number()).ok_or_else(|| {
-        Failure::said(format!("there is no version of function {function} before {live} that differs from it and knows queue {queue}"))
+        Failure::new(format!("there is no version of function {function} before {live} that differs from it and knows queue {queue}"))
     })
 }
 
@@ -222,19 +222,19 @@ async fn fed_by(aws: &Aws, function: &str) -> Result<String, Failure> {
     let is_live = own.as_ref().and_then(qualifier_of) == Some(LIVE);
     let queue = own.and_then(|mapping| mapping.event_source_arn?.rsplit(':').next().map(str::to_owned));
     match queue {
-        Some(queue) if !queue.starts_with(&aws.place.prefix) => Err(Failure::said(format!(
+        Some(queue) if !queue.starts_with(&aws.place.prefix) => Err(Failure::new(format!(
             "queue {queue} feeds function {function}, and its name does not begin with the prefix {} of this environment: give the --prefix of \
              that queue",
             aws.place.prefix
         ))),
         Some(queue) if is_live => Ok(queue),
-        Some(queue) => Err(Failure::said(format!(
+        Some(queue) => Err(Failure::new(format!(
             "queue {queue} feeds function {function} itself, so that what is deployed runs at once; \
              `sqjobs queue create {} --function {function}` lets it feed the alias {LIVE}",
             aws.short(&queue)
         ))),
         None => {
-            Err(Failure::said(format!("no queue feeds a function {function}; `sqjobs queue create QUEUE --function {function}` lets one")))
+            Err(Failure::new(format!("no queue feeds a function {function}; `sqjobs queue create QUEUE --function {function}` lets one")))
         }
     }
 }

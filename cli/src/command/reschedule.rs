@@ -39,7 +39,7 @@ pub(super) async fn reschedule(aws: &Aws, wanted: Move) -> Result<bool, Failure>
     let now = aws.clock.now();
     let later = wanted.delay.and_then(|delay| now.checked_add(SignedDuration::try_from(delay).ok()?).ok());
     let Some(at) = wanted.at.or(later) else {
-        return Err(Failure::said("the delay is too long; name an instant up to the year 9999 by --at"));
+        return Err(Failure::new("the delay is too long; name an instant up to the year 9999 by --at"));
     };
     let client = aws.client();
     let waits = client.get(&wanted.id).await?.filter(|record| record.state == State::Scheduled);
@@ -52,11 +52,11 @@ pub(super) async fn reschedule(aws: &Aws, wanted: Move) -> Result<bool, Failure>
     if wanted.json {
         output.json(&json!({"id": wanted.id, "moved": moved, "run_at": moved.then_some(at.max(now))}))?;
     }
-    let said = aws.place.with_options(&moved_to(&wanted.id, moved.then_some(at), record.as_ref(), now));
+    let message = aws.place.with_options(&moved_to(&wanted.id, moved.then_some(at), record.as_ref(), now));
     match (moved, wanted.json) {
         (true, true) if record.as_ref().and_then(|record| expires_unrun(record, now)).is_none() => {}
-        (true, false) => output.line(said)?,
-        _ => anstream::eprintln!("{said}"),
+        (true, false) => output.line(message)?,
+        _ => anstream::eprintln!("{message}"),
     }
     Ok(moved)
 }
@@ -123,8 +123,8 @@ mod tests {
             (Some(record("retrying")), "it is retrying and waits in its queue"),
         ];
         for (record, part) in cases {
-            let said = moved_to("a", None, record.as_ref(), now);
-            assert!(said.contains(part), "{said}");
+            let message = moved_to("a", None, record.as_ref(), now);
+            assert!(message.contains(part), "{message}");
         }
     }
 }

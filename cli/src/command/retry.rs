@@ -7,7 +7,7 @@ use sqjobs::{Letter, State};
 use super::{
     dlq::walk::{Pair, Walk},
     enqueue::{Options, job},
-    lookup::{self, Known},
+    lookup::{self, Facts},
     queue::{self, DeadLetterQueues},
 };
 use crate::{
@@ -61,7 +61,7 @@ pub(super) async fn retry(aws: &Aws, wanted: Retry) -> Result<bool, Failure> {
     let name = match wanted.name.as_deref().unwrap_or(&record.name) {
         "" => {
             let why = "its record has no name, since it was cancelled before any function saw it; name the job by --name";
-            return Err(Failure::said(format!("cannot run {:?} again: {why}", wanted.id)));
+            return Err(Failure::new(format!("cannot run {:?} again: {why}", wanted.id)));
         }
         name => name,
     };
@@ -89,13 +89,13 @@ pub(super) async fn retry(aws: &Aws, wanted: Retry) -> Result<bool, Failure> {
         (true, _) => output.line(format!("{shown} runs again; its dead letter is deleted"))?,
     }
     let why = match pair {
-        Err(error) => Some(error.told()),
+        Err(error) => Some(error.into_message()),
         Ok(_) => left.filter(|_| record.dlq.is_some()),
     };
     if let Some(why) = why.filter(|_| retried && deleted == 0) {
         let (queue, id) = (shell(aws.short(&record.queue)), shell(&wanted.id));
-        let said = format!("its dead letter was not deleted: {}; `sqjobs dlq purge {queue} --id {id}` does it", clean(&why));
-        anstream::eprintln!("{}", aws.place.with_options(&said));
+        let message = format!("its dead letter was not deleted: {}; `sqjobs dlq purge {queue} --id {id}` does it", clean(&why));
+        anstream::eprintln!("{}", aws.place.with_options(&message));
     }
     Ok(retried)
 }
@@ -103,16 +103,20 @@ pub(super) async fn retry(aws: &Aws, wanted: Retry) -> Result<bool, Failure> {
 /// Returns an error that a job without a record is not run again, with advice.
 async fn no_record(aws: &Aws, wanted: &Retry) -> Failure {
     let (shown, id) = (clean(&wanted.id), shell(&wanted.id));
-    let looked = match lookup::look(aws, &wanted.id, None, None).await {
-        Ok(Known { dead_letter: Some(letter), .. }) => {
-            let said = lookup::dead(&aws.place.prefix, &letter, &wanted.id, &shell(&wanted.args), aws.clock.now()).join(" ");
-            return Failure::said(format!("cannot run {shown} again: there is no record of it, since it never started. {}", clean(&said)));
+    let looked = match lookup::search_queues(aws, &wanted.id, None, None).await {
+        Ok(Facts { dead_letter: Some(letter), .. }) => {
+            let message =
+                lookup::describe_dead_letter(&aws.place.prefix, &letter, &wanted.id, &shell(&wanted.args), aws.clock.now()).join(" ");
+            return Failure::new(format!(
+                "cannot run {shown} again: there is no record of it, since it never started. {}",
+                clean(&message)
+            ));
         }
         Ok(_) => "nor a dead letter in sight".to_owned(),
-        Err(error) => format!("and the dead letters cannot be looked at ({})", clean(&error.told())),
+        Err(error) => format!("and the dead letters cannot be looked at ({})", clean(&error.into_message())),
     };
     let name = wanted.name.as_deref().map_or("NAME".into(), shell);
-    Failure::said(format!(
+    Failure::new(format!(
         "cannot run {shown} again: there is no record of it, {looked}; `sqjobs explain {id}` looks further, and `sqjobs enqueue {name} {} \
          --id {id}` enqueues it",
         shell(&wanted.args)
@@ -141,7 +145,7 @@ impl<'a> DeadLetters<'a> {
                 let left = found.is_empty().then(|| format!("it is not among the {} that {} showed", walk.seen(), pair.dlq));
                 Self { walk: Some(walk), found, left }
             }
-            Err(error) => Self { walk: Some(walk), found: Vec::new(), left: Some(error.told()) },
+            Err(error) => Self { walk: Some(walk), found: Vec::new(), left: Some(error.into_message()) },
         }
     }
 

@@ -50,7 +50,7 @@ pub(super) async fn stats(aws: &Aws, wanted: Stats) -> Result<bool, Failure> {
     }
     queues.retain(|queue, _| wanted.queue.as_ref().is_none_or(|name| name == queue));
     if let Some(name) = wanted.queue.as_ref().filter(|_| queues.is_empty()) {
-        return Err(Failure::said(format!("there is no queue {name}, and nothing was counted of it; look at `sqjobs queue list`")));
+        return Err(Failure::new(format!("there is no queue {name}, and nothing was counted of it; look at `sqjobs queue list`")));
     }
     for (queue, days) in &queues {
         let status = statuses.iter().find(|status| status.name == *queue);

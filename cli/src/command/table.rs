@@ -5,7 +5,7 @@ use sqjobs::setup;
 
 use crate::{
     aws::Aws,
-    failure::{Failure, told},
+    failure::{Failure, describe},
     output::Output,
 };
 
@@ -27,7 +27,7 @@ pub(super) async fn table(aws: &Aws, wanted: Table) -> Result<bool, Failure> {
 pub(super) async fn create(aws: &Aws) -> Result<(), Failure> {
     let (dynamodb, jobs, schedules) = (aws.dynamodb(), aws.place.table(), aws.place.schedules_table());
     if jobs == schedules {
-        return Err(Failure::said(format!("records and schedules cannot share table {jobs}; name another by --schedules-table")));
+        return Err(Failure::new(format!("records and schedules cannot share table {jobs}; name another by --schedules-table")));
     }
     if let Some(others) = others_than_new(aws).await {
         anstream::eprintln!("{others}");
@@ -39,7 +39,7 @@ pub(super) async fn create(aws: &Aws) -> Result<(), Failure> {
 /// Returns the names of all tables.
 async fn names(aws: &Aws) -> Result<Vec<String>, String> {
     let names = aws.dynamodb().list_tables().into_paginator().items().send().collect::<Result<_, _>>().await;
-    names.map_err(|error| told(&error))
+    names.map_err(|error| describe(&error))
 }
 
 /// Returns the tables of this environment that do not exist.
@@ -90,7 +90,7 @@ pub(super) async fn refuse_other(aws: &Aws) -> Result<(), Failure> {
     if place.schedules_table() == schedules || !names(aws).await.unwrap_or_default().contains(&schedules) {
         return Ok(());
     }
-    Err(Failure::said(format!(
+    Err(Failure::new(format!(
         "table {table} belongs to the environment {other}, and this command to the one with the prefix \"{}\": give --prefix {other}, or leave \
          out --table (the variable SQJOBS_TABLE)",
         place.prefix

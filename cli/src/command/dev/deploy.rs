@@ -152,9 +152,9 @@ impl<'a> Deployment<'a> {
             let wake = self.aws.lambda().invoke().function_name(&name).invocation_type(InvocationType::Event).payload(Blob::new("{}"));
             return wake.send().await.map(drop).map_err(|error| cannot(error.into()));
         };
-        let whole = self.aws.queue(queue);
-        let pair = queue::pair(self.aws, &whole).await?;
-        let feeding = Feeding::check(self.aws, &whole, Some(&pair), &deployed, &[], Code::Latest).await?;
+        let full_name = self.aws.queue(queue);
+        let pair = queue::pair(self.aws, &full_name).await?;
+        let feeding = Feeding::check(self.aws, &full_name, Some(&pair), &deployed, &[], Code::Latest).await?;
         feeding.begin(self.aws, &pair.0, &pair.1).await
     }
 }

@@ -55,7 +55,7 @@ pub(super) async fn dev(place: &Place, wanted: Dev) -> Result<bool, Failure> {
     let (_watcher, changes) = watch(&workspace, wanted.watch)?; // from now on, so that no change is missed
     let names: Vec<_> = workspace.functions.iter().map(|function| &*function.name).collect();
     anstream::eprintln!("building {}; the first build takes minutes", names.join(", "));
-    let programs = workspace.build().run(Stdio::inherit()).map_err(Failure::said)?;
+    let programs = workspace.build().run(Stdio::inherit()).map_err(Failure::new)?;
     let (mut interrupted, mut ended) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let mut stack = Stack::start(&workspace.target, wanted.port, wanted.keep)?;
     let lived = tokio::select! {
@@ -115,8 +115,8 @@ async fn rebuilt(workspace: &Workspace, deployment: &mut Deployment<'_>) -> Resu
         Ok(0) => Ok("built; nothing has changed".into()),
         Ok(1) => Ok("built; one function is deployed anew".into()),
         Ok(functions) => Ok(format!("built; {functions} functions are deployed anew")),
-        Err(Failure::Said(flaw)) => Err(flaw),
-        Err(Failure::NobodyReads) => Err("nobody reads".into()),
+        Err(Failure::Message(flaw)) => Err(flaw),
+        Err(Failure::BrokenPipe) => Err("nobody reads".into()),
     }
 }
 

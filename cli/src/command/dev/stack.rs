@@ -34,7 +34,7 @@ impl Stack {
     pub(super) fn start(target: &Path, port: u16, keep: bool) -> Result<Self, Failure> {
         // As other programs use loopback, so might another stack.
         TcpListener::bind((Ipv4Addr::LOCALHOST, port))
-            .map_err(|error| Failure::said(format!("port {port} cannot be used: {error}; give another by --port")))?;
+            .map_err(|error| Failure::new(format!("port {port} cannot be used: {error}; give another by --port")))?;
         let home = target.join("local-stack");
         fs::create_dir_all(&home)?;
         let venv = install(&home)?;
@@ -73,7 +73,7 @@ impl Stack {
         while aws.sqs().list_queues().send().await.is_err() {
             self.lives()?;
             if started.elapsed() > START {
-                return Err(Failure::said(format!("the local stack does not answer; its log is {}", self.log.display())));
+                return Err(Failure::new(format!("the local stack does not answer; its log is {}", self.log.display())));
             }
             sleep(BETWEEN_LOOKS).await;
         }
@@ -84,7 +84,7 @@ impl Stack {
     pub(super) fn lives(&mut self) -> Result<(), Failure> {
         match self.keeper.try_wait()? {
             None => Ok(()),
-            Some(_) => Err(Failure::said(format!("the local stack has ended; its log is {}", self.log.display()))),
+            Some(_) => Err(Failure::new(format!("the local stack has ended; its log is {}", self.log.display()))),
         }
     }
 }
@@ -120,7 +120,7 @@ fn succeed(command: &mut Command, remedy: &str) -> Result<(), Failure> {
     let name = command.get_program().to_string_lossy().into_owned();
     match command.status() {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(Failure::said(format!("{name} has failed ({status}); {remedy}"))),
-        Err(error) => Err(Failure::said(format!("{name} does not start: {error}; {remedy}"))),
+        Ok(status) => Err(Failure::new(format!("{name} has failed ({status}); {remedy}"))),
+        Err(error) => Err(Failure::new(format!("{name} does not start: {error}; {remedy}"))),
     }
 }

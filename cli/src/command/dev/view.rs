@@ -37,7 +37,7 @@ pub(super) struct View<'a> {
     python: String,
     is_terminal: bool,
     /// What was said last.
-    said: String,
+    message: String,
     /// Whether it was said how to enqueue.
     has_helped: bool,
     /// What was printed last of each queue.
@@ -48,7 +48,7 @@ impl<'a> View<'a> {
     pub(super) fn new(aws: &'a Aws, workspace: &'a Workspace, stack: &Stack) -> Self {
         let [stack_log, python] = [&stack.log, &stack.python].map(|path| from_here(path).display().to_string());
         let is_terminal = io::stdout().is_terminal();
-        Self { aws, workspace, stack_log, python, is_terminal, said: String::new(), has_helped: false, printed: BTreeMap::new() }
+        Self { aws, workspace, stack_log, python, is_terminal, message: String::new(), has_helped: false, printed: BTreeMap::new() }
     }
 
     /// Says how to enqueue, and what else there is to know.
@@ -109,7 +109,7 @@ impl<'a> View<'a> {
 
     /// What is said until something else is.
     pub(super) fn say(&mut self, what: &str) {
-        what.clone_into(&mut self.said);
+        what.clone_into(&mut self.message);
         if !self.is_terminal {
             anstream::eprintln!("{what}");
         }
@@ -120,7 +120,7 @@ impl<'a> View<'a> {
             Ok((queues, tallies)) if self.is_terminal => self.picture(&queues, &tallies).await,
             Ok((queues, tallies)) => self.lines(&queues, &tallies),
             // A stack that is busy is asked again in a moment.
-            Err(Failure::Said(flaw)) => {
+            Err(Failure::Message(flaw)) => {
                 anstream::eprintln!("{}", clean(&flaw));
                 Ok(())
             }
@@ -155,8 +155,8 @@ impl<'a> View<'a> {
             output.line(format!("\n{DIM}failed now, the last first; `sqjobs explain ID` says more{PLAIN}"))?;
             output.jobs(&failed, self.aws.clock.now())?;
         }
-        if !self.said.is_empty() {
-            let lines = self.said.lines().map(clean).collect::<Vec<_>>();
+        if !self.message.is_empty() {
+            let lines = self.message.lines().map(clean).collect::<Vec<_>>();
             output.line(format!("\n{}", lines.join("\n")))?;
         }
         Ok(())

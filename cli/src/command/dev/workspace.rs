@@ -174,20 +174,20 @@ impl Workspace {
     /// Reads the workspace of the current folder.
     pub(super) fn read(packages: &[String], arguments: Vec<String>) -> Result<Self, Failure> {
         let output = Command::new(cargo()).args(["metadata", "--format-version", "1", "--no-deps"]).output();
-        let output = output.map_err(|error| Failure::said(format!("cargo does not start: {error}; install Rust")))?;
+        let output = output.map_err(|error| Failure::new(format!("cargo does not start: {error}; install Rust")))?;
         if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
-            return Err(Failure::said(format!(
+            let message = String::from_utf8_lossy(&output.stderr);
+            return Err(Failure::new(format!(
                 "{}; go to a folder of a Rust workspace with jobs",
-                said.trim_start_matches("error: ").trim()
+                message.trim_start_matches("error: ").trim()
             )));
         }
         let metadata: Metadata =
             serde_json::from_slice(&output.stdout).map_err(|error| Failure::because("cannot read cargo's answer", error))?;
-        let meant = meant(&metadata, packages)?;
+        let selected = selected(&metadata, packages)?;
         Ok(Self {
-            functions: functions(&meant)?,
-            packages: meant.iter().map(|package| package.id.clone()).collect(),
+            functions: functions(&selected)?,
+            packages: selected.iter().map(|package| package.id.clone()).collect(),
             root: metadata.workspace_root,
             target: metadata.target_directory,
             arguments,
@@ -250,11 +250,11 @@ fn cargo() -> OsString {
 }
 
 /// The packages whose programs are functions.
-fn meant<'a>(metadata: &'a Metadata, names: &[String]) -> Result<Vec<&'a Package>, Failure> {
+fn selected<'a>(metadata: &'a Metadata, names: &[String]) -> Result<Vec<&'a Package>, Failure> {
     let able = || metadata.packages.iter().filter(|package| package.uses_sqjobs() && package.functions().next().is_some());
     if let Some(name) = names.iter().find(|name| able().all(|package| package.name != **name)) {
         let able: Vec<_> = able().map(|package| &*package.name).collect();
-        return Err(Failure::said(format!("there is no package {name} with a program and sqjobs; there are {}", able.join(", "))));
+        return Err(Failure::new(format!("there is no package {name} with a program and sqjobs; there are {}", able.join(", "))));
     }
     let in_house = |package: &&Package| {
         let folder = package.manifest_path.strip_prefix(&metadata.workspace_root).unwrap_or(&package.manifest_path);
@@ -266,7 +266,7 @@ fn meant<'a>(metadata: &'a Metadata, names: &[String]) -> Result<Vec<&'a Package
         names => able().filter(|package| names.contains(&package.name)).collect(),
     };
     if packages.is_empty() {
-        return Err(Failure::said("no package of this workspace has a program and depends on sqjobs; name one by --package"));
+        return Err(Failure::new("no package of this workspace has a program and depends on sqjobs; name one by --package"));
     }
     Ok(packages)
 }
@@ -278,7 +278,7 @@ fn functions(packages: &[&Package]) -> Result<Vec<Function>, Failure> {
         let queue = function.queue.as_ref().map(|queue| format!("queue {queue}"));
         for what in [Some(format!("function {}", function.name)), queue].into_iter().flatten() {
             if let Some(other) = taken.insert(what.clone(), package) {
-                return Err(Failure::said(format!(
+                return Err(Failure::new(format!(
                     "packages {other} and {package} both have {what}; give one of them another by `queue` or `queues` under [package.metadata.sqjobs]"
                 )));
             }
@@ -341,9 +341,11 @@ mod tests {
     #[test]
     fn a_workspace_without_the_folder_has_all_functions_and_no_producer() {
         let metadata = metadata("/w");
-        assert_eq!(names(meant(&metadata, &[])), ["orders", "beater", "tool"]);
-        assert_eq!(names(meant(&metadata, &["tool".into()])), ["tool"]);
-        assert!(matches!(meant(&metadata, &["x".into()]), Err(Failure::Said(text)) if text.contains("there are orders, beater, tool")));
+        assert_eq!(names(selected(&metadata, &[])), ["orders", "beater", "tool"]);
+        assert_eq!(names(selected(&metadata, &["tool".into()])), ["tool"]);
+        assert!(
+            matches!(selected(&metadata, &["x".into()]), Err(Failure::Message(text)) if text.contains("there are orders, beater, tool"))
+        );
     }
 
     #[test]
@@ -370,7 +372,7 @@ mod tests {
         let other = package("other", json!({"queue": "orders"}));
         let refused = functions(&[&orders, &other]);
         assert!(
-            matches!(&refused, Err(Failure::Said(text)) if text.starts_with("packages orders and other both have queue orders; ")),
+            matches!(&refused, Err(Failure::Message(text)) if text.starts_with("packages orders and other both have queue orders; ")),
             "{refused:?}"
         );
     }

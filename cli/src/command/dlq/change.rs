@@ -264,13 +264,13 @@ fn warn(pass: &Pass<'_>, counts: &Counts) {
     let queue = shell(pass.aws.short(&pass.pair.queue));
     let id = pass.filter.id.as_ref().map(|id| format!(" --id {}", shell(id))).unwrap_or_default();
     let purge: Vec<_> = kinds.iter().map(|kind| format!("`sqjobs dlq purge {queue}{id} --kind {}`", shell(kind))).collect();
-    let said = format!(
+    let message = format!(
         "warning: {count} of them come back to the dead-letter queue at once, unless their function was changed since: it refused them as {}. \
          Enqueue each job again, corrected; `sqjobs dlq list {queue}` shows the reasons. Then delete the dead letters: {}",
         kinds.iter().copied().collect::<Vec<_>>().join(", "),
         purge.join(", ")
     );
-    anstream::eprintln!("{}", clean(&pass.aws.place.with_options(&said)));
+    anstream::eprintln!("{}", clean(&pass.aws.place.with_options(&message)));
 }
 
 /// Counts the dead letters, asks for confirmation, and acts.
@@ -311,11 +311,11 @@ async fn act(pass: &Pass<'_>, choices: &Choices) -> Result<bool, Failure> {
     }
     if counts.returned > 0 {
         let queue = shell(pass.aws.short(&pass.pair.queue));
-        let said = format!(
+        let message = format!(
             "{} dead letters of redriven jobs are in the dead-letter queue, still or again: `sqjobs dlq list {queue}` shows them",
             counts.returned
         );
-        anstream::eprintln!("{}", pass.aws.place.with_options(&said));
+        anstream::eprintln!("{}", pass.aws.place.with_options(&message));
     }
     if json {
         output.json(&counts.json())?;

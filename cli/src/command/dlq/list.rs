@@ -19,7 +19,7 @@ pub(super) async fn list(aws: &Aws, wanted: List) -> Result<bool, Failure> {
         let all = queue::all(aws).await?;
         note(&all.left_out.notes());
         if all.pairs.is_empty() && !wanted.json {
-            anstream::eprintln!("{}", queue::none(aws).await);
+            anstream::eprintln!("{}", queue::no_queue(aws).await);
             return Ok(true);
         }
         all.statuses(aws).into_iter().filter(|queue| queue.dead > 0).map(|queue| queue.name).collect()

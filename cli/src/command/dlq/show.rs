@@ -42,8 +42,8 @@ pub(super) async fn show(aws: &Aws, wanted: Show) -> Result<bool, Failure> {
         }
         let queue = aws.short(&pair.queue);
         if let Some(own) = lookup::belongs_to(aws, queue, &found.letter).await {
-            let said = lookup::elsewhere(&aws.place.prefix, &shell(queue), &own, &shell(&found.letter.id));
-            anstream::eprintln!("{}", clean(&aws.place.with_options(&said)));
+            let message = lookup::misplaced(&aws.place.prefix, &shell(queue), &own, &shell(&found.letter.id));
+            anstream::eprintln!("{}", clean(&aws.place.with_options(&message)));
         }
     }
     if !wanted.json && !shown.is_empty() {

@@ -138,7 +138,7 @@ impl Bulk<'_> {
                 interrupted = ctrl_c() => {
                     interrupted?;
                     progress.finish_and_clear();
-                    return Err(Failure::said(interrupted_at(number, part.len(), done.nameless)));
+                    return Err(Failure::new(interrupted_at(number, part.len(), done.nameless)));
                 }
             }
             number += part.len();
@@ -220,7 +220,7 @@ impl Bulk<'_> {
             }
             let first = job.envelope().id.as_ref().and_then(|id| firsts.get(id));
             match first.map(|first| duplicate(first, job.envelope(), &queue)) {
-                Some((false, said)) => self.refuse(line, &said, done)?,
+                Some((false, message)) => self.refuse(line, &message, done)?,
                 known => {
                     done.duplicates += usize::from(known.is_some());
                     sent_lines.push((line, queue, Asked::by(job.envelope())));
@@ -241,7 +241,7 @@ impl Bulk<'_> {
                         anstream::eprintln!("line {line}: {missing}");
                     }
                 }
-                Err(error) => self.refuse(line, &Failure::of_queue(error, &shell(self.aws.short(&queue))).told(), done)?,
+                Err(error) => self.refuse(line, &Failure::of_queue(error, &shell(self.aws.short(&queue))).into_message(), done)?,
             }
         }
         Ok(())

@@ -126,17 +126,17 @@ mod tests {
             (json!({"name": ""}), false, "`sqjobs retry a ARGS --name n` runs it after all"),
         ];
         for (change, is_same, part) in cases {
-            let (same, said) = duplicate(&first(change), &envelope, "q");
-            assert!(same == is_same && said.contains(part), "{said}");
+            let (same, message) = duplicate(&first(change), &envelope, "q");
+            assert!(same == is_same && message.contains(part), "{message}");
         }
         let first = first(json!({"state": "queued", "run_at": "2026-05-04T13:00:00Z"}));
         for (run_at, is_same) in [("2026-05-04T13:00:00Z", true), ("2026-05-04T14:00:00Z", false)] {
             let mut envelope = envelope.clone();
             envelope.run_at = run_at.parse().ok();
-            let (same, said) = duplicate(&first, &envelope, "q");
+            let (same, message) = duplicate(&first, &envelope, "q");
             assert!(
-                same == is_same && same != said.contains("due at 2026-05-04T13:00:00Z, and keeps its time; nothing was enqueued"),
-                "{said}"
+                same == is_same && same != message.contains("due at 2026-05-04T13:00:00Z, and keeps its time; nothing was enqueued"),
+                "{message}"
             );
         }
     }

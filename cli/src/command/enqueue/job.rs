@@ -25,7 +25,7 @@ pub(in crate::command) fn arguments(text: Option<&str>) -> Result<Value, Failure
         },
     };
     let args = serde_json::from_str(&text).map_err(|error| {
-        Failure::said(format!("the arguments are not JSON: {error}; write [1, 2], '{{\"to\": \"x\"}}', '\"text\"', @FILE or -"))
+        Failure::new(format!("the arguments are not JSON: {error}; write [1, 2], '{{\"to\": \"x\"}}', '\"text\"', @FILE or -"))
     })?;
     Envelope::check_integers(&format!(r#"{{"args": {text}}}"#)).map_err(|flaw| Failure::because("cannot enqueue the job", flaw))?;
     Ok(args)
@@ -80,9 +80,9 @@ mod tests {
     fn arguments_are_json_and_else_the_error_shows_how_to_write_them() {
         assert!(matches!(arguments(Some("[1]")), Ok(value) if value == json!([1])));
         assert!(matches!(arguments(None), Ok(Value::Null)));
-        assert!(matches!(arguments(Some("hello")), Err(Failure::Said(error)) if error.contains("'\"text\"'")));
+        assert!(matches!(arguments(Some("hello")), Err(Failure::Message(error)) if error.contains("'\"text\"'")));
         assert!(
-            matches!(arguments(Some("[18446744073709551616]")), Err(Failure::Said(error)) if error.contains("args: it has an integer"))
+            matches!(arguments(Some("[18446744073709551616]")), Err(Failure::Message(error)) if error.contains("args: it has an integer"))
         );
     }
 
@@ -90,7 +90,7 @@ mod tests {
     fn arguments_are_read_from_a_file() {
         let file = concat!("@", env!("CARGO_MANIFEST_DIR"), "/output.schema.json");
         assert!(matches!(arguments(Some(file)), Ok(value) if value["$defs"].is_object()));
-        let missing = arguments(Some("@nowhere.json")).expect_err("there is none").told();
+        let missing = arguments(Some("@nowhere.json")).expect_err("there is none").into_message();
         assert!(missing.starts_with("cannot read the arguments from nowhere.json"), "{missing}");
     }
 }

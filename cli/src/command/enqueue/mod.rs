@@ -39,7 +39,7 @@ pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure>
     };
     let (environments, dlqs) = join(environments, DeadLetterQueues::read(aws)).await;
     if let Some(refusal) = wanted.options.queue.as_ref().and_then(|queue| queue::of_another(&environments, &aws.queue(queue))) {
-        return Err(Failure::said(refusal));
+        return Err(Failure::new(refusal));
     }
     match (wanted.from, wanted.name) {
         (Some(file), _) => Bulk { aws, client, environments, dlqs, options: wanted.options, json: wanted.json, from: file }.run().await,
@@ -52,8 +52,8 @@ pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure>
             let queue = aws.queue(wanted.options.queue.as_deref().unwrap_or(&name));
             let ids: Vec<_> = job.envelope().id.clone().into_iter().collect();
             if let Some(first) = firsts(aws, &ids).await.pop().flatten() {
-                let (is_same, said) = duplicate(&first, job.envelope(), &queue);
-                anstream::eprintln!("{}", aws.place.with_options(&said));
+                let (is_same, message) = duplicate(&first, job.envelope(), &queue);
+                anstream::eprintln!("{}", aws.place.with_options(&message));
                 if !is_same {
                     return Ok(false);
                 }
@@ -90,7 +90,7 @@ pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure>
             };
             Ok(is_done && missing.is_none())
         }
-        (None, None) => Err(Failure::said("no job is named; give its name, or a file by --from")),
+        (None, None) => Err(Failure::new("no job is named; give its name, or a file by --from")),
     }
 }
 

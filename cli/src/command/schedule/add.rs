@@ -13,7 +13,7 @@ use super::{
     args::AddSchedule,
     field::unknown_field,
     preview::when,
-    rows::{CODE, MAY_STILL_RUN, may_still_run, missing, print, say, told},
+    rows::{CODE, MAY_STILL_RUN, entry_json, may_still_run, missing, print_json, report},
 };
 use crate::{
     aws::Aws,
@@ -46,7 +46,7 @@ pub(super) async fn add(aws: &Aws, entries: &[(Entry, bool)], yes: bool, json: b
         let (id, name) = (entry.id(), entry.queue_name());
         if let Some(queue) = missing.get(&aws.queue(name)) {
             let remedy = format!("create it by `sqjobs queue create {}`, or name another by --queue", shell(name));
-            return Err(Failure::said(format!("cannot add schedule {id:?}: its queue {queue} does not exist; {remedy}")));
+            return Err(Failure::new(format!("cannot add schedule {id:?}: its queue {queue} does not exist; {remedy}")));
         }
         match schedules.try_get(id).await?.transpose() {
             Ok(found) => stored.push(found),
@@ -74,7 +74,7 @@ pub(super) async fn add(aws: &Aws, entries: &[(Entry, bool)], yes: bool, json: b
     if !(from_code.is_empty() && by_hand.is_empty()) {
         anstream::eprintln!("These schedules are replaced. `sqjobs schedule add --from -` restores them from these lines:");
         for stored in from_code.iter().chain(&by_hand) {
-            anstream::eprintln!("{}", told(stored)?);
+            anstream::eprintln!("{}", entry_json(stored)?);
         }
         let ids = |stored: &[&Scheduled]| stored.iter().map(|stored| clean(stored.entry.id())).collect::<Vec<_>>().join(", ");
         if !from_code.is_empty() {
@@ -124,8 +124,8 @@ pub(super) async fn add(aws: &Aws, entries: &[(Entry, bool)], yes: bool, json: b
         if let Some(was) = was.as_ref().filter(|_| json) {
             anstream::eprintln!("{}{}", clean(id), clean(was));
         }
-        say(id, json, &format!("fires {}{}{first}", entry.check()?, clean(&was.unwrap_or_default())), still, output)?;
-        print(aws, id, json, false, output).await?;
+        report(id, json, &format!("fires {}{}{first}", entry.check()?, clean(&was.unwrap_or_default())), still, output)?;
+        print_json(aws, id, json, false, output).await?;
         if overrides {
             anstream::eprintln!("{} comes from the code of a beater: {CODE}. Change the code to keep this", clean(id));
         }
@@ -165,7 +165,7 @@ pub(super) fn read(file: &Path) -> Result<Vec<(Entry, bool)>, Failure> {
     let (mut entries, mut line_of) = (Vec::new(), BTreeMap::new());
     for (number, line) in (1..).zip(lines) {
         let wrong = |error: serde_json::Error| {
-            Failure::said(format!("line {number} is no schedule: {error}; write one as `sqjobs schedule list --json` prints it"))
+            Failure::new(format!("line {number} is no schedule: {error}; write one as `sqjobs schedule list --json` prints it"))
         };
         let line = line?;
         if line.trim().is_empty() {
@@ -173,13 +173,13 @@ pub(super) fn read(file: &Path) -> Result<Vec<(Entry, bool)>, Failure> {
         }
         let row: Value = serde_json::from_str(&line).map_err(wrong)?;
         if let Some(unknown) = unknown_field(&row) {
-            return Err(Failure::said(format!("line {number}: {unknown} Nothing was added")));
+            return Err(Failure::new(format!("line {number}: {unknown} Nothing was added")));
         }
         let paused = match row.get("paused") {
             None => false,
             Some(Value::Bool(paused)) => *paused,
             Some(other) => {
-                return Err(Failure::said(format!(
+                return Err(Failure::new(format!(
                     "line {number}: its field \"paused\" is {other}; write true or false. Nothing was added"
                 )));
             }
@@ -187,7 +187,7 @@ pub(super) fn read(file: &Path) -> Result<Vec<(Entry, bool)>, Failure> {
         let entry: Entry = serde_json::from_value(row).map_err(wrong)?;
         if let Some(first) = line_of.insert(entry.id().to_owned(), number) {
             let id = entry.id();
-            return Err(Failure::said(format!(
+            return Err(Failure::new(format!(
                 "schedule {id:?} stands in line {first} and in line {number}; remove one, or give it another id"
             )));
         }
@@ -198,7 +198,7 @@ pub(super) fn read(file: &Path) -> Result<Vec<(Entry, bool)>, Failure> {
 
 pub(super) fn entry(wanted: AddSchedule) -> Result<Entry, Failure> {
     let (Some(id), Some(job)) = (wanted.id, wanted.job) else {
-        return Err(Failure::said("what is to be added? Give a schedule's id and its job's name, or a file by --from"));
+        return Err(Failure::new("what is to be added? Give a schedule's id and its job's name, or a file by --from"));
     };
     let mut entry = Entry::named(id, when(&wanted.when)?, job, arguments(wanted.args.as_deref())?);
     if let Some(queue) = wanted.queue {

@@ -15,11 +15,11 @@ fn fields() -> impl Iterator<Item = &'static str> {
 /// Says which field is unknown, and which is meant. A schedule without one of its fields would be wrong each time that it fires.
 pub(super) fn unknown_field(row: &Value) -> Option<String> {
     let field = row.as_object()?.keys().find(|field| fields().all(|known| known != *field))?;
-    Some(format!("a schedule has no field {field:?}; {}", meant(field)))
+    Some(format!("a schedule has no field {field:?}; {}", suggestion(field)))
 }
 
 /// Says which field is meant by one that is unknown.
-pub(crate) fn meant(field: &str) -> String {
+pub(crate) fn suggestion(field: &str) -> String {
     let likeness = |known: &str| if known.contains(field) { 1.0 } else { strsim::jaro(field, known) };
     let nearest = fields().max_by(|one, other| likeness(one).total_cmp(&likeness(other)));
     match nearest.filter(|nearest| likeness(nearest) > ALIKE) {
@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn an_unknown_field_of_a_schedule_is_named_with_the_one_that_is_meant() {
-        let meant = [
+        let suggestion = [
             ("tz", "timezone"),
             ("zone", "timezone"),
             ("argz", "args"),
@@ -53,12 +53,12 @@ mod tests {
             ("catchup", "catch_up"),
             ("every", "every_s"),
         ];
-        for (wrong, right) in meant {
-            let said = unknown_field(&json!({"id": "a", wrong: 1})).expect("it is unknown");
-            assert_eq!(said, format!("a schedule has no field {wrong:?}; did you mean {right:?}?"));
+        for (wrong, right) in suggestion {
+            let message = unknown_field(&json!({"id": "a", wrong: 1})).expect("it is unknown");
+            assert_eq!(message, format!("a schedule has no field {wrong:?}; did you mean {right:?}?"));
         }
-        let said = unknown_field(&json!({"colour": "red"})).expect("it is unknown");
-        assert!(said.contains("no field \"colour\"; its fields are id, cron, "), "{said}");
+        let message = unknown_field(&json!({"colour": "red"})).expect("it is unknown");
+        assert!(message.contains("no field \"colour\"; its fields are id, cron, "), "{message}");
         assert_eq!(unknown_field(&json!({"id": "a", "args": [], "status": "due"})), None);
     }
 }

@@ -3,7 +3,7 @@
 use sqjobs::Scheduled;
 
 use super::{
-    field::meant,
+    field::suggestion,
     rows::{CODE, cannot_be_read, missing, row, status},
 };
 use crate::{
@@ -24,7 +24,7 @@ pub(super) async fn list(aws: &Aws, json: bool, output: &mut Output) -> Result<b
                 "schedule {} has the unknown field {}, which is ignored; {}",
                 clean(schedule.entry.id()),
                 clean(field),
-                meant(field)
+                suggestion(field)
             );
         }
     }

@@ -13,9 +13,9 @@ use self::{
     add::{add, entry, read},
     list::list,
     preview::preview,
-    rows::{CODE, MAY_STILL_RUN, find, may_still_run, missing, print, readable, say},
+    rows::{CODE, MAY_STILL_RUN, find, may_still_run, missing, print_json, readable, report},
 };
-pub(crate) use self::{args::Schedule, field::meant};
+pub(crate) use self::{args::Schedule, field::suggestion};
 use super::{beater, function::Function};
 use crate::{
     aws::Aws,
@@ -47,8 +47,8 @@ pub(super) async fn schedule(aws: impl AsyncFn() -> Aws, wanted: Schedule) -> Re
             for stored in readable(&aws, &ids).await? {
                 let id = stored.entry.id();
                 aws.schedules().pause(id).await?;
-                say(id, json, "is paused", may_still_run(&stored, aws.clock.now()), &mut output)?;
-                print(&aws, id, json, false, &mut output).await?;
+                report(id, json, "is paused", may_still_run(&stored, aws.clock.now()), &mut output)?;
+                print_json(&aws, id, json, false, &mut output).await?;
             }
             Ok(true)
         }
@@ -59,12 +59,12 @@ pub(super) async fn schedule(aws: impl AsyncFn() -> Aws, wanted: Schedule) -> Re
                 aws.schedules().resume(id).await?;
                 let name = stored.entry.queue_name();
                 let queue = missing(&aws, [aws.queue(name)].into()).await.pop_first();
-                let said = match &queue {
+                let message = match &queue {
                     Some(queue) => format!("fires again once queue {queue} exists: `sqjobs queue create {}`", shell(name)),
                     None => "fires again".into(),
                 };
-                say(id, json, &aws.place.with_options(&said), None, &mut output)?;
-                print(&aws, id, json, queue.is_some(), &mut output).await?;
+                report(id, json, &aws.place.with_options(&message), None, &mut output)?;
+                print_json(&aws, id, json, queue.is_some(), &mut output).await?;
             }
             Ok(true)
         }
@@ -115,7 +115,7 @@ async fn remove(aws: &Aws, ids: &[String], yes: bool, json: bool, output: &mut O
             Ok(stored) => may_still_run(stored, aws.clock.now()),
             Err(_) => Some(MAY_STILL_RUN),
         };
-        say(id, json, "is removed", still, output)?;
+        report(id, json, "is removed", still, output)?;
         if json {
             output.json(&json!({"id": id, "removed": true}))?;
         }

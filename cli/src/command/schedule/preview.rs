@@ -11,10 +11,10 @@ pub(super) async fn preview(aws: impl AsyncFn() -> Aws, wanted: &Preview, output
     let now = sqjobs::Clock::system().now();
     let after = wanted.after.unwrap_or(now);
     let timetable = match &wanted.id {
-        None => when(&wanted.when)?.timetable(after).map_err(|error| Failure::said(error.to_string()))?,
+        None => when(&wanted.when)?.timetable(after).map_err(|error| Failure::new(error.to_string()))?,
         Some(id) => {
             let stored = aws().await.schedules().get(id).await?;
-            let none = || Failure::said(format!("there is no schedule {id:?}; `sqjobs schedule list` shows all"));
+            let none = || Failure::new(format!("there is no schedule {id:?}; `sqjobs schedule list` shows all"));
             let stored = stored.ok_or_else(none)?;
             if stored.paused {
                 anstream::eprintln!("{} is paused: it fires only after it is resumed", clean(id));
@@ -40,7 +40,7 @@ pub(super) fn when(when: &When) -> Result<sqjobs::Schedule, Failure> {
     let schedule = match (&when.cron, when.every) {
         (Some(expression), _) => sqjobs::Schedule::cron(expression),
         (None, Some(every)) => sqjobs::Schedule::every(every),
-        (None, None) => return Err(Failure::said("when does it fire? Give --cron or --every")),
+        (None, None) => return Err(Failure::new("when does it fire? Give --cron or --every")),
     };
     let schedule = if let Some(zone) = &when.timezone { schedule.timezone(zone) } else { schedule };
     let schedule = if let Some(offset) = when.offset { schedule.offset(offset) } else { schedule };

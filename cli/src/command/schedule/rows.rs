@@ -34,7 +34,7 @@ pub(super) async fn find<'a>(aws: &Aws, ids: &'a [String]) -> Result<Vec<(&'a st
     }
     if !missing.is_empty() {
         let missing = missing.join(", ");
-        return Err(Failure::said(format!("there is no schedule {missing}; nothing was changed; `sqjobs schedule list` shows all")));
+        return Err(Failure::new(format!("there is no schedule {missing}; nothing was changed; `sqjobs schedule list` shows all")));
     }
     Ok(found)
 }
@@ -42,9 +42,7 @@ pub(super) async fn find<'a>(aws: &Aws, ids: &'a [String]) -> Result<Vec<(&'a st
 /// Finds schedules. Refuses all where one does not exist or cannot be read.
 pub(super) async fn readable(aws: &Aws, ids: &[String]) -> Result<Vec<Scheduled>, Failure> {
     let found = find(aws, ids).await?.into_iter();
-    found
-        .map(|(id, stored)| stored.map_err(|error| Failure::said(format!("{}; nothing was changed", cannot_be_read(id, &error)))))
-        .collect()
+    found.map(|(id, stored)| stored.map_err(|error| Failure::new(format!("{}; nothing was changed", cannot_be_read(id, &error))))).collect()
 }
 
 /// Says that the row of a schedule cannot be read, and what to do.
@@ -63,7 +61,7 @@ pub(super) fn may_still_run(stored: &Scheduled, now: Timestamp) -> Option<&'stat
 /// Of these queues, those that do not exist. Where this user may not look, that is said and none is taken to be missing.
 pub(super) async fn missing(aws: &Aws, queues: BTreeSet<String>) -> BTreeSet<String> {
     queue::missing(aws, queues).await.unwrap_or_else(|failure| {
-        anstream::eprintln!("it is not known if the queues exist: {}", clean(&aws.place.with_options(&failure.told())));
+        anstream::eprintln!("it is not known if the queues exist: {}", clean(&aws.place.with_options(&failure.into_message())));
         BTreeSet::new()
     })
 }
@@ -83,7 +81,7 @@ pub(super) fn status(schedule: &Scheduled, is_missing: bool, now: Timestamp) -> 
 }
 
 /// Returns a schedule as it was added, as JSON.
-pub(super) fn told(schedule: &Scheduled) -> Result<Value, Failure> {
+pub(super) fn entry_json(schedule: &Scheduled) -> Result<Value, Failure> {
     let mut row = serde_json::to_value(&schedule.entry)?;
     row["paused"] = schedule.paused.into();
     row["from_code"] = schedule.from_code.into();
@@ -93,26 +91,26 @@ pub(super) fn told(schedule: &Scheduled) -> Result<Value, Failure> {
 
 /// A schedule as JSON.
 pub(super) fn row(schedule: &Scheduled, status: &str, now: Timestamp) -> Result<Value, Failure> {
-    let mut row = told(schedule)?;
+    let mut row = entry_json(schedule)?;
     row["next_fire"] = json!(schedule.next(now));
     row["status"] = status.into();
     Ok(row)
 }
 
 /// Says what was done to a schedule, and what may still run; beside JSON only the latter.
-pub(super) fn say(id: &str, json: bool, said: &str, still: Option<&str>, output: &mut Output) -> Result<(), Failure> {
+pub(super) fn report(id: &str, json: bool, message: &str, still: Option<&str>, output: &mut Output) -> Result<(), Failure> {
     let id = clean(id);
     match still {
         Some(still) if json => anstream::eprintln!("{id}: {still}"),
         None if json => {}
-        Some(still) => output.line(format!("{id} {said}; {still}"))?,
-        None => output.line(format!("{id} {said}"))?,
+        Some(still) => output.line(format!("{id} {message}; {still}"))?,
+        None => output.line(format!("{id} {message}"))?,
     }
     Ok(())
 }
 
 /// Prints a schedule where JSON is asked for.
-pub(super) async fn print(aws: &Aws, id: &str, json: bool, is_missing: bool, output: &mut Output) -> Result<(), Failure> {
+pub(super) async fn print_json(aws: &Aws, id: &str, json: bool, is_missing: bool, output: &mut Output) -> Result<(), Failure> {
     if !json {
         return Ok(());
     }
@@ -121,6 +119,6 @@ pub(super) async fn print(aws: &Aws, id: &str, json: bool, is_missing: bool, out
             let now = aws.clock.now();
             output.json(&row(&schedule, status(&schedule, is_missing, now), now)?)
         }
-        None => Err(Failure::said(format!("schedule {id:?} was removed meanwhile"))),
+        None => Err(Failure::new(format!("schedule {id:?} was removed meanwhile"))),
     }
 }

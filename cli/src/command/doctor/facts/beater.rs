@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     aws::Aws,
     command::function::Function,
-    failure::{Failure, told},
+    failure::{Failure, describe},
     place::Place,
 };
 
@@ -20,14 +20,14 @@ fn is_each_minute(expression: Option<&str>) -> bool {
 pub(super) async fn woken(aws: &Aws) -> Result<Option<String>, String> {
     let (events, mut from) = (aws.eventbridge(), None);
     loop {
-        let page = events.list_rules().set_next_token(from).send().await.map_err(|error| told(&error))?;
+        let page = events.list_rules().set_next_token(from).send().await.map_err(|error| describe(&error))?;
         let rules = page.rules.unwrap_or_default();
         for rule in rules.into_iter().filter(|rule| is_each_minute(rule.schedule_expression.as_deref())) {
-            let targets = events.list_targets_by_rule().set_rule(rule.name).send().await.map_err(|error| told(&error))?;
+            let targets = events.list_targets_by_rule().set_rule(rule.name).send().await.map_err(|error| describe(&error))?;
             for target in targets.targets.unwrap_or_default() {
                 let Some(name) = target.arn.strip_prefix("arn:aws").and_then(|arn| arn.split(":function:").nth(1)) else { continue };
                 let name = name.split(':').next().unwrap_or(name);
-                let function = Function::look(aws, name).await.map_err(Failure::told)?;
+                let function = Function::get(aws, name).await.map_err(Failure::into_message)?;
                 let is_beater = |function: &Function| {
                     let place = Place::of(&function.environment);
                     let says = ["SQJOBS_TABLE", "SQJOBS_PREFIX"].iter().any(|name| function.environment.contains_key(*name));
@@ -49,13 +49,13 @@ pub(super) async fn woken(aws: &Aws) -> Result<Option<String>, String> {
 pub(super) async fn is_woken(aws: &Aws, function: &Function) -> Result<bool, String> {
     let mut is_rung = false;
     for name in function.rules(aws).await.map_err(|cause| cause.to_string())? {
-        let rule = aws.eventbridge().describe_rule().name(name).send().await.map_err(|error| told(&error))?;
+        let rule = aws.eventbridge().describe_rule().name(name).send().await.map_err(|error| describe(&error))?;
         is_rung |= is_each_minute(rule.schedule_expression.as_deref()) && rule.state == Some(RuleState::Enabled);
     }
     let policy = match aws.lambda().get_policy().function_name(&function.name).send().await {
         Ok(answer) => serde_json::from_str::<Value>(answer.policy().unwrap_or_default()).unwrap_or_default(),
         Err(error) if error.code() == Some("ResourceNotFoundException") => return Ok(false),
-        Err(error) => return Err(told(&error)),
+        Err(error) => return Err(describe(&error)),
     };
     let allows = |statement: &Value| {
         let service = &statement["Principal"]["Service"];

@@ -6,30 +6,31 @@ use super::{System, beater::is_woken};
 use crate::{
     aws::Aws,
     command::function::{self, Function},
-    failure::{Failure, told},
+    failure::{Failure, describe},
 };
 
 impl System {
     pub(super) async fn function(&mut self, aws: &Aws, name: String, qualifier: Option<&str>) {
-        let looked = Function::look_at(aws, &name, qualifier).await.map_err(Failure::told);
-        let Some(function) = self.noted(&format!("function {name}"), looked) else { return };
+        let function = Function::get_version(aws, &name, qualifier).await.map_err(Failure::into_message);
+        let Some(function) = self.note_error(&format!("function {name}"), function) else { return };
         if let Some(runs) = function.as_ref().filter(|_| qualifier.is_some()) {
-            let latest = Function::look(aws, &name).await.map_err(Failure::told);
-            let latest = self.noted(&format!("what was deployed last to function {name}"), latest).flatten();
+            let latest = Function::get(aws, &name).await.map_err(Failure::into_message);
+            let latest = self.note_error(&format!("what was deployed last to function {name}"), latest).flatten();
             if latest.is_some_and(|latest| !latest.is_like(runs)) {
                 self.unreleased.insert(name.clone(), runs.version.clone());
             }
         }
         if function.is_some() {
             let recursion = aws.lambda().get_function_recursion_config().function_name(&name).send().await;
-            let recursion = self.noted(&format!("the recursion setting of function {name}"), recursion.map_err(|error| told(&error)));
+            let recursion =
+                self.note_error(&format!("the recursion setting of function {name}"), recursion.map_err(|error| describe(&error)));
             if recursion.is_some_and(|own| own.recursive_loop == Some(RecursiveLoop::Terminate)) {
-                self.loops_end.insert(name.clone());
+                self.loop_detection.insert(name.clone());
             }
         }
         if let Some(function) = function.as_ref().filter(|_| name == self.beater.name) {
             let woken = is_woken(aws, function).await;
-            self.beater.is_woken = self.noted("what wakes the beater", woken).unwrap_or(true);
+            self.beater.is_woken = self.note_error("what wakes the beater", woken).unwrap_or(true);
         }
         self.functions.insert(name, function);
     }
@@ -41,18 +42,18 @@ impl System {
         for queue in &mut self.queues {
             let (Some(mapping), Some(dlq)) = (&queue.mapping, &queue.dlq) else { continue };
             let Some(Some(function)) = self.functions.get(&mapping.function) else { continue };
-            match function.lacks(aws, &function::taker(jobs, &queue.arn, &dlq.arn)).await {
-                Ok(lacks) => queue.lacks = lacks,
+            match function.missing_rights(aws, &function::worker_rights(jobs, &queue.arn, &dlq.arn)).await {
+                Ok(missing_rights) => queue.missing_rights = missing_rights,
                 Err(error) => self.unread.push(format!("the role of function {}: {error}", function.name)),
             }
         }
         if let (Some(Some(function)), Some(schedules)) = (self.functions.get(&self.beater.name), &self.schedules.arn) {
-            let lacks = match function::beater(&aws.place.prefix, jobs, schedules, queues, dlqs) {
-                Ok(rights) => function.lacks(aws, &rights).await,
-                Err(failure) => Err(failure.told()),
+            let missing_rights = match function::beater_rights(&aws.place.prefix, jobs, schedules, queues, dlqs) {
+                Ok(rights) => function.missing_rights(aws, &rights).await,
+                Err(failure) => Err(failure.into_message()),
             };
-            match lacks {
-                Ok(lacks) => self.beater.lacks = lacks,
+            match missing_rights {
+                Ok(missing_rights) => self.beater.missing_rights = missing_rights,
                 Err(error) => self.unread.push(format!("the role of function {}: {error}", function.name)),
             }
         }

@@ -37,11 +37,11 @@ pub(in crate::command::doctor) struct System {
     /// The functions to which code or settings were deployed that do not run, and the version that runs.
     pub(in crate::command::doctor) unreleased: BTreeMap<String, String>,
     /// The functions whose recursive loops Lambda ends.
-    pub(in crate::command::doctor) loops_end: BTreeSet<String>,
+    pub(in crate::command::doctor) loop_detection: BTreeSet<String>,
     /// The functions that queues of other environments feed.
     pub(in crate::command::doctor) others: Vec<Function>,
     /// A queue without this prefix whose jobs the table counts.
-    pub(in crate::command::doctor) foreign: Option<String>,
+    pub(in crate::command::doctor) foreign_queue: Option<String>,
     pub(in crate::command::doctor) beater: Beater,
     /// What the due index holds, the longest overdue first.
     pub(in crate::command::doctor) due: Vec<Record>,
@@ -74,7 +74,7 @@ pub(in crate::command::doctor) struct Table {
     pub(in crate::command::doctor) arn: Option<String>,
     pub(in crate::command::doctor) indexes: Vec<String>,
     /// Whether it deletes what its time to live, by `purge_at`, is over for. None: that is not known.
-    pub(in crate::command::doctor) forgets: Option<bool>,
+    pub(in crate::command::doctor) deletes_expired: Option<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -90,16 +90,16 @@ pub(in crate::command::doctor) struct Queue {
     /// The largest message that it takes, in bytes.
     pub(in crate::command::doctor) max_bytes: u64,
     pub(in crate::command::doctor) max_receives: Option<u64>,
-    pub(in crate::command::doctor) dlq: Option<DeadLetters>,
+    pub(in crate::command::doctor) dlq: Option<DeadLetterQueue>,
     pub(in crate::command::doctor) mapping: Option<Mapping>,
     /// What the role of the function that it feeds does not allow that it needs.
-    pub(in crate::command::doctor) lacks: Vec<String>,
+    pub(in crate::command::doctor) missing_rights: Vec<String>,
     /// A record that is forgotten before its message.
-    pub(in crate::command::doctor) forgotten: Option<Record>,
+    pub(in crate::command::doctor) deleted_early: Option<Record>,
 }
 
 #[derive(Debug, Default)]
-pub(in crate::command::doctor) struct DeadLetters {
+pub(in crate::command::doctor) struct DeadLetterQueue {
     pub(in crate::command::doctor) name: String,
     pub(in crate::command::doctor) arn: String,
     pub(in crate::command::doctor) exists: bool,
@@ -126,7 +126,7 @@ pub(in crate::command::doctor) struct Mapping {
 pub(in crate::command::doctor) struct Beater {
     pub(in crate::command::doctor) name: String,
     /// What its role does not allow that it needs.
-    pub(in crate::command::doctor) lacks: Vec<String>,
+    pub(in crate::command::doctor) missing_rights: Vec<String>,
     /// Whether an enabled rule wakes it each minute, and may.
     pub(in crate::command::doctor) is_woken: bool,
     /// The names in the table's list of dead-letter queues. None: the list cannot be read.
@@ -141,7 +141,7 @@ impl System {
         let (jobs, skew) = system.table(aws, &aws.place.table()).await?;
         (system.schedules, _) = system.table(aws, &aws.place.schedules_table()).await?;
         (system.jobs, system.skew) = (jobs, skew);
-        let mappings = system.noted("what feeds functions", mappings(aws, None).await.map_err(Failure::told));
+        let mappings = system.note_error("what feeds functions", mappings(aws, None).await.map_err(Failure::into_message));
         system.knows_mappings = mappings.is_some();
         system.queues = queues(aws, &mappings.unwrap_or_default(), &mut system.unread).await?;
         let fed = system.queues.iter().filter_map(|queue| queue.mapping.as_ref());
@@ -150,7 +150,7 @@ impl System {
             system.function(aws, name, qualifier.as_deref()).await;
         }
         let environments = table::environments(aws).await;
-        let environments = system.noted("which queues belong to other environments", environments).unwrap_or_default();
+        let environments = system.note_error("which queues belong to other environments", environments).unwrap_or_default();
         system.leave_others_out(&environments);
         system.rights(aws).await;
         system.work(aws).await;
@@ -163,20 +163,20 @@ impl System {
             return given.to_owned();
         }
         let usual = aws.queue("beater");
-        if !matches!(Function::look(aws, &usual).await, Ok(None)) {
+        if !matches!(Function::get(aws, &usual).await, Ok(None)) {
             return usual;
         }
         let woken = woken(aws).await;
-        self.noted("which function EventBridge wakes each minute", woken).flatten().unwrap_or(usual)
+        self.note_error("which function EventBridge wakes each minute", woken).flatten().unwrap_or(usual)
     }
 
     /// What was read, unless it could not be: that is noted.
-    fn noted<T>(&mut self, what: &str, read: Result<T, String>) -> Option<T> {
+    fn note_error<T>(&mut self, what: &str, read: Result<T, String>) -> Option<T> {
         read.map_err(|error| self.unread.push(format!("{what}: {error}"))).ok()
     }
 
     /// The queues whose functions say that they take from them, and their dead-letter queues: those that a beater looks after.
-    pub(in crate::command::doctor) fn fed(&self) -> impl Iterator<Item = (&Queue, &DeadLetters)> {
+    pub(in crate::command::doctor) fn fed(&self) -> impl Iterator<Item = (&Queue, &DeadLetterQueue)> {
         self.queues.iter().filter_map(|queue| {
             let function = self.functions.get(&queue.mapping.as_ref()?.function)?.as_ref()?;
             function.takes_from(&queue.name).then_some((queue, queue.dlq.as_ref()?))

@@ -8,7 +8,7 @@ use std::{
 use aws_sdk_lambda::types::{EventSourceMappingConfiguration as EventSourceMapping, FunctionResponseType};
 use aws_sdk_sqs::types::QueueAttributeName as Attribute;
 
-use super::{DeadLetters, Mapping, Queue, System};
+use super::{DeadLetterQueue, Mapping, Queue, System};
 use crate::{
     aws::Aws,
     command::{
@@ -17,7 +17,7 @@ use crate::{
         queue::{Policy, urls},
         table,
     },
-    failure::{Failure, told},
+    failure::{Failure, describe},
 };
 
 impl System {
@@ -58,7 +58,7 @@ pub(super) async fn queues(aws: &Aws, mappings: &[EventSourceMapping], unread: &
         let name = url.rsplit('/').next().unwrap_or(&url).to_owned();
         match aws.sqs().get_queue_attributes().queue_url(&url).attribute_names(Attribute::All).send().await {
             Ok(answer) => drop(all.insert(name, (url, answer.attributes.unwrap_or_default()))),
-            Err(error) => unread.push(format!("queue {name}: {}", told(&error))),
+            Err(error) => unread.push(format!("queue {name}: {}", describe(&error))),
         }
     }
     let number = |attributes: &HashMap<Attribute, String>, name| attributes.get(&name).and_then(|text| text.parse().ok()).unwrap_or(0);
@@ -76,7 +76,7 @@ pub(super) async fn queues(aws: &Aws, mappings: &[EventSourceMapping], unread: &
             max_receives: policy.as_ref().and_then(|policy| policy.max_receives),
             dlq: policy.map(|policy| {
                 let dlq = all.get(policy.name());
-                DeadLetters {
+                DeadLetterQueue {
                     name: policy.name().to_owned(),
                     exists: dlq.is_some(),
                     retention: dlq.map(|(_, dlq)| seconds(dlq, Attribute::MessageRetentionPeriod)).unwrap_or_default(),
@@ -86,8 +86,8 @@ pub(super) async fn queues(aws: &Aws, mappings: &[EventSourceMapping], unread: &
                 }
             }),
             mapping: mappings.iter().find(|mapping| feeds_from(mapping, &arn)).map(Mapping::of),
-            lacks: Vec::new(),
-            forgotten: None,
+            missing_rights: Vec::new(),
+            deleted_early: None,
             arn,
             name: name.clone(),
             url: url.clone(),

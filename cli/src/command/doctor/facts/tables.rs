@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp, fmt::rfc2822};
 use super::{System, Table};
 use crate::{
     aws::Aws,
-    failure::{Failure, told},
+    failure::{Failure, describe},
 };
 
 impl System {
@@ -33,13 +33,13 @@ impl System {
             Err(error) if error.code() == Some("ResourceNotFoundException") => return Ok((table, skew)),
             Err(error) => return Err(Failure::because(&format!("cannot read table {name}"), error)),
         }
-        let ttl = dynamodb.describe_time_to_live().table_name(name).send().await.map_err(|error| told(&error));
-        let ttl = self.noted(&format!("the time to live of table {name}"), ttl).map(|ttl| ttl.time_to_live_description);
+        let ttl = dynamodb.describe_time_to_live().table_name(name).send().await.map_err(|error| describe(&error));
+        let ttl = self.note_error(&format!("the time to live of table {name}"), ttl).map(|ttl| ttl.time_to_live_description);
         let is_on = |ttl: TimeToLiveDescription| {
             let enabled = matches!(ttl.time_to_live_status, Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling));
             enabled && ttl.attribute_name.as_deref() == Some("purge_at")
         };
-        table.forgets = ttl.map(|ttl| ttl.is_some_and(is_on));
+        table.deletes_expired = ttl.map(|ttl| ttl.is_some_and(is_on));
         Ok((table, skew))
     }
 }

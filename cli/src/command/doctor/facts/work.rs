@@ -14,7 +14,7 @@ use super::{System, Table};
 use crate::{
     aws::Aws,
     command::{queue::missing, stats},
-    failure::{Failure, told},
+    failure::{Failure, describe},
 };
 
 /// So many due jobs, and failed ones, are looked at.
@@ -27,23 +27,23 @@ const PAGES: usize = 25;
 impl System {
     pub(super) async fn work(&mut self, aws: &Aws) {
         let has = |table: &Table, index: &str| table.arn.is_some() && table.indexes.iter().any(|own| own == index);
-        let said = |error: sqjobs::Error| error.to_string();
+        let message = |error: sqjobs::Error| error.to_string();
         if has(&self.jobs, "due") {
-            let due = aws.client().list(By::Due, JOBS).await.map_err(said);
-            self.due = self.noted("what is due", due).unwrap_or_default();
+            let due = aws.client().list(By::Due, JOBS).await.map_err(message);
+            self.due = self.note_error("what is due", due).unwrap_or_default();
         }
         let mut failed = Vec::new();
         if has(&self.jobs, "listed") {
-            let dlqs = setup::dlqs(&aws.dynamodb(), &aws.place.table()).await.map_err(said);
-            self.beater.listed = self.noted("the list of dead-letter queues", dlqs);
-            let listed = aws.client().list(By::Failed, JOBS).await.map_err(said);
-            failed = self.noted("what failed", listed).unwrap_or_default();
+            let dlqs = setup::dlqs(&aws.dynamodb(), &aws.place.table()).await.map_err(message);
+            self.beater.listed = self.note_error("the list of dead-letter queues", dlqs);
+            let listed = aws.client().list(By::Failed, JOBS).await.map_err(message);
+            failed = self.note_error("what failed", listed).unwrap_or_default();
             for queue in &mut self.queues {
                 let mut own = failed.iter().filter(|record| record.queue == queue.name);
-                queue.forgotten = own.find(|record| is_forgotten(record, queue.retention)).cloned();
+                queue.deleted_early = own.find(|record| is_deleted_early(record, queue.retention)).cloned();
             }
-            let mut tallies = self.noted("statistics", stats::recent(aws, self.now).await).unwrap_or_default();
-            self.foreign = tallies.keys().find(|queue| !queue.starts_with(&aws.place.prefix)).cloned();
+            let mut tallies = self.note_error("statistics", stats::recent(aws, self.now).await).unwrap_or_default();
+            self.foreign_queue = tallies.keys().find(|queue| !queue.starts_with(&aws.place.prefix)).cloned();
             tallies.retain(|queue, _| queue.starts_with(&aws.place.prefix));
             self.aborting = tallies.iter().filter(|(_, tally)| tally.is_aborting()).map(|(queue, _)| queue.clone()).collect();
             let other_arguments = |(queue, tally): (&String, &Tally)| Some((queue.clone(), *tally.kinds.get(stats::OTHER_ARGUMENTS)?));
@@ -52,11 +52,11 @@ impl System {
         }
         if self.jobs.arn.is_some() {
             let running = running(aws).await;
-            self.running = self.noted("what runs", running).unwrap_or_default();
+            self.running = self.note_error("what runs", running).unwrap_or_default();
         }
         if self.schedules.arn.is_some() {
-            let schedules = aws.schedules().list_all().await.map_err(said);
-            let (schedules, unreadable) = self.noted("schedules", schedules).unwrap_or_default();
+            let schedules = aws.schedules().list_all().await.map_err(message);
+            let (schedules, unreadable) = self.note_error("schedules", schedules).unwrap_or_default();
             self.wrong_schedules = unreadable;
             for schedule in schedules.into_iter().filter(|schedule| !schedule.paused) {
                 match schedule.timetable(self.now) {
@@ -65,12 +65,12 @@ impl System {
                 }
             }
             let failing = failing(aws, &self.schedules_due, &failed, self.now).await;
-            self.failing = self.noted("the jobs of schedules", failing).unwrap_or_default();
+            self.failing = self.note_error("the jobs of schedules", failing).unwrap_or_default();
         }
         let of_schedules = self.schedules_due.iter().map(|schedule| aws.queue(schedule.entry.queue_name()));
         let queues = of_schedules.chain(self.due.iter().map(|record| record.queue.clone())).collect();
-        let missing = missing(aws, queues).await.map_err(Failure::told);
-        self.missing_queues = self.noted("the queues of schedules and of due jobs", missing).unwrap_or_default();
+        let missing = missing(aws, queues).await.map_err(Failure::into_message);
+        self.missing_queues = self.note_error("the queues of schedules and of due jobs", missing).unwrap_or_default();
     }
 }
 
@@ -101,7 +101,7 @@ async fn running(aws: &Aws) -> Result<Vec<Record>, String> {
     let mut ids = Vec::new();
     for _ in 0..PAGES {
         let Some(page) = pages.next().await else { break };
-        let items = page.map_err(|error| told(&error))?.items.unwrap_or_default();
+        let items = page.map_err(|error| describe(&error))?.items.unwrap_or_default();
         ids.extend(items.into_iter().filter_map(|item| item.get("id")?.as_s().ok().cloned()));
     }
     let records = DynamoDb::new(aws.dynamodb(), aws.place.table()).read(&ids).await;
@@ -110,7 +110,7 @@ async fn running(aws: &Aws) -> Result<Vec<Record>, String> {
 }
 
 /// Returns true if the record of an ended job is deleted before its message may be, which its queue keeps for `retention`.
-fn is_forgotten(record: &Record, retention: Duration) -> bool {
+fn is_deleted_early(record: &Record, retention: Duration) -> bool {
     let kept = record.purge_at.zip(record.finished_at).map(|(purge, end)| purge - end.as_second());
     let needed = i64::try_from(retention.as_secs()).unwrap_or(i64::MAX).saturating_add(86_400);
     kept.is_some_and(|kept| kept < needed)

@@ -25,7 +25,7 @@ impl Findings<'_> {
             self.add("beater_missing", &at, what, why, remedy);
             return;
         };
-        let equip = self.equip(function, format!("`sqjobs schedule beater {}`, or `terraform apply`", beater.name));
+        let repair = self.repair(function, format!("`sqjobs schedule beater {}`, or `terraform apply`", beater.name));
         if !beater.is_woken {
             let why = "schedules do not fire, and jobs that wait for more than 15 minutes are not sent in time";
             self.add(
@@ -33,11 +33,11 @@ impl Findings<'_> {
                 &at,
                 "no rule of EventBridge wakes it each minute, or the function does not allow that",
                 why,
-                &*equip,
+                &*repair,
             );
         }
-        self.role(&at, &beater.lacks, &equip);
-        self.variables(function, &function::variables(&system.place, None, &[]), &equip);
+        self.role(&at, &beater.missing_rights, &repair);
+        self.variables(function, &function::variables(&system.place, None, &[]), &repair);
         let Some(listed) = &beater.listed else { return };
         let dlqs = function.environment.get("SQJOBS_DLQ_URL").map(String::as_str).unwrap_or_default();
         let named = dlqs.split_whitespace().filter_map(|url| url.rsplit('/').next());
@@ -46,7 +46,7 @@ impl Findings<'_> {
         if let [first, ..] = missing[..] {
             let what = format!("it does not know {} of the dead-letter queues, such as {}", missing.len(), first.name);
             let why = "a message that SQS moves there gets no reason, and the record of its job stays unfinished";
-            self.add("beater_dlqs", &at, what, why, equip);
+            self.add("beater_dlqs", &at, what, why, repair);
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::{
 impl Findings<'_> {
     pub(super) fn function(&mut self, function: &Function, queue: &Queue, system: &System) {
         let at = format!("function {}", function.name);
-        if system.loops_end.contains(&function.name) {
+        if system.loop_detection.contains(&function.name) {
             let remedy = format!("`aws lambda put-function-recursion-config --function-name {} --recursive-loop Allow`", function.name);
             let why = "Lambda ends a chain of jobs that enqueue jobs after about 16 jobs; the library allows 100";
             self.add("recursive_loop", &at, "the detection of recursive loops is on", why, remedy);
@@ -22,15 +22,15 @@ impl Findings<'_> {
             let why = "jobs do not use the newest deployment: it was not released, or it was rolled back";
             self.add("unreleased", &at, what, why, format!("`sqjobs function release {}`", function.name));
         }
-        let equip = format!("`sqjobs queue create {} --function {}`, or `terraform apply`", queue.short, function.name);
-        let equip = self.equip(function, equip);
-        self.role(&at, &queue.lacks, &equip);
+        let repair = format!("`sqjobs queue create {} --function {}`, or `terraform apply`", queue.short, function.name);
+        let repair = self.repair(function, repair);
+        self.role(&at, &queue.missing_rights, &repair);
         let dlqs: Vec<_> = queue.dlq.iter().map(|dlq| &*dlq.name).collect();
-        self.variables(function, &function::variables(&system.place, Some(&queue.name), &dlqs), &equip);
+        self.variables(function, &function::variables(&system.place, Some(&queue.name), &dlqs), &repair);
     }
 
     /// Whether a function finds its system. Of URLs, the names of queues are compared.
-    pub(super) fn variables(&mut self, function: &Function, expected: &[(&str, String)], equip: &str) {
+    pub(super) fn variables(&mut self, function: &Function, expected: &[(&str, String)], repair: &str) {
         let own = Place::of(&function.environment);
         let at = format!("function {}", function.name);
         for (name, expected) in expected.iter().filter(|(name, expected)| !(expected.is_empty() && name.ends_with("_URL"))) {
@@ -47,7 +47,7 @@ impl Findings<'_> {
                     "another environment may use the same table: each discards the other's jobs as duplicates, and fires its schedules";
                 let option = name.trim_start_matches("SQJOBS_").to_lowercase().replace('_', "-");
                 let remedy = format!(
-                    "move to {expected} as `docs/environments.md` says: `sqjobs table create`, then {equip}; if no other environment uses {table}, keep it and \
+                    "move to {expected} as `docs/environments.md` says: `sqjobs table create`, then {repair}; if no other environment uses {table}, keep it and \
                      name it to every command: --{option} {table}"
                 );
                 self.add("table_unprefixed", &at, what, why, remedy);
@@ -55,30 +55,30 @@ impl Findings<'_> {
             }
             let value = value.map_or("not set".into(), |value| format!("\"{value}\""));
             let why = "the function would use other queues or tables than this environment";
-            self.add("environment", &at, format!("{name} is {value}, and must be \"{expected}\""), why, equip);
+            self.add("environment", &at, format!("{name} is {value}, and must be \"{expected}\""), why, repair);
         }
     }
 
     /// Returns the remedy that equips a function; first its variables are to be judged where they name another environment.
-    pub(super) fn equip(&self, function: &Function, equip: String) -> String {
+    pub(super) fn repair(&self, function: &Function, repair: String) -> String {
         match function.environment_other_than(self.place) {
             Some(_) => format!(
                 "if the variables of the function are right, ask with the --prefix, the --table and the --schedules-table of its environment; else \
-                 delete its variables SQJOBS_PREFIX, SQJOBS_TABLE and SQJOBS_SCHEDULES_TABLE, then {equip}"
+                 delete its variables SQJOBS_PREFIX, SQJOBS_TABLE and SQJOBS_SCHEDULES_TABLE, then {repair}"
             ),
-            None => equip,
+            None => repair,
         }
     }
 
-    pub(super) fn role(&mut self, at: &str, lacks: &[String], equip: &str) {
-        if let [first, others @ ..] = lacks {
+    pub(super) fn role(&mut self, at: &str, missing_rights: &[String], repair: &str) {
+        if let [first, others @ ..] = missing_rights {
             let more = match others.len() {
                 0 => String::new(),
                 1 => ", and 1 more right".to_owned(),
                 more => format!(", and {more} more rights"),
             };
             let why = "without its rights the function cannot run jobs, or cannot record that they ran: they come back, or run again";
-            self.add("role_denies", at, format!("its role does not allow {first}{more}"), why, equip);
+            self.add("role_denies", at, format!("its role does not allow {first}{more}"), why, repair);
         }
     }
 }

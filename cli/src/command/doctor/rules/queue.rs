@@ -65,8 +65,8 @@ impl Findings<'_> {
                 }
             }
         }
-        let letters = queue.dlq.iter().filter(|dlq| dlq.exists);
-        for (name, bytes) in [(&queue.name, queue.max_bytes)].into_iter().chain(letters.clone().map(|dlq| (&dlq.name, dlq.max_bytes))) {
+        let dlqs = queue.dlq.iter().filter(|dlq| dlq.exists);
+        for (name, bytes) in [(&queue.name, queue.max_bytes)].into_iter().chain(dlqs.clone().map(|dlq| (&dlq.name, dlq.max_bytes))) {
             if bytes < MESSAGE {
                 let what = format!("it takes messages of up to {bytes} bytes, and jobs have up to {MESSAGE}");
                 let why = "SQS refuses a larger job, and cuts the reason of a dead letter that is larger";
@@ -74,7 +74,7 @@ impl Findings<'_> {
                 self.add("message_size", &format!("queue {name}"), what, why, set(&url, "MaximumMessageSize", &MESSAGE.to_string()));
             }
         }
-        for dlq in letters.filter(|dlq| dlq.count > 0) {
+        for dlq in dlqs.filter(|dlq| dlq.count > 0) {
             let messages = if dlq.count == 1 { "1 message waits".into() } else { format!("{} messages wait", dlq.count) };
             let why = "each is a job that failed for good, or a message that is not a job; SQS deletes it when its retention is over";
             self.add(
@@ -95,7 +95,7 @@ impl Findings<'_> {
             let why = "a message that comes back is delayed too, and holds back its group";
             self.add("fifo_delay", &at, what, why, set(&queue.url, "DelaySeconds", "0"));
         }
-        if let Some(record) = queue.forgotten.as_ref() {
+        if let Some(record) = queue.deleted_early.as_ref() {
             let what = format!("the record of {} is deleted before SQS deletes its message", record.id);
             let why = "if SQS delivers the message again, the ended job runs again";
             self.add("retention_long", &at, what, why, "raise the `retention` of the job's policy, or shorten that of the queue");

@@ -29,7 +29,7 @@ impl Findings<'_> {
                 );
             }
         }
-        if jobs.forgets == Some(false) {
+        if jobs.deletes_expired == Some(false) {
             let remedy = format!(
                 "`aws dynamodb update-time-to-live --table-name {} --time-to-live-specification Enabled=true,AttributeName=purge_at`",
                 jobs.name
@@ -57,7 +57,7 @@ impl Findings<'_> {
                 self.add("table_shared", &format!("table {table}"), what, why, remedy);
             }
         }
-        if let Some(queue) = &system.foreign {
+        if let Some(queue) = &system.foreign_queue {
             let what = format!("it counts jobs of queue {queue}, which does not have the prefix \"{}\"", system.place.prefix);
             self.add("table_shared", &format!("table {}", system.jobs.name), what, why, remedy);
         }

@@ -7,7 +7,7 @@ use sqjobs::{Record, Scheduled, State, lifecycle::SKEW};
 
 use super::Findings;
 use crate::{
-    command::{doctor::facts::System, lookup::PARKED, schedule::meant},
+    command::{doctor::facts::System, lookup::PARKED, schedule::suggestion},
     sentence::shell,
     time::{brief, from_now},
 };
@@ -119,9 +119,9 @@ impl Findings<'_> {
         }
         for schedule in system.schedules_due.iter().filter(|schedule| !schedule.unknown.is_empty()) {
             let id = schedule.entry.id();
-            let meant: Vec<_> = schedule.unknown.iter().map(|field| format!("{field}: {}", meant(field))).collect();
+            let suggestion: Vec<_> = schedule.unknown.iter().map(|field| format!("{field}: {}", suggestion(field))).collect();
             let what = format!("its row has unknown fields, which are ignored: {}", schedule.unknown.join(", "));
-            let remedy = format!("correct the row, or add the schedule anew by `sqjobs schedule add`; {}", meant.join("; "));
+            let remedy = format!("correct the row, or add the schedule anew by `sqjobs schedule add`; {}", suggestion.join("; "));
             self.add("schedule_field", &format!("schedule {id}"), what, "it fires without what they were to say", remedy);
         }
         let (lost, kept): (Vec<_>, Vec<_>) = system.schedules_due.iter().partition(|schedule| {
