@@ -47,15 +47,15 @@ pub(crate) enum Command {
     Enqueue(Box<Enqueue>),
     /// Show the records of jobs.
     Get(Get),
-    /// Find jobs: without options, those that failed for good.
+    /// Find jobs. Without options, the command finds the jobs that failed for good.
     List(List),
     /// Follow a job until it ends. Exit status: 0 if it succeeded, otherwise 1.
     Watch(Watch),
-    /// Show the tree of a job: the jobs that enqueued it, and the jobs that it enqueued.
+    /// Show the tree of a job: its ancestors, and the jobs that it enqueued.
     Tree(Tree),
     /// Explain what happened to a job, and what happens next.
     ///
-    /// The log of the function names the duplicates that were discarded, as `docs/logs.md` shows. The record does not have them.
+    /// The record does not contain discarded duplicates. The log of the function does, as `docs/logs.md` shows.
     Explain(Explain),
     /// Cancel jobs.
     ///
@@ -69,7 +69,7 @@ pub(crate) enum Command {
     Retry(Retry),
     /// Change the time at which a waiting job runs.
     ///
-    /// This works for a job that waits for more than 15 minutes. A shorter wait stays in the queue, and cannot be changed.
+    /// This works for a job that waits for more than 15 minutes. A shorter wait is in the queue, and cannot be changed.
     Move(Move),
     /// Show statistics by queue and day: how jobs ended, how long they waited and ran, and the most frequent errors.
     Stats(Stats),
@@ -88,9 +88,9 @@ pub(crate) enum Command {
     /// Release and roll back versions of functions.
     #[command(subcommand)]
     Function(release::Command),
-    /// Find faults of a live system, and print why each matters and how to correct it.
+    /// Find faults of a live system. For each, print why it matters and how to correct it.
     Doctor(Doctor),
-    /// Print the IAM policy of a reader, an operator, a deployer or a producer.
+    /// Print the IAM policy for a reader, an operator, a deployer or a producer.
     Permissions(Permissions),
     /// Run the whole system on this machine: a local stack, the functions of this workspace, and a live view.
     Dev(Dev),

@@ -21,27 +21,27 @@ struct Remedy {
 const REMEDIES: &[Remedy] = &[
     Remedy {
         signs: &["ResourceNotFoundException", "TableNotFoundException"],
-        advice: "create it by `sqjobs table create`, or name another by --table",
+        advice: "create it with `sqjobs table create`, or name another table with --table",
     },
     Remedy {
         signs: &["QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue", "NonExistentQueue"],
-        advice: "create it by `sqjobs queue create NAME`, or look at --prefix and --region",
+        advice: "create it with `sqjobs queue create NAME`, or check --prefix and --region",
     },
     Remedy {
         signs: &["AccessDenied", "UnauthorizedOperation", "KMS.AccessDenied", "KmsAccessDenied"],
-        advice: "ask for that permission, or use another profile by --profile",
+        advice: "ask for that permission, or choose another profile with --profile",
     },
     Remedy {
         signs: &["UnrecognizedClient", "InvalidClientTokenId", "InvalidSignature", "SignatureDoesNotMatch"],
-        advice: "the credentials are not valid here; look at --profile and --region",
+        advice: "the credentials are not valid here; check --profile and --region",
     },
-    Remedy { signs: &["ExpiredToken", "RequestExpired"], advice: "log in again, such as by `aws login` or `aws sso login`" },
+    Remedy { signs: &["ExpiredToken", "RequestExpired"], advice: "log in again, for example with `aws login` or `aws sso login`" },
     Remedy {
         signs: &["the credential provider", "the credentials provider", "an error occurred while loading credentials"],
-        advice: "log in, such as by `aws login`, `aws sso login` or `aws configure`, or name a profile by --profile",
+        advice: "log in, for example with `aws login`, `aws sso login` or `aws configure`, or choose a profile with --profile",
     },
-    Remedy { signs: &["Invalid Configuration: Missing Region", "Missing Region"], advice: "name it by --region, or set AWS_REGION" },
-    Remedy { signs: &["dispatch failure", "request has timed out"], advice: "look at the network, --region and --endpoint-url" },
+    Remedy { signs: &["Invalid Configuration: Missing Region", "Missing Region"], advice: "give --region, or set AWS_REGION" },
+    Remedy { signs: &["dispatch failure", "request has timed out"], advice: "check the network, --region and --endpoint-url" },
 ];
 
 /// An error and its causes in one line, with advice.
@@ -103,7 +103,7 @@ impl Failure {
     /// Returns the sentence.
     pub(crate) fn into_message(self) -> String {
         match self {
-            Self::BrokenPipe => "nobody reads".into(),
+            Self::BrokenPipe => "the output is closed".into(),
             Self::Message(sentence) => sentence,
         }
     }

@@ -100,7 +100,7 @@ impl Output {
 }
 
 /// Shown as the maximum number of attempts if no worker has started the job yet. Only the worker knows the job's policy.
-pub(crate) const UNKNOWN_BUDGET: &str = "its function says so when it starts";
+pub(crate) const UNKNOWN_BUDGET: &str = "the maximum is unknown until its function starts it";
 
 /// Returns the number of used attempts and their maximum. Leaves out the maximum if it is not known yet.
 pub(crate) fn attempts(record: &Record, of: &str) -> String {
@@ -175,7 +175,7 @@ pub(crate) fn confirmed(question: &str, yes: bool) -> Result<bool, Failure> {
         return Ok(true);
     }
     if !io::stdin().is_terminal() {
-        return Err(Failure::new(format!("{question} There is no terminal to ask on; add --yes")));
+        return Err(Failure::new(format!("{question} There is no terminal for the question; add --yes")));
     }
     eprint!("{question} [y/N] ");
     let mut answer = String::new();

@@ -9,10 +9,10 @@ use sqjobs::setup;
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Where the jobs are")]
 pub(crate) struct Place {
-    /// The table of the records. Default: the prefix, then `jobs`.
+    /// The table of the records. Default: the prefix and `jobs`, such as staging-jobs.
     #[arg(long, global = true, env = "SQJOBS_TABLE", hide_env_values = true)]
     pub(crate) table: Option<String>,
-    /// The table of the schedules. Default: the prefix, then `schedules`.
+    /// The table of the schedules. Default: the prefix and `schedules`, such as staging-schedules.
     #[arg(long, global = true, env = "SQJOBS_SCHEDULES_TABLE", hide_env_values = true)]
     pub(crate) schedules_table: Option<String>,
     /// The prefix of this environment, such as staging-. The names of its queues begin with it, and so do the default names of its
@@ -26,7 +26,7 @@ pub(crate) struct Place {
     /// The AWS profile.
     #[arg(long, global = true)]
     pub(crate) profile: Option<String>,
-    /// The address of AWS, or of a local stack.
+    /// The URL of a local stack or another endpoint. Default: AWS.
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) endpoint_url: Option<String>,
 }

@@ -39,9 +39,9 @@ impl Story<'_> {
     fn enqueued(&self) -> String {
         let Record { name, queue, .. } = self.record;
         match (self.record.enqueued_at, name.is_empty()) {
-            (_, true) => "No function had seen a message of this id when it was cancelled.".into(),
+            (_, true) => "It was cancelled before any function received a message with this id.".into(),
             (Some(at), _) => format!("It is a {name:?} job, enqueued on queue {queue:?} at {}.", self.at(at)),
-            (None, _) => format!("It is a {name:?} job of queue {queue:?}; it is not known when it was enqueued."),
+            (None, _) => format!("It is a {name:?} job of queue {queue:?}; the time of its enqueue is unknown."),
         }
     }
 
@@ -55,21 +55,21 @@ impl Story<'_> {
     fn attempts(&self) -> String {
         let Record { generation, snoozes, .. } = self.record;
         if *generation == 0 {
-            return "No attempt was started.".into();
+            return "No attempt has started.".into();
         }
         let given_back = generation.saturating_sub(u64::from(self.record.attempts));
         let given_back = match (given_back, *snoozes) {
             (0, _) => String::new(),
-            (free, 0) => format!(" ({} did not count: given back, or before the last retry by command)", starts(free)),
+            (free, 0) => format!(" ({} did not count: given back, or made before the last `sqjobs retry`)", starts(free)),
             (free, put_off) => {
                 format!(
-                    " ({} did not count: given back, or before the last retry by command; it put itself off {})",
+                    " ({} did not count: given back, or made before the last `sqjobs retry`; the job snoozed {})",
                     starts(free),
                     times(put_off.into())
                 )
             }
         };
-        let unknown = if self.record.max_attempts == 0 { format!("; of how many, {UNKNOWN_BUDGET}") } else { String::new() };
+        let unknown = if self.record.max_attempts == 0 { format!("; {UNKNOWN_BUDGET}") } else { String::new() };
         let used = attempts(self.record, " of ");
         format!("It was started {}, and has used {used} attempts{given_back}{unknown}.", times(*generation))
     }
@@ -80,26 +80,25 @@ impl Story<'_> {
         let due = run_at.map(|at| format!(" until {}", self.at(at))).unwrap_or_default();
         match state {
             State::Scheduled if self.is_queue_gone => {
-                format!("It waits in the due index{due}, and no beater can send it: {}.", self.gone())
+                format!("It waits in the due index{due}, but no beater can send it: {}.", self.gone())
             }
             State::Queued | State::Retrying if self.is_queue_gone => {
-                format!("As its record has it, it waits in its queue{due}; but {}.", self.gone())
+                format!("According to its record, it waits in its queue{due}, but {}.", self.gone())
             }
             State::Scheduled => match expires_unrun(self.record, self.now) {
                 Some(at) => format!(
-                    "It waits in the due index{due}, and expires at {}: it does not run. An earlier time lets it run: `sqjobs move {} --at \
-                     INSTANT`.",
+                    "It waits in the due index{due}, but expires at {}, so it does not run. To run it, move it to an earlier time: `sqjobs move {} --at INSTANT`.",
                     self.at(at),
                     shell(&self.record.id)
                 ),
                 None => format!("It waits in the due index{due}; a beater sends it in time."),
             },
             State::Blocked => "It waits for other jobs.".into(),
-            State::Queued => format!("As its record has it, it waits in its queue{due}."),
+            State::Queued => format!("According to its record, it waits in its queue{due}."),
             State::Running => {
                 let since = started_at.map(|at| format!(" since {}", self.at(at))).unwrap_or_default();
-                let asked = if self.record.cancel_requested { ", and was asked to stop" } else { "" };
-                format!("It runs{since}{asked}.")
+                let asked = if self.record.cancel_requested { ", and has been asked to stop" } else { "" };
+                format!("It has been running{since}{asked}.")
             }
             State::Retrying => format!("Its last attempt failed, and it waits for the next one{due}."),
             State::Succeeded => {
@@ -119,7 +118,7 @@ impl Story<'_> {
                 };
                 let copy = match dlq {
                     Some(Dlq::Sent) => " A copy of its message was sent to the dead-letter queue.",
-                    _ => " The copy of its message for the dead-letter queue is not sent yet.",
+                    _ => " The copy of its message has not been sent to the dead-letter queue yet.",
                 };
                 format!("It failed for good{finished}{why}.{copy}")
             }
@@ -135,7 +134,7 @@ impl Story<'_> {
         let (short, id) = (shell(queue.strip_prefix(self.prefix).unwrap_or(queue)), shell(id));
         let next = match state {
             State::Scheduled => "a beater then sends the job".to_owned(),
-            _ => format!("its message is gone with the old one, so {}", resend(self.record, self.prefix)),
+            _ => format!("its message was lost with the old queue, so {}", resend(self.record, self.prefix)),
         };
         format!(
             "its queue {queue:?} does not exist. `sqjobs queue create {short}` creates it, and {next}; or `sqjobs cancel {id}` cancels the job"
@@ -149,15 +148,13 @@ impl Story<'_> {
         match error.as_ref().map(|error| &*error.kind) {
             // A worker would reject the same arguments again.
             Some("rejected") => format!(
-                "Run it again with arguments that fit, `sqjobs retry {id} ARGS`, which deletes its dead letter; or give it up: `sqjobs dlq purge \
-                 {queue} --id {id}`."
+                "Run it again with valid arguments: `sqjobs retry {id} ARGS`, which also deletes its dead letter. Or give it up: `sqjobs dlq purge {queue} --id {id}`."
             ),
             Some("parked" | "contract") => {
                 format!("Deploy a function that has the job, then run it again: `sqjobs dlq redrive {queue} --id {id}`.")
             }
             _ => format!(
-                "Correct the cause, then run it again: `sqjobs dlq redrive {queue} --id {id}`. Or run it with other arguments, which \
-                 deletes its dead letter: `sqjobs retry {id} ARGS`."
+                "Correct the cause, then run it again: `sqjobs dlq redrive {queue} --id {id}`. Or run it with other arguments: `sqjobs retry {id} ARGS`, which also deletes its dead letter."
             ),
         }
     }
@@ -169,36 +166,34 @@ impl Story<'_> {
         match state {
             State::Scheduled | State::Queued | State::Retrying if self.is_queue_gone => None,
             State::Running if self.is_queue_gone && has_died(self.record, self.now) => {
-                Some(format!("Its lease ran out, so that attempt has died; and {}.", self.gone()))
+                Some(format!("Its lease has expired, so the attempt has died, and {}.", self.gone()))
             }
             State::Running => {
                 let until = Timestamp::from_millisecond(self.record.lease_until?).ok()?;
                 let free = free_from(until);
                 Some(if free < self.now {
                     format!(
-                        "Its lease ran out at {}, so that attempt has died. If its message is still there, its next delivery takes the job \
-                         over, within the queue's visibility timeout.",
+                        "Its lease expired at {}, so the attempt has died. If its message is still in the queue, the next delivery continues the job, within the queue's visibility timeout.",
                         self.at(until)
                     )
                 } else {
                     format!(
-                        "Its lease ends at {}, unless the attempt renews it. If its process has died, the next delivery of its message takes \
-                         the job over, after {} and within the queue's visibility timeout.",
+                        "Its lease ends at {}, unless the attempt renews it. If its process has died, the next delivery of its message continues the job after {}, within the queue's visibility timeout.",
                         self.at(until),
                         exact(free)
                     )
                 })
             }
-            State::Scheduled if overdue => Some("It is overdue: see that the beater runs each minute, and its log.".into()),
+            State::Scheduled if overdue => Some("It is overdue: check that the beater runs each minute, and read its log.".into()),
             State::Queued | State::Retrying if overdue => Some(
-                "It is overdue: see that its function runs, that its event source mapping is enabled, and how long the queue is.".into(),
+                "It is overdue: check that its function runs, that its event source mapping is enabled, and how many messages its queue holds.".into(),
             ),
             State::Failed => Some(self.again()),
             State::Cancelled | State::Expired => {
                 let name = if self.record.name.is_empty() { " --name NAME" } else { "" };
                 let until = self.record.purge_at.and_then(|at| Timestamp::from_second(at).ok());
-                let until = until.map(|at| format!("Until {}, no job of this id runs. ", self.at(at))).unwrap_or_default();
-                Some(format!("{until}To run it: `sqjobs retry {} ARGS{name}`, with its arguments.", shell(id)))
+                let until = until.map(|at| format!("Until {}, no job with this id runs. ", self.at(at))).unwrap_or_default();
+                Some(format!("{until}To run it: `sqjobs retry {} ARGS{name}`.", shell(id)))
             }
             _ => None,
         }
@@ -224,12 +219,12 @@ pub(crate) fn is_overdue(record: &Record, now: Timestamp) -> bool {
 /// Returns advice for a job whose message is gone.
 pub(crate) fn resend(record: &Record, prefix: &str) -> String {
     if record.envelope.is_some() {
-        return "a beater sends it again within a day or so".into();
+        return "a beater sends it again within about a day".into();
     }
     let to = record.queue.strip_prefix(prefix).unwrap_or(&record.queue);
     let to = if to == record.name { String::new() } else { format!(" --queue {}", shell(to)) };
     let [name, id] = [&record.name, &record.id].map(|text| shell(text));
-    format!("to run the job, enqueue it once more with the same arguments: `sqjobs enqueue {name} ARGS --id {id}{to}`")
+    format!("to run the job, enqueue it again with the same arguments: `sqjobs enqueue {name} ARGS --id {id}{to}`")
 }
 
 /// Returns the expiry of a job that waits until after its expiry, and so never runs.
@@ -249,16 +244,16 @@ pub(crate) fn ended(record: &Record) -> String {
 fn past(past: &Past) -> String {
     let Past { generation, kind, message, at, started_at, .. } = past;
     if kind == "killed" {
-        let began = started_at.map(|at| format!(" began at {} and", exact(at))).unwrap_or_default();
-        let found = at.map(|at| format!("; that was found at {}, after its lease had run out", exact(at))).unwrap_or_default();
-        return format!("Start {generation}{began} was killed: its process ended without an error, or its lease ran out{found}.");
+        let began = started_at.map(|at| format!(", which began at {},", exact(at))).unwrap_or_default();
+        let found = at.map(|at| format!("; this was found at {}", exact(at))).unwrap_or_default();
+        return format!("Start {generation}{began} was killed: its process ended without an error, or its lease expired{found}.");
     }
     let when = at.map(|at| format!(" at {}", exact(at))).unwrap_or_default();
     let ending =
         [("succeeded", "succeeded"), ("cancelled", "was cancelled"), ("expired", "expired")].into_iter().find(|(word, _)| word == kind);
     if let Some((_, ended)) = ending {
         let why = if message.is_empty() { String::new() } else { format!(" ({})", message.trim_end()) };
-        return format!("It {ended}{when}{why}; then it was enqueued again.");
+        return format!("It {ended}{when}{why}, and was then enqueued again.");
     }
     let took = at.zip(*started_at).map(|(at, started)| format!(" after {}", brief(at.duration_since(started).unsigned_abs())));
     format!("Start {generation} ended{when}{} with {kind}: {}", took.unwrap_or_default(), message.trim_end())
@@ -308,13 +303,12 @@ mod tests {
             told,
             "It is a \"invoice\" job, enqueued on queue \"test-invoice\" at 2026-05-04T11:00:00Z (1h 0m ago).\n\
              The job \"order-1\" enqueued it, in the tree that began with \"cart-9\".\n\
-             It was started 3 times, and has used 2 of 2 attempts (1 start did not count: given back, or before the last retry by command; it put itself off once).\n\
+             It was started 3 times, and has used 2 of 2 attempts (1 start did not count: given back, or made before the last `sqjobs retry`; the job snoozed once).\n\
              Start 1 ended at 2026-05-04T11:20:30Z after 30s with error: no route to host\n\
              Start 3 ended at 2026-05-04T11:40:30Z after 30s with error: no route to host\n\
              It failed for good at 2026-05-04T11:40:30Z (19m 30s ago), with the error of its last attempt. A copy of its message was sent \
              to the dead-letter queue.\n\
-             Correct the cause, then run it again: `sqjobs dlq redrive invoice --id invoice-7`. Or run it with other arguments, \
-             which deletes its dead letter: `sqjobs retry invoice-7 ARGS`."
+             Correct the cause, then run it again: `sqjobs dlq redrive invoice --id invoice-7`. Or run it with other arguments: `sqjobs retry invoice-7 ARGS`, which also deletes its dead letter."
         );
     }
 
@@ -328,10 +322,13 @@ mod tests {
             }))
         };
         let lives = running("2026-05-04T12:00:20Z");
-        assert!(lives.contains("It runs since") && lives.contains("Its lease ends at 2026-05-04T12:00:20Z (in 20s)"), "{lives}");
-        assert!(lives.contains("takes the job over, after 2026-05-04T12:00:25Z"), "{lives}");
+        assert!(
+            lives.contains("It has been running since") && lives.contains("Its lease ends at 2026-05-04T12:00:20Z (in 20s)"),
+            "{lives}"
+        );
+        assert!(lives.contains("continues the job after 2026-05-04T12:00:25Z"), "{lives}");
         let died = running("2026-05-04T11:59:30Z");
-        assert!(died.contains("that attempt has died"), "{died}");
+        assert!(died.contains("the attempt has died"), "{died}");
     }
 
     #[test]
@@ -344,8 +341,7 @@ mod tests {
         let sentence = told.lines().find(|line| line.starts_with("Start 1")).expect("its attempt");
         assert_eq!(
             sentence,
-            "Start 1 began at 2026-05-04T11:55:00Z and was killed: its process ended without an error, or its lease ran out; that was found at \
-             2026-05-04T11:58:00Z, after its lease had run out."
+            "Start 1, which began at 2026-05-04T11:55:00Z, was killed: its process ended without an error, or its lease expired; this was found at 2026-05-04T11:58:00Z."
         );
         assert!(killed(Value::Null).contains("Start 1 was killed: "));
     }
@@ -356,14 +352,14 @@ mod tests {
             told(json!({"id": "a", "name": "n", "queue": "q", "state": state, "attempts": 0, "max_attempts": 5, "run_at": run_at}))
         };
         let waits = waiting("scheduled", "2026-05-05T12:00:00Z");
-        assert!(waits.contains("No attempt was started.") && waits.contains("until 2026-05-05T12:00:00Z (in 1d 0h); a beater"), "{waits}");
+        assert!(waits.contains("No attempt has started.") && waits.contains("until 2026-05-05T12:00:00Z (in 1d 0h); a beater"), "{waits}");
         let expiring = told(json!({
             "id": "a", "name": "n", "queue": "q", "state": "scheduled", "attempts": 0, "run_at": "2026-05-05T12:00:00Z",
             "envelope": json!({"name": "n", "expires_at": "2026-05-05T11:00:00Z"}).to_string(),
         }));
-        assert!(expiring.contains("and expires at 2026-05-05T11:00:00Z (in 23h 0m): it does not run."), "{expiring}");
+        assert!(expiring.contains("but expires at 2026-05-05T11:00:00Z (in 23h 0m), so it does not run."), "{expiring}");
         assert!(expiring.contains("`sqjobs move a --at INSTANT`") && !expiring.contains("in time"), "{expiring}");
-        assert!(waiting("scheduled", "2026-05-04T11:00:00Z").contains("see that the beater runs"));
+        assert!(waiting("scheduled", "2026-05-04T11:00:00Z").contains("check that the beater runs"));
         assert!(waiting("retrying", "2026-05-04T11:00:00Z").contains("event source mapping"));
         assert!(!waiting("retrying", "2026-05-04T11:58:00Z").contains("overdue"), "it may take a moment");
         let late = |enqueued_at: &str| {
@@ -389,12 +385,12 @@ mod tests {
         assert!(filed.contains(&format!("no beater can send it: {remedy} a beater then sends the job; or `sqjobs cancel a`")), "{filed}");
         assert!(!filed.contains("a beater sends it in time") && !filed.contains("overdue"), "{filed}");
         let waits = gone(json!({"state": "queued"}));
-        assert!(waits.contains(&format!("but {remedy} its message is gone with the old one, so to run the job, enqueue it")), "{waits}");
+        assert!(waits.contains(&format!("but {remedy} its message was lost with the old queue, so to run the job, enqueue it")), "{waits}");
         assert!(waits.contains("`sqjobs enqueue n ARGS --id a --queue q`") && !waits.contains("overdue"), "{waits}");
         let died = gone(json!({"state": "running", "generation": 1, "lease_until": 1_700_000_000_000_u64}));
-        assert!(died.contains(&format!("that attempt has died; and {remedy} its message is gone with the old one")), "{died}");
+        assert!(died.contains(&format!("the attempt has died, and {remedy} its message was lost with the old queue")), "{died}");
         let held = gone(json!({"state": "retrying", "envelope": "{}"}));
-        assert!(held.contains("so a beater sends it again within a day or so; or `sqjobs cancel a`"), "{held}");
+        assert!(held.contains("so a beater sends it again within about a day; or `sqjobs cancel a`"), "{held}");
     }
 
     #[test]
@@ -404,9 +400,9 @@ mod tests {
             "id": "a", "name": "", "queue": "", "state": "cancelled", "finished_at": "2026-05-04T11:00:00Z", "purge_at": purge_at,
         }));
         assert!(
-            told.starts_with("No function had seen a message of this id when it was cancelled.\n")
+            told.starts_with("It was cancelled before any function received a message with this id.\n")
                 && told.contains(
-                    "Until 2026-06-03T11:00:00Z (in 29d 23h), no job of this id runs. To run it: `sqjobs retry a ARGS --name NAME`"
+                    "Until 2026-06-03T11:00:00Z (in 29d 23h), no job with this id runs. To run it: `sqjobs retry a ARGS --name NAME`"
                 ),
             "{told}"
         );
@@ -419,8 +415,8 @@ mod tests {
             "id": "a", "name": "n", "queue": "q", "state": "queued", "attempts": 0, "max_attempts": 0, "generation": 1, "history": [past],
         }));
         assert!(told.contains("has used 0 attempts (1 start did not count"), "{told}");
-        assert!(told.contains("); of how many, its function says so when it starts.\n"), "{told}");
-        assert!(told.contains("It was cancelled at 2026-05-04T11:00:00Z; then it was enqueued again.\n"), "{told}");
+        assert!(told.contains("); the maximum is unknown until its function starts it.\n"), "{told}");
+        assert!(told.contains("It was cancelled at 2026-05-04T11:00:00Z, and was then enqueued again.\n"), "{told}");
     }
 
     #[test]

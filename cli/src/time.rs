@@ -7,13 +7,13 @@ use jiff::{Span, SpanRelativeTo, Timestamp, Unit};
 /// Reads a duration such as `90s`, `1h 30m` or `2d`. A day has 24 hours.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let read = text.parse::<Span>().and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()));
-    let signed = read.map_err(|_| format!("{text:?} is no duration; write one such as 90s, 1h30m or 2d"))?;
-    Duration::try_from(signed).map_err(|_| format!("{text:?} lies in the past; write a duration such as 5m"))
+    let signed = read.map_err(|_| format!("{text:?} is not a duration; write one such as 90s, 1h30m or 2d"))?;
+    Duration::try_from(signed).map_err(|_| format!("{text:?} is negative; write a duration such as 5m"))
 }
 
 /// Reads an instant in RFC 3339.
 pub(crate) fn instant(text: &str) -> Result<Timestamp, String> {
-    text.parse().map_err(|_| format!("{text:?} is no instant; write one with its offset, such as 2026-05-04T12:00:00Z"))
+    text.parse().map_err(|_| format!("{text:?} is not a time with an offset; write one such as 2026-05-04T12:00:00Z"))
 }
 
 /// Returns a duration in its two largest units, such as `3m 20s`.

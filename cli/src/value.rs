@@ -2,7 +2,7 @@
 
 /// Reads a name, an id or a label. An empty one is mostly a shell variable that is not set.
 pub(crate) fn text(text: &str) -> Result<String, String> {
-    if text.is_empty() { Err("it is empty; is a variable of the shell not set?".into()) } else { Ok(text.into()) }
+    if text.is_empty() { Err("it is empty; check that your shell variable is set".into()) } else { Ok(text.into()) }
 }
 
 /// Reads a key and a value.

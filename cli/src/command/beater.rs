@@ -24,9 +24,7 @@ const STATEMENT: &str = "sqjobs-beater";
 
 /// Returns the command that deploys a beater under a name.
 pub(super) fn deploy(name: &str) -> String {
-    format!(
-        "`cargo lambda deploy --timeout 60 --binary-name beater {name}`, with the name of the beater's program where that is not beater"
-    )
+    format!("`cargo lambda deploy --timeout 60 --binary-name beater {name}`, with the name of the beater's program if that is not beater")
 }
 
 /// Makes a function the beater of all queues that feed functions. Grants its permissions, sets its variables, and creates a rule of
@@ -39,17 +37,16 @@ pub(super) async fn wake(aws: &Aws, function: &Function) -> Result<(), Failure> 
         let source = own.event_source_arn.as_deref().unwrap_or_default();
         let name = &function.name;
         return Err(Failure::new(format!(
-            "{name} cannot be a beater: it takes from {source}, and would lose the rights for that; deploy a beater"
+            "{name} cannot be a beater: it reads the queue {source}, and would lose its permissions for that; deploy a separate function as the beater"
         )));
     }
     if let Some(theirs) = function.environment_other_than(&aws.place) {
         let (name, own, place) = (&function.name, aws.queue("beater"), Place::of(&function.environment));
         let theirs = if theirs.is_empty() { "the environment without a prefix".into() } else { format!("the environment {theirs}") };
-        let such_as = format!(", such as by {}", deploy(&own));
+        let such_as = format!(", for example with {}", deploy(&own));
         let such_as = Some(such_as).filter(|_| own != *name).unwrap_or_default();
         return Err(Failure::new(format!(
-            "{name} cannot be a beater of this environment: its variables say that it ticks for {theirs}, with the tables {} and {}; deploy one \
-             more{such_as}",
+            "{name} cannot be a beater of this environment: its variables name {theirs}, with the tables {} and {}; deploy another beater{such_as}",
             place.table(),
             place.schedules_table()
         )));
@@ -66,7 +63,7 @@ pub(super) async fn wake(aws: &Aws, function: &Function) -> Result<(), Failure> 
     function.set(aws, function::variables(&aws.place, None, &[])).await?;
 
     let (lambda, events, name) = (aws.lambda(), aws.eventbridge(), &*function.name);
-    let cannot = |error: Cause| Failure::because(&format!("cannot let {name} be woken"), error);
+    let cannot = |error: Cause| Failure::because(&format!("cannot let EventBridge invoke {name}"), error);
     let rule = events
         .put_rule()
         .name(name)

@@ -78,25 +78,22 @@ fn sentence(id: &str, record: Option<&Record>, outcome: Option<Cancelled>) -> St
     let (shown, id) = (clean(id), shell(id));
     match outcome {
         Some(Cancelled::Waiting) if record.is_some_and(|record| record.generation > 0) => {
-            format!("{shown} is cancelled; it waited for its next attempt, and does not run again")
+            format!("{shown} is cancelled; it was waiting for its next attempt, and does not run again")
         }
-        Some(Cancelled::Waiting) => format!("{shown} is cancelled before it ran"),
+        Some(Cancelled::Waiting) => format!("{shown} was cancelled before it ran"),
         Some(Cancelled::Running) => {
-            format!("{shown} runs, and was asked to stop; it may still succeed, and `sqjobs watch {id}` shows how it ends")
+            format!("{shown} is running, and was asked to stop; it may still succeed: `sqjobs watch {id}` shows its end")
         }
         Some(Cancelled::Unseen(until)) => format!(
-            "{shown} is blocked until {}: there was no record of it, and a job of this id does not run before; `sqjobs retry {id} ARGS \
-             --name NAME` runs it after all",
+            "{shown} is blocked until {}: it has no record, and no job with this id runs before that time; to run it: `sqjobs retry {id} ARGS --name NAME`",
             exact(until)
         ),
         Some(_) => {
             let ended = record.map(ended).unwrap_or_default();
-            format!("{shown} had ended before{ended}; nothing was changed")
+            format!("{shown} had already ended{ended}, so nothing was changed")
         }
         None => format!(
-            "there is no record of {shown}, and nothing was cancelled: the id is wrong, or the job still waits in its queue, for \
-             which a job has no record before a function sees it. To cancel it there: `sqjobs cancel {id} --unseen` blocks the id for 30 days, \
-             and a function discards its message when it receives it next, a parked one within five minutes"
+            "{shown} has no record, so nothing was cancelled. Either the id is wrong, or the job still waits in its queue: a job has no record until a function receives it. To cancel a job in its queue: `sqjobs cancel {id} --unseen`. It blocks the id for 30 days, and the function discards the message when it receives it next; it receives a parked message every five minutes"
         ),
     }
 }
@@ -115,11 +112,11 @@ mod tests {
         };
         let (new, tried, done) = (record(0, None), record(1, None), record(1, Some("2026-05-04T12:00:00Z")));
         let cases = [
-            (Some(&new), Some(Cancelled::Waiting), "cancelled", "a is cancelled before it ran"),
-            (Some(&tried), Some(Cancelled::Waiting), "cancelled", "it waited for its next attempt"),
-            (Some(&tried), Some(Cancelled::Running), "asked_to_stop", "it may still succeed, and `sqjobs watch a` shows how it ends"),
+            (Some(&new), Some(Cancelled::Waiting), "cancelled", "a was cancelled before it ran"),
+            (Some(&tried), Some(Cancelled::Waiting), "cancelled", "it was waiting for its next attempt"),
+            (Some(&tried), Some(Cancelled::Running), "asked_to_stop", "it may still succeed: `sqjobs watch a` shows its end"),
             (None, Some(Cancelled::Unseen(until)), "blocked", "a is blocked until 2026-06-04T12:00:00Z"),
-            (Some(&done), Some(Cancelled::Ended), "ended", "had ended before (succeeded at 2026-05-04T12:00:00Z)"),
+            (Some(&done), Some(Cancelled::Ended), "ended", "had already ended (succeeded at 2026-05-04T12:00:00Z)"),
             (None, None, "unknown", "`sqjobs cancel a --unseen`"),
         ];
         for (record, outcome, expected, part) in cases {

@@ -15,8 +15,7 @@ use crate::{
 };
 
 /// The possible reasons why a job has no record.
-const NO_ATTEMPT: &str = "So no attempt was started yet, or its record was deleted long after its end, or it succeeded and its function \
-                           records it on trouble only, or its message was purged from its queue, or the id is wrong.";
+const NO_ATTEMPT: &str = "Possible reasons: no attempt has started yet; its record was deleted long after its end; it succeeded, and its function records it only on trouble; its message was purged from its queue; or the id is wrong.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Explain {
@@ -40,7 +39,7 @@ pub(super) async fn explain(aws: &Aws, wanted: Explain) -> Result<bool, Failure>
         None => vec![format!("There is no record of {:?}.", wanted.id)],
     };
     if let Some(Err(unseen)) = queue {
-        sentences.push(format!("Its queue cannot be looked at: {}.", unseen.into_message()));
+        sentences.push(format!("Its queue cannot be read: {}.", unseen.into_message()));
     }
     let mut is_dead = false;
     if is_unstarted(record.as_ref()) && !is_queue_gone {
@@ -54,7 +53,7 @@ pub(super) async fn explain(aws: &Aws, wanted: Explain) -> Result<bool, Failure>
             }
             Err(error) => {
                 sentences.extend(record.is_none().then(|| NO_ATTEMPT.into()));
-                sentences.push(format!("The queues cannot be looked at: {}.", error.into_message()));
+                sentences.push(format!("The queues cannot be read: {}.", error.into_message()));
             }
         }
     }
@@ -85,11 +84,11 @@ async fn gone(aws: &Aws, record: &Record, now: Timestamp) -> Option<String> {
     let (queue, next) = (queue::find(aws, &record.queue).await.ok()?, sentence::resend(record, &aws.place.prefix));
     match queue.depth.all() {
         0 => Some(format!(
-            "SQS counts no message in queue {}. If it still counts none in a minute, the message is gone, such as by a purge of the queue: {next}.",
+            "SQS counts no messages in queue {}. If it still counts none in a minute, the message is lost, for example through a purge of the queue: {next}.",
             record.queue
         )),
         count if has_died || sentence::is_overdue(record, now) => Some(format!(
-            "Queue {} holds messages ({count}), and SQS does not say if that of this job is among them. If it was purged: {next}.",
+            "Queue {} holds messages ({count}), but SQS does not say whether the message of this job is among them. If it was purged: {next}.",
             record.queue
         )),
         _ => None,
@@ -100,7 +99,7 @@ async fn gone(aws: &Aws, record: &Record, now: Timestamp) -> Option<String> {
 async fn discarded(aws: &Aws, record: &Record, now: Timestamp) -> Option<String> {
     let saw = match stats::recent(aws, now).await {
         Ok(tallies) => tallies.get(&record.queue)?.saw(stats::OTHER_ARGUMENTS, &record.id),
-        Err(error) => return Some(format!("Whether duplicates with other arguments were discarded is not known: {error}.")),
+        Err(error) => return Some(format!("It is unknown whether duplicates with other arguments were discarded: {error}.")),
     };
     let was = match saw {
         Some(true) => "was",
@@ -108,7 +107,6 @@ async fn discarded(aws: &Aws, record: &Record, now: Timestamp) -> Option<String>
         None => "may have been",
     };
     Some(format!(
-        "A duplicate of it with other arguments {was} discarded since yesterday: those arguments did not run. The function's log says when \
-         (warning \"duplicate discarded\" with this id)."
+        "Since yesterday a duplicate with other arguments {was} discarded: those arguments did not run. The function's log has the time (warning \"duplicate discarded\" with this id)."
     ))
 }

@@ -39,8 +39,7 @@ pub(super) async fn refuse_other_table(aws: &Aws, queue: &str, arn: &str) -> Res
         return Ok(());
     }
     Err(Failure::new(format!(
-        "queue {queue} feeds function {name}, which has its records in table {used}, and this command looks into {ours}: give --table {used}, or \
-         the --prefix of its environment alone"
+        "queue {queue} feeds function {name}, which writes its records to table {used}, but this command uses table {ours}: give --table {used}, or only the --prefix of its environment"
     )))
 }
 
@@ -90,18 +89,18 @@ impl<'a> Feeding<'a> {
         let takes = |mapping: &&Mapping| function_of(mapping) == Some(name) && source(mapping).as_deref() != Some(full_name);
         if let Some(other) = mappings.iter().find(takes) {
             let other = other.event_source_arn.as_deref().unwrap_or_default();
-            return Err(Failure::new(format!("function {name} takes from {other} already; deploy one more for {full_name}")));
+            return Err(Failure::new(format!("function {name} already reads the queue {other}; deploy another function for {full_name}")));
         }
         // A beater would lose its rights and variables.
         let rules = function.rules(aws).await.map_err(|error| Failure::because(&format!("cannot read what wakes {name}"), error))?;
         if let Some(rule) = rules.first() {
             return Err(Failure::new(format!(
-                "rule {rule} of EventBridge wakes function {name}, as it does a beater; deploy one more for {full_name}"
+                "the EventBridge rule {rule} invokes function {name}, so it is a beater; deploy another function for {full_name}"
             )));
         }
         let mapping = existing.and_then(|(queue, _)| mappings.into_iter().find(|mapping| feeds_from(mapping, &queue.arn)));
         if let Some(own) = mapping.as_ref().and_then(function_of).filter(|own| *own != name) {
-            return Err(Failure::new(format!("queue {full_name} feeds {own} already; give {name} a queue of its own")));
+            return Err(Failure::new(format!("queue {full_name} already feeds {own}; give {name} its own queue")));
         }
         if mapping.is_some() {
             function.refuse_other(&aws.place)?;
@@ -109,7 +108,9 @@ impl<'a> Feeding<'a> {
         let hides_briefly = |(queue, _): &&(SqsQueue, SqsQueue)| mapping.is_none() && queue.visibility < function.timeout;
         if let Some((queue, _)) = existing.filter(hides_briefly) {
             let remedy = set_visibility(&queue.url, 6 * function.timeout.as_secs());
-            return Err(Failure::new(format!("queue {full_name} hides a message for less time than {name} may take; {remedy}")));
+            return Err(Failure::new(format!(
+                "the visibility timeout of queue {full_name} is shorter than the timeout of {name}; {remedy} changes it"
+            )));
         }
         let table = function::table_arn(aws, &aws.place.table()).await?;
         let mut children = Vec::new();
@@ -135,8 +136,7 @@ impl<'a> Feeding<'a> {
             return Ok(true);
         }
         Err(Failure::new(format!(
-            "function {name} runs version {}, which lacks variables of this queue, and other code was deployed after it; \
-             `sqjobs function release {name}` if that is to run, and then this again",
+            "function {name} runs version {}, which lacks the variables of this queue, and newer code is deployed; to run the newer code, `sqjobs function release {name}`, then run this command again",
             live.version
         )))
     }

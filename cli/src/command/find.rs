@@ -13,8 +13,7 @@ use crate::{
 };
 
 /// A note about the jobs that lists by name, tag and tree contain.
-pub(super) const LISTED: &str = "Only jobs that were enqueued as listed are found by name, tag or tree (`sqjobs enqueue NAME ARGS --listed`, or `Enqueue::listed`); \
-                      failed jobs are always found by `sqjobs list`, and any job by `sqjobs get ID`.";
+pub(super) const LISTED: &str = "A search by name, tag or tree finds only jobs that were enqueued as listed (`sqjobs enqueue NAME ARGS --listed`, or `Enqueue::listed`). `sqjobs list` finds all failed jobs, and `sqjobs get ID` any job that has a record.";
 /// Maximum number of jobs to read when a state filters them.
 const MOST_FILTERED: usize = 1000;
 
@@ -35,7 +34,7 @@ pub(crate) struct List {
     /// Show only jobs in this state.
     #[arg(long, value_parser = state)]
     pub(crate) state: Option<State>,
-    /// The most rows to show.
+    /// The maximum number of rows.
     #[arg(long, default_value_t = 50)]
     pub(crate) limit: usize,
     /// Print each record as a line of JSON.
@@ -59,7 +58,7 @@ pub(crate) struct ListBy {
     /// Jobs with this tag that were enqueued with --listed.
     #[arg(long, value_parser = text)]
     pub(crate) tag: Option<String>,
-    /// Jobs of the tree of this job that were enqueued with --listed.
+    /// Jobs in the tree of this job that were enqueued with --listed.
     #[arg(long, value_name = "ID", value_parser = text)]
     pub(crate) root: Option<String>,
     /// Jobs that were enqueued with this --object.
@@ -69,7 +68,7 @@ pub(crate) struct ListBy {
 
 fn state(text: &str) -> Result<State, String> {
     serde_json::from_value(text.into()).map_err(|_| {
-        format!("{text:?} is no state; write scheduled, blocked, queued, running, retrying, succeeded, failed, cancelled or expired")
+        format!("{text:?} is not a state; write scheduled, blocked, queued, running, retrying, succeeded, failed, cancelled or expired")
     })
 }
 
@@ -101,12 +100,8 @@ pub(super) async fn list(aws: &Aws, wanted: List) -> Result<bool, Failure> {
             None | Some(State::Failed) => By::Failed,
             Some(State::Scheduled) => By::Due,
             Some(state) => {
-                let what =
-                    "add --name, --tag, --root or --object: of all jobs, only those that failed and those that wait for long are found";
-                return Err(Failure::new(format!(
-                    "jobs that are {} are found among those that were enqueued as listed; {what}",
-                    state.as_str()
-                )));
+                let what = "add --name, --tag, --root or --object: without them the command finds only jobs that failed, and jobs that wait for more than 15 minutes";
+                return Err(Failure::new(format!("cannot list all jobs that are {}; {what}", state.as_str())));
             }
         },
     };
@@ -127,14 +122,14 @@ pub(super) async fn list(aws: &Aws, wanted: List) -> Result<bool, Failure> {
         anstream::eprintln!("none");
     }
     if is_cut {
-        let looked = if wanted.state.is_some() { format!(" of the first {most} jobs of the list") } else { String::new() };
+        let looked = if wanted.state.is_some() { format!(" of the first {most} jobs") } else { String::new() };
         anstream::eprintln!("only the first {}{looked} are shown; --limit shows more", wanted.limit);
     }
     anstream::eprintln!("{}", aws.place.with_options(covered(by)));
     if matches!(by, By::Failed) {
         let notes = queue::dead_letters(aws).await;
         let notes =
-            notes.unwrap_or_else(|error| vec![format!("The messages in dead-letter queues are not counted: {}", error.into_message())]);
+            notes.unwrap_or_else(|error| vec![format!("Cannot count the messages in dead-letter queues: {}", error.into_message())]);
         note(&notes.iter().map(|note| aws.place.with_options(note)).collect::<Vec<_>>());
     }
     Ok(true)
@@ -143,19 +138,18 @@ pub(super) async fn list(aws: &Aws, wanted: List) -> Result<bool, Failure> {
 /// Describes the jobs that a list contains, and how to find the others.
 fn covered(by: By<'_>) -> &'static str {
     match by {
-        By::Failed => "These are the jobs that failed for good; other jobs: --due, --name, --tag, --root, --object, or `sqjobs get ID`.",
+        By::Failed => "These jobs failed for good. To find other jobs: --due, --name, --tag, --root, --object, or `sqjobs get ID`.",
         By::Due => {
-            "These are the jobs that wait in the table, for more than 15 minutes; shorter waits stay in the queue: `sqjobs queue list`."
+            "These jobs wait for more than 15 minutes, in the table. Jobs with a shorter wait stay in their queues: `sqjobs queue list` counts them."
         }
-        By::Object(_) => "These are the jobs that were enqueued with this object (--object, or `Enqueue::object`).",
+        By::Object(_) => "These jobs were enqueued with this object (--object, or `Enqueue::object`).",
         _ => LISTED,
     }
 }
 
 pub(super) fn no_record(aws: &Aws, id: &str) {
     let (shown, id) = (clean(id), sentence::shell(id));
-    let message = format!(
-        "there is no record of {shown}: no attempt was started yet, or its record was deleted; `sqjobs explain {id}` looks further"
-    );
+    let message =
+        format!("{shown} has no record: no attempt has started yet, or its record was deleted; `sqjobs explain {id}` searches further");
     anstream::eprintln!("{}", aws.place.with_options(&message));
 }

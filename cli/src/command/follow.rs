@@ -92,9 +92,11 @@ impl Follow<'_> {
                 search_at = (started.elapsed() * 2).min(started.elapsed() + RARELY);
             }
             if rest.is_zero() {
-                let state = seen.map_or("no attempt was started".into(), |record| format!("it is {}", record.state.as_str()));
+                let state = seen.map_or("no attempt has started".into(), |record| format!("it is {}", record.state.as_str()));
                 let (after, id) = (brief(self.within), shell(self.id));
-                let message = format!("not ended after {after}: {state}; `sqjobs explain {id}` says why, `sqjobs watch {id}` goes on");
+                let message = format!(
+                    "the job has not ended after {after}: {state}; `sqjobs explain {id}` shows why, and `sqjobs watch {id}` continues"
+                );
                 anstream::eprintln!("{}", self.aws.place.with_options(&message));
                 return Ok(false);
             }
@@ -115,13 +117,13 @@ impl Follow<'_> {
         }
         let sentences = facts.sentences(id, &aws.place.prefix, aws.clock.now());
         if *printed != sentences {
-            let future = if facts.dead_letter.is_some() { ", and none will be: its message is a dead letter" } else { " yet" };
+            let future = if facts.dead_letter.is_some() { ", and none will start: its message is a dead letter" } else { " yet" };
             anstream::eprintln!("no attempt of {} was started{future}", clean(id));
             for sentence in &sentences {
                 anstream::eprintln!("  {}", clean(&aws.place.with_options(sentence)));
             }
             if facts.dead_letter.is_none() {
-                anstream::eprintln!("  Waiting for it; Ctrl-C ends only the waiting.");
+                anstream::eprintln!("  The command waits for the job. Ctrl-C stops the waiting, not the job.");
             }
             *printed = sentences;
         }

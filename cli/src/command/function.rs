@@ -86,8 +86,7 @@ pub(crate) fn beater_rights(
         let count = queues.len();
         let Some((place, _)) = queues[0].rsplit_once(':').filter(|_| !prefix.is_empty()) else {
             return Err(Failure::new(format!(
-                "the policy of a beater has no room for the ARNs of {count} queues, and this environment has no prefix by which to name them; \
-                 give the queues a prefix, or split them between environments"
+                "the policy of a beater has no room for the ARNs of {count} queues, and this environment has no prefix to use instead; give the queues a prefix, or split them between environments"
             )));
         };
         let by_prefix = |suffix: &str| format!("{place}:{prefix}{suffix}");
@@ -182,7 +181,7 @@ impl Function {
         let environment = read.environment;
         // What cannot be decrypted looks as if it were not there.
         if let Some(error) = environment.as_ref().and_then(|own| own.error.as_ref()) {
-            return Err(cannot(Cause::text(error.message.as_deref().unwrap_or("its variables are kept back"))));
+            return Err(cannot(Cause::text(error.message.as_deref().unwrap_or("its variables cannot be decrypted"))));
         }
         Ok(Some(Self {
             name: read.function_name.unwrap_or_else(|| name.to_owned()),
@@ -197,7 +196,7 @@ impl Function {
     }
 
     pub(super) async fn find(aws: &Aws, name: &str) -> Result<Self, Failure> {
-        let none = || Failure::new(format!("there is no function {name}; deploy it by `cargo lambda deploy`, or look at --region"));
+        let none = || Failure::new(format!("there is no function {name}; deploy it with `cargo lambda deploy`, or check --region"));
         Self::get(aws, name).await?.ok_or_else(none)
     }
 
@@ -233,9 +232,7 @@ impl Function {
         let (name, place) = (&self.name, Place::of(&self.environment));
         let other = if other.is_empty() { "without a prefix".into() } else { other };
         Err(Failure::new(format!(
-            "function {name} serves the environment {other}, whose tables are {} and {}: give the --prefix, the --table and the \
-             --schedules-table of that environment. To move the function, first delete its variables SQJOBS_PREFIX, SQJOBS_TABLE and \
-             SQJOBS_SCHEDULES_TABLE",
+            "function {name} belongs to the environment {other}, with the tables {} and {}: give the --prefix, --table and --schedules-table of that environment. To move the function to this environment, first delete its variables SQJOBS_PREFIX, SQJOBS_TABLE and SQJOBS_SCHEDULES_TABLE",
             place.table(),
             place.schedules_table()
         )))
@@ -274,7 +271,7 @@ impl Function {
         }
         let bytes: usize = environment.iter().map(|(name, value)| name.len() + value.len()).sum();
         if bytes > VARIABLES {
-            let why = format!("they would have {bytes} bytes in all, and Lambda takes {VARIABLES}; shorten or remove variables of its own");
+            let why = format!("they would have {bytes} bytes, and Lambda allows {VARIABLES}; shorten or remove some of your own variables");
             return Err(cannot(Cause::text(why)));
         }
         let environment = Environment::builder().set_variables(Some(environment)).build();
@@ -297,10 +294,10 @@ impl Function {
                     Ok(missing_rights) => missing_rights.join(", "),
                     Err(_) => policy.to_string(),
                 };
-                anstream::eprintln!("role {role} is as it was: {}; whoever may change it, let it allow {missing_rights}", error);
+                anstream::eprintln!("cannot change role {role}: {}; ask someone who can to allow {missing_rights}", error);
                 Ok(false)
             }
-            Err(error) => Err(Failure::because(&format!("cannot give role {role} the rights of {}", self.name), error)),
+            Err(error) => Err(Failure::because(&format!("cannot give role {role} the permissions of {}", self.name), error)),
         }
     }
 

@@ -52,8 +52,7 @@ pub(super) async fn belongs_to(aws: &Aws, queue: &str, letter: &Letter) -> Optio
 pub(super) fn misplaced(prefix: &str, queue: &str, own: &str, id: &str) -> String {
     let name = shell(own);
     format!(
-        "Its job belongs to queue {prefix}{own}, and a redrive sends it to {prefix}{queue}, whose function may not have the job. Enqueue it with its \
-         arguments, `sqjobs enqueue {name} ARGS --id {id}`, and delete the dead letter: `sqjobs dlq purge {queue} --id {id}`."
+        "Its job belongs to queue {prefix}{own}. A redrive would send it to {prefix}{queue}, and the function of that queue may not have the job. Enqueue the job again, `sqjobs enqueue {name} ARGS --id {id}`, then delete the dead letter: `sqjobs dlq purge {queue} --id {id}`."
     )
 }
 
@@ -80,8 +79,8 @@ pub(super) async fn search_queues(aws: &Aws, id: &str, queue: Option<&str>, sinc
         all.statuses(aws)
     };
     if statuses.is_empty() {
-        let which = if aws.place.prefix.is_empty() { String::new() } else { format!(" whose name begins with {}", aws.place.prefix) };
-        facts.searched_notes.push(format!("There is no queue with a dead-letter queue{which}; look at --prefix and --region."));
+        let which = if aws.place.prefix.is_empty() { String::new() } else { format!(" whose name starts with {}", aws.place.prefix) };
+        facts.searched_notes.push(format!("There is no queue with a dead-letter queue{which}; check --prefix and --region."));
         return Ok(facts);
     }
     let (searched, notes) = plan(&statuses, queue.is_some(), &aws.place.prefix, id);
@@ -114,11 +113,13 @@ fn plan<'a>(statuses: &'a [Status], is_own: bool, prefix: &str, id: &str) -> (Ve
     if let [first, ..] = &left[..] {
         let names: Vec<_> = left.iter().map(|status| format!("{prefix}{}", status.name)).collect();
         let (names, first, id) = (names.join(", "), shell(&first.name), shell(id));
-        notes.push(format!("Not looked at: the dead letters of {names}; `sqjobs dlq show {first} {id}` does, for the first of them."));
+        notes.push(format!(
+            "Not searched: the dead letters of {names}. To search those of the first queue: `sqjobs dlq show {first} {id}`."
+        ));
     }
     if !empty.is_empty() {
         let which = if full.is_empty() { "any queue" } else { "the other queues" };
-        notes.push(format!("SQS counts no dead letter of {which}."));
+        notes.push(format!("SQS counts no dead letters of {which}."));
     }
     (full, notes)
 }
@@ -127,7 +128,7 @@ fn plan<'a>(statuses: &'a [Status], is_own: bool, prefix: &str, id: &str) -> (Ve
 pub(super) async fn other_dead_letter(aws: &Aws, record: &Record, now: Timestamp) -> Option<String> {
     match find_other(aws, record).await {
         Ok(found) => found.map(|(queue, letter)| describe_other(&aws.place.prefix, &queue, &letter, &record.id, now)),
-        Err(error) => Some(format!("Whether another message of its id is a dead letter is not known: {}.", error.into_message())),
+        Err(error) => Some(format!("It is unknown whether another message with its id is a dead letter: {}.", error.into_message())),
     }
 }
 
@@ -158,8 +159,7 @@ fn describe_other(prefix: &str, queue: &str, letter: &Letter, id: &str, now: Tim
     let (full_name, queue, id) = (format!("{prefix}{queue}"), shell(queue), shell(id));
     let since = letter.message.sent_at.map(|at| format!(", {}", from_now(at, now))).unwrap_or_default();
     format!(
-        "Another message of its id is a dead letter of queue {full_name}{since}, {}. It is not run. `sqjobs dlq show {queue} {id}` shows its \
-         arguments: to run them, enqueue them with another id. `sqjobs dlq purge {queue} --id {id}` deletes the dead letters of this id.",
+        "Another message with its id is a dead letter of queue {full_name}{since}, {}. That message does not run. `sqjobs dlq show {queue} {id}` shows its arguments; to run them, enqueue them with another id. `sqjobs dlq purge {queue} --id {id}` deletes the dead letters with this id.",
         reason(letter)
     )
 }
@@ -180,11 +180,11 @@ impl Search {
         let Self { dlq, older, seen, unseen, .. } = self;
         let rest = match unseen {
             0 => String::new(),
-            count => format!("; about {count} more were not looked at"),
+            count => format!("; about {count} more were not searched"),
         };
         match older {
-            None => format!("{dlq} has no dead letter of this id ({seen} looked at{rest})."),
-            Some(letter) => format!("{dlq} has only an older dead letter of this id, {}.", reason(letter)),
+            None => format!("{dlq} has no dead letter with this id ({seen} searched{rest})."),
+            Some(letter) => format!("{dlq} has only an older dead letter with this id, {}.", reason(letter)),
         }
     }
 }
@@ -204,7 +204,7 @@ async fn search(aws: &Aws, queue: &str, id: &str, since: Option<Timestamp>) -> R
 async fn waiting(aws: &Aws, id: &str, statuses: &[Status], is_own: bool) -> Result<Vec<String>, Failure> {
     let statuses: Vec<_> = statuses.iter().filter(|status| is_own || status.depth.all() > 0).cloned().collect();
     if statuses.is_empty() {
-        return Ok(vec!["SQS counts no message in any queue.".into(), LATE.into()]);
+        return Ok(vec!["SQS counts no messages in any queue.".into(), LATE.into()]);
     }
     let feeds = mapping::feeds(aws, &statuses).await.unwrap_or_default();
     let now = aws.clock.now();
@@ -226,22 +226,28 @@ async fn waiting(aws: &Aws, id: &str, statuses: &[Status], is_own: bool) -> Resu
             let whose = match tally.saw(kind, id) {
                 Some(true) => "the message of this job",
                 Some(false) => continue,
-                None => "many messages, perhaps that of this job",
+                None => "several messages, perhaps the one of this job",
             };
-            let why = if kind == "contract" { "a newer contract, or a feature of one" } else { "a job whose name it does not have" };
-            lines.push(format!("Its function parked {whose}, which asks for {why}; it parked one last {}.", from_now(*at, now)));
+            let why = if kind == "contract" {
+                "a newer contract, or a feature of a newer contract"
+            } else {
+                "a job that the function does not have"
+            };
+            lines.push(format!(
+                "Its function parked {whose}, because the message needs {why}. The last message was parked {}.",
+                from_now(*at, now)
+            ));
             is_parked = true;
         }
     }
     if is_parked {
         lines.push(
-            "See that the job's name is right, or deploy a function that has the job. A parked message waits for a day, and then is a dead \
-             letter."
+            "Check the job's name, or deploy a function that has the job. A parked message waits for one day, then becomes a dead letter."
                 .into(),
         );
     }
     if let Some(more) = statuses.len().checked_sub(DESCRIBED).filter(|more| *more > 0) {
-        lines.push(format!("{more} more queues hold messages: `sqjobs queue list`."));
+        lines.push(format!("{more} more queues hold messages: `sqjobs queue list` shows them."));
     }
     lines.push(LATE.into());
     Ok(lines)
@@ -250,10 +256,12 @@ async fn waiting(aws: &Aws, id: &str, statuses: &[Status], is_own: bool) -> Resu
 fn describe_feed(feed: &Feed, queue: &str) -> String {
     let queue = shell(queue);
     match (&feed.function, feed.mapping.as_deref()) {
-        (None, _) => format!("; no function takes from it (`sqjobs queue create {queue} --function FUNCTION`)"),
-        (Some(function), Some("Enabled")) => format!("; function {function} takes from it"),
-        (Some(function), Some("Disabled")) => format!("; function {function} is paused (`sqjobs queue resume {queue}`)"),
-        (Some(function), state) => format!("; function {function} takes from it, its mapping is {}", state.unwrap_or("of no state")),
+        (None, _) => format!("; no function reads it (connect one with `sqjobs queue create {queue} --function FUNCTION`)"),
+        (Some(function), Some("Enabled")) => format!("; function {function} reads it"),
+        (Some(function), Some("Disabled")) => format!("; function {function} is paused (`sqjobs queue resume {queue}` resumes it)"),
+        (Some(function), state) => {
+            format!("; function {function} reads it, and its event source mapping is {}", state.unwrap_or("of no state"))
+        }
     }
 }
 
@@ -282,16 +290,13 @@ pub(super) fn describe_dead_letter(
     let enqueue = format!("`sqjobs enqueue {} {args} --id {id}{to}`", name.map_or("NAME".into(), shell));
     let next = match letter.kind() {
         Some("rejected") => format!(
-            "A redrive would be rejected again. Enqueue the job with arguments that fit, {enqueue}, and delete \
-             the dead letter: `sqjobs dlq purge {queue} --id {id}`."
+            "After a redrive the function would reject the message again. Enqueue the job with valid arguments, {enqueue}, then delete the dead letter: `sqjobs dlq purge {queue} --id {id}`."
         ),
         Some(kind) if kind.starts_with("reserved_") => format!(
-            "A redrive would be rejected again. Enqueue the job without the reserved field, {enqueue}, and \
-             delete the dead letter: `sqjobs dlq purge {queue} --id {id}`."
+            "After a redrive the function would reject the message again. Enqueue the job without the reserved field, {enqueue}, then delete the dead letter: `sqjobs dlq purge {queue} --id {id}`."
         ),
         Some("id_in_use") => format!(
-            "The id belonged to another job. Enqueue this one with an id of its own, and delete the dead letter: `sqjobs dlq purge {queue} \
-             --id {id}`."
+            "The id belonged to another job. Enqueue this job with another id, then delete the dead letter: `sqjobs dlq purge {queue} --id {id}`."
         ),
         Some("parked" | "contract") => {
             format!("Deploy a function that has the job, then send the message again: `sqjobs dlq redrive {queue} --id {id}`.")
@@ -299,11 +304,12 @@ pub(super) fn describe_dead_letter(
         _ if letter.is_misdirected() => match belongs_to {
             Some(own) => misplaced(prefix, &queue, own, &id),
             None if to.is_empty() => {
-                format!("To run it, send it to its queue: `sqjobs dlq redrive {queue} --id {id}`. Let producers send to queue {full_name}.")
+                format!(
+                    "To run it, send it to its queue: `sqjobs dlq redrive {queue} --id {id}`. Change the producer so that it sends to queue {full_name}."
+                )
             }
             None => format!(
-                "If the function of queue {full_name} has the job {}, send it to its queue: `sqjobs dlq redrive {queue} --id {id}`. Let producers send \
-                 to the queue of its function.",
+                "If the function of queue {full_name} has the job {}, send it to that queue: `sqjobs dlq redrive {queue} --id {id}`. Change the producer so that it sends to the queue of its function.",
                 name.unwrap_or_default()
             ),
         },
@@ -335,9 +341,9 @@ mod tests {
         assert_eq!(searched, (1..=20).collect::<Vec<_>>(), "the fewest dead letters first");
         assert_eq!(
             notes[0],
-            "Not looked at: the dead letters of live-queue-21, live-queue-22; `sqjobs dlq show queue-21 a` does, for the first of them."
+            "Not searched: the dead letters of live-queue-21, live-queue-22. To search those of the first queue: `sqjobs dlq show queue-21 a`."
         );
-        assert!(notes[1].starts_with("SQS counts no dead letter of the other queues"), "{notes:?}");
+        assert!(notes[1].starts_with("SQS counts no dead letters of the other queues"), "{notes:?}");
     }
 
     #[test]
@@ -351,7 +357,7 @@ mod tests {
     #[test]
     fn a_search_says_how_many_dead_letters_it_did_not_look_at() {
         let search = |unseen| Search { dlq: "a-dlq".into(), newest: None, older: None, seen: 1000, unseen }.sentence();
-        assert_eq!(search(0), "a-dlq has no dead letter of this id (1000 looked at).");
-        assert_eq!(search(7), "a-dlq has no dead letter of this id (1000 looked at; about 7 more were not looked at).");
+        assert_eq!(search(0), "a-dlq has no dead letter with this id (1000 searched).");
+        assert_eq!(search(7), "a-dlq has no dead letter with this id (1000 searched; about 7 more were not searched).");
     }
 }

@@ -47,7 +47,7 @@ pub(super) async fn named(aws: &Aws, queue: &str) -> Result<SqsQueue, Failure> {
     let Some(name) = queue.strip_prefix("arn:").and_then(|arn| arn.rsplit(':').next()) else { return find(aws, &aws.queue(queue)).await };
     let found = find(aws, name).await?;
     if found.arn != queue {
-        return Err(Failure::new(format!("there is no queue {queue} in this account and region; here {name} is {}", found.arn)));
+        return Err(Failure::new(format!("there is no queue {queue} in this account and region; the queue {name} here is {}", found.arn)));
     }
     Ok(found)
 }
@@ -167,11 +167,11 @@ pub(super) async fn refuse_missing(aws: &Aws, what: &str, name: &str) -> Result<
         Ok(Some(_)) => Ok(()),
         Ok(None) => {
             let short = shell(aws.short(name));
-            Err(Failure::new(format!("{what}: its queue {name} does not exist; create it by `sqjobs queue create {short}`")))
+            Err(Failure::new(format!("{what}: its queue {name} does not exist; create it with `sqjobs queue create {short}`")))
         }
         Err(failure) => {
             let message = clean(&aws.place.with_options(&failure.into_message()));
-            anstream::eprintln!("it is not known if the job's queue exists: {message}");
+            anstream::eprintln!("cannot check whether the job's queue exists: {message}");
             Ok(())
         }
     }
@@ -181,7 +181,7 @@ pub(super) async fn refuse_missing(aws: &Aws, what: &str, name: &str) -> Result<
 pub(super) fn of_another(environments: &[String], name: &str) -> Option<String> {
     let prefix = table::environment_of(environments, name)?;
     let short = name.strip_prefix(&**prefix).filter(|short| !short.is_empty())?;
-    Some(format!("queue {name} belongs to the environment {prefix}; name it as {short} with --prefix {prefix}"))
+    Some(format!("queue {name} belongs to the environment {prefix}; name it {short}, with --prefix {prefix}"))
 }
 
 /// Refuses to change a queue of another environment, or to do so with the table of another one. Where this user may not list the tables,
@@ -218,10 +218,10 @@ impl DeadLetterQueues {
                 Some(source) => find(aws, source).await.is_ok_and(|found| found.dlq == name),
                 None => false,
             };
-        let remedy = source.map_or("name the queue of its function by --queue".to_owned(), |source| {
+        let remedy = source.map_or("name the queue of its function with --queue".to_owned(), |source| {
             format!("name the queue itself: --queue {}", shell(aws.short(&source)))
         });
-        is_dlq.then(|| format!("queue {name} is a dead-letter queue, from which no function takes jobs; {remedy}"))
+        is_dlq.then(|| format!("queue {name} is a dead-letter queue, and no function reads it; {remedy}"))
     }
 
     /// Refuses to send jobs to a dead-letter queue.
@@ -233,7 +233,7 @@ impl DeadLetterQueues {
 /// A queue by its whole name.
 pub(super) async fn find(aws: &Aws, name: &str) -> Result<SqsQueue, Failure> {
     let short = aws.short(name);
-    find_with_remedy(aws, name, &format!("create it by `sqjobs queue create {short}`, or look at --prefix and --region")).await
+    find_with_remedy(aws, name, &format!("create it with `sqjobs queue create {short}`, or check --prefix and --region")).await
 }
 
 /// A queue by its whole name; where there is none, the remedy is part of the error.
@@ -241,7 +241,7 @@ async fn find_with_remedy(aws: &Aws, name: &str, remedy: &str) -> Result<SqsQueu
     let no_queue = || Failure::new(format!("there is no queue {name}; {remedy}"));
     read(aws, &url(aws, name).await?.ok_or_else(no_queue)?).await.map_err(|error| match error {
         ReadError::Gone | ReadError::Denied => {
-            Failure::new(format!("queue {name} cannot be read: it is gone, or you may not; look at --profile"))
+            Failure::new(format!("cannot read queue {name}: it was deleted, or you have no permission; check --profile"))
         }
         ReadError::Failed(error) => Failure::because(&format!("cannot read queue {name}"), error),
     })
@@ -250,7 +250,7 @@ async fn find_with_remedy(aws: &Aws, name: &str, remedy: &str) -> Result<SqsQueu
 /// A queue by its whole name, and its dead-letter queue.
 pub(super) async fn pair(aws: &Aws, name: &str) -> Result<(SqsQueue, SqsQueue), Failure> {
     let queue = find(aws, name).await?;
-    let remedy = format!("the redrive policy of {name} names it as its dead-letter queue: {} creates it", create_dlq(&queue.dlq));
+    let remedy = format!("it is the dead-letter queue in the redrive policy of {name}; {} creates it", create_dlq(&queue.dlq));
     let dlq = find_with_remedy(aws, &queue.dlq, &remedy).await?;
     Ok((queue, dlq))
 }
@@ -299,20 +299,20 @@ impl LeftOut {
     pub(super) fn notes(&self) -> Vec<String> {
         let others = self.others.iter().map(|(prefix, count)| {
             let queues = if *count == 1 { "1 queue whose name begins".into() } else { format!("{count} queues whose names begin") };
-            format!("left out: {queues} with {prefix}, the prefix of another environment: --prefix {prefix}")
+            format!("not shown: {queues} with {prefix}, the prefix of another environment; --prefix {prefix} shows them")
         });
         others.chain(self.errors()).collect()
     }
 
     /// Says what could not be read.
     fn errors(&self) -> Vec<String> {
-        let unknown = self.unknown.iter().map(|error| format!("queues of other environments may be among these: {error}"));
+        let unknown = self.unknown.iter().map(|error| format!("this list may contain queues of other environments: {error}"));
         let denied = Some(self.denied.join(", ")).filter(|names| !names.is_empty());
-        let denied = denied.map(|names| format!("left out: {names}: you may not read them (sqs:GetQueueAttributes)"));
+        let denied = denied.map(|names| format!("not shown: {names}: you have no permission to read them (sqs:GetQueueAttributes)"));
         let without_dlq = self
             .without_dlq
             .iter()
-            .map(|(queue, dlq)| format!("left out: {queue}: its dead-letter queue {dlq} does not exist; {} creates it", create_dlq(dlq)));
+            .map(|(queue, dlq)| format!("not shown: {queue}: its dead-letter queue {dlq} does not exist; {} creates it", create_dlq(dlq)));
         unknown.chain(denied).chain(without_dlq).collect()
     }
 }
@@ -368,7 +368,7 @@ pub(super) async fn dead_letters(aws: &Aws) -> Result<Vec<String>, Failure> {
     let listed = listed(aws).await?;
     if let count @ COUNTED.. = listed.urls.len() {
         return Ok(vec![format!(
-            "The messages in dead-letter queues are not counted, because there are {count} queues: `sqjobs dlq list` shows them."
+            "The messages in dead-letter queues were not counted, because there are {count} queues: `sqjobs dlq list` shows the messages."
         )]);
     }
     let queues = Queues::read(aws, listed).await?;
@@ -420,9 +420,9 @@ pub(super) async fn no_queue(aws: &Aws) -> String {
     let no_queue = prefix.map_or_else(|| "no queue".into(), |prefix| format!("no queue has the prefix {prefix}"));
     // Without the right to list tables, nothing is known of them.
     let sentence = match &*table::missing(aws).await.unwrap_or_default() {
-        [] => format!("{no_queue}; `sqjobs queue create NAME` makes one"),
+        [] => format!("{no_queue}; `sqjobs queue create NAME` creates one"),
         missing => format!(
-            "{no_queue}, and there is no table {}; look at --prefix and --region, or begin with `sqjobs table create`",
+            "{no_queue}, and there is no table {}; check --prefix and --region, or start with `sqjobs table create`",
             missing.join(" or ")
         ),
     };
@@ -437,9 +437,9 @@ mod tests {
     fn a_queue_belongs_to_the_environment_with_the_longest_prefix() {
         let environments = ["staging-", "staging-eu-"].map(str::to_owned);
         let message = |name: &str| of_another(&environments, name);
-        let eu = "queue staging-eu-invoice belongs to the environment staging-eu-; name it as invoice with --prefix staging-eu-";
+        let eu = "queue staging-eu-invoice belongs to the environment staging-eu-; name it invoice, with --prefix staging-eu-";
         assert_eq!(message("staging-eu-invoice").as_deref(), Some(eu));
-        assert!(message("staging-invoice").is_some_and(|message| message.ends_with("name it as invoice with --prefix staging-")));
+        assert!(message("staging-invoice").is_some_and(|message| message.ends_with("name it invoice, with --prefix staging-")));
         assert_eq!(["invoice", "staging", "staging-"].map(message), [None, None, None]);
     }
 }

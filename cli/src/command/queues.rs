@@ -28,19 +28,19 @@ use crate::{
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Queue {
-    /// List queues: how many messages they hold, and whether functions take from them.
+    /// List queues, with the number of their messages and the functions that read them.
     List {
         /// Print each one as a line of JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Stop queues from feeding their functions: their event source mappings are disabled.
+    /// Pause queues: disable their event source mappings, so that no new jobs start.
     Pause {
         /// The queues.
         #[arg(required = true, value_parser = text)]
         names: Vec<String>,
     },
-    /// Let queues feed their functions again.
+    /// Resume queues: enable their event source mappings.
     Resume {
         /// The queues.
         #[arg(required = true, value_parser = text)]
@@ -55,7 +55,7 @@ pub(crate) enum Queue {
         #[arg(long, short)]
         yes: bool,
     },
-    /// Delete a queue, its dead-letter queue and its event source mapping. The command refuses if the queues hold messages.
+    /// Delete a queue, its dead-letter queue and its event source mapping. The command refuses to delete queues that hold messages.
     Delete {
         /// The queue.
         #[arg(value_parser = text)]
@@ -116,7 +116,7 @@ async fn create(aws: &Aws, name: &str, timeout: Option<Duration>, function: Opti
     let full_name = aws.queue(name);
     if let Some(source) = source_name(&full_name) {
         return Err(Failure::new(format!(
-            "{full_name} is the name of a dead-letter queue; `sqjobs queue create {}` makes a queue with its dead-letter queue",
+            "{full_name} is the name of a dead-letter queue; `sqjobs queue create {}` creates a queue together with its dead-letter queue",
             shell(aws.short(&source))
         )));
     }
@@ -132,7 +132,7 @@ async fn create(aws: &Aws, name: &str, timeout: Option<Duration>, function: Opti
     if existing.is_none()
         && let Some(others) = others_than_new(aws).await
     {
-        return Err(Failure::new(format!("cannot create queue {full_name}: {others}; else begin with `sqjobs table create`")));
+        return Err(Failure::new(format!("cannot create queue {full_name}: {others}; otherwise start with `sqjobs table create`")));
     }
     if let Some((queue, _)) =
         existing.as_ref().filter(|(queue, _)| timeout.is_some() && queue.visibility.as_secs() != u64::from(visibility))
@@ -140,7 +140,7 @@ async fn create(aws: &Aws, name: &str, timeout: Option<Duration>, function: Opti
         let remedy = set_visibility(&queue.url, visibility.into());
         let own = queue.visibility.as_secs();
         return Err(Failure::new(format!(
-            "queue {full_name} is there, with a visibility timeout of {own} s and not {visibility} s; {remedy}"
+            "queue {full_name} exists, and its visibility timeout is {own} s instead of {visibility} s; {remedy} changes it"
         )));
     }
     let feed = match &function {
@@ -154,9 +154,9 @@ async fn create(aws: &Aws, name: &str, timeout: Option<Duration>, function: Opti
     };
     if let Some(feed) = feed {
         feed.begin(aws, &queue, &dlq).await.map_err(|failure| match failure {
-            Failure::Message(sentence) if is_new => {
-                Failure::new(format!("{sentence}; queue {full_name} was made before that: run this again, or `sqjobs queue delete {name}`"))
-            }
+            Failure::Message(sentence) if is_new => Failure::new(format!(
+                "{sentence}; queue {full_name} was created before the error: run the command again, or `sqjobs queue delete {name}`"
+            )),
             failure => failure,
         })?;
     }
@@ -166,7 +166,7 @@ async fn create(aws: &Aws, name: &str, timeout: Option<Duration>, function: Opti
     if let Some(function) = function {
         output.line(format!("{name} feeds {}", function.name))?;
         if !others.is_empty() {
-            output.line(format!("{} may enqueue jobs to {}, and to no other queue", function.name, others.join(", ")))?;
+            output.line(format!("{} may enqueue jobs to {} and to no other queue", function.name, others.join(", ")))?;
         }
     }
     Ok(true)
@@ -176,7 +176,7 @@ async fn create(aws: &Aws, name: &str, timeout: Option<Duration>, function: Opti
 fn visibility(timeout: Duration) -> Result<u32, Failure> {
     let visibility = u32::try_from(timeout.as_secs()).ok().and_then(|seconds| seconds.checked_mul(6));
     let visibility = visibility.filter(|seconds| *seconds <= 43_200);
-    visibility.ok_or_else(|| Failure::new("--timeout is too long; a function runs for 15m at most"))
+    visibility.ok_or_else(|| Failure::new("--timeout is too long; a function can run for at most 15m"))
 }
 
 /// Makes a queue and its dead-letter queue, and waits until they are known everywhere.
@@ -226,7 +226,9 @@ async fn switch(aws: &Aws, queues: &[String], enabled: bool) -> Result<bool, Fai
         let queue = find(aws, &aws.queue(name)).await?;
         let mappings = mappings(aws, Some(&queue.arn)).await?;
         if mappings.is_empty() {
-            return Err(Failure::new(format!("queue {name} feeds no function; `sqjobs queue create {name} --function FUNCTION` lets it")));
+            return Err(Failure::new(format!(
+                "queue {name} feeds no function; connect one with `sqjobs queue create {name} --function FUNCTION`"
+            )));
         }
         found.push((name, queue, mappings));
     }
@@ -237,7 +239,7 @@ async fn switch(aws: &Aws, queues: &[String], enabled: bool) -> Result<bool, Fai
         }
         wait_until(aws, &queue.arn, if enabled { "Enabled" } else { "Disabled" }).await?;
         let waiting = queue.depth.waiting;
-        let message = if enabled { "runs" } else { "is paused; what runs runs to its end, and what comes waits" };
+        let message = if enabled { "runs" } else { "is paused; running jobs finish, and new jobs wait" };
         output.line(format!("{} {message} ({waiting} waiting)", clean(name)))?;
     }
     Ok(true)
@@ -252,7 +254,7 @@ async fn wait_until(aws: &Aws, arn: &str, state: &str) -> Result<(), Failure> {
             Some(now) if started.elapsed() > CHANGE => {
                 let now = now.as_deref().unwrap_or("of no state");
                 return Err(Failure::new(format!(
-                    "it was asked for, but the mapping is still {now}; look at `sqjobs queue list` in a while"
+                    "AWS accepted the change, but the mapping is still {now}; check it later with `sqjobs queue list`"
                 )));
             }
             Some(_) => sleep(BETWEEN_LOOKS).await,
@@ -270,14 +272,13 @@ async fn purge(aws: &Aws, name: &str, yes: bool) -> Result<bool, Failure> {
         )));
     }
     let Depth { waiting, in_flight, delayed } = depth;
-    if !confirmed(&format!("Forget all messages of {name} ({waiting} waiting, {in_flight} in flight, {delayed} delayed)?"), yes)? {
+    if !confirmed(&format!("Delete all messages of {name} ({waiting} waiting, {in_flight} in flight, {delayed} delayed)?"), yes)? {
         return Ok(false);
     }
     let purge = aws.sqs().purge_queue().queue_url(url);
     purge.send().await.map_err(|error| Failure::because(&format!("cannot purge queue {name}"), error))?;
     Output::new().line(format!(
-        "{} is being emptied, which takes SQS up to a minute. Records stay. Jobs whose record holds their message, such as jobs of schedules \
-         and long waits, run all the same: a beater sends them again within a day or so. Cancel them to prevent that",
+        "SQS empties {} within a minute. Records stay. Jobs whose record contains their message, such as jobs of schedules and jobs that wait for long, still run: a beater sends them again within about a day. Cancel them to prevent that",
         clean(&name)
     ))?;
     Ok(true)
@@ -304,7 +305,7 @@ async fn delete(aws: &Aws, name: &str, force: bool, yes: bool) -> Result<bool, F
     if let Some((other, _)) = account.pairs.iter().find(|(other, letters)| letters.name == full_name && other.name != full_name) {
         let (other, short) = (clean(&other.name), shell(aws.short(&other.name)));
         return Err(Failure::new(format!(
-            "queue {full_name} is the dead-letter queue of {other}, whose failed messages would be lost; `sqjobs queue delete {short}` deletes both"
+            "queue {full_name} is the dead-letter queue of {other}, and the dead letters of {other} would be lost; `sqjobs queue delete {short}` deletes both queues"
         )));
     }
     let shared_with = account.pairs.into_iter().find(shares).map(|(other, _)| other.name);
@@ -316,8 +317,8 @@ async fn delete(aws: &Aws, name: &str, force: bool, yes: bool) -> Result<bool, F
     let held: Vec<_> =
         targets.iter().filter(|queue| queue.depth.all() > 0).map(|queue| format!("{} holds {}", queue.name, queue.depth.all())).collect();
     if !held.is_empty() && !force {
-        let remedy = "run or purge them, or delete them as well by --force";
-        return Err(Failure::new(format!("cannot delete queue {full_name}: there are messages, {}; {remedy}", held.join(", "))));
+        let remedy = "run or purge them, or delete them too with --force";
+        return Err(Failure::new(format!("cannot delete queue {full_name}: there are messages ({}); {remedy}", held.join(", "))));
     }
     let mappings = match &queue {
         Some(queue) => {
@@ -345,14 +346,14 @@ async fn delete(aws: &Aws, name: &str, force: bool, yes: bool) -> Result<bool, F
         setup::remove_dlq(&aws.dynamodb(), &aws.place.table(), &dlq.name).await?;
     }
     let mut output = Output::new();
-    output.line(format!("deleted {}; SQS takes a minute until the name is free", clean(&names)))?;
+    output.line(format!("deleted {}; the name is free again after a minute", clean(&names)))?;
     if let (Some(dlq), Some(other)) = (&dlq, shared_with) {
-        output.line(format!("{} stays: it is the dead-letter queue of {} too", clean(&dlq.name), clean(&other)))?;
+        output.line(format!("{} stays: it is also the dead-letter queue of {}", clean(&dlq.name), clean(&other)))?;
     }
     for function in mappings.iter().filter_map(function_of) {
-        output.line(format!("function {function} stays, with its role, its variables and its log; no queue feeds it"))?;
+        output.line(format!("function {function} stays, with its role, variables and log; no queue feeds it now"))?;
     }
-    output.line("records stay until their retention is over")?;
+    output.line("records stay until their retention ends")?;
     dependents(aws, &full_name, &mut output).await?;
     Ok(true)
 }
@@ -365,22 +366,23 @@ async fn dependents(aws: &Aws, full_name: &str, output: &mut Output) -> Result<(
                 let row = serde_json::to_value(entry)?;
                 if aws.queue(row["queue"].as_str().unwrap_or_else(|| entry.job())) == full_name {
                     let (shown, id) = (clean(entry.id()), shell(entry.id()));
-                    let message = format!("schedule {shown} still sends to it; `sqjobs schedule remove {id}` removes it");
+                    let message =
+                        format!("schedule {shown} still sends jobs to this queue; `sqjobs schedule remove {id}` removes the schedule");
                     output.line(aws.place.with_options(&message))?;
                 }
             }
         }
-        Err(error) => anstream::eprintln!("not looked at: schedules that send to it: {error}"),
+        Err(error) => anstream::eprintln!("not checked: schedules that send jobs to this queue: {error}"),
     }
     match aws.client().list(By::Due, DUE).await {
         Ok(due) => {
             for record in due.iter().filter(|record| record.queue == full_name) {
                 let (shown, id) = (clean(&record.id), shell(&record.id));
-                let message = format!("job {shown} still waits to be sent to it; `sqjobs cancel {id}` cancels it");
+                let message = format!("job {shown} still waits to be sent to this queue; `sqjobs cancel {id}` cancels the job");
                 output.line(aws.place.with_options(&message))?;
             }
         }
-        Err(error) => anstream::eprintln!("not looked at: jobs that wait to be sent to it: {error}"),
+        Err(error) => anstream::eprintln!("not checked: jobs that wait to be sent to this queue: {error}"),
     }
     Ok(())
 }

@@ -34,7 +34,7 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Run the code that was deployed last. The command publishes it as a version, and points the alias `live` at it.
+    /// Run the newest deployment. The command publishes it as a version, and points the alias `live` at the version.
     Release {
         /// The name of the function, as AWS shows it.
         #[arg(value_parser = text)]
@@ -119,8 +119,7 @@ impl Version {
         }
         let own = self.environment.get(QUEUE).map_or("not set".to_owned(), |url| format!("{url:?}"));
         Err(Failure::new(format!(
-            "version {} of function {function} does not know queue {queue}: its {QUEUE} is {own}; deploy with --merge-env, \
-             and `sqjobs queue create {short} --function {function}` sets what is missing",
+            "version {} of function {function} does not name queue {queue}: its variable {QUEUE} is {own}; deploy with --merge-env, then set the missing variables with `sqjobs queue create {short} --function {function}`",
             self.name
         )))
     }
@@ -136,8 +135,9 @@ fn earlier<'a>(
 ) -> Result<&'a Version, Failure> {
     if let Some(to) = to {
         let found = versions.iter().find(|version| version.number() == Some(to));
-        let found = found
-            .ok_or_else(|| Failure::new(format!("function {function} has no version {to}; see `sqjobs function versions {function}`")))?;
+        let found = found.ok_or_else(|| {
+            Failure::new(format!("function {function} has no version {to}; `sqjobs function versions {function}` lists the versions"))
+        })?;
         found.check(function, queue, short)?;
         return Ok(found);
     }
@@ -147,7 +147,7 @@ fn earlier<'a>(
     let is_earlier = |version: &&Version| version.number() < current.number() && version.number().is_some();
     let candidates = versions.iter().filter(is_earlier).filter(|version| is_unlike(version) && version.takes_from(queue));
     candidates.max_by_key(|version| version.number()).ok_or_else(|| {
-        Failure::new(format!("there is no version of function {function} before {live} that differs from it and knows queue {queue}"))
+        Failure::new(format!("function {function} has no version before {live} that differs from it and names queue {queue}"))
     })
 }
 
@@ -175,8 +175,8 @@ pub(super) struct Moved {
 impl Moved {
     fn tell(&self, function: &str) -> Result<bool, Failure> {
         let line = match &self.before {
-            Some(before) if *before == self.version => format!("{function} runs version {before} already"),
-            Some(before) => format!("{function} runs version {}, and before {before}", self.version),
+            Some(before) if *before == self.version => format!("{function} already runs version {before}"),
+            Some(before) => format!("{function} runs version {}; before, it ran version {before}", self.version),
             None => format!("{function} runs version {}", self.version),
         };
         Output::new().line(line)?;
@@ -223,19 +223,17 @@ async fn fed_by(aws: &Aws, function: &str) -> Result<String, Failure> {
     let queue = own.and_then(|mapping| mapping.event_source_arn?.rsplit(':').next().map(str::to_owned));
     match queue {
         Some(queue) if !queue.starts_with(&aws.place.prefix) => Err(Failure::new(format!(
-            "queue {queue} feeds function {function}, and its name does not begin with the prefix {} of this environment: give the --prefix of \
-             that queue",
+            "queue {queue} feeds function {function}, and the name of the queue does not start with the prefix {} of this environment: give the --prefix of that queue",
             aws.place.prefix
         ))),
         Some(queue) if is_live => Ok(queue),
         Some(queue) => Err(Failure::new(format!(
-            "queue {queue} feeds function {function} itself, so that what is deployed runs at once; \
-             `sqjobs queue create {} --function {function}` lets it feed the alias {LIVE}",
+            "queue {queue} feeds function {function} without an alias, so each deployment runs at once; `sqjobs queue create {} --function {function}` connects the queue to the alias {LIVE}",
             aws.short(&queue)
         ))),
-        None => {
-            Err(Failure::new(format!("no queue feeds a function {function}; `sqjobs queue create QUEUE --function {function}` lets one")))
-        }
+        None => Err(Failure::new(format!(
+            "no queue feeds function {function}; connect one with `sqjobs queue create QUEUE --function {function}`"
+        ))),
     }
 }
 

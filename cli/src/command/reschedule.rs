@@ -39,7 +39,7 @@ pub(super) async fn reschedule(aws: &Aws, wanted: Move) -> Result<bool, Failure>
     let now = aws.clock.now();
     let later = wanted.delay.and_then(|delay| now.checked_add(SignedDuration::try_from(delay).ok()?).ok());
     let Some(at) = wanted.at.or(later) else {
-        return Err(Failure::new("the delay is too long; name an instant up to the year 9999 by --at"));
+        return Err(Failure::new("the delay is too long; give a time up to the year 9999 with --at"));
     };
     let client = aws.client();
     let waits = client.get(&wanted.id).await?.filter(|record| record.state == State::Scheduled);
@@ -68,24 +68,23 @@ fn moved_to(id: &str, at: Option<Timestamp>, record: Option<&Record>, now: Times
     if let Some((at, expires)) = at.zip(record.and_then(|record| expires_unrun(record, now))) {
         let (at, expires) = (exact(at), exact(expires));
         return format!(
-            "{shown} is moved to {at}, and expires at {expires}: it does not run. Move it to an earlier time, or enqueue it anew"
+            "{shown} is moved to {at}, but expires at {expires}, so it does not run. Move it to an earlier time, or enqueue it again with a later expiry"
         );
     }
     let why = match (at, state) {
         (Some(at), _) if at <= now => {
-            return format!("{shown} is due at once, for {} has passed; a beater sends it within a minute", exact(at));
+            return format!("{shown} is due now, because {} is in the past; a beater sends it within a minute", exact(at));
         }
         (Some(at), _) => return format!("{shown} waits until {}", exact(at)),
         (None, None) => format!(
-            "there is no record of it. The id is wrong, or the job still waits in its queue, where a job cannot be moved. `sqjobs explain {id}` looks further"
+            "it has no record. Either the id is wrong, or the job still waits in its queue, where it cannot be moved. `sqjobs explain {id}` searches further"
         ),
         (None, Some((state, record))) if state.is_terminal() => {
             format!("it has ended{}. `sqjobs retry {id} ARGS --at INSTANT` runs it again", ended(record))
         }
-        (None, Some((State::Running, _))) => format!("it runs. `sqjobs cancel {id}` asks it to stop"),
+        (None, Some((State::Running, _))) => format!("it is running. `sqjobs cancel {id}` asks it to stop"),
         (None, Some((state, _))) => format!(
-            "it is {} and waits in its queue. Only a job that waits in the table can be moved: one that waits for more than 15 minutes. To run it at another time, cancel \
-             it and enqueue it again with another id: `sqjobs cancel {id}`",
+            "it is {} and waits in its queue. Only a job that waits for more than 15 minutes can be moved, because it waits in the table. To run this job at another time, cancel it with `sqjobs cancel {id}`, and enqueue it with another id",
             state.as_str()
         ),
     };
@@ -106,19 +105,19 @@ mod tests {
         let later = "2026-05-04T13:00:00Z".parse().expect("an instant");
         assert_eq!(moved_to("a", Some(later), None, now), "a waits until 2026-05-04T13:00:00Z");
         let past = moved_to("a", "2026-05-04T11:00:00Z".parse().ok(), None, now);
-        assert_eq!(past, "a is due at once, for 2026-05-04T11:00:00Z has passed; a beater sends it within a minute");
+        assert_eq!(past, "a is due now, because 2026-05-04T11:00:00Z is in the past; a beater sends it within a minute");
         let mut expiring = record("scheduled");
         expiring.run_at = Some(later);
         expiring.envelope = Some(json!({"name": "n", "expires_at": "2026-05-04T12:30:00Z"}).to_string());
         let expires = moved_to("a", Some(later), Some(&expiring), now);
         assert!(
-            expires.starts_with("a is moved to 2026-05-04T13:00:00Z, and expires at 2026-05-04T12:30:00Z: it does not run"),
+            expires.starts_with("a is moved to 2026-05-04T13:00:00Z, but expires at 2026-05-04T12:30:00Z, so it does not run"),
             "{expires}"
         );
         let cases = [
-            (None, "cannot move a: there is no record of it. The id is wrong, or"),
+            (None, "cannot move a: it has no record. Either the id is wrong, or"),
             (Some(record("succeeded")), "it has ended (succeeded at 2026-05-04T11:00:00Z). `sqjobs retry a ARGS"),
-            (Some(record("running")), "it runs"),
+            (Some(record("running")), "it is running"),
             (Some(record("queued")), "it is queued and waits in its queue"),
             (Some(record("retrying")), "it is retrying and waits in its queue"),
         ];

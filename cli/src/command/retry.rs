@@ -26,7 +26,7 @@ pub(crate) struct Retry {
     pub(crate) id: String,
     /// The job's arguments as JSON. @FILE reads them from a file, and - from standard input.
     pub(crate) args: String,
-    /// The job's name. It is needed only for a job that was cancelled before any function saw it.
+    /// The job's name. It is needed only for a job that was cancelled before any function received it.
     #[arg(long, value_parser = text)]
     pub(crate) name: Option<String>,
     #[command(flatten)]
@@ -60,7 +60,7 @@ pub(super) async fn retry(aws: &Aws, wanted: Retry) -> Result<bool, Failure> {
     }
     let name = match wanted.name.as_deref().unwrap_or(&record.name) {
         "" => {
-            let why = "its record has no name, since it was cancelled before any function saw it; name the job by --name";
+            let why = "its record has no name, because it was cancelled before any function received it; give the name with --name";
             return Err(Failure::new(format!("cannot run {:?} again: {why}", wanted.id)));
         }
         name => name,
@@ -84,7 +84,7 @@ pub(super) async fn retry(aws: &Aws, wanted: Retry) -> Result<bool, Failure> {
     let shown = clean(&wanted.id);
     match (retried, deleted) {
         _ if wanted.json => output.json(&json!({"id": wanted.id, "retried": retried, "dead_letters_deleted": deleted}))?,
-        (false, _) => output.line(format!("{shown} has not ended, and was left alone: it is {}", record.state.as_str()))?,
+        (false, _) => output.line(format!("{shown} has not ended, so nothing was changed: it is {}", record.state.as_str()))?,
         (true, 0) => output.line(format!("{shown} runs again"))?,
         (true, _) => output.line(format!("{shown} runs again; its dead letter is deleted"))?,
     }
@@ -94,7 +94,7 @@ pub(super) async fn retry(aws: &Aws, wanted: Retry) -> Result<bool, Failure> {
     };
     if let Some(why) = why.filter(|_| retried && deleted == 0) {
         let (queue, id) = (shell(aws.short(&record.queue)), shell(&wanted.id));
-        let message = format!("its dead letter was not deleted: {}; `sqjobs dlq purge {queue} --id {id}` does it", clean(&why));
+        let message = format!("its dead letter was not deleted: {}; delete it with `sqjobs dlq purge {queue} --id {id}`", clean(&why));
         anstream::eprintln!("{}", aws.place.with_options(&message));
     }
     Ok(retried)
@@ -107,18 +107,14 @@ async fn no_record(aws: &Aws, wanted: &Retry) -> Failure {
         Ok(Facts { dead_letter: Some(letter), .. }) => {
             let message =
                 lookup::describe_dead_letter(&aws.place.prefix, &letter, &wanted.id, &shell(&wanted.args), aws.clock.now()).join(" ");
-            return Failure::new(format!(
-                "cannot run {shown} again: there is no record of it, since it never started. {}",
-                clean(&message)
-            ));
+            return Failure::new(format!("cannot run {shown} again: it has no record, because it never started. {}", clean(&message)));
         }
-        Ok(_) => "nor a dead letter in sight".to_owned(),
-        Err(error) => format!("and the dead letters cannot be looked at ({})", clean(&error.into_message())),
+        Ok(_) => "and no dead letter of it was found".to_owned(),
+        Err(error) => format!("and the dead letters cannot be read ({})", clean(&error.into_message())),
     };
     let name = wanted.name.as_deref().map_or("NAME".into(), shell);
     Failure::new(format!(
-        "cannot run {shown} again: there is no record of it, {looked}; `sqjobs explain {id}` looks further, and `sqjobs enqueue {name} {} \
-         --id {id}` enqueues it",
+        "cannot run {shown} again: it has no record, {looked}; `sqjobs explain {id}` searches further, and `sqjobs enqueue {name} {} --id {id}` enqueues the job",
         shell(&wanted.args)
     ))
 }
@@ -142,7 +138,7 @@ impl<'a> DeadLetters<'a> {
             Ok(mut found) => {
                 // The others belong to another job, or to a message that was never this job's.
                 found.retain(|letter| letter.id == id && letter.kind() != Some("id_in_use"));
-                let left = found.is_empty().then(|| format!("it is not among the {} that {} showed", walk.seen(), pair.dlq));
+                let left = found.is_empty().then(|| format!("it is not among the {} dead letters that {} returned", walk.seen(), pair.dlq));
                 Self { walk: Some(walk), found, left }
             }
             Err(error) => Self { walk: Some(walk), found: Vec::new(), left: Some(error.into_message()) },

@@ -50,7 +50,9 @@ pub(super) async fn stats(aws: &Aws, wanted: Stats) -> Result<bool, Failure> {
     }
     queues.retain(|queue, _| wanted.queue.as_ref().is_none_or(|name| name == queue));
     if let Some(name) = wanted.queue.as_ref().filter(|_| queues.is_empty()) {
-        return Err(Failure::new(format!("there is no queue {name}, and nothing was counted of it; look at `sqjobs queue list`")));
+        return Err(Failure::new(format!(
+            "there is no queue {name}, and there are no statistics of it; `sqjobs queue list` shows the queues"
+        )));
     }
     for (queue, days) in &queues {
         let status = statuses.iter().find(|status| status.name == *queue);
@@ -135,19 +137,19 @@ impl Page<'_> {
         });
         let age = tally.last_at.map(|at| {
             let waited = Duration::from_millis(tally.last_waited_ms);
-            format!("what started last, {}, had waited {}", from_now(at, self.now), brief(waited))
+            format!("the last job started {} and had waited {}", from_now(at, self.now), brief(waited))
         });
         let facts: Vec<_> = [depth, age].into_iter().flatten().collect();
         output.line(format!("\u{1b}[1m{}\u{1b}[0m  {}", clean(self.queue), facts.join("; ")))?;
         if self.days.is_empty() {
-            return output.line("  nothing was counted");
+            return output.line("  no statistics");
         }
         output.table(["  day", "succeeded", "retried", "failed", "others", "waited", "ran"], self.days.iter().rev().map(row))?;
         if !tally.kinds.is_empty() {
             let mut kinds: Vec<_> = tally.kinds.iter().collect();
             kinds.sort_by_key(|(kind, count)| (std::cmp::Reverse(**count), *kind));
             let kinds: Vec<_> = kinds.iter().take(KINDS).map(|(kind, count)| format!("{count} {}", clean(kind))).collect();
-            output.line(format!("  failed most  {}", kinds.join(", ")))?;
+            output.line(format!("  most frequent errors  {}", kinds.join(", ")))?;
         }
         if whole {
             bars("waited", &tally.wait).into_iter().chain(bars("ran", &tally.run)).try_for_each(|line| output.line(line))?;

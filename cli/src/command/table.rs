@@ -27,7 +27,7 @@ pub(super) async fn table(aws: &Aws, wanted: Table) -> Result<bool, Failure> {
 pub(super) async fn create(aws: &Aws) -> Result<(), Failure> {
     let (dynamodb, jobs, schedules) = (aws.dynamodb(), aws.place.table(), aws.place.schedules_table());
     if jobs == schedules {
-        return Err(Failure::new(format!("records and schedules cannot share table {jobs}; name another by --schedules-table")));
+        return Err(Failure::new(format!("records and schedules cannot share table {jobs}; name another table with --schedules-table")));
     }
     if let Some(others) = others_than_new(aws).await {
         anstream::eprintln!("{others}");
@@ -71,7 +71,7 @@ pub(super) async fn others_than_new(aws: &Aws) -> Option<String> {
         whole.map(|prefix| if prefix.is_empty() { "the one without a prefix".into() } else { format!("{prefix:?}") }).collect();
     (!others.is_empty()).then(|| {
         format!(
-            "the environment {:?} is new: it has no table {}. The environments here are {}; if you meant one of them, give its --prefix",
+            "the environment {:?} is new: it has no table {}. The existing environments are {}; if you meant one of these, give its --prefix",
             place.prefix,
             place.table(),
             others.join(", ")
@@ -91,8 +91,7 @@ pub(super) async fn refuse_other(aws: &Aws) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::new(format!(
-        "table {table} belongs to the environment {other}, and this command to the one with the prefix \"{}\": give --prefix {other}, or leave \
-         out --table (the variable SQJOBS_TABLE)",
+        "table {table} belongs to the environment {other}, but this command uses the prefix \"{}\": give --prefix {other}, or do not give --table (the variable SQJOBS_TABLE)",
         place.prefix
     )))
 }

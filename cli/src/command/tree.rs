@@ -49,10 +49,10 @@ pub(super) async fn tree(aws: &Aws, wanted: Tree) -> Result<bool, Failure> {
         output.line(format!("{mark} {:indent$}{id}  {name}  {state}  {}", "", last(record, now), indent = 2 * depth))?;
     }
     if records.len() >= TREE {
-        anstream::eprintln!("the first {TREE} jobs of the tree");
+        anstream::eprintln!("only the first {TREE} jobs of the tree are shown");
     }
     let listed = aws.place.with_options(LISTED);
-    anstream::eprintln!("Beside this job and its causes, only jobs of the tree that were enqueued as listed are shown. {listed}");
+    anstream::eprintln!("The tree shows this job, its ancestors, and the jobs that were enqueued as listed. {listed}");
     Ok(true)
 }
 

@@ -136,7 +136,9 @@ impl<'a> Deployment<'a> {
     async fn allow(&self, name: &str) -> Result<(), Failure> {
         let role = self.aws.iam().create_role().role_name(name).assume_role_policy_document(TRUST).send().await;
         match role {
-            Err(error) if error.code() != Some("EntityAlreadyExists") => Err(Failure::because(&format!("cannot make role {name}"), error)),
+            Err(error) if error.code() != Some("EntityAlreadyExists") => {
+                Err(Failure::because(&format!("cannot create role {name}"), error))
+            }
             _ => Ok(()),
         }
     }
@@ -144,7 +146,7 @@ impl<'a> Deployment<'a> {
     /// Lets its queue feed a function, or EventBridge wake the beater.
     async fn wire(&self, function: &Function) -> Result<(), Failure> {
         let name = self.name(function);
-        let cannot = |error: Cause| Failure::because(&format!("cannot wire {name}"), error);
+        let cannot = |error: Cause| Failure::because(&format!("cannot connect {name}"), error);
         let deployed = function::Function::find(self.aws, &name).await?;
         let Some(queue) = &function.queue else {
             beater::wake(self.aws, &deployed).await?;

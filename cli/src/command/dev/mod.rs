@@ -54,7 +54,7 @@ pub(super) async fn dev(place: &Place, wanted: Dev) -> Result<bool, Failure> {
     let workspace = Workspace::read(&wanted.packages, wanted.cargo)?;
     let (_watcher, changes) = watch(&workspace, wanted.watch)?; // from now on, so that no change is missed
     let names: Vec<_> = workspace.functions.iter().map(|function| &*function.name).collect();
-    anstream::eprintln!("building {}; the first build takes minutes", names.join(", "));
+    anstream::eprintln!("building {}; the first build takes several minutes", names.join(", "));
     let programs = workspace.build().run(Stdio::inherit()).map_err(Failure::new)?;
     let (mut interrupted, mut ended) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let mut stack = Stack::start(&workspace.target, wanted.port, wanted.keep)?;
@@ -63,8 +63,8 @@ pub(super) async fn dev(place: &Place, wanted: Dev) -> Result<bool, Failure> {
         _ = interrupted.recv() => Ok(()),
         _ = ended.recv() => Ok(()),
     };
-    let left = if wanted.keep { "are kept for the next `sqjobs dev --keep`" } else { "are gone; `--keep` keeps them" };
-    anstream::eprintln!("\nthe local stack ends; its tables and queues {left}");
+    let left = if wanted.keep { "are kept for the next `sqjobs dev --keep`" } else { "are deleted; `--keep` keeps them" };
+    anstream::eprintln!("\nthe local stack stops; its tables and queues {left}");
     lived.map(|()| true)
 }
 
@@ -112,11 +112,11 @@ async fn rebuilt(workspace: &Workspace, deployment: &mut Deployment<'_>) -> Resu
     let build = workspace.build();
     let programs = spawn_blocking(|| build.run(Stdio::piped())).await.map_err(|error| error.to_string())??;
     match deployment.deploy(&programs).await {
-        Ok(0) => Ok("built; nothing has changed".into()),
-        Ok(1) => Ok("built; one function is deployed anew".into()),
-        Ok(functions) => Ok(format!("built; {functions} functions are deployed anew")),
+        Ok(0) => Ok("built; no function has changed".into()),
+        Ok(1) => Ok("built; 1 function was deployed again".into()),
+        Ok(functions) => Ok(format!("built; {functions} functions were deployed again")),
         Err(Failure::Message(flaw)) => Err(flaw),
-        Err(Failure::BrokenPipe) => Err("nobody reads".into()),
+        Err(Failure::BrokenPipe) => Err("the output is closed".into()),
     }
 }
 

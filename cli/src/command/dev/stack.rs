@@ -34,7 +34,7 @@ impl Stack {
     pub(super) fn start(target: &Path, port: u16, keep: bool) -> Result<Self, Failure> {
         // As other programs use loopback, so might another stack.
         TcpListener::bind((Ipv4Addr::LOCALHOST, port))
-            .map_err(|error| Failure::new(format!("port {port} cannot be used: {error}; give another by --port")))?;
+            .map_err(|error| Failure::new(format!("cannot use port {port}: {error}; give another port with --port")))?;
         let home = target.join("local-stack");
         fs::create_dir_all(&home)?;
         let venv = install(&home)?;
@@ -73,7 +73,7 @@ impl Stack {
         while aws.sqs().list_queues().send().await.is_err() {
             self.lives()?;
             if started.elapsed() > START {
-                return Err(Failure::new(format!("the local stack does not answer; its log is {}", self.log.display())));
+                return Err(Failure::new(format!("the local stack does not answer; read its log {}", self.log.display())));
             }
             sleep(BETWEEN_LOOKS).await;
         }
@@ -84,7 +84,7 @@ impl Stack {
     pub(super) fn lives(&mut self) -> Result<(), Failure> {
         match self.keeper.try_wait()? {
             None => Ok(()),
-            Some(_) => Err(Failure::new(format!("the local stack has ended; its log is {}", self.log.display()))),
+            Some(_) => Err(Failure::new(format!("the local stack has stopped; read its log {}", self.log.display()))),
         }
     }
 }
@@ -106,11 +106,11 @@ fn install(home: &Path) -> Result<PathBuf, Failure> {
     if fs::read_to_string(&installed).is_ok_and(|those| those == REQUIREMENTS) {
         return Ok(venv);
     }
-    anstream::eprintln!("installing the local stack into {}, once; it takes a minute or two", venv.display());
+    anstream::eprintln!("installing the local stack into {}; this is done once, and takes a minute or two", venv.display());
     fs::write(&wanted, REQUIREMENTS)?;
-    succeed(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv), "install Python 3 with its module venv")?;
+    succeed(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv), "install Python 3 with the module venv")?;
     let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
-    succeed(Command::new(venv.join("bin/python")).args(pip).arg(&wanted), "look at the network, and at pip's settings")?;
+    succeed(Command::new(venv.join("bin/python")).args(pip).arg(&wanted), "check the network, and the settings of pip")?;
     fs::rename(&wanted, &installed)?;
     Ok(venv)
 }
@@ -120,7 +120,7 @@ fn succeed(command: &mut Command, remedy: &str) -> Result<(), Failure> {
     let name = command.get_program().to_string_lossy().into_owned();
     match command.status() {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(Failure::new(format!("{name} has failed ({status}); {remedy}"))),
-        Err(error) => Err(Failure::new(format!("{name} does not start: {error}; {remedy}"))),
+        Ok(status) => Err(Failure::new(format!("{name} failed ({status}); {remedy}"))),
+        Err(error) => Err(Failure::new(format!("cannot start {name}: {error}; {remedy}"))),
     }
 }

@@ -59,7 +59,7 @@ impl<'a> View<'a> {
         let functions: Vec<_> = self.workspace.functions.iter().map(|function| &*function.name).collect();
         let mut lines = vec![
             format!("sqjobs dev  {url}  {}", functions.join(", ")),
-            format!("{DIM}the functions' logs are in {}; Ctrl-C ends it{PLAIN}", self.stack_log),
+            format!("{DIM}the logs of the functions are in {}; Ctrl-C stops the stack{PLAIN}", self.stack_log),
             String::new(),
             "From another terminal:".into(),
             format!(
@@ -79,7 +79,7 @@ impl<'a> View<'a> {
         }
         if is_example_missing {
             lines.push(format!(
-                "{DIM}  ARGUMENTS is the JSON of a job's arguments; give one by `example = {{ name = \"...\", args = ... }}` under [package.metadata.sqjobs]{PLAIN}"
+                "{DIM}  Replace ARGUMENTS by the job's arguments as JSON, or add `example = {{ name = \"...\", args = ... }}` under [package.metadata.sqjobs]{PLAIN}"
             ));
         }
         let given = fed.clone().find_map(|(function, queue)| {
@@ -101,8 +101,10 @@ impl<'a> View<'a> {
         }
         lines.extend([
             String::new(),
-            format!("{DIM}succeeded, retried and failed: how attempts ended today, in UTC; `sqjobs list` shows the jobs that are failed now{PLAIN}"),
-            format!("{DIM}dead: messages in the dead-letter queue now, with or without a record; `sqjobs dlq list` shows them{PLAIN}"),
+            format!(
+                "{DIM}succeeded, retried, failed: the attempts that ended today (UTC); `sqjobs list` shows the jobs that failed{PLAIN}"
+            ),
+            format!("{DIM}dead: the messages in the dead-letter queue, with or without a record; `sqjobs dlq list` shows them{PLAIN}"),
         ]);
         lines
     }
@@ -152,7 +154,7 @@ impl<'a> View<'a> {
         });
         output.table(["queue", "waiting", "running", "delayed", "succeeded", "retried", "failed", "dead", "function"], rows)?;
         if !failed.is_empty() {
-            output.line(format!("\n{DIM}failed now, the last first; `sqjobs explain ID` says more{PLAIN}"))?;
+            output.line(format!("\n{DIM}failed jobs, the newest first; `sqjobs explain ID` shows more{PLAIN}"))?;
             output.jobs(&failed, self.aws.clock.now())?;
         }
         if !self.message.is_empty() {

@@ -174,16 +174,16 @@ impl Workspace {
     /// Reads the workspace of the current folder.
     pub(super) fn read(packages: &[String], arguments: Vec<String>) -> Result<Self, Failure> {
         let output = Command::new(cargo()).args(["metadata", "--format-version", "1", "--no-deps"]).output();
-        let output = output.map_err(|error| Failure::new(format!("cargo does not start: {error}; install Rust")))?;
+        let output = output.map_err(|error| Failure::new(format!("cannot start cargo: {error}; install Rust")))?;
         if !output.status.success() {
             let message = String::from_utf8_lossy(&output.stderr);
             return Err(Failure::new(format!(
-                "{}; go to a folder of a Rust workspace with jobs",
+                "{}; run the command in a Rust workspace that has jobs",
                 message.trim_start_matches("error: ").trim()
             )));
         }
         let metadata: Metadata =
-            serde_json::from_slice(&output.stdout).map_err(|error| Failure::because("cannot read cargo's answer", error))?;
+            serde_json::from_slice(&output.stdout).map_err(|error| Failure::because("cannot read the output of cargo", error))?;
         let selected = selected(&metadata, packages)?;
         Ok(Self {
             functions: functions(&selected)?,
@@ -232,14 +232,14 @@ impl Build {
         let output = self.command.stdout(Stdio::piped()).stderr(words).output().map_err(|error| error.to_string())?;
         if !output.status.success() {
             let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            return Err(if words.is_empty() { "the functions cannot be built".into() } else { words });
+            return Err(if words.is_empty() { "cannot build the functions".into() } else { words });
         }
         let messages = output.stdout.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Message>(line).ok());
         let programs = messages.filter(|message| message.profile.as_ref().is_some_and(|profile| !profile.test));
         let programs = programs.filter_map(|message| Some((message.target?.name, message.executable?)));
         let programs: Programs = programs.filter(|(name, _)| self.programs.contains(name)).collect();
         match self.programs.iter().find(|name| !programs.contains_key(*name)) {
-            Some(name) => Err(format!("cargo has not built {name}")),
+            Some(name) => Err(format!("cargo did not build {name}")),
             None => Ok(programs),
         }
     }
@@ -254,7 +254,10 @@ fn selected<'a>(metadata: &'a Metadata, names: &[String]) -> Result<Vec<&'a Pack
     let able = || metadata.packages.iter().filter(|package| package.uses_sqjobs() && package.functions().next().is_some());
     if let Some(name) = names.iter().find(|name| able().all(|package| package.name != **name)) {
         let able: Vec<_> = able().map(|package| &*package.name).collect();
-        return Err(Failure::new(format!("there is no package {name} with a program and sqjobs; there are {}", able.join(", "))));
+        return Err(Failure::new(format!(
+            "there is no package {name} that has a program and depends on sqjobs; these packages do: {}",
+            able.join(", ")
+        )));
     }
     let in_house = |package: &&Package| {
         let folder = package.manifest_path.strip_prefix(&metadata.workspace_root).unwrap_or(&package.manifest_path);
@@ -266,7 +269,7 @@ fn selected<'a>(metadata: &'a Metadata, names: &[String]) -> Result<Vec<&'a Pack
         names => able().filter(|package| names.contains(&package.name)).collect(),
     };
     if packages.is_empty() {
-        return Err(Failure::new("no package of this workspace has a program and depends on sqjobs; name one by --package"));
+        return Err(Failure::new("no package of this workspace has a program and depends on sqjobs; name a package with --package"));
     }
     Ok(packages)
 }
@@ -279,7 +282,7 @@ fn functions(packages: &[&Package]) -> Result<Vec<Function>, Failure> {
         for what in [Some(format!("function {}", function.name)), queue].into_iter().flatten() {
             if let Some(other) = taken.insert(what.clone(), package) {
                 return Err(Failure::new(format!(
-                    "packages {other} and {package} both have {what}; give one of them another by `queue` or `queues` under [package.metadata.sqjobs]"
+                    "packages {other} and {package} both have {what}; give one of them another name with `queue` or `queues` under [package.metadata.sqjobs]"
                 )));
             }
         }
@@ -344,7 +347,7 @@ mod tests {
         assert_eq!(names(selected(&metadata, &[])), ["orders", "beater", "tool"]);
         assert_eq!(names(selected(&metadata, &["tool".into()])), ["tool"]);
         assert!(
-            matches!(selected(&metadata, &["x".into()]), Err(Failure::Message(text)) if text.contains("there are orders, beater, tool"))
+            matches!(selected(&metadata, &["x".into()]), Err(Failure::Message(text)) if text.contains("these packages do: orders, beater, tool"))
         );
     }
 

@@ -33,9 +33,9 @@ pub(crate) struct Filter {
 pub(crate) enum Dlq {
     /// List dead letters: their jobs, the reasons, and the present states of the jobs.
     List(List),
-    /// Show dead letters with all that is known of them.
+    /// Show dead letters with their messages and the records of their jobs.
     Show(Show),
-    /// Send dead letters back to their queue. An interrupted command can be run again: no job runs twice.
+    /// Send dead letters back to their queue. You can run an interrupted command again: no job runs twice.
     Redrive(Redrive),
     /// Delete dead letters.
     Purge(Purge),
@@ -48,7 +48,7 @@ pub(crate) struct List {
     pub(crate) queue: Option<String>,
     #[command(flatten)]
     pub(crate) filter: Filter,
-    /// The most rows to show.
+    /// The maximum number of rows.
     #[arg(long, default_value_t = 50)]
     pub(crate) limit: usize,
     /// Print each one as a line of JSON.
@@ -58,7 +58,7 @@ pub(crate) struct List {
 
 #[derive(Debug, Args)]
 pub(crate) struct Show {
-    /// The queue that their messages came from.
+    /// The queue of the dead letters.
     #[arg(value_parser = text)]
     pub(crate) queue: String,
     /// The ids of jobs or of messages.
@@ -71,12 +71,12 @@ pub(crate) struct Show {
 
 #[derive(Debug, Args)]
 pub(crate) struct Redrive {
-    /// The queue that they go back to.
+    /// The queue of the dead letters, to which they are sent.
     #[arg(value_parser = text)]
     pub(crate) queue: String,
     #[command(flatten)]
     pub(crate) filter: Filter,
-    /// The most dead letters to send in a second.
+    /// The maximum number of dead letters to send per second.
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rate: Option<u32>,
     /// Show what the command would do, and change nothing.

@@ -9,7 +9,7 @@ use sqjobs::{Letter, Record};
 use super::args::Filter;
 
 /// The reason of a dead letter that a producer sent, until a beater has examined it.
-const DIRECTLY: &str = "a producer sent it to the dead-letter queue itself";
+const DIRECTLY: &str = "a producer sent it directly to the dead-letter queue";
 
 /// A dead letter and the record of its job.
 pub(super) struct DeadLetter {

@@ -180,8 +180,7 @@ pub(super) fn more(count: u64, dlq: &str) -> String {
 /// `StartMessageMoveTask` in its API reference.
 pub(in crate::command) fn ways_back(queue: &str, arn: &str) -> String {
     format!(
-        "`sqjobs dlq redrive {}` sends dead letters back, and `sqjobs dlq list {}` shows them; the console and `aws sqs start-message-move-task` do it \
-         only with the custom destination {arn}",
+        "`sqjobs dlq list {}` shows the dead letters, and `sqjobs dlq redrive {}` sends them back; the console and `aws sqs start-message-move-task` send them back only with the custom destination {arn}",
         shell(queue),
         shell(queue)
     )

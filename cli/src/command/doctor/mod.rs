@@ -28,7 +28,7 @@ pub(super) async fn doctor(aws: &Aws, wanted: &Doctor) -> Result<bool, Failure> 
     let system = System::read(aws, wanted.beater.as_deref()).await?;
     let (found, mut output) = (findings(&system), Output::new());
     for unread in &system.unread {
-        anstream::eprintln!("not looked at: {}", clean(&system.place.with_options(unread)));
+        anstream::eprintln!("not checked: {}", clean(&system.place.with_options(unread)));
     }
     if wanted.json {
         found.iter().try_for_each(|finding| output.json(finding))?;
@@ -42,11 +42,11 @@ pub(super) async fn doctor(aws: &Aws, wanted: &Doctor) -> Result<bool, Failure> 
     }
     match found.len() {
         0 => output.line(match system.queues.len() {
-            1 => "nothing is wrong with 1 queue and its function".to_owned(),
-            many => format!("nothing is wrong with {many} queues and their functions"),
+            1 => "no faults were found in 1 queue and its function".to_owned(),
+            many => format!("no faults were found in {many} queues and their functions"),
         })?,
-        1 => anstream::eprintln!("1 thing is wrong"),
-        many => anstream::eprintln!("{many} things are wrong"),
+        1 => anstream::eprintln!("1 fault was found"),
+        many => anstream::eprintln!("{many} faults were found"),
     }
     Ok(found.is_empty())
 }

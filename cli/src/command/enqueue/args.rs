@@ -50,10 +50,10 @@ pub(crate) struct Options {
     /// The queue. Default: the queue with the job's name.
     #[arg(long, value_parser = text)]
     pub(crate) queue: Option<String>,
-    /// Run the job after this time at the earliest, such as 5m.
+    /// Run the job no earlier than after this time, such as 5m.
     #[arg(long, value_name = "DURATION", value_parser = time::duration, conflicts_with = "at")]
     pub(crate) delay: Option<Duration>,
-    /// Run the job at this instant at the earliest, such as 2026-05-04T12:00:00Z.
+    /// Run the job no earlier than this instant, such as 2026-05-04T12:00:00Z.
     #[arg(long, value_name = "INSTANT", value_parser = time::instant)]
     pub(crate) at: Option<Timestamp>,
     /// Discard the job if it has not started by this instant.

@@ -109,10 +109,12 @@ impl Line {
         let own = Self::FIELDS.into_iter().filter_map(|field| Some((field.to_owned(), envelope.unknown.remove(field)?)));
         let own: Map<String, Value> = own.filter(|(_, value)| !value.is_null()).collect();
         let line: Self = serde_json::from_value(Value::Object(own)).map_err(|error| {
-            format!("{error}; queue, delay, group and dedup are texts, recorded and listed true or false, objects an array of texts")
+            format!(
+                "{error}; queue, delay, group and dedup are strings, recorded and listed are true or false, objects is an array of strings"
+            )
         })?;
         if line.delay.is_some() && envelope.run_at.is_some() {
-            return Err("delay and run_at exclude each other; give one of them".into());
+            return Err("delay and run_at cannot be used together; give one of them".into());
         }
         let Self { queue, delay, group, dedup, recorded, listed, objects } = line;
         let delay = delay.map(|delay| time::duration(&delay)).transpose()?;
@@ -147,20 +149,22 @@ impl Bulk<'_> {
         progress.finish_and_clear();
         if !done.unknown.is_empty() {
             let fields: Vec<_> = done.unknown.iter().map(|field| clean(field)).collect();
-            anstream::eprintln!("warning: this version does not know the fields {}; they were sent as they are", fields.join(", "));
+            anstream::eprintln!("warning: this version does not know the fields {}; they were sent unchanged", fields.join(", "));
         }
         if done.sent + done.refused == 0 {
-            anstream::eprintln!("no job enqueued: the input is empty");
+            anstream::eprintln!("no job was enqueued: the input is empty");
             return Ok(false);
         }
         if !self.json {
-            let incomplete =
-                if done.incomplete > 0 { format!(", {} of them not recorded or listed", done.incomplete) } else { String::new() };
-            let refused = if done.refused > 0 { format!(", {} refused", done.refused) } else { String::new() };
-            let again =
-                if done.duplicates > 0 { format!(", {} of them duplicates that do not run again", done.duplicates) } else { String::new() };
-            let repeated = if done.repeated > 0 { format!(", {} repeated lines left out", done.repeated) } else { String::new() };
-            Output::new().line(format!("{} jobs enqueued{again}{incomplete}{repeated}{refused}", done.sent))?;
+            let jobs = if done.sent == 1 { "1 job enqueued".to_owned() } else { format!("{} jobs enqueued", done.sent) };
+            let counts = [
+                ("duplicates that do not run again", done.duplicates),
+                ("not recorded or listed", done.incomplete),
+                ("repeated lines, not sent", done.repeated),
+                ("refused lines", done.refused),
+            ];
+            let counts = counts.iter().filter(|(_, count)| *count > 0).map(|(what, count)| format!("; {what}: {count}"));
+            Output::new().line(jobs + &counts.collect::<String>())?;
         }
         Ok(done.refused + done.incomplete == 0)
     }
@@ -209,7 +213,7 @@ impl Bulk<'_> {
                         let earlier = first.line;
                         match first.differs(&own) {
                             Some(what) => {
-                                let why = format!("id {id} stands in line {earlier} with {what}; give each job an id of its own");
+                                let why = format!("id {id} is in line {earlier} with {what}; give each job its own id");
                                 self.refuse(line, &why, done)?;
                             }
                             None => self.repeat(line, &id, earlier, done)?,
@@ -253,7 +257,7 @@ impl Bulk<'_> {
         if self.json {
             Output::new().json(&json!({"line": line, "id": id, "repeats_line": earlier}))?;
         } else {
-            anstream::eprintln!("line {line}: a duplicate of line {earlier}, which has the same id {id}; it was left out");
+            anstream::eprintln!("line {line}: not sent: line {earlier} has the same id {id}");
         }
         Ok(())
     }
@@ -276,9 +280,9 @@ fn interrupted_at(before: usize, under_way: usize, nameless: usize) -> String {
     let again = if nameless == 0 {
         "run the command again: no job runs twice".to_owned()
     } else {
-        format!("go on from line {from}: a job without an id that is sent again runs again")
+        format!("continue with line {from}: a job without an id runs again if it is sent again")
     };
-    format!("interrupted: lines 1 to {before} were sent, and some of lines {from} to {to}; {again}")
+    format!("interrupted: lines 1 to {before} were sent, and also some of the lines {from} to {to}; {again}")
 }
 
 #[cfg(test)]
@@ -289,6 +293,6 @@ mod tests {
     fn whoever_is_interrupted_is_told_how_to_go_on() {
         let safe = interrupted_at(1500, 500, 0);
         assert!(safe.contains("lines 1 to 1500 were sent") && safe.contains("run the command again"), "{safe}");
-        assert!(interrupted_at(1500, 500, 1).contains("go on from line 1501"));
+        assert!(interrupted_at(1500, 500, 1).contains("continue with line 1501"));
     }
 }

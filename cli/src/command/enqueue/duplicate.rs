@@ -30,16 +30,17 @@ impl Asked {
 /// Says what was asked for and could not be written beside the message, or that another job has the id.
 pub(super) fn missing(sent: &Enqueued, asked: &Asked) -> Option<String> {
     let id = clean(&sent.id);
-    let unrecorded = sent.unrecorded.as_ref().map(|why| format!("its record could not be written ({why}): its first attempt writes it"));
-    let unlisted = sent.unlisted.as_ref().map(|why| {
-        format!("it is missing in some of its lists ({why}): enqueue it once more with the id {id} to list it; it does not run twice")
-    });
+    let unrecorded = sent.unrecorded.as_ref().map(|why| format!("its record could not be written ({why}); its first attempt writes it"));
+    let unlisted = sent
+        .unlisted
+        .as_ref()
+        .map(|why| format!("it is missing from some lists ({why}); to add it, enqueue it again with the id {id}: it does not run twice"));
     let other = sent.first.as_ref().and_then(|first| match first.run_at {
         _ if first.digest.is_some_and(|first| first != asked.digest) => {
-            Some("a job of this id has other arguments, and one of both runs".to_owned())
+            Some("another job with this id has other arguments, and only one of them runs".to_owned())
         }
         at if asked.is_at_other_time(first) => Some(format!(
-            "a job of this id already waits{}, and keeps its time",
+            "a job with this id already waits{}, and keeps its time",
             at.map(|at| format!(" until {}", time::exact(at))).unwrap_or_default()
         )),
         _ => None,
@@ -53,7 +54,7 @@ pub(super) async fn firsts(aws: &Aws, ids: &[String]) -> Vec<Option<Record>> {
     let store = DynamoDb::new(aws.dynamodb(), aws.place.table());
     let read = store.read(ids).await;
     if let Some(error) = read.iter().find_map(|answer| answer.as_ref().err()) {
-        anstream::eprintln!("it is not known whether a job of this id was enqueued before: {}", clean(&error.to_string()));
+        anstream::eprintln!("cannot check whether a job with this id was enqueued before: {}", clean(&error.to_string()));
     }
     read.into_iter().map(|answer| answer.ok().flatten()).collect()
 }
@@ -73,23 +74,23 @@ pub(super) fn duplicate(first: &Record, envelope: &Envelope, queue: &str) -> (bo
     let asked = Asked::by(envelope);
     let differs = match &first.digest {
         _ if first.name.is_empty() => {
-            format!("`sqjobs retry {} ARGS --name {}` runs it after all", shell(&first.id), shell(&envelope.name))
+            format!("to run it: `sqjobs retry {} ARGS --name {}`", shell(&first.id), shell(&envelope.name))
         }
-        _ if first.queue != queue => format!("the id belongs to job {} on queue {}", clean(&first.name), clean(&first.queue)),
+        _ if first.queue != queue => format!("the id belongs to a {} job on queue {}", clean(&first.name), clean(&first.queue)),
         Some(digest) if *digest == asked.digest && asked.is_at_other_time(first) => {
             return (
                 false,
-                format!("{state}, and keeps its time; nothing was enqueued: enqueue a job for another time with an id of its own"),
+                format!("{state}, and keeps its time, so nothing was enqueued; to run a job at another time, give it another id"),
             );
         }
         Some(digest) if *digest == asked.digest => {
-            let once = if first.state.is_terminal() { "it does not run again" } else { "it runs once however often it is enqueued" };
-            return (true, format!("{state}; its arguments were the same, and {once}"));
+            let once = if first.state.is_terminal() { "it does not run again" } else { "it runs only once" };
+            return (true, format!("{state}, with the same arguments; {once}"));
         }
-        Some(_) => "its arguments were different".into(),
-        None => "it is not known if its arguments were the same".into(),
+        Some(_) => "that job has other arguments".into(),
+        None => "it is unknown whether that job has the same arguments".into(),
     };
-    (false, format!("{state}; these arguments did not run, and nothing was enqueued: {differs}"))
+    (false, format!("{state}, so nothing was enqueued, and these arguments did not run: {differs}"))
 }
 
 #[cfg(test)]
@@ -111,19 +112,23 @@ mod tests {
         };
         let other = serde_json::to_value(Envelope::new("n", json!([2])).digest()).expect("plain data");
         let cases = [
-            (json!({}), true, "a already ended at 2026-05-04T12:00:00Z (succeeded); its arguments were the same"),
-            (json!({"state": "queued", "finished_at": null}), true, "a is already queued; its arguments were the same, and it runs once"),
-            (json!({"digest": other}), false, "nothing was enqueued: its arguments were different"),
-            (json!({"digest": null}), false, "it is not known if its arguments were the same"),
-            (json!({"queue": "p", "state": "running", "finished_at": null}), false, "a is already running; these arguments did not run"),
+            (json!({}), true, "a already ended at 2026-05-04T12:00:00Z (succeeded), with the same arguments"),
+            (json!({"state": "queued", "finished_at": null}), true, "a is already queued, with the same arguments; it runs only once"),
+            (json!({"digest": other}), false, "so nothing was enqueued, and these arguments did not run: that job has other arguments"),
+            (json!({"digest": null}), false, "it is unknown whether that job has the same arguments"),
+            (
+                json!({"queue": "p", "state": "running", "finished_at": null}),
+                false,
+                "a is already running, so nothing was enqueued, and these arguments did not run",
+            ),
             (
                 json!({"state": "queued", "run_at": "2026-05-04T13:00:00Z"}),
                 true,
-                "a is already queued, due at 2026-05-04T13:00:00Z; its arguments",
+                "a is already queued, due at 2026-05-04T13:00:00Z, with the same arguments",
             ),
-            (json!({"queue": "p"}), false, "the id belongs to job n on queue p"),
+            (json!({"queue": "p"}), false, "the id belongs to a n job on queue p"),
             (json!({"name": "", "state": "cancelled"}), false, "a was cancelled at 2026-05-04T12:00:00Z before any function saw it"),
-            (json!({"name": ""}), false, "`sqjobs retry a ARGS --name n` runs it after all"),
+            (json!({"name": ""}), false, "to run it: `sqjobs retry a ARGS --name n`"),
         ];
         for (change, is_same, part) in cases {
             let (same, message) = duplicate(&first(change), &envelope, "q");
@@ -135,7 +140,7 @@ mod tests {
             envelope.run_at = run_at.parse().ok();
             let (same, message) = duplicate(&first, &envelope, "q");
             assert!(
-                same == is_same && same != message.contains("due at 2026-05-04T13:00:00Z, and keeps its time; nothing was enqueued"),
+                same == is_same && same != message.contains("due at 2026-05-04T13:00:00Z, and keeps its time, so nothing was enqueued"),
                 "{message}"
             );
         }

@@ -82,7 +82,7 @@ pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure>
                 let is_own = ran.is_none_or(|ran| ran == asked.digest);
                 if !is_own {
                     anstream::eprintln!(
-                        "{} ran with other arguments, of an earlier job of this id; these arguments did not run",
+                        "another job with the id {} ran with other arguments; these arguments did not run",
                         clean(&sent.id)
                     );
                 }
@@ -90,7 +90,7 @@ pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure>
             };
             Ok(is_done && missing.is_none())
         }
-        (None, None) => Err(Failure::new("no job is named; give its name, or a file by --from")),
+        (None, None) => Err(Failure::new("no job is given; give a name, or a file with --from")),
     }
 }
 

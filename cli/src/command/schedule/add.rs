@@ -45,13 +45,13 @@ pub(super) async fn add(aws: &Aws, entries: &[(Entry, bool)], yes: bool, json: b
     for (entry, _) in entries {
         let (id, name) = (entry.id(), entry.queue_name());
         if let Some(queue) = missing.get(&aws.queue(name)) {
-            let remedy = format!("create it by `sqjobs queue create {}`, or name another by --queue", shell(name));
+            let remedy = format!("create it with `sqjobs queue create {}`, or name another queue with --queue", shell(name));
             return Err(Failure::new(format!("cannot add schedule {id:?}: its queue {queue} does not exist; {remedy}")));
         }
         match schedules.try_get(id).await?.transpose() {
             Ok(found) => stored.push(found),
             Err(error) => {
-                anstream::eprintln!("schedule {} cannot be read: {}", clean(id), clean(&error));
+                anstream::eprintln!("cannot read schedule {}: {}", clean(id), clean(&error));
                 unread.push(id);
                 stored.push(None);
             }
@@ -69,10 +69,10 @@ pub(super) async fn add(aws: &Aws, entries: &[(Entry, bool)], yes: bool, json: b
     let mut questions = Vec::new();
     if !unread.is_empty() {
         let ids: Vec<_> = unread.iter().map(|id| clean(id)).collect();
-        questions.push(format!("Replace schedule {}, whose row cannot be read and is lost?", ids.join(", ")));
+        questions.push(format!("Replace schedule {}, whose row cannot be read? The row will be lost.", ids.join(", ")));
     }
     if !(from_code.is_empty() && by_hand.is_empty()) {
-        anstream::eprintln!("These schedules are replaced. `sqjobs schedule add --from -` restores them from these lines:");
+        anstream::eprintln!("The command replaces these schedules. To restore them, give these lines to `sqjobs schedule add --from -`:");
         for stored in from_code.iter().chain(&by_hand) {
             anstream::eprintln!("{}", entry_json(stored)?);
         }
@@ -80,7 +80,7 @@ pub(super) async fn add(aws: &Aws, entries: &[(Entry, bool)], yes: bool, json: b
         if !from_code.is_empty() {
             let ids = ids(&from_code);
             questions.push(format!(
-                "The code of a beater has schedule {ids}: {CODE}. Change the code to keep a change. Change the schedule here?"
+                "Schedule {ids} is in the code of a beater: {CODE}. To keep a change, make it in the code. Change the schedule here?"
             ));
         }
         if !by_hand.is_empty() {
@@ -101,7 +101,7 @@ pub(super) async fn add(aws: &Aws, entries: &[(Entry, bool)], yes: bool, json: b
         if *paused {
             schedules.pause(id).await?;
         }
-        let was = stored.as_ref().and_then(|stored| was(&stored.entry, entry)).map(|was| format!("; changed, was: {was}"));
+        let was = stored.as_ref().and_then(|stored| was(&stored.entry, entry)).map(|was| format!("; before: {was}"));
         let is_changed = was.is_some() || stored.as_ref().is_some_and(|stored| *paused && !stored.paused);
         let still = match &stored {
             _ if unread.contains(&id) => Some(MAY_STILL_RUN),
@@ -127,7 +127,7 @@ pub(super) async fn add(aws: &Aws, entries: &[(Entry, bool)], yes: bool, json: b
         report(id, json, &format!("fires {}{}{first}", entry.check()?, clean(&was.unwrap_or_default())), still, output)?;
         print_json(aws, id, json, false, output).await?;
         if overrides {
-            anstream::eprintln!("{} comes from the code of a beater: {CODE}. Change the code to keep this", clean(id));
+            anstream::eprintln!("{} is in the code of a beater: {CODE}. To keep this change, make it in the code", clean(id));
         }
     }
     Ok(true)
@@ -150,11 +150,10 @@ fn was(before: &Entry, now: &Entry) -> Option<String> {
 fn first(timetable: &Timetable, fires_as_before: bool, now: Timestamp) -> String {
     match (timetable.next(now), timetable.next(now + TICK)) {
         (Some(next), Some(sure)) if !fires_as_before && next != sure => format!(
-            "; next at {} at the latest: a fire before the next tick of a beater, within a minute, may not be made, and one that was cancelled \
-             stays so",
+            "; it fires next at {} or earlier: a fire that is due within the next minute may be missed, and a cancelled fire stays cancelled",
             exact(sure)
         ),
-        (Some(next), _) => format!("; next at {}", exact(next)),
+        (Some(next), _) => format!("; it fires next at {}", exact(next)),
         (None, _) => String::new(),
     }
 }
@@ -165,7 +164,7 @@ pub(super) fn read(file: &Path) -> Result<Vec<(Entry, bool)>, Failure> {
     let (mut entries, mut line_of) = (Vec::new(), BTreeMap::new());
     for (number, line) in (1..).zip(lines) {
         let wrong = |error: serde_json::Error| {
-            Failure::new(format!("line {number} is no schedule: {error}; write one as `sqjobs schedule list --json` prints it"))
+            Failure::new(format!("line {number} is not a schedule: {error}; write it as `sqjobs schedule list --json` prints it"))
         };
         let line = line?;
         if line.trim().is_empty() {
@@ -188,7 +187,7 @@ pub(super) fn read(file: &Path) -> Result<Vec<(Entry, bool)>, Failure> {
         if let Some(first) = line_of.insert(entry.id().to_owned(), number) {
             let id = entry.id();
             return Err(Failure::new(format!(
-                "schedule {id:?} stands in line {first} and in line {number}; remove one, or give it another id"
+                "schedule {id:?} is in line {first} and in line {number}; remove one of them, or give it another id"
             )));
         }
         entries.push((entry, paused));
@@ -198,7 +197,7 @@ pub(super) fn read(file: &Path) -> Result<Vec<(Entry, bool)>, Failure> {
 
 pub(super) fn entry(wanted: AddSchedule) -> Result<Entry, Failure> {
     let (Some(id), Some(job)) = (wanted.id, wanted.job) else {
-        return Err(Failure::new("what is to be added? Give a schedule's id and its job's name, or a file by --from"));
+        return Err(Failure::new("no schedule is given; give an id and the name of its job, or a file with --from"));
     };
     let mut entry = Entry::named(id, when(&wanted.when)?, job, arguments(wanted.args.as_deref())?);
     if let Some(queue) = wanted.queue {

@@ -21,7 +21,7 @@ pub(crate) enum Schedule {
     /// next deployment. The command asks before it changes such a schedule. If the schedule is removed from the code, the change
     /// made here stays.
     Add(Box<AddSchedule>),
-    /// Stop schedules until they are resumed.
+    /// Pause schedules. They do not fire until they are resumed.
     Pause {
         /// The ids of the schedules.
         #[arg(required = true, value_parser = text)]
@@ -39,7 +39,7 @@ pub(crate) enum Schedule {
         #[arg(long)]
         json: bool,
     },
-    /// Remove schedules. A schedule that is in the code of a beater is created again.
+    /// Remove schedules. A beater creates the schedules in its code again.
     Remove {
         /// The ids of the schedules.
         #[arg(required = true, value_parser = text)]
@@ -67,7 +67,7 @@ pub(crate) enum Schedule {
         #[arg(value_parser = text)]
         function: String,
     },
-    /// Show when a schedule fires. Give the id of a schedule, or an expression, which needs no AWS account.
+    /// Show when a schedule fires. Give the id of a schedule, or an expression. An expression needs no AWS account.
     Preview(Preview),
 }
 
@@ -96,7 +96,7 @@ pub(crate) struct AddSchedule {
     /// A label of its jobs. Repeat the option for more labels.
     #[arg(long = "tag", value_parser = text)]
     pub(crate) tags: Vec<String>,
-    /// The rule for fires that were missed while no beater ran: one makes up for the newest, skip for none, all for each.
+    /// The rule for fires that were missed while no beater ran: one runs the newest, skip runs none, all runs each.
     #[arg(long, value_name = "RULE", value_parser = ["one", "skip", "all"])]
     pub(crate) catch_up: Option<String>,
     /// Spread schedules that fire together over this time.
@@ -125,10 +125,10 @@ pub(crate) struct When {
     /// The time zone of the expression, such as Europe/Madrid.
     #[arg(long, alias = "tz", value_name = "ZONE", requires = "cron", value_parser = text)]
     pub(crate) timezone: Option<String>,
-    /// Fire this much later: --every 1h --offset 5m fires at five minutes past each hour.
+    /// Fire later by this time: --every 1h --offset 5m fires at five minutes past each hour.
     #[arg(long, value_name = "DURATION", value_parser = time::duration, requires = "every")]
     pub(crate) offset: Option<Duration>,
-    /// Skip a fire whose local time does not exist, because the clocks are put forward then.
+    /// Skip a fire whose local time does not exist because the clocks go forward.
     #[arg(long, requires = "cron")]
     pub(crate) skip_gap: bool,
 }

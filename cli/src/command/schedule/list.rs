@@ -21,7 +21,7 @@ pub(super) async fn list(aws: &Aws, json: bool, output: &mut Output) -> Result<b
     for schedule in &schedules {
         for field in &schedule.unknown {
             anstream::eprintln!(
-                "schedule {} has the unknown field {}, which is ignored; {}",
+                "schedule {} has the unknown field {}, which has no effect; {}",
                 clean(schedule.entry.id()),
                 clean(field),
                 suggestion(field)
@@ -42,26 +42,26 @@ pub(super) async fn list(aws: &Aws, json: bool, output: &mut Output) -> Result<b
     let rows = schedules.iter().map(|schedule| {
         let when = schedule.timetable(now).map_or_else(|error| error.to_string(), |timetable| timetable.to_string());
         let next = match (status(schedule), schedule.next(now)) {
-            ("queue_missing", _) => format!("not before queue {} exists", aws.queue(schedule.entry.queue_name())),
-            ("overdue", Some(at)) => format!("overdue for {}: no beater fires it", brief(now.duration_since(at).unsigned_abs())),
+            ("queue_missing", _) => format!("when queue {} exists", aws.queue(schedule.entry.queue_name())),
+            ("overdue", Some(at)) => format!("overdue for {}: no beater runs", brief(now.duration_since(at).unsigned_abs())),
             ("scheduled", Some(at)) => format!("{}, {}", exact(at), from_now(at, now)),
-            ("due", _) => "the next tick of a beater looks at it".into(),
+            ("due", _) => "at the next tick of a beater".into(),
             ("over", _) => "never".into(),
-            ("wrong", _) => "not before its row is corrected".into(),
+            ("wrong", _) => "when its row is corrected".into(),
             (status, _) => status.into(),
         };
         [schedule.entry.id().to_owned(), schedule.entry.job().to_owned(), when, next]
     });
     output.table(["id", "job", "fires", "next"], rows)?;
     for schedule in schedules.iter().filter(|schedule| schedule.overridden) {
-        anstream::eprintln!("{} was changed and comes from the code of a beater: {CODE}", clean(schedule.entry.id()));
+        anstream::eprintln!("{} was changed here, and is in the code of a beater: {CODE}", clean(schedule.entry.id()));
     }
     for queue in &missing {
         let queue = aws.short(queue);
         anstream::eprintln!("{}", clean(&aws.place.with_options(&format!("`sqjobs queue create {queue}` creates queue {queue}"))));
     }
     if schedules.iter().any(|schedule| status(schedule) == "overdue") {
-        anstream::eprintln!("{}", aws.place.with_options("`sqjobs doctor` says why schedules are overdue"));
+        anstream::eprintln!("{}", aws.place.with_options("`sqjobs doctor` shows why schedules are overdue"));
     }
     Ok(true)
 }

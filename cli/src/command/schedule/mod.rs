@@ -37,7 +37,7 @@ pub(super) async fn schedule(aws: impl AsyncFn() -> Aws, wanted: Schedule) -> Re
             };
             entries.iter().try_for_each(|(entry, _)| entry.check().map(drop))?;
             if entries.is_empty() {
-                anstream::eprintln!("no schedule added: the input is empty");
+                anstream::eprintln!("no schedule was added: the input is empty");
                 return Ok(false);
             }
             add(&aws().await, &entries, yes, json, &mut output).await
@@ -60,7 +60,7 @@ pub(super) async fn schedule(aws: impl AsyncFn() -> Aws, wanted: Schedule) -> Re
                 let name = stored.entry.queue_name();
                 let queue = missing(&aws, [aws.queue(name)].into()).await.pop_first();
                 let message = match &queue {
-                    Some(queue) => format!("fires again once queue {queue} exists: `sqjobs queue create {}`", shell(name)),
+                    Some(queue) => format!("fires again when queue {queue} exists: `sqjobs queue create {}`", shell(name)),
                     None => "fires again".into(),
                 };
                 report(id, json, &aws.place.with_options(&message), None, &mut output)?;
@@ -72,7 +72,7 @@ pub(super) async fn schedule(aws: impl AsyncFn() -> Aws, wanted: Schedule) -> Re
         Schedule::Beater { function } => {
             let aws = aws().await;
             beater::wake(&aws, &Function::find(&aws, &function).await?).await?;
-            output.line(format!("{function} is woken each minute"))?;
+            output.line(format!("EventBridge invokes {function} each minute"))?;
             Ok(true)
         }
         Schedule::Run { id, json } => {
@@ -102,7 +102,7 @@ async fn remove(aws: &Aws, ids: &[String], yes: bool, json: bool, output: &mut O
     let found = find(aws, ids).await?;
     for (id, stored) in &found {
         if let Err(error) = stored {
-            anstream::eprintln!("schedule {} cannot be read: {}", clean(id), clean(error));
+            anstream::eprintln!("cannot read schedule {}: {}", clean(id), clean(error));
         }
     }
     let ids: Vec<_> = found.iter().map(|(id, _)| clean(id)).collect();
@@ -120,7 +120,7 @@ async fn remove(aws: &Aws, ids: &[String], yes: bool, json: bool, output: &mut O
             output.json(&json!({"id": id, "removed": true}))?;
         }
         if stored.is_ok_and(|stored| stored.from_code) {
-            anstream::eprintln!("{} comes from the code of a beater: {CODE}. Remove it from the code", clean(id));
+            anstream::eprintln!("{} is in the code of a beater: {CODE}. Remove it from the code too", clean(id));
         }
     }
     Ok(true)

@@ -14,10 +14,10 @@ pub(super) async fn preview(aws: impl AsyncFn() -> Aws, wanted: &Preview, output
         None => when(&wanted.when)?.timetable(after).map_err(|error| Failure::new(error.to_string()))?,
         Some(id) => {
             let stored = aws().await.schedules().get(id).await?;
-            let none = || Failure::new(format!("there is no schedule {id:?}; `sqjobs schedule list` shows all"));
+            let none = || Failure::new(format!("there is no schedule {id:?}; `sqjobs schedule list` shows all schedules"));
             let stored = stored.ok_or_else(none)?;
             if stored.paused {
-                anstream::eprintln!("{} is paused: it fires only after it is resumed", clean(id));
+                anstream::eprintln!("{} is paused: it fires again after `sqjobs schedule resume`", clean(id));
             }
             stored.timetable(now)?
         }
@@ -40,7 +40,7 @@ pub(super) fn when(when: &When) -> Result<sqjobs::Schedule, Failure> {
     let schedule = match (&when.cron, when.every) {
         (Some(expression), _) => sqjobs::Schedule::cron(expression),
         (None, Some(every)) => sqjobs::Schedule::every(every),
-        (None, None) => return Err(Failure::new("when does it fire? Give --cron or --every")),
+        (None, None) => return Err(Failure::new("no times are given; give --cron or --every")),
     };
     let schedule = if let Some(zone) = &when.timezone { schedule.timezone(zone) } else { schedule };
     let schedule = if let Some(offset) = when.offset { schedule.offset(offset) } else { schedule };

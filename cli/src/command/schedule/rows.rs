@@ -16,10 +16,10 @@ use crate::{
 
 /// A beater fires schedules so long before their time. Its next tick takes back the fires of a schedule that has changed.
 const AHEAD: SignedDuration = SignedDuration::from_mins(2);
-pub(super) const MAY_STILL_RUN: &str = "a fire before the next tick of a beater, within a minute, may still run";
+pub(super) const MAY_STILL_RUN: &str = "a fire that is due within the next minute may still run";
 /// The reason why a change of a schedule of the code does not last.
 pub(super) const CODE: &str =
-    "each process of that beater writes the schedules of its code when it starts, at the latest after the next deployment";
+    "each process of that beater writes the schedules of its code at its start, at the latest after the next deployment";
 /// A fire that is later than this was made by no beater. A tick comes each minute, and takes some seconds.
 const LATE: SignedDuration = SignedDuration::from_mins(2);
 
@@ -34,7 +34,9 @@ pub(super) async fn find<'a>(aws: &Aws, ids: &'a [String]) -> Result<Vec<(&'a st
     }
     if !missing.is_empty() {
         let missing = missing.join(", ");
-        return Err(Failure::new(format!("there is no schedule {missing}; nothing was changed; `sqjobs schedule list` shows all")));
+        return Err(Failure::new(format!(
+            "there is no schedule {missing}, so nothing was changed; `sqjobs schedule list` shows all schedules"
+        )));
     }
     Ok(found)
 }
@@ -48,7 +50,7 @@ pub(super) async fn readable(aws: &Aws, ids: &[String]) -> Result<Vec<Scheduled>
 /// Says that the row of a schedule cannot be read, and what to do.
 pub(super) fn cannot_be_read(id: &str, error: &str) -> String {
     let id = shell(id);
-    format!("schedule {id} cannot be read: {error}; correct its row, or delete it by `sqjobs schedule remove {id}`")
+    format!("cannot read schedule {id}: {error}; correct its row, or delete it with `sqjobs schedule remove {id}`")
 }
 
 /// Says that a schedule that is changed at `now` may still fire as it was, where a beater may have made such a fire already.
@@ -61,7 +63,7 @@ pub(super) fn may_still_run(stored: &Scheduled, now: Timestamp) -> Option<&'stat
 /// Of these queues, those that do not exist. Where this user may not look, that is said and none is taken to be missing.
 pub(super) async fn missing(aws: &Aws, queues: BTreeSet<String>) -> BTreeSet<String> {
     queue::missing(aws, queues).await.unwrap_or_else(|failure| {
-        anstream::eprintln!("it is not known if the queues exist: {}", clean(&aws.place.with_options(&failure.into_message())));
+        anstream::eprintln!("cannot check whether the queues exist: {}", clean(&aws.place.with_options(&failure.into_message())));
         BTreeSet::new()
     })
 }
@@ -119,6 +121,6 @@ pub(super) async fn print_json(aws: &Aws, id: &str, json: bool, is_missing: bool
             let now = aws.clock.now();
             output.json(&row(&schedule, status(&schedule, is_missing, now), now)?)
         }
-        None => Err(Failure::new(format!("schedule {id:?} was removed meanwhile"))),
+        None => Err(Failure::new(format!("schedule {id:?} was removed in the meantime"))),
     }
 }

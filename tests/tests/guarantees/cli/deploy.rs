@@ -69,7 +69,7 @@ fn a_whole_system_is_deployed_from_nothing_by_the_documented_commands() {
             assert_eq!(state(world, &function).await, before, "to do it again changes nothing");
         }
         deploy(world, "beater", &["--timeout", "60", "--env-var", &stack]);
-        assert_eq!(there(&["schedule", "beater", "live-beater"]).yes(), "live-beater is woken each minute\n");
+        assert_eq!(there(&["schedule", "beater", "live-beater"]).yes(), "EventBridge invokes live-beater each minute\n");
         name_rights(world, "live-beater").await;
 
         assert_eq!(there(&["doctor"]).yes(), "nothing is wrong with 2 queues and their functions\n");
@@ -90,6 +90,6 @@ fn a_whole_system_is_deployed_from_nothing_by_the_documented_commands() {
         assert!(there(&["function", "release", "live-adder"]).yes().starts_with("live-adder runs version "));
         assert_eq!(there(&["doctor"]).yes(), "nothing is wrong with 2 queues and their functions\n");
         let told = there(&["queue", "create", "other", "--function", "live-nobody"]).error();
-        assert!(told.contains("there is no function live-nobody; deploy it by `cargo lambda deploy`"), "{told}");
+        assert!(told.contains("there is no function live-nobody; deploy it with `cargo lambda deploy`"), "{told}");
     });
 }

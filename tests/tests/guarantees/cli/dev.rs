@@ -83,7 +83,7 @@ fn dev_shows_how_to_enqueue_and_keeps_its_records_over_a_restart() {
         let dev = Dev::start(port);
         let ready = dev.line("the queue is shown", |line| line.contains("adder: 0 waiting")).await;
         assert!(!ready.contains("1 succeeded"), "{ready}");
-        dev.line("it says what it counts", |line| line.contains("`sqjobs list` shows the jobs that are failed now")).await;
+        dev.line("it says what it counts", |line| line.contains("`sqjobs list` shows the jobs that failed")).await;
         let exports = dev.line("it says where the stack is", |line| line.trim_start().starts_with("export ")).await;
         let python = dev.line("it says how to enqueue from Python", |line| line.contains("boto3")).await;
         let shell = |line: &str| {
@@ -99,7 +99,7 @@ fn dev_shows_how_to_enqueue_and_keeps_its_records_over_a_restart() {
         assert!(run(&["enqueue", "adder", "'[1, 2, 3]'", "--id", "a", "--wait"]).yes().ends_with("succeeded, attempt 1 of 5  6\n"));
         let schedules = wait_for_schedules(&run).await;
         assert!(schedules.contains("nightly-sum"), "the beater was woken: {schedules}");
-        assert_eq!(run(&["doctor"]).yes(), "nothing is wrong with 1 queue and its function\n");
+        assert_eq!(run(&["doctor"]).yes(), "no faults were found in 1 queue and its function\n");
         let row = r#"{"id": "broken", "cron": "never", "job": "adder", "due": "due#0", "next_fire": "0"}"#;
         let put = format!(r#"import boto3; boto3.resource("dynamodb").Table("schedules").put_item(Item={row})"#);
         let python = python.trim().split_once(" -c ").expect("a command of Python").0;
@@ -164,7 +164,7 @@ fn dev_says_what_is_missing() {
         Ran::of(args, &command.current_dir(folder).args(args).output().expect("it starts"))
     };
     let nowhere = tempfile::tempdir().expect("there is room");
-    assert!(run(nowhere.path(), &["dev"]).error().contains("go to a folder of a Rust workspace with jobs"));
+    assert!(run(nowhere.path(), &["dev"]).error().contains("run the command in a Rust workspace that has jobs"));
     let wrong = run(Path::new(env!("CARGO_MANIFEST_DIR")), &["dev", "--package", "addr"]).error();
-    assert!(wrong.contains("there is no package addr with a program and sqjobs; there are "), "{wrong}");
+    assert!(wrong.contains("there is no package addr that has a program and depends on sqjobs; these packages do: "), "{wrong}");
 }

@@ -84,7 +84,7 @@ fn each_fault_of_queues_and_tables_is_found_and_a_healthy_system_has_none() {
     World::setup().visibility_s(180).test(async |world| {
         healthy(world).await;
         let said = sqjobs(world, &["doctor", "--beater", &world.account.name(&Function::beater())]).yes();
-        assert_eq!(said, "nothing is wrong with 1 queue and its function\n");
+        assert_eq!(said, "no faults were found in 1 queue and its function\n");
 
         let (queue, dlq) = (&world.queues.url, &world.queues.dlq_url);
         let faults = [
@@ -189,7 +189,7 @@ fn each_fault_of_a_function_and_of_what_feeds_or_wakes_it_is_found() {
         forbid(world, &Function::beater()).await;
         assert_eq!(broken(world, &[]), ["role_denies", "role_denies"]);
         let said = sqjobs(world, &["doctor", "--beater", &beater]).no();
-        assert!(said.contains("does not allow dynamodb:BatchGetItem on table/jobs, and 8 more rights"), "{said}");
+        assert!(said.contains("does not allow dynamodb:BatchGetItem on table/jobs, and 8 more permissions"), "{said}");
         assert!(said.contains(&format!("`sqjobs queue create probes --function {function}`")), "{said}");
         equip(world);
 
@@ -214,7 +214,7 @@ fn each_fault_of_a_function_and_of_what_feeds_or_wakes_it_is_found() {
         set(Some(HashMap::new())).await;
         release(world, &function).await;
         let said = sqjobs(world, &["doctor", "--beater", &beater]).said;
-        assert!(said.contains("not looked at: queue probes: it feeds "), "{said}");
+        assert!(said.contains("not checked: queue probes: its function "), "{said}");
         set(read.environment.and_then(|own| own.variables)).await;
         release(world, &function).await;
         assert_eq!(broken(world, &[]), [""; 0]);
@@ -260,7 +260,7 @@ fn work_that_nobody_has_taken_up_is_found() {
         assert!(listed.said.contains("schedule unreadable cannot be read"), "{}", listed.said);
         assert!(listed.json().iter().any(|row| (&row["id"], &row["status"]) == (&json!("wrong"), &json!("wrong"))), "{}", listed.printed);
         let table = sqjobs(world, &["schedule", "list"]).yes();
-        assert!(table.contains("not before its row is corrected") && !table.contains("the next tick"), "{table}");
+        assert!(table.contains("when its row is corrected") && !table.contains("the next tick"), "{table}");
         let said = sqjobs(world, &["doctor", "--beater", &world.account.name(&Function::beater())]).no();
         assert!(said.contains("retention_long  queue probes: ") && said.ends_with("7 things are wrong\n"), "{said}");
         assert!(said.contains("schedule wrong: ") && said.contains("99") && said.contains("schedule unreadable: "), "{said}");
@@ -271,7 +271,7 @@ fn work_that_nobody_has_taken_up_is_found() {
         assert_eq!(broken(world, &[]), [&all[..2], &["due_queue_missing"], &all[2..]].concat());
         let said = sqjobs(world, &["doctor"]).no();
         assert!(said.contains("1 jobs of the due index are overdue, such as late, "), "{said}");
-        assert!(said.contains("queue gone: 1 job of the due index waits to be sent to it, such as unsendable, and it does not exist"), "{said}");
+        assert!(said.contains("queue gone: 1 job in the due index waits to be sent to it, such as unsendable, and it does not exist"), "{said}");
         assert!(said.contains("`sqjobs queue create gone`") && said.contains("`sqjobs cancel unsendable`"), "{said}");
     });
 }
@@ -336,11 +336,14 @@ fn a_beater_of_any_name_is_found_by_the_rule_that_wakes_it() {
     World::setup().visibility_s(180).test(async |world| {
         healthy(world).await;
         let unnamed = || sqjobs(world, &["doctor"]);
-        assert_eq!(unnamed().yes(), "nothing is wrong with 1 queue and its function\n");
+        assert_eq!(unnamed().yes(), "no faults were found in 1 queue and its function\n");
         let name = world.account.name(&Function::beater());
         ask(world, "events", "AWSEvents.RemoveTargets", json!({"Rule": name, "Ids": [name]})).await;
         let said = unnamed().no();
-        assert!(said.contains("beater_missing  function beater: there is no such function, and no rule wakes another"), "{said}");
+        assert!(
+            said.contains("beater_missing  function beater: there is no such function, and no EventBridge rule invokes another"),
+            "{said}"
+        );
         assert!(said.contains("`sqjobs doctor --beater FUNCTION`"), "{said}");
         assert_eq!(broken(world, &[]), ["beater_asleep"], "it is named");
     });
@@ -362,8 +365,8 @@ fn an_id_that_a_producer_uses_again_for_another_job_is_found() {
         })
         .await;
         let said = sqjobs(world, &["doctor", "--beater", &world.account.name(&Function::beater())]).no();
-        assert!(said.contains("queue probes: 1 message since yesterday had the id of a job with other arguments"), "{said}");
-        assert!(said.contains("An id that begins with schedule: is a fire of a schedule whose arguments were changed"), "{said}");
+        assert!(said.contains("queue probes: since yesterday 1 message had the id of a job with other arguments"), "{said}");
+        assert!(said.contains("An id that starts with schedule: is a fire of a schedule whose arguments were changed"), "{said}");
     });
 }
 

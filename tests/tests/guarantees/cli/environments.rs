@@ -117,11 +117,11 @@ fn a_table_of_another_environment_is_refused() {
         // A table of no environment: the function says which it uses.
         for change in &changes[..3] {
             let refused = sqjobs(world, &[change, &["--table", "elsewhere"][..]].concat()).error();
-            let used = format!("queue probes feeds function {probe}, which has its records in table jobs, and this command looks into elsewhere");
+            let used = format!("queue probes feeds function {probe}, which writes its records to table jobs, but this command uses table elsewhere");
             assert!(refused.contains(&used), "{change:?}: {refused}");
         }
 
-        let serves = "serves the environment without a prefix, whose tables are jobs and schedules";
+        let serves = "belongs to the environment without a prefix, with the tables jobs and schedules";
         let there = ["--prefix", "staging-", "--table", "jobs"];
         for change in ["release", "rollback"] {
             let refused = sqjobs(world, &[&["function", change, &probe], &there[..]].concat()).error();
@@ -131,14 +131,14 @@ fn a_table_of_another_environment_is_refused() {
         let refused = sqjobs(world, &[&create[..], &["--schedules-table", "staging-schedules"]].concat()).error();
         assert!(refused.contains(serves), "{refused}");
         let refused = sqjobs(world, &["schedule", "beater", &beater, "--schedules-table", "staging-schedules"]).error();
-        assert!(refused.contains("ticks for the environment without a prefix, with the tables jobs and schedules"), "{refused}");
+        assert!(refused.contains("its variables name the environment without a prefix, with the tables jobs and schedules"), "{refused}");
         assert_eq!((read(&probe).await, read(&beater).await), before);
         assert_eq!(world.messages().await.len(), 0);
 
         // The doctor advises nothing that is refused.
         let found = sqjobs(world, &["doctor", "--json", "--beater", &beater, "--table", "staging-jobs"]).json();
         let denies: Vec<_> = found.iter().filter(|finding| finding["rule"] == "role_denies").collect();
-        let asks = |finding: &&Value| finding["remedy"].as_str().is_some_and(|remedy| remedy.starts_with("if the variables of the function are right, ask"));
+        let asks = |finding: &&Value| finding["remedy"].as_str().is_some_and(|remedy| remedy.starts_with("if the variables of the function are right, run the doctor"));
         assert!(denies.len() == 2 && denies.iter().all(asks), "{found:?}");
         sqjobs(world, &create).yes();
         assert_eq!(read(&probe).await, before.0);
@@ -161,7 +161,7 @@ fn an_environment_without_a_prefix_leaves_the_queues_of_others_alone() {
         staging(&["queue", "create", "unfed"]).yes();
         sqjobs(world, &["schedule", "beater", &beater]).yes();
 
-        let note = "left out: 4 queues whose names begin with staging-, the prefix of another environment: --prefix staging-";
+        let note = "not shown: 4 queues whose names begin with staging-, the prefix of another environment; --prefix staging- shows them";
         for (command, field) in [(&["queue", "list"][..], "name"), (&["stats"], "queue")] {
             let listed = sqjobs(world, &[command, &["--json"]].concat());
             assert_eq!(all(&listed, field), ["probes"], "{command:?}");
@@ -171,8 +171,8 @@ fn an_environment_without_a_prefix_leaves_the_queues_of_others_alone() {
         assert_eq!((all(&listed, "name"), &*listed.said), (vec![json!("unfed"), json!("work")], ""));
 
         let found = sqjobs(world, &["doctor", "--beater", &beater]);
-        assert_eq!((found.status, &*found.printed), (0, "nothing is wrong with 1 queue and its function\n"), "{}", found.said);
-        assert_eq!(found.said, "not looked at: 2 queues of another environment: --prefix staging-\n");
+        assert_eq!((found.status, &*found.printed), (0, "no faults were found in 1 queue and its function\n"), "{}", found.said);
+        assert_eq!(found.said, "not checked: 2 queues of another environment; --prefix staging- checks them\n");
         let named = staging(&["doctor", "--beater", "nobody"]).no();
         assert!(named.contains("beater_missing  function nobody: "), "the name of a function has no prefix added: {named}");
         let looked_through = sqjobs::setup::dlqs(&world.account.dynamodb, "jobs").await.expect("the list is read");
@@ -181,10 +181,11 @@ fn an_environment_without_a_prefix_leaves_the_queues_of_others_alone() {
         let rights = given(world, "beater", &beater, "").await;
         let refused = staging(&["schedule", "beater", &beater]).error();
         assert!(
-            refused.contains("it ticks for the environment without a prefix, with the tables jobs and schedules; deploy one more"),
+            refused
+                .contains("its variables name the environment without a prefix, with the tables jobs and schedules; deploy another beater"),
             "{refused}"
         );
-        let such_as = "--binary-name beater staging-beater`, with the name of the beater's program where that is not beater";
+        let such_as = "--binary-name beater staging-beater`, with the name of the beater's program if that is not beater";
         assert!(refused.contains(such_as), "{refused}");
         assert_eq!(given(world, "beater", &beater, "").await, rights);
 
@@ -214,7 +215,7 @@ fn an_environment_without_a_prefix_leaves_the_queues_of_others_alone() {
         let answer = json!({"__type": "AccessDeniedException", "message": "armed"}).to_string();
         world.proxy.arm(Fault::answer("ListTables", "", 400, answer));
         let listed = sqjobs(world, &["queue", "list", "--json", "--endpoint-url", &world.proxy.url()]);
-        assert!(listed.said.contains("queues of other environments may be among these: "), "{}", listed.said);
+        assert!(listed.said.contains("this list may contain queues of other environments: "), "{}", listed.said);
         assert_eq!(all(&listed, "name"), ["probes", "staging-unfed", "staging-work"]);
         let answer = json!({"__type": "AccessDeniedException", "message": "armed"}).to_string();
         world.proxy.arm(Fault::answer("ListTables", "", 400, answer));
@@ -238,7 +239,7 @@ fn each_command_that_is_printed_names_the_environment() {
         }
         let told = there(&["queue", "create", "adder"]).error();
         let new =
-            "the environment \"live-\" is new: it has no table live-jobs. The environments here are the one without a prefix; if you meant";
+            "the environment \"live-\" is new: it has no table live-jobs. The existing environments are the one without a prefix; if you meant";
         assert!(told.contains(&format!("cannot create queue live-adder: {new}")), "{told}");
         assert!(told.contains("`sqjobs table create --prefix live-`"), "{told}");
         let made = there(&["table", "create"]);
@@ -246,15 +247,15 @@ fn each_command_that_is_printed_names_the_environment() {
         made.yes();
         assert_eq!(there(&["table", "create"]).said, "");
         let told = in_environment(world, "live", &["table", "create"]).said;
-        assert!(told.contains("The environments here are the one without a prefix, \"live-\"; if you meant"), "{told}");
+        assert!(told.contains("The existing environments are the one without a prefix, \"live-\"; if you meant"), "{told}");
         let told = there(&["schedule", "add", "nightly", "adder", "--cron", "1 0 * * *"]).error();
-        assert!(told.contains("its queue live-adder does not exist; create it by `sqjobs queue create adder --prefix live-`"), "{told}");
+        assert!(told.contains("its queue live-adder does not exist; create it with `sqjobs queue create adder --prefix live-`"), "{told}");
         let told = there(&["enqueue", "adder", "[1, 2]"]).error();
         assert!(told.contains("queue live-adder: ") && told.contains("`sqjobs queue create adder --prefix live-`"), "{told}");
         let told = there(&["dlq", "list", "adder"]).error();
-        assert!(told.contains("no queue live-adder; create it by `sqjobs queue create adder --prefix live-`"), "{told}");
+        assert!(told.contains("no queue live-adder; create it with `sqjobs queue create adder --prefix live-`"), "{told}");
         let unknown = there(&["explain", "b"]).no();
-        assert!(unknown.contains("There is no queue with a dead-letter queue whose name begins with live-"), "{unknown}");
+        assert!(unknown.contains("There is no queue with a dead-letter queue whose name starts with live-"), "{unknown}");
         there(&["queue", "create", "adder"]).yes();
         there(&["enqueue", "adder", "[1]", "--id", "b"]).yes();
         let waits = there(&["explain", "b"]).no();

@@ -37,7 +37,10 @@ fn a_job_is_enqueued_followed_read_explained_and_run_again_by_command() {
         assert!(explained.contains("It is a \"probe\" job") && explained.contains("It succeeded at"), "{explained}");
 
         let asked = sqjobs(world, &["retry", "a", &orders]).error();
-        assert!(asked.contains("a succeeded at") && asked.contains("Run it again? There is no terminal to ask on; add --yes"), "{asked}");
+        assert!(
+            asked.contains("a succeeded at") && asked.contains("Run it again? There is no terminal for the question; add --yes"),
+            "{asked}"
+        );
         assert_eq!(world.effects.runs_of("a").len(), 1, "it was not asked for");
         assert_eq!(sqjobs(world, &["retry", "a", &orders, "--yes"]).yes(), "a runs again\n");
         assert!(sqjobs(world, &["watch", "a"]).yes().ends_with("succeeded, attempt 1 of 3  1\n"));
@@ -81,7 +84,7 @@ fn what_has_failed_is_listed_by_command_until_it_is_run_again() {
             explained.contains("with fatal: gave up as told") && explained.contains("`sqjobs dlq redrive probes --id a`"),
             "{explained}"
         );
-        assert!(explained.contains("with other arguments, which deletes its dead letter: `sqjobs retry a ARGS`"), "{explained}");
+        assert!(explained.contains("with other arguments: `sqjobs retry a ARGS`, which also deletes its dead letter"), "{explained}");
 
         sqjobs(world, &["retry", "a", &args(world, &json!({}))]).yes();
         world.record_in("a", "succeeded").await;
@@ -111,7 +114,7 @@ fn a_job_that_waits_is_found_moved_and_called_off_by_command() {
         sqjobs(world, &["cancel", "a"]).yes();
         let none = sqjobs(world, &["list", "--due"]);
         assert!(none.printed.is_empty() && none.said.starts_with("none\nThese are the jobs that wait in the table"), "{}", none.said);
-        assert!(sqjobs(world, &["cancel", "a"]).no().contains("had ended before (cancelled at"));
+        assert!(sqjobs(world, &["cancel", "a"]).no().contains("had already ended (cancelled at"));
         assert!(sqjobs(world, &["move", "a", "--in", "1h"]).no().contains("it has ended (cancelled at"));
         let left = sqjobs(world, &["move", "a", "--in", "1h", "--json"]);
         assert_eq!((left.status, left.json()), (1, vec![json!({"id": "a", "moved": false, "run_at": null})]));
@@ -133,7 +136,7 @@ fn jobs_are_found_by_tag_and_object_and_as_a_tree_by_command() {
             json!({"name": "probe", "id": "child", "args": world.probe("", &json!({}))["args"], "parent_id": "first", "root_id": "first"});
         let printed =
             piped(world, &["enqueue", "--from", "-", "--queue", "probes", "--listed", "--object", "order:17"], &child.to_string()).yes();
-        assert_eq!(printed, "1 jobs enqueued\n");
+        assert_eq!(printed, "1 job enqueued\n");
         world.record_in("child", "succeeded").await;
         world.record_in("first", "succeeded").await;
         let ids = |by: &[&str]| {
@@ -154,7 +157,7 @@ fn jobs_are_found_by_tag_and_object_and_as_a_tree_by_command() {
         );
         assert_eq!(cut.printed.lines().count(), 2, "{}", cut.printed);
         let all = sqjobs(world, &["list", "--object", "order:17"]).said;
-        assert_eq!(all, "These are the jobs that were enqueued with this object (--object, or `Enqueue::object`).\n");
+        assert_eq!(all, "These jobs were enqueued with this object (--object, or `Enqueue::object`).\n");
         let tree = sqjobs(world, &["tree", "child"]);
         assert!(tree.said.contains("only jobs of the tree that were enqueued as listed are shown"), "{}", tree.said);
         let tree = tree.yes();
@@ -169,7 +172,7 @@ fn a_wait_for_a_rejected_message_ends_with_its_reason() {
     World::setup().test(async |world| {
         world.deploy(&Function::probe()).await;
         let waited = sqjobs(world, &["enqueue", "probe", "[1]", "--queue", "probes", "--id", "bad", "--wait"]).no();
-        assert!(waited.contains("no attempt of bad was started, and none will be: its message is a dead letter"), "{waited}");
+        assert!(waited.contains("no attempt of bad was started, and none will start: its message is a dead letter"), "{waited}");
         assert!(
             waited.starts_with("bad\n") && waited.contains("rejected: ") && waited.contains("`sqjobs dlq show probes bad`"),
             "{waited}"
@@ -191,7 +194,7 @@ fn a_wait_for_a_rejected_message_ends_with_its_reason() {
         assert_eq!(explained.matches(late).count(), 1, "{explained}");
         let watched = sqjobs(world, &["watch", "parked", "--within", "1s"]).no();
         assert!(
-            watched.contains("no attempt of parked was started yet") && watched.contains("a job whose name it does not have"),
+            watched.contains("no attempt of parked was started yet") && watched.contains("a job that the function does not have"),
             "{watched}"
         );
     });
@@ -217,7 +220,7 @@ fn a_message_sent_to_a_dead_letter_queue_is_refused_or_explained_as_such() {
         let direct = json!({"name": "probe", "id": "direct", "args": [1]}).to_string();
         world.account.sqs.send_message().queue_url(&world.queues.dlq_url).message_body(direct).send().await.expect("it is sent");
         let explained = sqjobs(world, &["explain", "direct"]).no();
-        assert!(explained.contains("misdirected: a producer sent it to the dead-letter queue itself"), "{explained}");
+        assert!(explained.contains("misdirected: a producer sent it directly to the dead-letter queue"), "{explained}");
         assert!(!explained.contains("moved by SQS") && explained.contains("`sqjobs dlq redrive probes --id direct`"), "{explained}");
         assert_eq!(sqjobs(world, &["dlq", "list", "--json"]).json()[0]["kind"], "misdirected");
 
@@ -240,8 +243,7 @@ fn a_message_sent_to_a_dead_letter_queue_is_refused_or_explained_as_such() {
         sqjobs(world, &["queue", "create", "adder"]).yes();
         let strayed = json!({"name": "adder", "id": "strayed", "args": [1]}).to_string();
         world.account.sqs.send_message().queue_url(&world.queues.dlq_url).message_body(strayed).send().await.expect("it is sent");
-        let belongs = "Its job belongs to queue adder, and a redrive sends it to probes, whose function may not have the job. Enqueue it with its \
-                       arguments, `sqjobs enqueue adder ARGS --id strayed`, and delete the dead letter: `sqjobs dlq purge probes --id strayed`.";
+        let belongs = "Its job belongs to queue adder. A redrive would send it to probes, and the function of that queue may not have the job. Enqueue the job again, `sqjobs enqueue adder ARGS --id strayed`, then delete the dead letter: `sqjobs dlq purge probes --id strayed`.";
         let explained = sqjobs(world, &["explain", "strayed"]).no();
         assert!(explained.contains(belongs) && !explained.contains("dlq redrive"), "{explained}");
         let shown = sqjobs(world, &["dlq", "show", "probes", "strayed"]);
@@ -261,13 +263,13 @@ fn a_job_whose_queue_was_purged_is_explained_and_can_be_enqueued_again() {
         sqjobs(world, &["queue", "purge", "probes", "--yes"]).yes();
         world.drained().await;
         let explained = sqjobs(world, &["explain", "a"]).yes();
-        assert!(explained.contains("the message is gone, such as by a purge of the queue"), "{explained}");
+        assert!(explained.contains("the message is lost, for example through a purge of the queue"), "{explained}");
         assert!(explained.contains("`sqjobs enqueue probe ARGS --id a --queue probes`"), "{explained}");
         let table = sqjobs(world, &["get", "a"]).yes();
-        assert!(table.contains("its function says so when it starts"), "{table}");
+        assert!(table.contains("the maximum is unknown until its function starts it"), "{table}");
         world.deploy(&Function::probe()).await;
         let again = sqjobs(world, &[&enqueue[..], &["--wait"]].concat());
-        assert!(again.said.contains("its arguments were the same, and it runs once however often"), "{}", again.said);
+        assert!(again.said.contains("with the same arguments; it runs only once"), "{}", again.said);
         again.yes();
 
         // The process of another one was killed, and its message is gone.
@@ -278,7 +280,7 @@ fn a_job_whose_queue_was_purged_is_explained_and_can_be_enqueued_again() {
         });
         world.plant(record).await;
         let explained = sqjobs(world, &["explain", "b"]).yes();
-        assert!(explained.contains("so that attempt has died") && explained.contains("the message is gone"), "{explained}");
+        assert!(explained.contains("so the attempt has died") && explained.contains("the message is gone"), "{explained}");
         assert!(explained.contains("`sqjobs enqueue probe ARGS --id b --queue probes`"), "{explained}");
         sqjobs(world, &["enqueue", "probe", &orders, "--id", "b", "--queue", "probes", "--wait"]).yes();
     });
@@ -307,7 +309,7 @@ fn a_job_whose_queue_is_gone_is_explained_and_neither_moved_nor_retried() {
         assert!(explained.contains(remedy) && explained.contains("`sqjobs enqueue probe ARGS --id waits --queue gone`"), "{explained}");
         assert!(!explained.contains("its record was deleted") && !explained.contains("cannot be looked at"), "{explained}");
 
-        let create = "its queue gone does not exist; create it by `sqjobs queue create gone`";
+        let create = "its queue gone does not exist; create it with `sqjobs queue create gone`";
         let refused = sqjobs(world, &["move", "filed", "--in", "1h"]).error();
         assert!(refused.contains(&format!("cannot move filed: {create}")), "{refused}");
         let refused = sqjobs(world, &["retry", "failed", "[1]", "--at", "2126-05-04T12:00:00Z"]).error();
@@ -318,7 +320,7 @@ fn a_job_whose_queue_is_gone_is_explained_and_neither_moved_nor_retried() {
 
         world.schedule_many(&[json!({"id": "nightly", "cron": "1 0 * * *", "job": "probe", "queue": "gone", "paused": true})]).await;
         let resumed = sqjobs(world, &["schedule", "resume", "nightly"]).yes();
-        assert_eq!(resumed, "nightly fires again once queue gone exists: `sqjobs queue create gone`\n");
+        assert_eq!(resumed, "nightly fires again when queue gone exists: `sqjobs queue create gone`\n");
         assert_eq!(sqjobs(world, &["schedule", "resume", "nightly", "--json"]).json()[0]["status"], "queue_missing");
         assert!(sqjobs(world, &["schedule", "run", "nightly"]).error().contains("`sqjobs queue create gone`"));
 
@@ -333,7 +335,7 @@ fn a_job_whose_queue_is_gone_is_explained_and_neither_moved_nor_retried() {
         world.send(world.probe("other", &json!({}))).await;
         let holds = "Queue probes holds messages (1), and SQS does not say if that of this job is among them. If it was purged: ";
         let explained = explain("purged");
-        assert!(explained.contains(&format!("{holds}to run the job, enqueue it once more")), "{explained}");
+        assert!(explained.contains(&format!("{holds}to run the job, enqueue it again")), "{explained}");
         assert!(explain("held").contains(&format!("{holds}a beater sends it again within a day")), "{}", explain("held"));
         assert!(!explain("new").contains("purged"), "{}", explain("new"));
     });
@@ -369,7 +371,7 @@ fn a_job_that_was_cancelled_and_retried_is_explained_as_it_stands() {
         assert!(sqjobs(world, &["explain", "a"]).yes().contains("To run it: `sqjobs retry a ARGS`"));
         assert_eq!(sqjobs(world, &["retry", "a", &orders]).yes(), "a runs again\n");
         let explained = sqjobs(world, &["explain", "a"]).yes();
-        assert!(explained.contains("No attempt was started.") && explained.contains("It was cancelled at"), "{explained}");
+        assert!(explained.contains("No attempt has started.") && explained.contains("It was cancelled at"), "{explained}");
         assert!(explained.contains("; then it was enqueued again.") && !explained.contains("run again"), "{explained}");
         world.deploy(&Function::probe()).await;
         world.record_in("a", "succeeded").await;
@@ -386,7 +388,7 @@ fn a_retry_of_a_rejected_message_says_how_to_replace_it() {
         let orders = args(world, &json!({}));
         let refused = sqjobs(world, &["retry", "bad", &orders]).error();
         let enqueue = format!("`sqjobs enqueue probe '{orders}' --id bad --queue probes`");
-        assert!(refused.contains("cannot run bad again: there is no record of it") && refused.contains(&enqueue), "{refused}");
+        assert!(refused.contains("cannot run bad again: it has no record") && refused.contains(&enqueue), "{refused}");
         assert!(refused.contains("`sqjobs dlq purge probes --id bad`"), "{refused}");
         // The commands that are named put it right.
         sqjobs(world, &["enqueue", "probe", &orders, "--id", "bad", "--queue", "probes", "--wait"]).yes();
@@ -400,7 +402,7 @@ fn a_job_that_waits_in_its_queue_is_cancelled_as_unseen() {
     World::setup().test(async |world| {
         world.send(world.probe("a", &json!({}))).await;
         let refused = sqjobs(world, &["cancel", "a"]).no();
-        assert!(refused.contains("the job still waits in its queue") && refused.contains("discards its message"), "{refused}");
+        assert!(refused.contains("the job still waits in its queue") && refused.contains("discards the message"), "{refused}");
         sqjobs(world, &["cancel", "a", "--unseen"]).yes();
         world.deploy(&Function::probe()).await;
         world.drained().await;
@@ -436,7 +438,7 @@ fn an_unknown_id_is_cancelled_only_where_that_is_asked_for() {
         world.deploy(&Function::probe()).await;
         let orders = args(world, &json!({}));
         let unnamed = sqjobs(world, &["retry", "nothere", &orders]).error();
-        assert!(unnamed.contains("name the job by --name"), "{unnamed}");
+        assert!(unnamed.contains("give the name with --name"), "{unnamed}");
         sqjobs(world, &["retry", "nothere", &orders, "--name", "probe", "--queue", "probes"]).yes();
         world.record_in("nothere", "succeeded").await;
     });
@@ -451,7 +453,7 @@ fn an_id_that_is_used_again_with_other_arguments_is_refused() {
             |args: &str, more: &[&str]| sqjobs(world, &[&["enqueue", "probe", args, "--queue", "probes", "--id", "a"], more].concat());
         enqueue(&orders, &["--wait"]).yes();
         let same = enqueue(&orders, &[]);
-        assert!(same.status == 0 && same.said.contains("its arguments were the same"), "{}", same.said);
+        assert!(same.status == 0 && same.said.contains("with the same arguments"), "{}", same.said);
         for more in [&[][..], &["--wait"]] {
             let other = enqueue("[7]", more).no();
             assert!(other.contains("a already ended at") && other.contains("these arguments did not run"), "{other}");
@@ -460,8 +462,7 @@ fn an_id_that_is_used_again_with_other_arguments_is_refused() {
         world.send(world.probe("a", &json!({"act": "fatal"}))).await;
         wait::until("the discarded duplicate is explained", PATIENCE, async || {
             let told = sqjobs(world, &["explain", "a"]).yes();
-            let is_told =
-                told.contains("A duplicate of it with other arguments was discarded since yesterday: those arguments did not run.");
+            let is_told = told.contains("Since yesterday a duplicate with other arguments was discarded: those arguments did not run.");
             if is_told { Ok(()) } else { Err(told) }
         })
         .await;
@@ -473,10 +474,10 @@ fn an_id_that_is_used_again_with_other_arguments_is_refused() {
 
         let again = world.probe("a", &json!({})).to_string();
         let same = piped(world, &["enqueue", "--from", "-", "--queue", "probes"], &format!("{again}\n{again}"));
-        assert_eq!(same.yes(), "1 jobs enqueued, 1 of them duplicates that do not run again, 1 repeated lines left out\n");
+        assert_eq!(same.yes(), "1 job enqueued; duplicates that do not run again: 1; repeated lines, not sent: 1\n");
         let other = json!({"name": "probe", "id": "a", "args": [7]}).to_string();
         let other = piped(world, &["enqueue", "--from", "-", "--queue", "probes"], &other);
-        assert_eq!((other.status, &*other.printed), (1, "0 jobs enqueued, 1 refused\n"));
+        assert_eq!((other.status, &*other.printed), (1, "0 jobs enqueued; refused lines: 1\n"));
         assert!(other.said.contains("line 1: a already ended at ") && other.said.contains("these arguments did not run"), "{}", other.said);
     });
 }
@@ -501,12 +502,12 @@ fn a_second_line_of_an_id_is_refused_or_left_out() {
         ];
         for (change, what) in others {
             let ran = twice(change, &[]);
-            assert_eq!((ran.status, &*ran.printed), (1, "1 jobs enqueued, 1 refused\n"));
-            assert!(ran.said.contains(&format!("line 3: id c stands in line 1 with {what}; give each job")), "{}", ran.said);
+            assert_eq!((ran.status, &*ran.printed), (1, "1 job enqueued; refused lines: 1\n"));
+            assert!(ran.said.contains(&format!("line 3: id c is in line 1 with {what}; give each job")), "{}", ran.said);
         }
         let same = twice(json!({}), &[]);
-        assert!(same.said.contains("line 3: a duplicate of line 1, which has the same id c; it was left out"), "{}", same.said);
-        assert_eq!(same.yes(), "1 jobs enqueued, 1 repeated lines left out\n");
+        assert!(same.said.contains("line 3: not sent: line 1 has the same id c"), "{}", same.said);
+        assert_eq!(same.yes(), "1 job enqueued; repeated lines, not sent: 1\n");
         let answers = twice(json!({}), &["--json"]).json();
         assert_eq!(answers[0], json!({"line": 3, "id": "c", "repeats_line": 1}));
     });
@@ -549,11 +550,11 @@ fn a_recorded_duplicate_does_not_delay_the_first_job() {
         enqueue("recorded", &["--recorded", "--at", "2126-05-04T12:00:00Z"]).yes();
         let other = enqueue("recorded", &["--at", "2126-05-04T13:00:00Z"]).no();
         assert!(
-            other.contains("recorded is already queued, due at 2126-05-04T12:00:00Z, and keeps its time; nothing was enqueued"),
+            other.contains("recorded is already queued, due at 2126-05-04T12:00:00Z, and keeps its time, so nothing was enqueued"),
             "{other}"
         );
         let same = enqueue("recorded", &["--recorded", "--at", "2126-05-04T12:00:00Z"]);
-        assert!(same.status == 0 && same.said.contains("its arguments were the same"), "{}", same.said);
+        assert!(same.status == 0 && same.said.contains("with the same arguments"), "{}", same.said);
         let waits = world.record("recorded").await.expect("a record");
         assert_eq!(waits.run_at.map(|at| at.to_string()).as_deref(), Some("2126-05-04T12:00:00Z"));
     });
@@ -564,8 +565,8 @@ fn an_empty_input_enqueues_nothing_and_says_so() {
     World::setup().test(async |world| {
         for more in [&[][..], &["--json"]] {
             let nothing = |command: &[&str]| piped(world, &[command, &["--from", "-"], more].concat(), "\n").no();
-            assert_eq!(nothing(&["enqueue"]), "no job enqueued: the input is empty\n");
-            assert_eq!(nothing(&["schedule", "add"]), "no schedule added: the input is empty\n");
+            assert_eq!(nothing(&["enqueue"]), "no job was enqueued: the input is empty\n");
+            assert_eq!(nothing(&["schedule", "add"]), "no schedule was added: the input is empty\n");
         }
     });
 }
@@ -577,7 +578,7 @@ fn records_and_listings_that_could_not_be_written_are_reported() {
         world.proxy.arm(Fault::answer("BatchWriteItem", "", 400, answer));
         let proxy = world.proxy.url();
         let ran = sqjobs(world, &["enqueue", "probe", "[1]", "--queue", "probes", "--id", "a", "--listed", "--endpoint-url", &proxy]).no();
-        assert!(ran.contains("a is enqueued, but it is missing in some of its lists"), "{ran}");
+        assert!(ran.contains("a is enqueued, but it is missing from some lists"), "{ran}");
         let deny = || {
             let answer = json!({"__type": "AccessDeniedException", "message": "armed"}).to_string();
             world.proxy.arm(Fault::answer("BatchExecuteStatement", "INSERT", 400, answer));
@@ -627,7 +628,7 @@ fn a_wrong_line_of_a_file_is_named_and_the_others_are_enqueued() {
         assert_eq!(body["args"], json!([5]), "the arguments come from standard input");
         let file = "{\"name\": \"probe\", \"id\": \"a\"}\n\nnot json\n{\"id\": \"b\"}\n{\"name\": \"probe\", \"id\": \"c\"}\n";
         let ran = piped(world, &["enqueue", "--from", "-", "--queue", "probes"], file);
-        assert_eq!((ran.status, &*ran.printed), (1, "2 jobs enqueued, 2 refused\n"));
+        assert_eq!((ran.status, &*ran.printed), (1, "2 jobs enqueued; refused lines: 2\n"));
         assert!(ran.said.contains("line 3: ") && ran.said.contains("line 4: "), "{}", ran.said);
         let answers = piped(world, &["enqueue", "--from", "-", "--queue", "probes", "--json"], file).json();
         assert_eq!(
@@ -684,7 +685,7 @@ fn schedules_are_added_shown_paused_run_and_removed_by_command() {
     World::setup().test(async |world| {
         let add = ["schedule", "add", "nightly", "probe", "[1]", "--cron", "1 0 * * *", "--timezone", "Europe/Madrid", "--queue", "probes"];
         let added = sqjobs(world, &add).yes();
-        assert!(added.starts_with("nightly fires at 00:01 in Europe/Madrid; next at 20"), "{added}");
+        assert!(added.starts_with("nightly fires at 00:01 in Europe/Madrid; it fires next at 20"), "{added}");
         let shown = || sqjobs(world, &["schedule", "list", "--json"]).json();
         assert_eq!(
             (&shown()[0]["id"], &shown()[0]["timezone"], &shown()[0]["paused"]),
@@ -698,15 +699,15 @@ fn schedules_are_added_shown_paused_run_and_removed_by_command() {
         assert_eq!(shown()[0]["paused"], false);
         let add = ["schedule", "add", "nightly", "probe", "[1, 2]", "--cron", "5 0 * * *", "--queue", "probes"];
         let asked = sqjobs(world, &add).error();
-        assert!(asked.contains("Replace schedule nightly? There is no terminal to ask on; add --yes"), "{asked}");
+        assert!(asked.contains("Replace schedule nightly? There is no terminal for the question; add --yes"), "{asked}");
         assert_eq!(shown()[0]["args"], json!([1]));
         let changed = sqjobs(world, &[&add[..], &["--yes"]].concat());
         let before = changed.said.lines().find(|line| line.starts_with('{')).expect("what was replaced").to_owned();
-        let was = "nightly fires at 00:05 in UTC; changed, was: other args, cron \"1 0 * * *\", timezone \"Europe/Madrid\"";
+        let was = "nightly fires at 00:05 in UTC; before: other args, cron \"1 0 * * *\", timezone \"Europe/Madrid\"";
         assert!(changed.yes().starts_with(was));
         let again = sqjobs(world, &add);
         assert_eq!(again.said, "", "an identical one replaces nothing");
-        assert!(again.yes().starts_with("nightly fires at 00:05 in UTC; next at 20"));
+        assert!(again.yes().starts_with("nightly fires at 00:05 in UTC; it fires next at 20"));
         let back = |more: &[&str]| piped(world, &[&["schedule", "add", "--from", "-"], more].concat(), &before);
         assert!(back(&[]).error().contains("Replace schedule nightly?"));
         back(&["--yes"]).yes();
@@ -736,9 +737,9 @@ fn schedules_are_copied_as_json_and_each_change_is_printed_as_json() {
         let removed = sqjobs(world, &["schedule", "remove", "nightly", "--yes", "--json"]).json();
         assert_eq!(removed, [json!({"id": "nightly", "removed": true})]);
         let wrong = piped(world, &["schedule", "add", "--from", "-"], "{\"id\": 1}\n").error();
-        assert!(wrong.contains("line 1 is no schedule: ") && wrong.contains("`sqjobs schedule list --json`"), "{wrong}");
+        assert!(wrong.contains("line 1 is not a schedule: ") && wrong.contains("`sqjobs schedule list --json`"), "{wrong}");
         let twice = piped(world, &["schedule", "add", "--from", "-"], &format!("{lines}\n{lines}")).error();
-        assert!(twice.contains("schedule \"nightly\" stands in line 1 and in line 3"), "{twice}");
+        assert!(twice.contains("schedule \"nightly\" is in line 1 and in line 3"), "{twice}");
         assert_eq!(sqjobs(world, &["schedule", "list", "--json"]).yes(), "", "nothing was written");
         assert_eq!(piped(world, &["schedule", "add", "--from", "-"], &lines).yes(), "nightly fires at 00:01 in UTC; it is paused\n");
         let rows = [lines, sqjobs(world, &["schedule", "list", "--json"]).yes()].map(|line| {
@@ -782,10 +783,10 @@ fn a_schedule_says_that_its_queue_is_missing_or_that_it_is_overdue() {
         let ran = sqjobs(world, &["schedule", "list"]);
         assert!(ran.said.contains("`sqjobs queue create nowhere`") && ran.said.contains("`sqjobs doctor`"), "{}", ran.said);
         let table = ran.yes();
-        assert!(table.contains("not before queue nowhere exists") && table.contains("no beater fires it"), "{table}");
+        assert!(table.contains("when queue nowhere exists") && table.contains("no beater runs"), "{table}");
         assert!(!table.contains("ago"), "{table}");
         let refused = sqjobs(world, &["schedule", "add", "e", "probe", "--every", "5m"]).error();
-        assert!(refused.contains("cannot add schedule \"e\": its queue probe does not exist; create it by `sqjobs queue create probe`"), "{refused}");
+        assert!(refused.contains("cannot add schedule \"e\": its queue probe does not exist; create it with `sqjobs queue create probe`"), "{refused}");
     });
 }
 
@@ -815,7 +816,7 @@ fn a_change_of_a_schedule_says_that_a_fire_may_still_run() {
     World::setup().test(async |world| {
         let beater = Function::beater();
         world.deploy_beater(&beater).await;
-        let still = "; a fire before the next tick of a beater, within a minute, may still run\n";
+        let still = "; a fire that is due within the next minute may still run\n";
         let add = |args: &str, more: &[&str]| {
             sqjobs(world, &[&["schedule", "add", "minutely", "probe", args, "--cron", "* * * * *", "--queue", "probes"], more].concat())
                 .yes()
@@ -823,7 +824,7 @@ fn a_change_of_a_schedule_says_that_a_fire_may_still_run() {
         assert!(!add("[1]", &[]).contains("may still run"), "nothing was sent ahead of a new one");
         world.tick(&beater, Clock::system().now()).await;
         let changed = add("[2]", &["--yes"]);
-        assert!(changed.contains("changed, was: other args") && changed.ends_with(still), "{changed}");
+        assert!(changed.contains("before: other args") && changed.ends_with(still), "{changed}");
         assert_eq!(sqjobs(world, &["schedule", "pause", "minutely"]).yes(), format!("minutely is paused{still}"));
         assert_eq!(sqjobs(world, &["schedule", "remove", "minutely", "--yes"]).yes(), format!("minutely is removed{still}"));
         let yearly = ["schedule", "add", "leap-day", "probe", "--cron", "0 0 29 2 *", "--queue", "probes"];
@@ -841,14 +842,14 @@ fn a_new_schedule_says_from_when_it_fires() {
         world.deploy_beater(&beater).await;
         let added = |id: &str, more: &[&str]| {
             let added = sqjobs(world, &[&["schedule", "add", id, "probe", "--queue", "probes"], more].concat()).yes();
-            let (_, next) = added.split_once("; next at ").unwrap_or_else(|| panic!("{added}"));
+            let (_, next) = added.split_once("; it fires next at ").unwrap_or_else(|| panic!("{added}"));
             let (next, rest) = next.split_once([' ', '\n']).expect("an instant");
             (next.parse::<Timestamp>().expect("an instant"), rest.to_owned())
         };
         let minutely = ["--cron", "* * * * *"];
         let before = Clock::system().now();
         let (sure, rest) = added("minutely", &minutely);
-        let early = "at the latest: a fire before the next tick of a beater, within a minute, may not be made, and one that was cancelled stays so\n";
+        let early = "or earlier: a fire that is due within the next minute may be missed, and a cancelled fire stays cancelled\n";
         assert_eq!(rest, early);
         let (soon, rest) = added("leap-day", &["--cron", "0 0 29 2 *"]);
         assert_eq!((soon > sure, &*rest), (true, ""));
@@ -883,11 +884,11 @@ fn an_unknown_field_of_a_schedule_is_named_and_it_fires() {
         let list = || sqjobs(world, &["schedule", "list", "--json"]);
         for _ in 0..2 {
             let said = list().said;
-            assert!(said.contains("schedule typo has the unknown field tz, which is ignored; did you mean \"timezone\"?"), "{said}");
-            assert!(said.contains("schedule typo has the unknown field colour, which is ignored; its fields are id, "), "{said}");
+            assert!(said.contains("schedule typo has the unknown field tz, which has no effect; did you mean \"timezone\"?"), "{said}");
+            assert!(said.contains("schedule typo has the unknown field colour, which has no effect; its fields are id, "), "{said}");
             let found = sqjobs(world, &["doctor", "--json"]).json();
             let finding = found.iter().find(|finding| finding["rule"] == "schedule_field").expect("it is found");
-            assert_eq!(finding["what"], "its row has unknown fields, which are ignored: colour, tz");
+            assert_eq!(finding["what"], "its row has unknown fields, which have no effect: colour, tz");
             assert!(finding["remedy"].as_str().is_some_and(|remedy| remedy.contains("tz: did you mean \"timezone\"?")), "{finding}");
             world.tick(&beater, Clock::system().now()).await;
             let row = world.scheduled("typo").await.expect("a row");
@@ -955,9 +956,9 @@ fn a_schedule_whose_row_cannot_be_read_is_removed_or_replaced() {
         let removed = sqjobs(world, &["schedule", "remove", "a", "--yes"]);
         assert!(removed.said.contains("schedule a cannot be read: ") && removed.yes().starts_with("a is removed; a fire"));
         let add = ["schedule", "add", "b", "probe", "[1]", "--cron", "5 0 * * *", "--queue", "probes"];
-        assert!(sqjobs(world, &add).error().contains("Replace schedule b, whose row cannot be read and is lost?"));
+        assert!(sqjobs(world, &add).error().contains("Replace schedule b, whose row cannot be read? The row will be lost."));
         let added = sqjobs(world, &[&add[..], &["--yes"]].concat());
-        assert!(added.said.contains("schedule b cannot be read: ") && added.yes().starts_with("b fires at 00:05 in UTC"));
+        assert!(added.said.contains("cannot read schedule b: ") && added.yes().starts_with("b fires at 00:05 in UTC"));
         let rows = sqjobs(world, &["schedule", "list", "--json"]);
         assert_eq!(rows.said, "");
         assert_eq!((rows.json().len(), &rows.json()[0]["args"]), (1, &json!([1])));
@@ -982,15 +983,15 @@ fn a_schedule_of_the_code_is_changed_only_after_a_yes() {
 
         let add = ["schedule", "add", "nightly-sum", "adder", "[1, 2, 3]", "--cron", "5 0 * * *", "--timezone", "Europe/Madrid"];
         let asked = sqjobs(world, &add).error();
-        assert!(asked.contains("The code of a beater has schedule nightly-sum") && asked.contains("add --yes"), "{asked}");
+        assert!(asked.contains("Schedule nightly-sum is in the code of a beater") && asked.contains("add --yes"), "{asked}");
         assert_eq!(shown()["cron"], "1 0 * * *");
         let changed = sqjobs(world, &[&add[..], &["--yes"]].concat());
-        assert!(changed.said.contains("nightly-sum comes from the code of a beater"), "{}", changed.said);
-        assert!(changed.yes().starts_with("nightly-sum fires at 00:05 in Europe/Madrid; changed, was: cron \"1 0 * * *\"; next at 20"));
+        assert!(changed.said.contains("nightly-sum is in the code of a beater"), "{}", changed.said);
+        assert!(changed.yes().starts_with("nightly-sum fires at 00:05 in Europe/Madrid; before: cron \"1 0 * * *\"; it fires next at 20"));
         assert_eq!((&shown()["cron"], &shown()["from_code"], &shown()["overridden"]), (&json!("5 0 * * *"), &json!(true), &json!(true)));
-        assert!(sqjobs(world, &["schedule", "list"]).said.contains("nightly-sum was changed and comes from the code of a beater"));
+        assert!(sqjobs(world, &["schedule", "list"]).said.contains("nightly-sum was changed here, and is in the code of a beater"));
         let again = ["schedule", "add", "nightly-sum", "adder", "[1]", "--cron", "5 0 * * *"];
-        assert!(sqjobs(world, &again).error().contains("The code of a beater has schedule nightly-sum"));
+        assert!(sqjobs(world, &again).error().contains("Schedule nightly-sum is in the code of a beater"));
 
         // Another process of the beater, as after a deployment.
         world.account.lambda.delete_function().function_name(world.account.name(&beater)).send().await.expect("it is deleted");
@@ -998,7 +999,7 @@ fn a_schedule_of_the_code_is_changed_only_after_a_yes() {
         world.tick(&beater, Clock::system().now()).await;
         assert_eq!((&shown()["cron"], &shown()["overridden"]), (&json!("1 0 * * *"), &json!(false)), "the code wins");
         let removed = sqjobs(world, &["schedule", "remove", "nightly-sum", "--yes"]);
-        assert!(removed.said.contains("nightly-sum comes from the code of a beater"), "{}", removed.said);
+        assert!(removed.said.contains("nightly-sum is in the code of a beater"), "{}", removed.said);
     });
 }
 

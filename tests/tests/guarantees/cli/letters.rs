@@ -60,7 +60,7 @@ fn a_list_of_failed_jobs_says_how_many_dead_letters_wait() {
         let answer = json!({"__type": "AccessDenied", "message": "armed"}).to_string();
         let there = ["list", "--endpoint-url", &world.proxy.url()];
         for (request, told) in
-            [("ListQueues", "The messages in dead-letter queues are not counted: "), ("GetQueueAttributes", "left out: probes-dlq: ")]
+            [("ListQueues", "Cannot count the messages in dead-letter queues: "), ("GetQueueAttributes", "not shown: probes-dlq: ")]
         {
             let body = if request == "ListQueues" { "" } else { "probes-dlq" };
             world.proxy.arm(Fault::answer(request, body, 400, answer.clone()));

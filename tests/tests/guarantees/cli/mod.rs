@@ -67,7 +67,7 @@ impl Ran {
 
     /// Returns true where AWS refused a part of it.
     pub(crate) fn is_refused(&self) -> bool {
-        self.said.contains("not authorized") || self.said.contains("not looked at") || self.said.contains("cannot be read")
+        self.said.contains("not authorized") || self.said.contains("not checked") || self.said.contains("cannot be read")
     }
 
     /// What it said, where it could not be asked.

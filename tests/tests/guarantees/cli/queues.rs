@@ -33,7 +33,7 @@ fn queues_are_shown_paused_resumed_and_emptied_by_command() {
         sqjobs(world, &["queue", "pause", "probes"]).yes();
         world.send(world.probe("b", &json!({}))).await;
         let asked = sqjobs(world, &["queue", "purge", "probes"]).error();
-        assert!(asked.contains("Forget all messages of probes (1 waiting, 0 in flight, 0 delayed)?"), "{asked}");
+        assert!(asked.contains("Delete all messages of probes (1 waiting, 0 in flight, 0 delayed)?"), "{asked}");
         sqjobs(world, &["queue", "purge", "probes", "--yes"]).yes();
         world.drained().await;
         assert!(sqjobs(world, &["queue", "pause", "probes-dlq"]).error().contains("feeds no function"));
@@ -65,7 +65,7 @@ fn a_new_permission_is_waited_for_and_one_that_cannot_be_given_is_named() {
         assert_eq!((ran.status, world.proxy.is_spent()), (2, true), "{}", ran.said);
         let told = ran.said;
         assert!(told.starts_with("role probe is as it was: ") && told.contains("it is not yours"), "{told}");
-        assert!(told.contains("let it allow dynamodb:BatchGetItem on table/jobs, ") && told.contains("call ReceiveMessage"), "{told}");
+        assert!(told.contains("to allow dynamodb:BatchGetItem on table/jobs, ") && told.contains("call ReceiveMessage"), "{told}");
 
         not_yet();
         not_yet();
@@ -76,15 +76,15 @@ fn a_new_permission_is_waited_for_and_one_that_cannot_be_given_is_named() {
         let create = |name: &str, function: &str| sqjobs(world, &["queue", "create", name, "--function", function]).error();
         sqjobs(world, &["queue", "create", "more"]).yes();
         let told = create("more", &function);
-        assert!(told.contains("takes from ") && told.contains(":probes already; deploy one more for more"), "{told}");
+        assert!(told.contains("takes from ") && told.contains(":probes; deploy another function for more"), "{told}");
         let slow = Function::adder().timeout(Duration::from_mins(10));
         world.create_function(&slow).await;
         let told = create("more", &world.account.name(&slow));
-        assert!(told.contains("hides a message for less time") && told.contains("VisibilityTimeout=3600"), "{told}");
+        assert!(told.contains("the visibility timeout of queue") && told.contains("VisibilityTimeout=3600"), "{told}");
         let quick = Function::webhook();
         world.create_function(&quick).await;
         let told = create("probes", &world.account.name(&quick));
-        assert!(told.contains("queue probes feeds ") && told.contains(" already; give "), "{told}");
+        assert!(told.contains("queue probes already feeds ") && told.contains("its own queue"), "{told}");
     });
 }
 
@@ -115,12 +115,15 @@ fn a_refused_queue_create_leaves_nothing_behind() {
         let foreign = format!("arn:aws:sqs:eu-west-1:{}:probes", world.account.id);
         let refused: &[(&[&str], &str)] = &[
             (&["--function", "nobody"], "there is no function nobody"),
-            (&["--function", &probe], ":probes already; deploy one more for new"),
-            (&["--function", &beater], " wakes function "),
+            (&["--function", &probe], ":probes; deploy another function for new"),
+            (&["--function", &beater], " invokes function "),
             (&["--function", &adder, "--enqueues-to", "staging-mail"], "queue staging-mail belongs to the environment staging-"),
             (&["--function", &adder, "--table", "nowhere"], "cannot read table nowhere"),
             (&["--function", &adder, "--enqueues-to", "nowhere"], "there is no queue nowhere"),
-            (&["--function", &adder, "--enqueues-to", &foreign], "in this account and region; here probes is arn:aws:sqs:us-east-1:"),
+            (
+                &["--function", &adder, "--enqueues-to", &foreign],
+                "in this account and region; the queue probes here is arn:aws:sqs:us-east-1:",
+            ),
             (&["--function", &adder, "--timeout", "24h"], "--timeout is too long"),
         ];
         let said = sqjobs(world, &["queue", "create", "new-dlq"]).error();
@@ -132,7 +135,7 @@ fn a_refused_queue_create_leaves_nothing_behind() {
         let said = sqjobs(world, &["queue", "create", "probes", "--function", &probe, "--table", "staging-jobs"]).error();
         assert!(said.contains("table staging-jobs belongs to the environment staging-"), "{said}");
         let said = in_environment(world, "staging-", &["function", "rollback", &probe]).error();
-        assert!(said.contains("serves the environment without a prefix, whose tables are jobs and schedules"), "{said}");
+        assert!(said.contains("belongs to the environment without a prefix, with the tables jobs and schedules"), "{said}");
         let said = sqjobs(world, &["queue", "pause", "probes", "nowhere"]).error();
         assert!(said.contains("there is no queue nowhere"), "{said}");
         let listed = sqjobs(world, &["queue", "list", "--json"]).json();
@@ -150,7 +153,7 @@ fn a_refused_queue_create_leaves_nothing_behind() {
         let said = sqjobs(world, &["queue", "create", "bare", "--timeout", "10s"]).error();
         assert!(said.contains("there is no queue bare-dlq"), "{said}");
         let said = sqjobs(world, &["queue", "create", "probes", "--timeout", "10s"]).error();
-        assert!(said.contains("with a visibility timeout of 30 s and not 60 s; `aws sqs set-queue-attributes"), "{said}");
+        assert!(said.contains("and its visibility timeout is 30 s instead of 60 s; `aws sqs set-queue-attributes"), "{said}");
         assert_eq!(queues(world).await, before);
 
         // What AWS refuses after that is told with what is left.
@@ -159,7 +162,8 @@ fn a_refused_queue_create_leaves_nothing_behind() {
         let said = sqjobs(world, &[&["queue", "create", "new", "--function", &adder], &there[..]].concat()).error();
         assert!(
             said.contains("not yours")
-                && said.contains("queue new was made before that: run this again, or `sqjobs queue delete new --endpoint-url"),
+                && said
+                    .contains("queue new was created before the error: run the command again, or `sqjobs queue delete new --endpoint-url"),
             "{said}"
         );
         sqjobs(world, &["queue", "create", "new", "--function", &adder]).yes();
@@ -176,7 +180,7 @@ fn a_refused_table_create_or_beater_changes_nothing() {
         assert!(rights.contains("sqs:ReceiveMessage") && !rights.contains("dynamodb:Scan"), "{rights}");
 
         let said = sqjobs(world, &["table", "create", "--table", "one", "--schedules-table", "one"]).error();
-        assert!(said.contains("records and schedules cannot share table one; name another by --schedules-table"), "{said}");
+        assert!(said.contains("records and schedules cannot share table one; name another table with --schedules-table"), "{said}");
         let tables = world.account.dynamodb.list_tables().send().await.expect("tables are listed").table_names.unwrap_or_default();
         assert_eq!(tables, ["jobs", "schedules"]);
     });
@@ -192,7 +196,7 @@ fn a_queue_is_deleted_with_what_belongs_to_it_unless_it_holds_messages() {
 
         let delete = |more: &[&str]| sqjobs(world, &[&["queue", "delete", "probes"], more].concat());
         let said = delete(&["--yes"]).error();
-        assert!(said.contains("cannot delete queue probes: there are messages, probes holds 1; "), "{said}");
+        assert!(said.contains("cannot delete queue probes: there are messages (probes holds 1); "), "{said}");
         let said = delete(&["--force"]).error();
         assert!(said.contains("Delete probes and probes-dlq with their messages (probes holds 1)? There is no terminal"), "{said}");
         assert_eq!(queues(world).await, ["probes", "probes-dlq"]);
@@ -224,7 +228,7 @@ fn a_queue_whose_dead_letter_queue_is_gone_is_named() {
     World::setup().test(async |world| {
         sqjobs(world, &["queue", "create", "whole"]).yes();
         world.account.sqs.delete_queue().queue_url(&world.queues.dlq_url).send().await.expect("it is deleted");
-        let gone = "left out: probes: its dead-letter queue probes-dlq does not exist; `aws sqs create-queue --queue-name probes-dlq --attributes \
+        let gone = "not shown: probes: its dead-letter queue probes-dlq does not exist; `aws sqs create-queue --queue-name probes-dlq --attributes \
                     MessageRetentionPeriod=1209600` creates it\n";
         for list in [&["queue", "list", "--json"][..], &["stats", "--json"]] {
             let listed = sqjobs(world, list);

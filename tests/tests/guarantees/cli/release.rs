@@ -28,13 +28,13 @@ fn a_rollback_runs_the_version_before_and_newer_jobs_wait_for_a_release() {
         world.record_in("old-2", "succeeded").await;
         let rules = || sqjobs(world, &["doctor", "--json"]).json().iter().map(|it| it["rule"].clone()).collect::<Vec<_>>();
         assert!(rules().contains(&json!("unreleased")), "{:?}", rules());
-        assert_eq!(command("release").yes(), format!("{function} runs version 2, and before 1\n"));
+        assert_eq!(command("release").yes(), format!("{function} runs version 2; before, it ran version 1\n"));
         assert!(!rules().contains(&json!("unreleased")), "{:?}", rules());
         world.send(world.probe("new-1", &json!({}))).await;
         world.record_in("new-1", "succeeded").await;
         assert_eq!(command("release").yes(), format!("{function} runs version 2 already\n"));
 
-        assert_eq!(command("rollback").yes(), format!("{function} runs version 1, and before 2\n"));
+        assert_eq!(command("rollback").yes(), format!("{function} runs version 1; before, it ran version 2\n"));
         world.send(add("old-3")).await;
         world.record_in("old-3", "succeeded").await;
         world.send(world.probe("new-2", &json!({}))).await;
@@ -50,10 +50,10 @@ fn a_rollback_runs_the_version_before_and_newer_jobs_wait_for_a_release() {
         // Asked for again, the command leaves the version that runs.
         sqjobs(world, &["queue", "create", "probes", "--function", &function]).yes();
         assert!(command("rollback").error().contains("there is no version of function "));
-        assert_eq!(command("release").yes(), format!("{function} runs version 2, and before 1\n"));
+        assert_eq!(command("release").yes(), format!("{function} runs version 2; before, it ran version 1\n"));
         world.record_in("new-2", "succeeded").await;
         let to = sqjobs(world, &["function", "rollback", &function, "--to", "9"]).error();
-        assert!(to.contains("has no version 9; see `sqjobs function versions "), "{to}");
+        assert!(to.contains("has no version 9; `sqjobs function versions "), "{to}");
     });
 }
 
@@ -87,10 +87,11 @@ fn a_version_that_does_not_know_its_queue_is_never_run() {
         world.send(world.probe("a", &json!({}))).await;
         world.record_in("a", "succeeded").await;
 
-        assert!(command(&["rollback", &function]).error().contains("before 2 that differs from it and knows queue probes"));
+        assert!(command(&["rollback", &function]).error().contains("before 2 that differs from it and names queue probes"));
         let told = command(&["rollback", &function, "--to", "1"]).error();
         assert!(
-            told.contains("version 1 of function ") && told.contains("does not know queue probes: its SQJOBS_QUEUE_URL is not set"),
+            told.contains("version 1 of function ")
+                && told.contains("does not name queue probes: its variable SQJOBS_QUEUE_URL is not set"),
             "{told}"
         );
         set(None).await;

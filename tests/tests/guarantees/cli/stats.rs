@@ -28,8 +28,8 @@ fn statistics_count_what_deployed_functions_did_whichever_process_did_it() {
         assert!(stats["last_started_at"].is_string() && stats["last_waited_ms"].is_u64(), "{stats}");
 
         let shown = sqjobs(world, &["stats", "probes"]).yes();
-        assert!(shown.starts_with("probes  0 waiting, 0 in flight, 0 delayed, 2 dead; what started last, "), "{shown}");
-        assert!(shown.contains("failed most  2 fatal") && shown.contains("\n  ran\n") && shown.contains('█'), "{shown}");
+        assert!(shown.starts_with("probes  0 waiting, 0 in flight, 0 delayed, 2 dead; the last job started "), "{shown}");
+        assert!(shown.contains("most frequent errors  2 fatal") && shown.contains("\n  ran\n") && shown.contains('█'), "{shown}");
         assert!(sqjobs(world, &["stats", "nowhere"]).error().contains("there is no queue nowhere"));
     });
 }

@@ -15,7 +15,7 @@ impl System {
         let Some(function) = self.note_error(&format!("function {name}"), function) else { return };
         if let Some(runs) = function.as_ref().filter(|_| qualifier.is_some()) {
             let latest = Function::get(aws, &name).await.map_err(Failure::into_message);
-            let latest = self.note_error(&format!("what was deployed last to function {name}"), latest).flatten();
+            let latest = self.note_error(&format!("the newest deployment of function {name}"), latest).flatten();
             if latest.is_some_and(|latest| !latest.is_like(runs)) {
                 self.unreleased.insert(name.clone(), runs.version.clone());
             }
@@ -30,7 +30,7 @@ impl System {
         }
         if let Some(function) = function.as_ref().filter(|_| name == self.beater.name) {
             let woken = is_woken(aws, function).await;
-            self.beater.is_woken = self.note_error("what wakes the beater", woken).unwrap_or(true);
+            self.beater.is_woken = self.note_error("the EventBridge rules of the beater", woken).unwrap_or(true);
         }
         self.functions.insert(name, function);
     }

@@ -141,7 +141,7 @@ impl System {
         let (jobs, skew) = system.table(aws, &aws.place.table()).await?;
         (system.schedules, _) = system.table(aws, &aws.place.schedules_table()).await?;
         (system.jobs, system.skew) = (jobs, skew);
-        let mappings = system.note_error("what feeds functions", mappings(aws, None).await.map_err(Failure::into_message));
+        let mappings = system.note_error("the event source mappings", mappings(aws, None).await.map_err(Failure::into_message));
         system.knows_mappings = mappings.is_some();
         system.queues = queues(aws, &mappings.unwrap_or_default(), &mut system.unread).await?;
         let fed = system.queues.iter().filter_map(|queue| queue.mapping.as_ref());
@@ -150,7 +150,7 @@ impl System {
             system.function(aws, name, qualifier.as_deref()).await;
         }
         let environments = table::environments(aws).await;
-        let environments = system.note_error("which queues belong to other environments", environments).unwrap_or_default();
+        let environments = system.note_error("the names of other environments", environments).unwrap_or_default();
         system.leave_others_out(&environments);
         system.rights(aws).await;
         system.work(aws).await;
@@ -167,7 +167,7 @@ impl System {
             return usual;
         }
         let woken = woken(aws).await;
-        self.note_error("which function EventBridge wakes each minute", woken).flatten().unwrap_or(usual)
+        self.note_error("the functions that EventBridge invokes each minute", woken).flatten().unwrap_or(usual)
     }
 
     /// What was read, unless it could not be: that is noted.

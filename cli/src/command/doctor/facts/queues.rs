@@ -40,12 +40,12 @@ impl System {
             }
             let Some(function) = function.filter(|function| !runs_jobs(function)) else { return true };
             let (name, short) = (&function.name, &queue.short);
-            unread.push(format!("queue {}: it feeds {name}, which has no variable SQJOBS_...; if it is to run jobs, `sqjobs queue create {short} --function {name}`", queue.name));
+            unread.push(format!("queue {}: its function {name} has no variable SQJOBS_...; if the function should run jobs, `sqjobs queue create {short} --function {name}`", queue.name));
             false
         });
         for (prefix, count) in left_out {
             let queues = if count == 1 { "1 queue".into() } else { format!("{count} queues") };
-            unread.push(format!("{queues} of another environment: --prefix {prefix}"));
+            unread.push(format!("{queues} of another environment; --prefix {prefix} checks them"));
         }
         self.others = others.iter().filter_map(|name| self.functions.remove(name)?).collect();
     }

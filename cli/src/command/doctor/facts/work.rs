@@ -30,14 +30,14 @@ impl System {
         let message = |error: sqjobs::Error| error.to_string();
         if has(&self.jobs, "due") {
             let due = aws.client().list(By::Due, JOBS).await.map_err(message);
-            self.due = self.note_error("what is due", due).unwrap_or_default();
+            self.due = self.note_error("due jobs", due).unwrap_or_default();
         }
         let mut failed = Vec::new();
         if has(&self.jobs, "listed") {
             let dlqs = setup::dlqs(&aws.dynamodb(), &aws.place.table()).await.map_err(message);
             self.beater.listed = self.note_error("the list of dead-letter queues", dlqs);
             let listed = aws.client().list(By::Failed, JOBS).await.map_err(message);
-            failed = self.note_error("what failed", listed).unwrap_or_default();
+            failed = self.note_error("failed jobs", listed).unwrap_or_default();
             for queue in &mut self.queues {
                 let mut own = failed.iter().filter(|record| record.queue == queue.name);
                 queue.deleted_early = own.find(|record| is_deleted_early(record, queue.retention)).cloned();
@@ -52,7 +52,7 @@ impl System {
         }
         if self.jobs.arn.is_some() {
             let running = running(aws).await;
-            self.running = self.note_error("what runs", running).unwrap_or_default();
+            self.running = self.note_error("running jobs", running).unwrap_or_default();
         }
         if self.schedules.arn.is_some() {
             let schedules = aws.schedules().list_all().await.map_err(message);

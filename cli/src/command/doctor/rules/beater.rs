@@ -14,12 +14,11 @@ impl Findings<'_> {
         let at = format!("function {}", beater.name);
         let Some(known) = system.functions.get(&beater.name) else { return };
         let Some(function) = known else {
-            let what = "there is no such function, and no rule wakes another beater of this environment each minute";
+            let what = "there is no such function, and no EventBridge rule invokes another beater of this environment each minute";
             let why = "without it schedules do not fire, and jobs that wait for more than 15 minutes are not sent";
             let name = &beater.name;
             let remedy = format!(
-                "deploy it, such as by {}, then `sqjobs schedule beater {name}`; if it is deployed under another name: `sqjobs doctor --beater \
-                 FUNCTION`",
+                "deploy it, for example with {}, then run `sqjobs schedule beater {name}`; if it has another name: `sqjobs doctor --beater FUNCTION`",
                 deploy(name)
             );
             self.add("beater_missing", &at, what, why, remedy);
@@ -31,7 +30,7 @@ impl Findings<'_> {
             self.add(
                 "beater_asleep",
                 &at,
-                "no rule of EventBridge wakes it each minute, or the function does not allow that",
+                "no EventBridge rule invokes it each minute, or the function does not allow EventBridge to invoke it",
                 why,
                 &*repair,
             );
@@ -44,8 +43,8 @@ impl Findings<'_> {
         let seen: BTreeSet<_> = listed.iter().map(String::as_str).chain(named).collect();
         let missing: Vec<_> = system.fed().map(|(_, dlq)| dlq).filter(|dlq| !seen.contains(&*dlq.name)).collect();
         if let [first, ..] = missing[..] {
-            let what = format!("it does not know {} of the dead-letter queues, such as {}", missing.len(), first.name);
-            let why = "a message that SQS moves there gets no reason, and the record of its job stays unfinished";
+            let what = format!("its list lacks {} of the dead-letter queues, such as {}", missing.len(), first.name);
+            let why = "a message that SQS moves there gets no reason, and the record of its job does not show its end";
             self.add("beater_dlqs", &at, what, why, repair);
         }
     }

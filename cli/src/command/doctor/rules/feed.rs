@@ -32,9 +32,9 @@ impl Findings<'_> {
             );
         }
         if !reports {
-            let why = "Lambda deletes all messages of a batch, also those that should be retried";
+            let why = "Lambda deletes all messages of a batch, including those that should be retried";
             let remedy = format!("`aws lambda update-event-source-mapping --uuid {id} --function-response-types ReportBatchItemFailures`");
-            self.add("reports_missing", &at, "its mapping does not take partial batch failures", why, remedy);
+            self.add("reports_missing", &at, "its event source mapping does not accept partial batch responses", why, remedy);
         }
         let Some(known) = system.functions.get(function) else { return };
         let Some(function) = known else {
@@ -58,20 +58,19 @@ impl Findings<'_> {
                 brief(function.timeout),
                 if window.is_zero() { String::new() } else { format!(", after a batching window of {}", brief(*window)) }
             );
-            let why = "SQS delivers a message again while its batch still runs, or while Lambda retries it";
+            let why = "SQS delivers a message again while its batch still runs, or while Lambda still retries the batch";
             self.add("visibility_short", &at, what, why, set(&queue.url, "VisibilityTimeout", &least.as_secs().to_string()));
         }
         if *window >= function.timeout && !window.is_zero() || *batch > 10 && window.is_zero() {
             let what = format!(
-                "batches of {batch} are gathered for {}, and the timeout of {} is {}",
+                "Lambda waits up to {} for a batch of {batch}, and the timeout of {} is {}",
                 brief(*window),
                 function.name,
                 brief(function.timeout)
             );
-            let why = "jobs wait longer for their batch than they may run, or a batch never gets so large";
+            let why = "jobs wait longer for their batch than they may run, or a batch never becomes so large";
             let remedy = format!(
-                "`aws lambda update-event-source-mapping --uuid {id} --batch-size 10 --maximum-batching-window-in-seconds 0`, or a window \
-                 below the function's timeout"
+                "`aws lambda update-event-source-mapping --uuid {id} --batch-size 10 --maximum-batching-window-in-seconds 0`, or set a window below the function's timeout"
             );
             self.add("batch_window", &at, what, why, remedy);
         }

@@ -14,11 +14,11 @@ impl Findings<'_> {
         let at = format!("function {}", function.name);
         if system.loop_detection.contains(&function.name) {
             let remedy = format!("`aws lambda put-function-recursion-config --function-name {} --recursive-loop Allow`", function.name);
-            let why = "Lambda ends a chain of jobs that enqueue jobs after about 16 jobs; the library allows 100";
-            self.add("recursive_loop", &at, "the detection of recursive loops is on", why, remedy);
+            let why = "Lambda stops a chain of jobs that enqueue jobs after about 16 jobs; the library allows 100";
+            self.add("recursive_loop", &at, "its recursive loop detection is on", why, remedy);
         }
         if let Some(runs) = system.unreleased.get(&function.name) {
-            let what = format!("version {runs} runs, and newer code or settings are deployed");
+            let what = format!("version {runs} runs, but newer code or settings are deployed");
             let why = "jobs do not use the newest deployment: it was not released, or it was rolled back";
             self.add("unreleased", &at, what, why, format!("`sqjobs function release {}`", function.name));
         }
@@ -43,19 +43,18 @@ impl Findings<'_> {
             }
             if let Some(table) = value.as_ref().filter(|table| is_table && !table.starts_with(&own.prefix)) {
                 let what = format!("{name} is \"{table}\", without its prefix \"{}\"", own.prefix);
-                let why =
-                    "another environment may use the same table: each discards the other's jobs as duplicates, and fires its schedules";
+                let why = "another environment may use the same table: each discards the other's jobs as duplicates, and fires the other's schedules";
                 let option = name.trim_start_matches("SQJOBS_").to_lowercase().replace('_', "-");
                 let remedy = format!(
-                    "move to {expected} as `docs/environments.md` says: `sqjobs table create`, then {repair}; if no other environment uses {table}, keep it and \
-                     name it to every command: --{option} {table}"
+                    "move to {expected} as `docs/environments.md` describes: `sqjobs table create`, then {repair}; if no other environment uses {table}, keep it, and \
+                     give --{option} {table} to each command"
                 );
                 self.add("table_unprefixed", &at, what, why, remedy);
                 continue;
             }
             let value = value.map_or("not set".into(), |value| format!("\"{value}\""));
-            let why = "the function would use other queues or tables than this environment";
-            self.add("environment", &at, format!("{name} is {value}, and must be \"{expected}\""), why, repair);
+            let why = "the function uses other queues or tables than this environment";
+            self.add("environment", &at, format!("{name} is {value}, but must be \"{expected}\""), why, repair);
         }
     }
 
@@ -63,8 +62,7 @@ impl Findings<'_> {
     pub(super) fn repair(&self, function: &Function, repair: String) -> String {
         match function.environment_other_than(self.place) {
             Some(_) => format!(
-                "if the variables of the function are right, ask with the --prefix, the --table and the --schedules-table of its environment; else \
-                 delete its variables SQJOBS_PREFIX, SQJOBS_TABLE and SQJOBS_SCHEDULES_TABLE, then {repair}"
+                "if the variables of the function are right, run the doctor with the --prefix, --table and --schedules-table of its environment; otherwise delete its variables SQJOBS_PREFIX, SQJOBS_TABLE and SQJOBS_SCHEDULES_TABLE, then {repair}"
             ),
             None => repair,
         }
@@ -74,10 +72,10 @@ impl Findings<'_> {
         if let [first, others @ ..] = missing_rights {
             let more = match others.len() {
                 0 => String::new(),
-                1 => ", and 1 more right".to_owned(),
-                more => format!(", and {more} more rights"),
+                1 => ", and 1 more permission".to_owned(),
+                more => format!(", and {more} more permissions"),
             };
-            let why = "without its rights the function cannot run jobs, or cannot record that they ran: they come back, or run again";
+            let why = "without its permissions the function cannot run jobs, or cannot record them: the jobs are retried, or run again";
             self.add("role_denies", at, format!("its role does not allow {first}{more}"), why, repair);
         }
     }

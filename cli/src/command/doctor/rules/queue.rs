@@ -26,7 +26,7 @@ impl Findings<'_> {
         let at = format!("queue {}", queue.name);
         match (&queue.dlq, queue.max_receives) {
             (None, _) => {
-                let why = "a message that always fails is received again and again until SQS deletes it";
+                let why = "a message that always fails is received again and again, until SQS deletes it";
                 let dlq = dlq_name(&queue.name);
                 let fifo = if is_fifo(&dlq) { ",FifoQueue=true" } else { "" };
                 let remedy = format!(
@@ -39,7 +39,7 @@ impl Findings<'_> {
             (Some(dlq), receives) => {
                 if receives.is_some_and(|receives| receives < FUSE) {
                     let what = format!("SQS moves a message to the dead-letter queue after {} receives", receives.unwrap_or_default());
-                    let why = "receives without an attempt count too, so jobs that have attempts left become dead letters";
+                    let why = "receives that start no attempt count too, so a job can become a dead letter before its last attempt";
                     let remedy = format!("allow 1000 receives: {}", redrive_policy(queue, &dlq.arn));
                     self.add("redrive_early", &at, what, why, remedy);
                 }
@@ -49,16 +49,16 @@ impl Findings<'_> {
                         "dlq_missing",
                         &at,
                         what,
-                        "jobs that fail for good cannot be kept",
-                        format!("{}, or look at --profile", create_dlq(&dlq.name)),
+                        "jobs that fail for good are lost",
+                        format!("{}, or check --profile", create_dlq(&dlq.name)),
                     );
                 } else if dlq.retention < queue.retention {
                     let what = format!(
-                        "its dead-letter queue keeps messages for {}, the queue itself for {}",
+                        "its dead-letter queue keeps messages for {}, but the queue itself for {}",
                         brief(dlq.retention),
                         brief(queue.retention)
                     );
-                    let why = "a message that SQS moves keeps its age, so SQS deletes it there at once";
+                    let why = "a message keeps its age when SQS moves it, so the dead-letter queue may delete it at once";
                     let url = queue.url.replace(&queue.name, &dlq.name);
                     let remedy = set(&url, "MessageRetentionPeriod", &queue.retention.as_secs().to_string());
                     self.add("dlq_retention", &at, what, why, remedy);
@@ -68,15 +68,15 @@ impl Findings<'_> {
         let dlqs = queue.dlq.iter().filter(|dlq| dlq.exists);
         for (name, bytes) in [(&queue.name, queue.max_bytes)].into_iter().chain(dlqs.clone().map(|dlq| (&dlq.name, dlq.max_bytes))) {
             if bytes < MESSAGE {
-                let what = format!("it takes messages of up to {bytes} bytes, and jobs have up to {MESSAGE}");
-                let why = "SQS refuses a larger job, and cuts the reason of a dead letter that is larger";
+                let what = format!("it accepts messages of up to {bytes} bytes, but jobs have up to {MESSAGE}");
+                let why = "SQS refuses larger jobs, and the reason of a larger dead letter is cut";
                 let url = queue.url.replace(&queue.name, name);
                 self.add("message_size", &format!("queue {name}"), what, why, set(&url, "MaximumMessageSize", &MESSAGE.to_string()));
             }
         }
         for dlq in dlqs.filter(|dlq| dlq.count > 0) {
             let messages = if dlq.count == 1 { "1 message waits".into() } else { format!("{} messages wait", dlq.count) };
-            let why = "each is a job that failed for good, or a message that is not a job; SQS deletes it when its retention is over";
+            let why = "each is a job that failed for good, or a message that is not a job; SQS deletes it at the end of its retention";
             self.add(
                 "dead_letters",
                 &at,
@@ -92,13 +92,13 @@ impl Findings<'_> {
         }
         if is_fifo(&queue.name) && !queue.delay.is_zero() {
             let what = format!("it delays each message by {}", brief(queue.delay));
-            let why = "a message that comes back is delayed too, and holds back its group";
+            let why = "a returned message is delayed too, and blocks its group";
             self.add("fifo_delay", &at, what, why, set(&queue.url, "DelaySeconds", "0"));
         }
         if let Some(record) = queue.deleted_early.as_ref() {
             let what = format!("the record of {} is deleted before SQS deletes its message", record.id);
             let why = "if SQS delivers the message again, the ended job runs again";
-            self.add("retention_long", &at, what, why, "raise the `retention` of the job's policy, or shorten that of the queue");
+            self.add("retention_long", &at, what, why, "raise the `retention` in the job's policy, or lower the retention of the queue");
         }
     }
 }

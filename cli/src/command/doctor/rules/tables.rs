@@ -14,12 +14,12 @@ impl Findings<'_> {
         for (table, indexes) in [(jobs, &["due", "listed"][..]), (schedules, &["due"])] {
             let at = format!("table {}", table.name);
             if table.arn.is_none() {
-                let why = "without it no job is claimed, and no schedule is kept";
-                self.add("table_missing", &at, "there is no such table", why, "`sqjobs table create`, or name another by --table");
+                let why = "without it no job runs, and no schedule is stored";
+                self.add("table_missing", &at, "there is no such table", why, "`sqjobs table create`, or name another table with --table");
                 continue;
             }
             for index in indexes.iter().filter(|index| !table.indexes.iter().any(|own| own == *index)) {
-                let why = "due jobs, failed jobs and due schedules are found by it";
+                let why = "it finds due jobs, failed jobs and due schedules";
                 self.add(
                     "index_missing",
                     &at,
@@ -48,17 +48,21 @@ impl Findings<'_> {
     /// Finds other environments that use the same tables.
     pub(super) fn shared(&mut self, system: &System) {
         let why = "environments that share a table discard each other's jobs as duplicates, and fire each other's schedules";
-        let remedy = "give each environment tables of its own: `docs/environments.md` says how to move";
+        let remedy = "give each environment its own tables: `docs/environments.md` describes the move";
         let [jobs, schedules, _] = system.place.settings();
         for table in [jobs.value, schedules.value] {
             let uses = |other: &&Function| Place::of(&other.environment).settings().iter().any(|own| own.value == table);
             if let Some(other) = system.others.iter().find(uses) {
-                let what = format!("function {} of the prefix \"{}\" uses it too", other.name, Place::of(&other.environment).prefix);
+                let what = format!(
+                    "function {} of the environment with the prefix \"{}\" also uses it",
+                    other.name,
+                    Place::of(&other.environment).prefix
+                );
                 self.add("table_shared", &format!("table {table}"), what, why, remedy);
             }
         }
         if let Some(queue) = &system.foreign_queue {
-            let what = format!("it counts jobs of queue {queue}, which does not have the prefix \"{}\"", system.place.prefix);
+            let what = format!("it has statistics of queue {queue}, which does not have the prefix \"{}\"", system.place.prefix);
             self.add("table_shared", &format!("table {}", system.jobs.name), what, why, remedy);
         }
     }

@@ -24,9 +24,9 @@ impl Findings<'_> {
         let overdue: Vec<_> = kept.into_iter().filter(|record| record.run_at.is_some_and(|at| now.duration_since(at) > LATE)).collect();
         if let [first, ..] = overdue[..] {
             let since = first.run_at.map(|at| from_now(at, now)).unwrap_or_default();
-            let what = format!("{} jobs of the due index are overdue, such as {}, due {since}", overdue.len(), first.id);
+            let what = format!("{} jobs in the due index are overdue, such as {}, due {since}", overdue.len(), first.id);
             let why = "a beater sends them within a minute of their time";
-            self.add("due_overdue", "due index", what, why, "look at the beater's log, and that it is woken each minute");
+            self.add("due_overdue", "due index", what, why, "read the beater's log, and check that EventBridge invokes it each minute");
         }
         let mut by_queue: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for record in lost {
@@ -34,12 +34,11 @@ impl Findings<'_> {
         }
         for (queue, ids) in by_queue {
             let jobs =
-                if ids.len() == 1 { "1 job of the due index waits".into() } else { format!("{} jobs of the due index wait", ids.len()) };
-            let what = format!("{jobs} to be sent to it, such as {}, and it does not exist", ids[0]);
+                if ids.len() == 1 { "1 job in the due index waits".into() } else { format!("{} jobs in the due index wait", ids.len()) };
+            let what = format!("{jobs} to be sent to this queue, such as {}, but the queue does not exist", ids[0]);
             let short = shell(queue.strip_prefix(&*system.place.prefix).unwrap_or(queue));
             let remedy = format!(
-                "`sqjobs queue create {short}`, and deploy its function; or cancel the jobs: `sqjobs list --due` shows them, and `sqjobs cancel \
-                 {}` cancels this one",
+                "`sqjobs queue create {short}`, and deploy its function; or cancel the jobs: `sqjobs list --due` shows them, and `sqjobs cancel {}` cancels this one",
                 shell(ids[0])
             );
             self.add("due_queue_missing", &format!("queue {queue}"), what, "no beater can send them, so they never run", remedy);
@@ -48,21 +47,20 @@ impl Findings<'_> {
         let lapsed = |record: &&Record| record.state == State::Running && lapsed_at(record).is_some_and(|at| now.duration_since(at) > LOST);
         if let Some(first) = system.running.iter().find(lapsed) {
             let count = system.running.iter().filter(lapsed).count();
-            let what =
-                format!("{count} jobs are running according to their records, but their leases ran out hours ago, such as {}", first.id);
-            let why = "SQS did not deliver their messages again, and no beater has found them";
+            let what = format!("the records of {count} jobs say that they run, but their leases expired hours ago, such as {}", first.id);
+            let why = "SQS did not deliver their messages again, and no beater has repaired them";
             self.add(
                 "lease_overdue",
                 "records",
                 what,
                 why,
-                format!("see that their functions run and the beater ticks; `sqjobs explain {}` tells more", shell(&first.id)),
+                format!("check that their functions and the beater run; `sqjobs explain {}` shows more", shell(&first.id)),
             );
         }
         for (queue, parked) in &system.parked {
             for (kind, at) in parked.iter().filter(|(_, at)| now.duration_since(**at) < PARKED) {
                 if let Some(field) = kind.strip_prefix("reserved_") {
-                    let what = format!("a message used `{field}`, which this worker does not support, {}", from_now(*at, now));
+                    let what = format!("a message used `{field}`, which this version does not support, {}", from_now(*at, now));
                     let why = "the field is reserved: a message with it becomes a dead letter at once";
                     self.add(
                         "reserved_field",
@@ -74,39 +72,37 @@ impl Findings<'_> {
                     continue;
                 }
                 let (rule, asked) = match kind.as_str() {
-                    "contract" => ("contract_old", "a newer contract, or a feature of one"),
-                    _ => ("parked", "a job whose name it does not have"),
+                    "contract" => ("contract_old", "a newer contract, or a feature of a newer contract"),
+                    _ => ("parked", "a job that the function does not have"),
                 };
-                let what = format!("its function received, {}, {asked}", from_now(*at, now));
-                let why = "such a message waits one day for another version of the function, and then becomes a dead letter";
+                let what = format!("its function received a message {} that needs {asked}", from_now(*at, now));
+                let why = "such a message waits one day for another version of the function, then becomes a dead letter";
                 let remedy = "deploy a function that has the job; the log of this function names it";
                 self.add(rule, &format!("queue {queue}"), what, why, remedy);
             }
         }
         for (queue, count) in &system.other_arguments {
             let what = match count {
-                1 => "1 message since yesterday had the id of a job with other arguments".to_owned(),
-                count => format!("{count} messages since yesterday had the id of a job with other arguments"),
+                1 => "since yesterday 1 message had the id of a job with other arguments".to_owned(),
+                count => format!("since yesterday {count} messages had the id of a job with other arguments"),
             };
             let why = "such a message is discarded as a duplicate, and its arguments do not run";
-            let remedy = "the function's log names the ids, in its warnings \"duplicate discarded; its arguments differ\". Let the producer give \
-                          each job an id of its own. An id that begins with schedule: is a fire of a schedule whose arguments were changed: it \
-                          ran once, and nothing is to be done";
+            let remedy = "the function's log has the ids, in its warnings \"duplicate discarded; its arguments differ\". Change the producer so that each job has its own id. An id that starts with schedule: is a fire of a schedule whose arguments were changed: it ran once, and you need not do anything";
             self.add("other_arguments", &format!("queue {queue}"), what, why, remedy);
         }
         for queue in &system.aborting {
-            let why = "a job that panics ends the process, and each job of its batch loses an attempt";
+            let why = "a job that panics ends the process, and each job of its batch loses one attempt";
             let remedy =
                 "set `panic = \"unwind\"` under [profile.release] in the Cargo.toml of the workspace, and build and deploy it again";
             self.add("panic_abort", &format!("queue {queue}"), "its function was built with `panic = \"abort\"`", why, remedy);
         }
         if let Some(skew) = system.skew.filter(|skew| skew.unsigned_abs() > SKEW) {
             let what = format!(
-                "its clock is {} {} that of AWS",
+                "its clock is {} {} the clock of AWS",
                 brief(skew.unsigned_abs()),
                 if skew.is_negative() { "behind" } else { "ahead of" }
             );
-            let why = "the times of jobs enqueued here are wrong by that, and AWS refuses requests beyond 5 minutes";
+            let why = "the times of jobs enqueued here are wrong by this difference, and AWS refuses requests if it exceeds 5 minutes";
             self.add("clock_skew", "this machine", what, why, "synchronize it with a time server");
         }
     }
@@ -114,15 +110,21 @@ impl Findings<'_> {
     fn schedules(&mut self, system: &System) {
         let now = system.now;
         for (id, error) in &system.wrong_schedules {
-            let remedy = format!("correct its row, or delete it by `sqjobs schedule remove {}`", shell(id));
+            let remedy = format!("correct its row, or delete it with `sqjobs schedule remove {}`", shell(id));
             self.add("schedule_wrong", &format!("schedule {id}"), error.clone(), "no beater can fire it", remedy);
         }
         for schedule in system.schedules_due.iter().filter(|schedule| !schedule.unknown.is_empty()) {
             let id = schedule.entry.id();
             let suggestion: Vec<_> = schedule.unknown.iter().map(|field| format!("{field}: {}", suggestion(field))).collect();
-            let what = format!("its row has unknown fields, which are ignored: {}", schedule.unknown.join(", "));
-            let remedy = format!("correct the row, or add the schedule anew by `sqjobs schedule add`; {}", suggestion.join("; "));
-            self.add("schedule_field", &format!("schedule {id}"), what, "it fires without what they were to say", remedy);
+            let what = format!("its row has unknown fields, which have no effect: {}", schedule.unknown.join(", "));
+            let remedy = format!("correct the row, or replace the schedule with `sqjobs schedule add`; {}", suggestion.join("; "));
+            self.add(
+                "schedule_field",
+                &format!("schedule {id}"),
+                what,
+                "it fires without the settings that these fields should have given",
+                remedy,
+            );
         }
         let (lost, kept): (Vec<_>, Vec<_>) = system.schedules_due.iter().partition(|schedule| {
             let queue = system.place.prefix.clone() + schedule.entry.queue_name();
@@ -132,23 +134,29 @@ impl Findings<'_> {
             let (queue, at) = (entry.queue_name(), format!("schedule {}", entry.id()));
             let what = format!("its queue {}{queue} does not exist", system.place.prefix);
             let remedy = format!("`sqjobs queue create {queue}`, or add the schedule again with another --queue");
-            self.add("schedule_queue_missing", &at, what, "the beater cannot enqueue its jobs, so it does not fire", remedy);
+            self.add("schedule_queue_missing", &at, what, "the beater cannot enqueue its jobs, so the schedule does not fire", remedy);
         }
         let late = |schedule: &&Scheduled| {
             schedule.next_fire.filter(|at| now.duration_since(*at) > LATE).map(|at| (schedule.entry.id().to_owned(), at))
         };
         let late: Vec<_> = kept.iter().filter_map(late).collect();
         if let [(id, at), ..] = &late[..] {
-            let what = format!("{} schedules have not fired in time, such as {id}, due {}", late.len(), from_now(*at, now));
-            let why = "the beater does not tick, or cannot write";
-            self.add("schedule_overdue", "schedules", what, why, "look at the beater's log, and that it is woken each minute");
+            let what = format!("{} schedules did not fire on time, such as {id}, due {}", late.len(), from_now(*at, now));
+            let why = "the beater does not run, or cannot write to its tables";
+            self.add(
+                "schedule_overdue",
+                "schedules",
+                what,
+                why,
+                "read the beater's log, and check that EventBridge invokes it each minute",
+            );
         }
         for (id, record) in &system.failing {
             let since = record.finished_at.map(|at| format!(" {}", from_now(at, now))).unwrap_or_default();
             let kind = record.error.as_ref().map(|error| format!(" with {}", error.kind)).unwrap_or_default();
-            let what = format!("its job failed{since}{kind}, and none has succeeded since");
-            let remedy = format!("`sqjobs explain {}` says why", shell(&record.id));
-            self.add("schedule_fails", &format!("schedule {id}"), what, "the schedule fires, and its work is not done", remedy);
+            let what = format!("its job failed{since}{kind}, and no later job has succeeded");
+            let remedy = format!("`sqjobs explain {}` shows why", shell(&record.id));
+            self.add("schedule_fails", &format!("schedule {id}"), what, "the schedule fires, but its work is not done", remedy);
         }
     }
 }
