@@ -29,7 +29,7 @@ use crate::{
 ///
 /// Credentials and the region come from the same places as for the AWS CLI.
 ///
-/// Exit status: 0 success; 1 the answer is no, such as no such job, a job that failed, or a part that was not done; 2 error: the
+/// Exit status: 0 success; 1 the answer is no: there is no such job, the job failed, or a part of the work was not done; 2 error: the
 /// command line is wrong, or AWS refused the request.
 #[derive(Debug, Parser)]
 #[command(name = "sqjobs", version, propagate_version = true, disable_help_subcommand = true, infer_long_args = true)]
@@ -40,7 +40,7 @@ pub(crate) struct Args {
     pub(crate) command: Command,
 }
 
-/// What is to be done.
+/// A command.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Enqueue a job, or each job of a file.
@@ -59,13 +59,13 @@ pub(crate) enum Command {
     Explain(Explain),
     /// Cancel jobs.
     ///
-    /// A waiting job is cancelled and does not run. A running job is asked to stop; it may still succeed. A job that has ended stays
-    /// as it is.
+    /// A waiting job is cancelled and does not run. A running job is asked to stop, but it may still succeed. A job that has ended does not
+    /// change.
     Cancel(Cancel),
     /// Run a job again after it has ended.
     ///
-    /// The job keeps its id and its history, and has all its attempts again. Give its arguments: the record of an ended job does
-    /// not keep them. The dead letter of the job is deleted.
+    /// The job keeps its id and its history, and gets all its attempts again. Give its arguments, because the record of an ended job does
+    /// not contain them. The command deletes the dead letter of the job.
     Retry(Retry),
     /// Change the time at which a waiting job runs.
     ///

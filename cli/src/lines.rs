@@ -10,7 +10,7 @@ use crate::failure::Failure;
 
 type Lines = Box<dyn Iterator<Item = io::Result<String>>>;
 
-/// The lines of a file, and its length if that is known.
+/// Opens a file; returns its lines, and its length if that is known.
 pub(crate) fn open(path: &Path) -> Result<(Lines, Option<u64>), Failure> {
     if path.as_os_str() == "-" {
         return Ok((Box::new(io::stdin().lines()), None));

@@ -15,9 +15,9 @@ pub(crate) struct Place {
     /// The table of the schedules. Default: the prefix and `schedules`, such as staging-schedules.
     #[arg(long, global = true, env = "SQJOBS_SCHEDULES_TABLE", hide_env_values = true)]
     pub(crate) schedules_table: Option<String>,
-    /// The prefix of this environment, such as staging-. The names of its queues begin with it, and so do the default names of its
-    /// tables. Give the names of queues without the prefix, and those of functions as AWS shows them. An environment with a longer
-    /// prefix and tables of its own is another one: the command leaves its queues out.
+    /// The prefix of this environment, such as staging-. The names of its queues start with the prefix, and so do the default names of its
+    /// tables. Give the names of queues without the prefix, and the names of functions as AWS shows them. A longer prefix that has its own
+    /// tables, such as staging-eu-, is another environment: the command does not show its queues.
     #[arg(long, global = true, env = "SQJOBS_PREFIX", default_value = "", hide_env_values = true)]
     pub(crate) prefix: String,
     /// The AWS region.
@@ -31,7 +31,7 @@ pub(crate) struct Place {
     pub(crate) endpoint_url: Option<String>,
 }
 
-/// One of the things that a system is found by.
+/// A setting by which functions and commands find a system.
 pub(crate) struct Setting {
     pub(crate) option: &'static str,
     pub(crate) variable: &'static str,
@@ -47,7 +47,7 @@ impl Place {
         Self { table, schedules_table, prefix: prefix.unwrap_or_default(), ..Self::default() }
     }
 
-    /// Returns the prefix of the environment; without one, that of its table.
+    /// Returns the prefix of the environment. Without one, returns the prefix of its table.
     pub(crate) fn environment(&self) -> String {
         let table = self.table();
         let of_table = table.strip_suffix(&*setup::jobs_table("")).unwrap_or_default();
@@ -64,7 +64,7 @@ impl Place {
         self.schedules_table.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| setup::schedules_table(&self.prefix))
     }
 
-    /// Adds to each `sqjobs` command that a text quotes the options by which it finds the same system.
+    /// Adds the options of this system to each `sqjobs` command in a text.
     pub(crate) fn with_options(&self, text: &str) -> String {
         let (options, mut whole, mut rest) = (self.options(), String::new(), text);
         while let Some((before, after)) = rest.split_once("`sqjobs ") {
@@ -75,7 +75,7 @@ impl Place {
         whole + rest
     }
 
-    /// The options by which another command finds the same system, where they are not the usual ones.
+    /// Returns the options of this system that differ from the defaults.
     fn options(&self) -> String {
         let settings = self.settings().map(|setting| (setting.option, Some(setting.value).filter(|value| *value != setting.usual)));
         let more = [("region", &self.region), ("profile", &self.profile), ("endpoint-url", &self.endpoint_url)];
@@ -83,7 +83,7 @@ impl Place {
         named.filter_map(|(name, value)| Some(format!(" --{name} {}", value?))).collect()
     }
 
-    /// What functions and commands find the system by.
+    /// Returns the settings by which functions and commands find the system.
     pub(crate) fn settings(&self) -> [Setting; 3] {
         let setting = |option, variable, value, usual| Setting { option, variable, value, usual };
         [

@@ -1,6 +1,6 @@
 //! Parsers of the values of options.
 
-/// Reads a name, an id or a label. An empty one is mostly a shell variable that is not set.
+/// Reads a name, an id or a label. An empty one is usually an unset shell variable.
 pub(crate) fn text(text: &str) -> Result<String, String> {
     if text.is_empty() { Err("it is empty; check that your shell variable is set".into()) } else { Ok(text.into()) }
 }

@@ -1,4 +1,4 @@
-//! Lets a queue feed a function: checks the plan, then carries it out.
+//! Connects a queue to a function: checks the plan, then carries it out.
 
 use std::{
     slice,
@@ -22,10 +22,10 @@ use crate::{
     failure::{Cause, Failure},
 };
 
-/// Refuses to judge the messages of a queue by another table than its function uses. Where no function is known, a table of another
-/// environment is refused by its name.
+/// Refuses a table other than the one that the function of a queue uses. If no function is known, refuses a table with the name of another
+/// environment.
 pub(super) async fn refuse_other_table(aws: &Aws, queue: &str, arn: &str) -> Result<(), Failure> {
-    // Whoever may not look at functions goes by the names of tables.
+    // Without the permission to read functions, the names of the tables decide.
     let mappings = mappings(aws, Some(arn)).await.unwrap_or_default();
     let fed = mappings.iter().find_map(|mapping| Some((function_of(mapping)?, qualifier_of(mapping))));
     let function = match fed {
@@ -43,28 +43,28 @@ pub(super) async fn refuse_other_table(aws: &Aws, queue: &str, arn: &str) -> Res
     )))
 }
 
-/// The pause between two looks at something that AWS is about to change.
+/// The pause between two reads of a part that AWS is changing.
 pub(super) const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
-/// The longest time until a new right of a role takes effect.
+/// Maximum time until a new right of a role takes effect.
 const GRANT: Duration = Duration::from_mins(1);
-/// The most messages of an invocation.
+/// Maximum number of messages in an invocation.
 const BATCH: i32 = 10;
 
-/// Which code of a function a queue feeds.
+/// The code of a function that a queue invokes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Code {
-    /// The code that was deployed last.
+    /// The newest deployment.
     Latest,
-    /// The version that the alias `live` names.
+    /// The version of the alias `live`.
     Live,
 }
 
-/// A checked plan by which a queue begins to feed a function.
+/// A checked plan to connect a queue to a function.
 pub(super) struct Feeding<'a> {
     function: &'a Function,
     /// The ARN of the function or alias that the mapping invokes.
     target: String,
-    /// True where a version has to be published that knows the queue.
+    /// True if a new version must be published, with the variables of the queue.
     releases: bool,
     /// The mapping of this queue, if there is one.
     mapping: Option<Mapping>,
@@ -74,7 +74,7 @@ pub(super) struct Feeding<'a> {
 }
 
 impl<'a> Feeding<'a> {
-    /// Reads what it takes to let a queue feed a function, and refuses what cannot be. Nothing is changed.
+    /// Checks whether a queue can be connected to a function. Changes nothing.
     pub(super) async fn check(
         aws: &Aws,
         full_name: &str,
@@ -124,7 +124,7 @@ impl<'a> Feeding<'a> {
         Ok(Self { function, target, releases, mapping, table, children })
     }
 
-    /// Returns true where the alias names a version that does not know its queue: another has to be published.
+    /// Returns true if the version of the alias lacks the variables of its queue, so that a new one must be published.
     async fn releases(aws: &Aws, function: &Function, existing: Option<&(SqsQueue, SqsQueue)>) -> Result<bool, Failure> {
         let name = &*function.name;
         let Some(live) = Function::get_version(aws, name, Some(LIVE)).await? else { return Ok(true) };
@@ -141,7 +141,7 @@ impl<'a> Feeding<'a> {
         )))
     }
 
-    /// Lets the queue feed the function, and gives that what it needs. To do it again changes nothing.
+    /// Connects the queue to the function, and sets the rights and variables of the function. A second run changes nothing.
     pub(super) async fn begin(self, aws: &Aws, queue: &SqsQueue, dlq: &SqsQueue) -> Result<(), Failure> {
         let (lambda, function, name) = (aws.lambda(), self.function, &*self.function.name);
         let cannot = |error: Cause| Failure::because(&format!("cannot let {} feed {name}", queue.name), error);
@@ -151,7 +151,7 @@ impl<'a> Feeding<'a> {
         }
         setup::add_dlqs(&aws.dynamodb(), &aws.place.table(), slice::from_ref(&dlq.name)).await?;
         function.set(aws, function::variables(&aws.place, Some(&queue.url), &[&dlq.url])).await?;
-        // A job may enqueue jobs of its own.
+        // A job may enqueue other jobs.
         let allow = lambda.put_function_recursion_config().function_name(name).recursive_loop(RecursiveLoop::Allow);
         allow.send().await.map_err(|error| cannot(error.into()))?;
         if self.releases {
@@ -170,7 +170,7 @@ impl<'a> Feeding<'a> {
         loop {
             match map.clone().send().await {
                 Ok(_) => return Ok(()),
-                // What a role allows is known to Lambda some seconds later.
+                // Lambda sees a new right of a role after several seconds.
                 Err(error)
                     if granted && started.elapsed() < GRANT && error.message().is_some_and(|text| text.contains("execution role")) =>
                 {

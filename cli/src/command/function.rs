@@ -1,4 +1,4 @@
-//! What a function needs besides its code: the rights of its role, and variables that tell it where things are.
+//! Functions: the rights of their roles, and their variables.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -13,23 +13,23 @@ use crate::{
     place::{Place, Setting},
 };
 
-/// A function that was changed is ready again within that.
+/// Maximum time until a changed function is ready again.
 const CHANGE: Duration = Duration::from_mins(1);
 /// The variable that names the prefix of an environment.
 const PREFIX: &str = "SQJOBS_PREFIX";
 /// The variable that names the table of the records.
 const TABLE: &str = "SQJOBS_TABLE";
-/// IAM is asked for so many things at the same time.
+/// The number of requests to IAM at the same time.
 const AT_A_TIME: usize = 4;
 
-/// The most characters of ARNs in the policy of a beater, and how many more each takes. All inline policies of a role have up to
-/// 10,240 characters: "IAM and AWS STS quotas" in the IAM user guide.
+/// Maximum number of characters of ARNs in the policy of a beater, and the additional characters of each. All inline policies of a role
+/// have up to 10,240 characters: "IAM and AWS STS quotas" in the IAM user guide.
 const ARNS: usize = 8_000;
 const PUNCTUATION: usize = 3;
-/// The most bytes of a function's variables in all: "Lambda quotas" in the Lambda developer guide.
+/// Maximum size of a function's variables in bytes: "Lambda quotas" in the Lambda developer guide.
 const VARIABLES: usize = 4_096;
 
-/// A statement of a policy: what the Terraform modules allow under the same name.
+/// A statement of a policy. The Terraform modules have the same statements.
 #[derive(Debug)]
 pub(crate) struct Right {
     sid: &'static str,
@@ -47,12 +47,12 @@ impl Right {
     }
 }
 
-/// The policy that gives rights.
+/// Returns the policy with these rights.
 pub(crate) fn policy(rights: &[Right]) -> Value {
     json!({"Version": "2012-10-17", "Statement": rights.iter().map(Right::statement).collect::<Vec<_>>()})
 }
 
-/// What the function must be allowed that takes from a queue.
+/// Returns the rights of a function that reads a queue.
 pub(crate) fn worker_rights(table: &str, queue: &str, dlq: &str) -> Vec<Right> {
     vec![
         Right::new("Records", &["dynamodb:BatchGetItem", "dynamodb:PartiQLInsert", "dynamodb:PartiQLUpdate"], vec![table.to_owned()]),
@@ -65,7 +65,7 @@ pub(crate) fn worker_rights(table: &str, queue: &str, dlq: &str) -> Vec<Right> {
     ]
 }
 
-/// What a function must be allowed besides whose jobs enqueue others, to these queues.
+/// Returns the additional rights of a function whose jobs enqueue jobs to these queues.
 pub(crate) fn parent_rights(table: &str, queues: Vec<String>) -> Vec<Right> {
     vec![
         Right::new("Children", &["sqs:GetQueueUrl", "sqs:SendMessage"], queues),
@@ -73,8 +73,8 @@ pub(crate) fn parent_rights(table: &str, queues: Vec<String>) -> Vec<Right> {
     ]
 }
 
-/// Returns the rights of a beater of these queues and dead-letter queues, by ARN. If a policy has no room for so many, it names those
-/// that have the prefix of the environment.
+/// Returns the rights of a beater of these queues and dead-letter queues, by ARN. If a policy has no room for all ARNs, it names the prefix
+/// of the environment instead.
 pub(crate) fn beater_rights(
     prefix: &str,
     jobs: &str,
@@ -125,7 +125,7 @@ pub(crate) fn beater_rights(
     Ok(rights.into_iter().filter(|right| !right.resources.is_empty()).collect())
 }
 
-/// The variables by which a function finds its system, and of these its queue, if it has one, and dead-letter queues.
+/// Returns the variables of a function: the tables, the prefix, its queue, if it has one, and dead-letter queues.
 pub(super) fn variables(place: &Place, queue: Option<&str>, dlqs: &[&str]) -> Vec<(&'static str, String)> {
     let mut variables: Vec<_> = place.settings().map(|setting| (setting.variable, setting.value)).into();
     variables.push(("SQJOBS_DLQ_URL", dlqs.join(" ")));
@@ -133,43 +133,43 @@ pub(super) fn variables(place: &Place, queue: Option<&str>, dlqs: &[&str]) -> Ve
     variables
 }
 
-/// The ARN of a table.
+/// Returns the ARN of a table.
 pub(super) async fn table_arn(aws: &Aws, table: &str) -> Result<String, Failure> {
     let described = aws.dynamodb().describe_table().table_name(table).send().await;
     let described = described.map_err(|error| Failure::because(&format!("cannot read table {table}"), error))?;
     Ok(described.table.and_then(|table| table.table_arn).unwrap_or_default())
 }
 
-/// A function that is deployed.
+/// A deployed function.
 #[derive(Debug, Default)]
 pub(super) struct Function {
     pub(super) name: String,
     pub(super) arn: String,
     pub(super) timeout: Duration,
     pub(super) environment: HashMap<String, String>,
-    /// Which version this is: a number, or `$LATEST`.
+    /// The version: a number, or `$LATEST`.
     pub(super) version: String,
     /// The hash of its code.
     pub(super) code: String,
     /// The ARN of its role.
     role: String,
-    /// Which of its configurations this is.
+    /// The revision of its configuration.
     revision: Option<String>,
 }
 
 impl Function {
-    /// The function as it was deployed last. None: there is no such function.
+    /// Returns the newest deployment of a function. None: there is no such function.
     pub(super) async fn get(aws: &Aws, name: &str) -> Result<Option<Self>, Failure> {
         Self::get_version(aws, name, None).await
     }
 
-    /// Returns the rules of EventBridge that wake this function.
+    /// Returns the EventBridge rules that invoke this function.
     pub(super) async fn rules(&self, aws: &Aws) -> Result<Vec<String>, Cause> {
         let answer = aws.eventbridge().list_rule_names_by_target().target_arn(&self.arn).send().await;
         Ok(answer?.rule_names.unwrap_or_default())
     }
 
-    /// The function at a version or alias. None: there is no such function, version or alias.
+    /// Returns a function at a version or alias. None: there is no such function, version or alias.
     pub(super) async fn get_version(aws: &Aws, name: &str, qualifier: Option<&str>) -> Result<Option<Self>, Failure> {
         let cannot = |error: Cause| Failure::because(&format!("cannot read function {name}"), error);
         let read = aws.lambda().get_function_configuration().function_name(name).set_qualifier(qualifier.map(str::to_owned));
@@ -179,7 +179,7 @@ impl Function {
             Err(error) => return Err(cannot(error.into())),
         };
         let environment = read.environment;
-        // What cannot be decrypted looks as if it were not there.
+        // Lambda returns no variables if it cannot decrypt them.
         if let Some(error) = environment.as_ref().and_then(|own| own.error.as_ref()) {
             return Err(cannot(Cause::text(error.message.as_deref().unwrap_or("its variables cannot be decrypted"))));
         }
@@ -200,23 +200,23 @@ impl Function {
         Self::get(aws, name).await?.ok_or_else(none)
     }
 
-    /// Whether it says of itself that it takes from that queue.
+    /// Returns true if its variables name this queue.
     pub(super) fn takes_from(&self, queue: &str) -> bool {
         self.environment.get("SQJOBS_QUEUE_URL").is_some_and(|url| url.rsplit('/').next() == Some(queue))
     }
 
-    /// The prefix of another environment, where its variables say that it and that queue belong to one whose queues are among
-    /// those that have the prefix of `ours`.
+    /// Returns the prefix of another environment, if the variables say that the function and the queue belong to it, and its prefix extends
+    /// the prefix of `ours`.
     pub(super) fn other_environment(&self, queue: &str, ours: &Place) -> Option<String> {
         let other = Place::of(&self.environment).environment();
         (other.len() > ours.prefix.len() && queue.starts_with(&other) && other != ours.environment()).then_some(other)
     }
 
-    /// Returns the prefix of the environment that its variables name, where that is not this one: another prefix, or other tables.
-    /// A function whose tables lack its prefix may move to those that have it.
+    /// Returns the prefix of the environment that its variables name, if its prefix or its tables differ from `ours`. A function whose
+    /// tables lack its prefix may move to tables with the prefix.
     pub(super) fn environment_other_than(&self, ours: &Place) -> Option<String> {
         let other = Place::of(&self.environment);
-        // A function of no schedule need not name their table. A prefix names the table of the records.
+        // Only a beater needs the table of the schedules. A prefix names the table of the records.
         let names =
             |own: &Setting| self.environment.contains_key(own.variable) || own.variable == TABLE && self.environment.contains_key(PREFIX);
         let moves = |table: &str, own: &Setting| {
@@ -226,7 +226,7 @@ impl Function {
         other.settings().into_iter().zip(ours.settings()).any(differs).then(|| other.environment())
     }
 
-    /// Refuses to change it where it serves another environment.
+    /// Returns an error if the function belongs to another environment.
     pub(super) fn refuse_other(&self, ours: &Place) -> Result<(), Failure> {
         let Some(other) = self.environment_other_than(ours) else { return Ok(()) };
         let (name, place) = (&self.name, Place::of(&self.environment));
@@ -244,24 +244,24 @@ impl Function {
         names_one.then(|| Place::of(&self.environment).table())
     }
 
-    /// Returns true where its code and configuration are those of another version.
+    /// Returns true if its code and configuration equal those of another version.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         (&self.code, &self.environment, self.timeout) == (&other.code, &other.environment, other.timeout)
     }
 
-    /// Returns true where these variables are set in it.
+    /// Returns true if it has these variables.
     pub(super) fn has(&self, variables: &[(&'static str, String)]) -> bool {
         variables.iter().all(|(name, value)| self.environment.get(*name) == Some(value))
     }
 
-    /// Sets variables, and leaves the others as they are.
+    /// Sets variables. All other variables stay unchanged.
     pub(super) async fn set(&self, aws: &Aws, variables: Vec<(&'static str, String)>) -> Result<(), Failure> {
         let cannot = |error: Cause| Failure::because(&format!("cannot set the variables of function {}", self.name), error);
         let ready = async || {
             let ready = aws.lambda().wait_until_function_updated().function_name(&self.name).wait(CHANGE).await;
             ready.map_err(|error| cannot(error.into()))
         };
-        // One that was deployed just now may not be changed yet.
+        // AWS may still process a deployment of the last seconds.
         ready().await?;
         let now = Self::find(aws, &self.name).await?;
         let mut environment = now.environment.clone();
@@ -280,8 +280,7 @@ impl Function {
         ready().await.map(drop)
     }
 
-    /// Gives its role rights, in a policy that is named after it and what they are for. Whether it could: who may not is told
-    /// what is missing.
+    /// Adds a policy with rights to its role. Returns false if this user may not change the role, and reports the missing rights.
     pub(super) async fn grant(&self, aws: &Aws, what: &str, rights: &[Right]) -> Result<bool, Failure> {
         let role = self.role.rsplit('/').next().unwrap_or(&self.role);
         let policy = policy(rights);
@@ -301,7 +300,7 @@ impl Function {
         }
     }
 
-    /// What of these rights its role does not have, in words.
+    /// Returns the rights that its role lacks, in words.
     pub(super) async fn missing_rights(&self, aws: &Aws, rights: &[Right]) -> Result<Vec<String>, String> {
         let parts = rights.iter().flat_map(|right| right.resources.iter().map(|resource| (right.actions, resource)));
         let refused = stream::iter(parts).map(|(actions, resource)| self.refused(aws, actions, resource)).buffered(AT_A_TIME);
@@ -316,11 +315,11 @@ impl Function {
         match simulate.resource_arns(resource).send().await {
             Ok(answer) => {
                 let refused = answer.evaluation_results().iter().filter(|result| result.eval_decision != Decision::Allowed);
-                // What depends on more than is known here is not held against it.
+                // The simulation cannot decide rights with conditions on an unknown context; they count as allowed.
                 let refused = refused.filter(|result| result.missing_context_values().is_empty());
                 Ok(refused.map(|result| message(&result.eval_action_name)).collect())
             }
-            // There is no such role.
+            // The role does not exist.
             Err(error) if error.code() == Some("NoSuchEntity") => Ok(actions.iter().map(|action| message(action)).collect()),
             Err(error) => Err(describe(&error)),
         }
@@ -331,7 +330,7 @@ impl Function {
 mod tests {
     use super::*;
 
-    /// The policy of a beater of so many queues, and its resources of queues and of dead-letter queues.
+    /// Returns the policy of a beater of `count` queues, and its resources of queues and dead-letter queues.
     fn policy(prefix: &str, count: usize) -> Result<(String, Vec<String>), Failure> {
         let arns =
             |suffix: &str| (0..count).map(|number| format!("arn:aws:sqs:eu-west-1:123456789012:{prefix}job-{number}{suffix}")).collect();
@@ -390,9 +389,9 @@ mod tests {
             (staging.clone(), place("", Some("staging-jobs")), Some("staging-")),
             (staging.clone(), place("", None), Some("staging-")),
             (staging, place("live-", None), Some("staging-")),
-            // An environment that has kept its tables.
+            // An environment that keeps its tables.
             (unprefixed.clone(), Place { schedules_table: Some("schedules".into()), ..place("live-", Some("jobs")) }, None),
-            // One that moves, as the doctor says.
+            // An environment that moves, as the doctor suggests.
             (unprefixed.clone(), place("live-", None), None),
             (unprefixed, place("live-", Some("elsewhere")), Some("live-")),
             (only("SQJOBS_TABLE", "jobs"), schedules("", "elsewhere"), None),

@@ -16,9 +16,9 @@ use On::{DeadLetters, DeployedRoles, Everything, Functions, Jobs, Queues, Roles,
 
 #[derive(Debug, Args)]
 pub(crate) struct Permissions {
-    /// The user of the policy. A reader looks at everything and runs the doctor. An operator also changes jobs, schedules and dead
-    /// letters, and pauses queues. A deployer also creates tables, queues and functions, and releases versions. A producer
-    /// enqueues jobs and reads results.
+    /// The user of the policy. A reader sees everything and runs the doctor. An operator also changes jobs, schedules and dead letters, and
+    /// pauses queues. A deployer also creates tables, queues and functions, and releases versions. A producer enqueues jobs and reads
+    /// results.
     #[arg(long = "for", value_name = "WHO", default_value = "operator")]
     pub(crate) audience: Audience,
     /// The number of the AWS account. Default: any account.

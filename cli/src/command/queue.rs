@@ -1,4 +1,4 @@
-//! The queues: how full they are, and whether their functions take from them.
+//! Reads queues, their dead-letter queues and their depths.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -33,16 +33,16 @@ use crate::{
     sentence::shell,
 };
 
-/// Queues that are asked for at the same time.
+/// The number of queues that are read at the same time.
 const AT_A_TIME: usize = 16;
-/// The most queues whose dead letters are counted beside an answer that does not need them.
+/// Maximum number of queues whose dead letters `sqjobs list` counts.
 const COUNTED: usize = 200;
 
 pub(super) fn set_visibility(url: &str, seconds: u64) -> String {
     format!("`aws sqs set-queue-attributes --queue-url {url} --attributes VisibilityTimeout={seconds}`")
 }
 
-/// A queue by its name, to which the prefix is added, or by its ARN.
+/// Finds a queue by its name without the prefix, or by its ARN.
 pub(super) async fn named(aws: &Aws, queue: &str) -> Result<SqsQueue, Failure> {
     let Some(name) = queue.strip_prefix("arn:").and_then(|arn| arn.rsplit(':').next()) else { return find(aws, &aws.queue(queue)).await };
     let found = find(aws, name).await?;
@@ -66,7 +66,7 @@ impl Depth {
     }
 }
 
-/// A queue as SQS has it.
+/// A queue as SQS describes it.
 #[derive(Clone)]
 pub(super) struct SqsQueue {
     pub(super) name: String,
@@ -76,11 +76,11 @@ pub(super) struct SqsQueue {
     pub(super) visibility: Duration,
     /// The name of its dead-letter queue.
     pub(super) dlq: String,
-    /// Whether its redrive policy names that.
+    /// True if its redrive policy names the dead-letter queue. Otherwise the name is the default one.
     has_policy: bool,
 }
 
-/// To where, and when, SQS itself moves what a queue cannot get rid of.
+/// The redrive policy of a queue: the number of receives after which SQS moves a message, and the target.
 pub(super) struct Policy {
     /// The ARN of the dead-letter queue.
     pub(super) target: String,
@@ -88,10 +88,10 @@ pub(super) struct Policy {
 }
 
 impl Policy {
-    /// The redrive policy among a queue's attributes.
+    /// Returns the redrive policy from a queue's attributes.
     pub(super) fn of(attributes: &HashMap<Attribute, String>) -> Option<Self> {
         let policy: Value = serde_json::from_str(attributes.get(&RedrivePolicy)?).ok()?;
-        // A number, or the text of one.
+        // The value is a number, or a string with a number.
         let max_receives = policy["maxReceiveCount"].to_string().trim_matches('"').parse().ok();
         Some(Self { target: policy["deadLetterTargetArn"].as_str()?.to_owned(), max_receives })
     }
@@ -102,22 +102,22 @@ impl Policy {
     }
 }
 
-/// Why nothing is known of a queue.
+/// The reason why a queue cannot be read.
 enum ReadError {
-    /// It does not exist any more.
+    /// The queue does not exist any more.
     Gone,
-    /// This user may not read it.
+    /// This user has no permission to read it.
     Denied,
-    /// SQS does not say.
+    /// Another error.
     Failed(Cause),
 }
 
-/// The name of a queue, given its URL.
+/// Returns the name of the queue at a URL.
 fn name_of(url: &str) -> &str {
     url.rsplit('/').next().unwrap_or(url)
 }
 
-/// Reads the queue at that URL.
+/// Reads the queue at a URL.
 async fn read(aws: &Aws, url: &str) -> Result<SqsQueue, ReadError> {
     let names = [Waiting, InFlight, Delayed, QueueArn, RedrivePolicy, VisibilityTimeout];
     let answer = aws.sqs().get_queue_attributes().queue_url(url).set_attribute_names(Some(names.to_vec())).send().await;
@@ -146,7 +146,7 @@ async fn read(aws: &Aws, url: &str) -> Result<SqsQueue, ReadError> {
     })
 }
 
-/// The URL of a queue by its whole name. None: there is no such queue.
+/// Returns the URL of a queue by its full name. None: there is no such queue.
 pub(super) async fn url(aws: &Aws, name: &str) -> Result<Option<String>, Failure> {
     match aws.sqs().get_queue_url().queue_name(name).send().await {
         Ok(answer) => Ok(answer.queue_url),
@@ -155,13 +155,13 @@ pub(super) async fn url(aws: &Aws, name: &str) -> Result<Option<String>, Failure
     }
 }
 
-/// Of these queues, by their whole names, those that do not exist.
+/// Returns the queues, by their full names, that do not exist.
 pub(super) async fn missing(aws: &Aws, names: BTreeSet<String>) -> Result<BTreeSet<String>, Failure> {
     let reads = stream::iter(names).map(async |name| Ok(url(aws, &name).await?.is_none().then_some(name))).buffered(AT_A_TIME);
     reads.try_filter_map(|name| ready(Ok(name))).try_collect().await
 }
 
-/// Refuses to let a job wait for a queue, by its whole name, that does not exist. Where this user may not look, that is said.
+/// Returns an error if a job's queue, by its full name, does not exist. Reports if this user has no permission to check.
 pub(super) async fn refuse_missing(aws: &Aws, what: &str, name: &str) -> Result<(), Failure> {
     match url(aws, name).await {
         Ok(Some(_)) => Ok(()),
@@ -177,15 +177,15 @@ pub(super) async fn refuse_missing(aws: &Aws, what: &str, name: &str) -> Result<
     }
 }
 
-/// Returns why a queue, by its whole name, is not one of this environment.
+/// Returns an error if a queue, by its full name, belongs to another environment.
 pub(super) fn of_another(environments: &[String], name: &str) -> Option<String> {
     let prefix = table::environment_of(environments, name)?;
     let short = name.strip_prefix(&**prefix).filter(|short| !short.is_empty())?;
     Some(format!("queue {name} belongs to the environment {prefix}; name it {short}, with --prefix {prefix}"))
 }
 
-/// Refuses to change a queue of another environment, or to do so with the table of another one. Where this user may not list the tables,
-/// none is known.
+/// Refuses queues of other environments, and the table of another environment. Without the permission to list tables, no other environment
+/// is known.
 pub(super) async fn refuse_others(aws: &Aws, names: impl IntoIterator<Item = &str>) -> Result<(), Failure> {
     table::refuse_other(aws).await?;
     let environments = table::environments(aws).await.unwrap_or_default();
@@ -193,7 +193,7 @@ pub(super) async fn refuse_others(aws: &Aws, names: impl IntoIterator<Item = &st
     refused.map_or(Ok(()), |sentence| Err(Failure::new(sentence)))
 }
 
-/// Returns the name of the queue whose dead-letter queue has this usual name.
+/// Returns the queue whose dead-letter queue has this default name.
 pub(super) fn source_name(dlq: &str) -> Option<String> {
     match dlq.strip_suffix("-dlq.fifo") {
         Some(name) => Some(format!("{name}.fifo")),
@@ -209,8 +209,8 @@ impl DeadLetterQueues {
         Self(setup::dlqs(&aws.dynamodb(), &aws.place.table()).await.unwrap_or_default())
     }
 
-    /// Returns why no job is sent to a queue, by its whole name: it is a dead-letter queue. SQS is asked only of a queue whose name
-    /// ends like theirs.
+    /// Returns an error if a queue, by its full name, is a dead-letter queue. Asks SQS only if the name has the ending of a dead-letter
+    /// queue.
     pub(super) async fn refusal(&self, aws: &Aws, name: &str) -> Option<String> {
         let source = source_name(name);
         let is_dlq = self.0.iter().any(|dlq| dlq == name)
@@ -230,13 +230,13 @@ impl DeadLetterQueues {
     }
 }
 
-/// A queue by its whole name.
+/// Finds a queue by its full name.
 pub(super) async fn find(aws: &Aws, name: &str) -> Result<SqsQueue, Failure> {
     let short = aws.short(name);
     find_with_remedy(aws, name, &format!("create it with `sqjobs queue create {short}`, or check --prefix and --region")).await
 }
 
-/// A queue by its whole name; where there is none, the remedy is part of the error.
+/// Finds a queue by its full name. If there is none, the error contains the remedy.
 async fn find_with_remedy(aws: &Aws, name: &str, remedy: &str) -> Result<SqsQueue, Failure> {
     let no_queue = || Failure::new(format!("there is no queue {name}; {remedy}"));
     read(aws, &url(aws, name).await?.ok_or_else(no_queue)?).await.map_err(|error| match error {
@@ -247,7 +247,7 @@ async fn find_with_remedy(aws: &Aws, name: &str, remedy: &str) -> Result<SqsQueu
     })
 }
 
-/// A queue by its whole name, and its dead-letter queue.
+/// Finds a queue by its full name, and its dead-letter queue.
 pub(super) async fn pair(aws: &Aws, name: &str) -> Result<(SqsQueue, SqsQueue), Failure> {
     let queue = find(aws, name).await?;
     let remedy = format!("it is the dead-letter queue in the redrive policy of {name}; {} creates it", create_dlq(&queue.dlq));
@@ -255,7 +255,7 @@ pub(super) async fn pair(aws: &Aws, name: &str) -> Result<(SqsQueue, SqsQueue), 
     Ok((queue, dlq))
 }
 
-/// The command that creates a dead-letter queue which is gone, and keeps messages as long as SQS can.
+/// Returns the command that creates a missing dead-letter queue with the longest retention.
 pub(super) fn create_dlq(dlq: &str) -> String {
     let fifo = if is_fifo(dlq) { ",FifoQueue=true" } else { "" };
     format!("`aws sqs create-queue --queue-name {dlq} --attributes MessageRetentionPeriod=1209600{fifo}`")
@@ -264,7 +264,7 @@ pub(super) fn create_dlq(dlq: &str) -> String {
 /// A queue and its dead-letter queue.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Status {
-    /// As people give it, without the prefix.
+    /// The name without the prefix.
     pub(super) name: String,
     #[serde(flatten)]
     pub(super) depth: Depth,
@@ -274,7 +274,7 @@ pub(super) struct Status {
     pub(super) arn: String,
 }
 
-/// The URLs of queues, and those that were left out.
+/// The URLs of queues, and the queues that are not shown.
 #[derive(Default)]
 struct Listed {
     urls: Vec<String>,
@@ -286,16 +286,16 @@ struct Listed {
 pub(super) struct LeftOut {
     /// The number of queues of other environments, by prefix.
     others: BTreeMap<String, usize>,
-    /// Why other environments are not known.
+    /// The error that hides other environments.
     unknown: Option<String>,
-    /// The queues that this user may not read.
+    /// The queues that this user has no permission to read.
     denied: Vec<String>,
-    /// The queues whose dead-letter queues do not exist, each with the name of that.
+    /// The queues without their dead-letter queues, with the names of both.
     without_dlq: Vec<(String, String)>,
 }
 
 impl LeftOut {
-    /// Says which queues are left out, and why.
+    /// Returns a note about each group of queues that is not shown.
     pub(super) fn notes(&self) -> Vec<String> {
         let others = self.others.iter().map(|(prefix, count)| {
             let queues = if *count == 1 { "1 queue whose name begins".into() } else { format!("{count} queues whose names begin") };
@@ -304,7 +304,7 @@ impl LeftOut {
         others.chain(self.errors()).collect()
     }
 
-    /// Says what could not be read.
+    /// Returns a note about each queue that cannot be read.
     fn errors(&self) -> Vec<String> {
         let unknown = self.unknown.iter().map(|error| format!("this list may contain queues of other environments: {error}"));
         let denied = Some(self.denied.join(", ")).filter(|names| !names.is_empty());
@@ -317,7 +317,7 @@ impl LeftOut {
     }
 }
 
-/// The queues that have a dead-letter queue, each with that.
+/// Pairs of a queue and its dead-letter queue.
 #[derive(Default)]
 pub(super) struct Queues {
     pub(super) pairs: Vec<(SqsQueue, SqsQueue)>,
@@ -325,17 +325,17 @@ pub(super) struct Queues {
 }
 
 impl Queues {
-    /// Returns their statuses.
+    /// Returns the statuses of the queues.
     pub(super) fn statuses(self, aws: &Aws) -> Vec<Status> {
         self.pairs.into_iter().map(|pair| status(aws, pair)).collect()
     }
 
-    /// Reads the queues of the account, whatever their environment.
+    /// Reads the queues of all environments.
     pub(super) async fn of_account(aws: &Aws) -> Result<Self, Failure> {
         Self::read(aws, Listed { urls: urls(aws).await?, ..Listed::default() }).await
     }
 
-    /// Reads queues. Those that are deleted at the moment are left out.
+    /// Reads queues, without those that are deleted in the meantime.
     async fn read(aws: &Aws, Listed { urls, mut left_out }: Listed) -> Result<Self, Failure> {
         let mut found = BTreeMap::new();
         let mut reads = stream::iter(&urls).map(async |url| (url, read(aws, url).await)).buffered(AT_A_TIME);
@@ -348,7 +348,7 @@ impl Queues {
             }
         }
         for queue in found.values().filter(|queue| queue.has_policy && !found.contains_key(&queue.dlq)) {
-            // It may be one of another environment, or one that this user may not read.
+            // The dead-letter queue may belong to another environment, or this user has no permission to read it.
             if matches!(url(aws, &queue.dlq).await, Ok(None)) {
                 left_out.without_dlq.push((queue.name.clone(), queue.dlq.clone()));
             }
@@ -358,12 +358,12 @@ impl Queues {
     }
 }
 
-/// Every queue of this environment that has a dead-letter queue.
+/// Returns the queues of this environment that have a dead-letter queue.
 pub(super) async fn all(aws: &Aws) -> Result<Queues, Failure> {
     Queues::read(aws, listed(aws).await?).await
 }
 
-/// Says how many messages wait in the dead-letter queues of this environment; nothing, where none does.
+/// Returns notes about the messages in the dead-letter queues of this environment; none if there are no messages.
 pub(super) async fn dead_letters(aws: &Aws) -> Result<Vec<String>, Failure> {
     let listed = listed(aws).await?;
     if let count @ COUNTED.. = listed.urls.len() {
@@ -381,7 +381,7 @@ pub(super) async fn dead_letters(aws: &Aws) -> Result<Vec<String>, Failure> {
     Ok(count.into_iter().chain(queues.left_out.errors()).collect())
 }
 
-/// The URLs of the queues of this environment.
+/// Returns the URLs of the queues of this environment.
 async fn listed(aws: &Aws) -> Result<Listed, Failure> {
     let (urls, environments) = join(urls(aws), table::environments(aws)).await;
     let mut listed = Listed::default();
@@ -403,7 +403,7 @@ pub(super) fn status(aws: &Aws, (queue, dlq): (SqsQueue, SqsQueue)) -> Status {
     Status { name: aws.short(&queue.name).to_owned(), depth: queue.depth, dead: dlq.depth.all(), arn: queue.arn }
 }
 
-/// The URLs of all queues whose names begin with the prefix.
+/// Returns the URLs of all queues whose names start with the prefix.
 pub(super) async fn urls(aws: &Aws) -> Result<Vec<String>, Failure> {
     let list = aws.sqs().list_queues().set_queue_name_prefix(Some(aws.place.prefix.clone()).filter(|prefix| !prefix.is_empty()));
     let mut pages = list.max_results(1000).into_paginator().send();
@@ -414,11 +414,11 @@ pub(super) async fn urls(aws: &Aws) -> Result<Vec<String>, Failure> {
     Ok(urls)
 }
 
-/// Says that this environment has no queue, and which of its tables do not exist.
+/// Returns a note that this environment has no queue, with its missing tables.
 pub(super) async fn no_queue(aws: &Aws) -> String {
     let prefix = Some(&aws.place.prefix).filter(|prefix| !prefix.is_empty());
     let no_queue = prefix.map_or_else(|| "no queue".into(), |prefix| format!("no queue has the prefix {prefix}"));
-    // Without the right to list tables, nothing is known of them.
+    // Without the permission to list tables, no table counts as missing.
     let sentence = match &*table::missing(aws).await.unwrap_or_default() {
         [] => format!("{no_queue}; `sqjobs queue create NAME` creates one"),
         missing => format!(

@@ -76,8 +76,8 @@ pub(crate) enum Queue {
         /// --function, or 30s.
         #[arg(long, value_name = "DURATION", value_parser = time::duration)]
         timeout: Option<Duration>,
-        /// The name of the function that the queue feeds, as AWS shows it. The command sets the policy of its role and its
-        /// variables. It changes no setting of a queue that exists.
+        /// The function that reads the queue, by its name in AWS. The command sets its variables and the policy of its role. It does not
+        /// change the settings of an existing queue.
         #[arg(long, value_parser = text)]
         function: Option<String>,
         /// A queue to which the function enqueues jobs, by its name without the prefix, or by its ARN. Repeat the option for each
@@ -87,13 +87,13 @@ pub(crate) enum Queue {
     },
 }
 
-/// The longest time that a mapping takes to be enabled or disabled.
+/// Maximum time until a mapping is enabled or disabled.
 const CHANGE: Duration = Duration::from_mins(2);
-/// The longest time until a new queue is known everywhere.
+/// Maximum time until a new queue is visible.
 const MADE: Duration = Duration::from_secs(5);
-/// The timeout of a function, unless it is given.
+/// Default timeout of a function.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// The most jobs of the due index that are looked at.
+/// Maximum number of jobs to read from the due index.
 const DUE: usize = 1000;
 
 pub(super) async fn queue(aws: &Aws, wanted: Queue) -> Result<bool, Failure> {
@@ -107,9 +107,9 @@ pub(super) async fn queue(aws: &Aws, wanted: Queue) -> Result<bool, Failure> {
     }
 }
 
-/// Makes a queue, and lets it feed a function. A queue that is there may feed one as it is.
+/// Creates a queue, and connects it to a function. An existing queue keeps its settings.
 ///
-/// Everything that can be refused is looked at before anything is made.
+/// Everything is checked before anything is created.
 async fn create(aws: &Aws, name: &str, timeout: Option<Duration>, function: Option<&str>, others: &[String]) -> Result<bool, Failure> {
     let others_here = others.iter().map(|other| &**other).filter(|other| !other.starts_with("arn:"));
     refuse_others(aws, others_here.chain([name])).await?;
@@ -172,14 +172,14 @@ async fn create(aws: &Aws, name: &str, timeout: Option<Duration>, function: Opti
     Ok(true)
 }
 
-/// The visibility timeout, in seconds, of a queue whose function has this timeout.
+/// Returns the visibility timeout, in seconds, for this timeout of the function.
 fn visibility(timeout: Duration) -> Result<u32, Failure> {
     let visibility = u32::try_from(timeout.as_secs()).ok().and_then(|seconds| seconds.checked_mul(6));
     let visibility = visibility.filter(|seconds| *seconds <= 43_200);
     visibility.ok_or_else(|| Failure::new("--timeout is too long; a function can run for at most 15m"))
 }
 
-/// Makes a queue and its dead-letter queue, and waits until they are known everywhere.
+/// Creates a queue and its dead-letter queue, and waits until they are visible.
 async fn make(aws: &Aws, full_name: &str, visibility: u32) -> Result<(SqsQueue, SqsQueue), Failure> {
     setup::create_queues(&aws.sqs(), full_name, visibility).await?;
     let started = Instant::now();
@@ -217,11 +217,11 @@ async fn list(aws: &Aws, json: bool) -> Result<bool, Failure> {
     Ok(true)
 }
 
-/// Enables or disables what feeds functions from queues, and waits until that is so.
+/// Enables or disables event source mappings, and waits until AWS has done it.
 async fn switch(aws: &Aws, queues: &[String], enabled: bool) -> Result<bool, Failure> {
     refuse_others(aws, queues.iter().map(String::as_str)).await?;
     let (mut output, mut found) = (Output::new(), Vec::new());
-    // All are looked up before any is changed.
+    // All queues are found before any is changed.
     for name in queues {
         let queue = find(aws, &aws.queue(name)).await?;
         let mappings = mappings(aws, Some(&queue.arn)).await?;
@@ -284,11 +284,11 @@ async fn purge(aws: &Aws, name: &str, yes: bool) -> Result<bool, Failure> {
     Ok(true)
 }
 
-/// Deletes a queue, its dead-letter queue, and what feeds a function from it; says what stays.
+/// Deletes a queue, its dead-letter queue and its event source mapping; reports the parts that stay.
 async fn delete(aws: &Aws, name: &str, force: bool, yes: bool) -> Result<bool, Failure> {
     refuse_others(aws, [name]).await?;
     let full_name = aws.queue(name);
-    // One that was interrupted has left the dead-letter queue.
+    // An interrupted deletion has left the dead-letter queue.
     let queue = match url(aws, &full_name).await? {
         Some(_) => Some(find(aws, &full_name).await?),
         None => None,
@@ -300,7 +300,7 @@ async fn delete(aws: &Aws, name: &str, force: bool, yes: bool) -> Result<bool, F
     };
     let shares =
         |(other, letters): &(SqsQueue, SqsQueue)| other.name != full_name && Some(&letters.name) == dlq.as_ref().map(|dlq| &dlq.name);
-    // Those of other environments too.
+    // Queues of other environments count too.
     let account = Queues::of_account(aws).await?;
     if let Some((other, _)) = account.pairs.iter().find(|(other, letters)| letters.name == full_name && other.name != full_name) {
         let (other, short) = (clean(&other.name), shell(aws.short(&other.name)));
@@ -311,7 +311,7 @@ async fn delete(aws: &Aws, name: &str, force: bool, yes: bool) -> Result<bool, F
     let shared_with = account.pairs.into_iter().find(shares).map(|(other, _)| other.name);
     let targets: Vec<_> = queue.iter().chain(dlq.iter().filter(|_| shared_with.is_none())).collect();
     if targets.is_empty() {
-        // In the words of any command that is given no queue.
+        // Returns the error that each command gives for a missing queue.
         find(aws, &full_name).await?;
     }
     let held: Vec<_> =
@@ -358,7 +358,7 @@ async fn delete(aws: &Aws, name: &str, force: bool, yes: bool) -> Result<bool, F
     Ok(true)
 }
 
-/// Says which schedules and waiting jobs still name a queue that is gone.
+/// Reports the schedules and waiting jobs that still name a deleted queue.
 async fn dependents(aws: &Aws, full_name: &str, output: &mut Output) -> Result<(), Failure> {
     match aws.schedules().list().await {
         Ok(schedules) => {

@@ -1,4 +1,4 @@
-//! The versions of functions, and the alias that says which one runs.
+//! Releases and rolls back versions of functions through an alias.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -53,11 +53,11 @@ pub(crate) enum Command {
 
 /// The alias that queues feed.
 pub(super) const LIVE: &str = "live";
-/// Code and settings that were deployed, and not published.
+/// The deployment that is not published as a version.
 const LATEST: &str = "$LATEST";
-/// A version can be invoked within that.
+/// Maximum time until a version can be invoked.
 const ACTIVE: Duration = Duration::from_mins(1);
-/// The variable by which a version knows its queue.
+/// The variable that names the queue of a version.
 const QUEUE: &str = "SQJOBS_QUEUE_URL";
 
 pub(super) async fn function(aws: &Aws, wanted: Command) -> Result<bool, Failure> {
@@ -81,14 +81,14 @@ pub(super) async fn function(aws: &Aws, wanted: Command) -> Result<bool, Failure
     }
 }
 
-/// A version of a function, or what was deployed last.
+/// A version of a function, or its newest deployment.
 #[derive(Debug, Default)]
 struct Version {
     name: String,
     /// The hash of its code.
     code: String,
     environment: HashMap<String, String>,
-    /// When it was published, or deployed.
+    /// The time of its publication or deployment.
     at: Option<Timestamp>,
     description: String,
 }
@@ -112,7 +112,7 @@ impl Version {
         self.environment.get(QUEUE).is_some_and(|url| url.rsplit('/').next() == Some(queue))
     }
 
-    /// Refuses a version that does not know its queue, for it would fail at its start.
+    /// Refuses a version that does not name its queue, because it would fail at its start.
     fn check(&self, function: &str, queue: &str, short: &str) -> Result<(), Failure> {
         if self.takes_from(queue) {
             return Ok(());
@@ -125,7 +125,7 @@ impl Version {
     }
 }
 
-/// The version to go back to.
+/// Returns the version for a rollback.
 fn earlier<'a>(
     versions: &'a [Version],
     function: &str,
@@ -157,7 +157,7 @@ struct Alias {
     revision: Option<String>,
 }
 
-/// None: the function has no such alias.
+/// Reads the alias. None: the function has no such alias.
 async fn live(aws: &Aws, function: &str) -> Result<Option<Alias>, Failure> {
     match aws.lambda().get_alias().function_name(function).name(LIVE).send().await {
         Ok(alias) => Ok(Some(Alias { version: alias.function_version.unwrap_or_default(), revision: alias.revision_id })),
@@ -166,7 +166,7 @@ async fn live(aws: &Aws, function: &str) -> Result<Option<Alias>, Failure> {
     }
 }
 
-/// Which version runs since a change, and which ran before.
+/// The versions before and after a change of the alias.
 pub(super) struct Moved {
     version: String,
     before: Option<String>,
@@ -184,11 +184,11 @@ impl Moved {
     }
 }
 
-/// Publishes what was deployed last, unless it is published, and points the alias at it.
+/// Publishes the newest deployment, unless it is published, and points the alias at it.
 pub(super) async fn release(aws: &Aws, function: &str) -> Result<Moved, Failure> {
     let lambda = aws.lambda();
     let cannot = |error: Cause| Failure::because(&format!("cannot publish a version of function {function}"), error);
-    // One that was deployed just now may not be published yet.
+    // AWS may still process a deployment of the last seconds.
     let ready = lambda.wait_until_function_updated().function_name(function).wait(ACTIVE).await;
     ready.map_err(|error| cannot(error.into()))?;
     let published = lambda.publish_version().function_name(function).send().await.map_err(|error| cannot(error.into()))?;
@@ -198,7 +198,7 @@ pub(super) async fn release(aws: &Aws, function: &str) -> Result<Moved, Failure>
     point(aws, function, &version).await
 }
 
-/// Points the alias at a version, which then has all of it.
+/// Points the alias at a version, with the full weight.
 async fn point(aws: &Aws, function: &str, version: &str) -> Result<Moved, Failure> {
     let lambda = aws.lambda();
     let cannot =
@@ -215,7 +215,7 @@ async fn point(aws: &Aws, function: &str, version: &str) -> Result<Moved, Failur
     Ok(Moved { version: version.to_owned(), before: before.map(|alias| alias.version) })
 }
 
-/// The queue that feeds a function by its alias. Refuses a function of another environment.
+/// Returns the queue that feeds a function through its alias. Refuses a function of another environment.
 async fn fed_by(aws: &Aws, function: &str) -> Result<String, Failure> {
     Function::find(aws, function).await?.refuse_other(&aws.place)?;
     let own = mappings(aws, None).await?.into_iter().find(|mapping| function_of(mapping) == Some(function));
@@ -237,7 +237,7 @@ async fn fed_by(aws: &Aws, function: &str) -> Result<String, Failure> {
     }
 }
 
-/// All versions, and what was deployed last.
+/// Returns all versions, and the newest deployment.
 async fn versions(aws: &Aws, function: &str) -> Result<Vec<Version>, Failure> {
     let mut pages = aws.lambda().list_versions_by_function().function_name(function).into_paginator().items().send();
     let mut versions = Vec::new();

@@ -1,4 +1,4 @@
-//! Tables, queues, functions, and what wakes them.
+//! Deploys tables, queues and functions to the local stack.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -27,15 +27,15 @@ use crate::{
 /// The account of the local stack.
 pub(super) const ACCOUNT: &str = "000000000000";
 
-/// Lets Lambda take on a role.
+/// Trust policy that allows Lambda to assume a role.
 const TRUST: &str = r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}]}"#;
 
-/// What is deployed.
+/// A deployment to the local stack.
 pub(super) struct Deployment<'a> {
     aws: &'a Aws,
     workspace: &'a Workspace,
     queues: BTreeMap<String, Queues>,
-    /// When each program was built that is deployed.
+    /// The build time of each deployed program.
     built: HashMap<String, SystemTime>,
 }
 
@@ -44,14 +44,14 @@ impl<'a> Deployment<'a> {
         Self { aws, workspace, queues: BTreeMap::new(), built: HashMap::new() }
     }
 
-    /// Deploys what has changed; says how many functions.
+    /// Deploys the changed functions; returns their number.
     pub(super) async fn deploy(&mut self, programs: &Programs) -> Result<usize, Failure> {
         if self.queues.is_empty() {
             self.make().await?;
         }
         let mut deployed = 0;
         let is_first = self.built.is_empty();
-        // The beater comes last: it looks after the queues that feed functions.
+        // The beater comes last, because it needs the queues that feed functions.
         let (jobs, beaters): (Vec<_>, Vec<_>) = self.workspace.functions.iter().partition(|function| function.queue.is_some());
         for function in jobs.into_iter().chain(beaters) {
             let Some(program) = programs.get(&function.program) else { continue };
@@ -75,7 +75,7 @@ impl<'a> Deployment<'a> {
         Ok(deployed)
     }
 
-    /// Makes the tables and queues that are not there yet.
+    /// Creates the missing tables and queues.
     async fn make(&mut self) -> Result<(), Failure> {
         table::create(self.aws).await?;
         for function in &self.workspace.functions {
@@ -95,17 +95,17 @@ impl<'a> Deployment<'a> {
     fn settings(&self, function: &Function) -> HashMap<String, String> {
         let place = &self.aws.place;
         let own = function.queue.as_ref().and_then(|queue| self.queues.get(&self.aws.queue(queue)));
-        // The beater looks through all of them.
+        // The beater reads all dead-letter queues.
         let dlqs: Vec<_> =
             self.queues.values().filter(|queues| own.is_none_or(|own| own == *queues)).map(|queues| &*queues.dlq_url).collect();
         let mut variables = function::variables(place, own.map(|queues| &*queues.url), &dlqs);
-        // What is meant for AWS is not meant for here.
+        // A function must use the local stack, whatever its settings say.
         variables.push(("AWS_ENDPOINT_URL", place.endpoint_url.clone().unwrap_or_default()));
         let variables = variables.into_iter().map(|(name, value)| (name.to_owned(), value));
         function.environment.clone().into_iter().chain(variables).collect()
     }
 
-    /// Creates a function, or gives it other code.
+    /// Creates a function, or updates its code.
     async fn put(&self, function: &Function, zip: Vec<u8>) -> Result<(), Failure> {
         let (lambda, name) = (self.aws.lambda(), self.name(function));
         let cannot = |error: Cause| Failure::because(&format!("cannot deploy {name}"), error);
@@ -132,7 +132,7 @@ impl<'a> Deployment<'a> {
         }
     }
 
-    /// Makes the role of a function, as `cargo lambda deploy` does.
+    /// Creates the role of a function, as `cargo lambda deploy` does.
     async fn allow(&self, name: &str) -> Result<(), Failure> {
         let role = self.aws.iam().create_role().role_name(name).assume_role_policy_document(TRUST).send().await;
         match role {
@@ -143,14 +143,14 @@ impl<'a> Deployment<'a> {
         }
     }
 
-    /// Lets its queue feed a function, or EventBridge wake the beater.
+    /// Connects a function to its queue, or the beater to EventBridge.
     async fn wire(&self, function: &Function) -> Result<(), Failure> {
         let name = self.name(function);
         let cannot = |error: Cause| Failure::because(&format!("cannot connect {name}"), error);
         let deployed = function::Function::find(self.aws, &name).await?;
         let Some(queue) = &function.queue else {
             beater::wake(self.aws, &deployed).await?;
-            // The first minute begins now, so that schedules are looked at.
+            // The first tick runs now, so that schedules fire without a wait.
             let wake = self.aws.lambda().invoke().function_name(&name).invocation_type(InvocationType::Event).payload(Blob::new("{}"));
             return wake.send().await.map(drop).map_err(|error| cannot(error.into()));
         };

@@ -1,4 +1,4 @@
-//! The whole system on one machine, until Ctrl-C.
+//! Runs the whole system on one machine, until Ctrl-C.
 
 mod deploy;
 mod stack;
@@ -26,9 +26,9 @@ use crate::{aws::Aws, failure::Failure, place::Place, value::text};
 
 #[derive(Debug, Args)]
 pub(crate) struct Dev {
-    /// Run only the functions of these packages. Default: those in the folders `functions` and `beater`; without these folders,
-    /// all packages that depend on sqjobs. Packages are left out that depend on it with `default-features = false`, as producers may,
-    /// or have `queues = []` under [package.metadata.sqjobs].
+    /// Run only the functions of these packages. Default: those in the folders `functions` and `beater`; without these folders, all
+    /// packages that depend on sqjobs. Two kinds of packages do not count: those that depend on sqjobs with `default-features = false`, as
+    /// producers do, and those with `queues = []` under [package.metadata.sqjobs].
     #[arg(long = "package", short, value_name = "PACKAGE", value_parser = text)]
     pub(crate) packages: Vec<String>,
     /// Build and deploy again whenever a file changes.
@@ -45,9 +45,9 @@ pub(crate) struct Dev {
     pub(crate) cargo: Vec<String>,
 }
 
-/// How often the view is drawn.
+/// Interval between two redraws of the view.
 const FRAME: Duration = Duration::from_secs(1);
-/// What changes within that time is built together.
+/// Changes within this time start one build.
 const TOGETHER: Duration = Duration::from_millis(300);
 
 pub(super) async fn dev(place: &Place, wanted: Dev) -> Result<bool, Failure> {
@@ -68,7 +68,7 @@ pub(super) async fn dev(place: &Place, wanted: Dev) -> Result<bool, Failure> {
     lived.map(|()| true)
 }
 
-/// Deploys everything, shows what happens, and deploys anew what changes.
+/// Deploys all functions, shows the view, and deploys changed functions again.
 async fn live(
     place: &Place,
     workspace: &Workspace,
@@ -107,7 +107,7 @@ async fn live(
     }
 }
 
-/// Builds and deploys what has changed; says what came of it.
+/// Builds and deploys the changed functions; returns a message about the outcome.
 async fn rebuilt(workspace: &Workspace, deployment: &mut Deployment<'_>) -> Result<String, String> {
     let build = workspace.build();
     let programs = spawn_blocking(|| build.run(Stdio::piped())).await.map_err(|error| error.to_string())??;
@@ -120,7 +120,7 @@ async fn rebuilt(workspace: &Workspace, deployment: &mut Deployment<'_>) -> Resu
     }
 }
 
-/// Tells of changes to the files of a workspace, where that is wanted.
+/// Sends a message for each change of a file of the workspace, if `wanted`.
 fn watch(workspace: &Workspace, wanted: bool) -> Result<(Option<notify::RecommendedWatcher>, UnboundedReceiver<()>), Failure> {
     let (sender, changes) = unbounded_channel();
     if !wanted {

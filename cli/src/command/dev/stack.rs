@@ -1,4 +1,4 @@
-//! The local stack: SQS, DynamoDB, Lambda and EventBridge in one process, which ends with this one.
+//! The local stack: SQS, DynamoDB, Lambda and EventBridge in one process, which ends with the command.
 
 use std::{
     fs::{self, File},
@@ -16,7 +16,7 @@ use crate::{aws::Aws, failure::Failure};
 const REQUIREMENTS: &str = include_str!("requirements.txt");
 const KEEPER: &str = include_str!("keeper.py");
 const BEATER_LOG: &str = include_str!("beater_log.py");
-/// How long the stack takes to start, at most.
+/// Maximum time until the stack answers.
 const START: Duration = Duration::from_mins(1);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
@@ -25,14 +25,14 @@ pub(super) struct Stack {
     url: String,
     pub(super) python: PathBuf,
     pub(super) log: PathBuf,
-    /// Ends the stack when its standard input closes, however that comes about.
+    /// Process that ends the stack when its standard input closes, also after a crash of the command.
     keeper: Child,
 }
 
 impl Stack {
-    /// Starts the stack, which is installed first where it is not. With `keep`, it goes on with what was kept last.
+    /// Starts the stack, and installs it if necessary. With `keep`, it continues with the kept state.
     pub(super) fn start(target: &Path, port: u16, keep: bool) -> Result<Self, Failure> {
-        // As other programs use loopback, so might another stack.
+        // Another stack may use the port.
         TcpListener::bind((Ipv4Addr::LOCALHOST, port))
             .map_err(|error| Failure::new(format!("cannot use port {port}: {error}; give another port with --port")))?;
         let home = target.join("local-stack");
@@ -48,7 +48,7 @@ impl Stack {
         if keep {
             keeper.arg("PERSIST_STATE=1").arg(format!("STATE_DIR={}", state.display()));
         }
-        // A group of its own, which a terminal's Ctrl-C does not reach.
+        // Its own process group, which Ctrl-C in the terminal does not reach.
         let keeper = keeper.stdin(Stdio::piped()).stdout(to_log.try_clone()?).stderr(to_log).process_group(0).spawn()?;
         Ok(Self { url: format!("http://127.0.0.1:{port}"), python: venv.join("bin/python"), log, keeper })
     }
@@ -57,17 +57,17 @@ impl Stack {
         &self.url
     }
 
-    /// Adds to the log what these functions print, which EventBridge wakes.
+    /// Adds the output of the beaters to the log.
     pub(super) fn log_beaters(&self, names: &[String]) -> Result<(), Failure> {
         let log = File::options().append(true).open(&self.log)?;
         let mut printer = Command::new(&self.python);
         printer.args(["-c", BEATER_LOG, &self.url]).args(names).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        // Of the group that its keeper ends.
+        // The process group that the keeper ends.
         printer.process_group(self.keeper.id().cast_signed()).spawn()?;
         Ok(())
     }
 
-    /// Waits until it answers.
+    /// Waits until the stack answers.
     pub(super) async fn ready(&mut self, aws: &Aws) -> Result<(), Failure> {
         let started = Instant::now();
         while aws.sqs().list_queues().send().await.is_err() {
@@ -80,7 +80,7 @@ impl Stack {
         Ok(())
     }
 
-    /// Whether it still runs.
+    /// Returns an error if the stack has stopped.
     pub(super) fn lives(&mut self) -> Result<(), Failure> {
         match self.keeper.try_wait()? {
             None => Ok(()),
@@ -90,14 +90,14 @@ impl Stack {
 }
 
 impl Drop for Stack {
-    /// Waits until it has ended, for it may have something to keep.
+    /// Waits until the stack has ended, because it may save its state.
     fn drop(&mut self) {
         drop(self.keeper.stdin.take());
         self.keeper.wait().ok();
     }
 }
 
-/// Makes the Python environment that holds the stack, once for each change of the requirements; other processes wait.
+/// Installs the stack in a Python environment, once for each change of the requirements. Other processes wait.
 fn install(home: &Path) -> Result<PathBuf, Failure> {
     let lock = File::create(home.join("install.lock"))?;
     lock.lock()?;
@@ -115,7 +115,7 @@ fn install(home: &Path) -> Result<PathBuf, Failure> {
     Ok(venv)
 }
 
-/// Runs a command to its end, which must be a good one.
+/// Runs a command, and returns an error if it fails.
 fn succeed(command: &mut Command, remedy: &str) -> Result<(), Failure> {
     let name = command.get_program().to_string_lossy().into_owned();
     match command.status() {

@@ -1,4 +1,4 @@
-//! What happens, on a terminal as a picture that is drawn anew, and else as lines where something changes.
+//! The live view: a table that is redrawn on a terminal, and otherwise a line for each change.
 
 use std::{
     collections::BTreeMap,
@@ -26,7 +26,7 @@ use crate::{
     time::exact,
 };
 
-/// So many failed jobs are shown.
+/// Maximum number of failed jobs to show.
 const FAILED: usize = 5;
 const CLEAR: &str = "\u{1b}[H\u{1b}[J";
 
@@ -36,11 +36,11 @@ pub(super) struct View<'a> {
     stack_log: String,
     python: String,
     is_terminal: bool,
-    /// What was said last.
+    /// The last message.
     message: String,
-    /// Whether it was said how to enqueue.
+    /// True after the help was printed.
     has_helped: bool,
-    /// What was printed last of each queue.
+    /// The last line of each queue.
     printed: BTreeMap<String, String>,
 }
 
@@ -51,7 +51,7 @@ impl<'a> View<'a> {
         Self { aws, workspace, stack_log, python, is_terminal, message: String::new(), has_helped: false, printed: BTreeMap::new() }
     }
 
-    /// Says how to enqueue, and what else there is to know.
+    /// Returns the lines that explain how to enqueue a job.
     fn help(&self) -> Vec<String> {
         let url = self.aws.place.endpoint_url.as_deref().unwrap_or_default();
         let place = self.aws.place.settings().into_iter().filter(|setting| setting.value != setting.usual);
@@ -86,7 +86,7 @@ impl<'a> View<'a> {
             let Example { name, args } = function.example.as_ref()?;
             Some((queue, json!({"name": name, "args": args}).to_string()))
         });
-        // Without an example, the message is no JSON until the arguments are put in.
+        // Without an example, the message becomes JSON when the user replaces ARGUMENTS.
         let bare = || fed.next().map(|(function, queue)| (queue, format!(r#"{{"name":{},"args":ARGUMENTS}}"#, json!(function.name))));
         if let Some((queue, message)) = given.or_else(bare) {
             let url = format!("{url}/{ACCOUNT}/{}", self.aws.queue(queue));
@@ -109,7 +109,7 @@ impl<'a> View<'a> {
         lines
     }
 
-    /// What is said until something else is.
+    /// Sets the message of the view.
     pub(super) fn say(&mut self, what: &str) {
         what.clone_into(&mut self.message);
         if !self.is_terminal {
@@ -121,7 +121,7 @@ impl<'a> View<'a> {
         match self.look().await {
             Ok((queues, tallies)) if self.is_terminal => self.picture(&queues, &tallies).await,
             Ok((queues, tallies)) => self.lines(&queues, &tallies),
-            // A stack that is busy is asked again in a moment.
+            // The stack may be busy: the next frame reads it again.
             Err(Failure::Message(flaw)) => {
                 anstream::eprintln!("{}", clean(&flaw));
                 Ok(())
@@ -164,7 +164,7 @@ impl<'a> View<'a> {
         Ok(())
     }
 
-    /// A line for each queue of which something has changed.
+    /// Prints a line for each queue that has changed.
     fn lines(&mut self, queues: &[(Status, Feed)], tallies: &BTreeMap<String, Tally>) -> Result<(), Failure> {
         let mut output = Output::new();
         if !std::mem::replace(&mut self.has_helped, true) {
@@ -188,17 +188,17 @@ impl<'a> View<'a> {
     }
 }
 
-/// A text as one word of a shell.
+/// Quotes a text as one word of a shell.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// A path as it is from the current folder, if it is below.
+/// Returns a path relative to the current folder, if it is inside.
 fn from_here(path: &Path) -> &Path {
     std::env::current_dir().ok().and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path)
 }
 
-/// How many succeeded, are tried again, and failed.
+/// Returns the numbers of attempts that succeeded, that are retried, and that failed.
 fn counts(tally: Option<&Tally>) -> [u64; 3] {
     ["succeeded", "retried", "failed"].map(|ending| tally.and_then(|tally| tally.endings.get(ending)).copied().unwrap_or(0))
 }

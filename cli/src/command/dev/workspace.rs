@@ -1,4 +1,4 @@
-//! The functions of a workspace: which there are, and how they are built and packed.
+//! Finds, builds and packs the functions of a workspace.
 
 use std::{
     collections::BTreeMap,
@@ -15,40 +15,40 @@ use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use crate::failure::Failure;
 
-/// The name of the function that EventBridge wakes, unless its package says otherwise.
+/// Default name of the function that EventBridge invokes.
 const BEATER: &str = "beater";
-/// The feature of the library that functions need. It is a default one.
+/// The feature of the library that functions need. It is on by default.
 const LAMBDA: &str = "lambda";
-/// How long a function may take, in seconds, and a beater, unless its package says otherwise.
+/// Default timeout of a function, in seconds, and of a beater.
 const TIMEOUT_S: u32 = 30;
 const TICK_S: u32 = 60;
 
-/// A workspace, as cargo tells it.
+/// A workspace, as cargo describes it.
 pub(super) struct Workspace {
     pub(super) root: PathBuf,
     pub(super) target: PathBuf,
     pub(super) functions: Vec<Function>,
-    /// The ids of their packages: a name may be that of a dependency too.
+    /// The ids of their packages. Names are not unique: a dependency may have the same one.
     packages: Vec<String>,
     /// More arguments for cargo.
     arguments: Vec<String>,
 }
 
-/// A program that is to be a function.
+/// A function and its program.
 #[derive(Debug, PartialEq)]
 pub(super) struct Function {
     pub(super) name: String,
-    /// The program that it runs.
+    /// The name of its program.
     pub(super) program: String,
     /// The queue that feeds it; none for the beater.
     pub(super) queue: Option<String>,
     pub(super) timeout_s: u32,
     pub(super) environment: BTreeMap<String, String>,
-    /// A message that it runs.
+    /// A message that it can run.
     pub(super) example: Option<Example>,
 }
 
-/// A message that a function runs, to enqueue a first job.
+/// An example message of a function, to enqueue a first job.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Example {
@@ -57,7 +57,7 @@ pub(super) struct Example {
     pub(super) args: Value,
 }
 
-/// The programs that were built, by name.
+/// The built programs, by name.
 pub(super) type Programs = BTreeMap<String, PathBuf>;
 
 #[derive(Deserialize)]
@@ -93,7 +93,7 @@ fn yes() -> bool {
 }
 
 impl Dependency {
-    /// Returns true where this is the library with all that a function needs. A producer leaves that out.
+    /// Returns true if this is the library with the features that functions need. Producers switch these off.
     fn is_for_functions(&self) -> bool {
         self.name == "sqjobs" && self.kind.is_none() && (self.uses_default_features || self.features.iter().any(|name| name == LAMBDA))
     }
@@ -105,7 +105,7 @@ struct Target {
     kind: Vec<String>,
 }
 
-/// What a package says of its function: its queue here, and what `cargo lambda` deploys it with.
+/// Metadata of a package: the settings of its function, and those of `cargo lambda`.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Own {
@@ -117,7 +117,7 @@ struct Own {
 #[serde(default)]
 struct Settings {
     queue: Option<String>,
-    /// Queues that have a function each, such as one of a higher priority.
+    /// Queues that each have their own function, such as one for a higher priority.
     queues: Option<Vec<String>>,
     example: Option<Example>,
     beater: Option<bool>,
@@ -136,7 +136,7 @@ struct Deploy {
     env: BTreeMap<String, String>,
 }
 
-/// A package without metadata says `null`; what others have written there is theirs.
+/// Reads the metadata of a package: `null` if there is none. Other tools may have fields there.
 fn own<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Own, D::Error> {
     let metadata = serde_json::Value::deserialize(deserializer)?;
     let own = if metadata.is_null() { Ok(Own::default()) } else { serde_json::from_value(metadata) };
@@ -194,7 +194,7 @@ impl Workspace {
         })
     }
 
-    /// How the functions are built.
+    /// Returns the build of the functions.
     pub(super) fn build(&self) -> Build {
         let mut command = Command::new(cargo());
         command.current_dir(&self.root).args(["build", "--message-format", "json-render-diagnostics"]);
@@ -206,13 +206,13 @@ impl Workspace {
     }
 }
 
-/// A build that is to be made.
+/// A build of the functions.
 pub(super) struct Build {
     command: Command,
     programs: Vec<String>,
 }
 
-/// What cargo says of a part that it has built.
+/// Message of cargo about a built part.
 #[derive(Deserialize)]
 struct Message {
     target: Option<Target>,
@@ -222,12 +222,12 @@ struct Message {
 
 #[derive(Deserialize)]
 struct Profile {
-    /// Whether it holds the tests of a program, and is not the program.
+    /// True for the tests of a program.
     test: bool,
 }
 
 impl Build {
-    /// Builds; where the compiler's words go to a pipe, they are the error.
+    /// Runs the build. If the compiler's output goes to a pipe, it becomes the error.
     pub(super) fn run(mut self, words: Stdio) -> Result<Programs, String> {
         let output = self.command.stdout(Stdio::piped()).stderr(words).output().map_err(|error| error.to_string())?;
         if !output.status.success() {
@@ -249,7 +249,7 @@ fn cargo() -> OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
-/// The packages whose programs are functions.
+/// Returns the packages whose programs are functions.
 fn selected<'a>(metadata: &'a Metadata, names: &[String]) -> Result<Vec<&'a Package>, Failure> {
     let able = || metadata.packages.iter().filter(|package| package.uses_sqjobs() && package.functions().next().is_some());
     if let Some(name) = names.iter().find(|name| able().all(|package| package.name != **name)) {
@@ -274,7 +274,7 @@ fn selected<'a>(metadata: &'a Metadata, names: &[String]) -> Result<Vec<&'a Pack
     Ok(packages)
 }
 
-/// The functions of these packages, each with a name and a queue of its own.
+/// Returns the functions of these packages. Each must have its own name and queue.
 fn functions(packages: &[&Package]) -> Result<Vec<Function>, Failure> {
     let (mut functions, mut taken) = (Vec::new(), BTreeMap::new());
     for (package, function) in packages.iter().flat_map(|package| package.functions().map(|function| (&package.name, function))) {
@@ -291,12 +291,12 @@ fn functions(packages: &[&Package]) -> Result<Vec<Function>, Failure> {
     Ok(functions)
 }
 
-/// Strips and zips a program, as Lambda takes it.
+/// Strips and zips a program for Lambda.
 pub(super) fn packed(program: &Path, work: &Path) -> Result<Vec<u8>, Failure> {
     fs::create_dir_all(work)?;
     let bootstrap = work.join("bootstrap");
     fs::copy(program, &bootstrap)?;
-    // Unstripped it works as well, only slower: debug information is most of it.
+    // An unstripped program works too, but its upload is slower: most of it is debug information.
     Command::new("strip").arg(&bootstrap).stderr(Stdio::null()).status().ok();
     let options =
         SimpleFileOptions::default().compression_method(CompressionMethod::Deflated).compression_level(Some(1)).unix_permissions(0o755);

@@ -25,14 +25,14 @@ use crate::{
     sentence::shell,
 };
 
-/// What the command does with dead letters.
+/// Action of a command on dead letters.
 #[derive(Clone, Copy, PartialEq)]
 enum Action {
     Redrive,
     Purge,
 }
 
-/// Whether a pass changes anything.
+/// Mode of a pass.
 #[derive(Clone, Copy, PartialEq)]
 enum Mode {
     Count,

@@ -71,7 +71,7 @@ impl<'a> Walk<'a> {
             let letters = self.letters(many).await?;
             let is_end = letters.is_empty();
             let found = self.join(letters).await?;
-            // All records of this part may be unreadable; the walk goes on.
+            // All records of this part may be unreadable; the walk continues.
             if is_end || !found.is_empty() {
                 return Ok(found);
             }
@@ -167,7 +167,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Says that there are more dead letters than the walk saw.
+/// Describes the dead letters that the walk did not see.
 pub(super) fn more(count: u64, dlq: &str) -> String {
     if is_fifo(dlq) {
         format!("SQS shows the first ten messages of each group: about {count} more follow when these are deleted")
@@ -176,7 +176,7 @@ pub(super) fn more(count: u64, dlq: &str) -> String {
     }
 }
 
-/// Says how dead letters of a queue are sent back to it. SQS itself knows no source of those that the library has sent:
+/// Describes how to send dead letters back. SQS does not know the source queue of messages that the library has sent:
 /// `StartMessageMoveTask` in its API reference.
 pub(in crate::command) fn ways_back(queue: &str, arn: &str) -> String {
     format!(

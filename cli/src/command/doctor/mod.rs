@@ -1,4 +1,4 @@
-//! Looks for what is wrong with a live system.
+//! Finds the faults of a live system.
 
 mod facts;
 mod rules;
@@ -14,8 +14,8 @@ use clap::Args;
 
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
-    /// The name of the beater, as AWS shows it. Default: the prefix and `beater`, or else the function with the variables of this
-    /// environment that a rule of EventBridge wakes each minute.
+    /// The name of the beater, as AWS shows it. Default: the prefix and `beater`. If there is no such function: the function that
+    /// EventBridge invokes each minute and whose variables name this environment.
     #[arg(long, value_name = "FUNCTION", value_parser = text)]
     pub(crate) beater: Option<String>,
     /// Print each fault as a line of JSON.
@@ -23,7 +23,7 @@ pub(crate) struct Doctor {
     pub(crate) json: bool,
 }
 
-/// The answer is yes where nothing is wrong.
+/// Prints the faults of a system. Returns true if there are none.
 pub(super) async fn doctor(aws: &Aws, wanted: &Doctor) -> Result<bool, Failure> {
     let system = System::read(aws, wanted.beater.as_deref()).await?;
     let (found, mut output) = (findings(&system), Output::new());

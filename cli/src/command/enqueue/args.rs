@@ -22,16 +22,16 @@ pub(crate) struct Enqueue {
     /// Enqueue each line of a file. - reads standard input. A line is a message such as {"name": "adder", "args": [1, 2], "id":
     /// "a"}.
     ///
-    /// A line may also say how to send the message: queue, delay (such as "5m"), group, dedup, recorded, listed, and objects (an
-    /// array). An option of the command applies to all lines, and overrides the field of a line. If each line has an id, an
-    /// interrupted command can be run again: no job runs twice.
+    /// A line may also say how to send the message: queue, delay (such as "5m"), group, dedup, recorded, listed, and objects (an array). An
+    /// option of the command applies to all lines, and overrides the field of a line. If each line has an id, you can run an interrupted
+    /// command again: no job runs twice.
     #[arg(long, value_name = "FILE", conflicts_with = "name")]
     pub(crate) from: Option<PathBuf>,
     /// The job's id. A second job of the same id is a duplicate and does not run.
     ///
-    /// The command looks for a record of the id. If the arguments or the --at of the earlier job differ, nothing is enqueued.
-    /// A job that still waits in its queue has no record, unless it was enqueued with --recorded. Both messages are then in
-    /// the queue: the first that starts is the job, and the other one is discarded. --wait reports it if other arguments ran.
+    /// The command looks for a record with this id. If the earlier job has other arguments or another --at, nothing is enqueued. A job that
+    /// still waits in its queue has no record, unless it was enqueued with --recorded. In that case both messages are in the queue: the
+    /// message that starts first runs, and the other is discarded. --wait reports when other arguments ran.
     #[arg(long, conflicts_with = "from", value_parser = text)]
     pub(crate) id: Option<String>,
     #[command(flatten)]
@@ -44,7 +44,7 @@ pub(crate) struct Enqueue {
     pub(crate) json: bool,
 }
 
-/// What one may say of a job beside its name, its arguments and its id.
+/// Options of a job.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Options {
     /// The queue. Default: the queue with the job's name.

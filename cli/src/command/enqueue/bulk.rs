@@ -28,7 +28,7 @@ use crate::{
     time,
 };
 
-/// Lines that are sent before the next are read.
+/// The number of lines that are sent together.
 const LINES: usize = 500;
 
 /// The jobs of a file.
@@ -43,11 +43,11 @@ pub(super) struct Bulk<'a> {
     pub(super) from: PathBuf,
 }
 
-/// How far it came.
+/// Counts of the lines that were handled.
 #[derive(Default)]
 struct Done {
     sent: usize,
-    /// Sent, and not listed or recorded as was asked for.
+    /// Sent, but not recorded or listed as requested.
     incomplete: usize,
     /// Sent, and known to be duplicates with the same arguments.
     duplicates: usize,
@@ -55,9 +55,9 @@ struct Done {
     nameless: usize,
     /// Fields that this version does not know.
     unknown: BTreeSet<String>,
-    /// The queues of the file, each with the reason why no job is sent to it.
+    /// The queues of the file, each with the reason to refuse its jobs, if any.
     queues: HashMap<String, Option<String>>,
-    /// Lines that repeat an earlier one, and were not sent.
+    /// Lines that repeat an earlier line, and were not sent.
     repeated: usize,
     /// The ids of the file, each with the first line that has it.
     ids: HashMap<String, First>,
@@ -73,7 +73,7 @@ struct First {
 }
 
 impl First {
-    /// Names what a later line of the same id has otherwise. None: it is the same job.
+    /// Returns the first difference to a later line with the same id. None: it is the same job.
     fn differs(&self, later: &Self) -> Option<&'static str> {
         let differences = [
             ("another name", self.name != later.name),
@@ -85,7 +85,7 @@ impl First {
     }
 }
 
-/// The options of a job that a line of a file may give beside the fields of the message.
+/// The options of a job that a line of a file can contain beside the fields of the message.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Line {
@@ -101,7 +101,7 @@ struct Line {
 impl Line {
     const FIELDS: [&str; 7] = ["queue", "delay", "group", "dedup", "recorded", "listed", "objects"];
 
-    /// Takes the options out of a message, which does not carry them.
+    /// Removes the options from a message, and returns them.
     fn take(envelope: &mut Envelope) -> Result<Options, String> {
         if envelope.form != Form::Native {
             return Ok(Options::default()); // older systems give these fields other meanings
@@ -169,7 +169,7 @@ impl Bulk<'_> {
         Ok(done.refused + done.incomplete == 0)
     }
 
-    /// Sends lines of which the first is the one after `before`.
+    /// Sends lines. `before` is the number of the lines before them.
     async fn send(&self, lines: &[String], before: usize, done: &mut Done) -> Result<(), Failure> {
         let mut places = Vec::new();
         let mut jobs = Vec::new();
@@ -251,7 +251,7 @@ impl Bulk<'_> {
         Ok(())
     }
 
-    /// Says that a line repeats an earlier one, and is not sent.
+    /// Reports a line that repeats an earlier line, and is not sent.
     fn repeat(&self, line: usize, id: &str, earlier: usize, done: &mut Done) -> Result<(), Failure> {
         done.repeated += 1;
         if self.json {
@@ -274,7 +274,7 @@ impl Bulk<'_> {
     }
 }
 
-/// How far it came, and how to go on.
+/// Returns the error of an interrupted command: the lines that were sent, and how to continue.
 fn interrupted_at(before: usize, under_way: usize, nameless: usize) -> String {
     let (from, to) = (before + 1, before + under_way);
     let again = if nameless == 0 {

@@ -10,7 +10,7 @@ use sqjobs::{
 
 use crate::{aws::Aws, output::clean, sentence::shell, time};
 
-/// The arguments of a job, and the instant that it names. A delay names none: the same command gives another instant later.
+/// The arguments and the time of a job. A delay gives no time, because the same command gives another time later.
 pub(super) struct Asked {
     pub(super) digest: Digest,
     pub(super) run_at: Option<Timestamp>,
@@ -21,13 +21,13 @@ impl Asked {
         Self { digest: envelope.digest(), run_at: envelope.run_at }
     }
 
-    /// Returns true where an earlier job of the same id waits for another instant.
+    /// Returns true if an earlier job with the same id waits for another time.
     fn is_at_other_time(&self, first: &Record) -> bool {
         self.run_at.is_some() && waits_for_other_time(first, self.run_at)
     }
 }
 
-/// Says what was asked for and could not be written beside the message, or that another job has the id.
+/// Describes a record or a list entry that could not be written, or another job with the same id.
 pub(super) fn missing(sent: &Enqueued, asked: &Asked) -> Option<String> {
     let id = clean(&sent.id);
     let unrecorded = sent.unrecorded.as_ref().map(|why| format!("its record could not be written ({why}); its first attempt writes it"));
@@ -49,7 +49,7 @@ pub(super) fn missing(sent: &Enqueued, asked: &Asked) -> Option<String> {
     (!missing.is_empty()).then(|| clean(&format!("{id} is enqueued, but {}", missing.join("; "))))
 }
 
-/// The records of jobs that were enqueued before. A producer need not have the right to read them.
+/// Returns the records of jobs that were enqueued before. A producer may lack the right to read them.
 pub(super) async fn firsts(aws: &Aws, ids: &[String]) -> Vec<Option<Record>> {
     let store = DynamoDb::new(aws.dynamodb(), aws.place.table());
     let read = store.read(ids).await;
@@ -59,7 +59,7 @@ pub(super) async fn firsts(aws: &Aws, ids: &[String]) -> Vec<Option<Record>> {
     read.into_iter().map(|answer| answer.ok().flatten()).collect()
 }
 
-/// Says what a record means for a job that is enqueued with its id, and whether the two are the same.
+/// Compares a job with the record of its id. Returns true if both are the same job, and a sentence about them.
 pub(super) fn duplicate(first: &Record, envelope: &Envelope, queue: &str) -> (bool, String) {
     let at = first.finished_at.map(|at| format!(" at {}", time::exact(at))).unwrap_or_default();
     let id = clean(&first.id);

@@ -8,12 +8,12 @@ use sqjobs::Envelope;
 use super::args::Options;
 use crate::failure::Failure;
 
-/// A job of that name.
+/// Returns a job with this name.
 pub(in crate::command) fn job(name: &str, args: Option<&str>, options: &Options) -> Result<sqjobs::Enqueue, Failure> {
     Ok(with(sqjobs::Enqueue::named(name, arguments(args)?), options))
 }
 
-/// Reads arguments: JSON, or where it is.
+/// Reads arguments: as JSON, from a file, or from standard input.
 pub(in crate::command) fn arguments(text: Option<&str>) -> Result<Value, Failure> {
     let cannot = |file: &str, error| Failure::because(&format!("cannot read the arguments from {file}"), error);
     let text = match text {
@@ -62,7 +62,7 @@ pub(super) fn with(mut job: sqjobs::Enqueue, options: &Options) -> sqjobs::Enque
     }
     job = tags.into_iter().fold(job, sqjobs::Enqueue::tag);
     job = objects.into_iter().fold(job, sqjobs::Enqueue::object);
-    // A number is kept as one, unless digits would be lost.
+    // A number stays a number, unless it would lose digits.
     meta.into_iter().fold(job, |job, (key, value)| {
         let is_whole = Envelope::check_integers(&format!(r#"{{"meta": {value}}}"#)).is_ok();
         let value = serde_json::from_str(&value).ok().filter(|_| is_whole).unwrap_or(Value::String(value));

@@ -30,7 +30,7 @@ use crate::{
 pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure> {
     table::refuse_other(aws).await?;
     let client = aws.client();
-    // The usual queue of a job has the same name in all environments.
+    // The default queue of a job cannot belong to another environment.
     let environments = async {
         match (&wanted.from, &wanted.options.queue) {
             (None, None) => Vec::new(),
@@ -77,7 +77,7 @@ pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure>
             let is_done = !wanted.wait || {
                 let sent_here = Some(Sent { queue, since });
                 let is_done = Follow { aws, id: &sent.id, within: follow::PATIENCE, json: wanted.json, sent: sent_here }.run().await?;
-                // Another job of this id may have been enqueued before, and have had no record yet.
+                // Another job with this id may have been enqueued before, and had no record yet.
                 let ran = client.get(&sent.id).await?.and_then(|record| record.digest);
                 let is_own = ran.is_none_or(|ran| ran == asked.digest);
                 if !is_own {
@@ -94,7 +94,7 @@ pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure>
     }
 }
 
-/// The answer to an enqueue as JSON, with the number of its line.
+/// Returns the answer to an enqueue as JSON, with the number of its line.
 fn answer(sent: &Enqueued, line: Option<usize>) -> Value {
     let Enqueued { id, message_id, unrecorded, unlisted, .. } = sent;
     let mut answer = json!({"id": id, "message_id": message_id});

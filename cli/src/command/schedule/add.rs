@@ -28,11 +28,11 @@ use crate::{
     time::exact,
 };
 
-/// A tick of a beater comes within that.
+/// The interval between two ticks of a beater.
 const TICK: SignedDuration = SignedDuration::from_mins(1);
 
-/// Creates or replaces schedules, unless a queue does not exist or is of another environment. Prints those that it would replace, and
-/// asks before it does.
+/// Creates or replaces schedules. Refuses missing queues, and queues of other environments. Prints the schedules that it would replace, and
+/// asks first.
 pub(super) async fn add(aws: &Aws, entries: &[(Entry, bool)], yes: bool, json: bool, output: &mut Output) -> Result<bool, Failure> {
     queue::refuse_others(aws, entries.iter().map(|(entry, _)| entry.queue_name())).await?;
     let dlqs = DeadLetterQueues::read(aws).await;
@@ -59,7 +59,7 @@ pub(super) async fn add(aws: &Aws, entries: &[(Entry, bool)], yes: bool, json: b
     }
     let replaced = entries.iter().zip(&stored).filter_map(|((entry, _), stored)| stored.as_ref().filter(|stored| stored.entry != *entry));
     let (from_code, by_hand): (Vec<_>, Vec<_>) = replaced.partition(|stored| stored.from_code);
-    // One that is from code and the same stays so.
+    // An unchanged schedule from code is not written.
     let is_put = |entry: &Entry, stored: Option<&Scheduled>| !stored.is_some_and(|stored| stored.from_code && stored.entry == *entry);
     for ((entry, _), stored) in entries.iter().zip(&stored) {
         if is_put(entry, stored.as_ref()) {
@@ -133,7 +133,7 @@ pub(super) async fn add(aws: &Aws, entries: &[(Entry, bool)], yes: bool, json: b
     Ok(true)
 }
 
-/// Describes how a schedule differed before a change.
+/// Describes the old values of the changed fields.
 fn was(before: &Entry, now: &Entry) -> Option<String> {
     let [Ok(Value::Object(before)), Ok(Value::Object(now))] = [before, now].map(serde_json::to_value) else { return None };
     let names: BTreeSet<_> = before.keys().chain(now.keys()).filter(|name| before.get(*name) != now.get(*name)).collect();
@@ -145,8 +145,8 @@ fn was(before: &Entry, now: &Entry) -> Option<String> {
     (!names.is_empty()).then(|| was.collect::<Vec<_>>().join(", "))
 }
 
-/// Says when a schedule that was added fires next. A beater makes no fire before its first tick after the change, unless it had made it
-/// for the schedule as it was.
+/// Describes the next fire of an added schedule. A beater makes no fire before its first tick after the change, except those that it had
+/// made before.
 fn first(timetable: &Timetable, fires_as_before: bool, now: Timestamp) -> String {
     match (timetable.next(now), timetable.next(now + TICK)) {
         (Some(next), Some(sure)) if !fires_as_before && next != sure => format!(
@@ -158,7 +158,7 @@ fn first(timetable: &Timetable, fires_as_before: bool, now: Timestamp) -> String
     }
 }
 
-/// Reads the schedules of a file, as `list --json` prints them, and whether each is paused. Refuses an id that the file has twice.
+/// Reads schedules from a file, in the form of `list --json`, with true for each paused one. Refuses duplicate ids.
 pub(super) fn read(file: &Path) -> Result<Vec<(Entry, bool)>, Failure> {
     let (lines, _) = open(file)?;
     let (mut entries, mut line_of) = (Vec::new(), BTreeMap::new());

@@ -17,9 +17,9 @@ pub(crate) enum Schedule {
     },
     /// Create a schedule, or change the one that has this id.
     ///
-    /// A beater whose code has a schedule of this id restores it when a process of the beater starts, at the latest after the
-    /// next deployment. The command asks before it changes such a schedule. If the schedule is removed from the code, the change
-    /// made here stays.
+    /// If the code of a beater has a schedule with this id, the beater restores it when one of its processes starts, at the latest after
+    /// the next deployment. The command asks before it changes such a schedule. If the schedule is removed from the code, the change made
+    /// here stays.
     Add(Box<AddSchedule>),
     /// Pause schedules. They do not fire until they are resumed.
     Pause {
@@ -60,8 +60,8 @@ pub(crate) enum Schedule {
         #[arg(long)]
         json: bool,
     },
-    /// Make a function the beater: EventBridge wakes it each minute. The command also sets the policy of its role and its variables
-    /// for all queues that exist.
+    /// Make a function the beater: EventBridge invokes it each minute. The command also sets its variables and the policy of its role, for
+    /// all existing queues.
     Beater {
         /// The name of the function, as AWS shows it.
         #[arg(value_parser = text)]

@@ -3,22 +3,22 @@
 use serde_json::Value;
 use sqjobs::Entry;
 
-/// The fields that `list --json` adds to those of an entry. A line of a file may have them: all but `paused` are ignored.
+/// The fields that `list --json` adds to those of an entry. A line of a file may have them; only `paused` has an effect.
 const ADDED: [&str; 5] = ["paused", "from_code", "overridden", "next_fire", "status"];
-/// The least similarity of a name and a field, by Jaro's measure, at which the field is suggested.
+/// The minimum Jaro similarity at which a field is suggested for a name.
 const ALIKE: f64 = 0.7;
 
 fn fields() -> impl Iterator<Item = &'static str> {
     Entry::FIELDS.into_iter().chain(ADDED)
 }
 
-/// Says which field is unknown, and which is meant. A schedule without one of its fields would be wrong each time that it fires.
+/// Returns an error about the first unknown field, with a suggestion. A schedule that lacks a field would be wrong at each fire.
 pub(super) fn unknown_field(row: &Value) -> Option<String> {
     let field = row.as_object()?.keys().find(|field| fields().all(|known| known != *field))?;
     Some(format!("a schedule has no field {field:?}; {}", suggestion(field)))
 }
 
-/// Says which field is meant by one that is unknown.
+/// Suggests a field for an unknown one.
 pub(crate) fn suggestion(field: &str) -> String {
     let likeness = |known: &str| if known.contains(field) { 1.0 } else { strsim::jaro(field, known) };
     let nearest = fields().max_by(|one, other| likeness(one).total_cmp(&likeness(other)));

@@ -97,7 +97,7 @@ pub(super) async fn schedule(aws: impl AsyncFn() -> Aws, wanted: Schedule) -> Re
     }
 }
 
-/// Removes schedules, also those whose rows cannot be read.
+/// Removes schedules, including those whose rows cannot be read.
 async fn remove(aws: &Aws, ids: &[String], yes: bool, json: bool, output: &mut Output) -> Result<bool, Failure> {
     let found = find(aws, ids).await?;
     for (id, stored) in &found {

@@ -35,7 +35,7 @@ pub(super) async fn preview(aws: impl AsyncFn() -> Aws, wanted: &Preview, output
     Ok(true)
 }
 
-/// When it fires, as a row has it.
+/// Returns the schedule of the options.
 pub(super) fn when(when: &When) -> Result<sqjobs::Schedule, Failure> {
     let schedule = match (&when.cron, when.every) {
         (Some(expression), _) => sqjobs::Schedule::cron(expression),

@@ -14,16 +14,16 @@ use crate::{
     sentence::shell,
 };
 
-/// A beater fires schedules so long before their time. Its next tick takes back the fires of a schedule that has changed.
+/// The time by which a beater makes fires in advance. Its next tick withdraws the fires of a changed schedule.
 const AHEAD: SignedDuration = SignedDuration::from_mins(2);
 pub(super) const MAY_STILL_RUN: &str = "a fire that is due within the next minute may still run";
-/// The reason why a change of a schedule of the code does not last.
+/// The reason why a change of a schedule from code does not last.
 pub(super) const CODE: &str =
     "each process of that beater writes the schedules of its code at its start, at the latest after the next deployment";
-/// A fire that is later than this was made by no beater. A tick comes each minute, and takes some seconds.
+/// Delay after which a fire is overdue. A tick comes each minute, and takes several seconds.
 const LATE: SignedDuration = SignedDuration::from_mins(2);
 
-/// Finds schedules, each once: as they stand, or why their rows cannot be read. Refuses all where one does not exist.
+/// Finds schedules, each once, or the errors of rows that cannot be read. Refuses all if one does not exist.
 pub(super) async fn find<'a>(aws: &Aws, ids: &'a [String]) -> Result<Vec<(&'a str, Result<Scheduled, String>)>, Failure> {
     let (mut found, mut missing) = (Vec::new(), Vec::new());
     for id in ids.iter().collect::<BTreeSet<_>>() {
@@ -41,26 +41,26 @@ pub(super) async fn find<'a>(aws: &Aws, ids: &'a [String]) -> Result<Vec<(&'a st
     Ok(found)
 }
 
-/// Finds schedules. Refuses all where one does not exist or cannot be read.
+/// Finds schedules. Refuses all if one does not exist or cannot be read.
 pub(super) async fn readable(aws: &Aws, ids: &[String]) -> Result<Vec<Scheduled>, Failure> {
     let found = find(aws, ids).await?.into_iter();
     found.map(|(id, stored)| stored.map_err(|error| Failure::new(format!("{}; nothing was changed", cannot_be_read(id, &error))))).collect()
 }
 
-/// Says that the row of a schedule cannot be read, and what to do.
+/// Returns the error of a row that cannot be read, with the remedy.
 pub(super) fn cannot_be_read(id: &str, error: &str) -> String {
     let id = shell(id);
     format!("cannot read schedule {id}: {error}; correct its row, or delete it with `sqjobs schedule remove {id}`")
 }
 
-/// Says that a schedule that is changed at `now` may still fire as it was, where a beater may have made such a fire already.
+/// Returns a warning if a beater may already have made a fire of the schedule as it was before a change at `now`.
 pub(super) fn may_still_run(stored: &Scheduled, now: Timestamp) -> Option<&'static str> {
     let next = if stored.paused { None } else { stored.timetable(now).ok().and_then(|timetable| timetable.next(now)) };
     let mut fires = stored.ahead.iter().copied().chain(next);
     fires.any(|fire| fire > now && fire.duration_since(now) <= AHEAD).then_some(MAY_STILL_RUN)
 }
 
-/// Of these queues, those that do not exist. Where this user may not look, that is said and none is taken to be missing.
+/// Returns the queues that do not exist. Reports if this user has no permission to check; then none is missing.
 pub(super) async fn missing(aws: &Aws, queues: BTreeSet<String>) -> BTreeSet<String> {
     queue::missing(aws, queues).await.unwrap_or_else(|failure| {
         anstream::eprintln!("cannot check whether the queues exist: {}", clean(&aws.place.with_options(&failure.into_message())));
@@ -82,7 +82,7 @@ pub(super) fn status(schedule: &Scheduled, is_missing: bool, now: Timestamp) -> 
     }
 }
 
-/// Returns a schedule as it was added, as JSON.
+/// Returns a schedule as JSON, as `schedule add --from` reads it.
 pub(super) fn entry_json(schedule: &Scheduled) -> Result<Value, Failure> {
     let mut row = serde_json::to_value(&schedule.entry)?;
     row["paused"] = schedule.paused.into();
@@ -91,7 +91,7 @@ pub(super) fn entry_json(schedule: &Scheduled) -> Result<Value, Failure> {
     Ok(row)
 }
 
-/// A schedule as JSON.
+/// Returns a schedule with its status as JSON.
 pub(super) fn row(schedule: &Scheduled, status: &str, now: Timestamp) -> Result<Value, Failure> {
     let mut row = entry_json(schedule)?;
     row["next_fire"] = json!(schedule.next(now));
@@ -99,7 +99,7 @@ pub(super) fn row(schedule: &Scheduled, status: &str, now: Timestamp) -> Result<
     Ok(row)
 }
 
-/// Says what was done to a schedule, and what may still run; beside JSON only the latter.
+/// Reports a change of a schedule, and the fires that may still run. With JSON, only the latter.
 pub(super) fn report(id: &str, json: bool, message: &str, still: Option<&str>, output: &mut Output) -> Result<(), Failure> {
     let id = clean(id);
     match still {
@@ -111,7 +111,7 @@ pub(super) fn report(id: &str, json: bool, message: &str, still: Option<&str>, o
     Ok(())
 }
 
-/// Prints a schedule where JSON is asked for.
+/// Prints a schedule as JSON, if `json`.
 pub(super) async fn print_json(aws: &Aws, id: &str, json: bool, is_missing: bool, output: &mut Output) -> Result<(), Failure> {
     if !json {
         return Ok(());

@@ -22,7 +22,7 @@ use crate::{function::program, world::World};
 
 const SCHEMA: &str = include_str!("../../../../cli/output.schema.json");
 
-/// What a run of the command came to.
+/// The outcome of a run of the command.
 #[derive(Debug)]
 pub(crate) struct Ran {
     /// The command's words, as the schema names it.
@@ -46,38 +46,38 @@ impl Ran {
         Self::of(args, &command(world).envs(variables).args(args).output().expect("the command starts"))
     }
 
-    /// What it printed, where the answer is yes.
+    /// Returns the output of a run whose answer is yes.
     #[track_caller]
     pub(crate) fn yes(self) -> String {
         assert_eq!(self.status, 0, "{}{}", self.printed, self.said);
         self.printed
     }
 
-    /// What it printed, where the answer is no.
+    /// Returns the output of a run whose answer is no.
     #[track_caller]
     fn no(self) -> String {
         assert_eq!(self.status, 1, "{}{}", self.printed, self.said);
         self.printed + &self.said
     }
 
-    /// Returns true where it could be asked, whatever the answer is.
+    /// Returns true if the answer is yes or no.
     pub(crate) fn is_answered(&self) -> bool {
         self.status == 0 || self.status == 1
     }
 
-    /// Returns true where AWS refused a part of it.
+    /// Returns true if AWS refused a part of it.
     pub(crate) fn is_refused(&self) -> bool {
-        self.said.contains("not authorized") || self.said.contains("not checked") || self.said.contains("cannot be read")
+        ["not authorized", "not checked", "cannot be read", "cannot read"].iter().any(|sign| self.said.contains(sign))
     }
 
-    /// What it said, where it could not be asked.
+    /// Returns the error of a run that failed.
     #[track_caller]
     pub(crate) fn error(self) -> String {
         assert_eq!((self.status, &*self.printed), (2, ""), "{}", self.said);
         self.said
     }
 
-    /// What it printed as JSON, one value a line, each as its schema has it; whatever the answer is.
+    /// Returns the output as JSON, one value a line, and checks each against its schema.
     #[track_caller]
     pub(crate) fn json(&self) -> Vec<Value> {
         assert!(self.status < 2, "{}", self.said);
@@ -103,7 +103,7 @@ pub(crate) fn sqjobs(world: &World, args: &[&str]) -> Ran {
     Ran::of(args, &command(world).args(args).output().expect("the command starts"))
 }
 
-/// In the environment that has this prefix, which names no table.
+/// Runs the command in the environment with this prefix, without a table.
 fn in_environment(world: &World, prefix: &str, args: &[&str]) -> Ran {
     let mut command = command(world);
     command.env_remove("SQJOBS_TABLE").env("SQJOBS_PREFIX", prefix);

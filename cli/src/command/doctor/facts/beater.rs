@@ -11,12 +11,12 @@ use crate::{
     place::Place,
 };
 
-/// Returns true where a rule of EventBridge with that expression fires each minute.
+/// Returns true if an EventBridge rule with this expression fires each minute.
 fn is_each_minute(expression: Option<&str>) -> bool {
     expression.is_some_and(|when| ["rate(1 minute)", "cron(* * * * ? *)"].contains(&when))
 }
 
-/// Returns the function that a rule of EventBridge wakes each minute and whose variables name the table of the schedules.
+/// Returns the function that an EventBridge rule invokes each minute and whose variables name the tables of this environment.
 pub(super) async fn woken(aws: &Aws) -> Result<Option<String>, String> {
     let (events, mut from) = (aws.eventbridge(), None);
     loop {
@@ -45,7 +45,7 @@ pub(super) async fn woken(aws: &Aws) -> Result<Option<String>, String> {
     }
 }
 
-/// Whether an enabled rule of EventBridge wakes a function each minute, and may.
+/// Returns true if an enabled EventBridge rule invokes a function each minute, and the function allows it.
 pub(super) async fn is_woken(aws: &Aws, function: &Function) -> Result<bool, String> {
     let mut is_rung = false;
     for name in function.rules(aws).await.map_err(|cause| cause.to_string())? {

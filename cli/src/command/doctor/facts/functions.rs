@@ -35,7 +35,7 @@ impl System {
         self.functions.insert(name, function);
     }
 
-    /// Looks at what roles allow.
+    /// Reads the rights that the roles lack.
     pub(super) async fn rights(&mut self, aws: &Aws) {
         let Some(jobs) = &self.jobs.arn else { return };
         let (queues, dlqs) = self.fed().map(|(queue, dlq)| (queue.arn.clone(), dlq.arn.clone())).unzip();

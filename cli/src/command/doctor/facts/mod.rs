@@ -22,7 +22,7 @@ use crate::{
     place::Place,
 };
 
-/// A system as it is.
+/// The state of a live system.
 #[derive(Debug, Default)]
 pub(in crate::command::doctor) struct System {
     pub(in crate::command::doctor) now: Timestamp,
@@ -30,40 +30,40 @@ pub(in crate::command::doctor) struct System {
     pub(in crate::command::doctor) jobs: Table,
     pub(in crate::command::doctor) schedules: Table,
     pub(in crate::command::doctor) queues: Vec<Queue>,
-    /// Whether it is known what feeds functions.
+    /// True if the event source mappings could be read.
     pub(in crate::command::doctor) knows_mappings: bool,
-    /// By name, those that queues feed and the beater. None: there is no such function. Of the others nothing is known.
+    /// The beater and the functions that queues feed, by name. None: there is no such function. Functions that cannot be read are missing.
     pub(in crate::command::doctor) functions: BTreeMap<String, Option<Function>>,
-    /// The functions to which code or settings were deployed that do not run, and the version that runs.
+    /// The functions with a newer deployment than the version that runs, and that version.
     pub(in crate::command::doctor) unreleased: BTreeMap<String, String>,
-    /// The functions whose recursive loops Lambda ends.
+    /// The functions with recursive loop detection.
     pub(in crate::command::doctor) loop_detection: BTreeSet<String>,
     /// The functions that queues of other environments feed.
     pub(in crate::command::doctor) others: Vec<Function>,
-    /// A queue without this prefix whose jobs the table counts.
+    /// A queue without this prefix that has statistics in the table.
     pub(in crate::command::doctor) foreign_queue: Option<String>,
     pub(in crate::command::doctor) beater: Beater,
-    /// What the due index holds, the longest overdue first.
+    /// The jobs of the due index, the longest overdue first.
     pub(in crate::command::doctor) due: Vec<Record>,
-    /// The schedules that are not paused, and not wrong.
+    /// The schedules that are neither paused nor wrong.
     pub(in crate::command::doctor) schedules_due: Vec<Scheduled>,
     /// The schedules that no beater can fire, and why.
     pub(in crate::command::doctor) wrong_schedules: Vec<(String, String)>,
-    /// Of the queues of schedules and of due jobs, by their whole names, those that do not exist.
+    /// The queues of schedules and due jobs that do not exist, by their full names.
     pub(in crate::command::doctor) missing_queues: BTreeSet<String>,
-    /// Records that are running.
+    /// The records of running jobs.
     pub(in crate::command::doctor) running: Vec<Record>,
-    /// The schedules whose newest jobs failed: for each the newest job, if none has succeeded since.
+    /// The failing schedules, each with its newest failed job.
     pub(in crate::command::doctor) failing: Vec<(String, Record)>,
-    /// When messages were parked last, by queue, and why.
+    /// The last time at which a message was parked, by queue and reason.
     pub(in crate::command::doctor) parked: Vec<(String, BTreeMap<String, Timestamp>)>,
     /// The number of duplicates with other arguments that were discarded since yesterday, by queue.
     pub(in crate::command::doctor) other_arguments: Vec<(String, u64)>,
     /// The queues whose functions were built with `panic = "abort"`.
     pub(in crate::command::doctor) aborting: Vec<String>,
-    /// How far this machine's clock is ahead of AWS's.
+    /// The time by which this machine's clock is ahead of the clock of AWS.
     pub(in crate::command::doctor) skew: Option<SignedDuration>,
-    /// What could not be read.
+    /// Notes about facts that could not be read.
     pub(in crate::command::doctor) unread: Vec<String>,
 }
 
@@ -73,28 +73,28 @@ pub(in crate::command::doctor) struct Table {
     /// None: there is no such table.
     pub(in crate::command::doctor) arn: Option<String>,
     pub(in crate::command::doctor) indexes: Vec<String>,
-    /// Whether it deletes what its time to live, by `purge_at`, is over for. None: that is not known.
+    /// True if its time to live is on, for `purge_at`. None: unknown.
     pub(in crate::command::doctor) deletes_expired: Option<bool>,
 }
 
 #[derive(Debug, Default)]
 pub(in crate::command::doctor) struct Queue {
     pub(in crate::command::doctor) name: String,
-    /// Without the prefix.
+    /// The name without the prefix.
     pub(in crate::command::doctor) short: String,
     pub(in crate::command::doctor) url: String,
     pub(in crate::command::doctor) arn: String,
     pub(in crate::command::doctor) visibility: Duration,
     pub(in crate::command::doctor) retention: Duration,
     pub(in crate::command::doctor) delay: Duration,
-    /// The largest message that it takes, in bytes.
+    /// The size of the largest message that it accepts, in bytes.
     pub(in crate::command::doctor) max_bytes: u64,
     pub(in crate::command::doctor) max_receives: Option<u64>,
     pub(in crate::command::doctor) dlq: Option<DeadLetterQueue>,
     pub(in crate::command::doctor) mapping: Option<Mapping>,
-    /// What the role of the function that it feeds does not allow that it needs.
+    /// The rights that the role of its function lacks.
     pub(in crate::command::doctor) missing_rights: Vec<String>,
-    /// A record that is forgotten before its message.
+    /// A record that is deleted before its message.
     pub(in crate::command::doctor) deleted_early: Option<Record>,
 }
 
@@ -105,7 +105,7 @@ pub(in crate::command::doctor) struct DeadLetterQueue {
     pub(in crate::command::doctor) exists: bool,
     pub(in crate::command::doctor) retention: Duration,
     pub(in crate::command::doctor) max_bytes: u64,
-    /// The number of its messages, as SQS reckons.
+    /// The number of its messages, as SQS counts them.
     pub(in crate::command::doctor) count: u64,
 }
 
@@ -125,16 +125,16 @@ pub(in crate::command::doctor) struct Mapping {
 #[derive(Debug, Default)]
 pub(in crate::command::doctor) struct Beater {
     pub(in crate::command::doctor) name: String,
-    /// What its role does not allow that it needs.
+    /// The rights that its role lacks.
     pub(in crate::command::doctor) missing_rights: Vec<String>,
-    /// Whether an enabled rule wakes it each minute, and may.
+    /// True if an enabled rule invokes it each minute, and is allowed to.
     pub(in crate::command::doctor) is_woken: bool,
     /// The names in the table's list of dead-letter queues. None: the list cannot be read.
     pub(in crate::command::doctor) listed: Option<Vec<String>>,
 }
 
 impl System {
-    /// Reads what it may; what it may not is noted.
+    /// Reads a system, and notes the facts that cannot be read.
     pub(in crate::command::doctor) async fn read(aws: &Aws, beater: Option<&str>) -> Result<Self, Failure> {
         let mut system = Self { now: aws.clock.now(), place: aws.place.clone(), ..Self::default() };
         system.beater = Beater { name: system.beater_name(aws, beater).await, is_woken: true, ..Beater::default() };
@@ -157,7 +157,7 @@ impl System {
         Ok(system)
     }
 
-    /// The name of the beater: the one that is given, the usual one, or that of a function that is woken as a beater is.
+    /// Returns the name of the beater: the given one, the default one, or the one of a function that EventBridge invokes as a beater.
     async fn beater_name(&mut self, aws: &Aws, given: Option<&str>) -> String {
         if let Some(given) = given {
             return given.to_owned();
@@ -170,12 +170,12 @@ impl System {
         self.note_error("the functions that EventBridge invokes each minute", woken).flatten().unwrap_or(usual)
     }
 
-    /// What was read, unless it could not be: that is noted.
+    /// Returns the value, or notes the error.
     fn note_error<T>(&mut self, what: &str, read: Result<T, String>) -> Option<T> {
         read.map_err(|error| self.unread.push(format!("{what}: {error}"))).ok()
     }
 
-    /// The queues whose functions say that they take from them, and their dead-letter queues: those that a beater looks after.
+    /// Returns the queues, with their dead-letter queues, that the variables of their functions name. A beater watches these.
     pub(in crate::command::doctor) fn fed(&self) -> impl Iterator<Item = (&Queue, &DeadLetterQueue)> {
         self.queues.iter().filter_map(|queue| {
             let function = self.functions.get(&queue.mapping.as_ref()?.function)?.as_ref()?;

@@ -21,8 +21,8 @@ use crate::{
 };
 
 impl System {
-    /// Leaves out the queues of other environments, and those that feed functions which run no jobs. The variables of its function
-    /// say to which environment a queue belongs; without them its name does.
+    /// Removes the queues of other environments, and the queues of functions that run no jobs. A queue belongs to the environment that the
+    /// variables of its function name, or otherwise to the one that its own name says.
     pub(super) fn leave_others_out(&mut self, environments: &[String]) {
         let (functions, unread, ours) = (&self.functions, &mut self.unread, &self.place);
         let (mut others, mut left_out) = (BTreeSet::new(), BTreeMap::<_, usize>::new());
@@ -51,7 +51,7 @@ impl System {
     }
 }
 
-/// The queues of this environment, with what takes from them. Who is the dead-letter queue of another is none.
+/// Returns the queues of this environment with their event source mappings, without the dead-letter queues.
 pub(super) async fn queues(aws: &Aws, mappings: &[EventSourceMapping], unread: &mut Vec<String>) -> Result<Vec<Queue>, Failure> {
     let mut all = BTreeMap::new();
     for url in urls(aws).await? {

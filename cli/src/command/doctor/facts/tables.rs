@@ -44,7 +44,7 @@ impl System {
     }
 }
 
-/// The instant of the last answer, by AWS's clock.
+/// The time of the last answer, by the clock of AWS.
 #[derive(Debug, Clone, Default)]
 struct Date(Arc<Mutex<Option<Timestamp>>>);
 

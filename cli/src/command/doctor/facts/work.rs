@@ -17,11 +17,11 @@ use crate::{
     failure::{Failure, describe},
 };
 
-/// So many due jobs, and failed ones, are looked at.
+/// Maximum number of due jobs, and of failed jobs, to read.
 const JOBS: usize = 1000;
-/// The most fires after a failed one that are looked at.
+/// Maximum number of fires after a failed one to read.
 const FIRES: usize = 100;
-/// So many pages of a megabyte are looked at for leases that ran out.
+/// Maximum number of pages, of one megabyte each, to scan for expired leases.
 const PAGES: usize = 25;
 
 impl System {
@@ -74,7 +74,7 @@ impl System {
     }
 }
 
-/// Returns the newest failed job of each schedule of which no newer job has succeeded.
+/// Returns the newest failed job of each schedule, unless a newer job has succeeded.
 async fn failing(aws: &Aws, schedules: &[Scheduled], failed: &[Record], now: Timestamp) -> Result<Vec<(String, Record)>, String> {
     let (store, mut failing) = (DynamoDb::new(aws.dynamodb(), aws.place.table()), Vec::new());
     for schedule in schedules {
@@ -91,7 +91,7 @@ async fn failing(aws: &Aws, schedules: &[Scheduled], failed: &[Record], now: Tim
     Ok(failing)
 }
 
-/// The records that are running: as many as a bounded scan finds.
+/// Returns the records of running jobs that a bounded scan finds.
 async fn running(aws: &Aws) -> Result<Vec<Record>, String> {
     let scan =
         aws.dynamodb().scan().table_name(aws.place.table()).filter_expression("attribute_not_exists(purge_at) AND #state = :running");
@@ -105,11 +105,11 @@ async fn running(aws: &Aws) -> Result<Vec<Record>, String> {
         ids.extend(items.into_iter().filter_map(|item| item.get("id")?.as_s().ok().cloned()));
     }
     let records = DynamoDb::new(aws.dynamodb(), aws.place.table()).read(&ids).await;
-    // One that cannot be read is found by the beater.
+    // The beater reports records that cannot be read.
     Ok(records.into_iter().filter_map(Result::ok).flatten().collect())
 }
 
-/// Returns true if the record of an ended job is deleted before its message may be, which its queue keeps for `retention`.
+/// Returns true if the record of an ended job is deleted before its queue, which keeps messages for `retention`, deletes its message.
 fn is_deleted_early(record: &Record, retention: Duration) -> bool {
     let kept = record.purge_at.zip(record.finished_at).map(|(purge, end)| purge - end.as_second());
     let needed = i64::try_from(retention.as_secs()).unwrap_or(i64::MAX).saturating_add(86_400);

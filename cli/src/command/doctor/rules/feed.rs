@@ -6,11 +6,11 @@ use crate::{
     time::brief,
 };
 
-/// A visibility timeout is so many timeouts of the function.
+/// The number of function timeouts in a visibility timeout.
 const VISIBILITY: u64 = 6;
 
 impl Findings<'_> {
-    /// What takes from a queue.
+    /// Checks the event source mapping and the function of a queue.
     pub(super) fn feed(&mut self, queue: &Queue, system: &System) {
         let at = format!("queue {}", queue.name);
         let Some(Mapping { id, state, reports, batch, window, function, qualifier }) = &queue.mapping else {

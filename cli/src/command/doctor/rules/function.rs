@@ -29,7 +29,7 @@ impl Findings<'_> {
         self.variables(function, &function::variables(&system.place, Some(&queue.name), &dlqs), &repair);
     }
 
-    /// Whether a function finds its system. Of URLs, the names of queues are compared.
+    /// Checks the variables of a function. Of URLs, it compares the names of the queues.
     pub(super) fn variables(&mut self, function: &Function, expected: &[(&str, String)], repair: &str) {
         let own = Place::of(&function.environment);
         let at = format!("function {}", function.name);
@@ -58,7 +58,8 @@ impl Findings<'_> {
         }
     }
 
-    /// Returns the remedy that equips a function; first its variables are to be judged where they name another environment.
+    /// Returns the remedy that sets the variables and rights of a function. If its variables name another environment, the operator checks
+    /// them first.
     pub(super) fn repair(&self, function: &Function, repair: String) -> String {
         match function.environment_other_than(self.place) {
             Some(_) => format!(

@@ -1,4 +1,4 @@
-//! Finds what is wrong with a system: why it matters, and the remedy.
+//! Finds the faults of a system, with their consequences and remedies.
 
 mod beater;
 mod feed;
@@ -12,22 +12,22 @@ use serde::Serialize;
 use super::facts::System;
 use crate::place::Place;
 
-/// Something that is wrong.
+/// A fault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(in crate::command::doctor) struct Finding {
     /// The rule that is broken.
     pub(in crate::command::doctor) rule: &'static str,
-    /// What breaks it, such as a queue.
+    /// The part that breaks it, such as a queue.
     pub(in crate::command::doctor) at: String,
-    /// What is so.
+    /// The fault in words.
     pub(in crate::command::doctor) what: String,
-    /// Why that matters.
+    /// The consequence.
     pub(in crate::command::doctor) why: &'static str,
-    /// What puts it right.
+    /// The remedy.
     pub(in crate::command::doctor) remedy: String,
 }
 
-/// Everything that is wrong.
+/// Returns all faults of a system.
 pub(in crate::command::doctor) fn findings(system: &System) -> Vec<Finding> {
     let mut found = Findings { found: Vec::new(), place: &system.place };
     found.tables(&system.jobs, &system.schedules);

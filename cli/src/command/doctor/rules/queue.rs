@@ -14,11 +14,11 @@ use crate::{
     time::brief,
 };
 
-/// The fewest receives after which SQS itself may give a message up: busy, held and throttled receives count too.
+/// Minimum of `maxReceiveCount`: receives that start no attempt count too.
 const FUSE: u64 = 100;
-/// The shortest that a queue may keep messages: what waits is sent anew after two days.
+/// Minimum retention of a queue: a waiting message is sent again after two days.
 const RETENTION: Duration = Duration::from_hours(4 * 24);
-/// The largest message that SQS takes by default, in bytes, and that the library sends.
+/// The size of the largest message that the library sends, in bytes. SQS accepts it by default.
 const MESSAGE: u64 = MAX_BYTES as u64;
 
 impl Findings<'_> {
@@ -103,12 +103,12 @@ impl Findings<'_> {
     }
 }
 
-/// The command that sets an attribute of the queue at that URL.
+/// Returns the command that sets an attribute of the queue at this URL.
 pub(super) fn set(url: &str, attribute: &str, value: &str) -> String {
     format!("`aws sqs set-queue-attributes --queue-url {url} --attributes {attribute}={value}`")
 }
 
-/// The command that gives a queue its redrive policy.
+/// Returns the command that sets the redrive policy of a queue.
 fn redrive_policy(queue: &Queue, dlq_arn: &str) -> String {
     let policy = json!({"deadLetterTargetArn": dlq_arn, "maxReceiveCount": "1000"}).to_string();
     let attributes = json!({"RedrivePolicy": policy});

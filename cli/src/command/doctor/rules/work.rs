@@ -12,9 +12,9 @@ use crate::{
     time::{brief, from_now},
 };
 
-/// How late work is that should have been taken up.
+/// Delay after which a job or a fire is overdue.
 const LATE: SignedDuration = SignedDuration::from_mins(5);
-/// How late a lease is that neither its message nor a beater has taken up.
+/// Time after the end of a lease by which its message or a beater should have continued the job.
 const LOST: SignedDuration = SignedDuration::from_hours(2);
 
 impl Findings<'_> {
