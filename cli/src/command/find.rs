@@ -138,11 +138,13 @@ pub(super) async fn list(aws: &Aws, wanted: List) -> Result<bool, Failure> {
 /// Describes the jobs that a list contains, and how to find the others.
 fn covered(by: By<'_>) -> &'static str {
     match by {
-        By::Failed => "These jobs failed for good. To find other jobs: --due, --name, --tag, --root, --object, or `sqjobs get ID`.",
-        By::Due => {
-            "These jobs wait for more than 15 minutes, in the table. Jobs with a shorter wait stay in their queues: `sqjobs queue list` counts them."
+        By::Failed => {
+            "The list contains the jobs that failed for good. To find other jobs: --due, --name, --tag, --root, --object, or `sqjobs get ID`."
         }
-        By::Object(_) => "These jobs were enqueued with this object (--object, or `Enqueue::object`).",
+        By::Due => {
+            "The list contains the jobs that wait for more than 15 minutes. Jobs with a shorter wait stay in their queues: `sqjobs queue list` counts them."
+        }
+        By::Object(_) => "The list contains the jobs that were enqueued with this object (--object, or `Enqueue::object`).",
         _ => LISTED,
     }
 }

@@ -118,7 +118,7 @@ impl Follow<'_> {
         let sentences = facts.sentences(id, &aws.place.prefix, aws.clock.now());
         if *printed != sentences {
             let future = if facts.dead_letter.is_some() { ", and none will start: its message is a dead letter" } else { " yet" };
-            anstream::eprintln!("no attempt of {} was started{future}", clean(id));
+            anstream::eprintln!("no attempt of {} has started{future}", clean(id));
             for sentence in &sentences {
                 anstream::eprintln!("  {}", clean(&aws.place.with_options(sentence)));
             }

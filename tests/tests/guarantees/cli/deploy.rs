@@ -72,7 +72,7 @@ fn a_whole_system_is_deployed_from_nothing_by_the_documented_commands() {
         assert_eq!(there(&["schedule", "beater", "live-beater"]).yes(), "EventBridge invokes live-beater each minute\n");
         name_rights(world, "live-beater").await;
 
-        assert_eq!(there(&["doctor"]).yes(), "nothing is wrong with 2 queues and their functions\n");
+        assert_eq!(there(&["doctor"]).yes(), "no faults were found in 2 queues and their functions\n");
         assert!(there(&["enqueue", "adder", "[1, 2, 3]", "--wait"]).yes().ends_with("succeeded, attempt 1 of 5  6\n"));
 
         // Another version of its code, with a variable, which runs at once.
@@ -80,7 +80,7 @@ fn a_whole_system_is_deployed_from_nothing_by_the_documented_commands() {
         let runs = world.account.lambda.get_function_configuration().function_name("live-adder").qualifier("live").send().await;
         let runs = runs.expect("the alias is there").environment.and_then(|own| own.variables).expect("variables");
         assert_eq!(runs.get("COLOUR").map(String::as_str), Some("red"));
-        assert_eq!(there(&["doctor"]).yes(), "nothing is wrong with 2 queues and their functions\n", "it keeps what it was given");
+        assert_eq!(there(&["doctor"]).yes(), "no faults were found in 2 queues and their functions\n", "it keeps what it was given");
 
         // Without --alias, it runs when it is released.
         deploy(world, "adder", &["--merge-env", "--env-var", "COLOUR=blue"]);
@@ -88,7 +88,7 @@ fn a_whole_system_is_deployed_from_nothing_by_the_documented_commands() {
         assert!(there(&["function", "release", "live-adder"]).yes().starts_with("live-adder runs version "));
         assert!(there(&["function", "rollback", "live-adder"]).yes().starts_with("live-adder runs version "));
         assert!(there(&["function", "release", "live-adder"]).yes().starts_with("live-adder runs version "));
-        assert_eq!(there(&["doctor"]).yes(), "nothing is wrong with 2 queues and their functions\n");
+        assert_eq!(there(&["doctor"]).yes(), "no faults were found in 2 queues and their functions\n");
         let told = there(&["queue", "create", "other", "--function", "live-nobody"]).error();
         assert!(told.contains("there is no function live-nobody; deploy it with `cargo lambda deploy`"), "{told}");
     });

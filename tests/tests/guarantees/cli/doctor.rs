@@ -262,7 +262,7 @@ fn work_that_nobody_has_taken_up_is_found() {
         let table = sqjobs(world, &["schedule", "list"]).yes();
         assert!(table.contains("when its row is corrected") && !table.contains("the next tick"), "{table}");
         let said = sqjobs(world, &["doctor", "--beater", &world.account.name(&Function::beater())]).no();
-        assert!(said.contains("retention_long  queue probes: ") && said.ends_with("7 things are wrong\n"), "{said}");
+        assert!(said.contains("retention_long  queue probes: ") && said.ends_with("7 faults were found\n"), "{said}");
         assert!(said.contains("schedule wrong: ") && said.contains("99") && said.contains("schedule unreadable: "), "{said}");
         assert!(said.contains("schedule lost: its queue nowhere does not exist") && said.contains("`sqjobs queue create nowhere`"), "{said}");
 
@@ -270,8 +270,8 @@ fn work_that_nobody_has_taken_up_is_found() {
         world.plant(record("unsendable", "scheduled", lost)).await;
         assert_eq!(broken(world, &[]), [&all[..2], &["due_queue_missing"], &all[2..]].concat());
         let said = sqjobs(world, &["doctor"]).no();
-        assert!(said.contains("1 jobs of the due index are overdue, such as late, "), "{said}");
-        assert!(said.contains("queue gone: 1 job in the due index waits to be sent to it, such as unsendable, and it does not exist"), "{said}");
+        assert!(said.contains("1 job in the due index is overdue: late, "), "{said}");
+        assert!(said.contains("queue gone: 1 job in the due index waits to be sent to this queue, such as unsendable, but the queue does not exist"), "{said}");
         assert!(said.contains("`sqjobs queue create gone`") && said.contains("`sqjobs cancel unsendable`"), "{said}");
     });
 }
@@ -315,7 +315,7 @@ fn a_schedule_whose_jobs_fail_is_found_until_one_succeeds() {
         assert!(fails());
         let said = sqjobs(world, &["doctor", "--beater", &world.account.name(&Function::beater())]).no();
         assert!(
-            said.contains("schedule hourly: its job failed ") && said.contains(" with rejected, and none has succeeded since"),
+            said.contains("schedule hourly: its job failed ") && said.contains(" with rejected, and no later job has succeeded"),
             "{said}"
         );
         assert!(said.contains(&format!("`sqjobs explain {}`", id(earlier))), "{said}");

@@ -111,13 +111,16 @@ fn a_table_of_another_environment_is_refused() {
         ];
         for change in changes {
             let refused = sqjobs(world, &[change, &["--table", "staging-jobs"]].concat()).error();
-            let other = "table staging-jobs belongs to the environment staging-, and this command to the one with the prefix \"\": give --prefix staging-";
+            let other =
+                "table staging-jobs belongs to the environment staging-, but this command uses the prefix \"\": give --prefix staging-";
             assert!(refused.contains(other), "{change:?}: {refused}");
         }
         // A table of no environment: the function says which it uses.
         for change in &changes[..3] {
             let refused = sqjobs(world, &[change, &["--table", "elsewhere"][..]].concat()).error();
-            let used = format!("queue probes feeds function {probe}, which writes its records to table jobs, but this command uses table elsewhere");
+            let used = format!(
+                "queue probes feeds function {probe}, which writes its records to table jobs, but this command uses table elsewhere"
+            );
             assert!(refused.contains(&used), "{change:?}: {refused}");
         }
 
@@ -138,7 +141,11 @@ fn a_table_of_another_environment_is_refused() {
         // The doctor advises nothing that is refused.
         let found = sqjobs(world, &["doctor", "--json", "--beater", &beater, "--table", "staging-jobs"]).json();
         let denies: Vec<_> = found.iter().filter(|finding| finding["rule"] == "role_denies").collect();
-        let asks = |finding: &&Value| finding["remedy"].as_str().is_some_and(|remedy| remedy.starts_with("if the variables of the function are right, run the doctor"));
+        let asks = |finding: &&Value| {
+            finding["remedy"]
+                .as_str()
+                .is_some_and(|remedy| remedy.starts_with("if the variables of the function are right, run the doctor"))
+        };
         assert!(denies.len() == 2 && denies.iter().all(asks), "{found:?}");
         sqjobs(world, &create).yes();
         assert_eq!(read(&probe).await, before.0);
@@ -201,7 +208,7 @@ fn an_environment_without_a_prefix_leaves_the_queues_of_others_alone() {
             &["enqueue", "adder", "[1]", "--queue", "staging-work"],
             &add,
         ];
-        let other = "queue staging-work belongs to the environment staging-; name it as work with --prefix staging-";
+        let other = "queue staging-work belongs to the environment staging-; name it work, with --prefix staging-";
         for change in changes {
             let refused = sqjobs(world, change).error();
             assert!(refused.contains(other), "{change:?}: {refused}");

@@ -347,6 +347,6 @@ fn who_interrupts_a_redrive_is_told_how_far_it_came_and_how_to_go_on() {
         .await;
         succeed(Command::new("kill").args(["-INT", &redrive.id().to_string()]));
         let told = Ran::of(&slowly, &redrive.wait_with_output().expect("it ends")).no();
-        assert!(told.contains(" redriven") && told.contains("interrupted; run the command again to go on"), "{told}");
+        assert!(told.contains(" redriven") && told.contains("interrupted; run the command again to continue"), "{told}");
     });
 }

@@ -64,7 +64,7 @@ fn a_new_permission_is_waited_for_and_one_that_cannot_be_given_is_named() {
         let ran = ask();
         assert_eq!((ran.status, world.proxy.is_spent()), (2, true), "{}", ran.said);
         let told = ran.said;
-        assert!(told.starts_with("role probe is as it was: ") && told.contains("it is not yours"), "{told}");
+        assert!(told.starts_with("cannot change role probe: ") && told.contains("it is not yours"), "{told}");
         assert!(told.contains("to allow dynamodb:BatchGetItem on table/jobs, ") && told.contains("call ReceiveMessage"), "{told}");
 
         not_yet();
@@ -76,7 +76,7 @@ fn a_new_permission_is_waited_for_and_one_that_cannot_be_given_is_named() {
         let create = |name: &str, function: &str| sqjobs(world, &["queue", "create", name, "--function", function]).error();
         sqjobs(world, &["queue", "create", "more"]).yes();
         let told = create("more", &function);
-        assert!(told.contains("takes from ") && told.contains(":probes; deploy another function for more"), "{told}");
+        assert!(told.contains(" already reads the queue ") && told.contains(":probes; deploy another function for more"), "{told}");
         let slow = Function::adder().timeout(Duration::from_mins(10));
         world.create_function(&slow).await;
         let told = create("more", &world.account.name(&slow));
@@ -175,7 +175,7 @@ fn a_refused_table_create_or_beater_changes_nothing() {
     World::setup().test(async |world| {
         let function = fed(world).await;
         let said = sqjobs(world, &["schedule", "beater", &function]).error();
-        assert!(said.contains("cannot be a beater: it takes from arn:aws:sqs:") && said.contains(":probes, "), "{said}");
+        assert!(said.contains("cannot be a beater: it reads the queue arn:aws:sqs:") && said.contains(":probes, "), "{said}");
         let rights = given(world, "probe", &function, "").await.to_string();
         assert!(rights.contains("sqs:ReceiveMessage") && !rights.contains("dynamodb:Scan"), "{rights}");
 
@@ -203,7 +203,10 @@ fn a_queue_is_deleted_with_what_belongs_to_it_unless_it_holds_messages() {
 
         let said = delete(&["--force", "--yes"]).yes();
         assert!(said.starts_with("deleted probes and probes-dlq; "), "{said}");
-        assert!(said.contains(&format!("function {function} stays, ")) && said.contains("schedule nightly still sends to it"), "{said}");
+        assert!(
+            said.contains(&format!("function {function} stays, ")) && said.contains("schedule nightly still sends jobs to this queue"),
+            "{said}"
+        );
         assert_eq!(queues(world).await, [""; 0]);
         let mappings = world.account.lambda.list_event_source_mappings().send().await.expect("mappings are listed");
         assert!(mappings.event_source_mappings().is_empty());
@@ -218,7 +221,7 @@ fn a_queue_is_deleted_with_what_belongs_to_it_unless_it_holds_messages() {
         let two = world.account.sqs.create_queue().queue_name("two").attributes(QueueAttributeName::RedrivePolicy, letters);
         two.send().await.expect("the queue is created");
         let said = sqjobs(world, &["queue", "delete", "one", "--yes"]).yes();
-        assert!(said.contains("one-dlq stays: it is the dead-letter queue of two too"), "{said}");
+        assert!(said.contains("one-dlq stays: it is also the dead-letter queue of two"), "{said}");
         assert_eq!(queues(world).await, ["one-dlq", "two"]);
     });
 }
@@ -337,6 +340,6 @@ fn variables_that_lambda_would_not_take_are_refused() {
         let large = Function::probe().env("LARGE", "x".repeat(3_900));
         let function = world.create_function_and_role(&large).await;
         let said = sqjobs(world, &["queue", "create", "probes", "--function", &function]).error();
-        assert!(said.contains("cannot set the variables of function ") && said.contains("and Lambda takes 4096; shorten"), "{said}");
+        assert!(said.contains("cannot set the variables of function ") && said.contains("and Lambda allows 4096; shorten"), "{said}");
     });
 }

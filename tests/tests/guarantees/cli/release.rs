@@ -16,7 +16,7 @@ fn a_rollback_runs_the_version_before_and_newer_jobs_wait_for_a_release() {
     World::setup().visibility_s(180).test(async |world| {
         let function = world.create_function_and_role(&Function::adder()).await;
         let command = |what: &str| sqjobs(world, &["function", what, &function]);
-        assert!(command("release").error().contains("no queue feeds a function "));
+        assert!(command("release").error().contains("no queue feeds function "));
         sqjobs(world, &["queue", "create", "probes", "--function", &function]).yes();
         let add = |id: &str| json!({"name": "adder", "id": id, "args": [1, 2]});
         world.send(add("old-1")).await;
@@ -49,7 +49,7 @@ fn a_rollback_runs_the_version_before_and_newer_jobs_wait_for_a_release() {
 
         // Asked for again, the command leaves the version that runs.
         sqjobs(world, &["queue", "create", "probes", "--function", &function]).yes();
-        assert!(command("rollback").error().contains("there is no version of function "));
+        assert!(command("rollback").error().contains(" has no version before "));
         assert_eq!(command("release").yes(), format!("{function} runs version 2; before, it ran version 1\n"));
         world.record_in("new-2", "succeeded").await;
         let to = sqjobs(world, &["function", "rollback", &function, "--to", "9"]).error();

@@ -24,7 +24,10 @@ impl Findings<'_> {
         let overdue: Vec<_> = kept.into_iter().filter(|record| record.run_at.is_some_and(|at| now.duration_since(at) > LATE)).collect();
         if let [first, ..] = overdue[..] {
             let since = first.run_at.map(|at| from_now(at, now)).unwrap_or_default();
-            let what = format!("{} jobs in the due index are overdue, such as {}, due {since}", overdue.len(), first.id);
+            let what = match overdue.len() {
+                1 => format!("1 job in the due index is overdue: {}, due {since}", first.id),
+                count => format!("{count} jobs in the due index are overdue, such as {}, due {since}", first.id),
+            };
             let why = "a beater sends them within a minute of their time";
             self.add("due_overdue", "due index", what, why, "read the beater's log, and check that EventBridge invokes it each minute");
         }
@@ -47,7 +50,10 @@ impl Findings<'_> {
         let lapsed = |record: &&Record| record.state == State::Running && lapsed_at(record).is_some_and(|at| now.duration_since(at) > LOST);
         if let Some(first) = system.running.iter().find(lapsed) {
             let count = system.running.iter().filter(lapsed).count();
-            let what = format!("the records of {count} jobs say that they run, but their leases expired hours ago, such as {}", first.id);
+            let what = match count {
+                1 => format!("the record of job {} says that it runs, but its lease expired hours ago", first.id),
+                count => format!("the records of {count} jobs say that they run, but their leases expired hours ago, such as {}", first.id),
+            };
             let why = "SQS did not deliver their messages again, and no beater has repaired them";
             self.add(
                 "lease_overdue",
@@ -141,7 +147,10 @@ impl Findings<'_> {
         };
         let late: Vec<_> = kept.iter().filter_map(late).collect();
         if let [(id, at), ..] = &late[..] {
-            let what = format!("{} schedules did not fire on time, such as {id}, due {}", late.len(), from_now(*at, now));
+            let what = match late.len() {
+                1 => format!("schedule {id} did not fire on time, due {}", from_now(*at, now)),
+                count => format!("{count} schedules did not fire on time, such as {id}, due {}", from_now(*at, now)),
+            };
             let why = "the beater does not run, or cannot write to its tables";
             self.add(
                 "schedule_overdue",
