@@ -60,10 +60,10 @@ impl Story<'_> {
         let given_back = generation.saturating_sub(u64::from(self.record.attempts));
         let given_back = match (given_back, *snoozes) {
             (0, _) => String::new(),
-            (free, 0) => format!(" ({} did not count: given back, or made before the last `sqjobs retry`)", starts(free)),
+            (free, 0) => format!(" ({} did not count: given back, or made before the last manual retry)", starts(free)),
             (free, put_off) => {
                 format!(
-                    " ({} did not count: given back, or made before the last `sqjobs retry`; the job snoozed {})",
+                    " ({} did not count: given back, or made before the last manual retry; the job snoozed {})",
                     starts(free),
                     times(put_off.into())
                 )
@@ -303,7 +303,7 @@ mod tests {
             told,
             "It is a \"invoice\" job, enqueued on queue \"test-invoice\" at 2026-05-04T11:00:00Z (1h 0m ago).\n\
              The job \"order-1\" enqueued it, in the tree that began with \"cart-9\".\n\
-             It was started 3 times, and has used 2 of 2 attempts (1 start did not count: given back, or made before the last `sqjobs retry`; the job snoozed once).\n\
+             It was started 3 times, and has used 2 of 2 attempts (1 start did not count: given back, or made before the last manual retry; the job snoozed once).\n\
              Start 1 ended at 2026-05-04T11:20:30Z after 30s with error: no route to host\n\
              Start 3 ended at 2026-05-04T11:40:30Z after 30s with error: no route to host\n\
              It failed for good at 2026-05-04T11:40:30Z (19m 30s ago), with the error of its last attempt. A copy of its message was sent \

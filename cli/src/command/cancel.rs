@@ -19,8 +19,8 @@ pub(crate) struct Cancel {
     /// The ids of jobs.
     #[arg(required = true, value_parser = text)]
     pub(crate) ids: Vec<String>,
-    /// Also cancel a job that has no record: it still waits in its queue, or is parked there. The command blocks the id for 30 days, and
-    /// the function discards the message when it receives it next. It receives a parked message every five minutes.
+    /// Also cancel a job that has no record, because it still waits in its queue or is parked there. The command blocks the id for 30 days,
+    /// and the function discards the message when it receives it next. It receives a parked message every five minutes.
     #[arg(long)]
     pub(crate) unseen: bool,
     /// Do not ask for confirmation.

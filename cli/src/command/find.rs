@@ -52,7 +52,7 @@ pub(crate) struct ListBy {
     /// Jobs that wait for more than 15 minutes.
     #[arg(long)]
     pub(crate) due: bool,
-    /// Jobs of this name that were enqueued with --listed.
+    /// Jobs with this name that were enqueued with --listed.
     #[arg(long, value_parser = text)]
     pub(crate) name: Option<String>,
     /// Jobs with this tag that were enqueued with --listed.

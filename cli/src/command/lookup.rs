@@ -229,14 +229,11 @@ async fn waiting(aws: &Aws, id: &str, statuses: &[Status], is_own: bool) -> Resu
                 None => "several messages, perhaps the one of this job",
             };
             let why = if kind == "contract" {
-                "a newer contract, or a feature of a newer contract"
+                "the message uses a newer contract than the function"
             } else {
-                "a job that the function does not have"
+                "the function does not have the job"
             };
-            lines.push(format!(
-                "Its function parked {whose}, because the message needs {why}. The last message was parked {}.",
-                from_now(*at, now)
-            ));
+            lines.push(format!("Its function parked {whose}. The reason: {why}. The last message was parked {}.", from_now(*at, now)));
             is_parked = true;
         }
     }

@@ -67,7 +67,7 @@ pub(crate) enum Queue {
         #[arg(long, short)]
         yes: bool,
     },
-    /// Create a queue and its dead-letter queue. A name that ends in .fifo makes a FIFO queue.
+    /// Create a queue and its dead-letter queue. If the name ends in .fifo, both are FIFO queues.
     Create {
         /// The name of the queue, without the prefix.
         #[arg(value_parser = text)]

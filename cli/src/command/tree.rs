@@ -20,7 +20,7 @@ const DEPTH: usize = 100;
 
 #[derive(Debug, Args)]
 pub(crate) struct Tree {
-    /// The id of any job of the tree.
+    /// The id of any job in the tree.
     #[arg(value_parser = text)]
     pub(crate) id: String,
     /// Print each record as a line of JSON.

@@ -12,7 +12,7 @@ pub(crate) struct Filter {
     /// Dead letters of this job.
     #[arg(long, value_parser = text)]
     pub(crate) id: Option<String>,
-    /// Dead letters of jobs of this name.
+    /// Dead letters of jobs with this name.
     #[arg(long, value_parser = text)]
     pub(crate) name: Option<String>,
     /// Dead letters with this kind of error, such as timeout.
@@ -31,7 +31,7 @@ pub(crate) struct Filter {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Dlq {
-    /// List dead letters: their jobs, the reasons, and the present states of the jobs.
+    /// List dead letters, with their jobs, their reasons, and the states of the jobs.
     List(List),
     /// Show dead letters with their messages and the records of their jobs.
     Show(Show),

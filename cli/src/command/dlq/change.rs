@@ -265,8 +265,7 @@ fn warn(pass: &Pass<'_>, counts: &Counts) {
     let id = pass.filter.id.as_ref().map(|id| format!(" --id {}", shell(id))).unwrap_or_default();
     let purge: Vec<_> = kinds.iter().map(|kind| format!("`sqjobs dlq purge {queue}{id} --kind {}`", shell(kind))).collect();
     let message = format!(
-        "warning: {count} of them come back to the dead-letter queue at once, unless their function was changed since: it refused them as {}. \
-         Enqueue each job again, corrected; `sqjobs dlq list {queue}` shows the reasons. Then delete the dead letters: {}",
+        "warning: the function refused {count} of these messages ({}), and refuses them again, unless it has changed. Correct each job and enqueue it again; `sqjobs dlq list {queue}` shows the reasons. Then delete the dead letters: {}",
         kinds.iter().copied().collect::<Vec<_>>().join(", "),
         purge.join(", ")
     );
@@ -312,7 +311,7 @@ async fn act(pass: &Pass<'_>, choices: &Choices) -> Result<bool, Failure> {
     if counts.returned > 0 {
         let queue = shell(pass.aws.short(&pass.pair.queue));
         let message = format!(
-            "{} dead letters of redriven jobs are in the dead-letter queue, still or again: `sqjobs dlq list {queue}` shows them",
+            "the dead-letter queue still contains {} messages of redriven jobs, or contains them again: `sqjobs dlq list {queue}` shows them",
             counts.returned
         );
         anstream::eprintln!("{}", pass.aws.place.with_options(&message));

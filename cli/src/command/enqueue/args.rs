@@ -27,7 +27,7 @@ pub(crate) struct Enqueue {
     /// command again: no job runs twice.
     #[arg(long, value_name = "FILE", conflicts_with = "name")]
     pub(crate) from: Option<PathBuf>,
-    /// The job's id. A second job of the same id is a duplicate and does not run.
+    /// The job's id. A second job with the same id is a duplicate and does not run.
     ///
     /// The command looks for a record with this id. If the earlier job has other arguments or another --at, nothing is enqueued. A job that
     /// still waits in its queue has no record, unless it was enqueued with --recorded. In that case both messages are in the queue: the
@@ -50,13 +50,13 @@ pub(crate) struct Options {
     /// The queue. Default: the queue with the job's name.
     #[arg(long, value_parser = text)]
     pub(crate) queue: Option<String>,
-    /// Run the job no earlier than after this time, such as 5m.
+    /// Run the job after this delay, such as 5m.
     #[arg(long, value_name = "DURATION", value_parser = time::duration, conflicts_with = "at")]
     pub(crate) delay: Option<Duration>,
-    /// Run the job no earlier than this instant, such as 2026-05-04T12:00:00Z.
+    /// Run the job at this time, such as 2026-05-04T12:00:00Z.
     #[arg(long, value_name = "INSTANT", value_parser = time::instant)]
     pub(crate) at: Option<Timestamp>,
-    /// Discard the job if it has not started by this instant.
+    /// Discard the job if it has not started by this time.
     #[arg(long, value_name = "INSTANT", value_parser = time::instant)]
     pub(crate) expires: Option<Timestamp>,
     /// The number of its attempts. Default: the number in the job's policy.
@@ -65,7 +65,7 @@ pub(crate) struct Options {
     /// A label. Repeat the option for more labels.
     #[arg(long = "tag", value_parser = text)]
     pub(crate) tags: Vec<String>,
-    /// Data for the record. Repeat the option for more data.
+    /// A key and a value for the record. Repeat the option for more.
     #[arg(long = "meta", value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) meta: Vec<(String, String)>,
     /// The message group. A FIFO queue keeps the order of a group; a standard queue serves groups fairly.

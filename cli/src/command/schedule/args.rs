@@ -15,7 +15,7 @@ pub(crate) enum Schedule {
         #[arg(long)]
         json: bool,
     },
-    /// Create a schedule, or change the one that has this id.
+    /// Create a schedule, or change the schedule with this id.
     ///
     /// If the code of a beater has a schedule with this id, the beater restores it when one of its processes starts, at the latest after
     /// the next deployment. The command asks before it changes such a schedule. If the schedule is removed from the code, the change made
@@ -30,7 +30,7 @@ pub(crate) enum Schedule {
         #[arg(long)]
         json: bool,
     },
-    /// Let schedules fire again. Fires that were missed during the pause are skipped.
+    /// Resume schedules. Fires that were missed during the pause are skipped.
     Resume {
         /// The ids of the schedules.
         #[arg(required = true, value_parser = text)]
@@ -99,7 +99,7 @@ pub(crate) struct AddSchedule {
     /// The rule for fires that were missed while no beater ran: one runs the newest, skip runs none, all runs each.
     #[arg(long, value_name = "RULE", value_parser = ["one", "skip", "all"])]
     pub(crate) catch_up: Option<String>,
-    /// Spread schedules that fire together over this time.
+    /// Spread schedules that fire at the same time over this period.
     #[arg(long, value_name = "DURATION", value_parser = time::duration)]
     pub(crate) jitter: Option<Duration>,
     /// Add each line of a file: a schedule as `sqjobs schedule list --json` prints it. - reads standard input.
@@ -139,18 +139,18 @@ pub(crate) struct When {
        sqjobs schedule preview [OPTIONS] --every <DURATION>")]
 #[command(group(ArgGroup::new("fires").args(["id", "cron", "every"]).required(true)))]
 pub(crate) struct Preview {
-    /// The id of a schedule of the table.
+    /// The id of a schedule.
     #[arg(value_parser = text)]
     pub(crate) id: Option<String>,
     #[command(flatten)]
     pub(crate) when: When,
-    /// Show fires after this instant. Default: now.
+    /// Show fires after this time. Default: now.
     #[arg(long, value_name = "INSTANT", value_parser = time::instant)]
     pub(crate) after: Option<Timestamp>,
     /// The number of fires to show.
     #[arg(long, default_value_t = 5)]
     pub(crate) count: usize,
-    /// Print a JSON array of instants.
+    /// Print a JSON array of times.
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -1,4 +1,4 @@
-//! The route without Terraform, by the commands of the guide.
+//! Deployment without Terraform, with the commands of the guide.
 
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
@@ -12,7 +12,7 @@ use crate::{
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-/// Deploys a function by `cargo lambda deploy`, as it was built for the tests.
+/// Deploys a function with `cargo lambda deploy`, from the build of the tests.
 fn deploy(world: &World, name: &str, settings: &[&str]) {
     let work = tempfile::tempdir().expect("there is room");
     let bootstrap = work.path().join(name);
@@ -26,7 +26,7 @@ fn deploy(world: &World, name: &str, settings: &[&str]) {
     succeed(bash.arg("--binary-path").arg(&bootstrap).arg(format!("live-{name}")));
 }
 
-/// Names to the stack, as it names requests, what the command has given to a function.
+/// Adds the rights that the command has given to a function to the requests that the stack allows.
 async fn name_rights(world: &World, function: &str) {
     let configuration = world.account.lambda.get_function_configuration().function_name(function).send().await;
     let role = configuration.expect("the function is there").role.expect("it has a role");
@@ -36,7 +36,7 @@ async fn name_rights(world: &World, function: &str) {
     put.send().await.expect("the role takes a policy");
 }
 
-/// All that the command gives to a function.
+/// The rights that the command gives to a function.
 async fn state(world: &World, function: &str) -> String {
     let (lambda, iam) = (&world.account.lambda, &world.account.iam);
     let read = lambda.get_function_configuration().function_name(function).send().await.expect("the function is there");
@@ -50,7 +50,7 @@ async fn state(world: &World, function: &str) -> String {
 
 #[test]
 fn a_whole_system_is_deployed_from_nothing_by_the_documented_commands() {
-    // Whatever a function may do, these commands let it.
+    // These commands give a function all its rights.
     World::setup().enforces_roles().test(async |world| {
         let there = |args: &[&str]| in_environment(world, "live-", args);
         for _ in 0..2 {
@@ -75,14 +75,14 @@ fn a_whole_system_is_deployed_from_nothing_by_the_documented_commands() {
         assert_eq!(there(&["doctor"]).yes(), "no faults were found in 2 queues and their functions\n");
         assert!(there(&["enqueue", "adder", "[1, 2, 3]", "--wait"]).yes().ends_with("succeeded, attempt 1 of 5  6\n"));
 
-        // Another version of its code, with a variable, which runs at once.
+        // Deploys another version of the code, with a variable, which runs at once.
         deploy(world, "adder", &["--merge-env", "--env-var", "COLOUR=red", "--alias", "live"]);
         let runs = world.account.lambda.get_function_configuration().function_name("live-adder").qualifier("live").send().await;
         let runs = runs.expect("the alias is there").environment.and_then(|own| own.variables).expect("variables");
         assert_eq!(runs.get("COLOUR").map(String::as_str), Some("red"));
         assert_eq!(there(&["doctor"]).yes(), "no faults were found in 2 queues and their functions\n", "it keeps what it was given");
 
-        // Without --alias, it runs when it is released.
+        // Without --alias, the deployment runs when it is released.
         deploy(world, "adder", &["--merge-env", "--env-var", "COLOUR=blue"]);
         assert!(there(&["doctor"]).no().starts_with("unreleased  function live-adder: "));
         assert!(there(&["function", "release", "live-adder"]).yes().starts_with("live-adder runs version "));

@@ -1,4 +1,4 @@
-//! The whole system on one machine by one command.
+//! `sqjobs dev` runs the whole system on one machine.
 
 use std::{
     fs,
@@ -18,7 +18,7 @@ use crate::{
     world::PATIENCE,
 };
 
-/// `sqjobs dev`, with what it has printed so far, and what it has said of its steps.
+/// A running `sqjobs dev`, with its output and its messages so far.
 struct Dev {
     child: Child,
     printed: Arc<Mutex<Vec<String>>>,
@@ -29,7 +29,7 @@ impl Dev {
     fn start(port: u16) -> Self {
         let mut command = Command::new(program("sqjobs"));
         command.args(["dev", "--keep", "--package", "adder", "--package", "beater", "--port", &port.to_string()]);
-        // As this test was built, so that nothing is built again.
+        // The features of this test's build, so that nothing is built again.
         command.args(["--", "--workspace", "--bins", "--tests"]).current_dir(env!("CARGO_MANIFEST_DIR"));
         Self::run(command)
     }
@@ -42,7 +42,7 @@ impl Dev {
         Self { child, printed, said }
     }
 
-    /// The first line that it prints of this kind.
+    /// Returns the first line of this kind that it prints.
     async fn line(&self, what: &str, is_it: impl Fn(&str) -> bool) -> String {
         wait::until(what, PATIENCE * 4, async || {
             let printed = self.printed.lock().expect("nobody panics with the lock");
@@ -51,14 +51,14 @@ impl Dev {
         .await
     }
 
-    /// Ends it as Ctrl-C does.
+    /// Ends the command as Ctrl-C does.
     fn interrupt(mut self) {
         succeed(Command::new("kill").args(["-INT", &self.child.id().to_string()]));
         assert!(self.child.wait().expect("it ends").success());
     }
 }
 
-/// The lines that come through a pipe.
+/// Collects the lines of a pipe.
 fn lines(pipe: impl Read + Send + 'static) -> Arc<Mutex<Vec<String>>> {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&lines);

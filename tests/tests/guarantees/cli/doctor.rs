@@ -1,4 +1,4 @@
-//! What the doctor finds, each fault made on the stack.
+//! The faults that the doctor finds, each made on the stack.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ use crate::{
     world::{PATIENCE, World},
 };
 
-/// The rules that the doctor finds broken, with more arguments.
+/// Returns the rules that the doctor finds broken, with these arguments.
 fn broken(world: &World, more: &[&str]) -> Vec<String> {
     let beater = world.account.name(&Function::beater());
     let named: &[&str] = if more.contains(&"--beater") { &[] } else { &["--beater", &beater] };
@@ -27,7 +27,7 @@ fn broken(world: &World, more: &[&str]) -> Vec<String> {
     rules
 }
 
-/// Asks the stack for anything.
+/// Sends a request to the stack.
 async fn ask(world: &World, service: &str, target: &str, what: Value) {
     http::call(&world.account.endpoint, &world.account.id, service, target, &what).await;
 }
@@ -46,7 +46,7 @@ async fn mapping(world: &World) -> String {
     listed.event_source_mappings()[0].uuid().expect("an id").to_owned()
 }
 
-/// Runs what was deployed last, whatever it is.
+/// Releases the newest deployment of a function.
 async fn release(world: &World, function: &str) {
     let lambda = &world.account.lambda;
     let version = lambda.publish_version().function_name(function).send().await.expect("it is published").version;
@@ -54,7 +54,7 @@ async fn release(world: &World, function: &str) {
     update.send().await.expect("the alias is changed");
 }
 
-/// A system with which nothing is wrong, for all that the functions were deployed with are their code and roles.
+/// Creates a system without faults. Its functions were deployed only with their code and roles.
 async fn healthy(world: &World) {
     for function in [Function::probe(), Function::beater()] {
         world.create_function_and_role(&function).await;
@@ -63,14 +63,14 @@ async fn healthy(world: &World) {
     assert_eq!(broken(world, &[]), [""; 0]);
 }
 
-/// Has both functions get what they need.
+/// Gives both functions their rights and variables.
 fn equip(world: &World) {
     let [probe, beater] = [Function::probe(), Function::beater()].map(|function| world.account.name(&function));
     sqjobs(world, &["queue", "create", "probes", "--function", &probe]).yes();
     sqjobs(world, &["schedule", "beater", &beater]).yes();
 }
 
-/// Takes all rights from the role of a function.
+/// Removes all rights from the role of a function.
 async fn forbid(world: &World, function: &Function) {
     let (iam, role) = (&world.account.iam, function.bootstrap);
     let named = iam.list_role_policies().role_name(role).send().await.expect("policies are listed").policy_names;
@@ -308,7 +308,7 @@ fn a_schedule_whose_jobs_fail_is_found_until_one_succeeds() {
             world.schedule(json!({"id": "hourly", "cron": cron, "job": "probe", "queue": "probes", "args": args})).await;
             world.tick(&Function::beater(), at).await;
         };
-        // The queue of the beater's own entry is missing here.
+        // The queue of the beater's own schedule does not exist in this test.
         let fails = || broken(world, &[]).contains(&"schedule_fails".to_owned());
         fire(earlier, &json!({"effects": 7})).await; // the job cannot read it
         world.record_when(&id(earlier), "is dead-lettered", |record| record.dlq.as_deref() == Some("sent")).await;

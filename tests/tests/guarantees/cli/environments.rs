@@ -1,4 +1,4 @@
-//! Environments of one account, which a prefix tells apart.
+//! Environments of one account, which differ by their prefix.
 
 use std::collections::HashMap;
 
@@ -22,7 +22,7 @@ async fn deploy(world: &World, prefix: &str, function: &Function) {
     world.account.deploy(function, variables.into(), &queue).await;
 }
 
-/// The values of a field, in the lines that were printed.
+/// Returns the values of a field in the printed lines.
 fn all(ran: &Ran, field: &str) -> Vec<Value> {
     ran.json().iter().map(|line| line[field].clone()).collect()
 }
@@ -51,7 +51,7 @@ fn a_job_of_one_id_runs_in_each_of_two_environments() {
 fn the_doctor_finds_environments_that_share_a_table() {
     World::setup().visibility_s(180).test(async |world| {
         let name = world.create_function_and_role(&Function::probe()).await;
-        // The table is named, so that it has no prefix: `probes` is the queue `es` of the prefix `prob`.
+        // `--table` names the table, so it has no prefix: `probes` is the queue `es` of the prefix `prob`.
         let named = |prefix: &str, args: &[&str]| sqjobs(world, &[args, &["--prefix", prefix]].concat());
         named("prob", &["queue", "create", "es", "--function", &name]).yes();
         in_environment(world, "prob", &["table", "create"]).yes();
@@ -115,7 +115,7 @@ fn a_table_of_another_environment_is_refused() {
                 "table staging-jobs belongs to the environment staging-, but this command uses the prefix \"\": give --prefix staging-";
             assert!(refused.contains(other), "{change:?}: {refused}");
         }
-        // A table of no environment: the function says which it uses.
+        // The table belongs to no environment: the variables of the function decide.
         for change in &changes[..3] {
             let refused = sqjobs(world, &[change, &["--table", "elsewhere"][..]].concat()).error();
             let used = format!(

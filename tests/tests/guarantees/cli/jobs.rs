@@ -1,4 +1,4 @@
-//! Jobs and schedules by command.
+//! Commands for jobs and schedules.
 
 use std::{
     fs,
@@ -243,7 +243,7 @@ fn a_message_sent_to_a_dead_letter_queue_is_refused_or_explained_as_such() {
         }
         assert_eq!(world.dead_letters().await.len(), 1, "nothing was sent");
 
-        // One of the job of another queue is not sent to the queue of this one.
+        // A dead letter of another queue's job is not sent to this queue.
         sqjobs(world, &["queue", "create", "adder"]).yes();
         let strayed = json!({"name": "adder", "id": "strayed", "args": [1]}).to_string();
         world.account.sqs.send_message().queue_url(&world.queues.dlq_url).message_body(strayed).send().await.expect("it is sent");
@@ -276,7 +276,7 @@ fn a_job_whose_queue_was_purged_is_explained_and_can_be_enqueued_again() {
         assert!(again.said.contains("with the same arguments; it runs only once"), "{}", again.said);
         again.yes();
 
-        // The process of another one was killed, and its message is gone.
+        // The process of another job was killed, and its message is lost.
         let record = json!({
             "id": "b", "name": "probe", "queue": "probes", "state": "running", "attempts": 1, "max_attempts": 3, "generation": 1,
             "owner": "gone", "started_at": Clock::system().now(), "lease_until": 1_700_000_000_000_u64,
@@ -332,7 +332,7 @@ fn a_job_whose_queue_is_gone_is_explained_and_neither_moved_nor_retried() {
         sqjobs(world, &["move", "filed", "--in", "1h"]).yes();
         assert!(explain("filed").contains("a beater sends it in time"));
 
-        // The messages in the queue may be those of others.
+        // The messages in the queue may belong to other jobs.
         world.plant(record("purged", "queued", "probes", json!({}))).await;
         world.plant(record("held", "retrying", "probes", json!({"attempts": 1, "generation": 1, "run_at": ago, "envelope": "{}"}))).await;
         world.plant(record("new", "queued", "probes", json!({"enqueued_at": Clock::system().now()}))).await;
@@ -395,7 +395,7 @@ fn a_retry_of_a_rejected_message_says_how_to_replace_it() {
         let enqueue = format!("`sqjobs enqueue probe '{orders}' --id bad --queue probes`");
         assert!(refused.contains("cannot run bad again: it has no record") && refused.contains(&enqueue), "{refused}");
         assert!(refused.contains("`sqjobs dlq purge probes --id bad`"), "{refused}");
-        // The commands that are named put it right.
+        // The suggested commands repair it.
         sqjobs(world, &["enqueue", "probe", &orders, "--id", "bad", "--queue", "probes", "--wait"]).yes();
         sqjobs(world, &["dlq", "purge", "probes", "--id", "bad", "--yes"]).yes();
         assert!(world.dead_letters().await.is_empty());
@@ -439,7 +439,7 @@ fn an_unknown_id_is_cancelled_only_where_that_is_asked_for() {
         let again = sqjobs(world, &["enqueue", "probe", "[1]", "--queue", "probes", "--id", "nothere"]).no();
         assert!(again.contains("was cancelled") && again.contains("sqjobs retry nothere ARGS --name probe"), "{again}");
 
-        // The command that is named lifts the block.
+        // The suggested command removes the block.
         world.deploy(&Function::probe()).await;
         let orders = args(world, &json!({}));
         let unnamed = sqjobs(world, &["retry", "nothere", &orders]).error();
@@ -533,7 +533,7 @@ fn a_job_without_a_record_is_not_compared_with_and_the_help_says_so() {
         enqueue("recorded", "[1]", &["--recorded"]).yes();
         assert!(enqueue("recorded", "[2]", &[]).no().contains("these arguments did not run"));
 
-        // The other one is recorded after this one has looked.
+        // The other command writes its record after this one has read.
         let (hold, proxy) = (Hold::default(), world.proxy.url());
         world.proxy.arm(Fault::hold("SendMessageBatch", &hold));
         let late = ["enqueue", "probe", "[2]", "--queue", "probes", "--id", "late", "--recorded", "--endpoint-url", &proxy];
@@ -604,7 +604,7 @@ fn each_line_of_a_file_names_its_message_group_which_runs_in_order() {
     World::setup().fifo().test(async |world| {
         let enqueue = ["enqueue", "--from", "-", "--queue", "probes.fifo"];
         let line = |(id, group): &(&str, &str)| {
-            // The others of its group wait for its second attempt.
+            // The other messages of its group wait for its second attempt.
             let act = if *id == "a" { json!({"act": "fail", "until": 2}) } else { json!({}) };
             let mut line = world.probe(id, &act);
             line["group"] = json!(group);
@@ -868,7 +868,7 @@ fn a_new_schedule_says_from_when_it_fires() {
         assert!(world.record(&fire(first)).await.is_none(), "its first minute was before the tick");
         world.record_when(&fire(sure), "is filed", |_| true).await;
 
-        // One that was cancelled stays so until a tick.
+        // A cancelled fire stays cancelled until a tick.
         sqjobs(world, &["schedule", "remove", "minutely", "--yes"]).yes();
         world.tick(&beater, first + SignedDuration::from_secs(6)).await;
         world.record_in(&fire(sure), "cancelled").await;
@@ -1060,7 +1060,7 @@ fn missing_credentials_or_network_are_reported_in_one_sentence() {
     };
     let nobody = ran(&[]);
     assert!(nobody.contains("aws sso login") && nobody.lines().count() == 1, "{nobody}");
-    // As `aws login` leaves it, and then its session is forgotten.
+    // The state after `aws login`, when the session has expired.
     let home = concat!(env!("CARGO_TARGET_TMPDIR"), "/login");
     fs::create_dir_all(home).expect("a folder");
     let config = format!("{home}/config");

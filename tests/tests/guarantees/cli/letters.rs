@@ -1,4 +1,4 @@
-//! Dead letters by command.
+//! Commands for dead letters.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ use crate::{
     world::{PATIENCE, World},
 };
 
-/// Sends jobs that fail for good until the gate opens, and waits for their letters.
+/// Sends jobs that fail for good until the gate opens, and waits for their dead letters.
 async fn fail(world: &World, ids: &[&str], tag: Option<&str>) {
     let before = world.dead_letters().await.len();
     for id in ids {
@@ -159,7 +159,7 @@ fn a_letter_whose_job_has_succeeded_since_is_dropped_and_not_run() {
         fail(world, &["a", "b"], None).await;
         world.effects.open_the_gate();
         let job = world.probe("a", &json!({}));
-        // As `Client::retry` does, which leaves the dead letter.
+        // `Client::retry` leaves the dead letter.
         let client = sqjobs::Client::new(
             std::sync::Arc::new(sqjobs::queue::Sqs::new(world.account.sqs.clone())),
             std::sync::Arc::new(world.store()),
@@ -205,13 +205,13 @@ fn of_dead_letters_of_one_id_the_first_is_redriven_and_others_are_kept() {
         let kept = world.dead_letters().await;
         assert!(kept.len() == 1 && kept[0].body.contains("fatal"), "{kept:?}");
 
-        // Each letter is a wave of its own.
+        // Each dead letter is read alone.
         sqjobs(world, &["dlq", "purge", "probes", "--yes"]).yes();
         send(&[("c", json!({})), ("c", json!({"act": "fatal"}))]).await;
         assert_eq!(counts(&redrive(&["--rate", "1", "--yes", "--json"]).json()[0]), [1, 0, 1, 0]);
         sqjobs(world, &["dlq", "purge", "probes", "--yes"]).yes();
 
-        // By the record of a job that waits, whose message is not to be overtaken.
+        // The record says that the job waits, and its message must come first.
         let orders = args(world, &json!({}));
         sqjobs(world, &["enqueue", "probe", &orders, "--queue", "probes", "--id", "d", "--recorded"]).yes();
         send(&[("d", json!({"act": "fatal"}))]).await;
@@ -234,8 +234,7 @@ fn what_fails_again_or_is_rejected_again_is_redriven_once_and_here_again() {
         world.send("garbage").await;
         world.dead_letters_when(3).await;
         world.drained().await;
-        let warning = "warning: 2 of them come back to the dead-letter queue at once, unless their function was changed since: it refused them \
-                       as rejected.";
+        let warning = "warning: the function refused 2 of these messages (rejected), and refuses them again, unless it has changed.";
         let would = sqjobs(world, &["dlq", "redrive", "probes", "--dry-run"]);
         assert!(would.said.contains(warning) && would.said.contains("`sqjobs dlq purge probes --kind rejected"), "{}", would.said);
         assert_eq!(would.yes(), "3 would be redriven\n");
@@ -249,7 +248,10 @@ fn what_fails_again_or_is_rejected_again_is_redriven_once_and_here_again() {
         assert_eq!(world.effects.runs_of("fatal").len(), 2);
         assert_eq!(world.record("wrong").await.expect("a record").state, "failed");
         let missing = sqjobs(world, &["dlq", "redrive", "probes-dlq", "--id", "x", "--yes"]).no();
-        assert!(missing.contains("3 not selected") && missing.contains("no dead letter of x"), "the name of the dead-letter queue stands for its queue");
+        assert!(
+            missing.contains("3 not selected") && missing.contains("no dead letter of x"),
+            "the name of the dead-letter queue stands for its queue"
+        );
     });
 }
 
@@ -313,7 +315,7 @@ fn a_redrive_that_is_killed_and_repeated_doubles_and_loses_nothing() {
             killed.wait().expect("it ends");
             hold.release();
         }
-        // What it held comes into sight again by and by.
+        // The messages that it held become visible again.
         wait::until("all are redriven", PATIENCE, async || {
             let done = &sqjobs(world, &["dlq", "redrive", "probes", "--yes", "--json"]).json()[0];
             assert_eq!(done["failed"], 0, "{done}");

@@ -1,4 +1,4 @@
-//! The operator's command, as it is built, against the real stack. What it prints as JSON is checked against its schema.
+//! The built command against the real stack. Its JSON output is checked against its schema.
 
 mod deploy;
 mod dev;
@@ -25,7 +25,7 @@ const SCHEMA: &str = include_str!("../../../../cli/output.schema.json");
 /// The outcome of a run of the command.
 #[derive(Debug)]
 pub(crate) struct Ran {
-    /// The command's words, as the schema names it.
+    /// The name of the command in the schema.
     name: String,
     status: i32,
     printed: String,
@@ -110,7 +110,7 @@ fn in_environment(world: &World, prefix: &str, args: &[&str]) -> Ran {
     Ran::of(args, &command.args(args).output().expect("the command starts"))
 }
 
-/// Without any account.
+/// Runs the command without credentials.
 fn alone(args: &[&str]) -> Ran {
     Ran::of(args, &Command::new(program("sqjobs")).args(args).output().expect("it starts"))
 }
@@ -119,12 +119,12 @@ fn args(world: &World, orders: &Value) -> String {
     world.probe("", orders)["args"].to_string()
 }
 
-/// Runs the command with that on its standard input.
+/// Runs the command with a text on its standard input.
 fn piped(world: &World, args: &[&str], input: &str) -> Ran {
     Ran::of(args, &piped_to(command(world).args(args), input))
 }
 
-/// Runs a program with that on its standard input.
+/// Runs a program with a text on its standard input.
 pub(crate) fn piped_to(program: &mut Command, input: &str) -> Output {
     let mut child = program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
     let mut stdin = child.stdin.take().expect("its standard input is a pipe");

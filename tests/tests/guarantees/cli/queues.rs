@@ -1,4 +1,4 @@
-//! Queues by command.
+//! Commands for queues.
 
 use std::time::Duration;
 
@@ -88,7 +88,7 @@ fn a_new_permission_is_waited_for_and_one_that_cannot_be_given_is_named() {
     });
 }
 
-/// The names of all queues.
+/// Returns the names of all queues.
 async fn queues(world: &World) -> Vec<String> {
     let urls = world.account.sqs.list_queues().send().await.expect("queues are listed").queue_urls.unwrap_or_default();
     let mut names: Vec<_> = urls.iter().filter_map(|url| url.rsplit('/').next().map(str::to_owned)).collect();
@@ -96,7 +96,7 @@ async fn queues(world: &World) -> Vec<String> {
     names
 }
 
-/// Creates a function, and by command the queue `probes` that feeds it; returns the function's name.
+/// Creates a function, and with the command the queue `probes` that feeds it; returns the function's name.
 async fn fed(world: &World) -> String {
     let function = world.create_function_and_role(&Function::probe()).await;
     sqjobs(world, &["queue", "create", "probes", "--function", &function]).yes();
@@ -156,7 +156,7 @@ fn a_refused_queue_create_leaves_nothing_behind() {
         assert!(said.contains("and its visibility timeout is 30 s instead of 60 s; `aws sqs set-queue-attributes"), "{said}");
         assert_eq!(queues(world).await, before);
 
-        // What AWS refuses after that is told with what is left.
+        // A later error names the parts that were created.
         world.proxy.arm(Fault::answer("/event-source-mappings", "EventSourceArn", 403, json!({"message": "not yours"}).to_string()));
         let there = ["--endpoint-url", &world.proxy.url()];
         let said = sqjobs(world, &[&["queue", "create", "new", "--function", &adder], &there[..]].concat()).error();
@@ -212,7 +212,7 @@ fn a_queue_is_deleted_with_what_belongs_to_it_unless_it_holds_messages() {
         assert!(mappings.event_source_mappings().is_empty());
         assert!(delete(&["--yes"]).error().contains("there is no queue probes"));
 
-        // A deletion that was interrupted goes on, and a dead-letter queue of others stays.
+        // An interrupted deletion continues, and a shared dead-letter queue stays.
         world.account.sqs.create_queue().queue_name("half-dlq").send().await.expect("the queue is created");
         assert!(sqjobs(world, &["queue", "delete", "half", "--yes"]).yes().starts_with("deleted half-dlq; "));
         sqjobs(world, &["queue", "create", "one"]).yes();
@@ -292,7 +292,7 @@ fn a_beater_finds_dead_letter_queues_in_the_table_and_by_its_variable() {
         };
         sqjobs(world, &["queue", "pause", "probes"]).yes();
         assert_eq!(explained("listed", &beater).await, 1);
-        // The item is not a record: no command takes it for a job, and nothing lets it expire.
+        // The item is not a record: no command shows it as a job, and it has no expiry.
         let item = world.item("dlqs\u{1f}probes-dlq").await;
         assert_eq!(item["purge_at"].as_n().expect("a number"), "253402300799");
         assert_eq!(item["listed_at"].as_s().expect("a text"), "1970-01-01T00:00:00.000Z");

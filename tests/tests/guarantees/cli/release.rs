@@ -1,11 +1,11 @@
-//! Versions of a function, released and rolled back by command.
+//! Commands that release and roll back versions of a function.
 
 use serde_json::{Value, json};
 
 use super::sqjobs;
 use crate::{function::Function, world::World};
 
-/// Gives a function the code of another, as `cargo lambda deploy` does without --alias.
+/// Updates the code of a function, as `cargo lambda deploy` does without --alias.
 async fn deploy(world: &World, function: &str, code: &Function) {
     let update = world.account.lambda.update_function_code().function_name(function).zip_file(code.package());
     update.send().await.expect("the function takes other code");
@@ -22,7 +22,7 @@ fn a_rollback_runs_the_version_before_and_newer_jobs_wait_for_a_release() {
         world.send(add("old-1")).await;
         world.record_in("old-1", "succeeded").await;
 
-        // What is deployed does not run until it is released, and the doctor says so.
+        // A deployment does not run until it is released, and the doctor reports it.
         deploy(world, &function, &Function::probe()).await;
         world.send(add("old-2")).await;
         world.record_in("old-2", "succeeded").await;
@@ -47,7 +47,7 @@ fn a_rollback_runs_the_version_before_and_newer_jobs_wait_for_a_release() {
         let name = |name: &str| Value::from(name);
         assert_eq!(shown, [(&name("$LATEST"), &no), (&name("2"), &no), (&name("1"), &yes)]);
 
-        // Asked for again, the command leaves the version that runs.
+        // A second release keeps the version that runs.
         sqjobs(world, &["queue", "create", "probes", "--function", &function]).yes();
         assert!(command("rollback").error().contains(" has no version before "));
         assert_eq!(command("release").yes(), format!("{function} runs version 2; before, it ran version 1\n"));
@@ -70,7 +70,7 @@ fn a_version_that_does_not_know_its_queue_is_never_run() {
             told.contains("feeds function ") && told.contains(&format!("`sqjobs queue create probes --function {function}`")),
             "{told}"
         );
-        // A version of its code alone, such as the first deployment publishes.
+        // A version without variables, as the first deployment publishes it.
         let own = lambda.get_function_configuration().function_name(&function).send().await.expect("it is read").environment;
         let set = async |variables| {
             let environment = aws_sdk_lambda::types::Environment::builder().set_variables(variables).build();

@@ -1,4 +1,4 @@
-//! Statistics by command.
+//! The command `stats`.
 
 use serde_json::json;
 

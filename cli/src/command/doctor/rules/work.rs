@@ -83,7 +83,7 @@ impl Findings<'_> {
                 };
                 let what = format!("its function received a message {} that needs {asked}", from_now(*at, now));
                 let why = "such a message waits one day for another version of the function, then becomes a dead letter";
-                let remedy = "deploy a function that has the job; the log of this function names it";
+                let remedy = "deploy a function that has the job; the log of the present function names the job";
                 self.add(rule, &format!("queue {queue}"), what, why, remedy);
             }
         }
