@@ -87,7 +87,8 @@ impl Story<'_> {
             }
             State::Scheduled => match expires_unrun(self.record, self.now) {
                 Some(at) => format!(
-                    "It waits in the due index{due}, but expires at {}, so it does not run. To run it, move it to an earlier time: `sqjobs move {} --at INSTANT`.",
+                    "It waits in the due index{due}, but expires at {}, so it does not run. To run it, move it to an earlier time: \
+                     `sqjobs move {} --at INSTANT`.",
                     self.at(at),
                     shell(&self.record.id)
                 ),
@@ -148,13 +149,15 @@ impl Story<'_> {
         match error.as_ref().map(|error| &*error.kind) {
             // A worker would reject the same arguments again.
             Some("rejected") => format!(
-                "Run it again with valid arguments: `sqjobs retry {id} ARGS`, which also deletes its dead letter. Or give it up: `sqjobs dlq purge {queue} --id {id}`."
+                "Run it again with valid arguments: `sqjobs retry {id} ARGS`, which also deletes its dead letter. Or give it up: `sqjobs \
+                 dlq purge {queue} --id {id}`."
             ),
             Some("parked" | "contract") => {
                 format!("Deploy a function that has the job, then run it again: `sqjobs dlq redrive {queue} --id {id}`.")
             }
             _ => format!(
-                "Correct the cause, then run it again: `sqjobs dlq redrive {queue} --id {id}`. Or run it with other arguments: `sqjobs retry {id} ARGS`, which also deletes its dead letter."
+                "Correct the cause, then run it again: `sqjobs dlq redrive {queue} --id {id}`. Or run it with other arguments: `sqjobs \
+                 retry {id} ARGS`, which also deletes its dead letter."
             ),
         }
     }
@@ -173,12 +176,14 @@ impl Story<'_> {
                 let free = free_from(until);
                 Some(if free < self.now {
                     format!(
-                        "Its lease expired at {}, so the attempt has died. If its message is still in the queue, the next delivery continues the job, within the queue's visibility timeout.",
+                        "Its lease expired at {}, so the attempt has died. If its message is still in the queue, the next delivery \
+                         continues the job, within the queue's visibility timeout.",
                         self.at(until)
                     )
                 } else {
                     format!(
-                        "Its lease ends at {}, unless the attempt renews it. If its process has died, the next delivery of its message continues the job after {}, within the queue's visibility timeout.",
+                        "Its lease ends at {}, unless the attempt renews it. If its process has died, the next delivery of its message \
+                         continues the job after {}, within the queue's visibility timeout.",
                         self.at(until),
                         exact(free)
                     )
@@ -186,7 +191,9 @@ impl Story<'_> {
             }
             State::Scheduled if overdue => Some("It is overdue: check that the beater runs each minute, and read its log.".into()),
             State::Queued | State::Retrying if overdue => Some(
-                "It is overdue: check that its function runs, that its event source mapping is enabled, and how many messages its queue holds.".into(),
+                "It is overdue: check that its function runs, that its event source mapping is enabled, and how many messages its queue \
+                 holds."
+                    .into(),
             ),
             State::Failed => Some(self.again()),
             State::Cancelled | State::Expired => {
@@ -303,12 +310,14 @@ mod tests {
             told,
             "It is a \"invoice\" job, enqueued on queue \"test-invoice\" at 2026-05-04T11:00:00Z (1h 0m ago).\n\
              The job \"order-1\" enqueued it, in the tree that began with \"cart-9\".\n\
-             It was started 3 times, and has used 2 of 2 attempts (1 start did not count: given back, or made before the last manual retry; the job snoozed once).\n\
+             It was started 3 times, and has used 2 of 2 attempts (1 start did not count: given back, or made before the last manual \
+             retry; the job snoozed once).\n\
              Start 1 ended at 2026-05-04T11:20:30Z after 30s with error: no route to host\n\
              Start 3 ended at 2026-05-04T11:40:30Z after 30s with error: no route to host\n\
              It failed for good at 2026-05-04T11:40:30Z (19m 30s ago), with the error of its last attempt. A copy of its message was sent \
              to the dead-letter queue.\n\
-             Correct the cause, then run it again: `sqjobs dlq redrive invoice --id invoice-7`. Or run it with other arguments: `sqjobs retry invoice-7 ARGS`, which also deletes its dead letter."
+             Correct the cause, then run it again: `sqjobs dlq redrive invoice --id invoice-7`. Or run it with other arguments: `sqjobs \
+             retry invoice-7 ARGS`, which also deletes its dead letter."
         );
     }
 
@@ -341,7 +350,8 @@ mod tests {
         let sentence = told.lines().find(|line| line.starts_with("Start 1")).expect("its attempt");
         assert_eq!(
             sentence,
-            "Start 1, which began at 2026-05-04T11:55:00Z, was killed: its process ended without an error, or its lease expired; this was found at 2026-05-04T11:58:00Z."
+            "Start 1, which began at 2026-05-04T11:55:00Z, was killed: its process ended without an error, or its lease expired; this \
+             was found at 2026-05-04T11:58:00Z."
         );
         assert!(killed(Value::Null).contains("Start 1 was killed: "));
     }

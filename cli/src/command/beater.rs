@@ -37,7 +37,8 @@ pub(super) async fn wake(aws: &Aws, function: &Function) -> Result<(), Failure> 
         let source = own.event_source_arn.as_deref().unwrap_or_default();
         let name = &function.name;
         return Err(Failure::new(format!(
-            "{name} cannot be a beater: it reads the queue {source}, and would lose its permissions for that; deploy a separate function as the beater"
+            "{name} cannot be a beater: it reads the queue {source}, and would lose its permissions for that; deploy a separate function \
+             as the beater"
         )));
     }
     if let Some(theirs) = function.environment_other_than(&aws.place) {

@@ -85,7 +85,8 @@ fn sentence(id: &str, record: Option<&Record>, outcome: Option<Cancelled>) -> St
             format!("{shown} is running, and was asked to stop; it may still succeed: `sqjobs watch {id}` shows its end")
         }
         Some(Cancelled::Unseen(until)) => format!(
-            "{shown} is blocked until {}: it has no record, and no job with this id runs before that time; to run it: `sqjobs retry {id} ARGS --name NAME`",
+            "{shown} is blocked until {}: it has no record, and no job with this id runs before that time; to run it: `sqjobs retry {id} \
+             ARGS --name NAME`",
             exact(until)
         ),
         Some(_) => {
@@ -93,7 +94,9 @@ fn sentence(id: &str, record: Option<&Record>, outcome: Option<Cancelled>) -> St
             format!("{shown} had already ended{ended}, so nothing was changed")
         }
         None => format!(
-            "{shown} has no record, so nothing was cancelled. Either the id is wrong, or the job still waits in its queue: a job has no record until a function receives it. To cancel a job in its queue: `sqjobs cancel {id} --unseen`. It blocks the id for 30 days, and the function discards the message when it receives it next; it receives a parked message every five minutes"
+            "{shown} has no record, so nothing was cancelled. Either the id is wrong, or the job still waits in its queue: a job has no \
+             record until a function receives it. To cancel a job in its queue: `sqjobs cancel {id} --unseen`. It blocks the id for 30 \
+             days, and the function discards the message when it receives it next; it receives a parked message every five minutes"
         ),
     }
 }

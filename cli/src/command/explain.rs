@@ -15,7 +15,8 @@ use crate::{
 };
 
 /// The possible reasons why a job has no record.
-const NO_ATTEMPT: &str = "Possible reasons: no attempt has started yet; its record was deleted long after its end; it succeeded, and its function records it only on trouble; its message was purged from its queue; or the id is wrong.";
+const NO_ATTEMPT: &str = "Possible reasons: no attempt has started yet; its record was deleted long after its end; it succeeded, and its \
+                          function records it only on trouble; its message was purged from its queue; or the id is wrong.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Explain {
@@ -84,7 +85,8 @@ async fn gone(aws: &Aws, record: &Record, now: Timestamp) -> Option<String> {
     let (queue, next) = (queue::find(aws, &record.queue).await.ok()?, sentence::resend(record, &aws.place.prefix));
     match queue.depth.all() {
         0 => Some(format!(
-            "SQS counts no messages in queue {}. If it still counts none in a minute, the message is lost, for example through a purge of the queue: {next}.",
+            "SQS counts no messages in queue {}. If it still counts none in a minute, the message is lost, for example through a purge \
+             of the queue: {next}.",
             record.queue
         )),
         count if has_died || sentence::is_overdue(record, now) => Some(format!(
@@ -107,6 +109,7 @@ async fn discarded(aws: &Aws, record: &Record, now: Timestamp) -> Option<String>
         None => "may have been",
     };
     Some(format!(
-        "Since yesterday a duplicate with other arguments {was} discarded: those arguments did not run. The function's log has the time (warning \"duplicate discarded\" with this id)."
+        "Since yesterday a duplicate with other arguments {was} discarded: those arguments did not run. The function's log has the time \
+         (warning \"duplicate discarded\" with this id)."
     ))
 }

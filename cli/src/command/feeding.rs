@@ -39,7 +39,8 @@ pub(super) async fn refuse_other_table(aws: &Aws, queue: &str, arn: &str) -> Res
         return Ok(());
     }
     Err(Failure::new(format!(
-        "queue {queue} feeds function {name}, which writes its records to table {used}, but this command uses table {ours}: give --table {used}, or only the --prefix of its environment"
+        "queue {queue} feeds function {name}, which writes its records to table {used}, but this command uses table {ours}: give --table \
+         {used}, or only the --prefix of its environment"
     )))
 }
 
@@ -136,7 +137,8 @@ impl<'a> Feeding<'a> {
             return Ok(true);
         }
         Err(Failure::new(format!(
-            "function {name} runs version {}, which lacks the variables of this queue, and newer code is deployed; to run the newer code, `sqjobs function release {name}`, then run this command again",
+            "function {name} runs version {}, which lacks the variables of this queue, and newer code is deployed; to run the newer \
+             code, `sqjobs function release {name}`, then run this command again",
             live.version
         )))
     }

@@ -13,7 +13,9 @@ use crate::{
 };
 
 /// A note about the jobs that lists by name, tag and tree contain.
-pub(super) const LISTED: &str = "A search by name, tag or tree finds only jobs that were enqueued as listed (`sqjobs enqueue NAME ARGS --listed`, or `Enqueue::listed`). `sqjobs list` finds all failed jobs, and `sqjobs get ID` any job that has a record.";
+pub(super) const LISTED: &str = "A search by name, tag or tree finds only jobs that were enqueued as listed (`sqjobs enqueue NAME ARGS \
+                                 --listed`, or `Enqueue::listed`). `sqjobs list` finds all failed jobs, and `sqjobs get ID` any job that \
+                                 has a record.";
 /// Maximum number of jobs to read when a state filters them.
 const MOST_FILTERED: usize = 1000;
 
@@ -100,7 +102,8 @@ pub(super) async fn list(aws: &Aws, wanted: List) -> Result<bool, Failure> {
             None | Some(State::Failed) => By::Failed,
             Some(State::Scheduled) => By::Due,
             Some(state) => {
-                let what = "add --name, --tag, --root or --object: without them the command finds only jobs that failed, and jobs that wait for more than 15 minutes";
+                let what = "add --name, --tag, --root or --object: without them the command finds only jobs that failed, and jobs that \
+                            wait for more than 15 minutes";
                 return Err(Failure::new(format!("cannot list all jobs that are {}; {what}", state.as_str())));
             }
         },
@@ -142,7 +145,8 @@ fn covered(by: By<'_>) -> &'static str {
             "The list contains the jobs that failed for good. To find other jobs: --due, --name, --tag, --root, --object, or `sqjobs get ID`."
         }
         By::Due => {
-            "The list contains the jobs that wait for more than 15 minutes. Jobs with a shorter wait stay in their queues: `sqjobs queue list` counts them."
+            "The list contains the jobs that wait for more than 15 minutes. Jobs with a shorter wait stay in their queues: `sqjobs queue \
+             list` counts them."
         }
         By::Object(_) => "The list contains the jobs that were enqueued with this object (--object, or `Enqueue::object`).",
         _ => LISTED,

@@ -86,7 +86,8 @@ pub(crate) fn beater_rights(
         let count = queues.len();
         let Some((place, _)) = queues[0].rsplit_once(':').filter(|_| !prefix.is_empty()) else {
             return Err(Failure::new(format!(
-                "the policy of a beater has no room for the ARNs of {count} queues, and this environment has no prefix to use instead; give the queues a prefix, or split them between environments"
+                "the policy of a beater has no room for the ARNs of {count} queues, and this environment has no prefix to use instead; \
+                 give the queues a prefix, or split them between environments"
             )));
         };
         let by_prefix = |suffix: &str| format!("{place}:{prefix}{suffix}");
@@ -232,7 +233,9 @@ impl Function {
         let (name, place) = (&self.name, Place::of(&self.environment));
         let other = if other.is_empty() { "without a prefix".into() } else { other };
         Err(Failure::new(format!(
-            "function {name} belongs to the environment {other}, with the tables {} and {}: give the --prefix, --table and --schedules-table of that environment. To move the function to this environment, first delete its variables SQJOBS_PREFIX, SQJOBS_TABLE and SQJOBS_SCHEDULES_TABLE",
+            "function {name} belongs to the environment {other}, with the tables {} and {}: give the --prefix, --table and \
+             --schedules-table of that environment. To move the function to this environment, first delete its variables SQJOBS_PREFIX, \
+             SQJOBS_TABLE and SQJOBS_SCHEDULES_TABLE",
             place.table(),
             place.schedules_table()
         )))

@@ -52,7 +52,9 @@ pub(super) async fn belongs_to(aws: &Aws, queue: &str, letter: &Letter) -> Optio
 pub(super) fn misplaced(prefix: &str, queue: &str, own: &str, id: &str) -> String {
     let name = shell(own);
     format!(
-        "Its job belongs to queue {prefix}{own}. A redrive would send it to {prefix}{queue}, and the function of that queue may not have the job. Enqueue the job again, `sqjobs enqueue {name} ARGS --id {id}`, then delete the dead letter: `sqjobs dlq purge {queue} --id {id}`."
+        "Its job belongs to queue {prefix}{own}. A redrive would send it to {prefix}{queue}, and the function of that queue may not have \
+         the job. Enqueue the job again, `sqjobs enqueue {name} ARGS --id {id}`, then delete the dead letter: `sqjobs dlq purge {queue} \
+         --id {id}`."
     )
 }
 
@@ -159,7 +161,9 @@ fn describe_other(prefix: &str, queue: &str, letter: &Letter, id: &str, now: Tim
     let (full_name, queue, id) = (format!("{prefix}{queue}"), shell(queue), shell(id));
     let since = letter.message.sent_at.map(|at| format!(", {}", from_now(at, now))).unwrap_or_default();
     format!(
-        "Another message with its id is a dead letter of queue {full_name}{since}, {}. That message does not run. `sqjobs dlq show {queue} {id}` shows its arguments; to run them, enqueue them with another id. `sqjobs dlq purge {queue} --id {id}` deletes the dead letters with this id.",
+        "Another message with its id is a dead letter of queue {full_name}{since}, {}. That message does not run. `sqjobs dlq show \
+         {queue} {id}` shows its arguments; to run them, enqueue them with another id. `sqjobs dlq purge {queue} --id {id}` deletes the \
+         dead letters with this id.",
         reason(letter)
     )
 }
@@ -287,10 +291,12 @@ pub(super) fn describe_dead_letter(
     let enqueue = format!("`sqjobs enqueue {} {args} --id {id}{to}`", name.map_or("NAME".into(), shell));
     let next = match letter.kind() {
         Some("rejected") => format!(
-            "After a redrive the function would reject the message again. Enqueue the job with valid arguments, {enqueue}, then delete the dead letter: `sqjobs dlq purge {queue} --id {id}`."
+            "After a redrive the function would reject the message again. Enqueue the job with valid arguments, {enqueue}, then delete \
+             the dead letter: `sqjobs dlq purge {queue} --id {id}`."
         ),
         Some(kind) if kind.starts_with("reserved_") => format!(
-            "After a redrive the function would reject the message again. Enqueue the job without the reserved field, {enqueue}, then delete the dead letter: `sqjobs dlq purge {queue} --id {id}`."
+            "After a redrive the function would reject the message again. Enqueue the job without the reserved field, {enqueue}, then \
+             delete the dead letter: `sqjobs dlq purge {queue} --id {id}`."
         ),
         Some("id_in_use") => format!(
             "The id belonged to another job. Enqueue this job with another id, then delete the dead letter: `sqjobs dlq purge {queue} --id {id}`."
@@ -302,11 +308,13 @@ pub(super) fn describe_dead_letter(
             Some(own) => misplaced(prefix, &queue, own, &id),
             None if to.is_empty() => {
                 format!(
-                    "To run it, send it to its queue: `sqjobs dlq redrive {queue} --id {id}`. Change the producer so that it sends to queue {full_name}."
+                    "To run it, send it to its queue: `sqjobs dlq redrive {queue} --id {id}`. Change the producer so that it sends to \
+                     queue {full_name}."
                 )
             }
             None => format!(
-                "If the function of queue {full_name} has the job {}, send it to that queue: `sqjobs dlq redrive {queue} --id {id}`. Change the producer so that it sends to the queue of its function.",
+                "If the function of queue {full_name} has the job {}, send it to that queue: `sqjobs dlq redrive {queue} --id {id}`. \
+                 Change the producer so that it sends to the queue of its function.",
                 name.unwrap_or_default()
             ),
         },

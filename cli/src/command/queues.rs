@@ -268,7 +268,8 @@ async fn purge(aws: &Aws, name: &str, yes: bool) -> Result<bool, Failure> {
     if let Some(source) = source_name(&name) {
         let source = shell(aws.short(&source));
         return Err(Failure::new(format!(
-            "{name} is a dead-letter queue: its messages are failed jobs. `sqjobs dlq list {source}` shows them, `sqjobs dlq purge {source}` deletes them"
+            "{name} is a dead-letter queue: its messages are failed jobs. `sqjobs dlq list {source}` shows them, `sqjobs dlq purge \
+             {source}` deletes them"
         )));
     }
     let Depth { waiting, in_flight, delayed } = depth;
@@ -278,7 +279,8 @@ async fn purge(aws: &Aws, name: &str, yes: bool) -> Result<bool, Failure> {
     let purge = aws.sqs().purge_queue().queue_url(url);
     purge.send().await.map_err(|error| Failure::because(&format!("cannot purge queue {name}"), error))?;
     Output::new().line(format!(
-        "SQS empties {} within a minute. Records stay. Jobs whose record contains their message, such as jobs of schedules and jobs that wait for long, still run: a beater sends them again within about a day. Cancel them to prevent that",
+        "SQS empties {} within a minute. Records stay. Jobs whose record contains their message, such as jobs of schedules and jobs that \
+         wait for long, still run: a beater sends them again within about a day. Cancel them to prevent that",
         clean(&name)
     ))?;
     Ok(true)
@@ -305,7 +307,8 @@ async fn delete(aws: &Aws, name: &str, force: bool, yes: bool) -> Result<bool, F
     if let Some((other, _)) = account.pairs.iter().find(|(other, letters)| letters.name == full_name && other.name != full_name) {
         let (other, short) = (clean(&other.name), shell(aws.short(&other.name)));
         return Err(Failure::new(format!(
-            "queue {full_name} is the dead-letter queue of {other}, and the dead letters of {other} would be lost; `sqjobs queue delete {short}` deletes both queues"
+            "queue {full_name} is the dead-letter queue of {other}, and the dead letters of {other} would be lost; `sqjobs queue delete \
+             {short}` deletes both queues"
         )));
     }
     let shared_with = account.pairs.into_iter().find(shares).map(|(other, _)| other.name);

@@ -119,7 +119,8 @@ impl Version {
         }
         let own = self.environment.get(QUEUE).map_or("not set".to_owned(), |url| format!("{url:?}"));
         Err(Failure::new(format!(
-            "version {} of function {function} does not name queue {queue}: its variable {QUEUE} is {own}; deploy with --merge-env, then set the missing variables with `sqjobs queue create {short} --function {function}`",
+            "version {} of function {function} does not name queue {queue}: its variable {QUEUE} is {own}; deploy with --merge-env, then \
+             set the missing variables with `sqjobs queue create {short} --function {function}`",
             self.name
         )))
     }
@@ -223,12 +224,14 @@ async fn fed_by(aws: &Aws, function: &str) -> Result<String, Failure> {
     let queue = own.and_then(|mapping| mapping.event_source_arn?.rsplit(':').next().map(str::to_owned));
     match queue {
         Some(queue) if !queue.starts_with(&aws.place.prefix) => Err(Failure::new(format!(
-            "queue {queue} feeds function {function}, and the name of the queue does not start with the prefix {} of this environment: give the --prefix of that queue",
+            "queue {queue} feeds function {function}, and the name of the queue does not start with the prefix {} of this environment: \
+             give the --prefix of that queue",
             aws.place.prefix
         ))),
         Some(queue) if is_live => Ok(queue),
         Some(queue) => Err(Failure::new(format!(
-            "queue {queue} feeds function {function} without an alias, so each deployment runs at once; `sqjobs queue create {} --function {function}` connects the queue to the alias {LIVE}",
+            "queue {queue} feeds function {function} without an alias, so each deployment runs at once; `sqjobs queue create {} \
+             --function {function}` connects the queue to the alias {LIVE}",
             aws.short(&queue)
         ))),
         None => Err(Failure::new(format!(

@@ -68,7 +68,8 @@ fn moved_to(id: &str, at: Option<Timestamp>, record: Option<&Record>, now: Times
     if let Some((at, expires)) = at.zip(record.and_then(|record| expires_unrun(record, now))) {
         let (at, expires) = (exact(at), exact(expires));
         return format!(
-            "{shown} is moved to {at}, but expires at {expires}, so it does not run. Move it to an earlier time, or enqueue it again with a later expiry"
+            "{shown} is moved to {at}, but expires at {expires}, so it does not run. Move it to an earlier time, or enqueue it again \
+             with a later expiry"
         );
     }
     let why = match (at, state) {
@@ -77,14 +78,16 @@ fn moved_to(id: &str, at: Option<Timestamp>, record: Option<&Record>, now: Times
         }
         (Some(at), _) => return format!("{shown} waits until {}", exact(at)),
         (None, None) => format!(
-            "it has no record. Either the id is wrong, or the job still waits in its queue, where it cannot be moved. `sqjobs explain {id}` searches further"
+            "it has no record. Either the id is wrong, or the job still waits in its queue, where it cannot be moved. `sqjobs explain \
+             {id}` searches further"
         ),
         (None, Some((state, record))) if state.is_terminal() => {
             format!("it has ended{}. `sqjobs retry {id} ARGS --at INSTANT` runs it again", ended(record))
         }
         (None, Some((State::Running, _))) => format!("it is running. `sqjobs cancel {id}` asks it to stop"),
         (None, Some((state, _))) => format!(
-            "it is {} and waits in its queue. Only a job that waits for more than 15 minutes can be moved, because it waits in the table. To run this job at another time, cancel it with `sqjobs cancel {id}`, and enqueue it with another id",
+            "it is {} and waits in its queue. Only a job that waits for more than 15 minutes can be moved, because it waits in the \
+             table. To run this job at another time, cancel it with `sqjobs cancel {id}`, and enqueue it with another id",
             state.as_str()
         ),
     };

@@ -114,7 +114,8 @@ async fn no_record(aws: &Aws, wanted: &Retry) -> Failure {
     };
     let name = wanted.name.as_deref().map_or("NAME".into(), shell);
     Failure::new(format!(
-        "cannot run {shown} again: it has no record, {looked}; `sqjobs explain {id}` searches further, and `sqjobs enqueue {name} {} --id {id}` enqueues the job",
+        "cannot run {shown} again: it has no record, {looked}; `sqjobs explain {id}` searches further, and `sqjobs enqueue {name} {} \
+         --id {id}` enqueues the job",
         shell(&wanted.args)
     ))
 }

@@ -91,7 +91,8 @@ pub(super) async fn refuse_other(aws: &Aws) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::new(format!(
-        "table {table} belongs to the environment {other}, but this command uses the prefix \"{}\": give --prefix {other}, or do not give --table (the variable SQJOBS_TABLE)",
+        "table {table} belongs to the environment {other}, but this command uses the prefix \"{}\": give --prefix {other}, or do not \
+         give --table (the variable SQJOBS_TABLE)",
         place.prefix
     )))
 }

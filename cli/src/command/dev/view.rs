@@ -63,7 +63,8 @@ impl<'a> View<'a> {
             String::new(),
             "From another terminal:".into(),
             format!(
-                "  export AWS_ENDPOINT_URL={url} AWS_DEFAULT_REGION={LOCAL_REGION} AWS_ACCESS_KEY_ID={LOCAL_KEY} AWS_SECRET_ACCESS_KEY={LOCAL_KEY}{place}"
+                "  export AWS_ENDPOINT_URL={url} AWS_DEFAULT_REGION={LOCAL_REGION} AWS_ACCESS_KEY_ID={LOCAL_KEY} \
+                 AWS_SECRET_ACCESS_KEY={LOCAL_KEY}{place}"
             ),
         ];
         let mut fed = self.workspace.functions.iter().filter_map(|function| Some((function, function.queue.as_ref()?)));
@@ -79,7 +80,8 @@ impl<'a> View<'a> {
         }
         if is_example_missing {
             lines.push(format!(
-                "{DIM}  Replace ARGUMENTS by the job's arguments as JSON, or add `example = {{ name = \"...\", args = ... }}` under [package.metadata.sqjobs]{PLAIN}"
+                "{DIM}  Replace ARGUMENTS by the job's arguments as JSON, or add `example = {{ name = \"...\", args = ... }}` under \
+                 [package.metadata.sqjobs]{PLAIN}"
             ));
         }
         let given = fed.clone().find_map(|(function, queue)| {

@@ -265,7 +265,8 @@ fn warn(pass: &Pass<'_>, counts: &Counts) {
     let id = pass.filter.id.as_ref().map(|id| format!(" --id {}", shell(id))).unwrap_or_default();
     let purge: Vec<_> = kinds.iter().map(|kind| format!("`sqjobs dlq purge {queue}{id} --kind {}`", shell(kind))).collect();
     let message = format!(
-        "warning: the function refused {count} of these messages ({}), and refuses them again, unless it has changed. Correct each job and enqueue it again; `sqjobs dlq list {queue}` shows the reasons. Then delete the dead letters: {}",
+        "warning: the function refused {count} of these messages ({}), and refuses them again, unless it has changed. Correct each job \
+         and enqueue it again; `sqjobs dlq list {queue}` shows the reasons. Then delete the dead letters: {}",
         kinds.iter().copied().collect::<Vec<_>>().join(", "),
         purge.join(", ")
     );

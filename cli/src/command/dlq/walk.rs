@@ -180,7 +180,8 @@ pub(super) fn more(count: u64, dlq: &str) -> String {
 /// `StartMessageMoveTask` in its API reference.
 pub(in crate::command) fn ways_back(queue: &str, arn: &str) -> String {
     format!(
-        "`sqjobs dlq list {}` shows the dead letters, and `sqjobs dlq redrive {}` sends them back; the console and `aws sqs start-message-move-task` send them back only with the custom destination {arn}",
+        "`sqjobs dlq list {}` shows the dead letters, and `sqjobs dlq redrive {}` sends them back; the console and `aws sqs \
+         start-message-move-task` send them back only with the custom destination {arn}",
         shell(queue),
         shell(queue)
     )

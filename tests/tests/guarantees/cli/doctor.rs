@@ -257,7 +257,7 @@ fn work_that_nobody_has_taken_up_is_found() {
             ["retention_long", "due_overdue", "schedule_wrong", "schedule_wrong", "schedule_queue_missing", "schedule_overdue", "lease_overdue"];
         assert_eq!(broken(world, &[]), all);
         let listed = sqjobs(world, &["schedule", "list", "--json"]);
-        assert!(listed.said.contains("schedule unreadable cannot be read"), "{}", listed.said);
+        assert!(listed.said.contains("cannot read schedule unreadable"), "{}", listed.said);
         assert!(listed.json().iter().any(|row| (&row["id"], &row["status"]) == (&json!("wrong"), &json!("wrong"))), "{}", listed.printed);
         let table = sqjobs(world, &["schedule", "list"]).yes();
         assert!(table.contains("when its row is corrected") && !table.contains("the next tick"), "{table}");
@@ -271,7 +271,8 @@ fn work_that_nobody_has_taken_up_is_found() {
         assert_eq!(broken(world, &[]), [&all[..2], &["due_queue_missing"], &all[2..]].concat());
         let said = sqjobs(world, &["doctor"]).no();
         assert!(said.contains("1 job in the due index is overdue: late, "), "{said}");
-        assert!(said.contains("queue gone: 1 job in the due index waits to be sent to this queue, such as unsendable, but the queue does not exist"), "{said}");
+        assert!(said.contains("queue gone: 1 job in the due index waits to be sent to this queue, such as unsendable, but the queue does \
+                               not exist"), "{said}");
         assert!(said.contains("`sqjobs queue create gone`") && said.contains("`sqjobs cancel unsendable`"), "{said}");
     });
 }

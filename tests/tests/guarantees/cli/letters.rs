@@ -140,7 +140,7 @@ fn a_retry_takes_the_dead_letter_of_its_job_along() {
         world.proxy.arm(Fault::answer("DeleteMessageBatch", "", 400, answer));
         let retried = sqjobs(world, &["retry", "c", &orders, "--endpoint-url", &world.proxy.url()]);
         assert!(
-            retried.said.contains("its dead letter was not deleted: SQS did not delete it; `sqjobs dlq purge probes --id c"),
+            retried.said.contains("its dead letter was not deleted: SQS did not delete it; delete it with `sqjobs dlq purge probes --id c"),
             "{}",
             retried.said
         );
@@ -200,7 +200,7 @@ fn of_dead_letters_of_one_id_the_first_is_redriven_and_others_are_kept() {
         );
         let done = redrive(&["--yes", "--json"]);
         assert_eq!((done.status, counts(&done.json()[0])), (1, [2, 1, 1, 0]));
-        assert!(done.said.contains("a: another job of its id has other arguments"), "{}", done.said);
+        assert!(done.said.contains("a: another job with this id has other arguments"), "{}", done.said);
         assert_eq!(world.messages().await.len(), 2);
         let kept = world.dead_letters().await;
         assert!(kept.len() == 1 && kept[0].body.contains("fatal"), "{kept:?}");

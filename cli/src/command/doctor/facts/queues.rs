@@ -40,7 +40,11 @@ impl System {
             }
             let Some(function) = function.filter(|function| !runs_jobs(function)) else { return true };
             let (name, short) = (&function.name, &queue.short);
-            unread.push(format!("queue {}: its function {name} has no variable SQJOBS_...; if the function should run jobs, `sqjobs queue create {short} --function {name}`", queue.name));
+            unread.push(format!(
+                "queue {}: its function {name} has no variable SQJOBS_...; if the function should run jobs, `sqjobs \
+                                 queue create {short} --function {name}`",
+                queue.name
+            ));
             false
         });
         for (prefix, count) in left_out {

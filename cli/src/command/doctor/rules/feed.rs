@@ -70,7 +70,8 @@ impl Findings<'_> {
             );
             let why = "jobs wait longer for their batch than they may run, or a batch never becomes so large";
             let remedy = format!(
-                "`aws lambda update-event-source-mapping --uuid {id} --batch-size 10 --maximum-batching-window-in-seconds 0`, or set a window below the function's timeout"
+                "`aws lambda update-event-source-mapping --uuid {id} --batch-size 10 --maximum-batching-window-in-seconds 0`, or set a \
+                 window below the function's timeout"
             );
             self.add("batch_window", &at, what, why, remedy);
         }

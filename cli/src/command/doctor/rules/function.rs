@@ -47,7 +47,7 @@ impl Findings<'_> {
                 let option = name.trim_start_matches("SQJOBS_").to_lowercase().replace('_', "-");
                 let remedy = format!(
                     "move to {expected} as `docs/environments.md` describes: `sqjobs table create`, then {repair}; if no other environment uses {table}, keep it, and \
-                     give --{option} {table} to each command"
+                     give each command --{option} {table}"
                 );
                 self.add("table_unprefixed", &at, what, why, remedy);
                 continue;
@@ -63,7 +63,8 @@ impl Findings<'_> {
     pub(super) fn repair(&self, function: &Function, repair: String) -> String {
         match function.environment_other_than(self.place) {
             Some(_) => format!(
-                "if the variables of the function are right, run the doctor with the --prefix, --table and --schedules-table of its environment; otherwise delete its variables SQJOBS_PREFIX, SQJOBS_TABLE and SQJOBS_SCHEDULES_TABLE, then {repair}"
+                "if the variables of the function are right, run the doctor with the --prefix, --table and --schedules-table of its \
+                 environment; otherwise delete its variables SQJOBS_PREFIX, SQJOBS_TABLE and SQJOBS_SCHEDULES_TABLE, then {repair}"
             ),
             None => repair,
         }

@@ -41,7 +41,8 @@ impl Findings<'_> {
             let what = format!("{jobs} to be sent to this queue, such as {}, but the queue does not exist", ids[0]);
             let short = shell(queue.strip_prefix(&*system.place.prefix).unwrap_or(queue));
             let remedy = format!(
-                "`sqjobs queue create {short}`, and deploy its function; or cancel the jobs: `sqjobs list --due` shows them, and `sqjobs cancel {}` cancels this one",
+                "`sqjobs queue create {short}`, and deploy its function; or cancel the jobs: `sqjobs list --due` shows them, and `sqjobs \
+                 cancel {}` cancels this one",
                 shell(ids[0])
             );
             self.add("due_queue_missing", &format!("queue {queue}"), what, "no beater can send them, so they never run", remedy);
@@ -93,7 +94,9 @@ impl Findings<'_> {
                 count => format!("since yesterday {count} messages had the id of a job with other arguments"),
             };
             let why = "such a message is discarded as a duplicate, and its arguments do not run";
-            let remedy = "the function's log has the ids, in its warnings \"duplicate discarded; its arguments differ\". Change the producer so that each job has its own id. An id that starts with schedule: is a fire of a schedule whose arguments were changed: it ran once, and you need not do anything";
+            let remedy = "the function's log has the ids, in its warnings \"duplicate discarded; its arguments differ\". Change the \
+                          producer so that each job has its own id. An id that starts with schedule: is a fire of a schedule whose \
+                          arguments were changed: it ran once, and you need not do anything";
             self.add("other_arguments", &format!("queue {queue}"), what, why, remedy);
         }
         for queue in &system.aborting {
