@@ -66,7 +66,8 @@ impl Cause {
         }
         let mut text = String::new();
         for link in &links {
-            if !text.contains(&**link) {
+            // The SDK says this of any error that has a code; the next link has the code.
+            if link != "service error" && !text.contains(&**link) {
                 text.push_str(if text.is_empty() { "" } else { ": " });
                 text.push_str(link);
             }

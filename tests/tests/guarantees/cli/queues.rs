@@ -127,7 +127,7 @@ fn a_refused_queue_create_leaves_nothing_behind() {
             (&["--function", &adder, "--timeout", "24h"], "--timeout is too long"),
         ];
         let said = sqjobs(world, &["queue", "create", "new-dlq"]).error();
-        assert!(said.contains("new-dlq is the name of a dead-letter queue; `sqjobs queue create new` makes"), "{said}");
+        assert!(said.contains("new-dlq is the name of a dead-letter queue; `sqjobs queue create new` creates"), "{said}");
         let said = sqjobs(world, &["queue", "purge", "probes-dlq", "--yes"]).error();
         assert!(said.contains("probes-dlq is a dead-letter queue") && said.contains("`sqjobs dlq purge probes`"), "{said}");
         let said = sqjobs(world, &["queue", "delete", "probes-dlq", "--yes"]).error();

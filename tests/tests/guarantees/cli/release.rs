@@ -32,7 +32,7 @@ fn a_rollback_runs_the_version_before_and_newer_jobs_wait_for_a_release() {
         assert!(!rules().contains(&json!("unreleased")), "{:?}", rules());
         world.send(world.probe("new-1", &json!({}))).await;
         world.record_in("new-1", "succeeded").await;
-        assert_eq!(command("release").yes(), format!("{function} runs version 2 already\n"));
+        assert_eq!(command("release").yes(), format!("{function} already runs version 2\n"));
 
         assert_eq!(command("rollback").yes(), format!("{function} runs version 1; before, it ran version 2\n"));
         world.send(add("old-3")).await;
