@@ -56,7 +56,7 @@ impl Output {
         let rows = records.iter().map(|record| {
             let attempts = attempts(record, "/");
             let error = record.error.as_ref().map(|error| format!("{}: {}", error.kind, error.message)).unwrap_or_default();
-            [record.id.clone(), record.name.clone(), record.state.as_str().into(), attempts, last(record, now), first_line(&error)]
+            [record.id.clone(), record.name.clone(), record.state.as_str().into(), attempts, last_change(record, now), first_line(&error)]
         });
         self.table(["id", "name", "state", "attempts", "when", "error"], rows)
     }
@@ -115,7 +115,7 @@ fn instant(at: Option<Timestamp>, now: Timestamp) -> String {
 }
 
 /// Returns the time of the last or the next event of a job.
-pub(crate) fn last(record: &Record, now: Timestamp) -> String {
+pub(crate) fn last_change(record: &Record, now: Timestamp) -> String {
     match (record.state, record.run_at, record.started_at, record.finished_at) {
         (State::Scheduled | State::Queued | State::Retrying, Some(at), ..) => format!("due {}", from_now(at, now)),
         (State::Running, _, Some(at), _) => format!("for {}", brief(now.duration_since(at).unsigned_abs())),

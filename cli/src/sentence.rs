@@ -80,10 +80,10 @@ impl Story<'_> {
         let due = run_at.map(|at| format!(" until {}", self.at(at))).unwrap_or_default();
         match state {
             State::Scheduled if self.is_queue_gone => {
-                format!("It waits in the due index{due}, but no beater can send it: {}.", self.gone())
+                format!("It waits in the due index{due}, but no beater can send it: {}.", self.missing_queue())
             }
             State::Queued | State::Retrying if self.is_queue_gone => {
-                format!("According to its record, it waits in its queue{due}, but {}.", self.gone())
+                format!("According to its record, it waits in its queue{due}, but {}.", self.missing_queue())
             }
             State::Scheduled => match expires_unrun(self.record, self.now) {
                 Some(at) => format!(
@@ -130,7 +130,7 @@ impl Story<'_> {
     }
 
     /// Reports that the queue does not exist, with advice.
-    fn gone(&self) -> String {
+    fn missing_queue(&self) -> String {
         let Record { id, queue, state, .. } = self.record;
         let (short, id) = (shell(queue.strip_prefix(self.prefix).unwrap_or(queue)), shell(id));
         let next = match state {
@@ -143,7 +143,7 @@ impl Story<'_> {
     }
 
     /// Says how to run a failed job again.
-    fn again(&self) -> String {
+    fn retry_advice(&self) -> String {
         let Record { id, queue, error, .. } = self.record;
         let (queue, id) = (shell(queue.strip_prefix(self.prefix).unwrap_or(queue)), shell(id));
         match error.as_ref().map(|error| &*error.kind) {
@@ -169,7 +169,7 @@ impl Story<'_> {
         match state {
             State::Scheduled | State::Queued | State::Retrying if self.is_queue_gone => None,
             State::Running if self.is_queue_gone && has_died(self.record, self.now) => {
-                Some(format!("Its lease has expired, so the attempt has died, and {}.", self.gone()))
+                Some(format!("Its lease has expired, so the attempt has died, and {}.", self.missing_queue()))
             }
             State::Running => {
                 let until = Timestamp::from_millisecond(self.record.lease_until?).ok()?;
@@ -195,7 +195,7 @@ impl Story<'_> {
                  holds."
                     .into(),
             ),
-            State::Failed => Some(self.again()),
+            State::Failed => Some(self.retry_advice()),
             State::Cancelled | State::Expired => {
                 let name = if self.record.name.is_empty() { " --name NAME" } else { "" };
                 let until = self.record.purge_at.and_then(|at| Timestamp::from_second(at).ok());
@@ -290,7 +290,7 @@ mod tests {
 
     use super::*;
 
-    fn told(record: Value) -> String {
+    fn explained(record: Value) -> String {
         let record: Record = serde_json::from_value(record).expect("a record");
         explain(&record, "test-", false, "2026-05-04T12:00:00Z".parse().expect("an instant")).join("\n")
     }
@@ -301,13 +301,13 @@ mod tests {
             json!({"generation": generation, "kind": "error", "message": "no route to host", "started_at": format!("2026-05-04T11:{minute}:00Z"),
                    "at": format!("2026-05-04T11:{minute}:30Z")})
         };
-        let told = told(json!({
+        let text = explained(json!({
             "id": "invoice-7", "name": "invoice", "queue": "test-invoice", "state": "failed", "attempts": 2, "max_attempts": 2, "generation": 3,
             "enqueued_at": "2026-05-04T11:00:00Z", "finished_at": "2026-05-04T11:40:30Z", "parent_id": "order-1", "root_id": "cart-9",
             "error": {"kind": "error", "message": "no route to host"}, "history": [past(1, 20), past(3, 40)], "dlq": "sent", "snoozes": 1,
         }));
         assert_eq!(
-            told,
+            text,
             "It is a \"invoice\" job, enqueued on queue \"test-invoice\" at 2026-05-04T11:00:00Z (1h 0m ago).\n\
              The job \"order-1\" enqueued it, in the tree that began with \"cart-9\".\n\
              It was started 3 times, and has used 2 of 2 attempts (1 start did not count: given back, or made before the last manual \
@@ -325,7 +325,7 @@ mod tests {
     fn a_job_whose_process_died_is_told_from_one_that_runs() {
         let running = |lease_until: &str| {
             let until: Timestamp = lease_until.parse().expect("an instant");
-            told(json!({
+            explained(json!({
                 "id": "a", "name": "n", "queue": "q", "state": "running", "attempts": 1, "max_attempts": 5, "generation": 1,
                 "started_at": "2026-05-04T11:59:00Z", "lease_until": until.as_millisecond(),
             }))
@@ -344,10 +344,10 @@ mod tests {
     fn a_killed_attempt_says_when_it_began_and_when_its_death_was_found() {
         let killed = |started_at: Value| {
             let past = json!({"generation": 1, "kind": "killed", "message": "…", "started_at": started_at, "at": "2026-05-04T11:58:00Z"});
-            told(json!({"id": "a", "name": "n", "queue": "q", "state": "running", "attempts": 2, "generation": 2, "history": [past]}))
+            explained(json!({"id": "a", "name": "n", "queue": "q", "state": "running", "attempts": 2, "generation": 2, "history": [past]}))
         };
-        let told = killed("2026-05-04T11:55:00Z".into());
-        let sentence = told.lines().find(|line| line.starts_with("Start 1")).expect("its attempt");
+        let text = killed("2026-05-04T11:55:00Z".into());
+        let sentence = text.lines().find(|line| line.starts_with("Start 1")).expect("its attempt");
         assert_eq!(
             sentence,
             "Start 1, which began at 2026-05-04T11:55:00Z, was killed: its process ended without an error, or its lease expired; this \
@@ -359,11 +359,11 @@ mod tests {
     #[test]
     fn what_waits_says_until_when_and_what_is_late_what_to_look_at() {
         let waiting = |state: &str, run_at: &str| {
-            told(json!({"id": "a", "name": "n", "queue": "q", "state": state, "attempts": 0, "max_attempts": 5, "run_at": run_at}))
+            explained(json!({"id": "a", "name": "n", "queue": "q", "state": state, "attempts": 0, "max_attempts": 5, "run_at": run_at}))
         };
         let waits = waiting("scheduled", "2026-05-05T12:00:00Z");
         assert!(waits.contains("No attempt has started.") && waits.contains("until 2026-05-05T12:00:00Z (in 1d 0h); a beater"), "{waits}");
-        let expiring = told(json!({
+        let expiring = explained(json!({
             "id": "a", "name": "n", "queue": "q", "state": "scheduled", "attempts": 0, "run_at": "2026-05-05T12:00:00Z",
             "envelope": json!({"name": "n", "expires_at": "2026-05-05T11:00:00Z"}).to_string(),
         }));
@@ -373,7 +373,7 @@ mod tests {
         assert!(waiting("retrying", "2026-05-04T11:00:00Z").contains("event source mapping"));
         assert!(!waiting("retrying", "2026-05-04T11:58:00Z").contains("overdue"), "it may take a moment");
         let late = |enqueued_at: &str| {
-            told(json!({
+            explained(json!({
                 "id": "a", "name": "n", "queue": "q", "state": "queued", "attempts": 0, "max_attempts": 5, "enqueued_at": enqueued_at,
                 "run_at": "2020-05-04T11:00:00Z",
             }))
@@ -406,27 +406,27 @@ mod tests {
     #[test]
     fn what_was_called_off_unseen_has_no_name() {
         let purge_at = "2026-06-03T11:00:00Z".parse::<Timestamp>().expect("an instant").as_second();
-        let told = told(json!({
+        let text = explained(json!({
             "id": "a", "name": "", "queue": "", "state": "cancelled", "finished_at": "2026-05-04T11:00:00Z", "purge_at": purge_at,
         }));
         assert!(
-            told.starts_with("It was cancelled before any function received a message with this id.\n")
-                && told.contains(
+            text.starts_with("It was cancelled before any function received a message with this id.\n")
+                && text.contains(
                     "Until 2026-06-03T11:00:00Z (in 29d 23h), no job with this id runs. To run it: `sqjobs retry a ARGS --name NAME`"
                 ),
-            "{told}"
+            "{text}"
         );
     }
 
     #[test]
     fn a_cancelled_job_that_is_enqueued_again_has_no_budget_yet() {
         let past = json!({"generation": 1, "kind": "cancelled", "message": "", "at": "2026-05-04T11:00:00Z"});
-        let told = told(json!({
+        let text = explained(json!({
             "id": "a", "name": "n", "queue": "q", "state": "queued", "attempts": 0, "max_attempts": 0, "generation": 1, "history": [past],
         }));
-        assert!(told.contains("has used 0 attempts (1 start did not count"), "{told}");
-        assert!(told.contains("); the maximum is unknown until its function starts it.\n"), "{told}");
-        assert!(told.contains("It was cancelled at 2026-05-04T11:00:00Z, and was then enqueued again.\n"), "{told}");
+        assert!(text.contains("has used 0 attempts (1 start did not count"), "{text}");
+        assert!(text.contains("); the maximum is unknown until its function starts it.\n"), "{text}");
+        assert!(text.contains("It was cancelled at 2026-05-04T11:00:00Z, and was then enqueued again.\n"), "{text}");
     }
 
     #[test]

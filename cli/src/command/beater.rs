@@ -30,7 +30,7 @@ pub(super) fn deploy(name: &str) -> String {
 /// Makes a function the beater of all queues that feed functions. Grants its permissions, sets its variables, and creates a rule of
 /// EventBridge with the function's name, which invokes it each minute. A second call changes nothing. Refuses the beater of another
 /// environment.
-pub(super) async fn wake(aws: &Aws, function: &Function) -> Result<(), Failure> {
+pub(super) async fn connect(aws: &Aws, function: &Function) -> Result<(), Failure> {
     table::refuse_other(aws).await?;
     let mappings = mapping::mappings(aws, None).await?;
     if let Some(own) = mappings.iter().find(|mapped| mapping::function_of(mapped) == Some(&function.name)) {
@@ -41,18 +41,18 @@ pub(super) async fn wake(aws: &Aws, function: &Function) -> Result<(), Failure> 
              as the beater"
         )));
     }
-    if let Some(theirs) = function.environment_other_than(&aws.place) {
+    if let Some(other) = function.environment_other_than(&aws.place) {
         let (name, own, place) = (&function.name, aws.queue("beater"), Place::of(&function.environment));
-        let theirs = if theirs.is_empty() { "the environment without a prefix".into() } else { format!("the environment {theirs}") };
+        let other = if other.is_empty() { "the environment without a prefix".into() } else { format!("the environment {other}") };
         let such_as = format!(", for example with {}", deploy(&own));
         let such_as = Some(such_as).filter(|_| own != *name).unwrap_or_default();
         return Err(Failure::new(format!(
-            "{name} cannot be a beater of this environment: its variables name {theirs}, with the tables {} and {}; deploy another beater{such_as}",
+            "{name} cannot be a beater of this environment: its variables name {other}, with the tables {} and {}; deploy another beater{such_as}",
             place.table(),
             place.schedules_table()
         )));
     }
-    let (queues, dlqs): (Vec<_>, Vec<_>) = fed(aws, &mappings).await?.into_iter().unzip();
+    let (queues, dlqs): (Vec<_>, Vec<_>) = fed_queues(aws, &mappings).await?.into_iter().unzip();
     let (jobs, schedules) =
         (function::table_arn(aws, &aws.place.table()).await?, function::table_arn(aws, &aws.place.schedules_table()).await?);
     let arns = |queues: &[SqsQueue]| queues.iter().map(|queue| queue.arn.clone()).collect();
@@ -89,7 +89,7 @@ pub(super) async fn wake(aws: &Aws, function: &Function) -> Result<(), Failure> 
 
 /// Returns the queues of this environment that feed functions, with their dead-letter queues. The variables of such a function name
 /// the queue. The beater ignores all other queues of the account.
-async fn fed(aws: &Aws, mappings: &[Mapping]) -> Result<Vec<(SqsQueue, SqsQueue)>, Failure> {
+async fn fed_queues(aws: &Aws, mappings: &[Mapping]) -> Result<Vec<(SqsQueue, SqsQueue)>, Failure> {
     let mut fed = Vec::new();
     let all = queue::all(aws).await?;
     note(&all.left_out.notes());

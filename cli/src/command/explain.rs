@@ -60,10 +60,10 @@ pub(super) async fn explain(aws: &Aws, wanted: Explain) -> Result<bool, Failure>
     }
     if let Some(record) = &record {
         if !is_dead {
-            sentences.extend(gone(aws, record, now).await);
+            sentences.extend(lost_message(aws, record, now).await);
             sentences.extend(lookup::other_dead_letter(aws, record, now).await);
         }
-        sentences.extend(discarded(aws, record, now).await);
+        sentences.extend(discarded_duplicate(aws, record, now).await);
     }
     let sentences: Vec<_> = sentences.iter().map(|sentence| aws.place.with_options(sentence)).collect();
     let mut output = Output::new();
@@ -76,7 +76,7 @@ pub(super) async fn explain(aws: &Aws, wanted: Explain) -> Result<bool, Failure>
 }
 
 /// Warns that the message of a job may be gone, because its queue is empty, the job is overdue there, or its attempt has died.
-async fn gone(aws: &Aws, record: &Record, now: Timestamp) -> Option<String> {
+async fn lost_message(aws: &Aws, record: &Record, now: Timestamp) -> Option<String> {
     let has_died = sentence::has_died(record, now);
     if !matches!(record.state, State::Queued | State::Retrying) && !has_died {
         return None;
@@ -98,7 +98,7 @@ async fn gone(aws: &Aws, record: &Record, now: Timestamp) -> Option<String> {
 }
 
 /// Warns that a duplicate of a job with other arguments was discarded.
-async fn discarded(aws: &Aws, record: &Record, now: Timestamp) -> Option<String> {
+async fn discarded_duplicate(aws: &Aws, record: &Record, now: Timestamp) -> Option<String> {
     let saw = match stats::recent(aws, now).await {
         Ok(tallies) => tallies.get(&record.queue)?.saw(stats::OTHER_ARGUMENTS, &record.id),
         Err(error) => return Some(format!("It is unknown whether duplicates with other arguments were discarded: {error}.")),

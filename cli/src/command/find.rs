@@ -128,7 +128,7 @@ pub(super) async fn list(aws: &Aws, wanted: List) -> Result<bool, Failure> {
         let looked = if wanted.state.is_some() { format!(" of the first {most} jobs") } else { String::new() };
         anstream::eprintln!("only the first {}{looked} are shown; --limit shows more", wanted.limit);
     }
-    anstream::eprintln!("{}", aws.place.with_options(covered(by)));
+    anstream::eprintln!("{}", aws.place.with_options(scope_note(by)));
     if matches!(by, By::Failed) {
         let notes = queue::dead_letters(aws).await;
         let notes =
@@ -139,7 +139,7 @@ pub(super) async fn list(aws: &Aws, wanted: List) -> Result<bool, Failure> {
 }
 
 /// Describes the jobs that a list contains, and how to find the others.
-fn covered(by: By<'_>) -> &'static str {
+fn scope_note(by: By<'_>) -> &'static str {
     match by {
         By::Failed => {
             "The list contains the jobs that failed for good. To find other jobs: --due, --name, --tag, --root, --object, or `sqjobs get ID`."

@@ -31,7 +31,7 @@ pub(crate) struct Watch {
 }
 
 /// Default time to wait for a job.
-pub(super) const PATIENCE: Duration = Duration::from_hours(1);
+pub(super) const DEFAULT_WAIT: Duration = Duration::from_hours(1);
 /// The first and the longest pause between two reads. A person waits, so the first reads follow quickly.
 const FIRST: Duration = Duration::from_millis(200);
 const MOST: Duration = Duration::from_secs(3);
@@ -73,7 +73,7 @@ impl Follow<'_> {
         let (mut search_at, mut printed) = (QUIET, Vec::new());
         loop {
             let record = client.get(self.id).await?;
-            if let Some(record) = record.filter(|record| seen.as_ref().is_none_or(|seen| is_news(seen, record))) {
+            if let Some(record) = record.filter(|record| seen.as_ref().is_none_or(|seen| has_changed(seen, record))) {
                 if self.json {
                     output.json(&record)?;
                 } else {
@@ -153,7 +153,7 @@ fn when(seen: Option<&Record>, record: &Record, now: Timestamp) -> String {
 }
 
 /// Returns `true` if a change is worth a line. Renewals of the lease are not.
-fn is_news(seen: &Record, record: &Record) -> bool {
+fn has_changed(seen: &Record, record: &Record) -> bool {
     let shown = |record: &Record| (record.state, record.attempts, record.generation, record.progress.clone(), record.cancel_requested);
     shown(seen) != shown(record)
 }

@@ -140,7 +140,7 @@ async fn find_other(aws: &Aws, record: &Record) -> Result<Option<(String, Letter
     for status in searched {
         let pair = Pair::find(aws, &status.name).await?;
         let mut walk = Walk::new(aws, &pair);
-        let found = walk.of(&record.id, |letters| letters.iter().any(|letter| is_other(letter, record))).await;
+        let found = walk.of_job(&record.id, |letters| letters.iter().any(|letter| is_other(letter, record))).await;
         walk.end().await;
         if let Some(letter) = found?.into_iter().find(|letter| is_other(letter, record)) {
             return Ok(Some((status.name.clone(), letter)));
@@ -196,7 +196,7 @@ impl Search {
 async fn search(aws: &Aws, queue: &str, id: &str, since: Option<Timestamp>) -> Result<Search, Failure> {
     let pair = Pair::find(aws, queue).await?;
     let mut walk = Walk::new(aws, &pair);
-    let found = walk.of(id, |letters| letters.iter().any(|letter| letter.message.sent_at >= since)).await;
+    let found = walk.of_job(id, |letters| letters.iter().any(|letter| letter.message.sent_at >= since)).await;
     let (seen, unseen) = (walk.seen(), walk.unseen());
     walk.end().await;
     let (new, old): (Vec<_>, Vec<_>) = found?.into_iter().partition(|letter| letter.message.sent_at >= since);

@@ -68,7 +68,7 @@ pub(super) async fn function(aws: &Aws, wanted: Command) -> Result<bool, Failure
             let latest = versions(aws, &name).await?.into_iter().find(|version| version.name == LATEST);
             latest.ok_or_else(|| Failure::new(format!("there is no function {name}")))?.check(&name, &queue, aws.short(&queue))?;
             let moved = release(aws, &name).await?;
-            moved.tell(&name)
+            moved.report(&name)
         }
         Command::Rollback { name, to } => {
             let queue = fed_by(aws, &name).await?;
@@ -76,7 +76,7 @@ pub(super) async fn function(aws: &Aws, wanted: Command) -> Result<bool, Failure
             let versions = versions(aws, &name).await?;
             let target = earlier(&versions, &name, &before, [&queue, aws.short(&queue)], to)?;
             let moved = point(aws, &name, &target.name).await?;
-            moved.tell(&name)
+            moved.report(&name)
         }
     }
 }
@@ -174,7 +174,7 @@ pub(super) struct Moved {
 }
 
 impl Moved {
-    fn tell(&self, function: &str) -> Result<bool, Failure> {
+    fn report(&self, function: &str) -> Result<bool, Failure> {
         let line = match &self.before {
             Some(before) if *before == self.version => format!("{function} already runs version {before}"),
             Some(before) => format!("{function} runs version {}; before, it ran version {before}", self.version),

@@ -135,7 +135,7 @@ impl<'a> DeadLetters<'a> {
 
     async fn find(aws: &Aws, pair: &'a Pair, id: &str) -> Self {
         let mut walk = Walk::new(aws, pair);
-        match walk.of(id, |_| false).await {
+        match walk.of_job(id, |_| false).await {
             Ok(mut found) => {
                 // The others belong to another job, or to a message that was never this job's.
                 found.retain(|letter| letter.id == id && letter.kind() != Some("id_in_use"));

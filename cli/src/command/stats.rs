@@ -107,14 +107,14 @@ struct Page<'a> {
 
 impl Page<'_> {
     /// Returns the sum of all days.
-    fn whole(&self) -> Tally {
-        let mut whole = Tally::default();
-        self.days.values().for_each(|tally| whole.merge(tally));
-        whole
+    fn total(&self) -> Tally {
+        let mut total = Tally::default();
+        self.days.values().for_each(|tally| total.merge(tally));
+        total
     }
 
     fn json(&self) -> Value {
-        let whole = self.whole();
+        let total = self.total();
         let days = self.days.iter().map(|(day, tally)| {
             json!({"day": day, "endings": tally.endings, "kinds": tally.kinds, "wait": spread(&tally.wait), "run": spread(&tally.run)})
         });
@@ -124,14 +124,14 @@ impl Page<'_> {
             "in_flight": self.status.map(|status| status.depth.in_flight),
             "delayed": self.status.map(|status| status.depth.delayed),
             "dead": self.status.map(|status| status.dead),
-            "last_started_at": whole.last_at,
-            "last_waited_ms": whole.last_at.map(|_| whole.last_waited_ms),
+            "last_started_at": total.last_at,
+            "last_waited_ms": total.last_at.map(|_| total.last_waited_ms),
             "days": days.collect::<Vec<_>>(),
         })
     }
 
-    fn show(&self, whole: bool, output: &mut Output) -> Result<(), Failure> {
-        let tally = self.whole();
+    fn show(&self, total: bool, output: &mut Output) -> Result<(), Failure> {
+        let tally = self.total();
         let depth = self.status.map(|Status { depth, dead, .. }| {
             format!("{} waiting, {} in flight, {} delayed, {dead} dead", depth.waiting, depth.in_flight, depth.delayed)
         });
@@ -151,7 +151,7 @@ impl Page<'_> {
             let kinds: Vec<_> = kinds.iter().take(KINDS).map(|(kind, count)| format!("{count} {}", clean(kind))).collect();
             output.line(format!("  most frequent errors  {}", kinds.join(", ")))?;
         }
-        if whole {
+        if total {
             bars("waited", &tally.wait).into_iter().chain(bars("ran", &tally.run)).try_for_each(|line| output.line(line))?;
         }
         Ok(())
@@ -177,11 +177,11 @@ fn row((day, tally): (&Date, &Tally)) -> [String; 7] {
     let others = tally.endings.iter().filter(|(name, _)| !["succeeded", "retried", "failed"].contains(&name.as_str()));
     let others: Vec<_> = others.map(|(name, count)| format!("{count} {name}")).collect();
     let [succeeded, retried, failed] = ["succeeded", "retried", "failed"].map(|name| ended(name).to_string());
-    [format!("  {day}"), succeeded, retried, failed, others.join(", "), about(&tally.wait), about(&tally.run)]
+    [format!("  {day}"), succeeded, retried, failed, others.join(", "), mean_and_deviation(&tally.wait), mean_and_deviation(&tally.run)]
 }
 
 /// Returns the mean and the deviation.
-fn about(spread: &Spread) -> String {
+fn mean_and_deviation(spread: &Spread) -> String {
     if spread.count == 0 {
         return String::new();
     }
@@ -220,6 +220,6 @@ mod tests {
             ]
         );
         assert_eq!(bars("ran", &Spread::default()), [""; 0]);
-        assert_eq!([about(&spread), about(&Spread::default())], ["2ms ± 0ms", ""]);
+        assert_eq!([mean_and_deviation(&spread), mean_and_deviation(&Spread::default())], ["2ms ± 0ms", ""]);
     }
 }

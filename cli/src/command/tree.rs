@@ -9,7 +9,7 @@ use super::find::{LISTED, no_record};
 use crate::{
     aws::Aws,
     failure::Failure,
-    output::{Output, clean, colour, last},
+    output::{Output, clean, colour, last_change},
     value::text,
 };
 
@@ -46,7 +46,7 @@ pub(super) async fn tree(aws: &Aws, wanted: Tree) -> Result<bool, Failure> {
         let mark = if record.id == wanted.id { "*" } else { " " };
         let state = format!("{}{}\u{1b}[0m", colour(record.state), record.state.as_str());
         let (id, name) = (clean(&record.id), clean(&record.name));
-        output.line(format!("{mark} {:indent$}{id}  {name}  {state}  {}", "", last(record, now), indent = 2 * depth))?;
+        output.line(format!("{mark} {:indent$}{id}  {name}  {state}  {}", "", last_change(record, now), indent = 2 * depth))?;
     }
     if records.len() >= TREE {
         anstream::eprintln!("only the first {TREE} jobs of the tree are shown");

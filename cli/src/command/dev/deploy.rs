@@ -149,7 +149,7 @@ impl<'a> Deployment<'a> {
         let cannot = |error: Cause| Failure::because(&format!("cannot connect {name}"), error);
         let deployed = function::Function::find(self.aws, &name).await?;
         let Some(queue) = &function.queue else {
-            beater::wake(self.aws, &deployed).await?;
+            beater::connect(self.aws, &deployed).await?;
             // The first tick runs now, so that schedules fire without a wait.
             let wake = self.aws.lambda().invoke().function_name(&name).invocation_type(InvocationType::Event).payload(Blob::new("{}"));
             return wake.send().await.map(drop).map_err(|error| cannot(error.into()));

@@ -79,7 +79,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Returns the dead letters of one job among the first [`SEARCHED`]. Stops when `enough` returns true for those found.
-    pub(in crate::command) async fn of(&mut self, id: &str, enough: impl Fn(&[Letter]) -> bool) -> Result<Vec<Letter>, Failure> {
+    pub(in crate::command) async fn of_job(&mut self, id: &str, enough: impl Fn(&[Letter]) -> bool) -> Result<Vec<Letter>, Failure> {
         let mut own = Vec::new();
         while self.seen.len() < SEARCHED && !enough(&own) {
             let letters = self.letters(WAVE).await?;

@@ -76,7 +76,7 @@ pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure>
             }
             let is_done = !wanted.wait || {
                 let sent_here = Some(Sent { queue, since });
-                let is_done = Follow { aws, id: &sent.id, within: follow::PATIENCE, json: wanted.json, sent: sent_here }.run().await?;
+                let is_done = Follow { aws, id: &sent.id, within: follow::DEFAULT_WAIT, json: wanted.json, sent: sent_here }.run().await?;
                 // Another job with this id may have been enqueued before, and had no record yet.
                 let ran = client.get(&sent.id).await?.and_then(|record| record.digest);
                 let is_own = ran.is_none_or(|ran| ran == asked.digest);

@@ -71,7 +71,7 @@ pub(super) async fn schedule(aws: impl AsyncFn() -> Aws, wanted: Schedule) -> Re
         Schedule::Remove { ids, yes, json } => remove(&aws().await, &ids, yes, json, &mut output).await,
         Schedule::Beater { function } => {
             let aws = aws().await;
-            beater::wake(&aws, &Function::find(&aws, &function).await?).await?;
+            beater::connect(&aws, &Function::find(&aws, &function).await?).await?;
             output.line(format!("EventBridge invokes {function} each minute"))?;
             Ok(true)
         }

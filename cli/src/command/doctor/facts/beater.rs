@@ -17,7 +17,7 @@ fn is_each_minute(expression: Option<&str>) -> bool {
 }
 
 /// Returns the function that an EventBridge rule invokes each minute and whose variables name the tables of this environment.
-pub(super) async fn woken(aws: &Aws) -> Result<Option<String>, String> {
+pub(super) async fn find_beater(aws: &Aws) -> Result<Option<String>, String> {
     let (events, mut from) = (aws.eventbridge(), None);
     loop {
         let page = events.list_rules().set_next_token(from).send().await.map_err(|error| describe(&error))?;
@@ -46,11 +46,11 @@ pub(super) async fn woken(aws: &Aws) -> Result<Option<String>, String> {
 }
 
 /// Returns true if an enabled EventBridge rule invokes a function each minute, and the function allows it.
-pub(super) async fn is_woken(aws: &Aws, function: &Function) -> Result<bool, String> {
-    let mut is_rung = false;
+pub(super) async fn is_invoked(aws: &Aws, function: &Function) -> Result<bool, String> {
+    let mut has_rule = false;
     for name in function.rules(aws).await.map_err(|cause| cause.to_string())? {
         let rule = aws.eventbridge().describe_rule().name(name).send().await.map_err(|error| describe(&error))?;
-        is_rung |= is_each_minute(rule.schedule_expression.as_deref()) && rule.state == Some(RuleState::Enabled);
+        has_rule |= is_each_minute(rule.schedule_expression.as_deref()) && rule.state == Some(RuleState::Enabled);
     }
     let policy = match aws.lambda().get_policy().function_name(&function.name).send().await {
         Ok(answer) => serde_json::from_str::<Value>(answer.policy().unwrap_or_default()).unwrap_or_default(),
@@ -61,5 +61,5 @@ pub(super) async fn is_woken(aws: &Aws, function: &Function) -> Result<bool, Str
         let service = &statement["Principal"]["Service"];
         statement["Effect"] == "Allow" && service.as_str().is_some_and(|service| service.starts_with("events."))
     };
-    Ok(is_rung && policy["Statement"].as_array().is_some_and(|statements| statements.iter().any(allows)))
+    Ok(has_rule && policy["Statement"].as_array().is_some_and(|statements| statements.iter().any(allows)))
 }

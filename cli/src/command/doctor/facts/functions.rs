@@ -2,7 +2,7 @@
 
 use aws_sdk_lambda::types::RecursiveLoop;
 
-use super::{System, beater::is_woken};
+use super::{System, beater::is_invoked};
 use crate::{
     aws::Aws,
     command::function::{self, Function},
@@ -29,8 +29,8 @@ impl System {
             }
         }
         if let Some(function) = function.as_ref().filter(|_| name == self.beater.name) {
-            let woken = is_woken(aws, function).await;
-            self.beater.is_woken = self.note_error("the EventBridge rules of the beater", woken).unwrap_or(true);
+            let find_beater = is_invoked(aws, function).await;
+            self.beater.is_invoked = self.note_error("the EventBridge rules of the beater", find_beater).unwrap_or(true);
         }
         self.functions.insert(name, function);
     }
@@ -38,7 +38,7 @@ impl System {
     /// Reads the rights that the roles lack.
     pub(super) async fn rights(&mut self, aws: &Aws) {
         let Some(jobs) = &self.jobs.arn else { return };
-        let (queues, dlqs) = self.fed().map(|(queue, dlq)| (queue.arn.clone(), dlq.arn.clone())).unzip();
+        let (queues, dlqs) = self.fed_queues().map(|(queue, dlq)| (queue.arn.clone(), dlq.arn.clone())).unzip();
         for queue in &mut self.queues {
             let (Some(mapping), Some(dlq)) = (&queue.mapping, &queue.dlq) else { continue };
             let Some(Some(function)) = self.functions.get(&mapping.function) else { continue };

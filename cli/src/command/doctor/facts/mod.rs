@@ -14,7 +14,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use sqjobs::{Record, Scheduled};
 
-use self::{beater::woken, queues::queues};
+use self::{beater::find_beater, queues::queues};
 use crate::{
     aws::Aws,
     command::{function::Function, mapping::mappings, table},
@@ -128,7 +128,7 @@ pub(in crate::command::doctor) struct Beater {
     /// The rights that its role lacks.
     pub(in crate::command::doctor) missing_rights: Vec<String>,
     /// True if an enabled rule invokes it each minute, and is allowed to.
-    pub(in crate::command::doctor) is_woken: bool,
+    pub(in crate::command::doctor) is_invoked: bool,
     /// The names in the table's list of dead-letter queues. None: the list cannot be read.
     pub(in crate::command::doctor) listed: Option<Vec<String>>,
 }
@@ -137,7 +137,7 @@ impl System {
     /// Reads a system, and notes the facts that cannot be read.
     pub(in crate::command::doctor) async fn read(aws: &Aws, beater: Option<&str>) -> Result<Self, Failure> {
         let mut system = Self { now: aws.clock.now(), place: aws.place.clone(), ..Self::default() };
-        system.beater = Beater { name: system.beater_name(aws, beater).await, is_woken: true, ..Beater::default() };
+        system.beater = Beater { name: system.beater_name(aws, beater).await, is_invoked: true, ..Beater::default() };
         let (jobs, skew) = system.table(aws, &aws.place.table()).await?;
         (system.schedules, _) = system.table(aws, &aws.place.schedules_table()).await?;
         (system.jobs, system.skew) = (jobs, skew);
@@ -166,8 +166,8 @@ impl System {
         if !matches!(Function::get(aws, &usual).await, Ok(None)) {
             return usual;
         }
-        let woken = woken(aws).await;
-        self.note_error("the functions that EventBridge invokes each minute", woken).flatten().unwrap_or(usual)
+        let find_beater = find_beater(aws).await;
+        self.note_error("the functions that EventBridge invokes each minute", find_beater).flatten().unwrap_or(usual)
     }
 
     /// Returns the value, or notes the error.
@@ -176,7 +176,7 @@ impl System {
     }
 
     /// Returns the queues, with their dead-letter queues, that the variables of their functions name. A beater watches these.
-    pub(in crate::command::doctor) fn fed(&self) -> impl Iterator<Item = (&Queue, &DeadLetterQueue)> {
+    pub(in crate::command::doctor) fn fed_queues(&self) -> impl Iterator<Item = (&Queue, &DeadLetterQueue)> {
         self.queues.iter().filter_map(|queue| {
             let function = self.functions.get(&queue.mapping.as_ref()?.function)?.as_ref()?;
             function.takes_from(&queue.name).then_some((queue, queue.dlq.as_ref()?))

@@ -25,7 +25,7 @@ impl Findings<'_> {
             return;
         };
         let repair = self.repair(function, format!("`sqjobs schedule beater {}`, or `terraform apply`", beater.name));
-        if !beater.is_woken {
+        if !beater.is_invoked {
             let why = "schedules do not fire, and jobs that wait for more than 15 minutes are not sent in time";
             self.add(
                 "beater_asleep",
@@ -41,7 +41,7 @@ impl Findings<'_> {
         let dlqs = function.environment.get("SQJOBS_DLQ_URL").map(String::as_str).unwrap_or_default();
         let named = dlqs.split_whitespace().filter_map(|url| url.rsplit('/').next());
         let seen: BTreeSet<_> = listed.iter().map(String::as_str).chain(named).collect();
-        let missing: Vec<_> = system.fed().map(|(_, dlq)| dlq).filter(|dlq| !seen.contains(&*dlq.name)).collect();
+        let missing: Vec<_> = system.fed_queues().map(|(_, dlq)| dlq).filter(|dlq| !seen.contains(&*dlq.name)).collect();
         if let [first, ..] = missing[..] {
             let what = format!("its list lacks {} of the dead-letter queues, such as {}", missing.len(), first.name);
             let why = "a message that SQS moves there gets no reason, and the record of its job does not show its end";

@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn a_clock_that_is_off_is_found_and_one_that_is_nearly_right_is_not() {
         let rules = |skew_s| {
-            let beater = Beater { is_woken: true, ..Beater::default() };
+            let beater = Beater { is_invoked: true, ..Beater::default() };
             let table = |indexes: &[&str]| Table {
                 arn: Some(String::new()),
                 indexes: indexes.iter().map(|index| (*index).to_owned()).collect(),
