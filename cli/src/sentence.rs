@@ -1,7 +1,7 @@
 //! The history of a job in plain sentences: the answer to "what happened to job X?".
 
 use jiff::{SignedDuration, Timestamp};
-use sqjobs::{Dlq, Envelope, Past, Record, State, lifecycle::SKEW};
+use sqjobs::{Dlq, Envelope, Past, Record, State, lifecycle::SKEW, queue::is_fifo};
 
 use crate::{
     output::{UNKNOWN_BUDGET, attempts},
@@ -231,7 +231,14 @@ pub(crate) fn resend(record: &Record, prefix: &str) -> String {
     let to = record.queue.strip_prefix(prefix).unwrap_or(&record.queue);
     let to = if to == record.name { String::new() } else { format!(" --queue {}", shell(to)) };
     let [name, id] = [&record.name, &record.id].map(|text| shell(text));
-    format!("to run the job, enqueue it again with the same arguments: `sqjobs enqueue {name} ARGS --id {id}{to}`")
+    let fifo = match &record.message_group {
+        _ if !is_fifo(&record.queue) => String::new(),
+        group => {
+            let group = group.as_ref().map_or_else(|| "GROUP".to_owned(), |group| shell(group));
+            format!(" --group {group} --dedup NEW")
+        }
+    };
+    format!("to run the job, enqueue it again with the same arguments: `sqjobs enqueue {name} ARGS --id {id}{to}{fifo}`")
 }
 
 /// Returns the expiry of a job that waits until after its expiry, and so never runs.

@@ -110,7 +110,7 @@ pub(super) async fn list(aws: &Aws, wanted: List) -> Result<bool, Failure> {
     };
     // The filter by state makes room for other jobs. One job more than is shown tells whether there are more.
     let most = if wanted.state.is_some() { MOST_FILTERED.max(wanted.limit) } else { wanted.limit };
-    let mut records = aws.client().list(by, most.saturating_add(1)).await?;
+    let (mut records, unreadable) = aws.client().list_all(by, most.saturating_add(1)).await?;
     let is_cut = records.len() > most;
     records.retain(|record| wanted.state.is_none_or(|state| record.state == state));
     let is_cut = is_cut || records.len() > wanted.limit;
@@ -120,6 +120,9 @@ pub(super) async fn list(aws: &Aws, wanted: List) -> Result<bool, Failure> {
         records.iter().try_for_each(|record| output.json(record))?;
     } else if !records.is_empty() {
         output.jobs(&records, aws.clock.now())?;
+    }
+    for error in &unreadable {
+        anstream::eprintln!("left out: {}", clean(&error.to_string()));
     }
     if records.is_empty() {
         anstream::eprintln!("none");
@@ -135,7 +138,7 @@ pub(super) async fn list(aws: &Aws, wanted: List) -> Result<bool, Failure> {
             notes.unwrap_or_else(|error| vec![format!("Cannot count the messages in dead-letter queues: {}", error.into_message())]);
         note(&notes.iter().map(|note| aws.place.with_options(note)).collect::<Vec<_>>());
     }
-    Ok(true)
+    Ok(unreadable.is_empty())
 }
 
 /// Describes the jobs that a list contains, and how to find the others.

@@ -36,16 +36,20 @@ use crate::{
 /// Carries a command out; says whether the answer is yes.
 pub(crate) async fn run(args: Args) -> Result<bool, Failure> {
     let aws = async || Aws::connect(&args.place).await;
+    let changing = async || {
+        let aws = aws().await;
+        table::check_options(&aws).await.map(|()| aws)
+    };
     match args.command {
-        Command::Enqueue(wanted) => enqueue::enqueue(&aws().await, *wanted).await,
+        Command::Enqueue(wanted) => enqueue::enqueue(&changing().await?, *wanted).await,
         Command::Get(wanted) => find::get(&aws().await, wanted).await,
         Command::List(wanted) => find::list(&aws().await, wanted).await,
         Command::Tree(wanted) => tree::tree(&aws().await, wanted).await,
         Command::Explain(wanted) => explain::explain(&aws().await, wanted).await,
         Command::Watch(wanted) => follow::watch(&aws().await, wanted).await,
-        Command::Cancel(wanted) => cancel::cancel(&aws().await, wanted).await,
-        Command::Retry(wanted) => retry::retry(&aws().await, wanted).await,
-        Command::Move(wanted) => reschedule::reschedule(&aws().await, wanted).await,
+        Command::Cancel(wanted) => cancel::cancel(&changing().await?, wanted).await,
+        Command::Retry(wanted) => retry::retry(&changing().await?, wanted).await,
+        Command::Move(wanted) => reschedule::reschedule(&changing().await?, wanted).await,
         Command::Stats(wanted) => stats::stats(&aws().await, wanted).await,
         Command::Dlq(wanted) => dlq::dlq(&aws().await, wanted).await,
         Command::Schedule(wanted) => Box::pin(schedule::schedule(aws, wanted)).await,

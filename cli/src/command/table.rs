@@ -1,5 +1,6 @@
 //! Creates the tables.
 
+use aws_sdk_dynamodb::error::ProvideErrorMetadata as _;
 use clap::Subcommand;
 use sqjobs::setup;
 
@@ -32,8 +33,32 @@ pub(super) async fn create(aws: &Aws) -> Result<(), Failure> {
     if let Some(others) = others_than_new(aws).await {
         anstream::eprintln!("{others}");
     }
+    refuse_taken(aws).await?;
     setup::create_table(&dynamodb, &jobs).await?;
     Ok(setup::create_schedules_table(&dynamodb, &schedules).await?)
+}
+
+/// Refuses to create an environment whose prefix begins the names of queues of another environment: it would take them.
+async fn refuse_taken(aws: &Aws) -> Result<(), Failure> {
+    let (place, names) = (&aws.place, names(aws).await.unwrap_or_default());
+    if place.prefix.is_empty() || names.contains(&place.table()) {
+        return Ok(());
+    }
+    let prefixes = names.iter().filter_map(|name| name.strip_suffix(&*setup::jobs_table("")));
+    let whole = prefixes.filter(|prefix| !prefix.is_empty() && names.contains(&setup::schedules_table(prefix)));
+    let owner = whole.filter(|prefix| place.prefix.starts_with(*prefix)).max_by_key(|prefix| prefix.len());
+    let Some(owner) = owner else { return Ok(()) };
+    let queues = aws.sqs().list_queues().queue_name_prefix(&place.prefix).send().await;
+    let queues = queues.map_err(|error| Failure::because("cannot list the queues", error))?.queue_urls.unwrap_or_default();
+    let taken: Vec<_> = queues.iter().filter_map(|url| url.rsplit('/').next()).collect();
+    if taken.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "cannot create the environment {}: it would take the queues {} from the environment {owner}; choose another prefix",
+        place.prefix,
+        taken.join(", ")
+    )))
 }
 
 /// Returns the names of all tables.
@@ -79,22 +104,97 @@ pub(super) async fn others_than_new(aws: &Aws) -> Option<String> {
     })
 }
 
+/// What a table holds.
+#[derive(Clone, Copy, PartialEq)]
+enum Content {
+    Records,
+    Schedules,
+}
+
+impl Content {
+    /// Returns the content of a table by the range key of its index `due`. None: the table has no such index, or the user may not
+    /// describe it.
+    async fn of(aws: &Aws, table: &str) -> Result<Option<Self>, Failure> {
+        let described = match aws.dynamodb().describe_table().table_name(table).send().await {
+            Ok(described) => described,
+            Err(error) if error.code() == Some("ResourceNotFoundException") => {
+                return Err(Failure::new(format!(
+                    "there is no table {table}, so there is no such environment; look at --prefix, --table and --schedules-table, or create it by \
+                     `sqjobs table create`"
+                )));
+            }
+            Err(_) => return Ok(None),
+        };
+        let indexes = described.table.and_then(|table| table.global_secondary_indexes).unwrap_or_default();
+        let due = indexes.into_iter().find(|index| index.index_name.as_deref() == Some("due"));
+        let keys = due.and_then(|index| index.key_schema).unwrap_or_default();
+        let has = |name: &str| keys.iter().any(|key| key.attribute_name == name);
+        Ok(match () {
+            () if has("run_at") => Some(Self::Records),
+            () if has("next_fire") => Some(Self::Schedules),
+            () => None,
+        })
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Records => "records",
+            Self::Schedules => "schedules",
+        }
+    }
+}
+
+/// Refuses to change anything by options that name an environment which does not exist, a table of another environment, or a table of
+/// the other content. Without such options nothing is requested.
+pub(super) async fn check_options(aws: &Aws) -> Result<(), Failure> {
+    let place = &aws.place;
+    let is_given = |name: &Option<String>| name.as_ref().is_some_and(|name| !name.is_empty());
+    if !place.prefix.is_empty() || is_given(&place.table) {
+        check(aws, "--table", &place.table(), Content::Records).await?;
+    }
+    if is_given(&place.schedules_table) {
+        check(aws, "--schedules-table", &place.schedules_table(), Content::Schedules).await?;
+    }
+    refuse_other(aws).await
+}
+
+async fn check(aws: &Aws, option: &str, table: &str, content: Content) -> Result<(), Failure> {
+    match Content::of(aws, table).await? {
+        Some(own) if own != content => {
+            Err(Failure::new(format!("table {table} holds {}, not {}; name another by {option}", own.as_str(), content.as_str())))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Refuses the table of another environment together with the prefix of this one. Refuses nothing if the user may not list the tables.
 pub(super) async fn refuse_other(aws: &Aws) -> Result<(), Failure> {
-    let (place, table) = (&aws.place, aws.place.table());
-    let usual = setup::jobs_table(&place.prefix);
-    let other = table.strip_suffix(&*setup::jobs_table("")).filter(|other| table != usual && !other.is_empty());
-    let Some(other) = other else { return Ok(()) };
-    let schedules = setup::schedules_table(other);
-    // Both tables of an environment, if given, mean that environment.
-    if place.schedules_table() == schedules || !names(aws).await.unwrap_or_default().contains(&schedules) {
-        return Ok(());
+    let place = &aws.place;
+    let given = [
+        ("--table", "SQJOBS_TABLE", place.table(), setup::jobs_table as fn(&str) -> String, setup::schedules_table as fn(&str) -> String),
+        ("--schedules-table", "SQJOBS_SCHEDULES_TABLE", place.schedules_table(), setup::schedules_table, setup::jobs_table),
+    ];
+    let mut all = None;
+    for (option, variable, table, usual, partner) in given {
+        let other = table.strip_suffix(&*usual("")).filter(|other| table != usual(&place.prefix) && !other.is_empty());
+        let Some(other) = other else { continue };
+        // Both tables of an environment, if given, mean that environment.
+        let partner = partner(other);
+        if [place.table(), place.schedules_table()].contains(&partner) {
+            continue;
+        }
+        if all.is_none() {
+            all = Some(names(aws).await.unwrap_or_default());
+        }
+        if all.as_ref().is_some_and(|names| names.contains(&partner)) {
+            return Err(Failure::new(format!(
+                "table {table} belongs to the environment {other}, but this command uses the prefix \"{}\": give --prefix {other}, or do not \
+                 give {option} (the variable {variable})",
+                place.prefix
+            )));
+        }
     }
-    Err(Failure::new(format!(
-        "table {table} belongs to the environment {other}, but this command uses the prefix \"{}\": give --prefix {other}, or do not \
-         give --table (the variable SQJOBS_TABLE)",
-        place.prefix
-    )))
+    Ok(())
 }
 
 /// Returns the environment, among these, that a queue belongs to.

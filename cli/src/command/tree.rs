@@ -59,7 +59,10 @@ pub(super) async fn tree(aws: &Aws, wanted: Tree) -> Result<bool, Failure> {
 /// Returns the job, its ancestors, and the listed jobs of its tree.
 async fn family(client: &Client, record: Record) -> Result<BTreeMap<String, Record>, Failure> {
     let root = record.root_id.clone().unwrap_or_else(|| record.id.clone());
-    let listed = client.list(By::Root(&root), TREE).await?;
+    let (listed, unreadable) = client.list_all(By::Root(&root), TREE).await?;
+    for error in &unreadable {
+        anstream::eprintln!("left out: {}", clean(&error.to_string()));
+    }
     let mut records: BTreeMap<_, _> = listed.into_iter().chain([record.clone()]).map(|record| (record.id.clone(), record)).collect();
     let mut parent = record.parent_id;
     for _ in 0..DEPTH {

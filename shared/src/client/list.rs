@@ -9,6 +9,7 @@ use super::Client;
 use crate::{
     Error, Record,
     names::{SHARDS, failed_shard_name},
+    store::StoreError,
 };
 
 /// Time for which a list keeps a job: the 14 days that a queue keeps a message, the default retention of the record, and a margin.
@@ -66,12 +67,26 @@ impl By<'_> {
 }
 
 impl Client {
-    /// Returns the records of the listed jobs, at most `limit`. A list may lag slightly behind; the records are current.
+    /// Returns the records of the listed jobs, at most `limit`. A list may lag slightly behind; the records are current. Leaves out and
+    /// logs records that cannot be read.
     ///
     /// # Errors
     ///
-    /// When the table does not answer, or a record cannot be read.
+    /// When the table does not answer.
     pub async fn list(&self, by: By<'_>, limit: usize) -> Result<Vec<Record>, Error> {
+        let (records, unreadable) = self.list_all(by, limit).await?;
+        for error in unreadable {
+            tracing::error!(%error, "a listed job is left out");
+        }
+        Ok(records)
+    }
+
+    /// Returns the records of the listed jobs, at most `limit`, and the errors of those that cannot be read.
+    ///
+    /// # Errors
+    ///
+    /// When the table does not answer.
+    pub async fn list_all(&self, by: By<'_>, limit: usize) -> Result<(Vec<Record>, Vec<StoreError>), Error> {
         let ids = match by {
             By::Due => {
                 let shards = (0..SHARDS).map(|shard| self.store.due(shard, Timestamp::MAX, limit));
@@ -84,15 +99,20 @@ impl Client {
             _ => self.store.listed(&by.list()?, limit).await,
         };
         let ids = ids.map_err(|error| Error::store("cannot list jobs", error))?;
-        let found = self.store.read(&ids).await.into_iter().collect::<Result<Vec<_>, _>>();
-        let found = found.map_err(|error| Error::store("cannot read the record of a listed job", error))?;
-        let mut records: Vec<_> = found.into_iter().flatten().filter(|record| by.holds(record)).collect();
+        let (mut records, mut unreadable) = (Vec::new(), Vec::new());
+        for found in self.store.read(&ids).await {
+            match found {
+                Ok(record) => records.extend(record.filter(|record| by.holds(record))),
+                Err(error @ StoreError::Unreadable { .. }) => unreadable.push(error),
+                Err(error) => return Err(Error::store("cannot read the record of a listed job", error)),
+            }
+        }
         match by {
             By::Due => records.sort_by_key(|record| record.run_at),
             By::Failed => records.sort_by_key(|record| std::cmp::Reverse(record.finished_at)),
             _ => {}
         }
         records.truncate(limit);
-        Ok(records)
+        Ok((records, unreadable))
     }
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use futures_util::future::poll_immediate;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use sqjobs::{Letter, queue::Queue as _};
 use tokio::{signal::ctrl_c, time::sleep};
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::{
     aws::Aws,
-    command::{feeding::refuse_other_table, queue},
+    command::{feeding::refuse_other_table, queue, table::check_options},
     failure::Failure,
     output::{Output, clean, confirmed, progress},
     sentence::shell,
@@ -128,7 +129,6 @@ impl Pass<'_> {
     async fn run(&self) -> (Counts, Result<(), Failure>) {
         let (mut walk, mut counts) = (Walk::new(self.aws, self.pair), Counts::default());
         let ended = self.go(&mut walk, &mut counts).await;
-        counts.failed += walk.unreadable;
         counts.unseen = if counts.interrupted { 0 } else { walk.unseen() };
         walk.end().await;
         (counts, ended)
@@ -162,8 +162,8 @@ impl Pass<'_> {
                 *counts.matching.entry((dead.kind().to_owned(), dead.name().to_owned())).or_default() += 1;
             }
             match (self.action, self.mode) {
-                (Action::Redrive, Mode::Count) => self.count(&matching, &mut sent, counts),
-                (Action::Redrive, Mode::Change) => self.redrive(walk, &matching, &mut sent, counts).await,
+                (Action::Redrive, Mode::Count) => self.count(&matching, &mut sent, counts, now),
+                (Action::Redrive, Mode::Change) => self.redrive(walk, &matching, &mut sent, counts, now).await,
                 (Action::Purge, Mode::Count) => counts.purged += matching.len() as u64,
                 (Action::Purge, Mode::Change) => {
                     let undeleted = walk.delete(&matching.iter().map(|dead| &dead.letter).collect::<Vec<_>>()).await;
@@ -180,28 +180,28 @@ impl Pass<'_> {
     }
 
     /// Counts the steps of a redrive.
-    fn count(&self, matching: &[DeadLetter], sent: &mut Sent, counts: &mut Counts) {
+    fn count(&self, matching: &[DeadLetter], sent: &mut Sent, counts: &mut Counts, now: Timestamp) {
         for dead in matching {
-            match sent.step(dead, &self.pair.queue) {
+            match sent.step(dead, &self.pair.queue, now) {
                 Step::Send(_) => counts.redriven += 1,
                 Step::Drop => counts.dropped += 1,
-                Step::Keep(_) => counts.kept += 1,
+                Step::Keep(why) => counts.keep(&dead.letter, &why),
             }
         }
     }
 
     /// Sends dead letters, then deletes them. A redrive that is killed in between sends them again, and the job's record shows the second
     /// message to be a duplicate.
-    async fn redrive(&self, walk: &mut Walk<'_>, matching: &[DeadLetter], sent: &mut Sent, counts: &mut Counts) {
+    async fn redrive(&self, walk: &mut Walk<'_>, matching: &[DeadLetter], sent: &mut Sent, counts: &mut Counts, now: Timestamp) {
         let (mut messages, mut sending, mut dropped) = (Vec::new(), Vec::new(), Vec::new());
         for dead in matching {
-            match sent.step(dead, &self.pair.queue) {
+            match sent.step(dead, &self.pair.queue, now) {
                 Step::Send(message) => {
                     messages.push(message);
                     sending.push(&dead.letter);
                 }
                 Step::Drop => dropped.push(&dead.letter),
-                Step::Keep(why) => counts.keep(&dead.letter, why),
+                Step::Keep(why) => counts.keep(&dead.letter, &why),
             }
         }
         let answers = walk.queue.send(&self.pair.queue, &messages).await;
@@ -242,6 +242,7 @@ pub(super) async fn purge(aws: &Aws, wanted: Purge) -> Result<bool, Failure> {
 
 /// Finds a queue of this environment and its dead-letter queue.
 async fn pair(aws: &Aws, name: &str) -> Result<Pair, Failure> {
+    check_options(aws).await?;
     queue::refuse_others(aws, [name]).await?;
     let pair = Pair::find(aws, name).await?;
     refuse_other_table(aws, &pair.queue, &pair.arn).await?;

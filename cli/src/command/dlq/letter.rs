@@ -15,12 +15,19 @@ const DIRECTLY: &str = "a producer sent it directly to the dead-letter queue";
 pub(super) struct DeadLetter {
     pub(super) letter: Letter,
     pub(super) record: Option<Record>,
+    /// Why the record cannot be read.
+    pub(super) unreadable: Option<String>,
 }
 
 impl DeadLetter {
     pub(super) fn name(&self) -> &str {
         let named = self.letter.envelope.as_ref().ok().map(|envelope| &*envelope.name);
         named.or_else(|| self.record.as_ref().map(|record| &*record.name)).unwrap_or_default()
+    }
+
+    /// Returns when the job expires.
+    pub(super) fn expires_at(&self) -> Option<Timestamp> {
+        self.letter.envelope.as_ref().ok()?.expires_at
     }
 
     pub(super) fn kind(&self) -> &str {
@@ -90,5 +97,5 @@ fn kind(letter: &Letter) -> &str {
 
 /// Returns a dead letter of a job without a record as JSON.
 pub(in crate::command) fn json(letter: &Letter, queue: &str) -> Value {
-    DeadLetter { letter: letter.clone(), record: None }.json(queue)
+    DeadLetter { letter: letter.clone(), record: None, unreadable: None }.json(queue)
 }

@@ -52,7 +52,8 @@ pub(super) async fn list(aws: &Aws, wanted: List) -> Result<bool, Failure> {
     } else {
         let rows = rows.iter().map(|(queue, found)| {
             let since = found.letter.message.sent_at.map(|at| from_now(at, now)).unwrap_or_default();
-            let state = found.record.as_ref().map_or("no record", |record| record.state.as_str());
+            let none = if found.unreadable.is_some() { "unreadable" } else { "no record" };
+            let state = found.record.as_ref().map_or(none, |record| record.state.as_str());
             let [id, name, kind] = [&found.letter.id, found.name(), found.kind()].map(str::to_owned);
             [queue.clone(), id, name, kind, since, state.into(), first_line(&found.reason())]
         });

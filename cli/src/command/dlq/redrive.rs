@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use jiff::Timestamp;
 use sqjobs::{Letter, Redrive, envelope::Digest, queue::Outgoing};
 
 use super::letter::DeadLetter;
@@ -9,9 +10,11 @@ use super::letter::DeadLetter;
 /// Why a redrive deletes dead letters without sending them.
 pub(super) const DROPPED: &str = "their jobs have ended or continued without them";
 /// Why a redrive neither sends nor deletes dead letters.
-pub(super) const KEPT: &str = "another job with their id has other arguments, or their messages are too large to carry their id";
+pub(super) const KEPT: &str = "their messages would not run";
 const OTHER_ARGUMENTS: &str =
     "another job with this id has other arguments, so this message would be discarded; enqueue its arguments with another id";
+const EXPIRED: &str =
+    "the job has expired and would not run; run it with these arguments by `sqjobs retry ID ARGS`, which deletes this dead letter";
 const TOO_LARGE: &str = "the message is too large to carry its id; enqueue the job again";
 
 /// The name and the arguments of a job.
@@ -22,7 +25,7 @@ pub(super) enum Step {
     Send(Outgoing),
     Drop,
     /// Keeps it, for this reason.
-    Keep(&'static str),
+    Keep(String),
 }
 
 /// The jobs whose dead letters were sent, by id. None: the message has no job that can be read.
@@ -32,17 +35,21 @@ pub(super) struct Sent(HashMap<String, Option<Job>>);
 impl Sent {
     /// Returns the step for a dead letter, and remembers the jobs to send. The first dead letter of an id is sent: the function would
     /// discard a later one.
-    pub(super) fn step(&mut self, dead: &DeadLetter, queue: &str) -> Step {
+    pub(super) fn step(&mut self, dead: &DeadLetter, queue: &str, now: Timestamp) -> Step {
+        if let Some(reason) = &dead.unreadable {
+            return Step::Keep(reason.clone());
+        }
         let (letter, job) = (&dead.letter, job(&dead.letter));
         let step = match letter.redrive(dead.record.as_ref(), queue) {
+            Redrive::Send(_) if dead.expires_at().is_some_and(|at| at <= now) => Step::Keep(EXPIRED.into()),
             Redrive::Send(message) => match self.0.get(&letter.id) {
                 None => Step::Send(message),
                 Some(first) if *first == job => Step::Drop,
-                Some(_) => Step::Keep(OTHER_ARGUMENTS),
+                Some(_) => Step::Keep(OTHER_ARGUMENTS.into()),
             },
             Redrive::Drop => Step::Drop,
-            Redrive::OtherArguments => Step::Keep(OTHER_ARGUMENTS),
-            Redrive::Stuck => Step::Keep(TOO_LARGE),
+            Redrive::OtherArguments => Step::Keep(OTHER_ARGUMENTS.into()),
+            Redrive::Stuck => Step::Keep(TOO_LARGE.into()),
         };
         if let Step::Send(_) = step {
             self.0.insert(letter.id.clone(), job);
@@ -64,4 +71,24 @@ impl Sent {
 /// Returns the job of a dead letter. None: its message cannot be read.
 fn job(letter: &Letter) -> Option<Job> {
     letter.envelope.as_ref().ok().map(|envelope| (envelope.name.clone(), envelope.digest()))
+}
+
+#[cfg(test)]
+mod tests {
+    use sqjobs::queue::Message;
+
+    use super::*;
+
+    fn dead_letter(expires_at: &str) -> DeadLetter {
+        let message = Message { body: format!(r#"{{"name": "n", "id": "a", "expires_at": "{expires_at}"}}"#), ..Message::default() };
+        DeadLetter { letter: Letter::open(message), record: None, unreadable: None }
+    }
+
+    #[test]
+    fn a_dead_letter_of_an_expired_job_is_kept() {
+        let now = "2026-05-04T12:00:00Z".parse().expect("an instant");
+        let step = |expires_at: &str| Sent::default().step(&dead_letter(expires_at), "n", now);
+        assert!(matches!(step("2026-05-04T12:00:01Z"), Step::Send(_)));
+        assert!(matches!(step("2026-05-04T12:00:00Z"), Step::Keep(why) if why == EXPIRED));
+    }
 }

@@ -40,6 +40,9 @@ pub(super) async fn show(aws: &Aws, wanted: Show) -> Result<bool, Failure> {
         if let Some(record) = &found.record {
             output.job(record, now)?;
         }
+        if let Some(reason) = &found.unreadable {
+            anstream::eprintln!("{}", clean(reason));
+        }
         let queue = aws.short(&pair.queue);
         if let Some(own) = lookup::belongs_to(aws, queue, &found.letter).await {
             let message = lookup::misplaced(&aws.place.prefix, &shell(queue), &own, &shell(&found.letter.id));

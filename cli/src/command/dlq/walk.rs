@@ -14,7 +14,7 @@ use sqjobs::{
 use tokio::time::sleep;
 
 use super::letter::DeadLetter;
-use crate::{aws::Aws, command::queue, failure::Failure, output::clean, sentence::shell};
+use crate::{aws::Aws, command::queue, failure::Failure, sentence::shell};
 
 /// Visibility timeout of the messages that a walk has received. An interrupted redrive can be run again after this time.
 pub(super) const HIDDEN: Duration = Duration::from_secs(30);
@@ -55,27 +55,18 @@ pub(in crate::command) struct Walk<'a> {
     seen: HashSet<String>,
     /// Receipts of the hidden messages, and the time of each receive, by message id.
     held: HashMap<String, (String, Instant)>,
-    /// The number of dead letters whose records cannot be read.
-    pub(super) unreadable: u64,
 }
 
 impl<'a> Walk<'a> {
     pub(in crate::command) fn new(aws: &Aws, pair: &'a Pair) -> Self {
         let store = DynamoDb::new(aws.dynamodb(), aws.place.table());
-        Self { queue: Sqs::new(aws.sqs()), store, pair, seen: HashSet::new(), held: HashMap::new(), unreadable: 0 }
+        Self { queue: Sqs::new(aws.sqs()), store, pair, seen: HashSet::new(), held: HashMap::new() }
     }
 
     /// Returns about `many` more dead letters with their records; none at the end.
     pub(super) async fn next(&mut self, many: usize) -> Result<Vec<DeadLetter>, Failure> {
-        loop {
-            let letters = self.letters(many).await?;
-            let is_end = letters.is_empty();
-            let found = self.join(letters).await?;
-            // All records of this part may be unreadable; the walk continues.
-            if is_end || !found.is_empty() {
-                return Ok(found);
-            }
-        }
+        let letters = self.letters(many).await?;
+        self.join(letters).await
     }
 
     /// Returns the dead letters of one job among the first [`SEARCHED`]. Stops when `enough` returns true for those found.
@@ -117,16 +108,15 @@ impl<'a> Walk<'a> {
         Ok(Vec::new())
     }
 
-    /// Adds the records. Reports a dead letter whose record cannot be read, and leaves it out.
-    async fn join(&mut self, letters: Vec<Letter>) -> Result<Vec<DeadLetter>, Failure> {
+    /// Adds the records, or why they cannot be read.
+    async fn join(&self, letters: Vec<Letter>) -> Result<Vec<DeadLetter>, Failure> {
         let ids: Vec<_> = letters.iter().map(|letter| letter.id.clone()).collect();
         let mut found = Vec::new();
         for (letter, record) in letters.into_iter().zip(self.store.read(&ids).await) {
             match record {
-                Ok(record) => found.push(DeadLetter { letter, record }),
+                Ok(record) => found.push(DeadLetter { letter, record, unreadable: None }),
                 Err(error @ StoreError::Unreadable { .. }) => {
-                    self.unreadable += 1;
-                    anstream::eprintln!("{}", clean(&error.to_string()));
+                    found.push(DeadLetter { letter, record: None, unreadable: Some(error.to_string()) });
                 }
                 Err(error) => return Err(Failure::because("cannot read the record of a dead letter", error)),
             }

@@ -5,6 +5,7 @@ use sqjobs::{
     Enqueued, Envelope, Record, State,
     envelope::Digest,
     lifecycle::waits_for_other_time,
+    queue::is_fifo,
     store::{DynamoDb, Store as _},
 };
 
@@ -84,7 +85,14 @@ pub(super) fn duplicate(first: &Record, envelope: &Envelope, queue: &str) -> (bo
             );
         }
         Some(digest) if *digest == asked.digest => {
-            let once = if first.state.is_terminal() { "it does not run again" } else { "it runs only once" };
+            let once = match first.state {
+                state if state.is_terminal() => "it does not run again",
+                State::Queued if is_fifo(queue) => {
+                    "it runs only once. SQS discards a message whose deduplication id was sent within five minutes: if the first message was \
+                     purged, give another --dedup"
+                }
+                _ => "it runs only once",
+            };
             return (true, format!("{state}, with the same arguments; {once}"));
         }
         Some(_) => "that job has other arguments".into(),

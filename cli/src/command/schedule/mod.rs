@@ -16,7 +16,7 @@ use self::{
     rows::{CODE, MAY_STILL_RUN, find, may_still_run, missing, print_json, readable, report},
 };
 pub(crate) use self::{args::Schedule, field::suggestion};
-use super::{beater, function::Function};
+use super::{beater, function::Function, table::check_options};
 use crate::{
     aws::Aws,
     failure::Failure,
@@ -28,7 +28,7 @@ pub(super) async fn schedule(aws: impl AsyncFn() -> Aws, wanted: Schedule) -> Re
     let mut output = Output::new();
     match wanted {
         Schedule::Preview(wanted) => preview(aws, &wanted, &mut output).await,
-        Schedule::List { json } => list(&aws().await, json, &mut output).await,
+        Schedule::List { json } => list(&checked(&aws).await?, json, &mut output).await,
         Schedule::Add(wanted) => {
             let (json, yes) = (wanted.json, wanted.yes);
             let entries = match &wanted.from {
@@ -40,10 +40,10 @@ pub(super) async fn schedule(aws: impl AsyncFn() -> Aws, wanted: Schedule) -> Re
                 anstream::eprintln!("no schedule was added: the input is empty");
                 return Ok(false);
             }
-            add(&aws().await, &entries, yes, json, &mut output).await
+            add(&checked(&aws).await?, &entries, yes, json, &mut output).await
         }
         Schedule::Pause { ids, json } => {
-            let aws = aws().await;
+            let aws = checked(&aws).await?;
             for stored in readable(&aws, &ids).await? {
                 let id = stored.entry.id();
                 aws.schedules().pause(id).await?;
@@ -53,7 +53,7 @@ pub(super) async fn schedule(aws: impl AsyncFn() -> Aws, wanted: Schedule) -> Re
             Ok(true)
         }
         Schedule::Resume { ids, json } => {
-            let aws = aws().await;
+            let aws = checked(&aws).await?;
             for stored in readable(&aws, &ids).await? {
                 let id = stored.entry.id();
                 aws.schedules().resume(id).await?;
@@ -68,15 +68,15 @@ pub(super) async fn schedule(aws: impl AsyncFn() -> Aws, wanted: Schedule) -> Re
             }
             Ok(true)
         }
-        Schedule::Remove { ids, yes, json } => remove(&aws().await, &ids, yes, json, &mut output).await,
+        Schedule::Remove { ids, yes, json } => remove(&checked(&aws).await?, &ids, yes, json, &mut output).await,
         Schedule::Beater { function } => {
-            let aws = aws().await;
+            let aws = checked(&aws).await?;
             beater::connect(&aws, &Function::find(&aws, &function).await?).await?;
             output.line(format!("EventBridge invokes {function} each minute"))?;
             Ok(true)
         }
         Schedule::Run { id, json } => {
-            let aws = aws().await;
+            let aws = checked(&aws).await?;
             let sent = match aws.schedules().run_now(&id).await {
                 Ok(sent) => sent,
                 Err(error) => {
@@ -124,4 +124,10 @@ async fn remove(aws: &Aws, ids: &[String], yes: bool, json: bool, output: &mut O
         }
     }
     Ok(true)
+}
+
+/// Connects to AWS, and checks the options that name tables.
+async fn checked(aws: &impl AsyncFn() -> Aws) -> Result<Aws, Failure> {
+    let aws = aws().await;
+    check_options(&aws).await.map(|()| aws)
 }

@@ -116,6 +116,7 @@ fn a_table_of_another_environment_is_refused() {
             assert!(refused.contains(other), "{change:?}: {refused}");
         }
         // The table belongs to no environment: the variables of the function decide.
+        sqjobs::setup::create_table(&world.account.dynamodb, "elsewhere").await.expect("the table is created");
         for change in &changes[..3] {
             let refused = sqjobs(world, &[change, &["--table", "elsewhere"][..]].concat()).error();
             let used = format!(
@@ -131,10 +132,11 @@ fn a_table_of_another_environment_is_refused() {
             assert!(refused.contains(serves), "{refused}");
         }
         let create = ["queue", "create", "probes", "--function", &probe];
+        let theirs = "table staging-schedules belongs to the environment staging-";
         let refused = sqjobs(world, &[&create[..], &["--schedules-table", "staging-schedules"]].concat()).error();
-        assert!(refused.contains(serves), "{refused}");
+        assert!(refused.contains(theirs), "{refused}");
         let refused = sqjobs(world, &["schedule", "beater", &beater, "--schedules-table", "staging-schedules"]).error();
-        assert!(refused.contains("its variables name the environment without a prefix, with the tables jobs and schedules"), "{refused}");
+        assert!(refused.contains(theirs), "{refused}");
         assert_eq!((read(&probe).await, read(&beater).await), before);
         assert_eq!(world.messages().await.len(), 0);
 
@@ -149,6 +151,47 @@ fn a_table_of_another_environment_is_refused() {
         assert!(denies.len() == 2 && denies.iter().all(asks), "{found:?}");
         sqjobs(world, &create).yes();
         assert_eq!(read(&probe).await, before.0);
+    });
+}
+
+#[test]
+fn an_option_that_names_a_wrong_table_changes_nothing() {
+    World::setup().test(async |world| {
+        in_environment(world, "staging-", &["table", "create"]).yes();
+        in_environment(world, "staging-", &["queue", "create", "invoice"]).yes();
+        world.plant(json!({"id": "first", "name": "probe", "queue": "probes", "state": "succeeded", "attempts": 1})).await;
+        let before = world.item("first").await;
+        let refusals: [(&[&str], &str); 7] = [
+            (&["--schedules-table", "jobs", "schedule", "remove", "first", "--yes"], "table jobs holds records, not schedules"),
+            (
+                &["--schedules-table", "jobs", "schedule", "add", "evil", "probe", "{}", "--every", "1h"],
+                "table jobs holds records, not schedules",
+            ),
+            (&["--table", "schedules", "cancel", "first", "--unseen", "--yes"], "table schedules holds schedules, not records"),
+            (
+                &["--table", "schedules", "enqueue", "probe", "{}", "--queue", "probes", "--recorded"],
+                "table schedules holds schedules, not records",
+            ),
+            (&["--table", "staging-jobs", "cancel", "first", "--yes"], "table staging-jobs belongs to the environment staging-"),
+            (&["--table", "staging-jobs", "retry", "first", "{}", "--yes"], "table staging-jobs belongs to the environment staging-"),
+            (
+                &["--schedules-table", "staging-schedules", "schedule", "remove", "first", "--yes"],
+                "table staging-schedules belongs to the environment staging-",
+            ),
+        ];
+        for (args, refusal) in refusals {
+            let refused = sqjobs(world, args).error();
+            assert!(refused.contains(refusal), "{args:?}: {refused}");
+        }
+        let refused = in_environment(world, "pro", &["queue", "purge", "bes", "--yes"]).error();
+        assert!(refused.contains("there is no table projobs, so there is no such environment"), "{refused}");
+        assert_eq!(world.item("first").await, before);
+        assert_eq!(world.scheduled("evil").await, None);
+        assert_eq!(world.messages().await.len(), 0);
+
+        let refused = in_environment(world, "staging-i", &["table", "create"]).error();
+        let taken = "it would take the queues staging-invoice, staging-invoice-dlq from the environment staging-";
+        assert!(refused.contains(taken), "{refused}");
     });
 }
 

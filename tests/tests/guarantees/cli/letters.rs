@@ -5,6 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 
 use super::{Ran, args, command, sqjobs};
@@ -33,6 +34,33 @@ fn ids(letters: &[Value]) -> Vec<&str> {
     let mut ids: Vec<_> = letters.iter().map(|letter| letter["id"].as_str().expect("an id")).collect();
     ids.sort_unstable();
     ids
+}
+
+#[test]
+fn an_unreadable_record_hides_neither_its_dead_letters_nor_other_jobs() {
+    World::setup().test(async |world| {
+        world.deploy(&Function::probe()).await;
+        fail(world, &["broken", "whole"], None).await;
+        world.edit("broken", "attempts", Some(AttributeValue::S("many".into()))).await;
+        let flaw = "the record of broken cannot be read: attempts";
+
+        let listed = sqjobs(world, &["list", "--json"]);
+        assert_eq!(ids(&listed.json()), ["whole"]);
+        assert!(listed.no().contains(&format!("left out: {flaw}")));
+        let found = sqjobs(world, &["doctor", "--json"]).json();
+        let finding = found.iter().find(|finding| finding["rule"] == "record_unreadable").expect("it is found");
+        assert!(finding["what"].as_str().is_some_and(|what| what.contains(flaw)), "{finding}");
+
+        assert_eq!(ids(&sqjobs(world, &["dlq", "list", "--json"]).json()), ["broken", "whole"]);
+        let table = sqjobs(world, &["dlq", "list", "--id", "broken"]).yes();
+        assert!(table.contains("unreadable"), "{table}");
+        assert!(sqjobs(world, &["dlq", "show", "probes", "broken"]).yes().contains("broken"));
+        let kept = sqjobs(world, &["dlq", "redrive", "probes", "--id", "broken", "--yes"]);
+        assert!(kept.said.contains(flaw), "{}", kept.said);
+        assert_eq!(world.dead_letters().await.len(), 2);
+        sqjobs(world, &["dlq", "purge", "probes", "--id", "broken", "--yes"]).yes();
+        world.dead_letters_when(1).await;
+    });
 }
 
 #[test]
@@ -195,7 +223,9 @@ fn of_dead_letters_of_one_id_the_first_is_redriven_and_others_are_kept() {
         assert_eq!(counts(&redrive(&["--dry-run", "--json"]).json()[0]), [2, 1, 1, 0]);
         let would = redrive(&["--dry-run"]).no();
         assert!(
-            would.starts_with("2 would be redriven; 1 would be dropped: ") && would.contains("; 1 would be kept: another job"),
+            would.starts_with("2 would be redriven; 1 would be dropped: ")
+                && would.contains("; 1 would be kept: their messages would not run")
+                && would.contains("another job with this id has other arguments"),
             "{would}"
         );
         let done = redrive(&["--yes", "--json"]);

@@ -51,6 +51,8 @@ pub(in crate::command::doctor) struct System {
     pub(in crate::command::doctor) wrong_schedules: Vec<(String, String)>,
     /// The queues of schedules and due jobs that do not exist, by their full names.
     pub(in crate::command::doctor) missing_queues: BTreeSet<String>,
+    /// Why records of due and failed jobs cannot be read.
+    pub(in crate::command::doctor) unreadable: BTreeSet<String>,
     /// The records of running jobs.
     pub(in crate::command::doctor) running: Vec<Record>,
     /// The failing schedules, each with its newest failed job.

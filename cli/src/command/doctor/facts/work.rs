@@ -29,15 +29,19 @@ impl System {
         let has = |table: &Table, index: &str| table.arn.is_some() && table.indexes.iter().any(|own| own == index);
         let message = |error: sqjobs::Error| error.to_string();
         if has(&self.jobs, "due") {
-            let due = aws.client().list(By::Due, JOBS).await.map_err(message);
-            self.due = self.note_error("due jobs", due).unwrap_or_default();
+            let due = aws.client().list_all(By::Due, JOBS).await.map_err(message);
+            let (due, unreadable) = self.note_error("due jobs", due).unwrap_or_default();
+            self.due = due;
+            self.unreadable.extend(unreadable.iter().map(ToString::to_string));
         }
         let mut failed = Vec::new();
         if has(&self.jobs, "listed") {
             let dlqs = setup::dlqs(&aws.dynamodb(), &aws.place.table()).await.map_err(message);
             self.beater.listed = self.note_error("the list of dead-letter queues", dlqs);
-            let listed = aws.client().list(By::Failed, JOBS).await.map_err(message);
-            failed = self.note_error("failed jobs", listed).unwrap_or_default();
+            let listed = aws.client().list_all(By::Failed, JOBS).await.map_err(message);
+            let (listed, unreadable) = self.note_error("failed jobs", listed).unwrap_or_default();
+            failed = listed;
+            self.unreadable.extend(unreadable.iter().map(ToString::to_string));
             for queue in &mut self.queues {
                 let mut own = failed.iter().filter(|record| record.queue == queue.name);
                 queue.deleted_early = own.find(|record| is_deleted_early(record, queue.retention)).cloned();

@@ -18,7 +18,7 @@ const LATE: SignedDuration = SignedDuration::from_mins(5);
 const LOST: SignedDuration = SignedDuration::from_hours(2);
 
 impl Findings<'_> {
-    pub(super) fn work(&mut self, system: &System) {
+    fn due(&mut self, system: &System) {
         let now = system.now;
         let (lost, kept): (Vec<_>, Vec<_>) = system.due.iter().partition(|record| system.missing_queues.contains(&record.queue));
         let overdue: Vec<_> = kept.into_iter().filter(|record| record.run_at.is_some_and(|at| now.duration_since(at) > LATE)).collect();
@@ -46,6 +46,21 @@ impl Findings<'_> {
                 shell(ids[0])
             );
             self.add("due_queue_missing", &format!("queue {queue}"), what, "no beater can send them, so they never run", remedy);
+        }
+    }
+
+    pub(super) fn work(&mut self, system: &System) {
+        let now = system.now;
+        self.due(system);
+        for error in &system.unreadable {
+            let why = "functions and beaters leave such a job as it is, and its messages become dead letters";
+            self.add(
+                "record_unreadable",
+                "records",
+                error.clone(),
+                why,
+                "correct the item in the table, or delete it and enqueue the job again",
+            );
         }
         self.schedules(system);
         let lapsed = |record: &&Record| record.state == State::Running && lapsed_at(record).is_some_and(|at| now.duration_since(at) > LOST);
