@@ -311,7 +311,7 @@ fn the_command_gives_the_rights_that_the_modules_give() {
         sqjobs(world, &["queue", "create", "others"]).yes();
         let create = ["queue", "create", "probes", "--function", &probe];
         let printed = sqjobs(world, &[&create[..], &["--enqueues-to", "others"]].concat()).yes();
-        assert!(printed.contains(" may enqueue jobs to others, and to no other queue\n"), "{printed}");
+        assert!(printed.contains(" may enqueue jobs to others and to no other queue\n"), "{printed}");
         sqjobs(world, &create).yes(); // which removes nothing
         sqjobs(world, &["schedule", "beater", &beater]).yes();
         for (role, module, function) in [("probe", FUNCTION, probe), ("beater", BEATER, beater)] {
