@@ -301,7 +301,7 @@ fn each_command_that_is_printed_names_the_environment() {
         let told = there(&["schedule", "add", "nightly", "adder", "--cron", "1 0 * * *"]).error();
         assert!(told.contains("its queue live-adder does not exist; create it with `sqjobs queue create adder --prefix live-`"), "{told}");
         let told = there(&["enqueue", "adder", "[1, 2]"]).error();
-        assert!(told.contains("queue live-adder: ") && told.contains("`sqjobs queue create adder --prefix live-`"), "{told}");
+        assert!(told.contains("(queue live-adder)") && told.contains("`sqjobs queue create adder --prefix live-`"), "{told}");
         let told = there(&["dlq", "list", "adder"]).error();
         assert!(told.contains("no queue live-adder; create it with `sqjobs queue create adder --prefix live-`"), "{told}");
         let unknown = there(&["explain", "b"]).no();
