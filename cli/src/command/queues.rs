@@ -15,7 +15,7 @@ use super::{
     function::Function,
     mapping::{Feed, feeds, function_of, mappings, row},
     queue::{Depth, Queues, SqsQueue, Status, all, find, no_queue, pair, refuse_others, set_visibility, source_name, url},
-    table::{check_options, others_than_new},
+    table::{check_contents, check_options, others_than_new},
 };
 use crate::{
     aws::Aws,
@@ -97,8 +97,11 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const DUE: usize = 1000;
 
 pub(super) async fn queue(aws: &Aws, wanted: Queue) -> Result<bool, Failure> {
-    if !matches!(wanted, Queue::Create { .. } | Queue::List { .. }) {
-        check_options(aws).await?;
+    match &wanted {
+        Queue::List { .. } => {}
+        // A new environment may have no table yet.
+        Queue::Create { .. } => drop(check_contents(aws).await?),
+        Queue::Pause { .. } | Queue::Resume { .. } | Queue::Purge { .. } | Queue::Delete { .. } => check_options(aws).await?,
     }
     match wanted {
         Queue::Create { name, timeout, function, enqueues_to } => create(aws, &name, timeout, function.as_deref(), &enqueues_to).await,

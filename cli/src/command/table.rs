@@ -1,6 +1,6 @@
 //! Creates the tables.
 
-use aws_sdk_dynamodb::error::ProvideErrorMetadata as _;
+use aws_sdk_dynamodb::{error::ProvideErrorMetadata as _, types::TableDescription};
 use clap::Subcommand;
 use sqjobs::setup;
 
@@ -34,6 +34,7 @@ pub(super) async fn create(aws: &Aws) -> Result<(), Failure> {
         anstream::eprintln!("{others}");
     }
     refuse_taken(aws).await?;
+    check_contents(aws).await?;
     setup::create_table(&dynamodb, &jobs).await?;
     Ok(setup::create_schedules_table(&dynamodb, &schedules).await?)
 }
@@ -112,28 +113,16 @@ enum Content {
 }
 
 impl Content {
-    /// Returns the content of a table by the range key of its index `due`. None: the table has no such index, or the user may not
-    /// describe it.
-    async fn of(aws: &Aws, table: &str) -> Result<Option<Self>, Failure> {
-        let described = match aws.dynamodb().describe_table().table_name(table).send().await {
-            Ok(described) => described,
-            Err(error) if error.code() == Some("ResourceNotFoundException") => {
-                return Err(Failure::new(format!(
-                    "there is no table {table}, so there is no such environment; look at --prefix, --table and --schedules-table, or create it by \
-                     `sqjobs table create`"
-                )));
-            }
-            Err(_) => return Ok(None),
-        };
-        let indexes = described.table.and_then(|table| table.global_secondary_indexes).unwrap_or_default();
-        let due = indexes.into_iter().find(|index| index.index_name.as_deref() == Some("due"));
-        let keys = due.and_then(|index| index.key_schema).unwrap_or_default();
-        let has = |name: &str| keys.iter().any(|key| key.attribute_name == name);
-        Ok(match () {
+    /// Returns the content of a table by the range key of its index `due`. None: the table has no such index.
+    fn of(described: &TableDescription) -> Option<Self> {
+        let indexes = described.global_secondary_indexes();
+        let due = indexes.iter().find(|index| index.index_name.as_deref() == Some("due"))?;
+        let has = |name: &str| due.key_schema().iter().any(|key| key.attribute_name == name);
+        match () {
             () if has("run_at") => Some(Self::Records),
             () if has("next_fire") => Some(Self::Schedules),
             () => None,
-        })
+        }
     }
 
     fn as_str(self) -> &'static str {
@@ -147,24 +136,42 @@ impl Content {
 /// Refuses to change anything by options that name an environment which does not exist, a table of another environment, or a table of
 /// the other content. Without such options nothing is requested.
 pub(super) async fn check_options(aws: &Aws) -> Result<(), Failure> {
-    let place = &aws.place;
-    let is_given = |name: &Option<String>| name.as_ref().is_some_and(|name| !name.is_empty());
-    if !place.prefix.is_empty() || is_given(&place.table) {
-        check(aws, "--table", &place.table(), Content::Records).await?;
-    }
-    if is_given(&place.schedules_table) {
-        check(aws, "--schedules-table", &place.schedules_table(), Content::Schedules).await?;
+    let missing = check_contents(aws).await?;
+    if let Some(table) = missing.first() {
+        return Err(Failure::new(format!(
+            "there is no table {table}, so there is no such environment; look at --prefix, --table and --schedules-table, or create it by \
+             `sqjobs table create`"
+        )));
     }
     refuse_other(aws).await
 }
 
-async fn check(aws: &Aws, option: &str, table: &str, content: Content) -> Result<(), Failure> {
-    match Content::of(aws, table).await? {
-        Some(own) if own != content => {
-            Err(Failure::new(format!("table {table} holds {}, not {}; name another by {option}", own.as_str(), content.as_str())))
+/// Refuses tables that options name and that hold something else. Returns those that do not exist. A table that the user may not
+/// describe counts as right.
+pub(super) async fn check_contents(aws: &Aws) -> Result<Vec<String>, Failure> {
+    let place = &aws.place;
+    let is_given = |name: &Option<String>| name.as_ref().is_some_and(|name| !name.is_empty());
+    let records = (!place.prefix.is_empty() || is_given(&place.table)).then(|| ("--table", place.table(), Content::Records));
+    let schedules = is_given(&place.schedules_table).then(|| ("--schedules-table", place.schedules_table(), Content::Schedules));
+    let mut missing = Vec::new();
+    for (option, table, content) in [records, schedules].into_iter().flatten() {
+        let described = match aws.dynamodb().describe_table().table_name(&table).send().await {
+            Ok(described) => described.table,
+            Err(error) if error.code() == Some("ResourceNotFoundException") => {
+                missing.push(table);
+                continue;
+            }
+            Err(_) => continue,
+        };
+        let Some(described) = described else { continue };
+        if let Some(key) = described.key_schema().iter().find(|key| key.attribute_name != "id") {
+            return Err(Failure::new(format!("table {table} has the key {}, not id; name another by {option}", key.attribute_name)));
         }
-        _ => Ok(()),
+        if let Some(own) = Content::of(&described).filter(|own| *own != content) {
+            return Err(Failure::new(format!("table {table} holds {}, not {}; name another by {option}", own.as_str(), content.as_str())));
+        }
     }
+    Ok(missing)
 }
 
 /// Refuses the table of another environment together with the prefix of this one. Refuses nothing if the user may not list the tables.

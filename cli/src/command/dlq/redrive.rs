@@ -40,6 +40,12 @@ impl Sent {
             return Step::Keep(reason.clone());
         }
         let (letter, job) = (&dead.letter, job(&dead.letter));
+        if let Some(own) = dead.record.as_ref().filter(|own| own.name == dead.name() && !own.queue.is_empty() && own.queue != queue) {
+            return Step::Keep(format!(
+                "its job belongs to queue {}; send the message there, or run the job by `sqjobs retry ID ARGS`",
+                own.queue
+            ));
+        }
         let step = match letter.redrive(dead.record.as_ref(), queue) {
             Redrive::Send(_) if dead.expires_at().is_some_and(|at| at <= now) => Step::Keep(EXPIRED.into()),
             Redrive::Send(message) => match self.0.get(&letter.id) {
@@ -78,6 +84,16 @@ mod tests {
     use sqjobs::queue::Message;
 
     use super::*;
+
+    #[test]
+    fn a_dead_letter_of_another_queue_is_kept() {
+        let now = "2026-05-04T12:00:00Z".parse().expect("an instant");
+        let record =
+            serde_json::from_value(serde_json::json!({"id": "a", "name": "n", "queue": "n", "state": "failed"})).expect("a record");
+        let dead = DeadLetter { record: Some(record), ..dead_letter("2026-05-05T12:00:00Z") };
+        assert!(matches!(Sent::default().step(&dead, "n", now), Step::Send(_)));
+        assert!(matches!(Sent::default().step(&dead, "other", now), Step::Keep(why) if why.starts_with("its job belongs to queue n")));
+    }
 
     fn dead_letter(expires_at: &str) -> DeadLetter {
         let message = Message { body: format!(r#"{{"name": "n", "id": "a", "expires_at": "{expires_at}"}}"#), ..Message::default() };

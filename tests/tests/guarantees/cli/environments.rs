@@ -183,6 +183,8 @@ fn an_option_that_names_a_wrong_table_changes_nothing() {
             let refused = sqjobs(world, args).error();
             assert!(refused.contains(refusal), "{args:?}: {refused}");
         }
+        let swapped = ["--table", "schedules", "--schedules-table", "jobs", "table", "create"];
+        assert!(sqjobs(world, &swapped).error().contains("table schedules holds schedules, not records"));
         let refused = in_environment(world, "pro", &["queue", "purge", "bes", "--yes"]).error();
         assert!(refused.contains("there is no table projobs, so there is no such environment"), "{refused}");
         assert_eq!(world.item("first").await, before);
