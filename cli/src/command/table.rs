@@ -105,7 +105,7 @@ pub(super) async fn others_than_new(aws: &Aws) -> Option<String> {
     })
 }
 
-/// What a table holds.
+/// The content of a table.
 #[derive(Clone, Copy, PartialEq)]
 enum Content {
     Records,

@@ -119,9 +119,9 @@ async fn refusals(world: &World, function: &Function) -> Vec<String> {
 fn is_about(line: &str, (sid, action): Right<'_>) -> bool {
     let request = if action.contains("PartiQL") { "dynamodb:BatchExecuteStatement" } else { action };
     let told = match (sid, action) {
-        ("DeadLetters", "sqs:SendMessage") if line.contains("its reason") => "", // by a beater
+        ("DeadLetters", "sqs:SendMessage") if line.contains("cannot add the reason") => "", // by a beater
         ("DeadLetters", "sqs:SendMessage") => "dead-letter queue",
-        ("Queue", "sqs:SendMessage") => "anew",
+        ("Queue", "sqs:SendMessage") => "cannot send an old message again",
         ("Children", "sqs:SendMessage") => "cannot enqueue",
         _ => "",
     };
