@@ -230,6 +230,7 @@ async fn switch(aws: &Aws, queues: &[String], enabled: bool) -> Result<bool, Fai
     // All queues are found before any is changed.
     for name in queues {
         let queue = find(aws, &aws.queue(name)).await?;
+        refuse_other_table(aws, &queue.name, &queue.arn).await?;
         let mappings = mappings(aws, Some(&queue.arn)).await?;
         if mappings.is_empty() {
             return Err(Failure::new(format!(
@@ -270,7 +271,8 @@ async fn wait_until(aws: &Aws, arn: &str, state: &str) -> Result<(), Failure> {
 
 async fn purge(aws: &Aws, name: &str, yes: bool) -> Result<bool, Failure> {
     refuse_others(aws, [name]).await?;
-    let SqsQueue { name, url, depth, .. } = find(aws, &aws.queue(name)).await?;
+    let SqsQueue { name, url, arn, depth, .. } = find(aws, &aws.queue(name)).await?;
+    refuse_other_table(aws, &name, &arn).await?;
     if let Some(source) = source_name(&name) {
         let source = shell(aws.short(&source));
         return Err(Failure::new(format!(

@@ -1,5 +1,7 @@
 //! Creates the tables.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_dynamodb::{error::ProvideErrorMetadata as _, types::TableDescription};
 use clap::Subcommand;
 use sqjobs::setup;
@@ -51,14 +53,14 @@ async fn refuse_taken(aws: &Aws) -> Result<(), Failure> {
     let Some(owner) = owner else { return Ok(()) };
     let queues = aws.sqs().list_queues().queue_name_prefix(&place.prefix).send().await;
     let queues = queues.map_err(|error| Failure::because("cannot list the queues", error))?.queue_urls.unwrap_or_default();
-    let taken: Vec<_> = queues.iter().filter_map(|url| url.rsplit('/').next()).collect();
+    let taken: BTreeSet<_> = queues.iter().filter_map(|url| url.rsplit('/').next()).collect();
     if taken.is_empty() {
         return Ok(());
     }
     Err(Failure::new(format!(
         "cannot create the environment {}: it would take the queues {} from the environment {owner}; choose another prefix",
         place.prefix,
-        taken.join(", ")
+        taken.into_iter().collect::<Vec<_>>().join(", ")
     )))
 }
 
@@ -139,8 +141,7 @@ pub(super) async fn check_options(aws: &Aws) -> Result<(), Failure> {
     let missing = check_contents(aws).await?;
     if let Some(table) = missing.first() {
         return Err(Failure::new(format!(
-            "there is no table {table}, so there is no such environment; look at --prefix, --table and --schedules-table, or create it by \
-             `sqjobs table create`"
+            "there is no table {table}; look at --prefix, --table and --schedules-table, or create it with `sqjobs table create`"
         )));
     }
     refuse_other(aws).await

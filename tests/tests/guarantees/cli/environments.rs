@@ -186,7 +186,7 @@ fn an_option_that_names_a_wrong_table_changes_nothing() {
         let swapped = ["--table", "schedules", "--schedules-table", "jobs", "table", "create"];
         assert!(sqjobs(world, &swapped).error().contains("table schedules holds schedules, not records"));
         let refused = in_environment(world, "pro", &["queue", "purge", "bes", "--yes"]).error();
-        assert!(refused.contains("there is no table projobs, so there is no such environment"), "{refused}");
+        assert!(refused.contains("there is no table projobs"), "{refused}");
         assert_eq!(world.item("first").await, before);
         assert_eq!(world.scheduled("evil").await, None);
         assert_eq!(world.messages().await.len(), 0);
@@ -283,7 +283,7 @@ fn each_command_that_is_printed_names_the_environment() {
         let told = there(&["get", "a"]).error();
         assert!(told.contains("(table live-jobs)") && told.contains("`sqjobs table create --prefix live-`"), "{told}");
         let told = there(&["schedule", "list"]).error();
-        assert!(told.contains("live-schedules"), "{told}");
+        assert!(told.contains("there is no table live-jobs") && told.contains("`sqjobs table create --prefix live-`"), "{told}");
         for list in [["queue", "list"], ["dlq", "list"]] {
             let told = there(&list).said;
             let none = "no queue has the prefix live-, and there is no table live-jobs or live-schedules; ";

@@ -1024,8 +1024,9 @@ fn a_missing_table_or_queue_is_named_with_the_command_that_creates_it() {
         let there = |args: &[&str]| sqjobs(world, &[args, &bare].concat());
         assert!(there(&["get", "a"]).error().contains("`sqjobs table create --table jobs-2 --schedules-table schedules-2 --prefix test-`"));
         assert!(there(&["schedule", "list"]).error().contains("`sqjobs table create --table jobs-2 "));
-        assert!(there(&["enqueue", "adder", "[1]"]).error().contains("`sqjobs queue create adder --table jobs-2 "));
+        assert!(there(&["enqueue", "adder", "[1]"]).error().contains("`sqjobs table create --table jobs-2 "));
         assert_eq!(there(&["table", "create"]).yes(), "table jobs-2 is ready\ntable schedules-2 is ready\n");
+        assert!(there(&["enqueue", "adder", "[1]"]).error().contains("`sqjobs queue create adder --table jobs-2 "));
         let urls = there(&["queue", "create", "adder", "--timeout", "60s"]).yes();
         assert!(urls.lines().map(|url| url.rsplit('/').next().expect("a name")).eq(["test-adder", "test-adder-dlq"]), "{urls}");
         there(&["enqueue", "adder", "[1]", "--id", "a", "--recorded"]).yes();
