@@ -152,7 +152,14 @@ const NEEDS: &[Need] = &[
     need(
         "Results",
         &[Producer],
-        &["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:PartiQLInsert", "dynamodb:Query"],
+        &[
+            "dynamodb:BatchGetItem",
+            "dynamodb:BatchWriteItem",
+            "dynamodb:DescribeTable",
+            "dynamodb:GetItem",
+            "dynamodb:PartiQLInsert",
+            "dynamodb:Query",
+        ],
         Jobs,
     ),
 ];
