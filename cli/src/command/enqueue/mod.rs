@@ -8,7 +8,7 @@ mod job;
 use futures_util::future::join;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use sqjobs::{Enqueued, lifecycle::SKEW};
+use sqjobs::{Enqueued, lifecycle::SKEW, queue::is_fifo};
 
 pub(crate) use self::args::{Enqueue, Options};
 pub(super) use self::job::{arguments, job};
@@ -26,6 +26,10 @@ use crate::{
     failure::Failure,
     output::{Output, clean},
 };
+
+/// Said about a message whose deduplication id may have been sent before.
+const FIFO: &str = "note: a FIFO queue discards the message, without an error, if one with its deduplication id (--dedup, or the job's id) was \
+                    sent within five minutes";
 
 pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure> {
     table::refuse_other(aws).await?;
@@ -45,6 +49,7 @@ pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure>
         (Some(file), _) => Bulk { aws, client, environments, dlqs, options: wanted.options, json: wanted.json, from: file }.run().await,
         (None, Some(name)) => {
             dlqs.refuse(aws, wanted.options.queue.as_deref().unwrap_or(&name)).await?;
+            let is_named = wanted.id.is_some() || wanted.options.dedup.is_some();
             let mut job = job(&name, wanted.args.as_deref(), &wanted.options)?;
             if let Some(id) = wanted.id {
                 job = job.id(id);
@@ -69,6 +74,9 @@ pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure>
                 Output::new().json(&answer(&sent, None))?;
             } else {
                 Output::new().line(&sent.id)?;
+            }
+            if is_fifo(&queue) && is_named {
+                anstream::eprintln!("{FIFO}");
             }
             let missing = missing(&sent, &asked);
             if let Some(missing) = &missing {

@@ -10,7 +10,7 @@ mod rows;
 use serde_json::json;
 
 use self::{
-    add::{add, entry, read},
+    add::{add, entry, read, report_missing_beater},
     list::list,
     preview::preview,
     rows::{CODE, MAY_STILL_RUN, find, may_still_run, missing, print_json, readable, report},
@@ -40,7 +40,12 @@ pub(super) async fn schedule(aws: impl AsyncFn() -> Aws, wanted: Schedule) -> Re
                 anstream::eprintln!("no schedule was added: the input is empty");
                 return Ok(false);
             }
-            add(&checked(&aws).await?, &entries, yes, json, &mut output).await
+            let aws = checked(&aws).await?;
+            let is_added = add(&aws, &entries, yes, json, &mut output).await?;
+            if is_added {
+                report_missing_beater(&aws).await;
+            }
+            Ok(is_added)
         }
         Schedule::Pause { ids, json } => {
             let aws = checked(&aws).await?;

@@ -241,6 +241,10 @@ fn an_environment_without_a_prefix_leaves_the_queues_of_others_alone() {
         assert!(refused.contains(such_as), "{refused}");
         assert_eq!(given(world, "beater", &beater, "").await, rights);
 
+        let own = sqjobs(world, &["schedule", "add", "own", "probe", "--cron", "1 0 * * *", "--queue", "probes"]);
+        assert!(!own.said.contains("invokes no beater"), "{}", own.said);
+        own.yes();
+
         let add = ["schedule", "add", "nightly", "adder", "--cron", "1 0 * * *", "--queue", "staging-work"];
         let changes: [&[&str]; 9] = [
             &["queue", "create", "staging-work"],

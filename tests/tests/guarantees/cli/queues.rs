@@ -11,6 +11,17 @@ use super::{in_environment, sqjobs};
 use crate::{function::Function, proxy::Fault, roles::given, world::World};
 
 #[test]
+fn an_enqueue_to_a_fifo_queue_says_that_sqs_may_discard_the_message() {
+    World::setup().test(async |world| {
+        sqjobs(world, &["queue", "create", "orders.fifo"]).yes();
+        let enqueue =
+            |more: &[&str]| sqjobs(world, &[&["enqueue", "probe", "{}", "--queue", "orders.fifo", "--group", "g"], more].concat()).said;
+        assert!(enqueue(&["--id", "a"]).contains("a FIFO queue discards the message, without an error"));
+        assert_eq!(enqueue(&[]), "", "its id is new");
+    });
+}
+
+#[test]
 fn queues_are_shown_paused_resumed_and_emptied_by_command() {
     World::setup().test(async |world| {
         world.deploy(&Function::probe()).await;

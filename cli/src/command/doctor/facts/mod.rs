@@ -14,7 +14,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use sqjobs::{Record, Scheduled};
 
-use self::{beater::find_beater, queues::queues};
+use self::queues::queues;
 use crate::{
     aws::Aws,
     command::{function::Function, mapping::mappings, table},
@@ -168,7 +168,7 @@ impl System {
         if !matches!(Function::get(aws, &usual).await, Ok(None)) {
             return usual;
         }
-        let find_beater = find_beater(aws).await;
+        let find_beater = crate::command::beater::find(aws).await;
         self.note_error("the functions that EventBridge invokes each minute", find_beater).flatten().unwrap_or(usual)
     }
 
