@@ -8,6 +8,9 @@ use crate::{
     time::{brief, exact, from_now},
 };
 
+/// Said of a job that a beater will send.
+pub(crate) const IN_TIME: &str = "; a beater sends it in time";
+
 /// The delay after which a job is called overdue.
 const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
 
@@ -92,7 +95,7 @@ impl Story<'_> {
                     self.at(at),
                     shell(&self.record.id)
                 ),
-                None => format!("It waits in the due index{due}; a beater sends it in time."),
+                None => format!("It waits in the due index{due}{IN_TIME}."),
             },
             State::Blocked => "It waits for other jobs.".into(),
             State::Queued => format!("According to its record, it waits in its queue{due}."),

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use sqjobs::{Record, State};
 
-use super::{follow::is_unstarted, lookup, queue, stats};
+use super::{beater, follow::is_unstarted, lookup, queue, stats};
 use crate::{
     aws::Aws,
     failure::Failure,
@@ -39,6 +39,14 @@ pub(super) async fn explain(aws: &Aws, wanted: Explain) -> Result<bool, Failure>
         Some(record) => sentence::explain(record, &aws.place.prefix, is_queue_gone, now),
         None => vec![format!("There is no record of {:?}.", wanted.id)],
     };
+    // Without the permission to read rules, nothing is known of beaters.
+    let waits_for_beater = !is_queue_gone && record.as_ref().is_some_and(|record| record.state == State::Scheduled);
+    if waits_for_beater && let Ok(None) = beater::find(aws).await {
+        for sentence in &mut sentences {
+            *sentence = sentence.replace(sentence::IN_TIME, "");
+        }
+        sentences.push(beater::MISSING.into());
+    }
     if let Some(Err(unseen)) = queue {
         sentences.push(format!("Its queue cannot be read: {}.", unseen.into_message()));
     }

@@ -32,14 +32,10 @@ use crate::{
 /// The interval between two ticks of a beater.
 const TICK: SignedDuration = SignedDuration::from_mins(1);
 
-/// Said if no beater fires schedules.
-const NO_BEATER: &str = "EventBridge invokes no beater for these tables each minute, so no schedule fires; deploy one and run \
-                         `sqjobs schedule beater FUNCTION`";
-
 /// Says if no beater fires schedules. Without the permission to read rules, nothing is known of beaters.
 pub(super) async fn report_missing_beater(aws: &Aws) {
     if let Ok(None) = beater::find(aws).await {
-        anstream::eprintln!("{}", aws.place.with_options(NO_BEATER));
+        anstream::eprintln!("{}", aws.place.with_options(beater::MISSING));
     }
 }
 
