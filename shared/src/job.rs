@@ -147,8 +147,9 @@ impl Future for NoHook {
     }
 }
 
-/// Returns `true` if the job implements the hook that the closure would call. Hooks run on the thread of the job bodies, and ten
-/// switches to that thread cost more than ten claims. `TypeId::of` cannot be used, because the future of a hook borrows its arguments.
+/// Returns `true` if the job implements the hook that the closure would call. The worker skips all other hooks, because hooks run on
+/// the thread of the job bodies, and ten switches to that thread cost more than ten claims. `TypeId::of` cannot be used,
+/// because the future of a hook borrows its arguments.
 fn is_written<'a, A: 'a, F>(_: impl FnOnce(&'a A) -> F) -> bool {
     typeid::of::<F>() != typeid::of::<NoHook>()
 }

@@ -92,7 +92,7 @@ pub struct Record {
     /// `true` after a cancel of the running job.
     #[serde(default, skip_serializing_if = "is_false")]
     pub cancel_requested: bool,
-    /// The message body, while the record and not a message holds the arguments.
+    /// The message body, while the record holds the arguments in place of a message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub envelope: Option<String>,
     /// The message group of that message.
@@ -181,7 +181,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure at `now`, its message cut to what a record holds.
+    /// Creates a failure at `now`, and cuts its message to the length that a record can hold.
     pub(crate) fn new(kind: impl Into<String>, mut message: String, now: Timestamp) -> Self {
         let mut kind = kind.into();
         kind.truncate(kind.floor_char_boundary(64));
@@ -233,7 +233,7 @@ impl Dlq {
 /// The fields that a conditional write compares. A write replaces a record only if they are unchanged since it was read.
 ///
 /// A delayed duplicate of an earlier write is refused, because at least one of them has changed since. A claim changes the generation and
-/// the owner, a renewal the lease, an ending the state.
+/// the owner, a renewal changes the lease, and an ending changes the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Version<'a> {
     /// [`Record::generation`].

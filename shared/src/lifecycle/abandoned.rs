@@ -19,7 +19,7 @@ use crate::{
 pub(crate) enum Abandoned {
     /// Delete the message: its job has ended, or the due index holds the job.
     Delete,
-    /// Leave the message unchanged: its job may be running, or it already has its reason.
+    /// Leave the message unchanged: its job may be running, or the message already contains the reason.
     Leave,
     /// Add this reason to the message, and mark the record as dead-lettered if it is failed.
     Explain(Failure),

@@ -24,7 +24,7 @@ pub(crate) fn cancel(seen: Option<&Record>, request: &Request, policy: &Policy, 
     }
 }
 
-/// Moves a waiting job whose record holds its message to another time. Returns `None` for any other job. `owner` is a new token.
+/// Changes the run time of a waiting job whose record holds its message. Returns `None` for any other job. `owner` is a new token.
 pub(crate) fn moved(seen: &Record, owner: &str, run_at: Timestamp) -> Option<Record> {
     let waits = matches!(seen.state, State::Scheduled | State::Queued | State::Retrying) && seen.envelope.is_some();
     let request = Request { id: seen.id.clone(), ..Request::default() };
@@ -38,7 +38,7 @@ pub(crate) fn retry(seen: &Record, request: &Request, owner: &str, now: Timestam
         return None;
     }
     let again = Record {
-        name: request.name.clone(), // the record of a job that was cancelled before a worker saw it has none
+        name: request.name.clone(), // empty in the record of a job that was cancelled before a worker saw it
         queue: request.queue.clone(),
         max_attempts: request.max_attempts.unwrap_or(seen.max_attempts),
         tags: if request.tags.is_empty() { seen.tags.clone() } else { request.tags.clone() },

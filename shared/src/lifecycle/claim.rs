@@ -144,7 +144,7 @@ fn is_too_late(request: &Request, now: Timestamp) -> bool {
 
 fn grant(seen: Record, request: &Request, policy: &Policy, claim: &Claim, suspect: bool, now: Timestamp) -> Decision {
     let digest = digest(&seen, request);
-    // An unrecorded run may delete the only message.
+    // The record keeps a copy of the message, because an unrecorded run may delete the only message of the job.
     let keeps = policy.recording == Recording::OnTrouble && seen.envelope.is_none() && request.bytes() <= KEPT_BYTES;
     let seen = if keeps { with_message(seen, request) } else { seen };
     let next = Record {
@@ -158,7 +158,7 @@ fn grant(seen: Record, request: &Request, policy: &Policy, claim: &Claim, suspec
         started_at: Some(now),
         run_at: None,
         due: None,
-        // The record keeps the envelope of a job that was filed until the job ends, because its message may already be deleted.
+        // If the job was filed, its record keeps the envelope until the job ends, because its message may already be deleted.
         ..unfinished(seen)
     };
     Decision::Run { next: Box::new(next), suspect }

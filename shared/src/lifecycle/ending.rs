@@ -19,7 +19,7 @@ pub(crate) enum Ending {
     Interrupted,
     /// The batch had no time or no slot left to start the attempt.
     NotStarted,
-    /// The message is returned, because an earlier message of its group is.
+    /// The message is returned, because an earlier message of its group was returned.
     Held,
     /// The job is not due before this instant.
     Early(Timestamp),

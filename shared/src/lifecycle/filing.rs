@@ -1,4 +1,4 @@
-//! Filed jobs: jobs with a long wait, whose records hold their messages and which the due index finds.
+//! Filed jobs: jobs with a long wait. The record holds the message, and the due index lists the job.
 
 use std::time::Duration;
 
@@ -29,8 +29,8 @@ pub(crate) fn is_filed(record: &Record, now: Timestamp) -> bool {
     record.state == State::Scheduled && waits_long(record, now)
 }
 
-/// Files a job in the due index, or moves it there. The record holds its message until `run_at`. `owner` is a new token, so that a late
-/// mark of an earlier filing cannot undo the move.
+/// Files a job in the due index, or changes its run time there. The record holds its message until `run_at`. `owner` is a new token, so
+/// that a late write of [`sent`] for an earlier filing cannot undo the change.
 pub(crate) fn filed(seen: Option<&Record>, request: &Request, policy: &Policy, owner: &str, run_at: Timestamp) -> Record {
     let base = seen.cloned().unwrap_or_else(|| created(request, policy));
     let digest = digest(&base, request);

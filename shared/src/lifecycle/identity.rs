@@ -8,7 +8,7 @@ use crate::{
     record::{Failure, Record, State},
 };
 
-/// Returns `true` if a message belongs to the job with its id. The record of a job that was cancelled before a worker received it has no
+/// Returns `true` if a message belongs to the job with its id. If a job was cancelled before a worker received it, its record has no
 /// name.
 pub(crate) fn is_of(seen: &Record, request: &Request) -> bool {
     let is_tombstone = seen.state == State::Cancelled && seen.name.is_empty();

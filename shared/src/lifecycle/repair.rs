@@ -32,7 +32,7 @@ const LOST: &str = "lost";
 pub(crate) enum Repair {
     /// Nothing to do.
     Nothing,
-    /// Report the job to an operator. It is late, and only its message can run it, which may still arrive.
+    /// Report the job to an operator. It is late. Only its message can start it, and that message may still arrive.
     Overdue,
     /// Send its message again. The worker that receives it sends the dead letter.
     Send,
@@ -53,7 +53,7 @@ pub(crate) fn repair(seen: &Record, expires_at: Option<Timestamp>, owner: &str, 
     let is_past = |wait: Duration| since.is_some_and(|since| after(since, wait) < now);
     if seen.envelope.is_none() {
         return match seen.state {
-            // The index holds a job that cannot be sent without its message.
+            // The due index lists the job, but the job cannot be sent without its message.
             State::Scheduled if is_past(LONG) => lost(seen, owner, now),
             _ if is_past(GONE) => lost(seen, owner, now),
             _ if is_past(OVERDUE) => Repair::Overdue,
@@ -70,7 +70,7 @@ pub(crate) fn repair(seen: &Record, expires_at: Option<Timestamp>, owner: &str, 
         State::Scheduled if seen.run_at.is_none() || seen.due.as_ref() != Some(&shard(&seen.id)) => {
             again(seen.clone(), seen.run_at.unwrap_or(now))
         }
-        // It may have been claimed directly from the due index, by a message that was deleted at that moment.
+        // A message may have claimed the job while the job was still in the due index, and may have been deleted at that moment.
         State::Running if is_past(LONG) => {
             let lapsed = lapsed(seen, now);
             if seen.cancel_requested { ended(cancelled(lapsed)) } else { again(lapsed, now) }
@@ -87,7 +87,7 @@ fn owed(failed: &Record, now: Timestamp) -> Repair {
     let is_past = |wait: Duration| since(failed).is_some_and(|since| after(since, wait) < now);
     match &failed.envelope {
         Some(_) if is_past(LONG) => Repair::Send,
-        // The dead letter is a copy of the message, so it cannot be sent without it.
+        // The dead letter is a copy of the message, so it cannot be sent without the message.
         None if is_past(OVERDUE) && failed.error.as_ref().is_none_or(|error| error.kind != LOST) => Repair::Overdue,
         _ => Repair::Nothing,
     }

@@ -1,8 +1,8 @@
-//! Resolves writes whose answer was lost or a refusal.
+//! Resolves writes whose answer was lost or was a refusal.
 
 use crate::record::Record;
 
-/// The result of a write whose answer was lost or a refusal, according to the stored record.
+/// The result of a write whose answer was lost or was a refusal, according to the stored record.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Resolution {
     /// The write was made: the record is as this write leaves it.

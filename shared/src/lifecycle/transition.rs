@@ -31,7 +31,7 @@ pub(crate) fn created(request: &Request, policy: &Policy) -> Record {
         queue: request.queue.clone(),
         state: State::Queued,
         max_attempts: request.max_attempts.unwrap_or(policy.max_attempts),
-        // A message that is redriven after its record was deleted keeps counting.
+        // If a message is redriven after its record was deleted, the generations continue from the one that failed.
         generation: request.dead.unwrap_or(0),
         digest: request.digest,
         enqueued_at: request.sent_at,
@@ -67,7 +67,7 @@ pub(super) fn with_message(record: Record, request: &Request) -> Record {
     }
 }
 
-/// Removes the message from a record. Until the dead letter is sent, the record keeps it, in case no other copy is left.
+/// Removes the message from a record. A failed record keeps its message until the dead letter is sent, in case no other copy is left.
 pub(super) fn without_message(record: Record) -> Record {
     Record { envelope: None, message_group: None, message_attributes: BTreeMap::new(), ..record }
 }

@@ -88,7 +88,7 @@ impl<'a> Batch<'a> {
 
     /// Runs a hook on the runtime of the bodies, if there is time. A failure is logged and changes nothing.
     pub(crate) async fn hook(&self, hook: &'static str, work: BoxFuture<'static, Result<(), JobError>>) {
-        // If one thread is blocked, all may be, and then no hook can run.
+        // If one thread is blocked, all threads may be blocked, and then no hook can run. The wait for the hook is short in that case.
         let longest = if self.is_stuck() { self.grace } else { HOOK };
         let end_by = (self.stop_at + self.grace).min(Instant::now() + longest);
         if Instant::now() >= end_by {

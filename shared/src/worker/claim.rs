@@ -22,7 +22,8 @@ use crate::{
     telemetry::log_at,
 };
 
-/// Maximum wait inside the function for a job that is not due yet. Queues delay by whole seconds, so such a message is not returned.
+/// Maximum wait inside the function for a job that is not due yet. Queues delay by whole seconds, so the function does not return a
+/// message for a shorter wait.
 const MOMENT: Duration = Duration::from_secs(1);
 
 /// The way in which a delivery runs.
@@ -84,7 +85,7 @@ impl Delivery {
             match (batch.ledger.write(write).await, ending) {
                 (Ok(Written::Done), None) => return Claimed::Granted(Granted { record: next, stored: Stored::Yes, asked }),
                 (Ok(Written::Done), Some(ending)) => return Claimed::Settle(self.end_without_attempt(decoded, ending, next, batch).await),
-                // The claim was written after all, and the job was cancelled since.
+                // The claim was written although its answer was lost, and the job was cancelled afterwards.
                 (Ok(Written::Refused(Some(stored))), None) if stored.is_run_by(Some(&claim.owner)) => {
                     return Claimed::Granted(Granted { record: Arc::from(stored), stored: Stored::Yes, asked });
                 }
@@ -122,7 +123,7 @@ impl Delivery {
         Settlement::failed(record)
     }
 
-    /// Returns an ending that writes nothing.
+    /// Returns the settlement of a delivery that writes nothing to the table.
     pub(super) fn left(ending: Ending, seen: Option<Arc<Record>>, batch: &Batch<'_>) -> Settlement {
         match (&ending, seen) {
             (Ending::Failed, Some(record)) => Settlement::failed(record),
@@ -137,7 +138,8 @@ impl Delivery {
         }
     }
 
-    /// Applies the policy when the store did not answer or refused. `ending` is the one that was to be written, if any.
+    /// Applies the policy when the store refused the request or did not answer. `ending` is the ending that the write would have recorded,
+    /// if any.
     fn unanswered(&self, decoded: &Decoded, error: &StoreError, ending: Option<&Ending>, batch: &Batch<'_>) -> Claimed {
         let settlement = match (error, decoded.policy.on_store_failure) {
             (StoreError::Unreadable { .. }, _) => Settlement::because(Ending::Rejected, "unreadable_record", error.to_string(), batch),

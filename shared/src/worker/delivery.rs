@@ -39,7 +39,7 @@ impl Delivery {
 
     /// Ends a message that this worker cannot run. An unfinished record of its job ends too, since no other message would end it.
     async fn refuse(&self, refused: &Refused, turn: Turn, batch: &Batch<'_>) -> Step {
-        // A message without an id that arrives for the first time can have no record.
+        // A message that has no id and arrives for the first time cannot have a record.
         let has_record = self.id != self.message.id || self.message.receives > 1;
         let mut seen = match if has_record && check_id(&self.id).is_ok() { batch.ledger.read(&self.id).await } else { Ok(None) } {
             Ok(seen) => seen.map(Arc::new),
@@ -50,7 +50,7 @@ impl Delivery {
         let owner = Uuid::new_v4().simple().to_string();
         let request = Request { name: refused.name.clone(), queue: self.message.queue.clone(), ..Request::default() };
         for _ in 0..CLAIMS {
-            // Only for rejected messages: a parked message may still reach a worker that knows its job.
+            // Only a rejected message runs from its record. A parked message may still reach a worker that knows its job.
             let rejected = seen.as_deref().filter(|_| refused.ending == Ending::Rejected);
             if let Some(decoded) = self.decoded_from(rejected, &refused.name, batch) {
                 return self.attempt(&decoded, turn, batch).await;
@@ -130,7 +130,7 @@ impl Delivery {
         Some(self.counted(self.discard(None, repeat, batch), batch))
     }
 
-    /// Returns the job to run: from the message, or from the record if that stores another message.
+    /// Returns the job to run: from the message, or from the record if the record stores another message.
     fn work(decoded: &Decoded, record: &Record) -> Result<Work, Unreadable> {
         match &record.envelope {
             None => Ok(decoded.work.clone()),

@@ -37,13 +37,13 @@ pub(crate) struct Settlement {
     pub(crate) record: Option<Arc<Record>>,
     /// `true` if the due index now stores the job in place of its message.
     pub(super) filed: bool,
-    /// Of a duplicate, the arguments beside those of the job.
+    /// For a duplicate: the comparison of its arguments with those of the job.
     pub(super) repeat: Repeat,
     /// `true` for an ending that the table does not store.
     pub(crate) unwritten: bool,
 }
 
-/// A duplicate, by its arguments beside those of the job.
+/// The comparison of a duplicate's arguments with those of the job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Repeat {
     Same,
@@ -67,8 +67,8 @@ impl Settlement {
         Self { reason: record.error.clone(), record: Some(record), ..Ending::Failed.into() }
     }
 
-    /// Returns `true` if the statistics must be written at once, for the doctor: for a message that another version may be able to run,
-    /// or for a discarded duplicate with other arguments.
+    /// Returns `true` if the statistics must be written at once, because the doctor reports this ending: another version may be able to
+    /// run the message, or a discarded duplicate has other arguments.
     pub(crate) fn is_noted(&self) -> bool {
         self.repeat == Repeat::OtherArguments
             || self.ending == Ending::Parked
@@ -167,7 +167,7 @@ pub(super) fn hooks_of(ending: &Ending, failure: Option<Failure>) -> Vec<Hook> {
     }
 }
 
-/// An attempt to record: its record as stored or imagined, and the progress that is not stored yet.
+/// An attempt whose ending is to be recorded: its record as it is or would be stored, and the progress that is not stored yet.
 pub(super) struct Running {
     pub(super) record: Arc<Record>,
     pub(super) stored: Stored,

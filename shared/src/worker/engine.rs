@@ -20,7 +20,7 @@ pub(crate) struct Engine {
     pub(crate) bodies: Handle,
     /// Maximum number of concurrent jobs of one name; it limits every policy.
     pub(crate) max_concurrency: usize,
-    /// Maximum wait by visibility timeout. A message that must wait longer returns in between.
+    /// Maximum wait by visibility timeout. For a longer wait, the message is received and returned several times.
     pub(crate) hop: Duration,
     /// `true` to record each job, regardless of its policy.
     pub(crate) records_always: bool,

@@ -37,7 +37,7 @@ pub(crate) struct Granted {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stored {
     Yes,
-    /// The first trouble writes it.
+    /// It is not written yet. The first renewal or progress writes it, or an ending for which `Ending::is_trouble` is true.
     NotYet,
     /// It was written, but the answer was lost.
     Unknown,
@@ -218,7 +218,7 @@ impl<'a> Execution<'a> {
         Ok(())
     }
 
-    /// Returns `true` unless the attempt runs without a record to its end.
+    /// Returns `true` unless the attempt runs without a record until it ends.
     fn is_fenced(&self) -> bool {
         self.stored != Stored::Never
     }

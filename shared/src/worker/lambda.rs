@@ -22,7 +22,7 @@ use crate::{
     telemetry,
 };
 
-/// Maximum wait by visibility timeout. Waiting messages count as in flight, of which a queue allows 120,000.
+/// Maximum wait by visibility timeout. Waiting messages count as in flight, and a queue allows 120,000 messages in flight.
 const HOP: Duration = Duration::from_mins(15);
 /// Time for which a message that this function cannot run waits for another version.
 const PARKS_FOR: Duration = Duration::from_hours(24);
@@ -69,7 +69,7 @@ fn end_process() -> ! {
 async fn handle(engine: &Arc<Engine>, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, lambda_runtime::Error> {
     let messages = messages(event.payload)?;
     let (engine, invocation) = (Arc::clone(engine), invocation(&event.context));
-    // A separate task, since each wake-up of the future under the runtime's `block_on` costs a system call.
+    // This runs as a separate task: each wake-up of a future that runs directly in the runtime's `block_on` costs a system call.
     let report = tokio::spawn(async move { engine.handle(messages, &invocation).await }).await;
     // A panic in this library leaves bodies behind as well.
     let report = report.ok().filter(|report| !report.stuck).unwrap_or_else(|| end_process());

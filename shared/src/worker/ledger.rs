@@ -80,7 +80,7 @@ impl Drop for Running<'_> {
 }
 
 impl Queued {
-    /// Returns the latest instant at which the first of the writes must be sent.
+    /// Returns the earliest `leave_by` of the queued writes.
     fn leave_by(&self) -> Option<Instant> {
         self.writes.iter().map(|waiting| waiting.leave_by).min()
     }
@@ -120,8 +120,8 @@ impl<'a> Ledger<'a> {
         self.settle(write, GATHER, running).await
     }
 
-    /// Repeats a write until it is known to be made or refused. If an answer was lost, or a refusal may concern an earlier attempt of
-    /// the same write, it reads the record.
+    /// Repeats a write until it is known to be made or refused. It reads the record if an answer was lost, or if an earlier attempt of
+    /// the same write may have caused the refusal.
     async fn settle(&self, write: Write, wait: Duration, mut running: Option<Running<'_>>) -> Result<Written, StoreError> {
         let mut tries = 0;
         loop {
@@ -160,7 +160,7 @@ impl<'a> Ledger<'a> {
         sleep_until(self.closes_at.min(Instant::now() + BACKOFF.delay(tries, jitter()))).await;
     }
 
-    /// Queues a request. Once the ledger is closed, its sender is dropped and the caller gets an error at once.
+    /// Queues a request. After the ledger is closed, the request is dropped with its sender, and the caller gets an error at once.
     fn queue(&self, change: impl FnOnce(&mut Queued)) {
         let mut queued = self.queued();
         if !queued.closed {

@@ -95,7 +95,7 @@ impl Local {
         Ok(rejected)
     }
 
-    /// Does the same, and advances the clock to each waiting job or message, until none is left.
+    /// Does the same as [`Local::run_due`], and advances the clock to each waiting job or message, until none is left.
     pub(crate) async fn run_all(&self, engine: &Engine) -> Result<Vec<(String, String)>, Error> {
         let mut rejected = self.run_due(engine).await?;
         let jobs = &engine.jobs;

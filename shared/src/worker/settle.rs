@@ -99,7 +99,7 @@ impl Batch<'_> {
         Report { failures: back.map(|message| message.delivery.message.id.clone()).collect(), rejected, stuck }
     }
 
-    /// Counts the repeats of messages that are done. Returns true if the statistics must be written at once.
+    /// Counts the repeats of each message that will be deleted. Returns true if the statistics must be written at once.
     fn is_noted(&self, entries: &[&mut Entry<'_>]) -> bool {
         let settlements = || entries.iter().filter_map(|entry| entry.settlement.as_ref());
         let is_unwritten = settlements().any(|settlement| settlement.unwritten);
@@ -141,7 +141,7 @@ impl Batch<'_> {
         join_all(marks).await.into_iter().flatten().collect()
     }
 
-    /// Sends messages anew that have waited for days, before their queue deletes them. Returns the sent ones. FIFO queues are left
+    /// Sends again the messages that have waited for days, before their queue deletes them. Returns the sent ones. FIFO queues are left
     /// out, since the messages would lose their order.
     async fn send_anew<'m, 'd>(&self, messages: &'m mut [Settled<'d>]) -> Vec<&'m mut Settled<'d>> {
         let now = self.engine.clock.now();

@@ -1,7 +1,7 @@
 //! The thread that drives batches.
 //!
 //! Timers and the writes of the protocol must continue while all threads for bodies are blocked, so they have their own thread
-//! and runtime. All other code except bodies runs there as well: code on a single thread wakes no other thread.
+//! and runtime. All other code except bodies runs there as well: a task on a single thread never has to wake another thread.
 
 use std::{future::Future, thread};
 
