@@ -8,16 +8,22 @@ use crate::{
     time::{brief, exact, from_now},
 };
 
-/// Said of a job that a beater will send.
-pub(crate) const IN_TIME: &str = "; a beater sends it in time";
-
 /// The delay after which a job is called overdue.
 const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
 
-/// Describes a job from its enqueue to its next step. `prefix` precedes the names of queues. `is_queue_gone` is set if the job's queue
-/// does not exist.
-pub(crate) fn explain(record: &Record, prefix: &str, is_queue_gone: bool, now: Timestamp) -> Vec<String> {
-    let story = Story { record, prefix, is_queue_gone, now };
+/// A part of the system that a job needs and that does not exist.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Missing {
+    Nothing,
+    /// The job's queue.
+    Queue,
+    /// A beater, which would send the job.
+    Beater,
+}
+
+/// Describes a job from its enqueue to its next step. `prefix` precedes the names of queues.
+pub(crate) fn explain(record: &Record, prefix: &str, missing: Missing, now: Timestamp) -> Vec<String> {
+    let story = Story { record, prefix, missing, now };
     let mut sentences = vec![story.enqueued()];
     sentences.extend(story.cause());
     sentences.push(story.attempts());
@@ -30,7 +36,7 @@ pub(crate) fn explain(record: &Record, prefix: &str, is_queue_gone: bool, now: T
 struct Story<'a> {
     record: &'a Record,
     prefix: &'a str,
-    is_queue_gone: bool,
+    missing: Missing,
     now: Timestamp,
 }
 
@@ -82,10 +88,10 @@ impl Story<'_> {
         let finished = finished_at.map(|at| format!(" at {}", self.at(at))).unwrap_or_default();
         let due = run_at.map(|at| format!(" until {}", self.at(at))).unwrap_or_default();
         match state {
-            State::Scheduled if self.is_queue_gone => {
+            State::Scheduled if self.missing == Missing::Queue => {
                 format!("It waits in the due index{due}, but no beater can send it: {}.", self.missing_queue())
             }
-            State::Queued | State::Retrying if self.is_queue_gone => {
+            State::Queued | State::Retrying if self.missing == Missing::Queue => {
                 format!("According to its record, it waits in its queue{due}, but {}.", self.missing_queue())
             }
             State::Scheduled => match expires_unrun(self.record, self.now) {
@@ -95,7 +101,8 @@ impl Story<'_> {
                     self.at(at),
                     shell(&self.record.id)
                 ),
-                None => format!("It waits in the due index{due}{IN_TIME}."),
+                None if self.missing == Missing::Beater => format!("It waits in the due index{due}."),
+                None => format!("It waits in the due index{due}; a beater sends it in time."),
             },
             State::Blocked => "It waits for other jobs.".into(),
             State::Queued => format!("According to its record, it waits in its queue{due}."),
@@ -170,8 +177,8 @@ impl Story<'_> {
         let Record { id, state, .. } = self.record;
         let overdue = is_overdue(self.record, self.now);
         match state {
-            State::Scheduled | State::Queued | State::Retrying if self.is_queue_gone => None,
-            State::Running if self.is_queue_gone && has_died(self.record, self.now) => {
+            State::Scheduled | State::Queued | State::Retrying if self.missing == Missing::Queue => None,
+            State::Running if self.missing == Missing::Queue && has_died(self.record, self.now) => {
                 Some(format!("Its lease has expired, so the attempt has died, and {}.", self.missing_queue()))
             }
             State::Running => {
@@ -302,7 +309,7 @@ mod tests {
 
     fn explained(record: Value) -> String {
         let record: Record = serde_json::from_value(record).expect("a record");
-        explain(&record, "test-", false, "2026-05-04T12:00:00Z".parse().expect("an instant")).join("\n")
+        explain(&record, "test-", Missing::Nothing, "2026-05-04T12:00:00Z".parse().expect("an instant")).join("\n")
     }
 
     #[test]
@@ -398,7 +405,7 @@ mod tests {
             let mut record = json!({"id": "a", "name": "n", "queue": "test-q", "attempts": 0, "run_at": "2026-05-04T11:00:00Z"});
             record.as_object_mut().expect("an object").extend(own.as_object().expect("an object").clone());
             let record = serde_json::from_value(record).expect("a record");
-            explain(&record, "test-", true, "2026-05-04T12:00:00Z".parse().expect("an instant")).join("\n")
+            explain(&record, "test-", Missing::Queue, "2026-05-04T12:00:00Z".parse().expect("an instant")).join("\n")
         };
         let remedy = "its queue \"test-q\" does not exist. `sqjobs queue create q` creates it, and";
         let filed = gone(json!({"state": "scheduled"}));

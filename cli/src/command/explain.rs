@@ -10,7 +10,7 @@ use crate::{
     aws::Aws,
     failure::Failure,
     output::{Output, clean},
-    sentence,
+    sentence::{self, Missing},
     value::text,
 };
 
@@ -35,16 +35,17 @@ pub(super) async fn explain(aws: &Aws, wanted: Explain) -> Result<bool, Failure>
         _ => None,
     };
     let is_queue_gone = matches!(queue, Some(Ok(None)));
+    let missing = match &record {
+        _ if is_queue_gone => Missing::Queue,
+        // Without the permission to read rules, nothing is known of beaters.
+        Some(record) if record.state == State::Scheduled && matches!(beater::find(aws).await, Ok(None)) => Missing::Beater,
+        _ => Missing::Nothing,
+    };
     let mut sentences = match &record {
-        Some(record) => sentence::explain(record, &aws.place.prefix, is_queue_gone, now),
+        Some(record) => sentence::explain(record, &aws.place.prefix, missing, now),
         None => vec![format!("There is no record of {:?}.", wanted.id)],
     };
-    // Without the permission to read rules, nothing is known of beaters.
-    let waits_for_beater = !is_queue_gone && record.as_ref().is_some_and(|record| record.state == State::Scheduled);
-    if waits_for_beater && let Ok(None) = beater::find(aws).await {
-        for sentence in &mut sentences {
-            *sentence = sentence.replace(sentence::IN_TIME, "");
-        }
+    if missing == Missing::Beater {
         sentences.push(beater::MISSING.into());
     }
     if let Some(Err(unseen)) = queue {
