@@ -15,17 +15,15 @@ use super::{
     mapping::{feeds_from, function_of, mappings, qualifier_of},
     queue::{SqsQueue, named, set_visibility},
     release::{self, LIVE},
-    table,
 };
 use crate::{
     aws::Aws,
     failure::{Cause, Failure},
 };
 
-/// Refuses a table other than the one that the function of a queue uses. If no function is known, refuses a table with the name of another
-/// environment.
+/// Refuses a table other than the one that the function of a queue uses.
 pub(super) async fn refuse_other_table(aws: &Aws, queue: &str, arn: &str) -> Result<(), Failure> {
-    // Without the permission to read functions, the names of the tables decide.
+    // Without the permission to read functions, only the names of the tables decide, which each command checks before.
     let mappings = mappings(aws, Some(arn)).await.unwrap_or_default();
     let fed = mappings.iter().find_map(|mapping| Some((function_of(mapping)?, qualifier_of(mapping))));
     let function = match fed {
@@ -33,7 +31,7 @@ pub(super) async fn refuse_other_table(aws: &Aws, queue: &str, arn: &str) -> Res
         None => None,
     };
     let used = function.as_ref().and_then(|function| Some((&function.name, function.table()?)));
-    let Some((name, used)) = used else { return table::refuse_other(aws).await };
+    let Some((name, used)) = used else { return Ok(()) };
     let ours = aws.place.table();
     if used == ours {
         return Ok(());

@@ -10,6 +10,7 @@ use crate::{
     aws::Aws,
     failure::{Failure, describe},
     output::Output,
+    place::Place,
 };
 
 #[derive(Debug, Subcommand)]
@@ -32,24 +33,25 @@ pub(super) async fn create(aws: &Aws) -> Result<(), Failure> {
     if jobs == schedules {
         return Err(Failure::new(format!("records and schedules cannot share table {jobs}; name another table with --schedules-table")));
     }
-    if let Some(others) = others_than_new(aws).await {
+    // Without the permission to list tables, other environments are not known.
+    let names = names(aws).await.unwrap_or_default();
+    if let Some(others) = others_among(&names, &aws.place) {
         anstream::eprintln!("{others}");
     }
-    refuse_taken(aws).await?;
+    refuse_taken(aws, &names).await?;
     check_contents(aws).await?;
     setup::create_table(&dynamodb, &jobs).await?;
     Ok(setup::create_schedules_table(&dynamodb, &schedules).await?)
 }
 
 /// Refuses to create an environment whose prefix begins the names of queues of another environment: it would take them.
-async fn refuse_taken(aws: &Aws) -> Result<(), Failure> {
-    let (place, names) = (&aws.place, names(aws).await.unwrap_or_default());
+async fn refuse_taken(aws: &Aws, names: &[String]) -> Result<(), Failure> {
+    let place = &aws.place;
     if place.prefix.is_empty() || names.contains(&place.table()) {
         return Ok(());
     }
-    let prefixes = names.iter().filter_map(|name| name.strip_suffix(&*setup::jobs_table("")));
-    let whole = prefixes.filter(|prefix| !prefix.is_empty() && names.contains(&setup::schedules_table(prefix)));
-    let owner = whole.filter(|prefix| place.prefix.starts_with(*prefix)).max_by_key(|prefix| prefix.len());
+    let owners = prefixes(names).filter(|prefix| !prefix.is_empty() && place.prefix.starts_with(*prefix));
+    let owner = owners.max_by_key(|prefix| prefix.len());
     let Some(owner) = owner else { return Ok(()) };
     let queues = aws.sqs().list_queues().queue_name_prefix(&place.prefix).send().await;
     let queues = queues.map_err(|error| Failure::because("cannot list the queues", error))?.queue_urls.unwrap_or_default();
@@ -70,33 +72,38 @@ async fn names(aws: &Aws) -> Result<Vec<String>, String> {
     names.map_err(|error| describe(&error))
 }
 
+/// Returns the prefixes of the environments among tables. An environment has a table of records and a table of schedules with its prefix.
+fn prefixes(names: &[String]) -> impl Iterator<Item = &str> {
+    let of_records = names.iter().filter_map(|name| name.strip_suffix(&*setup::jobs_table("")));
+    of_records.filter(|prefix| names.contains(&setup::schedules_table(prefix)))
+}
+
 /// Returns the tables of this environment that do not exist.
 pub(super) async fn missing(aws: &Aws) -> Result<Vec<String>, String> {
     let names = names(aws).await?;
     Ok([aws.place.table(), aws.place.schedules_table()].into_iter().filter(|table| !names.contains(table)).collect())
 }
 
-/// Returns the prefixes of other environments that begin with the prefix of this one. An environment has a table of records and a table
-/// of schedules with its prefix.
+/// Returns the prefixes of other environments that begin with the prefix of this one.
 pub(super) async fn environments(aws: &Aws) -> Result<Vec<String>, String> {
     let (names, ours) = (names(aws).await?, &aws.place);
-    let prefixes = names.iter().filter(|name| **name != ours.table()).filter_map(|name| name.strip_suffix(&*setup::jobs_table("")));
-    let is_other = |prefix: &&str| prefix.len() > ours.prefix.len() && prefix.starts_with(&ours.prefix);
-    let is_whole = |prefix: &&str| names.contains(&setup::schedules_table(prefix));
-    Ok(prefixes.filter(is_other).filter(is_whole).map(str::to_owned).collect())
+    let is_other =
+        |prefix: &&str| prefix.len() > ours.prefix.len() && prefix.starts_with(&ours.prefix) && setup::jobs_table(prefix) != ours.table();
+    Ok(prefixes(&names).filter(is_other).map(str::to_owned).collect())
 }
 
 /// Lists the existing environments, if this one has a prefix but no table yet, because the prefix may be mistyped. Returns `None` if the
 /// user may not list the tables.
 pub(super) async fn others_than_new(aws: &Aws) -> Option<String> {
-    let (names, place) = (names(aws).await.ok()?, &aws.place);
+    others_among(&names(aws).await.ok()?, &aws.place)
+}
+
+fn others_among(names: &[String], place: &Place) -> Option<String> {
     if place.prefix.is_empty() || names.contains(&place.table()) {
         return None;
     }
-    let prefixes = names.iter().filter_map(|name| name.strip_suffix(&*setup::jobs_table("")));
-    let whole = prefixes.filter(|prefix| names.contains(&setup::schedules_table(prefix)));
-    let others: Vec<_> =
-        whole.map(|prefix| if prefix.is_empty() { "the one without a prefix".into() } else { format!("{prefix:?}") }).collect();
+    let shown = |prefix: &str| if prefix.is_empty() { "the one without a prefix".into() } else { format!("{prefix:?}") };
+    let others: Vec<_> = prefixes(names).map(shown).collect();
     (!others.is_empty()).then(|| {
         format!(
             "the environment {:?} is new: it has no table {}. The existing environments are {}; if you meant one of these, give its --prefix",

@@ -32,7 +32,6 @@ const FIFO: &str = "note: a FIFO queue discards the message, without an error, i
                     sent within five minutes";
 
 pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure> {
-    table::refuse_other(aws).await?;
     let client = aws.client();
     // The default queue of a job cannot belong to another environment.
     let environments = async {
