@@ -38,7 +38,7 @@ pub(crate) struct Load {
     pub(crate) memory: f64,
     /// The price of a GB-second.
     pub(crate) duration: &'static Price,
-    /// When its jobs are recorded. They succeed at the first attempt, so recorded on trouble they write nothing.
+    /// The recording of its jobs. They succeed at the first attempt, so recorded on trouble they write nothing.
     pub(crate) recording: Recording,
 }
 

@@ -29,6 +29,20 @@ pub(crate) struct Filter {
     pub(crate) newer_than: Option<Duration>,
 }
 
+/// Options of the commands that change dead letters.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Choices {
+    /// Show what the command would do, and change nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not ask for confirmation.
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// Print the outcome as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Dlq {
     /// List dead letters, with their jobs, their reasons, and the states of the jobs.
@@ -79,15 +93,8 @@ pub(crate) struct Redrive {
     /// The maximum number of dead letters to send per second.
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rate: Option<u32>,
-    /// Show what the command would do, and change nothing.
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Do not ask for confirmation.
-    #[arg(long, short)]
-    pub(crate) yes: bool,
-    /// Print the outcome as JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) choices: Choices,
 }
 
 #[derive(Debug, Args)]
@@ -97,13 +104,6 @@ pub(crate) struct Purge {
     pub(crate) queue: String,
     #[command(flatten)]
     pub(crate) filter: Filter,
-    /// Show what the command would do, and change nothing.
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Do not ask for confirmation.
-    #[arg(long, short)]
-    pub(crate) yes: bool,
-    /// Print the outcome as JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) choices: Choices,
 }

@@ -13,7 +13,7 @@ use sqjobs::{Letter, queue::Queue as _};
 use tokio::{signal::ctrl_c, time::sleep};
 
 use super::{
-    args::{Filter, Purge, Redrive},
+    args::{Choices, Filter, Purge, Redrive},
     letter::DeadLetter,
     redrive::{DROPPED, KEPT, Sent, Step},
     walk::{Pair, WAVE, Walk, more},
@@ -38,13 +38,6 @@ enum Action {
 enum Mode {
     Count,
     Change,
-}
-
-/// Options of both commands.
-struct Choices {
-    dry_run: bool,
-    yes: bool,
-    json: bool,
 }
 
 /// The outcome of a pass.
@@ -231,13 +224,13 @@ impl Pass<'_> {
 pub(super) async fn redrive(aws: &Aws, wanted: Redrive) -> Result<bool, Failure> {
     let pair = pair(aws, &wanted.queue).await?;
     let pass = Pass { aws, pair: &pair, filter: &wanted.filter, action: Action::Redrive, mode: Mode::Change, rate: wanted.rate };
-    act(&pass, &Choices { dry_run: wanted.dry_run, yes: wanted.yes, json: wanted.json }).await
+    act(&pass, wanted.choices).await
 }
 
 pub(super) async fn purge(aws: &Aws, wanted: Purge) -> Result<bool, Failure> {
     let pair = pair(aws, &wanted.queue).await?;
     let pass = Pass { aws, pair: &pair, filter: &wanted.filter, action: Action::Purge, mode: Mode::Change, rate: None };
-    act(&pass, &Choices { dry_run: wanted.dry_run, yes: wanted.yes, json: wanted.json }).await
+    act(&pass, wanted.choices).await
 }
 
 /// Finds a queue of this environment and its dead-letter queue.
@@ -275,8 +268,8 @@ fn warn(pass: &Pass<'_>, counts: &Counts) {
 }
 
 /// Counts the dead letters, asks for confirmation, and acts.
-async fn act(pass: &Pass<'_>, choices: &Choices) -> Result<bool, Failure> {
-    let Choices { dry_run, yes, json } = *choices;
+async fn act(pass: &Pass<'_>, choices: Choices) -> Result<bool, Failure> {
+    let Choices { dry_run, yes, json } = choices;
     if dry_run || !yes {
         let (counted, ended) = Pass { mode: Mode::Count, rate: None, ..*pass }.run().await;
         ended?;

@@ -113,7 +113,7 @@ pub(crate) struct AddSchedule {
     pub(crate) json: bool,
 }
 
-/// When a schedule fires.
+/// The times at which a schedule fires.
 #[derive(Debug, Args)]
 pub(crate) struct When {
     /// A cron expression, such as "30 2 * * *".
