@@ -204,7 +204,7 @@ impl Enqueue {
 
     /// Returns the message, and the record and the listings to write with it.
     pub(super) fn prepared(&self, prefix: &str, now: Timestamp) -> Result<Prepared, Error> {
-        let checked = self.envelope.check().and_then(|()| self.envelope.check_reserved());
+        let checked = self.envelope.check().and_then(|()| self.envelope.check_sendable());
         checked.map_err(|error| Error::Invalid(format!("cannot enqueue job {:?}: {error}", self.envelope.name)))?;
         self.check_names()?;
         self.check_expiry(now)?;

@@ -1,6 +1,8 @@
-//! Features that a producer may require, and fields that it must not send yet.
+//! Features that a producer may require, and fields of features that this version lacks.
 
-use super::{CURRENT, Envelope, Unreadable, excerpt};
+use serde_json::Value;
+
+use super::{CURRENT, Envelope, Form, Unreadable, excerpt};
 
 /// The features of this worker, which [`Envelope::needs`] may name. A message that needs another feature is parked.
 pub const FEATURES: &[&str] = &[
@@ -17,28 +19,58 @@ pub const FEATURES: &[&str] = &[
     "traceparent",  // the producer's W3C trace context, continued
 ];
 
+/// Fields of features that this version lacks. They park a message even if its producer did not name the feature in `needs`: a worker
+/// that ignored such a field would run the job too early, or twice at a time.
+pub(super) const LATER: &[(&str, &str)] = &[
+    ("depends_on", "dependencies"),
+    ("when", "dependencies"),
+    ("otherwise", "dependencies"),
+    ("max_blocked_s", "dependencies"),
+    ("jobs", "workflow"),
+    ("limit_key", "keys"),
+    ("limit", "keys"),
+    ("exclusive_key", "keys"),
+    ("unique_key", "keys"),
+    ("unique_for", "keys"),
+    ("on_conflict", "keys"),
+    ("rate_key", "keys"),
+    ("rate", "keys"),
+];
+
 impl Envelope {
-    /// Returns the version or feature that [`Envelope::v`] and [`Envelope::needs`] require and this worker lacks. Such a message
-    /// waits for a newer worker: running it without the feature would be worse than running it late.
+    /// Returns the version or feature that the message requires and this worker lacks. Such a message waits for a newer worker: running
+    /// it without the feature would be worse than running it late.
     pub fn unsupported(&self) -> Option<String> {
         if self.v > CURRENT {
             return Some(format!("version {} of the contract, while this worker knows version {CURRENT}", self.v));
         }
+        let lacks = |feature: &str| format!("the feature `{feature}`, which this worker lacks");
         let missing = self.needs.iter().find(|need| !FEATURES.contains(&need.as_str()));
-        missing.map(|need| format!("the feature `{}`, which this worker lacks", excerpt(need)))
+        let later = || self.later().map(|(field, feature)| format!("{} (its field `{field}`)", lacks(feature)));
+        missing.map(|need| lacks(&excerpt(need))).or_else(later)
     }
 
-    /// Returns the first reserved field that is set, if any: `unique_key`, `priority` or `depends_on`. No version honours
-    /// them yet, so a message with one is refused at once.
+    /// Returns the first field of a feature that this version lacks, and that feature.
+    fn later(&self) -> Option<(&'static str, &'static str)> {
+        if self.unknown.is_empty() || self.form != Form::Native {
+            return None; // the fields of older systems have other meanings
+        }
+        let is_set = |field: &str| self.unknown.get(field).is_some_and(|value| !value.is_null() && *value != Value::Array(Vec::new()));
+        LATER.iter().copied().find(|(field, _)| is_set(field))
+    }
+
+    /// Returns the reserved field that is set, if any: `priority`. No version supports it, so a message with it is refused at once.
     pub fn reserved(&self) -> Option<&'static str> {
-        let fields =
-            [("unique_key", self.unique_key.is_some()), ("depends_on", !self.depends_on.is_empty()), ("priority", self.priority.is_some())];
-        fields.into_iter().find_map(|(field, is_set)| is_set.then_some(field))
+        self.priority.map(|_| "priority")
     }
 
-    /// Refuses a message that contains a reserved field.
-    pub(crate) fn check_reserved(&self) -> Result<(), Unreadable> {
-        self.reserved()
-            .map_or(Ok(()), |field| Err(Unreadable::new(field, "it is reserved, and no version supports it yet", "do not send it")))
+    /// Refuses a field that this version does not support: a reserved one, or one of a later version.
+    pub(crate) fn check_sendable(&self) -> Result<(), Unreadable> {
+        if let Some(field) = self.reserved() {
+            return Err(Unreadable::new(field, "it is reserved, and no version supports it yet", "do not send it"));
+        }
+        self.later().map_or(Ok(()), |(field, _)| {
+            Err(Unreadable::new(field, "this version does not support it", "leave it out, or enqueue with a version that does"))
+        })
     }
 }

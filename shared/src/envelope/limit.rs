@@ -37,7 +37,7 @@ pub(super) fn remedy(field: &str) -> &'static str {
              (zero, or between 1e-130 and 1e126, of either sign)"
         }
         "traceparent" => "it must be a string of at most 128 bytes",
-        "depends_on" | "needs" => "it must be an array of strings",
+        "needs" => "it must be an array of strings",
         _ => "it must be a string",
     }
 }

@@ -80,16 +80,13 @@ pub struct Envelope {
     /// The job is discarded after this instant. Written to the millisecond.
     #[serde(default, with = "instant", skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    /// Reserved, do not send: see [`Envelope::reserved`]. At most one unfinished job may have this key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) unique_key: Option<String>,
     /// Maximum number of attempts, 1 to 1000. `None`: the job's policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_attempts: Option<u32>,
     /// Timeout of one attempt in seconds, above 0 and up to 43,200, with fractions. `None`: the job's policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_s: Option<f64>,
-    /// Reserved, do not send: see [`Envelope::reserved`]. Decides which of two waiting jobs runs first.
+    /// Reserved, do not send: see [`Envelope::check_sendable`]. Decides which of two waiting jobs runs first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) priority: Option<i64>,
     /// Labels to find the job by: at most 32, each of at most 128 bytes.
@@ -110,9 +107,6 @@ pub struct Envelope {
     /// The producer's trace, in the W3C format.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
-    /// Reserved, do not send: see [`Envelope::reserved`]. Jobs that must succeed first.
-    #[serde(default, deserialize_with = "wire::nullable", skip_serializing_if = "Vec::is_empty")]
-    pub(crate) depends_on: Vec<String>,
     /// Features that a worker must have to run this job; [`FEATURES`] lists the valid ones.
     #[serde(default, deserialize_with = "wire::nullable", skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<String>,
@@ -147,7 +141,6 @@ impl Envelope {
             kwargs: Map::new(),
             run_at: None,
             expires_at: None,
-            unique_key: None,
             max_attempts: None,
             timeout_s: None,
             priority: None,
@@ -157,7 +150,6 @@ impl Envelope {
             root_id: None,
             depth: 0,
             traceparent: None,
-            depends_on: Vec::new(),
             needs: Vec::new(),
             unknown: Map::new(),
             form: Form::Native,

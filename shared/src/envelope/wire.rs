@@ -14,7 +14,6 @@ pub(super) const FIELDS: &[&str] = &[
     "kwargs",
     "run_at",
     "expires_at",
-    "unique_key",
     "max_attempts",
     "timeout_s",
     "priority",
@@ -24,7 +23,6 @@ pub(super) const FIELDS: &[&str] = &[
     "root_id",
     "depth",
     "traceparent",
-    "depends_on",
     "needs",
 ];
 

@@ -86,7 +86,7 @@ pub(super) fn decode(message: &Message, id: &str, envelope: Envelope, batch: &Ba
         return Err(Box::new(parked(message, "contract", format!("it asks for {feature}"), &envelope.name, batch)));
     }
     if let Some(field) = envelope.reserved() {
-        let flaw = envelope.check_reserved().err().map(|flaw| flaw.to_string()).unwrap_or_default();
+        let flaw = envelope.check_sendable().err().map(|flaw| flaw.to_string()).unwrap_or_default();
         let reason = Failure::new(format!("{RESERVED}{field}"), flaw, batch.engine.clock.now());
         return Err(Box::new(Refused { ending: Ending::Rejected, reason, name: envelope.name, job: None }));
     }

@@ -487,8 +487,8 @@ fn unfit(world: &World) -> Vec<String> {
         format!("{SECRET}!"),
         json!(SECRET).to_string(),
     ];
-    unfit.extend(["v", "run_at", "expires_at", "unique_key", "max_attempts", "timeout_s", "priority", "meta"].map(other));
-    unfit.extend(["tags", "depends_on", "needs", "kwargs"].map(other));
+    unfit.extend(["v", "run_at", "expires_at", "max_attempts", "timeout_s", "priority", "meta"].map(other));
+    unfit.extend(["tags", "needs", "kwargs"].map(other));
     unfit
 }
 

@@ -1,4 +1,5 @@
 use super::super::FEATURES;
+use super::super::feature::LATER;
 use super::super::wire::FIELDS;
 use super::*;
 use jiff::Timestamp;
@@ -12,9 +13,9 @@ fn a_name_alone_is_an_envelope() {
 fn every_field_arrives_as_it_was_sent() {
     let envelope = read(
         r#" {"v": 1, "name": "adder", "id": "adder:1", "args": [1], "kwargs": {"a": 2}, "run_at": "2026-05-04T08:00:00+02:00",
-             "expires_at": "2026-05-05t06:00:00.25z", "unique_key": "u", "max_attempts": 3, "timeout_s": 1.5,
+             "expires_at": "2026-05-05t06:00:00.25z", "max_attempts": 3, "timeout_s": 1.5,
              "priority": -1, "tags": ["t"], "meta": {"m": {}}, "parent_id": "p", "root_id": "r", "depth": 4,
-             "traceparent": "00-0-0-00", "depends_on": ["d"], "needs": ["tags"], "colour": "red"}
+             "traceparent": "00-0-0-00", "needs": ["tags"], "colour": "red"}
         "#,
     );
     let mut expected = Envelope::new("adder", json!([1]));
@@ -22,7 +23,6 @@ fn every_field_arrives_as_it_was_sent() {
     expected.kwargs.insert("a".into(), json!(2));
     expected.run_at = "2026-05-04T06:00:00Z".parse().ok();
     expected.expires_at = "2026-05-05T06:00:00.25Z".parse().ok();
-    expected.unique_key = Some("u".into());
     expected.max_attempts = Some(3);
     expected.timeout_s = Some(1.5);
     expected.priority = Some(-1);
@@ -32,7 +32,6 @@ fn every_field_arrives_as_it_was_sent() {
     expected.root_id = Some("r".into());
     expected.depth = 4;
     expected.traceparent = Some("00-0-0-00".into());
-    expected.depends_on = vec!["d".into()];
     expected.needs = vec!["tags".into()];
     expected.unknown.insert("colour".into(), json!("red"));
     assert_eq!(envelope, expected);
@@ -215,6 +214,10 @@ fn an_unsupported_feature_is_never_ignored() {
     for (fields, expected) in [
         (json!({"needs": ["tags", "warp\n"]}), "the feature `warp\\n`, which this worker lacks"),
         (json!({"needs": ["priority"], "priority": 1}), "the feature `priority`, which this worker lacks"),
+        (json!({"depends_on": ["a"]}), "the feature `dependencies`, which this worker lacks (its field `depends_on`)"),
+        (json!({"depends_on": [{"id": "a"}]}), "the feature `dependencies`, which this worker lacks (its field `depends_on`)"),
+        (json!({"jobs": {}}), "the feature `workflow`, which this worker lacks (its field `jobs`)"),
+        (json!({"limit_key": "k", "limit": 3}), "the feature `keys`, which this worker lacks (its field `limit_key`)"),
     ] {
         assert_eq!(read(&with(&fields)).unsupported().as_deref(), Some(expected));
     }
@@ -222,13 +225,24 @@ fn an_unsupported_feature_is_never_ignored() {
 
 #[test]
 fn a_reserved_field_is_refused_by_its_name() {
-    for (field, value) in [("unique_key", json!("")), ("depends_on", json!(["a"])), ("priority", json!(0))] {
-        let envelope = read(&with(&json!({ field: value })));
-        assert_eq!(envelope.reserved(), Some(field));
-        let refusal = envelope.check_reserved().expect_err("refused").to_string();
-        assert_eq!(refusal, format!("{field}: it is reserved, and no version supports it yet; do not send it"));
+    let envelope = read(&with(&json!({"priority": 0})));
+    assert_eq!(envelope.reserved(), Some("priority"));
+    let refusal = envelope.check_sendable().expect_err("refused").to_string();
+    assert_eq!(refusal, "priority: it is reserved, and no version supports it yet; do not send it");
+    assert_eq!(read(&with(&json!({"priority": null}))).check_sendable(), Ok(()));
+}
+
+#[test]
+fn a_field_of_a_later_version_is_not_sent() {
+    for (field, _) in LATER {
+        let envelope = read(&with(&json!({ *field: "x" })));
+        let refusal = envelope.check_sendable().expect_err("refused").to_string();
+        let expected = "this version does not support it; leave it out, or enqueue with a version that does";
+        assert_eq!(refusal, format!("{field}: {expected}"));
+        assert_eq!(read(&with(&json!({ *field: null }))).check_sendable(), Ok(()));
     }
-    assert_eq!(read(&with(&json!({"depends_on": [], "priority": null}))).check_reserved(), Ok(()));
+    let sidekiq = read(r#"{"class": "Adder", "args": [], "unique_for": 60}"#);
+    assert_eq!(sidekiq.unsupported(), None, "the field of an older system");
 }
 
 #[test]
