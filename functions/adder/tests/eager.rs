@@ -59,11 +59,11 @@ fn a_wrong_line_is_named_and_the_rest_goes_on_and_ends_with_2() {
 fn a_line_with_a_used_id_is_reported_and_does_not_run() {
     let line = |args: &str| format!("{{\"name\": \"adder\", \"id\": \"a\", \"args\": {args}}}\n");
     let (records, errors, status) = run((line("[1]") + &line("[1]")).as_bytes());
-    assert_eq!(errors, ["line 2: id a stands in line 1 already; a duplicate does not run"]);
+    assert_eq!(errors, ["line 2: id a is already used in line 1; a duplicate does not run"]);
     assert_eq!(records.len(), 1);
     assert_eq!(status, Some(0));
     let (records, errors, status) = run((line("[1]") + &line("[2]")).as_bytes());
-    assert_eq!(errors, ["line 2: id a stands in line 1 with other arguments; of jobs of one id only the first runs"]);
+    assert_eq!(errors, ["line 2: id a is already used in line 1 with other arguments; only the first job with an id runs"]);
     assert_eq!(records.len(), 1);
     assert_eq!(records[0]["result"].as_i64(), Some(1));
     assert_eq!(status, Some(2));

@@ -24,7 +24,7 @@ use crate::{
 /// The result of processing a message.
 pub(crate) enum Step {
     Settle(Settlement),
-    /// The process died during its last attempt: the job runs last, and alone.
+    /// The process of the job's last attempt died: the job runs last, and alone.
     Suspect,
 }
 
@@ -37,7 +37,8 @@ impl Delivery {
         }
     }
 
-    /// Ends a message that this worker cannot run. An unfinished record of its job ends too, since no other message would end it.
+    /// Settles a message that this worker cannot run. If the message is rejected, the unfinished record of its job ends too, since no
+    /// other message would end it.
     async fn refuse(&self, refused: &Refused, turn: Turn, batch: &Batch<'_>) -> Step {
         // A message that has no id and arrives for the first time cannot have a record.
         let has_record = self.id != self.message.id || self.message.receives > 1;
@@ -50,7 +51,8 @@ impl Delivery {
         let owner = Uuid::new_v4().simple().to_string();
         let request = Request { name: refused.name.clone(), queue: self.message.queue.clone(), ..Request::default() };
         for _ in 0..CLAIMS {
-            // Only a rejected message runs from its record. A parked message may still reach a worker that knows its job.
+            // If the message is rejected, the job runs with the message in its record, if that one can be run. A parked message may still
+            // reach a worker that knows its job.
             let rejected = seen.as_deref().filter(|_| refused.ending == Ending::Rejected);
             if let Some(decoded) = self.decoded_from(rejected, &refused.name, batch) {
                 return self.attempt(&decoded, turn, batch).await;

@@ -124,11 +124,11 @@ impl Input {
             if first != digest {
                 self.reject(
                     self.lines,
-                    &format!("id {id} stands in line {line} with other arguments; of jobs of one id only the first runs"),
+                    &format!("id {id} is already used in line {line} with other arguments; only the first job with an id runs"),
                 );
             } else if line != self.lines {
                 let id = telemetry::harmless(&id);
-                eprintln!("line {}: id {id} stands in line {line} already; a duplicate does not run", self.lines);
+                eprintln!("line {}: id {id} is already used in line {line}; a duplicate does not run", self.lines);
             }
         }
         let known = envelope.as_ref().and_then(|envelope| self.jobs.get(&envelope.name));

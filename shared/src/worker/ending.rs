@@ -96,7 +96,7 @@ impl Delivery {
     pub(super) fn discard(&self, first: Option<&Record>, repeat: Repeat, batch: &Batch<'_>) -> Settlement {
         let (level, message) = match repeat {
             Repeat::Same => (Level::INFO, "duplicate discarded"),
-            Repeat::OtherArguments => (Level::WARN, "duplicate discarded; its arguments differ, and did not run"),
+            Repeat::OtherArguments => (Level::WARN, "duplicate discarded; its arguments differ from those of the job"),
         };
         log_at!(
             level,
@@ -167,7 +167,7 @@ pub(super) fn hooks_of(ending: &Ending, failure: Option<Failure>) -> Vec<Hook> {
     }
 }
 
-/// An attempt whose ending is to be recorded: its record as it is or would be stored, and the progress that is not stored yet.
+/// An attempt whose ending must be recorded: its record, which may not be stored yet, and the progress that is not stored yet.
 pub(super) struct Running {
     pub(super) record: Arc<Record>,
     pub(super) stored: Stored,

@@ -18,13 +18,13 @@ pub(crate) struct Engine {
     pub(crate) counter: Arc<Counter>,
     /// The runtime of the bodies, which may block. Everything else runs on another one.
     pub(crate) bodies: Handle,
-    /// Maximum number of concurrent jobs of one name; it limits every policy.
+    /// Maximum number of concurrent jobs of one name, even if the policy of the job allows more.
     pub(crate) max_concurrency: usize,
     /// Maximum wait by visibility timeout. For a longer wait, the message is received and returned several times.
     pub(crate) hop: Duration,
     /// `true` to record each job, regardless of its policy.
     pub(crate) records_always: bool,
-    /// Time for which a message that this worker cannot run waits for another worker.
+    /// Maximum age of a message that this worker cannot run. Until then, the message waits for another worker.
     pub(crate) parks_for: Duration,
 }
 

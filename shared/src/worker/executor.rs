@@ -39,7 +39,7 @@ pub(crate) enum Stored {
     Yes,
     /// It is not written yet. The first renewal or progress writes it, or an ending for which `Ending::is_trouble` is true.
     NotYet,
-    /// It was written, but the answer was lost.
+    /// A write was sent, but its answer has not arrived or was lost.
     Unknown,
     /// The table did not answer, and the policy runs the job without a record.
     Never,
@@ -68,7 +68,7 @@ pub(crate) struct Execution<'a> {
     receipt: &'a str,
     queue: &'a str,
     policy: &'a Policy,
-    /// The record as stored, or as it would be.
+    /// The stored record. If none is stored, the record that the claim would have written.
     pub(crate) record: Arc<Record>,
     /// The instant until which the lease is certainly held, on the monotonic clock.
     pub(crate) held_until: Instant,
@@ -184,7 +184,7 @@ impl<'a> Execution<'a> {
                     if self.is_fenced() {
                         *renewal = Some(self.renew(Some(save)));
                     } else {
-                        save.saved.send(Err("the job runs without a record, which would hold the checkpoint")).ok();
+                        save.saved.send(Err("the job runs without a record, so the checkpoint cannot be stored")).ok();
                     }
                 }
             }
@@ -340,7 +340,7 @@ impl<'a> Execution<'a> {
     }
 
     fn left_behind(&self) {
-        tracing::error!(id = self.record.id, "the job still blocks its thread after its end");
+        tracing::error!(id = self.record.id, "the attempt has ended, but a thread of its job is still blocked");
         self.batch.mark_stuck();
     }
 

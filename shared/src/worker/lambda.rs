@@ -24,7 +24,7 @@ use crate::{
 
 /// Maximum wait by visibility timeout. Waiting messages count as in flight, and a queue allows 120,000 messages in flight.
 const HOP: Duration = Duration::from_mins(15);
-/// Time for which a message that this function cannot run waits for another version.
+/// Maximum age of a message that this function cannot run. Until then, the message waits for another version of the function.
 const PARKS_FOR: Duration = Duration::from_hours(24);
 
 pub(crate) async fn serve(jobs: Jobs) -> Result<(), Error> {
@@ -71,7 +71,7 @@ async fn handle(engine: &Arc<Engine>, event: LambdaEvent<SqsEvent>) -> Result<Sq
     let (engine, invocation) = (Arc::clone(engine), invocation(&event.context));
     // This runs as a separate task: each wake-up of a future that runs directly in the runtime's `block_on` costs a system call.
     let report = tokio::spawn(async move { engine.handle(messages, &invocation).await }).await;
-    // A panic in this library leaves bodies behind as well.
+    // After a panic in this library, bodies may still run, so the process exits then too.
     let report = report.ok().filter(|report| !report.stuck).unwrap_or_else(|| end_process());
     Ok(response(report))
 }

@@ -58,7 +58,8 @@ impl Batch<'_> {
     }
 }
 
-/// Joins deliveries of the same job. Undecodable messages, redriven messages and jobs of another name are never treated as duplicates.
+/// Joins deliveries with the same id and job name. A redriven message is joined only with messages that were redriven after the same
+/// failed generation. A message that cannot be decoded is never joined.
 fn entries(deliveries: &[Delivery]) -> Vec<Entry<'_>> {
     let mut entries: Vec<Entry<'_>> = Vec::with_capacity(deliveries.len());
     let mut places = HashMap::new();

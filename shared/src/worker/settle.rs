@@ -163,7 +163,8 @@ impl Batch<'_> {
         join_all(sent).await.into_iter().flatten().collect()
     }
 
-    /// Sets the visibility timeouts of returned messages: first those that were held behind another, then the rest.
+    /// Sets the visibility timeouts of returned messages: first of those that become visible at once, because they were held behind
+    /// another message or their attempt was interrupted, then of the rest.
     async fn wait(&self, messages: &[Settled<'_>]) {
         for at_once in [true, false] {
             let mut changes: BTreeMap<&str, Vec<Visibility>> = BTreeMap::new();

@@ -64,7 +64,7 @@ async fn a_duplicate_in_a_batch_is_logged_and_other_arguments_warn() {
     assert_eq!(same.len(), 1);
     assert_eq!(same[0]["level"], json!("INFO"));
     assert_eq!(same[0]["message_id"], json!("same"));
-    let other = log.events("duplicate discarded; its arguments differ, and did not run");
+    let other = log.events("duplicate discarded; its arguments differ from those of the job");
     assert_eq!(other.len(), 1);
     assert_eq!(other[0]["level"], json!("WARN"));
     assert_eq!(other[0]["message_id"], json!("other"));
