@@ -11,7 +11,7 @@ use crate::{
     record::{Failure, Record, State},
 };
 
-/// Takes a job from its dead attempt. The caller sets a new token.
+/// Adds the killed attempt of a running job to its history, and removes the lease. The caller sets a new owner token.
 pub(super) fn lapsed(seen: &Record, now: Timestamp) -> Record {
     let killed = was_killed(now);
     Record { lease_until: None, error: Some(killed.clone()), ..remember(seen.clone(), killed) }

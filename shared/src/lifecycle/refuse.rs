@@ -19,7 +19,7 @@ pub(crate) fn refuse(seen: Option<&Record>, request: &Request, ending: &Ending, 
         _ if *ending != Ending::Rejected => Decision::Leave(ending.clone()),
         State::Failed if seen.dlq == Some(Dlq::Pending) => Decision::Leave(Ending::Failed),
         state if state.is_terminal() => Decision::Leave(Ending::Rejected),
-        // A worker of another version may run it.
+        // A worker of another version may be running the job.
         State::Running if now <= free_from(seen) => Decision::Leave(Ending::Busy(free_from(seen))),
         _ => {
             let next = given_up(seen, failure, owner, now);

@@ -70,7 +70,8 @@ pub(crate) fn repair(seen: &Record, expires_at: Option<Timestamp>, owner: &str, 
         State::Scheduled if seen.run_at.is_none() || seen.due.as_ref() != Some(&shard(&seen.id)) => {
             again(seen.clone(), seen.run_at.unwrap_or(now))
         }
-        // A message may have claimed the job while the job was still in the due index, and may have been deleted at that moment.
+        // The message that started this attempt may be gone. For example, an earlier delivery may have filed the job and then deleted
+        // the message.
         State::Running if is_past(LONG) => {
             let lapsed = lapsed(seen, now);
             if seen.cancel_requested { ended(cancelled(lapsed)) } else { again(lapsed, now) }
