@@ -50,7 +50,8 @@ pub trait Index: Store {
     fn listed<'a>(&'a self, list: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>>;
 }
 
-/// The name of the list of dead-letter queues that beaters search. No list of jobs has this name: all of theirs have a colon or a number.
+/// The name of the list of dead-letter queues that beaters search. No other list has this name, because the names of all other lists
+/// contain `:` or `#`.
 pub(crate) const DLQS: &str = "dlqs";
 /// Maximum number of dead-letter queues to read.
 const MOST_DLQS: usize = 100_000;

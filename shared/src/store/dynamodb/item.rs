@@ -19,15 +19,15 @@ pub(super) fn id_of(item: &Item) -> Option<String> {
 pub(super) fn record(item: Item) -> Result<Record, StoreError> {
     let id = id_of(&item).unwrap_or_default();
     if let Some(name) = spelled_out(&item) {
-        return Err(StoreError::Unreadable { id, flaw: format!("{name}: it has the value that an absent attribute means; remove it") });
+        return Err(StoreError::Unreadable { id, flaw: format!("{name}: its value means the same as no attribute; remove the attribute") });
     }
     let item = serde_dynamo::AttributeValue::M(serde_dynamo::Item::from(item).into());
     let read = serde_path_to_error::deserialize(serde_dynamo::Deserializer::from_attribute_value(item));
     read.map_err(|error| StoreError::Unreadable { id, flaw: flaw(&error) })
 }
 
-/// Returns an attribute of the version that is present but should be absent. The conditions of writes require its absence, so that no
-/// write would ever succeed.
+/// Returns an attribute of the version that is present but should be absent. The condition of each write requires its absence, so no
+/// write could succeed.
 fn spelled_out(item: &Item) -> Option<&'static str> {
     let says_nothing = |name: &str| match item.get(name) {
         Some(AttributeValue::Null(_)) => true,
@@ -38,12 +38,12 @@ fn spelled_out(item: &Item) -> Option<&'static str> {
     ["owner", "generation", "lease_until", "dlq", "cancel_requested"].into_iter().find(|name| says_nothing(name))
 }
 
-/// Returns the invalid attribute of an item and its flaw, without any text of the item, which may be a result.
+/// Returns the invalid attribute of an item and its flaw. Leaves out all text of the item, because the text may be the result of a job.
 fn flaw(error: &serde_path_to_error::Error<serde_dynamo::Error>) -> String {
     let words = error.inner().to_string();
     // These sentences of `serde_dynamo` quote at most a number.
     let is_harmless = words.starts_with("Expected ") || words.starts_with("Failed to parse '");
-    let words = if is_harmless { words.to_lowercase() } else { told(&words).unwrap_or_else(|| "it has another form".into()) };
+    let words = if is_harmless { words.to_lowercase() } else { told(&words).unwrap_or_else(|| "its form is wrong".into()) };
     match error.path().to_string().as_str() {
         "." => words,
         path => format!("{path}: {words}"),
@@ -109,7 +109,7 @@ pub(super) mod tests {
             ("attempts", number("-1"), "attempts: failed to parse '-1' as an integer"),
             ("lease_until", AttributeValue::L(vec![secret()]), "lease_until: expected num"),
             ("history", AttributeValue::L(vec![secret()]), "history[0]: "),
-            ("run_at", secret(), "run_at: it has another form"),
+            ("run_at", secret(), "run_at: its form is wrong"),
             ("meta", secret(), "meta: "),
             ("error", AttributeValue::M(HashMap::new()), "error: missing field `kind`"),
         ];
@@ -132,7 +132,7 @@ pub(super) mod tests {
             ("cancel_requested", AttributeValue::Bool(false)),
         ];
         for (name, value) in idle {
-            assert!(refusal(name, value).contains(&format!("{name}: it has the value that an absent attribute means")), "{name}");
+            assert!(refusal(name, value).contains(&format!("{name}: its value means the same as no attribute")), "{name}");
         }
         let unfenced = [("run_at", nothing()), ("attempts", AttributeValue::N("0".into()))];
         let item: Item = serde_dynamo::to_item(full()).expect("an item");

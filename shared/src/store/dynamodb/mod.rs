@@ -59,7 +59,7 @@ impl DynamoDb {
     }
 
     /// Adds a counter, whose statistics are written along with records.
-    #[cfg_attr(not(feature = "lambda"), expect(dead_code, reason = "only functions count"))]
+    #[cfg_attr(not(feature = "lambda"), expect(dead_code, reason = "only functions keep statistics"))]
     pub(crate) fn counting(self, counter: Arc<Counter>, clock: Clock) -> Self {
         Self { counted: Some(Counted { counter, clock }), ..self }
     }
