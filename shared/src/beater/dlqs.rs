@@ -28,7 +28,7 @@ struct Kept {
 }
 
 impl Dlqs {
-    /// Returns these queues and those of the list.
+    /// Creates the set of these queues and of those in the list of the table.
     pub(crate) fn new(named: Vec<String>) -> Self {
         Self { named, listed: Mutex::default() }
     }

@@ -83,7 +83,7 @@ pub enum CatchUp {
     All,
 }
 
-/// Maximum bytes of a schedule's id. Ids of its jobs are longer by an instant.
+/// Maximum bytes of a schedule's id. The ids of its jobs are longer, because they also contain the instant of the fire.
 const ID_BYTES: usize = 256;
 /// Prefix of the ids of jobs that a schedule has enqueued.
 const PREFIX: &str = "schedule:";
@@ -266,7 +266,7 @@ impl Entry {
         envelope
     }
 
-    /// Returns its job for an enqueue outside the fires.
+    /// Returns a job to enqueue now, in addition to the jobs of the fires.
     pub(super) fn now(&self) -> Enqueue {
         let mut envelope = self.envelope(Timestamp::UNIX_EPOCH);
         (envelope.run_at, envelope.id) = (None, Some(format!("{PREFIX}{}:{}", self.id, Uuid::now_v7().simple())));

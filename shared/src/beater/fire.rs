@@ -84,7 +84,7 @@ pub(super) async fn fire(ports: &Ports, tick: Tick) -> Result<Tally, StoreError>
         }
     }
     for (queue, jobs) in queues {
-        // Jobs that jitter delays, and jobs on a FIFO queue that are not due, wait in the index.
+        // Jobs stay in the index if their jitter delays them beyond the horizon, or if they are on a FIFO queue and not due yet.
         let until = if is_fifo(&queue) { ports.due.clock.now() } else { tick.horizon };
         let due = jobs.into_iter().filter(|job| is_sendable(job, until)).collect();
         let Due { queue: queues, store, clock } = &ports.due;
@@ -107,7 +107,7 @@ fn id_of(found: &Found) -> &str {
     }
 }
 
-/// Returns the queues of these schedules that do not exist, with the error of SQS.
+/// Returns the missing queues of these schedules, each with the error of SQS.
 async fn missing(ports: &Ports, due: &[Found]) -> BTreeMap<String, String> {
     let firing = due.iter().flatten().filter(|row| !row.deleted && !row.paused);
     let queues: BTreeSet<_> = firing.map(|row| queue_of(ports, row)).collect();
@@ -277,11 +277,13 @@ impl Firing<'_> {
     }
 
     /// Updates the jobs that were sent ahead for the old row. If `timetable` has the same fire, the job gets the new row's
-    /// content; otherwise it is cancelled. A message in the queue then finds the changed record. Each write requires an unchanged
-    /// row, so that a row which was restored keeps its jobs. Returns the row after the change, or `None` if it was changed before.
+    /// content; otherwise it is cancelled. The worker that receives its message then finds the changed record. Each write
+    /// requires an unchanged row: if a user restores the old row meanwhile, its jobs stay as they are. Returns the row after the
+    /// change, or `None` if somebody else changed it first.
     async fn call_off(&self, timetable: Option<&Timetable>) -> Result<Option<Row>, StoreError> {
         let ahead: Vec<_> = self.row.ahead.iter().copied().filter(|fire| *fire > self.tick.at).collect();
-        // If the entry is restored before this tick ends, the cancelled jobs must count as a change.
+        // The fingerprint is removed if it is that of the old entry. A user may restore that entry before this tick ends, and then the
+        // next tick must still see a change, so that it files the cancelled jobs again.
         let unsettled = Row { settled: self.row.settled.clone().filter(|_| self.row.is_settled()), ..self.row.clone() };
         let mut seen = self.row.clone();
         for fires in ahead.chunks(self.most_jobs()) {

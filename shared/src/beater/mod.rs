@@ -99,8 +99,8 @@ impl Beater {
         Ok(text)
     }
 
-    /// Writes the entries into the table if they differ, and marks rows for deletion whose entries are no longer in the code. Rows
-    /// that were changed by hand are kept.
+    /// Writes the entries into the table if they differ. If the entry of a row is no longer in the code, marks the row for deletion,
+    /// unless the row was changed by hand.
     async fn settle(&self, rows: &dyn Rows, now: Timestamp) -> Result<(), Error> {
         for entry in &self.entries {
             let settled = |row: Option<Row>| match row {

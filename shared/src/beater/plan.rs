@@ -1,5 +1,5 @@
-//! Plans the fires of a tick with pure functions: from a row, the instant of the tick and its horizon they compute the fires and
-//! the next one.
+//! Plans the fires of a tick with pure functions. They take a row, the instant of the tick and its horizon, and compute the fires of this
+//! tick and the first fire after them.
 
 use std::time::Duration;
 
@@ -59,7 +59,8 @@ pub(super) fn from(row: &Row, at: Timestamp, now: Timestamp) -> Timestamp {
     match row.next_fire.as_deref().and_then(|text| text.parse().ok()) {
         Some(next) if row.is_current() => next,
         Some(next) if row.is_settled() => Timestamp::min(next, at),
-        // An edit sets its own time. A manual edit may not; then this is still the next fire of the old entry.
+        // A change through `Schedules` sets `next_fire` to the time of the change. A change by hand may keep the next fire of the old
+        // entry there, which must not be used while it is in the future.
         Some(next) if row.settled.is_none() || next <= now => Timestamp::max(next, at),
         _ => at,
     }

@@ -45,7 +45,7 @@ pub struct Scheduled {
     pub paused: bool,
     /// `true` if it comes from the code of a beater. It is removed with the code unless it is [overridden](Self::overridden).
     pub from_code: bool,
-    /// `true` if it was changed since the code wrote it. The next process of the beater that starts restores the entry of the code.
+    /// `true` if it was changed since the code wrote it. The beater restores the entry of the code when its next process starts.
     pub overridden: bool,
     /// The next fire that no beater has made yet. `None` if it is paused or does not fire again.
     pub next_fire: Option<Timestamp>,
@@ -67,8 +67,8 @@ impl Scheduled {
         self.entry.timetable(self.created_at.unwrap_or(now))
     }
 
-    /// Returns the next fire after `now`, even if a beater has already made it. If the next tick must first examine the schedule, it
-    /// returns the instant from which that is due.
+    /// Returns the next fire after `now`, even if a beater has already made it. If a tick must examine the schedule first, returns the
+    /// due time of that examination.
     pub fn next(&self, now: Timestamp) -> Option<Timestamp> {
         let ahead = self.ahead.iter().copied().find(|fire| *fire > now);
         match self.next_fire {
@@ -97,7 +97,7 @@ impl Schedules {
     /// Creates a schedule, or changes the one with this id. A paused schedule stays paused. A deleted schedule is created anew.
     ///
     /// A schedule from the code of a beater becomes [overridden](Scheduled::overridden): it stays when the code no longer contains
-    /// it. While the code contains it, the next process of the beater that starts restores the entry of the code.
+    /// it. While the code contains it, the beater restores the entry of the code when its next process starts.
     ///
     /// # Errors
     ///

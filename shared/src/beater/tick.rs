@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{clock::after, store::StoreError};
 
-/// Maximum time before its due time at which a job is sent; the rest of the time becomes its delay.
+/// A job is sent at most this long before it is due. Its message is delayed by the time that is left.
 const LOOK_AHEAD: Duration = Duration::from_mins(2);
 
 /// The report of a tick, which is logged and returned.
