@@ -100,7 +100,7 @@ impl Output {
 }
 
 /// Shown as the maximum number of attempts if no worker has started the job yet. Only the worker knows the job's policy.
-pub(crate) const UNKNOWN_BUDGET: &str = "the maximum is unknown until its function starts it";
+pub(crate) const UNKNOWN_BUDGET: &str = "unknown until the function starts the job";
 
 /// Returns the number of used attempts and their maximum. Leaves out the maximum if it is not known yet.
 pub(crate) fn attempts(record: &Record, of: &str) -> String {

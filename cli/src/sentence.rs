@@ -19,6 +19,8 @@ pub(crate) enum Missing {
     Queue,
     /// A beater, which would send the job.
     Beater,
+    /// The dead letter of a failed job.
+    DeadLetter,
 }
 
 /// Describes a job from its enqueue to its next step. `prefix` precedes the names of queues.
@@ -66,21 +68,18 @@ impl Story<'_> {
         if *generation == 0 {
             return "No attempt has started.".into();
         }
-        let given_back = generation.saturating_sub(u64::from(self.record.attempts));
-        let given_back = match (given_back, *snoozes) {
-            (0, _) => String::new(),
-            (free, 0) => format!(" ({} did not count: given back, or made before the last manual retry)", starts(free)),
-            (free, put_off) => {
-                format!(
-                    " ({} did not count: given back, or made before the last manual retry; the job snoozed {})",
-                    starts(free),
-                    times(put_off.into())
-                )
+        let uncounted = match generation.saturating_sub(u64::from(self.record.attempts)) {
+            0 => String::new(),
+            free => {
+                let why = "because of a snooze, an interruption, or a later manual retry or redrive";
+                format!(" {} not counted, {why}.", if free == 1 { "1 start is".into() } else { format!("{free} starts are") })
             }
         };
-        let unknown = if self.record.max_attempts == 0 { format!("; {UNKNOWN_BUDGET}") } else { String::new() };
+        let snoozed = if *snoozes == 0 { String::new() } else { format!(" The job snoozed {}.", times((*snoozes).into())) };
+        let unknown =
+            if self.record.max_attempts == 0 { format!(" The maximum number of attempts is {UNKNOWN_BUDGET}.") } else { String::new() };
         let used = attempts(self.record, " of ");
-        format!("It was started {}, and has used {used} attempts{given_back}{unknown}.", times(*generation))
+        format!("It was started {}, and has used {used} attempts.{uncounted}{snoozed}{unknown}", times(*generation))
     }
 
     fn now(&self) -> String {
@@ -88,11 +87,9 @@ impl Story<'_> {
         let finished = finished_at.map(|at| format!(" at {}", self.at(at))).unwrap_or_default();
         let due = run_at.map(|at| format!(" until {}", self.at(at))).unwrap_or_default();
         match state {
-            State::Scheduled if self.missing == Missing::Queue => {
-                format!("It waits in the due index{due}, but no beater can send it: {}.", self.missing_queue())
-            }
+            State::Scheduled if self.missing == Missing::Queue => format!("It waits in the due index{due}. {}", self.missing_queue()),
             State::Queued | State::Retrying if self.missing == Missing::Queue => {
-                format!("According to its record, it waits in its queue{due}, but {}.", self.missing_queue())
+                format!("According to its record, it waits in its queue{due}. {}", self.missing_queue())
             }
             State::Scheduled => match expires_unrun(self.record, self.now) {
                 Some(at) => format!(
@@ -128,6 +125,10 @@ impl Story<'_> {
                     None => String::new(),
                 };
                 let copy = match dlq {
+                    Some(Dlq::Sent) if self.missing == Missing::DeadLetter => {
+                        " A copy of its message was sent to the dead-letter queue, but is no longer there: it was deleted, or sent back to the \
+                         queue."
+                    }
                     Some(Dlq::Sent) => " A copy of its message was sent to the dead-letter queue.",
                     _ => " The copy of its message has not been sent to the dead-letter queue yet.",
                 };
@@ -143,12 +144,13 @@ impl Story<'_> {
     fn missing_queue(&self) -> String {
         let Record { id, queue, state, .. } = self.record;
         let (short, id) = (shell(queue.strip_prefix(self.prefix).unwrap_or(queue)), shell(id));
-        let next = match state {
-            State::Scheduled => "a beater then sends the job".to_owned(),
-            _ => format!("its message was lost with the old queue, so {}", resend(self.record, self.prefix)),
+        let (so, next) = match state {
+            State::Scheduled => ("no beater can send the job", "a beater sends the job".to_owned()),
+            _ => ("its message is lost", resend(self.record, self.prefix)),
         };
         format!(
-            "its queue {queue:?} does not exist. `sqjobs queue create {short}` creates it, and {next}; or `sqjobs cancel {id}` cancels the job"
+            "But its queue {queue:?} does not exist, so {so}. Create the queue with `sqjobs queue create {short}`. After that, {next}. To \
+             cancel the job: `sqjobs cancel {id}`."
         )
     }
 
@@ -156,14 +158,26 @@ impl Story<'_> {
     fn retry_advice(&self) -> String {
         let Record { id, queue, error, .. } = self.record;
         let (queue, id) = (shell(queue.strip_prefix(self.prefix).unwrap_or(queue)), shell(id));
-        match error.as_ref().map(|error| &*error.kind) {
+        let kind = error.as_ref().map(|error| &*error.kind);
+        if self.missing == Missing::DeadLetter {
+            let remedy = match kind {
+                Some("rejected") => "run the job again with valid arguments",
+                Some("parked" | "contract") => "deploy a function that has the job, then run the job again",
+                _ => "correct the cause, then run the job again",
+            };
+            return format!(
+                "If the message was sent back, the job runs when the function receives the message. Otherwise, {remedy}: `sqjobs retry {id} \
+                 ARGS`."
+            );
+        }
+        match kind {
             // A worker would reject the same arguments again.
             Some("rejected") => format!(
-                "Run it again with valid arguments: `sqjobs retry {id} ARGS`, which also deletes its dead letter. Or give it up: `sqjobs \
-                 dlq purge {queue} --id {id}`."
+                "Run it again with valid arguments: `sqjobs retry {id} ARGS`, which also deletes its dead letter. Or only delete its dead \
+                 letter: `sqjobs dlq purge {queue} --id {id}`."
             ),
             Some("parked" | "contract") => {
-                format!("Deploy a function that has the job, then run it again: `sqjobs dlq redrive {queue} --id {id}`.")
+                format!("Deploy a function that has the job, then run the job again: `sqjobs dlq redrive {queue} --id {id}`.")
             }
             _ => format!(
                 "Correct the cause, then run it again: `sqjobs dlq redrive {queue} --id {id}`. Or run it with other arguments: `sqjobs \
@@ -179,7 +193,7 @@ impl Story<'_> {
         match state {
             State::Scheduled | State::Queued | State::Retrying if self.missing == Missing::Queue => None,
             State::Running if self.missing == Missing::Queue && has_died(self.record, self.now) => {
-                Some(format!("Its lease has expired, so the attempt has died, and {}.", self.missing_queue()))
+                Some(format!("Its lease has expired, so the attempt has died. {}", self.missing_queue()))
             }
             State::Running => {
                 let until = Timestamp::from_millisecond(self.record.lease_until?).ok()?;
@@ -187,13 +201,13 @@ impl Story<'_> {
                 Some(if free < self.now {
                     format!(
                         "Its lease expired at {}, so the attempt has died. If its message is still in the queue, the next delivery \
-                         continues the job, within the queue's visibility timeout.",
+                         continues the job. SQS delivers the message at the latest when the visibility timeout of the queue ends.",
                         self.at(until)
                     )
                 } else {
                     format!(
                         "Its lease ends at {}, unless the attempt renews it. If its process has died, the next delivery of its message \
-                         continues the job after {}, within the queue's visibility timeout.",
+                         continues the job after {}. SQS delivers the message at the latest when the visibility timeout of the queue ends.",
                         self.at(until),
                         exact(free)
                     )
@@ -201,16 +215,16 @@ impl Story<'_> {
             }
             State::Scheduled if overdue => Some("It is overdue: check that the beater runs each minute, and read its log.".into()),
             State::Queued | State::Retrying if overdue => Some(
-                "It is overdue: check that its function runs, that its event source mapping is enabled, and how many messages its queue \
-                 holds."
+                "It is overdue: check that its function runs, that the event source mapping of its queue is enabled, and how many messages \
+                 wait there."
                     .into(),
             ),
             State::Failed => Some(self.retry_advice()),
             State::Cancelled | State::Expired => {
                 let name = if self.record.name.is_empty() { " --name NAME" } else { "" };
                 let until = self.record.purge_at.and_then(|at| Timestamp::from_second(at).ok());
-                let until = until.map(|at| format!("Until {}, no job with this id runs. ", self.at(at))).unwrap_or_default();
-                Some(format!("{until}To run it: `sqjobs retry {} ARGS{name}`.", shell(id)))
+                let until = until.map(|at| format!("Until {}, functions discard messages with this id. ", self.at(at))).unwrap_or_default();
+                Some(format!("{until}To run the job: `sqjobs retry {} ARGS{name}`.", shell(id)))
             }
             _ => None,
         }
@@ -233,10 +247,10 @@ pub(crate) fn is_overdue(record: &Record, now: Timestamp) -> bool {
     record.run_at.max(record.enqueued_at).is_some_and(|since| now.duration_since(since) > PATIENCE)
 }
 
-/// Returns advice for a job whose message is gone.
+/// Returns the next step of a job whose message is gone, as a clause.
 pub(crate) fn resend(record: &Record, prefix: &str) -> String {
     if record.envelope.is_some() {
-        return "a beater sends it again within about a day".into();
+        return "a beater sends the job again within about a day".into();
     }
     let to = record.queue.strip_prefix(prefix).unwrap_or(&record.queue);
     let to = if to == record.name { String::new() } else { format!(" --queue {}", shell(to)) };
@@ -248,7 +262,7 @@ pub(crate) fn resend(record: &Record, prefix: &str) -> String {
             format!(" --group {group} --dedup NEW")
         }
     };
-    format!("to run the job, enqueue it again with the same arguments: `sqjobs enqueue {name} ARGS --id {id}{to}{fifo}`")
+    format!("enqueue the job again with the same arguments: `sqjobs enqueue {name} ARGS --id {id}{to}{fifo}`")
 }
 
 /// Returns the expiry of a job that waits until after its expiry, and so never runs.
@@ -268,9 +282,9 @@ pub(crate) fn ended(record: &Record) -> String {
 fn past(past: &Past) -> String {
     let Past { generation, kind, message, at, started_at, .. } = past;
     if kind == "killed" {
-        let began = started_at.map(|at| format!(", which began at {},", exact(at))).unwrap_or_default();
-        let found = at.map(|at| format!("; this was found at {}", exact(at))).unwrap_or_default();
-        return format!("Start {generation}{began} was killed: its process ended without an error, or its lease expired{found}.");
+        let began = started_at.map(|at| format!(" ({})", exact(at))).unwrap_or_default();
+        let found = at.map(|at| format!(" This was detected at {}.", exact(at))).unwrap_or_default();
+        return format!("Start {generation}{began} was killed: its process ended without an error, or its lease expired.{found}");
     }
     let when = at.map(|at| format!(" at {}", exact(at))).unwrap_or_default();
     let ending =
@@ -295,10 +309,6 @@ fn times(number: u64) -> String {
         2 => "twice".into(),
         number => format!("{number} times"),
     }
-}
-
-fn starts(number: u64) -> String {
-    if number == 1 { "1 start".into() } else { format!("{number} starts") }
 }
 
 #[cfg(test)]
@@ -327,8 +337,8 @@ mod tests {
             text,
             "It is a \"invoice\" job, enqueued on queue \"test-invoice\" at 2026-05-04T11:00:00Z (1h 0m ago).\n\
              The job \"order-1\" enqueued it, in the tree that began with \"cart-9\".\n\
-             It was started 3 times, and has used 2 of 2 attempts (1 start did not count: given back, or made before the last manual \
-             retry; the job snoozed once).\n\
+             It was started 3 times, and has used 2 of 2 attempts. 1 start is not counted, because of a snooze, an interruption, or a \
+             later manual retry or redrive. The job snoozed once.\n\
              Start 1 ended at 2026-05-04T11:20:30Z after 30s with error: no route to host\n\
              Start 3 ended at 2026-05-04T11:40:30Z after 30s with error: no route to host\n\
              It failed for good at 2026-05-04T11:40:30Z (19m 30s ago), with the error of its last attempt. A copy of its message was sent \
@@ -367,8 +377,8 @@ mod tests {
         let sentence = text.lines().find(|line| line.starts_with("Start 1")).expect("its attempt");
         assert_eq!(
             sentence,
-            "Start 1, which began at 2026-05-04T11:55:00Z, was killed: its process ended without an error, or its lease expired; this \
-             was found at 2026-05-04T11:58:00Z."
+            "Start 1 (2026-05-04T11:55:00Z) was killed: its process ended without an error, or its lease expired. This was detected \
+             at 2026-05-04T11:58:00Z."
         );
         assert!(killed(Value::Null).contains("Start 1 was killed: "));
     }
@@ -407,17 +417,22 @@ mod tests {
             let record = serde_json::from_value(record).expect("a record");
             explain(&record, "test-", Missing::Queue, "2026-05-04T12:00:00Z".parse().expect("an instant")).join("\n")
         };
-        let remedy = "its queue \"test-q\" does not exist. `sqjobs queue create q` creates it, and";
+        let remedy = |so: &str, next: &str| {
+            format!(
+                "But its queue \"test-q\" does not exist, so {so}. Create the queue with `sqjobs queue create q`. After that, {next}. To \
+                 cancel the job: `sqjobs cancel a`."
+            )
+        };
         let filed = gone(json!({"state": "scheduled"}));
-        assert!(filed.contains(&format!("no beater can send it: {remedy} a beater then sends the job; or `sqjobs cancel a`")), "{filed}");
-        assert!(!filed.contains("a beater sends it in time") && !filed.contains("overdue"), "{filed}");
+        assert!(filed.contains(&remedy("no beater can send the job", "a beater sends the job")), "{filed}");
+        assert!(!filed.contains("a beater sends it") && !filed.contains("overdue"), "{filed}");
+        let again = "enqueue the job again with the same arguments: `sqjobs enqueue n ARGS --id a --queue q`";
         let waits = gone(json!({"state": "queued"}));
-        assert!(waits.contains(&format!("but {remedy} its message was lost with the old queue, so to run the job, enqueue it")), "{waits}");
-        assert!(waits.contains("`sqjobs enqueue n ARGS --id a --queue q`") && !waits.contains("overdue"), "{waits}");
+        assert!(waits.contains(&remedy("its message is lost", again)) && !waits.contains("overdue"), "{waits}");
         let died = gone(json!({"state": "running", "generation": 1, "lease_until": 1_700_000_000_000_u64}));
-        assert!(died.contains(&format!("the attempt has died, and {remedy} its message was lost with the old queue")), "{died}");
+        assert!(died.contains(&format!("the attempt has died. {}", remedy("its message is lost", again))), "{died}");
         let held = gone(json!({"state": "retrying", "envelope": "{}"}));
-        assert!(held.contains("so a beater sends it again within about a day; or `sqjobs cancel a`"), "{held}");
+        assert!(held.contains(&remedy("its message is lost", "a beater sends the job again within about a day")), "{held}");
     }
 
     #[test]
@@ -429,7 +444,8 @@ mod tests {
         assert!(
             text.starts_with("It was cancelled before any function received a message with this id.\n")
                 && text.contains(
-                    "Until 2026-06-03T11:00:00Z (in 29d 23h), no job with this id runs. To run it: `sqjobs retry a ARGS --name NAME`"
+                    "Until 2026-06-03T11:00:00Z (in 29d 23h), functions discard messages with this id. To run the job: `sqjobs retry a \
+                     ARGS --name NAME`"
                 ),
             "{text}"
         );
@@ -441,8 +457,8 @@ mod tests {
         let text = explained(json!({
             "id": "a", "name": "n", "queue": "q", "state": "queued", "attempts": 0, "max_attempts": 0, "generation": 1, "history": [past],
         }));
-        assert!(text.contains("has used 0 attempts (1 start did not count"), "{text}");
-        assert!(text.contains("); the maximum is unknown until its function starts it.\n"), "{text}");
+        assert!(text.contains("has used 0 attempts. 1 start is not counted, because of a snooze,"), "{text}");
+        assert!(text.contains(" The maximum number of attempts is unknown until the function starts the job.\n"), "{text}");
         assert!(text.contains("It was cancelled at 2026-05-04T11:00:00Z, and was then enqueued again.\n"), "{text}");
     }
 

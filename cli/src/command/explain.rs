@@ -3,7 +3,7 @@
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::json;
-use sqjobs::{Record, State};
+use sqjobs::{Dlq, Record, State};
 
 use super::{beater, follow::is_unstarted, lookup, queue, stats};
 use crate::{
@@ -15,8 +15,8 @@ use crate::{
 };
 
 /// The possible reasons why a job has no record.
-const NO_ATTEMPT: &str = "Possible reasons: no attempt has started yet; its record was deleted long after its end; it succeeded, and its \
-                          function records it only on trouble; its message was purged from its queue; or the id is wrong.";
+const NO_ATTEMPT: &str = "Possible reasons: no attempt has started yet; the job ended long ago, and its record was deleted; the job \
+                          succeeded, and its policy records a job only on trouble; the message was purged from the queue; the id is wrong.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Explain {
@@ -39,6 +39,7 @@ pub(super) async fn explain(aws: &Aws, wanted: Explain) -> Result<bool, Failure>
         _ if is_queue_gone => Missing::Queue,
         // Without the permission to read rules, nothing is known of beaters.
         Some(record) if record.state == State::Scheduled && matches!(beater::find(aws).await, Ok(None)) => Missing::Beater,
+        Some(record) if record.dlq == Some(Dlq::Sent) && lookup::is_dead_letter_gone(aws, record).await => Missing::DeadLetter,
         _ => Missing::Nothing,
     };
     let mut sentences = match &record {
@@ -94,12 +95,13 @@ async fn lost_message(aws: &Aws, record: &Record, now: Timestamp) -> Option<Stri
     let (queue, next) = (queue::find(aws, &record.queue).await.ok()?, sentence::resend(record, &aws.place.prefix));
     match queue.depth.all() {
         0 => Some(format!(
-            "SQS counts no messages in queue {}. If it still counts none in a minute, the message is lost, for example through a purge \
-             of the queue: {next}.",
+            "SQS counts no messages in queue {}, but the count may be a minute late. If it is still 0 after a minute, the message is \
+             lost, for example because the queue was purged. In that case, {next}.",
             record.queue
         )),
         count if has_died || sentence::is_overdue(record, now) => Some(format!(
-            "Queue {} holds messages ({count}), but SQS does not say whether the message of this job is among them. If it was purged: {next}.",
+            "Queue {} holds messages ({count}), but SQS does not show whether the message of this job is among them. If the message was \
+             purged, {next}.",
             record.queue
         )),
         _ => None,
@@ -112,13 +114,13 @@ async fn discarded_duplicate(aws: &Aws, record: &Record, now: Timestamp) -> Opti
         Ok(tallies) => tallies.get(&record.queue)?.saw(stats::OTHER_ARGUMENTS, &record.id),
         Err(error) => return Some(format!("It is unknown whether duplicates with other arguments were discarded: {error}.")),
     };
-    let was = match saw {
-        Some(true) => "was",
+    let discarded = match saw {
+        Some(true) => "was discarded, so those arguments did not run",
         Some(false) => return None,
-        None => "may have been",
+        None => "may have been discarded. If so, those arguments did not run",
     };
     Some(format!(
-        "Since yesterday a duplicate with other arguments {was} discarded: those arguments did not run. The function's log has the time \
-         (warning \"duplicate discarded\" with this id)."
+        "Since yesterday a duplicate with other arguments {discarded}. The log of the function shows this with the warning \"duplicate \
+         discarded\" and this id."
     ))
 }

@@ -52,8 +52,8 @@ pub(super) async fn belongs_to(aws: &Aws, queue: &str, letter: &Letter) -> Optio
 pub(super) fn misplaced(prefix: &str, queue: &str, own: &str, id: &str) -> String {
     let name = shell(own);
     format!(
-        "Its job belongs to queue {prefix}{own}. A redrive would send it to {prefix}{queue}, and the function of that queue may not have \
-         the job. Enqueue the job again, `sqjobs enqueue {name} ARGS --id {id}`, then delete the dead letter: `sqjobs dlq purge {queue} \
+        "Its job belongs to queue {prefix}{own}. A redrive would send the message to queue {prefix}{queue}, whose function may not have \
+         the job. Enqueue the job again: `sqjobs enqueue {name} ARGS --id {id}`. Then delete the dead letter: `sqjobs dlq purge {queue} \
          --id {id}`."
     )
 }
@@ -126,11 +126,23 @@ fn plan<'a>(statuses: &'a [Status], is_own: bool, prefix: &str, id: &str) -> (Ve
     (full, notes)
 }
 
+/// Returns `true` if the dead-letter queue does not hold the copy that a failed job has left there. If the queue cannot be read to its
+/// end, the result is `false`.
+pub(super) async fn is_dead_letter_gone(aws: &Aws, record: &Record) -> bool {
+    let Ok(pair) = Pair::find(aws, aws.short(&record.queue)).await else { return false };
+    let is_copy = |letter: &Letter| !is_other(letter, record);
+    let mut walk = Walk::new(aws, &pair);
+    let found = walk.of_job(&record.id, |letters| letters.iter().any(is_copy)).await;
+    let unseen = walk.unseen();
+    walk.end().await;
+    unseen == 0 && found.is_ok_and(|letters| !letters.iter().any(is_copy))
+}
+
 /// Describes a dead letter that has the id of a recorded job but is not the copy that the job left when it failed.
 pub(super) async fn other_dead_letter(aws: &Aws, record: &Record, now: Timestamp) -> Option<String> {
     match find_other(aws, record).await {
         Ok(found) => found.map(|(queue, letter)| describe_other(&aws.place.prefix, &queue, &letter, &record.id, now)),
-        Err(error) => Some(format!("It is unknown whether another message with its id is a dead letter: {}.", error.into_message())),
+        Err(error) => Some(format!("It is unknown whether another message with this id is a dead letter: {}.", error.into_message())),
     }
 }
 
@@ -159,11 +171,11 @@ fn is_other(letter: &Letter, record: &Record) -> bool {
 
 fn describe_other(prefix: &str, queue: &str, letter: &Letter, id: &str, now: Timestamp) -> String {
     let (full_name, queue, id) = (format!("{prefix}{queue}"), shell(queue), shell(id));
-    let since = letter.message.sent_at.map(|at| format!(", {}", from_now(at, now))).unwrap_or_default();
     format!(
-        "Another message with its id is a dead letter of queue {full_name}{since}, {}. That message does not run. `sqjobs dlq show \
-         {queue} {id}` shows its arguments; to run them, enqueue them with another id. `sqjobs dlq purge {queue} --id {id}` deletes the \
-         dead letters with this id.",
+        "Another message with this id is a dead letter of queue {full_name}, and does not run.{} Reason: {}. To see its arguments: \
+         `sqjobs dlq show {queue} {id}`. To run its arguments, enqueue them with another id. To delete the dead letters with this id: \
+         `sqjobs dlq purge {queue} --id {id}`.",
+        sent(letter, now),
         reason(letter)
     )
 }
@@ -188,7 +200,7 @@ impl Search {
         };
         match older {
             None => format!("{dlq} has no dead letter with this id ({seen} searched{rest})."),
-            Some(letter) => format!("{dlq} has only an older dead letter with this id, {}.", reason(letter)),
+            Some(letter) => format!("{dlq} has only an older dead letter with this id ({}).", reason(letter)),
         }
     }
 }
@@ -261,7 +273,7 @@ fn describe_feed(feed: &Feed, queue: &str) -> String {
         (Some(function), Some("Enabled")) => format!("; function {function} reads it"),
         (Some(function), Some("Disabled")) => format!("; function {function} is paused (`sqjobs queue resume {queue}` resumes it)"),
         (Some(function), state) => {
-            format!("; function {function} reads it, and its event source mapping is {}", state.unwrap_or("of no state"))
+            format!("; function {function} reads it, and the state of its event source mapping is {}", state.unwrap_or("unknown"))
         }
     }
 }
@@ -276,6 +288,11 @@ impl Facts {
     }
 }
 
+/// Returns a sentence about the time at which a message was sent.
+fn sent(letter: &Letter, now: Timestamp) -> String {
+    letter.message.sent_at.map(|at| format!(" It was sent {}.", from_now(at, now))).unwrap_or_default()
+}
+
 /// Describes the dead letter of a job without a record, with advice. `args` are the arguments of the job that replaces it.
 pub(super) fn describe_dead_letter(
     prefix: &str,
@@ -287,15 +304,14 @@ pub(super) fn describe_dead_letter(
     let name = letter.envelope.as_ref().ok().map(|envelope| &*envelope.name);
     let to = if name == Some(queue) || belongs_to.is_some() { String::new() } else { format!(" --queue {}", shell(queue)) };
     let (full_name, queue, id) = (format!("{prefix}{queue}"), shell(queue), shell(id));
-    let since = letter.message.sent_at.map(|at| format!(", {}", from_now(at, now))).unwrap_or_default();
     let enqueue = format!("`sqjobs enqueue {} {args} --id {id}{to}`", name.map_or("NAME".into(), shell));
     let next = match letter.kind() {
         Some("rejected") => format!(
-            "After a redrive the function would reject the message again. Enqueue the job with valid arguments, {enqueue}, then delete \
+            "After a redrive, the function would reject the message again. Enqueue the job with valid arguments: {enqueue}. Then delete \
              the dead letter: `sqjobs dlq purge {queue} --id {id}`."
         ),
         Some(kind) if kind.starts_with("reserved_") => format!(
-            "After a redrive the function would reject the message again. Enqueue the job without the reserved field, {enqueue}, then \
+            "After a redrive, the function would reject the message again. Enqueue the job without the reserved field: {enqueue}. Then \
              delete the dead letter: `sqjobs dlq purge {queue} --id {id}`."
         ),
         Some("id_in_use") => format!(
@@ -308,21 +324,21 @@ pub(super) fn describe_dead_letter(
             Some(own) => misplaced(prefix, &queue, own, &id),
             None if to.is_empty() => {
                 format!(
-                    "To run it, send it to its queue: `sqjobs dlq redrive {queue} --id {id}`. Change the producer so that it sends to \
-                     queue {full_name}."
+                    "To run the job, send the message to its queue: `sqjobs dlq redrive {queue} --id {id}`. Change the producer so that \
+                     it sends to queue {full_name}."
                 )
             }
             None => format!(
-                "If the function of queue {full_name} has the job {}, send it to that queue: `sqjobs dlq redrive {queue} --id {id}`. \
-                 Change the producer so that it sends to the queue of its function.",
+                "If the function of queue {full_name} has the job {}, send the message to that queue: `sqjobs dlq redrive {queue} --id \
+                 {id}`. Change the producer so that it sends to the queue of its function.",
                 name.unwrap_or_default()
             ),
         },
         _ => format!("Correct the cause, then send the message again: `sqjobs dlq redrive {queue} --id {id}`."),
     };
     vec![
-        format!("Its message is a dead letter of queue {full_name}{since}, {}.", reason(letter)),
-        format!("To see it with its arguments: `sqjobs dlq show {queue} {id}`."),
+        format!("Its message is a dead letter of queue {full_name}.{} Reason: {}.", sent(letter, now), reason(letter)),
+        format!("To see the message: `sqjobs dlq show {queue} {id}`."),
         next,
     ]
 }

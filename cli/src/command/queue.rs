@@ -76,7 +76,7 @@ pub(super) struct SqsQueue {
     pub(super) visibility: Duration,
     /// The name of its dead-letter queue.
     pub(super) dlq: String,
-    /// True if its redrive policy names the dead-letter queue. Otherwise the name is the default one.
+    /// True if its redrive policy points to the dead-letter queue. Otherwise the name is the default one.
     has_policy: bool,
 }
 
@@ -181,7 +181,7 @@ pub(super) async fn refuse_missing(aws: &Aws, what: &str, name: &str) -> Result<
 pub(super) fn of_another(environments: &[String], name: &str) -> Option<String> {
     let prefix = table::environment_of(environments, name)?;
     let short = name.strip_prefix(&**prefix).filter(|short| !short.is_empty())?;
-    Some(format!("queue {name} belongs to the environment {prefix}; name it {short}, with --prefix {prefix}"))
+    Some(format!("queue {name} belongs to the environment {prefix}; use the name {short} and --prefix {prefix}"))
 }
 
 /// Refuses queues of other environments, and the table of another environment. Without the permission to list tables, no other environment
@@ -250,7 +250,11 @@ async fn find_with_remedy(aws: &Aws, name: &str, remedy: &str) -> Result<SqsQueu
 /// Finds a queue by its full name, and its dead-letter queue.
 pub(super) async fn pair(aws: &Aws, name: &str) -> Result<(SqsQueue, SqsQueue), Failure> {
     let queue = find(aws, name).await?;
-    let remedy = format!("it is the dead-letter queue in the redrive policy of {name}; {} creates it", create_dlq(&queue.dlq));
+    let remedy = if queue.has_policy {
+        format!("the redrive policy of queue {name} points to it; {} creates it", create_dlq(&queue.dlq))
+    } else {
+        format!("queue {name} has no redrive policy; `sqjobs doctor` prints the commands that create the dead-letter queue and the policy")
+    };
     let dlq = find_with_remedy(aws, &queue.dlq, &remedy).await?;
     Ok((queue, dlq))
 }
@@ -437,9 +441,9 @@ mod tests {
     fn a_queue_belongs_to_the_environment_with_the_longest_prefix() {
         let environments = ["staging-", "staging-eu-"].map(str::to_owned);
         let message = |name: &str| of_another(&environments, name);
-        let eu = "queue staging-eu-invoice belongs to the environment staging-eu-; name it invoice, with --prefix staging-eu-";
+        let eu = "queue staging-eu-invoice belongs to the environment staging-eu-; use the name invoice and --prefix staging-eu-";
         assert_eq!(message("staging-eu-invoice").as_deref(), Some(eu));
-        assert!(message("staging-invoice").is_some_and(|message| message.ends_with("name it invoice, with --prefix staging-")));
+        assert!(message("staging-invoice").is_some_and(|message| message.ends_with("use the name invoice and --prefix staging-")));
         assert_eq!(["invoice", "staging", "staging-"].map(message), [None, None, None]);
     }
 }

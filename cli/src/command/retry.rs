@@ -24,7 +24,7 @@ pub(crate) struct Retry {
     /// The job's id.
     #[arg(value_parser = text)]
     pub(crate) id: String,
-    /// The job's arguments as JSON. @FILE reads them from a file, and - from standard input.
+    /// The job's arguments as JSON. Use @FILE to read them from a file, or - to read them from standard input.
     pub(crate) args: String,
     /// The job's name. It is needed only for a job that was cancelled before any function received it.
     #[arg(long, value_parser = text)]
@@ -84,6 +84,14 @@ pub(super) async fn retry(aws: &Aws, wanted: Retry) -> Result<bool, Failure> {
     let shown = clean(&wanted.id);
     match (retried, deleted) {
         _ if wanted.json => output.json(&json!({"id": wanted.id, "retried": retried, "dead_letters_deleted": deleted}))?,
+        (false, _) if record.state.is_terminal() => {
+            let message = format!(
+                "{shown} was not run again by this command, because another command changed the job in the meantime; `sqjobs explain {}` \
+                 shows its state",
+                shell(&wanted.id)
+            );
+            output.line(aws.place.with_options(&message))?;
+        }
         (false, _) => output.line(format!("{shown} has not ended, so nothing was changed: it is {}", record.state.as_str()))?,
         (true, 0) => output.line(format!("{shown} runs again"))?,
         (true, _) => output.line(format!("{shown} runs again; its dead letter is deleted"))?,
@@ -139,7 +147,8 @@ impl<'a> DeadLetters<'a> {
             Ok(mut found) => {
                 // The others belong to another job, or to a message that was never this job's.
                 found.retain(|letter| letter.id == id && letter.kind() != Some("id_in_use"));
-                let left = found.is_empty().then(|| format!("it is not among the {} dead letters that {} returned", walk.seen(), pair.dlq));
+                let is_left = found.is_empty() && walk.unseen() > 0;
+                let left = is_left.then(|| format!("it is not among the {} dead letters that {} returned", walk.seen(), pair.dlq));
                 Self { walk: Some(walk), found, left }
             }
             Err(error) => Self { walk: Some(walk), found: Vec::new(), left: Some(error.into_message()) },

@@ -85,6 +85,15 @@ fn what_has_failed_is_listed_by_command_until_it_is_run_again() {
             "{explained}"
         );
         assert!(explained.contains("with other arguments: `sqjobs retry a ARGS`, which also deletes its dead letter"), "{explained}");
+        assert!(explained.contains("A copy of its message was sent to the dead-letter queue."), "{explained}");
+
+        sqjobs(world, &["dlq", "purge", "probes", "--id", "a", "--yes"]).yes();
+        let explained = sqjobs(world, &["explain", "a"]).yes();
+        assert!(
+            explained.contains("A copy of its message was sent to the dead-letter queue, but is no longer there: it was deleted"),
+            "{explained}"
+        );
+        assert!(explained.contains("then run the job again: `sqjobs retry a ARGS`.") && !explained.contains("redrive"), "{explained}");
 
         sqjobs(world, &["retry", "a", &args(world, &json!({}))]).yes();
         world.record_in("a", "succeeded").await;
@@ -114,7 +123,8 @@ fn a_job_that_waits_is_found_moved_and_called_off_by_command() {
         sqjobs(world, &["cancel", "a"]).yes();
         let none = sqjobs(world, &["list", "--due"]);
         assert!(
-            none.printed.is_empty() && none.said.starts_with("none\nThe list contains the jobs that wait for more than 15 minutes"),
+            none.printed.is_empty()
+                && none.said.starts_with("none\nThe list contains the waiting jobs that are delayed by more than 15 minutes"),
             "{}",
             none.said
         );
@@ -163,7 +173,7 @@ fn jobs_are_found_by_tag_and_object_and_as_a_tree_by_command() {
         let all = sqjobs(world, &["list", "--object", "order:17"]).said;
         assert_eq!(all, "The list contains the jobs that were enqueued with this object (--object, or `Enqueue::object`).\n");
         let tree = sqjobs(world, &["tree", "child"]);
-        assert!(tree.said.contains("and the jobs that were enqueued as listed"), "{}", tree.said);
+        assert!(tree.said.contains("and the listed jobs of the same tree"), "{}", tree.said);
         let tree = tree.yes();
         let shown: Vec<_> = tree.lines().map(|line| line.rsplit_once("  ").expect("it tells when").0).collect();
         assert_eq!(shown, ["  first  probe  succeeded", "*   child  probe  succeeded"]);
@@ -224,7 +234,7 @@ fn a_message_sent_to_a_dead_letter_queue_is_refused_or_explained_as_such() {
         let direct = json!({"name": "probe", "id": "direct", "args": [1]}).to_string();
         world.account.sqs.send_message().queue_url(&world.queues.dlq_url).message_body(direct).send().await.expect("it is sent");
         let explained = sqjobs(world, &["explain", "direct"]).no();
-        assert!(explained.contains("misdirected: a producer sent it directly to the dead-letter queue"), "{explained}");
+        assert!(explained.contains("misdirected: a producer sent the message directly to the dead-letter queue"), "{explained}");
         assert!(!explained.contains("moved by SQS") && explained.contains("`sqjobs dlq redrive probes --id direct`"), "{explained}");
         assert_eq!(sqjobs(world, &["dlq", "list", "--json"]).json()[0]["kind"], "misdirected");
 
@@ -247,9 +257,9 @@ fn a_message_sent_to_a_dead_letter_queue_is_refused_or_explained_as_such() {
         sqjobs(world, &["queue", "create", "adder"]).yes();
         let strayed = json!({"name": "adder", "id": "strayed", "args": [1]}).to_string();
         world.account.sqs.send_message().queue_url(&world.queues.dlq_url).message_body(strayed).send().await.expect("it is sent");
-        let belongs = "Its job belongs to queue adder. A redrive would send it to probes, and the function of that queue may not have \
-                       the job. Enqueue the job again, `sqjobs enqueue adder ARGS --id strayed`, then delete the dead letter: `sqjobs \
-                       dlq purge probes --id strayed`.";
+        let belongs = "Its job belongs to queue adder. A redrive would send the message to queue probes, whose function may not have the \
+                       job. Enqueue the job again: `sqjobs enqueue adder ARGS --id strayed`. Then delete the dead letter: `sqjobs dlq \
+                       purge probes --id strayed`.";
         let explained = sqjobs(world, &["explain", "strayed"]).no();
         assert!(explained.contains(belongs) && !explained.contains("dlq redrive"), "{explained}");
         let shown = sqjobs(world, &["dlq", "show", "probes", "strayed"]);
@@ -269,10 +279,10 @@ fn a_job_whose_queue_was_purged_is_explained_and_can_be_enqueued_again() {
         sqjobs(world, &["queue", "purge", "probes", "--yes"]).yes();
         world.drained().await;
         let explained = sqjobs(world, &["explain", "a"]).yes();
-        assert!(explained.contains("the message is lost, for example through a purge of the queue"), "{explained}");
+        assert!(explained.contains("the message is lost, for example because the queue was purged"), "{explained}");
         assert!(explained.contains("`sqjobs enqueue probe ARGS --id a --queue probes`"), "{explained}");
         let table = sqjobs(world, &["get", "a"]).yes();
-        assert!(table.contains("the maximum is unknown until its function starts it"), "{table}");
+        assert!(table.contains("unknown until the function starts the job"), "{table}");
         world.deploy(&Function::probe()).await;
         let again = sqjobs(world, &[&enqueue[..], &["--wait"]].concat());
         assert!(again.said.contains("with the same arguments; it runs only once"), "{}", again.said);
@@ -307,13 +317,19 @@ fn a_job_whose_queue_is_gone_is_explained_and_neither_moved_nor_retried() {
         world.plant(record("waits", "queued", "gone", json!({}))).await;
         world.plant(record("failed", "failed", "gone", json!({"attempts": 3, "generation": 3, "finished_at": ago, "dlq": "sent"}))).await;
         let explain = |id: &str| sqjobs(world, &["explain", id]).yes();
-        let remedy = "its queue \"gone\" does not exist. `sqjobs queue create gone` creates it, and";
+        let remedy = |so: &str, next: &str| {
+            format!(
+                "But its queue \"gone\" does not exist, so {so}. Create the queue with `sqjobs queue create gone`. After that, {next}. To \
+                 cancel the job: "
+            )
+        };
         let explained = explain("filed");
-        assert!(explained.contains(&format!("but no beater can send it: {remedy} a beater then sends the job")), "{explained}");
+        assert!(explained.contains(&remedy("no beater can send the job", "a beater sends the job")), "{explained}");
         assert!(!explained.contains("a beater sends it in time"), "{explained}");
         let explained = explain("waits");
-        assert!(explained.contains(remedy) && explained.contains("`sqjobs enqueue probe ARGS --id waits --queue gone`"), "{explained}");
-        assert!(!explained.contains("its record was deleted") && !explained.contains("cannot be read"), "{explained}");
+        let again = "enqueue the job again with the same arguments: `sqjobs enqueue probe ARGS --id waits --queue gone`";
+        assert!(explained.contains(&remedy("its message is lost", again)), "{explained}");
+        assert!(!explained.contains("Possible reasons") && !explained.contains("cannot be read"), "{explained}");
 
         let create = "its queue gone does not exist; create it with `sqjobs queue create gone`";
         let refused = sqjobs(world, &["move", "filed", "--in", "1h"]).error();
@@ -341,10 +357,10 @@ fn a_job_whose_queue_is_gone_is_explained_and_neither_moved_nor_retried() {
         world.plant(record("new", "queued", "probes", json!({"enqueued_at": Clock::system().now()}))).await;
         world.send(world.probe("other", &json!({}))).await;
         let holds =
-            "Queue probes holds messages (1), but SQS does not say whether the message of this job is among them. If it was purged: ";
+            "Queue probes holds messages (1), but SQS does not show whether the message of this job is among them. If the message was purged, ";
         let explained = explain("purged");
-        assert!(explained.contains(&format!("{holds}to run the job, enqueue it again")), "{explained}");
-        assert!(explain("held").contains(&format!("{holds}a beater sends it again within about a day")), "{}", explain("held"));
+        assert!(explained.contains(&format!("{holds}enqueue the job again")), "{explained}");
+        assert!(explain("held").contains(&format!("{holds}a beater sends the job again within about a day")), "{}", explain("held"));
         assert!(!explain("new").contains("purged"), "{}", explain("new"));
     });
 }
@@ -363,8 +379,8 @@ fn a_dead_letter_of_the_id_of_another_job_is_explained() {
         })
         .await;
         let explained = sqjobs(world, &["explain", "a"]).yes();
-        assert!(explained.contains("Another message with its id is a dead letter of queue probes"), "{kind} {explained}");
-        assert!(explained.contains("`sqjobs dlq purge probes --id a` deletes"), "{explained}");
+        assert!(explained.contains("Another message with this id is a dead letter of queue probes"), "{kind} {explained}");
+        assert!(explained.contains("To delete the dead letters with this id: `sqjobs dlq purge probes --id a`"), "{explained}");
         sqjobs(world, &["dlq", "purge", "probes", "--id", "a", "--yes"]).yes();
         assert!(!sqjobs(world, &["explain", "a"]).yes().contains("Another message"));
     });
@@ -376,7 +392,7 @@ fn a_job_that_was_cancelled_and_retried_is_explained_as_it_stands() {
         let orders = args(world, &json!({}));
         sqjobs(world, &["enqueue", "probe", &orders, "--queue", "probes", "--id", "a", "--recorded"]).yes();
         sqjobs(world, &["cancel", "a"]).yes();
-        assert!(sqjobs(world, &["explain", "a"]).yes().contains("To run it: `sqjobs retry a ARGS`"));
+        assert!(sqjobs(world, &["explain", "a"]).yes().contains("To run the job: `sqjobs retry a ARGS`"));
         assert_eq!(sqjobs(world, &["retry", "a", &orders]).yes(), "a runs again\n");
         let explained = sqjobs(world, &["explain", "a"]).yes();
         assert!(explained.contains("No attempt has started.") && explained.contains("It was cancelled at"), "{explained}");
@@ -402,6 +418,25 @@ fn a_retry_of_a_rejected_message_says_how_to_replace_it() {
         sqjobs(world, &["enqueue", "probe", &orders, "--id", "bad", "--queue", "probes", "--wait"]).yes();
         sqjobs(world, &["dlq", "purge", "probes", "--id", "bad", "--yes"]).yes();
         assert!(world.dead_letters().await.is_empty());
+    });
+}
+
+#[test]
+fn a_retry_that_another_command_overtook_says_so() {
+    World::setup().test(async |world| {
+        let orders = args(world, &json!({}));
+        world.plant(json!({"id": "a", "name": "probe", "queue": "probes", "state": "failed", "attempts": 3, "generation": 3})).await;
+        let (hold, proxy) = (Hold::default(), world.proxy.url());
+        world.proxy.arm(Fault::hold("BatchExecuteStatement", &hold));
+        let late = ["retry", "a", &orders, "--endpoint-url", &proxy];
+        let late_retry = command(world).args(late).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        hold.arrived().await;
+        assert_eq!(sqjobs(world, &["retry", "a", &orders]).yes(), "a runs again\n");
+        hold.release();
+        let told = Ran::of(&late, &late_retry.wait_with_output().expect("it ends")).no();
+        let changed = "a was not run again by this command, because another command changed the job in the meantime; `sqjobs explain a ";
+        assert!(told.contains(changed), "{told}");
+        assert_eq!(world.messages().await.len(), 1);
     });
 }
 
@@ -470,7 +505,7 @@ fn an_id_that_is_used_again_with_other_arguments_is_refused() {
         world.send(world.probe("a", &json!({"act": "fatal"}))).await;
         wait::until("the discarded duplicate is explained", PATIENCE, async || {
             let told = sqjobs(world, &["explain", "a"]).yes();
-            let is_told = told.contains("Since yesterday a duplicate with other arguments was discarded: those arguments did not run.");
+            let is_told = told.contains("Since yesterday a duplicate with other arguments was discarded, so those arguments did not run.");
             if is_told { Ok(()) } else { Err(told) }
         })
         .await;
@@ -713,7 +748,7 @@ fn schedules_are_added_shown_paused_run_and_removed_by_command() {
         assert_eq!(shown()[0]["args"], json!([1]));
         let changed = sqjobs(world, &[&add[..], &["--yes"]].concat());
         let before = changed.said.lines().find(|line| line.starts_with('{')).expect("what was replaced").to_owned();
-        let was = "nightly fires at 00:05 in UTC; before: other args, cron \"1 0 * * *\", timezone \"Europe/Madrid\"";
+        let was = "nightly fires at 00:05 in UTC; changed: args, cron (was \"1 0 * * *\"), timezone (was \"Europe/Madrid\")";
         assert!(changed.yes().starts_with(was));
         let again = sqjobs(world, &add);
         assert_eq!(again.said.lines().count(), 1, "an identical one replaces nothing: {}", again.said);
@@ -835,7 +870,7 @@ fn a_change_of_a_schedule_says_that_a_fire_may_still_run() {
         assert!(!add("[1]", &[]).contains("may still run"), "nothing was sent ahead of a new one");
         world.tick(&beater, Clock::system().now()).await;
         let changed = add("[2]", &["--yes"]);
-        assert!(changed.contains("before: other args") && changed.ends_with(still), "{changed}");
+        assert!(changed.contains("; changed: args;") && changed.ends_with(still), "{changed}");
         assert_eq!(sqjobs(world, &["schedule", "pause", "minutely"]).yes(), format!("minutely is paused{still}"));
         assert_eq!(sqjobs(world, &["schedule", "remove", "minutely", "--yes"]).yes(), format!("minutely is removed{still}"));
         let yearly = ["schedule", "add", "leap-day", "probe", "--cron", "0 0 29 2 *", "--queue", "probes"];
@@ -860,7 +895,7 @@ fn a_new_schedule_says_from_when_it_fires() {
         let minutely = ["--cron", "* * * * *"];
         let before = Clock::system().now();
         let (sure, rest) = added("minutely", &minutely);
-        let early = "or earlier: a fire that is due within the next minute may be missed, and a cancelled fire stays cancelled\n";
+        let early = "at the latest: a fire within the next minute may be missed\n";
         assert_eq!(rest, early);
         let (soon, rest) = added("leap-day", &["--cron", "0 0 29 2 *"]);
         assert_eq!((soon > sure, &*rest), (true, ""));
@@ -994,9 +1029,17 @@ fn a_schedule_of_the_code_is_changed_only_after_a_yes() {
         assert_eq!(shown()["cron"], "1 0 * * *");
         let changed = sqjobs(world, &[&add[..], &["--yes"]].concat());
         assert!(changed.said.contains("nightly-sum is in the code of a beater"), "{}", changed.said);
-        assert!(changed.yes().starts_with("nightly-sum fires at 00:05 in Europe/Madrid; before: cron \"1 0 * * *\"; it fires next at 20"));
+        assert!(
+            changed
+                .yes()
+                .starts_with("nightly-sum fires at 00:05 in Europe/Madrid; changed: cron (was \"1 0 * * *\"); it fires next at 20")
+        );
         assert_eq!((&shown()["cron"], &shown()["from_code"], &shown()["overridden"]), (&json!("5 0 * * *"), &json!(true), &json!(true)));
-        assert!(sqjobs(world, &["schedule", "list"]).said.contains("nightly-sum was changed here, and is in the code of a beater"));
+        assert!(
+            sqjobs(world, &["schedule", "list"])
+                .said
+                .contains("nightly-sum differs from the code of its beater: the beater undoes the change")
+        );
         let again = ["schedule", "add", "nightly-sum", "adder", "[1]", "--cron", "5 0 * * *"];
         assert!(sqjobs(world, &again).error().contains("Schedule nightly-sum is in the code of a beater"));
 
