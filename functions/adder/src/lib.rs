@@ -24,7 +24,7 @@ impl Job for Adder {
     type Output = i64;
 
     async fn run(&self, _ctx: &Context) -> Result<i64, JobError> {
-        add(&self.0).ok_or_else(|| JobError::fatal("the sum does not fit 64 bits"))
+        add(&self.0).ok_or_else(|| JobError::fatal("the sum does not fit into 64 bits"))
     }
 }
 

@@ -34,7 +34,7 @@ fn variable(name: &str) -> Option<String> {
 }
 
 fn keys(value: Option<&str>) -> Result<Vec<Key>, String> {
-    const FORM: &str = "set it to one or more secrets, each whsec_ and the base64 of 24 to 64 bytes, separated by spaces";
+    const FORM: &str = "set it to secrets that are separated by spaces; a secret is whsec_ and 24 to 64 bytes in base64";
     let text = value.ok_or_else(|| format!("{SECRET} is not set; {FORM}"))?;
     parse_secrets(text).map_err(|error| format!("{SECRET} {error}; {FORM}"))
 }
@@ -43,7 +43,7 @@ fn reach(value: Option<&str>) -> Result<Reach, String> {
     match value {
         Some("1") => Ok(Reach::Anywhere),
         None | Some("" | "0") => Ok(Reach::Public),
-        Some(other) => Err(format!("{ALLOW_PRIVATE} is {other:?}; set it to 1 to permit private addresses, or not at all")),
+        Some(other) => Err(format!("{ALLOW_PRIVATE} is {other:?}; set it to 1 to permit private addresses, or remove it")),
     }
 }
 
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn the_error_for_a_missing_secret_names_the_variable() {
-        assert!(sentence(None, None).starts_with("WEBHOOK_SECRET is not set; set it to "));
+        assert!(sentence(None, None).starts_with("WEBHOOK_SECRET is not set; set it to secrets "));
         assert!(sentence(Some(""), None).starts_with("WEBHOOK_SECRET holds no secret; set it to "));
     }
 

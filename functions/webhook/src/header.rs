@@ -28,12 +28,12 @@ pub(crate) fn request_headers(extra: &BTreeMap<String, String>) -> Result<Header
 }
 
 fn parse_name(text: &str) -> Result<HeaderName, Failure> {
-    let name = HeaderName::from_bytes(text.as_bytes()).map_err(|_| invalid(text, "is not a name of a header"))?;
-    if reserved(&name) { Err(invalid(text, "belongs to the delivery itself")) } else { Ok(name) }
+    let name = HeaderName::from_bytes(text.as_bytes()).map_err(|_| invalid(text, "is not a valid name"))?;
+    if reserved(&name) { Err(invalid(text, "is reserved for the delivery")) } else { Ok(name) }
 }
 
 fn parse_value(name: &str, text: &str) -> Result<HeaderValue, Failure> {
-    HeaderValue::from_str(text).map_err(|_| invalid(name, "has a value that no header can have"))
+    HeaderValue::from_str(text).map_err(|_| invalid(name, "has an invalid value"))
 }
 
 fn reserved(name: &HeaderName) -> bool {
@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn a_malformed_header_is_refused_without_repeating_its_value() {
         let error = with("authorization", "Bearer secret\r\nx-smuggled: 1").unwrap_err();
-        assert_eq!(error.message, "cannot send the header \"authorization\": it has a value that no header can have");
+        assert_eq!(error.message, "cannot send the header \"authorization\": it has an invalid value");
         assert!(with("two words", "1").is_err());
     }
 }

@@ -77,7 +77,7 @@ impl fmt::Display for SecretError {
             Self::Missing => f.write_str("holds no secret"),
             Self::Prefix => write!(f, "holds a secret that does not start with {PREFIX}"),
             Self::Base64 => write!(f, "holds a secret that is not base64 after {PREFIX}"),
-            Self::Length => write!(f, "holds a secret of other than {MIN_BYTES} to {MAX_BYTES} bytes"),
+            Self::Length => write!(f, "holds a secret that does not have {MIN_BYTES} to {MAX_BYTES} bytes"),
         }
     }
 }
