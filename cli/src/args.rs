@@ -69,7 +69,8 @@ pub(crate) enum Command {
     Retry(Retry),
     /// Change the time at which a waiting job runs.
     ///
-    /// This works for a job that waits for more than 15 minutes. A shorter wait is in the queue, and cannot be changed.
+    /// You can move jobs that are delayed by more than 15 minutes: they wait in the table. Jobs with a shorter delay wait in their queue, and
+    /// cannot be moved.
     Move(Move),
     /// Show statistics by queue and day: how jobs ended, how long they waited and ran, and the most frequent errors.
     Stats(Stats),

@@ -21,13 +21,13 @@ use crate::{
 const EACH_MINUTE: &str = "rate(1 minute)";
 /// Said if this environment has no beater.
 pub(super) const MISSING: &str = "EventBridge invokes no beater for these tables each minute, so no schedule fires, and no due job is sent. Deploy \
-                                  one, and run `sqjobs schedule beater FUNCTION`.";
+                                  a beater, then run `sqjobs schedule beater FUNCTION`.";
 /// The id of the statement that allows the rule to invoke the function.
 const STATEMENT: &str = "sqjobs-beater";
 
 /// Returns the command that deploys a beater under a name.
 pub(super) fn deploy(name: &str) -> String {
-    format!("`cargo lambda deploy --timeout 60 --binary-name beater {name}`, with the name of the beater's program if that is not beater")
+    format!("`cargo lambda deploy --timeout 60 --binary-name beater {name}` (give --binary-name the name of your program)")
 }
 
 /// Returns true if an EventBridge rule with this expression fires each minute.
@@ -74,8 +74,8 @@ pub(super) async fn connect(aws: &Aws, function: &Function) -> Result<(), Failur
         let source = own.event_source_arn.as_deref().unwrap_or_default();
         let name = &function.name;
         return Err(Failure::new(format!(
-            "{name} cannot be a beater: it reads the queue {source}, and would lose its permissions for that; deploy a separate function \
-             as the beater"
+            "{name} cannot be a beater: it reads the queue {source}, and would lose the permissions for this queue; deploy a separate \
+             function as the beater"
         )));
     }
     if let Some(other) = function.environment_other_than(&aws.place) {
@@ -84,7 +84,7 @@ pub(super) async fn connect(aws: &Aws, function: &Function) -> Result<(), Failur
         let such_as = format!(", for example with {}", deploy(&own));
         let such_as = Some(such_as).filter(|_| own != *name).unwrap_or_default();
         return Err(Failure::new(format!(
-            "{name} cannot be a beater of this environment: its variables name {other}, with the tables {} and {}; deploy another beater{such_as}",
+            "{name} cannot be a beater of this environment: its variables are set for {other}, with the tables {} and {}; deploy another beater{such_as}",
             place.table(),
             place.schedules_table()
         )));

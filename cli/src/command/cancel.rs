@@ -19,8 +19,8 @@ pub(crate) struct Cancel {
     /// The ids of jobs.
     #[arg(required = true, value_parser = text)]
     pub(crate) ids: Vec<String>,
-    /// Also cancel a job that has no record, because it still waits in its queue or is parked there. The command blocks the id for 30 days,
-    /// and the function discards the message when it receives it next. It receives a parked message every five minutes.
+    /// Also cancel a job that has no record, because its message still waits in the queue or is parked there. The command blocks the id for
+    /// 30 days, and the function discards the message at the next delivery. SQS delivers a parked message every five minutes.
     #[arg(long)]
     pub(crate) unseen: bool,
     /// Do not ask for confirmation.
@@ -82,11 +82,11 @@ fn sentence(id: &str, record: Option<&Record>, outcome: Option<Cancelled>) -> St
         }
         Some(Cancelled::Waiting) => format!("{shown} was cancelled before it ran"),
         Some(Cancelled::Running) => {
-            format!("{shown} is running, and was asked to stop; it may still succeed: `sqjobs watch {id}` shows its end")
+            format!("{shown} is running and was asked to stop, but may still succeed; `sqjobs watch {id}` shows the outcome")
         }
         Some(Cancelled::Unseen(until)) => format!(
-            "{shown} is blocked until {}: it has no record, and no job with this id runs before that time; to run it: `sqjobs retry {id} \
-             ARGS --name NAME`",
+            "{shown} is blocked until {}: until then, functions discard messages with this id. To run the job: `sqjobs retry {id} ARGS \
+             --name NAME`",
             exact(until)
         ),
         Some(_) => {
@@ -95,8 +95,9 @@ fn sentence(id: &str, record: Option<&Record>, outcome: Option<Cancelled>) -> St
         }
         None => format!(
             "{shown} has no record, so nothing was cancelled. Either the id is wrong, or the job still waits in its queue: a job has no \
-             record until a function receives it. To cancel a job in its queue: `sqjobs cancel {id} --unseen`. It blocks the id for 30 \
-             days, and the function discards the message when it receives it next; it receives a parked message every five minutes"
+             record until a function receives its message. To cancel a job in its queue: `sqjobs cancel {id} --unseen`. That command \
+             blocks the id for 30 days, and the function discards the message at the next delivery. SQS delivers a parked message every \
+             five minutes"
         ),
     }
 }
@@ -117,7 +118,7 @@ mod tests {
         let cases = [
             (Some(&new), Some(Cancelled::Waiting), "cancelled", "a was cancelled before it ran"),
             (Some(&tried), Some(Cancelled::Waiting), "cancelled", "it was waiting for its next attempt"),
-            (Some(&tried), Some(Cancelled::Running), "asked_to_stop", "it may still succeed: `sqjobs watch a` shows its end"),
+            (Some(&tried), Some(Cancelled::Running), "asked_to_stop", "may still succeed; `sqjobs watch a` shows the outcome"),
             (None, Some(Cancelled::Unseen(until)), "blocked", "a is blocked until 2026-06-04T12:00:00Z"),
             (Some(&done), Some(Cancelled::Ended), "ended", "had already ended (succeeded at 2026-05-04T12:00:00Z)"),
             (None, None, "unknown", "`sqjobs cancel a --unseen`"),

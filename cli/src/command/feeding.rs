@@ -38,7 +38,7 @@ pub(super) async fn refuse_other_table(aws: &Aws, queue: &str, arn: &str) -> Res
     }
     Err(Failure::new(format!(
         "queue {queue} feeds function {name}, which writes its records to table {used}, but this command uses table {ours}: give --table \
-         {used}, or only the --prefix of its environment"
+         {used}, or give only the --prefix of the function's environment"
     )))
 }
 
@@ -91,7 +91,10 @@ impl<'a> Feeding<'a> {
             return Err(Failure::new(format!("function {name} already reads the queue {other}; deploy another function for {full_name}")));
         }
         // A beater would lose its rights and variables.
-        let rules = function.rules(aws).await.map_err(|error| Failure::because(&format!("cannot read what wakes {name}"), error))?;
+        let rules = function
+            .rules(aws)
+            .await
+            .map_err(|error| Failure::because(&format!("cannot read the EventBridge rules of function {name}"), error))?;
         if let Some(rule) = rules.first() {
             return Err(Failure::new(format!(
                 "the EventBridge rule {rule} invokes function {name}, so it is a beater; deploy another function for {full_name}"
@@ -108,7 +111,7 @@ impl<'a> Feeding<'a> {
         if let Some((queue, _)) = existing.filter(hides_briefly) {
             let remedy = set_visibility(&queue.url, 6 * function.timeout.as_secs());
             return Err(Failure::new(format!(
-                "the visibility timeout of queue {full_name} is shorter than the timeout of {name}; {remedy} changes it"
+                "the visibility timeout of queue {full_name} is shorter than the timeout of {name}; {remedy} changes the visibility timeout"
             )));
         }
         let table = function::table_arn(aws, &aws.place.table()).await?;
@@ -135,8 +138,8 @@ impl<'a> Feeding<'a> {
             return Ok(true);
         }
         Err(Failure::new(format!(
-            "function {name} runs version {}, which lacks the variables of this queue, and newer code is deployed; to run the newer \
-             code, `sqjobs function release {name}`, then run this command again",
+            "function {name} runs version {}, which lacks the variables of this queue, and newer code is deployed; release the newer \
+             code with `sqjobs function release {name}`, then run this command again",
             live.version
         )))
     }

@@ -13,9 +13,9 @@ use crate::{
 };
 
 /// A note about the jobs that lists by name, tag and tree contain.
-pub(super) const LISTED: &str = "A search by name, tag or tree finds only jobs that were enqueued as listed (`sqjobs enqueue NAME ARGS \
-                                 --listed`, or `Enqueue::listed`). `sqjobs list` finds all failed jobs, and `sqjobs get ID` any job that \
-                                 has a record.";
+pub(super) const LISTED: &str = "A search by name, tag or tree finds only jobs that were enqueued with `sqjobs enqueue NAME ARGS --listed` \
+                                 or `Enqueue::listed`. `sqjobs list` finds all failed jobs, and `sqjobs get ID` finds any job that has a \
+                                 record.";
 /// Maximum number of jobs to read when a state filters them.
 const MOST_FILTERED: usize = 1000;
 
@@ -51,7 +51,7 @@ pub(crate) struct ListBy {
     /// Jobs that failed for good. This is the default.
     #[arg(long)]
     pub(crate) failed: bool,
-    /// Jobs that wait for more than 15 minutes.
+    /// Waiting jobs that are delayed by more than 15 minutes.
     #[arg(long)]
     pub(crate) due: bool,
     /// Jobs with this name that were enqueued with --listed.
@@ -60,7 +60,7 @@ pub(crate) struct ListBy {
     /// Jobs with this tag that were enqueued with --listed.
     #[arg(long, value_parser = text)]
     pub(crate) tag: Option<String>,
-    /// Jobs in the tree of this job that were enqueued with --listed.
+    /// Jobs that were enqueued with --listed in the tree that begins with this job.
     #[arg(long, value_name = "ID", value_parser = text)]
     pub(crate) root: Option<String>,
     /// Jobs that were enqueued with this --object.
@@ -102,8 +102,8 @@ pub(super) async fn list(aws: &Aws, wanted: List) -> Result<bool, Failure> {
             None | Some(State::Failed) => By::Failed,
             Some(State::Scheduled) => By::Due,
             Some(state) => {
-                let what = "add --name, --tag, --root or --object: without them the command finds only jobs that failed, and jobs that \
-                            wait for more than 15 minutes";
+                let what = "add --name, --tag, --root or --object: without these options, the command finds only failed jobs, and jobs \
+                            that are delayed by more than 15 minutes";
                 return Err(Failure::new(format!("cannot list all jobs that are {}; {what}", state.as_str())));
             }
         },
@@ -128,8 +128,8 @@ pub(super) async fn list(aws: &Aws, wanted: List) -> Result<bool, Failure> {
         anstream::eprintln!("none");
     }
     if is_cut {
-        let looked = if wanted.state.is_some() { format!(" of the first {most} jobs") } else { String::new() };
-        anstream::eprintln!("only the first {}{looked} are shown; --limit shows more", wanted.limit);
+        let searched = if wanted.state.is_some() { format!(", after a search of the first {most} jobs") } else { String::new() };
+        anstream::eprintln!("only the first {} are shown{searched}; --limit shows more", wanted.limit);
     }
     anstream::eprintln!("{}", aws.place.with_options(scope_note(by)));
     if matches!(by, By::Failed) {
@@ -148,8 +148,8 @@ fn scope_note(by: By<'_>) -> &'static str {
             "The list contains the jobs that failed for good. To find other jobs: --due, --name, --tag, --root, --object, or `sqjobs get ID`."
         }
         By::Due => {
-            "The list contains the jobs that wait for more than 15 minutes. Jobs with a shorter wait stay in their queues: `sqjobs queue \
-             list` counts them."
+            "The list contains the waiting jobs that are delayed by more than 15 minutes. Jobs with a shorter delay wait in their queues: \
+             `sqjobs queue list` counts them."
         }
         By::Object(_) => "The list contains the jobs that were enqueued with this object (--object, or `Enqueue::object`).",
         _ => LISTED,

@@ -59,7 +59,7 @@ pub(super) fn row(queue: &Status, feed: &Feed) -> [String; 6] {
         (None, _) => "none".into(),
         (Some(function), Some("Enabled")) => function.clone(),
         (Some(function), Some("Disabled")) => format!("{function}, paused"),
-        (Some(function), state) => format!("{function}, {}", state.unwrap_or("of no state").to_lowercase()),
+        (Some(function), state) => format!("{function}, {}", state.unwrap_or("unknown state").to_lowercase()),
     };
     let [waiting, in_flight, delayed] = [queue.depth.waiting, queue.depth.in_flight, queue.depth.delayed].map(|count| count.to_string());
     [queue.name.clone(), waiting, in_flight, delayed, queue.dead.to_string(), function]

@@ -76,8 +76,8 @@ pub(crate) enum Queue {
         /// --function, or 30s.
         #[arg(long, value_name = "DURATION", value_parser = time::duration)]
         timeout: Option<Duration>,
-        /// The function that reads the queue, by its name in AWS. The command sets its variables and the policy of its role. It does not
-        /// change the settings of an existing queue.
+        /// The function that reads the queue, by its name in AWS. The command sets the variables of the function and the policy of its
+        /// role. An existing queue keeps its settings.
         #[arg(long, value_parser = text)]
         function: Option<String>,
         /// A queue to which the function enqueues jobs, by its name without the prefix, or by its ARN. Repeat the option for each
@@ -146,7 +146,7 @@ async fn create(aws: &Aws, name: &str, timeout: Option<Duration>, function: Opti
         let remedy = set_visibility(&queue.url, visibility.into());
         let own = queue.visibility.as_secs();
         return Err(Failure::new(format!(
-            "queue {full_name} exists, and its visibility timeout is {own} s instead of {visibility} s; {remedy} changes it"
+            "queue {full_name} exists, and its visibility timeout is {own} s instead of {visibility} s; {remedy} changes the timeout"
         )));
     }
     let feed = match &function {
@@ -246,7 +246,7 @@ async fn switch(aws: &Aws, queues: &[String], enabled: bool) -> Result<bool, Fai
         }
         wait_until(aws, &queue.arn, if enabled { "Enabled" } else { "Disabled" }).await?;
         let waiting = queue.depth.waiting;
-        let message = if enabled { "runs" } else { "is paused; running jobs finish, and new jobs wait" };
+        let message = if enabled { "is resumed" } else { "is paused; running jobs finish, and new jobs wait" };
         output.line(format!("{} {message} ({waiting} waiting)", clean(name)))?;
     }
     Ok(true)
@@ -259,9 +259,9 @@ async fn wait_until(aws: &Aws, arn: &str, state: &str) -> Result<(), Failure> {
         match mappings.iter().map(|mapping| &mapping.state).find(|now| now.as_deref() != Some(state)) {
             None => return Ok(()),
             Some(now) if started.elapsed() > CHANGE => {
-                let now = now.as_deref().unwrap_or("of no state");
+                let now = now.as_deref().unwrap_or("unknown");
                 return Err(Failure::new(format!(
-                    "AWS accepted the change, but the mapping is still {now}; check it later with `sqjobs queue list`"
+                    "AWS accepted the change, but the state of the event source mapping is still {now}; check it later with `sqjobs queue list`"
                 )));
             }
             Some(_) => sleep(BETWEEN_LOOKS).await,
@@ -287,8 +287,9 @@ async fn purge(aws: &Aws, name: &str, yes: bool) -> Result<bool, Failure> {
     let purge = aws.sqs().purge_queue().queue_url(url);
     purge.send().await.map_err(|error| Failure::because(&format!("cannot purge queue {name}"), error))?;
     Output::new().line(format!(
-        "SQS empties {} within a minute. Records stay. Jobs whose record contains their message, such as jobs of schedules and jobs that \
-         wait for long, still run: a beater sends them again within about a day. Cancel them to prevent that",
+        "SQS deletes the messages of {} within a minute, but not the records of the jobs. A beater sends a job again within about a day if \
+         its record contains the message, for example if a schedule enqueued the job or if its delay was more than 15 minutes. To prevent \
+         this, cancel the job",
         clean(&name)
     ))?;
     Ok(true)
@@ -357,14 +358,14 @@ async fn delete(aws: &Aws, name: &str, force: bool, yes: bool) -> Result<bool, F
         setup::remove_dlq(&aws.dynamodb(), &aws.place.table(), &dlq.name).await?;
     }
     let mut output = Output::new();
-    output.line(format!("deleted {}; the name is free again after a minute", clean(&names)))?;
+    output.line(format!("deleted {}; wait a minute before you create a queue of the same name", clean(&names)))?;
     if let (Some(dlq), Some(other)) = (&dlq, shared_with) {
-        output.line(format!("{} stays: it is also the dead-letter queue of {}", clean(&dlq.name), clean(&other)))?;
+        output.line(format!("kept {}, because it is also the dead-letter queue of {}", clean(&dlq.name), clean(&other)))?;
     }
     for function in mappings.iter().filter_map(function_of) {
-        output.line(format!("function {function} stays, with its role, variables and log; no queue feeds it now"))?;
+        output.line(format!("kept function {function} with its role, its variables and its log, although no queue feeds it now"))?;
     }
-    output.line("records stay until their retention ends")?;
+    output.line("kept the records of the jobs until their retention ends")?;
     dependents(aws, &full_name, &mut output).await?;
     Ok(true)
 }

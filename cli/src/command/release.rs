@@ -25,7 +25,7 @@ use crate::{
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// List the versions of a function, the newest first, and the one that runs.
+    /// List the versions of a function, the newest first, and mark the version that runs.
     Versions {
         /// The name of the function, as AWS shows it.
         #[arg(value_parser = text)]
@@ -34,18 +34,19 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Run the newest deployment. The command publishes it as a version, and points the alias `live` at the version.
+    /// Run the newest deployment. The command publishes it as a version, and points the alias `live` to that version.
     Release {
         /// The name of the function, as AWS shows it.
         #[arg(value_parser = text)]
         name: String,
     },
-    /// Run an earlier version. The command points the alias `live` at it.
+    /// Run an earlier version. The command points the alias `live` to that version.
     Rollback {
         /// The name of the function, as AWS shows it.
         #[arg(value_parser = text)]
         name: String,
-        /// The version. Default: the newest older version that differs from the one that runs.
+        /// The version to run. Default: the newest version that is older than the running version and differs from it in code or
+        /// variables.
         #[arg(long, value_name = "VERSION")]
         to: Option<u64>,
     },
@@ -112,15 +113,15 @@ impl Version {
         self.environment.get(QUEUE).is_some_and(|url| url.rsplit('/').next() == Some(queue))
     }
 
-    /// Refuses a version that does not name its queue, because it would fail at its start.
+    /// Refuses a version without the variable of its queue, because it would fail at its start.
     fn check(&self, function: &str, queue: &str, short: &str) -> Result<(), Failure> {
         if self.takes_from(queue) {
             return Ok(());
         }
         let own = self.environment.get(QUEUE).map_or("not set".to_owned(), |url| format!("{url:?}"));
         Err(Failure::new(format!(
-            "version {} of function {function} does not name queue {queue}: its variable {QUEUE} is {own}; deploy with --merge-env, then \
-             set the missing variables with `sqjobs queue create {short} --function {function}`",
+            "version {} of function {function} is not set up for queue {queue}: its variable {QUEUE} is {own}; deploy with --merge-env, \
+             then set the missing variables with `sqjobs queue create {short} --function {function}`",
             self.name
         )))
     }
@@ -143,12 +144,15 @@ fn earlier<'a>(
         return Ok(found);
     }
     let current = versions.iter().find(|version| version.name == live);
-    let current = current.ok_or_else(|| Failure::new(format!("function {function} has no version {live}, which {LIVE} names")))?;
+    let current = current
+        .ok_or_else(|| Failure::new(format!("function {function} has no version {live}, but its alias {LIVE} points to that version")))?;
     let is_unlike = |version: &Version| (&version.code, &version.environment) != (&current.code, &current.environment);
     let is_earlier = |version: &&Version| version.number() < current.number() && version.number().is_some();
     let candidates = versions.iter().filter(is_earlier).filter(|version| is_unlike(version) && version.takes_from(queue));
     candidates.max_by_key(|version| version.number()).ok_or_else(|| {
-        Failure::new(format!("function {function} has no version before {live} that differs from it and names queue {queue}"))
+        Failure::new(format!(
+            "function {function} has no version before {live} that differs from version {live} and is set up for queue {queue}"
+        ))
     })
 }
 
@@ -203,7 +207,7 @@ pub(super) async fn release(aws: &Aws, function: &str) -> Result<Moved, Failure>
 async fn point(aws: &Aws, function: &str, version: &str) -> Result<Moved, Failure> {
     let lambda = aws.lambda();
     let cannot =
-        |error: Cause| Failure::because(&format!("cannot point the alias {LIVE} of function {function} at version {version}"), error);
+        |error: Cause| Failure::because(&format!("cannot point the alias {LIVE} of function {function} to version {version}"), error);
     let before = live(aws, function).await?;
     if let Some(alias) = &before {
         let whole = AliasRoutingConfiguration::builder().set_additional_version_weights(Some(HashMap::new())).build();

@@ -86,8 +86,8 @@ fn moved_to(id: &str, at: Option<Timestamp>, record: Option<&Record>, now: Times
         }
         (None, Some((State::Running, _))) => format!("it is running. `sqjobs cancel {id}` asks it to stop"),
         (None, Some((state, _))) => format!(
-            "it is {} and waits in its queue. Only a job that waits for more than 15 minutes can be moved, because it waits in the \
-             table. To run this job at another time, cancel it with `sqjobs cancel {id}`, and enqueue it with another id",
+            "it is {} and waits in its queue. Only jobs that are delayed by more than 15 minutes can be moved: they wait in the table. To \
+             run this job at another time, cancel it with `sqjobs cancel {id}`, and enqueue it with another id",
             state.as_str()
         ),
     };

@@ -148,7 +148,7 @@ pub(super) async fn check_options(aws: &Aws) -> Result<(), Failure> {
     let missing = check_contents(aws).await?;
     if let Some(table) = missing.first() {
         return Err(Failure::new(format!(
-            "there is no table {table}; look at --prefix, --table and --schedules-table, or create it with `sqjobs table create`"
+            "there is no table {table}; check --prefix, --table and --schedules-table, or create it with `sqjobs table create`"
         )));
     }
     refuse_other(aws).await
@@ -173,10 +173,18 @@ pub(super) async fn check_contents(aws: &Aws) -> Result<Vec<String>, Failure> {
         };
         let Some(described) = described else { continue };
         if let Some(key) = described.key_schema().iter().find(|key| key.attribute_name != "id") {
-            return Err(Failure::new(format!("table {table} has the key {}, not id; name another by {option}", key.attribute_name)));
+            return Err(Failure::new(format!(
+                "table {table} cannot hold {}: its key contains the attribute {}, but must be only id; give another table with {option}",
+                content.as_str(),
+                key.attribute_name
+            )));
         }
         if let Some(own) = Content::of(&described).filter(|own| *own != content) {
-            return Err(Failure::new(format!("table {table} holds {}, not {}; name another by {option}", own.as_str(), content.as_str())));
+            return Err(Failure::new(format!(
+                "table {table} holds {}, not {}; give another table with {option}",
+                own.as_str(),
+                content.as_str()
+            )));
         }
     }
     Ok(missing)
@@ -203,8 +211,8 @@ pub(super) async fn refuse_other(aws: &Aws) -> Result<(), Failure> {
         }
         if all.as_ref().is_some_and(|names| names.contains(&partner)) {
             return Err(Failure::new(format!(
-                "table {table} belongs to the environment {other}, but this command uses the prefix \"{}\": give --prefix {other}, or do not \
-                 give {option} (the variable {variable})",
+                "table {table} belongs to the environment {other}, but this command uses the prefix \"{}\": give --prefix {other}, or omit \
+                 {option} and the variable {variable}",
                 place.prefix
             )));
         }

@@ -52,7 +52,7 @@ pub(super) async fn tree(aws: &Aws, wanted: Tree) -> Result<bool, Failure> {
         anstream::eprintln!("only the first {TREE} jobs of the tree are shown");
     }
     let listed = aws.place.with_options(LISTED);
-    anstream::eprintln!("The tree shows this job, its ancestors, and the jobs that were enqueued as listed. {listed}");
+    anstream::eprintln!("The tree shows this job, its ancestors, and the listed jobs of the same tree. {listed}");
     Ok(true)
 }
 

@@ -85,7 +85,7 @@ pub(crate) struct Show {
 
 #[derive(Debug, Args)]
 pub(crate) struct Redrive {
-    /// The queue of the dead letters, to which they are sent.
+    /// The queue whose dead letters are sent back.
     #[arg(value_parser = text)]
     pub(crate) queue: String,
     #[command(flatten)]

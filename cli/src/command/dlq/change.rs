@@ -81,7 +81,7 @@ impl Counts {
     }
 
     fn sentence(&self) -> String {
-        let (dropped, kept) = (format!("dropped: {DROPPED}"), format!("kept: {KEPT}"));
+        let (dropped, kept) = (format!("dropped ({DROPPED})"), format!("kept ({KEPT})"));
         let parts = [
             (self.redriven, "redriven"),
             (self.dropped, &*dropped),
@@ -94,14 +94,14 @@ impl Counts {
         if parts.is_empty() { "none".into() } else { parts.join(", ") }
     }
 
-    /// Returns the plan, such as "1 to be redriven; 2 to be dropped: ...".
+    /// Returns the plan, such as "1 to be redriven, 2 to be dropped (...)".
     fn forecast(&self, action: Action, verb: &str) -> String {
         let (count, what) = match action {
             Action::Redrive => (self.redriven, "redriven"),
-            Action::Purge => (self.purged, "purged, and their arguments lost"),
+            Action::Purge => (self.purged, "purged, which deletes the arguments"),
         };
         let others = [(self.dropped, "dropped", DROPPED), (self.kept, "kept", KEPT)].into_iter().filter(|(count, ..)| *count > 0);
-        let others = others.map(|(count, what, why)| format!("; {count} {verb} {what}: {why}"));
+        let others = others.map(|(count, what, why)| format!(", {count} {verb} {what} ({why})"));
         format!("{count} {verb} {what}{}", others.collect::<String>())
     }
 }
@@ -211,7 +211,7 @@ impl Pass<'_> {
         }
         let (undecided, dropped): (Vec<_>, Vec<_>) = dropped.into_iter().partition(|letter| unsent.contains(&letter.id));
         for letter in undecided {
-            counts.fail(letter, "another dead letter with this id was not sent");
+            counts.fail(letter, "not deleted, because the other dead letter of this job could not be sent");
         }
         for (letters, count) in [(&redriven, &mut counts.redriven), (&dropped, &mut counts.dropped)] {
             let undeleted = walk.delete(letters).await;
@@ -259,8 +259,8 @@ fn warn(pass: &Pass<'_>, counts: &Counts) {
     let id = pass.filter.id.as_ref().map(|id| format!(" --id {}", shell(id))).unwrap_or_default();
     let purge: Vec<_> = kinds.iter().map(|kind| format!("`sqjobs dlq purge {queue}{id} --kind {}`", shell(kind))).collect();
     let message = format!(
-        "warning: the function refused {count} of these messages ({}), and refuses them again, unless it has changed. Correct each job \
-         and enqueue it again; `sqjobs dlq list {queue}` shows the reasons. Then delete the dead letters: {}",
+        "warning: the function refused {count} of these messages ({}), and will refuse them again unless the function was changed. \
+         Correct each job and enqueue it again; `sqjobs dlq list {queue}` shows the reasons. Then delete the dead letters: {}",
         kinds.iter().copied().collect::<Vec<_>>().join(", "),
         purge.join(", ")
     );
@@ -306,7 +306,8 @@ async fn act(pass: &Pass<'_>, choices: Choices) -> Result<bool, Failure> {
     if counts.returned > 0 {
         let queue = shell(pass.aws.short(&pass.pair.queue));
         let message = format!(
-            "the dead-letter queue still contains {} messages of redriven jobs, or contains them again: `sqjobs dlq list {queue}` shows them",
+            "the dead-letter queue contains {} messages of jobs that were redriven: either the job has failed again, or SQS has not \
+             deleted its message yet. `sqjobs dlq list {queue}` shows the messages",
             counts.returned
         );
         anstream::eprintln!("{}", pass.aws.place.with_options(&message));

@@ -9,7 +9,7 @@ use sqjobs::{Letter, Record};
 use super::args::Filter;
 
 /// The reason of a dead letter that a producer sent, until a beater has examined it.
-const DIRECTLY: &str = "a producer sent it directly to the dead-letter queue";
+const DIRECTLY: &str = "a producer sent the message directly to the dead-letter queue";
 
 /// A dead letter and the record of its job.
 pub(super) struct DeadLetter {
@@ -36,7 +36,7 @@ impl DeadLetter {
 
     pub(super) fn reason(&self) -> String {
         let failed = || self.record.as_ref()?.error.as_ref().map(|error| error.message.clone());
-        let moved = || "SQS moved it after too many receives; a beater adds the reason within a minute".to_owned();
+        let moved = || "SQS moved the message after too many receives; a beater adds the reason within a minute".to_owned();
         match self.letter.reason() {
             Some(reason) => reason.to_owned(),
             None if self.letter.is_misdirected() => DIRECTLY.to_owned(),

@@ -7,15 +7,15 @@ use sqjobs::{Letter, Redrive, envelope::Digest, queue::Outgoing};
 
 use super::letter::DeadLetter;
 
-/// Why a redrive deletes dead letters without sending them.
-pub(super) const DROPPED: &str = "their jobs have ended or continued without them";
-/// Why a redrive neither sends nor deletes dead letters.
-pub(super) const KEPT: &str = "their messages would not run";
+/// Why a redrive deletes a dead letter without sending it.
+pub(super) const DROPPED: &str = "the job has ended, or has another message";
+/// Why a redrive neither sends nor deletes a dead letter.
+pub(super) const KEPT: &str = "the message would not run";
 const OTHER_ARGUMENTS: &str =
-    "another job with this id has other arguments, so this message would be discarded; enqueue its arguments with another id";
+    "another job with this id has other arguments, so this message would be discarded; enqueue these arguments with another id";
 const EXPIRED: &str =
     "the job has expired and would not run; run it with these arguments by `sqjobs retry ID ARGS`, which deletes this dead letter";
-const TOO_LARGE: &str = "the message is too large to carry its id; enqueue the job again";
+const TOO_LARGE: &str = "a redrive must add the job's id to the message, which is too large for that; enqueue the job again";
 
 /// The name and the arguments of a job.
 type Job = (String, Digest);

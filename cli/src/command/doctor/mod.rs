@@ -14,8 +14,8 @@ use clap::Args;
 
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
-    /// The name of the beater, as AWS shows it. Default: the prefix and `beater`. If there is no such function: the function that
-    /// EventBridge invokes each minute and whose variables name this environment.
+    /// The name of the beater, as AWS shows it. Default: the prefix and `beater`. If there is no such function, the doctor looks for a
+    /// function of this environment that EventBridge invokes each minute.
     #[arg(long, value_name = "FUNCTION", value_parser = text)]
     pub(crate) beater: Option<String>,
     /// Print each fault as a line of JSON.

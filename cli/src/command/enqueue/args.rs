@@ -16,22 +16,22 @@ pub(crate) struct Enqueue {
     /// The job's name.
     #[arg(required_unless_present = "from", value_parser = text)]
     pub(crate) name: Option<String>,
-    /// The job's arguments as JSON. @FILE reads them from a file, and - from standard input.
+    /// The job's arguments as JSON. Use @FILE to read them from a file, or - to read them from standard input.
     #[arg(conflicts_with = "from")]
     pub(crate) args: Option<String>,
-    /// Enqueue each line of a file. - reads standard input. A line is a message such as {"name": "adder", "args": [1, 2], "id":
+    /// Enqueue the jobs of a file, or of standard input with -. Each line is a message such as {"name": "adder", "args": [1, 2], "id":
     /// "a"}.
     ///
-    /// A line may also say how to send the message: queue, delay (such as "5m"), group, dedup, recorded, listed, and objects (an array). An
-    /// option of the command applies to all lines, and overrides the field of a line. If each line has an id, you can run an interrupted
-    /// command again: no job runs twice.
+    /// A line may also have the fields queue, delay (such as "5m"), group, dedup, recorded, listed, and objects (an array). An option of the
+    /// command applies to all lines, and overrides the field of a line. If each line has an id, you can run an interrupted command again: no
+    /// job runs twice.
     #[arg(long, value_name = "FILE", conflicts_with = "name")]
     pub(crate) from: Option<PathBuf>,
     /// The job's id. A second job with the same id is a duplicate and does not run.
     ///
-    /// The command looks for a record with this id. If the earlier job has other arguments or another --at, nothing is enqueued. A job that
-    /// still waits in its queue has no record, unless it was enqueued with --recorded. In that case both messages are in the queue: the
-    /// message that starts first runs, and the other is discarded. --wait reports when other arguments ran.
+    /// If an earlier job with this id has a record, the command compares both jobs. If the arguments or --at differ, it enqueues nothing. An
+    /// earlier job that still waits in its queue has no record, unless it was enqueued with --recorded. Without a record, both messages are
+    /// in the queue: one of them runs, and the other is discarded. With --wait, the command reports if the other arguments ran.
     #[arg(long, conflicts_with = "from", value_parser = text)]
     pub(crate) id: Option<String>,
     #[command(flatten)]
@@ -59,7 +59,7 @@ pub(crate) struct Options {
     /// Discard the job if it has not started by this time.
     #[arg(long, value_name = "INSTANT", value_parser = time::instant)]
     pub(crate) expires: Option<Timestamp>,
-    /// The number of its attempts. Default: the number in the job's policy.
+    /// The maximum number of attempts. Default: the number in the job's policy.
     #[arg(long, value_name = "NUMBER")]
     pub(crate) max_attempts: Option<u32>,
     /// A label. Repeat the option for more labels.

@@ -31,23 +31,23 @@ impl Asked {
 /// Describes a record or a list entry that could not be written, or another job with the same id.
 pub(super) fn missing(sent: &Enqueued, asked: &Asked) -> Option<String> {
     let id = clean(&sent.id);
-    let unrecorded = sent.unrecorded.as_ref().map(|why| format!("its record could not be written ({why}); its first attempt writes it"));
-    let unlisted = sent
-        .unlisted
-        .as_ref()
-        .map(|why| format!("it is missing from some lists ({why}); to add it, enqueue it again with the id {id}: it does not run twice"));
+    let unrecorded =
+        sent.unrecorded.as_ref().map(|why| format!("its record could not be written ({why}). The first attempt writes the record"));
+    let unlisted = sent.unlisted.as_ref().map(|why| {
+        format!("it is missing from some lists ({why}). To list the job, enqueue it again with the id {id}. It does not run twice")
+    });
     let other = sent.first.as_ref().and_then(|first| match first.run_at {
         _ if first.digest.is_some_and(|first| first != asked.digest) => {
-            Some("another job with this id has other arguments, and only one of them runs".to_owned())
+            Some("another job with this id has other arguments, and only one of the two jobs runs".to_owned())
         }
         at if asked.is_at_other_time(first) => Some(format!(
-            "a job with this id already waits{}, and keeps its time",
+            "an earlier job with this id already waits{}, and its time does not change",
             at.map(|at| format!(" until {}", time::exact(at))).unwrap_or_default()
         )),
         _ => None,
     });
     let missing: Vec<_> = [unrecorded, unlisted, other].into_iter().flatten().collect();
-    (!missing.is_empty()).then(|| clean(&format!("{id} is enqueued, but {}", missing.join("; "))))
+    (!missing.is_empty()).then(|| clean(&format!("{id} is enqueued, but {}", missing.join(". Also, "))))
 }
 
 /// Returns the records of jobs that were enqueued before. A producer may lack the right to read them.
@@ -65,7 +65,7 @@ pub(super) fn duplicate(first: &Record, envelope: &Envelope, queue: &str) -> (bo
     let at = first.finished_at.map(|at| format!(" at {}", time::exact(at))).unwrap_or_default();
     let id = clean(&first.id);
     let state = match first.state {
-        State::Cancelled if first.name.is_empty() => format!("{id} was cancelled{at} before any function saw it"),
+        State::Cancelled if first.name.is_empty() => format!("{id} was cancelled{at} before any function received it"),
         state if state.is_terminal() => format!("{id} already ended{at} ({})", state.as_str()),
         state => {
             let due = first.run_at.map(|at| format!(", due at {}", time::exact(at))).unwrap_or_default();
@@ -75,9 +75,9 @@ pub(super) fn duplicate(first: &Record, envelope: &Envelope, queue: &str) -> (bo
     let asked = Asked::by(envelope);
     let differs = match &first.digest {
         _ if first.name.is_empty() => {
-            format!("to run it: `sqjobs retry {} ARGS --name {}`", shell(&first.id), shell(&envelope.name))
+            format!("To run the job: `sqjobs retry {} ARGS --name {}`", shell(&first.id), shell(&envelope.name))
         }
-        _ if first.queue != queue => format!("the id belongs to a {} job on queue {}", clean(&first.name), clean(&first.queue)),
+        _ if first.queue != queue => format!("The id belongs to a {} job on queue {}", clean(&first.name), clean(&first.queue)),
         Some(digest) if *digest == asked.digest && asked.is_at_other_time(first) => {
             return (
                 false,
@@ -88,17 +88,17 @@ pub(super) fn duplicate(first: &Record, envelope: &Envelope, queue: &str) -> (bo
             let once = match first.state {
                 state if state.is_terminal() => "it does not run again",
                 State::Queued if is_fifo(queue) => {
-                    "it runs only once. SQS discards a message whose deduplication id was sent within five minutes: if the first message was \
-                     purged, give another --dedup"
+                    "it runs only once. If the first message was purged, give another --dedup: SQS discards a message with the same \
+                     deduplication id for five minutes"
                 }
                 _ => "it runs only once",
             };
             return (true, format!("{state}, with the same arguments; {once}"));
         }
-        Some(_) => "that job has other arguments".into(),
-        None => "it is unknown whether that job has the same arguments".into(),
+        Some(_) => "The earlier job has other arguments".into(),
+        None => "It is unknown whether the earlier job has the same arguments".into(),
     };
-    (false, format!("{state}, so nothing was enqueued, and these arguments did not run: {differs}"))
+    (false, format!("{state}, so nothing was enqueued, and these arguments did not run. {differs}"))
 }
 
 #[cfg(test)]
@@ -122,8 +122,12 @@ mod tests {
         let cases = [
             (json!({}), true, "a already ended at 2026-05-04T12:00:00Z (succeeded), with the same arguments"),
             (json!({"state": "queued", "finished_at": null}), true, "a is already queued, with the same arguments; it runs only once"),
-            (json!({"digest": other}), false, "so nothing was enqueued, and these arguments did not run: that job has other arguments"),
-            (json!({"digest": null}), false, "it is unknown whether that job has the same arguments"),
+            (
+                json!({"digest": other}),
+                false,
+                "so nothing was enqueued, and these arguments did not run. The earlier job has other arguments",
+            ),
+            (json!({"digest": null}), false, "It is unknown whether the earlier job has the same arguments"),
             (
                 json!({"queue": "p", "state": "running", "finished_at": null}),
                 false,
@@ -134,9 +138,9 @@ mod tests {
                 true,
                 "a is already queued, due at 2026-05-04T13:00:00Z, with the same arguments",
             ),
-            (json!({"queue": "p"}), false, "the id belongs to a n job on queue p"),
-            (json!({"name": "", "state": "cancelled"}), false, "a was cancelled at 2026-05-04T12:00:00Z before any function saw it"),
-            (json!({"name": ""}), false, "to run it: `sqjobs retry a ARGS --name n`"),
+            (json!({"queue": "p"}), false, "The id belongs to a n job on queue p"),
+            (json!({"name": "", "state": "cancelled"}), false, "a was cancelled at 2026-05-04T12:00:00Z before any function received it"),
+            (json!({"name": ""}), false, "To run the job: `sqjobs retry a ARGS --name n`"),
         ];
         for (change, is_same, part) in cases {
             let (same, message) = duplicate(&first(change), &envelope, "q");

@@ -28,8 +28,8 @@ use crate::{
 };
 
 /// Said about a message whose deduplication id may have been sent before.
-const FIFO: &str = "note: a FIFO queue discards the message, without an error, if one with its deduplication id (--dedup, or the job's id) was \
-                    sent within five minutes";
+const FIFO: &str = "note: a FIFO queue discards the message, without an error, if a message with the same deduplication id was sent in the \
+                    last five minutes. The deduplication id is the value of --dedup, or else the job's id";
 
 pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure> {
     let client = aws.client();

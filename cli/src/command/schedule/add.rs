@@ -53,7 +53,7 @@ pub(super) async fn add(aws: &Aws, entries: &[(Entry, bool)], yes: bool, json: b
     for (entry, _) in entries {
         let (id, name) = (entry.id(), entry.queue_name());
         if let Some(queue) = missing.get(&aws.queue(name)) {
-            let remedy = format!("create it with `sqjobs queue create {}`, or name another queue with --queue", shell(name));
+            let remedy = format!("create it with `sqjobs queue create {}`, or give another queue with --queue", shell(name));
             return Err(Failure::new(format!("cannot add schedule {id:?}: its queue {queue} does not exist; {remedy}")));
         }
         match schedules.try_get(id).await?.transpose() {
@@ -88,7 +88,7 @@ pub(super) async fn add(aws: &Aws, entries: &[(Entry, bool)], yes: bool, json: b
         if !from_code.is_empty() {
             let ids = ids(&from_code);
             questions.push(format!(
-                "Schedule {ids} is in the code of a beater: {CODE}. To keep a change, make it in the code. Change the schedule here?"
+                "Schedule {ids} is in the code of a beater: {CODE}. To keep the change, make it in the code. Change the schedule anyway?"
             ));
         }
         if !by_hand.is_empty() {
@@ -109,7 +109,7 @@ pub(super) async fn add(aws: &Aws, entries: &[(Entry, bool)], yes: bool, json: b
         if *paused {
             schedules.pause(id).await?;
         }
-        let was = stored.as_ref().and_then(|stored| was(&stored.entry, entry)).map(|was| format!("; before: {was}"));
+        let was = stored.as_ref().and_then(|stored| was(&stored.entry, entry)).map(|was| format!("; changed: {was}"));
         let is_changed = was.is_some() || stored.as_ref().is_some_and(|stored| *paused && !stored.paused);
         let still = match &stored {
             _ if unread.contains(&id) => Some(MAY_STILL_RUN),
@@ -146,9 +146,9 @@ fn was(before: &Entry, now: &Entry) -> Option<String> {
     let [Ok(Value::Object(before)), Ok(Value::Object(now))] = [before, now].map(serde_json::to_value) else { return None };
     let names: BTreeSet<_> = before.keys().chain(now.keys()).filter(|name| before.get(*name) != now.get(*name)).collect();
     let was = names.iter().map(|name| match (name.as_str(), before.get(*name)) {
-        ("args" | "kwargs" | "meta", _) => format!("other {name}"),
-        (_, Some(value)) => format!("{name} {value}"),
-        (_, None) => format!("no {name}"),
+        ("args" | "kwargs" | "meta", _) => (*name).clone(),
+        (_, Some(value)) => format!("{name} (was {value})"),
+        (_, None) => format!("{name} (was not set)"),
     });
     (!names.is_empty()).then(|| was.collect::<Vec<_>>().join(", "))
 }
@@ -157,10 +157,9 @@ fn was(before: &Entry, now: &Entry) -> Option<String> {
 /// made before.
 fn first(timetable: &Timetable, fires_as_before: bool, now: Timestamp) -> String {
     match (timetable.next(now), timetable.next(now + TICK)) {
-        (Some(next), Some(sure)) if !fires_as_before && next != sure => format!(
-            "; it fires next at {} or earlier: a fire that is due within the next minute may be missed, and a cancelled fire stays cancelled",
-            exact(sure)
-        ),
+        (Some(next), Some(sure)) if !fires_as_before && next != sure => {
+            format!("; it fires next at {} at the latest: a fire within the next minute may be missed", exact(sure))
+        }
         (Some(next), _) => format!("; it fires next at {}", exact(next)),
         (None, _) => String::new(),
     }

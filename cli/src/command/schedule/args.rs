@@ -17,9 +17,9 @@ pub(crate) enum Schedule {
     },
     /// Create a schedule, or change the schedule with this id.
     ///
-    /// If the code of a beater has a schedule with this id, the beater restores it when one of its processes starts, at the latest after
-    /// the next deployment. The command asks before it changes such a schedule. If the schedule is removed from the code, the change made
-    /// here stays.
+    /// If a schedule with this id is in the code of a beater, the command asks for a confirmation. The beater undoes the change when one of
+    /// its processes starts, at the latest after the next deployment. To keep the change, make it in the code, or remove the schedule from
+    /// the code.
     Add(Box<AddSchedule>),
     /// Pause schedules. They do not fire until they are resumed.
     Pause {
@@ -60,8 +60,8 @@ pub(crate) enum Schedule {
         #[arg(long)]
         json: bool,
     },
-    /// Make a function the beater: EventBridge invokes it each minute. The command also sets its variables and the policy of its role, for
-    /// all existing queues.
+    /// Make a function the beater: EventBridge invokes it each minute. The command also sets the variables of the function, and gives its
+    /// role the permissions for all existing queues.
     Beater {
         /// The name of the function, as AWS shows it.
         #[arg(value_parser = text)]
@@ -80,10 +80,10 @@ pub(crate) struct AddSchedule {
     /// The schedule's id.
     #[arg(required_unless_present = "from", value_parser = text)]
     pub(crate) id: Option<String>,
-    /// The name of the job that it enqueues.
+    /// The name of the job that the schedule enqueues.
     #[arg(required_unless_present = "from", value_parser = text)]
     pub(crate) job: Option<String>,
-    /// The job's arguments as JSON. @FILE reads them from a file, and - from standard input.
+    /// The job's arguments as JSON. Use @FILE to read them from a file, or - to read them from standard input.
     pub(crate) args: Option<String>,
     #[command(flatten)]
     pub(crate) when: When,
@@ -96,13 +96,13 @@ pub(crate) struct AddSchedule {
     /// A label of its jobs. Repeat the option for more labels.
     #[arg(long = "tag", value_parser = text)]
     pub(crate) tags: Vec<String>,
-    /// The rule for fires that were missed while no beater ran: one runs the newest, skip runs none, all runs each.
+    /// The missed fires that a beater enqueues after an outage. one: the newest. skip: those of the last 5 minutes. all: the newest 100.
     #[arg(long, value_name = "RULE", value_parser = ["one", "skip", "all"])]
     pub(crate) catch_up: Option<String>,
-    /// Spread schedules that fire at the same time over this period.
+    /// The maximum delay of a fire. Each schedule has its own constant delay, so that schedules of the same time do not fire together.
     #[arg(long, value_name = "DURATION", value_parser = time::duration)]
     pub(crate) jitter: Option<Duration>,
-    /// Add each line of a file: a schedule as `sqjobs schedule list --json` prints it. - reads standard input.
+    /// Add the schedules of a file, or of standard input with -. Each line is a schedule in the form of `sqjobs schedule list --json`.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["id", "job"])]
     pub(crate) from: Option<PathBuf>,
     /// Do not ask for confirmation before a schedule is replaced.

@@ -54,7 +54,7 @@ pub(super) async fn list(aws: &Aws, json: bool, output: &mut Output) -> Result<b
     });
     output.table(["id", "job", "fires", "next"], rows)?;
     for schedule in schedules.iter().filter(|schedule| schedule.overridden) {
-        anstream::eprintln!("{} was changed here, and is in the code of a beater: {CODE}", clean(schedule.entry.id()));
+        anstream::eprintln!("{} differs from the code of its beater: {CODE}", clean(schedule.entry.id()));
     }
     for queue in &missing {
         let queue = aws.short(queue);

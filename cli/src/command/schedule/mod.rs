@@ -125,7 +125,7 @@ async fn remove(aws: &Aws, ids: &[String], yes: bool, json: bool, output: &mut O
             output.json(&json!({"id": id, "removed": true}))?;
         }
         if stored.is_ok_and(|stored| stored.from_code) {
-            anstream::eprintln!("{} is in the code of a beater: {CODE}. Remove it from the code too", clean(id));
+            anstream::eprintln!("{} is in the code of a beater: {CODE}. Remove the schedule from the code too", clean(id));
         }
     }
     Ok(true)

@@ -18,8 +18,7 @@ use crate::{
 const AHEAD: SignedDuration = SignedDuration::from_mins(2);
 pub(super) const MAY_STILL_RUN: &str = "a fire that is due within the next minute may still run";
 /// The reason why a change of a schedule from code does not last.
-pub(super) const CODE: &str =
-    "each process of that beater writes the schedules of its code at its start, at the latest after the next deployment";
+pub(super) const CODE: &str = "the beater undoes the change when one of its processes starts, at the latest after the next deployment";
 /// Delay after which a fire is overdue. A tick comes each minute, and takes several seconds.
 const LATE: SignedDuration = SignedDuration::from_mins(2);
 

@@ -367,7 +367,7 @@ fn an_id_that_a_producer_uses_again_for_another_job_is_found() {
         .await;
         let said = sqjobs(world, &["doctor", "--beater", &world.account.name(&Function::beater())]).no();
         assert!(said.contains("queue probes: since yesterday 1 message had the id of a job with other arguments"), "{said}");
-        assert!(said.contains("An id that starts with schedule: is a fire of a schedule whose arguments were changed"), "{said}");
+        assert!(said.contains("If the id starts with `schedule:`, the arguments of a schedule were changed"), "{said}");
     });
 }
 

@@ -63,7 +63,7 @@ fn the_doctor_finds_environments_that_share_a_table() {
         let finding = found.json().into_iter().find(|finding| finding["rule"] == "table_unprefixed").expect("it is found");
         assert_eq!(
             (&finding["at"], &finding["what"]),
-            (&json!(format!("function {name}")), &json!("SQJOBS_TABLE is \"jobs\", without its prefix \"prob\""))
+            (&json!(format!("function {name}")), &json!("SQJOBS_TABLE is \"jobs\", but should start with the prefix \"prob\""))
         );
         let remedy = finding["remedy"].as_str().expect("a text");
         assert!(remedy.contains("`sqjobs table create --prefix prob`") && remedy.ends_with("--table jobs"), "{remedy}");
@@ -233,11 +233,12 @@ fn an_environment_without_a_prefix_leaves_the_queues_of_others_alone() {
         let rights = given(world, "beater", &beater, "").await;
         let refused = staging(&["schedule", "beater", &beater]).error();
         assert!(
-            refused
-                .contains("its variables name the environment without a prefix, with the tables jobs and schedules; deploy another beater"),
+            refused.contains(
+                "its variables are set for the environment without a prefix, with the tables jobs and schedules; deploy another beater"
+            ),
             "{refused}"
         );
-        let such_as = "--binary-name beater staging-beater`, with the name of the beater's program if that is not beater";
+        let such_as = "--binary-name beater staging-beater` (give --binary-name the name of your program)";
         assert!(refused.contains(such_as), "{refused}");
         assert_eq!(given(world, "beater", &beater, "").await, rights);
 
@@ -257,7 +258,7 @@ fn an_environment_without_a_prefix_leaves_the_queues_of_others_alone() {
             &["enqueue", "adder", "[1]", "--queue", "staging-work"],
             &add,
         ];
-        let other = "queue staging-work belongs to the environment staging-; name it work, with --prefix staging-";
+        let other = "queue staging-work belongs to the environment staging-; use the name work and --prefix staging-";
         for change in changes {
             let refused = sqjobs(world, change).error();
             assert!(refused.contains(other), "{change:?}: {refused}");

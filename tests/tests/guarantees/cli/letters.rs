@@ -146,7 +146,7 @@ fn dead_letters_are_shown_with_their_reasons_and_redriven_by_filter() {
         for id in ["a", "b"] {
             world.record_in(id, "succeeded").await;
         }
-        assert_eq!(sqjobs(world, &["dlq", "purge", "probes", "--dry-run"]).yes(), "1 would be purged, and their arguments lost\n");
+        assert_eq!(sqjobs(world, &["dlq", "purge", "probes", "--dry-run"]).yes(), "1 would be purged, which deletes the arguments\n");
         assert_eq!(sqjobs(world, &["dlq", "purge", "probes", "--name", "probe", "--yes"]).yes(), "1 not selected\n");
         assert_eq!(sqjobs(world, &["dlq", "purge", "probes", "--yes", "--json"]).json()[0]["purged"], 1);
         assert_eq!(world.dead_letters().await.len(), 0);
@@ -198,7 +198,7 @@ fn a_letter_whose_job_has_succeeded_since_is_dropped_and_not_run() {
         world.record_in("a", "succeeded").await;
         let runs = world.effects.runs_of("a").len();
         let would = sqjobs(world, &["dlq", "redrive", "probes", "--dry-run"]).yes();
-        assert!(would.starts_with("1 would be redriven; 1 would be dropped: their"), "{would}");
+        assert!(would.starts_with("1 would be redriven, 1 would be dropped (the job has ended, or"), "{would}");
         let done = &sqjobs(world, &["dlq", "redrive", "probes", "--yes", "--json"]).json()[0];
         assert_eq!((&done["redriven"], &done["dropped"]), (&json!(1), &json!(1)));
         world.record_in("b", "succeeded").await;
@@ -223,8 +223,8 @@ fn of_dead_letters_of_one_id_the_first_is_redriven_and_others_are_kept() {
         assert_eq!(counts(&redrive(&["--dry-run", "--json"]).json()[0]), [2, 1, 1, 0]);
         let would = redrive(&["--dry-run"]).no();
         assert!(
-            would.starts_with("2 would be redriven; 1 would be dropped: ")
-                && would.contains("; 1 would be kept: their messages would not run")
+            would.starts_with("2 would be redriven, 1 would be dropped (")
+                && would.contains("), 1 would be kept (the message would not run)")
                 && would.contains("another job with this id has other arguments"),
             "{would}"
         );
@@ -264,7 +264,8 @@ fn what_fails_again_or_is_rejected_again_is_redriven_once_and_here_again() {
         world.send("garbage").await;
         world.dead_letters_when(3).await;
         world.drained().await;
-        let warning = "warning: the function refused 2 of these messages (rejected), and refuses them again, unless it has changed.";
+        let warning =
+            "warning: the function refused 2 of these messages (rejected), and will refuse them again unless the function was changed.";
         let would = sqjobs(world, &["dlq", "redrive", "probes", "--dry-run"]);
         assert!(would.said.contains(warning) && would.said.contains("`sqjobs dlq purge probes --kind rejected"), "{}", would.said);
         assert_eq!(would.yes(), "3 would be redriven\n");

@@ -54,7 +54,7 @@ fn queues_are_shown_paused_resumed_and_emptied_by_command() {
         // Names are printed as they are given, without the prefix.
         let there = |args: &[&str]| sqjobs(world, &[args, &["--prefix", "prob"]].concat());
         assert_eq!(there(&["queue", "list", "--json"]).json()[0]["name"], "es");
-        assert!(there(&["queue", "resume", "es"]).yes().starts_with("es runs"));
+        assert!(there(&["queue", "resume", "es"]).yes().starts_with("es is resumed"));
     });
 }
 
@@ -162,7 +162,7 @@ fn a_refused_queue_create_leaves_nothing_behind() {
         world.account.sqs.create_queue().queue_name("bare").send().await.expect("the queue is created");
         let before = queues(world).await;
         let said = sqjobs(world, &["queue", "create", "bare", "--timeout", "10s"]).error();
-        assert!(said.contains("there is no queue bare-dlq"), "{said}");
+        assert!(said.contains("there is no queue bare-dlq; queue bare has no redrive policy; `sqjobs doctor` prints"), "{said}");
         let said = sqjobs(world, &["queue", "create", "probes", "--timeout", "10s"]).error();
         assert!(said.contains("and its visibility timeout is 30 s instead of 60 s; `aws sqs set-queue-attributes"), "{said}");
         assert_eq!(queues(world).await, before);
@@ -215,7 +215,7 @@ fn a_queue_is_deleted_with_what_belongs_to_it_unless_it_holds_messages() {
         let said = delete(&["--force", "--yes"]).yes();
         assert!(said.starts_with("deleted probes and probes-dlq; "), "{said}");
         assert!(
-            said.contains(&format!("function {function} stays, ")) && said.contains("schedule nightly still sends jobs to this queue"),
+            said.contains(&format!("kept function {function} ")) && said.contains("schedule nightly still sends jobs to this queue"),
             "{said}"
         );
         assert_eq!(queues(world).await, [""; 0]);
@@ -232,7 +232,7 @@ fn a_queue_is_deleted_with_what_belongs_to_it_unless_it_holds_messages() {
         let two = world.account.sqs.create_queue().queue_name("two").attributes(QueueAttributeName::RedrivePolicy, letters);
         two.send().await.expect("the queue is created");
         let said = sqjobs(world, &["queue", "delete", "one", "--yes"]).yes();
-        assert!(said.contains("one-dlq stays: it is also the dead-letter queue of two"), "{said}");
+        assert!(said.contains("kept one-dlq, because it is also the dead-letter queue of two"), "{said}");
         assert_eq!(queues(world).await, ["one-dlq", "two"]);
     });
 }

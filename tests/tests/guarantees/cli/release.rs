@@ -87,11 +87,11 @@ fn a_version_that_does_not_know_its_queue_is_never_run() {
         world.send(world.probe("a", &json!({}))).await;
         world.record_in("a", "succeeded").await;
 
-        assert!(command(&["rollback", &function]).error().contains("before 2 that differs from it and names queue probes"));
+        assert!(command(&["rollback", &function]).error().contains("before 2 that differs from version 2 and is set up for queue probes"));
         let told = command(&["rollback", &function, "--to", "1"]).error();
         assert!(
             told.contains("version 1 of function ")
-                && told.contains("does not name queue probes: its variable SQJOBS_QUEUE_URL is not set"),
+                && told.contains("is not set up for queue probes: its variable SQJOBS_QUEUE_URL is not set"),
             "{told}"
         );
         set(None).await;

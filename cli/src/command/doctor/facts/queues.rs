@@ -41,7 +41,7 @@ impl System {
             let Some(function) = function.filter(|function| !runs_jobs(function)) else { return true };
             let (name, short) = (&function.name, &queue.short);
             unread.push(format!(
-                "queue {}: its function {name} has no variable SQJOBS_...; if the function should run jobs, `sqjobs \
+                "queue {}: its function {name} has no variable SQJOBS_...; if the function should run jobs, use `sqjobs \
                                  queue create {short} --function {name}`",
                 queue.name
             ));

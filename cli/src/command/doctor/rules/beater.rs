@@ -15,10 +15,11 @@ impl Findings<'_> {
         let Some(known) = system.functions.get(&beater.name) else { return };
         let Some(function) = known else {
             let what = "there is no such function, and no EventBridge rule invokes another beater of this environment each minute";
-            let why = "without it schedules do not fire, and jobs that wait for more than 15 minutes are not sent";
+            let why = "without a beater, schedules do not fire, and jobs that are delayed by more than 15 minutes never run";
             let name = &beater.name;
             let remedy = format!(
-                "deploy it, for example with {}, then run `sqjobs schedule beater {name}`; if it has another name: `sqjobs doctor --beater FUNCTION`",
+                "deploy a beater, for example with {}, then run `sqjobs schedule beater {name}`. If your beater has another name, run `sqjobs \
+                 doctor --beater FUNCTION`",
                 deploy(name)
             );
             self.add("beater_missing", &at, what, why, remedy);
@@ -26,7 +27,7 @@ impl Findings<'_> {
         };
         let repair = self.repair(function, format!("`sqjobs schedule beater {}`, or `terraform apply`", beater.name));
         if !beater.is_invoked {
-            let why = "schedules do not fire, and jobs that wait for more than 15 minutes are not sent in time";
+            let why = "schedules do not fire, and jobs that are delayed by more than 15 minutes are not sent in time";
             self.add(
                 "beater_asleep",
                 &at,
@@ -39,12 +40,14 @@ impl Findings<'_> {
         self.variables(function, &function::variables(&system.place, None, &[]), &repair);
         let Some(listed) = &beater.listed else { return };
         let dlqs = function.environment.get("SQJOBS_DLQ_URL").map(String::as_str).unwrap_or_default();
-        let named = dlqs.split_whitespace().filter_map(|url| url.rsplit('/').next());
-        let seen: BTreeSet<_> = listed.iter().map(String::as_str).chain(named).collect();
+        let in_variable = dlqs.split_whitespace().filter_map(|url| url.rsplit('/').next());
+        let seen: BTreeSet<_> = listed.iter().map(String::as_str).chain(in_variable).collect();
         let missing: Vec<_> = system.fed_queues().map(|(_, dlq)| dlq).filter(|dlq| !seen.contains(&*dlq.name)).collect();
         if let [first, ..] = missing[..] {
-            let what = format!("its list lacks {} of the dead-letter queues, such as {}", missing.len(), first.name);
-            let why = "a message that SQS moves there gets no reason, and the record of its job does not show its end";
+            let what =
+                format!("it does not read all dead-letter queues: {} are missing from its list, such as {}", missing.len(), first.name);
+            let why =
+                "if SQS moves a message to such a queue, no beater adds the reason, and the record does not show that the job has ended";
             self.add("beater_dlqs", &at, what, why, repair);
         }
     }

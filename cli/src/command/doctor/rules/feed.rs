@@ -52,26 +52,26 @@ impl Findings<'_> {
         let least = function.timeout * u32::try_from(VISIBILITY).unwrap_or(1) + *window;
         if queue.visibility < least {
             let what = format!(
-                "its visibility timeout is {}, and the timeout of {} is {}{}",
-                brief(queue.visibility),
+                "its visibility timeout is {} s, but must be at least {} s: {VISIBILITY} times the timeout of {} ({} s){}",
+                queue.visibility.as_secs(),
+                least.as_secs(),
                 function.name,
-                brief(function.timeout),
-                if window.is_zero() { String::new() } else { format!(", after a batching window of {}", brief(*window)) }
+                function.timeout.as_secs(),
+                if window.is_zero() { String::new() } else { format!(" plus the batching window ({} s)", window.as_secs()) }
             );
-            let why = "SQS delivers a message again while its batch still runs, or while Lambda still retries the batch";
+            let why = "SQS may deliver a message again while its batch still runs, or while Lambda still retries the batch";
             self.add("visibility_short", &at, what, why, set(&queue.url, "VisibilityTimeout", &least.as_secs().to_string()));
         }
         if *window >= function.timeout && !window.is_zero() || *batch > 10 && window.is_zero() {
-            let what = format!(
-                "Lambda waits up to {} for a batch of {batch}, and the timeout of {} is {}",
-                brief(*window),
-                function.name,
-                brief(function.timeout)
-            );
-            let why = "jobs wait longer for their batch than they may run, or a batch never becomes so large";
+            let (what, why) = if window.is_zero() {
+                (format!("its batch size is {batch}, but it has no batching window"), "without a window, a batch has at most 10 messages")
+            } else {
+                let window = format!("its batching window is {}, but must be shorter than the timeout of", brief(*window));
+                (format!("{window} {} ({})", function.name, brief(function.timeout)), "jobs wait longer for their batch than they may run")
+            };
             let remedy = format!(
                 "`aws lambda update-event-source-mapping --uuid {id} --batch-size 10 --maximum-batching-window-in-seconds 0`, or set a \
-                 window below the function's timeout"
+                 window that is shorter than the timeout of the function"
             );
             self.add("batch_window", &at, what, why, remedy);
         }

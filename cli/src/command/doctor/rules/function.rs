@@ -14,7 +14,7 @@ impl Findings<'_> {
         let at = format!("function {}", function.name);
         if system.loop_detection.contains(&function.name) {
             let remedy = format!("`aws lambda put-function-recursion-config --function-name {} --recursive-loop Allow`", function.name);
-            let why = "Lambda stops a chain of jobs that enqueue jobs after about 16 jobs; the library allows 100";
+            let why = "if each job enqueues another one, Lambda stops this chain after about 16 jobs; the library allows 100";
             self.add("recursive_loop", &at, "its recursive loop detection is on", why, remedy);
         }
         if let Some(runs) = system.unreleased.get(&function.name) {
@@ -42,12 +42,12 @@ impl Findings<'_> {
                 continue;
             }
             if let Some(table) = value.as_ref().filter(|table| is_table && !table.starts_with(&own.prefix)) {
-                let what = format!("{name} is \"{table}\", without its prefix \"{}\"", own.prefix);
-                let why = "another environment may use the same table: each discards the other's jobs as duplicates, and fires the other's schedules";
+                let what = format!("{name} is \"{table}\", but should start with the prefix \"{}\"", own.prefix);
+                let why = "environments that share a table discard each other's jobs as duplicates, and fire each other's schedules";
                 let option = name.trim_start_matches("SQJOBS_").to_lowercase().replace('_', "-");
                 let remedy = format!(
-                    "move to {expected} as `docs/environments.md` describes: `sqjobs table create`, then {repair}; if no other environment uses {table}, keep it, and \
-                     give each command --{option} {table}"
+                    "move to table {expected}, as `docs/environments.md` describes: `sqjobs table create`, then {repair}. If no other environment \
+                     uses table {table}, you can keep it instead: give each command --{option} {table}"
                 );
                 self.add("table_unprefixed", &at, what, why, remedy);
                 continue;
@@ -77,7 +77,7 @@ impl Findings<'_> {
                 1 => ", and 1 more permission".to_owned(),
                 more => format!(", and {more} more permissions"),
             };
-            let why = "without its permissions the function cannot run jobs, or cannot record them: the jobs are retried, or run again";
+            let why = "the function cannot run jobs or cannot write their records, so jobs are retried or run again";
             self.add("role_denies", at, format!("its role does not allow {first}{more}"), why, repair);
         }
     }

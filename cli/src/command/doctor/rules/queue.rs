@@ -39,7 +39,7 @@ impl Findings<'_> {
             (Some(dlq), receives) => {
                 if receives.is_some_and(|receives| receives < FUSE) {
                     let what = format!("SQS moves a message to the dead-letter queue after {} receives", receives.unwrap_or_default());
-                    let why = "receives that start no attempt count too, so a job can become a dead letter before its last attempt";
+                    let why = "SQS also counts receives that start no attempt, so a job can become a dead letter before its last attempt";
                     let remedy = format!("allow 1000 receives: {}", redrive_policy(queue, &dlq.arn));
                     self.add("redrive_early", &at, what, why, remedy);
                 }
@@ -58,7 +58,7 @@ impl Findings<'_> {
                         brief(dlq.retention),
                         brief(queue.retention)
                     );
-                    let why = "a message keeps its age when SQS moves it, so the dead-letter queue may delete it at once";
+                    let why = "a message keeps its age when SQS moves it, so SQS may delete the dead letter at once";
                     let url = queue.url.replace(&queue.name, &dlq.name);
                     let remedy = set(&url, "MessageRetentionPeriod", &queue.retention.as_secs().to_string());
                     self.add("dlq_retention", &at, what, why, remedy);
@@ -68,15 +68,15 @@ impl Findings<'_> {
         let dlqs = queue.dlq.iter().filter(|dlq| dlq.exists);
         for (name, bytes) in [(&queue.name, queue.max_bytes)].into_iter().chain(dlqs.clone().map(|dlq| (&dlq.name, dlq.max_bytes))) {
             if bytes < MESSAGE {
-                let what = format!("it accepts messages of up to {bytes} bytes, but jobs have up to {MESSAGE}");
-                let why = "SQS refuses larger jobs, and the reason of a larger dead letter is cut";
+                let what = format!("it accepts messages of up to {bytes} bytes, but a job can have up to {MESSAGE} bytes");
+                let why = "SQS refuses larger jobs, and the reasons of larger dead letters are shortened";
                 let url = queue.url.replace(&queue.name, name);
                 self.add("message_size", &format!("queue {name}"), what, why, set(&url, "MaximumMessageSize", &MESSAGE.to_string()));
             }
         }
         for dlq in dlqs.filter(|dlq| dlq.count > 0) {
             let messages = if dlq.count == 1 { "1 message waits".into() } else { format!("{} messages wait", dlq.count) };
-            let why = "each is a job that failed for good, or a message that is not a job; SQS deletes it at the end of its retention";
+            let why = "each message is a job that failed for good, or cannot be read as a job; SQS deletes it when its retention ends";
             self.add(
                 "dead_letters",
                 &at,
@@ -86,18 +86,18 @@ impl Findings<'_> {
             );
         }
         if queue.retention < RETENTION {
-            let what = format!("it keeps messages for {}", brief(queue.retention));
-            let why = "a waiting message is sent again after two days, and must exist until then";
+            let what = format!("it keeps messages for {}, but must keep them for at least {}", brief(queue.retention), brief(RETENTION));
+            let why = "SQS may delete the message of a job that still waits";
             self.add("retention_short", &at, what, why, set(&queue.url, "MessageRetentionPeriod", "1209600"));
         }
         if is_fifo(&queue.name) && !queue.delay.is_zero() {
             let what = format!("it delays each message by {}", brief(queue.delay));
-            let why = "a returned message is delayed too, and blocks its group";
+            let why = "SQS also delays a message that returns to the queue, and this blocks its message group";
             self.add("fifo_delay", &at, what, why, set(&queue.url, "DelaySeconds", "0"));
         }
         if let Some(record) = queue.deleted_early.as_ref() {
-            let what = format!("the record of {} is deleted before SQS deletes its message", record.id);
-            let why = "if SQS delivers the message again, the ended job runs again";
+            let what = format!("the record of job {} is deleted earlier than the message of the job", record.id);
+            let why = "if SQS delivers the message again after that, the ended job runs again";
             self.add("retention_long", &at, what, why, "raise the `retention` in the job's policy, or lower the retention of the queue");
         }
     }

@@ -14,12 +14,12 @@ impl Findings<'_> {
         for (table, indexes) in [(jobs, &["due", "listed"][..]), (schedules, &["due"])] {
             let at = format!("table {}", table.name);
             if table.arn.is_none() {
-                let why = "without it no job runs, and no schedule is stored";
+                let why = "without both tables, no job runs, and no schedule fires";
                 self.add("table_missing", &at, "there is no such table", why, "`sqjobs table create`, or name another table with --table");
                 continue;
             }
             for index in indexes.iter().filter(|index| !table.indexes.iter().any(|own| own == *index)) {
-                let why = "it finds due jobs, failed jobs and due schedules";
+                let why = "without the index, due jobs, failed jobs or due schedules cannot be found";
                 self.add(
                     "index_missing",
                     &at,

@@ -28,7 +28,7 @@ impl Findings<'_> {
                 1 => format!("1 job in the due index is overdue: {}, due {since}", first.id),
                 count => format!("{count} jobs in the due index are overdue, such as {}, due {since}", first.id),
             };
-            let why = "a beater sends them within a minute of their time";
+            let why = "a beater should send each job within a minute after its due time";
             self.add("due_overdue", "due index", what, why, "read the beater's log, and check that EventBridge invokes it each minute");
         }
         let mut by_queue: BTreeMap<_, Vec<_>> = BTreeMap::new();
@@ -41,9 +41,10 @@ impl Findings<'_> {
             let what = format!("{jobs} to be sent to this queue, such as {}, but the queue does not exist", ids[0]);
             let short = shell(queue.strip_prefix(&*system.place.prefix).unwrap_or(queue));
             let remedy = format!(
-                "`sqjobs queue create {short}`, and deploy its function; or cancel the jobs: `sqjobs list --due` shows them, and `sqjobs \
-                 cancel {}` cancels this one",
-                shell(ids[0])
+                "create the queue with `sqjobs queue create {short}`, and deploy its function. Or cancel the jobs: `sqjobs list --due` \
+                 shows them, and `sqjobs cancel {}` cancels job {}",
+                shell(ids[0]),
+                ids[0]
             );
             self.add("due_queue_missing", &format!("queue {queue}"), what, "no beater can send them, so they never run", remedy);
         }
@@ -53,7 +54,7 @@ impl Findings<'_> {
         let now = system.now;
         self.due(system);
         for error in &system.unreadable {
-            let why = "functions and beaters leave such a job as it is, and its messages become dead letters";
+            let why = "functions and beaters neither run nor change this job, and its messages become dead letters";
             self.add(
                 "record_unreadable",
                 "records",
@@ -67,23 +68,23 @@ impl Findings<'_> {
         if let Some(first) = system.running.iter().find(lapsed) {
             let count = system.running.iter().filter(lapsed).count();
             let what = match count {
-                1 => format!("the record of job {} says that it runs, but its lease expired hours ago", first.id),
-                count => format!("the records of {count} jobs say that they run, but their leases expired hours ago, such as {}", first.id),
+                1 => format!("job {} runs according to its record, but its lease expired hours ago", first.id),
+                count => format!("{count} jobs, such as {}, run according to their records, but their leases expired hours ago", first.id),
             };
-            let why = "SQS did not deliver their messages again, and no beater has repaired them";
+            let why = "SQS has not delivered the message of such a job again, and no beater has repaired the job";
             self.add(
                 "lease_overdue",
                 "records",
                 what,
                 why,
-                format!("check that their functions and the beater run; `sqjobs explain {}` shows more", shell(&first.id)),
+                format!("check that the function and the beater run; `sqjobs explain {}` shows more", shell(&first.id)),
             );
         }
         for (queue, parked) in &system.parked {
             for (kind, at) in parked.iter().filter(|(_, at)| now.duration_since(**at) < PARKED) {
                 if let Some(field) = kind.strip_prefix("reserved_") {
-                    let what = format!("a message used `{field}`, which this version does not support, {}", from_now(*at, now));
-                    let why = "the field is reserved: a message with it becomes a dead letter at once";
+                    let what = format!("{}, a message had the field `{field}`, which this version does not support", from_now(*at, now));
+                    let why = "the field is reserved, so each message with the field becomes a dead letter";
                     self.add(
                         "reserved_field",
                         &format!("queue {queue}"),
@@ -94,12 +95,12 @@ impl Findings<'_> {
                     continue;
                 }
                 let (rule, asked) = match kind.as_str() {
-                    "contract" => ("contract_old", "a newer contract, or a feature of a newer contract"),
-                    _ => ("parked", "a job that the function does not have"),
+                    "contract" => ("contract_old", "a message that needs a newer contract, or a feature of a newer contract"),
+                    _ => ("parked", "a message for a job that the function does not have"),
                 };
-                let what = format!("its function received a message {} that needs {asked}", from_now(*at, now));
+                let what = format!("{}, its function received {asked}", from_now(*at, now));
                 let why = "such a message waits one day for another version of the function, then becomes a dead letter";
-                let remedy = "deploy a function that has the job; the log of the present function names the job";
+                let remedy = "deploy a function that has the job; the log of the current function shows the name of the job";
                 self.add(rule, &format!("queue {queue}"), what, why, remedy);
             }
         }
@@ -109,9 +110,9 @@ impl Findings<'_> {
                 count => format!("since yesterday {count} messages had the id of a job with other arguments"),
             };
             let why = "such a message is discarded as a duplicate, and its arguments do not run";
-            let remedy = "the function's log has the ids, in its warnings \"duplicate discarded; its arguments differ\". Change the \
-                          producer so that each job has its own id. An id that starts with schedule: is a fire of a schedule whose \
-                          arguments were changed: it ran once, and you need not do anything";
+            let remedy = "search the log of the function for the warning \"duplicate discarded; its arguments differ\", which contains the \
+                          id. Change the producer so that each job has its own id. If the id starts with `schedule:`, the arguments of a \
+                          schedule were changed; its job ran once, and you need not do anything";
             self.add("other_arguments", &format!("queue {queue}"), what, why, remedy);
         }
         for queue in &system.aborting {
@@ -126,8 +127,8 @@ impl Findings<'_> {
                 brief(skew.unsigned_abs()),
                 if skew.is_negative() { "behind" } else { "ahead of" }
             );
-            let why = "the times of jobs enqueued here are wrong by this difference, and AWS refuses requests if it exceeds 5 minutes";
-            self.add("clock_skew", "this machine", what, why, "synchronize it with a time server");
+            let why = "the times of jobs enqueued here are wrong by this difference, and AWS refuses requests if the difference exceeds 5 minutes";
+            self.add("clock_skew", "this machine", what, why, "synchronize the clock with a time server");
         }
     }
 
@@ -146,7 +147,7 @@ impl Findings<'_> {
                 "schedule_field",
                 &format!("schedule {id}"),
                 what,
-                "it fires without the settings that these fields should have given",
+                "the schedule fires without the settings that these fields were meant to give",
                 remedy,
             );
         }
@@ -166,8 +167,8 @@ impl Findings<'_> {
         let late: Vec<_> = kept.iter().filter_map(late).collect();
         if let [(id, at), ..] = &late[..] {
             let what = match late.len() {
-                1 => format!("schedule {id} did not fire on time, due {}", from_now(*at, now)),
-                count => format!("{count} schedules did not fire on time, such as {id}, due {}", from_now(*at, now)),
+                1 => format!("schedule {id} has not fired, but was due {}", from_now(*at, now)),
+                count => format!("{count} schedules have not fired on time, such as {id}, which was due {}", from_now(*at, now)),
             };
             let why = "the beater does not run, or cannot write to its tables";
             self.add(
