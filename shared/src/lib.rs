@@ -32,6 +32,7 @@ mod letter;
 mod lifecycle;
 #[cfg(feature = "operator")]
 pub mod lifecycle;
+mod links;
 mod middleware;
 mod names;
 mod outbox;
@@ -57,14 +58,14 @@ pub use crate::{
     beater::{Beater, CatchUp, Entry, Scheduled, Schedules},
     client::{By, Cancelled, Client, Enqueue, Enqueued, PublishHook},
     clock::Clock,
-    envelope::Envelope,
+    envelope::{Envelope, Otherwise, When},
     error::Error,
     job::{Arguments, Job},
     job_error::JobError,
     letter::{Letter, Redrive},
     middleware::{Middleware, Next},
     policy::{Policy, Recording, StoreFailure},
-    record::{Dlq, Failure, Past, Record, State, Version},
+    record::{Dependencies, Dlq, Failure, Past, Record, State, Version},
     retry::Backoff,
     schedule::{Schedule, ScheduleError, Timetable},
     worker::{Registration, Worker, run},

@@ -7,6 +7,7 @@
 mod abandoned;
 mod change;
 mod claim;
+mod dependency;
 mod ending;
 mod filing;
 mod finish;
@@ -28,6 +29,7 @@ pub(crate) use self::{
     abandoned::{Abandoned, abandoned},
     change::{cancel, moved, retry},
     claim::{Claim, Decision, decide, starts_unrecorded},
+    dependency::{Effect, Progress, Release, awaited, effect, progress, put_back, release, settled, unmet, waits_for},
     ending::{Ending, Fate},
     filing::{filed, is_filed, is_sendable, put_off, sent},
     finish::{Outcome, dead_lettered, finish},

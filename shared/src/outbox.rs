@@ -15,37 +15,45 @@ use crate::{
 };
 
 /// Counts of filed jobs by the result of sending.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Sent {
     /// Sent and marked.
     pub(crate) done: usize,
-    /// Not sent, or not marked: a beater sends them again.
-    pub(crate) failed: usize,
+    /// Sent, but not marked: a beater sends them again.
+    pub(crate) unmarked: usize,
+    /// Not sent.
+    pub(crate) unsent: Vec<Record>,
+}
+
+impl Sent {
+    /// Returns the number of jobs that a beater sends again.
+    pub(crate) fn failed(&self) -> usize {
+        self.unmarked + self.unsent.len()
+    }
 }
 
 /// Sends the messages of filed jobs to their queue, and marks the records.
 pub(crate) async fn send(to: &dyn Queue, store: &dyn Store, queue: &str, records: Vec<Record>, now: Timestamp) -> Sent {
     let messages: Vec<_> = records.iter().map(|record| message(record, now)).collect();
     let answers = to.send(queue, &messages).await;
-    let mut failed = 0;
+    let mut done = Sent::default();
     let mut marks = Vec::with_capacity(records.len());
     for (record, answer) in records.into_iter().zip(answers) {
         match answer {
             Ok(_) => marks.push(Write::replace(record.clone(), sent(&record))),
             Err(error) => {
                 tracing::error!(id = record.id, queue, %error, "cannot send a due job");
-                failed += 1;
+                done.unsent.push(record);
             }
         }
     }
-    let mut done = Sent { done: 0, failed };
     for (mark, answer) in marks.iter().zip(store.write(&marks).await) {
         match answer {
             // Refused: the job was claimed directly from the index, moved or cancelled, or another beater was first.
             Ok(Written::Done | Written::Refused(_)) => done.done += 1,
             Err(error) => {
                 tracing::warn!(id = mark.next.id, %error, "cannot mark a due job as sent; its message is sent again");
-                done.failed += 1;
+                done.unmarked += 1;
             }
         }
     }

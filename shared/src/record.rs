@@ -1,12 +1,15 @@
 //! The record of a job.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use crate::{clock::rfc3339, envelope::Digest};
+use crate::{
+    clock::rfc3339,
+    envelope::{Digest, Otherwise, When},
+};
 
 /// The item of one job in the table, under its `id`.
 ///
@@ -101,7 +104,16 @@ pub struct Record {
     /// The attributes of that message, without those of the library.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub message_attributes: BTreeMap<String, String>,
-    /// The shard of the due index that lists the job, such as `due#7`.
+    /// The jobs that this one waits for, and the conditions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dependencies: Option<Box<Dependencies>>,
+    /// The dependencies that still block the job.
+    #[serde(default, with = "serde_dynamo::string_set", skip_serializing_if = "BTreeSet::is_empty")]
+    pub blocked_on: BTreeSet<String>,
+    /// The ids of the jobs that wait for this one, at most 20.
+    #[serde(default, with = "serde_dynamo::string_set", skip_serializing_if = "BTreeSet::is_empty")]
+    pub dependents: BTreeSet<String>,
+    /// The shard of the due index that lists the job, such as `due#7`; or `owed#7` while an ended job owes its dependents their release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<String>,
     /// The shard of the index of failed jobs that lists the job, such as `failed#7`.
@@ -113,6 +125,26 @@ pub struct Record {
     /// The instant after which the table deletes the record, in seconds since the epoch (the table's TTL). Only in a terminal state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub purge_at: Option<i64>,
+}
+
+/// The jobs that a job waits for, and the conditions of its release.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Dependencies {
+    /// The ids of those jobs, in the order of the message.
+    pub ids: Vec<String>,
+    /// The endings that release the job.
+    #[serde(default, skip_serializing_if = "When::is_default")]
+    pub when: When,
+    /// The consequence if one of them does not succeed.
+    #[serde(default, skip_serializing_if = "Otherwise::is_default")]
+    pub otherwise: Otherwise,
+    /// The instant at which the job fails if it is still blocked.
+    #[serde(default, with = "rfc3339", skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// `true` once the conditions were met. The job never waits for them again.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub met: bool,
 }
 
 /// The state of a job.
@@ -269,6 +301,12 @@ impl Record {
     /// Returns `true` if, according to this record, the attempt with this token runs the job.
     pub(crate) fn is_run_by(&self, owner: Option<&str>) -> bool {
         self.state == State::Running && self.owner.as_deref() == owner
+    }
+
+    /// Returns `true` if the write of `next` ends a job that has no dependents. A store refuses such a write if the job has dependents by
+    /// then, because its writer would not tell them of its end.
+    pub(crate) fn is_ended_alone_by(&self, next: &Self) -> bool {
+        next.state.is_terminal() && !self.state.is_terminal() && self.dependents.is_empty()
     }
 
     /// Returns the version that the next write of this record compares.

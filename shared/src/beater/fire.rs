@@ -88,7 +88,7 @@ pub(super) async fn fire(ports: &Ports, tick: Tick) -> Result<Tally, StoreError>
         let until = if is_fifo(&queue) { ports.due.clock.now() } else { tick.horizon };
         let due = jobs.into_iter().filter(|job| is_sendable(job, until)).collect();
         let Due { queue: queues, store, clock } = &ports.due;
-        total.failed += send(&**queues, &**store, &queue, due, clock.now()).await.failed;
+        total.failed += send(&**queues, &**store, &queue, due, clock.now()).await.failed();
     }
     flaw.map_or(Ok(total), Err)
 }

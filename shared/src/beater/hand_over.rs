@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::part::{Due, Tally};
 use crate::{
     lifecycle::is_sendable,
-    names::{SHARDS, is_fifo},
-    outbox::{Sent, send},
+    names::{SHARDS, is_fifo, shard_name},
+    outbox::send,
     record::Record,
     store::StoreError,
 };
@@ -41,7 +41,7 @@ pub(crate) async fn hand_over(due: &Due, horizon: Timestamp, stop_at: Instant) -
 
 async fn hand_over_shard(due: &Due, shard: u8, horizon: Timestamp, stop_at: Instant) -> Result<Tally, StoreError> {
     let mut total = Tally::default();
-    for ids in due.store.due(shard, horizon, MOST).await?.chunks(PAGE) {
+    for ids in due.store.due(&shard_name(shard), horizon, MOST).await?.chunks(PAGE) {
         if Instant::now() >= stop_at {
             break;
         }
@@ -68,8 +68,8 @@ async fn hand_over_page(due: &Due, ids: &[String], horizon: Timestamp) -> Tally 
         }
     }
     for (queue, records) in queues {
-        let Sent { done, failed } = send(&*due.queue, &*due.store, &queue, records, now).await;
-        total += Tally { done, failed, ..Tally::default() };
+        let sent = send(&*due.queue, &*due.store, &queue, records, now).await;
+        total += Tally { done: sent.done, failed: sent.failed(), ..Tally::default() };
     }
     total
 }

@@ -8,6 +8,7 @@ use super::part::{Due, Tally};
 use crate::{
     envelope::Envelope,
     lifecycle::{self, Repair},
+    links::{Links, Waiting},
     outbox::message,
     record::{Record, State},
     store::{Write, Written},
@@ -37,6 +38,7 @@ pub(super) async fn repair(due: &Due, turn: u64) -> Tally {
                     total.overdue += 1;
                 }
                 Repair::Send => owed.push(record),
+                Repair::Dependencies => total += look_again(due, &record).await,
                 Repair::Write(next) => writes.push(Write::replace(record, *next)),
             },
             Err(error) => {
@@ -63,6 +65,25 @@ pub(super) async fn repair(due: &Due, turn: u64) -> Tally {
     }
     total += send_owed(due, owed).await;
     total
+}
+
+/// Registers a blocked job again, in case a step of its registration or release was lost. `done` counts released jobs.
+async fn look_again(due: &Due, blocked: &Record) -> Tally {
+    let links = Links { store: &*due.store, queue: &*due.queue, clock: &due.clock };
+    let released = match links.register(blocked).await {
+        Ok(Waiting::Changed(job)) if job.state == State::Blocked => {
+            tracing::warn!(id = job.id, job = job.name, "a blocked job was ready, and is released");
+            links.release(vec![*job]).await.map(|()| 1)
+        }
+        other => other.map(|_| 0),
+    };
+    match released {
+        Ok(done) => Tally { done, ..Tally::default() },
+        Err(error) => {
+            tracing::error!(id = blocked.id, %error, "cannot look at the dependencies of a blocked job");
+            Tally { failed: 1, ..Tally::default() }
+        }
+    }
 }
 
 /// Sends the messages of failed jobs whose dead letters are missing. The workers that receive them create the dead letters.
@@ -97,7 +118,7 @@ async fn send_owed(due: &Due, owed: Vec<Record>) -> Tally {
 }
 
 fn look(due: &Due, record: &Record) -> Repair {
-    let body = record.envelope.as_ref().filter(|_| record.state == State::Scheduled);
+    let body = record.envelope.as_ref().filter(|_| matches!(record.state, State::Scheduled | State::Blocked));
     let expires_at = body.and_then(|body| Envelope::parse(body).ok()?.expires_at);
     lifecycle::repair(record, expires_at, &Uuid::new_v4().simple().to_string(), due.clock.now())
 }

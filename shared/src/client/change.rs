@@ -9,6 +9,7 @@ use super::Client;
 use crate::{
     Enqueue, Error, Record,
     lifecycle::{self, Request},
+    links::Links,
     outbox::send,
     store::{Write, Written},
 };
@@ -44,6 +45,12 @@ impl Client {
         let now = self.clock.now();
         let unseen = Request { id: id.to_owned(), ..Request::default() };
         let cancelled = self.change(id, |record| Ok(lifecycle::cancel(record, &unseen, &lifecycle::UNKNOWN, now))).await?;
+        if let Some(record) = cancelled.as_ref().filter(|record| !record.dependents.is_empty()) {
+            let links = Links { store: &*self.store, queue: &*self.queue, clock: &self.clock };
+            if let Err(error) = links.resolve(&record.id).await {
+                tracing::warn!(id, %error, "cannot tell the jobs that wait for the cancelled one; a beater does so within a minute");
+            }
+        }
         Ok(match cancelled {
             None => Cancelled::Ended,
             Some(record) if !record.state.is_terminal() => Cancelled::Running,
@@ -96,7 +103,7 @@ impl Client {
         if lifecycle::is_sendable(&filed, now) {
             // A job that cannot be sent here is due, and a beater sends it.
             let sent = send(&*self.queue, &*self.store, &prepared.queue, vec![filed], now).await;
-            if sent.failed > 0 {
+            if sent.failed() > 0 {
                 let (id, queue) = (&prepared.id, &prepared.queue);
                 let reason = "a beater sends it within a minute, and the log shows the cause";
                 return Err(Error::Process(format!(

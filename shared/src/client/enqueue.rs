@@ -11,7 +11,7 @@ use crate::{
     Arguments, Error,
     attempt::{Attempt, current},
     clock::{after, until},
-    envelope::Envelope,
+    envelope::{DEPENDENCIES, Envelope, Otherwise, When},
     lifecycle::{self, Request},
     queue::{MAX_DELAY, Outgoing, attribute::ID, dedup, is_fifo},
     record::Record,
@@ -154,6 +154,34 @@ impl Enqueue {
         self.recorded()
     }
 
+    /// Makes the job wait for other jobs, at most 20: it runs after all of them have succeeded. [`Enqueue::when`] and
+    /// [`Enqueue::otherwise`] change that.
+    ///
+    /// The ids may be enqueued later. A job that is [recorded on trouble](crate::Recording::OnTrouble) must be enqueued as
+    /// [recorded](Enqueue::recorded), since nothing else tells of its success.
+    pub fn after<I: Into<String>>(mut self, ids: impl IntoIterator<Item = I>) -> Self {
+        self.envelope.depends_on.extend(ids.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets the endings of the other jobs after which the job runs.
+    pub fn when(mut self, when: When) -> Self {
+        self.envelope.when = when;
+        self
+    }
+
+    /// Sets the consequence if one of the other jobs does not succeed.
+    pub fn otherwise(mut self, otherwise: Otherwise) -> Self {
+        self.envelope.otherwise = otherwise;
+        self
+    }
+
+    /// Makes the job fail if it still waits for others after this time. The default is 30 days.
+    pub fn max_blocked(mut self, longest: Duration) -> Self {
+        self.envelope.max_blocked_s = Some(longest.as_secs_f64());
+        self
+    }
+
     /// Makes the job a child of the attempt's job. Use it in tasks that a job has spawned: they are not associated with the attempt.
     pub fn caused_by(mut self, attempt: &Attempt) -> Self {
         let envelope = &mut self.envelope;
@@ -195,6 +223,9 @@ impl Enqueue {
             self = self.caused_by(&attempt);
         }
         let envelope = &mut self.envelope;
+        if !envelope.depends_on.is_empty() && !envelope.needs.iter().any(|need| need == DEPENDENCIES) {
+            envelope.needs.push(DEPENDENCIES.into()); // a worker of an older version must not ignore them
+        }
         envelope.id.get_or_insert_with(|| format!("{}-{}", envelope.name, Uuid::now_v7().simple()));
         if !self.delay.is_zero() {
             envelope.run_at = Some(after(now, self.delay));

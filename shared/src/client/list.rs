@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::Client;
 use crate::{
     Error, Record,
-    names::{SHARDS, failed_shard_name},
+    names::{SHARDS, failed_shard_name, shard_name},
     store::StoreError,
 };
 
@@ -89,7 +89,7 @@ impl Client {
     pub async fn list_all(&self, by: By<'_>, limit: usize) -> Result<(Vec<Record>, Vec<StoreError>), Error> {
         let ids = match by {
             By::Due => {
-                let shards = (0..SHARDS).map(|shard| self.store.due(shard, Timestamp::MAX, limit));
+                let shards = (0..SHARDS).map(async |shard| self.store.due(&shard_name(shard), Timestamp::MAX, limit).await);
                 join_all(shards).await.into_iter().collect::<Result<Vec<_>, _>>().map(|ids| ids.concat())
             }
             By::Failed => {

@@ -6,6 +6,7 @@ use super::{CURRENT, Envelope, Form, Unreadable, excerpt};
 
 /// The features of this worker, which [`Envelope::needs`] may name. A message that needs another feature is parked.
 pub const FEATURES: &[&str] = &[
+    "dependencies", // other jobs that the job waits for: `depends_on`, `when`, `otherwise` and `max_blocked_s`
     "depth",        // number of jobs before this one; children get one more
     "expires_at",   // the job is discarded after this instant
     "kwargs",       // keyword arguments, alone or beside positional ones
@@ -22,10 +23,6 @@ pub const FEATURES: &[&str] = &[
 /// Fields of features that this version lacks. They park a message even if its producer did not name the feature in `needs`: a worker
 /// that ignored such a field would run the job too early, or twice at a time.
 pub(super) const LATER: &[(&str, &str)] = &[
-    ("depends_on", "dependencies"),
-    ("when", "dependencies"),
-    ("otherwise", "dependencies"),
-    ("max_blocked_s", "dependencies"),
     ("jobs", "workflow"),
     ("limit_key", "keys"),
     ("limit", "keys"),

@@ -1,7 +1,7 @@
 //! Limits of an envelope. Excessive values are refused when the envelope is read, with the limit in the reason, and not later
 //! by a table or a queue.
 
-use super::{Envelope, Unreadable};
+use super::{Envelope, Unreadable, dependency};
 use serde_json::{Map, Value};
 
 const ID_BYTES: usize = 512;
@@ -37,6 +37,10 @@ pub(super) fn remedy(field: &str) -> &'static str {
              (zero, or between 1e-130 and 1e126, of either sign)"
         }
         "traceparent" => "it must be a string of at most 128 bytes",
+        "depends_on" => "it must be an array of at most 20 different ids of other jobs, each a string of 1 to 512 bytes",
+        "when" => "it must be `succeeded`, `ended` or `failed`, beside `depends_on`",
+        "otherwise" => "it must be `hold` or `cancel`, beside `depends_on`, and only `hold` with a `when` other than `succeeded`",
+        "max_blocked_s" => "it must be a number of seconds above 0 and up to ten years, beside `depends_on`",
         "needs" => "it must be an array of strings",
         _ => "it must be a string",
     }
@@ -53,6 +57,7 @@ pub(super) fn check(envelope: &Envelope) -> Result<(), Unreadable> {
     optional(envelope.timeout_s.as_ref(), |it| timeout(*it))?;
     optional(envelope.traceparent.as_ref(), |it| at_most("traceparent", "traceparent", it, TRACEPARENT_BYTES))?;
     tags(&envelope.tags)?;
+    dependency::check(envelope)?;
     meta(&envelope.meta)
 }
 

@@ -4,6 +4,7 @@
 //! read, and recognized by their structure alone (see [`Form`]). The rest of the library sees one [`Envelope`] in all cases.
 
 mod bind;
+mod dependency;
 mod digest;
 mod feature;
 mod instant;
@@ -25,6 +26,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub(crate) use dependency::FEATURE as DEPENDENCIES;
+pub use dependency::{Otherwise, When};
 pub use digest::Digest;
 pub use feature::FEATURES;
 pub(crate) use limit::{check_id, is_sendable, storable};
@@ -107,6 +110,18 @@ pub struct Envelope {
     /// The producer's trace, in the W3C format.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+    /// The ids of the jobs that this one waits for, at most 20.
+    #[serde(default, deserialize_with = "wire::nullable", skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<String>,
+    /// The endings of those jobs that release this one.
+    #[serde(default, deserialize_with = "wire::nullable", skip_serializing_if = "When::is_default")]
+    pub when: When,
+    /// The consequence if one of them does not succeed.
+    #[serde(default, deserialize_with = "wire::nullable", skip_serializing_if = "Otherwise::is_default")]
+    pub otherwise: Otherwise,
+    /// Maximum time to wait for them, in seconds. `None`: 30 days. Then the job fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_blocked_s: Option<f64>,
     /// Features that a worker must have to run this job; [`FEATURES`] lists the valid ones.
     #[serde(default, deserialize_with = "wire::nullable", skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<String>,
@@ -150,6 +165,10 @@ impl Envelope {
             root_id: None,
             depth: 0,
             traceparent: None,
+            depends_on: Vec::new(),
+            when: When::default(),
+            otherwise: Otherwise::default(),
+            max_blocked_s: None,
             needs: Vec::new(),
             unknown: Map::new(),
             form: Form::Native,

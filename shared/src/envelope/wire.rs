@@ -23,6 +23,10 @@ pub(super) const FIELDS: &[&str] = &[
     "root_id",
     "depth",
     "traceparent",
+    "depends_on",
+    "when",
+    "otherwise",
+    "max_blocked_s",
     "needs",
 ];
 

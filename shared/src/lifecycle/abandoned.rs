@@ -17,7 +17,7 @@ use crate::{
 /// The decision about a message that SQS has moved to a dead-letter queue.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Abandoned {
-    /// Delete the message: its job has ended, or the due index holds the job.
+    /// Delete the message: its job has ended, or its record holds the message.
     Delete,
     /// Leave the message unchanged: its job may be running, or the message already contains the reason.
     Leave,
@@ -45,7 +45,7 @@ pub(crate) fn abandoned(seen: Option<&Record>, request: &Request, flaw: Option<F
         // The message was redriven before and already has the reason.
         State::Failed if request.dead == Some(seen.generation) => Abandoned::Leave,
         state if state.is_terminal() => Abandoned::Delete,
-        State::Scheduled if seen.envelope.is_some() => Abandoned::Delete,
+        State::Scheduled | State::Blocked if seen.envelope.is_some() => Abandoned::Delete,
         State::Running if now <= free_from(seen) => Abandoned::Leave,
         _ => end(seen),
     }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
+    dependency::owed,
     filing::filed,
     request::Request,
     transition::{UNKNOWN, cancelled, created, finished, redriven, remember, without_message},
@@ -17,10 +18,11 @@ pub(crate) fn cancel(seen: Option<&Record>, request: &Request, policy: &Policy, 
     let Some(seen) = seen else {
         return Some(finished(cancelled(created(request, policy)), policy, now));
     };
+    let end = |seen: &Record| owed(finished(cancelled(seen.clone()), policy, now), now);
     match seen.state {
         state if state.is_terminal() => None,
         State::Running => Some(Record { cancel_requested: true, ..seen.clone() }),
-        _ => Some(finished(cancelled(seen.clone()), policy, now)),
+        _ => Some(end(seen)),
     }
 }
 

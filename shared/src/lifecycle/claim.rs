@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
+    dependency::{blocked, is_awaited, met, must_wait},
     ending::Ending,
     filing::{filed, is_filed, waits_long},
     identity::{digest, is_of},
@@ -68,20 +69,26 @@ pub(crate) fn decide(seen: Option<&Record>, request: &Request, policy: &Policy, 
     if !is_of(seen, request) {
         return Decision::Leave(Ending::Foreign);
     }
+    if is_awaited(seen) {
+        let dependents = seen.dependents.clone();
+        return start(Record { dependents, ..created(request, policy) }, request, policy, claim, now);
+    }
     match seen.state {
         State::Failed if request.dead == Some(seen.generation) => start(redriven(seen), request, policy, claim, now),
         State::Failed if seen.dlq == Some(Dlq::Pending) => Decision::Leave(Ending::Failed),
         state if state.is_terminal() => Decision::Leave(Ending::Duplicate),
         State::Running => take_over(seen, request, policy, claim, now),
-        State::Blocked => Decision::Leave(Ending::Parked),
+        State::Blocked if !seen.blocked_on.is_empty() => Decision::Leave(Ending::Blocked),
         _ => start(budgeted(seen, request, policy), request, policy, claim, now),
     }
 }
 
-/// Adds the maximum number of attempts to a record from a client, which does not know the job's policy.
+/// Adds to a record from a client the maximum number of attempts, since a client does not know the job's policy, and the dependencies if
+/// it has none.
 fn budgeted(seen: &Record, request: &Request, policy: &Policy) -> Record {
     let max_attempts = if seen.max_attempts == 0 { request.max_attempts.unwrap_or(policy.max_attempts) } else { seen.max_attempts };
-    Record { max_attempts, ..seen.clone() }
+    let dependencies = seen.dependencies.clone().or_else(|| request.dependencies.clone().filter(|_| seen.generation == 0));
+    Record { max_attempts, dependencies, ..seen.clone() }
 }
 
 /// Starts a waiting job if it is due, neither cancelled nor expired, and has attempts left.
@@ -93,6 +100,9 @@ fn start(seen: Record, request: &Request, policy: &Policy, claim: &Claim, now: T
     if is_too_late(request, now) {
         let expired = Record { state: State::Expired, ..owned(seen) };
         return end(expired, Ending::Expired, policy, now);
+    }
+    if must_wait(&seen) {
+        return Decision::End { next: Box::new(blocked(&seen, request, &claim.owner, now)), ending: Ending::Blocked };
     }
     if let Some(due) = seen.run_at.filter(|due| *due > now) {
         return early(&seen, request, policy, claim, due, now);
@@ -159,7 +169,7 @@ fn grant(seen: Record, request: &Request, policy: &Policy, claim: &Claim, suspec
         run_at: None,
         due: None,
         // If the job was filed, its record keeps the envelope until the job ends, because its message may already be deleted.
-        ..unfinished(seen)
+        ..unfinished(met(seen))
     };
     Decision::Run { next: Box::new(next), suspect }
 }

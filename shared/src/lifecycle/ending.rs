@@ -23,6 +23,8 @@ pub(crate) enum Ending {
     Held,
     /// The job is not due before this instant.
     Early(Timestamp),
+    /// The job waits for other jobs. Its record holds the message.
+    Blocked,
     /// Another attempt holds the job, at least until this instant.
     Busy(Timestamp),
     /// The attempt lost its lease, or it is unknown if its ending was recorded.
@@ -68,7 +70,7 @@ impl Ending {
     /// Returns the action on the message.
     pub(crate) fn fate(&self) -> Fate {
         match self {
-            Self::Succeeded | Self::Duplicate | Self::Cancelled | Self::Expired | Self::Skipped => Fate::Delete,
+            Self::Succeeded | Self::Blocked | Self::Duplicate | Self::Cancelled | Self::Expired | Self::Skipped => Fate::Delete,
             Self::Failed | Self::Foreign | Self::Rejected => Fate::DeadLetter,
             Self::Retried(at) | Self::Snoozed(at) | Self::Early(at) => Fate::Wait(*at),
             Self::Busy(at) => Fate::WaitAndBackoff(*at),
@@ -91,6 +93,7 @@ impl Ending {
             // No attempt ends in one of these.
             | Self::Held
             | Self::Early(_)
+            | Self::Blocked
             | Self::Busy(_)
             | Self::LeaseLost
             | Self::Duplicate
@@ -113,6 +116,7 @@ impl Ending {
             Self::NotStarted => "not_started",
             Self::Held => "held",
             Self::Early(_) => "early",
+            Self::Blocked => "blocked",
             Self::Busy(_) => "busy",
             Self::LeaseLost => "lease_lost",
             Self::Duplicate => "duplicate",

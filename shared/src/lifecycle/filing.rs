@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
+    dependency::met,
     identity::digest,
     request::Request,
     transition::{created, unfinished, with_message},
@@ -61,7 +62,8 @@ pub(crate) fn is_sendable(record: &Record, until: Timestamp) -> bool {
     record.state == State::Scheduled && record.envelope.is_some() && record.run_at.is_some_and(|at| at <= until)
 }
 
-/// Marks the message of a due job as sent.
-pub(crate) fn sent(scheduled: &Record) -> Record {
-    Record { state: State::Queued, due: None, ..scheduled.clone() }
+/// Marks the message of a due or released job as sent.
+pub(crate) fn sent(waiting: &Record) -> Record {
+    let waiting = waiting.clone();
+    Record { state: State::Queued, due: None, ..if waiting.state == State::Blocked { met(waiting) } else { waiting } }
 }

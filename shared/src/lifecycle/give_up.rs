@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
+    dependency::owed,
     lease::was_killed,
     transition::{cancelled, failed, finished, remember},
 };
@@ -20,5 +21,5 @@ pub(super) fn lapsed(seen: &Record, now: Timestamp) -> Record {
 pub(super) fn given_up(seen: &Record, failure: Failure, owner: &str, now: Timestamp) -> Record {
     let seen = if seen.state == State::Running { lapsed(seen, now) } else { seen.clone() };
     let ended = if seen.cancel_requested { cancelled(seen) } else { failed(seen, failure) };
-    finished(Record { owner: Some(owner.into()), ..ended }, &Policy::new(), now)
+    owed(finished(Record { owner: Some(owner.into()), ..ended }, &Policy::new(), now), now)
 }

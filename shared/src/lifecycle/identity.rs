@@ -2,17 +2,16 @@
 
 use jiff::Timestamp;
 
-use super::{lease::SKEW, request::Request};
+use super::{dependency::is_awaited, lease::SKEW, request::Request};
 use crate::{
     envelope::{Digest, excerpt},
     record::{Failure, Record, State},
 };
 
-/// Returns `true` if a message belongs to the job with its id. If a job was cancelled before a worker received it, its record has no
-/// name.
+/// Returns `true` if a message belongs to the job with its id. The record has no name if the job was cancelled before a worker received
+/// it, or if others wait for it.
 pub(crate) fn is_of(seen: &Record, request: &Request) -> bool {
-    let is_tombstone = seen.state == State::Cancelled && seen.name.is_empty();
-    is_tombstone || seen.name == request.name && seen.queue == request.queue
+    seen.name.is_empty() || seen.name == request.name && seen.queue == request.queue
 }
 
 /// Returns the failure of a message that does not belong to the job with its id.
@@ -34,7 +33,8 @@ pub(crate) fn has_other_arguments(seen: &Record, request: &Request) -> bool {
 
 /// Returns `true` if an earlier job with the same id has other arguments or another run time than the announced one.
 pub(crate) fn differs(first: &Record, announced: &Record) -> bool {
-    first.digest.is_some() && first.digest != announced.digest || waits_for_other_time(first, announced.run_at)
+    let has_other_arguments = first.digest.is_some() && first.digest != announced.digest;
+    !is_awaited(first) && (has_other_arguments || waits_for_other_time(first, announced.run_at))
 }
 
 /// Returns `true` if a job that was not started yet waits for another time than `run_at`.

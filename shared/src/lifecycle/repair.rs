@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
+    dependency::{blocked_too_long, owed},
     filing::{LONG, filed},
     give_up::{given_up, lapsed},
     lease::free_from,
@@ -34,6 +35,8 @@ pub(crate) enum Repair {
     Nothing,
     /// Report the job to an operator. It is late. Only its message can start it, and that message may still arrive.
     Overdue,
+    /// Examine its dependencies again.
+    Dependencies,
     /// Send its message again. The worker that receives it sends the dead letter.
     Send,
     /// Write this record. It is ended, or filed again because its message is gone and the record has a copy.
@@ -44,13 +47,23 @@ pub(crate) enum Repair {
 /// new token.
 pub(crate) fn repair(seen: &Record, expires_at: Option<Timestamp>, owner: &str, now: Timestamp) -> Repair {
     if seen.state == State::Failed && seen.dlq == Some(Dlq::Pending) {
-        return owed(seen, now);
+        return dead_letter(seen, now);
     }
-    if seen.state.is_terminal() || seen.state == State::Blocked {
+    if seen.state.is_terminal() {
         return Repair::Nothing;
     }
     let since = since(seen);
     let is_past = |wait: Duration| since.is_some_and(|since| after(since, wait) < now);
+    let ended = |record| Repair::Write(Box::new(owed(finished(Record { owner: Some(owner.into()), ..record }, &Policy::new(), now), now)));
+    if seen.state == State::Blocked {
+        let is_expired = expires_at.is_some_and(|at| at <= now);
+        return match blocked_too_long(seen, owner, now) {
+            _ if is_expired => ended(Record { state: State::Expired, ..seen.clone() }),
+            Some(failed) => Repair::Write(Box::new(failed)),
+            None if is_past(LONG) => Repair::Dependencies,
+            None => Repair::Nothing,
+        };
+    }
     if seen.envelope.is_none() {
         return match seen.state {
             // The due index lists the job, but the job cannot be sent without its message.
@@ -60,7 +73,6 @@ pub(crate) fn repair(seen: &Record, expires_at: Option<Timestamp>, owner: &str, 
             _ => Repair::Nothing,
         };
     }
-    let ended = |record| Repair::Write(Box::new(finished(Record { owner: Some(owner.into()), ..record }, &Policy::new(), now)));
     let again = |seen: Record, at: Timestamp| {
         let request = Request { id: seen.id.clone(), ..Request::default() };
         Repair::Write(Box::new(filed(Some(&seen), &request, &Policy::new(), owner, at)))
@@ -84,7 +96,7 @@ pub(crate) fn repair(seen: &Record, expires_at: Option<Timestamp>, owner: &str, 
 }
 
 /// Decides about a dead letter that is still to be sent. The process that recorded the failure ended before it could send it.
-fn owed(failed: &Record, now: Timestamp) -> Repair {
+fn dead_letter(failed: &Record, now: Timestamp) -> Repair {
     let is_past = |wait: Duration| since(failed).is_some_and(|since| after(since, wait) < now);
     match &failed.envelope {
         Some(_) if is_past(LONG) => Repair::Send,
@@ -99,6 +111,8 @@ fn since(seen: &Record) -> Option<Timestamp> {
     match seen.state {
         State::Failed => seen.finished_at,
         State::Running => Some(free_from(seen)),
+        // Its run time may be long after that of its dependencies.
+        State::Blocked => seen.enqueued_at,
         _ => seen.run_at.or(seen.started_at).or(seen.enqueued_at),
     }
 }

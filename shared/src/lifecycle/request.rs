@@ -1,11 +1,17 @@
 //! The request of a delivery.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::envelope::{Digest, Envelope};
+use crate::{
+    envelope::{Digest, Envelope},
+    record::Dependencies,
+};
+
+/// Maximum time to wait for other jobs, unless the message sets it.
+const MAX_BLOCKED: Duration = Duration::from_hours(30 * 24);
 
 /// The request of a delivery, after decoding.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -32,9 +38,13 @@ pub(crate) struct Request {
     pub(crate) parent_id: Option<String>,
     /// The id of the first job of the tree.
     pub(crate) root_id: Option<String>,
+    /// The jobs that this one waits for.
+    pub(crate) dependencies: Option<Box<Dependencies>>,
+    /// Maximum time to wait for them.
+    pub(crate) max_blocked: Duration,
     /// The [digest](Envelope::digest) of the arguments.
     pub(crate) digest: Option<Digest>,
-    /// The message body as received.
+    /// The message body as received, but without the fields that make the job wait for others.
     pub(crate) body: String,
     /// The generation that failed, if the message was redriven from the dead-letter queue.
     pub(crate) dead: Option<u64>,
@@ -47,7 +57,14 @@ pub(crate) struct Request {
 impl Request {
     /// Creates a request from an envelope. The caller adds the id, the queue, and the fields that come from the message.
     pub(crate) fn of(envelope: Envelope, body: String) -> Self {
+        // The message that is sent after the wait has no dependencies.
+        let body = if envelope.depends_on.is_empty() { body } else { envelope.without_dependencies().to_body() };
+        let Envelope { when, otherwise, .. } = envelope;
+        let dependencies = (!envelope.depends_on.is_empty())
+            .then(|| Box::new(Dependencies { ids: envelope.depends_on.clone(), when, otherwise, ..Dependencies::default() }));
         Self {
+            dependencies,
+            max_blocked: envelope.max_blocked_s.map_or(MAX_BLOCKED, Duration::from_secs_f64),
             digest: Some(envelope.digest()),
             name: envelope.name,
             run_at: envelope.run_at,

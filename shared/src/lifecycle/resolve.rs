@@ -18,9 +18,14 @@ pub(crate) fn resolve(next: &Record, seen: Option<&Record>, stored: Option<Recor
     let version = stored.as_ref().map(Record::version);
     if version == Some(next.version()) {
         Resolution::Ours
-    } else if version == seen.map(Record::version) {
+    } else if version == seen.map(Record::version) && !has_new_dependents(next, seen, stored.as_ref()) {
         Resolution::Open
     } else {
         Resolution::Refused(stored.map(Box::new))
     }
+}
+
+/// Returns `true` if the write was refused because a job has registered as a dependent since the record was read.
+fn has_new_dependents(next: &Record, seen: Option<&Record>, stored: Option<&Record>) -> bool {
+    seen.is_some_and(|seen| seen.is_ended_alone_by(next)) && stored.is_some_and(|stored| !stored.dependents.is_empty())
 }

@@ -40,6 +40,7 @@ pub(crate) fn created(request: &Request, policy: &Policy) -> Record {
         meta: request.meta.clone(),
         parent_id: request.parent_id.clone(),
         root_id: request.root_id.clone(),
+        dependencies: request.dependencies.clone(),
         ..Record::default()
     }
 }

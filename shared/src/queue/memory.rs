@@ -105,7 +105,8 @@ impl Memory {
 
     fn change(&self, queue: &str, change: &Visibility) -> Result<(), QueueError> {
         change.check()?;
-        let visible_at = clock::after(self.clock.now(), change.timeout);
+        // SQS counts whole seconds.
+        let visible_at = clock::after(self.clock.now(), Duration::from_secs(change.timeout.as_secs()));
         self.with(queue, |contents| {
             let place = contents.receipts.get(&change.receipt).ok_or_else(expired)?;
             contents.messages.get_mut(place).ok_or_else(expired)?.visible_at = visible_at;

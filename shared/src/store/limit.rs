@@ -47,6 +47,7 @@ pub(crate) fn bytes(record: &Record) -> usize {
         + values.map(json).sum::<usize>()
         + failures.map(|(kind, message)| kind.len() + message.len() + FAILURE_BYTES).sum::<usize>()
         + map(&record.meta)
+        + record.dependencies.iter().flat_map(|dependencies| &dependencies.ids).map(|id| 2 * id.len() + 2).sum::<usize>()
         + record.message_attributes.iter().map(|(name, value)| 2 + name.len() + value.len()).sum::<usize>()
 }
 

@@ -7,11 +7,8 @@ use futures_util::future::{BoxFuture, FutureExt, ready};
 
 use jiff::Timestamp;
 
-use super::{Index, Listing, Store, StoreError, Write, Written, limit};
-use crate::{
-    names::shard_name,
-    record::{Dlq, Record},
-};
+use super::{DEPENDENTS, Index, Link, Linked, Listing, Store, StoreError, Write, Written, limit};
+use crate::record::{Dlq, Record, State};
 
 /// The jobs of each list, in the order of the list.
 type Lists = BTreeMap<String, BTreeSet<(Timestamp, String)>>;
@@ -40,7 +37,7 @@ impl Memory {
 
     /// Returns the earliest run time of the filed jobs with these names.
     pub(crate) fn next_due(&self, is_wanted: impl Fn(&str) -> bool) -> Option<Timestamp> {
-        let is_filed = |record: &&Record| record.due.is_some() && is_wanted(&record.name);
+        let is_filed = |record: &&Record| record.state == State::Scheduled && record.due.is_some() && is_wanted(&record.name);
         self.with(|records| records.values().filter(is_filed).filter_map(|record| record.run_at).min())
     }
 
@@ -53,12 +50,52 @@ impl Memory {
 fn write(records: &mut BTreeMap<String, Record>, write: &Write) -> Result<Written, StoreError> {
     limit::check(&write.next)?; // refuses the same records as the table
     let stored = records.get(&write.next.id);
-    if stored.map(Record::version) != write.seen.as_deref().map(Record::version) {
+    let is_other = stored.map(Record::version) != write.seen.as_deref().map(Record::version);
+    let has_new_dependents = stored
+        .zip(write.seen.as_deref())
+        .is_some_and(|(stored, seen)| seen.is_ended_alone_by(&write.next) && !stored.dependents.is_empty());
+    if is_other || has_new_dependents {
         return Ok(Written::Refused(stored.cloned().map(Box::new)));
     }
-    debug_assert_eq!(stored, write.seen.as_deref(), "a store writes only the fields that differ, so records of one version must be equal");
-    records.insert(write.next.id.clone(), Record::clone(&write.next));
+    let mut next = Record::clone(&write.next);
+    if let (Some(stored), Some(seen)) = (stored, &write.seen) {
+        let mut seen = Record::clone(seen);
+        adopt_unversioned(&mut next, &mut seen, stored);
+        debug_assert_eq!(*stored, seen, "a store writes only the fields that differ, so records of one version must be equal");
+    }
+    records.insert(next.id.clone(), next);
     Ok(Written::Done)
+}
+
+/// Gives `seen` the stored values of the fields that change without a new version, and gives them to `next` where it does not change
+/// them: links, and the mark of a job that owes its dependents a release.
+fn adopt_unversioned(next: &mut Record, seen: &mut Record, stored: &Record) {
+    fn adopt<T: Clone + PartialEq>(next: &mut T, seen: &mut T, stored: &T) {
+        if next == seen {
+            next.clone_from(stored);
+        }
+        seen.clone_from(stored);
+    }
+    adopt(&mut next.blocked_on, &mut seen.blocked_on, &stored.blocked_on);
+    adopt(&mut next.dependents, &mut seen.dependents, &stored.dependents);
+    if stored.state.is_terminal() {
+        adopt(&mut next.due, &mut seen.due, &stored.due);
+        adopt(&mut next.run_at, &mut seen.run_at, &stored.run_at);
+    }
+}
+
+fn link(records: &mut BTreeMap<String, Record>, link: &Link) -> Linked {
+    let Some(record) = records.get_mut(link.id()) else { return Linked::Refused(None) };
+    match link {
+        Link::Register { dependents, states, .. }
+            if states.contains(&record.state) && record.dependents.len() + dependents.len() <= DEPENDENTS =>
+        {
+            record.dependents.extend(dependents.iter().cloned());
+        }
+        Link::Remove { dependencies, .. } if record.state == State::Blocked => record.blocked_on.retain(|id| !dependencies.contains(id)),
+        Link::Register { .. } | Link::Remove { .. } => return Linked::Refused(Some(Box::new(record.clone()))),
+    }
+    Linked::Done(Box::new(record.clone()))
 }
 
 impl Store for Memory {
@@ -69,13 +106,16 @@ impl Store for Memory {
     fn write<'a>(&'a self, writes: &'a [Write]) -> BoxFuture<'a, Vec<Result<Written, StoreError>>> {
         ready(self.with(|records| writes.iter().map(|w| write(records, w)).collect())).boxed()
     }
+
+    fn link<'a>(&'a self, links: &'a [Link]) -> BoxFuture<'a, Vec<Result<Linked, StoreError>>> {
+        ready(self.with(|records| links.iter().map(|l| Ok(link(records, l))).collect())).boxed()
+    }
 }
 
 impl Index for Memory {
-    fn due(&self, shard: u8, until: Timestamp, limit: usize) -> BoxFuture<'_, Result<Vec<String>, StoreError>> {
-        let shard = shard_name(shard);
+    fn due<'a>(&'a self, shard: &'a str, until: Timestamp, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
         let mut due: Vec<_> = self.with(|records| {
-            let filed = records.values().filter(|record| record.due.as_deref() == Some(&*shard));
+            let filed = records.values().filter(|record| record.due.as_deref() == Some(shard));
             filed.filter_map(|record| Some((record.run_at.filter(|at| *at <= until)?, record.id.clone()))).collect()
         });
         due.sort_unstable();

@@ -7,7 +7,7 @@ mod dynamodb;
 mod limit;
 mod memory;
 
-use std::{error::Error as StdError, fmt, sync::Arc};
+use std::{collections::BTreeSet, error::Error as StdError, fmt, sync::Arc};
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 use jiff::Timestamp;
@@ -17,7 +17,10 @@ pub(crate) use self::dynamodb::{DUE_INDEX, LIST_INDEX, listing_id};
 pub(crate) use self::dynamodb::{Item, SEGMENTS, due_items, failed, segment_items, text, version_condition};
 pub(crate) use self::limit::bytes as record_bytes;
 pub use self::{dynamodb::DynamoDb, memory::Memory};
-use crate::{chain::Chain, record::Record};
+use crate::{
+    chain::Chain,
+    record::{Record, State},
+};
 
 /// Keeps records under their ids.
 pub trait Store: Send + Sync {
@@ -26,6 +29,10 @@ pub trait Store: Send + Sync {
 
     /// Makes conditional writes, each independent of the others. Returns one answer for each, in order. Pass at most one write for an id.
     fn write<'a>(&'a self, writes: &'a [Write]) -> BoxFuture<'a, Vec<Result<Written, StoreError>>>;
+
+    /// Changes the links between jobs, each independent of the others. Returns one answer for each, in order. Pass at most one change for an
+    /// id. A repeated change has no effect.
+    fn link<'a>(&'a self, links: &'a [Link]) -> BoxFuture<'a, Vec<Result<Linked, StoreError>>>;
 
     /// Writes the statistics that no other write has included, if the store keeps any.
     fn flush(&self) -> BoxFuture<'_, ()> {
@@ -37,7 +44,7 @@ pub trait Store: Send + Sync {
 pub trait Index: Store {
     /// Returns the ids of the jobs in one shard of the due index that are due by `until`: the longest overdue first, at most `limit`. The
     /// index may lag behind, so read the records before you act.
-    fn due(&self, shard: u8, until: Timestamp, limit: usize) -> BoxFuture<'_, Result<Vec<String>, StoreError>>;
+    fn due<'a>(&'a self, shard: &'a str, until: Timestamp, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>>;
 
     /// Reads a part of the records that are unfinished or whose dead letter is still to be sent. Successive values of `turn` cover every
     /// record; sixty values cover a small store. The answer may be stale.
@@ -94,6 +101,66 @@ impl Write {
     pub fn replace(seen: impl Into<Arc<Record>>, next: impl Into<Arc<Record>>) -> Self {
         Self { next: next.into(), seen: Some(seen.into()) }
     }
+}
+
+/// Maximum number of dependents of a job.
+pub(crate) const DEPENDENTS: usize = 20;
+
+/// A change of the links between two jobs. No other write changes the links of an existing record, except that a job that begins to wait
+/// gets its dependencies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Link {
+    /// Adds dependents to a job, if the job has one of these states and would have at most 20 dependents if all of these were new.
+    Register {
+        /// The id of the job.
+        id: String,
+        /// The ids of the dependents.
+        dependents: BTreeSet<String>,
+        /// The states.
+        states: &'static [State],
+    },
+    /// Removes dependencies from a job, if it is blocked.
+    Remove {
+        /// The id of the blocked job.
+        id: String,
+        /// The ids of the dependencies.
+        dependencies: BTreeSet<String>,
+    },
+}
+
+impl Link {
+    /// Adds the members of another change, if both do the same to the same record.
+    pub(crate) fn merge(&mut self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Register { id, dependents, states }, Self::Register { id: other, dependents: more, states: same })
+                if id == other && states == same && dependents.len() + more.len() <= DEPENDENTS =>
+            {
+                dependents.extend(more.iter().cloned());
+                true
+            }
+            (Self::Remove { id, dependencies }, Self::Remove { id: other, dependencies: more }) if id == other => {
+                dependencies.extend(more.iter().cloned());
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Returns the id of the record that changes.
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Register { id, .. } | Self::Remove { id, .. } => id,
+        }
+    }
+}
+
+/// The answer to a change of links.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Linked {
+    /// The change was made. Contains the new record.
+    Done(Box<Record>),
+    /// The change was not made, because the record is missing or its state forbids it. Contains the stored record, if the answer had it.
+    Refused(Option<Box<Record>>),
 }
 
 /// The answer to a conditional write. Losing a race is a value, not an error.

@@ -19,7 +19,7 @@ use super::{
     engine::{Engine, Invocation},
     ledger::Ledger,
 };
-use crate::{JobError, job::HOOK, queue::Visibility};
+use crate::{JobError, job::HOOK, links::Links, queue::Visibility};
 
 /// Minimum remaining time to start an attempt whose policy sets no timeout.
 const MIN_RUN_TIME: Duration = Duration::from_secs(1);
@@ -76,6 +76,10 @@ impl<'a> Batch<'a> {
         let slot = timeout_at(start_by, slots.acquire()).await.ok()?.ok()?;
         // `timeout_at` returns a free slot even after the deadline.
         (Instant::now() < start_by && !self.is_stuck()).then_some(slot)
+    }
+
+    pub(super) fn links(&self) -> Links<'_> {
+        Links { store: &self.ledger, queue: &*self.engine.queue, clock: &self.engine.clock }
     }
 
     pub(crate) fn mark_stuck(&self) {

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::FutureExt;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
@@ -16,6 +17,7 @@ use crate::{
     attempt::Attempt,
     clock::until,
     lifecycle::{self, Claim, Decision, Ending},
+    links::Waiting,
     queue::attribute::ID,
     record::{Record, State},
     store::{StoreError, Write, Written},
@@ -65,11 +67,18 @@ impl Delivery {
                     sleep(until(now, due)).await;
                     continue;
                 }
+                Decision::Leave(Ending::Blocked) => {
+                    match self.wait(seen, decoded, batch).boxed().await {
+                        Ok(changed) => seen = Some(changed),
+                        Err(settlement) => return Claimed::Settle(settlement),
+                    }
+                    continue;
+                }
                 Decision::Leave(ending) => {
                     if let (Ending::Duplicate, Some(seen)) = (&ending, &seen) {
                         let differs = lifecycle::has_other_arguments(seen, &decoded.request);
                         let repeat = if differs { Repeat::OtherArguments } else { Repeat::Same };
-                        return Claimed::Settle(self.discard(Some(seen), repeat, batch));
+                        return Claimed::Settle(self.discard(Some(seen), repeat, batch).with_dependents_of(seen));
                     }
                     return Claimed::Settle(Self::left(ending, seen, batch));
                 }
@@ -84,6 +93,8 @@ impl Delivery {
             let write = Write { next: Arc::clone(&next), seen };
             match (batch.ledger.write(write).await, ending) {
                 (Ok(Written::Done), None) => return Claimed::Granted(Granted { record: next, stored: Stored::Yes, asked }),
+                // It is decided again, now with its record.
+                (Ok(Written::Done), Some(Ending::Blocked)) => seen = Some(next),
                 (Ok(Written::Done), Some(ending)) => return Claimed::Settle(self.end_without_attempt(decoded, ending, next, batch).await),
                 // The claim was written although its answer was lost, and the job was cancelled afterwards.
                 (Ok(Written::Refused(Some(stored))), None) if stored.is_run_by(Some(&claim.owner)) => {
@@ -96,6 +107,36 @@ impl Delivery {
             }
         }
         Claimed::Settle(Ending::NotStarted.into()) // the record changed at each attempt
+    }
+
+    /// Registers a blocked job with the jobs that it waits for. Returns its record if it waits no longer, or else the end of the delivery.
+    async fn wait(&self, blocked: Option<Arc<Record>>, decoded: &Decoded, batch: &Batch<'_>) -> Result<Arc<Record>, Settlement> {
+        let Some(blocked) = blocked else { return Err(Ending::NotStarted.into()) };
+        match batch.links().register(&blocked).await {
+            Ok(Waiting::Blocked) => {
+                tracing::info!(
+                    id = self.id,
+                    job = blocked.name,
+                    outcome = Ending::Blocked.as_str(),
+                    request_id = batch.invocation.request_id,
+                    "job waits for other jobs"
+                );
+                Err(Ending::Blocked.into())
+            }
+            Ok(Waiting::Full) => {
+                tracing::info!(id = self.id, job = blocked.name, "a job that this one waits for has 20 dependents; its message comes back");
+                Err(Ending::NotStarted.into())
+            }
+            Ok(Waiting::Changed(record)) if record.state.is_terminal() => {
+                let record = Arc::from(record);
+                Err(self.end_without_attempt(decoded, Ending::Cancelled, record, batch).await)
+            }
+            Ok(Waiting::Changed(record)) => Ok(Arc::from(record)),
+            Err(error) => {
+                tracing::error!(id = self.id, %error, "cannot register with the jobs that this one waits for; its message comes back");
+                Err(Ending::NotStarted.into())
+            }
+        }
     }
 
     /// Logs a job that has ended without a run, and calls its hooks.
@@ -112,7 +153,7 @@ impl Delivery {
             "{what}"
         );
         if ending != Ending::Failed {
-            return Settlement { filed: record.state == State::Scheduled, ..ending.into() };
+            return Settlement { filed: record.state == State::Scheduled, ..ending.into() }.with_dependents_of(&record);
         }
         let work = &decoded.work;
         let (attempt, _) =
@@ -120,13 +161,13 @@ impl Delivery {
         for hook in hooks_of(&ending, record.error.clone()) {
             call(batch, &work.job, &attempt, hook).await;
         }
-        Settlement::failed(record)
+        Settlement::failed(Arc::clone(&record)).with_dependents_of(&record)
     }
 
     /// Returns the settlement of a delivery that writes nothing to the table.
     pub(super) fn left(ending: Ending, seen: Option<Arc<Record>>, batch: &Batch<'_>) -> Settlement {
         match (&ending, seen) {
-            (Ending::Failed, Some(record)) => Settlement::failed(record),
+            (Ending::Failed, Some(record)) => Settlement::failed(Arc::clone(&record)).with_dependents_of(&record),
             (Ending::Foreign, Some(record)) => {
                 let reason = Some(lifecycle::id_in_use(&record, batch.engine.clock.now()));
                 Settlement { reason, ..Ending::Foreign.into() }

@@ -8,7 +8,7 @@ use std::{
 
 use super::batch::Batch;
 use crate::{
-    Policy, Recording,
+    Policy, Recording, StoreFailure,
     attempt::Origin,
     clock::after,
     envelope::{Envelope, Reported, Unreadable, excerpt},
@@ -101,6 +101,10 @@ pub(super) fn decode(message: &Message, id: &str, envelope: Envelope, batch: &Ba
     let mut policy = *known.policy();
     if batch.engine.records_always {
         policy.recording = Recording::Always;
+    }
+    if !envelope.depends_on.is_empty() {
+        // Without its record, the job would not wait.
+        (policy.recording, policy.on_store_failure) = (Recording::Always, StoreFailure::Retry);
     }
     policy.timeout = envelope.timeout_s.map(Duration::from_secs_f64).or(policy.timeout);
     let request = Request {

@@ -30,10 +30,14 @@ pub(crate) enum Step {
 
 impl Delivery {
     pub(crate) async fn process(&self, turn: Turn, batch: &Batch<'_>) -> Step {
-        match &self.decoded {
+        let step = match &self.decoded {
             Ok(decoded) => self.attempt(decoded, turn, batch).await,
             // Boxed, since it is rare and would enlarge the future of every message.
             Err(refused) => self.refuse(refused, turn, batch).boxed().await,
+        };
+        match step {
+            Step::Settle(settlement) if settlement.ended.is_some() => Step::Settle(self.resolve(settlement, batch).boxed().await),
+            step => step,
         }
     }
 
@@ -62,8 +66,10 @@ impl Delivery {
                 Decision::End { next, ending } => {
                     let next = Arc::from(next);
                     match batch.ledger.write(Write { next: Arc::clone(&next), seen }).await {
-                        Ok(Written::Done) if ending == Ending::Rejected => Settlement { ending, ..Settlement::failed(next) },
-                        Ok(Written::Done) => ending.into(),
+                        Ok(Written::Done) if ending == Ending::Rejected => {
+                            Settlement { ending, ..Settlement::failed(Arc::clone(&next)) }.with_dependents_of(&next)
+                        }
+                        Ok(Written::Done) => Settlement::from(ending).with_dependents_of(&next),
                         Ok(Written::Refused(stored)) => {
                             seen = stored.map(Arc::from);
                             continue;
@@ -161,6 +167,8 @@ impl Delivery {
                 end(running, outcome, decoded, execution.held_until, Some(body), batch).await
             }
         };
+        // Before the hooks, which may take long.
+        let settlement = if settlement.ended.is_some() { self.resolve(settlement, batch).boxed().await } else { settlement };
         self.log(&execution.record, &settlement, failure.as_ref(), millis(took), batch);
         execution.after(&settlement.ending, hooks_of(&settlement.ending, failure)).await;
         settlement

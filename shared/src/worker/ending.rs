@@ -41,6 +41,10 @@ pub(crate) struct Settlement {
     pub(super) repeat: Repeat,
     /// `true` for an ending that the table does not store.
     pub(crate) unwritten: bool,
+    /// The ended job, if it has dependents that must be told.
+    pub(super) ended: Option<Arc<Record>>,
+    /// `true` if the dependents could not be told: the message must come back.
+    pub(super) unresolved: bool,
 }
 
 /// The comparison of a duplicate's arguments with those of the job.
@@ -52,7 +56,7 @@ pub(super) enum Repeat {
 
 impl From<Ending> for Settlement {
     fn from(ending: Ending) -> Self {
-        Self { ending, reason: None, record: None, filed: false, repeat: Repeat::Same, unwritten: false }
+        Self { ending, reason: None, record: None, filed: false, repeat: Repeat::Same, unwritten: false, ended: None, unresolved: false }
     }
 }
 
@@ -77,11 +81,30 @@ impl Settlement {
 
     /// Returns the action for the message.
     pub(crate) fn fate(&self) -> Fate {
+        if self.unresolved {
+            return Fate::Backoff;
+        }
         if self.filed { Fate::Delete } else { self.ending.fate() }
+    }
+
+    /// Notes the record of an ended job, if it has dependents.
+    pub(super) fn with_dependents_of(self, record: &Arc<Record>) -> Self {
+        let has_dependents = record.state.is_terminal() && !record.dependents.is_empty();
+        Self { ended: has_dependents.then(|| Arc::clone(record)), ..self }
     }
 }
 
 impl Delivery {
+    /// Tells the dependents of an ended job. Until that is done, its message stays.
+    pub(super) async fn resolve(&self, mut settlement: Settlement, batch: &Batch<'_>) -> Settlement {
+        let Some(ended) = settlement.ended.take() else { return settlement };
+        if let Err(error) = batch.links().resolve(&ended.id).await {
+            tracing::error!(id = self.id, %error, "cannot tell the jobs that wait for this one; its message comes back");
+            settlement.unresolved = true;
+        }
+        settlement
+    }
+
     /// Counts a delivery that has ended without an attempt.
     pub(super) fn counted(&self, settlement: Settlement, batch: &Batch<'_>) -> Settlement {
         let is_told = settlement.fate() == Fate::DeadLetter || matches!(settlement.ending, Ending::Parked);
@@ -140,6 +163,7 @@ pub(super) fn level(ending: &Ending) -> Level {
         | Ending::NotStarted
         | Ending::Held
         | Ending::Early(_)
+        | Ending::Blocked
         | Ending::Busy(_)
         | Ending::Duplicate
         | Ending::Cancelled => Level::INFO,
@@ -254,8 +278,9 @@ fn count(running: &Running, next: &Record, ending: &Ending, decoded: &Decoded, n
 
 fn recorded(ending: Ending, record: Arc<Record>) -> (Settlement, Option<Failure>) {
     let failure = record.error.clone();
-    match ending {
-        Ending::Failed => (Settlement::failed(record), failure),
-        ending => (Settlement { filed: record.state == State::Scheduled, ..ending.into() }, failure),
-    }
+    let settlement = match ending {
+        Ending::Failed => Settlement::failed(Arc::clone(&record)),
+        ending => Settlement { filed: record.state == State::Scheduled, ..ending.into() },
+    };
+    (settlement.with_dependents_of(&record), failure)
 }

@@ -7,6 +7,7 @@
 //! pending writes.
 
 use std::{
+    collections::HashSet,
     convert::Infallible,
     future::pending,
     mem,
@@ -18,7 +19,7 @@ use std::{
 };
 
 use futures_util::{
-    future::{BoxFuture, FutureExt},
+    future::{BoxFuture, FutureExt, join_all},
     stream::{FuturesUnordered, StreamExt},
 };
 use tokio::{
@@ -31,7 +32,7 @@ use crate::{
     lifecycle::{Resolution, resolve},
     record::Record,
     retry::jitter,
-    store::{Store, StoreError, Write, Written},
+    store::{Link, Linked, Store, StoreError, Write, Written},
 };
 
 /// Maximum time for which a finish waits for others.
@@ -59,6 +60,7 @@ struct Queued {
     closed: bool,
     reads: Vec<(String, Answer<Option<Record>>)>,
     writes: Vec<Waiting>,
+    links: Vec<(Link, Answer<Linked>)>,
 }
 
 /// A write that waits for its request.
@@ -147,6 +149,20 @@ impl<'a> Ledger<'a> {
         }
     }
 
+    /// Changes a link. A change with a lost answer is repeated, because a repetition has no effect.
+    async fn link_one(&self, link: &Link) -> Result<Linked, StoreError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let (asker, answer) = oneshot::channel();
+            self.queue(|queued| queued.links.push((link.clone(), asker)));
+            match answer.await.map_err(|_| closed())? {
+                Err(StoreError::Busy(_) | StoreError::Unknown(_)) if tries < TRIES => self.pause(tries).await,
+                answer => return answer,
+            }
+        }
+    }
+
     /// Returns the answer of the store, or an error if the ledger closes first.
     async fn submit(&self, write: Write, wait: Duration, running: Option<Running<'_>>) -> Result<Result<Written, StoreError>, StoreError> {
         let (asker, answer) = oneshot::channel();
@@ -181,7 +197,7 @@ impl<'a> Ledger<'a> {
     }
 
     async fn send(&self) -> Infallible {
-        let (mut reads, mut under_way) = (FuturesUnordered::new(), FuturesUnordered::new());
+        let (mut reads, mut links, mut under_way) = (FuturesUnordered::new(), FuturesUnordered::new(), FuturesUnordered::new());
         loop {
             reads.extend(self.next_read());
             while under_way.len() < UNDER_WAY
@@ -189,10 +205,12 @@ impl<'a> Ledger<'a> {
             {
                 under_way.push(write);
             }
+            links.extend(self.next_links());
             let leave_by = self.queue_leaves_by().filter(|_| under_way.len() < UNDER_WAY);
             tokio::select! { biased;
                 Some(()) = under_way.next() => {}
                 Some(()) = reads.next() => {}
+                Some(()) = links.next() => {}
                 () = self.changed.notified() => {}
                 () = sleep_until(leave_by.unwrap_or_else(Instant::now)), if leave_by.is_some() => {}
             }
@@ -214,7 +232,40 @@ impl<'a> Ledger<'a> {
         queued.writes.retain(|waiting| !waiting.asker.is_closed()); // the caller has given up before the write was sent
         let leave_by = queued.leave_by()?;
         let ready = self.running.load(Ordering::SeqCst) == 0 || Instant::now() >= leave_by;
-        ready.then(|| self.write_all(mem::take(&mut queued.writes)).boxed())
+        // Several jobs may create the record of one that they wait for. A request must not have two writes for one key.
+        let mut ids = HashSet::new();
+        let is_first = |waiting: &Waiting| ids.insert(waiting.write.next.id.clone());
+        ready.then(|| {
+            let (now, later) = mem::take(&mut queued.writes).into_iter().partition(is_first);
+            queued.writes = later;
+            self.write_all(now).boxed()
+        })
+    }
+
+    /// Returns a request with the queued changes of links. Changes of one record are merged or left for the next request, because a request
+    /// must not have two for one key.
+    fn next_links(&self) -> Option<BoxFuture<'_, ()>> {
+        let mut queued = self.queued();
+        let mut now: Vec<(Link, Vec<Answer<Linked>>)> = Vec::new();
+        for (link, asker) in mem::take(&mut queued.links) {
+            match now.iter_mut().find(|(first, _)| first.id() == link.id()) {
+                None => now.push((link, vec![asker])),
+                Some((first, askers)) => match first.merge(&link) {
+                    true => askers.push(asker),
+                    false => queued.links.push((link, asker)),
+                },
+            }
+        }
+        (!now.is_empty()).then(|| self.link_all(now).boxed())
+    }
+
+    async fn link_all(&self, links: Vec<(Link, Vec<Answer<Linked>>)>) {
+        let (links, senders): (Vec<_>, Vec<_>) = links.into_iter().unzip();
+        for (answer, senders) in self.store.link(&links).await.into_iter().zip(senders) {
+            for sender in senders {
+                sender.send(answer.clone()).ok();
+            }
+        }
     }
 
     async fn read_all(&self, reads: Vec<(String, Answer<Option<Record>>)>) {
@@ -229,6 +280,21 @@ impl<'a> Ledger<'a> {
         for (answer, sender) in self.store.write(&writes).await.into_iter().zip(senders) {
             sender.send(answer).ok();
         }
+    }
+}
+
+/// The ledger as a store for [`Links`](crate::links::Links).
+impl Store for Ledger<'_> {
+    fn read<'a>(&'a self, ids: &'a [String]) -> BoxFuture<'a, Vec<Result<Option<Record>, StoreError>>> {
+        join_all(ids.iter().map(|id| self.read(id))).boxed()
+    }
+
+    fn write<'a>(&'a self, writes: &'a [Write]) -> BoxFuture<'a, Vec<Result<Written, StoreError>>> {
+        join_all(writes.iter().map(|write| self.write(write.clone()))).boxed()
+    }
+
+    fn link<'a>(&'a self, links: &'a [Link]) -> BoxFuture<'a, Vec<Result<Linked, StoreError>>> {
+        join_all(links.iter().map(|link| self.link_one(link))).boxed()
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     beater::rows::{Found, Row, Rows},
     names::shard,
     queue::{Outgoing, Queue as _},
-    store::{self, Index, Listing, Store, StoreError, Write, Written},
+    store::{self, Index, Link, Linked, Listing, Store, StoreError, Write, Written},
 };
 
 const START: &str = "2026-05-04T10:00:00Z";
@@ -66,10 +66,14 @@ impl Store for Unmarked {
         }
         self.0.write(writes)
     }
+
+    fn link<'a>(&'a self, links: &'a [Link]) -> BoxFuture<'a, Vec<Result<Linked, StoreError>>> {
+        self.0.link(links)
+    }
 }
 
 impl Index for Unmarked {
-    fn due(&self, shard: u8, until: Timestamp, limit: usize) -> BoxFuture<'_, Result<Vec<String>, StoreError>> {
+    fn due<'a>(&'a self, shard: &'a str, until: Timestamp, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
         self.0.due(shard, until, limit)
     }
 

@@ -55,7 +55,10 @@ fn bodies_that_the_schema_allows_are_read() {
         json!({"max_attempts": 1000, "timeout_s": 43200, "priority": i64::MAX}),
         json!({"tags": vec!["t".repeat(128); 32]}),
         json!({"meta": {"n": [0, -0.0, 1e125, -2e-130], "s": "", "b": [null, true]}}),
-        json!({"traceparent": "0".repeat(128), "unique_key": "", "depends_on": [{"id": "a"}], "needs": ["x"]}),
+        json!({"traceparent": "0".repeat(128), "unique_key": "", "needs": ["x"]}),
+        json!({"depends_on": ["a", "b"], "when": "ended", "otherwise": "hold", "max_blocked_s": 0.5}),
+        json!({"depends_on": ["a"], "otherwise": "cancel", "when": null, "max_blocked_s": null}),
+        json!({"depends_on": null}),
         json!({"class": "A", "unheard": {"of": 1}}),
         json!({"name": "n"}),
         json!({"name": "two words"}),
@@ -127,6 +130,19 @@ fn bodies_that_the_schema_forbids_are_refused() {
         json!({"meta": {"a": {"b": -1e-131}}}),
         json!({"traceparent": 0}),
         json!({"traceparent": "0".repeat(129)}),
+        json!({"depends_on": "a"}),
+        json!({"depends_on": [1]}),
+        json!({"depends_on": [""]}),
+        json!({"depends_on": ["a", "a"]}),
+        json!({"depends_on": (0..21).map(|id| id.to_string()).collect::<Vec<_>>()}),
+        json!({"when": "ended"}),
+        json!({"otherwise": "cancel"}),
+        json!({"max_blocked_s": 5}),
+        json!({"depends_on": ["a"], "when": "done"}),
+        json!({"depends_on": ["a"], "otherwise": "wait"}),
+        json!({"depends_on": ["a"], "when": "ended", "otherwise": "cancel"}),
+        json!({"depends_on": ["a"], "max_blocked_s": 0}),
+        json!({"depends_on": ["a"], "max_blocked_s": 315_360_001}),
         json!({"needs": {"tags": true}}),
     ] {
         let body = with(&fields);
@@ -141,9 +157,13 @@ fn bodies_that_the_schema_forbids_are_refused() {
 #[test]
 fn limits_that_a_schema_cannot_express_are_checked_by_the_reader() {
     let deep = (1..25).fold(json!({}), |inner, _| json!({"m": inner}));
-    for fields in
-        [json!({"id": "é".repeat(257)}), json!({"max_attempts": 3.0}), json!({"meta": deep}), json!({"expires_at": "9999-12-31T23:59:59Z"})]
-    {
+    for fields in [
+        json!({"id": "é".repeat(257)}),
+        json!({"max_attempts": 3.0}),
+        json!({"id": "a", "depends_on": ["a"]}),
+        json!({"meta": deep}),
+        json!({"expires_at": "9999-12-31T23:59:59Z"}),
+    ] {
         let body = with(&fields);
         assert!(VALIDATOR.is_valid(&serde_json::from_str(&body).expect("JSON")), "{body}");
         assert!(Envelope::parse(&body).is_err(), "{body}");

@@ -1,5 +1,7 @@
 //! Tests of the decision about a delivery.
 
+use std::collections::BTreeSet;
+
 use super::*;
 
 #[test]
@@ -104,6 +106,7 @@ fn what_an_envelope_asks_for_is_in_the_request() {
         root_id: Some("job-00".into()),
         digest: Some(envelope.digest()),
         body: "as sent".into(),
+        max_blocked: Duration::from_hours(30 * 24),
         ..Request::default()
     };
     assert_eq!(Request::of(envelope, "as sent".into()), expected);
@@ -370,7 +373,9 @@ fn a_delivery_that_finds_the_dead_letter_owed_finishes_the_job() {
 
 #[test]
 fn a_job_that_waits_for_others_is_not_started() {
-    assert_eq!(left(decided(&Record { state: State::Blocked, ..waiting() }, at(70))), Ending::Parked);
+    let blocked = Record { state: State::Blocked, blocked_on: ["a".to_owned()].into(), ..waiting() };
+    assert_eq!(left(decided(&blocked, at(70))), Ending::Blocked);
+    granted(decided(&Record { blocked_on: BTreeSet::new(), ..blocked }, at(70)));
 }
 
 #[test]

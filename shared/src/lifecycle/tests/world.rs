@@ -315,7 +315,7 @@ impl RandomWorld {
         match stands.map(|stands| repair(&stands, expires_at, &token, self.clock(who))) {
             Some(Repair::Write(next)) => self.send(who, *next, Then::Moved, None),
             Some(Repair::Send) => self.messages.push(Message::default()),
-            Some(Repair::Nothing | Repair::Overdue) | None => {}
+            Some(Repair::Nothing | Repair::Dependencies | Repair::Overdue) | None => {}
         }
     }
 

@@ -53,7 +53,7 @@ fn flaw(error: &serde_path_to_error::Error<serde_dynamo::Error>) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::{Dlq, Failure, Past};
+    use crate::{Dependencies, Dlq, Failure, Past};
 
     /// A record with every attribute.
     pub(in super::super) fn full() -> Record {
@@ -85,6 +85,9 @@ pub(super) mod tests {
             envelope: text(),
             message_group: text(),
             message_attributes: [("x".to_owned(), "y".to_owned())].into(),
+            dependencies: Some(Box::new(Dependencies { ids: vec!["x".into()], until: at, met: true, ..Dependencies::default() })),
+            blocked_on: ["x".to_owned()].into(),
+            dependents: ["x".to_owned()].into(),
             due: text(),
             listed: text(),
             listed_at: at,

@@ -3,6 +3,7 @@
 mod error;
 mod index;
 mod item;
+mod link;
 mod list;
 mod read;
 mod scan;
@@ -31,7 +32,7 @@ pub(crate) use self::{
     list::listing_id,
 };
 use self::{item::id_of, read::KEYS, write::Request};
-use super::{Index, Listing, Store, StoreError, Write, Written};
+use super::{Index, Link, Linked, Listing, Store, StoreError, Write, Written};
 use crate::{Clock, record::Record, stats::Counter};
 
 /// Maximum number of concurrent requests of one call.
@@ -74,13 +75,17 @@ impl Store for DynamoDb {
         self.write_all(writes.iter(), self.counted.as_ref()).boxed()
     }
 
+    fn link<'a>(&'a self, links: &'a [Link]) -> BoxFuture<'a, Vec<Result<Linked, StoreError>>> {
+        self.link_all(links).boxed()
+    }
+
     fn flush(&self) -> BoxFuture<'_, ()> {
         self.execute(Request::default(), self.counted.as_ref()).map(drop).boxed()
     }
 }
 
 impl Index for DynamoDb {
-    fn due(&self, shard: u8, until: Timestamp, limit: usize) -> BoxFuture<'_, Result<Vec<String>, StoreError>> {
+    fn due<'a>(&'a self, shard: &'a str, until: Timestamp, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
         async move {
             let query = self.client.query().table_name(&self.table).projection_expression("id");
             Ok(due_items(query, "run_at", shard, until, limit).await?.iter().filter_map(id_of).collect())

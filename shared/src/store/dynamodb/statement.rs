@@ -1,5 +1,7 @@
 //! PartiQL statements that write records.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::Serialize;
 
@@ -56,6 +58,9 @@ pub(super) fn update(table: &str, seen: &Record, next: &Record) -> Result<Statem
     for (name, value) in version_condition(&seen.version()) {
         let test = if value.is_some() { r#""=?"# } else { r#"" IS MISSING"# };
         statement.add([r#" AND ""#, name, test], value);
+    }
+    if seen.is_ended_alone_by(next) {
+        statement.text += r#" AND "dependents" IS MISSING"#;
     }
     Ok(statement)
 }
@@ -122,10 +127,22 @@ attributes! { record =>
     envelope: record.envelope.as_ref(),
     message_group: record.message_group.as_ref(),
     message_attributes: Some(&record.message_attributes).filter(|attributes| !attributes.is_empty()),
+    dependencies: record.dependencies.as_ref(),
+    blocked_on: string_set(&record.blocked_on),
+    dependents: string_set(&record.dependents),
     due: record.due.as_ref(),
     listed: record.listed.as_ref(),
     listed_at: record.listed_at.map(rfc3339::text),
     purge_at: record.purge_at,
+}
+
+/// A set of strings, which serializes as one.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct StringSet<'a>(#[serde(with = "serde_dynamo::string_set")] &'a BTreeSet<String>);
+
+fn string_set(set: &BTreeSet<String>) -> Option<StringSet<'_>> {
+    (!set.is_empty()).then_some(StringSet(set))
 }
 
 fn written_value(value: impl Serialize) -> Result<AttributeValue, StoreError> {
@@ -158,7 +175,7 @@ mod tests {
         let Statement { text: statement, parameters } = update("jobs", &seen, &next).expect("a statement");
         let expected = concat!(
             r#"UPDATE "jobs" SET "state"=? REMOVE "lease_until" SET "result"=? WHERE "id"=? AND "state"=? AND "owner" IS MISSING"#,
-            r#" AND "generation" IS MISSING AND "lease_until"=? AND "dlq" IS MISSING AND "cancel_requested" IS MISSING"#
+            r#" AND "generation" IS MISSING AND "lease_until"=? AND "dlq" IS MISSING AND "cancel_requested" IS MISSING AND "dependents" IS MISSING"#
         );
         assert_eq!(statement, expected);
         let number = |number: &str| AttributeValue::N(number.into());

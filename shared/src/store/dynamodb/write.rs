@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Maximum number of statements in one `BatchExecuteStatement`.
-const STATEMENTS: usize = 25;
+pub(super) const STATEMENTS: usize = 25;
 /// Maximum size of the items in one request, in bytes. It is well below the limit of DynamoDB.
 const REQUEST_BYTES: usize = 1 << 20;
 
@@ -152,7 +152,7 @@ impl DynamoDb {
     }
 }
 
-fn written(table: &str, answer: BatchStatementResponse) -> Result<Written, StoreError> {
+pub(super) fn written(table: &str, answer: BatchStatementResponse) -> Result<Written, StoreError> {
     let Some(error) = answer.error else { return Ok(Written::Done) };
     let text = error.message.unwrap_or_else(|| format!("{:?}", error.code));
     match error.code {

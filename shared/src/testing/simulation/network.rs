@@ -10,7 +10,7 @@ use super::Dice;
 use crate::{
     queue::{self, Message, Outgoing, Queue, QueueError, Source, Visibility},
     record::Record,
-    store::{self, Index, Listing, Store, StoreError, Write, Written},
+    store::{self, Index, Link, Linked, Listing, Store, StoreError, Write, Written},
 };
 
 /// Maximum time for which a client waits for a response.
@@ -160,14 +160,23 @@ impl Store for Network {
         }
         .boxed()
     }
+
+    fn link<'a>(&'a self, links: &'a [Link]) -> BoxFuture<'a, Vec<Result<Linked, StoreError>>> {
+        let (store, links, parts) = (self.store.clone(), links.to_vec(), links.len());
+        let link = move || {
+            let (store, links) = (store.clone(), links.clone());
+            async move { store.link(&links).await }
+        };
+        self.carry("link", link, move |throttled| unanswered(parts, throttled)).boxed()
+    }
 }
 
 impl Index for Network {
-    fn due(&self, shard: u8, until: Timestamp, limit: usize) -> BoxFuture<'_, Result<Vec<String>, StoreError>> {
-        let store = self.store.clone();
+    fn due<'a>(&'a self, shard: &'a str, until: Timestamp, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
+        let (store, shard) = (self.store.clone(), shard.to_owned());
         let due = move || {
-            let store = store.clone();
-            async move { store.due(shard, until, limit).await }
+            let (store, shard) = (store.clone(), shard.clone());
+            async move { store.due(&shard, until, limit).await }
         };
         self.carry("due", due, |throttled| Err(if throttled { busy() } else { unknown() })).boxed()
     }

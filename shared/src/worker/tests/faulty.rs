@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     record::Record,
-    store::{Memory, Store, StoreError, Write, Written},
+    store::{Link, Linked, Memory, Store, StoreError, Write, Written},
 };
 
 /// In-memory records behind a connection that fails on demand.
@@ -24,6 +24,7 @@ struct Inner {
     memory: Memory,
     rules: Mutex<Vec<Rule>>,
     requests: Mutex<Vec<Request>>,
+    links: Mutex<Vec<Vec<Link>>>,
 }
 
 /// A request to the store.
@@ -80,6 +81,7 @@ impl fmt::Debug for Rule {
 enum Statement<'a> {
     Read,
     Write(&'a Write),
+    Link(&'a Link),
 }
 
 impl FaultyStore {
@@ -91,6 +93,11 @@ impl FaultyStore {
     /// Adds a fault for the reads whose number, counted from 0, is in `which`.
     pub(super) fn on_read(&self, which: impl RangeBounds<usize>, fault: StoreFault) {
         self.rule(which, fault, |statement| matches!(statement, Statement::Read));
+    }
+
+    /// Adds a fault for the changes of links that match `of` and whose number, counted from 0, is in `which`.
+    pub(super) fn on_link(&self, of: impl Fn(&Link) -> bool + Send + Sync + 'static, which: impl RangeBounds<usize>, fault: StoreFault) {
+        self.rule(which, fault, move |statement| matches!(statement, Statement::Link(link) if of(link)));
     }
 
     /// Adds a fault for all requests.
@@ -220,6 +227,30 @@ impl Store for FaultyStore {
             let mut answers = Vec::new();
             for (write, faults) in writes.iter().zip(&faults) {
                 answers.push(self.write_one(write, faults).await);
+            }
+            answers
+        }
+        .boxed()
+    }
+
+    fn link<'a>(&'a self, links: &'a [Link]) -> BoxFuture<'a, Vec<Result<Linked, StoreError>>> {
+        async move {
+            lock(&self.0.links).push(links.to_vec());
+            let faults: Vec<_> = links.iter().map(|link| self.faults(Statement::Link(link))).collect();
+            self.before(&faults).await;
+            let mut answers = Vec::new();
+            for (link, faults) in links.iter().zip(&faults) {
+                let has = |is: fn(&StoreFault) -> bool| faults.iter().any(is);
+                if has(|fault| matches!(fault, StoreFault::Unknown)) {
+                    answers.push(Err(StoreError::unknown("no connection")));
+                    continue;
+                }
+                let answer = self.0.memory.link(std::slice::from_ref(link)).await.remove(0);
+                answers.push(match answer {
+                    _ if has(|fault| matches!(fault, StoreFault::LoseAnswer)) => Err(StoreError::unknown("the answer was lost")),
+                    Ok(Linked::Refused(Some(_))) if has(|fault| matches!(fault, StoreFault::Bare)) => Ok(Linked::Refused(None)),
+                    answer => answer,
+                });
             }
             answers
         }

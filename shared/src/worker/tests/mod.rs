@@ -10,6 +10,7 @@ mod fifo;
 mod hook;
 mod input;
 mod lease;
+mod links;
 mod log;
 mod middleware;
 mod recorder;

@@ -30,7 +30,7 @@ use crate::{
     beater::rows::{Found, Rows},
     names::shard_name,
     queue::{Message, Outgoing, Queue, QueueError, Source, Visibility},
-    store::{Index, Listing, Store, StoreError, Write, Written},
+    store::{Index, Link, Linked, Listing, Store, StoreError, Write, Written},
 };
 
 /// The tables and the queue, as one actor reaches them.
@@ -200,12 +200,16 @@ impl Store for Gate {
         }
         .boxed()
     }
+
+    fn link<'a>(&'a self, _links: &'a [Link]) -> BoxFuture<'a, Vec<Result<Linked, StoreError>>> {
+        unreachable!("no job waits for another")
+    }
 }
 
 impl Index for Gate {
-    fn due(&self, shard: u8, until: Timestamp, limit: usize) -> BoxFuture<'_, Result<Vec<String>, StoreError>> {
+    fn due<'a>(&'a self, shard: &'a str, until: Timestamp, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
         let due = self.hub.world.local.store.due(shard, until, limit);
-        if !self.hub.shards.contains(&shard_name(shard)) || std::mem::replace(&mut self.hub.state().indexed[self.who], true) {
+        if !self.hub.shards.contains(shard) || std::mem::replace(&mut self.hub.state().indexed[self.who], true) {
             return due;
         }
         self.read("reads which jobs are due", due, busy).boxed()

@@ -444,7 +444,7 @@ impl Laws {
             Repair::Write(next) => Self::send(world, who, Some(stands), *next, Then::Nothing, None),
             Repair::Send if self.is(Mutation::NoOwed) => {}
             Repair::Send => world.messages.push(Message { dead: None, place: Place::Queue, fresh: false }),
-            Repair::Nothing | Repair::Overdue => {}
+            Repair::Nothing | Repair::Dependencies | Repair::Overdue => {}
         }
     }
 

@@ -1,0 +1,94 @@
+//! The fields of a job that waits for other jobs.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Envelope, Unreadable, limit};
+
+/// Maximum number of jobs that a job waits for.
+const MOST: usize = 20;
+/// Maximum time to wait for other jobs, in seconds: ten years.
+const MOST_S: f64 = 315_360_000.0;
+
+/// The endings of the dependencies that release a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum When {
+    /// Every dependency has succeeded.
+    #[default]
+    Succeeded,
+    /// Every dependency has ended in any way.
+    Ended,
+    /// One dependency has failed, was cancelled, or has expired.
+    Failed,
+}
+
+impl When {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde calls")]
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The consequence for a job that waits for the success of a job that did not succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Otherwise {
+    /// The job stays blocked. It is released if the dependency is retried and succeeds.
+    #[default]
+    Hold,
+    /// The job is cancelled.
+    Cancel,
+}
+
+impl Otherwise {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde calls")]
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Checks the ids and the conditions of a job that waits for others.
+pub(super) fn check(envelope: &Envelope) -> Result<(), Unreadable> {
+    let Envelope { id, depends_on, when, otherwise, max_blocked_s, .. } = envelope;
+    let refuse = |field: &str, flaw: String| Err(Unreadable::new(field, flaw, limit::remedy(field)));
+    if depends_on.is_empty() {
+        let fields = [("when", !when.is_default()), ("otherwise", !otherwise.is_default()), ("max_blocked_s", max_blocked_s.is_some())];
+        return match fields.into_iter().find(|(_, is_set)| *is_set) {
+            Some((field, _)) => refuse(field, "the message has no `depends_on`".into()),
+            None => Ok(()),
+        };
+    }
+    if depends_on.len() > MOST {
+        return refuse("depends_on", format!("it has {} ids", depends_on.len()));
+    }
+    for (place, dependency) in depends_on.iter().enumerate() {
+        limit::id("depends_on", dependency)?;
+        if Some(dependency) == id.as_ref() {
+            return refuse("depends_on", "it has the id of the job itself".into());
+        }
+        if depends_on[..place].contains(dependency) {
+            return refuse("depends_on", "it has an id twice".into());
+        }
+    }
+    if *otherwise == Otherwise::Cancel && *when != When::Succeeded {
+        return refuse("otherwise", "it is only for jobs that wait for success".into());
+    }
+    match max_blocked_s {
+        Some(seconds) if !(*seconds > 0.0 && *seconds <= MOST_S) => refuse("max_blocked_s", format!("it is {seconds}")),
+        _ => Ok(()),
+    }
+}
+
+impl Envelope {
+    /// Returns the envelope of the job after its dependencies have ended: without the fields that made it wait.
+    pub(crate) fn without_dependencies(&self) -> Self {
+        let needs = self.needs.iter().filter(|need| *need != FEATURE).cloned().collect();
+        let (when, otherwise) = (When::default(), Otherwise::default());
+        Self { depends_on: Vec::new(), when, otherwise, max_blocked_s: None, needs, ..self.clone() }
+    }
+}
+
+/// The feature that a worker needs for these fields.
+pub(crate) const FEATURE: &str = "dependencies";

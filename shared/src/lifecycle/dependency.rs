@@ -1,0 +1,182 @@
+//! Decides about jobs that wait for other jobs: when they are blocked, and what the ending of a dependency changes.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::{
+    filing::{filed, waits_long},
+    identity::digest,
+    request::Request,
+    transition::{UNKNOWN, created, failed, finished, unfinished, with_message},
+};
+use crate::{
+    clock::after,
+    envelope::{Otherwise, When, excerpt},
+    names::{owed_shard_name, shard_of},
+    record::{Dependencies, Failure, Record, State},
+};
+
+/// A member of `blocked_on` of a job that waits for a failure. It stays until one dependency has failed, so that the successes of all
+/// others do not release the job. It is no valid id.
+const FAILURE: &str = "\u{1f}failure";
+
+/// The states of a job that has not ended.
+const LIVE: &[State] = &[State::Scheduled, State::Blocked, State::Queued, State::Running, State::Retrying];
+/// The states of a job that may still succeed, if necessary by a retry.
+const NOT_SUCCEEDED: &[State] =
+    &[State::Scheduled, State::Blocked, State::Queued, State::Running, State::Retrying, State::Failed, State::Cancelled, State::Expired];
+
+/// Returns `true` if a job must be blocked before it can start.
+pub(super) fn must_wait(seen: &Record) -> bool {
+    seen.state != State::Blocked && seen.dependencies.as_ref().is_some_and(|dependencies| !dependencies.met)
+}
+
+/// Blocks a job until its dependencies have ended. `owner` is a new token, so that a late write for an earlier block changes nothing.
+pub(super) fn blocked(seen: &Record, request: &Request, owner: &str, now: Timestamp) -> Record {
+    let mut dependencies = seen.dependencies.clone().unwrap_or_default();
+    dependencies.until = Some(after(now, request.max_blocked));
+    let sentinel = (dependencies.when == When::Failed).then(|| FAILURE.to_owned());
+    let base = if seen.envelope.is_some() { seen.clone() } else { with_message(seen.clone(), request) };
+    Record {
+        digest: digest(seen, request),
+        state: State::Blocked,
+        blocked_on: dependencies.ids.iter().cloned().chain(sentinel).collect(),
+        dependencies: Some(dependencies),
+        owner: Some(owner.into()),
+        due: None,
+        ..unfinished(base)
+    }
+}
+
+/// Marks the conditions of a job as met, if it has any.
+pub(super) fn met(record: Record) -> Record {
+    let dependencies = record.dependencies.map(|dependencies| Box::new(Dependencies { met: true, ..*dependencies }));
+    Record { dependencies, ..record }
+}
+
+/// Returns the dependencies that block a job, without the sentinel.
+pub fn unmet(blocked: &Record) -> impl Iterator<Item = &String> {
+    blocked.blocked_on.iter().filter(|id| *id != FAILURE)
+}
+
+/// Returns the states of a dependency in which it can still release the job. In any other state it has ended for the job.
+pub(crate) fn waits_for(blocked: &Record) -> &'static [State] {
+    match blocked.dependencies.as_deref() {
+        Some(Dependencies { when: When::Succeeded, otherwise: Otherwise::Hold, .. }) => NOT_SUCCEEDED,
+        _ => LIVE,
+    }
+}
+
+/// Returns the first record of a job that others wait for, until its own message arrives. `owner` is a new token: it tells the record from
+/// that of another dependent.
+pub(crate) fn awaited(id: &str, dependent: &str, owner: &str, now: Timestamp) -> Record {
+    let request = Request { id: id.to_owned(), sent_at: Some(now), ..Request::default() };
+    Record { dependents: [dependent.to_owned()].into(), owner: Some(owner.into()), ..created(&request, &UNKNOWN) }
+}
+
+/// Returns `true` for the record of a job that others wait for and that no worker or client has seen yet.
+pub(crate) fn is_awaited(seen: &Record) -> bool {
+    seen.name.is_empty() && seen.state == State::Queued
+}
+
+/// The consequence of an ended dependency for a blocked job.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Effect {
+    /// These dependencies no longer block it.
+    Remove(BTreeSet<String>),
+    /// The job stays blocked until the dependency is retried and succeeds.
+    Hold,
+    /// The job ends with this record.
+    End(Box<Record>),
+}
+
+/// Decides what the ending of a dependency changes for a blocked job. `owner` is a new token.
+pub(crate) fn effect(blocked: &Record, dependency: &str, ending: State, owner: &str, now: Timestamp) -> Effect {
+    let (when, otherwise) = blocked.dependencies.as_deref().map_or_else(Default::default, |it| (it.when, it.otherwise));
+    match (when, otherwise) {
+        (When::Failed, _) if ending != State::Succeeded => Effect::Remove(blocked.blocked_on.clone()),
+        (When::Succeeded, Otherwise::Hold) if ending != State::Succeeded => Effect::Hold,
+        (When::Succeeded, Otherwise::Cancel) if ending != State::Succeeded => {
+            let reason = format!("the job {}, which had to succeed first, is {}", excerpt(dependency), ending.as_str());
+            Effect::End(Box::new(not_run(blocked, Failure::new("dependency", reason, now), owner, now)))
+        }
+        (When::Failed | When::Succeeded | When::Ended, _) => Effect::Remove([dependency.to_owned()].into()),
+    }
+}
+
+/// The state of a blocked job after a dependency was removed.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Progress {
+    /// Other dependencies still block it, or it is not blocked any more.
+    Waits,
+    /// It can be sent.
+    Release,
+    /// It waited for a failure, and every dependency has succeeded. It ends with this record.
+    End(Box<Record>),
+}
+
+/// Decides about a blocked job after a dependency was removed. `owner` is a new token.
+pub(crate) fn progress(job: &Record, owner: &str, now: Timestamp) -> Progress {
+    if job.state != State::Blocked {
+        return Progress::Waits;
+    }
+    if job.blocked_on.is_empty() {
+        return Progress::Release;
+    }
+    if unmet(job).next().is_some() {
+        return Progress::Waits;
+    }
+    let reason = "it runs only if a job that it depends on fails, and all of them succeeded";
+    Progress::End(Box::new(not_run(job, Failure::new("not_needed", reason.into(), now), owner, now)))
+}
+
+/// Ends a blocked job without a run.
+fn not_run(blocked: &Record, failure: Failure, owner: &str, now: Timestamp) -> Record {
+    let ended = Record { state: State::Cancelled, error: Some(failure), owner: Some(owner.into()), ..blocked.clone() };
+    owed(finished(ended, &UNKNOWN, now), now)
+}
+
+/// Fails a blocked job whose dependencies have not ended in time. Returns `None` before that time.
+pub(super) fn blocked_too_long(blocked: &Record, owner: &str, now: Timestamp) -> Option<Record> {
+    blocked.dependencies.as_ref()?.until.filter(|until| *until <= now)?;
+    let unmet: Vec<_> = unmet(blocked).map(|id| excerpt(id)).collect();
+    let reason = format!("it waited too long for {}", unmet.join(", "));
+    let ended = failed(Record { owner: Some(owner.into()), ..blocked.clone() }, Failure::new("blocked_too_long", reason, now));
+    Some(owed(finished(ended, &UNKNOWN, now), now))
+}
+
+/// The way in which a released job continues.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Release {
+    /// Send its message now.
+    Send,
+    /// Write this record: the due index holds the job until its run time.
+    File(Box<Record>),
+}
+
+/// Decides about a blocked job without unmet dependencies. `owner` is a new token.
+pub(crate) fn release(blocked: &Record, owner: &str, now: Timestamp) -> Release {
+    if waits_long(blocked, now) { Release::File(Box::new(put_back(blocked, owner, blocked.run_at.unwrap_or(now)))) } else { Release::Send }
+}
+
+/// Files a released job in the due index, so that a beater sends its message at `run_at`.
+pub(crate) fn put_back(released: &Record, owner: &str, run_at: Timestamp) -> Record {
+    let request = Request { id: released.id.clone(), ..Request::default() };
+    met(filed(Some(released), &request, &UNKNOWN, owner, run_at))
+}
+
+/// Lists a job that has ended without a message in the index of owed releases, if it has dependents. The message of a job is otherwise
+/// the guard of its dependents: it is deleted only after they have been resolved.
+pub(super) fn owed(ended: Record, now: Timestamp) -> Record {
+    if !ended.state.is_terminal() || ended.dependents.is_empty() {
+        return ended;
+    }
+    Record { due: Some(owed_shard_name(shard_of(&ended.id))), run_at: Some(now), ..ended }
+}
+
+/// Returns the record of an ended job after its dependents were resolved, if it was listed as owed.
+pub(crate) fn settled(ended: &Record) -> Option<Record> {
+    let is_owed = ended.state.is_terminal() && ended.due.is_some();
+    is_owed.then(|| Record { due: None, run_at: None, ..ended.clone() })
+}

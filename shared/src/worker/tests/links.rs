@@ -1,0 +1,372 @@
+//! Jobs that wait for other jobs, on the in-memory adapters.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use futures_util::future::{BoxFuture, FutureExt, pending};
+use tokio::sync::Notify;
+
+use super::{super::local::Local, *};
+use crate::{
+    Enqueue, Otherwise, When,
+    queue::{Outgoing, Queue, QueueError, Source as _, Visibility},
+    store::{Link, Linked, Store, StoreError, Written},
+};
+
+/// AWS in memory, with a job `probe` that fails while its id is in `failing`.
+#[derive(Clone)]
+struct Graph {
+    local: Local,
+    jobs: Jobs,
+    /// The ids of the runs, in order. It stands for an effect outside the table.
+    runs: Journal,
+    failing: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl Graph {
+    fn new() -> Self {
+        let local = Local::new(Clock::frozen("2026-05-04T12:00:00Z".parse().expect("an instant")));
+        let (runs, failing) = (Journal::default(), Arc::new(Mutex::new(BTreeSet::new())));
+        let mut jobs = Jobs::default();
+        let (ran, fails) = (runs.clone(), Arc::clone(&failing));
+        jobs.add(Arc::new(Scripted::new("probe", Policy::new(), move |attempt: Arc<Attempt>| {
+            ran.note(attempt.id());
+            let fails = lock(&fails).contains(attempt.id());
+            async move { if fails { Err(JobError::fatal("as told")) } else { Ok(Value::Null) } }
+        })));
+        Self { local, jobs, runs, failing }
+    }
+
+    fn failing(self, ids: &[&str]) -> Self {
+        lock(&self.failing).extend(ids.iter().map(|id| (*id).to_owned()));
+        self
+    }
+
+    async fn enqueue(&self, job: Enqueue) {
+        self.local.client().enqueue_one(job).await.expect("it is enqueued");
+    }
+
+    async fn run(&self) {
+        let engine = self.local.engine(self.jobs.clone(), Handle::current(), usize::MAX);
+        self.local.run_all(&engine).await.expect("memory answers");
+    }
+
+    fn record(&self, id: &str) -> Record {
+        self.local.store.get(id).expect("there is a record")
+    }
+
+    fn states(&self, ids: &[&str]) -> Vec<State> {
+        ids.iter().map(|id| self.record(id).state).collect()
+    }
+
+    fn kind(&self, id: &str) -> String {
+        self.record(id).error.map(|error| error.kind).unwrap_or_default()
+    }
+}
+
+fn job(id: &str) -> Enqueue {
+    Enqueue::named("probe", Value::Null).id(id)
+}
+
+/// All orders of three jobs.
+const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+
+#[tokio::test(start_paused = true)]
+async fn a_chain_runs_in_order_whatever_the_order_of_its_messages() {
+    for order in ORDERS {
+        for separately in [false, true] {
+            let graph = Graph::new();
+            let jobs = [job("a"), job("b").after(["a"]), job("c").after(["b"])];
+            for place in order {
+                graph.enqueue(jobs[place].clone()).await;
+                if separately {
+                    graph.run().await;
+                }
+            }
+            graph.run().await;
+            assert_eq!(graph.runs.all(), ["a", "b", "c"], "{order:?}");
+            assert_eq!(graph.states(&["a", "b", "c"]), [State::Succeeded; 3]);
+            assert_eq!(graph.record("c").attempts, 1, "no attempt is spent by waiting");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_runs_after_all_jobs_of_its_group() {
+    let graph = Graph::new();
+    graph.enqueue(job("close").after(TEN)).await;
+    for id in TEN {
+        graph.enqueue(job(id)).await;
+    }
+    graph.run().await;
+    let runs = graph.runs.all();
+    assert_eq!((runs.len(), runs.last().map(String::as_str)), (11, Some("close")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn both_sides_of_a_diamond_run_before_its_end() {
+    let graph = Graph::new();
+    for (id, after) in [("end", vec!["left", "right"]), ("left", vec!["start"]), ("right", vec!["start"]), ("start", vec![])] {
+        graph.enqueue(job(id).after(after)).await;
+    }
+    graph.run().await;
+    let runs = graph.runs.all();
+    assert_eq!((runs.len(), &*runs[0], &*runs[3]), (4, "start", "end"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_is_held_after_a_failure_and_goes_on_after_the_retry() {
+    let graph = Graph::new().failing(&["a"]);
+    graph.enqueue(job("a")).await;
+    graph.enqueue(job("b").after(["a"])).await;
+    graph.run().await;
+    graph.enqueue(job("late").after(["a"])).await;
+    graph.run().await;
+    assert_eq!(graph.states(&["a", "b", "late"]), [State::Failed, State::Blocked, State::Blocked]);
+    lock(&graph.failing).clear();
+    assert!(graph.local.client().retry(job("a")).await.expect("memory answers"));
+    graph.run().await;
+    assert_eq!(graph.states(&["a", "b", "late"]), [State::Succeeded; 3]);
+    assert_eq!(graph.runs.all().len(), 4, "a twice, and the others once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_is_cancelled_with_its_own_dependents_if_it_must_not_wait() {
+    for early in [false, true] {
+        let graph = Graph::new().failing(&["a"]);
+        if early {
+            graph.enqueue(job("a")).await;
+            graph.run().await;
+        }
+        graph.enqueue(job("c").after(["b"]).otherwise(Otherwise::Cancel)).await;
+        graph.enqueue(job("b").after(["a"]).otherwise(Otherwise::Cancel)).await;
+        graph.run().await;
+        if !early {
+            graph.enqueue(job("a")).await;
+            graph.run().await;
+        }
+        assert_eq!(graph.states(&["a", "b", "c"]), [State::Failed, State::Cancelled, State::Cancelled]);
+        assert_eq!([graph.kind("b"), graph.kind("c")], ["dependency", "dependency"]);
+        assert_eq!(graph.record("b").error.expect("an error").message, "the job a, which had to succeed first, is failed");
+        assert_eq!(graph.runs.all(), ["a"]);
+        assert!(graph.local.store.records().iter().all(|record| record.due.is_none()), "nothing is owed");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_handler_runs_after_a_failure_only() {
+    for (failing, state, kind, runs) in [(&["b"][..], State::Succeeded, "", 3), (&[], State::Cancelled, "not_needed", 2)] {
+        for early in [false, true] {
+            let graph = Graph::new().failing(failing);
+            let handler = job("apology").after(["a", "b"]).when(When::Failed);
+            if early {
+                graph.enqueue(handler.clone()).await;
+                graph.run().await;
+            }
+            for id in ["a", "b"] {
+                graph.enqueue(job(id)).await;
+                graph.run().await;
+            }
+            if !early {
+                graph.enqueue(handler).await;
+                graph.run().await;
+            }
+            assert_eq!(graph.record("apology").state, state, "{failing:?}");
+            assert_eq!(graph.kind("apology"), kind);
+            assert_eq!(graph.runs.all().len(), runs);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_waits_for_any_ending_runs_after_a_failure() {
+    let graph = Graph::new().failing(&["a"]);
+    graph.enqueue(job("b").after(["a", "x"]).when(When::Ended)).await;
+    graph.enqueue(job("a")).await;
+    graph.run().await;
+    assert_eq!(graph.record("b").state, State::Blocked);
+    graph.local.client().cancel("x").await.expect("memory answers");
+    graph.run().await;
+    assert_eq!(graph.record("b").state, State::Succeeded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blocked_job_waits_for_its_run_time_after_its_release() {
+    let graph = Graph::new();
+    let start = graph.local.clock.now();
+    let times = [("minute", seconds(60)), ("hour", seconds(3600))];
+    for (id, delay) in times {
+        graph.enqueue(job(id).after(["a"]).delay(delay)).await;
+    }
+    let engine = graph.local.engine(graph.jobs.clone(), Handle::current(), usize::MAX);
+    graph.local.clock.advance(seconds(30));
+    graph.local.run_due(&engine).await.expect("memory answers");
+    graph.enqueue(job("a")).await;
+    graph.local.run_due(&engine).await.expect("memory answers");
+    assert_eq!(graph.runs.all(), ["a"], "none is early");
+    graph.run().await;
+    assert_eq!(graph.runs.all(), ["a", "minute", "hour"]);
+    for (id, delay) in times {
+        let started = graph.record(id).started_at.expect("it ran");
+        assert_eq!(started, crate::clock::after(start, delay));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_blocked_job_is_not_released() {
+    let graph = Graph::new();
+    graph.enqueue(job("b").after(["a"])).await;
+    graph.enqueue(job("c").after(["b"]).when(When::Ended)).await;
+    graph.run().await;
+    graph.local.client().cancel("b").await.expect("memory answers");
+    graph.enqueue(job("a")).await;
+    graph.run().await;
+    assert_eq!(graph.states(&["a", "b", "c"]), [State::Succeeded, State::Cancelled, State::Succeeded]);
+    assert_eq!(graph.runs.all().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_than_twenty_jobs_may_wait_for_one() {
+    let graph = Graph::new();
+    let ids: Vec<_> = (0..25).map(|number| format!("b{number}")).collect();
+    for id in &ids {
+        graph.enqueue(job(id).after(["a"])).await;
+    }
+    let engine = graph.local.engine(graph.jobs.clone(), Handle::current(), usize::MAX);
+    graph.local.run_due(&engine).await.expect("memory answers");
+    assert_eq!(graph.record("a").dependents.len(), 20);
+    graph.enqueue(job("a")).await;
+    graph.run().await;
+    assert_eq!(graph.runs.all().len(), 26);
+}
+
+/// The jobs of the tests with kills, and their expected ends: two chains, a handler and a group.
+fn jobs() -> Vec<(Enqueue, State)> {
+    vec![
+        (job("a"), State::Succeeded),
+        (job("b").after(["a"]), State::Succeeded),
+        (job("c").after(["b", "a"]), State::Succeeded),
+        (job("bad"), State::Failed),
+        (job("held").after(["bad"]), State::Blocked),
+        (job("off").after(["bad"]).otherwise(Otherwise::Cancel), State::Cancelled),
+        (job("handler").after(["bad"]).when(When::Failed), State::Succeeded),
+        (job("unneeded").after(["a"]).when(When::Failed), State::Cancelled),
+        (job("last").after(["off", "c"]).when(When::Ended), State::Succeeded),
+    ]
+}
+
+/// The ports of a process that dies at its `at`th request, before or after the request takes effect.
+#[derive(Clone)]
+struct Mortal {
+    local: Local,
+    count: Arc<AtomicUsize>,
+    at: usize,
+    takes_effect: bool,
+    dead: Arc<Notify>,
+}
+
+impl Mortal {
+    async fn ask<T>(&self, request: impl Future<Output = T> + Send) -> T {
+        let number = self.count.fetch_add(1, Ordering::SeqCst);
+        if number < self.at {
+            return request.await;
+        }
+        if number == self.at && self.takes_effect {
+            request.await;
+        }
+        self.dead.notify_one();
+        pending().await
+    }
+}
+
+impl Store for Mortal {
+    fn read<'a>(&'a self, ids: &'a [String]) -> BoxFuture<'a, Vec<Result<Option<Record>, StoreError>>> {
+        self.ask(self.local.store.read(ids)).boxed()
+    }
+
+    fn write<'a>(&'a self, writes: &'a [Write]) -> BoxFuture<'a, Vec<Result<Written, StoreError>>> {
+        self.ask(self.local.store.write(writes)).boxed()
+    }
+
+    fn link<'a>(&'a self, links: &'a [Link]) -> BoxFuture<'a, Vec<Result<Linked, StoreError>>> {
+        self.ask(self.local.store.link(links)).boxed()
+    }
+}
+
+impl Queue for Mortal {
+    fn send<'a>(&'a self, queue: &'a str, messages: &'a [Outgoing]) -> BoxFuture<'a, Vec<Result<String, QueueError>>> {
+        self.ask(self.local.queue.send(queue, messages)).boxed()
+    }
+
+    fn set_visibility<'a>(&'a self, queue: &'a str, changes: &'a [Visibility]) -> BoxFuture<'a, Vec<Result<(), QueueError>>> {
+        self.local.queue.set_visibility(queue, changes)
+    }
+
+    fn delete<'a>(&'a self, queue: &'a str, receipts: &'a [String]) -> BoxFuture<'a, Vec<Result<(), QueueError>>> {
+        self.local.queue.delete(queue, receipts)
+    }
+}
+
+/// Delivers all visible messages in one batch to a process that may die. Returns `true` if it died.
+async fn deliver(graph: &Graph, mortal: &Mortal) -> bool {
+    loop {
+        let messages = graph.local.queue.receive(QUEUE, 10, seconds(60)).await.expect("memory answers");
+        if messages.is_empty() {
+            return false;
+        }
+        let receipts: BTreeMap<_, _> = messages.iter().map(|message| (message.id.clone(), message.receipt.clone())).collect();
+        let engine = Engine {
+            store: Arc::new(mortal.clone()),
+            queue: Arc::new(mortal.clone()),
+            ..graph.local.engine(graph.jobs.clone(), Handle::current(), usize::MAX)
+        };
+        let invocation = Invocation { request_id: "request".into(), ends_at: Instant::now() + seconds(900) };
+        let report = tokio::select! { biased;
+            report = engine.handle(messages, &invocation) => report,
+            () = mortal.dead.notified() => return true,
+        };
+        let done = receipts.into_iter().filter(|(id, _)| !report.failures.contains(id)).map(|(_, receipt)| receipt);
+        graph.local.queue.delete(QUEUE, &done.collect::<Vec<_>>()).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_job_of_a_graph_ends_once_wherever_a_process_dies() {
+    let mut survived = 0;
+    for (reversed, takes_effect) in [(false, false), (false, true), (true, false), (true, true)] {
+        for at in 0.. {
+            let graph = Graph::new().failing(&["bad"]);
+            let mut jobs = jobs();
+            if reversed {
+                jobs.reverse();
+            }
+            for (job, _) in &jobs {
+                graph.enqueue(job.clone()).await;
+            }
+            let (count, dead) = (Arc::default(), Arc::default());
+            let mortal = Mortal { local: graph.local.clone(), count, at, takes_effect, dead };
+            let died = deliver(&graph, &mortal).await;
+            // Messages become visible again, and leases run out.
+            graph.run().await;
+            graph.local.clock.advance(seconds(3600));
+            graph.run().await;
+            for (job, expected) in &jobs {
+                let id = job.envelope().id.as_deref().expect("an id");
+                let runs = graph.runs.all().iter().filter(|run| *run == id).count();
+                let ends_without_run = matches!(expected, State::Blocked | State::Cancelled);
+                assert_eq!(graph.record(id).state, *expected, "{id}, killed at {at} ({takes_effect}, {reversed})");
+                // A process that dies after the body repeats it.
+                assert!(if ends_without_run { runs == 0 } else { (1..=2).contains(&runs) }, "{id}: {runs} runs, killed at {at}");
+            }
+            let owed: Vec<_> = graph.local.store.records().into_iter().filter(|record| record.due.is_some()).collect();
+            assert_eq!(owed, [], "killed at {at}");
+            if !died {
+                survived += 1;
+                break;
+            }
+        }
+    }
+    assert_eq!(survived, 4);
+}
