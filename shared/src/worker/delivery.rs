@@ -48,7 +48,7 @@ impl Delivery {
         let has_record = self.id != self.message.id || self.message.receives > 1;
         let mut seen = match if has_record && check_id(&self.id).is_ok() { batch.ledger.read(&self.id).await } else { Ok(None) } {
             Ok(seen) => seen.map(Arc::new),
-            // An unreadable record does not make the message runnable.
+            // An unreadable record is handled like a missing one: it contains no message that can be run instead.
             Err(StoreError::Unreadable { .. }) => None,
             Err(error) => return Step::Settle(self.counted(self.returned(&error), batch)),
         };

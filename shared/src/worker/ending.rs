@@ -1,4 +1,4 @@
-//! Endings of deliveries: records, counts and logs them.
+//! Records, counts and logs the endings of deliveries.
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
@@ -196,7 +196,7 @@ pub(super) struct Running {
     pub(super) record: Arc<Record>,
     pub(super) stored: Stored,
     pub(super) progress: Option<Value>,
-    /// The run time of its body, until it is counted.
+    /// The run time of its body, or `None` if [`count`] adds no run.
     pub(super) ran: Option<Duration>,
 }
 

@@ -218,7 +218,7 @@ impl<'a> Execution<'a> {
         Ok(())
     }
 
-    /// Returns `true` unless the attempt runs without a record until it ends.
+    /// Returns `true` if the attempt has a record, or may still write one.
     fn is_fenced(&self) -> bool {
         self.stored != Stored::Never
     }
