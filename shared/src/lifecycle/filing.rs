@@ -46,7 +46,7 @@ pub(crate) fn filed(seen: Option<&Record>, request: &Request, policy: &Policy, o
     }
 }
 
-/// Files a job that an attempt leaves with a long wait. Returns any other record unchanged.
+/// Files a job that must wait long for its next attempt. Returns any other record unchanged.
 pub(crate) fn put_off(next: Record, request: &Request, policy: &Policy, now: Timestamp) -> Record {
     match (next.state, next.run_at, next.owner.clone()) {
         // The token of the claim is new enough, because nothing was filed with it before.

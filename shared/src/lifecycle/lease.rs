@@ -15,7 +15,7 @@ pub const SKEW: Duration = Duration::from_secs(5);
 /// The kind of failure of an attempt whose process died.
 pub(super) const KILLED: &str = "killed";
 
-/// Extends the lease of an attempt. Every write of an attempt increases it, so that it serves as the revision number in a generation.
+/// Extends the lease of an attempt. Each extension increases `lease_until`, which serves as the revision number in a generation.
 pub(crate) fn renewed(running: &Record, lease: Duration, now: Timestamp) -> Record {
     let held = running.lease_until.unwrap_or(0);
     let lease_until = after(now, lease).as_millisecond().max(held.saturating_add(1));
