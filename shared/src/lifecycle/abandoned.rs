@@ -7,12 +7,9 @@ use super::{
     identity::{id_in_use, is_of},
     lease::free_from,
     request::Request,
-    transition::created,
+    transition::{UNKNOWN, created},
 };
-use crate::{
-    Policy,
-    record::{Dlq, Failure, Record, State},
-};
+use crate::record::{Dlq, Failure, Record, State};
 
 /// The decision about a message that SQS has moved to a dead-letter queue.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,7 +32,7 @@ pub(crate) fn abandoned(seen: Option<&Record>, request: &Request, flaw: Option<F
     let end = |seen: &Record| Abandoned::End(Box::new(given_up(seen, failure.clone(), owner, now)));
     let Some(seen) = seen else {
         let is_known = !request.name.is_empty() && !request.queue.is_empty();
-        return if is_known { end(&created(request, &Policy::new())) } else { Abandoned::Explain(failure) };
+        return if is_known { end(&created(request, &UNKNOWN)) } else { Abandoned::Explain(failure) };
     };
     if !is_of(seen, request) {
         return Abandoned::Explain(id_in_use(seen, now));

@@ -74,7 +74,9 @@ pub(crate) fn decide(seen: Option<&Record>, request: &Request, policy: &Policy, 
         return start(Record { dependents, ..created(request, policy) }, request, policy, claim, now);
     }
     match seen.state {
-        State::Failed if request.dead == Some(seen.generation) => start(redriven(seen), request, policy, claim, now),
+        State::Failed if request.dead == Some(seen.generation) => {
+            start(budgeted(&redriven(seen), request, policy), request, policy, claim, now)
+        }
         State::Failed if seen.dlq == Some(Dlq::Pending) => Decision::Leave(Ending::Failed),
         state if state.is_terminal() => Decision::Leave(Ending::Duplicate),
         State::Running => take_over(seen, request, policy, claim, now),

@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    Dlq, Failure, Past, Policy, Record, State,
+    Dependencies, Dlq, Failure, Otherwise, Past, Policy, Record, State, When,
     lifecycle::{self, Claim, Decision, Ending, Request},
     queue::{self, Message, Outgoing, QueueError, Source, Visibility},
-    store::{Index, Listing, Store, StoreError, Write, Written},
+    store::{Index, Link, Linked, Listing, Store, StoreError, Write, Written},
 };
 
 /// Checks a store and its due index, which may lag behind a little. The store may contain other records.
@@ -40,6 +40,10 @@ pub async fn store(store: &dyn Index) {
     what_is_unfinished_is_seen_by_and_by(store).await;
     what_has_failed_is_in_a_list_until_it_is_taken_up_again(store).await;
     jobs_are_listed_under_what_they_are_told_to_be(store).await;
+    a_job_gets_dependents_in_certain_states_and_at_most_twenty(store).await;
+    dependencies_are_removed_from_a_blocked_job_only(store).await;
+    a_write_leaves_the_links_that_it_does_not_change(store).await;
+    a_job_does_not_end_without_its_new_dependents(store).await;
 }
 
 fn fresh() -> Record {
@@ -111,12 +115,103 @@ fn full() -> Record {
         dlq: Some(Dlq::Pending),
         cancel_requested: true,
         envelope: Some("{}".into()),
+        dependencies: Some(Box::new(Dependencies {
+            ids: vec!["b".into(), "a".into()],
+            when: When::Failed,
+            otherwise: Otherwise::Cancel,
+            until: at,
+            met: true,
+        })),
+        blocked_on: ["a".to_owned(), "b".to_owned()].into(),
+        dependents: ["c".to_owned()].into(),
         due: Some("due#3".into()),
         listed: Some("failed#3".into()),
         listed_at: at,
         purge_at: Some(1_800_000_000),
         ..fresh()
     }
+}
+
+const LIVE: &[State] = &[State::Queued, State::Running];
+
+fn register<const N: usize>(job: &Record, dependents: [&str; N]) -> Link {
+    Link::Register { id: job.id.clone(), dependents: dependents.map(str::to_owned).into(), states: LIVE }
+}
+
+fn remove<const N: usize>(job: &Record, dependencies: [&str; N]) -> Link {
+    Link::Remove { id: job.id.clone(), dependencies: dependencies.map(str::to_owned).into() }
+}
+
+async fn link(store: &dyn Store, link: Link) -> Linked {
+    store.link(&[link]).await.remove(0).expect("the store answers")
+}
+
+/// A refusal may lack the record.
+fn is_refused(answer: &Linked, stored: Option<&Record>) -> bool {
+    matches!(answer, Linked::Refused(shown) if shown.is_none() || shown.as_deref() == stored)
+}
+
+async fn a_job_gets_dependents_in_certain_states_and_at_most_twenty(store: &dyn Store) {
+    let (job, ended) = (fresh(), Record { state: State::Failed, ..fresh() });
+    for record in [&job, &ended] {
+        write(store, record.clone(), None).await;
+    }
+    let one = Record { dependents: ["a".to_owned()].into(), ..job.clone() };
+    for _ in 0..2 {
+        assert_eq!(link(store, register(&job, ["a"])).await, Linked::Done(Box::new(one.clone())), "a repetition has no effect");
+    }
+    let missing = fresh();
+    let answers = store.link(&[register(&missing, ["a"]), register(&ended, ["a"]), register(&job, ["b", "c"])]).await;
+    let [unknown, refused, done] = answers.try_into().expect("one answer for each");
+    assert_eq!(unknown.expect("an answer"), Linked::Refused(None));
+    assert_eq!(read(store, &missing.id).await, None, "no record appears");
+    assert!(is_refused(&refused.expect("an answer"), Some(&ended)));
+    let three = Record { dependents: ["a", "b", "c"].map(str::to_owned).into(), ..job.clone() };
+    assert_eq!(done.expect("an answer"), Linked::Done(Box::new(three.clone())));
+    let many: BTreeSet<_> = (0..18).map(|number| format!("d{number}")).collect();
+    let too_many = Link::Register { id: job.id.clone(), dependents: many.clone(), states: LIVE };
+    assert!(is_refused(&link(store, too_many).await, Some(&three)));
+    let rest = Link::Register { id: job.id.clone(), dependents: many.into_iter().skip(1).collect(), states: LIVE };
+    assert!(matches!(link(store, rest).await, Linked::Done(full) if full.dependents.len() == 20));
+    assert!(is_refused(&link(store, register(&job, ["e"])).await, read(store, &job.id).await.as_ref()));
+}
+
+async fn dependencies_are_removed_from_a_blocked_job_only(store: &dyn Store) {
+    let blocked_on = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<BTreeSet<_>>();
+    let blocked = Record { state: State::Blocked, blocked_on: blocked_on(&["a", "b", "c"]), ..fresh() };
+    let queued = Record { blocked_on: blocked_on(&["a"]), ..fresh() };
+    for record in [&blocked, &queued] {
+        write(store, record.clone(), None).await;
+    }
+    let rest = Record { blocked_on: blocked_on(&["c"]), ..blocked.clone() };
+    assert_eq!(link(store, remove(&blocked, ["a", "b", "x"])).await, Linked::Done(Box::new(rest)));
+    let free = Record { blocked_on: BTreeSet::new(), ..blocked.clone() };
+    for _ in 0..2 {
+        assert_eq!(link(store, remove(&blocked, ["c"])).await, Linked::Done(Box::new(free.clone())), "a repetition has no effect");
+    }
+    assert!(is_refused(&link(store, remove(&queued, ["a"])).await, Some(&queued)));
+    assert_eq!(link(store, remove(&fresh(), ["a"])).await, Linked::Refused(None));
+}
+
+async fn a_write_leaves_the_links_that_it_does_not_change(store: &dyn Store) {
+    let seen = fresh();
+    write(store, seen.clone(), None).await;
+    link(store, register(&seen, ["a"])).await;
+    let next = Record { attempts: 1, blocked_on: ["b".to_owned()].into(), ..seen.clone() };
+    assert_eq!(write(store, next.clone(), Some(&seen)).await, Written::Done);
+    assert_eq!(read(store, &seen.id).await, Some(Record { dependents: ["a".to_owned()].into(), ..next }));
+}
+
+async fn a_job_does_not_end_without_its_new_dependents(store: &dyn Store) {
+    let seen = fresh();
+    write(store, seen.clone(), None).await;
+    link(store, register(&seen, ["a"])).await;
+    let stored = Record { dependents: ["a".to_owned()].into(), ..seen.clone() };
+    let next = Record { state: State::Succeeded, ..seen.clone() };
+    assert_eq!(write(store, next.clone(), Some(&seen)).await, Written::Refused(Some(Box::new(stored.clone()))));
+    let next = Record { dependents: stored.dependents.clone(), ..next };
+    assert_eq!(write(store, next.clone(), Some(&stored)).await, Written::Done);
+    assert_eq!(read(store, &seen.id).await, Some(next));
 }
 
 async fn a_record_is_replaced_only_as_it_was_seen(store: &dyn Store) {

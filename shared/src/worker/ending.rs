@@ -243,7 +243,7 @@ pub(super) async fn end(
         let next = Arc::new(next);
         let write = Write { next: Arc::clone(&next), seen: running.stored.seen(&running.record) };
         match batch.ledger.finish(write, body.take()).await {
-            Ok(Written::Done) => return recorded(ending, next),
+            Ok(Written::Done) => return recorded(ending, &next),
             // A renewal or a cancel request was written in between.
             Ok(Written::Refused(Some(stored))) if stored.is_run_by(running.record.owner.as_deref()) => {
                 (running.record, running.stored) = (Arc::from(stored), Stored::Yes);
@@ -276,11 +276,11 @@ fn count(running: &Running, next: &Record, ending: &Ending, decoded: &Decoded, n
     batch.engine.counter.count(&record.queue, now, &Sample { ending: ending.as_str(), kind, id: None, run: *ran, wait });
 }
 
-fn recorded(ending: Ending, record: Arc<Record>) -> (Settlement, Option<Failure>) {
+fn recorded(ending: Ending, record: &Arc<Record>) -> (Settlement, Option<Failure>) {
     let failure = record.error.clone();
     let settlement = match ending {
-        Ending::Failed => Settlement::failed(Arc::clone(&record)),
+        Ending::Failed => Settlement::failed(Arc::clone(record)),
         ending => Settlement { filed: record.state == State::Scheduled, ..ending.into() },
     };
-    (settlement.with_dependents_of(&record), failure)
+    (settlement.with_dependents_of(record), failure)
 }

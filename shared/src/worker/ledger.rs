@@ -250,10 +250,13 @@ impl<'a> Ledger<'a> {
         for (link, asker) in mem::take(&mut queued.links) {
             match now.iter_mut().find(|(first, _)| first.id() == link.id()) {
                 None => now.push((link, vec![asker])),
-                Some((first, askers)) => match first.merge(&link) {
-                    true => askers.push(asker),
-                    false => queued.links.push((link, asker)),
-                },
+                Some((first, askers)) => {
+                    if first.merge(&link) {
+                        askers.push(asker);
+                    } else {
+                        queued.links.push((link, asker));
+                    }
+                }
             }
         }
         (!now.is_empty()).then(|| self.link_all(now).boxed())

@@ -253,7 +253,7 @@ fn supported_features_are_accepted() {
 #[test]
 fn features_are_named_after_the_fields_they_honour() {
     let has_own_name = |feature: &&str| FIELDS.contains(feature) || *feature == DEPENDENCIES;
-    assert!(FEATURES.iter().all(|feature| has_own_name(feature)));
+    assert!(FEATURES.iter().all(has_own_name));
 }
 
 #[test]

@@ -411,6 +411,17 @@ fn a_redriven_job_starts_over_and_its_generations_go_on() {
 }
 
 #[test]
+fn a_redriven_job_that_never_started_has_the_attempts_of_its_policy() {
+    let moved = abandoned(None, &request(), None, "beater", at(10));
+    let Abandoned::End(of_message) = moved else { panic!("{moved:?}") };
+    let Abandoned::End(of_client) = abandoned(Some(&announced(&request())), &request(), None, "beater", at(10)) else { panic!("it ends") };
+    for failed in [of_message, of_client] {
+        let again = granted(decide(Some(&dead_lettered(&failed)), &redriven_message(0), &policy(), &claim("next"), at(20)));
+        assert_eq!((again.attempts, again.max_attempts), (1, policy().max_attempts));
+    }
+}
+
+#[test]
 fn only_exactly_the_generation_that_failed_is_redriven() {
     let failed = dead_lettered(&Record { generation: 7, ..failed_for_good() });
     for other in [0, 6, 8] {

@@ -93,7 +93,7 @@ fn of_two_writes_from_the_same_record_the_second_is_refused() {
     let too_late = Request { expires_at: Some(at(1)), ..request() };
     let claims = |seen: Option<&Record>, owner: &str| granted(decide(seen, &request(), &policy(), &claim(owner), at(70)));
     let expired = |seen: Option<&Record>, owner: &str| closed(decide(seen, &too_late, &policy(), &claim(owner), at(70))).0;
-    let table = [
+    let table = vec![
         (None, claims(None, "a"), claims(None, "b")),
         (None, expired(None, "a"), expired(None, "b")),
         (None, cancel(None, &request(), &policy(), at(70)).expect("not ended"), claims(None, "b")),

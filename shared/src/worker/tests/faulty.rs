@@ -11,7 +11,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    record::Record,
+    record::{Record, State},
     store::{Link, Linked, Memory, Store, StoreError, Write, Written},
 };
 
@@ -127,6 +127,19 @@ impl FaultyStore {
     /// Returns the requests so far.
     pub(super) fn requests(&self) -> Vec<Request> {
         lock(&self.0.requests).clone()
+    }
+
+    /// Returns the number of requests that change links so far.
+    pub(super) fn link_requests(&self) -> usize {
+        lock(&self.0.links).len()
+    }
+
+    /// Registers a job as a dependent of another, as another process would.
+    pub(super) fn register(&self, id: &str, dependent: &str) {
+        let states = &[State::Running, State::Queued];
+        let link = Link::Register { id: id.into(), dependents: [dependent.to_owned()].into(), states };
+        let answer = self.0.memory.link(&[link]).now_or_never().expect("memory answers at once").remove(0);
+        assert!(matches!(answer, Ok(Linked::Done(_))), "{answer:?}");
     }
 
     /// Returns the statements of each write request so far.

@@ -242,6 +242,103 @@ async fn more_than_twenty_jobs_may_wait_for_one() {
     assert_eq!(graph.runs.all().len(), 26);
 }
 
+fn after(id: &str, dependency: &str) -> Message {
+    with_body(id, json!({"name": "probe", "id": id, "depends_on": [dependency]}))
+}
+
+fn is_registration(link: &Link) -> bool {
+    matches!(link, Link::Register { .. })
+}
+
+/// Faults of a change of links that must not lose it.
+const FAULTS: [StoreFault; 3] = [StoreFault::LoseAnswer, StoreFault::Unknown, StoreFault::Bare];
+
+#[tokio::test(start_paused = true)]
+async fn a_registration_with_a_lost_answer_is_repeated() {
+    for fault in FAULTS {
+        let world = TestWorker::with(Policy::new(), async |_| Ok(Value::Null));
+        world.store.on_link(is_registration, ..2, fault);
+        assert!(world.handle([after("b", "a"), after("c", "a")]).await.failures.is_empty());
+        assert_eq!(world.states(&["b", "c"]), [State::Blocked; 2]);
+        assert_eq!(world.record("a").dependents, ["b".to_owned(), "c".to_owned()].into());
+        assert!(world.deliver("a").await.failures.is_empty());
+        assert_eq!(world.states(&["a", "b", "c"]), [State::Succeeded, State::Queued, State::Queued]);
+        assert_eq!(world.queue.messages(QUEUE).len(), 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_with_a_lost_answer_is_repeated() {
+    for fault in FAULTS {
+        let world = TestWorker::with(Policy::new(), async |_| Ok(Value::Null));
+        world.handle([after("b", "a")]).await;
+        world.store.on_link(|link| !is_registration(link), ..2, fault);
+        assert!(world.deliver("a").await.failures.is_empty());
+        assert_eq!(world.queue.messages(QUEUE).len(), 1);
+        assert_eq!(world.state("b"), State::Queued);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_message_of_a_job_stays_until_its_dependents_know_its_end() {
+    let world = TestWorker::with(Policy::new(), async |_| Err(JobError::fatal("no")));
+    world.handle([after("b", "a")]).await;
+    world.handle([with_body("c", json!({"name": "probe", "id": "c", "depends_on": ["a"], "when": "ended"}))]).await;
+    world.store.on_link(|link| !is_registration(link), .., StoreFault::Unknown);
+    assert_eq!(world.deliver("a").await.failures, returned(&["a"]));
+    assert_eq!(world.queue.messages(DLQ).len(), 0, "the dead letter must wait too");
+    world.store.heal();
+    assert!(world.handle([again("a")]).await.failures.is_empty());
+    assert_eq!(world.queue.messages(DLQ).len(), 1);
+    assert_eq!(world.states(&["a", "b", "c"]), [State::Failed, State::Blocked, State::Queued]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_registers_while_another_ends_is_told() {
+    let world = TestWorker::with(Policy::new(), async |_| Ok(Value::Null));
+    let registers = StoreFault::Meanwhile(Arc::new(|store: &FaultyStore| {
+        let ended = store.get("a").expect("it runs");
+        let blocked = Record { state: State::Blocked, blocked_on: ["a".to_owned()].into(), ..Record { id: "b".into(), ..ended } };
+        let blocked = Record { generation: 0, owner: Some("b".into()), lease_until: None, envelope: Some("{}".into()), ..blocked };
+        store.put(blocked);
+        store.register("a", "b");
+    }));
+    world.store.on_write(|write| write.next.state == State::Succeeded, ..1, registers);
+    assert!(world.deliver("a").await.failures.is_empty());
+    assert_eq!(world.states(&["a", "b"]), [State::Succeeded, State::Queued]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_released_job_that_cannot_be_sent_is_left_to_the_beater() {
+    let world = TestWorker::with(Policy::new(), async |_| Ok(Value::Null));
+    world.handle([after("b", "a")]).await;
+    world.queue.refuse_sends(true);
+    assert!(world.deliver("a").await.failures.is_empty());
+    let released = world.record("b");
+    assert_eq!((released.state, released.run_at), (State::Scheduled, Some(world.clock.now())));
+    assert!(released.due.is_some());
+    // The message has no dependencies any more, so that a worker of an older version can run it.
+    let envelope = crate::Envelope::parse(&released.envelope.expect("the message")).expect("an envelope");
+    assert_eq!((envelope.depends_on.len(), envelope.needs.len()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plain_job_pays_nothing_for_links() {
+    let world = TestWorker::with(Policy::new(), async |_| Ok(Value::Null));
+    world.handle(TEN.map(message)).await;
+    assert_eq!(world.store.requests().len(), 2, "two writes");
+    assert_eq!(world.store.link_requests(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_jobs_of_a_batch_share_the_requests_of_their_links() {
+    let world = TestWorker::with(Policy::new(), async |_| Ok(Value::Null));
+    world.store.put(Record { id: "a".into(), name: "probe".into(), queue: QUEUE.into(), ..Record::default() });
+    world.handle(TEN[1..].iter().map(|id| after(id, "a"))).await;
+    assert_eq!(world.store.link_requests(), 1, "one registration for all");
+    assert_eq!(world.record("a").dependents.len(), 9);
+}
+
 /// The jobs of the tests with kills, and their expected ends: two chains, a handler and a group.
 fn jobs() -> Vec<(Enqueue, State)> {
     vec![
