@@ -51,7 +51,7 @@ pub(crate) struct ListBy {
     /// Jobs that failed for good. This is the default.
     #[arg(long)]
     pub(crate) failed: bool,
-    /// Waiting jobs that are delayed by more than 15 minutes.
+    /// Waiting jobs with a delay of more than 15 minutes.
     #[arg(long)]
     pub(crate) due: bool,
     /// Jobs with this name that were enqueued with --listed.

@@ -39,7 +39,7 @@ pub(crate) enum Schedule {
         #[arg(long)]
         json: bool,
     },
-    /// Remove schedules. A beater creates the schedules in its code again.
+    /// Remove schedules. A beater creates a removed schedule again if the schedule is in its code.
     Remove {
         /// The ids of the schedules.
         #[arg(required = true, value_parser = text)]
@@ -96,7 +96,8 @@ pub(crate) struct AddSchedule {
     /// A label of its jobs. Repeat the option for more labels.
     #[arg(long = "tag", value_parser = text)]
     pub(crate) tags: Vec<String>,
-    /// The missed fires that a beater enqueues after an outage. one: the newest. skip: those of the last 5 minutes. all: the newest 100.
+    /// The missed fires that a beater enqueues after an outage: the newest (one), those of the last 5 minutes (skip), or the newest 100
+    /// (all).
     #[arg(long, value_name = "RULE", value_parser = ["one", "skip", "all"])]
     pub(crate) catch_up: Option<String>,
     /// The maximum delay of a fire. Each schedule has its own constant delay, so that schedules of the same time do not fire together.
