@@ -135,7 +135,7 @@ impl Story<'_> {
                 format!("It failed for good{finished}{why}.{copy}")
             }
             State::Cancelled => format!("It was cancelled{finished}."),
-            State::Expired => format!("It expired before it could run{finished}."),
+            State::Expired => format!("It expired{finished}, before it could run."),
             other => format!("It is {}.", other.as_str()),
         }
     }

@@ -330,7 +330,7 @@ pub(super) fn describe_dead_letter(
             }
             None => format!(
                 "If the function of queue {full_name} has the job {}, send the message to that queue: `sqjobs dlq redrive {queue} --id \
-                 {id}`. Change the producer so that it sends to the queue of its function.",
+                 {id}`. Change the producer so that it sends to the queue of the job's function.",
                 name.unwrap_or_default()
             ),
         },

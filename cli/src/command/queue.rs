@@ -218,7 +218,7 @@ impl DeadLetterQueues {
                 Some(source) => find(aws, source).await.is_ok_and(|found| found.dlq == name),
                 None => false,
             };
-        let remedy = source.map_or("name the queue of its function with --queue".to_owned(), |source| {
+        let remedy = source.map_or("name the queue of the job's function with --queue".to_owned(), |source| {
             format!("name the queue itself: --queue {}", shell(aws.short(&source)))
         });
         is_dlq.then(|| format!("queue {name} is a dead-letter queue, and no function reads it; {remedy}"))
@@ -379,8 +379,8 @@ pub(super) async fn dead_letters(aws: &Aws) -> Result<Vec<String>, Failure> {
     let dlqs: BTreeMap<_, _> = queues.pairs.iter().map(|(_, dlq)| (&dlq.name, dlq.depth.all())).collect();
     let count = match dlqs.values().sum() {
         0_u64 => None,
-        1 => Some("1 message waits in a dead-letter queue, with or without a record: `sqjobs dlq list` shows it.".to_owned()),
-        count => Some(format!("{count} messages wait in dead-letter queues, with or without a record: `sqjobs dlq list` shows them.")),
+        1 => Some("1 message waits in a dead-letter queue, and may have no record: `sqjobs dlq list` shows it.".to_owned()),
+        count => Some(format!("{count} messages wait in dead-letter queues, and some may have no record: `sqjobs dlq list` shows them.")),
     };
     Ok(count.into_iter().chain(queues.left_out.errors()).collect())
 }

@@ -282,7 +282,7 @@ fn functions(packages: &[&Package]) -> Result<Vec<Function>, Failure> {
         for what in [Some(format!("function {}", function.name)), queue].into_iter().flatten() {
             if let Some(other) = taken.insert(what.clone(), package) {
                 return Err(Failure::new(format!(
-                    "packages {other} and {package} both have {what}; give one of them another name with `queue` or `queues` under \
+                    "packages {other} and {package} both have {what}; in one of them, set another name with `queue` or `queues` under \
                      [package.metadata.sqjobs]"
                 )));
             }

@@ -16,7 +16,7 @@ use crate::{
 
 /// The time by which a beater makes fires in advance. Its next tick withdraws the fires of a changed schedule.
 const AHEAD: SignedDuration = SignedDuration::from_mins(2);
-pub(super) const MAY_STILL_RUN: &str = "a fire that is due within the next minute may still run";
+pub(super) const MAY_STILL_RUN: &str = "a fire that was planned before this command may still run in the next minute";
 /// The reason why a change of a schedule from code does not last.
 pub(super) const CODE: &str = "the beater undoes the change when one of its processes starts, at the latest after the next deployment";
 /// Delay after which a fire is overdue. A tick comes each minute, and takes several seconds.

@@ -271,8 +271,8 @@ fn work_that_nobody_has_taken_up_is_found() {
         assert_eq!(broken(world, &[]), [&all[..2], &["due_queue_missing"], &all[2..]].concat());
         let said = sqjobs(world, &["doctor"]).no();
         assert!(said.contains("1 job in the due index is overdue: late, "), "{said}");
-        assert!(said.contains("queue gone: 1 job in the due index waits to be sent to this queue, such as unsendable, but the queue does \
-                               not exist"), "{said}");
+        let what = "queue gone: this queue does not exist, but 1 job in the due index waits to be sent to it: unsendable\n";
+        assert!(said.contains(what), "{said}");
         assert!(said.contains("`sqjobs queue create gone`") && said.contains("`sqjobs cancel unsendable`"), "{said}");
     });
 }

@@ -862,7 +862,7 @@ fn a_change_of_a_schedule_says_that_a_fire_may_still_run() {
     World::setup().test(async |world| {
         let beater = Function::beater();
         world.deploy_beater(&beater).await;
-        let still = "; a fire that is due within the next minute may still run\n";
+        let still = "; a fire that was planned before this command may still run in the next minute\n";
         let add = |args: &str, more: &[&str]| {
             sqjobs(world, &[&["schedule", "add", "minutely", "probe", args, "--cron", "* * * * *", "--queue", "probes"], more].concat())
                 .yes()

@@ -14,7 +14,7 @@ impl Findings<'_> {
         for (table, indexes) in [(jobs, &["due", "listed"][..]), (schedules, &["due"])] {
             let at = format!("table {}", table.name);
             if table.arn.is_none() {
-                let why = "without both tables, no job runs, and no schedule fires";
+                let why = "jobs need the table of the records, and schedules need both tables";
                 self.add("table_missing", &at, "there is no such table", why, "`sqjobs table create`, or name another table with --table");
                 continue;
             }

@@ -36,9 +36,11 @@ impl Findings<'_> {
             by_queue.entry(&*record.queue).or_default().push(&*record.id);
         }
         for (queue, ids) in by_queue {
-            let jobs =
-                if ids.len() == 1 { "1 job in the due index waits".into() } else { format!("{} jobs in the due index wait", ids.len()) };
-            let what = format!("{jobs} to be sent to this queue, such as {}, but the queue does not exist", ids[0]);
+            let jobs = match ids.len() {
+                1 => format!("1 job in the due index waits to be sent to it: {}", ids[0]),
+                count => format!("{count} jobs in the due index wait to be sent to it, such as {}", ids[0]),
+            };
+            let what = format!("this queue does not exist, but {jobs}");
             let short = shell(queue.strip_prefix(&*system.place.prefix).unwrap_or(queue));
             let remedy = format!(
                 "create the queue with `sqjobs queue create {short}`, and deploy its function. Or cancel the jobs: `sqjobs list --due` \
