@@ -63,7 +63,7 @@ fn a_line_with_a_used_id_is_reported_and_does_not_run() {
     assert_eq!(records.len(), 1);
     assert_eq!(status, Some(0));
     let (records, errors, status) = run((line("[1]") + &line("[2]")).as_bytes());
-    assert_eq!(errors, ["line 2: id a is already used in line 1 with other arguments; only the first job with an id runs"]);
+    assert_eq!(errors, ["line 2: id a is already used in line 1 with other arguments; only the first job with each id runs"]);
     assert_eq!(records.len(), 1);
     assert_eq!(records[0]["result"].as_i64(), Some(1));
     assert_eq!(status, Some(2));

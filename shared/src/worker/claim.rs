@@ -93,7 +93,7 @@ impl Delivery {
             let write = Write { next: Arc::clone(&next), seen };
             match (batch.ledger.write(write).await, ending) {
                 (Ok(Written::Done), None) => return Claimed::Granted(Granted { record: next, stored: Stored::Yes, asked }),
-                // It is decided again, now with its record.
+                // The next round decides about the job again, now with its record.
                 (Ok(Written::Done), Some(Ending::Blocked)) => seen = Some(next),
                 (Ok(Written::Done), Some(ending)) => return Claimed::Settle(self.end_without_attempt(decoded, ending, next, batch).await),
                 // The claim was written although its answer was lost, and the job was cancelled afterwards.
@@ -124,7 +124,11 @@ impl Delivery {
                 Err(Ending::Blocked.into())
             }
             Ok(Waiting::Full) => {
-                tracing::info!(id = self.id, job = blocked.name, "a job that this one waits for has 20 dependents; its message comes back");
+                tracing::info!(
+                    id = self.id,
+                    job = blocked.name,
+                    "the message comes back, because a job that this one waits for has 20 dependents"
+                );
                 Err(Ending::NotStarted.into())
             }
             Ok(Waiting::Changed(record)) if record.state.is_terminal() => {

@@ -55,8 +55,8 @@ impl Delivery {
         let owner = Uuid::new_v4().simple().to_string();
         let request = Request { name: refused.name.clone(), queue: self.message.queue.clone(), ..Request::default() };
         for _ in 0..CLAIMS {
-            // If the message is rejected, the job runs with the message in its record, if that one can be run. A parked message may still
-            // reach a worker that knows its job.
+            // The record of the job may hold another message. If this message is rejected and the other one can be run, the job runs from
+            // the other one. A parked message may still reach a worker that knows its job.
             let rejected = seen.as_deref().filter(|_| refused.ending == Ending::Rejected);
             if let Some(decoded) = self.decoded_from(rejected, &refused.name, batch) {
                 return self.attempt(&decoded, turn, batch).await;

@@ -124,7 +124,7 @@ impl Input {
             if first != digest {
                 self.reject(
                     self.lines,
-                    &format!("id {id} is already used in line {line} with other arguments; only the first job with an id runs"),
+                    &format!("id {id} is already used in line {line} with other arguments; only the first job with each id runs"),
                 );
             } else if line != self.lines {
                 let id = telemetry::harmless(&id);

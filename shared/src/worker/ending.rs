@@ -71,8 +71,8 @@ impl Settlement {
         Self { reason: record.error.clone(), record: Some(record), ..Ending::Failed.into() }
     }
 
-    /// Returns `true` if the statistics must be written at once, because the doctor reports this ending: another version may be able to
-    /// run the message, or a discarded duplicate has other arguments.
+    /// Returns `true` if the statistics must be written at once, because the doctor reports this ending. It reports messages that another
+    /// version may be able to run, and discarded duplicates with other arguments.
     pub(crate) fn is_noted(&self) -> bool {
         self.repeat == Repeat::OtherArguments
             || self.ending == Ending::Parked

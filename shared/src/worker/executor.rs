@@ -431,7 +431,7 @@ impl Stop {
     fn reason(self) -> &'static str {
         match self {
             Self::Timeout => "the attempt took longer than its timeout",
-            Self::Deadline => "the invocation ended before the attempt",
+            Self::Deadline => "the invocation ended before the attempt did",
             Self::Cancel => "the job was cancelled",
             Self::Lost => "the attempt has lost its lease",
         }
