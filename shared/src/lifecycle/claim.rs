@@ -85,8 +85,8 @@ pub(crate) fn decide(seen: Option<&Record>, request: &Request, policy: &Policy, 
     }
 }
 
-/// Adds to a record from a client the maximum number of attempts, since a client does not know the job's policy, and the dependencies if
-/// it has none.
+/// Adds the maximum number of attempts to a record from a client, since a client does not know the job's policy. If the job has never run
+/// and its record has no dependencies, adds those of the message.
 fn budgeted(seen: &Record, request: &Request, policy: &Policy) -> Record {
     let max_attempts = if seen.max_attempts == 0 { request.max_attempts.unwrap_or(policy.max_attempts) } else { seen.max_attempts };
     let dependencies = seen.dependencies.clone().or_else(|| request.dependencies.clone().filter(|_| seen.generation == 0));

@@ -68,8 +68,8 @@ pub(crate) fn waits_for(blocked: &Record) -> &'static [State] {
     }
 }
 
-/// Returns the first record of a job that others wait for, until its own message arrives. `owner` is a new token: it tells the record from
-/// that of another dependent.
+/// Returns the record that a dependent writes for a job without a record. It is used until the job's own message arrives. `owner` is a new
+/// token, which distinguishes this record from one that another dependent writes for the same job.
 pub(crate) fn awaited(id: &str, dependent: &str, owner: &str, now: Timestamp) -> Record {
     let request = Request { id: id.to_owned(), sent_at: Some(now), ..Request::default() };
     Record { dependents: [dependent.to_owned()].into(), owner: Some(owner.into()), ..created(&request, &UNKNOWN) }
@@ -166,8 +166,8 @@ pub(crate) fn put_back(released: &Record, owner: &str, run_at: Timestamp) -> Rec
     met(filed(Some(released), &request, &UNKNOWN, owner, run_at))
 }
 
-/// Lists a job that has ended without a message in the index of owed releases, if it has dependents. The message of a job is otherwise
-/// the guard of its dependents: it is deleted only after they have been resolved.
+/// Lists an ended job in the index of owed releases, if it has dependents. Used where a job may end without a message. Everywhere else, the
+/// message of the job is deleted only after its dependents have been resolved, so no entry is needed.
 pub(super) fn owed(ended: Record, now: Timestamp) -> Record {
     if !ended.state.is_terminal() || ended.dependents.is_empty() {
         return ended;
