@@ -119,7 +119,7 @@ impl Links<'_> {
         }
     }
 
-    /// Writes the end of a blocked job that does not run, and tells its dependents.
+    /// Writes the end of a blocked job that does not run. Returns its stored record. The caller tells its dependents.
     async fn end(&self, blocked: &Record, next: Record) -> Result<Waiting, StoreError> {
         let write = Write::replace(blocked.clone(), next);
         let ended = match self.store.write(std::slice::from_ref(&write)).await.pop().unwrap_or(Ok(Written::Refused(None)))? {
