@@ -67,8 +67,8 @@ fn write(records: &mut BTreeMap<String, Record>, write: &Write) -> Result<Writte
     Ok(Written::Done)
 }
 
-/// Gives `seen` the stored values of the fields that change without a new version, and gives them to `next` where it does not change
-/// them: links, and the mark of a job that owes its dependents a release.
+/// Gives `seen` the stored values of the fields that change without a new version: links, and the mark of a job that owes its dependents a
+/// release. Gives `next` the stored value of each such field that the write does not change.
 fn adopt_unversioned(next: &mut Record, seen: &mut Record, stored: &Record) {
     fn adopt<T: Clone + PartialEq>(next: &mut T, seen: &mut T, stored: &T) {
         if next == seen {

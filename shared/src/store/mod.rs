@@ -110,7 +110,8 @@ pub(crate) const DEPENDENTS: usize = 20;
 /// gets its dependencies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Link {
-    /// Adds dependents to a job, if the job has one of these states and would have at most 20 dependents if all of these were new.
+    /// Adds dependents to a job, if the job has one of these states, and if the number of its dependents plus the number of added ones is
+    /// at most 20.
     Register {
         /// The id of the job.
         id: String,

@@ -19,15 +19,18 @@ pub(super) fn id_of(item: &Item) -> Option<String> {
 pub(super) fn record(item: Item) -> Result<Record, StoreError> {
     let id = id_of(&item).unwrap_or_default();
     if let Some(name) = spelled_out(&item) {
-        return Err(StoreError::Unreadable { id, flaw: format!("{name}: its value means the same as no attribute; remove the attribute") });
+        return Err(StoreError::Unreadable {
+            id,
+            flaw: format!("{name}: its value is the default, which must be stored as an absent attribute; remove the attribute"),
+        });
     }
     let item = serde_dynamo::AttributeValue::M(serde_dynamo::Item::from(item).into());
     let read = serde_path_to_error::deserialize(serde_dynamo::Deserializer::from_attribute_value(item));
     read.map_err(|error| StoreError::Unreadable { id, flaw: flaw(&error) })
 }
 
-/// Returns an attribute of the version that is present but should be absent. The condition of each write requires its absence, so no
-/// write could succeed.
+/// Returns an attribute that belongs to the version of the record, and that is present but should be absent. The condition of each write
+/// requires its absence, so no write could succeed.
 fn spelled_out(item: &Item) -> Option<&'static str> {
     let says_nothing = |name: &str| match item.get(name) {
         Some(AttributeValue::Null(_)) => true,
@@ -135,7 +138,7 @@ pub(super) mod tests {
             ("cancel_requested", AttributeValue::Bool(false)),
         ];
         for (name, value) in idle {
-            assert!(refusal(name, value).contains(&format!("{name}: its value means the same as no attribute")), "{name}");
+            assert!(refusal(name, value).contains(&format!("{name}: its value is the default")), "{name}");
         }
         let unfenced = [("run_at", nothing()), ("attempts", AttributeValue::N("0".into()))];
         let item: Item = serde_dynamo::to_item(full()).expect("an item");

@@ -57,7 +57,8 @@ pub(crate) async fn segment_items(scan: ScanFluentBuilder, turn: u64, segments: 
     tracing::warn!(
         segment,
         segments,
-        "cannot scan a part of the table completely, because it is too large; DynamoDB reports the new size of the table within hours"
+        "cannot scan a part of the table completely, because the part is too large; the parts of a \
+         table of records become smaller within hours, when DynamoDB updates the size of the table"
     );
     Ok(items)
 }

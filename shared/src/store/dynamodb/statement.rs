@@ -136,7 +136,7 @@ attributes! { record =>
     purge_at: record.purge_at,
 }
 
-/// A set of strings, which serializes as one.
+/// A set of strings, which serializes as a string set of DynamoDB.
 #[derive(Serialize)]
 #[serde(transparent)]
 struct StringSet<'a>(#[serde(with = "serde_dynamo::string_set")] &'a BTreeSet<String>);
