@@ -50,6 +50,9 @@ impl Story<'_> {
     fn enqueued(&self) -> String {
         let Record { name, queue, .. } = self.record;
         match (self.record.enqueued_at, name.is_empty()) {
+            (_, true) if self.record.state == State::Queued => {
+                "Other jobs wait for it, but no function has received a message with this id.".into()
+            }
             (_, true) => "It was cancelled before any function received a message with this id.".into(),
             (Some(at), _) => format!("It is a {name:?} job, enqueued on queue {queue:?} at {}.", self.at(at)),
             (None, _) => format!("It is a {name:?} job of queue {queue:?}; the time of its enqueue is unknown."),
@@ -101,7 +104,11 @@ impl Story<'_> {
                 None if self.missing == Missing::Beater => format!("It waits in the due index{due}."),
                 None => format!("It waits in the due index{due}; a beater sends it in time."),
             },
-            State::Blocked => "It waits for other jobs.".into(),
+            State::Blocked => {
+                let until = self.record.dependencies.as_ref().and_then(|dependencies| dependencies.until);
+                let until = until.map(|at| format!(". If it still waits at {}, it fails", self.at(at))).unwrap_or_default();
+                format!("It waits for other jobs{until}.")
+            }
             State::Queued => format!("According to its record, it waits in its queue{due}."),
             State::Running => {
                 let since = started_at.map(|at| format!(" since {}", self.at(at))).unwrap_or_default();

@@ -93,6 +93,8 @@ mod guide {
     struct Errors;
     #[doc = include_str!("../../docs/enqueueing.md")]
     struct Enqueueing;
+    #[doc = include_str!("../../docs/dependencies.md")]
+    struct Dependencies;
     #[doc = include_str!("../../docs/schedules.md")]
     struct Schedules;
     // This page needs the simulation, which `./check` enables.

@@ -22,14 +22,14 @@ mod resolve;
 mod tests;
 mod transition;
 
-#[cfg(feature = "operator")]
-pub use self::identity::waits_for_other_time;
+#[cfg(not(feature = "operator"))]
+pub(crate) use self::dependency::unmet;
 pub use self::lease::SKEW;
 pub(crate) use self::{
     abandoned::{Abandoned, abandoned},
     change::{cancel, moved, retry},
     claim::{Claim, Decision, decide, starts_unrecorded},
-    dependency::{Effect, Progress, Release, awaited, effect, progress, put_back, release, settled, unmet, waits_for},
+    dependency::{Effect, Progress, Release, awaited, effect, progress, put_back, release, settled, waits_for},
     ending::{Ending, Fate},
     filing::{filed, is_filed, is_sendable, put_off, sent},
     finish::{Outcome, dead_lettered, finish},
@@ -41,4 +41,6 @@ pub(crate) use self::{
     resolve::{Resolution, resolve},
     transition::{UNKNOWN, announced, created},
 };
+#[cfg(feature = "operator")]
+pub use self::{dependency::unmet, identity::waits_for_other_time};
 pub(crate) use crate::job_error::FollowUp;

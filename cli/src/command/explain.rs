@@ -3,7 +3,7 @@
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::json;
-use sqjobs::{Dlq, Record, State};
+use sqjobs::{Dlq, Record, State, lifecycle};
 
 use super::{beater, follow::is_unstarted, lookup, queue, stats};
 use crate::{
@@ -54,7 +54,8 @@ pub(super) async fn explain(aws: &Aws, wanted: Explain) -> Result<bool, Failure>
     }
     let mut is_dead = false;
     if is_unstarted(record.as_ref()) && !is_queue_gone {
-        match lookup::search_queues(aws, &wanted.id, record.as_ref().map(|record| &*record.queue), None).await {
+        let queue = record.as_ref().map(|record| &*record.queue).filter(|queue| !queue.is_empty());
+        match lookup::search_queues(aws, &wanted.id, queue, None).await {
             Ok(facts) => {
                 is_dead = facts.dead_letter.is_some();
                 if record.is_none() && facts.dead_letter.is_none() {
@@ -74,6 +75,7 @@ pub(super) async fn explain(aws: &Aws, wanted: Explain) -> Result<bool, Failure>
             sentences.extend(lookup::other_dead_letter(aws, record, now).await);
         }
         sentences.extend(discarded_duplicate(aws, record, now).await);
+        sentences.extend(dependencies(aws, record).await?);
     }
     let sentences: Vec<_> = sentences.iter().map(|sentence| aws.place.with_options(sentence)).collect();
     let mut output = Output::new();
@@ -88,7 +90,7 @@ pub(super) async fn explain(aws: &Aws, wanted: Explain) -> Result<bool, Failure>
 /// Warns that the message of a job may be gone, because its queue is empty, the job is overdue there, or its attempt has died.
 async fn lost_message(aws: &Aws, record: &Record, now: Timestamp) -> Option<String> {
     let has_died = sentence::has_died(record, now);
-    if !matches!(record.state, State::Queued | State::Retrying) && !has_died {
+    if record.queue.is_empty() || !matches!(record.state, State::Queued | State::Retrying) && !has_died {
         return None;
     }
     // If the queue cannot be read, this was already reported.
@@ -106,6 +108,28 @@ async fn lost_message(aws: &Aws, record: &Record, now: Timestamp) -> Option<Stri
         )),
         _ => None,
     }
+}
+
+/// Describes each job that a blocked job still waits for.
+async fn dependencies(aws: &Aws, record: &Record) -> Result<Vec<String>, Failure> {
+    let mut sentences = Vec::new();
+    if record.state != State::Blocked {
+        return Ok(sentences);
+    }
+    for id in lifecycle::unmet(record) {
+        let held = "This job is held until that one is retried and succeeds";
+        sentences.push(match aws.client().get(id).await? {
+            None => format!("It waits for {id:?}, which has no record."),
+            Some(job) if job.name.is_empty() && !job.state.is_terminal() => {
+                format!("It waits for {id:?}. No function has received a message with that id; check that the id is right.")
+            }
+            Some(job) if job.state.is_terminal() && job.state != State::Succeeded => {
+                format!("It waits for {id:?}, which is {}. {held}.", job.state.as_str())
+            }
+            Some(job) => format!("It waits for {id:?}, which is {}.", job.state.as_str()),
+        });
+    }
+    Ok(sentences)
 }
 
 /// Warns that a duplicate of a job with other arguments was discarded.

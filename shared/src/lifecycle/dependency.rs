@@ -56,7 +56,7 @@ pub(super) fn met(record: Record) -> Record {
 }
 
 /// Returns the dependencies that block a job, without the sentinel.
-pub(crate) fn unmet(blocked: &Record) -> impl Iterator<Item = &String> {
+pub fn unmet(blocked: &Record) -> impl Iterator<Item = &String> {
     blocked.blocked_on.iter().filter(|id| *id != FAILURE)
 }
 

@@ -25,6 +25,7 @@ mod client;
 mod configuration;
 mod dead_letter;
 mod delivery;
+mod dependencies;
 mod deployed;
 mod docs;
 mod due;

@@ -23,6 +23,14 @@ def later(*instants):
         send(QueueUrl=os.environ["SQJOBS_QUEUE_URL"], MessageBody=json.dumps(body))
 
 
+def chain(effects):
+    """Sends each job before the one that it waits for, and leaves the first to another producer."""
+    send = boto3.client("sqs").send_message
+    for job, dependency in [("third", "second"), ("second", "first")]:
+        body = {"name": "probe", "id": job, "args": {"effects": effects}, "depends_on": [dependency], "needs": ["dependencies"]}
+        send(QueueUrl=os.environ["SQJOBS_QUEUE_URL"], MessageBody=json.dumps(body))
+
+
 def read():
     jobs = boto3.resource("dynamodb").Table(os.environ["SQJOBS_TABLE"])
     for job in ["from-python", "from-old-python"]:
@@ -30,4 +38,4 @@ def read():
         print(item["state"], item["result"], item["attempts"])
 
 
-{"enqueue": enqueue, "later": later, "read": read}[sys.argv[1]](*sys.argv[2:])
+{"enqueue": enqueue, "later": later, "chain": chain, "read": read}[sys.argv[1]](*sys.argv[2:])

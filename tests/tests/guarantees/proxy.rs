@@ -178,6 +178,11 @@ impl Proxy {
         lock(&self.traffic).left.take() == Some(0)
     }
 
+    /// Lets all requests pass again if the limit was reached, and returns `true` then.
+    pub(crate) fn mend_if_cut(&self) -> bool {
+        lock(&self.traffic).left.take_if(|left| *left == 0).is_some()
+    }
+
     /// Makes one request of every `one_of` fail in various ways; `None` ends the storm.
     pub(crate) fn storm(&self, one_of: Option<u128>) {
         lock(&self.traffic).storm = one_of;

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 
 use crate::{
@@ -45,6 +45,45 @@ pub(crate) struct Enqueue {
     pub(crate) json: bool,
 }
 
+/// The endings of other jobs that release a job.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum When {
+    /// All of them have succeeded.
+    Succeeded,
+    /// All of them have ended in any way.
+    Ended,
+    /// One of them has failed, was cancelled, or has expired.
+    Failed,
+}
+
+/// The consequence if a job that must succeed first does not.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Otherwise {
+    /// The job stays blocked until that job is retried and succeeds.
+    Hold,
+    /// The job is cancelled.
+    Cancel,
+}
+
+impl From<When> for sqjobs::When {
+    fn from(when: When) -> Self {
+        match when {
+            When::Succeeded => Self::Succeeded,
+            When::Ended => Self::Ended,
+            When::Failed => Self::Failed,
+        }
+    }
+}
+
+impl From<Otherwise> for sqjobs::Otherwise {
+    fn from(otherwise: Otherwise) -> Self {
+        match otherwise {
+            Otherwise::Hold => Self::Hold,
+            Otherwise::Cancel => Self::Cancel,
+        }
+    }
+}
+
 /// Options of a job.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Options {
@@ -60,6 +99,18 @@ pub(crate) struct Options {
     /// Discard the job if it has not started by this time.
     #[arg(long, value_name = "INSTANT", value_parser = time::instant)]
     pub(crate) expires: Option<Timestamp>,
+    /// Wait for the job with this id. Repeat the option for more jobs, at most 20. They may be enqueued later.
+    #[arg(long, value_name = "ID", value_parser = text)]
+    pub(crate) after: Vec<String>,
+    /// The endings of those jobs that release this one. Default: succeeded.
+    #[arg(long, value_enum)]
+    pub(crate) when: Option<When>,
+    /// The consequence if one of those jobs does not succeed. Default: hold.
+    #[arg(long, value_enum)]
+    pub(crate) otherwise: Option<Otherwise>,
+    /// Let the job fail if it still waits for those jobs after this time, such as 12h. Default: 30 days.
+    #[arg(long, value_name = "DURATION", value_parser = time::duration)]
+    pub(crate) max_blocked: Option<Duration>,
     /// The maximum number of attempts. Default: the number in the job's policy.
     #[arg(long, value_name = "NUMBER")]
     pub(crate) max_attempts: Option<u32>,

@@ -32,7 +32,20 @@ pub(in crate::command) fn arguments(text: Option<&str>) -> Result<Value, Failure
 }
 
 pub(super) fn with(mut job: sqjobs::Enqueue, options: &Options) -> sqjobs::Enqueue {
-    let Options { queue, delay, at, expires, max_attempts, tags, meta, group, dedup, recorded, listed, objects } = options.clone();
+    let Options { queue, delay, at, expires, max_attempts, tags, meta, group, dedup, recorded, listed, objects, .. } = options.clone();
+    let Options { after, when, otherwise, max_blocked, .. } = options.clone();
+    if !after.is_empty() {
+        job = job.after(after);
+    }
+    if let Some(when) = when {
+        job = job.when(when.into());
+    }
+    if let Some(otherwise) = otherwise {
+        job = job.otherwise(otherwise.into());
+    }
+    if let Some(longest) = max_blocked {
+        job = job.max_blocked(longest);
+    }
     if let Some(queue) = queue {
         job = job.queue(queue);
     }

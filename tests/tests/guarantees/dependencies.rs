@@ -1,0 +1,187 @@
+//! Jobs that wait for other jobs, in deployed functions.
+
+use serde_json::{Value, json};
+
+use crate::{
+    cli::sqjobs,
+    function::Function,
+    producer::python,
+    proxy::Fault,
+    wait,
+    world::{PATIENCE, World},
+};
+
+/// Returns the message of a probe that waits for other jobs.
+fn after(world: &World, id: &str, orders: &Value, dependencies: &[&str]) -> Value {
+    let mut message = world.probe(id, orders);
+    message["depends_on"] = json!(dependencies);
+    message["needs"] = json!(["dependencies"]);
+    message
+}
+
+#[test]
+fn a_chain_sent_by_python_in_reverse_runs_in_order() {
+    World::setup().test(async |world| {
+        world.deploy(&Function::probe()).await;
+        let effects = world.effects.file();
+        python(world, &["chain", effects.to_str().expect("a path")]);
+        for id in ["third", "second"] {
+            let record = world.record_in(id, "blocked").await;
+            assert_eq!(record.attempts, 0);
+        }
+        world.drained().await; // nothing waits in the queue
+        world.send(world.probe("first", &json!({}))).await;
+        world.record_in("third", "succeeded").await;
+        world.drained().await;
+        assert_eq!(world.effects.ids(), ["first", "second", "third"]);
+    });
+}
+
+#[test]
+fn a_group_releases_its_last_job_once() {
+    World::setup().test(async |world| {
+        world.deploy(&Function::probe()).await;
+        let ids: Vec<_> = (0..20).map(|number| format!("member-{number}")).collect();
+        let members: Vec<_> = ids.iter().map(|id| world.probe(id, &json!({}))).collect();
+        world.send(after(world, "close", &json!({}), &ids.iter().map(String::as_str).collect::<Vec<_>>())).await;
+        world.send_all(&members).await;
+        world.record_in("close", "succeeded").await;
+        world.drained().await;
+        let runs = world.effects.ids();
+        assert_eq!(runs.len(), 21);
+        assert_eq!(runs.last().map(String::as_str), Some("close"));
+    });
+}
+
+#[test]
+fn a_held_job_goes_on_after_the_retry_of_the_failed_one() {
+    World::setup().test(async |world| {
+        world.deploy(&Function::probe()).await;
+        let mut handler = after(world, "handler", &json!({}), &["bad"]);
+        handler["when"] = json!("failed");
+        let mut cancelled = after(world, "cancelled", &json!({}), &["bad"]);
+        cancelled["otherwise"] = json!("cancel");
+        world
+            .send_all(&[after(world, "held", &json!({}), &["bad"]), handler, cancelled, world.probe("bad", &json!({"act": "fatal"}))])
+            .await;
+        world.record_in("handler", "succeeded").await;
+        assert_eq!(world.record_in("cancelled", "cancelled").await.kind(), Some("dependency"));
+        let explained = sqjobs(world, &["explain", "held"]).yes();
+        assert!(explained.contains(r#"It waits for "bad", which is failed. This job is held until that one is retried"#), "{explained}");
+        assert_eq!(world.effects.runs_of("held").len(), 0);
+        let args = world.probe("bad", &json!({}))["args"].to_string();
+        sqjobs(world, &["retry", "bad", &args, "--queue", "probes", "-y"]).yes();
+        world.record_in("held", "succeeded").await;
+        assert_eq!([world.effects.runs_of("held").len(), world.effects.runs_of("cancelled").len()], [1, 0]);
+    });
+}
+
+#[test]
+fn the_command_enqueues_a_job_that_waits_and_a_cancel_lets_its_dependents_go_on() {
+    World::setup().test(async |world| {
+        world.deploy(&Function::probe()).await;
+        let args = world.probe("", &json!({}))["args"].to_string();
+        let enqueue = |id: &str, more: &[&str]| {
+            let all = [&["enqueue", "probe", &args, "--queue", "probes", "--id", id], more].concat();
+            sqjobs(world, &all).yes();
+        };
+        enqueue("b", &["--after", "a"]);
+        enqueue("c", &["--after", "b", "--when", "ended"]);
+        world.record_in("c", "blocked").await;
+        world.record_in("b", "blocked").await;
+        let explained = sqjobs(world, &["explain", "b"]).yes();
+        assert!(explained.contains(r#"It waits for "a". No function has received a message with that id"#), "{explained}");
+        let awaited = sqjobs(world, &["explain", "a"]).yes();
+        assert!(awaited.contains("Other jobs wait for it, but no function has received a message with this id."), "{awaited}");
+        sqjobs(world, &["cancel", "b", "-y"]).yes();
+        world.record_in("c", "succeeded").await;
+        assert_eq!(sqjobs(world, &["get", "c", "--json"]).json()[0]["dependencies"]["when"], "ended");
+        let refused = sqjobs(world, &["enqueue", "probe", &args, "--queue", "probes", "--when", "ended"]);
+        let error = refused.error();
+        assert!(error.contains("when: the message has no `depends_on`"), "{error}");
+    });
+}
+
+#[test]
+fn a_job_that_waits_too_long_fails_and_names_what_it_waited_for() {
+    World::setup().test(async |world| {
+        world.deploy(&Function::probe()).await;
+        let beater = Function::beater();
+        world.deploy_beater(&beater).await;
+        let mut message = after(world, "b", &json!({}), &["mistyped"]);
+        message["max_blocked_s"] = json!(0.5);
+        world.send(message).await;
+        world.record_in("b", "blocked").await;
+        let failed = wait::until("the beater fails it", PATIENCE, async || {
+            for minute in 0..60 {
+                world.tick(&beater, jiff::Timestamp::from_second(minute * 60).expect("an instant")).await;
+            }
+            let record = world.record("b").await.expect("a record");
+            if record.state == "failed" { Ok(record) } else { Err(record.state) }
+        });
+        let failed = failed.await;
+        assert_eq!(failed.kind(), Some("blocked_too_long"));
+        assert_eq!(failed.error.expect("an error").message, "it waited too long for mistyped");
+    });
+}
+
+#[test]
+fn every_job_of_a_graph_runs_once_wherever_its_functions_are_cut_off() {
+    World::setup().visibility_s(6).test(async |world| {
+        world.deploy(&Function::probe()).await;
+        let mut graphs = 0;
+        loop {
+            let ids = ["a", "b", "c", "handler"].map(|name| format!("{name}-{graphs}"));
+            let [a, b, c, handler] = &ids;
+            let mut handled = after(world, handler, &json!({}), &[b]);
+            handled["when"] = json!("failed");
+            handled["depends_on"] = json!([b]);
+            world.proxy.cut_after(graphs);
+            let graph = [after(world, c, &json!({}), &[a, b]), after(world, b, &json!({}), &[a]), handled, world.probe(a, &json!({}))];
+            world.send_together(&graph).await;
+            graphs += 1;
+            let ends = ["succeeded", "succeeded", "succeeded", "cancelled"];
+            let mut was_cut = false;
+            wait::until("each job ends", PATIENCE, async || {
+                was_cut |= world.proxy.mend_if_cut();
+                for (id, end) in ids.iter().zip(ends) {
+                    let state = world.record(id).await.map(|record| record.state);
+                    if state.as_deref() != Some(end) {
+                        return Err(format!("{id} is {state:?}"));
+                    }
+                }
+                Ok(())
+            })
+            .await;
+            for (id, runs) in ids.iter().zip([1, 1, 1, 0]) {
+                let seen = world.effects.runs_of(id).len();
+                // A process that cannot record its success repeats the body.
+                assert!(seen == runs || was_cut && runs == 1 && seen == 2, "{id} ran {seen} times");
+            }
+            if !was_cut {
+                break;
+            }
+        }
+        world.proxy.mend();
+        world.drained().await;
+        assert!(graphs > 8, "{graphs} places to die");
+    });
+}
+
+#[test]
+fn changes_of_links_whose_answers_are_lost_are_repeated() {
+    World::setup().test(async |world| {
+        for part in ["set_add", "set_delete"] {
+            for fault in [Fault::swallow("BatchExecuteStatement", part), Fault::refuse("BatchExecuteStatement", part)] {
+                world.proxy.arm(fault);
+            }
+        }
+        world.send(after(world, "b", &json!({}), &["a"])).await;
+        world.deploy(&Function::probe()).await;
+        world.record_in("b", "blocked").await;
+        world.send(world.probe("a", &json!({}))).await;
+        world.record_in("b", "succeeded").await;
+        assert!(world.proxy.is_spent(), "each fault happened");
+        assert_eq!(world.effects.ids(), ["a", "b"]);
+    });
+}
