@@ -31,8 +31,8 @@ pub(crate) struct Enqueue {
     ///
     /// If an earlier job with this id has a record, the command compares both jobs. If the arguments or --at differ, it enqueues nothing. An
     /// earlier job that still waits in its queue has no record, unless it was enqueued with --recorded. Without a record, both messages are
-    /// in the queue: one of them runs, and the other is discarded. With --wait, the command reports if the arguments of the earlier job
-    /// ran.
+    /// in the queue: one of them runs, and the other is discarded. With --wait, the command warns you if the job that ran has other
+    /// arguments.
     #[arg(long, conflicts_with = "from", value_parser = text)]
     pub(crate) id: Option<String>,
     #[command(flatten)]

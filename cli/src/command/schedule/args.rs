@@ -126,7 +126,7 @@ pub(crate) struct When {
     /// The time zone of the expression, such as Europe/Madrid.
     #[arg(long, alias = "tz", value_name = "ZONE", requires = "cron", value_parser = text)]
     pub(crate) timezone: Option<String>,
-    /// Fire later by this time: --every 1h --offset 5m fires at five minutes past each hour.
+    /// Delay each fire by this duration: --every 1h --offset 5m fires at five minutes past each hour.
     #[arg(long, value_name = "DURATION", value_parser = time::duration, requires = "every")]
     pub(crate) offset: Option<Duration>,
     /// Skip a fire whose local time does not exist because the clocks go forward.
