@@ -115,7 +115,10 @@ impl Story<'_> {
                 let asked = if self.record.cancel_requested { ", and has been asked to stop" } else { "" };
                 format!("It has been running{since}{asked}.")
             }
-            State::Retrying => format!("Its last attempt failed, and it waits for the next one{due}."),
+            State::Retrying => {
+                let next = run_at.map_or_else(|| "has not started".into(), |at| format!("is due at {}", self.at(at)));
+                format!("Its last attempt failed, and the next one {next}.")
+            }
             State::Succeeded => {
                 let took = finished_at
                     .zip(*started_at)
@@ -291,7 +294,9 @@ fn past(past: &Past) -> String {
     if kind == "killed" {
         let began = started_at.map(|at| format!(" ({})", exact(at))).unwrap_or_default();
         let found = at.map(|at| format!(" This was detected at {}.", exact(at))).unwrap_or_default();
-        return format!("Start {generation}{began} was killed: its process ended without an error, or its lease expired.{found}");
+        return format!(
+            "Start {generation}{began} was killed: its process ended before it recorded an outcome, or its lease expired.{found}"
+        );
     }
     let when = at.map(|at| format!(" at {}", exact(at))).unwrap_or_default();
     let ending =
@@ -384,8 +389,8 @@ mod tests {
         let sentence = text.lines().find(|line| line.starts_with("Start 1")).expect("its attempt");
         assert_eq!(
             sentence,
-            "Start 1 (2026-05-04T11:55:00Z) was killed: its process ended without an error, or its lease expired. This was detected \
-             at 2026-05-04T11:58:00Z."
+            "Start 1 (2026-05-04T11:55:00Z) was killed: its process ended before it recorded an outcome, or its lease expired. This was \
+             detected at 2026-05-04T11:58:00Z."
         );
         assert!(killed(Value::Null).contains("Start 1 was killed: "));
     }

@@ -219,7 +219,7 @@ impl DeadLetterQueues {
                 None => false,
             };
         let remedy = source.map_or("name the queue of the job's function with --queue".to_owned(), |source| {
-            format!("name the queue itself: --queue {}", shell(aws.short(&source)))
+            format!("name its source queue instead: --queue {}", shell(aws.short(&source)))
         });
         is_dlq.then(|| format!("queue {name} is a dead-letter queue, and no function reads it; {remedy}"))
     }

@@ -247,7 +247,8 @@ fn a_message_sent_to_a_dead_letter_queue_is_refused_or_explained_as_such() {
         ];
         for refusal in refusals {
             assert!(
-                refusal.contains("queue probes-dlq is a dead-letter queue") && refusal.contains("name the queue itself: --queue probes"),
+                refusal.contains("queue probes-dlq is a dead-letter queue")
+                    && refusal.contains("name its source queue instead: --queue probes"),
                 "{refusal}"
             );
         }

@@ -67,7 +67,10 @@ impl Findings<'_> {
                 (format!("its batch size is {batch}, but it has no batching window"), "without a window, a batch has at most 10 messages")
             } else {
                 let window = format!("its batching window is {}, but must be shorter than the timeout of", brief(*window));
-                (format!("{window} {} ({})", function.name, brief(function.timeout)), "jobs wait longer for their batch than they may run")
+                (
+                    format!("{window} {} ({})", function.name, brief(function.timeout)),
+                    "a job can wait for its batch as long as the timeout of the function, or longer",
+                )
             };
             let remedy = format!(
                 "`aws lambda update-event-source-mapping --uuid {id} --batch-size 10 --maximum-batching-window-in-seconds 0`, or set a \

@@ -76,7 +76,7 @@ impl Findings<'_> {
         }
         for dlq in dlqs.filter(|dlq| dlq.count > 0) {
             let messages = if dlq.count == 1 { "1 message waits".into() } else { format!("{} messages wait", dlq.count) };
-            let why = "each message is a job that failed for good, or cannot be read as a job; SQS deletes it when its retention ends";
+            let why = "each message is a failed job, or it cannot be read as a job; SQS deletes the message when its retention ends";
             self.add(
                 "dead_letters",
                 &at,

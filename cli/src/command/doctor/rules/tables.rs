@@ -19,7 +19,7 @@ impl Findings<'_> {
                 continue;
             }
             for index in indexes.iter().filter(|index| !table.indexes.iter().any(|own| own == *index)) {
-                let why = "without the index, due jobs, failed jobs or due schedules cannot be found";
+                let why = "due jobs, failed jobs or due schedules cannot be found without this index";
                 self.add(
                     "index_missing",
                     &at,

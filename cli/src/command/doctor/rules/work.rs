@@ -70,8 +70,11 @@ impl Findings<'_> {
         if let Some(first) = system.running.iter().find(lapsed) {
             let count = system.running.iter().filter(lapsed).count();
             let what = match count {
-                1 => format!("job {} runs according to its record, but its lease expired hours ago", first.id),
-                count => format!("{count} jobs, such as {}, run according to their records, but their leases expired hours ago", first.id),
+                1 => format!("according to its record, job {} is running, but its lease expired hours ago", first.id),
+                count => format!(
+                    "according to their records, {count} jobs are running, such as {}, but their leases expired hours ago",
+                    first.id
+                ),
             };
             let why = "SQS has not delivered the message of such a job again, and no beater has repaired the job";
             self.add(
@@ -85,7 +88,7 @@ impl Findings<'_> {
         for (queue, parked) in &system.parked {
             for (kind, at) in parked.iter().filter(|(_, at)| now.duration_since(**at) < PARKED) {
                 if let Some(field) = kind.strip_prefix("reserved_") {
-                    let what = format!("{}, a message had the field `{field}`, which this version does not support", from_now(*at, now));
+                    let what = format!("{}, a message had the field `{field}`, which no version supports yet", from_now(*at, now));
                     let why = "the field is reserved, so each message with the field becomes a dead letter";
                     self.add(
                         "reserved_field",
