@@ -268,7 +268,10 @@ impl Firing<'_> {
         let ids: Vec<_> = writes.iter().map(|write| write.next.id.clone()).collect();
         for (write, stored) in writes.into_iter().zip(self.ports.due.store.read(&ids).await) {
             match stored? {
-                Some(record) if is_called_off(&record) => left.push(Write::replace(record, write.next)),
+                Some(record) if is_called_off(&record) => {
+                    let next = Record { dependents: record.dependents.clone(), ..Record::clone(&write.next) };
+                    left.push(Write::replace(record, next));
+                }
                 Some(_) => {}
                 None => left.push(Write::insert(write.next)),
             }
@@ -309,7 +312,8 @@ impl Firing<'_> {
             }
             if matches!(record.state, State::Scheduled | State::Queued) {
                 let stays = timetable.is_some_and(|timetable| timetable.next(before(*fire)) == Some(*fire));
-                let next = if stays { Some(Record { generation: record.generation, ..self.job(*fire) }) } else { self.cancelled(&record) };
+                let again = || Record { generation: record.generation, dependents: record.dependents.clone(), ..self.job(*fire) };
+                let next = if stays { Some(again()) } else { self.cancelled(&record) };
                 writes.extend(next.map(|next| Write::replace(record, next)));
             }
         }

@@ -1,7 +1,7 @@
 //! Limits of an envelope. Excessive values are refused when the envelope is read, with the limit in the reason, and not later
 //! by a table or a queue.
 
-use super::{Envelope, Unreadable, dependency};
+use super::{Envelope, Unreadable};
 use serde_json::{Map, Value};
 
 const ID_BYTES: usize = 512;
@@ -57,7 +57,6 @@ pub(super) fn check(envelope: &Envelope) -> Result<(), Unreadable> {
     optional(envelope.timeout_s.as_ref(), |it| timeout(*it))?;
     optional(envelope.traceparent.as_ref(), |it| at_most("traceparent", "traceparent", it, TRACEPARENT_BYTES))?;
     tags(&envelope.tags)?;
-    dependency::check(envelope)?;
     meta(&envelope.meta)
 }
 

@@ -192,6 +192,6 @@ impl Envelope {
     ///
     /// Names the first field that exceeds its limits, and the limits.
     pub fn check(&self) -> Result<(), Unreadable> {
-        limit::check(self)
+        limit::check(self).and_then(|()| dependency::check(self))
     }
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    dependency::{blocked, is_awaited, met, must_wait},
+    dependency::{blocked, must_wait},
     ending::Ending,
     filing::{filed, is_filed, waits_long},
-    identity::{digest, is_of},
+    identity::{digest, is_awaited, is_of},
     lease::{KILLED, free_from, was_killed},
     request::Request,
-    transition::{cancelled, created, failed, finished, redriven, remember, too_often, unfinished, with_message},
+    transition::{cancelled, created, failed, finished, met, redriven, remember, too_often, unfinished, with_message},
 };
 use crate::{
     Policy, Recording,

@@ -8,7 +8,7 @@ use super::{
     filing::{filed, waits_long},
     identity::digest,
     request::Request,
-    transition::{UNKNOWN, created, failed, finished, unfinished, with_message},
+    transition::{UNKNOWN, created, failed, finished, met, unfinished, with_message},
 };
 use crate::{
     clock::after,
@@ -49,12 +49,6 @@ pub(super) fn blocked(seen: &Record, request: &Request, owner: &str, now: Timest
     }
 }
 
-/// Marks the conditions of a job as met, if it has any.
-pub(super) fn met(record: Record) -> Record {
-    let dependencies = record.dependencies.map(|dependencies| Box::new(Dependencies { met: true, ..*dependencies }));
-    Record { dependencies, ..record }
-}
-
 /// Returns the dependencies that block a job, without the sentinel.
 pub fn unmet(blocked: &Record) -> impl Iterator<Item = &String> {
     blocked.blocked_on.iter().filter(|id| *id != FAILURE)
@@ -73,11 +67,6 @@ pub(crate) fn waits_for(blocked: &Record) -> &'static [State] {
 pub(crate) fn awaited(id: &str, dependent: &str, owner: &str, now: Timestamp) -> Record {
     let request = Request { id: id.to_owned(), sent_at: Some(now), ..Request::default() };
     Record { dependents: [dependent.to_owned()].into(), owner: Some(owner.into()), ..created(&request, &UNKNOWN) }
-}
-
-/// Returns `true` for the record of a job that others wait for and that no worker or client has seen yet.
-pub(crate) fn is_awaited(seen: &Record) -> bool {
-    seen.name.is_empty() && seen.state == State::Queued
 }
 
 /// The consequence of an ended dependency for a blocked job.

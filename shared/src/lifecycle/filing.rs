@@ -5,10 +5,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    dependency::met,
     identity::digest,
     request::Request,
-    transition::{created, unfinished, with_message},
+    transition::{created, met, unfinished, with_message},
 };
 use crate::{
     Policy,

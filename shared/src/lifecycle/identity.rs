@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{dependency::is_awaited, lease::SKEW, request::Request};
+use super::{lease::SKEW, request::Request};
 use crate::{
     envelope::{Digest, excerpt},
     record::{Failure, Record, State},
@@ -12,6 +12,11 @@ use crate::{
 /// it, or if others wait for it.
 pub(crate) fn is_of(seen: &Record, request: &Request) -> bool {
     seen.name.is_empty() || seen.name == request.name && seen.queue == request.queue
+}
+
+/// Returns `true` for the record of a job that others wait for and that no worker or client has seen yet.
+pub(crate) fn is_awaited(seen: &Record) -> bool {
+    seen.name.is_empty() && seen.state == State::Queued
 }
 
 /// Returns the failure of a message that does not belong to the job with its id.

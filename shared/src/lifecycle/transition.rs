@@ -9,7 +9,7 @@ use crate::{
     Policy,
     clock::after,
     names::{failed_shard_name, shard_of},
-    record::{Dlq, Failure, Past, Record, State},
+    record::{Dependencies, Dlq, Failure, Past, Record, State},
 };
 
 /// Maximum number of entries in a record's history.
@@ -106,6 +106,12 @@ pub(super) fn finished(terminal: Record, policy: &Policy, now: Timestamp) -> Rec
         due: None,
         ..if terminal.dlq == Some(Dlq::Pending) { terminal } else { without_message(terminal) }
     }
+}
+
+/// Marks the conditions of a job as met, if it has any.
+pub(super) fn met(record: Record) -> Record {
+    let dependencies = record.dependencies.map(|dependencies| Box::new(Dependencies { met: true, ..*dependencies }));
+    Record { dependencies, ..record }
 }
 
 pub(super) fn too_often(limit: &str, times: u32, now: Timestamp) -> Failure {

@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::{
     Client,
     error::{BuildError, ProvideErrorMetadata},
     operation::transact_write_items::TransactWriteItemsError,
-    types::{CancellationReason, Delete, Put, TransactWriteItem},
+    types::{AttributeValue, CancellationReason, Delete, Put, TransactWriteItem},
 };
 use futures_util::future::{BoxFuture, FutureExt};
 use jiff::Timestamp;
@@ -172,10 +172,11 @@ fn condition(seen: Option<&Row>) -> (String, Item) {
     (tests.join(" AND "), values)
 }
 
-/// Returns the condition that the stored record has the version of `seen`. Several attribute names are reserved words of DynamoDB.
+/// Returns the condition that the stored record has the version and the dependents of `seen`, since the whole item is replaced. Several attribute names are reserved words of DynamoDB.
 fn same_version(seen: &Record) -> (String, HashMap<String, String>, Item) {
     let (mut tests, mut names, mut values) = (Vec::new(), HashMap::new(), Item::new());
-    for (name, value) in version_condition(&seen.version()) {
+    let dependents = Some(AttributeValue::Ss(seen.dependents.iter().cloned().collect())).filter(|_| !seen.dependents.is_empty());
+    for (name, value) in version_condition(&seen.version()).into_iter().chain([("dependents", dependents)]) {
         names.insert(format!("#{name}"), name.to_owned());
         match value {
             Some(value) => {

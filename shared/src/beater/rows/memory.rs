@@ -1,5 +1,5 @@
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::{Changed, Found, Row, Rows};
 use crate::{
-    Record,
+    Record, Version,
     clock::rfc3339,
     names::shard_name,
     store::{self, Store, StoreError, Write, Written, record_bytes},
@@ -50,6 +50,11 @@ impl Memory {
     }
 }
 
+/// Returns the values of a record that a replacement of the whole item compares.
+fn version(record: &Record) -> (Version<'_>, &BTreeSet<String>) {
+    (record.version(), &record.dependents)
+}
+
 impl Rows for Memory {
     fn due(&self, shard: u8, until: Timestamp, limit: usize) -> BoxFuture<'_, Result<Vec<Found>, StoreError>> {
         let (shard, until) = (shard_name(shard), rfc3339::text(until));
@@ -83,8 +88,7 @@ impl Rows for Memory {
     ) -> BoxFuture<'a, Result<Changed, StoreError>> {
         async move {
             Self::check(jobs)?;
-            let is_as_seen =
-                |job: &&Write| self.records.get(&job.next.id).as_ref().map(Record::version) == job.seen.as_deref().map(Record::version);
+            let is_as_seen = |job: &&Write| self.records.get(&job.next.id).as_ref().map(version) == job.seen.as_deref().map(version);
             let known: Vec<_> = jobs.iter().filter(|job| !is_as_seen(job)).map(|job| job.next.id.clone()).collect();
             {
                 let mut rows = self.rows();

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    Cancelled,
+    Cancelled, When,
     queue::{Outgoing, Queue as _},
 };
 
@@ -27,6 +27,26 @@ async fn a_job_sent_ahead_runs_with_the_new_arguments() {
     world.go_on(2).await;
     let ran = world.ran();
     assert_eq!(ran[1..], ["schedule:minutely:2026-05-04T10:01:00Z as told now", "schedule:minutely:2026-05-04T10:02:00Z as told now"]);
+}
+
+#[tokio::test]
+async fn a_change_of_a_schedule_keeps_the_jobs_that_wait_for_its_jobs() {
+    let world = sent_ahead().await;
+    let (stays, goes) = ("schedule:minutely:2026-05-04T10:01:00Z", "schedule:minutely:2026-05-04T10:02:00Z");
+    let jobs = [("a", stays, When::Succeeded), ("b", goes, When::Ended)];
+    for (id, dependency, when) in jobs {
+        let job = crate::Enqueue::named("note", json!("waits")).id(id).after([dependency]).when(when);
+        world.local.client().enqueue_one(job).await.expect("enqueued");
+    }
+    world.work().await;
+    assert_eq!(world.records()["a"].state, State::Blocked);
+    world.put(Entry::named("minutely", cron("1-59/2 * * * *", "UTC"), "note", json!("as told now"))).await;
+    world.tick_now().await;
+    world.pass(30);
+    world.go_on(2).await;
+    let records = world.records();
+    assert_eq!([records[stays].state, records[goes].state], [State::Succeeded, State::Cancelled]);
+    assert_eq!([records["a"].state, records["b"].state], [State::Succeeded; 2]);
 }
 
 #[tokio::test]
