@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     command::{
         cancel::Cancel,
+        complete::Complete,
         dev::Dev,
         dlq::Dlq,
         doctor::Doctor,
@@ -62,6 +63,8 @@ pub(crate) enum Command {
     /// A waiting job is cancelled and does not run. A running job is asked to stop, but it may still succeed. A job that has ended does not
     /// change.
     Cancel(Cancel),
+    /// Complete a job that no function runs, such as an approval for which other jobs wait.
+    Complete(Complete),
     /// Run a job again after it has ended.
     ///
     /// The job keeps its id and its history, and gets all its attempts again. Give its arguments, because the record of an ended job does

@@ -53,6 +53,7 @@ impl Story<'_> {
             (_, true) if self.record.state == State::Queued => {
                 "Other jobs wait for it, but no function has received a message with this id.".into()
             }
+            (_, true) if self.record.state == State::Succeeded => "It was completed by a client, so no function runs it.".into(),
             (_, true) => "It was cancelled before any function received a message with this id.".into(),
             (Some(at), _) => format!("It is a {name:?} job, enqueued on queue {queue:?} at {}.", self.at(at)),
             (None, _) => format!("It is a {name:?} job of queue {queue:?}; the time of its enqueue is unknown."),

@@ -2,12 +2,14 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     future::Future,
     ops::Deref,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -22,6 +24,8 @@ use crate::{Clock, JobError, clock::until, queue::Message, record::Record};
 #[derive(Debug)]
 pub struct Attempt {
     record: Arc<Record>,
+    /// Only for a job that waited for others.
+    records: Option<Arc<dyn Records>>,
     message: Arc<Message>,
     origin: Origin,
     clock: Clock,
@@ -31,6 +35,12 @@ pub struct Attempt {
     progress: Mutex<Option<Value>>,
     progressed: Notify,
     blocking: Arc<watch::Sender<usize>>,
+}
+
+/// Reads the records of other jobs.
+pub(crate) trait Records: fmt::Debug + Send + Sync {
+    /// Reads records consistently. Records that do not exist are left out.
+    fn read(&self, ids: Vec<String>) -> BoxFuture<'static, Result<Vec<Record>, String>>;
 }
 
 /// Fields of the envelope that the record does not store.
@@ -54,11 +64,19 @@ pub(crate) struct Controls {
 }
 
 impl Attempt {
-    pub(crate) fn new(record: Arc<Record>, message: Arc<Message>, origin: Origin, clock: Clock, stop_at: Instant) -> (Arc<Self>, Controls) {
+    pub(crate) fn new(
+        record: Arc<Record>,
+        records: Option<Arc<dyn Records>>,
+        message: Arc<Message>,
+        origin: Origin,
+        clock: Clock,
+        stop_at: Instant,
+    ) -> (Arc<Self>, Controls) {
         let (stop, stopping) = watch::channel(None);
         let (sender, checkpoints) = mpsc::unbounded_channel();
         let attempt = Self {
             record,
+            records,
             message,
             origin,
             clock,
@@ -210,6 +228,31 @@ impl Attempt {
         if let (Some(progress), Ok(mut slot)) = (progress, self.progress.lock()) {
             slot.get_or_insert_with(|| progress.clone());
         }
+    }
+
+    /// Returns the records of the jobs that this one waited for, in the order of the message. [`Record::output`] has the result of each.
+    ///
+    /// A record that the table has deleted in the meantime is left out: by default, 30 days after the end of its job.
+    ///
+    /// ```
+    /// use sqjobs::{Context, JobError};
+    ///
+    /// async fn sum(ctx: &Context) -> Result<i64, JobError> {
+    ///     let mut sum = 0;
+    ///     for job in ctx.dependencies().await? {
+    ///         sum += job.output::<i64>()?.unwrap_or_default();
+    ///     }
+    ///     Ok(sum)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When DynamoDB does not answer. Return the error with `?`, and the job is retried.
+    pub async fn dependencies(&self) -> Result<Vec<Record>, JobError> {
+        let Some((dependencies, records)) = self.record.dependencies.as_ref().zip(self.records.as_ref()) else { return Ok(Vec::new()) };
+        let read = records.read(dependencies.ids.clone()).await;
+        read.map_err(|error| JobError::from(format!("cannot read the jobs that this one waited for: {error}")))
     }
 
     /// Saves the point from which a later attempt resumes. Returns once the checkpoint is stored.

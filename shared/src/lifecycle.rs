@@ -27,7 +27,7 @@ pub(crate) use self::dependency::unmet;
 pub use self::lease::SKEW;
 pub(crate) use self::{
     abandoned::{Abandoned, abandoned},
-    change::{cancel, moved, retry},
+    change::{cancel, completed, moved, retry},
     claim::{Claim, Decision, decide, starts_unrecorded},
     dependency::{Effect, Progress, Release, awaited, effect, progress, put_back, release, settled, waits_for},
     ending::{Ending, Fate},
@@ -42,5 +42,8 @@ pub(crate) use self::{
     transition::{UNKNOWN, announced, created},
 };
 #[cfg(feature = "operator")]
-pub use self::{dependency::unmet, identity::waits_for_other_time};
+pub use self::{
+    dependency::unmet,
+    identity::{is_awaited, waits_for_other_time},
+};
 pub(crate) use crate::job_error::FollowUp;

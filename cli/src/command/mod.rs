@@ -2,6 +2,7 @@
 
 mod beater;
 pub(crate) mod cancel;
+pub(crate) mod complete;
 pub(crate) mod dev;
 pub(crate) mod dlq;
 pub(crate) mod doctor;
@@ -48,6 +49,7 @@ pub(crate) async fn run(args: Args) -> Result<bool, Failure> {
         Command::Explain(wanted) => explain::explain(&aws().await, wanted).await,
         Command::Watch(wanted) => follow::watch(&aws().await, wanted).await,
         Command::Cancel(wanted) => cancel::cancel(&changing().await?, wanted).await,
+        Command::Complete(wanted) => complete::complete(&changing().await?, wanted).await,
         Command::Retry(wanted) => retry::retry(&changing().await?, wanted).await,
         Command::Move(wanted) => reschedule::reschedule(&changing().await?, wanted).await,
         Command::Stats(wanted) => stats::stats(&aws().await, wanted).await,

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::Client;
 use crate::{
     Enqueue, Error, Record,
+    envelope::check_id,
     lifecycle::{self, Request},
     links::Links,
     outbox::send,
@@ -45,11 +47,8 @@ impl Client {
         let now = self.clock.now();
         let unseen = Request { id: id.to_owned(), ..Request::default() };
         let cancelled = self.change(id, |record| Ok(lifecycle::cancel(record, &unseen, &lifecycle::UNKNOWN, now))).await?;
-        if let Some(record) = cancelled.as_ref().filter(|record| !record.dependents.is_empty()) {
-            let links = Links { store: &*self.store, queue: &*self.queue, clock: &self.clock };
-            if let Err(error) = links.resolve(&record.id).await {
-                tracing::warn!(id, %error, "cannot tell the jobs that wait for the cancelled one; a beater does so within a minute");
-            }
+        if let Some(record) = &cancelled {
+            self.resolve(record).await;
         }
         Ok(match cancelled {
             None => Cancelled::Ended,
@@ -59,6 +58,36 @@ impl Client {
             }
             Some(_) => Cancelled::Waiting,
         })
+    }
+
+    /// Ends a job as succeeded with this result, although no function runs it: an approval of a person, or work of another system, for which
+    /// jobs [wait](Enqueue::after). Returns `false` if the job is known already, as a job of a function or because it has ended.
+    ///
+    /// Functions discard messages with this id. The record is kept for 30 days.
+    ///
+    /// # Errors
+    ///
+    /// When the id is invalid, the result cannot be serialized or stored, or the table does not answer.
+    pub async fn complete(&self, id: &str, result: impl Serialize) -> Result<bool, Error> {
+        check_id(id).map_err(|flaw| Error::Invalid(format!("cannot complete job {id:?}: {flaw}")))?;
+        let result = serde_json::to_value(result).map_err(|error| Error::Invalid(format!("cannot complete job {id:?}: {error}")))?;
+        let (now, owner) = (self.clock.now(), token());
+        let completed = self.change(id, |record| Ok(lifecycle::completed(record, id, &result, &owner, now))).await?;
+        if let Some(record) = &completed {
+            self.resolve(record).await;
+        }
+        Ok(completed.is_some())
+    }
+
+    /// Tells the dependents of a job that has ended without a message.
+    async fn resolve(&self, ended: &Record) {
+        if !ended.state.is_terminal() || ended.dependents.is_empty() {
+            return;
+        }
+        let links = Links { store: &*self.store, queue: &*self.queue, clock: &self.clock };
+        if let Err(error) = links.resolve(&ended.id).await {
+            tracing::warn!(id = ended.id, %error, "cannot tell the jobs that wait for this one; a beater does so within a minute");
+        }
     }
 
     /// Moves a job in the due index to another time, even if its message has already been sent. Returns `false` if the job is not in the

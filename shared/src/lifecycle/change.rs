@@ -1,10 +1,12 @@
 //! Decides about requests of a client: to cancel, move or retry a job.
 
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::{
     dependency::owed,
     filing::filed,
+    identity::is_awaited,
     request::Request,
     transition::{UNKNOWN, cancelled, created, finished, redriven, remember, without_message},
 };
@@ -24,6 +26,20 @@ pub(crate) fn cancel(seen: Option<&Record>, request: &Request, policy: &Policy, 
         State::Running => Some(Record { cancel_requested: true, ..seen.clone() }),
         _ => Some(end(seen)),
     }
+}
+
+/// Ends a job as succeeded that no worker or client has seen, such as the approval of a person. Returns `None` for any other job. `owner` is
+/// a new token.
+pub(crate) fn completed(seen: Option<&Record>, id: &str, result: &Value, owner: &str, now: Timestamp) -> Option<Record> {
+    let request = Request { id: id.to_owned(), sent_at: Some(now), ..Request::default() };
+    let seen = match seen {
+        None => created(&request, &UNKNOWN),
+        Some(seen) if is_awaited(seen) => seen.clone(),
+        Some(_) => return None,
+    };
+    let result = (!result.is_null()).then(|| result.clone());
+    let succeeded = Record { state: State::Succeeded, result, owner: Some(owner.into()), ..seen };
+    Some(owed(finished(succeeded, &UNKNOWN, now), now))
 }
 
 /// Changes the run time of a waiting job whose record holds its message. Returns `None` for any other job. `owner` is a new token.

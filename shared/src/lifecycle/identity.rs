@@ -15,7 +15,7 @@ pub(crate) fn is_of(seen: &Record, request: &Request) -> bool {
 }
 
 /// Returns `true` for the record of a job that others wait for and that no worker or client has seen yet.
-pub(crate) fn is_awaited(seen: &Record) -> bool {
+pub fn is_awaited(seen: &Record) -> bool {
     seen.name.is_empty() && seen.state == State::Queued
 }
 

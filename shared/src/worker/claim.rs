@@ -160,8 +160,14 @@ impl Delivery {
             return Settlement { filed: record.state == State::Scheduled, ..ending.into() }.with_dependents_of(&record);
         }
         let work = &decoded.work;
-        let (attempt, _) =
-            Attempt::new(Arc::clone(&record), Arc::clone(&self.message), work.origin.clone(), batch.engine.clock.clone(), batch.stop_at);
+        let (attempt, _) = Attempt::new(
+            Arc::clone(&record),
+            batch.engine.records(&record),
+            Arc::clone(&self.message),
+            work.origin.clone(),
+            batch.engine.clock.clone(),
+            batch.stop_at,
+        );
         for hook in hooks_of(&ending, record.error.clone()) {
             call(batch, &work.job, &attempt, hook).await;
         }

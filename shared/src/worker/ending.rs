@@ -271,7 +271,8 @@ fn count(running: &Running, next: &Record, ending: &Ending, decoded: &Decoded, n
     let Running { record, ran, .. } = running;
     let due = record.enqueued_at.max(decoded.request.run_at);
     let kind = next.error.as_ref().filter(|_| matches!(ending, Ending::Failed | Ending::Retried(_))).map(|error| &*error.kind);
-    let is_first = record.generation == 1 && ran.is_some();
+    // The wait of a job for other jobs says nothing about its queue.
+    let is_first = record.generation == 1 && ran.is_some() && record.dependencies.is_none();
     let wait = due.zip(record.started_at).filter(|_| is_first).map(|(due, started)| (until(due, started), started));
     batch.engine.counter.count(&record.queue, now, &Sample { ending: ending.as_str(), kind, id: None, run: *ran, wait });
 }

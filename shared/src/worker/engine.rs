@@ -2,9 +2,10 @@
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
+use futures_util::future::{BoxFuture, FutureExt};
 use tokio::{runtime::Handle, time::Instant};
 
-use crate::{Clock, job::AnyJob, queue::Queue, stats::Counter, store::Store};
+use crate::{Clock, Record, attempt::Records, job::AnyJob, queue::Queue, stats::Counter, store::Store};
 
 /// Runs batches of messages against a store and a queue.
 pub(crate) struct Engine {
@@ -55,6 +56,13 @@ pub(crate) struct Report {
     pub(crate) stuck: bool,
 }
 
+impl Engine {
+    /// Returns a reader of records, if the job waited for others.
+    pub(super) fn records(&self, record: &Record) -> Option<Arc<dyn Records>> {
+        record.dependencies.as_ref().map(|_| Arc::new(TableRecords(Arc::clone(&self.store))) as _)
+    }
+}
+
 impl Jobs {
     pub(crate) fn add(&mut self, job: Arc<dyn AnyJob>) {
         for alias in job.aliases() {
@@ -79,5 +87,25 @@ impl fmt::Display for Jobs {
         let mut names: Vec<_> = self.all().map(|job| job.name()).collect();
         names.sort_unstable();
         f.write_str(&names.join(", "))
+    }
+}
+
+/// The records of the table, for jobs that read those of their dependencies.
+struct TableRecords(Arc<dyn Store>);
+
+impl fmt::Debug for TableRecords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TableRecords")
+    }
+}
+
+impl Records for TableRecords {
+    fn read(&self, ids: Vec<String>) -> BoxFuture<'static, Result<Vec<Record>, String>> {
+        let store = Arc::clone(&self.0);
+        async move {
+            let read = store.read(&ids).await.into_iter().filter_map(Result::transpose);
+            read.collect::<Result<_, _>>().map_err(|error| error.to_string())
+        }
+        .boxed()
     }
 }

@@ -114,7 +114,8 @@ impl<'a> Execution<'a> {
         let timeout_at = policy.timeout.and_then(|timeout| Instant::now().checked_add(timeout)).unwrap_or(batch.stop_at);
         let stop_at = timeout_at.min(batch.stop_at);
         let (record, message) = (Arc::clone(&granted.record), Arc::clone(&delivery.message));
-        let (attempt, controls) = Attempt::new(record, message, work.origin, batch.engine.clock.clone(), stop_at);
+        let records = batch.engine.records(&record);
+        let (attempt, controls) = Attempt::new(record, records, message, work.origin, batch.engine.clock.clone(), stop_at);
         Self {
             job: work.job,
             attempt,

@@ -87,6 +87,7 @@ fn the_command_enqueues_a_job_that_waits_and_a_cancel_lets_its_dependents_go_on(
         };
         enqueue("b", &["--after", "a"]);
         enqueue("c", &["--after", "b", "--when", "ended"]);
+        enqueue("approved", &["--after", "approval"]);
         world.record_in("c", "blocked").await;
         world.record_in("b", "blocked").await;
         let explained = sqjobs(world, &["explain", "b"]).yes();
@@ -96,6 +97,15 @@ fn the_command_enqueues_a_job_that_waits_and_a_cancel_lets_its_dependents_go_on(
         sqjobs(world, &["cancel", "b", "-y"]).yes();
         world.record_in("c", "succeeded").await;
         assert_eq!(sqjobs(world, &["get", "c", "--json"]).json()[0]["dependencies"]["when"], "ended");
+        world.record_in("approved", "blocked").await;
+        sqjobs(world, &["complete", "approval", r#"{"by": "Ada"}"#]).yes();
+        world.record_in("approved", "succeeded").await;
+        assert_eq!(sqjobs(world, &["complete", "approval", "--json"]).json(), [json!({"id": "approval", "completed": false})]);
+        // Nobody has enqueued it, although others wait for it.
+        enqueue("late", &["--after", "early"]);
+        world.record_in("late", "blocked").await;
+        enqueue("early", &[]);
+        world.record_in("late", "succeeded").await;
         let refused = sqjobs(world, &["enqueue", "probe", &args, "--queue", "probes", "--when", "ended"]);
         let error = refused.error();
         assert!(error.contains("when: the message has no `depends_on`"), "{error}");

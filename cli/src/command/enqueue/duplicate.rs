@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use sqjobs::{
     Enqueued, Envelope, Record, State,
     envelope::Digest,
-    lifecycle::waits_for_other_time,
+    lifecycle::{is_awaited, waits_for_other_time},
     queue::is_fifo,
     store::{DynamoDb, Store as _},
 };
@@ -57,7 +57,8 @@ pub(super) async fn firsts(aws: &Aws, ids: &[String]) -> Vec<Option<Record>> {
     if let Some(error) = read.iter().find_map(|answer| answer.as_ref().err()) {
         anstream::eprintln!("cannot check whether a job with this id was enqueued before: {}", clean(&error.to_string()));
     }
-    read.into_iter().map(|answer| answer.ok().flatten()).collect()
+    // Other jobs wait for that job, but nobody has enqueued it.
+    read.into_iter().map(|answer| answer.ok().flatten().filter(|first| !is_awaited(first))).collect()
 }
 
 /// Compares a job with the record of its id. Returns true if both are the same job, and a sentence about them.

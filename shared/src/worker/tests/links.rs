@@ -242,6 +242,45 @@ async fn more_than_twenty_jobs_may_wait_for_one() {
     assert_eq!(graph.runs.all().len(), 26);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_job_reads_the_results_of_the_jobs_that_it_waited_for() {
+    let graph = Graph::new();
+    let mut jobs = Jobs::default();
+    jobs.add(Arc::new(Scripted::new("number", Policy::new(), async |attempt: Arc<Attempt>| Ok(attempt.meta()["number"].clone()))));
+    jobs.add(Arc::new(Scripted::new("sum", Policy::new(), async |attempt: Arc<Attempt>| {
+        let results: Vec<_> = attempt.dependencies().await?.into_iter().map(|job| json!([job.id, job.result])).collect();
+        Ok(json!(results))
+    })));
+    let graph = Graph { jobs, ..graph };
+    graph.enqueue(Enqueue::named("sum", Value::Null).id("sum").after(["b", "approval", "a"])).await;
+    for (id, number) in [("a", 1), ("b", 2)] {
+        graph.enqueue(Enqueue::named("number", Value::Null).id(id).meta("number", number)).await;
+    }
+    graph.run().await;
+    assert_eq!(graph.record("sum").state, State::Blocked);
+    assert!(graph.local.client().complete("approval", json!({"by": "Ada"})).await.expect("memory answers"));
+    graph.run().await;
+    assert_eq!(graph.record("sum").result, Some(json!([["b", 2], ["approval", {"by": "Ada"}], ["a", 1]])));
+    assert_eq!(graph.record("a").result, Some(json!(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_job_that_nobody_has_enqueued_can_be_completed() {
+    let graph = Graph::new();
+    let client = graph.local.client();
+    assert!(client.complete("new", "yes").await.expect("memory answers"));
+    assert!(!client.complete("new", "again").await.expect("memory answers"));
+    assert_eq!(graph.record("new").result, Some(json!("yes")));
+    graph.enqueue(job("new")).await;
+    graph.enqueue(job("known").recorded()).await;
+    assert!(!client.complete("known", Value::Null).await.expect("memory answers"));
+    graph.run().await;
+    assert_eq!(graph.runs.all(), ["known"], "the message of a completed job is discarded");
+    assert!(!client.complete("known", Value::Null).await.expect("memory answers"));
+    let error = client.complete("", Value::Null).await.expect_err("an empty id").to_string();
+    assert!(error.starts_with("cannot complete job \"\": id: it is empty"), "{error}");
+}
+
 fn after(id: &str, dependency: &str) -> Message {
     with_body(id, json!({"name": "probe", "id": id, "depends_on": [dependency]}))
 }
