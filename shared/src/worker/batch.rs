@@ -1,7 +1,7 @@
 //! The state that all deliveries of an invocation share: its time limits, its concurrency slots, and the ledger.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     pin::Pin,
     sync::atomic::{AtomicBool, Ordering},
     task::{self, Poll},
@@ -40,7 +40,7 @@ pub(crate) struct Batch<'a> {
     /// The instant at which the response must be sent, even if requests are still open.
     pub(crate) answer_by: Instant,
     time: Duration,
-    slots: HashMap<&'static str, Semaphore>,
+    slots: BTreeMap<&'static str, Semaphore>,
     stuck: AtomicBool,
 }
 

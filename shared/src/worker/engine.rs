@@ -1,6 +1,6 @@
 //! The parts of a running worker.
 
-use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use futures_util::future::{BoxFuture, FutureExt};
 use tokio::{runtime::Handle, time::Instant};
@@ -31,7 +31,7 @@ pub(crate) struct Engine {
 
 /// The jobs of a worker, by name and alias.
 #[derive(Clone, Default)]
-pub(crate) struct Jobs(HashMap<&'static str, Arc<dyn AnyJob>>);
+pub(crate) struct Jobs(BTreeMap<&'static str, Arc<dyn AnyJob>>);
 
 /// The invocation that delivers a batch.
 #[derive(Debug, Clone)]
@@ -75,7 +75,7 @@ impl Jobs {
         self.0.get(name)
     }
 
-    /// Returns each job once.
+    /// Returns each job once, sorted by name.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<dyn AnyJob>> {
         self.0.iter().filter(|(name, job)| **name == job.name()).map(|(_, job)| job)
     }
@@ -84,8 +84,7 @@ impl Jobs {
 /// Lists the names of the jobs for people.
 impl fmt::Display for Jobs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut names: Vec<_> = self.all().map(|job| job.name()).collect();
-        names.sort_unstable();
+        let names: Vec<_> = self.all().map(|job| job.name()).collect();
         f.write_str(&names.join(", "))
     }
 }

@@ -62,7 +62,7 @@ impl Batch<'_> {
 /// failed generation. A message that cannot be decoded is never joined.
 fn entries(deliveries: &[Delivery]) -> Vec<Entry<'_>> {
     let mut entries: Vec<Entry<'_>> = Vec::with_capacity(deliveries.len());
-    let mut places = HashMap::new();
+    let mut places = HashMap::with_capacity(deliveries.len());
     for delivery in deliveries {
         if let Ok(Decoded { request, .. }) = &delivery.decoded {
             match places.entry((&request.id, &request.name, request.dead)) {
@@ -81,8 +81,8 @@ fn entries(deliveries: &[Delivery]) -> Vec<Entry<'_>> {
 
 /// Groups the entries that must run in order: those of a FIFO group, or of one id.
 fn lanes(entries: Vec<Entry<'_>>) -> Vec<Lane<'_>> {
-    let mut lanes: Vec<Lane<'_>> = Vec::new();
-    let mut places = HashMap::new();
+    let mut lanes: Vec<Lane<'_>> = Vec::with_capacity(entries.len());
+    let mut places = HashMap::with_capacity(entries.len());
     for entry in entries {
         let Delivery { message, id, .. } = entry.delivery;
         let group = message.group.as_deref().filter(|_| is_fifo(&message.queue));
