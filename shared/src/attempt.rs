@@ -1,11 +1,11 @@
 //! One run of a job, as the job and its middleware see it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     fmt,
     future::Future,
     ops::Deref,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use tokio::{
-    sync::{Notify, mpsc, oneshot, watch},
+    sync::{Notify, oneshot, watch},
     time::Instant,
 };
 
@@ -30,11 +30,23 @@ pub struct Attempt {
     origin: Origin,
     clock: Clock,
     stop_at: Instant,
-    stopping: watch::Receiver<Option<&'static str>>,
-    checkpoints: mpsc::UnboundedSender<Save>,
+    /// The reason to stop. Channels would cost every attempt several allocations, and few attempts are asked to stop or save anything.
+    stop: Mutex<Option<&'static str>>,
+    stop_asked: Notify,
+    saves: Mutex<Saves>,
+    save_queued: Notify,
     progress: Mutex<Option<Value>>,
     progressed: Notify,
-    blocking: Arc<watch::Sender<usize>>,
+    /// The number of running pieces of [blocking](Attempt::blocking) work, from the first one.
+    blocking: OnceLock<Arc<watch::Sender<usize>>>,
+}
+
+/// The checkpoints to write.
+#[derive(Debug, Default)]
+struct Saves {
+    queue: VecDeque<Save>,
+    /// `true` after the attempt has ended.
+    closed: bool,
 }
 
 /// Reads the records of other jobs.
@@ -52,15 +64,10 @@ pub(crate) struct Origin {
 }
 
 /// A checkpoint to write, and the channel for the result.
+#[derive(Debug)]
 pub(crate) struct Save {
     pub(crate) checkpoint: Value,
     pub(crate) saved: oneshot::Sender<Result<(), &'static str>>,
-}
-
-/// The executor's ends of the channels of an attempt.
-pub(crate) struct Controls {
-    pub(crate) stop: watch::Sender<Option<&'static str>>,
-    pub(crate) checkpoints: mpsc::UnboundedReceiver<Save>,
 }
 
 impl Attempt {
@@ -71,23 +78,22 @@ impl Attempt {
         origin: Origin,
         clock: Clock,
         stop_at: Instant,
-    ) -> (Arc<Self>, Controls) {
-        let (stop, stopping) = watch::channel(None);
-        let (sender, checkpoints) = mpsc::unbounded_channel();
-        let attempt = Self {
+    ) -> Arc<Self> {
+        Arc::new(Self {
             record,
             records,
             message,
             origin,
             clock,
             stop_at,
-            stopping,
-            checkpoints: sender,
-            progress: Mutex::new(None),
+            stop: Mutex::default(),
+            stop_asked: Notify::new(),
+            saves: Mutex::default(),
+            save_queued: Notify::new(),
+            progress: Mutex::default(),
             progressed: Notify::new(),
-            blocking: Arc::new(watch::Sender::new(0)),
-        };
-        (Arc::new(attempt), Controls { stop, checkpoints })
+            blocking: OnceLock::new(),
+        })
     }
 
     /// Returns the job's id. It is the same in every attempt: use it as the idempotency key of effects.
@@ -194,22 +200,32 @@ impl Attempt {
 
     /// Returns `true` if the attempt has been asked to stop. Use it in loops that save no checkpoints.
     pub fn is_stopping(&self) -> bool {
-        self.stopping.borrow().is_some()
+        self.stop_reason().is_some()
     }
 
     /// Waits until the attempt is asked to stop. It is dropped soon after.
     pub async fn stopping(&self) {
-        let mut stopping = self.stopping.clone();
-        if stopping.wait_for(Option::is_some).await.is_err() {
-            std::future::pending::<()>().await;
+        let asked = self.stop_asked.notified(); // made before the check, so that it misses no request
+        if !self.is_stopping() {
+            asked.await;
         }
+    }
+
+    /// Asks the body to stop.
+    pub(crate) fn ask_to_stop(&self, reason: &'static str) {
+        *locked(&self.stop) = Some(reason);
+        self.stop_asked.notify_waiters();
+    }
+
+    fn stop_reason(&self) -> Option<&'static str> {
+        *locked(&self.stop)
     }
 
     /// Records progress for observers. It is written with the next renewal of the lease, or when the attempt ends. The first progress of
     /// a job that is [recorded on trouble](crate::Recording::OnTrouble) writes its record.
     pub fn progress(&self, progress: impl Serialize) {
-        if let (Ok(value), Ok(mut slot)) = (serde_json::to_value(progress), self.progress.lock()) {
-            *slot = Some(value);
+        if let Ok(value) = serde_json::to_value(progress) {
+            *locked(&self.progress) = Some(value);
             self.progressed.notify_one();
         }
     }
@@ -220,13 +236,13 @@ impl Attempt {
     }
 
     pub(crate) fn take_progress(&self) -> Option<Value> {
-        self.progress.lock().ok().and_then(|mut slot| slot.take())
+        locked(&self.progress).take()
     }
 
     /// Restores progress that could not be written, unless the job has reported newer progress.
     pub(crate) fn keep_progress(&self, progress: Option<&Value>) {
-        if let (Some(progress), Ok(mut slot)) = (progress, self.progress.lock()) {
-            slot.get_or_insert_with(|| progress.clone());
+        if let Some(progress) = progress {
+            locked(&self.progress).get_or_insert_with(|| progress.clone());
         }
     }
 
@@ -266,9 +282,9 @@ impl Attempt {
     pub async fn checkpoint(&self, checkpoint: impl Serialize) -> Result<(), JobError> {
         let checkpoint = serde_json::to_value(checkpoint)?;
         let (saved, answer) = oneshot::channel();
-        self.checkpoints.send(Save { checkpoint, saved }).ok();
+        self.save(Save { checkpoint, saved });
         match answer.await {
-            Ok(Ok(())) => match *self.stopping.borrow() {
+            Ok(Ok(())) => match self.stop_reason() {
                 Some(reason) => Err(JobError::interrupt(reason)),
                 None => Ok(()),
             },
@@ -277,9 +293,28 @@ impl Attempt {
         }
     }
 
-    /// Queues a checkpoint again that could not be written.
-    pub(crate) fn save_again(&self, save: Save) {
-        self.checkpoints.send(save).ok();
+    /// Queues a checkpoint. After the attempt has ended, the checkpoint is dropped with its channel, and the caller gets an error at once.
+    pub(crate) fn save(&self, save: Save) {
+        let mut saves = locked(&self.saves);
+        if !saves.closed {
+            saves.queue.push_back(save);
+            self.save_queued.notify_one();
+        }
+    }
+
+    /// Waits for a checkpoint to write.
+    pub(crate) async fn next_save(&self) -> Save {
+        loop {
+            if let Some(save) = locked(&self.saves).queue.pop_front() {
+                return save;
+            }
+            self.save_queued.notified().await;
+        }
+    }
+
+    /// Drops all checkpoints from now on.
+    pub(crate) fn close(&self) {
+        *locked(&self.saves) = Saves { closed: true, ..Saves::default() };
     }
 
     /// Returns the last checkpoint of an earlier attempt, if any.
@@ -300,7 +335,7 @@ impl Attempt {
     ///
     /// When the work panicked.
     pub async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, JobError> {
-        let running = Blocking::start(&self.blocking);
+        let running = Blocking::start(self.blocking.get_or_init(Arc::default));
         let work = tokio::task::spawn_blocking(move || {
             let _running = running;
             work()
@@ -310,9 +345,19 @@ impl Attempt {
 
     /// Waits until all work that [`Attempt::blocking`] started has ended.
     pub(crate) async fn threads_end(&self) {
-        let mut running = self.blocking.subscribe();
-        running.wait_for(|running| *running == 0).await.ok();
+        if let Some(running) = self.blocking.get() {
+            running.subscribe().wait_for(|running| *running == 0).await.ok();
+        }
     }
+
+    /// Returns `true` if [`Attempt::blocking`] has started work, which may have ended.
+    pub(crate) fn has_threads(&self) -> bool {
+        self.blocking.get().is_some()
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Blocking(Arc<watch::Sender<usize>>);
@@ -368,5 +413,24 @@ impl<S> Deref for Context<S> {
 
     fn deref(&self) -> &Attempt {
         &self.attempt
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::future::poll_immediate;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_checkpoint_of_an_ended_attempt_fails_at_once() {
+        let attempt = Attempt::new(Arc::default(), Arc::default(), Origin::default(), Clock::system(), Instant::now());
+        let mut queued = pin!(attempt.checkpoint(1));
+        assert!(poll_immediate(&mut queued).await.is_none(), "it waits for its write");
+        attempt.close();
+        assert!(queued.await.is_err());
+        assert!(attempt.checkpoint(2).await.is_err());
     }
 }

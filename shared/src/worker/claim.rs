@@ -160,7 +160,7 @@ impl Delivery {
             return Settlement { filed: record.state == State::Scheduled, ..ending.into() }.with_dependents_of(&record);
         }
         let work = &decoded.work;
-        let (attempt, _) = Attempt::new(
+        let attempt = Attempt::new(
             Arc::clone(&record),
             batch.engine.records(&record),
             Arc::clone(&self.message),
@@ -168,6 +168,7 @@ impl Delivery {
             batch.engine.clock.clone(),
             batch.stop_at,
         );
+        attempt.close();
         for hook in hooks_of(&ending, record.error.clone()) {
             call(batch, &work.job, &attempt, hook).await;
         }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     JobError, Policy,
-    attempt::{Attempt, Controls, Save},
+    attempt::{Attempt, Save},
     job::{BoundJob, Hook},
     lifecycle::{Ending, FollowUp, Outcome, SKEW, renewed},
     queue::Visibility,
@@ -63,7 +63,6 @@ pub(crate) enum Ran {
 pub(crate) struct Execution<'a> {
     job: Arc<dyn BoundJob>,
     attempt: Arc<Attempt>,
-    controls: Controls,
     batch: &'a Batch<'a>,
     receipt: &'a str,
     queue: &'a str,
@@ -115,11 +114,10 @@ impl<'a> Execution<'a> {
         let stop_at = timeout_at.min(batch.stop_at);
         let (record, message) = (Arc::clone(&granted.record), Arc::clone(&delivery.message));
         let records = batch.engine.records(&record);
-        let (attempt, controls) = Attempt::new(record, records, message, work.origin, batch.engine.clock.clone(), stop_at);
+        let attempt = Attempt::new(record, records, message, work.origin, batch.engine.clock.clone(), stop_at);
         Self {
             job: work.job,
             attempt,
-            controls,
             batch,
             receipt: &delivery.message.receipt,
             queue: &delivery.message.queue,
@@ -181,7 +179,7 @@ impl<'a> Execution<'a> {
                 }
                 Some(()) = OptionFuture::from(self.visibility.as_mut()) => self.visibility = None,
                 () = self.attempt.progressed(), if renewal.is_none() && self.stored == Stored::NotYet => *renewal = Some(self.renew(None)),
-                Some(save) = self.controls.checkpoints.recv(), if renewal.is_none() => {
+                save = self.attempt.next_save(), if renewal.is_none() => {
                     if self.is_fenced() {
                         *renewal = Some(self.renew(Some(save)));
                     } else {
@@ -211,7 +209,7 @@ impl<'a> Execution<'a> {
             return Err(if self.timeout_at < self.batch.stop_at { Stop::Timeout } else { Stop::Deadline });
         }
         if now >= self.batch.ask_to_stop_at {
-            self.ask_to_stop("the invocation ends");
+            self.attempt.ask_to_stop("the invocation ends");
         }
         if self.is_fenced() && renewal.is_none() && now >= self.renew_at {
             *renewal = Some(self.renew(None));
@@ -286,7 +284,7 @@ impl<'a> Execution<'a> {
             Ok(Written::Refused(Some(stored))) if self.is_ours(&stored) => {
                 (self.record, self.stored) = (Arc::from(stored), Stored::Yes);
                 self.renew_at = Instant::now();
-                renewal.save.into_iter().for_each(|save| self.attempt.save_again(save));
+                renewal.save.into_iter().for_each(|save| self.attempt.save(save));
                 return None;
             }
             Ok(Written::Refused(_)) => (Err("the attempt has lost its lease"), Some(Stop::Lost)),
@@ -313,13 +311,9 @@ impl<'a> Execution<'a> {
         self.settle(renewal, written)
     }
 
-    fn ask_to_stop(&self, reason: &'static str) {
-        self.controls.stop.send_replace(Some(reason));
-    }
-
     /// Stops the body. A body that neither ends nor yields within the grace period is left behind, and the process exits.
     async fn stop(&mut self, body: &mut Body, stop: Stop) -> Outcome {
-        self.ask_to_stop(stop.reason());
+        self.attempt.ask_to_stop(stop.reason());
         body.abort();
         match timeout(self.batch.grace, &mut *body).await {
             Ok(joined) if !is_aborted(&joined) => self.outcome(joined),
@@ -333,6 +327,9 @@ impl<'a> Execution<'a> {
 
     /// Waits for the work that [`Attempt::blocking`] started. Returns `true` if it has ended.
     async fn threads_end(&mut self) -> bool {
+        if !self.attempt.has_threads() {
+            return true;
+        }
         let in_time = timeout(self.batch.grace, self.attempt.threads_end()).await.is_ok();
         if !in_time {
             self.left_behind();
@@ -405,6 +402,12 @@ impl<'a> Execution<'a> {
             call(self.batch, &self.job, &self.attempt, hook).await;
         }
         self.threads_end().await;
+    }
+}
+
+impl Drop for Execution<'_> {
+    fn drop(&mut self) {
+        self.attempt.close();
     }
 }
 
