@@ -20,8 +20,8 @@ impl Envelope {
         let fields = &mut object;
         let envelope = Self {
             v: take::<Option<NonZeroU32>>(fields, "v")?.map_or(CURRENT, NonZeroU32::get),
-            name: take(fields, "name")?,
-            id: take(fields, "id")?,
+            name: take_text(fields, "name")?.unwrap_or_default(),
+            id: take_text(fields, "id")?,
             args: fields.remove("args").unwrap_or_default(),
             kwargs: take(fields, "kwargs")?,
             run_at: take::<At>(fields, "run_at")?.0,
@@ -31,10 +31,10 @@ impl Envelope {
             priority: take(fields, "priority")?,
             tags: take(fields, "tags")?,
             meta: take(fields, "meta")?,
-            parent_id: take(fields, "parent_id")?,
-            root_id: take(fields, "root_id")?,
+            parent_id: take_text(fields, "parent_id")?,
+            root_id: take_text(fields, "root_id")?,
             depth: take(fields, "depth")?,
-            traceparent: take(fields, "traceparent")?,
+            traceparent: take_text(fields, "traceparent")?,
             depends_on: take(fields, "depends_on")?,
             when: take(fields, "when")?,
             otherwise: take(fields, "otherwise")?,
@@ -55,7 +55,19 @@ struct At(#[serde(with = "instant")] Option<Timestamp>);
 
 /// Takes a field out of the object. A missing field gets its default.
 fn take<T: DeserializeOwned + Default>(fields: &mut Map<String, Value>, field: &str) -> Result<T, Unreadable> {
+    convert(field, fields.remove(field))
+}
+
+/// Takes a text out of the object, without a copy.
+fn take_text(fields: &mut Map<String, Value>, field: &str) -> Result<Option<String>, Unreadable> {
     match fields.remove(field) {
+        Some(Value::String(text)) => Ok(Some(text)),
+        value => convert(field, value),
+    }
+}
+
+fn convert<T: DeserializeOwned + Default>(field: &str, value: Option<Value>) -> Result<T, Unreadable> {
+    match value {
         None | Some(Value::Null) => Ok(T::default()),
         Some(value) => read(field, &value).map_err(|flaw| flaw.with_remedy(limit::remedy)),
     }
