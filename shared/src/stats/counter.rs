@@ -1,7 +1,6 @@
 //! The statistics of one process: its counts, and the part of them that is still to be written.
 
 use std::{
-    collections::BTreeMap,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -27,7 +26,7 @@ const LATE: Duration = Duration::from_mins(1);
 pub(crate) struct Counter {
     /// The name of this process.
     process: String,
-    pages: Mutex<BTreeMap<(String, Date), Page>>,
+    pages: Mutex<Vec<Page>>,
     /// `true` if the table does not accept statistics.
     stopped: AtomicBool,
     /// The instant until which the written shares would last at one per second.
@@ -36,9 +35,11 @@ pub(crate) struct Counter {
     late_since: Mutex<Option<Instant>>,
 }
 
-/// A tally, and the part of it that is written.
-#[derive(Debug, Default)]
+/// The tally of one queue on one day, and the part of it that is written.
+#[derive(Debug)]
 struct Page {
+    queue: String,
+    day: Date,
     tally: Tally,
     /// Number of changes so far, the number that was last sent, and `true` if the item exists.
     version: u64,
@@ -87,8 +88,12 @@ impl Counter {
         let day = day(now);
         let mut pages = self.pages();
         // A page of an earlier day is removed once it is written.
-        pages.retain(|(_, of), page| *of >= day || page.sent < page.version);
-        let page = pages.entry((queue.to_owned(), day)).or_default();
+        pages.retain(|page| page.day >= day || page.sent < page.version);
+        let place = pages.iter().position(|page| page.is_of(queue, day)).unwrap_or(pages.len());
+        if place == pages.len() {
+            pages.push(Page::new(queue, day));
+        }
+        let page = &mut pages[place];
         page.tally.add(now, sample);
         if panics::ABORT {
             page.tally.aborting_at = Some(now);
@@ -99,7 +104,7 @@ impl Counter {
     /// Removes an ending from the counts, because the delivery ended in another way.
     pub(crate) fn take_back(&self, queue: &str, now: Timestamp, ending: &str) {
         let mut pages = self.pages();
-        let page = pages.get_mut(&(queue.to_owned(), day(now)));
+        let page = pages.iter_mut().find(|page| page.is_of(queue, day(now)));
         if let Some(count) = page.and_then(|page| page.tally.endings.get_mut(ending)) {
             *count = count.saturating_sub(1);
         }
@@ -118,7 +123,7 @@ impl Counter {
             return None;
         }
         let mut pages = self.pages();
-        let ((queue, day), page) = pages.iter_mut().find(|(_, page)| page.sent < page.version)?;
+        let page = pages.iter_mut().find(|page| page.sent < page.version)?;
         let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
         let until = spent.filter(|until| *until > now).unwrap_or(now);
         if until > now + PAUSE * (ROW - 1) {
@@ -126,8 +131,8 @@ impl Counter {
         }
         *spent = Some(until + PAUSE);
         page.sent = page.version;
-        let (process, tally) = (self.process.clone(), page.tally.clone());
-        Some(Share { process, queue: queue.clone(), day: *day, tally, version: page.version, exists: page.exists })
+        let (process, queue, tally) = (self.process.clone(), page.queue.clone(), page.tally.clone());
+        Some(Share { process, queue, day: page.day, tally, version: page.version, exists: page.exists })
     }
 
     /// Returns `true` once a minute, for endings that no other request writes. The first call starts the first minute.
@@ -145,7 +150,7 @@ impl Counter {
         if kept == Kept::Invalid {
             self.stop();
         }
-        if let Some(page) = self.pages().get_mut(&(share.queue.clone(), share.day)) {
+        if let Some(page) = self.pages().iter_mut().find(|page| page.is_of(&share.queue, share.day)) {
             match kept {
                 Kept::Done => page.exists = true,
                 // The sent values may be missing in the item, so the next request sends them again.
@@ -156,8 +161,18 @@ impl Counter {
         }
     }
 
-    fn pages(&self) -> MutexGuard<'_, BTreeMap<(String, Date), Page>> {
+    fn pages(&self) -> MutexGuard<'_, Vec<Page>> {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Page {
+    fn new(queue: &str, day: Date) -> Self {
+        Self { queue: queue.to_owned(), day, tally: Tally::default(), version: 0, sent: 0, exists: false }
+    }
+
+    fn is_of(&self, queue: &str, day: Date) -> bool {
+        self.day == day && self.queue == queue
     }
 }
 
