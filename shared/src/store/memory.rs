@@ -10,13 +10,16 @@ use jiff::Timestamp;
 use super::{DEPENDENTS, Index, Link, Linked, Listing, Store, StoreError, Write, Written, limit};
 use crate::record::{Dlq, Record, State};
 
+/// The records by id, as the writes contain them.
+type Records = BTreeMap<String, Arc<Record>>;
+
 /// The jobs of each list, in the order of the list.
 type Lists = BTreeMap<String, BTreeSet<(Timestamp, String)>>;
 
 /// A store in memory, for eager mode and tests. Clones share the records.
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
-    records: Arc<Mutex<BTreeMap<String, Record>>>,
+    records: Arc<Mutex<Records>>,
     lists: Arc<Mutex<Lists>>,
 }
 
@@ -26,30 +29,30 @@ impl Memory {
         Self::default()
     }
 
-    fn with<T>(&self, work: impl FnOnce(&mut BTreeMap<String, Record>) -> T) -> T {
+    fn with<T>(&self, work: impl FnOnce(&mut Records) -> T) -> T {
         work(&mut self.records.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Returns all records, sorted by id.
     pub fn records(&self) -> Vec<Record> {
-        self.with(|records| records.values().cloned().collect())
+        self.with(|records| records.values().map(|record| Record::clone(record)).collect())
     }
 
     /// Returns the earliest run time of the filed jobs with these names.
     pub(crate) fn next_due(&self, is_wanted: impl Fn(&str) -> bool) -> Option<Timestamp> {
-        let is_filed = |record: &&Record| record.state == State::Scheduled && record.due.is_some() && is_wanted(&record.name);
+        let is_filed = |record: &&Arc<Record>| record.state == State::Scheduled && record.due.is_some() && is_wanted(&record.name);
         self.with(|records| records.values().filter(is_filed).filter_map(|record| record.run_at).min())
     }
 
     /// Returns the record with this id.
     pub fn get(&self, id: &str) -> Option<Record> {
-        self.with(|records| records.get(id).cloned())
+        self.with(|records| records.get(id).map(|record| Record::clone(record)))
     }
 }
 
-fn write(records: &mut BTreeMap<String, Record>, write: &Write) -> Result<Written, StoreError> {
+fn write(records: &mut Records, write: &Write) -> Result<Written, StoreError> {
     limit::check(&write.next)?; // refuses the same records as the table
-    let stored = records.get(&write.next.id);
+    let stored = records.get(&write.next.id).map(|stored| &**stored);
     let is_other = stored.map(Record::version) != write.seen.as_deref().map(Record::version);
     let has_new_dependents = stored
         .zip(write.seen.as_deref())
@@ -57,10 +60,12 @@ fn write(records: &mut BTreeMap<String, Record>, write: &Write) -> Result<Writte
     if is_other || has_new_dependents {
         return Ok(Written::Refused(stored.cloned().map(Box::new)));
     }
-    let mut next = Record::clone(&write.next);
-    if let (Some(stored), Some(seen)) = (stored, &write.seen) {
+    let mut next = Arc::clone(&write.next);
+    if let (Some(stored), Some(seen)) = (stored, &write.seen)
+        && *stored != **seen
+    {
         let mut seen = Record::clone(seen);
-        adopt_unversioned(&mut next, &mut seen, stored);
+        adopt_unversioned(Arc::make_mut(&mut next), &mut seen, stored);
         debug_assert_eq!(*stored, seen, "a store writes only the fields that differ, so records of one version must be equal");
     }
     records.insert(next.id.clone(), next);
@@ -84,8 +89,8 @@ fn adopt_unversioned(next: &mut Record, seen: &mut Record, stored: &Record) {
     }
 }
 
-fn link(records: &mut BTreeMap<String, Record>, link: &Link) -> Linked {
-    let Some(record) = records.get_mut(link.id()) else { return Linked::Refused(None) };
+fn link(records: &mut Records, link: &Link) -> Linked {
+    let Some(record) = records.get_mut(link.id()).map(Arc::make_mut) else { return Linked::Refused(None) };
     match link {
         Link::Register { dependents, states, .. }
             if states.contains(&record.state) && record.dependents.len() + dependents.len() <= DEPENDENTS =>
@@ -123,8 +128,8 @@ impl Index for Memory {
     }
 
     fn unfinished(&self, _turn: u64) -> BoxFuture<'_, Result<Vec<Result<Record, StoreError>>, StoreError>> {
-        let is_asked_for = |record: &&Record| !record.state.is_terminal() || record.dlq == Some(Dlq::Pending);
-        ready(Ok(self.with(|records| records.values().filter(is_asked_for).cloned().map(Ok).collect()))).boxed()
+        let is_asked_for = |record: &&Arc<Record>| !record.state.is_terminal() || record.dlq == Some(Dlq::Pending);
+        ready(Ok(self.with(|records| records.values().filter(is_asked_for).map(|record| Ok(Record::clone(record))).collect()))).boxed()
     }
 
     fn enlist<'a>(&'a self, listings: &'a [Listing]) -> BoxFuture<'a, Vec<Result<(), StoreError>>> {
