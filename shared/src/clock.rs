@@ -98,17 +98,19 @@ fn system_time() -> Timestamp {
 
 /// RFC 3339 in UTC, always with milliseconds, so that texts sort like instants.
 pub(crate) mod rfc3339 {
-    use jiff::Timestamp;
+    use jiff::{Timestamp, fmt::temporal::DateTimePrinter};
     use serde::{Deserialize, Deserializer, Serializer};
 
+    const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
+
     pub(crate) fn text(at: Timestamp) -> String {
-        format!("{at:.3}")
+        PRINTER.timestamp_to_string(&at)
     }
 
     #[expect(clippy::ref_option, reason = "the shape that serde's `with` calls")]
     pub(crate) fn serialize<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
         match at {
-            Some(at) => serializer.collect_str(&format_args!("{at:.3}")),
+            Some(at) => serializer.serialize_str(&text(*at)),
             None => serializer.serialize_none(),
         }
     }

@@ -54,22 +54,22 @@ fn request(Statement { text, parameters }: Statement) -> Result<BatchStatementRe
 fn statement(table: &str, link: &Link) -> Statement {
     let set = |members: &BTreeSet<String>| Some(AttributeValue::Ss(members.iter().cloned().collect()));
     let state = |state: &State| Some(text(state.as_str()));
-    let mut statement = Statement::new(format!(r#"UPDATE "{table}""#));
+    let mut statement = Statement::update(table);
     match link {
         Link::Register { id, dependents, states } => {
-            statement.add([r#" SET "dependents"=set_add("dependents", ?)"#, "", ""], set(dependents));
-            statement.add([r#" WHERE "id"=?"#, "", ""], Some(text(id)));
+            statement.add(r#" SET "dependents"=set_add("dependents", ?)"#, set(dependents));
+            statement.add(r#" WHERE "id"=?"#, Some(text(id)));
             for (place, state) in states.iter().map(state).enumerate() {
-                statement.add([if place == 0 { r#" AND "state" IN [?"# } else { ", ?" }, "", ""], state);
+                statement.add(if place == 0 { r#" AND "state" IN [?"# } else { ", ?" }, state);
             }
             // Without the attribute, the comparison is false.
             let most = AttributeValue::N(DEPENDENTS.saturating_sub(dependents.len()).to_string());
-            statement.add([r#"] AND NOT size("dependents") > ?"#, "", ""], Some(most));
+            statement.add(r#"] AND NOT size("dependents") > ?"#, Some(most));
         }
         Link::Remove { id, dependencies } => {
-            statement.add([r#" SET "blocked_on"=set_delete("blocked_on", ?)"#, "", ""], set(dependencies));
-            statement.add([r#" WHERE "id"=?"#, "", ""], Some(text(id)));
-            statement.add([r#" AND "state"=?"#, "", ""], state(&State::Blocked));
+            statement.add(r#" SET "blocked_on"=set_delete("blocked_on", ?)"#, set(dependencies));
+            statement.add(r#" WHERE "id"=?"#, Some(text(id)));
+            statement.add(r#" AND "state"=?"#, state(&State::Blocked));
         }
     }
     statement.text += " RETURNING ALL NEW *";

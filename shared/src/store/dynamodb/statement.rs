@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::item::text;
@@ -19,25 +20,36 @@ pub(super) struct Statement {
 }
 
 impl Statement {
-    pub(super) fn new(text: String) -> Self {
-        // Enough for almost all statements, because growing is expensive.
-        let mut statement = Self { text, parameters: Vec::with_capacity(24) };
-        statement.text.reserve(512);
+    /// Starts a statement that inserts an item with this id.
+    pub(super) fn insert(table: &str, id: &str) -> Self {
+        let mut statement = Self::new([r#"INSERT INTO ""#, table, r#"" VALUE {'id': ?"#]);
+        statement.parameters.push(text(id));
         statement
     }
 
-    pub(super) fn add(&mut self, texts: [&str; 3], value: Option<AttributeValue>) {
-        self.text.extend(texts);
+    /// Starts a statement that updates an item.
+    pub(super) fn update(table: &str) -> Self {
+        Self::new([r#"UPDATE ""#, table, r#"""#])
+    }
+
+    fn new(start: [&str; 3]) -> Self {
+        // Enough for almost all statements, because growing is expensive, and less than the 1,032 bytes up to which glibc allocates fast.
+        let mut statement = Self { text: String::with_capacity(600), parameters: Vec::with_capacity(16) };
+        statement.text.extend(start);
+        statement
+    }
+
+    pub(super) fn add(&mut self, text: &str, value: Option<AttributeValue>) {
+        self.text += text;
         self.parameters.extend(value);
     }
 }
 
 pub(super) fn insert(table: &str, next: &Record) -> Result<Statement, StoreError> {
-    let mut statement = Statement::new(format!(r#"INSERT INTO "{table}" VALUE {{"#));
-    statement.add(["'", "id", "': ?"], Some(text(&next.id)));
+    let mut statement = Statement::insert(table, &next.id);
     for attribute in ATTRIBUTES {
         if let Some(value) = (attribute.value)(next)? {
-            statement.add([", '", attribute.name, "': ?"], Some(value));
+            statement.add(attribute.inserted, Some(value));
         }
     }
     statement.text += "}";
@@ -47,17 +59,18 @@ pub(super) fn insert(table: &str, next: &Record) -> Result<Statement, StoreError
 /// Returns a statement that writes the attributes that differ, if the stored record has the version of `seen`. It always writes the
 /// state, because a statement must write something.
 pub(super) fn update(table: &str, seen: &Record, next: &Record) -> Result<Statement, StoreError> {
-    let mut statement = Statement::new(format!(r#"UPDATE "{table}""#));
+    let mut statement = Statement::update(table);
     for attribute in ATTRIBUTES.iter().filter(|attribute| !(attribute.is_same)(seen, next) || attribute.name == "state") {
         match (attribute.value)(next)? {
-            Some(value) => statement.add([r#" SET ""#, attribute.name, r#""=?"#], Some(value)),
-            None => statement.add([r#" REMOVE ""#, attribute.name, r#"""#], None),
+            Some(value) => statement.add(attribute.set, Some(value)),
+            None => statement.add(attribute.removed, None),
         }
     }
-    statement.add([r#" WHERE ""#, "id", r#""=?"#], Some(text(&next.id)));
+    statement.add(r#" WHERE "id"=?"#, Some(text(&next.id)));
     for (name, value) in version_condition(&seen.version()) {
-        let test = if value.is_some() { r#""=?"# } else { r#"" IS MISSING"# };
-        statement.add([r#" AND ""#, name, test], value);
+        statement.text += r#" AND ""#;
+        statement.text += name;
+        statement.add(if value.is_some() { r#""=?"# } else { r#"" IS MISSING"# }, value);
     }
     if seen.is_ended_alone_by(next) {
         statement.text += r#" AND "dependents" IS MISSING"#;
@@ -67,20 +80,22 @@ pub(super) fn update(table: &str, seen: &Record, next: &Record) -> Result<Statem
 
 /// Returns the attributes that the stored item must have. An attribute without a value must be absent.
 pub(crate) fn version_condition(seen: &Version<'_>) -> [(&'static str, Option<AttributeValue>); 6] {
-    let number = |number: i128| AttributeValue::N(number.to_string());
     [
         ("state", Some(text(seen.state.as_str()))),
         ("owner", seen.owner.map(text)),
-        ("generation", (seen.generation > 0).then(|| number(seen.generation.into()))),
-        ("lease_until", seen.lease_until.map(|until| number(until.into()))),
+        ("generation", (seen.generation > 0).then(|| number(seen.generation))),
+        ("lease_until", seen.lease_until.map(number)),
         ("dlq", seen.dlq.map(|dlq| text(dlq.as_str()))),
         ("cancel_requested", seen.cancel_requested.then_some(AttributeValue::Bool(true))),
     ]
 }
 
-/// One attribute of the records: its name, its value, and a comparison of two records.
+/// One attribute of the records: its name, its texts in statements, its value, and a comparison of two records.
 struct Attribute {
     name: &'static str,
+    inserted: &'static str,
+    set: &'static str,
+    removed: &'static str,
     value: fn(&Record) -> Result<Option<AttributeValue>, StoreError>,
     is_same: fn(&Record, &Record) -> bool,
 }
@@ -91,62 +106,68 @@ macro_rules! attributes {
         /// All attributes except the key, in the order of statements.
         const ATTRIBUTES: &[Attribute] = &[$(Attribute {
             name: stringify!($field),
-            value: |$record| $value.map(written_value).transpose(),
+            inserted: concat!(", '", stringify!($field), "': ?"),
+            set: concat!(" SET \"", stringify!($field), "\"=?"),
+            removed: concat!(" REMOVE \"", stringify!($field), "\""),
+            value: |$record| Ok($value),
             is_same: |a, b| a.$field == b.$field,
         }),*];
     };
 }
 
 attributes! { record =>
-    name: Some(&record.name),
-    queue: Some(&record.queue),
-    state: Some(record.state),
-    attempts: Some(record.attempts),
-    max_attempts: Some(record.max_attempts),
-    generation: Some(record.generation).filter(|generation| *generation > 0),
-    owner: record.owner.as_ref(),
-    lease_until: record.lease_until,
-    digest: record.digest,
-    enqueued_at: record.enqueued_at.map(rfc3339::text),
-    run_at: record.run_at.map(rfc3339::text),
-    started_at: record.started_at.map(rfc3339::text),
-    finished_at: record.finished_at.map(rfc3339::text),
-    result: record.result.as_ref(),
-    error: record.error.as_ref(),
-    history: Some(&record.history).filter(|history| !history.is_empty()),
-    snoozes: Some(record.snoozes).filter(|snoozes| *snoozes > 0),
-    runs: Some(record.runs).filter(|runs| *runs > 0),
-    tags: Some(&record.tags).filter(|tags| !tags.is_empty()),
-    meta: Some(&record.meta).filter(|meta| !meta.is_empty()),
-    parent_id: record.parent_id.as_ref(),
-    root_id: record.root_id.as_ref(),
-    progress: record.progress.as_ref(),
-    checkpoint: record.checkpoint.as_ref(),
-    dlq: record.dlq,
-    cancel_requested: Some(record.cancel_requested).filter(|requested| *requested),
-    envelope: record.envelope.as_ref(),
-    message_group: record.message_group.as_ref(),
-    message_attributes: Some(&record.message_attributes).filter(|attributes| !attributes.is_empty()),
-    dependencies: record.dependencies.as_ref(),
+    name: Some(text(&record.name)),
+    queue: Some(text(&record.queue)),
+    state: Some(text(record.state.as_str())),
+    attempts: Some(number(record.attempts)),
+    max_attempts: Some(number(record.max_attempts)),
+    generation: (record.generation > 0).then(|| number(record.generation)),
+    owner: record.owner.as_deref().map(text),
+    lease_until: record.lease_until.map(number),
+    digest: record.digest.map(|digest| AttributeValue::S(digest.into())),
+    enqueued_at: record.enqueued_at.map(instant),
+    run_at: record.run_at.map(instant),
+    started_at: record.started_at.map(instant),
+    finished_at: record.finished_at.map(instant),
+    result: serialized(record.result.as_ref())?,
+    error: serialized(record.error.as_ref())?,
+    history: serialized(Some(&record.history).filter(|history| !history.is_empty()))?,
+    snoozes: (record.snoozes > 0).then(|| number(record.snoozes)),
+    runs: (record.runs > 0).then(|| number(record.runs)),
+    tags: serialized(Some(&record.tags).filter(|tags| !tags.is_empty()))?,
+    meta: serialized(Some(&record.meta).filter(|meta| !meta.is_empty()))?,
+    parent_id: record.parent_id.as_deref().map(text),
+    root_id: record.root_id.as_deref().map(text),
+    progress: serialized(record.progress.as_ref())?,
+    checkpoint: serialized(record.checkpoint.as_ref())?,
+    dlq: record.dlq.map(|dlq| text(dlq.as_str())),
+    cancel_requested: record.cancel_requested.then_some(AttributeValue::Bool(true)),
+    envelope: record.envelope.as_deref().map(text),
+    message_group: record.message_group.as_deref().map(text),
+    message_attributes: serialized(Some(&record.message_attributes).filter(|attributes| !attributes.is_empty()))?,
+    dependencies: serialized(record.dependencies.as_ref())?,
     blocked_on: string_set(&record.blocked_on),
     dependents: string_set(&record.dependents),
-    due: record.due.as_ref(),
-    listed: record.listed.as_ref(),
-    listed_at: record.listed_at.map(rfc3339::text),
-    purge_at: record.purge_at,
+    due: record.due.as_deref().map(text),
+    listed: record.listed.as_deref().map(text),
+    listed_at: record.listed_at.map(instant),
+    purge_at: record.purge_at.map(number),
 }
 
-/// A set of strings, which serializes as a string set of DynamoDB.
-#[derive(Serialize)]
-#[serde(transparent)]
-struct StringSet<'a>(#[serde(with = "serde_dynamo::string_set")] &'a BTreeSet<String>);
-
-fn string_set(set: &BTreeSet<String>) -> Option<StringSet<'_>> {
-    (!set.is_empty()).then_some(StringSet(set))
+fn number<N: ToString + Copy>(number: N) -> AttributeValue {
+    AttributeValue::N(number.to_string())
 }
 
-fn written_value(value: impl Serialize) -> Result<AttributeValue, StoreError> {
-    serde_dynamo::to_attribute_value(value).map_err(|error| StoreError::Invalid(error.to_string()))
+fn instant(at: Timestamp) -> AttributeValue {
+    AttributeValue::S(rfc3339::text(at))
+}
+
+fn string_set(set: &BTreeSet<String>) -> Option<AttributeValue> {
+    (!set.is_empty()).then(|| AttributeValue::Ss(set.iter().cloned().collect()))
+}
+
+fn serialized<T: Serialize>(value: Option<&T>) -> Result<Option<AttributeValue>, StoreError> {
+    value.map(serde_dynamo::to_attribute_value).transpose().map_err(|error| StoreError::Invalid(error.to_string()))
 }
 
 #[cfg(test)]

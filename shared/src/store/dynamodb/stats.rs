@@ -24,22 +24,21 @@ pub(super) fn list(day: Date) -> String {
 pub(super) fn statement(table: &str, share: &Share, now: Timestamp) -> Result<BatchStatementRequest, StoreError> {
     let invalid = |error: String| StoreError::Invalid(error);
     let Share { process, queue, day, tally, version, exists } = share;
-    let id = text(&format!("{}{SEPARATOR}{queue}{SEPARATOR}{process}", list(*day)));
+    let id = format!("{}{SEPARATOR}{queue}{SEPARATOR}{process}", list(*day));
     let number = |number: i128| AttributeValue::N(number.to_string());
     let tally: HashMap<String, AttributeValue> = serde_dynamo::to_item(tally).map_err(|error| invalid(error.to_string()))?;
     let mut tally: BTreeMap<_, _> = tally.into_iter().collect();
     tally.insert("version".into(), number((*version).into()));
     let mut statement;
     if *exists {
-        statement = Statement::new(format!(r#"UPDATE "{table}""#));
+        statement = Statement::update(table);
         for (name, value) in tally {
-            statement.add([r#" SET ""#, &name, r#""=?"#], Some(value));
+            statement.add(&format!(r#" SET "{name}"=?"#), Some(value));
         }
-        statement.add([r#" WHERE ""#, "id", r#""=?"#], Some(id));
-        statement.add([r#" AND ""#, "version", r#""<?"#], Some(number((*version).into())));
+        statement.add(r#" WHERE "id"=?"#, Some(text(&id)));
+        statement.add(r#" AND "version"<?"#, Some(number((*version).into())));
     } else {
-        statement = Statement::new(format!(r#"INSERT INTO "{table}" VALUE {{"#));
-        statement.add(["'", "id", "': ?"], Some(id));
+        statement = Statement::insert(table, &id);
         let fixed = [
             ("queue", text(queue)),
             ("day", text(&day.to_string())),
@@ -48,7 +47,7 @@ pub(super) fn statement(table: &str, share: &Share, now: Timestamp) -> Result<Ba
             ("purge_at", number(after(now, DAYS).as_second().into())),
         ];
         for (name, value) in fixed.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(tally) {
-            statement.add([", '", &name, "': ?"], Some(value));
+            statement.add(&format!(", '{name}': ?"), Some(value));
         }
         statement.text += "}";
     }
