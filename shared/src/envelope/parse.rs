@@ -1,5 +1,6 @@
 //! Parses a message body: detects its format and describes its flaws.
 
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{
@@ -35,6 +36,9 @@ impl Envelope {
     /// When the body has none of these formats, or a field has the wrong type or exceeds its limits.
     pub fn parse(body: &str) -> Result<Self, Unreadable> {
         let body = body.trim();
+        if let Some(envelope) = plain(body) {
+            return envelope.check().map(|()| envelope);
+        }
         match json(body) {
             Ok(Value::Object(object)) => {
                 let is_suspect = object.values().any(may_be_rounded);
@@ -57,6 +61,26 @@ impl Envelope {
             Err(Unreadable::body(foreign(&object)))
         }
     }
+}
+
+/// The native format without options.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Plain {
+    name: String,
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(default)]
+    args: Value,
+}
+
+/// Reads a body that has only a name, an id and arguments, as most have. Without a map of its fields, this costs less than half.
+fn plain(body: &str) -> Option<Envelope> {
+    if !body.starts_with('{') {
+        return None; // serde would also read an array
+    }
+    let Plain { name, id, args } = serde_json::from_str(body).ok()?;
+    (!may_be_rounded(&args)).then(|| Envelope { id, ..Envelope::new(name, args) })
 }
 
 /// Names the source of an object without a name, if it is a well-known event. Sources: "Amazon SNS message formats" in the SNS guide,

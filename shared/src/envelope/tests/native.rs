@@ -176,6 +176,7 @@ fn a_body_that_is_not_an_envelope_is_refused_by_its_kind() {
             "it is an event of EventBridge; give the rule's target an input transformer that makes the message",
         ),
         (r#"[{"name": "adder"}]"#, "it is an array"),
+        (r#"["adder", "id", [1, 2]]"#, "it is an array"),
         (r#""adder""#, "it is a string"),
         ("null", "it is null"),
         ("1234", "it is a number"),
@@ -285,5 +286,6 @@ fn an_integer_of_more_than_64_bits_is_refused_by_its_field() {
     let reason = |body: &str| Envelope::parse(body).expect_err("it is refused").to_string();
     let flaw = "it has an integer of more than 64 bits; send it as a string, or with a fraction or an exponent where it may be rounded";
     assert_eq!(reason(r#"{"name":"n","meta":{"order":18446744073709551616}}"#), format!("meta: {flaw}"));
+    assert_eq!(reason(r#"{"name":"n","args":[18446744073709551616]}"#), format!("args: {flaw}"));
     assert_eq!(reason(r#"{"class":"N","args":[-9223372036854775809]}"#), format!("args: {flaw}"));
 }
