@@ -70,7 +70,7 @@ impl Delivery {
     }
 }
 
-pub(super) fn decode(message: &Message, id: &str, envelope: Envelope, batch: &Batch<'_>) -> Result<Decoded, Box<Refused>> {
+pub(super) fn decode(message: &Message, id: &str, mut envelope: Envelope, batch: &Batch<'_>) -> Result<Decoded, Box<Refused>> {
     static REPORTED: Reported = Reported::new();
     for (field, remedy) in REPORTED.new_in(&envelope) {
         tracing::warn!(
@@ -107,9 +107,9 @@ pub(super) fn decode(message: &Message, id: &str, envelope: Envelope, batch: &Ba
         (policy.recording, policy.on_store_failure) = (Recording::Always, StoreFailure::Retry);
     }
     policy.timeout = envelope.timeout_s.map(Duration::from_secs_f64).or(policy.timeout);
+    known.name().clone_into(&mut envelope.name); // it may be an alias
     let request = Request {
         id: id.to_owned(),
-        name: known.name().to_owned(),
         queue: message.queue.clone(),
         sent_at: message.sent_at,
         dead: message.dead(),

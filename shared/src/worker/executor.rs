@@ -365,6 +365,9 @@ impl<'a> Execution<'a> {
 
     /// Runs the hook that follows each attempt, and keeps the lease meanwhile. Returns the state of the lease.
     async fn tear_down(&mut self, mut lease: Lease) -> Lease {
+        if !self.job.has(&Hook::TearDown) {
+            return lease;
+        }
         let (job, attempt) = (Arc::clone(&self.job), Arc::clone(&self.attempt));
         let mut hook = pin!(call(self.batch, &job, &attempt, Hook::TearDown));
         loop {
