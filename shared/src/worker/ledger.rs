@@ -7,7 +7,7 @@
 //! pending writes.
 
 use std::{
-    collections::HashSet,
+    collections::BTreeSet,
     convert::Infallible,
     future::pending,
     mem,
@@ -232,11 +232,8 @@ impl<'a> Ledger<'a> {
         queued.writes.retain(|waiting| !waiting.asker.is_closed()); // the caller has given up before the write was sent
         let leave_by = queued.leave_by()?;
         let ready = self.running.load(Ordering::SeqCst) == 0 || Instant::now() >= leave_by;
-        // Several jobs may create the record of one that they wait for. A request must not have two writes for one key.
-        let mut ids = HashSet::new();
-        let is_first = |waiting: &Waiting| ids.insert(waiting.write.next.id.clone());
         ready.then(|| {
-            let (now, later) = mem::take(&mut queued.writes).into_iter().partition(is_first);
+            let (now, later) = one_for_each_id(mem::take(&mut queued.writes));
             queued.writes = later;
             self.write_all(now).boxed()
         })
@@ -299,6 +296,17 @@ impl Store for Ledger<'_> {
     fn link<'a>(&'a self, links: &'a [Link]) -> BoxFuture<'a, Vec<Result<Linked, StoreError>>> {
         join_all(links.iter().map(|link| self.link_one(link))).boxed()
     }
+}
+
+/// Separates the first write for each id from the others. Several jobs may create the record of one that they wait for, and a request must
+/// not have two writes for one key.
+fn one_for_each_id(writes: Vec<Waiting>) -> (Vec<Waiting>, Vec<Waiting>) {
+    let mut ids = BTreeSet::new();
+    if writes.iter().all(|waiting| ids.insert(&*waiting.write.next.id)) {
+        return (writes, Vec::new()); // almost always
+    }
+    let mut ids = BTreeSet::new();
+    writes.into_iter().partition(|waiting| ids.insert(waiting.write.next.id.clone()))
 }
 
 fn closed() -> StoreError {
