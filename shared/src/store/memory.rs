@@ -44,6 +44,11 @@ impl Memory {
         self.with(|records| records.values().filter(is_filed).filter_map(|record| record.run_at).min())
     }
 
+    /// Returns `true` if the due index has an entry.
+    pub(crate) fn has_due(&self) -> bool {
+        self.with(|records| records.values().any(|record| record.due.is_some()))
+    }
+
     /// Returns the record with this id.
     pub fn get(&self, id: &str) -> Option<Record> {
         self.with(|records| records.get(id).map(|record| Record::clone(record)))

@@ -71,9 +71,11 @@ impl Local {
 
     /// Delivers due jobs and visible messages, batch by batch, until none is left. Returns the rejected messages.
     pub(crate) async fn run_due(&self, engine: &Engine) -> Result<Vec<(String, String)>, Error> {
-        let handed = hand_over(&self.due(), self.clock.now(), Instant::now() + INVOCATION).await;
-        handed.map_err(|error| Error::store("cannot send due jobs", error))?;
-        settle_owed(&self.due(), self.clock.now()).await;
+        if self.store.has_due() {
+            let handed = hand_over(&self.due(), self.clock.now(), Instant::now() + INVOCATION).await;
+            handed.map_err(|error| Error::store("cannot send due jobs", error))?;
+            settle_owed(&self.due(), self.clock.now()).await;
+        }
         let mut rejected = Vec::new();
         let mut idle = false;
         while !idle {
