@@ -426,7 +426,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_checkpoint_of_an_ended_attempt_fails_at_once() {
-        let attempt = Attempt::new(Arc::default(), Arc::default(), Origin::default(), Clock::system(), Instant::now());
+        let attempt = Attempt::new(Arc::default(), None, Arc::default(), Origin::default(), Clock::system(), Instant::now());
         let mut queued = pin!(attempt.checkpoint(1));
         assert!(poll_immediate(&mut queued).await.is_none(), "it waits for its write");
         attempt.close();

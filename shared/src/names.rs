@@ -34,11 +34,6 @@ pub(crate) fn shard_name(shard: u8) -> String {
     format!("due#{shard}")
 }
 
-/// Returns the name of a shard of ended jobs that owe their dependents a release, as stored in records.
-pub(crate) fn owed_shard_name(shard: u8) -> String {
-    format!("owed#{shard}")
-}
-
 /// Returns the name of a shard of failed jobs, as stored in records. Shards spread many simultaneous failures over the table.
 pub(crate) fn failed_shard_name(shard: u8) -> String {
     format!("failed#{shard}")

@@ -113,7 +113,7 @@ pub struct Record {
     /// The ids of the jobs that wait for this one, at most 20.
     #[serde(default, with = "serde_dynamo::string_set", skip_serializing_if = "BTreeSet::is_empty")]
     pub dependents: BTreeSet<String>,
-    /// The shard of the due index that lists the job, such as `due#7`; or `owed#7` while an ended job owes its dependents their release.
+    /// The shard of the due index that lists the job, such as `due#7`. An ended job is in it until its dependents know of its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<String>,
     /// The shard of the index of failed jobs that lists the job, such as `failed#7`.

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::part::{Due, Tally};
 use crate::{
-    lifecycle::is_sendable,
-    names::{SHARDS, is_fifo, shard_name},
+    lifecycle::{is_sendable, settled},
+    links::Links,
+    names::{SHARDS, is_fifo},
     outbox::send,
     record::Record,
     store::StoreError,
@@ -21,7 +22,8 @@ const MOST: usize = 5_000;
 /// Number of shards processed concurrently.
 const AT_A_TIME: usize = 4;
 
-/// Sends the jobs that are due by `horizon`, until `stop_at`. `done` counts jobs that were sent and marked.
+/// Sends the jobs that are due by `horizon`, and tells the dependents of jobs that ended without a message, until `stop_at`. `done` counts
+/// both.
 ///
 /// # Errors
 ///
@@ -41,7 +43,7 @@ pub(crate) async fn hand_over(due: &Due, horizon: Timestamp, stop_at: Instant) -
 
 async fn hand_over_shard(due: &Due, shard: u8, horizon: Timestamp, stop_at: Instant) -> Result<Tally, StoreError> {
     let mut total = Tally::default();
-    for ids in due.store.due(&shard_name(shard), horizon, MOST).await?.chunks(PAGE) {
+    for ids in due.store.due(shard, horizon, MOST).await?.chunks(PAGE) {
         if Instant::now() >= stop_at {
             break;
         }
@@ -54,15 +56,27 @@ async fn hand_over_shard(due: &Due, shard: u8, horizon: Timestamp, stop_at: Inst
 async fn hand_over_page(due: &Due, ids: &[String], horizon: Timestamp) -> Tally {
     let mut total = Tally::default();
     let mut queues: BTreeMap<String, Vec<Record>> = BTreeMap::new();
+    let mut ended = Vec::new();
     let now = due.clock.now();
     for (id, stored) in ids.iter().zip(due.store.read(ids).await) {
         match stored {
             Ok(Some(record)) if is_sendable(&record, if is_fifo(&record.queue) { now } else { horizon }) => {
                 queues.entry(record.queue.clone()).or_default().push(record);
             }
+            Ok(Some(record)) if settled(&record).is_some() => ended.push(record.id),
             Ok(_) => {} // sent, moved or cancelled meanwhile
             Err(error) => {
                 tracing::error!(id, %error, "cannot read a due job");
+                total.failed += 1;
+            }
+        }
+    }
+    let links = Links { store: &*due.store, queue: &*due.queue, clock: &due.clock };
+    for id in ended {
+        match links.resolve(&id).await {
+            Ok(()) => total.done += 1,
+            Err(error) => {
+                tracing::error!(id, %error, "cannot tell the jobs that wait for this one");
                 total.failed += 1;
             }
         }

@@ -9,7 +9,6 @@ mod hand_over;
 #[cfg(feature = "lambda")]
 mod lambda;
 mod letters;
-mod owed;
 mod part;
 mod plan;
 mod repair;
@@ -33,7 +32,7 @@ pub use self::{
     entry::{CatchUp, Entry},
     schedules::{Scheduled, Schedules},
 };
-pub(crate) use self::{hand_over::hand_over, owed::settle_owed, part::Due};
+pub(crate) use self::{hand_over::hand_over, part::Due};
 use crate::{Clock, Error};
 
 /// Number of fires that a preview shows for each entry.

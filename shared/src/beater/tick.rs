@@ -11,7 +11,6 @@ use super::{
     fire::fire,
     hand_over::hand_over,
     letters::explain,
-    owed::settle_owed,
     part::{Ports, Tick},
     repair::repair,
 };
@@ -29,10 +28,8 @@ pub(crate) struct Report {
     pub(crate) fired: usize,
     /// Schedules and records that are unreadable or wrong.
     pub(crate) wrong: usize,
-    /// Other due jobs that were sent to their queues.
+    /// Other due jobs that were sent to their queues, and ended jobs whose dependents were told.
     pub(crate) sent: usize,
-    /// Jobs that had ended without a message, and whose dependents were told.
-    pub(crate) released: usize,
     /// Unfinished jobs whose messages were gone, and that were filed again or ended.
     pub(crate) repaired: usize,
     /// Unfinished jobs that are long overdue, but whose messages may still arrive.
@@ -54,13 +51,12 @@ pub(crate) async fn tick(ports: &Ports, at: Timestamp, stop_at: Instant) -> Resu
     let fired = fire(ports, tick).await;
     // Waiting jobs do not depend on the schedules.
     let due = hand_over(&ports.due, horizon, stop_at).await;
-    let released = timeout_at(stop_at, settle_owed(&ports.due, at.max(ports.due.clock.now()))).await.unwrap_or_default();
     // The remaining time is used for repairs.
     let looked = join(repair(&ports.due, tick.turn()), explain(&ports.due, &ports.dlqs, tick.turn(), stop_at));
     let (repaired, explained) = timeout_at(stop_at, looked).await.unwrap_or_default();
     let (fired, due) = (fired?, due?);
     let mut all = fired;
-    for part in [due, released, repaired, explained] {
+    for part in [due, repaired, explained] {
         all += part;
     }
     let report = Report {
@@ -68,7 +64,6 @@ pub(crate) async fn tick(ports: &Ports, at: Timestamp, stop_at: Instant) -> Resu
         fired: fired.done,
         wrong: all.wrong,
         sent: due.done,
-        released: released.done,
         repaired: repaired.done,
         overdue: all.overdue,
         explained: explained.done,
@@ -79,7 +74,6 @@ pub(crate) async fn tick(ports: &Ports, at: Timestamp, stop_at: Instant) -> Resu
         fired = report.fired,
         wrong = report.wrong,
         sent = report.sent,
-        released = report.released,
         repaired = report.repaired,
         overdue = report.overdue,
         explained = report.explained,

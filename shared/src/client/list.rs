@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::Client;
 use crate::{
     Error, Record,
-    names::{SHARDS, failed_shard_name, shard_name},
+    names::{SHARDS, failed_shard_name},
     store::StoreError,
 };
 
@@ -59,7 +59,7 @@ impl By<'_> {
     /// Returns `true` if the record still belongs to the list. The index of failed or due jobs may lag behind.
     fn holds(self, record: &Record) -> bool {
         match self {
-            Self::Due => record.due.is_some(),
+            Self::Due => record.due.is_some() && !record.state.is_terminal(),
             Self::Failed => record.listed.is_some(),
             Self::Name(_) | Self::Tag(_) | Self::Root(_) | Self::Object(_) => true,
         }
@@ -89,7 +89,7 @@ impl Client {
     pub async fn list_all(&self, by: By<'_>, limit: usize) -> Result<(Vec<Record>, Vec<StoreError>), Error> {
         let ids = match by {
             By::Due => {
-                let shards = (0..SHARDS).map(async |shard| self.store.due(&shard_name(shard), Timestamp::MAX, limit).await);
+                let shards = (0..SHARDS).map(|shard| self.store.due(shard, Timestamp::MAX, limit));
                 join_all(shards).await.into_iter().collect::<Result<Vec<_>, _>>().map(|ids| ids.concat())
             }
             By::Failed => {

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     clock::after,
     envelope::{Otherwise, When, excerpt},
-    names::{owed_shard_name, shard_of},
+    names::shard,
     record::{Dependencies, Failure, Record, State},
 };
 
@@ -155,13 +155,13 @@ pub(crate) fn put_back(released: &Record, owner: &str, run_at: Timestamp) -> Rec
     met(filed(Some(released), &request, &UNKNOWN, owner, run_at))
 }
 
-/// Lists an ended job in the index of owed releases, if it has dependents. Used where a job may end without a message. Everywhere else, the
-/// message of the job is deleted only after its dependents have been resolved, so no entry is needed.
+/// Lists an ended job in the due index until its dependents know of its end, if it has any. Used where a job may end without a message.
+/// Everywhere else, the message of the job is deleted only after its dependents have been told, so no entry is needed.
 pub(super) fn owed(ended: Record, now: Timestamp) -> Record {
     if !ended.state.is_terminal() || ended.dependents.is_empty() {
         return ended;
     }
-    Record { due: Some(owed_shard_name(shard_of(&ended.id))), run_at: Some(now), ..ended }
+    Record { due: Some(shard(&ended.id)), run_at: Some(now), ..ended }
 }
 
 /// Returns the record of an ended job after its dependents were resolved, if it was listed as owed.

@@ -8,7 +8,10 @@ use futures_util::future::{BoxFuture, FutureExt, ready};
 use jiff::Timestamp;
 
 use super::{DEPENDENTS, Index, Link, Linked, Listing, Store, StoreError, Write, Written, limit};
-use crate::record::{Dlq, Record, State};
+use crate::{
+    names::shard_name,
+    record::{Dlq, Record, State},
+};
 
 /// The records by id, as the writes contain them.
 type Records = BTreeMap<String, Arc<Record>>;
@@ -123,9 +126,10 @@ impl Store for Memory {
 }
 
 impl Index for Memory {
-    fn due<'a>(&'a self, shard: &'a str, until: Timestamp, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
+    fn due(&self, shard: u8, until: Timestamp, limit: usize) -> BoxFuture<'_, Result<Vec<String>, StoreError>> {
+        let shard = shard_name(shard);
         let mut due: Vec<_> = self.with(|records| {
-            let filed = records.values().filter(|record| record.due.as_deref() == Some(shard));
+            let filed = records.values().filter(|record| record.due.as_deref() == Some(&*shard));
             filed.filter_map(|record| Some((record.run_at.filter(|at| *at <= until)?, record.id.clone()))).collect()
         });
         due.sort_unstable();

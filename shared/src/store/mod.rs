@@ -44,7 +44,7 @@ pub trait Store: Send + Sync {
 pub trait Index: Store {
     /// Returns the ids of the jobs in one shard of the due index that are due by `until`: the longest overdue first, at most `limit`. The
     /// index may lag behind, so read the records before you act.
-    fn due<'a>(&'a self, shard: &'a str, until: Timestamp, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>>;
+    fn due(&self, shard: u8, until: Timestamp, limit: usize) -> BoxFuture<'_, Result<Vec<String>, StoreError>>;
 
     /// Reads a part of the records that are unfinished or whose dead letter is still to be sent. Successive values of `turn` cover every
     /// record; sixty values cover a small store. The answer may be stale.

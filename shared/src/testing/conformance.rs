@@ -452,11 +452,11 @@ async fn listed_are(store: &dyn Index, list: &str, limit: usize, expected: &[&st
 async fn due_is(store: &dyn Index, until: Timestamp, limit: usize, expected: &[&Record]) {
     let expected: Vec<_> = expected.iter().map(|record| record.id.clone()).collect();
     for _ in 0..TICKS {
-        if store.due("due#5", until, limit).await.expect("the index answers") == expected {
+        if store.due(5, until, limit).await.expect("the index answers") == expected {
             return;
         }
     }
-    assert_eq!(store.due("due#5", until, limit).await.expect("the index answers"), expected);
+    assert_eq!(store.due(5, until, limit).await.expect("the index answers"), expected);
 }
 
 /// Checks queues. `standard` and `fifo` are names of empty queues. `tick` lets at most a second pass, by waiting or by advancing

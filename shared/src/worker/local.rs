@@ -7,7 +7,7 @@ use tokio::{runtime::Handle, time::Instant};
 use super::engine::{Engine, Invocation, Jobs};
 use crate::{
     Client, Clock, Error,
-    beater::{Due, hand_over, settle_owed},
+    beater::{Due, hand_over},
     clock::until,
     envelope::Envelope,
     queue::{self, Queue, Source},
@@ -74,7 +74,6 @@ impl Local {
         if self.store.has_due() {
             let handed = hand_over(&self.due(), self.clock.now(), Instant::now() + INVOCATION).await;
             handed.map_err(|error| Error::store("cannot send due jobs", error))?;
-            settle_owed(&self.due(), self.clock.now()).await;
         }
         let mut rejected = Vec::new();
         let mut idle = false;

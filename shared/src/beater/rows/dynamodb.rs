@@ -12,7 +12,6 @@ use jiff::Timestamp;
 use super::{Changed, Found, Row, Rows};
 use crate::{
     Record,
-    names::shard_name,
     store::{Item, SEGMENTS, StoreError, Write, due_items, failed, segment_items, text, version_condition},
 };
 
@@ -96,7 +95,7 @@ impl Rows for DynamoDb {
     fn due(&self, shard: u8, until: Timestamp, limit: usize) -> BoxFuture<'_, Result<Vec<Found>, StoreError>> {
         async move {
             let query = self.client.query().table_name(&self.table);
-            Ok(due_items(query, "next_fire", &shard_name(shard), until, limit).await?.into_iter().map(row).collect())
+            Ok(due_items(query, "next_fire", shard, until, limit).await?.into_iter().map(row).collect())
         }
         .boxed()
     }

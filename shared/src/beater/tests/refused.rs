@@ -73,7 +73,7 @@ impl Store for Unmarked {
 }
 
 impl Index for Unmarked {
-    fn due<'a>(&'a self, shard: &'a str, until: Timestamp, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
+    fn due(&self, shard: u8, until: Timestamp, limit: usize) -> BoxFuture<'_, Result<Vec<String>, StoreError>> {
         self.0.due(shard, until, limit)
     }
 

@@ -8,7 +8,7 @@ use super::{
     error::failed,
     item::{Item, text},
 };
-use crate::{clock::rfc3339, store::StoreError};
+use crate::{clock::rfc3339, names::shard_name, store::StoreError};
 
 /// The index of due jobs: hash key `due`, range key `run_at`, keys only.
 pub(crate) const DUE_INDEX: &str = "due";
@@ -29,12 +29,12 @@ impl DynamoDb {
 pub(crate) async fn due_items(
     query: QueryFluentBuilder,
     time: &str,
-    shard: &str,
+    shard: u8,
     until: Timestamp,
     limit: usize,
 ) -> Result<Vec<Item>, StoreError> {
     let query = query.index_name(DUE_INDEX).key_condition_expression(format!("due = :shard AND {time} <= :until"));
-    let query = query.expression_attribute_values(":shard", text(shard));
+    let query = query.expression_attribute_values(":shard", text(&shard_name(shard)));
     let query = query.expression_attribute_values(":until", text(&rfc3339::text(until)));
     pages(query, limit).await
 }

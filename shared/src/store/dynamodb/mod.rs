@@ -85,7 +85,7 @@ impl Store for DynamoDb {
 }
 
 impl Index for DynamoDb {
-    fn due<'a>(&'a self, shard: &'a str, until: Timestamp, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
+    fn due(&self, shard: u8, until: Timestamp, limit: usize) -> BoxFuture<'_, Result<Vec<String>, StoreError>> {
         async move {
             let query = self.client.query().table_name(&self.table).projection_expression("id");
             Ok(due_items(query, "run_at", shard, until, limit).await?.iter().filter_map(id_of).collect())

@@ -172,11 +172,11 @@ impl Store for Network {
 }
 
 impl Index for Network {
-    fn due<'a>(&'a self, shard: &'a str, until: Timestamp, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
-        let (store, shard) = (self.store.clone(), shard.to_owned());
+    fn due(&self, shard: u8, until: Timestamp, limit: usize) -> BoxFuture<'_, Result<Vec<String>, StoreError>> {
+        let store = self.store.clone();
         let due = move || {
-            let (store, shard) = (store.clone(), shard.clone());
-            async move { store.due(&shard, until, limit).await }
+            let store = store.clone();
+            async move { store.due(shard, until, limit).await }
         };
         self.carry("due", due, |throttled| Err(if throttled { busy() } else { unknown() })).boxed()
     }

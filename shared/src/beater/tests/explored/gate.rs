@@ -207,9 +207,9 @@ impl Store for Gate {
 }
 
 impl Index for Gate {
-    fn due<'a>(&'a self, shard: &'a str, until: Timestamp, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
+    fn due(&self, shard: u8, until: Timestamp, limit: usize) -> BoxFuture<'_, Result<Vec<String>, StoreError>> {
         let due = self.hub.world.local.store.due(shard, until, limit);
-        if !self.hub.shards.contains(shard) || std::mem::replace(&mut self.hub.state().indexed[self.who], true) {
+        if !self.hub.shards.contains(&shard_name(shard)) || std::mem::replace(&mut self.hub.state().indexed[self.who], true) {
             return due;
         }
         self.read("reads which jobs are due", due, busy).boxed()
