@@ -50,7 +50,8 @@ impl Delivery {
     pub(super) async fn claim(&self, decoded: &Decoded, turn: Turn, batch: &Batch<'_>) -> Claimed {
         let claim = Claim { owner: Uuid::new_v4().simple().to_string(), lease: decoded.policy.lease };
         let mut seen: Option<Arc<Record>> = None;
-        // Messages that the library itself has sent contain the job's id, and their jobs have records.
+        // The message of a job that was enqueued as recorded has this attribute, and so has a message that the library has sent again.
+        // Their jobs may have records.
         let has_record = self.message.attributes.contains_key(ID);
         let unrecorded = lifecycle::starts_unrecorded(&decoded.policy, self.message.receives, has_record);
         if self.message.receives > 1 || has_record {

@@ -37,7 +37,8 @@ pub(crate) struct Granted {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stored {
     Yes,
-    /// It is not written yet. The first renewal or progress writes it, or an ending for which `Ending::is_trouble` is true.
+    /// It is not written yet. The first renewal, checkpoint or progress writes it. If there is none, an ending for which
+    /// `Ending::is_trouble` is true writes it.
     NotYet,
     /// A write was sent, but its answer has not arrived or was lost.
     Unknown,

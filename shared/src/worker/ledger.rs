@@ -3,8 +3,8 @@
 //! Writes that become ready while requests are pending share the next request. A finish waits up to [`GATHER`] for running jobs,
 //! so that jobs that end at the same time are recorded together. No write waits longer for a slow neighbour.
 //!
-//! The writes of a job follow one another. A request therefore never contains two writes for one key, and a key never has two
-//! pending writes.
+//! A request never contains two writes for one key. Usually the writes of a job follow one another. If two are ready at the same time,
+//! the second is left for the next request.
 
 use std::{
     collections::BTreeSet,
