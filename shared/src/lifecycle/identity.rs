@@ -8,8 +8,8 @@ use crate::{
     record::{Failure, Record, State},
 };
 
-/// Returns `true` if a message belongs to the job with its id. The record has no name if the job was cancelled before a worker received
-/// it, or if others wait for it.
+/// Returns `true` if a message belongs to the job with its id. The record has no name if only a cancellation, a completion or a
+/// dependent has written it.
 pub(crate) fn is_of(seen: &Record, request: &Request) -> bool {
     seen.name.is_empty() || seen.name == request.name && seen.queue == request.queue
 }

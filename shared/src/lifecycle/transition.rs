@@ -45,7 +45,8 @@ pub(crate) fn created(request: &Request, policy: &Policy) -> Record {
     }
 }
 
-/// Clears the fields of an ended job, even if an operator has set them, so that the table does not delete a job that continues.
+/// Clears the fields that only an ended job may have, even if an operator has set them. Otherwise the table would delete a job that
+/// continues.
 pub(super) fn unfinished(record: Record) -> Record {
     Record { finished_at: None, purge_at: None, listed: None, listed_at: None, ..record }
 }
