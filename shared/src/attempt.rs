@@ -37,7 +37,7 @@ pub struct Attempt {
     save_queued: Notify,
     progress: Mutex<Option<Value>>,
     progressed: Notify,
-    /// The number of running pieces of [blocking](Attempt::blocking) work, from the first one.
+    /// The number of running pieces of [blocking](Attempt::blocking) work. It is not set before the first one starts.
     blocking: OnceLock<Arc<watch::Sender<usize>>>,
 }
 

@@ -140,7 +140,7 @@ impl Links<'_> {
             let Some(job) = self.read(&id).await?.filter(|job| job.state.is_terminal()) else { continue };
             ended.extend(self.resolve_one(&job).await?);
             if let Some(settled) = lifecycle::settled(&job) {
-                // Refused: the job runs again.
+                // This write is refused if the job has been retried in the meantime, and that is no error.
                 self.store.write(&[Write::replace(job, settled)]).await.pop().transpose()?;
             }
         }
