@@ -59,7 +59,7 @@ impl Links<'_> {
                 Effect::End(next) => return self.end(blocked, *next).await,
             }
         }
-        if !removed.is_empty() || blocked.blocked_on.is_empty() {
+        if !removed.is_empty() || lifecycle::unmet(blocked).next().is_none() {
             let job = self.remove(blocked, removed).await?;
             match lifecycle::progress(&job, &token(), now) {
                 Progress::Release => return Ok(Waiting::Changed(Box::new(job))),

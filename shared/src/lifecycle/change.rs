@@ -12,7 +12,8 @@ use super::{
 };
 use crate::{
     Policy,
-    record::{Failure, Record, State},
+    clock::after,
+    record::{Dependencies, Failure, Record, State},
 };
 
 /// Cancels a job: ends a waiting job, and marks a running one. Returns `None` if the job has already ended.
@@ -61,6 +62,7 @@ pub(crate) fn retry(seen: &Record, request: &Request, owner: &str, now: Timestam
         max_attempts: request.max_attempts.unwrap_or(seen.max_attempts),
         tags: if request.tags.is_empty() { seen.tags.clone() } else { request.tags.clone() },
         meta: if request.meta.is_empty() { seen.meta.clone() } else { request.meta.clone() },
+        dependencies: dependencies(seen, request, now),
         result: None,
         error: None,
         progress: None,
@@ -68,6 +70,14 @@ pub(crate) fn retry(seen: &Record, request: &Request, owner: &str, now: Timestam
         ..without_message(redriven(&remember_ending(seen.clone())))
     };
     Some(filed(Some(&again), request, &UNKNOWN, owner, request.run_at.unwrap_or(now)))
+}
+
+/// Returns the dependencies of a job that runs again. If they were never met, the job waits for them again, for as long as the producer
+/// allows. The record has none if the job was cancelled before a worker saw it.
+fn dependencies(seen: &Record, request: &Request, now: Timestamp) -> Option<Box<Dependencies>> {
+    let dependencies = seen.dependencies.clone().or_else(|| request.dependencies.clone().filter(|_| seen.generation == 0))?;
+    let until = if dependencies.met { dependencies.until } else { Some(after(now, request.max_blocked)) };
+    Some(Box::new(Dependencies { until, ..*dependencies }))
 }
 
 /// Adds the ending of a job to its history, unless the history already has its last failed attempt.

@@ -35,7 +35,8 @@ pub(super) fn must_wait(seen: &Record) -> bool {
 /// Blocks a job until its dependencies have ended. `owner` is a new token, so that a late write for an earlier block changes nothing.
 pub(super) fn blocked(seen: &Record, request: &Request, owner: &str, now: Timestamp) -> Record {
     let mut dependencies = seen.dependencies.clone().unwrap_or_default();
-    dependencies.until = Some(after(now, request.max_blocked));
+    // A retry has set it, because the message that was sent then does not say how long the job may wait.
+    dependencies.until.get_or_insert_with(|| after(now, request.max_blocked));
     let sentinel = (dependencies.when == When::Failed).then(|| FAILURE.to_owned());
     let base = if seen.envelope.is_some() { seen.clone() } else { with_message(seen.clone(), request) };
     Record {

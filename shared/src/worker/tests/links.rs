@@ -228,6 +228,27 @@ async fn a_cancelled_blocked_job_is_not_released() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_retried_job_that_was_cancelled_unseen_still_waits() {
+    let graph = Graph::new();
+    let client = graph.local.client();
+    client.cancel("b").await.expect("memory answers");
+    let longest = seconds(7200);
+    let waiting = job("b").after(["a"]).max_blocked(longest);
+    assert!(client.retry(waiting.clone()).await.expect("memory answers"));
+    graph.run().await;
+    assert_eq!(graph.runs.all().len(), 0, "its dependency has not run");
+    graph.local.clock.advance(seconds(60));
+    client.cancel("b").await.expect("memory answers");
+    assert!(client.retry(waiting).await.expect("memory answers"));
+    graph.run().await;
+    let until = graph.record("b").dependencies.and_then(|dependencies| dependencies.until);
+    assert_eq!(until, Some(crate::clock::after(graph.local.clock.now(), longest)));
+    graph.enqueue(job("a")).await;
+    graph.run().await;
+    assert_eq!(graph.runs.all(), ["a", "b"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn more_than_twenty_jobs_may_wait_for_one() {
     let graph = Graph::new();
     let ids: Vec<_> = (0..25).map(|number| format!("b{number}")).collect();
@@ -505,4 +526,30 @@ async fn every_job_of_a_graph_ends_once_wherever_a_process_dies() {
         }
     }
     assert_eq!(survived, 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_after_ended_jobs_ends_once_wherever_a_process_dies() {
+    let (waiting, expected) = (["next", "handler", "unneeded"], [State::Succeeded, State::Succeeded, State::Cancelled]);
+    for takes_effect in [false, true] {
+        for at in 0.. {
+            let graph = Graph::new().failing(&["bad"]);
+            graph.enqueue(job("a")).await;
+            graph.enqueue(job("bad")).await;
+            graph.run().await;
+            graph.enqueue(job("next").after(["a"])).await;
+            graph.enqueue(job("handler").after(["bad"]).when(When::Failed)).await;
+            graph.enqueue(job("unneeded").after(["a"]).when(When::Failed)).await;
+            let (count, dead) = (Arc::default(), Arc::default());
+            let mortal = Mortal { local: graph.local.clone(), count, at, takes_effect, dead };
+            let died = deliver(&graph, &mortal).await;
+            graph.run().await;
+            graph.local.clock.advance(seconds(3600));
+            graph.run().await;
+            assert_eq!(graph.states(&waiting), expected, "killed at {at} ({takes_effect})");
+            if !died {
+                break;
+            }
+        }
+    }
 }
