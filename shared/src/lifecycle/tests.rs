@@ -18,7 +18,7 @@ use crate::{
     clock::{after, from_millis},
     envelope::Envelope,
     names::shard,
-    record::{Dlq, Failure, Past, Record, State},
+    record::{Dependencies, Dlq, Failure, Past, Record, State},
     store::Write,
 };
 

@@ -57,7 +57,9 @@ pub(super) fn redriven(seen: &Record) -> Record {
 }
 
 fn reopened(seen: &Record) -> Record {
-    Record { dlq: None, ..unfinished(seen.clone()) }
+    // If the job must wait again, its time to wait begins again.
+    let again = |dependencies: &Dependencies| Box::new(Dependencies { until: None, ..dependencies.clone() });
+    Record { dlq: None, dependencies: seen.dependencies.as_deref().map(again), ..unfinished(seen.clone()) }
 }
 
 pub(super) fn with_message(record: Record, request: &Request) -> Record {

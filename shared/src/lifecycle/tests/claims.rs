@@ -422,6 +422,20 @@ fn a_redriven_job_that_never_started_has_the_attempts_of_its_policy() {
 }
 
 #[test]
+fn a_redriven_job_that_waited_too_long_waits_again_from_now() {
+    let dependencies = Some(Box::new(Dependencies { ids: vec!["a".into()], ..Dependencies::default() }));
+    let asked = Request { dependencies, max_blocked: secs(60), ..request() };
+    let (blocked, ending) = closed(decide(None, &asked, &policy(), &claim("first"), at(0)));
+    assert_eq!((ending, blocked.state), (Ending::Blocked, State::Blocked));
+    assert_eq!(repair(&blocked, None, "beater", at(59)), Repair::Nothing);
+    let Repair::Write(failed) = repair(&blocked, None, "beater", at(70)) else { panic!("it waited too long") };
+    assert_eq!(failed.error.as_ref().map(|error| &*error.message), Some("it waited too long for a"));
+    let redriven = Request { dead: Some(0), max_blocked: secs(60), ..request() };
+    let (again, ending) = closed(decide(Some(&dead_lettered(&failed)), &redriven, &policy(), &claim("next"), at(100)));
+    assert_eq!((ending, again.dependencies.and_then(|it| it.until)), (Ending::Blocked, Some(at(160))));
+}
+
+#[test]
 fn only_exactly_the_generation_that_failed_is_redriven() {
     let failed = dead_lettered(&Record { generation: 7, ..failed_for_good() });
     for other in [0, 6, 8] {
