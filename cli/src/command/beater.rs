@@ -9,7 +9,6 @@ use super::{
     function::{self, Function},
     mapping,
     queue::{self, SqsQueue},
-    table,
 };
 use crate::{
     aws::Aws,
@@ -37,6 +36,15 @@ pub(super) fn is_each_minute(expression: Option<&str>) -> bool {
 
 /// Returns the function that an EventBridge rule invokes each minute and whose variables name the tables of this environment.
 pub(super) async fn find(aws: &Aws) -> Result<Option<String>, String> {
+    let is_ours = |function: &Function| {
+        let schedules = Place::of(&function.environment).schedules_table();
+        function.table() == Some(aws.place.table()) && schedules == aws.place.schedules_table()
+    };
+    find_where(aws, is_ours).await
+}
+
+/// Returns the first function that EventBridge invokes each minute and that is wanted.
+pub(super) async fn find_where(aws: &Aws, mut is_wanted: impl FnMut(&Function) -> bool) -> Result<Option<String>, String> {
     let (events, mut from) = (aws.eventbridge(), None);
     loop {
         let page = events.list_rules().set_next_token(from).send().await.map_err(|error| describe(&error))?;
@@ -47,12 +55,7 @@ pub(super) async fn find(aws: &Aws) -> Result<Option<String>, String> {
                 let Some(name) = target.arn.strip_prefix("arn:aws").and_then(|arn| arn.split(":function:").nth(1)) else { continue };
                 let name = name.split(':').next().unwrap_or(name);
                 let function = Function::get(aws, name).await.map_err(Failure::into_message)?;
-                let is_beater = |function: &Function| {
-                    let place = Place::of(&function.environment);
-                    let says = ["SQJOBS_TABLE", "SQJOBS_PREFIX"].iter().any(|name| function.environment.contains_key(*name));
-                    says && (place.table(), place.schedules_table()) == (aws.place.table(), aws.place.schedules_table())
-                };
-                if let Some(function) = function.filter(is_beater) {
+                if let Some(function) = function.filter(&mut is_wanted) {
                     return Ok(Some(function.name));
                 }
             }
@@ -68,7 +71,6 @@ pub(super) async fn find(aws: &Aws) -> Result<Option<String>, String> {
 /// EventBridge with the function's name, which invokes it each minute. A second call changes nothing. Refuses the beater of another
 /// environment.
 pub(super) async fn connect(aws: &Aws, function: &Function) -> Result<(), Failure> {
-    table::refuse_other(aws).await?;
     let mappings = mapping::mappings(aws, None).await?;
     if let Some(own) = mappings.iter().find(|mapped| mapping::function_of(mapped) == Some(&function.name)) {
         let source = own.event_source_arn.as_deref().unwrap_or_default();

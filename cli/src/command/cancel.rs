@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use sqjobs::{Cancelled, Record};
 
+use super::environment::refuse_other_record;
 use crate::{
     aws::Aws,
     failure::Failure,
@@ -39,6 +40,9 @@ pub(super) async fn cancel(aws: &Aws, wanted: Cancel) -> Result<bool, Failure> {
     let mut all = true;
     for id in &wanted.ids {
         let record = client.get(id).await?;
+        if let Some(record) = &record {
+            refuse_other_record(aws, record)?;
+        }
         let outcome = match (&record, wanted.unseen) {
             (None, false) => None,
             _ => Some(client.cancel(id).await?),

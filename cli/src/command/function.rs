@@ -16,9 +16,11 @@ use crate::{
 /// Maximum time until a changed function is ready again.
 const CHANGE: Duration = Duration::from_mins(1);
 /// The variable that names the prefix of an environment.
-const PREFIX: &str = "SQJOBS_PREFIX";
+pub(super) const PREFIX: &str = "SQJOBS_PREFIX";
 /// The variable that names the table of the records.
 const TABLE: &str = "SQJOBS_TABLE";
+/// The variable that names the table of the schedules.
+const SCHEDULES_TABLE: &str = "SQJOBS_SCHEDULES_TABLE";
 /// The number of requests to IAM at the same time.
 const AT_A_TIME: usize = 4;
 
@@ -142,7 +144,7 @@ pub(super) async fn table_arn(aws: &Aws, table: &str) -> Result<String, Failure>
 }
 
 /// A deployed function.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Function {
     pub(super) name: String,
     pub(super) arn: String,
@@ -243,8 +245,16 @@ impl Function {
 
     /// Returns the table of the records that its variables name.
     pub(super) fn table(&self) -> Option<String> {
-        let names_one = [PREFIX, TABLE].iter().any(|name| self.environment.contains_key(*name));
-        names_one.then(|| Place::of(&self.environment).table())
+        self.names_one_of([PREFIX, TABLE]).then(|| Place::of(&self.environment).table())
+    }
+
+    /// Returns the table of the schedules that its variables name.
+    pub(super) fn schedules_table(&self) -> Option<String> {
+        self.names_one_of([PREFIX, SCHEDULES_TABLE]).then(|| Place::of(&self.environment).schedules_table())
+    }
+
+    fn names_one_of(&self, variables: [&str; 2]) -> bool {
+        variables.iter().any(|name| self.environment.contains_key(*name))
     }
 
     /// Returns true if its code and configuration equal those of another version.

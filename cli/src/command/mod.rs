@@ -7,6 +7,7 @@ pub(crate) mod dev;
 pub(crate) mod dlq;
 pub(crate) mod doctor;
 pub(crate) mod enqueue;
+mod environment;
 pub(crate) mod explain;
 mod feeding;
 pub(crate) mod find;

@@ -184,10 +184,8 @@ pub(super) fn of_another(environments: &[String], name: &str) -> Option<String> 
     Some(format!("queue {name} belongs to the environment {prefix}; use the name {short} and --prefix {prefix}"))
 }
 
-/// Refuses queues of other environments, and the table of another environment. Without the permission to list tables, no other environment
-/// is known.
+/// Refuses queues of other environments. Without the permission to list tables, no other environment is known.
 pub(super) async fn refuse_others(aws: &Aws, names: impl IntoIterator<Item = &str>) -> Result<(), Failure> {
-    table::refuse_other(aws).await?;
     let environments = table::environments(aws).await.unwrap_or_default();
     let refused = names.into_iter().find_map(|name| of_another(&environments, &aws.queue(name)));
     refused.map_or(Ok(()), |sentence| Err(Failure::new(sentence)))

@@ -11,6 +11,7 @@ use sqjobs::{
 use tokio::time::sleep;
 
 use super::{
+    environment::refuse_other_tables,
     feeding::{BETWEEN_LOOKS, Code, Feeding, refuse_other_table},
     function::Function,
     mapping::{Feed, feeds, function_of, mappings, row},
@@ -100,7 +101,10 @@ pub(super) async fn queue(aws: &Aws, wanted: Queue) -> Result<bool, Failure> {
     match &wanted {
         Queue::List { .. } => {}
         // A new environment may have no table yet.
-        Queue::Create { .. } => drop(check_contents(aws).await?),
+        Queue::Create { .. } => {
+            check_contents(aws).await?;
+            refuse_other_tables(aws).await?;
+        }
         Queue::Pause { .. } | Queue::Resume { .. } | Queue::Purge { .. } | Queue::Delete { .. } => check_options(aws).await?,
     }
     match wanted {
@@ -135,9 +139,7 @@ async fn create(aws: &Aws, name: &str, timeout: Option<Duration>, function: Opti
         Some(_) => Some(pair(aws, &full_name).await?),
         None => None,
     };
-    if existing.is_none()
-        && let Some(others) = others_than_new(aws).await
-    {
+    if let Some(others) = others_than_new(aws).await {
         return Err(Failure::new(format!("cannot create queue {full_name}: {others}; otherwise start with `sqjobs table create`")));
     }
     if let Some((queue, _)) =

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use sqjobs::{Record, State};
 
-use super::queue;
+use super::{environment::refuse_other_record, queue};
 use crate::{
     aws::Aws,
     failure::Failure,
@@ -44,6 +44,7 @@ pub(super) async fn reschedule(aws: &Aws, wanted: Move) -> Result<bool, Failure>
     let client = aws.client();
     let waits = client.get(&wanted.id).await?.filter(|record| record.state == State::Scheduled);
     if let Some(record) = waits {
+        refuse_other_record(aws, &record)?;
         queue::refuse_missing(aws, &format!("cannot move {}", clean(&wanted.id)), &record.queue).await?;
     }
     let moved = client.reschedule(&wanted.id, at).await?;

@@ -7,6 +7,7 @@ use sqjobs::{Letter, State};
 use super::{
     dlq::walk::{Pair, Walk},
     enqueue::{Options, job},
+    environment::refuse_other_record,
     lookup::{self, Facts},
     queue::{self, DeadLetterQueues},
 };
@@ -44,6 +45,7 @@ pub(super) async fn retry(aws: &Aws, wanted: Retry) -> Result<bool, Failure> {
     let Some(record) = client.get(&wanted.id).await? else {
         return Err(no_record(aws, &wanted).await);
     };
+    refuse_other_record(aws, &record)?;
     if let Some(queue) = &wanted.options.queue {
         DeadLetterQueues::read(aws).await.refuse(aws, queue).await?;
     }

@@ -6,6 +6,11 @@ use aws_sdk_dynamodb::{error::ProvideErrorMetadata as _, types::TableDescription
 use clap::Subcommand;
 use sqjobs::setup;
 
+use super::{
+    environment::refuse_other_tables,
+    function::Function,
+    mapping::{function_of, mappings, qualifier_of},
+};
 use crate::{
     aws::Aws,
     failure::{Failure, describe},
@@ -40,6 +45,7 @@ pub(super) async fn create(aws: &Aws) -> Result<(), Failure> {
     }
     refuse_taken(aws, &names).await?;
     check_contents(aws).await?;
+    refuse_other_tables(aws).await?;
     setup::create_table(&dynamodb, &jobs).await?;
     Ok(setup::create_schedules_table(&dynamodb, &schedules).await?)
 }
@@ -50,12 +56,18 @@ async fn refuse_taken(aws: &Aws, names: &[String]) -> Result<(), Failure> {
     if place.prefix.is_empty() || names.contains(&place.table()) {
         return Ok(());
     }
-    let owners = prefixes(names).filter(|prefix| !prefix.is_empty() && place.prefix.starts_with(*prefix));
+    let owners = prefixes(names).filter(|prefix| place.prefix.starts_with(*prefix));
     let owner = owners.max_by_key(|prefix| prefix.len());
-    let Some(owner) = owner else { return Ok(()) };
-    let queues = aws.sqs().list_queues().queue_name_prefix(&place.prefix).send().await;
-    let queues = queues.map_err(|error| Failure::because("cannot list the queues", error))?.queue_urls.unwrap_or_default();
-    let taken: BTreeSet<_> = queues.iter().filter_map(|url| url.rsplit('/').next()).collect();
+    let (taken, owner): (BTreeSet<_>, _) = match owner {
+        None => return Ok(()),
+        // A queue without a function may have been created for the new environment.
+        Some("") => (fed_elsewhere(aws).await?, "without a prefix"),
+        Some(owner) => {
+            let queues = aws.sqs().list_queues().queue_name_prefix(&place.prefix).send().await;
+            let queues = queues.map_err(|error| Failure::because("cannot list the queues", error))?.queue_urls.unwrap_or_default();
+            (queues.iter().filter_map(|url| url.rsplit('/').next().map(str::to_owned)).collect(), owner)
+        }
+    };
     if taken.is_empty() {
         return Ok(());
     }
@@ -66,8 +78,24 @@ async fn refuse_taken(aws: &Aws, names: &[String]) -> Result<(), Failure> {
     )))
 }
 
+/// Returns the queues with the prefix of this environment that feed functions of another one.
+async fn fed_elsewhere(aws: &Aws) -> Result<BTreeSet<String>, Failure> {
+    let mut queues = BTreeSet::new();
+    // Without the permission to list the mappings, no such queue is known.
+    for mapping in mappings(aws, None).await.unwrap_or_default() {
+        let queue = mapping.event_source_arn.as_deref().and_then(|arn| arn.rsplit(':').next());
+        let Some(queue) = queue.filter(|queue| queue.starts_with(&aws.place.prefix)) else { continue };
+        let Some(name) = function_of(&mapping) else { continue };
+        let function = Function::get_version(aws, name, qualifier_of(&mapping)).await?;
+        if function.is_some_and(|function| Place::of(&function.environment).prefix != aws.place.prefix) {
+            queues.insert(queue.to_owned());
+        }
+    }
+    Ok(queues)
+}
+
 /// Returns the names of all tables.
-async fn names(aws: &Aws) -> Result<Vec<String>, String> {
+pub(super) async fn names(aws: &Aws) -> Result<Vec<String>, String> {
     let names = aws.dynamodb().list_tables().into_paginator().items().send().collect::<Result<_, _>>().await;
     names.map_err(|error| describe(&error))
 }
@@ -86,10 +114,14 @@ pub(super) async fn missing(aws: &Aws) -> Result<Vec<String>, String> {
 
 /// Returns the prefixes of other environments that begin with the prefix of this one.
 pub(super) async fn environments(aws: &Aws) -> Result<Vec<String>, String> {
-    let (names, ours) = (names(aws).await?, &aws.place);
+    Ok(longer(&names(aws).await?, &aws.place))
+}
+
+/// Returns the prefixes of other environments, among these tables, that begin with the prefix of this one.
+pub(super) fn longer(names: &[String], ours: &Place) -> Vec<String> {
     let is_other =
         |prefix: &&str| prefix.len() > ours.prefix.len() && prefix.starts_with(&ours.prefix) && setup::jobs_table(prefix) != ours.table();
-    Ok(prefixes(&names).filter(is_other).map(str::to_owned).collect())
+    prefixes(names).filter(is_other).map(str::to_owned).collect()
 }
 
 /// Lists the existing environments, if this one has a prefix but no table yet, because the prefix may be mistyped. Returns `None` if the
@@ -151,7 +183,7 @@ pub(super) async fn check_options(aws: &Aws) -> Result<(), Failure> {
             "there is no table {table}; check --prefix, --table and --schedules-table, or create it with `sqjobs table create`"
         )));
     }
-    refuse_other(aws).await
+    refuse_other_tables(aws).await
 }
 
 /// Refuses tables that options name and that hold something else. Returns those that do not exist. A table that the user may not
@@ -188,36 +220,6 @@ pub(super) async fn check_contents(aws: &Aws) -> Result<Vec<String>, Failure> {
         }
     }
     Ok(missing)
-}
-
-/// Refuses the table of another environment together with the prefix of this one. Refuses nothing if the user may not list the tables.
-pub(super) async fn refuse_other(aws: &Aws) -> Result<(), Failure> {
-    let place = &aws.place;
-    let given = [
-        ("--table", "SQJOBS_TABLE", place.table(), setup::jobs_table as fn(&str) -> String, setup::schedules_table as fn(&str) -> String),
-        ("--schedules-table", "SQJOBS_SCHEDULES_TABLE", place.schedules_table(), setup::schedules_table, setup::jobs_table),
-    ];
-    let mut all = None;
-    for (option, variable, table, usual, partner) in given {
-        let other = table.strip_suffix(&*usual("")).filter(|other| table != usual(&place.prefix) && !other.is_empty());
-        let Some(other) = other else { continue };
-        // Both tables of an environment, if given, mean that environment.
-        let partner = partner(other);
-        if [place.table(), place.schedules_table()].contains(&partner) {
-            continue;
-        }
-        if all.is_none() {
-            all = Some(names(aws).await.unwrap_or_default());
-        }
-        if all.as_ref().is_some_and(|names| names.contains(&partner)) {
-            return Err(Failure::new(format!(
-                "table {table} belongs to the environment {other}, but this command uses the prefix \"{}\": give --prefix {other}, or omit \
-                 {option} and the variable {variable}",
-                place.prefix
-            )));
-        }
-    }
-    Ok(())
 }
 
 /// Returns the environment, among these, that a queue belongs to.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 use sqjobs::setup;
 
@@ -50,9 +51,15 @@ fn a_job_of_one_id_runs_in_each_of_two_environments() {
 #[test]
 fn the_doctor_finds_environments_that_share_a_table() {
     World::setup().visibility_s(180).test(async |world| {
-        let name = world.create_function_and_role(&Function::probe()).await;
         // `--table` names the table, so it has no prefix: `probes` is the queue `es` of the prefix `prob`.
+        let function = Function::probe().env("SQJOBS_PREFIX", "prob".to_owned()).env("SQJOBS_SCHEDULES_TABLE", "schedules".to_owned());
+        world.account.create_role(&function).await;
+        world.deploy(&function).await;
+        let name = world.account.name(&function);
         let named = |prefix: &str, args: &[&str]| sqjobs(world, &[args, &["--prefix", prefix]].concat());
+        let kept = ["--schedules-table", "schedules", "schedule", "add", "kept", "probe", "--queue", "es", "--cron", "1 0 * * *"];
+        named("prob", &kept).yes();
+        named("prob", &["schedule", "remove", "kept", "--schedules-table", "schedules", "--yes"]).yes();
         named("prob", &["queue", "create", "es", "--function", &name]).yes();
         in_environment(world, "prob", &["table", "create"]).yes();
 
@@ -194,6 +201,103 @@ fn an_option_that_names_a_wrong_table_changes_nothing() {
         let refused = in_environment(world, "staging-i", &["table", "create"]).error();
         let taken = "it would take the queues staging-invoice, staging-invoice-dlq from the environment staging-";
         assert!(refused.contains(taken), "{refused}");
+    });
+}
+
+#[test]
+fn a_prefix_and_tables_of_different_environments_change_nothing() {
+    World::setup().visibility_s(180).test(async |world| {
+        let staging = |args: &[&str]| in_environment(world, "staging-", args);
+        staging(&["table", "create"]).yes();
+        staging(&["queue", "create", "invoice"]).yes();
+        sqjobs(world, &["enqueue", "probe", "{}", "--queue", "probes", "--id", "ours", "--delay", "2h", "--recorded"]).yes();
+        staging(&["enqueue", "probe", "{}", "--queue", "invoice", "--id", "theirs", "--delay", "2h", "--recorded"]).yes();
+        sqjobs(world, &["schedule", "add", "nightly", "probe", "--cron", "1 0 * * *", "--queue", "probes"]).yes();
+        let adder = world.create_function_and_role(&Function::adder()).await;
+        // The tables of this environment have other names.
+        let lab = ["--prefix", "lab-", "--table", "lab_records", "--schedules-table", "lab_schedules"];
+        sqjobs(world, &[&lab[..], &["table", "create"]].concat()).yes();
+        sqjobs(world, &[&lab[..], &["queue", "create", "work", "--function", &adder]].concat()).yes();
+        sqjobs(world, &[&lab[..], &["enqueue", "adder", "[1]", "--queue", "work", "--id", "lab", "--delay", "10m", "--recorded"]].concat())
+            .yes();
+        let record = async |table: &str, id: &str| {
+            let get = world.account.dynamodb.get_item().table_name(table).key("id", AttributeValue::S(id.to_owned())).send();
+            get.await.expect("it is read").item
+        };
+        let read = async || {
+            let records = [record("jobs", "ours").await, record("staging-jobs", "theirs").await, record("lab_records", "lab").await];
+            (records, record("schedules", "nightly").await, record("jobs", "cross").await, record("staging-schedules", "evil").await)
+        };
+        let before = read().await;
+
+        let jobs: [&[&str]; 5] = [
+            &["cancel", "ID", "--yes"],
+            &["cancel", "new", "--unseen", "--yes"],
+            &["move", "ID", "--delay", "3h"],
+            &["retry", "ID", "{}", "--yes"],
+            &["enqueue", "probe", "{}", "--id", "cross", "--queue", "QUEUE", "--recorded"],
+        ];
+        let schedules: [&[&str]; 4] = [
+            &["schedule", "pause", "nightly"],
+            &["schedule", "run", "nightly"],
+            &["schedule", "remove", "nightly", "--yes"],
+            &["schedule", "add", "evil", "probe", "--queue", "QUEUE", "--every", "1h"],
+        ];
+        let setups: [&[&str]; 2] = [&["queue", "create", "fresh"], &["table", "create"]];
+        let without = "belongs to the environment without a prefix, but this command uses the prefix \"staging-\": omit --prefix";
+        let of_staging =
+            "belongs to the environment staging-, but this command uses the prefix \"PREFIX\": give --prefix staging-, or omit";
+        let of_lab =
+            "table lab_records belongs to the environment lab-, but this command uses the prefix \"\": give --prefix lab-, or omit";
+        let both = ["--table", "staging-jobs", "--schedules-table", "staging-schedules"];
+        let cases: [(&str, &[&str], [&str; 2], Vec<&[&str]>, &str); 6] = [
+            ("staging-", &["--table", "jobs"], ["ours", "invoice"], [&jobs[..], &setups].concat(), without),
+            ("staging-", &["--schedules-table", "schedules"], ["ours", "invoice"], [&schedules[..], &setups].concat(), without),
+            ("staging-", &["--table", "jobs", "--schedules-table", "schedules"], ["ours", "invoice"], jobs.to_vec(), without),
+            ("", &both, ["theirs", "probes"], [&jobs[..], &schedules, &setups].concat(), of_staging),
+            ("q-", &both, ["theirs", "probes"], [&jobs[..], &schedules, &setups].concat(), of_staging),
+            ("", &["--table", "lab_records"], ["lab", "probes"], jobs.to_vec(), of_lab),
+        ];
+        for (prefix, tables, [id, queue], commands, refusal) in cases {
+            for command in commands {
+                let command: Vec<_> = command.iter().map(|word| word.replace("ID", id).replace("QUEUE", queue)).collect();
+                let command = [tables.to_vec(), command.iter().map(String::as_str).collect()].concat();
+                let refused = in_environment(world, prefix, &command).error();
+                assert!(refused.contains(&refusal.replace("PREFIX", prefix)), "{prefix:?} {command:?}: {refused}");
+            }
+        }
+        // A variable counts like the option.
+        let refused = sqjobs(world, &["--prefix", "staging-", "queue", "create", "fresh"]).error();
+        assert!(refused.contains(without), "{refused}");
+        assert_eq!(read().await, before);
+        assert_eq!(world.messages().await.len(), 1, "only the first job of this queue");
+
+        // The queue of a record decides too.
+        let item = HashMap::from([("id", "stray"), ("name", "probe"), ("queue", "probes"), ("state", "succeeded")]);
+        let item = item.into_iter().map(|(name, value)| (name.to_owned(), AttributeValue::S(value.to_owned()))).collect();
+        world.account.dynamodb.put_item().table_name("lab_records").set_item(Some(item)).send().await.expect("it is put");
+        for change in [&["cancel", "stray", "--yes"][..], &["retry", "stray", "{}", "--yes"]] {
+            let refused = sqjobs(world, &[&lab[..], change].concat()).error();
+            assert!(refused.contains("its queue probes does not start with the prefix lab- of this environment"), "{refused}");
+        }
+        sqjobs(world, &[&lab[..], &["cancel", "lab", "--yes"]].concat()).yes();
+    });
+}
+
+#[test]
+fn a_new_environment_takes_no_queue_from_another() {
+    World::setup().visibility_s(180).test(async |world| {
+        let probe = world.create_function_and_role(&Function::probe()).await;
+        sqjobs(world, &["queue", "create", "live-reports", "--function", &probe]).yes();
+        for prefix in ["live-", "li"] {
+            let refused = in_environment(world, prefix, &["table", "create"]).error();
+            let taken = "it would take the queues live-reports from the environment without a prefix; choose another prefix";
+            assert!(refused.contains(taken), "{refused}");
+        }
+        let refused = in_environment(world, "live-r", &["queue", "create", "eports"]).error();
+        assert!(refused.contains("cannot create queue live-reports: the environment \"live-r\" is new"), "{refused}");
+        sqjobs(world, &["queue", "pause", "live-reports"]).yes();
+        in_environment(world, "other-", &["table", "create"]).yes();
     });
 }
 
