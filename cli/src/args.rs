@@ -68,7 +68,7 @@ pub(crate) enum Command {
     /// Run a job again after it has ended.
     ///
     /// The job keeps its id and its history, and gets all its attempts again. Give its arguments, because the record of an ended job does
-    /// not contain them. The command deletes the dead letter of the job.
+    /// not contain them. The command deletes the dead letter of the job if it has the same arguments.
     Retry(Retry),
     /// Change the time at which a waiting job runs.
     ///

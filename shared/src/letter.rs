@@ -91,14 +91,17 @@ impl Letter {
         // The due index holds the message of such a job.
         let is_filed = |record: &Record| record.state == State::Scheduled && record.envelope.is_some();
         let failed = match record.map(|record| (record, record.state)) {
+            // The message would run in the place of that job, or be discarded. Arguments that have run need not be kept once the job
+            // continues without them, unless it has failed again: the other arguments may have been a mistake.
+            Some((record, state))
+                if self.has_other_arguments(record)
+                    && (dead.is_none() || state == State::Failed || !state.is_terminal() && !is_filed(record)) =>
+            {
+                return Redrive::OtherArguments;
+            }
             // It was redriven and has failed again: there is a newer dead letter.
             Some((record, State::Failed)) if record.dlq != Some(Dlq::Pending) && dead.is_some_and(|dead| dead != record.generation) => {
                 return Redrive::Drop;
-            }
-            // The message would run in the place of that job, or be discarded. Arguments that have run need not be kept once the job
-            // continues without them.
-            Some((record, state)) if self.has_other_arguments(record) && (dead.is_none() || !state.is_terminal() && !is_filed(record)) => {
-                return Redrive::OtherArguments;
             }
             Some((record, State::Failed)) => Some(record.generation),
             // For other unfinished jobs, this letter may be the only message, since a rejected or parked message leaves the record
@@ -252,6 +255,9 @@ mod tests {
         }
         let dead = of(record(State::Failed, 1, Some(Dlq::Sent)), &other);
         assert_eq!(letter_of(None).redrive(Some(&dead), "q"), Redrive::OtherArguments, "the letter of the job is another one");
+        for generation in [0, 1] {
+            assert_eq!(letter_of(Some(generation)).redrive(Some(&dead), "q"), Redrive::OtherArguments, "others failed after a retry");
+        }
     }
 
     #[test]

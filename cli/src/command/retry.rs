@@ -2,7 +2,7 @@
 
 use clap::Args;
 use serde_json::json;
-use sqjobs::{Letter, State};
+use sqjobs::{Envelope, Letter, Record, State, queue::is_fifo};
 
 use super::{
     dlq::walk::{Pair, Walk},
@@ -75,9 +75,11 @@ pub(super) async fn retry(aws: &Aws, wanted: Retry) -> Result<bool, Failure> {
     let pair = if has_letters { Pair::find(aws, aws.short(&record.queue)).await.map(Some) } else { Ok(None) };
     // The search comes before the retry, so that it finds no dead letter of the new run.
     let mut own = match &pair {
-        Ok(Some(pair)) => DeadLetters::find(aws, pair, &wanted.id).await,
+        Ok(Some(pair)) => DeadLetters::find(aws, pair, &record, again.envelope()).await,
         _ => DeadLetters::none(),
     };
+    let kept = own.kept;
+    let leaves_group = wanted.options.group.is_none() && is_fifo(wanted.options.queue.as_ref().unwrap_or(&record.queue));
     let retried = client.retry(again).await;
     let deleted = if let Ok(true) = retried { own.delete().await } else { 0 };
     let left = own.end().await;
@@ -97,6 +99,18 @@ pub(super) async fn retry(aws: &Aws, wanted: Retry) -> Result<bool, Failure> {
         (false, _) => output.line(format!("{shown} has not ended, so nothing was changed: it is {}", record.state.as_str()))?,
         (true, 0) => output.line(format!("{shown} runs again"))?,
         (true, _) => output.line(format!("{shown} runs again; its dead letter is deleted"))?,
+    }
+    if retried && leaves_group {
+        anstream::eprintln!("note: without --group, this run has a message group of its own, and does not wait for the earlier group");
+    }
+    if retried && kept > 0 {
+        let (queue, id) = (shell(aws.short(&record.queue)), shell(&wanted.id));
+        let count = if kept == 1 { "1 dead letter".to_owned() } else { format!("{kept} dead letters") };
+        let message = format!(
+            "kept {count} with this id, because the job or its arguments differ from yours: `sqjobs dlq show {queue} {id}` shows the \
+             arguments, `sqjobs dlq purge {queue} --id {id}` deletes all dead letters with this id"
+        );
+        anstream::eprintln!("{}", aws.place.with_options(&message));
     }
     let why = match pair {
         Err(error) => Some(error.into_message()),
@@ -130,30 +144,38 @@ async fn no_record(aws: &Aws, wanted: &Retry) -> Failure {
     ))
 }
 
-/// The dead letters of a job that is to be run again.
+/// The dead letters with the id of a job that is to be run again.
 struct DeadLetters<'a> {
     walk: Option<Walk<'a>>,
+    /// The dead letters whose job and arguments run again.
     found: Vec<Letter>,
+    /// The number of all others.
+    kept: usize,
     /// The reason why dead letters may remain.
     left: Option<String>,
 }
 
 impl<'a> DeadLetters<'a> {
     fn none() -> Self {
-        Self { walk: None, found: Vec::new(), left: None }
+        Self { walk: None, found: Vec::new(), kept: 0, left: None }
     }
 
-    async fn find(aws: &Aws, pair: &'a Pair, id: &str) -> Self {
+    async fn find(aws: &Aws, pair: &'a Pair, record: &Record, again: &Envelope) -> Self {
         let mut walk = Walk::new(aws, pair);
-        match walk.of_job(id, |_| false).await {
-            Ok(mut found) => {
-                // The others belong to another job, or to a message that was never this job's.
-                found.retain(|letter| letter.id == id && letter.kind() != Some("id_in_use"));
-                let is_left = found.is_empty() && walk.unseen() > 0;
+        // No other copy of the arguments may exist, so only those that run again are deleted.
+        let runs_again = |letter: &Letter| {
+            let is_same = |own: &Envelope| [&again.name, &record.name].contains(&&own.name) && own.digest() == again.digest();
+            letter.id == record.id && letter.kind() != Some("id_in_use") && letter.envelope.as_ref().is_ok_and(is_same)
+        };
+        match walk.of_job(&record.id, |_| false).await {
+            Ok(letters) => {
+                let (found, others): (Vec<_>, Vec<_>) = letters.into_iter().partition(runs_again);
+                let kept = others.len();
+                let is_left = found.is_empty() && kept == 0 && walk.unseen() > 0;
                 let left = is_left.then(|| format!("it is not among the {} dead letters that {} returned", walk.seen(), pair.dlq));
-                Self { walk: Some(walk), found, left }
+                Self { walk: Some(walk), found, kept, left }
             }
-            Err(error) => Self { walk: Some(walk), found: Vec::new(), left: Some(error.into_message()) },
+            Err(error) => Self { walk: Some(walk), found: Vec::new(), kept: 0, left: Some(error.into_message()) },
         }
     }
 

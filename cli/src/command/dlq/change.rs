@@ -15,7 +15,7 @@ use tokio::{signal::ctrl_c, time::sleep};
 use super::{
     args::{Choices, Filter, Purge, Redrive},
     letter::DeadLetter,
-    redrive::{DROPPED, KEPT, Sent, Step},
+    redrive::{DROPPED, KEPT, NOT_PURGED, Sent, Step},
     walk::{Pair, WAVE, Walk, more},
 };
 use crate::{
@@ -33,6 +33,16 @@ enum Action {
     Purge,
 }
 
+impl Action {
+    /// Returns why it keeps matching dead letters.
+    fn kept(self) -> &'static str {
+        match self {
+            Self::Redrive => KEPT,
+            Self::Purge => NOT_PURGED,
+        }
+    }
+}
+
 /// Mode of a pass.
 #[derive(Clone, Copy, PartialEq)]
 enum Mode {
@@ -47,13 +57,15 @@ struct Counts {
     matching: BTreeMap<(String, String), u64>,
     redriven: u64,
     dropped: u64,
-    /// Not redriven, because their arguments would not run.
+    /// Neither redriven nor purged: their arguments would not run, or their job belongs to another queue.
     kept: u64,
     purged: u64,
     /// Matching, but the action failed.
     failed: u64,
     /// Not matching.
     others: u64,
+    /// The kinds of those that do not match.
+    other_kinds: BTreeSet<String>,
     /// Dead letters of jobs that this pass redrove before. They are counted as redriven only.
     returned: u64,
     unseen: u64,
@@ -72,7 +84,7 @@ impl Counts {
     }
 
     fn json(&self) -> Value {
-        let Self { matching, redriven, dropped, kept, purged, failed, others, returned: _, unseen, interrupted } = self;
+        let Self { matching, redriven, dropped, kept, purged, failed, others, other_kinds: _, returned: _, unseen, interrupted } = self;
         let matching: Vec<_> = matching.iter().map(|((kind, name), count)| json!({"kind": kind, "name": name, "count": count})).collect();
         json!({
             "meant": matching, "redriven": redriven, "dropped": dropped, "kept": kept, "purged": purged, "failed": failed, "left": others,
@@ -80,8 +92,8 @@ impl Counts {
         })
     }
 
-    fn sentence(&self) -> String {
-        let (dropped, kept) = (format!("dropped ({DROPPED})"), format!("kept ({KEPT})"));
+    fn sentence(&self, action: Action) -> String {
+        let (dropped, kept) = (format!("dropped ({DROPPED})"), format!("kept ({})", action.kept()));
         let parts = [
             (self.redriven, "redriven"),
             (self.dropped, &*dropped),
@@ -100,7 +112,7 @@ impl Counts {
             Action::Redrive => (self.redriven, "redriven"),
             Action::Purge => (self.purged, "purged, which deletes the arguments"),
         };
-        let others = [(self.dropped, "dropped", DROPPED), (self.kept, "kept", KEPT)].into_iter().filter(|(count, ..)| *count > 0);
+        let others = [(self.dropped, "dropped", DROPPED), (self.kept, "kept", action.kept())].into_iter().filter(|(count, ..)| *count > 0);
         let others = others.map(|(count, what, why)| format!(", {count} {verb} {what} ({why})"));
         format!("{count} {verb} {what}{}", others.collect::<String>())
     }
@@ -146,6 +158,7 @@ impl Pass<'_> {
             bar.inc(found.len() as u64);
             let (matching, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|dead| self.filter.selects(dead, now));
             counts.others += others.len() as u64;
+            counts.other_kinds.extend(others.iter().map(|dead| dead.kind().to_owned()));
             // A message that was redriven and has failed again was counted before.
             let has_returned = |dead: &DeadLetter| self.mode == Mode::Change && sent.has_returned(&dead.letter);
             let (returned, matching): (Vec<_>, Vec<_>) = matching.into_iter().partition(has_returned);
@@ -157,10 +170,11 @@ impl Pass<'_> {
             match (self.action, self.mode) {
                 (Action::Redrive, Mode::Count) => self.count(&matching, &mut sent, counts, now),
                 (Action::Redrive, Mode::Change) => self.redrive(walk, &matching, &mut sent, counts, now).await,
-                (Action::Purge, Mode::Count) => counts.purged += matching.len() as u64,
+                (Action::Purge, Mode::Count) => counts.purged += self.purged(&matching, counts).len() as u64,
                 (Action::Purge, Mode::Change) => {
-                    let undeleted = walk.delete(&matching.iter().map(|dead| &dead.letter).collect::<Vec<_>>()).await;
-                    counts.purged += matching.len() as u64 - undeleted;
+                    let purged = self.purged(&matching, counts);
+                    let undeleted = walk.delete(&purged).await;
+                    counts.purged += purged.len() as u64 - undeleted;
                     counts.failed += undeleted;
                 }
             }
@@ -170,6 +184,18 @@ impl Pass<'_> {
         }
         bar.finish_and_clear();
         Ok(())
+    }
+
+    /// Returns the dead letters that a purge deletes.
+    fn purged<'b>(&self, matching: &'b [DeadLetter], counts: &mut Counts) -> Vec<&'b Letter> {
+        let mut purged = Vec::new();
+        for dead in matching {
+            match dead.of_other_queue(&self.pair.queue) {
+                Some(why) => counts.keep(&dead.letter, &why),
+                None => purged.push(&dead.letter),
+            }
+        }
+        purged
     }
 
     /// Counts the steps of a redrive.
@@ -315,7 +341,7 @@ async fn act(pass: &Pass<'_>, choices: Choices) -> Result<bool, Failure> {
     if json {
         output.json(&counts.json())?;
     } else {
-        output.line(counts.sentence())?;
+        output.line(counts.sentence(pass.action))?;
         if counts.unseen > 0 {
             anstream::eprintln!("{}", more(counts.unseen, &pass.pair.dlq));
         }
@@ -327,8 +353,14 @@ async fn act(pass: &Pass<'_>, choices: Choices) -> Result<bool, Failure> {
     Ok(answer(pass, &counts))
 }
 
-/// Returns true if the action succeeded for each matching dead letter, and the job named by `--id` had one.
+/// Returns true if the action succeeded for each matching dead letter, and there was one of the given id or kind.
 fn answer(pass: &Pass<'_>, counts: &Counts) -> bool {
+    if let Some(kind) = pass.filter.kind.as_ref().filter(|kind| counts.matching.is_empty() && !counts.other_kinds.contains(*kind)) {
+        let kinds: Vec<_> = counts.other_kinds.iter().map(|kind| clean(kind)).collect();
+        let existing = if kinds.is_empty() { String::new() } else { format!("; the kinds are {}", kinds.join(", ")) };
+        anstream::eprintln!("no dead letter of kind {} was found{existing}", clean(kind));
+        return false;
+    }
     if let Some(id) = pass.filter.id.as_ref().filter(|_| counts.matching.is_empty()) {
         anstream::eprintln!("no dead letter of {} was found", clean(id));
         return false;

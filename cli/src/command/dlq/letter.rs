@@ -30,6 +30,12 @@ impl DeadLetter {
         self.letter.envelope.as_ref().ok()?.expires_at
     }
 
+    /// Returns the reason to keep it, if its job belongs to another queue.
+    pub(super) fn of_other_queue(&self, queue: &str) -> Option<String> {
+        let own = self.record.as_ref().filter(|own| own.name == self.name() && !own.queue.is_empty() && own.queue != queue)?;
+        Some(format!("its job belongs to queue {}; send the message there, or run the job by `sqjobs retry ID ARGS`", own.queue))
+    }
+
     pub(super) fn kind(&self) -> &str {
         kind(&self.letter)
     }

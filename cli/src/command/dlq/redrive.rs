@@ -11,6 +11,8 @@ use super::letter::DeadLetter;
 pub(super) const DROPPED: &str = "the job has ended, or has another message";
 /// Why a redrive neither sends nor deletes a dead letter.
 pub(super) const KEPT: &str = "the message would not run";
+/// Why a purge does not delete a dead letter.
+pub(super) const NOT_PURGED: &str = "the job belongs to another queue";
 const OTHER_ARGUMENTS: &str =
     "another job with this id has other arguments, so this message would be discarded; enqueue these arguments with another id";
 const EXPIRED: &str =
@@ -40,11 +42,8 @@ impl Sent {
             return Step::Keep(reason.clone());
         }
         let (letter, job) = (&dead.letter, job(&dead.letter));
-        if let Some(own) = dead.record.as_ref().filter(|own| own.name == dead.name() && !own.queue.is_empty() && own.queue != queue) {
-            return Step::Keep(format!(
-                "its job belongs to queue {}; send the message there, or run the job by `sqjobs retry ID ARGS`",
-                own.queue
-            ));
+        if let Some(reason) = dead.of_other_queue(queue) {
+            return Step::Keep(reason);
         }
         let step = match letter.redrive(dead.record.as_ref(), queue) {
             Redrive::Send(_) if dead.expires_at().is_some_and(|at| at <= now) => Step::Keep(EXPIRED.into()),

@@ -159,7 +159,8 @@ fn a_retry_takes_the_dead_letter_of_its_job_along() {
     World::setup().test(async |world| {
         world.deploy(&Function::probe()).await;
         fail(world, &["a", "b", "c"], None).await;
-        let orders = args(world, &json!({}));
+        world.effects.open_the_gate();
+        let orders = args(world, &json!({"act": {"fail_until": world.effects.gate()}}));
         assert_eq!(sqjobs(world, &["retry", "a", &orders]).yes(), "a runs again; its dead letter is deleted\n");
         let retried = sqjobs(world, &["retry", "b", &orders, "--json"]).json();
         assert_eq!(retried, [json!({"id": "b", "retried": true, "dead_letters_deleted": 1})]);
@@ -177,6 +178,67 @@ fn a_retry_takes_the_dead_letter_of_its_job_along() {
             world.record_in(id, "succeeded").await;
         }
         assert_eq!(ids(&sqjobs(world, &["dlq", "list", "--json"]).json()), ["c"], "it is visible");
+    });
+}
+
+#[test]
+fn a_retry_loses_no_other_arguments() {
+    World::setup().test(async |world| {
+        world.deploy(&Function::probe()).await;
+        fail(world, &["a", "b"], None).await;
+        world.effects.open_the_gate();
+        let other = world.probe("a", &json!({"act": "fatal"})).to_string();
+        world.account.sqs.send_message().queue_url(&world.queues.dlq_url).message_body(other).send().await.expect("it is sent");
+        let orders = args(world, &json!({"act": {"fail_until": world.effects.gate()}}));
+        let kept = |id: &str| {
+            format!(
+                "kept 1 dead letter with this id, because the job or its arguments differ from yours: `sqjobs dlq show probes {id}` shows the \
+                 arguments, `sqjobs dlq purge probes --id {id}` deletes all dead letters with this id\n"
+            )
+        };
+        let retried = sqjobs(world, &["retry", "a", &orders]);
+        assert_eq!((&*retried.printed, &*retried.said), ("a runs again; its dead letter is deleted\n", &*kept("a")));
+        world.record_in("a", "succeeded").await;
+
+        // Mistyped arguments are rejected.
+        let retried = sqjobs(world, &["retry", "b", r#"{"effects": 7}"#]);
+        assert_eq!((&*retried.printed, &*retried.said), ("b runs again\n", &*kept("b")));
+        world.dead_letters_when(3).await;
+        world.record_in("b", "failed").await;
+        let redriven = sqjobs(world, &["dlq", "redrive", "probes", "--id", "b", "--yes"]).no();
+        assert!(redriven.contains("b: another job with this id has other arguments"), "{redriven}");
+        world.dead_letters_when(3).await;
+        world.drained().await;
+        let retried = sqjobs(world, &["retry", "b", &orders]);
+        assert_eq!((&*retried.printed, &*retried.said), ("b runs again; its dead letter is deleted\n", &*kept("b")));
+        world.record_in("b", "succeeded").await;
+        let bodies: Vec<_> = world.dead_letters().await.into_iter().map(|letter| letter.body).collect();
+        assert!(bodies.len() == 2 && bodies.iter().all(|body| body.contains("fatal") || body.contains("7")), "{bodies:?}");
+    });
+}
+
+#[test]
+fn a_purge_keeps_dead_letters_of_other_queues() {
+    World::setup().test(async |world| {
+        let (_, other, _) = world.other_queues().await;
+        world.plant(json!({"id": "a", "name": "probe", "queue": "probes", "state": "failed", "attempts": 1, "generation": 1})).await;
+        let dlq_url = world.queues.dlq_url.replace("probes-dlq", &format!("{other}-dlq"));
+        for id in ["a", "b"] {
+            let body = world.probe(id, &json!({})).to_string();
+            world.account.sqs.send_message().queue_url(&dlq_url).message_body(body).send().await.expect("it is sent");
+        }
+        let reason = "a: its job belongs to queue probes; send the message there, or run the job by `sqjobs retry ID ARGS`";
+        let would = sqjobs(world, &["dlq", "purge", &other, "--dry-run"]).no();
+        let plan = "1 would be purged, which deletes the arguments, 1 would be kept (the job belongs to another queue)";
+        assert!(would.contains(plan) && would.contains(reason), "{would}");
+        let purged = sqjobs(world, &["dlq", "purge", &other, "--yes"]).no();
+        assert!(purged.contains("1 kept (the job belongs to another queue), 1 purged") && purged.contains(reason), "{purged}");
+        assert_eq!(ids(&sqjobs(world, &["dlq", "list", &other, "--json"]).json()), ["a"]);
+
+        for change in ["redrive", "purge"] {
+            let none = sqjobs(world, &["dlq", change, &other, "--kind", "timeuot", "--yes"]).no();
+            assert!(none.contains("no dead letter of kind timeuot was found; the kinds are misdirected"), "{none}");
+        }
     });
 }
 
