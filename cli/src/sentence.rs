@@ -21,6 +21,8 @@ pub(crate) enum Missing {
     Beater,
     /// The dead letter of a failed job.
     DeadLetter,
+    /// The time to run the dead letter of a failed job: it has expired.
+    Time,
 }
 
 /// Describes a job from its enqueue to its next step. `prefix` precedes the names of queues.
@@ -95,6 +97,9 @@ impl Story<'_> {
             State::Queued | State::Retrying if self.missing == Missing::Queue => {
                 format!("According to its record, it waits in its queue{due}. {}", self.missing_queue())
             }
+            State::Scheduled if let Some(missing) = missing_attribute(self.record) => {
+                format!("It waits for its run time{due}. {}", incomplete(&self.record.id, missing))
+            }
             State::Scheduled => match expires_unrun(self.record, self.now) {
                 Some(at) => format!(
                     "It waits in the due index{due}, but expires at {}, so it does not run. To run it, move it to an earlier time: \
@@ -145,7 +150,10 @@ impl Story<'_> {
                 };
                 format!("It failed for good{finished}{why}.{copy}")
             }
-            State::Cancelled => format!("It was cancelled{finished}."),
+            State::Cancelled => {
+                let why = error.as_ref().map(|error| error.message.trim_end()).filter(|why| !why.is_empty());
+                format!("It was cancelled{finished}{}.", why.map(|why| format!(": {why}")).unwrap_or_default())
+            }
             State::Expired => format!("It expired{finished}, before it could run."),
             other => format!("It is {}.", other.as_str()),
         }
@@ -181,18 +189,31 @@ impl Story<'_> {
                  ARGS`."
             );
         }
+        if self.missing == Missing::Queue {
+            return format!(
+                "Its queue {:?} does not exist, so its dead letter cannot be sent back. Create the queue with `sqjobs queue create {queue}`, \
+                 then run the job: `sqjobs retry {id} ARGS`.",
+                self.record.queue
+            );
+        }
+        if self.missing == Missing::Time {
+            return format!(
+                "The job has expired, so a redrive would not run it. `sqjobs dlq show {queue} {id}` shows its arguments. To run it: `sqjobs \
+                 retry {id} ARGS`."
+            );
+        }
         match kind {
             // A worker would reject the same arguments again.
             Some("rejected") => format!(
-                "Run it again with valid arguments: `sqjobs retry {id} ARGS`, which also deletes its dead letter. Or only delete its dead \
-                 letter: `sqjobs dlq purge {queue} --id {id}`."
+                "Run it again with valid arguments: `sqjobs retry {id} ARGS`. Its dead letter stays until you delete it: `sqjobs dlq purge \
+                 {queue} --id {id}`."
             ),
             Some("parked" | "contract") => {
                 format!("Deploy a function that has the job, then run the job again: `sqjobs dlq redrive {queue} --id {id}`.")
             }
             _ => format!(
                 "Correct the cause, then run it again: `sqjobs dlq redrive {queue} --id {id}`. Or run it with other arguments: `sqjobs \
-                 retry {id} ARGS`, which also deletes its dead letter."
+                 retry {id} ARGS`, which keeps its dead letter."
             ),
         }
     }
@@ -224,7 +245,7 @@ impl Story<'_> {
                     )
                 })
             }
-            State::Scheduled if overdue => Some("It is overdue: check that the beater runs each minute, and read its log.".into()),
+            State::Scheduled if overdue && missing_attribute(self.record).is_none() => Some("It is overdue: check that the beater runs each minute, and read its log.".into()),
             State::Queued | State::Retrying if overdue => Some(
                 "It is overdue: check that its function runs, that the event source mapping of its queue is enabled, and how many messages \
                  wait there."
@@ -240,6 +261,30 @@ impl Story<'_> {
             _ => None,
         }
     }
+}
+
+/// Returns the missing attribute without which no beater can find or send a waiting job.
+pub(crate) fn missing_attribute(record: &Record) -> Option<&'static str> {
+    match record.state {
+        State::Scheduled if record.envelope.is_none() => Some("envelope"),
+        State::Scheduled if record.due.is_none() => Some("due"),
+        _ => None,
+    }
+}
+
+/// Describes the effect of a missing attribute, with the remedy.
+pub(crate) fn incomplete(id: &str, attribute: &str) -> String {
+    let id = shell(id);
+    if attribute == "envelope" {
+        return format!(
+            "Its record has no attribute `envelope`, which holds the message, so no beater can send the job. Cancel it with `sqjobs cancel \
+             {id}`, then run it with its arguments: `sqjobs retry {id} ARGS`."
+        );
+    }
+    format!(
+        "Its record has no attribute `{attribute}`, so no beater finds the job in the due index. A beater corrects the record within about \
+         a day. To correct it now: `sqjobs move {id} --at INSTANT`."
+    )
 }
 
 fn free_from(lease_until: Timestamp) -> Timestamp {
@@ -357,7 +402,7 @@ mod tests {
              It failed for good at 2026-05-04T11:40:30Z (19m 30s ago), with the error of its last attempt. A copy of its message was sent \
              to the dead-letter queue.\n\
              Correct the cause, then run it again: `sqjobs dlq redrive invoice --id invoice-7`. Or run it with other arguments: `sqjobs \
-             retry invoice-7 ARGS`, which also deletes its dead letter."
+             retry invoice-7 ARGS`, which keeps its dead letter."
         );
     }
 
@@ -399,12 +444,15 @@ mod tests {
     #[test]
     fn what_waits_says_until_when_and_what_is_late_what_to_look_at() {
         let waiting = |state: &str, run_at: &str| {
-            explained(json!({"id": "a", "name": "n", "queue": "q", "state": state, "attempts": 0, "max_attempts": 5, "run_at": run_at}))
+            explained(json!({
+                "id": "a", "name": "n", "queue": "q", "state": state, "attempts": 0, "max_attempts": 5, "run_at": run_at, "due": "due#1",
+                "envelope": r#"{"name": "n"}"#,
+            }))
         };
         let waits = waiting("scheduled", "2026-05-05T12:00:00Z");
         assert!(waits.contains("No attempt has started.") && waits.contains("until 2026-05-05T12:00:00Z (in 1d 0h); a beater"), "{waits}");
         let expiring = explained(json!({
-            "id": "a", "name": "n", "queue": "q", "state": "scheduled", "attempts": 0, "run_at": "2026-05-05T12:00:00Z",
+            "id": "a", "name": "n", "queue": "q", "state": "scheduled", "attempts": 0, "run_at": "2026-05-05T12:00:00Z", "due": "due#1",
             "envelope": json!({"name": "n", "expires_at": "2026-05-05T11:00:00Z"}).to_string(),
         }));
         assert!(expiring.contains("but expires at 2026-05-05T11:00:00Z (in 23h 0m), so it does not run."), "{expiring}");

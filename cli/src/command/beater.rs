@@ -24,6 +24,13 @@ pub(super) const MISSING: &str = "EventBridge invokes no beater for these tables
 /// The id of the statement that allows the rule to invoke the function.
 const STATEMENT: &str = "sqjobs-beater";
 
+/// Says if no beater fires schedules and sends due jobs. Without the permission to read rules, nothing is known of beaters.
+pub(super) async fn report_missing(aws: &Aws) {
+    if let Ok(None) = find(aws).await {
+        anstream::eprintln!("{}", aws.place.with_options(MISSING));
+    }
+}
+
 /// Returns the command that deploys a beater under a name.
 pub(super) fn deploy(name: &str) -> String {
     format!("`cargo lambda deploy --timeout 60 --binary-name beater {name}` (give --binary-name the name of your program)")

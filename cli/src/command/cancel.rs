@@ -21,7 +21,8 @@ pub(crate) struct Cancel {
     #[arg(required = true, value_parser = text)]
     pub(crate) ids: Vec<String>,
     /// Also cancel a job that has no record, because its message still waits in the queue or is parked there. The command blocks the id for
-    /// 30 days, and the function discards the message at the next delivery. SQS delivers a parked message every five minutes.
+    /// 30 days, and the function discards the message at the next delivery. SQS delivers a parked message every five minutes. The command
+    /// cannot stop a job whose policy records it only on trouble, unless it was enqueued as recorded.
     #[arg(long)]
     pub(crate) unseen: bool,
     /// Do not ask for confirmation.
@@ -89,8 +90,8 @@ fn sentence(id: &str, record: Option<&Record>, outcome: Option<Cancelled>) -> St
             format!("{shown} is running and was asked to stop, but may still succeed; `sqjobs watch {id}` shows the outcome")
         }
         Some(Cancelled::Unseen(until)) => format!(
-            "{shown} is blocked until {}: until then, functions discard messages with this id. To run the job: `sqjobs retry {id} ARGS \
-             --name NAME`",
+            "{shown} is blocked until {}: until then, functions discard messages with this id. This does not stop a job that is recorded \
+             only on trouble, unless it was enqueued as recorded. To run the job: `sqjobs retry {id} ARGS --name NAME`",
             exact(until)
         ),
         Some(_) => {

@@ -31,7 +31,9 @@ pub(crate) struct Explain {
 pub(super) async fn explain(aws: &Aws, wanted: Explain) -> Result<bool, Failure> {
     let (record, now) = (aws.client().get(&wanted.id).await?, aws.clock.now());
     let queue = match &record {
-        Some(record) if !record.state.is_terminal() && !record.queue.is_empty() => Some(queue::url(aws, &record.queue).await),
+        Some(record) if (!record.state.is_terminal() || record.state == State::Failed) && !record.queue.is_empty() => {
+            Some(queue::url(aws, &record.queue).await)
+        }
         _ => None,
     };
     let is_queue_gone = matches!(queue, Some(Ok(None)));
@@ -39,7 +41,7 @@ pub(super) async fn explain(aws: &Aws, wanted: Explain) -> Result<bool, Failure>
         _ if is_queue_gone => Missing::Queue,
         // Without the permission to read rules, nothing is known of beaters.
         Some(record) if record.state == State::Scheduled && matches!(beater::find(aws).await, Ok(None)) => Missing::Beater,
-        Some(record) if record.dlq == Some(Dlq::Sent) && lookup::is_dead_letter_gone(aws, record).await => Missing::DeadLetter,
+        Some(record) if record.dlq == Some(Dlq::Sent) => lookup::missing_for_redrive(aws, record, now).await,
         _ => Missing::Nothing,
     };
     let mut sentences = match &record {

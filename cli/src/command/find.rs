@@ -3,7 +3,7 @@
 use clap::Args;
 use sqjobs::{By, State};
 
-use super::queue;
+use super::{beater, queue};
 use crate::{
     aws::Aws,
     failure::Failure,
@@ -132,6 +132,9 @@ pub(super) async fn list(aws: &Aws, wanted: List) -> Result<bool, Failure> {
         anstream::eprintln!("only the first {} are shown{searched}; --limit shows more", wanted.limit);
     }
     anstream::eprintln!("{}", aws.place.with_options(scope_note(by)));
+    if matches!(by, By::Due) && !records.is_empty() {
+        beater::report_missing(aws).await;
+    }
     if matches!(by, By::Failed) {
         let notes = queue::dead_letters(aws).await;
         let notes =

@@ -40,6 +40,10 @@ const QUIET: Duration = Duration::from_secs(3);
 /// Longest pause between two such searches.
 const RARELY: Duration = Duration::from_mins(1);
 
+/// Said about a job without a record.
+const ON_TROUBLE: &str = "If the policy of the job records it only on trouble, a success leaves no record, and this command does not see it. \
+                          `sqjobs enqueue --recorded` records such a job.";
+
 pub(super) async fn watch(aws: &Aws, wanted: Watch) -> Result<bool, Failure> {
     if !wanted.json {
         Output::new().line(clean(&wanted.id))?;
@@ -112,7 +116,8 @@ impl Follow<'_> {
         let (queue, since) = self.sent.as_ref().map(|sent| (&*sent.queue, sent.since)).unzip();
         let facts = lookup::search_queues(aws, id, queue, since).await?;
         // A worker may have started it meanwhile. Then the record shows its ending.
-        if !is_unstarted(aws.client().get(id).await?.as_ref()) {
+        let record = aws.client().get(id).await?;
+        if !is_unstarted(record.as_ref()) {
             return Ok(false);
         }
         let sentences = facts.sentences(id, &aws.place.prefix, aws.clock.now());
@@ -123,6 +128,9 @@ impl Follow<'_> {
                 anstream::eprintln!("  {}", clean(&aws.place.with_options(sentence)));
             }
             if facts.dead_letter.is_none() {
+                if record.is_none() {
+                    anstream::eprintln!("  {ON_TROUBLE}");
+                }
                 anstream::eprintln!("  The command waits for the job. Ctrl-C stops the waiting, not the job.");
             }
             *printed = sentences;

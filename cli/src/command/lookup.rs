@@ -11,7 +11,12 @@ use super::{
     mapping::{self, Feed},
     queue::{self, Status},
 };
-use crate::{aws::Aws, failure::Failure, sentence::shell, time::from_now};
+use crate::{
+    aws::Aws,
+    failure::Failure,
+    sentence::{Missing, shell},
+    time::from_now,
+};
 
 /// Maximum number of dead-letter queues to search.
 const QUEUES: usize = 20;
@@ -126,16 +131,22 @@ fn plan<'a>(statuses: &'a [Status], is_own: bool, prefix: &str, id: &str) -> (Ve
     (full, notes)
 }
 
-/// Returns `true` if the dead-letter queue does not hold the copy that a failed job has left there. If the queue cannot be read to its
-/// end, the result is `false`.
-pub(super) async fn is_dead_letter_gone(aws: &Aws, record: &Record) -> bool {
-    let Ok(pair) = Pair::find(aws, aws.short(&record.queue)).await else { return false };
+/// Returns what a redrive of a failed job lacks: its dead letter, or the time to run it. If the dead-letter queue cannot be read to its
+/// end, nothing is missing.
+pub(super) async fn missing_for_redrive(aws: &Aws, record: &Record, now: Timestamp) -> Missing {
+    let Ok(pair) = Pair::find(aws, aws.short(&record.queue)).await else { return Missing::Nothing };
     let is_copy = |letter: &Letter| !is_other(letter, record);
     let mut walk = Walk::new(aws, &pair);
     let found = walk.of_job(&record.id, |letters| letters.iter().any(is_copy)).await;
     let unseen = walk.unseen();
     walk.end().await;
-    unseen == 0 && found.is_ok_and(|letters| !letters.iter().any(is_copy))
+    let Ok(letters) = found else { return Missing::Nothing };
+    let expires_at = |letter: &Letter| letter.envelope.as_ref().ok()?.expires_at;
+    match letters.iter().find(|letter| is_copy(letter)) {
+        Some(copy) if expires_at(copy).is_some_and(|at| at <= now) => Missing::Time,
+        None if unseen == 0 => Missing::DeadLetter,
+        _ => Missing::Nothing,
+    }
 }
 
 /// Describes a dead letter that has the id of a recorded job but is not the copy that the job left when it failed.
@@ -237,6 +248,12 @@ async fn waiting(aws: &Aws, id: &str, statuses: &[Status], is_own: bool) -> Resu
             depth.in_flight,
             depth.delayed
         ));
+        if let Some(Feed { function: Some(function), .. }) = feeds.get(place).filter(|_| depth.in_flight > 0) {
+            lines.push(format!(
+                "If its messages stay in flight, read the log of the function, because the function may fail at its start: log group \
+                 /aws/lambda/{function}."
+            ));
+        }
         let Some(tally) = tallies.get(&aws.queue(&status.name)) else { continue };
         for (kind, at) in tally.parked_at.iter().filter(|(_, at)| now.duration_since(**at) < PARKED) {
             let whose = match tally.saw(kind, id) {
@@ -305,7 +322,12 @@ pub(super) fn describe_dead_letter(
     let to = if name == Some(queue) || belongs_to.is_some() { String::new() } else { format!(" --queue {}", shell(queue)) };
     let (full_name, queue, id) = (format!("{prefix}{queue}"), shell(queue), shell(id));
     let enqueue = format!("`sqjobs enqueue {} {args} --id {id}{to}`", name.map_or("NAME".into(), shell));
+    let has_expired = letter.envelope.as_ref().is_ok_and(|own| own.expires_at.is_some_and(|at| at <= now));
     let next = match letter.kind() {
+        _ if has_expired => format!(
+            "The job has expired, so a redrive would not run it. Enqueue it again: {enqueue}. Then delete the dead letter: `sqjobs dlq \
+             purge {queue} --id {id}`."
+        ),
         Some("rejected") => format!(
             "After a redrive, the function would reject the message again. Enqueue the job with valid arguments: {enqueue}. Then delete \
              the dead letter: `sqjobs dlq purge {queue} --id {id}`."

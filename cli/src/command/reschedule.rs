@@ -7,12 +7,12 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use sqjobs::{Record, State};
 
-use super::{environment::refuse_other_record, queue};
+use super::{beater, environment::refuse_other_record, queue};
 use crate::{
     aws::Aws,
     failure::Failure,
     output::{Output, clean},
-    sentence::{ended, expires_unrun, shell},
+    sentence::{ended, expires_unrun, incomplete, missing_attribute, shell},
     time::{self, exact},
     value::text,
 };
@@ -59,6 +59,9 @@ pub(super) async fn reschedule(aws: &Aws, wanted: Move) -> Result<bool, Failure>
         (true, false) => output.line(message)?,
         _ => anstream::eprintln!("{message}"),
     }
+    if moved {
+        beater::report_missing(aws).await;
+    }
     Ok(moved)
 }
 
@@ -85,6 +88,7 @@ fn moved_to(id: &str, at: Option<Timestamp>, record: Option<&Record>, now: Times
         (None, Some((state, record))) if state.is_terminal() => {
             format!("it has ended{}. `sqjobs retry {id} ARGS --at INSTANT` runs it again", ended(record))
         }
+        (None, Some((State::Scheduled, record))) if let Some(missing) = missing_attribute(record) => incomplete(&record.id, missing),
         (None, Some((State::Running, _))) => format!("it is running. `sqjobs cancel {id}` asks it to stop"),
         (None, Some((state, _))) => format!(
             "it is {} and waits in its queue. Only jobs that are delayed by more than 15 minutes can be moved: they wait in the table. To \

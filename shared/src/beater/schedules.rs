@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::{
@@ -70,7 +70,10 @@ impl Scheduled {
     /// Returns the next fire after `now`, even if a beater has already made it. If a tick must examine the schedule first, returns the
     /// due time of that examination.
     pub fn next(&self, now: Timestamp) -> Option<Timestamp> {
-        let ahead = self.ahead.iter().copied().find(|fire| *fire > now);
+        let timetable = self.timetable(now);
+        // A tick withdraws the fires that it made before a change of the timetable.
+        let is_fire = |fire: Timestamp| timetable.as_ref().is_ok_and(|own| own.next(fire - SignedDuration::from_nanos(1)) == Some(fire));
+        let ahead = self.ahead.iter().copied().find(|fire| *fire > now && is_fire(*fire));
         match self.next_fire {
             Some(next) if next <= now => Some(next),
             next => ahead.or(next),

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     time,
@@ -135,4 +135,12 @@ pub(crate) struct Options {
     /// Write a record now, and list the job by an object that it concerns, such as order:17. Repeat the option for more.
     #[arg(long = "object", value_parser = text)]
     pub(crate) objects: Vec<String>,
+}
+
+impl Options {
+    /// Returns the time until the job runs, if it is delayed.
+    pub(super) fn wait(&self, now: Timestamp) -> Option<SignedDuration> {
+        let delay = self.delay.map(|delay| SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX));
+        delay.or_else(|| Some(self.at?.duration_since(now))).filter(|wait| wait.is_positive())
+    }
 }

@@ -9,11 +9,11 @@ use std::{
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use sqjobs::{Client, Envelope, envelope::Form};
+use sqjobs::{Client, Envelope, envelope::Form, queue::is_fifo};
 use tokio::signal::ctrl_c;
 
 use super::{
-    answer,
+    FIFO, FIFO_DELAY, answer,
     args::Options,
     duplicate::{Asked, duplicate, firsts, missing},
     job::with,
@@ -46,13 +46,18 @@ pub(super) struct Bulk<'a> {
 /// Counts of the lines that were handled.
 #[derive(Default)]
 struct Done {
-    sent: usize,
+    /// Sent, and new as far as is known.
+    new: usize,
     /// Sent, but not recorded or listed as requested.
     incomplete: usize,
     /// Sent, and known to be duplicates with the same arguments.
     duplicates: usize,
     refused: usize,
     nameless: usize,
+    /// True if a FIFO queue may have discarded a message because of its deduplication id.
+    is_deduplicated: bool,
+    /// True if a job of a FIFO queue is delayed.
+    is_delayed_in_order: bool,
     /// Fields that this version does not know.
     unknown: BTreeSet<String>,
     /// The queues of the file, each with the reason to refuse its jobs, if any.
@@ -144,19 +149,19 @@ impl Bulk<'_> {
                 }
             }
             number += part.len();
-            progress.set_message(format!("{} jobs", done.sent));
+            progress.set_message(format!("{} jobs", done.new + done.duplicates));
         }
         progress.finish_and_clear();
         if !done.unknown.is_empty() {
             let fields: Vec<_> = done.unknown.iter().map(|field| clean(field)).collect();
             anstream::eprintln!("warning: this version does not know the fields {}; they were sent unchanged", fields.join(", "));
         }
-        if done.sent + done.refused == 0 {
+        if done.new + done.duplicates + done.refused == 0 {
             anstream::eprintln!("no job was enqueued: the input is empty");
             return Ok(false);
         }
         if !self.json {
-            let jobs = if done.sent == 1 { "1 job enqueued".to_owned() } else { format!("{} jobs enqueued", done.sent) };
+            let jobs = if done.new == 1 { "1 job enqueued".to_owned() } else { format!("{} jobs enqueued", done.new) };
             let counts = [
                 ("duplicates that do not run again", done.duplicates),
                 ("not recorded or listed", done.incomplete),
@@ -165,6 +170,12 @@ impl Bulk<'_> {
             ];
             let counts = counts.iter().filter(|(_, count)| *count > 0).map(|(what, count)| format!("; {what}: {count}"));
             Output::new().line(jobs + &counts.collect::<String>())?;
+        }
+        if done.is_deduplicated {
+            anstream::eprintln!("{FIFO}");
+        }
+        if done.is_delayed_in_order {
+            anstream::eprintln!("{FIFO_DELAY}");
         }
         Ok(done.refused + done.incomplete == 0)
     }
@@ -226,17 +237,19 @@ impl Bulk<'_> {
             match first.map(|first| duplicate(first, job.envelope(), &queue)) {
                 Some((false, message)) => self.refuse(line, &message, done)?,
                 known => {
-                    done.duplicates += usize::from(known.is_some());
-                    sent_lines.push((line, queue, Asked::by(job.envelope())));
+                    let is_delayed = delay.is_some_and(|delay| !delay.is_zero()) || job.envelope().run_at.is_some();
+                    done.is_delayed_in_order |= is_fifo(&queue) && is_delayed;
+                    done.is_deduplicated |= is_fifo(&queue) && job.envelope().id.is_some();
+                    sent_lines.push((line, queue, Asked::by(job.envelope()), known.is_some()));
                     own.push(job);
                 }
             }
         }
         let answers = self.client.enqueue_many(own).await;
-        for ((line, queue, asked), sent) in sent_lines.into_iter().zip(answers) {
+        for ((line, queue, asked, is_duplicate), sent) in sent_lines.into_iter().zip(answers) {
             match sent {
                 Ok(sent) => {
-                    done.sent += 1;
+                    *if is_duplicate { &mut done.duplicates } else { &mut done.new } += 1;
                     let missing = missing(&sent, &asked);
                     done.incomplete += usize::from(missing.is_some());
                     if self.json {

@@ -17,6 +17,7 @@ use self::{
     duplicate::{Asked, duplicate, firsts, missing},
 };
 use super::{
+    beater,
     follow::{self, Follow, Sent},
     queue::{self, DeadLetterQueues},
     table,
@@ -30,6 +31,11 @@ use crate::{
 /// Said about a message whose deduplication id may have been sent before.
 const FIFO: &str = "note: a FIFO queue discards the message, without an error, if a message with the same deduplication id was sent in the \
                     last five minutes. The deduplication id is the value of --dedup, or else the job's id";
+
+/// Said about a delayed job of a FIFO queue.
+const FIFO_DELAY: &str = "note: on a FIFO queue, a delayed job waits in its message group: later jobs of the group run after it";
+/// The longest wait of a message in its queue. A beater sends a job that waits longer.
+const IN_QUEUE: SignedDuration = SignedDuration::from_mins(15);
 
 pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure> {
     let client = aws.client();
@@ -76,6 +82,11 @@ pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure>
             }
             if is_fifo(&queue) && is_named {
                 anstream::eprintln!("{FIFO}");
+            }
+            match wanted.options.wait(aws.clock.now()) {
+                Some(_) if is_fifo(&queue) => anstream::eprintln!("{FIFO_DELAY}"),
+                Some(wait) if wait > IN_QUEUE => beater::report_missing(aws).await,
+                _ => {}
             }
             let missing = missing(&sent, &asked);
             if let Some(missing) = &missing {

@@ -18,7 +18,6 @@ use super::{
 use crate::{
     aws::Aws,
     command::{
-        beater,
         enqueue::arguments,
         queue::{self, DeadLetterQueues},
     },
@@ -31,13 +30,6 @@ use crate::{
 
 /// The interval between two ticks of a beater.
 const TICK: SignedDuration = SignedDuration::from_mins(1);
-
-/// Says if no beater fires schedules. Without the permission to read rules, nothing is known of beaters.
-pub(super) async fn report_missing_beater(aws: &Aws) {
-    if let Ok(None) = beater::find(aws).await {
-        anstream::eprintln!("{}", aws.place.with_options(beater::MISSING));
-    }
-}
 
 /// Creates or replaces schedules. Refuses missing queues, and queues of other environments. Prints the schedules that it would replace, and
 /// asks first.

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     aws::Aws,
+    command::beater,
     failure::Failure,
     output::{Output, clean},
     time::{brief, exact, from_now},
@@ -31,6 +32,9 @@ pub(super) async fn list(aws: &Aws, json: bool, output: &mut Output) -> Result<b
     let queues = schedules.iter().map(|schedule| aws.queue(schedule.entry.queue_name())).collect();
     let missing = missing(aws, queues).await;
     let status = |schedule: &Scheduled| status(schedule, missing.contains(&aws.queue(schedule.entry.queue_name())), now);
+    if schedules.iter().any(|schedule| !schedule.paused) {
+        beater::report_missing(aws).await;
+    }
     if json {
         schedules.iter().try_for_each(|schedule| output.json(&row(schedule, status(schedule), now)?))?;
         return Ok(true);

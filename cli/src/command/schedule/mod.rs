@@ -10,7 +10,7 @@ mod rows;
 use serde_json::json;
 
 use self::{
-    add::{add, entry, read, report_missing_beater},
+    add::{add, entry, read},
     list::list,
     preview::preview,
     rows::{CODE, MAY_STILL_RUN, find, may_still_run, missing, print_json, readable, report},
@@ -43,7 +43,7 @@ pub(super) async fn schedule(aws: impl AsyncFn() -> Aws, wanted: Schedule) -> Re
             let aws = checked(&aws).await?;
             let is_added = add(&aws, &entries, yes, json, &mut output).await?;
             if is_added {
-                report_missing_beater(&aws).await;
+                beater::report_missing(&aws).await;
             }
             Ok(is_added)
         }
@@ -71,6 +71,7 @@ pub(super) async fn schedule(aws: impl AsyncFn() -> Aws, wanted: Schedule) -> Re
                 report(id, json, &aws.place.with_options(&message), None, &mut output)?;
                 print_json(&aws, id, json, queue.is_some(), &mut output).await?;
             }
+            beater::report_missing(&aws).await;
             Ok(true)
         }
         Schedule::Remove { ids, yes, json } => remove(&checked(&aws).await?, &ids, yes, json, &mut output).await,

@@ -1,10 +1,12 @@
 //! Commands for jobs and schedules.
 
 use std::{
+    collections::BTreeSet,
     fs,
     process::{Command, Stdio},
 };
 
+use aws_sdk_sqs::types::MessageAttributeValue;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use sqjobs::{Clock, Envelope};
@@ -84,7 +86,7 @@ fn what_has_failed_is_listed_by_command_until_it_is_run_again() {
             explained.contains("with fatal: gave up as told") && explained.contains("`sqjobs dlq redrive probes --id a`"),
             "{explained}"
         );
-        assert!(explained.contains("with other arguments: `sqjobs retry a ARGS`, which also deletes its dead letter"), "{explained}");
+        assert!(explained.contains("with other arguments: `sqjobs retry a ARGS`, which keeps its dead letter"), "{explained}");
         assert!(explained.contains("A copy of its message was sent to the dead-letter queue."), "{explained}");
 
         sqjobs(world, &["dlq", "purge", "probes", "--id", "a", "--yes"]).yes();
@@ -327,6 +329,9 @@ fn a_job_whose_queue_is_gone_is_explained_and_neither_moved_nor_retried() {
         let explained = explain("filed");
         assert!(explained.contains(&remedy("no beater can send the job", "a beater sends the job")), "{explained}");
         assert!(!explained.contains("a beater sends it in time"), "{explained}");
+        let explained = explain("failed");
+        assert!(explained.contains("Its queue \"gone\" does not exist, so its dead letter cannot be sent back."), "{explained}");
+        assert!(explained.contains("then run the job: `sqjobs retry failed ARGS`") && !explained.contains("redrive"), "{explained}");
         let explained = explain("waits");
         let again = "enqueue the job again with the same arguments: `sqjobs enqueue probe ARGS --id waits --queue gone`";
         assert!(explained.contains(&remedy("its message is lost", again)), "{explained}");
@@ -363,6 +368,124 @@ fn a_job_whose_queue_is_gone_is_explained_and_neither_moved_nor_retried() {
         assert!(explained.contains(&format!("{holds}enqueue the job again")), "{explained}");
         assert!(explain("held").contains(&format!("{holds}a beater sends the job again within about a day")), "{}", explain("held"));
         assert!(!explain("new").contains("purged"), "{}", explain("new"));
+    });
+}
+
+#[test]
+fn an_expired_dead_letter_is_explained_without_a_redrive() {
+    World::setup().test(async |world| {
+        world.plant(json!({"id": "a", "name": "probe", "queue": "probes", "state": "failed", "attempts": 1, "dlq": "sent"})).await;
+        for id in ["a", "b"] {
+            let body = json!({"name": "probe", "id": id, "args": [1], "expires_at": "2026-01-01T00:00:00Z"}).to_string();
+            let kind = MessageAttributeValue::builder().data_type("String").string_value("error").build().expect("an attribute");
+            let send = world.account.sqs.send_message().queue_url(&world.queues.dlq_url).message_body(body);
+            send.message_attributes("sqjobs.kind", kind).send().await.expect("it is sent");
+        }
+        let failed = sqjobs(world, &["explain", "a"]).yes();
+        assert!(failed.contains("The job has expired, so a redrive would not run it. `sqjobs dlq show probes a` shows"), "{failed}");
+        assert!(failed.contains("To run it: `sqjobs retry a ARGS`.") && !failed.contains("dlq redrive"), "{failed}");
+        let unrecorded = sqjobs(world, &["explain", "b"]).no();
+        assert!(unrecorded.contains("Enqueue it again: `sqjobs enqueue probe ARGS --id b --queue probes`"), "{unrecorded}");
+        assert!(!unrecorded.contains("dlq redrive"), "{unrecorded}");
+
+        world
+            .plant(json!({
+                "id": "c", "name": "probe", "queue": "probes", "state": "cancelled", "attempts": 1, "generation": 1,
+                "error": {"kind": "cancelled", "message": "not needed"},
+            }))
+            .await;
+        let cancelled = sqjobs(world, &["explain", "c"]).yes();
+        assert!(cancelled.contains("It was cancelled: not needed."), "{cancelled}");
+    });
+}
+
+#[test]
+fn a_waiting_job_whose_record_is_incomplete_is_reported() {
+    World::setup().test(async |world| {
+        for id in ["bare", "unlisted"] {
+            let envelope = json!({"name": "probe", "id": id, "args": [1]}).to_string();
+            let mut record = json!({"id": id, "name": "probe", "queue": "probes", "state": "scheduled", "attempts": 0});
+            record["run_at"] = json!("2126-05-04T12:00:00Z");
+            (record["envelope"], record["due"]) = (json!(envelope), json!("due#3"));
+            world.plant(record).await;
+        }
+        world.edit("bare", "envelope", None).await;
+        world.edit("unlisted", "due", None).await;
+        let bare = "Its record has no attribute `envelope`, which holds the message, so no beater can send the job. Cancel it with `sqjobs \
+                    cancel bare`, then run it with its arguments: `sqjobs retry bare ARGS`.";
+        let explained = sqjobs(world, &["explain", "bare"]).yes();
+        assert!(explained.contains(bare) && !explained.contains("in time"), "{explained}");
+        let moved = sqjobs(world, &["move", "bare", "--delay", "2h"]).no();
+        assert!(moved.contains(&format!("cannot move bare: {bare}")), "{moved}");
+        let unlisted = "Its record has no attribute `due`, so no beater finds the job in the due index. A beater corrects the record within \
+                        about a day. To correct it now: `sqjobs move unlisted --at INSTANT`.";
+        let explained = sqjobs(world, &["explain", "unlisted"]).yes();
+        assert!(explained.contains(unlisted) && !explained.contains("in time"), "{explained}");
+        let incomplete = || {
+            let found = sqjobs(world, &["doctor", "--json"]).json();
+            let found = found.into_iter().filter(|finding| finding["rule"] == "record_incomplete").map(|finding| finding["remedy"].to_string());
+            found.collect::<BTreeSet<_>>()
+        };
+        assert_eq!(incomplete(), [bare, unlisted].map(|remedy| json!(remedy).to_string()).into());
+
+        // The printed remedies repair both.
+        sqjobs(world, &["move", "unlisted", "--at", "2126-05-04T12:00:00Z"]).yes();
+        assert!(!sqjobs(world, &["explain", "unlisted"]).yes().contains("no attribute"));
+        sqjobs(world, &["cancel", "bare"]).yes();
+        sqjobs(world, &["retry", "bare", "[1]", "--at", "2126-05-04T12:00:00Z"]).yes();
+        assert!(incomplete().is_empty());
+    });
+}
+
+#[test]
+fn each_command_whose_jobs_need_a_beater_says_if_none_runs() {
+    World::setup().test(async |world| {
+        let filed = json!({
+            "id": "a", "name": "probe", "queue": "probes", "state": "scheduled", "attempts": 0, "run_at": "2126-05-04T12:00:00Z",
+            "due": "due#3", "envelope": json!({"name": "probe", "id": "a"}).to_string(),
+        });
+        world.plant(filed).await;
+        let needy: [&[&str]; 6] = [
+            &["schedule", "add", "nightly", "probe", "--cron", "1 0 * * *", "--queue", "probes"],
+            &["schedule", "list"],
+            &["schedule", "resume", "nightly"],
+            &["enqueue", "probe", "{}", "--queue", "probes", "--delay", "16m"],
+            &["list", "--due"],
+            &["move", "a", "--delay", "3h"],
+        ];
+        let none = "EventBridge invokes no beater for these tables each minute, so no schedule fires, and no due job is sent.";
+        for command in needy {
+            let ran = sqjobs(world, command);
+            assert!(ran.said.contains(none), "{command:?}: {}", ran.said);
+            ran.yes();
+        }
+        let soon = sqjobs(world, &["enqueue", "probe", "{}", "--queue", "probes", "--delay", "14m"]);
+        assert_eq!(soon.said, "");
+    });
+}
+
+#[test]
+fn a_job_that_may_succeed_without_a_record_is_named_as_such() {
+    World::setup().test(async |world| {
+        let blocked = sqjobs(world, &["cancel", "a", "--unseen"]).yes();
+        assert!(blocked.contains("This does not stop a job that is recorded only on trouble, unless"), "{blocked}");
+        let watched = sqjobs(world, &["watch", "b", "--within", "1ms"]).no();
+        let unseen = "If the policy of the job records it only on trouble, a success leaves no record, and this command does not see it.";
+        assert!(watched.contains(unseen), "{watched}");
+
+        // A function that ends before it starts a job leaves its messages in flight.
+        world.deploy(&Function::probe()).await;
+        sqjobs(world, &["queue", "pause", "probes"]).yes();
+        world.send(world.probe("c", &json!({}))).await;
+        let received =
+            world.account.sqs.receive_message().queue_url(&world.queues.url).wait_time_seconds(0).send().await.expect("it is received");
+        assert_eq!(received.messages().len(), 1);
+        let explained = sqjobs(world, &["explain", "c"]).no();
+        let log = format!("log group /aws/lambda/{}.", world.account.name(&Function::probe()));
+        assert!(
+            explained.contains("If its messages stay in flight, read the log of the function") && explained.contains(&log),
+            "{explained}"
+        );
     });
 }
 
@@ -518,7 +641,7 @@ fn an_id_that_is_used_again_with_other_arguments_is_refused() {
 
         let again = world.probe("a", &json!({})).to_string();
         let same = piped(world, &["enqueue", "--from", "-", "--queue", "probes"], &format!("{again}\n{again}"));
-        assert_eq!(same.yes(), "1 job enqueued; duplicates that do not run again: 1; repeated lines, not sent: 1\n");
+        assert_eq!(same.yes(), "0 jobs enqueued; duplicates that do not run again: 1; repeated lines, not sent: 1\n");
         let other = json!({"name": "probe", "id": "a", "args": [7]}).to_string();
         let other = piped(world, &["enqueue", "--from", "-", "--queue", "probes"], &other);
         assert_eq!((other.status, &*other.printed), (1, "0 jobs enqueued; refused lines: 1\n"));
@@ -1003,7 +1126,7 @@ fn a_schedule_whose_row_cannot_be_read_is_removed_or_replaced() {
         let added = sqjobs(world, &[&add[..], &["--yes"]].concat());
         assert!(added.said.contains("cannot read schedule b: ") && added.yes().starts_with("b fires at 00:05 in UTC"));
         let rows = sqjobs(world, &["schedule", "list", "--json"]);
-        assert_eq!(rows.said, "");
+        assert!(!rows.said.contains("cannot read"), "{}", rows.said);
         assert_eq!((rows.json().len(), &rows.json()[0]["args"]), (1, &json!([1])));
 
         world.tick(&beater, Clock::system().now()).await;

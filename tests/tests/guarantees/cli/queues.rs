@@ -7,7 +7,7 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use serde_json::json;
 use sqjobs::Clock;
 
-use super::{in_environment, sqjobs};
+use super::{in_environment, piped, sqjobs};
 use crate::{function::Function, proxy::Fault, roles::given, world::World};
 
 #[test]
@@ -18,6 +18,20 @@ fn an_enqueue_to_a_fifo_queue_says_that_sqs_may_discard_the_message() {
             |more: &[&str]| sqjobs(world, &[&["enqueue", "probe", "{}", "--queue", "orders.fifo", "--group", "g"], more].concat()).said;
         assert!(enqueue(&["--id", "a"]).contains("a FIFO queue discards the message, without an error"));
         assert_eq!(enqueue(&[]), "", "its id is new");
+
+        let delayed = "note: on a FIFO queue, a delayed job waits in its message group: later jobs of the group run after it\n";
+        assert_eq!(enqueue(&["--delay", "20m"]), delayed);
+        let lines = ["x", "y"].map(|id| json!({"name": "probe", "id": id, "group": "g", "delay": "1m"}).to_string()).join("\n");
+        let bulk = piped(world, &["enqueue", "--from", "-", "--queue", "orders.fifo"], &lines).said;
+        assert!(bulk.starts_with("note: a FIFO queue discards the message") && bulk.ends_with(delayed), "{bulk}");
+
+        world
+            .plant(json!({"id": "old", "name": "probe", "queue": "orders.fifo", "state": "succeeded", "attempts": 1, "generation": 1}))
+            .await;
+        let retry = |more: &[&str]| sqjobs(world, &[&["retry", "old", "{}", "--yes"], more].concat()).said;
+        assert!(retry(&[]).contains("note: without --group, this run has a message group of its own"));
+        sqjobs(world, &["cancel", "old"]).yes();
+        assert_eq!(retry(&["--group", "g"]), "");
     });
 }
 

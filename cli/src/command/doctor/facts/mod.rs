@@ -53,6 +53,8 @@ pub(in crate::command::doctor) struct System {
     pub(in crate::command::doctor) missing_queues: BTreeSet<String>,
     /// Why records of due and failed jobs cannot be read.
     pub(in crate::command::doctor) unreadable: BTreeSet<String>,
+    /// The records of waiting jobs that lack an attribute.
+    pub(in crate::command::doctor) incomplete: Vec<Record>,
     /// The records of running jobs.
     pub(in crate::command::doctor) running: Vec<Record>,
     /// The failing schedules, each with its newest failed job.

@@ -55,8 +55,9 @@ impl System {
             self.parked = tallies.into_iter().map(|(queue, tally)| (queue, tally.parked_at)).collect();
         }
         if self.jobs.arn.is_some() {
-            let running = running(aws).await;
-            self.running = self.note_error("running jobs", running).unwrap_or_default();
+            let found = suspects(aws).await;
+            let found = self.note_error("running jobs", found).unwrap_or_default();
+            (self.running, self.incomplete) = found.into_iter().partition(|record| record.state == State::Running);
         }
         if self.schedules.arn.is_some() {
             let schedules = aws.schedules().list_all().await.map_err(message);
@@ -95,12 +96,15 @@ async fn failing(aws: &Aws, schedules: &[Scheduled], failed: &[Record], now: Tim
     Ok(failing)
 }
 
-/// Returns the records of running jobs that a bounded scan finds.
-async fn running(aws: &Aws) -> Result<Vec<Record>, String> {
-    let scan =
-        aws.dynamodb().scan().table_name(aws.place.table()).filter_expression("attribute_not_exists(purge_at) AND #state = :running");
-    let scan =
-        scan.expression_attribute_names("#state", "state").expression_attribute_values(":running", AttributeValue::S("running".into()));
+/// Returns the records that a bounded scan finds: of running jobs, and of waiting jobs whose record lacks an attribute.
+async fn suspects(aws: &Aws) -> Result<Vec<Record>, String> {
+    let incomplete = "#state = :scheduled AND (attribute_not_exists(envelope) OR attribute_not_exists(due))";
+    let filter = format!("attribute_not_exists(purge_at) AND (#state = :running OR {incomplete})");
+    let scan = aws.dynamodb().scan().table_name(aws.place.table()).filter_expression(filter).expression_attribute_names("#state", "state");
+    let scan = [State::Running, State::Scheduled].into_iter().fold(scan, |scan, state| {
+        let name = state.as_str();
+        scan.expression_attribute_values(format!(":{name}"), AttributeValue::S(name.into()))
+    });
     let mut pages = scan.into_paginator().send();
     let mut ids = Vec::new();
     for _ in 0..PAGES {

@@ -8,7 +8,7 @@ use sqjobs::{Record, Scheduled, State, lifecycle::SKEW};
 use super::Findings;
 use crate::{
     command::{doctor::facts::System, lookup::PARKED, schedule::suggestion},
-    sentence::shell,
+    sentence::{incomplete, missing_attribute, shell},
     time::{brief, from_now},
 };
 
@@ -64,6 +64,10 @@ impl Findings<'_> {
                 why,
                 "correct the item in the table, or delete it and enqueue the job again",
             );
+        }
+        for (record, missing) in system.incomplete.iter().filter_map(|record| Some((record, missing_attribute(record)?))) {
+            let what = format!("job {} waits for its run time, but its record has no attribute `{missing}`", record.id);
+            self.add("record_incomplete", "records", what, "no beater sends the job in time", incomplete(&record.id, missing));
         }
         self.schedules(system);
         let lapsed = |record: &&Record| record.state == State::Running && lapsed_at(record).is_some_and(|at| now.duration_since(at) > LOST);
