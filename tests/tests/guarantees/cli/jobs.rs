@@ -978,6 +978,14 @@ fn the_next_fire_of_a_schedule_is_shown_also_where_it_was_sent_ahead() {
         let table = sqjobs(world, &["schedule", "list"]).yes();
         let line = table.lines().find(|line| line.starts_with("minutely")).expect("a row");
         assert!(["in 1m", "in 2m"].iter().all(|late| !line.contains(late)), "{line}");
+
+        // The tick withdraws the fires of the former times.
+        let yearly = ["schedule", "add", "minutely", "probe", "--cron", "0 0 29 2 *", "--queue", "probes", "--yes"];
+        sqjobs(world, &yearly).yes();
+        world.tick(&beater, now()).await;
+        let listed = sqjobs(world, &["schedule", "list", "--json"]).json();
+        let row = listed.iter().find(|row| row["id"] == "minutely").expect("it is listed");
+        assert!(row["next_fire"].as_str().is_some_and(|next| next.contains("-02-29T00:00:00")), "{row}");
     });
 }
 
