@@ -141,6 +141,6 @@ impl Options {
     /// Returns the time until the job runs, if it is delayed.
     pub(super) fn wait(&self, now: Timestamp) -> Option<SignedDuration> {
         let delay = self.delay.map(|delay| SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX));
-        delay.or_else(|| Some(self.at?.duration_since(now))).filter(|wait| wait.is_positive())
+        delay.or_else(|| Some(self.at?.duration_since(now))).filter(SignedDuration::is_positive)
     }
 }
