@@ -9,9 +9,6 @@ use sqjobs::setup;
 use super::{Ran, args, in_environment, piped, sqjobs};
 use crate::{function::Function, proxy::Fault, roles::given, world::World};
 
-/// The words of a command.
-type Words<'a> = &'a [&'a str];
-
 /// Deploys a function of this environment, with only the prefix and its queues as settings.
 async fn deploy(world: &World, prefix: &str, function: &Function) {
     let queue = format!("{prefix}work");
@@ -253,13 +250,13 @@ fn a_prefix_and_tables_of_different_environments_change_nothing() {
         let of_lab =
             "table lab_records belongs to the environment lab-, but this command uses the prefix \"\": give --prefix lab-, or omit";
         let both = ["--table", "staging-jobs", "--schedules-table", "staging-schedules"];
-        let cases: [(&str, Words, [&str; 2], Vec<Words>, &str); 6] = [
-            ("staging-", &["--table", "jobs"], ["ours", "invoice"], [&jobs[..], &setups].concat(), without),
-            ("staging-", &["--schedules-table", "schedules"], ["ours", "invoice"], [&schedules[..], &setups].concat(), without),
-            ("staging-", &["--table", "jobs", "--schedules-table", "schedules"], ["ours", "invoice"], jobs.to_vec(), without),
-            ("", &both, ["theirs", "probes"], [&jobs[..], &schedules, &setups].concat(), of_staging),
-            ("q-", &both, ["theirs", "probes"], [&jobs[..], &schedules, &setups].concat(), of_staging),
-            ("", &["--table", "lab_records"], ["lab", "probes"], jobs.to_vec(), of_lab),
+        let cases = [
+            ("staging-", &["--table", "jobs"][..], ["ours", "invoice"], [&jobs[..], &setups].concat(), without),
+            ("staging-", &["--schedules-table", "schedules"][..], ["ours", "invoice"], [&schedules[..], &setups].concat(), without),
+            ("staging-", &["--table", "jobs", "--schedules-table", "schedules"][..], ["ours", "invoice"], jobs.to_vec(), without),
+            ("", &both[..], ["theirs", "probes"], [&jobs[..], &schedules, &setups].concat(), of_staging),
+            ("q-", &both[..], ["theirs", "probes"], [&jobs[..], &schedules, &setups].concat(), of_staging),
+            ("", &["--table", "lab_records"][..], ["lab", "probes"], jobs.to_vec(), of_lab),
         ];
         for (prefix, tables, [id, queue], commands, refusal) in cases {
             for command in commands {
