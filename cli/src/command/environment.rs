@@ -7,7 +7,7 @@ use super::{
     beater,
     function::{Function, PREFIX},
     mapping::{function_of, mappings, qualifier_of},
-    table::{environment_of, longer, names},
+    tables::{environment_of, longer, names},
 };
 use crate::{
     aws::Aws,

@@ -24,6 +24,7 @@ pub(crate) mod retry;
 pub(crate) mod schedule;
 pub(crate) mod stats;
 pub(crate) mod table;
+mod tables;
 pub(crate) mod tree;
 
 use clap::CommandFactory as _;

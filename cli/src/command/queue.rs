@@ -25,7 +25,7 @@ use sqjobs::{
     setup::{self, dlq_name},
 };
 
-use super::table;
+use super::tables;
 use crate::{
     aws::Aws,
     failure::{Cause, Failure},
@@ -179,14 +179,14 @@ pub(super) async fn refuse_missing(aws: &Aws, what: &str, name: &str) -> Result<
 
 /// Returns an error if a queue, by its full name, belongs to another environment.
 pub(super) fn of_another(environments: &[String], name: &str) -> Option<String> {
-    let prefix = table::environment_of(environments, name)?;
+    let prefix = tables::environment_of(environments, name)?;
     let short = name.strip_prefix(&**prefix).filter(|short| !short.is_empty())?;
     Some(format!("queue {name} belongs to the environment {prefix}; use the name {short} and --prefix {prefix}"))
 }
 
 /// Refuses queues of other environments. Without the permission to list tables, no other environment is known.
 pub(super) async fn refuse_others(aws: &Aws, names: impl IntoIterator<Item = &str>) -> Result<(), Failure> {
-    let environments = table::environments(aws).await.unwrap_or_default();
+    let environments = tables::environments(aws).await.unwrap_or_default();
     let refused = names.into_iter().find_map(|name| of_another(&environments, &aws.queue(name)));
     refused.map_or(Ok(()), |sentence| Err(Failure::new(sentence)))
 }
@@ -385,14 +385,14 @@ pub(super) async fn dead_letters(aws: &Aws) -> Result<Vec<String>, Failure> {
 
 /// Returns the URLs of the queues of this environment.
 async fn listed(aws: &Aws) -> Result<Listed, Failure> {
-    let (urls, environments) = join(urls(aws), table::environments(aws)).await;
+    let (urls, environments) = join(urls(aws), tables::environments(aws)).await;
     let mut listed = Listed::default();
     let environments = environments.unwrap_or_else(|error| {
         listed.left_out.unknown = Some(error);
         Vec::new()
     });
     for url in urls? {
-        match table::environment_of(&environments, name_of(&url)) {
+        match tables::environment_of(&environments, name_of(&url)) {
             Some(prefix) => *listed.left_out.others.entry(prefix.clone()).or_default() += 1,
             None => listed.urls.push(url),
         }
@@ -421,7 +421,7 @@ pub(super) async fn no_queue(aws: &Aws) -> String {
     let prefix = Some(&aws.place.prefix).filter(|prefix| !prefix.is_empty());
     let no_queue = prefix.map_or_else(|| "no queue".into(), |prefix| format!("no queue has the prefix {prefix}"));
     // Without the permission to list tables, no table counts as missing.
-    let sentence = match &*table::missing(aws).await.unwrap_or_default() {
+    let sentence = match &*tables::missing(aws).await.unwrap_or_default() {
         [] => format!("{no_queue}; `sqjobs queue create NAME` creates one"),
         missing => format!(
             "{no_queue}, and there is no table {}; check --prefix and --region, or start with `sqjobs table create`",

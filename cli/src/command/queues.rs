@@ -16,7 +16,8 @@ use super::{
     function::Function,
     mapping::{Feed, feeds, function_of, mappings, row},
     queue::{Depth, Queues, SqsQueue, Status, all, find, no_queue, pair, refuse_others, set_visibility, source_name, url},
-    table::{check_contents, check_options, others_than_new},
+    table::{check_contents, check_options},
+    tables::others_than_new,
 };
 use crate::{
     aws::Aws,

@@ -20,7 +20,7 @@ use super::{
     beater,
     follow::{self, Follow, Sent},
     queue::{self, DeadLetterQueues},
-    table,
+    tables,
 };
 use crate::{
     aws::Aws,
@@ -43,7 +43,7 @@ pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure>
     let environments = async {
         match (&wanted.from, &wanted.options.queue) {
             (None, None) => Vec::new(),
-            _ => table::environments(aws).await.unwrap_or_default(),
+            _ => tables::environments(aws).await.unwrap_or_default(),
         }
     };
     let (environments, dlqs) = join(environments, DeadLetterQueues::read(aws)).await;

@@ -17,7 +17,7 @@ use sqjobs::{Record, Scheduled};
 use self::queues::queues;
 use crate::{
     aws::Aws,
-    command::{function::Function, mapping::mappings, table},
+    command::{function::Function, mapping::mappings, tables::environments},
     failure::Failure,
     place::Place,
 };
@@ -153,7 +153,7 @@ impl System {
         for (name, qualifier) in [(system.beater.name.clone(), None)].into_iter().chain(fed).collect::<BTreeMap<_, _>>() {
             system.function(aws, name, qualifier.as_deref()).await;
         }
-        let environments = table::environments(aws).await;
+        let environments = environments(aws).await;
         let environments = system.note_error("the names of other environments", environments).unwrap_or_default();
         system.leave_others_out(&environments);
         system.rights(aws).await;

@@ -15,7 +15,7 @@ use crate::{
         function::Function,
         mapping::{feeds_from, function_of, qualifier_of},
         queue::{Policy, urls},
-        table,
+        tables,
     },
     failure::{Failure, describe},
 };
@@ -31,7 +31,7 @@ impl System {
             let runs_jobs = |function: &Function| function.environment.keys().any(|name| name.starts_with("SQJOBS_"));
             let theirs = match function.filter(|function| runs_jobs(function)) {
                 Some(function) => function.other_environment(&queue.name, ours),
-                None => table::environment_of(environments, &queue.name).cloned(),
+                None => tables::environment_of(environments, &queue.name).cloned(),
             };
             if let Some(theirs) = theirs {
                 others.extend(function.map(|function| function.name.clone()));
