@@ -50,8 +50,8 @@ impl Delivery {
     pub(super) async fn claim(&self, decoded: &Decoded, turn: Turn, batch: &Batch<'_>) -> Claimed {
         let claim = Claim { owner: Uuid::new_v4().simple().to_string(), lease: decoded.policy.lease };
         let mut seen: Option<Arc<Record>> = None;
-        // The message of a job that was enqueued as recorded has this attribute, and so has a message that the library has sent again.
-        // Their jobs may have records.
+        // A message has the attribute `ID` if its job was enqueued with `Enqueue::recorded`, or if the library has sent the message again.
+        // In both cases, the job may have a record.
         let has_record = self.message.attributes.contains_key(ID);
         let unrecorded = lifecycle::starts_unrecorded(&decoded.policy, self.message.receives, has_record);
         if self.message.receives > 1 || has_record {

@@ -196,7 +196,7 @@ pub(super) struct Running {
     pub(super) record: Arc<Record>,
     pub(super) stored: Stored,
     pub(super) progress: Option<Value>,
-    /// The run time of its body, or `None` if [`count`] adds no run.
+    /// The run time of its body. `None` if no body ran, or if [`count`] has already counted the run.
     pub(super) ran: Option<Duration>,
 }
 

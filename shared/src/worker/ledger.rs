@@ -1,7 +1,7 @@
 //! Group commit: the deliveries of a batch share requests to the store.
 //!
-//! Writes that become ready while requests are pending share the next request. A finish waits up to [`GATHER`] for running jobs,
-//! so that jobs that end at the same time are recorded together. No write waits longer for a slow neighbour.
+//! Writes that become ready while requests are pending share the next request. The last write of an attempt waits up to [`GATHER`] for
+//! running jobs, so that jobs that end at the same time are recorded together. No write waits longer for a slow neighbour.
 //!
 //! A request never contains two writes for one key. Usually the writes of a job follow one another. If two are ready at the same time,
 //! the second is left for the next request.
@@ -149,7 +149,7 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// Changes a link. A change with a lost answer is repeated, because a repetition has no effect.
+    /// Changes a link. Repeats a change whose answer was lost. This is safe, because making the change twice has the same result as once.
     async fn link_one(&self, link: &Link) -> Result<Linked, StoreError> {
         let mut tries = 0;
         loop {
