@@ -29,8 +29,8 @@ pub(crate) fn cancel(seen: Option<&Record>, request: &Request, policy: &Policy, 
     }
 }
 
-/// Completes a job that no worker or client has seen, such as the approval of a person: it succeeds with this result. Returns `None` for
-/// any other job. `owner` is a new token.
+/// Completes a job that no worker or client has seen, such as an approval that a person gives: it succeeds with this result. Returns
+/// `None` for any other job. `owner` is a new token.
 pub(crate) fn completed(seen: Option<&Record>, id: &str, result: &Value, owner: &str, now: Timestamp) -> Option<Record> {
     let request = Request { id: id.to_owned(), sent_at: Some(now), ..Request::default() };
     let seen = match seen {

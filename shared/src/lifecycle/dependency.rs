@@ -32,10 +32,10 @@ pub(super) fn must_wait(seen: &Record) -> bool {
     seen.state != State::Blocked && seen.dependencies.as_ref().is_some_and(|dependencies| !dependencies.met)
 }
 
-/// Blocks a job until its dependencies have ended. `owner` is a new token, so that a late write for an earlier block changes nothing.
+/// Blocks a job until its dependencies have ended. `owner` is a new token, so that a late write for an earlier wait changes nothing.
 pub(super) fn blocked(seen: &Record, request: &Request, owner: &str, now: Timestamp) -> Record {
     let mut dependencies = seen.dependencies.clone().unwrap_or_default();
-    // A retry has set it, because the message that was sent then does not say how long the job may wait.
+    // If a retry sent this message, the retry has already set `until`, because the message does not say how long the job may wait.
     dependencies.until.get_or_insert_with(|| after(now, request.max_blocked));
     let sentinel = (dependencies.when == When::Failed).then(|| FAILURE.to_owned());
     let base = if seen.envelope.is_some() { seen.clone() } else { with_message(seen.clone(), request) };
@@ -165,7 +165,7 @@ pub(super) fn owed(ended: Record, now: Timestamp) -> Record {
     Record { due: Some(shard(&ended.id)), run_at: Some(now), ..ended }
 }
 
-/// Returns the record of an ended job after its dependents were resolved, if it was listed as owed.
+/// Removes an ended job from the due index, after its dependents were told of its end. Returns `None` for any other record.
 pub(crate) fn settled(ended: &Record) -> Option<Record> {
     let is_owed = ended.state.is_terminal() && ended.due.is_some();
     is_owed.then(|| Record { due: None, run_at: None, ..ended.clone() })

@@ -111,7 +111,7 @@ fn since(seen: &Record) -> Option<Timestamp> {
     match seen.state {
         State::Failed => seen.finished_at,
         State::Running => Some(free_from(seen)),
-        // Its run time may be long after that of its dependencies.
+        // `run_at` does not count here, because it may be much later than the end of the dependencies.
         State::Blocked => seen.enqueued_at,
         _ => seen.run_at.or(seen.started_at).or(seen.enqueued_at),
     }
