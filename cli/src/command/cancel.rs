@@ -20,9 +20,10 @@ pub(crate) struct Cancel {
     /// The ids of jobs.
     #[arg(required = true, value_parser = text)]
     pub(crate) ids: Vec<String>,
-    /// Also cancel a job that has no record, because its message still waits in the queue or is parked there. The command blocks the id for
-    /// 30 days, and the function discards the message at the next delivery. SQS delivers a parked message every five minutes. The command
-    /// cannot stop a job whose policy records it only on trouble, unless it was enqueued as recorded.
+    /// Also cancel a job that has no record, because its message still waits in the queue. The command blocks the id for 30 days, and the
+    /// function discards the message at the next delivery. A message that the function does not understand is parked: SQS delivers it every
+    /// five minutes. Some policies write no record if the first attempt succeeds (`Recording::OnTrouble`). The command cannot stop such a
+    /// job, unless it was enqueued as recorded.
     #[arg(long)]
     pub(crate) unseen: bool,
     /// Do not ask for confirmation.
@@ -90,8 +91,9 @@ fn sentence(id: &str, record: Option<&Record>, outcome: Option<Cancelled>) -> St
             format!("{shown} is running and was asked to stop, but may still succeed; `sqjobs watch {id}` shows the outcome")
         }
         Some(Cancelled::Unseen(until)) => format!(
-            "{shown} is blocked until {}: until then, functions discard messages with this id. This does not stop a job that is recorded \
-             only on trouble, unless it was enqueued as recorded. To run the job: `sqjobs retry {id} ARGS --name NAME`",
+            "{shown} is blocked until {}: until then, functions discard messages with this id. This does not stop a job whose policy \
+             writes no record if the first attempt succeeds (`Recording::OnTrouble`), unless it was enqueued as recorded. To run the job: \
+             `sqjobs retry {id} ARGS --name NAME`",
             exact(until)
         ),
         Some(_) => {
@@ -101,8 +103,8 @@ fn sentence(id: &str, record: Option<&Record>, outcome: Option<Cancelled>) -> St
         None => format!(
             "{shown} has no record, so nothing was cancelled. Either the id is wrong, or the job still waits in its queue: a job has no \
              record until a function receives its message. To cancel a job in its queue: `sqjobs cancel {id} --unseen`. That command \
-             blocks the id for 30 days, and the function discards the message at the next delivery. SQS delivers a parked message every \
-             five minutes"
+             blocks the id for 30 days, and the function discards the message at the next delivery. A message that the function does \
+             not understand is parked: SQS delivers it every five minutes"
         ),
     }
 }

@@ -306,7 +306,10 @@ impl Function {
                     Ok(missing_rights) => missing_rights.join(", "),
                     Err(_) => policy.to_string(),
                 };
-                anstream::eprintln!("cannot change role {role}: {}; ask an administrator to allow {missing_rights}", describe(&error));
+                anstream::eprintln!(
+                    "cannot change role {role}: {}; ask an administrator to give the role these permissions: {missing_rights}",
+                    describe(&error)
+                );
                 Ok(false)
             }
             Err(error) => Err(Failure::because(&format!("cannot give role {role} the permissions of {}", self.name), error)),

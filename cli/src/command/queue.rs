@@ -308,7 +308,10 @@ impl LeftOut {
 
     /// Returns a note about each queue that cannot be read.
     fn errors(&self) -> Vec<String> {
-        let unknown = self.unknown.iter().map(|error| format!("this list may contain queues of other environments: {error}"));
+        let unknown = self
+            .unknown
+            .iter()
+            .map(|error| format!("queues of other environments may be included, because the tables cannot be listed: {error}"));
         let denied = Some(self.denied.join(", ")).filter(|names| !names.is_empty());
         let denied = denied.map(|names| format!("not shown: {names}: you have no permission to read them (sqs:GetQueueAttributes)"));
         let without_dlq = self

@@ -110,7 +110,7 @@ impl Counts {
     fn forecast(&self, action: Action, verb: &str) -> String {
         let (count, what) = match action {
             Action::Redrive => (self.redriven, "redriven"),
-            Action::Purge => (self.purged, "purged, which deletes the arguments"),
+            Action::Purge => (self.purged, "purged (the arguments of the jobs are deleted too)"),
         };
         let others = [(self.dropped, "dropped", DROPPED), (self.kept, "kept", action.kept())].into_iter().filter(|(count, ..)| *count > 0);
         let others = others.map(|(count, what, why)| format!(", {count} {verb} {what} ({why})"));

@@ -102,7 +102,7 @@ pub(crate) struct Options {
     /// Wait for the job with this id. Repeat the option for more jobs, at most 20. They may be enqueued later.
     #[arg(long, value_name = "ID", value_parser = text)]
     pub(crate) after: Vec<String>,
-    /// The endings of those jobs that release this one. Default: succeeded.
+    /// Run this job when those jobs meet this condition. Default: succeeded.
     #[arg(long, value_enum)]
     pub(crate) when: Option<When>,
     /// The consequence if one of those jobs does not succeed. Default: hold.

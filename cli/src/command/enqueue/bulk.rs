@@ -293,7 +293,7 @@ fn interrupted_at(before: usize, under_way: usize, nameless: usize) -> String {
     let again = if nameless == 0 {
         "run the command again: no job runs twice".to_owned()
     } else {
-        format!("continue with line {from}: a job without an id runs again if it is sent again")
+        format!("continue with line {from}. A job without an id in the lines {from} to {to} may run twice")
     };
     format!("interrupted: lines 1 to {before} were sent, and also some of the lines {from} to {to}; {again}")
 }

@@ -24,7 +24,7 @@ pub(crate) fn suggestion(field: &str) -> String {
     let nearest = fields().max_by(|one, other| likeness(one).total_cmp(&likeness(other)));
     match nearest.filter(|nearest| likeness(nearest) > ALIKE) {
         Some(nearest) => format!("did you mean {nearest:?}?"),
-        None => format!("its fields are {}.", fields().collect::<Vec<_>>().join(", ")),
+        None => format!("the fields of a schedule are {}.", fields().collect::<Vec<_>>().join(", ")),
     }
 }
 
@@ -58,7 +58,7 @@ mod tests {
             assert_eq!(message, format!("a schedule has no field {wrong:?}; did you mean {right:?}?"));
         }
         let message = unknown_field(&json!({"colour": "red"})).expect("it is unknown");
-        assert!(message.contains("no field \"colour\"; its fields are id, cron, "), "{message}");
+        assert!(message.contains("no field \"colour\"; the fields of a schedule are id, cron, "), "{message}");
         assert_eq!(unknown_field(&json!({"id": "a", "args": [], "status": "due"})), None);
     }
 }

@@ -376,7 +376,11 @@ fn an_environment_without_a_prefix_leaves_the_queues_of_others_alone() {
         let answer = json!({"__type": "AccessDeniedException", "message": "armed"}).to_string();
         world.proxy.arm(Fault::answer("ListTables", "", 400, answer));
         let listed = sqjobs(world, &["queue", "list", "--json", "--endpoint-url", &world.proxy.url()]);
-        assert!(listed.said.contains("this list may contain queues of other environments: "), "{}", listed.said);
+        assert!(
+            listed.said.contains("queues of other environments may be included, because the tables cannot be listed: "),
+            "{}",
+            listed.said
+        );
         assert_eq!(all(&listed, "name"), ["probes", "staging-unfed", "staging-work"]);
         let answer = json!({"__type": "AccessDeniedException", "message": "armed"}).to_string();
         world.proxy.arm(Fault::answer("ListTables", "", 400, answer));

@@ -468,7 +468,7 @@ fn each_command_whose_jobs_need_a_beater_says_if_none_runs() {
 fn a_job_that_may_succeed_without_a_record_is_named_as_such() {
     World::setup().test(async |world| {
         let blocked = sqjobs(world, &["cancel", "a", "--unseen"]).yes();
-        assert!(blocked.contains("This does not stop a job that is recorded only on trouble, unless"), "{blocked}");
+        assert!(blocked.contains("This does not stop a job whose policy writes no record if the first attempt succeeds"), "{blocked}");
         let watched = sqjobs(world, &["watch", "b", "--within", "1ms"]).no();
         let unseen = "If the policy of the job records it only on trouble, a success leaves no record, and this command does not see it.";
         assert!(watched.contains(unseen), "{watched}");
@@ -1063,7 +1063,10 @@ fn an_unknown_field_of_a_schedule_is_named_and_it_fires() {
         for _ in 0..2 {
             let said = list().said;
             assert!(said.contains("schedule typo has the unknown field tz, which has no effect; did you mean \"timezone\"?"), "{said}");
-            assert!(said.contains("schedule typo has the unknown field colour, which has no effect; its fields are id, "), "{said}");
+            assert!(
+                said.contains("schedule typo has the unknown field colour, which has no effect; the fields of a schedule are id, "),
+                "{said}"
+            );
             let found = sqjobs(world, &["doctor", "--json"]).json();
             let finding = found.iter().find(|finding| finding["rule"] == "schedule_field").expect("it is found");
             assert_eq!(finding["what"], "its row has unknown fields, which have no effect: colour, tz");

@@ -146,7 +146,10 @@ fn dead_letters_are_shown_with_their_reasons_and_redriven_by_filter() {
         for id in ["a", "b"] {
             world.record_in(id, "succeeded").await;
         }
-        assert_eq!(sqjobs(world, &["dlq", "purge", "probes", "--dry-run"]).yes(), "1 would be purged, which deletes the arguments\n");
+        assert_eq!(
+            sqjobs(world, &["dlq", "purge", "probes", "--dry-run"]).yes(),
+            "1 would be purged (the arguments of the jobs are deleted too)\n"
+        );
         assert_eq!(sqjobs(world, &["dlq", "purge", "probes", "--name", "probe", "--yes"]).yes(), "1 not selected\n");
         assert_eq!(sqjobs(world, &["dlq", "purge", "probes", "--yes", "--json"]).json()[0]["purged"], 1);
         assert_eq!(world.dead_letters().await.len(), 0);
@@ -229,7 +232,7 @@ fn a_purge_keeps_dead_letters_of_other_queues() {
         }
         let reason = "a: its job belongs to queue probes; send the message there, or run the job by `sqjobs retry ID ARGS`";
         let would = sqjobs(world, &["dlq", "purge", &other, "--dry-run"]).no();
-        let plan = "1 would be purged, which deletes the arguments, 1 would be kept (the job belongs to another queue)";
+        let plan = "1 would be purged (the arguments of the jobs are deleted too), 1 would be kept (the job belongs to another queue)";
         assert!(would.contains(plan) && would.contains(reason), "{would}");
         let purged = sqjobs(world, &["dlq", "purge", &other, "--yes"]).no();
         assert!(purged.contains("1 kept (the job belongs to another queue), 1 purged") && purged.contains(reason), "{purged}");

@@ -90,7 +90,10 @@ fn a_new_permission_is_waited_for_and_one_that_cannot_be_given_is_named() {
         assert_eq!((ran.status, world.proxy.is_spent()), (2, true), "{}", ran.said);
         let told = ran.said;
         assert!(told.starts_with("cannot change role probe: ") && told.contains("it is not yours"), "{told}");
-        assert!(told.contains("to allow dynamodb:BatchGetItem on table/jobs, ") && told.contains("call ReceiveMessage"), "{told}");
+        assert!(
+            told.contains("these permissions: dynamodb:BatchGetItem on table/jobs, ") && told.contains("call ReceiveMessage"),
+            "{told}"
+        );
 
         not_yet();
         not_yet();
