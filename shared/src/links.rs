@@ -150,7 +150,7 @@ impl Links<'_> {
     /// Tells the dependents of an ended job. Returns the ids of those that have ended thereby and have dependents themselves.
     async fn resolve_one(&self, job: &Record) -> Result<Vec<String>, StoreError> {
         let dependents: Vec<_> = job.dependents.iter().cloned().collect();
-        let (mut removals, mut ended) = (Vec::new(), Vec::new());
+        let (mut removals, mut released, mut ended) = (Vec::new(), Vec::new(), Vec::new());
         if job.state == State::Succeeded {
             // A success never ends a dependent by itself, so their records need not be read first.
             let remove = |id: String| Link::Remove { id, dependencies: [job.id.clone()].into() };
@@ -164,12 +164,13 @@ impl Links<'_> {
                 }
                 match lifecycle::effect(&dependent, &job.id, job.state, &token(), self.clock.now()) {
                     Effect::Remove(dependencies) => removals.push(Link::Remove { id: id.clone(), dependencies }),
+                    // An earlier success has met its condition, but its release was lost.
+                    Effect::Hold if dependent.blocked_on.is_empty() => released.push(dependent),
                     Effect::Hold => {}
                     Effect::End(next) => ended.extend(self.end_dependent(&dependent, *next).await?),
                 }
             }
         }
-        let mut released = Vec::new();
         for (link, answer) in removals.iter().zip(self.store.link(&removals).await) {
             let dependent = match answer {
                 Ok(Linked::Done(dependent)) => *dependent,

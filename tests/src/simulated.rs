@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use sqjobs::{Arguments, Backoff, Context, Enqueue, Job, JobError, Policy, Recording, Worker};
+use sqjobs::{
+    Arguments, Backoff, Context, Enqueue, Job, JobError, Policy, Recording, Worker,
+    testing::simulation::{Simulation, connected},
+};
 
 /// Number of jobs in one run, if there are many runs.
 pub const JOBS: u64 = 12;
@@ -27,7 +30,12 @@ enum How {
     Snooze,
     RetryInAnHour,
     Checkpoint,
+    Outage,
 }
+
+/// The behaviours of jobs without and with dependencies.
+const ALONE: [How; 6] = [How::Error, How::Panic, How::Fatal, How::Snooze, How::RetryInAnHour, How::Checkpoint];
+const CONNECTED: [How; 6] = [How::Error, How::Panic, How::Fatal, How::Snooze, How::Outage, How::Checkpoint];
 
 impl Arguments for Plan {
     const NAME: &'static str = "plan";
@@ -50,6 +58,10 @@ impl Job for Plan {
             How::Error => Err("as planned".into()),
             How::Panic => panic!("as planned"),
             How::Fatal => Err(JobError::fatal("as planned")),
+            How::Outage => match ctx.enqueued_at() {
+                Some(at) if ctx.now().duration_since(at).as_mins() < 30 => Err(JobError::fatal("as planned")),
+                _ => Ok(ctx.attempt()),
+            },
             How::Snooze if ctx.last_checkpoint::<u32>()?.is_some() => Ok(ctx.attempt()),
             How::Snooze => {
                 ctx.checkpoint(1).await?;
@@ -92,13 +104,25 @@ pub fn worker() -> Worker {
 
 /// Returns `count` jobs; each seed gives a different mix.
 pub fn jobs(seed: u64, count: u64) -> Vec<Enqueue> {
-    (0..count).map(|number| job(seed, number)).collect()
+    (0..count).map(|number| job(seed, number, ALONE)).collect()
 }
 
-fn job(seed: u64, number: u64) -> Enqueue {
+/// Returns a run of jobs that wait for each other, and that an operator cancels and retries. In one run of eight, there are more jobs than
+/// can wait for the same one.
+pub fn graph(seed: u64) -> (Simulation, Vec<Enqueue>) {
+    let count = if seed.is_multiple_of(8) { 30 } else { JOBS };
+    let recorded = |number: u64| {
+        let job = job(seed, number, CONNECTED);
+        if job.name() == "quiet" || number.is_multiple_of(5) { job.recorded() } else { job }
+    };
+    let changes = [0, 4, 12][usize::try_from(seed % 3).unwrap_or(0)];
+    (Simulation::new(seed).changes(changes), connected(seed, (0..count).map(recorded).collect()))
+}
+
+fn job(seed: u64, number: u64, hows: [How; 6]) -> Enqueue {
     let mix = (seed * JOBS + number).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
     let pick = |divisor: u64, choices: u64| usize::try_from(mix / divisor % choices).unwrap_or(0);
-    let how = [How::Error, How::Panic, How::Fatal, How::Snooze, How::RetryInAnHour, How::Checkpoint][pick(1, 6)];
+    let how = hows[pick(1, 6)];
     let plan = Plan { ms: [0, 700, 9_000, 35_000][pick(6, 4)], fails: [0, 1, 2][pick(24, 3)], how };
     let name = ["plan", "plan", "quiet"][pick(576, 3)];
     let job = Enqueue::named(name, serde_json::to_value(plan).expect("plain data")).id(format!("job-{number}"));

@@ -7,7 +7,7 @@ use sqjobs::{
     Arguments, Context, Enqueue, Job, JobError, Policy, StoreFailure, Worker,
     testing::simulation::{Faults, Simulated, Simulation},
 };
-use sqjobs_tests::simulated::{jobs, worker};
+use sqjobs_tests::simulated::{graph, jobs, worker};
 
 fn run(simulation: Simulation, seed: u64) -> Simulated {
     simulation.run(worker, jobs(seed, 6))
@@ -27,6 +27,16 @@ fn a_thousand_seeds_lose_nothing_double_nothing_and_leave_nothing_behind() {
     });
     drop(std::panic::take_hook());
     assert_eq!(halves.concat(), Vec::<String>::new());
+}
+
+#[test]
+fn jobs_that_wait_for_each_other_start_neither_early_nor_never() {
+    let flaws = (0..60).flat_map(|seed| {
+        let (simulation, jobs) = graph(seed);
+        let ended = simulation.run(worker, jobs);
+        ended.flaws().into_iter().map(move |flaw| format!("graph {seed}: {flaw}"))
+    });
+    assert_eq!(flaws.collect::<Vec<_>>(), Vec::<String>::new());
 }
 
 #[test]

@@ -76,7 +76,8 @@ pub(crate) fn retry(seen: &Record, request: &Request, owner: &str, now: Timestam
 /// allows. The record has none if the job was cancelled before a worker saw it.
 fn dependencies(seen: &Record, request: &Request, now: Timestamp) -> Option<Box<Dependencies>> {
     let dependencies = seen.dependencies.clone().or_else(|| request.dependencies.clone().filter(|_| seen.generation == 0))?;
-    let until = if dependencies.met { dependencies.until } else { Some(after(now, request.max_blocked)) };
+    let from = request.run_at.map_or(now, |at| at.max(now));
+    let until = if dependencies.met { dependencies.until } else { Some(after(from, request.max_blocked)) };
     Some(Box::new(Dependencies { until, ..*dependencies }))
 }
 

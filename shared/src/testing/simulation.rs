@@ -2,11 +2,16 @@
 //! memory. The network loses, delays and repeats requests, processes die at any await, and clocks differ and jump. Time is
 //! virtual, so a day takes a moment. All choices come from one seed, so a failed run can be repeated.
 
+mod graph;
 mod network;
 mod process;
+mod table;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::{
+    collections::BTreeSet,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -17,14 +22,16 @@ use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use tokio::{runtime, time::Instant};
 
+pub use self::graph::connected;
 use self::{
-    process::{Beater, Cloud, Function},
-    watch::{Run, Watch},
+    process::{Beater, Cloud, Function, Operator, id_of},
+    table::Table,
+    watch::{Run, Step, Watch},
 };
 use crate::{
     Client, Clock, Dlq, Enqueue, Record, State, Worker,
     queue::{self, Message},
-    store,
+    store::{self, Index},
     worker::DLQ,
 };
 
@@ -64,6 +71,8 @@ pub struct Simulation {
     seed: u64,
     functions: usize,
     beaters: usize,
+    changes: usize,
+    longest: Duration,
     faults: Faults,
 }
 
@@ -150,8 +159,10 @@ pub struct Simulated {
     pub faults: usize,
     /// A hash of all steps; equal runs have equal hashes.
     pub course: u64,
-    jobs: Vec<String>,
+    jobs: Vec<Enqueue>,
     runs: Vec<Run>,
+    steps: Vec<Step>,
+    cancelled: BTreeSet<String>,
     left: usize,
 }
 
@@ -200,7 +211,7 @@ impl Dice {
 impl Simulation {
     /// Creates a run with two functions, two beaters and many faults.
     pub fn new(seed: u64) -> Self {
-        Self { seed, functions: 2, beaters: 2, faults: Faults::default() }
+        Self { seed, functions: 2, beaters: 2, changes: 0, longest: LONGEST, faults: Faults::default() }
     }
 
     /// Sets the faults and their probabilities.
@@ -213,19 +224,36 @@ impl Simulation {
         Self { functions: functions.max(1), ..self }
     }
 
+    /// Makes an operator cancel or retry jobs that many times, at random moments. Every job must have an id.
+    pub fn changes(self, changes: usize) -> Self {
+        Self { changes, ..self }
+    }
+
     /// Enqueues the jobs and runs them until they end, or for thirty days of virtual time. `worker` creates the worker of one process.
     /// For repeatable runs, jobs must not start threads, and must not read other clocks or random numbers.
+    ///
+    /// In runs with even seeds, beaters do not look at blocked jobs, so that this cannot hide a lost release.
     ///
     /// # Panics
     ///
     /// When called inside a Tokio runtime, since it starts its own, or when a job cannot be enqueued.
     pub fn run<S: Send + Sync + 'static>(&self, worker: impl Fn() -> Worker<S>, jobs: impl IntoIterator<Item = Enqueue>) -> Simulated {
-        fastrand::seed(self.seed);
-        let runtime = runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
-        runtime.block_on(self.course(&|| worker().jobs().clone(), jobs.into_iter().collect()))
+        self.run_on(|table| Arc::new(table), worker, jobs)
     }
 
-    /// Shrinks a failed run: removes faults and functions while it still `fails`.
+    /// `reach` returns the table as processes reach it.
+    fn run_on<S: Send + Sync + 'static>(
+        &self,
+        reach: impl FnOnce(Table) -> Arc<dyn Index>,
+        worker: impl Fn() -> Worker<S>,
+        jobs: impl IntoIterator<Item = Enqueue>,
+    ) -> Simulated {
+        fastrand::seed(self.seed);
+        let runtime = runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+        runtime.block_on(self.course(reach, &|| worker().jobs().clone(), jobs.into_iter().collect()))
+    }
+
+    /// Shrinks a failed run: removes faults, changes and functions while it still `fails`.
     pub fn shrink(self, fails: impl Fn(&Self) -> bool) -> Self {
         let mut smallest = self;
         for part in 0..smallest.faults.parts().len() {
@@ -235,6 +263,10 @@ impl Simulation {
                 smallest = smaller;
             }
         }
+        let calmer = Self { changes: 0, ..smallest };
+        if calmer != smallest && fails(&calmer) {
+            smallest = calmer;
+        }
         for smaller in [Self { functions: 1, ..smallest }, Self { beaters: 1, ..smallest }, Self { functions: 1, beaters: 1, ..smallest }] {
             if smaller != smallest && fails(&smaller) {
                 smallest = smaller;
@@ -243,37 +275,50 @@ impl Simulation {
         smallest
     }
 
-    async fn course(&self, jobs: &dyn Fn() -> crate::worker::Jobs, enqueued: Vec<Enqueue>) -> Simulated {
+    async fn course(
+        &self,
+        reach: impl FnOnce(Table) -> Arc<dyn Index>,
+        jobs: &dyn Fn() -> crate::worker::Jobs,
+        enqueued: Vec<Enqueue>,
+    ) -> Simulated {
         let start = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(56 * 8766);
         let fate = Fate { rng: Rng::with_seed(self.seed), faults: self.faults, happened: 0, course: 0xcbf2_9ce4_8422_2325, calm: false };
         let since = Instant::now();
         let clock = Clock::running(start, since);
+        let table = Table {
+            store: store::Memory::new(),
+            queue: queue::Memory::new(clock.clone()),
+            watch: Watch::default(),
+            start,
+            hides_blocked: self.seed.is_multiple_of(2),
+        };
         let world = Cloud {
             since,
             dice: Dice(Arc::new(Mutex::new(fate))),
-            queue: queue::Memory::new(clock.clone()),
-            store: store::Memory::new(),
+            queue: table.queue.clone(),
+            store: table.store.clone(),
+            watch: table.watch.clone(),
+            table: reach(table),
             late: Mutex::default(),
-            watch: Watch::default(),
             start,
         };
         let client = Client::new(Arc::new(world.queue.clone()), Arc::new(world.store.clone()), clock, "");
-        let mut ids = Vec::new();
-        for job in client.enqueue_many(enqueued).await {
-            ids.push(job.expect("a job that can be enqueued").id);
-        }
+        let answers = client.enqueue_many(enqueued.clone()).await;
+        let given = enqueued.into_iter().zip(answers);
+        let enqueued: Vec<_> = given.map(|(job, answer)| job.id(answer.expect("a job that can be enqueued").id)).collect();
         let functions = (0..self.functions).map(|_| Function::new(&world, jobs));
         let beaters = (0..self.beaters).map(|_| Beater::new(&world));
+        let operator = Operator { world: &world, jobs: &enqueued, changes: self.changes };
         let work = async {
             tokio::select! { biased;
-                () = world.ended(&ids) => true,
+                () = async { operator.live().await; world.ended(&enqueued).await } => true,
                 _ = join_all(functions.map(Function::live)) => false,
                 _ = join_all(beaters.map(Beater::live)) => false,
             }
         };
-        tokio::time::timeout(LONGEST, work).await.ok();
+        tokio::time::timeout(self.longest, work).await.ok();
         let took = Instant::now().duration_since(world.since);
-        let left = world.queue.names().iter().filter(|name| *name != DLQ).map(|name| world.queue.messages(name).len()).sum();
+        let left = world.messages().count();
         let fate = world.dice.fate();
         Simulated {
             records: world.store.records(),
@@ -281,27 +326,35 @@ impl Simulation {
             took,
             faults: fate.happened,
             course: fate.course,
-            jobs: ids,
             runs: world.watch.runs(),
+            steps: world.watch.steps(),
+            cancelled: world.watch.cancelled(),
+            jobs: enqueued,
             left,
         }
     }
 }
 
 impl Simulated {
-    /// Returns all violated guarantees: jobs that are lost or stuck, that had two concurrent attempts, or that ran after they had
-    /// ended. The guarantees that [`Recording::OnTrouble`](crate::Recording::OnTrouble) gives up are not checked.
+    /// Returns all violated guarantees: jobs that are lost or stuck, that had two concurrent attempts, that ran after they had ended, or
+    /// that did not wait for the jobs that they depend on. The guarantees that [`Recording::OnTrouble`](crate::Recording::OnTrouble) gives up are not checked.
     pub fn flaws(&self) -> Vec<String> {
         let mut flaws = Vec::new();
         if self.left > 0 {
             flaws.push(format!("{} messages are left in the queues after {:?}", self.left, self.took));
         }
-        for id in &self.jobs {
-            match self.records.iter().find(|record| record.id == *id) {
-                None if self.runs.iter().any(|run| run.id == *id && run.succeeded && run.unrecorded) => {}
+        for job in &self.jobs {
+            let id = id_of(job);
+            match self.records.iter().find(|record| record.id == id) {
+                None if self.runs.iter().any(|run| run.id == id && run.succeeded && run.unrecorded) => {}
                 None => flaws.push(format!("{id} is lost: there is no record of it")),
-                Some(record) if !record.state.is_terminal() => flaws.push(format!("{id} is stuck as {}", record.state.as_str())),
-                Some(record) => self.judge(record, &mut flaws),
+                Some(record) if !record.state.is_terminal() && record.state != State::Blocked => {
+                    flaws.push(format!("{id} is stuck as {}", record.state.as_str()));
+                }
+                Some(record) => {
+                    self.judge(record, &mut flaws);
+                    self.judge_waiting(job, record, &mut flaws);
+                }
             }
         }
         flaws
@@ -348,6 +401,7 @@ impl Simulated {
 
 impl fmt::Display for Simulation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "seed {}, {} functions, {} beaters, {:?}", self.seed, self.functions, self.beaters, self.faults)
+        let Self { seed, functions, beaters, changes, faults, .. } = self;
+        write!(f, "seed {seed}, {functions} functions, {beaters} beaters, {changes} changes, {faults:?}")
     }
 }

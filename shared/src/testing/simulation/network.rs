@@ -1,6 +1,6 @@
 //! The simulated network to the table and the queues, with all kinds of faults.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use futures_util::future::{BoxFuture, FutureExt};
 use jiff::Timestamp;
@@ -10,7 +10,7 @@ use super::Dice;
 use crate::{
     queue::{self, Message, Outgoing, Queue, QueueError, Source, Visibility},
     record::Record,
-    store::{self, Index, Link, Linked, Listing, Store, StoreError, Write, Written},
+    store::{Index, Link, Linked, Listing, Store, StoreError, Write, Written},
 };
 
 /// Maximum time for which a client waits for a response.
@@ -28,11 +28,11 @@ enum Way {
 }
 
 /// The table and the queues, as reached by one process.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Network {
     pub(super) dice: Dice,
     pub(super) since: Instant,
-    pub(super) store: store::Memory,
+    pub(super) store: Arc<dyn Index>,
     pub(super) queue: queue::Memory,
     /// The period without network.
     pub(super) cut: Option<(Instant, Instant)>,
@@ -136,9 +136,9 @@ fn unsent<T>(parts: usize) -> Vec<Result<T, QueueError>> {
 
 impl Store for Network {
     fn read<'a>(&'a self, ids: &'a [String]) -> BoxFuture<'a, Vec<Result<Option<Record>, StoreError>>> {
-        let (store, parts) = (self.store.clone(), ids.to_vec());
+        let (store, parts) = (Arc::clone(&self.store), ids.to_vec());
         let read = move || {
-            let (store, parts) = (store.clone(), parts.clone());
+            let (store, parts) = (Arc::clone(&store), parts.clone());
             async move { store.read(&parts).await }
         };
         self.carry("read", read, move |throttled| unanswered(ids.len(), throttled)).boxed()
@@ -150,9 +150,9 @@ impl Store for Network {
             let partial = writes.len() > 1 && self.dice.happens(|faults| faults.partial);
             let out: Vec<_> = writes.iter().map(|_| partial && self.leaves_out()).collect();
             let made: Vec<_> = writes.iter().zip(&out).filter(|(_, out)| !**out).map(|(write, _)| write.clone()).collect();
-            let (store, parts) = (self.store.clone(), made.len());
+            let (store, parts) = (Arc::clone(&self.store), made.len());
             let write = move || {
-                let (store, made) = (store.clone(), made.clone());
+                let (store, made) = (Arc::clone(&store), made.clone());
                 async move { store.write(&made).await }
             };
             let mut answers = self.carry("write", write, move |throttled| unanswered(parts, throttled)).await.into_iter();
@@ -162,9 +162,9 @@ impl Store for Network {
     }
 
     fn link<'a>(&'a self, links: &'a [Link]) -> BoxFuture<'a, Vec<Result<Linked, StoreError>>> {
-        let (store, links, parts) = (self.store.clone(), links.to_vec(), links.len());
+        let (store, links, parts) = (Arc::clone(&self.store), links.to_vec(), links.len());
         let link = move || {
-            let (store, links) = (store.clone(), links.clone());
+            let (store, links) = (Arc::clone(&store), links.clone());
             async move { store.link(&links).await }
         };
         self.carry("link", link, move |throttled| unanswered(parts, throttled)).boxed()
@@ -173,36 +173,36 @@ impl Store for Network {
 
 impl Index for Network {
     fn due(&self, shard: u8, until: Timestamp, limit: usize) -> BoxFuture<'_, Result<Vec<String>, StoreError>> {
-        let store = self.store.clone();
+        let store = Arc::clone(&self.store);
         let due = move || {
-            let store = store.clone();
+            let store = Arc::clone(&store);
             async move { store.due(shard, until, limit).await }
         };
         self.carry("due", due, |throttled| Err(if throttled { busy() } else { unknown() })).boxed()
     }
 
     fn unfinished(&self, turn: u64) -> BoxFuture<'_, Result<Vec<Result<Record, StoreError>>, StoreError>> {
-        let store = self.store.clone();
+        let store = Arc::clone(&self.store);
         let unfinished = move || {
-            let store = store.clone();
+            let store = Arc::clone(&store);
             async move { store.unfinished(turn).await }
         };
         self.carry("unfinished", unfinished, |throttled| Err(if throttled { busy() } else { unknown() })).boxed()
     }
 
     fn enlist<'a>(&'a self, listings: &'a [Listing]) -> BoxFuture<'a, Vec<Result<(), StoreError>>> {
-        let (store, listings, parts) = (self.store.clone(), listings.to_vec(), listings.len());
+        let (store, listings, parts) = (Arc::clone(&self.store), listings.to_vec(), listings.len());
         let enlist = move || {
-            let (store, listings) = (store.clone(), listings.clone());
+            let (store, listings) = (Arc::clone(&store), listings.clone());
             async move { store.enlist(&listings).await }
         };
         self.carry("enlist", enlist, move |throttled| unanswered(parts, throttled)).boxed()
     }
 
     fn listed<'a>(&'a self, list: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
-        let (store, list) = (self.store.clone(), list.to_owned());
+        let (store, list) = (Arc::clone(&self.store), list.to_owned());
         let listed = move || {
-            let (store, list) = (store.clone(), list.clone());
+            let (store, list) = (Arc::clone(&store), list.clone());
             async move { store.listed(&list, limit).await }
         };
         self.carry("listed", listed, |throttled| Err(if throttled { busy() } else { unknown() })).boxed()

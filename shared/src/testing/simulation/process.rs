@@ -11,14 +11,15 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-use super::{Dice, network::Network, watch::Watch};
+use super::{Dice, graph::is_held, network::Network, watch::Watch};
 use crate::{
-    Clock,
+    Client, Clock, Enqueue, Envelope, State,
     beater::{Dlqs, Due, Ports, rows, tick},
+    lifecycle::settled,
     queue::{self, Message, Queue, Source},
     record::Dlq,
     stats::Counter,
-    store,
+    store::{self, Index},
     worker::{DLQ, Engine, Invocation, Jobs},
 };
 
@@ -36,14 +37,20 @@ const QUIET: u64 = 5;
 /// Time after which faults stop; everything must then be repaired.
 const STORM: Duration = Duration::from_hours(48);
 
+/// Maximum pauses of an operator between two changes. Short ones let changes meet each other.
+const PAUSES: [Duration; 2] = [Duration::from_secs(2), Duration::from_mins(10)];
+/// Maximum duration of a change that is cut short. Most of its requests end within that time.
+const CUT: Duration = Duration::from_millis(120);
+
 /// The simulated AWS.
-#[derive(Debug)]
 pub(super) struct Cloud {
     pub(super) since: Instant,
     pub(super) start: Timestamp,
     pub(super) dice: Dice,
     pub(super) queue: queue::Memory,
     pub(super) store: store::Memory,
+    /// The same records, as processes reach them.
+    pub(super) table: Arc<dyn Index>,
     /// Deleted messages, and the instant at which each is delivered again.
     pub(super) late: Mutex<Vec<(Instant, String, Message)>>,
     pub(super) watch: Watch,
@@ -51,7 +58,7 @@ pub(super) struct Cloud {
 
 impl Cloud {
     fn network(&self) -> Network {
-        Network { dice: self.dice.clone(), since: self.since, store: self.store.clone(), queue: self.queue.clone(), cut: None }
+        Network { dice: self.dice.clone(), since: self.since, store: Arc::clone(&self.table), queue: self.queue.clone(), cut: None }
     }
 
     /// Returns a network connection, which may be cut for a while.
@@ -80,23 +87,39 @@ impl Cloud {
         Some((queue, message))
     }
 
-    /// Waits until every job has ended, its dead letter was sent, and no message is left.
-    pub(super) async fn ended(&self, ids: &[String]) {
+    /// Waits until every job has ended or is held by the failure of another, its dead letter was sent, and no message is left.
+    pub(super) async fn ended(&self, jobs: &[Enqueue]) {
         loop {
             sleep(IDLE).await;
             if self.since.elapsed() > STORM {
                 self.dice.fate().calm = true;
             }
-            let is_ended = |id: &String| match self.store.get(id) {
-                None => self.watch.succeeded_unrecorded(id),
-                Some(record) => record.state.is_terminal() && record.dlq != Some(Dlq::Pending),
+            let is_ended = |job: &Enqueue| match self.store.get(id_of(job)) {
+                None => self.watch.succeeded_unrecorded(id_of(job)),
+                Some(record) if record.state == State::Blocked => is_held(&record, &|id| self.store.get(id)),
+                Some(record) => record.state.is_terminal() && record.dlq != Some(Dlq::Pending) && settled(&record).is_none(),
             };
-            let is_empty = |name: &String| name == DLQ || self.queue.messages(name).is_empty();
-            if ids.iter().all(is_ended) && self.queue.names().iter().all(is_empty) {
+            if jobs.iter().all(is_ended) && self.messages().next().is_none() {
                 return;
             }
         }
     }
+
+    /// Returns the messages of jobs. The message of a held job remains while the job that it waits for has no room for a dependent.
+    pub(super) fn messages(&self) -> impl Iterator<Item = Message> {
+        let names = self.queue.names().into_iter().filter(|name| name != DLQ);
+        let is_held = |message: &Message| {
+            let id = Envelope::parse(&message.body).ok().and_then(|envelope| envelope.id);
+            let record = id.and_then(|id| self.store.get(&id));
+            record.is_some_and(|record| record.state == State::Blocked && is_held(&record, &|id| self.store.get(id)))
+        };
+        names.flat_map(|name| self.queue.messages(&name)).filter(move |message| !is_held(message))
+    }
+}
+
+/// Returns the id of an enqueued job.
+pub(super) fn id_of(job: &Enqueue) -> &str {
+    job.envelope().id.as_deref().unwrap_or_default()
 }
 
 /// A function that handles one batch at a time. After a crash, a new process continues.
@@ -217,6 +240,48 @@ impl<'a> Beater<'a> {
             let dies = self.world.dice.happens(|faults| faults.crash);
             let life = if dies { self.world.dice.between(Duration::ZERO, Duration::from_secs(2)) } else { TIMEOUT };
             timeout(life, tick(&ports, at, Instant::now() + TIMEOUT)).await.ok();
+        }
+    }
+}
+
+/// An operator who cancels and retries jobs with a client.
+pub(super) struct Operator<'a> {
+    pub(super) world: &'a Cloud,
+    pub(super) jobs: &'a [Enqueue],
+    pub(super) changes: usize,
+}
+
+impl Operator<'_> {
+    pub(super) async fn live(self) {
+        let dice = &self.world.dice;
+        for _ in 0..self.changes {
+            let longest = PAUSES[dice.fate().rng.usize(..PAUSES.len())];
+            sleep(dice.between(Duration::ZERO, longest)).await;
+            let network = Arc::new(self.world.partitioned());
+            let client = Client::new(Arc::clone(&network) as _, network, self.world.clock(), "");
+            let dies = dice.happens(|faults| faults.crash);
+            let life = if dies { dice.between(Duration::ZERO, CUT) } else { TIMEOUT };
+            timeout(life, self.change(&client)).await.ok();
+        }
+    }
+
+    /// Retries or cancels a job. Most retries are of jobs that have failed.
+    async fn change(&self, client: &Client) {
+        let has_failed = |job: &&Enqueue| {
+            let state = self.world.store.get(id_of(job)).map(|record| record.state);
+            state.is_some_and(|state| state.is_terminal() && state != State::Succeeded)
+        };
+        let failed: Vec<_> = self.jobs.iter().filter(has_failed).collect();
+        let all: Vec<_> = self.jobs.iter().collect();
+        let choice = self.world.dice.fate().rng.u8(..8);
+        let jobs = if choice < 3 && !failed.is_empty() { &failed } else { &all };
+        let Some(job) = jobs.get(self.world.dice.fate().rng.usize(..jobs.len().max(1))) else { return };
+        // A lost answer is as good as any.
+        if choice < 4 && !failed.is_empty() {
+            client.retry((*job).clone()).await.ok();
+        } else {
+            self.world.watch.cancels(id_of(job));
+            client.cancel(id_of(job)).await.ok();
         }
     }
 }

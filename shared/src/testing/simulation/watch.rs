@@ -1,6 +1,7 @@
-//! Logs all runs, independently of the records.
+//! Logs all runs, independently of the records, and the states that the records had.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -11,7 +12,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
-    Envelope, JobError, Policy,
+    Envelope, JobError, Policy, State,
     attempt::Attempt,
     envelope::Unreadable,
     job::{AnyJob, BoundJob, Hook},
@@ -40,22 +41,52 @@ impl fmt::Display for Run {
     }
 }
 
-/// Logs the runs of the jobs that it wraps.
+/// A state that a record had from an instant on.
+#[derive(Debug, Clone)]
+pub(super) struct Step {
+    pub(super) id: String,
+    pub(super) state: State,
+    pub(super) at: Duration,
+}
+
+/// Logs the runs of the jobs that it wraps, and what else happens to jobs.
 #[derive(Debug, Clone)]
 pub(super) struct Watch {
     runs: Arc<Mutex<Vec<Run>>>,
-    since: Instant,
+    steps: Arc<Mutex<Vec<Step>>>,
+    cancels: Arc<Mutex<BTreeSet<String>>>,
+    pub(super) since: Instant,
 }
 
 impl Default for Watch {
     fn default() -> Self {
-        Self { runs: Arc::default(), since: Instant::now() }
+        Self { runs: Arc::default(), steps: Arc::default(), cancels: Arc::default(), since: Instant::now() }
     }
 }
 
 impl Watch {
     pub(super) fn runs(&self) -> Vec<Run> {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn steps(&self) -> Vec<Step> {
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns the ids of the jobs that the operator has tried to cancel.
+    pub(super) fn cancelled(&self) -> BTreeSet<String> {
+        self.cancels.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Logs that a record was written with this state.
+    pub(super) fn wrote(&self, id: &str, state: State) {
+        let step = Step { id: id.to_owned(), state, at: self.since.elapsed() };
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner).push(step);
+    }
+
+    /// Logs that the operator tries to cancel a job.
+    pub(super) fn cancels(&self, id: &str) {
+        self.cancels.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned());
     }
 
     /// Returns `true` if a run has succeeded that the table may not know.

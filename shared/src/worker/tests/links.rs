@@ -553,3 +553,28 @@ async fn a_job_after_ended_jobs_ends_once_wherever_a_process_dies() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_release_is_made_up_for_although_the_dependency_fails_in_a_retry() {
+    for takes_effect in [false, true] {
+        for at in 0.. {
+            let graph = Graph::new();
+            graph.enqueue(job("b").after(["a"])).await;
+            graph.run().await;
+            graph.enqueue(job("a")).await;
+            let (count, dead) = (Arc::default(), Arc::default());
+            let mortal = Mortal { local: graph.local.clone(), count, at, takes_effect, dead };
+            let died = deliver(&graph, &mortal).await;
+            lock(&graph.failing).insert("a".into());
+            graph.local.client().retry(job("a")).await.expect("memory answers");
+            graph.run().await;
+            graph.local.clock.advance(seconds(3600));
+            graph.run().await;
+            let b = graph.record("b");
+            assert!(b.state == State::Succeeded || b.blocked_on.contains("a"), "{b:?}, killed at {at} ({takes_effect})");
+            if !died {
+                break;
+            }
+        }
+    }
+}
