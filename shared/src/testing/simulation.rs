@@ -232,7 +232,7 @@ impl Simulation {
     /// Enqueues the jobs and runs them until they end, or for thirty days of virtual time. `worker` creates the worker of one process.
     /// For repeatable runs, jobs must not start threads, and must not read other clocks or random numbers.
     ///
-    /// In runs with even seeds, beaters do not look at blocked jobs, so that this cannot hide a lost release.
+    /// In runs with even seeds, beaters do not look at jobs that others block, so that this cannot hide a lost release.
     ///
     /// # Panics
     ///

@@ -17,7 +17,8 @@ pub(super) struct Table {
     pub(super) queue: queue::Memory,
     pub(super) watch: Watch,
     pub(super) start: Timestamp,
-    /// `true` if a scan shows no blocked job before the end of its wait. Beaters then cannot repair a lost release.
+    /// `true` if a scan shows no job that is still blocked, before the end of its wait. Beaters then cannot repair a lost ending of a
+    /// dependency. A job that nothing blocks any more is shown: the message that its worker dies with may be one that was deleted before.
     pub(super) hides_blocked: bool,
 }
 
@@ -55,7 +56,7 @@ impl Index for Table {
             let now = self.start + SignedDuration::try_from(self.watch.since.elapsed()).unwrap_or(SignedDuration::MAX);
             let waits = |record: &Record| {
                 let until = record.dependencies.as_ref().and_then(|dependencies| dependencies.until);
-                record.state == State::Blocked && until.is_some_and(|until| until > now)
+                record.state == State::Blocked && !record.blocked_on.is_empty() && until.is_some_and(|until| until > now)
             };
             found.retain(|record| !self.hides_blocked || !record.as_ref().is_ok_and(waits));
             Ok(found)
