@@ -103,6 +103,8 @@ fn start(seen: Record, request: &Request, policy: &Policy, claim: &Claim, now: T
         let expired = Record { state: State::Expired, ..owned(seen) };
         return end(expired, Ending::Expired, policy, now);
     }
+    // A blocked job that comes here waits for nothing any more.
+    let seen = if seen.state == State::Blocked { met(seen) } else { seen };
     if must_wait(&seen) {
         return Decision::End { next: Box::new(blocked(&seen, request, &claim.owner, now)), ending: Ending::Blocked };
     }
@@ -171,7 +173,7 @@ fn grant(seen: Record, request: &Request, policy: &Policy, claim: &Claim, suspec
         run_at: None,
         due: None,
         // If the job was filed, its record keeps the envelope until the job ends, because its message may already be deleted.
-        ..unfinished(met(seen))
+        ..unfinished(seen)
     };
     Decision::Run { next: Box::new(next), suspect }
 }

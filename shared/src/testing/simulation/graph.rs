@@ -60,7 +60,8 @@ fn waiting(job: Enqueue, after: BTreeSet<String>, rng: &mut Rng) -> Enqueue {
     if is_short { job.max_blocked(Duration::from_mins(rng.u64(30..600))) } else { job }
 }
 
-/// Returns `true` if a blocked job waits for a job that has failed and can be retried, or for another such job.
+/// Returns `true` if a blocked job waits for a job that has failed and can be retried, or for another such job, and knows the end of all
+/// others.
 pub(super) fn is_held(blocked: &Record, get: &dyn Fn(&str) -> Option<Record>) -> bool {
     fn search(blocked: &Record, get: &dyn Fn(&str) -> Option<Record>, seen: &mut BTreeSet<String>) -> bool {
         let waits_for_retry = waits_for(blocked).contains(&State::Failed);
@@ -70,7 +71,8 @@ pub(super) fn is_held(blocked: &Record, get: &dyn Fn(&str) -> Option<Record>) ->
                 state => waits_for_retry && UNSUCCESSFUL.contains(&state),
             })
     }
-    search(blocked, get, &mut BTreeSet::new())
+    let is_told = unmet(blocked).filter_map(|id| get(id)).all(|dependency| waits_for(blocked).contains(&dependency.state));
+    is_told && search(blocked, get, &mut BTreeSet::new())
 }
 
 impl Simulated {
