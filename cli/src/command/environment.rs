@@ -7,7 +7,7 @@ use super::{
     beater,
     function::{Function, PREFIX},
     mapping::{function_of, mappings, qualifier_of},
-    tables::{environment_of, longer, names},
+    tables::{environment_of, names, prefixes},
 };
 use crate::{
     aws::Aws,
@@ -79,7 +79,8 @@ pub(super) async fn refuse_other_tables(aws: &Aws) -> Result<(), Failure> {
     let mut names = names(aws).await.unwrap_or_default();
     // Tables that are given together may be the default ones of an environment that does not exist yet.
     names.extend(given.iter().map(|given| given.setting.value.clone()));
-    let users = users(aws, &longer(&names, &aws.place)).await;
+    let environments: Vec<_> = prefixes(&names).chain([&*aws.place.prefix]).map(str::to_owned).collect();
+    let users = users(aws, &environments).await;
     for given in given {
         let using: Vec<_> = users.iter().flatten().filter(|user| given.is_used_by(&user.function)).collect();
         if using.iter().any(|user| user.prefix == aws.place.prefix) {
@@ -106,10 +107,8 @@ async fn users(aws: &Aws, environments: &[String]) -> Option<Vec<User>> {
         let queue = mapping.event_source_arn.as_deref()?.rsplit(':').next()?;
         let function = Function::get_version(aws, function_of(mapping)?, qualifier_of(mapping)).await.ok().flatten()?;
         // The variables of an older function may not name the prefix.
-        let prefix = function.environment.get(PREFIX).cloned().or_else(|| {
-            environment_of(environments, queue).or_else(|| queue.starts_with(&aws.place.prefix).then_some(&aws.place.prefix)).cloned()
-        });
-        Some(User { prefix: prefix.unwrap_or_default(), function })
+        let prefix = function.environment.get(PREFIX).or_else(|| environment_of(environments, queue)).cloned().unwrap_or_default();
+        Some(User { prefix, function })
     });
     let mut users: Vec<_> = reads.buffered(AT_A_TIME).filter_map(async |user| user).collect().await;
     let beaters = beater::find_where(aws, |function| {

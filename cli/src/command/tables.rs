@@ -24,14 +24,10 @@ pub(super) async fn missing(aws: &Aws) -> Result<Vec<String>, String> {
 
 /// Returns the prefixes of other environments that begin with the prefix of this one.
 pub(super) async fn environments(aws: &Aws) -> Result<Vec<String>, String> {
-    Ok(longer(&names(aws).await?, &aws.place))
-}
-
-/// Returns the prefixes of other environments, among these tables, that begin with the prefix of this one.
-pub(super) fn longer(names: &[String], ours: &Place) -> Vec<String> {
+    let (names, ours) = (names(aws).await?, &aws.place);
     let is_other =
         |prefix: &&str| prefix.len() > ours.prefix.len() && prefix.starts_with(&ours.prefix) && setup::jobs_table(prefix) != ours.table();
-    prefixes(names).filter(is_other).map(str::to_owned).collect()
+    Ok(prefixes(&names).filter(is_other).map(str::to_owned).collect())
 }
 
 /// Lists the existing environments, if this one has a prefix but no table yet, because the prefix may be mistyped. Returns `None` if the

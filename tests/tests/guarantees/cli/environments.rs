@@ -213,6 +213,10 @@ fn a_prefix_and_tables_of_different_environments_change_nothing() {
         sqjobs(world, &["enqueue", "probe", "{}", "--queue", "probes", "--id", "ours", "--delay", "2h", "--recorded"]).yes();
         staging(&["enqueue", "probe", "{}", "--queue", "invoice", "--id", "theirs", "--delay", "2h", "--recorded"]).yes();
         sqjobs(world, &["schedule", "add", "nightly", "probe", "--cron", "1 0 * * *", "--queue", "probes"]).yes();
+        // Only the name of its queue shows the environment of this function.
+        let old = [("SQJOBS_TABLE", "staging-jobs"), ("SQJOBS_SCHEDULES_TABLE", "staging-schedules")];
+        let old = old.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        world.account.deploy(&Function::probe(), old, "staging-invoice").await;
         let adder = world.create_function_and_role(&Function::adder()).await;
         // The tables of this environment have other names.
         let lab = ["--prefix", "lab-", "--table", "lab_records", "--schedules-table", "lab_schedules"];
