@@ -151,8 +151,8 @@ impl Simulated {
         }
         let since = self.blocked_since(id, self.took).unwrap_or_default();
         let is_met = |id: &&String| self.has_succeeded(id, since, self.took) || self.was(id, since, self.took, UNSUCCESSFUL);
-        let met = job.envelope().depends_on.iter().filter(|id| !record.blocked_on.contains(*id));
-        if let Some(wrong) = met.filter(|id| !is_met(id)).next() {
+        let mut met = job.envelope().depends_on.iter().filter(|id| !record.blocked_on.contains(*id));
+        if let Some(wrong) = met.find(|id| !is_met(id)) {
             flaws.push(format!("{id} no longer waits for {wrong}, which has not ended"));
         }
     }

@@ -57,7 +57,7 @@ struct Broken {
 }
 
 impl Broken {
-    fn new(table: Table, mutation: Mutation) -> Arc<dyn Index> {
+    fn around(table: Table, mutation: Mutation) -> Arc<dyn Index> {
         Arc::new(Self { table, mutation, stale: Mutex::default() })
     }
 
@@ -211,7 +211,7 @@ fn each_broken_rule_for_waiting_jobs_is_found() {
     let mut missed = Vec::new();
     for (mutation, flaws) in BROKEN {
         let is_named = |flaw: &String| flaws.iter().any(|name| flaw.contains(name));
-        let find = |seed| run(seed, |table| Broken::new(table, mutation)).flaws().into_iter().find(is_named).map(|flaw| (seed, flaw));
+        let find = |seed| run(seed, |table| Broken::around(table, mutation)).flaws().into_iter().find(is_named).map(|flaw| (seed, flaw));
         // Runs with even seeds do without the repair of blocked jobs.
         match (0..600).step_by(2).find_map(find) {
             Some((seed, flaw)) => println!("{mutation:?}: seed {seed}: {flaw}"),
