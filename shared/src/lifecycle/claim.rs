@@ -158,7 +158,8 @@ fn is_too_late(request: &Request, now: Timestamp) -> bool {
 
 fn grant(seen: Record, request: &Request, policy: &Policy, claim: &Claim, suspect: bool, now: Timestamp) -> Decision {
     let digest = digest(&seen, request);
-    // The record keeps a copy of the message, because an unrecorded run may delete the only message of the job.
+    // The record keeps a copy of the message, because another delivery of the message may run the job without a record and delete the
+    // message.
     let keeps = policy.recording == Recording::OnTrouble && seen.envelope.is_none() && request.bytes() <= KEPT_BYTES;
     let seen = if keeps { with_message(seen, request) } else { seen };
     let next = Record {

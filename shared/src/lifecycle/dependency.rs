@@ -55,7 +55,7 @@ pub fn unmet(blocked: &Record) -> impl Iterator<Item = &String> {
     blocked.blocked_on.iter().filter(|id| *id != FAILURE)
 }
 
-/// Returns the states of a dependency in which it can still release the job. In any other state it has ended for the job.
+/// Returns the states of a dependency in which it can still release the job. A dependency in any other state counts as ended.
 pub(crate) fn waits_for(blocked: &Record) -> &'static [State] {
     match blocked.dependencies.as_deref() {
         Some(Dependencies { when: When::Succeeded, otherwise: Otherwise::Hold, .. }) => NOT_SUCCEEDED,
@@ -98,7 +98,7 @@ pub(crate) fn effect(blocked: &Record, dependency: &str, ending: State, owner: &
 /// The state of a blocked job after a dependency was removed.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Progress {
-    /// Other dependencies still block it, or it is not blocked any more.
+    /// Other dependencies still block it, or its record is no longer in state `blocked`.
     Waits,
     /// It can be sent.
     Release,
