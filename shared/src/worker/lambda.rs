@@ -22,7 +22,8 @@ use crate::{
     telemetry,
 };
 
-/// Maximum wait by visibility timeout. Waiting messages count as in flight, and a queue allows 120,000 messages in flight.
+/// Maximum visibility timeout that is set for a wait. Longer waits are usually in the due index. A message that must stay in its queue comes
+/// back this often, so that a cancel or a new run time takes effect.
 const HOP: Duration = Duration::from_mins(15);
 /// Maximum age of a message that this function cannot run. Until then, the message waits for another version of the function.
 const PARKS_FOR: Duration = Duration::from_hours(24);
