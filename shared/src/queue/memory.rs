@@ -170,3 +170,20 @@ impl Source for Memory {
         ready(Ok(self.with(queue, |contents| contents.take(is_fifo(queue), max, now, visible_at)))).boxed()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deduplication_id_counts_for_five_minutes() {
+        let clock = Clock::frozen("2026-05-04T12:00:00Z".parse().expect("an instant"));
+        let queues = Memory::new(clock.clone());
+        let message = Outgoing { group: Some("g".into()), dedup: Some("d".into()), ..Outgoing::new("{}") };
+        for (wait, messages) in [(0, 1), (299, 1), (1, 2)] {
+            clock.advance(Duration::from_secs(wait));
+            queues.push("q.fifo", &message).expect("it is sent");
+            assert_eq!(queues.messages("q.fifo").len(), messages);
+        }
+    }
+}

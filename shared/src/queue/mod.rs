@@ -326,4 +326,17 @@ mod tests {
         }
         assert!(Outgoing::new("\t\n\r \u{7f}\u{fffd}\u{10000}").check("q").is_ok());
     }
+    #[test]
+    fn a_message_of_exactly_the_largest_size_is_accepted() {
+        let message = |bytes| Outgoing::new("x".repeat(bytes)).check("q");
+        assert!(message(MAX_BYTES).is_ok());
+        assert!(refusal(message(MAX_BYTES + 1)).contains("1048577"));
+    }
+
+    #[test]
+    fn an_error_of_a_queue_tells_its_source() {
+        for error in [QueueError::unknown("no connection"), QueueError::refused("no connection")] {
+            assert_eq!(error.source().map(ToString::to_string).as_deref(), Some("no connection"));
+        }
+    }
 }

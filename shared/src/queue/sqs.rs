@@ -332,6 +332,9 @@ mod tests {
         let large = vec![Outgoing::new("x".repeat(MAX_BYTES / 2)); 3];
         let sizes: Vec<_> = by_bytes(&large.iter().collect::<Vec<_>>()).iter().map(Vec::len).collect();
         assert_eq!(sizes, [2, 1]);
+        let uneven = ["x".into(), "x".repeat(MAX_BYTES - 1), "x".into()].map(|body: String| Outgoing::new(body));
+        let sizes: Vec<_> = by_bytes(&uneven.iter().collect::<Vec<_>>()).iter().map(Vec::len).collect();
+        assert_eq!(sizes, [2, 1]);
     }
 
     #[test]

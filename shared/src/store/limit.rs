@@ -64,3 +64,71 @@ fn json(value: &Value) -> usize {
 fn map(object: &Map<String, Value>) -> usize {
     3 + object.iter().map(|(name, value)| 1 + name.len() + json(value)).sum::<usize>()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{Dependencies, Failure, Past};
+
+    /// Returns the bytes that a change adds to an empty record.
+    fn added(change: impl FnOnce(&mut Record)) -> usize {
+        let mut record = Record::default();
+        change(&mut record);
+        bytes(&record) - bytes(&Record::default())
+    }
+
+    #[test]
+    fn the_size_of_a_record_is_the_sum_of_its_attributes() {
+        assert_eq!(bytes(&Record::default()), FIXED_BYTES + 3 * 2 + 3, "three empty texts and an empty map");
+        assert_eq!(added(|record| record.name = "adder".into()), 5);
+        assert_eq!(added(|record| record.owner = Some("adder".into())), 7);
+        assert_eq!(added(|record| record.tags = vec!["adder".into(), "b".into()]), 7 + 3);
+        assert_eq!(added(|record| record.meta = json!({"ab": true}).as_object().cloned().unwrap_or_default()), 4);
+        let (kind, message) = ("error".to_owned(), "no".to_owned());
+        assert_eq!(
+            added(|record| record.error = Some(Failure { kind: kind.clone(), message: message.clone(), ..Failure::default() })),
+            127
+        );
+        assert_eq!(added(|record| record.history = vec![Past { kind, message, ..Past::default() }]), 127);
+        let dependencies = Dependencies { ids: vec!["abc".into()], ..Dependencies::default() };
+        assert_eq!(added(|record| record.dependencies = Some(dependencies.into())), 8);
+        assert_eq!(added(|record| record.message_attributes = [("abc".into(), "defg".into())].into()), 9);
+    }
+
+    #[test]
+    fn the_size_of_a_value_counts_names_texts_and_levels() {
+        for (value, size) in [
+            (json!(null), 1),
+            (json!(1), 22),
+            (json!("abc"), 4),
+            (json!([]), 3),
+            (json!([true, "abc"]), 3 + 2 + 5),
+            (json!({}), 3),
+            (json!({"abc": 1}), 3 + 1 + 3 + 22),
+        ] {
+            assert_eq!(added(|record| record.result = Some(value.clone())), size, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_running_record_leaves_room_for_its_ending() {
+        for (state, most) in [(State::Running, 380_000), (State::Succeeded, 390_000)] {
+            let empty = Record { state, progress: Some("".into()), ..Record::default() };
+            let full = |more: usize| Record { progress: Some("x".repeat(most - bytes(&empty) + more).into()), ..empty.clone() };
+            assert_eq!(check(&full(0)).ok(), Some(most));
+            let refusal = check(&full(1)).expect_err("it is too large").to_string();
+            assert!(refusal.ends_with(&format!("it has {} bytes; a record has at most {most}", most + 1)), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_value_nests_as_deep_as_the_table_can_store() {
+        let nested = |levels| (1..levels).fold(json!([]), |inner, _| json!([inner]));
+        let result = |levels| check(&Record { result: Some(nested(levels)), ..Record::default() }).is_ok();
+        assert_eq!([result(31), result(32)], [true, false]);
+        let meta = |levels| check(&Record { meta: [("m".to_owned(), nested(levels))].into_iter().collect(), ..Record::default() }).is_ok();
+        assert_eq!([meta(30), meta(31)], [true, false], "the map itself is a level");
+    }
+}

@@ -161,3 +161,31 @@ impl Index for Memory {
         ready(Ok(listed.into_iter().rev().map(|(_, id)| id).take(limit).collect())).boxed()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_due_job_is_filed_and_has_a_wanted_name() {
+        let store = Memory::new();
+        let at = |second| Timestamp::from_second(second).ok();
+        let filed = |id: &str, name: &str, second| Record {
+            id: id.into(),
+            name: name.into(),
+            state: State::Scheduled,
+            due: Some("due#0".into()),
+            run_at: at(second),
+            ..Record::default()
+        };
+        let records = [
+            filed("a", "wanted", 5),
+            filed("b", "wanted", 4),
+            filed("c", "other", 3),
+            Record { due: None, ..filed("d", "wanted", 2) },
+            Record { state: State::Succeeded, ..filed("e", "wanted", 1) },
+        ];
+        store.with(|stored| stored.extend(records.into_iter().map(|record| (record.id.clone(), record))));
+        assert_eq!(store.next_due(|name| name == "wanted"), at(4));
+    }
+}

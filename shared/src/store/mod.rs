@@ -237,3 +237,44 @@ impl StdError for StoreError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(ids: &[&str]) -> BTreeSet<String> {
+        ids.iter().map(|id| (*id).to_owned()).collect()
+    }
+
+    fn numbered(range: std::ops::Range<usize>) -> BTreeSet<String> {
+        range.map(|number| number.to_string()).collect()
+    }
+
+    #[test]
+    fn changes_of_one_record_are_merged_if_they_do_the_same() {
+        const STATES: &[State] = &[State::Queued];
+        const OTHERS: &[State] = &[State::Running];
+        let register = |id: &str, dependents: BTreeSet<String>, states| Link::Register { id: id.into(), dependents, states };
+        let remove = |id: &str, ids: &[&str]| Link::Remove { id: id.into(), dependencies: set(ids) };
+        let merged = |mut first: Link, second: Link| first.merge(&second).then_some(first);
+        let a = || register("a", set(&["x"]), STATES);
+        assert_eq!(merged(a(), register("a", set(&["y"]), STATES)), Some(register("a", set(&["x", "y"]), STATES)));
+        assert_eq!(merged(a(), register("b", set(&["y"]), STATES)), None);
+        assert_eq!(merged(a(), register("a", set(&["y"]), OTHERS)), None);
+        assert_eq!(merged(a(), register("b", set(&["y"]), OTHERS)), None);
+        assert_eq!(merged(a(), remove("a", &["y"])), None);
+        assert_eq!(merged(remove("a", &["x"]), remove("a", &["y"])), Some(remove("a", &["x", "y"])));
+        assert_eq!(merged(remove("a", &["x"]), remove("b", &["y"])), None);
+        let ten = || register("a", numbered(0..10), STATES);
+        assert_eq!(merged(ten(), register("a", numbered(10..20), STATES)), Some(register("a", numbered(0..20), STATES)));
+        assert_eq!(merged(ten(), register("a", numbered(10..21), STATES)), None);
+    }
+
+    #[test]
+    fn an_error_tells_its_source_and_the_id_of_an_unreadable_record() {
+        let unreadable = StoreError::Unreadable { id: "a".into(), flaw: "it is no record".into() };
+        assert_eq!([unreadable.record_id(), StoreError::unknown("no connection").record_id()], [Some("a"), None]);
+        assert!(unreadable.source().is_none());
+        assert_eq!(StoreError::unknown("no connection").source().map(ToString::to_string).as_deref(), Some("no connection"));
+    }
+}

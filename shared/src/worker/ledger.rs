@@ -335,4 +335,11 @@ mod tests {
         assert!(ledger.next_write().is_none(), "nothing is sent");
         assert!(ledger.queue_leaves_by().is_none(), "nothing is waited for");
     }
+    #[tokio::test(start_paused = true)]
+    async fn a_request_to_a_closed_ledger_fails_at_once() {
+        let store = Memory::new();
+        let ledger = Ledger::new(&store, Instant::now());
+        assert!(poll_immediate(pin!(ledger.drive())).await.is_none(), "it closes");
+        assert!(ledger.read("a").await.is_err());
+    }
 }

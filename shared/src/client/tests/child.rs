@@ -33,6 +33,15 @@ async fn a_child_goes_on_with_its_parents_trace_and_a_root_of_its_own_does_not()
 }
 
 #[tokio::test]
+async fn a_detached_job_has_no_parent() {
+    let (eager, worker) = family();
+    enqueue(&eager.client(), parent("detach").id("first")).await;
+    eager.run(&worker).await;
+    let detached = eager.record("detached").expect("a record");
+    assert_eq!((detached.parent_id, detached.root_id), (None, None));
+}
+
+#[tokio::test]
 async fn a_chain_of_jobs_that_goes_on_for_ever_ends_after_a_hundred() {
     let (eager, worker) = family();
     enqueue(&eager.client(), parent("for ever")).await;

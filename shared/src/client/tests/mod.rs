@@ -34,6 +34,7 @@ impl Job<Client> for Parent {
         match self.0.strip_prefix('>') {
             Some(rest) => ctx.state().enqueue(&Self(rest.into())).await.map(drop)?,
             None if self.0 == "for ever" => ctx.state().enqueue(self).await.map(drop)?,
+            None if self.0 == "detach" => ctx.state().enqueue_one(parent("").detached().id("detached")).await.map(drop)?,
             None => {}
         }
         Ok(())
@@ -403,4 +404,50 @@ async fn a_job_that_was_not_sent_leaves_no_record_and_no_listing() {
     assert!(eager.client().enqueue_one(job).await.is_err(), "SQS takes no such group");
     assert_eq!(eager.record("a"), None);
     assert_eq!(ids(&eager.client(), By::Tag("t"), 10).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn an_object_has_at_most_512_bytes_and_no_control_characters() {
+    let (eager, _) = family();
+    let client = eager.client();
+    for object in ["x".repeat(513), "a\nb".into(), String::new()] {
+        assert!(client.list(By::Object(&object), 1).await.is_err(), "{object:?}");
+    }
+    assert!(client.list(By::Object(&"x".repeat(512)), 1).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_list_that_lags_behind_shows_no_job_that_has_left_it() {
+    let (eager, worker) = family();
+    let client = eager.client();
+    enqueue(&client, parent("").id("a")).await;
+    eager.run(&worker).await;
+    let list = crate::names::failed_shard_name(0);
+    client.store.enlist(&[crate::store::Listing { list, id: "a".into(), at: eager.now(), purge_at: 4_000_000_000 }]).await;
+    assert_eq!(ids(&client, By::Failed, 10).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_retry_whose_message_is_not_sent_is_an_error() {
+    let (eager, worker) = family();
+    let client = eager.client();
+    enqueue(&client, parent("").id("a")).await;
+    eager.run(&worker).await;
+    let refusal = client.retry(parent("").id("a").group("no spaces")).await.expect_err("SQS takes no such group").to_string();
+    assert!(refusal.contains("its message may not have reached queue family"), "{refusal}");
+}
+
+#[tokio::test]
+async fn a_job_that_waits_for_others_needs_a_worker_that_knows_this() {
+    let needs = |needs: &'static str| parent("").after(["a"]).with(move |envelope| envelope.needs = vec![needs.into()]);
+    for (job, expected) in [
+        (parent(""), &[][..]),
+        (parent("").after(["a"]), &["dependencies"]),
+        (needs("dependencies"), &["dependencies"]),
+        (needs("tags"), &["tags", "dependencies"]),
+    ] {
+        let (eager, _) = family();
+        enqueue(&eager.client(), job).await;
+        assert_eq!(eager.enqueued("family")[0].needs, expected);
+    }
 }

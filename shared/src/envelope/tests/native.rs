@@ -129,8 +129,28 @@ fn an_excessive_value_is_refused_with_its_limit() {
         (json!({"timeout_s": 0}), "timeout_s: it is 0; it must be a number of seconds above 0 and up to 43200"),
         (json!({"timeout_s": 43200.5}), "timeout_s: it is 43200.5; it must be a number of seconds above 0 and up to 43200"),
         (json!({"traceparent": "0".repeat(129)}), "traceparent: it has 129 bytes; it must be a string of at most 128 bytes"),
+        (
+            json!({"depends_on": (0..21).map(|id| id.to_string()).collect::<Vec<_>>()}),
+            "depends_on: it has 21 ids; it must be an array of at most 20 different ids of other jobs, each a string of 1 to 512 bytes",
+        ),
+        (
+            json!({"when": "ended"}),
+            "when: the message has no `depends_on`; it must be `succeeded`, `ended` or `failed`, beside `depends_on`",
+        ),
+        (
+            json!({"otherwise": "cancel", "when": "ended", "depends_on": ["a"]}),
+            "otherwise: it is only for jobs that wait for success; it must be `hold` or `cancel`, beside `depends_on`, and only `hold` \
+             with a `when` other than `succeeded`",
+        ),
+        (
+            json!({"max_blocked_s": 0, "depends_on": ["a"]}),
+            "max_blocked_s: it is 0; it must be a number of seconds above 0 and up to ten years, beside `depends_on`",
+        ),
     ] {
         assert_eq!(reason(&with(&fields)), expected);
+    }
+    for fields in [json!({"id": "\u{ff01}"}), json!({"depends_on": (0..20).map(|id| id.to_string()).collect::<Vec<_>>()})] {
+        assert_eq!(read(&with(&fields)).check(), Ok(()), "{fields}");
     }
     assert!(reason(r#"{"name": " a"}"#).starts_with("name: it begins or ends with white space; "));
     assert!(reason(&format!(r#"{{"name": "{}"}}"#, "n".repeat(129))).starts_with("name: it has 129 bytes; "));
@@ -142,7 +162,7 @@ fn meta_is_refused_when_the_table_could_not_hold_it() {
     assert_eq!(read(&with(&json!({"meta": nested(24)}))).meta.len(), 1);
     assert!(reason(&with(&json!({"meta": nested(25)}))).starts_with("meta: it nests too deep; it must be an object of at most 24 levels"));
     assert!(reason(&with(&json!({"meta": {"a": [[{"": 1}]]}}))).starts_with("meta: it has an empty key; "));
-    for number in [1e126, -1e126, 1e-131, -1e-131] {
+    for number in [1e126, -1e126, 1e-130, 1e-131, -1e-131] {
         let reason = reason(&with(&json!({"meta": {"n": [number]}})));
         assert!(reason.starts_with("meta: it has a number out of range; "), "{reason}");
     }
@@ -158,6 +178,8 @@ fn a_body_that_is_not_an_envelope_is_refused_by_its_kind() {
         ("", "it is empty"),
         (" \n", "it is empty"),
         ("{}", "it has neither `name` nor `class`"),
+        (r#"{"Event": "s3:TestEvent"}"#, "it has neither `name` nor `class`"),
+        (r#"{"Service": "a", "Event": "b", "Bucket": "c"}"#, "it has neither `name` nor `class`"),
         (r#"{"name": null}"#, "it has neither `name` nor `class`"),
         (
             r#"{"Type":"Notification","MessageId":"m","TopicArn":"arn:aws:sns:eu-west-1:1:t","Message":"{\"name\":\"n\"}"}"#,
@@ -288,4 +310,31 @@ fn an_integer_of_more_than_64_bits_is_refused_by_its_field() {
     assert_eq!(reason(r#"{"name":"n","meta":{"order":18446744073709551616}}"#), format!("meta: {flaw}"));
     assert_eq!(reason(r#"{"name":"n","args":[18446744073709551616]}"#), format!("args: {flaw}"));
     assert_eq!(reason(r#"{"class":"N","args":[-9223372036854775809]}"#), format!("args: {flaw}"));
+}
+
+#[test]
+fn serde_reads_the_same_envelope_as_the_parser() {
+    let nulls = json!({"v": null, "args": null, "tags": null, "depends_on": null, "needs": null});
+    for fields in [json!({}), json!({"v": 2}), nulls, json!({"args": [1], "tags": ["a"], "depth": 3})] {
+        let body = with(&fields);
+        assert_eq!(serde_json::from_str::<Envelope>(&body).expect("an envelope"), read(&body), "{body}");
+    }
+}
+
+#[test]
+fn only_a_newer_version_of_the_contract_is_written() {
+    let written = |v| serde_json::from_str::<Value>(&Envelope { v, ..Envelope::new("adder", json!([])) }.to_body()).expect("JSON");
+    assert_eq!([written(1)["v"].clone(), written(2)["v"].clone()], [Value::Null, json!(2)]);
+}
+
+#[test]
+fn a_job_without_its_dependencies_keeps_its_other_fields() {
+    let plain = json!({"id": "a", "tags": ["t"], "needs": ["tags"]});
+    for waiting in [json!({"when": "ended", "max_blocked_s": 5}), json!({"otherwise": "cancel"})] {
+        let mut fields = plain.clone();
+        fields["depends_on"] = json!(["b"]);
+        fields["needs"] = json!(["tags", DEPENDENCIES]);
+        fields.as_object_mut().expect("an object").extend(waiting.as_object().expect("an object").clone());
+        assert_eq!(read(&with(&fields)).without_dependencies(), read(&with(&plain)));
+    }
 }

@@ -114,12 +114,21 @@ fn the_expected_type_stays_readable() {
     assert_eq!(reason(json!({"ann@example.org": 1})), "args.…: unknown field `…`, expected `colour`");
     let parts = json!({"colour": {"Mixed": {"parts": [1, "2"]}}});
     assert_eq!(reason(parts), "args.colour.Mixed.parts[1]: invalid type: string, expected u8");
+    let unknown = |key: &str| reason(json!({ key: 1 }));
+    for key in ["a1", "a-b", "_a", &"k".repeat(64)] {
+        assert_eq!(unknown(key), format!("args.{key}: unknown field `{key}`, expected `colour`"));
+    }
+    for key in ["1a", "a.b", &"k".repeat(65)] {
+        assert!(unknown(key).starts_with("args.…: "), "{key}");
+    }
 }
 
 #[test]
 fn a_custom_error_message_survives_without_the_string() {
     let refusal = Envelope::new("job", json!("10.0.0.999")).bind::<std::net::IpAddr>().expect_err("refused");
     assert_eq!(refusal.to_string(), "args: invalid IP address syntax");
+    let refusal = Envelope::new("job", json!("IP")).bind::<std::net::IpAddr>().expect_err("refused");
+    assert_eq!(refusal.to_string(), "args: invalid IP address syntax", "two letters are no secret");
     let refusal = Envelope::new("job", json!("blueberry")).bind::<Loose>().expect_err("refused");
     assert_eq!(refusal.to_string(), "args: cannot read …, that is \"…\", because of '…'");
 }

@@ -202,4 +202,10 @@ mod tests {
         let number = |number: &str| AttributeValue::N(number.into());
         assert_eq!(parameters, [text("succeeded"), number("6"), text("a"), text("running"), number("5")]);
     }
+    #[test]
+    fn a_write_requires_the_generation_that_was_read() {
+        let condition = |generation| version_condition(&Record { generation, ..Record::default() }.version())[2].clone();
+        let number = AttributeValue::N("1".into());
+        assert_eq!([condition(0), condition(1)], [("generation", None), ("generation", Some(number))]);
+    }
 }

@@ -128,6 +128,39 @@ async fn while_the_store_is_down_run_runs_without_a_record() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_job_that_runs_without_a_record_is_its_first_attempt() {
+    let log = Log::capture();
+    let (world, journal) = counting(Policy::new().on_store_failure(StoreFailure::Run));
+    world.store.on_all(StoreFault::Unknown);
+    world.deliver("a").await;
+    assert_eq!(journal.all(), ["a"]);
+    let ended = log.events("job ended").remove(0);
+    assert_eq!((&ended["attempt"], &ended["waited_ms"]), (&json!(1), &json!(2000)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_without_a_record_has_no_lease_to_lose() {
+    let policy = Policy::new().lease(seconds(30)).on_store_failure(StoreFailure::Run);
+    let world = TestWorker::with(policy, async |attempt: Arc<Attempt>| {
+        attempt.stopping().await;
+        Ok(Value::Null)
+    });
+    let world = world.lasting(seconds(60));
+    world.store.on_all(StoreFault::Unknown);
+    assert!(world.deliver("a").await.failures.is_empty());
+    assert_eq!(world.store.writes().iter().flatten().filter(|write| is_renewal(write)).count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_store_is_down_an_expired_job_does_not_run() {
+    let (world, journal) = counting(Policy::new().on_store_failure(StoreFailure::Run));
+    world.store.on_all(StoreFault::Unknown);
+    let expired = with_body("a", json!({"name": "probe", "id": "a", "expires_at": "2026-05-04T11:59:59Z"}));
+    assert_eq!(world.handle([expired]).await.failures, returned(&["a"]));
+    assert_eq!(journal.all(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_checkpoint_of_a_job_that_runs_without_a_record_is_an_error() {
     let world = TestWorker::with(Policy::new().on_store_failure(StoreFailure::Run), async |attempt: Arc<Attempt>| {
         attempt.checkpoint(1).await?;
@@ -228,4 +261,18 @@ async fn a_record_that_cannot_be_read_makes_its_message_a_dead_letter() {
     let report = world.handle([again("a")]).await;
     assert!(report.failures.is_empty());
     assert_eq!(world.queue.messages(DLQ)[0].attributes["sqjobs.kind"], "unreadable_record");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_is_refused_although_the_record_allows_it_is_made_five_times() {
+    let (world, journal) = counting(Policy::new());
+    world.store.put(Record { state: State::Retrying, lease_until: None, ..held(&world, "a", seconds(0)) });
+    let owner =
+        |owner: &'static str| StoreFault::Meanwhile(Arc::new(move |store| store.change("a", |record| record.owner = Some(owner.into()))));
+    world.store.on_write(is_claim, .., owner("third"));
+    world.store.on_write(is_claim, .., StoreFault::Bare);
+    world.store.on_read(1.., owner("another"));
+    assert_eq!(world.handle([again("a")]).await.failures, returned(&["a"]));
+    assert_eq!(world.store.writes().len(), 5);
+    assert_eq!(journal.all(), [""; 0]);
 }

@@ -216,6 +216,7 @@ async fn a_result_too_large_for_the_table_fails_the_job_without_another_run() {
     assert_eq!(world.state("a"), State::Failed);
     assert_eq!(world.record("a").error.expect("an error").kind.as_str(), "result");
     assert_eq!(world.queue.messages(DLQ).len(), 1);
+    assert_eq!(world.store.writes().iter().flatten().filter(|write| is_finish(write)).count(), 2, "a refused write is not repeated");
 }
 
 #[tokio::test(start_paused = true)]
@@ -255,4 +256,62 @@ async fn a_job_is_counted_as_waiting_for_its_first_attempt_only() {
     assert_eq!(tally.run.count, 2);
     assert_eq!(tally.wait.count, 1);
     assert_eq!(tally.last_waited_ms, 2000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_of_an_ending_contains_its_times_in_milliseconds() {
+    let log = Log::capture();
+    let world = TestWorker::with(Policy::new(), async |_| {
+        sleep(seconds(3)).await;
+        Ok(Value::Null)
+    });
+    world.deliver("a").await;
+    let ended = log.events("job ended").remove(0);
+    assert_eq!((&ended["run_ms"], &ended["waited_ms"]), (&json!(3000), &json!(2000)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn deliveries_without_an_attempt_are_counted_by_kind() {
+    let world = TestWorker::with(Policy::new(), async |_| Ok(Value::Null));
+    let args = |id: &str, args: u8| with_body(id, json!({"name": "probe", "id": id, "args": args}));
+    world.handle(["same", "other"].map(|id| args(id, 1))).await;
+    let engine = world.engine();
+    let unknown = with_body("unknown", json!({"name": "unknown", "id": "unknown"}));
+    let reserved = with_body("reserved", json!({"name": "probe", "id": "reserved", "priority": 1}));
+    let messages = vec![args("same", 1), args("other", 2), unknown, reserved, with_body("garbage", "not json")];
+    engine.handle(messages, &world.invocation()).await;
+    let tally = engine.counter.next(Instant::now()).expect("they are counted").tally;
+    assert_eq!(tally.endings, [("duplicate".into(), 2), ("parked".into(), 1), ("rejected".into(), 2)].into());
+    assert_eq!(tally.kinds, [("other_arguments".into(), 1), ("rejected".into(), 1), ("reserved_priority".into(), 1)].into());
+    let seen = [("parked", "unknown"), ("other_arguments", "other"), ("other_arguments", "same")].map(|(kind, id)| tally.saw(kind, id));
+    assert_eq!(seen, [Some(true), Some(true), Some(false)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_returned_message_of_two_days_is_sent_anew() {
+    let world = TestWorker::with(Policy::new(), async |_| Err(JobError::retry_in(seconds(70), "later")));
+    let old = |sent_at: &str, message: Message| Message {
+        sent_at: sent_at.parse().ok(),
+        attributes: [("tenant".into(), "7".into())].into(),
+        group: Some("group".into()),
+        ..message
+    };
+    assert_eq!(world.handle([old("2026-05-02T12:00:01Z", message("a"))]).await.failures, returned(&["a"]));
+    assert_eq!(world.handle([old("2026-05-02T12:00:00Z", grouped("b", "group"))]).await.failures, returned(&["b"]), "it keeps its order");
+    assert_eq!(world.queue.messages(QUEUE), []);
+    assert_eq!(world.handle([old("2026-05-02T12:00:00Z", message("c"))]).await.failures, returned(&[]));
+    let anew = world.queue.messages(QUEUE).remove(0);
+    assert_eq!((anew.body, anew.group.as_deref()), (message("c").body, Some("group")));
+    assert_eq!(anew.attributes, [("tenant".into(), "7".into()), ("sqjobs.id".into(), "c".into())].into());
+    assert_eq!(world.queue.next_visible(QUEUE), Some(crate::clock::after(world.clock.now(), seconds(70))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_is_rounded_up_to_whole_seconds() {
+    for (millis, visibility) in [(1000, 1), (1001, 2), (1999, 2), (2000, 2)] {
+        let world =
+            TestWorker::with(Policy::new(), move |_| std::future::ready(Err(JobError::retry_in(Duration::from_millis(millis), "later"))));
+        world.deliver("a").await;
+        assert_eq!(world.queue.visibility("a"), Some(visibility), "{millis} ms");
+    }
 }

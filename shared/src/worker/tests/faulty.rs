@@ -129,9 +129,9 @@ impl FaultyStore {
         lock(&self.0.requests).clone()
     }
 
-    /// Returns the number of requests that change links so far.
-    pub(super) fn link_requests(&self) -> usize {
-        lock(&self.0.links).len()
+    /// Returns the number of changes in each request that changes links.
+    pub(super) fn link_requests(&self) -> Vec<usize> {
+        lock(&self.0.links).iter().map(Vec::len).collect()
     }
 
     /// Registers a job as a dependent of another, as another process would.

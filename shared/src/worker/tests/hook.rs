@@ -174,6 +174,14 @@ async fn a_job_whose_lease_was_lost_is_torn_down_and_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_job_stopped_at_the_end_of_its_invocation_gets_its_hooks() {
+    let (world, journal) = world();
+    world.lasting(seconds(10)).handle([hooked(Act::Hang, Trouble::None)]).await;
+    let hooks = ["tear_down running", "on_failure(deadline) retrying", "on_retry(deadline) retrying"];
+    assert_eq!(journal.all()[2..], hooks);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_job_killed_at_its_last_attempt_gets_its_hooks_once_that_is_found() {
     let (world, journal) = world();
     let seen = held(&world, "a", seconds(0));

@@ -377,3 +377,22 @@ async fn a_line_that_a_job_logs_names_the_job_and_has_no_key_twice() {
     let (_, written) = line.split_once(r#""span":{"#).expect("a span");
     assert_eq!(written.split('}').next().expect("its fields").matches(r#""name":"#).count(), 1, "{line}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_parked_message_is_logged_with_the_names_of_the_jobs() {
+    let log = Log::capture();
+    world().handle([with_body("a", json!({"name": "unknown", "id": "a"}))]).await;
+    let reason = &log.events("message not run")[0]["reason"];
+    assert_eq!(reason, "there is no job named \"unknown\" here; this worker has explosive, probe");
+}
+
+#[tokio::test(start_paused = true)]
+async fn stored_arguments_that_do_not_fit_fail_the_job() {
+    let world = world();
+    let stored = json!({"name": "probe", "id": "a", "args": {"count": "three"}}).to_string();
+    let waiting = Record { state: State::Retrying, lease_until: None, envelope: Some(stored), ..held(&world, "a", seconds(0)) };
+    world.store.put(waiting);
+    assert!(world.handle([Message { receives: 2, ..good("a") }]).await.failures.is_empty());
+    assert_eq!(world.state("a"), State::Failed);
+    assert_eq!(world.record("a").error.expect("an error").kind, "rejected");
+}

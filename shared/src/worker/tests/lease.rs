@@ -52,6 +52,50 @@ async fn a_renewal_extends_the_lease_and_makes_the_message_outlast_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_end_of_an_invocation_causes_no_renewal() {
+    let (world, _) = taking(Policy::new(), seconds(600));
+    assert_eq!(world.lasting(seconds(15)).deliver("a").await.failures, returned(&["a"]));
+    let (world, _) = taking(Policy::new().lease(seconds(60)), seconds(600));
+    let world = world.lasting(seconds(15));
+    assert_eq!(world.deliver("a").await.failures, returned(&["a"]));
+    assert_eq!(world.store.writes().iter().flatten().filter(|write| is_renewal(write)).count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_body_of_an_abandoned_batch_is_stopped() {
+    let (world, drops) = taking(Policy::new(), seconds(60));
+    assert!(tokio::time::timeout(seconds(5), world.deliver("a")).await.is_err());
+    sleep(seconds(1)).await;
+    assert_eq!(drops.all(), ["5"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_renewal_is_repeated_after_a_tenth_of_the_lease() {
+    let (world, _) = taking(Policy::new().lease(seconds(30)), seconds(60));
+    world.store.on_write(is_renewal, .., StoreFault::Invalid);
+    let started = Instant::now();
+    world.deliver("a").await;
+    let requests = world.store.requests().into_iter().filter(|request| request.writes.iter().any(is_renewal));
+    let times: Vec<_> = requests.map(|request| (request.at - started).as_secs()).collect();
+    assert_eq!(times, [10, 13, 16, 19, 22, 25, 28]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_of_a_failed_renewal_is_written_with_the_next() {
+    let world = TestWorker::with(Policy::new().lease(seconds(30)), async |attempt: Arc<Attempt>| {
+        attempt.progress("half");
+        sleep(seconds(60)).await;
+        Ok(Value::Null)
+    });
+    world.tick();
+    world.store.on_write(is_renewal, 0..1, StoreFault::Invalid);
+    assert!(world.deliver("a").await.failures.is_empty());
+    let renewals = world.store.writes().into_iter().flatten().filter(is_renewal);
+    let progress: Vec<_> = renewals.take(2).map(|write| write.next.progress.clone()).collect();
+    assert_eq!(progress, [Some("half".into()), Some("half".into())]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_finished_message_stays_invisible_until_its_slow_neighbour_ends() {
     let world = TestWorker::with(Policy::new().lease(seconds(30)), async |attempt: Arc<Attempt>| {
         sleep(seconds(if attempt.id() == "a" { 15 } else { 100 })).await;
@@ -242,6 +286,15 @@ async fn a_lease_that_is_lost_while_a_job_is_torn_down_is_not_revived() {
     assert_eq!(world.deliver("a").await.failures, returned(&["a"]));
     assert_eq!(world.state("a"), State::Running);
     assert_eq!(world.store.writes().iter().flatten().filter(|write| is_renewal(write)).count(), 2, "and not renewed again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tear_down_goes_on_after_its_lease_was_lost() {
+    let world = TestWorker { jobs: crate::Worker::new(()).job::<Slow>().jobs().clone(), ..TestWorker::new() };
+    world.store.on_write(is_renewal, .., StoreFault::Invalid);
+    let started = Instant::now();
+    assert_eq!(world.deliver("a").await.failures, returned(&["a"]));
+    assert_eq!(started.elapsed().as_secs(), 4);
 }
 
 #[tokio::test(start_paused = true)]

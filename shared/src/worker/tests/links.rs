@@ -156,6 +156,18 @@ async fn a_job_is_cancelled_with_its_own_dependents_if_it_must_not_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_job_that_is_cancelled_when_its_message_arrives_is_logged_as_such() {
+    let log = Log::capture();
+    let graph = Graph::new().failing(&["a"]);
+    graph.enqueue(job("a")).await;
+    graph.run().await;
+    graph.enqueue(job("b").after(["a"]).otherwise(Otherwise::Cancel)).await;
+    graph.run().await;
+    let outcomes: Vec<_> = log.events("job ended").into_iter().map(|event| format!("{} {}", event["id"], event["outcome"])).collect();
+    assert_eq!(outcomes, [r#""a" "failed""#, r#""b" "cancelled""#]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failure_handler_runs_after_a_failure_only() {
     for (failing, state, kind, runs) in [(&["b"][..], State::Succeeded, "", 3), (&[], State::Cancelled, "not_needed", 2)] {
         for early in [false, true] {
@@ -190,6 +202,24 @@ async fn a_job_that_waits_for_any_ending_runs_after_a_failure() {
     graph.local.client().cancel("x").await.expect("memory answers");
     graph.run().await;
     assert_eq!(graph.record("b").state, State::Succeeded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancel_tells_the_dependents_at_once() {
+    let graph = Graph::new();
+    graph.enqueue(job("b").after(["a"]).otherwise(Otherwise::Cancel)).await;
+    graph.run().await;
+    graph.local.client().cancel("a").await.expect("memory answers");
+    assert_eq!(graph.states(&["a", "b"]), [State::Cancelled, State::Cancelled]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_cancel_of_a_running_job_says_so() {
+    let graph = Graph::new();
+    let running = held(&TestWorker::new(), "a", seconds(30));
+    graph.local.store.write(&[crate::store::Write::insert(running)]).await;
+    assert_eq!(graph.local.client().cancel("a").await.expect("memory answers"), crate::Cancelled::Running);
+    assert_eq!(graph.record("a").state, State::Running);
 }
 
 #[tokio::test(start_paused = true)]
@@ -387,7 +417,7 @@ async fn a_plain_job_pays_nothing_for_links() {
     let world = TestWorker::with(Policy::new(), async |_| Ok(Value::Null));
     world.handle(TEN.map(message)).await;
     assert_eq!(world.store.requests().len(), 2, "two writes");
-    assert_eq!(world.store.link_requests(), 0);
+    assert_eq!(world.store.link_requests(), [0; 0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -395,8 +425,16 @@ async fn the_jobs_of_a_batch_share_the_requests_of_their_links() {
     let world = TestWorker::with(Policy::new(), async |_| Ok(Value::Null));
     world.store.put(Record { id: "a".into(), name: "probe".into(), queue: QUEUE.into(), ..Record::default() });
     world.handle(TEN[1..].iter().map(|id| after(id, "a"))).await;
-    assert_eq!(world.store.link_requests(), 1, "one registration for all");
+    assert_eq!(world.store.link_requests(), [1], "one registration for all");
     assert_eq!(world.record("a").dependents.len(), 9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_of_links_is_tried_five_times() {
+    let world = TestWorker::with(Policy::new(), async |_| Ok(Value::Null));
+    world.store.on_link(|_| true, .., StoreFault::Unknown);
+    assert_eq!(world.handle([after("b", "a")]).await.failures, returned(&["b"]));
+    assert_eq!(world.store.link_requests(), [1; 5]);
 }
 
 /// The jobs of the tests with kills, and their expected ends: two chains, a handler and a group.

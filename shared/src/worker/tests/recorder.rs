@@ -62,6 +62,11 @@ impl Recorder {
         changes.find(|(receipt, _)| receipt == &receipt_of(id)).map(|(_, seconds)| seconds)
     }
 
+    /// Returns the instant at which the next message of a queue becomes visible.
+    pub(super) fn next_visible(&self, queue: &str) -> Option<jiff::Timestamp> {
+        self.0.memory.next_visible(queue)
+    }
+
     /// Returns the messages in a queue.
     pub(super) fn messages(&self, queue: &str) -> Vec<Message> {
         self.0.memory.messages(queue)

@@ -138,3 +138,46 @@ async fn no_request_holds_two_writes_for_one_key() {
         assert_eq!(unique.len(), ids.len(), "{ids:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn statistics_that_the_doctor_reports_are_written_at_once() {
+    let args = |id: &str, args: u8| with_body(id, json!({"name": "probe", "id": id, "args": args}));
+    let cases = [
+        (vec![args("a", 1)], 0),
+        (vec![args("a", 2)], 1),
+        (vec![args("b", 1), Message { id: "copy".into(), ..args("b", 1) }], 0),
+        (vec![args("b", 1), Message { id: "copy".into(), ..args("b", 2) }], 1),
+        (vec![with_body("b", json!({"name": "unknown", "id": "b"}))], 1),
+        (vec![with_body("b", json!({"name": "probe", "id": "b", "priority": 1}))], 1),
+        (vec![with_body("b", "not json")], 0),
+    ];
+    for (messages, flushes) in cases {
+        let world = TestWorker::with(Policy::new(), succeed);
+        world.handle([args("a", 1)]).await;
+        let before = world.store.requests().len();
+        world.handle(messages.clone()).await;
+        let requests = world.store.requests().split_off(before);
+        let flushed = requests.iter().filter(|request| request.reads.is_empty() && request.writes.is_empty()).count();
+        assert_eq!(flushed, flushes, "{messages:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_to_a_store_that_is_down_is_made_five_times() {
+    for fault in [StoreFault::Busy, StoreFault::Unknown] {
+        let world = TestWorker::with(Policy::new(), succeed);
+        world.store.on_all(fault.clone());
+        let started = Instant::now();
+        world.handle([again("a")]).await;
+        assert_eq!(world.store.reads(), [1; 5]);
+        assert!(started.elapsed() >= Duration::from_millis(25 + 50 + 100 + 200), "{:?}", started.elapsed());
+    }
+    let world = TestWorker::with(Policy::new(), succeed);
+    world.store.on_all(StoreFault::Busy);
+    world.deliver("a").await;
+    assert_eq!(world.store.writes().len(), 5);
+    let world = TestWorker::with(Policy::new(), succeed);
+    world.store.on_write(|_| true, .., StoreFault::Unknown);
+    world.deliver("a").await;
+    assert_eq!((world.store.writes().len(), world.store.reads().len()), (5, 4), "the record is read after each try but the last");
+}

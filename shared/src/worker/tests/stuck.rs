@@ -94,6 +94,23 @@ async fn completed_messages_are_deleted_before_the_process_exits() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_ends_while_it_is_stopped_keeps_its_result() {
+    let (world, _opens) = world(Policy::new().timeout(Duration::from_millis(100)), |_, attempt| {
+        Box::pin(async move {
+            // Blocks its thread until it is stopped, so that the abort finds it running.
+            while !attempt.is_stopping() {
+                std::thread::yield_now();
+            }
+            Ok(7.into())
+        })
+    });
+    let world = world.lasting(seconds(3));
+    let report = drive(&world, &["a"]).await;
+    assert!(report.failures.is_empty() && !report.stuck);
+    assert_eq!(world.record("a").result, Some(7.into()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_started_once_a_job_is_stuck() {
     let (world, _opens) = world(Policy::new().timeout(Duration::from_millis(100)).concurrency(1), blocks);
     let world = world.lasting(seconds(3));

@@ -8,6 +8,10 @@ fn kind(world: &TestWorker, id: &str) -> String {
     world.record(id).error.expect("an error").kind
 }
 
+fn reason(world: &TestWorker, id: &str) -> String {
+    world.record(id).error.expect("an error").message
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_attempt_over_the_timeout_of_its_policy_is_stopped_and_counts() {
     let world = TestWorker::with(Policy::new().timeout(seconds(10)), async |_| pending().await);
@@ -17,6 +21,7 @@ async fn an_attempt_over_the_timeout_of_its_policy_is_stopped_and_counts() {
     assert_eq!(world.state("a"), State::Retrying);
     assert_eq!(world.record("a").attempts, 1);
     assert_eq!(kind(&world, "a"), "timeout");
+    assert_eq!(reason(&world, "a"), "the attempt took longer than its timeout");
 }
 
 #[tokio::test(start_paused = true)]
@@ -28,6 +33,7 @@ async fn running_jobs_are_recorded_before_the_invocation_ends() {
         assert!(started.elapsed() < time, "{:?} of {time:?}", started.elapsed());
         assert_eq!(world.states(&TEN), vec![State::Retrying; 10]);
         assert_eq!(kind(&world, "a"), "deadline");
+        assert_eq!(reason(&world, "a"), "the invocation ended before the attempt did");
         assert_eq!(world.record("a").attempts, 1);
     }
 }
