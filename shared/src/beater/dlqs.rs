@@ -65,3 +65,29 @@ impl Dlqs {
         self.listed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{DLQS, Listing, Memory};
+
+    async fn enlist(store: &Memory, id: &str) {
+        let at = jiff::Timestamp::UNIX_EPOCH;
+        store.enlist(&[Listing { list: DLQS.into(), id: id.into(), at, purge_at: 4_000_000_000 }]).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_list_is_read_every_ten_minutes_and_after_a_failure() {
+        let (store, dlqs) = (Memory::new(), Dlqs::new(vec!["a".into()]));
+        assert_eq!(dlqs.names(&store).await, ["a"]);
+        enlist(&store, "b").await;
+        tokio::time::advance(KEPT.checked_sub(Duration::from_millis(1)).expect("it is longer")).await;
+        assert_eq!(dlqs.names(&store).await, ["a"], "the list is kept");
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!(dlqs.names(&store).await, ["a", "b"]);
+        enlist(&store, "c").await;
+        assert_eq!(dlqs.names(&store).await, ["a", "b"]);
+        dlqs.forget();
+        assert_eq!(dlqs.names(&store).await, ["a", "b", "c"]);
+    }
+}

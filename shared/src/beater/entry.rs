@@ -309,3 +309,41 @@ fn is_backlog(fires: &usize) -> bool {
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_entry_is_stored_without_its_defaults() {
+        let plain = json!({"id": "a", "cron": "* * * * *", "job": "note"});
+        let entry: Entry = serde_json::from_value(plain.clone()).expect("an entry");
+        assert_eq!(entry.rule(), (CatchUp::One, Duration::from_mins(5), 100));
+        assert_eq!(serde_json::to_value(&entry).expect("JSON"), plain);
+        let changed = entry.catch_up(CatchUp::Skip).grace(Duration::from_secs(1)).backlog(1).jitter(Duration::from_secs(1));
+        let mut expected = plain;
+        expected.as_object_mut().expect("an object").extend(
+            [("catch_up", json!("skip")), ("grace_s", json!(1)), ("backlog", json!(1)), ("jitter_s", json!(1))]
+                .map(|(name, value)| (name.to_owned(), value)),
+        );
+        assert_eq!(serde_json::to_value(changed).expect("JSON"), expected);
+    }
+
+    #[test]
+    fn the_id_of_a_schedule_has_at_most_256_bytes() {
+        let check = |bytes| Entry::named("x".repeat(bytes), Schedule::cron("* * * * *").timezone("UTC"), "note", Value::Null).check();
+        assert!(check(256).is_ok());
+        assert!(check(257).expect_err("refused").to_string().contains("id: it has 257 bytes; it must have 1 to 256"));
+    }
+
+    #[test]
+    fn the_id_of_a_job_tells_its_fire() {
+        let entry = Entry::named("a", Schedule::cron("* * * * *").timezone("UTC"), "note", Value::Null);
+        let fire: Timestamp = "2026-05-04T10:00:00Z".parse().expect("an instant");
+        assert_eq!(entry.job(), "note");
+        assert_eq!(entry.fire_of(&entry.job_id(fire)), Some(fire));
+        assert_eq!(["schedule:b:2026-05-04T10:00:00Z", "schedule:a:now", "a"].map(|id| entry.fire_of(id)), [None; 3]);
+    }
+}

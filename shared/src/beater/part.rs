@@ -63,3 +63,24 @@ impl AddAssign for Tally {
         self.failed += other.failed;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_minute_is_a_turn() {
+        let turn = |at: &str| {
+            let at = at.parse().expect("an instant");
+            Tick { at, horizon: at, stop_at: Instant::now() }.turn()
+        };
+        assert_eq!(["1970-01-01T00:02:59Z", "1970-01-01T00:03:00Z"].map(turn), [2, 3]);
+    }
+
+    #[test]
+    fn reports_are_added_field_by_field() {
+        let mut total = Tally { done: 1, wrong: 2, overdue: 3, failed: 4 };
+        total += Tally { done: 10, wrong: 20, overdue: 30, failed: 40 };
+        assert_eq!(total, Tally { done: 11, wrong: 22, overdue: 33, failed: 44 });
+    }
+}

@@ -65,3 +65,38 @@ pub(super) fn from(row: &Row, at: Timestamp, now: Timestamp) -> Timestamp {
         _ => at,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::{Schedule, clock::rfc3339, schedule::tzdata_version};
+
+    fn at(time: &str) -> Timestamp {
+        format!("2026-05-04T{time}Z").parse().expect("an instant")
+    }
+
+    #[test]
+    fn a_row_fires_from_its_next_fire_or_from_the_tick() {
+        let entry = Entry::named("a", Schedule::cron("* * * * *").timezone("UTC"), "note", Value::Null);
+        let (settled, zones) = (Some(entry.fingerprint()), Some(tzdata_version().to_owned()));
+        let row = Row::new(entry, at("09:00:00"));
+        let (old, other) = (Some("2019a".to_owned()), Some("another".to_owned()));
+        for (settled, tzdata, next, expected) in [
+            (&settled, &zones, "09:59:00", "09:59:00"),
+            (&settled, &zones, "10:05:00", "10:05:00"),
+            (&settled, &old, "09:59:00", "09:59:00"),
+            (&settled, &old, "10:05:00", "10:00:00"),
+            (&None, &None, "09:59:00", "10:00:00"),
+            (&None, &None, "10:05:00", "10:05:00"),
+            (&other, &zones, "09:59:00", "10:00:00"),
+            (&other, &zones, "10:00:30", "10:00:30"),
+            (&other, &zones, "10:05:00", "10:00:00"),
+        ] {
+            let next_fire = Some(rfc3339::text(at(next)));
+            let row = Row { settled: settled.clone(), tzdata: tzdata.clone(), next_fire, ..row.clone() };
+            assert_eq!(from(&row, at("10:00:00"), at("10:01:00")), at(expected), "{settled:?} {tzdata:?} {next}");
+        }
+    }
+}

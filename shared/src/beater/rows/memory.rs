@@ -113,3 +113,17 @@ impl Rows for Memory {
         async { Ok(()) }.boxed()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_has_at_most_four_megabytes() {
+        let record = |text: usize| Record { progress: Some("x".repeat(text).into()), ..Record::default() };
+        let most = TRANSACTION_BYTES - record_bytes(&record(0));
+        let check = |text| Memory::check(&[Write::insert(record(text))]);
+        assert!(check(most).is_ok());
+        assert!(matches!(check(most + 1), Err(StoreError::Invalid(_))));
+    }
+}

@@ -203,4 +203,45 @@ mod tests {
         assert!(names(&row).iter().all(|name| Row::has_field(name)) && !Row::has_field("tz"));
         assert_eq!(names(&row).len(), FIELDS.len() + Entry::FIELDS.len());
     }
+    fn current() -> Row {
+        let now = Timestamp::UNIX_EPOCH;
+        let entry = Entry::named("a", crate::Schedule::cron("* * * * *").timezone("UTC"), "note", Value::Null);
+        let settled = Some(entry.fingerprint());
+        Row { settled, tzdata: Some(tzdata_version().into()), ..Row::new(entry, now) }
+    }
+
+    #[test]
+    fn a_row_is_overlooked_if_the_index_does_not_show_its_state() {
+        let cases = [
+            (current(), false),
+            (Row { settled: None, tzdata: None, ..current() }, false),
+            (Row { paused: true, due: None, ..current() }, false),
+            (Row { paused: true, ..current() }, true),
+            (Row { deleted: true, paused: true, due: None, ..current() }, true),
+            (Row { due: None, ..current() }, true),
+            (Row { due: Some("due".into()), ..current() }, true),
+            (Row { next_fire: Some("0".into()), ..current() }, true),
+            (Row { tzdata: Some("2019a".into()), ..current() }, true),
+            (Row { settled: Some("another".into()), ..current() }, true),
+        ];
+        for (row, is_overlooked) in cases {
+            assert_eq!(row.is_overlooked(), is_overlooked, "{row:?}");
+        }
+    }
+
+    #[test]
+    fn a_changed_row_is_indexed_and_has_only_the_fields_of_its_entry() {
+        let unknown = Item::from([("colour".to_owned(), crate::aws_sdk_dynamodb::types::AttributeValue::Bool(true))]);
+        let row = Row { due: None, unknown, ..current() };
+        let looked_at = row.clone().looked_at(Timestamp::UNIX_EPOCH);
+        assert_eq!((looked_at.due, &looked_at.unknown), (Some(shard("a")), &row.unknown));
+        let put = row.clone().put(row.entry.clone(), Timestamp::UNIX_EPOCH);
+        assert_eq!((put.due, put.unknown), (Some(shard("a")), Item::new()));
+    }
+
+    #[test]
+    fn the_marks_of_a_row_are_stored_only_if_they_are_set() {
+        let stored = serde_json::to_value(current()).expect("plain data");
+        assert!(["paused", "deleted", "from_code", "overridden"].into_iter().all(|mark| stored.get(mark).is_none()), "{stored}");
+    }
 }

@@ -65,6 +65,8 @@ async fn a_paused_schedule_runs_no_sent_job_and_makes_up_for_no_missed_fire() {
     world.schedules().pause("minutely").await.expect("there is one");
     world.pass(30);
     world.tick(instant("2026-05-04T10:00:50Z")).await;
+    let row = world.row().await.expect("there is one");
+    assert_eq!((row.due, row.ahead), (None, vec![]));
     world.go_on(5).await;
     assert_eq!(world.fires("minutely").len(), 1);
     assert_eq!(world.schedules().get("minutely").await.expect("an answer").map(|it| (it.paused, it.next_fire)), Some((true, None)));
@@ -78,6 +80,7 @@ async fn a_deleted_schedule_cancels_its_jobs_sent_ahead() {
     let world = sent_ahead().await;
     world.schedules().delete("minutely").await.expect("there is one");
     assert_eq!(world.schedules().get("minutely").await.expect("an answer"), None);
+    assert!(world.schedules().pause("minutely").await.is_err(), "there is none any more");
     world.tick_now().await;
     world.pass(30);
     world.go_on(3).await;
@@ -343,4 +346,28 @@ async fn a_blocked_id_that_is_run_after_all_has_the_attempts_of_its_policy() {
     world.work().await;
     assert_eq!(world.records()["a"].state, State::Succeeded);
     assert!(world.records()["a"].max_attempts > 0);
+}
+
+#[tokio::test]
+async fn a_schedule_shows_its_next_fire_or_that_a_tick_is_due() {
+    let world = TestBeater::at("2026-05-04T10:00:00Z");
+    world.put(note("minutely", cron("* * * * *", "UTC"))).await;
+    let next = async |at: &str| {
+        let scheduled = world.schedules().get("minutely").await.expect("an answer").expect("there is one");
+        scheduled.next(instant(at)).map(|next| next.to_string())
+    };
+    assert_eq!(next("2026-05-04T10:00:30Z").await.as_deref(), Some("2026-05-04T10:00:00Z"), "a tick must examine it");
+    world.tick_now().await;
+    for (at, expected) in [
+        ("2026-05-04T10:00:00Z", "2026-05-04T10:01:00Z"),
+        ("2026-05-04T10:01:00Z", "2026-05-04T10:02:00Z"),
+        ("2026-05-04T10:02:00Z", "2026-05-04T10:03:00Z"),
+        ("2026-05-04T10:03:00Z", "2026-05-04T10:03:00Z"),
+        ("2026-05-04T10:05:00Z", "2026-05-04T10:03:00Z"),
+    ] {
+        assert_eq!(next(at).await.as_deref(), Some(expected), "{at}");
+    }
+    world.pass(30);
+    world.put(note("minutely", cron("*/5 * * * *", "UTC"))).await;
+    assert_eq!(next("2026-05-04T10:00:30Z").await.as_deref(), Some("2026-05-04T10:00:30Z"), "a tick must examine the change");
 }

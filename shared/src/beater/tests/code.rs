@@ -107,3 +107,11 @@ async fn a_schedule_that_comes_back_after_it_was_deleted_is_new() {
         assert!(fires.contains(&"2026-05-04T10:01:30Z".to_owned()) && !fires.contains(&"2026-05-04T10:01:20Z".to_owned()), "{fires:?}");
     }
 }
+
+#[test]
+fn two_entries_with_one_id_are_refused() {
+    let entry = |id| note(id, cron("* * * * *", "UTC"));
+    assert!(Beater::new().entry(entry("a")).entry(entry("b")).check().is_ok());
+    let refusal = Beater::new().entry(entry("a")).entry(entry("a")).check().expect_err("refused").to_string();
+    assert!(refusal.contains("two entries have the id \"a\""), "{refusal}");
+}

@@ -26,6 +26,31 @@ async fn a_row_outside_the_index_still_fires() {
 }
 
 #[tokio::test]
+async fn a_row_outside_the_index_fires_beside_one_inside() {
+    let world = TestBeater::at("2026-05-04T10:00:00Z");
+    for id in ["minutely", "other"] {
+        world.put(note(id, cron("* * * * *", "UTC"))).await;
+    }
+    let seen = world.row().await.expect("there is one");
+    let next = Row { due: None, ..seen.clone() };
+    world.rows.change("minutely", Some(&seen), Some(&next), &[]).await.expect("rows in memory");
+    assert_eq!(world.tick_now().await.fired, 6);
+}
+
+#[tokio::test]
+async fn the_first_tick_completes_the_row() {
+    let world = TestBeater::at("2026-05-04T10:00:00Z");
+    world.put(note("minutely", cron("* * * * *", "UTC"))).await;
+    let seen = world.row().await.expect("there is one");
+    let by_hand = Row { created_at: None, ..seen.clone() };
+    world.rows.change("minutely", Some(&seen), Some(&by_hand), &[]).await.expect("rows in memory");
+    world.tick_now().await;
+    let row = world.row().await.expect("there is one");
+    assert!(row.is_current());
+    assert_eq!(row.created_at, Some(world.now()));
+}
+
+#[tokio::test]
 async fn a_row_that_was_changed_by_hand_alone_fires_as_it_is() {
     let entry = note("minutely", cron("0 11 * * *", "UTC"));
     let world = changed(|row| Row { entry, ..row }).await;
@@ -57,7 +82,7 @@ async fn a_schedule_that_has_ended_is_not_written_each_time() {
     world.pass(60);
     world.tick_now().await;
     let row = world.row().await;
-    assert_eq!(row.as_ref().and_then(|row| row.next_fire.clone()), None);
+    assert_eq!(row.as_ref().map(|row| (row.next_fire.clone(), row.due.clone())), Some((None, None)));
     world.tick_now().await;
     assert_eq!(world.row().await, row);
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    Dlq,
+    Dlq, Enqueue, Otherwise,
     names::shard,
     queue::{Message, Outgoing, Queue, Source},
     store::{Store, Write},
@@ -106,6 +106,7 @@ async fn a_message_that_sqs_has_moved_gets_its_reason_and_can_be_redriven() {
     assert_eq!(record.state, State::Failed);
     assert_eq!(record.dlq, Some(Dlq::Sent));
     assert_eq!(record.queue.as_str(), "note");
+    assert_eq!(record.enqueued_at, Some(world.now()));
     let kinds: Vec<_> = world.letters().iter().map(|letter| letter.attributes["sqjobs.kind"].clone()).collect();
     assert_eq!(kinds, ["redriven", "rejected"]);
     assert_eq!(world.tick_now().await.explained, 0, "once");
@@ -166,4 +167,59 @@ async fn a_redriven_message_that_sqs_moves_again_gets_a_new_reason() {
     assert_eq!(letters.len(), 1);
     assert_eq!(letters[0].attributes["sqjobs.kind"].as_str(), "redriven");
     assert_eq!(letters[0].attributes["sqjobs.dead"], "1");
+}
+
+#[tokio::test]
+async fn a_missing_dead_letter_is_made_from_the_message_that_is_sent_again() {
+    let world = TestBeater::at(START);
+    let error = Some(crate::Failure { kind: "fatal".into(), message: "never".into(), ..crate::Failure::default() });
+    let failed = Record { dlq: Some(Dlq::Pending), error, finished_at: Some(minutes_ago(25 * 60)), ..stranded("failed", State::Failed) };
+    world.plant([failed]).await;
+    assert_eq!(world.tick_now().await.repaired, 1);
+    assert_eq!(world.local.queue.messages("note").len(), 1);
+    world.work().await;
+    assert_eq!(world.letters().len(), 1);
+    assert_eq!(world.records()["failed"].dlq, Some(Dlq::Sent));
+}
+
+/// Returns a world in which the job `b` still waits for the ended job `a`, because its release was lost.
+async fn unreleased(state: State, otherwise: Otherwise) -> TestBeater {
+    let world = TestBeater::at(START);
+    let job = Enqueue::named("note", json!("waits")).id("b").after(["a"]).otherwise(otherwise);
+    world.local.client().enqueue_one(job).await.expect("enqueued");
+    world.work().await;
+    let records = world.records();
+    assert_eq!(records["b"].state, State::Blocked);
+    let ended = Record { finished_at: Some(world.now()), ..stranded("a", state) };
+    assert!(world.local.store.write(&[Write::replace(records["a"].clone(), ended)]).await[0].is_ok());
+    world.pass(3600);
+    world
+}
+
+#[tokio::test]
+async fn a_blocked_job_whose_release_was_lost_is_released() {
+    let world = unreleased(State::Succeeded, Otherwise::Hold).await;
+    let report = world.tick_now().await;
+    assert_eq!((report.repaired, report.failed), (1, 0));
+    world.work().await;
+    world.tick_now().await;
+    world.work().await;
+    assert_eq!(world.ran(), ["b waits"]);
+}
+
+#[tokio::test]
+async fn a_blocked_job_whose_cancel_was_lost_is_cancelled() {
+    let world = unreleased(State::Failed, Otherwise::Cancel).await;
+    let report = world.tick_now().await;
+    assert_eq!((report.repaired, report.failed), (0, 0));
+    assert_eq!(world.records()["b"].state, State::Cancelled);
+}
+
+#[tokio::test]
+async fn a_redriven_message_that_sqs_moves_unread_is_kept() {
+    let world = TestBeater::at(START);
+    world.plant([Record { dlq: Some(Dlq::Sent), finished_at: Some(world.now()), ..stranded("failed", State::Failed) }]).await;
+    world.move_to_dlq(&body("failed"), &[("sqjobs.dead", "1"), ("sqjobs.id", "failed")]).await;
+    assert_eq!(world.tick_now().await.explained, 0);
+    assert_eq!(world.letters().len(), 1);
 }
