@@ -342,4 +342,31 @@ mod tests {
         assert_eq!(name_of("https://sqs.eu-west-1.amazonaws.com/1/adder"), "adder");
         assert_eq!(name_of("arn:aws:sqs:eu-west-1:1:adder.fifo"), "adder.fifo");
     }
+    #[test]
+    fn only_a_standard_queue_gets_a_delay_and_only_if_there_is_one() {
+        let delay = |seconds, fifo| {
+            let message = Outgoing { delay: std::time::Duration::from_secs(seconds), ..Outgoing::new("{}") };
+            entry(0, &message, fifo).expect("an entry").delay_seconds
+        };
+        assert_eq!([delay(5, false), delay(0, false), delay(5, true), delay(0, true)], [Some(5), None, None, None]);
+    }
+
+    #[tokio::test]
+    async fn entries_that_sqs_could_not_execute_are_sent_again() {
+        let failure = |place: &str, is_ours| {
+            BatchResultErrorEntry::builder().id(place).code("C").message("m").sender_fault(is_ours).build().expect("an entry")
+        };
+        let requests = std::sync::Mutex::new(Vec::new());
+        let entries = Ok(vec![(0, "good"), (1, "ours"), (2, "theirs")]);
+        let request = |entries: Vec<&'static str>| {
+            let mut requests = requests.lock().expect("nobody panics with the lock");
+            requests.push(entries);
+            let failed = if requests.len() == 1 { vec![failure("1", true), failure("2", false)] } else { Vec::new() };
+            async move { Ok(failures(failed)) }.boxed()
+        };
+        let answers = retried(entries, 3, &request).await;
+        let answers: Vec<_> = answers.into_iter().map(|answer| answer.map_err(|error| error.to_string())).collect();
+        assert_eq!(answers, [Ok(()), Err("the queue refuses it: C: m".into()), Ok(())]);
+        assert_eq!(*requests.lock().expect("nobody panics with the lock"), [vec!["good", "ours", "theirs"], vec!["theirs"]]);
+    }
 }

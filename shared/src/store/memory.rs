@@ -185,7 +185,7 @@ mod tests {
             Record { due: None, ..filed("d", "wanted", 2) },
             Record { state: State::Succeeded, ..filed("e", "wanted", 1) },
         ];
-        store.with(|stored| stored.extend(records.into_iter().map(|record| (record.id.clone(), record))));
+        store.with(|stored| stored.extend(records.into_iter().map(|record| (record.id.clone(), record.into()))));
         assert_eq!(store.next_due(|name| name == "wanted"), at(4));
     }
 }

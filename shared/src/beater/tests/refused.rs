@@ -10,12 +10,11 @@ use crate::{
     beater::{
         hand_over::hand_over,
         letters::explain,
-        owed::settle_owed,
         part::Tally,
         repair::repair,
         rows::{Found, Row, Rows},
     },
-    names::{SHARDS, owed_shard_name, shard},
+    names::shard,
     queue::{self, Message, Outgoing, Queue, QueueError, Source, Visibility},
     store::{self, Index, Link, Linked, Listing, Store, StoreError, Write, Written},
 };
@@ -191,7 +190,7 @@ impl Store for Faulty {
 }
 
 impl Index for Faulty {
-    fn due<'a>(&'a self, shard: &'a str, until: Timestamp, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
+    fn due(&self, shard: u8, until: Timestamp, limit: usize) -> BoxFuture<'_, Result<Vec<String>, StoreError>> {
         if self.1 == Request::Due { ready(Err(down())).boxed() } else { self.0.due(shard, until, limit) }
     }
 
@@ -375,14 +374,15 @@ async fn each_item_that_cannot_be_read_or_written_is_reported() {
     assert_eq!(repair(&world.due_with(Request::Unreadable), 0).await, Tally { wrong: 1, ..Tally::default() });
     assert_eq!(repair(&world.due_with(Request::Write), 0).await, failed(1));
     world.write(world.filed("due")).await;
-    let read = hand_over(&world.due_with(Request::Read), world.now(), Instant::now() + Duration::from_mins(1)).await;
+    let later = || Instant::now() + Duration::from_mins(1);
+    assert!(hand_over(&world.due_with(Request::Due), world.now(), later()).await.is_err());
+    let read = hand_over(&world.due_with(Request::Read), world.now(), later()).await;
     assert_eq!(read.expect("the index answers"), failed(1));
-    world
-        .write(Record { state: State::Succeeded, due: Some(owed_shard_name(0)), dependents: ["x".into()].into(), ..world.filed("owed") })
-        .await;
-    assert_eq!(settle_owed(&world.due_with(Request::Due), world.now()).await, failed(usize::from(SHARDS)));
-    assert_eq!(settle_owed(&world.due_with(Request::Read), world.now()).await, failed(1));
-    assert_eq!(settle_owed(&world.local.due(), world.now()).await, Tally { done: 1, ..Tally::default() });
+    world.write(Record { state: State::Succeeded, dependents: ["x".into()].into(), ..world.filed("ended") }).await;
+    let told = hand_over(&world.due_with(Request::Link), world.now(), later()).await;
+    assert_eq!(told.expect("the index answers"), Tally { done: 1, ..failed(1) }, "the due job is sent");
+    let told = hand_over(&world.local.due(), world.now(), later()).await;
+    assert_eq!(told.expect("the index answers"), Tally { done: 1, ..Tally::default() });
 }
 
 #[tokio::test]

@@ -62,3 +62,15 @@ pub(crate) async fn segment_items(scan: ScanFluentBuilder, turn: u64, segments: 
     );
     Ok(items)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_scanned_in_parts_of_16_megabytes() {
+        assert_eq!([0, 60, 61].map(|parts| segments(parts * PART_BYTES)), [60, 60, 61]);
+        assert_eq!(segments(62 * PART_BYTES - 1), 61);
+        assert_eq!(segments(i64::MAX), 1_000_000);
+    }
+}

@@ -90,4 +90,17 @@ mod tests {
         let text = r#"UPDATE "jobs" SET "endings"=? SET "kinds"=? SET "last_waited_ms"=? SET "run"=? SET "version"=? SET "wait"=? WHERE "id"=? AND "version"<?"#;
         assert_eq!(again.statement, text);
     }
+    #[test]
+    fn the_answer_to_a_share_tells_how_to_go_on() {
+        use aws_sdk_dynamodb::types::BatchStatementError;
+        let answer = |code| {
+            let error = BatchStatementError::builder().set_code(code).build();
+            kept(Some(&BatchStatementResponse::builder().error(error).build()))
+        };
+        assert_eq!(kept(Some(&BatchStatementResponse::builder().build())), Kept::Done);
+        assert_eq!(answer(Some(Code::DuplicateItem)), Kept::Exists);
+        assert_eq!(answer(Some(Code::ConditionalCheckFailed)), Kept::Refused);
+        assert_eq!(answer(Some(Code::ValidationError)), Kept::Invalid);
+        assert_eq!([answer(Some(Code::ThrottlingError)), answer(None), kept(None)], [Kept::Unknown; 3]);
+    }
 }

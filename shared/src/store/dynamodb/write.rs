@@ -168,3 +168,27 @@ pub(super) fn written(table: &str, answer: BatchStatementResponse) -> Result<Wri
         Some(code) => Err(StoreError::unavailable(format!("{}: {text} (table {table})", code.as_str()))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the numbers of writes in the requests for writes of these sizes.
+    fn requests(sizes: &[usize]) -> Vec<usize> {
+        let write = Write::insert(crate::Record::default());
+        let statement = BatchStatementRequest::builder().statement("").build().expect("a statement");
+        let mut requests = Vec::new();
+        for bytes in sizes {
+            add(&mut requests, Prepared { write: &write, statement: statement.clone(), bytes: *bytes });
+        }
+        assert!(requests.iter().all(|request| request.writes.len() == request.statements.len()));
+        requests.iter().map(|request| request.writes.len()).collect()
+    }
+
+    #[test]
+    fn a_request_has_at_most_25_writes_and_a_megabyte() {
+        assert_eq!(requests(&[1; 51]), [25, 25, 1]);
+        assert_eq!(requests(&[1, REQUEST_BYTES - 1, 1]), [2, 1]);
+        assert_eq!(requests(&[REQUEST_BYTES, 1]), [1, 1]);
+    }
+}
