@@ -24,7 +24,8 @@ use tokio::{runtime, time::Instant};
 
 pub use self::graph::connected;
 use self::{
-    process::{Beater, Cloud, Function, Operator, id_of},
+    graph::id_of,
+    process::{Beater, Cloud, Function, Operator},
     table::Table,
     watch::{Run, Step, Watch},
 };

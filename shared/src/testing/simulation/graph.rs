@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use fastrand::Rng;
 
-use super::{Simulated, process::id_of, watch::Run};
+use super::{Simulated, watch::Run};
 use crate::{
     Enqueue, Otherwise, Record, State, When,
     lifecycle::{SKEW, unmet, waits_for},
@@ -58,6 +58,11 @@ fn waiting(job: Enqueue, after: BTreeSet<String>, rng: &mut Rng) -> Enqueue {
     let is_short = rng.u8(..12) == 0 || after.iter().any(|id| id.starts_with("missing-"));
     let job = job.after(after).when(when).otherwise(otherwise);
     if is_short { job.max_blocked(Duration::from_mins(rng.u64(30..600))) } else { job }
+}
+
+/// Returns the id of an enqueued job.
+pub(super) fn id_of(job: &Enqueue) -> &str {
+    job.envelope().id.as_deref().unwrap_or_default()
 }
 
 /// Returns `true` if a blocked job waits for a job that has failed and can be retried, or for another such job, and knows the end of all

@@ -11,7 +11,12 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-use super::{Dice, graph::is_held, network::Network, watch::Watch};
+use super::{
+    Dice,
+    graph::{id_of, is_held},
+    network::Network,
+    watch::Watch,
+};
 use crate::{
     Client, Clock, Enqueue, Envelope, State,
     beater::{Dlqs, Due, Ports, rows, tick},
@@ -115,11 +120,6 @@ impl Cloud {
         };
         names.flat_map(|name| self.queue.messages(&name)).filter(move |message| !is_held(message))
     }
-}
-
-/// Returns the id of an enqueued job.
-pub(super) fn id_of(job: &Enqueue) -> &str {
-    job.envelope().id.as_deref().unwrap_or_default()
 }
 
 /// A function that handles one batch at a time. After a crash, a new process continues.
