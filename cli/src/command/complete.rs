@@ -8,7 +8,7 @@ use crate::{
     aws::Aws,
     failure::Failure,
     output::{Output, clean},
-    sentence::ended,
+    sentence::{ended, shell},
     value::text,
 };
 
@@ -19,6 +19,9 @@ pub(crate) struct Complete {
     pub(crate) id: String,
     /// The result as JSON. Use @FILE to read it from a file, or - to read it from standard input.
     pub(crate) result: Option<String>,
+    /// Also complete an id that no record has yet, before another job waits for it. Functions then discard messages with this id.
+    #[arg(long)]
+    pub(crate) unseen: bool,
     /// Print the outcome as JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -27,8 +30,15 @@ pub(crate) struct Complete {
 pub(super) async fn complete(aws: &Aws, wanted: Complete) -> Result<bool, Failure> {
     let (client, id) = (aws.client(), clean(&wanted.id));
     let result = enqueue::arguments(wanted.result.as_deref())?;
-    let is_done = client.complete(&wanted.id, result).await?;
-    let sentence = if is_done {
+    let is_unseen = !wanted.unseen && client.get(&wanted.id).await?.is_none();
+    let is_done = !is_unseen && client.complete(&wanted.id, result).await?;
+    let sentence = if is_unseen {
+        format!(
+            "no job waits for {id} yet, and it has no record, so nothing was completed; check the id. To complete it in advance: `sqjobs \
+             complete {} RESULT --unseen`. Functions then discard messages with this id",
+            shell(&wanted.id)
+        )
+    } else if is_done {
         format!("{id} is completed; jobs that wait for it go on")
     } else {
         match client.get(&wanted.id).await? {

@@ -72,10 +72,10 @@ pub(crate) fn retry(seen: &Record, request: &Request, owner: &str, now: Timestam
     Some(filed(Some(&again), request, &UNKNOWN, owner, request.run_at.unwrap_or(now)))
 }
 
-/// Returns the dependencies of a job that runs again. If they were never met, the job waits for them again, for as long as the producer
-/// allows. The record has none if the job was cancelled before a worker saw it.
+/// Returns the dependencies of a job that runs again: those of the request, or else its own. If they were never met, the job waits for them,
+/// for as long as the producer allows.
 fn dependencies(seen: &Record, request: &Request, now: Timestamp) -> Option<Box<Dependencies>> {
-    let dependencies = seen.dependencies.clone().or_else(|| request.dependencies.clone().filter(|_| seen.generation == 0))?;
+    let dependencies = request.dependencies.clone().or_else(|| seen.dependencies.clone())?;
     let from = request.run_at.map_or(now, |at| at.max(now));
     let until = if dependencies.met { dependencies.until } else { Some(after(from, request.max_blocked)) };
     Some(Box::new(Dependencies { until, ..*dependencies }))

@@ -101,6 +101,8 @@ fn the_command_enqueues_a_job_that_waits_and_a_cancel_lets_its_dependents_go_on(
         sqjobs(world, &["complete", "approval", r#"{"by": "Ada"}"#]).yes();
         world.record_in("approved", "succeeded").await;
         assert_eq!(sqjobs(world, &["complete", "approval", "--json"]).json(), [json!({"id": "approval", "completed": false})]);
+        assert_eq!(sqjobs(world, &["complete", "nobody", "--json"]).json(), [json!({"id": "nobody", "completed": false})]);
+        assert!(world.record("nobody").await.is_none(), "nothing is written for an id for which no job waits");
         // Nobody has enqueued it, although others wait for it.
         enqueue("late", &["--after", "early"]);
         world.record_in("late", "blocked").await;

@@ -279,6 +279,26 @@ async fn a_retried_job_that_was_cancelled_unseen_still_waits() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_retry_with_other_dependencies_waits_for_them() {
+    let graph = Graph::new().failing(&["plain", "released"]);
+    graph.enqueue(job("plain")).await;
+    graph.enqueue(job("released").after(["plain"]).when(When::Ended)).await;
+    graph.enqueue(job("mistyped").after(["noep"])).await;
+    graph.run().await;
+    lock(&graph.failing).clear();
+    let client = graph.local.client();
+    client.cancel("mistyped").await.expect("memory answers");
+    for id in ["plain", "released", "mistyped"] {
+        assert!(client.retry(job(id).after(["right"])).await.expect("memory answers"));
+    }
+    graph.run().await;
+    assert_eq!(graph.states(&["plain", "released", "mistyped"]), [State::Blocked; 3]);
+    graph.enqueue(job("right")).await;
+    graph.run().await;
+    assert_eq!(graph.states(&["plain", "released", "mistyped"]), [State::Succeeded; 3]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn more_than_twenty_jobs_may_wait_for_one() {
     let graph = Graph::new();
     let ids: Vec<_> = (0..25).map(|number| format!("b{number}")).collect();
