@@ -5,12 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use uuid::Uuid;
-
 use crate::{
     Clock,
     lifecycle::{self, Effect, Progress, Release},
-    outbox,
+    outbox::{self, token},
     queue::Queue,
     record::{Record, State},
     store::{Link, Linked, Store, StoreError, Write, Written},
@@ -56,14 +54,14 @@ impl Links<'_> {
             match lifecycle::effect(blocked, id, *state, &token(), now) {
                 Effect::Remove(ids) => removed.extend(ids),
                 Effect::Hold => {}
-                Effect::End(next) => return self.end(blocked, *next).await,
+                Effect::End(next) => return Ok(Waiting::Changed(Box::new(self.end(blocked, *next).await?))),
             }
         }
         if !removed.is_empty() || lifecycle::unmet(blocked).next().is_none() {
             let job = self.remove(blocked, removed).await?;
             match lifecycle::progress(&job, &token(), now) {
                 Progress::Release => return Ok(Waiting::Changed(Box::new(job))),
-                Progress::End(next) => return self.end(&job, *next).await,
+                Progress::End(next) => return Ok(Waiting::Changed(Box::new(self.end(&job, *next).await?))),
                 Progress::Waits if job.state != State::Blocked => return Ok(Waiting::Changed(Box::new(job))),
                 Progress::Waits => {}
             }
@@ -120,16 +118,12 @@ impl Links<'_> {
     }
 
     /// Writes the end of a blocked job that does not run. Returns its stored record. The caller tells its dependents.
-    async fn end(&self, blocked: &Record, next: Record) -> Result<Waiting, StoreError> {
-        let write = Write::replace(blocked.clone(), next);
-        let ended = match self.store.write(std::slice::from_ref(&write)).await.pop().unwrap_or(Ok(Written::Refused(None)))? {
-            Written::Done => write.next,
-            Written::Refused(_) => match self.read(&blocked.id).await? {
-                Some(stored) => stored.into(),
-                None => write.next,
-            },
-        };
-        Ok(Waiting::Changed(Box::new(Record::clone(&ended))))
+    async fn end(&self, blocked: &Record, next: Record) -> Result<Record, StoreError> {
+        let write = Write::replace(blocked.clone(), next.clone());
+        match self.store.write(&[write]).await.pop().unwrap_or(Ok(Written::Refused(None)))? {
+            Written::Done => Ok(next),
+            Written::Refused(_) => Ok(self.read(&blocked.id).await?.unwrap_or(next)),
+        }
     }
 
     /// Tells the dependents of an ended job, and releases those that wait for nothing else. Jobs that end thereby are resolved too.
@@ -199,7 +193,7 @@ impl Links<'_> {
 
     async fn end_dependent(&self, blocked: &Record, next: Record) -> Result<Option<String>, StoreError> {
         let (id, kind) = (next.id.clone(), next.error.as_ref().map(|error| error.kind.clone()));
-        let Waiting::Changed(ended) = self.end(blocked, next).await? else { return Ok(None) };
+        let ended = self.end(blocked, next).await?;
         if ended.state.is_terminal() {
             tracing::info!(id, job = ended.name, outcome = ended.state.as_str(), kind, "a job that waited for others does not run");
         }
@@ -257,9 +251,4 @@ fn unreadable(error: StoreError) -> Result<(), StoreError> {
         }
         error => Err(error),
     }
-}
-
-/// Returns a new random token.
-fn token() -> String {
-    Uuid::new_v4().simple().to_string()
 }

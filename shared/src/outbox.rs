@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use crate::{
     clock::until,
@@ -81,4 +82,9 @@ pub(crate) fn message(record: &Record, now: Timestamp) -> Outgoing {
 /// Returns whole seconds, rounded down. The function waits for the remaining fraction.
 fn delay(run_at: Timestamp, now: Timestamp) -> Duration {
     Duration::from_secs(until(now, run_at).as_secs()).min(MAX_DELAY)
+}
+
+/// Returns a new random token, for the owner of a record that is filed, blocked or ended.
+pub(crate) fn token() -> String {
+    Uuid::new_v4().simple().to_string()
 }

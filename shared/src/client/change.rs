@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use uuid::Uuid;
 
 use super::Client;
 use crate::{
@@ -12,7 +11,7 @@ use crate::{
     envelope::check_id,
     lifecycle::{self, Request},
     links::Links,
-    outbox::send,
+    outbox::{send, token},
     store::{Write, Written},
 };
 
@@ -165,9 +164,4 @@ impl Client {
         }
         Err(Error::Conflict(format!("cannot change job {id:?}: its record changed {CHANGES} times meanwhile; try again")))
     }
-}
-
-/// Returns a new random token.
-fn token() -> String {
-    Uuid::new_v4().simple().to_string()
 }

@@ -21,11 +21,10 @@ pub(crate) fn cancel(seen: Option<&Record>, request: &Request, policy: &Policy, 
     let Some(seen) = seen else {
         return Some(finished(cancelled(created(request, policy)), policy, now));
     };
-    let end = |seen: &Record| owed(finished(cancelled(seen.clone()), policy, now), now);
     match seen.state {
         state if state.is_terminal() => None,
         State::Running => Some(Record { cancel_requested: true, ..seen.clone() }),
-        _ => Some(end(seen)),
+        _ => Some(owed(finished(cancelled(seen.clone()), policy, now), now)),
     }
 }
 

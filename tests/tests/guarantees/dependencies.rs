@@ -77,7 +77,7 @@ fn a_held_job_goes_on_after_the_retry_of_the_failed_one() {
 }
 
 #[test]
-fn the_command_enqueues_a_job_that_waits_and_a_cancel_lets_its_dependents_go_on() {
+fn the_command_enqueues_completes_and_cancels_jobs_that_wait() {
     World::setup().test(async |world| {
         world.deploy(&Function::probe()).await;
         let args = world.probe("", &json!({}))["args"].to_string();

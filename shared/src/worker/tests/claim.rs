@@ -264,7 +264,7 @@ async fn a_record_that_cannot_be_read_makes_its_message_a_dead_letter() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_that_is_refused_although_the_record_allows_it_is_made_five_times() {
+async fn a_write_refused_against_its_own_record_is_made_five_times() {
     let (world, journal) = counting(Policy::new());
     world.store.put(Record { state: State::Retrying, lease_until: None, ..held(&world, "a", seconds(0)) });
     let owner =
