@@ -58,7 +58,7 @@ pub use crate::{
     beater::{Beater, CatchUp, Entry, Scheduled, Schedules},
     client::{By, Cancelled, Client, Enqueue, Enqueued, PublishHook},
     clock::Clock,
-    envelope::{Envelope, Otherwise, When},
+    envelope::{Envelope, Otherwise, Step, When},
     error::Error,
     job::{Arguments, Job},
     job_error::JobError,

@@ -14,6 +14,7 @@ mod finish;
 mod give_up;
 mod identity;
 mod lease;
+mod node;
 mod refuse;
 mod repair;
 mod request;
@@ -21,29 +22,36 @@ mod resolve;
 #[cfg(test)]
 mod tests;
 mod transition;
+mod workflow;
 
 #[cfg(not(feature = "operator"))]
 pub(crate) use self::dependency::unmet;
 pub use self::lease::SKEW;
+#[cfg(not(feature = "operator"))]
+pub(crate) use self::node::{is_job, is_node};
 pub(crate) use self::{
     abandoned::{Abandoned, abandoned},
     change::{cancel, completed, moved, retry},
     claim::{Claim, Decision, decide, starts_unrecorded},
-    dependency::{Effect, Progress, Release, awaited, effect, progress, put_back, release, settled, waits_for},
+    dependency::{Effect, Progress, Release, awaited, closed, effect, progress, put_back, release, settled, waits_for},
     ending::{Ending, Fate},
     filing::{filed, is_filed, is_sendable, put_off, sent},
     finish::{Outcome, dead_lettered, finish},
-    identity::{differs, has_other_arguments, id_in_use, is_of},
+    identity::{differs, has_other_arguments, id_in_use, is_of, other_workflow, with_dependents},
     lease::renewed,
+    node::{page, pages, plan},
     refuse::refuse,
     repair::{Repair, repair},
     request::Request,
     resolve::{Resolution, resolve},
     transition::{UNKNOWN, announced, created},
+    workflow::{Expansion, expand},
 };
 #[cfg(feature = "operator")]
 pub use self::{
     dependency::unmet,
     identity::{is_awaited, waits_for_other_time},
+    node::{is_job, is_node, plan_id},
+    workflow::step_id,
 };
 pub(crate) use crate::job_error::FollowUp;

@@ -3,19 +3,25 @@
 //!
 //! Every step can be repeated. The caller keeps the message of the job until the step is complete, or lists its record as owed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+};
+
+use futures_util::future::{BoxFuture, FutureExt};
 
 use crate::{
     Clock,
-    lifecycle::{self, Effect, Progress, Release},
+    lifecycle::{self, Effect, Progress, Release, is_job, is_node},
+    names::MORE,
     outbox::{self, token},
     queue::Queue,
     record::{Record, State},
     store::{Link, Linked, Store, StoreError, Write, Written},
 };
 
-/// Maximum number of tries to register with jobs whose records are created at the same time.
-const TRIES: usize = 3;
+/// Maximum number of requests to register with jobs that have pages, or whose records are created at the same time.
+const TRIES: usize = 8;
 
 /// The ports that links need.
 #[derive(Clone, Copy)]
@@ -30,8 +36,6 @@ pub(crate) struct Links<'a> {
 pub(crate) enum Waiting {
     /// It waits for other jobs, which know of it.
     Blocked,
-    /// A job that it waits for has no room for another dependent. Try again later.
-    Full,
     /// It is no longer blocked: it can be claimed, or it has ended, or another write was first.
     Changed(Box<Record>),
 }
@@ -39,9 +43,31 @@ pub(crate) enum Waiting {
 /// The answers of the dependencies of a job.
 #[derive(Default)]
 struct Found {
-    /// The dependencies that have ended for the job, and their states.
-    ended: Vec<(String, State)>,
-    is_full: bool,
+    /// The dependencies that have ended for the job.
+    ended: Vec<Record>,
+    /// The registrations to make next.
+    open: Vec<Target>,
+}
+
+/// The record in which a job is registered with one of its dependencies: the dependency itself, or one of its pages.
+#[derive(Clone, PartialEq)]
+struct Target {
+    dependency: String,
+    /// The level of the page. 0: the dependency itself.
+    level: usize,
+    /// `true` to add the mark of pages instead of the job.
+    is_mark: bool,
+}
+
+/// The consequences of an ending that were found when its dependents were told.
+#[derive(Default)]
+struct Told {
+    /// The ids of the dependents that have ended thereby and have dependents themselves.
+    ended: Vec<String>,
+    /// The nodes that have ended thereby. Their parents are told next.
+    nodes: Vec<Record>,
+    /// The dependents that wait for nothing else.
+    released: Vec<Record>,
 }
 
 impl Links<'_> {
@@ -50,8 +76,8 @@ impl Links<'_> {
         let found = self.register_all(blocked).await?;
         let now = self.clock.now();
         let mut removed = BTreeSet::new();
-        for (id, state) in &found.ended {
-            match lifecycle::effect(blocked, id, *state, &token(), now) {
+        for ended in &found.ended {
+            match lifecycle::effect(blocked, ended, &token(), now) {
                 Effect::Remove(ids) => removed.extend(ids),
                 Effect::Hold => {}
                 Effect::End(next) => return Ok(Waiting::Changed(Box::new(self.end(blocked, *next).await?))),
@@ -66,43 +92,80 @@ impl Links<'_> {
                 Progress::Waits => {}
             }
         }
-        Ok(if found.is_full { Waiting::Full } else { Waiting::Blocked })
+        Ok(Waiting::Blocked)
+    }
+
+    /// Registers a blocked job again, and the nodes through which it waits, in case a step of a registration or a release was lost.
+    pub(crate) fn register_again<'a>(&'a self, blocked: &'a Record) -> BoxFuture<'a, Result<Waiting, StoreError>> {
+        async move {
+            let nodes: Vec<_> = lifecycle::unmet(blocked).filter(|id| is_node(id)).cloned().collect();
+            for node in self.store.read(&nodes).await {
+                if let Some(node) = node?.filter(|node| node.state == State::Blocked && !node.blocked_on.is_empty()) {
+                    self.register_again(&node).await?;
+                }
+            }
+            self.register(blocked).await
+        }
+        .boxed()
     }
 
     async fn register_all(&self, blocked: &Record) -> Result<Found, StoreError> {
         let states = lifecycle::waits_for(blocked);
-        let mut found = Found::default();
-        let mut open: Vec<String> = lifecycle::unmet(blocked).cloned().collect();
+        let target = |id: &String| Target { dependency: id.clone(), level: 0, is_mark: false };
+        let mut found = Found { open: lifecycle::unmet(blocked).map(target).collect(), ..Found::default() };
+        let mut paged = BTreeSet::new();
         for _ in 0..TRIES {
-            let register = |id: &String| Link::Register { id: id.clone(), dependents: [blocked.id.clone()].into(), states };
-            let links: Vec<_> = open.iter().map(register).collect();
+            let targets = mem::take(&mut found.open);
+            let links: Vec<_> = targets.iter().map(|target| target.registration(&blocked.id, states)).collect();
             let (mut unknown, mut missing) = (Vec::new(), Vec::new());
-            for (id, answer) in open.drain(..).zip(self.store.link(&links).await) {
+            for (target, answer) in targets.into_iter().zip(self.store.link(&links).await) {
+                if target.level > 0 {
+                    paged.insert(target.dependency.clone());
+                }
                 match answer {
-                    Ok(Linked::Done(_)) => {}
-                    Ok(Linked::Refused(Some(job))) => found.look(&job, blocked, states),
-                    Ok(Linked::Refused(None)) => unknown.push(id),
+                    Ok(Linked::Done(job)) if target.is_mark => found.open.push(target.next(&job)),
+                    Ok(Linked::Done(job)) => found.ended.extend(lifecycle::closed(&job)),
+                    Ok(Linked::Refused(Some(job))) => found.look(target, *job, blocked, states),
+                    Ok(Linked::Refused(None)) => unknown.push(target),
                     Err(error) => unreadable(error)?,
                 }
             }
-            for (id, stored) in unknown.iter().zip(self.store.read(&unknown).await) {
+            let ids: Vec<_> = unknown.iter().map(|target| target.id(&blocked.id)).collect();
+            for ((target, id), stored) in unknown.into_iter().zip(&ids).zip(self.store.read(&ids).await) {
                 match stored {
-                    Ok(Some(job)) => found.look(&job, blocked, states),
-                    Ok(None) => missing.push(Write::insert(lifecycle::awaited(id, &blocked.id, &token(), self.clock.now()))),
+                    Ok(Some(job)) => found.look(target, job, blocked, states),
+                    // A node is written before its parent is sent, and deleted long after.
+                    Ok(None) if is_node(id) => tracing::error!(id, job = blocked.id, "a group of jobs that this one waits for is missing"),
+                    Ok(None) => {
+                        let insert = Write::insert(lifecycle::awaited(id, &blocked.id, &token(), self.clock.now()));
+                        missing.push((target, insert));
+                    }
                     Err(error) => unreadable(error)?,
                 }
             }
-            for (write, written) in missing.iter().zip(self.store.write(&missing).await) {
+            let (targets, writes): (Vec<_>, Vec<_>) = missing.into_iter().unzip();
+            for (target, written) in targets.into_iter().zip(self.store.write(&writes).await) {
                 match written? {
                     Written::Done => {}
-                    Written::Refused(_) => open.push(write.next.id.clone()), // it exists by now
+                    Written::Refused(_) => found.open.push(target), // it exists by now
                 }
             }
-            if open.is_empty() {
-                return Ok(found);
+            if found.open.is_empty() {
+                return self.look_back(paged, found, states).await;
             }
         }
         Err(StoreError::Busy("the records of dependencies changed at each try".into()))
+    }
+
+    /// Looks again at jobs that list the dependent on a page. Unlike a registration with the job itself, one on a page is also made if the
+    /// job has ended in the meantime and its pages have already been read.
+    async fn look_back(&self, paged: BTreeSet<String>, mut found: Found, states: &[State]) -> Result<Found, StoreError> {
+        let ids: Vec<_> = paged.into_iter().collect();
+        for stored in self.store.read(&ids).await {
+            let ended = stored.or_else(|error| unreadable(error).map(|()| None))?.filter(|job| !states.contains(&job.state));
+            found.ended.extend(ended);
+        }
+        Ok(found)
     }
 
     /// Removes dependencies from a blocked job, and returns its record.
@@ -120,31 +183,74 @@ impl Links<'_> {
     /// Writes the end of a blocked job that does not run. Returns its stored record. The caller tells its dependents.
     async fn end(&self, blocked: &Record, next: Record) -> Result<Record, StoreError> {
         let write = Write::replace(blocked.clone(), next.clone());
-        match self.store.write(&[write]).await.pop().unwrap_or(Ok(Written::Refused(None)))? {
-            Written::Done => Ok(next),
-            Written::Refused(_) => Ok(self.read(&blocked.id).await?.unwrap_or(next)),
+        if self.store.write(&[write]).await.pop().unwrap_or(Ok(Written::Refused(None)))? == Written::Done {
+            return Ok(next);
+        }
+        match self.read(&blocked.id).await? {
+            Some(stored) if stored.version() == blocked.version() => {
+                Err(StoreError::Busy("a job registered with a job that ends, at the same time".into()))
+            }
+            stored => Ok(stored.unwrap_or(next)),
         }
     }
 
-    /// Tells the dependents of an ended job, and releases those that wait for nothing else. Jobs that end thereby are resolved too.
+    /// Tells the dependents of the ended job with this id, and releases those that wait for nothing else. Jobs that end thereby are resolved
+    /// too.
     pub(crate) async fn resolve(&self, id: &str) -> Result<(), StoreError> {
-        let mut ended = vec![id.to_owned()];
+        self.resolve_all(vec![id.to_owned()]).await
+    }
+
+    /// Does the same for a job whose record was read or written after its end.
+    pub(crate) async fn resolve_ended(&self, job: Record) -> Result<(), StoreError> {
+        let ended = self.resolve_one(job).await?;
+        self.resolve_all(ended).await
+    }
+
+    async fn resolve_all(&self, mut ended: Vec<String>) -> Result<(), StoreError> {
         while let Some(id) = ended.pop() {
             // Others may have registered since the end was written, or the job may run again.
             let Some(job) = self.read(&id).await?.filter(|job| job.state.is_terminal()) else { continue };
-            ended.extend(self.resolve_one(&job).await?);
-            if let Some(settled) = lifecycle::settled(&job) {
-                // This write is refused if the job has been retried in the meantime, and that is no error.
-                self.store.write(&[Write::replace(job, settled)]).await.pop().transpose()?;
-            }
+            ended.extend(self.resolve_one(job).await?);
         }
         Ok(())
     }
 
     /// Tells the dependents of an ended job. Returns the ids of those that have ended thereby and have dependents themselves.
-    async fn resolve_one(&self, job: &Record) -> Result<Vec<String>, StoreError> {
-        let dependents: Vec<_> = job.dependents.iter().cloned().collect();
-        let (mut removals, mut released, mut ended) = (Vec::new(), Vec::new(), Vec::new());
+    async fn resolve_one(&self, job: Record) -> Result<Vec<String>, StoreError> {
+        let settled = lifecycle::settled(&job).map(|settled| Write::replace(job.clone(), settled));
+        let (mut next, mut ended) = (vec![job], Vec::new());
+        while let Some(job) = next.pop() {
+            let told = self.tell(&job).await?;
+            self.release(told.released).await?;
+            ended.extend(told.ended);
+            next.extend(told.nodes);
+        }
+        // This write is refused if the job has been retried in the meantime, and that is no error.
+        self.store.write(&settled.into_iter().collect::<Vec<_>>()).await.pop().transpose()?;
+        Ok(ended)
+    }
+
+    /// Returns the ids of the dependents of a job, those on its pages included.
+    async fn dependents(&self, job: &Record) -> Result<Vec<String>, StoreError> {
+        let mut dependents = job.dependents.clone();
+        let mut full = Vec::new();
+        full.extend(dependents.remove(MORE).then(|| job.id.clone()));
+        while !full.is_empty() {
+            let ids: Vec<_> = full.iter().flat_map(|id| lifecycle::pages(id)).collect();
+            full.clear();
+            for page in self.store.read(&ids).await {
+                let Some(mut page) = page? else { continue };
+                full.extend(page.dependents.remove(MORE).then_some(page.id));
+                dependents.extend(page.dependents);
+            }
+        }
+        Ok(dependents.into_iter().collect())
+    }
+
+    /// Tells the dependents of an ended job or node.
+    async fn tell(&self, job: &Record) -> Result<Told, StoreError> {
+        let dependents = self.dependents(job).await?;
+        let (mut removals, mut told) = (Vec::new(), Told::default());
         if job.state == State::Succeeded {
             // A success never ends a dependent by itself, so their records need not be read first.
             let remove = |id: String| Link::Remove { id, dependencies: [job.id.clone()].into() };
@@ -153,51 +259,54 @@ impl Links<'_> {
             for (id, stored) in dependents.iter().zip(self.store.read(&dependents).await) {
                 let Some(dependent) = stored.or_else(|error| unreadable(error).map(|()| None))? else { continue };
                 if dependent.state != State::Blocked {
-                    ended.extend(owes(&dependent));
+                    told.look(dependent);
                     continue;
                 }
-                match lifecycle::effect(&dependent, &job.id, job.state, &token(), self.clock.now()) {
+                match lifecycle::effect(&dependent, job, &token(), self.clock.now()) {
                     Effect::Remove(dependencies) => removals.push(Link::Remove { id: id.clone(), dependencies }),
                     // An earlier success has met its condition, but its release was lost.
-                    Effect::Hold if dependent.blocked_on.is_empty() => released.push(dependent),
+                    Effect::Hold if dependent.blocked_on.is_empty() => self.proceed(dependent, &mut told).await?,
                     Effect::Hold => {}
-                    Effect::End(next) => ended.extend(self.end_dependent(&dependent, *next).await?),
+                    Effect::End(next) => told.look(self.end_dependent(&dependent, *next).await?),
                 }
             }
         }
         for (link, answer) in removals.iter().zip(self.store.link(&removals).await) {
-            let dependent = match answer {
-                Ok(Linked::Done(dependent)) => *dependent,
-                Ok(Linked::Refused(Some(dependent))) => {
-                    ended.extend(owes(&dependent));
-                    continue;
-                }
+            match answer {
+                Ok(Linked::Done(dependent)) => self.proceed(*dependent, &mut told).await?,
+                Ok(Linked::Refused(Some(dependent))) => told.look(*dependent),
                 Ok(Linked::Refused(None)) => {
-                    ended.extend(self.read(link.id()).await?.as_ref().and_then(owes));
-                    continue;
+                    if let Some(dependent) = self.read(link.id()).await? {
+                        told.look(dependent);
+                    }
                 }
-                Err(error) => {
-                    unreadable(error)?;
-                    continue;
-                }
-            };
-            match lifecycle::progress(&dependent, &token(), self.clock.now()) {
-                Progress::Waits => {}
-                Progress::Release => released.push(dependent),
-                Progress::End(next) => ended.extend(self.end_dependent(&dependent, *next).await?),
+                Err(error) => unreadable(error)?,
             }
         }
-        self.release(released).await?;
-        Ok(ended)
+        Ok(told)
     }
 
-    async fn end_dependent(&self, blocked: &Record, next: Record) -> Result<Option<String>, StoreError> {
+    /// Decides about a dependent from which an ended job was removed.
+    async fn proceed(&self, dependent: Record, told: &mut Told) -> Result<(), StoreError> {
+        if let Some(closed) = lifecycle::closed(&dependent) {
+            told.nodes.push(closed);
+            return Ok(());
+        }
+        match lifecycle::progress(&dependent, &token(), self.clock.now()) {
+            Progress::Waits => {}
+            Progress::Release => told.released.push(dependent),
+            Progress::End(next) => told.look(self.end_dependent(&dependent, *next).await?),
+        }
+        Ok(())
+    }
+
+    async fn end_dependent(&self, blocked: &Record, next: Record) -> Result<Record, StoreError> {
         let (id, kind) = (next.id.clone(), next.error.as_ref().map(|error| error.kind.clone()));
         let ended = self.end(blocked, next).await?;
-        if ended.state.is_terminal() {
+        if ended.state.is_terminal() && is_job(&id) {
             tracing::info!(id, job = ended.name, outcome = ended.state.as_str(), kind, "a job that waited for others does not run");
         }
-        Ok(owes(&ended))
+        Ok(ended)
     }
 
     /// Sends the messages of blocked jobs that wait for nothing any more.
@@ -226,20 +335,43 @@ impl Links<'_> {
     }
 }
 
+impl Target {
+    /// Returns the id of the record in which the job is registered.
+    fn id(&self, blocked: &str) -> String {
+        lifecycle::page(&self.dependency, blocked, self.level)
+    }
+
+    fn registration(&self, blocked: &str, states: &'static [State]) -> Link {
+        let dependent = if self.is_mark { MORE } else { blocked };
+        Link::Register { id: self.id(blocked), dependents: [dependent.to_owned()].into(), states }
+    }
+
+    /// Returns the next registration with a job or a page that has no place left.
+    fn next(self, full: &Record) -> Self {
+        if full.dependents.contains(MORE) { Self { level: self.level + 1, is_mark: false, ..self } } else { Self { is_mark: true, ..self } }
+    }
+}
+
 impl Found {
     /// Notes a job that refused a registration.
-    fn look(&mut self, job: &Record, blocked: &Record, states: &[State]) {
+    fn look(&mut self, target: Target, job: Record, blocked: &Record, states: &[State]) {
         if !states.contains(&job.state) {
-            self.ended.push((job.id.clone(), job.state));
+            self.ended.push(job);
         } else if !job.dependents.contains(&blocked.id) {
-            self.is_full = true;
+            self.open.push(target.next(&job));
         }
     }
 }
 
-/// Returns the id of a job that has ended without telling its dependents.
-fn owes(job: &Record) -> Option<String> {
-    lifecycle::settled(job).map(|_| job.id.clone())
+impl Told {
+    /// Notes a dependent that is not blocked any more. If it has ended, it may not have told its own dependents.
+    fn look(&mut self, dependent: Record) {
+        if is_node(&dependent.id) && dependent.state.is_terminal() {
+            self.nodes.push(dependent);
+        } else if lifecycle::settled(&dependent).is_some() {
+            self.ended.push(dependent.id);
+        }
+    }
 }
 
 /// Logs an unreadable record, which a beater looks at again once it is corrected. Returns any other error.

@@ -3,6 +3,9 @@
 /// Number of shards of the due index.
 pub(crate) const SHARDS: u8 = 16;
 
+/// A member of the dependents of a job that has pages. It is no id of a record.
+pub(crate) const MORE: &str = "\u{1f}\u{1f}more";
+
 /// Returns `true` if a queue of this name is a FIFO queue.
 #[expect(clippy::case_sensitive_file_extension_comparisons, reason = "it is no file, and SQS wants lower case")]
 pub fn is_fifo(queue: &str) -> bool {

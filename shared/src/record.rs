@@ -303,10 +303,10 @@ impl Record {
         self.state == State::Running && self.owner.as_deref() == owner
     }
 
-    /// Returns `true` if the write of `next` ends a job that has no dependents. A store refuses such a write if the job has dependents by
-    /// then, because its writer would not tell them of its end.
-    pub(crate) fn is_ended_alone_by(&self, next: &Self) -> bool {
-        next.state.is_terminal() && !self.state.is_terminal() && self.dependents.is_empty()
+    /// Returns `true` if the write of `next` ends a job or changes its dependents. A store refuses such a write if the job has other dependents
+    /// by then. The write would drop them, or its writer would not tell them of the end.
+    pub(crate) fn needs_dependents_for(&self, next: &Self) -> bool {
+        next.state.is_terminal() && !self.state.is_terminal() || self.dependents != next.dependents
     }
 
     /// Returns the version that the next write of this record compares.

@@ -70,7 +70,7 @@ pub(super) async fn repair(due: &Due, turn: u64) -> Tally {
 /// Registers a blocked job again, in case a step of its registration or release was lost. `done` counts released jobs.
 async fn look_again(due: &Due, blocked: &Record) -> Tally {
     let links = Links { store: &*due.store, queue: &*due.queue, clock: &due.clock };
-    let released = match links.register(blocked).await {
+    let released = match links.register_again(blocked).await {
         Ok(Waiting::Changed(job)) if job.state == State::Blocked => {
             tracing::warn!(id = job.id, job = job.name, "a blocked job was ready, and is released");
             links.release(vec![*job]).await.map(|()| 1)

@@ -11,7 +11,7 @@ use crate::{
     Arguments, Error,
     attempt::{Attempt, current},
     clock::{after, until},
-    envelope::{DEPENDENCIES, Envelope, Otherwise, When},
+    envelope::{Envelope, Otherwise, WORKFLOW_BYTES, When},
     lifecycle::{self, Request},
     queue::{MAX_DELAY, Outgoing, attribute::ID, dedup, is_fifo},
     record::Record,
@@ -223,9 +223,7 @@ impl Enqueue {
             self = self.caused_by(&attempt);
         }
         let envelope = &mut self.envelope;
-        if !envelope.depends_on.is_empty() && !envelope.needs.iter().any(|need| need == DEPENDENCIES) {
-            envelope.needs.push(DEPENDENCIES.into()); // a worker of an older version must not ignore them
-        }
+        envelope.add_needs(); // a worker of an older version must not ignore links
         envelope.id.get_or_insert_with(|| format!("{}-{}", envelope.name, Uuid::now_v7().simple()));
         if !self.delay.is_zero() {
             envelope.run_at = Some(after(now, self.delay));
@@ -241,6 +239,13 @@ impl Enqueue {
         self.check_expiry(now)?;
         let (queue, id) = (prefix.to_owned() + &self.queue, self.envelope.id.clone().unwrap_or_default());
         let mut message = Outgoing::new(self.envelope.to_body());
+        if !self.envelope.jobs.is_empty() && message.body.len() > WORKFLOW_BYTES {
+            return Err(Error::Invalid(format!(
+                "cannot enqueue workflow {id:?}: its message has {} bytes, and a workflow has at most {WORKFLOW_BYTES}; pass large arguments by \
+                 reference, or divide it",
+                message.body.len()
+            )));
+        }
         message.group.clone_from(&self.group);
         if self.is_recorded {
             message.attributes.insert(ID.into(), id.clone()); // makes the function read the record, whatever the policy

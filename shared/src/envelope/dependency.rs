@@ -1,11 +1,13 @@
 //! The fields of a job that waits for other jobs.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Envelope, Unreadable, limit};
 
-/// Maximum number of jobs that a job waits for.
-const MOST: usize = 20;
+/// Maximum number of jobs that a job outside of a workflow waits for.
+pub(super) const MOST: usize = 20;
 /// Maximum time to wait for other jobs, in seconds: ten years.
 const MOST_S: f64 = 315_360_000.0;
 
@@ -50,25 +52,30 @@ impl Otherwise {
 }
 
 /// Checks the ids and the conditions of a job that waits for others.
-pub(super) fn check(envelope: &Envelope) -> Result<(), Unreadable> {
-    let Envelope { id, depends_on, when, otherwise, max_blocked_s, .. } = envelope;
+pub(super) fn check(envelope: &Envelope, most: usize) -> Result<(), Unreadable> {
+    let Envelope { id, depends_on, dependents, when, otherwise, max_blocked_s, jobs, .. } = envelope;
     let refuse = |field: &str, flaw: String| Err(Unreadable::new(field, flaw, limit::remedy(field)));
-    if depends_on.is_empty() {
+    if dependents.len() > limit::DEPENDENTS {
+        return refuse("dependents", format!("it has {} ids", dependents.len()));
+    }
+    dependents.iter().try_for_each(|dependent| limit::link("dependents", dependent))?;
+    if depends_on.is_empty() && jobs.is_empty() {
         let fields = [("when", !when.is_default()), ("otherwise", !otherwise.is_default()), ("max_blocked_s", max_blocked_s.is_some())];
         return match fields.into_iter().find(|(_, is_set)| *is_set) {
             Some((field, _)) => refuse(field, "the message has no `depends_on`".into()),
             None => Ok(()),
         };
     }
-    if depends_on.len() > MOST {
+    if depends_on.len() > most {
         return refuse("depends_on", format!("it has {} ids", depends_on.len()));
     }
-    for (place, dependency) in depends_on.iter().enumerate() {
-        limit::id("depends_on", dependency)?;
+    let mut ids = BTreeSet::new();
+    for dependency in depends_on {
+        limit::link("depends_on", dependency)?;
         if Some(dependency) == id.as_ref() {
             return refuse("depends_on", "it has the id of the job itself".into());
         }
-        if depends_on[..place].contains(dependency) {
+        if !ids.insert(dependency) {
             return refuse("depends_on", "it has an id twice".into());
         }
     }
@@ -78,15 +85,6 @@ pub(super) fn check(envelope: &Envelope) -> Result<(), Unreadable> {
     match max_blocked_s {
         Some(seconds) if !(*seconds > 0.0 && *seconds <= MOST_S) => refuse("max_blocked_s", format!("it is {seconds}")),
         _ => Ok(()),
-    }
-}
-
-impl Envelope {
-    /// Returns the envelope of the job after its dependencies have ended: without the fields that made it wait.
-    pub(crate) fn without_dependencies(&self) -> Self {
-        let needs = self.needs.iter().filter(|need| *need != FEATURE).cloned().collect();
-        let (when, otherwise) = (When::default(), Otherwise::default());
-        Self { depends_on: Vec::new(), when, otherwise, max_blocked_s: None, needs, ..self.clone() }
     }
 }
 

@@ -17,6 +17,11 @@ impl Digest {
     /// The digest of empty input.
     const EMPTY: Self = Self(0xcbf2_9ce4_8422_2325);
     const PRIME: u64 = 0x0100_0000_01b3;
+
+    /// Returns the digest of a text.
+    pub(crate) fn of(text: &str) -> Self {
+        Self(text.bytes().fold(Self::EMPTY.0, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(Self::PRIME)))
+    }
 }
 
 impl io::Write for Digest {
@@ -51,7 +56,7 @@ impl TryFrom<String> for Digest {
 }
 
 impl Envelope {
-    /// Returns the digest of the arguments.
+    /// Returns the digest of the arguments, and of the jobs of a workflow.
     ///
     /// ```
     /// use sqjobs::Envelope;
@@ -69,6 +74,10 @@ impl Envelope {
         serde_json::to_writer(&mut digest, &self.args).expect("a digest takes any bytes");
         if !self.kwargs.is_empty() {
             serde_json::to_writer(&mut digest, &self.kwargs).expect("a digest takes any bytes");
+        }
+        if !self.jobs.is_empty() {
+            serde_json::to_writer(&mut digest, &(&self.jobs, &self.depends_on, self.when, self.otherwise))
+                .expect("a digest takes any bytes");
         }
         digest
     }

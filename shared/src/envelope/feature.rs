@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{CURRENT, Envelope, Form, Unreadable, excerpt};
+use super::{CURRENT, Envelope, Form, Step, Unreadable, excerpt};
 
 /// The features of this worker, which [`Envelope::needs`] may name. A message that needs another feature is parked.
 pub const FEATURES: &[&str] = &[
@@ -18,12 +18,12 @@ pub const FEATURES: &[&str] = &[
     "tags",         // labels, kept in the record
     "timeout_s",    // the timeout of one attempt, instead of the job's policy
     "traceparent",  // the producer's W3C trace context, continued
+    "workflow",     // the jobs that run before this one: `jobs`; and the jobs that the library tells of its end: `dependents`
 ];
 
 /// Fields of features that this version lacks. They park a message even if its producer did not name the feature in `needs`: a worker
 /// that ignored such a field would run the job too early, or twice at a time.
 pub(super) const LATER: &[(&str, &str)] = &[
-    ("jobs", "workflow"),
     ("limit_key", "keys"),
     ("limit", "keys"),
     ("exclusive_key", "keys"),
@@ -66,8 +66,10 @@ impl Envelope {
         if let Some(field) = self.reserved() {
             return Err(Unreadable::new(field, "it is reserved, and no version supports it yet", "do not send it"));
         }
-        self.later().map_or(Ok(()), |(field, _)| {
-            Err(Unreadable::new(field, "this version does not support it", "leave it out, or enqueue with a version that does"))
-        })
+        if let Some((field, _)) = self.later() {
+            return Err(Unreadable::new(field, "this version does not support it", "leave it out, or enqueue with a version that does"));
+        }
+        let check = |(place, step): (usize, &Step)| step.job.check_sendable().map_err(|flaw| flaw.within(&format!("jobs[{place}]")));
+        self.jobs.iter().enumerate().try_for_each(check)
     }
 }

@@ -4,7 +4,9 @@
 use super::{Envelope, Unreadable};
 use serde_json::{Map, Value};
 
-const ID_BYTES: usize = 512;
+pub(super) const ID_BYTES: usize = 512;
+/// Maximum number of records that a job tells of its end by the field `dependents`.
+pub(super) const DEPENDENTS: usize = 100;
 const NAME_BYTES: usize = 128;
 const TAGS: usize = 32;
 const TAG_BYTES: usize = 128;
@@ -15,6 +17,9 @@ const TRACEPARENT_BYTES: usize = 128;
 const META_LEVELS: usize = 24; // DynamoDB allows 32 levels, and the record itself uses several
 const LARGEST: f64 = 1e126; // DynamoDB's numbers are smaller
 const SMALLEST: f64 = 1e-130; // and, except for zero, larger
+
+/// The characters after the id of a job in the id of a record that connects jobs. No id of a job or of a listing has them.
+pub(crate) const LINK: &str = "\u{1f}\u{1f}";
 
 /// Returns the valid values of a field, for the end of the reason.
 pub(super) fn remedy(field: &str) -> &'static str {
@@ -41,6 +46,11 @@ pub(super) fn remedy(field: &str) -> &'static str {
         "when" => "it must be `succeeded`, `ended` or `failed`, beside `depends_on`",
         "otherwise" => "it must be `hold` or `cancel`, beside `depends_on`, and only `hold` with a `when` other than `succeeded`",
         "max_blocked_s" => "it must be a number of seconds above 0 and up to ten years, beside `depends_on`",
+        "jobs" => {
+            "it must be an array of at most 2000 objects, each a job such as {\"name\": \"adder\", \"id\": \"first\", \"args\": [1, 2]}"
+        }
+        "queue" => "it must be the name of a queue, without the prefix of the environment",
+        "dependents" => "it must be an array of at most 100 ids; the library writes it, so leave it out",
         "needs" => "it must be an array of strings",
         _ => "it must be a string",
     }
@@ -68,6 +78,12 @@ pub(super) fn name(field: &str, name: &str) -> Result<(), Unreadable> {
 /// Checks an id that was given separately from the envelope.
 pub(crate) fn check_id(text: &str) -> Result<(), Unreadable> {
     id("id", text)
+}
+
+/// Checks the id of a job, or of one of the records that the library makes for its links.
+pub(super) fn link(field: &str, link: &str) -> Result<(), Unreadable> {
+    let job = link.split_once(LINK).map_or(link, |(job, _)| job);
+    id(field, job)
 }
 
 pub(super) fn id(field: &str, id: &str) -> Result<(), Unreadable> {

@@ -18,6 +18,7 @@ mod native;
 mod parse;
 mod unreadable;
 mod wire;
+mod workflow;
 
 #[cfg(test)]
 mod tests;
@@ -30,11 +31,13 @@ pub(crate) use dependency::FEATURE as DEPENDENCIES;
 pub use dependency::{Otherwise, When};
 pub use digest::Digest;
 pub use feature::FEATURES;
-pub(crate) use limit::{check_id, is_sendable, storable};
+pub(crate) use limit::{LINK, check_id, is_sendable, storable};
 pub(crate) use mask::told;
 pub(crate) use mistake::Reported;
 pub use unreadable::Unreadable;
 pub(crate) use unreadable::excerpt;
+pub(crate) use workflow::MOST_BYTES as WORKFLOW_BYTES;
+pub use workflow::Step;
 
 /// The JSON Schema (draft 2020-12) of the native format, for producers in any language.
 pub const SCHEMA: &str = include_str!("../../envelope.schema.json");
@@ -110,7 +113,7 @@ pub struct Envelope {
     /// The producer's trace, in the W3C format.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
-    /// The ids of the jobs that this one waits for, at most 20.
+    /// The ids of the jobs that this one waits for, at most 20. In a workflow, these are ids of its jobs, at most 2,000.
     #[serde(default, deserialize_with = "wire::nullable", skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<String>,
     /// The endings of those jobs that release this one.
@@ -122,6 +125,12 @@ pub struct Envelope {
     /// Maximum time to wait for them, in seconds. `None`: 30 days. Then the job fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_blocked_s: Option<f64>,
+    /// The jobs of a workflow, at most 2,000. This job runs after them.
+    #[serde(default, deserialize_with = "wire::nullable", skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<Step>,
+    /// The ids of the jobs that wait for this one, as far as its sender knows them. Written by the library for the jobs of a workflow.
+    #[serde(default, deserialize_with = "wire::nullable", skip_serializing_if = "Vec::is_empty")]
+    pub dependents: Vec<String>,
     /// Features that a worker must have to run this job; [`FEATURES`] lists the valid ones.
     #[serde(default, deserialize_with = "wire::nullable", skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<String>,
@@ -169,6 +178,8 @@ impl Envelope {
             when: When::default(),
             otherwise: Otherwise::default(),
             max_blocked_s: None,
+            jobs: Vec::new(),
+            dependents: Vec::new(),
             needs: Vec::new(),
             unknown: Map::new(),
             form: Form::Native,
@@ -192,6 +203,13 @@ impl Envelope {
     ///
     /// Names the first field that exceeds its limits, and the limits.
     pub fn check(&self) -> Result<(), Unreadable> {
-        limit::check(self).and_then(|()| dependency::check(self))
+        let most = if self.jobs.is_empty() { dependency::MOST } else { workflow::MOST };
+        self.check_fields(most)?;
+        if self.jobs.is_empty() { Ok(()) } else { workflow::check(self) }
+    }
+
+    /// Checks the limits of the fields. At most `most` jobs may be waited for.
+    fn check_fields(&self, most: usize) -> Result<(), Unreadable> {
+        limit::check(self).and_then(|()| dependency::check(self, most))
     }
 }

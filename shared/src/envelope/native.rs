@@ -6,19 +6,26 @@ use jiff::Timestamp;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use super::{CURRENT, Envelope, Form, Unreadable, instant, limit, unreadable::read};
+use super::{CURRENT, Envelope, Form, Unreadable, instant, limit, unreadable::read, workflow};
 
 /// The fields that exist in every version of the contract.
 const TIMELESS: &[&str] = &["v", "name", "id"];
 
 impl Envelope {
-    /// Takes the known fields out of the object one by one. The remaining fields are unknown.
-    pub(super) fn native(mut object: Map<String, Value>) -> Result<Self, Unreadable> {
+    /// Reads the fields, and checks their limits.
+    pub(super) fn native(object: Map<String, Value>) -> Result<Self, Unreadable> {
+        let envelope = Self::fields(object)?;
+        envelope.check()?;
+        Ok(envelope)
+    }
+
+    /// Takes the known fields out of the object one by one, without a check of their limits. The remaining fields are unknown.
+    pub(super) fn fields(mut object: Map<String, Value>) -> Result<Self, Unreadable> {
         if is_newer(&object) {
             object.retain(|field, _| TIMELESS.contains(&field.as_str()));
         }
         let fields = &mut object;
-        let envelope = Self {
+        Ok(Self {
             v: take::<Option<NonZeroU32>>(fields, "v")?.map_or(CURRENT, NonZeroU32::get),
             name: take_text(fields, "name")?.unwrap_or_default(),
             id: take_text(fields, "id")?,
@@ -39,12 +46,12 @@ impl Envelope {
             when: take(fields, "when")?,
             otherwise: take(fields, "otherwise")?,
             max_blocked_s: take(fields, "max_blocked_s")?,
+            jobs: workflow::read(fields.remove("jobs"))?,
+            dependents: take(fields, "dependents")?,
             needs: take(fields, "needs")?,
             unknown: object,
             form: Form::Native,
-        };
-        envelope.check()?;
-        Ok(envelope)
+        })
     }
 }
 

@@ -40,6 +40,11 @@ impl Unreadable {
         Self::new("body", flaw, r#"it must be a JSON object such as {"name": "adder", "args": [1, 2]}"#)
     }
 
+    /// Returns the reason with a longer path: that of a field within `parent`.
+    pub(super) fn within(self, parent: &str) -> Self {
+        Self { path: format!("{parent}.{}", self.path), ..self }
+    }
+
     /// Describes a field of the wrong type in the words of the contract instead of those of Rust.
     pub(super) fn with_remedy(mut self, remedy: impl FnOnce(&str) -> &'static str) -> Self {
         self.remedy = Some(remedy(self.path.split(['.', '[']).next().unwrap_or_default()));

@@ -27,6 +27,8 @@ pub(super) const FIELDS: &[&str] = &[
     "when",
     "otherwise",
     "max_blocked_s",
+    "jobs",
+    "dependents",
     "needs",
 ];
 

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use super::{
     filing::{filed, waits_long},
     identity::digest,
-    request::Request,
+    node::{is_job, is_node, kept_until},
+    request::{MAX_BLOCKED, Request},
     transition::{UNKNOWN, created, failed, finished, met, unfinished, with_message},
 };
 use crate::{
@@ -50,7 +51,7 @@ pub(super) fn blocked(seen: &Record, request: &Request, owner: &str, now: Timest
     }
 }
 
-/// Returns the dependencies that block a job, without the sentinel.
+/// Returns the jobs and nodes that block a job, without the sentinel.
 pub fn unmet(blocked: &Record) -> impl Iterator<Item = &String> {
     blocked.blocked_on.iter().filter(|id| *id != FAILURE)
 }
@@ -67,7 +68,9 @@ pub(crate) fn waits_for(blocked: &Record) -> &'static [State] {
 /// token, which distinguishes this record from one that another dependent writes for the same job.
 pub(crate) fn awaited(id: &str, dependent: &str, owner: &str, now: Timestamp) -> Record {
     let request = Request { id: id.to_owned(), sent_at: Some(now), ..Request::default() };
-    Record { dependents: [dependent.to_owned()].into(), owner: Some(owner.into()), ..created(&request, &UNKNOWN) }
+    // A page is deleted at some time; a job still waiting by then is registered again by a beater.
+    let purge_at = (!is_job(id)).then(|| kept_until(MAX_BLOCKED, now));
+    Record { dependents: [dependent.to_owned()].into(), owner: Some(owner.into()), purge_at, ..created(&request, &UNKNOWN) }
 }
 
 /// The consequence of an ended dependency for a blocked job.
@@ -81,18 +84,31 @@ pub(crate) enum Effect {
     End(Box<Record>),
 }
 
-/// Decides what the ending of a dependency changes for a blocked job. `owner` is a new token.
-pub(crate) fn effect(blocked: &Record, dependency: &str, ending: State, owner: &str, now: Timestamp) -> Effect {
+/// Decides what an ended dependency changes for a blocked job or node. `owner` is a new token.
+pub(crate) fn effect(blocked: &Record, ended: &Record, owner: &str, now: Timestamp) -> Effect {
     let (when, otherwise) = blocked.dependencies.as_deref().map_or_else(Default::default, |it| (it.when, it.otherwise));
+    let end = || {
+        // The reason of a node names the job that did not succeed.
+        let told = ended.error.as_ref().filter(|_| is_node(&ended.id)).map(|error| error.message.clone());
+        let reason =
+            told.unwrap_or_else(|| format!("the job {}, which had to succeed first, is {}", excerpt(&ended.id), ended.state.as_str()));
+        Effect::End(Box::new(not_run(blocked, Failure::new("dependency", reason, now), owner, now)))
+    };
     match (when, otherwise) {
-        (When::Failed, _) if ending != State::Succeeded => Effect::Remove(blocked.blocked_on.clone()),
-        (When::Succeeded, Otherwise::Hold) if ending != State::Succeeded => Effect::Hold,
-        (When::Succeeded, Otherwise::Cancel) if ending != State::Succeeded => {
-            let reason = format!("the job {}, which had to succeed first, is {}", excerpt(dependency), ending.as_str());
-            Effect::End(Box::new(not_run(blocked, Failure::new("dependency", reason, now), owner, now)))
-        }
-        (When::Failed | When::Succeeded | When::Ended, _) => Effect::Remove([dependency.to_owned()].into()),
+        _ if ended.state == State::Succeeded => Effect::Remove([ended.id.clone()].into()),
+        // The end of the node tells its parent of the failure.
+        (When::Failed, _) if is_node(&blocked.id) => end(),
+        (When::Failed, _) => Effect::Remove(blocked.blocked_on.clone()),
+        (When::Ended, _) => Effect::Remove([ended.id.clone()].into()),
+        (When::Succeeded, Otherwise::Hold) => Effect::Hold,
+        (When::Succeeded, Otherwise::Cancel) => end(),
     }
+}
+
+/// Returns a node whose members have all ended as required, as an ended record. Returns `None` for any other record.
+pub(crate) fn closed(node: &Record) -> Option<Record> {
+    let is_closed = is_node(&node.id) && node.state == State::Blocked && node.blocked_on.is_empty();
+    is_closed.then(|| Record { state: State::Succeeded, ..node.clone() })
 }
 
 /// The state of a blocked job after a dependency was removed.
@@ -130,10 +146,19 @@ fn not_run(blocked: &Record, failure: Failure, owner: &str, now: Timestamp) -> R
 /// Fails a blocked job whose dependencies have not ended in time. Returns `None` before that time.
 pub(super) fn blocked_too_long(blocked: &Record, owner: &str, now: Timestamp) -> Option<Record> {
     blocked.dependencies.as_ref()?.until.filter(|until| *until <= now)?;
-    let unmet: Vec<_> = unmet(blocked).map(|id| excerpt(id)).collect();
-    let reason = format!("it waited too long for {}", unmet.join(", "));
+    let reason = format!("it waited too long for {}", unmet_names(blocked));
     let ended = failed(Record { owner: Some(owner.into()), ..blocked.clone() }, Failure::new("blocked_too_long", reason, now));
     Some(owed(finished(ended, &UNKNOWN, now), now))
+}
+
+/// Names the jobs that block a job.
+fn unmet_names(blocked: &Record) -> String {
+    let (jobs, nodes): (Vec<_>, Vec<_>) = unmet(blocked).partition(|id| is_job(id));
+    let mut names: Vec<_> = jobs.into_iter().map(|id| excerpt(id)).collect();
+    if !nodes.is_empty() {
+        names.push(format!("jobs of {} groups, which `sqjobs tree` shows", nodes.len()));
+    }
+    names.join(", ")
 }
 
 /// The way in which a released job continues.
@@ -159,7 +184,8 @@ pub(crate) fn put_back(released: &Record, owner: &str, run_at: Timestamp) -> Rec
 /// Lists an ended job in the due index until its dependents know of its end, if it has any. Used where a job may end without a message.
 /// Everywhere else, the message of the job is deleted only after its dependents have been told, so no entry is needed.
 pub(super) fn owed(ended: Record, now: Timestamp) -> Record {
-    if !ended.state.is_terminal() || ended.dependents.is_empty() {
+    // The parent of a node is told before the ending of its member counts as told.
+    if !ended.state.is_terminal() || ended.dependents.is_empty() || is_node(&ended.id) {
         return ended;
     }
     Record { due: Some(shard(&ended.id)), run_at: Some(now), ..ended }

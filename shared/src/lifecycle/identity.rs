@@ -1,5 +1,7 @@
 //! Checks that a message and a record with the same id belong to the same job.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 
 use super::{lease::SKEW, request::Request};
@@ -14,6 +16,19 @@ pub(crate) fn is_of(seen: &Record, request: &Request) -> bool {
     seen.name.is_empty() || seen.name == request.name && seen.queue == request.queue
 }
 
+/// Returns `true` if the message of a workflow has the id of another workflow or job, even if the name is the same.
+pub(super) fn is_other_workflow(seen: &Record, request: &Request) -> bool {
+    request.is_workflow && has_other_arguments(seen, request)
+}
+
+/// Adds the dependents that a message names to the record of its job.
+pub(crate) fn with_dependents<'a>(seen: &'a Record, request: &Request) -> Cow<'a, Record> {
+    if request.dependents.is_subset(&seen.dependents) {
+        return Cow::Borrowed(seen);
+    }
+    Cow::Owned(Record { dependents: seen.dependents.union(&request.dependents).cloned().collect(), ..seen.clone() })
+}
+
 /// Returns `true` for the record of a job that others wait for and that no worker or client has seen yet.
 pub fn is_awaited(seen: &Record) -> bool {
     seen.name.is_empty() && seen.state == State::Queued
@@ -23,6 +38,12 @@ pub fn is_awaited(seen: &Record) -> bool {
 pub(crate) fn id_in_use(seen: &Record, now: Timestamp) -> Failure {
     let [id, name, queue] = [&seen.id, &seen.name, &seen.queue].map(|text| excerpt(text));
     let reason = format!("id {id} belongs to job {name} on queue {queue}; send this job with another id");
+    Failure::new("id_in_use", reason, now)
+}
+
+/// Returns the failure of a workflow whose id belongs to another workflow or job with the same name.
+pub(crate) fn other_workflow(id: &str, now: Timestamp) -> Failure {
+    let reason = format!("id {} belongs to a workflow with other jobs or arguments; send this one with another id", excerpt(id));
     Failure::new("id_in_use", reason, now)
 }
 

@@ -1,17 +1,21 @@
 //! The request of a delivery.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use super::workflow::longest;
 use crate::{
     envelope::{Digest, Envelope},
     record::Dependencies,
 };
 
 /// Maximum time to wait for other jobs, unless the message sets it.
-const MAX_BLOCKED: Duration = Duration::from_hours(30 * 24);
+pub(super) const MAX_BLOCKED: Duration = Duration::from_hours(30 * 24);
 
 /// The request of a delivery, after decoding.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -42,6 +46,10 @@ pub(crate) struct Request {
     pub(crate) dependencies: Option<Box<Dependencies>>,
     /// Maximum time to wait for them.
     pub(crate) max_blocked: Duration,
+    /// The jobs and nodes that wait for this job, as far as its sender knows them.
+    pub(crate) dependents: BTreeSet<String>,
+    /// `true` for the message of a workflow.
+    pub(crate) is_workflow: bool,
     /// The [digest](Envelope::digest) of the arguments.
     pub(crate) digest: Option<Digest>,
     /// The message body as received, but without the fields that make the job wait for others.
@@ -58,13 +66,15 @@ impl Request {
     /// Creates a request from an envelope. The caller adds the id, the queue, and the fields that come from the message.
     pub(crate) fn of(envelope: Envelope, body: String) -> Self {
         // The message that is sent after the wait has no dependencies.
-        let body = if envelope.depends_on.is_empty() { body } else { envelope.without_dependencies().to_body() };
+        let body = if envelope.depends_on.is_empty() && envelope.jobs.is_empty() { body } else { envelope.without_links().to_body() };
         let Envelope { when, otherwise, .. } = envelope;
         let dependencies = (!envelope.depends_on.is_empty())
             .then(|| Box::new(Dependencies { ids: envelope.depends_on.clone(), when, otherwise, ..Dependencies::default() }));
         Self {
             dependencies,
-            max_blocked: envelope.max_blocked_s.map_or(MAX_BLOCKED, Duration::from_secs_f64),
+            dependents: envelope.dependents.iter().cloned().collect(),
+            max_blocked: longest(&envelope),
+            is_workflow: !envelope.jobs.is_empty(),
             digest: Some(envelope.digest()),
             name: envelope.name,
             run_at: envelope.run_at,

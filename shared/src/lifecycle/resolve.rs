@@ -27,5 +27,5 @@ pub(crate) fn resolve(next: &Record, seen: Option<&Record>, stored: Option<Recor
 
 /// Returns `true` if the write was refused because a job has registered as a dependent since the record was read.
 fn has_new_dependents(next: &Record, seen: Option<&Record>, stored: Option<&Record>) -> bool {
-    seen.is_some_and(|seen| seen.is_ended_alone_by(next)) && stored.is_some_and(|stored| !stored.dependents.is_empty())
+    seen.zip(stored).is_some_and(|(seen, stored)| seen.needs_dependents_for(next) && stored.dependents != seen.dependents)
 }

@@ -41,6 +41,7 @@ pub(crate) fn created(request: &Request, policy: &Policy) -> Record {
         parent_id: request.parent_id.clone(),
         root_id: request.root_id.clone(),
         dependencies: request.dependencies.clone(),
+        dependents: request.dependents.clone(),
         ..Record::default()
     }
 }

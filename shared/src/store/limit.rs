@@ -48,6 +48,7 @@ pub(crate) fn bytes(record: &Record) -> usize {
         + failures.map(|(kind, message)| kind.len() + message.len() + FAILURE_BYTES).sum::<usize>()
         + map(&record.meta)
         + record.dependencies.iter().flat_map(|dependencies| &dependencies.ids).map(|id| 2 * id.len() + 2).sum::<usize>()
+        + record.dependents.iter().map(|id| id.len() + 1).sum::<usize>()
         + record.message_attributes.iter().map(|(name, value)| 2 + name.len() + value.len()).sum::<usize>()
 }
 

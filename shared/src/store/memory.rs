@@ -7,7 +7,7 @@ use futures_util::future::{BoxFuture, FutureExt, ready};
 
 use jiff::Timestamp;
 
-use super::{DEPENDENTS, Index, Link, Linked, Listing, Store, StoreError, Write, Written, limit};
+use super::{Index, Link, Linked, Listing, Store, StoreError, Write, Written, limit, most};
 use crate::{
     names::shard_name,
     record::{Dlq, Record, State},
@@ -64,7 +64,7 @@ fn write(records: &mut Records, write: &Write) -> Result<Written, StoreError> {
     let is_other = stored.map(Record::version) != write.seen.as_deref().map(Record::version);
     let has_new_dependents = stored
         .zip(write.seen.as_deref())
-        .is_some_and(|(stored, seen)| seen.is_ended_alone_by(&write.next) && !stored.dependents.is_empty());
+        .is_some_and(|(stored, seen)| seen.needs_dependents_for(&write.next) && stored.dependents != seen.dependents);
     if is_other || has_new_dependents {
         return Ok(Written::Refused(stored.cloned().map(Box::new)));
     }
@@ -101,7 +101,7 @@ fn link(records: &mut Records, link: &Link) -> Linked {
     let Some(record) = records.get_mut(link.id()).map(Arc::make_mut) else { return Linked::Refused(None) };
     match link {
         Link::Register { dependents, states, .. }
-            if states.contains(&record.state) && record.dependents.len() + dependents.len() <= DEPENDENTS =>
+            if states.contains(&record.state) && record.dependents.len().saturating_add(dependents.len()) <= most(dependents) =>
         {
             record.dependents.extend(dependents.iter().cloned());
         }

@@ -19,6 +19,7 @@ pub(crate) use self::limit::bytes as record_bytes;
 pub use self::{dynamodb::DynamoDb, memory::Memory};
 use crate::{
     chain::Chain,
+    names::MORE,
     record::{Record, State},
 };
 
@@ -104,14 +105,19 @@ impl Write {
 }
 
 /// Maximum number of dependents of a job.
-pub(crate) const DEPENDENTS: usize = 20;
+const DEPENDENTS: usize = 20;
+
+/// Returns the maximum number of dependents of a job to which these are added. There is always room for the mark of its [pages](MORE).
+fn most(added: &BTreeSet<String>) -> usize {
+    if added.contains(MORE) { usize::MAX } else { DEPENDENTS }
+}
 
 /// A change of the links between two jobs. No other write changes the links of an existing record, except that a job that begins to wait
 /// gets its dependencies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Link {
     /// Adds dependents to a job, if the job has one of these states, and if the number of its dependents plus the number of added ones is
-    /// at most 20.
+    /// at most 20. There is always room for the mark of its pages.
     Register {
         /// The id of the job.
         id: String,
@@ -134,7 +140,7 @@ impl Link {
     pub(crate) fn merge(&mut self, other: &Self) -> bool {
         match (self, other) {
             (Self::Register { id, dependents, states }, Self::Register { id: other, dependents: more, states: same })
-                if id == other && states == same && dependents.len() + more.len() <= DEPENDENTS =>
+                if id == other && states == same && dependents.len() + more.len() <= DEPENDENTS && !dependents.contains(MORE) =>
             {
                 dependents.extend(more.iter().cloned());
                 true

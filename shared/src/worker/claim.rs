@@ -11,6 +11,7 @@ use super::{
     decode::{Decoded, Delivery},
     ending::{CLAIMS, Repeat, Settlement, hooks_of, level},
     executor::{Granted, Stored, call},
+    workflow::Expanded,
 };
 use crate::{
     StoreFailure,
@@ -60,6 +61,7 @@ impl Delivery {
                 Err(error) => return self.unanswered(decoded, &error, None, batch),
             }
         }
+        let mut expanded = false;
         for look in 0..CLAIMS {
             let asked = Instant::now();
             let now = batch.engine.clock.now();
@@ -75,11 +77,17 @@ impl Delivery {
                     }
                     continue;
                 }
+                Decision::Leave(Ending::Foreign)
+                    if seen.as_deref().is_some_and(|seen| decoded.workflow.is_some() && lifecycle::is_of(seen, &decoded.request)) =>
+                {
+                    return Claimed::Settle(self.of_other_workflow(batch));
+                }
                 Decision::Leave(ending) => {
                     if let (Ending::Duplicate, Some(seen)) = (&ending, &seen) {
                         let differs = lifecycle::has_other_arguments(seen, &decoded.request);
                         let repeat = if differs { Repeat::OtherArguments } else { Repeat::Same };
-                        return Claimed::Settle(self.discard(Some(seen), repeat, batch).with_dependents_of(seen));
+                        let ended = Arc::new(lifecycle::with_dependents(seen, &decoded.request).into_owned());
+                        return Claimed::Settle(self.discard(Some(seen), repeat, batch).with_dependents_of(&ended));
                     }
                     return Claimed::Settle(Self::left(ending, seen, batch));
                 }
@@ -90,6 +98,19 @@ impl Delivery {
                 Decision::Run { next, .. } => (next, None),
                 Decision::End { next, ending } => (next, Some(ending)),
             };
+            if let (Some(workflow), Some(Ending::Blocked)) = (&decoded.workflow, &ending)
+                && !expanded
+            {
+                match self.expand(workflow, &decoded.request, batch).boxed().await {
+                    Ok(Expanded::Done) => expanded = true,
+                    Ok(Expanded::Cancelled(record)) => {
+                        seen = Some(record);
+                        continue;
+                    }
+                    Ok(Expanded::Foreign) => return Claimed::Settle(self.of_other_workflow(batch)),
+                    Err(error) => return self.unanswered(decoded, &error, None, batch),
+                }
+            }
             let next = Arc::from(next);
             let write = Write { next: Arc::clone(&next), seen };
             match (batch.ledger.write(write).await, ending) {
@@ -123,14 +144,6 @@ impl Delivery {
                     "job waits for other jobs"
                 );
                 Err(Ending::Blocked.into())
-            }
-            Ok(Waiting::Full) => {
-                tracing::info!(
-                    id = self.id,
-                    job = blocked.name,
-                    "the message comes back, because a job that this one waits for has 20 dependents"
-                );
-                Err(Ending::NotStarted.into())
             }
             Ok(Waiting::Changed(record)) if record.state.is_terminal() => {
                 let record = Arc::from(record);
@@ -174,6 +187,11 @@ impl Delivery {
             call(batch, &work.job, &attempt, hook).await;
         }
         Settlement::failed(Arc::clone(&record)).with_dependents_of(&record)
+    }
+
+    /// Returns the settlement of a workflow whose id belongs to another one.
+    fn of_other_workflow(&self, batch: &Batch<'_>) -> Settlement {
+        Settlement { reason: Some(lifecycle::other_workflow(&self.id, batch.engine.clock.now())), ..Ending::Foreign.into() }
     }
 
     /// Returns the settlement of a delivery that writes nothing to the table.

@@ -13,7 +13,7 @@ use crate::{
     clock::after,
     envelope::{Envelope, Reported, Unreadable, excerpt},
     job::{AnyJob, BoundJob},
-    lifecycle::{Ending, Request},
+    lifecycle::{self, Ending, Expansion, Request},
     queue::Message,
     record::Failure,
     stats::RESERVED,
@@ -41,6 +41,8 @@ pub(crate) struct Decoded {
     pub(crate) policy: Policy,
     pub(super) known: Arc<dyn AnyJob>,
     pub(super) work: Work,
+    /// The jobs of a workflow.
+    pub(super) workflow: Option<Box<Expansion>>,
 }
 
 /// A job with its arguments.
@@ -102,8 +104,12 @@ pub(super) fn decode(message: &Message, id: &str, mut envelope: Envelope, batch:
     if batch.engine.records_always {
         policy.recording = Recording::Always;
     }
-    if !envelope.depends_on.is_empty() {
-        // Without its record, the job would not wait.
+    let workflow = (!envelope.jobs.is_empty()).then(|| Box::new(lifecycle::expand(&envelope, id, batch.engine.clock.now())));
+    if let Some(Expansion { closing, .. }) = workflow.as_deref() {
+        envelope.depends_on.clone_from(&closing.depends_on);
+    }
+    if !envelope.depends_on.is_empty() || !envelope.dependents.is_empty() {
+        // Without its record, the job would not wait, or others would wait for it in vain.
         (policy.recording, policy.on_store_failure) = (Recording::Always, StoreFailure::Retry);
     }
     policy.timeout = envelope.timeout_s.map(Duration::from_secs_f64).or(policy.timeout);
@@ -117,7 +123,7 @@ pub(super) fn decode(message: &Message, id: &str, mut envelope: Envelope, batch:
         message_attributes: message.own_attributes(),
         ..Request::of(envelope, message.body.clone())
     };
-    Ok(Decoded { request, policy, known: Arc::clone(known), work })
+    Ok(Decoded { request, policy, known: Arc::clone(known), work, workflow })
 }
 
 /// Parks a message that needs another worker. After a while it becomes a dead letter.

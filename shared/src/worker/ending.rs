@@ -98,7 +98,7 @@ impl Delivery {
     /// Tells the dependents of an ended job. Until that is done, its message stays.
     pub(super) async fn resolve(&self, mut settlement: Settlement, batch: &Batch<'_>) -> Settlement {
         let Some(ended) = settlement.ended.take() else { return settlement };
-        if let Err(error) = batch.links().resolve(&ended.id).await {
+        if let Err(error) = batch.links().resolve_ended(Record::clone(&ended)).await {
             tracing::error!(id = self.id, %error, "cannot tell the jobs that wait for this one; its message comes back");
             settlement.unresolved = true;
         }

@@ -12,6 +12,8 @@ pub(crate) struct Engine {
     pub(crate) jobs: Jobs,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) queue: Arc<dyn Queue>,
+    /// The prefix of this environment, which the names of its queues have.
+    pub(crate) prefix: String,
     /// The name of the dead-letter queue.
     pub(crate) dlq: String,
     pub(crate) clock: Clock,

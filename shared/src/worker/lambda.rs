@@ -50,6 +50,7 @@ fn engine(jobs: Jobs, bodies: Handle, config: Config, clock: Clock) -> Engine {
         jobs,
         store: Arc::new(store),
         queue: Arc::new(queue),
+        prefix: config::prefix(),
         dlq: name_of(&config.dlq_url).into(),
         clock,
         counter,

@@ -47,6 +47,7 @@ impl Local {
             jobs,
             store: Arc::new(self.store.clone()),
             queue: Arc::new(self.queue.clone()),
+            prefix: String::new(),
             dlq: DLQ.into(),
             clock: self.clock.clone(),
             counter: Arc::new(Counter::new("")),

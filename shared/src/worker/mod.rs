@@ -17,6 +17,7 @@ mod settle;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod workflow;
 
 use std::{fmt, marker::PhantomData, sync::Arc};
 

@@ -59,13 +59,14 @@ impl Batch<'_> {
 }
 
 /// Joins deliveries with the same id and job name. A redriven message is joined only with messages that were redriven after the same
-/// failed generation. A message that cannot be decoded is never joined.
+/// failed generation, and a workflow only with messages that have the same jobs. A message that cannot be decoded is never joined.
 fn entries(deliveries: &[Delivery]) -> Vec<Entry<'_>> {
     let mut entries: Vec<Entry<'_>> = Vec::with_capacity(deliveries.len());
     let mut places = HashMap::with_capacity(deliveries.len());
     for delivery in deliveries {
         if let Ok(Decoded { request, .. }) = &delivery.decoded {
-            match places.entry((&request.id, &request.name, request.dead)) {
+            let workflow = request.digest.filter(|_| request.is_workflow);
+            match places.entry((&request.id, &request.name, request.dead, workflow)) {
                 Place::Occupied(place) => {
                     let first: &mut Entry<'_> = &mut entries[*place.get()];
                     first.repeats.push(delivery);

@@ -238,7 +238,6 @@ fn an_unsupported_feature_is_never_ignored() {
     for (fields, expected) in [
         (json!({"needs": ["tags", "warp\n"]}), "the feature `warp\\n`, which this worker lacks"),
         (json!({"needs": ["priority"], "priority": 1}), "the feature `priority`, which this worker lacks"),
-        (json!({"jobs": {}}), "the feature `workflow`, which this worker lacks (its field `jobs`)"),
         (json!({"limit_key": "k", "limit": 3}), "the feature `keys`, which this worker lacks (its field `limit_key`)"),
     ] {
         assert_eq!(read(&with(&fields)).unsupported().as_deref(), Some(expected));
@@ -275,7 +274,7 @@ fn supported_features_are_accepted() {
 
 #[test]
 fn features_are_named_after_the_fields_they_honour() {
-    let has_own_name = |feature: &&str| FIELDS.contains(feature) || *feature == DEPENDENCIES;
+    let has_own_name = |feature: &&str| FIELDS.contains(feature) || [DEPENDENCIES, "workflow"].contains(feature);
     assert!(FEATURES.iter().all(has_own_name));
 }
 
@@ -335,6 +334,6 @@ fn a_job_without_its_dependencies_keeps_its_other_fields() {
         fields["depends_on"] = json!(["b"]);
         fields["needs"] = json!(["tags", DEPENDENCIES]);
         fields.as_object_mut().expect("an object").extend(waiting.as_object().expect("an object").clone());
-        assert_eq!(read(&with(&fields)).without_dependencies(), read(&with(&plain)));
+        assert_eq!(read(&with(&fields)).without_links(), read(&with(&plain)));
     }
 }

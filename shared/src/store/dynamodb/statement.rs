@@ -72,8 +72,9 @@ pub(super) fn update(table: &str, seen: &Record, next: &Record) -> Result<Statem
         statement.text += name;
         statement.add(if value.is_some() { r#""=?"# } else { r#"" IS MISSING"# }, value);
     }
-    if seen.is_ended_alone_by(next) {
-        statement.text += r#" AND "dependents" IS MISSING"#;
+    if seen.needs_dependents_for(next) {
+        let dependents = string_set(&seen.dependents);
+        statement.add(if dependents.is_some() { r#" AND "dependents"=?"# } else { r#" AND "dependents" IS MISSING"# }, dependents);
     }
     Ok(statement)
 }

@@ -175,6 +175,7 @@ impl<'a> Function<'a> {
         }
         let network = Arc::new(self.world.network());
         Engine {
+            prefix: String::new(),
             jobs,
             store: Arc::clone(&network) as _,
             queue: network,

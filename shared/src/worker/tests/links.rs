@@ -17,16 +17,16 @@ use crate::{
 
 /// AWS in memory, with a job `probe` that fails while its id is in `failing`.
 #[derive(Clone)]
-struct Graph {
-    local: Local,
-    jobs: Jobs,
+pub(super) struct Graph {
+    pub(super) local: Local,
+    pub(super) jobs: Jobs,
     /// The ids of the runs, in order. It stands for an effect outside the table.
-    runs: Journal,
-    failing: Arc<Mutex<BTreeSet<String>>>,
+    pub(super) runs: Journal,
+    pub(super) failing: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Graph {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let local = Local::new(Clock::frozen("2026-05-04T12:00:00Z".parse().expect("an instant")));
         let (runs, failing) = (Journal::default(), Arc::new(Mutex::new(BTreeSet::new())));
         let mut jobs = Jobs::default();
@@ -39,34 +39,34 @@ impl Graph {
         Self { local, jobs, runs, failing }
     }
 
-    fn failing(self, ids: &[&str]) -> Self {
+    pub(super) fn failing(self, ids: &[&str]) -> Self {
         lock(&self.failing).extend(ids.iter().map(|id| (*id).to_owned()));
         self
     }
 
-    async fn enqueue(&self, job: Enqueue) {
+    pub(super) async fn enqueue(&self, job: Enqueue) {
         self.local.client().enqueue_one(job).await.expect("it is enqueued");
     }
 
-    async fn run(&self) {
+    pub(super) async fn run(&self) {
         let engine = self.local.engine(self.jobs.clone(), Handle::current(), usize::MAX);
         self.local.run_all(&engine).await.expect("memory answers");
     }
 
-    fn record(&self, id: &str) -> Record {
+    pub(super) fn record(&self, id: &str) -> Record {
         self.local.store.get(id).expect("there is a record")
     }
 
-    fn states(&self, ids: &[&str]) -> Vec<State> {
+    pub(super) fn states(&self, ids: &[&str]) -> Vec<State> {
         ids.iter().map(|id| self.record(id).state).collect()
     }
 
-    fn kind(&self, id: &str) -> String {
+    pub(super) fn kind(&self, id: &str) -> String {
         self.record(id).error.map(|error| error.kind).unwrap_or_default()
     }
 }
 
-fn job(id: &str) -> Enqueue {
+pub(super) fn job(id: &str) -> Enqueue {
     Enqueue::named("probe", Value::Null).id(id)
 }
 
@@ -307,7 +307,7 @@ async fn more_than_twenty_jobs_may_wait_for_one() {
     }
     let engine = graph.local.engine(graph.jobs.clone(), Handle::current(), usize::MAX);
     graph.local.run_due(&engine).await.expect("memory answers");
-    assert_eq!(graph.record("a").dependents.len(), 20);
+    assert_eq!(graph.record("a").dependents.len(), 21, "20 jobs, and the mark of pages");
     graph.enqueue(job("a")).await;
     graph.run().await;
     assert_eq!(graph.runs.all().len(), 26);
@@ -474,12 +474,12 @@ fn jobs() -> Vec<(Enqueue, State)> {
 
 /// The ports of a process that dies at its `at`th request, before or after the request takes effect.
 #[derive(Clone)]
-struct Mortal {
-    local: Local,
-    count: Arc<AtomicUsize>,
-    at: usize,
-    takes_effect: bool,
-    dead: Arc<Notify>,
+pub(super) struct Mortal {
+    pub(super) local: Local,
+    pub(super) count: Arc<AtomicUsize>,
+    pub(super) at: usize,
+    pub(super) takes_effect: bool,
+    pub(super) dead: Arc<Notify>,
 }
 
 impl Mortal {
@@ -525,7 +525,7 @@ impl Queue for Mortal {
 }
 
 /// Delivers all visible messages in one batch to a process that may die. Returns `true` if it died.
-async fn deliver(graph: &Graph, mortal: &Mortal) -> bool {
+pub(super) async fn deliver(graph: &Graph, mortal: &Mortal) -> bool {
     loop {
         let messages = graph.local.queue.receive(QUEUE, 10, seconds(60)).await.expect("memory answers");
         if messages.is_empty() {

@@ -19,6 +19,7 @@ mod scripted;
 mod stuck;
 mod time;
 mod trouble;
+mod workflow;
 
 use std::{
     future::Future,
@@ -92,6 +93,7 @@ impl TestWorker {
 
     fn engine(&self) -> Engine {
         Engine {
+            prefix: String::new(),
             jobs: self.jobs.clone(),
             store: Arc::new(self.store.clone()),
             queue: Arc::new(self.queue.clone()),

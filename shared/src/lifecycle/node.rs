@@ -1,0 +1,129 @@
+//! Records that are no jobs. They connect jobs where more than 20 wait for one, or one waits for more than 20.
+//!
+//! A *node* waits for up to 20 jobs or nodes in place of its parent: a job or another node. It has no message and does not run. When it
+//! waits for nothing any more, this counts as its success, and its parent is told of it. A *page* lists further dependents of a job
+//! that has 20 of them. A *plan* keeps the message of a workflow.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::{
+    clock::after,
+    envelope::{Digest, LINK},
+    record::{Dependencies, Record, State},
+};
+
+/// Maximum number of members of a node.
+pub(super) const WIDTH: usize = 20;
+/// Maximum bytes of the ids of a node's members. A node then has less than 1 KB, so that each change costs one write unit.
+const WIDTH_BYTES: usize = 380;
+/// Time for which a node, a page or a plan is kept after the last wait for it has ended, because a retry may need it.
+const KEPT: Duration = Duration::from_hours(60 * 24);
+
+/// Returns `true` for the id of a job.
+pub fn is_job(id: &str) -> bool {
+    !id.contains(LINK)
+}
+
+/// Returns `true` for the id of a node.
+pub fn is_node(id: &str) -> bool {
+    id.split_once(LINK).is_some_and(|(_, rest)| rest.starts_with('n'))
+}
+
+/// Returns the id of the page of a job on which a dependent is listed. If the page is full, the one on the next level lists it. Level 0 is
+/// the job itself.
+pub(crate) fn page(id: &str, dependent: &str, level: usize) -> String {
+    if level == 0 {
+        return id.to_owned();
+    }
+    // The last digits of such a digest differ most.
+    let digits = String::from(Digest::of(dependent)).chars().rev().take(level).collect::<String>();
+    format!("{id}{LINK}p{digits}")
+}
+
+/// Returns the ids of all pages that follow a page or a job.
+pub(crate) fn pages(id: &str) -> impl Iterator<Item = String> {
+    let mark = if is_job(id) { format!("{LINK}p") } else { String::new() };
+    (0..16).map(move |digit| format!("{id}{mark}{digit:x}"))
+}
+
+/// Returns the id of the plan of a workflow.
+pub fn plan_id(workflow: &str) -> String {
+    format!("{workflow}{LINK}plan")
+}
+
+/// Returns the plan of a workflow: a record that keeps its message. `owner` is a new token, which distinguishes it from the plan of another
+/// workflow with this id.
+pub(crate) fn plan(workflow: &str, body: &str, digest: Option<Digest>, longest: Duration, owner: &str, now: Timestamp) -> Record {
+    let purge_at = Some(kept_until(longest, now));
+    let owner = Some(owner.to_owned());
+    Record {
+        envelope: Some(body.to_owned()),
+        digest,
+        owner,
+        state: State::Blocked,
+        enqueued_at: Some(now),
+        purge_at,
+        ..of(plan_id(workflow))
+    }
+}
+
+/// Returns the instant after which the table deletes a node, a page or a plan, in seconds since the epoch.
+pub(super) fn kept_until(longest: Duration, now: Timestamp) -> i64 {
+    after(after(now, longest), KEPT).as_second()
+}
+
+fn of(id: String) -> Record {
+    Record { id, ..Record::default() }
+}
+
+/// Builds the nodes through which `parent` waits for `members`. Returns the ids that the parent itself waits for, at most 20, and the nodes.
+/// The first nodes are those that wait for the members, in their order.
+pub(crate) fn nodes(
+    parent: &str,
+    members: &[String],
+    conditions: &Dependencies,
+    longest: Duration,
+    now: Timestamp,
+) -> (Vec<String>, Vec<Record>) {
+    let mut nodes: Vec<Record> = Vec::new();
+    let (mut level, mut first) = (members.to_vec(), 0);
+    while level.len() > WIDTH {
+        let mut next = Vec::new();
+        for ids in chunks(&level) {
+            let id = format!("{parent}{LINK}n{}", nodes.len());
+            for child in nodes[..first].iter_mut().filter(|child| ids.contains(&child.id)) {
+                child.dependents = [id.clone()].into();
+            }
+            next.push(id.clone());
+            nodes.push(Record {
+                state: State::Blocked,
+                enqueued_at: Some(now),
+                dependencies: Some(Box::new(Dependencies { ids: ids.to_vec(), until: None, met: false, ..*conditions })),
+                blocked_on: ids.iter().cloned().collect(),
+                dependents: [parent.to_owned()].into(),
+                purge_at: Some(kept_until(longest, now)),
+                ..of(id)
+            });
+        }
+        first = nodes.len();
+        level = next;
+    }
+    (level, nodes)
+}
+
+/// Divides ids into groups that fit into one node each.
+fn chunks(ids: &[String]) -> Vec<&[String]> {
+    let (mut chunks, mut from, mut bytes) = (Vec::new(), 0, 0);
+    for (at, id) in ids.iter().enumerate() {
+        // Two ids at least, or the tree would not become narrower.
+        if at - from >= 2 && (at - from == WIDTH || bytes + id.len() > WIDTH_BYTES) {
+            chunks.push(&ids[from..at]);
+            (from, bytes) = (at, 0);
+        }
+        bytes += id.len();
+    }
+    chunks.extend(Some(&ids[from..]).filter(|rest| !rest.is_empty()));
+    chunks
+}

@@ -1,0 +1,107 @@
+//! Makes the jobs of a workflow out of its message.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::Timestamp;
+
+use super::{
+    node::{WIDTH, nodes},
+    request::MAX_BLOCKED,
+};
+use crate::{
+    envelope::{Envelope, Step},
+    record::{Dependencies, Record},
+};
+
+/// The jobs of a workflow.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Expansion {
+    /// The nodes, which must exist before a job is sent.
+    pub(crate) nodes: Vec<Record>,
+    /// The jobs to send, each with its queue, without the prefix of the environment.
+    pub(crate) jobs: Vec<(String, Envelope)>,
+    /// The closing job, which waits for some of them.
+    pub(crate) closing: Envelope,
+}
+
+/// Returns the id of a job of a workflow.
+pub fn step_id(workflow: &str, step: &str) -> String {
+    format!("{workflow}/{step}")
+}
+
+/// Makes the jobs of the workflow with this id.
+pub(crate) fn expand(workflow: &Envelope, id: &str, now: Timestamp) -> Expansion {
+    let mut closing = Envelope { jobs: Vec::new(), ..workflow.clone() };
+    closing.depends_on = workflow.last_steps().into_iter().map(str::to_owned).collect();
+    let mut jobs: Vec<_> = workflow.jobs.iter().map(|step| (queue(step), inherited(step, workflow, id))).collect();
+    let mut wires = Wires { nodes: Vec::new(), dependents: BTreeMap::new(), now };
+    for (_, job) in &mut jobs {
+        wires.connect(job, id);
+    }
+    closing.id = Some(id.to_owned());
+    wires.connect(&mut closing, id);
+    for (_, job) in &mut jobs {
+        job.dependents = job.id.as_ref().and_then(|id| wires.dependents.remove(id)).unwrap_or_default();
+        job.add_needs();
+    }
+    Expansion { nodes: wires.nodes, jobs, closing }
+}
+
+fn queue(step: &Step) -> String {
+    step.queue.clone().unwrap_or_else(|| step.job.name.clone())
+}
+
+/// Returns a job with its own id, and with the fields that it has from its workflow.
+fn inherited(step: &Step, workflow: &Envelope, id: &str) -> Envelope {
+    let job = step.job.clone();
+    let waits = !job.depends_on.is_empty();
+    Envelope {
+        id: Some(step_id(id, step.id())),
+        run_at: job.run_at.or(workflow.run_at),
+        expires_at: job.expires_at.or(workflow.expires_at),
+        max_blocked_s: job.max_blocked_s.or(workflow.max_blocked_s).filter(|_| waits),
+        traceparent: job.traceparent.or_else(|| workflow.traceparent.clone()),
+        parent_id: Some(id.to_owned()),
+        root_id: Some(workflow.root_id.clone().unwrap_or_else(|| id.to_owned())),
+        depth: workflow.depth.saturating_add(1),
+        ..job
+    }
+}
+
+/// The connections between the jobs of a workflow.
+struct Wires {
+    nodes: Vec<Record>,
+    /// The ids that each job tells of its end.
+    dependents: BTreeMap<String, Vec<String>>,
+    now: Timestamp,
+}
+
+impl Wires {
+    /// Connects a job with those that it waits for: directly, or through nodes.
+    fn connect(&mut self, job: &mut Envelope, workflow: &str) {
+        let id = job.id.clone().unwrap_or_default();
+        let members: Vec<_> = job.depends_on.iter().map(|step| step_id(workflow, step)).collect();
+        if members.len() <= WIDTH {
+            for member in &members {
+                self.dependents.entry(member.clone()).or_default().push(id.clone());
+            }
+            job.depends_on = members;
+            return;
+        }
+        let conditions = Dependencies { when: job.when, otherwise: job.otherwise, ..Dependencies::default() };
+        let (first, nodes) = nodes(&id, &members, &conditions, longest(job), self.now);
+        for node in &nodes {
+            let jobs = node.dependencies.iter().flat_map(|dependencies| &dependencies.ids).filter(|id| super::node::is_job(id));
+            for member in jobs {
+                self.dependents.entry(member.clone()).or_default().push(node.id.clone());
+            }
+        }
+        self.nodes.extend(nodes);
+        job.depends_on = first;
+    }
+}
+
+/// Returns the time for which a job may wait for others.
+pub(super) fn longest(job: &Envelope) -> Duration {
+    job.max_blocked_s.map_or(MAX_BLOCKED, Duration::from_secs_f64)
+}

@@ -1,0 +1,321 @@
+//! Workflows: one message that enqueues many jobs, on the in-memory adapters.
+
+use std::collections::BTreeSet;
+
+use super::{
+    links::{Graph, Mortal, deliver, job},
+    *,
+};
+use crate::{
+    Envelope, Otherwise, When,
+    lifecycle::{is_job, is_node},
+    queue::{Outgoing, Queue},
+};
+
+impl Graph {
+    /// Sends the message of a workflow.
+    async fn send(&self, body: &Value) {
+        self.local.queue.send(QUEUE, &[Outgoing::new(body.to_string())]).await.pop().expect("an answer").expect("it is sent");
+    }
+
+    /// Returns the ids of the records of jobs.
+    fn ids(&self) -> Vec<String> {
+        self.local.store.records().into_iter().map(|record| record.id).filter(|id| is_job(id)).collect()
+    }
+
+    /// Returns the reasons of the dead letters.
+    fn dead_letters(&self) -> Vec<String> {
+        self.local.queue.messages(crate::worker::DLQ).into_iter().map(|letter| letter.attributes["sqjobs.reason"].clone()).collect()
+    }
+}
+
+fn workflow(jobs: &Value) -> Value {
+    json!({"name": "probe", "id": "w", "needs": ["workflow"], "jobs": jobs})
+}
+
+fn step(id: &str, after: &[&str]) -> Value {
+    json!({"name": "probe", "id": id, "depends_on": after})
+}
+
+/// Returns a group of jobs with these numbers.
+fn group(numbers: std::ops::Range<usize>) -> Vec<Value> {
+    numbers.map(|number| step(&format!("m{number}"), &[])).collect()
+}
+
+fn numbered(numbers: std::ops::Range<usize>) -> Vec<String> {
+    numbers.map(|number| format!("m{number}")).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_jobs_of_a_workflow_run_in_order_and_the_closing_job_last() {
+    let graph = Graph::new();
+    let jobs = json!([step("end", &["left", "right"]), step("left", &["start"]), step("right", &["start"]), step("start", &[])]);
+    graph.send(&workflow(&jobs)).await;
+    graph.run().await;
+    let runs = graph.runs.all();
+    assert_eq!([&*runs[0], &*runs[3], &*runs[4]], ["w/start", "w/end", "w"]);
+    assert_eq!(runs.len(), 5);
+    let start = graph.record("w/start");
+    assert_eq!([start.parent_id.as_deref(), start.root_id.as_deref()], [Some("w"), Some("w")]);
+    assert_eq!(graph.record("w").attempts, 1);
+    assert!(graph.local.store.records().iter().all(|record| record.due.is_none()), "nothing is owed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_closing_job_waits_for_the_jobs_that_it_names() {
+    let graph = Graph::new().failing(&["w/b"]);
+    let mut body = workflow(&json!([step("a", &[]), step("b", &[])]));
+    body["depends_on"] = json!(["a"]);
+    graph.send(&body).await;
+    graph.run().await;
+    assert_eq!(graph.states(&["w", "w/a", "w/b"]), [State::Succeeded, State::Succeeded, State::Failed]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_handler_of_a_workflow_does_not_hold_the_closing_job() {
+    for (failing, handler, closing) in [(&[][..], State::Cancelled, State::Succeeded), (&["w/a"], State::Succeeded, State::Blocked)] {
+        let graph = Graph::new().failing(failing);
+        let mut apology = step("apology", &["a"]);
+        apology["when"] = json!("failed");
+        graph.send(&workflow(&json!([step("a", &[]), apology]))).await;
+        graph.run().await;
+        assert_eq!(graph.states(&["w/apology", "w"]), [handler, closing]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_workflow_hands_its_times_down_to_its_jobs() {
+    let graph = Graph::new();
+    let start = graph.local.clock.now();
+    let mut body = workflow(&json!([step("a", &[]), step("b", &["a"])]));
+    body["run_at"] = json!(crate::clock::after(start, seconds(7200)).to_string());
+    body["max_blocked_s"] = json!(10_000);
+    graph.send(&body).await;
+    graph.run().await;
+    assert_eq!(graph.runs.all(), ["w/a", "w/b", "w"]);
+    assert_eq!(graph.record("w/a").started_at, Some(crate::clock::after(start, seconds(7200))));
+    let until = graph.record("w/b").dependencies.and_then(|dependencies| dependencies.until);
+    assert_eq!(until, Some(crate::clock::after(start, seconds(10_000))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closing_job_runs_once_after_two_thousand_jobs() {
+    let graph = Graph::new();
+    graph.send(&workflow(&json!(group(0..2000)))).await;
+    graph.run().await;
+    let runs = graph.runs.all();
+    let different: BTreeSet<_> = runs.iter().collect();
+    assert_eq!(runs.len(), 2001);
+    assert_eq!(different.len(), 2001);
+    assert_eq!(runs.last().map(String::as_str), Some("w"));
+    let nodes: Vec<_> = graph.local.store.records().into_iter().filter(|record| is_node(&record.id)).collect();
+    assert_eq!(nodes.len(), 105, "100 for the jobs, and 5 for those");
+    assert!(nodes.iter().all(|node| node.purge_at.is_some() && node.blocked_on.is_empty()));
+    let largest = nodes.iter().map(|node| node.dependencies.as_ref().map_or(0, |dependencies| dependencies.ids.len())).max();
+    assert_eq!(largest, Some(20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_conditions_of_a_job_hold_for_a_wide_group_as_well() {
+    let conditions = [
+        (When::Succeeded, Otherwise::Hold, State::Blocked),
+        (When::Succeeded, Otherwise::Cancel, State::Cancelled),
+        (When::Ended, Otherwise::Hold, State::Succeeded),
+        (When::Failed, Otherwise::Hold, State::Succeeded),
+    ];
+    for (when, otherwise, state) in conditions {
+        let graph = Graph::new().failing(&["w/m7", "w/m450"]);
+        let mut jobs = group(0..500);
+        jobs.push(json!({"name": "probe", "id": "wide", "depends_on": numbered(0..500), "when": when, "otherwise": otherwise}));
+        graph.send(&workflow(&json!(jobs))).await;
+        graph.run().await;
+        assert_eq!(graph.record("w/wide").state, state, "{when:?} {otherwise:?}");
+        let message = graph.record("w/wide").error.map(|error| error.message).unwrap_or_default();
+        if state == State::Cancelled {
+            assert!(message.starts_with("the job w/m") && message.ends_with("which had to succeed first, is failed"), "{message}");
+        }
+        if state == State::Blocked {
+            lock(&graph.failing).clear();
+            for id in ["w/m7", "w/m450"] {
+                assert_eq!(graph.record("w/wide").state, State::Blocked);
+                assert!(graph.local.client().retry(job(id)).await.expect("memory answers"));
+                graph.run().await;
+            }
+            assert_eq!(graph.states(&["w/wide", "w"]), [State::Succeeded; 2]);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_of_a_wide_group_is_not_needed_if_all_succeed() {
+    let graph = Graph::new();
+    let mut jobs = group(0..50);
+    jobs.push(json!({"name": "probe", "id": "wide", "depends_on": numbered(0..50), "when": "failed"}));
+    graph.send(&workflow(&json!(jobs))).await;
+    graph.run().await;
+    assert_eq!(graph.kind("w/wide"), "not_needed");
+    assert_eq!(graph.record("w").state, State::Succeeded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn hundreds_of_jobs_may_wait_for_one() {
+    for early in [false, true] {
+        let graph = Graph::new().failing(&["a"]);
+        if early {
+            graph.enqueue(job("a")).await;
+            graph.run().await;
+        }
+        for number in 0..700 {
+            graph.enqueue(job(&format!("b{number}")).after(["a"]).when(When::Failed)).await;
+        }
+        for number in 0..700 {
+            graph.enqueue(job(&format!("c{number}")).after(["a"])).await;
+        }
+        if !early {
+            let engine = graph.local.engine(graph.jobs.clone(), Handle::current(), usize::MAX);
+            graph.local.run_due(&engine).await.expect("memory answers");
+            assert_eq!(graph.runs.all().len(), 0);
+            graph.enqueue(job("a")).await;
+        }
+        graph.run().await;
+        assert_eq!(graph.runs.all().len(), 701, "the job, and its handlers");
+        lock(&graph.failing).clear();
+        assert!(graph.local.client().retry(job("a")).await.expect("memory answers"));
+        graph.run().await;
+        assert_eq!(graph.runs.all().len(), 1402, "the job again, and those that waited for its success");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_workflow_sent_twice_runs_once_and_another_under_its_id_is_refused() {
+    let graph = Graph::new();
+    let body = workflow(&json!([step("a", &[]), step("b", &["a"])]));
+    let other = workflow(&json!([step("a", &[]), step("c", &["a"])]));
+    for body in [&body, &body, &other] {
+        graph.send(body).await;
+    }
+    graph.run().await;
+    for body in [&body, &other] {
+        graph.send(body).await;
+        graph.run().await;
+    }
+    assert_eq!(graph.runs.all(), ["w/a", "w/b", "w"]);
+    let reason = "id w belongs to a workflow with other jobs or arguments; send this one with another id";
+    assert_eq!(graph.dead_letters(), [reason; 2], "one beside the first in a batch, and one later");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_workflow_that_was_cancelled_before_sends_nothing() {
+    let graph = Graph::new();
+    graph.local.client().cancel("w").await.expect("memory answers");
+    graph.send(&workflow(&json!([step("a", &[])]))).await;
+    graph.run().await;
+    assert_eq!(graph.ids(), ["w"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_of_a_workflow_that_is_known_before_its_message_still_counts() {
+    let graph = Graph::new();
+    let client = graph.local.client();
+    client.cancel("w/m1").await.expect("memory answers");
+    client.cancel("w/m30").await.expect("memory answers");
+    graph.enqueue(job("w/m2")).await;
+    graph.enqueue(job("w/m31").delay(seconds(5000)).recorded()).await;
+    graph.run().await;
+    let mut jobs = group(0..40);
+    jobs.push(json!({"name": "probe", "id": "wide", "depends_on": numbered(0..40), "when": "ended"}));
+    graph.send(&workflow(&json!(jobs))).await;
+    graph.run().await;
+    assert_eq!(graph.record("w/wide").state, State::Succeeded);
+    assert_eq!(graph.runs.all().len(), 38 + 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_workflow_ends_as_declared_wherever_a_process_dies() {
+    let mut survived = 0;
+    let mut jobs = group(0..25);
+    jobs.push(step("bad", &[]));
+    jobs.push(json!({"name": "probe", "id": "off", "depends_on": ["bad"], "otherwise": "cancel"}));
+    jobs.push(json!({"name": "probe", "id": "handler", "depends_on": ["bad", "m1"], "when": "failed"}));
+    let mut body = workflow(&json!(jobs));
+    body["depends_on"] = json!(numbered(0..25).into_iter().chain(["off".into(), "handler".into()]).collect::<Vec<_>>());
+    body["when"] = json!("ended");
+    for takes_effect in [false, true] {
+        for at in 0.. {
+            let graph = Graph::new().failing(&["w/bad"]);
+            graph.send(&body).await;
+            let (count, dead) = (Arc::default(), Arc::default());
+            let mortal = Mortal { local: graph.local.clone(), count, at, takes_effect, dead };
+            let died = deliver(&graph, &mortal).await;
+            graph.run().await;
+            graph.local.clock.advance(seconds(3600));
+            graph.run().await;
+            let ends = [("w", State::Succeeded), ("w/bad", State::Failed), ("w/off", State::Cancelled), ("w/handler", State::Succeeded)];
+            for (id, state) in ends {
+                assert_eq!(graph.record(id).state, state, "{id}, killed at {at} ({takes_effect})");
+            }
+            for id in graph.ids() {
+                let runs = graph.runs.all().iter().filter(|run| **run == id).count();
+                assert!(if id == "w/off" { runs == 0 } else { (1..=2).contains(&runs) }, "{id}: {runs} runs, killed at {at}");
+            }
+            assert_eq!(graph.ids().len(), 29);
+            let owed: Vec<_> = graph.local.store.records().into_iter().filter(|record| record.due.is_some()).collect();
+            assert_eq!(owed, [], "killed at {at}");
+            if !died {
+                survived += 1;
+                break;
+            }
+        }
+    }
+    assert_eq!(survived, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_of_a_workflow_that_cannot_be_sent_is_left_to_the_beater() {
+    let world = TestWorker::with(Policy::new(), async |_| Ok(Value::Null));
+    world.queue.refuse_sends(true);
+    let body = workflow(&json!([step("a", &[]), step("b", &["a"])]));
+    assert!(world.handle([with_body("m", body)]).await.failures.is_empty());
+    assert_eq!(world.states(&["w/a", "w/b", "w"]), [State::Scheduled, State::Scheduled, State::Blocked]);
+    let filed = world.record("w/b");
+    assert!(filed.due.is_some());
+    assert_eq!(filed.dependencies.expect("its dependencies").ids, ["w/a"]);
+    assert_eq!(world.record("w/a").dependents, ["w/b".to_owned()].into());
+}
+
+#[test]
+fn a_flawed_workflow_is_refused_with_the_place() {
+    let entry = |fields: Value| {
+        let mut entry = step("a", &[]);
+        entry.as_object_mut().expect("an object").extend(fields.as_object().expect("an object").clone());
+        entry
+    };
+    let many = |count: usize| json!((0..count).map(|number| step(&number.to_string(), &[])).collect::<Vec<_>>());
+    let flaws = [
+        (json!([step("a", &["b"])]), "jobs[0].depends_on: the workflow has no job b; "),
+        (json!([step("a", &[]), step("a", &[])]), "jobs[1].id: another job of the workflow has it; "),
+        (json!([step("a/b", &[])]), "jobs[0].id: it has a `/`; "),
+        (json!([{"name": "probe"}]), "jobs[0].id: it is missing; "),
+        (json!([{"id": "a"}]), "jobs[0].name: it is empty; "),
+        (json!([step("a", &["a"])]), "jobs[0].depends_on: it has the id of the job itself; "),
+        (json!([step("b", &["a"]), step("a", &["c"]), step("c", &["a"])]), "jobs: the job "),
+        (json!([entry(json!({"jobs": [step("b", &[])]}))]), "jobs[0].jobs: a job of a workflow cannot have it; "),
+        (json!([entry(json!({"parent_id": "p"}))]), "jobs[0].parent_id: a job of a workflow cannot have it; "),
+        (json!([entry(json!({"queue": 5}))]), "jobs[0].queue: it is not the name of a queue; "),
+        (json!([entry(json!({"max_attempts": 0}))]), "jobs[0].max_attempts: it is 0; "),
+        (json!([entry(json!({"when": "ended"}))]), "jobs[0].when: the message has no `depends_on`; "),
+        (json!([entry(json!({"v": 2}))]), "jobs: its entry 0 has a version of its own; "),
+        (json!([5]), "jobs: its entry 0 is a number; "),
+        (json!("a"), "jobs: it is a string; "),
+        (many(2001), "jobs: it has 2001 jobs; it must be an array of at most 2000 objects"),
+    ];
+    for (jobs, flaw) in flaws {
+        let reason = Envelope::parse(&workflow(&jobs).to_string()).expect_err("it is refused").to_string();
+        assert!(reason.starts_with(flaw), "{reason}");
+    }
+    assert!(Envelope::parse(&workflow(&many(2000)).to_string()).is_ok());
+    let mut unknown = workflow(&json!([step("a", &[])]));
+    unknown["depends_on"] = json!(["b"]);
+    let reason = Envelope::parse(&unknown.to_string()).expect_err("it is refused").to_string();
+    assert!(reason.starts_with("depends_on: the workflow has no job b; "), "{reason}");
+}
