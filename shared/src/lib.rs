@@ -56,7 +56,7 @@ mod worker;
 pub use crate::{
     attempt::{Attempt, Context},
     beater::{Beater, CatchUp, Entry, Scheduled, Schedules},
-    client::{By, Cancelled, Client, Enqueue, Enqueued, PublishHook},
+    client::{By, Cancelled, CancelledJobs, Client, Enqueue, Enqueued, Graph, GraphJob, PublishHook, Workflow},
     clock::Clock,
     envelope::{Envelope, Otherwise, Step, When},
     error::Error,

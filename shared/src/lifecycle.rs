@@ -27,8 +27,6 @@ mod workflow;
 #[cfg(not(feature = "operator"))]
 pub(crate) use self::dependency::unmet;
 pub use self::lease::SKEW;
-#[cfg(not(feature = "operator"))]
-pub(crate) use self::node::{is_job, is_node};
 pub(crate) use self::{
     abandoned::{Abandoned, abandoned},
     change::{cancel, completed, moved, retry},
@@ -39,18 +37,23 @@ pub(crate) use self::{
     finish::{Outcome, dead_lettered, finish},
     identity::{differs, has_other_arguments, id_in_use, is_of, other_workflow, with_dependents},
     lease::renewed,
-    node::{page, pages, plan},
+    node::{job_of, members, nodes, page, pages, plan, reopened},
     refuse::refuse,
     repair::{Repair, repair},
     request::Request,
     resolve::{Resolution, resolve},
     transition::{UNKNOWN, announced, created},
-    workflow::{Expansion, expand},
+    workflow::{Expansion, expand, longest},
 };
 #[cfg(feature = "operator")]
 pub use self::{
     dependency::unmet,
     identity::{is_awaited, waits_for_other_time},
+    node::{is_job, is_node, plan_id},
+    workflow::step_id,
+};
+#[cfg(not(feature = "operator"))]
+pub(crate) use self::{
     node::{is_job, is_node, plan_id},
     workflow::step_id,
 };

@@ -11,7 +11,7 @@ use crate::{
     Arguments, Error,
     attempt::{Attempt, current},
     clock::{after, until},
-    envelope::{Envelope, Otherwise, WORKFLOW_BYTES, When},
+    envelope::{Envelope, Otherwise, Step, WORKFLOW_BYTES, When},
     lifecycle::{self, Request},
     queue::{MAX_DELAY, Outgoing, attribute::ID, dedup, is_fifo},
     record::Record,
@@ -70,6 +70,11 @@ impl Enqueue {
             objects: BTreeSet::new(),
             is_detached: false,
         }
+    }
+
+    /// Creates a job from its whole message.
+    pub(super) fn of(envelope: Envelope, queue: String) -> Self {
+        Self { queue, ..Self::named("", Value::Null).with(|it| *it = envelope) }
     }
 
     /// Sends the job to another queue, such as the queue of a function with higher priority. The prefix of the environment is added.
@@ -205,6 +210,25 @@ impl Enqueue {
     pub fn with(mut self, change: impl FnOnce(&mut Envelope)) -> Self {
         change(&mut self.envelope);
         self
+    }
+
+    /// Returns the job as one of a workflow.
+    pub(super) fn into_step(self) -> Result<Step, Error> {
+        let options = [
+            ("delay", !self.delay.is_zero()),
+            ("group", self.group.is_some()),
+            ("dedup", self.dedup.is_some()),
+            ("recorded", self.is_recorded),
+            ("caused_by", self.envelope.parent_id.is_some()),
+        ];
+        if let Some((option, _)) = options.into_iter().find(|(_, is_set)| *is_set) {
+            let name = &self.envelope.name;
+            return Err(Error::Invalid(format!(
+                "cannot build a workflow: its job {name:?} has the option `{option}`, which only a job of its own can have; leave it out"
+            )));
+        }
+        let queue = Some(self.queue).filter(|queue| *queue != self.envelope.name);
+        Ok(Step { queue, job: self.envelope })
     }
 
     /// Returns the job's name.

@@ -2,15 +2,24 @@
 
 mod change;
 mod enqueue;
+mod graph;
 mod list;
 mod publish;
 #[cfg(test)]
 mod tests;
 mod wait;
+mod workflow;
 
 use std::{fmt, sync::Arc};
 
-pub use self::{change::Cancelled, enqueue::Enqueue, list::By, publish::PublishHook};
+pub use self::{
+    change::Cancelled,
+    enqueue::Enqueue,
+    graph::{CancelledJobs, Graph, GraphJob},
+    list::By,
+    publish::PublishHook,
+    workflow::Workflow,
+};
 use crate::{
     Arguments, Clock, Error, Record, config,
     envelope::check_id,
@@ -110,9 +119,18 @@ impl Client {
     ///
     /// When no job can have this id, the table does not answer, or the table has an unreadable item under this id.
     pub async fn get(&self, id: &str) -> Result<Option<Record>, Error> {
-        check_id(id).map_err(|error| Error::Invalid(format!("cannot read job {id:?}: {error}")))?;
+        self.check(id)?;
         let mut answers = self.store.read(&[id.to_owned()]).await;
         answers.pop().unwrap_or(Ok(None)).map_err(|error| Error::store(format!("cannot read the record of job {id:?}"), error))
+    }
+
+    fn check(&self, id: &str) -> Result<(), Error> {
+        check_id(id).map_err(|error| Error::Invalid(format!("cannot read job {id:?}: {error}")))
+    }
+
+    /// Returns the name of a queue without the prefix of the environment.
+    fn short(&self, queue: &str) -> String {
+        queue.strip_prefix(&*self.prefix).unwrap_or(queue).to_owned()
     }
 }
 

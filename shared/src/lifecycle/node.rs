@@ -31,6 +31,11 @@ pub fn is_node(id: &str) -> bool {
     id.split_once(LINK).is_some_and(|(_, rest)| rest.starts_with('n'))
 }
 
+/// Returns the id of the job to which a node, a page or a plan belongs.
+pub(crate) fn job_of(id: &str) -> &str {
+    id.split_once(LINK).map_or(id, |(job, _)| job)
+}
+
 /// Returns the id of the page of a job on which a dependent is listed. If the page is full, the one on the next level lists it. Level 0 is
 /// the job itself.
 pub(crate) fn page(id: &str, dependent: &str, level: usize) -> String {
@@ -76,6 +81,17 @@ pub(super) fn kept_until(longest: Duration, now: Timestamp) -> i64 {
 
 fn of(id: String) -> Record {
     Record { id, ..Record::default() }
+}
+
+/// Returns the members of a node, in their order.
+pub(crate) fn members(node: &Record) -> impl Iterator<Item = &String> {
+    node.dependencies.iter().flat_map(|dependencies| &dependencies.ids)
+}
+
+/// Returns an ended node that waits again, for those of its members that are open.
+pub(crate) fn reopened(node: &Record, is_open: impl Fn(&String) -> bool, owner: &str) -> Record {
+    let blocked_on = members(node).filter(|id| is_open(id)).cloned().collect();
+    Record { state: State::Blocked, blocked_on, error: None, finished_at: None, owner: Some(owner.to_owned()), ..node.clone() }
 }
 
 /// Builds the nodes through which `parent` waits for `members`. Returns the ids that the parent itself waits for, at most 20, and the nodes.

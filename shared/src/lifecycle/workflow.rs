@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use jiff::Timestamp;
 
 use super::{
-    node::{WIDTH, nodes},
+    node::{WIDTH, is_job, members, nodes},
     request::MAX_BLOCKED,
 };
 use crate::{
@@ -80,19 +80,18 @@ impl Wires {
     /// Connects a job with those that it waits for: directly, or through nodes.
     fn connect(&mut self, job: &mut Envelope, workflow: &str) {
         let id = job.id.clone().unwrap_or_default();
-        let members: Vec<_> = job.depends_on.iter().map(|step| step_id(workflow, step)).collect();
-        if members.len() <= WIDTH {
-            for member in &members {
+        let awaited: Vec<_> = job.depends_on.iter().map(|step| step_id(workflow, step)).collect();
+        if awaited.len() <= WIDTH {
+            for member in &awaited {
                 self.dependents.entry(member.clone()).or_default().push(id.clone());
             }
-            job.depends_on = members;
+            job.depends_on = awaited;
             return;
         }
         let conditions = Dependencies { when: job.when, otherwise: job.otherwise, ..Dependencies::default() };
-        let (first, nodes) = nodes(&id, &members, &conditions, longest(job), self.now);
+        let (first, nodes) = nodes(&id, &awaited, &conditions, longest(job), self.now);
         for node in &nodes {
-            let jobs = node.dependencies.iter().flat_map(|dependencies| &dependencies.ids).filter(|id| super::node::is_job(id));
-            for member in jobs {
+            for member in members(node).filter(|id| is_job(id)) {
                 self.dependents.entry(member.clone()).or_default().push(node.id.clone());
             }
         }
@@ -102,6 +101,6 @@ impl Wires {
 }
 
 /// Returns the time for which a job may wait for others.
-pub(super) fn longest(job: &Envelope) -> Duration {
+pub(crate) fn longest(job: &Envelope) -> Duration {
     job.max_blocked_s.map_or(MAX_BLOCKED, Duration::from_secs_f64)
 }

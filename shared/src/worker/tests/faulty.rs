@@ -129,6 +129,11 @@ impl FaultyStore {
         lock(&self.0.requests).clone()
     }
 
+    /// Returns the records, behind a connection without faults.
+    pub(super) fn memory(&self) -> Memory {
+        self.0.memory.clone()
+    }
+
     /// Returns the number of changes in each request that changes links.
     pub(super) fn link_requests(&self) -> Vec<usize> {
         lock(&self.0.links).iter().map(Vec::len).collect()

@@ -7,7 +7,7 @@ use super::{
     *,
 };
 use crate::{
-    Envelope, Otherwise, When,
+    Enqueue, Envelope, Otherwise, When,
     lifecycle::{is_job, is_node},
     queue::{Outgoing, Queue},
 };
@@ -318,4 +318,129 @@ fn a_flawed_workflow_is_refused_with_the_place() {
     unknown["depends_on"] = json!(["b"]);
     let reason = Envelope::parse(&unknown.to_string()).expect_err("it is refused").to_string();
     assert!(reason.starts_with("depends_on: the workflow has no job b; "), "{reason}");
+}
+
+/// Returns the write units of an item: its size in KB, rounded up. Source: "Item sizes and formats" in the DynamoDB developer guide.
+fn write_units(record: &Record) -> usize {
+    fn bytes(value: &serde_dynamo::AttributeValue) -> usize {
+        use serde_dynamo::AttributeValue as Value;
+        match value {
+            Value::S(text) => text.len(),
+            Value::N(number) => number.len() / 2 + 2,
+            Value::Ss(texts) => texts.iter().map(String::len).sum(),
+            Value::M(map) => 3 + map.iter().map(|(name, value)| 1 + name.len() + bytes(value)).sum::<usize>(),
+            Value::L(list) => 3 + list.iter().map(|value| 1 + bytes(value)).sum::<usize>(),
+            _ => 1,
+        }
+    }
+    let item: std::collections::HashMap<String, serde_dynamo::AttributeValue> = serde_dynamo::to_item(record).expect("an item");
+    item.iter().map(|(name, value)| name.len() + bytes(value)).sum::<usize>().div_ceil(1024)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_of_ten_thousand_costs_one_more_write_for_each_job() {
+    const JOBS: usize = 10_000;
+    let world = TestWorker::with(Policy::new(), async |_| Ok(Value::Null));
+    let client = crate::Client::new(Arc::new(world.queue.clone()), Arc::new(world.store.memory()), world.clock.clone(), "");
+    let jobs = (0..JOBS).map(|number| job(&format!("resize-{number}")));
+    let sent = client.enqueue_group(job("close"), jobs).await.expect("the table answers");
+    assert!(sent.iter().all(Result::is_ok));
+    let nodes = world.store.memory().records().into_iter().filter(|record| is_node(&record.id));
+    assert!(nodes.clone().all(|node| write_units(&node) == 1), "{}", nodes.count());
+    // The messages arrive in a random order.
+    let mut bodies: Vec<_> = world.queue.messages(QUEUE).into_iter().map(|message| message.body).collect();
+    let closing = bodies.pop().expect("the closing job");
+    world.handle([with_body("close", serde_json::from_str::<Value>(&closing).expect("JSON"))]).await;
+    bodies.sort_by_key(|body| uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, body.as_bytes()));
+    for (batch, bodies) in bodies.chunks(10).enumerate() {
+        let message =
+            |(place, body): (usize, &String)| with_body(&format!("{batch}-{place}"), serde_json::from_str::<Value>(body).expect("JSON"));
+        assert!(world.handle(bodies.iter().enumerate().map(message)).await.failures.is_empty());
+    }
+    assert_eq!(world.state("close"), State::Queued);
+    assert_eq!(world.queue.messages(QUEUE).iter().filter(|message| message.body == closing).count(), 1);
+    let (requests, links) = (world.store.requests(), world.store.link_requests());
+    let units: usize = requests.iter().flat_map(|request| &request.writes).map(|write| write_units(&write.next)).sum();
+    let (units, requests) = (units + links.iter().sum::<usize>(), requests.into_iter().filter(|request| request.reads.is_empty()).count());
+    assert_eq!(world.store.requests().len() - requests, 0, "reads");
+    println!("{} requests, {units} write units", requests + links.len());
+    assert!(requests + links.len() <= 3_200, "{requests} requests, and {} for links", links.len());
+    assert!(units <= 31_000, "{units} write units");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_of_a_workflow_runs_only_what_has_not_succeeded() {
+    let graph = Graph::new().failing(&["w/b", "w/m7", "w/m30"]);
+    let mut jobs = group(0..40);
+    jobs.extend([step("a", &[]), step("b", &["a"]), step("held", &["b"])]);
+    jobs.push(json!({"name": "probe", "id": "off", "depends_on": ["b"], "otherwise": "cancel"}));
+    jobs.push(json!({"name": "probe", "id": "after", "depends_on": ["off"], "otherwise": "cancel"}));
+    jobs.push(json!({"name": "probe", "id": "wide", "depends_on": numbered(0..40), "otherwise": "cancel"}));
+    jobs.push(json!({"name": "probe", "id": "unneeded", "depends_on": ["a"], "when": "failed"}));
+    jobs.push(json!({"name": "probe", "id": "apology", "depends_on": ["b"], "when": "failed"}));
+    let mut body = workflow(&json!(jobs));
+    body["otherwise"] = json!("cancel");
+    graph.send(&body).await;
+    graph.run().await;
+    let ends = ["w/held", "w/off", "w/after", "w/wide", "w", "w/apology"];
+    let cancelled = State::Cancelled;
+    assert_eq!(graph.states(&ends), [State::Blocked, cancelled, cancelled, cancelled, cancelled, State::Succeeded]);
+    let before = graph.runs.all();
+    lock(&graph.failing).clear();
+    let client = graph.local.client();
+    let mut retried = client.retry_workflow("w").await.expect("memory answers").expect("it is known");
+    retried.sort();
+    assert_eq!(retried, ["w", "w/after", "w/b", "w/m30", "w/m7", "w/off", "w/wide"]);
+    graph.run().await;
+    let mut runs = graph.runs.all()[before.len()..].to_vec();
+    assert_eq!(runs.last().map(String::as_str), Some("w"));
+    runs.sort();
+    assert_eq!(runs, ["w", "w/after", "w/b", "w/held", "w/m30", "w/m7", "w/off", "w/wide"]);
+    assert_eq!(client.retry_workflow("w").await.expect("memory answers"), Some(Vec::new()));
+    assert_eq!(client.retry_workflow("other").await.expect("memory answers"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_workflow_runs_none_of_its_jobs_later() {
+    let graph = Graph::new();
+    let client = graph.local.client();
+    let mut body = workflow(&json!([step("a", &[]), step("b", &["a"]), step("c", &["b"])]));
+    body["run_at"] = json!(crate::clock::after(graph.local.clock.now(), seconds(7200)).to_string());
+    graph.send(&body).await;
+    let engine = graph.local.engine(graph.jobs.clone(), Handle::current(), usize::MAX);
+    graph.local.run_due(&engine).await.expect("memory answers");
+    let before = client.workflow("w").await.expect("memory answers").expect("it is known");
+    assert_eq!(before.progress(), [("blocked", 2), ("scheduled", 1)].into());
+    let counts = client.cancel_workflow("w").await.expect("memory answers").expect("it is known");
+    assert_eq!([counts.cancelled, counts.running, counts.ended], [4, 0, 0]);
+    graph.run().await;
+    assert_eq!(graph.runs.all(), [""; 0]);
+    let after = client.workflow("w").await.expect("memory answers").expect("it is known");
+    assert_eq!(after.progress(), [("cancelled", 3)].into());
+    assert_eq!(after.jobs[3].depends_on, ["w/c"]);
+    assert_eq!(client.cancel_workflow("early").await.expect("memory answers"), None);
+    graph.send(&json!({"name": "probe", "id": "early", "jobs": [step("a", &[])]})).await;
+    graph.run().await;
+    assert_eq!(graph.runs.all(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_workflow_is_built_from_stages() {
+    let graph = Graph::new().failing(&["w/probe-2"]);
+    let named = || Enqueue::named("probe", Value::Null);
+    let built = crate::Workflow::new(job("w").otherwise(Otherwise::Cancel))
+        .then(job("first"))
+        .group([named(), named(), job("left")])
+        .on_failure(job("apology"))
+        .chain([job("x"), job("y")])
+        .job(job("beside").after(["first"]));
+    graph.enqueue(built.build().expect("a workflow")).await;
+    graph.run().await;
+    let mut runs = graph.runs.all();
+    assert_eq!(runs[0], "w/first");
+    runs.sort();
+    assert_eq!(runs, ["w/apology", "w/beside", "w/first", "w/left", "w/probe", "w/probe-2"]);
+    assert_eq!(graph.states(&["w/x", "w/y", "w"]), [State::Blocked; 3]);
+    let flawed = crate::Workflow::new(job("v")).then(job("a").delay(seconds(5))).build().expect_err("it is refused").to_string();
+    assert!(flawed.contains("its job \"probe\" has the option `delay`"), "{flawed}");
 }

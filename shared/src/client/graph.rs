@@ -1,0 +1,190 @@
+//! Reads, cancels and retries whole workflows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+
+use super::{Cancelled, Client, Enqueue};
+use crate::{
+    Envelope, Error, Record, State,
+    lifecycle::{self, Expansion},
+    store::{Write, Written},
+};
+
+/// Number of jobs of a workflow that are changed at the same time.
+const AT_A_TIME: usize = 16;
+
+/// A workflow and the records of its jobs.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Graph {
+    /// The message of the workflow.
+    pub workflow: Envelope,
+    /// The jobs in the order of the message, and the closing job at the end.
+    pub jobs: Vec<GraphJob>,
+}
+
+/// A job of a workflow.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct GraphJob {
+    /// The id of its record.
+    pub id: String,
+    /// The ids of the records of the jobs that it waits for.
+    pub depends_on: Vec<String>,
+    /// Its record. `None`: no function has received its message yet.
+    pub record: Option<Record>,
+}
+
+impl GraphJob {
+    /// Returns the state of the job. Without a record, its message is in the queue.
+    pub fn state(&self) -> State {
+        self.record.as_ref().map_or(State::Queued, |record| record.state)
+    }
+}
+
+impl Graph {
+    /// Returns the number of jobs in each state, without the closing job.
+    pub fn progress(&self) -> BTreeMap<&'static str, usize> {
+        let mut counts = BTreeMap::new();
+        for job in &self.jobs[..self.jobs.len().saturating_sub(1)] {
+            *counts.entry(job.state().as_str()).or_default() += 1;
+        }
+        counts
+    }
+}
+
+/// The result of [`Client::cancel_workflow`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct CancelledJobs {
+    /// Number of jobs that do not run.
+    pub cancelled: usize,
+    /// Number of running jobs that are asked to stop.
+    pub running: usize,
+    /// Number of jobs that had ended before.
+    pub ended: usize,
+}
+
+impl Client {
+    /// Reads a workflow and the records of its jobs. Returns `None` if no workflow with this id was received, or if its plan was deleted.
+    ///
+    /// This costs half a read unit for each 4 KB of the message, and for each record.
+    ///
+    /// # Errors
+    ///
+    /// When no job can have this id, or the table does not answer.
+    pub async fn workflow(&self, id: &str) -> Result<Option<Graph>, Error> {
+        let Some((workflow, _)) = self.plan(id).await? else { return Ok(None) };
+        let full = |step: &str| lifecycle::step_id(id, step);
+        let mut jobs: Vec<_> =
+            workflow.jobs.iter().map(|step| (full(step.id()), step.job.depends_on.iter().map(|id| full(id)).collect())).collect();
+        jobs.push((id.to_owned(), workflow.last_steps().into_iter().map(full).collect()));
+        let ids: Vec<_> = jobs.iter().map(|(id, _)| id.clone()).collect();
+        let records = self.records(&ids).await?;
+        let jobs = jobs.into_iter().zip(records).map(|((id, depends_on), record)| GraphJob { id, depends_on, record }).collect();
+        Ok(Some(Graph { workflow, jobs }))
+    }
+
+    /// Cancels the closing job of a workflow and each of its jobs that has not ended. Returns `None` if no workflow with this id was received.
+    /// Its id is blocked then, as by [`Client::cancel`].
+    ///
+    /// # Errors
+    ///
+    /// When the table does not answer.
+    pub async fn cancel_workflow(&self, id: &str) -> Result<Option<CancelledJobs>, Error> {
+        // Before the plan is read: a worker that receives the message writes the plan and then reads this record.
+        let closing = self.cancel(id).await?;
+        let Some((_, Expansion { jobs, .. })) = self.plan(id).await? else { return Ok(None) };
+        let ids = jobs.into_iter().filter_map(|(_, job)| job.id);
+        let cancelled = stream::iter(ids).map(async |id| self.cancel(&id).await).buffer_unordered(AT_A_TIME);
+        let outcomes: Vec<_> = cancelled.try_collect().await?;
+        let mut counts = CancelledJobs::default();
+        for outcome in outcomes.into_iter().chain([closing]) {
+            match outcome {
+                Cancelled::Waiting | Cancelled::Unseen(_) => counts.cancelled += 1,
+                Cancelled::Running => counts.running += 1,
+                Cancelled::Ended => counts.ended += 1,
+            }
+        }
+        Ok(Some(counts))
+    }
+
+    /// Runs the jobs of a workflow again that have ended without success, and the closing job if it has. Jobs that have succeeded, and those
+    /// that have not ended, are left alone. Returns the ids of those that run again, or `None` if no workflow with this id was received.
+    ///
+    /// # Errors
+    ///
+    /// When AWS does not answer. The call can be repeated.
+    pub async fn retry_workflow(&self, id: &str) -> Result<Option<Vec<String>>, Error> {
+        let Some((_, Expansion { nodes, jobs, closing })) = self.plan(id).await? else { return Ok(None) };
+        let queue = closing.name.clone();
+        let jobs: Vec<_> =
+            jobs.into_iter().chain([(queue, closing)]).filter_map(|(queue, job)| Some((job.id.clone()?, (queue, job)))).collect();
+        let ids: Vec<_> = jobs.iter().map(|(id, _)| id.clone()).collect();
+        let records: BTreeMap<_, _> = ids.iter().cloned().zip(self.records(&ids).await?).collect();
+        let fails = |id: &str| records.get(id).and_then(Option::as_ref).is_some_and(runs_again);
+        self.reopen(nodes, &records).await?;
+        let mut rest: BTreeMap<_, _> = jobs.into_iter().filter(|(id, _)| fails(id)).collect();
+        let mut done = Vec::new();
+        while !rest.is_empty() {
+            // A job whose dependency has not run again yet would end at once.
+            let is_blocked = |job: &Envelope| job.depends_on.iter().any(|id| rest.contains_key(id));
+            let ready: BTreeSet<_> = rest.iter().filter(|(_, (_, job))| !is_blocked(job)).map(|(id, _)| id.clone()).collect();
+            let (now, later) = rest.into_iter().partition::<BTreeMap<_, _>, _>(|(id, _)| ready.contains(id) || ready.is_empty());
+            rest = later;
+            let retried = stream::iter(now).map(async |(id, (queue, job))| {
+                let queue = records.get(&id).and_then(Option::as_ref).map_or(queue, |record| self.short(&record.queue));
+                let is_retried = self.retry(Enqueue::of(job, queue)).await?;
+                Ok::<_, Error>(Some(id).filter(|_| is_retried))
+            });
+            done.extend(retried.buffer_unordered(AT_A_TIME).try_collect::<Vec<_>>().await?.into_iter().flatten());
+        }
+        Ok(Some(done))
+    }
+
+    /// Makes the ended nodes of jobs that run again wait again for the members that have not succeeded.
+    async fn reopen(&self, nodes: Vec<Record>, records: &BTreeMap<String, Option<Record>>) -> Result<(), Error> {
+        let fails = |id: &str| records.get(id).and_then(Option::as_ref).is_some_and(runs_again);
+        let ids: Vec<_> = nodes.into_iter().map(|node| node.id).filter(|id| fails(lifecycle::job_of(id))).collect();
+        let stored: BTreeMap<_, _> = ids.iter().cloned().zip(self.records(&ids).await?).collect();
+        let is_open = |id: &String| match stored.get(id) {
+            Some(node) => node.as_ref().is_some_and(|node| lifecycle::closed(node).is_none()),
+            None => records.get(id).and_then(Option::as_ref).is_none_or(|record| record.state != State::Succeeded),
+        };
+        let ended = stored.values().flatten().filter(|node| node.state.is_terminal());
+        let writes: Vec<_> =
+            ended.map(|node| Write::replace(node.clone(), lifecycle::reopened(node, is_open, &crate::outbox::token()))).collect();
+        for written in self.store.write(&writes).await {
+            match written.map_err(|error| Error::store("cannot run a workflow again", error))? {
+                Written::Done => {}
+                Written::Refused(_) => {
+                    return Err(Error::Conflict("cannot run a workflow again: another command does so; try again".into()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the plan of a workflow.
+    async fn plan(&self, id: &str) -> Result<Option<(Envelope, Expansion)>, Error> {
+        self.check(id)?;
+        let plan = self.records(&[lifecycle::plan_id(id)]).await?.pop().flatten();
+        let Some(body) = plan.and_then(|plan| plan.envelope) else { return Ok(None) };
+        let workflow =
+            Envelope::parse(&body).map_err(|flaw| Error::Conflict(format!("cannot read the plan of workflow {id:?}: {flaw}")))?;
+        let expansion = lifecycle::expand(&workflow, id, self.clock.now());
+        Ok(Some((workflow, expansion)))
+    }
+
+    pub(super) async fn records(&self, ids: &[String]) -> Result<Vec<Option<Record>>, Error> {
+        let answers = self.store.read(ids).await;
+        answers.into_iter().collect::<Result<_, _>>().map_err(|error| Error::store("cannot read the records of a workflow", error))
+    }
+}
+
+/// Returns `true` for a job that has ended without success, although it was needed.
+fn runs_again(record: &Record) -> bool {
+    let is_needed = record.error.as_ref().is_none_or(|error| error.kind != "not_needed");
+    record.state.is_terminal() && record.state != State::Succeeded && is_needed
+}
