@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::{
     Dependencies, Dlq, Failure, Otherwise, Past, Policy, Record, State, When,
     lifecycle::{self, Claim, Decision, Ending, Request},
+    names::MORE,
     queue::{self, Message, Outgoing, QueueError, Source, Visibility},
     store::{Index, Link, Linked, Listing, Store, StoreError, Write, Written},
 };
@@ -174,6 +175,8 @@ async fn a_job_gets_dependents_in_certain_states_and_at_most_twenty(store: &dyn 
     let rest = Link::Register { id: job.id.clone(), dependents: many.into_iter().skip(1).collect(), states: LIVE };
     assert!(matches!(link(store, rest).await, Linked::Done(full) if full.dependents.len() == 20));
     assert!(is_refused(&link(store, register(&job, ["e"])).await, read(store, &job.id).await.as_ref()));
+    assert!(matches!(link(store, register(&job, [MORE])).await, Linked::Done(marked) if marked.dependents.len() == 21));
+    assert!(is_refused(&link(store, register(&ended, [MORE])).await, Some(&ended)));
 }
 
 async fn dependencies_are_removed_from_a_blocked_job_only(store: &dyn Store) {
@@ -209,7 +212,18 @@ async fn a_job_does_not_end_without_its_new_dependents(store: &dyn Store) {
     let stored = Record { dependents: ["a".to_owned()].into(), ..seen.clone() };
     let next = Record { state: State::Succeeded, ..seen.clone() };
     assert_eq!(write(store, next.clone(), Some(&seen)).await, Written::Refused(Some(Box::new(stored.clone()))));
-    let next = Record { dependents: stored.dependents.clone(), ..next };
+    // A write that changes the dependents requires those that were read as well.
+    let changed = |ids: &[&str]| Record { dependents: ids.iter().map(|id| (*id).to_owned()).collect(), ..seen.clone() };
+    assert_eq!(write(store, changed(&["a", "b"]), Some(&seen)).await, Written::Refused(Some(Box::new(stored.clone()))));
+    assert_eq!(write(store, changed(&["a", "b"]), Some(&stored)).await, Written::Done);
+    link(store, register(&seen, ["c"])).await;
+    let stored = changed(&["a", "b", "c"]);
+    for fewer in [&["a", "b"][..], &["a"], &["a", "b", "d"]] {
+        let seen = changed(fewer);
+        let next = Record { state: State::Succeeded, ..seen.clone() };
+        assert_eq!(write(store, next, Some(&seen)).await, Written::Refused(Some(Box::new(stored.clone()))), "{fewer:?}");
+    }
+    let next = Record { state: State::Succeeded, ..stored.clone() };
     assert_eq!(write(store, next.clone(), Some(&stored)).await, Written::Done);
     assert_eq!(read(store, &seen.id).await, Some(next));
 }
