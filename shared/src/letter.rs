@@ -39,7 +39,8 @@ pub enum Redrive {
     Send(Outgoing),
     /// Delete the letter: its job has ended since, or continues without it.
     Drop,
-    /// Keep the letter: another job with its id has other arguments, so the message would be discarded as a duplicate, or run in its place.
+    /// Keep the letter: the job with its id has other arguments, so the message would be discarded as a duplicate, or run in its place. The
+    /// letter may be the only copy of its arguments.
     OtherArguments,
     /// Keep the letter: the message has no room for the attributes that it needs.
     Stuck,
@@ -91,14 +92,7 @@ impl Letter {
         // The due index holds the message of such a job.
         let is_filed = |record: &Record| record.state == State::Scheduled && record.envelope.is_some();
         let failed = match record.map(|record| (record, record.state)) {
-            // The message would run in the place of that job, or be discarded. Arguments that have run need not be kept once the job
-            // continues without them, unless it has failed again: the other arguments may have been a mistake.
-            Some((record, state))
-                if self.has_other_arguments(record)
-                    && (dead.is_none() || state == State::Failed || !state.is_terminal() && !is_filed(record)) =>
-            {
-                return Redrive::OtherArguments;
-            }
+            Some((record, _)) if self.has_other_arguments(record) => return Redrive::OtherArguments,
             // It was redriven and has failed again: there is a newer dead letter.
             Some((record, State::Failed)) if record.dlq != Some(Dlq::Pending) && dead.is_some_and(|dead| dead != record.generation) => {
                 return Redrive::Drop;
@@ -235,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_that_never_ran_is_kept_if_its_id_has_other_arguments() {
+    fn a_letter_is_kept_if_its_id_has_other_arguments() {
         let of = |record: Record, envelope: &Letter| {
             envelope.envelope.as_ref().map(|own| Record { digest: Some(own.digest()), ..record }).expect("it is read")
         };
@@ -243,9 +237,10 @@ mod tests {
         let filed = Record { envelope: Some(BODY.into()), ..record(State::Scheduled, 0, None) };
         for seen in [record(State::Succeeded, 1, None), record(State::Cancelled, 0, None), filed] {
             let (same, different) = (of(seen.clone(), &letter_of(None)), of(seen, &other));
-            assert_eq!(letter_of(None).redrive(Some(&same), "q"), Redrive::Drop);
-            assert_eq!(letter_of(None).redrive(Some(&different), "q"), Redrive::OtherArguments);
-            assert_eq!(letter_of(Some(0)).redrive(Some(&different), "q"), Redrive::Drop, "it ran, and was run again with others");
+            for dead in [None, Some(0)] {
+                assert_eq!(letter_of(dead).redrive(Some(&same), "q"), Redrive::Drop);
+                assert_eq!(letter_of(dead).redrive(Some(&different), "q"), Redrive::OtherArguments, "it is the only copy");
+            }
         }
         for state in [State::Queued, State::Running, State::Retrying, State::Scheduled] {
             let seen = of(record(state, 1, None), &other);

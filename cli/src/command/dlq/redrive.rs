@@ -14,7 +14,7 @@ pub(super) const KEPT: &str = "the message would not run";
 /// Why a purge does not delete a dead letter.
 pub(super) const NOT_PURGED: &str = "the job belongs to another queue";
 const OTHER_ARGUMENTS: &str =
-    "another job with this id has other arguments, so this message would be discarded; enqueue these arguments with another id";
+    "the job with this id has other arguments, so this message would be discarded; enqueue its arguments with another id, or purge it";
 const EXPIRED: &str =
     "the job has expired and would not run; run it with these arguments by `sqjobs retry ID ARGS`, which deletes this dead letter";
 const TOO_LARGE: &str = "a redrive must add the job's id to the message, which is too large for that; enqueue the job again";

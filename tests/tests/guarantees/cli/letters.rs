@@ -209,12 +209,15 @@ fn a_retry_loses_no_other_arguments() {
         world.dead_letters_when(3).await;
         world.record_in("b", "failed").await;
         let redriven = sqjobs(world, &["dlq", "redrive", "probes", "--id", "b", "--yes"]).no();
-        assert!(redriven.contains("b: another job with this id has other arguments"), "{redriven}");
+        assert!(redriven.contains("b: the job with this id has other arguments"), "{redriven}");
         world.dead_letters_when(3).await;
         world.drained().await;
         let retried = sqjobs(world, &["retry", "b", &orders]);
         assert_eq!((&*retried.printed, &*retried.said), ("b runs again; its dead letter is deleted\n", &*kept("b")));
         world.record_in("b", "succeeded").await;
+        // The kept dead letters are the only copies of their arguments.
+        let redriven = sqjobs(world, &["dlq", "redrive", "probes", "--yes"]).no();
+        assert!(redriven.contains("2 kept") && redriven.contains("b: the job with this id has other arguments"), "{redriven}");
         let bodies: Vec<_> = world.dead_letters().await.into_iter().map(|letter| letter.body).collect();
         assert!(bodies.len() == 2 && bodies.iter().all(|body| body.contains("fatal") || body.contains(r#""effects":7"#)), "{bodies:?}");
     });
@@ -290,12 +293,12 @@ fn of_dead_letters_of_one_id_the_first_is_redriven_and_others_are_kept() {
         assert!(
             would.starts_with("2 would be redriven, 1 would be dropped (")
                 && would.contains("), 1 would be kept (the message would not run)")
-                && would.contains("another job with this id has other arguments"),
+                && would.contains("the job with this id has other arguments"),
             "{would}"
         );
         let done = redrive(&["--yes", "--json"]);
         assert_eq!((done.status, counts(&done.json()[0])), (1, [2, 1, 1, 0]));
-        assert!(done.said.contains("a: another job with this id has other arguments"), "{}", done.said);
+        assert!(done.said.contains("a: the job with this id has other arguments"), "{}", done.said);
         assert_eq!(world.messages().await.len(), 2);
         let kept = world.dead_letters().await;
         assert!(kept.len() == 1 && kept[0].body.contains("fatal"), "{kept:?}");
