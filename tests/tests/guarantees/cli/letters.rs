@@ -254,7 +254,7 @@ fn a_letter_whose_job_has_succeeded_since_is_dropped_and_not_run() {
         world.deploy(&Function::probe()).await;
         fail(world, &["a", "b"], None).await;
         world.effects.open_the_gate();
-        let job = world.probe("a", &json!({}));
+        let job = world.probe("a", &json!({"act": {"fail_until": world.effects.gate()}}));
         // `Client::retry` leaves the dead letter.
         let client = sqjobs::Client::new(
             std::sync::Arc::new(sqjobs::queue::Sqs::new(world.account.sqs.clone())),
