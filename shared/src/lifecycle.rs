@@ -24,8 +24,6 @@ mod tests;
 mod transition;
 mod workflow;
 
-#[cfg(not(feature = "operator"))]
-pub(crate) use self::dependency::unmet;
 pub use self::lease::SKEW;
 pub(crate) use self::{
     abandoned::{Abandoned, abandoned},
@@ -35,7 +33,7 @@ pub(crate) use self::{
     ending::{Ending, Fate},
     filing::{filed, is_filed, is_sendable, put_off, sent},
     finish::{Outcome, dead_lettered, finish},
-    identity::{differs, has_other_arguments, id_in_use, is_of, other_workflow, with_dependents},
+    identity::{UNSTORABLE, differs, has_other_arguments, id_in_use, is_of, other_workflow, with_dependents},
     lease::renewed,
     node::{job_of, members, nodes, page, pages, plan, reopened},
     refuse::refuse,
@@ -45,10 +43,12 @@ pub(crate) use self::{
     transition::{UNKNOWN, announced, created},
     workflow::{Expansion, expand, longest},
 };
+#[cfg(not(feature = "operator"))]
+pub(crate) use self::{identity::is_unclaimed, node::{is_job, is_node}};
 #[cfg(feature = "operator")]
 pub use self::{
     dependency::unmet,
-    identity::{is_awaited, waits_for_other_time},
+    identity::{is_awaited, is_unclaimed, waits_for_other_time},
     node::{is_job, is_node, plan_id},
     workflow::step_id,
 };

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use jiff::Timestamp;
-use sqjobs::{Record, State};
+use sqjobs::{Client, Record, State};
 use tokio::time::sleep;
 
 use super::{dlq::letter, lookup};
@@ -67,6 +67,8 @@ pub(super) struct Sent {
     pub(super) queue: String,
     /// An instant before the send. Older dead letters are of other messages.
     pub(super) since: Timestamp,
+    /// The record that a rejected message with the same id has left. This message replaces it.
+    pub(super) rejected: Option<Record>,
 }
 
 impl Follow<'_> {
@@ -76,7 +78,7 @@ impl Follow<'_> {
         let (mut seen, mut pause): (Option<Record>, _) = (None, FIRST);
         let (mut search_at, mut printed) = (QUIET, Vec::new());
         loop {
-            let record = client.get(self.id).await?;
+            let record = self.record(&client).await?;
             if let Some(record) = record.filter(|record| seen.as_ref().is_none_or(|seen| has_changed(seen, record))) {
                 if self.json {
                     output.json(&record)?;
@@ -109,6 +111,13 @@ impl Follow<'_> {
         }
     }
 
+    /// Reads the record, unless an earlier message with the same id has left it.
+    async fn record(&self, client: &Client) -> Result<Option<Record>, Failure> {
+        let old = self.sent.as_ref().and_then(|sent| sent.rejected.as_ref());
+        let is_old = |record: &Record| old.is_some_and(|old| (old.state, old.finished_at) == (record.state, record.finished_at));
+        Ok(client.get(self.id).await?.filter(|record| !is_old(record)))
+    }
+
     /// Looks for the dead letter of a job that no worker has started, and prints the facts. Returns `true` if there is one. `printed` holds
     /// the sentences that were printed before.
     async fn has_dead_letter(&self, printed: &mut Vec<String>, output: &mut Output) -> Result<bool, Failure> {
@@ -116,7 +125,7 @@ impl Follow<'_> {
         let (queue, since) = self.sent.as_ref().map(|sent| (&*sent.queue, sent.since)).unzip();
         let facts = lookup::search_queues(aws, id, queue, since).await?;
         // A worker may have started it meanwhile. Then the record shows its ending.
-        let record = aws.client().get(id).await?;
+        let record = self.record(&aws.client()).await?;
         if !is_unstarted(record.as_ref()) {
             return Ok(false);
         }

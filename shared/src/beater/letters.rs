@@ -183,7 +183,8 @@ fn request(message: &Message, id: String, envelope: Option<&Envelope>, stored: O
     let asked = envelope.map(|envelope| Request::of(envelope.clone(), message.body.clone())).unwrap_or_default();
     let mut request = Request { id, sent_at: message.sent_at, dead: message.dead(), ..asked };
     if !is_named {
-        request.name = stored.map(|record| record.name.clone()).unwrap_or_default();
+        let unread = || message.field("name").filter(|_| envelope.is_none());
+        request.name = stored.map(|record| record.name.clone()).or_else(unread).unwrap_or_default();
     }
     request.queue = message.source.clone().or_else(|| stored.map(|record| record.queue.clone())).unwrap_or_default();
     request

@@ -8,7 +8,7 @@ use super::{
     dependency::{blocked, must_wait},
     ending::Ending,
     filing::{filed, is_filed, waits_long},
-    identity::{digest, is_awaited, is_of, is_other_workflow, with_dependents},
+    identity::{digest, is_of, is_other_workflow, is_unclaimed, with_dependents},
     lease::{KILLED, free_from, was_killed},
     request::Request,
     transition::{cancelled, created, failed, finished, met, redriven, remember, too_often, unfinished, with_message},
@@ -66,13 +66,13 @@ pub(crate) fn decide(seen: Option<&Record>, request: &Request, policy: &Policy, 
     let Some(seen) = seen else {
         return start(created(request, policy), request, policy, claim, now);
     };
-    if !is_of(seen, request) || is_other_workflow(seen, request) {
-        return Decision::Leave(Ending::Foreign);
-    }
     let seen = &*with_dependents(seen, request);
-    if is_awaited(seen) {
+    if is_unclaimed(seen) {
         let dependents = seen.dependents.clone();
         return start(Record { dependents, ..created(request, policy) }, request, policy, claim, now);
+    }
+    if !is_of(seen, request) || is_other_workflow(seen, request) {
+        return Decision::Leave(Ending::Foreign);
     }
     match seen.state {
         State::Failed if request.dead == Some(seen.generation) => {

@@ -8,7 +8,13 @@ use super::{lease::SKEW, request::Request};
 use crate::{
     envelope::{Digest, excerpt},
     record::{Failure, Record, State},
+    stats::RESERVED,
 };
+
+/// The kind of a job whose record the store cannot hold.
+pub(crate) const UNSTORABLE: &str = "unstorable";
+/// The kinds of messages that are rejected before an attempt, besides reserved fields.
+const REFUSALS: &[&str] = &["rejected", "parked", "contract", UNSTORABLE];
 
 /// Returns `true` if a message belongs to the job with its id. The record has no name if only a cancellation, a completion or a
 /// dependent has written it.
@@ -32,6 +38,18 @@ pub(crate) fn with_dependents<'a>(seen: &'a Record, request: &Request) -> Cow<'a
 /// Returns `true` for the record of a job that others wait for and that no worker or client has seen yet.
 pub fn is_awaited(seen: &Record) -> bool {
     seen.name.is_empty() && seen.state == State::Queued
+}
+
+/// Returns `true` for a record that no job has claimed: others wait for its id, or each message with its id was rejected. A message that can
+/// be run replaces such a record, and keeps its dependents. So a wrong message never hides a right one with its id.
+pub fn is_unclaimed(seen: &Record) -> bool {
+    is_awaited(seen) || was_rejected(seen)
+}
+
+/// Returns `true` for the record of a job that has failed without an attempt, because its message was rejected.
+fn was_rejected(seen: &Record) -> bool {
+    let is_refusal = |error: &Failure| REFUSALS.contains(&&*error.kind) || error.kind.starts_with(RESERVED);
+    seen.state == State::Failed && seen.generation == 0 && seen.error.as_ref().is_some_and(is_refusal)
 }
 
 /// Returns the failure of a message that does not belong to the job with its id.
@@ -60,7 +78,7 @@ pub(crate) fn has_other_arguments(seen: &Record, request: &Request) -> bool {
 /// Returns `true` if an earlier job with the same id has other arguments or another run time than the announced one.
 pub(crate) fn differs(first: &Record, announced: &Record) -> bool {
     let has_other_arguments = first.digest.is_some() && first.digest != announced.digest;
-    !is_awaited(first) && (has_other_arguments || waits_for_other_time(first, announced.run_at))
+    !is_unclaimed(first) && (has_other_arguments || waits_for_other_time(first, announced.run_at))
 }
 
 /// Returns `true` if a job that was not started yet waits for another time than `run_at`.

@@ -2,29 +2,55 @@
 
 use jiff::Timestamp;
 
-use super::{claim::Decision, ending::Ending, give_up::given_up, identity::is_of, lease::free_from, request::Request};
+use super::{
+    claim::Decision,
+    ending::Ending,
+    give_up::given_up,
+    identity::{is_awaited, is_of, with_dependents},
+    lease::free_from,
+    request::Request,
+    transition::{UNKNOWN, created},
+};
 use crate::record::{Dlq, Failure, Record, State};
 
 /// Decides about a message that cannot be run, given the stored record of its id. `ending` is the ending of a message without a record:
 /// rejected or parked. `owner` is a new token.
 ///
 /// A message of a cancelled job is discarded. A rejected message ends an unfinished record as `failed` with this failure, because no
-/// other message would end it. A parked message leaves the record to another worker.
-pub(crate) fn refuse(seen: Option<&Record>, request: &Request, ending: &Ending, failure: Failure, owner: &str, now: Timestamp) -> Decision {
+/// other message would end it. If there is no record, it creates a failed one, so that jobs that wait for this id learn of its end. The
+/// id of the request is empty if no record may be created. A parked message leaves the record to another worker.
+pub(crate) fn refuse(
+    seen: Option<&Record>,
+    request: &Request,
+    ending: &Ending,
+    failure: &Failure,
+    owner: &str,
+    now: Timestamp,
+) -> Decision {
     // The name in an unreadable message is unknown.
     let is_its = |seen: &&Record| is_of(seen, request) || request.name.is_empty() && seen.queue == request.queue;
-    let Some(seen) = seen.filter(is_its) else { return Decision::Leave(ending.clone()) };
+    let is_rejected = *ending == Ending::Rejected;
+    let end = |seen: &Record| {
+        let next = given_up(seen, failure.clone(), owner, now);
+        let ending = if next.state == State::Failed { Ending::Rejected } else { Ending::Cancelled };
+        Decision::End { next: Box::new(next), ending }
+    };
+    let Some(seen) = seen else {
+        let is_recorded = is_rejected && !request.id.is_empty();
+        return if is_recorded { end(&created(request, &UNKNOWN)) } else { Decision::Leave(ending.clone()) };
+    };
+    if !is_its(&seen) {
+        return Decision::Leave(ending.clone());
+    }
+    let seen = &*with_dependents(seen, request);
     match seen.state {
         State::Cancelled => Decision::Leave(Ending::Duplicate),
-        _ if *ending != Ending::Rejected => Decision::Leave(ending.clone()),
+        _ if !is_rejected => Decision::Leave(ending.clone()),
+        _ if is_awaited(seen) => end(&Record { dependents: seen.dependents.clone(), ..created(request, &UNKNOWN) }),
         State::Failed if seen.dlq == Some(Dlq::Pending) => Decision::Leave(Ending::Failed),
         state if state.is_terminal() => Decision::Leave(Ending::Rejected),
         // A worker of another version may be running the job.
         State::Running if now <= free_from(seen) => Decision::Leave(Ending::Busy(free_from(seen))),
-        _ => {
-            let next = given_up(seen, failure, owner, now);
-            let ending = if next.state == State::Failed { Ending::Rejected } else { Ending::Cancelled };
-            Decision::End { next: Box::new(next), ending }
-        }
+        _ => end(seen),
     }
 }

@@ -11,6 +11,7 @@ use std::{collections::BTreeMap, error::Error as StdError, fmt, sync::Arc, time:
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use jiff::Timestamp;
+use serde_json::Value;
 use uuid::Uuid;
 
 use self::attribute::{DEAD, ID, RESERVED};
@@ -149,13 +150,21 @@ impl StdError for QueueError {
 
 impl Message {
     /// Returns the id of its job and its envelope. The id is the one that the library wrote, otherwise the producer's, otherwise that
-    /// of the message.
+    /// of the message. The producer's id counts also if another field cannot be read, because other jobs may wait for it.
     pub(crate) fn open(&self) -> (String, Result<Envelope, Unreadable>) {
         let envelope = Envelope::parse(&self.body);
-        let given = envelope.as_ref().ok().and_then(|envelope| envelope.id.as_ref());
-        let id = self.attributes.get(ID).or(given).unwrap_or(&self.id).clone();
+        let given = match &envelope {
+            Ok(envelope) => envelope.id.clone(),
+            Err(_) => self.field("id").filter(|id| check_id(id).is_ok()),
+        };
+        let id = self.attributes.get(ID).cloned().or(given).unwrap_or_else(|| self.id.clone());
         let checked = envelope.and_then(|envelope| check_id(&id).map(|()| envelope));
         (id, checked)
+    }
+
+    /// Returns a text field of a body that cannot be read as a whole.
+    pub(crate) fn field(&self, name: &str) -> Option<String> {
+        serde_json::from_str::<Value>(&self.body).ok()?.get(name)?.as_str().map(str::to_owned)
     }
 
     /// Returns the attributes that the library did not write.

@@ -35,7 +35,7 @@ pub fn check(record: &Record) {
             }
             lifecycle::abandoned(Some(record), &request, None, "fuzz", now);
             for ending in [Ending::Rejected, Ending::Parked] {
-                lifecycle::refuse(Some(record), &request, &ending, Failure::default(), "fuzz", now);
+                lifecycle::refuse(Some(record), &request, &ending, &Failure::default(), "fuzz", now);
             }
         }
         if let Repair::Write(next) = lifecycle::repair(record, None, "fuzz", now) {

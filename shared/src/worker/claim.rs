@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     batch::Batch,
-    decode::{Decoded, Delivery},
+    decode::{Decoded, Delivery, Refused},
     ending::{CLAIMS, Repeat, Settlement, hooks_of, level},
     executor::{Granted, Stored, call},
     workflow::Expanded,
@@ -20,7 +20,7 @@ use crate::{
     lifecycle::{self, Claim, Decision, Ending},
     links::Waiting,
     queue::attribute::ID,
-    record::{Record, State},
+    record::{Failure, Record, State},
     store::{StoreError, Write, Written},
     telemetry::log_at,
 };
@@ -44,6 +44,8 @@ pub(super) enum Claimed {
     /// The delivery ends without an attempt.
     Settle(Settlement),
     Suspect,
+    /// The store cannot hold the record of the job.
+    Refuse(Refused),
 }
 
 impl Delivery {
@@ -214,7 +216,10 @@ impl Delivery {
     fn unanswered(&self, decoded: &Decoded, error: &StoreError, ending: Option<&Ending>, batch: &Batch<'_>) -> Claimed {
         let settlement = match (error, decoded.policy.on_store_failure) {
             (StoreError::Unreadable { .. }, _) => Settlement::because(Ending::Rejected, "unreadable_record", error.to_string(), batch),
-            (StoreError::Invalid(_), _) => Settlement::because(Ending::Rejected, "unstorable", error.to_string(), batch),
+            (StoreError::Invalid(_), _) => {
+                let reason = Failure::new(lifecycle::UNSTORABLE, error.to_string(), batch.engine.clock.now());
+                return Claimed::Refuse(Refused { ending: Ending::Rejected, reason, name: decoded.request.name.clone(), job: None });
+            }
             (_, StoreFailure::Run) if ending.is_none() => {
                 tracing::warn!(id = self.id, %error, "the job runs without a record");
                 let record = Arc::new(imagined(decoded, batch));

@@ -30,7 +30,7 @@ pub(crate) struct Delivery {
 pub(crate) struct Refused {
     pub(super) ending: Ending,
     pub(super) reason: Failure,
-    /// The name of the job; empty if the message cannot be read.
+    /// The name of the job; empty if it cannot be read.
     pub(super) name: String,
     /// The job, if it is known; its hook is called.
     pub(super) job: Option<Arc<dyn AnyJob>>,
@@ -66,7 +66,11 @@ impl Delivery {
         let (id, envelope) = message.open();
         let decoded = match envelope {
             Ok(envelope) => decode(&message, &id, envelope, batch),
-            Err(error) => Err(Box::new(Refused::rejected(&error, "", None, batch))),
+            Err(error) => {
+                let name = message.field("name").unwrap_or_default();
+                let known = batch.engine.jobs.get(&name).map_or(&*name, |known| known.name());
+                Err(Box::new(Refused::rejected(&error, known, None, batch)))
+            }
         };
         Self { message: Arc::new(message), id, decoded }
     }

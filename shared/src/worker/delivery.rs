@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::FutureExt;
+use serde_json::Map;
 use tokio::{sync::SemaphorePermit, time::Instant};
 use uuid::Uuid;
 
@@ -26,12 +27,17 @@ pub(crate) enum Step {
     Settle(Settlement),
     /// The process of the job's last attempt died: the job runs last, and alone.
     Suspect,
+    /// The store cannot hold the record of the job.
+    Refuse(Refused),
 }
 
 impl Delivery {
     pub(crate) async fn process(&self, turn: Turn, batch: &Batch<'_>) -> Step {
         let step = match &self.decoded {
-            Ok(decoded) => self.attempt(decoded, turn, batch).await,
+            Ok(decoded) => match self.attempt(decoded, turn, batch).await {
+                Step::Refuse(refused) => self.refuse(&refused, turn, batch).boxed().await,
+                step => step,
+            },
             // Boxed, since it is rare and would enlarge the future of every message.
             Err(refused) => self.refuse(refused, turn, batch).boxed().await,
         };
@@ -42,27 +48,28 @@ impl Delivery {
     }
 
     /// Settles a message that this worker cannot run. If the message is rejected, the unfinished record of its job ends too, since no
-    /// other message would end it.
+    /// other message would end it. A job without a record gets a failed one if a producer has given its id: other jobs may wait for it.
     async fn refuse(&self, refused: &Refused, turn: Turn, batch: &Batch<'_>) -> Step {
         // A message that has no id and arrives for the first time cannot have a record.
-        let has_record = self.id != self.message.id || self.message.receives > 1;
-        let mut seen = match if has_record && check_id(&self.id).is_ok() { batch.ledger.read(&self.id).await } else { Ok(None) } {
-            Ok(seen) => seen.map(Arc::new),
-            // An unreadable record is handled like a missing one: it contains no message that can be run instead.
-            Err(StoreError::Unreadable { .. }) => None,
+        let is_valid = check_id(&self.id).is_ok();
+        let (is_given, is_again) = (is_valid && self.id != self.message.id, is_valid && self.message.receives > 1);
+        let (mut seen, is_given) = match if is_given || is_again { batch.ledger.read(&self.id).await } else { Ok(None) } {
+            Ok(seen) => (seen.map(Arc::new), is_given),
+            // An unreadable record contains no message that can be run instead, and stays as it is.
+            Err(StoreError::Unreadable { .. }) => (None, false),
             Err(error) => return Step::Settle(self.counted(self.returned(&error), batch)),
         };
         let owner = Uuid::new_v4().simple().to_string();
-        let request = Request { name: refused.name.clone(), queue: self.message.queue.clone(), ..Request::default() };
+        let request = self.refused_request(refused, is_given);
         for _ in 0..CLAIMS {
             // The record of the job may hold another message. If this message is rejected and the other one can be run, the job runs from
             // the other one. A parked message may still reach a worker that knows its job.
-            let rejected = seen.as_deref().filter(|_| refused.ending == Ending::Rejected);
+            let rejected = seen.as_deref().filter(|_| refused.ending == Ending::Rejected && refused.reason.kind != lifecycle::UNSTORABLE);
             if let Some(decoded) = self.decoded_from(rejected, &refused.name, batch) {
                 return self.attempt(&decoded, turn, batch).await;
             }
             let now = batch.engine.clock.now();
-            let settlement = match lifecycle::refuse(seen.as_deref(), &request, &refused.ending, refused.reason.clone(), &owner, now) {
+            let settlement = match lifecycle::refuse(seen.as_deref(), &request, &refused.ending, &refused.reason, &owner, now) {
                 Decision::End { next, ending } => {
                     let next = Arc::from(next);
                     match batch.ledger.write(Write { next: Arc::clone(&next), seen }).await {
@@ -74,6 +81,7 @@ impl Delivery {
                             seen = stored.map(Arc::from);
                             continue;
                         }
+                        Err(StoreError::Invalid(_)) => Settlement { reason: Some(refused.reason.clone()), ..refused.ending.clone().into() },
                         Err(error) => self.returned(&error),
                     }
                 }
@@ -86,6 +94,22 @@ impl Delivery {
             return Step::Settle(self.counted(settlement, batch));
         }
         Step::Settle(self.counted(Ending::NotStarted.into(), batch)) // the record changed at each attempt
+    }
+
+    /// Returns the request of a message that cannot be run, without its labels, which may be too large for a record. The id is empty if no
+    /// producer has given one.
+    fn refused_request(&self, refused: &Refused, is_given: bool) -> Request {
+        let asked = Envelope::parse(&self.message.body).map(|envelope| Request::of(envelope, String::new())).unwrap_or_default();
+        Request {
+            id: if is_given { self.id.clone() } else { String::new() },
+            name: refused.name.clone(),
+            queue: self.message.queue.clone(),
+            sent_at: self.message.sent_at,
+            dead: self.message.dead(),
+            tags: Vec::new(),
+            meta: Map::new(),
+            ..asked
+        }
     }
 
     /// Returns the job from its record, if the record stores another message that can be run.
@@ -128,6 +152,7 @@ impl Delivery {
             Claimed::Granted(granted) => Step::Settle(self.run(decoded, granted, slot, batch).await),
             Claimed::Settle(settlement) => Step::Settle(self.counted(settlement, batch)),
             Claimed::Suspect => Step::Suspect,
+            Claimed::Refuse(refused) => Step::Refuse(refused),
         }
     }
 

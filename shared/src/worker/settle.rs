@@ -128,11 +128,16 @@ impl Batch<'_> {
             if let Err(error) = &sent {
                 tracing::error!(id = entry.delivery.id, %error, "cannot copy to the dead-letter queue");
             }
-            let record = entry.settlement.as_ref().and_then(|settlement| settlement.record.as_ref());
-            let marked = match record {
+            let settlement = entry.settlement.as_ref();
+            let marked = match settlement.and_then(|settlement| settlement.record.as_ref()) {
                 Some(record) if sent.is_ok() => {
                     let write = Write::replace(Arc::clone(record), dead_lettered(record));
-                    matches!(self.ledger.write(write).await, Ok(Written::Done))
+                    match self.ledger.write(write).await {
+                        Ok(Written::Done) => true,
+                        // Another message has replaced the record of the rejected one, which would only be rejected again.
+                        Ok(Written::Refused(_)) => settlement.is_some_and(|settlement| settlement.ending == Ending::Rejected),
+                        Err(_) => false,
+                    }
                 }
                 _ => true,
             };

@@ -69,6 +69,8 @@ fn a_held_job_goes_on_after_the_retry_of_the_failed_one() {
         let explained = sqjobs(world, &["explain", "held"]).yes();
         assert!(explained.contains(r#"It waits for "bad", which is failed. This job is held until that one is retried"#), "{explained}");
         assert_eq!(world.effects.runs_of("held").len(), 0);
+        let explained = sqjobs(world, &["explain", "bad"]).yes();
+        assert!(explained.contains(r#"These jobs are held until it runs again and succeeds: "held"."#), "{explained}");
         let args = world.probe("bad", &json!({}))["args"].to_string();
         sqjobs(world, &["retry", "bad", &args, "--queue", "probes", "-y"]).yes();
         world.record_in("held", "succeeded").await;
@@ -91,9 +93,11 @@ fn the_command_enqueues_completes_and_cancels_jobs_that_wait() {
         world.record_in("c", "blocked").await;
         world.record_in("b", "blocked").await;
         let explained = sqjobs(world, &["explain", "b"]).yes();
-        assert!(explained.contains(r#"It waits for "a". No function has received a message with that id"#), "{explained}");
+        assert!(explained.contains(r#"It waits for "a". No record shows a message with that id"#), "{explained}");
         let awaited = sqjobs(world, &["explain", "a"]).yes();
-        assert!(awaited.contains("Other jobs wait for it, but no function has received a message with this id."), "{awaited}");
+        assert!(awaited.contains("Other jobs wait for it, but no record shows a message with this id."), "{awaited}");
+        assert!(awaited.contains("leaves no record when it succeeds") && awaited.contains(r#"These jobs wait for it: "b"."#), "{awaited}");
+        assert!(!awaited.contains("waits in its queue") && !awaited.contains("overdue"), "{awaited}");
         sqjobs(world, &["cancel", "b", "-y"]).yes();
         world.record_in("c", "succeeded").await;
         assert_eq!(sqjobs(world, &["get", "c", "--json"]).json()[0]["dependencies"]["when"], "ended");
@@ -111,6 +115,37 @@ fn the_command_enqueues_completes_and_cancels_jobs_that_wait() {
         let refused = sqjobs(world, &["enqueue", "probe", &args, "--queue", "probes", "--when", "ended"]);
         let error = refused.error();
         assert!(error.contains("when: the message has no `depends_on`"), "{error}");
+    });
+}
+
+#[test]
+fn a_rejected_job_is_seen_by_jobs_that_wait_for_it_later() {
+    World::setup().test(async |world| {
+        world.deploy(&Function::probe()).await;
+        world.send(json!({"name": "probe", "id": "bad", "args": [1]})).await;
+        assert_eq!(world.record_in("bad", "failed").await.kind(), Some("rejected"));
+        world.send(json!({"id": "nameless"})).await;
+        world.record_in("nameless", "failed").await;
+        let mut handler = after(world, "handler", &json!({}), &["bad"]);
+        handler["when"] = json!("failed");
+        world.send_all(&[after(world, "held", &json!({}), &["bad"]), handler]).await;
+        world.record_in("handler", "succeeded").await;
+        world.record_in("held", "blocked").await;
+        let explained = sqjobs(world, &["explain", "bad"]).yes();
+        for part in ["It failed for good", "`sqjobs retry bad ARGS`", "`sqjobs dlq purge probes --id bad`", r#"succeeds: "held"."#] {
+            assert!(explained.contains(part), "{part}: {explained}");
+        }
+        let explained = sqjobs(world, &["explain", "nameless"]).yes();
+        for part in ["The name of its job cannot be read", "`sqjobs retry nameless ARGS --name NAME`", "`sqjobs dlq show probes nameless`"]
+        {
+            assert!(explained.contains(part), "{part}: {explained}");
+        }
+        // A right message with the same id runs, and so does a redrive.
+        let args = world.probe("bad", &json!({}))["args"].to_string();
+        sqjobs(world, &["enqueue", "probe", &args, "--queue", "probes", "--id", "bad", "--wait"]).yes();
+        world.record_in("held", "succeeded").await;
+        let redriven = sqjobs(world, &["dlq", "redrive", "probes", "--id", "nameless", "--yes"]).yes();
+        assert!(redriven.contains("1 redriven"), "{redriven}");
     });
 }
 

@@ -234,7 +234,7 @@ impl Bulk<'_> {
                 }
             }
             let first = job.envelope().id.as_ref().and_then(|id| firsts.get(id));
-            match first.map(|first| duplicate(first, job.envelope(), &queue)) {
+            match first.and_then(|first| duplicate(first, job.envelope(), &queue)) {
                 Some((false, message)) => self.refuse(line, &message, done)?,
                 known => {
                     let is_delayed = delay.is_some_and(|delay| !delay.is_zero()) || job.envelope().run_at.is_some();

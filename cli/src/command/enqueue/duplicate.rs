@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use sqjobs::{
     Enqueued, Envelope, Record, State,
     envelope::Digest,
-    lifecycle::{is_awaited, waits_for_other_time},
+    lifecycle::{is_unclaimed, waits_for_other_time},
     queue::is_fifo,
     store::{DynamoDb, Store as _},
 };
@@ -57,12 +57,16 @@ pub(super) async fn firsts(aws: &Aws, ids: &[String]) -> Vec<Option<Record>> {
     if let Some(error) = read.iter().find_map(|answer| answer.as_ref().err()) {
         anstream::eprintln!("cannot check whether a job with this id was enqueued before: {}", clean(&error.to_string()));
     }
-    // Other jobs wait for that job, but nobody has enqueued it.
-    read.into_iter().map(|answer| answer.ok().flatten().filter(|first| !is_awaited(first))).collect()
+    read.into_iter().map(|answer| answer.ok().flatten()).collect()
 }
 
-/// Compares a job with the record of its id. Returns true if both are the same job, and a sentence about them.
-pub(super) fn duplicate(first: &Record, envelope: &Envelope, queue: &str) -> (bool, String) {
+/// Compares a job with the record of its id. Returns true if both are the same job, and a sentence about them. `None`: the message of this
+/// job replaces the record.
+pub(super) fn duplicate(first: &Record, envelope: &Envelope, queue: &str) -> Option<(bool, String)> {
+    (!is_unclaimed(first)).then(|| compare(first, envelope, queue))
+}
+
+fn compare(first: &Record, envelope: &Envelope, queue: &str) -> (bool, String) {
     let at = first.finished_at.map(|at| format!(" at {}", time::exact(at))).unwrap_or_default();
     let id = clean(&first.id);
     let state = match first.state {
@@ -144,14 +148,14 @@ mod tests {
             (json!({"name": ""}), false, "To run the job: `sqjobs retry a ARGS --name n`"),
         ];
         for (change, is_same, part) in cases {
-            let (same, message) = duplicate(&first(change), &envelope, "q");
+            let (same, message) = compare(&first(change), &envelope, "q");
             assert!(same == is_same && message.contains(part), "{message}");
         }
         let first = first(json!({"state": "queued", "run_at": "2026-05-04T13:00:00Z"}));
         for (run_at, is_same) in [("2026-05-04T13:00:00Z", true), ("2026-05-04T14:00:00Z", false)] {
             let mut envelope = envelope.clone();
             envelope.run_at = run_at.parse().ok();
-            let (same, message) = duplicate(&first, &envelope, "q");
+            let (same, message) = compare(&first, &envelope, "q");
             assert!(
                 same == is_same && same != message.contains("due at 2026-05-04T13:00:00Z, and keeps its time, so nothing was enqueued"),
                 "{message}"

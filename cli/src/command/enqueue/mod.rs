@@ -8,7 +8,11 @@ mod job;
 use futures_util::future::join;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use sqjobs::{Enqueued, lifecycle::SKEW, queue::is_fifo};
+use sqjobs::{
+    Enqueued,
+    lifecycle::{SKEW, is_unclaimed},
+    queue::is_fifo,
+};
 
 pub(crate) use self::args::{Enqueue, Options};
 pub(super) use self::job::{arguments, job};
@@ -61,8 +65,8 @@ pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure>
             }
             let queue = aws.queue(wanted.options.queue.as_deref().unwrap_or(&name));
             let ids: Vec<_> = job.envelope().id.clone().into_iter().collect();
-            if let Some(first) = firsts(aws, &ids).await.pop().flatten() {
-                let (is_same, message) = duplicate(&first, job.envelope(), &queue);
+            let first = firsts(aws, &ids).await.pop().flatten();
+            if let Some((is_same, message)) = first.as_ref().and_then(|first| duplicate(first, job.envelope(), &queue)) {
                 anstream::eprintln!("{}", aws.place.with_options(&message));
                 if !is_same {
                     return Ok(false);
@@ -93,7 +97,8 @@ pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure>
                 anstream::eprintln!("{missing}");
             }
             let is_done = !wanted.wait || {
-                let sent_here = Some(Sent { queue, since });
+                let rejected = first.filter(is_unclaimed);
+                let sent_here = Some(Sent { queue, since, rejected });
                 let is_done = Follow { aws, id: &sent.id, within: follow::DEFAULT_WAIT, json: wanted.json, sent: sent_here }.run().await?;
                 // Another job with this id may have been enqueued before, and had no record yet.
                 let ran = client.get(&sent.id).await?.and_then(|record| record.digest);

@@ -75,7 +75,7 @@ fn a_retried_job_has_its_new_message_though_a_dead_letter_is_owed() {
 
 /// Returns the decision about an unreadable message of a job with this record.
 fn refused(record: &Record, now: Timestamp) -> Decision {
-    refuse(Some(record), &Request { name: String::new(), ..request() }, &Ending::Rejected, failure("rejected"), "next", now)
+    refuse(Some(record), &Request { name: String::new(), ..request() }, &Ending::Rejected, &failure("rejected"), "next", now)
 }
 
 #[test]
@@ -110,12 +110,12 @@ fn a_message_of_a_cancelled_job_that_cannot_be_run_is_discarded() {
     let unseen = cancel(None, &Request { id: request().id, ..Request::default() }, &policy(), at(0)).expect("it has not ended");
     let waited = Record { state: State::Cancelled, ..waiting() };
     for (ending, kind) in [(Ending::Rejected, "rejected"), (Ending::Parked, "parked")] {
-        let end = |record: &Record| left(refuse(Some(record), &request(), &ending, failure(kind), "next", at(HOUR)));
+        let end = |record: &Record| left(refuse(Some(record), &request(), &ending, &failure(kind), "next", at(HOUR)));
         assert_eq!([end(&unseen), end(&waited)], [Ending::Duplicate, Ending::Duplicate], "{kind}");
         assert_eq!(end(&Record { name: "other".into(), ..waited.clone() }), ending, "the record of another job says nothing");
     }
     for record in [waiting(), running(), failed_for_good()] {
-        let parked = refuse(Some(&record), &request(), &Ending::Parked, failure("parked"), "next", at(HOUR));
+        let parked = refuse(Some(&record), &request(), &Ending::Parked, &failure("parked"), "next", at(HOUR));
         assert_eq!(left(parked), Ending::Parked, "another worker may know the job");
     }
 }
@@ -125,12 +125,36 @@ fn a_message_that_cannot_be_run_ends_no_job_but_its_own() {
     let other = Record { queue: "elsewhere".into(), ..waiting() };
     assert_eq!(left(refused(&other, at(HOUR))), Ending::Rejected);
     let named = Request { name: "other".into(), ..request() };
-    assert_eq!(left(refuse(Some(&waiting()), &named, &Ending::Rejected, failure("parked"), "next", at(HOUR))), Ending::Rejected);
-    assert_eq!(
-        left(refuse(None, &request(), &Ending::Rejected, failure("rejected"), "next", at(HOUR))),
-        Ending::Rejected,
-        "no record is made of it"
-    );
+    assert_eq!(left(refuse(Some(&waiting()), &named, &Ending::Rejected, &failure("parked"), "next", at(HOUR))), Ending::Rejected);
+}
+
+#[test]
+fn a_rejected_job_without_a_record_gets_a_failed_one() {
+    let refused = |request: &Request, ending: &Ending| refuse(None, request, ending, &failure("rejected"), "next", at(HOUR));
+    let (failed, ending) = closed(refused(&request(), &Ending::Rejected));
+    assert_eq!((failed.state, &*failed.name, &*failed.queue, ending), (State::Failed, "greet", "mail", Ending::Rejected));
+    assert_eq!(left(refused(&request(), &Ending::Parked)), Ending::Parked, "another worker may know the job");
+    let nameless = Request { id: String::new(), ..request() };
+    assert_eq!(left(refused(&nameless, &Ending::Rejected)), Ending::Rejected, "no job can wait for an id that no producer gave");
+    let awaited = awaited("job-1", "job-2", "dependent", at(0));
+    let (ended, _) = closed(refuse(Some(&awaited), &request(), &Ending::Rejected, &failure("rejected"), "next", at(HOUR)));
+    assert_eq!((ended.state, &*ended.name), (State::Failed, "greet"), "its record says which job it is");
+    assert!(ended.dependents.contains("job-2") && ended.due.is_some());
+}
+
+#[test]
+fn a_message_that_can_be_run_replaces_the_record_of_a_rejected_one() {
+    let rejected = Request { name: "other".into(), ..request() };
+    for kind in ["rejected", "parked", "contract", "unstorable", "reserved_priority"] {
+        let (failed, _) = closed(refuse(None, &rejected, &Ending::Rejected, &failure(kind), "refused", at(0)));
+        let failed = Record { dependents: ["job-2".to_owned()].into(), ..failed };
+        for record in [dead_lettered(&failed), failed] {
+            let run = granted(decided(&record, at(HOUR)));
+            assert_eq!((&*run.name, run.generation, run.dlq, run.dependents.len()), ("greet", 1, None, 1), "{kind}");
+        }
+    }
+    let ended = failed_for_good();
+    assert_eq!(left(decided(&dead_lettered(&ended), at(HOUR))), Ending::Duplicate, "an attempt has started");
 }
 
 #[test]

@@ -125,8 +125,89 @@ async fn a_message_for_a_newer_worker_waits_for_a_day() {
         assert_eq!(report.failures.len(), 0, "{wish}");
         assert_eq!(report.rejected.len(), 1, "{wish}");
         assert_eq!(world.queue.messages(DLQ)[0].attributes["sqjobs.kind"], kind);
-        let written: Vec<_> = world.store.writes().into_iter().flatten().collect();
-        assert_eq!(written, [], "untouched");
+        let record = world.record("a");
+        assert_eq!(record.state, State::Failed, "jobs that wait for it learn of its end");
+        assert_eq!(record.dlq, Some(crate::Dlq::Sent));
+        assert_eq!(record.error.expect("a reason").kind, kind);
+    }
+}
+
+/// Returns messages with the id `a` that are rejected, and the name that their record has.
+fn rejected() -> [(Message, &'static str); 4] {
+    [
+        (with_body("a", json!({"name": "probe", "id": "a", "args": {"count": "three"}})), "probe"),
+        (with_body("a", json!({"name": "probe", "id": "a", "max_attempts": "five"})), "probe"),
+        (with_body("a", json!({"id": "a"})), ""),
+        (with_body("a", json!({"name": "probe", "id": "a", "priority": 1, "args": {"count": 3}})), "probe"),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejected_job_leaves_a_record_that_later_dependents_see() {
+    for (message, name) in rejected() {
+        let world = world();
+        assert_eq!(world.handle([message.clone()]).await.rejected.len(), 1);
+        let record = world.record("a");
+        assert_eq!((record.state, &*record.name, &*record.queue), (State::Failed, name, QUEUE), "{}", message.body);
+        assert_eq!(record.dlq, Some(crate::Dlq::Sent));
+        assert_eq!(world.queue.messages(DLQ).len(), 1);
+        let waits = json!({"name": "probe", "id": "b", "args": {"count": 3}, "depends_on": ["a"], "when": "failed"});
+        world.handle([with_body("b", waits)]).await;
+        assert_eq!(world.state("b"), State::Succeeded, "{}", message.body);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_cannot_be_stored_leaves_a_record_without_its_message() {
+    let world = world();
+    world.store.on_write(|write| write.next.state == State::Blocked, .., StoreFault::Invalid);
+    let waits = json!({"name": "probe", "id": "a", "args": {"count": 3}, "depends_on": ["b"]});
+    assert_eq!(world.handle([with_body("a", waits)]).await.rejected.len(), 1);
+    assert_eq!(world.record("a").error.expect("a reason").kind, "unstorable");
+    assert_eq!(world.queue.messages(DLQ).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejected_message_leaves_a_job_with_its_id_as_it_is() {
+    for (message, _) in rejected() {
+        for state in [State::Running, State::Succeeded, State::Failed, State::Expired] {
+            let world = world();
+            let job = if state == State::Running { held(&world, "a", seconds(30)) } else { ended(&world, "a", state) };
+            world.store.put(job.clone());
+            world.handle([message.clone()]).await;
+            assert_eq!(world.record("a"), job, "{state:?}: {}", message.body);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejected_message_waits_while_its_record_cannot_be_written() {
+    for (message, _) in rejected() {
+        let world = world();
+        world.store.on_write(|_| true, .., StoreFault::Busy);
+        assert_eq!(world.handle([message.clone()]).await.failures, returned(&["a"]));
+        assert_eq!(world.queue.messages(DLQ).len(), 0);
+        world.store.heal();
+        world.store.on_write(|_| true, .., StoreFault::Invalid);
+        assert!(world.handle([message]).await.failures.is_empty(), "the dead letter says what the record cannot");
+        assert_eq!(world.queue.messages(DLQ).len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redriven_rejected_job_runs_once_its_function_can_read_it() {
+    for (message, _) in rejected() {
+        let old = world();
+        old.handle([message]).await;
+        let letter = crate::Letter::open(Message { id: "letter".into(), ..old.queue.messages(DLQ).remove(0) });
+        let record = old.record("a");
+        let crate::Redrive::Send(back) = letter.redrive(Some(&record), QUEUE) else { panic!("it is sent") };
+        let new = world();
+        new.store.put(record);
+        // A corrected function can read it. Here the message is corrected instead.
+        let body = json!({"name": "probe", "id": "a", "args": {"count": 3}}).to_string();
+        new.handle([Message { body, attributes: back.attributes, ..with_body("back", "") }]).await;
+        assert_eq!(new.state("a"), State::Succeeded);
     }
 }
 
