@@ -1,13 +1,21 @@
 //! The history of a job in plain sentences: the answer to "what happened to job X?".
 
 use jiff::{SignedDuration, Timestamp};
-use sqjobs::{Dlq, Envelope, Past, Record, State, lifecycle::SKEW, queue::is_fifo};
+use sqjobs::{
+    Dlq, Envelope, Otherwise, Past, Record, State, When,
+    lifecycle::{SKEW, is_awaited},
+    queue::is_fifo,
+};
 
 use crate::{
     output::{UNKNOWN_BUDGET, attempts},
     time::{brief, exact, from_now},
 };
 
+/// Said about an id for which other jobs wait, and which has no record of its own.
+const UNRECEIVED: &str = "Other jobs wait for it, but no record shows a message with this id. Check that the id is right. A job that its policy \
+                          records only on trouble leaves no record when it succeeds: enqueue such a job as recorded. If no function runs the \
+                          job, for example because it is an approval, end it with `sqjobs complete`.";
 /// The delay after which a job is called overdue.
 const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
 
@@ -30,6 +38,9 @@ pub(crate) fn explain(record: &Record, prefix: &str, missing: Missing, now: Time
     let story = Story { record, prefix, missing, now };
     let mut sentences = vec![story.enqueued()];
     sentences.extend(story.cause());
+    if is_awaited(record) {
+        return sentences;
+    }
     sentences.push(story.attempts());
     sentences.extend(record.history.iter().map(past));
     sentences.push(story.now());
@@ -52,8 +63,9 @@ impl Story<'_> {
     fn enqueued(&self) -> String {
         let Record { name, queue, .. } = self.record;
         match (self.record.enqueued_at, name.is_empty()) {
-            (_, true) if self.record.state == State::Queued => {
-                "Other jobs wait for it, but no function has received a message with this id.".into()
+            (_, true) if is_awaited(self.record) => UNRECEIVED.into(),
+            (_, true) if self.record.state == State::Failed => {
+                "A message with this id was rejected. The name of its job cannot be read.".into()
             }
             (_, true) if self.record.state == State::Succeeded => "It was completed by a client, so no function runs it.".into(),
             (_, true) => "It was cancelled before any function received a message with this id.".into(),
@@ -173,10 +185,16 @@ impl Story<'_> {
         )
     }
 
+    /// Returns the option that a retry of a job without a name needs.
+    fn name_option(&self) -> &'static str {
+        if self.record.name.is_empty() { " --name NAME" } else { "" }
+    }
+
     /// Says how to run a failed job again.
     fn retry_advice(&self) -> String {
         let Record { id, queue, error, .. } = self.record;
-        let (queue, id) = (shell(queue.strip_prefix(self.prefix).unwrap_or(queue)), shell(id));
+        let queue = Some(&**queue).filter(|queue| !queue.is_empty()).unwrap_or("QUEUE");
+        let (queue, id, name) = (shell(queue.strip_prefix(self.prefix).unwrap_or(queue)), shell(id), self.name_option());
         let kind = error.as_ref().map(|error| &*error.kind);
         if self.missing == Missing::DeadLetter {
             let remedy = match kind {
@@ -186,34 +204,34 @@ impl Story<'_> {
             };
             return format!(
                 "If the message was sent back, the job runs when the function receives the message. Otherwise, {remedy}: `sqjobs retry {id} \
-                 ARGS`."
+                 ARGS{name}`."
             );
         }
         if self.missing == Missing::Queue {
             return format!(
                 "Its queue {:?} does not exist, so its dead letter cannot be sent back. Create the queue with `sqjobs queue create {queue}`, \
-                 then run the job: `sqjobs retry {id} ARGS`.",
+                 then run the job: `sqjobs retry {id} ARGS{name}`.",
                 self.record.queue
             );
         }
         if self.missing == Missing::Time {
             return format!(
                 "The job has expired, so a redrive would not run it. `sqjobs dlq show {queue} {id}` shows its arguments. To run it: `sqjobs \
-                 retry {id} ARGS`."
+                 retry {id} ARGS{name}`."
             );
         }
         match kind {
             // A worker would reject the same arguments again.
             Some("rejected") => format!(
-                "Run it again with valid arguments: `sqjobs retry {id} ARGS`. Its dead letter stays until you delete it: `sqjobs dlq purge \
-                 {queue} --id {id}`."
+                "To see its message: `sqjobs dlq show {queue} {id}`. Run it again with valid arguments: `sqjobs retry {id} ARGS{name}`. Its \
+                 dead letter stays until you delete it: `sqjobs dlq purge {queue} --id {id}`."
             ),
             Some("parked" | "contract") => {
                 format!("Deploy a function that has the job, then run the job again: `sqjobs dlq redrive {queue} --id {id}`.")
             }
             _ => format!(
                 "Correct the cause, then run it again: `sqjobs dlq redrive {queue} --id {id}`. Or run it with other arguments: `sqjobs \
-                 retry {id} ARGS`, which keeps its dead letter."
+                 retry {id} ARGS{name}`, which keeps its dead letter."
             ),
         }
     }
@@ -253,7 +271,7 @@ impl Story<'_> {
             ),
             State::Failed => Some(self.retry_advice()),
             State::Cancelled | State::Expired => {
-                let name = if self.record.name.is_empty() { " --name NAME" } else { "" };
+                let name = self.name_option();
                 let until = self.record.purge_at.and_then(|at| Timestamp::from_second(at).ok());
                 let until = until.map(|at| format!("Until {}, functions discard messages with this id. ", self.at(at))).unwrap_or_default();
                 Some(format!("{until}To run the job: `sqjobs retry {} ARGS{name}`.", shell(id)))
@@ -318,7 +336,23 @@ pub(crate) fn resend(record: &Record, prefix: &str) -> String {
             format!(" --group {group} --dedup NEW")
         }
     };
-    format!("enqueue the job again with the same arguments: `sqjobs enqueue {name} ARGS --id {id}{to}{fifo}`")
+    let dependencies = record.dependencies.as_deref().filter(|dependencies| !dependencies.met);
+    let after = dependencies.map(|own| after_options(&own.ids, own.when, own.otherwise)).unwrap_or_default();
+    format!("enqueue the job again with the same arguments: `sqjobs enqueue {name} ARGS --id {id}{to}{fifo}{after}`")
+}
+
+/// Returns the options of a command that enqueues a job which waits for others.
+pub(crate) fn after_options(ids: &[String], when: When, otherwise: Otherwise) -> String {
+    let mut options: String = ids.iter().map(|id| format!(" --after {}", shell(id))).collect();
+    match when {
+        When::Ended => options += " --when ended",
+        When::Failed => options += " --when failed",
+        _ => {}
+    }
+    if otherwise == Otherwise::Cancel {
+        options += " --otherwise cancel";
+    }
+    options
 }
 
 /// Returns the expiry of a job that waits until after its expiry, and so never runs.

@@ -78,6 +78,7 @@ pub(super) async fn explain(aws: &Aws, wanted: Explain) -> Result<bool, Failure>
         }
         sentences.extend(discarded_duplicate(aws, record, now).await);
         sentences.extend(dependencies(aws, record).await?);
+        sentences.extend(dependents(aws, record).await?);
     }
     let sentences: Vec<_> = sentences.iter().map(|sentence| aws.place.with_options(sentence)).collect();
     let mut output = Output::new();
@@ -122,9 +123,10 @@ async fn dependencies(aws: &Aws, record: &Record) -> Result<Vec<String>, Failure
         let held = "This job is held until that one is retried and succeeds";
         sentences.push(match aws.client().get(id).await? {
             None => format!("It waits for {id:?}, which has no record."),
-            Some(job) if job.name.is_empty() && !job.state.is_terminal() => {
-                format!("It waits for {id:?}. No function has received a message with that id; check that the id is right.")
-            }
+            Some(job) if lifecycle::is_awaited(&job) => format!(
+                "It waits for {id:?}. No record shows a message with that id; check that the id is right. A job that its policy records only \
+                 on trouble leaves no record when it succeeds: enqueue such a job as recorded."
+            ),
             Some(job) if job.state.is_terminal() && job.state != State::Succeeded => {
                 format!("It waits for {id:?}, which is {}. {held}.", job.state.as_str())
             }
@@ -132,6 +134,24 @@ async fn dependencies(aws: &Aws, record: &Record) -> Result<Vec<String>, Failure
         });
     }
     Ok(sentences)
+}
+
+/// Names the jobs that wait for a job, or that are held by its end.
+async fn dependents(aws: &Aws, record: &Record) -> Result<Option<String>, Failure> {
+    let mut waiting = Vec::new();
+    for id in &record.dependents {
+        let dependent = aws.client().get(id).await?;
+        if dependent.is_some_and(|job| job.state == State::Blocked && job.blocked_on.contains(&record.id)) {
+            waiting.push(format!("{id:?}"));
+        }
+    }
+    let ids = waiting.join(", ");
+    Ok(match record.state {
+        _ if waiting.is_empty() => None,
+        State::Succeeded => Some(format!("These jobs wait for it, and go on within a minute: {ids}.")),
+        state if state.is_terminal() => Some(format!("These jobs are held until it runs again and succeeds: {ids}.")),
+        _ => Some(format!("These jobs wait for it: {ids}.")),
+    })
 }
 
 /// Warns that a duplicate of a job with other arguments was discarded.

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     aws::Aws,
     failure::Failure,
-    sentence::{Missing, shell},
+    sentence::{Missing, after_options, shell},
     time::from_now,
 };
 
@@ -53,12 +53,18 @@ pub(super) async fn belongs_to(aws: &Aws, queue: &str, letter: &Letter) -> Optio
     queue::url(aws, &aws.queue(&name)).await.ok().flatten().map(|_| name)
 }
 
-/// Describes the right queue of a message that is in the dead-letter queue of another one. `queue` and `id` are quoted for a shell.
-pub(super) fn misplaced(prefix: &str, queue: &str, own: &str, id: &str) -> String {
+/// Returns the options with which the job of a dead letter waits for the same jobs again.
+pub(super) fn after(letter: &Letter) -> String {
+    letter.envelope.as_ref().map(|own| after_options(&own.depends_on, own.when, own.otherwise)).unwrap_or_default()
+}
+
+/// Describes the right queue of a message that is in the dead-letter queue of another one. `queue` and `id` are quoted for a shell, and
+/// `after` are the options for its dependencies.
+pub(super) fn misplaced(prefix: &str, queue: &str, own: &str, id: &str, after: &str) -> String {
     let name = shell(own);
     format!(
         "Its job belongs to queue {prefix}{own}. A redrive would send the message to queue {prefix}{queue}, whose function may not have \
-         the job. Enqueue the job again: `sqjobs enqueue {name} ARGS --id {id}`. Then delete the dead letter: `sqjobs dlq purge {queue} \
+         the job. Enqueue the job again: `sqjobs enqueue {name} ARGS --id {id}{after}`. Then delete the dead letter: `sqjobs dlq purge {queue} \
          --id {id}`."
     )
 }
@@ -321,7 +327,8 @@ pub(super) fn describe_dead_letter(
     let name = letter.envelope.as_ref().ok().map(|envelope| &*envelope.name);
     let to = if name == Some(queue) || belongs_to.is_some() { String::new() } else { format!(" --queue {}", shell(queue)) };
     let (full_name, queue, id) = (format!("{prefix}{queue}"), shell(queue), shell(id));
-    let enqueue = format!("`sqjobs enqueue {} {args} --id {id}{to}`", name.map_or("NAME".into(), shell));
+    let after = after(letter);
+    let enqueue = format!("`sqjobs enqueue {} {args} --id {id}{to}{after}`", name.map_or("NAME".into(), shell));
     let has_expired = letter.envelope.as_ref().is_ok_and(|own| own.expires_at.is_some_and(|at| at <= now));
     let next = match letter.kind() {
         _ if has_expired => format!(
@@ -343,7 +350,7 @@ pub(super) fn describe_dead_letter(
             format!("Deploy a function that has the job, then send the message again: `sqjobs dlq redrive {queue} --id {id}`.")
         }
         _ if letter.is_misdirected() => match belongs_to {
-            Some(own) => misplaced(prefix, &queue, own, &id),
+            Some(own) => misplaced(prefix, &queue, own, &id, &after),
             None if to.is_empty() => {
                 format!(
                     "To run the job, send the message to its queue: `sqjobs dlq redrive {queue} --id {id}`. Change the producer so that \

@@ -45,7 +45,8 @@ pub(super) async fn show(aws: &Aws, wanted: Show) -> Result<bool, Failure> {
         }
         let queue = aws.short(&pair.queue);
         if let Some(own) = lookup::belongs_to(aws, queue, &found.letter).await {
-            let message = lookup::misplaced(&aws.place.prefix, &shell(queue), &own, &shell(&found.letter.id));
+            let (id, after) = (shell(&found.letter.id), lookup::after(&found.letter));
+            let message = lookup::misplaced(&aws.place.prefix, &shell(queue), &own, &id, &after);
             anstream::eprintln!("{}", clean(&aws.place.with_options(&message)));
         }
     }
