@@ -10,6 +10,7 @@ use super::{
     environment::refuse_other_tables,
     function::Function,
     mapping::{function_of, mappings, qualifier_of},
+    queue,
     tables::{names, others_among, prefixes},
 };
 use crate::{aws::Aws, failure::Failure, output::Output, place::Place};
@@ -56,8 +57,7 @@ async fn refuse_taken(aws: &Aws, names: &[String]) -> Result<(), Failure> {
     let owner = owners.max_by_key(|prefix| prefix.len());
     let (taken, owner): (BTreeSet<_>, _) = match owner {
         None => return Ok(()),
-        // A queue without a function may have been created for the new environment.
-        Some("") => (fed_elsewhere(aws).await?, "without a prefix"),
+        Some("") => (of_no_prefix(aws).await?, "without a prefix"),
         Some(owner) => {
             let queues = aws.sqs().list_queues().queue_name_prefix(&place.prefix).send().await;
             let queues = queues.map_err(|error| Failure::because("cannot list the queues", error))?.queue_urls.unwrap_or_default();
@@ -74,19 +74,25 @@ async fn refuse_taken(aws: &Aws, names: &[String]) -> Result<(), Failure> {
     )))
 }
 
-/// Returns the queues with the prefix of this environment that feed functions of another one.
-async fn fed_elsewhere(aws: &Aws) -> Result<BTreeSet<String>, Failure> {
-    let mut queues = BTreeSet::new();
-    // Without the permission to list the mappings, no such queue is known.
-    for mapping in mappings(aws, None).await.unwrap_or_default() {
+/// Returns the queues with the prefix of this environment that belong to the one without a prefix: those that feed functions of another
+/// environment, and those without a function that look like queues of `sqjobs queue create`. Other systems may have further queues.
+async fn of_no_prefix(aws: &Aws) -> Result<BTreeSet<String>, Failure> {
+    let (mut queues, mut fed) = (BTreeSet::new(), BTreeSet::new());
+    // Without the permission to list the mappings or the queues, no such queue is known.
+    let Ok(mappings) = mappings(aws, None).await else { return Ok(queues) };
+    for mapping in mappings {
         let queue = mapping.event_source_arn.as_deref().and_then(|arn| arn.rsplit(':').next());
         let Some(queue) = queue.filter(|queue| queue.starts_with(&aws.place.prefix)) else { continue };
         let Some(name) = function_of(&mapping) else { continue };
+        fed.insert(queue.to_owned());
         let function = Function::get_version(aws, name, qualifier_of(&mapping)).await?;
         if function.is_some_and(|function| Place::of(&function.environment).prefix != aws.place.prefix) {
             queues.insert(queue.to_owned());
         }
     }
+    let all = queue::all(aws).await.map(|all| all.pairs).unwrap_or_default();
+    let unfed = all.into_iter().filter(|(queue, dlq)| !fed.contains(&queue.name) && dlq.name == setup::dlq_name(&queue.name));
+    queues.extend(unfed.map(|(queue, _)| queue.name));
     Ok(queues)
 }
 

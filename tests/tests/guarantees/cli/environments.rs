@@ -301,6 +301,11 @@ fn a_new_environment_takes_no_queue_from_another() {
         let refused = in_environment(world, "live-r", &["queue", "create", "eports"]).error();
         assert!(refused.contains("cannot create queue live-reports: the environment \"live-r\" is new"), "{refused}");
         sqjobs(world, &["queue", "pause", "live-reports"]).yes();
+        sqjobs(world, &["queue", "create", "unfed-reports"]).yes();
+        let refused = in_environment(world, "unfed-", &["table", "create"]).error();
+        assert!(refused.contains("it would take the queues unfed-reports from the environment without a prefix"), "{refused}");
+        // A queue of another system does not belong to an environment.
+        world.account.sqs.create_queue().queue_name("other-events").send().await.expect("a queue");
         in_environment(world, "other-", &["table", "create"]).yes();
     });
 }
