@@ -343,7 +343,7 @@ pub(crate) fn resend(record: &Record, prefix: &str) -> String {
 
 /// Returns the options of a command that enqueues a job which waits for others.
 pub(crate) fn after_options(ids: &[String], when: When, otherwise: Otherwise) -> String {
-    let mut options: String = ids.iter().map(|id| format!(" --after {}", shell(id))).collect();
+    let mut options = ids.iter().fold(String::new(), |options, id| options + " --after " + &shell(id));
     match when {
         When::Ended => options += " --when ended",
         When::Failed => options += " --when failed",

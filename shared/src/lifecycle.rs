@@ -48,7 +48,7 @@ pub(crate) use self::{identity::is_unclaimed, node::{is_job, is_node}};
 #[cfg(feature = "operator")]
 pub use self::{
     dependency::unmet,
-    identity::{is_awaited, is_unclaimed, waits_for_other_time},
+    identity::{is_awaited, is_unclaimed, waits_for_other_jobs, waits_for_other_time},
     node::{is_job, is_node, plan_id},
     workflow::step_id,
 };

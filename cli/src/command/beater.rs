@@ -19,8 +19,8 @@ use crate::{
 
 const EACH_MINUTE: &str = "rate(1 minute)";
 /// Said if this environment has no beater.
-pub(super) const MISSING: &str = "EventBridge invokes no beater for these tables each minute, so no schedule fires, and no due job is sent. Deploy \
-                                  a beater, then run `sqjobs schedule beater FUNCTION`.";
+pub(super) const MISSING: &str = "EventBridge invokes no beater for these tables each minute, so no schedule fires, and no due job is sent. \
+                                  Jobs that wait too long for other jobs do not end. Deploy a beater, then run `sqjobs schedule beater FUNCTION`.";
 /// The id of the statement that allows the rule to invoke the function.
 const STATEMENT: &str = "sqjobs-beater";
 

@@ -44,7 +44,7 @@ pub(crate) async fn run(args: Args) -> Result<bool, Failure> {
         table::check_options(&aws).await.map(|()| aws)
     };
     match args.command {
-        Command::Enqueue(wanted) => enqueue::enqueue(&changing().await?, *wanted).await,
+        Command::Enqueue(wanted) => Box::pin(enqueue::enqueue(&changing().await?, *wanted)).await,
         Command::Get(wanted) => find::get(&aws().await, wanted).await,
         Command::List(wanted) => find::list(&aws().await, wanted).await,
         Command::Tree(wanted) => tree::tree(&aws().await, wanted).await,

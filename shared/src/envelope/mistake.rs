@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use super::{Envelope, Form};
 
 /// Fields that only a line of `sqjobs enqueue --from` has, and misspelled fields, each with its remedy.
-const MISTAKES: [(&str, &str); 10] = [
+const MISTAKES: [(&str, &str); 13] = [
     ("delay", "set the DelaySeconds of the message, or its field run_at"),
     ("queue", "send the message to that queue"),
     ("group", "set the MessageGroupId of the message"),
@@ -13,6 +13,9 @@ const MISTAKES: [(&str, &str); 10] = [
     ("recorded", "enqueue the job by sqjobs, or by sqjobs::Client"),
     ("listed", "enqueue the job by sqjobs, or by sqjobs::Client"),
     ("objects", "enqueue the job by sqjobs, or by sqjobs::Client"),
+    ("after", "its field is depends_on"),
+    ("max_blocked", "its field is max_blocked_s"),
+    ("at", "its field is run_at"),
     ("expires", "its field is expires_at"),
     ("timeout", "its field is timeout_s"),
     ("arguments", "its fields are args and kwargs"),
@@ -29,13 +32,23 @@ impl Reported {
 
     /// Returns the unreported mistakes of a message, each with its remedy. A message without unknown fields costs one comparison.
     pub(crate) fn new_in(&self, envelope: &Envelope) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let is_new = |bit: usize| self.0.fetch_or(1 << bit, Ordering::Relaxed) & (1 << bit) == 0;
+        envelope.mistakes().filter(move |(bit, _)| is_new(*bit)).map(|(_, mistake)| mistake)
+    }
+}
+
+impl Envelope {
+    /// Returns the unknown fields that are probably mistakes, each with its remedy.
+    #[cfg(feature = "operator")]
+    pub fn mistaken_fields(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.mistakes().map(|(_, mistake)| mistake)
+    }
+
+    fn mistakes(&self) -> impl Iterator<Item = (usize, (&'static str, &'static str))> {
         // The fields of older systems have other meanings.
-        let is_looked_at = !envelope.unknown.is_empty() && envelope.form == Form::Native;
-        let mistakes = MISTAKES.iter().enumerate().take(if is_looked_at { MISTAKES.len() } else { 0 });
-        mistakes.filter_map(|(bit, (field, remedy))| {
-            let is_new = || self.0.fetch_or(1 << bit, Ordering::Relaxed) & (1 << bit) == 0;
-            (envelope.unknown.contains_key(*field) && is_new()).then_some((*field, *remedy))
-        })
+        let is_looked_at = !self.unknown.is_empty() && self.form == Form::Native;
+        let mistakes = MISTAKES.into_iter().enumerate().take(if is_looked_at { MISTAKES.len() } else { 0 });
+        mistakes.filter(|(_, (field, _))| self.unknown.contains_key(*field))
     }
 }
 

@@ -1,12 +1,12 @@
 //! Checks that a message and a record with the same id belong to the same job.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use jiff::Timestamp;
 
 use super::{lease::SKEW, request::Request};
 use crate::{
-    envelope::{Digest, excerpt},
+    envelope::{Digest, Otherwise, When, excerpt},
     record::{Failure, Record, State},
     stats::RESERVED,
 };
@@ -75,10 +75,19 @@ pub(crate) fn has_other_arguments(seen: &Record, request: &Request) -> bool {
     seen.digest.is_some() && request.digest.is_some() && seen.digest != request.digest
 }
 
-/// Returns `true` if an earlier job with the same id has other arguments or another run time than the announced one.
+/// Returns `true` if an earlier job with the same id has other arguments, another run time or other dependencies than the announced one.
 pub(crate) fn differs(first: &Record, announced: &Record) -> bool {
     let has_other_arguments = first.digest.is_some() && first.digest != announced.digest;
-    !is_unclaimed(first) && (has_other_arguments || waits_for_other_time(first, announced.run_at))
+    let asked = announced.dependencies.as_deref().cloned().unwrap_or_default();
+    let has_other_dependencies = waits_for_other_jobs(first, &asked.ids, asked.when, asked.otherwise);
+    !is_unclaimed(first) && (has_other_arguments || has_other_dependencies || waits_for_other_time(first, announced.run_at))
+}
+
+/// Returns `true` if a job waits, or has waited, for other jobs than these, or under other conditions.
+pub fn waits_for_other_jobs(first: &Record, depends_on: &[String], when: When, otherwise: Otherwise) -> bool {
+    let Some(own) = first.dependencies.as_deref() else { return !depends_on.is_empty() };
+    let set = |ids: &[String]| ids.iter().cloned().collect::<BTreeSet<_>>();
+    (set(&own.ids), own.when, own.otherwise) != (set(depends_on), when, otherwise)
 }
 
 /// Returns `true` if a job that was not started yet waits for another time than `run_at`.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    cli::sqjobs,
+    cli::{piped, sqjobs},
     function::Function,
     producer::python,
     proxy::Fault,
@@ -115,6 +115,25 @@ fn the_command_enqueues_completes_and_cancels_jobs_that_wait() {
         let refused = sqjobs(world, &["enqueue", "probe", &args, "--queue", "probes", "--when", "ended"]);
         let error = refused.error();
         assert!(error.contains("when: the message has no `depends_on`"), "{error}");
+    });
+}
+
+#[test]
+fn a_second_enqueue_with_other_dependencies_is_refused() {
+    World::setup().test(async |world| {
+        let enqueue =
+            |more: &[&str]| sqjobs(world, &[&["enqueue", "probe", "[1]", "--queue", "probes", "--id", "b", "--recorded"], more].concat());
+        enqueue(&["--after", "a"]).yes();
+        for other in [&["--after", "c"][..], &["--after", "a", "--when", "ended"], &[]] {
+            let refused = enqueue(other).no();
+            assert!(refused.contains("and waits for a under its own conditions"), "{other:?}: {refused}");
+        }
+        enqueue(&["--after", "a"]).yes();
+        for (field, remedy) in [("after", "its field is depends_on"), ("max_blocked", "its field is max_blocked_s")] {
+            let line = json!({"name": "probe", "args": [1], "queue": "probes", field: "a"}).to_string();
+            let refused = piped(world, &["enqueue", "--from", "-"], &line).no();
+            assert!(refused.contains(&format!("line 1: the field {field} is unknown: {remedy}")), "{refused}");
+        }
     });
 }
 

@@ -29,7 +29,8 @@ pub(crate) struct Enqueue {
     pub(crate) from: Option<PathBuf>,
     /// The job's id. A second job with the same id is a duplicate and does not run.
     ///
-    /// If an earlier job with this id has a record, the command compares both jobs. If the arguments or --at differ, it enqueues nothing. An
+    /// If an earlier job with this id has a record, the command compares both jobs. If the arguments, --at or --after differ, it enqueues
+    /// nothing. An
     /// earlier job that still waits in its queue has no record, unless it was enqueued with --recorded. Without a record, both messages are
     /// in the queue: one of them runs, and the other is discarded. With --wait, the command warns you if the job that ran has other
     /// arguments.

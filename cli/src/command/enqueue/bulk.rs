@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::SignedDuration;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sqjobs::{Client, Envelope, envelope::Form, queue::is_fifo};
@@ -17,10 +18,14 @@ use super::{
     args::Options,
     duplicate::{Asked, duplicate, firsts, missing},
     job::with,
+    needs_beater,
 };
 use crate::{
     aws::Aws,
-    command::queue::{self, DeadLetterQueues},
+    command::{
+        beater,
+        queue::{self, DeadLetterQueues},
+    },
     failure::Failure,
     lines::open,
     output::{Output, clean, progress},
@@ -58,6 +63,8 @@ struct Done {
     is_deduplicated: bool,
     /// True if a job of a FIFO queue is delayed.
     is_delayed_in_order: bool,
+    /// True if a beater is needed for a job.
+    needs_beater: bool,
     /// Fields that this version does not know.
     unknown: BTreeSet<String>,
     /// The queues of the file, each with the reason to refuse its jobs, if any.
@@ -84,6 +91,7 @@ impl First {
             ("another name", self.name != later.name),
             ("another queue", self.queue != later.queue),
             ("other arguments", self.asked.digest != later.asked.digest),
+            ("other dependencies", !self.asked.waits_like(&later.asked)),
             ("another time", (self.asked.run_at, self.delay) != (later.asked.run_at, later.delay)),
         ];
         differences.into_iter().find_map(|(what, differs)| differs.then_some(what))
@@ -177,6 +185,9 @@ impl Bulk<'_> {
         if done.is_delayed_in_order {
             anstream::eprintln!("{FIFO_DELAY}");
         }
+        if done.needs_beater {
+            beater::report_missing(self.aws).await;
+        }
         Ok(done.refused + done.incomplete == 0)
     }
 
@@ -186,7 +197,7 @@ impl Bulk<'_> {
         let mut jobs = Vec::new();
         for (place, line) in lines.iter().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
             let read = Envelope::parse(line).map_err(|error| error.to_string());
-            let read = read.and_then(|mut envelope| Ok((Line::take(&mut envelope)?, envelope)));
+            let read = read.and_then(|mut envelope| Ok((Line::take(&mut envelope)?, envelope))).and_then(refuse_mistakes);
             let of_another = |queue: &String| queue::of_another(&self.environments, &self.aws.queue(queue));
             match read.and_then(|(own, envelope)| own.queue.as_ref().and_then(of_another).map_or(Ok((own, envelope)), Err)) {
                 Ok((own, envelope)) => {
@@ -208,6 +219,7 @@ impl Bulk<'_> {
                 done.queues.insert(queue.clone(), self.dlqs.refusal(self.aws, queue).await);
             }
         }
+        let now = self.aws.clock.now();
         let (mut sent_lines, mut own) = (Vec::new(), Vec::new());
         for (line, (queue, delay, job)) in places.into_iter().zip(jobs) {
             if let Some(why) = done.queues.get(&queue).cloned().flatten() {
@@ -237,6 +249,9 @@ impl Bulk<'_> {
             match first.and_then(|first| duplicate(first, job.envelope(), &queue)) {
                 Some((false, message)) => self.refuse(line, &message, done)?,
                 known => {
+                    let starts = delay.map(|delay| SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX));
+                    let starts = starts.or_else(|| Some(job.envelope().run_at?.duration_since(now)));
+                    done.needs_beater |= needs_beater(starts.unwrap_or_default(), job.envelope(), &queue);
                     let is_delayed = delay.is_some_and(|delay| !delay.is_zero()) || job.envelope().run_at.is_some();
                     done.is_delayed_in_order |= is_fifo(&queue) && is_delayed;
                     done.is_deduplicated |= is_fifo(&queue) && job.envelope().id.is_some();
@@ -285,6 +300,12 @@ impl Bulk<'_> {
         }
         Ok(())
     }
+}
+
+/// Refuses a line with a field that is probably a mistake, because its job would run without it.
+fn refuse_mistakes((own, envelope): (Options, Envelope)) -> Result<(Options, Envelope), String> {
+    let mistake = envelope.mistaken_fields().next();
+    mistake.map_or(Ok((own, envelope)), |(field, remedy)| Err(format!("the field {field} is unknown: {remedy}")))
 }
 
 /// Returns the error of an interrupted command: the lines that were sent, and how to continue.

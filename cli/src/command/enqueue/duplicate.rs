@@ -1,25 +1,43 @@
 //! Compares a job with an earlier job of the same id.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use sqjobs::{
-    Enqueued, Envelope, Record, State,
+    Enqueued, Envelope, Otherwise, Record, State, When,
     envelope::Digest,
-    lifecycle::{is_unclaimed, waits_for_other_time},
+    lifecycle::{is_unclaimed, waits_for_other_jobs, waits_for_other_time},
     queue::is_fifo,
     store::{DynamoDb, Store as _},
 };
 
 use crate::{aws::Aws, output::clean, sentence::shell, time};
 
-/// The arguments and the time of a job. A delay gives no time, because the same command gives another time later.
+/// The arguments, the time and the dependencies of a job. A delay gives no time, because the same command gives another time later.
+#[derive(PartialEq)]
 pub(super) struct Asked {
     pub(super) digest: Digest,
     pub(super) run_at: Option<Timestamp>,
+    depends_on: BTreeSet<String>,
+    when: When,
+    otherwise: Otherwise,
 }
 
 impl Asked {
     pub(super) fn by(envelope: &Envelope) -> Self {
-        Self { digest: envelope.digest(), run_at: envelope.run_at }
+        let Envelope { run_at, when, otherwise, .. } = *envelope;
+        Self { digest: envelope.digest(), run_at, depends_on: envelope.depends_on.iter().cloned().collect(), when, otherwise }
+    }
+
+    /// Returns true if another job waits for the same jobs under the same conditions.
+    pub(super) fn waits_like(&self, other: &Self) -> bool {
+        (&self.depends_on, self.when, self.otherwise) == (&other.depends_on, other.when, other.otherwise)
+    }
+
+    /// Returns true if an earlier job with the same id waits for other jobs.
+    fn waits_for_others(&self, first: &Record) -> bool {
+        let depends_on: Vec<_> = self.depends_on.iter().cloned().collect();
+        waits_for_other_jobs(first, &depends_on, self.when, self.otherwise)
     }
 
     /// Returns true if an earlier job with the same id waits for another time.
@@ -44,6 +62,9 @@ pub(super) fn missing(sent: &Enqueued, asked: &Asked) -> Option<String> {
             "an earlier job with this id already waits{}, and its time does not change",
             at.map(|at| format!(" until {}", time::exact(at))).unwrap_or_default()
         )),
+        _ if asked.waits_for_others(first) => {
+            Some("an earlier job with this id waits for other jobs than this one (--after), and that does not change".to_owned())
+        }
         _ => None,
     });
     let missing: Vec<_> = [unrecorded, unlisted, other].into_iter().flatten().collect();
@@ -88,6 +109,12 @@ fn compare(first: &Record, envelope: &Envelope, queue: &str) -> (bool, String) {
                 false,
                 format!("{state}, and keeps its time, so nothing was enqueued; to run a job at another time, give it another id"),
             );
+        }
+        Some(digest) if *digest == asked.digest && asked.waits_for_others(first) => {
+            let own = first.dependencies.as_deref().map(|own| own.ids.join(", "));
+            let own = own.map_or_else(|| "waits for no other job".to_owned(), |ids| format!("waits for {}", clean(&ids)));
+            let why = "this command gives other values for --after, --when or --otherwise, so nothing was enqueued";
+            return (false, format!("{state}, and {own} under its own conditions; {why}. Give this job another id"));
         }
         Some(digest) if *digest == asked.digest => {
             let once = match first.state {
@@ -143,6 +170,7 @@ mod tests {
                 true,
                 "a is already queued, due at 2026-05-04T13:00:00Z, with the same arguments",
             ),
+            (json!({"dependencies": {"ids": ["b"]}}), false, "and waits for b under its own conditions; this command gives other values"),
             (json!({"queue": "p"}), false, "The id belongs to a n job on queue p"),
             (json!({"name": "", "state": "cancelled"}), false, "a was cancelled at 2026-05-04T12:00:00Z before any function received it"),
             (json!({"name": ""}), false, "To run the job: `sqjobs retry a ARGS --name n`"),

@@ -9,7 +9,7 @@ use futures_util::future::join;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use sqjobs::{
-    Enqueued,
+    Enqueued, Envelope,
     lifecycle::{SKEW, is_unclaimed},
     queue::is_fifo,
 };
@@ -78,6 +78,7 @@ pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure>
                 now.checked_sub(SignedDuration::try_from(SKEW).unwrap_or_default()).unwrap_or(now)
             };
             let asked = Asked::by(job.envelope());
+            let needs_beater = needs_beater(wanted.options.wait(aws.clock.now()).unwrap_or_default(), job.envelope(), &queue);
             let sent = client.enqueue_one(job).await.map_err(|error| Failure::of_queue(error, aws.short(&queue)))?;
             if wanted.json {
                 Output::new().json(&answer(&sent, None))?;
@@ -87,10 +88,12 @@ pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure>
             if is_fifo(&queue) && is_named {
                 anstream::eprintln!("{FIFO}");
             }
-            match wanted.options.wait(aws.clock.now()) {
-                Some(_) if is_fifo(&queue) => anstream::eprintln!("{FIFO_DELAY}"),
-                Some(wait) if wait > IN_QUEUE => beater::report_missing(aws).await,
-                _ => {}
+            let wait = wanted.options.wait(aws.clock.now());
+            if wait.is_some() && is_fifo(&queue) {
+                anstream::eprintln!("{FIFO_DELAY}");
+            }
+            if needs_beater {
+                beater::report_missing(aws).await;
             }
             let missing = missing(&sent, &asked);
             if let Some(missing) = &missing {
@@ -115,6 +118,11 @@ pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure>
         }
         (None, None) => Err(Failure::new("no job is given; give a name, or a file with --from")),
     }
+}
+
+/// Returns true if a beater must send the job, or end it when it waits too long for other jobs. `starts` is the time until its run time.
+fn needs_beater(starts: SignedDuration, envelope: &Envelope, queue: &str) -> bool {
+    !envelope.depends_on.is_empty() || starts > IN_QUEUE && !is_fifo(queue)
 }
 
 /// Returns the answer to an enqueue as JSON, with the number of its line.

@@ -191,6 +191,19 @@ async fn a_recorded_duplicate_leaves_the_time_of_the_first_job() {
 }
 
 #[tokio::test]
+async fn a_recorded_duplicate_with_other_dependencies_returns_the_first_job() {
+    let (eager, _) = family();
+    let client = eager.client();
+    let job = |after: &[&str]| parent("").id("a").recorded().after(after.to_vec());
+    enqueue(&client, job(&["b", "c"])).await;
+    let first = eager.record("a").expect("a record");
+    for other in [job(&["b"]), job(&[]), job(&["b", "c"]).when(crate::When::Ended)] {
+        assert_eq!(enqueue(&client, other).await.first.as_deref(), Some(&first));
+    }
+    assert_eq!(enqueue(&client, job(&["c", "b"])).await.first, None, "the order does not count");
+}
+
+#[tokio::test]
 async fn an_empty_name_or_id_is_refused_by_its_name() {
     let (eager, _) = family();
     let client = eager.client();

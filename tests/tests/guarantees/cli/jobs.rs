@@ -441,11 +441,12 @@ fn each_command_whose_jobs_need_a_beater_says_if_none_runs() {
             "due": "due#3", "envelope": json!({"name": "probe", "id": "a"}).to_string(),
         });
         world.plant(filed).await;
-        let needy: [&[&str]; 6] = [
+        let needy: [&[&str]; 7] = [
             &["schedule", "add", "nightly", "probe", "--cron", "1 0 * * *", "--queue", "probes"],
             &["schedule", "list"],
             &["schedule", "resume", "nightly"],
             &["enqueue", "probe", "{}", "--queue", "probes", "--delay", "16m"],
+            &["enqueue", "probe", "{}", "--queue", "probes", "--after", "a"],
             &["list", "--due"],
             &["move", "a", "--delay", "3h"],
         ];
@@ -457,6 +458,11 @@ fn each_command_whose_jobs_need_a_beater_says_if_none_runs() {
         }
         let soon = sqjobs(world, &["enqueue", "probe", "{}", "--queue", "probes", "--delay", "14m"]);
         assert_eq!(soon.said, "");
+        let of_file = |line: Value| piped(world, &["enqueue", "--from", "-"], &line.to_string()).said.contains(none);
+        let line = |field: &str, value: Value| json!({"name": "probe", "queue": "probes", field: value});
+        let needy = [line("delay", json!("16m")), line("run_at", json!("2126-05-04T12:00:00Z")), line("depends_on", json!(["a"]))];
+        assert_eq!(needy.map(of_file), [true; 3]);
+        assert!(!of_file(line("delay", json!("14m"))));
     });
 }
 
@@ -662,6 +668,7 @@ fn a_second_line_of_an_id_is_refused_or_left_out() {
             (json!({"name": "adder"}), "another name"),
             (json!({"queue": "nowhere"}), "another queue"),
             (json!({"args": [2]}), "other arguments"),
+            (json!({"depends_on": ["b"]}), "other dependencies"),
             (json!({"delay": "2h"}), "another time"),
             (json!({"delay": null, "run_at": "2126-05-04T12:00:00Z"}), "another time"),
         ];

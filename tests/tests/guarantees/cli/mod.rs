@@ -120,7 +120,7 @@ fn args(world: &World, orders: &Value) -> String {
 }
 
 /// Runs the command with a text on its standard input.
-fn piped(world: &World, args: &[&str], input: &str) -> Ran {
+pub(crate) fn piped(world: &World, args: &[&str], input: &str) -> Ran {
     Ran::of(args, &piped_to(command(world).args(args), input))
 }
 
