@@ -44,10 +44,14 @@ pub(crate) use self::{
     workflow::{Expansion, expand, longest},
 };
 #[cfg(not(feature = "operator"))]
-pub(crate) use self::{identity::is_unclaimed, node::{is_job, is_node}};
+pub(crate) use self::{
+    dependency::{starts_at, unmet},
+    identity::is_unclaimed,
+    node::{is_job, is_node},
+};
 #[cfg(feature = "operator")]
 pub use self::{
-    dependency::unmet,
+    dependency::{starts_at, unmet},
     identity::{is_awaited, is_unclaimed, waits_for_other_jobs, waits_for_other_time},
     node::{is_job, is_node, plan_id},
     workflow::step_id,

@@ -322,7 +322,7 @@ impl Links<'_> {
         }
         for (queue, jobs) in queues {
             for unsent in outbox::send(self.queue, self.store, &queue, jobs, now).await.unsent {
-                let next = lifecycle::put_back(&unsent, &token(), now.max(unsent.run_at.unwrap_or(now)));
+                let next = lifecycle::put_back(&unsent, &token(), now.max(lifecycle::starts_at(&unsent).unwrap_or(now)));
                 filed.push(Write::replace(unsent, next));
             }
         }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     clock::until,
-    lifecycle::sent,
+    lifecycle::{sent, starts_at},
     names::is_fifo,
     queue::{MAX_BYTES, MAX_DELAY, Outgoing, Queue, attribute::ID, dedup},
     record::Record,
@@ -74,7 +74,7 @@ pub(crate) fn message(record: &Record, now: Timestamp) -> Outgoing {
         // A job that is filed again has another owner: its message is not a duplicate.
         message.dedup = Some(dedup(&format!("{}:{}", record.id, record.owner.as_deref().unwrap_or_default())));
     } else {
-        message.delay = delay(record.run_at.unwrap_or(now), now);
+        message.delay = delay(starts_at(record).unwrap_or(now), now);
     }
     message
 }

@@ -47,7 +47,8 @@ pub struct Record {
     /// The instant at which the job was enqueued.
     #[serde(default, with = "rfc3339", skip_serializing_if = "Option::is_none")]
     pub enqueued_at: Option<Timestamp>,
-    /// The job does not run, or run again, before this instant.
+    /// The job does not run, or run again, before this instant. For a blocked job, the instant at which its wait ends: the earlier one of
+    /// [`Dependencies::until`] and its expiry.
     #[serde(default, with = "rfc3339", skip_serializing_if = "Option::is_none")]
     pub run_at: Option<Timestamp>,
     /// The instant at which the last attempt started.
@@ -113,7 +114,7 @@ pub struct Record {
     /// The ids of the jobs that wait for this one, at most 20.
     #[serde(default, with = "serde_dynamo::string_set", skip_serializing_if = "BTreeSet::is_empty")]
     pub dependents: BTreeSet<String>,
-    /// The shard of the due index that lists the job, such as `due#7`. An ended job is in it until its dependents know of its end.
+    /// The shard of the due index that lists the job, such as `due#7`. A blocked job is in it at the end of its wait. An ended job is in it until its dependents know of its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<String>,
     /// The shard of the index of failed jobs that lists the job, such as `failed#7`.
@@ -142,6 +143,9 @@ pub struct Dependencies {
     /// The instant at which the job fails if it is still blocked.
     #[serde(default, with = "rfc3339", skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
+    /// While the job is blocked, the instant before which it does not run.
+    #[serde(default, with = "rfc3339", skip_serializing_if = "Option::is_none")]
+    pub run_at: Option<Timestamp>,
     /// `true` once the conditions were met. The job never waits for them again.
     #[serde(default, skip_serializing_if = "is_false")]
     pub met: bool,

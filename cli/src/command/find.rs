@@ -101,9 +101,10 @@ pub(super) async fn list(aws: &Aws, wanted: List) -> Result<bool, Failure> {
         _ => match wanted.state {
             None | Some(State::Failed) => By::Failed,
             Some(State::Scheduled) => By::Due,
+            Some(State::Blocked) => By::Blocked,
             Some(state) => {
-                let what = "add --name, --tag, --root or --object: without these options, the command finds only failed jobs, and jobs \
-                            that are delayed by more than 15 minutes";
+                let what = "add --name, --tag, --root or --object: without these options, the command finds only failed and blocked \
+                            jobs, and jobs that are delayed by more than 15 minutes";
                 return Err(Failure::new(format!("cannot list all jobs that are {}; {what}", state.as_str())));
             }
         },
@@ -132,7 +133,7 @@ pub(super) async fn list(aws: &Aws, wanted: List) -> Result<bool, Failure> {
         anstream::eprintln!("only the first {} are shown{searched}; --limit shows more", wanted.limit);
     }
     anstream::eprintln!("{}", aws.place.with_options(scope_note(by)));
-    if matches!(by, By::Due) && !records.is_empty() {
+    if matches!(by, By::Due | By::Blocked) && !records.is_empty() {
         beater::report_missing(aws).await;
     }
     if matches!(by, By::Failed) {
@@ -153,6 +154,10 @@ fn scope_note(by: By<'_>) -> &'static str {
         By::Due => {
             "The list contains the waiting jobs that are delayed by more than 15 minutes. Jobs with a shorter delay wait in their queues: \
              `sqjobs queue list` counts them."
+        }
+        By::Blocked => {
+            "The list contains the jobs that wait for other jobs, those whose wait ends first at the beginning. `sqjobs explain ID` names what \
+             a job waits for."
         }
         By::Object(_) => "The list contains the jobs that were enqueued with this object (--object, or `Enqueue::object`).",
         _ => LISTED,

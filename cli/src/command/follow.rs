@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use jiff::Timestamp;
-use sqjobs::{Client, Record, State};
+use sqjobs::{Client, Record, State, lifecycle::starts_at};
 use tokio::time::sleep;
 
 use super::{dlq::letter, lookup};
@@ -184,7 +184,7 @@ fn line(record: &Record) -> String {
         _ => String::new(),
     };
     let attempt = if record.generation > 0 { format!(", attempt {}", attempts(record, " of ")) } else { String::new() };
-    let due = record.run_at.map(|at| format!(", due {}", exact(at))).unwrap_or_default();
+    let due = starts_at(record).map(|at| format!(", due {}", exact(at))).unwrap_or_default();
     format!("{state}{attempt}{due}  {}", clean(&details)).trim_end().to_owned()
 }
 

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::part::{Due, Tally};
+use super::{
+    part::{Due, Tally},
+    repair::end_waits,
+};
 use crate::{
     lifecycle::{is_sendable, settled},
     links::Links,
     names::{SHARDS, is_fifo},
     outbox::send,
-    record::Record,
+    record::{Record, State},
     store::StoreError,
 };
 use futures_util::stream::{self, StreamExt};
@@ -22,8 +25,8 @@ const MOST: usize = 5_000;
 /// Number of shards processed concurrently.
 const AT_A_TIME: usize = 4;
 
-/// Sends the jobs that are due by `horizon`, and tells the dependents of jobs that ended without a message, until `stop_at`. `done` counts
-/// both.
+/// Sends the jobs that are due by `horizon`, ends blocked jobs whose wait is over, and tells the dependents of jobs that ended without a
+/// message, until `stop_at`. `done` counts all of them.
 ///
 /// # Errors
 ///
@@ -56,7 +59,7 @@ async fn hand_over_shard(due: &Due, shard: u8, horizon: Timestamp, stop_at: Inst
 async fn hand_over_page(due: &Due, ids: &[String], horizon: Timestamp) -> Tally {
     let mut total = Tally::default();
     let mut queues: BTreeMap<String, Vec<Record>> = BTreeMap::new();
-    let mut ended = Vec::new();
+    let (mut ended, mut blocked) = (Vec::new(), Vec::new());
     let now = due.clock.now();
     for (id, stored) in ids.iter().zip(due.store.read(ids).await) {
         match stored {
@@ -64,6 +67,7 @@ async fn hand_over_page(due: &Due, ids: &[String], horizon: Timestamp) -> Tally 
                 queues.entry(record.queue.clone()).or_default().push(record);
             }
             Ok(Some(record)) if settled(&record).is_some() => ended.push(record.id),
+            Ok(Some(record)) if record.state == State::Blocked => blocked.push(record),
             Ok(_) => {} // sent, moved or cancelled meanwhile
             Err(error) => {
                 tracing::error!(id, %error, "cannot read a due job");
@@ -71,6 +75,7 @@ async fn hand_over_page(due: &Due, ids: &[String], horizon: Timestamp) -> Tally 
             }
         }
     }
+    total += end_waits(due, blocked).await;
     let links = Links { store: &*due.store, queue: &*due.queue, clock: &due.clock };
     for id in ended {
         match links.resolve(&id).await {

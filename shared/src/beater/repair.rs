@@ -47,6 +47,24 @@ pub(super) async fn repair(due: &Due, turn: u64) -> Tally {
             }
         }
     }
+    total += write_all(due, &writes).await;
+    total += send_owed(due, owed).await;
+    total
+}
+
+/// Ends the blocked jobs whose wait is over. `done` counts them.
+pub(super) async fn end_waits(due: &Due, blocked: Vec<Record>) -> Tally {
+    let mut writes = Vec::new();
+    for record in blocked {
+        if let Repair::Write(next) = look(due, &record) {
+            writes.push(Write::replace(record, *next));
+        }
+    }
+    write_all(due, &writes).await
+}
+
+async fn write_all(due: &Due, writes: &[Write]) -> Tally {
+    let mut total = Tally::default();
     for writes in writes.chunks(PAGE) {
         for (write, answer) in writes.iter().zip(due.store.write(writes).await) {
             match answer {
@@ -63,7 +81,6 @@ pub(super) async fn repair(due: &Due, turn: u64) -> Tally {
             }
         }
     }
-    total += send_owed(due, owed).await;
     total
 }
 

@@ -9,6 +9,7 @@ use super::Client;
 use crate::{
     Error, Record,
     names::{SHARDS, failed_shard_name},
+    record::State,
     store::StoreError,
 };
 
@@ -17,14 +18,19 @@ pub(super) const LISTED: Duration = Duration::from_hours(45 * 24);
 /// Maximum length of an object's name in bytes. The name is part of a key.
 const OBJECT_BYTES: usize = 512;
 
+/// Number of entries of each shard of the due index that a list of due or blocked jobs reads at least.
+const SEARCHED: usize = 1_000;
+
 /// The property by which jobs are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum By<'a> {
     /// Jobs that failed permanently, the latest first. All are listed, because each needs an operator.
     Failed,
-    /// Jobs in the due index, the earliest first.
+    /// Jobs that the due index holds until their run time, the earliest first.
     Due,
+    /// Jobs that wait for other jobs, those whose wait ends first at the beginning.
+    Blocked,
     /// Jobs with this name that were enqueued as [`listed`](crate::Enqueue::listed), the latest first.
     Name(&'a str),
     /// Jobs with this tag that were enqueued as listed, the latest first.
@@ -39,7 +45,9 @@ impl By<'_> {
     /// Returns the name of the list.
     pub(super) fn list(self) -> Result<String, Error> {
         match self {
-            Self::Failed | Self::Due => Err(Error::Invalid("cannot list a job by failed or due: these are kept in indexes".into())),
+            Self::Failed | Self::Due | Self::Blocked => {
+                Err(Error::Invalid("cannot list a job by failed, due or blocked: these are kept in indexes".into()))
+            }
             Self::Name("") | Self::Tag("") | Self::Root("") => {
                 Err(Error::Invalid("cannot list jobs by an empty name, tag or id; name one".into()))
             }
@@ -59,7 +67,8 @@ impl By<'_> {
     /// Returns `true` if the record still belongs to the list. The index of failed or due jobs may lag behind.
     fn holds(self, record: &Record) -> bool {
         match self {
-            Self::Due => record.due.is_some() && !record.state.is_terminal(),
+            Self::Due => record.due.is_some() && !record.state.is_terminal() && record.state != State::Blocked,
+            Self::Blocked => record.due.is_some() && record.state == State::Blocked,
             Self::Failed => record.listed.is_some(),
             Self::Name(_) | Self::Tag(_) | Self::Root(_) | Self::Object(_) => true,
         }
@@ -88,8 +97,9 @@ impl Client {
     /// When the table does not answer.
     pub async fn list_all(&self, by: By<'_>, limit: usize) -> Result<(Vec<Record>, Vec<StoreError>), Error> {
         let ids = match by {
-            By::Due => {
-                let shards = (0..SHARDS).map(|shard| self.store.due(shard, Timestamp::MAX, limit));
+            By::Due | By::Blocked => {
+                // The index holds both kinds.
+                let shards = (0..SHARDS).map(|shard| self.store.due(shard, Timestamp::MAX, limit.max(SEARCHED)));
                 join_all(shards).await.into_iter().collect::<Result<Vec<_>, _>>().map(|ids| ids.concat())
             }
             By::Failed => {
@@ -108,7 +118,7 @@ impl Client {
             }
         }
         match by {
-            By::Due => records.sort_by_key(|record| record.run_at),
+            By::Due | By::Blocked => records.sort_by_key(|record| record.run_at),
             By::Failed => records.sort_by_key(|record| std::cmp::Reverse(record.finished_at)),
             _ => {}
         }

@@ -5,13 +5,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    dependency::{blocked, must_wait},
+    dependency::{blocked, must_wait, unblocked},
     ending::Ending,
     filing::{filed, is_filed, waits_long},
     identity::{digest, is_of, is_other_workflow, is_unclaimed, with_dependents},
     lease::{KILLED, free_from, was_killed},
     request::Request,
-    transition::{cancelled, created, failed, finished, met, redriven, remember, too_often, unfinished, with_message},
+    transition::{cancelled, created, failed, finished, redriven, remember, too_often, unfinished, with_message},
 };
 use crate::{
     Policy, Recording,
@@ -105,7 +105,7 @@ fn start(seen: Record, request: &Request, policy: &Policy, claim: &Claim, now: T
         return end(expired, Ending::Expired, policy, now);
     }
     // A blocked job that comes here waits for nothing any more.
-    let seen = if seen.state == State::Blocked { met(seen) } else { seen };
+    let seen = if seen.state == State::Blocked { unblocked(seen) } else { seen };
     if must_wait(&seen) {
         return Decision::End { next: Box::new(blocked(&seen, request, &claim.owner, now)), ending: Ending::Blocked };
     }

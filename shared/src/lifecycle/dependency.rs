@@ -33,11 +33,13 @@ pub(super) fn must_wait(seen: &Record) -> bool {
     seen.state != State::Blocked && seen.dependencies.as_ref().is_some_and(|dependencies| !dependencies.met)
 }
 
-/// Blocks a job until its dependencies have ended. `owner` is a new token, so that a late write for an earlier wait changes nothing.
+/// Blocks a job until its dependencies have ended. `owner` is a new token, so that a late write for an earlier wait changes nothing. The due
+/// index lists the job at the end of its wait, so that a beater ends it on time.
 pub(super) fn blocked(seen: &Record, request: &Request, owner: &str, now: Timestamp) -> Record {
     let mut dependencies = seen.dependencies.clone().unwrap_or_default();
     // If a retry sent this message, the retry has already set `until`, because the message does not say how long the job may wait.
-    dependencies.until.get_or_insert_with(|| after(now, request.max_blocked));
+    let until = *dependencies.until.get_or_insert_with(|| after(now, request.max_blocked));
+    dependencies.run_at = seen.run_at;
     let sentinel = (dependencies.when == When::Failed).then(|| FAILURE.to_owned());
     let base = if seen.envelope.is_some() { seen.clone() } else { with_message(seen.clone(), request) };
     Record {
@@ -46,9 +48,25 @@ pub(super) fn blocked(seen: &Record, request: &Request, owner: &str, now: Timest
         blocked_on: dependencies.ids.iter().cloned().chain(sentinel).collect(),
         dependencies: Some(dependencies),
         owner: Some(owner.into()),
-        due: None,
+        run_at: Some(request.expires_at.map_or(until, |at| at.min(until))),
+        due: Some(shard(&seen.id)),
         ..unfinished(base)
     }
+}
+
+/// Returns the instant before which a job does not start. The record of a blocked job keeps it among its dependencies.
+pub fn starts_at(job: &Record) -> Option<Timestamp> {
+    if job.state == State::Blocked { job.dependencies.as_ref()?.run_at } else { job.run_at }
+}
+
+/// Returns a blocked job after its wait: with its own run time, and not in the due index.
+pub(super) fn unblocked(blocked: Record) -> Record {
+    let run_at = starts_at(&blocked);
+    let mut job = met(Record { run_at, due: None, ..blocked });
+    if let Some(dependencies) = &mut job.dependencies {
+        dependencies.run_at = None;
+    }
+    job
 }
 
 /// Returns the jobs and nodes that block a job, without the sentinel.
@@ -172,13 +190,14 @@ pub(crate) enum Release {
 
 /// Decides about a blocked job without unmet dependencies. `owner` is a new token.
 pub(crate) fn release(blocked: &Record, owner: &str, now: Timestamp) -> Release {
-    if waits_long(blocked, now) { Release::File(Box::new(put_back(blocked, owner, blocked.run_at.unwrap_or(now)))) } else { Release::Send }
+    let run_at = starts_at(blocked).unwrap_or(now);
+    if waits_long(&unblocked(blocked.clone()), now) { Release::File(Box::new(put_back(blocked, owner, run_at))) } else { Release::Send }
 }
 
 /// Files a released job in the due index, so that a beater sends its message at `run_at`.
 pub(crate) fn put_back(released: &Record, owner: &str, run_at: Timestamp) -> Record {
     let request = Request { id: released.id.clone(), ..Request::default() };
-    met(filed(Some(released), &request, &UNKNOWN, owner, run_at))
+    filed(Some(&unblocked(released.clone())), &request, &UNKNOWN, owner, run_at)
 }
 
 /// Lists an ended job in the due index until its dependents know of its end, if it has any. Used where a job may end without a message.

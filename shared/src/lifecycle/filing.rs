@@ -5,9 +5,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
+    dependency::unblocked,
     identity::digest,
     request::Request,
-    transition::{created, met, unfinished, with_message},
+    transition::{created, unfinished, with_message},
 };
 use crate::{
     Policy,
@@ -64,5 +65,5 @@ pub(crate) fn is_sendable(record: &Record, until: Timestamp) -> bool {
 /// Marks the message of a due or released job as sent.
 pub(crate) fn sent(waiting: &Record) -> Record {
     let waiting = waiting.clone();
-    Record { state: State::Queued, due: None, ..if waiting.state == State::Blocked { met(waiting) } else { waiting } }
+    Record { state: State::Queued, due: None, ..if waiting.state == State::Blocked { unblocked(waiting) } else { waiting } }
 }

@@ -121,6 +121,7 @@ fn full() -> Record {
             when: When::Failed,
             otherwise: Otherwise::Cancel,
             until: at,
+            run_at: at,
             met: true,
         })),
         blocked_on: ["a".to_owned(), "b".to_owned()].into(),

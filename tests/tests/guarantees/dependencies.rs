@@ -179,9 +179,7 @@ fn a_job_that_waits_too_long_fails_and_names_what_it_waited_for() {
         world.send(message).await;
         world.record_in("b", "blocked").await;
         let failed = wait::until("the beater fails it", PATIENCE, async || {
-            for minute in 0..60 {
-                world.tick(&beater, jiff::Timestamp::from_second(minute * 60).expect("an instant")).await;
-            }
+            world.tick(&beater, jiff::Timestamp::now()).await;
             let record = world.record("b").await.expect("a record");
             if record.state == "failed" { Ok(record) } else { Err(record.state) }
         });

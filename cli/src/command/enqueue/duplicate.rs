@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use sqjobs::{
     Enqueued, Envelope, Otherwise, Record, State, When,
     envelope::Digest,
-    lifecycle::{is_unclaimed, waits_for_other_jobs, waits_for_other_time},
+    lifecycle::{is_unclaimed, starts_at, waits_for_other_jobs, waits_for_other_time},
     queue::is_fifo,
     store::{DynamoDb, Store as _},
 };
@@ -94,7 +94,7 @@ fn compare(first: &Record, envelope: &Envelope, queue: &str) -> (bool, String) {
         State::Cancelled if first.name.is_empty() => format!("{id} was cancelled{at} before any function received it"),
         state if state.is_terminal() => format!("{id} already ended{at} ({})", state.as_str()),
         state => {
-            let due = first.run_at.map(|at| format!(", due at {}", time::exact(at))).unwrap_or_default();
+            let due = starts_at(first).map(|at| format!(", due at {}", time::exact(at))).unwrap_or_default();
             format!("{id} is already {}{due}", state.as_str())
         }
     };

@@ -216,6 +216,37 @@ async fn a_blocked_job_whose_cancel_was_lost_is_cancelled() {
 }
 
 #[tokio::test]
+async fn a_blocked_job_ends_when_its_wait_is_over_and_so_do_its_dependents() {
+    let world = TestBeater::at(START);
+    let wait = |id: &str, after: &str| Enqueue::named("note", json!("waits")).id(id).after([after]);
+    let expires_at = instant("2026-05-04T10:30:00Z");
+    let (late, expiring) = (wait("late", "x").max_blocked(Duration::from_mins(20)), wait("expiring", "x").expires_at(expires_at));
+    for job in [late, expiring, wait("next", "late").otherwise(Otherwise::Cancel)] {
+        world.local.client().enqueue_one(job).await.expect("enqueued");
+    }
+    world.work().await;
+    let listed = world.local.client().list(crate::By::Blocked, 10).await.expect("a list");
+    assert_eq!(listed.iter().map(|job| &*job.id).collect::<Vec<_>>(), ["late", "expiring", "next"]);
+    assert!(world.local.client().list(crate::By::Due, 10).await.expect("a list").is_empty());
+    let hand_over = async || {
+        let horizon = world.now() + jiff::SignedDuration::from_mins(2);
+        super::super::hand_over::hand_over(&world.local.due(), horizon, Instant::now() + Duration::from_mins(1)).await.expect("memory").done
+    };
+    world.pass(19 * 60);
+    assert_eq!(hand_over().await, 0, "its wait is not over");
+    world.pass(60);
+    assert_eq!(hand_over().await, 1);
+    let records = world.records();
+    assert_eq!(["late", "expiring"].map(|id| records[id].state), [State::Failed, State::Blocked]);
+    assert_eq!(records["late"].error.as_ref().map(|error| &*error.kind), Some("blocked_too_long"));
+    assert_eq!(hand_over().await, 1, "its dependent learns of its end");
+    world.pass(10 * 60);
+    assert_eq!(hand_over().await, 1);
+    let records = world.records();
+    assert_eq!(["next", "expiring"].map(|id| records[id].state), [State::Cancelled, State::Expired]);
+}
+
+#[tokio::test]
 async fn a_redriven_message_that_sqs_moves_unread_is_kept() {
     let world = TestBeater::at(START);
     world.plant([Record { dlq: Some(Dlq::Sent), finished_at: Some(world.now()), ..stranded("failed", State::Failed) }]).await;

@@ -47,6 +47,10 @@ pub(in crate::command::doctor) struct System {
     pub(in crate::command::doctor) due: Vec<Record>,
     /// The schedules that are neither paused nor wrong.
     pub(in crate::command::doctor) schedules_due: Vec<Scheduled>,
+    /// The jobs that wait for other jobs.
+    pub(in crate::command::doctor) blocked: Vec<Record>,
+    /// The jobs for which they wait and which have ended without success.
+    pub(in crate::command::doctor) unsuccessful: Vec<Record>,
     /// The schedules that no beater can fire, and why.
     pub(in crate::command::doctor) wrong_schedules: Vec<(String, String)>,
     /// The queues of schedules and due jobs that do not exist, by their full names.

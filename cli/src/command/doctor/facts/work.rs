@@ -1,11 +1,11 @@
 //! Reads jobs, schedules and statistics.
 
-use std::{iter::successors, time::Duration};
+use std::{collections::BTreeSet, iter::successors, time::Duration};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use sqjobs::{
-    By, Record, Scheduled, State, setup,
+    By, Record, Scheduled, State, lifecycle, setup,
     stats::Tally,
     store::{DynamoDb, Store as _},
 };
@@ -33,6 +33,18 @@ impl System {
             let (due, unreadable) = self.note_error("due jobs", due).unwrap_or_default();
             self.due = due;
             self.unreadable.extend(unreadable.iter().map(ToString::to_string));
+        }
+        if has(&self.jobs, "due") {
+            let blocked = aws.client().list_all(By::Blocked, JOBS).await.map_err(message);
+            let (blocked, unreadable) = self.note_error("blocked jobs", blocked).unwrap_or_default();
+            self.unreadable.extend(unreadable.iter().map(ToString::to_string));
+            let ids: BTreeSet<_> = blocked.iter().flat_map(lifecycle::unmet).cloned().collect();
+            let ids: Vec<_> = ids.into_iter().take(JOBS).collect();
+            let awaited = DynamoDb::new(aws.dynamodb(), aws.place.table()).read(&ids).await;
+            // The beater reports records that cannot be read.
+            let ended = |job: &Record| job.state.is_terminal() && job.state != State::Succeeded;
+            self.unsuccessful = awaited.into_iter().filter_map(Result::ok).flatten().filter(ended).collect();
+            self.blocked = blocked;
         }
         let mut failed = Vec::new();
         if has(&self.jobs, "listed") {

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use sqjobs::{Record, Scheduled, State, lifecycle::SKEW};
+use sqjobs::{
+    Record, Scheduled, State,
+    lifecycle::{SKEW, starts_at, unmet},
+};
 
 use super::Findings;
 use crate::{
@@ -14,6 +17,8 @@ use crate::{
 
 /// Delay after which a job or a fire is overdue.
 const LATE: SignedDuration = SignedDuration::from_mins(5);
+/// Time after which a blocked job is reported.
+const BLOCKED: SignedDuration = SignedDuration::from_hours(24);
 /// Time after the end of a lease by which its message or a beater should have continued the job.
 const LOST: SignedDuration = SignedDuration::from_hours(2);
 
@@ -52,9 +57,47 @@ impl Findings<'_> {
         }
     }
 
+    fn blocked(&mut self, system: &System) {
+        let now = system.now;
+        let cause = |job: &Record| system.unsuccessful.iter().find(|ended| job.blocked_on.contains(&ended.id));
+        let (held, others): (Vec<_>, Vec<_>) = system.blocked.iter().partition(|job| cause(job).is_some());
+        if let [first, ..] = held[..]
+            && let Some(ended) = cause(first)
+        {
+            let (id, state) = (&ended.id, ended.state.as_str());
+            let what = match held.len() {
+                1 => format!("1 blocked job is held: {} waits for {id}, which is {state}", first.id),
+                count => format!("{count} blocked jobs are held, such as {}, which waits for {id}, which is {state}", first.id),
+            };
+            let why = "such a job runs only after that job is retried and succeeds; if its wait ends before, it fails";
+            let remedy = format!(
+                "`sqjobs explain {}` shows how to run {id} again. Or cancel the held job: `sqjobs cancel {}`. `sqjobs list --state blocked` \
+                 shows all blocked jobs",
+                shell(id),
+                shell(&first.id)
+            );
+            self.add("blocked_held", "due index", what, why, remedy);
+        }
+        let long: Vec<_> = others
+            .into_iter()
+            .filter(|job| job.enqueued_at.max(starts_at(job)).is_some_and(|since| now.duration_since(since) > BLOCKED))
+            .collect();
+        if let [first, ..] = long[..] {
+            let ids: Vec<_> = unmet(first).map(String::as_str).collect();
+            let (id, ids) = (&first.id, ids.join(", "));
+            let what = match long.len() {
+                1 => format!("1 job is blocked for more than a day: {id}, by {ids}"),
+                count => format!("{count} jobs are blocked for more than a day, such as {id}, by {ids}"),
+            };
+            let why = "an id may be wrong, or a job may be recorded only on trouble, so that no record shows its success";
+            self.add("blocked_long", "due index", what, why, format!("`sqjobs explain {}` names what the job waits for", shell(id)));
+        }
+    }
+
     pub(super) fn work(&mut self, system: &System) {
         let now = system.now;
         self.due(system);
+        self.blocked(system);
         for error in &system.unreadable {
             let why = "functions and beaters neither run nor change this job, and its messages become dead letters";
             self.add(
