@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use clap::Subcommand;
 use serde::Serialize;
 use sqjobs::{
-    By,
+    By, Record,
     setup::{self, dlq_name},
 };
 use tokio::time::sleep;
@@ -329,6 +329,15 @@ async fn delete(aws: &Aws, name: &str, force: bool, yes: bool) -> Result<bool, F
         // Returns the error that each command gives for a missing queue.
         find(aws, &full_name).await?;
     }
+    let waiting = waiting(aws, &full_name).await;
+    if let Some(first) = waiting.first().filter(|_| !force) {
+        let jobs = match waiting.len() {
+            1 => format!("the job {} waits to be sent to it, and would not run", clean(&first.id)),
+            count => format!("{count} jobs wait to be sent to it, such as {}, and would not run", clean(&first.id)),
+        };
+        let remedy = format!("cancel them, as with `sqjobs cancel {}`, or delete the queue with --force", shell(&first.id));
+        return Err(Failure::new(format!("cannot delete queue {full_name}: {jobs}; {remedy}")));
+    }
     let held: Vec<_> =
         targets.iter().filter(|queue| queue.depth.all() > 0).map(|queue| format!("{} holds {}", queue.name, queue.depth.all())).collect();
     if !held.is_empty() && !force {
@@ -369,12 +378,12 @@ async fn delete(aws: &Aws, name: &str, force: bool, yes: bool) -> Result<bool, F
         output.line(format!("kept function {function} with its role, its variables and its log, although no queue feeds it now"))?;
     }
     output.line("kept the records of the jobs until their retention ends")?;
-    dependents(aws, &full_name, &mut output).await?;
+    dependents(aws, &full_name, &waiting, &mut output).await?;
     Ok(true)
 }
 
 /// Reports the schedules and waiting jobs that still name a deleted queue.
-async fn dependents(aws: &Aws, full_name: &str, output: &mut Output) -> Result<(), Failure> {
+async fn dependents(aws: &Aws, full_name: &str, waiting: &[Record], output: &mut Output) -> Result<(), Failure> {
     match aws.schedules().list().await {
         Ok(schedules) => {
             for entry in schedules.iter().map(|schedule| &schedule.entry) {
@@ -389,15 +398,22 @@ async fn dependents(aws: &Aws, full_name: &str, output: &mut Output) -> Result<(
         }
         Err(error) => anstream::eprintln!("not checked: schedules that send jobs to this queue: {error}"),
     }
-    match aws.client().list(By::Due, DUE).await {
-        Ok(due) => {
-            for record in due.iter().filter(|record| record.queue == full_name) {
-                let (shown, id) = (clean(&record.id), shell(&record.id));
-                let message = format!("job {shown} still waits to be sent to this queue; `sqjobs cancel {id}` cancels the job");
-                output.line(aws.place.with_options(&message))?;
-            }
-        }
-        Err(error) => anstream::eprintln!("not checked: jobs that wait to be sent to this queue: {error}"),
+    for record in waiting {
+        let (shown, id) = (clean(&record.id), shell(&record.id));
+        let message = format!("job {shown} still waits to be sent to this queue; `sqjobs cancel {id}` cancels the job");
+        output.line(aws.place.with_options(&message))?;
     }
     Ok(())
+}
+
+/// Returns the delayed and the blocked jobs that will be sent to a queue.
+async fn waiting(aws: &Aws, full_name: &str) -> Vec<Record> {
+    let mut waiting = Vec::new();
+    for by in [By::Due, By::Blocked] {
+        match aws.client().list(by, DUE).await {
+            Ok(jobs) => waiting.extend(jobs.into_iter().filter(|job| job.queue == full_name)),
+            Err(error) => anstream::eprintln!("not checked: jobs that wait to be sent to this queue: {error}"),
+        }
+    }
+    waiting
 }

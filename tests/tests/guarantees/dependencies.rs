@@ -105,6 +105,24 @@ fn the_command_enqueues_completes_and_cancels_jobs_that_wait() {
         sqjobs(world, &["complete", "approval", r#"{"by": "Ada"}"#]).yes();
         world.record_in("approved", "succeeded").await;
         assert_eq!(sqjobs(world, &["complete", "approval", "--json"]).json(), [json!({"id": "approval", "completed": false})]);
+        enqueue("refused", &["--after", "no"]);
+        world.record_in("refused", "blocked").await;
+        let listed = sqjobs(world, &["list", "--state", "blocked", "--json"]).json();
+        assert_eq!(listed.iter().map(|job| &job["id"]).collect::<Vec<_>>(), ["refused"]);
+        let moved = sqjobs(world, &["move", "refused", "--delay", "1h"]).no();
+        assert!(moved.contains("it waits for other jobs"), "{moved}");
+        let deleted = sqjobs(world, &["queue", "delete", "probes", "--yes"]).error();
+        assert!(deleted.contains("the job refused waits to be sent to it"), "{deleted}");
+        sqjobs(world, &["cancel", "no", "-y"]).yes();
+        let found = sqjobs(world, &["doctor", "--json"]).json();
+        let held = found.iter().find(|finding| finding["rule"] == "blocked_held").expect("it is found");
+        assert!(
+            held["what"].as_str().is_some_and(|what| what == "1 blocked job is held: refused waits for no, which is cancelled"),
+            "{held}"
+        );
+        let refused = sqjobs(world, &["complete", "no"]).no();
+        assert!(refused.contains("a refusal is final") && refused.contains("--after NEW"), "{refused}");
+        sqjobs(world, &["cancel", "refused", "-y"]).yes();
         assert_eq!(sqjobs(world, &["complete", "nobody", "--json"]).json(), [json!({"id": "nobody", "completed": false})]);
         assert!(world.record("nobody").await.is_none(), "nothing is written for an id for which no job waits");
         // Nobody has enqueued it, although others wait for it.
@@ -179,7 +197,7 @@ fn a_job_that_waits_too_long_fails_and_names_what_it_waited_for() {
         world.send(message).await;
         world.record_in("b", "blocked").await;
         let failed = wait::until("the beater fails it", PATIENCE, async || {
-            world.tick(&beater, jiff::Timestamp::now()).await;
+            world.tick(&beater, sqjobs::Clock::system().now()).await;
             let record = world.record("b").await.expect("a record");
             if record.state == "failed" { Ok(record) } else { Err(record.state) }
         });

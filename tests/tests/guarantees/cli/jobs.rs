@@ -1229,7 +1229,7 @@ fn a_wrong_command_says_what_would_be_right() {
     assert!(ran(&["enqeue"]).error().contains("'enqueue'"));
     assert!(ran(&["get", "a", "--jsn"]).error().contains("'--json'"));
     assert!(ran(&["enqueue", "a", "1", "--delay", "5"]).error().contains("write one such as 90s, 1h30m or 2d"));
-    assert!(ran(&["enqueue", "a", "hello"]).error().contains("the arguments are not JSON"));
+    assert!(ran(&["enqueue", "a", "hello"]).error().contains("cannot read the arguments, because the text is not JSON"));
     assert!(ran(&["move", "a"]).error().contains("--at"));
     assert!(ran(&["completions", "zsh"]).yes().contains("#compdef sqjobs"));
     assert!(ran(&["man"]).yes().contains(".TH sqjobs"));

@@ -242,6 +242,10 @@ fn a_purge_keeps_dead_letters_of_other_queues() {
         assert_eq!(ids(&sqjobs(world, &["dlq", "list", &other, "--json"]).json()), ["a"]);
 
         for change in ["redrive", "purge"] {
+            for (option, what) in [("--name", "a job with the name nosuch"), ("--tag", "a job with the tag nosuch"), ("--id", "nosuch")] {
+                let none = sqjobs(world, &["dlq", change, &other, option, "nosuch", "--yes"]).no();
+                assert!(none.contains(&format!("no dead letter of {what} was found")), "{none}");
+            }
             let none = sqjobs(world, &["dlq", change, &other, "--kind", "timeuot", "--yes"]).no();
             assert!(none.contains("no dead letter of kind timeuot was found; the kinds are misdirected"), "{none}");
         }

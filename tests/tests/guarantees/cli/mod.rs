@@ -55,7 +55,7 @@ impl Ran {
 
     /// Returns the output of a run whose answer is no.
     #[track_caller]
-    fn no(self) -> String {
+    pub(crate) fn no(self) -> String {
         assert_eq!(self.status, 1, "{}{}", self.printed, self.said);
         self.printed + &self.said
     }
