@@ -3,7 +3,7 @@
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::json;
-use sqjobs::{Cancelled, Record};
+use sqjobs::{Cancelled, Client, Record};
 
 use super::environment::refuse_other_record;
 use crate::{
@@ -39,15 +39,16 @@ pub(super) async fn cancel(aws: &Aws, wanted: Cancel) -> Result<bool, Failure> {
     if wanted.ids.len() > 1 && !confirmed(&format!("Cancel {} jobs?", wanted.ids.len()), wanted.yes)? {
         return Ok(false);
     }
-    let mut all = true;
+    let (mut all, mut failed) = (true, 0);
     for id in &wanted.ids {
-        let record = client.get(id).await?;
-        if let Some(record) = &record {
-            refuse_other_record(aws, record)?;
-        }
-        let outcome = match (&record, wanted.unseen) {
-            (None, false) => None,
-            _ => Some(client.cancel(id).await?),
+        let (record, outcome) = match one(aws, &client, id, wanted.unseen).await {
+            Ok(cancelled) => cancelled,
+            Err(error) if wanted.ids.len() == 1 => return Err(error),
+            Err(error) => {
+                failed += 1;
+                anstream::eprintln!("{}", clean(&aws.place.with_options(&error.into_message())));
+                continue;
+            }
         };
         all &= outcome.is_some_and(|outcome| outcome != Cancelled::Ended);
         if wanted.json {
@@ -58,7 +59,20 @@ pub(super) async fn cancel(aws: &Aws, wanted: Cancel) -> Result<bool, Failure> {
             anstream::eprintln!("{}", aws.place.with_options(&sentence(id, None, None)));
         }
     }
-    Ok(all)
+    match failed {
+        0 => Ok(all),
+        _ => Err(Failure::new(format!("{failed} of {} jobs could not be cancelled", wanted.ids.len()))),
+    }
+}
+
+/// Cancels one job. Returns its record from before, and the outcome, unless nothing was tried.
+async fn one(aws: &Aws, client: &Client, id: &str, unseen: bool) -> Result<(Option<Record>, Option<Cancelled>), Failure> {
+    let record = client.get(id).await?;
+    if let Some(record) = &record {
+        refuse_other_record(aws, record)?;
+    }
+    let outcome = if record.is_none() && !unseen { None } else { Some(client.cancel(id).await?) };
+    Ok((record, outcome))
 }
 
 fn blocked_until(outcome: Option<Cancelled>) -> Option<Timestamp> {

@@ -76,9 +76,18 @@ fn state(text: &str) -> Result<State, String> {
 
 pub(super) async fn get(aws: &Aws, wanted: Get) -> Result<bool, Failure> {
     let (client, mut output) = (aws.client(), Output::new());
-    let mut all = true;
+    let (mut all, mut failed) = (true, 0);
     for id in &wanted.ids {
-        match client.get(id).await? {
+        let record = match client.get(id).await {
+            Ok(record) => record,
+            Err(error) if wanted.ids.len() == 1 => return Err(error.into()),
+            Err(error) => {
+                failed += 1;
+                anstream::eprintln!("{}", clean(&Failure::from(error).into_message()));
+                continue;
+            }
+        };
+        match record {
             Some(record) if wanted.json => output.json(&record)?,
             Some(record) => output.job(&record, aws.clock.now())?,
             None => {
@@ -87,7 +96,10 @@ pub(super) async fn get(aws: &Aws, wanted: Get) -> Result<bool, Failure> {
             }
         }
     }
-    Ok(all)
+    match failed {
+        0 => Ok(all),
+        _ => Err(Failure::new(format!("{failed} of {} records could not be read", wanted.ids.len()))),
+    }
 }
 
 pub(super) async fn list(aws: &Aws, wanted: List) -> Result<bool, Failure> {
@@ -127,6 +139,12 @@ pub(super) async fn list(aws: &Aws, wanted: List) -> Result<bool, Failure> {
     }
     if records.is_empty() {
         anstream::eprintln!("none");
+        if let By::Name(name) = by
+            && matches!(queue::url(aws, &aws.queue(name)).await, Ok(None))
+        {
+            let message = format!("no queue has the name {}; check the name, unless the job is on another queue", clean(name));
+            anstream::eprintln!("{}", aws.place.with_options(&message));
+        }
     }
     if is_cut {
         let searched = if wanted.state.is_some() { format!(", after a search of the first {most} jobs") } else { String::new() };

@@ -353,7 +353,7 @@ async fn act(pass: &Pass<'_>, choices: Choices) -> Result<bool, Failure> {
     Ok(answer(pass, &counts))
 }
 
-/// Returns true if the action succeeded for each matching dead letter, and there was one of the given id or kind.
+/// Returns true if the action succeeded for each matching dead letter, and there was one of the given id, kind, name or tag.
 fn answer(pass: &Pass<'_>, counts: &Counts) -> bool {
     if let Some(kind) = pass.filter.kind.as_ref().filter(|kind| counts.matching.is_empty() && !counts.other_kinds.contains(*kind)) {
         let kinds: Vec<_> = counts.other_kinds.iter().map(|kind| clean(kind)).collect();
@@ -361,9 +361,12 @@ fn answer(pass: &Pass<'_>, counts: &Counts) -> bool {
         anstream::eprintln!("no dead letter of kind {} was found{existing}", clean(kind));
         return false;
     }
-    if let Some(id) = pass.filter.id.as_ref().filter(|_| counts.matching.is_empty()) {
-        anstream::eprintln!("no dead letter of {} was found", clean(id));
-        return false;
+    let Filter { id, name, tag, .. } = pass.filter;
+    for (wanted, what) in [(id, ""), (name, "a job with the name "), (tag, "a job with the tag ")] {
+        if let Some(wanted) = wanted.as_ref().filter(|_| counts.matching.is_empty()) {
+            anstream::eprintln!("no dead letter of {what}{} was found", clean(wanted));
+            return false;
+        }
     }
     counts.failed == 0 && counts.kept == 0 && !counts.interrupted
 }
