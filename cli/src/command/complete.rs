@@ -2,6 +2,7 @@
 
 use clap::Args;
 use serde_json::json;
+use sqjobs::State;
 
 use super::enqueue;
 use crate::{
@@ -29,7 +30,7 @@ pub(crate) struct Complete {
 
 pub(super) async fn complete(aws: &Aws, wanted: Complete) -> Result<bool, Failure> {
     let (client, id) = (aws.client(), clean(&wanted.id));
-    let result = enqueue::arguments(wanted.result.as_deref())?;
+    let result = enqueue::value("result", "result", wanted.result.as_deref())?;
     let is_unseen = !wanted.unseen && client.get(&wanted.id).await?.is_none();
     let is_done = !is_unseen && client.complete(&wanted.id, result).await?;
     let sentence = if is_unseen {
@@ -42,6 +43,11 @@ pub(super) async fn complete(aws: &Aws, wanted: Complete) -> Result<bool, Failur
         format!("{id} is completed; jobs that wait for it go on")
     } else {
         match client.get(&wanted.id).await? {
+            Some(record) if record.state == State::Cancelled && record.name.is_empty() => format!(
+                "{id} was refused{}, and a refusal is final, so nothing was changed. `sqjobs explain {}` names the jobs that it holds. To run                  such a job all the same, let it wait for a new id: `sqjobs cancel JOB`, then `sqjobs retry JOB ARGS --after NEW`, then                  `sqjobs complete NEW RESULT`",
+                ended(&record),
+                shell(&wanted.id)
+            ),
             Some(record) if record.state.is_terminal() => format!("{id} had already ended{}, so nothing was changed", ended(&record)),
             _ => format!("{id} is a job of a function, so nothing was changed; it ends when its function has run it"),
         }
@@ -52,7 +58,7 @@ pub(super) async fn complete(aws: &Aws, wanted: Complete) -> Result<bool, Failur
     } else if is_done {
         output.line(sentence)?;
     } else {
-        anstream::eprintln!("{sentence}");
+        anstream::eprintln!("{}", aws.place.with_options(&sentence));
     }
     Ok(is_done)
 }

@@ -90,6 +90,10 @@ fn moved_to(id: &str, at: Option<Timestamp>, record: Option<&Record>, now: Times
         }
         (None, Some((State::Scheduled, record))) if let Some(missing) = missing_attribute(record) => incomplete(&record.id, missing),
         (None, Some((State::Running, _))) => format!("it is running. `sqjobs cancel {id}` asks it to stop"),
+        (None, Some((State::Blocked, _))) => format!(
+            "it waits for other jobs, and is sent when they have ended. To run it at another time, cancel it with `sqjobs cancel {id}`, then \
+             `sqjobs retry {id} ARGS --at INSTANT`, which waits for the same jobs"
+        ),
         (None, Some((state, _))) => format!(
             "it is {} and waits in its queue. Only jobs that are delayed by more than 15 minutes can be moved: they wait in the table. To \
              run this job at another time, cancel it with `sqjobs cancel {id}`, and enqueue it with another id",
@@ -111,6 +115,8 @@ mod tests {
                 .expect("a record")
         };
         let later = "2026-05-04T13:00:00Z".parse().expect("an instant");
+        let blocked = moved_to("a", None, Some(&record("blocked")), now);
+        assert!(blocked.contains("it waits for other jobs") && !blocked.contains("its queue"), "{blocked}");
         assert_eq!(moved_to("a", Some(later), None, now), "a waits until 2026-05-04T13:00:00Z");
         let past = moved_to("a", "2026-05-04T11:00:00Z".parse().ok(), None, now);
         assert_eq!(past, "a is due now, because 2026-05-04T11:00:00Z is in the past; a beater sends it within a minute");

@@ -113,8 +113,7 @@ impl Letters<'_> {
         let Letter { message, id, envelope } = letter;
         if letter.is_misdirected() {
             // Its job, if there is one, has another message.
-            let reason =
-                "a producer sent it directly to the dead-letter queue; send jobs to the queue of the job, and redrive this one to run it";
+            let reason = "a producer sent the message directly to the dead-letter queue; it must send a message to the queue of its job";
             return self.replace(message, id, &Failure::new(MISDIRECTED, reason.into(), now), None).await;
         }
         if let Err(error) = check_id(id) {

@@ -15,7 +15,12 @@ pub(in crate::command) fn job(name: &str, args: Option<&str>, options: &Options)
 
 /// Reads arguments: as JSON, from a file, or from standard input.
 pub(in crate::command) fn arguments(text: Option<&str>) -> Result<Value, Failure> {
-    let cannot = |file: &str, error| Failure::because(&format!("cannot read the arguments from {file}"), error);
+    value("arguments", "args", text)
+}
+
+/// Reads a value: as JSON, from a file, or from standard input. Errors call it `what`, and its field `field`.
+pub(in crate::command) fn value(what: &str, field: &str, text: Option<&str>) -> Result<Value, Failure> {
+    let cannot = |file: &str, error| Failure::because(&format!("cannot read the {what} from {file}"), error);
     let text = match text {
         None => return Ok(Value::Null),
         Some("-") => io::read_to_string(io::stdin()).map_err(|error| cannot("standard input", error))?,
@@ -24,11 +29,13 @@ pub(in crate::command) fn arguments(text: Option<&str>) -> Result<Value, Failure
             None => text.to_owned(),
         },
     };
-    let args = serde_json::from_str(&text).map_err(|error| {
-        Failure::new(format!("the arguments are not JSON: {error}; write [1, 2], '{{\"to\": \"x\"}}', '\"text\"', @FILE or -"))
+    let value = serde_json::from_str(&text).map_err(|error| {
+        let forms = "[1, 2], '{\"to\": \"x\"}', '\"text\"', @FILE or -";
+        Failure::new(format!("cannot read the {what}, because the text is not JSON: {error}; write {forms}"))
     })?;
-    Envelope::check_integers(&format!(r#"{{"args": {text}}}"#)).map_err(|flaw| Failure::because("cannot enqueue the job", flaw))?;
-    Ok(args)
+    let cannot = |flaw| Failure::because(&format!("cannot use the {what}"), flaw);
+    Envelope::check_integers(&format!(r#"{{"{field}": {text}}}"#)).map_err(cannot)?;
+    Ok(value)
 }
 
 pub(super) fn with(mut job: sqjobs::Enqueue, options: &Options) -> sqjobs::Enqueue {
@@ -93,6 +100,10 @@ mod tests {
     fn arguments_are_json_and_else_the_error_shows_how_to_write_them() {
         assert!(matches!(arguments(Some("[1]")), Ok(value) if value == json!([1])));
         assert!(matches!(arguments(None), Ok(Value::Null)));
+        let result = value("result", "result", Some("hello")).expect_err("no JSON").into_message();
+        assert!(result.starts_with("cannot read the result, because the text is not JSON"), "{result}");
+        let result = value("result", "result", Some("[18446744073709551616]")).expect_err("a large number").into_message();
+        assert!(result.contains("result: it has an integer"), "{result}");
         assert!(matches!(arguments(Some("hello")), Err(Failure::Message(error)) if error.contains("'\"text\"'")));
         assert!(
             matches!(arguments(Some("[18446744073709551616]")), Err(Failure::Message(error)) if error.contains("args: it has an integer"))

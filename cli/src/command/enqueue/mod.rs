@@ -15,7 +15,7 @@ use sqjobs::{
 };
 
 pub(crate) use self::args::{Enqueue, Options};
-pub(super) use self::job::{arguments, job};
+pub(super) use self::job::{arguments, job, value};
 use self::{
     bulk::Bulk,
     duplicate::{Asked, duplicate, firsts, missing},
