@@ -360,7 +360,8 @@ mod tests {
         let (name, queue) = ("orders".to_owned(), Some("orders.fifo".to_owned()));
         assert_eq!(orders, [Function { name: name.clone(), program: name, queue, timeout_s: 60, environment, example: None }]);
         let beater = metadata.packages[1].functions().next().expect("a function");
-        assert_eq!((beater.queue, beater.timeout_s), (None, TICK_S));
+        assert_eq!(beater.queue, None);
+        assert_eq!(beater.timeout_s, TICK_S);
     }
 
     #[test]

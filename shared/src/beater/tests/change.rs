@@ -66,7 +66,8 @@ async fn a_paused_schedule_runs_no_sent_job_and_makes_up_for_no_missed_fire() {
     world.pass(30);
     world.tick(instant("2026-05-04T10:00:50Z")).await;
     let row = world.row().await.expect("there is one");
-    assert_eq!((row.due, row.ahead), (None, vec![]));
+    assert_eq!(row.due, None);
+    assert!(row.ahead.is_empty());
     world.go_on(5).await;
     assert_eq!(world.fires("minutely").len(), 1);
     assert_eq!(world.schedules().get("minutely").await.expect("an answer").map(|it| (it.paused, it.next_fire)), Some((true, None)));

@@ -200,7 +200,8 @@ async fn unreleased(state: State, otherwise: Otherwise) -> TestBeater {
 async fn a_blocked_job_whose_release_was_lost_is_released() {
     let world = unreleased(State::Succeeded, Otherwise::Hold).await;
     let report = world.tick_now().await;
-    assert_eq!((report.repaired, report.failed), (1, 0));
+    assert_eq!(report.repaired, 1);
+    assert_eq!(report.failed, 0);
     world.work().await;
     world.tick_now().await;
     world.work().await;
@@ -211,7 +212,8 @@ async fn a_blocked_job_whose_release_was_lost_is_released() {
 async fn a_blocked_job_whose_cancel_was_lost_is_cancelled() {
     let world = unreleased(State::Failed, Otherwise::Cancel).await;
     let report = world.tick_now().await;
-    assert_eq!((report.repaired, report.failed), (0, 0));
+    assert_eq!(report.repaired, 0);
+    assert_eq!(report.failed, 0);
     assert_eq!(world.records()["b"].state, State::Cancelled);
 }
 

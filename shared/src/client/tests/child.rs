@@ -38,7 +38,8 @@ async fn a_detached_job_has_no_parent() {
     enqueue(&eager.client(), parent("detach").id("first")).await;
     eager.run(&worker).await;
     let detached = eager.record("detached").expect("a record");
-    assert_eq!((detached.parent_id, detached.root_id), (None, None));
+    assert_eq!(detached.parent_id, None);
+    assert_eq!(detached.root_id, None);
 }
 
 #[tokio::test]

@@ -417,7 +417,8 @@ fn a_redriven_job_that_never_started_has_the_attempts_of_its_policy() {
     let Abandoned::End(of_client) = abandoned(Some(&announced(&request())), &request(), None, "beater", at(10)) else { panic!("it ends") };
     for failed in [of_message, of_client] {
         let again = granted(decide(Some(&dead_lettered(&failed)), &redriven_message(0), &policy(), &claim("next"), at(20)));
-        assert_eq!((again.attempts, again.max_attempts), (1, policy().max_attempts));
+        assert_eq!(again.attempts, 1);
+        assert_eq!(again.max_attempts, policy().max_attempts);
     }
 }
 
@@ -426,13 +427,15 @@ fn a_redriven_job_that_waited_too_long_waits_again_from_now() {
     let dependencies = Some(Box::new(Dependencies { ids: vec!["a".into()], ..Dependencies::default() }));
     let asked = Request { dependencies, max_blocked: secs(60), ..request() };
     let (blocked, ending) = closed(decide(None, &asked, &policy(), &claim("first"), at(0)));
-    assert_eq!((ending, blocked.state), (Ending::Blocked, State::Blocked));
+    assert_eq!(ending, Ending::Blocked);
+    assert_eq!(blocked.state, State::Blocked);
     assert_eq!(repair(&blocked, None, "beater", at(59)), Repair::Nothing);
     let Repair::Write(failed) = repair(&blocked, None, "beater", at(70)) else { panic!("it waited too long") };
     assert_eq!(failed.error.as_ref().map(|error| &*error.message), Some("it waited too long for a"));
     let redriven = Request { dead: Some(0), max_blocked: secs(60), ..request() };
     let (again, ending) = closed(decide(Some(&dead_lettered(&failed)), &redriven, &policy(), &claim("next"), at(100)));
-    assert_eq!((ending, again.dependencies.and_then(|it| it.until)), (Ending::Blocked, Some(at(160))));
+    assert_eq!(ending, Ending::Blocked);
+    assert_eq!(again.dependencies.and_then(|it| it.until), Some(at(160)));
 }
 
 #[test]

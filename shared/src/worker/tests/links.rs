@@ -102,7 +102,8 @@ async fn a_job_runs_after_all_jobs_of_its_group() {
     }
     graph.run().await;
     let runs = graph.runs.all();
-    assert_eq!((runs.len(), runs.last().map(String::as_str)), (11, Some("close")));
+    assert_eq!(runs.len(), 11);
+    assert_eq!(runs.last().map(String::as_str), Some("close"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -113,7 +114,9 @@ async fn both_sides_of_a_diamond_run_before_its_end() {
     }
     graph.run().await;
     let runs = graph.runs.all();
-    assert_eq!((runs.len(), &*runs[0], &*runs[3]), (4, "start", "end"));
+    assert_eq!(runs.len(), 4);
+    assert_eq!(&*runs[0], "start");
+    assert_eq!(&*runs[3], "end");
 }
 
 #[tokio::test(start_paused = true)]
@@ -425,11 +428,13 @@ async fn a_released_job_that_cannot_be_sent_is_left_to_the_beater() {
     world.queue.refuse_sends(true);
     assert!(world.deliver("a").await.failures.is_empty());
     let released = world.record("b");
-    assert_eq!((released.state, released.run_at), (State::Scheduled, Some(world.clock.now())));
+    assert_eq!(released.state, State::Scheduled);
+    assert_eq!(released.run_at, Some(world.clock.now()));
     assert!(released.due.is_some());
     // The message has no dependencies any more, so that a worker of an older version can run it.
     let envelope = crate::Envelope::parse(&released.envelope.expect("the message")).expect("an envelope");
-    assert_eq!((envelope.depends_on.len(), envelope.needs.len()), (0, 0));
+    assert_eq!(envelope.depends_on.len(), 0);
+    assert_eq!(envelope.needs.len(), 0);
 }
 
 #[tokio::test(start_paused = true)]

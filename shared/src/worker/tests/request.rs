@@ -179,5 +179,6 @@ async fn a_request_to_a_store_that_is_down_is_made_five_times() {
     let world = TestWorker::with(Policy::new(), succeed);
     world.store.on_write(|_| true, .., StoreFault::Unknown);
     world.deliver("a").await;
-    assert_eq!((world.store.writes().len(), world.store.reads().len()), (5, 4), "the record is read after each try but the last");
+    assert_eq!(world.store.writes().len(), 5, "the record is read after each try but the last");
+    assert_eq!(world.store.reads().len(), 4, "the record is read after each try but the last");
 }

@@ -68,16 +68,15 @@ fn the_doctor_finds_environments_that_share_a_table() {
         assert_eq!(rules(named("prob", &doctor)), ["beater_missing"], "a table that is named is right");
         let found = in_environment(world, "prob", &doctor);
         let finding = found.json().into_iter().find(|finding| finding["rule"] == "table_unprefixed").expect("it is found");
-        assert_eq!(
-            (&finding["at"], &finding["what"]),
-            (&json!(format!("function {name}")), &json!("SQJOBS_TABLE is \"jobs\", but should start with the prefix \"prob\""))
-        );
+        assert_eq!(finding["at"], json!(format!("function {name}")));
+        assert_eq!(finding["what"], "SQJOBS_TABLE is \"jobs\", but should start with the prefix \"prob\"");
         let remedy = finding["remedy"].as_str().expect("a text");
         assert!(remedy.contains("`sqjobs table create --prefix prob`") && remedy.ends_with("--table jobs"), "{remedy}");
 
         let found = sqjobs(world, &doctor);
         let shared = found.json().remove(0);
-        assert_eq!((&shared["rule"], &shared["at"]), (&json!("table_shared"), &json!("table jobs")), "{shared}");
+        assert_eq!(shared["rule"], "table_shared", "{shared}");
+        assert_eq!(shared["at"], "table jobs", "{shared}");
         assert!(shared["what"].as_str().is_some_and(|what| what.contains(&name) && what.contains("\"prob\"")), "{shared}");
 
         world.send(world.probe("counted", &json!({}))).await;
@@ -105,7 +104,8 @@ fn a_table_of_another_environment_is_refused() {
             let read = world.account.lambda.get_function_configuration().function_name(function).send().await.expect("it is read");
             read.environment.and_then(|own| own.variables).expect("variables")
         };
-        let before = (read(&probe).await, read(&beater).await);
+        let probe_before = read(&probe).await;
+        let beater_before = read(&beater).await;
 
         let changes: [&[&str]; 7] = [
             &["dlq", "redrive", "probes", "--yes"],
@@ -144,7 +144,8 @@ fn a_table_of_another_environment_is_refused() {
         assert!(refused.contains(theirs), "{refused}");
         let refused = sqjobs(world, &["schedule", "beater", &beater, "--schedules-table", "staging-schedules"]).error();
         assert!(refused.contains(theirs), "{refused}");
-        assert_eq!((read(&probe).await, read(&beater).await), before);
+        assert_eq!(read(&probe).await, probe_before);
+        assert_eq!(read(&beater).await, beater_before);
         assert_eq!(world.messages().await.len(), 0);
 
         // The doctor advises nothing that is refused.
@@ -157,7 +158,7 @@ fn a_table_of_another_environment_is_refused() {
         };
         assert!(denies.len() == 2 && denies.iter().all(asks), "{found:?}");
         sqjobs(world, &create).yes();
-        assert_eq!(read(&probe).await, before.0);
+        assert_eq!(read(&probe).await, probe_before);
     });
 }
 
@@ -336,10 +337,12 @@ fn an_environment_without_a_prefix_leaves_the_queues_of_others_alone() {
             assert!(listed.said.contains(note), "{command:?}: {}", listed.said);
         }
         let listed = staging(&["queue", "list", "--json"]);
-        assert_eq!((all(&listed, "name"), &*listed.said), (vec![json!("unfed"), json!("work")], ""));
+        assert_eq!(all(&listed, "name"), vec![json!("unfed"), json!("work")]);
+        assert_eq!(listed.said, "");
 
         let found = sqjobs(world, &["doctor", "--beater", &beater]);
-        assert_eq!((found.status, &*found.printed), (0, "no faults were found in 1 queue and its function\n"), "{}", found.said);
+        assert_eq!(found.status, 0, "{}", found.said);
+        assert_eq!(found.printed, "no faults were found in 1 queue and its function\n", "{}", found.said);
         assert_eq!(found.said, "not checked: 2 queues of another environment; --prefix staging- checks them\n");
         let named = staging(&["doctor", "--beater", "nobody"]).no();
         assert!(named.contains("beater_missing  function nobody: "), "the name of a function has no prefix added: {named}");
@@ -397,7 +400,8 @@ fn an_environment_without_a_prefix_leaves_the_queues_of_others_alone() {
         let answer = json!({"__type": "AccessDeniedException", "message": "armed"}).to_string();
         world.proxy.arm(Fault::answer("ListTables", "", 400, answer));
         let sent = sqjobs(world, &["enqueue", "adder", "[1]", "--queue", "staging-work", "--endpoint-url", &world.proxy.url()]);
-        assert_eq!((sent.status, &*sent.said), (0, ""), "a producer need not list tables");
+        assert_eq!(sent.status, 0, "a producer need not list tables");
+        assert_eq!(sent.said, "", "a producer need not list tables");
     });
 }
 

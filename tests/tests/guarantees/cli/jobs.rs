@@ -28,7 +28,9 @@ fn a_job_is_enqueued_followed_read_explained_and_run_again_by_command() {
             ["enqueue", "probe", &orders, "--queue", "probes", "--id", "a", "--tag", "urgent", "--meta", "tenant=7", "--recorded"];
         let followed = sqjobs(world, &[&enqueue[..], &["--wait", "--json"]].concat()).json();
         let last = followed.last().expect("a line");
-        assert_eq!((&last["state"], &last["result"], &last["meta"]["tenant"]), (&json!("succeeded"), &json!(1), &json!(7)));
+        assert_eq!(last["state"], "succeeded");
+        assert_eq!(last["result"], 1);
+        assert_eq!(last["meta"]["tenant"], 7);
 
         let read = sqjobs(world, &["get", "a", "--json"]).json();
         let stored: Value = serde_dynamo::from_item(world.item("a").await).expect("plain data");
@@ -48,17 +50,15 @@ fn a_job_is_enqueued_followed_read_explained_and_run_again_by_command() {
         assert!(sqjobs(world, &["watch", "a"]).yes().ends_with("succeeded, attempt 1 of 3  1\n"));
         assert_eq!(world.effects.runs_of("a").len(), 2);
         let again = &sqjobs(world, &["get", "a", "--json"]).json()[0];
-        assert_eq!(
-            (&again["history"][0]["kind"], &again["history"][0]["at"]),
-            (&json!("succeeded"), &last["finished_at"]),
-            "its first ending is remembered"
-        );
+        assert_eq!(again["history"][0]["kind"], "succeeded", "its first ending is remembered");
+        assert_eq!(again["history"][0]["at"], last["finished_at"], "its first ending is remembered");
         let explained = sqjobs(world, &["explain", "a"]).yes();
         assert!(explained.contains("It succeeded at") && explained.contains(", and was then enqueued again."), "{explained}");
 
         assert_eq!(sqjobs(world, &["watch", "a", "--json"]).json()[0]["state"], "succeeded");
         let story = &sqjobs(world, &["explain", "a", "--json"]).json()[0];
-        assert_eq!((&story["id"], &story["state"]), (&json!("a"), &json!("succeeded")));
+        assert_eq!(story["id"], "a");
+        assert_eq!(story["state"], "succeeded");
         assert_eq!(sqjobs(world, &["explain", "b", "--json"]).json()[0]["state"], Value::Null);
 
         assert!(sqjobs(world, &["get", "b"]).no().contains("b has no record"));
@@ -80,7 +80,8 @@ fn what_has_failed_is_listed_by_command_until_it_is_run_again() {
         assert_eq!(failed.iter().map(|record| &record["id"]).collect::<Vec<_>>(), ["a"]);
         let table = sqjobs(world, &["list"]).yes();
         let row: Vec<_> = table.lines().nth(1).expect("a row").split_whitespace().collect();
-        assert_eq!((row[..4].to_vec(), table.lines().count()), (vec!["a", "probe", "failed", "1/3"], 2), "{table}");
+        assert_eq!(row[..4], ["a", "probe", "failed", "1/3"], "{table}");
+        assert_eq!(table.lines().count(), 2, "{table}");
         let explained = sqjobs(world, &["explain", "a"]).yes();
         assert!(
             explained.contains("with fatal: gave up as told") && explained.contains("`sqjobs dlq redrive probes --id a`"),
@@ -133,7 +134,8 @@ fn a_job_that_waits_is_found_moved_and_called_off_by_command() {
         assert!(sqjobs(world, &["cancel", "a"]).no().contains("had already ended (cancelled at"));
         assert!(sqjobs(world, &["move", "a", "--in", "1h"]).no().contains("it has ended (cancelled at"));
         let left = sqjobs(world, &["move", "a", "--in", "1h", "--json"]);
-        assert_eq!((left.status, left.json()), (1, vec![json!({"id": "a", "moved": false, "run_at": null})]));
+        assert_eq!(left.status, 1);
+        assert_eq!(left.json(), vec![json!({"id": "a", "moved": false, "run_at": null})]);
         assert!(sqjobs(world, &["cancel", "a", "b"]).error().contains("add --yes"), "nobody is there to ask");
         assert_eq!(world.record("a").await.expect("a record").state, "cancelled");
     });
@@ -648,7 +650,8 @@ fn an_id_that_is_used_again_with_other_arguments_is_refused() {
         assert_eq!(same.yes(), "0 jobs enqueued; duplicates that do not run again: 1; repeated lines, not sent: 1\n");
         let other = json!({"name": "probe", "id": "a", "args": [7]}).to_string();
         let other = piped(world, &["enqueue", "--from", "-", "--queue", "probes"], &other);
-        assert_eq!((other.status, &*other.printed), (1, "0 jobs enqueued; refused lines: 1\n"));
+        assert_eq!(other.status, 1);
+        assert_eq!(other.printed, "0 jobs enqueued; refused lines: 1\n");
         assert!(other.said.contains("line 1: a already ended at ") && other.said.contains("these arguments did not run"), "{}", other.said);
     });
 }
@@ -674,7 +677,8 @@ fn a_second_line_of_an_id_is_refused_or_left_out() {
         ];
         for (change, what) in others {
             let ran = twice(change, &[]);
-            assert_eq!((ran.status, &*ran.printed), (1, "1 job enqueued; refused lines: 1\n"));
+            assert_eq!(ran.status, 1);
+            assert_eq!(ran.printed, "1 job enqueued; refused lines: 1\n");
             assert!(ran.said.contains(&format!("line 3: id c is in line 1 with {what}; give each job")), "{}", ran.said);
         }
         let same = twice(json!({}), &[]);
@@ -800,7 +804,8 @@ fn a_wrong_line_of_a_file_is_named_and_the_others_are_enqueued() {
         assert_eq!(body["args"], json!([5]), "the arguments come from standard input");
         let file = "{\"name\": \"probe\", \"id\": \"a\"}\n\nnot json\n{\"id\": \"b\"}\n{\"name\": \"probe\", \"id\": \"c\"}\n";
         let ran = piped(world, &["enqueue", "--from", "-", "--queue", "probes"], file);
-        assert_eq!((ran.status, &*ran.printed), (1, "2 jobs enqueued; refused lines: 2\n"));
+        assert_eq!(ran.status, 1);
+        assert_eq!(ran.printed, "2 jobs enqueued; refused lines: 2\n");
         assert!(ran.said.contains("line 3: ") && ran.said.contains("line 4: "), "{}", ran.said);
         let answers = piped(world, &["enqueue", "--from", "-", "--queue", "probes", "--json"], file).json();
         assert_eq!(
@@ -861,10 +866,9 @@ fn schedules_are_added_shown_paused_run_and_removed_by_command() {
         let added = added.yes();
         assert!(added.starts_with("nightly fires at 00:01 in Europe/Madrid; it fires next at 20"), "{added}");
         let shown = || sqjobs(world, &["schedule", "list", "--json"]).json();
-        assert_eq!(
-            (&shown()[0]["id"], &shown()[0]["timezone"], &shown()[0]["paused"]),
-            (&json!("nightly"), &json!("Europe/Madrid"), &json!(false))
-        );
+        assert_eq!(shown()[0]["id"], "nightly");
+        assert_eq!(shown()[0]["timezone"], "Europe/Madrid");
+        assert_eq!(shown()[0]["paused"], false);
         sqjobs(world, &["schedule", "pause", "nightly"]).yes();
         assert_eq!(shown()[0]["paused"], true);
         let table = sqjobs(world, &["schedule", "list"]).yes();
@@ -886,11 +890,14 @@ fn schedules_are_added_shown_paused_run_and_removed_by_command() {
         let back = |more: &[&str]| piped(world, &[&["schedule", "add", "--from", "-"], more].concat(), &before);
         assert!(back(&[]).error().contains("Replace schedule nightly?"));
         back(&["--yes"]).yes();
-        assert_eq!((&shown()[0]["args"], &shown()[0]["timezone"]), (&json!([1]), &json!("Europe/Madrid")));
+        assert_eq!(shown()[0]["args"], json!([1]));
+        assert_eq!(shown()[0]["timezone"], "Europe/Madrid");
         sqjobs(world, &[&add[..], &["--yes"]].concat()).yes();
         let id = sqjobs(world, &["schedule", "run", "nightly"]).yes();
         let body: Value = serde_json::from_str(&world.messages().await[0].body).expect("a message");
-        assert_eq!((&body["name"], &body["args"], body["id"].as_str()), (&json!("probe"), &json!([1, 2]), Some(id.trim_end())));
+        assert_eq!(body["name"], "probe");
+        assert_eq!(body["args"], json!([1, 2]));
+        assert_eq!(body["id"].as_str(), Some(id.trim_end()));
         assert!(sqjobs(world, &["schedule", "remove", "nightly"]).error().contains("add --yes"));
         sqjobs(world, &["schedule", "remove", "nightly", "--yes"]).yes();
         assert!(shown().is_empty());
@@ -922,7 +929,8 @@ fn schedules_are_copied_as_json_and_each_change_is_printed_as_json() {
             row["next_fire"].take(); // the next tick is to look at the copy
             row
         });
-        assert_eq!((&rows[0], &rows[0]["paused"]), (&rows[1], &json!(true)));
+        assert_eq!(rows[0], rows[1]);
+        assert_eq!(rows[0]["paused"], true);
         assert_eq!(sqjobs(world, &["schedule", "resume", "nightly", "--json"]).json()[0]["status"], "due");
         let sent = sqjobs(world, &["schedule", "run", "nightly", "--json"]).json();
         assert!(world.messages().await[0].body.contains(sent[0]["id"].as_str().expect("an id")));
@@ -1035,7 +1043,8 @@ fn a_new_schedule_says_from_when_it_fires() {
         let early = "at the latest: a fire within the next minute may be missed\n";
         assert_eq!(rest, early);
         let (soon, rest) = added("leap-day", &["--cron", "0 0 29 2 *"]);
-        assert_eq!((soon > sure, &*rest), (true, ""));
+        assert!(soon > sure);
+        assert_eq!(&*rest, "");
 
         // The first tick comes after the first minute.
         let minute = SignedDuration::from_mins(1);
@@ -1143,7 +1152,8 @@ fn a_schedule_whose_row_cannot_be_read_is_removed_or_replaced() {
         assert!(added.said.contains("cannot read schedule b: ") && added.yes().starts_with("b fires at 00:05 in UTC"));
         let rows = sqjobs(world, &["schedule", "list", "--json"]);
         assert!(!rows.said.contains("cannot read"), "{}", rows.said);
-        assert_eq!((rows.json().len(), &rows.json()[0]["args"]), (1, &json!([1])));
+        assert_eq!(rows.json().len(), 1);
+        assert_eq!(rows.json()[0]["args"], json!([1]));
 
         world.tick(&beater, Clock::system().now()).await;
         assert!(world.scheduled("a").await.is_none(), "the beater deletes the row");
@@ -1158,7 +1168,8 @@ fn a_schedule_of_the_code_is_changed_only_after_a_yes() {
         world.deploy_beater(&beater).await;
         world.tick(&beater, Clock::system().now()).await;
         let shown = || sqjobs(world, &["schedule", "list", "--json"]).json().remove(0);
-        assert_eq!((&shown()["id"], &shown()["from_code"]), (&json!("nightly-sum"), &json!(true)));
+        assert_eq!(shown()["id"], "nightly-sum");
+        assert_eq!(shown()["from_code"], true);
         let as_it_is = sqjobs(world, &["schedule", "list", "--json"]).yes();
         piped(world, &["schedule", "add", "--from", "-"], &as_it_is).yes();
         assert_eq!(shown()["from_code"], true, "what does not change it leaves it to the code");
@@ -1174,7 +1185,9 @@ fn a_schedule_of_the_code_is_changed_only_after_a_yes() {
                 .yes()
                 .starts_with("nightly-sum fires at 00:05 in Europe/Madrid; changed: cron (was \"1 0 * * *\"); it fires next at 20")
         );
-        assert_eq!((&shown()["cron"], &shown()["from_code"], &shown()["overridden"]), (&json!("5 0 * * *"), &json!(true), &json!(true)));
+        assert_eq!(shown()["cron"], "5 0 * * *");
+        assert_eq!(shown()["from_code"], true);
+        assert_eq!(shown()["overridden"], true);
         assert!(
             sqjobs(world, &["schedule", "list"])
                 .said
@@ -1187,7 +1200,8 @@ fn a_schedule_of_the_code_is_changed_only_after_a_yes() {
         world.account.lambda.delete_function().function_name(world.account.name(&beater)).send().await.expect("it is deleted");
         world.create_function(&beater).await;
         world.tick(&beater, Clock::system().now()).await;
-        assert_eq!((&shown()["cron"], &shown()["overridden"]), (&json!("1 0 * * *"), &json!(false)), "the code wins");
+        assert_eq!(shown()["cron"], "1 0 * * *", "the code wins");
+        assert_eq!(shown()["overridden"], false, "the code wins");
         let removed = sqjobs(world, &["schedule", "remove", "nightly-sum", "--yes"]);
         assert!(removed.said.contains("nightly-sum is in the code of a beater"), "{}", removed.said);
     });
@@ -1267,5 +1281,6 @@ fn a_reader_that_goes_away_ends_the_command_without_a_word() {
         .expect("it starts");
     drop(child.stdout.take());
     let ran = Ran::of(&[], &child.wait_with_output().expect("it ends"));
-    assert_eq!((ran.status, &*ran.said), (0, ""));
+    assert_eq!(ran.status, 0);
+    assert_eq!(ran.said, "");
 }

@@ -73,7 +73,8 @@ impl Ran {
     /// Returns the error of a run that failed.
     #[track_caller]
     pub(crate) fn error(self) -> String {
-        assert_eq!((self.status, &*self.printed), (2, ""), "{}", self.said);
+        assert_eq!(self.status, 2, "{}", self.said);
+        assert_eq!(self.printed, "", "{}", self.said);
         self.said
     }
 

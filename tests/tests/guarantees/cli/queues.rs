@@ -40,7 +40,9 @@ fn queues_are_shown_paused_resumed_and_emptied_by_command() {
     World::setup().test(async |world| {
         world.deploy(&Function::probe()).await;
         let shown = || sqjobs(world, &["queue", "list", "--json"]).json().remove(0);
-        assert_eq!((&shown()["name"], &shown()["mapping"], &shown()["dead"]), (&json!("probes"), &json!("Enabled"), &json!(0)));
+        assert_eq!(shown()["name"], "probes");
+        assert_eq!(shown()["mapping"], "Enabled");
+        assert_eq!(shown()["dead"], 0);
         assert!(shown()["function"].as_str().is_some_and(|function| function.starts_with("probe-")), "{}", shown());
 
         let paused = sqjobs(world, &["queue", "pause", "probes"]).yes();
@@ -87,7 +89,8 @@ fn a_new_permission_is_waited_for_and_one_that_cannot_be_given_is_named() {
         world.proxy.arm(Fault::answer("/", "Action=PutRolePolicy", 403, denied));
         not_yet();
         let ran = ask();
-        assert_eq!((ran.status, world.proxy.is_spent()), (2, true), "{}", ran.said);
+        assert_eq!(ran.status, 2, "{}", ran.said);
+        assert!(world.proxy.is_spent(), "{}", ran.said);
         let told = ran.said;
         assert!(told.starts_with("cannot change role probe: ") && told.contains("it is not yours"), "{told}");
         assert!(
@@ -263,7 +266,8 @@ fn a_queue_whose_dead_letter_queue_is_gone_is_named() {
                     MessageRetentionPeriod=1209600` creates it\n";
         for list in [&["queue", "list", "--json"][..], &["stats", "--json"]] {
             let listed = sqjobs(world, list);
-            assert_eq!((&*listed.said, listed.json().len()), (gone, 1), "{list:?}");
+            assert_eq!(listed.said, gone, "{list:?}");
+            assert_eq!(listed.json().len(), 1, "{list:?}");
         }
         assert!(sqjobs(world, &["queue", "list"]).said.ends_with(gone));
     });
@@ -282,10 +286,8 @@ fn an_interrupted_table_create_is_completed_by_the_next() {
             assert_eq!(create().yes(), "table own is ready\ntable own-schedules is ready\n");
             let described = world.account.dynamodb.describe_time_to_live().table_name("own").send().await.expect("the table answers");
             let described = described.time_to_live_description.expect("a description");
-            assert_eq!(
-                (described.time_to_live_status, described.attribute_name),
-                (Some(TimeToLiveStatus::Enabled), Some("purge_at".into()))
-            );
+            assert_eq!(described.time_to_live_status, Some(TimeToLiveStatus::Enabled));
+            assert_eq!(described.attribute_name, Some("purge_at".into()));
         }
     });
 }
@@ -340,7 +342,8 @@ fn a_function_is_found_whose_mapping_is_on_a_later_page() {
         let page = json!({"EventSourceMappings": [], "NextMarker": "1"}).to_string();
         world.proxy.arm(Fault::answer("/event-source-mappings", "", 200, page));
         let listed = sqjobs(world, &["queue", "list", "--json", "--endpoint-url", &world.proxy.url()]).json();
-        assert_eq!((&listed[0]["function"], world.proxy.is_spent()), (&json!(function), true), "{listed:?}");
+        assert_eq!(listed[0]["function"], json!(function), "{listed:?}");
+        assert!(world.proxy.is_spent(), "{listed:?}");
     });
 }
 
