@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// Returns a world ten seconds before a minute for which a beater has already sent the job.
-async fn sent_ahead() -> TestBeater {
+pub(super) async fn sent_ahead() -> TestBeater {
     let world = TestBeater::at("2026-05-04T10:00:00Z");
     world.put(note("minutely", cron("* * * * *", "UTC"))).await;
     world.tick_now().await;
@@ -235,6 +235,43 @@ async fn a_fire_that_a_user_cancelled_stays_cancelled() {
     world.pass(30);
     world.go_on(2).await;
     assert_eq!(world.fires("minutely"), ["2026-05-04T10:00:00Z", "2026-05-04T10:02:00Z"]);
+}
+
+/// Returns a world in which the fire of 10:01 has run, and waits to run again for an hour.
+async fn to_run_again(fire: &str) -> TestBeater {
+    let world = sent_ahead().await;
+    world.pass(30);
+    world.work().await;
+    let again = crate::Enqueue::named("note", json!("as first told")).id(fire).delay(Duration::from_hours(1));
+    assert!(world.local.client().retry(again).await.expect("an answer"));
+    assert_eq!(world.records()[fire].state, State::Scheduled);
+    world
+}
+
+#[tokio::test]
+async fn a_late_tick_after_a_change_keeps_the_generation_of_a_retried_fire() {
+    let fire = "schedule:minutely:2026-05-04T10:01:00Z";
+    let world = to_run_again(fire).await;
+    let before = &world.records()[fire];
+    world.put(Entry::named("minutely", cron("* * * * *", "UTC"), "note", json!("as told now"))).await;
+    world.tick(instant("2026-05-04T10:00:50Z")).await;
+    let after = &world.records()[fire];
+    assert_ne!(after.envelope, before.envelope, "it was changed");
+    assert_eq!(after.generation, before.generation);
+}
+
+#[tokio::test]
+async fn a_fire_that_has_run_is_not_filed_again_after_a_pause() {
+    let fire = "schedule:minutely:2026-05-04T10:01:00Z";
+    let world = to_run_again(fire).await;
+    world.schedules().pause("minutely").await.expect("there is one");
+    world.tick(instant("2026-05-04T10:00:50Z")).await;
+    assert_eq!(world.records()[fire].state, State::Cancelled);
+    world.schedules().resume("minutely").await.expect("there is one");
+    world.tick(instant("2026-05-04T10:00:50Z")).await;
+    world.go_on(2).await;
+    assert_eq!(world.records()[fire].state, State::Cancelled);
+    assert_eq!(world.fires("minutely"), ["2026-05-04T10:00:00Z", "2026-05-04T10:01:00Z", "2026-05-04T10:02:00Z"]);
 }
 
 #[tokio::test]

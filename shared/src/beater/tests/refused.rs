@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
 
-use super::*;
+use super::{change::sent_ahead, *};
 use crate::{
     Dlq,
     beater::{
@@ -434,4 +434,39 @@ async fn a_repair_that_fails_is_reported() {
     world.write(Record { state: State::Failed, dlq: Some(Dlq::Pending), generation: 1, ..ended }).await;
     let unsent = Due { queue: Arc::new(Troubled(world.local.queue.clone(), Trouble::Unsent)), ..world.local.due() };
     assert_eq!(repair(&unsent, 0).await, failed);
+}
+
+#[tokio::test]
+async fn a_fire_that_is_filed_again_keeps_the_jobs_that_wait_for_it() {
+    let world = sent_ahead().await;
+    let fire = "schedule:minutely:2026-05-04T10:01:00Z";
+    world.local.client().enqueue_one(crate::Enqueue::named("note", json!("waits")).id("a").after([fire])).await.expect("enqueued");
+    world.work().await;
+    world.schedules().pause("minutely").await.expect("there is one");
+    let ports =
+        Ports { due: world.due_with(Request::Link), rows: Arc::new(world.rows.clone()), prefix: String::new(), dlqs: Arc::default() };
+    tick(&ports, world.now(), Instant::now() + Duration::from_mins(1)).await.expect("a table in memory");
+    assert_eq!(world.records()[fire].state, State::Cancelled);
+    assert_eq!(world.records()["a"].state, State::Blocked, "the tick could not tell it");
+    world.schedules().resume("minutely").await.expect("there is one");
+    world.pass(30);
+    world.go_on(1).await;
+    assert_eq!(world.records()[fire].state, State::Succeeded);
+    assert_eq!(world.records()["a"].state, State::Succeeded);
+}
+
+#[tokio::test]
+async fn a_schedule_that_is_restored_during_a_tick_files_its_jobs_again() {
+    let world = sent_ahead().await;
+    world.put(note("minutely", cron("30 * * * * *", "UTC"))).await;
+    // The tick cancels the jobs that were sent ahead. Then it sees that the row was changed.
+    let rows = world.unchanged(1, || Ok(Changed::Refused));
+    world.tick_with(Some(rows), None).await;
+    let states: Vec<_> = world.records().into_values().map(|record| record.state).collect();
+    assert_eq!(states, [State::Succeeded, State::Cancelled, State::Cancelled]);
+    world.put(note("minutely", cron("* * * * *", "UTC"))).await;
+    world.tick_now().await;
+    world.pass(30);
+    world.go_on(2).await;
+    assert_eq!(world.fires("minutely"), ["2026-05-04T10:00:00Z", "2026-05-04T10:01:00Z", "2026-05-04T10:02:00Z"]);
 }
