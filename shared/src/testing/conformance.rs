@@ -1,6 +1,8 @@
-//! The conformance suites for stores and queues. They run on the AWS adapters and on the in-memory adapters.
+//! The conformance suites for stores, queues and rows of schedules. They run on the AWS adapters and on the in-memory adapters.
 //!
 //! Each function panics at the first violation.
+
+mod rows;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,11 +14,11 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    Dependencies, Dlq, Failure, Otherwise, Past, Policy, Record, State, When,
+    Dependencies, Dlq, Failure, Otherwise, Past, Policy, Record, State, When, beater,
     lifecycle::{self, Claim, Decision, Ending, Request},
     names::MORE,
     queue::{self, Message, Outgoing, QueueError, Source, Visibility},
-    store::{Index, Link, Linked, Listing, Store, StoreError, Write, Written},
+    store::{DynamoDb, Index, Link, Linked, Listing, Store, StoreError, Write, Written},
 };
 
 /// Checks a store and its due index, which may lag behind a little. The store may contain other records.
@@ -474,6 +476,17 @@ async fn due_is(store: &dyn Index, until: Timestamp, limit: usize, expected: &[&
     assert_eq!(store.due(5, until, limit).await.expect("the index answers"), expected);
 }
 
+/// Checks the rows of schedules in the DynamoDB table `schedules`, with jobs in the table `jobs`. The due index may lag behind a little.
+/// The tables may contain other items.
+///
+/// # Panics
+///
+/// At the first violation.
+pub async fn schedules(dynamodb: &aws_sdk_dynamodb::Client, schedules: &str, jobs: &str) {
+    let store = DynamoDb::new(dynamodb.clone(), jobs);
+    rows::rows(&beater::rows::DynamoDb::new(dynamodb.clone(), schedules, jobs), &store).await;
+}
+
 /// Checks queues. `standard` and `fifo` are names of empty queues. `tick` lets at most a second pass, by waiting or by advancing
 /// a clock.
 ///
@@ -601,11 +614,17 @@ async fn a_repeated_deduplication_id_is_swallowed(queue: &dyn Source, name: &str
 
 #[cfg(test)]
 mod tests {
-    use crate::{Clock, queue, store};
+    use crate::{Clock, beater, queue, store};
 
     #[tokio::test]
     async fn the_in_memory_store_passes_the_conformance_suite() {
         super::store(&store::Memory::new()).await;
+    }
+
+    #[tokio::test]
+    async fn the_in_memory_rows_pass_the_conformance_suite() {
+        let store = store::Memory::new();
+        super::rows::rows(&beater::rows::Memory::new(store.clone()), &store).await;
     }
 
     #[tokio::test]

@@ -21,6 +21,11 @@ fn the_dynamodb_store_passes_the_conformance_suite() {
 }
 
 #[test]
+fn the_dynamodb_rows_of_schedules_pass_the_conformance_suite() {
+    World::setup().test(async |world| conformance::schedules(&world.account.dynamodb, "schedules", "jobs").await);
+}
+
+#[test]
 fn a_listing_that_dynamodb_refuses_takes_no_other_along() {
     World::setup().test(async |world| {
         let config = world.account.dynamodb.config().to_builder().endpoint_url(world.proxy.url());

@@ -211,3 +211,29 @@ fn item(value: &impl serde::Serialize) -> Result<Item, StoreError> {
 fn invalid(error: BuildError) -> StoreError {
     StoreError::Invalid(error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the outcome of a transaction of a row and two jobs, cancelled for these reasons.
+    fn cancelled(codes: [&str; 3]) -> Result<Changed, StoreError> {
+        let reasons = codes.map(|code| CancellationReason::builder().code(code).build());
+        let jobs = ["a", "b"].map(|id| Write::insert(Record { id: id.into(), ..Record::default() }));
+        outcome(&reasons, &jobs, Some("an item is too large"))
+    }
+
+    #[test]
+    fn the_reasons_of_a_cancelled_transaction_say_whether_to_try_again() {
+        let refused = "ConditionalCheckFailed";
+        assert_eq!(cancelled([refused, "None", refused]).expect("no error"), Changed::Refused);
+        assert_eq!(cancelled(["None", "None", refused]).expect("no error"), Changed::Known(vec!["b".into()]));
+        for code in ["ValidationError", "ItemCollectionSizeLimitExceeded"] {
+            let error = cancelled(["None", code, "None"]).expect_err("not written");
+            assert!(matches!(&error, StoreError::Invalid(why) if why == "an item is too large"), "{error}");
+        }
+        let error = cancelled(["None", "None", "TransactionConflict"]).expect_err("not written");
+        assert!(matches!(&error, StoreError::Busy(why) if why == "TransactionConflict"), "{error}");
+        assert!(matches!(cancelled(["None"; 3]), Err(StoreError::Busy(_))));
+    }
+}
