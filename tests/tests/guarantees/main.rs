@@ -29,6 +29,7 @@ mod dependencies;
 mod deployed;
 mod docs;
 mod due;
+mod eager;
 mod fifo;
 mod hostile;
 mod infra;

@@ -406,6 +406,8 @@ async fn a_schedule_shows_its_next_fire_or_that_a_tick_is_due() {
         assert_eq!(next(at).await.as_deref(), Some(expected), "{at}");
     }
     world.pass(30);
+    world.put(Entry::named("minutely", cron("* * * * *", "UTC"), "note", json!("as told now"))).await;
+    assert_eq!(next("2026-05-04T10:00:30Z").await.as_deref(), Some("2026-05-04T10:00:30Z"), "a tick must examine the change");
     world.put(note("minutely", cron("*/5 * * * *", "UTC"))).await;
     assert_eq!(next("2026-05-04T10:00:30Z").await.as_deref(), Some("2026-05-04T10:00:30Z"), "a tick must examine the change");
 }

@@ -470,3 +470,20 @@ async fn a_schedule_that_is_restored_during_a_tick_files_its_jobs_again() {
     world.go_on(2).await;
     assert_eq!(world.fires("minutely"), ["2026-05-04T10:00:00Z", "2026-05-04T10:01:00Z", "2026-05-04T10:02:00Z"]);
 }
+
+#[tokio::test]
+async fn a_changed_schedule_without_its_queue_is_reported_once() {
+    let world = sent_ahead().await;
+    world.put(Entry::named("minutely", cron("* * * * *", "UTC"), "note", json!("as told now"))).await;
+    assert!(world.row().await.is_some_and(|row| row.is_overlooked()), "it is in the index, and a scan finds it too");
+    assert_eq!(world.tick_with(None, Some(Trouble::Missing)).await.wrong, 1);
+}
+
+#[tokio::test]
+async fn an_ended_job_is_not_listed_as_due_while_its_dependents_wait() {
+    let world = TestBeater::at(START);
+    world.write(world.filed("due")).await;
+    world.write(Record { state: State::Succeeded, dependents: ["x".into()].into(), ..world.filed("ended") }).await;
+    let listed = world.local.client().list(crate::By::Due, 10).await.expect("an answer");
+    assert_eq!(listed.into_iter().map(|record| record.id).collect::<Vec<_>>(), ["due"]);
+}
