@@ -47,17 +47,13 @@ pub(crate) use self::{
 pub(crate) use self::{
     dependency::{starts_at, unmet},
     identity::is_unclaimed,
-    node::{is_job, is_node},
+    node::{is_job, is_node, plan_id},
+    workflow::step_id,
 };
 #[cfg(feature = "operator")]
 pub use self::{
     dependency::{starts_at, unmet},
     identity::{is_awaited, is_unclaimed, waits_for_other_jobs, waits_for_other_time},
-    node::{is_job, is_node, plan_id},
-    workflow::step_id,
-};
-#[cfg(not(feature = "operator"))]
-pub(crate) use self::{
     node::{is_job, is_node, plan_id},
     workflow::step_id,
 };

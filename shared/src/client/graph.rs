@@ -168,7 +168,7 @@ impl Client {
 
     /// Reads the plan of a workflow.
     async fn plan(&self, id: &str) -> Result<Option<(Envelope, Expansion)>, Error> {
-        self.check(id)?;
+        Self::check(id)?;
         let plan = self.records(&[lifecycle::plan_id(id)]).await?.pop().flatten();
         let Some(body) = plan.and_then(|plan| plan.envelope) else { return Ok(None) };
         let workflow =

@@ -119,12 +119,12 @@ impl Client {
     ///
     /// When no job can have this id, the table does not answer, or the table has an unreadable item under this id.
     pub async fn get(&self, id: &str) -> Result<Option<Record>, Error> {
-        self.check(id)?;
+        Self::check(id)?;
         let mut answers = self.store.read(&[id.to_owned()]).await;
         answers.pop().unwrap_or(Ok(None)).map_err(|error| Error::store(format!("cannot read the record of job {id:?}"), error))
     }
 
-    fn check(&self, id: &str) -> Result<(), Error> {
+    fn check(id: &str) -> Result<(), Error> {
         check_id(id).map_err(|error| Error::Invalid(format!("cannot read job {id:?}: {error}")))
     }
 

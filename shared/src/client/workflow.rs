@@ -145,7 +145,7 @@ impl Client {
                 Written::Done => {}
                 Written::Refused(_) => {
                     let members = |node: Option<&crate::Record>| node.and_then(|node| node.dependencies.clone()).map(|it| it.ids);
-                    let stored = self.records(&[write.next.id.clone()]).await?.pop().flatten();
+                    let stored = self.records(std::slice::from_ref(&write.next.id)).await?.pop().flatten();
                     if members(stored.as_ref()) != members(Some(&write.next)) {
                         return Err(Error::Conflict(format!("cannot enqueue group {id:?}: another group has this id; use another one")));
                     }

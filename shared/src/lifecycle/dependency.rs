@@ -34,7 +34,7 @@ pub(super) fn must_wait(seen: &Record) -> bool {
 }
 
 /// Blocks a job until its dependencies have ended. `owner` is a new token, so that a late write for an earlier wait changes nothing. The due
-/// index lists the job at the end of its wait, so that a beater ends it on time.
+/// index lists the job at the end of its wait, so that a beater ends it on time, and so that blocked jobs can be listed.
 pub(super) fn blocked(seen: &Record, request: &Request, owner: &str, now: Timestamp) -> Record {
     let mut dependencies = seen.dependencies.clone().unwrap_or_default();
     // If a retry sent this message, the retry has already set `until`, because the message does not say how long the job may wait.

@@ -312,14 +312,9 @@ fn of_dead_letters_of_one_id_the_first_is_redriven_and_others_are_kept() {
             "{would}"
         );
         let done = redrive(&["--yes", "--json"]);
-<<<<<<< HEAD
-        assert_eq!((done.status, counts(&done.json()[0])), (1, [2, 1, 1, 0]));
-        assert!(done.said.contains("a: the job with this id has other arguments"), "{}", done.said);
-=======
         assert_eq!(done.status, 1);
         assert_eq!(counts(&done.json()[0]), [2, 1, 1, 0]);
-        assert!(done.said.contains("a: another job with this id has other arguments"), "{}", done.said);
->>>>>>> b9872c2 (tests: split assertions of tuples)
+        assert!(done.said.contains("a: the job with this id has other arguments"), "{}", done.said);
         assert_eq!(world.messages().await.len(), 2);
         let kept = world.dead_letters().await;
         assert!(kept.len() == 1 && kept[0].body.contains("fatal"), "{kept:?}");
