@@ -58,7 +58,7 @@ pub use crate::{
     beater::{Beater, CatchUp, Entry, Scheduled, Schedules},
     client::{By, Cancelled, CancelledJobs, Client, Enqueue, Enqueued, Graph, GraphJob, PublishHook, Workflow},
     clock::Clock,
-    envelope::{Envelope, Otherwise, Step, When},
+    envelope::{Envelope, Otherwise, Step, When, output},
     error::Error,
     job::{Arguments, Job},
     job_error::JobError,

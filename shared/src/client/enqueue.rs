@@ -228,7 +228,9 @@ impl Enqueue {
             )));
         }
         let queue = Some(self.queue).filter(|queue| *queue != self.envelope.name);
-        Ok(Step { queue, job: self.envelope })
+        let mut job = self.envelope;
+        job.add_needs();
+        Ok(Step { queue, job })
     }
 
     /// Returns the job's name.

@@ -12,6 +12,7 @@ pub const FEATURES: &[&str] = &[
     "kwargs",       // keyword arguments, alone or beside positional ones
     "max_attempts", // the attempt budget of the message, instead of the job's policy
     "meta",         // free data of the producer, kept in the record
+    "outputs",      // references to the outputs of other jobs in the arguments: `{"$output": id}`
     "parent_id",    // the job that caused this one, kept in the record
     "root_id",      // the first job of the tree, kept in the record
     "run_at",       // an instant before which the job does not run
@@ -68,6 +69,9 @@ impl Envelope {
         }
         if let Some((field, _)) = self.later() {
             return Err(Unreadable::new(field, "this version does not support it", "leave it out, or enqueue with a version that does"));
+        }
+        if self.jobs.is_empty() {
+            self.check_outputs(&self.depends_on)?;
         }
         let check = |(place, step): (usize, &Step)| step.job.check_sendable().map_err(|flaw| flaw.within(&format!("jobs[{place}]")));
         self.jobs.iter().enumerate().try_for_each(check)

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{CURRENT, DEPENDENCIES, Envelope, Otherwise, Unreadable, When, dependency, json::kind, limit};
+use super::{CURRENT, DEPENDENCIES, Envelope, Otherwise, Unreadable, When, dependency, json::kind, limit, output};
 
 /// The feature that a worker needs for a workflow.
 const FEATURE: &str = "workflow";
@@ -100,6 +100,7 @@ pub(super) fn check(whole: &Envelope) -> Result<(), Unreadable> {
     }
     let known = "it must name jobs of the workflow, by their ids in it";
     for (place, step) in whole.jobs.iter().enumerate() {
+        step.job.check_outputs(&step.job.depends_on).map_err(|flaw| flaw.within(&format!("jobs[{place}]")))?;
         if let Some(unknown) = step.job.depends_on.iter().find(|id| !ids.contains(id.as_str())) {
             let flaw = format!("the workflow has no job {}", super::excerpt(unknown));
             return refuse(&format!("jobs[{place}].depends_on"), flaw, known);
@@ -117,6 +118,8 @@ pub(super) fn check(whole: &Envelope) -> Result<(), Unreadable> {
     for id in joins.flat_map(|job| &job.depends_on) {
         *wide.entry(id).or_default() += 1;
     }
+    let last: Vec<_> = whole.last_steps().into_iter().map(str::to_owned).collect();
+    whole.check_outputs(&last)?;
     match wide.iter().find(|(_, joins)| **joins > limit::DEPENDENTS) {
         Some((id, joins)) => {
             let flaw = format!("for {}, {joins} jobs wait that wait for more than 20 jobs each", super::excerpt(id));
@@ -177,7 +180,11 @@ impl Envelope {
     /// Adds the features that a worker must have for this message.
     pub(crate) fn add_needs(&mut self) {
         let is_workflow = !self.jobs.is_empty() || !self.dependents.is_empty();
-        let needs = [(DEPENDENCIES, !self.depends_on.is_empty() && self.jobs.is_empty()), (FEATURE, is_workflow)];
+        let needs = [
+            (output::FEATURE, self.refers_to_dependencies()),
+            (DEPENDENCIES, !self.depends_on.is_empty() && self.jobs.is_empty()),
+            (FEATURE, is_workflow),
+        ];
         for (feature, _) in needs.into_iter().filter(|(_, is_needed)| *is_needed) {
             if !self.needs.iter().any(|need| need == feature) {
                 self.needs.push(feature.into());

@@ -39,6 +39,7 @@ pub(crate) fn expand(workflow: &Envelope, id: &str, now: Timestamp) -> Expansion
         wires.connect(job, id);
     }
     closing.id = Some(id.to_owned());
+    closing = closing.with_renamed_outputs(|step| step_id(id, step));
     wires.connect(&mut closing, id);
     for (_, job) in &mut jobs {
         job.dependents = job.id.as_ref().and_then(|id| wires.dependents.remove(id)).unwrap_or_default();
@@ -53,7 +54,7 @@ fn queue(step: &Step) -> String {
 
 /// Returns a job with its own id, and with the fields that it has from its workflow.
 fn inherited(step: &Step, workflow: &Envelope, id: &str) -> Envelope {
-    let job = step.job.clone();
+    let job = step.job.clone().with_renamed_outputs(|step| step_id(id, step));
     let waits = !job.depends_on.is_empty();
     Envelope {
         id: Some(step_id(id, step.id())),

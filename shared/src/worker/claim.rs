@@ -175,7 +175,10 @@ impl Delivery {
         if ending != Ending::Failed {
             return Settlement { filed: record.state == State::Scheduled, ..ending.into() }.with_dependents_of(&record);
         }
-        let work = &decoded.work;
+        let Ok(work) = self.work(decoded, &record, batch).await else {
+            tracing::warn!(id = self.id, job = record.name, "the hooks of the job are not called, because its arguments cannot be read");
+            return Settlement::failed(Arc::clone(&record)).with_dependents_of(&record);
+        };
         let attempt = Attempt::new(
             Arc::clone(&record),
             batch.engine.records(&record),

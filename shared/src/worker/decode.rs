@@ -40,7 +40,8 @@ pub(crate) struct Decoded {
     pub(crate) request: Request,
     pub(crate) policy: Policy,
     pub(super) known: Arc<dyn AnyJob>,
-    pub(super) work: Work,
+    /// The job with its arguments. `None`: they refer to outputs of other jobs.
+    pub(super) work: Option<Work>,
     /// The jobs of a workflow.
     pub(super) workflow: Option<Box<Expansion>>,
 }
@@ -100,7 +101,9 @@ pub(super) fn decode(message: &Message, id: &str, mut envelope: Envelope, batch:
         let reason = format!("there is no job named \"{}\" here; this worker has {}", excerpt(&envelope.name), batch.engine.jobs);
         return Err(Box::new(parked(message, "parked", reason, &envelope.name, batch)));
     };
-    let work = match Work::bind(&envelope, known) {
+    // The outputs of other jobs are read after the claim.
+    let has_arguments = envelope.outputs().is_empty();
+    let work = match has_arguments.then(|| Work::bind(&envelope, known)).transpose() {
         Ok(work) => work,
         Err(error) => return Err(Box::new(Refused::rejected(&error, known.name(), Some(Arc::clone(known)), batch))),
     };
@@ -110,7 +113,7 @@ pub(super) fn decode(message: &Message, id: &str, mut envelope: Envelope, batch:
     }
     let workflow = (!envelope.jobs.is_empty()).then(|| Box::new(lifecycle::expand(&envelope, id, batch.engine.clock.now())));
     if let Some(Expansion { closing, .. }) = workflow.as_deref() {
-        envelope.depends_on.clone_from(&closing.depends_on);
+        envelope = Envelope { id: envelope.id, jobs: envelope.jobs, ..closing.clone() };
     }
     if !envelope.depends_on.is_empty() || !envelope.dependents.is_empty() {
         // Without its record, the job would not wait, or others would wait for it in vain.

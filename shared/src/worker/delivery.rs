@@ -1,8 +1,8 @@
 //! Processes one message: claim, run, record.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use futures_util::future::FutureExt;
+use futures_util::future::{FutureExt, join_all};
 use serde_json::Map;
 use tokio::{sync::SemaphorePermit, time::Instant};
 use uuid::Uuid;
@@ -164,18 +164,30 @@ impl Delivery {
     }
 
     /// Returns the job to run: from the message, or from the record if the record stores another message.
-    fn work(decoded: &Decoded, record: &Record) -> Result<Work, Unreadable> {
-        match &record.envelope {
-            None => Ok(decoded.work.clone()),
-            Some(body) if *body == decoded.request.body => Ok(decoded.work.clone()),
-            Some(body) => Work::bind(&Envelope::parse(body)?, &decoded.known),
+    pub(super) async fn work(&self, decoded: &Decoded, record: &Record, batch: &Batch<'_>) -> Result<Work, Unusable> {
+        let other = record.envelope.as_ref().filter(|body| **body != decoded.request.body);
+        match &decoded.work {
+            Some(work) if other.is_none() => Ok(work.clone()),
+            _ => self.bind(other.unwrap_or(&decoded.request.body), decoded, record, batch).boxed().await,
         }
     }
 
+    /// Binds arguments after it has replaced the references to outputs of other jobs.
+    async fn bind(&self, body: &str, decoded: &Decoded, record: &Record, batch: &Batch<'_>) -> Result<Work, Unusable> {
+        let envelope = Envelope::parse(body)?;
+        let depends_on = record.dependencies.as_ref().map_or(&[][..], |dependencies| &dependencies.ids);
+        envelope.check_outputs(depends_on)?;
+        let mut outputs = BTreeMap::new();
+        for (id, stored) in join_all(envelope.outputs().into_iter().map(async |id| (id.to_owned(), batch.ledger.read(id).await))).await {
+            outputs.extend(stored?.and_then(|job| job.result).map(|output| (id, output)));
+        }
+        Ok(Work::bind(&envelope.with_outputs(&outputs), &decoded.known)?)
+    }
+
     async fn run(&self, decoded: &Decoded, granted: Granted, slot: SemaphorePermit<'_>, batch: &Batch<'_>) -> Settlement {
-        let work = match Self::work(decoded, &granted.record) {
+        let work = match self.work(decoded, &granted.record, batch).await {
             Ok(work) => work,
-            Err(error) => return self.unreadable(decoded, granted, &error, batch).await,
+            Err(error) => return self.unusable(decoded, granted, error, batch).boxed().await,
         };
         let body = batch.ledger.running();
         let started = Instant::now();
@@ -199,11 +211,34 @@ impl Delivery {
         settlement
     }
 
-    /// Fails a job whose stored arguments do not fit its type.
-    async fn unreadable(&self, decoded: &Decoded, granted: Granted, error: &Unreadable, batch: &Batch<'_>) -> Settlement {
-        let failure = Failure::new("rejected", error.to_string(), batch.engine.clock.now());
-        let outcome = Outcome::Failure(failure, FollowUp::GiveUp);
+    /// Ends a claim whose job has no arguments: it fails if they do not fit its type, and is returned if they cannot be read now.
+    async fn unusable(&self, decoded: &Decoded, granted: Granted, error: Unusable, batch: &Batch<'_>) -> Settlement {
+        let (kind, reason, follow_up) = match error {
+            Unusable::Unreadable(error) => ("rejected", error.to_string(), FollowUp::GiveUp),
+            Unusable::Unread(error) => ("not_started", format!("the outputs of other jobs cannot be read: {error}"), FollowUp::Return),
+        };
+        let outcome = Outcome::Failure(Failure::new(kind, reason, batch.engine.clock.now()), follow_up);
         let running = Running { record: granted.record, stored: granted.stored, progress: None, ran: None };
         end(running, outcome, decoded, granted.asked + decoded.policy.lease, None, batch).await.0
+    }
+}
+
+/// The reason why the arguments of a job cannot be used.
+pub(super) enum Unusable {
+    /// They do not fit its type.
+    Unreadable(Unreadable),
+    /// The outputs to which they refer cannot be read.
+    Unread(StoreError),
+}
+
+impl From<Unreadable> for Unusable {
+    fn from(error: Unreadable) -> Self {
+        Self::Unreadable(error)
+    }
+}
+
+impl From<StoreError> for Unusable {
+    fn from(error: StoreError) -> Self {
+        Self::Unread(error)
     }
 }

@@ -274,7 +274,7 @@ fn supported_features_are_accepted() {
 
 #[test]
 fn features_are_named_after_the_fields_they_honour() {
-    let has_own_name = |feature: &&str| FIELDS.contains(feature) || [DEPENDENCIES, "workflow"].contains(feature);
+    let has_own_name = |feature: &&str| FIELDS.contains(feature) || [DEPENDENCIES, "outputs", "workflow"].contains(feature);
     assert!(FEATURES.iter().all(has_own_name));
 }
 

@@ -444,3 +444,68 @@ async fn a_workflow_is_built_from_stages() {
     let flawed = crate::Workflow::new(job("v")).then(job("a").delay(seconds(5))).build().expect_err("it is refused").to_string();
     assert!(flawed.contains("its job \"probe\" has the option `delay`"), "{flawed}");
 }
+
+/// Returns its arguments.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Told(Value);
+
+impl crate::Arguments for Told {
+    const NAME: &'static str = "told";
+}
+
+impl crate::Job for Told {
+    type Output = Value;
+
+    async fn run(&self, _: &crate::Context) -> Result<Value, JobError> {
+        Ok(self.0.clone())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_argument_is_the_output_of_an_earlier_job() {
+    let graph = Graph::new();
+    let mut jobs = crate::Worker::new(()).job::<Told>().jobs().clone();
+    jobs.add(Arc::new(Scripted::new("probe", Policy::new(), async |attempt: Arc<Attempt>| {
+        if attempt.id() == "w/bad" { Err(JobError::fatal("as told")) } else { Ok(json!({"of": attempt.id()})) }
+    })));
+    let graph = Graph { jobs, ..graph };
+    let args = json!([crate::output("a"), {"nested": [crate::output("bad")]}, {"$output": "a", "other": 1}]);
+    let told = Enqueue::named("told", args).id("told").after(["a", "bad"]).when(When::Ended);
+    let plain = Enqueue::named("told", json!([{"$output": "x"}])).id("plain");
+    let built = crate::Workflow::new(Enqueue::named("told", json!({"got": crate::output("told")})).id("w"));
+    graph.enqueue(built.job(job("a")).job(job("bad")).job(told).build().expect("a workflow")).await;
+    graph.enqueue(plain).await;
+    graph.enqueue(Enqueue::named("told", crate::output("w/a")).id("later").after(["w/a"])).await;
+    graph.run().await;
+    let of = json!({"of": "w/a"});
+    let expected = json!([of, {"nested": [null]}, {"$output": "a", "other": 1}]);
+    assert_eq!(graph.record("w/told").result, Some(expected.clone()));
+    assert_eq!(graph.record("w").result, Some(json!({"got": expected})));
+    assert_eq!(graph.record("later").result, Some(of));
+    assert_eq!(graph.record("plain").result, Some(json!([{"$output": "x"}])), "without a dependency, it is plain data");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_refers_only_to_outputs_of_jobs_that_it_waits_for() {
+    let flaw = "args: it refers to the output of job b, for which this job does not wait; add the id to `depends_on`";
+    let mut told = step("told", &["a"]);
+    told["args"] = json!([{"$output": "a"}, {"$output": "b"}]);
+    told["needs"] = json!(["outputs"]);
+    let reason = Envelope::parse(&workflow(&json!([step("a", &[]), step("b", &[]), told.clone()])).to_string()).expect_err("it is refused");
+    assert_eq!(reason.to_string(), format!("jobs[2].{flaw}"));
+    let graph = Graph::new();
+    let client = graph.local.client();
+    let job = Enqueue::named("told", told["args"].clone()).after(["a"]);
+    let error = client.enqueue_one(job).await.expect_err("it is refused").to_string();
+    assert!(error.ends_with(flaw), "{error}");
+    // A message from another language is rejected when its job starts.
+    let graph = Graph { jobs: crate::Worker::new(()).job::<Told>().jobs().clone(), ..graph };
+    graph.local.queue.send("told", &[Outgoing::new(json!({"name": "told", "id": "b", "args": []}).to_string())]).await;
+    told["name"] = json!("told");
+    told["depends_on"] = json!(["c"]);
+    told["args"] = json!([{"$output": "b"}]);
+    graph.local.queue.send("told", &[Outgoing::new(told.to_string())]).await;
+    client.complete("c", Value::Null).await.expect("memory answers");
+    graph.run().await;
+    assert_eq!(graph.record("told").error.expect("an error").message, flaw);
+}
