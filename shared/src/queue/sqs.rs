@@ -259,9 +259,6 @@ impl Queue for Sqs {
             let checks: Vec<_> = messages.iter().map(|message| message.check(queue)).collect();
             let fitting: Vec<_> = messages.iter().zip(&checks).filter(|(_, check)| check.is_ok()).map(|(m, _)| m).collect();
             let chunks = by_bytes(&fitting);
-            if chunks.len() > 1 {
-                self.url(queue).await.ok(); // look up the URL once, and not in each request
-            }
             // A FIFO queue keeps the order only if requests follow one another.
             let at_a_time = if is_fifo(queue) { 1 } else { AT_A_TIME };
             let mut answers = Vec::new();
