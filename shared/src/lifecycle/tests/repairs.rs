@@ -132,13 +132,17 @@ fn a_message_that_cannot_be_run_ends_no_job_but_its_own() {
 fn a_rejected_job_without_a_record_gets_a_failed_one() {
     let refused = |request: &Request, ending: &Ending| refuse(None, request, ending, &failure("rejected"), "next", at(HOUR));
     let (failed, ending) = closed(refused(&request(), &Ending::Rejected));
-    assert_eq!((failed.state, &*failed.name, &*failed.queue, ending), (State::Failed, "greet", "mail", Ending::Rejected));
+    assert_eq!(failed.state, State::Failed);
+    assert_eq!(&*failed.name, "greet");
+    assert_eq!(&*failed.queue, "mail");
+    assert_eq!(ending, Ending::Rejected);
     assert_eq!(left(refused(&request(), &Ending::Parked)), Ending::Parked, "another worker may know the job");
     let nameless = Request { id: String::new(), ..request() };
     assert_eq!(left(refused(&nameless, &Ending::Rejected)), Ending::Rejected, "no job can wait for an id that no producer gave");
     let awaited = awaited("job-1", "job-2", "dependent", at(0));
     let (ended, _) = closed(refuse(Some(&awaited), &request(), &Ending::Rejected, &failure("rejected"), "next", at(HOUR)));
-    assert_eq!((ended.state, &*ended.name), (State::Failed, "greet"), "its record says which job it is");
+    assert_eq!(ended.state, State::Failed, "its record says which job it is");
+    assert_eq!(&*ended.name, "greet", "its record says which job it is");
     assert!(ended.dependents.contains("job-2") && ended.due.is_some());
 }
 
@@ -150,7 +154,10 @@ fn a_message_that_can_be_run_replaces_the_record_of_a_rejected_one() {
         let failed = Record { dependents: ["job-2".to_owned()].into(), ..failed };
         for record in [dead_lettered(&failed), failed] {
             let run = granted(decided(&record, at(HOUR)));
-            assert_eq!((&*run.name, run.generation, run.dlq, run.dependents.len()), ("greet", 1, None, 1), "{kind}");
+            assert_eq!(&*run.name, "greet", "{kind}");
+            assert_eq!(run.generation, 1, "{kind}");
+            assert_eq!(run.dlq, None, "{kind}");
+            assert_eq!(run.dependents.len(), 1, "{kind}");
         }
     }
     let ended = failed_for_good();

@@ -148,7 +148,9 @@ async fn a_rejected_job_leaves_a_record_that_later_dependents_see() {
         let world = world();
         assert_eq!(world.handle([message.clone()]).await.rejected.len(), 1);
         let record = world.record("a");
-        assert_eq!((record.state, &*record.name, &*record.queue), (State::Failed, name, QUEUE), "{}", message.body);
+        assert_eq!(record.state, State::Failed, "{}", message.body);
+        assert_eq!(&*record.name, name, "{}", message.body);
+        assert_eq!(&*record.queue, QUEUE, "{}", message.body);
         assert_eq!(record.dlq, Some(crate::Dlq::Sent));
         assert_eq!(world.queue.messages(DLQ).len(), 1);
         let waits = json!({"name": "probe", "id": "b", "args": {"count": 3}, "depends_on": ["a"], "when": "failed"});
