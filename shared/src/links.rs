@@ -230,8 +230,8 @@ impl Links<'_> {
         Ok(ended)
     }
 
-    /// Returns the ids of the dependents of a job, those on its pages included.
-    async fn dependents(&self, job: &Record) -> Result<Vec<String>, StoreError> {
+    /// Returns the ids of the dependents of a job, those on its pages included. Some may be nodes.
+    pub(crate) async fn dependents(&self, job: &Record) -> Result<Vec<String>, StoreError> {
         let mut dependents = job.dependents.clone();
         let mut full = Vec::new();
         full.extend(dependents.remove(MORE).then(|| job.id.clone()));
@@ -372,6 +372,24 @@ impl Told {
             self.ended.push(dependent.id);
         }
     }
+}
+
+/// Returns the ids of jobs, in order, where a list of ids has nodes. `of` returns the ids that a node stands for.
+pub(crate) async fn jobs(
+    store: &dyn Store,
+    mut ids: Vec<String>,
+    of: impl Fn(&Record) -> Vec<String> + Send,
+) -> Result<Vec<String>, StoreError> {
+    while ids.iter().any(|id| is_node(id)) {
+        let nodes: Vec<_> = ids.iter().filter(|id| is_node(id)).cloned().collect();
+        let mut members = BTreeMap::new();
+        for (id, stored) in nodes.iter().zip(store.read(&nodes).await) {
+            let gone = || StoreError::Invalid(format!("the list of the jobs that job {} waits for was deleted", lifecycle::job_of(id)));
+            members.insert(id, of(&stored?.ok_or_else(gone)?));
+        }
+        ids = ids.iter().flat_map(|id| members.get(id).cloned().unwrap_or_else(|| vec![id.clone()])).collect();
+    }
+    Ok(ids)
 }
 
 /// Logs an unreadable record, which a beater looks at again once it is corrected. Returns any other error.

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use sqjobs::{Cancelled, Client, Record};
 
-use super::environment::refuse_other_record;
+use super::{environment::refuse_other_record, workflow};
 use crate::{
     aws::Aws,
     failure::Failure,
@@ -26,6 +26,9 @@ pub(crate) struct Cancel {
     /// job, unless it was enqueued as recorded.
     #[arg(long)]
     pub(crate) unseen: bool,
+    /// Cancel all jobs of a workflow that have not ended.
+    #[arg(long, conflicts_with = "unseen")]
+    pub(crate) tree: bool,
     /// Do not ask for confirmation.
     #[arg(long, short)]
     pub(crate) yes: bool,
@@ -35,6 +38,10 @@ pub(crate) struct Cancel {
 }
 
 pub(super) async fn cancel(aws: &Aws, wanted: Cancel) -> Result<bool, Failure> {
+    if wanted.tree {
+        let [id] = &*wanted.ids else { return Err(Failure::new("cannot cancel several workflows at once; name one")) };
+        return workflow::cancel(aws, id, wanted.yes, wanted.json).await;
+    }
     let (client, mut output) = (aws.client(), Output::new());
     if wanted.ids.len() > 1 && !confirmed(&format!("Cancel {} jobs?", wanted.ids.len()), wanted.yes)? {
         return Ok(false);

@@ -10,7 +10,7 @@ use crate::{
     aws::Aws,
     failure::Failure,
     output::{Output, clean},
-    sentence::{self, Missing},
+    sentence::{self, Missing, shell},
     value::text,
 };
 
@@ -113,39 +113,53 @@ async fn lost_message(aws: &Aws, record: &Record, now: Timestamp) -> Option<Stri
     }
 }
 
+/// Maximum number of jobs that the sentences about waits name.
+const NAMED: usize = 20;
+
 /// Describes each job that a blocked job still waits for.
 async fn dependencies(aws: &Aws, record: &Record) -> Result<Vec<String>, Failure> {
-    let mut sentences = Vec::new();
     if record.state != State::Blocked {
-        return Ok(sentences);
+        return Ok(Vec::new());
     }
-    for id in lifecycle::unmet(record) {
-        let held = "This job is held until that one is retried and succeeds";
-        sentences.push(match aws.client().get(id).await? {
-            None => format!("It waits for {id:?}, which has no record."),
-            Some(job) if lifecycle::is_awaited(&job) => format!(
-                "It waits for {id:?}. No record shows a message with that id; check that the id is right. A job that its policy records only \
-                 on trouble leaves no record when it succeeds: enqueue such a job as recorded."
-            ),
-            Some(job) if job.state.is_terminal() && job.state != State::Succeeded => {
-                format!("It waits for {id:?}, which is {}. {held}.", job.state.as_str())
-            }
-            Some(job) => format!("It waits for {id:?}, which is {}.", job.state.as_str()),
-        });
+    let unmet = aws.client().unmet(record, NAMED + 1).await?;
+    let mut sentences: Vec<_> = unmet.iter().take(NAMED).map(|(id, job)| wait(id, job.as_ref())).collect();
+    if unmet.len() > NAMED {
+        sentences.push(format!("It waits for further jobs: `sqjobs tree {}` shows all.", shell(&record.id)));
     }
     Ok(sentences)
 }
 
+/// Describes one job that a blocked job still waits for.
+fn wait(id: &str, job: Option<&Record>) -> String {
+    match job {
+        None => format!("It waits for {id:?}, which has no record yet."),
+        Some(job) if lifecycle::is_awaited(job) => format!(
+            "It waits for {id:?}. No record shows a message with that id; check that the id is right. A job that its policy records only \
+             on trouble leaves no record when it succeeds: enqueue such a job as recorded."
+        ),
+        Some(job) if job.state.is_terminal() && job.state != State::Succeeded => {
+            let state = job.state.as_str();
+            format!("It waits for {id:?}, which is {state}. This job is held until that one is retried and succeeds.")
+        }
+        Some(job) => format!("It waits for {id:?}, which is {}.", job.state.as_str()),
+    }
+}
+
 /// Names the jobs that wait for a job, or that are held by its end.
 async fn dependents(aws: &Aws, record: &Record) -> Result<Option<String>, Failure> {
-    let mut waiting = Vec::new();
-    for id in &record.dependents {
-        let dependent = aws.client().get(id).await?;
-        if dependent.is_some_and(|job| job.state == State::Blocked && job.blocked_on.contains(&record.id)) {
-            waiting.push(format!("{id:?}"));
-        }
+    if record.dependents.is_empty() {
+        return Ok(None);
     }
-    let ids = waiting.join(", ");
+    let dependents = aws.client().dependents(record, 5 * NAMED).await?;
+    // The release of a job that waits for a success only is on its way. Other dependents of an ended job may wait for others as well.
+    let is_told = |job: &Record| record.state == State::Succeeded && !job.blocked_on.contains(&record.id);
+    let waits = |job: &Record| job.state == State::Blocked && !is_told(job);
+    let blocked = dependents.into_iter().filter(|(_, job)| job.as_ref().is_some_and(waits));
+    let waiting: Vec<_> = blocked.map(|(id, _)| format!("{id:?}")).collect();
+    let mut ids = waiting.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    if waiting.len() > NAMED {
+        ids += " and others";
+    }
     Ok(match record.state {
         _ if waiting.is_empty() => None,
         State::Succeeded => Some(format!("These jobs wait for it, and go on within a minute: {ids}.")),

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use sqjobs::{Client, Record, State, lifecycle::starts_at};
 use tokio::time::sleep;
 
-use super::{dlq::letter, lookup};
+use super::{dlq::letter, lookup, workflow};
 use crate::{
     aws::Aws,
     failure::Failure,
@@ -25,6 +25,9 @@ pub(crate) struct Watch {
     /// Stop watching after this time.
     #[arg(long, value_name = "DURATION", value_parser = time::duration, default_value = "1h")]
     pub(crate) within: Duration,
+    /// Watch a whole workflow: print how many of its jobs have ended, whenever that changes.
+    #[arg(long)]
+    pub(crate) tree: bool,
     /// Print each change as a line of JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -45,6 +48,9 @@ const ON_TROUBLE: &str = "If the policy of the job records it only on trouble, a
                           `sqjobs enqueue --recorded` records such a job.";
 
 pub(super) async fn watch(aws: &Aws, wanted: Watch) -> Result<bool, Failure> {
+    if wanted.tree {
+        return workflow::watch(aws, &wanted.id, wanted.within, wanted.json).await;
+    }
     if !wanted.json {
         Output::new().line(clean(&wanted.id))?;
     }

@@ -26,6 +26,7 @@ pub(crate) mod stats;
 pub(crate) mod table;
 mod tables;
 pub(crate) mod tree;
+mod workflow;
 
 use clap::CommandFactory as _;
 

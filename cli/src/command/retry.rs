@@ -10,6 +10,7 @@ use super::{
     environment::refuse_other_record,
     lookup::{self, Facts},
     queue::{self, DeadLetterQueues},
+    workflow,
 };
 use crate::{
     aws::Aws,
@@ -26,7 +27,11 @@ pub(crate) struct Retry {
     #[arg(value_parser = text)]
     pub(crate) id: String,
     /// The job's arguments as JSON. Use @FILE to read them from a file, or - to read them from standard input.
-    pub(crate) args: String,
+    #[arg(required_unless_present = "tree")]
+    pub(crate) args: Option<String>,
+    /// Run the jobs of a workflow again that have ended without success, with their own arguments.
+    #[arg(long, conflicts_with_all = ["args", "name"])]
+    pub(crate) tree: bool,
     /// The job's name. It is needed only for a job that was cancelled before any function received it.
     #[arg(long, value_parser = text)]
     pub(crate) name: Option<String>,
@@ -41,9 +46,13 @@ pub(crate) struct Retry {
 }
 
 pub(super) async fn retry(aws: &Aws, wanted: Retry) -> Result<bool, Failure> {
+    if wanted.tree {
+        return workflow::retry(aws, &wanted.id, wanted.json).await;
+    }
     let client = aws.client();
+    let args = wanted.args.clone().unwrap_or_default();
     let Some(record) = client.get(&wanted.id).await? else {
-        return Err(no_record(aws, &wanted).await);
+        return Err(no_record(aws, &wanted, &args).await);
     };
     refuse_other_record(aws, &record)?;
     if let Some(queue) = &wanted.options.queue {
@@ -67,7 +76,7 @@ pub(super) async fn retry(aws: &Aws, wanted: Retry) -> Result<bool, Failure> {
         }
         name => name,
     };
-    let mut again = job(name, Some(&wanted.args), &wanted.options)?.id(&wanted.id);
+    let mut again = job(name, Some(&args), &wanted.options)?.id(&wanted.id);
     if wanted.options.queue.is_none() && !record.queue.is_empty() {
         again = again.queue(aws.short(&record.queue));
     }
@@ -125,12 +134,11 @@ pub(super) async fn retry(aws: &Aws, wanted: Retry) -> Result<bool, Failure> {
 }
 
 /// Returns an error that a job without a record is not run again, with advice.
-async fn no_record(aws: &Aws, wanted: &Retry) -> Failure {
+async fn no_record(aws: &Aws, wanted: &Retry, args: &str) -> Failure {
     let (shown, id) = (clean(&wanted.id), shell(&wanted.id));
     let looked = match lookup::search_queues(aws, &wanted.id, None, None).await {
         Ok(Facts { dead_letter: Some(letter), .. }) => {
-            let message =
-                lookup::describe_dead_letter(&aws.place.prefix, &letter, &wanted.id, &shell(&wanted.args), aws.clock.now()).join(" ");
+            let message = lookup::describe_dead_letter(&aws.place.prefix, &letter, &wanted.id, &shell(args), aws.clock.now()).join(" ");
             return Failure::new(format!("cannot run {shown} again: it has no record, because it never started. {}", clean(&message)));
         }
         Ok(_) => "and no dead letter of it was found".to_owned(),
@@ -140,7 +148,7 @@ async fn no_record(aws: &Aws, wanted: &Retry) -> Failure {
     Failure::new(format!(
         "cannot run {shown} again: it has no record, {looked}; `sqjobs explain {id}` searches further, and `sqjobs enqueue {name} {} \
          --id {id}` enqueues the job",
-        shell(&wanted.args)
+        shell(args)
     ))
 }
 

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use clap::Args;
 use sqjobs::{By, Client, Record};
 
-use super::find::{LISTED, no_record};
+use super::{
+    find::{LISTED, no_record},
+    workflow,
+};
 use crate::{
     aws::Aws,
     failure::Failure,
@@ -20,15 +23,18 @@ const DEPTH: usize = 100;
 
 #[derive(Debug, Args)]
 pub(crate) struct Tree {
-    /// The id of any job in the tree.
+    /// The id of any job in the tree, or of a workflow or one of its jobs.
     #[arg(value_parser = text)]
     pub(crate) id: String,
-    /// Print each record as a line of JSON.
+    /// Print each record as a line of JSON; for a workflow, each job with its record.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 pub(super) async fn tree(aws: &Aws, wanted: Tree) -> Result<bool, Failure> {
+    if let Some((workflow, graph)) = workflow::find(aws, &wanted.id).await? {
+        return workflow::draw(aws, &wanted.id, &workflow, &graph, wanted.json);
+    }
     let client = aws.client();
     let Some(record) = client.get(&wanted.id).await? else {
         no_record(aws, &wanted.id);

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use serde::{Deserialize, Serialize};
 
 use super::{Cancelled, Client, Enqueue};
 use crate::{
     Envelope, Error, Record, State,
     lifecycle::{self, Expansion},
+    links::{self, Links},
     store::{Write, Written},
 };
 
@@ -15,7 +17,7 @@ use crate::{
 const AT_A_TIME: usize = 16;
 
 /// A workflow and the records of its jobs.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Graph {
     /// The message of the workflow.
@@ -25,7 +27,7 @@ pub struct Graph {
 }
 
 /// A job of a workflow.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct GraphJob {
     /// The id of its record.
@@ -141,6 +143,35 @@ impl Client {
             done.extend(retried.buffer_unordered(AT_A_TIME).try_collect::<Vec<_>>().await?.into_iter().flatten());
         }
         Ok(Some(done))
+    }
+
+    /// Returns the jobs that block a job, at most `limit`, with their records.
+    ///
+    /// # Errors
+    ///
+    /// When the table does not answer.
+    pub async fn unmet(&self, blocked: &Record, limit: usize) -> Result<Vec<(String, Option<Record>)>, Error> {
+        let ids = lifecycle::unmet(blocked).cloned().collect();
+        let of = |node: &Record| lifecycle::unmet(node).cloned().collect();
+        let jobs = links::jobs(&*self.store, ids, of).await;
+        let mut ids = jobs.map_err(|error| Error::store("cannot read the jobs that block a job", error))?;
+        ids.truncate(limit);
+        let records = self.records(&ids).await?;
+        Ok(ids.into_iter().zip(records).collect())
+    }
+
+    /// Returns the jobs that wait for a job, or have waited for it, at most `limit`, with their records.
+    ///
+    /// # Errors
+    ///
+    /// When the table does not answer.
+    pub async fn dependents(&self, job: &Record, limit: usize) -> Result<Vec<(String, Option<Record>)>, Error> {
+        let links = Links { store: &*self.store, queue: &*self.queue, clock: &self.clock };
+        let dependents = links.dependents(job).await.map_err(|error| Error::store("cannot read the jobs that wait for a job", error))?;
+        let ids: BTreeSet<_> = dependents.iter().map(|id| lifecycle::job_of(id).to_owned()).collect();
+        let ids: Vec<_> = ids.into_iter().take(limit).collect();
+        let records = self.records(&ids).await?;
+        Ok(ids.into_iter().zip(records).collect())
     }
 
     /// Makes the ended nodes of jobs that run again wait again for the members that have not succeeded.

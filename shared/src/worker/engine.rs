@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use futures_util::future::{BoxFuture, FutureExt};
 use tokio::{runtime::Handle, time::Instant};
 
-use crate::{Clock, Record, attempt::Records, job::AnyJob, queue::Queue, stats::Counter, store::Store};
+use crate::{Clock, Record, attempt::Records, job::AnyJob, lifecycle, links, queue::Queue, stats::Counter, store::Store};
 
 /// Runs batches of messages against a store and a queue.
 pub(crate) struct Engine {
@@ -104,6 +104,8 @@ impl Records for TableRecords {
     fn read(&self, ids: Vec<String>) -> BoxFuture<'static, Result<Vec<Record>, String>> {
         let store = Arc::clone(&self.0);
         async move {
+            let members = |node: &Record| lifecycle::members(node).cloned().collect();
+            let ids = links::jobs(&*store, ids, members).await.map_err(|error| error.to_string())?;
             let read = store.read(&ids).await.into_iter().filter_map(Result::transpose);
             read.collect::<Result<_, _>>().map_err(|error| error.to_string())
         }
