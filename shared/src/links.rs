@@ -17,7 +17,7 @@ use crate::{
     outbox::{self, token},
     queue::Queue,
     record::{Record, State},
-    store::{Link, Linked, Store, StoreError, Write, Written},
+    store::{DEPENDENTS, Link, Linked, Store, StoreError, Write, Written},
 };
 
 /// Maximum number of requests to register with jobs that have pages, or whose records are created at the same time.
@@ -107,6 +107,17 @@ impl Links<'_> {
             self.register(blocked).await
         }
         .boxed()
+    }
+
+    /// [Registers a blocked job again](Links::register_again), and releases it if it is ready.
+    pub(crate) async fn look_again(&self, blocked: &Record) -> Result<Waiting, StoreError> {
+        let waiting = self.register_again(blocked).await?;
+        if let Waiting::Changed(job) = &waiting
+            && job.state == State::Blocked
+        {
+            self.release(vec![Record::clone(job)]).await?;
+        }
+        Ok(waiting)
     }
 
     async fn register_all(&self, blocked: &Record) -> Result<Found, StoreError> {
@@ -358,7 +369,9 @@ impl Found {
         if !states.contains(&job.state) {
             self.ended.push(job);
         } else if !job.dependents.contains(&blocked.id) {
-            self.open.push(target.next(&job));
+            // A job with room was written after the registration was refused.
+            let has_room = job.dependents.len() < DEPENDENTS;
+            self.open.push(if has_room { target } else { target.next(&job) });
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::{
     envelope::{Envelope, Form, check_id},
     letter::{Letter, MISDIRECTED, letter},
     lifecycle::{self, Abandoned, Request, dead_lettered},
+    links::Links,
     queue::{Message, Visibility},
     record::{Failure, Record, State},
     store::{Write, Written},
@@ -124,7 +125,11 @@ impl Letters<'_> {
         let flaw = envelope.as_ref().err().map(|error| Failure::new("rejected", error.to_string(), now));
         let request = request(message, id.clone(), envelope.as_ref().ok(), stored.as_ref());
         let owner = Uuid::new_v4().simple().to_string();
-        match lifecycle::abandoned(stored.as_ref(), &request, flaw, &owner, now) {
+        let decision = lifecycle::abandoned(stored.as_ref(), &request, flaw, &owner, now);
+        if let (Abandoned::Delete | Abandoned::Explain(_), Some(job)) = (&decision, &stored) {
+            self.complete_links(job).await?;
+        }
+        match decision {
             Abandoned::Leave => Ok(false),
             Abandoned::Delete => self.delete(message).await,
             Abandoned::Explain(reason) => self.replace(message, &request.id, &reason, stored.map(Arc::new)).await,
@@ -146,6 +151,17 @@ impl Letters<'_> {
                 }
             }
         }
+    }
+
+    /// Tells the dependents of an ended job, and registers a blocked job, in case SQS has moved the message before a worker did so.
+    async fn complete_links(&self, job: &Record) -> Result<(), Error> {
+        let links = Links { store: &*self.due.store, queue: &*self.due.queue, clock: &self.due.clock };
+        let done = match job.state {
+            State::Blocked => links.look_again(job).await.map(drop),
+            state if state.is_terminal() && !job.dependents.is_empty() => links.resolve_ended(job.clone()).await,
+            _ => Ok(()),
+        };
+        done.map_err(|error| Error::store(format!("cannot complete the links of job {:?}", job.id), error))
     }
 
     /// Replaces a message by a copy with the reason: sends the copy, marks the record, and deletes the message.

@@ -87,15 +87,12 @@ async fn write_all(due: &Due, writes: &[Write]) -> Tally {
 /// Registers a blocked job again, in case a step of its registration or release was lost. `done` counts released jobs.
 async fn look_again(due: &Due, blocked: &Record) -> Tally {
     let links = Links { store: &*due.store, queue: &*due.queue, clock: &due.clock };
-    let released = match links.register_again(blocked).await {
+    match links.look_again(blocked).await {
         Ok(Waiting::Changed(job)) if job.state == State::Blocked => {
             tracing::warn!(id = job.id, job = job.name, "a blocked job was ready, and is released");
-            links.release(vec![*job]).await.map(|()| 1)
+            Tally { done: 1, ..Tally::default() }
         }
-        other => other.map(|_| 0),
-    };
-    match released {
-        Ok(done) => Tally { done, ..Tally::default() },
+        Ok(_) => Tally::default(),
         Err(error) => {
             tracing::error!(id = blocked.id, %error, "cannot look at the dependencies of a blocked job");
             Tally { failed: 1, ..Tally::default() }

@@ -105,7 +105,7 @@ impl Write {
 }
 
 /// Maximum number of dependents of a job.
-const DEPENDENTS: usize = 20;
+pub(crate) const DEPENDENTS: usize = 20;
 
 /// Returns the maximum number of dependents of a job to which these are added. There is always room for the mark of its [pages](MORE).
 fn most(added: &BTreeSet<String>) -> usize {

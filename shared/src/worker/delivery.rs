@@ -85,10 +85,19 @@ impl Delivery {
                         Err(error) => self.returned(&error),
                     }
                 }
-                Decision::Leave(Ending::Rejected | Ending::Parked) | Decision::Run { .. } => {
-                    Settlement { reason: Some(refused.reason.clone()), ..refused.ending.clone().into() }
+                left => {
+                    let settlement = match left {
+                        Decision::Leave(ending) if !matches!(ending, Ending::Rejected | Ending::Parked) => {
+                            Self::left(ending, seen.clone(), batch)
+                        }
+                        _ => Settlement { reason: Some(refused.reason.clone()), ..refused.ending.clone().into() },
+                    };
+                    // The process that has ended the job may have died before it told the dependents.
+                    match &seen {
+                        Some(seen) => settlement.with_dependents_of(seen),
+                        None => settlement,
+                    }
                 }
-                Decision::Leave(ending) => Self::left(ending, seen, batch),
             };
             self.tell(refused, &settlement, batch).await;
             return Step::Settle(self.counted(settlement, batch));

@@ -4,6 +4,7 @@ mod catch_up;
 mod change;
 mod code;
 mod explored;
+mod linked;
 mod overlooked;
 mod refused;
 mod repair;

@@ -1,0 +1,124 @@
+//! The checks of every write and of every state.
+
+use std::{
+    collections::hash_map::DefaultHasher,
+    hash::{Hash, Hasher},
+};
+
+use super::{
+    event::Laws,
+    world::{World, index},
+    *,
+};
+use crate::{Record, State, names::MORE};
+
+/// Maximum number of hours without a fault until both jobs must have ended.
+const CALM: usize = 8;
+
+impl World {
+    /// Notes the first broken property.
+    fn ensure(&mut self, holds: bool, property: Property) {
+        if !holds && self.broken.is_none() {
+            self.broken = Some(property);
+        }
+    }
+}
+
+impl Laws {
+    /// Checks the change of a record.
+    pub(super) fn judge(&self, world: &mut World, before: Option<&Record>, after: &Record) {
+        let is_b = after.id == B;
+        let was_ended = before.is_some_and(|before| before.state.is_terminal());
+        if was_ended && !after.state.is_terminal() {
+            let index = index(&after.id);
+            (world.ghost.starts[index], world.ghost.killed[index]) = (0, 0);
+            if is_b && after.dependencies.as_ref().is_some_and(|it| !it.met || self.is(Mutation::RetryKeepsRelease)) {
+                let state = world.state(A).filter(|state| state.is_terminal());
+                world.ghost.has_succeeded = state == Some(State::Succeeded);
+                world.ghost.has_failed = state.is_some_and(|state| state != State::Succeeded);
+            }
+        }
+        if after.id == A && after.state.is_terminal() && !was_ended {
+            world.ghost.has_succeeded |= after.state == State::Succeeded;
+            world.ghost.has_failed |= after.state != State::Succeeded;
+        }
+        let is_claimed = after.state == State::Running && before.is_none_or(|before| before.generation != after.generation);
+        if is_claimed {
+            let index = index(&after.id);
+            world.ghost.starts[index] += 1;
+            let is_first = world.ghost.starts[index] <= 1 + world.ghost.killed[index];
+            world.ensure(is_first && !was_ended, Property::OneRun);
+        }
+        let (has_succeeded, has_failed) = (world.ghost.has_succeeded, world.ghost.has_failed);
+        if is_b && is_claimed {
+            let is_met = match self.bounds.when {
+                When::Succeeded => has_succeeded,
+                When::Ended => has_succeeded || has_failed,
+                When::Failed => has_failed,
+            };
+            world.ensure(is_met, Property::NoEarlyRelease);
+        }
+        if is_b && after.state.is_terminal() && !was_ended {
+            match after.error.as_ref().map(|error| &*error.kind) {
+                Some("dependency") => {
+                    let is_right = has_failed && (self.bounds.when, self.bounds.otherwise) == (When::Succeeded, Otherwise::Cancel);
+                    world.ensure(is_right, Property::RightEnd);
+                }
+                Some("not_needed") => world.ensure(has_succeeded && self.bounds.when == When::Failed, Property::RightEnd),
+                _ => {}
+            }
+        }
+    }
+
+    /// Returns `true` if the end of A changes nothing for B until A is retried.
+    fn is_held(&self, a: State) -> bool {
+        a != State::Succeeded && (self.bounds.when, self.bounds.otherwise) == (When::Succeeded, Otherwise::Hold)
+    }
+
+    /// Checks that something will tell B of the end of A, even if all processes die.
+    pub(super) fn owed_or_guarded(&self, world: &mut World) {
+        let (Some(a), Some(State::Blocked)) = (world.get(A), world.state(B)) else { return };
+        if a.state.is_terminal() && !self.is_held(a.state) {
+            let holds = a.due.is_some() || world.has_message(A) || world.has_message(B);
+            world.ensure(holds || self.bounds.scans, Property::OwedOrGuarded);
+        }
+    }
+
+    /// Returns `true` if both jobs come to their end once the faults stop.
+    pub(super) fn comes_to_its_end(&self, world: &World) -> bool {
+        let mut hasher = DefaultHasher::new();
+        world.hash_present(&mut hasher);
+        world.ghost.is_unknown.hash(&mut hasher);
+        self.calms.get(hasher.finish(), || {
+            let mut world = world.clone();
+            world.left = Budget::default();
+            (0..CALM).any(|_| {
+                let is_settled = self.is_settled(&world);
+                self.calm_hour(&mut world);
+                is_settled
+            })
+        })
+    }
+
+    fn is_settled(&self, world: &World) -> bool {
+        if !world.messages.is_empty() || world.rows.values().any(|row| row.record.due.is_some()) {
+            return false;
+        }
+        let Some(b) = world.get(B) else { return false };
+        let Some(a) = world.get(A) else { return b.state.is_terminal() && world.ghost.is_unknown };
+        let is_awaited = a.name.is_empty() && !a.state.is_terminal();
+        let never_comes = is_awaited && (!self.bounds.has_a || world.ghost.is_unknown);
+        if b.state.is_terminal() && (a.state.is_terminal() || never_comes) {
+            return true;
+        }
+        let never_comes = never_comes && !self.bounds.scans;
+        let waits = a.state.is_terminal() && self.is_held(a.state) || never_comes;
+        b.state == State::Blocked && waits && is_registered(world, a)
+    }
+}
+
+/// Returns `true` if B is registered with A, or on one of its pages.
+fn is_registered(world: &World, a: &Record) -> bool {
+    let is_on_page = || world.rows.values().any(|row| row.record.id != A && row.record.dependents.contains(B));
+    a.dependents.contains(B) || a.dependents.contains(MORE) && is_on_page()
+}
