@@ -123,6 +123,7 @@ struct Budget {
 
 /// The bounds of one exploration.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is another scenario")]
 struct Bounds {
     name: &'static str,
     when: When,

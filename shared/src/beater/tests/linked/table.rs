@@ -27,7 +27,7 @@ impl Laws {
                 if is_rejecting && self.is(Mutation::SilentRejection) {
                     return Answer::Read(ids.iter().map(|_| Ok(None)).collect());
                 }
-                Answer::Read(ids.iter().map(|id| self.read(world, id)).collect())
+                Answer::Read(ids.iter().map(|id| Self::read(world, id)).collect())
             }
             Request::Write(writes) => Answer::Written(writes.iter().map(|write| self.write(world, write)).collect()),
             Request::Link(links) => Answer::Linked(links.iter().map(|link| self.link(world, link)).collect()),
@@ -47,7 +47,7 @@ impl Laws {
         }
     }
 
-    fn read(&self, world: &World, id: &str) -> Result<Option<Record>, StoreError> {
+    fn read(world: &World, id: &str) -> Result<Option<Record>, StoreError> {
         if world.phantoms.iter().any(|phantom| phantom == id) {
             return Err(StoreError::Unreadable { id: id.into(), flaw: "it is no record".into() });
         }
@@ -70,13 +70,13 @@ impl Laws {
         }
         let write = self.bent(world, write);
         if self.is(Mutation::WholeItem) && world.get(id).map(Record::version) == write.seen.as_deref().map(Record::version) {
-            self.put(world, id, Arc::clone(&write.next));
+            self.put(world, id, &write.next);
             return Ok(Written::Done);
         }
         let table = Self::table(world, id);
         let written = table.write(&[write]).now_or_never().and_then(|mut written| written.pop()).expect("memory answers at once");
         if let (Ok(Written::Done), Some(record)) = (&written, table.get(id)) {
-            self.put(world, id, Arc::new(record));
+            self.put(world, id, &Arc::new(record));
         }
         written
     }
@@ -138,7 +138,7 @@ impl Laws {
         let linked = table.link(&[link]).now_or_never().and_then(|mut linked| linked.pop()).expect("memory answers at once");
         match linked.expect("memory does not fail") {
             Linked::Done(mut record) => {
-                self.put(world, id, Arc::new(Record::clone(&record)));
+                self.put(world, id, &Arc::new(Record::clone(&record)));
                 if self.is(Mutation::ReleaseAnyway) {
                     record.blocked_on.clear();
                 }
@@ -148,9 +148,9 @@ impl Laws {
         }
     }
 
-    fn put(&self, world: &mut World, id: &str, record: Arc<Record>) {
-        let before = world.rows.insert(id.into(), Row::new(Arc::clone(&record)));
-        self.judge(world, before.as_ref().map(|row| &*row.record), &record);
+    fn put(&self, world: &mut World, id: &str, record: &Arc<Record>) {
+        let before = world.rows.insert(id.into(), Row::new(Arc::clone(record)));
+        self.judge(world, before.as_ref().map(|row| &*row.record), record);
     }
 
     fn send(&self, world: &mut World, queue: &str, sent: &Outgoing) {

@@ -106,7 +106,7 @@ impl World {
         used.extend(self.processes.iter().flat_map(|process| process.tokens.iter().chain([&process.prefix])).map(|token| &**token));
         used.extend(self.remembered.iter().map(|text| text.split_once(':').map_or("", |(_, token)| token)));
         let is_free = |prefix: &String| !used.iter().any(|token| token.starts_with(prefix.as_str()));
-        (0..).map(|number| format!("{number}{SEPARATOR}")).find(is_free).expect("there are finitely many tokens")
+        (0..=used.len()).map(|number| format!("{number}{SEPARATOR}")).find(is_free).expect("one more than are used")
     }
 
     /// Adds a message. Returns `false` if the queue has deduplicated it.
@@ -119,7 +119,7 @@ impl World {
             self.remembered.sort_unstable();
         }
         let is_used = |number: u8| self.is_held(number) || self.messages.iter().any(|sent| sent.number == number);
-        let number = (0..).find(|number| !is_used(*number)).expect("there is one");
+        let number = (0..u8::MAX).find(|number| !is_used(*number)).expect("there are few messages");
         let (id, _) = message.open();
         let sent = Sent { number, id: static_id(&id), message: Arc::new(message), is_fresh: true, is_moved: false };
         self.messages.push(sent);
