@@ -274,6 +274,8 @@ impl Links<'_> {
                     continue;
                 }
                 match lifecycle::effect(&dependent, job, &token(), self.clock.now()) {
+                    // The condition of a handler was met before, but its release was lost. DynamoDB takes no empty set.
+                    Effect::Remove(dependencies) if dependencies.is_empty() => self.proceed(dependent, &mut told).await?,
                     Effect::Remove(dependencies) => removals.push(Link::Remove { id: id.clone(), dependencies }),
                     // An earlier success has met its condition, but its release was lost.
                     Effect::Hold if dependent.blocked_on.is_empty() => self.proceed(dependent, &mut told).await?,

@@ -16,6 +16,7 @@ use crate::{
 };
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command")]
 pub(crate) struct Cancel {
     /// The ids of jobs.
     #[arg(required = true, value_parser = text)]

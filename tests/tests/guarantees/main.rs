@@ -46,3 +46,4 @@ mod schedule;
 mod stopped;
 mod trouble;
 mod waiting;
+mod workflows;

@@ -31,6 +31,13 @@ def chain(effects):
         send(QueueUrl=os.environ["SQJOBS_QUEUE_URL"], MessageBody=json.dumps(body))
 
 
+def workflow(effects, count):
+    """Sends a workflow: one message for all jobs, and a closing job."""
+    jobs = [{"name": "probe", "queue": "probes", "id": f"clip-{number}", "args": {"effects": effects}} for number in range(int(count))]
+    body = {"name": "probe", "id": "podcast", "args": {"effects": effects}, "jobs": jobs, "needs": ["workflow"]}
+    boto3.client("sqs").send_message(QueueUrl=os.environ["SQJOBS_QUEUE_URL"], MessageBody=json.dumps(body))
+
+
 def read():
     jobs = boto3.resource("dynamodb").Table(os.environ["SQJOBS_TABLE"])
     for job in ["from-python", "from-old-python"]:
@@ -38,4 +45,4 @@ def read():
         print(item["state"], item["result"], item["attempts"])
 
 
-{"enqueue": enqueue, "later": later, "chain": chain, "read": read}[sys.argv[1]](*sys.argv[2:])
+{"enqueue": enqueue, "later": later, "chain": chain, "workflow": workflow, "read": read}[sys.argv[1]](*sys.argv[2:])
