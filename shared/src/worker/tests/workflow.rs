@@ -116,6 +116,20 @@ async fn a_closing_job_runs_once_after_two_thousand_jobs() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_job_reads_the_results_of_a_wide_group_in_their_order() {
+    let mut jobs = Jobs::default();
+    jobs.add(Arc::new(Scripted::new("probe", Policy::new(), async |attempt: Arc<Attempt>| {
+        let results = attempt.dependencies().await?.into_iter().map(|job| job.result);
+        Ok(if attempt.id() == "w" { json!(results.collect::<Vec<_>>()) } else { json!(attempt.id()) })
+    })));
+    let graph = Graph { jobs, ..Graph::new() };
+    graph.send(&workflow(&json!(group(0..450)))).await;
+    graph.run().await;
+    let ids: Vec<_> = numbered(0..450).into_iter().map(|id| format!("w/{id}")).collect();
+    assert_eq!(graph.record("w").result, Some(json!(ids)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_conditions_of_a_job_hold_for_a_wide_group_as_well() {
     let conditions = [
         (When::Succeeded, Otherwise::Hold, State::Blocked),
