@@ -15,6 +15,17 @@ variable "alarm_actions" {
   type        = list(string)
 }
 
+variable "report_urls" {
+  description = "The URLs of the workflow `report`: the folder with the files of sales, the folder of the reports, and a webhook for texts."
+  type        = object({ source = string, target = string, notify = string })
+  sensitive   = true
+
+  validation {
+    condition     = alltrue([for url in values(var.report_urls) : can(regex("^https?://", url))])
+    error_message = "Each URL must start with https:// or http://."
+  }
+}
+
 variable "webhook_secret" {
   description = "The signing secrets of the function `webhook`."
   type        = string

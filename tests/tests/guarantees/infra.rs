@@ -94,12 +94,24 @@ fn every_request_of_the_library_is_known_to_that_test() {
 
 #[test]
 fn a_job_has_one_name_for_its_folder_its_package_itself_and_its_entry() {
-    let folders = fs::read_dir(Path::new(ROOT).join("functions")).expect("there are functions").flatten();
-    let names: BTreeSet<_> = folders.map(|folder| folder.file_name().to_string_lossy().into_owned()).collect();
-    for name in &names {
-        assert!(read(&format!("functions/{name}/Cargo.toml")).contains(&format!("name = \"{name}\"\n")), "the package of {name}");
-        let code = sources(&Path::new(ROOT).join("functions").join(name)).concat();
-        assert!(code.contains(&format!("const NAME: &'static str = \"{name}\";")), "the job of {name}");
+    let names_in = |path: &Path| -> BTreeSet<String> {
+        let entries = fs::read_dir(path).into_iter().flatten().flatten();
+        entries.filter_map(|entry| Some(entry.path().file_stem()?.to_string_lossy().into_owned())).collect()
+    };
+    let functions = Path::new(ROOT).join("functions");
+    let mut names = BTreeSet::new();
+    for folder in names_in(&functions) {
+        assert!(read(&format!("functions/{folder}/Cargo.toml")).contains(&format!("name = \"{folder}\"\n")), "the package of {folder}");
+        // The jobs of a workflow share a package, in which each has a program.
+        let mut programs = names_in(&functions.join(&folder).join("src/bin"));
+        if programs.is_empty() {
+            programs.insert(folder.clone());
+        }
+        let code = sources(&functions.join(&folder)).concat();
+        for name in &programs {
+            assert!(code.contains(&format!("const NAME: &'static str = \"{name}\";")), "the job of {name}");
+        }
+        names.extend(programs);
     }
     let example = read("infra/examples/house/main.tf");
     let map = example.split_once("functions = {").expect("a map of functions").1;
