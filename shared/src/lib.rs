@@ -95,6 +95,8 @@ mod guide {
     struct Enqueueing;
     #[doc = include_str!("../../docs/dependencies.md")]
     struct Dependencies;
+    #[doc = include_str!("../../docs/workflows.md")]
+    struct Workflows;
     #[doc = include_str!("../../docs/schedules.md")]
     struct Schedules;
     // This page needs the simulation, which `./check` enables.
