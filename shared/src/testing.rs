@@ -12,7 +12,9 @@ use jiff::Timestamp;
 use tokio::runtime::Handle;
 
 use crate::{
-    Client, Clock, Envelope, Record, Worker, panics,
+    Client, Clock, Envelope, Record, Worker,
+    lifecycle::is_job,
+    panics,
     queue::Queue as _,
     worker::{DLQ, Engine, Local},
 };
@@ -147,9 +149,9 @@ impl Eager {
         self.local.store.get(id)
     }
 
-    /// Returns every record, sorted by id.
+    /// Returns the record of every job, sorted by id.
     pub fn records(&self) -> Vec<Record> {
-        self.local.store.records()
+        self.local.store.records().into_iter().filter(|record| is_job(&record.id)).collect()
     }
 
     /// Returns the messages in a queue, oldest first, without those that cannot be read.
