@@ -1,4 +1,4 @@
-//! The job `publish`: uploads the report of the job that it waited for.
+//! The job `publish`: uploads a report.
 
 use std::time::Duration;
 
@@ -7,12 +7,14 @@ use sqjobs::{Arguments, Context, Job, JobError, Policy};
 
 use crate::{service::Service, summarize::Report};
 
-/// The place of the report.
+/// A report and its place.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Publish {
     /// The name of the file, which an upload replaces.
     pub file: String,
+    /// The report. In a workflow, a reference to the output of `summarize` stands for it.
+    pub report: Report,
 }
 
 impl Arguments for Publish {
@@ -24,10 +26,7 @@ impl Job<Service> for Publish {
     type Output = String;
 
     async fn run(&self, ctx: &Context<Service>) -> Result<String, JobError> {
-        let summary = ctx.dependencies().await?.pop();
-        let report: Option<Report> = summary.as_ref().map(sqjobs::Record::output).transpose()?.flatten();
-        let report = report.ok_or_else(|| JobError::fatal("there is no report to publish"))?;
-        ctx.state().put(&self.file, &report).await?;
+        ctx.state().put(&self.file, &self.report).await?;
         Ok(self.file.clone())
     }
 }

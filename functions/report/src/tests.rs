@@ -136,12 +136,20 @@ async fn a_missing_file_is_named_and_a_retry_goes_on_from_there() {
 }
 
 #[tokio::test]
-async fn a_producer_in_python_sends_the_same_workflow() {
-    let eager = Eager::new();
-    eager.client().enqueue_one(report("2026-11", &["madrid.json", "porto.json"]).unwrap()).await.unwrap();
-    let sent = serde_json::to_value(&eager.enqueued("notify")[0]).unwrap();
-    let file: Value = serde_json::from_str(include_str!("../report.json")).unwrap();
-    assert_eq!(sent, file);
+async fn a_producer_in_python_gets_the_same_jobs_and_the_same_report() {
+    let rust = Eager::new();
+    rust.client().enqueue_one(report("2026-11", &["madrid.json", "porto.json"]).unwrap()).await.unwrap();
+    let python = Eager::new();
+    python.send("notify", include_str!("../report.json")).await;
+    let ended = async |eager: Eager| {
+        let files = Files::with(&[("madrid.json", &sold(350)), ("porto.json", &sold(150))]);
+        eager.run(&worker(&files).await).await;
+        let records = eager.records().into_iter().map(|record| (record.id, record.state, record.result)).collect::<Vec<_>>();
+        (records, files.published("/2026-11.json"), files.texts())
+    };
+    let (from_rust, from_python) = (ended(rust).await, ended(python).await);
+    assert_eq!(from_rust.0.len(), 6);
+    assert_eq!(from_rust, from_python);
 }
 
 #[test]

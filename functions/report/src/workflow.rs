@@ -1,6 +1,7 @@
 //! The workflow.
 
-use sqjobs::{Enqueue, Error, Otherwise, When, Workflow};
+use serde_json::json;
+use sqjobs::{Arguments, Enqueue, Error, Otherwise, When, Workflow, output};
 
 use crate::{fetch::Fetch, notify::Notify, publish::Publish, summarize::Summarize};
 
@@ -19,7 +20,8 @@ pub fn report(period: &str, files: &[&str]) -> Result<Enqueue, Error> {
     };
     let fetches = files.iter().enumerate().map(fetch).collect::<Result<Vec<_>, Error>>()?;
     let summarize = Enqueue::new(&Summarize { period: period.into(), files: files.len() })?.otherwise(Otherwise::Cancel);
-    let publish = Enqueue::new(&Publish { file: format!("{period}.json") })?.otherwise(Otherwise::Cancel);
+    let publish = json!({"file": format!("{period}.json"), "report": output("summarize")});
+    let publish = Enqueue::named(Publish::NAME, publish).otherwise(Otherwise::Cancel);
     let alert = Enqueue::new(&Notify { text: format!("The report of {period} failed.") })?;
     let done = Enqueue::new(&Notify { text: format!("The report of {period} is published.") })?;
 
