@@ -29,7 +29,7 @@ pub(crate) struct Ran {
     name: String,
     status: i32,
     printed: String,
-    said: String,
+    pub(crate) said: String,
 }
 
 impl Ran {
