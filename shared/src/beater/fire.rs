@@ -285,9 +285,11 @@ impl Firing<'_> {
     /// change, or `None` if somebody else changed it first.
     async fn call_off(&self, timetable: Option<&Timetable>) -> Result<Option<Row>, StoreError> {
         let ahead: Vec<_> = self.row.ahead.iter().copied().filter(|fire| *fire > self.tick.at).collect();
-        // The fingerprint is removed if it is that of the old entry. A user may restore that entry before this tick ends, and then the
-        // next tick must still see a change, so that it files the cancelled jobs again.
-        let unsettled = Row { settled: self.row.settled.clone().filter(|_| self.row.is_settled()), ..self.row.clone() };
+        // The fingerprint of the old entry is replaced by one of no entry. A user may restore that entry before this tick ends, and then
+        // the next tick must still see a change, so that it files the cancelled jobs again. Without a fingerprint, the row would be new, and
+        // would not fire before its `next_fire`, which lies after those jobs.
+        let mark = |settled: String| if self.row.is_settled() { settled } else { String::new() };
+        let unsettled = Row { settled: self.row.settled.clone().map(mark), ..self.row.clone() };
         let mut seen = self.row.clone();
         for fires in ahead.chunks(self.most_jobs()) {
             let writes = self.taken_back(fires, timetable).await?;

@@ -472,6 +472,29 @@ async fn a_schedule_that_is_restored_during_a_tick_files_its_jobs_again() {
 }
 
 #[tokio::test]
+async fn a_schedule_that_is_restored_by_hand_files_its_jobs_again() {
+    let world = sent_ahead().await;
+    let old = world.row().await.expect("there is one");
+    // As an editor that knows only the fields of the entry: the other attributes stay as they are.
+    let by_hand = async |entry: &Entry| {
+        let row = Row { entry: entry.clone(), ..world.row().await.expect("there is one") };
+        world.rows.overwrite(&row).await.expect("rows in memory");
+    };
+    by_hand(&note("minutely", cron("30 * * * * *", "UTC"))).await;
+    // The tick dies after it has cancelled the jobs that were sent ahead.
+    let rows = world.unchanged(1, || Err(down()));
+    world.tick_with(Some(rows), None).await;
+    let states: Vec<_> = world.records().into_values().map(|record| record.state).collect();
+    assert_eq!(states, [State::Succeeded, State::Cancelled, State::Cancelled]);
+    by_hand(&old.entry).await;
+    assert_eq!(world.row().await.and_then(|row| row.next_fire), old.next_fire);
+    world.tick_now().await;
+    world.pass(30);
+    world.go_on(2).await;
+    assert_eq!(world.fires("minutely"), ["2026-05-04T10:00:00Z", "2026-05-04T10:01:00Z", "2026-05-04T10:02:00Z"]);
+}
+
+#[tokio::test]
 async fn a_changed_schedule_without_its_queue_is_reported_once() {
     let world = sent_ahead().await;
     world.put(Entry::named("minutely", cron("* * * * *", "UTC"), "note", json!("as told now"))).await;
