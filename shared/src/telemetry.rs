@@ -29,7 +29,7 @@ pub(crate) fn in_lambda() {
 /// Sets up logs for a terminal, from level `error` unless `RUST_LOG` is set.
 pub(crate) fn eager() {
     // The program prints the end of each delivery itself, as a record or as a separate line.
-    let usual = Targets::new().with_default(LevelFilter::ERROR).with_target(DELIVERIES, LevelFilter::OFF);
+    let usual = Targets::new().with_default(LevelFilter::ERROR).with_target(ENDINGS, LevelFilter::OFF);
     let (targets, flaw) = targets(usual);
     registry().with(layer().with_writer(|| Lines(io::stderr())).with_target(false)).with(targets).try_init().ok();
     flaw.inspect(warn);
@@ -43,8 +43,8 @@ fn warn_of_aborts() {
     }
 }
 
-/// The module that logs the end of each delivery.
-const DELIVERIES: &str = "sqjobs::worker::delivery";
+/// The target of the log lines that [`log_ending`] writes.
+pub(crate) const ENDINGS: &str = "sqjobs::ending";
 
 /// Returns the targets to log, by default `usual`, and the flaw in `RUST_LOG`, if any.
 fn targets(usual: Targets) -> (Targets, Option<String>) {
@@ -59,17 +59,17 @@ fn warn(flaw: &String) {
     tracing::warn!("RUST_LOG cannot be read: {flaw}; set it to a level, or to pairs such as sqjobs=debug,info");
 }
 
-/// Logs at a level that is known only at run time: an error, a warning, or information.
-macro_rules! log_at {
+/// Logs the end of a delivery at a level that is known only at run time: an error, a warning, or information.
+macro_rules! log_ending {
     ($level:expr, $($event:tt)*) => {
         match $level {
-            tracing::Level::ERROR => tracing::error!($($event)*),
-            tracing::Level::WARN => tracing::warn!($($event)*),
-            _ => tracing::info!($($event)*),
+            tracing::Level::ERROR => tracing::error!(target: $crate::telemetry::ENDINGS, $($event)*),
+            tracing::Level::WARN => tracing::warn!(target: $crate::telemetry::ENDINGS, $($event)*),
+            _ => tracing::info!(target: $crate::telemetry::ENDINGS, $($event)*),
         }
     };
 }
-pub(crate) use log_at;
+pub(crate) use log_ending;
 
 /// Writes each event as [`harmless`] text. Each write must contain a whole event with its line end.
 struct Lines<W>(W);

@@ -22,7 +22,7 @@ use crate::{
     queue::attribute::ID,
     record::{Failure, Record, State},
     store::{StoreError, Write, Written},
-    telemetry::log_at,
+    telemetry::log_ending,
 };
 
 /// Maximum wait inside the function for a job that is not due yet. Queues delay by whole seconds, so the function does not return a
@@ -162,7 +162,7 @@ impl Delivery {
     /// Logs a job that has ended without a run, and calls its hooks.
     async fn end_without_attempt(&self, decoded: &Decoded, ending: Ending, record: Arc<Record>, batch: &Batch<'_>) -> Settlement {
         let what = if record.state.is_terminal() { "job ended" } else { "job filed until it is due" };
-        log_at!(
+        log_ending!(
             level(&ending),
             id = self.id,
             job = record.name,

@@ -19,7 +19,7 @@ use crate::{
     lifecycle::{self, Decision, Ending, FollowUp, Outcome, Request},
     record::{Failure, Record},
     store::{StoreError, Write, Written},
-    telemetry::log_at,
+    telemetry::log_ending,
 };
 
 /// The result of processing a message.
@@ -137,7 +137,7 @@ impl Delivery {
 
     async fn tell(&self, refused: &Refused, settlement: &Settlement, batch: &Batch<'_>) {
         let reason = &refused.reason;
-        log_at!(
+        log_ending!(
             level(&settlement.ending),
             id = self.id,
             job = Some(&refused.name).filter(|name| !name.is_empty()),

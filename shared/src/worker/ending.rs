@@ -21,7 +21,7 @@ use crate::{
     retry::jitter,
     stats::{OTHER_ARGUMENTS, RESERVED, Sample},
     store::{StoreError, Write, Written},
-    telemetry::log_at,
+    telemetry::log_ending,
 };
 
 /// Maximum attempts to change a record that others change at the same time.
@@ -121,7 +121,7 @@ impl Delivery {
             Repeat::Same => (Level::INFO, "duplicate discarded"),
             Repeat::OtherArguments => (Level::WARN, "duplicate discarded; its arguments differ from those of the job"),
         };
-        log_at!(
+        log_ending!(
             level,
             id = self.id,
             outcome = Ending::Duplicate.as_str(),
@@ -135,7 +135,7 @@ impl Delivery {
     }
 
     pub(super) fn log(&self, record: &Record, settlement: &Settlement, failure: Option<&Failure>, run_ms: u64, batch: &Batch<'_>) {
-        log_at!(
+        log_ending!(
             level(&settlement.ending),
             id = self.id,
             job = record.name,

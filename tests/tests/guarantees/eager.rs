@@ -72,6 +72,7 @@ fn the_exit_status_of_eager_mode_tells_a_failure_from_a_rejected_line() {
     let failing = line(&effects, "probe", "failing", &json!({"act": "fatal"}));
     let output = run(&[failing.clone(), good.clone()]);
     assert_eq!(ended(&output), [("failing", "failed"), ("good", "succeeded")].map(|(id, state)| (id.to_owned(), state.to_owned())));
+    assert_eq!(said(&output), "", "its record already contains the failure");
     assert_eq!(output.status.code(), FAILED);
     let output = run(&["garbage".to_owned(), good, failing]);
     assert_eq!(ended(&output), [("good", "succeeded"), ("failing", "failed")].map(|(id, state)| (id.to_owned(), state.to_owned())));
