@@ -35,7 +35,7 @@ pub(crate) use self::{
     finish::{Outcome, dead_lettered, finish},
     identity::{UNSTORABLE, differs, has_other_arguments, id_in_use, is_of, other_workflow, with_dependents},
     lease::renewed,
-    node::{job_of, members, nodes, page, pages, plan, reopened},
+    node::{is_left_over, job_of, members, nodes, page, pages, plan, reopened},
     refuse::refuse,
     repair::{Repair, repair},
     request::Request,
@@ -48,13 +48,11 @@ pub(crate) use self::{
     dependency::{starts_at, unmet},
     identity::is_unclaimed,
     node::{is_job, is_node, plan_id},
-    workflow::step_id,
 };
 #[cfg(feature = "operator")]
 pub use self::{
     dependency::{starts_at, unmet},
     identity::{is_awaited, is_unclaimed, waits_for_other_jobs, waits_for_other_time},
     node::{is_job, is_node, plan_id},
-    workflow::step_id,
 };
-pub(crate) use crate::job_error::FollowUp;
+pub(crate) use crate::{envelope::step_id, job_error::FollowUp};

@@ -47,6 +47,10 @@ struct Found {
     ended: Vec<Record>,
     /// The registrations to make next.
     open: Vec<Target>,
+    /// Ended nodes, which may have to wait again, because a member was retried.
+    nodes: Vec<(Target, Record)>,
+    /// The number of requests before.
+    round: usize,
 }
 
 /// The record in which a job is registered with one of its dependencies: the dependency itself, or one of its pages.
@@ -125,7 +129,8 @@ impl Links<'_> {
         let target = |id: &String| Target { dependency: id.clone(), level: 0, is_mark: false };
         let mut found = Found { open: lifecycle::unmet(blocked).map(target).collect(), ..Found::default() };
         let mut paged = BTreeSet::new();
-        for _ in 0..TRIES {
+        for round in 0..TRIES {
+            found.round = round;
             let targets = mem::take(&mut found.open);
             let links: Vec<_> = targets.iter().map(|target| target.registration(&blocked.id, states)).collect();
             let (mut unknown, mut missing) = (Vec::new(), Vec::new());
@@ -161,11 +166,35 @@ impl Links<'_> {
                     Written::Refused(_) => found.open.push(target), // it exists by now
                 }
             }
+            for (target, node) in mem::take(&mut found.nodes) {
+                let node = self.reopen(node).await?;
+                if node.state.is_terminal() {
+                    found.ended.push(node);
+                } else {
+                    found.open.push(target);
+                }
+            }
             if found.open.is_empty() {
                 return self.look_back(paged, found, states).await;
             }
         }
         Err(StoreError::Busy("the records of dependencies changed at each try".into()))
+    }
+
+    /// Makes an ended node wait again for its members, and registers it with them. Returns the node, which ends again if a member has ended
+    /// without success and was not retried.
+    fn reopen(&self, node: Record) -> BoxFuture<'_, Result<Record, StoreError>> {
+        async move {
+            let open = lifecycle::reopened(&node, |_| true, &token(), self.clock.now());
+            match self.store.write(&[Write::replace(node, open.clone())]).await.pop().unwrap_or(Ok(Written::Refused(None)))? {
+                Written::Refused(_) => Err(StoreError::Busy("a group of jobs changed in the meantime".into())),
+                Written::Done => match self.register(&open).await? {
+                    Waiting::Changed(node) => Ok(*node),
+                    Waiting::Blocked => Ok(open),
+                },
+            }
+        }
+        .boxed()
     }
 
     /// Looks again at jobs that list the dependent on a page. Unlike a registration with the job itself, one on a page is also made if the
@@ -368,11 +397,14 @@ impl Target {
 impl Found {
     /// Notes a job that refused a registration.
     fn look(&mut self, target: Target, job: Record, blocked: &Record, states: &[State]) {
-        if !states.contains(&job.state) {
+        if !states.contains(&job.state) && is_node(&job.id) {
+            self.nodes.push((target, job));
+        } else if !states.contains(&job.state) {
             self.ended.push(job);
         } else if !job.dependents.contains(&blocked.id) {
             // A job with room was written after the registration was refused.
-            let has_room = job.dependents.len() < DEPENDENTS;
+            // The registrations of a batch are made together, and may all be refused although there is room for some.
+            let has_room = job.dependents.len() < DEPENDENTS && self.round < 2;
             self.open.push(if has_room { target } else { target.next(&job) });
         }
     }

@@ -119,6 +119,9 @@ impl Client {
         if job.envelope().id.is_none() {
             return Err(Error::Invalid("cannot run a job again without its id; set it with `Enqueue::id`".into()));
         }
+        if !job.envelope().jobs.is_empty() {
+            return Err(Error::Invalid("cannot run a whole workflow again by one of its messages; use `Client::retry_workflow`".into()));
+        }
         let (job, prepared) = self.prepare(job.detached())?;
         let now = self.clock.now();
         let request = job.request(&prepared.queue, now);

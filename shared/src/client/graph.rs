@@ -10,6 +10,7 @@ use crate::{
     Envelope, Error, Record, State,
     lifecycle::{self, Expansion},
     links::{self, Links},
+    outbox::token,
     store::{Write, Written},
 };
 
@@ -97,12 +98,16 @@ impl Client {
     pub async fn cancel_workflow(&self, id: &str) -> Result<Option<CancelledJobs>, Error> {
         // Before the plan is read: a worker that receives the message writes the plan and then reads this record.
         let closing = self.cancel(id).await?;
-        let Some((_, Expansion { jobs, .. })) = self.plan(id).await? else { return Ok(None) };
-        let ids = jobs.into_iter().filter_map(|(_, job)| job.id);
-        let cancelled = stream::iter(ids).map(async |id| self.cancel(&id).await).buffer_unordered(AT_A_TIME);
-        let outcomes: Vec<_> = cancelled.try_collect().await?;
+        let Some((workflow, _)) = self.plan(id).await? else { return Ok(None) };
+        let mut outcomes = vec![closing];
+        // The jobs that wait for others come first, because the cancel of a job may release those that wait for it.
+        for wave in waves(id, &workflow).into_iter().rev() {
+            let steps = wave.into_iter().filter(|step| step != id);
+            let cancelled = stream::iter(steps).map(async |id| self.cancel(&id).await).buffer_unordered(AT_A_TIME);
+            outcomes.extend(cancelled.try_collect::<Vec<_>>().await?);
+        }
         let mut counts = CancelledJobs::default();
-        for outcome in outcomes.into_iter().chain([closing]) {
+        for outcome in outcomes {
             match outcome {
                 Cancelled::Waiting | Cancelled::Unseen(_) => counts.cancelled += 1,
                 Cancelled::Running => counts.running += 1,
@@ -117,26 +122,31 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// When AWS does not answer. The call can be repeated.
+    /// When AWS does not answer, or the table has deleted the record of a job for which another one waits. The call can be repeated.
     pub async fn retry_workflow(&self, id: &str) -> Result<Option<Vec<String>>, Error> {
-        let Some((_, Expansion { nodes, jobs, closing })) = self.plan(id).await? else { return Ok(None) };
+        let Some((workflow, Expansion { nodes, jobs, closing, .. })) = self.plan(id).await? else { return Ok(None) };
+        let waves = waves(id, &workflow);
         let queue = closing.name.clone();
-        let jobs: Vec<_> =
-            jobs.into_iter().chain([(queue, closing)]).filter_map(|(queue, job)| Some((job.id.clone()?, (queue, job)))).collect();
-        let ids: Vec<_> = jobs.iter().map(|(id, _)| id.clone()).collect();
+        let jobs = jobs.into_iter().chain([(queue, closing)]).filter_map(|(queue, job)| Some((job.id.clone()?, (queue, job))));
+        let mut jobs: BTreeMap<_, _> = jobs.collect();
+        let ids: Vec<_> = jobs.keys().cloned().collect();
         let records: BTreeMap<_, _> = ids.iter().cloned().zip(self.records(&ids).await?).collect();
-        let fails = |id: &str| records.get(id).and_then(Option::as_ref).is_some_and(runs_again);
+        let record = |id: &str| records.get(id).and_then(Option::as_ref);
+        let now = self.clock.now();
         self.reopen(nodes, &records).await?;
-        let mut rest: BTreeMap<_, _> = jobs.into_iter().filter(|(id, _)| fails(id)).collect();
         let mut done = Vec::new();
-        while !rest.is_empty() {
-            // A job whose dependency has not run again yet would end at once.
-            let is_blocked = |job: &Envelope| job.depends_on.iter().any(|id| rest.contains_key(id));
-            let ready: BTreeSet<_> = rest.iter().filter(|(_, (_, job))| !is_blocked(job)).map(|(id, _)| id.clone()).collect();
-            let (now, later) = rest.into_iter().partition::<BTreeMap<_, _>, _>(|(id, _)| ready.contains(id) || ready.is_empty());
-            rest = later;
-            let retried = stream::iter(now).map(async |(id, (queue, job))| {
-                let queue = records.get(&id).and_then(Option::as_ref).map_or(queue, |record| self.short(&record.queue));
+        // A job whose dependency has not run again yet would end at once.
+        for wave in waves {
+            let again = wave.into_iter().filter(|id| record(id).is_some_and(runs_again));
+            let again: Vec<_> = again.filter_map(|id| jobs.remove(&id).map(|job| (id, job))).collect();
+            let retried = stream::iter(again).map(async |(id, (queue, mut job))| {
+                let known = record(&id);
+                let queue = known.map(|record| self.short(&record.queue)).filter(|queue| !queue.is_empty()).unwrap_or(queue);
+                if let Some(record) = known.filter(|record| !record.name.is_empty()) {
+                    job.name.clone_from(&record.name); // the message may have an alias
+                }
+                // Whoever retries a job wants it to run although it is late.
+                job.expires_at = job.expires_at.filter(|at| *at > now);
                 let is_retried = self.retry(Enqueue::of(job, queue)).await?;
                 Ok::<_, Error>(Some(id).filter(|_| is_retried))
             });
@@ -174,18 +184,25 @@ impl Client {
         Ok(ids.into_iter().zip(records).collect())
     }
 
-    /// Makes the ended nodes of jobs that run again wait again for the members that have not succeeded.
+    /// Makes the nodes of jobs that run again wait again for the members that run again.
     async fn reopen(&self, nodes: Vec<Record>, records: &BTreeMap<String, Option<Record>>) -> Result<(), Error> {
         let fails = |id: &str| records.get(id).and_then(Option::as_ref).is_some_and(runs_again);
         let ids: Vec<_> = nodes.into_iter().map(|node| node.id).filter(|id| fails(lifecycle::job_of(id))).collect();
-        let stored: BTreeMap<_, _> = ids.iter().cloned().zip(self.records(&ids).await?).collect();
-        let is_open = |id: &String| match stored.get(id) {
-            Some(node) => node.as_ref().is_some_and(|node| lifecycle::closed(node).is_none()),
-            None => records.get(id).and_then(Option::as_ref).is_none_or(|record| record.state != State::Succeeded),
-        };
-        let ended = stored.values().flatten().filter(|node| node.state.is_terminal());
-        let writes: Vec<_> =
-            ended.map(|node| Write::replace(node.clone(), lifecycle::reopened(node, is_open, &crate::outbox::token()))).collect();
+        let mut stored: BTreeMap<_, _> = ids.iter().cloned().zip(self.records(&ids).await?).collect();
+        let mut writes = Vec::new();
+        // The nodes of jobs come before those of nodes.
+        for id in ids {
+            let is_open = |member: &String| match stored.get(member) {
+                Some(node) => node.as_ref().is_some_and(|node| lifecycle::closed(node).is_none()),
+                None => fails(member) || records.get(member).and_then(Option::as_ref).is_none_or(|record| !record.state.is_terminal()),
+            };
+            let Some(Some(node)) = stored.get(&id) else { continue };
+            if node.state.is_terminal() || lifecycle::members(node).any(|member| is_open(member) && !node.blocked_on.contains(member)) {
+                let open = lifecycle::reopened(node, is_open, &token(), self.clock.now());
+                writes.push(Write::replace(node.clone(), open.clone()));
+                stored.insert(id, Some(open));
+            }
+        }
         for written in self.store.write(&writes).await {
             match written.map_err(|error| Error::store("cannot run a workflow again", error))? {
                 Written::Done => {}
@@ -218,4 +235,21 @@ impl Client {
 fn runs_again(record: &Record) -> bool {
     let is_needed = record.error.as_ref().is_none_or(|error| error.kind != "not_needed");
     record.state.is_terminal() && record.state != State::Succeeded && is_needed
+}
+
+/// Returns the ids of the jobs of a workflow in waves: each job comes after those that it waits for. The closing job is the last.
+fn waves(id: &str, workflow: &Envelope) -> Vec<Vec<String>> {
+    let mut rest: BTreeMap<&str, &[String]> = workflow.jobs.iter().map(|step| (step.id(), &*step.job.depends_on)).collect();
+    let mut waves = Vec::new();
+    while !rest.is_empty() {
+        let is_ready = |after: &[String]| !after.iter().any(|id| rest.contains_key(id.as_str()));
+        let ready: BTreeSet<&str> = rest.iter().filter(|(_, after)| is_ready(after)).map(|(id, _)| *id).collect();
+        if ready.is_empty() {
+            break; // a cycle, which no workflow has
+        }
+        rest.retain(|id, _| !ready.contains(id));
+        waves.push(ready.into_iter().map(|step| lifecycle::step_id(id, step)).collect());
+    }
+    waves.push(vec![id.to_owned()]);
+    waves
 }

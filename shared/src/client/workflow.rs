@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Client, Enqueue, Enqueued};
 use crate::{
-    Dependencies, Error, When,
+    Dependencies, Error, Record, When,
     envelope::Step,
     lifecycle,
     store::{Write, Written},
@@ -143,22 +143,33 @@ impl Client {
         for (write, written) in writes.iter().zip(self.store.write(&writes).await) {
             match written.map_err(|error| Error::store(format!("cannot enqueue group {id:?}"), error))? {
                 Written::Done => {}
-                Written::Refused(_) => {
-                    let members = |node: Option<&crate::Record>| node.and_then(|node| node.dependencies.clone()).map(|it| it.ids);
-                    let stored = self.records(std::slice::from_ref(&write.next.id)).await?.pop().flatten();
-                    if members(stored.as_ref()) != members(Some(&write.next)) {
-                        return Err(Error::Conflict(format!("cannot enqueue group {id:?}: another group has this id; use another one")));
-                    }
-                }
+                Written::Refused(_) => self.compare(&id, &write.next).await?,
             }
         }
         let nodes_of: BTreeMap<_, _> =
             nodes.iter().flat_map(|node| lifecycle::members(node).map(|member| (member.clone(), node.id.clone()))).collect();
         for job in &mut jobs {
             let node = job.envelope().id.as_ref().and_then(|id| nodes_of.get(id)).cloned();
-            *job = job.clone().with(|envelope| envelope.dependents.extend(node));
+            // A member that names no dependent might leave no record.
+            let dependent = node.unwrap_or_else(|| id.clone());
+            *job = job.clone().with(|envelope| envelope.dependents.push(dependent));
         }
         let closing = closing.after(first);
         Ok(self.enqueue_many(jobs.into_iter().chain([closing]).collect::<Vec<_>>()).await)
+    }
+
+    /// Compares a node of a group with the stored one. One of an earlier group with the same id is replaced.
+    async fn compare(&self, group: &str, node: &Record) -> Result<(), Error> {
+        let stored = self.records(std::slice::from_ref(&node.id)).await?.pop().flatten();
+        let Some(stored) = stored.filter(|stored| !lifecycle::is_left_over(stored, self.clock.now())) else {
+            let write = self.records(std::slice::from_ref(&node.id)).await?.pop().flatten();
+            let write = write.map_or_else(|| Write::insert(node.clone()), |stored| Write::replace(stored, node.clone()));
+            let written = self.store.write(&[write]).await.pop().transpose();
+            return written.map(drop).map_err(|error| Error::store(format!("cannot enqueue group {group:?}"), error));
+        };
+        if lifecycle::members(&stored).eq(lifecycle::members(node)) {
+            return Ok(());
+        }
+        Err(Error::Conflict(format!("cannot enqueue group {group:?}: another group has this id; use another one")))
     }
 }

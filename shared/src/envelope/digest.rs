@@ -4,7 +4,7 @@ use std::{fmt, io};
 
 use serde::{Deserialize, Serialize};
 
-use super::Envelope;
+use super::{Envelope, step_id};
 
 /// A digest of a job's arguments: the 64-bit FNV-1a of their compact JSON with sorted keys, written as 16 hexadecimal digits.
 ///
@@ -56,7 +56,7 @@ impl TryFrom<String> for Digest {
 }
 
 impl Envelope {
-    /// Returns the digest of the arguments, and of the jobs of a workflow.
+    /// Returns the digest of the arguments.
     ///
     /// ```
     /// use sqjobs::Envelope;
@@ -70,14 +70,15 @@ impl Envelope {
     /// ```
     #[expect(clippy::missing_panics_doc, reason = "it cannot: the keys are strings and JSON has a place for every value")]
     pub fn digest(&self) -> Digest {
+        if let (false, Some(id)) = (self.jobs.is_empty(), &self.id) {
+            // The arguments of the closing job, as the function reads them.
+            let closing = Self { jobs: Vec::new(), ..self.clone() };
+            return closing.with_renamed_outputs(|step| step_id(id, step)).digest();
+        }
         let mut digest = Digest::EMPTY;
         serde_json::to_writer(&mut digest, &self.args).expect("a digest takes any bytes");
         if !self.kwargs.is_empty() {
             serde_json::to_writer(&mut digest, &self.kwargs).expect("a digest takes any bytes");
-        }
-        if !self.jobs.is_empty() {
-            serde_json::to_writer(&mut digest, &(&self.jobs, &self.depends_on, self.when, self.otherwise))
-                .expect("a digest takes any bytes");
         }
         digest
     }

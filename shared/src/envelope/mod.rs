@@ -38,8 +38,8 @@ pub(crate) use mistake::Reported;
 pub use output::output;
 pub use unreadable::Unreadable;
 pub(crate) use unreadable::excerpt;
-pub(crate) use workflow::MOST_BYTES as WORKFLOW_BYTES;
 pub use workflow::Step;
+pub(crate) use workflow::{MOST_BYTES as WORKFLOW_BYTES, step_id};
 
 /// The JSON Schema (draft 2020-12) of the native format, for producers in any language.
 pub const SCHEMA: &str = include_str!("../../envelope.schema.json");

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{CURRENT, DEPENDENCIES, Envelope, Otherwise, Unreadable, When, dependency, json::kind, limit, output};
+use super::{CURRENT, DEPENDENCIES, Digest, Envelope, Otherwise, Unreadable, When, dependency, json::kind, limit, output};
 
 /// The feature that a worker needs for a workflow.
 const FEATURE: &str = "workflow";
@@ -36,6 +36,11 @@ impl Step {
     pub fn id(&self) -> &str {
         self.job.id.as_deref().unwrap_or_default()
     }
+}
+
+/// Returns the id of a job of a workflow.
+pub(crate) fn step_id(workflow: &str, step: &str) -> String {
+    format!("{workflow}/{step}")
 }
 
 /// Reads the jobs of a workflow.
@@ -76,6 +81,9 @@ pub(super) fn check(whole: &Envelope) -> Result<(), Unreadable> {
     if whole.jobs.len() > MOST {
         return refuse("jobs", format!("it has {} jobs", whole.jobs.len()), limit::remedy("jobs"));
     }
+    if whole.depth >= limit::DEPTH {
+        return refuse("depth", format!("it is {}, and its jobs have one more", whole.depth), limit::remedy("depth"));
+    }
     let mut ids = BTreeSet::new();
     for (place, step) in whole.jobs.iter().enumerate() {
         let inside = |flaw: Unreadable| flaw.within(&format!("jobs[{place}]"));
@@ -86,7 +94,8 @@ pub(super) fn check(whole: &Envelope) -> Result<(), Unreadable> {
         let flaw = match step.job.id.as_deref() {
             None => "it is missing",
             Some(id) if id.contains('/') => "it has a `/`",
-            Some(id) if whole.id.as_ref().is_some_and(|whole| whole.len() + 1 + id.len() > limit::ID_BYTES) => {
+            // The id of a message of SQS has 36 bytes.
+            Some(id) if whole.id.as_ref().map_or(36, String::len) + 1 + id.len() > limit::ID_BYTES => {
                 "it is too long, together with the id of the workflow"
             }
             Some(id) if !ids.insert(id) => "another job of the workflow has it",
@@ -158,6 +167,13 @@ fn cycle(steps: &[Step]) -> Option<&str> {
 }
 
 impl Envelope {
+    /// Returns the digest of a workflow: of its jobs, and of the closing job.
+    #[expect(clippy::missing_panics_doc, reason = "it cannot: the keys are strings and JSON has a place for every value")]
+    pub(crate) fn workflow_digest(&self) -> Digest {
+        let parts = (&self.args, &self.kwargs, &self.jobs, &self.depends_on, self.when, self.otherwise);
+        Digest::of(&serde_json::to_string(&parts).expect("an envelope has string keys and plain values only"))
+    }
+
     /// Returns the ids of the jobs of the workflow that the closing job waits for. If the message names none, these are all jobs for which
     /// no other job waits. A job that waits for a failure counts neither way.
     pub(crate) fn last_steps(&self) -> Vec<&str> {

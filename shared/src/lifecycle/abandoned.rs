@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     give_up::given_up,
-    identity::{id_in_use, is_of},
+    identity::{id_in_use, is_awaited, is_of, with_dependents},
     lease::free_from,
     request::Request,
     transition::{UNKNOWN, created},
@@ -37,7 +37,9 @@ pub(crate) fn abandoned(seen: Option<&Record>, request: &Request, flaw: Option<F
     if !is_of(seen, request) {
         return Abandoned::Explain(id_in_use(seen, now));
     }
+    let seen = &*with_dependents(seen, request);
     match seen.state {
+        _ if is_awaited(seen) => end(&Record { dependents: seen.dependents.clone(), ..created(request, &UNKNOWN) }),
         State::Failed if seen.dlq == Some(Dlq::Pending) => Abandoned::Explain(seen.error.clone().unwrap_or(failure)),
         // The message was redriven before and already has the reason.
         State::Failed if request.dead == Some(seen.generation) => Abandoned::Leave,

@@ -8,7 +8,7 @@ use super::{
     dependency::{blocked, must_wait, unblocked},
     ending::Ending,
     filing::{filed, is_filed, waits_long},
-    identity::{digest, is_of, is_other_workflow, is_unclaimed, with_dependents},
+    identity::{digest, is_of, is_unclaimed, with_dependents},
     lease::{KILLED, free_from, was_killed},
     request::Request,
     transition::{cancelled, created, failed, finished, redriven, remember, too_often, unfinished, with_message},
@@ -71,7 +71,7 @@ pub(crate) fn decide(seen: Option<&Record>, request: &Request, policy: &Policy, 
         let dependents = seen.dependents.clone();
         return start(Record { dependents, ..created(request, policy) }, request, policy, claim, now);
     }
-    if !is_of(seen, request) || is_other_workflow(seen, request) {
+    if !is_of(seen, request) {
         return Decision::Leave(Ending::Foreign);
     }
     match seen.state {

@@ -22,11 +22,6 @@ pub(crate) fn is_of(seen: &Record, request: &Request) -> bool {
     seen.name.is_empty() || seen.name == request.name && seen.queue == request.queue
 }
 
-/// Returns `true` if the message of a workflow has the id of another workflow or job, even if the name is the same.
-pub(super) fn is_other_workflow(seen: &Record, request: &Request) -> bool {
-    request.is_workflow && has_other_arguments(seen, request)
-}
-
 /// Adds the dependents that a message names to the record of its job.
 pub(crate) fn with_dependents<'a>(seen: &'a Record, request: &Request) -> Cow<'a, Record> {
     if request.dependents.is_subset(&seen.dependents) {

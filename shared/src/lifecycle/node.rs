@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::{repair::GONE, request::MAX_BLOCKED};
 use crate::{
     clock::after,
     envelope::{Digest, LINK},
@@ -74,6 +75,11 @@ pub(crate) fn plan(workflow: &str, body: &str, digest: Option<Digest>, longest: 
     }
 }
 
+/// Returns `true` for a node or a plan of an earlier workflow with the same id, whose message is certainly gone.
+pub(crate) fn is_left_over(record: &Record, now: Timestamp) -> bool {
+    record.enqueued_at.is_some_and(|at| after(at, GONE) < now)
+}
+
 /// Returns the instant after which the table deletes a node, a page or a plan, in seconds since the epoch.
 pub(super) fn kept_until(longest: Duration, now: Timestamp) -> i64 {
     after(after(now, longest), KEPT).as_second()
@@ -88,10 +94,11 @@ pub(crate) fn members(node: &Record) -> impl Iterator<Item = &String> {
     node.dependencies.iter().flat_map(|dependencies| &dependencies.ids)
 }
 
-/// Returns an ended node that waits again, for those of its members that are open.
-pub(crate) fn reopened(node: &Record, is_open: impl Fn(&String) -> bool, owner: &str) -> Record {
+/// Returns a node that waits again, for those of its members that are open. `owner` is a new token.
+pub(crate) fn reopened(node: &Record, is_open: impl Fn(&String) -> bool, owner: &str, now: Timestamp) -> Record {
     let blocked_on = members(node).filter(|id| is_open(id)).cloned().collect();
-    Record { state: State::Blocked, blocked_on, error: None, finished_at: None, owner: Some(owner.to_owned()), ..node.clone() }
+    let purge_at = Some(kept_until(MAX_BLOCKED, now));
+    Record { state: State::Blocked, blocked_on, error: None, finished_at: None, purge_at, owner: Some(owner.to_owned()), ..node.clone() }
 }
 
 /// Builds the nodes through which `parent` waits for `members`. Returns the ids that the parent itself waits for, at most 20, and the nodes.
@@ -116,6 +123,8 @@ pub(crate) fn nodes(
             nodes.push(Record {
                 state: State::Blocked,
                 enqueued_at: Some(now),
+                // It distinguishes the nodes of two expansions.
+                owner: Some(now.as_nanosecond().to_string()),
                 dependencies: Some(Box::new(Dependencies { ids: ids.to_vec(), until: None, met: false, ..*conditions })),
                 blocked_on: ids.iter().cloned().collect(),
                 dependents: [parent.to_owned()].into(),

@@ -23,7 +23,7 @@ use crate::{
 const OVERDUE: Duration = Duration::from_hours(24);
 
 /// Delay after which the message of a job is certainly gone. A queue keeps messages for at most 14 days.
-const GONE: Duration = Duration::from_hours(15 * 24);
+pub(super) const GONE: Duration = Duration::from_hours(15 * 24);
 
 /// The kind of failure of a job whose message is gone without a copy.
 const LOST: &str = "lost";

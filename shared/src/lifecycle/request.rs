@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::workflow::longest;
+use super::workflow::{expand, longest};
 use crate::{
     envelope::{Digest, Envelope},
     record::Dependencies,
@@ -48,8 +48,6 @@ pub(crate) struct Request {
     pub(crate) max_blocked: Duration,
     /// The jobs and nodes that wait for this job, as far as its sender knows them.
     pub(crate) dependents: BTreeSet<String>,
-    /// `true` for the message of a workflow.
-    pub(crate) is_workflow: bool,
     /// The [digest](Envelope::digest) of the arguments.
     pub(crate) digest: Option<Digest>,
     /// The message body as received, but without the fields that make the job wait for others.
@@ -65,8 +63,12 @@ pub(crate) struct Request {
 impl Request {
     /// Creates a request from an envelope. The caller adds the id, the queue, and the fields that come from the message.
     pub(crate) fn of(envelope: Envelope, body: String) -> Self {
+        if !envelope.jobs.is_empty() {
+            let id = envelope.id.clone().unwrap_or_default();
+            return Self::of(expand(&envelope, &id, Timestamp::UNIX_EPOCH).closing, body);
+        }
         // The message that is sent after the wait has no dependencies.
-        let body = if envelope.depends_on.is_empty() && envelope.jobs.is_empty() { body } else { envelope.without_links().to_body() };
+        let body = if envelope.depends_on.is_empty() { body } else { envelope.without_links().to_body() };
         let Envelope { when, otherwise, .. } = envelope;
         let dependencies = (!envelope.depends_on.is_empty())
             .then(|| Box::new(Dependencies { ids: envelope.depends_on.clone(), when, otherwise, ..Dependencies::default() }));
@@ -74,7 +76,6 @@ impl Request {
             dependencies,
             dependents: envelope.dependents.iter().cloned().collect(),
             max_blocked: longest(&envelope),
-            is_workflow: !envelope.jobs.is_empty(),
             digest: Some(envelope.digest()),
             name: envelope.name,
             run_at: envelope.run_at,

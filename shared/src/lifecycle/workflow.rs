@@ -9,7 +9,7 @@ use super::{
     request::MAX_BLOCKED,
 };
 use crate::{
-    envelope::{Envelope, Step},
+    envelope::{Digest, Envelope, Step, step_id},
     record::{Dependencies, Record},
 };
 
@@ -22,11 +22,8 @@ pub(crate) struct Expansion {
     pub(crate) jobs: Vec<(String, Envelope)>,
     /// The closing job, which waits for some of them.
     pub(crate) closing: Envelope,
-}
-
-/// Returns the id of a job of a workflow.
-pub fn step_id(workflow: &str, step: &str) -> String {
-    format!("{workflow}/{step}")
+    /// The digest of the whole workflow.
+    pub(crate) digest: Digest,
 }
 
 /// Makes the jobs of the workflow with this id.
@@ -34,7 +31,7 @@ pub(crate) fn expand(workflow: &Envelope, id: &str, now: Timestamp) -> Expansion
     let mut closing = Envelope { jobs: Vec::new(), ..workflow.clone() };
     closing.depends_on = workflow.last_steps().into_iter().map(str::to_owned).collect();
     let mut jobs: Vec<_> = workflow.jobs.iter().map(|step| (queue(step), inherited(step, workflow, id))).collect();
-    let mut wires = Wires { nodes: Vec::new(), dependents: BTreeMap::new(), now };
+    let mut wires = Wires { nodes: Vec::new(), nodes_of: BTreeMap::new(), direct: BTreeMap::new(), now };
     for (_, job) in &mut jobs {
         wires.connect(job, id);
     }
@@ -42,10 +39,10 @@ pub(crate) fn expand(workflow: &Envelope, id: &str, now: Timestamp) -> Expansion
     closing = closing.with_renamed_outputs(|step| step_id(id, step));
     wires.connect(&mut closing, id);
     for (_, job) in &mut jobs {
-        job.dependents = job.id.as_ref().and_then(|id| wires.dependents.remove(id)).unwrap_or_default();
+        job.dependents = job.id.as_ref().map(|id| wires.dependents(id)).unwrap_or_default();
         job.add_needs();
     }
-    Expansion { nodes: wires.nodes, jobs, closing }
+    Expansion { nodes: wires.nodes, jobs, closing, digest: workflow.workflow_digest() }
 }
 
 fn queue(step: &Step) -> String {
@@ -72,8 +69,10 @@ fn inherited(step: &Step, workflow: &Envelope, id: &str) -> Envelope {
 /// The connections between the jobs of a workflow.
 struct Wires {
     nodes: Vec<Record>,
-    /// The ids that each job tells of its end.
-    dependents: BTreeMap<String, Vec<String>>,
+    /// The nodes of which each job is a member.
+    nodes_of: BTreeMap<String, Vec<String>>,
+    /// The jobs that wait for each job directly.
+    direct: BTreeMap<String, Vec<String>>,
     now: Timestamp,
 }
 
@@ -84,7 +83,7 @@ impl Wires {
         let awaited: Vec<_> = job.depends_on.iter().map(|step| step_id(workflow, step)).collect();
         if awaited.len() <= WIDTH {
             for member in &awaited {
-                self.dependents.entry(member.clone()).or_default().push(id.clone());
+                self.direct.entry(member.clone()).or_default().push(id.clone());
             }
             job.depends_on = awaited;
             return;
@@ -93,11 +92,22 @@ impl Wires {
         let (first, nodes) = nodes(&id, &awaited, &conditions, longest(job), self.now);
         for node in &nodes {
             for member in members(node).filter(|id| is_job(id)) {
-                self.dependents.entry(member.clone()).or_default().push(node.id.clone());
+                self.nodes_of.entry(member.clone()).or_default().push(node.id.clone());
             }
         }
         self.nodes.extend(nodes);
         job.depends_on = first;
+    }
+}
+
+impl Wires {
+    /// Returns the ids that a job tells of its end: all its nodes, and the first of the jobs that wait for it directly. Those jobs register
+    /// with it themselves, but a job that names none might leave no record.
+    fn dependents(&mut self, id: &str) -> Vec<String> {
+        let mut ids = self.nodes_of.remove(id).unwrap_or_default();
+        let room = WIDTH.saturating_sub(ids.len());
+        ids.extend(self.direct.remove(id).unwrap_or_default().into_iter().take(room));
+        ids
     }
 }
 

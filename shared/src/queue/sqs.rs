@@ -45,10 +45,10 @@ impl Sqs {
         Self { client, urls: Arc::default(), look_up: Some(|client, queue| look_up(client, queue).boxed()) }
     }
 
-    /// Creates queues for these URLs only. This needs no lookup and no permission for it.
-    pub fn only<'a>(client: Client, urls: impl IntoIterator<Item = &'a str>) -> Self {
+    /// Creates queues of the account and region of `client`. These URLs are known, and need no lookup and no permission for it.
+    pub fn with_urls<'a>(client: Client, urls: impl IntoIterator<Item = &'a str>) -> Self {
         let urls = urls.into_iter().map(|url| (name_of(url).to_owned(), Arc::new(OnceCell::new_with(Some(url.to_owned())))));
-        Self { client, urls: Arc::new(Mutex::new(urls.collect())), look_up: None }
+        Self { urls: Arc::new(Mutex::new(urls.collect())), ..Self::new(client) }
     }
 
     async fn url(&self, queue: &str) -> Result<String, QueueError> {

@@ -52,6 +52,12 @@ impl Memory {
         self.with(|records| records.values().any(|record| record.due.is_some()))
     }
 
+    /// Deletes a record, as the time to live of the table does.
+    #[cfg(test)]
+    pub(crate) fn delete(&self, id: &str) {
+        self.with(|records| records.remove(id));
+    }
+
     /// Returns the record with this id.
     pub fn get(&self, id: &str) -> Option<Record> {
         self.with(|records| records.get(id).map(|record| Record::clone(record)))
@@ -137,7 +143,8 @@ impl Index for Memory {
     }
 
     fn unfinished(&self, _turn: u64) -> BoxFuture<'_, Result<Vec<Result<Record, StoreError>>, StoreError>> {
-        let is_asked_for = |record: &&Arc<Record>| !record.state.is_terminal() || record.dlq == Some(Dlq::Pending);
+        // As the scan of the table, without nodes, pages and plans.
+        let is_asked_for = |record: &&Arc<Record>| record.purge_at.is_none() || record.dlq == Some(Dlq::Pending);
         ready(Ok(self.with(|records| records.values().filter(is_asked_for).map(|record| Ok(Record::clone(record))).collect()))).boxed()
     }
 

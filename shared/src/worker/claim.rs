@@ -63,6 +63,13 @@ impl Delivery {
                 Err(error) => return self.unanswered(decoded, &error, None, batch),
             }
         }
+        if let Some(workflow) = &decoded.workflow {
+            match self.is_of_other_workflow(workflow, batch).boxed().await {
+                Ok(false) => {}
+                Ok(true) => return Claimed::Settle(self.of_other_workflow(batch)),
+                Err(error) => return self.unanswered(decoded, &error, None, batch),
+            }
+        }
         let mut expanded = false;
         for look in 0..CLAIMS {
             let asked = Instant::now();
@@ -78,11 +85,6 @@ impl Delivery {
                         Err(settlement) => return Claimed::Settle(settlement),
                     }
                     continue;
-                }
-                Decision::Leave(Ending::Foreign)
-                    if seen.as_deref().is_some_and(|seen| decoded.workflow.is_some() && lifecycle::is_of(seen, &decoded.request)) =>
-                {
-                    return Claimed::Settle(self.of_other_workflow(batch));
                 }
                 Decision::Leave(ending) => {
                     if let (Ending::Duplicate, Some(seen)) = (&ending, &seen) {
@@ -103,10 +105,10 @@ impl Delivery {
             if let (Some(workflow), Some(Ending::Blocked)) = (&decoded.workflow, &ending)
                 && !expanded
             {
-                match self.expand(workflow, &decoded.request, batch).boxed().await {
+                match self.expand(workflow, &decoded.request, seen.as_deref(), batch).boxed().await {
                     Ok(Expanded::Done) => expanded = true,
-                    Ok(Expanded::Cancelled(record)) => {
-                        seen = Some(record);
+                    Ok(Expanded::Known(record)) => {
+                        seen = record;
                         continue;
                     }
                     Ok(Expanded::Foreign) => return Claimed::Settle(self.of_other_workflow(batch)),

@@ -113,7 +113,7 @@ pub(super) fn decode(message: &Message, id: &str, mut envelope: Envelope, batch:
     }
     let workflow = (!envelope.jobs.is_empty()).then(|| Box::new(lifecycle::expand(&envelope, id, batch.engine.clock.now())));
     if let Some(Expansion { closing, .. }) = workflow.as_deref() {
-        envelope = Envelope { id: envelope.id, jobs: envelope.jobs, ..closing.clone() };
+        envelope = closing.clone();
     }
     if !envelope.depends_on.is_empty() || !envelope.dependents.is_empty() {
         // Without its record, the job would not wait, or others would wait for it in vain.

@@ -42,7 +42,7 @@ pub(crate) async fn serve(jobs: Jobs) -> Result<(), Error> {
 
 fn engine(jobs: Jobs, bodies: Handle, config: Config, clock: Clock) -> Engine {
     let sdk = config::function_sdk();
-    let queue = Sqs::only(aws_sdk_sqs::Client::new(&sdk), [&*config.queue_url, &config.dlq_url]);
+    let queue = Sqs::with_urls(aws_sdk_sqs::Client::new(&sdk), [&*config.queue_url, &config.dlq_url]);
     let counter = Arc::new(Counter::new(Uuid::new_v4().simple().to_string()));
     let store = DynamoDb::new(aws_sdk_dynamodb::Client::new(&sdk), config.table);
     let store = if config.stats { store.counting(Arc::clone(&counter), clock.clone()) } else { store };

@@ -64,8 +64,8 @@ fn entries(deliveries: &[Delivery]) -> Vec<Entry<'_>> {
     let mut entries: Vec<Entry<'_>> = Vec::with_capacity(deliveries.len());
     let mut places = HashMap::with_capacity(deliveries.len());
     for delivery in deliveries {
-        if let Ok(Decoded { request, .. }) = &delivery.decoded {
-            let workflow = request.digest.filter(|_| request.is_workflow);
+        if let Ok(Decoded { request, workflow, .. }) = &delivery.decoded {
+            let workflow = workflow.as_ref().map(|workflow| workflow.digest);
             match places.entry((&request.id, &request.name, request.dead, workflow)) {
                 Place::Occupied(place) => {
                     let first: &mut Entry<'_> = &mut entries[*place.get()];

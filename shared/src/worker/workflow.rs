@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use super::{batch::Batch, decode::Delivery};
 use crate::{
     Envelope, Record,
-    clock::until,
+    clock::{after, until},
     lifecycle::{self, Expansion, Request, filed},
     outbox::token,
-    queue::{MAX_DELAY, Outgoing, dedup, is_fifo},
-    record::State,
+    queue::{MAX_DELAY, Outgoing, attribute::ID, dedup, is_fifo},
+    record::Dependencies,
     store::{StoreError, Write, Written},
 };
 
@@ -19,29 +19,40 @@ use crate::{
 pub(super) enum Expanded {
     /// Each job of the workflow was sent, or is in the due index.
     Done,
-    /// The workflow was cancelled before. Contains its record.
-    Cancelled(Arc<Record>),
+    /// Nothing was sent, because the closing job has this record by now.
+    Known(Option<Arc<Record>>),
     /// The id belongs to another workflow.
     Foreign,
 }
 
 impl Delivery {
-    /// Sends the jobs of a workflow. Each step can be repeated: a redelivery sends the jobs again, and they are duplicates.
-    pub(super) async fn expand(&self, workflow: &Expansion, request: &Request, batch: &Batch<'_>) -> Result<Expanded, StoreError> {
+    /// Returns `true` if the id belongs to a workflow with other jobs or arguments.
+    pub(super) async fn is_of_other_workflow(&self, workflow: &Expansion, batch: &Batch<'_>) -> Result<bool, StoreError> {
+        let plan = batch.ledger.read(&lifecycle::plan_id(&self.id)).await?;
         let now = batch.engine.clock.now();
-        let plan = lifecycle::plan(&self.id, &self.message.body, request.digest, request.max_blocked, &token(), now);
-        if let Written::Refused(stored) = batch.ledger.write(Write::insert(plan.clone())).await? {
-            let stored = if stored.is_some() { stored.map(|stored| *stored) } else { batch.ledger.read(&plan.id).await? };
-            if stored.is_some_and(|stored| stored.digest != plan.digest) {
-                return Ok(Expanded::Foreign);
-            }
+        Ok(plan.is_some_and(|plan| plan.digest != Some(workflow.digest) && !lifecycle::is_left_over(&plan, now)))
+    }
+
+    /// Sends the jobs of a workflow, unless its closing job has another record than `seen`. Each step can be repeated: a redelivery sends the
+    /// jobs again, and they are duplicates.
+    pub(super) async fn expand(
+        &self,
+        workflow: &Expansion,
+        request: &Request,
+        seen: Option<&Record>,
+        batch: &Batch<'_>,
+    ) -> Result<Expanded, StoreError> {
+        let now = batch.engine.clock.now();
+        let plan = lifecycle::plan(&self.id, &self.message.body, Some(workflow.digest), request.max_blocked, &token(), now);
+        if self.insert(plan, batch).await?.is_some_and(|stored| stored.digest != Some(workflow.digest)) {
+            return Ok(Expanded::Foreign);
         }
         // After the plan was written: whoever cancels a workflow writes its record first and then reads its plan.
-        if let Some(record) = batch.ledger.read(&self.id).await?.filter(|record| record.state == State::Cancelled) {
-            return Ok(Expanded::Cancelled(Arc::new(record)));
+        let stored = batch.ledger.read(&self.id).await?;
+        if stored.as_ref().map(Record::version) != seen.map(Record::version) {
+            return Ok(Expanded::Known(stored.map(Arc::new)));
         }
-        let nodes: Vec<_> = workflow.nodes.iter().cloned().map(Write::insert).collect();
-        for written in batch.links().store.write(&nodes).await {
+        for written in futures_util::future::join_all(workflow.nodes.iter().map(|node| self.insert(node.clone(), batch))).await {
             written?; // one that is refused exists since an earlier delivery
         }
         let mut queues: BTreeMap<String, Vec<&Envelope>> = BTreeMap::new();
@@ -54,12 +65,12 @@ impl Delivery {
             for (job, answer) in jobs.into_iter().zip(batch.engine.queue.send(&queue, &messages).await) {
                 if let Err(error) = answer {
                     tracing::error!(id = job.id, queue, %error, "cannot send a job of a workflow; a beater sends it");
-                    unsent.push(Write::insert(to_send(job, &queue, now)));
+                    unsent.push(self.file(filed_job(job, &queue, now), batch));
                 }
             }
         }
-        for written in batch.links().store.write(&unsent).await {
-            written?;
+        for filed in futures_util::future::join_all(unsent).await {
+            filed?;
         }
         tracing::info!(
             id = self.id,
@@ -69,10 +80,41 @@ impl Delivery {
         );
         Ok(Expanded::Done)
     }
+
+    /// Inserts a plan or a node. Returns the stored one, if it exists since an earlier delivery. One of an earlier workflow with the same id
+    /// is replaced.
+    async fn insert(&self, next: Record, batch: &Batch<'_>) -> Result<Option<Record>, StoreError> {
+        let Written::Refused(stored) = batch.ledger.write(Write::insert(next.clone())).await? else { return Ok(None) };
+        let stored = if stored.is_some() { stored.map(|stored| *stored) } else { batch.ledger.read(&next.id).await? };
+        let Some(stored) = stored else { return Err(StoreError::Busy("the record of a workflow was deleted in the meantime".into())) };
+        if !lifecycle::is_left_over(&stored, batch.engine.clock.now()) {
+            return Ok(Some(stored));
+        }
+        match batch.ledger.write(Write::replace(stored, next)).await? {
+            Written::Done => Ok(None),
+            Written::Refused(_) => Err(StoreError::Busy("the record of a workflow changed in the meantime".into())),
+        }
+    }
+
+    /// Files a job that could not be sent, so that a beater sends it. A record that another job has made to wait for it is replaced. Any other
+    /// record says that the job was sent by an earlier delivery.
+    async fn file(&self, job: Record, batch: &Batch<'_>) -> Result<(), StoreError> {
+        let Written::Refused(stored) = batch.ledger.write(Write::insert(job.clone())).await? else { return Ok(()) };
+        let stored = if stored.is_some() { stored.map(|stored| *stored) } else { batch.ledger.read(&job.id).await? };
+        let Some(stored) = stored.filter(lifecycle::is_unclaimed) else { return Ok(()) };
+        let dependents = stored.dependents.union(&job.dependents).cloned().collect();
+        match batch.ledger.write(Write::replace(stored, Record { dependents, ..job })).await? {
+            Written::Done => Ok(()),
+            Written::Refused(_) => Err(StoreError::Busy("the record of a job changed in the meantime".into())),
+        }
+    }
 }
 
 fn message(job: &Envelope, queue: &str, now: Timestamp) -> Outgoing {
     let mut message = Outgoing::new(job.to_body());
+    if let Some(id) = job.id.as_ref().filter(|_| job.dependents.is_empty() && job.depends_on.is_empty()) {
+        message.attributes.insert(ID.into(), id.clone()); // so that the job is recorded, whatever its policy
+    }
     let delay = job.run_at.map_or(Duration::ZERO, |at| until(now, at));
     if is_fifo(queue) {
         message.group = job.id.as_deref().map(dedup);
@@ -84,9 +126,13 @@ fn message(job: &Envelope, queue: &str, now: Timestamp) -> Outgoing {
 }
 
 /// Returns the record of a job of a workflow whose message a beater sends.
-fn to_send(job: &Envelope, queue: &str, now: Timestamp) -> Record {
+fn filed_job(job: &Envelope, queue: &str, now: Timestamp) -> Record {
     let id = job.id.clone().unwrap_or_default();
     let request = Request { id, queue: queue.into(), sent_at: Some(now), ..Request::of(job.clone(), job.to_body()) };
     let run_at = job.run_at.map_or(now, |at| at.max(now));
-    filed(None, &request, &lifecycle::UNKNOWN, &token(), run_at)
+    let filed = filed(None, &request, &lifecycle::UNKNOWN, &token(), run_at);
+    // The message that is sent does not say how long the job may wait for others.
+    let until = Some(after(run_at, request.max_blocked));
+    let dependencies = filed.dependencies.map(|dependencies| Box::new(Dependencies { until, ..*dependencies }));
+    Record { dependencies, ..filed }
 }

@@ -523,3 +523,142 @@ async fn a_job_refers_only_to_outputs_of_jobs_that_it_waits_for() {
     graph.run().await;
     assert_eq!(graph.record("told").error.expect("an error").message, flaw);
 }
+
+#[tokio::test(start_paused = true)]
+async fn hundreds_of_jobs_of_a_workflow_may_wait_for_one() {
+    let graph = Graph::new();
+    let mut jobs = vec![step("fetch", &[])];
+    jobs.extend((0..300).map(|number| step(&format!("m{number}"), &["fetch"])));
+    graph.send(&workflow(&json!(jobs))).await;
+    graph.run().await;
+    let runs = graph.runs.all();
+    assert_eq!(runs.len(), 302);
+    assert_eq!([runs.first(), runs.last()].map(|id| id.map(String::as_str)), [Some("w/fetch"), Some("w")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_workflow_that_was_recorded_before_runs() {
+    let graph = Graph::new();
+    let built = crate::Workflow::new(Enqueue::named("probe", json!([crate::output("a")])).id("w").listed()).then(job("a"));
+    let built = built.build().expect("a workflow");
+    graph.enqueue(built.clone()).await;
+    graph.run().await;
+    assert_eq!(graph.runs.all(), ["w/a", "w"]);
+    let sent = graph.local.client().enqueue_one(built).await.expect("it is sent");
+    assert_eq!(sent.first, None, "it is the same workflow");
+    graph.run().await;
+    assert_eq!(graph.runs.all().len(), 2);
+    assert_eq!(graph.dead_letters(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_dead_letter_of_a_closing_job_can_be_redriven() {
+    let graph = Graph::new().failing(&["w"]);
+    graph.send(&workflow(&json!([step("a", &[])]))).await;
+    graph.run().await;
+    let letter = crate::Letter::open(graph.local.queue.messages(crate::worker::DLQ).remove(0));
+    assert!(matches!(letter.redrive(Some(&graph.record("w")), "probe"), crate::Redrive::Send(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retried_wide_job_waits_for_the_retried_members_again() {
+    for when in [When::Ended, When::Failed] {
+        let graph = Graph::new().failing(&["w/m7", "w"]);
+        let mut body = workflow(&json!(group(0..40)));
+        body["when"] = json!(when);
+        graph.send(&body).await;
+        graph.run().await;
+        assert_eq!(graph.states(&["w/m7", "w"]), [State::Failed; 2]);
+        lock(&graph.failing).clear();
+        let before = graph.runs.all().len();
+        assert_eq!(graph.local.client().retry_workflow("w").await.expect("memory answers").map(|ids| ids.len()), Some(2));
+        graph.run().await;
+        // After the retry, no member has failed.
+        let expected = if when == When::Ended { vec!["w/m7", "w"] } else { vec!["w/m7"] };
+        assert_eq!(graph.runs.all()[before..], expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_cancel_of_a_workflow_starts_no_handler_and_can_be_taken_back() {
+    let graph = Graph::new();
+    let client = graph.local.client();
+    let mut jobs = group(0..40);
+    jobs.extend((0..40).map(|number| {
+        let mut handler = step(&format!("handler-{number}"), &[&format!("m{number}")]);
+        handler["when"] = json!("failed");
+        handler
+    }));
+    let mut body = workflow(&json!(jobs));
+    body["run_at"] = json!(crate::clock::after(graph.local.clock.now(), seconds(7200)).to_string());
+    body["expires_at"] = json!(crate::clock::after(graph.local.clock.now(), seconds(9000)).to_string());
+    graph.send(&body).await;
+    let engine = graph.local.engine(graph.jobs.clone(), Handle::current(), usize::MAX);
+    graph.local.run_due(&engine).await.expect("memory answers");
+    client.cancel_workflow("w").await.expect("memory answers").expect("it is known");
+    graph.run().await;
+    assert_eq!(graph.runs.all(), [""; 0]);
+    graph.local.clock.advance(seconds(9001));
+    let again = client.retry_workflow("w").await.expect("memory answers").expect("it is known");
+    assert_eq!(again.len(), 81);
+    graph.run().await;
+    assert_eq!(graph.runs.all().len(), 41, "no member fails, so no handler runs");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_of_one_job_of_a_group_and_of_its_closing_job_completes_it() {
+    let graph = Graph::new().failing(&["m7"]);
+    let client = graph.local.client();
+    let members = (0..450).map(|number| job(&format!("m{number}")));
+    client.enqueue_group(job("close").otherwise(Otherwise::Cancel), members).await.expect("memory answers");
+    graph.run().await;
+    assert_eq!(graph.states(&["m7", "close"]), [State::Failed, State::Cancelled]);
+    lock(&graph.failing).clear();
+    for id in ["close", "m7"] {
+        assert!(client.retry(job(id)).await.expect("memory answers"));
+        graph.run().await;
+    }
+    assert_eq!(graph.states(&["m7", "close"]), [State::Succeeded, State::Cancelled], "its message came too early");
+    assert!(client.retry(job("close")).await.expect("memory answers"));
+    graph.run().await;
+    assert_eq!(graph.record("close").state, State::Succeeded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_workflow_under_the_id_of_another_job_sends_nothing() {
+    let graph = Graph::new();
+    graph.enqueue(job("w")).await;
+    graph.run().await;
+    graph.send(&workflow(&json!([step("a", &[])]))).await;
+    graph.run().await;
+    assert_eq!(graph.ids(), ["w"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_id_that_is_used_again_after_its_records_are_gone_waits_again() {
+    let graph = Graph::new();
+    let body = workflow(&json!(group(0..40)));
+    for _ in 0..2 {
+        graph.send(&body).await;
+        graph.run().await;
+        assert_eq!(graph.runs.all().last().map(String::as_str), Some("w"));
+        graph.local.clock.advance(Duration::from_hours(24 * 31));
+        for id in graph.ids() {
+            graph.local.store.delete(&id);
+        }
+    }
+    assert_eq!(graph.runs.all().len(), 82);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_small_group_counts_members_that_are_recorded_on_trouble_only() {
+    let graph = Graph::new();
+    let mut jobs = graph.jobs.clone();
+    let policy = Policy { recording: crate::Recording::OnTrouble, ..Policy::new() };
+    jobs.add(Arc::new(Scripted::new("probe", policy, async |_| Ok(Value::Null))));
+    let graph = Graph { jobs, ..graph };
+    graph.local.client().enqueue_group(job("close"), (0..5).map(|number| job(&format!("m{number}")))).await.expect("memory answers");
+    graph.send(&workflow(&json!([step("a", &[])]))).await;
+    graph.run().await;
+    assert_eq!(graph.states(&["close", "w", "w/a"]), [State::Succeeded; 3]);
+}
