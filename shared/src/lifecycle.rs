@@ -33,7 +33,7 @@ pub(crate) use self::{
     ending::{Ending, Fate},
     filing::{filed, is_filed, is_sendable, put_off, sent},
     finish::{Outcome, dead_lettered, finish},
-    identity::{UNSTORABLE, differs, has_other_arguments, id_in_use, is_of, other_workflow, with_dependents},
+    identity::{UNSTORABLE, differs, has_other_arguments, id_in_use, is_of, noted, other_workflow},
     lease::renewed,
     node::{is_left_over, job_of, members, nodes, page, pages, plan, reopened},
     refuse::refuse,

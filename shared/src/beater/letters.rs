@@ -8,7 +8,6 @@ use futures_util::{
     stream::{self, StreamExt as _},
 };
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use super::{
     dlqs::Dlqs,
@@ -20,6 +19,7 @@ use crate::{
     letter::{Letter, MISDIRECTED, letter},
     lifecycle::{self, Abandoned, Request, dead_lettered},
     links::Links,
+    outbox::token,
     queue::{Message, Visibility},
     record::{Failure, Record, State},
     store::{Write, Written},
@@ -121,10 +121,18 @@ impl Letters<'_> {
             return self.replace(message, id, &Failure::new("rejected", error.to_string(), now), None).await;
         }
         let stored = self.due.store.read(slice::from_ref(id)).await.pop().transpose();
-        let stored = stored.map_err(|error| Error::store(format!("cannot read the record of job {id:?}"), error))?.flatten();
+        let mut stored = stored.map_err(|error| Error::store(format!("cannot read the record of job {id:?}"), error))?.flatten();
         let flaw = envelope.as_ref().err().map(|error| Failure::new("rejected", error.to_string(), now));
         let request = request(message, id.clone(), envelope.as_ref().ok(), stored.as_ref());
-        let owner = Uuid::new_v4().simple().to_string();
+        if let Some(job) = stored.as_ref().filter(|job| lifecycle::is_of(job, &request))
+            && let Some(next) = lifecycle::noted(job, &request, &token())
+        {
+            if !self.write(Write::replace(job.clone(), next.clone())).await? {
+                return Ok(false); // a later tick decides about it
+            }
+            stored = Some(next);
+        }
+        let owner = token();
         let decision = lifecycle::abandoned(stored.as_ref(), &request, flaw, &owner, now);
         if let (Abandoned::Delete | Abandoned::Explain(_), Some(job)) = (&decision, &stored) {
             self.complete_links(job).await?;

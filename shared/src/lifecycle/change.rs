@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{
     dependency::owed,
     filing::filed,
-    identity::is_awaited,
+    identity::{is_awaited, with_dependents},
     request::Request,
     transition::{UNKNOWN, cancelled, created, finished, redriven, remember, without_message},
 };
@@ -62,6 +62,7 @@ pub(crate) fn retry(seen: &Record, request: &Request, owner: &str, now: Timestam
         tags: if request.tags.is_empty() { seen.tags.clone() } else { request.tags.clone() },
         meta: if request.meta.is_empty() { seen.meta.clone() } else { request.meta.clone() },
         dependencies: dependencies(seen, request, now),
+        dependents: with_dependents(seen, request).dependents.clone(),
         result: None,
         error: None,
         progress: None,

@@ -8,7 +8,7 @@ use super::{
     dependency::{blocked, must_wait, unblocked},
     ending::Ending,
     filing::{filed, is_filed, waits_long},
-    identity::{digest, is_of, is_unclaimed, with_dependents},
+    identity::{digest, is_of, is_unclaimed, noted, with_dependents},
     lease::{KILLED, free_from, was_killed},
     request::Request,
     transition::{cancelled, created, failed, finished, redriven, remember, too_often, unfinished, with_message},
@@ -41,9 +41,9 @@ pub(crate) enum Decision {
         /// `true` if the last attempt was killed. The job must then run alone.
         suspect: bool,
     },
-    /// Write this record; if that succeeds, the delivery has this ending.
+    /// Write this record; if that succeeds, the delivery has this ending. If it is blocked or a duplicate, decide again.
     End {
-        /// The record: terminal, or filed if the delivery is early.
+        /// The record: terminal, blocked, filed if the delivery is early, or with the dependents of a duplicate.
         next: Box<Record>,
         /// The ending.
         ending: Ending,
@@ -66,6 +66,7 @@ pub(crate) fn decide(seen: Option<&Record>, request: &Request, policy: &Policy, 
     let Some(seen) = seen else {
         return start(created(request, policy), request, policy, claim, now);
     };
+    let lacking = noted(seen, request, &claim.owner);
     let seen = &*with_dependents(seen, request);
     if is_unclaimed(seen) {
         let dependents = seen.dependents.clone();
@@ -73,6 +74,9 @@ pub(crate) fn decide(seen: Option<&Record>, request: &Request, policy: &Policy, 
     }
     if !is_of(seen, request) {
         return Decision::Leave(Ending::Foreign);
+    }
+    if let Some(next) = lacking {
+        return Decision::End { next: Box::new(next), ending: Ending::Duplicate };
     }
     match seen.state {
         State::Failed if request.dead == Some(seen.generation) => {

@@ -30,6 +30,16 @@ pub(crate) fn with_dependents<'a>(seen: &'a Record, request: &Request) -> Cow<'a
     Cow::Owned(Record { dependents: seen.dependents.union(&request.dependents).cloned().collect(), ..seen.clone() })
 }
 
+/// Returns the record with the dependents that the message of its job names, if it lacks any. This must be written before the message is
+/// deleted: a retry may end the job again, and tells only the dependents in the record. Returns `None` for a running job, whose message is
+/// kept. `owner` is a new token.
+pub(crate) fn noted(seen: &Record, request: &Request, owner: &str) -> Option<Record> {
+    match with_dependents(seen, request) {
+        Cow::Owned(next) if seen.state != State::Running => Some(Record { owner: Some(owner.to_owned()), ..next }),
+        _ => None,
+    }
+}
+
 /// Returns `true` for the record of a job that others wait for and that no worker or client has seen yet.
 pub fn is_awaited(seen: &Record) -> bool {
     seen.name.is_empty() && seen.state == State::Queued

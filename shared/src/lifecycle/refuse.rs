@@ -6,7 +6,7 @@ use super::{
     claim::Decision,
     ending::Ending,
     give_up::given_up,
-    identity::{is_awaited, is_of, with_dependents},
+    identity::{is_awaited, is_of, noted, with_dependents},
     lease::free_from,
     request::Request,
     transition::{UNKNOWN, created},
@@ -18,7 +18,8 @@ use crate::record::{Dlq, Failure, Record, State};
 ///
 /// A message of a cancelled job is discarded. A rejected message ends an unfinished record as `failed` with this failure, because no
 /// other message would end it. If there is no record, it creates a failed one, so that jobs that wait for this id learn of its end. The
-/// id of the request is empty if no record may be created. A parked message leaves the record to another worker.
+/// id of the request is empty if no record may be created. A parked message leaves the record to another worker. If the record lacks
+/// dependents that the message names, they are written first, as a duplicate.
 pub(crate) fn refuse(
     seen: Option<&Record>,
     request: &Request,
@@ -41,6 +42,9 @@ pub(crate) fn refuse(
     };
     if !is_its(&seen) {
         return Decision::Leave(ending.clone());
+    }
+    if let Some(next) = noted(seen, request, owner) {
+        return Decision::End { next: Box::new(next), ending: Ending::Duplicate };
     }
     let seen = &*with_dependents(seen, request);
     match seen.state {

@@ -90,8 +90,7 @@ impl Delivery {
                     if let (Ending::Duplicate, Some(seen)) = (&ending, &seen) {
                         let differs = lifecycle::has_other_arguments(seen, &decoded.request);
                         let repeat = if differs { Repeat::OtherArguments } else { Repeat::Same };
-                        let ended = Arc::new(lifecycle::with_dependents(seen, &decoded.request).into_owned());
-                        return Claimed::Settle(self.discard(Some(seen), repeat, batch).with_dependents_of(&ended));
+                        return Claimed::Settle(self.discard(Some(seen), repeat, batch).with_dependents_of(seen));
                     }
                     return Claimed::Settle(Self::left(ending, seen, batch));
                 }
@@ -120,7 +119,7 @@ impl Delivery {
             match (batch.ledger.write(write).await, ending) {
                 (Ok(Written::Done), None) => return Claimed::Granted(Granted { record: next, stored: Stored::Yes, asked }),
                 // The next round decides about the job again, now with its record.
-                (Ok(Written::Done), Some(Ending::Blocked)) => seen = Some(next),
+                (Ok(Written::Done), Some(Ending::Blocked | Ending::Duplicate)) => seen = Some(next),
                 (Ok(Written::Done), Some(ending)) => return Claimed::Settle(self.end_without_attempt(decoded, ending, next, batch).await),
                 // The claim was written although its answer was lost, and the job was cancelled afterwards.
                 (Ok(Written::Refused(Some(stored))), None) if stored.is_run_by(Some(&claim.owner)) => {

@@ -76,6 +76,11 @@ impl Delivery {
                         Ok(Written::Done) if ending == Ending::Rejected => {
                             Settlement { ending, ..Settlement::failed(Arc::clone(&next)) }.with_dependents_of(&next)
                         }
+                        // Only its dependents were written.
+                        Ok(Written::Done) if ending == Ending::Duplicate => {
+                            seen = Some(next);
+                            continue;
+                        }
                         Ok(Written::Done) => Settlement::from(ending).with_dependents_of(&next),
                         Ok(Written::Refused(stored)) => {
                             seen = stored.map(Arc::from);
