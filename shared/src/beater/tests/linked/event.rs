@@ -11,7 +11,7 @@ use super::{
     world::{Ghost, Row, Sent, World, index},
     *,
 };
-use crate::{Clock, Enqueue, Record, State, queue::Message, store::Written, worker::Local};
+use crate::{Clock, Enqueue, Envelope, Record, State, queue::Message, record::Dependencies, store::Written, worker::Local};
 
 /// The maximum number of strays to keep.
 const STRAYS: usize = 1;
@@ -65,14 +65,34 @@ impl Laws {
 
     /// Returns a job as its producer enqueues it.
     fn job(&self, id: &str) -> Enqueue {
-        let Bounds { when, otherwise, recorded, fifo, max_blocked, .. } = self.bounds;
+        let Bounds { when, otherwise, recorded, fifo, has_node, max_blocked, .. } = self.bounds;
         let job = Enqueue::named(NAME, Value::Null).id(id);
         let job = if recorded { job.recorded() } else { job };
         let job = if fifo { job.queue("probe.fifo").group("group") } else { job };
         if id == A {
             return job;
         }
-        job.after([A]).when(when).otherwise(otherwise).max_blocked(Duration::from_mins(max_blocked))
+        job.after([if has_node { NODE } else { A }]).when(when).otherwise(otherwise).max_blocked(Duration::from_mins(max_blocked))
+    }
+
+    /// Returns a job as its first message names it: a workflow also sends A the ids that A tells of its end.
+    fn first_job(&self, id: &str) -> Enqueue {
+        let job = self.job(id);
+        if id == A && self.bounds.has_node { job.with(|envelope| envelope.dependents = vec![NODE.into()]) } else { job }
+    }
+
+    /// Returns the node as a workflow writes it, before it sends the message of A.
+    fn node(&self) -> Record {
+        let Bounds { when, otherwise, .. } = self.bounds;
+        Record {
+            id: NODE.into(),
+            state: State::Blocked,
+            enqueued_at: Some(minute(0)),
+            dependencies: Some(Box::new(Dependencies { ids: vec![A.into()], when, otherwise, ..Dependencies::default() })),
+            blocked_on: [A.to_owned()].into(),
+            dependents: [B.to_owned()].into(),
+            ..Record::default()
+        }
     }
 
     pub(super) fn start(&self) -> World {
@@ -91,7 +111,7 @@ impl Laws {
             broken: None,
         };
         for id in ids {
-            let enqueued = local.client().enqueue_one(self.job(id)).now_or_never().expect("memory answers at once");
+            let enqueued = local.client().enqueue_one(self.first_job(id)).now_or_never().expect("memory answers at once");
             enqueued.expect("it is enqueued");
         }
         for queue in local.queue.names() {
@@ -99,7 +119,8 @@ impl Laws {
                 world.send(Message { sent_at: Some(minute(0)), ..message }, None);
             }
         }
-        world.rows.extend(local.store.records().into_iter().map(|record| (record.id.clone(), Row::new(Arc::new(record)))));
+        let records = local.store.records().into_iter().chain(self.bounds.has_node.then(|| self.node()));
+        world.rows.extend(records.map(|record| (record.id.clone(), Row::new(Arc::new(record)))));
         for id in self.bounds.first {
             let number = world.messages.iter().find(|sent| sent.id == *id).map(|sent| sent.number);
             self.to_the_end(&mut world, Event::Deliver(number.expect("it is enqueued")));
@@ -269,7 +290,11 @@ impl Laws {
         if world.is_held(number) {
             world.left.doubles -= 1;
         }
-        let message = world.sent(number).received();
+        let mut message = world.sent(number).received();
+        if self.is(Mutation::IgnoreNamed) && world.rows.contains_key(A) {
+            let envelope = Envelope::parse(&message.body).expect("a message of this model");
+            message.body = Envelope { dependents: Vec::new(), ..envelope }.to_body();
+        }
         for sent in world.messages.iter_mut().filter(|sent| sent.number == number) {
             sent.is_fresh = false;
         }

@@ -10,7 +10,7 @@ use super::{
     world::{World, index},
     *,
 };
-use crate::{Record, State, names::MORE};
+use crate::{Record, State, lifecycle::is_unclaimed, names::MORE};
 
 /// Maximum number of hours without a fault until both jobs must have ended.
 const CALM: usize = 8;
@@ -27,6 +27,9 @@ impl World {
 impl Laws {
     /// Checks the change of a record.
     pub(super) fn judge(&self, world: &mut World, before: Option<&Record>, after: &Record) {
+        if after.id == NODE {
+            return;
+        }
         let is_b = after.id == B;
         let was_ended = before.is_some_and(|before| before.state.is_terminal());
         if was_ended && !after.state.is_terminal() {
@@ -47,7 +50,9 @@ impl Laws {
             let index = index(&after.id);
             world.ghost.starts[index] += 1;
             let is_first = world.ghost.starts[index] <= 1 + world.ghost.killed[index];
-            world.ensure(is_first && !was_ended, Property::OneRun);
+            // A message that can be run replaces the record of a rejected one.
+            let is_over = was_ended && !before.is_some_and(is_unclaimed);
+            world.ensure(is_first && !is_over, Property::OneRun);
         }
         let (has_succeeded, has_failed) = (world.ghost.has_succeeded, world.ghost.has_failed);
         if is_b && is_claimed {
@@ -79,7 +84,9 @@ impl Laws {
     pub(super) fn owed_or_guarded(&self, world: &mut World) {
         let (Some(a), Some(State::Blocked)) = (world.get(A), world.state(B)) else { return };
         if a.state.is_terminal() && !self.is_held(a.state) {
-            let holds = a.due.is_some() || world.has_message(A) || world.has_message(B);
+            // B asks the node only, and the node learns of the end from A.
+            let is_known = world.get(NODE).is_none_or(|node| !waits_for_a(node));
+            let holds = a.due.is_some() || world.has_message(A) || is_known && world.has_message(B);
             world.ensure(holds || self.bounds.scans, Property::OwedOrGuarded);
         }
     }
@@ -101,7 +108,9 @@ impl Laws {
     }
 
     fn is_settled(&self, world: &World) -> bool {
-        if !world.messages.is_empty() || world.rows.values().any(|row| row.record.due.is_some()) {
+        // The due index also lists blocked jobs, at the end of their wait.
+        let is_owed = |record: &Record| record.due.is_some() && record.state != State::Blocked;
+        if !world.messages.is_empty() || world.rows.values().any(|row| is_owed(&row.record)) {
             return false;
         }
         let Some(b) = world.get(B) else { return false };
@@ -111,14 +120,22 @@ impl Laws {
         if b.state.is_terminal() && (a.state.is_terminal() || never_comes) {
             return true;
         }
-        let never_comes = never_comes && !self.bounds.scans;
+        let never_comes = never_comes && self.bounds.max_blocked >= CALM as u64 * 60;
         let waits = a.state.is_terminal() && self.is_held(a.state) || never_comes;
         b.state == State::Blocked && waits && is_registered(world, a)
     }
 }
 
-/// Returns `true` if B is registered with A, or on one of its pages.
+/// Returns `true` for a node that waits for A.
+fn waits_for_a(node: &Record) -> bool {
+    node.state == State::Blocked && node.blocked_on.contains(A)
+}
+
+/// Returns `true` if B is registered with A, directly, on one of its pages, or through the node.
 fn is_registered(world: &World, a: &Record) -> bool {
+    if let Some(node) = world.get(NODE) {
+        return a.dependents.contains(NODE) && waits_for_a(node) && node.dependents.contains(B);
+    }
     let is_on_page = || world.rows.values().any(|row| row.record.id != A && row.record.dependents.contains(B));
     a.dependents.contains(B) || a.dependents.contains(MORE) && is_on_page()
 }

@@ -1,4 +1,5 @@
-//! A model checker for two jobs, of which B waits for A. It explores every order of events within small bounds.
+//! A model checker for two jobs, of which B waits for A, directly or through a node. It explores every order of events within small
+//! bounds.
 //!
 //! Each process is real code of the library: a worker that handles a message, a beater that handles a due job, a blocked job or a moved
 //! message, or a client that cancels or retries a job. A process is a function of its input and of the answers to its requests. So the
@@ -30,6 +31,8 @@ use crate::{Otherwise, When, clock::from_millis};
 const A: &str = "a";
 /// The job that waits.
 const B: &str = "b";
+/// The node through which B waits for A in some of the scenarios.
+const NODE: &str = "b\u{1f}\u{1f}n0";
 /// The name of both jobs.
 const NAME: &str = "probe";
 /// The dead-letter queue.
@@ -88,6 +91,14 @@ enum Mutation {
     MarkBeforeSend,
     /// The queue deduplicates the messages of a job by its generation.
     DeduplicateByGeneration,
+    /// A node counts as succeeded although it still waits.
+    CloseEarly,
+    /// A registration with a node that waits for nothing any more counts as a wait.
+    RegisterWithClosed,
+    /// The dependents that the message of A names are ignored if A has a record.
+    IgnoreNamed,
+    /// A resolver does not see that a node has already ended.
+    SilentNode,
 }
 
 /// The results of a body.
@@ -136,6 +147,8 @@ struct Bounds {
     recorded: bool,
     /// `true` if the queue is a FIFO queue.
     fifo: bool,
+    /// `true` if B waits for A through a node.
+    has_node: bool,
     /// `false` if A is never enqueued.
     has_a: bool,
     /// Maximum time of B to wait, in minutes.

@@ -56,6 +56,7 @@ const fn bounds(name: &'static str, budget: Budget, small: Option<Budget>) -> Bo
         results: &[How::Succeeds, How::Fails],
         recorded: false,
         fifo: false,
+        has_node: false,
         has_a: true,
         max_blocked: 600,
         scans: false,
@@ -63,6 +64,10 @@ const fn bounds(name: &'static str, budget: Budget, small: Option<Budget>) -> Bo
         small,
         first: &[],
     }
+}
+
+const fn through_node(bounds: Bounds) -> Bounds {
+    Bounds { has_node: true, ..bounds }
 }
 
 impl Bounds {
@@ -144,6 +149,45 @@ const MISSING_SCANNED: Bounds = Bounds { name: "A never comes, with the scan", s
 const SCANNED: Bounds =
     Bounds { scans: true, first: &[B], ..bounds("with the scan", Budget { leaps: 1, ..CRASH }, Some(Budget { leaps: 1, ..NONE })) };
 
+/// B waits for A through a node, under all conditions.
+const NODE_HELD: Bounds = through_node(Bounds { name: "node: succeeded, hold", ..SUCCEEDED });
+const NODE_STRICT: Bounds = through_node(Bounds { name: "node: succeeded, cancel", ..STRICT });
+const NODE_ENDED: Bounds = through_node(Bounds { name: "node: ended", ..ENDED });
+const NODE_FAILED: Bounds = through_node(Bounds { name: "node: failed", first: &[B], ..FAILED });
+const NODE_LOST: Bounds =
+    through_node(Bounds { name: "node: lost answers", first: &[B], small: Some(Budget { losses: 1, doubles: 1, ..NONE }), ..LOST });
+/// An operator cancels A, often before its message arrives, so that the record of A does not name the node.
+const NODE_CANCELLED: Bounds = through_node(Bounds { name: "node: A is cancelled", ..CANCELLED });
+const NODE_RETRIED: Bounds = through_node(Bounds { name: "node: A is retried", ..RETRIED });
+/// An operator cancels A and retries it, with a message that does not name the node.
+const NODE_AGAIN: Bounds = through_node(Bounds {
+    when: When::Succeeded,
+    results: &[How::Succeeds],
+    first: &[B],
+    ..bounds(
+        "node: A is cancelled and retried",
+        Budget { crashes: 1, cancels: [1, 0], retries: [1, 0], ..NONE },
+        Some(Budget { cancels: [1, 0], retries: [1, 0], ..NONE }),
+    )
+});
+/// The message of a cancelled A is rejected, or SQS moves it to the dead-letter queue.
+const NODE_REJECTED: Bounds = through_node(Bounds {
+    first: &[B],
+    ..bounds(
+        "node: A is cancelled and rejected",
+        Budget { crashes: 1, rejects: 1, cancels: [1, 0], ..NONE },
+        Some(Budget { rejects: 1, cancels: [1, 0], ..NONE }),
+    )
+});
+const NODE_MOVED: Bounds = through_node(Bounds {
+    first: &[B],
+    ..bounds(
+        "node: A is cancelled and moved",
+        Budget { crashes: 1, fuses: 1, cancels: [1, 0], ..NONE },
+        Some(Budget { fuses: 1, cancels: [1, 0], ..NONE }),
+    )
+});
+
 /// All scenarios.
 const ALL: &[Bounds] = &[
     SUCCEEDED,
@@ -165,6 +209,16 @@ const ALL: &[Bounds] = &[
     MISSING,
     MISSING_SCANNED,
     SCANNED,
+    NODE_HELD,
+    NODE_STRICT,
+    NODE_ENDED,
+    NODE_FAILED,
+    NODE_LOST,
+    NODE_CANCELLED,
+    NODE_RETRIED,
+    NODE_AGAIN,
+    NODE_REJECTED,
+    NODE_MOVED,
 ];
 
 /// A broken rule, the bounds of its exploration, and the properties of which at least one must fail.
@@ -190,6 +244,10 @@ const BROKEN: &[Broken] = {
         (M::StartUnmet, RECORDED, &[P::NoEarlyRelease]),
         (M::MarkBeforeSend, ENDED, LOST_RELEASE),
         (M::DeduplicateByGeneration, FIFO, LOST_RELEASE),
+        (M::CloseEarly, NODE_ENDED, &[P::NoEarlyRelease]),
+        (M::RegisterWithClosed, NODE_ENDED, LOST_RELEASE),
+        (M::IgnoreNamed, NODE_CANCELLED, LOST_RELEASE),
+        (M::SilentNode, NODE_STRICT, LOST_RELEASE),
     ]
 };
 

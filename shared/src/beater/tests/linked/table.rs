@@ -134,13 +134,18 @@ impl Laws {
             }
             other => other.clone(),
         };
+        let is_registration = matches!(link, Link::Register { .. });
         let table = Self::table(world, id);
         let linked = table.link(&[link]).now_or_never().and_then(|mut linked| linked.pop()).expect("memory answers at once");
         match linked.expect("memory does not fail") {
             Linked::Done(mut record) => {
                 self.put(world, id, &Arc::new(Record::clone(&record)));
-                if self.is(Mutation::ReleaseAnyway) {
+                let is_node = id == NODE;
+                if self.is(Mutation::ReleaseAnyway) || self.is(Mutation::CloseEarly) && is_node {
                     record.blocked_on.clear();
+                }
+                if self.is(Mutation::RegisterWithClosed) && is_node && is_registration {
+                    record.blocked_on.insert(A.into());
                 }
                 Linked::Done(record)
             }
@@ -175,6 +180,10 @@ impl Laws {
     pub(super) fn shown(&self, process: &Process, mut answer: Answer) -> Answer {
         let is_worker = matches!(*process.kind, Kind::Deliver { .. });
         if let Answer::Read(read) = &mut answer {
+            let is_ended_node = |read: &Result<Option<Record>, StoreError>| matches!(read, Ok(Some(record)) if record.id == NODE && record.state.is_terminal());
+            for read in read.iter_mut().filter(|read| self.is(Mutation::SilentNode) && is_ended_node(read)) {
+                *read = Ok(None);
+            }
             for record in read.iter_mut().filter_map(|read| read.as_mut().ok()?.as_mut()) {
                 match self.mutation {
                     Some(Mutation::ResolveByLaterReading) if process.has_ended && record.id == A && !record.state.is_terminal() => {
