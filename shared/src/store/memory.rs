@@ -143,7 +143,7 @@ impl Index for Memory {
     }
 
     fn unfinished(&self, _turn: u64) -> BoxFuture<'_, Result<Vec<Result<Record, StoreError>>, StoreError>> {
-        // As the scan of the table, without nodes, pages and plans.
+        // Nodes, pages and plans have a `purge_at` as well.
         let is_asked_for = |record: &&Arc<Record>| record.purge_at.is_none() || record.dlq == Some(Dlq::Pending);
         ready(Ok(self.with(|records| records.values().filter(is_asked_for).map(|record| Ok(Record::clone(record))).collect()))).boxed()
     }

@@ -403,7 +403,8 @@ async fn what_is_unfinished_is_seen_by_and_by(store: &dyn Index) {
     let ended = lifecycle::cancel(None, &request(&fresh()), &Policy::new(), now()).expect("not ended");
     let owed = Record { dlq: Some(Dlq::Pending), state: State::Failed, purge_at: Some(4_000_000_000), ..fresh() };
     let waiting: Vec<_> = (0..70).map(|_| Record { state: State::Retrying, run_at: Some(now()), ..fresh() }).collect();
-    write_many(store, waiting.iter().chain([&ended, &owed]).cloned().map(Write::insert).collect()).await;
+    let plan = lifecycle::plan(&fresh().id, "{}", None, Duration::from_mins(1), "token", now());
+    write_many(store, waiting.iter().chain([&ended, &owed, &plan]).cloned().map(Write::insert).collect()).await;
     let mut seen = BTreeMap::new();
     for turn in 7..67 {
         for record in store.unfinished(turn).await.expect("the store answers") {
@@ -416,6 +417,7 @@ async fn what_is_unfinished_is_seen_by_and_by(store: &dyn Index) {
     }
     assert_eq!(seen.get(&owed.id), Some(&owed), "its dead letter is owed");
     assert!(!seen.contains_key(&ended.id), "what has ended is not looked at");
+    assert!(!seen.contains_key(&plan.id), "a plan is no job");
 }
 
 async fn what_has_failed_is_in_a_list_until_it_is_taken_up_again(store: &dyn Index) {
