@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sqjobs::{
     Arguments, Backoff, Context, Enqueue, Job, JobError, Policy, Recording, Worker,
-    testing::simulation::{Simulation, connected},
+    testing::simulation::{Simulation, connected, workflow},
 };
 
 /// Number of jobs in one run, if there are many runs.
@@ -119,16 +119,37 @@ pub fn graph(seed: u64) -> (Simulation, Vec<Enqueue>) {
     (Simulation::new(seed).changes(changes), connected(seed, (0..count).map(recorded).collect()))
 }
 
+/// Returns a run of one workflow of 5 to 60 jobs, which an operator cancels and retries. In one run of five, its message is sent twice.
+pub fn whole(seed: u64) -> (Simulation, Vec<Enqueue>) {
+    let step = |number: u64| plain(seed, number, CONNECTED);
+    let count = if seed % 16 == 15 { 130 } else { 5 + seed * 7 % 56 };
+    let delayed = |job: Enqueue| if seed.is_multiple_of(6) { job.delay(Duration::from_mins(2)) } else { job };
+    let closing = delayed(step(count).id("whole"));
+    let message = workflow(seed, closing, (0..count).map(step).collect());
+    let changes = [0, 4, 12][usize::try_from(seed % 3).unwrap_or(0)];
+    let copies = if seed.is_multiple_of(5) { 2 } else { 1 };
+    (Simulation::new(seed).changes(changes), vec![message; copies])
+}
+
 fn job(seed: u64, number: u64, hows: [How; 6]) -> Enqueue {
-    let mix = (seed * JOBS + number).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
-    let pick = |divisor: u64, choices: u64| usize::try_from(mix / divisor % choices).unwrap_or(0);
-    let how = hows[pick(1, 6)];
-    let plan = Plan { ms: [0, 700, 9_000, 35_000][pick(6, 4)], fails: [0, 1, 2][pick(24, 3)], how };
-    let name = ["plan", "plan", "quiet"][pick(576, 3)];
-    let job = Enqueue::named(name, serde_json::to_value(plan).expect("plain data")).id(format!("job-{number}"));
-    match pick(72, 8) {
+    let job = plain(seed, number, hows);
+    match mixed(seed, number) / 72 % 8 {
         0 => job.delay(Duration::from_mins(2)),
         1 => job.delay(Duration::from_mins(50)),
         _ => job,
     }
+}
+
+fn mixed(seed: u64, number: u64) -> u64 {
+    (seed * JOBS + number).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20
+}
+
+/// Returns a job without a delay.
+fn plain(seed: u64, number: u64, hows: [How; 6]) -> Enqueue {
+    let mix = mixed(seed, number);
+    let pick = |divisor: u64, choices: u64| usize::try_from(mix / divisor % choices).unwrap_or(0);
+    let how = hows[pick(1, 6)];
+    let plan = Plan { ms: [0, 700, 9_000, 35_000][pick(6, 4)], fails: [0, 1, 2][pick(24, 3)], how };
+    let name = ["plan", "plan", "quiet"][pick(576, 3)];
+    Enqueue::named(name, serde_json::to_value(plan).expect("plain data")).id(format!("job-{number}"))
 }

@@ -7,7 +7,7 @@ use sqjobs::{
     Arguments, Context, Enqueue, Job, JobError, Policy, StoreFailure, Worker,
     testing::simulation::{Faults, Simulated, Simulation},
 };
-use sqjobs_tests::simulated::{graph, jobs, worker};
+use sqjobs_tests::simulated::{graph, jobs, whole, worker};
 
 fn run(simulation: Simulation, seed: u64) -> Simulated {
     simulation.run(worker, jobs(seed, 6))
@@ -35,6 +35,16 @@ fn jobs_that_wait_for_each_other_start_neither_early_nor_never() {
         let (simulation, jobs) = graph(seed);
         let ended = simulation.run(worker, jobs);
         ended.flaws().into_iter().map(move |flaw| format!("graph {seed}: {flaw}"))
+    });
+    assert_eq!(flaws.collect::<Vec<_>>(), Vec::<String>::new());
+}
+
+#[test]
+fn workflows_run_each_job_once_and_start_none_early_or_never() {
+    let flaws = (0..20).flat_map(|seed| {
+        let (simulation, jobs) = whole(seed);
+        let ended = simulation.run(worker, jobs);
+        ended.flaws().into_iter().map(move |flaw| format!("workflow {seed}: {flaw}"))
     });
     assert_eq!(flaws.collect::<Vec<_>>(), Vec::<String>::new());
 }

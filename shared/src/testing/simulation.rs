@@ -22,12 +22,12 @@ use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use tokio::{runtime, time::Instant};
 
-pub use self::graph::connected;
+pub use self::graph::{connected, workflow};
 use self::{
-    graph::id_of,
+    graph::{declared, id_of, sent},
     process::{Beater, Cloud, Function, Operator},
     table::Table,
-    watch::{Run, Step, Watch},
+    watch::{Run, Step, Stop, Watch},
 };
 use crate::{
     Client, Clock, Dlq, Enqueue, Record, State, Worker,
@@ -164,6 +164,7 @@ pub struct Simulated {
     runs: Vec<Run>,
     steps: Vec<Step>,
     cancelled: BTreeSet<String>,
+    stops: Vec<Stop>,
     left: usize,
 }
 
@@ -307,9 +308,16 @@ impl Simulation {
         let answers = client.enqueue_many(enqueued.clone()).await;
         let given = enqueued.into_iter().zip(answers);
         let enqueued: Vec<_> = given.map(|(job, answer)| job.id(answer.expect("a job that can be enqueued").id)).collect();
+        let workflows: Vec<_> = enqueued.iter().filter(|job| !job.envelope().jobs.is_empty()).map(|job| id_of(job).to_owned()).collect();
+        let each = |of: fn(&Enqueue, Timestamp) -> Vec<Enqueue>| {
+            // The same message may be enqueued twice.
+            let mut ids = BTreeSet::new();
+            enqueued.iter().flat_map(|job| of(job, start)).filter(|job| ids.insert(id_of(job).to_owned())).collect::<Vec<_>>()
+        };
+        let (sent, enqueued) = (each(sent), each(declared));
         let functions = (0..self.functions).map(|_| Function::new(&world, jobs));
         let beaters = (0..self.beaters).map(|_| Beater::new(&world));
-        let operator = Operator { world: &world, jobs: &enqueued, changes: self.changes };
+        let operator = Operator { world: &world, jobs: &sent, workflows: &workflows, changes: self.changes };
         let work = async {
             tokio::select! { biased;
                 () = async { operator.live().await; world.ended(&enqueued).await } => true,
@@ -330,6 +338,7 @@ impl Simulation {
             runs: world.watch.runs(),
             steps: world.watch.steps(),
             cancelled: world.watch.cancelled(),
+            stops: world.watch.stops(),
             jobs: enqueued,
             left,
         }
@@ -344,10 +353,14 @@ impl Simulated {
         if self.left > 0 {
             flaws.push(format!("{} messages are left in the queues after {:?}", self.left, self.took));
         }
+        for run in self.runs.iter().filter(|run| !self.jobs.iter().any(|job| id_of(job) == run.id)) {
+            flaws.push(format!("{} ran, although nobody enqueued it: {run}", run.id));
+        }
         for job in &self.jobs {
             let id = id_of(job);
             match self.records.iter().find(|record| record.id == id) {
                 None if self.runs.iter().any(|run| run.id == id && run.succeeded && run.unrecorded) => {}
+                _ if self.is_unsent(job) => {}
                 None => flaws.push(format!("{id} is lost: there is no record of it")),
                 Some(record) if !record.state.is_terminal() && record.state != State::Blocked => {
                     flaws.push(format!("{id} is stuck as {}", record.state.as_str()));
@@ -359,6 +372,13 @@ impl Simulated {
             }
         }
         flaws
+    }
+
+    /// Returns `true` for a job of a workflow whose closing job was cancelled before all jobs were sent.
+    fn is_unsent(&self, job: &Enqueue) -> bool {
+        let Some(whole) = &job.envelope().parent_id else { return false };
+        let is_cancelled = self.records.iter().any(|record| record.id == *whole && record.state == State::Cancelled);
+        is_cancelled && !self.steps.iter().any(|step| step.id == *whole && step.state == State::Blocked)
     }
 
     fn judge(&self, record: &Record, flaws: &mut Vec<String>) {
@@ -384,6 +404,12 @@ impl Simulated {
         }
         if let Some(late) = runs.iter().find(|run| run.generation != record.generation && run.started > self.last_of(record)) {
             flaws.push(format!("{id} ran after it had ended: {late}"));
+        }
+        if let Some(stop) = self.stops.iter().find(|stop| stop.ids.contains(id)) {
+            let first = self.runs.iter().filter(|run| run.id == *id).map(|run| run.started).min();
+            if let Some(first) = first.filter(|first| *first > stop.at && stop.until.is_none_or(|until| *first < until)) {
+                flaws.push(format!("{id} ran at {first:?}, although its workflow was cancelled at {:?}", stop.at));
+            }
         }
         if record.state == State::Failed && !self.letters.iter().any(|letter| letter.attributes.get("sqjobs.id") == Some(id)) {
             flaws.push(format!("{id} has failed and has no dead letter"));

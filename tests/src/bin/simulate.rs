@@ -1,12 +1,12 @@
 //! Simulates many jobs with all kinds of faults: `simulate 1000000`, or with another seed `simulate 1000000 7`. In one run of four, the
-//! jobs wait for each other.
+//! jobs wait for each other, and in another one, they are a workflow.
 //!
 //! The first run that violates a guarantee is shrunk and printed. The same seed repeats it exactly.
 
 use std::{env, process::ExitCode, time::Duration};
 
 use sqjobs::{Enqueue, testing::simulation::Simulation};
-use sqjobs_tests::simulated::{JOBS, graph, jobs, worker};
+use sqjobs_tests::simulated::{JOBS, graph, jobs, whole, worker};
 
 fn main() -> ExitCode {
     // Jobs panic as planned; suppress their messages.
@@ -27,8 +27,12 @@ fn main() -> ExitCode {
             eprintln!("{small}:\n{:#?}", small.run(worker, jobs).flaws());
             return ExitCode::FAILURE;
         }
-        count += jobs.len() as u64;
-        connected += jobs.iter().filter(|job| !job.envelope().depends_on.is_empty()).count();
+        for envelope in jobs.iter().map(Enqueue::envelope) {
+            let waits = envelope.jobs.iter().filter(|step| !step.job.depends_on.is_empty()).count();
+            let is_last = !envelope.depends_on.is_empty() || !envelope.jobs.is_empty();
+            count += 1 + envelope.jobs.len() as u64;
+            connected += waits + usize::from(is_last);
+        }
         faults += ended.faults;
         took += ended.took;
     }
@@ -41,5 +45,9 @@ fn main() -> ExitCode {
 /// Returns the run of a seed.
 fn run(seed: u64) -> (Simulation, Vec<Enqueue>) {
     // Consecutive numbers of graphs, so that each of their choices occurs.
-    if seed % 4 == 3 { graph(seed / 4) } else { (Simulation::new(seed), jobs(seed, JOBS)) }
+    match seed % 4 {
+        3 => graph(seed / 4),
+        1 => whole(seed / 4),
+        _ => (Simulation::new(seed), jobs(seed, JOBS)),
+    }
 }

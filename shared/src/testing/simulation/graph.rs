@@ -3,11 +3,12 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use fastrand::Rng;
+use jiff::Timestamp;
 
 use super::{Simulated, watch::Run};
 use crate::{
-    Enqueue, Otherwise, Record, State, When,
-    lifecycle::{SKEW, unmet, waits_for},
+    Enqueue, Otherwise, Record, State, When, Workflow,
+    lifecycle::{SKEW, closed, expand, is_node, job_of, members, step_id, unmet, waits_for},
 };
 
 /// The endings without success.
@@ -51,6 +52,61 @@ pub fn connected(seed: u64, jobs: Vec<Enqueue>) -> Vec<Enqueue> {
     connected
 }
 
+/// Makes one workflow of jobs, in which they wait for each other at random. In one workflow of three, all others wait for the first job; in
+/// one of three, one job waits for more than 20. The closing job needs an id, and the jobs must not have options that a workflow refuses.
+///
+/// # Panics
+///
+/// When a job has such an option.
+pub fn workflow(seed: u64, closing: Enqueue, jobs: Vec<Enqueue>) -> Enqueue {
+    let mut rng = Rng::with_seed(seed);
+    let count = jobs.len();
+    let (has_hub, ids) = (rng.u8(..3) == 0, (0..count).map(|number| format!("step-{number}")).collect::<Vec<_>>());
+    let wide = if rng.u8(..3) == 0 && count > 21 { rng.usize(21..count) } else { count };
+    let mut connected = Vec::with_capacity(count);
+    for (number, job) in jobs.into_iter().enumerate() {
+        let mut after: BTreeSet<_> = (0..rng.usize(..4).min(number)).map(|_| ids[rng.usize(..number)].clone()).collect();
+        if number == wide {
+            let first = rng.usize(..=number - 21);
+            after.extend(ids[first..number].iter().cloned());
+        }
+        if has_hub && number > 0 {
+            after.insert(ids[0].clone());
+        }
+        let job = job.id(ids[number].clone());
+        connected.push(if after.is_empty() { job } else { waiting(job, after, &mut rng) });
+    }
+    rng.shuffle(&mut connected);
+    let after = if rng.bool() { BTreeSet::new() } else { ids[rng.usize(..count)..].iter().cloned().collect() };
+    let closing = waiting(closing, after, &mut rng);
+    let workflow = connected.into_iter().fold(Workflow::new(closing), Workflow::job);
+    workflow.build().expect("jobs that a workflow can have")
+}
+
+/// Returns the jobs that a message enqueues, the closing job at the end, as a worker sends them.
+pub(super) fn sent(job: &Enqueue, now: Timestamp) -> Vec<Enqueue> {
+    let whole = job.envelope();
+    if whole.jobs.is_empty() {
+        return vec![job.clone()];
+    }
+    let expansion = expand(whole, id_of(job), now);
+    let closing = (whole.name.clone(), expansion.closing);
+    let with = |(queue, envelope)| Enqueue::named("", serde_json::Value::Null).queue(queue).with(|it| *it = envelope);
+    expansion.jobs.into_iter().chain([closing]).map(with).collect()
+}
+
+/// Returns the same jobs, each with all jobs that it waits for, as their producer declares them.
+pub(super) fn declared(job: &Enqueue, now: Timestamp) -> Vec<Enqueue> {
+    let whole = job.envelope();
+    if whole.jobs.is_empty() {
+        return vec![job.clone()];
+    }
+    let closing = whole.last_steps().into_iter().map(str::to_owned).collect();
+    let awaited = whole.jobs.iter().map(|step| step.job.depends_on.clone()).chain([closing]);
+    let full = |ids: Vec<String>| ids.iter().map(|step| step_id(id_of(job), step)).collect();
+    sent(job, now).into_iter().zip(awaited).map(|(job, ids)| job.with(|envelope| envelope.depends_on = full(ids))).collect()
+}
+
 /// Makes a job wait for others, with random conditions.
 fn waiting(job: Enqueue, after: BTreeSet<String>, rng: &mut Rng) -> Enqueue {
     let when = [When::Succeeded, When::Succeeded, When::Succeeded, When::Ended, When::Failed][rng.usize(..5)];
@@ -71,13 +127,23 @@ pub(super) fn is_held(blocked: &Record, get: &dyn Fn(&str) -> Option<Record>) ->
     fn search(blocked: &Record, get: &dyn Fn(&str) -> Option<Record>, seen: &mut BTreeSet<String>) -> bool {
         let waits_for_retry = waits_for(blocked).contains(&State::Failed);
         seen.insert(blocked.id.clone())
-            && unmet(blocked).filter_map(|id| get(id)).any(|dependency| match dependency.state {
+            && unmet(blocked).filter_map(|id| get(id)).map(ended_node).any(|dependency| match dependency.state {
                 State::Blocked => search(&dependency, get, seen),
                 state => waits_for_retry && UNSUCCESSFUL.contains(&state),
             })
     }
-    let is_told = unmet(blocked).filter_map(|id| get(id)).all(|dependency| waits_for(blocked).contains(&dependency.state));
-    is_told && search(blocked, get, &mut BTreeSet::new())
+    fn is_told(blocked: &Record, get: &dyn Fn(&str) -> Option<Record>) -> bool {
+        unmet(blocked).filter_map(|id| get(id)).map(ended_node).all(|dependency| {
+            let waits = waits_for(blocked).contains(&dependency.state);
+            waits && (!is_node(&dependency.id) || dependency.state != State::Blocked || is_told(&dependency, get))
+        })
+    }
+    is_told(blocked, get) && search(blocked, get, &mut BTreeSet::new())
+}
+
+/// Returns a record with its state, which that of a node does not store if its members have ended as required.
+fn ended_node(record: Record) -> Record {
+    closed(&record).unwrap_or(record)
 }
 
 impl Simulated {
@@ -116,13 +182,29 @@ impl Simulated {
         steps.map(|step| step.at).max()
     }
 
+    /// Returns the instant at which a job, or a node in its place, began to wait for another job, for the last time before `until`.
+    fn waited_since(&self, id: &str, dependency: &str, until: Duration) -> Duration {
+        let has_member = |node: &&Record| is_node(&node.id) && job_of(&node.id) == id && members(node).any(|member| member == dependency);
+        let node = self.records.iter().find(has_member);
+        self.blocked_since(node.map_or(id, |node| &node.id), until).unwrap_or_default()
+    }
+
+    /// Returns the jobs that block a job, or a node, and those that block its nodes.
+    fn blocking(&self, blocked: &Record) -> BTreeSet<String> {
+        let through = |id: &String| match self.record(id).filter(|_| is_node(id)) {
+            Some(node) => self.blocking(node),
+            None => [id.clone()].into(),
+        };
+        unmet(blocked).flat_map(through).collect()
+    }
+
     fn judge_start(&self, job: &Enqueue, first: &Run, flaws: &mut Vec<String>) {
         let id = id_of(job);
         let Some(since) = self.blocked_since(id, first.started) else {
             flaws.push(format!("{id} started before its condition was met, since it never waited: {first}"));
             return;
         };
-        if !self.is_met(job, since, first.started) {
+        if !self.is_met(job, &|dependency| self.waited_since(id, dependency, first.started), first.started) {
             flaws.push(format!("{id} started before its condition was met, blocked since {since:?}: {first}"));
         }
     }
@@ -139,7 +221,7 @@ impl Simulated {
         }
         let early = ended.saturating_sub(RELEASE);
         let is_steady = |id: &String| !self.steps.iter().any(|step| step.id == *id && step.at > early && step.at <= ended);
-        if since < early && job.envelope().depends_on.iter().all(is_steady) && self.is_met(job, early, early) {
+        if since < early && job.envelope().depends_on.iter().all(is_steady) && self.is_met(job, &|_| early, early) {
             flaws.push(format!("{id} was not released until {ended:?}, although its condition was met"));
         }
     }
@@ -151,39 +233,45 @@ impl Simulated {
             flaws.push(format!("{id} is stuck as blocked on {:?}", record.blocked_on));
         }
         let states = waits_for(record);
-        for ended in unmet(record).filter_map(|id| self.record(id)).filter(|record| !states.contains(&record.state)) {
+        let unmet = unmet(record).filter_map(|id| self.record(id).cloned()).map(ended_node);
+        for ended in unmet.filter(|record| !states.contains(&record.state)) {
             flaws.push(format!("{id} is stuck as blocked on {}, which is {}", ended.id, ended.state.as_str()));
         }
-        let since = self.blocked_since(id, self.took).unwrap_or_default();
-        let is_met = |id: &&String| self.has_succeeded(id, since, self.took) || self.was(id, since, self.took, UNSUCCESSFUL);
-        let mut met = job.envelope().depends_on.iter().filter(|id| !record.blocked_on.contains(*id));
+        let is_met = |dependency: &&String| {
+            let since = self.waited_since(id, dependency, self.took);
+            self.has_succeeded(dependency, since, self.took) || self.was(dependency, since, self.took, UNSUCCESSFUL)
+        };
+        let blocking = self.blocking(record);
+        let mut met = job.envelope().depends_on.iter().filter(|id| !blocking.contains(*id));
         if let Some(wrong) = met.find(|id| !is_met(id)) {
             flaws.push(format!("{id} no longer waits for {wrong}, which has not ended"));
         }
     }
 
-    /// Returns `true` if the condition of a job held at some instant of a period.
-    fn is_met(&self, job: &Enqueue, from: Duration, until: Duration) -> bool {
+    /// Returns `true` if the condition of a job held at some instant of a period, which begins at another instant for each dependency.
+    fn is_met(&self, job: &Enqueue, from: &dyn Fn(&str) -> Duration, until: Duration) -> bool {
         let mut dependencies = job.envelope().depends_on.iter();
+        let has_succeeded = |id: &String| self.has_succeeded(id, from(id), until);
+        let has_failed = |id: &String| self.was(id, from(id), until, UNSUCCESSFUL);
         match job.envelope().when {
-            When::Succeeded => dependencies.all(|id| self.has_succeeded(id, from, until)),
-            When::Ended => dependencies.all(|id| self.has_succeeded(id, from, until) || self.was(id, from, until, UNSUCCESSFUL)),
-            When::Failed => dependencies.any(|id| self.was(id, from, until, UNSUCCESSFUL)),
+            When::Succeeded => dependencies.all(has_succeeded),
+            When::Ended => dependencies.all(|id| has_succeeded(id) || has_failed(id)),
+            When::Failed => dependencies.any(has_failed),
         }
     }
 
     fn have_all_succeeded(&self, job: &Enqueue, ended: Duration) -> bool {
-        let since = self.blocked_since(id_of(job), ended).unwrap_or_default();
-        job.envelope().depends_on.iter().all(|id| self.has_succeeded(id, since, ended))
+        let since = |dependency: &str| self.waited_since(id_of(job), dependency, ended);
+        job.envelope().depends_on.iter().all(|id| self.has_succeeded(id, since(id), ended))
     }
 
     /// Returns `true` if the job that the record names as the cause of a cancel did not succeed.
     fn must_cancel(&self, job: &Enqueue, record: &Record, ended: Duration) -> bool {
-        let since = self.blocked_since(id_of(job), ended).unwrap_or_default();
+        let since = |dependency: &str| self.waited_since(id_of(job), dependency, ended);
         let reason = record.error.as_ref().map_or("", |error| &error.message);
         let is_named = |id: &&String| reason.starts_with(&format!("the job {id}, "));
         let mut named = job.envelope().depends_on.iter().filter(is_named);
-        job.envelope().otherwise == Otherwise::Cancel && named.any(|id| self.was(id, since, ended, UNSUCCESSFUL))
+        job.envelope().otherwise == Otherwise::Cancel && named.any(|id| self.was(id, since(id), ended, UNSUCCESSFUL))
     }
 
     /// Returns `true` if a job was recorded as succeeded in a period, and its body has succeeded too.

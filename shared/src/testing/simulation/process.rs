@@ -1,6 +1,7 @@
 //! Simulated functions and beaters: processes that are invoked, work, and die at any moment.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -99,7 +100,14 @@ impl Cloud {
             if self.since.elapsed() > STORM {
                 self.dice.fate().calm = true;
             }
+            let is_unsent = |job: &Enqueue| {
+                job.envelope().parent_id.as_ref().is_some_and(|whole| {
+                    let closing = self.store.get(whole);
+                    closing.is_some_and(|closing| closing.state == State::Cancelled) && !self.watch.was_blocked(whole)
+                })
+            };
             let is_ended = |job: &Enqueue| match self.store.get(id_of(job)) {
+                _ if is_unsent(job) => true,
                 None => self.watch.succeeded_unrecorded(id_of(job)),
                 Some(record) if record.state == State::Blocked => is_held(&record, &|id| self.store.get(id)),
                 Some(record) => record.state.is_terminal() && record.dlq != Some(Dlq::Pending) && settled(&record).is_none(),
@@ -249,6 +257,8 @@ impl<'a> Beater<'a> {
 pub(super) struct Operator<'a> {
     pub(super) world: &'a Cloud,
     pub(super) jobs: &'a [Enqueue],
+    /// The ids of workflows.
+    pub(super) workflows: &'a [String],
     pub(super) changes: usize,
 }
 
@@ -266,8 +276,11 @@ impl Operator<'_> {
         }
     }
 
-    /// Retries or cancels a job. Most retries are of jobs that have failed.
+    /// Retries or cancels a workflow, or a job. Most retries are of jobs that have failed.
     async fn change(&self, client: &Client) {
+        if let Some(workflow) = self.workflows.first().filter(|_| self.world.dice.fate().rng.bool()) {
+            return self.change_workflow(client, workflow).await;
+        }
         let has_failed = |job: &&Enqueue| {
             let state = self.world.store.get(id_of(job)).map(|record| record.state);
             state.is_some_and(|state| state.is_terminal() && state != State::Succeeded)
@@ -279,10 +292,33 @@ impl Operator<'_> {
         let Some(job) = jobs.get(self.world.dice.fate().rng.usize(..jobs.len().max(1))) else { return };
         // A lost answer is as good as any.
         if choice < 4 && !failed.is_empty() {
+            self.world.watch.retries(id_of(job));
             client.retry((*job).clone()).await.ok();
+        } else if self.workflows.iter().any(|workflow| workflow == id_of(job)) {
+            self.cancel_workflow(client, id_of(job)).await;
         } else {
             self.world.watch.cancels(id_of(job));
             client.cancel(id_of(job)).await.ok();
+        }
+    }
+
+    async fn change_workflow(&self, client: &Client, workflow: &str) {
+        if self.world.dice.fate().rng.u8(..3) == 0 {
+            return self.cancel_workflow(client, workflow).await;
+        }
+        for job in self.jobs {
+            self.world.watch.retries(id_of(job));
+        }
+        client.retry_workflow(workflow).await.ok();
+    }
+
+    async fn cancel_workflow(&self, client: &Client, workflow: &str) {
+        let ids: BTreeSet<_> = self.jobs.iter().map(|job| id_of(job).to_owned()).collect();
+        for id in &ids {
+            self.world.watch.cancels(id);
+        }
+        if client.cancel_workflow(workflow).await.is_ok() {
+            self.world.watch.stopped(ids);
         }
     }
 }

@@ -49,18 +49,28 @@ pub(super) struct Step {
     pub(super) at: Duration,
 }
 
+/// A workflow that the operator has cancelled.
+#[derive(Debug, Clone)]
+pub(super) struct Stop {
+    pub(super) ids: BTreeSet<String>,
+    pub(super) at: Duration,
+    /// The instant of the next retry of one of its jobs.
+    pub(super) until: Option<Duration>,
+}
+
 /// Logs the runs of the jobs that it wraps, and what else happens to jobs.
 #[derive(Debug, Clone)]
 pub(super) struct Watch {
     runs: Arc<Mutex<Vec<Run>>>,
     steps: Arc<Mutex<Vec<Step>>>,
     cancels: Arc<Mutex<BTreeSet<String>>>,
+    stops: Arc<Mutex<Vec<Stop>>>,
     pub(super) since: Instant,
 }
 
 impl Default for Watch {
     fn default() -> Self {
-        Self { runs: Arc::default(), steps: Arc::default(), cancels: Arc::default(), since: Instant::now() }
+        Self { runs: Arc::default(), steps: Arc::default(), cancels: Arc::default(), stops: Arc::default(), since: Instant::now() }
     }
 }
 
@@ -87,6 +97,30 @@ impl Watch {
     /// Logs that the operator tries to cancel a job.
     pub(super) fn cancels(&self, id: &str) {
         self.cancels.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned());
+    }
+
+    /// Logs that the operator has cancelled a workflow with these jobs.
+    pub(super) fn stopped(&self, ids: BTreeSet<String>) {
+        let stop = Stop { ids, at: self.since.elapsed(), until: None };
+        self.stops.lock().unwrap_or_else(PoisonError::into_inner).push(stop);
+    }
+
+    /// Logs that the operator retries a job.
+    pub(super) fn retries(&self, id: &str) {
+        let mut stops = self.stops.lock().unwrap_or_else(PoisonError::into_inner);
+        for stop in stops.iter_mut().filter(|stop| stop.ids.contains(id)) {
+            stop.until.get_or_insert(self.since.elapsed());
+        }
+    }
+
+    pub(super) fn stops(&self) -> Vec<Stop> {
+        self.stops.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns `true` if a record was written as blocked.
+    pub(super) fn was_blocked(&self, id: &str) -> bool {
+        let steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        steps.iter().any(|step| step.id == id && step.state == State::Blocked)
     }
 
     /// Returns `true` if a run has succeeded that the table may not know.
