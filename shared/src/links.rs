@@ -49,6 +49,8 @@ struct Found {
     open: Vec<Target>,
     /// Ended nodes, which may have to wait again, because a member was retried.
     nodes: Vec<(Target, Record)>,
+    /// Nodes that wait again. A process may have died before it registered them with their members.
+    reopened: Vec<Record>,
     /// The number of requests before.
     round: usize,
 }
@@ -140,6 +142,7 @@ impl Links<'_> {
                 }
                 match answer {
                     Ok(Linked::Done(job)) if target.is_mark => found.open.push(target.next(&job)),
+                    Ok(Linked::Done(job)) if lifecycle::is_reopened(&job) => found.reopened.push(*job),
                     Ok(Linked::Done(job)) => found.ended.extend(lifecycle::closed(&job)),
                     Ok(Linked::Refused(Some(job))) => found.look(target, *job, blocked, states),
                     Ok(Linked::Refused(None)) => unknown.push(target),
@@ -166,6 +169,11 @@ impl Links<'_> {
                     Written::Refused(_) => found.open.push(target), // it exists by now
                 }
             }
+            for node in mem::take(&mut found.reopened) {
+                if let Waiting::Changed(node) = self.register_node(&node).await? {
+                    found.ended.extend(if node.state.is_terminal() { Some(*node) } else { lifecycle::closed(&node) });
+                }
+            }
             for (target, node) in mem::take(&mut found.nodes) {
                 let node = self.reopen(node).await?;
                 if node.state.is_terminal() {
@@ -181,20 +189,21 @@ impl Links<'_> {
         Err(StoreError::Busy("the records of dependencies changed at each try".into()))
     }
 
+    fn register_node<'a>(&'a self, node: &'a Record) -> BoxFuture<'a, Result<Waiting, StoreError>> {
+        self.register(node).boxed()
+    }
+
     /// Makes an ended node wait again for its members, and registers it with them. Returns the node, which ends again if a member has ended
     /// without success and was not retried.
-    fn reopen(&self, node: Record) -> BoxFuture<'_, Result<Record, StoreError>> {
-        async move {
-            let open = lifecycle::reopened(&node, |_| true, &token(), self.clock.now());
-            match self.store.write(&[Write::replace(node, open.clone())]).await.pop().unwrap_or(Ok(Written::Refused(None)))? {
-                Written::Refused(_) => Err(StoreError::Busy("a group of jobs changed in the meantime".into())),
-                Written::Done => match self.register(&open).await? {
-                    Waiting::Changed(node) => Ok(*node),
-                    Waiting::Blocked => Ok(open),
-                },
-            }
+    async fn reopen(&self, node: Record) -> Result<Record, StoreError> {
+        let open = lifecycle::reopened(&node, |_| true, &token(), self.clock.now());
+        match self.store.write(&[Write::replace(node, open.clone())]).await.pop().unwrap_or(Ok(Written::Refused(None)))? {
+            Written::Refused(_) => Err(StoreError::Busy("a group of jobs changed in the meantime".into())),
+            Written::Done => match self.register_node(&open).await? {
+                Waiting::Changed(node) => Ok(*node),
+                Waiting::Blocked => Ok(open),
+            },
         }
-        .boxed()
     }
 
     /// Looks again at jobs that list the dependent on a page. Unlike a registration with the job itself, one on a page is also made if the

@@ -89,6 +89,11 @@ fn of(id: String) -> Record {
     Record { id, ..Record::default() }
 }
 
+/// Returns `true` for a node that waits again. It may not be registered with its members yet.
+pub(crate) fn is_reopened(node: &Record) -> bool {
+    is_node(&node.id) && node.generation > 0 && !node.blocked_on.is_empty()
+}
+
 /// Returns the members of a node, in their order.
 pub(crate) fn members(node: &Record) -> impl Iterator<Item = &String> {
     node.dependencies.iter().flat_map(|dependencies| &dependencies.ids)
@@ -98,7 +103,17 @@ pub(crate) fn members(node: &Record) -> impl Iterator<Item = &String> {
 pub(crate) fn reopened(node: &Record, is_open: impl Fn(&String) -> bool, owner: &str, now: Timestamp) -> Record {
     let blocked_on = members(node).filter(|id| is_open(id)).cloned().collect();
     let purge_at = Some(kept_until(MAX_BLOCKED, now));
-    Record { state: State::Blocked, blocked_on, error: None, finished_at: None, purge_at, owner: Some(owner.to_owned()), ..node.clone() }
+    let generation = node.generation.saturating_add(1);
+    Record {
+        state: State::Blocked,
+        blocked_on,
+        error: None,
+        finished_at: None,
+        purge_at,
+        generation,
+        owner: Some(owner.to_owned()),
+        ..node.clone()
+    }
 }
 
 /// Builds the nodes through which `parent` waits for `members`. Returns the ids that the parent itself waits for, at most 20, and the nodes.
