@@ -33,26 +33,28 @@ pub(crate) use self::{
     ending::{Ending, Fate},
     filing::{filed, is_filed, is_sendable, put_off, sent},
     finish::{Outcome, dead_lettered, finish},
-    identity::{UNSTORABLE, differs, has_other_arguments, id_in_use, is_of, noted, other_workflow},
+    identity::{RESERVED, UNSTORABLE, differs, has_other_arguments, id_in_use, is_of, noted, other_workflow},
     lease::renewed,
-    node::{is_left_over, is_reopened, job_of, members, nodes, page, pages, plan, reopened},
+    node::{is_left_over, is_reopened, job_of, longest, members, nodes, page, pages, plan, reopened},
     refuse::refuse,
     repair::{Repair, repair},
     request::Request,
     resolve::{Resolution, resolve},
     transition::{UNKNOWN, announced, created},
-    workflow::{Expansion, expand, longest},
+    workflow::{Expansion, expand},
 };
 #[cfg(not(feature = "operator"))]
 pub(crate) use self::{
-    dependency::{starts_at, unmet},
+    dependency::unmet,
     identity::is_unclaimed,
     node::{is_job, is_node, plan_id},
+    transition::starts_at,
 };
 #[cfg(feature = "operator")]
 pub use self::{
-    dependency::{starts_at, unmet},
+    dependency::unmet,
     identity::{is_awaited, is_unclaimed, waits_for_other_jobs, waits_for_other_time},
     node::{is_job, is_node, plan_id},
+    transition::starts_at,
 };
 pub(crate) use crate::{envelope::step_id, job_error::FollowUp};

@@ -16,7 +16,7 @@ mod tally;
 
 pub(crate) use self::{
     counter::{Counter, Kept, Share},
-    tally::{OTHER_ARGUMENTS, RESERVED, Sample},
+    tally::{OTHER_ARGUMENTS, Sample},
 };
 #[cfg(feature = "operator")]
 pub use self::{spread::Spread, tally::Tally};

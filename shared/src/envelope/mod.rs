@@ -36,10 +36,11 @@ pub(crate) use limit::{LINK, check_id, is_sendable, storable};
 pub(crate) use mask::told;
 pub(crate) use mistake::Reported;
 pub use output::output;
+pub(crate) use output::step_id;
 pub use unreadable::Unreadable;
 pub(crate) use unreadable::excerpt;
+pub(crate) use workflow::MOST_BYTES as WORKFLOW_BYTES;
 pub use workflow::Step;
-pub(crate) use workflow::{MOST_BYTES as WORKFLOW_BYTES, step_id};
 
 /// The JSON Schema (draft 2020-12) of the native format, for producers in any language.
 pub const SCHEMA: &str = include_str!("../../envelope.schema.json");

@@ -54,6 +54,11 @@ fn replace(value: &mut Value, with: &impl Fn(&str) -> Value) {
     }
 }
 
+/// Returns the id of a job of a workflow.
+pub(crate) fn step_id(workflow: &str, step: &str) -> String {
+    format!("{workflow}/{step}")
+}
+
 impl Envelope {
     /// Returns the ids of the jobs to whose outputs the arguments refer. An envelope that does not need the feature has no references.
     pub(crate) fn outputs(&self) -> BTreeSet<&str> {

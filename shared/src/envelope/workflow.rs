@@ -38,11 +38,6 @@ impl Step {
     }
 }
 
-/// Returns the id of a job of a workflow.
-pub(crate) fn step_id(workflow: &str, step: &str) -> String {
-    format!("{workflow}/{step}")
-}
-
 /// Reads the jobs of a workflow.
 pub(super) fn read(value: Option<Value>) -> Result<Vec<Step>, Unreadable> {
     let flawed = |found: String| Unreadable::new("jobs", found, limit::remedy("jobs"));

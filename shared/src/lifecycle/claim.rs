@@ -5,13 +5,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    dependency::{blocked, must_wait, unblocked},
+    dependency::{blocked, must_wait},
     ending::Ending,
     filing::{filed, is_filed, waits_long},
     identity::{digest, is_of, is_unclaimed, noted, with_dependents},
     lease::{KILLED, free_from, was_killed},
     request::Request,
-    transition::{cancelled, created, failed, finished, redriven, remember, too_often, unfinished, with_message},
+    transition::{cancelled, created, failed, finished, redriven, remember, too_often, unblocked, unfinished, with_message},
 };
 use crate::{
     Policy, Recording,

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use super::{
     filing::{filed, waits_long},
     identity::digest,
-    node::{is_job, is_node, kept_until},
-    request::{MAX_BLOCKED, Request},
-    transition::{UNKNOWN, created, failed, finished, met, unfinished, with_message},
+    node::{MAX_BLOCKED, is_job, is_node, kept_until},
+    request::Request,
+    transition::{UNKNOWN, created, failed, finished, starts_at, unblocked, unfinished, with_message},
 };
 use crate::{
     clock::after,
@@ -52,21 +52,6 @@ pub(super) fn blocked(seen: &Record, request: &Request, owner: &str, now: Timest
         due: Some(shard(&seen.id)),
         ..unfinished(base)
     }
-}
-
-/// Returns the instant before which a job does not start. The record of a blocked job keeps it among its dependencies.
-pub fn starts_at(job: &Record) -> Option<Timestamp> {
-    if job.state == State::Blocked { job.dependencies.as_ref()?.run_at } else { job.run_at }
-}
-
-/// Returns a blocked job after its wait: with its own run time, and not in the due index.
-pub(super) fn unblocked(blocked: Record) -> Record {
-    let run_at = starts_at(&blocked);
-    let mut job = met(Record { run_at, due: None, ..blocked });
-    if let Some(dependencies) = &mut job.dependencies {
-        dependencies.run_at = None;
-    }
-    job
 }
 
 /// Returns the jobs and nodes that block a job, without the sentinel.

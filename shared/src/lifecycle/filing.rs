@@ -5,10 +5,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    dependency::unblocked,
     identity::digest,
     request::Request,
-    transition::{created, unfinished, with_message},
+    transition::{created, unblocked, unfinished, with_message},
 };
 use crate::{
     Policy,

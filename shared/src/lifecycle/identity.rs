@@ -8,11 +8,12 @@ use super::{lease::SKEW, request::Request};
 use crate::{
     envelope::{Digest, Otherwise, When, excerpt},
     record::{Failure, Record, State},
-    stats::RESERVED,
 };
 
 /// The kind of a job whose record the store cannot hold.
 pub(crate) const UNSTORABLE: &str = "unstorable";
+/// The prefix of the kind of a message with a reserved field. The field's name follows.
+pub(crate) const RESERVED: &str = "reserved_";
 /// The kinds of messages that are rejected before an attempt, besides reserved fields.
 const REFUSALS: &[&str] = &["rejected", "parked", "contract", UNSTORABLE];
 

@@ -8,19 +8,27 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{repair::GONE, request::MAX_BLOCKED};
 use crate::{
     clock::after,
-    envelope::{Digest, LINK},
+    envelope::{Digest, Envelope, LINK},
     record::{Dependencies, Record, State},
 };
 
+/// Maximum time to wait for other jobs, unless the message sets it.
+pub(super) const MAX_BLOCKED: Duration = Duration::from_hours(30 * 24);
+/// Delay after which the message of a job is certainly gone. A queue keeps messages for at most 14 days.
+pub(super) const GONE: Duration = Duration::from_hours(15 * 24);
 /// Maximum number of members of a node.
 pub(super) const WIDTH: usize = 20;
 /// Maximum bytes of the ids of a node's members. A node then has less than 1 KB, so that each change costs one write unit.
 const WIDTH_BYTES: usize = 380;
 /// Time for which a node, a page or a plan is kept after the last wait for it has ended, because a retry may need it.
 const KEPT: Duration = Duration::from_hours(60 * 24);
+
+/// Returns the time for which a job may wait for others.
+pub(crate) fn longest(job: &Envelope) -> Duration {
+    job.max_blocked_s.map_or(MAX_BLOCKED, Duration::from_secs_f64)
+}
 
 /// Returns `true` for the id of a job.
 pub fn is_job(id: &str) -> bool {

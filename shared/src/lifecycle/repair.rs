@@ -9,6 +9,7 @@ use super::{
     filing::{LONG, filed},
     give_up::{given_up, lapsed},
     lease::free_from,
+    node::GONE,
     request::Request,
     transition::{cancelled, finished},
 };
@@ -21,9 +22,6 @@ use crate::{
 
 /// Delay after which an operator should look at a job. An invisible message becomes visible within 12 hours.
 const OVERDUE: Duration = Duration::from_hours(24);
-
-/// Delay after which the message of a job is certainly gone. A queue keeps messages for at most 14 days.
-pub(super) const GONE: Duration = Duration::from_hours(15 * 24);
 
 /// The kind of failure of a job whose message is gone without a copy.
 const LOST: &str = "lost";

@@ -8,14 +8,11 @@ use std::{
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::workflow::{expand, longest};
+use super::{node::longest, workflow::expand};
 use crate::{
     envelope::{Digest, Envelope},
     record::Dependencies,
 };
-
-/// Maximum time to wait for other jobs, unless the message sets it.
-pub(super) const MAX_BLOCKED: Duration = Duration::from_hours(30 * 24);
 
 /// The request of a delivery, after decoding.
 #[derive(Debug, Clone, PartialEq, Default)]

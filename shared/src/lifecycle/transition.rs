@@ -118,6 +118,21 @@ pub(super) fn met(record: Record) -> Record {
     Record { dependencies, ..record }
 }
 
+/// Returns the instant before which a job does not start. The record of a blocked job keeps it among its dependencies.
+pub fn starts_at(job: &Record) -> Option<Timestamp> {
+    if job.state == State::Blocked { job.dependencies.as_ref()?.run_at } else { job.run_at }
+}
+
+/// Returns a blocked job after its wait: with its own run time, and not in the due index.
+pub(super) fn unblocked(blocked: Record) -> Record {
+    let run_at = starts_at(&blocked);
+    let mut job = met(Record { run_at, due: None, ..blocked });
+    if let Some(dependencies) = &mut job.dependencies {
+        dependencies.run_at = None;
+    }
+    job
+}
+
 pub(super) fn too_often(limit: &str, times: u32, now: Timestamp) -> Failure {
     Failure::new(limit, format!("the policy's {limit} of {times} is reached"), now)
 }

@@ -1,13 +1,10 @@
 //! Makes the jobs of a workflow out of its message.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{
-    node::{WIDTH, is_job, members, nodes},
-    request::MAX_BLOCKED,
-};
+use super::node::{WIDTH, is_job, longest, members, nodes};
 use crate::{
     envelope::{Digest, Envelope, Step, step_id},
     record::{Dependencies, Record},
@@ -109,9 +106,4 @@ impl Wires {
         ids.extend(self.direct.remove(id).unwrap_or_default().into_iter().take(room));
         ids
     }
-}
-
-/// Returns the time for which a job may wait for others.
-pub(crate) fn longest(job: &Envelope) -> Duration {
-    job.max_blocked_s.map_or(MAX_BLOCKED, Duration::from_secs_f64)
 }

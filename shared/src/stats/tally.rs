@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::spread::Spread;
-use crate::{clock::rfc3339, lifecycle::Ending};
+use crate::{
+    clock::rfc3339,
+    lifecycle::{Ending, RESERVED},
+};
 
 /// Maximum number of kinds of failures that are counted separately.
 const KINDS: usize = 8;
@@ -20,9 +23,6 @@ const IDS: usize = 32;
 
 /// The kind of a discarded duplicate whose arguments differ from those of the job.
 pub(crate) const OTHER_ARGUMENTS: &str = "other_arguments";
-
-/// The prefix of the kind of a message with a reserved field. The field's name follows.
-pub(crate) const RESERVED: &str = "reserved_";
 
 /// The name under which all further kinds are counted.
 const OTHERS: &str = "others";

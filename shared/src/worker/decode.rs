@@ -13,10 +13,9 @@ use crate::{
     clock::after,
     envelope::{Envelope, Reported, Unreadable, excerpt},
     job::{AnyJob, BoundJob},
-    lifecycle::{self, Ending, Expansion, Request},
+    lifecycle::{self, Ending, Expansion, RESERVED, Request},
     queue::Message,
     record::Failure,
-    stats::RESERVED,
 };
 
 /// A message and its decoded job.

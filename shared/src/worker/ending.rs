@@ -16,10 +16,10 @@ use super::{
 use crate::{
     clock::until,
     job::Hook,
-    lifecycle::{self, Ending, Fate, FollowUp, Outcome},
+    lifecycle::{self, Ending, Fate, FollowUp, Outcome, RESERVED},
     record::{Failure, Record, State},
     retry::jitter,
-    stats::{OTHER_ARGUMENTS, RESERVED, Sample},
+    stats::{OTHER_ARGUMENTS, Sample},
     store::{StoreError, Write, Written},
     telemetry::log_ending,
 };
