@@ -278,6 +278,45 @@ fn work_that_nobody_has_taken_up_is_found() {
 }
 
 #[test]
+fn a_function_that_may_not_send_to_a_queue_of_waiting_jobs_is_found() {
+    World::setup().visibility_s(180).test(async |world| {
+        healthy(world).await;
+        for name in ["mails", "reports"] {
+            sqjobs(world, &["queue", "create", name]).yes();
+        }
+        let later = Clock::system().now() + SignedDuration::from_hours(1);
+        let record = |id: &str, queue: &str, state: &str, blocked_on: &[&str]| {
+            let conditions = json!({"ids": blocked_on, "when": "succeeded", "otherwise": "hold"});
+            json!({
+                "id": id, "name": "probe", "queue": queue, "state": state, "attempts": 0, "max_attempts": 3, "run_at": later, "due": "due#3",
+                "envelope": "{}", "blocked_on": blocked_on, "dependencies": conditions,
+            })
+        };
+        world.plant(record("first", "probes", "scheduled", &[])).await;
+        world.plant(record("own", "probes", "blocked", &["first"])).await;
+        world.plant(record("other", "reports", "blocked", &["approval"])).await;
+        assert_eq!(broken(world, &[]), ["mapping_missing", "mapping_missing"]);
+        world.plant(record("mail", "mails", "blocked", &["first"])).await;
+        world.plant(record("report", "reports", "blocked", &["approval", "first"])).await;
+        assert_eq!(broken(world, &[]), ["mapping_missing", "dependents_denied", "mapping_missing"]);
+        let (function, beater) = [Function::probe(), Function::beater()].map(|function| world.account.name(&function)).into();
+        let said = sqjobs(world, &["doctor", "--beater", &beater]).no();
+        let what = format!(
+            "function {function}: its role does not allow it to send to the queues mails, reports, but \
+              jobs there wait for its jobs, such as mail\n"
+        );
+        assert!(said.contains(&what), "{said}");
+        let remedy = ["queue", "create", "probes", "--function", &function, "--enqueues-to", "mails", "--enqueues-to", "reports"];
+        assert!(said.contains(&format!("`sqjobs {}`", remedy.join(" "))), "{said}");
+        sqjobs(world, &remedy[..7]).yes();
+        let said = sqjobs(world, &["doctor", "--beater", &beater]).no();
+        assert!(said.contains("to send to queue reports, but jobs there wait for its jobs, such as report\n"), "{said}");
+        sqjobs(world, &remedy).yes();
+        assert_eq!(broken(world, &[]), ["mapping_missing", "mapping_missing"]);
+    });
+}
+
+#[test]
 fn a_function_too_old_for_its_messages_is_found_though_it_never_ran_a_job() {
     World::setup().visibility_s(180).test(async |world| {
         healthy(world).await;

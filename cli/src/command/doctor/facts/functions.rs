@@ -1,11 +1,13 @@
 //! Reads the functions and the rights of their roles.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_lambda::types::RecursiveLoop;
 
-use super::{System, beater::is_invoked};
+use super::{Blocked, System, beater::is_invoked};
 use crate::{
     aws::Aws,
-    command::function::{self, Function},
+    command::function::{self, Function, Right},
     failure::{Failure, describe},
 };
 
@@ -55,6 +57,29 @@ impl System {
             match missing_rights {
                 Ok(missing_rights) => self.beater.missing_rights = missing_rights,
                 Err(error) => self.unread.push(format!("the role of function {}: {error}", function.name)),
+            }
+        }
+    }
+
+    /// Reads which functions lack the right to send to the queues of jobs that wait for their jobs.
+    pub(super) async fn rights_to_send(&mut self, aws: &Aws) {
+        let arns: BTreeMap<_, _> = self.queues.iter().map(|queue| (queue.name.clone(), queue.arn.clone())).collect();
+        for queue in &mut self.queues {
+            let function = queue.mapping.as_ref().and_then(|mapping| self.functions.get(&mapping.function)?.as_ref());
+            let Some(function) = function else { continue };
+            let releases =
+                |blocked: &&Blocked| blocked.unmet.iter().any(|(_, job)| job.as_ref().is_some_and(|job| job.queue == queue.name));
+            let jobs = self.blocked.iter().filter(|blocked| blocked.job.queue != queue.name).filter(releases).map(|blocked| &blocked.job);
+            let jobs: BTreeMap<_, _> = jobs.rev().map(|job| (&job.queue, &job.id)).collect();
+            for (name, id) in jobs {
+                let Some(arn) = arns.get(name) else { continue };
+                let right = Right::new("Children", &["sqs:GetQueueUrl", "sqs:SendMessage"], vec![arn.clone()]);
+                match function.missing_rights(aws, &[right]).await {
+                    Ok(missing_rights) if missing_rights.is_empty() => {}
+                    Ok(_) => drop(queue.denied.insert(name.clone(), id.clone())),
+                    // The same error was noted for the other rights of the role.
+                    Err(_) => break,
+                }
             }
         }
     }

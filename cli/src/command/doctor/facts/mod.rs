@@ -48,9 +48,7 @@ pub(in crate::command::doctor) struct System {
     /// The schedules that are neither paused nor wrong.
     pub(in crate::command::doctor) schedules_due: Vec<Scheduled>,
     /// The jobs that wait for other jobs.
-    pub(in crate::command::doctor) blocked: Vec<Record>,
-    /// The jobs for which they wait and which have ended without success.
-    pub(in crate::command::doctor) unsuccessful: Vec<Record>,
+    pub(in crate::command::doctor) blocked: Vec<Blocked>,
     /// The schedules that no beater can fire, and why.
     pub(in crate::command::doctor) wrong_schedules: Vec<(String, String)>,
     /// The queues of schedules and due jobs that do not exist, by their full names.
@@ -102,8 +100,18 @@ pub(in crate::command::doctor) struct Queue {
     pub(in crate::command::doctor) mapping: Option<Mapping>,
     /// The rights that the role of its function lacks.
     pub(in crate::command::doctor) missing_rights: Vec<String>,
+    /// The queues to which the role does not allow its function to send although jobs there wait for its jobs, each with such a job.
+    pub(in crate::command::doctor) denied: BTreeMap<String, String>,
     /// A record that is deleted before its message.
     pub(in crate::command::doctor) deleted_early: Option<Record>,
+}
+
+/// A job that waits for other jobs.
+#[derive(Debug)]
+pub(in crate::command::doctor) struct Blocked {
+    pub(in crate::command::doctor) job: Record,
+    /// The first of the jobs that it still waits for, with their records.
+    pub(in crate::command::doctor) unmet: Vec<(String, Option<Record>)>,
 }
 
 #[derive(Debug, Default)]
@@ -162,6 +170,7 @@ impl System {
         system.leave_others_out(&environments);
         system.rights(aws).await;
         system.work(aws).await;
+        system.rights_to_send(aws).await;
         Ok(system)
     }
 

@@ -91,6 +91,7 @@ pub(super) async fn queues(aws: &Aws, mappings: &[EventSourceMapping], unread: &
             }),
             mapping: mappings.iter().find(|mapping| feeds_from(mapping, &arn)).map(Mapping::of),
             missing_rights: Vec::new(),
+            denied: BTreeMap::new(),
             deleted_early: None,
             arn,
             name: name.clone(),

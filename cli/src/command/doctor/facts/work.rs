@@ -1,16 +1,17 @@
 //! Reads jobs, schedules and statistics.
 
-use std::{collections::BTreeSet, iter::successors, time::Duration};
+use std::{iter::successors, time::Duration};
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use sqjobs::{
-    By, Record, Scheduled, State, lifecycle, setup,
+    By, Record, Scheduled, State, setup,
     stats::Tally,
     store::{DynamoDb, Store as _},
 };
 
-use super::{System, Table};
+use super::{Blocked, System, Table};
 use crate::{
     aws::Aws,
     command::{queue::missing, stats},
@@ -19,6 +20,10 @@ use crate::{
 
 /// Maximum number of due jobs, and of failed jobs, to read.
 const JOBS: usize = 1000;
+/// Maximum number of jobs to read for which one blocked job waits.
+const UNMET: usize = 20;
+/// Maximum number of blocked jobs whose other jobs are read at the same time.
+const AT_A_TIME: usize = 8;
 /// Maximum number of fires after a failed one to read.
 const FIRES: usize = 100;
 /// Maximum number of pages, of one megabyte each, to scan for expired leases.
@@ -38,13 +43,8 @@ impl System {
             let blocked = aws.client().list_all(By::Blocked, JOBS).await.map_err(message);
             let (blocked, unreadable) = self.note_error("blocked jobs", blocked).unwrap_or_default();
             self.unreadable.extend(unreadable.iter().map(ToString::to_string));
-            let ids: BTreeSet<_> = blocked.iter().flat_map(lifecycle::unmet).cloned().collect();
-            let ids: Vec<_> = ids.into_iter().take(JOBS).collect();
-            let awaited = DynamoDb::new(aws.dynamodb(), aws.place.table()).read(&ids).await;
-            // The beater reports records that cannot be read.
-            let ended = |job: &Record| job.state.is_terminal() && job.state != State::Succeeded;
-            self.unsuccessful = awaited.into_iter().filter_map(Result::ok).flatten().filter(ended).collect();
-            self.blocked = blocked;
+            let read = stream::iter(blocked).map(|job| with_unmet(aws, job)).buffered(AT_A_TIME).try_collect().await;
+            self.blocked = self.note_error("the jobs for which blocked jobs wait", read).unwrap_or_default();
         }
         let mut failed = Vec::new();
         if has(&self.jobs, "listed") {
@@ -89,6 +89,12 @@ impl System {
         let missing = missing(aws, queues).await.map_err(Failure::into_message);
         self.missing_queues = self.note_error("the queues of schedules and of due jobs", missing).unwrap_or_default();
     }
+}
+
+/// Reads the first of the jobs for which a blocked job waits.
+async fn with_unmet(aws: &Aws, job: Record) -> Result<Blocked, String> {
+    let unmet = aws.client().unmet(&job, UNMET).await.map_err(|error| error.to_string())?;
+    Ok(Blocked { job, unmet })
 }
 
 /// Returns the newest failed job of each schedule, unless a newer job has succeeded.

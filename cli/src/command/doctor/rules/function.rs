@@ -7,6 +7,7 @@ use crate::{
         function::{self, Function},
     },
     place::Place,
+    sentence::shell,
 };
 
 impl Findings<'_> {
@@ -25,8 +26,28 @@ impl Findings<'_> {
         let repair = format!("`sqjobs queue create {} --function {}`, or `terraform apply`", queue.short, function.name);
         let repair = self.repair(function, repair);
         self.role(&at, &queue.missing_rights, &repair);
+        self.dependents(function, queue);
         let dlqs: Vec<_> = queue.dlq.iter().map(|dlq| &*dlq.name).collect();
         self.variables(function, &function::variables(&system.place, Some(&queue.name), &dlqs), &repair);
+    }
+
+    /// Checks that a function may send to the queues of the jobs that wait for its jobs.
+    fn dependents(&mut self, function: &Function, queue: &Queue) {
+        let Some(id) = queue.denied.values().next() else { return };
+        let (name, names) = (&function.name, queue.denied.keys().cloned().collect::<Vec<_>>().join(", "));
+        let queues = if queue.denied.len() == 1 { "queue" } else { "the queues" };
+        let what = format!("its role does not allow it to send to {queues} {names}, but jobs there wait for its jobs, such as {id}");
+        let why = "the function cannot send the messages of these jobs when their wait ends; the beater sends them, up to a minute later";
+        let prefix = &*self.place.prefix;
+        let options = queue.denied.keys().map(|name| format!(" --enqueues-to {}", shell(name.strip_prefix(prefix).unwrap_or(name))));
+        let remedy = format!(
+            "`sqjobs queue create {} --function {name}{}`, with an --enqueues-to for each other queue to which its jobs send, because the \
+             command replaces the list; or add the queues to `enqueues_to` in Terraform",
+            queue.short,
+            options.collect::<String>()
+        );
+        let remedy = self.repair(function, remedy);
+        self.add("dependents_denied", &format!("function {name}"), what, why, remedy);
     }
 
     /// Checks the variables of a function. Of URLs, it compares the names of the queues.

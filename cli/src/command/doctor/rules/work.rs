@@ -5,12 +5,16 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use sqjobs::{
     Record, Scheduled, State,
-    lifecycle::{SKEW, starts_at, unmet},
+    lifecycle::{SKEW, starts_at},
 };
 
 use super::Findings;
 use crate::{
-    command::{doctor::facts::System, lookup::PARKED, schedule::suggestion},
+    command::{
+        doctor::facts::{Blocked, System},
+        lookup::PARKED,
+        schedule::suggestion,
+    },
     sentence::{incomplete, missing_attribute, shell},
     time::{brief, from_now},
 };
@@ -59,32 +63,31 @@ impl Findings<'_> {
 
     fn blocked(&mut self, system: &System) {
         let now = system.now;
-        let cause = |job: &Record| system.unsuccessful.iter().find(|ended| job.blocked_on.contains(&ended.id));
-        let (held, others): (Vec<_>, Vec<_>) = system.blocked.iter().partition(|job| cause(job).is_some());
+        let (held, others): (Vec<_>, Vec<_>) = system.blocked.iter().partition(|blocked| cause(blocked).is_some());
         if let [first, ..] = held[..]
             && let Some(ended) = cause(first)
         {
-            let (id, state) = (&ended.id, ended.state.as_str());
+            let (held_id, id, state) = (&first.job.id, &ended.id, ended.state.as_str());
             let what = match held.len() {
-                1 => format!("1 blocked job is held: {} waits for {id}, which is {state}", first.id),
-                count => format!("{count} blocked jobs are held, such as {}, which waits for {id}, which is {state}", first.id),
+                1 => format!("1 blocked job is held: {held_id} waits for {id}, which is {state}"),
+                count => format!("{count} blocked jobs are held, such as {held_id}, which waits for {id}, which is {state}"),
             };
             let why = "such a job runs only after that job is retried and succeeds; if its wait ends before, it fails";
             let remedy = format!(
                 "`sqjobs explain {}` shows how to run {id} again. Or cancel the held job: `sqjobs cancel {}`. `sqjobs list --state blocked` \
                  shows all blocked jobs",
                 shell(id),
-                shell(&first.id)
+                shell(held_id)
             );
             self.add("blocked_held", "due index", what, why, remedy);
         }
         let long: Vec<_> = others
             .into_iter()
-            .filter(|job| job.enqueued_at.max(starts_at(job)).is_some_and(|since| now.duration_since(since) > BLOCKED))
+            .filter(|Blocked { job, .. }| job.enqueued_at.max(starts_at(job)).is_some_and(|since| now.duration_since(since) > BLOCKED))
             .collect();
         if let [first, ..] = long[..] {
-            let ids: Vec<_> = unmet(first).map(String::as_str).collect();
-            let (id, ids) = (&first.id, ids.join(", "));
+            let ids: Vec<_> = first.unmet.iter().map(|(id, _)| id.as_str()).collect();
+            let (id, ids) = (&first.job.id, ids.join(", "));
             let what = match long.len() {
                 1 => format!("1 job is blocked for more than a day: {id}, by {ids}"),
                 count => format!("{count} jobs are blocked for more than a day, such as {id}, by {ids}"),
@@ -239,6 +242,12 @@ impl Findings<'_> {
             self.add("schedule_fails", &format!("schedule {id}"), what, "the schedule fires, but its work is not done", remedy);
         }
     }
+}
+
+/// Returns a job that holds a blocked job, because it has ended without success.
+fn cause(blocked: &Blocked) -> Option<&Record> {
+    let mut unmet = blocked.unmet.iter().filter_map(|(_, job)| job.as_ref());
+    unmet.find(|job| job.state.is_terminal() && job.state != State::Succeeded)
 }
 
 fn lapsed_at(record: &Record) -> Option<Timestamp> {
