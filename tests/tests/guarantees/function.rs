@@ -43,6 +43,11 @@ impl Function {
         Self::new("webhook")
     }
 
+    /// Returns one of the functions that make a report.
+    pub(crate) fn of_report(bootstrap: &'static str) -> Self {
+        Self::new(bootstrap)
+    }
+
     /// Returns the beater.
     pub(crate) fn beater() -> Self {
         Self::new("beater")

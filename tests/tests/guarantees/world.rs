@@ -116,6 +116,15 @@ impl World {
         self.account.deploy(function, self.settings(function), self.setup.queue).await;
     }
 
+    /// Deploys a function with queues of its own, which have its name. Returns the queues.
+    pub(crate) async fn deploy_with_queues(&self, function: Function) -> Queues {
+        let name = function.bootstrap;
+        let queues = setup::create_queues(&self.account.sqs, name, self.setup.visibility_s).await.expect("the queues are created");
+        let function = function.env("SQJOBS_QUEUE_URL", &*queues.url).env("SQJOBS_DLQ_URL", &*queues.dlq_url);
+        self.account.deploy(&function, self.settings(&function), name).await;
+        queues
+    }
+
     /// Deploys a beater, which also reaches the stack through the proxy.
     pub(crate) async fn deploy_beater(&self, beater: &Function) {
         // The queue for the beater's own entry.
