@@ -118,7 +118,8 @@ impl Client {
     }
 
     /// Runs the jobs of a workflow again that have ended without success, and the closing job if it has. Jobs that have succeeded, and those
-    /// that have not ended, are left alone. Returns the ids of those that run again, or `None` if no workflow with this id was received.
+    /// that have not ended, are left alone. If the workflow was cancelled before all its jobs were sent, the others are sent now. Returns the ids of
+    /// those that run again, or `None` if no workflow with this id was received.
     ///
     /// # Errors
     ///
@@ -133,6 +134,12 @@ impl Client {
         let records: BTreeMap<_, _> = ids.iter().cloned().zip(self.records(&ids).await?).collect();
         let record = |id: &str| records.get(id).and_then(Option::as_ref);
         let now = self.clock.now();
+        // A closing job that never waited was cancelled before all jobs were sent.
+        if record(id).is_some_and(|closing| closing.dependencies.is_none()) {
+            let unsent = jobs.iter().filter(|(id, _)| record(id).is_none());
+            let unsent = unsent.map(|(_, (queue, job))| Enqueue::of(job.clone(), queue.clone())).collect();
+            self.send_again(&nodes, unsent).await?;
+        }
         self.reopen(nodes, &records).await?;
         let mut done = Vec::new();
         // A job whose dependency has not run again yet would end at once.
@@ -182,6 +189,16 @@ impl Client {
         let ids: Vec<_> = ids.into_iter().take(limit).collect();
         let records = self.records(&ids).await?;
         Ok(ids.into_iter().zip(records).collect())
+    }
+
+    /// Sends jobs of a workflow that may not have been sent, after the nodes through which others wait for them. Jobs that were sent are
+    /// duplicates.
+    async fn send_again(&self, nodes: &[Record], unsent: Vec<Enqueue>) -> Result<(), Error> {
+        let inserts: Vec<_> = nodes.iter().cloned().map(Write::insert).collect();
+        for written in self.store.write(&inserts).await {
+            written.map_err(|error| Error::store("cannot run a workflow again", error))?; // one that is refused exists
+        }
+        self.enqueue_many(unsent).await.into_iter().try_for_each(|sent| sent.map(drop))
     }
 
     /// Makes the nodes of jobs that run again wait again for the members that run again.

@@ -225,6 +225,10 @@ async fn a_workflow_that_was_cancelled_before_sends_nothing() {
     graph.send(&workflow(&json!([step("a", &[])]))).await;
     graph.run().await;
     assert_eq!(graph.ids(), ["w"]);
+    let retried = graph.local.client().retry_workflow("w").await.expect("memory answers");
+    assert_eq!(retried, Some(vec!["w".to_owned()]));
+    graph.run().await;
+    assert_eq!(graph.runs.all(), ["w/a", "w"], "the jobs that were not sent");
 }
 
 #[tokio::test(start_paused = true)]
