@@ -468,3 +468,22 @@ proptest! {
         prop_assert_eq!(Record { lease_until: held.lease_until, ..next }, held);
     }
 }
+
+#[test]
+fn a_record_learns_the_dependents_that_a_message_names() {
+    let naming = Request { dependents: ["n".to_owned()].into(), ..request() };
+    let tombstone = cancel(None, &request(), &policy(), at(0)).expect("it has no record");
+    let again = retry(&tombstone, &naming, "again", at(20)).expect("it has ended");
+    assert_eq!(again.dependents, naming.dependents);
+    let blocked = Record { state: State::Blocked, blocked_on: ["a".to_owned()].into(), owner: Some("waits".into()), ..scheduled(at(0)) };
+    for seen in [tombstone, blocked, scheduled(at(5000))] {
+        let (noted, ending) = match decide(Some(&seen), &naming, &policy(), &claim("next"), at(10)) {
+            Decision::End { next, ending } => (*next, ending),
+            other => panic!("{other:?}"),
+        };
+        let expected = Record { dependents: naming.dependents.clone(), owner: Some("next".into()), ..seen };
+        assert_eq!(noted, expected);
+        assert_eq!(ending, Ending::Duplicate);
+        assert!(matches!(decide(Some(&noted), &naming, &policy(), &claim("later"), at(10)), Decision::Leave(_)), "it is written once");
+    }
+}
