@@ -1,7 +1,7 @@
 //! Connects jobs that wait for each other. A blocked job is registered with each job that it waits for; a job that has ended is resolved:
 //! its dependents learn of its end, and those that wait for nothing else are released.
 //!
-//! Every step can be repeated. The caller keeps the message of the job until the step is complete, or lists its record as owed.
+//! Every step can be repeated. The caller keeps the message of the job until the step is complete, or keeps its record in the due index.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,7 +20,7 @@ use crate::{
     store::{DEPENDENTS, Link, Linked, Store, StoreError, Write, Written},
 };
 
-/// Maximum number of requests to register with jobs that have pages, or whose records are created at the same time.
+/// Maximum number of rounds of a registration. More than one is needed if a dependency has pages, or if its record is created at the same time.
 const TRIES: usize = 8;
 
 /// The ports that links need.
@@ -40,10 +40,10 @@ pub(crate) enum Waiting {
     Changed(Box<Record>),
 }
 
-/// The answers of the dependencies of a job.
+/// The facts that a registration has found out about the dependencies.
 #[derive(Default)]
 struct Found {
-    /// The dependencies that have ended for the job.
+    /// The dependencies that count as ended under the conditions of the job.
     ended: Vec<Record>,
     /// The registrations to make next.
     open: Vec<Target>,
@@ -51,7 +51,7 @@ struct Found {
     nodes: Vec<(Target, Record)>,
     /// Nodes that wait again. A process may have died before it registered them with their members.
     reopened: Vec<Record>,
-    /// The number of requests before.
+    /// The number of earlier rounds.
     round: usize,
 }
 
@@ -61,7 +61,7 @@ struct Target {
     dependency: String,
     /// The level of the page. 0: the dependency itself.
     level: usize,
-    /// `true` to add the mark of pages instead of the job.
+    /// `true`: add the mark that the record has pages, and not the job.
     is_mark: bool,
 }
 
@@ -411,7 +411,7 @@ impl Found {
         } else if !states.contains(&job.state) {
             self.ended.push(job);
         } else if !job.dependents.contains(&blocked.id) {
-            // A job with room was written after the registration was refused.
+            // If the record has room now, it changed after the refusal.
             // The registrations of a batch are made together, and may all be refused although there is room for some.
             let has_room = job.dependents.len() < DEPENDENTS && self.round < 2;
             self.open.push(if has_room { target } else { target.next(&job) });
@@ -430,7 +430,7 @@ impl Told {
     }
 }
 
-/// Returns the ids of jobs, in order, where a list of ids has nodes. `of` returns the ids that a node stands for.
+/// Replaces the ids of nodes in a list by the ids of the jobs below them, and keeps the order. `of` returns the ids that a node stands for.
 pub(crate) async fn jobs(
     store: &dyn Store,
     mut ids: Vec<String>,

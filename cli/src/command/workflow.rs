@@ -45,7 +45,7 @@ async fn existing(aws: &Aws, id: &str) -> Result<(String, Graph), Failure> {
 }
 
 fn unknown(aws: &Aws, id: &str) -> Failure {
-    let why = "no function has received its message yet, its plan was deleted, or the id is that of another job";
+    let why = "no function has received its message yet, the stored message of the workflow was deleted, or the id is that of another job";
     Failure::new(aws.place.with_options(&format!(
         "there is no workflow {:?}: {why}; `sqjobs explain {}` looks further",
         clean(id),
@@ -53,7 +53,7 @@ fn unknown(aws: &Aws, id: &str) -> Failure {
     )))
 }
 
-/// Draws a workflow: a line for each job, below those that it waits for.
+/// Draws a workflow: a line for each job, indented by the number of jobs on the way to it.
 pub(super) fn draw(aws: &Aws, wanted: &str, workflow: &str, graph: &Graph, json: bool) -> Result<bool, Failure> {
     let mut output = Output::new();
     if json {
@@ -73,7 +73,9 @@ pub(super) fn draw(aws: &Aws, wanted: &str, workflow: &str, graph: &Graph, json:
     if graph.jobs.len() > SHOWN {
         anstream::eprintln!("only the first {SHOWN} of {} jobs are shown; --json shows all", graph.jobs.len());
     }
-    if graph.jobs.iter().any(|job| matches!(job.state(), State::Failed | State::Cancelled | State::Expired)) {
+    let was_needed =
+        |job: &GraphJob| job.record.as_ref().and_then(|record| record.error.as_ref()).is_none_or(|error| error.kind != "not_needed");
+    if graph.jobs.iter().any(|job| matches!(job.state(), State::Failed | State::Cancelled | State::Expired) && was_needed(job)) {
         let advice = format!("To run again what has not succeeded: `sqjobs retry --tree {}`", shell(workflow));
         anstream::eprintln!("{}", aws.place.with_options(&advice));
     }
@@ -82,7 +84,7 @@ pub(super) fn draw(aws: &Aws, wanted: &str, workflow: &str, graph: &Graph, json:
 
 /// Returns the state of a job, in words.
 fn state(job: &GraphJob) -> &'static str {
-    if job.record.is_none() { "queued, not received yet" } else { job.state().as_str() }
+    if job.record.is_none() { "no record: not received yet, never sent, or deleted" } else { job.state().as_str() }
 }
 
 fn line(job: &GraphJob) -> Value {
@@ -95,7 +97,7 @@ fn progress(graph: &Graph) -> String {
     let ended = count(&[State::Succeeded, State::Failed, State::Cancelled, State::Expired]);
     let failed = count(&[State::Failed, State::Expired]);
     let running = count(&[State::Running, State::Retrying]);
-    format!("{ended} of {} jobs have ended, {failed} failed; {running} are running", graph.jobs.len())
+    format!("{ended} of {} jobs have ended, {failed} failed; running: {running}", graph.jobs.len())
 }
 
 /// Names the first jobs that a blocked job still waits for.
@@ -204,13 +206,20 @@ pub(super) async fn retry(aws: &Aws, id: &str, json: bool) -> Result<bool, Failu
         return Ok(!retried.is_empty());
     }
     if retried.is_empty() {
-        output.line(format!("{}: no job has ended without success, so nothing was changed", clean(&workflow)))?;
+        output.line(format!(
+            "{}: no job has failed, expired or been cancelled although it was needed, so nothing was changed",
+            clean(&workflow)
+        ))?;
         return Ok(false);
     }
     let named: Vec<_> = retried.iter().take(10).map(|id| clean(id)).collect();
     let more = retried.len().saturating_sub(10);
     let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
-    output.line(format!("{} jobs run again: {}{rest}", retried.len(), named.join(", ")))?;
+    output.line(format!(
+        "{} run again: {}{rest}",
+        if retried.len() == 1 { "1 job".into() } else { format!("{} jobs", retried.len()) },
+        named.join(", ")
+    ))?;
     let has_letter = |record: &&Record| record.dlq.is_some() && retried.contains(&record.id);
     let mut queues: Vec<_> =
         graph.jobs.iter().filter_map(|job| job.record.as_ref()).filter(has_letter).map(|record| &*record.queue).collect();
@@ -219,7 +228,8 @@ pub(super) async fn retry(aws: &Aws, id: &str, json: bool) -> Result<bool, Failu
     for queue in queues {
         let queue = shell(aws.short(queue));
         let message = format!(
-            "their dead letters stay on the dead-letter queue of {queue}; once the jobs have ended, `sqjobs dlq redrive {queue}` drops them"
+            "their earlier dead letters stay in the dead-letter queue of {queue}. After the jobs have ended, run `sqjobs dlq redrive {queue}`: it deletes these \
+             letters and does not run the jobs again"
         );
         anstream::eprintln!("{}", aws.place.with_options(&message));
     }
@@ -246,9 +256,9 @@ mod tests {
         let graph =
             graph(&[("w/c", &["w/b"], None), ("w/b", &["w/a"], Some("blocked")), ("w/a", &[], Some("running")), ("w", &["w/c"], None)]);
         assert_eq!(depths(&graph), [2, 1, 0, 3]);
-        assert_eq!(progress(&graph), "0 of 4 jobs have ended, 0 failed; 1 are running");
+        assert_eq!(progress(&graph), "0 of 4 jobs have ended, 0 failed; running: 1");
         assert_eq!(waits(&graph.jobs[1], &graph), "  waits for w/a");
-        assert_eq!(state(&graph.jobs[0]), "queued, not received yet");
+        assert_eq!(state(&graph.jobs[0]), "no record: not received yet, never sent, or deleted");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::{
     Arguments, Error,
     attempt::{Attempt, current},
     clock::{after, until},
-    envelope::{Envelope, Otherwise, Step, WORKFLOW_BYTES, When},
+    envelope::{Envelope, Otherwise, Step, When},
     lifecycle::{self, Request},
     queue::{MAX_DELAY, Outgoing, attribute::ID, dedup, is_fifo},
     record::Record,
@@ -265,13 +265,8 @@ impl Enqueue {
         self.check_expiry(now)?;
         let (queue, id) = (prefix.to_owned() + &self.queue, self.envelope.id.clone().unwrap_or_default());
         let mut message = Outgoing::new(self.envelope.to_body());
-        if !self.envelope.jobs.is_empty() && message.body.len() > WORKFLOW_BYTES {
-            return Err(Error::Invalid(format!(
-                "cannot enqueue workflow {id:?}: its message has {} bytes, and a workflow has at most {WORKFLOW_BYTES}; pass large arguments by \
-                 reference, or divide it",
-                message.body.len()
-            )));
-        }
+        let size = self.envelope.check_size(message.body.len());
+        size.map_err(|error| Error::Invalid(format!("cannot enqueue job {:?}: {error}", self.envelope.name)))?;
         message.group.clone_from(&self.group);
         if self.is_recorded {
             message.attributes.insert(ID.into(), id.clone()); // makes the function read the record, whatever the policy

@@ -78,7 +78,7 @@ impl Client {
     ///
     /// When no job can have this id, or the table does not answer.
     pub async fn workflow(&self, id: &str) -> Result<Option<Graph>, Error> {
-        let Some((workflow, _)) = self.plan(id).await? else { return Ok(None) };
+        let Some((workflow, _, _)) = self.plan(id).await? else { return Ok(None) };
         let full = |step: &str| lifecycle::step_id(id, step);
         let mut jobs: Vec<_> =
             workflow.jobs.iter().map(|step| (full(step.id()), step.job.depends_on.iter().map(|id| full(id)).collect())).collect();
@@ -90,15 +90,15 @@ impl Client {
     }
 
     /// Cancels the closing job of a workflow and each of its jobs that has not ended. Returns `None` if no workflow with this id was received.
-    /// Its id is blocked then, as by [`Client::cancel`].
+    /// In that case, functions discard a later message with this id, as after [`Client::cancel`].
     ///
     /// # Errors
     ///
     /// When the table does not answer.
     pub async fn cancel_workflow(&self, id: &str) -> Result<Option<CancelledJobs>, Error> {
-        // Before the plan is read: a worker that receives the message writes the plan and then reads this record.
+        // Before the plan is read: a worker writes the plan first, and then reads the record of the closing job.
         let closing = self.cancel(id).await?;
-        let Some((workflow, _)) = self.plan(id).await? else { return Ok(None) };
+        let Some((workflow, _, _)) = self.plan(id).await? else { return Ok(None) };
         let mut outcomes = vec![closing];
         // The jobs that wait for others come first, because the cancel of a job may release those that wait for it.
         for wave in waves(id, &workflow).into_iter().rev() {
@@ -117,15 +117,15 @@ impl Client {
         Ok(Some(counts))
     }
 
-    /// Runs the jobs of a workflow again that have ended without success, and the closing job if it has. Jobs that have succeeded, and those
-    /// that have not ended, are left alone. If the workflow was cancelled before all its jobs were sent, the others are sent now. Returns the ids of
-    /// those that run again, or `None` if no workflow with this id was received.
+    /// Runs the jobs of a workflow again that have ended without success, including the closing job. Jobs that have succeeded, and those
+    /// that have not ended, are left alone. If the workflow was cancelled before all its jobs were sent, the unsent jobs are sent now. Returns the
+    /// ids of those that run again, or `None` if no workflow with this id was received.
     ///
     /// # Errors
     ///
     /// When AWS does not answer, or the table has deleted the record of a job for which another one waits. The call can be repeated.
     pub async fn retry_workflow(&self, id: &str) -> Result<Option<Vec<String>>, Error> {
-        let Some((workflow, Expansion { nodes, jobs, closing, .. })) = self.plan(id).await? else { return Ok(None) };
+        let Some((workflow, Expansion { nodes, jobs, closing, .. }, is_old)) = self.plan(id).await? else { return Ok(None) };
         let waves = waves(id, &workflow);
         let queue = closing.name.clone();
         let jobs = jobs.into_iter().chain([(queue, closing)]).filter_map(|(queue, job)| Some((job.id.clone()?, (queue, job))));
@@ -134,6 +134,18 @@ impl Client {
         let records: BTreeMap<_, _> = ids.iter().cloned().zip(self.records(&ids).await?).collect();
         let record = |id: &str| records.get(id).and_then(Option::as_ref);
         let now = self.clock.now();
+        if is_old {
+            let full = |step: &str| lifecycle::step_id(id, step);
+            let again = workflow.jobs.iter().filter(|step| record(&full(step.id())).is_some_and(runs_again));
+            let awaited = again.flat_map(|step| step.job.depends_on.iter().map(|id| full(id)));
+            let last = workflow.last_steps().into_iter().map(full).filter(|_| record(id).is_some_and(runs_again));
+            if let Some(gone) = awaited.chain(last).find(|id| record(id).is_none()) {
+                return Err(Error::Conflict(format!(
+                    "cannot run workflow {id:?} again: the table has deleted the record of its job {gone:?}, for which others wait; enqueue the \
+                     workflow with another id"
+                )));
+            }
+        }
         // A closing job that never waited was cancelled before all jobs were sent.
         if record(id).is_some_and(|closing| closing.dependencies.is_none()) {
             let unsent = jobs.iter().filter(|(id, _)| record(id).is_none());
@@ -191,8 +203,7 @@ impl Client {
         Ok(ids.into_iter().zip(records).collect())
     }
 
-    /// Sends jobs of a workflow that may not have been sent, after the nodes through which others wait for them. Jobs that were sent are
-    /// duplicates.
+    /// Writes the nodes, and then sends the jobs that were possibly never sent. Those that were sent are duplicates.
     async fn send_again(&self, nodes: &[Record], unsent: Vec<Enqueue>) -> Result<(), Error> {
         let inserts: Vec<_> = nodes.iter().cloned().map(Write::insert).collect();
         for written in self.store.write(&inserts).await {
@@ -201,13 +212,13 @@ impl Client {
         self.enqueue_many(unsent).await.into_iter().try_for_each(|sent| sent.map(drop))
     }
 
-    /// Makes the nodes of jobs that run again wait again for the members that run again.
+    /// If a job runs again, its nodes must wait again for those members that also run again.
     async fn reopen(&self, nodes: Vec<Record>, records: &BTreeMap<String, Option<Record>>) -> Result<(), Error> {
         let fails = |id: &str| records.get(id).and_then(Option::as_ref).is_some_and(runs_again);
         let ids: Vec<_> = nodes.into_iter().map(|node| node.id).filter(|id| fails(lifecycle::job_of(id))).collect();
         let mut stored: BTreeMap<_, _> = ids.iter().cloned().zip(self.records(&ids).await?).collect();
         let mut writes = Vec::new();
-        // The nodes of jobs come before those of nodes.
+        // The lowest level comes first: nodes with jobs as members, and then nodes with nodes as members.
         for id in ids {
             let is_open = |member: &String| match stored.get(member) {
                 Some(node) => node.as_ref().is_some_and(|node| lifecycle::closed(node).is_none()),
@@ -231,15 +242,16 @@ impl Client {
         Ok(())
     }
 
-    /// Reads the plan of a workflow.
-    async fn plan(&self, id: &str) -> Result<Option<(Envelope, Expansion)>, Error> {
+    /// Reads the plan of a workflow: its message and its jobs. The last part is `true` if no message of them can still be in a queue.
+    async fn plan(&self, id: &str) -> Result<Option<(Envelope, Expansion, bool)>, Error> {
         Self::check(id)?;
         let plan = self.records(&[lifecycle::plan_id(id)]).await?.pop().flatten();
+        let is_old = plan.as_ref().is_some_and(|plan| lifecycle::is_left_over(plan, self.clock.now()));
         let Some(body) = plan.and_then(|plan| plan.envelope) else { return Ok(None) };
         let workflow =
             Envelope::parse(&body).map_err(|flaw| Error::Conflict(format!("cannot read the plan of workflow {id:?}: {flaw}")))?;
         let expansion = lifecycle::expand(&workflow, id, self.clock.now());
-        Ok(Some((workflow, expansion)))
+        Ok(Some((workflow, expansion, is_old)))
     }
 
     pub(super) async fn records(&self, ids: &[String]) -> Result<Vec<Option<Record>>, Error> {

@@ -55,7 +55,7 @@ impl Workflow {
         self
     }
 
-    /// Adds a job that waits for the last ones as well. The next ones wait for it.
+    /// Adds a job that waits for the jobs added just before, and for those that its `after` names. The jobs added next wait for it.
     pub fn then(self, job: Enqueue) -> Self {
         self.group([job])
     }
@@ -65,14 +65,14 @@ impl Workflow {
         jobs.into_iter().fold(self, Self::then)
     }
 
-    /// Adds jobs that wait for the last ones and run at the same time. The next ones wait for all of them.
+    /// Adds jobs that wait for the jobs added just before, and run at the same time. The jobs added next wait for all of them.
     pub fn group(mut self, jobs: impl IntoIterator<Item = Enqueue>) -> Self {
         let ids = jobs.into_iter().map(|job| self.add(job.after(self.last.clone()))).collect();
         self.last = ids;
         self
     }
 
-    /// Adds a job that runs if one of the last jobs fails. Nothing waits for it.
+    /// Adds a job that runs if one of the jobs added just before fails. Nothing waits for it.
     pub fn on_failure(mut self, job: Enqueue) -> Self {
         self.add(job.after(self.last.clone()).when(When::Failed));
         self

@@ -39,7 +39,6 @@ pub use output::output;
 pub(crate) use output::step_id;
 pub use unreadable::Unreadable;
 pub(crate) use unreadable::excerpt;
-pub(crate) use workflow::MOST_BYTES as WORKFLOW_BYTES;
 pub use workflow::Step;
 
 /// The JSON Schema (draft 2020-12) of the native format, for producers in any language.

@@ -12,7 +12,7 @@ const FEATURE: &str = "workflow";
 /// Maximum number of jobs of a workflow.
 pub(super) const MOST: usize = 2_000;
 /// Maximum size of the body of a workflow, in bytes, since the table keeps it.
-pub(crate) const MOST_BYTES: usize = 380_000;
+const MOST_BYTES: usize = 380_000;
 
 /// A job of a workflow. Its id and the ids in `depends_on` are those of jobs in the same workflow.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -152,7 +152,7 @@ fn cycle(steps: &[Step]) -> Option<&str> {
             }
         }
     }
-    // Jobs that only follow a cycle wait as well, but some job of the cycle waits for a job that waits.
+    // Jobs after a cycle are also left over. Go back from dependency to dependency to reach a job of the cycle.
     let mut place = waits.iter().position(|waits| *waits > 0)?;
     for _ in steps {
         let before = steps[place].job.depends_on.iter().filter_map(|id| places.get(id.as_str())).find(|before| waits[**before] > 0);
@@ -162,6 +162,19 @@ fn cycle(steps: &[Step]) -> Option<&str> {
 }
 
 impl Envelope {
+    /// Checks the size of the message of a workflow.
+    ///
+    /// # Errors
+    ///
+    /// When the table cannot keep it.
+    pub(crate) fn check_size(&self, bytes: usize) -> Result<(), Unreadable> {
+        if self.jobs.is_empty() || bytes <= MOST_BYTES {
+            return Ok(());
+        }
+        let remedy = "a workflow has at most 380000 bytes; pass large arguments by reference, or divide it";
+        Err(Unreadable::new("jobs", format!("the message has {bytes} bytes"), remedy))
+    }
+
     /// Returns the digest of a workflow: of its jobs, and of the closing job.
     pub(crate) fn workflow_digest(&self) -> Digest {
         let parts = (&self.args, &self.kwargs, &self.jobs, &self.depends_on, self.when, self.otherwise);
@@ -169,7 +182,7 @@ impl Envelope {
     }
 
     /// Returns the ids of the jobs of the workflow that the closing job waits for. If the message names none, these are all jobs for which
-    /// no other job waits. A job that waits for a failure counts neither way.
+    /// no other job waits. Failure handlers are ignored.
     pub(crate) fn last_steps(&self) -> Vec<&str> {
         if !self.depends_on.is_empty() {
             return self.depends_on.iter().map(String::as_str).collect();

@@ -1,4 +1,4 @@
-//! Records that are no jobs. They connect jobs where more than 20 wait for one, or one waits for more than 20.
+//! Records that are no jobs. Most connect jobs where more than 20 wait for one, or one waits for more than 20.
 //!
 //! A *node* waits for up to 20 jobs or nodes in place of its parent: a job or another node. It has no message and does not run. When it
 //! waits for nothing any more, this counts as its success, and its parent is told of it. A *page* lists further dependents of a job
@@ -22,7 +22,7 @@ pub(super) const GONE: Duration = Duration::from_hours(15 * 24);
 pub(super) const WIDTH: usize = 20;
 /// Maximum bytes of the ids of a node's members. A node then has less than 1 KB, so that each change costs one write unit.
 const WIDTH_BYTES: usize = 380;
-/// Time for which a node, a page or a plan is kept after the last wait for it has ended, because a retry may need it.
+/// Time for which a node, a page or a plan is kept after the longest possible wait, because a retry may need it.
 const KEPT: Duration = Duration::from_hours(60 * 24);
 
 /// Returns the time for which a job may wait for others.

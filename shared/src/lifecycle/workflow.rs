@@ -98,8 +98,8 @@ impl Wires {
 }
 
 impl Wires {
-    /// Returns the ids that a job tells of its end: all its nodes, and the first of the jobs that wait for it directly. Those jobs register
-    /// with it themselves, but a job that names none might leave no record.
+    /// Returns the ids that a job tells of its end: all its nodes, and the first of the jobs that wait for it directly. Those jobs also
+    /// register themselves. The list must still not be empty, because a job without dependents may write no record.
     fn dependents(&mut self, id: &str) -> Vec<String> {
         let mut ids = self.nodes_of.remove(id).unwrap_or_default();
         let room = WIDTH.saturating_sub(ids.len());

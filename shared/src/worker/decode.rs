@@ -110,6 +110,9 @@ pub(super) fn decode(message: &Message, id: &str, mut envelope: Envelope, batch:
     if batch.engine.records_always {
         policy.recording = Recording::Always;
     }
+    if let Err(error) = envelope.check_size(message.body.len()) {
+        return Err(Box::new(Refused::rejected(&error, known.name(), Some(Arc::clone(known)), batch)));
+    }
     let workflow = (!envelope.jobs.is_empty()).then(|| Box::new(lifecycle::expand(&envelope, id, batch.engine.clock.now())));
     if let Some(Expansion { closing, .. }) = workflow.as_deref() {
         envelope = closing.clone();

@@ -96,7 +96,7 @@ impl Delivery {
         }
     }
 
-    /// Files a job that could not be sent, so that a beater sends it. A record that another job has made to wait for it is replaced. Any other
+    /// Files a job that could not be sent, so that a beater sends it. A placeholder that a waiting job has written for this job is replaced. Any other
     /// record says that the job was sent by an earlier delivery.
     async fn file(&self, job: Record, batch: &Batch<'_>) -> Result<(), StoreError> {
         let Written::Refused(stored) = batch.ledger.write(Write::insert(job.clone())).await? else { return Ok(()) };

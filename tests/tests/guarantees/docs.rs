@@ -30,8 +30,8 @@ fn documented() -> BTreeSet<String> {
 /// Returns the fields that the code adds to log lines.
 fn logged() -> BTreeSet<String> {
     let code = sources(&Path::new(ROOT).join("shared/src"));
-    let code: Vec<_> = code.iter().filter(|code| !code.contains("macro_rules! log_at")).collect();
-    let calls = ["tracing::error!(", "tracing::warn!(", "tracing::info!(", "log_at!("];
+    let code: Vec<_> = code.iter().filter(|code| !code.contains("macro_rules! log_ending")).collect();
+    let calls = ["tracing::error!(", "tracing::warn!(", "tracing::info!(", "log_ending!("];
     let mut fields = BTreeSet::new();
     for call in code.iter().flat_map(|code| calls.iter().flat_map(|call| code.split(call).skip(1))) {
         let (given, _) = call.split_once('"').expect("a line says what happened");

@@ -666,3 +666,27 @@ async fn a_small_group_counts_members_that_are_recorded_on_trouble_only() {
     graph.run().await;
     assert_eq!(graph.states(&["close", "w", "w/a"]), [State::Succeeded; 3]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_workflow_that_the_table_cannot_keep_is_refused() {
+    let graph = Graph::new();
+    let mut large = step("a", &[]);
+    large["args"] = json!("x".repeat(380_000));
+    graph.send(&workflow(&json!([large.clone()]))).await;
+    graph.run().await;
+    assert!(graph.dead_letters()[0].starts_with("jobs: the message has 380"), "{:?}", graph.dead_letters());
+    let built = crate::Workflow::new(job("v")).then(Enqueue::named("probe", large["args"].clone())).build().expect("a workflow");
+    let error = graph.local.client().enqueue_one(built).await.expect_err("it is refused").to_string();
+    assert!(error.contains("jobs: the message has 380"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_whose_records_are_gone_says_so() {
+    let graph = Graph::new().failing(&["w/b"]);
+    graph.send(&workflow(&json!([step("a", &[]), step("b", &["a"])]))).await;
+    graph.run().await;
+    graph.local.clock.advance(Duration::from_hours(24 * 20));
+    graph.local.store.delete("w/a");
+    let error = graph.local.client().retry_workflow("w").await.expect_err("it is refused").to_string();
+    assert!(error.contains("the table has deleted the record of its job \"w/a\""), "{error}");
+}

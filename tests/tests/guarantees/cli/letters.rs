@@ -156,7 +156,8 @@ fn dead_letters_are_shown_with_their_reasons_and_redriven_by_filter() {
             sqjobs(world, &["dlq", "purge", "probes", "--dry-run"]).yes(),
             "1 would be purged (the arguments of the jobs are deleted too)\n"
         );
-        assert_eq!(sqjobs(world, &["dlq", "purge", "probes", "--name", "probe", "--yes"]).yes(), "1 not selected\n");
+        let none = sqjobs(world, &["dlq", "purge", "probes", "--name", "probe", "--yes"]).no();
+        assert_eq!(none, "1 not selected\nno dead letter of a job with the name probe was found\n");
         assert_eq!(sqjobs(world, &["dlq", "purge", "probes", "--yes", "--json"]).json()[0]["purged"], 1);
         assert_eq!(world.dead_letters().await.len(), 0);
         assert_eq!(sqjobs(world, &["dlq", "list"]).said, "none\n");
