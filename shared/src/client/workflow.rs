@@ -160,16 +160,15 @@ impl Client {
 
     /// Compares a node of a group with the stored one. One of an earlier group with the same id is replaced.
     async fn compare(&self, group: &str, node: &Record) -> Result<(), Error> {
-        let stored = self.records(std::slice::from_ref(&node.id)).await?.pop().flatten();
-        let Some(stored) = stored.filter(|stored| !lifecycle::is_left_over(stored, self.clock.now())) else {
-            let write = self.records(std::slice::from_ref(&node.id)).await?.pop().flatten();
-            let write = write.map_or_else(|| Write::insert(node.clone()), |stored| Write::replace(stored, node.clone()));
-            let written = self.store.write(&[write]).await.pop().transpose();
-            return written.map(drop).map_err(|error| Error::store(format!("cannot enqueue group {group:?}"), error));
+        let write = match self.records(std::slice::from_ref(&node.id)).await?.pop().flatten() {
+            None => Write::insert(node.clone()),
+            Some(stored) if lifecycle::is_left_over(&stored, self.clock.now()) => Write::replace(stored, node.clone()),
+            Some(stored) if lifecycle::members(&stored).eq(lifecycle::members(node)) => return Ok(()),
+            Some(_) => {
+                return Err(Error::Conflict(format!("cannot enqueue group {group:?}: another group has this id; use another one")));
+            }
         };
-        if lifecycle::members(&stored).eq(lifecycle::members(node)) {
-            return Ok(());
-        }
-        Err(Error::Conflict(format!("cannot enqueue group {group:?}: another group has this id; use another one")))
+        let written = self.store.write(&[write]).await.pop().transpose();
+        written.map(drop).map_err(|error| Error::store(format!("cannot enqueue group {group:?}"), error))
     }
 }

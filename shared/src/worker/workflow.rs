@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use futures_util::future::join_all;
 use jiff::Timestamp;
 
 use super::{batch::Batch, decode::Delivery};
@@ -52,7 +53,7 @@ impl Delivery {
         if stored.as_ref().map(Record::version) != seen.map(Record::version) {
             return Ok(Expanded::Known(stored.map(Arc::new)));
         }
-        for written in futures_util::future::join_all(workflow.nodes.iter().map(|node| self.insert(node.clone(), batch))).await {
+        for written in join_all(workflow.nodes.iter().map(|node| self.insert(node.clone(), batch))).await {
             written?; // one that is refused exists since an earlier delivery
         }
         let mut queues: BTreeMap<String, Vec<&Envelope>> = BTreeMap::new();
@@ -69,7 +70,7 @@ impl Delivery {
                 }
             }
         }
-        for filed in futures_util::future::join_all(unsent).await {
+        for filed in join_all(unsent).await {
             filed?;
         }
         tracing::info!(
@@ -85,8 +86,9 @@ impl Delivery {
     /// is replaced.
     async fn insert(&self, next: Record, batch: &Batch<'_>) -> Result<Option<Record>, StoreError> {
         let Written::Refused(stored) = batch.ledger.write(Write::insert(next.clone())).await? else { return Ok(None) };
-        let stored = if stored.is_some() { stored.map(|stored| *stored) } else { batch.ledger.read(&next.id).await? };
-        let Some(stored) = stored else { return Err(StoreError::Busy("the record of a workflow was deleted in the meantime".into())) };
+        let Some(stored) = stored.map(|stored| *stored) else {
+            return Err(StoreError::Busy("the record of a workflow was deleted in the meantime".into()));
+        };
         if !lifecycle::is_left_over(&stored, batch.engine.clock.now()) {
             return Ok(Some(stored));
         }
@@ -100,8 +102,7 @@ impl Delivery {
     /// record says that the job was sent by an earlier delivery.
     async fn file(&self, job: Record, batch: &Batch<'_>) -> Result<(), StoreError> {
         let Written::Refused(stored) = batch.ledger.write(Write::insert(job.clone())).await? else { return Ok(()) };
-        let stored = if stored.is_some() { stored.map(|stored| *stored) } else { batch.ledger.read(&job.id).await? };
-        let Some(stored) = stored.filter(lifecycle::is_unclaimed) else { return Ok(()) };
+        let Some(stored) = stored.map(|stored| *stored).filter(lifecycle::is_unclaimed) else { return Ok(()) };
         let dependents = stored.dependents.union(&job.dependents).cloned().collect();
         match batch.ledger.write(Write::replace(stored, Record { dependents, ..job })).await? {
             Written::Done => Ok(()),

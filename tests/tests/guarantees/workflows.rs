@@ -30,7 +30,7 @@ fn workflow(world: &World, id: &str, jobs: &[Value]) -> Value {
 }
 
 #[test]
-fn two_thousand_jobs_in_one_message_of_python_run_once_although_the_function_dies() {
+fn two_thousand_jobs_in_one_message_run_once_although_a_function_dies() {
     World::setup().visibility_s(6).test(async |world| {
         let effects = world.effects.file();
         let send = |jobs: &str| python(world, &["workflow", effects.to_str().expect("a path"), jobs]);
