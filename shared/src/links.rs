@@ -70,7 +70,7 @@ struct Target {
 struct Told {
     /// The ids of the dependents that have ended thereby and have dependents themselves.
     ended: Vec<String>,
-    /// The nodes that have ended thereby. Their parents are told next.
+    /// The nodes that have ended for this reason. Their parents are next.
     nodes: Vec<Record>,
     /// The dependents that wait for nothing else.
     released: Vec<Record>,

@@ -188,7 +188,7 @@ pub(crate) fn put_back(released: &Record, owner: &str, run_at: Timestamp) -> Rec
 /// Lists an ended job in the due index until its dependents know of its end, if it has any. Used where a job may end without a message.
 /// Everywhere else, the message of the job is deleted only after its dependents have been told, so no entry is needed.
 pub(super) fn owed(ended: Record, now: Timestamp) -> Record {
-    // The parent of a node is told before the ending of its member counts as told.
+    // A node needs no entry: its parent is told before the job that ended it leaves the index.
     if !ended.state.is_terminal() || ended.dependents.is_empty() || is_node(&ended.id) {
         return ended;
     }

@@ -1,7 +1,7 @@
 //! Records that are no jobs. Most connect jobs where more than 20 wait for one, or one waits for more than 20.
 //!
 //! A *node* waits for up to 20 jobs or nodes in place of its parent: a job or another node. It has no message and does not run. When it
-//! waits for nothing any more, this counts as its success, and its parent is told of it. A *page* lists further dependents of a job
+//! waits for nothing any more, it has succeeded, and the library tells its parent. A *page* lists further dependents of a job
 //! that has 20 of them. A *plan* keeps the message of a workflow.
 
 use std::time::Duration;
