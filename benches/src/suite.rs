@@ -74,10 +74,15 @@ pub(crate) struct Package {
 }
 
 impl Results {
+    /// Returns the batches of this scenario at this latency.
+    pub(crate) fn batch(&self, scenario: Scenario, latency_ms: u64) -> Option<&Rounds<Warm>> {
+        let same = |batches: &&Batches| batches.scenario == scenario && batches.latency_ms == latency_ms;
+        self.batches.iter().find(same).map(|batches| &batches.rounds)
+    }
+
     /// Returns ten first deliveries at this latency.
     pub(crate) fn first(&self, latency_ms: u64) -> Option<&Rounds<Warm>> {
-        let first = |batches: &&Batches| batches.scenario == Scenario::First && batches.latency_ms == latency_ms;
-        self.batches.iter().find(first).map(|batches| &batches.rounds)
+        self.batch(Scenario::First, latency_ms)
     }
 
     /// Returns the wall times of ten first deliveries in milliseconds, by latency.
