@@ -111,10 +111,12 @@ pub struct Record {
     /// The dependencies that still block the job.
     #[serde(default, with = "serde_dynamo::string_set", skip_serializing_if = "BTreeSet::is_empty")]
     pub blocked_on: BTreeSet<String>,
-    /// The ids of the jobs that wait for this one, at most 20.
+    /// The ids of the jobs and nodes that wait for this one. The message of the job may name up to 100 of them, and others register
+    /// themselves while the set has less than 20. Pages list the remaining ones; the set then also contains a mark.
     #[serde(default, with = "serde_dynamo::string_set", skip_serializing_if = "BTreeSet::is_empty")]
     pub dependents: BTreeSet<String>,
-    /// The shard of the due index that lists the job, such as `due#7`. A blocked job is in it at the end of its wait. An ended job is in it until its dependents know of its end.
+    /// The shard of the due index that lists the job, such as `due#7`. It lists a blocked job under the end of its wait, and an ended job
+    /// until its dependents know of its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<String>,
     /// The shard of the index of failed jobs that lists the job, such as `failed#7`.
@@ -123,7 +125,8 @@ pub struct Record {
     /// The sort key in that index: the instant of the failure.
     #[serde(default, with = "rfc3339", skip_serializing_if = "Option::is_none")]
     pub listed_at: Option<Timestamp>,
-    /// The instant after which the table deletes the record, in seconds since the epoch (the table's TTL). Only in a terminal state.
+    /// The instant after which the table deletes the record, in seconds since the epoch (the table's TTL). A job has it only in a terminal
+    /// state. Nodes, pages and plans always have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub purge_at: Option<i64>,
 }

@@ -7,7 +7,7 @@ use futures_util::future::{BoxFuture, FutureExt, ready};
 
 use jiff::Timestamp;
 
-use super::{Index, Link, Linked, Listing, Store, StoreError, Write, Written, limit, most};
+use super::{Index, Link, Linked, Listing, Store, StoreError, Write, Written, capacity_for, limit};
 use crate::{
     names::shard_name,
     record::{Dlq, Record, State},
@@ -86,8 +86,8 @@ fn write(records: &mut Records, write: &Write) -> Result<Written, StoreError> {
     Ok(Written::Done)
 }
 
-/// Gives `seen` the stored values of the fields that change without a new version: links, and the mark of a job that owes its dependents a
-/// release. Gives `next` the stored value of each such field that the write does not change.
+/// Gives `seen` the stored values of the fields that change without a new version: the links, and the entry of an ended job in the due
+/// index. Gives `next` the stored value of each such field that the write does not change.
 fn adopt_unversioned(next: &mut Record, seen: &mut Record, stored: &Record) {
     fn adopt<T: Clone + PartialEq>(next: &mut T, seen: &mut T, stored: &T) {
         if next == seen {
@@ -107,7 +107,7 @@ fn link(records: &mut Records, link: &Link) -> Linked {
     let Some(record) = records.get_mut(link.id()).map(Arc::make_mut) else { return Linked::Refused(None) };
     match link {
         Link::Register { dependents, states, .. }
-            if states.contains(&record.state) && record.dependents.len().saturating_add(dependents.len()) <= most(dependents) =>
+            if states.contains(&record.state) && record.dependents.len().saturating_add(dependents.len()) <= capacity_for(dependents) =>
         {
             record.dependents.extend(dependents.iter().cloned());
         }
@@ -143,7 +143,7 @@ impl Index for Memory {
     }
 
     fn unfinished(&self, _turn: u64) -> BoxFuture<'_, Result<Vec<Result<Record, StoreError>>, StoreError>> {
-        // Nodes, pages and plans have a `purge_at` as well.
+        // Ended jobs, nodes, pages and plans have a `purge_at`.
         let is_asked_for = |record: &&Arc<Record>| record.purge_at.is_none() || record.dlq == Some(Dlq::Pending);
         ready(Ok(self.with(|records| records.values().filter(is_asked_for).map(|record| Ok(Record::clone(record))).collect()))).boxed()
     }

@@ -104,20 +104,22 @@ impl Write {
     }
 }
 
-/// Maximum number of dependents of a job.
+/// Maximum number of dependents that can register in one record.
 pub(crate) const DEPENDENTS: usize = 20;
 
-/// Returns the maximum number of dependents of a job to which these are added. There is always room for the mark of its [pages](MORE).
-fn most(added: &BTreeSet<String>) -> usize {
+/// Returns the maximum number of dependents of a job after these are added. The mark of its [pages](MORE) always fits.
+fn capacity_for(added: &BTreeSet<String>) -> usize {
     if added.contains(MORE) { usize::MAX } else { DEPENDENTS }
 }
 
-/// A change of the links between two jobs. No other write changes the links of an existing record, except that a job that begins to wait
-/// gets its dependencies.
+/// A change of the links between two jobs, without a new [version](Record::version) of the record.
+///
+/// A [`Write`] can also change links: it blocks a job on its dependencies, reopens a node, or adds the dependents that a message names. A
+/// write that ends a job or changes its dependents is refused if the stored dependents differ from those that were read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Link {
-    /// Adds dependents to a job, if the job has one of these states, and if the number of its dependents plus the number of added ones is
-    /// at most 20. There is always room for the mark of its pages.
+    /// Adds dependents to a job, if the job has one of these states, and if the sum of its dependents and the added ones is at most 20. The
+    /// mark of its pages always fits.
     Register {
         /// The id of the job.
         id: String,
@@ -136,7 +138,7 @@ pub enum Link {
 }
 
 impl Link {
-    /// Adds the members of another change, if both do the same to the same record.
+    /// Adds the members of another change, if both do the same to the same record. Returns `false` if they do not.
     pub(crate) fn merge(&mut self, other: &Self) -> bool {
         match (self, other) {
             (Self::Register { id, dependents, states }, Self::Register { id: other, dependents: more, states: same })
@@ -166,7 +168,8 @@ impl Link {
 pub enum Linked {
     /// The change was made. Contains the new record.
     Done(Box<Record>),
-    /// The change was not made, because the record is missing or its state forbids it. Contains the stored record, if the answer had it.
+    /// The change was not made, because the record is missing or full, or its state forbids the change. Contains the stored record, if the
+    /// answer had it.
     Refused(Option<Box<Record>>),
 }
 

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     State,
-    store::{Link, Linked, StoreError, Written, most},
+    store::{Link, Linked, StoreError, Written, capacity_for},
 };
 
 impl DynamoDb {
@@ -63,7 +63,7 @@ fn statement(table: &str, link: &Link) -> Statement {
                 statement.add(if place == 0 { r#" AND "state" IN [?"# } else { ", ?" }, state);
             }
             // Without the attribute, the comparison is false.
-            let most = AttributeValue::N(most(dependents).saturating_sub(dependents.len()).to_string());
+            let most = AttributeValue::N(capacity_for(dependents).saturating_sub(dependents.len()).to_string());
             statement.add(r#"] AND NOT size("dependents") > ?"#, Some(most));
         }
         Link::Remove { id, dependencies } => {

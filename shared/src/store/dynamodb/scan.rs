@@ -27,7 +27,7 @@ impl DynamoDb {
         let described = self.client.describe_table().table_name(&self.table).send().await.map_err(|error| failed(&self.table, error))?;
         let bytes = described.table.and_then(|table| table.table_size_bytes).unwrap_or(0);
         let scan = self.client.scan().table_name(&self.table);
-        // Only ended jobs, nodes, pages and plans have a `purge_at`.
+        // All items except the records of unfinished jobs have a `purge_at`.
         let scan = scan.filter_expression("attribute_not_exists(purge_at) OR dlq = :pending");
         let scan = scan.expression_attribute_values(":pending", text(Dlq::Pending.as_str()));
         Ok(segment_items(scan, turn, segments(bytes)).await?.into_iter().map(record).collect())
