@@ -32,7 +32,7 @@ impl When {
     }
 }
 
-/// The consequence for a job that waits for the success of a job that did not succeed.
+/// The consequence for a job if a dependency does not succeed although it must.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -58,7 +58,7 @@ pub(super) fn check(envelope: &Envelope, most: usize) -> Result<(), Unreadable> 
     if dependents.len() > limit::DEPENDENTS {
         return refuse("dependents", format!("it has {} ids", dependents.len()));
     }
-    dependents.iter().try_for_each(|dependent| limit::link("dependents", dependent))?;
+    dependents.iter().try_for_each(|dependent| limit::record_id("dependents", dependent))?;
     if depends_on.is_empty() && jobs.is_empty() {
         let fields = [("when", !when.is_default()), ("otherwise", !otherwise.is_default()), ("max_blocked_s", max_blocked_s.is_some())];
         return match fields.into_iter().find(|(_, is_set)| *is_set) {
@@ -71,7 +71,7 @@ pub(super) fn check(envelope: &Envelope, most: usize) -> Result<(), Unreadable> 
     }
     let mut ids = BTreeSet::new();
     for dependency in depends_on {
-        limit::link("depends_on", dependency)?;
+        limit::record_id("depends_on", dependency)?;
         if Some(dependency) == id.as_ref() {
             return refuse("depends_on", "it has the id of the job itself".into());
         }

@@ -81,8 +81,8 @@ pub(crate) fn check_id(text: &str) -> Result<(), Unreadable> {
 }
 
 /// Checks the id of a job, or of one of the records that the library makes for its links.
-pub(super) fn link(field: &str, link: &str) -> Result<(), Unreadable> {
-    let job = link.split_once(LINK).map_or(link, |(job, _)| job);
+pub(super) fn record_id(field: &str, text: &str) -> Result<(), Unreadable> {
+    let job = text.split_once(LINK).map_or(text, |(job, _)| job);
     id(field, job)
 }
 

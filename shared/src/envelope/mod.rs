@@ -115,7 +115,7 @@ pub struct Envelope {
     /// The producer's trace, in the W3C format.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
-    /// The ids of the jobs that this one waits for, at most 20. In a workflow, these are ids of its jobs, at most 2,000.
+    /// The ids of the jobs that this one waits for, at most 20. In a workflow, these are ids within the workflow, at most 2,000.
     #[serde(default, deserialize_with = "wire::nullable", skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<String>,
     /// The endings of those jobs that release this one.
@@ -124,13 +124,13 @@ pub struct Envelope {
     /// The consequence if one of them does not succeed.
     #[serde(default, deserialize_with = "wire::nullable", skip_serializing_if = "Otherwise::is_default")]
     pub otherwise: Otherwise,
-    /// Maximum time to wait for them, in seconds. `None`: 30 days. Then the job fails.
+    /// Maximum time to wait for them, in seconds. After this time, the job fails. `None`: 30 days.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_blocked_s: Option<f64>,
     /// The jobs of a workflow, at most 2,000. This job runs after them.
     #[serde(default, deserialize_with = "wire::nullable", skip_serializing_if = "Vec::is_empty")]
     pub jobs: Vec<Step>,
-    /// The ids of the jobs that wait for this one, as far as its sender knows them. Written by the library for the jobs of a workflow.
+    /// The ids of jobs and nodes that wait for this job. The library writes them into the messages of a workflow's jobs.
     #[serde(default, deserialize_with = "wire::nullable", skip_serializing_if = "Vec::is_empty")]
     pub dependents: Vec<String>,
     /// Features that a worker must have to run this job; [`FEATURES`] lists the valid ones.

@@ -11,8 +11,10 @@ pub(super) const FEATURE: &str = "outputs";
 /// The only key of a reference.
 const KEY: &str = "$output";
 
-/// Returns a value that stands for the output of a job in the arguments of a job that waits for it: `{"$output": id}`. The function replaces
-/// it before the job runs: by the result of that job, or by `null` if it has none. In a workflow, the id is that of a job of the workflow.
+/// Returns a reference to the output of another job, for the arguments of a job that waits for it: `{"$output": id}`.
+///
+/// Before the job runs, its function replaces the reference by the result of the other job, or by `null` if there is no result. Inside a
+/// workflow, `id` is the id within the workflow.
 ///
 /// ```
 /// use serde_json::json;
@@ -60,7 +62,7 @@ pub(crate) fn step_id(workflow: &str, step: &str) -> String {
 }
 
 impl Envelope {
-    /// Returns the ids of the jobs to whose outputs the arguments refer. An envelope that does not need the feature has no references.
+    /// Returns the ids of the jobs to whose outputs the arguments refer. Returns none if the envelope does not need the feature.
     pub(crate) fn outputs(&self) -> BTreeSet<&str> {
         if self.needs.iter().any(|need| need == FEATURE) { self.references() } else { BTreeSet::new() }
     }
@@ -88,7 +90,7 @@ impl Envelope {
     ///
     /// Names the first job for which it does not wait.
     pub(crate) fn check_outputs(&self, depends_on: &[String]) -> Result<(), Unreadable> {
-        // A wide job waits for nodes, which name the jobs.
+        // A job with many dependencies waits for nodes. Only the nodes name the jobs.
         if depends_on.iter().any(|id| id.contains(LINK)) {
             return Ok(());
         }

@@ -11,10 +11,10 @@ use super::{CURRENT, DEPENDENCIES, Digest, Envelope, Otherwise, Unreadable, When
 const FEATURE: &str = "workflow";
 /// Maximum number of jobs of a workflow.
 pub(super) const MOST: usize = 2_000;
-/// Maximum size of the body of a workflow, in bytes, since the table keeps it.
+/// Maximum size of the body of a workflow, in bytes. The table must be able to store it.
 const MOST_BYTES: usize = 380_000;
 
-/// A job of a workflow. Its id and the ids in `depends_on` are those of jobs in the same workflow.
+/// A job of a workflow. Its id and its `depends_on` are ids within the workflow.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Step {
@@ -70,14 +70,18 @@ fn step(mut job: Map<String, Value>) -> Result<Step, Unreadable> {
     Envelope::fields(job).map(|job| Step { queue, job })
 }
 
-/// Checks the jobs of a workflow: their fields, their ids, and that each can run at some time.
+/// Checks the fields and the ids of the jobs of a workflow, and that they form no cycle.
 pub(super) fn check(whole: &Envelope) -> Result<(), Unreadable> {
     let refuse = |field: &str, flaw: String, remedy: &'static str| Err(Unreadable::new(field, flaw, remedy));
     if whole.jobs.len() > MOST {
         return refuse("jobs", format!("it has {} jobs", whole.jobs.len()), limit::remedy("jobs"));
     }
     if whole.depth >= limit::DEPTH {
-        return refuse("depth", format!("it is {}, and its jobs have one more", whole.depth), limit::remedy("depth"));
+        return refuse(
+            "depth",
+            format!("it is {}, and that of its jobs would be {}", whole.depth, whole.depth.saturating_add(1)),
+            limit::remedy("depth"),
+        );
     }
     let mut ids = BTreeSet::new();
     for (place, step) in whole.jobs.iter().enumerate() {
@@ -102,7 +106,7 @@ pub(super) fn check(whole: &Envelope) -> Result<(), Unreadable> {
             "it must be a string without `/`, different for each job of the workflow",
         );
     }
-    let known = "it must name jobs of the workflow, by their ids in it";
+    let known = "it must name jobs of the same workflow by their ids";
     for (place, step) in whole.jobs.iter().enumerate() {
         step.job.check_outputs(&step.job.depends_on).map_err(|flaw| flaw.within(&format!("jobs[{place}]")))?;
         if let Some(unknown) = step.job.depends_on.iter().find(|id| !ids.contains(id.as_str())) {
@@ -114,8 +118,8 @@ pub(super) fn check(whole: &Envelope) -> Result<(), Unreadable> {
         return refuse("depends_on", format!("the workflow has no job {}", super::excerpt(unknown)), known);
     }
     if let Some(id) = cycle(&whole.jobs) {
-        let flaw = format!("the job {} waits for itself, by way of other jobs", super::excerpt(id));
-        return refuse("jobs", flaw, "remove one of the `depends_on` on that way");
+        let flaw = format!("the job {} waits for itself through other jobs", super::excerpt(id));
+        return refuse("jobs", flaw, "remove one of the dependencies that form the cycle");
     }
     let mut wide: BTreeMap<&str, usize> = BTreeMap::new();
     let joins = whole.jobs.iter().map(|step| &step.job).chain([whole]).filter(|job| job.depends_on.len() > dependency::MOST);
@@ -126,14 +130,14 @@ pub(super) fn check(whole: &Envelope) -> Result<(), Unreadable> {
     whole.check_outputs(&last)?;
     match wide.iter().find(|(_, joins)| **joins > limit::DEPENDENTS) {
         Some((id, joins)) => {
-            let flaw = format!("for {}, {joins} jobs wait that wait for more than 20 jobs each", super::excerpt(id));
-            refuse("jobs", flaw, "at most 100 such jobs may wait for one; put a job in between")
+            let flaw = format!("{joins} jobs that wait for {} wait for more than 20 jobs each", super::excerpt(id));
+            refuse("jobs", flaw, "at most 100 such jobs may wait for the same job; put a job in between")
         }
         None => Ok(()),
     }
 }
 
-/// Returns a job that waits for itself, by way of other jobs.
+/// Returns a job that waits for itself through other jobs.
 fn cycle(steps: &[Step]) -> Option<&str> {
     let places: BTreeMap<&str, usize> = steps.iter().enumerate().map(|(place, step)| (step.id(), place)).collect();
     let mut waits: Vec<usize> = steps.iter().map(|step| step.job.depends_on.len()).collect();
@@ -152,7 +156,7 @@ fn cycle(steps: &[Step]) -> Option<&str> {
             }
         }
     }
-    // Jobs after a cycle are also left over. Go back from dependency to dependency to reach a job of the cycle.
+    // Jobs that wait for a cycle are left over as well. Following the dependencies leads to a job of the cycle.
     let mut place = waits.iter().position(|waits| *waits > 0)?;
     for _ in steps {
         let before = steps[place].job.depends_on.iter().filter_map(|id| places.get(id.as_str())).find(|before| waits[**before] > 0);
@@ -175,14 +179,14 @@ impl Envelope {
         Err(Unreadable::new("jobs", format!("the message has {bytes} bytes"), remedy))
     }
 
-    /// Returns the digest of a workflow: of its jobs, and of the closing job.
+    /// Returns the digest of all jobs of a workflow, including the closing job.
     pub(crate) fn workflow_digest(&self) -> Digest {
         let parts = (&self.args, &self.kwargs, &self.jobs, &self.depends_on, self.when, self.otherwise);
         Digest::of(&serde_json::to_string(&parts).expect("an envelope has string keys and plain values only"))
     }
 
-    /// Returns the ids of the jobs of the workflow that the closing job waits for. If the message names none, these are all jobs for which
-    /// no other job waits. Failure handlers are ignored.
+    /// Returns the ids of the jobs that the closing job waits for. If the message names none, these are all jobs for which no other job
+    /// waits. Failure handlers do not count.
     pub(crate) fn last_steps(&self) -> Vec<&str> {
         if !self.depends_on.is_empty() {
             return self.depends_on.iter().map(String::as_str).collect();
@@ -192,7 +196,7 @@ impl Envelope {
         regular().map(Step::id).filter(|id| !before.contains(id)).collect()
     }
 
-    /// Returns the envelope of the job after its dependencies have ended: without the fields that connect it to other jobs.
+    /// Returns the envelope to send after the dependencies have ended. It lacks the fields that connect the job to other jobs.
     pub(crate) fn without_links(&self) -> Self {
         let needs = self.needs.iter().filter(|need| ![DEPENDENCIES, FEATURE].contains(&need.as_str())).cloned().collect();
         let (when, otherwise) = (When::default(), Otherwise::default());
