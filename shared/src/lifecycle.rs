@@ -35,7 +35,7 @@ pub(crate) use self::{
     finish::{Outcome, dead_lettered, finish},
     identity::{RESERVED, UNSTORABLE, differs, has_other_arguments, id_in_use, is_of, noted, other_workflow},
     lease::renewed,
-    node::{is_left_over, is_reopened, job_of, longest, members, nodes, page, pages, plan, reopened},
+    node::{is_left_over, is_reopened, job_of, max_wait, members, nodes, page, pages, plan, reopened},
     refuse::refuse,
     repair::{Repair, repair},
     request::Request,

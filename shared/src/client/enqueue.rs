@@ -182,8 +182,8 @@ impl Enqueue {
     }
 
     /// Makes the job fail if it still waits for others after this time. The default is 30 days.
-    pub fn max_blocked(mut self, longest: Duration) -> Self {
-        self.envelope.max_blocked_s = Some(longest.as_secs_f64());
+    pub fn max_blocked(mut self, max_wait: Duration) -> Self {
+        self.envelope.max_blocked_s = Some(max_wait.as_secs_f64());
         self
     }
 
@@ -212,7 +212,7 @@ impl Enqueue {
         self
     }
 
-    /// Returns the job as one of a workflow.
+    /// Returns the job as a job of a workflow.
     pub(super) fn into_step(self) -> Result<Step, Error> {
         let options = [
             ("delay", !self.delay.is_zero()),
@@ -224,7 +224,7 @@ impl Enqueue {
         if let Some((option, _)) = options.into_iter().find(|(_, is_set)| *is_set) {
             let name = &self.envelope.name;
             return Err(Error::Invalid(format!(
-                "cannot build a workflow: its job {name:?} has the option `{option}`, which only a job of its own can have; leave it out"
+                "cannot build a workflow: its job {name:?} has the option `{option}`, which only a job outside of a workflow can have; leave it out"
             )));
         }
         let queue = Some(self.queue).filter(|queue| *queue != self.envelope.name);

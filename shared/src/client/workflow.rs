@@ -12,7 +12,7 @@ use crate::{
 
 /// Builds a workflow: jobs that are enqueued by one message, and a closing job that runs after them.
 ///
-/// A job that has no id gets its name as its id. The ids are local: those of the records are `<id of the workflow>/<id>`.
+/// A job without an id gets its name as its id. These are ids within the workflow. The id of a record is `<id of the workflow>/<id>`.
 ///
 /// ```
 /// use serde_json::json;
@@ -43,8 +43,10 @@ pub struct Workflow {
 }
 
 impl Workflow {
-    /// Starts a workflow with its closing job, which gives it its id. The closing job runs after the jobs that its
-    /// [`after`](Enqueue::after) names, or else after all jobs for which no other job waits.
+    /// Starts a workflow with its closing job. The id of the closing job is the id of the workflow.
+    ///
+    /// The closing job runs after the jobs that its [`after`](Enqueue::after) names. Without `after`, it runs after all jobs for which no
+    /// other job waits. Failure handlers do not count.
     pub fn new(closing: Enqueue) -> Self {
         Self { closing, jobs: Vec::new(), last: Vec::new(), ids: BTreeSet::new(), unnamed: BTreeMap::new() }
     }
@@ -72,7 +74,7 @@ impl Workflow {
         self
     }
 
-    /// Adds a job that runs if one of the jobs added just before fails. Nothing waits for it.
+    /// Adds a job that runs if one of the jobs added just before fails. Neither the jobs added next nor the closing job waits for it.
     pub fn on_failure(mut self, job: Enqueue) -> Self {
         self.add(job.after(self.last.clone()).when(When::Failed));
         self
@@ -110,15 +112,16 @@ impl Workflow {
 }
 
 impl Client {
-    /// Enqueues jobs of any number, and a closing job that runs after all of them, on the conditions of its [`when`](Enqueue::when) and
-    /// [`otherwise`](Enqueue::otherwise). For up to 2,000 jobs, a [`Workflow`] needs only one message.
+    /// Enqueues any number of jobs, and a closing job that runs after all of them. The [`when`](Enqueue::when) and
+    /// [`otherwise`](Enqueue::otherwise) of the closing job set its conditions. For up to 2,000 jobs, a [`Workflow`] needs only one message.
     ///
-    /// The closing job needs an id. A job without an id gets `<id of the closing job>/<number>`. Returns one answer for each job, and that of
-    /// the closing job at the end. If the call fails, or some jobs could not be sent, repeat it with the same jobs: each runs once.
+    /// The closing job needs an id. A job without an id gets `<id of the closing job>/<number>`. Returns one answer for each job. The last
+    /// answer is that of the closing job. If the call fails, or some jobs could not be sent, repeat the call with the same jobs: each runs
+    /// once.
     ///
     /// # Errors
     ///
-    /// When the closing job has no id or has dependencies of its own, another group has its id, or the table does not answer.
+    /// When the closing job has no id, or has dependencies of its own; when another group has its id; or when the table does not answer.
     pub async fn enqueue_group(
         &self,
         closing: Enqueue,
@@ -127,7 +130,7 @@ impl Client {
         let refuse = |why: &str| Err(Error::Invalid(format!("cannot enqueue a group: {why}")));
         let Some(id) = closing.envelope().id.clone() else { return refuse("its closing job has no id; set it with `Enqueue::id`") };
         if !closing.envelope().depends_on.is_empty() {
-            return refuse("its closing job has dependencies; it waits for the jobs of the group");
+            return refuse("its closing job has `after`; leave it out, because the closing job waits for all jobs of the group");
         }
         let with_id = |(number, job): (usize, Enqueue)| match job.envelope().id {
             Some(_) => job,
@@ -137,8 +140,8 @@ impl Client {
         let members: Vec<_> = jobs.iter().filter_map(|job| job.envelope().id.clone()).collect();
         let envelope = closing.envelope();
         let conditions = Dependencies { when: envelope.when, otherwise: envelope.otherwise, ..Dependencies::default() };
-        let longest = lifecycle::longest(envelope);
-        let (first, nodes) = lifecycle::nodes(&id, &members, &conditions, longest, self.clock.now());
+        let max_wait = lifecycle::max_wait(envelope);
+        let (first, nodes) = lifecycle::nodes(&id, &members, &conditions, max_wait, self.clock.now());
         let writes: Vec<_> = nodes.iter().cloned().map(Write::insert).collect();
         for (write, written) in writes.iter().zip(self.store.write(&writes).await) {
             match written.map_err(|error| Error::store(format!("cannot enqueue group {id:?}"), error))? {
@@ -150,7 +153,7 @@ impl Client {
             nodes.iter().flat_map(|node| lifecycle::members(node).map(|member| (member.clone(), node.id.clone()))).collect();
         for job in &mut jobs {
             let node = job.envelope().id.as_ref().and_then(|id| nodes_of.get(id)).cloned();
-            // A member that names no dependent might leave no record.
+            // Without a dependent, a member might leave no record.
             let dependent = node.unwrap_or_else(|| id.clone());
             *job = job.clone().with(|envelope| envelope.dependents.push(dependent));
         }
@@ -158,7 +161,7 @@ impl Client {
         Ok(self.enqueue_many(jobs.into_iter().chain([closing]).collect::<Vec<_>>()).await)
     }
 
-    /// Compares a node of a group with the stored one. One of an earlier group with the same id is replaced.
+    /// Compares a node of a group with the stored node. Replaces the stored node if it belongs to an earlier group with the same id.
     async fn compare(&self, group: &str, node: &Record) -> Result<(), Error> {
         let write = match self.records(std::slice::from_ref(&node.id)).await?.pop().flatten() {
             None => Write::insert(node.clone()),

@@ -41,9 +41,9 @@ pub(crate) enum Decision {
         /// `true` if the last attempt was killed. The job must then run alone.
         suspect: bool,
     },
-    /// Write this record; if that succeeds, the delivery has this ending. If it is blocked or a duplicate, decide again.
+    /// Write this record; if that succeeds, the delivery has this ending. If the ending is `Blocked` or `Duplicate`, decide again.
     End {
-        /// The record: terminal, blocked, filed if the delivery is early, or with the dependents of a duplicate.
+        /// The record: it has ended, is blocked, or is filed because the delivery is early; or it has the added dependents of a duplicate.
         next: Box<Record>,
         /// The ending.
         ending: Ending,
@@ -108,7 +108,7 @@ fn start(seen: Record, request: &Request, policy: &Policy, claim: &Claim, now: T
         let expired = Record { state: State::Expired, ..owned(seen) };
         return end(expired, Ending::Expired, policy, now);
     }
-    // A blocked job that comes here waits for nothing any more.
+    // A blocked job at this point no longer waits for any job.
     let seen = if seen.state == State::Blocked { unblocked(seen) } else { seen };
     if must_wait(&seen) {
         return Decision::End { next: Box::new(blocked(&seen, request, &claim.owner, now)), ending: Ending::Blocked };

@@ -34,7 +34,7 @@ pub(super) fn must_wait(seen: &Record) -> bool {
 }
 
 /// Blocks a job until its dependencies have ended. `owner` is a new token, so that a late write for an earlier wait changes nothing. The due
-/// index lists the job at the end of its wait, so that a beater ends it on time, and so that blocked jobs can be listed.
+/// index lists the job under the end of its wait. So a beater ends the job on time, and blocked jobs can be listed.
 pub(super) fn blocked(seen: &Record, request: &Request, owner: &str, now: Timestamp) -> Record {
     let mut dependencies = seen.dependencies.clone().unwrap_or_default();
     // If a retry sent this message, the retry has already set `until`, because the message does not say how long the job may wait.
@@ -71,7 +71,7 @@ pub(crate) fn waits_for(blocked: &Record) -> &'static [State] {
 /// token, which distinguishes this record from one that another dependent writes for the same job.
 pub(crate) fn awaited(id: &str, dependent: &str, owner: &str, now: Timestamp) -> Record {
     let request = Request { id: id.to_owned(), sent_at: Some(now), ..Request::default() };
-    // A page is deleted at some time; a job still waiting by then is registered again by a beater.
+    // The table deletes a page after this time. A beater then registers the jobs again that still wait.
     let purge_at = (!is_job(id)).then(|| kept_until(MAX_BLOCKED, now));
     Record { dependents: [dependent.to_owned()].into(), owner: Some(owner.into()), purge_at, ..created(&request, &UNKNOWN) }
 }
@@ -108,7 +108,7 @@ pub(crate) fn effect(blocked: &Record, ended: &Record, owner: &str, now: Timesta
     }
 }
 
-/// Returns a node whose members have all ended as required, as an ended record. Returns `None` for any other record.
+/// Returns the ended record of a node whose members have all ended as required. Returns `None` for any other record.
 pub(crate) fn closed(node: &Record) -> Option<Record> {
     let is_closed = is_node(&node.id) && node.state == State::Blocked && node.blocked_on.is_empty();
     is_closed.then(|| Record { state: State::Succeeded, ..node.clone() })
@@ -185,17 +185,18 @@ pub(crate) fn put_back(released: &Record, owner: &str, run_at: Timestamp) -> Rec
     filed(Some(&unblocked(released.clone())), &request, &UNKNOWN, owner, run_at)
 }
 
-/// Lists an ended job in the due index until its dependents know of its end, if it has any. Used where a job may end without a message.
-/// Everywhere else, the message of the job is deleted only after its dependents have been told, so no entry is needed.
+/// Lists an ended job with dependents in the due index until they know of its end. Returns any other record unchanged.
+///
+/// Only a job that may end without a message needs this. Any other job keeps its message until its dependents have been told.
 pub(super) fn owed(ended: Record, now: Timestamp) -> Record {
-    // A node needs no entry: its parent is told before the job that ended it leaves the index.
+    // A node needs no entry: the job that ended the node keeps its own entry or message until the parent of the node has been told.
     if !ended.state.is_terminal() || ended.dependents.is_empty() || is_node(&ended.id) {
         return ended;
     }
     Record { due: Some(shard(&ended.id)), run_at: Some(now), ..ended }
 }
 
-/// Removes an ended job from the due index, after its dependents were told of its end. Returns `None` for any other record.
+/// Removes an ended job from the due index, after its dependents have been told of its end. Returns `None` for any other record.
 pub(crate) fn settled(ended: &Record) -> Option<Record> {
     let is_owed = ended.state.is_terminal() && ended.due.is_some();
     is_owed.then(|| Record { due: None, run_at: None, ..ended.clone() })

@@ -31,9 +31,10 @@ pub(crate) fn with_dependents<'a>(seen: &'a Record, request: &Request) -> Cow<'a
     Cow::Owned(Record { dependents: seen.dependents.union(&request.dependents).cloned().collect(), ..seen.clone() })
 }
 
-/// Returns the record with the dependents that the message of its job names, if it lacks any. This must be written before the message is
-/// deleted: a retry may end the job again, and tells only the dependents in the record. Returns `None` for a running job, whose message is
-/// kept. `owner` is a new token.
+/// Adds the dependents that the message of a job names to its record. Returns `None` if the record has them all, or if the job is running:
+/// then its message is kept. `owner` is a new token.
+///
+/// The result must be written before the message is deleted. Otherwise, a retried job would not know these dependents.
 pub(crate) fn noted(seen: &Record, request: &Request, owner: &str) -> Option<Record> {
     match with_dependents(seen, request) {
         Cow::Owned(next) if seen.state != State::Running => Some(Record { owner: Some(owner.to_owned()), ..next }),
@@ -46,8 +47,8 @@ pub fn is_awaited(seen: &Record) -> bool {
     seen.name.is_empty() && seen.state == State::Queued
 }
 
-/// Returns `true` for a record that no job has claimed: others wait for its id, or each message with its id was rejected. A message that can
-/// be run replaces such a record, and keeps its dependents. So a wrong message never hides a right one with its id.
+/// Returns `true` for a record that no job has claimed: other jobs wait for its id, or every message with its id was rejected. A valid
+/// message replaces such a record, and keeps its dependents. So a rejected message never hides a valid message with the same id.
 pub fn is_unclaimed(seen: &Record) -> bool {
     is_awaited(seen) || was_rejected(seen)
 }

@@ -1,8 +1,8 @@
-//! Records that are no jobs. Most connect jobs where more than 20 wait for one, or one waits for more than 20.
+//! Records that are not jobs: nodes, pages and plans.
 //!
-//! A *node* waits for up to 20 jobs or nodes in place of its parent: a job or another node. It has no message and does not run. When it
-//! waits for nothing any more, it has succeeded, and the library tells its parent. A *page* lists further dependents of a job
-//! that has 20 of them. A *plan* keeps the message of a workflow.
+//! A *node* connects a job to more than 20 dependencies. It waits for up to 20 jobs or nodes on behalf of its parent: a job or another node.
+//! It has no message and does not run. When all its members have ended as required, it has succeeded, and the library tells its parent. A
+//! *page* lists further dependents of a job whose own record is full. A *plan* keeps the message of a workflow.
 
 use std::time::Duration;
 
@@ -22,11 +22,11 @@ pub(super) const GONE: Duration = Duration::from_hours(15 * 24);
 pub(super) const WIDTH: usize = 20;
 /// Maximum bytes of the ids of a node's members. A node then has less than 1 KB, so that each change costs one write unit.
 const WIDTH_BYTES: usize = 380;
-/// Time for which a node, a page or a plan is kept after the longest possible wait, because a retry may need it.
+/// Time for which the table keeps a node, a page or a plan after the longest possible wait. A retry may need it.
 const KEPT: Duration = Duration::from_hours(60 * 24);
 
 /// Returns the time for which a job may wait for others.
-pub(crate) fn longest(job: &Envelope) -> Duration {
+pub(crate) fn max_wait(job: &Envelope) -> Duration {
     job.max_blocked_s.map_or(MAX_BLOCKED, Duration::from_secs_f64)
 }
 
@@ -45,8 +45,8 @@ pub(crate) fn job_of(id: &str) -> &str {
     id.split_once(LINK).map_or(id, |(job, _)| job)
 }
 
-/// Returns the id of the page of a job on which a dependent is listed. If the page is full, the one on the next level lists it. Level 0 is
-/// the job itself.
+/// Returns the id of the page of a job that lists a dependent. If this page is full, the page on the next level lists it. Level 0 is the
+/// record of the job itself.
 pub(crate) fn page(id: &str, dependent: &str, level: usize) -> String {
     if level == 0 {
         return id.to_owned();
@@ -69,8 +69,8 @@ pub fn plan_id(workflow: &str) -> String {
 
 /// Returns the plan of a workflow: a record that keeps its message. `owner` is a new token, which distinguishes it from the plan of another
 /// workflow with this id.
-pub(crate) fn plan(workflow: &str, body: &str, digest: Option<Digest>, longest: Duration, owner: &str, now: Timestamp) -> Record {
-    let purge_at = Some(kept_until(longest, now));
+pub(crate) fn plan(workflow: &str, body: &str, digest: Option<Digest>, max_wait: Duration, owner: &str, now: Timestamp) -> Record {
+    let purge_at = Some(kept_until(max_wait, now));
     let owner = Some(owner.to_owned());
     Record {
         envelope: Some(body.to_owned()),
@@ -89,15 +89,15 @@ pub(crate) fn is_left_over(record: &Record, now: Timestamp) -> bool {
 }
 
 /// Returns the instant after which the table deletes a node, a page or a plan, in seconds since the epoch.
-pub(super) fn kept_until(longest: Duration, now: Timestamp) -> i64 {
-    after(after(now, longest), KEPT).as_second()
+pub(super) fn kept_until(max_wait: Duration, now: Timestamp) -> i64 {
+    after(after(now, max_wait), KEPT).as_second()
 }
 
 fn of(id: String) -> Record {
     Record { id, ..Record::default() }
 }
 
-/// Returns `true` for a node that waits again. It may not be registered with its members yet.
+/// Returns `true` for a node that waits again. It may still have to be registered with its members.
 pub(crate) fn is_reopened(node: &Record) -> bool {
     is_node(&node.id) && node.generation > 0 && !node.blocked_on.is_empty()
 }
@@ -107,7 +107,7 @@ pub(crate) fn members(node: &Record) -> impl Iterator<Item = &String> {
     node.dependencies.iter().flat_map(|dependencies| &dependencies.ids)
 }
 
-/// Returns a node that waits again, for those of its members that are open. `owner` is a new token.
+/// Makes a node wait again for those of its members that are open. `owner` is a new token.
 pub(crate) fn reopened(node: &Record, is_open: impl Fn(&String) -> bool, owner: &str, now: Timestamp) -> Record {
     let blocked_on = members(node).filter(|id| is_open(id)).cloned().collect();
     let purge_at = Some(kept_until(MAX_BLOCKED, now));
@@ -125,12 +125,12 @@ pub(crate) fn reopened(node: &Record, is_open: impl Fn(&String) -> bool, owner: 
 }
 
 /// Builds the nodes through which `parent` waits for `members`. Returns the ids that the parent itself waits for, at most 20, and the nodes.
-/// The first nodes are those that wait for the members, in their order.
+/// The nodes that wait for the members come first, in the order of the members.
 pub(crate) fn nodes(
     parent: &str,
     members: &[String],
     conditions: &Dependencies,
-    longest: Duration,
+    max_wait: Duration,
     now: Timestamp,
 ) -> (Vec<String>, Vec<Record>) {
     let mut nodes: Vec<Record> = Vec::new();
@@ -146,12 +146,12 @@ pub(crate) fn nodes(
             nodes.push(Record {
                 state: State::Blocked,
                 enqueued_at: Some(now),
-                // It distinguishes the nodes of two expansions.
+                // The token distinguishes the nodes of two expansions.
                 owner: Some(now.as_nanosecond().to_string()),
                 dependencies: Some(Box::new(Dependencies { ids: ids.to_vec(), until: None, met: false, ..*conditions })),
                 blocked_on: ids.iter().cloned().collect(),
                 dependents: [parent.to_owned()].into(),
-                purge_at: Some(kept_until(longest, now)),
+                purge_at: Some(kept_until(max_wait, now)),
                 ..of(id)
             });
         }
@@ -165,7 +165,7 @@ pub(crate) fn nodes(
 fn chunks(ids: &[String]) -> Vec<&[String]> {
     let (mut chunks, mut from, mut bytes) = (Vec::new(), 0, 0);
     for (at, id) in ids.iter().enumerate() {
-        // Two ids at least, or the tree would not become narrower.
+        // A group has at least two ids. Otherwise, the next level would not be smaller.
         if at - from >= 2 && (at - from == WIDTH || bytes + id.len() > WIDTH_BYTES) {
             chunks.push(&ids[from..at]);
             (from, bytes) = (at, 0);

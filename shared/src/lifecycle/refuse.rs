@@ -16,10 +16,12 @@ use crate::record::{Dlq, Failure, Record, State};
 /// Decides about a message that cannot be run, given the stored record of its id. `ending` is the ending of a message without a record:
 /// rejected or parked. `owner` is a new token.
 ///
-/// A message of a cancelled job is discarded. A rejected message ends an unfinished record as `failed` with this failure, because no
-/// other message would end it. If there is no record, it creates a failed one, so that jobs that wait for this id learn of its end. The
-/// id of the request is empty if no record may be created. A parked message leaves the record to another worker. If the record lacks
-/// dependents that the message names, they are written first, as a duplicate.
+/// - The message of a cancelled job is discarded.
+/// - A rejected message ends an unfinished record as `failed` with this failure, because no other message would end it. If there is no
+///   record, it creates a failed one, so that jobs that wait for this id learn of its end. An empty id in the request forbids this.
+/// - A parked message leaves the record to another worker.
+///
+/// If the record lacks dependents that the message names, the decision is to add them, with the ending `Duplicate`. Then decide again.
 pub(crate) fn refuse(
     seen: Option<&Record>,
     request: &Request,

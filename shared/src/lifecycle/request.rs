@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::{node::longest, workflow::expand};
+use super::{node::max_wait, workflow::expand};
 use crate::{
     envelope::{Digest, Envelope},
     record::Dependencies,
@@ -43,7 +43,7 @@ pub(crate) struct Request {
     pub(crate) dependencies: Option<Box<Dependencies>>,
     /// Maximum time to wait for them.
     pub(crate) max_blocked: Duration,
-    /// The jobs and nodes that wait for this job, as far as its sender knows them.
+    /// The jobs and nodes that wait for this job, if the sender of the message knows them.
     pub(crate) dependents: BTreeSet<String>,
     /// The [digest](Envelope::digest) of the arguments.
     pub(crate) digest: Option<Digest>,
@@ -72,7 +72,7 @@ impl Request {
         Self {
             dependencies,
             dependents: envelope.dependents.iter().cloned().collect(),
-            max_blocked: longest(&envelope),
+            max_blocked: max_wait(&envelope),
             digest: Some(envelope.digest()),
             name: envelope.name,
             run_at: envelope.run_at,

@@ -132,7 +132,7 @@ impl Table {
     fn make(&mut self, write: &Write) -> bool {
         let made = self.0.as_ref().map(Record::version) == write.seen.as_deref().map(Record::version);
         if made {
-            // An adapter writes only what differs from what was seen.
+            // An adapter writes only the fields that differ from those that were read.
             assert_eq!(self.0.as_ref(), write.seen.as_deref(), "one version is one record");
             self.0 = Some(Record::clone(&write.next));
         }

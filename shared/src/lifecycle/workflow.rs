@@ -1,10 +1,10 @@
-//! Makes the jobs of a workflow out of its message.
+//! Expands the message of a workflow into its jobs.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::node::{WIDTH, is_job, longest, members, nodes};
+use super::node::{WIDTH, is_job, max_wait, members, nodes};
 use crate::{
     envelope::{Digest, Envelope, Step, step_id},
     record::{Dependencies, Record},
@@ -13,17 +13,17 @@ use crate::{
 /// The jobs of a workflow.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Expansion {
-    /// The nodes, which must exist before a job is sent.
+    /// The nodes. They must be stored before a job is sent.
     pub(crate) nodes: Vec<Record>,
     /// The jobs to send, each with its queue, without the prefix of the environment.
     pub(crate) jobs: Vec<(String, Envelope)>,
-    /// The closing job, which waits for some of them.
+    /// The closing job. It waits for some of these jobs.
     pub(crate) closing: Envelope,
     /// The digest of the whole workflow.
     pub(crate) digest: Digest,
 }
 
-/// Makes the jobs of the workflow with this id.
+/// Expands the workflow with this id into its jobs.
 pub(crate) fn expand(workflow: &Envelope, id: &str, now: Timestamp) -> Expansion {
     let mut closing = Envelope { jobs: Vec::new(), ..workflow.clone() };
     closing.depends_on = workflow.last_steps().into_iter().map(str::to_owned).collect();
@@ -46,7 +46,7 @@ fn queue(step: &Step) -> String {
     step.queue.clone().unwrap_or_else(|| step.job.name.clone())
 }
 
-/// Returns a job with its own id, and with the fields that it has from its workflow.
+/// Returns a job with the id of its record, and with the fields that it inherits from its workflow.
 fn inherited(step: &Step, workflow: &Envelope, id: &str) -> Envelope {
     let job = step.job.clone().with_renamed_outputs(|step| step_id(id, step));
     let waits = !job.depends_on.is_empty();
@@ -86,7 +86,7 @@ impl Wires {
             return;
         }
         let conditions = Dependencies { when: job.when, otherwise: job.otherwise, ..Dependencies::default() };
-        let (first, nodes) = nodes(&id, &awaited, &conditions, longest(job), self.now);
+        let (first, nodes) = nodes(&id, &awaited, &conditions, max_wait(job), self.now);
         for node in &nodes {
             for member in members(node).filter(|id| is_job(id)) {
                 self.nodes_of.entry(member.clone()).or_default().push(node.id.clone());
@@ -95,11 +95,11 @@ impl Wires {
         self.nodes.extend(nodes);
         job.depends_on = first;
     }
-}
 
-impl Wires {
-    /// Returns the ids that a job tells of its end: all its nodes, and the first of the jobs that wait for it directly. Those jobs also
-    /// register themselves. The list must still not be empty, because a job without dependents may write no record.
+    /// Returns the dependents that the message of a job names: all its nodes, and the first of the jobs that wait for it directly.
+    ///
+    /// Jobs that wait directly also register themselves, so the list need not be complete. But it must not be empty, because a job without
+    /// dependents may write no record.
     fn dependents(&mut self, id: &str) -> Vec<String> {
         let mut ids = self.nodes_of.remove(id).unwrap_or_default();
         let room = WIDTH.saturating_sub(ids.len());

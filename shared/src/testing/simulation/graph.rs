@@ -212,11 +212,11 @@ impl Simulated {
     /// Judges a job that failed because it waited too long.
     fn judge_timeout(&self, job: &Enqueue, ended: Duration, flaws: &mut Vec<String>) {
         let id = id_of(job);
-        let longest = job.envelope().max_blocked_s.map_or(Duration::ZERO, Duration::from_secs_f64);
+        let max_wait = job.envelope().max_blocked_s.map_or(Duration::ZERO, Duration::from_secs_f64);
         let since = self.blocked_since(id, ended).unwrap_or_default();
         // After a retry, the time counts from the retry.
         let first = self.steps.iter().find(|step| step.id == *id && step.state == State::Blocked).map_or(Duration::ZERO, |step| step.at);
-        if ended + SKEW < first + longest {
+        if ended + SKEW < first + max_wait {
             flaws.push(format!("{id} waited only from {first:?} to {ended:?}"));
         }
         let early = ended.saturating_sub(RELEASE);

@@ -25,7 +25,7 @@ enum Mutation {
     DeleteFirst,
     /// A job is released although others still block it.
     ReleaseAnyway,
-    /// A job that ends without a message is not listed as owed.
+    /// A job that ends without a message is not listed in the due index.
     NothingOwed,
     /// Two first records of an awaited job cannot be told apart.
     SameToken,
