@@ -1,7 +1,9 @@
-//! Connects jobs that wait for each other. A blocked job is registered with each job that it waits for; a job that has ended is resolved:
-//! its dependents learn of its end, and those that wait for nothing else are released.
+//! Connects jobs that wait for each other.
 //!
-//! Every step can be repeated. The caller keeps the message of the job until the step is complete, or keeps its record in the due index.
+//! A blocked job is *registered* with each job that it waits for. A job that has ended is *resolved*: its dependents learn of its end, and
+//! a dependent that waits for no other job is released.
+//!
+//! Every step can be repeated. Until the step is complete, the caller keeps the message of the job, or keeps its record in the due index.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,7 +22,8 @@ use crate::{
     store::{DEPENDENTS, Link, Linked, Store, StoreError, Write, Written},
 };
 
-/// Maximum number of rounds of a registration. More than one is needed if a dependency has pages, or if its record is created at the same time.
+/// Maximum number of rounds of a registration. It needs several rounds if a dependency has pages, or if another process creates the record
+/// of a dependency at the same time.
 const TRIES: usize = 8;
 
 /// The ports that links need.
@@ -34,20 +37,20 @@ pub(crate) struct Links<'a> {
 /// The state of a blocked job after its registration.
 #[derive(Debug)]
 pub(crate) enum Waiting {
-    /// It waits for other jobs, which know of it.
+    /// It waits for other jobs, and is registered with them.
     Blocked,
     /// It is no longer blocked: it can be claimed, or it has ended, or another write was first.
     Changed(Box<Record>),
 }
 
-/// The facts that a registration has found out about the dependencies.
+/// The facts about the dependencies that a registration has found.
 #[derive(Default)]
 struct Found {
     /// The dependencies that count as ended under the conditions of the job.
     ended: Vec<Record>,
     /// The registrations to make next.
     open: Vec<Target>,
-    /// Ended nodes, which may have to wait again, because a member was retried.
+    /// Ended nodes. They may have to wait again, because a member was retried.
     nodes: Vec<(Target, Record)>,
     /// Nodes that wait again. A process may have died before it registered them with their members.
     reopened: Vec<Record>,
@@ -61,23 +64,23 @@ struct Target {
     dependency: String,
     /// The level of the page. 0: the dependency itself.
     level: usize,
-    /// `true`: add the mark that the record has pages, and not the job.
+    /// `true`: add the mark that the record has pages, instead of the job.
     is_mark: bool,
 }
 
-/// The consequences of an ending that were found when its dependents were told.
+/// The consequences of an ending for the dependents.
 #[derive(Default)]
 struct Told {
-    /// The ids of the dependents that have ended thereby and have dependents themselves.
+    /// The ids of the dependents that have ended as a result and have dependents of their own.
     ended: Vec<String>,
-    /// The nodes that have ended for this reason. Their parents are next.
+    /// The nodes that have ended as a result. Their parents must be told next.
     nodes: Vec<Record>,
-    /// The dependents that wait for nothing else.
+    /// The dependents that wait for no other job.
     released: Vec<Record>,
 }
 
 impl Links<'_> {
-    /// Registers a blocked job with the jobs that it waits for, and applies the endings of those that have ended.
+    /// Registers a blocked job with the jobs that it waits for. Applies the endings of those that have already ended.
     pub(crate) async fn register(&self, blocked: &Record) -> Result<Waiting, StoreError> {
         let found = self.register_all(blocked).await?;
         let now = self.clock.now();
@@ -144,7 +147,7 @@ impl Links<'_> {
                     Ok(Linked::Done(job)) if target.is_mark => found.open.push(target.next(&job)),
                     Ok(Linked::Done(job)) if lifecycle::is_reopened(&job) => found.reopened.push(*job),
                     Ok(Linked::Done(job)) => found.ended.extend(lifecycle::closed(&job)),
-                    Ok(Linked::Refused(Some(job))) => found.look(target, *job, blocked, states),
+                    Ok(Linked::Refused(Some(job))) => found.note(target, *job, blocked, states),
                     Ok(Linked::Refused(None)) => unknown.push(target),
                     Err(error) => unreadable(error)?,
                 }
@@ -152,7 +155,7 @@ impl Links<'_> {
             let ids: Vec<_> = unknown.iter().map(|target| target.id(&blocked.id)).collect();
             for ((target, id), stored) in unknown.into_iter().zip(&ids).zip(self.store.read(&ids).await) {
                 match stored {
-                    Ok(Some(job)) => found.look(target, job, blocked, states),
+                    Ok(Some(job)) => found.note(target, job, blocked, states),
                     // A node is written before its parent is sent, and deleted long after.
                     Ok(None) if is_node(id) => tracing::error!(id, job = blocked.id, "a group of jobs that this one waits for is missing"),
                     Ok(None) => {
@@ -193,8 +196,8 @@ impl Links<'_> {
         self.register(node).boxed()
     }
 
-    /// Makes an ended node wait again for its members, and registers it with them. Returns the node, which ends again if a member has ended
-    /// without success and was not retried.
+    /// Makes an ended node wait again for its members, and registers it with them. Returns the node. It has ended again if a member has
+    /// ended without success and was not retried.
     async fn reopen(&self, node: Record) -> Result<Record, StoreError> {
         let open = lifecycle::reopened(&node, |_| true, &token(), self.clock.now());
         match self.store.write(&[Write::replace(node, open.clone())]).await.pop().unwrap_or(Ok(Written::Refused(None)))? {
@@ -206,8 +209,8 @@ impl Links<'_> {
         }
     }
 
-    /// Looks again at jobs that list the dependent on a page. Unlike a registration with the job itself, one on a page is also made if the
-    /// job has ended in the meantime and its pages have already been read.
+    /// Reads the dependencies again that list the dependent on a page. Such a dependency may have ended, and its pages may have been read,
+    /// before the registration on the page was made. A registration in the record of the dependency itself would have been refused.
     async fn look_back(&self, paged: BTreeSet<String>, mut found: Found, states: &[State]) -> Result<Found, StoreError> {
         let ids: Vec<_> = paged.into_iter().collect();
         for stored in self.store.read(&ids).await {
@@ -243,13 +246,13 @@ impl Links<'_> {
         }
     }
 
-    /// Tells the dependents of the ended job with this id, and releases those that wait for nothing else. Jobs that end thereby are resolved
-    /// too.
+    /// Resolves the ended job with this id: tells its dependents, and releases those that wait for no other job. Also resolves the jobs that
+    /// end as a result.
     pub(crate) async fn resolve(&self, id: &str) -> Result<(), StoreError> {
         self.resolve_all(vec![id.to_owned()]).await
     }
 
-    /// Does the same for a job whose record was read or written after its end.
+    /// [Resolves](Links::resolve) the ended job with this record.
     pub(crate) async fn resolve_ended(&self, job: Record) -> Result<(), StoreError> {
         let ended = self.resolve_one(job).await?;
         self.resolve_all(ended).await
@@ -264,7 +267,7 @@ impl Links<'_> {
         Ok(())
     }
 
-    /// Tells the dependents of an ended job. Returns the ids of those that have ended thereby and have dependents themselves.
+    /// Tells the dependents of an ended job. Returns the ids of those that have ended as a result and have dependents of their own.
     async fn resolve_one(&self, job: Record) -> Result<Vec<String>, StoreError> {
         let settled = lifecycle::settled(&job).map(|settled| Write::replace(job.clone(), settled));
         let (mut next, mut ended) = (vec![job], Vec::new());
@@ -274,12 +277,12 @@ impl Links<'_> {
             ended.extend(told.ended);
             next.extend(told.nodes);
         }
-        // This write is refused if the job has been retried in the meantime, and that is no error.
+        // A refusal is no error: the job has been retried in the meantime.
         self.store.write(&settled.into_iter().collect::<Vec<_>>()).await.pop().transpose()?;
         Ok(ended)
     }
 
-    /// Returns the ids of the dependents of a job, those on its pages included. Some may be nodes.
+    /// Returns the ids of the dependents of a job, including those on its pages. Some may be ids of nodes.
     pub(crate) async fn dependents(&self, job: &Record) -> Result<Vec<String>, StoreError> {
         let mut dependents = job.dependents.clone();
         let mut full = Vec::new();
@@ -308,7 +311,7 @@ impl Links<'_> {
             for (id, stored) in dependents.iter().zip(self.store.read(&dependents).await) {
                 let Some(dependent) = stored.or_else(|error| unreadable(error).map(|()| None))? else { continue };
                 if dependent.state != State::Blocked {
-                    told.look(dependent);
+                    told.note(dependent);
                     continue;
                 }
                 match lifecycle::effect(&dependent, job, &token(), self.clock.now()) {
@@ -318,17 +321,17 @@ impl Links<'_> {
                     // An earlier success has met its condition, but its release was lost.
                     Effect::Hold if dependent.blocked_on.is_empty() => self.proceed(dependent, &mut told).await?,
                     Effect::Hold => {}
-                    Effect::End(next) => told.look(self.end_dependent(&dependent, *next).await?),
+                    Effect::End(next) => told.note(self.end_dependent(&dependent, *next).await?),
                 }
             }
         }
         for (link, answer) in removals.iter().zip(self.store.link(&removals).await) {
             match answer {
                 Ok(Linked::Done(dependent)) => self.proceed(*dependent, &mut told).await?,
-                Ok(Linked::Refused(Some(dependent))) => told.look(*dependent),
+                Ok(Linked::Refused(Some(dependent))) => told.note(*dependent),
                 Ok(Linked::Refused(None)) => {
                     if let Some(dependent) = self.read(link.id()).await? {
-                        told.look(dependent);
+                        told.note(dependent);
                     }
                 }
                 Err(error) => unreadable(error)?,
@@ -337,7 +340,7 @@ impl Links<'_> {
         Ok(told)
     }
 
-    /// Decides about a dependent from which an ended job was removed.
+    /// Decides about a dependent that no longer waits for an ended job.
     async fn proceed(&self, dependent: Record, told: &mut Told) -> Result<(), StoreError> {
         if let Some(closed) = lifecycle::closed(&dependent) {
             told.nodes.push(closed);
@@ -346,7 +349,7 @@ impl Links<'_> {
         match lifecycle::progress(&dependent, &token(), self.clock.now()) {
             Progress::Waits => {}
             Progress::Release => told.released.push(dependent),
-            Progress::End(next) => told.look(self.end_dependent(&dependent, *next).await?),
+            Progress::End(next) => told.note(self.end_dependent(&dependent, *next).await?),
         }
         Ok(())
     }
@@ -360,7 +363,7 @@ impl Links<'_> {
         Ok(ended)
     }
 
-    /// Sends the messages of blocked jobs that wait for nothing any more.
+    /// Sends the messages of blocked jobs that no longer wait for other jobs.
     pub(crate) async fn release(&self, jobs: Vec<Record>) -> Result<(), StoreError> {
         let now = self.clock.now();
         let mut queues: BTreeMap<String, Vec<Record>> = BTreeMap::new();
@@ -377,7 +380,7 @@ impl Links<'_> {
                 filed.push(Write::replace(unsent, next));
             }
         }
-        // Refused: another process was first.
+        // A refusal means that another process was first.
         self.store.write(&filed).await.into_iter().try_for_each(|written| written.map(drop))
     }
 
@@ -397,7 +400,7 @@ impl Target {
         Link::Register { id: self.id(blocked), dependents: [dependent.to_owned()].into(), states }
     }
 
-    /// Returns the next registration with a job or a page that has no place left.
+    /// Returns the next registration after the record of a job or a page was full.
     fn next(self, full: &Record) -> Self {
         if full.dependents.contains(MORE) { Self { level: self.level + 1, is_mark: false, ..self } } else { Self { is_mark: true, ..self } }
     }
@@ -405,14 +408,13 @@ impl Target {
 
 impl Found {
     /// Notes a job that refused a registration.
-    fn look(&mut self, target: Target, job: Record, blocked: &Record, states: &[State]) {
+    fn note(&mut self, target: Target, job: Record, blocked: &Record, states: &[State]) {
         if !states.contains(&job.state) && is_node(&job.id) {
             self.nodes.push((target, job));
         } else if !states.contains(&job.state) {
             self.ended.push(job);
         } else if !job.dependents.contains(&blocked.id) {
-            // If the record has room now, it changed after the refusal.
-            // The registrations of a batch are made together, and may all be refused although there is room for some.
+            // The record may still have room: it changed after the refusal, or the registrations of a batch did not all fit.
             let has_room = job.dependents.len() < DEPENDENTS && self.round < 2;
             self.open.push(if has_room { target } else { target.next(&job) });
         }
@@ -420,8 +422,8 @@ impl Found {
 }
 
 impl Told {
-    /// Notes a dependent that is not blocked any more. If it has ended, it may not have told its own dependents.
-    fn look(&mut self, dependent: Record) {
+    /// Notes a dependent that is no longer blocked. If it has ended, its own dependents may still have to be told.
+    fn note(&mut self, dependent: Record) {
         if is_node(&dependent.id) && dependent.state.is_terminal() {
             self.nodes.push(dependent);
         } else if lifecycle::settled(&dependent).is_some() {
@@ -430,8 +432,9 @@ impl Told {
     }
 }
 
-/// Replaces the ids of nodes in a list by the ids of the jobs below them, and keeps the order. `of` returns the ids that a node stands for.
-pub(crate) async fn jobs(
+/// Replaces each id of a node in a list by the ids of the jobs below the node, and keeps the order. `of` returns the ids directly below a
+/// node.
+pub(crate) async fn without_nodes(
     store: &dyn Store,
     mut ids: Vec<String>,
     of: impl Fn(&Record) -> Vec<String> + Send,
@@ -448,7 +451,7 @@ pub(crate) async fn jobs(
     Ok(ids)
 }
 
-/// Logs an unreadable record, which a beater looks at again once it is corrected. Returns any other error.
+/// Logs an unreadable record. A beater examines it again once it is corrected. Returns any other error.
 fn unreadable(error: StoreError) -> Result<(), StoreError> {
     match error {
         StoreError::Unreadable { .. } => {

@@ -59,8 +59,8 @@ impl Client {
         })
     }
 
-    /// Ends a job as succeeded with this result, although no function runs it: an approval of a person, or work of another system, for which
-    /// jobs [wait](Enqueue::after). Returns `false` if the job is known already, as a job of a function or because it has ended.
+    /// Completes a job that no function runs, such as an approval or the work of another system: it succeeds with this result. Jobs that
+    /// [wait](Enqueue::after) for it continue. Returns `false` if a function runs the job, or if the job has already ended.
     ///
     /// Functions discard messages with this id. The record is kept for 30 days.
     ///

@@ -35,12 +35,12 @@ pub struct GraphJob {
     pub id: String,
     /// The ids of the records of the jobs that it waits for.
     pub depends_on: Vec<String>,
-    /// Its record. `None`: no function has received its message yet.
+    /// Its record. `None`: no function has received its message yet, or the table has deleted the record.
     pub record: Option<Record>,
 }
 
 impl GraphJob {
-    /// Returns the state of the job. Without a record, its message is in the queue.
+    /// Returns the state of the job. A job without a record counts as queued.
     pub fn state(&self) -> State {
         self.record.as_ref().map_or(State::Queued, |record| record.state)
     }
@@ -61,16 +61,17 @@ impl Graph {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct CancelledJobs {
-    /// Number of jobs that do not run.
+    /// Number of waiting jobs that were cancelled.
     pub cancelled: usize,
-    /// Number of running jobs that are asked to stop.
+    /// Number of running jobs that were asked to stop.
     pub running: usize,
     /// Number of jobs that had ended before.
     pub ended: usize,
 }
 
 impl Client {
-    /// Reads a workflow and the records of its jobs. Returns `None` if no workflow with this id was received, or if its plan was deleted.
+    /// Reads a workflow and the records of its jobs. Returns `None` if no workflow with this id was received, or if the table has deleted its
+    /// message.
     ///
     /// This costs half a read unit for each 4 KB of the message, and for each record.
     ///
@@ -89,18 +90,18 @@ impl Client {
         Ok(Some(Graph { workflow, jobs }))
     }
 
-    /// Cancels the closing job of a workflow and each of its jobs that has not ended. Returns `None` if no workflow with this id was received.
-    /// In that case, functions discard a later message with this id, as after [`Client::cancel`].
+    /// Cancels the closing job of a workflow, and all its other jobs that have not ended. Returns `None` if no workflow with this id was
+    /// received. In that case, functions discard a later message with this id, as after [`Client::cancel`].
     ///
     /// # Errors
     ///
     /// When the table does not answer.
     pub async fn cancel_workflow(&self, id: &str) -> Result<Option<CancelledJobs>, Error> {
-        // Before the plan is read: a worker writes the plan first, and then reads the record of the closing job.
+        // The cancel comes before the read of the plan, because a worker writes the plan before it reads the record of the closing job.
         let closing = self.cancel(id).await?;
         let Some((workflow, _, _)) = self.plan(id).await? else { return Ok(None) };
         let mut outcomes = vec![closing];
-        // The jobs that wait for others come first, because the cancel of a job may release those that wait for it.
+        // The last jobs come first, because the cancel of a job may release the jobs that wait for it.
         for wave in waves(id, &workflow).into_iter().rev() {
             let steps = wave.into_iter().filter(|step| step != id);
             let cancelled = stream::iter(steps).map(async |id| self.cancel(&id).await).buffer_unordered(AT_A_TIME);
@@ -117,9 +118,9 @@ impl Client {
         Ok(Some(counts))
     }
 
-    /// Runs the jobs of a workflow again that have ended without success, including the closing job. Jobs that have succeeded, and those
-    /// that have not ended, are left alone. If the workflow was cancelled before all its jobs were sent, the unsent jobs are sent now. Returns the
-    /// ids of those that run again, or `None` if no workflow with this id was received.
+    /// Retries all jobs of a workflow that were needed and ended without success, including the closing job. Other jobs stay unchanged. If
+    /// the workflow was cancelled before all its jobs were sent, sends the unsent jobs now. Returns the ids of the retried jobs, or `None`
+    /// if no workflow with this id was received.
     ///
     /// # Errors
     ///
@@ -154,7 +155,7 @@ impl Client {
         }
         self.reopen(nodes, &records).await?;
         let mut done = Vec::new();
-        // A job whose dependency has not run again yet would end at once.
+        // In waves: a job that is retried before its failed dependency would end at once.
         for wave in waves {
             let again = wave.into_iter().filter(|id| record(id).is_some_and(runs_again));
             let again: Vec<_> = again.filter_map(|id| jobs.remove(&id).map(|job| (id, job))).collect();
@@ -164,7 +165,7 @@ impl Client {
                 if let Some(record) = known.filter(|record| !record.name.is_empty()) {
                     job.name.clone_from(&record.name); // the message may have an alias
                 }
-                // Whoever retries a job wants it to run although it is late.
+                // A retried job runs even if it is late.
                 job.expires_at = job.expires_at.filter(|at| *at > now);
                 let is_retried = self.retry(Enqueue::of(job, queue)).await?;
                 Ok::<_, Error>(Some(id).filter(|_| is_retried))
@@ -182,7 +183,7 @@ impl Client {
     pub async fn unmet(&self, blocked: &Record, limit: usize) -> Result<Vec<(String, Option<Record>)>, Error> {
         let ids = lifecycle::unmet(blocked).cloned().collect();
         let of = |node: &Record| lifecycle::unmet(node).cloned().collect();
-        let jobs = links::jobs(&*self.store, ids, of).await;
+        let jobs = links::without_nodes(&*self.store, ids, of).await;
         let mut ids = jobs.map_err(|error| Error::store("cannot read the jobs that block a job", error))?;
         ids.truncate(limit);
         let records = self.records(&ids).await?;
@@ -203,16 +204,16 @@ impl Client {
         Ok(ids.into_iter().zip(records).collect())
     }
 
-    /// Writes the nodes, and then sends the jobs that were possibly never sent. Those that were sent are duplicates.
+    /// Writes the nodes, and then sends the jobs that may never have been sent. The messages of jobs that were sent are duplicates.
     async fn send_again(&self, nodes: &[Record], unsent: Vec<Enqueue>) -> Result<(), Error> {
         let inserts: Vec<_> = nodes.iter().cloned().map(Write::insert).collect();
         for written in self.store.write(&inserts).await {
-            written.map_err(|error| Error::store("cannot run a workflow again", error))?; // one that is refused exists
+            written.map_err(|error| Error::store("cannot run a workflow again", error))?; // a refused node exists already
         }
         self.enqueue_many(unsent).await.into_iter().try_for_each(|sent| sent.map(drop))
     }
 
-    /// If a job runs again, its nodes must wait again for those members that also run again.
+    /// Reopens the nodes of jobs that run again. A node then waits for the members that also run again.
     async fn reopen(&self, nodes: Vec<Record>, records: &BTreeMap<String, Option<Record>>) -> Result<(), Error> {
         let fails = |id: &str| records.get(id).and_then(Option::as_ref).is_some_and(runs_again);
         let ids: Vec<_> = nodes.into_iter().map(|node| node.id).filter(|id| fails(lifecycle::job_of(id))).collect();
@@ -235,14 +236,16 @@ impl Client {
             match written.map_err(|error| Error::store("cannot run a workflow again", error))? {
                 Written::Done => {}
                 Written::Refused(_) => {
-                    return Err(Error::Conflict("cannot run a workflow again: another command does so; try again".into()));
+                    return Err(Error::Conflict(
+                        "cannot run a workflow again: another command changed it at the same time; try again".into(),
+                    ));
                 }
             }
         }
         Ok(())
     }
 
-    /// Reads the plan of a workflow: its message and its jobs. The last part is `true` if no message of them can still be in a queue.
+    /// Reads the plan of a workflow: its message and its jobs. The last value is `true` if none of their messages can still be in a queue.
     async fn plan(&self, id: &str) -> Result<Option<(Envelope, Expansion, bool)>, Error> {
         Self::check(id)?;
         let plan = self.records(&[lifecycle::plan_id(id)]).await?.pop().flatten();
@@ -260,13 +263,13 @@ impl Client {
     }
 }
 
-/// Returns `true` for a job that has ended without success, although it was needed.
+/// Returns `true` for a job that was needed and has ended without success.
 fn runs_again(record: &Record) -> bool {
     let is_needed = record.error.as_ref().is_none_or(|error| error.kind != "not_needed");
     record.state.is_terminal() && record.state != State::Succeeded && is_needed
 }
 
-/// Returns the ids of the jobs of a workflow in waves: each job comes after those that it waits for. The closing job is the last.
+/// Returns the ids of the jobs of a workflow in waves: each job comes in a later wave than its dependencies. The closing job is the last.
 fn waves(id: &str, workflow: &Envelope) -> Vec<Vec<String>> {
     let mut rest: BTreeMap<&str, &[String]> = workflow.jobs.iter().map(|step| (step.id(), &*step.job.depends_on)).collect();
     let mut waves = Vec::new();

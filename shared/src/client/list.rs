@@ -29,7 +29,7 @@ pub enum By<'a> {
     Failed,
     /// Jobs that the due index holds until their run time, the earliest first.
     Due,
-    /// Jobs that wait for other jobs, those whose wait ends first at the beginning.
+    /// Jobs that wait for other jobs, sorted by the end of their wait.
     Blocked,
     /// Jobs with this name that were enqueued as [`listed`](crate::Enqueue::listed), the latest first.
     Name(&'a str),

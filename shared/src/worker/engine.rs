@@ -105,7 +105,7 @@ impl Records for TableRecords {
         let store = Arc::clone(&self.0);
         async move {
             let members = |node: &Record| lifecycle::members(node).cloned().collect();
-            let ids = links::jobs(&*store, ids, members).await.map_err(|error| error.to_string())?;
+            let ids = links::without_nodes(&*store, ids, members).await.map_err(|error| error.to_string())?;
             let read = store.read(&ids).await.into_iter().filter_map(Result::transpose);
             read.collect::<Result<_, _>>().map_err(|error| error.to_string())
         }

@@ -20,7 +20,7 @@ use crate::{
 pub(super) enum Expanded {
     /// Each job of the workflow was sent, or is in the due index.
     Done,
-    /// Nothing was sent, because the closing job has this record by now.
+    /// Nothing was sent, because another process has written or deleted the record of the closing job. Contains the stored record.
     Known(Option<Arc<Record>>),
     /// The id belongs to another workflow.
     Foreign,
@@ -34,8 +34,8 @@ impl Delivery {
         Ok(plan.is_some_and(|plan| plan.digest != Some(workflow.digest) && !lifecycle::is_left_over(&plan, now)))
     }
 
-    /// Sends the jobs of a workflow, unless its closing job has another record than `seen`. Each step can be repeated: a redelivery sends the
-    /// jobs again, and they are duplicates.
+    /// Sends the jobs of a workflow, unless the record of its closing job differs from `seen`. Each step can be repeated: a redelivery sends
+    /// the jobs again, and these messages are duplicates.
     pub(super) async fn expand(
         &self,
         workflow: &Expansion,
@@ -48,13 +48,13 @@ impl Delivery {
         if self.insert(plan, batch).await?.is_some_and(|stored| stored.digest != Some(workflow.digest)) {
             return Ok(Expanded::Foreign);
         }
-        // After the plan was written: whoever cancels a workflow writes its record first and then reads its plan.
+        // This read comes after the write of the plan, because a cancel writes the record of the closing job before it reads the plan.
         let stored = batch.ledger.read(&self.id).await?;
         if stored.as_ref().map(Record::version) != seen.map(Record::version) {
             return Ok(Expanded::Known(stored.map(Arc::new)));
         }
         for written in join_all(workflow.nodes.iter().map(|node| self.insert(node.clone(), batch))).await {
-            written?; // one that is refused exists since an earlier delivery
+            written?; // a refused node exists since an earlier delivery
         }
         let mut queues: BTreeMap<String, Vec<&Envelope>> = BTreeMap::new();
         for (queue, job) in &workflow.jobs {
@@ -82,8 +82,8 @@ impl Delivery {
         Ok(Expanded::Done)
     }
 
-    /// Inserts a plan or a node. Returns the stored one, if it exists since an earlier delivery. One of an earlier workflow with the same id
-    /// is replaced.
+    /// Inserts a plan or a node. If an earlier delivery has inserted it, returns the stored record. Replaces a record of an earlier workflow
+    /// with the same id.
     async fn insert(&self, next: Record, batch: &Batch<'_>) -> Result<Option<Record>, StoreError> {
         let Written::Refused(stored) = batch.ledger.write(Write::insert(next.clone())).await? else { return Ok(None) };
         let Some(stored) = stored.map(|stored| *stored) else {
@@ -98,8 +98,8 @@ impl Delivery {
         }
     }
 
-    /// Files a job that could not be sent, so that a beater sends it. A placeholder that a waiting job has written for this job is replaced. Any other
-    /// record says that the job was sent by an earlier delivery.
+    /// Files a job that could not be sent, so that a beater sends it. Replaces the placeholder that a waiting job may have written for this
+    /// job. Any other record means that an earlier delivery has sent the job.
     async fn file(&self, job: Record, batch: &Batch<'_>) -> Result<(), StoreError> {
         let Written::Refused(stored) = batch.ledger.write(Write::insert(job.clone())).await? else { return Ok(()) };
         let Some(stored) = stored.map(|stored| *stored).filter(lifecycle::is_unclaimed) else { return Ok(()) };
@@ -126,7 +126,7 @@ fn message(job: &Envelope, queue: &str, now: Timestamp) -> Outgoing {
     message
 }
 
-/// Returns the record of a job of a workflow whose message a beater sends.
+/// Returns the record of a job that could not be sent. A beater sends its message.
 fn filed_job(job: &Envelope, queue: &str, now: Timestamp) -> Record {
     let id = job.id.clone().unwrap_or_default();
     let request = Request { id, queue: queue.into(), sent_at: Some(now), ..Request::of(job.clone(), job.to_body()) };
