@@ -285,9 +285,9 @@ impl Firing<'_> {
     /// change, or `None` if somebody else changed it first.
     async fn call_off(&self, timetable: Option<&Timetable>) -> Result<Option<Row>, StoreError> {
         let ahead: Vec<_> = self.row.ahead.iter().copied().filter(|fire| *fire > self.tick.at).collect();
-        // The fingerprint of the old entry is replaced by one of no entry. A user may restore that entry before this tick ends, and then
-        // the next tick must still see a change, so that it files the cancelled jobs again. Without a fingerprint, the row would be new, and
-        // would not fire before its `next_fire`, which lies after those jobs.
+        // An empty fingerprint replaces that of the old entry, and no entry has it. A user may restore the old entry before this tick ends. The
+        // next tick must still see a change then, so that it files the cancelled jobs again. Without any fingerprint, the row would count as
+        // new, and would not fire before its `next_fire`, which is later than those jobs.
         let mark = |settled: String| if self.row.is_settled() { settled } else { String::new() };
         let unsettled = Row { settled: self.row.settled.clone().map(mark), ..self.row.clone() };
         let mut seen = self.row.clone();

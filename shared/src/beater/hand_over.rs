@@ -25,8 +25,8 @@ const MOST: usize = 5_000;
 /// Number of shards processed concurrently.
 const AT_A_TIME: usize = 4;
 
-/// Sends the jobs that are due by `horizon`, ends blocked jobs whose wait is over, and tells the dependents of jobs that ended without a
-/// message, until `stop_at`. `done` counts all of them.
+/// Works until `stop_at`: sends the jobs that are due by `horizon`, ends blocked jobs whose wait is over, and tells the dependents of jobs
+/// that ended without a message. `done` counts all of these jobs.
 ///
 /// # Errors
 ///

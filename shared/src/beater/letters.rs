@@ -161,7 +161,7 @@ impl Letters<'_> {
         }
     }
 
-    /// Tells the dependents of an ended job, and registers a blocked job, in case SQS has moved the message before a worker did so.
+    /// Tells the dependents of an ended job, or registers a blocked job. SQS may have moved the message before a worker did this.
     async fn complete_links(&self, job: &Record) -> Result<(), Error> {
         let links = Links { store: &*self.due.store, queue: &*self.due.queue, clock: &self.due.clock };
         let done = match job.state {

@@ -59,8 +59,8 @@ pub(super) fn from(row: &Row, at: Timestamp, now: Timestamp) -> Timestamp {
     match row.next_fire.as_deref().and_then(|text| text.parse().ok()) {
         Some(next) if row.is_current() => next,
         Some(next) if row.is_settled() => Timestamp::min(next, at),
-        // A change through `Schedules` sets `next_fire` to the time of the change. A change by hand may keep the next fire of the old
-        // entry there, which must not be used while it is in the future.
+        // A change through `Schedules` sets `next_fire` to the time of the change. A change by hand may leave the next fire of the old
+        // entry there. That fire must not be used while it is in the future.
         Some(next) if row.settled.is_none() || next <= now => Timestamp::max(next, at),
         _ => at,
     }

@@ -171,7 +171,8 @@ fn condition(seen: Option<&Row>) -> (String, Item) {
     (tests.join(" AND "), values)
 }
 
-/// Returns the condition that the stored record has the version and the dependents of `seen`, since the whole item is replaced. Several attribute names are reserved words of DynamoDB.
+/// Returns the condition that the stored record has the version and the dependents of `seen`, since the write replaces the whole item. It
+/// uses placeholders for names, because several attribute names are reserved words of DynamoDB.
 fn same_version(seen: &Record) -> (String, HashMap<String, String>, Item) {
     let (mut tests, mut names, mut values) = (Vec::new(), HashMap::new(), Item::new());
     let dependents = Some(AttributeValue::Ss(seen.dependents.iter().cloned().collect())).filter(|_| !seen.dependents.is_empty());

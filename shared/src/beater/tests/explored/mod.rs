@@ -62,7 +62,7 @@ enum Mutation {
     Overwrite,
     /// Jobs are sent and marked as if they were due.
     SendAtOnce,
-    /// A transaction files each job twice, the second time as that of half a minute before.
+    /// A transaction files each job twice: the second one is the job of half a minute before.
     FileAnother,
     /// A changed row loses its list of fires sent ahead.
     ForgetAhead,
@@ -74,7 +74,7 @@ enum Mutation {
     ForgetReplaced,
     /// A send succeeds, but the message is lost.
     ForgetMessages,
-    /// The index shows each row as it showed it first.
+    /// The index always shows the first version of each row.
     StaleIndex,
 }
 
@@ -122,7 +122,7 @@ fn even_anew() -> Entry {
     told("0 0-6/2 10 4 5 ? 2026", "as told now")
 }
 
-/// Fires at other minutes, of which one is even, and between them.
+/// Fires half a minute after three minutes. One of these minutes is even.
 fn other() -> Entry {
     told("30 0,1,5 10 4 5 ? 2026", "as told now")
 }

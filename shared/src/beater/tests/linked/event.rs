@@ -50,7 +50,7 @@ pub(super) struct Laws {
     pub(super) bounds: Bounds,
     pub(super) mutation: Option<Mutation>,
     pub(super) replays: Arc<Replays>,
-    /// The states that are known to come to their end, or not.
+    /// For each examined state, `true` if both jobs come to their end.
     pub(super) calms: Arc<Known<bool>>,
 }
 

@@ -88,7 +88,7 @@ impl Laws {
     pub(super) fn owed_or_guarded(&self, world: &mut World) {
         let (Some(a), Some(State::Blocked)) = (world.get(A), world.state(B)) else { return };
         if a.state.is_terminal() && !self.is_held(a.state) {
-            // B asks the node only, and the node learns of the end from A. B registers a node again that waits again.
+            // B asks only the node, and the node learns of the end from A. If the node was reopened, B registers it again.
             let is_known = world.get(NODE).is_none_or(|node| !waits_for_a(node) || is_reopened(node));
             let holds = a.due.is_some() || world.has_message(A) || is_known && world.has_message(B);
             world.ensure(holds || self.bounds.scans, Property::OwedOrGuarded);

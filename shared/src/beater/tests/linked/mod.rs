@@ -37,7 +37,7 @@ const NODE: &str = "b\u{1f}\u{1f}n0";
 const NAME: &str = "probe";
 /// The dead-letter queue.
 const DLQ: &str = "dead";
-/// The character that names of tokens contain, and tokens do not.
+/// A character that only the names of tokens contain, and no token.
 const SEPARATOR: char = '.';
 
 /// Returns the instant that many minutes after a fixed start.
@@ -54,7 +54,8 @@ enum Property {
     NoLostRelease,
     /// A job starts once, and again only after a crash or a retry.
     OneRun,
-    /// If A has ended and B must learn of it, a message of A, a message of B, or an owed record exists.
+    /// If A has ended and B must learn of it, then a message of A, a message of B, or an entry of A in the due index
+    /// exists.
     OwedOrGuarded,
     /// B ends without a run only because of an end of A.
     RightEnd,
@@ -73,9 +74,9 @@ enum Mutation {
     ReleaseAnyway,
     /// The message of A is deleted before B learns of its end.
     DeleteBeforeResolving,
-    /// The resolver reads A again, and takes what it finds for the end.
+    /// The resolver reads A again, and uses the stored record as the end of A, whatever its state.
     ResolveByLaterReading,
-    /// A job that ends without its message is not listed as owed.
+    /// A job that ends without its message is not listed in the due index.
     NothingOwed,
     /// A write replaces the whole item, with the links that its writer saw.
     WholeItem,
@@ -93,7 +94,7 @@ enum Mutation {
     DeduplicateByGeneration,
     /// A node counts as succeeded although it still waits.
     CloseEarly,
-    /// A registration with a node that waits for nothing any more counts as a wait.
+    /// A registration with a node whose members have all ended counts as a wait.
     RegisterWithClosed,
     /// The dependents that the message of A names are ignored if A has a record.
     IgnoreNamed,

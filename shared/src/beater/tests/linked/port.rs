@@ -104,8 +104,8 @@ fn millis(at: Option<Timestamp>) -> Option<i64> {
 
 /// The ports of one process during one replay.
 ///
-/// A process creates random tokens. Its requests get names in place of them, which are the same in each replay, and its answers get the
-/// tokens back.
+/// A process creates random tokens. In its requests, names replace the tokens; the names are the same in each replay. In its answers, the
+/// tokens replace the names again.
 pub(super) struct Gate {
     kind: Arc<Kind>,
     /// The prefix of the names of its tokens.
@@ -284,7 +284,7 @@ impl Queue for Gate {
             Request::Send(queue.into(), messages.iter().map(name).collect())
         };
         async move {
-            // The model of one job has dead letters.
+            // This model leaves out dead letters. The model of one job has them.
             if messages.is_empty() || queue == DLQ {
                 return messages.iter().map(|_| Ok(String::new())).collect();
             }

@@ -54,7 +54,7 @@ pub(super) enum Step {
 #[derive(Debug, Clone)]
 pub(super) struct Process {
     pub(super) kind: Arc<Kind>,
-    /// The prefix of its tokens, which no other token has.
+    /// The prefix of its tokens. No other token has it.
     pub(super) prefix: String,
     /// The minute of its start.
     at: i64,
@@ -191,7 +191,7 @@ impl<T: Clone> Known<T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns a known result, or else finds it.
+    /// Returns the known result, or computes it.
     pub(super) fn get(&self, digest: u64, find: impl FnOnce() -> T) -> T {
         if let Some(known) = self.results().get(&digest) {
             return known.clone();
