@@ -20,7 +20,7 @@ pub(crate) struct Complete {
     pub(crate) id: String,
     /// The result as JSON. Use @FILE to read it from a file, or - to read it from standard input.
     pub(crate) result: Option<String>,
-    /// Also complete an id that no record has yet, before another job waits for it. Functions then discard messages with this id.
+    /// Also complete an id without a record, for which no job waits yet. Functions then discard messages with this id.
     #[arg(long)]
     pub(crate) unseen: bool,
     /// Print the outcome as JSON.
@@ -44,7 +44,9 @@ pub(super) async fn complete(aws: &Aws, wanted: Complete) -> Result<bool, Failur
     } else {
         match client.get(&wanted.id).await? {
             Some(record) if record.state == State::Cancelled && record.name.is_empty() => format!(
-                "{id} was refused{}, and a refusal is final, so nothing was changed. `sqjobs explain {}` names the jobs that it holds. To run                  such a job all the same, let it wait for a new id: `sqjobs cancel JOB`, then `sqjobs retry JOB ARGS --after NEW`, then                  `sqjobs complete NEW RESULT`",
+                "{id} was refused{}, and a refusal is final, so nothing was changed. `sqjobs explain {}` names the jobs that it holds. To run \
+                 such a job anyway, let it wait for a new id: `sqjobs cancel JOB`, then `sqjobs retry JOB ARGS --after NEW`, then \
+                 `sqjobs complete NEW RESULT`",
                 ended(&record),
                 shell(&wanted.id)
             ),

@@ -124,7 +124,7 @@ async fn dependencies(aws: &Aws, record: &Record) -> Result<Vec<String>, Failure
     let unmet = aws.client().unmet(record, NAMED + 1).await?;
     let mut sentences: Vec<_> = unmet.iter().take(NAMED).map(|(id, job)| wait(id, job.as_ref())).collect();
     if unmet.len() > NAMED {
-        sentences.push(format!("It waits for further jobs: `sqjobs tree {}` shows all.", shell(&record.id)));
+        sentences.push(format!("It waits for more jobs: `sqjobs tree {}` shows all.", shell(&record.id)));
     }
     Ok(sentences)
 }
@@ -151,7 +151,7 @@ async fn dependents(aws: &Aws, record: &Record) -> Result<Option<String>, Failur
         return Ok(None);
     }
     let dependents = aws.client().dependents(record, 5 * NAMED).await?;
-    // The release of a job that waits for a success only is on its way. Other dependents of an ended job may wait for others as well.
+    // A job that waits only for this success will be released soon. Other dependents may wait for more jobs.
     let is_told = |job: &Record| record.state == State::Succeeded && !job.blocked_on.contains(&record.id);
     let waits = |job: &Record| job.state == State::Blocked && !is_told(job);
     let blocked = dependents.into_iter().filter(|(_, job)| job.as_ref().is_some_and(waits));

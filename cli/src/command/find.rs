@@ -174,7 +174,7 @@ fn scope_note(by: By<'_>) -> &'static str {
              `sqjobs queue list` counts them."
         }
         By::Blocked => {
-            "The list contains the jobs that wait for other jobs, those whose wait ends first at the beginning. `sqjobs explain ID` names what \
+            "The list contains the jobs that wait for other jobs, sorted by the end of their wait. `sqjobs explain ID` names what \
              a job waits for."
         }
         By::Object(_) => "The list contains the jobs that were enqueued with this object (--object, or `Enqueue::object`).",

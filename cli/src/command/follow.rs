@@ -25,7 +25,7 @@ pub(crate) struct Watch {
     /// Stop watching after this time.
     #[arg(long, value_name = "DURATION", value_parser = time::duration, default_value = "1h")]
     pub(crate) within: Duration,
-    /// Watch a whole workflow: print how many of its jobs have ended, whenever that changes.
+    /// Watch a whole workflow: print the numbers of ended, failed and running jobs whenever they change.
     #[arg(long)]
     pub(crate) tree: bool,
     /// Print each change as a line of JSON.

@@ -29,7 +29,7 @@ pub(crate) struct Retry {
     /// The job's arguments as JSON. Use @FILE to read them from a file, or - to read them from standard input.
     #[arg(required_unless_present = "tree")]
     pub(crate) args: Option<String>,
-    /// Run the jobs of a workflow again that have ended without success, with their own arguments.
+    /// Retry the jobs of a workflow that have ended without success, with their own arguments.
     #[arg(long, conflicts_with_all = ["args", "name"])]
     pub(crate) tree: bool,
     /// The job's name. It is needed only for a job that was cancelled before any function received it.

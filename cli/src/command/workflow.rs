@@ -21,10 +21,10 @@ use crate::{
 const SHOWN: usize = 500;
 /// Maximum number of dependencies that a line names.
 const NAMED: usize = 3;
-/// Pause between two looks at a workflow.
+/// Pause between two reads of a workflow.
 const PAUSE: Duration = Duration::from_secs(3);
 
-/// Returns the workflow with this id, or the one to which the job with this id belongs.
+/// Returns the workflow with this id, or the workflow of the job with this id.
 pub(super) async fn find(aws: &Aws, id: &str) -> Result<Option<(String, Graph)>, Failure> {
     let client = aws.client();
     if let Some(graph) = client.workflow(id).await? {
@@ -45,15 +45,15 @@ async fn existing(aws: &Aws, id: &str) -> Result<(String, Graph), Failure> {
 }
 
 fn unknown(aws: &Aws, id: &str) -> Failure {
-    let why = "no function has received its message yet, the stored message of the workflow was deleted, or the id is that of another job";
+    let why = "no function has received its message yet, the stored message of the workflow was deleted, or the id belongs to another job";
     Failure::new(aws.place.with_options(&format!(
-        "there is no workflow {:?}: {why}; `sqjobs explain {}` looks further",
+        "there is no workflow {:?}: {why}; `sqjobs explain {}` searches further",
         clean(id),
         shell(id)
     )))
 }
 
-/// Draws a workflow: a line for each job, indented by the number of jobs on the way to it.
+/// Draws a workflow: a line for each job, indented by the depth of the job.
 pub(super) fn draw(aws: &Aws, wanted: &str, workflow: &str, graph: &Graph, json: bool) -> Result<bool, Failure> {
     let mut output = Output::new();
     if json {
@@ -76,7 +76,7 @@ pub(super) fn draw(aws: &Aws, wanted: &str, workflow: &str, graph: &Graph, json:
     let was_needed =
         |job: &GraphJob| job.record.as_ref().and_then(|record| record.error.as_ref()).is_none_or(|error| error.kind != "not_needed");
     if graph.jobs.iter().any(|job| matches!(job.state(), State::Failed | State::Cancelled | State::Expired) && was_needed(job)) {
-        let advice = format!("To run again what has not succeeded: `sqjobs retry --tree {}`", shell(workflow));
+        let advice = format!("To retry the jobs that did not succeed: `sqjobs retry --tree {}`", shell(workflow));
         anstream::eprintln!("{}", aws.place.with_options(&advice));
     }
     Ok(true)
@@ -115,7 +115,7 @@ fn waits(job: &GraphJob, graph: &Graph) -> String {
     }
 }
 
-/// Returns the length of the longest way from a job without dependencies to each job.
+/// Returns the depth of each job: the length of the longest path to it from a job without dependencies.
 fn depths(graph: &Graph) -> Vec<usize> {
     let places: BTreeMap<&str, usize> = graph.jobs.iter().enumerate().map(|(place, job)| (&*job.id, place)).collect();
     let mut depths = vec![0; graph.jobs.len()];
@@ -139,7 +139,11 @@ pub(super) async fn watch(aws: &Aws, id: &str, within: Duration, json: bool) -> 
     let mut output = Output::new();
     let (until, mut shown) = (Instant::now() + within, String::new());
     // Half a read unit for each record of up to 4 KB. Source: "Read consistency" in the DynamoDB developer guide; the reads are consistent.
-    anstream::eprintln!("each look reads {} records and the plan of the workflow, every {} seconds", graph.jobs.len(), PAUSE.as_secs());
+    anstream::eprintln!(
+        "every {1} seconds, this command reads {0} records and the message of the workflow",
+        graph.jobs.len(),
+        PAUSE.as_secs()
+    );
     loop {
         let now =
             if json { json!({"id": workflow, "jobs": graph.jobs.len(), "states": graph.progress()}).to_string() } else { progress(&graph) };
@@ -196,7 +200,7 @@ pub(super) async fn cancel(aws: &Aws, id: &str, yes: bool, json: bool) -> Result
     Ok(counts.cancelled + counts.running > 0)
 }
 
-/// Runs the jobs of a workflow again that have not succeeded.
+/// Retries the jobs of a workflow that were needed and have ended without success.
 pub(super) async fn retry(aws: &Aws, id: &str, json: bool) -> Result<bool, Failure> {
     let (workflow, graph) = existing(aws, id).await?;
     let retried = aws.client().retry_workflow(&workflow).await?.ok_or_else(|| unknown(aws, &workflow))?;
@@ -206,18 +210,16 @@ pub(super) async fn retry(aws: &Aws, id: &str, json: bool) -> Result<bool, Failu
         return Ok(!retried.is_empty());
     }
     if retried.is_empty() {
-        output.line(format!(
-            "{}: no job has failed, expired or been cancelled although it was needed, so nothing was changed",
-            clean(&workflow)
-        ))?;
+        output
+            .line(format!("{}: nothing was changed, because no needed job has failed, has expired or was cancelled", clean(&workflow)))?;
         return Ok(false);
     }
     let named: Vec<_> = retried.iter().take(10).map(|id| clean(id)).collect();
     let more = retried.len().saturating_sub(10);
     let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
     output.line(format!(
-        "{} run again: {}{rest}",
-        if retried.len() == 1 { "1 job".into() } else { format!("{} jobs", retried.len()) },
+        "{}: {}{rest}",
+        if retried.len() == 1 { "1 job runs again".into() } else { format!("{} jobs run again", retried.len()) },
         named.join(", ")
     ))?;
     let has_letter = |record: &&Record| record.dlq.is_some() && retried.contains(&record.id);
@@ -228,8 +230,8 @@ pub(super) async fn retry(aws: &Aws, id: &str, json: bool) -> Result<bool, Failu
     for queue in queues {
         let queue = shell(aws.short(queue));
         let message = format!(
-            "their earlier dead letters stay in the dead-letter queue of {queue}. After the jobs have ended, run `sqjobs dlq redrive {queue}`: it deletes these \
-             letters and does not run the jobs again"
+            "the earlier dead letters of these jobs stay in the dead-letter queue of {queue}. After the jobs have ended, run `sqjobs dlq redrive \
+             {queue}`: it deletes these dead letters, and does not run the jobs again"
         );
         anstream::eprintln!("{}", aws.place.with_options(&message));
     }

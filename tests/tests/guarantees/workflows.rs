@@ -152,7 +152,7 @@ fn the_command_shows_cancels_and_retries_a_whole_workflow() {
         world.record_in("w", "blocked").await;
         world.drained().await;
         let tree = sqjobs(world, &["tree", "w"]);
-        assert!(tree.said.contains("To run again what has not succeeded: `sqjobs retry --tree w`"), "{}", tree.said);
+        assert!(tree.said.contains("To retry the jobs that did not succeed: `sqjobs retry --tree w`"), "{}", tree.said);
         let drawn = tree.yes();
         assert!(drawn.contains("26 of 28 jobs have ended, 1 failed") && drawn.contains("waits for w/bad"), "{drawn}");
         let of_member = sqjobs(world, &["tree", "w/next", "--json"]).json();

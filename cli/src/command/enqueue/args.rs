@@ -30,10 +30,9 @@ pub(crate) struct Enqueue {
     /// The job's id. A second job with the same id is a duplicate and does not run.
     ///
     /// If an earlier job with this id has a record, the command compares both jobs. If the arguments, --at or --after differ, it enqueues
-    /// nothing. An
-    /// earlier job that still waits in its queue has no record, unless it was enqueued with --recorded. Without a record, both messages are
-    /// in the queue: one of them runs, and the other is discarded. With --wait, the command warns you if the job that ran has other
-    /// arguments.
+    /// nothing. An earlier job that still waits in its queue has no record, unless it was enqueued with --recorded. Without a record, both
+    /// messages are in the queue: one of them runs, and the other is discarded. With --wait, the command warns you if the job that ran has
+    /// other arguments.
     #[arg(long, conflicts_with = "from", value_parser = text)]
     pub(crate) id: Option<String>,
     #[command(flatten)]
@@ -103,13 +102,13 @@ pub(crate) struct Options {
     /// Wait for the job with this id. Repeat the option for more jobs, at most 20. They may be enqueued later.
     #[arg(long, value_name = "ID", value_parser = text)]
     pub(crate) after: Vec<String>,
-    /// Run this job when those jobs meet this condition. Default: succeeded.
+    /// The endings of those jobs after which this job runs. Default: succeeded.
     #[arg(long, value_enum)]
     pub(crate) when: Option<When>,
     /// The consequence if one of those jobs does not succeed. Default: hold.
     #[arg(long, value_enum)]
     pub(crate) otherwise: Option<Otherwise>,
-    /// Let the job fail if it still waits for those jobs after this time, such as 12h. Default: 30 days.
+    /// The maximum time to wait for those jobs, such as 12h. After this time, the job fails. Default: 30 days.
     #[arg(long, value_name = "DURATION", value_parser = time::duration)]
     pub(crate) max_blocked: Option<Duration>,
     /// The maximum number of attempts. Default: the number in the job's policy.

@@ -63,7 +63,7 @@ pub(super) fn missing(sent: &Enqueued, asked: &Asked) -> Option<String> {
             at.map(|at| format!(" until {}", time::exact(at))).unwrap_or_default()
         )),
         _ if asked.waits_for_others(first) => {
-            Some("an earlier job with this id waits for other jobs than this one (--after), and that does not change".to_owned())
+            Some("an earlier job with this id waits for different jobs (--after), and still waits for those".to_owned())
         }
         _ => None,
     });

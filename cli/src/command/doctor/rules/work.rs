@@ -70,9 +70,9 @@ impl Findings<'_> {
             let (held_id, id, state) = (&first.job.id, &ended.id, ended.state.as_str());
             let what = match held.len() {
                 1 => format!("1 blocked job is held: {held_id} waits for {id}, which is {state}"),
-                count => format!("{count} blocked jobs are held, such as {held_id}, which waits for {id}, which is {state}"),
+                count => format!("{count} blocked jobs are held; for example, {held_id} waits for {id}, which is {state}"),
             };
-            let why = "such a job runs only after that job is retried and succeeds; if its wait ends before, it fails";
+            let why = "a held job runs only after a retry of the other job succeeds; if its wait ends first, it fails";
             let remedy = format!(
                 "`sqjobs explain {}` shows how to run {id} again. Or cancel the held job: `sqjobs cancel {}`. `sqjobs list --state blocked` \
                  shows all blocked jobs",
@@ -89,8 +89,8 @@ impl Findings<'_> {
             let ids: Vec<_> = first.unmet.iter().map(|(id, _)| id.as_str()).collect();
             let (id, ids) = (&first.job.id, ids.join(", "));
             let what = match long.len() {
-                1 => format!("1 job is blocked for more than a day: {id}, by {ids}"),
-                count => format!("{count} jobs are blocked for more than a day, such as {id}, by {ids}"),
+                1 => format!("1 job is blocked for more than a day: {id} waits for {ids}"),
+                count => format!("{count} jobs are blocked for more than a day; for example, {id} waits for {ids}"),
             };
             let why = "an id may be wrong, or a job may be recorded only on trouble, so that no record shows its success";
             self.add("blocked_long", "due index", what, why, format!("`sqjobs explain {}` names what the job waits for", shell(id)));
