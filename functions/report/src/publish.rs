@@ -7,11 +7,11 @@ use sqjobs::{Arguments, Context, Job, JobError, Policy};
 
 use crate::{service::Service, summarize::Report};
 
-/// A report and its place.
+/// A report, and the name of its file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Publish {
-    /// The name of the file, which an upload replaces.
+    /// The name of the file. An upload replaces an existing file.
     pub file: String,
     /// The report. In a workflow, a reference to the output of `summarize` stands for it.
     pub report: Report,

@@ -32,9 +32,11 @@ impl Service {
         Self::new(&url).map_err(refuse)
     }
 
+    /// Creates a service for the folder with this URL.
+    ///
     /// # Errors
     ///
-    /// A phrase that does not repeat the URL, which may contain a token.
+    /// Names the flaw of the URL. The text does not contain the URL, because a URL may contain a token.
     pub(crate) fn new(url: &str) -> Result<Self, String> {
         let folder = Url::parse(url).map_err(|error| format!("is no URL: {error}"))?;
         if !["http", "https"].contains(&folder.scheme()) {
@@ -64,7 +66,7 @@ impl Service {
         self.send(file, with_json(self.client.request(Method::PUT, self.url(file)), content)?).await.map(drop)
     }
 
-    /// Sends a message to the service itself, with a key by which the receiver can recognize a repetition.
+    /// Sends a message to the URL of the folder itself, with a key by which the receiver can recognize a repetition.
     pub(crate) async fn post(&self, key: &str, message: &impl Serialize) -> Result<(), JobError> {
         let request = self.client.post(self.folder.clone()).header("idempotency-key", key);
         self.send("", with_json(request, message)?).await.map(drop)
@@ -79,7 +81,7 @@ impl Service {
         url
     }
 
-    /// Sends a request. Responses that another attempt may change are retried, all others fail the job.
+    /// Sends a request. A temporary error fails the attempt. Any other error fails the job.
     async fn send(&self, file: &str, request: RequestBuilder) -> Result<Response, JobError> {
         let response = request.send().await.map_err(|error| self.unanswered(file, error))?;
         let status = response.status();

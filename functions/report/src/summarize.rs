@@ -35,9 +35,9 @@ impl<S: Send + Sync + 'static> Job<S> for Summarize {
 
     async fn run(&self, ctx: &Context<S>) -> Result<Report, JobError> {
         let fetched = ctx.dependencies().await?;
-        // The table deletes old records: a retry after months must not publish half of the sales.
+        // The table deletes old records. A retry after months must not publish a part of the sales.
         if fetched.len() != self.files {
-            return Err(JobError::fatal(format!("there are the results of {} files, and not of {}", fetched.len(), self.files)));
+            return Err(JobError::fatal(format!("found the results of {} files, but expected {}", fetched.len(), self.files)));
         }
         let mut totals = Totals::new();
         for job in fetched {
