@@ -13,6 +13,7 @@ use crate::{
         explain::Explain,
         find::{Get, List},
         follow::Watch,
+        limit::LimitCommand,
         permissions::Permissions,
         queues::Queue,
         release,
@@ -69,12 +70,15 @@ pub(crate) enum Command {
     ///
     /// The job keeps its id and its history, and gets all its attempts again. Give its arguments, because the record of an ended job does
     /// not contain them. The command deletes the dead letter of the job if it has the same arguments.
-    Retry(Retry),
+    Retry(Box<Retry>),
     /// Change the time at which a waiting job runs.
     ///
     /// You can move jobs that are delayed by more than 15 minutes: they wait in the table. Jobs with a shorter delay wait in their queue, and
     /// cannot be moved.
     Move(Move),
+    /// Show limit keys, and set their limits.
+    #[command(subcommand)]
+    Limit(LimitCommand),
     /// Show statistics by queue and day: how jobs ended, how long they waited and ran, and the most frequent errors.
     Stats(Stats),
     /// List dead letters, send them back, or delete them.

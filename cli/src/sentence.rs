@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use sqjobs::{
     Dlq, Envelope, Otherwise, Past, Record, State, When,
-    lifecycle::{SKEW, is_awaited},
+    lifecycle::{SKEW, is_awaited, key_name, waits_for_key},
     queue::is_fifo,
 };
 
@@ -125,7 +125,8 @@ impl Story<'_> {
             State::Blocked => {
                 let until = self.record.dependencies.as_ref().and_then(|dependencies| dependencies.until);
                 let until = until.map(|at| format!(". If it still waits at {}, it fails", self.at(at))).unwrap_or_default();
-                format!("It waits for other jobs{until}.")
+                let what = waits_for_key(self.record).map_or_else(|| "other jobs".to_owned(), |key| key_name(key));
+                format!("It waits for {what}{until}.")
             }
             State::Queued => format!("According to its record, it waits in its queue{due}."),
             State::Running => {

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use crate::{
     Context, Failure, JobError, Policy,
     attempt::{Attempt, within},
-    envelope::{Envelope, Unreadable},
+    envelope::{Envelope, Keys, Unreadable},
     middleware::{Chain, Endpoint, Middleware},
 };
 
@@ -31,6 +31,11 @@ pub trait Arguments: Serialize + DeserializeOwned + Send + Sync + 'static {
     const NAME: &'static str;
     /// The name of the job's queue, without the prefix of the environment.
     const QUEUE: &'static str = Self::NAME;
+
+    /// Returns the keys that the job shares with others. A key that the message declares wins over one of the same kind here.
+    fn keys(&self) -> Keys {
+        Keys::new()
+    }
 }
 
 /// The work of a job, implemented for its [`Arguments`].
@@ -169,6 +174,9 @@ pub(crate) trait AnyJob: Send + Sync {
 
 /// A job with its arguments, ready to run.
 pub(crate) trait BoundJob: Send + Sync {
+    fn keys(&self) -> Keys {
+        Keys::new()
+    }
     fn run(self: Arc<Self>, attempt: Arc<Attempt>) -> BoxFuture<'static, Result<Value, JobError>>;
     /// Returns `true` if the job implements that hook.
     fn has(&self, hook: &Hook) -> bool;
@@ -262,6 +270,10 @@ impl<J: Job<S>, S: Send + Sync + 'static> Bound<J, S> {
 }
 
 impl<J: Job<S>, S: Send + Sync + 'static> BoundJob for Bound<J, S> {
+    fn keys(&self) -> Keys {
+        self.job.keys()
+    }
+
     fn run(self: Arc<Self>, attempt: Arc<Attempt>) -> BoxFuture<'static, Result<Value, JobError>> {
         Box::pin(within(Arc::clone(&attempt), async move {
             if is_written::<Context<S>, _>(|ctx| self.job.set_up(ctx)) {

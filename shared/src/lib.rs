@@ -27,6 +27,7 @@ mod error;
 mod http;
 mod job;
 mod job_error;
+mod keys;
 mod letter;
 #[cfg(not(feature = "operator"))]
 mod lifecycle;
@@ -56,16 +57,16 @@ mod worker;
 pub use crate::{
     attempt::{Attempt, Context},
     beater::{Beater, CatchUp, Entry, Scheduled, Schedules},
-    client::{By, Cancelled, CancelledJobs, Client, Enqueue, Enqueued, Graph, GraphJob, PublishHook, Workflow},
+    client::{By, Cancelled, CancelledJobs, Client, Enqueue, Enqueued, Graph, GraphJob, KeyWait, Limit, PublishHook, Workflow},
     clock::Clock,
-    envelope::{Envelope, Otherwise, Step, When, output},
+    envelope::{Envelope, Keys, OnConflict, Otherwise, Step, UniqueFor, Until, When, output},
     error::Error,
     job::{Arguments, Job},
     job_error::JobError,
     letter::{Letter, Redrive},
     middleware::{Middleware, Next},
     policy::{Policy, Recording, StoreFailure},
-    record::{Dependencies, Dlq, Failure, Past, Record, State, Version},
+    record::{Dependencies, Dlq, Failure, Past, Place, Record, State, Version},
     retry::Backoff,
     schedule::{Schedule, ScheduleError, Timetable},
     worker::{Registration, Worker, run},

@@ -13,6 +13,7 @@ mod filing;
 mod finish;
 mod give_up;
 mod identity;
+mod key;
 mod lease;
 mod node;
 mod refuse;
@@ -28,12 +29,16 @@ pub use self::lease::SKEW;
 pub(crate) use self::{
     abandoned::{Abandoned, abandoned},
     change::{cancel, completed, moved, retry},
-    claim::{Claim, Decision, decide, starts_unrecorded},
-    dependency::{Effect, Progress, Release, awaited, closed, effect, progress, put_back, release, settled, waits_for},
+    claim::{Claim, Decision, decide, lease_anew, starts_unrecorded},
+    dependency::{Effect, Progress, Release, awaited, closed, effect, progress, put_back, release, settled, waits_for, waits_for_jobs},
     ending::{Ending, Fate},
-    filing::{filed, is_filed, is_sendable, put_off, sent},
+    filing::{enqueued_unique, filed, is_filed, is_sendable, put_off, sent},
     finish::{Outcome, dead_lettered, finish},
     identity::{RESERVED, UNSTORABLE, differs, has_other_arguments, id_in_use, is_of, noted, other_workflow},
+    key::{
+        Kind, Needed, UNCLAIMED, awaited_key, freed, handed_entry, in_conflict, is_backed, is_handed, is_held, is_usable, job_of_entry,
+        key_id, key_kept_until, needed, new_key, places, taken_place, unmarked, waited_keys, waiting, waiting_list,
+    },
     lease::renewed,
     node::{is_left_over, is_reopened, job_of, max_wait, members, nodes, page, pages, plan, reopened},
     refuse::refuse,
@@ -47,6 +52,7 @@ pub(crate) use self::{
 pub(crate) use self::{
     dependency::unmet,
     identity::is_unclaimed,
+    key::{key_name, waits_for_key},
     node::{is_job, is_node, plan_id},
     transition::starts_at,
 };
@@ -54,6 +60,7 @@ pub(crate) use self::{
 pub use self::{
     dependency::unmet,
     identity::{is_awaited, is_unclaimed, waits_for_other_jobs, waits_for_other_time},
+    key::{key_name, waits_for_key},
     node::{is_job, is_node, plan_id},
     transition::starts_at,
 };

@@ -118,8 +118,11 @@ impl Links<'_> {
         .boxed()
     }
 
-    /// [Registers a blocked job again](Links::register_again), and releases it if it is ready.
+    /// [Registers a blocked job again](Links::register_again), and releases it if it is ready. If it waits for a key, looks at that key.
     pub(crate) async fn look_again(&self, blocked: &Record) -> Result<Waiting, StoreError> {
+        if let Some(key) = lifecycle::waits_for_key(blocked) {
+            return self.line_up(blocked, key, None).await.map(|_| Waiting::Blocked);
+        }
         let waiting = self.register_again(blocked).await?;
         if let Waiting::Changed(job) = &waiting
             && job.state == State::Blocked
@@ -310,7 +313,7 @@ impl Links<'_> {
         } else {
             for (id, stored) in dependents.iter().zip(self.store.read(&dependents).await) {
                 let Some(dependent) = stored.or_else(|error| unreadable(error).map(|()| None))? else { continue };
-                if dependent.state != State::Blocked {
+                if !lifecycle::waits_for_jobs(&dependent) {
                     told.note(dependent);
                     continue;
                 }
@@ -376,7 +379,7 @@ impl Links<'_> {
         }
         for (queue, jobs) in queues {
             for unsent in outbox::send(self.queue, self.store, &queue, jobs, now).await.unsent {
-                let next = lifecycle::put_back(&unsent, &token(), now.max(lifecycle::starts_at(&unsent).unwrap_or(now)));
+                let next = lifecycle::put_back(&unsent, &token(), now.max(lifecycle::starts_at(&unsent).unwrap_or(now)), now);
                 filed.push(Write::replace(unsent, next));
             }
         }
@@ -384,7 +387,7 @@ impl Links<'_> {
         self.store.write(&filed).await.into_iter().try_for_each(|written| written.map(drop))
     }
 
-    async fn read(&self, id: &str) -> Result<Option<Record>, StoreError> {
+    pub(crate) async fn read(&self, id: &str) -> Result<Option<Record>, StoreError> {
         self.store.read(&[id.to_owned()]).await.pop().unwrap_or(Ok(None))
     }
 }
@@ -452,10 +455,10 @@ pub(crate) async fn without_nodes(
 }
 
 /// Logs an unreadable record. A beater examines it again once it is corrected. Returns any other error.
-fn unreadable(error: StoreError) -> Result<(), StoreError> {
+pub(crate) fn unreadable(error: StoreError) -> Result<(), StoreError> {
     match error {
         StoreError::Unreadable { .. } => {
-            tracing::error!(%error, "cannot look at a dependency or a dependent");
+            tracing::error!(%error, "cannot look at a job that waits, or for which others wait");
             Ok(())
         }
         error => Err(error),

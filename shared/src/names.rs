@@ -3,6 +3,9 @@
 /// Number of shards of the due index.
 pub(crate) const SHARDS: u8 = 16;
 
+/// Number of shards of the due index for keys.
+const KEY_SHARDS: u8 = 4;
+
 /// A member of the dependents of a job that has pages. It is no id of a record.
 pub(crate) const MORE: &str = "\u{1f}\u{1f}more";
 
@@ -30,6 +33,17 @@ pub(crate) fn shard(id: &str) -> String {
 /// Returns the number of the shard for an id.
 pub(crate) fn shard_of(id: &str) -> u8 {
     id.bytes().fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte)) % SHARDS
+}
+
+/// Returns the shards of the due index that list the keys for which jobs wait. They are other ones than those of due jobs, so that many keys
+/// never delay a job.
+pub(crate) fn key_shards() -> std::ops::Range<u8> {
+    SHARDS..SHARDS + KEY_SHARDS
+}
+
+/// Returns the shard of the due index for the record of a key.
+pub(crate) fn key_shard(id: &str) -> String {
+    shard_name(SHARDS + shard_of(id) % KEY_SHARDS)
 }
 
 /// Returns the name of a shard of due jobs, as stored in records.

@@ -24,6 +24,8 @@ pub(crate) struct Sent {
     pub(crate) unmarked: usize,
     /// Not sent.
     pub(crate) unsent: Vec<Record>,
+    /// The ids of the messages that were sent.
+    pub(crate) message_ids: Vec<String>,
 }
 
 impl Sent {
@@ -41,7 +43,10 @@ pub(crate) async fn send(to: &dyn Queue, store: &dyn Store, queue: &str, records
     let mut marks = Vec::with_capacity(records.len());
     for (record, answer) in records.into_iter().zip(answers) {
         match answer {
-            Ok(_) => marks.push(Write::replace(record.clone(), sent(&record))),
+            Ok(message_id) => {
+                marks.push(Write::replace(record.clone(), sent(&record, now)));
+                done.message_ids.push(message_id);
+            }
             Err(error) => {
                 tracing::error!(id = record.id, queue, %error, "cannot send a due job");
                 done.unsent.push(record);

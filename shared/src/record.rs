@@ -115,6 +115,18 @@ pub struct Record {
     /// themselves while the set has less than 20. Pages list the remaining ones; the set then also contains a mark.
     #[serde(default, with = "serde_dynamo::string_set", skip_serializing_if = "BTreeSet::is_empty")]
     pub dependents: BTreeSet<String>,
+    /// The places in keys that the job holds, by the ids of the records of the keys.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub held: BTreeMap<String, Place>,
+    /// In the record of a key: an entry for each job that has a place.
+    #[serde(default, with = "serde_dynamo::string_set", skip_serializing_if = "BTreeSet::is_empty")]
+    pub holders: BTreeSet<String>,
+    /// In the record of a key: maximum number of holders, as the jobs declare it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// In the record of a key: maximum number of holders, as an operator has set it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fixed_limit: Option<u32>,
     /// The shard of the due index that lists the job, such as `due#7`. It lists a blocked job under the end of its wait, and an ended job
     /// until its dependents know of its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -152,6 +164,18 @@ pub struct Dependencies {
     /// `true` once the conditions were met. The job never waits for them again.
     #[serde(default, skip_serializing_if = "is_false")]
     pub met: bool,
+}
+
+/// A place of a job in a key.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Place {
+    /// The entry of the job among the holders of the key.
+    pub entry: String,
+    /// The instant after which another job may take the place, in milliseconds since the epoch. `None`: until the record no longer holds
+    /// it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<i64>,
 }
 
 /// The state of a job.

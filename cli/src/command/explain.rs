@@ -3,7 +3,7 @@
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::json;
-use sqjobs::{Dlq, Record, State, lifecycle};
+use sqjobs::{Dlq, KeyWait, Record, State, lifecycle};
 
 use super::{beater, follow::is_unstarted, lookup, queue, stats};
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
     failure::Failure,
     output::{Output, clean},
     sentence::{self, Missing, shell},
+    time::exact,
     value::text,
 };
 
@@ -121,12 +122,37 @@ async fn dependencies(aws: &Aws, record: &Record) -> Result<Vec<String>, Failure
     if record.state != State::Blocked {
         return Ok(Vec::new());
     }
+    if let Some(wait) = aws.client().key_wait(record).await? {
+        return Ok(vec![line(&wait)]);
+    }
     let unmet = aws.client().unmet(record, NAMED + 1).await?;
     let mut sentences: Vec<_> = unmet.iter().take(NAMED).map(|(id, job)| wait(id, job.as_ref())).collect();
     if unmet.len() > NAMED {
         sentences.push(format!("It waits for more jobs: `sqjobs tree {}` shows all.", shell(&record.id)));
     }
     Ok(sentences)
+}
+
+/// Describes the wait of a job for a key.
+fn line(wait: &KeyWait) -> String {
+    let holders = wait.holders.iter().take(NAMED).map(|(id, job)| match job {
+        Some(job) => {
+            let since = job.started_at.map(|at| format!(" since {}", exact(at))).unwrap_or_default();
+            format!("{id:?} ({}{since})", job.state.as_str())
+        }
+        None => format!("{id:?} (without a record)"),
+    });
+    let (name, places, held) = (&wait.name, wait.places, wait.holders.len());
+    let by = match holders.collect::<Vec<_>>().join(", ") {
+        by if by.is_empty() => String::new(),
+        by => format!(", by {by}"),
+    };
+    let ahead = match wait.ahead {
+        Some(0) => "It is the next in line.".to_owned(),
+        Some(ahead) => format!("Jobs before it in line: {ahead}."),
+        None => "Its place in line is not known yet.".to_owned(),
+    };
+    format!("It waits for a place in {name}: {held} of {places} are held{by}. {ahead}")
 }
 
 /// Describes one job that a blocked job still waits for.

@@ -63,6 +63,9 @@ pub(crate) struct ListBy {
     /// Jobs that were enqueued with --listed in the tree that begins with this job.
     #[arg(long, value_name = "ID", value_parser = text)]
     pub(crate) root: Option<String>,
+    /// Jobs that wait for this limit or exclusive key.
+    #[arg(long, value_parser = text)]
+    pub(crate) key: Option<String>,
     /// Jobs that were enqueued with this --object.
     #[arg(long, value_parser = text)]
     pub(crate) object: Option<String>,
@@ -109,13 +112,14 @@ pub(super) async fn list(aws: &Aws, wanted: List) -> Result<bool, Failure> {
         (_, Some(tag), ..) => By::Tag(tag),
         (.., Some(root), _) => By::Root(root),
         (.., Some(object)) => By::Object(object),
+        _ if let Some(key) = &by.key => By::Key(key),
         _ if by.due => By::Due,
         _ => match wanted.state {
             None | Some(State::Failed) => By::Failed,
             Some(State::Scheduled) => By::Due,
             Some(State::Blocked) => By::Blocked,
             Some(state) => {
-                let what = "add --name, --tag, --root or --object: without these options, the command finds only failed and blocked \
+                let what = "add --name, --tag, --root, --object or --key: without these options, the command finds only failed and blocked \
                             jobs, and jobs that are delayed by more than 15 minutes";
                 return Err(Failure::new(format!("cannot list all jobs that are {}; {what}", state.as_str())));
             }
@@ -167,16 +171,17 @@ pub(super) async fn list(aws: &Aws, wanted: List) -> Result<bool, Failure> {
 fn scope_note(by: By<'_>) -> &'static str {
     match by {
         By::Failed => {
-            "The list contains the jobs that failed for good. To find other jobs: --due, --name, --tag, --root, --object, or `sqjobs get ID`."
+            "The list contains the jobs that failed for good. To find other jobs: --due, --name, --tag, --root, --object, --key, or `sqjobs get ID`."
         }
         By::Due => {
             "The list contains the waiting jobs that are delayed by more than 15 minutes. Jobs with a shorter delay wait in their queues: \
              `sqjobs queue list` counts them."
         }
         By::Blocked => {
-            "The list contains the jobs that wait for other jobs, sorted by the end of their wait. `sqjobs explain ID` names what \
+            "The list contains the jobs that wait for other jobs or for a key, sorted by the end of their wait. `sqjobs explain ID` names what \
              a job waits for."
         }
+        By::Key(_) => "The list contains the jobs that wait for this key, the oldest first. `sqjobs limit show KEY` shows who holds it.",
         By::Object(_) => "The list contains the jobs that were enqueued with this object (--object, or `Enqueue::object`).",
         _ => LISTED,
     }

@@ -58,6 +58,7 @@ pub(crate) fn policy(rights: &[Right]) -> Value {
 pub(crate) fn worker_rights(table: &str, queue: &str, dlq: &str) -> Vec<Right> {
     vec![
         Right::new("Records", &["dynamodb:BatchGetItem", "dynamodb:PartiQLInsert", "dynamodb:PartiQLUpdate"], vec![table.to_owned()]),
+        Right::new("Waiting", &["dynamodb:Query"], vec![format!("{table}/index/listed")]), // the jobs that wait for a key
         Right::new(
             "Queue",
             &["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:SendMessage"],

@@ -13,6 +13,7 @@ mod feeding;
 pub(crate) mod find;
 pub(crate) mod follow;
 pub(crate) mod function;
+pub(crate) mod limit;
 mod lookup;
 mod mapping;
 pub(crate) mod permissions;
@@ -53,8 +54,9 @@ pub(crate) async fn run(args: Args) -> Result<bool, Failure> {
         Command::Watch(wanted) => follow::watch(&aws().await, wanted).await,
         Command::Cancel(wanted) => cancel::cancel(&changing().await?, wanted).await,
         Command::Complete(wanted) => complete::complete(&changing().await?, wanted).await,
-        Command::Retry(wanted) => retry::retry(&changing().await?, wanted).await,
+        Command::Retry(wanted) => retry::retry(&changing().await?, *wanted).await,
         Command::Move(wanted) => reschedule::reschedule(&changing().await?, wanted).await,
+        Command::Limit(wanted) => limit::limit(&aws().await, wanted).await,
         Command::Stats(wanted) => stats::stats(&aws().await, wanted).await,
         Command::Dlq(wanted) => dlq::dlq(&aws().await, wanted).await,
         Command::Schedule(wanted) => Box::pin(schedule::schedule(aws, wanted)).await,

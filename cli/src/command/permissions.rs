@@ -158,6 +158,7 @@ const NEEDS: &[Need] = &[
             "dynamodb:DescribeTable",
             "dynamodb:GetItem",
             "dynamodb:PartiQLInsert",
+            "dynamodb:PartiQLUpdate", // unique keys
             "dynamodb:Query",
         ],
         Jobs,

@@ -171,6 +171,13 @@ data "aws_iam_policy_document" "this" {
     resources = [var.table_arn]
   }
 
+  # The jobs that wait for a key.
+  statement {
+    sid       = "Waiting"
+    actions   = ["dynamodb:Query"]
+    resources = ["${var.table_arn}/index/listed"]
+  }
+
   statement {
     sid = "Queue"
     actions = [

@@ -7,9 +7,9 @@ use super::{
     repair::end_waits,
 };
 use crate::{
-    lifecycle::{is_sendable, settled},
+    lifecycle::{is_sendable, key_name, settled},
     links::Links,
-    names::{SHARDS, is_fifo},
+    names::{SHARDS, is_fifo, key_shards},
     outbox::send,
     record::{Record, State},
     store::StoreError,
@@ -25,8 +25,8 @@ const MOST: usize = 5_000;
 /// Number of shards processed concurrently.
 const AT_A_TIME: usize = 4;
 
-/// Works until `stop_at`: sends the jobs that are due by `horizon`, ends blocked jobs whose wait is over, and tells the dependents of jobs
-/// that ended without a message. `done` counts all of these jobs.
+/// Works until `stop_at`: sends the jobs that are due by `horizon`, ends blocked jobs whose wait is over, tells the dependents of jobs that
+/// ended without a message, and hands over free places in keys. `done` counts all of these jobs.
 ///
 /// # Errors
 ///
@@ -35,13 +35,44 @@ pub(crate) async fn hand_over(due: &Due, horizon: Timestamp, stop_at: Instant) -
     let shards = stream::iter(0..SHARDS).map(|shard| hand_over_shard(due, shard, horizon, stop_at));
     let mut total = Tally::default();
     let mut flaw = None;
-    for done in shards.buffer_unordered(AT_A_TIME).collect::<Vec<_>>().await {
+    let jobs = shards.buffer_unordered(AT_A_TIME).collect::<Vec<_>>().await;
+    // Due jobs do not wait for the keys.
+    let keys = stream::iter(key_shards()).map(|shard| look_at_keys(due, shard, stop_at));
+    let keys = keys.buffer_unordered(AT_A_TIME).collect::<Vec<_>>().await;
+    for done in jobs.into_iter().chain(keys) {
         match done {
             Ok(done) => total += done,
             Err(error) => flaw = Some(error),
         }
     }
     flaw.map_or(Ok(total), Err)
+}
+
+/// Looks at the keys of one shard for which jobs wait.
+async fn look_at_keys(due: &Due, shard: u8, stop_at: Instant) -> Result<Tally, StoreError> {
+    let mut total = Tally::default();
+    let links = Links { store: &*due.store, queue: &*due.queue, clock: &due.clock };
+    for ids in due.store.due(shard, due.clock.now(), MOST).await?.chunks(PAGE) {
+        for (id, key) in ids.iter().zip(due.store.read(ids).await) {
+            if Instant::now() >= stop_at {
+                return Ok(total);
+            }
+            let looked = async {
+                match key?.filter(|key| key.state == State::Blocked) {
+                    Some(key) => links.look_at_key(key).await,
+                    None => Ok(0), // no job waits any more
+                }
+            };
+            match looked.await {
+                Ok(released) => total.done += released,
+                Err(error) => {
+                    tracing::error!(key = key_name(id), %error, "cannot look at a key for which jobs wait");
+                    total.failed += 1;
+                }
+            }
+        }
+    }
+    Ok(total)
 }
 
 async fn hand_over_shard(due: &Due, shard: u8, horizon: Timestamp, stop_at: Instant) -> Result<Tally, StoreError> {

@@ -10,7 +10,6 @@ use crate::{
     Enqueue, Error, Record,
     envelope::check_id,
     lifecycle::{self, Request},
-    links::Links,
     outbox::{send, token},
     store::{Write, Written},
 };
@@ -83,7 +82,7 @@ impl Client {
         if !ended.state.is_terminal() || ended.dependents.is_empty() {
             return;
         }
-        let links = Links { store: &*self.store, queue: &*self.queue, clock: &self.clock };
+        let links = self.links();
         if let Err(error) = links.resolve(&ended.id).await {
             tracing::warn!(id = ended.id, %error, "cannot tell the jobs that wait for this one; a beater does so within a minute");
         }
@@ -162,9 +161,21 @@ impl Client {
             let written = self.store.write(std::slice::from_ref(&write)).await.pop().transpose();
             let written = written.map_err(|error| Error::store(format!("cannot write the record of job {id:?}"), error))?;
             if let Some(Written::Done) = written {
+                self.give_places(&write).await;
                 return Ok(Some(Arc::unwrap_or_clone(write.next)));
             }
         }
         Err(Error::Conflict(format!("cannot change job {id:?}: its record changed {CHANGES} times meanwhile; try again")))
+    }
+
+    /// Gives back the places in keys that a job has lost by this write.
+    async fn give_places(&self, write: &Write) {
+        let freed = write.seen.as_ref().map(|seen| lifecycle::freed(&seen.held, &write.next.held)).unwrap_or_default();
+        if freed.is_empty() {
+            return;
+        }
+        if let Err(error) = self.links().give(freed).await {
+            tracing::warn!(id = write.next.id, %error, "cannot give back the places of a job; a beater frees them within a minute");
+        }
     }
 }

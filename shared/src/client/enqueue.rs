@@ -11,8 +11,8 @@ use crate::{
     Arguments, Error,
     attempt::{Attempt, current},
     clock::{after, until},
-    envelope::{Envelope, Otherwise, Step, When},
-    lifecycle::{self, Request},
+    envelope::{Envelope, Keys, Otherwise, Step, When},
+    lifecycle::{self, Kind, Needed, Request},
     queue::{MAX_DELAY, Outgoing, attribute::ID, dedup, is_fifo},
     record::Record,
     store::Listing,
@@ -41,6 +41,8 @@ pub(super) struct Prepared {
     pub(super) message: Outgoing,
     /// The record, if the producer asked for one.
     pub(super) record: Option<Record>,
+    /// The unique key, if the job has one.
+    pub(super) unique: Option<Needed>,
     /// The entries in lists, if the producer asked for any.
     pub(super) listings: Vec<Listing>,
 }
@@ -54,7 +56,7 @@ impl Enqueue {
     pub fn new<A: Arguments>(arguments: &A) -> Result<Self, Error> {
         let json = serde_json::to_value(arguments);
         let json = json.map_err(|error| Error::Invalid(format!("cannot write the arguments of job {:?} as JSON: {error}", A::NAME)))?;
-        Ok(Self::named(A::NAME, json).queue(A::QUEUE))
+        Ok(Self::named(A::NAME, json).queue(A::QUEUE).keys(arguments.keys()))
     }
 
     /// Creates a job from its name and its arguments, on the queue with that name. Use it if the type of the arguments is not available.
@@ -187,6 +189,13 @@ impl Enqueue {
         self
     }
 
+    /// Sets the keys that the job shares with others. A kind that is missing here remains as the type of the arguments
+    /// [declares](Arguments::keys) it.
+    pub fn keys(mut self, keys: Keys) -> Self {
+        self.envelope.keys = keys.or(self.envelope.keys);
+        self
+    }
+
     /// Makes the job a child of the attempt's job. Use it in tasks that a job has spawned: they are not associated with the attempt.
     pub fn caused_by(mut self, attempt: &Attempt) -> Self {
         let envelope = &mut self.envelope;
@@ -280,7 +289,8 @@ impl Enqueue {
             message.delay = Duration::from_secs(delay.as_secs());
         }
         let record = self.is_recorded.then(|| lifecycle::announced(&self.request(&queue, now)));
-        Ok(Prepared { listings: self.listings(&id, now)?, queue, id, message, record })
+        let unique = lifecycle::needed(&self.envelope.keys).into_iter().find(|key| key.kind == Kind::Unique);
+        Ok(Prepared { listings: self.listings(&id, now)?, queue, id, message, record, unique })
     }
 
     /// Refuses an empty queue, group, deduplication id or tag.

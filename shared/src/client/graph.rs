@@ -9,7 +9,7 @@ use super::{Cancelled, Client, Enqueue};
 use crate::{
     Envelope, Error, Record, State,
     lifecycle::{self, Expansion},
-    links::{self, Links},
+    links,
     outbox::token,
     store::{Write, Written},
 };
@@ -196,7 +196,7 @@ impl Client {
     ///
     /// When the table does not answer.
     pub async fn dependents(&self, job: &Record, limit: usize) -> Result<Vec<(String, Option<Record>)>, Error> {
-        let links = Links { store: &*self.store, queue: &*self.queue, clock: &self.clock };
+        let links = self.links();
         let dependents = links.dependents(job).await.map_err(|error| Error::store("cannot read the jobs that wait for a job", error))?;
         let ids: BTreeSet<_> = dependents.iter().map(|id| lifecycle::job_of(id).to_owned()).collect();
         let ids: Vec<_> = ids.into_iter().take(limit).collect();

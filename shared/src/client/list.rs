@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::Client;
 use crate::{
-    Error, Record,
+    Error, Record, lifecycle,
     names::{SHARDS, failed_shard_name},
     record::State,
     store::StoreError,
@@ -31,6 +31,8 @@ pub enum By<'a> {
     Due,
     /// Jobs that wait for other jobs, sorted by the end of their wait.
     Blocked,
+    /// Jobs that wait for this limit or exclusive key, the oldest first.
+    Key(&'a str),
     /// Jobs with this name that were enqueued as [`listed`](crate::Enqueue::listed), the latest first.
     Name(&'a str),
     /// Jobs with this tag that were enqueued as listed, the latest first.
@@ -45,8 +47,8 @@ impl By<'_> {
     /// Returns the name of the list.
     pub(super) fn list(self) -> Result<String, Error> {
         match self {
-            Self::Failed | Self::Due | Self::Blocked => {
-                Err(Error::Invalid("cannot list a job by failed, due or blocked: these are kept in indexes".into()))
+            Self::Failed | Self::Due | Self::Blocked | Self::Key(_) => {
+                Err(Error::Invalid("cannot list a job by failed, due, blocked or key: these are kept in indexes".into()))
             }
             Self::Name("") | Self::Tag("") | Self::Root("") => {
                 Err(Error::Invalid("cannot list jobs by an empty name, tag or id; name one".into()))
@@ -69,7 +71,8 @@ impl By<'_> {
         match self {
             Self::Due => record.due.is_some() && !record.state.is_terminal() && record.state != State::Blocked,
             Self::Blocked => record.due.is_some() && record.state == State::Blocked,
-            Self::Failed => record.listed.is_some(),
+            Self::Failed => record.state == State::Failed && record.listed.is_some(),
+            Self::Key(key) => lifecycle::waits_for_key(record).is_some_and(|id| lifecycle::waited_keys(key).contains(id)),
             Self::Name(_) | Self::Tag(_) | Self::Root(_) | Self::Object(_) => true,
         }
     }
@@ -106,6 +109,11 @@ impl Client {
                 let shards = (0..SHARDS).map(async |shard| self.store.listed(&failed_shard_name(shard), limit).await);
                 join_all(shards).await.into_iter().collect::<Result<Vec<_>, _>>().map(|ids| ids.concat())
             }
+            By::Key(key) => {
+                let lists = lifecycle::waited_keys(key).map(|id| lifecycle::waiting_list(&id));
+                let oldest = lists.iter().map(|list| self.store.oldest(list, limit));
+                join_all(oldest).await.into_iter().collect::<Result<Vec<_>, _>>().map(|ids| ids.concat())
+            }
             _ => self.store.listed(&by.list()?, limit).await,
         };
         let ids = ids.map_err(|error| Error::store("cannot list jobs", error))?;
@@ -120,6 +128,7 @@ impl Client {
         match by {
             By::Due | By::Blocked => records.sort_by_key(|record| record.run_at),
             By::Failed => records.sort_by_key(|record| std::cmp::Reverse(record.finished_at)),
+            By::Key(_) => records.sort_by_key(|record| record.listed_at),
             _ => {}
         }
         records.truncate(limit);

@@ -3,10 +3,12 @@
 mod change;
 mod enqueue;
 mod graph;
+mod limit;
 mod list;
 mod publish;
 #[cfg(test)]
 mod tests;
+mod unique;
 mod wait;
 mod workflow;
 
@@ -16,6 +18,7 @@ pub use self::{
     change::Cancelled,
     enqueue::Enqueue,
     graph::{CancelledJobs, Graph, GraphJob},
+    limit::{KeyWait, Limit},
     list::By,
     publish::PublishHook,
     workflow::Workflow,
@@ -54,13 +57,16 @@ pub struct Client {
 }
 
 /// A job that was enqueued.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Enqueued {
     /// The job's id, which is the key of its record.
     pub id: String,
-    /// The id of the SQS message.
+    /// The id of the SQS message. Empty if no message was sent: the job is filed until it is due, or it is a duplicate, or another job
+    /// holds its unique key.
     pub message_id: String,
+    /// The id of the job that holds the [unique key](crate::Keys::unique). This job was not enqueued; its record is `cancelled`.
+    pub holder: Option<String>,
     /// The error, if the [requested record](Enqueue::recorded) could not be written. The job still runs, and its first attempt writes the
     /// record.
     pub unrecorded: Option<String>,

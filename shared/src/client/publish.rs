@@ -11,10 +11,15 @@ use crate::{
     queue::QueueError,
     store::{Listing, Write, Written},
 };
-use futures_util::future::join;
+use futures_util::{
+    future::{FutureExt, join},
+    stream::{self, StreamExt},
+};
 
 /// Number of jobs that are prepared and sent together. It limits the memory of a bulk enqueue.
 const CHUNK: usize = 1_000;
+/// Maximum number of jobs with a unique key that are enqueued at the same time.
+const AT_A_TIME: usize = 8;
 
 /// A hook that a client calls for every job, such as to add a label, count jobs or refuse one.
 ///
@@ -83,8 +88,12 @@ impl Client {
     async fn publish(&self, jobs: Vec<Result<(Enqueue, Prepared), Error>>) -> Vec<Result<Enqueued, Error>> {
         let mut queues: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for (place, (_, prepared)) in jobs.iter().enumerate().filter_map(|(place, job)| Some((place, job.as_ref().ok()?))) {
+            if prepared.unique.is_some() {
+                continue; // sent one by one
+            }
             queues.entry(&prepared.queue).or_default().push(place);
         }
+        let mut uniques = self.publish_uniques(&jobs).await;
         let mut sent: BTreeMap<usize, Result<String, QueueError>> = BTreeMap::new();
         for (queue, places) in queues {
             let messages: Vec<_> = places.iter().filter_map(|place| Some(jobs[*place].as_ref().ok()?.1.message.clone())).collect();
@@ -101,13 +110,15 @@ impl Client {
                     continue;
                 }
             };
+            let is_unique = prepared.unique.is_some();
             let answer = match sent.remove(&place) {
-                Some(Ok(message_id)) => Ok(Enqueued { id: prepared.id, message_id, unrecorded: None, unlisted: None, first: None }),
+                _ if is_unique => uniques.remove(&place).unwrap_or_else(|| Err(Error::Process("the job was not enqueued".into()))),
+                Some(Ok(message_id)) => Ok(Enqueued { id: prepared.id, message_id, ..Enqueued::default() }),
                 Some(Err(error)) => Err(Error::queue(format!("cannot enqueue job {:?}", prepared.id), error)),
                 None => Err(Error::Process(format!("cannot enqueue job {:?}: the queue returned no answer for it", prepared.id))),
             };
-            if answer.is_ok() {
-                records.extend(prepared.record.map(|record| (place, Write::insert(record))));
+            if answer.as_ref().is_ok_and(|sent| sent.holder.is_none()) {
+                records.extend(prepared.record.filter(|_| !is_unique).map(|record| (place, Write::insert(record))));
                 listings.extend(prepared.listings.into_iter().map(|listing| (place, listing)));
             }
             published.push(Some(job));
@@ -118,6 +129,19 @@ impl Client {
             self.hooks.iter().rev().for_each(|hook| hook.after_publish(job, answer));
         }
         answers
+    }
+
+    /// Enqueues the jobs that have a unique key. Returns the answers by their places.
+    async fn publish_uniques(&self, jobs: &[Result<(Enqueue, Prepared), Error>]) -> BTreeMap<usize, Result<Enqueued, Error>> {
+        let mut uniques = Vec::new();
+        for (place, job) in jobs.iter().enumerate() {
+            if let Ok((job, prepared)) = job
+                && let Some(key) = &prepared.unique
+            {
+                uniques.push(self.publish_unique(job, prepared, key).map(move |answer| (place, answer)).boxed());
+            }
+        }
+        stream::iter(uniques).buffer_unordered(AT_A_TIME).collect().await
     }
 
     /// Writes the records and the listings of jobs that were sent, and adds failures to the answers. It does not replace existing records,

@@ -8,7 +8,7 @@ use super::{Envelope, Unreadable, limit};
 
 /// Maximum number of jobs that a job outside of a workflow waits for.
 pub(super) const MOST: usize = 20;
-/// Maximum time to wait for other jobs, in seconds: ten years.
+/// Maximum time to wait for other jobs or for a key, in seconds: ten years.
 const MOST_S: f64 = 315_360_000.0;
 
 /// The endings of the dependencies that release a job.
@@ -53,17 +53,21 @@ impl Otherwise {
 
 /// Checks the ids and the conditions of a job that waits for others.
 pub(super) fn check(envelope: &Envelope, most: usize) -> Result<(), Unreadable> {
-    let Envelope { id, depends_on, dependents, when, otherwise, max_blocked_s, jobs, .. } = envelope;
+    let Envelope { id, depends_on, dependents, when, otherwise, max_blocked_s, jobs, keys, .. } = envelope;
     let refuse = |field: &str, flaw: String| Err(Unreadable::new(field, flaw, limit::remedy(field)));
     if dependents.len() > limit::DEPENDENTS {
         return refuse("dependents", format!("it has {} ids", dependents.len()));
     }
     dependents.iter().try_for_each(|dependent| limit::record_id("dependents", dependent))?;
     if depends_on.is_empty() && jobs.is_empty() {
-        let fields = [("when", !when.is_default()), ("otherwise", !otherwise.is_default()), ("max_blocked_s", max_blocked_s.is_some())];
+        let fields = [
+            ("when", !when.is_default()),
+            ("otherwise", !otherwise.is_default()),
+            ("max_blocked_s", max_blocked_s.is_some() && keys.is_empty()),
+        ];
         return match fields.into_iter().find(|(_, is_set)| *is_set) {
             Some((field, _)) => refuse(field, "the message has no `depends_on`".into()),
-            None => Ok(()),
+            None => check_max_blocked(*max_blocked_s),
         };
     }
     if depends_on.len() > most {
@@ -82,8 +86,14 @@ pub(super) fn check(envelope: &Envelope, most: usize) -> Result<(), Unreadable> 
     if *otherwise == Otherwise::Cancel && *when != When::Succeeded {
         return refuse("otherwise", "it is only for jobs that wait for success".into());
     }
-    match max_blocked_s {
-        Some(seconds) if !(*seconds > 0.0 && *seconds <= MOST_S) => refuse("max_blocked_s", format!("it is {seconds}")),
+    check_max_blocked(*max_blocked_s)
+}
+
+fn check_max_blocked(seconds: Option<f64>) -> Result<(), Unreadable> {
+    match seconds {
+        Some(seconds) if !(seconds > 0.0 && seconds <= MOST_S) => {
+            Err(Unreadable::new("max_blocked_s", format!("it is {seconds}"), limit::remedy("max_blocked_s")))
+        }
         _ => Ok(()),
     }
 }

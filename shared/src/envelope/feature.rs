@@ -9,6 +9,7 @@ pub const FEATURES: &[&str] = &[
     "dependencies", // other jobs that the job waits for: `depends_on`, `when`, `otherwise` and `max_blocked_s`
     "depth",        // number of jobs before this one; children get one more
     "expires_at",   // the job is discarded after this instant
+    "keys",         // keys that the job shares with others: `limit_key`, `exclusive_key` and `unique_key`
     "kwargs",       // keyword arguments, alone or beside positional ones
     "max_attempts", // the attempt budget of the message, instead of the job's policy
     "meta",         // free data of the producer, kept in the record
@@ -24,16 +25,7 @@ pub const FEATURES: &[&str] = &[
 
 /// Fields of features that this version lacks. They park a message even if its producer did not name the feature in `needs`: a worker
 /// that ignored such a field would run the job too early, or twice at a time.
-pub(super) const LATER: &[(&str, &str)] = &[
-    ("limit_key", "keys"),
-    ("limit", "keys"),
-    ("exclusive_key", "keys"),
-    ("unique_key", "keys"),
-    ("unique_for", "keys"),
-    ("on_conflict", "keys"),
-    ("rate_key", "keys"),
-    ("rate", "keys"),
-];
+pub(super) const LATER: &[(&str, &str)] = &[("rate_key", "rates"), ("rate", "rates")];
 
 impl Envelope {
     /// Returns the version or feature that the message requires and this worker lacks. Such a message waits for a newer worker: running

@@ -26,7 +26,9 @@ pub(super) fn remedy(field: &str) -> &'static str {
     match field {
         "v" => "it must be a whole number from 1",
         "name" | "class" => "it must be a string of 1 to 128 bytes without control characters and without white space at its ends",
-        "id" | "jid" | "parent_id" | "root_id" => "it must be a string of 1 to 512 bytes without control characters",
+        "id" | "jid" | "parent_id" | "root_id" | "limit_key" | "exclusive_key" | "unique_key" => {
+            "it must be a string of 1 to 512 bytes without control characters"
+        }
         "kwargs" => "it must be an object",
         "run_at" | "expires_at" => "it must be an RFC 3339 instant such as `2026-05-04T12:00:00Z`, up to 9999-12-30T22:00:00Z",
         "depth" => {
@@ -45,12 +47,15 @@ pub(super) fn remedy(field: &str) -> &'static str {
         "depends_on" => "it must be an array of at most 20 different ids of other jobs, each a string of 1 to 512 bytes",
         "when" => "it must be `succeeded`, `ended` or `failed`, beside `depends_on`",
         "otherwise" => "it must be `hold` or `cancel`, beside `depends_on`, and only `hold` with a `when` other than `succeeded`",
-        "max_blocked_s" => "it must be a number of seconds above 0 and up to ten years, beside `depends_on`",
+        "max_blocked_s" => "it must be a number of seconds above 0 and up to ten years, beside `depends_on` or a key",
         "jobs" => {
             "it must be an array of at most 2000 objects, each a job such as {\"name\": \"adder\", \"id\": \"first\", \"args\": [1, 2]}"
         }
         "queue" => "it must be the name of a queue, without the prefix of the environment",
         "dependents" => "it must be an array of at most 100 ids; the library writes it, so leave it out",
+        "limit" => "it must be a whole number from 1 to 100, beside `limit_key`",
+        "unique_for" => "it must be `ended`, `started` or a number of seconds above 0 and up to a year, beside `unique_key`",
+        "on_conflict" => "it must be `drop` or `fail`, beside `unique_key`",
         "needs" => "it must be an array of strings",
         _ => "it must be a string",
     }

@@ -10,6 +10,7 @@ mod feature;
 mod instant;
 mod integer;
 mod json;
+mod keys;
 mod legacy;
 mod limit;
 mod mask;
@@ -32,6 +33,8 @@ pub(crate) use dependency::FEATURE as DEPENDENCIES;
 pub use dependency::{Otherwise, When};
 pub use digest::Digest;
 pub use feature::FEATURES;
+pub(crate) use keys::MOST as MOST_PLACES;
+pub use keys::{Keys, OnConflict, UniqueFor, Until};
 pub(crate) use limit::{LINK, check_id, is_sendable, storable};
 pub(crate) use mask::told;
 pub(crate) use mistake::Reported;
@@ -124,7 +127,7 @@ pub struct Envelope {
     /// The consequence if one of them does not succeed.
     #[serde(default, deserialize_with = "wire::nullable", skip_serializing_if = "Otherwise::is_default")]
     pub otherwise: Otherwise,
-    /// Maximum time to wait for them, in seconds. After this time, the job fails. `None`: 30 days.
+    /// Maximum time to wait for them or for a key, in seconds. After this time, the job fails. `None`: 30 days.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_blocked_s: Option<f64>,
     /// The jobs of a workflow, at most 2,000. This job runs after them.
@@ -133,6 +136,9 @@ pub struct Envelope {
     /// The ids of jobs and nodes that wait for this job. The library writes them into the messages of a workflow's jobs.
     #[serde(default, deserialize_with = "wire::nullable", skip_serializing_if = "Vec::is_empty")]
     pub dependents: Vec<String>,
+    /// The keys that this job shares with other jobs.
+    #[serde(flatten)]
+    pub keys: Keys,
     /// Features that a worker must have to run this job; [`FEATURES`] lists the valid ones.
     #[serde(default, deserialize_with = "wire::nullable", skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<String>,
@@ -182,6 +188,7 @@ impl Envelope {
             max_blocked_s: None,
             jobs: Vec::new(),
             dependents: Vec::new(),
+            keys: Keys::new(),
             needs: Vec::new(),
             unknown: Map::new(),
             form: Form::Native,
@@ -212,6 +219,8 @@ impl Envelope {
 
     /// Checks the limits of the fields. At most `most` jobs may be waited for.
     fn check_fields(&self, most: usize) -> Result<(), Unreadable> {
-        limit::check(self).and_then(|()| dependency::check(self, most))
+        limit::check(self)?;
+        dependency::check(self, most)?;
+        keys::check(self)
     }
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use super::{CURRENT, Envelope, Form, Unreadable, instant, limit, unreadable::read, workflow};
+use super::{CURRENT, Envelope, Form, Unreadable, instant, keys, limit, unreadable::read, workflow};
 
 /// The fields that exist in every version of the contract.
 const TIMELESS: &[&str] = &["v", "name", "id"];
@@ -49,6 +49,7 @@ impl Envelope {
             jobs: workflow::read(fields.remove("jobs"))?,
             dependents: take(fields, "dependents")?,
             needs: take(fields, "needs")?,
+            keys: keys::fields(fields)?,
             unknown: object,
             form: Form::Native,
         })
@@ -61,7 +62,7 @@ impl Envelope {
 struct At(#[serde(with = "instant")] Option<Timestamp>);
 
 /// Takes a field out of the object. A missing field gets its default.
-fn take<T: DeserializeOwned + Default>(fields: &mut Map<String, Value>, field: &str) -> Result<T, Unreadable> {
+pub(super) fn take<T: DeserializeOwned + Default>(fields: &mut Map<String, Value>, field: &str) -> Result<T, Unreadable> {
     convert(field, fields.remove(field))
 }
 

@@ -27,7 +27,7 @@ pub struct Unreadable {
 }
 
 impl Unreadable {
-    pub(super) fn new(path: impl Into<String>, found: impl Into<String>, remedy: &'static str) -> Self {
+    pub(crate) fn new(path: impl Into<String>, found: impl Into<String>, remedy: &'static str) -> Self {
         Self { path: path.into(), found: found.into(), remedy: Some(remedy) }
     }
 

@@ -29,6 +29,12 @@ pub(super) const FIELDS: &[&str] = &[
     "max_blocked_s",
     "jobs",
     "dependents",
+    "limit_key",
+    "limit",
+    "exclusive_key",
+    "unique_key",
+    "unique_for",
+    "on_conflict",
     "needs",
 ];
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{CURRENT, DEPENDENCIES, Digest, Envelope, Otherwise, Unreadable, When, dependency, json::kind, limit, output};
+use super::{CURRENT, DEPENDENCIES, Digest, Envelope, Otherwise, Unreadable, When, dependency, json::kind, keys, limit, output};
 
 /// The feature that a worker needs for a workflow.
 const FEATURE: &str = "workflow";
@@ -201,7 +201,8 @@ impl Envelope {
         let needs = self.needs.iter().filter(|need| ![DEPENDENCIES, FEATURE].contains(&need.as_str())).cloned().collect();
         let (when, otherwise) = (When::default(), Otherwise::default());
         let (depends_on, dependents, jobs) = (Vec::new(), Vec::new(), Vec::new());
-        Self { depends_on, dependents, jobs, when, otherwise, max_blocked_s: None, needs, ..self.clone() }
+        let max_blocked_s = self.max_blocked_s.filter(|_| !self.keys.is_empty());
+        Self { depends_on, when, otherwise, max_blocked_s, jobs, dependents, needs, ..self.clone() }
     }
 
     /// Adds the features that a worker must have for this message.
@@ -211,6 +212,7 @@ impl Envelope {
             (output::FEATURE, self.refers_to_dependencies()),
             (DEPENDENCIES, !self.depends_on.is_empty() && self.jobs.is_empty()),
             (FEATURE, is_workflow),
+            (keys::FEATURE, !self.keys.is_empty()),
         ];
         for (feature, _) in needs.into_iter().filter(|(_, is_needed)| *is_needed) {
             if !self.needs.iter().any(|need| need == feature) {

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     Policy, Recording,
     clock::after,
+    names::is_fifo,
     record::{Dlq, Failure, Record, State},
 };
 
@@ -108,8 +109,8 @@ fn start(seen: Record, request: &Request, policy: &Policy, claim: &Claim, now: T
         let expired = Record { state: State::Expired, ..owned(seen) };
         return end(expired, Ending::Expired, policy, now);
     }
-    // A blocked job at this point no longer waits for any job.
-    let seen = if seen.state == State::Blocked { unblocked(seen) } else { seen };
+    // A blocked job at this point no longer waits for any job or key.
+    let seen = if seen.state == State::Blocked { unblocked(seen, now) } else { seen };
     if must_wait(&seen) {
         return Decision::End { next: Box::new(blocked(&seen, request, &claim.owner, now)), ending: Ending::Blocked };
     }
@@ -130,7 +131,9 @@ fn start(seen: Record, request: &Request, policy: &Policy, claim: &Claim, now: T
 
 /// Decides about a job that is not due yet. If its wait is long, its record replaces the message.
 fn early(seen: &Record, request: &Request, policy: &Policy, claim: &Claim, due: Timestamp, now: Timestamp) -> Decision {
-    if !waits_long(seen, now) || is_filed(seen, now) {
+    // The record of a job with a unique key holds the key, so it must be written. A FIFO queue keeps its order instead.
+    let must_file = request.is_unique && seen.state != State::Scheduled && !is_fifo(&seen.queue);
+    if !(waits_long(seen, now) || must_file) || is_filed(seen, now) {
         return Decision::Leave(Ending::Early(due));
     }
     Decision::End { next: Box::new(filed(Some(seen), request, policy, &claim.owner, due)), ending: Ending::Early(due) }
@@ -182,6 +185,12 @@ fn grant(seen: Record, request: &Request, policy: &Policy, claim: &Claim, suspec
         ..unfinished(seen)
     };
     Decision::Run { next: Box::new(next), suspect }
+}
+
+/// Starts the lease of a claim that is not written yet at `now`.
+pub(crate) fn lease_anew(claimed: &mut Record, claim: &Claim, now: Timestamp) {
+    claimed.lease_until = Some(after(now, claim.lease).as_millisecond());
+    claimed.started_at = Some(now);
 }
 
 fn end(next: Record, ending: Ending, policy: &Policy, now: Timestamp) -> Decision {

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::{
     filing::{filed, waits_long},
     identity::digest,
+    key::key_name,
     node::{MAX_BLOCKED, is_job, is_node, kept_until},
     request::Request,
     transition::{UNKNOWN, created, failed, finished, starts_at, unblocked, unfinished, with_message},
@@ -140,6 +141,11 @@ pub(crate) fn progress(job: &Record, owner: &str, now: Timestamp) -> Progress {
     Progress::End(Box::new(not_run(job, Failure::new("not_needed", reason.into(), now), owner, now)))
 }
 
+/// Returns `true` if a job still waits for other jobs. A job that waits for a key has passed that.
+pub(crate) fn waits_for_jobs(job: &Record) -> bool {
+    job.state == State::Blocked && job.dependencies.as_ref().is_none_or(|dependencies| !dependencies.met)
+}
+
 /// Ends a blocked job without a run.
 fn not_run(blocked: &Record, failure: Failure, owner: &str, now: Timestamp) -> Record {
     let ended = Record { state: State::Cancelled, error: Some(failure), owner: Some(owner.into()), ..blocked.clone() };
@@ -156,8 +162,8 @@ pub(super) fn blocked_too_long(blocked: &Record, owner: &str, now: Timestamp) ->
 
 /// Names the jobs that block a job.
 fn unmet_names(blocked: &Record) -> String {
-    let (jobs, nodes): (Vec<_>, Vec<_>) = unmet(blocked).partition(|id| is_job(id));
-    let mut names: Vec<_> = jobs.into_iter().map(|id| excerpt(id)).collect();
+    let (jobs, nodes): (Vec<_>, Vec<_>) = unmet(blocked).partition(|id| !is_node(id));
+    let mut names: Vec<_> = jobs.into_iter().map(|id| key_name(id)).collect();
     if !nodes.is_empty() {
         names.push(format!("jobs of {} groups, which `sqjobs tree` shows", nodes.len()));
     }
@@ -176,13 +182,17 @@ pub(crate) enum Release {
 /// Decides about a blocked job without unmet dependencies. `owner` is a new token.
 pub(crate) fn release(blocked: &Record, owner: &str, now: Timestamp) -> Release {
     let run_at = starts_at(blocked).unwrap_or(now);
-    if waits_long(&unblocked(blocked.clone()), now) { Release::File(Box::new(put_back(blocked, owner, run_at))) } else { Release::Send }
+    if waits_long(&unblocked(blocked.clone(), now), now) {
+        Release::File(Box::new(put_back(blocked, owner, run_at, now)))
+    } else {
+        Release::Send
+    }
 }
 
 /// Files a released job in the due index, so that a beater sends its message at `run_at`.
-pub(crate) fn put_back(released: &Record, owner: &str, run_at: Timestamp) -> Record {
+pub(crate) fn put_back(released: &Record, owner: &str, run_at: Timestamp, now: Timestamp) -> Record {
     let request = Request { id: released.id.clone(), ..Request::default() };
-    filed(Some(&unblocked(released.clone())), &request, &UNKNOWN, owner, run_at)
+    filed(Some(&unblocked(released.clone(), now)), &request, &UNKNOWN, owner, run_at)
 }
 
 /// Lists an ended job with dependents in the due index until they know of its end. Returns any other record unchanged.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{
     identity::digest,
     request::Request,
-    transition::{created, unblocked, unfinished, with_message},
+    transition::{UNKNOWN, created, unblocked, unfinished, with_message},
 };
 use crate::{
     Policy,
@@ -45,6 +45,16 @@ pub(crate) fn filed(seen: Option<&Record>, request: &Request, policy: &Policy, o
     }
 }
 
+/// Returns the first record of a job with a unique key. The due index lists it until its message is sent. `owner` is a new token.
+pub(crate) fn enqueued_unique(request: &Request, owner: &str, now: Timestamp) -> Record {
+    let run_at = request.run_at.map_or(now, |at| at.max(now));
+    let mut job = filed(None, request, &UNKNOWN, owner, run_at);
+    if let Some(dependencies) = &mut job.dependencies {
+        dependencies.until = Some(after(run_at, request.max_blocked)); // its message does not say it
+    }
+    job
+}
+
 /// Files a job that must wait long for its next attempt. Returns any other record unchanged.
 pub(crate) fn put_off(next: Record, request: &Request, policy: &Policy, now: Timestamp) -> Record {
     match (next.state, next.run_at, next.owner.clone()) {
@@ -62,7 +72,7 @@ pub(crate) fn is_sendable(record: &Record, until: Timestamp) -> bool {
 }
 
 /// Marks the message of a due or released job as sent.
-pub(crate) fn sent(waiting: &Record) -> Record {
+pub(crate) fn sent(waiting: &Record, now: Timestamp) -> Record {
     let waiting = waiting.clone();
-    Record { state: State::Queued, due: None, ..if waiting.state == State::Blocked { unblocked(waiting) } else { waiting } }
+    Record { state: State::Queued, due: None, ..if waiting.state == State::Blocked { unblocked(waiting, now) } else { waiting } }
 }

@@ -45,6 +45,8 @@ pub(crate) struct Request {
     pub(crate) max_blocked: Duration,
     /// The jobs and nodes that wait for this job, if the sender of the message knows them.
     pub(crate) dependents: BTreeSet<String>,
+    /// `true` if the job holds a unique key while it waits to be due.
+    pub(crate) is_unique: bool,
     /// The [digest](Envelope::digest) of the arguments.
     pub(crate) digest: Option<Digest>,
     /// The message body as received, but without the fields that make the job wait for others.
@@ -73,6 +75,7 @@ impl Request {
             dependencies,
             dependents: envelope.dependents.iter().cloned().collect(),
             max_blocked: max_wait(&envelope),
+            is_unique: envelope.keys.unique_key.is_some(),
             digest: Some(envelope.digest()),
             name: envelope.name,
             run_at: envelope.run_at,

@@ -31,6 +31,11 @@ fn ms(millis: i64) -> Timestamp {
     from_millis(1_767_225_600_000 + millis)
 }
 
+/// Marks the message of a job as sent. The instant matters only for jobs with keys.
+fn sent(waiting: &Record) -> Record {
+    super::sent(waiting, at(0))
+}
+
 fn at(seconds: i64) -> Timestamp {
     ms(seconds * 1000)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::request::Request;
+use super::{key::with_handed_place, request::Request};
 use crate::{
     Policy,
     clock::after,
@@ -60,7 +60,8 @@ pub(super) fn redriven(seen: &Record) -> Record {
 fn reopened(seen: &Record) -> Record {
     // If the job must wait again, its time to wait begins again.
     let again = |dependencies: &Dependencies| Box::new(Dependencies { until: None, ..dependencies.clone() });
-    Record { dlq: None, dependencies: seen.dependencies.as_deref().map(again), ..unfinished(seen.clone()) }
+    let (dlq, held) = (None, BTreeMap::new());
+    Record { dlq, held, dependencies: seen.dependencies.as_deref().map(again), ..unfinished(seen.clone()) }
 }
 
 pub(super) fn with_message(record: Record, request: &Request) -> Record {
@@ -101,9 +102,13 @@ pub(super) fn cancelled(seen: Record) -> Record {
 
 /// Sets the fields that all terminal records share.
 pub(super) fn finished(terminal: Record, policy: &Policy, now: Timestamp) -> Record {
+    // A job that waited for a key was listed there.
+    let listed = terminal.listed.clone().filter(|_| terminal.state == State::Failed);
     Record {
         finished_at: Some(now),
-        listed_at: terminal.listed.as_ref().map(|_| now),
+        held: BTreeMap::new(),
+        listed_at: listed.as_ref().map(|_| now),
+        listed,
         purge_at: Some(after(now, policy.retention).as_second()),
         lease_until: None,
         run_at: None,
@@ -123,10 +128,10 @@ pub fn starts_at(job: &Record) -> Option<Timestamp> {
     if job.state == State::Blocked { job.dependencies.as_ref()?.run_at } else { job.run_at }
 }
 
-/// Returns a blocked job after its wait: with its own run time, and not in the due index.
-pub(super) fn unblocked(blocked: Record) -> Record {
+/// Returns a blocked job after its wait: with its own run time, with the place that it was handed, and not in the due index.
+pub(super) fn unblocked(blocked: Record, now: Timestamp) -> Record {
     let run_at = starts_at(&blocked);
-    let mut job = met(Record { run_at, due: None, ..blocked });
+    let mut job = met(Record { run_at, due: None, ..with_handed_place(blocked, now) });
     if let Some(dependencies) = &mut job.dependencies {
         dependencies.run_at = None;
     }

@@ -16,6 +16,8 @@ const ENDING_BYTES: usize = 10_000;
 const FIXED_BYTES: usize = 600;
 /// Bytes of a failure without its kind and its message: names, two instants and a number.
 const FAILURE_BYTES: usize = 120;
+/// Bytes of a place in a key without its names.
+const PLACE_BYTES: usize = 30;
 /// Maximum number of levels of lists and maps in an attribute.
 const DEPTH: usize = 31;
 
@@ -48,7 +50,8 @@ pub(crate) fn bytes(record: &Record) -> usize {
         + failures.map(|(kind, message)| kind.len() + message.len() + FAILURE_BYTES).sum::<usize>()
         + map(&record.meta)
         + record.dependencies.iter().flat_map(|dependencies| &dependencies.ids).map(|id| 2 * id.len() + 2).sum::<usize>()
-        + record.dependents.iter().map(|id| id.len() + 1).sum::<usize>()
+        + record.dependents.iter().chain(&record.holders).map(|id| id.len() + 1).sum::<usize>()
+        + record.held.iter().map(|(key, place)| PLACE_BYTES + key.len() + place.entry.len()).sum::<usize>()
         + record.message_attributes.iter().map(|(name, value)| 2 + name.len() + value.len()).sum::<usize>()
 }
 

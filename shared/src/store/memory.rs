@@ -7,7 +7,7 @@ use futures_util::future::{BoxFuture, FutureExt, ready};
 
 use jiff::Timestamp;
 
-use super::{Index, Link, Linked, Listing, Store, StoreError, Write, Written, capacity_for, limit};
+use super::{Index, Link, Linked, Listing, Store, StoreError, Write, Written, capacity_for, limit, most_holders};
 use crate::{
     names::shard_name,
     record::{Dlq, Record, State},
@@ -52,8 +52,18 @@ impl Memory {
         self.with(|records| records.values().any(|record| record.due.is_some()))
     }
 
+    /// Returns the jobs in a list, the oldest first.
+    fn list(&self, list: &str) -> BTreeSet<(Timestamp, String)> {
+        let mut listed = self.lists.lock().unwrap_or_else(PoisonError::into_inner).get(list).cloned().unwrap_or_default();
+        self.with(|records| {
+            let those = records.values().filter(|record| record.listed.as_deref() == Some(list));
+            listed.extend(those.filter_map(|record| Some((record.listed_at?, record.id.clone()))));
+        });
+        listed
+    }
+
     /// Deletes a record, as the time to live of the table does.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn delete(&self, id: &str) {
         self.with(|records| records.remove(id));
     }
@@ -97,6 +107,10 @@ fn adopt_unversioned(next: &mut Record, seen: &mut Record, stored: &Record) {
     }
     adopt(&mut next.blocked_on, &mut seen.blocked_on, &stored.blocked_on);
     adopt(&mut next.dependents, &mut seen.dependents, &stored.dependents);
+    adopt(&mut next.holders, &mut seen.holders, &stored.holders);
+    adopt(&mut next.limit, &mut seen.limit, &stored.limit);
+    adopt(&mut next.fixed_limit, &mut seen.fixed_limit, &stored.fixed_limit);
+    adopt(&mut next.purge_at, &mut seen.purge_at, &stored.purge_at);
     if stored.state.is_terminal() {
         adopt(&mut next.due, &mut seen.due, &stored.due);
         adopt(&mut next.run_at, &mut seen.run_at, &stored.run_at);
@@ -112,7 +126,24 @@ fn link(records: &mut Records, link: &Link) -> Linked {
             record.dependents.extend(dependents.iter().cloned());
         }
         Link::Remove { dependencies, .. } if record.state == State::Blocked => record.blocked_on.retain(|id| !dependencies.contains(id)),
-        Link::Register { .. } | Link::Remove { .. } => return Linked::Refused(Some(Box::new(record.clone()))),
+        Link::Take { holder, state, limit, fixed_limit, purge_at, .. }
+            if record.state == *state
+                && record.fixed_limit == *fixed_limit
+                && record.holders.len() < most_holders(*limit, *fixed_limit) =>
+        {
+            record.holders.insert(holder.clone());
+            record.limit = Some(*limit);
+            record.purge_at = Some(*purge_at);
+        }
+        Link::Limit { fixed_limit, purge_at, .. } => (record.fixed_limit, record.purge_at) = (*fixed_limit, Some(*purge_at)),
+        Link::Give { holders, .. } => record.holders.retain(|holder| !holders.contains(holder)),
+        Link::Await { owner, due, limit, at, purge_at, .. } => {
+            record.state = State::Blocked;
+            (record.owner, record.due, record.run_at) = (Some(owner.clone()), Some(due.clone()), Some(*at));
+            record.limit = limit.or(record.limit);
+            record.purge_at = Some(*purge_at);
+        }
+        Link::Register { .. } | Link::Remove { .. } | Link::Take { .. } => return Linked::Refused(Some(Box::new(record.clone()))),
     }
     Linked::Done(Box::new(record.clone()))
 }
@@ -128,6 +159,10 @@ impl Store for Memory {
 
     fn link<'a>(&'a self, links: &'a [Link]) -> BoxFuture<'a, Vec<Result<Linked, StoreError>>> {
         ready(self.with(|records| links.iter().map(|l| Ok(link(records, l))).collect())).boxed()
+    }
+
+    fn oldest<'a>(&'a self, list: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
+        ready(Ok(self.list(list).into_iter().map(|(_, id)| id).take(limit).collect())).boxed()
     }
 }
 
@@ -159,13 +194,7 @@ impl Index for Memory {
     }
 
     fn listed<'a>(&'a self, list: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
-        let lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut listed = lists.get(list).cloned().unwrap_or_default();
-        self.with(|records| {
-            let those = records.values().filter(|record| record.listed.as_deref() == Some(list));
-            listed.extend(those.filter_map(|record| Some((record.listed_at?, record.id.clone()))));
-        });
-        ready(Ok(listed.into_iter().rev().map(|(_, id)| id).take(limit).collect())).boxed()
+        ready(Ok(self.list(list).into_iter().rev().map(|(_, id)| id).take(limit).collect())).boxed()
     }
 }
 

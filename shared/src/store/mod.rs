@@ -35,6 +35,9 @@ pub trait Store: Send + Sync {
     /// id. A repeated change has no effect.
     fn link<'a>(&'a self, links: &'a [Link]) -> BoxFuture<'a, Vec<Result<Linked, StoreError>>>;
 
+    /// Returns the ids of the records in a list of the table: the oldest first, at most `limit`. The list may lag behind.
+    fn oldest<'a>(&'a self, list: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>>;
+
     /// Writes the statistics that no other write has included, if the store keeps any.
     fn flush(&self) -> BoxFuture<'_, ()> {
         async {}.boxed()
@@ -112,7 +115,12 @@ fn capacity_for(added: &BTreeSet<String>) -> usize {
     if added.contains(MORE) { usize::MAX } else { DEPENDENTS }
 }
 
-/// A change of the links between two jobs, without a new [version](Record::version) of the record.
+/// Returns the maximum number of holders of a key. The value that an operator has set wins.
+fn most_holders(limit: u32, fixed_limit: Option<u32>) -> usize {
+    fixed_limit.unwrap_or(limit).try_into().unwrap_or(usize::MAX)
+}
+
+/// A change of the links between two jobs, or of the holders of a key, without a new [version](Record::version) of the record.
 ///
 /// A [`Write`] can also change links: it blocks a job on its dependencies, reopens a node, or adds the dependents that a message names. A
 /// write that ends a job or changes its dependents is refused if the stored dependents differ from those that were read.
@@ -135,6 +143,52 @@ pub enum Link {
         /// The ids of the dependencies.
         dependencies: BTreeSet<String>,
     },
+    /// Adds a holder to a key, if the key has this state and this limit, and if a place is free.
+    Take {
+        /// The id of the record of the key.
+        id: String,
+        /// The entry of the holder.
+        holder: String,
+        /// The state: [`State::Queued`] if no job may wait for the key, or [`State::Blocked`] if this job has waited.
+        state: State,
+        /// Maximum number of holders, as the job declares it.
+        limit: u32,
+        /// Maximum number of holders, as an operator has set it. The record must have the same value.
+        fixed_limit: Option<u32>,
+        /// The instant after which the record is deleted, in seconds since the epoch.
+        purge_at: i64,
+    },
+    /// Removes holders from a key.
+    Give {
+        /// The id of the record of the key.
+        id: String,
+        /// The entries of the holders.
+        holders: BTreeSet<String>,
+    },
+    /// Sets the maximum number of holders of a key, as an operator wants it.
+    Limit {
+        /// The id of the record of the key.
+        id: String,
+        /// The maximum number. `None`: as the jobs declare it.
+        fixed_limit: Option<u32>,
+        /// The instant after which the record is deleted, in seconds since the epoch.
+        purge_at: i64,
+    },
+    /// Marks a key for which a job waits, and lists it in the due index.
+    Await {
+        /// The id of the record of the key.
+        id: String,
+        /// A new token.
+        owner: String,
+        /// The shard of the due index.
+        due: String,
+        /// Maximum number of holders, if the job declares it.
+        limit: Option<u32>,
+        /// The present instant.
+        at: Timestamp,
+        /// The instant after which the record is deleted, in seconds since the epoch.
+        purge_at: i64,
+    },
 }
 
 impl Link {
@@ -151,6 +205,12 @@ impl Link {
                 dependencies.extend(more.iter().cloned());
                 true
             }
+            (Self::Give { id, holders }, Self::Give { id: other, holders: more }) if id == other => {
+                holders.extend(more.iter().cloned());
+                true
+            }
+            // The later mark says the same.
+            (Self::Await { id, .. }, Self::Await { id: other, .. }) => id == other,
             _ => false,
         }
     }
@@ -158,7 +218,12 @@ impl Link {
     /// Returns the id of the record that changes.
     pub fn id(&self) -> &str {
         match self {
-            Self::Register { id, .. } | Self::Remove { id, .. } => id,
+            Self::Register { id, .. }
+            | Self::Remove { id, .. }
+            | Self::Take { id, .. }
+            | Self::Give { id, .. }
+            | Self::Limit { id, .. }
+            | Self::Await { id, .. } => id,
         }
     }
 }

@@ -45,6 +45,8 @@ pub async fn store(store: &dyn Index) {
     jobs_are_listed_under_what_they_are_told_to_be(store).await;
     a_job_gets_dependents_in_certain_states_and_at_most_twenty(store).await;
     dependencies_are_removed_from_a_blocked_job_only(store).await;
+    a_key_gets_holders_while_a_place_is_free(store).await;
+    the_oldest_records_of_a_list_come_first(store).await;
     a_write_leaves_the_links_that_it_does_not_change(store).await;
     a_job_does_not_end_without_its_new_dependents(store).await;
 }
@@ -199,6 +201,62 @@ async fn dependencies_are_removed_from_a_blocked_job_only(store: &dyn Store) {
     assert_eq!(link(store, remove(&fresh(), ["a"])).await, Linked::Refused(None));
 }
 
+async fn a_key_gets_holders_while_a_place_is_free(store: &dyn Store) {
+    let key = fresh();
+    let take = |holder: &str, state, limit, fixed_limit| Link::Take {
+        id: key.id.clone(),
+        holder: holder.to_owned(),
+        state,
+        limit,
+        fixed_limit,
+        purge_at: 1_800_000_000,
+    };
+    let free = |holder: &str| take(holder, State::Queued, 2, None);
+    assert_eq!(link(store, free("a")).await, Linked::Refused(None), "there is no key");
+    write(store, key.clone(), None).await;
+    let with = |holders: &[&str]| Record {
+        holders: holders.iter().map(|holder| (*holder).to_owned()).collect(),
+        limit: Some(2),
+        purge_at: Some(1_800_000_000),
+        ..key.clone()
+    };
+    assert_eq!(link(store, free("a")).await, Linked::Done(Box::new(with(&["a"]))));
+    assert!(is_refused(&link(store, take("b", State::Blocked, 2, None)).await, Some(&with(&["a"]))), "no job waits");
+    assert!(is_refused(&link(store, take("b", State::Queued, 1, None)).await, Some(&with(&["a"]))), "it is full");
+    assert!(is_refused(&link(store, take("b", State::Queued, 2, Some(2))).await, Some(&with(&["a"]))), "no operator has set a limit");
+    assert_eq!(link(store, free("b")).await, Linked::Done(Box::new(with(&["a", "b"]))));
+    assert!(is_refused(&link(store, free("c")).await, Some(&with(&["a", "b"]))));
+    let give = |holder: &str| Link::Give { id: key.id.clone(), holders: [holder.to_owned()].into() };
+    for _ in 0..2 {
+        assert_eq!(link(store, give("a")).await, Linked::Done(Box::new(with(&["b"]))), "a repetition has no effect");
+    }
+    let at = Timestamp::from_second(1_777_777_777).expect("an instant");
+    let (id, owner, due) = (key.id.clone(), "token".into(), "due#3".into());
+    let mark = Link::Await { id, owner, due, limit: Some(2), at, purge_at: 1_800_000_000 };
+    let marked = Record { state: State::Blocked, owner: Some("token".into()), due: Some("due#3".into()), run_at: Some(at), ..with(&["b"]) };
+    assert_eq!(link(store, mark).await, Linked::Done(Box::new(marked.clone())));
+    assert!(is_refused(&link(store, free("c")).await, Some(&marked)), "a job waits");
+    let fixed = Record { fixed_limit: Some(3), ..marked.clone() };
+    assert_eq!(write(store, fixed.clone(), Some(&marked)).await, Written::Done);
+    let handed = Record { holders: ["b".to_owned(), "c".to_owned()].into(), limit: Some(1), ..fixed };
+    assert_eq!(link(store, take("c", State::Blocked, 1, Some(3))).await, Linked::Done(Box::new(handed)));
+}
+
+async fn the_oldest_records_of_a_list_come_first(store: &dyn Store) {
+    let list = format!("key:{}", fresh().id);
+    let at = |second| Timestamp::from_second(second).ok();
+    let listed = |second| Record { listed: Some(list.clone()), listed_at: at(second), ..fresh() };
+    let records = [listed(3), listed(1), listed(2)];
+    for record in &records {
+        write(store, record.clone(), None).await;
+    }
+    let oldest = async |limit| store.oldest(&list, limit).await.expect("the store answers");
+    assert_eq!(oldest(10).await, [&records[1].id, &records[2].id, &records[0].id].map(Clone::clone));
+    assert_eq!(oldest(1).await, [records[1].id.clone()]);
+    write(store, Record { listed: None, listed_at: None, ..records[1].clone() }, Some(&records[1])).await;
+    assert_eq!(oldest(1).await, [records[2].id.clone()]);
+}
+
 async fn a_write_leaves_the_links_that_it_does_not_change(store: &dyn Store) {
     let seen = fresh();
     write(store, seen.clone(), None).await;
@@ -327,7 +385,7 @@ async fn a_due_record_is_claimed_straight_and_its_mark_then_fails(store: &dyn St
         panic!("a due record is granted");
     };
     assert_eq!(write(store, *next, Some(&stored)).await, Written::Done);
-    let mark = write(store, lifecycle::sent(&stored), Some(&stored)).await;
+    let mark = write(store, lifecycle::sent(&stored, Timestamp::UNIX_EPOCH), Some(&stored)).await;
     assert!(matches!(mark, Written::Refused(Some(stored)) if stored.state == State::Running), "the late mark changes nothing");
 }
 
@@ -393,7 +451,7 @@ async fn what_is_due_is_found_in_its_shard_and_in_the_order_of_its_time(store: &
     for record in [&late, &soon, &later, &gone, &elsewhere] {
         write(store, record.clone(), None).await;
     }
-    write(store, lifecycle::sent(&gone), Some(&gone)).await;
+    write(store, lifecycle::sent(&gone, Timestamp::UNIX_EPOCH), Some(&gone)).await;
     due_is(store, minutes(60 * 3), 10, &[&soon, &late]).await;
     due_is(store, minutes(60 * 4), 2, &[&soon, &late]).await;
     due_is(store, minutes(60 * 3 - 1), 10, &[&soon]).await;

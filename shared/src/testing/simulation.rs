@@ -3,6 +3,7 @@
 //! virtual, so a day takes a moment. All choices come from one seed, so a failed run can be repeated.
 
 mod graph;
+mod keyed;
 mod network;
 mod process;
 mod table;
@@ -22,7 +23,10 @@ use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use tokio::{runtime, time::Instant};
 
-pub use self::graph::{connected, workflow};
+pub use self::{
+    graph::{connected, workflow},
+    keyed::keyed,
+};
 use self::{
     graph::{declared, id_of, sent},
     process::{Beater, Cloud, Function, Operator},
@@ -308,6 +312,7 @@ impl Simulation {
         let answers = client.enqueue_many(enqueued.clone()).await;
         let given = enqueued.into_iter().zip(answers);
         let enqueued: Vec<_> = given.map(|(job, answer)| job.id(answer.expect("a job that can be enqueued").id)).collect();
+        world.send_dropped(&enqueued).await;
         let workflows: Vec<_> = enqueued.iter().filter(|job| !job.envelope().jobs.is_empty()).map(|job| id_of(job).to_owned()).collect();
         let each = |of: fn(&Enqueue, Timestamp) -> Vec<Enqueue>| {
             // The same message may be enqueued twice.
@@ -346,8 +351,8 @@ impl Simulation {
 }
 
 impl Simulated {
-    /// Returns all violated guarantees: jobs that are lost or stuck, that had two concurrent attempts, that ran after they had ended, or
-    /// that did not wait for the jobs that they depend on. The guarantees that [`Recording::OnTrouble`](crate::Recording::OnTrouble) gives up are not checked.
+    /// Returns all violated guarantees: jobs that are lost or stuck, that had two concurrent attempts, that ran after they had ended,
+    /// that did not wait for the jobs that they depend on, or that had a place in a full key. The guarantees that [`Recording::OnTrouble`](crate::Recording::OnTrouble) gives up are not checked.
     pub fn flaws(&self) -> Vec<String> {
         let mut flaws = Vec::new();
         if self.left > 0 {
@@ -371,6 +376,7 @@ impl Simulated {
                 }
             }
         }
+        self.judge_keys(&mut flaws);
         flaws
     }
 

@@ -11,6 +11,7 @@ use super::{
     decode::{Decoded, Delivery, Refused},
     ending::{CLAIMS, Repeat, Settlement, hooks_of, level},
     executor::{Granted, Stored, call},
+    places::Places,
     workflow::Expanded,
 };
 use crate::{
@@ -70,7 +71,7 @@ impl Delivery {
                 Err(error) => return self.unanswered(decoded, &error, None, batch),
             }
         }
-        let mut expanded = false;
+        let (mut expanded, mut places) = (false, None);
         for look in 0..CLAIMS {
             let asked = Instant::now();
             let now = batch.engine.clock.now();
@@ -96,10 +97,19 @@ impl Delivery {
                 }
                 Decision::Run { suspect: true, .. } if turn == Turn::Shared => return Claimed::Suspect,
                 Decision::Run { next, .. } if unrecorded && seen.is_none() => {
-                    return Claimed::Granted(Granted { record: Arc::from(next), stored: Stored::NotYet, asked });
+                    return Claimed::Granted(Granted { record: Arc::from(next), stored: Stored::NotYet, asked, work: None });
                 }
                 Decision::Run { next, .. } => (next, None),
                 Decision::End { next, ending } => (next, Some(ending)),
+            };
+            let (next, ending) = if decoded.has_keys() && !next.state.is_terminal() {
+                let asked = self.place(next, ending, seen.as_deref(), (decoded, &claim), &mut places, batch);
+                match asked.boxed().await {
+                    Ok(next) => next,
+                    Err(claimed) => return claimed,
+                }
+            } else {
+                (next, ending)
             };
             if let (Some(workflow), Some(Ending::Blocked)) = (&decoded.workflow, &ending)
                 && !expanded
@@ -114,16 +124,26 @@ impl Delivery {
                     Err(error) => return self.unanswered(decoded, &error, None, batch),
                 }
             }
-            let next = Arc::from(next);
+            let next: Arc<Record> = Arc::from(next);
+            let asked = places.as_ref().map_or(asked, |places| places.asked.max(asked));
             let write = Write { next: Arc::clone(&next), seen };
-            match (batch.ledger.write(write).await, ending) {
-                (Ok(Written::Done), None) => return Claimed::Granted(Granted { record: next, stored: Stored::Yes, asked }),
+            let has_places = places.is_some() || write.seen.as_ref().is_some_and(|seen| !seen.held.is_empty());
+            let written = if has_places {
+                self.write_with_places(write, &claim, places.get_or_insert_with(Places::none), batch).boxed().await
+            } else {
+                batch.ledger.write(write).await
+            };
+            match (written, ending) {
+                (Ok(Written::Done), None) => {
+                    let work = places.and_then(|places| places.work);
+                    return Claimed::Granted(Granted { record: next, stored: Stored::Yes, asked, work });
+                }
                 // The next round decides about the job again, now with its record.
                 (Ok(Written::Done), Some(Ending::Blocked | Ending::Duplicate)) => seen = Some(next),
                 (Ok(Written::Done), Some(ending)) => return Claimed::Settle(self.end_without_attempt(decoded, ending, next, batch).await),
                 // The claim was written although its answer was lost, and the job was cancelled afterwards.
                 (Ok(Written::Refused(Some(stored))), None) if stored.is_run_by(Some(&claim.owner)) => {
-                    return Claimed::Granted(Granted { record: Arc::from(stored), stored: Stored::Yes, asked });
+                    return Claimed::Granted(Granted { record: Arc::from(stored), stored: Stored::Yes, asked, work: None });
                 }
                 (Ok(Written::Refused(stored)), _) => seen = stored.map(Arc::from),
                 // Too large for the index: the message waits in the queue instead.
@@ -131,19 +151,32 @@ impl Delivery {
                 (Err(error), ending) => return self.unanswered(decoded, &error, ending.as_ref(), batch),
             }
         }
-        Claimed::Settle(Ending::NotStarted.into()) // the record changed at each attempt
+        Claimed::Settle(self.given_back(places, batch).boxed().await) // the record changed at each attempt
     }
 
     /// Registers a blocked job with the jobs that it waits for. Returns its record if it waits no longer, or else the end of the delivery.
     async fn wait(&self, blocked: Option<Arc<Record>>, decoded: &Decoded, batch: &Batch<'_>) -> Result<Arc<Record>, Settlement> {
         let Some(blocked) = blocked else { return Err(Ending::NotStarted.into()) };
-        match batch.links().register(&blocked).await {
+        let waiting = match lifecycle::waits_for_key(&blocked) {
+            Some(key) => {
+                let limit = lifecycle::needed(&decoded.keys).into_iter().find(|needed| needed.id == *key).map(|needed| needed.most);
+                match batch.links().line_up(&blocked, key, limit).await {
+                    Ok(false) => Ok(Waiting::Blocked),
+                    // The message that released it may be this one, so it must not be deleted before the release is recorded.
+                    Ok(true) => self.mark_released(&blocked, batch).await,
+                    Err(error) => Err(error),
+                }
+            }
+            None => batch.links().register(&blocked).await,
+        };
+        match waiting {
             Ok(Waiting::Blocked) => {
                 tracing::info!(
                     id = self.id,
                     job = blocked.name,
                     outcome = Ending::Blocked.as_str(),
                     request_id = batch.invocation.request_id,
+                    waits_for = lifecycle::waits_for_key(&blocked).map(|key| lifecycle::key_name(key)),
                     "job waits for other jobs"
                 );
                 Err(Ending::Blocked.into())
@@ -154,9 +187,19 @@ impl Delivery {
             }
             Ok(Waiting::Changed(record)) => Ok(Arc::from(record)),
             Err(error) => {
-                tracing::error!(id = self.id, %error, "cannot register with the jobs that this one waits for; its message comes back");
+                tracing::error!(id = self.id, %error, "cannot register with the jobs or the key that this one waits for; its message comes back");
                 Err(Ending::NotStarted.into())
             }
+        }
+    }
+
+    /// Records that a job was released, if the process that sent its message has not done so yet.
+    async fn mark_released(&self, blocked: &Arc<Record>, batch: &Batch<'_>) -> Result<Waiting, StoreError> {
+        let released = Arc::new(lifecycle::sent(blocked, batch.engine.clock.now()));
+        match batch.ledger.write(Write::replace(Arc::clone(blocked), Arc::clone(&released))).await? {
+            Written::Done => Ok(Waiting::Changed(Box::new(Record::clone(&released)))),
+            Written::Refused(Some(stored)) => Ok(Waiting::Changed(stored)),
+            Written::Refused(None) => Err(StoreError::Busy("the record has changed".into())),
         }
     }
 
@@ -217,7 +260,7 @@ impl Delivery {
 
     /// Applies the policy when the store refused the request or did not answer. `ending` is the ending that the write would have recorded,
     /// if any.
-    fn unanswered(&self, decoded: &Decoded, error: &StoreError, ending: Option<&Ending>, batch: &Batch<'_>) -> Claimed {
+    pub(super) fn unanswered(&self, decoded: &Decoded, error: &StoreError, ending: Option<&Ending>, batch: &Batch<'_>) -> Claimed {
         let settlement = match (error, decoded.policy.on_store_failure) {
             (StoreError::Unreadable { .. }, _) => Settlement::because(Ending::Rejected, "unreadable_record", error.to_string(), batch),
             (StoreError::Invalid(_), _) => {
@@ -227,7 +270,7 @@ impl Delivery {
             (_, StoreFailure::Run) if ending.is_none() => {
                 tracing::warn!(id = self.id, %error, "the job runs without a record");
                 let record = Arc::new(imagined(decoded, batch));
-                return Claimed::Granted(Granted { record, stored: Stored::Never, asked: Instant::now() });
+                return Claimed::Granted(Granted { record, stored: Stored::Never, asked: Instant::now(), work: None });
             }
             (_, StoreFailure::Skip) => Ending::Skipped.into(),
             (_, StoreFailure::Run | StoreFailure::Retry) => Ending::NotStarted.into(),

@@ -11,7 +11,7 @@ use crate::{
     Policy, Recording, StoreFailure,
     attempt::Origin,
     clock::after,
-    envelope::{Envelope, Reported, Unreadable, excerpt},
+    envelope::{Envelope, Keys, Reported, Unreadable, excerpt},
     job::{AnyJob, BoundJob},
     lifecycle::{self, Ending, Expansion, RESERVED, Request},
     queue::Message,
@@ -41,23 +41,35 @@ pub(crate) struct Decoded {
     pub(super) known: Arc<dyn AnyJob>,
     /// The job with its arguments. `None`: they refer to outputs of other jobs.
     pub(super) work: Option<Work>,
+    /// The keys that the job shares with others. If `work` is `None`, those of its type are missing.
+    pub(super) keys: Keys,
     /// The jobs of a workflow.
     pub(super) workflow: Option<Box<Expansion>>,
+}
+
+impl Decoded {
+    /// Returns `true` if the job may share keys with others.
+    pub(super) fn has_keys(&self) -> bool {
+        !self.keys.is_empty() || self.work.is_none()
+    }
 }
 
 /// A job with its arguments.
 #[derive(Clone)]
 pub(crate) struct Work {
     pub(crate) job: Arc<dyn BoundJob>,
+    /// The keys that the type of the job declares.
+    pub(crate) keys: Keys,
     pub(crate) origin: Origin,
 }
 
 impl Work {
     pub(super) fn bind(envelope: &Envelope, known: &Arc<dyn AnyJob>) -> Result<Self, Unreadable> {
         // Deserializing runs the job's own code: a panic there rejects the message.
-        let bound = catch_unwind(AssertUnwindSafe(|| known.bind(envelope)));
-        let job = bound.unwrap_or_else(|_| Err(Unreadable::args("reading them panicked")))?;
-        Ok(Self { job, origin: Origin { depth: envelope.depth, traceparent: envelope.traceparent.clone(), run_at: envelope.run_at } })
+        let bound = catch_unwind(AssertUnwindSafe(|| known.bind(envelope).map(|job| (job.keys(), job))));
+        let (keys, job) = bound.unwrap_or_else(|_| Err(Unreadable::args("reading them panicked")))?;
+        keys.check()?;
+        Ok(Self { job, keys, origin: Origin { depth: envelope.depth, traceparent: envelope.traceparent.clone(), run_at: envelope.run_at } })
     }
 }
 
@@ -117,8 +129,16 @@ pub(super) fn decode(message: &Message, id: &str, mut envelope: Envelope, batch:
     if let Some(Expansion { closing, .. }) = workflow.as_deref() {
         envelope = closing.clone();
     }
-    if !envelope.depends_on.is_empty() || !envelope.dependents.is_empty() {
-        // Without its record, the job would not wait, or others would wait for it in vain.
+    if workflow.is_some() && work.as_ref().is_some_and(|work| work.keys.unique_key.is_some()) {
+        let flaw = Unreadable::new("unique_key", "the job of a workflow's message declares one", "give it to a job of the workflow");
+        return Err(Box::new(Refused::rejected(&flaw, known.name(), Some(Arc::clone(known)), batch)));
+    }
+    let keys = match &work {
+        Some(work) if !work.keys.is_empty() => envelope.keys.clone().or(work.keys.clone()),
+        _ => envelope.keys.clone(),
+    };
+    if !envelope.depends_on.is_empty() || !envelope.dependents.is_empty() || !keys.is_empty() || work.is_none() {
+        // Without its record, the job would not wait, or others would wait for it in vain. The keys of a job without arguments are unknown.
         (policy.recording, policy.on_store_failure) = (Recording::Always, StoreFailure::Retry);
     }
     policy.timeout = envelope.timeout_s.map(Duration::from_secs_f64).or(policy.timeout);
@@ -128,11 +148,12 @@ pub(super) fn decode(message: &Message, id: &str, mut envelope: Envelope, batch:
         queue: message.queue.clone(),
         sent_at: message.sent_at,
         dead: message.dead(),
+        is_unique: keys.unique_key.is_some(),
         message_group: message.group.clone(),
         message_attributes: message.own_attributes(),
         ..Request::of(envelope, message.body.clone())
     };
-    Ok(Decoded { request, policy, known: Arc::clone(known), work, workflow })
+    Ok(Decoded { request, policy, known: Arc::clone(known), work, keys, workflow })
 }
 
 /// Parks a message that needs another worker. After a while it becomes a dead letter.

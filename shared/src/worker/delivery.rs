@@ -42,7 +42,7 @@ impl Delivery {
             Err(refused) => self.refuse(refused, turn, batch).boxed().await,
         };
         match step {
-            Step::Settle(settlement) if settlement.ended.is_some() => Step::Settle(self.resolve(settlement, batch).boxed().await),
+            Step::Settle(settlement) if settlement.concerns_others() => Step::Settle(self.resolve(settlement, batch).boxed().await),
             step => step,
         }
     }
@@ -198,8 +198,12 @@ impl Delivery {
         Ok(Work::bind(&envelope.with_outputs(&outputs), &decoded.known)?)
     }
 
-    async fn run(&self, decoded: &Decoded, granted: Granted, slot: SemaphorePermit<'_>, batch: &Batch<'_>) -> Settlement {
-        let work = match self.work(decoded, &granted.record, batch).await {
+    async fn run(&self, decoded: &Decoded, mut granted: Granted, slot: SemaphorePermit<'_>, batch: &Batch<'_>) -> Settlement {
+        let bound = match granted.work.take() {
+            Some(work) => Ok(work),
+            None => self.work(decoded, &granted.record, batch).await,
+        };
+        let work = match bound {
             Ok(work) => work,
             Err(error) => return self.unusable(decoded, granted, error, batch).boxed().await,
         };
@@ -219,7 +223,7 @@ impl Delivery {
             }
         };
         // Before the hooks, which may take long.
-        let settlement = if settlement.ended.is_some() { self.resolve(settlement, batch).boxed().await } else { settlement };
+        let settlement = if settlement.concerns_others() { self.resolve(settlement, batch).boxed().await } else { settlement };
         self.log(&execution.record, &settlement, failure.as_ref(), millis(took), batch);
         execution.after(&settlement.ending, hooks_of(&settlement.ending, failure)).await;
         settlement

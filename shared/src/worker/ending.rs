@@ -1,6 +1,6 @@
 //! Records, counts and logs the endings of deliveries.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, mem, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -43,6 +43,8 @@ pub(crate) struct Settlement {
     pub(crate) unwritten: bool,
     /// The ended job, if it has dependents that must be told.
     pub(super) ended: Option<Arc<Record>>,
+    /// The places in keys that the job has given up: keys and entries.
+    pub(super) freed: Vec<(String, String)>,
     /// `true` if the dependents could not be told: the message must come back.
     pub(super) unresolved: bool,
 }
@@ -56,7 +58,8 @@ pub(super) enum Repeat {
 
 impl From<Ending> for Settlement {
     fn from(ending: Ending) -> Self {
-        Self { ending, reason: None, record: None, filed: false, repeat: Repeat::Same, unwritten: false, ended: None, unresolved: false }
+        let (filed, unwritten, unresolved) = (false, false, false);
+        Self { ending, reason: None, record: None, filed, repeat: Repeat::Same, unwritten, ended: None, freed: Vec::new(), unresolved }
     }
 }
 
@@ -79,6 +82,11 @@ impl Settlement {
             || self.reason.as_ref().is_some_and(|reason| reason.kind.starts_with(RESERVED))
     }
 
+    /// Returns `true` if other jobs must hear of this ending.
+    pub(super) fn concerns_others(&self) -> bool {
+        self.ended.is_some() || !self.freed.is_empty()
+    }
+
     /// Returns the action for the message.
     pub(crate) fn fate(&self) -> Fate {
         if self.unresolved {
@@ -95,8 +103,9 @@ impl Settlement {
 }
 
 impl Delivery {
-    /// Tells the dependents of an ended job. Until that is done, its message stays.
+    /// Gives back the places of a job, and tells the dependents of an ended one. Until they know, its message stays.
     pub(super) async fn resolve(&self, mut settlement: Settlement, batch: &Batch<'_>) -> Settlement {
+        self.give_back(mem::take(&mut settlement.freed), batch).await;
         let Some(ended) = settlement.ended.take() else { return settlement };
         if let Err(error) = batch.links().resolve_ended(Record::clone(&ended)).await {
             tracing::error!(id = self.id, %error, "cannot tell the jobs that wait for this one; its message comes back");
@@ -243,7 +252,11 @@ pub(super) async fn end(
         let next = Arc::new(next);
         let write = Write { next: Arc::clone(&next), seen: running.stored.seen(&running.record) };
         match batch.ledger.finish(write, body.take()).await {
-            Ok(Written::Done) => return recorded(ending, &next),
+            Ok(Written::Done) => {
+                let (mut settlement, failure) = recorded(ending, &next);
+                settlement.freed = lifecycle::freed(&running.record.held, &next.held);
+                return (settlement, failure);
+            }
             // A renewal or a cancel request was written in between.
             Ok(Written::Refused(Some(stored))) if stored.is_run_by(running.record.owner.as_deref()) => {
                 (running.record, running.stored) = (Arc::from(stored), Stored::Yes);

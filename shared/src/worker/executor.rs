@@ -31,6 +31,8 @@ pub(crate) struct Granted {
     pub(crate) stored: Stored,
     /// The instant just before the claim was sent.
     pub(crate) asked: Instant,
+    /// The job to run, if its arguments were bound before the claim.
+    pub(crate) work: Option<Work>,
 }
 
 /// The state of an attempt's record in the table.

@@ -296,6 +296,10 @@ impl Store for Ledger<'_> {
     fn link<'a>(&'a self, links: &'a [Link]) -> BoxFuture<'a, Vec<Result<Linked, StoreError>>> {
         join_all(links.iter().map(|link| self.link_one(link))).boxed()
     }
+
+    fn oldest<'a>(&'a self, list: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
+        self.store.oldest(list, limit)
+    }
 }
 
 /// Separates the first write for each id from the others. Several jobs may create the record of one that they wait for, and a request must

@@ -13,6 +13,7 @@ pub(crate) mod lambda;
 mod ledger;
 mod local;
 mod pipeline;
+mod places;
 mod settle;
 #[cfg(test)]
 mod tests;

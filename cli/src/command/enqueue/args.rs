@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
+use sqjobs::{UniqueFor, Until};
 
 use crate::{
     time,
@@ -84,6 +85,15 @@ impl From<Otherwise> for sqjobs::Otherwise {
     }
 }
 
+/// Reads the time for which a job holds its unique key.
+fn unique_for(text: &str) -> Result<UniqueFor, String> {
+    match text {
+        "ended" => Ok(UniqueFor::Until(Until::Ended)),
+        "started" => Ok(UniqueFor::Until(Until::Started)),
+        _ => time::duration(text).map(|time| UniqueFor::Seconds(time.as_secs_f64())),
+    }
+}
+
 /// Options of a job.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Options {
@@ -111,6 +121,21 @@ pub(crate) struct Options {
     /// The maximum time to wait for those jobs, such as 12h. After this time, the job fails. Default: 30 days.
     #[arg(long, value_name = "DURATION", value_parser = time::duration)]
     pub(crate) max_blocked: Option<Duration>,
+    /// A key of which --limit jobs run at a time, in all functions and queues. The others wait, and use no attempt.
+    #[arg(long, value_name = "KEY", value_parser = text)]
+    pub(crate) limit_key: Option<String>,
+    /// The maximum number of jobs with the --limit-key that run at a time, from 1 to 100.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) limit: Option<u32>,
+    /// A key that one job holds from its start until it has ended. Other jobs with this key wait.
+    #[arg(long, value_name = "KEY", value_parser = text)]
+    pub(crate) exclusive_key: Option<String>,
+    /// A key that one job holds from now on. If another job holds it, this one is not enqueued.
+    #[arg(long, value_name = "KEY", value_parser = text)]
+    pub(crate) unique_key: Option<String>,
+    /// The time for which the job holds the --unique-key: until it has ended, until it has started, or a duration such as 1h. Default: ended.
+    #[arg(long, value_name = "ended|started|DURATION", value_parser = unique_for)]
+    pub(crate) unique_for: Option<UniqueFor>,
     /// The maximum number of attempts. Default: the number in the job's policy.
     #[arg(long, value_name = "NUMBER")]
     pub(crate) max_attempts: Option<u32>,

@@ -46,9 +46,12 @@ impl Asked {
     }
 }
 
-/// Describes a record or a list entry that could not be written, or another job with the same id.
+/// Describes a record or a list entry that could not be written, another job with the same id, or the holder of the unique key.
 pub(super) fn missing(sent: &Enqueued, asked: &Asked) -> Option<String> {
     let id = clean(&sent.id);
+    if let Some(holder) = &sent.holder {
+        return Some(format!("{id} is not enqueued: job {} holds its unique key", clean(holder)));
+    }
     let unrecorded =
         sent.unrecorded.as_ref().map(|why| format!("its record could not be written ({why}). The first attempt writes the record"));
     let unlisted = sent.unlisted.as_ref().map(|why| {

@@ -99,21 +99,23 @@ pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure>
             if let Some(missing) = &missing {
                 anstream::eprintln!("{missing}");
             }
-            let is_done = !wanted.wait || {
-                let rejected = first.filter(is_unclaimed);
-                let sent_here = Some(Sent { queue, since, rejected });
-                let is_done = Follow { aws, id: &sent.id, within: follow::DEFAULT_WAIT, json: wanted.json, sent: sent_here }.run().await?;
-                // Another job with this id may have been enqueued before, and had no record yet.
-                let ran = client.get(&sent.id).await?.and_then(|record| record.digest);
-                let is_own = ran.is_none_or(|ran| ran == asked.digest);
-                if !is_own {
-                    anstream::eprintln!(
-                        "another job with the id {} ran with other arguments; these arguments did not run",
-                        clean(&sent.id)
-                    );
-                }
-                is_done && is_own
-            };
+            let is_done = !wanted.wait
+                || sent.holder.is_none() && {
+                    let rejected = first.filter(is_unclaimed);
+                    let sent_here = Some(Sent { queue, since, rejected });
+                    let is_done =
+                        Follow { aws, id: &sent.id, within: follow::DEFAULT_WAIT, json: wanted.json, sent: sent_here }.run().await?;
+                    // Another job with this id may have been enqueued before, and had no record yet.
+                    let ran = client.get(&sent.id).await?.and_then(|record| record.digest);
+                    let is_own = ran.is_none_or(|ran| ran == asked.digest);
+                    if !is_own {
+                        anstream::eprintln!(
+                            "another job with the id {} ran with other arguments; these arguments did not run",
+                            clean(&sent.id)
+                        );
+                    }
+                    is_done && is_own
+                };
             Ok(is_done && missing.is_none())
         }
         (None, None) => Err(Failure::new("no job is given; give a name, or a file with --from")),
@@ -127,11 +129,12 @@ fn needs_beater(starts: SignedDuration, envelope: &Envelope, queue: &str) -> boo
 
 /// Returns the answer to an enqueue as JSON, with the number of its line.
 fn answer(sent: &Enqueued, line: Option<usize>) -> Value {
-    let Enqueued { id, message_id, unrecorded, unlisted, .. } = sent;
+    let Enqueued { id, message_id, unrecorded, unlisted, holder, .. } = sent;
     let mut answer = json!({"id": id, "message_id": message_id});
     let more = [
         ("line", line.map(Value::from)),
         ("unrecorded", unrecorded.clone().map(Value::from)),
+        ("holder", holder.clone().map(Value::from)),
         ("unlisted", unlisted.clone().map(Value::from)),
     ];
     for (name, value) in more {

@@ -187,6 +187,10 @@ impl Store for Faulty {
     fn link<'a>(&'a self, links: &'a [Link]) -> BoxFuture<'a, Vec<Result<Linked, StoreError>>> {
         if self.1 == Request::Link { ready(links.iter().map(|_| Err(down())).collect()).boxed() } else { self.0.link(links) }
     }
+
+    fn oldest<'a>(&'a self, list: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
+        self.0.oldest(list, limit)
+    }
 }
 
 impl Index for Faulty {
@@ -254,6 +258,10 @@ impl Store for Unmarked {
 
     fn link<'a>(&'a self, links: &'a [Link]) -> BoxFuture<'a, Vec<Result<Linked, StoreError>>> {
         self.0.link(links)
+    }
+
+    fn oldest<'a>(&'a self, list: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
+        self.0.oldest(list, limit)
     }
 }
 

@@ -3,7 +3,9 @@ use super::super::FEATURES;
 use super::super::feature::LATER;
 use super::super::wire::FIELDS;
 use super::*;
+use crate::envelope::{Keys, OnConflict};
 use jiff::Timestamp;
+use std::time::Duration;
 
 #[test]
 fn a_name_alone_is_an_envelope() {
@@ -144,7 +146,7 @@ fn an_excessive_value_is_refused_with_its_limit() {
         ),
         (
             json!({"max_blocked_s": 0, "depends_on": ["a"]}),
-            "max_blocked_s: it is 0; it must be a number of seconds above 0 and up to ten years, beside `depends_on`",
+            "max_blocked_s: it is 0; it must be a number of seconds above 0 and up to ten years, beside `depends_on` or a key",
         ),
     ] {
         assert_eq!(reason(&with(&fields)), expected);
@@ -238,7 +240,7 @@ fn an_unsupported_feature_is_never_ignored() {
     for (fields, expected) in [
         (json!({"needs": ["tags", "warp\n"]}), "the feature `warp\\n`, which this worker lacks"),
         (json!({"needs": ["priority"], "priority": 1}), "the feature `priority`, which this worker lacks"),
-        (json!({"limit_key": "k", "limit": 3}), "the feature `keys`, which this worker lacks (its field `limit_key`)"),
+        (json!({"rate_key": "k", "rate": 3}), "the feature `rates`, which this worker lacks (its field `rate_key`)"),
     ] {
         assert_eq!(read(&with(&fields)).unsupported().as_deref(), Some(expected));
     }
@@ -267,6 +269,38 @@ fn a_field_of_a_later_version_is_not_sent() {
 }
 
 #[test]
+fn keys_are_read_and_their_limits_checked() {
+    let all = json!({"limit_key": "a", "limit": 100, "exclusive_key": "b", "unique_key": "c", "unique_for": 60.5, "on_conflict": "fail"});
+    let keys = read(&with(&all)).keys;
+    let declared = Keys::new().limit("a", 100).exclusive("b").unique("c").on_conflict(OnConflict::Fail);
+    assert_eq!(keys, declared.unique_for(Duration::from_millis(60_500)));
+    assert_eq!(read(&read(&with(&all)).to_body()).keys, keys);
+    assert_eq!(read(&with(&json!({"unique_key": "c", "unique_for": "started"}))).keys, Keys::new().unique("c").until_started());
+    for (fields, flaw) in [
+        (json!({"limit_key": "a"}), "limit: it is missing beside `limit_key`"),
+        (json!({"limit": 1}), "limit: the message has no `limit_key`"),
+        (json!({"limit_key": "a", "limit": 0}), "limit: it is 0"),
+        (json!({"limit_key": "a", "limit": 101}), "limit: it is 101"),
+        (json!({"exclusive_key": ""}), "exclusive_key: it is empty"),
+        (json!({"unique_key": "a\u{1f}"}), "unique_key: it has a control character"),
+        (json!({"unique_for": "ended"}), "unique_for: the message has no `unique_key`"),
+        (json!({"on_conflict": "drop"}), "on_conflict: the message has no `unique_key`"),
+        (json!({"unique_key": "a", "unique_for": 0}), "unique_for: it is 0"),
+        (json!({"unique_key": "a", "jobs": [{"name": "b", "id": "b"}]}), "unique_key: the message is a workflow"),
+    ] {
+        assert!(reason(&with(&fields)).starts_with(flaw), "{}", reason(&with(&fields)));
+    }
+}
+
+#[test]
+fn a_key_of_a_message_wins_over_one_of_the_same_kind() {
+    let (message, declared) = (Keys::new().limit("a", 1), Keys::new().limit("b", 2).unique("c").until_started());
+    assert_eq!(message.or(declared), Keys::new().limit("a", 1).unique("c").until_started());
+    let (message, declared) = (Keys::new().unique("a"), Keys::new().unique("b").until_started().on_conflict(OnConflict::Fail));
+    assert_eq!(message.clone().or(declared), message, "its options belong to the key");
+}
+
+#[test]
 fn supported_features_are_accepted() {
     let fields = json!({"needs": FEATURES, "depends_on": [], "max_attempts": 3, "colour": "red"});
     assert_eq!(read(&with(&fields)).unsupported(), None);
@@ -274,7 +308,7 @@ fn supported_features_are_accepted() {
 
 #[test]
 fn features_are_named_after_the_fields_they_honour() {
-    let has_own_name = |feature: &&str| FIELDS.contains(feature) || [DEPENDENCIES, "outputs", "workflow"].contains(feature);
+    let has_own_name = |feature: &&str| FIELDS.contains(feature) || [DEPENDENCIES, "keys", "outputs", "workflow"].contains(feature);
     assert!(FEATURES.iter().all(has_own_name));
 }
 

@@ -451,7 +451,7 @@ fn a_blocked_job_is_in_the_due_index_at_the_end_of_its_wait() {
         let sent = sent(&ready);
         assert_eq!(sent.run_at, Some(at(30)), "its own run time counts after the wait");
         assert_eq!(sent.due, None, "its own run time counts after the wait");
-        let filed = put_back(&ready, "beater", at(30));
+        let filed = put_back(&ready, "beater", at(30), at(30));
         assert_eq!(filed.state, State::Scheduled);
         assert_eq!(filed.run_at, Some(at(30)));
         assert_eq!(filed.dependencies.and_then(|it| it.run_at), None);

@@ -17,11 +17,11 @@ pub(crate) const DUE_INDEX: &str = "due";
 pub(crate) const LIST_INDEX: &str = "listed";
 
 impl DynamoDb {
-    /// Reads the keys of the entries of a list, the latest first.
-    pub(super) async fn list_items(&self, list: &str, limit: usize) -> Result<Vec<Item>, StoreError> {
+    /// Reads the keys of the entries of a list, the oldest or the latest first.
+    pub(super) async fn list_items(&self, list: &str, oldest_first: bool, limit: usize) -> Result<Vec<Item>, StoreError> {
         let query = self.client.query().table_name(&self.table).projection_expression("id").index_name(LIST_INDEX);
         let query = query.key_condition_expression("listed = :list").expression_attribute_values(":list", text(list));
-        pages(query.scan_index_forward(false), limit).await
+        pages(query.scan_index_forward(oldest_first), limit).await
     }
 }
 

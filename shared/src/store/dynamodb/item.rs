@@ -56,7 +56,7 @@ fn flaw(error: &serde_path_to_error::Error<serde_dynamo::Error>) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::{Dependencies, Dlq, Failure, Past};
+    use crate::{Dependencies, Dlq, Failure, Past, Place};
 
     /// A record with every attribute.
     pub(in super::super) fn full() -> Record {
@@ -91,6 +91,10 @@ pub(super) mod tests {
             dependencies: Some(Box::new(Dependencies { ids: vec!["x".into()], until: at, met: true, ..Dependencies::default() })),
             blocked_on: ["x".to_owned()].into(),
             dependents: ["x".to_owned()].into(),
+            held: [("x".to_owned(), Place { entry: "y".into(), until: Some(1) })].into(),
+            holders: ["x".to_owned()].into(),
+            limit: Some(1),
+            fixed_limit: Some(1),
             due: text(),
             listed: text(),
             listed_at: at,

@@ -9,12 +9,13 @@ use super::{
     AT_A_TIME, DynamoDb,
     error::{failed, incomplete, repeated},
     item::{record, text},
-    statement::Statement,
+    statement::{Statement, number},
     write::{STATEMENTS, written},
 };
 use crate::{
     State,
-    store::{Link, Linked, StoreError, Written, capacity_for},
+    clock::rfc3339,
+    store::{Link, Linked, StoreError, Written, capacity_for, most_holders},
 };
 
 impl DynamoDb {
@@ -70,6 +71,45 @@ fn statement(table: &str, link: &Link) -> Statement {
             statement.add(r#" SET "blocked_on"=set_delete("blocked_on", ?)"#, set(dependencies));
             statement.add(r#" WHERE "id"=?"#, Some(text(id)));
             statement.add(r#" AND "state"=?"#, state(&State::Blocked));
+        }
+        Link::Take { id, holder, state: required, limit, fixed_limit, purge_at } => {
+            statement.add(r#" SET "holders"=set_add("holders", ?)"#, set(&[holder.clone()].into()));
+            statement.add(r#" SET "purge_at"=?"#, Some(number(*purge_at)));
+            statement.add(r#" SET "limit"=?"#, Some(number(*limit)));
+            statement.add(r#" WHERE "id"=?"#, Some(text(id)));
+            statement.add(r#" AND "state"=?"#, state(required));
+            statement.add(
+                if fixed_limit.is_some() { r#" AND "fixed_limit"=?"# } else { r#" AND "fixed_limit" IS MISSING"# },
+                fixed_limit.map(number),
+            );
+            // Without the attribute, the comparison is false.
+            match most_holders(*limit, *fixed_limit) {
+                0 => statement.add(r#" AND "state" IS MISSING"#, None), // no job may hold it
+                most => statement.add(r#" AND NOT size("holders") >= ?"#, Some(number(most))),
+            }
+        }
+        Link::Give { id, holders } => {
+            statement.add(r#" SET "holders"=set_delete("holders", ?)"#, set(holders));
+            statement.add(r#" WHERE "id"=?"#, Some(text(id)));
+        }
+        Link::Limit { id, fixed_limit, purge_at } => {
+            statement.add(r#" SET "purge_at"=?"#, Some(number(*purge_at)));
+            match fixed_limit {
+                Some(limit) => statement.add(r#" SET "fixed_limit"=?"#, Some(number(*limit))),
+                None => statement.add(r#" REMOVE "fixed_limit""#, None),
+            }
+            statement.add(r#" WHERE "id"=?"#, Some(text(id)));
+        }
+        Link::Await { id, owner, due, limit, at, purge_at } => {
+            statement.add(r#" SET "state"=?"#, state(&State::Blocked));
+            statement.add(r#" SET "owner"=?"#, Some(text(owner)));
+            statement.add(r#" SET "due"=?"#, Some(text(due)));
+            if let Some(limit) = limit {
+                statement.add(r#" SET "limit"=?"#, Some(number(*limit)));
+            }
+            statement.add(r#" SET "run_at"=?"#, Some(text(&rfc3339::text(*at))));
+            statement.add(r#" SET "purge_at"=?"#, Some(number(*purge_at)));
+            statement.add(r#" WHERE "id"=?"#, Some(text(id)));
         }
     }
     statement.text += " RETURNING ALL NEW *";

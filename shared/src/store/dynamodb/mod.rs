@@ -79,6 +79,10 @@ impl Store for DynamoDb {
         self.link_all(links).boxed()
     }
 
+    fn oldest<'a>(&'a self, list: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
+        async move { Ok(self.list_items(list, true, limit).await?.iter().filter_map(id_of).collect()) }.boxed()
+    }
+
     fn flush(&self) -> BoxFuture<'_, ()> {
         self.execute(Request::default(), self.counted.as_ref()).map(drop).boxed()
     }
@@ -102,6 +106,6 @@ impl Index for DynamoDb {
     }
 
     fn listed<'a>(&'a self, list: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
-        async move { Ok(self.list_items(list, limit).await?.iter().filter_map(list::job_id).collect()) }.boxed()
+        async move { Ok(self.list_items(list, false, limit).await?.iter().filter_map(list::job_id).collect()) }.boxed()
     }
 }

@@ -149,13 +149,17 @@ attributes! { record =>
     dependencies: serialized(record.dependencies.as_ref())?,
     blocked_on: string_set(&record.blocked_on),
     dependents: string_set(&record.dependents),
+    held: serialized(Some(&record.held).filter(|held| !held.is_empty()))?,
+    holders: string_set(&record.holders),
+    limit: record.limit.map(number),
+    fixed_limit: record.fixed_limit.map(number),
     due: record.due.as_deref().map(text),
     listed: record.listed.as_deref().map(text),
     listed_at: record.listed_at.map(instant),
     purge_at: record.purge_at.map(number),
 }
 
-fn number<N: ToString + Copy>(number: N) -> AttributeValue {
+pub(super) fn number<N: ToString + Copy>(number: N) -> AttributeValue {
     AttributeValue::N(number.to_string())
 }
 

@@ -23,7 +23,7 @@ impl DynamoDb {
     ///
     /// When the table does not answer, or an item of the statistics is unreadable.
     pub async fn stats(&self, day: Date) -> Result<BTreeMap<String, Tally>, StoreError> {
-        let items = self.list_items(&list(day), PROCESSES).await?;
+        let items = self.list_items(&list(day), false, PROCESSES).await?;
         let ids: Vec<_> = items.iter().filter_map(id_of).collect();
         let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
         for items in join_all(ids.chunks(KEYS).map(|ids| self.items(ids))).await {

@@ -156,6 +156,7 @@ impl Simulated {
         let is_declared = match (record.state, kind, job.envelope().when) {
             (State::Cancelled, "dependency", When::Succeeded) => self.must_cancel(job, record, ended),
             (State::Cancelled, "not_needed", When::Failed) => self.have_all_succeeded(job, ended),
+            (State::Cancelled, "unique", _) => self.is_dropped_for(id, record.error.as_ref().map_or("", |error| &error.message)),
             (State::Cancelled, _, _) => was_run || self.cancelled.contains(id),
             _ => true,
         };

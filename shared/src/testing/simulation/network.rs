@@ -169,6 +169,15 @@ impl Store for Network {
         };
         self.carry("link", link, move |throttled| unanswered(parts, throttled)).boxed()
     }
+
+    fn oldest<'a>(&'a self, list: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
+        let (store, list) = (Arc::clone(&self.store), list.to_owned());
+        let oldest = move || {
+            let (store, list) = (Arc::clone(&store), list.clone());
+            async move { store.oldest(&list, limit).await }
+        };
+        self.carry("oldest", oldest, |throttled| Err(if throttled { busy() } else { unknown() })).boxed()
+    }
 }
 
 impl Index for Network {

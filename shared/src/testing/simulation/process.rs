@@ -22,8 +22,8 @@ use crate::{
     Client, Clock, Enqueue, Envelope, State,
     beater::{Dlqs, Due, Ports, rows, tick},
     lifecycle::settled,
-    queue::{self, Message, Queue, Source},
-    record::Dlq,
+    queue::{self, Message, Outgoing, Queue, Source},
+    record::{Dlq, Record},
     stats::Counter,
     store::{self, Index},
     worker::{DLQ, Engine, Invocation, Jobs},
@@ -91,6 +91,17 @@ impl Cloud {
         let due = late.iter().position(|(at, ..)| *at <= Instant::now())?;
         let (_, queue, message) = late.swap_remove(due);
         Some((queue, message))
+    }
+
+    /// Sends the jobs whose unique key another one holds as a producer without the library sends them: their functions decide.
+    pub(super) async fn send_dropped(&self, jobs: &[Enqueue]) {
+        for job in jobs {
+            let is_dropped = |record: &Record| record.error.as_ref().is_some_and(|error| error.kind == "unique");
+            if self.store.get(id_of(job)).as_ref().is_some_and(is_dropped) {
+                self.store.delete(id_of(job));
+                self.queue.send(job.name(), &[Outgoing::new(job.envelope().to_body())]).await;
+            }
+        }
     }
 
     /// Waits until every job has ended or is held by the failure of another, its dead letter was sent, and no message is left.

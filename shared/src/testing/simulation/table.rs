@@ -1,5 +1,7 @@
 //! The table, as processes reach it.
 
+use std::time::Duration;
+
 use futures_util::future::{BoxFuture, FutureExt};
 use jiff::{SignedDuration, Timestamp};
 
@@ -22,6 +24,9 @@ pub(super) struct Table {
     pub(super) hides_blocked: bool,
 }
 
+/// The time after which the index lists a record.
+const LAG: Duration = Duration::from_secs(20);
+
 impl Store for Table {
     fn read<'a>(&'a self, ids: &'a [String]) -> BoxFuture<'a, Vec<Result<Option<Record>, StoreError>>> {
         self.store.read(ids)
@@ -42,6 +47,17 @@ impl Store for Table {
 
     fn link<'a>(&'a self, links: &'a [Link]) -> BoxFuture<'a, Vec<Result<Linked, StoreError>>> {
         self.store.link(links)
+    }
+
+    fn oldest<'a>(&'a self, list: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
+        async move {
+            let mut ids = self.store.oldest(list, usize::MAX).await?;
+            // The index lags.
+            ids.retain(|id| self.watch.settled_for(id) >= LAG);
+            ids.truncate(limit);
+            Ok(ids)
+        }
+        .boxed()
     }
 }
 

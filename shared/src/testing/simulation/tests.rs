@@ -10,7 +10,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Faults, Simulated, Simulation, connected, table::Table, workflow};
+use super::{Faults, Simulated, Simulation, connected, keyed, table::Table, workflow};
 use crate::{
     Arguments, Context, Enqueue, Envelope, Job, JobError, Record, State, Worker,
     lifecycle::{is_job, is_node, job_of, plan_id},
@@ -41,6 +41,14 @@ enum Mutation {
     PlanLast,
     /// The nodes of a workflow are written after its jobs were sent.
     NodesLast,
+    /// A job takes a place in a full key.
+    TakeFull,
+    /// A job that waits for a key does not look at it again.
+    NoSecondLook,
+    /// The record of a job that runs does not hold its places.
+    ForgetPlaces,
+    /// A job that waits for a key is not listed under it.
+    ForgetWaiting,
 }
 
 const LOST: &[&str] = &["stuck as blocked", "was not released"];
@@ -61,6 +69,17 @@ const BROKEN: [(Mutation, &[&str]); 6] = {
 const BROKEN_IN_WORKFLOWS: [(Mutation, &[&str]); 4] = {
     use Mutation as M;
     [(M::CloseEarly, EARLY), (M::LookOnce, LOST), (M::PlanLast, &["although its workflow was cancelled"]), (M::NodesLast, LOST)]
+};
+
+const BROKEN_IN_KEYS: [(Mutation, &[&str]); 4] = {
+    use Mutation as M;
+    const FULL: &[&str] = &["holders, and its limit is", "had two holders"];
+    [
+        (M::TakeFull, FULL),
+        (M::NoSecondLook, &["is stuck as blocked"]),
+        (M::ForgetPlaces, FULL),
+        (M::ForgetWaiting, &["is stuck as blocked"]),
+    ]
 };
 
 /// The time by which plans and nodes are late.
@@ -109,6 +128,16 @@ impl Broken {
     fn bent(&self, write: &Write) -> Write {
         let (mut next, mut seen) = (Record::clone(&write.next), write.seen.as_deref().cloned());
         match (self.mutation, &mut seen) {
+            (Mutation::ForgetPlaces, seen) => {
+                for record in [&mut next].into_iter().chain(seen).filter(|record| record.state == State::Running) {
+                    record.held.clear();
+                }
+            }
+            (Mutation::ForgetWaiting, seen) => {
+                for record in [&mut next].into_iter().chain(seen).filter(|record| record.state == State::Blocked) {
+                    (record.listed, record.listed_at) = (None, None);
+                }
+            }
             (Mutation::NothingOwed, _) if next.state.is_terminal() => (next.due, next.run_at) = (None, None),
             (Mutation::IgnoreDependents, Some(seen)) if seen.needs_dependents_for(&next) => {
                 let stored = self.table.store.get(&next.id).map(|stored| stored.dependents).unwrap_or_default();
@@ -198,6 +227,11 @@ impl Store for Broken {
                     let dependencies = self.table.store.get(&id).map(|record| record.blocked_on).unwrap_or_default();
                     Link::Remove { id, dependencies }
                 }
+                Link::Take { id, holder, state, limit, purge_at, .. } if self.mutation == Mutation::TakeFull => {
+                    Link::Take { id, holder, state, limit: limit + 1, fixed_limit: None, purge_at }
+                }
+                // It has no effect.
+                Link::Await { id, .. } if self.mutation == Mutation::NoSecondLook => Link::Give { id, holders: BTreeSet::new() },
                 link => link,
             });
             for link in links.iter().filter(|link| matches!(link, Link::Register { .. })) {
@@ -216,6 +250,10 @@ impl Store for Broken {
             answers
         }
         .boxed()
+    }
+
+    fn oldest<'a>(&'a self, list: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
+        self.table.oldest(list, limit)
     }
 }
 
@@ -312,9 +350,35 @@ fn each_broken_rule_for_workflows_is_found() {
 }
 
 #[test]
+fn each_broken_rule_for_keys_is_found() {
+    assert_eq!(missed(&BROKEN_IN_KEYS, |seed, mutation| run_keyed(seed, |table| Broken::around(table, mutation))), []);
+}
+
+#[test]
 fn workflows_have_no_flaws_under_the_same_faults() {
     for seed in 0..20 {
         assert_eq!(run_workflow(seed, |table| Arc::new(table)).flaws(), Vec::<String>::new(), "seed {seed}");
+    }
+}
+
+/// Runs jobs with keys, some of which also wait for others.
+fn run_keyed(seed: u64, reach: impl FnOnce(Table) -> Arc<dyn Index>) -> Simulated {
+    let job = |number: u64| {
+        let job = Enqueue::named("node", [0, 501, 20_000, 1_001][usize::try_from((seed + number) % 4).expect("small")].into());
+        let job = job.id(format!("job-{number}"));
+        if number % 5 == 4 { job.delay(Duration::from_mins(number)) } else { job }
+    };
+    let jobs = keyed(seed, (0..16).map(job).collect());
+    let jobs = if seed.is_multiple_of(3) { connected(seed, jobs) } else { jobs };
+    let faults = Faults { crash: 0.4, ..Faults::default() };
+    let simulation = Simulation { longest: Duration::from_hours(4 * 24), ..Simulation::new(seed).functions(4).faults(faults) };
+    simulation.changes(if seed.is_multiple_of(2) { 0 } else { 16 }).run_on(reach, || Worker::new(()).job::<Node>(), jobs)
+}
+
+#[test]
+fn jobs_with_keys_have_no_flaws_under_the_same_faults() {
+    for seed in 0..40 {
+        assert_eq!(run_keyed(seed, |table| Arc::new(table)).flaws(), Vec::<String>::new(), "seed {seed}");
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::{
     Envelope, JobError, Policy, State,
     attempt::Attempt,
-    envelope::Unreadable,
+    envelope::{Keys, Unreadable},
     job::{AnyJob, BoundJob, Hook},
     lifecycle::starts_unrecorded,
     queue::attribute::ID,
@@ -92,6 +92,13 @@ impl Watch {
     pub(super) fn wrote(&self, id: &str, state: State) {
         let step = Step { id: id.to_owned(), state, at: self.since.elapsed() };
         self.steps.lock().unwrap_or_else(PoisonError::into_inner).push(step);
+    }
+
+    /// Returns the time since the last write of a record.
+    pub(super) fn settled_for(&self, id: &str) -> Duration {
+        let steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = steps.iter().rfind(|step| step.id == id).map_or(Duration::ZERO, |step| step.at);
+        self.since.elapsed().saturating_sub(last)
     }
 
     /// Logs that the operator tries to cancel a job.
@@ -192,6 +199,10 @@ struct WatchedWork {
 }
 
 impl BoundJob for WatchedWork {
+    fn keys(&self) -> Keys {
+        self.work.keys()
+    }
+
     fn run(self: Arc<Self>, attempt: Arc<Attempt>) -> BoxFuture<'static, Result<Value, JobError>> {
         Box::pin(async move {
             let mut running = self.watch.start(&attempt, &self.policy);

@@ -275,6 +275,10 @@ impl Store for FaultyStore {
         .boxed()
     }
 
+    fn oldest<'a>(&'a self, list: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
+        self.0.memory.oldest(list, limit)
+    }
+
     /// Records a request that only writes statistics.
     fn flush(&self) -> BoxFuture<'_, ()> {
         lock(&self.0.requests).push(Request { at: Instant::now(), reads: Vec::new(), writes: Vec::new() });

@@ -480,14 +480,18 @@ fn jobs() -> Vec<(Enqueue, State)> {
 /// The ports of a process that dies at its `at`th request, before or after the request takes effect.
 #[derive(Clone)]
 pub(super) struct Mortal {
-    pub(super) local: Local,
-    pub(super) count: Arc<AtomicUsize>,
-    pub(super) at: usize,
-    pub(super) takes_effect: bool,
-    pub(super) dead: Arc<Notify>,
+    local: Local,
+    count: Arc<AtomicUsize>,
+    at: usize,
+    takes_effect: bool,
+    dead: Arc<Notify>,
 }
 
 impl Mortal {
+    pub(super) fn new(graph: &Graph, at: usize, takes_effect: bool) -> Self {
+        Self { local: graph.local.clone(), count: Arc::default(), at, takes_effect, dead: Arc::default() }
+    }
+
     async fn ask<T>(&self, request: impl Future<Output = T> + Send) -> T {
         let number = self.count.fetch_add(1, Ordering::SeqCst);
         if number < self.at {
@@ -512,6 +516,10 @@ impl Store for Mortal {
 
     fn link<'a>(&'a self, links: &'a [Link]) -> BoxFuture<'a, Vec<Result<Linked, StoreError>>> {
         self.ask(self.local.store.link(links)).boxed()
+    }
+
+    fn oldest<'a>(&'a self, list: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
+        self.ask(self.local.store.oldest(list, limit)).boxed()
     }
 }
 
@@ -565,8 +573,7 @@ async fn every_job_of_a_graph_ends_once_wherever_a_process_dies() {
             for (job, _) in &jobs {
                 graph.enqueue(job.clone()).await;
             }
-            let (count, dead) = (Arc::default(), Arc::default());
-            let mortal = Mortal { local: graph.local.clone(), count, at, takes_effect, dead };
+            let mortal = Mortal::new(&graph, at, takes_effect);
             let died = deliver(&graph, &mortal).await;
             // Messages become visible again, and leases run out.
             graph.run().await;
@@ -604,8 +611,7 @@ async fn a_job_after_ended_jobs_ends_once_wherever_a_process_dies() {
             graph.enqueue(job("next").after(["a"])).await;
             graph.enqueue(job("handler").after(["bad"]).when(When::Failed)).await;
             graph.enqueue(job("unneeded").after(["a"]).when(When::Failed)).await;
-            let (count, dead) = (Arc::default(), Arc::default());
-            let mortal = Mortal { local: graph.local.clone(), count, at, takes_effect, dead };
+            let mortal = Mortal::new(&graph, at, takes_effect);
             let died = deliver(&graph, &mortal).await;
             graph.run().await;
             graph.local.clock.advance(seconds(3600));
@@ -626,8 +632,7 @@ async fn a_lost_release_is_made_up_for_although_the_dependency_fails_in_a_retry(
             graph.enqueue(job("b").after(["a"])).await;
             graph.run().await;
             graph.enqueue(job("a")).await;
-            let (count, dead) = (Arc::default(), Arc::default());
-            let mortal = Mortal { local: graph.local.clone(), count, at, takes_effect, dead };
+            let mortal = Mortal::new(&graph, at, takes_effect);
             let died = deliver(&graph, &mortal).await;
             lock(&graph.failing).insert("a".into());
             graph.local.client().retry(job("a")).await.expect("memory answers");

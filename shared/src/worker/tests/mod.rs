@@ -9,6 +9,7 @@ mod faulty;
 mod fifo;
 mod hook;
 mod input;
+mod keys;
 mod lease;
 mod links;
 mod log;

@@ -262,8 +262,7 @@ async fn a_workflow_ends_as_declared_wherever_a_process_dies() {
         for at in 0.. {
             let graph = Graph::new().failing(&["w/bad"]);
             graph.send(&body).await;
-            let (count, dead) = (Arc::default(), Arc::default());
-            let mortal = Mortal { local: graph.local.clone(), count, at, takes_effect, dead };
+            let mortal = Mortal::new(&graph, at, takes_effect);
             let died = deliver(&graph, &mortal).await;
             graph.run().await;
             graph.local.clock.advance(seconds(3600));

@@ -204,6 +204,10 @@ impl Store for Gate {
     fn link<'a>(&'a self, _links: &'a [Link]) -> BoxFuture<'a, Vec<Result<Linked, StoreError>>> {
         unreachable!("no job waits for another")
     }
+
+    fn oldest<'a>(&'a self, list: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
+        self.hub.world.local.store.oldest(list, limit)
+    }
 }
 
 impl Index for Gate {

@@ -1,0 +1,195 @@
+//! The fields of a job that shares keys with other jobs.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{Envelope, Unreadable, limit, native::take};
+
+/// The feature that a worker needs for these fields.
+pub(crate) const FEATURE: &str = "keys";
+/// Maximum number of jobs with one key that run at a time.
+pub(crate) const MOST: u32 = 100;
+/// Maximum time for which a job holds a unique key, in seconds: a year. The record of a key is kept for longer.
+const MOST_S: f64 = 31_536_000.0;
+
+/// The keys that a job shares with other jobs, in all functions and queues of an environment.
+///
+/// A job that finds a key full waits, without cost of an attempt, and starts as soon as a place is free. Jobs with other keys do not wait.
+///
+/// ```
+/// use sqjobs::Keys;
+///
+/// // At most five calls of the service at a time, and one job for each customer.
+/// let keys = Keys::new().limit("billing-service", 5).exclusive("customer-17");
+/// ```
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Keys {
+    /// A key of which [`limit`](Self::limit) jobs run at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_key: Option<String>,
+    /// Maximum number of jobs with the `limit_key` that run at a time, 1 to 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// A key that one job holds from its start until it has ended, between its attempts as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exclusive_key: Option<String>,
+    /// A key that one job holds from the moment it is enqueued.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unique_key: Option<String>,
+    /// The time for which a job holds the `unique_key`. `None`: until it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unique_for: Option<UniqueFor>,
+    /// The consequence for a job whose `unique_key` another job holds. `None`: the job is dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_conflict: Option<OnConflict>,
+}
+
+/// The time for which a job holds its unique key. In a message: `"ended"`, `"started"`, or a number of seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+#[non_exhaustive]
+pub enum UniqueFor {
+    /// Until this event.
+    Until(Until),
+    /// For this number of seconds from the enqueue, whether the job has ended or not.
+    Seconds(f64),
+}
+
+/// The event that frees a unique key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Until {
+    /// The job has ended.
+    Ended,
+    /// The job has started for the first time.
+    Started,
+}
+
+/// The consequence for a job whose unique key another job holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum OnConflict {
+    /// The job is cancelled.
+    #[default]
+    Drop,
+    /// The job fails.
+    Fail,
+}
+
+impl Keys {
+    /// Creates an empty set of keys.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Lets at most `most` jobs with this key run at a time.
+    #[must_use]
+    pub fn limit(self, key: impl Into<String>, most: u32) -> Self {
+        Self { limit_key: Some(key.into()), limit: Some(most), ..self }
+    }
+
+    /// Lets at most one job with this key be started and unfinished.
+    #[must_use]
+    pub fn exclusive(self, key: impl Into<String>) -> Self {
+        Self { exclusive_key: Some(key.into()), ..self }
+    }
+
+    /// Lets at most one job with this key be enqueued and unfinished. Another one is dropped.
+    #[must_use]
+    pub fn unique(self, key: impl Into<String>) -> Self {
+        Self { unique_key: Some(key.into()), ..self }
+    }
+
+    /// Frees the unique key when the job starts for the first time.
+    #[must_use]
+    pub fn until_started(self) -> Self {
+        Self { unique_for: Some(UniqueFor::Until(Until::Started)), ..self }
+    }
+
+    /// Frees the unique key after this time, whether the job has ended or not.
+    #[must_use]
+    pub fn unique_for(self, time: Duration) -> Self {
+        Self { unique_for: Some(UniqueFor::Seconds(time.as_secs_f64())), ..self }
+    }
+
+    /// Sets the consequence for a job whose unique key another job holds.
+    #[must_use]
+    pub fn on_conflict(self, on_conflict: OnConflict) -> Self {
+        Self { on_conflict: Some(on_conflict), ..self }
+    }
+
+    /// Returns `true` if there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.limit_key.is_none() && self.exclusive_key.is_none() && self.unique_key.is_none()
+    }
+
+    /// Returns these keys, and of `others` those kinds that are missing here.
+    pub(crate) fn or(self, others: Self) -> Self {
+        let (limits, uniques) = (self.limit_key.is_some(), self.unique_key.is_some());
+        Self {
+            limit: if limits { self.limit } else { others.limit },
+            limit_key: self.limit_key.or(others.limit_key),
+            exclusive_key: self.exclusive_key.or(others.exclusive_key),
+            unique_for: if uniques { self.unique_for } else { others.unique_for },
+            on_conflict: if uniques { self.on_conflict } else { others.on_conflict },
+            unique_key: self.unique_key.or(others.unique_key),
+        }
+    }
+
+    /// Checks the keys and their limits.
+    pub(crate) fn check(&self) -> Result<(), Unreadable> {
+        let refuse = |field: &str, flaw: String| Err(Unreadable::new(field, flaw, limit::remedy(field)));
+        let keys = [("limit_key", &self.limit_key), ("exclusive_key", &self.exclusive_key), ("unique_key", &self.unique_key)];
+        for (field, key) in keys {
+            key.iter().try_for_each(|key| limit::id(field, key))?;
+        }
+        match (&self.limit_key, self.limit) {
+            (None, Some(_)) => return refuse("limit", "the message has no `limit_key`".into()),
+            (Some(_), None) => return refuse("limit", "it is missing beside `limit_key`".into()),
+            (Some(_), Some(most)) if !(1..=MOST).contains(&most) => return refuse("limit", format!("it is {most}")),
+            _ => {}
+        }
+        if self.unique_key.is_none() {
+            let fields = [("unique_for", self.unique_for.is_some()), ("on_conflict", self.on_conflict.is_some())];
+            if let Some((field, _)) = fields.into_iter().find(|(_, is_set)| *is_set) {
+                return refuse(field, "the message has no `unique_key`".into());
+            }
+        }
+        match self.unique_for {
+            Some(UniqueFor::Seconds(seconds)) if !(seconds > 0.0 && seconds <= MOST_S) => refuse("unique_for", format!("it is {seconds}")),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Takes the fields out of a message.
+pub(super) fn fields(message: &mut Map<String, Value>) -> Result<Keys, Unreadable> {
+    if message.is_empty() {
+        return Ok(Keys::default()); // almost always
+    }
+    Ok(Keys {
+        limit_key: take(message, "limit_key")?,
+        limit: take(message, "limit")?,
+        exclusive_key: take(message, "exclusive_key")?,
+        unique_key: take(message, "unique_key")?,
+        unique_for: take(message, "unique_for")?,
+        on_conflict: take(message, "on_conflict")?,
+    })
+}
+
+/// Checks the keys of a message.
+pub(super) fn check(envelope: &Envelope) -> Result<(), Unreadable> {
+    if !envelope.jobs.is_empty() && envelope.keys.unique_key.is_some() {
+        return Err(Unreadable::new(
+            "unique_key",
+            "the message is a workflow",
+            "give it to a job of the workflow, or use the id of the workflow",
+        ));
+    }
+    envelope.keys.check()
+}

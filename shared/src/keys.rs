@@ -1,0 +1,258 @@
+//! Takes and gives places in the keys that jobs share.
+//!
+//! A job that finds a key full is blocked, and is listed under the key. Whoever frees a place hands it to the oldest job of that list. While
+//! jobs wait for a key, no other job takes a place, and a beater looks at the key each minute: it frees the places of jobs that died, and
+//! hands over those that nobody has handed over. Every step can be repeated.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use tokio::time::sleep;
+
+use crate::{
+    clock::after,
+    lifecycle::{self, Needed},
+    links::{Links, unreadable},
+    names::key_shard,
+    outbox::token,
+    record::{Record, State},
+    store::{Link, Linked, StoreError, Write, Written},
+};
+
+/// Maximum number of tries to take a place in a key that others change at the same time.
+const TRIES: usize = 8;
+/// Maximum number of jobs that are handed a place together.
+const PAGE: usize = 25;
+/// The waits for a job that the index does not list yet.
+const LAGS: [Duration; 3] = [Duration::from_millis(20), Duration::from_millis(100), Duration::from_millis(300)];
+/// Age of a mark from which the index certainly lists the job.
+const LAG: Duration = Duration::from_secs(5);
+
+/// The answer to a job that needs a place.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Taken {
+    /// It has the place.
+    Yes,
+    /// All places are held, or other jobs wait for one. Contains the record of the key.
+    Full(Box<Record>),
+}
+
+impl Links<'_> {
+    /// Takes a place for a job. Places whose jobs have died are freed first, unless a beater does that because jobs wait. `may_pass`: the job
+    /// has waited for this key, and may pass others that wait.
+    pub(crate) async fn take(&self, key: &Needed, entry: &str, may_pass: bool) -> Result<Taken, StoreError> {
+        let (mut fixed_limit, mut swept, mut state) = (None, false, State::Queued);
+        for _ in 0..TRIES {
+            let purge_at = lifecycle::key_kept_until(self.clock.now());
+            let (id, holder) = (key.id.clone(), entry.to_owned());
+            let link = Link::Take { id, holder, state, limit: key.most, fixed_limit, purge_at };
+            let stored = match self.change(link).await? {
+                Linked::Done(_) => return Ok(Taken::Yes),
+                Linked::Refused(Some(stored)) => *stored,
+                Linked::Refused(None) => match self.read(&key.id).await? {
+                    Some(stored) => stored,
+                    None if self.insert(lifecycle::new_key(key, entry, &token(), self.clock.now())).await? => return Ok(Taken::Yes),
+                    None => continue, // another job has created it
+                },
+            };
+            if stored.holders.contains(entry) {
+                return Ok(Taken::Yes); // the answer to an earlier try was lost
+            }
+            if stored.fixed_limit != fixed_limit {
+                fixed_limit = stored.fixed_limit;
+                continue;
+            }
+            let has_room = stored.holders.len() < fixed_limit.unwrap_or(key.most).try_into().unwrap_or(usize::MAX);
+            let is_open = stored.state == State::Queued || may_pass;
+            if is_open && has_room {
+                state = stored.state; // it has changed in the meantime
+                continue;
+            }
+            if has_room && self.unmark(&stored).await? {
+                continue;
+            }
+            let job = lifecycle::job_of_entry(entry);
+            let freed = match stored.state {
+                _ if swept => None,
+                State::Queued => self.sweep(&stored, |_| true).await?.0,
+                // An earlier attempt of this job has died. Its place goes to a job that waits.
+                _ => self.sweep(&stored, |holder| holder == job).await?.0,
+            };
+            swept = true;
+            match freed {
+                Some(stored) if stored.state == State::Queued || may_pass => {}
+                Some(stored) => {
+                    self.hand_over(stored, None).await?;
+                    return Ok(Taken::Full(Box::new(self.read(&key.id).await?.unwrap_or_default())));
+                }
+                None => return Ok(Taken::Full(Box::new(stored))),
+            }
+        }
+        Err(StoreError::Busy(format!("{} changed at each try", lifecycle::key_name(&key.id))))
+    }
+
+    /// Gives places back: keys and entries. Hands them to jobs that wait.
+    pub(crate) async fn give(&self, places: Vec<(String, String)>) -> Result<(), StoreError> {
+        let mut keys: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (key, entry) in places {
+            keys.entry(key).or_default().insert(entry);
+        }
+        let links: Vec<_> = keys.into_iter().map(|(id, holders)| Link::Give { id, holders }).collect();
+        for given in self.store.link(&links).await {
+            let Linked::Done(key) = given? else { continue };
+            if key.state != State::Blocked {
+                continue;
+            }
+            let is_new = key.run_at.is_some_and(|at| after(at, LAG) > self.clock.now());
+            let mut handed = self.hand_over(Record::clone(&key), None).await?;
+            for lag in LAGS {
+                if handed > 0 || !is_new {
+                    break;
+                }
+                sleep(lag).await;
+                let Some(key) = self.read(&key.id).await?.filter(|key| key.state == State::Blocked) else { break };
+                handed = self.hand_over(key, None).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Announces a blocked job to the key that it waits for, and the limit that the job declares. A place that has become free in the
+    /// meantime goes to the oldest job that waits. Returns `true` if another process has handed a place to this job already: its message may
+    /// be the one that is being handled.
+    pub(crate) async fn line_up(&self, blocked: &Record, key: &str, limit: Option<u32>) -> Result<bool, StoreError> {
+        for _ in 0..TRIES {
+            let now = self.clock.now();
+            let (id, owner, due, purge_at) = (key.to_owned(), token(), key_shard(key), lifecycle::key_kept_until(now));
+            match self.change(Link::Await { id, owner, due, limit, at: now, purge_at }).await? {
+                Linked::Done(key) if key.holders.contains(&lifecycle::handed_entry(blocked)) => return Ok(true),
+                Linked::Done(key) => return self.hand_over(*key, Some(&blocked.id)).await.map(|_| false),
+                Linked::Refused(_) => self.insert(lifecycle::awaited_key(key, &token(), now)).await?,
+            };
+        }
+        Err(StoreError::Busy(format!("{} changed at each try", lifecycle::key_name(key))))
+    }
+
+    /// Looks at a key for which jobs wait: frees the places of jobs that have died, and hands over all that are free. Returns the number of
+    /// jobs that got a place.
+    pub(crate) async fn look_at_key(&self, key: Record) -> Result<usize, StoreError> {
+        let (freed, handed) = self.sweep(&key, |_| true).await?;
+        let key = freed.unwrap_or(key);
+        let mut released = handed.len();
+        self.release(handed).await?;
+        released += self.hand_over(key.clone(), None).await?;
+        if released == 0 {
+            self.unmark(&key).await?;
+        }
+        Ok(released)
+    }
+
+    /// Removes the mark of a key for which no job waits any more. Returns `false` if jobs may wait.
+    async fn unmark(&self, key: &Record) -> Result<bool, StoreError> {
+        let Some(unmarked) = lifecycle::unmarked(key, &token(), self.clock.now()) else { return Ok(false) };
+        if !self.store.oldest(&lifecycle::waiting_list(&key.id), 1).await?.is_empty() {
+            return Ok(false);
+        }
+        // Refused: another job has come.
+        let written = self.store.write(&[Write::replace(key.clone(), unmarked)]).await.pop().unwrap_or(Ok(Written::Refused(None)))?;
+        Ok(written == Written::Done)
+    }
+
+    /// Frees the places whose jobs hold them no longer, of the jobs that `is_meant` selects. Returns the record of the key if a place was
+    /// freed, and the jobs that were handed a place but not released.
+    async fn sweep(&self, key: &Record, is_meant: impl Fn(&str) -> bool) -> Result<(Option<Record>, Vec<Record>), StoreError> {
+        let now = self.clock.now();
+        let meant = || key.holders.iter().map(|entry| (entry, lifecycle::job_of_entry(entry))).filter(|(_, job)| is_meant(job));
+        let ids: Vec<_> = meant().map(|(_, job)| job.to_owned()).collect::<BTreeSet<_>>().into_iter().collect();
+        let mut jobs = BTreeMap::new();
+        for (id, stored) in ids.iter().zip(self.store.read(&ids).await) {
+            match stored {
+                Ok(job) => drop(jobs.insert(id.clone(), job)),
+                Err(error) => unreadable(error)?, // it keeps its place
+            }
+        }
+        let (mut left, mut handed) = (BTreeSet::new(), Vec::new());
+        for (entry, id) in meant() {
+            let Some(job) = jobs.get(id) else { continue };
+            if !lifecycle::is_held(&key.id, entry, job.as_ref(), now) {
+                left.insert(entry.clone());
+            }
+            handed.extend(job.clone().filter(|job| lifecycle::is_handed(&key.id, entry, job)));
+        }
+        if left.is_empty() {
+            return Ok((None, handed));
+        }
+        for entry in &left {
+            tracing::warn!(
+                key = lifecycle::key_name(&key.id),
+                id = lifecycle::job_of_entry(entry),
+                "a place of a job that has died is freed"
+            );
+        }
+        match self.change(Link::Give { id: key.id.clone(), holders: left }).await? {
+            Linked::Done(key) => Ok((Some(*key), handed)),
+            Linked::Refused(_) => Ok((None, handed)),
+        }
+    }
+
+    /// Hands the free places of a key to the jobs that wait for it, the oldest first. `newcomer` is the id of a job that the index may not
+    /// list yet. Returns the number of jobs that got a place.
+    async fn hand_over(&self, mut key: Record, newcomer: Option<&str>) -> Result<usize, StoreError> {
+        let list = lifecycle::waiting_list(&key.id);
+        let (mut seen, mut released) = (BTreeSet::new(), 0);
+        loop {
+            let room = lifecycle::places(&key).saturating_sub(key.holders.len()).min(PAGE);
+            if room == 0 {
+                return Ok(released);
+            }
+            let mut ids = self.store.oldest(&list, room.saturating_add(seen.len())).await?;
+            ids.extend(newcomer.map(str::to_owned));
+            ids.retain(|id| seen.insert(id.clone()));
+            let mut waiting = Vec::new();
+            for stored in self.store.read(&ids).await {
+                let job = stored.or_else(|error| unreadable(error).map(|()| None))?;
+                waiting.extend(job.filter(|job| lifecycle::waits_for_key(job) == Some(&key.id)));
+            }
+            if ids.is_empty() {
+                return Ok(released);
+            }
+            waiting.sort_by(|a, b| (a.listed_at, &a.id).cmp(&(b.listed_at, &b.id)));
+            let mut handed = Vec::new();
+            for job in waiting {
+                let Some(changed) = self.hand(&key, &job).await? else {
+                    released += handed.len();
+                    self.release(handed).await?;
+                    return Ok(released);
+                };
+                key = changed;
+                handed.push(job);
+            }
+            released += handed.len();
+            self.release(handed).await?;
+        }
+    }
+
+    /// Adds a job that waits for a key to its holders. Returns the record of the key, or `None` if no place is free.
+    async fn hand(&self, key: &Record, job: &Record) -> Result<Option<Record>, StoreError> {
+        let (id, holder, purge_at) = (key.id.clone(), lifecycle::handed_entry(job), lifecycle::key_kept_until(self.clock.now()));
+        let (limit, fixed_limit) = (key.limit.unwrap_or(1), key.fixed_limit);
+        let link = Link::Take { id, holder: holder.clone(), state: State::Blocked, limit, fixed_limit, purge_at };
+        let stored = match self.change(link).await? {
+            Linked::Done(key) | Linked::Refused(Some(key)) => Some(*key),
+            Linked::Refused(None) => self.read(&key.id).await?,
+        };
+        Ok(stored.filter(|key| key.holders.contains(&holder)))
+    }
+
+    pub(crate) async fn change(&self, link: Link) -> Result<Linked, StoreError> {
+        self.store.link(&[link]).await.pop().unwrap_or(Ok(Linked::Refused(None)))
+    }
+
+    /// Inserts a record. Returns `false` if there is one already.
+    pub(crate) async fn insert(&self, record: Record) -> Result<bool, StoreError> {
+        let written = self.store.write(&[Write::insert(record)]).await.pop().unwrap_or(Ok(Written::Refused(None)))?;
+        Ok(written == Written::Done)
+    }
+}

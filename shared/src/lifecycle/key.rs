@@ -1,0 +1,312 @@
+//! Keys that jobs share, and the places in them. The record of a key lists its holders: one entry for each job that has a place.
+//!
+//! An entry alone holds nothing. A place is held while the record of its job says so, or for a short time after it was taken, in which the
+//! job writes its record. So no place outlives its job, and nothing must be renewed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+
+use super::{
+    dependency::owed,
+    lease::{SKEW, free_from},
+    request::Request,
+    transition::{cancelled, failed, finished, unfinished, with_message},
+};
+use crate::{
+    Policy,
+    clock::{after, from_millis},
+    envelope::{Keys, LINK, OnConflict, UniqueFor, Until, excerpt},
+    names::{key_shard, shard},
+    record::{Failure, Place, Record, State},
+};
+
+/// Time for which a place is held without a record. A claim must be written in its first half.
+pub(crate) const UNCLAIMED: Duration = Duration::from_mins(1);
+/// Time for which a place is held for a job whose message was sent. Then another job may take it.
+const HANDED: Duration = Duration::from_mins(5);
+/// The remaining time with which a handed place can still be used: enough to record the claim.
+const USABLE: Duration = Duration::from_secs(45);
+/// Time for which a key keeps its mark that jobs wait after the last one came. The index that lists these jobs lags behind by less.
+const MARKED: Duration = Duration::from_secs(30);
+/// Time for which the record of an unused key is kept.
+const KEPT: Duration = Duration::from_hours(400 * 24);
+/// Separates the parts of an entry. No id contains it.
+const SEPARATOR: char = '\u{1f}';
+/// Precedes the instant in the entry of a job that holds a place until then, even if it has ended.
+const WHATEVER: char = '=';
+/// Length of the token in an entry.
+const TOKEN: usize = 12;
+
+/// A kind of key. Each kind has keys of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Unique,
+    Exclusive,
+    Limit,
+}
+
+impl Kind {
+    const ALL: [Self; 3] = [Self::Unique, Self::Exclusive, Self::Limit];
+
+    /// Returns the kind as it is written in ids.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Unique => "unique",
+            Self::Exclusive => "exclusive",
+            Self::Limit => "limit",
+        }
+    }
+
+    fn of(id: &str) -> Option<Self> {
+        let (_, rest) = id.split_once(LINK)?;
+        Self::ALL.into_iter().find(|kind| kind.as_str() == rest)
+    }
+
+    /// Returns `true` if a job still holds its place, according to its record.
+    fn is_kept(self, job: &Record, now: Timestamp) -> bool {
+        match self {
+            Self::Limit => job.state == State::Running && now <= free_from(job),
+            Self::Unique | Self::Exclusive => !job.state.is_terminal(),
+        }
+    }
+}
+
+/// A key of which a job needs a place before it starts.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Needed {
+    /// The id of the record of the key.
+    pub(crate) id: String,
+    pub(crate) kind: Kind,
+    /// Maximum number of holders, as the job declares it.
+    pub(crate) most: u32,
+    /// Time for which the place is held, whatever the record of the job says.
+    pub(crate) time: Option<Duration>,
+    /// `true` if the place is given back when the job starts.
+    pub(crate) until_started: bool,
+    pub(crate) on_conflict: OnConflict,
+}
+
+/// Returns the keys that a job needs, in the order in which it takes them.
+pub(crate) fn needed(keys: &Keys) -> Vec<Needed> {
+    let time = match keys.unique_for {
+        Some(UniqueFor::Seconds(seconds)) => Some(Duration::from_secs_f64(seconds)),
+        _ => None,
+    };
+    let until_started = keys.unique_for == Some(UniqueFor::Until(Until::Started));
+    let key = |kind, key: &Option<String>, most| {
+        let plain = Needed { id: String::new(), kind, most, time: None, until_started: false, on_conflict: OnConflict::default() };
+        key.as_ref().map(|key| Needed { id: key_id(kind, key), ..plain })
+    };
+    let unique = key(Kind::Unique, &keys.unique_key, 1);
+    let unique = unique.map(|unique| Needed { time, until_started, on_conflict: keys.on_conflict.unwrap_or_default(), ..unique });
+    let limit = key(Kind::Limit, &keys.limit_key, keys.limit.unwrap_or(1));
+    unique.into_iter().chain(key(Kind::Exclusive, &keys.exclusive_key, 1)).chain(limit).collect()
+}
+
+/// Returns the id of the record of a key.
+pub(crate) fn key_id(kind: Kind, key: &str) -> String {
+    format!("{key}{LINK}{}", kind.as_str())
+}
+
+/// Returns the ids of the records of the keys with this name for which a job can wait.
+pub(crate) fn waited_keys(key: &str) -> [String; 2] {
+    [Kind::Limit, Kind::Exclusive].map(|kind| key_id(kind, key))
+}
+
+/// Returns `true` for the id of the record of a key.
+fn is_key(id: &str) -> bool {
+    Kind::of(id).is_some()
+}
+
+/// Returns the kind and the name of a key, for people.
+pub fn key_name(id: &str) -> String {
+    match (Kind::of(id), id.split_once(LINK)) {
+        (Some(kind), Some((key, _))) => format!("the {} key {}", kind.as_str(), excerpt(key)),
+        _ => excerpt(id),
+    }
+}
+
+/// Returns the name of the list of the jobs that wait for a key.
+pub(crate) fn waiting_list(key: &str) -> String {
+    format!("key:{key}")
+}
+
+/// Returns a new record of a key, with its first holder.
+pub(crate) fn new_key(key: &Needed, entry: &str, owner: &str, now: Timestamp) -> Record {
+    Record {
+        id: key.id.clone(),
+        holders: [entry.to_owned()].into(),
+        limit: Some(key.most),
+        owner: Some(owner.to_owned()),
+        purge_at: Some(key_kept_until(now)),
+        ..Record::default()
+    }
+}
+
+/// Returns the record of a key without holders, for which a job waits.
+pub(crate) fn awaited_key(id: &str, owner: &str, now: Timestamp) -> Record {
+    Record {
+        id: id.to_owned(),
+        state: State::Blocked,
+        due: Some(key_shard(id)),
+        run_at: Some(now),
+        owner: Some(owner.to_owned()),
+        purge_at: Some(key_kept_until(now)),
+        ..Record::default()
+    }
+}
+
+/// Returns the instant after which the table deletes the record of an unused key, in seconds since the epoch.
+pub(crate) fn key_kept_until(now: Timestamp) -> i64 {
+    after(now, KEPT).as_second()
+}
+
+/// Returns the maximum number of holders of a key.
+pub(crate) fn places(key: &Record) -> usize {
+    key.fixed_limit.or(key.limit).unwrap_or(1).try_into().unwrap_or(usize::MAX)
+}
+
+/// Returns a key for which no job waits any more. Returns `None` if a job may have come in the last minutes: the index may not list it yet.
+pub(crate) fn unmarked(key: &Record, owner: &str, now: Timestamp) -> Option<Record> {
+    let is_old = key.run_at.is_none_or(|at| after(at, MARKED) < now);
+    let unmarked = Record { state: State::Queued, due: None, run_at: None, owner: Some(owner.to_owned()), ..key.clone() };
+    (key.state == State::Blocked && is_old).then_some(unmarked)
+}
+
+/// Returns the place that a job takes for itself. `owner` is the token of the claim.
+pub(crate) fn taken_place(key: &Needed, job: &str, owner: &str, now: Timestamp) -> Place {
+    let until = after(now, key.time.unwrap_or(UNCLAIMED)).as_millisecond();
+    let whatever = if key.time.is_some() { WHATEVER.to_string() } else { String::new() };
+    Place { entry: format!("{}{SEPARATOR}{whatever}{until}{SEPARATOR}{job}", token(owner)), until: key.time.map(|_| until) }
+}
+
+/// Returns the entry of a blocked job that is handed a place. It is the same for all processes that hand it over.
+pub(crate) fn handed_entry(blocked: &Record) -> String {
+    format!("{}{SEPARATOR}{SEPARATOR}{}", token(blocked.owner.as_deref().unwrap_or_default()), blocked.id)
+}
+
+fn token(owner: &str) -> &str {
+    &owner[..owner.floor_char_boundary(TOKEN)]
+}
+
+/// Returns the id of the job of an entry.
+pub(crate) fn job_of_entry(entry: &str) -> &str {
+    entry.splitn(3, SEPARATOR).nth(2).unwrap_or_default()
+}
+
+/// Returns `true` if the place of this entry is held. `job` is the record of its job.
+pub(crate) fn is_held(key: &str, entry: &str, job: Option<&Record>, now: Timestamp) -> bool {
+    let until = entry.split(SEPARATOR).nth(1).unwrap_or_default();
+    let is_running = |until: &str| until.parse().is_ok_and(|until| now <= after(from_millis(until), SKEW));
+    if let Some(until) = until.strip_prefix(WHATEVER) {
+        return is_running(until);
+    }
+    let (Some(job), Some(kind)) = (job, Kind::of(key)) else { return is_running(until) };
+    if is_handed(key, entry, job) {
+        return true;
+    }
+    // A job that has ended makes no claim any more, except that a failed one may have been redriven.
+    let has_ended = job.state.is_terminal() && job.state != State::Failed;
+    match job.held.get(key).filter(|place| place.entry == entry) {
+        Some(_) if job.state.is_terminal() => false,
+        Some(Place { until: Some(until), .. }) => now <= after(from_millis(*until), SKEW),
+        Some(Place { until: None, .. }) => kind.is_kept(job, now),
+        None => is_running(until) && !has_ended, // its claim may be on its way
+    }
+}
+
+/// Returns `true` if a job whose record is known holds this place: it exists, and other jobs can be dropped for it.
+pub(crate) fn is_backed(key: &str, entry: &str, job: Option<&Record>) -> bool {
+    let is_whatever = entry.split(SEPARATOR).nth(1).is_some_and(|until| until.starts_with(WHATEVER));
+    job.is_some_and(|job| is_whatever || !job.state.is_terminal() && job.held.get(key).is_some_and(|place| place.entry == entry))
+}
+
+/// Returns `true` if a job was handed this place and is not released yet.
+pub(crate) fn is_handed(key: &str, entry: &str, job: &Record) -> bool {
+    job.state == State::Blocked && job.blocked_on.contains(key) && handed_entry(job) == entry
+}
+
+/// Returns `true` if a job can start with this place that its record names.
+pub(crate) fn is_usable(kind: Kind, place: &Place, now: Timestamp) -> bool {
+    match (kind, place.until) {
+        (Kind::Unique, _) | (Kind::Exclusive, None) => true,
+        (Kind::Limit, None) => false,
+        (Kind::Exclusive | Kind::Limit, Some(until)) => after(now, USABLE) <= from_millis(until),
+    }
+}
+
+/// Returns the key that a job waits for.
+pub fn waits_for_key(job: &Record) -> Option<&String> {
+    job.blocked_on.iter().find(|id| job.state == State::Blocked && is_key(id))
+}
+
+/// Blocks a job until it gets a place in a key. `claimed` is the record with which it would have started. `owner` is a new token.
+pub(crate) fn waiting(
+    claimed: &Record,
+    started_at: Option<Timestamp>,
+    key: &str,
+    request: &Request,
+    owner: &str,
+    now: Timestamp,
+) -> Record {
+    let mut dependencies = claimed.dependencies.clone().unwrap_or_default();
+    let until = after(now, request.max_blocked);
+    (dependencies.met, dependencies.until, dependencies.run_at) = (true, Some(until), None);
+    let base = if claimed.envelope.is_some() { claimed.clone() } else { with_message(claimed.clone(), request) };
+    let held = base.held.iter().filter(|(key, _)| Kind::of(key) != Some(Kind::Limit));
+    Record {
+        held: held.map(|(key, place)| (key.clone(), place.clone())).collect(),
+        state: State::Blocked,
+        attempts: base.attempts.saturating_sub(1),
+        runs: base.runs.saturating_sub(1),
+        generation: base.generation.saturating_sub(1),
+        started_at,
+        lease_until: None,
+        owner: Some(owner.to_owned()),
+        blocked_on: [key.to_owned()].into(),
+        dependencies: Some(dependencies),
+        run_at: Some(request.expires_at.map_or(until, |at| at.min(until))),
+        due: Some(shard(&base.id)),
+        listed: Some(waiting_list(key)),
+        listed_at: Some(base.enqueued_at.unwrap_or(now)),
+        ..unfinished(base)
+    }
+}
+
+/// Gives a blocked job the place that it was handed, if it waited for a key.
+pub(super) fn with_handed_place(blocked: Record, now: Timestamp) -> Record {
+    let Some(key) = waits_for_key(&blocked).cloned() else { return blocked };
+    let place = Place { entry: handed_entry(&blocked), until: Some(after(now, HANDED).as_millisecond()) };
+    let mut job = Record { listed: None, listed_at: None, blocked_on: BTreeSet::new(), ..blocked };
+    job.held.insert(key, place);
+    job
+}
+
+/// Ends a job whose unique key another job holds.
+pub(crate) fn in_conflict(job: &Record, key: &Needed, holder: &str, policy: &Policy, now: Timestamp) -> Record {
+    let reason = format!("job {} holds {}", excerpt(holder), key_name(&key.id));
+    let failure = Failure::new("unique", reason, now);
+    let ended = match key.on_conflict {
+        OnConflict::Drop => Record { error: Some(failure), ..cancelled(job.clone()) },
+        OnConflict::Fail => failed(job.clone(), failure),
+    };
+    owed(finished(ended, policy, now), now)
+}
+
+/// Removes the places that a job gives back at the end of each attempt.
+pub(super) fn without_limits(mut job: Record) -> Record {
+    job.held.retain(|key, _| Kind::of(key) != Some(Kind::Limit));
+    job
+}
+
+/// Returns the places that a job had and has no longer: keys and entries.
+pub(crate) fn freed(before: &BTreeMap<String, Place>, next: &BTreeMap<String, Place>) -> Vec<(String, String)> {
+    // A place that is held for a certain time is not given back.
+    let is_timed = |key: &str, place: &Place| Kind::of(key) == Some(Kind::Unique) && place.until.is_some();
+    let is_freed = |(key, place): &(&String, &Place)| !is_timed(key, place) && next.get(*key).is_none_or(|kept| kept.entry != place.entry);
+    before.iter().filter(is_freed).map(|(key, place)| (key.clone(), place.entry.clone())).collect()
+}

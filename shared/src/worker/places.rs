@@ -1,0 +1,234 @@
+//! Takes the places in keys that a job needs before it starts.
+
+use std::{mem, sync::Arc};
+
+use jiff::Timestamp;
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    batch::Batch,
+    claim::Claimed,
+    decode::{Decoded, Delivery, Work},
+    delivery::Unusable,
+    ending::Settlement,
+};
+use crate::{
+    envelope::{Envelope, Keys, OnConflict},
+    keys::Taken,
+    lifecycle::{self, Claim, Ending, Kind, Needed, UNCLAIMED},
+    outbox::token,
+    record::Record,
+    store::{StoreError, Write, Written},
+};
+
+/// The places of a delivery that no record holds yet.
+pub(super) struct Places {
+    /// The places that it has taken: keys and entries.
+    taken: Vec<(String, String)>,
+    /// The instant by which a record must hold them.
+    write_by: Instant,
+    /// The instant just before the claim is sent.
+    pub(super) asked: Instant,
+    /// The job, if its arguments were bound to know its keys.
+    pub(super) work: Option<Work>,
+}
+
+impl Places {
+    pub(super) fn none() -> Self {
+        let now = Instant::now();
+        Self { taken: Vec::new(), write_by: now + UNCLAIMED / 2, asked: now, work: None }
+    }
+}
+
+/// The record of a job after it has asked for its places.
+enum Placed {
+    /// The job has all of them.
+    Ready(Box<Record>),
+    /// The job waits for a key.
+    Blocked(Box<Record>),
+    /// Another job holds its unique key, and this one ends.
+    Conflict(Box<Record>, Ending),
+    /// Another delivery of this job has a place. This one must come back.
+    Later,
+}
+
+impl Delivery {
+    /// Takes the places that a job needs before `next` is written. Returns the record to write with its ending, or else the end of the
+    /// delivery.
+    pub(super) async fn place(
+        &self,
+        next: Box<Record>,
+        ending: Option<Ending>,
+        seen: Option<&Record>,
+        claim: (&Decoded, &Claim),
+        places: &mut Option<Places>,
+        batch: &Batch<'_>,
+    ) -> Result<(Box<Record>, Option<Ending>), Claimed> {
+        let places = places.get_or_insert_with(Places::none);
+        if places.taken.is_empty() {
+            places.write_by = Instant::now() + UNCLAIMED / 2;
+        }
+        match self.take_places(*next, ending.is_none(), seen, claim, places, batch).await {
+            Ok(Placed::Ready(mut next)) => {
+                if ending.is_none() {
+                    // The lease begins now, not before the requests for the places.
+                    places.asked = Instant::now();
+                    lifecycle::lease_anew(&mut next, claim.1, batch.engine.clock.now());
+                }
+                Ok((next, ending))
+            }
+            Ok(Placed::Blocked(next)) => Ok((next, Some(Ending::Blocked))),
+            Ok(Placed::Conflict(next, ending)) => Ok((next, Some(ending))),
+            refused => {
+                self.give_back(mem::take(&mut places.taken), batch).await;
+                match refused {
+                    Err(error @ StoreError::Invalid(_)) => tracing::error!(id = self.id, %error, "cannot take a place in a key"),
+                    Err(error) => return Err(self.unanswered(claim.0, &error, None, batch)),
+                    Ok(_) => {}
+                }
+                Err(Claimed::Settle(Ending::NotStarted.into()))
+            }
+        }
+    }
+
+    /// Writes a record while its places are certainly its own, and gives back those that no record holds then.
+    pub(super) async fn write_with_places(
+        &self,
+        write: Write,
+        claim: &Claim,
+        places: &mut Places,
+        batch: &Batch<'_>,
+    ) -> Result<Written, StoreError> {
+        let (next, seen) = (Arc::clone(&write.next), write.seen.clone());
+        let late = || Err(StoreError::unknown("another job may get the places of this one"));
+        let written = timeout_at(places.write_by, batch.ledger.write(write)).await.unwrap_or_else(|_| late())?;
+        let mut freed = Vec::new();
+        let record = match &written {
+            Written::Done => {
+                freed.extend(seen.iter().flat_map(|seen| lifecycle::freed(&seen.held, &next.held)));
+                Some(&*next)
+            }
+            Written::Refused(Some(stored)) if stored.is_run_by(Some(&claim.owner)) => Some(&**stored),
+            Written::Refused(_) => None,
+        };
+        let is_held =
+            |(key, entry): &(String, String)| record.and_then(|record| record.held.get(key)).is_some_and(|place| place.entry == *entry);
+        freed.extend(mem::take(&mut places.taken).into_iter().filter(|place| !is_held(place)));
+        self.give_back(freed, batch).await;
+        Ok(written)
+    }
+
+    /// Gives back the places of a delivery that must come back.
+    pub(super) async fn given_back(&self, places: Option<Places>, batch: &Batch<'_>) -> Settlement {
+        self.give_back(places.map(|places| places.taken).unwrap_or_default(), batch).await;
+        Ending::NotStarted.into()
+    }
+
+    /// Takes the unique key of a job before anything is written, and its other keys before it starts.
+    async fn take_places(
+        &self,
+        mut next: Record,
+        is_start: bool,
+        seen: Option<&Record>,
+        claim: (&Decoded, &Claim),
+        places: &mut Places,
+        batch: &Batch<'_>,
+    ) -> Result<Placed, StoreError> {
+        let (decoded, Claim { owner, .. }) = claim;
+        let keys = self.keys(decoded, &next, is_start, places, batch).await?;
+        let has_started = seen.is_some_and(|seen| seen.generation > 0);
+        let needed = lifecycle::needed(&keys);
+        for key in needed.iter().filter(|key| is_start || key.kind == Kind::Unique) {
+            let now = batch.engine.clock.now();
+            match next.held.get_mut(&key.id) {
+                _ if key.until_started && has_started => continue,
+                Some(place) if lifecycle::is_usable(key.kind, place, now) => {
+                    if key.kind != Kind::Unique {
+                        place.until = None;
+                    }
+                    continue;
+                }
+                _ => {}
+            }
+            let place = lifecycle::taken_place(key, &self.id, owner, now);
+            match batch.links().take(key, &place.entry, next.held.contains_key(&key.id)).await? {
+                Taken::Yes => {
+                    places.taken.push((key.id.clone(), place.entry.clone()));
+                    next.held.insert(key.id.clone(), place);
+                }
+                Taken::Full(stored) if stored.holders.iter().any(|entry| lifecycle::job_of_entry(entry) == self.id) => {
+                    return Ok(Placed::Later);
+                }
+                Taken::Full(stored) if key.kind == Kind::Unique => {
+                    let Some(entry) = stored.holders.first() else { return Ok(Placed::Later) };
+                    let holder = lifecycle::job_of_entry(entry);
+                    if !lifecycle::is_backed(&key.id, entry, batch.ledger.read(holder).await?.as_ref()) {
+                        return Ok(Placed::Later); // that job may not get the place
+                    }
+                    return Ok(Self::conflict(&next, seen, key, holder, claim, now));
+                }
+                Taken::Full(_) => {
+                    let started_at = seen.and_then(|seen| seen.started_at);
+                    let waiting = lifecycle::waiting(&next, started_at, &key.id, &decoded.request, &token(), now);
+                    return Ok(Placed::Blocked(Box::new(waiting)));
+                }
+            }
+        }
+        // These places are given back as soon as the start is recorded.
+        for key in needed.iter().filter(|key| key.until_started && is_start) {
+            next.held.remove(&key.id);
+        }
+        Ok(Placed::Ready(Box::new(next)))
+    }
+
+    /// Returns the keys of a job: those of the message with which it runs, and those that its type declares for its arguments.
+    async fn keys(
+        &self,
+        decoded: &Decoded,
+        next: &Record,
+        is_start: bool,
+        places: &mut Places,
+        batch: &Batch<'_>,
+    ) -> Result<Keys, StoreError> {
+        let other = next.envelope.as_ref().filter(|body| **body != decoded.request.body);
+        if decoded.work.is_some() && other.is_none() || !is_start && decoded.work.is_none() {
+            return Ok(decoded.keys.clone());
+        }
+        let keys = other.and_then(|body| Envelope::parse(body).ok()).map_or_else(|| decoded.keys.clone(), |envelope| envelope.keys);
+        match self.work(decoded, next, batch).await {
+            Ok(work) => {
+                let keys = keys.or(work.keys.clone());
+                places.work = Some(work).filter(|_| is_start);
+                Ok(keys)
+            }
+            Err(Unusable::Unread(error)) => Err(error),
+            Err(Unusable::Unreadable(_)) => Ok(keys), // the attempt fails for the same reason
+        }
+    }
+
+    fn conflict(
+        next: &Record,
+        seen: Option<&Record>,
+        key: &Needed,
+        holder: &str,
+        (decoded, Claim { owner, .. }): (&Decoded, &Claim),
+        now: Timestamp,
+    ) -> Placed {
+        let seen = seen.filter(|seen| !lifecycle::is_unclaimed(seen)).cloned();
+        let job = seen.unwrap_or_else(|| lifecycle::created(&decoded.request, &decoded.policy));
+        let job = Record { owner: Some(owner.clone()), dependents: next.dependents.clone(), ..job };
+        let ended = lifecycle::in_conflict(&job, key, holder, &decoded.policy, now);
+        let ending = if key.on_conflict == OnConflict::Fail { Ending::Failed } else { Ending::Cancelled };
+        Placed::Conflict(Box::new(ended), ending)
+    }
+
+    /// Gives back places that no record holds.
+    pub(super) async fn give_back(&self, places: Vec<(String, String)>, batch: &Batch<'_>) {
+        if places.is_empty() {
+            return;
+        }
+        if let Err(error) = batch.links().give(places).await {
+            tracing::warn!(id = self.id, %error, "cannot give back the places of a job; a beater frees them");
+        }
+    }
+}

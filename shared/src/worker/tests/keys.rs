@@ -1,0 +1,397 @@
+//! Jobs that share keys, on the in-memory adapters.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::{
+    links::{Graph, Mortal, deliver, job},
+    *,
+};
+use crate::{
+    Enqueue, Keys, OnConflict,
+    lifecycle::{self, SKEW},
+    queue::Queue as _,
+    store::Store as _,
+};
+
+fn limited(id: &str, most: u32) -> Enqueue {
+    job(id).keys(Keys::new().limit("service", most))
+}
+
+fn exclusive(id: &str) -> Enqueue {
+    job(id).keys(Keys::new().exclusive("customer"))
+}
+
+fn unique(id: &str) -> Enqueue {
+    job(id).keys(Keys::new().unique("report"))
+}
+
+const LIMIT: &str = "service\u{1f}\u{1f}limit";
+const EXCLUSIVE: &str = "customer\u{1f}\u{1f}exclusive";
+const UNIQUE: &str = "report\u{1f}\u{1f}unique";
+
+/// The numbers of bodies that run at a time, and the most so far.
+#[derive(Clone, Default)]
+struct Gauge(Arc<[AtomicUsize; 2]>);
+
+impl Gauge {
+    async fn run(self) -> Result<Value, JobError> {
+        let running = self.0[0].fetch_add(1, Ordering::SeqCst) + 1;
+        self.0[1].fetch_max(running, Ordering::SeqCst);
+        sleep(seconds(1)).await;
+        self.0[0].fetch_sub(1, Ordering::SeqCst);
+        Ok(Value::Null)
+    }
+
+    fn most(&self) -> usize {
+        self.0[1].load(Ordering::SeqCst)
+    }
+}
+
+/// Returns a world whose job `probe` runs for a second.
+fn gauged() -> (Graph, Gauge) {
+    let (mut graph, gauge) = (Graph::new(), Gauge::default());
+    let (ran, runs) = (gauge.clone(), graph.runs.clone());
+    graph.jobs.add(Arc::new(Scripted::new("probe", Policy::new(), move |attempt: Arc<Attempt>| {
+        runs.note(attempt.id());
+        ran.clone().run()
+    })));
+    (graph, gauge)
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_jobs_than_the_limit_run_at_a_time_and_none_spends_an_attempt_by_waiting() {
+    for most in [1, 3, 10] {
+        let (graph, gauge) = gauged();
+        for id in TEN {
+            graph.enqueue(limited(id, most)).await;
+        }
+        graph.run().await;
+        assert_eq!(gauge.most(), most as usize);
+        let mut runs = graph.runs.all();
+        if most == 1 {
+            assert_eq!(runs, TEN, "the oldest first");
+        }
+        runs.sort();
+        assert_eq!(runs, TEN);
+        for id in TEN {
+            let record = graph.record(id);
+            assert_eq!((record.state, record.attempts, record.runs, record.generation), (State::Succeeded, 1, 1, 1), "{id}");
+            assert!(record.held.is_empty() && record.listed.is_none() && record.due.is_none());
+        }
+        assert!(graph.record(LIMIT).holders.is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_of_another_key_do_not_wait() {
+    let (graph, _) = gauged();
+    graph.enqueue(limited("a", 1)).await;
+    graph.enqueue(limited("b", 1)).await;
+    graph.enqueue(job("c").keys(Keys::new().limit("other", 1))).await;
+    graph.enqueue(job("d")).await;
+    graph.run().await;
+    let mut runs = graph.runs.all();
+    assert_eq!(runs.pop().as_deref(), Some("b"));
+    runs.sort();
+    assert_eq!(runs, ["a", "c", "d"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_exclusive_key_is_held_between_the_attempts_of_a_job() {
+    let mut graph = Graph::new();
+    let (runs, fails) = (graph.runs.clone(), Arc::new(AtomicUsize::new(1)));
+    graph.jobs.add(Arc::new(Scripted::new("probe", Policy::new(), move |attempt: Arc<Attempt>| {
+        runs.note(attempt.id());
+        let fails = attempt.id() == "a" && fails.fetch_add(1, Ordering::SeqCst) < 3;
+        async move { if fails { Err("as told".into()) } else { Ok(Value::Null) } }
+    })));
+    graph.enqueue(exclusive("a")).await;
+    graph.enqueue(exclusive("b")).await;
+    graph.run().await;
+    assert_eq!(graph.runs.all(), ["a", "a", "a", "b"]);
+    assert_eq!(graph.record("b").attempts, 1);
+    assert!(graph.record(EXCLUSIVE).holders.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_whose_unique_key_is_held_is_not_enqueued_and_its_producer_learns_of_the_holder() {
+    let graph = Graph::new();
+    let client = graph.local.client();
+    graph.enqueue(unique("a")).await;
+    let dropped = client.enqueue_one(unique("b")).await.expect("it is answered");
+    assert_eq!((dropped.holder.as_deref(), &*dropped.message_id), (Some("a"), ""));
+    assert_eq!((graph.record("b").state, graph.kind("b")), (State::Cancelled, "unique".into()));
+    let failing = job("c").keys(Keys::new().unique("report").on_conflict(OnConflict::Fail));
+    assert!(client.enqueue_one(failing).await.is_err());
+    graph.run().await;
+    graph.enqueue(unique("d")).await;
+    graph.run().await;
+    assert_eq!(graph.runs.all(), ["a", "d"]);
+    assert!(graph.record(UNIQUE).holders.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_of_any_producer_takes_the_unique_key_when_it_is_first_seen() {
+    let (graph, _) = gauged();
+    let send = async |id: &str, on_conflict: &str| {
+        let body = json!({"name": "probe", "id": id, "unique_key": "report", "on_conflict": on_conflict});
+        graph.local.queue.send(QUEUE, &[crate::queue::Outgoing::new(body.to_string())]).await;
+    };
+    send("a", "drop").await;
+    send("b", "drop").await;
+    send("c", "fail").await;
+    graph.run().await;
+    assert_eq!(graph.runs.all(), ["a"]);
+    assert_eq!(graph.states(&["a", "b", "c"]), [State::Succeeded, State::Cancelled, State::Failed]);
+    assert_eq!([graph.kind("b"), graph.kind("c")], ["unique", "unique"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_unique_key_is_free_once_its_job_has_started_or_its_time_is_over_if_so_declared() {
+    let graph = Graph::new();
+    let client = graph.local.client();
+    let started = |id: &str| job(id).keys(Keys::new().unique("report").until_started());
+    graph.enqueue(started("a")).await;
+    assert_eq!(client.enqueue_one(started("b")).await.expect("an answer").holder.as_deref(), Some("a"));
+    graph.run().await;
+    let timed = |id: &str| job(id).keys(Keys::new().unique("daily").unique_for(Duration::from_hours(1)));
+    graph.enqueue(timed("c")).await;
+    graph.run().await;
+    assert_eq!(graph.record("c").state, State::Succeeded);
+    assert_eq!(client.enqueue_one(timed("d")).await.expect("an answer").holder.as_deref(), Some("c"));
+    graph.local.clock.advance(Duration::from_hours(1) + SKEW + seconds(1));
+    assert_eq!(client.enqueue_one(timed("e")).await.expect("an answer").holder, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_unique_job_that_is_due_later_holds_its_key_until_then() {
+    let graph = Graph::new();
+    let client = graph.local.client();
+    for (first, second, delay) in [("a", "b", 600), ("c", "d", 7200)] {
+        graph.enqueue(unique(first).delay(seconds(delay))).await;
+        graph.local.clock.advance(seconds(300));
+        assert_eq!(client.enqueue_one(unique(second)).await.expect("an answer").holder.as_deref(), Some(first));
+        graph.run().await;
+    }
+    assert_eq!(graph.runs.all(), ["a", "c"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_place_of_a_job_whose_process_died_is_free_when_its_lease_is_over() {
+    let (graph, _) = gauged();
+    let (lease, now) = (Policy::new().lease, graph.local.clock.now());
+    let key = lifecycle::needed(&Keys::new().limit("service", 1)).remove(0);
+    let place = lifecycle::taken_place(&key, "a", "another", now);
+    let key = lifecycle::new_key(&key, &place.entry, "token", now);
+    let held = [(LIMIT.to_owned(), place)].into();
+    let dead = Record { held, ..held_by_another(&graph, "a", lease) };
+    graph.local.store.write(&[Write::insert(key), Write::insert(dead)]).await;
+    graph.enqueue(limited("b", 1)).await;
+    graph.local.clock.advance(lease / 2);
+    graph.run().await;
+    assert_eq!(graph.record("b").state, State::Blocked, "the lease is not over");
+    graph.local.clock.advance(lease + SKEW);
+    graph.run().await;
+    assert_eq!(graph.record("b").state, State::Succeeded);
+}
+
+/// Returns the record of a job that another process runs, without a message.
+fn held_by_another(graph: &Graph, id: &str, lease: Duration) -> Record {
+    let now = graph.local.clock.now();
+    Record {
+        id: id.into(),
+        name: "probe".into(),
+        queue: QUEUE.into(),
+        state: State::Running,
+        attempts: 1,
+        max_attempts: 5,
+        generation: 1,
+        owner: Some("another".into()),
+        started_at: Some(now),
+        lease_until: Some(crate::clock::after(now, lease).as_millisecond()),
+        ..Record::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_job_runs_once_and_no_place_is_lost_wherever_a_process_dies() {
+    let all = |id: &str| job(id).keys(Keys::new().limit("service", 1).exclusive("customer"));
+    let mut survived = 0;
+    for takes_effect in [false, true] {
+        for at in 0.. {
+            let graph = Graph::new();
+            for id in ["a", "b", "c"] {
+                graph.enqueue(all(id)).await;
+            }
+            let mortal = Mortal::new(&graph, at, takes_effect);
+            let died = deliver(&graph, &mortal).await;
+            // Messages become visible again, and leases run out.
+            for _ in 0..5 {
+                graph.run().await;
+                graph.local.clock.advance(seconds(3600));
+            }
+            let mut runs = graph.runs.all();
+            runs.sort();
+            runs.dedup();
+            assert_eq!(runs, ["a", "b", "c"], "died at {at}, {takes_effect}");
+            assert_eq!(graph.states(&["a", "b", "c"]), [State::Succeeded; 3], "died at {at}, {takes_effect}");
+            for key in [LIMIT, EXCLUSIVE] {
+                let key = graph.record(key);
+                let held = key.holders.iter().filter(|entry| {
+                    let job = graph.local.store.get(lifecycle::job_of_entry(entry));
+                    lifecycle::is_held(&key.id, entry, job.as_ref(), graph.local.clock.now())
+                });
+                assert_eq!(held.count(), 0, "died at {at}, {takes_effect}");
+            }
+            if !died {
+                survived += 1;
+                break;
+            }
+        }
+    }
+    assert_eq!(survived, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_an_operator_sets_wins_and_takes_effect_at_once() {
+    let (graph, gauge) = gauged();
+    let client = graph.local.client();
+    client.set_limit("service", Some(0)).await.expect("memory answers");
+    for id in TEN {
+        graph.enqueue(limited(id, 1)).await;
+    }
+    graph.run().await;
+    assert_eq!(graph.runs.all(), [""; 0], "no job starts");
+    let limits = client.limits().await.expect("memory answers");
+    assert_eq!((&*limits[0].key, limits[0].set, limits[0].waiting.len()), ("service", Some(0), 10));
+    client.set_limit("service", Some(3)).await.expect("memory answers");
+    graph.run().await;
+    assert_eq!((gauge.most(), graph.runs.all().len()), (3, 10));
+    client.set_limit("service", None).await.expect("memory answers");
+    for id in TEN {
+        graph.enqueue(limited(&format!("{id}2"), 2)).await;
+    }
+    graph.run().await;
+    let limit = client.limit("service").await.expect("memory answers").expect("a limit");
+    assert_eq!((limit.declared, limit.set, limit.holders.len(), limit.waiting.len()), (Some(2), None, 0, 0));
+    assert_eq!(client.limits().await.expect("memory answers"), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_job_leaves_the_line_and_a_cancelled_holder_its_place() {
+    let (graph, _) = gauged();
+    for id in ["a", "b", "c"] {
+        graph.enqueue(exclusive(id)).await;
+    }
+    let client = graph.local.client();
+    let mortal = Mortal::new(&graph, usize::MAX, false);
+    tokio::select! { biased;
+        _ = deliver(&graph, &mortal) => unreachable!("the body lasts a second"),
+        () = sleep(Duration::from_millis(500)) => {}
+    }
+    assert_eq!(graph.states(&["a", "b", "c"]), [State::Running, State::Blocked, State::Blocked]);
+    client.cancel("b").await.expect("memory answers");
+    client.cancel("a").await.expect("memory answers");
+    graph.local.clock.advance(seconds(3600));
+    graph.run().await;
+    assert_eq!(graph.states(&["a", "b", "c"]), [State::Cancelled, State::Cancelled, State::Succeeded]);
+    assert_eq!(graph.runs.all(), ["a", "c"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_waits_too_long_for_a_key_fails_and_names_it() {
+    let (graph, _) = gauged();
+    graph.local.client().set_limit("service", Some(0)).await.expect("memory answers");
+    graph.enqueue(limited("a", 1).max_blocked(seconds(600))).await;
+    graph.run().await;
+    assert_eq!(graph.record("a").state, State::Blocked);
+    graph.local.clock.advance(seconds(601));
+    graph.run().await;
+    assert_eq!(graph.kind("a"), "blocked_too_long");
+    let error = graph.record("a").error.expect("an error").message;
+    assert_eq!(error, "it waited too long for the limit key service");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_unique_job_for_which_others_wait_already_is_enqueued_and_they_are_told() {
+    let (graph, _) = gauged();
+    graph.enqueue(job("b").after(["a"])).await;
+    graph.run().await;
+    graph.enqueue(unique("a")).await;
+    graph.run().await;
+    assert_eq!(graph.runs.all(), ["a", "b"]);
+    // A dropped job ends as well.
+    graph.enqueue(job("e").after(["d"]).otherwise(crate::Otherwise::Cancel)).await;
+    graph.run().await;
+    graph.enqueue(unique("c").delay(seconds(3600))).await;
+    let dropped = graph.local.client().enqueue_one(unique("d")).await.expect("an answer");
+    assert_eq!(dropped.holder.as_deref(), Some("c"));
+    graph.run().await;
+    assert_eq!((graph.record("e").state, graph.kind("e")), (State::Cancelled, "dependency".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_is_retried_after_the_time_of_its_key_goes_on() {
+    let graph = Graph::new().failing(&["a"]);
+    let mut jobs = super::super::engine::Jobs::default();
+    let (runs, failing) = (graph.runs.clone(), Arc::clone(&graph.failing));
+    jobs.add(Arc::new(Scripted::new(
+        "probe",
+        Policy::new().backoff(crate::Backoff::constant(seconds(120))),
+        move |attempt: Arc<Attempt>| {
+            runs.note(attempt.id());
+            let fails = lock(&failing).remove(attempt.id());
+            async move { if fails { Err("as told".into()) } else { Ok(Value::Null) } }
+        },
+    )));
+    let graph = Graph { jobs, ..graph };
+    let timed = |id: &str| job(id).keys(Keys::new().unique("report").unique_for(seconds(60)));
+    graph.enqueue(timed("a")).await;
+    let engine = graph.local.engine(graph.jobs.clone(), Handle::current(), usize::MAX);
+    graph.local.run_due(&engine).await.expect("memory answers");
+    graph.local.clock.advance(seconds(90));
+    graph.enqueue(timed("b")).await;
+    graph.run().await;
+    assert_eq!(graph.states(&["a", "b"]), [State::Succeeded; 2]);
+    assert_eq!(graph.runs.all(), ["a", "b", "a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_waits_for_a_limit_has_not_started_and_keeps_its_unique_key() {
+    let (graph, _) = gauged();
+    let client = graph.local.client();
+    client.set_limit("service", Some(0)).await.expect("memory answers");
+    let started = |id: &str| job(id).keys(Keys::new().limit("service", 1).unique("report").until_started());
+    graph.enqueue(started("a")).await;
+    graph.run().await;
+    assert_eq!(graph.record("a").state, State::Blocked);
+    assert_eq!(client.enqueue_one(started("b")).await.expect("an answer").holder.as_deref(), Some("a"));
+    client.set_limit("service", None).await.expect("memory answers");
+    graph.run().await;
+    assert_eq!(graph.runs.all(), ["a"]);
+    assert_eq!(client.enqueue_one(started("c")).await.expect("an answer").holder, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_cancel_a_unique_key_is_free_at_once() {
+    let graph = Graph::new();
+    let client = graph.local.client();
+    graph.enqueue(unique("a")).await;
+    client.cancel("a").await.expect("memory answers");
+    assert_eq!(client.enqueue_one(unique("b")).await.expect("an answer").holder, None);
+    graph.run().await;
+    assert_eq!(graph.runs.all(), ["b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_keys_of_a_retried_job_are_those_of_its_new_arguments() {
+    let graph = Graph::new().failing(&["a"]);
+    graph.enqueue(job("a").keys(Keys::new().exclusive("old"))).await;
+    graph.run().await;
+    assert_eq!(graph.record("a").state, State::Failed);
+    lock(&graph.failing).clear();
+    graph.local.client().retry(job("a").keys(Keys::new().exclusive("new"))).await.expect("memory answers");
+    graph.run().await;
+    assert_eq!(graph.record("a").state, State::Succeeded);
+    assert!(graph.local.store.get("new\u{1f}\u{1f}exclusive").is_some());
+}
