@@ -96,6 +96,8 @@ mod guide {
     struct Enqueueing;
     #[doc = include_str!("../../docs/dependencies.md")]
     struct Dependencies;
+    #[doc = include_str!("../../docs/keys.md")]
+    struct Keys;
     #[doc = include_str!("../../docs/workflows.md")]
     struct Workflows;
     #[doc = include_str!("../../docs/schedules.md")]

@@ -124,11 +124,7 @@ async fn set(aws: &Aws, key: &str, limit: Option<u32>, json: bool) -> Result<boo
         return Err(Failure::new(format!("the limit key {} was deleted in the meantime; try again", clean(key))));
     };
     let mut output = Output::new();
-    if json {
-        output.json(&as_json(&limit))?
-    } else {
-        output.line(described(&limit))?
-    }
+    if json { output.json(&as_json(&limit)) } else { output.line(described(&limit)) }?;
     Ok(true)
 }
 
