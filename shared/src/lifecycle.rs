@@ -37,7 +37,7 @@ pub(crate) use self::{
     identity::{RESERVED, UNSTORABLE, differs, has_other_arguments, id_in_use, is_of, noted, other_workflow},
     key::{
         Kind, Needed, UNCLAIMED, awaited_key, freed, handed_entry, in_conflict, is_backed, is_handed, is_held, is_usable, job_of_entry,
-        key_id, key_kept_until, needed, new_key, places, taken_place, unmarked, waited_keys, waiting, waiting_list,
+        key_id, key_kept_until, needed, new_key, places, taken_place, timed_place, unmarked, waited_keys, waiting, waiting_list,
     },
     lease::renewed,
     node::{is_left_over, is_reopened, job_of, max_wait, members, nodes, page, pages, plan, reopened},

@@ -98,7 +98,7 @@ impl Client {
             let Some(first) = stored.holders.first() else { continue };
             let holder = lifecycle::job_of_entry(first);
             if holder == own {
-                return Ok(Holder::Unknown); // a worker has received this job already
+                return Ok(Holder::Unknown); // a worker has received this job already, or an answer was lost
             }
             if lifecycle::is_backed(&key.id, first, self.links().read(holder).await?.as_ref()) {
                 return Ok(Holder::Other(holder.to_owned()));

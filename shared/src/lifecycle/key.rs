@@ -25,11 +25,11 @@ use crate::{
 };
 
 /// Time for which a place is held without a record. A claim must be written in its first half.
-pub(crate) const UNCLAIMED: Duration = Duration::from_mins(1);
+pub(crate) const UNCLAIMED: Duration = Duration::from_secs(30);
 /// Time for which a place is held for a job whose message was sent. Then another job may take it.
 const HANDED: Duration = Duration::from_mins(5);
 /// The remaining time with which a handed place can still be used: enough to record the claim.
-const USABLE: Duration = Duration::from_secs(45);
+const USABLE: Duration = Duration::from_secs(25);
 /// Time for which a key keeps its mark that jobs wait after the last one came. The index that lists these jobs lags behind by less.
 const MARKED: Duration = Duration::from_secs(30);
 /// Time for which the record of an unused key is kept.
@@ -182,6 +182,12 @@ pub(crate) fn taken_place(key: &Needed, job: &str, owner: &str, now: Timestamp) 
     let until = after(now, key.time.unwrap_or(UNCLAIMED)).as_millisecond();
     let whatever = if key.time.is_some() { WHATEVER.to_string() } else { String::new() };
     Place { entry: format!("{}{SEPARATOR}{whatever}{until}{SEPARATOR}{job}", token(owner)), until: key.time.map(|_| until) }
+}
+
+/// Returns the place of an entry that is held until a certain instant.
+pub(crate) fn timed_place(entry: &str) -> Option<Place> {
+    let until = entry.split(SEPARATOR).nth(1)?.strip_prefix(WHATEVER)?.parse().ok()?;
+    Some(Place { entry: entry.to_owned(), until: Some(until) })
 }
 
 /// Returns the entry of a blocked job that is handed a place. It is the same for all processes that hand it over.

@@ -156,8 +156,10 @@ impl Delivery {
                     places.taken.push((key.id.clone(), place.entry.clone()));
                     next.held.insert(key.id.clone(), place);
                 }
-                Taken::Full(stored) if stored.holders.iter().any(|entry| lifecycle::job_of_entry(entry) == self.id) => {
-                    return Ok(Placed::Later);
+                Taken::Full(stored) if let Some(own) = own_entry(&stored, &self.id) => {
+                    // An earlier delivery has taken it, and may have died before the record held it.
+                    let Some(place) = lifecycle::timed_place(&own) else { return Ok(Placed::Later) };
+                    next.held.insert(key.id.clone(), place);
                 }
                 Taken::Full(stored) if key.kind == Kind::Unique => {
                     let Some(entry) = stored.holders.first() else { return Ok(Placed::Later) };
@@ -231,4 +233,9 @@ impl Delivery {
             tracing::warn!(id = self.id, %error, "cannot give back the places of a job; a beater frees them");
         }
     }
+}
+
+/// Returns the entry of a job among the holders of a key.
+fn own_entry(key: &Record, job: &str) -> Option<String> {
+    key.holders.iter().find(|entry| lifecycle::job_of_entry(entry) == job).cloned()
 }

@@ -33,6 +33,7 @@ mod eager;
 mod fifo;
 mod hostile;
 mod infra;
+mod keys;
 mod lost_answer;
 mod outside;
 mod partial;

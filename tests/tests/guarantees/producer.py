@@ -38,6 +38,15 @@ def workflow(effects, count):
     boto3.client("sqs").send_message(QueueUrl=os.environ["SQJOBS_QUEUE_URL"], MessageBody=json.dumps(body))
 
 
+def unique(args, count):
+    """Sends jobs of which only one may be unfinished."""
+    send = boto3.client("sqs").send_message
+    for number in range(int(count)):
+        body = {"name": "probe", "id": f"python-{number}", "args": json.loads(args), "unique_key": "report", "needs": ["keys"]}
+        body |= {"limit_key": "gate", "limit": 1}
+        send(QueueUrl=os.environ["SQJOBS_QUEUE_URL"], MessageBody=json.dumps(body))
+
+
 def read():
     jobs = boto3.resource("dynamodb").Table(os.environ["SQJOBS_TABLE"])
     for job in ["from-python", "from-old-python"]:
@@ -45,4 +54,4 @@ def read():
         print(item["state"], item["result"], item["attempts"])
 
 
-{"enqueue": enqueue, "later": later, "chain": chain, "workflow": workflow, "read": read}[sys.argv[1]](*sys.argv[2:])
+{"enqueue": enqueue, "later": later, "chain": chain, "workflow": workflow, "unique": unique, "read": read}[sys.argv[1]](*sys.argv[2:])

@@ -395,3 +395,19 @@ async fn the_keys_of_a_retried_job_are_those_of_its_new_arguments() {
     assert_eq!(graph.record("a").state, State::Succeeded);
     assert!(graph.local.store.get("new\u{1f}\u{1f}exclusive").is_some());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_dies_with_a_key_for_a_time_does_not_delay_its_own_job() {
+    for takes_effect in [false, true] {
+        for at in 0..12 {
+            let graph = Graph::new();
+            let body = json!({"name": "probe", "id": "a", "unique_key": "report", "unique_for": 86_400});
+            graph.local.queue.send(QUEUE, &[crate::queue::Outgoing::new(body.to_string())]).await;
+            deliver(&graph, &Mortal::new(&graph, at, takes_effect)).await;
+            let before = graph.local.clock.now();
+            graph.run().await;
+            assert_eq!(graph.record("a").state, State::Succeeded);
+            assert!(graph.local.clock.now().duration_since(before).as_secs() < 600, "died at {at}, {takes_effect}");
+        }
+    }
+}

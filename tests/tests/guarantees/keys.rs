@@ -1,0 +1,184 @@
+//! Jobs that share keys, in deployed functions.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use sqjobs::{Client, Clock, Enqueue, Keys, queue::Sqs};
+
+use crate::{
+    cli::sqjobs,
+    function::Function,
+    producer::python,
+    proxy::Fault,
+    wait,
+    world::{PATIENCE, World},
+};
+
+/// Returns the message of a probe with keys.
+fn keyed(world: &World, id: &str, orders: &Value, keys: &Value) -> Value {
+    let mut message = world.probe(id, orders);
+    for (field, value) in keys.as_object().expect("fields") {
+        message[field] = value.clone();
+    }
+    message["needs"] = json!(["keys"]);
+    message
+}
+
+/// Returns the ids of the jobs in this state.
+async fn in_state(world: &World, state: &str) -> BTreeSet<String> {
+    world.records().await.into_iter().filter(|(_, record)| record.state == state).map(|(id, _)| id).collect()
+}
+
+#[test]
+fn no_more_jobs_than_the_limit_run_at_a_time() {
+    World::setup().test(async |world| {
+        world.deploy(&Function::probe()).await;
+        let orders = json!({"act": {"wait_for": world.effects.gate()}});
+        let ids: Vec<_> = (0..6).map(|number| format!("job-{number}")).collect();
+        let limit = json!({"limit_key": "service", "limit": 2});
+        let jobs: Vec<_> = ids.iter().map(|id| keyed(world, id, &orders, &limit)).collect();
+        world.send_all(&jobs).await;
+        wait::until("four jobs wait", PATIENCE, async || {
+            let blocked = in_state(world, "blocked").await;
+            if blocked.len() == 4 { Ok(()) } else { Err(format!("{blocked:?}")) }
+        })
+        .await;
+        assert_eq!(world.effects.ids().len(), 2, "the others do not run");
+        let blocked = in_state(world, "blocked").await;
+        let first = blocked.first().expect("a job").clone();
+        let explained = sqjobs(world, &["explain", &first]).yes();
+        assert!(explained.contains("It waits for a place in the limit key service: 2 of 2 are held, by \"job-"), "{explained}");
+        let waiting = sqjobs(world, &["list", "--key", "service", "--json"]).json();
+        assert_eq!(waiting.iter().map(|job| job["id"].as_str().unwrap_or_default().to_owned()).collect::<BTreeSet<_>>(), blocked);
+        let shown = sqjobs(world, &["limit", "list", "--json"]).json();
+        assert_eq!(
+            (&shown[0]["key"], &shown[0]["limit"], shown[0]["waiting"].as_array().map(Vec::len)),
+            (&json!("service"), &json!(2), Some(4))
+        );
+        // An operator lets a third job run.
+        let set = sqjobs(world, &["limit", "set", "service", "3"]).yes();
+        assert!(set.starts_with("service: 3 jobs run at a time (set by an operator; the jobs declare 2)"), "{set}");
+        wait::until("a third job runs", PATIENCE, async || match world.effects.ids().len() {
+            3 => Ok(()),
+            runs => Err(format!("{runs} runs")),
+        })
+        .await;
+        assert_eq!(in_state(world, "blocked").await.len(), 3);
+        world.effects.open_the_gate();
+        for id in &ids {
+            let record = world.record_in(id, "succeeded").await;
+            assert_eq!(record.attempts as usize, world.effects.runs_of(id).len(), "{id} spent an attempt by waiting");
+        }
+        world.drained().await;
+        let shown = sqjobs(world, &["limit", "clear", "service", "--json"]).json();
+        assert_eq!((&shown[0]["holders"], &shown[0]["waiting"], &shown[0]["set"]), (&json!([]), &json!([]), &Value::Null));
+        assert!(sqjobs(world, &["limit", "show", "nobody"]).no().contains("no job has used the limit key nobody"));
+    });
+}
+
+#[test]
+fn jobs_of_an_exclusive_key_run_one_after_another_wherever_functions_are_cut_off() {
+    World::setup().visibility_s(6).test(async |world| {
+        world.deploy(&Function::probe()).await;
+        let beater = Function::beater();
+        world.deploy_beater(&beater).await;
+        let mut rounds = 0;
+        loop {
+            let ids = ["a", "b", "c"].map(|name| format!("{name}-{rounds}"));
+            let key = json!({"exclusive_key": format!("customer-{rounds}"), "max_attempts": 9});
+            world.proxy.cut_after(rounds);
+            world.send_together(&ids.each_ref().map(|id| keyed(world, id, &json!({}), &key))).await;
+            rounds += 1;
+            let mut was_cut = false;
+            wait::until("each job ends", 2 * PATIENCE, async || {
+                was_cut |= world.proxy.mend_if_cut();
+                if was_cut {
+                    world.tick(&beater, Clock::system().now()).await;
+                }
+                for id in &ids {
+                    let state = world.record(id).await.map(|record| record.state);
+                    if state.as_deref() != Some("succeeded") {
+                        return Err(format!("{id} is {state:?}"));
+                    }
+                }
+                Ok(())
+            })
+            .await;
+            for id in &ids {
+                let seen = world.effects.runs_of(id).len();
+                // A process that cannot record its success repeats the body.
+                assert!(seen == 1 || was_cut && seen == 2, "{id} ran {seen} times");
+            }
+            if !was_cut {
+                break;
+            }
+        }
+        world.proxy.mend();
+        world.drained().await;
+        assert!(rounds > 8, "{rounds} places to die");
+    });
+}
+
+#[test]
+fn of_two_hundred_enqueues_with_one_unique_key_one_job_runs() {
+    World::setup().test(async |world| {
+        world.deploy(&Function::probe()).await;
+        // The first job stays unfinished until an operator lets it start.
+        sqjobs(world, &["limit", "set", "gate", "0"]).yes();
+        let args = world.probe("", &json!({}))["args"].clone();
+        let queue = Sqs::new(world.account.sqs.clone());
+        let client = Client::new(std::sync::Arc::new(queue), std::sync::Arc::new(world.store()), Clock::system(), "");
+        let jobs = (0..120).map(|number| {
+            let job = Enqueue::named("probe", args.clone()).queue("probes").id(format!("rust-{number}"));
+            client.enqueue_one(job.keys(Keys::new().unique("report").limit("gate", 1)))
+        });
+        let answers = join_all(jobs).await;
+        python(world, &["unique", &args.to_string(), "70"]);
+        for number in 0..10 {
+            let id = format!("command-{number}");
+            let refused =
+                sqjobs(world, &["enqueue", "probe", &args.to_string(), "--queue", "probes", "--id", &id, "--unique-key", "report"]).no();
+            assert!(refused.contains("is not enqueued: job ") && refused.contains("holds its unique key"), "{refused}");
+        }
+        let told = answers.into_iter().filter(|answer| answer.as_ref().is_ok_and(|sent| sent.holder.is_some())).count();
+        assert!(told > 100, "{told} producers were told of the holder");
+        wait::until("all others are dropped", PATIENCE, async || match in_state(world, "cancelled").await.len() {
+            199 => Ok(()),
+            dropped => Err(format!("{dropped} are dropped")),
+        })
+        .await;
+        assert_eq!(world.effects.ids().len(), 0);
+        sqjobs(world, &["limit", "clear", "gate"]).yes();
+        wait::until("it runs", PATIENCE, async || match in_state(world, "succeeded").await.len() {
+            1 => Ok(()),
+            ended => Err(format!("{ended} have succeeded")),
+        })
+        .await;
+        world.drained().await;
+        assert_eq!(world.effects.ids().len(), 1);
+        let next = Enqueue::named("probe", args).queue("probes").id("next").keys(Keys::new().unique("report"));
+        assert_eq!(client.enqueue_one(next).await.expect("it is enqueued").holder, None);
+        world.record_in("next", "succeeded").await;
+        assert_eq!(world.effects.ids().len(), 2);
+    });
+}
+
+#[test]
+fn changes_of_keys_whose_answers_are_lost_are_repeated() {
+    World::setup().test(async |world| {
+        for part in ["set_add", "set_delete", "purge_at"] {
+            for fault in [Fault::swallow("BatchExecuteStatement", part), Fault::refuse("BatchExecuteStatement", part)] {
+                world.proxy.arm(fault);
+            }
+        }
+        let key = json!({"limit_key": "service", "limit": 1});
+        world.send_all(&["a", "b", "c"].map(|id| keyed(world, id, &json!({}), &key))).await;
+        world.deploy(&Function::probe()).await;
+        for id in ["a", "b", "c"] {
+            world.record_in(id, "succeeded").await;
+            assert_eq!(world.effects.runs_of(id).len(), 1);
+        }
+        assert!(world.proxy.is_spent(), "each fault happened");
+    });
+}
