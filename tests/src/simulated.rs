@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sqjobs::{
     Arguments, Backoff, Context, Enqueue, Job, JobError, Policy, Recording, Worker,
-    testing::simulation::{Simulation, connected, workflow},
+    testing::simulation::{Simulation, connected, keyed, workflow},
 };
 
 /// Number of jobs in one run, if there are many runs.
@@ -129,6 +129,18 @@ pub fn whole(seed: u64) -> (Simulation, Vec<Enqueue>) {
     let changes = [0, 4, 12][usize::try_from(seed % 3).unwrap_or(0)];
     let copies = if seed.is_multiple_of(5) { 2 } else { 1 };
     (Simulation::new(seed).changes(changes), vec![message; copies])
+}
+
+/// Returns a run of jobs that share keys, some of which also wait for each other. In two runs of three, an operator cancels and retries jobs.
+pub fn sharing(seed: u64) -> (Simulation, Vec<Enqueue>) {
+    let recorded = |number: u64| {
+        let job = job(seed, number, CONNECTED);
+        if job.name() == "quiet" { job.recorded() } else { job }
+    };
+    let jobs = keyed(seed, (0..2 * JOBS).map(recorded).collect());
+    let jobs = if seed.is_multiple_of(5) { connected(seed, jobs) } else { jobs };
+    let changes = [0, 4, 12][usize::try_from(seed % 3).unwrap_or(0)];
+    (Simulation::new(seed).functions(3).changes(changes), jobs)
 }
 
 fn job(seed: u64, number: u64, hows: [How; 6]) -> Enqueue {

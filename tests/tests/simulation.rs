@@ -7,7 +7,7 @@ use sqjobs::{
     Arguments, Context, Enqueue, Job, JobError, Policy, StoreFailure, Worker,
     testing::simulation::{Faults, Simulated, Simulation},
 };
-use sqjobs_tests::simulated::{graph, jobs, whole, worker};
+use sqjobs_tests::simulated::{graph, jobs, sharing, whole, worker};
 
 fn run(simulation: Simulation, seed: u64) -> Simulated {
     simulation.run(worker, jobs(seed, 6))
@@ -45,6 +45,16 @@ fn workflows_run_each_job_once_and_start_none_early_or_never() {
         let (simulation, jobs) = whole(seed);
         let ended = simulation.run(worker, jobs);
         ended.flaws().into_iter().map(move |flaw| format!("workflow {seed}: {flaw}"))
+    });
+    assert_eq!(flaws.collect::<Vec<_>>(), Vec::<String>::new());
+}
+
+#[test]
+fn jobs_that_share_keys_never_exceed_a_limit_and_all_end() {
+    let flaws = (0..60).flat_map(|seed| {
+        let (simulation, jobs) = sharing(seed);
+        let ended = simulation.run(worker, jobs);
+        ended.flaws().into_iter().map(move |flaw| format!("keys {seed}: {flaw}"))
     });
     assert_eq!(flaws.collect::<Vec<_>>(), Vec::<String>::new());
 }

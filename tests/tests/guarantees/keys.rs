@@ -1,6 +1,6 @@
 //! Jobs that share keys, in deployed functions.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -32,8 +32,8 @@ async fn in_state(world: &World, state: &str) -> BTreeSet<String> {
 
 #[test]
 fn no_more_jobs_than_the_limit_run_at_a_time() {
-    World::setup().test(async |world| {
-        world.deploy(&Function::probe()).await;
+    World::setup().visibility_s(720).test(async |world| {
+        world.deploy(&Function::probe().timeout(Duration::from_mins(2))).await;
         let orders = json!({"act": {"wait_for": world.effects.gate()}});
         let ids: Vec<_> = (0..6).map(|number| format!("job-{number}")).collect();
         let limit = json!({"limit_key": "service", "limit": 2});

@@ -35,7 +35,8 @@ pub(crate) struct Ran {
 impl Ran {
     fn of(args: &[&str], output: &Output) -> Self {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("it prints UTF-8");
-        let words = if ["schedule", "dlq", "queue", "function"].contains(&args.first().copied().unwrap_or_default()) { 2 } else { 1 };
+        let words =
+            if ["schedule", "dlq", "limit", "queue", "function"].contains(&args.first().copied().unwrap_or_default()) { 2 } else { 1 };
         let name = args.iter().take(words).copied().collect::<Vec<_>>().join(" ");
         Self { name, status: output.status.code().unwrap_or(-1), printed: text(&output.stdout), said: text(&output.stderr) }
     }
