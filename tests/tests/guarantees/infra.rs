@@ -31,7 +31,7 @@ const RIGHTS: &[(&str, &[&str], Who)] = &[
     (".batch_write_item()", &["dynamodb:BatchWriteItem"], Who::Functions),
     (".describe_table()", &["dynamodb:DescribeTable"], Who::Beaters),
     (".get_item()", &["dynamodb:GetItem"], Who::Beaters),
-    (".query()", &["dynamodb:Query"], Who::Beaters),
+    (".query()", &["dynamodb:Query"], Who::Both),
     (".scan()", &["dynamodb:Scan"], Who::Beaters),
     ("Put::builder()", &["dynamodb:PutItem"], Who::Beaters),
     (".put_item()", &["dynamodb:PutItem"], Who::Beaters),

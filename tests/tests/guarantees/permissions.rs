@@ -109,6 +109,7 @@ async fn live(world: &World, ask: impl Fn(&str, &[&str])) {
 
     ask("producer", &["enqueue", "probe", "[1]", "--queue", "probes", "--id", "a"]);
     ask("producer", &["enqueue", "probe", "[1]", "--queue", "probes", "--id", "b", "--recorded", "--listed", "--object", "order:1"]);
+    ask("producer", &["enqueue", "probe", "[1]", "--queue", "probes", "--id", "unique", "--unique-key", "order-1"]);
 
     let now = Clock::system().now();
     for (id, state) in [("waits", "scheduled"), ("moves", "scheduled")] {
