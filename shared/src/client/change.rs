@@ -121,6 +121,14 @@ impl Client {
         if !job.envelope().jobs.is_empty() {
             return Err(Error::Invalid("cannot run a whole workflow again by one of its messages; use `Client::retry_workflow`".into()));
         }
+        if let Some(id) = &job.envelope().id {
+            self.refuse_unsent_workflow(id).await?;
+        }
+        self.retry_one(job).await
+    }
+
+    /// Runs an ended job again, even if it closes a workflow of which not all jobs were sent.
+    pub(super) async fn retry_one(&self, job: Enqueue) -> Result<bool, Error> {
         let (job, prepared) = self.prepare(job.detached())?;
         let now = self.clock.now();
         let request = job.request(&prepared.queue, now);
@@ -166,6 +174,24 @@ impl Client {
             }
         }
         Err(Error::Conflict(format!("cannot change job {id:?}: its record changed {CHANGES} times meanwhile; try again")))
+    }
+
+    /// Refuses to retry the closing job of a workflow that was cancelled before all its jobs were sent: it would wait for jobs that never
+    /// come, or run without them.
+    async fn refuse_unsent_workflow(&self, id: &str) -> Result<(), Error> {
+        let is_unsent = |closing: &Record| closing.state.is_terminal() && closing.dependencies.is_none();
+        if !self.get(id).await?.as_ref().is_some_and(is_unsent) {
+            return Ok(());
+        }
+        let plan = self.records(&[lifecycle::plan_id(id)]).await?.pop().flatten();
+        let is_old = |plan: &Record| lifecycle::is_left_over(plan, self.clock.now());
+        match plan.filter(|plan| !is_old(plan)) {
+            Some(_) => Err(Error::Conflict(format!(
+                "cannot run job {id:?} again: it closes a workflow of which not all jobs were sent; run the workflow again, by \
+                 `Client::retry_workflow` or `sqjobs retry --tree`"
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// Gives back the places in keys that a job has lost by this write.

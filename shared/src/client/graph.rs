@@ -167,7 +167,7 @@ impl Client {
                 }
                 // A retried job runs even if it is late.
                 job.expires_at = job.expires_at.filter(|at| *at > now);
-                let is_retried = self.retry(Enqueue::of(job, queue)).await?;
+                let is_retried = self.retry_one(Enqueue::of(job, queue)).await?;
                 Ok::<_, Error>(Some(id).filter(|_| is_retried))
             });
             done.extend(retried.buffer_unordered(AT_A_TIME).try_collect::<Vec<_>>().await?.into_iter().flatten());

@@ -73,7 +73,11 @@ impl Simulated {
     /// Returns `true` if the job that holds the unique key of a dropped job exists and is another one.
     pub(super) fn is_dropped_for(&self, id: &str, reason: &str) -> bool {
         let holder = reason.split(' ').nth(1).unwrap_or_default();
-        holder != id && self.steps.iter().any(|step| step.id == holder && step.state != State::Cancelled)
+        let was_live = self.steps.iter().any(|step| step.id == holder && step.state != State::Cancelled);
+        // The client has written the first record of a holder before the run.
+        let was_enqueued =
+            self.records.iter().any(|record| record.id == holder && record.error.as_ref().is_none_or(|error| error.kind != "unique"));
+        holder != id && (was_live || was_enqueued)
     }
 }
 

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::watch::Watch;
 use crate::{
+    lifecycle::unmet,
     queue,
     record::{Record, State},
     store::{self, Index, Link, Linked, Listing, Store, StoreError, Write, Written},
@@ -72,7 +73,7 @@ impl Index for Table {
             let now = self.start + SignedDuration::try_from(self.watch.since.elapsed()).unwrap_or(SignedDuration::MAX);
             let waits = |record: &Record| {
                 let until = record.dependencies.as_ref().and_then(|dependencies| dependencies.until);
-                record.state == State::Blocked && !record.blocked_on.is_empty() && until.is_some_and(|until| until > now)
+                record.state == State::Blocked && unmet(record).next().is_some() && until.is_some_and(|until| until > now)
             };
             found.retain(|record| !self.hides_blocked || !record.as_ref().is_ok_and(waits));
             Ok(found)
