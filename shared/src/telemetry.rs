@@ -29,7 +29,8 @@ pub(crate) fn in_lambda() {
 /// Sets up logs for a terminal, from level `error` unless `RUST_LOG` is set.
 pub(crate) fn eager() {
     // The program prints the end of each delivery itself, as a record or as a separate line.
-    let usual = Targets::new().with_default(LevelFilter::ERROR).with_target(ENDINGS, LevelFilter::OFF);
+    let usual =
+        Targets::new().with_default(LevelFilter::ERROR).with_target(ENDINGS, LevelFilter::OFF).with_target(DECODING, LevelFilter::WARN);
     let (targets, flaw) = targets(usual);
     registry().with(layer().with_writer(|| Lines(io::stderr())).with_target(false)).with(targets).try_init().ok();
     flaw.inspect(warn);
@@ -43,6 +44,8 @@ fn warn_of_aborts() {
     }
 }
 
+/// The target of the warnings about fields of a message.
+const DECODING: &str = "sqjobs::worker::decode";
 /// The target of the log lines that [`log_ending`] writes.
 pub(crate) const ENDINGS: &str = "sqjobs::ending";
 

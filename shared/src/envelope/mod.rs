@@ -214,6 +214,7 @@ impl Envelope {
     pub fn check(&self) -> Result<(), Unreadable> {
         let most = if self.jobs.is_empty() { dependency::MOST } else { workflow::MOST };
         self.check_fields(most)?;
+        self.check_needs()?;
         if self.jobs.is_empty() { Ok(()) } else { workflow::check(self) }
     }
 

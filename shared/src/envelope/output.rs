@@ -11,6 +11,9 @@ pub(super) const FEATURE: &str = "outputs";
 /// The only key of a reference.
 const KEY: &str = "$output";
 
+/// The remedy for a reference in a message that does not name the feature.
+const NEEDS: &str = r#"add "needs": ["outputs"] to the message if "$output" stands for the result of a job"#;
+
 /// Returns a reference to the output of another job, for the arguments of a job that waits for it: `{"$output": id}`.
 ///
 /// Before the job runs, its function replaces the reference by the result of the other job, or by `null` if there is no result. Inside a
@@ -65,6 +68,12 @@ impl Envelope {
     /// Returns the ids of the jobs to whose outputs the arguments refer. Returns none if the envelope does not need the feature.
     pub(crate) fn outputs(&self) -> BTreeSet<&str> {
         if self.needs.iter().any(|need| need == FEATURE) { self.references() } else { BTreeSet::new() }
+    }
+
+    /// Adds a remedy to the flaw of arguments, if they have references and the message does not name the feature.
+    pub(crate) fn explain_outputs(&self, flaw: Unreadable) -> Unreadable {
+        let is_unannounced = self.outputs().is_empty() && !self.references().is_empty();
+        if is_unannounced { flaw.advise(NEEDS) } else { flaw }
     }
 
     fn references(&self) -> BTreeSet<&str> {

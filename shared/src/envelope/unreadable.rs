@@ -52,6 +52,11 @@ impl Unreadable {
         self
     }
 
+    /// Adds a remedy, and keeps the words of Rust.
+    pub(super) fn advise(self, remedy: &'static str) -> Self {
+        Self { remedy: Some(remedy), ..self }
+    }
+
     /// Returns how far the value was parsed, to compare two reasons. A value of the right type counts more than one of the wrong
     /// type; then the deeper path counts more. (The first step may come from an equivalent form.)
     pub(super) fn progress(&self) -> (bool, usize) {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{CURRENT, DEPENDENCIES, Digest, Envelope, Otherwise, Unreadable, When, dependency, json::kind, keys, limit, output};
+use super::{CURRENT, DEPENDENCIES, Digest, Envelope, Otherwise, Unreadable, When, dependency, json::kind, keys, limit, mistake, output};
 
 /// The feature that a worker needs for a workflow.
 const FEATURE: &str = "workflow";
@@ -180,7 +180,8 @@ impl Envelope {
     }
 
     /// Returns the digest of all jobs of a workflow, including the closing job.
-    pub(crate) fn workflow_digest(&self) -> Digest {
+    #[expect(clippy::missing_panics_doc, reason = "it cannot: the keys are strings and JSON has a place for every value")]
+    pub fn workflow_digest(&self) -> Digest {
         let parts = (&self.args, &self.kwargs, &self.jobs, &self.depends_on, self.when, self.otherwise);
         Digest::of(&serde_json::to_string(&parts).expect("an envelope has string keys and plain values only"))
     }
@@ -203,6 +204,22 @@ impl Envelope {
         let (depends_on, dependents, jobs) = (Vec::new(), Vec::new(), Vec::new());
         let max_blocked_s = self.max_blocked_s.filter(|_| !self.keys.is_empty());
         Self { depends_on, when, otherwise, max_blocked_s, jobs, dependents, needs, ..self.clone() }
+    }
+
+    /// Refuses a message that needs a feature, has a misspelled field of it, and not the right one. The job would run without the others.
+    pub(super) fn check_needs(&self) -> Result<(), Unreadable> {
+        let is_workflow = !self.jobs.is_empty() || !self.dependents.is_empty();
+        let features = [
+            (DEPENDENCIES, "depends_on", is_workflow || !self.depends_on.is_empty(), "perhaps `depends_on` is meant"),
+            (FEATURE, "jobs", is_workflow, "perhaps `jobs` is meant"),
+        ];
+        let lacks = |(feature, _, has_field, _): &(&str, &str, bool, &str)| !has_field && self.needs.iter().any(|need| need == feature);
+        for (feature, known, _, remedy) in features.into_iter().filter(lacks) {
+            if let Some(field) = self.unknown.keys().find(|field| mistake::is_nearly(field, known)) {
+                return Err(Unreadable::new(super::excerpt(field), format!("it is unknown, but `needs` has `{feature}`"), remedy));
+            }
+        }
+        Ok(())
     }
 
     /// Adds the features that a worker must have for this message.

@@ -67,7 +67,8 @@ impl Work {
     pub(super) fn bind(envelope: &Envelope, known: &Arc<dyn AnyJob>) -> Result<Self, Unreadable> {
         // Deserializing runs the job's own code: a panic there rejects the message.
         let bound = catch_unwind(AssertUnwindSafe(|| known.bind(envelope).map(|job| (job.keys(), job))));
-        let (keys, job) = bound.unwrap_or_else(|_| Err(Unreadable::args("reading them panicked")))?;
+        let bound = bound.unwrap_or_else(|_| Err(Unreadable::args("reading them panicked")));
+        let (keys, job) = bound.map_err(|flaw| envelope.explain_outputs(flaw))?;
         keys.check()?;
         Ok(Self { job, keys, origin: Origin { depth: envelope.depth, traceparent: envelope.traceparent.clone(), run_at: envelope.run_at } })
     }
@@ -94,7 +95,7 @@ pub(super) fn decode(message: &Message, id: &str, mut envelope: Envelope, batch:
         tracing::warn!(
             id,
             job = envelope.name,
-            field,
+            field = excerpt(field),
             message_id = message.id,
             request_id = batch.invocation.request_id,
             "a field of the message is unknown and ignored: {remedy}; this process reports it once"

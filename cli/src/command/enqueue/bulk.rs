@@ -1,7 +1,8 @@
 //! Enqueues the jobs of a file.
 
 use std::{
-    collections::{BTreeSet, HashMap, hash_map::Entry},
+    borrow::Cow,
+    collections::{BTreeMap, HashMap, hash_map::Entry},
     io,
     path::PathBuf,
     time::Duration,
@@ -10,13 +11,17 @@ use std::{
 use jiff::SignedDuration;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use sqjobs::{Client, Envelope, envelope::Form, queue::is_fifo};
+use sqjobs::{
+    Client, Envelope,
+    envelope::{Form, Step},
+    queue::is_fifo,
+};
 use tokio::signal::ctrl_c;
 
 use super::{
     FIFO, FIFO_DELAY, answer,
     args::Options,
-    duplicate::{Asked, duplicate, firsts, missing},
+    duplicate::{Asked, duplicate, duplicate_workflow, firsts, missing},
     job::with,
     needs_beater,
 };
@@ -65,8 +70,8 @@ struct Done {
     is_delayed_in_order: bool,
     /// True if a beater is needed for a job.
     needs_beater: bool,
-    /// Fields that this version does not know.
-    unknown: BTreeSet<String>,
+    /// Fields that this version does not know, each with a line that has it.
+    unknown: BTreeMap<String, usize>,
     /// The queues of the file, each with the reason to refuse its jobs, if any.
     queues: HashMap<String, Option<String>>,
     /// Lines that repeat an earlier line, and were not sent.
@@ -161,8 +166,8 @@ impl Bulk<'_> {
         }
         progress.finish_and_clear();
         if !done.unknown.is_empty() {
-            let fields: Vec<_> = done.unknown.iter().map(|field| clean(field)).collect();
-            anstream::eprintln!("warning: this version does not know the fields {}; they were sent unchanged", fields.join(", "));
+            let fields: Vec<_> = done.unknown.iter().map(|(field, line)| format!("{} (line {line})", clean(field))).collect();
+            anstream::eprintln!("warning: this version does not know these fields, and did not use them: {}", fields.join(", "));
         }
         if done.new + done.duplicates + done.refused == 0 {
             anstream::eprintln!("no job was enqueued: the input is empty");
@@ -201,7 +206,7 @@ impl Bulk<'_> {
             let of_another = |queue: &String| queue::of_another(&self.environments, &self.aws.queue(queue));
             match read.and_then(|(own, envelope)| own.queue.as_ref().and_then(of_another).map_or(Ok((own, envelope)), Err)) {
                 Ok((own, envelope)) => {
-                    done.unknown.extend(envelope.unknown.keys().cloned());
+                    done.unknown.extend(envelope.unknown.keys().map(|field| (field.clone(), before + place + 1)));
                     done.nameless += usize::from(envelope.id.is_none());
                     places.push(before + place + 1);
                     let job = sqjobs::Enqueue::named(&envelope.name.clone(), Value::Null).with(|own| *own = envelope);
@@ -246,7 +251,11 @@ impl Bulk<'_> {
                 }
             }
             let first = job.envelope().id.as_ref().and_then(|id| firsts.get(id));
-            match first.and_then(|first| duplicate(first, job.envelope(), &queue)) {
+            let known = match first {
+                Some(first) if !job.envelope().jobs.is_empty() => duplicate_workflow(self.aws, first, job.envelope()).await,
+                first => first.and_then(|first| duplicate(first, job.envelope(), &queue)),
+            };
+            match known {
                 Some((false, message)) => self.refuse(line, &message, done)?,
                 known => {
                     let starts = delay.map(|delay| SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX));
@@ -304,8 +313,14 @@ impl Bulk<'_> {
 
 /// Refuses a line with a field that is probably a mistake, because its job would run without it.
 fn refuse_mistakes((own, envelope): (Options, Envelope)) -> Result<(Options, Envelope), String> {
-    let mistake = envelope.mistaken_fields().next();
-    mistake.map_or(Ok((own, envelope)), |(field, remedy)| Err(format!("the field {field} is unknown: {remedy}")))
+    let unknown = |(field, remedy): (&str, Cow<'static, str>)| format!("the field {field} is unknown: {remedy}");
+    let in_step = |(place, step): (usize, &Step)| {
+        let (field, remedy) = step.job.mistaken_fields().next()?;
+        Some(unknown((&format!("jobs[{place}].{field}"), remedy)))
+    };
+    let mistake = envelope.mistaken_fields().next().map(unknown);
+    let mistake = mistake.or_else(|| envelope.jobs.iter().enumerate().find_map(in_step));
+    mistake.map_or(Ok((own, envelope)), Err)
 }
 
 /// Returns the error of an interrupted command: the lines that were sent, and how to continue.

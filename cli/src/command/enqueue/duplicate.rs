@@ -90,17 +90,39 @@ pub(super) fn duplicate(first: &Record, envelope: &Envelope, queue: &str) -> Opt
     (!is_unclaimed(first)).then(|| compare(first, envelope, queue))
 }
 
-fn compare(first: &Record, envelope: &Envelope, queue: &str) -> (bool, String) {
+/// Compares a workflow with an earlier one of its id. Returns the same as [`duplicate`].
+pub(super) async fn duplicate_workflow(aws: &Aws, first: &Record, envelope: &Envelope) -> Option<(bool, String)> {
+    if is_unclaimed(first) {
+        return None;
+    }
+    let state = describe(first);
+    let refused = |why: &str| Some((false, format!("{state}, so nothing was enqueued. {why}")));
+    match aws.client().workflow(&first.id).await {
+        Ok(Some(earlier)) if earlier.workflow.workflow_digest() == envelope.workflow_digest() => {
+            Some((true, format!("{state}, with the same jobs and arguments; the workflow does not run again")))
+        }
+        Ok(Some(_)) => refused("The id belongs to a workflow with other jobs or arguments. Give this workflow another id"),
+        Ok(None) => refused("No workflow with this id is stored. Give this workflow another id"),
+        Err(error) => refused(&format!("The earlier workflow cannot be read: {}", clean(&error.to_string()))),
+    }
+}
+
+/// Describes the state of an earlier job.
+fn describe(first: &Record) -> String {
     let at = first.finished_at.map(|at| format!(" at {}", time::exact(at))).unwrap_or_default();
     let id = clean(&first.id);
-    let state = match first.state {
+    match first.state {
         State::Cancelled if first.name.is_empty() => format!("{id} was cancelled{at} before any function received it"),
         state if state.is_terminal() => format!("{id} already ended{at} ({})", state.as_str()),
         state => {
             let due = starts_at(first).map(|at| format!(", due at {}", time::exact(at))).unwrap_or_default();
             format!("{id} is already {}{due}", state.as_str())
         }
-    };
+    }
+}
+
+fn compare(first: &Record, envelope: &Envelope, queue: &str) -> (bool, String) {
+    let state = describe(first);
     let asked = Asked::by(envelope);
     let differs = match &first.digest {
         _ if first.name.is_empty() => {

@@ -307,6 +307,35 @@ fn supported_features_are_accepted() {
 }
 
 #[test]
+fn a_misspelled_field_of_a_needed_feature_is_refused() {
+    let refused = |fields: Value| Envelope::parse(&with(&fields)).expect_err("a refusal").to_string();
+    assert_eq!(
+        refused(json!({"needs": ["dependencies"], "depend_on": ["a"]})),
+        "depend_on: it is unknown, but `needs` has `dependencies`; perhaps `depends_on` is meant"
+    );
+    assert_eq!(
+        refused(json!({"needs": ["workflow"], "job": [{"name": "adder", "id": "a"}]})),
+        "job: it is unknown, but `needs` has `workflow`; perhaps `jobs` is meant"
+    );
+    for accepted in
+        [json!({"needs": ["dependencies"]}), json!({"job": []}), json!({"needs": ["dependencies"], "depends_on": ["a"], "depend_on": 1})]
+    {
+        assert_eq!(read(&with(&accepted)).unsupported(), None);
+    }
+}
+
+#[test]
+fn a_reference_to_an_output_without_its_feature_is_explained() {
+    let envelope = read(r#"{"name": "adder", "args": [1, {"$output": "a"}], "depends_on": ["a"]}"#);
+    let flaw = envelope.bind::<Vec<i64>>().map_err(|flaw| envelope.explain_outputs(flaw)).expect_err("no number");
+    assert_eq!(
+        flaw.to_string(),
+        "args[1]: invalid type: map, expected i64; add \"needs\": [\"outputs\"] to the message if \"$output\" stands for the result \
+         of a job"
+    );
+}
+
+#[test]
 fn features_are_named_after_the_fields_they_honour() {
     let has_own_name = |feature: &&str| FIELDS.contains(feature) || [DEPENDENCIES, "keys", "outputs", "workflow"].contains(feature);
     assert!(FEATURES.iter().all(has_own_name));

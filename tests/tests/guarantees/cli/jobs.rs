@@ -818,6 +818,21 @@ fn a_wrong_line_of_a_file_is_named_and_the_others_are_enqueued() {
 }
 
 #[test]
+fn a_line_with_a_misspelled_field_is_refused_also_in_a_workflow() {
+    World::setup().test(async |world| {
+        let job = json!({"name": "probe", "id": "a", "depend_on": ["b"]});
+        let step = json!({"name": "probe", "id": "w", "jobs": [{"name": "probe", "id": "a", "dependson": ["b"]}]});
+        let late = json!({"name": "probe", "id": "c", "dealy": "5m"});
+        let ran = piped(world, &["enqueue", "--from", "-", "--queue", "probes"], &format!("{job}\n{step}\n{late}"));
+        assert_eq!((ran.status, &*ran.printed), (1, "0 jobs enqueued; refused lines: 3\n"));
+        assert!(ran.said.contains("line 1: the field depend_on is unknown: perhaps depends_on is meant"), "{}", ran.said);
+        assert!(ran.said.contains("line 2: the field jobs[0].dependson is unknown: perhaps depends_on is meant"), "{}", ran.said);
+        assert!(ran.said.contains("line 3: the field dealy is unknown: perhaps delay is meant"), "{}", ran.said);
+        assert!(world.messages().await.is_empty());
+    });
+}
+
+#[test]
 fn a_thousand_jobs_run_once_though_their_enqueue_is_killed_and_repeated() {
     enqueue_with_a_kill(1_000);
 }
