@@ -9,13 +9,13 @@ use std::{
 use tokio::{runtime::Handle, sync::mpsc};
 
 use super::{
-    engine::{Engine, Jobs},
+    engine::{Engine, Jobs, Rejection},
     local::Local,
     thread,
 };
 use crate::{
     Clock, Error, Record, State, config,
-    envelope::{Digest, Envelope},
+    envelope::{Digest, Envelope, LINK},
     queue::{Outgoing, Queue, is_fifo},
     telemetry,
 };
@@ -53,6 +53,7 @@ pub(crate) async fn serve(jobs: Jobs) -> Result<(), Error> {
         while lines.recv_many(&mut chunk, CHUNK).await > 0 {
             input.take(chunk.drain(..)).await?;
         }
+        input.end()?;
         Ok::<_, Error>(input.status)
     });
     // Returning would wait for a body that blocks its thread.
@@ -82,7 +83,7 @@ struct Input {
     senders: BTreeMap<String, usize>,
     /// The ids that producers set, with the digest of the arguments and the line.
     ids: BTreeMap<String, (Digest, usize)>,
-    /// The ids of jobs in the order of the input.
+    /// The ids of jobs whose records are not printed yet, in the order of the input.
     order: Vec<String>,
     printed: HashSet<String>,
     status: i32,
@@ -109,12 +110,34 @@ impl Input {
             }
         }
         let rejected = self.local.run_all(&self.engine).await?;
-        let mut rejected: Vec<_> = rejected.iter().map(|(message, reason)| (self.senders.get(message).copied(), reason)).collect();
-        rejected.sort_unstable();
-        for (line, reason) in rejected {
-            self.reject(line.unwrap_or_default(), reason);
+        let mut rejected: Vec<_> = rejected.iter().map(|rejected| (self.senders.get(&rejected.message_id).copied(), rejected)).collect();
+        rejected.sort_by_key(|(line, _)| *line);
+        for (line, Rejection { id, reason, .. }) in rejected {
+            match line {
+                Some(line) => self.reject(line, reason),
+                // A job that another one has enqueued.
+                None => self.report(&format!("job {id}: {reason}"), REJECTED),
+            }
         }
-        self.print().map_err(|error| Error::process("cannot write to standard output", error))
+        let order = std::mem::take(&mut self.order);
+        // A blocked job may wait for a job of a later line.
+        let is_blocked = |id: &String| self.local.store.get(id).is_some_and(|record| record.state == State::Blocked);
+        let (blocked, ended) = order.into_iter().partition(is_blocked);
+        self.order = blocked;
+        self.print(ended)
+    }
+
+    /// Prints the jobs that are still blocked, and the reason.
+    fn end(&mut self) -> Result<(), Error> {
+        let order = std::mem::take(&mut self.order);
+        self.print(order)?;
+        for record in self.local.store.records().into_iter().filter(|record| record.state == State::Blocked && !record.name.is_empty()) {
+            // A job that waits for many others waits for nodes, which have no names that a user knows.
+            let named: Vec<_> = record.blocked_on.iter().filter(|id| !id.contains(LINK)).map(|id| format!("{id:?}")).collect();
+            let named = if named.is_empty() { "many jobs".into() } else { named.join(", ") };
+            self.report(&format!("job {} stays blocked: it waits for {named}", record.id), FAILED);
+        }
+        Ok(())
     }
 
     async fn enqueue(&mut self, text: &str) {
@@ -147,21 +170,28 @@ impl Input {
     }
 
     fn reject(&mut self, line: usize, reason: &str) {
-        eprintln!("line {line}: {}", telemetry::harmless(reason));
-        self.status = REJECTED;
+        self.report(&format!("line {line}: {reason}"), REJECTED);
     }
 
-    /// Prints the records of ended jobs in the order of the input.
-    fn print(&mut self) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        for id in std::mem::take(&mut self.order) {
-            let Some(record) = self.local.store.get(&id) else { continue };
-            if self.printed.insert(id) {
-                self.status = self.status.max(status(&record));
-                writeln!(out, "{}", telemetry::harmless(&serde_json::to_string(&record)?))?;
+    fn report(&mut self, flaw: &str, status: i32) {
+        eprintln!("{}", telemetry::harmless(flaw));
+        self.status = self.status.max(status);
+    }
+
+    /// Prints the records of jobs in the order of the input.
+    fn print(&mut self, order: Vec<String>) -> Result<(), Error> {
+        let print = || {
+            let mut out = io::stdout().lock();
+            for id in order {
+                let Some(record) = self.local.store.get(&id) else { continue };
+                if self.printed.insert(id) {
+                    self.status = self.status.max(status(&record));
+                    writeln!(out, "{}", telemetry::harmless(&serde_json::to_string(&record)?))?;
+                }
             }
-        }
-        out.flush()
+            out.flush()
+        };
+        print().map_err(|error| Error::process("cannot write to standard output", error))
     }
 }
 

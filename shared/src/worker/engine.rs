@@ -43,13 +43,21 @@ pub(crate) struct Invocation {
     pub(crate) ends_at: Instant,
 }
 
+/// A rejected message.
+#[derive(Debug)]
+pub(crate) struct Rejection {
+    pub(crate) message_id: String,
+    /// The id of its job.
+    pub(crate) id: String,
+    pub(crate) reason: String,
+}
+
 /// The result of a batch.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     /// The ids of the messages to return as failed.
     pub(crate) failures: Vec<String>,
-    /// Rejected messages with their reasons.
-    pub(crate) rejected: Vec<(String, String)>,
+    pub(crate) rejected: Vec<Rejection>,
     /// `true` if a body still blocks its thread.
     #[cfg_attr(
         not(any(feature = "lambda", feature = "simulation")),

@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::{runtime::Handle, time::Instant};
 
-use super::engine::{Engine, Invocation, Jobs};
+use super::engine::{Engine, Invocation, Jobs, Rejection};
 use crate::{
     Client, Clock, Error,
     beater::{Due, hand_over},
@@ -71,7 +71,7 @@ impl Local {
     }
 
     /// Delivers due jobs and visible messages, batch by batch, until none is left. Returns the rejected messages.
-    pub(crate) async fn run_due(&self, engine: &Engine) -> Result<Vec<(String, String)>, Error> {
+    pub(crate) async fn run_due(&self, engine: &Engine) -> Result<Vec<Rejection>, Error> {
         if self.store.has_due() {
             let handed = hand_over(&self.due(), self.clock.now(), Instant::now() + INVOCATION).await;
             handed.map_err(|error| Error::store("cannot send due jobs", error))?;
@@ -99,7 +99,7 @@ impl Local {
     }
 
     /// Does the same as [`Local::run_due`], and advances the clock to each waiting job or message, until none is left.
-    pub(crate) async fn run_all(&self, engine: &Engine) -> Result<Vec<(String, String)>, Error> {
+    pub(crate) async fn run_all(&self, engine: &Engine) -> Result<Vec<Rejection>, Error> {
         let mut rejected = self.run_due(engine).await?;
         let jobs = &engine.jobs;
         let next = || {

@@ -5,7 +5,12 @@ use std::{collections::BTreeMap, iter, sync::Arc, time::Duration};
 use futures_util::future::{join, join_all};
 use tokio::time::{Instant, timeout_at};
 
-use super::{batch::Batch, decode::Delivery, ending::Settlement, engine::Report};
+use super::{
+    batch::Batch,
+    decode::Delivery,
+    ending::Settlement,
+    engine::{Rejection, Report},
+};
 use crate::{
     clock::{after, until},
     letter::letter,
@@ -52,10 +57,11 @@ impl<'d> Entry<'d> {
         self.settlement.is_some()
     }
 
-    /// Returns the id of its message and the reason, if the message was rejected.
-    fn rejection(&self) -> Option<(String, String)> {
+    /// Returns the reason, if its message was rejected.
+    fn rejection(&self) -> Option<Rejection> {
         let settlement = self.settlement.as_ref().filter(|settlement| matches!(settlement.ending, Ending::Rejected | Ending::Foreign))?;
-        Some((self.delivery.message.id.clone(), settlement.reason.as_ref()?.message.clone()))
+        let (message_id, id) = (self.delivery.message.id.clone(), self.delivery.id.clone());
+        Some(Rejection { message_id, id, reason: settlement.reason.as_ref()?.message.clone() })
     }
 
     /// Returns its messages. The repeats share the fate of the first.

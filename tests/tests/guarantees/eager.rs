@@ -81,6 +81,51 @@ fn the_exit_status_of_eager_mode_tells_a_failure_from_a_rejected_line() {
 }
 
 #[test]
+fn eager_mode_reports_a_job_that_stays_blocked() {
+    let effects = Effects::new();
+    let mut job: Value = serde_json::from_str(&line(&effects, "probe", "a", &json!({}))).expect("JSON");
+    job["depends_on"] = json!(["nothere"]);
+    let output = run(&[job.to_string()]);
+    assert_eq!(ended(&output), [("a".to_owned(), "blocked".to_owned())]);
+    assert_eq!(said(&output), "job a stays blocked: it waits for \"nothere\"\n");
+    assert_eq!(output.status.code(), FAILED);
+}
+
+#[test]
+fn eager_mode_prints_a_job_that_waits_for_a_later_line_after_its_end() {
+    let effects = Effects::new();
+    let mut waits: Value = serde_json::from_str(&line(&effects, "quiet", "waits", &json!({}))).expect("JSON");
+    waits["depends_on"] = json!(["quiet-11"]);
+    let mut lines = vec![waits.to_string()];
+    lines.extend((0..12).map(|count| line(&effects, "quiet", &format!("quiet-{count}"), &json!({}))));
+    let output = run(&lines);
+    assert!(ended(&output).contains(&("waits".to_owned(), "succeeded".to_owned())), "{:?}", ended(&output));
+    assert_eq!((said(&output), output.status.code()), ("", Some(0)));
+}
+
+#[test]
+fn eager_mode_names_a_rejected_job_of_a_workflow() {
+    let effects = Effects::new();
+    let mut workflow: Value = serde_json::from_str(&line(&effects, "probe", "whole", &json!({}))).expect("JSON");
+    workflow["jobs"] = json!([{"name": "probe", "id": "part", "args": {"act": 1}}]);
+    let output = run(&[workflow.to_string()]);
+    assert!(said(&output).starts_with("job whole/part: args.act: "), "{}", said(&output));
+    assert!(said(&output).ends_with("job whole stays blocked: it waits for \"whole/part\"\n"), "{}", said(&output));
+    assert_eq!(output.status.code(), REJECTED);
+}
+
+#[test]
+fn eager_mode_warns_of_a_misspelled_field() {
+    let effects = Effects::new();
+    let mut job: Value = serde_json::from_str(&line(&effects, "probe", "a", &json!({}))).expect("JSON");
+    job["depend_on"] = json!(["b"]);
+    let output = run(&[job.to_string()]);
+    assert_eq!(ended(&output), [("a".to_owned(), "succeeded".to_owned())]);
+    assert!(said(&output).contains("is unknown and ignored: perhaps depends_on is meant"), "{}", said(&output));
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
 fn eager_mode_ends_at_input_that_cannot_be_read() {
     let folder = File::open("/").expect("the root folder");
     let output = Command::new(program("probe")).env_clear().stdin(folder).output().expect("it starts");
