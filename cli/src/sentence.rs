@@ -31,6 +31,8 @@ pub(crate) enum Missing {
     DeadLetter,
     /// The time to run the dead letter of a failed job: it has expired.
     Time,
+    /// A retry that keeps the connections of a rejected job to other jobs.
+    Retry,
 }
 
 /// Describes a job from its enqueue to its next step. `prefix` precedes the names of queues.
@@ -48,6 +50,18 @@ pub(crate) fn explain(record: &Record, prefix: &str, missing: Missing, now: Time
     sentences
 }
 
+/// Returns the workflow whose job the other jobs wait for.
+fn workflow_of(record: &Record) -> Option<&str> {
+    let (workflow, _) = record.id.rsplit_once('/')?;
+    record.dependents.iter().any(|dependent| is_in_workflow(dependent, &record.id)).then_some(workflow)
+}
+
+/// Returns `true` if `id` is that of a job in the same workflow as the job, or the node, `other`.
+pub(crate) fn is_in_workflow(other: &str, id: &str) -> bool {
+    let rest = id.rsplit_once('/').and_then(|(workflow, _)| other.strip_prefix(workflow));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '\u{1f}']))
+}
+
 struct Story<'a> {
     record: &'a Record,
     prefix: &'a str,
@@ -63,7 +77,10 @@ impl Story<'_> {
     fn enqueued(&self) -> String {
         let Record { name, queue, .. } = self.record;
         match (self.record.enqueued_at, name.is_empty()) {
-            (_, true) if is_awaited(self.record) => UNRECEIVED.into(),
+            (_, true) if is_awaited(self.record) => match workflow_of(self.record) {
+                Some(workflow) => format!("It is a job of workflow {workflow:?}. No function has started it yet."),
+                None => UNRECEIVED.into(),
+            },
             (_, true) if self.record.state == State::Failed => {
                 "A message with this id was rejected. The name of its job cannot be read.".into()
             }
@@ -219,6 +236,13 @@ impl Story<'_> {
             return format!(
                 "The job has expired, so a redrive would not run it. `sqjobs dlq show {queue} {id}` shows its arguments. To run it: `sqjobs \
                  retry {id} ARGS{name}`."
+            );
+        }
+        if self.missing == Missing::Retry {
+            return format!(
+                "Its message connects it to other jobs. To see the message: `sqjobs dlq show {queue} {id}`. Correct the message, and send it \
+                 again with the same id, for example with `sqjobs enqueue --from FILE`: then the job runs. Do not use `sqjobs retry`, which \
+                 would run the job without the other jobs. Its dead letter stays until you delete it: `sqjobs dlq purge {queue} --id {id}`."
             );
         }
         match kind {

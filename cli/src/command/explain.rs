@@ -1,5 +1,7 @@
 //! Explains what happened to a job.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::json;
@@ -126,10 +128,11 @@ async fn dependencies(aws: &Aws, record: &Record) -> Result<Vec<String>, Failure
         return Ok(vec![line(&wait)]);
     }
     let unmet = aws.client().unmet(record, NAMED + 1).await?;
-    let mut sentences: Vec<_> = unmet.iter().take(NAMED).map(|(id, job)| wait(id, job.as_ref())).collect();
+    let mut sentences: Vec<_> = unmet.iter().take(NAMED).map(|(id, job)| wait(&record.id, id, job.as_ref())).collect();
     if unmet.len() > NAMED {
         sentences.push(format!("It waits for more jobs: `sqjobs tree {}` shows all.", shell(&record.id)));
     }
+    sentences.extend(cycle(aws, record).await?);
     Ok(sentences)
 }
 
@@ -155,17 +158,48 @@ fn line(wait: &KeyWait) -> String {
     format!("It waits for a place in {name}: {held} of {places} are held{by}. {ahead}")
 }
 
-/// Describes one job that a blocked job still waits for.
-fn wait(id: &str, job: Option<&Record>) -> String {
+/// Maximum number of blocked jobs that the search for a cycle looks at.
+const FOLLOWED: usize = 100;
+
+/// Describes a blocked job that waits for itself, by way of other blocked jobs.
+async fn cycle(aws: &Aws, record: &Record) -> Result<Option<String>, Failure> {
+    let (mut seen, mut open) = (BTreeSet::new(), vec![record.clone()]);
+    while let Some(job) = open.pop().filter(|_| seen.len() < FOLLOWED) {
+        for (id, next) in aws.client().unmet(&job, NAMED).await? {
+            if id == record.id {
+                let last = shell(&job.id);
+                return Ok(Some(format!(
+                    "It waits for itself, because {:?} waits for it, so neither job runs. Cancel one of them, and run it after another \
+                     job: `sqjobs cancel {last}`, then `sqjobs retry {last} ARGS --after ID`.",
+                    job.id
+                )));
+            }
+            let is_new = seen.insert(id);
+            open.extend(next.filter(|next| is_new && next.state == State::Blocked));
+        }
+    }
+    Ok(None)
+}
+
+/// Describes one job that the blocked job `waiting` still waits for.
+fn wait(waiting: &str, id: &str, job: Option<&Record>) -> String {
     match job {
         None => format!("It waits for {id:?}, which has no record yet."),
+        Some(job) if lifecycle::is_awaited(job) && sentence::is_in_workflow(waiting, id) => format!(
+            "It waits for {id:?}, a job of its workflow that no function has started yet: `sqjobs explain {}` looks for its message.",
+            shell(id)
+        ),
         Some(job) if lifecycle::is_awaited(job) => format!(
             "It waits for {id:?}. No record shows a message with that id; check that the id is right. A job that its policy records only \
              on trouble leaves no record when it succeeds: enqueue such a job as recorded."
         ),
         Some(job) if job.state.is_terminal() && job.state != State::Succeeded => {
             let state = job.state.as_str();
-            format!("It waits for {id:?}, which is {state}. This job is held until that one is retried and succeeds.")
+            format!(
+                "It waits for {id:?}, which is {state}. This job is held until that one is retried and succeeds: `sqjobs explain {}` shows \
+                 how.",
+                shell(id)
+            )
         }
         Some(job) => format!("It waits for {id:?}, which is {}.", job.state.as_str()),
     }

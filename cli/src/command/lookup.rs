@@ -1,7 +1,10 @@
 //! Finds facts about a job without a record: its dead letter, or the queues in which its message may wait.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
-use sqjobs::{Letter, Record, store::DynamoDb};
+use serde_json::Value;
+use sqjobs::{Letter, Record, lifecycle::is_unclaimed, store::DynamoDb};
 
 use super::{
     dlq::{
@@ -150,9 +153,21 @@ pub(super) async fn missing_for_redrive(aws: &Aws, record: &Record, now: Timesta
     let expires_at = |letter: &Letter| letter.envelope.as_ref().ok()?.expires_at;
     match letters.iter().find(|letter| is_copy(letter)) {
         Some(copy) if expires_at(copy).is_some_and(|at| at <= now) => Missing::Time,
+        Some(copy) if connects(copy, Some(record)) => Missing::Retry,
         None if unseen == 0 => Missing::DeadLetter,
         _ => Missing::Nothing,
     }
+}
+
+/// Returns `true` if the rejected message connects its job to other jobs of which the record of the job, if any, knows nothing.
+pub(super) fn connects(letter: &Letter, record: Option<&Record>) -> bool {
+    if record.is_some_and(|record| record.generation > 0 || !is_unclaimed(record)) {
+        return false;
+    }
+    // The message as a whole may be unreadable.
+    let body: Value = serde_json::from_str(&letter.message.body).unwrap_or_default();
+    let is_recorded = record.is_some_and(|record| record.dependencies.is_some());
+    letter.kind() == Some("rejected") && (!body["jobs"].is_null() || !body["depends_on"].is_null() && !is_recorded)
 }
 
 /// Describes a dead letter that has the id of a recorded job but is not the copy that the job left when it failed.
@@ -243,7 +258,7 @@ async fn waiting(aws: &Aws, id: &str, statuses: &[Status], is_own: bool) -> Resu
     let now = aws.clock.now();
     let today = now.to_zoned(TimeZone::UTC).date();
     let tallies = DynamoDb::new(aws.dynamodb(), aws.place.table()).stats(today).await.unwrap_or_default();
-    let (mut lines, mut is_parked) = (Vec::new(), false);
+    let (mut lines, mut parked) = (Vec::new(), BTreeSet::new());
     for (place, status) in statuses.iter().take(DESCRIBED).enumerate() {
         let depth = &status.depth;
         let fed = feeds.get(place).map(|feed| describe_feed(feed, &status.name)).unwrap_or_default();
@@ -267,20 +282,21 @@ async fn waiting(aws: &Aws, id: &str, statuses: &[Status], is_own: bool) -> Resu
                 Some(false) => continue,
                 None => "several messages, perhaps the one of this job",
             };
-            let why = if kind == "contract" {
-                "the message uses a newer contract than the function"
+            let (why, remedy) = if kind == "contract" {
+                (
+                    "the message needs a version or a feature that the function lacks",
+                    "Check the fields `v` and `needs` of the message, or deploy the function with a newer version of sqjobs.",
+                )
             } else {
-                "the function does not have the job"
+                ("the function does not have the job", "Check the job's name and queue, or deploy a function that has the job.")
             };
             lines.push(format!("Its function parked {whose}. The reason: {why}. The last message was parked {}.", from_now(*at, now)));
-            is_parked = true;
+            parked.insert(remedy);
         }
     }
-    if is_parked {
-        lines.push(
-            "Check the job's name, or deploy a function that has the job. A parked message waits for one day, then becomes a dead letter."
-                .into(),
-        );
+    if !parked.is_empty() {
+        let remedies = parked.into_iter().collect::<Vec<_>>().join(" ");
+        lines.push(format!("{remedies} A parked message waits for one day, then becomes a dead letter."));
     }
     if let Some(more) = statuses.len().checked_sub(DESCRIBED).filter(|more| *more > 0) {
         lines.push(format!("{more} more queues hold messages: `sqjobs queue list` shows them."));
@@ -334,6 +350,11 @@ pub(super) fn describe_dead_letter(
         _ if has_expired => format!(
             "The job has expired, so a redrive would not run it. Enqueue it again: {enqueue}. Then delete the dead letter: `sqjobs dlq \
              purge {queue} --id {id}`."
+        ),
+        Some(_) if connects(letter, None) => format!(
+            "After a redrive, the function would reject the message again. Its message connects the job to other jobs: correct the message, \
+             and send it again, for example with `sqjobs enqueue --from FILE`. Then delete the dead letter: `sqjobs dlq purge {queue} --id \
+             {id}`."
         ),
         Some("rejected") => format!(
             "After a redrive, the function would reject the message again. Enqueue the job with valid arguments: {enqueue}. Then delete \

@@ -37,7 +37,8 @@ pub(crate) struct Retry {
     pub(crate) name: Option<String>,
     #[command(flatten)]
     pub(crate) options: Options,
-    /// Do not ask for confirmation before a job that succeeded runs again.
+    /// Do not ask for confirmation before a job that succeeded runs again, or before a rejected job runs without the jobs to which its
+    /// message connects it.
     #[arg(long, short)]
     pub(crate) yes: bool,
     /// Print the outcome as JSON.
@@ -88,6 +89,18 @@ pub(super) async fn retry(aws: &Aws, wanted: Retry) -> Result<bool, Failure> {
         _ => DeadLetters::none(),
     };
     let kept = own.kept;
+    if own.connects && wanted.options.after.is_empty() {
+        let question = format!(
+            "The message of {} was rejected, and connects it to other jobs. This command runs the job without them. To run it with them, \
+             correct the message and send it again with the same id, for example with `sqjobs enqueue --from FILE`. Run the job alone?",
+            clean(&wanted.id)
+        );
+        let answer = confirmed(&question, wanted.yes);
+        if !matches!(answer, Ok(true)) {
+            own.end().await;
+            return answer;
+        }
+    }
     let leaves_group = wanted.options.group.is_none() && is_fifo(wanted.options.queue.as_ref().unwrap_or(&record.queue));
     let retried = client.retry(again).await;
     let deleted = if let Ok(true) = retried { own.delete().await } else { 0 };
@@ -159,13 +172,15 @@ struct DeadLetters<'a> {
     found: Vec<Letter>,
     /// The number of all others.
     kept: usize,
+    /// True if the rejected message of the job connects it to other jobs.
+    connects: bool,
     /// The reason why dead letters may remain.
     left: Option<String>,
 }
 
 impl<'a> DeadLetters<'a> {
     fn none() -> Self {
-        Self { walk: None, found: Vec::new(), kept: 0, left: None }
+        Self { walk: None, found: Vec::new(), kept: 0, connects: false, left: None }
     }
 
     async fn find(aws: &Aws, pair: &'a Pair, record: &Record, again: &Envelope) -> Self {
@@ -177,13 +192,14 @@ impl<'a> DeadLetters<'a> {
         };
         match walk.of_job(&record.id, |_| false).await {
             Ok(letters) => {
+                let connects = letters.iter().any(|letter| lookup::connects(letter, Some(record)));
                 let (found, others): (Vec<_>, Vec<_>) = letters.into_iter().partition(runs_again);
                 let kept = others.len();
                 let is_left = found.is_empty() && kept == 0 && walk.unseen() > 0;
                 let left = is_left.then(|| format!("it is not among the {} dead letters that {} returned", walk.seen(), pair.dlq));
-                Self { walk: Some(walk), found, kept, left }
+                Self { walk: Some(walk), found, kept, connects, left }
             }
-            Err(error) => Self { walk: Some(walk), found: Vec::new(), kept: 0, left: Some(error.into_message()) },
+            Err(error) => Self { walk: Some(walk), found: Vec::new(), kept: 0, connects: false, left: Some(error.into_message()) },
         }
     }
 

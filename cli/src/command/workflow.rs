@@ -1,7 +1,7 @@
 //! Shows, follows, cancels and retries whole workflows.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sqjobs::{Graph, GraphJob, Record, State};
 use tokio::time::sleep;
 
-use super::environment::refuse_other_record;
+use super::{environment::refuse_other_record, queue};
 use crate::{
     aws::Aws,
     failure::Failure,
@@ -21,6 +21,8 @@ use crate::{
 const SHOWN: usize = 500;
 /// Maximum number of dependencies that a line names.
 const NAMED: usize = 3;
+/// Maximum number of retried jobs that the command names.
+const LISTED: usize = 10;
 /// Pause between two reads of a workflow.
 const PAUSE: Duration = Duration::from_secs(3);
 
@@ -203,6 +205,11 @@ pub(super) async fn cancel(aws: &Aws, id: &str, yes: bool, json: bool) -> Result
 /// Retries the jobs of a workflow that were needed and have ended without success.
 pub(super) async fn retry(aws: &Aws, id: &str, json: bool) -> Result<bool, Failure> {
     let (workflow, graph) = existing(aws, id).await?;
+    let ended = graph.jobs.iter().filter_map(|job| job.record.as_ref()).filter(|record| record.state.is_terminal());
+    let queues: BTreeSet<_> = ended.filter(|record| record.state != State::Succeeded).map(|record| &*record.queue).collect();
+    for queue in queues.into_iter().filter(|queue| !queue.is_empty()) {
+        queue::refuse_missing(aws, &format!("cannot run {} again", clean(&workflow)), queue).await?;
+    }
     let retried = aws.client().retry_workflow(&workflow).await?.ok_or_else(|| unknown(aws, &workflow))?;
     let mut output = Output::new();
     if json {
@@ -214,24 +221,24 @@ pub(super) async fn retry(aws: &Aws, id: &str, json: bool) -> Result<bool, Failu
             .line(format!("{}: nothing was changed, because no needed job has failed, has expired or was cancelled", clean(&workflow)))?;
         return Ok(false);
     }
-    let named: Vec<_> = retried.iter().take(10).map(|id| clean(id)).collect();
-    let more = retried.len().saturating_sub(10);
+    let named: Vec<_> = retried.iter().take(LISTED).map(|id| clean(id)).collect();
+    let more = retried.len().saturating_sub(LISTED);
     let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
-    output.line(format!(
-        "{}: {}{rest}",
-        if retried.len() == 1 { "1 job runs again".into() } else { format!("{} jobs run again", retried.len()) },
-        named.join(", ")
-    ))?;
+    let runs = if retried.len() == 1 { "1 job runs again".into() } else { format!("{} jobs run again", retried.len()) };
+    output.line(format!("{runs}: {}{rest}", named.join(", ")))?;
     let has_letter = |record: &&Record| record.dlq.is_some() && retried.contains(&record.id);
-    let mut queues: Vec<_> =
-        graph.jobs.iter().filter_map(|job| job.record.as_ref()).filter(has_letter).map(|record| &*record.queue).collect();
-    queues.sort_unstable();
-    queues.dedup();
-    for queue in queues {
-        let queue = shell(aws.short(queue));
+    let failed: Vec<_> = graph.jobs.iter().filter_map(|job| job.record.as_ref()).filter(has_letter).collect();
+    if !failed.is_empty() {
+        let letters = failed
+            .iter()
+            .take(LISTED)
+            .map(|record| format!("`sqjobs dlq redrive {} --id {}`", shell(aws.short(&record.queue)), shell(&record.id)));
+        let more = failed.len().saturating_sub(LISTED);
+        let more = if more > 0 { format!(", and the same for {more} more") } else { String::new() };
         let message = format!(
-            "the earlier dead letters of these jobs stay in the dead-letter queue of {queue}. After the jobs have ended, run `sqjobs dlq redrive \
-             {queue}`: it deletes these dead letters, and does not run the jobs again"
+            "the earlier dead letters of these jobs stay. After a job has ended, redrive its dead letter, which deletes it and does not run \
+             the job again: {}{more}",
+            letters.collect::<Vec<_>>().join(", ")
         );
         anstream::eprintln!("{}", aws.place.with_options(&message));
     }

@@ -137,6 +137,25 @@ fn the_command_enqueues_completes_and_cancels_jobs_that_wait() {
 }
 
 #[test]
+fn jobs_that_wait_for_each_other_are_explained() {
+    World::setup().test(async |world| {
+        world.deploy(&Function::probe()).await;
+        for (id, other) in [("a", "b"), ("b", "c"), ("c", "a")] {
+            world.send(after(world, id, &json!({}), &[other])).await;
+            world.record_in(id, "blocked").await;
+        }
+        let explained = sqjobs(world, &["explain", "a"]).yes();
+        assert!(explained.contains(r#"It waits for itself, because "c" waits for it, so neither job runs."#), "{explained}");
+        // The suggested commands.
+        sqjobs(world, &["cancel", "c"]).yes();
+        world.send(world.probe("d", &json!({}))).await;
+        let args = world.probe("c", &json!({}))["args"].to_string();
+        sqjobs(world, &["retry", "c", &args, "--after", "d"]).yes();
+        world.record_in("a", "succeeded").await;
+    });
+}
+
+#[test]
 fn a_second_enqueue_with_other_dependencies_is_refused() {
     World::setup().test(async |world| {
         let enqueue =

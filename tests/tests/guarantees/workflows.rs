@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sqjobs::{Client, Clock, Enqueue, queue::Sqs};
 
 use crate::{
-    cli::sqjobs,
+    cli::{piped, sqjobs},
     function::Function,
     producer::python,
     wait,
@@ -130,6 +130,105 @@ fn every_job_of_a_workflow_runs_once_wherever_its_functions_are_cut_off() {
         world.proxy.mend();
         world.drained().await;
         assert!(places > 10, "{places} places to die");
+    });
+}
+
+#[test]
+fn a_rejected_workflow_is_sent_again_and_not_retried_without_its_jobs() {
+    World::setup().test(async |world| {
+        world.deploy(&Function::probe()).await;
+        let right = workflow(world, "w", &[step(world, "a", &json!({}), &[])]);
+        let mut wrong = right.clone();
+        wrong["args"] = json!([1]);
+        let mut unknown = right.clone();
+        unknown["id"] = json!("v");
+        unknown["jobs"][0]["depends_on"] = json!(["nothere"]);
+        for message in [wrong, unknown] {
+            let id = message["id"].as_str().expect("an id").to_owned();
+            world.send(message).await;
+            world.record_in(&id, "failed").await;
+            world.drained().await;
+            let explained = sqjobs(world, &["explain", &id]).yes();
+            assert!(explained.contains("Do not use `sqjobs retry`, which would run the job without the other jobs."), "{explained}");
+            let args = right["args"].to_string();
+            let refused = sqjobs(world, &["retry", &id, &args]).error();
+            assert!(refused.contains("This command runs the job without them.") && refused.contains("add --yes"), "{refused}");
+            assert_eq!(world.record(&id).await.expect("a record").state, "failed");
+        }
+        let line = right.to_string();
+        assert_eq!(piped(world, &["enqueue", "--from", "-", "--queue", "probes"], &line).yes(), "1 job enqueued\n");
+        world.record_in("w", "succeeded").await;
+        world.drained().await;
+        assert_eq!(world.effects.ids(), ["w/a", "w"]);
+        sqjobs(world, &["retry", "v", &right["args"].to_string(), "--yes"]).yes();
+        world.record_in("v", "succeeded").await;
+    });
+}
+
+#[test]
+fn a_workflow_that_is_enqueued_again_from_a_file_is_a_duplicate() {
+    World::setup().test(async |world| {
+        world.deploy(&Function::probe()).await;
+        let message = workflow(world, "w", &[step(world, "a", &json!({}), &[])]);
+        let enqueue = |message: &Value| piped(world, &["enqueue", "--from", "-", "--queue", "probes"], &message.to_string());
+        enqueue(&message).yes();
+        world.record_in("w", "succeeded").await;
+        assert_eq!(enqueue(&message).yes(), "0 jobs enqueued; duplicates that do not run again: 1\n");
+        let other = workflow(world, "w", &[step(world, "b", &json!({}), &[])]);
+        let refused = enqueue(&other).no();
+        assert!(refused.contains("The id belongs to a workflow with other jobs or arguments"), "{refused}");
+    });
+}
+
+#[test]
+fn a_retry_names_the_dead_letters_of_its_own_jobs_only() {
+    World::setup().test(async |world| {
+        world.deploy(&Function::probe()).await;
+        let mended = world.effects.file().with_file_name("mended");
+        let mut bad = step(world, "bad", &json!({"act": {"fail_until": mended}}), &[]);
+        bad["max_attempts"] = json!(1);
+        world.send(workflow(world, "w", &[bad])).await;
+        world.send(world.probe("other", &json!({"act": "fatal"}))).await;
+        world.record_in("w/bad", "failed").await;
+        world.record_in("other", "failed").await;
+        world.drained().await;
+        std::fs::write(&mended, "").expect("the file can be written");
+        let retried = sqjobs(world, &["retry", "--tree", "w"]);
+        assert!(retried.said.ends_with("`sqjobs dlq redrive probes --id w/bad`\n"), "{}", retried.said);
+        assert_eq!(retried.yes(), "1 job runs again: w/bad\n");
+        world.record_in("w", "succeeded").await;
+        world.drained().await;
+        sqjobs(world, &["dlq", "redrive", "probes", "--id", "w/bad", "--yes"]).yes();
+        world.drained().await;
+        let left: Vec<_> = world.dead_letters().await.iter().map(|letter| letter.attributes["sqjobs.id"].clone()).collect();
+        assert_eq!(left, ["other"]);
+        assert_eq!(world.effects.runs_of("w/bad").len(), 2);
+    });
+}
+
+#[test]
+fn a_workflow_whose_queue_is_missing_is_explained_and_not_retried() {
+    World::setup().test(async |world| {
+        world.deploy(&Function::probe()).await;
+        let mut lost = step(world, "lost", &json!({}), &[]);
+        lost["queue"] = json!("nowhere");
+        world.send(workflow(world, "w", &[lost])).await;
+        world.record_in("w/lost", "scheduled").await;
+        sqjobs(world, &["cancel", "w/lost"]).yes();
+        let refused = sqjobs(world, &["retry", "--tree", "w"]).error();
+        assert!(refused.contains("cannot run w again: its queue nowhere does not exist"), "{refused}");
+        assert_eq!(world.record("w/lost").await.expect("a record").state, "cancelled");
+
+        // A job that no function has started is no mistyped id.
+        sqjobs(world, &["queue", "create", "nowhere"]).yes();
+        let mut unread = step(world, "unread", &json!({}), &[]);
+        unread["queue"] = json!("nowhere");
+        world.send(workflow(world, "v", &[unread])).await;
+        world.record_in("v", "blocked").await;
+        let explained = sqjobs(world, &["explain", "v"]).yes();
+        assert!(explained.contains(r#"It waits for "v/unread", a job of its workflow that no function has started yet"#), "{explained}");
+        let explained = sqjobs(world, &["explain", "v/unread"]).yes();
+        assert!(explained.contains(r#"It is a job of workflow "v". No function has started it yet."#), "{explained}");
     });
 }
 
