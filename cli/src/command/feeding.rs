@@ -11,7 +11,7 @@ use sqjobs::setup;
 use tokio::time::sleep;
 
 use super::{
-    function::{self, Function},
+    function::{self, CHILDREN, Function},
     mapping::{feeds_from, function_of, mappings, qualifier_of},
     queue::{SqsQueue, named, set_visibility},
     release::{self, LIVE},
@@ -150,7 +150,7 @@ impl<'a> Feeding<'a> {
         let cannot = |error: Cause| Failure::because(&format!("cannot let {} feed {name}", queue.name), error);
         let granted = function.grant(aws, "", &function::worker_rights(&self.table, &queue.arn, &dlq.arn)).await?;
         if !self.children.is_empty() {
-            function.grant(aws, "-children", &function::parent_rights(&self.table, self.children)).await?;
+            function.grant(aws, CHILDREN, &function::parent_rights(&self.table, self.children)).await?;
         }
         setup::add_dlqs(&aws.dynamodb(), &aws.place.table(), slice::from_ref(&dlq.name)).await?;
         function.set(aws, function::variables(&aws.place, Some(&queue.url), &[&dlq.url])).await?;

@@ -5,6 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use aws_sdk_iam::{error::ProvideErrorMetadata as _, types::PolicyEvaluationDecisionType as Decision};
 use aws_sdk_lambda::{client::Waiters as _, types::Environment};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use crate::{
@@ -30,6 +31,9 @@ const ARNS: usize = 8_000;
 const PUNCTUATION: usize = 3;
 /// Maximum size of a function's variables in bytes: "Lambda quotas" in the Lambda developer guide.
 const VARIABLES: usize = 4_096;
+
+/// The end of the name of the policy with the queues to which the jobs of a function enqueue.
+pub(super) const CHILDREN: &str = "-children";
 
 /// A statement of a policy. The Terraform modules have the same statements.
 #[derive(Debug)]
@@ -315,6 +319,20 @@ impl Function {
             }
             Err(error) => Err(Failure::because(&format!("cannot give role {role} the permissions of {}", self.name), error)),
         }
+    }
+
+    /// Returns the queues, by ARN, to which `queue create` has let the jobs of this function send. None: they cannot be read.
+    pub(super) async fn children(&self, aws: &Aws) -> Option<Vec<String>> {
+        let role = self.role.rsplit('/').next().unwrap_or(&self.role);
+        let get = aws.iam().get_role_policy().role_name(role).policy_name(format!("sqjobs-{}{CHILDREN}", self.name));
+        let document = match get.send().await {
+            Ok(found) => found.policy_document,
+            Err(error) if error.code() == Some("NoSuchEntity") => return Some(Vec::new()),
+            Err(_) => return None,
+        };
+        let policy: Value = serde_json::from_slice(&percent_decode_str(&document).collect::<Vec<_>>()).ok()?;
+        let statement = policy["Statement"].as_array()?.iter().find(|statement| statement["Sid"] == "Children")?;
+        statement["Resource"].as_array()?.iter().map(|arn| arn.as_str().map(str::to_owned)).collect()
     }
 
     /// Returns the rights that its role lacks, in words.

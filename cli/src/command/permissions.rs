@@ -133,7 +133,7 @@ const NEEDS: &[Need] = &[
         Everything,
     ),
     need("Wake", &[Deployer], &["events:PutRule", "events:PutTargets"], Rules),
-    need("GiveRights", &[Deployer], &["iam:PutRolePolicy"], Roles),
+    need("GiveRights", &[Deployer], &["iam:GetRolePolicy", "iam:PutRolePolicy"], Roles),
     // The further permissions that `cargo lambda deploy` needs.
     need(
         "Code",

@@ -156,6 +156,10 @@ async fn create(aws: &Aws, name: &str, timeout: Option<Duration>, function: Opti
         Some(function) => Some(Feeding::check(aws, &full_name, existing.as_ref(), function, others, Code::Live).await?),
         None => None,
     };
+    let before = match &function {
+        Some(function) if !others.is_empty() => function.children(aws).await,
+        _ => Some(Vec::new()),
+    };
     let is_new = existing.is_none();
     let (queue, dlq) = match existing {
         Some(pair) => pair,
@@ -175,10 +179,36 @@ async fn create(aws: &Aws, name: &str, timeout: Option<Duration>, function: Opti
     if let Some(function) = function {
         output.line(format!("{name} feeds {}", function.name))?;
         if !others.is_empty() {
+            let now: Vec<_> = others.iter().map(|other| named_by(aws, other)).collect();
             output.line(format!("{} may enqueue jobs to {} and to no other queue", function.name, others.join(", ")))?;
+            match before {
+                Some(before) => {
+                    let gone: Vec<_> = before.iter().map(|arn| named_by(aws, arn)).filter(|queue| !now.contains(queue)).collect();
+                    if !gone.is_empty() {
+                        anstream::eprintln!(
+                            "warning: until now, {} could also enqueue jobs to {}. The command replaces the list. To keep these queues, run \
+                             it again with an --enqueues-to for each queue",
+                            clean(&function.name),
+                            clean(&gone.join(", "))
+                        );
+                    }
+                }
+                None => anstream::eprintln!(
+                    "warning: the command replaces the list of queues to which {} may enqueue jobs, and cannot read the earlier list",
+                    clean(&function.name)
+                ),
+            }
         }
     }
     Ok(true)
+}
+
+/// Returns the name, without the prefix, of a queue that is given by its name or ARN.
+fn named_by(aws: &Aws, queue: &str) -> String {
+    match queue.rsplit_once(':') {
+        Some((_, name)) => aws.short(name).to_owned(),
+        None => queue.to_owned(),
+    }
 }
 
 /// Returns the visibility timeout, in seconds, for this timeout of the function.

@@ -101,7 +101,7 @@ async fn live(world: &World, ask: impl Fn(&str, &[&str])) {
 
     let deployer = |args: &[&str]| ask("deployer", args);
     deployer(&["table", "create"]);
-    deployer(&["queue", "create", "probes", "--function", &probe]);
+    deployer(&["queue", "create", "probes", "--function", &probe, "--enqueues-to", "probes"]);
     deployer(&["schedule", "beater", &beater]);
     let update = lambda.update_function_code().function_name(&probe).zip_file(Function::adder().package());
     update.send().await.expect("the function takes other code");

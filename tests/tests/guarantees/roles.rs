@@ -313,6 +313,12 @@ fn the_command_gives_the_rights_that_the_modules_give() {
         let printed = sqjobs(world, &[&create[..], &["--enqueues-to", "others"]].concat()).yes();
         assert!(printed.contains(" may enqueue jobs to others and to no other queue\n"), "{printed}");
         sqjobs(world, &create).yes(); // which removes nothing
+        sqjobs(world, &["queue", "create", "more"]).yes();
+        let replaced = sqjobs(world, &[&create[..], &["--enqueues-to", "more"]].concat());
+        assert!(replaced.said.contains("could also enqueue jobs to others. The command replaces the list"), "{}", replaced.said);
+        let restored = sqjobs(world, &[&create[..], &["--enqueues-to", "others", "--enqueues-to", "more"]].concat());
+        assert_eq!(restored.said, "", "no queue is removed");
+        sqjobs(world, &[&create[..], &["--enqueues-to", "others"]].concat()).yes();
         sqjobs(world, &["schedule", "beater", &beater]).yes();
         for (role, module, function) in [("probe", FUNCTION, probe), ("beater", BEATER, beater)] {
             let mut allowed = about_jobs(&given(world, role, &function, "").await);
