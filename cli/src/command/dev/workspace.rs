@@ -114,7 +114,7 @@ struct Own {
 }
 
 #[derive(Deserialize, Default)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 struct Settings {
     queue: Option<String>,
     /// Queues that each have their own function, such as one for a higher priority.
@@ -140,7 +140,7 @@ struct Deploy {
 fn own<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Own, D::Error> {
     let metadata = serde_json::Value::deserialize(deserializer)?;
     let own = if metadata.is_null() { Ok(Own::default()) } else { serde_json::from_value(metadata) };
-    own.map_err(|error| D::Error::custom(format!("package.metadata: {error}")))
+    own.map_err(|error| D::Error::custom(format!("[package.metadata.sqjobs] or [package.metadata.lambda] of a package: {error}")))
 }
 
 impl Package {
@@ -183,7 +183,7 @@ impl Workspace {
             )));
         }
         let metadata: Metadata =
-            serde_json::from_slice(&output.stdout).map_err(|error| Failure::because("cannot read the output of cargo", error))?;
+            serde_json::from_slice(&output.stdout).map_err(|error| Failure::because("cannot read the metadata of the packages", error))?;
         let selected = selected(&metadata, packages)?;
         Ok(Self {
             functions: functions(&selected)?,
@@ -362,6 +362,17 @@ mod tests {
         let beater = metadata.packages[1].functions().next().expect("a function");
         assert_eq!(beater.queue, None);
         assert_eq!(beater.timeout_s, TICK_S);
+    }
+
+    #[test]
+    fn an_unknown_key_of_a_package_is_refused() {
+        let own = json!({"metadata": {"sqjobs": {"queus": ["urgent"]}}});
+        let package = package("orders", "functions", &json!({"name": "sqjobs", "kind": null}), &own);
+        let refused = serde_json::from_value::<Package>(package).err().expect("a refusal").to_string();
+        assert!(
+            refused.contains("[package.metadata.sqjobs]") && refused.contains("unknown field `queus`, expected one of `queue`"),
+            "{refused}"
+        );
     }
 
     #[test]

@@ -49,7 +49,9 @@ pub(super) async fn list(aws: &Aws, json: bool, output: &mut Output) -> Result<b
             ("queue_missing", _) => format!("when queue {} exists", aws.queue(schedule.entry.queue_name())),
             ("overdue", Some(at)) => format!("overdue for {}: no beater runs", brief(now.duration_since(at).unsigned_abs())),
             ("scheduled", Some(at)) => format!("{}, {}", exact(at), from_now(at, now)),
-            ("due", _) => "at the next tick of a beater".into(),
+            // Another program wrote the row. Without an entry in the due index, only a scan finds it.
+            ("due", None) => "at the next tick of a beater, or within an hour if its row lacks due and next_fire".into(),
+            ("due", Some(_)) => "at the next tick of a beater".into(),
             ("over", _) => "never".into(),
             ("wrong", _) => "when its row is corrected".into(),
             (status, _) => status.into(),
