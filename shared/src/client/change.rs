@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::Client;
 use crate::{
     Enqueue, Error, Record,
-    envelope::check_id,
+    envelope::{Envelope, check_id},
     lifecycle::{self, Request},
     outbox::{send, token},
     store::{Write, Written},
@@ -121,9 +121,7 @@ impl Client {
         if !job.envelope().jobs.is_empty() {
             return Err(Error::Invalid("cannot run a whole workflow again by one of its messages; use `Client::retry_workflow`".into()));
         }
-        if let Some(id) = &job.envelope().id {
-            self.refuse_unsent_workflow(id).await?;
-        }
+        self.refuse_unsent_workflow(job.envelope()).await?;
         self.retry_one(job).await
     }
 
@@ -178,20 +176,22 @@ impl Client {
 
     /// Refuses to retry the closing job of a workflow that was cancelled before all its jobs were sent: it would wait for jobs that never
     /// come, or run without them.
-    async fn refuse_unsent_workflow(&self, id: &str) -> Result<(), Error> {
+    async fn refuse_unsent_workflow(&self, job: &Envelope) -> Result<(), Error> {
+        let id = job.id.as_deref().unwrap_or_default();
         let is_unsent = |closing: &Record| closing.state.is_terminal() && closing.dependencies.is_none();
         if !self.get(id).await?.as_ref().is_some_and(is_unsent) {
             return Ok(());
         }
+        let step = lifecycle::step_id(id, "");
+        let names_steps = job.depends_on.iter().any(|other| other.starts_with(&step) || lifecycle::is_node(other));
         let plan = self.records(&[lifecycle::plan_id(id)]).await?.pop().flatten();
-        let is_old = |plan: &Record| lifecycle::is_left_over(plan, self.clock.now());
-        match plan.filter(|plan| !is_old(plan)) {
-            Some(_) => Err(Error::Conflict(format!(
+        if names_steps || plan.is_some_and(|plan| !lifecycle::is_left_over(&plan, self.clock.now())) {
+            return Err(Error::Conflict(format!(
                 "cannot run job {id:?} again: it closes a workflow of which not all jobs were sent; run the workflow again, by \
-                 `Client::retry_workflow` or `sqjobs retry --tree`"
-            ))),
-            None => Ok(()),
+                 `Client::retry_workflow` or `sqjobs retry --tree`, or send its message again"
+            )));
         }
+        Ok(())
     }
 
     /// Gives back the places in keys that a job has lost by this write.

@@ -111,9 +111,13 @@ fn adopt_unversioned(next: &mut Record, seen: &mut Record, stored: &Record) {
     adopt(&mut next.limit, &mut seen.limit, &stored.limit);
     adopt(&mut next.fixed_limit, &mut seen.fixed_limit, &stored.fixed_limit);
     adopt(&mut next.purge_at, &mut seen.purge_at, &stored.purge_at);
-    if stored.state.is_terminal() {
+    if stored.state.is_terminal() && next.state.is_terminal() {
         adopt(&mut next.due, &mut seen.due, &stored.due);
         adopt(&mut next.run_at, &mut seen.run_at, &stored.run_at);
+    } else if stored.state.is_terminal() {
+        // A job that runs again gets both.
+        seen.due.clone_from(&stored.due);
+        seen.run_at = stored.run_at;
     }
 }
 

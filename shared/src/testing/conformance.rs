@@ -49,6 +49,7 @@ pub async fn store(store: &dyn Index) {
     the_oldest_records_of_a_list_come_first(store).await;
     a_write_leaves_the_links_that_it_does_not_change(store).await;
     a_job_does_not_end_without_its_new_dependents(store).await;
+    a_job_that_runs_again_is_due_although_its_end_was_settled_meanwhile(store).await;
 }
 
 fn fresh() -> Record {
@@ -264,6 +265,17 @@ async fn a_write_leaves_the_links_that_it_does_not_change(store: &dyn Store) {
     let next = Record { attempts: 1, blocked_on: ["b".to_owned()].into(), ..seen.clone() };
     assert_eq!(write(store, next.clone(), Some(&seen)).await, Written::Done);
     assert_eq!(read(store, &seen.id).await, Some(Record { dependents: ["a".to_owned()].into(), ..next }));
+}
+
+async fn a_job_that_runs_again_is_due_although_its_end_was_settled_meanwhile(store: &dyn Store) {
+    let at = Timestamp::from_second(1_777_777_777).ok();
+    let owed = Record { state: State::Cancelled, due: Some("due#3".into()), run_at: at, ..fresh() };
+    write(store, owed.clone(), None).await;
+    let settled = Record { due: None, run_at: None, ..owed.clone() };
+    assert_eq!(write(store, settled, Some(&owed)).await, Written::Done);
+    let again = Record { state: State::Scheduled, owner: Some("again".into()), ..owed.clone() };
+    assert_eq!(write(store, again.clone(), Some(&owed)).await, Written::Done);
+    assert_eq!(read(store, &owed.id).await, Some(again));
 }
 
 async fn a_job_does_not_end_without_its_new_dependents(store: &dyn Store) {

@@ -60,7 +60,14 @@ pub(super) fn insert(table: &str, next: &Record) -> Result<Statement, StoreError
 /// state, because a statement must write something.
 pub(super) fn update(table: &str, seen: &Record, next: &Record) -> Result<Statement, StoreError> {
     let mut statement = Statement::update(table);
-    for attribute in ATTRIBUTES.iter().filter(|attribute| !(attribute.is_same)(seen, next) || attribute.name == "state") {
+    // Another write may have removed an ended job from the due index since it was read.
+    let is_reopened = seen.state.is_terminal() && !next.state.is_terminal();
+    let is_written = |attribute: &Attribute| match attribute.name {
+        "state" => true,
+        "due" | "run_at" if is_reopened => true,
+        _ => !(attribute.is_same)(seen, next),
+    };
+    for attribute in ATTRIBUTES.iter().filter(|attribute| is_written(attribute)) {
         match (attribute.value)(next)? {
             Some(value) => statement.add(attribute.set, Some(value)),
             None => statement.add(attribute.removed, None),

@@ -337,7 +337,7 @@ async fn a_job_that_is_retried_after_the_time_of_its_key_goes_on() {
     let (runs, failing) = (graph.runs.clone(), Arc::clone(&graph.failing));
     jobs.add(Arc::new(Scripted::new(
         "probe",
-        Policy::new().backoff(crate::Backoff::constant(seconds(120))),
+        Policy::new().backoff(crate::Backoff::constant(seconds(7200))),
         move |attempt: Arc<Attempt>| {
             runs.note(attempt.id());
             let fails = lock(&failing).remove(attempt.id());
