@@ -189,7 +189,7 @@ fn each_fault_of_a_function_and_of_what_feeds_or_wakes_it_is_found() {
         forbid(world, &Function::beater()).await;
         assert_eq!(broken(world, &[]), ["role_denies", "role_denies"]);
         let said = sqjobs(world, &["doctor", "--beater", &beater]).no();
-        assert!(said.contains("does not allow dynamodb:BatchGetItem on table/jobs, and 8 more permissions"), "{said}");
+        assert!(said.contains("does not allow dynamodb:BatchGetItem on table/jobs, and 9 more permissions"), "{said}");
         assert!(said.contains(&format!("`sqjobs queue create probes --function {function}`")), "{said}");
         equip(world);
 
