@@ -143,6 +143,9 @@ impl Keys {
 
     /// Checks the keys and their limits.
     pub(crate) fn check(&self) -> Result<(), Unreadable> {
+        if self.is_empty() && self.limit.is_none() && self.unique_for.is_none() && self.on_conflict.is_none() {
+            return Ok(()); // almost always
+        }
         let refuse = |field: &str, flaw: String| Err(Unreadable::new(field, flaw, limit::remedy(field)));
         let keys = [("limit_key", &self.limit_key), ("exclusive_key", &self.exclusive_key), ("unique_key", &self.unique_key)];
         for (field, key) in keys {
