@@ -78,7 +78,7 @@ fn no_more_jobs_than_the_limit_run_at_a_time() {
 }
 
 #[test]
-fn jobs_of_an_exclusive_key_run_one_after_another_wherever_functions_are_cut_off() {
+fn exclusive_jobs_run_one_by_one_wherever_functions_are_cut_off() {
     World::setup().visibility_s(6).test(async |world| {
         world.deploy(&Function::probe()).await;
         let beater = Function::beater();

@@ -59,7 +59,7 @@ fn gauged() -> (Graph, Gauge) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_more_jobs_than_the_limit_run_at_a_time_and_none_spends_an_attempt_by_waiting() {
+async fn a_limit_holds_and_no_attempt_is_spent_by_waiting() {
     for most in [1, 3, 10] {
         let (graph, gauge) = gauged();
         for id in TEN {
@@ -114,7 +114,7 @@ async fn an_exclusive_key_is_held_between_the_attempts_of_a_job() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_whose_unique_key_is_held_is_not_enqueued_and_its_producer_learns_of_the_holder() {
+async fn a_producer_learns_which_job_holds_the_unique_key() {
     let graph = Graph::new();
     let client = graph.local.client();
     graph.enqueue(unique("a")).await;
@@ -147,7 +147,7 @@ async fn a_message_of_any_producer_takes_the_unique_key_when_it_is_first_seen() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_unique_key_is_free_once_its_job_has_started_or_its_time_is_over_if_so_declared() {
+async fn a_unique_key_is_free_after_the_start_or_the_time_as_declared() {
     let graph = Graph::new();
     let client = graph.local.client();
     let started = |id: &str| job(id).keys(Keys::new().unique("report").until_started());
@@ -313,7 +313,7 @@ async fn a_job_that_waits_too_long_for_a_key_fails_and_names_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_unique_job_for_which_others_wait_already_is_enqueued_and_they_are_told() {
+async fn jobs_that_wait_for_a_unique_job_are_told_of_its_end() {
     let (graph, _) = gauged();
     graph.enqueue(job("b").after(["a"])).await;
     graph.run().await;
