@@ -69,9 +69,9 @@ impl Clock {
         from_millis(base.as_millisecond().saturating_add(ahead))
     }
 
-    /// Advances this clock and all its clones.
+    /// Advances this clock and all its clones, by a duration that is rounded up to whole milliseconds.
     pub fn advance(&self, by: Duration) {
-        let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        let by = i64::try_from(by.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX);
         self.ahead_ms.fetch_add(by, Ordering::SeqCst);
     }
 }
@@ -127,6 +127,14 @@ mod tests {
     #[test]
     fn an_instant_beyond_the_largest_becomes_the_largest() {
         assert_eq!(after(Timestamp::UNIX_EPOCH, Duration::MAX), Timestamp::MAX);
+    }
+
+    #[test]
+    fn a_clock_that_is_advanced_until_an_instant_has_reached_it() {
+        let clock = Clock::frozen(Timestamp::UNIX_EPOCH);
+        let instant = after(Timestamp::UNIX_EPOCH, Duration::from_nanos(1_000_001));
+        clock.advance(until(clock.now(), instant));
+        assert!(clock.now() >= instant);
     }
 
     #[test]
