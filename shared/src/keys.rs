@@ -9,14 +9,16 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::sleep;
+use jiff::Timestamp;
+use tokio::time::{Instant, sleep};
 
 use crate::{
-    clock::after,
-    lifecycle::{self, Needed},
+    clock::{after, until},
+    envelope::Rate,
+    lifecycle::{self, Kind, Needed},
     links::{Links, unreadable},
     names::key_shard,
-    outbox::token,
+    outbox::{self, token},
     record::{Record, State},
     store::{Link, Linked, StoreError, Write, Written},
 };
@@ -25,6 +27,8 @@ use crate::{
 const TRIES: usize = 8;
 /// Maximum number of jobs that are handed a place together.
 const PAGE: usize = 25;
+/// Maximum wait inside a function for the instant at which a rate allows a start. A longer wait needs a message.
+const MOMENT: Duration = Duration::from_secs(1);
 /// The waits for a job that the index does not list yet.
 const LAGS: [Duration; 3] = [Duration::from_millis(20), Duration::from_millis(100), Duration::from_millis(300)];
 /// Age of a mark from which the index certainly lists the job.
@@ -93,6 +97,39 @@ impl Links<'_> {
         Err(StoreError::Busy(format!("{} changed at each try", lifecycle::key_name(&key.id))))
     }
 
+    /// Uses up a part of a rate for an attempt that starts now, or within a moment. `may_pass`: the job has waited for this key. Returns
+    /// `false` if the job must wait.
+    pub(crate) async fn start(&self, key: &str, declared: &Rate, may_pass: bool) -> Result<bool, StoreError> {
+        let give_up = Instant::now() + MOMENT;
+        while Instant::now() <= give_up {
+            let (now, owner) = (self.clock.now(), token());
+            let stored = self.read(key).await?;
+            let wait = match &stored {
+                Some(stored) if stored.state == State::Blocked && !may_pass => {
+                    if !self.unmark(stored).await? {
+                        return Ok(false);
+                    }
+                    continue;
+                }
+                Some(stored) => lifecycle::started(stored, declared, &owner, now),
+                None => lifecycle::started(&lifecycle::new_rate_key(key, now), declared, &owner, now),
+            };
+            let next = match wait {
+                Ok(next) => next,
+                Err(at) if Instant::now() + until(now, at) > give_up => return Ok(false),
+                Err(at) => {
+                    sleep(until(now, at)).await;
+                    continue;
+                }
+            };
+            // Refused: another job has changed the key in the meantime.
+            if self.write_one(Write { next: next.into(), seen: stored.map(Into::into) }).await? == Written::Done {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Gives places back: keys and entries. Hands them to jobs that wait.
     pub(crate) async fn give(&self, places: Vec<(String, String)>) -> Result<(), StoreError> {
         let mut keys: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -119,14 +156,19 @@ impl Links<'_> {
         Ok(())
     }
 
-    /// Announces a blocked job to the key that it waits for, and the limit that the job declares. A place that has become free in the
+    /// Announces a blocked job to the key that it waits for, with what the job declares about the key. A place that has become free in the
     /// meantime goes to the oldest job that waits. Returns `true` if another process has handed a place to this job already: its message may
     /// be the one that is being handled.
-    pub(crate) async fn line_up(&self, blocked: &Record, key: &str, limit: Option<u32>) -> Result<bool, StoreError> {
+    pub(crate) async fn line_up(&self, blocked: &Record, key: &str, declared: Option<&Needed>) -> Result<bool, StoreError> {
+        let limit = declared.filter(|needed| needed.rate.is_none()).map(|needed| needed.most);
         for _ in 0..TRIES {
             let now = self.clock.now();
             let (id, owner, due, purge_at) = (key.to_owned(), token(), key_shard(key), lifecycle::key_kept_until(now));
             match self.change(Link::Await { id, owner, due, limit, at: now, purge_at }).await? {
+                Linked::Done(key) if Kind::of(&key.id) == Some(Kind::Rate) => {
+                    let rate = declared.and_then(|needed| needed.rate.as_ref());
+                    return self.send_waiting(*key, rate, Some(&blocked.id)).await.map(|_| false);
+                }
                 Linked::Done(key) if key.holders.contains(&lifecycle::handed_entry(blocked)) => return Ok(true),
                 Linked::Done(key) => return self.hand_over(*key, Some(&blocked.id)).await.map(|_| false),
                 Linked::Refused(_) => self.insert(lifecycle::awaited_key(key, &token(), now)).await?,
@@ -138,6 +180,13 @@ impl Links<'_> {
     /// Looks at a key for which jobs wait: frees the places of jobs that have died, and hands over all that are free. Returns the number of
     /// jobs that got a place.
     pub(crate) async fn look_at_key(&self, key: Record) -> Result<usize, StoreError> {
+        if Kind::of(&key.id) == Some(Kind::Rate) {
+            let sent = self.send_waiting(key.clone(), None, None).await?;
+            if sent == 0 {
+                self.unmark(&key).await?;
+            }
+            return Ok(sent);
+        }
         let (freed, handed) = self.sweep(&key, |_| true).await?;
         let key = freed.unwrap_or(key);
         let mut released = handed.len();
@@ -156,8 +205,7 @@ impl Links<'_> {
             return Ok(false);
         }
         // Refused: another job has come.
-        let written = self.store.write(&[Write::replace(key.clone(), unmarked)]).await.pop().unwrap_or(Ok(Written::Refused(None)))?;
-        Ok(written == Written::Done)
+        Ok(self.write_one(Write::replace(key.clone(), unmarked)).await? == Written::Done)
     }
 
     /// Frees the places whose jobs hold them no longer, of the jobs that `is_meant` selects. Returns the record of the key if a place was
@@ -210,15 +258,10 @@ impl Links<'_> {
             let mut ids = self.store.oldest(&list, room.saturating_add(seen.len())).await?;
             ids.extend(newcomer.map(str::to_owned));
             ids.retain(|id| seen.insert(id.clone()));
-            let mut waiting = Vec::new();
-            for stored in self.store.read(&ids).await {
-                let job = stored.or_else(|error| unreadable(error).map(|()| None))?;
-                waiting.extend(job.filter(|job| lifecycle::waits_for_key(job) == Some(&key.id)));
-            }
             if ids.is_empty() {
                 return Ok(released);
             }
-            waiting.sort_by(|a, b| (a.listed_at, &a.id).cmp(&(b.listed_at, &b.id)));
+            let waiting = self.waiting_for(&key.id, &ids).await?;
             let mut handed = Vec::new();
             for job in waiting {
                 let Some(changed) = self.hand(&key, &job).await? else {
@@ -246,13 +289,87 @@ impl Links<'_> {
         Ok(stored.filter(|key| key.holders.contains(&holder)))
     }
 
+    /// Sends the messages of the jobs that wait for a rate, the oldest first, for the instants at which they can start. `declared` is the
+    /// rate of a newcomer, whose id is `newcomer`: it sends one page, and a beater sends the others. Returns the number of jobs.
+    async fn send_waiting(&self, mut key: Record, declared: Option<&Rate>, newcomer: Option<&str>) -> Result<usize, StoreError> {
+        let list = lifecycle::waiting_list(&key.id);
+        let (mut seen, mut sent, mut tries) = (BTreeSet::new(), 0, 0);
+        while tries < TRIES {
+            let now = self.clock.now();
+            let current = declared.map_or_else(|| key.clone(), |rate| lifecycle::with_declared(&key, rate, &token(), now));
+            let (starts, _) = lifecycle::next_starts(&current, PAGE, &token(), now);
+            if starts.is_empty() {
+                return Ok(sent);
+            }
+            let mut ids = self.store.oldest(&list, starts.len().saturating_add(seen.len())).await?;
+            ids.extend(newcomer.map(str::to_owned).filter(|id| !ids.contains(id)));
+            ids.retain(|id| !seen.contains(id));
+            let mut waiting = self.waiting_for(&key.id, &ids).await?;
+            waiting.truncate(starts.len());
+            if waiting.is_empty() {
+                return Ok(sent);
+            }
+            let (starts, next) = lifecycle::next_starts(&current, waiting.len(), &token(), now);
+            if self.write_one(Write::replace(key.clone(), next.clone())).await? != Written::Done {
+                let Some(stored) = self.read(&key.id).await? else { return Ok(sent) };
+                (key, tries) = (stored, tries + 1);
+                continue;
+            }
+            seen.extend(waiting.iter().map(|job| job.id.clone()));
+            sent += self.send_at(waiting.into_iter().zip(starts).collect()).await?;
+            if newcomer.is_some() {
+                return Ok(sent);
+            }
+            key = next;
+        }
+        Ok(sent)
+    }
+
+    /// Files blocked jobs for these instants, and sends their messages. Returns the number of jobs that were filed. A beater sends those
+    /// whose message could not be sent.
+    async fn send_at(&self, jobs: Vec<(Record, Timestamp)>) -> Result<usize, StoreError> {
+        let now = self.clock.now();
+        let file = |(job, at): (Record, Timestamp)| {
+            let filed = lifecycle::put_back(&job, &token(), lifecycle::starts_at(&job).unwrap_or(at).max(at), now);
+            Write::replace(job, filed)
+        };
+        let writes: Vec<_> = jobs.into_iter().map(file).collect();
+        let mut queues: BTreeMap<String, Vec<Record>> = BTreeMap::new();
+        let mut count = 0;
+        for (write, written) in writes.iter().zip(self.store.write(&writes).await) {
+            // Refused: another process was first, or the job was cancelled.
+            if written? == Written::Done {
+                count += 1;
+                queues.entry(write.next.queue.clone()).or_default().push(Record::clone(&write.next));
+            }
+        }
+        for (queue, jobs) in queues {
+            outbox::send(self.queue, self.store, &queue, jobs, now).await;
+        }
+        Ok(count)
+    }
+
+    /// Returns the jobs of a list that wait for a key, the oldest first.
+    async fn waiting_for(&self, key: &str, ids: &[String]) -> Result<Vec<Record>, StoreError> {
+        let mut waiting = Vec::new();
+        for stored in self.store.read(ids).await {
+            let job = stored.or_else(|error| unreadable(error).map(|()| None))?;
+            waiting.extend(job.filter(|job| lifecycle::waits_for_key(job).is_some_and(|id| id == key)));
+        }
+        waiting.sort_by(|a, b| (a.listed_at, &a.id).cmp(&(b.listed_at, &b.id)));
+        Ok(waiting)
+    }
+
     pub(crate) async fn change(&self, link: Link) -> Result<Linked, StoreError> {
         self.store.link(&[link]).await.pop().unwrap_or(Ok(Linked::Refused(None)))
     }
 
     /// Inserts a record. Returns `false` if there is one already.
     pub(crate) async fn insert(&self, record: Record) -> Result<bool, StoreError> {
-        let written = self.store.write(&[Write::insert(record)]).await.pop().unwrap_or(Ok(Written::Refused(None)))?;
-        Ok(written == Written::Done)
+        Ok(self.write_one(Write::insert(record)).await? == Written::Done)
+    }
+
+    pub(crate) async fn write_one(&self, write: Write) -> Result<Written, StoreError> {
+        self.store.write(&[write]).await.pop().unwrap_or(Ok(Written::Refused(None)))
     }
 }

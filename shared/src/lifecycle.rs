@@ -16,6 +16,7 @@ mod identity;
 mod key;
 mod lease;
 mod node;
+mod rate;
 mod refuse;
 mod repair;
 mod request;
@@ -41,6 +42,7 @@ pub(crate) use self::{
     },
     lease::renewed,
     node::{is_left_over, is_reopened, job_of, max_wait, members, nodes, page, pages, plan, reopened},
+    rate::{new_rate_key, next_look, next_starts, started, with_declared, with_fixed_rate},
     refuse::refuse,
     repair::{Repair, repair},
     request::Request,

@@ -203,7 +203,7 @@ impl Links<'_> {
     /// ended without success and was not retried.
     async fn reopen(&self, node: Record) -> Result<Record, StoreError> {
         let open = lifecycle::reopened(&node, |_| true, &token(), self.clock.now());
-        match self.store.write(&[Write::replace(node, open.clone())]).await.pop().unwrap_or(Ok(Written::Refused(None)))? {
+        match self.write_one(Write::replace(node, open.clone())).await? {
             Written::Refused(_) => Err(StoreError::Busy("a group of jobs changed in the meantime".into())),
             Written::Done => match self.register_node(&open).await? {
                 Waiting::Changed(node) => Ok(*node),
@@ -238,7 +238,7 @@ impl Links<'_> {
     /// Writes the end of a blocked job that does not run. Returns its stored record. The caller tells its dependents.
     async fn end(&self, blocked: &Record, next: Record) -> Result<Record, StoreError> {
         let write = Write::replace(blocked.clone(), next.clone());
-        if self.store.write(&[write]).await.pop().unwrap_or(Ok(Written::Refused(None)))? == Written::Done {
+        if self.write_one(write).await? == Written::Done {
             return Ok(next);
         }
         match self.read(&blocked.id).await? {

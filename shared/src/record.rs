@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     clock::rfc3339,
-    envelope::{Digest, Otherwise, When},
+    envelope::{Digest, Otherwise, Rate, When},
 };
 
 /// The item of one job in the table, under its `id`.
@@ -127,6 +127,9 @@ pub struct Record {
     /// In the record of a key: maximum number of holders, as an operator has set it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fixed_limit: Option<u32>,
+    /// In the record of a rate key: its rate, and how far it is used up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Box<KeyRate>>,
     /// The shard of the due index that lists the job, such as `due#7`. It lists a blocked job under the end of its wait, and an ended job
     /// until its dependents know of its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -164,6 +167,25 @@ pub struct Dependencies {
     /// `true` once the conditions were met. The job never waits for them again.
     #[serde(default, skip_serializing_if = "is_false")]
     pub met: bool,
+}
+
+/// The rate of a key, and how far it is used up.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct KeyRate {
+    /// The rate, as the jobs declare it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declared: Option<Rate>,
+    /// The rate, as an operator has set it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fixed: Option<Rate>,
+    /// The instant until which the rate is used up if the attempts keep their interval, in microseconds since the epoch. Each start moves it
+    /// by an interval. An attempt may start earlier by the burst less one, in intervals.
+    #[serde(default)]
+    pub used_until: i64,
+    /// The first instant for which no waiting job was sent yet, in microseconds since the epoch.
+    #[serde(default)]
+    pub sent_until: i64,
 }
 
 /// A place of a job in a key.

@@ -18,7 +18,7 @@ pub use self::{
     change::Cancelled,
     enqueue::Enqueue,
     graph::{CancelledJobs, Graph, GraphJob},
-    limit::{KeyWait, Limit},
+    limit::{KeyWait, Limit, RateLimit, Waits},
     list::By,
     publish::PublishHook,
     workflow::Workflow,

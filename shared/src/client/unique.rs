@@ -58,7 +58,7 @@ impl Client {
                 // No message was sent, so there is no dead letter to make.
                 let dropped = Needed { on_conflict: OnConflict::Drop, ..key.clone() };
                 let ended = lifecycle::in_conflict(&unsent, &dropped, &holder, &UNKNOWN, self.clock.now());
-                if self.write_one(Write::replace(unsent, ended)).await.map_err(failed)? != Written::Done {
+                if self.links().write_one(Write::replace(unsent, ended)).await.map_err(failed)? != Written::Done {
                     return Ok(answer); // a beater has sent the job, and its worker decides about it
                 }
                 if key.on_conflict == OnConflict::Fail {
@@ -75,7 +75,7 @@ impl Client {
     async fn send_unique(&self, unsent: Record, key: &Needed, place: Place, answer: &mut Enqueued) -> Result<(), StoreError> {
         let mut job = Record { owner: Some(token()), ..unsent.clone() };
         job.held.insert(key.id.clone(), place);
-        if self.write_one(Write::replace(unsent, job.clone())).await? != Written::Done {
+        if self.links().write_one(Write::replace(unsent, job.clone())).await? != Written::Done {
             return Ok(()); // a beater has sent the job in the meantime
         }
         let now = self.clock.now();
@@ -114,7 +114,7 @@ impl Client {
         let mut seen: Option<Record> = None;
         for _ in LOOKS {
             let write = Write { next: unsent.clone().into(), seen: seen.take().map(Into::into) };
-            let Written::Refused(stored) = self.write_one(write).await.map_err(failed)? else { return Ok(Ok(unsent)) };
+            let Written::Refused(stored) = self.links().write_one(write).await.map_err(failed)? else { return Ok(Ok(unsent)) };
             let stored = if stored.is_some() { stored.map(|stored| *stored) } else { self.get(&unsent.id).await? };
             match stored {
                 Some(stored) if stored.owner == unsent.owner => return Ok(Ok(stored)), // the answer was lost
@@ -128,9 +128,5 @@ impl Client {
             }
         }
         Err(failed(StoreError::Busy("its record changed at each try".into())))
-    }
-
-    async fn write_one(&self, write: Write) -> Result<Written, StoreError> {
-        self.store.write(&[write]).await.pop().unwrap_or(Ok(Written::Refused(None)))
     }
 }

@@ -1,8 +1,6 @@
-//! Features that a producer may require, and fields of features that this version lacks.
+//! Features that a producer may require.
 
-use serde_json::Value;
-
-use super::{CURRENT, Envelope, Form, Step, Unreadable, excerpt};
+use super::{CURRENT, Envelope, Step, Unreadable, excerpt};
 
 /// The features of this worker, which [`Envelope::needs`] may name. A message that needs another feature is parked.
 pub const FEATURES: &[&str] = &[
@@ -14,6 +12,7 @@ pub const FEATURES: &[&str] = &[
     "max_attempts", // the attempt budget of the message, instead of the job's policy
     "meta",         // free data of the producer, kept in the record
     "outputs",      // references to the outputs of other jobs in the arguments: `{"$output": id}`
+    "rates",        // the maximum rate of a key: `rate_key`
     "parent_id",    // the job that caused this one, kept in the record
     "root_id",      // the first job of the tree, kept in the record
     "run_at",       // an instant before which the job does not run
@@ -22,10 +21,6 @@ pub const FEATURES: &[&str] = &[
     "traceparent",  // the producer's W3C trace context, continued
     "workflow",     // the jobs that run before this one: `jobs`; and the jobs that the library tells of its end: `dependents`
 ];
-
-/// Fields of features that this version lacks. They park a message even if its producer did not name the feature in `needs`: a worker
-/// that ignored such a field would run the job too early, or twice at a time.
-pub(super) const LATER: &[(&str, &str)] = &[("rate_key", "rates"), ("rate", "rates")];
 
 impl Envelope {
     /// Returns the version or feature that the message requires and this worker lacks. Such a message waits for a newer worker: running
@@ -36,17 +31,7 @@ impl Envelope {
         }
         let lacks = |feature: &str| format!("the feature `{feature}`, which this worker lacks");
         let missing = self.needs.iter().find(|need| !FEATURES.contains(&need.as_str()));
-        let later = || self.later().map(|(field, feature)| format!("{} (its field `{field}`)", lacks(feature)));
-        missing.map(|need| lacks(&excerpt(need))).or_else(later)
-    }
-
-    /// Returns the first field of a feature that this version lacks, and that feature.
-    fn later(&self) -> Option<(&'static str, &'static str)> {
-        if self.unknown.is_empty() || self.form != Form::Native {
-            return None; // the fields of older systems have other meanings
-        }
-        let is_set = |field: &str| self.unknown.get(field).is_some_and(|value| !value.is_null() && *value != Value::Array(Vec::new()));
-        LATER.iter().copied().find(|(field, _)| is_set(field))
+        missing.map(|need| lacks(&excerpt(need)))
     }
 
     /// Returns the reserved field that is set, if any: `priority`. No version supports it, so a message with it is refused at once.
@@ -54,13 +39,10 @@ impl Envelope {
         self.priority.map(|_| "priority")
     }
 
-    /// Refuses a field that this version does not support: a reserved one, or one of a later version.
+    /// Refuses a field that this version does not support.
     pub(crate) fn check_sendable(&self) -> Result<(), Unreadable> {
         if let Some(field) = self.reserved() {
             return Err(Unreadable::new(field, "it is reserved, and no version supports it yet", "do not send it"));
-        }
-        if let Some((field, _)) = self.later() {
-            return Err(Unreadable::new(field, "this version does not support it", "leave it out, or enqueue with a version that does"));
         }
         if self.jobs.is_empty() {
             self.check_outputs(&self.depends_on)?;

@@ -9,8 +9,16 @@ use super::{Envelope, Unreadable, limit, native::take};
 
 /// The feature that a worker needs for these fields.
 pub(crate) const FEATURE: &str = "keys";
+/// The feature that a worker needs for the rate of a key.
+pub(crate) const RATES: &str = "rates";
 /// Maximum number of jobs with one key that run at a time.
 pub(crate) const MOST: u32 = 100;
+/// Maximum period of a rate, in seconds: a day.
+const MOST_PERIOD_S: f64 = 86_400.0;
+/// Maximum number of attempts per second that a rate allows. Each start writes to the record of the key.
+const MOST_PER_SECOND: f64 = 100.0;
+/// Maximum burst of a rate.
+const MOST_BURST: u32 = 1000;
 /// Maximum time for which a job holds a unique key, in seconds: a year. The record of a key is kept for longer.
 const MOST_S: f64 = 31_536_000.0;
 
@@ -24,6 +32,13 @@ const MOST_S: f64 = 31_536_000.0;
 /// // At most five calls of the service at a time, and one job for each customer.
 /// let keys = Keys::new().limit("billing-service", 5).exclusive("customer-17");
 /// ```
+///
+/// ```
+/// use sqjobs::{Keys, Rate};
+///
+/// // At most 100 attempts a minute, one every 600 ms.
+/// let keys = Keys::new().rate("mail-service", Rate::per_minute(100));
+/// ```
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Keys {
@@ -33,6 +48,12 @@ pub struct Keys {
     /// Maximum number of jobs with the `limit_key` that run at a time, 1 to 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
+    /// A key of which at most as many attempts start in a period as the [`rate`](Self::rate) allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_key: Option<String>,
+    /// The rate of the `rate_key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
     /// A key that one job holds from its start until it has ended, between its attempts as well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exclusive_key: Option<String>,
@@ -45,6 +66,71 @@ pub struct Keys {
     /// The consequence for a job whose `unique_key` another job holds. `None`: the job is dropped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_conflict: Option<OnConflict>,
+}
+
+/// A number of attempts in a period. They start at even intervals.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Rate {
+    /// Maximum number of attempts that start in a period, 1 or more.
+    pub limit: u32,
+    /// The period in seconds, above 0 and up to a day. `limit` may be at most 100 for each second of it.
+    pub period_s: f64,
+    /// Maximum number of attempts that start at once after a pause, 1 to 1000. 1: the attempts always keep their interval.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub burst: u32,
+}
+
+fn one() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_one(burst: &u32) -> bool {
+    *burst == 1
+}
+
+impl Rate {
+    /// Allows `limit` attempts in each period.
+    pub fn new(limit: u32, period: Duration) -> Self {
+        Self { limit, period_s: period.as_secs_f64(), burst: 1 }
+    }
+
+    /// Allows `limit` attempts in each second.
+    pub fn per_second(limit: u32) -> Self {
+        Self::new(limit, Duration::from_secs(1))
+    }
+
+    /// Allows `limit` attempts in each minute.
+    pub fn per_minute(limit: u32) -> Self {
+        Self::new(limit, Duration::from_mins(1))
+    }
+
+    /// Allows `burst` attempts at once after a pause.
+    #[must_use]
+    pub fn burst(self, burst: u32) -> Self {
+        Self { burst, ..self }
+    }
+
+    /// Returns the interval between two starts.
+    pub(crate) fn interval(&self) -> Duration {
+        Duration::from_secs_f64(self.period_s / f64::from(self.limit))
+    }
+
+    /// Checks the limits.
+    pub(crate) fn check(&self) -> Result<(), Unreadable> {
+        let refuse = |flaw| Err(Unreadable::new("rate", flaw, limit::remedy("rate")));
+        match *self {
+            Self { limit: 0, .. } => refuse("its limit is 0".to_owned()),
+            Self { period_s, .. } if !(period_s > 0.0 && period_s <= MOST_PERIOD_S) => refuse(format!("its period is {period_s} s")),
+            Self { limit, period_s, .. } if f64::from(limit) > period_s * MOST_PER_SECOND => {
+                refuse(format!("{limit} in {period_s} s is more than {MOST_PER_SECOND} a second"))
+            }
+            Self { burst, .. } if !(1..=MOST_BURST).contains(&burst) => refuse(format!("its burst is {burst}")),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The time for which a job holds its unique key. In a message: `"ended"`, `"started"`, or a number of seconds.
@@ -93,6 +179,12 @@ impl Keys {
         Self { limit_key: Some(key.into()), limit: Some(most), ..self }
     }
 
+    /// Starts at most as many attempts of jobs with this key as `rate` allows.
+    #[must_use]
+    pub fn rate(self, key: impl Into<String>, rate: Rate) -> Self {
+        Self { rate_key: Some(key.into()), rate: Some(rate), ..self }
+    }
+
     /// Lets at most one job with this key be started and unfinished.
     #[must_use]
     pub fn exclusive(self, key: impl Into<String>) -> Self {
@@ -125,15 +217,17 @@ impl Keys {
 
     /// Returns `true` if there is no key.
     pub fn is_empty(&self) -> bool {
-        self.limit_key.is_none() && self.exclusive_key.is_none() && self.unique_key.is_none()
+        self.limit_key.is_none() && self.rate_key.is_none() && self.exclusive_key.is_none() && self.unique_key.is_none()
     }
 
     /// Returns these keys, and of `others` those kinds that are missing here.
     pub(crate) fn or(self, others: Self) -> Self {
-        let (limits, uniques) = (self.limit_key.is_some(), self.unique_key.is_some());
+        let (limits, rates, uniques) = (self.limit_key.is_some(), self.rate_key.is_some(), self.unique_key.is_some());
         Self {
             limit: if limits { self.limit } else { others.limit },
             limit_key: self.limit_key.or(others.limit_key),
+            rate: if rates { self.rate } else { others.rate },
+            rate_key: self.rate_key.or(others.rate_key),
             exclusive_key: self.exclusive_key.or(others.exclusive_key),
             unique_for: if uniques { self.unique_for } else { others.unique_for },
             on_conflict: if uniques { self.on_conflict } else { others.on_conflict },
@@ -143,11 +237,16 @@ impl Keys {
 
     /// Checks the keys and their limits.
     pub(crate) fn check(&self) -> Result<(), Unreadable> {
-        if self.is_empty() && self.limit.is_none() && self.unique_for.is_none() && self.on_conflict.is_none() {
+        if self.is_empty() && self.limit.is_none() && self.rate.is_none() && self.unique_for.is_none() && self.on_conflict.is_none() {
             return Ok(()); // almost always
         }
         let refuse = |field: &str, flaw: String| Err(Unreadable::new(field, flaw, limit::remedy(field)));
-        let keys = [("limit_key", &self.limit_key), ("exclusive_key", &self.exclusive_key), ("unique_key", &self.unique_key)];
+        let keys = [
+            ("limit_key", &self.limit_key),
+            ("rate_key", &self.rate_key),
+            ("exclusive_key", &self.exclusive_key),
+            ("unique_key", &self.unique_key),
+        ];
         for (field, key) in keys {
             key.iter().try_for_each(|key| limit::id(field, key))?;
         }
@@ -156,6 +255,11 @@ impl Keys {
             (Some(_), None) => return refuse("limit", "it is missing beside `limit_key`".into()),
             (Some(_), Some(most)) if !(1..=MOST).contains(&most) => return refuse("limit", format!("it is {most}")),
             _ => {}
+        }
+        match (&self.rate_key, &self.rate) {
+            (None, Some(_)) => return refuse("rate", "the message has no `rate_key`".into()),
+            (Some(_), None) => return refuse("rate", "it is missing beside `rate_key`".into()),
+            (_, rate) => rate.iter().try_for_each(Rate::check)?,
         }
         if self.unique_key.is_none() {
             let fields = [("unique_for", self.unique_for.is_some()), ("on_conflict", self.on_conflict.is_some())];
@@ -178,6 +282,8 @@ pub(super) fn fields(message: &mut Map<String, Value>) -> Result<Keys, Unreadabl
     Ok(Keys {
         limit_key: take(message, "limit_key")?,
         limit: take(message, "limit")?,
+        rate_key: take(message, "rate_key")?,
+        rate: take(message, "rate")?,
         exclusive_key: take(message, "exclusive_key")?,
         unique_key: take(message, "unique_key")?,
         unique_for: take(message, "unique_for")?,

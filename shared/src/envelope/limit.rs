@@ -26,7 +26,7 @@ pub(super) fn remedy(field: &str) -> &'static str {
     match field {
         "v" => "it must be a whole number from 1",
         "name" | "class" => "it must be a string of 1 to 128 bytes without control characters and without white space at its ends",
-        "id" | "jid" | "parent_id" | "root_id" | "limit_key" | "exclusive_key" | "unique_key" => {
+        "id" | "jid" | "parent_id" | "root_id" | "limit_key" | "rate_key" | "exclusive_key" | "unique_key" => {
             "it must be a string of 1 to 512 bytes without control characters"
         }
         "kwargs" => "it must be an object",
@@ -54,6 +54,10 @@ pub(super) fn remedy(field: &str) -> &'static str {
         "queue" => "it must be the name of a queue, without the prefix of the environment",
         "dependents" => "it must be an array of at most 100 ids; the library writes it, so leave it out",
         "limit" => "it must be a whole number from 1 to 100, beside `limit_key`",
+        "rate" => {
+            "it must be an object such as {\"limit\": 5, \"period_s\": 1}, beside `rate_key`: at most 100 attempts a second, a period of up to \
+             86400 seconds, and, if you want, a `burst` from 1 to 1000"
+        }
         "unique_for" => "it must be `ended`, `started` or a number of seconds above 0 and up to a year, beside `unique_key`",
         "on_conflict" => "it must be `drop` or `fail`, beside `unique_key`",
         "needs" => "it must be an array of strings",

@@ -34,7 +34,7 @@ pub use dependency::{Otherwise, When};
 pub use digest::Digest;
 pub use feature::FEATURES;
 pub(crate) use keys::MOST as MOST_PLACES;
-pub use keys::{Keys, OnConflict, UniqueFor, Until};
+pub use keys::{Keys, OnConflict, Rate, UniqueFor, Until};
 pub(crate) use limit::{LINK, check_id, is_sendable, storable};
 pub(crate) use mask::told;
 pub(crate) use mistake::Reported;

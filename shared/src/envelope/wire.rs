@@ -31,6 +31,8 @@ pub(super) const FIELDS: &[&str] = &[
     "dependents",
     "limit_key",
     "limit",
+    "rate_key",
+    "rate",
     "exclusive_key",
     "unique_key",
     "unique_for",

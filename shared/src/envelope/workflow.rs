@@ -230,6 +230,7 @@ impl Envelope {
             (DEPENDENCIES, !self.depends_on.is_empty() && self.jobs.is_empty()),
             (FEATURE, is_workflow),
             (keys::FEATURE, !self.keys.is_empty()),
+            (keys::RATES, self.keys.rate_key.is_some()),
         ];
         for (feature, _) in needs.into_iter().filter(|(_, is_needed)| *is_needed) {
             if !self.needs.iter().any(|need| need == feature) {

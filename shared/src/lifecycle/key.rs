@@ -19,7 +19,7 @@ use super::{
 use crate::{
     Policy,
     clock::{after, from_millis},
-    envelope::{Keys, LINK, OnConflict, UniqueFor, Until, excerpt},
+    envelope::{Keys, LINK, OnConflict, Rate, UniqueFor, Until, excerpt},
     names::{key_shard, shard},
     record::{Failure, Place, Record, State},
 };
@@ -47,10 +47,11 @@ pub(crate) enum Kind {
     Unique,
     Exclusive,
     Limit,
+    Rate,
 }
 
 impl Kind {
-    const ALL: [Self; 3] = [Self::Unique, Self::Exclusive, Self::Limit];
+    const ALL: [Self; 4] = [Self::Unique, Self::Exclusive, Self::Limit, Self::Rate];
 
     /// Returns the kind as it is written in ids.
     fn as_str(self) -> &'static str {
@@ -58,10 +59,11 @@ impl Kind {
             Self::Unique => "unique",
             Self::Exclusive => "exclusive",
             Self::Limit => "limit",
+            Self::Rate => "rate",
         }
     }
 
-    fn of(id: &str) -> Option<Self> {
+    pub(crate) fn of(id: &str) -> Option<Self> {
         let (_, rest) = id.split_once(LINK)?;
         Self::ALL.into_iter().find(|kind| kind.as_str() == rest)
     }
@@ -71,6 +73,7 @@ impl Kind {
         match self {
             Self::Limit => job.state == State::Running && now <= free_from(job),
             Self::Unique | Self::Exclusive => !job.state.is_terminal(),
+            Self::Rate => false, // nobody holds it
         }
     }
 }
@@ -83,6 +86,8 @@ pub(crate) struct Needed {
     pub(crate) kind: Kind,
     /// Maximum number of holders, as the job declares it.
     pub(crate) most: u32,
+    /// The rate of a rate key, as the job declares it.
+    pub(crate) rate: Option<Rate>,
     /// Time for which the place is held, whatever the record of the job says.
     pub(crate) time: Option<Duration>,
     /// `true` if the place is given back when the job starts.
@@ -98,13 +103,16 @@ pub(crate) fn needed(keys: &Keys) -> Vec<Needed> {
     };
     let until_started = keys.unique_for == Some(UniqueFor::Until(Until::Started));
     let key = |kind, key: &Option<String>, most| {
-        let plain = Needed { id: String::new(), kind, most, time: None, until_started: false, on_conflict: OnConflict::default() };
+        let plain =
+            Needed { id: String::new(), kind, most, rate: None, time: None, until_started: false, on_conflict: OnConflict::default() };
         key.as_ref().map(|key| Needed { id: key_id(kind, key), ..plain })
     };
     let unique = key(Kind::Unique, &keys.unique_key, 1);
     let unique = unique.map(|unique| Needed { time, until_started, on_conflict: keys.on_conflict.unwrap_or_default(), ..unique });
     let limit = key(Kind::Limit, &keys.limit_key, keys.limit.unwrap_or(1));
-    unique.into_iter().chain(key(Kind::Exclusive, &keys.exclusive_key, 1)).chain(limit).collect()
+    // The rate comes last, because it is used up by a job that then waits for another key.
+    let rate = key(Kind::Rate, &keys.rate_key, 0).map(|key| Needed { rate: keys.rate, ..key });
+    unique.into_iter().chain(key(Kind::Exclusive, &keys.exclusive_key, 1)).chain(limit).chain(rate).collect()
 }
 
 /// Returns the id of the record of a key.
@@ -113,8 +121,8 @@ pub(crate) fn key_id(kind: Kind, key: &str) -> String {
 }
 
 /// Returns the ids of the records of the keys with this name for which a job can wait.
-pub(crate) fn waited_keys(key: &str) -> [String; 2] {
-    [Kind::Limit, Kind::Exclusive].map(|kind| key_id(kind, key))
+pub(crate) fn waited_keys(key: &str) -> [String; 3] {
+    [Kind::Limit, Kind::Rate, Kind::Exclusive].map(|kind| key_id(kind, key))
 }
 
 /// Returns `true` for the id of the record of a key.
@@ -240,7 +248,7 @@ pub(crate) fn is_handed(key: &str, entry: &str, job: &Record) -> bool {
 pub(crate) fn is_usable(kind: Kind, place: &Place, now: Timestamp) -> bool {
     match (kind, place.until) {
         (Kind::Unique, _) | (Kind::Exclusive, None) => true,
-        (Kind::Limit, None) => false,
+        (Kind::Limit, None) | (Kind::Rate, _) => false,
         (Kind::Exclusive | Kind::Limit, Some(until)) => after(now, USABLE) <= from_millis(until),
     }
 }
@@ -262,10 +270,9 @@ pub(crate) fn waiting(
     let mut dependencies = claimed.dependencies.clone().unwrap_or_default();
     let until = after(now, request.max_blocked);
     (dependencies.met, dependencies.until, dependencies.run_at) = (true, Some(until), None);
-    let base = if claimed.envelope.is_some() { claimed.clone() } else { with_message(claimed.clone(), request) };
-    let held = base.held.iter().filter(|(key, _)| Kind::of(key) != Some(Kind::Limit));
+    let base = without_limits(claimed.clone());
+    let base = if base.envelope.is_some() { base } else { with_message(base, request) };
     Record {
-        held: held.map(|(key, place)| (key.clone(), place.clone())).collect(),
         state: State::Blocked,
         attempts: base.attempts.saturating_sub(1),
         runs: base.runs.saturating_sub(1),
@@ -305,14 +312,17 @@ pub(crate) fn in_conflict(job: &Record, key: &Needed, holder: &str, policy: &Pol
 
 /// Removes the places that a job gives back at the end of each attempt.
 pub(super) fn without_limits(mut job: Record) -> Record {
-    job.held.retain(|key, _| Kind::of(key) != Some(Kind::Limit));
+    job.held.retain(|key, _| !matches!(Kind::of(key), Some(Kind::Limit | Kind::Rate)));
     job
 }
 
 /// Returns the places that a job had and has no longer: keys and entries.
 pub(crate) fn freed(before: &BTreeMap<String, Place>, next: &BTreeMap<String, Place>) -> Vec<(String, String)> {
-    // A place that is held for a certain time is not given back.
-    let is_timed = |key: &str, place: &Place| Kind::of(key) == Some(Kind::Unique) && place.until.is_some();
-    let is_freed = |(key, place): &(&String, &Place)| !is_timed(key, place) && next.get(*key).is_none_or(|kept| kept.entry != place.entry);
+    // A place that is held for a certain time is not given back, and nobody holds a rate.
+    let is_kept = |key: &str, place: &Place| match Kind::of(key) {
+        Some(Kind::Unique) => place.until.is_some(),
+        kind => kind == Some(Kind::Rate),
+    };
+    let is_freed = |(key, place): &(&String, &Place)| !is_kept(key, place) && next.get(*key).is_none_or(|kept| kept.entry != place.entry);
     before.iter().filter(is_freed).map(|(key, place)| (key.clone(), place.entry.clone())).collect()
 }

@@ -47,6 +47,17 @@ impl Memory {
         self.with(|records| records.values().filter(is_filed).filter_map(|record| record.run_at).min())
     }
 
+    /// Returns the rate keys for which jobs may wait.
+    pub(crate) fn marked_rates(&self) -> Vec<Record> {
+        let is_marked = |record: &&Arc<Record>| record.state == State::Blocked && record.rate.is_some();
+        self.with(|records| records.values().filter(is_marked).map(|key| Record::clone(key)).collect())
+    }
+
+    /// Returns `true` if a list has an entry.
+    pub(crate) fn has_listed(&self, list: &str) -> bool {
+        !self.list(list).is_empty()
+    }
+
     /// Returns `true` if the due index has an entry.
     pub(crate) fn has_due(&self) -> bool {
         self.with(|records| records.values().any(|record| record.due.is_some()))

@@ -159,8 +159,8 @@ impl Delivery {
         let Some(blocked) = blocked else { return Err(Ending::NotStarted.into()) };
         let waiting = match lifecycle::waits_for_key(&blocked) {
             Some(key) => {
-                let limit = lifecycle::needed(&decoded.keys).into_iter().find(|needed| needed.id == *key).map(|needed| needed.most);
-                match batch.links().line_up(&blocked, key, limit).await {
+                let needed = lifecycle::needed(&decoded.keys).into_iter().find(|needed| needed.id == *key);
+                match batch.links().line_up(&blocked, key, needed.as_ref()).await {
                     Ok(false) => Ok(Waiting::Blocked),
                     // The message that released it may be this one, so it must not be deleted before the release is recorded.
                     Ok(true) => self.mark_released(&blocked, batch).await,

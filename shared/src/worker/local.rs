@@ -10,6 +10,7 @@ use crate::{
     beater::{Due, hand_over},
     clock::until,
     envelope::Envelope,
+    lifecycle::{next_look, waiting_list},
     queue::{self, Queue, Source},
     stats::Counter,
     store,
@@ -104,7 +105,9 @@ impl Local {
         let jobs = &engine.jobs;
         let next = || {
             let visible = self.sources(jobs).filter_map(|queue| self.queue.next_visible(&queue));
-            visible.chain(self.store.next_due(|name| jobs.get(name).is_some())).min()
+            let due = self.store.next_due(|name| jobs.get(name).is_some());
+            let rates = self.store.marked_rates().into_iter().filter(|key| self.store.has_listed(&waiting_list(&key.id)));
+            visible.chain(due).chain(rates.filter_map(|key| next_look(&key))).min()
         };
         while let Some(next) = next() {
             self.clock.advance(until(self.clock.now(), next));

@@ -140,6 +140,15 @@ impl Delivery {
         let needed = lifecycle::needed(&keys);
         for key in needed.iter().filter(|key| is_start || key.kind == Kind::Unique) {
             let now = batch.engine.clock.now();
+            if let Some(rate) = &key.rate {
+                let has_waited = next.held.remove(&key.id).is_some();
+                if batch.links().start(&key.id, rate, has_waited).await? {
+                    continue;
+                }
+                let started_at = seen.and_then(|seen| seen.started_at);
+                let waiting = lifecycle::waiting(&next, started_at, &key.id, &decoded.request, &token(), now);
+                return Ok(Placed::Blocked(Box::new(waiting)));
+            }
             match next.held.get_mut(&key.id) {
                 _ if key.until_started && has_started => continue,
                 Some(place) if lifecycle::is_usable(key.kind, place, now) => {

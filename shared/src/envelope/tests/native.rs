@@ -1,9 +1,8 @@
 use super::super::DEPENDENCIES;
 use super::super::FEATURES;
-use super::super::feature::LATER;
 use super::super::wire::FIELDS;
 use super::*;
-use crate::envelope::{Keys, OnConflict};
+use crate::envelope::{Keys, OnConflict, Rate};
 use jiff::Timestamp;
 use std::time::Duration;
 
@@ -240,7 +239,6 @@ fn an_unsupported_feature_is_never_ignored() {
     for (fields, expected) in [
         (json!({"needs": ["tags", "warp\n"]}), "the feature `warp\\n`, which this worker lacks"),
         (json!({"needs": ["priority"], "priority": 1}), "the feature `priority`, which this worker lacks"),
-        (json!({"rate_key": "k", "rate": 3}), "the feature `rates`, which this worker lacks (its field `rate_key`)"),
     ] {
         assert_eq!(read(&with(&fields)).unsupported().as_deref(), Some(expected));
     }
@@ -256,31 +254,29 @@ fn a_reserved_field_is_refused_by_its_name() {
 }
 
 #[test]
-fn a_field_of_a_later_version_is_not_sent() {
-    for (field, _) in LATER {
-        let envelope = read(&with(&json!({ *field: "x" })));
-        let refusal = envelope.check_sendable().expect_err("refused").to_string();
-        let expected = "this version does not support it; leave it out, or enqueue with a version that does";
-        assert_eq!(refusal, format!("{field}: {expected}"));
-        assert_eq!(read(&with(&json!({ *field: null }))).check_sendable(), Ok(()));
-    }
-    let sidekiq = read(r#"{"class": "Adder", "args": [], "unique_for": 60}"#);
-    assert_eq!(sidekiq.unsupported(), None, "the field of an older system");
-}
-
-#[test]
 fn keys_are_read_and_their_limits_checked() {
     let all = json!({"limit_key": "a", "limit": 100, "exclusive_key": "b", "unique_key": "c", "unique_for": 60.5, "on_conflict": "fail"});
     let keys = read(&with(&all)).keys;
     let declared = Keys::new().limit("a", 100).exclusive("b").unique("c").on_conflict(OnConflict::Fail);
     assert_eq!(keys, declared.unique_for(Duration::from_millis(60_500)));
     assert_eq!(read(&read(&with(&all)).to_body()).keys, keys);
+    let rate = json!({"rate_key": "a", "rate": {"limit": 50, "period_s": 0.5, "burst": 3}});
+    let keys = Keys::new().rate("a", Rate::new(50, Duration::from_millis(500)).burst(3));
+    assert_eq!(read(&with(&rate)).keys, keys);
+    assert_eq!(read(&read(&with(&rate)).to_body()).keys, keys);
     assert_eq!(read(&with(&json!({"unique_key": "c", "unique_for": "started"}))).keys, Keys::new().unique("c").until_started());
     for (fields, flaw) in [
         (json!({"limit_key": "a"}), "limit: it is missing beside `limit_key`"),
         (json!({"limit": 1}), "limit: the message has no `limit_key`"),
         (json!({"limit_key": "a", "limit": 0}), "limit: it is 0"),
         (json!({"limit_key": "a", "limit": 101}), "limit: it is 101"),
+        (json!({"rate_key": "a"}), "rate: it is missing beside `rate_key`"),
+        (json!({"rate": {"limit": 1, "period_s": 1}}), "rate: the message has no `rate_key`"),
+        (json!({"rate_key": "a", "rate": {"limit": 0, "period_s": 1}}), "rate: its limit is 0"),
+        (json!({"rate_key": "a", "rate": {"limit": 1, "period_s": 86_401}}), "rate: its period is 86401 s"),
+        (json!({"rate_key": "a", "rate": {"limit": 101, "period_s": 1}}), "rate: 101 in 1 s is more than 100 a second"),
+        (json!({"rate_key": "a", "rate": {"limit": 1, "period_s": 1, "burst": 0}}), "rate: its burst is 0"),
+        (json!({"rate_key": "a", "rate": {"limit": 1, "per": 1}}), "rate.per: unknown field"),
         (json!({"exclusive_key": ""}), "exclusive_key: it is empty"),
         (json!({"unique_key": "a\u{1f}"}), "unique_key: it has a control character"),
         (json!({"unique_for": "ended"}), "unique_for: the message has no `unique_key`"),
@@ -337,7 +333,8 @@ fn a_reference_to_an_output_without_its_feature_is_explained() {
 
 #[test]
 fn features_are_named_after_the_fields_they_honour() {
-    let has_own_name = |feature: &&str| FIELDS.contains(feature) || [DEPENDENCIES, "keys", "outputs", "workflow"].contains(feature);
+    let has_own_name =
+        |feature: &&str| FIELDS.contains(feature) || [DEPENDENCIES, "keys", "outputs", "rates", "workflow"].contains(feature);
     assert!(FEATURES.iter().all(has_own_name));
 }
 

@@ -56,7 +56,7 @@ fn flaw(error: &serde_path_to_error::Error<serde_dynamo::Error>) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::{Dependencies, Dlq, Failure, Past, Place};
+    use crate::{Dependencies, Dlq, Failure, KeyRate, Past, Place, Rate};
 
     /// A record with every attribute.
     pub(in super::super) fn full() -> Record {
@@ -95,6 +95,7 @@ pub(super) mod tests {
             holders: ["x".to_owned()].into(),
             limit: Some(1),
             fixed_limit: Some(1),
+            rate: Some(Box::new(KeyRate { declared: Some(Rate::per_second(1)), used_until: 1, ..KeyRate::default() })),
             due: text(),
             listed: text(),
             listed_at: at,

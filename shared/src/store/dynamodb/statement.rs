@@ -160,6 +160,7 @@ attributes! { record =>
     holders: string_set(&record.holders),
     limit: record.limit.map(number),
     fixed_limit: record.fixed_limit.map(number),
+    rate: serialized(record.rate.as_ref())?,
     due: record.due.as_deref().map(text),
     listed: record.listed.as_deref().map(text),
     listed_at: record.listed_at.map(instant),

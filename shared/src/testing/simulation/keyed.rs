@@ -5,15 +5,19 @@ use std::{collections::BTreeMap, time::Duration};
 use fastrand::Rng;
 
 use super::{Simulated, graph::id_of, watch::Run};
-use crate::{Enqueue, Keys, State, lifecycle::needed};
+use crate::{
+    Enqueue, Keys, Rate, State,
+    lifecycle::{Kind, Needed, UNCLAIMED, needed},
+};
 
-/// Gives jobs keys that they share at random: limits of one to three jobs, exclusive keys, and unique keys.
+/// Gives jobs keys that they share at random: limits of one to three jobs, rates, exclusive keys, and unique keys.
 ///
 /// A job that is [recorded on trouble](crate::Recording::OnTrouble) is always recorded.
 pub fn keyed(seed: u64, jobs: Vec<Enqueue>) -> Vec<Enqueue> {
     let mut rng = Rng::with_seed(seed);
     let most = rng.u32(1..=3);
-    let shares = [rng.u8(..10), rng.u8(..10), rng.u8(..6)];
+    let shares = [rng.u8(..10), rng.u8(..10), rng.u8(..6), rng.u8(..6)];
+    let rate = Rate::new(1, Duration::from_secs(rng.u64(20..40)));
     let keys = |_| {
         let key = |kind: &str, number: u8| format!("{kind}-{number}");
         let mut keys = Keys::new();
@@ -26,6 +30,9 @@ pub fn keyed(seed: u64, jobs: Vec<Enqueue>) -> Vec<Enqueue> {
         if rng.u8(..10) < shares[2] {
             keys = keys.unique(key("unique", rng.u8(..3)));
         }
+        if rng.u8(..10) < shares[3] {
+            keys = keys.rate("rate", rate);
+        }
         keys
     };
     let keys: Vec<_> = (0..jobs.len()).map(keys).collect();
@@ -35,18 +42,18 @@ pub fn keyed(seed: u64, jobs: Vec<Enqueue>) -> Vec<Enqueue> {
 impl Simulated {
     /// Adds the violated guarantees of keys.
     pub(super) fn judge_keys(&self, flaws: &mut Vec<String>) {
-        let mut keys: BTreeMap<String, (u32, Vec<&str>)> = BTreeMap::new();
+        let mut keys: BTreeMap<String, (Needed, Vec<&str>)> = BTreeMap::new();
         for job in &self.jobs {
             for key in needed(&job.envelope().keys) {
-                keys.entry(key.id).or_insert_with(|| (key.most, Vec::new())).1.push(id_of(job));
+                keys.entry(key.id.clone()).or_insert_with(|| (key, Vec::new())).1.push(id_of(job));
             }
         }
-        for (key, (most, ids)) in keys {
+        for (id, (key, ids)) in keys {
             let runs: Vec<_> = self.runs.iter().filter(|run| ids.contains(&&*run.id)).collect();
-            if key.ends_with("limit") {
-                judge_limit(&key, most, &runs, flaws);
-            } else {
-                self.judge_exclusive(&key, &runs, flaws);
+            match (key.kind, &key.rate) {
+                (Kind::Limit, _) => judge_limit(&id, key.most, &runs, flaws),
+                (_, Some(rate)) => judge_rate(&id, rate, &runs, flaws),
+                _ => self.judge_exclusive(&id, &runs, flaws),
             }
         }
     }
@@ -87,6 +94,25 @@ fn judge_limit(key: &str, most: u32, runs: &[&Run], flaws: &mut Vec<String>) {
         let beside = runs.iter().filter(|other| other.started <= run.started && run.started < other.ended).count();
         if beside > most as usize {
             flaws.push(format!("{key:?} had {beside} holders, and its limit is {most}: {} {run}", run.id));
+        }
+    }
+}
+
+/// Judges that no more attempts start in any time than the rate allows. An attempt may start later than it has used up the rate, by a slow
+/// claim, and clocks differ.
+fn judge_rate(key: &str, rate: &Rate, runs: &[&Run], flaws: &mut Vec<String>) {
+    let mut starts: Vec<_> = runs.iter().map(|run| run.started).collect();
+    starts.sort_unstable();
+    for (first, earlier) in starts.iter().enumerate() {
+        for (count, later) in (0_u32..).zip(&starts[first..]) {
+            if rate.interval() * count > *later - *earlier + UNCLAIMED {
+                flaws.push(format!(
+                    "{key:?} allows one start in {:?}, and {} were between {earlier:?} and {later:?}",
+                    rate.interval(),
+                    count + 1
+                ));
+                return;
+            }
         }
     }
 }

@@ -49,6 +49,8 @@ enum Mutation {
     ForgetPlaces,
     /// A job that waits for a key is not listed under it.
     ForgetWaiting,
+    /// A start does not use up the rate of its key.
+    ForgetStarts,
 }
 
 const LOST: &[&str] = &["stuck as blocked", "was not released"];
@@ -71,7 +73,7 @@ const BROKEN_IN_WORKFLOWS: [(Mutation, &[&str]); 4] = {
     [(M::CloseEarly, EARLY), (M::LookOnce, LOST), (M::PlanLast, &["although its workflow was cancelled"]), (M::NodesLast, LOST)]
 };
 
-const BROKEN_IN_KEYS: [(Mutation, &[&str]); 4] = {
+const BROKEN_IN_KEYS: [(Mutation, &[&str]); 5] = {
     use Mutation as M;
     const FULL: &[&str] = &["holders, and its limit is", "had two holders"];
     [
@@ -79,6 +81,7 @@ const BROKEN_IN_KEYS: [(Mutation, &[&str]); 4] = {
         (M::NoSecondLook, &["is stuck as blocked"]),
         (M::ForgetPlaces, FULL),
         (M::ForgetWaiting, &["is stuck as blocked"]),
+        (M::ForgetStarts, &["allows one start in"]),
     ]
 };
 
@@ -136,6 +139,11 @@ impl Broken {
             (Mutation::ForgetWaiting, seen) => {
                 for record in [&mut next].into_iter().chain(seen).filter(|record| record.state == State::Blocked) {
                     (record.listed, record.listed_at) = (None, None);
+                }
+            }
+            (Mutation::ForgetStarts, _) => {
+                if let Some(rate) = &mut next.rate {
+                    (rate.used_until, rate.sent_until) = (0, 0);
                 }
             }
             (Mutation::NothingOwed, _) if next.state.is_terminal() => (next.due, next.run_at) = (None, None),

@@ -2,15 +2,18 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use jiff::Timestamp;
+
 use super::{
     links::{Graph, Mortal, deliver, job},
     *,
 };
 use crate::{
-    Enqueue, Keys, OnConflict,
+    Enqueue, Keys, OnConflict, Rate,
     lifecycle::{self, SKEW},
     queue::Queue as _,
     store::Store as _,
+    worker::local::Local,
 };
 
 fn limited(id: &str, most: u32) -> Enqueue {
@@ -410,4 +413,164 @@ async fn a_process_that_dies_with_a_key_for_a_time_does_not_delay_its_own_job() 
             assert!(graph.local.clock.now().duration_since(before).as_secs() < 600, "died at {at}, {takes_effect}");
         }
     }
+}
+
+fn paced(id: &str, rate: Rate) -> Enqueue {
+    job(id).keys(Keys::new().rate("service", rate))
+}
+
+const RATE: &str = "service\u{1f}\u{1f}rate";
+
+/// The runs of a world, each with its instant on the wall clock.
+type Starts = Arc<Mutex<Vec<(String, Timestamp)>>>;
+
+/// Returns a world that notes the instants of its runs.
+fn noted() -> (Graph, Starts) {
+    let clock = Clock::running("2026-05-04T12:00:00Z".parse().expect("an instant"), Instant::now());
+    let mut graph = Graph { local: Local::new(clock), ..Graph::new() };
+    let starts = Starts::default();
+    let (noted, clock) = (Arc::clone(&starts), graph.local.clock.clone());
+    graph.jobs.add(Arc::new(Scripted::new("probe", Policy::new(), move |attempt: Arc<Attempt>| {
+        lock(&noted).push((attempt.id().to_owned(), clock.now()));
+        async { Ok(Value::Null) }
+    })));
+    (graph, starts)
+}
+
+/// Returns the waits between the runs, in milliseconds.
+fn gaps(starts: &Starts) -> Vec<i128> {
+    let starts: Vec<_> = lock(starts).iter().map(|(_, at)| at.as_nanosecond() / 1_000_000).collect();
+    starts.windows(2).map(|pair| pair[1] - pair[0]).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_attempts_of_a_rate_keep_their_interval_the_oldest_first() {
+    for (rate, gap) in [
+        (Rate::per_second(2), 500),
+        (Rate::per_minute(7), 60_000 / 7),
+        (Rate::new(1, seconds(3600)), 3_600_000),
+        (Rate::new(100, seconds(1)), 10),
+    ] {
+        let (graph, starts) = noted();
+        for id in TEN {
+            graph.enqueue(paced(id, rate)).await;
+            graph.local.clock.advance(Duration::from_millis(1));
+        }
+        graph.run().await;
+        let ids: Vec<_> = lock(&starts).iter().map(|(id, _)| id.clone()).collect();
+        assert_eq!(ids, TEN);
+        assert!(gaps(&starts).iter().all(|between| (gap..=gap + 2).contains(between)), "{:?}", gaps(&starts));
+        for id in TEN {
+            let record = graph.record(id);
+            assert_eq!((record.state, record.attempts, record.runs), (State::Succeeded, 1, 1), "{id}");
+            assert!(record.held.is_empty() && record.listed.is_none() && record.due.is_none());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_starts_at_once_after_a_pause() {
+    let (graph, starts) = noted();
+    for round in 0..2 {
+        for number in 0..5 {
+            graph.enqueue(paced(&format!("{round}-{number}"), Rate::per_second(1).burst(3))).await;
+        }
+        graph.run().await;
+        graph.local.clock.advance(seconds(60));
+    }
+    let gaps = gaps(&starts);
+    assert_eq!(gaps[..4], [0, 0, 1000, 1000]);
+    assert_eq!(gaps[5..], [0, 0, 1000, 1000]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_attempt_counts_and_a_job_that_waits_for_another_key_does_not() {
+    let (mut graph, starts) = noted();
+    let (noted, clock) = (Arc::clone(&starts), graph.local.clock.clone());
+    let policy = Policy::new().max_attempts(3).backoff(crate::Backoff::constant(seconds(1)));
+    graph.jobs.add(Arc::new(Scripted::new("probe", policy, move |attempt: Arc<Attempt>| {
+        lock(&noted).push((attempt.id().to_owned(), clock.now()));
+        async { Err("as told".into()) }
+    })));
+    graph.enqueue(paced("a", Rate::per_minute(1))).await;
+    graph.run().await;
+    assert_eq!(gaps(&starts), [60_000, 60_000]);
+    let client = graph.local.client();
+    client.set_limit("service", Some(0)).await.expect("memory answers");
+    graph.local.clock.advance(seconds(600));
+    let used = graph.record(RATE).rate;
+    graph.enqueue(job("b").keys(Keys::new().rate("service", Rate::per_minute(1)).limit("service", 1))).await;
+    graph.run().await;
+    assert_eq!((graph.record("b").state, graph.record(RATE).rate), (State::Blocked, used));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_that_an_operator_sets_wins_until_it_is_cleared() {
+    let (graph, starts) = noted();
+    let client = graph.local.client();
+    client.set_rate("service", Some(Rate::per_minute(1))).await.expect("memory answers");
+    for id in ["a", "b", "c"] {
+        graph.enqueue(paced(id, Rate::per_second(1))).await;
+    }
+    let engine = graph.local.engine(graph.jobs.clone(), Handle::current(), usize::MAX);
+    graph.local.run_due(&engine).await.expect("memory answers");
+    assert_eq!(lock(&starts).len(), 1);
+    let listed = client.rates().await.expect("memory answers");
+    assert_eq!((listed[0].set, listed[0].declared), (Some(Rate::per_minute(1)), Some(Rate::per_second(1))));
+    assert_eq!(client.rate("other").await.expect("memory answers"), None);
+    graph.run().await;
+    assert_eq!(gaps(&starts), [60_000, 60_000]);
+    client.set_rate("service", None).await.expect("memory answers");
+    for id in ["d", "e", "f"] {
+        graph.enqueue(paced(id, Rate::per_second(1))).await;
+    }
+    graph.run().await;
+    let gaps = gaps(&starts);
+    assert_eq!(gaps[3..], [1000, 1000], "a slower rate is not used up for longer: {gaps:?}");
+    let flaw = client.set_rate("service", Some(Rate::per_second(101))).await.expect_err("too much").to_string();
+    assert!(flaw.contains("101 in 1 s is more than 100 a second"), "{flaw}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_job_with_a_rate_runs_once_wherever_a_process_dies() {
+    let mut survived = 0;
+    for takes_effect in [false, true] {
+        for at in 0.. {
+            let (graph, starts) = noted();
+            for id in ["a", "b", "c"] {
+                graph.enqueue(paced(id, Rate::per_minute(6))).await;
+            }
+            let died = deliver(&graph, &Mortal::new(&graph, at, takes_effect)).await;
+            for _ in 0..5 {
+                graph.run().await;
+                graph.local.clock.advance(seconds(3600));
+            }
+            let mut ids: Vec<_> = lock(&starts).iter().map(|(id, _)| id.clone()).collect();
+            ids.sort();
+            ids.dedup();
+            assert_eq!(ids, ["a", "b", "c"], "died at {at}, {takes_effect}");
+            assert_eq!(graph.states(&["a", "b", "c"]), [State::Succeeded; 3], "died at {at}, {takes_effect}");
+            assert!(gaps(&starts).iter().all(|gap| *gap >= 10_000), "died at {at}, {takes_effect}: {:?}", gaps(&starts));
+            if !died {
+                survived += 1;
+                break;
+            }
+        }
+    }
+    assert_eq!(survived, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_jobs_that_wait_are_counted_by_key() {
+    let (graph, _) = gauged();
+    let client = graph.local.client();
+    client.set_limit("service", Some(0)).await.expect("memory answers");
+    for id in TEN {
+        graph.enqueue(limited(id, 1)).await;
+    }
+    graph.enqueue(job("k").keys(Keys::new().exclusive("customer"))).await;
+    graph.run().await;
+    let waits = client.waits().await.expect("memory answers");
+    let names: Vec<_> = waits.iter().map(|waits| (&*waits.name, waits.jobs, waits.since)).collect();
+    assert_eq!(names, [("the limit key service", 10, graph.record("a").enqueued_at)]);
 }

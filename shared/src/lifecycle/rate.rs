@@ -1,0 +1,102 @@
+//! The rate of a key: how many attempts of its jobs may start in a period.
+//!
+//! This is the generic cell rate algorithm (ITU-T I.371). Only the start of an attempt uses up the rate, so no start is lost by a job that
+//! dies or comes late. A job that finds the rate used up waits. The messages of waiting jobs are sent for the instants at which they can
+//! start, the oldest first.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::key::key_kept_until;
+use crate::{
+    clock::{after, from_millis},
+    envelope::Rate,
+    record::{KeyRate, Record},
+};
+
+/// Maximum time ahead for which the messages of waiting jobs are sent. A beater looks at the key each minute. A change of the rate takes
+/// effect after this time.
+const AHEAD: Duration = Duration::from_mins(2);
+
+/// Returns the record of a rate key that no job has used, with this id.
+pub(crate) fn new_rate_key(id: &str, now: Timestamp) -> Record {
+    Record { id: id.to_owned(), purge_at: Some(key_kept_until(now)), ..Record::default() }
+}
+
+/// Returns the record of a key after the start of one more attempt. Returns the instant of the earliest start if the rate is used up.
+pub(crate) fn started(key: &Record, declared: &Rate, owner: &str, now: Timestamp) -> Result<Record, Timestamp> {
+    let mut rate = declared_by(key, declared);
+    let current = rate.current();
+    let now_us = now.as_microsecond();
+    let at = rate.earliest(now_us);
+    if at > now_us {
+        return Err(from_millis(at / 1000 + 1)); // the clock has no microseconds
+    }
+    rate.used_until = rate.used_until.max(now_us) + micros(current.interval());
+    Ok(with_rate(key, rate, owner, now))
+}
+
+/// Returns the record of a key with the rate that its jobs declare.
+pub(crate) fn with_declared(key: &Record, declared: &Rate, owner: &str, now: Timestamp) -> Record {
+    with_rate(key, declared_by(key, declared), owner, now)
+}
+
+/// Returns the record of a key with the rate that an operator sets. `None`: the rate is the one that the jobs declare.
+pub(crate) fn with_fixed_rate(key: &Record, fixed: Option<Rate>, owner: &str, now: Timestamp) -> Record {
+    let rate = KeyRate { fixed, ..key.rate.as_deref().cloned().unwrap_or_default() };
+    with_rate(key, KeyRate { sent_until: 0, ..rate }, owner, now)
+}
+
+/// Returns the instants for which the messages of the next `most` waiting jobs can be sent now, and the record of the key after that.
+pub(crate) fn next_starts(key: &Record, most: usize, owner: &str, now: Timestamp) -> (Vec<Timestamp>, Record) {
+    let mut rate = key.rate.as_deref().cloned().unwrap_or_default();
+    let interval = micros(rate.current().interval());
+    let (now_us, last) = (now.as_microsecond(), after(now, AHEAD).as_microsecond());
+    rate.sent_until = rate.sent_until.max(rate.earliest(now_us)).max(now_us);
+    let mut starts = Vec::new();
+    while starts.len() < most && rate.sent_until <= last {
+        starts.push(Timestamp::from_microsecond(rate.sent_until).unwrap_or(now));
+        rate.sent_until += interval;
+    }
+    (starts, with_rate(key, rate, owner, now))
+}
+
+/// Returns the instant at which the message of the next waiting job can be sent.
+pub(crate) fn next_look(key: &Record) -> Option<Timestamp> {
+    let rate = key.rate.as_ref()?;
+    let at = rate.earliest(rate.used_until).max(rate.sent_until).saturating_sub(micros(AHEAD));
+    Timestamp::from_microsecond(at).ok()
+}
+
+fn declared_by(key: &Record, declared: &Rate) -> KeyRate {
+    let rate = key.rate.as_deref().cloned().unwrap_or_default();
+    if rate.declared.as_ref() == Some(declared) {
+        return rate;
+    }
+    KeyRate { declared: Some(*declared), sent_until: 0, ..rate }
+}
+
+fn with_rate(key: &Record, rate: KeyRate, owner: &str, now: Timestamp) -> Record {
+    Record { rate: Some(Box::new(rate)), owner: Some(owner.to_owned()), purge_at: Some(key_kept_until(now)), ..key.clone() }
+}
+
+impl KeyRate {
+    /// Returns the rate that holds.
+    pub(crate) fn current(&self) -> Rate {
+        self.fixed.or(self.declared).unwrap_or(Rate::per_second(1))
+    }
+
+    /// Returns the instant of the earliest start, in microseconds since the epoch. It may have passed.
+    fn earliest(&self, now: i64) -> i64 {
+        let current = self.current();
+        let interval = micros(current.interval());
+        // A slower rate may have been used up for longer.
+        let used_until = self.used_until.min(now.saturating_add(interval.saturating_mul(current.burst.into())));
+        used_until.saturating_sub(interval.saturating_mul(i64::from(current.burst) - 1))
+    }
+}
+
+fn micros(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
+}
