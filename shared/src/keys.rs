@@ -15,10 +15,11 @@ use tokio::time::{Instant, sleep};
 use crate::{
     clock::{after, until},
     envelope::Rate,
-    lifecycle::{self, Kind, Needed},
+    lifecycle::{self, Kind, Needed, Replacement},
     links::{Links, unreadable},
     names::key_shard,
     outbox::{self, token},
+    queue::MAX_DELAY,
     record::{Record, State},
     store::{Link, Linked, StoreError, Write, Written},
 };
@@ -347,6 +348,32 @@ impl Links<'_> {
             outbox::send(self.queue, self.store, &queue, jobs, now).await;
         }
         Ok(count)
+    }
+
+    /// Gives the arguments of a job to the one that holds its unique key, if that one has not started. Returns `false` if it has.
+    pub(crate) async fn replace(&self, holder: &str, by: &Record) -> Result<bool, StoreError> {
+        for _ in 0..TRIES {
+            let now = self.clock.now();
+            let Some(seen) = self.read(holder).await? else { return Ok(false) };
+            let next = match lifecycle::replaced(&seen, by, &token(), now) {
+                Replacement::Write(next) => *next,
+                Replacement::Done => return Ok(true),
+                Replacement::Refused => return Ok(false),
+            };
+            match self.write_one(Write::replace(seen, next.clone())).await {
+                Ok(Written::Done) => {}
+                Ok(Written::Refused(_)) => continue,             // it may have started
+                Err(StoreError::Invalid(_)) => return Ok(false), // too large
+                Err(error) => return Err(error),
+            }
+            // A beater sends the others.
+            if lifecycle::is_sendable(&next, after(now, MAX_DELAY)) {
+                let queue = next.queue.clone();
+                outbox::send(self.queue, self.store, &queue, vec![next], now).await;
+            }
+            return Ok(true);
+        }
+        Err(StoreError::Busy("the record of the job that holds the unique key changed at each try".into()))
     }
 
     /// Returns the jobs of a list that wait for a key, the oldest first.

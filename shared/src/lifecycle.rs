@@ -19,6 +19,7 @@ mod node;
 mod rate;
 mod refuse;
 mod repair;
+mod replace;
 mod request;
 mod resolve;
 #[cfg(test)]
@@ -45,9 +46,10 @@ pub(crate) use self::{
     rate::{new_rate_key, next_look, next_starts, started, with_declared, with_fixed_rate},
     refuse::refuse,
     repair::{Repair, repair},
+    replace::{Replacement, replaced},
     request::Request,
     resolve::{Resolution, resolve},
-    transition::{UNKNOWN, announced, created},
+    transition::{UNKNOWN, announced, created, with_message},
     workflow::{Expansion, expand},
 };
 #[cfg(not(feature = "operator"))]

@@ -67,6 +67,9 @@ pub struct Enqueued {
     pub message_id: String,
     /// The id of the job that holds the [unique key](crate::Keys::unique). This job was not enqueued; its record is `cancelled`.
     pub holder: Option<String>,
+    /// `true` if that job had not started and has got the arguments of this one, or later ones. See
+    /// [`OnConflict::Replace`](crate::OnConflict::Replace).
+    pub replaced: bool,
     /// The error, if the [requested record](Enqueue::recorded) could not be written. The job still runs, and its first attempt writes the
     /// record.
     pub unrecorded: Option<String>,

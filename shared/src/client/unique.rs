@@ -55,9 +55,10 @@ impl Client {
             ),
             Holder::Unknown => {} // a beater sends this job, and its worker decides
             Holder::Other(holder) => {
+                answer.replaced = key.on_conflict == OnConflict::Replace && self.links().replace(&holder, &unsent).await.map_err(failed)?;
                 // No message was sent, so there is no dead letter to make.
                 let dropped = Needed { on_conflict: OnConflict::Drop, ..key.clone() };
-                let ended = lifecycle::in_conflict(&unsent, &dropped, &holder, &UNKNOWN, self.clock.now());
+                let ended = lifecycle::in_conflict(&unsent, &dropped, &holder, answer.replaced, &UNKNOWN, self.clock.now());
                 if self.links().write_one(Write::replace(unsent, ended)).await.map_err(failed)? != Written::Done {
                     return Ok(answer); // a beater has sent the job, and its worker decides about it
                 }

@@ -163,6 +163,9 @@ pub enum OnConflict {
     /// The job is cancelled.
     #[default]
     Drop,
+    /// The other job gets the arguments, tags, data and run time of this one, if it has not started, and this one is cancelled. If it has
+    /// started, it keeps its arguments, and this job is cancelled as well.
+    Replace,
     /// The job fails.
     Fail,
 }

@@ -59,7 +59,7 @@ pub(super) fn remedy(field: &str) -> &'static str {
              86400 seconds, and, if you want, a `burst` from 1 to 1000"
         }
         "unique_for" => "it must be `ended`, `started` or a number of seconds above 0 and up to a year, beside `unique_key`",
-        "on_conflict" => "it must be `drop` or `fail`, beside `unique_key`",
+        "on_conflict" => "it must be `drop`, `replace` or `fail`, beside `unique_key`",
         "needs" => "it must be an array of strings",
         _ => "it must be a string",
     }

@@ -168,7 +168,7 @@ fn grant(seen: Record, request: &Request, policy: &Policy, claim: &Claim, suspec
     let digest = digest(&seen, request);
     // The record keeps a copy of the message, because another delivery of the message may run the job without a record and delete the
     // message.
-    let keeps = policy.recording == Recording::OnTrouble && seen.envelope.is_none() && request.bytes() <= KEPT_BYTES;
+    let keeps = policy.recording == Recording::OnTrouble && request.bytes() <= KEPT_BYTES;
     let seen = if keeps { with_message(seen, request) } else { seen };
     let next = Record {
         digest,

@@ -42,7 +42,7 @@ pub(super) fn blocked(seen: &Record, request: &Request, owner: &str, now: Timest
     let until = *dependencies.until.get_or_insert_with(|| after(now, request.max_blocked));
     dependencies.run_at = seen.run_at;
     let sentinel = (dependencies.when == When::Failed).then(|| FAILURE.to_owned());
-    let base = if seen.envelope.is_some() { seen.clone() } else { with_message(seen.clone(), request) };
+    let base = with_message(seen.clone(), request);
     Record {
         digest: digest(seen, request),
         state: State::Blocked,

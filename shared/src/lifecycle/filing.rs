@@ -34,7 +34,7 @@ pub(crate) fn is_filed(record: &Record, now: Timestamp) -> bool {
 pub(crate) fn filed(seen: Option<&Record>, request: &Request, policy: &Policy, owner: &str, run_at: Timestamp) -> Record {
     let base = seen.cloned().unwrap_or_else(|| created(request, policy));
     let digest = digest(&base, request);
-    let base = if base.envelope.is_some() { base } else { with_message(base, request) };
+    let base = with_message(base, request);
     Record {
         digest,
         state: State::Scheduled,

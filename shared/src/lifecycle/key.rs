@@ -270,8 +270,7 @@ pub(crate) fn waiting(
     let mut dependencies = claimed.dependencies.clone().unwrap_or_default();
     let until = after(now, request.max_blocked);
     (dependencies.met, dependencies.until, dependencies.run_at) = (true, Some(until), None);
-    let base = without_limits(claimed.clone());
-    let base = if base.envelope.is_some() { base } else { with_message(base, request) };
+    let base = with_message(without_limits(claimed.clone()), request);
     Record {
         state: State::Blocked,
         attempts: base.attempts.saturating_sub(1),
@@ -299,12 +298,13 @@ pub(super) fn with_handed_place(blocked: Record, now: Timestamp) -> Record {
     job
 }
 
-/// Ends a job whose unique key another job holds.
-pub(crate) fn in_conflict(job: &Record, key: &Needed, holder: &str, policy: &Policy, now: Timestamp) -> Record {
-    let reason = format!("job {} holds {}", excerpt(holder), key_name(&key.id));
+/// Ends a job whose unique key another job holds. `replaced`: that job has got the arguments of this one.
+pub(crate) fn in_conflict(job: &Record, key: &Needed, holder: &str, replaced: bool, policy: &Policy, now: Timestamp) -> Record {
+    let consequence = if replaced { ", and has the arguments of this one or later ones" } else { "" };
+    let reason = format!("job {} holds {}{consequence}", excerpt(holder), key_name(&key.id));
     let failure = Failure::new("unique", reason, now);
     let ended = match key.on_conflict {
-        OnConflict::Drop => Record { error: Some(failure), ..cancelled(job.clone()) },
+        OnConflict::Drop | OnConflict::Replace => Record { error: Some(failure), ..cancelled(job.clone()) },
         OnConflict::Fail => failed(job.clone(), failure),
     };
     owed(finished(ended, policy, now), now)

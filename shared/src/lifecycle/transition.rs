@@ -64,7 +64,11 @@ fn reopened(seen: &Record) -> Record {
     Record { dlq, held, dependencies: seen.dependencies.as_deref().map(again), ..unfinished(seen.clone()) }
 }
 
-pub(super) fn with_message(record: Record, request: &Request) -> Record {
+/// Adds a message to a record that holds none.
+pub(crate) fn with_message(record: Record, request: &Request) -> Record {
+    if record.envelope.is_some() {
+        return record;
+    }
     Record {
         envelope: Some(request.body.clone()),
         message_group: request.message_group.clone(),

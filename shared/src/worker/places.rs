@@ -176,7 +176,11 @@ impl Delivery {
                     if !lifecycle::is_backed(&key.id, entry, batch.ledger.read(holder).await?.as_ref()) {
                         return Ok(Placed::Later); // that job may not get the place
                     }
-                    return Ok(Self::conflict(&next, seen, key, holder, claim, now));
+                    let replaced = key.on_conflict == OnConflict::Replace && {
+                        let by = lifecycle::with_message(next.clone(), &decoded.request);
+                        batch.links().replace(holder, &by).await?
+                    };
+                    return Ok(Self::conflict(&next, seen, key, (holder, replaced), claim, now));
                 }
                 Taken::Full(_) => {
                     let started_at = seen.and_then(|seen| seen.started_at);
@@ -221,14 +225,14 @@ impl Delivery {
         next: &Record,
         seen: Option<&Record>,
         key: &Needed,
-        holder: &str,
+        (holder, replaced): (&str, bool),
         (decoded, Claim { owner, .. }): (&Decoded, &Claim),
         now: Timestamp,
     ) -> Placed {
         let seen = seen.filter(|seen| !lifecycle::is_unclaimed(seen)).cloned();
         let job = seen.unwrap_or_else(|| lifecycle::created(&decoded.request, &decoded.policy));
         let job = Record { owner: Some(owner.clone()), dependents: next.dependents.clone(), ..job };
-        let ended = lifecycle::in_conflict(&job, key, holder, &decoded.policy, now);
+        let ended = lifecycle::in_conflict(&job, key, holder, replaced, &decoded.policy, now);
         let ending = if key.on_conflict == OnConflict::Fail { Ending::Failed } else { Ending::Cancelled };
         Placed::Conflict(Box::new(ended), ending)
     }

@@ -94,6 +94,27 @@ fn unique_for(text: &str) -> Result<UniqueFor, String> {
     }
 }
 
+/// The consequence for a job whose unique key another job holds.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum OnConflict {
+    /// The job is cancelled.
+    Drop,
+    /// The other job gets the arguments of this one, if it has not started.
+    Replace,
+    /// The enqueue fails.
+    Fail,
+}
+
+impl From<OnConflict> for sqjobs::OnConflict {
+    fn from(on_conflict: OnConflict) -> Self {
+        match on_conflict {
+            OnConflict::Drop => Self::Drop,
+            OnConflict::Replace => Self::Replace,
+            OnConflict::Fail => Self::Fail,
+        }
+    }
+}
+
 /// Options of a job.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Options {
@@ -136,6 +157,9 @@ pub(crate) struct Options {
     /// The time for which the job holds the --unique-key: until it has ended, until it has started, or a duration such as 1h. Default: ended.
     #[arg(long, value_name = "ended|started|DURATION", value_parser = unique_for)]
     pub(crate) unique_for: Option<UniqueFor>,
+    /// The consequence if another job holds the --unique-key. Default: drop.
+    #[arg(long, value_enum)]
+    pub(crate) on_conflict: Option<OnConflict>,
     /// The maximum number of attempts. Default: the number in the job's policy.
     #[arg(long, value_name = "NUMBER")]
     pub(crate) max_attempts: Option<u32>,

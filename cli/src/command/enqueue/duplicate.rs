@@ -50,7 +50,8 @@ impl Asked {
 pub(super) fn missing(sent: &Enqueued, asked: &Asked) -> Option<String> {
     let id = clean(&sent.id);
     if let Some(holder) = &sent.holder {
-        return Some(format!("{id} is not enqueued: job {} holds its unique key", clean(holder)));
+        let holder = clean(holder);
+        return (!sent.replaced).then(|| format!("{id} is not enqueued: job {holder} holds its unique key"));
     }
     let unrecorded =
         sent.unrecorded.as_ref().map(|why| format!("its record could not be written ({why}). The first attempt writes the record"));

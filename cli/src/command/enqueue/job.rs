@@ -41,11 +41,12 @@ pub(in crate::command) fn value(what: &str, field: &str, text: Option<&str>) -> 
 pub(super) fn with(mut job: sqjobs::Enqueue, options: &Options) -> sqjobs::Enqueue {
     let Options { queue, delay, at, expires, max_attempts, tags, meta, group, dedup, recorded, listed, objects, .. } = options.clone();
     let Options { after, when, otherwise, max_blocked, .. } = options.clone();
-    let Options { limit_key, limit, exclusive_key, unique_key, unique_for, .. } = options.clone();
+    let Options { limit_key, limit, exclusive_key, unique_key, unique_for, on_conflict, .. } = options.clone();
     job = job.with(|envelope| {
         let keys = &mut envelope.keys;
         keys.limit = limit.or(keys.limit);
         keys.unique_for = unique_for.or(keys.unique_for);
+        keys.on_conflict = on_conflict.map(Into::into).or(keys.on_conflict);
         for (key, option) in
             [(&mut keys.limit_key, limit_key), (&mut keys.exclusive_key, exclusive_key), (&mut keys.unique_key, unique_key)]
         {

@@ -99,14 +99,24 @@ pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure>
             if let Some(missing) = &missing {
                 anstream::eprintln!("{missing}");
             }
+            if let Some(holder) = sent.holder.as_ref().filter(|_| sent.replaced) {
+                anstream::eprintln!("job {} holds the unique key, has not started, and now has these arguments", clean(holder));
+            }
             let is_done = !wanted.wait
-                || sent.holder.is_none() && {
+                || (sent.holder.is_none() || sent.replaced) && {
                     let rejected = first.filter(is_unclaimed);
                     let sent_here = Some(Sent { queue, since, rejected });
-                    let is_done =
-                        Follow { aws, id: &sent.id, within: follow::DEFAULT_WAIT, json: wanted.json, sent: sent_here }.run().await?;
+                    let is_done = Follow {
+                        aws,
+                        id: sent.holder.as_ref().unwrap_or(&sent.id),
+                        within: follow::DEFAULT_WAIT,
+                        json: wanted.json,
+                        sent: sent_here,
+                    }
+                    .run()
+                    .await?;
                     // Another job with this id may have been enqueued before, and had no record yet.
-                    let ran = client.get(&sent.id).await?.and_then(|record| record.digest);
+                    let ran = client.get(sent.holder.as_ref().unwrap_or(&sent.id)).await?.and_then(|record| record.digest);
                     let is_own = ran.is_none_or(|ran| ran == asked.digest);
                     if !is_own {
                         anstream::eprintln!(
@@ -129,12 +139,13 @@ fn needs_beater(starts: SignedDuration, envelope: &Envelope, queue: &str) -> boo
 
 /// Returns the answer to an enqueue as JSON, with the number of its line.
 fn answer(sent: &Enqueued, line: Option<usize>) -> Value {
-    let Enqueued { id, message_id, unrecorded, unlisted, holder, .. } = sent;
+    let Enqueued { id, message_id, unrecorded, unlisted, holder, replaced, .. } = sent;
     let mut answer = json!({"id": id, "message_id": message_id});
     let more = [
         ("line", line.map(Value::from)),
         ("unrecorded", unrecorded.clone().map(Value::from)),
         ("holder", holder.clone().map(Value::from)),
+        ("replaced", replaced.then(|| Value::from(true))),
         ("unlisted", unlisted.clone().map(Value::from)),
     ];
     for (name, value) in more {

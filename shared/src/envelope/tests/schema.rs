@@ -100,7 +100,7 @@ fn bodies_that_the_schema_forbids_are_refused() {
         json!({"unique_for": "ended"}),
         json!({"unique_key": "a", "unique_for": "never"}),
         json!({"unique_key": "a", "unique_for": 0}),
-        json!({"unique_key": "a", "on_conflict": "replace"}),
+        json!({"unique_key": "a", "on_conflict": "keep"}),
         json!({"unique_key": "a", "jobs": [{"name": "b", "id": "b"}]}),
         json!({"v": 0}),
         json!({"v": -1}),

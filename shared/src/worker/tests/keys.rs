@@ -1,7 +1,11 @@
 //! Jobs that share keys, on the in-memory adapters.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{
+    LazyLock,
+    atomic::{AtomicUsize, Ordering},
+};
 
+use futures_util::future::{BoxFuture, FutureExt, ready};
 use jiff::Timestamp;
 
 use super::{
@@ -9,7 +13,9 @@ use super::{
     *,
 };
 use crate::{
-    Enqueue, Keys, OnConflict, Rate,
+    Enqueue, Envelope, Keys, OnConflict, Rate,
+    envelope::Unreadable,
+    job::{AnyJob, BoundJob, Hook},
     lifecycle::{self, SKEW},
     queue::Queue as _,
     store::Store as _,
@@ -573,4 +579,197 @@ async fn the_jobs_that_wait_are_counted_by_key() {
     let waits = client.waits().await.expect("memory answers");
     let names: Vec<_> = waits.iter().map(|waits| (&*waits.name, waits.jobs, waits.since)).collect();
     assert_eq!(names, [("the limit key service", 10, graph.record("a").enqueued_at)]);
+}
+
+fn latest(id: &str, args: i32) -> Enqueue {
+    let keys = Keys::new().unique("report").on_conflict(OnConflict::Replace);
+    Enqueue::named("probe", json!(args)).id(id).tag(format!("tag-{args}")).keys(keys)
+}
+
+/// A job that notes its id and its arguments.
+#[derive(Clone)]
+struct Noted {
+    runs: Journal,
+    args: Value,
+}
+
+impl AnyJob for Noted {
+    fn name(&self) -> &'static str {
+        QUEUE
+    }
+
+    fn queue(&self) -> &'static str {
+        QUEUE
+    }
+
+    fn aliases(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn policy(&self) -> &Policy {
+        static POLICY: LazyLock<Policy> = LazyLock::new(Policy::new);
+        &POLICY
+    }
+
+    fn bind(&self, envelope: &Envelope) -> Result<Arc<dyn BoundJob>, Unreadable> {
+        Ok(Arc::new(Self { args: envelope.args.clone(), ..self.clone() }))
+    }
+
+    fn rejected(&self, _: String) -> BoxFuture<'static, Result<(), JobError>> {
+        ready(Ok(())).boxed()
+    }
+}
+
+impl BoundJob for Noted {
+    fn run(self: Arc<Self>, attempt: Arc<Attempt>) -> BoxFuture<'static, Result<Value, JobError>> {
+        self.runs.note(format!("{} {}", attempt.id(), self.args));
+        ready(Ok(Value::Null)).boxed()
+    }
+
+    fn has(&self, _: &Hook) -> bool {
+        false
+    }
+
+    fn hook(self: Arc<Self>, _: Arc<Attempt>, _: Hook) -> BoxFuture<'static, Result<(), JobError>> {
+        ready(Ok(())).boxed()
+    }
+}
+
+/// Returns a world whose job notes its id and its arguments.
+fn arguments_noted() -> Graph {
+    let mut graph = Graph::new();
+    graph.jobs.add(Arc::new(Noted { runs: graph.runs.clone(), args: Value::Null }));
+    graph
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_has_not_started_gets_the_arguments_of_a_later_one() {
+    // Queued, in the queue for a later time, and filed.
+    for delay in [0, 60, 7200] {
+        let graph = arguments_noted();
+        let client = graph.local.client();
+        let delayed = |id: &str, args, delay| latest(id, args).delay(seconds(delay));
+        let first = client.enqueue_one(delayed("a", 1, delay)).await.expect("an answer");
+        assert_eq!((first.holder, first.replaced), (None, false));
+        graph.local.clock.advance(seconds(30));
+        let second = client.enqueue_one(delayed("b", 2, delay)).await.expect("an answer");
+        assert_eq!((second.holder.as_deref(), second.replaced), (Some("a"), true));
+        let moved = graph.local.clock.now();
+        graph.run().await;
+        assert_eq!(graph.runs.all(), ["a 2"], "delayed by {delay}");
+        let (a, b) = (graph.record("a"), graph.record("b"));
+        assert_eq!((a.state, a.tags, a.attempts), (State::Succeeded, vec!["tag-2".to_owned()], 1));
+        assert!(a.started_at >= Some(moved + seconds(delay)), "its run time has moved");
+        let reason = "job a holds the unique key report, and has the arguments of this one or later ones";
+        assert_eq!((b.state, b.error.map(|error| error.message)), (State::Cancelled, Some(reason.to_owned())));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replacement_may_run_earlier_than_the_job_was_to_run() {
+    let graph = arguments_noted();
+    let before = graph.local.clock.now();
+    graph.enqueue(latest("a", 1).delay(seconds(7200))).await;
+    graph.enqueue(latest("b", 2)).await;
+    graph.run().await;
+    assert_eq!(graph.runs.all(), ["a 2"]);
+    assert!(graph.record("a").finished_at < Some(before + seconds(60)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_has_started_keeps_its_arguments_and_the_producer_learns_it() {
+    let mut graph = Graph::new();
+    let (runs, local) = (graph.runs.clone(), graph.local.clone());
+    graph.jobs.add(Arc::new(Scripted::new("probe", Policy::new(), move |attempt: Arc<Attempt>| {
+        runs.note(attempt.id());
+        let (client, runs) = (local.client(), runs.clone());
+        async move {
+            let late = client.enqueue_one(latest("b", 2)).await.expect("an answer");
+            runs.note(format!("{:?} {}", late.holder, late.replaced));
+            Ok(Value::Null)
+        }
+    })));
+    graph.enqueue(latest("a", 1)).await;
+    graph.run().await;
+    assert_eq!(graph.runs.all(), ["a", "Some(\"a\") false"]);
+    assert_eq!(graph.record("a").tags, ["tag-1"]);
+    assert_eq!(graph.record("b").error.expect("an error").message, "job a holds the unique key report");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_waits_for_a_key_gets_later_arguments_as_well() {
+    let graph = arguments_noted();
+    let client = graph.local.client();
+    client.set_limit("service", Some(0)).await.expect("memory answers");
+    let job = |id: &str, args| {
+        let keys = Keys::new().unique("report").on_conflict(OnConflict::Replace).limit("service", 1);
+        latest(id, args).keys(keys)
+    };
+    graph.enqueue(job("a", 1)).await;
+    graph.run().await;
+    assert_eq!(graph.record("a").state, State::Blocked);
+    assert!(client.enqueue_one(job("b", 2)).await.expect("an answer").replaced);
+    graph.run().await;
+    assert_eq!(graph.record("a").state, State::Blocked);
+    client.set_limit("service", None).await.expect("memory answers");
+    graph.run().await;
+    assert_eq!(graph.runs.all(), ["a 2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_job_and_one_that_waits_for_others_keep_their_arguments() {
+    let graph = arguments_noted();
+    let client = graph.local.client();
+    graph.enqueue(latest("a", 1).delay(seconds(60))).await;
+    let keys = Keys::new().unique("report").on_conflict(OnConflict::Replace);
+    let other = Enqueue::named("other", json!(2)).queue(QUEUE).id("b").keys(keys);
+    for job in [other, latest("c", 3).after(["z"])] {
+        let answer = client.enqueue_one(job).await.expect("an answer");
+        assert_eq!((answer.holder.as_deref(), answer.replaced), (Some("a"), false));
+    }
+    graph.run().await;
+    assert_eq!(graph.runs.all(), ["a 1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_latest_arguments_run_once_wherever_a_process_dies() {
+    let mut survived = 0;
+    for takes_effect in [false, true] {
+        for at in 0.. {
+            let graph = arguments_noted();
+            graph.enqueue(latest("a", 1).delay(seconds(600))).await;
+            graph.local.clock.advance(seconds(1));
+            let mortal = Arc::new(Mortal::new(&graph, at, takes_effect));
+            let client = crate::Client::new(mortal.clone(), mortal.clone(), graph.local.clock.clone(), "");
+            let died = tokio::select! { biased;
+                answer = client.enqueue_one(latest("b", 2).delay(seconds(600))) => { answer.expect("memory answers"); false }
+                () = mortal.died() => true,
+            };
+            // A step of the dead process is repeated by a beater, after a third job.
+            graph.local.clock.advance(seconds(1));
+            graph.enqueue(latest("c", 3).delay(seconds(600))).await;
+            graph.run().await;
+            let ran = graph.runs.all();
+            assert_eq!(ran, ["a 3"], "died at {at}, {takes_effect}");
+            assert!(!takes_effect && at == 0 || graph.record("b").state == State::Cancelled, "died at {at}, {takes_effect}");
+            if !died {
+                survived += 1;
+                break;
+            }
+        }
+    }
+    assert_eq!(survived, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_of_replaced_arguments_is_refused() {
+    let graph = arguments_noted();
+    graph.enqueue(latest("a", 1)).await;
+    let seen = graph.record("a");
+    graph.enqueue(latest("b", 2)).await;
+    let claimed = Record { state: State::Running, generation: 1, owner: Some("a claim".into()), ..seen.clone() };
+    let written = graph.local.store.write(&[Write::replace(seen, claimed)]).await;
+    assert!(matches!(written[..], [Ok(crate::store::Written::Refused(_))]), "{written:?}");
+    graph.run().await;
+    assert_eq!(graph.runs.all(), ["a 2"]);
 }

@@ -6,13 +6,14 @@ use std::{
 };
 
 use futures_util::future::{BoxFuture, FutureExt, pending};
+use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::{super::local::Local, *};
 use crate::{
     Enqueue, Otherwise, When,
     queue::{Outgoing, Queue, QueueError, Source as _, Visibility},
-    store::{Link, Linked, Store, StoreError, Written},
+    store::{Index, Link, Linked, Listing, Store, StoreError, Written},
 };
 
 /// AWS in memory, with a job `probe` that fails while its id is in `failing`.
@@ -492,6 +493,10 @@ impl Mortal {
         Self { local: graph.local.clone(), count: Arc::default(), at, takes_effect, dead: Arc::default() }
     }
 
+    pub(super) async fn died(&self) {
+        self.dead.notified().await;
+    }
+
     async fn ask<T>(&self, request: impl Future<Output = T> + Send) -> T {
         let number = self.count.fetch_add(1, Ordering::SeqCst);
         if number < self.at {
@@ -520,6 +525,24 @@ impl Store for Mortal {
 
     fn oldest<'a>(&'a self, list: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
         self.ask(self.local.store.oldest(list, limit)).boxed()
+    }
+}
+
+impl Index for Mortal {
+    fn due(&self, shard: u8, until: Timestamp, limit: usize) -> BoxFuture<'_, Result<Vec<String>, StoreError>> {
+        self.local.store.due(shard, until, limit)
+    }
+
+    fn unfinished(&self, turn: u64) -> BoxFuture<'_, Result<Vec<Result<Record, StoreError>>, StoreError>> {
+        self.local.store.unfinished(turn)
+    }
+
+    fn enlist<'a>(&'a self, listings: &'a [Listing]) -> BoxFuture<'a, Vec<Result<(), StoreError>>> {
+        self.ask(self.local.store.enlist(listings)).boxed()
+    }
+
+    fn listed<'a>(&'a self, list: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
+        self.local.store.listed(list, limit)
     }
 }
 
