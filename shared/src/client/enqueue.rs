@@ -192,7 +192,8 @@ impl Enqueue {
     /// Sets the keys that the job shares with others. A kind that is missing here remains as the type of the arguments
     /// [declares](Arguments::keys) it.
     pub fn keys(mut self, keys: Keys) -> Self {
-        self.envelope.keys = keys.or(self.envelope.keys);
+        let others = self.envelope.keys.take().map(|keys| *keys).unwrap_or_default();
+        self.envelope.keys = Some(Box::new(keys.or(others))).filter(|keys| **keys != Keys::default());
         self
     }
 
@@ -289,7 +290,7 @@ impl Enqueue {
             message.delay = Duration::from_secs(delay.as_secs());
         }
         let record = self.is_recorded.then(|| lifecycle::announced(&self.request(&queue, now)));
-        let unique = lifecycle::needed(&self.envelope.keys).into_iter().find(|key| key.kind == Kind::Unique);
+        let unique = self.envelope.keys.iter().flat_map(|keys| lifecycle::needed(keys)).find(|key| key.kind == Kind::Unique);
         Ok(Prepared { listings: self.listings(&id, now)?, queue, id, message, record, unique })
     }
 

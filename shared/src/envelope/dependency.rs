@@ -63,7 +63,7 @@ pub(super) fn check(envelope: &Envelope, most: usize) -> Result<(), Unreadable> 
         let fields = [
             ("when", !when.is_default()),
             ("otherwise", !otherwise.is_default()),
-            ("max_blocked_s", max_blocked_s.is_some() && keys.is_empty()),
+            ("max_blocked_s", max_blocked_s.is_some() && keys.is_none()),
         ];
         return match fields.into_iter().find(|(_, is_set)| *is_set) {
             Some((field, _)) => refuse(field, "the message has no `depends_on`".into()),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Envelope, Unreadable, limit, native::take};
@@ -223,6 +223,11 @@ impl Keys {
         self.limit_key.is_none() && self.rate_key.is_none() && self.exclusive_key.is_none() && self.unique_key.is_none()
     }
 
+    /// Returns the keys for a message or a job type. `None`: there is none.
+    pub(crate) fn boxed(self) -> Option<Box<Self>> {
+        (!self.is_empty()).then(|| Box::new(self))
+    }
+
     /// Returns these keys, and of `others` those kinds that are missing here.
     pub(crate) fn or(self, others: Self) -> Self {
         let (limits, rates, uniques) = (self.limit_key.is_some(), self.rate_key.is_some(), self.unique_key.is_some());
@@ -240,9 +245,6 @@ impl Keys {
 
     /// Checks the keys and their limits.
     pub(crate) fn check(&self) -> Result<(), Unreadable> {
-        if self.is_empty() && self.limit.is_none() && self.rate.is_none() && self.unique_for.is_none() && self.on_conflict.is_none() {
-            return Ok(()); // almost always
-        }
         let refuse = |field: &str, flaw: String| Err(Unreadable::new(field, flaw, limit::remedy(field)));
         let keys = [
             ("limit_key", &self.limit_key),
@@ -277,12 +279,18 @@ impl Keys {
     }
 }
 
+/// Reads the keys of a message. An optional field would ignore wrong ones.
+pub(super) fn read<'de, D: Deserializer<'de>>(fields: D) -> Result<Option<Box<Keys>>, D::Error> {
+    let keys = Keys::deserialize(fields)?;
+    Ok((keys != Keys::default()).then(|| Box::new(keys)))
+}
+
 /// Takes the fields out of a message.
-pub(super) fn fields(message: &mut Map<String, Value>) -> Result<Keys, Unreadable> {
+pub(super) fn fields(message: &mut Map<String, Value>) -> Result<Option<Box<Keys>>, Unreadable> {
     if message.is_empty() {
-        return Ok(Keys::default()); // almost always
+        return Ok(None); // almost always
     }
-    Ok(Keys {
+    let keys = Keys {
         limit_key: take(message, "limit_key")?,
         limit: take(message, "limit")?,
         rate_key: take(message, "rate_key")?,
@@ -291,17 +299,19 @@ pub(super) fn fields(message: &mut Map<String, Value>) -> Result<Keys, Unreadabl
         unique_key: take(message, "unique_key")?,
         unique_for: take(message, "unique_for")?,
         on_conflict: take(message, "on_conflict")?,
-    })
+    };
+    Ok((keys != Keys::default()).then(|| Box::new(keys)))
 }
 
 /// Checks the keys of a message.
 pub(super) fn check(envelope: &Envelope) -> Result<(), Unreadable> {
-    if !envelope.jobs.is_empty() && envelope.keys.unique_key.is_some() {
+    let Some(keys) = &envelope.keys else { return Ok(()) };
+    if !envelope.jobs.is_empty() && keys.unique_key.is_some() {
         return Err(Unreadable::new(
             "unique_key",
             "the message is a workflow",
             "give it to a job of the workflow, or use the id of the workflow",
         ));
     }
-    envelope.keys.check()
+    keys.check()
 }

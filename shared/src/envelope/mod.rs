@@ -137,8 +137,8 @@ pub struct Envelope {
     #[serde(default, deserialize_with = "wire::nullable", skip_serializing_if = "Vec::is_empty")]
     pub dependents: Vec<String>,
     /// The keys that this job shares with other jobs.
-    #[serde(flatten)]
-    pub keys: Keys,
+    #[serde(flatten, deserialize_with = "keys::read")]
+    pub keys: Option<Box<Keys>>,
     /// Features that a worker must have to run this job; [`FEATURES`] lists the valid ones.
     #[serde(default, deserialize_with = "wire::nullable", skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<String>,
@@ -188,7 +188,7 @@ impl Envelope {
             max_blocked_s: None,
             jobs: Vec::new(),
             dependents: Vec::new(),
-            keys: Keys::new(),
+            keys: None,
             needs: Vec::new(),
             unknown: Map::new(),
             form: Form::Native,

@@ -202,7 +202,7 @@ impl Envelope {
         let needs = self.needs.iter().filter(|need| ![DEPENDENCIES, FEATURE].contains(&need.as_str())).cloned().collect();
         let (when, otherwise) = (When::default(), Otherwise::default());
         let (depends_on, dependents, jobs) = (Vec::new(), Vec::new(), Vec::new());
-        let max_blocked_s = self.max_blocked_s.filter(|_| !self.keys.is_empty());
+        let max_blocked_s = self.max_blocked_s.filter(|_| self.keys.is_some());
         Self { depends_on, when, otherwise, max_blocked_s, jobs, dependents, needs, ..self.clone() }
     }
 
@@ -229,8 +229,8 @@ impl Envelope {
             (output::FEATURE, self.refers_to_dependencies()),
             (DEPENDENCIES, !self.depends_on.is_empty() && self.jobs.is_empty()),
             (FEATURE, is_workflow),
-            (keys::FEATURE, !self.keys.is_empty()),
-            (keys::RATES, self.keys.rate_key.is_some()),
+            (keys::FEATURE, self.keys.is_some()),
+            (keys::RATES, self.keys.as_ref().is_some_and(|keys| keys.rate_key.is_some())),
         ];
         for (feature, _) in needs.into_iter().filter(|(_, is_needed)| *is_needed) {
             if !self.needs.iter().any(|need| need == feature) {

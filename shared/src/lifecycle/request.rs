@@ -75,7 +75,7 @@ impl Request {
             dependencies,
             dependents: envelope.dependents.iter().cloned().collect(),
             max_blocked: max_wait(&envelope),
-            is_unique: envelope.keys.unique_key.is_some(),
+            is_unique: envelope.keys.as_ref().is_some_and(|keys| keys.unique_key.is_some()),
             digest: Some(envelope.digest()),
             name: envelope.name,
             run_at: envelope.run_at,

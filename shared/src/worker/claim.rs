@@ -159,7 +159,7 @@ impl Delivery {
         let Some(blocked) = blocked else { return Err(Ending::NotStarted.into()) };
         let waiting = match lifecycle::waits_for_key(&blocked) {
             Some(key) => {
-                let needed = lifecycle::needed(&decoded.keys).into_iter().find(|needed| needed.id == *key);
+                let needed = decoded.keys.iter().flat_map(|keys| lifecycle::needed(keys)).find(|needed| needed.id == *key);
                 match batch.links().line_up(&blocked, key, needed.as_ref()).await {
                     Ok(false) => Ok(Waiting::Blocked),
                     // The message that released it may be this one, so it must not be deleted before the release is recorded.

@@ -42,7 +42,7 @@ pub(crate) struct Decoded {
     /// The job with its arguments. `None`: they refer to outputs of other jobs.
     pub(super) work: Option<Work>,
     /// The keys that the job shares with others. If `work` is `None`, those of its type are missing.
-    pub(super) keys: Keys,
+    pub(super) keys: Option<Box<Keys>>,
     /// The jobs of a workflow.
     pub(super) workflow: Option<Box<Expansion>>,
 }
@@ -50,7 +50,7 @@ pub(crate) struct Decoded {
 impl Decoded {
     /// Returns `true` if the job may share keys with others.
     pub(super) fn has_keys(&self) -> bool {
-        !self.keys.is_empty() || self.work.is_none()
+        self.keys.is_some() || self.work.is_none()
     }
 }
 
@@ -59,7 +59,7 @@ impl Decoded {
 pub(crate) struct Work {
     pub(crate) job: Arc<dyn BoundJob>,
     /// The keys that the type of the job declares.
-    pub(crate) keys: Keys,
+    pub(crate) keys: Option<Box<Keys>>,
     pub(crate) origin: Origin,
 }
 
@@ -70,6 +70,7 @@ impl Work {
         let bound = bound.unwrap_or_else(|_| Err(Unreadable::args("reading them panicked")));
         let (keys, job) = bound.map_err(|flaw| envelope.explain_outputs(flaw))?;
         keys.check()?;
+        let keys = keys.boxed();
         Ok(Self { job, keys, origin: Origin { depth: envelope.depth, traceparent: envelope.traceparent.clone(), run_at: envelope.run_at } })
     }
 }
@@ -130,15 +131,12 @@ pub(super) fn decode(message: &Message, id: &str, mut envelope: Envelope, batch:
     if let Some(Expansion { closing, .. }) = workflow.as_deref() {
         envelope = closing.clone();
     }
-    if workflow.is_some() && work.as_ref().is_some_and(|work| work.keys.unique_key.is_some()) {
+    if workflow.is_some() && work.as_ref().and_then(|work| work.keys.as_ref()).is_some_and(|keys| keys.unique_key.is_some()) {
         let flaw = Unreadable::new("unique_key", "the job of a workflow's message declares one", "give it to a job of the workflow");
         return Err(Box::new(Refused::rejected(&flaw, known.name(), Some(Arc::clone(known)), batch)));
     }
-    let keys = match &work {
-        Some(work) if !work.keys.is_empty() => envelope.keys.clone().or(work.keys.clone()),
-        _ => envelope.keys.clone(),
-    };
-    if !envelope.depends_on.is_empty() || !envelope.dependents.is_empty() || !keys.is_empty() || work.is_none() {
+    let keys = both(envelope.keys.take(), work.as_ref().and_then(|work| work.keys.clone()));
+    if !envelope.depends_on.is_empty() || !envelope.dependents.is_empty() || keys.is_some() || work.is_none() {
         // Without its record, the job would not wait, or others would wait for it in vain. The keys of a job without arguments are unknown.
         (policy.recording, policy.on_store_failure) = (Recording::Always, StoreFailure::Retry);
     }
@@ -149,12 +147,20 @@ pub(super) fn decode(message: &Message, id: &str, mut envelope: Envelope, batch:
         queue: message.queue.clone(),
         sent_at: message.sent_at,
         dead: message.dead(),
-        is_unique: keys.unique_key.is_some(),
+        is_unique: keys.as_ref().is_some_and(|keys| keys.unique_key.is_some()),
         message_group: message.group.clone(),
         message_attributes: message.own_attributes(),
         ..Request::of(envelope, message.body.clone())
     };
     Ok(Decoded { request, policy, known: Arc::clone(known), work, keys, workflow })
+}
+
+/// Returns the keys of a message, and those that the type of its job declares.
+pub(super) fn both(own: Option<Box<Keys>>, declared: Option<Box<Keys>>) -> Option<Box<Keys>> {
+    match (own, declared) {
+        (Some(own), Some(declared)) => Some(Box::new(own.or(*declared))),
+        (own, declared) => own.or(declared),
+    }
 }
 
 /// Parks a message that needs another worker. After a while it becomes a dead letter.

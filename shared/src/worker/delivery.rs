@@ -200,7 +200,7 @@ impl Delivery {
 
     async fn run(&self, decoded: &Decoded, mut granted: Granted, slot: SemaphorePermit<'_>, batch: &Batch<'_>) -> Settlement {
         let bound = match granted.work.take() {
-            Some(work) => Ok(work),
+            Some(work) => Ok(*work),
             None => self.work(decoded, &granted.record, batch).await,
         };
         let work = match bound {

@@ -32,7 +32,7 @@ pub(crate) struct Granted {
     /// The instant just before the claim was sent.
     pub(crate) asked: Instant,
     /// The job to run, if its arguments were bound before the claim.
-    pub(crate) work: Option<Work>,
+    pub(crate) work: Option<Box<Work>>,
 }
 
 /// The state of an attempt's record in the table.

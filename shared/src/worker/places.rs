@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     batch::Batch,
     claim::Claimed,
-    decode::{Decoded, Delivery, Work},
+    decode::{Decoded, Delivery, Work, both},
     delivery::Unusable,
     ending::Settlement,
 };
@@ -30,7 +30,7 @@ pub(super) struct Places {
     /// The instant just before the claim is sent.
     pub(super) asked: Instant,
     /// The job, if its arguments were bound to know its keys.
-    pub(super) work: Option<Work>,
+    pub(super) work: Option<Box<Work>>,
 }
 
 impl Places {
@@ -137,7 +137,7 @@ impl Delivery {
         let (decoded, Claim { owner, .. }) = claim;
         let keys = self.keys(decoded, &next, is_start, places, batch).await?;
         let has_started = seen.is_some_and(|seen| seen.generation > 0);
-        let needed = lifecycle::needed(&keys);
+        let needed = keys.iter().flat_map(|keys| lifecycle::needed(keys)).collect::<Vec<_>>();
         for key in needed.iter().filter(|key| is_start || key.kind == Kind::Unique) {
             let now = batch.engine.clock.now();
             if let Some(rate) = &key.rate {
@@ -204,7 +204,7 @@ impl Delivery {
         is_start: bool,
         places: &mut Places,
         batch: &Batch<'_>,
-    ) -> Result<Keys, StoreError> {
+    ) -> Result<Option<Box<Keys>>, StoreError> {
         let other = next.envelope.as_ref().filter(|body| **body != decoded.request.body);
         if decoded.work.is_some() && other.is_none() || !is_start && decoded.work.is_none() {
             return Ok(decoded.keys.clone());
@@ -212,8 +212,8 @@ impl Delivery {
         let keys = other.and_then(|body| Envelope::parse(body).ok()).map_or_else(|| decoded.keys.clone(), |envelope| envelope.keys);
         match self.work(decoded, next, batch).await {
             Ok(work) => {
-                let keys = keys.or(work.keys.clone());
-                places.work = Some(work).filter(|_| is_start);
+                let keys = both(keys, work.keys.clone());
+                places.work = Some(Box::new(work)).filter(|_| is_start);
                 Ok(keys)
             }
             Err(Unusable::Unread(error)) => Err(error),

@@ -43,7 +43,7 @@ pub(super) fn with(mut job: sqjobs::Enqueue, options: &Options) -> sqjobs::Enque
     let Options { after, when, otherwise, max_blocked, .. } = options.clone();
     let Options { limit_key, limit, exclusive_key, unique_key, unique_for, on_conflict, .. } = options.clone();
     job = job.with(|envelope| {
-        let keys = &mut envelope.keys;
+        let keys = envelope.keys.get_or_insert_default();
         keys.limit = limit.or(keys.limit);
         keys.unique_for = unique_for.or(keys.unique_for);
         keys.on_conflict = on_conflict.map(Into::into).or(keys.on_conflict);

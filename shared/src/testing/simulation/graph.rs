@@ -207,7 +207,7 @@ impl Simulated {
         };
         // After its dependencies, the job may have waited for a key.
         let earliest = self.steps.iter().find(|step| step.id == *id && step.state == State::Blocked).map(|step| step.at);
-        let earliest = earliest.filter(|_| !job.envelope().keys.is_empty());
+        let earliest = earliest.filter(|_| job.envelope().keys.is_some());
         let from = |dependency: &str| earliest.unwrap_or_else(|| self.waited_since(id, dependency, first.started));
         if !self.is_met(job, &from, first.started) {
             flaws.push(format!("{id} started before its condition was met, blocked since {since:?}: {first}"));

@@ -44,7 +44,7 @@ impl Simulated {
     pub(super) fn judge_keys(&self, flaws: &mut Vec<String>) {
         let mut keys: BTreeMap<String, (Needed, Vec<&str>)> = BTreeMap::new();
         for job in &self.jobs {
-            for key in needed(&job.envelope().keys) {
+            for key in job.envelope().keys.iter().flat_map(|keys| needed(keys)) {
                 keys.entry(key.id.clone()).or_insert_with(|| (key, Vec::new())).1.push(id_of(job));
             }
         }

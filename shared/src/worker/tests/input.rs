@@ -108,7 +108,6 @@ async fn a_message_for_a_newer_worker_waits_for_a_day() {
         ("parked", json!({"name": "unknown", "id": "a"})),
         ("contract", json!({"name": "probe", "id": "a", "v": 2})),
         ("contract", json!({"name": "probe", "id": "a", "needs": ["teleport"]})),
-        ("contract", json!({"name": "probe", "id": "a", "rate_key": "k", "args": {"count": 3}})),
     ];
     for (kind, wish) in wishes {
         let world = world();
