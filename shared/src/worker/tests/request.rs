@@ -182,3 +182,54 @@ async fn a_request_to_a_store_that_is_down_is_made_five_times() {
     assert_eq!(world.store.writes().len(), 5, "the record is read after each try but the last");
     assert_eq!(world.store.reads().len(), 4, "the record is read after each try but the last");
 }
+
+/// The statements that a store has executed, by their cost.
+#[derive(Debug, PartialEq, Eq)]
+struct Statements {
+    writes: usize,
+    reads: usize,
+}
+
+/// Returns the statements for two jobs with these fields, one after the other, or in one batch.
+async fn statements(fields: &Value, together: bool) -> Statements {
+    let world = TestWorker::with(Policy::new(), succeed);
+    let body = |id: &str| {
+        let mut body = json!({"name": "probe", "id": id});
+        body.as_object_mut().expect("an object").extend(fields.as_object().expect("an object").clone());
+        with_body(id, body)
+    };
+    // The first job creates the records of its keys.
+    world.handle([body("first")]).await;
+    let before = counted(&world);
+    if together {
+        world.handle([body("a"), body("b")]).await;
+        world.deliver("b").await;
+    } else {
+        world.handle([body("a")]).await;
+        world.handle([body("b")]).await;
+    }
+    assert_eq!(world.states(&["a", "b"]), [State::Succeeded; 2]);
+    let after = counted(&world);
+    Statements { writes: after.writes - before.writes, reads: after.reads - before.reads }
+}
+
+fn counted(world: &TestWorker) -> Statements {
+    let writes: usize = world.store.writes().iter().map(Vec::len).sum();
+    let links: usize = world.store.link_requests().iter().sum();
+    Statements { writes: writes + links, reads: world.store.reads().iter().sum() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_kind_of_key_costs_the_documented_statements() {
+    for (fields, expected) in [
+        (json!({}), Statements { writes: 4, reads: 0 }),
+        (json!({"limit_key": "k", "limit": 2}), Statements { writes: 8, reads: 0 }),
+        (json!({"exclusive_key": "k"}), Statements { writes: 8, reads: 0 }),
+        (json!({"unique_key": "k"}), Statements { writes: 8, reads: 0 }),
+        (json!({"rate_key": "k", "rate": {"limit": 1, "period_s": 1, "burst": 9}}), Statements { writes: 6, reads: 2 }),
+    ] {
+        assert_eq!(statements(&fields, false).await, expected, "{fields}");
+    }
+    let waits = statements(&json!({"limit_key": "k", "limit": 1}), true).await;
+    assert_eq!(waits, Statements { writes: 14, reads: 3 });
+}
