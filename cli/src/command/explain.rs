@@ -14,7 +14,7 @@ use crate::{
     output::{Output, clean},
     sentence::{self, Missing, shell},
     time::exact,
-    value::text,
+    value::{period, text},
 };
 
 /// The possible reasons why a job has no record.
@@ -145,17 +145,17 @@ fn line(wait: &KeyWait) -> String {
         }
         None => format!("{id:?} (without a record)"),
     });
-    let (name, places, held) = (&wait.name, wait.places, wait.holders.len());
+    let ahead = wait.ahead.map_or_else(|| "The number of jobs before it is not known yet.".to_owned(), |ahead| format!("Jobs before it: {ahead}."));
+    if let Some(rate) = &wait.rate {
+        let attempts = if rate.limit == 1 { "attempt" } else { "attempts" };
+        let burst = if rate.burst == 1 { String::new() } else { format!(", and {} at once after a pause", rate.burst) };
+        return format!("It waits for {}, which allows {} {attempts} in {}{burst}. {ahead}", wait.name, rate.limit, period(rate));
+    }
     let by = match holders.collect::<Vec<_>>().join(", ") {
         by if by.is_empty() => String::new(),
         by => format!(", by {by}"),
     };
-    let ahead = match wait.ahead {
-        Some(0) => "It is the next in line.".to_owned(),
-        Some(ahead) => format!("Jobs before it in line: {ahead}."),
-        None => "Its place in line is not known yet.".to_owned(),
-    };
-    format!("It waits for a place in {name}: {held} of {places} are held{by}. {ahead}")
+    format!("It waits for {}: {} of {} jobs hold it{by}. {ahead}", wait.name, wait.holders.len(), wait.places)
 }
 
 /// Maximum number of blocked jobs that the search for a cycle looks at.

@@ -63,7 +63,7 @@ pub(crate) struct ListBy {
     /// Jobs that were enqueued with --listed in the tree that begins with this job.
     #[arg(long, value_name = "ID", value_parser = text)]
     pub(crate) root: Option<String>,
-    /// Jobs that wait for this limit or exclusive key.
+    /// Jobs that wait for this limit, rate or exclusive key.
     #[arg(long, value_parser = text)]
     pub(crate) key: Option<String>,
     /// Jobs that were enqueued with this --object.

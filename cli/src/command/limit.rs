@@ -1,14 +1,14 @@
-//! Shows limit keys, and sets their limits.
+//! Shows limit keys and rate keys, and sets their limits and rates.
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use sqjobs::Limit;
+use sqjobs::{Limit, Rate, RateLimit};
 
 use crate::{
     aws::Aws,
     failure::Failure,
-    output::{Output, clean},
-    value::text,
+    output::{Output, clean, note},
+    value::{Bound, bound, rate_text, text},
 };
 
 /// Maximum number of jobs that `limit show` names.
@@ -16,141 +16,274 @@ const NAMED: usize = 10;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum LimitCommand {
-    /// Show the limit keys for which jobs wait, or whose limits were set.
+    /// Show the limit keys and rate keys for which jobs wait, or whose limits or rates were set.
     List(ListLimits),
-    /// Show the jobs that hold a limit key, and those that wait for it.
-    Show(ShowLimit),
-    /// Set the limit of a limit key, at once and without a deployment.
+    /// Show the limit key and the rate key with this name: the jobs that hold the limit key, and the jobs that wait.
+    Show(Key),
+    /// Set the limit of a limit key, or the rate of a rate key, without a deployment.
     ///
-    /// The value wins over the one that the jobs declare. Jobs that run go on. 0 lets no job with this key start. A value that no job has used
+    /// The value overrides the one that the jobs declare. Running jobs continue. A limit of 0 lets no job with this limit key start. A limit
+    /// takes effect at once. A rate takes effect at once for new jobs, and within two minutes for waiting jobs. A value that no job has used
     /// for 400 days is deleted.
     Set(SetLimit),
-    /// Remove a limit that was set: the one that the jobs declare counts again.
-    Clear(ClearLimit),
+    /// Remove the limit and the rate that were set for this key: those that the jobs declare apply again.
+    Clear(Key),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ListLimits {
-    /// Print each limit key as a line of JSON.
+    /// Print each key as a line of JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct ShowLimit {
-    /// The key, as `limit_key` in a message has it.
+pub(crate) struct Key {
+    /// The key, as `limit_key` or `rate_key` in a message has it.
     #[arg(value_parser = text)]
     pub(crate) key: String,
-    /// Print the limit key as JSON.
+    /// Print the limit key and the rate key as lines of JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct SetLimit {
-    /// The key, as `limit_key` in a message has it.
-    #[arg(value_parser = text)]
-    pub(crate) key: String,
-    /// The maximum number of jobs that run at a time, from 0 to 100.
-    pub(crate) limit: u32,
-    /// Print the limit key as JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) of: Key,
+    /// For a limit key, the maximum number of jobs that run at a time, from 0 to 100. For a rate key, a rate such as 5/1s or 100/1m.
+    #[arg(value_parser = bound, value_name = "NUMBER|COUNT/DURATION")]
+    pub(crate) value: Bound,
+    /// For a rate: the maximum number of attempts that start at once after a pause, from 1 to 1000. Default: 1.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) burst: Option<u32>,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct ClearLimit {
-    /// The key, as `limit_key` in a message has it.
-    #[arg(value_parser = text)]
-    pub(crate) key: String,
-    /// Print the limit key as JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
+/// A key of one of the two kinds.
+enum Found {
+    Limit(Limit),
+    Rate(RateLimit),
 }
 
 pub(super) async fn limit(aws: &Aws, wanted: LimitCommand) -> Result<bool, Failure> {
     match wanted {
         LimitCommand::List(wanted) => list(aws, wanted.json).await,
-        LimitCommand::Show(wanted) => show(aws, &wanted.key, wanted.json).await,
-        LimitCommand::Set(wanted) => set(aws, &wanted.key, Some(wanted.limit), wanted.json).await,
-        LimitCommand::Clear(wanted) => set(aws, &wanted.key, None, wanted.json).await,
+        LimitCommand::Show(wanted) => show(aws, &wanted).await,
+        LimitCommand::Set(wanted) => set(aws, &wanted).await,
+        LimitCommand::Clear(wanted) => clear(aws, &wanted).await,
     }
 }
 
 async fn list(aws: &Aws, json: bool) -> Result<bool, Failure> {
-    let (limits, mut output) = (aws.client().limits().await?, Output::new());
+    let (client, mut output) = (aws.client(), Output::new());
+    let mut keys: Vec<_> = client.limits().await?.into_iter().map(Found::Limit).collect();
+    keys.extend(client.rates().await?.into_iter().map(Found::Rate));
     if json {
-        limits.iter().try_for_each(|limit| output.json(&as_json(limit)))?;
+        keys.iter().try_for_each(|key| output.json(&key.json()))?;
         return Ok(true);
     }
-    if limits.is_empty() {
-        anstream::eprintln!("no job waits for a limit key, and no limit was set");
+    if keys.is_empty() {
+        anstream::eprintln!("no job waits for a limit key or a rate key, and no limit or rate was set");
         return Ok(true);
     }
-    let rows = limits.iter().map(|limit| {
-        let [holders, waiting] = [limit.holders.len(), limit.waiting.len()].map(|count| count.to_string());
-        [clean(&limit.key), number(limit.set.or(limit.declared)), number(limit.declared), number(limit.set), holders, waiting]
-    });
-    output.table(["key", "limit", "declared", "set", "holders", "waiting"], rows)?;
+    output.table(["kind", "key", "value", "declared", "set", "holders", "waiting"], keys.iter().map(Found::row))?;
     Ok(true)
 }
 
-async fn show(aws: &Aws, key: &str, json: bool) -> Result<bool, Failure> {
-    let Some(limit) = aws.client().limit(key).await? else {
-        anstream::eprintln!("no job has used the limit key {}, and its limit was not set; check the key", clean(key));
+async fn show(aws: &Aws, wanted: &Key) -> Result<bool, Failure> {
+    let (keys, mut output) = (find(aws, &wanted.key).await?, Output::new());
+    if keys.is_empty() {
+        anstream::eprintln!(
+            "no job has used the limit key or the rate key {}, and no limit or rate was set; check the key",
+            clean(&wanted.key)
+        );
         return Ok(false);
-    };
-    let mut output = Output::new();
-    if json {
-        output.json(&as_json(&limit))?;
-        return Ok(true);
     }
-    output.line(described(&limit))?;
-    for (what, ids) in [("place", &limit.holders), ("waits", &limit.waiting)] {
-        for id in ids.iter().take(NAMED) {
-            output.line(format!("{what}  {}", clean(id)))?;
+    for key in &keys {
+        if wanted.json {
+            output.json(&key.json())?;
+            continue;
         }
-        if ids.len() > NAMED {
-            output.line(format!("{what}  and {} more; --json prints all", ids.len() - NAMED))?;
+        output.line(key.described())?;
+        for (what, ids) in [("holds the key", key.holders()), ("waits", key.waiting())] {
+            for id in ids.iter().take(NAMED) {
+                output.line(format!("{what}  {}", clean(id)))?;
+            }
+            if ids.len() > NAMED {
+                output.line(format!("{what}  and {} more; --json prints all", ids.len() - NAMED))?;
+            }
         }
     }
     Ok(true)
 }
 
-async fn set(aws: &Aws, key: &str, limit: Option<u32>, json: bool) -> Result<bool, Failure> {
+async fn set(aws: &Aws, wanted: &SetLimit) -> Result<bool, Failure> {
+    let (client, key) = (aws.client(), &*wanted.of.key);
+    match (wanted.value, wanted.burst) {
+        (Bound::Jobs(limit), None) => client.set_limit(key, Some(limit)).await?,
+        (Bound::Jobs(_), Some(_)) => {
+            return Err(Failure::new("--burst is for a rate such as 5/1s, and not for a number of jobs; leave it out".to_owned()));
+        }
+        (Bound::Rate(rate), burst) => client.set_rate(key, Some(burst.map_or(rate, |burst| rate.burst(burst)))).await?,
+    }
+    let (meant, others): (Vec<_>, Vec<_>) = find(aws, key).await?.into_iter().partition(|found| found.is_of(wanted.value));
+    let Some(found) = meant.first() else {
+        return Err(Failure::new(format!("the key {} was deleted in the meantime; try again", clean(key))));
+    };
+    found.print(wanted.of.json)?;
+    if let Some(other) = others.first().filter(|other| !found.is_declared() && other.is_declared()) {
+        let example = if matches!(other, Found::Rate(_)) { "a rate such as 5/1s" } else { "a number of jobs such as 5" };
+        note(&[format!("no job has used the {} key {key} yet. To set the {} key with this name, write {example}", found.kind(), other.kind())]);
+    }
+    Ok(true)
+}
+
+async fn clear(aws: &Aws, wanted: &Key) -> Result<bool, Failure> {
+    let (client, key) = (aws.client(), &*wanted.key);
+    let mut were_set: Vec<_> = find(aws, key).await?.into_iter().filter(Found::is_set).collect();
+    if were_set.is_empty() {
+        anstream::eprintln!("no limit and no rate was set for the key {}; `sqjobs limit list` shows the keys with a set value", clean(key));
+        return Ok(false);
+    }
+    for found in &mut were_set {
+        match found {
+            Found::Limit(limit) => {
+                client.set_limit(key, None).await?;
+                limit.set = None;
+            }
+            Found::Rate(rate) => {
+                client.set_rate(key, None).await?;
+                rate.set = None;
+            }
+        }
+        found.print(wanted.json)?;
+    }
+    Ok(true)
+}
+
+/// Returns the limit key and the rate key with this name, if they exist.
+async fn find(aws: &Aws, key: &str) -> Result<Vec<Found>, Failure> {
     let client = aws.client();
-    client.set_limit(key, limit).await?;
-    let Some(limit) = client.limit(key).await? else {
-        return Err(Failure::new(format!("the limit key {} was deleted in the meantime; try again", clean(key))));
-    };
-    let mut output = Output::new();
-    if json { output.json(&as_json(&limit)) } else { output.line(described(&limit)) }?;
-    Ok(true)
+    let limit = client.limit(key).await?.map(Found::Limit);
+    Ok(limit.into_iter().chain(client.rate(key).await?.map(Found::Rate)).collect())
 }
 
-/// Describes a limit key in a sentence.
-fn described(limit: &Limit) -> String {
-    let most = match (limit.set, limit.declared) {
-        (Some(0), _) => "no job with this key starts (set by an operator)".to_owned(),
-        (Some(set), Some(declared)) => format!("{set} jobs run at a time (set by an operator; the jobs declare {declared})"),
-        (Some(set), None) => format!("{set} jobs run at a time (set by an operator)"),
-        (None, Some(declared)) => format!("{declared} jobs run at a time (as the jobs declare)"),
-        (None, None) => "the jobs declare the limit".to_owned(),
-    };
-    format!("{}: {most}; {} have a place, {} wait", clean(&limit.key), limit.holders.len(), limit.waiting.len())
+impl Found {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Limit(_) => "limit",
+            Self::Rate(_) => "rate",
+        }
+    }
+
+    fn key(&self) -> &str {
+        match self {
+            Self::Limit(Limit { key, .. }) | Self::Rate(RateLimit { key, .. }) => key,
+        }
+    }
+
+    fn holders(&self) -> &[String] {
+        match self {
+            Self::Limit(limit) => &limit.holders,
+            Self::Rate(_) => &[],
+        }
+    }
+
+    fn waiting(&self) -> &[String] {
+        match self {
+            Self::Limit(Limit { waiting, .. }) | Self::Rate(RateLimit { waiting, .. }) => waiting,
+        }
+    }
+
+    /// Returns `true` if the value is of the kind of this key.
+    fn is_of(&self, value: Bound) -> bool {
+        matches!((self, value), (Self::Limit(_), Bound::Jobs(_)) | (Self::Rate(_), Bound::Rate(_)))
+    }
+
+    fn is_declared(&self) -> bool {
+        match self {
+            Self::Limit(limit) => limit.declared.is_some(),
+            Self::Rate(rate) => rate.declared.is_some(),
+        }
+    }
+
+    fn is_set(&self) -> bool {
+        match self {
+            Self::Limit(limit) => limit.set.is_some(),
+            Self::Rate(rate) => rate.set.is_some(),
+        }
+    }
+
+    fn print(&self, json: bool) -> Result<(), Failure> {
+        let mut output = Output::new();
+        if json { output.json(&self.json()) } else { output.line(self.described()) }
+    }
+
+    fn row(&self) -> [String; 7] {
+        let cell = |text: Option<String>| text.unwrap_or_else(|| "-".into());
+        let [declared, set] = match self {
+            Self::Limit(Limit { declared, set, .. }) => [*declared, *set].map(|limit| limit.map(|limit| limit.to_string())),
+            Self::Rate(RateLimit { declared, set, .. }) => [declared, set].map(|rate| rate.as_ref().map(rate_text)),
+        };
+        let holders = matches!(self, Self::Limit(_)).then(|| self.holders().len().to_string());
+        let value = set.clone().or_else(|| declared.clone());
+        let waiting = self.waiting().len().to_string();
+        [self.kind().into(), self.key().into(), cell(value), cell(declared), cell(set), cell(holders), waiting]
+    }
+
+    /// Describes the key in a sentence.
+    fn described(&self) -> String {
+        let (kind, key, waiting) = (self.kind(), clean(self.key()), self.waiting().len());
+        match self {
+            Self::Limit(Limit { set: Some(0), holders, .. }) => {
+                format!("{kind} key {key}: no job with this key starts (set by an operator); {} hold it, {waiting} wait", holders.len())
+            }
+            Self::Limit(Limit { declared, set, holders, .. }) => {
+                let [declared, set] = [declared, set].map(|limit| {
+                    limit.map(|limit| if limit == 1 { "1 job runs at a time".to_owned() } else { format!("{limit} jobs run at a time") })
+                });
+                format!("{kind} key {key}: {}; {} hold it, {waiting} wait", origin("limit", declared, set), holders.len())
+            }
+            Self::Rate(RateLimit { declared, set, .. }) => {
+                let [declared, set] = [declared, set].map(|rate| rate.as_ref().map(rate_text));
+                format!("{kind} key {key}: {}; {waiting} wait", origin("rate", declared, set))
+            }
+        }
+    }
+
+    fn json(&self) -> Value {
+        match self {
+            Self::Limit(limit) => json!({
+                "kind": "limit",
+                "key": limit.key,
+                "limit": limit.set.or(limit.declared),
+                "declared": limit.declared,
+                "set": limit.set,
+                "holders": limit.holders,
+                "waiting": limit.waiting,
+            }),
+            Self::Rate(rate) => json!({
+                "kind": "rate",
+                "key": rate.key,
+                "rate": rate.set.or(rate.declared).map(rate_json),
+                "declared": rate.declared.map(rate_json),
+                "set": rate.set.map(rate_json),
+                "waiting": rate.waiting,
+            }),
+        }
+    }
 }
 
-fn as_json(limit: &Limit) -> Value {
-    json!({
-        "key": limit.key,
-        "limit": limit.set.or(limit.declared),
-        "declared": limit.declared,
-        "set": limit.set,
-        "holders": limit.holders,
-        "waiting": limit.waiting,
-    })
+/// Describes a value with its origin.
+fn origin(what: &str, declared: Option<String>, set: Option<String>) -> String {
+    match (set, declared) {
+        (Some(set), Some(declared)) => format!("{set} (set by an operator; the jobs declare: {declared})"),
+        (Some(set), None) => format!("{set} (set by an operator)"),
+        (None, Some(declared)) => format!("{declared} (as the jobs declare)"),
+        (None, None) => format!("the jobs declare the {what}"),
+    }
 }
 
-fn number(number: Option<u32>) -> String {
-    number.map_or_else(|| "-".into(), |number| number.to_string())
+fn rate_json(rate: Rate) -> Value {
+    json!({"limit": rate.limit, "period_s": rate.period_s, "burst": rate.burst})
 }

@@ -6,6 +6,7 @@ use clap::Args;
 use jiff::{SignedDuration, Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
 use serde_json::{Value, json};
 use sqjobs::{
+    Waits,
     stats::{Spread, Tally},
     store::DynamoDb,
 };
@@ -27,7 +28,7 @@ pub(crate) struct Stats {
     /// The number of days, in UTC, up to today.
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=32))]
     pub(crate) days: u16,
-    /// Print each queue as a line of JSON.
+    /// Print each queue as a line of JSON, and then each key for which jobs wait.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -67,9 +68,27 @@ pub(super) async fn stats(aws: &Aws, wanted: Stats) -> Result<bool, Failure> {
         anstream::eprintln!("none");
     }
     if wanted.queue.is_none() {
+        show_waits(&aws.client().waits().await?, wanted.json, now, &mut output)?;
         note(&notes);
     }
     Ok(true)
+}
+
+/// Prints the keys for which jobs wait, in all queues.
+fn show_waits(waits: &[Waits], json: bool, now: Timestamp, output: &mut Output) -> Result<(), Failure> {
+    if json {
+        let lines = waits.iter().map(|wait| json!({"waits_for": wait.name, "jobs": wait.jobs, "since": wait.since}));
+        return lines.into_iter().try_for_each(|line| output.json(&line));
+    }
+    if waits.is_empty() {
+        return Ok(());
+    }
+    output.line("\u{1b}[1mjobs that wait for keys\u{1b}[0m")?;
+    let rows = waits.iter().map(|wait| {
+        let oldest = wait.since.map(|at| from_now(at, now)).unwrap_or_default();
+        [format!("  {}", wait.name.strip_prefix("the ").unwrap_or(&wait.name)), wait.jobs.to_string(), oldest]
+    });
+    output.table(["  key", "waiting", "oldest enqueued"], rows)
 }
 
 /// Returns the statistics of today and yesterday, by queue. A nightly job may not have run today.

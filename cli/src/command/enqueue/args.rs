@@ -4,11 +4,11 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
-use sqjobs::{UniqueFor, Until};
+use sqjobs::{Rate, UniqueFor, Until};
 
 use crate::{
     time,
-    value::{key_value, text},
+    value::{key_value, rate, text},
 };
 
 #[derive(Debug, Args)]
@@ -148,6 +148,15 @@ pub(crate) struct Options {
     /// The maximum number of jobs with the --limit-key that run at a time, from 1 to 100.
     #[arg(long, value_name = "NUMBER")]
     pub(crate) limit: Option<u32>,
+    /// A key of which attempts start at the --rate, in all functions and queues. The other jobs wait, and use no attempt.
+    #[arg(long, value_name = "KEY", value_parser = text)]
+    pub(crate) rate_key: Option<String>,
+    /// The number of attempts with the --rate-key that start in a period, such as 5/1s or 100/1m. At most 100 a second.
+    #[arg(long, value_name = "COUNT/DURATION", value_parser = rate)]
+    pub(crate) rate: Option<Rate>,
+    /// The maximum number of attempts with the --rate-key that start at once after a pause, from 1 to 1000. Default: 1.
+    #[arg(long, value_name = "NUMBER", requires = "rate")]
+    pub(crate) burst: Option<u32>,
     /// A key that one job holds from its start until it has ended. Other jobs with this key wait.
     #[arg(long, value_name = "KEY", value_parser = text)]
     pub(crate) exclusive_key: Option<String>,

@@ -41,17 +41,22 @@ pub(in crate::command) fn value(what: &str, field: &str, text: Option<&str>) -> 
 pub(super) fn with(mut job: sqjobs::Enqueue, options: &Options) -> sqjobs::Enqueue {
     let Options { queue, delay, at, expires, max_attempts, tags, meta, group, dedup, recorded, listed, objects, .. } = options.clone();
     let Options { after, when, otherwise, max_blocked, .. } = options.clone();
-    let Options { limit_key, limit, exclusive_key, unique_key, unique_for, on_conflict, .. } = options.clone();
+    let Options { limit_key, limit, rate_key, rate, burst, exclusive_key, unique_key, unique_for, on_conflict, .. } = options.clone();
     job = job.with(|envelope| {
-        let keys = envelope.keys.get_or_insert_default();
+        let mut keys = envelope.keys.take().map(|keys| *keys).unwrap_or_default();
         keys.limit = limit.or(keys.limit);
+        keys.rate = rate.map(|rate| burst.map_or(rate, |burst| rate.burst(burst))).or(keys.rate);
         keys.unique_for = unique_for.or(keys.unique_for);
         keys.on_conflict = on_conflict.map(Into::into).or(keys.on_conflict);
-        for (key, option) in
-            [(&mut keys.limit_key, limit_key), (&mut keys.exclusive_key, exclusive_key), (&mut keys.unique_key, unique_key)]
-        {
+        for (key, option) in [
+            (&mut keys.limit_key, limit_key),
+            (&mut keys.rate_key, rate_key),
+            (&mut keys.exclusive_key, exclusive_key),
+            (&mut keys.unique_key, unique_key),
+        ] {
             *key = option.or_else(|| key.take());
         }
+        envelope.keys = (keys != sqjobs::Keys::default()).then(|| Box::new(keys));
     });
     if !after.is_empty() {
         job = job.after(after);
