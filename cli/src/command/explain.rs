@@ -145,7 +145,8 @@ fn line(wait: &KeyWait) -> String {
         }
         None => format!("{id:?} (without a record)"),
     });
-    let ahead = wait.ahead.map_or_else(|| "The number of jobs before it is not known yet.".to_owned(), |ahead| format!("Jobs before it: {ahead}."));
+    let ahead =
+        wait.ahead.map_or_else(|| "The number of jobs before it is not known yet.".to_owned(), |ahead| format!("Jobs before it: {ahead}."));
     if let Some(rate) = &wait.rate {
         let attempts = if rate.limit == 1 { "attempt" } else { "attempts" };
         let burst = if rate.burst == 1 { String::new() } else { format!(", and {} at once after a pause", rate.burst) };

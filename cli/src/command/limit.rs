@@ -133,7 +133,11 @@ async fn set(aws: &Aws, wanted: &SetLimit) -> Result<bool, Failure> {
     found.print(wanted.of.json)?;
     if let Some(other) = others.first().filter(|other| !found.is_declared() && other.is_declared()) {
         let example = if matches!(other, Found::Rate(_)) { "a rate such as 5/1s" } else { "a number of jobs such as 5" };
-        note(&[format!("no job has used the {} key {key} yet. To set the {} key with this name, write {example}", found.kind(), other.kind())]);
+        note(&[format!(
+            "no job has used the {} key {key} yet. To set the {} key with this name, write {example}",
+            found.kind(),
+            other.kind()
+        )]);
     }
     Ok(true)
 }
@@ -235,18 +239,20 @@ impl Found {
     fn described(&self) -> String {
         let (kind, key, waiting) = (self.kind(), clean(self.key()), self.waiting().len());
         match self {
-            Self::Limit(Limit { set: Some(0), holders, .. }) => {
-                format!("{kind} key {key}: no job with this key starts (set by an operator); {} hold it, {waiting} wait", holders.len())
-            }
             Self::Limit(Limit { declared, set, holders, .. }) => {
-                let [declared, set] = [declared, set].map(|limit| {
-                    limit.map(|limit| if limit == 1 { "1 job runs at a time".to_owned() } else { format!("{limit} jobs run at a time") })
+                let value = set.or(*declared).map(|limit| match limit {
+                    0 => "no job with this key starts".to_owned(),
+                    1 => "1 job runs at a time".to_owned(),
+                    limit => format!("{limit} jobs run at a time"),
                 });
-                format!("{kind} key {key}: {}; {} hold it, {waiting} wait", origin("limit", declared, set), holders.len())
+                let value = value.unwrap_or_else(|| "the jobs declare the limit".to_owned());
+                let origin = origin(set.is_some(), declared.map(|limit| limit.to_string()));
+                format!("{kind} key {key}: {value}{origin}; {} hold it, {waiting} wait", holders.len())
             }
             Self::Rate(RateLimit { declared, set, .. }) => {
-                let [declared, set] = [declared, set].map(|rate| rate.as_ref().map(rate_text));
-                format!("{kind} key {key}: {}; {waiting} wait", origin("rate", declared, set))
+                let value = set.or(*declared).map_or_else(|| "the jobs declare the rate".to_owned(), |rate| rate_text(&rate));
+                let origin = origin(set.is_some(), declared.as_ref().map(rate_text));
+                format!("{kind} key {key}: {value}{origin}; {waiting} wait")
             }
         }
     }
@@ -274,13 +280,13 @@ impl Found {
     }
 }
 
-/// Describes a value with its origin.
-fn origin(what: &str, declared: Option<String>, set: Option<String>) -> String {
-    match (set, declared) {
-        (Some(set), Some(declared)) => format!("{set} (set by an operator; the jobs declare: {declared})"),
-        (Some(set), None) => format!("{set} (set by an operator)"),
-        (None, Some(declared)) => format!("{declared} (as the jobs declare)"),
-        (None, None) => format!("the jobs declare the {what}"),
+/// Describes the origin of a value.
+fn origin(is_set: bool, declared: Option<String>) -> String {
+    match (is_set, declared) {
+        (true, Some(declared)) => format!(" (set by an operator; the jobs declare {declared})"),
+        (true, None) => " (set by an operator)".to_owned(),
+        (false, Some(_)) => " (as the jobs declare)".to_owned(),
+        (false, None) => String::new(),
     }
 }
 

@@ -17,11 +17,14 @@ use crate::{
 
 /// Returns the message of a probe with keys.
 fn keyed(world: &World, id: &str, orders: &Value, keys: &Value) -> Value {
-    let mut message = world.probe(id, orders);
+    with_fields(world.probe(id, orders), keys)
+}
+
+fn with_fields(mut message: Value, keys: &Value) -> Value {
+    message["needs"] = json!(["keys"]);
     for (field, value) in keys.as_object().expect("fields") {
         message[field] = value.clone();
     }
-    message["needs"] = json!(["keys"]);
     message
 }
 
@@ -48,7 +51,7 @@ fn no_more_jobs_than_the_limit_run_at_a_time() {
         let blocked = in_state(world, "blocked").await;
         let first = blocked.first().expect("a job").clone();
         let explained = sqjobs(world, &["explain", &first]).yes();
-        assert!(explained.contains("It waits for a place in the limit key service: 2 of 2 are held, by \"job-"), "{explained}");
+        assert!(explained.contains("It waits for the limit key service: 2 of 2 jobs hold it, by \"job-"), "{explained}");
         let waiting = sqjobs(world, &["list", "--key", "service", "--json"]).json();
         assert_eq!(waiting.iter().map(|job| job["id"].as_str().unwrap_or_default().to_owned()).collect::<BTreeSet<_>>(), blocked);
         let shown = sqjobs(world, &["limit", "list", "--json"]).json();
@@ -58,7 +61,7 @@ fn no_more_jobs_than_the_limit_run_at_a_time() {
         );
         // An operator lets a third job run.
         let set = sqjobs(world, &["limit", "set", "service", "3"]).yes();
-        assert!(set.starts_with("service: 3 jobs run at a time (set by an operator; the jobs declare 2)"), "{set}");
+        assert!(set.starts_with("limit key service: 3 jobs run at a time (set by an operator; the jobs declare 2)"), "{set}");
         wait::until("a third job runs", PATIENCE, async || match world.effects.ids().len() {
             3 => Ok(()),
             runs => Err(format!("{runs} runs")),
@@ -73,7 +76,98 @@ fn no_more_jobs_than_the_limit_run_at_a_time() {
         world.drained().await;
         let shown = sqjobs(world, &["limit", "clear", "service", "--json"]).json();
         assert_eq!((&shown[0]["holders"], &shown[0]["waiting"], &shown[0]["set"]), (&json!([]), &json!([]), &Value::Null));
-        assert!(sqjobs(world, &["limit", "show", "nobody"]).no().contains("no job has used the limit key nobody"));
+        assert!(sqjobs(world, &["limit", "show", "nobody"]).no().contains("no job has used the limit key or the rate key nobody"));
+    });
+}
+
+#[test]
+fn functions_that_share_a_rate_never_start_more_than_it_allows() {
+    World::setup().visibility_s(720).test(async |world| {
+        world.deploy(&Function::probe()).await;
+        let queues = world.deploy_with_queues(Function::adder()).await;
+        let beater = Function::beater();
+        world.deploy_beater(&beater).await;
+        let interval = Duration::from_millis(500);
+        let rate = json!({"rate_key": "service", "rate": {"limit": 2, "period_s": 1}, "needs": ["rates"]});
+        let [probes, adders] = ["probe", "adder"].map(|name| (0..6).map(move |number| format!("{name}-{number}")).collect::<Vec<_>>());
+        for (probe, adder) in probes.iter().zip(&adders) {
+            world.send(keyed(world, probe, &json!({}), &rate)).await;
+            let message = with_fields(json!({"name": "adder", "id": adder, "args": [1, 2]}), &rate);
+            world.account.sqs.send_message().queue_url(&queues.url).message_body(message.to_string()).send().await.expect("it is sent");
+        }
+        let mut starts = Vec::new();
+        wait::until("each job ends", 2 * PATIENCE, async || {
+            world.tick(&beater, Clock::system().now()).await;
+            match in_state(world, "succeeded").await.len() {
+                12 => Ok(()),
+                ended => Err(format!("{ended} have succeeded")),
+            }
+        })
+        .await;
+        for id in probes.iter().chain(&adders) {
+            let record = world.record_in(id, "succeeded").await;
+            assert_eq!((record.attempts, record.generation), (1, 1), "{id}");
+            starts.extend(record.started_at);
+        }
+        world.drained().await;
+        for id in &probes {
+            assert_eq!(world.effects.runs_of(id).len(), 1, "{id}");
+        }
+        starts.sort_unstable();
+        assert_eq!(starts.len(), 12);
+        for (first, earlier) in starts.iter().enumerate() {
+            for (count, later) in (0_u32..).zip(&starts[first..]) {
+                // A record names the instant after the write that uses up the rate. That write takes less than an interval.
+                let elapsed = later.duration_since(*earlier).unsigned_abs() + interval;
+                assert!(elapsed >= interval * count, "{} starts between {earlier} and {later}", count + 1);
+            }
+        }
+    });
+}
+
+#[test]
+fn an_operator_sets_and_clears_the_rate_of_a_key_for_which_jobs_wait() {
+    World::setup().visibility_s(720).test(async |world| {
+        world.deploy(&Function::probe()).await;
+        let set = sqjobs(world, &["limit", "set", "mail", "1/1h", "--burst", "1"]).yes();
+        assert_eq!(set, "rate key mail: 1/1h (set by an operator); 0 wait\n");
+        let args = world.probe("", &json!({}))["args"].to_string();
+        for id in ["a", "b"] {
+            let enqueue = ["enqueue", "probe", &args, "--queue", "probes", "--id", id];
+            sqjobs(world, &[&enqueue[..], &["--rate-key", "mail", "--rate", "50/1s", "--burst", "9"]].concat()).yes();
+            let state = if id == "a" { "succeeded" } else { "blocked" };
+            world.record_in(id, state).await;
+        }
+        let explained = sqjobs(world, &["explain", "b"]).yes();
+        assert!(explained.contains("It waits for the rate key mail, which allows 1 attempt in 1h. Jobs before it: 0."), "{explained}");
+        let [rates, waits] = [&["limit", "list", "--json"][..], &["stats", "--json"]].map(|list| sqjobs(world, list).json());
+        let declared = json!({"limit": 50, "period_s": 1.0, "burst": 9});
+        let set = json!({"limit": 1, "period_s": 3600.0, "burst": 1});
+        assert_eq!(rates, [json!({"kind": "rate", "key": "mail", "rate": set, "declared": declared, "set": set, "waiting": ["b"]})]);
+        let waits: Vec<_> = waits.iter().filter(|line| line["queue"].is_null()).collect();
+        assert_eq!((waits.len(), &waits[0]["waits_for"], &waits[0]["jobs"]), (1, &json!("the rate key mail"), &json!(1)));
+        assert!(sqjobs(world, &["stats"]).yes().contains("rate key mail  1"));
+        assert!(!sqjobs(world, &["stats", "probes"]).yes().contains("mail"));
+        let shown = sqjobs(world, &["limit", "show", "mail"]).yes();
+        assert_eq!(shown, "rate key mail: 1/1h (set by an operator; the jobs declare 50/1s, burst 9); 1 wait\nwaits  b\n");
+        // A limit key with this name is another key.
+        let paused = sqjobs(world, &["limit", "set", "mail", "0"]);
+        assert!(paused.said.contains("To set the rate key with this name, write a rate such as 5/1s"), "{}", paused.said);
+        let table = sqjobs(world, &["limit", "list"]).yes();
+        let rows: Vec<Vec<_>> = table.lines().map(|row| row.split_whitespace().collect()).collect();
+        assert_eq!(
+            rows[1..],
+            [vec!["limit", "mail", "0", "-", "0", "0", "0"], vec!["rate", "mail", "1/1h", "50/1s,", "burst", "9", "1/1h", "-", "1"]]
+        );
+        let cleared = sqjobs(world, &["limit", "clear", "mail"]).yes();
+        assert!(
+            cleared.starts_with("limit key mail: the jobs declare the limit; ") && cleared.contains("\nrate key mail: 50/1s, burst 9 (as "),
+            "{cleared}"
+        );
+        world.record_in("b", "succeeded").await;
+        assert!(sqjobs(world, &["limit", "clear", "mail"]).no().contains("no limit and no rate was set for the key mail"));
+        assert!(sqjobs(world, &["limit", "set", "mail", "5", "--burst", "2"]).error().contains("--burst is for a rate"));
+        assert!(sqjobs(world, &["limit", "set", "mail", "101/1s"]).error().contains("101 in 1 s is more than 100 a second"));
     });
 }
 
