@@ -32,7 +32,7 @@ fn main() -> ExitCode {
             let is_last = !envelope.depends_on.is_empty() || !envelope.jobs.is_empty();
             count += 1 + envelope.jobs.len() as u64;
             connected += waits + usize::from(is_last);
-            shared += usize::from(!envelope.keys.is_empty());
+            shared += usize::from(envelope.keys.is_some());
         }
         faults += ended.faults;
         took += ended.took;
