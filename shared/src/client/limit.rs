@@ -35,9 +35,9 @@ pub struct Limit {
     pub declared: Option<u32>,
     /// Maximum number of jobs that run at a time, as an operator has set it. It wins.
     pub set: Option<u32>,
-    /// The ids of the jobs that have a place.
+    /// The ids of the jobs that hold the key.
     pub holders: Vec<String>,
-    /// The ids of the jobs that wait for a place, the oldest first, at most 10,000.
+    /// The ids of the jobs that wait for the key, the oldest first, at most 10,000.
     pub waiting: Vec<String>,
 }
 

@@ -24,7 +24,8 @@ const MOST_S: f64 = 31_536_000.0;
 
 /// The keys that a job shares with other jobs, in all functions and queues of an environment.
 ///
-/// A job that finds a key full waits, without cost of an attempt, and starts as soon as a place is free. Jobs with other keys do not wait.
+/// A job whose key is full, or whose rate is used up, waits. It uses no attempt, and starts as soon as the key allows it. Jobs with other keys do
+/// not wait.
 ///
 /// ```
 /// use sqjobs::Keys;
