@@ -26,10 +26,10 @@ pub(crate) fn new_rate_key(id: &str, now: Timestamp) -> Record {
 
 /// Returns the record of a key after the start of one more attempt. Returns the instant of the earliest start if the rate is used up.
 pub(crate) fn started(key: &Record, declared: &Rate, owner: &str, now: Timestamp) -> Result<Record, Timestamp> {
-    let mut rate = declared_by(key, declared);
+    let mut rate = declared_by(key, declared, now);
     let current = rate.current();
     let now_us = now.as_microsecond();
-    let at = rate.earliest(now_us);
+    let at = rate.earliest();
     if at > now_us {
         return Err(from_millis(at / 1000 + 1)); // the clock has no microseconds
     }
@@ -39,13 +39,13 @@ pub(crate) fn started(key: &Record, declared: &Rate, owner: &str, now: Timestamp
 
 /// Returns the record of a key with the rate that its jobs declare.
 pub(crate) fn with_declared(key: &Record, declared: &Rate, owner: &str, now: Timestamp) -> Record {
-    with_rate(key, declared_by(key, declared), owner, now)
+    with_rate(key, declared_by(key, declared, now), owner, now)
 }
 
 /// Returns the record of a key with the rate that an operator sets. `None`: the rate is the one that the jobs declare.
 pub(crate) fn with_fixed_rate(key: &Record, fixed: Option<Rate>, owner: &str, now: Timestamp) -> Record {
     let rate = KeyRate { fixed, ..key.rate.as_deref().cloned().unwrap_or_default() };
-    with_rate(key, KeyRate { sent_until: 0, ..rate }, owner, now)
+    with_rate(key, rate.changed(now), owner, now)
 }
 
 /// Returns the instants for which the messages of the next `most` waiting jobs can be sent now, and the record of the key after that.
@@ -53,7 +53,7 @@ pub(crate) fn next_starts(key: &Record, most: usize, owner: &str, now: Timestamp
     let mut rate = key.rate.as_deref().cloned().unwrap_or_default();
     let interval = micros(rate.current().interval());
     let (now_us, last) = (now.as_microsecond(), after(now, AHEAD).as_microsecond());
-    rate.sent_until = rate.sent_until.max(rate.earliest(now_us)).max(now_us);
+    rate.sent_until = rate.sent_until.max(rate.earliest()).max(now_us);
     let mut starts = Vec::new();
     while starts.len() < most && rate.sent_until <= last {
         starts.push(Timestamp::from_microsecond(rate.sent_until).unwrap_or(now));
@@ -65,16 +65,16 @@ pub(crate) fn next_starts(key: &Record, most: usize, owner: &str, now: Timestamp
 /// Returns the instant at which the message of the next waiting job can be sent.
 pub(crate) fn next_look(key: &Record) -> Option<Timestamp> {
     let rate = key.rate.as_ref()?;
-    let at = rate.earliest(rate.used_until).max(rate.sent_until).saturating_sub(micros(AHEAD));
+    let at = rate.earliest().max(rate.sent_until).saturating_sub(micros(AHEAD));
     Timestamp::from_microsecond(at).ok()
 }
 
-fn declared_by(key: &Record, declared: &Rate) -> KeyRate {
+fn declared_by(key: &Record, declared: &Rate, now: Timestamp) -> KeyRate {
     let rate = key.rate.as_deref().cloned().unwrap_or_default();
     if rate.declared.as_ref() == Some(declared) {
         return rate;
     }
-    KeyRate { declared: Some(*declared), sent_until: 0, ..rate }
+    KeyRate { declared: Some(*declared), ..rate }.changed(now)
 }
 
 fn with_rate(key: &Record, rate: KeyRate, owner: &str, now: Timestamp) -> Record {
@@ -87,13 +87,17 @@ impl KeyRate {
         self.fixed.or(self.declared).unwrap_or(Rate::per_second(1))
     }
 
-    /// Returns the instant of the earliest start, in microseconds since the epoch. It may have passed.
-    fn earliest(&self, now: i64) -> i64 {
+    /// Returns the rate after a change at `now`. The earlier rate may have been slower, and used up for longer than this one can be.
+    fn changed(self, now: Timestamp) -> Self {
         let current = self.current();
-        let interval = micros(current.interval());
-        // A slower rate may have been used up for longer.
-        let used_until = self.used_until.min(now.saturating_add(interval.saturating_mul(current.burst.into())));
-        used_until.saturating_sub(interval.saturating_mul(i64::from(current.burst) - 1))
+        let most = micros(current.interval()).saturating_mul(current.burst.into());
+        Self { used_until: self.used_until.min(now.as_microsecond().saturating_add(most)), sent_until: 0, ..self }
+    }
+
+    /// Returns the instant of the earliest start, in microseconds since the epoch. It may have passed.
+    fn earliest(&self) -> i64 {
+        let current = self.current();
+        self.used_until.saturating_sub(micros(current.interval()).saturating_mul(i64::from(current.burst) - 1))
     }
 }
 
