@@ -22,6 +22,7 @@ use crate::{
         schedule::Schedule,
         stats::Stats,
         table::Table,
+        tag::Tag,
         tree::Tree,
     },
     place::Place,
@@ -76,6 +77,11 @@ pub(crate) enum Command {
     /// You can move jobs that are delayed by more than 15 minutes: they wait in the table. Jobs with a shorter delay wait in their queue, and
     /// cannot be moved.
     Move(Move),
+    /// Add tags to a job, and remove others.
+    ///
+    /// `sqjobs list --tag` finds the job by each tag that was added, even if it was enqueued without --listed. The job may be in any state. If
+    /// it is running, its next attempt gets the new tags. A job without a record does not change.
+    Tag(Tag),
     /// Show limit keys, and set their limits.
     #[command(subcommand)]
     Limit(LimitCommand),
@@ -136,6 +142,7 @@ mod tests {
             ("cancel ''", "<IDS>..."),
             ("retry '' [1]", "<ID>"),
             ("move '' --delay 5m", "<ID>"),
+            ("tag a --add ''", "--add <TAG>"),
             ("schedule add '' n --every 5m", "[ID]"),
             ("schedule pause ''", "<IDS>..."),
             ("schedule beater ''", "<FUNCTION>"),

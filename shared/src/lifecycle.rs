@@ -55,7 +55,7 @@ pub(crate) use self::{
 #[cfg(not(feature = "operator"))]
 pub(crate) use self::{
     dependency::unmet,
-    identity::is_unclaimed,
+    identity::{is_awaited, is_unclaimed},
     key::{key_name, waits_for_key},
     node::{is_job, is_node, plan_id},
     transition::starts_at,

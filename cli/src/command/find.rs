@@ -57,7 +57,7 @@ pub(crate) struct ListBy {
     /// Jobs with this name that were enqueued with --listed.
     #[arg(long, value_parser = text)]
     pub(crate) name: Option<String>,
-    /// Jobs with this tag that were enqueued with --listed.
+    /// Jobs with this tag that were enqueued with --listed, or that `sqjobs tag` has given the tag.
     #[arg(long, value_parser = text)]
     pub(crate) tag: Option<String>,
     /// Jobs that were enqueued with --listed in the tree that begins with this job.
@@ -183,6 +183,10 @@ fn scope_note(by: By<'_>) -> &'static str {
         }
         By::Key(_) => "The list contains the jobs that wait for this key, the oldest first. `sqjobs limit show KEY` shows who holds it.",
         By::Object(_) => "The list contains the jobs that were enqueued with this object (--object, or `Enqueue::object`).",
+        By::Tag(_) => {
+            "A search by tag finds only jobs that were enqueued with `sqjobs enqueue NAME ARGS --listed` or `Enqueue::listed`, and jobs that got \
+             the tag later, by `sqjobs tag` or `Client::tag`. `sqjobs get ID` finds any job that has a record."
+        }
         _ => LISTED,
     }
 }

@@ -26,6 +26,7 @@ pub(crate) mod schedule;
 pub(crate) mod stats;
 pub(crate) mod table;
 mod tables;
+pub(crate) mod tag;
 pub(crate) mod tree;
 mod workflow;
 
@@ -56,6 +57,7 @@ pub(crate) async fn run(args: Args) -> Result<bool, Failure> {
         Command::Complete(wanted) => complete::complete(&changing().await?, wanted).await,
         Command::Retry(wanted) => retry::retry(&changing().await?, *wanted).await,
         Command::Move(wanted) => reschedule::reschedule(&changing().await?, wanted).await,
+        Command::Tag(wanted) => tag::tag(&changing().await?, wanted).await,
         Command::Limit(wanted) => limit::limit(&aws().await, wanted).await,
         Command::Stats(wanted) => stats::stats(&aws().await, wanted).await,
         Command::Dlq(wanted) => dlq::dlq(&aws().await, wanted).await,

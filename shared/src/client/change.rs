@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Maximum number of tries to change a record that other writes change at the same time.
-const CHANGES: usize = 5;
+pub(super) const CHANGES: usize = 5;
 
 /// The outcome of [`Client::cancel`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -35,7 +35,7 @@ pub enum By<'a> {
     Key(&'a str),
     /// Jobs with this name that were enqueued as [`listed`](crate::Enqueue::listed), the latest first.
     Name(&'a str),
-    /// Jobs with this tag that were enqueued as listed, the latest first.
+    /// Jobs with this tag that were enqueued as listed, or that got the tag [later](Client::tag), the latest first.
     Tag(&'a str),
     /// Jobs of the tree with this first job that were enqueued as listed, the latest first.
     Root(&'a str),
@@ -66,14 +66,15 @@ impl By<'_> {
         }
     }
 
-    /// Returns `true` if the record still belongs to the list. The index of failed or due jobs may lag behind.
+    /// Returns `true` if the record still belongs to the list. The index of failed or due jobs may lag behind, and a tag may be removed.
     fn holds(self, record: &Record) -> bool {
         match self {
             Self::Due => record.due.is_some() && !record.state.is_terminal() && record.state != State::Blocked,
             Self::Blocked => record.due.is_some() && record.state == State::Blocked,
             Self::Failed => record.state == State::Failed && record.listed.is_some(),
             Self::Key(key) => lifecycle::waits_for_key(record).is_some_and(|id| lifecycle::waited_keys(key).contains(id)),
-            Self::Name(_) | Self::Tag(_) | Self::Root(_) | Self::Object(_) => true,
+            Self::Tag(tag) => record.tags.iter().any(|own| own == tag),
+            Self::Name(_) | Self::Root(_) | Self::Object(_) => true,
         }
     }
 }
@@ -99,6 +100,29 @@ impl Client {
     ///
     /// When the table does not answer.
     pub async fn list_all(&self, by: By<'_>, limit: usize) -> Result<(Vec<Record>, Vec<StoreError>), Error> {
+        let mut searched = limit;
+        let (mut records, unreadable) = loop {
+            let (found, (records, unreadable)) = self.search(by, searched).await?;
+            // The entries of jobs that have lost the tag make no room for others.
+            let lacks_more = matches!(by, By::Tag(_)) && records.len() < limit && found >= searched;
+            if !lacks_more {
+                break (records, unreadable);
+            }
+            searched = searched.saturating_mul(4);
+        };
+        match by {
+            By::Due | By::Blocked => records.sort_by_key(|record| record.run_at),
+            By::Failed => records.sort_by_key(|record| std::cmp::Reverse(record.finished_at)),
+            By::Key(_) => records.sort_by_key(|record| record.listed_at),
+            _ => {}
+        }
+        records.truncate(limit);
+        Ok((records, unreadable))
+    }
+
+    /// Reads `limit` entries of a list. Returns their number, the records that still belong to the list, and the errors of those that cannot
+    /// be read.
+    async fn search(&self, by: By<'_>, limit: usize) -> Result<(usize, (Vec<Record>, Vec<StoreError>)), Error> {
         let ids = match by {
             By::Due | By::Blocked => {
                 // The index holds both kinds.
@@ -125,13 +149,6 @@ impl Client {
                 Err(error) => return Err(Error::store("cannot read the record of a listed job", error)),
             }
         }
-        match by {
-            By::Due | By::Blocked => records.sort_by_key(|record| record.run_at),
-            By::Failed => records.sort_by_key(|record| std::cmp::Reverse(record.finished_at)),
-            By::Key(_) => records.sort_by_key(|record| record.listed_at),
-            _ => {}
-        }
-        records.truncate(limit);
-        Ok((records, unreadable))
+        Ok((ids.len(), (records, unreadable)))
     }
 }

@@ -6,6 +6,7 @@ mod graph;
 mod limit;
 mod list;
 mod publish;
+mod tag;
 #[cfg(test)]
 mod tests;
 mod unique;

@@ -123,7 +123,7 @@ fn timeout(seconds: f64) -> Result<(), Unreadable> {
     ensure(seconds > 0.0 && seconds <= TIMEOUT_S, "timeout_s", || format!("it is {seconds}"))
 }
 
-fn tags(tags: &[String]) -> Result<(), Unreadable> {
+pub(crate) fn tags(tags: &[String]) -> Result<(), Unreadable> {
     ensure(tags.len() <= TAGS, "tags", || format!("it has {} entries", tags.len()))?;
     tags.iter().enumerate().try_for_each(|(at, tag)| at_most("tags", &format!("tags[{at}]"), tag, TAG_BYTES))
 }

@@ -35,7 +35,7 @@ pub use digest::Digest;
 pub use feature::FEATURES;
 pub(crate) use keys::MOST as MOST_PLACES;
 pub use keys::{Keys, OnConflict, Rate, UniqueFor, Until};
-pub(crate) use limit::{LINK, check_id, is_sendable, storable};
+pub(crate) use limit::{LINK, check_id, is_sendable, storable, tags as check_tags};
 pub(crate) use mask::told;
 pub(crate) use mistake::Reported;
 pub use output::output;

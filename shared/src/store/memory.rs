@@ -107,8 +107,8 @@ fn write(records: &mut Records, write: &Write) -> Result<Written, StoreError> {
     Ok(Written::Done)
 }
 
-/// Gives `seen` the stored values of the fields that change without a new version: the links, and the entry of an ended job in the due
-/// index. Gives `next` the stored value of each such field that the write does not change.
+/// Gives `seen` the stored values of the fields that change without a new version: the links, the tags, and the entry of an ended job in the
+/// due index. Gives `next` the stored value of each such field that the write does not change.
 fn adopt_unversioned(next: &mut Record, seen: &mut Record, stored: &Record) {
     fn adopt<T: Clone + PartialEq>(next: &mut T, seen: &mut T, stored: &T) {
         if next == seen {
@@ -122,6 +122,7 @@ fn adopt_unversioned(next: &mut Record, seen: &mut Record, stored: &Record) {
     adopt(&mut next.limit, &mut seen.limit, &stored.limit);
     adopt(&mut next.fixed_limit, &mut seen.fixed_limit, &stored.fixed_limit);
     adopt(&mut next.purge_at, &mut seen.purge_at, &stored.purge_at);
+    adopt(&mut next.tags, &mut seen.tags, &stored.tags);
     if stored.state.is_terminal() && next.state.is_terminal() {
         adopt(&mut next.due, &mut seen.due, &stored.due);
         adopt(&mut next.run_at, &mut seen.run_at, &stored.run_at);
@@ -158,7 +159,10 @@ fn link(records: &mut Records, link: &Link) -> Linked {
             record.limit = limit.or(record.limit);
             record.purge_at = Some(*purge_at);
         }
-        Link::Register { .. } | Link::Remove { .. } | Link::Take { .. } => return Linked::Refused(Some(Box::new(record.clone()))),
+        Link::Tag { name, seen, tags, .. } if record.name == *name && record.tags == *seen => record.tags.clone_from(tags),
+        Link::Register { .. } | Link::Remove { .. } | Link::Take { .. } | Link::Tag { .. } => {
+            return Linked::Refused(Some(Box::new(record.clone())));
+        }
     }
     Linked::Done(Box::new(record.clone()))
 }

@@ -120,7 +120,8 @@ fn most_holders(limit: u32, fixed_limit: Option<u32>) -> usize {
     fixed_limit.unwrap_or(limit).try_into().unwrap_or(usize::MAX)
 }
 
-/// A change of the links between two jobs, or of the holders of a key, without a new [version](Record::version) of the record.
+/// A change of the links between two jobs, of the holders of a key, or of the tags of a job, without a new [version](Record::version) of the
+/// record.
 ///
 /// A [`Write`] can also change links: it blocks a job on its dependencies, reopens a node, or adds the dependents that a message names. A
 /// write that ends a job or changes its dependents is refused if the stored dependents differ from those that were read.
@@ -189,6 +190,18 @@ pub enum Link {
         /// The instant after which the record is deleted, in seconds since the epoch.
         purge_at: i64,
     },
+    /// Replaces the tags of a job, if the record has this name and these tags. An attempt that runs meanwhile neither loses a write nor undoes
+    /// the change, because its writes leave the tags.
+    Tag {
+        /// The id of the job.
+        id: String,
+        /// The name of the job.
+        name: String,
+        /// The tags as they were read.
+        seen: Vec<String>,
+        /// The new tags.
+        tags: Vec<String>,
+    },
 }
 
 impl Link {
@@ -223,7 +236,8 @@ impl Link {
             | Self::Take { id, .. }
             | Self::Give { id, .. }
             | Self::Limit { id, .. }
-            | Self::Await { id, .. } => id,
+            | Self::Await { id, .. }
+            | Self::Tag { id, .. } => id,
         }
     }
 }
@@ -233,8 +247,8 @@ impl Link {
 pub enum Linked {
     /// The change was made. Contains the new record.
     Done(Box<Record>),
-    /// The change was not made, because the record is missing or full, or its state forbids the change. Contains the stored record, if the
-    /// answer had it.
+    /// The change was not made, because the record is missing or full, or its state or its tags forbid the change. Contains the stored
+    /// record, if the answer had it.
     Refused(Option<Box<Record>>),
 }
 

@@ -47,6 +47,7 @@ pub async fn store(store: &dyn Index) {
     dependencies_are_removed_from_a_blocked_job_only(store).await;
     a_key_gets_holders_while_a_place_is_free(store).await;
     the_oldest_records_of_a_list_come_first(store).await;
+    the_tags_of_a_job_change_beside_its_attempt(store).await;
     a_write_leaves_the_links_that_it_does_not_change(store).await;
     a_job_does_not_end_without_its_new_dependents(store).await;
     a_job_that_runs_again_is_due_although_its_end_was_settled_meanwhile(store).await;
@@ -256,6 +257,32 @@ async fn the_oldest_records_of_a_list_come_first(store: &dyn Store) {
     assert_eq!(oldest(1).await, [records[1].id.clone()]);
     write(store, Record { listed: None, listed_at: None, ..records[1].clone() }, Some(&records[1])).await;
     assert_eq!(oldest(1).await, [records[2].id.clone()]);
+}
+
+async fn the_tags_of_a_job_change_beside_its_attempt(store: &dyn Store) {
+    let tags = |tags: &[&str]| tags.iter().map(|tag| (*tag).to_owned()).collect::<Vec<_>>();
+    let running = Record { state: State::Running, owner: Some("a".into()), generation: 1, lease_until: Some(9), ..fresh() };
+    write(store, running.clone(), None).await;
+    let change =
+        |seen: &[&str], next: &[&str]| Link::Tag { id: running.id.clone(), name: running.name.clone(), seen: tags(seen), tags: tags(next) };
+    let tagged = |own: &[&str]| Record { tags: tags(own), ..running.clone() };
+    assert_eq!(link(store, change(&[], &["x", "y"])).await, Linked::Done(Box::new(tagged(&["x", "y"]))));
+    for stale in [&[][..], &["x"], &["y", "x"], &["x", "y", "z"]] {
+        assert!(is_refused(&link(store, change(stale, &["z"])).await, Some(&tagged(&["x", "y"]))), "{stale:?}");
+    }
+    let other = Link::Tag { id: running.id.clone(), name: "other".into(), seen: tags(&["x", "y"]), tags: tags(&["z"]) };
+    assert!(is_refused(&link(store, other).await, Some(&tagged(&["x", "y"]))), "it is another job");
+    let missing = Link::Tag { id: fresh().id, name: String::new(), seen: Vec::new(), tags: tags(&["z"]) };
+    assert_eq!(link(store, missing.clone()).await, Linked::Refused(None));
+    assert_eq!(read(store, missing.id()).await, None, "no record appears");
+    // The attempt has read the record before.
+    let renewed = Record { lease_until: Some(10), ..running.clone() };
+    assert_eq!(write(store, renewed.clone(), Some(&running)).await, Written::Done);
+    assert_eq!(read(store, &running.id).await, Some(Record { tags: tags(&["x", "y"]), ..renewed.clone() }));
+    assert!(matches!(link(store, change(&["x", "y"], &["y"])).await, Linked::Done(_)));
+    let ended = Record { state: State::Succeeded, lease_until: None, ..renewed.clone() };
+    assert_eq!(write(store, ended.clone(), Some(&renewed)).await, Written::Done);
+    assert_eq!(link(store, change(&["y"], &[])).await, Linked::Done(Box::new(ended)), "a record without tags lacks them");
 }
 
 async fn a_write_leaves_the_links_that_it_does_not_change(store: &dyn Store) {

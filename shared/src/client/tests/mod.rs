@@ -1,6 +1,7 @@
 //! The client, on queues and records in memory.
 
 mod child;
+mod tag;
 
 use std::{
     sync::{Arc, Mutex},

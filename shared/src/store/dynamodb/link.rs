@@ -111,9 +111,22 @@ fn statement(table: &str, link: &Link) -> Statement {
             statement.add(r#" SET "purge_at"=?"#, Some(number(*purge_at)));
             statement.add(r#" WHERE "id"=?"#, Some(text(id)));
         }
+        Link::Tag { id, name, seen, tags: next } => {
+            let next = tags(next);
+            statement.add(if next.is_some() { r#" SET "tags"=?"# } else { r#" REMOVE "tags""# }, next);
+            statement.add(r#" WHERE "id"=?"#, Some(text(id)));
+            statement.add(r#" AND "name"=?"#, Some(text(name)));
+            let seen = tags(seen);
+            statement.add(if seen.is_some() { r#" AND "tags"=?"# } else { r#" AND "tags" IS MISSING"# }, seen);
+        }
     }
     statement.text += " RETURNING ALL NEW *";
     statement
+}
+
+/// Returns tags as a record has them. A record without tags lacks the attribute.
+fn tags(tags: &[String]) -> Option<AttributeValue> {
+    (!tags.is_empty()).then(|| AttributeValue::L(tags.iter().map(|tag| text(tag)).collect()))
 }
 
 fn linked(table: &str, mut answer: BatchStatementResponse) -> Result<Linked, StoreError> {

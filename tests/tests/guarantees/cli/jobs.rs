@@ -4,12 +4,14 @@ use std::{
     collections::BTreeSet,
     fs,
     process::{Command, Stdio},
+    sync::Arc,
 };
 
 use aws_sdk_sqs::types::MessageAttributeValue;
+use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use sqjobs::{Clock, Envelope};
+use sqjobs::{Client, Clock, Envelope, queue::Sqs};
 
 use super::{Ran, alone, args, command, piped, sqjobs};
 use crate::{
@@ -162,6 +164,15 @@ fn jobs_are_found_by_tag_and_object_and_as_a_tree_by_command() {
             found.into_iter().map(|record| record["id"].as_str().expect("an id").to_owned()).collect::<Vec<_>>()
         };
         assert_eq!(ids(&["--tag", "urgent"]), ["first"]);
+        assert_eq!(sqjobs(world, &["tag", "child", "--add", "late", "--add", "b"]).yes(), "child has the tags late, b\n");
+        let tagged = sqjobs(world, &["tag", "first", "--add", "late", "--remove", "urgent", "--json"]).json();
+        assert_eq!(tagged, [json!({"id": "first", "tags": ["late"]})]);
+        assert_eq!(ids(&["--tag", "late"]), ["child", "first"]);
+        assert_eq!(ids(&["--tag", "urgent"]), [""; 0]);
+        assert_eq!(sqjobs(world, &["tag", "first", "--remove", "late"]).yes(), "first has no tags\n");
+        assert!(sqjobs(world, &["tag", "unknown", "--add", "x"]).no().contains("unknown has no record, so no tag was changed"));
+        assert_eq!(sqjobs(world, &["tag", "unknown", "--add", "x", "--json"]).json(), [json!({"id": "unknown", "tags": null})]);
+        assert!(sqjobs(world, &["tag", "first", "--add", "x", "--remove", "x"]).error().contains("both added and removed"));
         assert_eq!(ids(&["--object", "order:17"]), ["child"]);
         assert_eq!(ids(&["--name", "probe", "--state", "succeeded"]), ["child", "first"]);
         assert_eq!(ids(&["--name", "probe", "--state", "running"]), [""; 0]);
@@ -182,6 +193,31 @@ fn jobs_are_found_by_tag_and_object_and_as_a_tree_by_command() {
         let shown: Vec<_> = tree.lines().map(|line| line.rsplit_once("  ").expect("it tells when").0).collect();
         assert_eq!(shown, ["  first  probe  succeeded", "*   child  probe  succeeded"]);
         assert_eq!(sqjobs(world, &["tree", "child", "--json"]).json().len(), 2);
+    });
+}
+
+#[test]
+fn a_running_job_is_tagged_without_a_loss_for_its_attempt() {
+    World::setup().test(async |world| {
+        world.deploy(&Function::probe()).await;
+        let orders = args(world, &json!({"act": {"wait_for": world.effects.gate()}}));
+        sqjobs(world, &["enqueue", "probe", &orders, "--queue", "probes", "--id", "a", "--tag", "old"]).yes();
+        world.record_in("a", "running").await;
+        // Changes at the same time are all made.
+        let client = Client::new(Arc::new(Sqs::new(world.account.sqs.clone())), Arc::new(world.store()), Clock::system(), "");
+        let changes = ["t1", "t2", "t3"].map(|tag| {
+            let client = client.clone();
+            async move { client.tag("a", &[tag], &["old"]).await.expect("an answer").expect("a record") }
+        });
+        join_all(changes).await;
+        world.effects.open_the_gate();
+        world.record_in("a", "succeeded").await;
+        let stored = client.get("a").await.expect("an answer").expect("a record");
+        let mut tags = stored.tags;
+        tags.sort_unstable();
+        assert_eq!(tags, ["t1", "t2", "t3"]);
+        assert_eq!(stored.attempts, 1);
+        assert_eq!(world.effects.runs_of("a").len(), 1);
     });
 }
 
