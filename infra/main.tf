@@ -28,6 +28,7 @@ module "function" {
   batch_size           = each.value.batch_size
   batch_window_s       = each.value.batch_window_s
   max_concurrency      = each.value.max_concurrency
+  priorities           = each.value.priorities
   pollers              = each.value.pollers
   reserved_concurrency = each.value.reserved_concurrency
   retention_s          = each.value.retention_s
@@ -53,7 +54,7 @@ module "beater" {
   table_arn          = module.table.jobs_arn
   schedules_name     = module.table.schedules_name
   schedules_arn      = module.table.schedules_arn
-  queue_arns         = [for function in module.function : function.queue_arn]
+  queue_arns         = flatten([for function in module.function : function.queue_arns])
   dlq_arns           = [for function in module.function : function.dlq_arn]
   architecture       = var.architecture
   log_retention_days = var.log_retention_days

@@ -1,14 +1,19 @@
 variable "functions" {
-  description = "The jobs by name. Each has a folder, a package, a function and a queue. For another priority, add an entry with the same package."
+  description = "The jobs by name. Each has a folder, a package, a function and a queue, and a queue for each further priority."
 
   type = map(object({
-    package              = optional(string)
-    fifo                 = optional(bool, false)
-    timeout_s            = optional(number, 30)
-    memory_mb            = optional(number, 128)
-    batch_size           = optional(number, 10)
-    batch_window_s       = optional(number, 0)
-    max_concurrency      = optional(number)
+    package         = optional(string)
+    fifo            = optional(bool, false)
+    timeout_s       = optional(number, 30)
+    memory_mb       = optional(number, 128)
+    batch_size      = optional(number, 10)
+    batch_window_s  = optional(number, 0)
+    max_concurrency = optional(number)
+    priorities = optional(map(object({
+      max_concurrency = optional(number)
+      pollers         = optional(object({ minimum = optional(number, 2), maximum = optional(number, 200) }))
+      alarm_age_s     = optional(number)
+    })), {})
     pollers              = optional(object({ minimum = optional(number, 2), maximum = optional(number, 200) }))
     reserved_concurrency = optional(number, -1)
     retention_s          = optional(number, 864000)
@@ -28,7 +33,7 @@ variable "functions" {
 
   # The ARN of a queue has up to 45 characters before its name. The module beater explains the limit.
   validation {
-    condition     = var.prefix != "" || sum(concat([0], [for name, function in var.functions : 2 * (45 + 3 + length(name) + (function.fifo ? 5 : 0)) + 4])) <= 8000
+    condition     = var.prefix != "" || sum(concat([0], [for name, function in var.functions : (2 + length(function.priorities)) * (45 + 3 + length(name) + (function.fifo ? 5 : 0)) + 4 + 5 * length(function.priorities)])) <= 8000
     error_message = "The ARNs of these queues exceed the size of the beater's policy. Set prefix, so that the policy names all queues by it, or split the functions between environments."
   }
 

@@ -72,7 +72,7 @@ pub(crate) enum Command {
     /// The job keeps its id and its history, and gets all its attempts again. Give its arguments, because the record of an ended job does
     /// not contain them. The command deletes the dead letter of the job if it has the same arguments.
     Retry(Box<Retry>),
-    /// Change the time at which a waiting job runs.
+    /// Change the time at which a waiting job runs, or its priority.
     ///
     /// You can move jobs that are delayed by more than 15 minutes: they wait in the table. Jobs with a shorter delay wait in their queue, and
     /// cannot be moved.
@@ -165,7 +165,11 @@ mod tests {
             ("enqueue a --from x", &["enqueue [OPTIONS] <NAME> [ARGS]", "enqueue [OPTIONS] --from <FILE>"]),
             (
                 "move a",
-                &["move [OPTIONS] <ID> --at <INSTANT>", "move [OPTIONS] <ID> --delay <DURATION>", "<--at <INSTANT>|--delay <DURATION>>"],
+                &[
+                    "move [OPTIONS] <ID> --at <INSTANT>",
+                    "move [OPTIONS] <ID> --delay <DURATION>",
+                    "move [OPTIONS] <ID> --priority <PRIORITY>",
+                ],
             ),
             (
                 "schedule add x",

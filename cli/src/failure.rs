@@ -2,6 +2,8 @@
 
 use std::{error::Error, fmt, io};
 
+use crate::sentence::creation;
+
 /// The reason why a command ended early.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -111,7 +113,7 @@ impl Failure {
 
     /// Converts an error, and puts the name of the queue into advice about a queue that does not exist.
     pub(crate) fn of_queue(error: sqjobs::Error, short: &str) -> Self {
-        Self::Message(Self::from(error).into_message().replace("`sqjobs queue create NAME`", &format!("`sqjobs queue create {short}`")))
+        Self::Message(Self::from(error).into_message().replace("`sqjobs queue create NAME`", &creation(short)))
     }
 
     /// Creates an error from the failed operation and its cause, and adds advice.

@@ -50,7 +50,7 @@ fn the_policies_of_the_guide_are_up_to_date() {
     let table = |name: &str| format!("arn:aws:dynamodb:{region}:{account}:table/{name}");
     let queue = |name: &str| format!("arn:aws:sqs:{region}:{account}:{name}");
     let (jobs, schedules) = (table(&place.table()), table(&place.schedules_table()));
-    let mut function = function::worker_rights(&jobs, &queue("prod-adder"), &queue("prod-adder-dlq"));
+    let mut function = function::worker_rights(&jobs, vec![queue("prod-adder")], &queue("prod-adder-dlq"));
     function.extend(function::parent_rights(&jobs, vec![queue("prod-reports")]));
     add_policy(&mut text, "A function whose jobs enqueue to the queue `reports`", &function::policy(&function));
     let beater = function::beater_rights("prod-", &jobs, &schedules, vec![queue("prod-adder")], vec![queue("prod-adder-dlq")]);

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use sqjobs::{
-    Dlq, Envelope, Otherwise, Past, Record, State, When,
+    Dlq, Envelope, Otherwise, Past, Priority, Record, State, When,
     lifecycle::{SKEW, is_awaited, key_name, waits_for_key},
     queue::is_fifo,
 };
@@ -192,13 +192,13 @@ impl Story<'_> {
     /// Reports that the queue does not exist, with advice.
     fn missing_queue(&self) -> String {
         let Record { id, queue, state, .. } = self.record;
-        let (short, id) = (shell(queue.strip_prefix(self.prefix).unwrap_or(queue)), shell(id));
+        let (create, id) = (creation(queue.strip_prefix(self.prefix).unwrap_or(queue)), shell(id));
         let (so, next) = match state {
             State::Scheduled => ("no beater can send the job", "a beater sends the job".to_owned()),
             _ => ("its message is lost", resend(self.record, self.prefix)),
         };
         format!(
-            "But its queue {queue:?} does not exist, so {so}. Create the queue with `sqjobs queue create {short}`. After that, {next}. To \
+            "But its queue {queue:?} does not exist, so {so}. Create the queue with {create}. After that, {next}. To \
              cancel the job: `sqjobs cancel {id}`."
         )
     }
@@ -227,9 +227,10 @@ impl Story<'_> {
         }
         if self.missing == Missing::Queue {
             return format!(
-                "Its queue {:?} does not exist, so its dead letter cannot be sent back. Create the queue with `sqjobs queue create {queue}`, \
-                 then run the job: `sqjobs retry {id} ARGS{name}`.",
-                self.record.queue
+                "Its queue {:?} does not exist, so its dead letter cannot be sent back. Create the queue with {}, then run the job: \
+                 `sqjobs retry {id} ARGS{name}`.",
+                self.record.queue,
+                creation(self.record.queue.strip_prefix(self.prefix).unwrap_or(&self.record.queue))
             );
         }
         if self.missing == Missing::Time {
@@ -412,6 +413,14 @@ fn past(past: &Past) -> String {
     }
     let took = at.zip(*started_at).map(|(at, started)| format!(" after {}", brief(at.duration_since(started).unsigned_abs())));
     format!("Start {generation} ended{when}{} with {kind}: {}", took.unwrap_or_default(), message.trim_end())
+}
+
+/// Returns the command that creates a queue, given its name without the prefix. The queue of a priority belongs to another queue.
+pub(crate) fn creation(short: &str) -> String {
+    match Priority::of_queue(short) {
+        Priority::Default => format!("`sqjobs queue create {}`", shell(short)),
+        priority => format!("`sqjobs queue create {} --priority {}`", shell(&Priority::Default.queue(short)), priority.as_str()),
+    }
 }
 
 /// Quotes text for a shell, if necessary.

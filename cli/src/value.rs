@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use sqjobs::Rate;
+use sqjobs::{Priority, Rate};
 
 use crate::time;
 
@@ -16,6 +16,18 @@ pub(crate) fn text(text: &str) -> Result<String, String> {
 pub(crate) fn key_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or_else(|| format!("{text:?} has no =; write key=value"))?;
     Ok((key.into(), value.into()))
+}
+
+/// Reads a priority.
+pub(crate) fn priority(text: &str) -> Result<Priority, String> {
+    let known = [Priority::High, Priority::Default, Priority::Low].into_iter().find(|priority| priority.as_str() == text);
+    known.ok_or_else(|| format!("{text:?} is not a priority; write high, default or low"))
+}
+
+/// Reads a priority that has a queue of its own.
+pub(crate) fn own_priority(text: &str) -> Result<Priority, String> {
+    let known = priority(text).ok().filter(|priority| *priority != Priority::Default);
+    known.ok_or_else(|| format!("{text:?} is not a priority with a queue of its own; write high or low"))
 }
 
 /// The limit of a limit key, or the rate of a rate key.

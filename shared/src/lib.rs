@@ -61,7 +61,7 @@ pub use crate::{
         By, Cancelled, CancelledJobs, Client, Enqueue, Enqueued, Graph, GraphJob, KeyWait, Limit, PublishHook, RateLimit, Waits, Workflow,
     },
     clock::Clock,
-    envelope::{Envelope, Keys, OnConflict, Otherwise, Rate, Step, UniqueFor, Until, When, output},
+    envelope::{Envelope, Keys, OnConflict, Otherwise, Priority, Rate, Step, UniqueFor, Until, When, output},
     error::Error,
     job::{Arguments, Job},
     job_error::JobError,

@@ -30,13 +30,13 @@ mod workflow;
 pub use self::lease::SKEW;
 pub(crate) use self::{
     abandoned::{Abandoned, abandoned},
-    change::{cancel, completed, moved, retry},
+    change::{cancel, completed, moved, prioritized, retry},
     claim::{Claim, Decision, decide, lease_anew, starts_unrecorded},
     dependency::{Effect, Progress, Release, awaited, closed, effect, progress, put_back, release, settled, waits_for, waits_for_jobs},
     ending::{Ending, Fate},
     filing::{enqueued_unique, filed, is_filed, is_sendable, put_off, sent},
     finish::{Outcome, dead_lettered, finish},
-    identity::{RESERVED, UNSTORABLE, differs, has_other_arguments, id_in_use, is_of, noted, other_workflow},
+    identity::{UNSTORABLE, differs, has_other_arguments, id_in_use, is_of, noted, other_workflow},
     key::{
         Kind, Needed, UNCLAIMED, awaited_key, freed, handed_entry, in_conflict, is_backed, is_handed, is_held, is_usable, job_of_entry,
         key_id, key_kept_until, needed, new_key, places, taken_place, timed_place, unmarked, waited_keys, waiting, waiting_list,

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 
 pub use crate::names::{jobs_table, schedules_table};
 use crate::{
-    Error,
+    Error, Priority,
     names::is_fifo,
     queue::MAX_BYTES,
     store::{self, DLQS, DUE_INDEX, DynamoDb, Index as _, LIST_INDEX, Listing, listing_id, text},
@@ -137,6 +137,26 @@ pub async fn create_queues(client: &aws_sdk_sqs::Client, name: &str, visibility_
     let redrive = serde_json::json!({"deadLetterTargetArn": arn, "maxReceiveCount": MAX_RECEIVES}).to_string();
     let attributes = vec![(QueueAttributeName::VisibilityTimeout, visibility_s.to_string()), (QueueAttributeName::RedrivePolicy, redrive)];
     Ok(Queues { url: create_queue(client, name, attributes).await?, dlq_url })
+}
+
+/// Creates the queue of a priority, given the name of the queue of the default priority and the ARN of its dead-letter queue. Returns the
+/// name of the new queue.
+///
+/// # Errors
+///
+/// When SQS refuses, for example because a queue with that name has other attributes.
+pub async fn create_priority_queue(
+    client: &aws_sdk_sqs::Client,
+    name: &str,
+    priority: Priority,
+    dlq_arn: &str,
+    visibility_s: u32,
+) -> Result<String, Error> {
+    let redrive = serde_json::json!({"deadLetterTargetArn": dlq_arn, "maxReceiveCount": MAX_RECEIVES}).to_string();
+    let attributes = vec![(QueueAttributeName::VisibilityTimeout, visibility_s.to_string()), (QueueAttributeName::RedrivePolicy, redrive)];
+    let name = priority.queue(name);
+    create_queue(client, &name, attributes).await?;
+    Ok(name)
 }
 
 /// The time to live of an item that does not expire: the end of the year 9999, in seconds since the epoch.

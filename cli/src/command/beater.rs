@@ -98,7 +98,10 @@ pub(super) async fn connect(aws: &Aws, function: &Function) -> Result<(), Failur
             place.schedules_table()
         )));
     }
-    let (queues, dlqs): (Vec<_>, Vec<_>) = fed_queues(aws, &mappings).await?.into_iter().unzip();
+    let (queues, mut dlqs): (Vec<_>, Vec<_>) = fed_queues(aws, &mappings).await?.into_iter().unzip();
+    // The queues of all priorities share one.
+    dlqs.sort_by(|one: &SqsQueue, other| one.name.cmp(&other.name));
+    dlqs.dedup_by(|one, other| one.name == other.name);
     let (jobs, schedules) =
         (function::table_arn(aws, &aws.place.table()).await?, function::table_arn(aws, &aws.place.schedules_table()).await?);
     let arns = |queues: &[SqsQueue]| queues.iter().map(|queue| queue.arn.clone()).collect();

@@ -7,7 +7,7 @@ use std::{
 
 use aws_sdk_lambda::types::{EventSourceMappingConfiguration as Mapping, FunctionResponseType, RecursiveLoop};
 use aws_sdk_sqs::error::ProvideErrorMetadata as _;
-use sqjobs::setup;
+use sqjobs::{Priority, setup};
 use tokio::time::sleep;
 
 use super::{
@@ -65,19 +65,20 @@ pub(super) struct Feeding<'a> {
     target: String,
     /// True if a new version must be published, with the variables of the queue.
     releases: bool,
-    /// The mapping of this queue, if there is one.
-    mapping: Option<Mapping>,
+    /// The mappings of this queue and of the queues of its priorities.
+    mappings: Vec<Mapping>,
     table: String,
     /// The ARNs of the queues to which the function enqueues jobs.
     children: Vec<String>,
 }
 
 impl<'a> Feeding<'a> {
-    /// Checks whether a queue can be connected to a function. Changes nothing.
+    /// Checks whether a queue, and the existing queues of its priorities, can be connected to a function. Changes nothing.
     pub(super) async fn check(
         aws: &Aws,
         full_name: &str,
         existing: Option<&(SqsQueue, SqsQueue)>,
+        priorities: &[SqsQueue],
         function: &'a Function,
         others: &[String],
         code: Code,
@@ -85,7 +86,9 @@ impl<'a> Feeding<'a> {
         let name = &*function.name;
         let mappings = mappings(aws, None).await?;
         let source = |mapping: &Mapping| mapping.event_source_arn.as_deref().and_then(|arn| arn.rsplit(':').next()).map(str::to_owned);
-        let takes = |mapping: &&Mapping| function_of(mapping) == Some(name) && source(mapping).as_deref() != Some(full_name);
+        // One function reads the queues of all priorities.
+        let is_own = |source: &str| Priority::Default.queue(source) == full_name || source == full_name;
+        let takes = |mapping: &&Mapping| function_of(mapping) == Some(name) && !source(mapping).is_some_and(|source| is_own(&source));
         if let Some(other) = mappings.iter().find(takes) {
             let other = other.event_source_arn.as_deref().unwrap_or_default();
             return Err(Failure::new(format!("function {name} already reads the queue {other}; deploy another function for {full_name}")));
@@ -100,10 +103,16 @@ impl<'a> Feeding<'a> {
                 "the EventBridge rule {rule} invokes function {name}, so it is a beater; deploy another function for {full_name}"
             )));
         }
-        let mapping = existing.and_then(|(queue, _)| mappings.into_iter().find(|mapping| feeds_from(mapping, &queue.arn)));
-        if let Some(own) = mapping.as_ref().and_then(function_of).filter(|own| *own != name) {
-            return Err(Failure::new(format!("queue {full_name} already feeds {own}; give {name} its own queue")));
+        let queues = || existing.iter().map(|(queue, _)| queue).chain(priorities);
+        let mut own_mappings = Vec::new();
+        for (queue, mapping) in queues().filter_map(|queue| Some((queue, mappings.iter().find(|mapping| feeds_from(mapping, &queue.arn))?)))
+        {
+            if let Some(own) = function_of(mapping).filter(|own| *own != name) {
+                return Err(Failure::new(format!("queue {} already feeds {own}; give {name} its own queue", queue.name)));
+            }
+            own_mappings.push(mapping.clone());
         }
+        let mapping = existing.and_then(|(queue, _)| own_mappings.iter().find(|mapping| feeds_from(mapping, &queue.arn)));
         if mapping.is_some() {
             function.refuse_other(&aws.place)?;
         }
@@ -123,7 +132,7 @@ impl<'a> Feeding<'a> {
             Code::Latest => (function.arn.clone(), false),
             Code::Live => (format!("{}:{LIVE}", function.arn), Self::releases(aws, function, existing).await?),
         };
-        Ok(Self { function, target, releases, mapping, table, children })
+        Ok(Self { function, target, releases, mappings: own_mappings, table, children })
     }
 
     /// Returns true if the version of the alias lacks the variables of its queue, so that a new one must be published.
@@ -144,13 +153,16 @@ impl<'a> Feeding<'a> {
         )))
     }
 
-    /// Connects the queue to the function, and sets the rights and variables of the function. A second run changes nothing.
-    pub(super) async fn begin(self, aws: &Aws, queue: &SqsQueue, dlq: &SqsQueue) -> Result<(), Failure> {
+    /// Connects the queue and the queues of its priorities to the function, and sets the rights and variables of the function. A second run
+    /// changes nothing.
+    pub(super) async fn begin(mut self, aws: &Aws, queue: &SqsQueue, priorities: &[SqsQueue], dlq: &SqsQueue) -> Result<(), Failure> {
         let (lambda, function, name) = (aws.lambda(), self.function, &*self.function.name);
         let cannot = |error: Cause| Failure::because(&format!("cannot let {} feed {name}", queue.name), error);
-        let granted = function.grant(aws, "", &function::worker_rights(&self.table, &queue.arn, &dlq.arn)).await?;
+        let queues = || std::iter::once(queue).chain(priorities);
+        let arns = queues().map(|queue| queue.arn.clone()).collect();
+        let granted = function.grant(aws, "", &function::worker_rights(&self.table, arns, &dlq.arn)).await?;
         if !self.children.is_empty() {
-            function.grant(aws, CHILDREN, &function::parent_rights(&self.table, self.children)).await?;
+            function.grant(aws, CHILDREN, &function::parent_rights(&self.table, std::mem::take(&mut self.children))).await?;
         }
         setup::add_dlqs(&aws.dynamodb(), &aws.place.table(), slice::from_ref(&dlq.name)).await?;
         function.set(aws, function::variables(&aws.place, Some(&queue.url), &[&dlq.url])).await?;
@@ -160,14 +172,24 @@ impl<'a> Feeding<'a> {
         if self.releases {
             release::release(aws, name).await?;
         }
-        if let Some(mapping) = self.mapping {
+        for queue in queues() {
+            self.map(aws, queue, granted).await?;
+        }
+        Ok(())
+    }
+
+    /// Creates the mapping of a queue, or lets the existing one invoke the target.
+    async fn map(&self, aws: &Aws, queue: &SqsQueue, granted: bool) -> Result<(), Failure> {
+        let (lambda, name) = (aws.lambda(), &*self.function.name);
+        let cannot = |error: Cause| Failure::because(&format!("cannot let {} feed {name}", queue.name), error);
+        if let Some(mapping) = self.mappings.iter().find(|mapping| feeds_from(mapping, &queue.arn)) {
             if mapping.function_arn.as_ref() != Some(&self.target) {
-                let update = lambda.update_event_source_mapping().set_uuid(mapping.uuid).function_name(self.target);
+                let update = lambda.update_event_source_mapping().set_uuid(mapping.uuid.clone()).function_name(&self.target);
                 update.send().await.map_err(|error| cannot(error.into()))?;
             }
             return Ok(());
         }
-        let map = lambda.create_event_source_mapping().function_name(self.target).event_source_arn(&queue.arn).batch_size(BATCH);
+        let map = lambda.create_event_source_mapping().function_name(&self.target).event_source_arn(&queue.arn).batch_size(BATCH);
         let map = map.function_response_types(FunctionResponseType::ReportBatchItemFailures);
         let started = Instant::now();
         loop {

@@ -7,6 +7,7 @@ use aws_sdk_lambda::{client::Waiters as _, types::Environment};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
+use sqjobs::Priority;
 
 use crate::{
     aws::Aws,
@@ -58,15 +59,15 @@ pub(crate) fn policy(rights: &[Right]) -> Value {
     json!({"Version": "2012-10-17", "Statement": rights.iter().map(Right::statement).collect::<Vec<_>>()})
 }
 
-/// Returns the rights of a function that reads a queue.
-pub(crate) fn worker_rights(table: &str, queue: &str, dlq: &str) -> Vec<Right> {
+/// Returns the rights of a function that reads a queue, or the queues of several priorities.
+pub(crate) fn worker_rights(table: &str, queues: Vec<String>, dlq: &str) -> Vec<Right> {
     vec![
         Right::new("Records", &["dynamodb:BatchGetItem", "dynamodb:PartiQLInsert", "dynamodb:PartiQLUpdate"], vec![table.to_owned()]),
         Right::new("Waiting", &["dynamodb:Query"], vec![format!("{table}/index/listed")]), // the jobs that wait for a key
         Right::new(
             "Queue",
             &["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:SendMessage"],
-            vec![queue.to_owned()],
+            queues,
         ),
         Right::new("DeadLetters", &["sqs:SendMessage"], vec![dlq.to_owned()]),
     ]
@@ -208,9 +209,14 @@ impl Function {
         Self::get(aws, name).await?.ok_or_else(none)
     }
 
-    /// Returns true if its variables name this queue.
+    /// Returns true if its variables name this queue, or if this is the queue of a priority of the queue that they name.
     pub(super) fn takes_from(&self, queue: &str) -> bool {
-        self.environment.get("SQJOBS_QUEUE_URL").is_some_and(|url| url.rsplit('/').next() == Some(queue))
+        self.named_queue().is_some_and(|named| named == queue || named == Priority::Default.queue(queue))
+    }
+
+    /// Returns the queue that its variables name.
+    pub(super) fn named_queue(&self) -> Option<&str> {
+        self.environment.get("SQJOBS_QUEUE_URL")?.rsplit('/').next()
     }
 
     /// Returns the prefix of another environment, if the variables say that the function and the queue belong to it, and its prefix extends

@@ -30,7 +30,7 @@ use crate::{
     aws::Aws,
     failure::{Cause, Failure},
     output::clean,
-    sentence::shell,
+    sentence::{creation, shell},
 };
 
 /// The number of queues that are read at the same time.
@@ -165,10 +165,7 @@ pub(super) async fn missing(aws: &Aws, names: BTreeSet<String>) -> Result<BTreeS
 pub(super) async fn refuse_missing(aws: &Aws, what: &str, name: &str) -> Result<(), Failure> {
     match url(aws, name).await {
         Ok(Some(_)) => Ok(()),
-        Ok(None) => {
-            let short = shell(aws.short(name));
-            Err(Failure::new(format!("{what}: its queue {name} does not exist; create it with `sqjobs queue create {short}`")))
-        }
+        Ok(None) => Err(Failure::new(format!("{what}: its queue {name} does not exist; create it with {}", creation(aws.short(name))))),
         Err(failure) => {
             let message = clean(&aws.place.with_options(&failure.into_message()));
             anstream::eprintln!("cannot check whether the job's queue exists: {message}");
@@ -230,8 +227,7 @@ impl DeadLetterQueues {
 
 /// Finds a queue by its full name.
 pub(super) async fn find(aws: &Aws, name: &str) -> Result<SqsQueue, Failure> {
-    let short = aws.short(name);
-    find_with_remedy(aws, name, &format!("create it with `sqjobs queue create {short}`, or check --prefix and --region")).await
+    find_with_remedy(aws, name, &format!("create it with {}, or check --prefix and --region", creation(aws.short(name)))).await
 }
 
 /// Finds a queue by its full name. If there is none, the error contains the remedy.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use clap::Subcommand;
 use serde::Serialize;
 use sqjobs::{
-    By, Record,
+    By, Priority, Record,
     setup::{self, dlq_name},
 };
 use tokio::time::sleep;
@@ -23,9 +23,9 @@ use crate::{
     aws::Aws,
     failure::{Cause, Failure},
     output::{Output, clean, confirmed, note},
-    sentence::shell,
+    sentence::{creation, shell},
     time,
-    value::text,
+    value::{own_priority, text},
 };
 
 #[derive(Debug, Subcommand)]
@@ -86,6 +86,10 @@ pub(crate) enum Queue {
         /// queue.
         #[arg(long, value_name = "QUEUE", requires = "function", value_parser = text)]
         enqueues_to: Vec<String>,
+        /// A priority for which the command also creates a queue, such as adder-high: high or low. Repeat the option for both. The function
+        /// reads all these queues, and they share the dead-letter queue. Existing queues of priorities stay.
+        #[arg(long = "priority", value_name = "PRIORITY", value_parser = own_priority)]
+        priorities: Vec<Priority>,
     },
 }
 
@@ -109,7 +113,9 @@ pub(super) async fn queue(aws: &Aws, wanted: Queue) -> Result<bool, Failure> {
         Queue::Pause { .. } | Queue::Resume { .. } | Queue::Purge { .. } | Queue::Delete { .. } => check_options(aws).await?,
     }
     match wanted {
-        Queue::Create { name, timeout, function, enqueues_to } => create(aws, &name, timeout, function.as_deref(), &enqueues_to).await,
+        Queue::Create { name, timeout, function, enqueues_to, priorities } => {
+            create(aws, &name, timeout, function.as_deref(), &enqueues_to, &priorities).await
+        }
         Queue::List { json } => list(aws, json).await,
         Queue::Pause { names } => switch(aws, &names, false).await,
         Queue::Resume { names } => switch(aws, &names, true).await,
@@ -121,7 +127,14 @@ pub(super) async fn queue(aws: &Aws, wanted: Queue) -> Result<bool, Failure> {
 /// Creates a queue, and connects it to a function. An existing queue keeps its settings.
 ///
 /// Everything is checked before anything is created.
-async fn create(aws: &Aws, name: &str, timeout: Option<Duration>, function: Option<&str>, others: &[String]) -> Result<bool, Failure> {
+async fn create(
+    aws: &Aws,
+    name: &str,
+    timeout: Option<Duration>,
+    function: Option<&str>,
+    others: &[String],
+    priorities: &[Priority],
+) -> Result<bool, Failure> {
     let others_here = others.iter().map(|other| &**other).filter(|other| !other.starts_with("arn:"));
     refuse_others(aws, others_here.chain([name])).await?;
     let full_name = aws.queue(name);
@@ -140,6 +153,7 @@ async fn create(aws: &Aws, name: &str, timeout: Option<Duration>, function: Opti
         Some(_) => Some(pair(aws, &full_name).await?),
         None => None,
     };
+    let of_priorities = of_priorities(aws, &full_name, existing.as_ref(), priorities).await?;
     if let Some(others) = others_than_new(aws).await {
         return Err(Failure::new(format!("cannot create queue {full_name}: {others}; otherwise start with `sqjobs table create`")));
     }
@@ -153,7 +167,7 @@ async fn create(aws: &Aws, name: &str, timeout: Option<Duration>, function: Opti
         )));
     }
     let feed = match &function {
-        Some(function) => Some(Feeding::check(aws, &full_name, existing.as_ref(), function, others, Code::Live).await?),
+        Some(function) => Some(Feeding::check(aws, &full_name, existing.as_ref(), &of_priorities, function, others, Code::Live).await?),
         None => None,
     };
     let before = match &function {
@@ -165,8 +179,9 @@ async fn create(aws: &Aws, name: &str, timeout: Option<Duration>, function: Opti
         Some(pair) => pair,
         None => make(aws, &full_name, visibility).await?,
     };
+    let of_priorities = make_priorities(aws, &queue, &dlq, of_priorities, priorities).await?;
     if let Some(feed) = feed {
-        feed.begin(aws, &queue, &dlq).await.map_err(|failure| match failure {
+        feed.begin(aws, &queue, &of_priorities, &dlq).await.map_err(|failure| match failure {
             Failure::Message(sentence) if is_new => Failure::new(format!(
                 "{sentence}; queue {full_name} was created before the error: run the command again, or `sqjobs queue delete {name}`"
             )),
@@ -176,6 +191,7 @@ async fn create(aws: &Aws, name: &str, timeout: Option<Duration>, function: Opti
     let mut output = Output::new();
     output.line(&queue.url)?;
     output.line(&dlq.url)?;
+    of_priorities.iter().try_for_each(|queue| output.line(&queue.url))?;
     if let Some(function) = function {
         output.line(format!("{name} feeds {}", function.name))?;
         if !others.is_empty() {
@@ -201,6 +217,67 @@ async fn create(aws: &Aws, name: &str, timeout: Option<Duration>, function: Opti
         }
     }
     Ok(true)
+}
+
+/// Returns the existing queues of the priorities of a queue. Refuses a priority whose queue has another dead-letter queue.
+async fn of_priorities(
+    aws: &Aws,
+    full_name: &str,
+    existing: Option<&(SqsQueue, SqsQueue)>,
+    wanted: &[Priority],
+) -> Result<Vec<SqsQueue>, Failure> {
+    let mut found = Vec::new();
+    if Priority::of_queue(full_name) != Priority::Default {
+        if let Some(priority) = wanted.first() {
+            let base = aws.short(full_name);
+            let command = creation(&priority.queue(base));
+            return Err(Failure::new(format!("{full_name} is itself the name of the queue of a priority; use {command}")));
+        }
+        return Ok(found);
+    }
+    let dlq = existing.map_or_else(|| dlq_name(full_name), |(_, dlq)| dlq.name.clone());
+    for priority in Priority::OWN_QUEUES {
+        let name = priority.queue(full_name);
+        if url(aws, &name).await?.is_none() {
+            continue;
+        }
+        let queue = find(aws, &name).await?;
+        if queue.dlq == dlq {
+            found.push(queue);
+        } else if wanted.contains(&priority) {
+            return Err(Failure::new(format!(
+                "queue {name} exists, and its dead-letter queue is {}, not {dlq}. If a function of its own reads the queue, jobs of this priority                  already run there. Otherwise delete it with `sqjobs queue delete {}`, and run this command again",
+                queue.dlq,
+                shell(aws.short(&name))
+            )));
+        }
+    }
+    Ok(found)
+}
+
+/// Creates the missing queues of priorities, and waits until they are visible. Returns all queues of priorities.
+async fn make_priorities(
+    aws: &Aws,
+    queue: &SqsQueue,
+    dlq: &SqsQueue,
+    mut queues: Vec<SqsQueue>,
+    wanted: &[Priority],
+) -> Result<Vec<SqsQueue>, Failure> {
+    let visibility = u32::try_from(queue.visibility.as_secs()).unwrap_or(u32::MAX);
+    for priority in Priority::OWN_QUEUES.into_iter().filter(|priority| wanted.contains(priority)) {
+        if queues.iter().any(|own| own.name == priority.queue(&queue.name)) {
+            continue;
+        }
+        let name = setup::create_priority_queue(&aws.sqs(), &queue.name, priority, &dlq.arn, visibility).await?;
+        let started = Instant::now();
+        queues.push(loop {
+            match find(aws, &name).await {
+                Err(_) if started.elapsed() < MADE => sleep(BETWEEN_LOOKS).await,
+                found => break found?,
+            }
+        });
+    }
+    Ok(queues)
 }
 
 /// Returns the name, without the prefix, of a queue that is given by its name or ARN.

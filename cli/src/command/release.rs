@@ -10,6 +10,7 @@ use aws_sdk_lambda::{
 use clap::Subcommand;
 use jiff::Timestamp;
 use serde::Serialize;
+use sqjobs::Priority;
 
 use super::{
     function::Function,
@@ -110,7 +111,10 @@ impl Version {
     }
 
     fn takes_from(&self, queue: &str) -> bool {
-        self.environment.get(QUEUE).is_some_and(|url| url.rsplit('/').next() == Some(queue))
+        self.environment
+            .get(QUEUE)
+            .and_then(|url| url.rsplit('/').next())
+            .is_some_and(|named| named == queue || named == Priority::Default.queue(queue))
     }
 
     /// Refuses a version without the variable of its queue, because it would fail at its start.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use sqjobs::{Record, State};
+use sqjobs::{Priority, Record, State};
 
 use super::{beater, environment::refuse_other_record, queue};
 use crate::{
@@ -14,12 +14,14 @@ use crate::{
     output::{Output, clean},
     sentence::{ended, expires_unrun, incomplete, missing_attribute, shell},
     time::{self, exact},
-    value::text,
+    value::{priority, text},
 };
 
 #[derive(Debug, Args)]
-#[command(override_usage = "sqjobs move [OPTIONS] <ID> --at <INSTANT>\n       sqjobs move [OPTIONS] <ID> --delay <DURATION>")]
-#[command(group(ArgGroup::new("time").args(["at", "delay"]).required(true)))]
+#[command(override_usage = "sqjobs move [OPTIONS] <ID> --at <INSTANT>\n       sqjobs move [OPTIONS] <ID> --delay <DURATION>\n       \
+                            sqjobs move [OPTIONS] <ID> --priority <PRIORITY>")]
+#[command(group(ArgGroup::new("time").args(["at", "delay"])))]
+#[command(group(ArgGroup::new("change").args(["at", "delay", "priority"]).multiple(true).required(true)))]
 pub(crate) struct Move {
     /// The job's id.
     #[arg(value_parser = text)]
@@ -30,12 +32,22 @@ pub(crate) struct Move {
     /// The new time, counted from now, such as 5m.
     #[arg(long, alias = "in", value_name = "DURATION", value_parser = time::duration)]
     pub(crate) delay: Option<Duration>,
+    /// The new priority: the job is sent to the queue of that name when its wait ends. This also moves a job that waits for other jobs or
+    /// for a key.
+    #[arg(long, value_parser = priority)]
+    pub(crate) priority: Option<Priority>,
     /// Print the outcome as JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 pub(super) async fn reschedule(aws: &Aws, wanted: Move) -> Result<bool, Failure> {
+    if let Some(priority) = wanted.priority {
+        let is_moved = prioritize(aws, &wanted, priority).await?;
+        if !is_moved || wanted.at.is_none() && wanted.delay.is_none() {
+            return Ok(is_moved);
+        }
+    }
     let now = aws.clock.now();
     let later = wanted.delay.and_then(|delay| now.checked_add(SignedDuration::try_from(delay).ok()?).ok());
     let Some(at) = wanted.at.or(later) else {
@@ -63,6 +75,46 @@ pub(super) async fn reschedule(aws: &Aws, wanted: Move) -> Result<bool, Failure>
         beater::report_missing(aws).await;
     }
     Ok(moved)
+}
+
+/// Moves a waiting job to the queue of another priority.
+async fn prioritize(aws: &Aws, wanted: &Move, priority: Priority) -> Result<bool, Failure> {
+    let client = aws.client();
+    if let Some(record) = client.get(&wanted.id).await?.filter(|record| record.envelope.is_some()) {
+        refuse_other_record(aws, &record)?;
+        queue::refuse_missing(aws, &format!("cannot move {}", clean(&wanted.id)), &priority.queue(&record.queue)).await?;
+    }
+    let is_moved = client.set_priority(&wanted.id, priority).await?;
+    let record = client.get(&wanted.id).await?;
+    let mut output = Output::new();
+    let is_only = wanted.at.is_none() && wanted.delay.is_none();
+    if wanted.json && (is_only || !is_moved) {
+        let run_at = record.as_ref().filter(|_| is_moved).and_then(|record| record.run_at);
+        output.json(&json!({"id": wanted.id, "moved": is_moved, "run_at": run_at}))?;
+    }
+    match &record {
+        Some(_) if is_moved && wanted.json => {}
+        Some(record) if is_moved => output.line(format!("{} waits for queue {}", clean(&wanted.id), record.queue))?,
+        record => anstream::eprintln!("{}", aws.place.with_options(&unprioritized(&wanted.id, record.as_ref()))),
+    }
+    if is_moved {
+        beater::report_missing(aws).await;
+    }
+    Ok(is_moved)
+}
+
+/// Returns the reason why a job does not get another priority, with advice.
+fn unprioritized(id: &str, record: Option<&Record>) -> String {
+    match record {
+        Some(record) if record.state.is_terminal() => {
+            let (shown, id) = (clean(id), shell(id));
+            format!("cannot move {shown}: it has ended{}. `sqjobs retry {id} ARGS --priority PRIORITY` runs it again", ended(record))
+        }
+        Some(record) if record.state == State::Blocked => {
+            format!("cannot move {}: its record does not hold its message yet; try again when its function has received it", clean(id))
+        }
+        record => moved_to(id, None, record, Timestamp::UNIX_EPOCH),
+    }
 }
 
 /// Describes the result of a move: the new time, or the reason for no move, with advice.

@@ -12,7 +12,36 @@ locals {
   kms        = var.kms_key_arn != null
   visibility = 6 * var.timeout_s + var.batch_window_s
   queues     = "arn:${data.aws_partition.current.partition}:sqs:${data.aws_region.current.region}:${data.aws_caller_identity.current.account_id}:"
+  queue_arns = concat([aws_sqs_queue.this.arn], [for queue in aws_sqs_queue.priority : queue.arn])
   children   = [for queue in var.enqueues_to : startswith(queue, "arn:") ? queue : "${local.queues}${var.prefix}${queue}"]
+}
+
+locals {
+  # The queues with alarms, by priority.
+  alarmed = merge(
+    { default = { name = local.name, queue = aws_sqs_queue.this.name, age_s = var.alarm_age_s } },
+    { for priority, options in var.priorities : priority => {
+      name  = "${local.name}-${priority}"
+      queue = aws_sqs_queue.priority[priority].name
+      age_s = coalesce(options.alarm_age_s, var.alarm_age_s)
+    } },
+  )
+}
+
+# Earlier versions had one queue and no priorities.
+moved {
+  from = aws_cloudwatch_metric_alarm.age
+  to   = aws_cloudwatch_metric_alarm.age["default"]
+}
+
+moved {
+  from = aws_cloudwatch_metric_alarm.stuck
+  to   = aws_cloudwatch_metric_alarm.stuck["default"]
+}
+
+moved {
+  from = aws_cloudwatch_metric_alarm.in_flight
+  to   = aws_cloudwatch_metric_alarm.in_flight["default"]
 }
 
 resource "aws_sqs_queue" "dlq" {
@@ -45,12 +74,34 @@ resource "aws_sqs_queue" "this" {
   })
 }
 
+# A queue for each further priority, such as adder-high. The function reads all queues, and they share the dead-letter queue.
+resource "aws_sqs_queue" "priority" {
+  for_each = var.priorities
+
+  name                       = "${local.name}-${each.key}${local.suffix}"
+  fifo_queue                 = var.fifo
+  deduplication_scope        = var.fifo ? "messageGroup" : null
+  fifo_throughput_limit      = var.fifo ? "perMessageGroupId" : null
+  visibility_timeout_seconds = local.visibility
+  message_retention_seconds  = var.retention_s
+  max_message_size           = 1048576
+  receive_wait_time_seconds  = 20
+  kms_master_key_id          = var.kms_key_arn
+  sqs_managed_sse_enabled    = local.kms ? null : true
+  tags                       = var.tags
+
+  redrive_policy = jsonencode({
+    deadLetterTargetArn = aws_sqs_queue.dlq.arn
+    maxReceiveCount     = 1000
+  })
+}
+
 resource "aws_sqs_queue_redrive_allow_policy" "dlq" {
   queue_url = aws_sqs_queue.dlq.id
 
   redrive_allow_policy = jsonencode({
     redrivePermission = "byQueue"
-    sourceQueueArns   = [aws_sqs_queue.this.arn]
+    sourceQueueArns   = local.queue_arns
   })
 }
 
@@ -147,6 +198,35 @@ resource "aws_lambda_event_source_mapping" "this" {
   }
 }
 
+resource "aws_lambda_event_source_mapping" "priority" {
+  for_each = var.priorities
+
+  event_source_arn                   = aws_sqs_queue.priority[each.key].arn
+  function_name                      = aws_lambda_alias.live.arn
+  batch_size                         = var.batch_size
+  maximum_batching_window_in_seconds = var.fifo ? null : var.batch_window_s
+  function_response_types            = ["ReportBatchItemFailures"]
+  enabled                            = var.enabled
+  tags                               = var.tags
+
+  dynamic "scaling_config" {
+    for_each = each.value.max_concurrency == null ? [] : [each.value.max_concurrency]
+
+    content {
+      maximum_concurrency = scaling_config.value
+    }
+  }
+
+  dynamic "provisioned_poller_config" {
+    for_each = each.value.pollers == null ? [] : [each.value.pollers]
+
+    content {
+      minimum_pollers = provisioned_poller_config.value.minimum
+      maximum_pollers = provisioned_poller_config.value.maximum
+    }
+  }
+}
+
 data "aws_iam_policy_document" "trust" {
   statement {
     actions = ["sts:AssumeRole"]
@@ -187,7 +267,7 @@ data "aws_iam_policy_document" "this" {
       "sqs:ReceiveMessage",
       "sqs:SendMessage",
     ]
-    resources = [aws_sqs_queue.this.arn]
+    resources = local.queue_arns
   }
 
   statement {
@@ -283,14 +363,16 @@ resource "aws_cloudwatch_metric_alarm" "dead_letters" {
 }
 
 resource "aws_cloudwatch_metric_alarm" "age" {
-  alarm_name          = "${local.name}-age"
-  alarm_description   = "Jobs of ${local.name} wait too long. See `sqjobs queue list` and `sqjobs stats ${var.name}${local.suffix}`."
+  for_each = local.alarmed
+
+  alarm_name          = "${each.value.name}-age"
+  alarm_description   = "Jobs of ${each.value.name} wait too long. See `sqjobs queue list` and `sqjobs stats ${trimprefix(each.value.queue, var.prefix)}`."
   namespace           = "AWS/SQS"
   metric_name         = "ApproximateAgeOfOldestMessage"
-  dimensions          = { QueueName = aws_sqs_queue.this.name }
+  dimensions          = { QueueName = each.value.queue }
   statistic           = "Maximum"
   comparison_operator = "GreaterThanThreshold"
-  threshold           = var.alarm_age_s
+  threshold           = each.value.age_s
   period              = 60
   evaluation_periods  = 5
   treat_missing_data  = "notBreaching"
@@ -302,8 +384,10 @@ resource "aws_cloudwatch_metric_alarm" "age" {
 # The age does not include messages that were received three times or more, so jobs that are always retried do not raise it:
 # "Available CloudWatch metrics for Amazon SQS", ApproximateAgeOfOldestMessage.
 resource "aws_cloudwatch_metric_alarm" "stuck" {
-  alarm_name          = "${local.name}-stuck"
-  alarm_description   = "Messages of ${local.name} are received or grow old, but none was deleted for half an hour: jobs are retried and never end. `sqjobs list --state retrying` and the function's log show the reasons."
+  for_each = local.alarmed
+
+  alarm_name          = "${each.value.name}-stuck"
+  alarm_description   = "Messages of ${each.value.name} are received or grow old, but none was deleted for half an hour: jobs are retried and never end. `sqjobs list --state retrying` and the function's log show the reasons."
   comparison_operator = "GreaterThanThreshold"
   threshold           = 0
   evaluation_periods  = 6
@@ -315,7 +399,7 @@ resource "aws_cloudwatch_metric_alarm" "stuck" {
   metric_query {
     id          = "stuck"
     label       = "received or old, and none deleted"
-    expression  = "IF((FILL(received, 0) > 0 OR FILL(age, 0) > ${var.alarm_age_s}) AND FILL(deleted, 0) == 0, 1, 0)"
+    expression  = "IF((FILL(received, 0) > 0 OR FILL(age, 0) > ${each.value.age_s}) AND FILL(deleted, 0) == 0, 1, 0)"
     return_data = true
   }
 
@@ -334,7 +418,7 @@ resource "aws_cloudwatch_metric_alarm" "stuck" {
         metric_name = metric_query.value[0]
         stat        = metric_query.value[1]
         period      = 300
-        dimensions  = { QueueName = aws_sqs_queue.this.name }
+        dimensions  = { QueueName = each.value.queue }
       }
     }
   }
@@ -342,11 +426,13 @@ resource "aws_cloudwatch_metric_alarm" "stuck" {
 
 # SQS allows 120,000 messages in flight: "Amazon SQS message quotas".
 resource "aws_cloudwatch_metric_alarm" "in_flight" {
-  alarm_name          = "${local.name}-in-flight"
-  alarm_description   = "The messages in flight of ${local.name} are near the limit of SQS, above which no message is received. Too many jobs wait for a retry in the queue. See `sqjobs stats ${var.name}${local.suffix}`."
+  for_each = local.alarmed
+
+  alarm_name          = "${each.value.name}-in-flight"
+  alarm_description   = "The messages in flight of ${each.value.name} are near the limit of SQS, above which no message is received. Too many jobs wait for a retry in the queue. See `sqjobs stats ${trimprefix(each.value.queue, var.prefix)}`."
   namespace           = "AWS/SQS"
   metric_name         = "ApproximateNumberOfMessagesNotVisible"
-  dimensions          = { QueueName = aws_sqs_queue.this.name }
+  dimensions          = { QueueName = each.value.queue }
   statistic           = "Maximum"
   comparison_operator = "GreaterThanThreshold"
   threshold           = 100000

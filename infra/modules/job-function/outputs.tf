@@ -38,6 +38,16 @@ output "queue_arn" {
   value       = aws_sqs_queue.this.arn
 }
 
+output "queue_arns" {
+  description = "The ARNs of the queues of all priorities."
+  value       = local.queue_arns
+}
+
+output "priority_queue_urls" {
+  description = "The URLs of the queues of the further priorities."
+  value       = { for priority, queue in aws_sqs_queue.priority : priority => queue.url }
+}
+
 output "dlq_url" {
   description = "The URL of the dead-letter queue."
   value       = aws_sqs_queue.dlq.url

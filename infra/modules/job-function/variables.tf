@@ -150,6 +150,31 @@ variable "pollers" {
   }
 }
 
+variable "priorities" {
+  description = "The further priorities, high and low, each with a queue of its own such as adder-high, and with the maximum concurrency, the pollers and the age of the alarm of that queue."
+  type = map(object({
+    max_concurrency = optional(number)
+    pollers         = optional(object({ minimum = optional(number, 2), maximum = optional(number, 200) }))
+    alarm_age_s     = optional(number)
+  }))
+  default = {}
+
+  validation {
+    condition     = length(setsubtract(keys(var.priorities), ["high", "low"])) == 0
+    error_message = "The priorities must be high or low. The queue of the default priority always exists."
+  }
+
+  validation {
+    condition     = alltrue([for options in values(var.priorities) : options.max_concurrency == null ? true : options.max_concurrency >= 2 && options.max_concurrency <= 1000])
+    error_message = "The maximum concurrency of a priority must be 2 to 1000."
+  }
+
+  validation {
+    condition     = alltrue([for options in values(var.priorities) : options.pollers == null || options.max_concurrency == null])
+    error_message = "Lambda accepts either provisioned pollers or a maximum concurrency for a queue."
+  }
+}
+
 variable "reserved_concurrency" {
   description = "The part of the account's concurrency that is reserved for this function; -1 reserves none."
   type        = number

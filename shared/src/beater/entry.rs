@@ -1,13 +1,13 @@
 //! A scheduled job: what to enqueue, and when.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::{Arguments, Enqueue, Envelope, Error, Schedule, Timetable, clock::after, envelope::check_id};
+use crate::{Arguments, Enqueue, Envelope, Error, Priority, Schedule, Timetable, clock::after, envelope::check_id};
 
 /// A schedule with the job that it enqueues. It is stored as one row of the schedules' table.
 ///
@@ -53,8 +53,8 @@ pub struct Entry {
     max_attempts: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     timeout_s: Option<f64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    priority: Option<i64>,
+    #[serde(default, skip_serializing_if = "Priority::is_default")]
+    priority: Priority,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     tags: Vec<String>,
     #[serde(default, skip_serializing_if = "Map::is_empty")]
@@ -135,7 +135,7 @@ impl Entry {
             kwargs: Map::new(),
             max_attempts: None,
             timeout_s: None,
-            priority: None,
+            priority: Priority::Default,
             tags: Vec::new(),
             meta: Map::new(),
             catch_up: CatchUp::One,
@@ -160,6 +160,12 @@ impl Entry {
     /// Sets the timeout of an attempt. Default: the job's policy.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout_s = Some(timeout.as_secs_f64());
+        self
+    }
+
+    /// Sends the jobs to the queue of a priority.
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
         self
     }
 
@@ -231,9 +237,10 @@ impl Entry {
         (self.catch_up, Duration::from_secs(self.grace_s), self.backlog)
     }
 
-    /// Returns the name of the queue, without the prefix of the environment.
-    pub fn queue_name(&self) -> &str {
-        self.queue.as_deref().unwrap_or(&self.job)
+    /// Returns the name of the queue of its jobs, without the prefix of the environment. It depends on their priority.
+    pub fn queue_name(&self) -> Cow<'_, str> {
+        let queue = self.queue.as_deref().unwrap_or(&self.job);
+        if self.priority.is_default() { queue.into() } else { self.priority.queue(queue).into() }
     }
 
     /// Returns the id of the job of one fire.

@@ -119,7 +119,7 @@ async fn missing(ports: &Ports, due: &[Found]) -> BTreeMap<String, String> {
 }
 
 fn queue_of(ports: &Ports, row: &Row) -> String {
-    ports.prefix.clone() + row.entry.queue_name()
+    ports.prefix.clone() + &row.entry.queue_name()
 }
 
 /// Fires one schedule and returns the recorded jobs. A flaw is logged and does not affect other schedules.

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Client;
 use crate::{
-    Enqueue, Error, Record,
+    Enqueue, Error, Priority, Record,
     envelope::{Envelope, check_id},
     lifecycle::{self, Request},
     outbox::{send, token},
@@ -98,6 +98,20 @@ impl Client {
         // A job that is moved into the past becomes due now, not overdue.
         let now = self.clock.now();
         let moved = |record: Option<&Record>| Ok(record.and_then(|record| lifecycle::moved(record, &token(), run_at.max(now))));
+        Ok(self.change(id, moved).await?.is_some())
+    }
+
+    /// Moves a waiting job to the queue of another priority, if its record holds its message: a job in the due index, or a job that waits for
+    /// other jobs or for a key. Returns `false` for any other job: no message in a queue can be moved.
+    ///
+    /// If the message has already been sent, the job may still start from the earlier queue. It runs once.
+    ///
+    /// # Errors
+    ///
+    /// When the table does not answer.
+    pub async fn set_priority(&self, id: &str, priority: Priority) -> Result<bool, Error> {
+        let now = self.clock.now();
+        let moved = |record: Option<&Record>| Ok(record.and_then(|record| lifecycle::prioritized(record, &token(), priority, now)));
         Ok(self.change(id, moved).await?.is_some())
     }
 

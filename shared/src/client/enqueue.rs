@@ -11,7 +11,7 @@ use crate::{
     Arguments, Error,
     attempt::{Attempt, current},
     clock::{after, until},
-    envelope::{Envelope, Keys, Otherwise, Step, When},
+    envelope::{Envelope, Keys, Otherwise, Priority, Step, When},
     lifecycle::{self, Kind, Needed, Request},
     queue::{MAX_DELAY, Outgoing, attribute::ID, dedup, is_fifo},
     record::Record,
@@ -79,7 +79,7 @@ impl Enqueue {
         Self { queue, ..Self::named("", Value::Null).with(|it| *it = envelope) }
     }
 
-    /// Sends the job to another queue, such as the queue of a function with higher priority. The prefix of the environment is added.
+    /// Sends the job to another queue. The prefix of the environment is added. A [priority](Self::priority) changes the name of this queue.
     pub fn queue(mut self, queue: impl Into<String>) -> Self {
         self.queue = queue.into();
         self
@@ -100,6 +100,13 @@ impl Enqueue {
     /// Sets the earliest instant at which the job runs, however distant.
     pub fn run_at(mut self, run_at: Timestamp) -> Self {
         (self.delay, self.envelope.run_at) = (Duration::ZERO, Some(run_at));
+        self
+    }
+
+    /// Sends the job to the queue of a priority, such as `invoice-high` instead of `invoice`. The queue must exist: `sqjobs queue create
+    /// invoice --priority high` creates it, and so does Terraform.
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.envelope.priority = priority;
         self
     }
 
@@ -273,7 +280,8 @@ impl Enqueue {
         checked.map_err(|error| Error::Invalid(format!("cannot enqueue job {:?}: {error}", self.envelope.name)))?;
         self.check_names()?;
         self.check_expiry(now)?;
-        let (queue, id) = (prefix.to_owned() + &self.queue, self.envelope.id.clone().unwrap_or_default());
+        let (queue, id) =
+            (prefix.to_owned() + &self.envelope.priority.queue_for_job(&self.queue), self.envelope.id.clone().unwrap_or_default());
         let mut message = Outgoing::new(self.envelope.to_body());
         let size = self.envelope.check_size(message.body.len());
         size.map_err(|error| Error::Invalid(format!("cannot enqueue job {:?}: {error}", self.envelope.name)))?;

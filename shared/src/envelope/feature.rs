@@ -12,8 +12,9 @@ pub const FEATURES: &[&str] = &[
     "max_attempts", // the attempt budget of the message, instead of the job's policy
     "meta",         // free data of the producer, kept in the record
     "outputs",      // references to the outputs of other jobs in the arguments: `{"$output": id}`
-    "rates",        // the maximum rate of a key: `rate_key`
     "parent_id",    // the job that caused this one, kept in the record
+    "priority",     // the priority, for which the producer has chosen the queue
+    "rates",        // the maximum rate of a key: `rate_key`
     "root_id",      // the first job of the tree, kept in the record
     "run_at",       // an instant before which the job does not run
     "tags",         // labels, kept in the record
@@ -34,16 +35,8 @@ impl Envelope {
         missing.map(|need| lacks(&excerpt(need)))
     }
 
-    /// Returns the reserved field that is set, if any: `priority`. No version supports it, so a message with it is refused at once.
-    pub fn reserved(&self) -> Option<&'static str> {
-        self.priority.map(|_| "priority")
-    }
-
-    /// Refuses a field that this version does not support.
+    /// Refuses references to outputs of jobs that the job does not wait for.
     pub(crate) fn check_sendable(&self) -> Result<(), Unreadable> {
-        if let Some(field) = self.reserved() {
-            return Err(Unreadable::new(field, "it is reserved, and no version supports it yet", "do not send it"));
-        }
         if self.jobs.is_empty() {
             self.check_outputs(&self.depends_on)?;
         }

@@ -37,7 +37,7 @@ pub(super) fn remedy(field: &str) -> &'static str {
         }
         "max_attempts" => "it must be a whole number from 1 to 1000",
         "timeout_s" => "it must be a number of seconds above 0 and up to 43200",
-        "priority" => "it must be a whole number of 64 bits",
+        "priority" => "it must be `high`, `default` or `low`",
         "tags" => "it must be an array of at most 32 strings of at most 128 bytes",
         "meta" => {
             "it must be an object of at most 24 levels, with keys that are not empty and numbers that DynamoDB holds \

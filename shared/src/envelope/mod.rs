@@ -18,6 +18,7 @@ mod mistake;
 mod native;
 mod output;
 mod parse;
+mod priority;
 mod unreadable;
 mod wire;
 mod workflow;
@@ -40,6 +41,8 @@ pub(crate) use mask::told;
 pub(crate) use mistake::Reported;
 pub use output::output;
 pub(crate) use output::step_id;
+pub use priority::Priority;
+pub(crate) use priority::are_of_one_function;
 pub use unreadable::Unreadable;
 pub(crate) use unreadable::excerpt;
 pub use workflow::Step;
@@ -97,9 +100,9 @@ pub struct Envelope {
     /// Timeout of one attempt in seconds, above 0 and up to 43,200, with fractions. `None`: the job's policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_s: Option<f64>,
-    /// Reserved, do not send: see [`Envelope::check_sendable`]. Decides which of two waiting jobs runs first.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) priority: Option<i64>,
+    /// The priority. It stands for a queue, to which the producer sends the message. In any other queue, it has no effect.
+    #[serde(default, deserialize_with = "wire::nullable", skip_serializing_if = "Priority::is_default")]
+    pub priority: Priority,
     /// Labels to find the job by: at most 32, each of at most 128 bytes.
     #[serde(default, deserialize_with = "wire::nullable", skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
@@ -175,7 +178,7 @@ impl Envelope {
             expires_at: None,
             max_attempts: None,
             timeout_s: None,
-            priority: None,
+            priority: Priority::Default,
             tags: Vec::new(),
             meta: Map::new(),
             parent_id: None,

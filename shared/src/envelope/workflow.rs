@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{CURRENT, DEPENDENCIES, Digest, Envelope, Otherwise, Unreadable, When, dependency, json::kind, keys, limit, mistake, output};
+use super::{
+    CURRENT, DEPENDENCIES, Digest, Envelope, Otherwise, Unreadable, When, dependency, json::kind, keys, limit, mistake, output, priority,
+};
 
 /// The feature that a worker needs for a workflow.
 const FEATURE: &str = "workflow";
@@ -231,6 +233,7 @@ impl Envelope {
             (FEATURE, is_workflow),
             (keys::FEATURE, self.keys.is_some()),
             (keys::RATES, self.keys.as_ref().is_some_and(|keys| keys.rate_key.is_some())),
+            (priority::FEATURE, !self.priority.is_default()),
         ];
         for (feature, _) in needs.into_iter().filter(|(_, is_needed)| *is_needed) {
             if !self.needs.iter().any(|need| need == feature) {

@@ -11,7 +11,7 @@ use super::{
     transition::{UNKNOWN, cancelled, created, finished, redriven, remember, without_message},
 };
 use crate::{
-    Policy,
+    Envelope, Policy, Priority,
     clock::after,
     record::{Dependencies, Failure, Record, State},
 };
@@ -47,6 +47,20 @@ pub(crate) fn moved(seen: &Record, owner: &str, run_at: Timestamp) -> Option<Rec
     let waits = matches!(seen.state, State::Scheduled | State::Queued | State::Retrying) && seen.envelope.is_some();
     let request = Request { id: seen.id.clone(), ..Request::default() };
     waits.then(|| filed(Some(seen), &request, &UNKNOWN, owner, run_at))
+}
+
+/// Changes the queue of a waiting job whose record holds its message to that of a priority. Returns `None` for any other job. `owner` is a
+/// new token.
+pub(crate) fn prioritized(seen: &Record, owner: &str, priority: Priority, now: Timestamp) -> Option<Record> {
+    let body = seen.envelope.as_ref().filter(|_| !seen.state.is_terminal() && seen.state != State::Running)?;
+    let mut envelope = Envelope::parse(body).ok()?;
+    envelope.priority = priority;
+    let job = Record { queue: priority.queue(&seen.queue), envelope: Some(envelope.to_body()), ..seen.clone() };
+    if job.state == State::Blocked {
+        // It is sent to its queue when its wait ends.
+        return Some(Record { owner: Some(owner.into()), ..job });
+    }
+    moved(&job, owner, seen.run_at.unwrap_or(now))
 }
 
 /// Runs an ended job again: files it with this message, and keeps its ending in the history. Returns `None` if the job has not ended.

@@ -6,21 +6,19 @@ use jiff::Timestamp;
 
 use super::{lease::SKEW, request::Request};
 use crate::{
-    envelope::{Digest, Otherwise, When, excerpt},
+    envelope::{Digest, Otherwise, When, are_of_one_function, excerpt},
     record::{Failure, Record, State},
 };
 
 /// The kind of a job whose record the store cannot hold.
 pub(crate) const UNSTORABLE: &str = "unstorable";
-/// The prefix of the kind of a message with a reserved field. The field's name follows.
-pub(crate) const RESERVED: &str = "reserved_";
-/// The kinds of messages that are rejected before an attempt, besides reserved fields.
-const REFUSALS: &[&str] = &["rejected", "parked", "contract", UNSTORABLE];
+/// The kinds of messages that are rejected before an attempt. Earlier versions wrote `reserved_priority`.
+const REFUSALS: &[&str] = &["rejected", "parked", "contract", UNSTORABLE, "reserved_priority"];
 
-/// Returns `true` if a message belongs to the job with its id. The record has no name if only a cancellation, a completion or a
-/// dependent has written it.
+/// Returns `true` if a message belongs to the job with its id. It may have another priority. The record has no name if only a
+/// cancellation, a completion or a dependent has written it.
 pub(crate) fn is_of(seen: &Record, request: &Request) -> bool {
-    seen.name.is_empty() || seen.name == request.name && seen.queue == request.queue
+    seen.name.is_empty() || seen.name == request.name && are_of_one_function(&seen.queue, &request.queue)
 }
 
 /// Adds the dependents that a message names to the record of its job.
@@ -55,7 +53,7 @@ pub fn is_unclaimed(seen: &Record) -> bool {
 
 /// Returns `true` for the record of a job that has failed without an attempt, because its message was rejected.
 fn was_rejected(seen: &Record) -> bool {
-    let is_refusal = |error: &Failure| REFUSALS.contains(&&*error.kind) || error.kind.starts_with(RESERVED);
+    let is_refusal = |error: &Failure| REFUSALS.contains(&&*error.kind);
     seen.state == State::Failed && seen.generation == 0 && seen.error.as_ref().is_some_and(is_refusal)
 }
 

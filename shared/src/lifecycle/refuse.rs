@@ -11,7 +11,10 @@ use super::{
     request::Request,
     transition::{UNKNOWN, created},
 };
-use crate::record::{Dlq, Failure, Record, State};
+use crate::{
+    envelope::are_of_one_function,
+    record::{Dlq, Failure, Record, State},
+};
 
 /// Decides about a message that cannot be run, given the stored record of its id. `ending` is the ending of a message without a record:
 /// rejected or parked. `owner` is a new token.
@@ -31,7 +34,7 @@ pub(crate) fn refuse(
     now: Timestamp,
 ) -> Decision {
     // The name in an unreadable message is unknown.
-    let is_its = |seen: &&Record| is_of(seen, request) || request.name.is_empty() && seen.queue == request.queue;
+    let is_its = |seen: &&Record| is_of(seen, request) || request.name.is_empty() && are_of_one_function(&seen.queue, &request.queue);
     let is_rejected = *ending == Ending::Rejected;
     let end = |seen: &Record| {
         let next = given_up(seen, failure.clone(), owner, now);

@@ -43,7 +43,7 @@ pub(crate) fn expand(workflow: &Envelope, id: &str, now: Timestamp) -> Expansion
 }
 
 fn queue(step: &Step) -> String {
-    step.queue.clone().unwrap_or_else(|| step.job.name.clone())
+    step.job.priority.queue_for_job(step.queue.as_ref().unwrap_or(&step.job.name))
 }
 
 /// Returns a job with the id of its record, and with the fields that it inherits from its workflow.

@@ -10,10 +10,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::spread::Spread;
-use crate::{
-    clock::rfc3339,
-    lifecycle::{Ending, RESERVED},
-};
+use crate::{clock::rfc3339, lifecycle::Ending};
 
 /// Maximum number of kinds of failures that are counted separately.
 const KINDS: usize = 8;
@@ -51,7 +48,7 @@ pub struct Tally {
     #[serde(default)]
     pub last_waited_ms: u64,
     /// The instant of the last message that the function could not run, by kind. `contract`: it needs a newer contract or a feature of one.
-    /// `parked`: its name is unknown. `reserved_priority` and the like: it has a reserved field.
+    /// `parked`: its name is unknown.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub parked_at: BTreeMap<String, Timestamp>,
     /// Short hashes of the ids of parked messages, by kind as above, and of discarded duplicates, under `other_arguments`. At most 32 of
@@ -79,7 +76,7 @@ impl Tally {
     pub(super) fn add(&mut self, now: Timestamp, sample: &Sample<'_>) {
         add(&mut self.endings, sample.ending);
         let is_parked = sample.ending == Ending::Parked.as_str();
-        if let Some(kind) = sample.kind.filter(|kind| is_parked || kind.starts_with(RESERVED)) {
+        if let Some(kind) = sample.kind.filter(|_| is_parked) {
             self.parked_at.insert(kind.to_owned(), now);
         }
         let is_looked_up = |kind: &str| is_parked || kind == OTHER_ARGUMENTS;

@@ -13,7 +13,7 @@ use crate::{
     clock::after,
     envelope::{Envelope, Keys, Reported, Unreadable, excerpt},
     job::{AnyJob, BoundJob},
-    lifecycle::{self, Ending, Expansion, RESERVED, Request},
+    lifecycle::{self, Ending, Expansion, Request},
     queue::Message,
     record::Failure,
 };
@@ -104,11 +104,6 @@ pub(super) fn decode(message: &Message, id: &str, mut envelope: Envelope, batch:
     }
     if let Some(feature) = envelope.unsupported() {
         return Err(Box::new(parked(message, "contract", format!("it asks for {feature}"), &envelope.name, batch)));
-    }
-    if let Some(field) = envelope.reserved() {
-        let flaw = envelope.check_sendable().err().map(|flaw| flaw.to_string()).unwrap_or_default();
-        let reason = Failure::new(format!("{RESERVED}{field}"), flaw, batch.engine.clock.now());
-        return Err(Box::new(Refused { ending: Ending::Rejected, reason, name: envelope.name, job: None }));
     }
     let Some(known) = batch.engine.jobs.get(&envelope.name) else {
         let reason = format!("there is no job named \"{}\" here; this worker has {}", excerpt(&envelope.name), batch.engine.jobs);

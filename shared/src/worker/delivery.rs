@@ -15,7 +15,7 @@ use super::{
     executor::{Execution, Granted, Ran, Stored},
 };
 use crate::{
-    envelope::{Envelope, Unreadable, check_id},
+    envelope::{Envelope, Unreadable, are_of_one_function, check_id},
     lifecycle::{self, Decision, Ending, FollowUp, Outcome, Request},
     record::{Failure, Record},
     store::{StoreError, Write, Written},
@@ -129,7 +129,7 @@ impl Delivery {
     /// Returns the job from its record, if the record stores another message that can be run.
     fn decoded_from(&self, seen: Option<&Record>, name: &str, batch: &Batch<'_>) -> Option<Decoded> {
         // The record of another job with the same id does not count.
-        let seen = seen.filter(|seen| seen.queue == self.message.queue && (name.is_empty() || seen.name == name))?;
+        let seen = seen.filter(|seen| are_of_one_function(&seen.queue, &self.message.queue) && (name.is_empty() || seen.name == name))?;
         let body = seen.envelope.as_ref().filter(|body| **body != self.message.body)?;
         decode(&self.message, &self.id, Envelope::parse(body).ok()?, batch).ok()
     }

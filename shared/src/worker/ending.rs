@@ -16,7 +16,7 @@ use super::{
 use crate::{
     clock::until,
     job::Hook,
-    lifecycle::{self, Ending, Fate, FollowUp, Outcome, RESERVED},
+    lifecycle::{self, Ending, Fate, FollowUp, Outcome},
     record::{Failure, Record, State},
     retry::jitter,
     stats::{OTHER_ARGUMENTS, Sample},
@@ -77,9 +77,7 @@ impl Settlement {
     /// Returns `true` if the statistics must be written at once, because the doctor reports this ending. It reports messages that another
     /// version may be able to run, and discarded duplicates with other arguments.
     pub(crate) fn is_noted(&self) -> bool {
-        self.repeat == Repeat::OtherArguments
-            || self.ending == Ending::Parked
-            || self.reason.as_ref().is_some_and(|reason| reason.kind.starts_with(RESERVED))
+        self.repeat == Repeat::OtherArguments || self.ending == Ending::Parked
     }
 
     /// Returns `true` if other jobs must hear of this ending.

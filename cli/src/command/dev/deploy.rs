@@ -82,6 +82,12 @@ impl<'a> Deployment<'a> {
             if let Some(queue) = &function.queue {
                 let queue = self.aws.queue(queue);
                 let queues = setup::create_queues(&self.aws.sqs(), &queue, function.timeout_s * 6).await?;
+                if !function.priorities.is_empty() {
+                    let (_, dlq) = queue::pair(self.aws, &queue).await?;
+                    for priority in &function.priorities {
+                        setup::create_priority_queue(&self.aws.sqs(), &queue, *priority, &dlq.arn, function.timeout_s * 6).await?;
+                    }
+                }
                 self.queues.insert(queue, queues);
             }
         }
@@ -156,7 +162,11 @@ impl<'a> Deployment<'a> {
         };
         let full_name = self.aws.queue(queue);
         let pair = queue::pair(self.aws, &full_name).await?;
-        let feeding = Feeding::check(self.aws, &full_name, Some(&pair), &deployed, &[], Code::Latest).await?;
-        feeding.begin(self.aws, &pair.0, &pair.1).await
+        let mut priorities = Vec::new();
+        for priority in &function.priorities {
+            priorities.push(queue::find(self.aws, &priority.queue(&full_name)).await?);
+        }
+        let feeding = Feeding::check(self.aws, &full_name, Some(&pair), &priorities, &deployed, &[], Code::Latest).await?;
+        feeding.begin(self.aws, &pair.0, &priorities, &pair.1).await
     }
 }

@@ -11,6 +11,7 @@ use std::{
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::Value;
+use sqjobs::Priority;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use crate::failure::Failure;
@@ -42,6 +43,8 @@ pub(super) struct Function {
     pub(super) program: String,
     /// The queue that feeds it; none for the beater.
     pub(super) queue: Option<String>,
+    /// The priorities that have queues of their own, which feed it too.
+    pub(super) priorities: Vec<Priority>,
     pub(super) timeout_s: u32,
     pub(super) environment: BTreeMap<String, String>,
     /// A message that it can run.
@@ -117,8 +120,10 @@ struct Own {
 #[serde(default, deny_unknown_fields)]
 struct Settings {
     queue: Option<String>,
-    /// Queues that each have their own function, such as one for a higher priority.
+    /// Queues that each have their own function.
     queues: Option<Vec<String>>,
+    /// The priorities for which each function also has a queue.
+    priorities: Vec<Priority>,
     example: Option<Example>,
     beater: Option<bool>,
 }
@@ -157,6 +162,7 @@ impl Package {
                 name: function.to_owned(),
                 program: name.clone(),
                 queue: queue.map(str::to_owned),
+                priorities: Priority::OWN_QUEUES.into_iter().filter(|priority| sqjobs.priorities.contains(priority)).collect(),
                 timeout_s: lambda.deploy.timeout.unwrap_or(if is_beater { TICK_S } else { TIMEOUT_S }),
                 environment: lambda.deploy.env.clone(),
                 example: sqjobs.example.clone(),
@@ -325,7 +331,7 @@ mod tests {
 
     fn metadata(root: &str) -> Metadata {
         let sqjobs = json!({"name": "sqjobs", "kind": null});
-        let own = json!({"metadata": {"sqjobs": {"queue": "orders.fifo"}, "lambda": {"deploy": {"timeout": 60, "env": {"A": "1"}}}}});
+        let own = json!({"metadata": {"sqjobs": {"queue": "orders.fifo", "priorities": ["high"]}, "lambda": {"deploy": {"timeout": 60, "env": {"A": "1"}}}}});
         let packages = json!([
             package("orders", "functions/orders", &sqjobs, &own),
             package("beater", "beater", &sqjobs, &json!({})),
@@ -358,7 +364,18 @@ mod tests {
         let orders: Vec<_> = metadata.packages[0].functions().collect();
         let environment = [("A".to_owned(), "1".to_owned())].into();
         let (name, queue) = ("orders".to_owned(), Some("orders.fifo".to_owned()));
-        assert_eq!(orders, [Function { name: name.clone(), program: name, queue, timeout_s: 60, environment, example: None }]);
+        assert_eq!(
+            orders,
+            [Function {
+                name: name.clone(),
+                program: name,
+                queue,
+                priorities: vec![Priority::High],
+                timeout_s: 60,
+                environment,
+                example: None
+            }]
+        );
         let beater = metadata.packages[1].functions().next().expect("a function");
         assert_eq!(beater.queue, None);
         assert_eq!(beater.timeout_s, TICK_S);

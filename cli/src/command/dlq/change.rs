@@ -212,26 +212,28 @@ impl Pass<'_> {
     /// Sends dead letters, then deletes them. A redrive that is killed in between sends them again, and the job's record shows the second
     /// message to be a duplicate.
     async fn redrive(&self, walk: &mut Walk<'_>, matching: &[DeadLetter], sent: &mut Sent, counts: &mut Counts, now: Timestamp) {
-        let (mut messages, mut sending, mut dropped) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut sending, mut dropped): (BTreeMap<_, (Vec<_>, Vec<_>)>, _) = (BTreeMap::new(), Vec::new());
         for dead in matching {
             match sent.step(dead, &self.pair.queue, now) {
                 Step::Send(message) => {
+                    let (messages, letters) = sending.entry(self.pair.queue_of(dead)).or_default();
                     messages.push(message);
-                    sending.push(&dead.letter);
+                    letters.push(&dead.letter);
                 }
                 Step::Drop => dropped.push(&dead.letter),
                 Step::Keep(why) => counts.keep(&dead.letter, &why),
             }
         }
-        let answers = walk.queue.send(&self.pair.queue, &messages).await;
         let (mut redriven, mut unsent) = (Vec::new(), HashSet::new());
-        for (letter, answer) in sending.into_iter().zip(answers) {
-            match answer {
-                Ok(_) => redriven.push(letter),
-                Err(error) => {
-                    sent.remove(&letter.id);
-                    unsent.insert(&letter.id);
-                    counts.fail(letter, &error.to_string());
+        for (queue, (messages, letters)) in sending {
+            for (letter, answer) in letters.into_iter().zip(walk.queue.send(queue, &messages).await) {
+                match answer {
+                    Ok(_) => redriven.push(letter),
+                    Err(error) => {
+                        sent.remove(&letter.id);
+                        unsent.insert(&letter.id);
+                        counts.fail(letter, &error.to_string());
+                    }
                 }
             }
         }

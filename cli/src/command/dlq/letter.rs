@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use sqjobs::{Letter, Record};
+use sqjobs::{Letter, Priority, Record};
 
 use super::args::Filter;
 
@@ -32,7 +32,11 @@ impl DeadLetter {
 
     /// Returns the reason to keep it, if its job belongs to another queue.
     pub(super) fn of_other_queue(&self, queue: &str) -> Option<String> {
-        let own = self.record.as_ref().filter(|own| own.name == self.name() && !own.queue.is_empty() && own.queue != queue)?;
+        let own = self.record.as_ref().filter(|own| own.name == self.name() && !own.queue.is_empty())?;
+        // The jobs of all priorities share a dead-letter queue.
+        if Priority::Default.queue(&own.queue) == Priority::Default.queue(queue) {
+            return None;
+        }
         Some(format!("its job belongs to queue {}; send the message there, or run the job by `sqjobs retry ID ARGS`", own.queue))
     }
 

@@ -1,5 +1,7 @@
 //! Lists dead letters.
 
+use std::collections::HashSet;
+
 use super::{
     args::List,
     walk::{Pair, WAVE, Walk, more},
@@ -25,8 +27,12 @@ pub(super) async fn list(aws: &Aws, wanted: List) -> Result<bool, Failure> {
         all.statuses(aws).into_iter().filter(|queue| queue.dead > 0).map(|queue| queue.name).collect()
     };
     let (now, mut output, mut rows) = (aws.clock.now(), Output::new(), Vec::new());
+    let mut read = HashSet::new();
     for queue in queues {
         let pair = Pair::find(aws, &queue).await?;
+        if !read.insert(pair.dlq.clone()) {
+            continue; // the queues of all priorities share it
+        }
         let mut walk = Walk::new(aws, &pair);
         while rows.len() < wanted.limit {
             let found = walk.next(WAVE).await?;
@@ -34,7 +40,7 @@ pub(super) async fn list(aws: &Aws, wanted: List) -> Result<bool, Failure> {
                 break;
             }
             let matching = found.into_iter().filter(|found| wanted.filter.selects(found, now));
-            rows.extend(matching.map(|found| (aws.short(&pair.queue).to_owned(), found)));
+            rows.extend(matching.map(|found| (aws.short(pair.queue_of(&found)).to_owned(), found)));
         }
         if rows.len() < wanted.limit && walk.unseen() > 0 {
             anstream::eprintln!("{}", more(walk.unseen(), &pair.dlq));

@@ -7,7 +7,7 @@ use std::{
 
 use futures_util::future::join_all;
 use sqjobs::{
-    Letter,
+    Letter, Priority,
     queue::{Queue as _, Source as _, Sqs, Visibility, is_fifo},
     store::{DynamoDb, Store as _, StoreError},
 };
@@ -36,6 +36,8 @@ pub(in crate::command) struct Pair {
     pub(in crate::command) dlq: String,
     /// The number of dead letters, as SQS counts them.
     pub(super) total: u64,
+    /// The other queues with this dead-letter queue whose jobs have another priority.
+    pub(super) siblings: Vec<String>,
 }
 
 impl Pair {
@@ -43,7 +45,23 @@ impl Pair {
     pub(in crate::command) async fn find(aws: &Aws, name: &str) -> Result<Self, Failure> {
         let source = queue::source_name(name).unwrap_or_else(|| name.to_owned());
         let (queue, dlq) = queue::pair(aws, &aws.queue(&source)).await?;
-        Ok(Self { queue: queue.name, arn: queue.arn, dlq: dlq.name, total: dlq.depth.all() })
+        let mut siblings = Vec::new();
+        for priority in [Priority::High, Priority::Default, Priority::Low] {
+            let name = priority.queue(&queue.name);
+            if name != queue.name && queue::url(aws, &name).await?.is_some() && queue::find(aws, &name).await?.dlq == dlq.name {
+                siblings.push(name);
+            }
+        }
+        Ok(Self { queue: queue.name, arn: queue.arn, dlq: dlq.name, total: dlq.depth.all(), siblings })
+    }
+
+    /// Returns the queue to which a dead letter goes back: that of its job's record, or that from which SQS has moved the message, or that
+    /// of the priority in the message.
+    pub(super) fn queue_of(&self, dead: &DeadLetter) -> &str {
+        let of_record = dead.record.as_ref().map(|record| record.queue.clone()).filter(|queue| !queue.is_empty());
+        let of_message = || Some(dead.letter.envelope.as_ref().ok()?.priority.queue_for_job(&Priority::Default.queue(&self.queue)));
+        let queue = of_record.or_else(|| dead.letter.message.source.clone()).or_else(of_message).unwrap_or_default();
+        self.siblings.iter().find(|own| **own == queue).unwrap_or(&self.queue)
     }
 }
 

@@ -4,11 +4,11 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
-use sqjobs::{Rate, UniqueFor, Until};
+use sqjobs::{Priority, Rate, UniqueFor, Until};
 
 use crate::{
     time,
-    value::{key_value, rate, text},
+    value::{key_value, priority, rate, text},
 };
 
 #[derive(Debug, Args)]
@@ -121,6 +121,9 @@ pub(crate) struct Options {
     /// The queue. Default: the queue with the job's name.
     #[arg(long, value_parser = text)]
     pub(crate) queue: Option<String>,
+    /// The priority: the job waits in the queue of that name, such as adder-high instead of adder.
+    #[arg(long, value_parser = priority)]
+    pub(crate) priority: Option<Priority>,
     /// Run the job after this delay, such as 5m.
     #[arg(long, value_name = "DURATION", value_parser = time::duration, conflicts_with = "at")]
     pub(crate) delay: Option<Duration>,

@@ -34,7 +34,6 @@ use crate::{
     failure::Failure,
     lines::open,
     output::{Output, clean, progress},
-    sentence::shell,
     time,
 };
 
@@ -212,7 +211,9 @@ impl Bulk<'_> {
                     let job = sqjobs::Enqueue::named(&envelope.name.clone(), Value::Null).with(|own| *own = envelope);
                     let queue = self.options.queue.clone().or_else(|| own.queue.clone()).unwrap_or_else(|| job.name().to_owned());
                     let delay = self.options.delay.or(own.delay);
-                    jobs.push((self.aws.queue(&queue), delay, with(with(job, &own), &self.options)));
+                    let job = with(with(job, &own), &self.options);
+                    let queue = job.envelope().priority.queue_for_job(&queue);
+                    jobs.push((self.aws.queue(&queue), delay, job));
                 }
                 Err(error) => self.refuse(before + place + 1, &error, done)?,
             }
@@ -282,7 +283,7 @@ impl Bulk<'_> {
                         anstream::eprintln!("line {line}: {missing}");
                     }
                 }
-                Err(error) => self.refuse(line, &Failure::of_queue(error, &shell(self.aws.short(&queue))).into_message(), done)?,
+                Err(error) => self.refuse(line, &Failure::of_queue(error, self.aws.short(&queue)).into_message(), done)?,
             }
         }
         Ok(())

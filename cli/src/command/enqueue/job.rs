@@ -73,6 +73,9 @@ pub(super) fn with(mut job: sqjobs::Enqueue, options: &Options) -> sqjobs::Enque
     if let Some(queue) = queue {
         job = job.queue(queue);
     }
+    if let Some(priority) = options.priority {
+        job = job.priority(priority);
+    }
     if let Some(delay) = delay {
         job = job.delay(delay);
     }

@@ -63,7 +63,8 @@ pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure>
             if let Some(id) = wanted.id {
                 job = job.id(id);
             }
-            let queue = aws.queue(wanted.options.queue.as_deref().unwrap_or(&name));
+            let queue = wanted.options.queue.as_deref().unwrap_or(&name);
+            let queue = aws.queue(&wanted.options.priority.map_or(queue.to_owned(), |priority| priority.queue_for_job(queue)));
             let ids: Vec<_> = job.envelope().id.clone().into_iter().collect();
             let first = firsts(aws, &ids).await.pop().flatten();
             if let Some((is_same, message)) = first.as_ref().and_then(|first| duplicate(first, job.envelope(), &queue)) {

@@ -24,7 +24,7 @@ use crate::{
     failure::Failure,
     lines::open,
     output::{Output, clean, confirmed},
-    sentence::shell,
+    sentence::creation,
     time::exact,
 };
 
@@ -34,18 +34,19 @@ const TICK: SignedDuration = SignedDuration::from_mins(1);
 /// Creates or replaces schedules. Refuses missing queues, and queues of other environments. Prints the schedules that it would replace, and
 /// asks first.
 pub(super) async fn add(aws: &Aws, entries: &[(Entry, bool)], yes: bool, json: bool, output: &mut Output) -> Result<bool, Failure> {
-    queue::refuse_others(aws, entries.iter().map(|(entry, _)| entry.queue_name())).await?;
+    let queues: BTreeSet<_> = entries.iter().map(|(entry, _)| entry.queue_name()).collect();
+    queue::refuse_others(aws, queues.iter().map(|queue| &**queue)).await?;
     let dlqs = DeadLetterQueues::read(aws).await;
-    for name in entries.iter().map(|(entry, _)| entry.queue_name()).collect::<BTreeSet<_>>() {
+    for name in &queues {
         dlqs.refuse(aws, name).await?;
     }
     let schedules = aws.schedules();
-    let missing = missing(aws, entries.iter().map(|(entry, _)| aws.queue(entry.queue_name())).collect()).await;
+    let missing = missing(aws, queues.iter().map(|queue| aws.queue(queue)).collect()).await;
     let (mut stored, mut unread) = (Vec::new(), Vec::new());
     for (entry, _) in entries {
         let (id, name) = (entry.id(), entry.queue_name());
-        if let Some(queue) = missing.get(&aws.queue(name)) {
-            let remedy = format!("create it with `sqjobs queue create {}`, or give another queue with --queue", shell(name));
+        if let Some(queue) = missing.get(&aws.queue(&name)) {
+            let remedy = format!("create it with {}, or give another queue with --queue", creation(&name));
             return Err(Failure::new(format!("cannot add schedule {id:?}: its queue {queue} does not exist; {remedy}")));
         }
         match schedules.try_get(id).await?.transpose() {
@@ -201,6 +202,9 @@ pub(super) fn entry(wanted: AddSchedule) -> Result<Entry, Failure> {
     let mut entry = Entry::named(id, when(&wanted.when)?, job, arguments(wanted.args.as_deref())?);
     if let Some(queue) = wanted.queue {
         entry = entry.queue(queue);
+    }
+    if let Some(priority) = wanted.priority {
+        entry = entry.priority(priority);
     }
     if let Some(attempts) = wanted.max_attempts {
         entry = entry.max_attempts(attempts);

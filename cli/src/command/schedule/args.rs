@@ -4,8 +4,12 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgGroup, Args, Subcommand};
 use jiff::Timestamp;
+use sqjobs::Priority;
 
-use crate::{time, value::text};
+use crate::{
+    time,
+    value::{priority, text},
+};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Schedule {
@@ -90,6 +94,9 @@ pub(crate) struct AddSchedule {
     /// The queue of its jobs. Default: the queue with the job's name.
     #[arg(long, value_parser = text)]
     pub(crate) queue: Option<String>,
+    /// The priority of its jobs.
+    #[arg(long, value_parser = priority)]
+    pub(crate) priority: Option<Priority>,
     /// The number of attempts of each job. Default: the number in the job's policy.
     #[arg(long, value_name = "NUMBER")]
     pub(crate) max_attempts: Option<u32>,

@@ -29,9 +29,9 @@ pub(super) async fn list(aws: &Aws, json: bool, output: &mut Output) -> Result<b
             );
         }
     }
-    let queues = schedules.iter().map(|schedule| aws.queue(schedule.entry.queue_name())).collect();
+    let queues = schedules.iter().map(|schedule| aws.queue(&schedule.entry.queue_name())).collect();
     let missing = missing(aws, queues).await;
-    let status = |schedule: &Scheduled| status(schedule, missing.contains(&aws.queue(schedule.entry.queue_name())), now);
+    let status = |schedule: &Scheduled| status(schedule, missing.contains(&aws.queue(&schedule.entry.queue_name())), now);
     if schedules.iter().any(|schedule| !schedule.paused) {
         beater::report_missing(aws).await;
     }
@@ -46,7 +46,7 @@ pub(super) async fn list(aws: &Aws, json: bool, output: &mut Output) -> Result<b
     let rows = schedules.iter().map(|schedule| {
         let when = schedule.timetable(now).map_or_else(|error| error.to_string(), |timetable| timetable.to_string());
         let next = match (status(schedule), schedule.next(now)) {
-            ("queue_missing", _) => format!("when queue {} exists", aws.queue(schedule.entry.queue_name())),
+            ("queue_missing", _) => format!("when queue {} exists", aws.queue(&schedule.entry.queue_name())),
             ("overdue", Some(at)) => format!("overdue for {}: no beater runs", brief(now.duration_since(at).unsigned_abs())),
             ("scheduled", Some(at)) => format!("{}, {}", exact(at), from_now(at, now)),
             // Another program wrote the row. Without an entry in the due index, only a scan finds it.

@@ -21,7 +21,7 @@ use crate::{
     aws::Aws,
     failure::Failure,
     output::{Output, clean, confirmed},
-    sentence::shell,
+    sentence::creation,
 };
 
 pub(super) async fn schedule(aws: impl AsyncFn() -> Aws, wanted: Schedule) -> Result<bool, Failure> {
@@ -63,9 +63,9 @@ pub(super) async fn schedule(aws: impl AsyncFn() -> Aws, wanted: Schedule) -> Re
                 let id = stored.entry.id();
                 aws.schedules().resume(id).await?;
                 let name = stored.entry.queue_name();
-                let queue = missing(&aws, [aws.queue(name)].into()).await.pop_first();
+                let queue = missing(&aws, [aws.queue(&name)].into()).await.pop_first();
                 let message = match &queue {
-                    Some(queue) => format!("fires again when queue {queue} exists: `sqjobs queue create {}`", shell(name)),
+                    Some(queue) => format!("fires again when queue {queue} exists: {}", creation(&name)),
                     None => "fires again".into(),
                 };
                 report(id, json, &aws.place.with_options(&message), None, &mut output)?;
@@ -88,7 +88,7 @@ pub(super) async fn schedule(aws: impl AsyncFn() -> Aws, wanted: Schedule) -> Re
                 Err(error) => {
                     let stored = aws.schedules().get(&id).await.ok().flatten();
                     return Err(match stored {
-                        Some(stored) => Failure::of_queue(error, &shell(stored.entry.queue_name())),
+                        Some(stored) => Failure::of_queue(error, &stored.entry.queue_name()),
                         None => Failure::from(error),
                     });
                 }

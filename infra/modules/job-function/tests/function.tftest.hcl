@@ -158,9 +158,9 @@ run "what_goes_wrong_is_told" {
   assert {
     condition = alltrue([for alarm in [
       aws_cloudwatch_metric_alarm.dead_letters,
-      aws_cloudwatch_metric_alarm.age,
-      aws_cloudwatch_metric_alarm.stuck,
-      aws_cloudwatch_metric_alarm.in_flight,
+      aws_cloudwatch_metric_alarm.age["default"],
+      aws_cloudwatch_metric_alarm.stuck["default"],
+      aws_cloudwatch_metric_alarm.in_flight["default"],
       aws_cloudwatch_metric_alarm.function["Errors"],
       aws_cloudwatch_metric_alarm.function["Throttles"],
     ] : alarm.alarm_actions == toset(var.alarm_actions) && alarm.ok_actions == toset(var.alarm_actions)])
@@ -178,16 +178,16 @@ run "what_goes_wrong_is_told" {
 
   assert {
     condition = (
-      aws_cloudwatch_metric_alarm.age.metric_name == "ApproximateAgeOfOldestMessage" &&
-      aws_cloudwatch_metric_alarm.age.dimensions == tomap({ QueueName = "test-adder" }) &&
-      aws_cloudwatch_metric_alarm.age.threshold == 600
+      aws_cloudwatch_metric_alarm.age["default"].metric_name == "ApproximateAgeOfOldestMessage" &&
+      aws_cloudwatch_metric_alarm.age["default"].dimensions == tomap({ QueueName = "test-adder" }) &&
+      aws_cloudwatch_metric_alarm.age["default"].threshold == 600
     )
     error_message = "Jobs that wait for too long are an alarm."
   }
 
   assert {
     condition = (
-      one([for query in aws_cloudwatch_metric_alarm.stuck.metric_query : query.expression if query.id == "stuck"]) ==
+      one([for query in aws_cloudwatch_metric_alarm.stuck["default"].metric_query : query.expression if query.id == "stuck"]) ==
       "IF((FILL(received, 0) > 0 OR FILL(age, 0) > 600) AND FILL(deleted, 0) == 0, 1, 0)"
     )
     error_message = "Jobs that come back and never end are an alarm."
@@ -195,8 +195,8 @@ run "what_goes_wrong_is_told" {
 
   assert {
     condition = (
-      aws_cloudwatch_metric_alarm.in_flight.metric_name == "ApproximateNumberOfMessagesNotVisible" &&
-      aws_cloudwatch_metric_alarm.in_flight.threshold < 120000
+      aws_cloudwatch_metric_alarm.in_flight["default"].metric_name == "ApproximateNumberOfMessagesNotVisible" &&
+      aws_cloudwatch_metric_alarm.in_flight["default"].threshold < 120000
     )
     error_message = "An alarm comes before SQS's limit of messages in flight."
   }
@@ -438,4 +438,55 @@ run "a_queue_has_two_pollers_at_least" {
   }
 
   expect_failures = [var.pollers]
+}
+
+run "each_further_priority_has_a_queue_that_the_same_function_reads" {
+  command = plan
+
+  variables {
+    fifo       = true
+    priorities = { high = {}, low = { max_concurrency = 2, alarm_age_s = 86400 } }
+  }
+
+  assert {
+    condition     = [for queue in aws_sqs_queue.priority : queue.name] == ["test-adder-high.fifo", "test-adder-low.fifo"]
+    error_message = "The names are those of the library."
+  }
+
+  assert {
+    condition = alltrue([
+      for queue in aws_sqs_queue.priority : queue.fifo_queue && queue.visibility_timeout_seconds == aws_sqs_queue.this.visibility_timeout_seconds
+    ])
+    error_message = "The queues have the settings of the first one."
+  }
+
+  assert {
+    condition     = length(aws_lambda_event_source_mapping.priority["high"].scaling_config) == 0
+    error_message = "The maximum concurrency of another queue does not count."
+  }
+
+  assert {
+    condition     = aws_lambda_event_source_mapping.priority["low"].scaling_config[0].maximum_concurrency == 2
+    error_message = "Each queue has a maximum concurrency of its own."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.age["low"].threshold == 86400 && aws_cloudwatch_metric_alarm.age["high"].threshold == 3600
+    error_message = "Each queue has an alarm, with an age of its own."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.stuck["low"].alarm_name == "test-adder-low-stuck"
+    error_message = "The alarms of the queues differ in their names."
+  }
+}
+
+run "a_priority_is_high_or_low" {
+  command = plan
+
+  variables {
+    priorities = { urgent = {} }
+  }
+
+  expect_failures = [var.priorities]
 }

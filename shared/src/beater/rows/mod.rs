@@ -192,7 +192,7 @@ mod tests {
     fn each_field_of_a_row_is_known_and_no_other() {
         let row = json!({
             "id": "a", "cron": "1 0 * * *", "timezone": "Asia/Tokyo", "dst_gap": "skip", "every_s": 60, "offset_s": 1, "job": "n", "queue": "q",
-            "args": [1], "kwargs": {"a": 1}, "max_attempts": 1, "timeout_s": 1.0, "priority": 1, "tags": ["t"], "meta": {"a": 1},
+            "args": [1], "kwargs": {"a": 1}, "max_attempts": 1, "timeout_s": 1.0, "priority": "high", "tags": ["t"], "meta": {"a": 1},
             "catch_up": "all", "grace_s": 1, "backlog": 1, "jitter_s": 1, "paused": true, "deleted": true, "from_code": true,
             "overridden": true, "created_at": "2026-05-04T12:00:00.000Z", "due": "due#1", "next_fire": "0", "ahead": ["2026-05-04T12:00:00Z"],
             "edit": "e", "settled": "s", "tzdata": "z",

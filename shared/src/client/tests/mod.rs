@@ -1,6 +1,7 @@
 //! The client, on queues and records in memory.
 
 mod child;
+mod priority;
 mod tag;
 
 use std::{

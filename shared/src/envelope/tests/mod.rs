@@ -6,7 +6,7 @@ mod native;
 mod privacy;
 mod schema;
 
-use super::{Envelope, Form, Unreadable};
+use super::{Envelope, Form, Priority, Unreadable};
 use serde_json::{Value, json};
 
 fn read(body: &str) -> Envelope {

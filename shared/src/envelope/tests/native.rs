@@ -16,7 +16,7 @@ fn every_field_arrives_as_it_was_sent() {
     let envelope = read(
         r#" {"v": 1, "name": "adder", "id": "adder:1", "args": [1], "kwargs": {"a": 2}, "run_at": "2026-05-04T08:00:00+02:00",
              "expires_at": "2026-05-05t06:00:00.25z", "max_attempts": 3, "timeout_s": 1.5,
-             "priority": -1, "tags": ["t"], "meta": {"m": {}}, "parent_id": "p", "root_id": "r", "depth": 4,
+             "priority": "low", "tags": ["t"], "meta": {"m": {}}, "parent_id": "p", "root_id": "r", "depth": 4,
              "traceparent": "00-0-0-00", "needs": ["tags"], "colour": "red"}
         "#,
     );
@@ -27,7 +27,7 @@ fn every_field_arrives_as_it_was_sent() {
     expected.expires_at = "2026-05-05T06:00:00.25Z".parse().ok();
     expected.max_attempts = Some(3);
     expected.timeout_s = Some(1.5);
-    expected.priority = Some(-1);
+    expected.priority = Priority::Low;
     expected.tags = vec!["t".into()];
     expected.meta.insert("m".into(), json!({}));
     expected.parent_id = Some("p".into());
@@ -88,7 +88,8 @@ fn a_wrong_type_is_refused_with_the_field_and_its_valid_values() {
         (json!({"v": "2"}), "v: invalid type: string; it must be a whole number from 1"),
         (json!({"kwargs": []}), "kwargs: invalid type: sequence; it must be an object"),
         (json!({"tags": ["a", 5]}), "tags[1]: invalid type: integer `5`; it must be an array of at most 32 strings of at most 128 bytes"),
-        (json!({"priority": 0.5}), "priority: invalid type: floating point `0.5`; it must be a whole number of 64 bits"),
+        (json!({"priority": 1}), "priority: invalid type: integer `1`; it must be `high`, `default` or `low`"),
+        (json!({"priority": "urgent"}), "priority: unknown variant; it must be `high`, `default` or `low`"),
         (json!({"needs": "tags"}), "needs: invalid type: string; it must be an array of strings"),
         (
             json!({"run_at": "tomorrow"}),
@@ -238,19 +239,19 @@ fn only_the_common_fields_of_a_newer_contract_are_read() {
 fn an_unsupported_feature_is_never_ignored() {
     for (fields, expected) in [
         (json!({"needs": ["tags", "warp\n"]}), "the feature `warp\\n`, which this worker lacks"),
-        (json!({"needs": ["priority"], "priority": 1}), "the feature `priority`, which this worker lacks"),
     ] {
         assert_eq!(read(&with(&fields)).unsupported().as_deref(), Some(expected));
     }
 }
 
 #[test]
-fn a_reserved_field_is_refused_by_its_name() {
-    let envelope = read(&with(&json!({"priority": 0})));
-    assert_eq!(envelope.reserved(), Some("priority"));
-    let refusal = envelope.check_sendable().expect_err("refused").to_string();
-    assert_eq!(refusal, "priority: it is reserved, and no version supports it yet; do not send it");
-    assert_eq!(read(&with(&json!({"priority": null}))).check_sendable(), Ok(()));
+fn a_message_with_a_priority_needs_a_worker_that_knows_priorities() {
+    for (priority, needs) in [(json!("high"), &["priority"][..]), (json!("default"), &[]), (json!(null), &[])] {
+        let mut envelope = read(&with(&json!({"priority": priority})));
+        envelope.add_needs();
+        assert_eq!(envelope.needs, needs);
+        assert_eq!(envelope.unsupported(), None);
+    }
 }
 
 #[test]

@@ -137,7 +137,7 @@ fn rejected() -> [(Message, &'static str); 4] {
         (with_body("a", json!({"name": "probe", "id": "a", "args": {"count": "three"}})), "probe"),
         (with_body("a", json!({"name": "probe", "id": "a", "max_attempts": "five"})), "probe"),
         (with_body("a", json!({"id": "a"})), ""),
-        (with_body("a", json!({"name": "probe", "id": "a", "priority": 1, "args": {"count": 3}})), "probe"),
+        (with_body("a", json!({"name": "probe", "id": "a", "priority": "urgent", "args": {"count": 3}})), "probe"),
     ]
 }
 
@@ -228,13 +228,13 @@ async fn an_id_that_belongs_to_another_job_is_no_duplicate_but_a_dead_letter() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_with_a_reserved_field_is_a_dead_letter_at_once() {
+async fn a_message_with_an_unknown_priority_is_a_dead_letter_at_once() {
     let world = world();
-    let body = json!({"name": "probe", "id": "a", "priority": 1, "args": {"count": 3}});
+    let body = json!({"name": "probe", "id": "a", "priority": "urgent", "args": {"count": 3}});
     assert!(world.handle([with_body("a", body)]).await.failures.is_empty());
     let copy = world.queue.messages(DLQ).remove(0);
-    assert_eq!(copy.attributes["sqjobs.kind"], "reserved_priority");
-    assert_eq!(copy.attributes["sqjobs.reason"], "priority: it is reserved, and no version supports it yet; do not send it");
+    assert_eq!(copy.attributes["sqjobs.kind"], "rejected");
+    assert_eq!(copy.attributes["sqjobs.reason"], "priority: unknown variant; it must be `high`, `default` or `low`");
 }
 
 /// Returns the record of a job that a beater has sent, with these arguments.

@@ -44,7 +44,7 @@ impl System {
         for queue in &mut self.queues {
             let (Some(mapping), Some(dlq)) = (&queue.mapping, &queue.dlq) else { continue };
             let Some(Some(function)) = self.functions.get(&mapping.function) else { continue };
-            match function.missing_rights(aws, &function::worker_rights(jobs, &queue.arn, &dlq.arn)).await {
+            match function.missing_rights(aws, &function::worker_rights(jobs, vec![queue.arn.clone()], &dlq.arn)).await {
                 Ok(missing_rights) => queue.missing_rights = missing_rights,
                 Err(error) => self.unread.push(format!("the role of function {}: {error}", function.name)),
             }

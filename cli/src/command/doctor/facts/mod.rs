@@ -12,7 +12,7 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use sqjobs::{Record, Scheduled};
+use sqjobs::{Priority, Record, Scheduled, setup::dlq_name};
 
 use self::queues::queues;
 use crate::{
@@ -104,6 +104,19 @@ pub(in crate::command::doctor) struct Queue {
     pub(in crate::command::doctor) denied: BTreeMap<String, String>,
     /// A record that is deleted before its message.
     pub(in crate::command::doctor) deleted_early: Option<Record>,
+}
+
+impl Queue {
+    /// Returns true for the queue of a priority: it has the dead-letter queue of the queue of the default priority.
+    pub(in crate::command::doctor) fn shares_dlq(&self) -> bool {
+        let base = Priority::Default.queue(&self.name);
+        base != self.name && self.dlq.as_ref().is_some_and(|dlq| dlq.name == dlq_name(&base))
+    }
+
+    /// Returns the name, without the prefix, of the queue that `sqjobs queue create` takes for this queue.
+    pub(in crate::command::doctor) fn base(&self) -> String {
+        if self.shares_dlq() { Priority::Default.queue(&self.short) } else { self.short.clone() }
+    }
 }
 
 /// A job that waits for other jobs.

@@ -84,7 +84,7 @@ impl System {
             let failing = failing(aws, &self.schedules_due, &failed, self.now).await;
             self.failing = self.note_error("the jobs of schedules", failing).unwrap_or_default();
         }
-        let of_schedules = self.schedules_due.iter().map(|schedule| aws.queue(schedule.entry.queue_name()));
+        let of_schedules = self.schedules_due.iter().map(|schedule| aws.queue(&schedule.entry.queue_name()));
         let queues = of_schedules.chain(self.due.iter().map(|record| record.queue.clone())).collect();
         let missing = missing(aws, queues).await.map_err(Failure::into_message);
         self.missing_queues = self.note_error("the queues of schedules and of due jobs", missing).unwrap_or_default();

@@ -17,7 +17,7 @@ impl Findings<'_> {
             if !system.knows_mappings {
                 return;
             }
-            let remedy = format!("deploy its function, then `sqjobs queue create {} --function FUNCTION`", queue.short);
+            let remedy = format!("deploy its function, then `sqjobs queue create {} --function FUNCTION`", queue.base());
             self.add("mapping_missing", &at, "it feeds no function", "its jobs wait until SQS deletes them", remedy);
             return;
         };
@@ -39,7 +39,7 @@ impl Findings<'_> {
         let Some(known) = system.functions.get(function) else { return };
         let Some(function) = known else {
             let target = qualifier.iter().fold(function.clone(), |name, qualifier| format!("{name}:{qualifier}"));
-            let remedy = format!("deploy it, then `sqjobs queue create {} --function {function}`", queue.short);
+            let remedy = format!("deploy it, then `sqjobs queue create {} --function {function}`", queue.base());
             self.add(
                 "function_missing",
                 &at,

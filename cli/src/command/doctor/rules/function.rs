@@ -1,5 +1,7 @@
 //! Rules about a function: its role, its variables and its version.
 
+use sqjobs::Priority;
+
 use super::Findings;
 use crate::{
     command::{
@@ -23,12 +25,14 @@ impl Findings<'_> {
             let why = "jobs do not use the newest deployment: it was not released, or it was rolled back";
             self.add("unreleased", &at, what, why, format!("`sqjobs function release {}`", function.name));
         }
-        let repair = format!("`sqjobs queue create {} --function {}`, or `terraform apply`", queue.short, function.name);
+        let repair = format!("`sqjobs queue create {} --function {}`, or `terraform apply`", queue.base(), function.name);
         let repair = self.repair(function, repair);
         self.role(&at, &queue.missing_rights, &repair);
         self.dependents(function, queue);
+        // One function reads the queues of all priorities. Its variables name the queue of the default priority.
+        let expected = if queue.shares_dlq() { Priority::Default.queue(&queue.name) } else { queue.name.clone() };
         let dlqs: Vec<_> = queue.dlq.iter().map(|dlq| &*dlq.name).collect();
-        self.variables(function, &function::variables(&system.place, Some(&queue.name), &dlqs), &repair);
+        self.variables(function, &function::variables(&system.place, Some(&expected), &dlqs), &repair);
     }
 
     /// Checks that a function may send to the queues of the jobs that wait for its jobs.
@@ -43,7 +47,7 @@ impl Findings<'_> {
         let remedy = format!(
             "`sqjobs queue create {} --function {name}{}`, with an --enqueues-to for each other queue to which its jobs send, because the \
              command replaces the list; or add the queues to `enqueues_to` in Terraform",
-            queue.short,
+            queue.base(),
             options.collect::<String>()
         );
         let remedy = self.repair(function, remedy);

@@ -50,6 +50,10 @@ struct Findings<'a> {
 impl Findings<'_> {
     fn add(&mut self, rule: &'static str, at: &str, what: impl Into<String>, why: &'static str, remedy: impl Into<String>) {
         let remedy = self.place.with_options(&remedy.into());
-        self.found.push(Finding { rule, at: at.to_owned(), what: what.into(), why, remedy });
+        let finding = Finding { rule, at: at.to_owned(), what: what.into(), why, remedy };
+        // A function that reads several queues is checked for each.
+        if !self.found.contains(&finding) {
+            self.found.push(finding);
+        }
     }
 }

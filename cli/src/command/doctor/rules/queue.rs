@@ -74,7 +74,8 @@ impl Findings<'_> {
                 self.add("message_size", &format!("queue {name}"), what, why, set(&url, "MaximumMessageSize", &MESSAGE.to_string()));
             }
         }
-        for dlq in dlqs.filter(|dlq| dlq.count > 0) {
+        // The dead letters of all priorities are reported once.
+        for dlq in dlqs.filter(|dlq| dlq.count > 0 && !queue.shares_dlq()) {
             let messages = if dlq.count == 1 { "1 message waits".into() } else { format!("{} messages wait", dlq.count) };
             let why = "each message is a failed job, or it cannot be read as a job; SQS deletes the message when its retention ends";
             self.add(

@@ -15,7 +15,7 @@ use crate::{
         lookup::PARKED,
         schedule::suggestion,
     },
-    sentence::{incomplete, missing_attribute, shell},
+    sentence::{creation, incomplete, missing_attribute, shell},
     time::{brief, from_now},
 };
 
@@ -50,10 +50,10 @@ impl Findings<'_> {
                 count => format!("{count} jobs in the due index wait to be sent to it, such as {}", ids[0]),
             };
             let what = format!("this queue does not exist, but {jobs}");
-            let short = shell(queue.strip_prefix(&*system.place.prefix).unwrap_or(queue));
             let remedy = format!(
-                "create the queue with `sqjobs queue create {short}`, and deploy its function. Or cancel the jobs: `sqjobs list --due` \
+                "create the queue with {}, and deploy its function. Or cancel the jobs: `sqjobs list --due` \
                  shows them, and `sqjobs cancel {}` cancels job {}",
+                creation(queue.strip_prefix(&*system.place.prefix).unwrap_or(queue)),
                 shell(ids[0]),
                 ids[0]
             );
@@ -137,18 +137,6 @@ impl Findings<'_> {
         }
         for (queue, parked) in &system.parked {
             for (kind, at) in parked.iter().filter(|(_, at)| now.duration_since(**at) < PARKED) {
-                if let Some(field) = kind.strip_prefix("reserved_") {
-                    let what = format!("{}, a message had the field `{field}`, which no version supports yet", from_now(*at, now));
-                    let why = "the field is reserved, so each message with the field becomes a dead letter";
-                    self.add(
-                        "reserved_field",
-                        &format!("queue {queue}"),
-                        what,
-                        why,
-                        "do not send the field; enqueue the job again without it",
-                    );
-                    continue;
-                }
                 let (rule, asked) = match kind.as_str() {
                     "contract" => ("contract_old", "a message that needs a newer contract, or a feature of a newer contract"),
                     _ => ("parked", "a message for a job that the function does not have"),
@@ -207,13 +195,13 @@ impl Findings<'_> {
             );
         }
         let (lost, kept): (Vec<_>, Vec<_>) = system.schedules_due.iter().partition(|schedule| {
-            let queue = system.place.prefix.clone() + schedule.entry.queue_name();
+            let queue = system.place.prefix.clone() + &schedule.entry.queue_name();
             system.missing_queues.contains(&queue)
         });
         for entry in lost.into_iter().map(|schedule| &schedule.entry) {
             let (queue, at) = (entry.queue_name(), format!("schedule {}", entry.id()));
             let what = format!("its queue {}{queue} does not exist", system.place.prefix);
-            let remedy = format!("`sqjobs queue create {queue}`, or add the schedule again with another --queue");
+            let remedy = format!("{}, or add the schedule again with another --queue or --priority", creation(&queue));
             self.add("schedule_queue_missing", &at, what, "the beater cannot enqueue its jobs, so the schedule does not fire", remedy);
         }
         let late = |schedule: &&Scheduled| {
