@@ -494,8 +494,7 @@ async fn dependents(aws: &Aws, full_name: &str, waiting: &[Record], output: &mut
     match aws.schedules().list().await {
         Ok(schedules) => {
             for entry in schedules.iter().map(|schedule| &schedule.entry) {
-                let row = serde_json::to_value(entry)?;
-                if aws.queue(row["queue"].as_str().unwrap_or_else(|| entry.job())) == full_name {
+                if aws.queue(&entry.queue_name()) == full_name {
                     let (shown, id) = (clean(entry.id()), shell(entry.id()));
                     let message =
                         format!("schedule {shown} still sends jobs to this queue; `sqjobs schedule remove {id}` removes the schedule");

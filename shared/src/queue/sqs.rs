@@ -46,8 +46,9 @@ impl Sqs {
     }
 
     /// Creates queues of the account and region of `client`. These URLs are known, and need no lookup and no permission for it.
-    pub fn with_urls<'a>(client: Client, urls: impl IntoIterator<Item = &'a str>) -> Self {
-        let urls = urls.into_iter().map(|url| (name_of(url).to_owned(), Arc::new(OnceCell::new_with(Some(url.to_owned())))));
+    pub fn with_urls(client: Client, urls: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let urls = urls.into_iter().map(Into::into);
+        let urls = urls.map(|url| (name_of(&url).to_owned(), Arc::new(OnceCell::new_with(Some(url)))));
         Self { urls: Arc::new(Mutex::new(urls.collect())), ..Self::new(client) }
     }
 

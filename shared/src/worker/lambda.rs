@@ -13,7 +13,7 @@ use super::{
     thread,
 };
 use crate::{
-    Clock, Error,
+    Clock, Error, Priority,
     clock::{from_millis, until},
     config::{self, Config},
     queue::{Message, Sqs, name_of},
@@ -42,7 +42,8 @@ pub(crate) async fn serve(jobs: Jobs) -> Result<(), Error> {
 
 fn engine(jobs: Jobs, bodies: Handle, config: Config, clock: Clock) -> Engine {
     let sdk = config::function_sdk();
-    let queue = Sqs::with_urls(aws_sdk_sqs::Client::new(&sdk), [&*config.queue_url, &config.dlq_url]);
+    let urls = [config.queue_url.clone(), config.dlq_url.clone()].into_iter().chain(priority_urls(&config.queue_url));
+    let queue = Sqs::with_urls(aws_sdk_sqs::Client::new(&sdk), urls);
     let counter = Arc::new(Counter::new(Uuid::new_v4().simple().to_string()));
     let store = DynamoDb::new(aws_sdk_dynamodb::Client::new(&sdk), config.table);
     let store = if config.stats { store.counting(Arc::clone(&counter), clock.clone()) } else { store };
@@ -60,6 +61,14 @@ fn engine(jobs: Jobs, bodies: Handle, config: Config, clock: Clock) -> Engine {
         records_always: false,
         parks_for: PARKS_FOR,
     }
+}
+
+/// Returns the URLs of the queues of the other priorities, which feed this function too if they exist. They differ from the URL of its queue
+/// only in the name, so the function need not look them up.
+fn priority_urls(queue_url: &str) -> impl Iterator<Item = String> {
+    let name = name_of(queue_url);
+    let start = queue_url.strip_suffix(name).unwrap_or_default();
+    [Priority::High, Priority::Default, Priority::Low].into_iter().map(move |priority| format!("{start}{}", priority.queue(name)))
 }
 
 /// Exits the process: a blocked body would otherwise resume in the next invocation. Recorded endings are kept.
@@ -133,6 +142,15 @@ mod tests {
         assert_eq!(messages[0].attributes["sqjobs.id"], "a");
         assert_eq!(messages[0].sent_at.expect("sent").as_millisecond(), 1_545_082_649_183);
         assert_eq!(messages[1].body, "not json");
+    }
+
+    #[test]
+    fn the_urls_of_all_priorities_follow_from_one() {
+        let url = |name: &str| format!("https://sqs.eu-west-1.amazonaws.com/123456789012/{name}");
+        let expected = ["a-high.fifo", "a.fifo", "a-low.fifo"].map(url);
+        for name in ["a.fifo", "a-low.fifo"] {
+            assert_eq!(priority_urls(&url(name)).collect::<Vec<_>>(), expected);
+        }
     }
 
     #[test]

@@ -119,6 +119,7 @@ async fn live(world: &World, ask: impl Fn(&str, &[&str])) {
     ask("operator", &["queue", "pause", "probes"]);
     ask("operator", &["enqueue", "probe", "[1]", "--queue", "probes", "--id", "c", "--recorded", "--listed"]);
     ask("operator", &["move", "moves", "--delay", "1h"]);
+    ask("operator", &["move", "moves", "--priority", "default"]);
     ask("operator", &["tag", "moves", "--add", "urgent", "--remove", "old"]);
     ask("operator", &["cancel", "waits", "--yes"]);
     ask("operator", &["schedule", "add", "nightly", "probe", "--queue", "probes", "--cron", "1 0 * * *"]);

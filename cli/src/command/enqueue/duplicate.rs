@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use sqjobs::{
-    Enqueued, Envelope, Otherwise, Record, State, When,
+    Enqueued, Envelope, Otherwise, Priority, Record, State, When,
     envelope::Digest,
     lifecycle::{is_unclaimed, starts_at, waits_for_other_jobs, waits_for_other_time},
     queue::is_fifo,
@@ -129,7 +129,10 @@ fn compare(first: &Record, envelope: &Envelope, queue: &str) -> (bool, String) {
         _ if first.name.is_empty() => {
             format!("To run the job: `sqjobs retry {} ARGS --name {}`", shell(&first.id), shell(&envelope.name))
         }
-        _ if first.queue != queue => format!("The id belongs to a {} job on queue {}", clean(&first.name), clean(&first.queue)),
+        // The queues of all priorities belong to one function.
+        _ if Priority::Default.queue(&first.queue) != Priority::Default.queue(queue) => {
+            format!("The id belongs to a {} job on queue {}", clean(&first.name), clean(&first.queue))
+        }
         Some(digest) if *digest == asked.digest && asked.is_at_other_time(first) => {
             return (
                 false,

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::TimeToLiveStatus;
 use aws_sdk_sqs::types::QueueAttributeName;
-use serde_json::json;
+use serde_json::{Value, json};
 use sqjobs::Clock;
 
-use super::{in_environment, piped, sqjobs};
+use super::{args, in_environment, piped, sqjobs};
 use crate::{function::Function, proxy::Fault, roles::given, world::World};
 
 #[test]
@@ -372,5 +372,71 @@ fn variables_that_lambda_would_not_take_are_refused() {
         let function = world.create_function_and_role(&large).await;
         let said = sqjobs(world, &["queue", "create", "probes", "--function", &function]).error();
         assert!(said.contains("cannot set the variables of function ") && said.contains("and Lambda allows 4096; shorten"), "{said}");
+    });
+}
+
+#[test]
+fn one_function_serves_the_queues_of_all_priorities() {
+    World::setup().visibility_s(180).test(async |world| {
+        let probe = world.create_function_and_role(&Function::probe()).await;
+        let create = |more: &[&str]| sqjobs(world, &[&["queue", "create", "probes", "--function", &*probe], more].concat()).yes();
+        create(&[]);
+        let created = create(&["--priority", "low", "--priority", "high"]);
+        assert!(created.contains("/probes-high\n") && created.contains("/probes-low\n"), "{created}");
+        assert_eq!(create(&[]), created, "existing queues of priorities stay");
+        let listed = sqjobs(world, &["queue", "list", "--json"]).json();
+        let fed: Vec<_> =
+            listed.iter().map(|queue| [&queue["name"], &queue["function"]].map(|text| text.as_str().unwrap_or_default())).collect();
+        assert_eq!(fed, ["probes", "probes-high", "probes-low"].map(|name| [name, &*probe]));
+
+        let queue = |id: &str| sqjobs(world, &["get", id, "--json"]).json()[0]["queue"].clone();
+        let orders = |orders: &Value| args(world, orders);
+        let enqueue = |id: &str, more: &[&str]| {
+            sqjobs(world, &[&["enqueue", "probe", &*orders(&json!({})), "--queue", "probes", "--id", id], more].concat())
+        };
+        for (priority, expected) in [("high", "probes-high"), ("default", "probes"), ("low", "probes-low")] {
+            enqueue(priority, &["--priority", priority]).yes();
+            world.record_in(priority, "succeeded").await;
+            assert_eq!(queue(priority), expected);
+        }
+        let retried = orders(&json!({"act": "fail", "until": 2}));
+        sqjobs(world, &["enqueue", "probe", &retried, "--queue", "probes", "--id", "retried", "--priority", "high"]).yes();
+        assert_eq!(world.record_in("retried", "succeeded").await.attempts, 2);
+        assert_eq!(queue("retried"), "probes-high");
+        let mut raw = world.probe("raw", &json!({}));
+        raw["priority"] = json!("high");
+        world.send(raw).await;
+        world.record_in("raw", "succeeded").await;
+        assert_eq!(queue("raw"), "probes", "it runs where it arrives");
+        assert!(enqueue("wrong", &["--priority", "urgent"]).error().contains("\"urgent\" is not a priority; write high, default or low"));
+        assert!(enqueue("high", &[]).yes().contains("high") || world.record("high").await.is_some(), "it is a duplicate");
+
+        let fatal = orders(&json!({"act": "fatal"}));
+        sqjobs(world, &["enqueue", "probe", &fatal, "--queue", "probes", "--id", "fatal", "--priority", "high"]).yes();
+        world.dead_letters_when(1).await;
+        let letters = sqjobs(world, &["dlq", "list", "--json"]).json();
+        assert_eq!(letters.iter().map(|letter| letter["queue"].clone()).collect::<Vec<_>>(), ["probes-high"], "it is shown once");
+        assert!(sqjobs(world, &["dlq", "redrive", "probes", "--yes"]).yes().contains("1 redriven"));
+        world.record_when("fatal", "failed again", |record| record.state == "failed" && record.generation == 2).await;
+        let run = world.effects.runs_of("fatal");
+        assert_eq!(run.len(), 2);
+        assert_eq!(queue("fatal"), "probes-high");
+
+        enqueue("moved", &["--delay", "1h"]).yes();
+        world.record_in("moved", "scheduled").await;
+        assert_eq!(sqjobs(world, &["move", "moved", "--priority", "high"]).yes(), "moved waits for queue probes-high\n");
+        assert_eq!(queue("moved"), "probes-high");
+        assert!(sqjobs(world, &["move", "raw", "--priority", "low"]).no().contains("cannot move raw: it has ended"));
+
+        sqjobs(world, &["queue", "delete", "probes-low", "--yes"]).yes();
+        let missing = sqjobs(world, &["move", "moved", "--priority", "low"]).error();
+        assert!(missing.contains("create it with `sqjobs queue create probes --priority low`"), "{missing}");
+        let missing =
+            sqjobs(world, &["schedule", "add", "nightly", "probe", "--queue", "probes", "--priority", "low", "--cron", "1 0 * * *"])
+                .error();
+        assert!(
+            missing.contains("its queue probes-low does not exist; create it with `sqjobs queue create probes --priority low`"),
+            "{missing}"
+        );
     });
 }
