@@ -335,6 +335,25 @@ fn a_function_too_old_for_its_messages_is_found_though_it_never_ran_a_job() {
 }
 
 #[test]
+fn queues_of_priorities_have_no_fault_and_a_missing_one_is_found() {
+    World::setup().visibility_s(180).test(async |world| {
+        healthy(world).await;
+        let [probe, beater] = [Function::probe(), Function::beater()].map(|function| world.account.name(&function));
+        sqjobs(world, &["queue", "create", "probes", "--function", &probe, "--priority", "high", "--priority", "low"]).yes();
+        sqjobs(world, &["schedule", "beater", &beater]).yes();
+        assert_eq!(broken(world, &[]), [""; 0]);
+        let add = ["schedule", "add", "nightly", "probe", "--queue", "probes", "--priority", "low", "--cron", "1 0 * * *"];
+        sqjobs(world, &add).yes();
+        let deleted = sqjobs(world, &["queue", "delete", "probes-low", "--yes"]).yes();
+        assert!(deleted.contains("schedule nightly still sends jobs to this queue") && deleted.contains("kept probes-dlq"), "{deleted}");
+        assert_eq!(broken(world, &[]), ["schedule_queue_missing"]);
+        let finding = &sqjobs(world, &["doctor", "--json", "--beater", &beater]).json()[0];
+        let remedy = finding["remedy"].as_str().expect("a remedy");
+        assert!(remedy.starts_with("`sqjobs queue create probes --priority low`"), "{remedy}");
+    });
+}
+
+#[test]
 fn a_schedule_whose_jobs_fail_is_found_until_one_succeeds() {
     World::setup().visibility_s(180).test(async |world| {
         healthy(world).await;
