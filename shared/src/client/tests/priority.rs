@@ -33,21 +33,13 @@ async fn a_priority_selects_the_queue_of_a_job() {
 async fn a_message_with_a_priority_runs_from_any_queue() {
     let (eager, worker) = family();
     // A producer that knows only SQS.
-    let raw = |envelope: &mut crate::Envelope| (envelope.id, envelope.priority) = (Some("a".into()), Priority::High);
-    let client = eager.client().hook(OnBase);
-    enqueue(&client, parent("").with(raw)).await;
-    assert_eq!(sent(&eager, "family"), [("a".to_owned(), Priority::Default)]);
+    let body = json!({"name": "parent", "id": "a", "args": "", "priority": "high"}).to_string();
+    let sent_raw = eager.client().queue.send("family", &[crate::queue::Outgoing::new(body)]).await;
+    assert!(sent_raw[0].is_ok());
+    assert_eq!(sent(&eager, "family"), [("a".to_owned(), Priority::High)]);
     eager.run(&worker).await;
-    assert_eq!(queue(&eager, "a"), "family");
-}
-
-/// Sends a job with a priority to the queue of its function.
-struct OnBase;
-
-impl PublishHook for OnBase {
-    fn before_publish(&self, job: Enqueue) -> Result<Enqueue, Error> {
-        Ok(job.priority(Priority::Default))
-    }
+    let record = eager.record("a").expect("a record");
+    assert_eq!((record.state, record.queue.as_str()), (State::Succeeded, "family"));
 }
 
 #[tokio::test]
