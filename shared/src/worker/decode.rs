@@ -130,7 +130,7 @@ pub(super) fn decode(message: &Message, id: &str, mut envelope: Envelope, batch:
         let flaw = Unreadable::new("unique_key", "the job of a workflow's message declares one", "give it to a job of the workflow");
         return Err(Box::new(Refused::rejected(&flaw, known.name(), Some(Arc::clone(known)), batch)));
     }
-    let keys = both(envelope.keys.take(), work.as_ref().and_then(|work| work.keys.clone()));
+    let keys = both(envelope.keys.clone(), work.as_ref().and_then(|work| work.keys.clone()));
     if !envelope.depends_on.is_empty() || !envelope.dependents.is_empty() || keys.is_some() || work.is_none() {
         // Without its record, the job would not wait, or others would wait for it in vain. The keys of a job without arguments are unknown.
         (policy.recording, policy.on_store_failure) = (Recording::Always, StoreFailure::Retry);

@@ -237,9 +237,8 @@ fn only_the_common_fields_of_a_newer_contract_are_read() {
 
 #[test]
 fn an_unsupported_feature_is_never_ignored() {
-    for (fields, expected) in [(json!({"needs": ["tags", "warp\n"]}), "the feature `warp\\n`, which this worker lacks")] {
-        assert_eq!(read(&with(&fields)).unsupported().as_deref(), Some(expected));
-    }
+    let envelope = read(&with(&json!({"needs": ["tags", "warp\n"]})));
+    assert_eq!(envelope.unsupported().as_deref(), Some("the feature `warp\\n`, which this worker lacks"));
 }
 
 #[test]

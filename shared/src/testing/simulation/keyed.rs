@@ -105,7 +105,7 @@ fn judge_rate(key: &str, rate: &Rate, runs: &[&Run], flaws: &mut Vec<String>) {
     starts.sort_unstable();
     for (first, earlier) in starts.iter().enumerate() {
         for (count, later) in (0_u32..).zip(&starts[first..]) {
-            if rate.interval() * count > *later - *earlier + UNCLAIMED {
+            if rate.interval() * count > later.saturating_sub(*earlier) + UNCLAIMED {
                 flaws.push(format!(
                     "{key:?} allows one start in {:?}, and {} were between {earlier:?} and {later:?}",
                     rate.interval(),

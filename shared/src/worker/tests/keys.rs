@@ -773,3 +773,15 @@ async fn a_claim_of_replaced_arguments_is_refused() {
     graph.run().await;
     assert_eq!(graph.runs.all(), ["a 2"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_has_waited_for_others_still_takes_its_keys() {
+    let (graph, _) = gauged();
+    graph.local.client().set_limit("service", Some(0)).await.expect("memory answers");
+    graph.enqueue(limited("b", 1).after(["a"])).await;
+    graph.run().await;
+    graph.enqueue(job("a")).await;
+    graph.run().await;
+    assert_eq!(graph.states(&["a", "b"]), [State::Succeeded, State::Blocked]);
+    assert!(graph.record("b").blocked_on.contains(LIMIT));
+}
