@@ -117,7 +117,7 @@ fn the_guide_describes_each_field_of_the_envelope() {
     let schema: Value = serde_json::from_str(&read("shared/envelope.schema.json")).expect("a schema");
     let fields: BTreeSet<_> = schema["properties"].as_object().expect("properties").keys().cloned().collect();
     let page = read("docs/envelope.md");
-    let (fields_of_page, _) = page.split_once("## Fields of later versions").expect("a chapter about fields of later versions");
+    let (fields_of_page, _) = page.split_once("## Attributes of a message").expect("a chapter about attributes");
     assert_eq!(rows(fields_of_page), fields);
 }
 
