@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, io};
 
-use crate::sentence::creation;
+use crate::shell::creation;
 
 /// The reason why a command ended early.
 #[derive(Debug)]

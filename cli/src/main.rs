@@ -10,6 +10,7 @@ mod place;
 #[cfg(test)]
 mod reference;
 mod sentence;
+mod shell;
 mod time;
 mod value;
 

@@ -2,13 +2,14 @@
 
 use jiff::{SignedDuration, Timestamp};
 use sqjobs::{
-    Dlq, Envelope, Otherwise, Past, Priority, Record, State, When,
+    Dlq, Envelope, Otherwise, Past, Record, State, When,
     lifecycle::{SKEW, is_awaited, key_name, waits_for_key},
     queue::is_fifo,
 };
 
 use crate::{
     output::{UNKNOWN_BUDGET, attempts},
+    shell::{creation, shell},
     time::{brief, exact, from_now},
 };
 
@@ -413,20 +414,6 @@ fn past(past: &Past) -> String {
     }
     let took = at.zip(*started_at).map(|(at, started)| format!(" after {}", brief(at.duration_since(started).unsigned_abs())));
     format!("Start {generation} ended{when}{} with {kind}: {}", took.unwrap_or_default(), message.trim_end())
-}
-
-/// Returns the command that creates a queue, given its name without the prefix. The queue of a priority belongs to another queue.
-pub(crate) fn creation(short: &str) -> String {
-    match Priority::of_queue(short) {
-        Priority::Default => format!("`sqjobs queue create {}`", shell(short)),
-        priority => format!("`sqjobs queue create {} --priority {}`", shell(&Priority::Default.queue(short)), priority.as_str()),
-    }
-}
-
-/// Quotes text for a shell, if necessary.
-pub(crate) fn shell(text: &str) -> String {
-    let is_plain = |char: char| char.is_ascii_alphanumeric() || "-_.:/@%+,".contains(char);
-    if !text.is_empty() && text.chars().all(is_plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 fn times(number: u64) -> String {

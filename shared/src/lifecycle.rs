@@ -11,6 +11,7 @@ mod dependency;
 mod ending;
 mod filing;
 mod finish;
+mod full;
 mod give_up;
 mod identity;
 mod key;
@@ -36,10 +37,11 @@ pub(crate) use self::{
     ending::{Ending, Fate},
     filing::{enqueued_unique, filed, is_filed, is_sendable, put_off, sent},
     finish::{Outcome, dead_lettered, finish},
+    full::{in_conflict, waiting},
     identity::{UNSTORABLE, differs, has_other_arguments, id_in_use, is_of, noted, other_workflow},
     key::{
-        Kind, Needed, UNCLAIMED, awaited_key, freed, handed_entry, in_conflict, is_backed, is_handed, is_held, is_usable, job_of_entry,
-        key_id, key_kept_until, needed, new_key, places, taken_place, timed_place, unmarked, waited_keys, waiting, waiting_list,
+        Kind, Needed, UNCLAIMED, awaited_key, freed, handed_entry, is_backed, is_handed, is_held, is_usable, job_of_entry, key_id,
+        key_kept_until, needed, new_key, places, taken_place, timed_place, unmarked, waited_keys, waiting_list,
     },
     lease::renewed,
     node::{is_left_over, is_reopened, job_of, max_wait, members, nodes, page, pages, plan, reopened},

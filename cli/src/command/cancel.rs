@@ -10,7 +10,8 @@ use crate::{
     aws::Aws,
     failure::Failure,
     output::{Output, clean, confirmed},
-    sentence::{ended, shell},
+    sentence::ended,
+    shell::shell,
     time::exact,
     value::text,
 };

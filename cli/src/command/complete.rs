@@ -9,7 +9,8 @@ use crate::{
     aws::Aws,
     failure::Failure,
     output::{Output, clean},
-    sentence::{ended, shell},
+    sentence::ended,
+    shell::shell,
     value::text,
 };
 

@@ -14,7 +14,7 @@ use crate::{
     failure::Failure,
     output::clean,
     place::{Place, Setting},
-    sentence::shell,
+    shell::shell,
 };
 
 /// The number of functions that are read at the same time.

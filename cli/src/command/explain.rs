@@ -12,7 +12,8 @@ use crate::{
     aws::Aws,
     failure::Failure,
     output::{Output, clean},
-    sentence::{self, Missing, shell},
+    sentence::{self, Missing},
+    shell::shell,
     time::exact,
     value::{period, text},
 };

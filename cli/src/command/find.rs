@@ -8,7 +8,7 @@ use crate::{
     aws::Aws,
     failure::Failure,
     output::{Output, clean, note},
-    sentence,
+    shell::shell,
     value::text,
 };
 
@@ -192,7 +192,7 @@ fn scope_note(by: By<'_>) -> &'static str {
 }
 
 pub(super) fn no_record(aws: &Aws, id: &str) {
-    let (shown, id) = (clean(id), sentence::shell(id));
+    let (shown, id) = (clean(id), shell(id));
     let message =
         format!("{shown} has no record: no attempt has started yet, or its record was deleted; `sqjobs explain {id}` searches further");
     anstream::eprintln!("{}", aws.place.with_options(&message));

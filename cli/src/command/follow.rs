@@ -12,7 +12,7 @@ use crate::{
     aws::Aws,
     failure::Failure,
     output::{Output, attempts, clean, colour, first_line},
-    sentence::shell,
+    shell::shell,
     time::{self, brief, exact},
     value::text,
 };

@@ -17,7 +17,8 @@ use super::{
 use crate::{
     aws::Aws,
     failure::Failure,
-    sentence::{Missing, after_options, shell},
+    sentence::{Missing, after_options},
+    shell::shell,
     time::from_now,
 };
 

@@ -30,7 +30,7 @@ use crate::{
     aws::Aws,
     failure::{Cause, Failure},
     output::clean,
-    sentence::{creation, shell},
+    shell::{creation, shell},
 };
 
 /// The number of queues that are read at the same time.

@@ -23,7 +23,7 @@ use crate::{
     aws::Aws,
     failure::{Cause, Failure},
     output::{Output, clean, confirmed, note},
-    sentence::{creation, shell},
+    shell::{creation, shell},
     time,
     value::{own_priority, text},
 };

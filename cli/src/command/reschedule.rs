@@ -12,7 +12,8 @@ use crate::{
     aws::Aws,
     failure::Failure,
     output::{Output, clean},
-    sentence::{ended, expires_unrun, incomplete, missing_attribute, shell},
+    sentence::{ended, expires_unrun, incomplete, missing_attribute},
+    shell::shell,
     time::{self, exact},
     value::{priority, text},
 };

@@ -16,7 +16,7 @@ use crate::{
     aws::Aws,
     failure::Failure,
     output::{Output, clean, confirmed},
-    sentence::shell,
+    shell::shell,
     time::exact,
     value::text,
 };

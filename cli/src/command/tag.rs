@@ -8,7 +8,7 @@ use crate::{
     aws::Aws,
     failure::Failure,
     output::{Output, clean},
-    sentence::shell,
+    shell::shell,
     value::text,
 };
 

@@ -14,7 +14,7 @@ use crate::{
     aws::Aws,
     failure::Failure,
     output::{Output, clean, colour, confirmed, last_change},
-    sentence::shell,
+    shell::shell,
 };
 
 /// Maximum number of jobs that a drawing shows.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Envelope, Unreadable, limit, native::take};
+use super::{Envelope, Unreadable, field::take, limit};
 
 /// The feature that a worker needs for these fields.
 pub(crate) const FEATURE: &str = "keys";

@@ -7,6 +7,7 @@ mod bind;
 mod dependency;
 mod digest;
 mod feature;
+mod field;
 mod instant;
 mod integer;
 mod json;

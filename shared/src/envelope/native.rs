@@ -3,10 +3,14 @@
 use std::num::NonZeroU32;
 
 use jiff::Timestamp;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{CURRENT, Envelope, Form, Unreadable, instant, keys, limit, unreadable::read, workflow};
+use super::{
+    CURRENT, Envelope, Form, Unreadable,
+    field::{take, take_text},
+    instant, keys, workflow,
+};
 
 /// The fields that exist in every version of the contract.
 const TIMELESS: &[&str] = &["v", "name", "id"];
@@ -60,26 +64,6 @@ impl Envelope {
 #[derive(Default, Deserialize)]
 #[serde(transparent)]
 struct At(#[serde(with = "instant")] Option<Timestamp>);
-
-/// Takes a field out of the object. A missing field gets its default.
-pub(super) fn take<T: DeserializeOwned + Default>(fields: &mut Map<String, Value>, field: &str) -> Result<T, Unreadable> {
-    convert(field, fields.remove(field))
-}
-
-/// Takes a text out of the object, without a copy.
-fn take_text(fields: &mut Map<String, Value>, field: &str) -> Result<Option<String>, Unreadable> {
-    match fields.remove(field) {
-        Some(Value::String(text)) => Ok(Some(text)),
-        value => convert(field, value),
-    }
-}
-
-fn convert<T: DeserializeOwned + Default>(field: &str, value: Option<Value>) -> Result<T, Unreadable> {
-    match value {
-        None | Some(Value::Null) => Ok(T::default()),
-        Some(value) => read(field, &value).map_err(|flaw| flaw.with_remedy(limit::remedy)),
-    }
-}
 
 fn is_newer(object: &Map<String, Value>) -> bool {
     object.get("v").and_then(Value::as_u64).is_some_and(|v| v > CURRENT.into())

@@ -10,18 +10,12 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{
-    dependency::owed,
-    lease::{SKEW, free_from},
-    request::Request,
-    transition::{cancelled, failed, finished, unfinished, with_message},
-};
+use super::lease::{SKEW, free_from};
 use crate::{
-    Policy,
     clock::{after, from_millis},
     envelope::{Keys, LINK, OnConflict, Rate, UniqueFor, Until, excerpt},
-    names::{key_shard, shard},
-    record::{Failure, Place, Record, State},
+    names::key_shard,
+    record::{Place, Record, State},
 };
 
 /// Time for which a place is held without a record. A claim must be written in its first half.
@@ -258,37 +252,6 @@ pub fn waits_for_key(job: &Record) -> Option<&String> {
     job.blocked_on.iter().find(|id| job.state == State::Blocked && is_key(id))
 }
 
-/// Blocks a job until it gets a place in a key. `claimed` is the record with which it would have started. `owner` is a new token.
-pub(crate) fn waiting(
-    claimed: &Record,
-    started_at: Option<Timestamp>,
-    key: &str,
-    request: &Request,
-    owner: &str,
-    now: Timestamp,
-) -> Record {
-    let mut dependencies = claimed.dependencies.clone().unwrap_or_default();
-    let until = after(now, request.max_blocked);
-    (dependencies.met, dependencies.until, dependencies.run_at) = (true, Some(until), None);
-    let base = with_message(without_limits(claimed.clone()), request);
-    Record {
-        state: State::Blocked,
-        attempts: base.attempts.saturating_sub(1),
-        runs: base.runs.saturating_sub(1),
-        generation: base.generation.saturating_sub(1),
-        started_at,
-        lease_until: None,
-        owner: Some(owner.to_owned()),
-        blocked_on: [key.to_owned()].into(),
-        dependencies: Some(dependencies),
-        run_at: Some(request.expires_at.map_or(until, |at| at.min(until))),
-        due: Some(shard(&base.id)),
-        listed: Some(waiting_list(key)),
-        listed_at: Some(base.enqueued_at.unwrap_or(now)),
-        ..unfinished(base)
-    }
-}
-
 /// Gives a blocked job the place that it was handed, if it waited for a key.
 pub(super) fn with_handed_place(blocked: Record, now: Timestamp) -> Record {
     let Some(key) = waits_for_key(&blocked).cloned() else { return blocked };
@@ -296,18 +259,6 @@ pub(super) fn with_handed_place(blocked: Record, now: Timestamp) -> Record {
     let mut job = Record { listed: None, listed_at: None, blocked_on: BTreeSet::new(), ..blocked };
     job.held.insert(key, place);
     job
-}
-
-/// Ends a job whose unique key another job holds. `replaced`: that job has got the arguments of this one.
-pub(crate) fn in_conflict(job: &Record, key: &Needed, holder: &str, replaced: bool, policy: &Policy, now: Timestamp) -> Record {
-    let consequence = if replaced { ", and has the arguments of this one or later ones" } else { "" };
-    let reason = format!("job {} holds {}{consequence}", excerpt(holder), key_name(&key.id));
-    let failure = Failure::new("unique", reason, now);
-    let ended = match key.on_conflict {
-        OnConflict::Drop | OnConflict::Replace => Record { error: Some(failure), ..cancelled(job.clone()) },
-        OnConflict::Fail => failed(job.clone(), failure),
-    };
-    owed(finished(ended, policy, now), now)
 }
 
 /// Removes the places that a job gives back at the end of each attempt.

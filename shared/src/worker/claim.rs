@@ -11,7 +11,7 @@ use super::{
     decode::{Decoded, Delivery, Refused},
     ending::{CLAIMS, Repeat, Settlement, hooks_of, level},
     executor::{Granted, Stored, call},
-    places::Places,
+    places::{Places, Unplaced},
     workflow::Expanded,
 };
 use crate::{
@@ -106,7 +106,8 @@ impl Delivery {
                 let asked = self.place(next, ending, seen.as_deref(), (decoded, &claim), &mut places, batch);
                 match asked.boxed().await {
                     Ok(next) => next,
-                    Err(claimed) => return claimed,
+                    Err(Unplaced::Unanswered(error)) => return self.unanswered(decoded, &error, None, batch),
+                    Err(Unplaced::Later) => return Claimed::Settle(Ending::NotStarted.into()),
                 }
             } else {
                 (next, ending)

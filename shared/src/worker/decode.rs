@@ -16,6 +16,7 @@ use crate::{
     lifecycle::{self, Ending, Expansion, Request},
     queue::Message,
     record::Failure,
+    store::StoreError,
 };
 
 /// A message and its decoded job.
@@ -72,6 +73,26 @@ impl Work {
         keys.check()?;
         let keys = keys.boxed();
         Ok(Self { job, keys, origin: Origin { depth: envelope.depth, traceparent: envelope.traceparent.clone(), run_at: envelope.run_at } })
+    }
+}
+
+/// The reason why the arguments of a job cannot be used.
+pub(super) enum Unusable {
+    /// They do not fit its type.
+    Unreadable(Unreadable),
+    /// The outputs to which they refer cannot be read.
+    Unread(StoreError),
+}
+
+impl From<Unreadable> for Unusable {
+    fn from(error: Unreadable) -> Self {
+        Self::Unreadable(error)
+    }
+}
+
+impl From<StoreError> for Unusable {
+    fn from(error: StoreError) -> Self {
+        Self::Unread(error)
     }
 }
 

@@ -10,12 +10,12 @@ use uuid::Uuid;
 use super::{
     batch::Batch,
     claim::{Claimed, Turn},
-    decode::{Decoded, Delivery, Refused, Work, decode},
+    decode::{Decoded, Delivery, Refused, Unusable, Work, decode},
     ending::{CLAIMS, Repeat, Running, Settlement, end, hooks_of, level, millis, unrecorded},
     executor::{Execution, Granted, Ran, Stored},
 };
 use crate::{
-    envelope::{Envelope, Unreadable, are_of_one_function, check_id},
+    envelope::{Envelope, are_of_one_function, check_id},
     lifecycle::{self, Decision, Ending, FollowUp, Outcome, Request},
     record::{Failure, Record},
     store::{StoreError, Write, Written},
@@ -238,25 +238,5 @@ impl Delivery {
         let outcome = Outcome::Failure(Failure::new(kind, reason, batch.engine.clock.now()), follow_up);
         let running = Running { record: granted.record, stored: granted.stored, progress: None, ran: None };
         end(running, outcome, decoded, granted.asked + decoded.policy.lease, None, batch).await.0
-    }
-}
-
-/// The reason why the arguments of a job cannot be used.
-pub(super) enum Unusable {
-    /// They do not fit its type.
-    Unreadable(Unreadable),
-    /// The outputs to which they refer cannot be read.
-    Unread(StoreError),
-}
-
-impl From<Unreadable> for Unusable {
-    fn from(error: Unreadable) -> Self {
-        Self::Unreadable(error)
-    }
-}
-
-impl From<StoreError> for Unusable {
-    fn from(error: StoreError) -> Self {
-        Self::Unread(error)
     }
 }

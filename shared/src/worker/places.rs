@@ -7,9 +7,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     batch::Batch,
-    claim::Claimed,
-    decode::{Decoded, Delivery, Work, both},
-    delivery::Unusable,
+    decode::{Decoded, Delivery, Unusable, Work, both},
     ending::Settlement,
 };
 use crate::{
@@ -52,6 +50,14 @@ enum Placed {
     Later,
 }
 
+/// The reason why a delivery must come back.
+pub(super) enum Unplaced {
+    /// The store did not answer.
+    Unanswered(StoreError),
+    /// Another delivery of the job has a place, or the store cannot hold one.
+    Later,
+}
+
 impl Delivery {
     /// Takes the places that a job needs before `next` is written. Returns the record to write with its ending, or else the end of the
     /// delivery.
@@ -63,7 +69,7 @@ impl Delivery {
         claim: (&Decoded, &Claim),
         places: &mut Option<Places>,
         batch: &Batch<'_>,
-    ) -> Result<(Box<Record>, Option<Ending>), Claimed> {
+    ) -> Result<(Box<Record>, Option<Ending>), Unplaced> {
         let places = places.get_or_insert_with(Places::none);
         if places.taken.is_empty() {
             places.write_by = Instant::now() + UNCLAIMED / 2;
@@ -83,10 +89,10 @@ impl Delivery {
                 self.give_back(mem::take(&mut places.taken), batch).await;
                 match refused {
                     Err(error @ StoreError::Invalid(_)) => tracing::error!(id = self.id, %error, "cannot take a place in a key"),
-                    Err(error) => return Err(self.unanswered(claim.0, &error, None, batch)),
+                    Err(error) => return Err(Unplaced::Unanswered(error)),
                     Ok(_) => {}
                 }
-                Err(Claimed::Settle(Ending::NotStarted.into()))
+                Err(Unplaced::Later)
             }
         }
     }

@@ -23,7 +23,7 @@ use crate::{
     command::{feeding::refuse_other_table, queue, table::check_options},
     failure::Failure,
     output::{Output, clean, confirmed, progress},
-    sentence::shell,
+    shell::shell,
 };
 
 /// Action of a command on dead letters.

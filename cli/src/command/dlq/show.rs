@@ -12,7 +12,7 @@ use crate::{
     command::lookup,
     failure::Failure,
     output::{Output, clean},
-    sentence::shell,
+    shell::shell,
 };
 
 pub(super) async fn show(aws: &Aws, wanted: Show) -> Result<bool, Failure> {

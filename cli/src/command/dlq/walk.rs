@@ -14,7 +14,7 @@ use sqjobs::{
 use tokio::time::sleep;
 
 use super::letter::DeadLetter;
-use crate::{aws::Aws, command::queue, failure::Failure, sentence::shell};
+use crate::{aws::Aws, command::queue, failure::Failure, shell::shell};
 
 /// Visibility timeout of the messages that a walk has received. An interrupted redrive can be run again after this time.
 pub(super) const HIDDEN: Duration = Duration::from_secs(30);

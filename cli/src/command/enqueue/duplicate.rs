@@ -11,7 +11,7 @@ use sqjobs::{
     store::{DynamoDb, Store as _},
 };
 
-use crate::{aws::Aws, output::clean, sentence::shell, time};
+use crate::{aws::Aws, output::clean, shell::shell, time};
 
 /// The arguments, the time and the dependencies of a job. A delay gives no time, because the same command gives another time later.
 #[derive(PartialEq)]

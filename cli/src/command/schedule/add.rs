@@ -24,7 +24,7 @@ use crate::{
     failure::Failure,
     lines::open,
     output::{Output, clean, confirmed},
-    sentence::creation,
+    shell::creation,
     time::exact,
 };
 

@@ -21,7 +21,7 @@ use crate::{
     aws::Aws,
     failure::Failure,
     output::{Output, clean, confirmed},
-    sentence::creation,
+    shell::creation,
 };
 
 pub(super) async fn schedule(aws: impl AsyncFn() -> Aws, wanted: Schedule) -> Result<bool, Failure> {

@@ -11,7 +11,7 @@ use crate::{
     command::queue,
     failure::Failure,
     output::{Output, clean},
-    sentence::shell,
+    shell::shell,
 };
 
 /// The time by which a beater makes fires in advance. Its next tick withdraws the fires of a changed schedule.

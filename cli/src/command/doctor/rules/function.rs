@@ -9,7 +9,7 @@ use crate::{
         function::{self, Function},
     },
     place::Place,
-    sentence::shell,
+    shell::shell,
 };
 
 impl Findings<'_> {

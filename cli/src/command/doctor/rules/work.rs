@@ -15,7 +15,8 @@ use crate::{
         lookup::PARKED,
         schedule::suggestion,
     },
-    sentence::{creation, incomplete, missing_attribute, shell},
+    sentence::{incomplete, missing_attribute},
+    shell::{creation, shell},
     time::{brief, from_now},
 };
 
