@@ -17,7 +17,7 @@ use crate::{
     envelope::Rate,
     lifecycle::{self, Kind, Needed, Replacement},
     links::{Links, unreadable},
-    names::key_shard,
+    names::{is_fifo, key_shard},
     outbox::{self, token},
     queue::MAX_DELAY,
     record::{Record, State},
@@ -28,6 +28,10 @@ use crate::{
 const TRIES: usize = 8;
 /// Maximum number of jobs that are handed a place together.
 const PAGE: usize = 25;
+/// Maximum time in which a beater sends the jobs that wait for one rate. It sends the others a minute later.
+const LOOK: Duration = Duration::from_secs(10);
+/// Number of the last jobs that were sent and that the index may still list.
+const RECENT: usize = 200;
 /// Maximum wait inside a function for the instant at which a rate allows a start. A longer wait needs a message.
 const MOMENT: Duration = Duration::from_secs(1);
 /// The waits for a job that the index does not list yet.
@@ -294,17 +298,18 @@ impl Links<'_> {
     /// rate of a newcomer, whose id is `newcomer`: it sends one page, and a beater sends the others. Returns the number of jobs.
     async fn send_waiting(&self, mut key: Record, declared: Option<&Rate>, newcomer: Option<&str>) -> Result<usize, StoreError> {
         let list = lifecycle::waiting_list(&key.id);
-        let (mut seen, mut sent, mut tries) = (BTreeSet::new(), 0, 0);
-        while tries < TRIES {
+        let stop_at = Instant::now() + LOOK;
+        let (mut recent, mut sent, mut tries) = (Vec::new(), 0, 0);
+        while tries < TRIES && Instant::now() < stop_at {
             let now = self.clock.now();
             let current = declared.map_or_else(|| key.clone(), |rate| lifecycle::with_declared(&key, rate, &token(), now));
             let (starts, _) = lifecycle::next_starts(&current, PAGE, &token(), now);
             if starts.is_empty() {
                 return Ok(sent);
             }
-            let mut ids = self.store.oldest(&list, starts.len().saturating_add(seen.len())).await?;
+            let mut ids = self.store.oldest(&list, starts.len().saturating_add(recent.len())).await?;
             ids.extend(newcomer.map(str::to_owned).filter(|id| !ids.contains(id)));
-            ids.retain(|id| !seen.contains(id));
+            ids.retain(|id| !recent.contains(id));
             let mut waiting = self.waiting_for(&key.id, &ids).await?;
             waiting.truncate(starts.len());
             if waiting.is_empty() {
@@ -316,7 +321,9 @@ impl Links<'_> {
                 (key, tries) = (stored, tries + 1);
                 continue;
             }
-            seen.extend(waiting.iter().map(|job| job.id.clone()));
+            recent.extend(waiting.iter().map(|job| job.id.clone()));
+            recent.drain(..recent.len().saturating_sub(RECENT));
+            tries = 0;
             sent += self.send_at(waiting.into_iter().zip(starts).collect()).await?;
             if newcomer.is_some() {
                 return Ok(sent);
@@ -345,7 +352,10 @@ impl Links<'_> {
             }
         }
         for (queue, jobs) in queues {
-            outbox::send(self.queue, self.store, &queue, jobs, now).await;
+            // A message of a FIFO queue cannot be delayed, and would hold its group. A beater sends it when it is due.
+            if !is_fifo(&queue) {
+                outbox::send(self.queue, self.store, &queue, jobs, now).await;
+            }
         }
         Ok(count)
     }

@@ -7,7 +7,8 @@ use std::{
 
 use super::{Client, Enqueue, Enqueued, enqueue::Prepared};
 use crate::{
-    Error, Record, lifecycle,
+    Error, Record,
+    lifecycle::{self, Needed},
     queue::QueueError,
     store::{Listing, Write, Written},
 };
@@ -131,17 +132,29 @@ impl Client {
         answers
     }
 
-    /// Enqueues the jobs that have a unique key. Returns the answers by their places.
+    /// Enqueues the jobs that have a unique key, those of one key one after the other. Returns the answers by their places.
     async fn publish_uniques(&self, jobs: &[Result<(Enqueue, Prepared), Error>]) -> BTreeMap<usize, Result<Enqueued, Error>> {
-        let mut uniques = Vec::new();
+        let mut keys: BTreeMap<&str, Vec<_>> = BTreeMap::new();
         for (place, job) in jobs.iter().enumerate() {
             if let Ok((job, prepared)) = job
                 && let Some(key) = &prepared.unique
             {
-                uniques.push(self.publish_unique(job, prepared, key).map(move |answer| (place, answer)).boxed());
+                keys.entry(&key.id).or_default().push((place, job, prepared, key));
             }
         }
-        stream::iter(uniques).buffer_unordered(AT_A_TIME).collect().await
+        let keys: Vec<_> = keys.into_values().map(|jobs| self.publish_in_order(jobs).boxed()).collect();
+        stream::iter(keys).buffer_unordered(AT_A_TIME).collect::<Vec<_>>().await.into_iter().flatten().collect()
+    }
+
+    async fn publish_in_order<'a>(
+        &self,
+        jobs: Vec<(usize, &'a Enqueue, &'a Prepared, &'a Needed)>,
+    ) -> Vec<(usize, Result<Enqueued, Error>)> {
+        let mut answers = Vec::with_capacity(jobs.len());
+        for (place, job, prepared, key) in jobs {
+            answers.push((place, self.publish_unique(job, prepared, key).await));
+        }
+        answers
     }
 
     /// Writes the records and the listings of jobs that were sent, and adds failures to the answers. It does not replace existing records,

@@ -131,8 +131,8 @@ fn start(seen: Record, request: &Request, policy: &Policy, claim: &Claim, now: T
 
 /// Decides about a job that is not due yet. If its wait is long, its record replaces the message.
 fn early(seen: &Record, request: &Request, policy: &Policy, claim: &Claim, due: Timestamp, now: Timestamp) -> Decision {
-    // The record of a job with a unique key holds the key, so it must be written. A FIFO queue keeps its order instead.
-    let must_file = request.is_unique && seen.state != State::Scheduled && !is_fifo(&seen.queue);
+    // The record of a job with a unique key holds the key, so it must be written, unless it was. A FIFO queue keeps its order instead.
+    let must_file = request.is_unique && seen.state != State::Scheduled && seen.held.is_empty() && !is_fifo(&seen.queue);
     if !(waits_long(seen, now) || must_file) || is_filed(seen, now) {
         return Decision::Leave(Ending::Early(due));
     }

@@ -73,6 +73,15 @@ pub(crate) fn is_sendable(record: &Record, until: Timestamp) -> bool {
 
 /// Marks the message of a due or released job as sent.
 pub(crate) fn sent(waiting: &Record, now: Timestamp) -> Record {
-    let waiting = waiting.clone();
-    Record { state: State::Queued, due: None, ..if waiting.state == State::Blocked { unblocked(waiting, now) } else { waiting } }
+    if waiting.state != State::Blocked {
+        return Record { state: State::Queued, due: None, ..waiting.clone() };
+    }
+    let released = unblocked(waiting.clone(), now);
+    // Two processes may mark a job that was handed a key, at different times: the records differ, and so must their versions.
+    let until = released.held.iter().filter(|(key, place)| waiting.held.get(*key) != Some(*place)).find_map(|(_, place)| place.until);
+    let owner = match (&released.owner, until) {
+        (Some(owner), Some(until)) => Some(format!("{owner}-{until}")),
+        (owner, _) => owner.clone(),
+    };
+    Record { state: State::Queued, due: None, owner, ..released }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{
     ending::Ending,
-    key::without_limits,
+    key::without_limit,
     transition::{cancelled, failed, finished, remember, too_often, unfinished, without_message},
 };
 use crate::{
@@ -26,7 +26,7 @@ pub(crate) enum Outcome {
 
 /// Decides the ending of an attempt, given its record while it ran.
 pub(crate) fn finish(running: &Record, outcome: Outcome, policy: &Policy, jitter: f64, now: Timestamp) -> (Record, Ending) {
-    let running = without_limits(Record { lease_until: None, ..unfinished(running.clone()) });
+    let running = without_limit(Record { lease_until: None, ..unfinished(running.clone()) });
     let (failure, next) = match outcome {
         Outcome::Success(output) => return (succeeded(running, output, policy, now), Ending::Succeeded),
         Outcome::Failure(failure, next) => (failure, next),

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     dependency::owed,
-    key::{Needed, key_name, waiting_list, without_limits},
+    key::{Needed, has_turn, key_name, waiting_list, without_limit},
     request::Request,
     transition::{cancelled, failed, finished, unfinished, with_message},
 };
@@ -26,9 +26,11 @@ pub(crate) fn waiting(
     now: Timestamp,
 ) -> Record {
     let mut dependencies = claimed.dependencies.clone().unwrap_or_default();
-    let until = after(now, request.max_blocked);
+    // The turn of the job in a rate has come, and it keeps that turn and the end of its wait.
+    let is_turn = has_turn(claimed);
+    let until = dependencies.until.filter(|_| is_turn).unwrap_or_else(|| after(now, request.max_blocked));
     (dependencies.met, dependencies.until, dependencies.run_at) = (true, Some(until), None);
-    let base = with_message(without_limits(claimed.clone()), request);
+    let base = with_message(without_limit(claimed.clone()), request);
     Record {
         state: State::Blocked,
         attempts: base.attempts.saturating_sub(1),

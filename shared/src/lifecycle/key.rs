@@ -261,9 +261,14 @@ pub(super) fn with_handed_place(blocked: Record, now: Timestamp) -> Record {
     job
 }
 
-/// Removes the places that a job gives back at the end of each attempt.
-pub(super) fn without_limits(mut job: Record) -> Record {
-    job.held.retain(|key, _| !matches!(Kind::of(key), Some(Kind::Limit | Kind::Rate)));
+/// Returns `true` if a job has waited for a rate and was sent to start.
+pub(super) fn has_turn(job: &Record) -> bool {
+    job.held.keys().any(|key| Kind::of(key) == Some(Kind::Rate))
+}
+
+/// Removes the place in a limit key, which a job gives back at the end of each attempt and of each try to start.
+pub(super) fn without_limit(mut job: Record) -> Record {
+    job.held.retain(|key, _| Kind::of(key) != Some(Kind::Limit));
     job
 }
 

@@ -19,6 +19,9 @@ use crate::{
 /// effect after this time.
 const AHEAD: Duration = Duration::from_mins(2);
 
+/// Time after which a job that was sent to start and has not started no longer counts.
+const LATE: Duration = Duration::from_secs(30);
+
 /// Returns the record of a rate key that no job has used, with this id.
 pub(crate) fn new_rate_key(id: &str, now: Timestamp) -> Record {
     Record { id: id.to_owned(), purge_at: Some(key_kept_until(now)), ..Record::default() }
@@ -53,6 +56,10 @@ pub(crate) fn next_starts(key: &Record, most: usize, owner: &str, now: Timestamp
     let mut rate = key.rate.as_deref().cloned().unwrap_or_default();
     let interval = micros(rate.current().interval());
     let (now_us, last) = (now.as_microsecond(), after(now, AHEAD).as_microsecond());
+    // The job that was sent last has not started: it was cancelled, or has lost its turn.
+    if rate.earliest() <= now_us && rate.sent_until.saturating_sub(interval).saturating_add(micros(LATE)) <= now_us {
+        rate.sent_until = 0;
+    }
     rate.sent_until = rate.sent_until.max(rate.earliest()).max(now_us);
     let mut starts = Vec::new();
     while starts.len() < most && rate.sent_until <= last {
@@ -74,7 +81,8 @@ fn declared_by(key: &Record, declared: &Rate, now: Timestamp) -> KeyRate {
     if rate.declared.as_ref() == Some(declared) {
         return rate;
     }
-    KeyRate { declared: Some(*declared), ..rate }.changed(now)
+    let declared = KeyRate { declared: Some(*declared), ..rate.clone() };
+    if declared.current() == rate.current() { declared } else { declared.changed(now) }
 }
 
 fn with_rate(key: &Record, rate: KeyRate, owner: &str, now: Timestamp) -> Record {

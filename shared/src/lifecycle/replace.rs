@@ -39,6 +39,10 @@ pub(crate) fn replaced(job: &Record, by: &Record, owner: &str, now: Timestamp) -
     if job.id == by.id || job.enqueued_at > by.enqueued_at {
         return Replacement::Done;
     }
+    let run_at = by.run_at.unwrap_or(now);
+    if own.expires_at.is_some_and(|expires_at| expires_at <= run_at) {
+        return Replacement::Refused; // it would expire before it runs
+    }
     let envelope = Envelope { args: other.args, kwargs: other.kwargs, tags: other.tags, meta: other.meta, ..own };
     let next = Record {
         envelope: Some(envelope.to_body()),
@@ -50,7 +54,6 @@ pub(crate) fn replaced(job: &Record, by: &Record, owner: &str, now: Timestamp) -
         blocked_on: BTreeSet::new(),
         ..job.clone()
     };
-    let run_at = by.run_at.unwrap_or(now);
     // A message that comes earlier waits until the run time.
     if job.state == State::Queued && job.run_at.is_none_or(|at| at <= run_at) {
         return Replacement::Write(Box::new(Record { run_at: Some(run_at), ..next }));

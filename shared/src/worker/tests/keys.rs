@@ -785,3 +785,110 @@ async fn a_job_that_has_waited_for_others_still_takes_its_keys() {
     assert_eq!(graph.states(&["a", "b"]), [State::Succeeded, State::Blocked]);
     assert!(graph.record("b").blocked_on.contains(LIMIT));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_jobs_share_one_key() {
+    for most in [1, 10] {
+        let (graph, gauge) = gauged();
+        let ids: Vec<_> = (0..1000).map(|number| format!("{number:03}")).collect();
+        for id in &ids {
+            graph.enqueue(limited(id, most)).await;
+        }
+        graph.run().await;
+        assert_eq!(gauge.most(), most as usize);
+        let mut runs = graph.runs.all();
+        if most == 1 {
+            assert_eq!(runs, ids, "the oldest first");
+        }
+        runs.sort();
+        assert_eq!(runs, ids);
+        assert!(ids.iter().all(|id| graph.record(id).attempts == 1));
+        assert!(graph.record(LIMIT).holders.is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_holds_after_a_stall_and_is_used_while_jobs_wait() {
+    let (graph, starts) = noted();
+    for number in 0..200 {
+        graph.enqueue(paced(&number.to_string(), Rate::per_second(2))).await;
+    }
+    let engine = graph.local.engine(graph.jobs.clone(), Handle::current(), usize::MAX);
+    graph.local.run_due(&engine).await.expect("memory answers");
+    let before = lock(&starts).len();
+    // No function and no beater runs for 20 minutes, and the messages of all waiting jobs become visible.
+    graph.local.clock.advance(seconds(1200));
+    graph.run().await;
+    let gaps = gaps(&starts);
+    assert_eq!(gaps.len(), 199);
+    assert!(gaps.iter().all(|gap| *gap >= 500), "{gaps:?}");
+    let (after, jobs): (i128, _) = (gaps[before..].iter().sum(), gaps.len() - before);
+    assert!(500 * i128::try_from(jobs).expect("few") * 100 >= after * 95, "{jobs} jobs took {after} ms: {gaps:?}");
+}
+
+#[test]
+fn two_marks_of_a_released_job_at_different_times_have_different_versions() {
+    let blocked = Record {
+        id: "a".into(),
+        state: State::Blocked,
+        owner: Some("token".into()),
+        blocked_on: [LIMIT.to_owned()].into(),
+        ..Record::default()
+    };
+    let marked = |second| lifecycle::sent(&blocked, Timestamp::from_second(second).expect("an instant"));
+    assert_eq!(marked(1), marked(1));
+    assert_ne!(marked(1).version(), marked(2).version());
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_with_a_limit_and_a_rate_all_start() {
+    let (graph, starts) = noted();
+    for id in TEN {
+        let keys = Keys::new().limit("service", 1).rate("service", Rate::per_second(1));
+        graph.enqueue(job(id).keys(keys)).await;
+    }
+    graph.run().await;
+    assert_eq!(graph.states(&TEN), [State::Succeeded; 10]);
+    assert!(gaps(&starts).iter().all(|gap| (1000..10_000).contains(gap)), "{:?}", gaps(&starts));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_job_of_a_bulk_enqueue_with_one_unique_key_wins() {
+    let graph = arguments_noted();
+    let jobs = (0..20).map(|number| latest(&format!("job-{number:02}"), number).delay(seconds(60)));
+    let answers = graph.local.client().enqueue_many(jobs).await;
+    assert!(answers[1..].iter().all(|answer| answer.as_ref().is_ok_and(|sent| sent.replaced)));
+    graph.run().await;
+    assert_eq!(graph.runs.all(), ["job-00 19"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_would_expire_first_is_not_moved() {
+    let graph = arguments_noted();
+    let client = graph.local.client();
+    let expires = graph.local.clock.now() + seconds(90);
+    graph.enqueue(latest("a", 1).delay(seconds(60)).expires_at(expires)).await;
+    let answer = client.enqueue_one(latest("b", 2).delay(seconds(120))).await.expect("an answer");
+    assert_eq!((answer.holder.as_deref(), answer.replaced), (Some("a"), false));
+    graph.run().await;
+    assert_eq!(graph.runs.all(), ["a 1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_job_leaves_its_turn_in_a_rate_to_the_next() {
+    let (graph, starts) = noted();
+    let client = graph.local.client();
+    for id in ["a", "b", "c"] {
+        graph.enqueue(paced(id, Rate::new(1, seconds(3600)))).await;
+    }
+    let engine = graph.local.engine(graph.jobs.clone(), Handle::current(), usize::MAX);
+    graph.local.run_due(&engine).await.expect("memory answers");
+    graph.local.clock.advance(seconds(3540));
+    graph.local.run_due(&engine).await.expect("memory answers");
+    assert_eq!(graph.record("b").blocked_on.len(), 0, "it was sent");
+    client.cancel("b").await.expect("memory answers");
+    graph.local.clock.advance(seconds(120));
+    graph.run().await;
+    assert_eq!(graph.states(&["a", "b", "c"]), [State::Succeeded, State::Cancelled, State::Succeeded]);
+    assert!(gaps(&starts)[0] < 3_800_000, "{:?}", gaps(&starts));
+}
