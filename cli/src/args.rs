@@ -82,7 +82,7 @@ pub(crate) enum Command {
     /// `sqjobs list --tag` finds the job by each tag that was added, even if it was enqueued without --listed. The job may be in any state. If
     /// it is running, its next attempt gets the new tags. A job without a record does not change.
     Tag(Tag),
-    /// Show limit keys, and set their limits.
+    /// Show limit keys and rate keys, and set their limits and rates.
     #[command(subcommand)]
     Limit(LimitCommand),
     /// Show statistics by queue and day: how jobs ended, how long they waited and ran, and the most frequent errors.

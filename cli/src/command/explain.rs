@@ -120,7 +120,7 @@ async fn lost_message(aws: &Aws, record: &Record, now: Timestamp) -> Option<Stri
 /// Maximum number of jobs that the sentences about waits name.
 const NAMED: usize = 20;
 
-/// Describes each job that a blocked job still waits for.
+/// Describes the jobs or the key that a blocked job still waits for.
 async fn dependencies(aws: &Aws, record: &Record) -> Result<Vec<String>, Failure> {
     if record.state != State::Blocked {
         return Ok(Vec::new());

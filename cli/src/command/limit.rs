@@ -22,11 +22,11 @@ pub(crate) enum LimitCommand {
     Show(Key),
     /// Set the limit of a limit key, or the rate of a rate key, without a deployment.
     ///
-    /// The value overrides the one that the jobs declare. Running jobs continue. A limit of 0 lets no job with this limit key start. A limit
-    /// takes effect at once. A rate takes effect at once for new jobs, and within two minutes for waiting jobs. A value that no job has used
-    /// for 400 days is deleted.
+    /// The value overrides the one that the jobs declare. Running jobs continue. With a limit of 0, no job with this key starts. A limit
+    /// takes effect at once. A rate takes effect at once for new jobs, and within two minutes for waiting jobs. The value is deleted if no
+    /// job uses the key for 400 days.
     Set(SetLimit),
-    /// Remove the limit and the rate that were set for this key: those that the jobs declare apply again.
+    /// Remove the limit and the rate that were set for this key, so that the declared ones apply again.
     Clear(Key),
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct ListLimits {
 
 #[derive(Debug, Args)]
 pub(crate) struct Key {
-    /// The key, as `limit_key` or `rate_key` in a message has it.
+    /// The key: the value of `limit_key` or `rate_key` in a message.
     #[arg(value_parser = text)]
     pub(crate) key: String,
     /// Print the limit key and the rate key as lines of JSON.

@@ -1,11 +1,14 @@
-//! Moves a waiting job to another time.
+//! Moves a waiting job to another time or to another priority.
 
 use std::time::Duration;
 
 use clap::{ArgGroup, Args};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use sqjobs::{Priority, Record, State};
+use sqjobs::{
+    Priority, Record, State,
+    lifecycle::{key_name, waits_for_key},
+};
 
 use super::{beater, environment::refuse_other_record, queue};
 use crate::{
@@ -33,8 +36,8 @@ pub(crate) struct Move {
     /// The new time, counted from now, such as 5m.
     #[arg(long, alias = "in", value_name = "DURATION", value_parser = time::duration)]
     pub(crate) delay: Option<Duration>,
-    /// The new priority: the job is sent to the queue of that name when its wait ends. This also moves a job that waits for other jobs or
-    /// for a key.
+    /// The new priority: the job is sent to the queue of this priority when its wait ends. This option also moves a job that waits for
+    /// other jobs or for a key.
     #[arg(long, value_parser = priority)]
     pub(crate) priority: Option<Priority>,
     /// Print the outcome as JSON.
@@ -143,6 +146,11 @@ fn moved_to(id: &str, at: Option<Timestamp>, record: Option<&Record>, now: Times
         }
         (None, Some((State::Scheduled, record))) if let Some(missing) = missing_attribute(record) => incomplete(&record.id, missing),
         (None, Some((State::Running, _))) => format!("it is running. `sqjobs cancel {id}` asks it to stop"),
+        (None, Some((State::Blocked, record))) if let Some(key) = waits_for_key(record) => format!(
+            "it waits for {}, and starts as soon as the key allows it. To run it at another time, cancel it with `sqjobs cancel {id}`, \
+             then `sqjobs retry {id} ARGS --at INSTANT`",
+            key_name(key)
+        ),
         (None, Some((State::Blocked, _))) => format!(
             "it waits for other jobs, and is sent when they have ended. To run it at another time, cancel it with `sqjobs cancel {id}`, then \
              `sqjobs retry {id} ARGS --at INSTANT`, which waits for the same jobs"
@@ -170,6 +178,10 @@ mod tests {
         let later = "2026-05-04T13:00:00Z".parse().expect("an instant");
         let blocked = moved_to("a", None, Some(&record("blocked")), now);
         assert!(blocked.contains("it waits for other jobs") && !blocked.contains("its queue"), "{blocked}");
+        let mut keyed = record("blocked");
+        keyed.blocked_on.insert("service\u{1f}\u{1f}limit".into());
+        let keyed = moved_to("a", None, Some(&keyed), now);
+        assert!(keyed.contains("it waits for the limit key service") && !keyed.contains("other jobs"), "{keyed}");
         assert_eq!(moved_to("a", Some(later), None, now), "a waits until 2026-05-04T13:00:00Z");
         let past = moved_to("a", "2026-05-04T11:00:00Z".parse().ok(), None, now);
         assert_eq!(past, "a is due now, because 2026-05-04T11:00:00Z is in the past; a beater sends it within a minute");

@@ -121,7 +121,7 @@ pub(crate) struct Options {
     /// The queue. Default: the queue with the job's name.
     #[arg(long, value_parser = text)]
     pub(crate) queue: Option<String>,
-    /// The priority: the job waits in the queue of that name, such as adder-high instead of adder.
+    /// The priority: it selects the queue, such as adder-high instead of adder.
     #[arg(long, value_parser = priority)]
     pub(crate) priority: Option<Priority>,
     /// Run the job after this delay, such as 5m.
@@ -145,13 +145,13 @@ pub(crate) struct Options {
     /// The maximum time to wait for those jobs, such as 12h. After this time, the job fails. Default: 30 days.
     #[arg(long, value_name = "DURATION", value_parser = time::duration)]
     pub(crate) max_blocked: Option<Duration>,
-    /// A key of which --limit jobs run at a time, in all functions and queues. The others wait, and use no attempt.
+    /// A key: at most --limit jobs with this key run at a time, in all functions and queues. The others wait, and use no attempt.
     #[arg(long, value_name = "KEY", value_parser = text)]
     pub(crate) limit_key: Option<String>,
     /// The maximum number of jobs with the --limit-key that run at a time, from 1 to 100.
     #[arg(long, value_name = "NUMBER")]
     pub(crate) limit: Option<u32>,
-    /// A key of which attempts start at the --rate, in all functions and queues. The other jobs wait, and use no attempt.
+    /// A key: attempts of jobs with this key start at most at the --rate, in all functions and queues. The others wait, and use no attempt.
     #[arg(long, value_name = "KEY", value_parser = text)]
     pub(crate) rate_key: Option<String>,
     /// The number of attempts with the --rate-key that start in a period, such as 5/1s or 100/1m. At most 100 a second.
@@ -160,10 +160,10 @@ pub(crate) struct Options {
     /// The maximum number of attempts with the --rate-key that start at once after a pause, from 1 to 1000. Default: 1.
     #[arg(long, value_name = "NUMBER", requires = "rate")]
     pub(crate) burst: Option<u32>,
-    /// A key that one job holds from its start until it has ended. Other jobs with this key wait.
+    /// A key that one job holds from its first start until it has ended. Other jobs with this key wait.
     #[arg(long, value_name = "KEY", value_parser = text)]
     pub(crate) exclusive_key: Option<String>,
-    /// A key that one job holds from now on. If another job holds it, this one is not enqueued.
+    /// A key that one job holds from its enqueue. If another job holds it, this one is not enqueued.
     #[arg(long, value_name = "KEY", value_parser = text)]
     pub(crate) unique_key: Option<String>,
     /// The time for which the job holds the --unique-key: until it has ended, until it has started, or a duration such as 1h. Default: ended.
