@@ -1,8 +1,8 @@
-//! Takes and gives places in the keys that jobs share.
+//! Takes and frees the keys that jobs share. A job that holds a key has a place among its holders.
 //!
-//! A job that finds a key full is blocked, and is listed under the key. Whoever frees a place hands it to the oldest job of that list. While
-//! jobs wait for a key, no other job takes a place, and a beater looks at the key each minute: it frees the places of jobs that died, and
-//! hands over those that nobody has handed over. Every step can be repeated.
+//! A job that finds a key full is blocked, and is listed under the key. The process that frees a place hands it to the oldest job of that
+//! list. While jobs wait for a key, no other job takes a place, and a beater looks at the key each minute: it frees the places of jobs that
+//! died, and hands over all free places. Every step can be repeated.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -102,7 +102,7 @@ impl Links<'_> {
         Err(StoreError::Busy(format!("{} changed at each try", lifecycle::key_name(&key.id))))
     }
 
-    /// Uses up a part of a rate for an attempt that starts now, or within a moment. `may_pass`: the job has waited for this key. Returns
+    /// Uses up a part of a rate for an attempt that starts now, or within a second. `may_pass`: the job has waited for this key. Returns
     /// `false` if the job must wait.
     pub(crate) async fn start(&self, key: &str, declared: &Rate, may_pass: bool) -> Result<bool, StoreError> {
         let give_up = Instant::now() + MOMENT;
@@ -135,7 +135,7 @@ impl Links<'_> {
         Ok(false)
     }
 
-    /// Gives places back: keys and entries. Hands them to jobs that wait.
+    /// Frees places, given as keys and entries, and hands them to jobs that wait.
     pub(crate) async fn give(&self, places: Vec<(String, String)>) -> Result<(), StoreError> {
         let mut keys: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (key, entry) in places {
@@ -161,9 +161,9 @@ impl Links<'_> {
         Ok(())
     }
 
-    /// Announces a blocked job to the key that it waits for, with what the job declares about the key. A place that has become free in the
-    /// meantime goes to the oldest job that waits. Returns `true` if another process has handed a place to this job already: its message may
-    /// be the one that is being handled.
+    /// Registers a blocked job with the key that it waits for. `declared` has the limit or the rate that the job declares. If a place has
+    /// become free in the meantime, hands it to the oldest job that waits. Returns `true` if another process has already handed a place to
+    /// this job. The message that is being handled may then be the one that was sent for this place.
     pub(crate) async fn line_up(&self, blocked: &Record, key: &str, declared: Option<&Needed>) -> Result<bool, StoreError> {
         let limit = declared.filter(|needed| needed.rate.is_none()).map(|needed| needed.most);
         for _ in 0..TRIES {
@@ -182,8 +182,8 @@ impl Links<'_> {
         Err(StoreError::Busy(format!("{} changed at each try", lifecycle::key_name(key))))
     }
 
-    /// Looks at a key for which jobs wait: frees the places of jobs that have died, and hands over all that are free. Returns the number of
-    /// jobs that got a place.
+    /// Frees the places of jobs that have died in a key for which jobs wait, and hands over all free places. For a rate key, sends the jobs
+    /// that can start. Returns the number of jobs that got a place or were sent.
     pub(crate) async fn look_at_key(&self, key: Record) -> Result<usize, StoreError> {
         if Kind::of(&key.id) == Some(Kind::Rate) {
             let sent = self.send_waiting(key.clone(), None, None).await?;
@@ -213,7 +213,7 @@ impl Links<'_> {
         Ok(self.write_one(Write::replace(key.clone(), unmarked)).await? == Written::Done)
     }
 
-    /// Frees the places whose jobs hold them no longer, of the jobs that `is_meant` selects. Returns the record of the key if a place was
+    /// Frees the places that their jobs no longer hold. `is_meant` selects the jobs to check. Returns the record of the key if a place was
     /// freed, and the jobs that were handed a place but not released.
     async fn sweep(&self, key: &Record, is_meant: impl Fn(&str) -> bool) -> Result<(Option<Record>, Vec<Record>), StoreError> {
         let now = self.clock.now();
@@ -241,7 +241,7 @@ impl Links<'_> {
             tracing::warn!(
                 key = lifecycle::key_name(&key.id),
                 id = lifecycle::job_of_entry(entry),
-                "a place of a job that has died is freed"
+                "freed a key that its job no longer holds"
             );
         }
         match self.change(Link::Give { id: key.id.clone(), holders: left }).await? {
@@ -294,8 +294,9 @@ impl Links<'_> {
         Ok(stored.filter(|key| key.holders.contains(&holder)))
     }
 
-    /// Sends the messages of the jobs that wait for a rate, the oldest first, for the instants at which they can start. `declared` is the
-    /// rate of a newcomer, whose id is `newcomer`: it sends one page, and a beater sends the others. Returns the number of jobs.
+    /// Sends the messages of the jobs that wait for a rate, the oldest first, for the instants at which they can start. `newcomer` is the
+    /// id of a job that has just begun to wait, and `declared` is its rate. With a newcomer, sends one page only; a beater sends the other
+    /// jobs. Returns the number of jobs that were sent.
     async fn send_waiting(&self, mut key: Record, declared: Option<&Rate>, newcomer: Option<&str>) -> Result<usize, StoreError> {
         let list = lifecycle::waiting_list(&key.id);
         let stop_at = Instant::now() + LOOK;
@@ -360,7 +361,8 @@ impl Links<'_> {
         Ok(count)
     }
 
-    /// Gives the arguments of a job to the one that holds its unique key, if that one has not started. Returns `false` if it has.
+    /// Gives the arguments of `by` to `holder`, the job that holds its unique key, if that job has not started. Returns `false` if that job
+    /// keeps its own arguments.
     pub(crate) async fn replace(&self, holder: &str, by: &Record) -> Result<bool, StoreError> {
         for _ in 0..TRIES {
             let now = self.clock.now();

@@ -108,17 +108,17 @@ pub struct Record {
     /// The jobs that this one waits for, and the conditions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dependencies: Option<Box<Dependencies>>,
-    /// The dependencies that still block the job.
+    /// The jobs or the key that still block the job.
     #[serde(default, with = "serde_dynamo::string_set", skip_serializing_if = "BTreeSet::is_empty")]
     pub blocked_on: BTreeSet<String>,
     /// The ids of the jobs and nodes that wait for this one. The message of the job may name up to 100 of them, and others register
     /// themselves while the set has less than 20. Pages list the remaining ones; the set then also contains a mark.
     #[serde(default, with = "serde_dynamo::string_set", skip_serializing_if = "BTreeSet::is_empty")]
     pub dependents: BTreeSet<String>,
-    /// The places in keys that the job holds, by the ids of the records of the keys.
+    /// The keys that the job holds, by the ids of their records.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub held: BTreeMap<String, Place>,
-    /// In the record of a key: an entry for each job that has a place.
+    /// In the record of a key: an entry for each job that holds the key.
     #[serde(default, with = "serde_dynamo::string_set", skip_serializing_if = "BTreeSet::is_empty")]
     pub holders: BTreeSet<String>,
     /// In the record of a key: maximum number of holders, as the jobs declare it.
@@ -134,14 +134,14 @@ pub struct Record {
     /// until its dependents know of its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<String>,
-    /// The shard of the index of failed jobs that lists the job, such as `failed#7`.
+    /// The shard of the index of failed jobs that lists the job, such as `failed#7`. For a job that waits for a key: the list of the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listed: Option<String>,
-    /// The sort key in that index: the instant of the failure.
+    /// The sort key in that index: the instant of the failure, or of the enqueue of a job that waits for a key.
     #[serde(default, with = "rfc3339", skip_serializing_if = "Option::is_none")]
     pub listed_at: Option<Timestamp>,
     /// The instant after which the table deletes the record, in seconds since the epoch (the table's TTL). A job has it only in a terminal
-    /// state. Nodes, pages and plans always have it.
+    /// state. Nodes, pages, plans and keys always have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub purge_at: Option<i64>,
 }
@@ -180,7 +180,7 @@ pub struct KeyRate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fixed: Option<Rate>,
     /// The instant until which the rate is used up if the attempts keep their interval, in microseconds since the epoch. Each start moves it
-    /// by an interval. An attempt may start earlier by the burst less one, in intervals.
+    /// by an interval. An attempt may start earlier by `burst` - 1 intervals.
     #[serde(default)]
     pub used_until: i64,
     /// The first instant for which no waiting job was sent yet, in microseconds since the epoch.
@@ -188,14 +188,14 @@ pub struct KeyRate {
     pub sent_until: i64,
 }
 
-/// A place of a job in a key.
+/// The hold of a job on a key.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Place {
     /// The entry of the job among the holders of the key.
     pub entry: String,
-    /// The instant after which another job may take the place, in milliseconds since the epoch. `None`: until the record no longer holds
-    /// it.
+    /// The instant after which another job may take the key, in milliseconds since the epoch. `None`: the job holds the key as long as its
+    /// record confirms it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<i64>,
 }
@@ -207,7 +207,7 @@ pub struct Place {
 pub enum State {
     /// The job waits in the due index for its run time.
     Scheduled,
-    /// The job waits for other jobs.
+    /// The job waits for other jobs or for a key.
     Blocked,
     /// The job waits in the queue.
     #[default]
@@ -357,7 +357,7 @@ impl Record {
     }
 
     /// Returns `true` if the write of `next` ends a job or changes its dependents. A store refuses such a write if the job has other dependents
-    /// by then. The write would drop them, or its writer would not tell them of the end.
+    /// by then. The write would drop these dependents, or its writer would not release them.
     pub(crate) fn needs_dependents_for(&self, next: &Self) -> bool {
         next.state.is_terminal() && !self.state.is_terminal() || self.dependents != next.dependents
     }

@@ -26,7 +26,7 @@ const MOST: usize = 5_000;
 const AT_A_TIME: usize = 4;
 
 /// Works until `stop_at`: sends the jobs that are due by `horizon`, ends blocked jobs whose wait is over, tells the dependents of jobs that
-/// ended without a message, and hands over free places in keys. `done` counts all of these jobs.
+/// ended without a message, and hands over free keys. `done` counts all of these jobs.
 ///
 /// # Errors
 ///

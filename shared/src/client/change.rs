@@ -208,14 +208,14 @@ impl Client {
         Ok(())
     }
 
-    /// Gives back the places in keys that a job has lost by this write.
+    /// Frees the keys that a job no longer holds after this write.
     async fn give_places(&self, write: &Write) {
         let freed = write.seen.as_ref().map(|seen| lifecycle::freed(&seen.held, &write.next.held)).unwrap_or_default();
         if freed.is_empty() {
             return;
         }
         if let Err(error) = self.links().give(freed).await {
-            tracing::warn!(id = write.next.id, %error, "cannot give back the places of a job; a beater frees them within a minute");
+            tracing::warn!(id = write.next.id, %error, "cannot free the keys of a job; a beater or the next job with the key frees them");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Looks at keys for which jobs wait, and sets limits and rates.
+//! Shows keys for which jobs wait, and sets limits and rates.
 
 use std::collections::BTreeSet;
 
@@ -31,9 +31,9 @@ const TRIES: usize = 8;
 pub struct Limit {
     /// The key, as `limit_key` in a message has it.
     pub key: String,
-    /// Maximum number of jobs that run at a time, as the jobs declare it. `None`: no job has started with this key yet.
+    /// Maximum number of jobs that run at a time, as the jobs declare it. `None`: no job has used this key yet.
     pub declared: Option<u32>,
-    /// Maximum number of jobs that run at a time, as an operator has set it. It wins.
+    /// Maximum number of jobs that run at a time, as an operator has set it. It overrides the declared one.
     pub set: Option<u32>,
     /// The ids of the jobs that hold the key.
     pub holders: Vec<String>,
@@ -47,9 +47,9 @@ pub struct Limit {
 pub struct RateLimit {
     /// The key, as `rate_key` in a message has it.
     pub key: String,
-    /// The rate, as the jobs declare it. `None`: no job has started with this key yet.
+    /// The rate, as the jobs declare it. `None`: no job has used this key yet.
     pub declared: Option<Rate>,
-    /// The rate, as an operator has set it. It wins.
+    /// The rate, as an operator has set it. It overrides the declared one.
     pub set: Option<Rate>,
     /// The ids of the jobs that wait, the oldest first, at most 10,000.
     pub waiting: Vec<String>,
@@ -61,7 +61,7 @@ pub struct RateLimit {
 pub struct Waits {
     /// The kind and the name of the key, such as `the limit key service`.
     pub name: String,
-    /// Number of the jobs, at most 10,000.
+    /// Number of jobs that wait, at most 10,000.
     pub jobs: usize,
     /// The instant at which the oldest of them was enqueued.
     pub since: Option<Timestamp>,
@@ -75,7 +75,7 @@ pub struct KeyWait {
     pub name: String,
     /// Maximum number of jobs that hold the key.
     pub places: usize,
-    /// The rate of a rate key, which nobody holds.
+    /// The rate, if this is a rate key. No job holds a rate key.
     pub rate: Option<Rate>,
     /// The jobs that hold it, each with its record.
     pub holders: Vec<(String, Option<Record>)>,
@@ -84,7 +84,7 @@ pub struct KeyWait {
 }
 
 impl Client {
-    /// Returns the limit keys for which jobs wait, or whose limits were set, by name.
+    /// Returns the limit keys for which jobs wait, or whose limits were set, in the order of their names.
     ///
     /// # Errors
     ///
@@ -99,7 +99,7 @@ impl Client {
         Ok(limits)
     }
 
-    /// Returns the rate keys for which jobs wait, or whose rates were set, by name.
+    /// Returns the rate keys for which jobs wait, or whose rates were set, in the order of their names.
     ///
     /// # Errors
     ///
@@ -161,12 +161,12 @@ impl Client {
         Ok(Some(RateLimit { key: key.to_owned(), declared, set, waiting }))
     }
 
-    /// Sets the rate of a rate key, whatever the jobs declare. `None`: the rate is again the one that the jobs declare. It takes effect at
-    /// once for jobs that have not waited, and within two minutes for those that wait.
+    /// Sets the rate of a rate key. It overrides the rate that the jobs declare. `None`: the declared rate applies again. The change takes
+    /// effect at once for new jobs, and within two minutes for waiting jobs.
     ///
     /// # Errors
     ///
-    /// When the table does not answer, or the rate breaks its limits.
+    /// When the table does not answer, or the key or the rate is invalid.
     pub async fn set_rate(&self, key: &str, rate: Option<Rate>) -> Result<(), Error> {
         let invalid = |flaw| Error::Invalid(format!("cannot set the rate of {key:?}: {flaw}"));
         check_id(key).map_err(invalid)?;
@@ -206,14 +206,14 @@ impl Client {
         Ok(Some(Limit { key: key.to_owned(), declared: stored.limit, set: stored.fixed_limit, holders, waiting }))
     }
 
-    /// Sets the limit of a limit key at once, whatever the jobs declare. 0: no job with this key starts. `None`: the limit is again the one that
-    /// the jobs declare.
+    /// Sets the limit of a limit key at once. It overrides the limit that the jobs declare. 0: no job with this key starts. `None`: the
+    /// declared limit applies again.
     ///
-    /// Jobs that run go on. If the limit is higher than before, jobs that wait are sent.
+    /// Running jobs continue. If the new limit is higher, waiting jobs are sent.
     ///
     /// # Errors
     ///
-    /// When the table does not answer.
+    /// When the table does not answer, the key is invalid, or the limit is above 100.
     pub async fn set_limit(&self, key: &str, limit: Option<u32>) -> Result<(), Error> {
         check_id(key).map_err(|flaw| Error::Invalid(format!("cannot set the limit of {key:?}: {flaw}")))?;
         let failed = |error| Error::store(format!("cannot set the limit of {key:?}"), error);

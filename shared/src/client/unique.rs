@@ -25,13 +25,13 @@ const LOOKS: [Duration; 4] =
 enum Holder {
     Own,
     Other(String),
-    /// The place is held, but the job may still lose it.
+    /// The key is held, but its holder may still lose it.
     Unknown,
 }
 
 impl Client {
-    /// Enqueues a job if no other one holds its unique key. Its record is written first, so that a beater sends the job if this process
-    /// dies: whoever loses the key loses it to a job that runs.
+    /// Enqueues a job if no other job holds its unique key. Its record is written first, so that a beater sends the job if this process
+    /// dies. Other jobs are therefore dropped only if the holder of the key runs.
     pub(super) async fn publish_unique(&self, job: &Enqueue, prepared: &Prepared, key: &Needed) -> Result<Enqueued, Error> {
         let failed = |error| Error::store(format!("cannot enqueue job {:?}", prepared.id), error);
         let request = job.request(&prepared.queue, self.clock.now());
@@ -47,7 +47,7 @@ impl Client {
         let write_by = Instant::now() + UNCLAIMED / 2;
         let place = lifecycle::taken_place(key, &prepared.id, &token(), self.clock.now());
         match self.holder(key, &place.entry).await.map_err(failed)? {
-            // If it takes too long, its worker takes a place.
+            // If it takes too long, the worker of the job takes the key.
             Holder::Own => drop(
                 timeout_at(write_by, self.send_unique(unsent, key, place, &mut answer))
                     .await
@@ -72,7 +72,7 @@ impl Client {
         Ok(answer)
     }
 
-    /// Records the place of a job, and sends its message if it is due soon. A beater sends it otherwise, or if a step fails.
+    /// Records that a job holds its unique key, and sends its message if it is due soon. Otherwise, or if a step fails, a beater sends it.
     async fn send_unique(&self, unsent: Record, key: &Needed, place: Place, answer: &mut Enqueued) -> Result<(), StoreError> {
         let mut job = Record { owner: Some(token()), ..unsent.clone() };
         job.held.insert(key.id.clone(), place);
@@ -88,7 +88,7 @@ impl Client {
         Ok(())
     }
 
-    /// Takes the place, or returns the job that holds it. A job that is being enqueued is known a moment later.
+    /// Takes the key, or returns the job that holds it. Waits a moment for the record of a holder that is just being enqueued.
     async fn holder(&self, key: &Needed, entry: &str) -> Result<Holder, StoreError> {
         let own = lifecycle::job_of_entry(entry);
         for wait in LOOKS {

@@ -24,8 +24,8 @@ const MOST_S: f64 = 31_536_000.0;
 
 /// The keys that a job shares with other jobs, in all functions and queues of an environment.
 ///
-/// A job whose key is full, or whose rate is used up, waits. It uses no attempt, and starts as soon as the key allows it. Jobs with other keys do
-/// not wait.
+/// A job whose key is full, or whose rate is used up, waits. It uses no attempt, and starts as soon as the key allows it. Jobs with other
+/// keys do not wait. If another job holds the unique key of a job, [`OnConflict`] decides.
 ///
 /// ```
 /// use sqjobs::Keys;
@@ -43,22 +43,22 @@ const MOST_S: f64 = 31_536_000.0;
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Keys {
-    /// A key of which [`limit`](Self::limit) jobs run at a time.
+    /// A key. At most [`limit`](Self::limit) jobs with this key run at a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit_key: Option<String>,
     /// Maximum number of jobs with the `limit_key` that run at a time, 1 to 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
-    /// A key of which at most as many attempts start in a period as the [`rate`](Self::rate) allows.
+    /// A key. Attempts of jobs with this key start at most at the [`rate`](Self::rate).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_key: Option<String>,
     /// The rate of the `rate_key`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<Rate>,
-    /// A key that one job holds from its start until it has ended, between its attempts as well.
+    /// A key that one job holds from its first start until it has ended, also between its attempts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exclusive_key: Option<String>,
-    /// A key that one job holds from the moment it is enqueued.
+    /// A key that one job holds from its enqueue, for the time of [`unique_for`](Self::unique_for).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unique_key: Option<String>,
     /// The time for which a job holds the `unique_key`. `None`: until it has ended.
@@ -141,7 +141,7 @@ impl Rate {
 pub enum UniqueFor {
     /// Until this event.
     Until(Until),
-    /// For this number of seconds from the enqueue, whether the job has ended or not.
+    /// For this number of seconds after the job took the key, even if it has already ended.
     Seconds(f64),
 }
 
@@ -164,10 +164,10 @@ pub enum OnConflict {
     /// The job is cancelled.
     #[default]
     Drop,
-    /// The other job gets the arguments, tags, data and run time of this one, if it has not started, and this one is cancelled. If it has
-    /// started, it keeps its arguments, and this job is cancelled as well.
+    /// The job is cancelled. If the other job has not started, it gets the arguments, tags, data and run time of this one. It keeps its own
+    /// if the two jobs have different names or queues, or if one of them waits for other jobs.
     Replace,
-    /// The job fails.
+    /// The job fails. If a client enqueues it, the enqueue returns an error.
     Fail,
 }
 
@@ -183,19 +183,19 @@ impl Keys {
         Self { limit_key: Some(key.into()), limit: Some(most), ..self }
     }
 
-    /// Starts at most as many attempts of jobs with this key as `rate` allows.
+    /// Lets attempts of jobs with this key start at most at this rate.
     #[must_use]
     pub fn rate(self, key: impl Into<String>, rate: Rate) -> Self {
         Self { rate_key: Some(key.into()), rate: Some(rate), ..self }
     }
 
-    /// Lets at most one job with this key be started and unfinished.
+    /// Lets one job with this key run at a time, from its first start until it has ended, also between its attempts.
     #[must_use]
     pub fn exclusive(self, key: impl Into<String>) -> Self {
         Self { exclusive_key: Some(key.into()), ..self }
     }
 
-    /// Lets at most one job with this key be enqueued and unfinished. Another one is dropped.
+    /// Lets one job hold this key, from its enqueue until it has ended. Another job with the key is dropped.
     #[must_use]
     pub fn unique(self, key: impl Into<String>) -> Self {
         Self { unique_key: Some(key.into()), ..self }
@@ -207,7 +207,7 @@ impl Keys {
         Self { unique_for: Some(UniqueFor::Until(Until::Started)), ..self }
     }
 
-    /// Frees the unique key after this time, whether the job has ended or not.
+    /// Frees the unique key when this time has passed since the job took it, even if the job has ended before or still runs.
     #[must_use]
     pub fn unique_for(self, time: Duration) -> Self {
         Self { unique_for: Some(UniqueFor::Seconds(time.as_secs_f64())), ..self }
@@ -229,7 +229,7 @@ impl Keys {
         (!self.is_empty()).then(|| Box::new(self))
     }
 
-    /// Returns these keys, and of `others` those kinds that are missing here.
+    /// Adds the keys of `others` whose kinds are missing here.
     pub(crate) fn or(self, others: Self) -> Self {
         let (limits, rates, uniques) = (self.limit_key.is_some(), self.rate_key.is_some(), self.unique_key.is_some());
         Self {

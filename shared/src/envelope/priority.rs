@@ -52,7 +52,7 @@ impl Priority {
         format!("{base}{}{fifo}", self.suffix())
     }
 
-    /// Returns the queue of a new job of this priority, given the queue that its producer names. The default priority leaves the queue.
+    /// Returns the queue of a new job of this priority, given the queue that its producer names. The default priority does not change it.
     pub fn queue_for_job(self, queue: &str) -> String {
         if self.is_default() { queue.to_owned() } else { self.queue(queue) }
     }

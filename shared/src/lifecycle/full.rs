@@ -16,7 +16,8 @@ use crate::{
     record::{Failure, Record, State},
 };
 
-/// Blocks a job until it gets a place in a key. `claimed` is the record with which it would have started. `owner` is a new token.
+/// Blocks a job until it gets a key, or until a rate allows its start. `claimed` is the record with which it would have started. `owner` is
+/// a new token.
 pub(crate) fn waiting(
     claimed: &Record,
     started_at: Option<Timestamp>,
@@ -49,7 +50,7 @@ pub(crate) fn waiting(
     }
 }
 
-/// Ends a job whose unique key another job holds. `replaced`: that job has got the arguments of this one.
+/// Ends a job whose unique key another job holds. `replaced`: that job has the arguments of this one, or later ones.
 pub(crate) fn in_conflict(job: &Record, key: &Needed, holder: &str, replaced: bool, policy: &Policy, now: Timestamp) -> Record {
     let consequence = if replaced { ", and has the arguments of this one or later ones" } else { "" };
     let reason = format!("job {} holds {}{consequence}", excerpt(holder), key_name(&key.id));

@@ -1,7 +1,8 @@
 //! Keys that jobs share, and the places in them. The record of a key lists its holders: one entry for each job that has a place.
 //!
-//! An entry alone holds nothing. A place is held while the record of its job says so, or for a short time after it was taken, in which the
-//! job writes its record. So no place outlives its job, and nothing must be renewed.
+//! An entry alone does not hold the key. A job holds its place while its record names the entry, or for a short time after it took the
+//! place, in which it writes its record. So no place outlives its job, and no place must be renewed. The exception is the place of a unique
+//! key that is held for a certain time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,7 +25,7 @@ pub(crate) const UNCLAIMED: Duration = Duration::from_secs(30);
 const HANDED: Duration = Duration::from_mins(5);
 /// The remaining time with which a handed place can still be used: enough to record the claim.
 const USABLE: Duration = Duration::from_secs(25);
-/// Time for which a key keeps its mark that jobs wait after the last one came. The index that lists these jobs lags behind by less.
+/// Minimum time for which a key stays marked after the last job began to wait. The index that lists these jobs lags behind by less.
 const MARKED: Duration = Duration::from_secs(30);
 /// Time for which the record of an unused key is kept.
 const KEPT: Duration = Duration::from_hours(400 * 24);
@@ -72,7 +73,7 @@ impl Kind {
     }
 }
 
-/// A key of which a job needs a place before it starts.
+/// A key that a job must hold before it starts, or whose rate must allow the start.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Needed {
     /// The id of the record of the key.
@@ -104,7 +105,7 @@ pub(crate) fn needed(keys: &Keys) -> Vec<Needed> {
     let unique = key(Kind::Unique, &keys.unique_key, 1);
     let unique = unique.map(|unique| Needed { time, until_started, on_conflict: keys.on_conflict.unwrap_or_default(), ..unique });
     let limit = key(Kind::Limit, &keys.limit_key, keys.limit.unwrap_or(1));
-    // The rate comes last, because it is used up by a job that then waits for another key.
+    // The rate comes last. Otherwise, a job would use it up and then wait for another key.
     let rate = key(Kind::Rate, &keys.rate_key, 0).map(|key| Needed { rate: keys.rate, ..key });
     unique.into_iter().chain(key(Kind::Exclusive, &keys.exclusive_key, 1)).chain(limit).chain(rate).collect()
 }
@@ -217,7 +218,7 @@ pub(crate) fn is_held(key: &str, entry: &str, job: Option<&Record>, now: Timesta
     if is_handed(key, entry, job) {
         return true;
     }
-    // A job that has ended makes no claim any more, except that a failed one may have been redriven.
+    // An ended job takes no place any more. A failed one may have been redriven.
     let has_ended = job.state.is_terminal() && job.state != State::Failed;
     match job.held.get(key).filter(|place| place.entry == entry) {
         Some(_) if job.state.is_terminal() => false,
@@ -227,7 +228,7 @@ pub(crate) fn is_held(key: &str, entry: &str, job: Option<&Record>, now: Timesta
     }
 }
 
-/// Returns `true` if a job whose record is known holds this place: it exists, and other jobs can be dropped for it.
+/// Returns `true` if the job of this place has a record that confirms the place. Only then may other jobs be dropped.
 pub(crate) fn is_backed(key: &str, entry: &str, job: Option<&Record>) -> bool {
     let is_whatever = entry.split(SEPARATOR).nth(1).is_some_and(|until| until.starts_with(WHATEVER));
     job.is_some_and(|job| is_whatever || !job.state.is_terminal() && job.held.get(key).is_some_and(|place| place.entry == entry))
@@ -238,7 +239,7 @@ pub(crate) fn is_handed(key: &str, entry: &str, job: &Record) -> bool {
     job.state == State::Blocked && job.blocked_on.contains(key) && handed_entry(job) == entry
 }
 
-/// Returns `true` if a job can start with this place that its record names.
+/// Returns `true` if a job can start with this place, which its record names.
 pub(crate) fn is_usable(kind: Kind, place: &Place, now: Timestamp) -> bool {
     match (kind, place.until) {
         (Kind::Unique, _) | (Kind::Exclusive, None) => true,
@@ -266,13 +267,13 @@ pub(super) fn has_turn(job: &Record) -> bool {
     job.held.keys().any(|key| Kind::of(key) == Some(Kind::Rate))
 }
 
-/// Removes the place in a limit key, which a job gives back at the end of each attempt and of each try to start.
+/// Removes the limit key that a job frees at the end of each attempt and of each try to start.
 pub(super) fn without_limit(mut job: Record) -> Record {
     job.held.retain(|key, _| Kind::of(key) != Some(Kind::Limit));
     job
 }
 
-/// Returns the places that a job had and has no longer: keys and entries.
+/// Returns the places of `before` that are not in `next` and must be freed, as keys and entries.
 pub(crate) fn freed(before: &BTreeMap<String, Place>, next: &BTreeMap<String, Place>) -> Vec<(String, String)> {
     // A place that is held for a certain time is not given back, and nobody holds a rate.
     let is_kept = |key: &str, place: &Place| match Kind::of(key) {

@@ -1,8 +1,8 @@
 //! The rate of a key: how many attempts of its jobs may start in a period.
 //!
-//! This is the generic cell rate algorithm (ITU-T I.371). Only the start of an attempt uses up the rate, so no start is lost by a job that
-//! dies or comes late. A job that finds the rate used up waits. The messages of waiting jobs are sent for the instants at which they can
-//! start, the oldest first.
+//! This is the generic cell rate algorithm (ITU-T I.371). Only the start of an attempt uses up the rate. A job that waits uses up nothing,
+//! even if it dies or comes late. A job that finds the rate used up waits. The messages of waiting jobs are sent for the instants at which
+//! they can start, the oldest first.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use crate::{
     record::{KeyRate, Record},
 };
 
-/// Maximum time ahead for which the messages of waiting jobs are sent. A beater looks at the key each minute. A change of the rate takes
-/// effect after this time.
+/// Maximum time ahead for which the messages of waiting jobs are sent. A beater looks at the key each minute. For waiting jobs, a change
+/// of the rate takes effect within this time.
 const AHEAD: Duration = Duration::from_mins(2);
 
 /// Time after which a job that was sent to start and has not started no longer counts.
@@ -90,12 +90,13 @@ fn with_rate(key: &Record, rate: KeyRate, owner: &str, now: Timestamp) -> Record
 }
 
 impl KeyRate {
-    /// Returns the rate that holds.
+    /// Returns the rate that applies: the set one, or else the declared one.
     pub(crate) fn current(&self) -> Rate {
         self.fixed.or(self.declared).unwrap_or(Rate::per_second(1))
     }
 
-    /// Returns the rate after a change at `now`. The earlier rate may have been slower, and used up for longer than this one can be.
+    /// Returns this rate after a change at `now`. The earlier rate may have been slower, and used up for a longer time than the new
+    /// rate allows.
     fn changed(self, now: Timestamp) -> Self {
         let current = self.current();
         let most = micros(current.interval()).saturating_mul(current.burst.into());

@@ -13,18 +13,18 @@ use crate::{
 /// The outcome of a replacement.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Replacement {
-    /// Write this record in the place of the stored one.
+    /// Replace the stored record by this one.
     Write(Box<Record>),
     /// The job has these arguments already, or later ones.
     Done,
-    /// The job has started or ended, waits for other jobs, or is another kind of job. It keeps its arguments.
+    /// The job has started or ended, waits for other jobs, or has another name or queue. It keeps its arguments.
     Refused,
 }
 
 /// Gives the arguments, tags, data and run time of `by` to a job that has not started. `owner` is a new token, so that a claim of the old
 /// arguments is refused.
 ///
-/// The later one of two enqueues wins, so that a step that is repeated after a crash does not bring back earlier arguments.
+/// The later of two enqueues wins, so a step that is repeated after a crash does not restore earlier arguments.
 pub(crate) fn replaced(job: &Record, by: &Record, owner: &str, now: Timestamp) -> Replacement {
     let waits_for_key = waits_for_key(job).is_some();
     let is_waiting = matches!(job.state, State::Scheduled | State::Queued) || waits_for_key;

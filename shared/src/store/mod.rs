@@ -144,7 +144,7 @@ pub enum Link {
         /// The ids of the dependencies.
         dependencies: BTreeSet<String>,
     },
-    /// Adds a holder to a key, if the key has this state and this limit, and if a place is free.
+    /// Adds a holder to a key, if the key has this state and this limit, and if it is not full.
     Take {
         /// The id of the record of the key.
         id: String,

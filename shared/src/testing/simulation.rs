@@ -352,7 +352,8 @@ impl Simulation {
 
 impl Simulated {
     /// Returns all violated guarantees: jobs that are lost or stuck, that had two concurrent attempts, that ran after they had ended,
-    /// that did not wait for the jobs that they depend on, or that had a place in a full key. The guarantees that [`Recording::OnTrouble`](crate::Recording::OnTrouble) gives up are not checked.
+    /// that did not wait for the jobs that they depend on, or that started although a key was full. The guarantees that
+    /// [`Recording::OnTrouble`](crate::Recording::OnTrouble) gives up are not checked.
     pub fn flaws(&self) -> Vec<String> {
         let mut flaws = Vec::new();
         if self.left > 0 {

@@ -1,4 +1,4 @@
-//! Takes the places in keys that a job needs before it starts.
+//! Takes the keys that a job must hold before it starts. A job that holds a key has a place among its holders.
 
 use std::{mem, sync::Arc};
 
@@ -19,15 +19,15 @@ use crate::{
     store::{StoreError, Write, Written},
 };
 
-/// The places of a delivery that no record holds yet.
+/// The places that a delivery has taken, and that no record names yet.
 pub(super) struct Places {
-    /// The places that it has taken: keys and entries.
+    /// The places, as keys and entries.
     taken: Vec<(String, String)>,
-    /// The instant by which a record must hold them.
+    /// The instant by which a record must name them.
     write_by: Instant,
     /// The instant just before the claim is sent.
     pub(super) asked: Instant,
-    /// The job, if its arguments were bound to know its keys.
+    /// The job, if its arguments had to be bound to find its keys.
     pub(super) work: Option<Box<Work>>,
 }
 
@@ -54,13 +54,13 @@ enum Placed {
 pub(super) enum Unplaced {
     /// The store did not answer.
     Unanswered(StoreError),
-    /// Another delivery of the job has a place, or the store cannot hold one.
+    /// Another delivery of the job has a place, or the store refuses the place as invalid.
     Later,
 }
 
 impl Delivery {
-    /// Takes the places that a job needs before `next` is written. Returns the record to write with its ending, or else the end of the
-    /// delivery.
+    /// Takes the places that a job needs before `next` is written. Returns the record to write and its ending, or else the reason why
+    /// the delivery must come back.
     pub(super) async fn place(
         &self,
         next: Box<Record>,
@@ -88,7 +88,7 @@ impl Delivery {
             refused => {
                 self.give_back(mem::take(&mut places.taken), batch).await;
                 match refused {
-                    Err(error @ StoreError::Invalid(_)) => tracing::error!(id = self.id, %error, "cannot take a place in a key"),
+                    Err(error @ StoreError::Invalid(_)) => tracing::error!(id = self.id, %error, "cannot take a key"),
                     Err(error) => return Err(Unplaced::Unanswered(error)),
                     Ok(_) => {}
                 }
@@ -97,7 +97,7 @@ impl Delivery {
         }
     }
 
-    /// Writes a record while its places are certainly its own, and gives back those that no record holds then.
+    /// Writes a record before another job can take its places. Then frees the places that no record names.
     pub(super) async fn write_with_places(
         &self,
         write: Write,
@@ -106,7 +106,7 @@ impl Delivery {
         batch: &Batch<'_>,
     ) -> Result<Written, StoreError> {
         let (next, seen) = (Arc::clone(&write.next), write.seen.clone());
-        let late = || Err(StoreError::unknown("another job may get the places of this one"));
+        let late = || Err(StoreError::unknown("the record was not written in time, and another job may get its keys"));
         let written = timeout_at(places.write_by, batch.ledger.write(write)).await.unwrap_or_else(|_| late())?;
         let mut freed = Vec::new();
         let record = match &written {
@@ -124,7 +124,7 @@ impl Delivery {
         Ok(written)
     }
 
-    /// Gives back the places of a delivery that must come back.
+    /// Frees the places of a delivery that must come back.
     pub(super) async fn given_back(&self, places: Option<Places>, batch: &Batch<'_>) -> Settlement {
         self.give_back(places.map(|places| places.taken).unwrap_or_default(), batch).await;
         Ending::NotStarted.into()
@@ -195,7 +195,7 @@ impl Delivery {
                 }
             }
         }
-        // These places are given back as soon as the start is recorded.
+        // These places are freed as soon as the start is recorded.
         for key in needed.iter().filter(|key| key.until_started && is_start) {
             next.held.remove(&key.id);
         }
@@ -243,13 +243,13 @@ impl Delivery {
         Placed::Conflict(Box::new(ended), ending)
     }
 
-    /// Gives back places that no record holds.
+    /// Frees places that no record names.
     pub(super) async fn give_back(&self, places: Vec<(String, String)>, batch: &Batch<'_>) {
         if places.is_empty() {
             return;
         }
         if let Err(error) = batch.links().give(places).await {
-            tracing::warn!(id = self.id, %error, "cannot give back the places of a job; a beater frees them");
+            tracing::warn!(id = self.id, %error, "cannot free the keys of a job; a beater or the next job with the key frees them");
         }
     }
 }
