@@ -171,7 +171,8 @@ fn a_beater_that_dies_explaining_leaves_failed_jobs_with_their_reasons() {
             world.receive_until_moved(1).await;
             world.proxy.cut_after(first + steps);
             world.tick(&beater, now()).await;
-            if !world.proxy.mend() {
+            // The local queue gives the same ten messages again and again, so there may be no more.
+            if !world.proxy.mend() || ids.len() == 10 {
                 break;
             }
             world.tick(&beater, now()).await;
