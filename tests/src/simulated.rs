@@ -137,15 +137,7 @@ pub fn sharing(seed: u64) -> (Simulation, Vec<Enqueue>) {
         let job = job(seed, number, CONNECTED);
         if job.name() == "quiet" { job.recorded() } else { job }
     };
-    // Rates are simulated in the library: here, a fault that is not found yet gives one record of a rate key two contents.
-    let without_rate = |job: Enqueue| {
-        job.with(|envelope| {
-            if let Some(keys) = &mut envelope.keys {
-                (keys.rate_key, keys.rate) = (None, None);
-            }
-        })
-    };
-    let jobs: Vec<_> = keyed(seed, (0..2 * JOBS).map(recorded).collect()).into_iter().map(without_rate).collect();
+    let jobs = keyed(seed, (0..2 * JOBS).map(recorded).collect());
     let jobs = if seed.is_multiple_of(5) { connected(seed, jobs) } else { jobs };
     let changes = [0, 4, 12][usize::try_from(seed % 3).unwrap_or(0)];
     (Simulation::new(seed).functions(3).changes(changes), jobs)

@@ -86,7 +86,14 @@ fn declared_by(key: &Record, declared: &Rate, now: Timestamp) -> KeyRate {
 }
 
 fn with_rate(key: &Record, rate: KeyRate, owner: &str, now: Timestamp) -> Record {
-    Record { rate: Some(Box::new(rate)), owner: Some(owner.to_owned()), purge_at: Some(key_kept_until(now)), ..key.clone() }
+    Record {
+        // A late repetition of `Link::Await` brings back an earlier owner, but not an earlier generation.
+        generation: key.generation.saturating_add(1),
+        rate: Some(Box::new(rate)),
+        owner: Some(owner.to_owned()),
+        purge_at: Some(key_kept_until(now)),
+        ..key.clone()
+    }
 }
 
 impl KeyRate {
