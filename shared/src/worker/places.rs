@@ -143,6 +143,10 @@ impl Delivery {
         let (decoded, Claim { owner, .. }) = claim;
         let keys = self.keys(decoded, &next, is_start, places, batch).await?;
         let has_started = seen.is_some_and(|seen| seen.generation > 0);
+        let started_at = seen.and_then(|seen| seen.started_at);
+        let blocked = |next: &Record, key: &str, now| {
+            Placed::Blocked(Box::new(lifecycle::waiting(next, started_at, key, &decoded.request, &token(), now)))
+        };
         let needed = keys.iter().flat_map(|keys| lifecycle::needed(keys)).collect::<Vec<_>>();
         for key in needed.iter().filter(|key| is_start || key.kind == Kind::Unique) {
             let now = batch.engine.clock.now();
@@ -151,9 +155,7 @@ impl Delivery {
                 if batch.links().start(&key.id, rate, has_waited).await? {
                     continue;
                 }
-                let started_at = seen.and_then(|seen| seen.started_at);
-                let waiting = lifecycle::waiting(&next, started_at, &key.id, &decoded.request, &token(), now);
-                return Ok(Placed::Blocked(Box::new(waiting)));
+                return Ok(blocked(&next, &key.id, now));
             }
             match next.held.get_mut(&key.id) {
                 _ if key.until_started && has_started => continue,
@@ -188,11 +190,7 @@ impl Delivery {
                     };
                     return Ok(Self::conflict(&next, seen, key, (holder, replaced), claim, now));
                 }
-                Taken::Full(_) => {
-                    let started_at = seen.and_then(|seen| seen.started_at);
-                    let waiting = lifecycle::waiting(&next, started_at, &key.id, &decoded.request, &token(), now);
-                    return Ok(Placed::Blocked(Box::new(waiting)));
-                }
+                Taken::Full(_) => return Ok(blocked(&next, &key.id, now)),
             }
         }
         // These places are freed as soon as the start is recorded.
