@@ -19,15 +19,28 @@ pub(crate) struct Framework {
     pub(crate) instructions: Option<u64>,
 }
 
+/// Whether the worker writes metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Metrics {
+    Off,
+    On,
+}
+
+impl Metrics {
+    fn argument(self) -> Option<&'static str> {
+        (self == Self::On).then_some("metrics")
+    }
+}
+
 /// Runs the binary `framework` at `program` with `records` records.
 ///
 /// # Errors
 ///
 /// When the program cannot be run.
-pub(crate) fn framework(program: &Path, records: u64) -> Result<Framework, String> {
-    let output = run(Command::new(program).arg(records.to_string()))?;
+pub(crate) fn framework(program: &Path, records: u64, metrics: Metrics) -> Result<Framework, String> {
+    let output = run(Command::new(program).arg(records.to_string()).args(metrics.argument()))?;
     let counted: Framework = serde_json::from_str(output.trim()).map_err(|error| error.to_string())?;
-    Ok(Framework { instructions: instructions(program, records)?, ..counted })
+    Ok(Framework { instructions: instructions(program, records, metrics)?, ..counted })
 }
 
 /// Returns `true` if callgrind is installed.
@@ -35,14 +48,14 @@ pub(crate) fn has_callgrind() -> bool {
     Command::new("valgrind").arg("--version").output().is_ok_and(|output| output.status.success())
 }
 
-fn instructions(program: &Path, records: u64) -> Result<Option<u64>, String> {
+fn instructions(program: &Path, records: u64, metrics: Metrics) -> Result<Option<u64>, String> {
     if !has_callgrind() {
         return Ok(None);
     }
     let file = std::env::temp_dir().join(format!("sqjobs-callgrind-{}", std::process::id()));
     let mut command = Command::new("valgrind");
     command.args(["-q", "--tool=callgrind", "--toggle-collect=*one_batch*"]);
-    run(command.arg(format!("--callgrind-out-file={}", file.display())).arg(program).arg(records.to_string()))?;
+    run(command.arg(format!("--callgrind-out-file={}", file.display())).arg(program).arg(records.to_string()).args(metrics.argument()))?;
     let counted = fs::read_to_string(&file).map_err(|error| error.to_string())?;
     fs::remove_file(&file).ok();
     let total = counted.lines().find_map(|line| line.strip_prefix("totals: ")).and_then(|total| total.trim().parse().ok());

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     event::Scenario,
-    framework::{self, framework},
+    framework::{self, Metrics, framework},
     measure::{Invocations, listed, warm},
     subject::{Built, Conditions, Subject},
     tick::{Load, ticks},
@@ -15,6 +15,8 @@ use crate::{
 
 /// Factor by which an exact figure may grow before it counts as a regression.
 const SLACK: f64 = 1.05;
+/// Maximum factor by which metrics may increase the instructions of a batch.
+const METRICS: f64 = 1.03;
 /// Number of records in the batch whose instructions are counted.
 const RECORDS: u64 = 100;
 
@@ -29,6 +31,9 @@ pub(crate) struct Recorded {
     bytes_per_record: f64,
     /// Instructions by compiler version, since each compiler generates different code.
     instructions_per_record: BTreeMap<String, f64>,
+    /// Instructions of a batch that writes metrics, in relation to one that does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    share_of_metrics: Option<f64>,
 }
 
 impl Recorded {
@@ -49,7 +54,8 @@ impl Recorded {
             let ticks = ticks(load, 1, built).await?;
             requests.insert(load.title().to_owned(), listed(&ticks.requests));
         }
-        let counted = framework(&framework::program(), RECORDS)?;
+        let counted = framework(&framework::program(), RECORDS, Metrics::Off)?;
+        let metered = framework(&framework::program(), RECORDS, Metrics::On)?;
         let instructions = counted.instructions.map(|total| (compiler(), counted.per_record(total)));
         Ok(Self {
             requests,
@@ -57,6 +63,7 @@ impl Recorded {
             allocations_per_record: counted.per_record(counted.allocations),
             bytes_per_record: counted.per_record(counted.bytes),
             instructions_per_record: instructions.into_iter().collect(),
+            share_of_metrics: counted.instructions.zip(metered.instructions).map(|(off, on)| counted.per_record(on) / counted.per_record(off)),
         })
     }
 
@@ -94,6 +101,9 @@ impl Recorded {
                 regressions.push(format!("{what}: recorded {was:.0}, now {is:.0}"));
             }
         }
+        if let Some(share) = now.share_of_metrics.filter(|share| *share > METRICS) {
+            regressions.push(format!("instructions with metrics: at most {METRICS} of those without, now {share:.3}"));
+        }
         regressions
     }
 }
@@ -119,6 +129,7 @@ mod tests {
             allocations_per_record: 100.0,
             bytes_per_record: 1000.0,
             instructions_per_record: BTreeMap::from([("rustc 1".into(), 1000.0)]),
+            share_of_metrics: Some(1.02),
         }
     }
 
@@ -133,8 +144,9 @@ mod tests {
             allocations_per_record: 105.1,
             bytes_per_record: 1051.0,
             instructions_per_record: BTreeMap::from([("rustc 1".into(), 1051.0)]),
+            share_of_metrics: Some(1.04),
         };
-        assert_eq!(recorded().regressions(&worse).len(), 5);
+        assert_eq!(recorded().regressions(&worse).len(), 6);
         let elsewhere = Recorded { instructions_per_record: BTreeMap::from([("rustc 2".into(), 5000.0)]), ..recorded() };
         assert_eq!(recorded().regressions(&elsewhere), [""; 0], "another compiler makes other instructions");
     }

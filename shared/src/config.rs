@@ -7,7 +7,7 @@ use aws_config::{BehaviorVersion, SdkConfig, stalled_stream_protection::StalledS
 use crate::{Error, http, names};
 
 #[cfg(feature = "lambda")]
-pub(crate) use function::{Config, in_lambda, sdk as function_sdk};
+pub(crate) use function::{Config, function_name, in_lambda, metrics, sdk as function_sdk};
 
 /// Maximum time of one attempt of an AWS request; below, the maximum of all its attempts.
 const ATTEMPT: Duration = Duration::from_secs(1);
@@ -63,7 +63,7 @@ pub(crate) fn max_concurrency() -> Result<usize, Error> {
 /// Loads the SDK configuration: region, credentials and endpoint from the usual sources, and timeouts, which the SDK does
 /// not set by default.
 pub(crate) async fn sdk() -> SdkConfig {
-    let defaults = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http::client(authorities()));
+    let defaults = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http::client(authorities(), None));
     defaults.timeout_config(timeouts()).stalled_stream_protection(unwatched()).load().await
 }
 
@@ -94,15 +94,21 @@ fn variable(name: &str) -> Option<String> {
 /// Settings that only a Lambda function reads.
 #[cfg(feature = "lambda")]
 mod function {
+    use std::sync::Arc;
+
     use aws_config::{BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableCredentialsProvider, retry::RetryConfig};
     use aws_sdk_sqs::config::SharedCredentialsProvider;
 
     use super::{authorities, max_concurrency, table, timeouts, unwatched, variable};
-    use crate::{Error, http};
+    use crate::{
+        Error, http,
+        metrics::{Metrics, Requests},
+    };
 
     /// Returns the SDK configuration of a function. Lambda sets region and credentials as variables, so the program does not need the
     /// chain of profiles, web identities and token services: "Defined runtime environment variables" in the Lambda guide.
-    pub(crate) fn sdk() -> SdkConfig {
+    /// The SDK counts its requests in `requests`.
+    pub(crate) fn sdk(requests: Option<Arc<Requests>>) -> SdkConfig {
         let is_set = |name| variable(name).is_some_and(|value| value.eq_ignore_ascii_case("true"));
         let mut sdk = SdkConfig::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
@@ -111,7 +117,7 @@ mod function {
             .use_fips(is_set("AWS_USE_FIPS_ENDPOINT"))
             .use_dual_stack(is_set("AWS_USE_DUALSTACK_ENDPOINT"))
             .retry_config(RetryConfig::standard())
-            .http_client(http::client(authorities()))
+            .http_client(http::client(authorities(), requests))
             .timeout_config(timeouts())
             .stalled_stream_protection(unwatched());
         sdk.set_endpoint_url(variable("AWS_ENDPOINT_URL"));
@@ -136,7 +142,7 @@ mod function {
                 queue_url: required("SQJOBS_QUEUE_URL", "the URL of the queue that feeds this function")?,
                 dlq_url: required("SQJOBS_DLQ_URL", "the URL of its dead-letter queue")?,
                 max_concurrency: max_concurrency()?,
-                stats: stats()?,
+                stats: is_on("SQJOBS_STATS", true)?,
             })
         }
     }
@@ -158,12 +164,27 @@ mod function {
         }
     }
 
-    /// Returns `true` if deliveries are counted.
-    fn stats() -> Result<bool, Error> {
-        match variable("SQJOBS_STATS").as_deref() {
-            None | Some("on") => Ok(true),
+    /// Returns the metrics of this process, if they are on, and the counter for its requests.
+    pub(crate) fn metrics() -> Result<Option<(Arc<Metrics>, Arc<Requests>)>, Error> {
+        if !is_on("SQJOBS_METRICS", false)? {
+            return Ok(None);
+        }
+        let requests = Arc::new(Requests::default());
+        Ok(Some((Arc::new(Metrics::to_stdout(Arc::clone(&requests))), requests)))
+    }
+
+    /// Returns the name of this function.
+    pub(crate) fn function_name() -> String {
+        variable("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|| "beater".to_owned())
+    }
+
+    /// Returns the value of a switch.
+    fn is_on(name: &str, default: bool) -> Result<bool, Error> {
+        match variable(name).as_deref() {
+            None => Ok(default),
+            Some("on") => Ok(true),
             Some("off") => Ok(false),
-            Some(other) => Err(Error::config(format!("SQJOBS_STATS is {other:?}; set it to on or off, or not at all"))),
+            Some(other) => Err(Error::config(format!("{name} is {other:?}; set it to on or off, or not at all"))),
         }
     }
 

@@ -51,24 +51,29 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_util::either::Either as EitherStream;
 
+use crate::metrics::Requests;
+
 type Stream = EitherStream<TcpStream, TlsStream<TcpStream>>;
 
 /// A connection that was idle for longer is not reused; the SDK's default client has the same limit.
 const IDLE: Duration = Duration::from_secs(90);
 
-/// Returns a client with its own pool. It trusts the authorities in `bundle`, or those of this machine.
-pub(crate) fn client(bundle: Option<PathBuf>) -> SharedHttpClient {
-    SharedHttpClient::new(Client { pool: Arc::new(Pool { bundle, ..Pool::default() }) })
+/// Returns a client with its own pool. It trusts the authorities in `bundle`, or those of this machine, and counts its requests in
+/// `requests`.
+pub(crate) fn client(bundle: Option<PathBuf>, requests: Option<Arc<Requests>>) -> SharedHttpClient {
+    SharedHttpClient::new(Client { pool: Arc::new(Pool { bundle, ..Pool::default() }), requests })
 }
 
 #[derive(Debug)]
 struct Client {
     pool: Arc<Pool>,
+    requests: Option<Arc<Requests>>,
 }
 
 impl HttpClient for Client {
     fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
-        SharedHttpConnector::new(Connector { pool: Arc::clone(&self.pool), settings: settings.clone() })
+        let (pool, requests) = (Arc::clone(&self.pool), self.requests.clone());
+        SharedHttpConnector::new(Connector { pool, settings: settings.clone(), requests })
     }
 }
 
@@ -77,12 +82,21 @@ impl HttpClient for Client {
 struct Connector {
     pool: Arc<Pool>,
     settings: HttpConnectorSettings,
+    requests: Option<Arc<Requests>>,
 }
 
 impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let connector = self.clone();
-        HttpConnectorFuture::new(async move { connector.send(request).await })
+        HttpConnectorFuture::new(async move {
+            let Some(requests) = &connector.requests else { return connector.send(request).await };
+            let target = request.headers().get("x-amz-target").map(str::to_owned);
+            // Counts the request even if its caller gives it up, for example after a timeout.
+            let mut counted = Counted { requests, target: target.as_deref(), is_error: true };
+            let answer = connector.send(request).await;
+            counted.is_error = answer.as_ref().map_or(true, is_error);
+            answer
+        })
     }
 }
 
@@ -113,6 +127,26 @@ impl Connector {
             }
         }
     }
+}
+
+/// Counts a request when it is dropped.
+struct Counted<'a> {
+    requests: &'a Requests,
+    target: Option<&'a str>,
+    is_error: bool,
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.requests.count(self.target, self.is_error);
+    }
+}
+
+/// Returns `true` for an error, except for the refusal of a conditional write, which is a normal answer.
+fn is_error(response: &HttpResponse) -> bool {
+    const REFUSAL: &[u8] = b"ConditionalCheckFailed";
+    let body = || response.body().bytes().unwrap_or_default();
+    response.status().as_u16() >= 400 && !body().windows(REFUSAL.len()).any(|part| part == REFUSAL)
 }
 
 /// The destination of a connection.

@@ -34,6 +34,7 @@ mod lifecycle;
 #[cfg(feature = "operator")]
 pub mod lifecycle;
 mod links;
+mod metrics;
 mod middleware;
 mod names;
 mod outbox;

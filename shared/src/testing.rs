@@ -6,7 +6,10 @@ pub mod decisions;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation;
 
-use std::{sync::Once, time::Duration};
+use std::{
+    sync::{Arc, Once},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use tokio::runtime::Handle;
@@ -14,6 +17,7 @@ use tokio::runtime::Handle;
 use crate::{
     Client, Clock, Envelope, Record, Worker,
     lifecycle::is_job,
+    metrics::Metrics,
     panics,
     queue::Queue as _,
     worker::{DLQ, Engine, Local},
@@ -91,6 +95,14 @@ impl Eager {
     #[must_use]
     pub fn batch_size(mut self, messages: usize) -> Self {
         self.local.batch = messages;
+        self
+    }
+
+    /// Passes each line of [metrics](https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format.html)
+    /// to `write`. Without this, workers write none.
+    #[must_use]
+    pub fn with_metrics(mut self, write: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.local.metrics = Some(Arc::new(Metrics::new(Arc::default(), write)));
         self
     }
 

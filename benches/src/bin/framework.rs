@@ -1,8 +1,8 @@
 //! Measures the overhead of the framework: one batch of jobs on the in-memory adapters, on one thread.
 //!
-//! It prints the number of allocations. Under callgrind, it counts the instructions of the batch alone.
+//! With the second argument `metrics`, the worker writes metrics. It prints the number of allocations. Under callgrind, it counts the instructions of the batch alone.
 
-use std::alloc::System;
+use std::{alloc::System, hint::black_box};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -31,7 +31,10 @@ impl Job for Adder {
 fn main() {
     let records: usize = std::env::args().nth(1).and_then(|records| records.parse().ok()).expect("how many records?");
     let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let (eager, worker) = (Eager::new().batch_size(records.max(1)), Worker::new(()).job::<Adder>());
+    let eager = Eager::new().batch_size(records.max(1));
+    let has_metrics = std::env::args().nth(2).is_some_and(|option| option == "metrics");
+    let eager = if has_metrics { eager.with_metrics(|line| drop(black_box(line.len()))) } else { eager };
+    let worker = Worker::new(()).job::<Adder>();
     for number in 0..records {
         let body = json!({"name": "adder", "id": format!("adder-{number:08}"), "args": [number, 2, 3]});
         runtime.block_on(eager.send("adder", body.to_string()));

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     Backoff, Policy, Timetable,
-    clock::rfc3339,
+    clock::{rfc3339, until},
     lifecycle::{self, Request, is_sendable},
     names::{SHARDS, is_fifo, shard},
     outbox::send,
@@ -76,6 +76,8 @@ pub(super) async fn fire(ports: &Ports, tick: Tick) -> Result<Tally, StoreError>
             Ok(jobs) => {
                 total.done += jobs.len();
                 for job in jobs {
+                    let late_by = job.run_at.map_or(Duration::ZERO, |due| until(due, ports.due.clock.now()));
+                    total.late_by = total.late_by.max(late_by);
                     queues.entry(job.queue.clone()).or_default().push(job);
                 }
             }

@@ -35,17 +35,28 @@ struct Event {
 
 pub(super) async fn serve(beater: Beater) -> Result<(), Error> {
     telemetry::in_lambda();
-    let sdk = config::function_sdk();
+    let (metrics, requests) = config::metrics()?.unzip();
+    let sdk = config::function_sdk(requests.clone());
     let dynamodb = aws_sdk_dynamodb::Client::new(&sdk);
     let due = Due {
-        store: Arc::new(DynamoDb::new(dynamodb.clone(), config::table())),
-        queue: Arc::new(Sqs::new(aws_sdk_sqs::Client::new(&sdk))),
+        store: Arc::new(DynamoDb::new(dynamodb.clone(), config::table()).metered(requests.clone())),
+        queue: Arc::new(Sqs::new(aws_sdk_sqs::Client::new(&sdk)).metered(requests)),
         clock: config::clock()?,
     };
     let rows = Arc::new(rows::DynamoDb::new(dynamodb, config::schedules_table(), config::table()));
     let ports = Ports { due, rows, prefix: config::prefix(), dlqs: Arc::new(Dlqs::new(config::dlqs())) };
     let settled = OnceCell::new();
-    let served = lambda_runtime::run(service_fn(|event: LambdaEvent<Event>| handle(&beater, &settled, &ports, event))).await;
+    let name = config::function_name();
+    let served = lambda_runtime::run(service_fn(async |event: LambdaEvent<Event>| {
+        let request_id = metrics.as_ref().map(|_| event.context.request_id.clone());
+        let report = handle(&beater, &settled, &ports, event).await;
+        if let Some((metrics, request_id)) = metrics.as_ref().zip(request_id) {
+            let figures = report.as_ref().ok().map(Report::figures);
+            metrics.tick(&name, figures.as_ref(), ports.due.clock.now(), &request_id);
+        }
+        report
+    }))
+    .await;
     served.map_err(|error| Error::process("the Lambda runtime has ended", error))
 }
 

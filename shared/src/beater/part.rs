@@ -1,6 +1,6 @@
 //! Inputs and reports that the parts of a tick share.
 
-use std::{ops::AddAssign, sync::Arc};
+use std::{ops::AddAssign, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -53,6 +53,8 @@ pub(crate) struct Tally {
     pub(crate) overdue: usize,
     /// Items that could not be read, written or sent; the next tick tries again.
     pub(crate) failed: usize,
+    /// The greatest lateness of a schedule that fired.
+    pub(crate) late_by: Duration,
 }
 
 impl AddAssign for Tally {
@@ -61,6 +63,7 @@ impl AddAssign for Tally {
         self.wrong += other.wrong;
         self.overdue += other.overdue;
         self.failed += other.failed;
+        self.late_by = self.late_by.max(other.late_by);
     }
 }
 
@@ -79,8 +82,8 @@ mod tests {
 
     #[test]
     fn reports_are_added_field_by_field() {
-        let mut total = Tally { done: 1, wrong: 2, overdue: 3, failed: 4 };
-        total += Tally { done: 10, wrong: 20, overdue: 30, failed: 40 };
-        assert_eq!(total, Tally { done: 11, wrong: 22, overdue: 33, failed: 44 });
+        let mut total = Tally { done: 1, wrong: 2, overdue: 3, failed: 4, late_by: Duration::from_secs(5) };
+        total += Tally { done: 10, wrong: 20, overdue: 30, failed: 40, late_by: Duration::from_secs(3) };
+        assert_eq!(total, Tally { done: 11, wrong: 22, overdue: 33, failed: 44, late_by: Duration::from_secs(5) });
     }
 }

@@ -14,7 +14,7 @@ use super::{
     part::{Ports, Tick},
     repair::repair,
 };
-use crate::{clock::after, store::StoreError};
+use crate::{clock::after, metrics, store::StoreError};
 
 /// A job is sent at most this long before it is due. Its message is delayed by the time that is left.
 const LOOK_AHEAD: Duration = Duration::from_mins(2);
@@ -38,6 +38,18 @@ pub(crate) struct Report {
     pub(crate) explained: usize,
     /// Actions that failed; the next tick tries again.
     pub(crate) failed: usize,
+    /// The greatest lateness of a schedule that fired.
+    #[serde(skip)]
+    pub(crate) late_by: Duration,
+}
+
+impl Report {
+    /// Returns the figures for metrics.
+    #[cfg_attr(not(any(feature = "lambda", test)), expect(dead_code, reason = "only functions write metrics"))]
+    pub(crate) fn figures(&self) -> metrics::Tick {
+        let Self { tick: _, fired, wrong, sent, repaired, overdue, explained, failed, late_by } = *self;
+        metrics::Tick { fired, sent, repaired, overdue, explained, wrong, failed, late_by }
+    }
 }
 
 /// Does all work that is due at `at`, and looks ahead. Work that is not finished by `stop_at` is left to the next tick.
@@ -68,6 +80,7 @@ pub(crate) async fn tick(ports: &Ports, at: Timestamp, stop_at: Instant) -> Resu
         overdue: all.overdue,
         explained: explained.done,
         failed: all.failed,
+        late_by: fired.late_by,
     };
     tracing::info!(
         tick = %at,

@@ -14,6 +14,7 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
 use super::*;
+use crate::metrics::Counts;
 
 const DONE: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: 2\r\n\r\n{}";
 const FAILED: &str = "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 2\r\n\r\n{}";
@@ -58,7 +59,7 @@ async fn serve(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), answers: &[&s
 }
 
 fn connector() -> Connector {
-    Connector { pool: Arc::default(), settings: HttpConnectorSettings::default() }
+    Connector { pool: Arc::default(), settings: HttpConnectorSettings::default(), requests: None }
 }
 
 async fn get(connector: &Connector, url: &str) -> Result<u16, ConnectorError> {
@@ -71,8 +72,8 @@ fn requests(seen: &Seen) -> Vec<usize> {
     seen.lock().unwrap().iter().map(Vec::len).collect()
 }
 
-fn sqs(url: &str) -> aws_sdk_sqs::Client {
-    let config = aws_sdk_sqs::Config::builder().behavior_version(BehaviorVersion::v2026_01_12()).http_client(client(None));
+fn sqs(url: &str, requests: Option<Arc<Requests>>) -> aws_sdk_sqs::Client {
+    let config = aws_sdk_sqs::Config::builder().behavior_version(BehaviorVersion::v2026_01_12()).http_client(client(None, requests));
     let config = config.region(Region::new("eu-north-1")).credentials_provider(Credentials::for_tests());
     aws_sdk_sqs::Client::from_conf(config.endpoint_url(url).retry_config(RetryConfig::standard()).build())
 }
@@ -175,15 +176,47 @@ async fn the_settings_limit_how_long_an_answer_may_take() {
 #[tokio::test(start_paused = true)]
 async fn the_sdk_tries_again_when_a_connection_breaks() {
     let (url, seen) = server(&[&[""], &[DONE]]).await;
-    sqs(&url).list_queues().send().await.unwrap();
+    sqs(&url, None).list_queues().send().await.unwrap();
     assert_eq!(requests(&seen), [1, 1]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_sdk_tries_again_on_another_connection_when_a_server_fails() {
     let (url, seen) = server(&[&[FAILED, FAILED], &[DONE]]).await;
-    sqs(&url).list_queues().send().await.unwrap();
+    sqs(&url, None).list_queues().send().await.unwrap();
     assert_eq!(requests(&seen), [1, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_are_counted_with_the_retries_of_the_sdk() {
+    let (url, _) = server(&[&[""], &[FAILED, DONE], &[DONE, DONE]]).await;
+    let counted = Arc::new(Requests::default());
+    let sqs = sqs(&url, Some(Arc::clone(&counted)));
+    sqs.list_queues().send().await.unwrap();
+    sqs.list_queues().send().await.unwrap();
+    let Counts { store, store_errors, queue, queue_errors } = counted.take();
+    assert_eq!([store, store_errors, queue, queue_errors], [0, 0, 4, 2], "one connection broke, and one answer was an error");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_condition_is_no_error_and_an_abandoned_request_is_one() {
+    const REFUSED: &str = "HTTP/1.1 400 Bad Request\r\ncontent-length: 44\r\n\r\n{\"__type\":\"ConditionalCheckFailedException\"}";
+    const INVALID: &str = "HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\n\r\n{}";
+    let (url, _) = server(&[&[REFUSED, INVALID]]).await;
+    let counted = Arc::new(Requests::default());
+    let connector = Connector { requests: Some(Arc::clone(&counted)), ..connector() };
+    let put = |url: &str| {
+        let mut request = HttpRequest::get(url).unwrap();
+        request.headers_mut().insert("x-amz-target", "DynamoDB_20120810.PutItem");
+        connector.call(request)
+    };
+    for errors in [0, 1] {
+        assert_eq!(put(&url).await.unwrap().status().as_u16(), 400);
+        assert_eq!(counted.take(), Counts { store: 1, store_errors: errors, ..Counts::default() });
+    }
+    let (_listener, address) = listen().await;
+    timeout(Duration::from_secs(1), put(&format!("http://{address}"))).await.unwrap_err();
+    assert_eq!(counted.take(), Counts { store: 1, store_errors: 1, ..Counts::default() });
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ use jiff::Timestamp;
 use tokio::sync::OnceCell;
 
 use super::{ENTRIES, MAX_BYTES, Message, Outgoing, Queue, QueueError, Source, Visibility, is_fifo};
+use crate::metrics::Requests;
 
 /// Maximum number of concurrent requests of one call.
 const AT_A_TIME: usize = 8;
@@ -32,6 +33,7 @@ pub struct Sqs {
     urls: Arc<Mutex<HashMap<String, Arc<OnceCell<String>>>>>,
     /// Looks up the URL of a queue, if allowed. A function pointer, so that the program of a function does not contain the code.
     look_up: Option<LookUp>,
+    requests: Option<Arc<Requests>>,
 }
 
 type LookUp = fn(Client, String) -> BoxFuture<'static, Result<String, QueueError>>;
@@ -42,7 +44,7 @@ type Failures = HashMap<usize, BatchResultErrorEntry>;
 impl Sqs {
     /// Creates queues of the account and region of `client`, which looks up their URLs.
     pub fn new(client: Client) -> Self {
-        Self { client, urls: Arc::default(), look_up: Some(|client, queue| look_up(client, queue).boxed()) }
+        Self { client, urls: Arc::default(), look_up: Some(|client, queue| look_up(client, queue).boxed()), requests: None }
     }
 
     /// Creates queues of the account and region of `client`. These URLs are known, and need no lookup and no permission for it.
@@ -50,6 +52,19 @@ impl Sqs {
         let urls = urls.into_iter().map(Into::into);
         let urls = urls.map(|url| (name_of(&url).to_owned(), Arc::new(OnceCell::new_with(Some(url)))));
         Self { urls: Arc::new(Mutex::new(urls.collect())), ..Self::new(client) }
+    }
+
+    /// Adds the counter of requests, which gets the failed parts of successful answers.
+    #[cfg_attr(not(feature = "lambda"), expect(dead_code, reason = "only functions write metrics"))]
+    pub(crate) fn metered(self, requests: Option<Arc<Requests>>) -> Self {
+        Self { requests, ..self }
+    }
+
+    fn failures(&self, failed: Vec<BatchResultErrorEntry>) -> Failures {
+        if let Some(requests) = &self.requests {
+            requests.queue_failed(failed.len());
+        }
+        failures(failed)
     }
 
     async fn url(&self, queue: &str) -> Result<String, QueueError> {
@@ -73,7 +88,7 @@ impl Sqs {
                 let answer = request.send().await.map_err(failed)?;
                 let ids = answer.successful.into_iter().filter_map(|sent| Some((sent.id.parse().ok()?, sent.message_id)));
                 sent.lock().unwrap_or_else(PoisonError::into_inner).extend(ids);
-                Ok(failures(answer.failed))
+                Ok(self.failures(answer.failed))
             }
             .boxed()
         })
@@ -87,7 +102,7 @@ impl Sqs {
         retried(entries(changes, change_entry), changes.len(), &|entries| {
             async {
                 let request = self.client.change_message_visibility_batch().queue_url(self.url(queue).await?);
-                Ok(failures(request.set_entries(Some(entries)).send().await.map_err(failed)?.failed))
+                Ok(self.failures(request.set_entries(Some(entries)).send().await.map_err(failed)?.failed))
             }
             .boxed()
         })
@@ -98,7 +113,7 @@ impl Sqs {
         retried(entries(receipts, |place, receipt| delete_entry(place, receipt)), receipts.len(), &|entries| {
             async {
                 let request = self.client.delete_message_batch().queue_url(self.url(queue).await?);
-                Ok(failures(request.set_entries(Some(entries)).send().await.map_err(failed)?.failed))
+                Ok(self.failures(request.set_entries(Some(entries)).send().await.map_err(failed)?.failed))
             }
             .boxed()
         })

@@ -129,11 +129,15 @@ impl Delivery {
             let asked = places.as_ref().map_or(asked, |places| places.asked.max(asked));
             let write = Write { next: Arc::clone(&next), seen };
             let has_places = places.is_some() || write.seen.as_ref().is_some_and(|seen| !seen.held.is_empty());
+            let killed = batch.meter.as_ref().filter(|_| write.seen.as_ref().is_some_and(|seen| seen.state == State::Running));
             let written = if has_places {
                 self.write_with_places(write, &claim, places.get_or_insert_with(Places::none), batch).boxed().await
             } else {
                 batch.ledger.write(write).await
             };
+            if let (Some(meter), Ok(Written::Done)) = (killed, &written) {
+                meter.killed(decoded.known.name());
+            }
             match (written, ending) {
                 (Ok(Written::Done), None) => {
                     let work = places.and_then(|places| places.work);

@@ -13,6 +13,7 @@ use super::{
     decode::{Decoded, Delivery, Refused, Unusable, Work, decode},
     ending::{CLAIMS, Repeat, Running, Settlement, end, hooks_of, level, millis, unrecorded},
     executor::{Execution, Granted, Ran, Stored},
+    metered,
 };
 use crate::{
     envelope::{Envelope, are_of_one_function, check_id},
@@ -225,6 +226,9 @@ impl Delivery {
         // Before the hooks, which may take long.
         let settlement = if settlement.concerns_others() { self.resolve(settlement, batch).boxed().await } else { settlement };
         self.log(&execution.record, &settlement, failure.as_ref(), millis(took), batch);
+        if let Some(meter) = &batch.meter {
+            metered::attempt(meter, decoded, &execution.record, &settlement.ending, took);
+        }
         execution.after(&settlement.ending, hooks_of(&settlement.ending, failure)).await;
         settlement
     }

@@ -280,12 +280,17 @@ pub(super) async fn end(
 /// Counts an attempt before the request that records it, so that both are written together.
 fn count(running: &Running, next: &Record, ending: &Ending, decoded: &Decoded, now: Timestamp, batch: &Batch<'_>) {
     let Running { record, ran, .. } = running;
-    let due = record.enqueued_at.max(decoded.request.run_at);
     let kind = next.error.as_ref().filter(|_| matches!(ending, Ending::Failed | Ending::Retried(_))).map(|error| &*error.kind);
-    // The wait of a job for other jobs says nothing about its queue.
-    let is_first = record.generation == 1 && ran.is_some() && record.dependencies.is_none();
-    let wait = due.zip(record.started_at).filter(|_| is_first).map(|(due, started)| (until(due, started), started));
+    let wait = waited(record, decoded).filter(|_| ran.is_some());
     batch.engine.counter.count(&record.queue, now, &Sample { ending: ending.as_str(), kind, id: None, run: *ran, wait });
+}
+
+/// Returns the wait of a job for its first attempt after it was enqueued or due, and the start of the attempt. The wait for other jobs says
+/// nothing about the queue.
+pub(super) fn waited(record: &Record, decoded: &Decoded) -> Option<(Duration, Timestamp)> {
+    let due = record.enqueued_at.max(decoded.request.run_at);
+    let is_first = record.generation == 1 && record.dependencies.is_none();
+    due.zip(record.started_at).filter(|_| is_first).map(|(due, started)| (until(due, started), started))
 }
 
 fn recorded(ending: Ending, record: &Arc<Record>) -> (Settlement, Option<Failure>) {

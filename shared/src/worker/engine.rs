@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use futures_util::future::{BoxFuture, FutureExt};
 use tokio::{runtime::Handle, time::Instant};
 
-use crate::{Clock, Record, attempt::Records, job::AnyJob, lifecycle, links, queue::Queue, stats::Counter, store::Store};
+use crate::{Clock, Record, attempt::Records, job::AnyJob, lifecycle, links, metrics::Metrics, queue::Queue, stats::Counter, store::Store};
 
 /// Runs batches of messages against a store and a queue.
 pub(crate) struct Engine {
@@ -19,6 +19,8 @@ pub(crate) struct Engine {
     pub(crate) clock: Clock,
     /// The statistics of its deliveries.
     pub(crate) counter: Arc<Counter>,
+    /// `None`: it writes no metrics.
+    pub(crate) metrics: Option<Arc<Metrics>>,
     /// The runtime of the bodies, which may block. Everything else runs on another one.
     pub(crate) bodies: Handle,
     /// Maximum number of concurrent jobs of one name, even if the policy of the job allows more.

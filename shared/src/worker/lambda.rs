@@ -16,6 +16,7 @@ use crate::{
     Clock, Error, Priority,
     clock::{from_millis, until},
     config::{self, Config},
+    metrics::{Metrics, Requests},
     queue::{Message, Sqs, name_of},
     stats::Counter,
     store::DynamoDb,
@@ -30,22 +31,24 @@ const PARKS_FOR: Duration = Duration::from_hours(24);
 
 pub(crate) async fn serve(jobs: Jobs) -> Result<(), Error> {
     telemetry::in_lambda();
+    let metrics = config::metrics()?;
     let config = Config::from_env()?;
     let bodies = Handle::current();
     let clock = config::clock()?;
     let served = thread::run(async move || {
-        let engine = Arc::new(engine(jobs, bodies, config, clock));
+        let engine = Arc::new(engine(jobs, bodies, config, clock, metrics));
         lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| handle(&engine, event))).await
     });
     served.await?.map_err(|error| Error::process("the Lambda runtime has ended", error))
 }
 
-fn engine(jobs: Jobs, bodies: Handle, config: Config, clock: Clock) -> Engine {
-    let sdk = config::function_sdk();
+fn engine(jobs: Jobs, bodies: Handle, config: Config, clock: Clock, metrics: Option<(Arc<Metrics>, Arc<Requests>)>) -> Engine {
+    let (metrics, requests) = metrics.unzip();
+    let sdk = config::function_sdk(requests.clone());
     let urls = [config.queue_url.clone(), config.dlq_url.clone()].into_iter().chain(priority_urls(&config.queue_url));
-    let queue = Sqs::with_urls(aws_sdk_sqs::Client::new(&sdk), urls);
+    let queue = Sqs::with_urls(aws_sdk_sqs::Client::new(&sdk), urls).metered(requests.clone());
     let counter = Arc::new(Counter::new(Uuid::new_v4().simple().to_string()));
-    let store = DynamoDb::new(aws_sdk_dynamodb::Client::new(&sdk), config.table);
+    let store = DynamoDb::new(aws_sdk_dynamodb::Client::new(&sdk), config.table).metered(requests);
     let store = if config.stats { store.counting(Arc::clone(&counter), clock.clone()) } else { store };
     Engine {
         jobs,
@@ -55,6 +58,7 @@ fn engine(jobs: Jobs, bodies: Handle, config: Config, clock: Clock) -> Engine {
         dlq: name_of(&config.dlq_url).into(),
         clock,
         counter,
+        metrics,
         bodies,
         max_concurrency: config.max_concurrency,
         hop: HOP,

@@ -11,6 +11,7 @@ use crate::{
     clock::until,
     envelope::Envelope,
     lifecycle::{next_look, waiting_list},
+    metrics::Metrics,
     queue::{self, Queue, Source},
     stats::Counter,
     store,
@@ -31,11 +32,13 @@ pub(crate) struct Local {
     pub(crate) store: store::Memory,
     /// Maximum number of messages in a batch.
     pub(crate) batch: usize,
+    /// `None`: its workers write no metrics.
+    pub(crate) metrics: Option<Arc<Metrics>>,
 }
 
 impl Local {
     pub(crate) fn new(clock: Clock) -> Self {
-        Self { queue: queue::Memory::new(clock.clone()), store: store::Memory::new(), clock, batch: BATCH }
+        Self { queue: queue::Memory::new(clock.clone()), store: store::Memory::new(), clock, batch: BATCH, metrics: None }
     }
 
     /// Returns a client of these queues and records.
@@ -52,6 +55,7 @@ impl Local {
             dlq: DLQ.into(),
             clock: self.clock.clone(),
             counter: Arc::new(Counter::new("")),
+            metrics: self.metrics.clone(),
             bodies,
             max_concurrency,
             hop: queue::MAX_VISIBILITY,

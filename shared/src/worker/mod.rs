@@ -12,6 +12,7 @@ mod executor;
 pub(crate) mod lambda;
 mod ledger;
 mod local;
+mod metered;
 mod pipeline;
 mod places;
 mod settle;

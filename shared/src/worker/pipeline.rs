@@ -10,6 +10,7 @@ use super::{
     decode::{Decoded, Delivery},
     delivery::Step,
     engine::{Engine, Invocation, Report},
+    metered::meter,
     settle::Entry,
 };
 use crate::{
@@ -24,11 +25,16 @@ type Lane<'d> = Vec<Entry<'d>>;
 impl Engine {
     /// Handles all messages of a batch and reports their results.
     pub(crate) async fn handle(&self, messages: Vec<Message>, invocation: &Invocation) -> Report {
-        let batch = Batch::new(self, invocation);
-        tokio::select! { biased;
+        let mut batch = Batch::new(self, invocation);
+        batch.meter = self.metrics.as_ref().and_then(|_| meter(&messages, self.clock.now()));
+        let report = tokio::select! { biased;
             report = batch.run(messages) => report,
             never = batch.ledger.drive() => match never {},
+        };
+        if let Some((metrics, meter)) = self.metrics.as_ref().zip(batch.meter) {
+            metrics.batch(meter, &invocation.request_id);
         }
+        report
     }
 }
 

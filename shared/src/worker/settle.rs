@@ -10,6 +10,7 @@ use super::{
     decode::Delivery,
     ending::Settlement,
     engine::{Rejection, Report},
+    metered,
 };
 use crate::{
     clock::{after, until},
@@ -33,8 +34,8 @@ pub(super) struct Entry<'d> {
     pub(super) delivery: &'d Delivery,
     pub(super) repeats: Vec<&'d Delivery>,
     /// The end of the delivery, once it has ended.
-    settlement: Option<Settlement>,
-    fate: Fate,
+    pub(super) settlement: Option<Settlement>,
+    pub(super) fate: Fate,
 }
 
 /// A message, and the action on it.
@@ -80,6 +81,12 @@ impl Batch<'_> {
         }
         for letter in timeout_at(self.answer_by, self.dead_letter(letters)).await.unwrap_or_default() {
             letter.fate = Fate::Delete;
+            if let Some(meter) = &self.meter {
+                meter.dead_letter();
+            }
+        }
+        if let Some(meter) = &self.meter {
+            metered::endings(meter, &entries, self);
         }
         let is_noted = self.is_noted(&entries);
         let rejected = entries.iter().filter_map(|entry| entry.rejection()).collect();

@@ -35,6 +35,7 @@ mod hostile;
 mod infra;
 mod keys;
 mod lost_answer;
+mod metrics;
 mod outside;
 mod partial;
 mod permissions;

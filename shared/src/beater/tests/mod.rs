@@ -5,6 +5,7 @@ mod change;
 mod code;
 mod explored;
 mod linked;
+mod metered;
 mod overlooked;
 mod refused;
 mod repair;

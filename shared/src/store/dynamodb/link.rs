@@ -35,6 +35,7 @@ impl DynamoDb {
         };
         match self.client.batch_execute_statement().set_statements(Some(statements)).send().await {
             Ok(answer) => {
+                self.count_failed(answer.responses.as_deref());
                 let answers = answer.responses.unwrap_or_default().into_iter().map(|answer| linked(&self.table, answer));
                 answers.chain(std::iter::repeat_with(|| Err(incomplete()))).take(links.len()).collect()
             }

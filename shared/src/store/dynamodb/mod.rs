@@ -15,7 +15,7 @@ mod write;
 
 use std::sync::Arc;
 
-use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::{Client, types::BatchStatementResponse};
 use futures_util::future::{BoxFuture, FutureExt, join_all};
 use jiff::Timestamp;
 
@@ -31,9 +31,13 @@ pub(crate) use self::{
     index::{DUE_INDEX, LIST_INDEX},
     list::listing_id,
 };
-use self::{item::id_of, read::KEYS, write::Request};
+use self::{
+    item::id_of,
+    read::KEYS,
+    write::{Request, has_failed},
+};
 use super::{Index, Link, Linked, Listing, Store, StoreError, Write, Written};
-use crate::{Clock, record::Record, stats::Counter};
+use crate::{Clock, metrics::Requests, record::Record, stats::Counter};
 
 /// Maximum number of concurrent requests of one call.
 const AT_A_TIME: usize = 8;
@@ -44,6 +48,7 @@ pub struct DynamoDb {
     client: Client,
     table: String,
     counted: Option<Counted>,
+    requests: Option<Arc<Requests>>,
 }
 
 /// The statistics that are written along with records, and the clock for their time to live.
@@ -56,13 +61,25 @@ struct Counted {
 impl DynamoDb {
     /// Creates a store for the records in `table`.
     pub fn new(client: Client, table: impl Into<String>) -> Self {
-        Self { client, table: table.into(), counted: None }
+        Self { client, table: table.into(), counted: None, requests: None }
     }
 
     /// Adds a counter, whose statistics are written along with records.
     #[cfg_attr(not(feature = "lambda"), expect(dead_code, reason = "only functions keep statistics"))]
     pub(crate) fn counting(self, counter: Arc<Counter>, clock: Clock) -> Self {
         Self { counted: Some(Counted { counter, clock }), ..self }
+    }
+
+    /// Adds the counter of requests, which gets the failed parts of successful answers.
+    #[cfg_attr(not(feature = "lambda"), expect(dead_code, reason = "only functions write metrics"))]
+    pub(crate) fn metered(self, requests: Option<Arc<Requests>>) -> Self {
+        Self { requests, ..self }
+    }
+
+    fn count_failed(&self, answers: Option<&[BatchStatementResponse]>) {
+        if let Some(requests) = &self.requests {
+            requests.store_failed(answers.unwrap_or_default().iter().filter(|answer| has_failed(answer)).count());
+        }
     }
 }
 

@@ -37,6 +37,9 @@ impl DynamoDb {
         let mut missing: Vec<_> = ids.iter().cloned().collect::<HashSet<_>>().into_iter().collect();
         while !missing.is_empty() {
             let (found, rest) = self.get_once(&missing).await?;
+            if let Some(requests) = &self.requests {
+                requests.store_failed(rest.len());
+            }
             if rest.len() == missing.len() {
                 return Err(busy("no key of a batch was read"));
             }

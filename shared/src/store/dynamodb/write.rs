@@ -122,6 +122,7 @@ impl DynamoDb {
             }
             match (answer, share) {
                 (Ok(answer), _) => {
+                    self.count_failed(answer.responses.as_deref());
                     let answers = answer.responses.unwrap_or_default().into_iter().map(|answer| written(&self.table, answer));
                     answers.chain(repeat_with(|| Err(incomplete()))).take(writes.len()).collect()
                 }
@@ -150,6 +151,12 @@ impl DynamoDb {
         let statement = stats::statement(&self.table, &share, clock.now()).ok()?;
         Some(((counter, share), statement))
     }
+}
+
+/// Returns `true` if a statement failed for another reason than its condition.
+pub(super) fn has_failed(answer: &BatchStatementResponse) -> bool {
+    let refusals = [Some(&Code::ConditionalCheckFailed), Some(&Code::DuplicateItem)];
+    answer.error.as_ref().is_some_and(|error| !refusals.contains(&error.code.as_ref()))
 }
 
 pub(super) fn written(table: &str, answer: BatchStatementResponse) -> Result<Written, StoreError> {

@@ -201,6 +201,7 @@ impl<'a> Function<'a> {
             dlq: DLQ.into(),
             clock: self.clock.clone(),
             counter: Arc::new(Counter::new("simulated")),
+            metrics: None,
             bodies: Handle::current(),
             max_concurrency: usize::MAX,
             hop: queue::MAX_VISIBILITY,

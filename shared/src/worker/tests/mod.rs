@@ -13,6 +13,7 @@ mod keys;
 mod lease;
 mod links;
 mod log;
+mod metered;
 mod middleware;
 mod recorder;
 mod request;
@@ -41,7 +42,7 @@ use self::{
     scripted::Scripted,
 };
 use super::engine::{Engine, Invocation, Jobs, Report};
-use crate::{Clock, JobError, Policy, Record, State, attempt::Attempt, queue::Message, stats::Counter, store::Write};
+use crate::{Clock, JobError, Policy, Record, State, attempt::Attempt, metrics::Metrics, queue::Message, stats::Counter, store::Write};
 
 const DLQ: &str = "dead";
 const QUEUE: &str = "probe";
@@ -53,6 +54,7 @@ struct TestWorker {
     queue: Recorder,
     jobs: Jobs,
     max_concurrency: usize,
+    metrics: Option<Arc<Metrics>>,
     /// Maximum duration of an invocation.
     time: Duration,
 }
@@ -67,6 +69,7 @@ impl TestWorker {
             queue,
             jobs: Jobs::default(),
             max_concurrency: usize::MAX,
+            metrics: None,
             time: Duration::from_mins(15),
         }
     }
@@ -101,6 +104,7 @@ impl TestWorker {
             dlq: DLQ.into(),
             clock: self.clock.clone(),
             counter: Arc::new(Counter::new("test")),
+            metrics: self.metrics.clone(),
             bodies: Handle::current(),
             max_concurrency: self.max_concurrency,
             hop: Duration::from_mins(15),

@@ -136,6 +136,7 @@ async fn act(kind: &Kind, gate: &Arc<Gate>, clock: Clock) -> bool {
                 dlq: DLQ.into(),
                 clock,
                 counter: Arc::new(Counter::new("")),
+                metrics: None,
                 bodies: Handle::current(),
                 max_concurrency: usize::MAX,
                 hop: MAX_VISIBILITY,
