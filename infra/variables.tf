@@ -14,16 +14,17 @@ variable "functions" {
       pollers         = optional(object({ minimum = optional(number, 2), maximum = optional(number, 200) }))
       alarm_age_s     = optional(number)
     })), {})
-    pollers              = optional(object({ minimum = optional(number, 2), maximum = optional(number, 200) }))
-    reserved_concurrency = optional(number, -1)
-    retention_s          = optional(number, 864000)
-    enabled              = optional(bool, true)
-    environment          = optional(map(string), {})
-    enqueues_to          = optional(list(string), [])
-    live_version         = optional(string)
-    policy_json          = optional(string)
-    tracing              = optional(bool, false)
-    alarm_age_s          = optional(number, 3600)
+    pollers               = optional(object({ minimum = optional(number, 2), maximum = optional(number, 200) }))
+    reserved_concurrency  = optional(number, -1)
+    retention_s           = optional(number, 864000)
+    enabled               = optional(bool, true)
+    environment           = optional(map(string), {})
+    enqueues_to           = optional(list(string), [])
+    live_version          = optional(string)
+    policy_json           = optional(string)
+    tracing               = optional(bool, false)
+    alarm_age_s           = optional(number, 3600)
+    alarm_failure_percent = optional(number, 50)
   }))
 
   validation {
@@ -78,6 +79,18 @@ variable "point_in_time_recovery" {
   default     = true
 }
 
+variable "metrics" {
+  description = "Writes metrics to the log, from which CloudWatch takes them, and creates the alarms on them. CloudWatch bills each metric: see \"Costs\" in docs/metrics.md."
+  type        = bool
+  default     = true
+}
+
+variable "dashboard" {
+  description = "Creates a dashboard for each hundred queues, if metrics is true. CloudWatch bills a dashboard by the month, after three that are free."
+  type        = bool
+  default     = true
+}
+
 variable "log_retention_days" {
   description = "The retention of logs in days."
   type        = number
@@ -100,6 +113,12 @@ variable "alarm_actions" {
   description = "The ARNs of the alarm actions, such as an SNS topic."
   type        = list(string)
   default     = []
+}
+
+variable "alarm_late_s" {
+  description = "The lateness of a schedule, in seconds, above which the alarm of the beater goes off."
+  type        = number
+  default     = 300
 }
 
 variable "tags" {

@@ -45,6 +45,46 @@ run "names_agree_and_each_job_has_a_queue_of_its_own" {
   }
 }
 
+run "a_dashboard_shows_all_queues" {
+  command = plan
+
+  assert {
+    condition     = [for dashboard in module.dashboard : dashboard.name] == ["test-sqjobs"]
+    error_message = "There is one dashboard."
+  }
+
+  assert {
+    condition     = alltrue([for queue in ["test-adder", "test-ordered.fifo", "test-urgent", "test-ordered-dlq.fifo", "test-beater"] : strcontains(module.dashboard[0].body, "\"${queue}\"")])
+    error_message = "It shows the queues, the dead-letter queues and the beater."
+  }
+}
+
+run "many_queues_have_several_dashboards" {
+  command = plan
+
+  variables {
+    functions = { for number in range(101) : "job-${number}" => { package = "adder" } }
+  }
+
+  assert {
+    condition     = [for dashboard in module.dashboard : dashboard.name] == ["test-sqjobs", "test-sqjobs-2"]
+    error_message = "A dashboard has a hundred queues."
+  }
+}
+
+run "without_metrics_there_is_no_dashboard" {
+  command = plan
+
+  variables {
+    metrics = false
+  }
+
+  assert {
+    condition     = length(module.dashboard) == 0
+    error_message = "A dashboard without metrics shows nothing."
+  }
+}
+
 run "a_system_has_a_function_at_least" {
   command = plan
 

@@ -133,6 +133,18 @@ fn the_guide_describes_each_variable() {
 }
 
 #[test]
+fn the_guide_describes_each_metric() {
+    let code: String = ["batch", "mod", "tick"].map(|file| read(&format!("shared/src/metrics/{file}.rs"))).concat();
+    let is_metric = |text: &&str| {
+        text.bytes().all(|byte| byte.is_ascii_alphabetic()) && text.starts_with(|char: char| char.is_ascii_uppercase()) && *text != "Metrics"
+    };
+    let written: BTreeSet<_> = code.split('"').filter(is_metric).map(str::to_owned).collect();
+    assert!(written.len() > 20, "{written:?}");
+    let described: BTreeSet<_> = rows(&read("docs/metrics.md")).into_iter().filter(|name| is_metric(&&**name)).collect();
+    assert_eq!(described, written);
+}
+
+#[test]
 fn the_guide_describes_each_rule_of_the_doctor() {
     let rules = fs::read_dir(Path::new(ROOT).join("cli/src/command/doctor/rules")).expect("there are rules");
     let code: String = rules.map(|file| fs::read_to_string(file.expect("a file").path()).expect("a file")).collect();

@@ -36,6 +36,7 @@ resource "aws_lambda_function" "this" {
       SQJOBS_TABLE           = var.table_name
       SQJOBS_SCHEDULES_TABLE = var.schedules_name
       SQJOBS_PREFIX          = var.prefix
+      SQJOBS_METRICS         = var.metrics ? "on" : "off"
     })
   }
 
@@ -189,6 +190,45 @@ resource "aws_cloudwatch_metric_alarm" "asleep" {
   period              = 300
   evaluation_periods  = 1
   treat_missing_data  = "breaching"
+  alarm_actions       = var.alarm_actions
+  ok_actions          = var.alarm_actions
+  tags                = var.tags
+}
+
+# A beater that is invoked may still fail in each tick, which the number of invocations does not show.
+resource "aws_cloudwatch_metric_alarm" "ticks" {
+  count = var.metrics ? 1 : 0
+
+  alarm_name          = "${local.name}-ticks"
+  alarm_description   = "The beater ${local.name} has completed no tick for five minutes, so schedules and long waits do not fire. Its log shows the reason."
+  namespace           = "sqjobs"
+  metric_name         = "Ticks"
+  dimensions          = { beater = aws_lambda_function.this.function_name }
+  statistic           = "Sum"
+  comparison_operator = "LessThanThreshold"
+  threshold           = 1
+  period              = 300
+  evaluation_periods  = 1
+  treat_missing_data  = "breaching"
+  alarm_actions       = var.alarm_actions
+  ok_actions          = var.alarm_actions
+  tags                = var.tags
+}
+
+resource "aws_cloudwatch_metric_alarm" "late" {
+  count = var.metrics ? 1 : 0
+
+  alarm_name          = "${local.name}-late"
+  alarm_description   = "The beater ${local.name} fires schedules late. Check its errors and its duration, and the throttles of the tables."
+  namespace           = "sqjobs"
+  metric_name         = "ScheduleLateness"
+  dimensions          = { beater = aws_lambda_function.this.function_name }
+  statistic           = "Maximum"
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = var.alarm_late_s * 1000
+  period              = 300
+  evaluation_periods  = 1
+  treat_missing_data  = "notBreaching"
   alarm_actions       = var.alarm_actions
   ok_actions          = var.alarm_actions
   tags                = var.tags

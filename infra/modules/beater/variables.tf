@@ -119,8 +119,8 @@ variable "environment" {
   default     = {}
 
   validation {
-    condition     = length(setintersection(keys(var.environment), ["SQJOBS_TABLE", "SQJOBS_SCHEDULES_TABLE", "SQJOBS_PREFIX"])) == 0
-    error_message = "Remove SQJOBS_TABLE, SQJOBS_SCHEDULES_TABLE and SQJOBS_PREFIX: the module sets them."
+    condition     = length(setintersection(keys(var.environment), ["SQJOBS_TABLE", "SQJOBS_SCHEDULES_TABLE", "SQJOBS_PREFIX", "SQJOBS_METRICS"])) == 0
+    error_message = "Remove SQJOBS_TABLE, SQJOBS_SCHEDULES_TABLE, SQJOBS_PREFIX and SQJOBS_METRICS: the module sets them."
   }
 
   # All variables of a function may have 4 KB in total: "Lambda quotas" in the Lambda developer guide. The module needs the rest.
@@ -128,6 +128,12 @@ variable "environment" {
     condition     = length(join("", concat(keys(var.environment), values(var.environment)))) <= 3600
     error_message = "The names and values of these variables must have at most 3600 bytes in total. Store large values in SSM Parameter Store."
   }
+}
+
+variable "metrics" {
+  description = "Writes metrics to the log, from which CloudWatch takes them, and creates the alarms on them. CloudWatch bills each metric: see \"Costs\" in docs/metrics.md."
+  type        = bool
+  default     = true
 }
 
 variable "log_retention_days" {
@@ -160,6 +166,17 @@ variable "alarm_actions" {
   validation {
     condition     = alltrue([for action in var.alarm_actions : can(regex("^arn:", action))])
     error_message = "Each alarm action must be an ARN."
+  }
+}
+
+variable "alarm_late_s" {
+  description = "The lateness of a schedule, in seconds, above which the alarm goes off."
+  type        = number
+  default     = 300
+
+  validation {
+    condition     = var.alarm_late_s >= 60
+    error_message = "The lateness must be at least 60 seconds: the beater fires schedules once a minute."
   }
 }
 

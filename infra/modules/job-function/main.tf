@@ -28,6 +28,11 @@ locals {
   )
 }
 
+locals {
+  # The queues with alarms on the metrics of the functions.
+  metered = var.metrics ? local.alarmed : {}
+}
+
 # Earlier versions had one queue and no priorities.
 moved {
   from = aws_cloudwatch_metric_alarm.age
@@ -148,6 +153,7 @@ resource "aws_lambda_function" "this" {
       SQJOBS_PREFIX          = var.prefix
       SQJOBS_QUEUE_URL       = aws_sqs_queue.this.url
       SQJOBS_DLQ_URL         = aws_sqs_queue.dlq.url
+      SQJOBS_METRICS         = var.metrics ? "on" : "off"
     })
   }
 
@@ -458,6 +464,101 @@ resource "aws_cloudwatch_metric_alarm" "function" {
   period              = 60
   evaluation_periods  = 5
   datapoints_to_alarm = 3
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = var.alarm_actions
+  ok_actions          = var.alarm_actions
+  tags                = var.tags
+}
+
+# The metrics of the library count each delivery, so jobs that are always retried raise this alarm, but not that on the age.
+resource "aws_cloudwatch_metric_alarm" "wait" {
+  for_each = local.metered
+
+  alarm_name          = "${each.value.name}-wait"
+  alarm_description   = "Jobs of ${each.value.name} wait too long for their start, or come back again and again. See `sqjobs stats ${trimprefix(each.value.queue, var.prefix)}` and the log of the function."
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = each.value.age_s * 1000
+  evaluation_periods  = 1
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = var.alarm_actions
+  ok_actions          = var.alarm_actions
+  tags                = var.tags
+
+  metric_query {
+    id          = "oldest"
+    label       = "the longest wait in milliseconds"
+    expression  = "MAX([FILL(wait, 0), FILL(age, 0)])"
+    return_data = true
+  }
+
+  dynamic "metric_query" {
+    for_each = { wait = "Wait", age = "Age" }
+
+    content {
+      id = metric_query.key
+
+      metric {
+        namespace   = "sqjobs"
+        metric_name = metric_query.value
+        stat        = "Maximum"
+        period      = 300
+        dimensions  = { queue = each.value.queue }
+      }
+    }
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "failures" {
+  for_each = local.metered
+
+  alarm_name          = "${each.value.name}-failures"
+  alarm_description   = "Too many attempts of ${each.value.name} fail. `sqjobs list --state retrying`, `sqjobs list --state failed` and the log of the function show the reasons."
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = var.alarm_failure_percent
+  evaluation_periods  = 1
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = var.alarm_actions
+  ok_actions          = var.alarm_actions
+  tags                = var.tags
+
+  metric_query {
+    id          = "failures"
+    label       = "failed attempts in per cent"
+    expression  = "IF(FILL(succeeded, 0) + FILL(failed, 0) + FILL(retries, 0) >= 20, 100 * (FILL(failed, 0) + FILL(retries, 0)) / (FILL(succeeded, 0) + FILL(failed, 0) + FILL(retries, 0)), 0)"
+    return_data = true
+  }
+
+  dynamic "metric_query" {
+    for_each = { succeeded = "Succeeded", failed = "Failed", retries = "Retries" }
+
+    content {
+      id = metric_query.key
+
+      metric {
+        namespace   = "sqjobs"
+        metric_name = metric_query.value
+        stat        = "Sum"
+        period      = 300
+        dimensions  = { queue = each.value.queue }
+      }
+    }
+  }
+}
+
+# The alarm on the dead-letter queue stays on until its messages are gone. This one goes off again for each new dead letter.
+resource "aws_cloudwatch_metric_alarm" "new_dead_letters" {
+  for_each = local.metered
+
+  alarm_name          = "${each.value.name}-new-dead-letters"
+  alarm_description   = "Further jobs of ${each.value.name} have failed permanently. `sqjobs dlq list ${var.name}${local.suffix}` shows the reasons."
+  namespace           = "sqjobs"
+  metric_name         = "DeadLetters"
+  dimensions          = { queue = each.value.queue }
+  statistic           = "Sum"
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  period              = 300
+  evaluation_periods  = 1
   treat_missing_data  = "notBreaching"
   alarm_actions       = var.alarm_actions
   ok_actions          = var.alarm_actions

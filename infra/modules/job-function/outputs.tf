@@ -38,6 +38,16 @@ output "queue_arn" {
   value       = aws_sqs_queue.this.arn
 }
 
+output "queue_names" {
+  description = "The names of the queues of all priorities."
+  value       = [for queue in local.alarmed : queue.queue]
+}
+
+output "dlq_name" {
+  description = "The name of the dead-letter queue."
+  value       = aws_sqs_queue.dlq.name
+}
+
 output "queue_arns" {
   description = "The ARNs of the queues of all priorities."
   value       = local.queue_arns

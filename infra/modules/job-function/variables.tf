@@ -209,8 +209,8 @@ variable "environment" {
   default     = {}
 
   validation {
-    condition     = length(setintersection(keys(var.environment), ["SQJOBS_TABLE", "SQJOBS_SCHEDULES_TABLE", "SQJOBS_PREFIX", "SQJOBS_QUEUE_URL", "SQJOBS_DLQ_URL"])) == 0
-    error_message = "Remove SQJOBS_TABLE, SQJOBS_SCHEDULES_TABLE, SQJOBS_PREFIX, SQJOBS_QUEUE_URL and SQJOBS_DLQ_URL: the module sets them."
+    condition     = length(setintersection(keys(var.environment), ["SQJOBS_TABLE", "SQJOBS_SCHEDULES_TABLE", "SQJOBS_PREFIX", "SQJOBS_QUEUE_URL", "SQJOBS_DLQ_URL", "SQJOBS_METRICS"])) == 0
+    error_message = "Remove SQJOBS_TABLE, SQJOBS_SCHEDULES_TABLE, SQJOBS_PREFIX, SQJOBS_QUEUE_URL, SQJOBS_DLQ_URL and SQJOBS_METRICS: the module sets them."
   }
 
   # All variables of a function may have 4 KB in total: "Lambda quotas" in the Lambda developer guide. The module needs the rest.
@@ -259,6 +259,12 @@ variable "tracing" {
   default     = false
 }
 
+variable "metrics" {
+  description = "Writes metrics to the log, from which CloudWatch takes them, and creates the alarms on them. CloudWatch bills each metric: see \"Costs\" in docs/metrics.md."
+  type        = bool
+  default     = true
+}
+
 variable "log_retention_days" {
   description = "The retention of the log in days."
   type        = number
@@ -293,13 +299,24 @@ variable "alarm_actions" {
 }
 
 variable "alarm_age_s" {
-  description = "The age of the oldest message, in seconds, above which the alarm goes off."
+  description = "The wait of a job and the age of its message, in seconds, above which the alarms go off."
   type        = number
   default     = 3600
 
   validation {
     condition     = var.alarm_age_s >= 60
     error_message = "The age must be at least 60 seconds: the alarm is evaluated once a minute."
+  }
+}
+
+variable "alarm_failure_percent" {
+  description = "The percentage of failed attempts above which the alarm goes off, if there were 20 attempts in five minutes."
+  type        = number
+  default     = 50
+
+  validation {
+    condition     = var.alarm_failure_percent > 0 && var.alarm_failure_percent <= 100
+    error_message = "The percentage must be more than 0, and at most 100."
   }
 }
 

@@ -103,6 +103,51 @@ run "who_does_not_tick_is_told" {
   }
 }
 
+run "a_beater_without_ticks_or_with_late_schedules_is_an_alarm" {
+  command = plan
+
+  variables {
+    alarm_actions = ["arn:aws:sns:eu-west-1:123456789012:operators"]
+    alarm_late_s  = 120
+  }
+
+  assert {
+    condition     = aws_lambda_function.this.environment[0].variables.SQJOBS_METRICS == "on"
+    error_message = "The beater writes metrics."
+  }
+
+  assert {
+    condition = alltrue([for alarm in [aws_cloudwatch_metric_alarm.ticks[0], aws_cloudwatch_metric_alarm.late[0]] : (
+      alarm.namespace == "sqjobs" && alarm.dimensions == tomap({ beater = "test-beater" }) &&
+      alarm.alarm_actions == toset(var.alarm_actions) && alarm.ok_actions == toset(var.alarm_actions)
+    )])
+    error_message = "Each alarm is reported, and its end."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.ticks[0].metric_name == "Ticks" && aws_cloudwatch_metric_alarm.ticks[0].treat_missing_data == "breaching"
+    error_message = "A beater without ticks is an alarm."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.late[0].metric_name == "ScheduleLateness" && aws_cloudwatch_metric_alarm.late[0].threshold == 120000 && aws_cloudwatch_metric_alarm.late[0].treat_missing_data == "notBreaching"
+    error_message = "A schedule that is late by more than two minutes is an alarm."
+  }
+}
+
+run "without_metrics_there_is_no_alarm_on_them" {
+  command = plan
+
+  variables {
+    metrics = false
+  }
+
+  assert {
+    condition     = aws_lambda_function.this.environment[0].variables.SQJOBS_METRICS == "off" && length(aws_cloudwatch_metric_alarm.ticks) == 0 && length(aws_cloudwatch_metric_alarm.late) == 0
+    error_message = "Nothing depends on metrics that are off."
+  }
+}
+
 run "a_name_is_what_all_of_aws_takes" {
   command = plan
 
@@ -135,7 +180,8 @@ run "what_would_not_work_is_refused_by_name" {
     queue_arns         = []
     architecture       = "mips"
     memory_mb          = 64
-    environment        = { SQJOBS_PREFIX = "another" }
+    environment        = { SQJOBS_METRICS = "off" }
+    alarm_late_s       = 10
     log_retention_days = 2
     kms_key_arn        = "arn:aws:kms:eu-west-1:123456789012:alias/jobs"
     alarm_actions      = ["operators"]
@@ -153,5 +199,6 @@ run "what_would_not_work_is_refused_by_name" {
     var.log_retention_days,
     var.kms_key_arn,
     var.alarm_actions,
+    var.alarm_late_s,
   ]
 }

@@ -207,6 +207,81 @@ run "what_goes_wrong_is_told" {
   }
 }
 
+run "long_waits_failures_and_new_dead_letters_are_alarms_on_metrics" {
+  command = plan
+
+  variables {
+    alarm_actions         = ["arn:aws:sns:eu-west-1:123456789012:operators"]
+    alarm_age_s           = 600
+    alarm_failure_percent = 25
+    priorities            = { high = { alarm_age_s = 60 } }
+  }
+
+  assert {
+    condition     = aws_lambda_function.this.environment[0].variables.SQJOBS_METRICS == "on"
+    error_message = "The function writes metrics."
+  }
+
+  assert {
+    condition = alltrue([for alarm in concat(
+      values(aws_cloudwatch_metric_alarm.wait),
+      values(aws_cloudwatch_metric_alarm.failures),
+      values(aws_cloudwatch_metric_alarm.new_dead_letters),
+    ) : alarm.alarm_actions == toset(var.alarm_actions) && alarm.ok_actions == toset(var.alarm_actions) && alarm.treat_missing_data == "notBreaching"])
+    error_message = "Each alarm is reported, and its end. A queue without jobs raises none."
+  }
+
+  assert {
+    condition = alltrue([for query in flatten([
+      [for alarm in aws_cloudwatch_metric_alarm.wait : tolist(alarm.metric_query)],
+      [for alarm in aws_cloudwatch_metric_alarm.failures : tolist(alarm.metric_query)],
+      ]) : query.expression != null || (
+      query.metric[0].namespace == "sqjobs" && contains(["test-adder", "test-adder-high"], query.metric[0].dimensions.queue)
+    )])
+    error_message = "The metrics are those of the library, by queue."
+  }
+
+  assert {
+    condition = (
+      one([for query in aws_cloudwatch_metric_alarm.wait["default"].metric_query : query.expression if query.id == "oldest"]) == "MAX([FILL(wait, 0), FILL(age, 0)])" &&
+      one([for query in aws_cloudwatch_metric_alarm.wait["default"].metric_query : query.metric[0].stat if query.id == "age"]) == "Maximum" &&
+      aws_cloudwatch_metric_alarm.wait["default"].threshold == 600000 && aws_cloudwatch_metric_alarm.wait["high"].threshold == 60000
+    )
+    error_message = "A wait that is too long is an alarm, in the milliseconds of the metrics."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.failures["default"].threshold == 25
+    error_message = "The percentage of failures is that of the variable."
+  }
+
+  assert {
+    condition = (
+      aws_cloudwatch_metric_alarm.new_dead_letters["high"].metric_name == "DeadLetters" && aws_cloudwatch_metric_alarm.new_dead_letters["high"].threshold == 0 &&
+      aws_cloudwatch_metric_alarm.new_dead_letters["high"].dimensions == tomap({ queue = "test-adder-high" })
+    )
+    error_message = "Each new dead letter is an alarm."
+  }
+}
+
+run "without_metrics_there_is_no_alarm_on_them" {
+  command = plan
+
+  variables {
+    metrics = false
+  }
+
+  assert {
+    condition     = aws_lambda_function.this.environment[0].variables.SQJOBS_METRICS == "off"
+    error_message = "The function writes no metrics."
+  }
+
+  assert {
+    condition     = length(aws_cloudwatch_metric_alarm.wait) + length(aws_cloudwatch_metric_alarm.failures) + length(aws_cloudwatch_metric_alarm.new_dead_letters) == 0
+    error_message = "Nothing depends on metrics that are off."
+  }
+}
+
 run "a_key_encrypts_everything_that_is_kept" {
   command = plan
 
@@ -378,17 +453,18 @@ run "what_would_not_work_is_refused_by_name" {
   command = plan
 
   variables {
-    prefix               = "production-europe/"
-    package              = "nowhere/bootstrap.zip"
-    table_arn            = "jobs"
-    environment          = { SQJOBS_TABLE = "another" }
-    kms_key_arn          = "arn:aws:kms:eu-west-1:123456789012:alias/jobs"
-    alarm_actions        = ["operators"]
-    reserved_concurrency = -2
-    enqueues_to          = ["https://sqs.eu-west-1.amazonaws.com/123456789012/adder"]
-    live_version         = "live"
-    policy_json          = "s3:*"
-    alarm_age_s          = 1
+    prefix                = "production-europe/"
+    package               = "nowhere/bootstrap.zip"
+    table_arn             = "jobs"
+    environment           = { SQJOBS_METRICS = "off" }
+    kms_key_arn           = "arn:aws:kms:eu-west-1:123456789012:alias/jobs"
+    alarm_actions         = ["operators"]
+    reserved_concurrency  = -2
+    enqueues_to           = ["https://sqs.eu-west-1.amazonaws.com/123456789012/adder"]
+    live_version          = "live"
+    policy_json           = "s3:*"
+    alarm_age_s           = 1
+    alarm_failure_percent = 0
   }
 
   expect_failures = [
@@ -403,6 +479,7 @@ run "what_would_not_work_is_refused_by_name" {
     var.live_version,
     var.policy_json,
     var.alarm_age_s,
+    var.alarm_failure_percent,
   ]
 }
 
