@@ -63,7 +63,10 @@ impl Recorded {
             allocations_per_record: counted.per_record(counted.allocations),
             bytes_per_record: counted.per_record(counted.bytes),
             instructions_per_record: instructions.into_iter().collect(),
-            share_of_metrics: counted.instructions.zip(metered.instructions).map(|(off, on)| counted.per_record(on) / counted.per_record(off)),
+            share_of_metrics: counted
+                .instructions
+                .zip(metered.instructions)
+                .map(|(off, on)| counted.per_record(on) / counted.per_record(off)),
         })
     }
 

@@ -125,7 +125,8 @@ pub(crate) async fn run(built: &Built, target: &Path) -> Result<Results, String>
     let (packages, enqueued) = (packages(built, target)?, enqueued(&subjects, built).await?);
     let beater = beater(built).await?;
     let records = [1, 10, 100, 1000, 10_000];
-    let framework = records.into_iter().map(|records| framework(&framework::program(), records, framework::Metrics::Off)).collect::<Result<_, _>>()?;
+    let framework =
+        records.into_iter().map(|records| framework(&framework::program(), records, framework::Metrics::Off)).collect::<Result<_, _>>()?;
     let mut all = Vec::new();
     for latency_ms in [0, 5, 20] {
         for scenario in Scenario::ALL {

@@ -136,7 +136,9 @@ fn the_guide_describes_each_variable() {
 fn the_guide_describes_each_metric() {
     let code: String = ["batch", "mod", "tick"].map(|file| read(&format!("shared/src/metrics/{file}.rs"))).concat();
     let is_metric = |text: &&str| {
-        text.bytes().all(|byte| byte.is_ascii_alphabetic()) && text.starts_with(|char: char| char.is_ascii_uppercase()) && *text != "Metrics"
+        text.bytes().all(|byte| byte.is_ascii_alphabetic())
+            && text.starts_with(|char: char| char.is_ascii_uppercase())
+            && *text != "Metrics"
     };
     let written: BTreeSet<_> = code.split('"').filter(is_metric).map(str::to_owned).collect();
     assert!(written.len() > 20, "{written:?}");

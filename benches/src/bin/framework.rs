@@ -33,7 +33,7 @@ fn main() {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let eager = Eager::new().batch_size(records.max(1));
     let has_metrics = std::env::args().nth(2).is_some_and(|option| option == "metrics");
-    let eager = if has_metrics { eager.with_metrics(|line| drop(black_box(line.len()))) } else { eager };
+    let eager = if has_metrics { eager.with_metrics(|line| _ = black_box(line.len())) } else { eager };
     let worker = Worker::new(()).job::<Adder>();
     for number in 0..records {
         let body = json!({"name": "adder", "id": format!("adder-{number:08}"), "args": [number, 2, 3]});

@@ -24,12 +24,12 @@ use std::{
     },
 };
 
+use self::emf::{Group, Line};
 pub(crate) use self::{
     batch::{BatchMeter, Outcome},
     requests::{Counts, Requests},
     tick::Tick,
 };
-use self::emf::{Group, Line};
 
 /// Writes the lines of one process.
 pub(crate) struct Metrics {

@@ -199,7 +199,8 @@ fn the_metrics_of_a_beater_agree_with_its_reports() {
         }
         let function = format!("beater={}", world.account.name(&beater));
         let metrics = metrics_when(world, &beater, "both ticks are counted", |metrics| metrics.sum(&function, "Ticks") == 2).await;
-        for (name, field) in [("Fired", "fired"), ("Sent", "sent"), ("FailedActions", "failed"), ("Wrong", "wrong"), ("Overdue", "overdue")] {
+        for (name, field) in [("Fired", "fired"), ("Sent", "sent"), ("FailedActions", "failed"), ("Wrong", "wrong"), ("Overdue", "overdue")]
+        {
             assert_eq!(metrics.sum(&function, name), reports.iter().filter_map(|report| report[field].as_u64()).sum::<u64>(), "{name}");
         }
         assert!(metrics.sum(&function, "Fired") >= 1);

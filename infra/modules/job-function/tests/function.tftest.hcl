@@ -232,12 +232,11 @@ run "long_waits_failures_and_new_dead_letters_are_alarms_on_metrics" {
   }
 
   assert {
-    condition = alltrue([for query in flatten([
-      [for alarm in aws_cloudwatch_metric_alarm.wait : tolist(alarm.metric_query)],
-      [for alarm in aws_cloudwatch_metric_alarm.failures : tolist(alarm.metric_query)],
-      ]) : query.expression != null || (
-      query.metric[0].namespace == "sqjobs" && contains(["test-adder", "test-adder-high"], query.metric[0].dimensions.queue)
-    )])
+    condition = distinct([
+      for metric in flatten([for alarm in concat(values(aws_cloudwatch_metric_alarm.wait), values(aws_cloudwatch_metric_alarm.failures)) : [
+        for query in alarm.metric_query : query.metric
+      ]]) : "${metric.namespace} ${metric.dimensions.queue}"
+    ]) == ["sqjobs test-adder", "sqjobs test-adder-high"]
     error_message = "The metrics are those of the library, by queue."
   }
 

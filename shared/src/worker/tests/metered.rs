@@ -35,7 +35,9 @@ fn metrics(line: &Value) -> Vec<(Value, Vec<(String, String, Value)>)> {
     let directives = line["_aws"]["CloudWatchMetrics"].as_array().expect("directives");
     let text = |value: &Value| value.as_str().expect("a text").to_owned();
     let metric = |metric: &Value| (text(&metric["Name"]), text(&metric["Unit"]), line[text(&metric["Name"])].clone());
-    let group = |directive: &Value| (directive["Dimensions"].clone(), directive["Metrics"].as_array().expect("metrics").iter().map(metric).collect());
+    let group = |directive: &Value| {
+        (directive["Dimensions"].clone(), directive["Metrics"].as_array().expect("metrics").iter().map(metric).collect())
+    };
     directives.iter().map(group).collect()
 }
 
@@ -118,7 +120,7 @@ async fn an_idle_figure_is_left_out_and_a_process_starts_once() {
 async fn an_attempt_of_a_killed_process_is_counted_by_the_next_delivery() {
     let (world, lines) = metered(Policy::new().max_attempts(2));
     world.store.put(held(&world, "a", seconds(10)));
-    world.store.put(Record { attempts: 2, ..held(&world, "b", seconds(10)) });
+    world.store.put(Record { attempts: 2, max_attempts: 2, ..held(&world, "b", seconds(10)) });
     world.handle([again("a"), again("b")]).await;
     let line = lines.one();
     assert_eq!([&line["Killed"], &line["endings"]], [&Value::Null, &json!({"busy": 2})], "their leases still hold");
@@ -147,11 +149,13 @@ async fn each_name_has_a_line_and_the_queue_is_counted_once() {
 async fn a_name_that_no_job_has_is_no_dimension() {
     let (world, lines) = metered(Policy::new());
     let hostile = ["stranger", "a\",\"b\":{\"", "ñ\u{2028}"].map(|name| with_body(name, json!({"name": name})));
-    world.handle(hostile.into_iter().chain([with_body("unreadable", "no JSON\n{"), with_body("probe", json!({"name": "probe", "id": ""}))])).await;
+    world
+        .handle(hostile.into_iter().chain([with_body("unreadable", "no JSON\n{"), with_body("probe", json!({"name": "probe", "id": ""}))]))
+        .await;
     let line = lines.one();
     assert_eq!(line["name"], Value::Null);
-    assert_eq!([&line["Parked"], &line["DeadLetters"], &line["BatchSize"]], [3, 2, 5]);
-    assert_eq!(line["endings"], json!({"rejected": 2}));
+    assert_eq!([&line["Parked"], &line["DeadLetters"], &line["BatchSize"]], [2, 3, 5]);
+    assert_eq!(line["endings"], json!({"rejected": 3}));
     assert_eq!(metrics(&line).iter().map(|(dimensions, _)| dimensions.clone()).collect::<Vec<_>>(), [json!([["queue"]])]);
 }
 
