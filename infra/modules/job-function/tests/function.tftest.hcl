@@ -236,7 +236,7 @@ run "long_waits_failures_and_new_dead_letters_are_alarms_on_metrics" {
       for metric in flatten([for alarm in concat(values(aws_cloudwatch_metric_alarm.wait), values(aws_cloudwatch_metric_alarm.failures)) : [
         for query in alarm.metric_query : query.metric
       ]]) : "${metric.namespace} ${metric.dimensions.queue}"
-    ]) == ["sqjobs test-adder", "sqjobs test-adder-high"]
+    ]) == tolist(["sqjobs test-adder", "sqjobs test-adder-high"])
     error_message = "The metrics are those of the library, by queue."
   }
 
