@@ -3,13 +3,9 @@
 //! Its limits: 100 metrics in a directive, 100 values in an array, and 1,024 characters in the value of a dimension. Dimensions are ASCII
 //! without control characters: "Dimension" in the CloudWatch API reference.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt::Write};
 
 use jiff::Timestamp;
-use serde::{
-    Serialize, Serializer,
-    ser::{SerializeMap, SerializeSeq},
-};
 
 /// The namespace of all metrics.
 const NAMESPACE: &str = "sqjobs";
@@ -45,8 +41,7 @@ struct Metric {
     value: Value,
 }
 
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
+#[derive(Debug)]
 enum Value {
     One(u64),
     Many(Vec<u64>),
@@ -104,76 +99,101 @@ impl<'a> Line<'a> {
         self
     }
 
-    /// Returns the line with its line end.
+    /// Returns the line with its line end. It is written by hand, which takes a fifth of the instructions of `serde`. All names are
+    /// identifiers of this module, so only the texts of dimensions and the request id are escaped.
     pub(super) fn to_text(&self) -> String {
-        let mut text = serde_json::to_string(self).unwrap_or_default();
-        text.push('\n');
+        let mut text = String::with_capacity(1024);
+        text.push_str(r#"{"_aws":{"Timestamp":"#);
+        push_number(&mut text, self.at.as_millisecond());
+        text.push_str(r#","CloudWatchMetrics":["#);
+        push_list(&mut text, &self.groups, |text, group| group.push_directive(text));
+        text.push_str("]}");
+        for (name, value) in &self.dimensions {
+            push_name(&mut text, name);
+            push_text(&mut text, value);
+        }
+        for Metric { name, value, .. } in self.groups.iter().flat_map(|group| &group.metrics) {
+            push_name(&mut text, name);
+            match value {
+                Value::One(value) => push_number(&mut text, value),
+                Value::Many(values) => {
+                    text.push('[');
+                    push_list(&mut text, values, |text, value| push_number(text, value));
+                    text.push(']');
+                }
+            }
+        }
+        for (name, counts) in &self.properties {
+            push_name(&mut text, name);
+            text.push('{');
+            push_list(&mut text, counts, |text, (name, count)| {
+                push_quoted(text, name);
+                text.push(':');
+                push_number(text, count);
+            });
+            text.push('}');
+        }
+        push_name(&mut text, "request_id");
+        push_text(&mut text, self.request_id);
+        text.push_str("}\n");
         text
     }
 }
 
-impl Serialize for Line<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut line = serializer.serialize_map(None)?;
-        line.serialize_entry("_aws", &Metadata { timestamp: self.at.as_millisecond(), directives: &self.groups })?;
-        for (name, value) in &self.dimensions {
-            line.serialize_entry(name, value)?;
-        }
-        for metric in self.groups.iter().flat_map(|group| &group.metrics) {
-            line.serialize_entry(metric.name, &metric.value)?;
-        }
-        for (name, counts) in &self.properties {
-            line.serialize_entry(name, &Counts(counts))?;
-        }
-        line.serialize_entry("request_id", self.request_id)?;
-        line.end()
+impl Group {
+    /// Writes the part that CloudWatch reads first.
+    fn push_directive(&self, text: &mut String) {
+        text.push_str(r#"{"Namespace":""#);
+        text.push_str(NAMESPACE);
+        text.push_str(r#"","Dimensions":["#);
+        push_list(text, self.sets, |text, set| {
+            text.push('[');
+            push_list(text, set, |text, name| push_quoted(text, name));
+            text.push(']');
+        });
+        text.push_str(r#"],"Metrics":["#);
+        push_list(text, &self.metrics, |text, metric| {
+            text.push_str(r#"{"Name":""#);
+            text.push_str(metric.name);
+            text.push_str(r#"","Unit":""#);
+            text.push_str(metric.unit);
+            text.push_str(r#""}"#);
+        });
+        text.push_str("]}");
     }
 }
 
-/// The part of the line that CloudWatch reads first.
-#[derive(Serialize)]
-struct Metadata<'a> {
-    #[serde(rename = "Timestamp")]
-    timestamp: i64,
-    #[serde(rename = "CloudWatchMetrics")]
-    directives: &'a [Group],
-}
-
-impl Serialize for Group {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut group = serializer.serialize_map(Some(3))?;
-        group.serialize_entry("Namespace", NAMESPACE)?;
-        group.serialize_entry("Dimensions", self.sets)?;
-        group.serialize_entry("Metrics", &Definitions(&self.metrics))?;
-        group.end()
-    }
-}
-
-struct Definitions<'a>(&'a [Metric]);
-
-impl Serialize for Definitions<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Definition {
-            #[serde(rename = "Name")]
-            name: &'static str,
-            #[serde(rename = "Unit")]
-            unit: &'static str,
+/// Writes items with commas between them.
+fn push_list<T>(text: &mut String, items: &[T], push: impl Fn(&mut String, &T)) {
+    for (number, item) in items.iter().enumerate() {
+        if number > 0 {
+            text.push(',');
         }
-        let mut all = serializer.serialize_seq(Some(self.0.len()))?;
-        for Metric { name, unit, .. } in self.0 {
-            all.serialize_element(&Definition { name, unit })?;
-        }
-        all.end()
+        push(text, item);
     }
 }
 
-struct Counts<'a>(&'a [(&'static str, u64)]);
+/// Writes the name of a further member.
+fn push_name(text: &mut String, name: &str) {
+    text.push(',');
+    push_quoted(text, name);
+    text.push(':');
+}
 
-impl Serialize for Counts<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().copied())
-    }
+/// Writes a name that needs no escapes.
+fn push_quoted(text: &mut String, name: &str) {
+    text.push('"');
+    text.push_str(name);
+    text.push('"');
+}
+
+/// Writes any text.
+fn push_text(text: &mut String, value: &str) {
+    text.push_str(&serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned()));
+}
+
+fn push_number(text: &mut String, number: impl std::fmt::Display) {
+    write!(text, "{number}").ok();
 }
 
 /// Returns the value of a dimension as CloudWatch accepts it. Any other character becomes a question mark.

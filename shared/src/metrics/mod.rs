@@ -7,8 +7,8 @@
 //! The figures of a batch are written before the response. A process that is killed writes no line for its batch.
 //!
 //! The crates were examined. `metrics_cloudwatch_embedded` is a global recorder under the facade `metrics`, and `metrique` derives a format
-//! from structs. Both need several crates more, and neither writes durations of one batch under two sets of dimensions with less code than
-//! [`emf`], which is a page of `serde`.
+//! from structs. Both need several crates more, and neither writes the durations of a batch under two sets of dimensions with less code than
+//! [`emf`].
 
 mod batch;
 mod emf;
