@@ -27,6 +27,12 @@ fn a_missing_variable_is_named_in_one_sentence() {
 }
 
 #[test]
+fn a_switch_that_is_neither_on_nor_off_is_refused() {
+    let said = refusal(&[("SQJOBS_METRICS", "yes")]);
+    assert!(said.contains("SQJOBS_METRICS is \"yes\"; set it to on or off, or not at all"), "{said}");
+}
+
+#[test]
 fn several_invocations_in_one_process_are_refused() {
     let settings = [("SQJOBS_QUEUE_URL", "http://127.0.0.1:9/1/q"), ("SQJOBS_DLQ_URL", "http://127.0.0.1:9/1/q-dlq")];
     let said = refusal(&[&settings[..], &[("AWS_LAMBDA_MAX_CONCURRENCY", "16")]].concat());

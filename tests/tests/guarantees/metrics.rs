@@ -170,6 +170,24 @@ fn a_killed_attempt_is_counted_by_the_delivery_that_finds_it() {
 }
 
 #[test]
+fn parts_of_a_request_that_failed_are_errors() {
+    World::setup().test(async |world| {
+        let throttled = json!({"Responses": [{"Error": {"Code": "ThrottlingError", "Message": "armed"}}]});
+        let unsent = json!({"Failed": [{"Id": "0", "Code": "InternalError", "SenderFault": false}], "Successful": []});
+        world.proxy.arm(Fault::answer("BatchExecuteStatement", "INSERT", 200, throttled.to_string()));
+        world.proxy.arm(Fault::answer("SendMessageBatch", "", 200, unsent.to_string()));
+        let probe = metered(Function::probe());
+        world.send(world.probe("fatal", &json!({"act": "fatal"}))).await;
+        world.deploy(&probe).await;
+        world.record_when("fatal", "is dead-lettered", |record| record.dlq.as_deref() == Some("sent")).await;
+        world.drained().await;
+        let queue = "queue=probes";
+        let metrics = metrics_when(world, &probe, "the dead letter is counted", |metrics| metrics.sum(queue, "DeadLetters") == 1).await;
+        assert_eq!(metrics.sums(queue, ["StoreErrors", "QueueErrors", "QueueRequests"]), [1, 1, 2]);
+    });
+}
+
+#[test]
 fn a_hostile_name_breaks_no_line_and_adds_no_metric() {
     World::setup().test(async |world| {
         let probe = metered(Function::probe()).env("SQJOBS_CLOCK_AHEAD_S", (25 * 3600).to_string());

@@ -178,7 +178,22 @@ pub(super) fn written(table: &str, answer: BatchStatementResponse) -> Result<Wri
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_dynamodb::types::BatchStatementError;
+
     use super::*;
+
+    #[test]
+    fn a_refused_condition_is_no_failed_statement() {
+        let answer = |code| {
+            let error = BatchStatementError::builder().set_code(code).build();
+            BatchStatementResponse::builder().error(error).build()
+        };
+        let codes = [Some(Code::ThrottlingError), Some(Code::TransactionConflict), None];
+        assert!(codes.into_iter().all(|code| has_failed(&answer(code))));
+        let codes = [Some(Code::ConditionalCheckFailed), Some(Code::DuplicateItem)];
+        assert!(!codes.into_iter().any(|code| has_failed(&answer(code))));
+        assert!(!has_failed(&BatchStatementResponse::builder().build()));
+    }
 
     /// Returns the numbers of writes in the requests for writes of these sizes.
     fn requests(sizes: &[usize]) -> Vec<usize> {

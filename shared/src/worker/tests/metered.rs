@@ -191,12 +191,23 @@ async fn an_attempt_without_time_or_record_is_counted_for_what_it_did() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_attempt_that_was_claimed_too_late_has_not_run() {
+    let (world, lines) = metered(Policy::new());
+    let world = world.lasting(seconds(4));
+    world.store.on_write(is_claim, 0..1, StoreFault::Delay(Duration::from_millis(2800)));
+    world.deliver("a").await;
+    assert_eq!(world.record("a").attempts, 0, "the attempt was given back");
+    let line = lines.one();
+    assert_eq!([&line["Run"], &line["Wait"], &line["endings"]], [&Value::Null, &Value::Null, &json!({"not_started": 1})]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dead_letter_that_is_not_sent_is_not_counted() {
     let (world, lines) = metered(Policy::new());
     world.queue.refuse_sends(true);
-    world.deliver("fatal").await;
+    world.handle([message("fatal"), message("fatal")]).await;
     let line = lines.one();
-    assert_eq!([&line["Failed"], &line["DeadLetters"]], [&json!(1), &Value::Null]);
+    assert_eq!([&line["Failed"], &line["DeadLetters"], &line["Duplicates"]], [&json!(1), &Value::Null, &Value::Null], "both come back");
     world.queue.refuse_sends(false);
     world.handle([again("fatal")]).await;
     assert_eq!(lines.one()["DeadLetters"], 1);
