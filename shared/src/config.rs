@@ -164,13 +164,9 @@ mod function {
         }
     }
 
-    /// Returns the metrics of this process, if they are on, and the counter for its requests.
-    pub(crate) fn metrics() -> Result<Option<(Arc<Metrics>, Arc<Requests>)>, Error> {
-        if !is_on("SQJOBS_METRICS", false)? {
-            return Ok(None);
-        }
-        let requests = Arc::new(Requests::default());
-        Ok(Some((Arc::new(Metrics::to_stdout(Arc::clone(&requests))), requests)))
+    /// Returns the metrics of this process, if they are on.
+    pub(crate) fn metrics() -> Result<Option<Arc<Metrics>>, Error> {
+        Ok(is_on("SQJOBS_METRICS", false)?.then(|| Arc::new(Metrics::to_stdout())))
     }
 
     /// Returns the name of this function.

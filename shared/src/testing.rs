@@ -102,7 +102,7 @@ impl Eager {
     /// to `write`. Without this, workers write none.
     #[must_use]
     pub fn with_metrics(mut self, write: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        self.local.metrics = Some(Arc::new(Metrics::new(Arc::default(), write)));
+        self.local.metrics = Some(Arc::new(Metrics::new(write)));
         self
     }
 

@@ -35,7 +35,8 @@ struct Event {
 
 pub(super) async fn serve(beater: Beater) -> Result<(), Error> {
     telemetry::in_lambda();
-    let (metrics, requests) = config::metrics()?.unzip();
+    let metrics = config::metrics()?;
+    let requests = metrics.as_ref().map(|metrics| metrics.requests());
     let sdk = config::function_sdk(requests.clone());
     let dynamodb = aws_sdk_dynamodb::Client::new(&sdk);
     let due = Due {

@@ -43,18 +43,24 @@ pub(crate) struct Metrics {
 impl Metrics {
     /// Creates metrics that are written to standard output.
     #[cfg_attr(not(feature = "lambda"), expect(dead_code, reason = "only functions write metrics"))]
-    pub(crate) fn to_stdout(requests: Arc<Requests>) -> Self {
+    pub(crate) fn to_stdout() -> Self {
         // One call for each line, so that no other line gets into it. If standard output is closed, nobody reads the metrics.
-        Self::new(requests, |line| drop(io::stdout().write_all(line.as_bytes())))
+        Self::new(|line| drop(io::stdout().write_all(line.as_bytes())))
     }
 
     /// Creates metrics whose lines, each with its line end, are passed to `write`.
-    pub(crate) fn new(requests: Arc<Requests>, write: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        Self { requests, is_warm: AtomicBool::new(false), write: Box::new(write) }
+    pub(crate) fn new(write: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self { requests: Arc::default(), is_warm: AtomicBool::new(false), write: Box::new(write) }
+    }
+
+    /// Returns the counter for the requests of this process.
+    #[cfg_attr(not(feature = "lambda"), expect(dead_code, reason = "only functions write metrics"))]
+    pub(crate) fn requests(&self) -> Arc<Requests> {
+        Arc::clone(&self.requests)
     }
 
     /// Writes the lines of a batch.
-    pub(crate) fn batch(&self, meter: BatchMeter, request_id: &str) {
+    pub(crate) fn batch(&self, meter: &BatchMeter, request_id: &str) {
         for line in meter.lines(&self.process(), request_id) {
             self.line(&line);
         }

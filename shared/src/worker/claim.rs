@@ -11,6 +11,7 @@ use super::{
     decode::{Decoded, Delivery, Refused},
     ending::{CLAIMS, Repeat, Settlement, hooks_of, level},
     executor::{Granted, Stored, call},
+    metered,
     places::{Places, Unplaced},
     workflow::Expanded,
 };
@@ -129,15 +130,13 @@ impl Delivery {
             let asked = places.as_ref().map_or(asked, |places| places.asked.max(asked));
             let write = Write { next: Arc::clone(&next), seen };
             let has_places = places.is_some() || write.seen.as_ref().is_some_and(|seen| !seen.held.is_empty());
-            let killed = batch.meter.as_ref().filter(|_| write.seen.as_ref().is_some_and(|seen| seen.state == State::Running));
+            let killed = metered::of_killed(&write, batch);
             let written = if has_places {
                 self.write_with_places(write, &claim, places.get_or_insert_with(Places::none), batch).boxed().await
             } else {
                 batch.ledger.write(write).await
             };
-            if let (Some(meter), Ok(Written::Done)) = (killed, &written) {
-                meter.killed(decoded.known.name());
-            }
+            metered::count_killed(killed, &written, decoded);
             match (written, ending) {
                 (Ok(Written::Done), None) => {
                     let work = places.and_then(|places| places.work);

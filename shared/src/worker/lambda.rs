@@ -16,7 +16,7 @@ use crate::{
     Clock, Error, Priority,
     clock::{from_millis, until},
     config::{self, Config},
-    metrics::{Metrics, Requests},
+    metrics::Metrics,
     queue::{Message, Sqs, name_of},
     stats::Counter,
     store::DynamoDb,
@@ -42,8 +42,8 @@ pub(crate) async fn serve(jobs: Jobs) -> Result<(), Error> {
     served.await?.map_err(|error| Error::process("the Lambda runtime has ended", error))
 }
 
-fn engine(jobs: Jobs, bodies: Handle, config: Config, clock: Clock, metrics: Option<(Arc<Metrics>, Arc<Requests>)>) -> Engine {
-    let (metrics, requests) = metrics.unzip();
+fn engine(jobs: Jobs, bodies: Handle, config: Config, clock: Clock, metrics: Option<Arc<Metrics>>) -> Engine {
+    let requests = metrics.as_ref().map(|metrics| metrics.requests());
     let sdk = config::function_sdk(requests.clone());
     let urls = [config.queue_url.clone(), config.dlq_url.clone()].into_iter().chain(priority_urls(&config.queue_url));
     let queue = Sqs::with_urls(aws_sdk_sqs::Client::new(&sdk), urls).metered(requests.clone());

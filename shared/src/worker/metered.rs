@@ -8,13 +8,13 @@ use super::{
     batch::Batch,
     decode::{Decoded, Delivery},
     ending::waited,
-    settle::Entry,
 };
 use crate::{
-    lifecycle::{Ending, Fate},
+    lifecycle::Ending,
     metrics::{BatchMeter, Outcome},
     queue::Message,
-    record::Record,
+    record::{Record, State},
+    store::{StoreError, Write, Written},
 };
 
 /// Returns the meter of a batch, unless the batch is empty.
@@ -33,16 +33,20 @@ pub(super) fn attempt(meter: &BatchMeter, decoded: &Decoded, record: &Record, en
     }
 }
 
-/// Counts the endings of a batch. The repeats of a message are duplicates if they are deleted with it.
-pub(super) fn endings(meter: &BatchMeter, entries: &[&mut Entry<'_>], batch: &Batch<'_>) {
-    for entry in entries {
-        let Some(settlement) = &entry.settlement else { continue };
-        meter.ended(entry.delivery.known_name(batch), outcome(&settlement.ending));
-        if entry.fate == Fate::Delete {
-            for _ in &entry.repeats {
-                meter.ended(None, Outcome::Duplicate);
-            }
-        }
+/// Counts the ending of a delivery.
+pub(super) fn ended(meter: &BatchMeter, delivery: &Delivery, ending: &Ending, batch: &Batch<'_>) {
+    meter.ended(delivery.known_name(batch), outcome(ending));
+}
+
+/// Returns the meter if the write takes over an attempt whose process has died.
+pub(super) fn of_killed<'a>(write: &Write, batch: &'a Batch<'_>) -> Option<&'a BatchMeter> {
+    batch.meter.as_ref().filter(|_| write.seen.as_ref().is_some_and(|seen| seen.state == State::Running))
+}
+
+/// Counts a killed attempt, once another delivery has taken over its job.
+pub(super) fn count_killed(meter: Option<&BatchMeter>, written: &Result<Written, StoreError>, decoded: &Decoded) {
+    if let (Some(meter), Ok(Written::Done)) = (meter, written) {
+        meter.killed(decoded.known.name());
     }
 }
 

@@ -32,7 +32,7 @@ impl Engine {
             never = batch.ledger.drive() => match never {},
         };
         if let Some((metrics, meter)) = self.metrics.as_ref().zip(batch.meter) {
-            metrics.batch(meter, &invocation.request_id);
+            metrics.batch(&meter, &invocation.request_id);
         }
         report
     }

@@ -16,6 +16,7 @@ use crate::{
     clock::{after, until},
     letter::letter,
     lifecycle::{Ending, Fate, dead_lettered},
+    metrics::{BatchMeter, Outcome},
     names::is_fifo,
     queue::{MAX_BYTES, Message, Outgoing, Visibility, attribute::ID},
     retry::{free_return, jitter},
@@ -34,8 +35,8 @@ pub(super) struct Entry<'d> {
     pub(super) delivery: &'d Delivery,
     pub(super) repeats: Vec<&'d Delivery>,
     /// The end of the delivery, once it has ended.
-    pub(super) settlement: Option<Settlement>,
-    pub(super) fate: Fate,
+    settlement: Option<Settlement>,
+    fate: Fate,
 }
 
 /// A message, and the action on it.
@@ -86,7 +87,7 @@ impl Batch<'_> {
             }
         }
         if let Some(meter) = &self.meter {
-            metered::endings(meter, &entries, self);
+            self.count_endings(meter, &entries);
         }
         let is_noted = self.is_noted(&entries);
         let rejected = entries.iter().filter_map(|entry| entry.rejection()).collect();
@@ -110,6 +111,20 @@ impl Batch<'_> {
         timeout_at(self.answer_by, join(settled, flushed)).await.ok();
         let back = messages.iter().filter(|message| message.fate != Fate::Delete);
         Report { failures: back.map(|message| message.delivery.message.id.clone()).collect(), rejected, stuck }
+    }
+
+    /// Passes the endings to the meter. The repeats of a message are duplicates if they are deleted with it.
+    fn count_endings(&self, meter: &BatchMeter, entries: &[&mut Entry<'_>]) {
+        for Entry { delivery, repeats, settlement, fate } in entries {
+            if let Some(settlement) = settlement {
+                metered::ended(meter, delivery, &settlement.ending, self);
+            }
+            if *fate == Fate::Delete {
+                for _ in repeats {
+                    meter.ended(None, Outcome::Duplicate);
+                }
+            }
+        }
     }
 
     /// Counts the repeats of each message that will be deleted. Returns true if the statistics must be written at once.

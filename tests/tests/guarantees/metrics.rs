@@ -1,6 +1,6 @@
 //! The metrics in the logs of functions and of a beater agree with the records, and each line follows the embedded metric format.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use crate::{
     world::{PATIENCE, World},
 };
 
-/// The units of `CloudWatch` that this library uses: "`MetricDatum`" in the `CloudWatch` API reference.
+/// The units that this library uses, of those that the CloudWatch API reference names.
 const UNITS: [&str; 2] = ["Count", "Milliseconds"];
 
 fn metered(function: Function) -> Function {
@@ -44,7 +44,7 @@ impl Metrics {
         metrics
     }
 
-    /// Reads a line as `CloudWatch` does, and checks it: "Specification: Embedded metric format" in the `CloudWatch` user guide.
+    /// Reads a line as CloudWatch does, and checks it: "Specification: Embedded metric format" in the CloudWatch user guide.
     fn add(&mut self, line: &Value) {
         let metadata = line["_aws"].as_object().expect("metadata");
         assert!(metadata["Timestamp"].as_i64().is_some_and(|at| at > 1_700_000_000_000), "milliseconds: {line}");
@@ -199,7 +199,7 @@ fn a_hostile_name_breaks_no_line_and_adds_no_metric() {
         let queue = "queue=probes";
         let metrics = metrics_when(world, &probe, "each message is counted", |metrics| metrics.sum(queue, "BatchSize") == 8).await;
         assert_eq!(metrics.sums(queue, ["DeadLetters", "Succeeded"]), [7, 1]);
-        let dimensions: std::collections::BTreeSet<_> = metrics.values.keys().map(|(dimensions, _)| &**dimensions).collect();
+        let dimensions: BTreeSet<_> = metrics.values.keys().map(|(dimensions, _)| &**dimensions).collect();
         assert_eq!(dimensions.into_iter().collect::<Vec<_>>(), [queue, "queue=probes name=probe"]);
     });
 }
@@ -223,7 +223,7 @@ fn the_metrics_of_a_beater_agree_with_its_reports() {
         }
         assert!(metrics.sum(&function, "Fired") >= 1);
         let late = metrics.values(&function, "ScheduleLateness");
-        assert!(!late.is_empty() && late.iter().all(|late| *late < Duration::from_mins(5).as_millis() as u64), "{late:?}");
+        assert!(!late.is_empty() && late.iter().all(|late| *late < 5 * 60_000), "{late:?}");
         let requests = |service: &str| world.proxy.passed(service).len() as u64;
         let counted = metrics.sums(&function, ["StoreRequests", "QueueRequests", "StoreErrors", "QueueErrors"]);
         assert_eq!(counted, [requests("DynamoDB_"), requests("AmazonSQS"), 0, 0]);

@@ -9,7 +9,7 @@ use crate::metrics::Metrics;
 fn line(report: Option<&Report>) -> Value {
     let text = Arc::new(Mutex::new(String::new()));
     let written = Arc::clone(&text);
-    let metrics = Metrics::new(Arc::default(), move |line| written.lock().expect("nobody panics with the lock").push_str(line));
+    let metrics = Metrics::new(move |line| written.lock().expect("nobody panics with the lock").push_str(line));
     metrics.tick("prod-beater", report.map(Report::figures).as_ref(), instant("2026-05-04T12:00:00Z"), "request");
     let text = text.lock().expect("nobody panics with the lock");
     assert_eq!(text.lines().count(), 1);

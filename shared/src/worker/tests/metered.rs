@@ -12,7 +12,7 @@ struct Lines(Arc<Mutex<Vec<Value>>>);
 impl Lines {
     fn metrics(&self) -> Arc<Metrics> {
         let lines = Arc::clone(&self.0);
-        Arc::new(Metrics::new(Arc::default(), move |line| {
+        Arc::new(Metrics::new(move |line| {
             assert!(line.ends_with('\n') && line.lines().count() == 1, "{line:?}");
             lock(&lines).push(serde_json::from_str(line).expect("JSON"));
         }))
@@ -98,6 +98,10 @@ async fn a_batch_writes_one_line_with_what_ran() {
     assert_eq!(found, expected);
     assert_eq!(line["endings"], json!({"snoozed": 1}));
     assert_eq!(world.states(&["a", "b", "fails", "fatal"]), [State::Succeeded, State::Succeeded, State::Retrying, State::Failed]);
+    world.clock.advance(seconds(5));
+    world.handle([again("a"), again("fails")]).await;
+    let line = lines.one();
+    assert_eq!([&line["Retries"], &line["Duplicates"], &line["Killed"]], [&json!(1), &json!(1), &Value::Null]);
 }
 
 #[tokio::test(start_paused = true)]
