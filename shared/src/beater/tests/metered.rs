@@ -20,7 +20,12 @@ fn line(report: Option<&Report>) -> Value {
 fn names(line: &Value) -> Vec<&str> {
     let directives = line["_aws"]["CloudWatchMetrics"].as_array().expect("directives");
     assert_eq!(directives.iter().map(|directive| directive["Dimensions"].clone()).collect::<Vec<_>>(), [json!([["beater"]])]);
-    directives.iter().flat_map(|directive| directive["Metrics"].as_array()).flatten().filter_map(|metric| metric["Name"].as_str()).collect()
+    directives
+        .iter()
+        .filter_map(|directive| directive["Metrics"].as_array())
+        .flatten()
+        .filter_map(|metric| metric["Name"].as_str())
+        .collect()
 }
 
 #[tokio::test(start_paused = true)]

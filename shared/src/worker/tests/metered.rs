@@ -5,6 +5,9 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::{StoreFailure, metrics::Metrics, retry::Backoff};
 
+/// The name of a metric, its unit and its value.
+type Metric = (String, String, Value);
+
 /// The parsed lines of metrics.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<Value>>>);
@@ -31,7 +34,7 @@ impl Lines {
 }
 
 /// Returns the metrics of a line with their units, by dimensions.
-fn metrics(line: &Value) -> Vec<(Value, Vec<(String, String, Value)>)> {
+fn metrics(line: &Value) -> Vec<(Value, Vec<Metric>)> {
     let directives = line["_aws"]["CloudWatchMetrics"].as_array().expect("directives");
     let text = |value: &Value| value.as_str().expect("a text").to_owned();
     let metric = |metric: &Value| (text(&metric["Name"]), text(&metric["Unit"]), line[text(&metric["Name"])].clone());
@@ -41,7 +44,7 @@ fn metrics(line: &Value) -> Vec<(Value, Vec<(String, String, Value)>)> {
     directives.iter().map(group).collect()
 }
 
-fn named(name: &str, unit: &str, value: Value) -> (String, String, Value) {
+fn named(name: &str, unit: &str, value: Value) -> Metric {
     (name.to_owned(), unit.to_owned(), value)
 }
 
