@@ -1,13 +1,11 @@
 //! Explains what happened to a job.
 
-use std::collections::BTreeSet;
-
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::json;
 use sqjobs::{Dlq, KeyWait, Record, State, lifecycle};
 
-use super::{beater, follow::is_unstarted, lookup, queue, stats};
+use super::{beater, cycle, follow::is_unstarted, lookup, queue, stats};
 use crate::{
     aws::Aws,
     failure::Failure,
@@ -64,10 +62,10 @@ pub(super) async fn explain(aws: &Aws, wanted: Explain) -> Result<bool, Failure>
         match lookup::search_queues(aws, &wanted.id, queue, None).await {
             Ok(facts) => {
                 is_dead = facts.dead_letter.is_some();
-                if record.is_none() && facts.dead_letter.is_none() {
-                    sentences.push(NO_ATTEMPT.into());
-                }
                 sentences.extend(facts.sentences(&wanted.id, &aws.place.prefix, now));
+                if record.is_none() && facts.dead_letter.is_none() && facts.parked.is_empty() {
+                    sentences.insert(1, NO_ATTEMPT.into());
+                }
             }
             Err(error) => {
                 sentences.extend(record.is_none().then(|| NO_ATTEMPT.into()));
@@ -160,27 +158,16 @@ fn line(wait: &KeyWait) -> String {
     format!("It waits for {}: {} of {} jobs hold it{by}. {ahead}", wait.name, wait.holders.len(), wait.places)
 }
 
-/// Maximum number of blocked jobs that the search for a cycle looks at.
-const FOLLOWED: usize = 100;
-
 /// Describes a blocked job that waits for itself, by way of other blocked jobs.
 async fn cycle(aws: &Aws, record: &Record) -> Result<Option<String>, Failure> {
-    let (mut seen, mut open) = (BTreeSet::new(), vec![record.clone()]);
-    while let Some(job) = open.pop().filter(|_| seen.len() < FOLLOWED) {
-        for (id, next) in aws.client().unmet(&job, NAMED).await? {
-            if id == record.id {
-                let last = shell(&job.id);
-                return Ok(Some(format!(
-                    "It waits for itself, because {:?} waits for it, so neither job runs. Cancel one of them, and run it after another \
-                     job: `sqjobs cancel {last}`, then `sqjobs retry {last} ARGS --after ID`.",
-                    job.id
-                )));
-            }
-            let is_new = seen.insert(id);
-            open.extend(next.filter(|next| is_new && next.state == State::Blocked));
-        }
-    }
-    Ok(None)
+    let last = cycle::last(aws, &record.id, vec![record.clone()]).await?;
+    Ok(last.map(|last| {
+        let quoted = shell(&last);
+        format!(
+            "It waits for itself, because {last:?} waits for it, so neither job runs. Cancel one of them, and run it after another job: \
+             `sqjobs cancel {quoted}`, then `sqjobs retry {quoted} ARGS --after ID`."
+        )
+    }))
 }
 
 /// Describes one job that the blocked job `waiting` still waits for.

@@ -77,6 +77,8 @@ pub(super) fn misplaced(prefix: &str, queue: &str, own: &str, id: &str, after: &
 #[derive(Default)]
 pub(super) struct Facts {
     pub(super) dead_letter: Option<FoundLetter>,
+    /// Sentences about parked messages, with what to do. They name the cause, so they come first.
+    pub(super) parked: Vec<String>,
     /// Sentences about the dead-letter queues that were searched.
     searched_notes: Vec<String>,
     /// Sentences about the queues in which its message may wait.
@@ -116,7 +118,7 @@ pub(super) async fn search_queues(aws: &Aws, id: &str, queue: Option<&str>, sinc
         }
     }
     facts.searched_notes.extend(notes);
-    facts.waiting = waiting(aws, id, &statuses, queue.is_some()).await?;
+    (facts.parked, facts.waiting) = waiting(aws, id, &statuses, queue.is_some()).await?;
     Ok(facts)
 }
 
@@ -249,17 +251,17 @@ async fn search(aws: &Aws, queue: &str, id: &str, since: Option<Timestamp>) -> R
     Ok(Search { dlq: pair.dlq.clone(), newest: newest(new), older: newest(old), seen, unseen })
 }
 
-/// Describes the queues that hold messages, and always the job's own.
-async fn waiting(aws: &Aws, id: &str, statuses: &[Status], is_own: bool) -> Result<Vec<String>, Failure> {
+/// Describes parked messages, and the queues that hold messages: always the job's own.
+async fn waiting(aws: &Aws, id: &str, statuses: &[Status], is_own: bool) -> Result<(Vec<String>, Vec<String>), Failure> {
     let statuses: Vec<_> = statuses.iter().filter(|status| is_own || status.depth.all() > 0).cloned().collect();
     if statuses.is_empty() {
-        return Ok(vec!["SQS counts no messages in any queue.".into(), LATE.into()]);
+        return Ok((Vec::new(), vec!["SQS counts no messages in any queue.".into(), LATE.into()]));
     }
     let feeds = mapping::feeds(aws, &statuses).await.unwrap_or_default();
     let now = aws.clock.now();
     let today = now.to_zoned(TimeZone::UTC).date();
     let tallies = DynamoDb::new(aws.dynamodb(), aws.place.table()).stats(today).await.unwrap_or_default();
-    let (mut lines, mut parked) = (Vec::new(), BTreeSet::new());
+    let (mut parked, mut remedies, mut lines) = (Vec::new(), BTreeSet::new(), Vec::new());
     for (place, status) in statuses.iter().take(DESCRIBED).enumerate() {
         let depth = &status.depth;
         let fed = feeds.get(place).map(|feed| describe_feed(feed, &status.name)).unwrap_or_default();
@@ -291,19 +293,20 @@ async fn waiting(aws: &Aws, id: &str, statuses: &[Status], is_own: bool) -> Resu
             } else {
                 ("the function does not have the job", "Check the job's name and queue, or deploy a function that has the job.")
             };
-            lines.push(format!("Its function parked {whose}. The reason: {why}. The last message was parked {}.", from_now(*at, now)));
-            parked.insert(remedy);
+            let (at, queue) = (from_now(*at, now), aws.queue(&status.name));
+            parked.push(format!("The function of queue {queue} parked {whose}. The reason: {why}. The last message was parked {at}."));
+            remedies.insert(remedy);
         }
     }
-    if !parked.is_empty() {
-        let remedies = parked.into_iter().collect::<Vec<_>>().join(" ");
-        lines.push(format!("{remedies} A parked message waits for one day, then becomes a dead letter."));
+    if !remedies.is_empty() {
+        let remedies = remedies.into_iter().collect::<Vec<_>>().join(" ");
+        parked.push(format!("{remedies} A parked message waits for one day, then becomes a dead letter."));
     }
     if let Some(more) = statuses.len().checked_sub(DESCRIBED).filter(|more| *more > 0) {
         lines.push(format!("{more} more queues hold messages: `sqjobs queue list` shows them."));
     }
     lines.push(LATE.into());
-    Ok(lines)
+    Ok((parked, lines))
 }
 
 fn describe_feed(feed: &Feed, queue: &str) -> String {
@@ -323,7 +326,7 @@ impl Facts {
     pub(super) fn sentences(&self, id: &str, prefix: &str, now: Timestamp) -> Vec<String> {
         match &self.dead_letter {
             Some(letter) => describe_dead_letter(prefix, letter, id, "ARGS", now),
-            None => self.searched_notes.iter().chain(&self.waiting).chain(&self.left_out).cloned().collect(),
+            None => self.parked.iter().chain(&self.searched_notes).chain(&self.waiting).chain(&self.left_out).cloned().collect(),
         }
     }
 }

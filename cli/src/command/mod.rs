@@ -3,6 +3,7 @@
 mod beater;
 pub(crate) mod cancel;
 pub(crate) mod complete;
+mod cycle;
 pub(crate) mod dev;
 pub(crate) mod dlq;
 pub(crate) mod doctor;

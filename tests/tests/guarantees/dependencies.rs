@@ -140,16 +140,24 @@ fn the_command_enqueues_completes_and_cancels_jobs_that_wait() {
 fn jobs_that_wait_for_each_other_are_explained() {
     World::setup().test(async |world| {
         world.deploy(&Function::probe()).await;
-        for (id, other) in [("a", "b"), ("b", "c"), ("c", "a")] {
+        let args = world.probe("c", &json!({}))["args"].to_string();
+        for (id, other) in [("a", "b"), ("b", "c")] {
             world.send(after(world, id, &json!({}), &[other])).await;
             world.record_in(id, "blocked").await;
         }
+        let refused = sqjobs(world, &["enqueue", "probe", &args, "--queue", "probes", "--id", "c", "--after", "a"]).error();
+        assert!(refused.contains(r#""c" would wait for itself, because "b" waits for it"#), "{refused}");
+        world.send(after(world, "c", &json!({}), &["a"])).await; // other producers do not check this
+        world.record_in("c", "blocked").await;
+        let found = sqjobs(world, &["doctor", "--json"]).json();
+        let finding = found.iter().find(|finding| finding["rule"] == "blocked_cycle").expect("it is found");
+        let what = "3 blocked jobs wait for each other in a circle, or for such jobs; for example, a";
+        assert_eq!(finding["what"], what, "{finding}");
         let explained = sqjobs(world, &["explain", "a"]).yes();
         assert!(explained.contains(r#"It waits for itself, because "c" waits for it, so neither job runs."#), "{explained}");
         // The suggested commands.
         sqjobs(world, &["cancel", "c"]).yes();
         world.send(world.probe("d", &json!({}))).await;
-        let args = world.probe("c", &json!({}))["args"].to_string();
         sqjobs(world, &["retry", "c", &args, "--after", "d"]).yes();
         world.record_in("a", "succeeded").await;
     });

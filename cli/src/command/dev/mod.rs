@@ -85,7 +85,7 @@ async fn live(
     }
     let mut deployment = Deployment::new(&aws, workspace);
     deployment.deploy(programs).await?;
-    let mut view = View::new(&aws, workspace, stack);
+    let mut view = View::new(&aws, workspace, stack)?;
     let mut frames = interval(FRAME);
     loop {
         tokio::select! {

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    io::{BufRead as _, BufReader, Seek as _},
     net::{Ipv4Addr, TcpListener},
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
@@ -86,6 +87,48 @@ impl Stack {
             None => Ok(()),
             Some(_) => Err(Failure::new(format!("the local stack has stopped; read its log {}", self.log.display()))),
         }
+    }
+}
+
+/// The faults of functions, in the log of a stack.
+pub(super) struct Faults {
+    log: BufReader<File>,
+}
+
+/// An invocation that ended without an answer, for example because the function fails at its start.
+pub(super) struct Fault {
+    pub(super) function: String,
+    pub(super) reason: String,
+}
+
+impl Faults {
+    pub(super) fn new(stack: &Stack) -> Result<Self, Failure> {
+        Ok(Self { log: BufReader::new(File::open(&stack.log)?) })
+    }
+
+    /// Returns the faults since the last call.
+    pub(super) fn read(&mut self) -> Result<Vec<Fault>, Failure> {
+        let (mut faults, mut line) = (Vec::new(), Vec::new());
+        loop {
+            line.clear();
+            let read = self.log.read_until(b'\n', &mut line)?;
+            if !line.ends_with(b"\n") {
+                // The rest of this line is not written yet.
+                self.log.seek_relative(-i64::try_from(read).unwrap_or_default())?;
+                return Ok(faults);
+            }
+            faults.extend(Fault::of(String::from_utf8_lossy(&line).trim_end()));
+        }
+    }
+}
+
+impl Fault {
+    /// Reads a line that the stack logs if a function fails at its start, or if its process ends or is stopped during an invocation.
+    fn of(line: &str) -> Option<Self> {
+        let at_start = line.split_once(" ERROR [lambda] Warm provided-runtime execution error for ");
+        let (_, fault) = at_start.or_else(|| line.split_once(" WARNING [lambda_runtime] Lambda "))?;
+        let (function, reason) = fault.split_once(": ")?;
+        Some(Self { function: function.to_owned(), reason: reason.to_owned() })
     }
 }
 

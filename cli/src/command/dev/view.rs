@@ -12,7 +12,7 @@ use sqjobs::{By, stats::Tally, store::DynamoDb};
 
 use super::{
     deploy::ACCOUNT,
-    stack::Stack,
+    stack::{Fault, Faults, Stack},
     workspace::{Example, Function, Workspace},
 };
 use crate::{
@@ -36,6 +36,10 @@ pub(super) struct View<'a> {
     stack_log: String,
     python: String,
     is_terminal: bool,
+    /// Reads the faults of functions.
+    log: Faults,
+    /// The last fault of each function.
+    faults: BTreeMap<String, String>,
     /// The last message.
     message: String,
     /// True after the help was printed.
@@ -45,10 +49,21 @@ pub(super) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    pub(super) fn new(aws: &'a Aws, workspace: &'a Workspace, stack: &Stack) -> Self {
+    pub(super) fn new(aws: &'a Aws, workspace: &'a Workspace, stack: &Stack) -> Result<Self, Failure> {
         let [stack_log, python] = [&stack.log, &stack.python].map(|path| from_here(path).display().to_string());
         let is_terminal = io::stdout().is_terminal();
-        Self { aws, workspace, stack_log, python, is_terminal, message: String::new(), has_helped: false, printed: BTreeMap::new() }
+        Ok(Self {
+            aws,
+            workspace,
+            stack_log,
+            python,
+            is_terminal,
+            log: Faults::new(stack)?,
+            faults: BTreeMap::new(),
+            message: String::new(),
+            has_helped: false,
+            printed: BTreeMap::new(),
+        })
     }
 
     /// Returns the lines that explain how to enqueue a job.
@@ -119,7 +134,20 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Notes the new faults. Without a terminal, it prints each fault that differs from the last one of its function.
+    fn note_faults(&mut self) -> Result<(), Failure> {
+        for Fault { function, reason } in self.log.read()? {
+            let fault = format!("function {} did not answer: {}; its log is in {}", clean(&function), clean(&reason), self.stack_log);
+            if self.faults.get(&function) != Some(&fault) && !self.is_terminal {
+                anstream::eprintln!("{fault}");
+            }
+            self.faults.insert(function, fault);
+        }
+        Ok(())
+    }
+
     pub(super) async fn draw(&mut self) -> Result<(), Failure> {
+        self.note_faults()?;
         match self.look().await {
             Ok((queues, tallies)) if self.is_terminal => self.picture(&queues, &tallies).await,
             Ok((queues, tallies)) => self.lines(&queues, &tallies),
@@ -158,6 +186,10 @@ impl<'a> View<'a> {
         if !failed.is_empty() {
             output.line(format!("\n{DIM}failed jobs, the newest first; `sqjobs explain ID` shows more{PLAIN}"))?;
             output.jobs(&failed, self.aws.clock.now())?;
+        }
+        if !self.faults.is_empty() {
+            output.line(format!("\n{DIM}invocations without an answer, the last one of each function{PLAIN}"))?;
+            self.faults.values().try_for_each(|fault| output.line(fault))?;
         }
         if !self.message.is_empty() {
             let lines = self.message.lines().map(clean).collect::<Vec<_>>();

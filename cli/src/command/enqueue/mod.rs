@@ -21,7 +21,7 @@ use self::{
     duplicate::{Asked, duplicate, firsts, missing},
 };
 use super::{
-    beater,
+    beater, cycle,
     follow::{self, Follow, Sent},
     queue::{self, DeadLetterQueues},
     tables,
@@ -30,6 +30,7 @@ use crate::{
     aws::Aws,
     failure::Failure,
     output::{Output, clean},
+    shell::shell,
 };
 
 /// Said about a message whose deduplication id may have been sent before.
@@ -73,6 +74,7 @@ pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure>
                     return Ok(false);
                 }
             }
+            refuse_cycle(aws, &ids, &wanted.options.after).await?;
             // The clocks of this machine and of SQS may differ.
             let since = {
                 let now = aws.clock.now();
@@ -130,6 +132,24 @@ pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure>
             Ok(is_done && missing.is_none())
         }
         (None, None) => Err(Failure::new("no job is given; give a name, or a file with --from")),
+    }
+}
+
+/// Returns an error if the new job would wait for itself, by way of blocked jobs.
+async fn refuse_cycle(aws: &Aws, ids: &[String], after: &[String]) -> Result<(), Failure> {
+    let [id] = ids else { return Ok(()) };
+    let waits_for: Vec<_> = firsts(aws, after).await.into_iter().flatten().collect();
+    match cycle::last(aws, id, waits_for).await {
+        Ok(None) => Ok(()),
+        Ok(Some(last)) => Err(Failure::new(format!(
+            "{id:?} would wait for itself, because {last:?} waits for it, so neither job would run; nothing was enqueued. Give it another \
+             --after, or cancel the other job: `sqjobs cancel {}`",
+            shell(&last)
+        ))),
+        Err(error) => {
+            anstream::eprintln!("cannot check whether the job would wait for itself: {}", clean(&error.into_message()));
+            Ok(())
+        }
     }
 }
 

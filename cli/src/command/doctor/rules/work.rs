@@ -1,6 +1,6 @@
 //! Rules about jobs and schedules.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use sqjobs::{
@@ -64,7 +64,20 @@ impl Findings<'_> {
 
     fn blocked(&mut self, system: &System) {
         let now = system.now;
-        let (held, others): (Vec<_>, Vec<_>) = system.blocked.iter().partition(|blocked| cause(blocked).is_some());
+        let (circular, open): (Vec<_>, Vec<_>) = {
+            let circular = circular(&system.blocked);
+            system.blocked.iter().partition(|blocked| circular.contains(&*blocked.job.id))
+        };
+        if let [first, ..] = circular[..] {
+            let id = &first.job.id;
+            let what = match circular.len() {
+                1 => format!("1 blocked job waits for itself: {id}"),
+                count => format!("{count} blocked jobs wait for each other in a circle, or for such jobs; for example, {id}"),
+            };
+            let remedy = format!("`sqjobs explain {}` shows which job closes the circle, and how to run it after another job", shell(id));
+            self.add("blocked_cycle", "due index", what, "none of them runs, and each fails when its wait ends", remedy);
+        }
+        let (held, others): (Vec<_>, Vec<_>) = open.into_iter().partition(|blocked| cause(blocked).is_some());
         if let [first, ..] = held[..]
             && let Some(ended) = cause(first)
         {
@@ -237,6 +250,19 @@ impl Findings<'_> {
 fn cause(blocked: &Blocked) -> Option<&Record> {
     let mut unmet = blocked.unmet.iter().filter_map(|(_, job)| job.as_ref());
     unmet.find(|job| job.state.is_terminal() && job.state != State::Succeeded)
+}
+
+/// Returns the ids of blocked jobs that wait for themselves by way of other blocked jobs, or for such a job.
+fn circular(blocked: &[Blocked]) -> BTreeSet<&str> {
+    let mut left: BTreeMap<&str, &Blocked> = blocked.iter().map(|blocked| (&*blocked.job.id, blocked)).collect();
+    loop {
+        let waits = |blocked: &&Blocked| blocked.unmet.iter().any(|(id, _)| left.contains_key(&**id));
+        let kept: BTreeMap<_, _> = left.iter().filter(|(_, blocked)| waits(blocked)).map(|(id, blocked)| (*id, *blocked)).collect();
+        if kept.len() == left.len() {
+            return kept.into_keys().collect();
+        }
+        left = kept;
+    }
 }
 
 fn lapsed_at(record: &Record) -> Option<Timestamp> {
