@@ -24,6 +24,7 @@ use crate::{
         table::Table,
         tag::Tag,
         tree::Tree,
+        ui::Ui,
     },
     place::Place,
 };
@@ -106,6 +107,10 @@ pub(crate) enum Command {
     Doctor(Doctor),
     /// Print the IAM policy for a reader, an operator, a deployer or a producer.
     Permissions(Permissions),
+    /// Serve a page for operators, on the loopback address: queues, jobs, dead letters, schedules and statistics.
+    ///
+    /// The command prints the address with a secret token. The page has the rights of your credentials, and each view shows what it cost.
+    Ui(Ui),
     /// Run the whole system on this machine: a local stack, the functions of this workspace, and a live view.
     Dev(Dev),
     /// Print the completion script of a shell.

@@ -10,7 +10,7 @@ use aws_smithy_http_client::{
 };
 use sqjobs::{Client, Clock, Schedules, queue::Sqs, store::DynamoDb};
 
-use crate::place::Place;
+use crate::{meter::Meter, place::Place};
 
 /// Timeouts of one try of a request, and of all its tries. They suit a person who waits, over any network.
 const ATTEMPT: Duration = Duration::from_secs(10);
@@ -23,10 +23,13 @@ pub(crate) const LOCAL_KEY: &str = "test";
 pub(crate) const LOCAL_REGION: &str = "us-east-1";
 
 /// The configuration of AWS, and the environment that holds the jobs.
+#[derive(Clone)]
 pub(crate) struct Aws {
     pub(crate) sdk: SdkConfig,
     pub(crate) place: Place,
     pub(crate) clock: Clock,
+    /// Counts the requests of all clients.
+    pub(crate) meter: Meter,
 }
 
 impl Aws {
@@ -54,27 +57,29 @@ impl Aws {
         if let Some(url) = &place.endpoint_url {
             loader = loader.endpoint_url(url);
         }
-        Self { sdk: change(loader).load().await, place: place.clone(), clock: Clock::system() }
+        Self { sdk: change(loader).load().await, place: place.clone(), clock: Clock::system(), meter: Meter::default() }
     }
 
     pub(crate) fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
-        aws_sdk_dynamodb::Client::new(&self.sdk)
+        aws_sdk_dynamodb::Client::from_conf(aws_sdk_dynamodb::Config::from(&self.sdk).to_builder().interceptor(self.meter.clone()).build())
     }
 
     pub(crate) fn sqs(&self) -> aws_sdk_sqs::Client {
-        aws_sdk_sqs::Client::new(&self.sdk)
+        aws_sdk_sqs::Client::from_conf(aws_sdk_sqs::Config::from(&self.sdk).to_builder().interceptor(self.meter.clone()).build())
     }
 
     pub(crate) fn iam(&self) -> aws_sdk_iam::Client {
-        aws_sdk_iam::Client::new(&self.sdk)
+        aws_sdk_iam::Client::from_conf(aws_sdk_iam::Config::from(&self.sdk).to_builder().interceptor(self.meter.clone()).build())
     }
 
     pub(crate) fn lambda(&self) -> aws_sdk_lambda::Client {
-        aws_sdk_lambda::Client::new(&self.sdk)
+        aws_sdk_lambda::Client::from_conf(aws_sdk_lambda::Config::from(&self.sdk).to_builder().interceptor(self.meter.clone()).build())
     }
 
     pub(crate) fn eventbridge(&self) -> aws_sdk_eventbridge::Client {
-        aws_sdk_eventbridge::Client::new(&self.sdk)
+        aws_sdk_eventbridge::Client::from_conf(
+            aws_sdk_eventbridge::Config::from(&self.sdk).to_builder().interceptor(self.meter.clone()).build(),
+        )
     }
 
     /// Returns the full name of a queue, with the prefix.

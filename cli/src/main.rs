@@ -1,11 +1,14 @@
 //! The command for operators: enqueues, watches, explains and repairs jobs.
 
+#[macro_use]
+mod output; // its macro is for all modules after it
+
 mod args;
 mod aws;
 mod command;
 mod failure;
 mod lines;
-mod output;
+mod meter;
 mod place;
 #[cfg(test)]
 mod reference;
@@ -33,7 +36,7 @@ fn main() -> ExitCode {
         Ok(true) | Err(Failure::BrokenPipe) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(NO),
         Err(Failure::Message(sentence)) => {
-            anstream::eprintln!("\u{1b}[1;31merror:\u{1b}[0m {}", place.with_options(&sentence));
+            note!("\u{1b}[1;31merror:\u{1b}[0m {}", place.with_options(&sentence));
             ExitCode::from(ERROR)
         }
     }
@@ -42,5 +45,5 @@ fn main() -> ExitCode {
 /// Runs a command. Returns `true` if the answer is yes.
 fn run(args: Args) -> Result<bool, Failure> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(command::run(args))
+    runtime.block_on(command::run(args, None))
 }

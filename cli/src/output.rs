@@ -1,8 +1,12 @@
 //! Output: tables and lines for people, and JSON for programs, one value per line.
 
-use std::io::{self, IsTerminal as _, Write};
+use std::{
+    fmt,
+    io::{self, IsTerminal as _, Write},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
-use anstream::AutoStream;
+use anstream::{AutoStream, adapter::strip_str};
 use comfy_table::{ContentArrangement, Table, TableStyle};
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
@@ -19,21 +23,67 @@ const BOLD: &str = "\u{1b}[1m";
 pub(crate) const DIM: &str = "\u{1b}[2m";
 pub(crate) const PLAIN: &str = "\u{1b}[0m";
 
+/// Prints a line to standard error, with the arguments of `format!`.
+macro_rules! note {
+    ($($argument:tt)*) => { $crate::output::print_note(format_args!($($argument)*)) };
+}
+
+tokio::task_local! {
+    /// Keeps the lines of a command that runs for the page of the operator.
+    pub(crate) static PRINTED: Printed;
+}
+
+/// The lines that a command has printed.
+#[derive(Clone, Default)]
+pub(crate) struct Printed(Arc<Mutex<Lines>>);
+
+#[derive(Clone, Default)]
+pub(crate) struct Lines {
+    /// On standard output, without colours.
+    pub(crate) answers: Vec<String>,
+    /// On standard error, without colours.
+    pub(crate) notes: Vec<String>,
+}
+
+impl Printed {
+    fn all(&self) -> MutexGuard<'_, Lines> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the lines so far.
+    pub(crate) fn lines(&self) -> Lines {
+        self.all().clone()
+    }
+}
+
 /// Standard output. It has colours only on a terminal, and never if `NO_COLOR` is set.
-pub(crate) struct Output(AutoStream<io::StdoutLock<'static>>);
+pub(crate) enum Output {
+    Standard(AutoStream<io::StdoutLock<'static>>),
+    Kept(Printed),
+}
 
 impl Output {
     pub(crate) fn new() -> Self {
-        Self(anstream::stdout().lock())
+        PRINTED.try_with(Clone::clone).map_or_else(|_| Self::Standard(anstream::stdout().lock()), Self::Kept)
     }
 
     pub(crate) fn line(&mut self, line: impl AsRef<str>) -> Result<(), Failure> {
-        Ok(writeln!(self.0, "{}", line.as_ref())?)
+        match self {
+            Self::Standard(stream) => writeln!(stream, "{}", line.as_ref())?,
+            Self::Kept(printed) => printed.all().answers.push(strip_str(line.as_ref()).to_string()),
+        }
+        Ok(())
     }
 
     pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
-        serde_json::to_writer(&mut self.0, value)?;
-        self.line("")
+        match self {
+            Self::Standard(stream) => {
+                serde_json::to_writer(&mut *stream, value)?;
+                writeln!(stream)?;
+            }
+            Self::Kept(printed) => printed.all().answers.push(serde_json::to_string(value)?),
+        }
+        Ok(())
     }
 
     /// Prints a table that fits the terminal.
@@ -162,10 +212,18 @@ pub(crate) fn progress(length: Option<u64>, what: &str) -> ProgressBar {
     }
 }
 
+/// Prints a line to standard error. The macro `note!` calls it.
+pub(crate) fn print_note(note: fmt::Arguments<'_>) {
+    let kept = PRINTED.try_with(|printed| printed.all().notes.push(strip_str(&note.to_string()).to_string()));
+    if kept.is_err() {
+        anstream::eprintln!("{note}");
+    }
+}
+
 /// Prints notes to standard error, one per line.
-pub(crate) fn note(notes: &[String]) {
+pub(crate) fn print_notes(notes: &[String]) {
     for note in notes {
-        anstream::eprintln!("{}", clean(note));
+        note!("{}", clean(note));
     }
 }
 

@@ -12,6 +12,11 @@ pub(crate) fn creation(short: &str) -> String {
 
 /// Quotes text for a shell, if necessary.
 pub(crate) fn shell(text: &str) -> String {
-    let is_plain = |char: char| char.is_ascii_alphanumeric() || "-_.:/@%+,".contains(char);
-    if !text.is_empty() && text.chars().all(is_plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+    let is_plain = |char: char| char.is_ascii_alphanumeric() || "-_.:/@%+,=".contains(char);
+    // Some shells replace `=name` by the path of a program.
+    if !text.is_empty() && !text.starts_with('=') && text.chars().all(is_plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
 }

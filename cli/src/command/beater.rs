@@ -13,7 +13,7 @@ use super::{
 use crate::{
     aws::Aws,
     failure::{Cause, Failure, describe},
-    output::note,
+    output::print_notes,
     place::Place,
 };
 
@@ -27,7 +27,7 @@ const STATEMENT: &str = "sqjobs-beater";
 /// Says if no beater fires schedules and sends due jobs. Without the permission to read rules, nothing is known of beaters.
 pub(super) async fn report_missing(aws: &Aws) {
     if let Ok(None) = find(aws).await {
-        anstream::eprintln!("{}", aws.place.with_options(MISSING));
+        note!("{}", aws.place.with_options(MISSING));
     }
 }
 
@@ -141,7 +141,7 @@ pub(super) async fn connect(aws: &Aws, function: &Function) -> Result<(), Failur
 async fn fed_queues(aws: &Aws, mappings: &[Mapping]) -> Result<Vec<(SqsQueue, SqsQueue)>, Failure> {
     let mut fed = Vec::new();
     let all = queue::all(aws).await?;
-    note(&all.left_out.notes());
+    print_notes(&all.left_out.notes());
     for (queue, dlq) in all.pairs {
         let Some(mapped) = mappings.iter().find(|mapped| mapping::feeds_from(mapped, &queue.arn)) else { continue };
         let Some(name) = mapping::function_of(mapped) else { continue };

@@ -55,7 +55,7 @@ pub(super) async fn cancel(aws: &Aws, wanted: Cancel) -> Result<bool, Failure> {
             Err(error) if wanted.ids.len() == 1 => return Err(error),
             Err(error) => {
                 failed += 1;
-                anstream::eprintln!("{}", clean(&aws.place.with_options(&error.into_message())));
+                note!("{}", clean(&aws.place.with_options(&error.into_message())));
                 continue;
             }
         };
@@ -65,7 +65,7 @@ pub(super) async fn cancel(aws: &Aws, wanted: Cancel) -> Result<bool, Failure> {
         } else if outcome.is_some() {
             output.line(aws.place.with_options(&sentence(id, record.as_ref(), outcome)))?;
         } else {
-            anstream::eprintln!("{}", aws.place.with_options(&sentence(id, None, None)));
+            note!("{}", aws.place.with_options(&sentence(id, None, None)));
         }
     }
     match failed {

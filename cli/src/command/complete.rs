@@ -61,7 +61,7 @@ pub(super) async fn complete(aws: &Aws, wanted: Complete) -> Result<bool, Failur
     } else if is_done {
         output.line(sentence)?;
     } else {
-        anstream::eprintln!("{}", aws.place.with_options(&sentence));
+        note!("{}", aws.place.with_options(&sentence));
     }
     Ok(is_done)
 }

@@ -1,14 +1,21 @@
 //! Shows the records of jobs, and finds jobs.
 
+use std::cmp::Reverse;
+
 use clap::Args;
-use sqjobs::{By, State};
+use jiff::Timestamp;
+use sqjobs::{
+    By, Record, State,
+    store::{DynamoDb, Store as _, StoreError},
+};
 
 use super::{beater, queue};
 use crate::{
     aws::Aws,
     failure::Failure,
-    output::{Output, clean, note},
+    output::{Output, clean, print_notes},
     shell::shell,
+    time,
     value::text,
 };
 
@@ -36,6 +43,9 @@ pub(crate) struct List {
     /// Show only jobs in this state.
     #[arg(long, value_parser = state)]
     pub(crate) state: Option<State>,
+    /// Show only jobs that failed at this time or before, such as 2026-05-04T12:00:00Z. Use the time of the last row to show the next rows.
+    #[arg(long, value_name = "INSTANT", value_parser = time::instant, conflicts_with_all = ["due", "name", "tag", "root", "key", "object", "state"])]
+    pub(crate) before: Option<Timestamp>,
     /// The maximum number of rows.
     #[arg(long, default_value_t = 50)]
     pub(crate) limit: usize,
@@ -86,7 +96,7 @@ pub(super) async fn get(aws: &Aws, wanted: Get) -> Result<bool, Failure> {
             Err(error) if wanted.ids.len() == 1 => return Err(error.into()),
             Err(error) => {
                 failed += 1;
-                anstream::eprintln!("{}", clean(&Failure::from(error).into_message()));
+                note!("{}", clean(&Failure::from(error).into_message()));
                 continue;
             }
         };
@@ -127,7 +137,10 @@ pub(super) async fn list(aws: &Aws, wanted: List) -> Result<bool, Failure> {
     };
     // The filter by state makes room for other jobs. One job more than is shown tells whether there are more.
     let most = if wanted.state.is_some() { MOST_FILTERED.max(wanted.limit) } else { wanted.limit };
-    let (mut records, unreadable) = aws.client().list_all(by, most.saturating_add(1)).await?;
+    let (mut records, unreadable) = match wanted.before {
+        Some(until) => failed_until(aws, until, most.saturating_add(1)).await?,
+        None => aws.client().list_all(by, most.saturating_add(1)).await?,
+    };
     let is_cut = records.len() > most;
     records.retain(|record| wanted.state.is_none_or(|state| record.state == state));
     let is_cut = is_cut || records.len() > wanted.limit;
@@ -139,22 +152,22 @@ pub(super) async fn list(aws: &Aws, wanted: List) -> Result<bool, Failure> {
         output.jobs(&records, aws.clock.now())?;
     }
     for error in &unreadable {
-        anstream::eprintln!("left out: {}", clean(&error.to_string()));
+        note!("left out: {}", clean(&error.to_string()));
     }
     if records.is_empty() {
-        anstream::eprintln!("none");
+        note!("none");
         if let By::Name(name) = by
             && matches!(queue::url(aws, &aws.queue(name)).await, Ok(None))
         {
             let message = format!("no queue has the name {}; check the name, unless the job is on another queue", clean(name));
-            anstream::eprintln!("{}", aws.place.with_options(&message));
+            note!("{}", aws.place.with_options(&message));
         }
     }
     if is_cut {
         let searched = if wanted.state.is_some() { format!(", after a search of the first {most} jobs") } else { String::new() };
-        anstream::eprintln!("only the first {} are shown{searched}; --limit shows more", wanted.limit);
+        note!("only the first {} are shown{searched}; --limit shows more", wanted.limit);
     }
-    anstream::eprintln!("{}", aws.place.with_options(scope_note(by)));
+    note!("{}", aws.place.with_options(scope_note(by)));
     if matches!(by, By::Due | By::Blocked) && !records.is_empty() {
         beater::report_missing(aws).await;
     }
@@ -162,9 +175,29 @@ pub(super) async fn list(aws: &Aws, wanted: List) -> Result<bool, Failure> {
         let notes = queue::dead_letters(aws).await;
         let notes =
             notes.unwrap_or_else(|error| vec![format!("Cannot count the messages in dead-letter queues: {}", error.into_message())]);
-        note(&notes.iter().map(|note| aws.place.with_options(note)).collect::<Vec<_>>());
+        print_notes(&notes.iter().map(|note| aws.place.with_options(note)).collect::<Vec<_>>());
     }
     Ok(unreadable.is_empty())
+}
+
+/// Reads the jobs that failed at this instant or before, the latest first, and the errors of records that cannot be read.
+async fn failed_until(aws: &Aws, until: Timestamp, limit: usize) -> Result<(Vec<Record>, Vec<StoreError>), Failure> {
+    let store = DynamoDb::new(aws.dynamodb(), aws.place.table());
+    let cannot = |error: StoreError| Failure::because("cannot list failed jobs", error);
+    let ids = store.failed_until(until, limit).await.map_err(cannot)?;
+    let (mut records, mut unreadable) = (Vec::new(), Vec::new());
+    for found in store.read(&ids).await {
+        match found {
+            Ok(record) => {
+                records.extend(record.filter(|record| record.state == State::Failed && record.listed_at.is_some_and(|at| at <= until)))
+            }
+            Err(error @ StoreError::Unreadable { .. }) => unreadable.push(error),
+            Err(error) => return Err(cannot(error)),
+        }
+    }
+    records.sort_by_key(|record| Reverse(record.listed_at));
+    records.truncate(limit);
+    Ok((records, unreadable))
 }
 
 /// Describes the jobs that a list contains, and how to find the others.
@@ -195,5 +228,5 @@ pub(super) fn no_record(aws: &Aws, id: &str) {
     let (shown, id) = (clean(id), shell(id));
     let message =
         format!("{shown} has no record: no attempt has started yet, or its record was deleted; `sqjobs explain {id}` searches further");
-    anstream::eprintln!("{}", aws.place.with_options(&message));
+    note!("{}", aws.place.with_options(&message));
 }

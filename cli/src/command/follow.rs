@@ -109,7 +109,7 @@ impl Follow<'_> {
                 let message = format!(
                     "the job has not ended after {after}: {state}; `sqjobs explain {id}` shows why, and `sqjobs watch {id}` continues"
                 );
-                anstream::eprintln!("{}", self.aws.place.with_options(&message));
+                note!("{}", self.aws.place.with_options(&message));
                 return Ok(false);
             }
             sleep(pause.min(rest)).await;
@@ -138,15 +138,15 @@ impl Follow<'_> {
         let sentences = facts.sentences(id, &aws.place.prefix, aws.clock.now());
         if *printed != sentences {
             let future = if facts.dead_letter.is_some() { ", and none will start: its message is a dead letter" } else { " yet" };
-            anstream::eprintln!("no attempt of {} has started{future}", clean(id));
+            note!("no attempt of {} has started{future}", clean(id));
             for sentence in &sentences {
-                anstream::eprintln!("  {}", clean(&aws.place.with_options(sentence)));
+                note!("  {}", clean(&aws.place.with_options(sentence)));
             }
             if facts.dead_letter.is_none() {
                 if record.is_none() {
-                    anstream::eprintln!("  {ON_TROUBLE}");
+                    note!("  {ON_TROUBLE}");
                 }
-                anstream::eprintln!("  The command waits for the job. Ctrl-C stops the waiting, not the job.");
+                note!("  The command waits for the job. Ctrl-C stops the waiting, not the job.");
             }
             *printed = sentences;
         }

@@ -317,7 +317,7 @@ impl Function {
                     Ok(missing_rights) => missing_rights.join(", "),
                     Err(_) => policy.to_string(),
                 };
-                anstream::eprintln!(
+                note!(
                     "cannot change role {role}: {}; ask an administrator to give the role these permissions: {missing_rights}",
                     describe(&error)
                 );

@@ -7,7 +7,7 @@ use sqjobs::{Limit, Rate, RateLimit};
 use crate::{
     aws::Aws,
     failure::Failure,
-    output::{Output, clean, note},
+    output::{Output, clean, print_notes},
     value::{Bound, bound, rate_text, text},
 };
 
@@ -83,7 +83,7 @@ async fn list(aws: &Aws, json: bool) -> Result<bool, Failure> {
         return Ok(true);
     }
     if keys.is_empty() {
-        anstream::eprintln!("no job waits for a limit key or a rate key, and no limit or rate was set");
+        note!("no job waits for a limit key or a rate key, and no limit or rate was set");
         return Ok(true);
     }
     output.table(["kind", "key", "value", "declared", "set", "holders", "waiting"], keys.iter().map(Found::row))?;
@@ -93,10 +93,7 @@ async fn list(aws: &Aws, json: bool) -> Result<bool, Failure> {
 async fn show(aws: &Aws, wanted: &Key) -> Result<bool, Failure> {
     let (keys, mut output) = (find(aws, &wanted.key).await?, Output::new());
     if keys.is_empty() {
-        anstream::eprintln!(
-            "no job has used the limit key or the rate key {}, and no limit or rate was set; check the key",
-            clean(&wanted.key)
-        );
+        note!("no job has used the limit key or the rate key {}, and no limit or rate was set; check the key", clean(&wanted.key));
         return Ok(false);
     }
     for key in &keys {
@@ -133,7 +130,7 @@ async fn set(aws: &Aws, wanted: &SetLimit) -> Result<bool, Failure> {
     found.print(wanted.of.json)?;
     if let Some(other) = others.first().filter(|other| !found.is_declared() && other.is_declared()) {
         let example = if matches!(other, Found::Rate(_)) { "a rate such as 5/1s" } else { "a number of jobs such as 5" };
-        note(&[format!(
+        print_notes(&[format!(
             "no job has used the {} key {key} yet. To set the {} key with this name, write {example}",
             found.kind(),
             other.kind()
@@ -146,7 +143,7 @@ async fn clear(aws: &Aws, wanted: &Key) -> Result<bool, Failure> {
     let (client, key) = (aws.client(), &*wanted.key);
     let mut were_set: Vec<_> = find(aws, key).await?.into_iter().filter(Found::is_set).collect();
     if were_set.is_empty() {
-        anstream::eprintln!("no limit and no rate was set for the key {}; `sqjobs limit list` shows the keys with a set value", clean(key));
+        note!("no limit and no rate was set for the key {}; `sqjobs limit list` shows the keys with a set value", clean(key));
         return Ok(false);
     }
     for found in &mut were_set {

@@ -29,6 +29,7 @@ pub(crate) mod table;
 mod tables;
 pub(crate) mod tag;
 pub(crate) mod tree;
+pub(crate) mod ui;
 mod workflow;
 
 use clap::CommandFactory as _;
@@ -40,9 +41,12 @@ use crate::{
     output::Output,
 };
 
-/// Carries a command out; says whether the answer is yes.
-pub(crate) async fn run(args: Args) -> Result<bool, Failure> {
-    let aws = async || Aws::connect(&args.place).await;
+/// Runs a command, with a connection that exists already if one is given. Returns `true` if the answer is yes.
+pub(crate) async fn run(args: Args, connected: Option<&Aws>) -> Result<bool, Failure> {
+    let aws = async || match connected {
+        Some(aws) => aws.clone(),
+        None => Aws::connect(&args.place).await,
+    };
     let changing = async || {
         let aws = aws().await;
         table::check_options(&aws).await.map(|()| aws)
@@ -68,6 +72,7 @@ pub(crate) async fn run(args: Args) -> Result<bool, Failure> {
         Command::Function(wanted) => release::function(&aws().await, wanted).await,
         Command::Doctor(wanted) => doctor::doctor(&aws().await, &wanted).await,
         Command::Permissions(wanted) => permissions::permissions(&aws().await, &wanted),
+        Command::Ui(wanted) => ui::ui(aws().await, &wanted).await,
         Command::Dev(wanted) => dev::dev(&args.place, wanted).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();

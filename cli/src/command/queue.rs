@@ -168,7 +168,7 @@ pub(super) async fn refuse_missing(aws: &Aws, what: &str, name: &str) -> Result<
         Ok(None) => Err(Failure::new(format!("{what}: its queue {name} does not exist; create it with {}", creation(aws.short(name))))),
         Err(failure) => {
             let message = clean(&aws.place.with_options(&failure.into_message()));
-            anstream::eprintln!("cannot check whether the job's queue exists: {message}");
+            note!("cannot check whether the job's queue exists: {message}");
             Ok(())
         }
     }

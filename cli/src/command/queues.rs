@@ -22,7 +22,7 @@ use super::{
 use crate::{
     aws::Aws,
     failure::{Cause, Failure},
-    output::{Output, clean, confirmed, note},
+    output::{Output, clean, confirmed, print_notes},
     shell::{creation, shell},
     time,
     value::{own_priority, text},
@@ -201,7 +201,7 @@ async fn create(
                 Some(before) => {
                     let gone: Vec<_> = before.iter().map(|arn| named_by(aws, arn)).filter(|queue| !now.contains(queue)).collect();
                     if !gone.is_empty() {
-                        anstream::eprintln!(
+                        note!(
                             "warning: until now, {} could also enqueue jobs to {}. The command replaces the list. To keep these queues, run \
                              it again with an --enqueues-to for each queue",
                             clean(&function.name),
@@ -209,7 +209,7 @@ async fn create(
                         );
                     }
                 }
-                None => anstream::eprintln!(
+                None => note!(
                     "warning: the command replaces the list of queues to which {} may enqueue jobs, and cannot read the earlier list",
                     clean(&function.name)
                 ),
@@ -324,12 +324,12 @@ async fn list(aws: &Aws, json: bool) -> Result<bool, Failure> {
     if json {
         queues.iter().zip(&feeds).try_for_each(|(queue, feed)| output.json(&Line { queue, feed }))?;
     } else if queues.is_empty() {
-        anstream::eprintln!("{}", no_queue(aws).await);
+        note!("{}", no_queue(aws).await);
     } else {
         let rows = queues.iter().zip(&feeds).map(|(queue, feed)| row(queue, feed));
         output.table(["queue", "waiting", "in flight", "delayed", "dead", "function"], rows)?;
     }
-    note(&notes);
+    print_notes(&notes);
     Ok(true)
 }
 
@@ -502,7 +502,7 @@ async fn dependents(aws: &Aws, full_name: &str, waiting: &[Record], output: &mut
                 }
             }
         }
-        Err(error) => anstream::eprintln!("not checked: schedules that send jobs to this queue: {error}"),
+        Err(error) => note!("not checked: schedules that send jobs to this queue: {error}"),
     }
     for record in waiting {
         let (shown, id) = (clean(&record.id), shell(&record.id));
@@ -518,7 +518,7 @@ async fn waiting(aws: &Aws, full_name: &str) -> Vec<Record> {
     for by in [By::Due, By::Blocked] {
         match aws.client().list(by, DUE).await {
             Ok(jobs) => waiting.extend(jobs.into_iter().filter(|job| job.queue == full_name)),
-            Err(error) => anstream::eprintln!("not checked: jobs that wait to be sent to this queue: {error}"),
+            Err(error) => note!("not checked: jobs that wait to be sent to this queue: {error}"),
         }
     }
     waiting

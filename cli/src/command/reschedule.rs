@@ -73,7 +73,7 @@ pub(super) async fn reschedule(aws: &Aws, wanted: Move) -> Result<bool, Failure>
     match (moved, wanted.json) {
         (true, true) if record.as_ref().and_then(|record| expires_unrun(record, now)).is_none() => {}
         (true, false) => output.line(message)?,
-        _ => anstream::eprintln!("{message}"),
+        _ => note!("{message}"),
     }
     if moved {
         beater::report_missing(aws).await;
@@ -99,7 +99,7 @@ async fn prioritize(aws: &Aws, wanted: &Move, priority: Priority) -> Result<bool
     match &record {
         Some(_) if is_moved && wanted.json => {}
         Some(record) if is_moved => output.line(format!("{} waits for queue {}", clean(&wanted.id), record.queue))?,
-        record => anstream::eprintln!("{}", aws.place.with_options(&unprioritized(&wanted.id, record.as_ref()))),
+        record => note!("{}", aws.place.with_options(&unprioritized(&wanted.id, record.as_ref()))),
     }
     if is_moved {
         beater::report_missing(aws).await;

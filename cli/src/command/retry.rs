@@ -123,7 +123,7 @@ pub(super) async fn retry(aws: &Aws, wanted: Retry) -> Result<bool, Failure> {
         (true, _) => output.line(format!("{shown} runs again; its dead letter is deleted"))?,
     }
     if retried && leaves_group {
-        anstream::eprintln!("note: without --group, this run has a message group of its own, and does not wait for the earlier group");
+        note!("note: without --group, this run has a message group of its own, and does not wait for the earlier group");
     }
     if retried && kept > 0 {
         let (queue, id) = (shell(aws.short(&record.queue)), shell(&wanted.id));
@@ -132,7 +132,7 @@ pub(super) async fn retry(aws: &Aws, wanted: Retry) -> Result<bool, Failure> {
             "kept {count} with this id, because the job or its arguments differ from yours: `sqjobs dlq show {queue} {id}` shows the \
              arguments, `sqjobs dlq purge {queue} --id {id}` deletes all dead letters with this id"
         );
-        anstream::eprintln!("{}", aws.place.with_options(&message));
+        note!("{}", aws.place.with_options(&message));
     }
     let why = match pair {
         Err(error) => Some(error.into_message()),
@@ -141,7 +141,7 @@ pub(super) async fn retry(aws: &Aws, wanted: Retry) -> Result<bool, Failure> {
     if let Some(why) = why.filter(|_| retried && deleted == 0) {
         let (queue, id) = (shell(aws.short(&record.queue)), shell(&wanted.id));
         let message = format!("its dead letter was not deleted: {}; delete it with `sqjobs dlq purge {queue} --id {id}`", clean(&why));
-        anstream::eprintln!("{}", aws.place.with_options(&message));
+        note!("{}", aws.place.with_options(&message));
     }
     Ok(retried)
 }

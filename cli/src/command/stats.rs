@@ -15,7 +15,7 @@ use super::queue::{self, Status};
 use crate::{
     aws::Aws,
     failure::Failure,
-    output::{Output, clean, note},
+    output::{Output, clean, print_notes},
     time::{brief, from_now},
     value::text,
 };
@@ -65,11 +65,11 @@ pub(super) async fn stats(aws: &Aws, wanted: Stats) -> Result<bool, Failure> {
         }
     }
     if queues.is_empty() {
-        anstream::eprintln!("none");
+        note!("none");
     }
     if wanted.queue.is_none() {
         show_waits(&aws.client().waits().await?, wanted.json, now, &mut output)?;
-        note(&notes);
+        print_notes(&notes);
     }
     Ok(true)
 }
@@ -135,7 +135,7 @@ impl Page<'_> {
     fn json(&self) -> Value {
         let total = self.total();
         let days = self.days.iter().map(|(day, tally)| {
-            json!({"day": day, "endings": tally.endings, "kinds": tally.kinds, "wait": spread(&tally.wait), "run": spread(&tally.run)})
+            json!({"day": day, "endings": tally.endings, "hours": tally.hours, "kinds": tally.kinds, "wait": spread(&tally.wait), "run": spread(&tally.run)})
         });
         json!({
             "queue": self.queue,

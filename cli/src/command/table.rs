@@ -38,7 +38,7 @@ pub(super) async fn create(aws: &Aws) -> Result<(), Failure> {
     // Without the permission to list tables, other environments are not known.
     let names = names(aws).await.unwrap_or_default();
     if let Some(others) = others_among(&names, &aws.place) {
-        anstream::eprintln!("{others}");
+        note!("{others}");
     }
     refuse_taken(aws, &names).await?;
     check_contents(aws).await?;

@@ -43,7 +43,7 @@ pub(super) async fn tag(aws: &Aws, wanted: Tag) -> Result<bool, Failure> {
     match &tags {
         Some(_) if wanted.json => {}
         Some(tags) => output.line(sentence(&wanted.id, tags))?,
-        None => anstream::eprintln!("{}", aws.place.with_options(&no_record(&wanted.id))),
+        None => note!("{}", aws.place.with_options(&no_record(&wanted.id))),
     }
     Ok(tags.is_some())
 }

@@ -44,7 +44,7 @@ pub(super) async fn tree(aws: &Aws, wanted: Tree) -> Result<bool, Failure> {
     let mut output = Output::new();
     if wanted.json {
         records.values().try_for_each(|record| output.json(record))?;
-        anstream::eprintln!("{}", aws.place.with_options(LISTED));
+        note!("{}", aws.place.with_options(LISTED));
         return Ok(true);
     }
     let now = aws.clock.now();
@@ -55,10 +55,10 @@ pub(super) async fn tree(aws: &Aws, wanted: Tree) -> Result<bool, Failure> {
         output.line(format!("{mark} {:indent$}{id}  {name}  {state}  {}", "", last_change(record, now), indent = 2 * depth))?;
     }
     if records.len() >= TREE {
-        anstream::eprintln!("only the first {TREE} jobs of the tree are shown");
+        note!("only the first {TREE} jobs of the tree are shown");
     }
     let listed = aws.place.with_options(LISTED);
-    anstream::eprintln!("The tree shows this job, its ancestors, and the listed jobs of the same tree. {listed}");
+    note!("The tree shows this job, its ancestors, and the listed jobs of the same tree. {listed}");
     Ok(true)
 }
 
@@ -67,7 +67,7 @@ async fn family(client: &Client, record: Record) -> Result<BTreeMap<String, Reco
     let root = record.root_id.clone().unwrap_or_else(|| record.id.clone());
     let (listed, unreadable) = client.list_all(By::Root(&root), TREE).await?;
     for error in &unreadable {
-        anstream::eprintln!("left out: {}", clean(&error.to_string()));
+        note!("left out: {}", clean(&error.to_string()));
     }
     let mut records: BTreeMap<_, _> = listed.into_iter().chain([record.clone()]).map(|record| (record.id.clone(), record)).collect();
     let mut parent = record.parent_id;

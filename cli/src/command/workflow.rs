@@ -73,13 +73,13 @@ pub(super) fn draw(aws: &Aws, wanted: &str, workflow: &str, graph: &Graph, json:
         output.line(format!("{mark} {:indent$}{}  {state}  {since}{}", "", clean(&job.id), waits(job, graph)))?;
     }
     if graph.jobs.len() > SHOWN {
-        anstream::eprintln!("only the first {SHOWN} of {} jobs are shown; --json shows all", graph.jobs.len());
+        note!("only the first {SHOWN} of {} jobs are shown; --json shows all", graph.jobs.len());
     }
     let was_needed =
         |job: &GraphJob| job.record.as_ref().and_then(|record| record.error.as_ref()).is_none_or(|error| error.kind != "not_needed");
     if graph.jobs.iter().any(|job| matches!(job.state(), State::Failed | State::Cancelled | State::Expired) && was_needed(job)) {
         let advice = format!("To retry the jobs that did not succeed: `sqjobs retry --tree {}`", shell(workflow));
-        anstream::eprintln!("{}", aws.place.with_options(&advice));
+        note!("{}", aws.place.with_options(&advice));
     }
     Ok(true)
 }
@@ -141,11 +141,7 @@ pub(super) async fn watch(aws: &Aws, id: &str, within: Duration, json: bool) -> 
     let mut output = Output::new();
     let (until, mut shown) = (Instant::now() + within, String::new());
     // Half a read unit for each record of up to 4 KB. Source: "Read consistency" in the DynamoDB developer guide; the reads are consistent.
-    anstream::eprintln!(
-        "every {1} seconds, this command reads {0} records and the message of the workflow",
-        graph.jobs.len(),
-        PAUSE.as_secs()
-    );
+    note!("every {1} seconds, this command reads {0} records and the message of the workflow", graph.jobs.len(), PAUSE.as_secs());
     loop {
         let now =
             if json { json!({"id": workflow, "jobs": graph.jobs.len(), "states": graph.progress()}).to_string() } else { progress(&graph) };
@@ -168,7 +164,7 @@ pub(super) async fn watch(aws: &Aws, id: &str, within: Duration, json: bool) -> 
         }
         if Instant::now() >= until {
             let message = format!("{} has not ended; `sqjobs tree {}` shows what it waits for", clean(&workflow), shell(&workflow));
-            anstream::eprintln!("{}", aws.place.with_options(&message));
+            note!("{}", aws.place.with_options(&message));
             return Ok(false);
         }
         sleep(PAUSE).await;
@@ -240,7 +236,7 @@ pub(super) async fn retry(aws: &Aws, id: &str, json: bool) -> Result<bool, Failu
              the job again: {}{more}",
             letters.collect::<Vec<_>>().join(", ")
         );
-        anstream::eprintln!("{}", aws.place.with_options(&message));
+        note!("{}", aws.place.with_options(&message));
     }
     Ok(true)
 }

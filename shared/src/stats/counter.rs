@@ -104,9 +104,8 @@ impl Counter {
     /// Removes an ending from the counts, because the delivery ended in another way.
     pub(crate) fn take_back(&self, queue: &str, now: Timestamp, ending: &str) {
         let mut pages = self.pages();
-        let page = pages.iter_mut().find(|page| page.is_of(queue, day(now)));
-        if let Some(count) = page.and_then(|page| page.tally.endings.get_mut(ending)) {
-            *count = count.saturating_sub(1);
+        if let Some(page) = pages.iter_mut().find(|page| page.is_of(queue, day(now))) {
+            page.tally.take_back(now, ending);
         }
     }
 

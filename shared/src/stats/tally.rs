@@ -12,6 +12,10 @@ use uuid::Uuid;
 use super::spread::Spread;
 use crate::{clock::rfc3339, lifecycle::Ending};
 
+/// The names of the hours of a day.
+const HOURS: [&str; 24] =
+    ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16", "17", "18", "19", "20", "21", "22", "23"];
+
 /// Maximum number of kinds of failures that are counted separately.
 const KINDS: usize = 8;
 
@@ -31,6 +35,9 @@ pub struct Tally {
     /// Number of deliveries by ending, named as in logs.
     #[serde(default)]
     pub endings: BTreeMap<String, u64>,
+    /// Number of endings, and of permanent failures among them, by the hour of the day in UTC. Hours without endings are absent.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub hours: BTreeMap<String, [u64; 2]>,
     /// Number of failures by kind, both of failed attempts and of jobs that failed permanently. `other_arguments` counts discarded
     /// duplicates whose arguments differ from those of the job.
     #[serde(default)]
@@ -75,6 +82,14 @@ pub(crate) struct Sample<'a> {
 impl Tally {
     pub(super) fn add(&mut self, now: Timestamp, sample: &Sample<'_>) {
         add(&mut self.endings, sample.ending);
+        let hour = hour(now);
+        if !self.hours.contains_key(hour) {
+            self.hours.insert(hour.to_owned(), [0, 0]);
+        }
+        if let Some([ended, failed]) = self.hours.get_mut(hour) {
+            *ended += 1;
+            *failed += u64::from(sample.ending == Ending::Failed.as_str());
+        }
         let is_parked = sample.ending == Ending::Parked.as_str();
         if let Some(kind) = sample.kind.filter(|_| is_parked) {
             self.parked_at.insert(kind.to_owned(), now);
@@ -101,6 +116,22 @@ impl Tally {
             }
         }
     }
+
+    /// Removes an ending from the counts.
+    pub(super) fn take_back(&mut self, now: Timestamp, ending: &str) {
+        if let Some(count) = self.endings.get_mut(ending) {
+            *count = count.saturating_sub(1);
+            if let Some([ended, failed]) = self.hours.get_mut(hour(now)) {
+                *ended = ended.saturating_sub(1);
+                *failed = failed.saturating_sub(u64::from(ending == Ending::Failed.as_str()));
+            }
+        }
+    }
+}
+
+/// Returns the name of the hour of an instant.
+fn hour(at: Timestamp) -> &'static str {
+    HOURS[usize::try_from(at.as_second().div_euclid(3600).rem_euclid(24)).unwrap_or_default()]
 }
 
 // For the readers of statistics.
@@ -124,6 +155,10 @@ impl Tally {
             for (name, count) in more {
                 *own.entry(name.clone()).or_default() += count;
             }
+        }
+        for (hour, [ended, failed]) in &other.hours {
+            let own = self.hours.entry(hour.clone()).or_default();
+            *own = [own[0] + ended, own[1] + failed];
         }
         self.wait.merge(&other.wait);
         self.run.merge(&other.run);
@@ -173,6 +208,20 @@ mod tests {
         b.merge(&a);
         assert_eq!([a.last_waited_ms, b.last_waited_ms], [9000, 9000]);
         assert_eq!(b.wait.count, 3);
+    }
+
+    #[test]
+    fn endings_and_failures_are_counted_by_the_hour_in_utc() {
+        let (early, late) = (at("2026-05-04T00:59:59Z"), at("2026-05-04T23:00:00Z"));
+        let ended = |ending| Sample { ending, ..Sample::default() };
+        let (mut a, mut b) = (Tally::default(), Tally::default());
+        a.add(early, &ended("succeeded"));
+        a.add(late, &ended("failed"));
+        a.add(late, &ended("failed"));
+        a.take_back(late, "failed");
+        b.add(late, &ended("retried"));
+        a.merge(&b);
+        assert_eq!(a.hours, BTreeMap::from([("0".to_owned(), [1, 0]), ("23".to_owned(), [2, 1])]));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 // The harness
 mod account;
+mod browser;
 mod effects;
 mod function;
 mod http;

@@ -60,7 +60,7 @@ impl<'a> Deployment<'a> {
                 continue;
             }
             if is_first {
-                anstream::eprintln!("deploying {}", function.name);
+                note!("deploying {}", function.name);
             }
             let zip = packed(program, &self.workspace.target.join("local-stack/packages").join(&function.name))?;
             if !self.built.contains_key(&function.name) {

@@ -54,7 +54,7 @@ pub(super) async fn dev(place: &Place, wanted: Dev) -> Result<bool, Failure> {
     let workspace = Workspace::read(&wanted.packages, wanted.cargo)?;
     let (_watcher, changes) = watch(&workspace, wanted.watch)?; // from now on, so that no change is missed
     let names: Vec<_> = workspace.functions.iter().map(|function| &*function.name).collect();
-    anstream::eprintln!("building {}; the first build takes several minutes", names.join(", "));
+    note!("building {}; the first build takes several minutes", names.join(", "));
     let programs = workspace.build().run(Stdio::inherit()).map_err(Failure::new)?;
     let (mut interrupted, mut ended) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let mut stack = Stack::start(&workspace.target, wanted.port, wanted.keep)?;
@@ -64,7 +64,7 @@ pub(super) async fn dev(place: &Place, wanted: Dev) -> Result<bool, Failure> {
         _ = ended.recv() => Ok(()),
     };
     let left = if wanted.keep { "are kept for the next `sqjobs dev --keep`" } else { "are deleted; `--keep` keeps them" };
-    anstream::eprintln!("\nthe local stack stops; its tables and queues {left}");
+    note!("\nthe local stack stops; its tables and queues {left}");
     lived.map(|()| true)
 }
 

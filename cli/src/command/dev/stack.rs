@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{BufRead as _, BufReader, Seek as _},
+    io::{BufRead as _, BufReader},
     net::{Ipv4Addr, TcpListener},
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
@@ -39,7 +39,7 @@ impl Stack {
         let home = target.join("local-stack");
         fs::create_dir_all(&home)?;
         let venv = install(&home)?;
-        anstream::eprintln!("starting the local stack");
+        note!("starting the local stack");
         let [scratch, state, log] = ["scratch", "state", "log"].map(|name| home.join(format!("{name}-{port}")));
         fs::create_dir_all(&scratch)?;
         File::create(&log)?;
@@ -149,7 +149,7 @@ fn install(home: &Path) -> Result<PathBuf, Failure> {
     if fs::read_to_string(&installed).is_ok_and(|those| those == REQUIREMENTS) {
         return Ok(venv);
     }
-    anstream::eprintln!("installing the local stack into {}; this is done once, and takes a minute or two", venv.display());
+    note!("installing the local stack into {}; this is done once, and takes a minute or two", venv.display());
     fs::write(&wanted, REQUIREMENTS)?;
     succeed(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv), "install Python 3 with the module venv")?;
     let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];

@@ -117,6 +117,7 @@ impl<'a> View<'a> {
             ]);
         }
         lines.extend([
+            "  sqjobs ui --write".into(),
             String::new(),
             format!(
                 "{DIM}succeeded, retried, failed: the attempts that ended today (UTC); `sqjobs list` shows the jobs that failed{PLAIN}"
@@ -130,7 +131,7 @@ impl<'a> View<'a> {
     pub(super) fn say(&mut self, what: &str) {
         what.clone_into(&mut self.message);
         if !self.is_terminal {
-            anstream::eprintln!("{what}");
+            note!("{what}");
         }
     }
 
@@ -139,7 +140,7 @@ impl<'a> View<'a> {
         for Fault { function, reason } in self.log.read()? {
             let fault = format!("function {} did not answer: {}; its log is in {}", clean(&function), clean(&reason), self.stack_log);
             if self.faults.get(&function) != Some(&fault) && !self.is_terminal {
-                anstream::eprintln!("{fault}");
+                note!("{fault}");
             }
             self.faults.insert(function, fault);
         }
@@ -153,7 +154,7 @@ impl<'a> View<'a> {
             Ok((queues, tallies)) => self.lines(&queues, &tallies),
             // The stack may be busy: the next frame reads it again.
             Err(Failure::Message(flaw)) => {
-                anstream::eprintln!("{}", clean(&flaw));
+                note!("{}", clean(&flaw));
                 Ok(())
             }
             Err(failure) => Err(failure),

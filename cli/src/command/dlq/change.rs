@@ -75,12 +75,12 @@ struct Counts {
 impl Counts {
     fn fail(&mut self, letter: &Letter, why: &str) {
         self.failed += 1;
-        anstream::eprintln!("{}: {}", clean(&letter.id), clean(why));
+        note!("{}: {}", clean(&letter.id), clean(why));
     }
 
     fn keep(&mut self, letter: &Letter, why: &str) {
         self.kept += 1;
-        anstream::eprintln!("{}: {}", clean(&letter.id), clean(why));
+        note!("{}: {}", clean(&letter.id), clean(why));
     }
 
     fn json(&self) -> Value {
@@ -292,7 +292,7 @@ fn warn(pass: &Pass<'_>, counts: &Counts) {
         kinds.iter().copied().collect::<Vec<_>>().join(", "),
         purge.join(", ")
     );
-    anstream::eprintln!("{}", clean(&pass.aws.place.with_options(&message)));
+    note!("{}", clean(&pass.aws.place.with_options(&message)));
 }
 
 /// Counts the dead letters, asks for confirmation, and acts.
@@ -308,14 +308,14 @@ async fn act(pass: &Pass<'_>, choices: Choices) -> Result<bool, Failure> {
             return Ok(answer(pass, &counted));
         }
         for ((kind, name), count) in &counted.matching {
-            anstream::eprintln!("{count:>8}  {}  {}", clean(kind), clean(name));
+            note!("{count:>8}  {}  {}", clean(kind), clean(name));
         }
         if counted.unseen > 0 {
-            anstream::eprintln!("{}", more(counted.unseen, &pass.pair.dlq));
+            note!("{}", more(counted.unseen, &pass.pair.dlq));
         }
         match matching {
             0 => {
-                anstream::eprintln!("none");
+                note!("none");
                 return Ok(answer(pass, &counted));
             }
             _ if dry_run => {
@@ -338,17 +338,17 @@ async fn act(pass: &Pass<'_>, choices: Choices) -> Result<bool, Failure> {
              deleted its message yet. `sqjobs dlq list {queue}` shows the messages",
             counts.returned
         );
-        anstream::eprintln!("{}", pass.aws.place.with_options(&message));
+        note!("{}", pass.aws.place.with_options(&message));
     }
     if json {
         output.json(&counts.json())?;
     } else {
         output.line(counts.sentence(pass.action))?;
         if counts.unseen > 0 {
-            anstream::eprintln!("{}", more(counts.unseen, &pass.pair.dlq));
+            note!("{}", more(counts.unseen, &pass.pair.dlq));
         }
         if counts.interrupted {
-            anstream::eprintln!("interrupted; run the command again to continue");
+            note!("interrupted; run the command again to continue");
         }
     }
     ended?;
@@ -360,13 +360,13 @@ fn answer(pass: &Pass<'_>, counts: &Counts) -> bool {
     if let Some(kind) = pass.filter.kind.as_ref().filter(|kind| counts.matching.is_empty() && !counts.other_kinds.contains(*kind)) {
         let kinds: Vec<_> = counts.other_kinds.iter().map(|kind| clean(kind)).collect();
         let existing = if kinds.is_empty() { String::new() } else { format!("; the kinds are {}", kinds.join(", ")) };
-        anstream::eprintln!("no dead letter of kind {} was found{existing}", clean(kind));
+        note!("no dead letter of kind {} was found{existing}", clean(kind));
         return false;
     }
     let Filter { id, name, tag, .. } = pass.filter;
     for (wanted, what) in [(id, ""), (name, "a job with the name "), (tag, "a job with the tag ")] {
         if let Some(wanted) = wanted.as_ref().filter(|_| counts.matching.is_empty()) {
-            anstream::eprintln!("no dead letter of {what}{} was found", clean(wanted));
+            note!("no dead letter of {what}{} was found", clean(wanted));
             return false;
         }
     }

@@ -10,7 +10,7 @@ use crate::{
     aws::Aws,
     command::queue,
     failure::Failure,
-    output::{Output, first_line, note},
+    output::{Output, first_line, print_notes},
     time::from_now,
 };
 
@@ -19,9 +19,9 @@ pub(super) async fn list(aws: &Aws, wanted: List) -> Result<bool, Failure> {
         vec![queue]
     } else {
         let all = queue::all(aws).await?;
-        note(&all.left_out.notes());
+        print_notes(&all.left_out.notes());
         if all.pairs.is_empty() && !wanted.json {
-            anstream::eprintln!("{}", queue::no_queue(aws).await);
+            note!("{}", queue::no_queue(aws).await);
             return Ok(true);
         }
         all.statuses(aws).into_iter().filter(|queue| queue.dead > 0).map(|queue| queue.name).collect()
@@ -43,18 +43,18 @@ pub(super) async fn list(aws: &Aws, wanted: List) -> Result<bool, Failure> {
             rows.extend(matching.map(|found| (aws.short(pair.queue_of(&found)).to_owned(), found)));
         }
         if rows.len() < wanted.limit && walk.unseen() > 0 {
-            anstream::eprintln!("{}", more(walk.unseen(), &pair.dlq));
+            note!("{}", more(walk.unseen(), &pair.dlq));
         }
         walk.end().await;
     }
     if rows.len() >= wanted.limit {
-        anstream::eprintln!("only the first {} are shown; --limit shows more", wanted.limit);
+        note!("only the first {} are shown; --limit shows more", wanted.limit);
     }
     rows.truncate(wanted.limit);
     if wanted.json {
         rows.iter().try_for_each(|(queue, found)| output.json(&found.json(queue)))?;
     } else if rows.is_empty() {
-        anstream::eprintln!("none");
+        note!("none");
     } else {
         let rows = rows.iter().map(|(queue, found)| {
             let since = found.letter.message.sent_at.map(|at| from_now(at, now)).unwrap_or_default();

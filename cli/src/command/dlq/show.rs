@@ -41,23 +41,23 @@ pub(super) async fn show(aws: &Aws, wanted: Show) -> Result<bool, Failure> {
             output.job(record, now)?;
         }
         if let Some(reason) = &found.unreadable {
-            anstream::eprintln!("{}", clean(reason));
+            note!("{}", clean(reason));
         }
         let queue = aws.short(&pair.queue);
         if let Some(own) = lookup::belongs_to(aws, queue, &found.letter).await {
             let (id, after) = (shell(&found.letter.id), lookup::after(&found.letter));
             let message = lookup::misplaced(&aws.place.prefix, &shell(queue), &own, &id, &after);
-            anstream::eprintln!("{}", clean(&aws.place.with_options(&message)));
+            note!("{}", clean(&aws.place.with_options(&message)));
         }
     }
     if !wanted.json && !shown.is_empty() {
-        anstream::eprintln!("{}", clean(&aws.place.with_options(&ways_back(aws.short(&pair.queue), &pair.arn))));
+        note!("{}", clean(&aws.place.with_options(&ways_back(aws.short(&pair.queue), &pair.arn))));
     }
     for id in &missing {
-        anstream::eprintln!("no dead letter of {} was found", clean(id));
+        note!("no dead letter of {} was found", clean(id));
     }
     if !missing.is_empty() && walk.unseen() > 0 {
-        anstream::eprintln!("{}", more(walk.unseen(), &pair.dlq));
+        note!("{}", more(walk.unseen(), &pair.dlq));
     }
     walk.end().await;
     Ok(missing.is_empty())

@@ -149,7 +149,7 @@ impl<'a> Walk<'a> {
         let mut undeleted = 0;
         for (letter, answer) in held.into_iter().zip(self.queue.delete(&self.pair.dlq, &receipts).await) {
             if let Err(error) = answer {
-                anstream::eprintln!("cannot delete a dead letter: {error}; run the command again: no job runs twice");
+                note!("cannot delete a dead letter: {error}; run the command again: no job runs twice");
                 self.held.extend([letter]);
                 undeleted += 1;
             }

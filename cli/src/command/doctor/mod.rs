@@ -28,7 +28,7 @@ pub(super) async fn doctor(aws: &Aws, wanted: &Doctor) -> Result<bool, Failure> 
     let system = System::read(aws, wanted.beater.as_deref()).await?;
     let (found, mut output) = (findings(&system), Output::new());
     for unread in &system.unread {
-        anstream::eprintln!("not checked: {}", clean(&system.place.with_options(unread)));
+        note!("not checked: {}", clean(&system.place.with_options(unread)));
     }
     if wanted.json {
         found.iter().try_for_each(|finding| output.json(finding))?;
@@ -45,8 +45,8 @@ pub(super) async fn doctor(aws: &Aws, wanted: &Doctor) -> Result<bool, Failure> 
             1 => "no faults were found in 1 queue and its function".to_owned(),
             many => format!("no faults were found in {many} queues and their functions"),
         })?,
-        1 => anstream::eprintln!("1 fault was found"),
-        many => anstream::eprintln!("{many} faults were found"),
+        1 => note!("1 fault was found"),
+        many => note!("{many} faults were found"),
     }
     Ok(found.is_empty())
 }

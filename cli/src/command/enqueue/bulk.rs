@@ -166,10 +166,10 @@ impl Bulk<'_> {
         progress.finish_and_clear();
         if !done.unknown.is_empty() {
             let fields: Vec<_> = done.unknown.iter().map(|(field, line)| format!("{} (line {line})", clean(field))).collect();
-            anstream::eprintln!("warning: this version does not know these fields, and did not use them: {}", fields.join(", "));
+            note!("warning: this version does not know these fields, and did not use them: {}", fields.join(", "));
         }
         if done.new + done.duplicates + done.refused == 0 {
-            anstream::eprintln!("no job was enqueued: the input is empty");
+            note!("no job was enqueued: the input is empty");
             return Ok(false);
         }
         if !self.json {
@@ -184,10 +184,10 @@ impl Bulk<'_> {
             Output::new().line(jobs + &counts.collect::<String>())?;
         }
         if done.is_deduplicated {
-            anstream::eprintln!("{FIFO}");
+            note!("{FIFO}");
         }
         if done.is_delayed_in_order {
-            anstream::eprintln!("{FIFO_DELAY}");
+            note!("{FIFO_DELAY}");
         }
         if done.needs_beater {
             beater::report_missing(self.aws).await;
@@ -280,7 +280,7 @@ impl Bulk<'_> {
                     if self.json {
                         Output::new().json(&answer(&sent, Some(line)))?;
                     } else if let Some(missing) = missing {
-                        anstream::eprintln!("line {line}: {missing}");
+                        note!("line {line}: {missing}");
                     }
                 }
                 Err(error) => self.refuse(line, &Failure::of_queue(error, self.aws.short(&queue)).into_message(), done)?,
@@ -295,7 +295,7 @@ impl Bulk<'_> {
         if self.json {
             Output::new().json(&json!({"line": line, "id": id, "repeats_line": earlier}))?;
         } else {
-            anstream::eprintln!("line {line}: not sent: line {earlier} has the same id {id}");
+            note!("line {line}: not sent: line {earlier} has the same id {id}");
         }
         Ok(())
     }
@@ -306,7 +306,7 @@ impl Bulk<'_> {
         if self.json {
             Output::new().json(&json!({"line": line, "error": error}))?;
         } else {
-            anstream::eprintln!("line {line}: {error}");
+            note!("line {line}: {error}");
         }
         Ok(())
     }

@@ -80,7 +80,7 @@ pub(super) async fn firsts(aws: &Aws, ids: &[String]) -> Vec<Option<Record>> {
     let store = DynamoDb::new(aws.dynamodb(), aws.place.table());
     let read = store.read(ids).await;
     if let Some(error) = read.iter().find_map(|answer| answer.as_ref().err()) {
-        anstream::eprintln!("cannot check whether a job with this id was enqueued before: {}", clean(&error.to_string()));
+        note!("cannot check whether a job with this id was enqueued before: {}", clean(&error.to_string()));
     }
     read.into_iter().map(|answer| answer.ok().flatten()).collect()
 }

@@ -69,7 +69,7 @@ pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure>
             let ids: Vec<_> = job.envelope().id.clone().into_iter().collect();
             let first = firsts(aws, &ids).await.pop().flatten();
             if let Some((is_same, message)) = first.as_ref().and_then(|first| duplicate(first, job.envelope(), &queue)) {
-                anstream::eprintln!("{}", aws.place.with_options(&message));
+                note!("{}", aws.place.with_options(&message));
                 if !is_same {
                     return Ok(false);
                 }
@@ -89,21 +89,21 @@ pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure>
                 Output::new().line(&sent.id)?;
             }
             if is_fifo(&queue) && is_named {
-                anstream::eprintln!("{FIFO}");
+                note!("{FIFO}");
             }
             let wait = wanted.options.wait(aws.clock.now());
             if wait.is_some() && is_fifo(&queue) {
-                anstream::eprintln!("{FIFO_DELAY}");
+                note!("{FIFO_DELAY}");
             }
             if needs_beater {
                 beater::report_missing(aws).await;
             }
             let missing = missing(&sent, &asked);
             if let Some(missing) = &missing {
-                anstream::eprintln!("{missing}");
+                note!("{missing}");
             }
             if let Some(holder) = sent.holder.as_ref().filter(|_| sent.replaced) {
-                anstream::eprintln!("job {} holds the unique key, has not started, and now has these arguments", clean(holder));
+                note!("job {} holds the unique key, has not started, and now has these arguments", clean(holder));
             }
             let is_done = !wanted.wait
                 || (sent.holder.is_none() || sent.replaced) && {
@@ -122,10 +122,7 @@ pub(super) async fn enqueue(aws: &Aws, wanted: Enqueue) -> Result<bool, Failure>
                     let ran = client.get(sent.holder.as_ref().unwrap_or(&sent.id)).await?.and_then(|record| record.digest);
                     let is_own = ran.is_none_or(|ran| ran == asked.digest);
                     if !is_own {
-                        anstream::eprintln!(
-                            "another job with the id {} ran with other arguments; these arguments did not run",
-                            clean(&sent.id)
-                        );
+                        note!("another job with the id {} ran with other arguments; these arguments did not run", clean(&sent.id));
                     }
                     is_done && is_own
                 };
@@ -147,7 +144,7 @@ async fn refuse_cycle(aws: &Aws, ids: &[String], after: &[String]) -> Result<(),
             shell(&last)
         ))),
         Err(error) => {
-            anstream::eprintln!("cannot check whether the job would wait for itself: {}", clean(&error.into_message()));
+            note!("cannot check whether the job would wait for itself: {}", clean(&error.into_message()));
             Ok(())
         }
     }

@@ -52,7 +52,7 @@ pub(super) async fn add(aws: &Aws, entries: &[(Entry, bool)], yes: bool, json: b
         match schedules.try_get(id).await?.transpose() {
             Ok(found) => stored.push(found),
             Err(error) => {
-                anstream::eprintln!("cannot read schedule {}: {}", clean(id), clean(&error));
+                note!("cannot read schedule {}: {}", clean(id), clean(&error));
                 unread.push(id);
                 stored.push(None);
             }
@@ -73,9 +73,9 @@ pub(super) async fn add(aws: &Aws, entries: &[(Entry, bool)], yes: bool, json: b
         questions.push(format!("Replace schedule {}, whose row cannot be read? The row will be lost.", ids.join(", ")));
     }
     if !(from_code.is_empty() && by_hand.is_empty()) {
-        anstream::eprintln!("The command replaces these schedules. To restore them, give these lines to `sqjobs schedule add --from -`:");
+        note!("The command replaces these schedules. To restore them, give these lines to `sqjobs schedule add --from -`:");
         for stored in from_code.iter().chain(&by_hand) {
-            anstream::eprintln!("{}", entry_json(stored)?);
+            note!("{}", entry_json(stored)?);
         }
         let ids = |stored: &[&Scheduled]| stored.iter().map(|stored| clean(stored.entry.id())).collect::<Vec<_>>().join(", ");
         if !from_code.is_empty() {
@@ -123,12 +123,12 @@ pub(super) async fn add(aws: &Aws, entries: &[(Entry, bool)], yes: bool, json: b
             None => first(&schedules.check(entry)?, false, now),
         };
         if let Some(was) = was.as_ref().filter(|_| json) {
-            anstream::eprintln!("{}{}", clean(id), clean(was));
+            note!("{}{}", clean(id), clean(was));
         }
         report(id, json, &format!("fires {}{}{first}", entry.check()?, clean(&was.unwrap_or_default())), still, output)?;
         print_json(aws, id, json, false, output).await?;
         if overrides {
-            anstream::eprintln!("{} is in the code of a beater: {CODE}. To keep this change, make it in the code", clean(id));
+            note!("{} is in the code of a beater: {CODE}. To keep this change, make it in the code", clean(id));
         }
     }
     Ok(true)

@@ -17,11 +17,11 @@ use crate::{
 pub(super) async fn list(aws: &Aws, json: bool, output: &mut Output) -> Result<bool, Failure> {
     let ((schedules, unreadable), now) = (aws.schedules().list_all().await?, aws.clock.now());
     for (id, error) in unreadable {
-        anstream::eprintln!("{}", aws.place.with_options(&clean(&cannot_be_read(&id, &error))));
+        note!("{}", aws.place.with_options(&clean(&cannot_be_read(&id, &error))));
     }
     for schedule in &schedules {
         for field in &schedule.unknown {
-            anstream::eprintln!(
+            note!(
                 "schedule {} has the unknown field {}, which has no effect; {}",
                 clean(schedule.entry.id()),
                 clean(field),
@@ -40,7 +40,7 @@ pub(super) async fn list(aws: &Aws, json: bool, output: &mut Output) -> Result<b
         return Ok(true);
     }
     if schedules.is_empty() {
-        anstream::eprintln!("none");
+        note!("none");
         return Ok(true);
     }
     let rows = schedules.iter().map(|schedule| {
@@ -60,14 +60,14 @@ pub(super) async fn list(aws: &Aws, json: bool, output: &mut Output) -> Result<b
     });
     output.table(["id", "job", "fires", "next"], rows)?;
     for schedule in schedules.iter().filter(|schedule| schedule.overridden) {
-        anstream::eprintln!("{} differs from the code of its beater: {CODE}", clean(schedule.entry.id()));
+        note!("{} differs from the code of its beater: {CODE}", clean(schedule.entry.id()));
     }
     for queue in &missing {
         let queue = aws.short(queue);
-        anstream::eprintln!("{}", clean(&aws.place.with_options(&format!("`sqjobs queue create {queue}` creates queue {queue}"))));
+        note!("{}", clean(&aws.place.with_options(&format!("`sqjobs queue create {queue}` creates queue {queue}"))));
     }
     if schedules.iter().any(|schedule| status(schedule) == "overdue") {
-        anstream::eprintln!("{}", aws.place.with_options("`sqjobs doctor` shows why schedules are overdue"));
+        note!("{}", aws.place.with_options("`sqjobs doctor` shows why schedules are overdue"));
     }
     Ok(true)
 }

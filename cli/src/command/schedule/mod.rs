@@ -37,7 +37,7 @@ pub(super) async fn schedule(aws: impl AsyncFn() -> Aws, wanted: Schedule) -> Re
             };
             entries.iter().try_for_each(|(entry, _)| entry.check().map(drop))?;
             if entries.is_empty() {
-                anstream::eprintln!("no schedule was added: the input is empty");
+                note!("no schedule was added: the input is empty");
                 return Ok(false);
             }
             let aws = checked(&aws).await?;
@@ -108,7 +108,7 @@ async fn remove(aws: &Aws, ids: &[String], yes: bool, json: bool, output: &mut O
     let found = find(aws, ids).await?;
     for (id, stored) in &found {
         if let Err(error) = stored {
-            anstream::eprintln!("cannot read schedule {}: {}", clean(id), clean(error));
+            note!("cannot read schedule {}: {}", clean(id), clean(error));
         }
     }
     let ids: Vec<_> = found.iter().map(|(id, _)| clean(id)).collect();
@@ -126,7 +126,7 @@ async fn remove(aws: &Aws, ids: &[String], yes: bool, json: bool, output: &mut O
             output.json(&json!({"id": id, "removed": true}))?;
         }
         if stored.is_ok_and(|stored| stored.from_code) {
-            anstream::eprintln!("{} is in the code of a beater: {CODE}. Remove the schedule from the code too", clean(id));
+            note!("{} is in the code of a beater: {CODE}. Remove the schedule from the code too", clean(id));
         }
     }
     Ok(true)

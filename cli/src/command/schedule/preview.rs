@@ -17,7 +17,7 @@ pub(super) async fn preview(aws: impl AsyncFn() -> Aws, wanted: &Preview, output
             let none = || Failure::new(format!("there is no schedule {id:?}; `sqjobs schedule list` shows all schedules"));
             let stored = stored.ok_or_else(none)?;
             if stored.paused {
-                anstream::eprintln!("{} is paused: it fires again after `sqjobs schedule resume`", clean(id));
+                note!("{} is paused: it fires again after `sqjobs schedule resume`", clean(id));
             }
             stored.timetable(now)?
         }

@@ -62,7 +62,7 @@ pub(super) fn may_still_run(stored: &Scheduled, now: Timestamp) -> Option<&'stat
 /// Returns the queues that do not exist. Reports if this user has no permission to check; then none is missing.
 pub(super) async fn missing(aws: &Aws, queues: BTreeSet<String>) -> BTreeSet<String> {
     queue::missing(aws, queues).await.unwrap_or_else(|failure| {
-        anstream::eprintln!("cannot check whether the queues exist: {}", clean(&aws.place.with_options(&failure.into_message())));
+        note!("cannot check whether the queues exist: {}", clean(&aws.place.with_options(&failure.into_message())));
         BTreeSet::new()
     })
 }
@@ -102,7 +102,7 @@ pub(super) fn row(schedule: &Scheduled, status: &str, now: Timestamp) -> Result<
 pub(super) fn report(id: &str, json: bool, message: &str, still: Option<&str>, output: &mut Output) -> Result<(), Failure> {
     let id = clean(id);
     match still {
-        Some(still) if json => anstream::eprintln!("{id}: {still}"),
+        Some(still) if json => note!("{id}: {still}"),
         None if json => {}
         Some(still) => output.line(format!("{id} {message}; {still}"))?,
         None => output.line(format!("{id} {message}"))?,

@@ -3,12 +3,18 @@
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use jiff::Timestamp;
 
+#[cfg(feature = "operator")]
+use super::item::id_of;
 use super::{
     DynamoDb,
     error::failed,
     item::{Item, text},
 };
+#[cfg(feature = "operator")]
+use crate::names::{SHARDS, failed_shard_name};
 use crate::{clock::rfc3339, names::shard_name, store::StoreError};
+#[cfg(feature = "operator")]
+use futures_util::future::join_all;
 
 /// The index of due jobs: hash key `due`, range key `run_at`, keys only.
 pub(crate) const DUE_INDEX: &str = "due";
@@ -19,9 +25,30 @@ pub(crate) const LIST_INDEX: &str = "listed";
 impl DynamoDb {
     /// Reads the keys of the entries of a list, the oldest or the latest first.
     pub(super) async fn list_items(&self, list: &str, oldest_first: bool, limit: usize) -> Result<Vec<Item>, StoreError> {
-        let query = self.client.query().table_name(&self.table).projection_expression("id").index_name(LIST_INDEX);
-        let query = query.key_condition_expression("listed = :list").expression_attribute_values(":list", text(list));
+        let query = self.list_query(list).key_condition_expression("listed = :list");
         pages(query.scan_index_forward(oldest_first), limit).await
+    }
+
+    fn list_query(&self, list: &str) -> QueryFluentBuilder {
+        let query = self.client.query().table_name(&self.table).projection_expression("id").index_name(LIST_INDEX);
+        query.expression_attribute_values(":list", text(list))
+    }
+
+    /// Returns the ids of the jobs that failed for good at this instant or before, at most `limit` of each shard. The index may lag behind,
+    /// so read the records.
+    ///
+    /// # Errors
+    ///
+    /// When the table does not answer.
+    #[cfg(feature = "operator")]
+    pub async fn failed_until(&self, until: Timestamp, limit: usize) -> Result<Vec<String>, StoreError> {
+        let shards = (0..SHARDS).map(async |shard| {
+            let query = self.list_query(&failed_shard_name(shard)).key_condition_expression("listed = :list AND listed_at <= :until");
+            let query = query.expression_attribute_values(":until", text(&rfc3339::text(until)));
+            pages(query.scan_index_forward(false), limit).await
+        });
+        let shards = join_all(shards).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        Ok(shards.iter().flatten().filter_map(id_of).collect())
     }
 }
 

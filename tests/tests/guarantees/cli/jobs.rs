@@ -234,7 +234,11 @@ fn a_wait_for_a_rejected_message_ends_with_its_reason() {
         sqjobs(world, &["enqueue", "stranger", "[1]", "--queue", "probes", "--id", "parked"]).yes();
         wait::until("the message is parked", PATIENCE, async || {
             let explained = sqjobs(world, &["explain", "parked"]).no();
-            if explained.contains("parked the message of this job. The reason: the function does not have the job.") { Ok(()) } else { Err(explained) }
+            if explained.contains("parked the message of this job. The reason: the function does not have the job.") {
+                Ok(())
+            } else {
+                Err(explained)
+            }
         })
         .await;
         let explained = sqjobs(world, &["explain", "another"]).no();

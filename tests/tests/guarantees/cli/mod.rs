@@ -9,6 +9,7 @@ mod letters;
 mod queues;
 mod release;
 mod stats;
+mod ui;
 
 use std::{
     io::Write,

@@ -1,0 +1,343 @@
+//! Actions: each shows its command line, asks, and runs the command.
+
+use axum::{
+    Form,
+    extract::{Query, State},
+    http::StatusCode,
+    response::{IntoResponse, Redirect, Response},
+};
+use clap::CommandFactory as _;
+use maud::{Markup, html};
+use serde_json::Value;
+
+use super::{
+    Page, Shared,
+    page::{Part, View, foreign, href, text},
+    runner::{Outcome, line},
+    view::{Parameters, given},
+};
+use crate::{args::Args, output::clean};
+
+/// An action, and the form that asks for it.
+struct Action {
+    title: &'static str,
+    words: Vec<String>,
+    /// The fields that the user fills in, each with its label, its value, and true for a text of several lines.
+    fields: Vec<(&'static str, &'static str, String, bool)>,
+    /// True if the command can count first what it would change.
+    can_count: bool,
+    /// True if something is lost.
+    is_final: bool,
+    /// The view to return to.
+    back: String,
+}
+
+impl Action {
+    /// Returns the action that a form asks for. An error names the field that is missing.
+    fn of(form: &Parameters, stored: &Value) -> Result<Self, String> {
+        let given = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
+        let (id, queue) = (given("id"), given("queue"));
+        let option = |name: &str| (!given(name).is_empty()).then(|| format!("--{name}={}", given(name)));
+        let job = href("/job", &[("id", id)]);
+        let action = |title, options: Vec<String>, arguments: &[&str]| Self {
+            title,
+            words: options.into_iter().chain(["--".to_owned()]).chain(arguments.iter().map(|word| (*word).to_owned())).collect(),
+            fields: Vec::new(),
+            can_count: false,
+            is_final: false,
+            back: job.clone(),
+        };
+        let words = |fixed: &[&str], more: &[&str]| -> Vec<String> {
+            fixed.iter().map(|word| (*word).to_owned()).chain(more.iter().filter_map(|name| option(name))).collect()
+        };
+        let args = ("args", "Arguments, as JSON", given("args").to_owned(), true);
+        let asked = match given("do") {
+            "retry" => Self { fields: vec![args], ..action("Run again", words(&["retry", "--yes"], &[]), &[id, given("args")]) },
+            "retry-tree" => action("Retry a workflow", words(&["retry", "--tree"], &[]), &[id]),
+            "cancel" => Self { is_final: true, ..action("Cancel", words(&["cancel"], &[]), &[id]) },
+            "cancel-tree" => Self { is_final: true, ..action("Cancel a workflow", words(&["cancel", "--tree", "--yes"], &[]), &[id]) },
+            "run-now" => action("Run now", words(&["move", "--delay=0s"], &[]), &[id]),
+            "move" => Self {
+                fields: vec![("delay", "Delay from now, such as 2h", given("delay").to_owned(), false)],
+                ..action("Move", words(&["move"], &["delay"]), &[id])
+            },
+            "enqueue" => Self {
+                fields: vec![("queue", "Queue", queue.to_owned(), false), args],
+                ..action("Enqueue a copy", words(&["enqueue"], &["queue"]), &[given("name"), given("args")])
+            },
+            "tag" => Self {
+                fields: vec![
+                    ("add", "Tag to add", given("add").to_owned(), false),
+                    ("remove", "Tag to remove", given("remove").to_owned(), false),
+                ],
+                ..action("Change tags", words(&["tag"], &["add", "remove"]), &[id])
+            },
+            verb @ ("redrive" | "purge") => Self {
+                can_count: true,
+                is_final: verb == "purge",
+                back: if id.is_empty() { href("/dead", &[("queue", queue)]) } else { job.clone() },
+                ..action(
+                    if verb == "purge" { "Delete dead letters" } else { "Run dead letters again" },
+                    words(&["dlq", verb], &["id", "kind", "name"].map(|name| if name == "name" && !id.is_empty() { "" } else { name })),
+                    &[queue],
+                )
+            },
+            verb @ ("queue-pause" | "queue-resume") => {
+                Self { back: "/".into(), ..action("Pause or resume a queue", words(&["queue", &verb["queue-".len()..]], &[]), &[queue]) }
+            }
+            verb @ ("schedule-pause" | "schedule-resume" | "schedule-run") => Self {
+                back: "/schedules".into(),
+                ..action("Change or run a schedule", words(&["schedule", &verb["schedule-".len()..]], &[]), &[id])
+            },
+            "schedule-times" => Self {
+                back: href("/schedule", &[("id", id)]),
+                ..action(
+                    "Change the times of a schedule",
+                    words(&["schedule", "add", "--yes"], &["cron", "every", "timezone"]).into_iter().chain(kept(stored)).collect(),
+                    &[&[id, text(stored, "job")][..], &args_of(stored).iter().map(String::as_str).collect::<Vec<_>>()].concat(),
+                )
+            },
+            other => return Err(format!("there is no action {other:?}")),
+        };
+        Ok(asked)
+    }
+
+    /// Returns the text with which the command line explains the command.
+    fn about(&self) -> String {
+        let all = Args::command();
+        let mut found = &all;
+        for word in &self.words {
+            let Some(inner) = found.find_subcommand(word) else { break };
+            found = inner;
+        }
+        found.get_long_about().or(found.get_about()).map(ToString::to_string).unwrap_or_default()
+    }
+}
+
+/// The text of a JSON string, or the JSON of another value.
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// The arguments of a schedule as a word of the command line, if it has some.
+fn args_of(stored: &Value) -> Option<String> {
+    Some(&stored["args"]).filter(|args| !args.is_null()).map(ToString::to_string)
+}
+
+/// The options that keep the other settings of a schedule.
+fn kept(stored: &Value) -> Vec<String> {
+    let options = [("queue", "queue"), ("priority", "priority"), ("max-attempts", "max_attempts"), ("catch-up", "catch_up")];
+    let mut words: Vec<_> = options
+        .iter()
+        .filter(|(_, field)| !stored[*field].is_null())
+        .map(|(option, field)| format!("--{option}={}", plain(&stored[*field])))
+        .collect();
+    words.extend(stored["jitter_s"].as_u64().map(|seconds| format!("--jitter={seconds}s")));
+    words.extend(stored["tags"].as_array().into_iter().flatten().map(|tag| format!("--tag={}", plain(tag))));
+    words.extend((stored["dst_gap"] == "skip").then(|| "--skip-gap".to_owned()));
+    words
+}
+
+impl Shared {
+    async fn action(&self, form: &Parameters) -> Result<Action, String> {
+        let stored = if given(form, "do") == "schedule-times" {
+            let all = self.look(&["schedule", "list"]).await;
+            all.rows.into_iter().find(|schedule| schedule["id"] == given(form, "id")).unwrap_or_default()
+        } else {
+            Value::Null
+        };
+        Action::of(form, &stored)
+    }
+
+    /// Returns the arguments in the dead letter of a job, to be changed.
+    async fn known_args(&self, form: &Parameters) -> Option<String> {
+        if !["retry", "enqueue"].contains(&given(form, "do")) || given(form, "queue").is_empty() {
+            return None;
+        }
+        let letters = self.look(&["dlq", "show", "--", given(form, "queue"), given(form, "id")]).await;
+        let body: Value = serde_json::from_str(text(letters.one(), "body")).ok()?;
+        Some(body["args"].to_string()).filter(|args| args != "null")
+    }
+}
+
+/// Shows what an action would do.
+pub(super) async fn ask(State(page): State<Page>, Query(mut form): Query<Parameters>, part: Part) -> Response {
+    if let Some(args) = page.known_args(&form).await {
+        form.entry("args".into()).or_insert(args);
+    }
+    let action = match page.action(&form).await {
+        Ok(action) => action,
+        Err(error) => return refuse(&page, &part, StatusCode::BAD_REQUEST, &error),
+    };
+    let counted = if action.can_count { page.count(&action).await } else { Vec::new() };
+    let is_field = |name: &str| action.fields.iter().any(|(field, ..)| *field == name);
+    let shown = if action.fields.is_empty() { shown(&page, &action.words) } else { shown(&page, &with_names(&action)) };
+    let body = html! {
+        @for paragraph in page.aws.place.with_options(&action.about()).split("\n\n") { p { (clean(paragraph)) } }
+        p { "The command that does this: " code { (foreign(&shown)) } }
+        @if !counted.is_empty() { h2 { "What it would change" } pre { @for line in &counted { (foreign(line)) "\n" } } }
+        form method="post" action="/act" {
+            @for (name, value) in form.iter().filter(|(name, _)| !is_field(name)) { input type="hidden" name=(name) value=(value); }
+            @for (name, label, value, is_long) in &action.fields {
+                p { label {
+                    (label) " "
+                    @if *is_long { textarea name=(name) rows="6" required { (value) } } @else { input name=(name) value=(value); }
+                } }
+            }
+            @if page.may_write {
+                p.actions { button class=[action.is_final.then_some("danger")] { (action.title) } a.button href=(action.back) { "Back" } }
+            } @else {
+                p.bad { "This page is read-only. Start it with " code { "sqjobs ui --write" } " to change something, or run the command." }
+            }
+        }
+    };
+    View { title: action.title, path: "", every_s: None, looks: &[], body }.render(&page, &part).into_response()
+}
+
+/// The words with the names of the fields in place of what the user fills in.
+fn with_names(action: &Action) -> Vec<String> {
+    let mut words: Vec<_> = action.words.iter().filter(|word| !word.is_empty()).cloned().collect();
+    if action.fields.iter().any(|(name, ..)| *name == "args") {
+        let args = action.fields.iter().find(|(name, ..)| *name == "args").map(|(_, _, value, _)| value.clone()).unwrap_or_default();
+        words.retain(|word| *word != args || args.is_empty());
+        words.push("ARGS".into());
+    }
+    words
+}
+
+/// The command line with the options of this system.
+fn shown(page: &Shared, words: &[String]) -> String {
+    page.aws.place.with_options(&format!("`{}`", line(words))).trim_matches('`').to_owned()
+}
+
+impl Shared {
+    /// Returns what the command says that it would change.
+    async fn count(&self, action: &Action) -> Vec<String> {
+        let mut words: Vec<_> = action.words.iter().map(String::as_str).collect();
+        words.insert(2, "--dry-run");
+        let run = self.runner.run(words.iter().map(|word| (*word).to_owned()).collect()).await;
+        let lines = run.printed.lines();
+        let error = run.outcome().and_then(|outcome| if let Outcome::Error(error) = outcome { Some(error.clone()) } else { None });
+        lines.answers.into_iter().chain(lines.notes).chain(error).collect()
+    }
+}
+
+/// Runs an action, and shows its output.
+pub(super) async fn act(State(page): State<Page>, part: Part, Form(form): Form<Parameters>) -> Response {
+    if !page.may_write {
+        return refuse(&page, &part, StatusCode::FORBIDDEN, "this page is read-only; start it with `sqjobs ui --write`");
+    }
+    let action = match page.action(&form).await {
+        Ok(action) => action,
+        Err(error) => return refuse(&page, &part, StatusCode::BAD_REQUEST, &error),
+    };
+    let mut words = action.words;
+    if action.can_count {
+        words.insert(2, "--yes".into()); // the form has asked
+    }
+    let run = page.runner.keep(words);
+    Redirect::to(&href("/run", &[("n", &run.number.to_string()), ("back", &action.back)])).into_response()
+}
+
+fn refuse(page: &Shared, part: &Part, status: StatusCode, why: &str) -> Response {
+    let body = html! { p.error role="alert" { (clean(why)) } };
+    (status, View { title: "Refused", path: "", every_s: None, looks: &[], body }.render(page, part)).into_response()
+}
+
+/// Shows a command that runs or has run, with its output so far.
+pub(super) async fn show(State(page): State<Page>, Query(given_by): Query<Parameters>, part: Part) -> Response {
+    let number = given(&given_by, "n").parse().ok();
+    let Some(run) = number.and_then(|number| page.runner.find(number)) else {
+        return refuse(&page, &part, StatusCode::NOT_FOUND, "this run is not known any more");
+    };
+    let lines = run.printed.lines();
+    // Only an address of this page.
+    let back = Some(given(&given_by, "back")).filter(|back| back.starts_with('/') && !back.starts_with("//")).unwrap_or("/");
+    let body = html! {
+        p { code { (foreign(&shown(&page, &run.words))) } }
+        pre aria-live="polite" { @for line in lines.answers.iter().chain(&lines.notes) { (foreign(line)) "\n" } }
+        @match run.outcome() {
+            None => {
+                p { "It runs." }
+                form method="post" action=(href("/stop", &[("n", given(&given_by, "n")), ("back", back)])) { button { "Stop" } }
+            },
+            Some(outcome) => { (ended(outcome)) },
+        }
+        p { small { (run.meter) } }
+        p { a.button href=(back) { "Back" } }
+    };
+    let every_s = run.outcome().is_none().then_some(1);
+    View { title: "Command", path: "", every_s, looks: &[], body }.render(&page, &part).into_response()
+}
+
+fn ended(outcome: &Outcome) -> Markup {
+    html! {
+        p data-ended="" role="status" {
+            @match outcome {
+                Outcome::Yes => { span.good { "Done." } },
+                Outcome::No => { span.bad { "Not done, or not all of it: the lines above say why." } },
+                Outcome::Error(error) => { span.error { "Error: " (foreign(error)) } },
+                Outcome::Stopped => { "Stopped. What was done before stays done." },
+            }
+        }
+    }
+}
+
+/// Stops a command between two of its requests, as Ctrl-C does.
+pub(super) async fn stop(State(page): State<Page>, Query(given_by): Query<Parameters>) -> Response {
+    if let Some(run) = given(&given_by, "n").parse().ok().and_then(|number| page.runner.find(number)) {
+        run.stop();
+    }
+    Redirect::to(&href("/run", &[("n", given(&given_by, "n")), ("back", given(&given_by, "back"))])).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn line_of(form: &[(&str, &str)], stored: &Value) -> String {
+        let form = form.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        line(&Action::of(&form, stored).map_err(|error| panic!("{error}")).map(|action| action.words).unwrap_or_default())
+    }
+
+    #[test]
+    fn each_action_is_a_command_that_the_command_line_accepts() {
+        let stored =
+            json!({"job": "adder", "queue": "sums", "args": [1], "tags": ["t"], "jitter_s": 5, "dst_gap": "skip", "max_attempts": 3});
+        let cases: [(&[(&str, &str)], &str); 14] = [
+            (&[("do", "retry"), ("id", "-a"), ("args", "[1]")], "sqjobs retry --yes -- -a '[1]'"),
+            (&[("do", "retry-tree"), ("id", "w")], "sqjobs retry --tree -- w"),
+            (&[("do", "cancel"), ("id", "a b")], "sqjobs cancel -- 'a b'"),
+            (&[("do", "cancel-tree"), ("id", "w")], "sqjobs cancel --tree --yes -- w"),
+            (&[("do", "run-now"), ("id", "a")], "sqjobs move --delay=0s -- a"),
+            (&[("do", "move"), ("id", "a"), ("delay", "2h")], "sqjobs move --delay=2h -- a"),
+            (&[("do", "enqueue"), ("name", "n"), ("queue", "q"), ("args", "{}")], "sqjobs enqueue --queue=q -- n '{}'"),
+            (&[("do", "tag"), ("id", "a"), ("add", "x")], "sqjobs tag --add=x -- a"),
+            (&[("do", "redrive"), ("queue", "q"), ("kind", "timeout")], "sqjobs dlq redrive --kind=timeout -- q"),
+            (&[("do", "purge"), ("queue", "q"), ("id", "a"), ("name", "n")], "sqjobs dlq purge --id=a -- q"),
+            (&[("do", "queue-pause"), ("queue", "q")], "sqjobs queue pause -- q"),
+            (&[("do", "queue-resume"), ("queue", "q")], "sqjobs queue resume -- q"),
+            (&[("do", "schedule-run"), ("id", "s")], "sqjobs schedule run -- s"),
+            (
+                &[("do", "schedule-times"), ("id", "s"), ("cron", "0 3 * * *"), ("timezone", "Europe/Madrid")],
+                "sqjobs schedule add --yes '--cron=0 3 * * *' '--timezone=Europe/Madrid' --queue=sums --max-attempts=3 --jitter=5s --tag=t --skip-gap -- s adder '[1]'",
+            ),
+        ];
+        for (form, expected) in cases {
+            let form: Parameters = form.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            let words = Action::of(&form, &stored).map(|action| action.words).expect("an action");
+            assert_eq!(line(&words).replace('\'', ""), expected.replace('\'', ""));
+            let parsed = <Args as clap::Parser>::try_parse_from(["sqjobs".to_owned()].into_iter().chain(words));
+            assert!(parsed.is_ok(), "{expected}: {parsed:?}");
+        }
+        assert_eq!(line_of(&[("do", "cancel"), ("id", "$(rm)")], &Value::Null), "sqjobs cancel -- '$(rm)'", "a shell would not obey it");
+    }
+
+    #[test]
+    fn an_unknown_action_is_refused() {
+        let form = Parameters::from([("do".into(), "table-delete".into())]);
+        assert_eq!(Action::of(&form, &Value::Null).map(|_| ()).expect_err("there is none"), "there is no action \"table-delete\"");
+    }
+}

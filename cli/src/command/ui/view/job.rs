@@ -1,0 +1,158 @@
+//! One job: its timeline, what happens next, and its relatives.
+
+use axum::extract::{Query, State};
+use futures_util::future::join3;
+use jiff::Timestamp;
+use maud::{Markup, html};
+use serde_json::Value;
+
+use super::{Parameters, given};
+use crate::{
+    command::ui::{
+        Page, Shared,
+        page::{self, Part, View, count, foreign, href, job_link, text, when},
+        svg,
+    },
+    output::clean,
+    time::exact,
+};
+
+pub(in crate::command::ui) async fn show(State(page): State<Page>, Query(given_by): Query<Parameters>, part: Part) -> Markup {
+    let id = given(&given_by, "id").trim();
+    let (get, explain, tree) = (["get", "--", id], ["explain", "--", id], ["tree", "--", id]);
+    let (found, explained, tree) = join3(page.look(&get), page.look(&explain), page.look(&tree)).await;
+    let (record, now) = (found.one(), page.aws.clock.now());
+    let sentences = explained.one()["sentences"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let ended = ["succeeded", "failed", "cancelled", "expired"].contains(&text(record, "state"));
+    let body = html! {
+        @if record.is_null() {
+            p { "There is no record of this job." }
+        } @else {
+            p { (page::state(text(record, "state"))) " " (foreign(text(record, "name"))) " on queue " (foreign(page.aws.short(text(record, "queue")))) }
+            (actions(&page, record, ended))
+        }
+        h2 { "What happened, and what happens next" }
+        ul.sentences { @for sentence in sentences { li { (clean(sentence)) } } }
+        @if !record.is_null() {
+            h2 { "Timeline" }
+            (timeline(record, now))
+            (relatives(&tree.rows, id))
+            h2 { "Data" }
+            (hidden("arguments", "Arguments", &arguments(record)))
+            (hidden("result", "Result", &pretty(&record["result"])))
+            (hidden("progress", "Progress", &pretty(&record["progress"])))
+            (hidden("checkpoint", "Checkpoint", &pretty(&record["checkpoint"])))
+            (hidden("meta", "Data of the producer", &pretty(&record["meta"])))
+            (hidden("record", "The whole record", &pretty(&without_data(record))))
+            (console(&page, record))
+        }
+    };
+    let every_s = (!ended && !record.is_null()).then_some(2);
+    View { title: id, path: "/jobs", every_s, looks: &[&found, &explained, &tree], body }.render(&page, &part)
+}
+
+fn actions(page: &Shared, record: &Value, ended: bool) -> Markup {
+    let (id, queue) = (text(record, "id"), page.aws.short(text(record, "queue")));
+    let to = |action: &str| href("/act", &[("do", action), ("id", id), ("queue", queue), ("name", text(record, "name"))]);
+    html! {
+        p.actions {
+            @if ended {
+                @if text(record, "dlq") == "sent" { a.button href=(to("redrive")) { "Run again, with the arguments of its dead letter" } }
+                a.button href=(to("retry")) { "Run again, with other arguments" }
+            } @else {
+                a.button href=(to("cancel")) { "Cancel" }
+                @if text(record, "state") == "scheduled" { a.button href=(to("run-now")) { "Run now" } a.button href=(to("move")) { "Move" } }
+            }
+            @if !record["dependencies"].is_null() { a.button href=(to("retry-tree")) { "Retry its workflow" } a.button href=(to("cancel-tree")) { "Cancel its workflow" } }
+            a.button href=(to("enqueue")) { "Enqueue a copy" }
+            a.button href=(to("tag")) { "Change tags" }
+        }
+    }
+}
+
+/// The events of a job, the oldest first.
+fn timeline(record: &Value, now: Timestamp) -> Markup {
+    let mut events: Vec<(&Value, Markup)> = Vec::new();
+    events.push((&record["enqueued_at"], html! { "enqueued" }));
+    for past in record["history"].as_array().into_iter().flatten() {
+        events.push((&past["started_at"], html! { "start " (count(past, "generation")) }));
+        events.push((&past["at"], html! { (page::state(text(past, "kind"))) " " (foreign(text(past, "message"))) }));
+    }
+    let is_told = record["history"].as_array().into_iter().flatten().any(|past| past["started_at"] == record["started_at"]);
+    if !record["started_at"].is_null() && !is_told {
+        events.push((&record["started_at"], html! { "start " (count(record, "generation")) }));
+    }
+    if !record["finished_at"].is_null() {
+        let result = if record["result"].is_null() { "" } else { ", with a result" };
+        events.push((
+            &record["finished_at"],
+            html! { (page::state(text(record, "state"))) (result) " " (foreign(&page::error_line(&record["error"]))) },
+        ));
+    } else if !record["run_at"].is_null() {
+        events.push((&record["run_at"], html! { (page::state(text(record, "state"))) " until then" }));
+    }
+    // Attempts of an older version may lack a time.
+    let mut events: Vec<_> = events.into_iter().filter(|(at, _)| at.is_string()).collect();
+    events.sort_by_key(|(at, _)| at.as_str().and_then(|text| text.parse::<Timestamp>().ok()));
+    html! {
+        ol.timeline { @for (at, what) in events { li { (when(at, now)) " " span { (what) } " " small { (at.as_str().and_then(|text| text.parse().ok()).map(exact).unwrap_or_default()) } } } }
+        p {
+            "Attempts: " (count(record, "attempts")) @if count(record, "max_attempts") > 0 { " of " (count(record, "max_attempts")) }
+            "; starts, with snoozed and interrupted ones: " (count(record, "runs")) "; snoozes: " (count(record, "snoozes")) "."
+            @if let Some(tags) = record["tags"].as_array() { " Tags: " @for tag in tags.iter().filter_map(Value::as_str) { a.badge href=(href("/jobs", &[("tag", tag)])) { (foreign(tag)) } " " } }
+        }
+    }
+}
+
+/// The jobs of the workflow as a graph, or the jobs of the tree as a list.
+fn relatives(rows: &[Value], id: &str) -> Markup {
+    if rows.len() < 2 {
+        return html! {};
+    }
+    html! {
+        h2 { "Its jobs and relatives" }
+        @if rows.iter().any(|row| row["depends_on"].is_array()) {
+            (svg::graph(rows, id))
+        } @else {
+            ul.tree { @for row in rows { li { (job_link(text(row, "id"))) " " (foreign(text(row, "name"))) " " (page::state(text(row, "state"))) } } }
+        }
+    }
+}
+
+/// Arguments and results may be private, so they are shown only on request.
+fn hidden(id: &str, title: &str, content: &str) -> Markup {
+    html! { @if !content.is_empty() { details id=(id) { summary { (title) } pre { (foreign(content)) } } } }
+}
+
+/// The message is in the record only while the table holds it in place of the queue.
+fn arguments(record: &Value) -> String {
+    let envelope: Value = serde_json::from_str(text(record, "envelope")).unwrap_or_default();
+    [pretty(&envelope["args"]), pretty(&envelope["kwargs"])].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+fn pretty(value: &Value) -> String {
+    if value.is_null() { String::new() } else { serde_json::to_string_pretty(value).unwrap_or_default() }
+}
+
+fn without_data(record: &Value) -> Value {
+    let mut record = record.clone();
+    if let Some(fields) = record.as_object_mut() {
+        fields.retain(|name, _| !["envelope", "result", "progress", "checkpoint", "meta"].contains(&name.as_str()));
+    }
+    record
+}
+
+/// The link to the log lines of the job in CloudWatch: the log group of the function, filtered by the id.
+fn console(page: &Shared, record: &Value) -> Markup {
+    let (Some(region), None) = (page.aws.sdk.region(), &page.aws.place.endpoint_url) else { return html! {} };
+    let filter = format!("\"{}\"", text(record, "id"));
+    let group = format!("/aws/lambda/{}", text(record, "queue"));
+    // The console escapes the part after `#` twice, with `$` for `%`.
+    let twice = |text: &str| href("", &[("a", &href("", &[("a", text)])[3..])])[3..].replace('%', "$");
+    let address = format!(
+        "https://{region}.console.aws.amazon.com/cloudwatch/home?region={region}#logsV2:log-groups/log-group/{}/log-events$3FfilterPattern$3D{}",
+        twice(&group),
+        twice(&filter)
+    );
+    html! { p { a href=(address) rel="noreferrer" { "Log lines in CloudWatch" } ", if the function has the name of its queue" } }
+}
