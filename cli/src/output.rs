@@ -199,7 +199,7 @@ pub(crate) fn colour(state: State) -> &'static str {
 
 /// Returns a progress bar, which is hidden unless standard error is a terminal.
 pub(crate) fn progress(length: Option<u64>, what: &str) -> ProgressBar {
-    if !io::stderr().is_terminal() {
+    if is_kept() || !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
     let style = |template| ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
@@ -210,6 +210,11 @@ pub(crate) fn progress(length: Option<u64>, what: &str) -> ProgressBar {
         }
         (None, _) => ProgressBar::new_spinner(),
     }
+}
+
+/// Returns true if the page of the operator keeps the lines of the command.
+pub(crate) fn is_kept() -> bool {
+    PRINTED.try_with(|_| ()).is_ok()
 }
 
 /// Prints a line to standard error. The macro `note!` calls it.
@@ -232,7 +237,7 @@ pub(crate) fn confirmed(question: &str, yes: bool) -> Result<bool, Failure> {
     if yes {
         return Ok(true);
     }
-    if !io::stdin().is_terminal() {
+    if is_kept() || !io::stdin().is_terminal() {
         return Err(Failure::new(format!("{question} There is no terminal for the question; add --yes")));
     }
     eprint!("{question} [y/N] ");

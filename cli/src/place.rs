@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use clap::Args;
 use sqjobs::setup;
 
+use crate::shell::shell;
+
 /// Where the jobs are.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Where the jobs are")]
@@ -69,7 +71,9 @@ impl Place {
         let (options, mut whole, mut rest) = (self.options(), String::new(), text);
         while let Some((before, after)) = rest.split_once("`sqjobs ") {
             let Some((command, behind)) = after.split_once('`') else { break };
-            whole.extend([before, "`sqjobs ", command, &*options, "`"]);
+            // No option follows `--`.
+            let (named, words) = command.split_at(command.find(" -- ").unwrap_or(command.len()));
+            whole.extend([before, "`sqjobs ", named, &*options, words, "`"]);
             rest = behind;
         }
         whole + rest
@@ -77,10 +81,15 @@ impl Place {
 
     /// Returns the options of this system that differ from the defaults.
     fn options(&self) -> String {
+        self.option_words().iter().map(|word| format!(" {}", shell(word))).collect()
+    }
+
+    /// Returns the words of these options.
+    pub(crate) fn option_words(&self) -> Vec<String> {
         let settings = self.settings().map(|setting| (setting.option, Some(setting.value).filter(|value| *value != setting.usual)));
         let more = [("region", &self.region), ("profile", &self.profile), ("endpoint-url", &self.endpoint_url)];
         let named = settings.into_iter().chain(more.map(|(name, value)| (name, value.clone())));
-        named.filter_map(|(name, value)| Some(format!(" --{name} {}", value?))).collect()
+        named.filter_map(|(name, value)| Some([format!("--{name}"), value?])).flatten().collect()
     }
 
     /// Returns the settings by which functions and commands find the system.

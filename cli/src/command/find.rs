@@ -13,7 +13,7 @@ use super::{beater, queue};
 use crate::{
     aws::Aws,
     failure::Failure,
-    output::{Output, clean, print_notes},
+    output::{Output, clean, is_kept, print_notes},
     shell::shell,
     time,
     value::text,
@@ -137,9 +137,9 @@ pub(super) async fn list(aws: &Aws, wanted: List) -> Result<bool, Failure> {
     };
     // The filter by state makes room for other jobs. One job more than is shown tells whether there are more.
     let most = if wanted.state.is_some() { MOST_FILTERED.max(wanted.limit) } else { wanted.limit };
-    let (mut records, unreadable) = match wanted.before {
-        Some(until) => failed_until(aws, until, most.saturating_add(1)).await?,
-        None => aws.client().list_all(by, most.saturating_add(1)).await?,
+    let (mut records, unreadable) = match by {
+        By::Failed => failed_until(aws, wanted.before.unwrap_or(Timestamp::MAX), most.saturating_add(1)).await?,
+        _ => aws.client().list_all(by, most.saturating_add(1)).await?,
     };
     let is_cut = records.len() > most;
     records.retain(|record| wanted.state.is_none_or(|state| record.state == state));
@@ -167,7 +167,10 @@ pub(super) async fn list(aws: &Aws, wanted: List) -> Result<bool, Failure> {
         let searched = if wanted.state.is_some() { format!(", after a search of the first {most} jobs") } else { String::new() };
         note!("only the first {} are shown{searched}; --limit shows more", wanted.limit);
     }
-    note!("{}", aws.place.with_options(scope_note(by)));
+    // The page of the operator has links to the other lists.
+    if !(is_kept() && matches!(by, By::Failed)) {
+        note!("{}", aws.place.with_options(scope_note(by)));
+    }
     if matches!(by, By::Due | By::Blocked) && !records.is_empty() {
         beater::report_missing(aws).await;
     }

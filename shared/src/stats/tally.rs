@@ -35,7 +35,7 @@ pub struct Tally {
     /// Number of deliveries by ending, named as in logs.
     #[serde(default)]
     pub endings: BTreeMap<String, u64>,
-    /// Number of endings, and of permanent failures among them, by the hour of the day in UTC. Hours without endings are absent.
+    /// Number of jobs that ended, and of those that failed, by the hour of the day in UTC. Hours without endings are absent.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub hours: BTreeMap<String, [u64; 2]>,
     /// Number of failures by kind, both of failed attempts and of jobs that failed permanently. `other_arguments` counts discarded
@@ -82,13 +82,15 @@ pub(crate) struct Sample<'a> {
 impl Tally {
     pub(super) fn add(&mut self, now: Timestamp, sample: &Sample<'_>) {
         add(&mut self.endings, sample.ending);
-        let hour = hour(now);
-        if !self.hours.contains_key(hour) {
-            self.hours.insert(hour.to_owned(), [0, 0]);
-        }
-        if let Some([ended, failed]) = self.hours.get_mut(hour) {
-            *ended += 1;
-            *failed += u64::from(sample.ending == Ending::Failed.as_str());
+        if is_end(sample.ending) {
+            let hour = hour(now);
+            if !self.hours.contains_key(hour) {
+                self.hours.insert(hour.to_owned(), [0, 0]);
+            }
+            if let Some([ended, failed]) = self.hours.get_mut(hour) {
+                *ended += 1;
+                *failed += u64::from(sample.ending == Ending::Failed.as_str());
+            }
         }
         let is_parked = sample.ending == Ending::Parked.as_str();
         if let Some(kind) = sample.kind.filter(|_| is_parked) {
@@ -121,12 +123,17 @@ impl Tally {
     pub(super) fn take_back(&mut self, now: Timestamp, ending: &str) {
         if let Some(count) = self.endings.get_mut(ending) {
             *count = count.saturating_sub(1);
-            if let Some([ended, failed]) = self.hours.get_mut(hour(now)) {
+            if let Some([ended, failed]) = self.hours.get_mut(hour(now)).filter(|_| is_end(ending)) {
                 *ended = ended.saturating_sub(1);
                 *failed = failed.saturating_sub(u64::from(ending == Ending::Failed.as_str()));
             }
         }
     }
+}
+
+/// Returns `true` if no attempt of the job follows.
+fn is_end(ending: &str) -> bool {
+    [Ending::Succeeded, Ending::Failed, Ending::Cancelled, Ending::Expired].iter().any(|end| end.as_str() == ending)
 }
 
 /// Returns the name of the hour of an instant.
@@ -220,8 +227,9 @@ mod tests {
         a.add(late, &ended("failed"));
         a.take_back(late, "failed");
         b.add(late, &ended("retried"));
+        b.add(late, &ended("expired"));
         a.merge(&b);
-        assert_eq!(a.hours, BTreeMap::from([("0".to_owned(), [1, 0]), ("23".to_owned(), [2, 1])]));
+        assert_eq!(a.hours, BTreeMap::from([("0".to_owned(), [1, 0]), ("23".to_owned(), [2, 1])]), "a retry is no end");
     }
 
     #[test]

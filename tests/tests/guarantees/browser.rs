@@ -14,8 +14,6 @@ use serde_json::{Value, json};
 
 use crate::{wait, world::PATIENCE};
 
-/// Names of the programs on Debian.
-const DRIVER: &str = "chromedriver";
 /// Said where there is none.
 const MISSING: &str = "CHROMIUM AND CHROMEDRIVER ARE NOT INSTALLED: THE PAGE IS NOT TESTED IN A BROWSER";
 
@@ -31,20 +29,25 @@ pub(crate) struct Browser {
     pub(crate) client: Client,
 }
 
-/// Starts the driver once for all tests. The system ends it with this process.
+/// Starts the driver once for all tests. It ends with this process, whose end closes the standard input of the shell.
 fn driver() -> Option<&'static str> {
     static ADDRESS: OnceLock<Option<(String, Child)>> = OnceLock::new();
     let started = ADDRESS.get_or_init(|| {
-        let mut command = Command::new(DRIVER);
-        command.args(["--port=0", "--log-level=SEVERE"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let Ok(mut child) = command.spawn() else {
+        let mut command = Command::new("sh");
+        command.args(["-c", "chromedriver --port=0 --log-level=SEVERE & driver=$!; read _; kill $driver"]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("a shell");
+        let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
+        let port = Command::new("chromedriver").arg("--version").stdout(Stdio::null()).status().is_ok().then(|| {
+            lines
+                .find_map(|line| Some(line.split_once("started successfully on port ")?.1.trim_end_matches('.').to_owned()))
+                .expect("its port")
+        });
+        thread::spawn(move || lines.for_each(drop));
+        let Some(port) = port else {
             eprintln!("{MISSING}");
             return None;
         };
-        let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
-        let port = lines.find_map(|line| Some(line.split_once("started successfully on port ")?.1.trim_end_matches('.').to_owned()));
-        thread::spawn(move || lines.for_each(drop));
-        Some((format!("http://127.0.0.1:{}", port.expect("the driver says its port")), child))
+        Some((format!("http://127.0.0.1:{port}"), child))
     });
     started.as_ref().map(|(address, _)| &**address)
 }

@@ -8,12 +8,13 @@ use axum::{
 };
 use clap::CommandFactory as _;
 use maud::{Markup, html};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::{
     Page, Shared,
     page::{Part, View, foreign, href, text},
-    runner::{Outcome, line},
+    runner::Outcome,
     view::{Parameters, given},
 };
 use crate::{args::Args, output::clean};
@@ -52,7 +53,7 @@ impl Action {
         };
         let args = ("args", "Arguments, as JSON", given("args").to_owned(), true);
         let asked = match given("do") {
-            "retry" => Self { fields: vec![args], ..action("Run again", words(&["retry", "--yes"], &[]), &[id, given("args")]) },
+            "retry" => Self { fields: vec![args], ..action("Run again", words(&["retry"], &[]), &[id, given("args")]) },
             "retry-tree" => action("Retry a workflow", words(&["retry", "--tree"], &[]), &[id]),
             "cancel" => Self { is_final: true, ..action("Cancel", words(&["cancel"], &[]), &[id]) },
             "cancel-tree" => Self { is_final: true, ..action("Cancel a workflow", words(&["cancel", "--tree", "--yes"], &[]), &[id]) },
@@ -82,18 +83,31 @@ impl Action {
                     &[queue],
                 )
             },
-            verb @ ("queue-pause" | "queue-resume") => {
-                Self { back: "/".into(), ..action("Pause or resume a queue", words(&["queue", &verb["queue-".len()..]], &[]), &[queue]) }
-            }
+            verb @ ("queue-pause" | "queue-resume") => Self {
+                back: "/".into(),
+                ..action(
+                    if verb == "queue-pause" { "Pause the queue" } else { "Resume the queue" },
+                    words(&["queue", &verb["queue-".len()..]], &[]),
+                    &[queue],
+                )
+            },
             verb @ ("schedule-pause" | "schedule-resume" | "schedule-run") => Self {
                 back: "/schedules".into(),
-                ..action("Change or run a schedule", words(&["schedule", &verb["schedule-".len()..]], &[]), &[id])
+                ..action(
+                    match verb {
+                        "schedule-pause" => "Pause the schedule",
+                        "schedule-resume" => "Resume the schedule",
+                        _ => "Run the schedule now",
+                    },
+                    words(&["schedule", &verb["schedule-".len()..]], &[]),
+                    &[id],
+                )
             },
             "schedule-times" => Self {
                 back: href("/schedule", &[("id", id)]),
                 ..action(
                     "Change the times of a schedule",
-                    words(&["schedule", "add", "--yes"], &["cron", "every", "timezone"]).into_iter().chain(kept(stored)).collect(),
+                    words(&["schedule", "add"], &["cron", "every", "timezone"]).into_iter().chain(kept(stored)).collect(),
                     &[&[id, text(stored, "job")][..], &args_of(stored).iter().map(String::as_str).collect::<Vec<_>>()].concat(),
                 )
             },
@@ -149,21 +163,42 @@ impl Shared {
         Action::of(form, &stored)
     }
 
-    /// Returns the arguments in the dead letter of a job, to be changed.
-    async fn known_args(&self, form: &Parameters) -> Option<String> {
-        if !["retry", "enqueue"].contains(&given(form, "do")) || given(form, "queue").is_empty() {
+    /// Returns the message of a job, from its record or its dead letter.
+    async fn message(&self, id: &str, queue: &str) -> Option<Value> {
+        let found = self.look(&["get", "--", id]).await;
+        let envelope = text(found.one(), "envelope");
+        if !envelope.is_empty() {
+            return serde_json::from_str(envelope).ok();
+        }
+        if text(found.one(), "dlq") != "sent" {
             return None;
         }
-        let letters = self.look(&["dlq", "show", "--", given(form, "queue"), given(form, "id")]).await;
-        let body: Value = serde_json::from_str(text(letters.one(), "body")).ok()?;
-        Some(body["args"].to_string()).filter(|args| args != "null")
+        let letters = self.look(&["dlq", "show", "--", queue, id]).await;
+        serde_json::from_str(text(letters.one(), "body")).ok()
+    }
+
+    /// Returns what the command says that it would change.
+    async fn count(&self, action: &Action) -> Vec<String> {
+        let mut words = action.words.clone();
+        words.insert(2, "--dry-run".into());
+        let run = self.runner.run(words).await;
+        let lines = run.printed.lines();
+        let error = run.outcome().and_then(|outcome| if let Outcome::Error(error) = outcome { Some(error.clone()) } else { None });
+        lines.answers.into_iter().chain(lines.notes).chain(error).collect()
     }
 }
 
 /// Shows what an action would do.
 pub(super) async fn ask(State(page): State<Page>, Query(mut form): Query<Parameters>, part: Part) -> Response {
-    if let Some(args) = page.known_args(&form).await {
-        form.entry("args".into()).or_insert(args);
+    let mut note = None;
+    if ["retry", "enqueue"].contains(&given(&form, "do"))
+        && let Some(message) = page.message(given(&form, "id"), given(&form, "queue")).await
+    {
+        if message["kwargs"].as_object().is_some_and(|named| !named.is_empty()) {
+            note = Some("Its message has named arguments (kwargs), which this form cannot send.");
+        } else if !message["args"].is_null() {
+            form.entry("args".into()).or_insert(message["args"].to_string());
+        }
     }
     let action = match page.action(&form).await {
         Ok(action) => action,
@@ -171,10 +206,15 @@ pub(super) async fn ask(State(page): State<Page>, Query(mut form): Query<Paramet
     };
     let counted = if action.can_count { page.count(&action).await } else { Vec::new() };
     let is_field = |name: &str| action.fields.iter().any(|(field, ..)| *field == name);
-    let shown = if action.fields.is_empty() { shown(&page, &action.words) } else { shown(&page, &with_names(&action)) };
+    // The names of the fields stand for what the user fills in.
+    let mut named = form.clone();
+    named.extend(action.fields.iter().map(|(name, ..)| ((*name).to_owned(), name.to_uppercase())));
+    let shown = page.action(&named).await.map(|action| page.line(&action.words)).unwrap_or_default();
     let body = html! {
         @for paragraph in page.aws.place.with_options(&action.about()).split("\n\n") { p { (clean(paragraph)) } }
         p { "The command that does this: " code { (foreign(&shown)) } }
+        @if given(&form, "do") == "enqueue" { p { "The copy has the same name, but not the tags, keys and priority of this job." } }
+        @if let Some(note) = note { p.bad { (note) } }
         @if !counted.is_empty() { h2 { "What it would change" } pre { @for line in &counted { (foreign(line)) "\n" } } }
         form method="post" action="/act" {
             @for (name, value) in form.iter().filter(|(name, _)| !is_field(name)) { input type="hidden" name=(name) value=(value); }
@@ -194,53 +234,38 @@ pub(super) async fn ask(State(page): State<Page>, Query(mut form): Query<Paramet
     View { title: action.title, path: "", every_s: None, looks: &[], body }.render(&page, &part).into_response()
 }
 
-/// The words with the names of the fields in place of what the user fills in.
-fn with_names(action: &Action) -> Vec<String> {
-    let mut words: Vec<_> = action.words.iter().filter(|word| !word.is_empty()).cloned().collect();
-    if action.fields.iter().any(|(name, ..)| *name == "args") {
-        let args = action.fields.iter().find(|(name, ..)| *name == "args").map(|(_, _, value, _)| value.clone()).unwrap_or_default();
-        words.retain(|word| *word != args || args.is_empty());
-        words.push("ARGS".into());
-    }
-    words
-}
-
-/// The command line with the options of this system.
-fn shown(page: &Shared, words: &[String]) -> String {
-    page.aws.place.with_options(&format!("`{}`", line(words))).trim_matches('`').to_owned()
-}
-
-impl Shared {
-    /// Returns what the command says that it would change.
-    async fn count(&self, action: &Action) -> Vec<String> {
-        let mut words: Vec<_> = action.words.iter().map(String::as_str).collect();
-        words.insert(2, "--dry-run");
-        let run = self.runner.run(words.iter().map(|word| (*word).to_owned()).collect()).await;
-        let lines = run.printed.lines();
-        let error = run.outcome().and_then(|outcome| if let Outcome::Error(error) = outcome { Some(error.clone()) } else { None });
-        lines.answers.into_iter().chain(lines.notes).chain(error).collect()
-    }
-}
-
 /// Runs an action, and shows its output.
 pub(super) async fn act(State(page): State<Page>, part: Part, Form(form): Form<Parameters>) -> Response {
     if !page.may_write {
         return refuse(&page, &part, StatusCode::FORBIDDEN, "this page is read-only; start it with `sqjobs ui --write`");
+    }
+    let args = given(&form, "args");
+    // The command would read a file for `@FILE`, and the terminal for `-`.
+    if !args.is_empty() && serde_json::from_str::<IgnoredAny>(args).is_err() {
+        let why = format!("the arguments {args:?} are not JSON; write [1, 2], {{\"to\": \"x\"}} or \"text\"");
+        return refuse(&page, &part, StatusCode::BAD_REQUEST, &why);
     }
     let action = match page.action(&form).await {
         Ok(action) => action,
         Err(error) => return refuse(&page, &part, StatusCode::BAD_REQUEST, &error),
     };
     let mut words = action.words;
-    if action.can_count {
-        words.insert(2, "--yes".into()); // the form has asked
+    // The form of these has asked. Other commands ask in some cases only.
+    if action.can_count || !given(&form, YES).is_empty() {
+        let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
+        words.insert(end, "--yes".into());
     }
-    let run = page.runner.keep(words);
-    Redirect::to(&href("/run", &[("n", &run.number.to_string()), ("back", &action.back)])).into_response()
+    let run = page.runner.keep(words, form, action.back);
+    Redirect::to(&href("/run", &[("n", &run.number.to_string())])).into_response()
 }
 
+/// The field of a form that answers the question of a command.
+const YES: &str = "yes";
+/// Number of lines of output to show, and maximum number of them while a command runs.
+const SHOWN: usize = 500;
+
 fn refuse(page: &Shared, part: &Part, status: StatusCode, why: &str) -> Response {
-    let body = html! { p.error role="alert" { (clean(why)) } };
+    let body = html! { p.error { (clean(why)) } };
     (status, View { title: "Refused", path: "", every_s: None, looks: &[], body }.render(page, part)).into_response()
 }
 
@@ -251,20 +276,30 @@ pub(super) async fn show(State(page): State<Page>, Query(given_by): Query<Parame
         return refuse(&page, &part, StatusCode::NOT_FOUND, "this run is not known any more");
     };
     let lines = run.printed.lines();
-    // Only an address of this page.
-    let back = Some(given(&given_by, "back")).filter(|back| back.starts_with('/') && !back.starts_with("//")).unwrap_or("/");
+    let lines: Vec<_> = lines.answers.iter().chain(&lines.notes).collect();
+    let first = lines.len().saturating_sub(SHOWN);
+    let asks = matches!(run.outcome(), Some(Outcome::Error(error)) if error.ends_with("add --yes"));
     let body = html! {
-        p { code { (foreign(&shown(&page, &run.words))) } }
-        pre aria-live="polite" { @for line in lines.answers.iter().chain(&lines.notes) { (foreign(line)) "\n" } }
+        p { code { (foreign(&page.line(&run.words))) } }
+        @if first > 0 { p { "The first " (first) " lines are left out." } }
+        pre { @for line in &lines[first..] { (foreign(line)) "\n" } }
         @match run.outcome() {
             None => {
-                p { "It runs." }
-                form method="post" action=(href("/stop", &[("n", given(&given_by, "n")), ("back", back)])) { button { "Stop" } }
+                p { "Running." }
+                form method="post" action=(href("/stop", &[("n", given(&given_by, "n"))])) {
+                    button { "Stop" } " A request that is under way may still be carried out."
+                }
             },
             Some(outcome) => { (ended(outcome)) },
         }
+        @if asks {
+            form method="post" action="/act" {
+                @for (name, value) in &run.form { input type="hidden" name=(name) value=(value); }
+                button.danger name=(YES) value="yes" { "Yes, do it" }
+            }
+        }
         p { small { (run.meter) } }
-        p { a.button href=(back) { "Back" } }
+        p { a.button href=(run.back) { "Back" } }
     };
     let every_s = run.outcome().is_none().then_some(1);
     View { title: "Command", path: "", every_s, looks: &[], body }.render(&page, &part).into_response()
@@ -272,30 +307,30 @@ pub(super) async fn show(State(page): State<Page>, Query(given_by): Query<Parame
 
 fn ended(outcome: &Outcome) -> Markup {
     html! {
-        p data-ended="" role="status" {
+        p data-status="" {
             @match outcome {
                 Outcome::Yes => { span.good { "Done." } },
                 Outcome::No => { span.bad { "Not done, or not all of it: the lines above say why." } },
-                Outcome::Error(error) => { span.error { "Error: " (foreign(error)) } },
+                Outcome::Error(error) => { span.error { (foreign(error)) } },
                 Outcome::Stopped => { "Stopped. What was done before stays done." },
             }
         }
     }
 }
 
-/// Stops a command between two of its requests, as Ctrl-C does.
+/// Stops a command.
 pub(super) async fn stop(State(page): State<Page>, Query(given_by): Query<Parameters>) -> Response {
     if let Some(run) = given(&given_by, "n").parse().ok().and_then(|number| page.runner.find(number)) {
         run.stop();
     }
-    Redirect::to(&href("/run", &[("n", given(&given_by, "n")), ("back", given(&given_by, "back"))])).into_response()
+    Redirect::to(&href("/run", &[("n", given(&given_by, "n"))])).into_response()
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
-    use super::*;
+    use super::{super::runner::line, *};
 
     fn line_of(form: &[(&str, &str)], stored: &Value) -> String {
         let form = form.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -307,7 +342,7 @@ mod tests {
         let stored =
             json!({"job": "adder", "queue": "sums", "args": [1], "tags": ["t"], "jitter_s": 5, "dst_gap": "skip", "max_attempts": 3});
         let cases: [(&[(&str, &str)], &str); 14] = [
-            (&[("do", "retry"), ("id", "-a"), ("args", "[1]")], "sqjobs retry --yes -- -a '[1]'"),
+            (&[("do", "retry"), ("id", "-a"), ("args", "[1]")], "sqjobs retry -- -a '[1]'"),
             (&[("do", "retry-tree"), ("id", "w")], "sqjobs retry --tree -- w"),
             (&[("do", "cancel"), ("id", "a b")], "sqjobs cancel -- 'a b'"),
             (&[("do", "cancel-tree"), ("id", "w")], "sqjobs cancel --tree --yes -- w"),
@@ -322,7 +357,7 @@ mod tests {
             (&[("do", "schedule-run"), ("id", "s")], "sqjobs schedule run -- s"),
             (
                 &[("do", "schedule-times"), ("id", "s"), ("cron", "0 3 * * *"), ("timezone", "Europe/Madrid")],
-                "sqjobs schedule add --yes '--cron=0 3 * * *' '--timezone=Europe/Madrid' --queue=sums --max-attempts=3 --jitter=5s --tag=t --skip-gap -- s adder '[1]'",
+                "sqjobs schedule add '--cron=0 3 * * *' '--timezone=Europe/Madrid' --queue=sums --max-attempts=3 --jitter=5s --tag=t --skip-gap -- s adder '[1]'",
             ),
         ];
         for (form, expected) in cases {
@@ -337,7 +372,10 @@ mod tests {
 
     #[test]
     fn an_unknown_action_is_refused() {
-        let form = Parameters::from([("do".into(), "table-delete".into())]);
-        assert_eq!(Action::of(&form, &Value::Null).map(|_| ()).expect_err("there is none"), "there is no action \"table-delete\"");
+        let refused = |form: &[(&str, &str)]| {
+            let form = form.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            Action::of(&form, &Value::Null).map(|_| ()).expect_err("it is refused")
+        };
+        assert_eq!(refused(&[("do", "table-delete")]), "there is no action \"table-delete\"");
     }
 }

@@ -72,6 +72,8 @@ fn router(shared: Page, guard: Arc<Guard>) -> Router {
         .route("/doctor", get(view::overview::doctor))
         .route("/jobs", get(view::jobs::show))
         .route("/job", get(view::job::show))
+        .route("/explain", get(view::job::explain))
+        .route("/tree", get(view::job::tree))
         .route("/dead", get(view::dead::show))
         .route("/schedules", get(view::schedules::show))
         .route("/schedule", get(view::schedules::one))

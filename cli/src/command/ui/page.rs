@@ -23,6 +23,9 @@ use crate::{
 
 const VIEWS: [(&str, &str); 5] =
     [("/", "Overview"), ("/jobs", "Jobs"), ("/dead", "Dead letters"), ("/schedules", "Schedules"), ("/stats", "Statistics")];
+/// The states of jobs.
+pub(super) const STATES: [&str; 9] =
+    ["failed", "blocked", "scheduled", "queued", "running", "retrying", "succeeded", "cancelled", "expired"];
 /// The characters that need no escape in a query (RFC 3986, section 2.3).
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -32,7 +35,7 @@ pub(super) struct Look {
     pub(super) rows: Vec<Value>,
     notes: Vec<String>,
     error: Option<String>,
-    line: String,
+    words: Vec<String>,
     cost: String,
 }
 
@@ -53,9 +56,17 @@ impl Shared {
             rows: lines.answers.iter().filter_map(|line| serde_json::from_str(line).ok()).collect(),
             notes: lines.notes,
             error,
-            line: line(&owned(words)),
+            words: owned(words),
             cost: run.meter.to_string(),
         }
+    }
+
+    /// Returns a command line with the options of this system.
+    pub(super) fn line(&self, words: &[String]) -> String {
+        let mut words = words.to_vec();
+        let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
+        words.splice(end..end, self.aws.place.option_words());
+        line(&words)
     }
 
     /// Runs a command, and returns the lines that it prints.
@@ -69,6 +80,16 @@ fn owned(words: &[&str]) -> Vec<String> {
 }
 
 impl Look {
+    /// Returns true if the command could answer, so that an empty answer means that there is nothing.
+    pub(super) fn is_answered(&self) -> bool {
+        self.error.is_none()
+    }
+
+    /// Returns true if it could answer in full.
+    pub(super) fn is_whole(&self) -> bool {
+        self.is_answered() && self.notes.is_empty()
+    }
+
     /// Returns the only line of the answer.
     pub(super) fn one(&self) -> &Value {
         self.rows.first().unwrap_or(&Value::Null)
@@ -77,6 +98,12 @@ impl Look {
 
 /// True if only the content of the view is wanted, because the frame is there already.
 pub(super) struct Part(bool);
+
+impl Part {
+    pub(super) fn is_wanted(&self) -> bool {
+        self.0
+    }
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for Part {
     type Rejection = Infallible;
@@ -105,7 +132,7 @@ impl View<'_> {
         }
         let place = &shared.aws.place;
         let region = shared.aws.sdk.region().map(ToString::to_string).unwrap_or_default();
-        let system = [place.prefix.clone(), region, place.endpoint_url.clone().unwrap_or_default()];
+        let system = [place.prefix.clone(), region, shared.aws.sdk.endpoint_url().unwrap_or_default().to_owned()];
         let system = system.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("  ");
         html! {
             (DOCTYPE)
@@ -133,13 +160,12 @@ impl View<'_> {
                         }
                         p.system { (system) @if !shared.may_write { span.badge title="Start `sqjobs ui --write` to change something" { "read-only" } } }
                     }
-                    main id="content" tabindex="-1" data-every=[self.every_s] { (content) }
-                    footer {
-                        @if self.every_s.is_some() {
-                            label { input type="checkbox" id="live" checked; " live" }
-                        }
+                    p.bar {
+                        label { input type="checkbox" id="live" checked; " Refresh" }
+                        span id="refreshed" {}
                         span id="status" role="status" {}
                     }
+                    main id="content" tabindex="-1" { (content) }
                 }
             }
         }
@@ -147,10 +173,11 @@ impl View<'_> {
 
     fn content(&self, shared: &Shared) -> Markup {
         html! {
-            h1 { bdi { (clean(self.title)) } }
+            @if let Some(seconds) = self.every_s { span data-every=(seconds) hidden {} }
+            @if !self.title.is_empty() { h1 { bdi { (clean(self.title)) } } }
             @for look in self.looks {
                 @if let Some(error) = &look.error {
-                    p.error role="alert" { code { (look.line) } ": " (clean(&shared.aws.place.with_options(error))) }
+                    p.error data-status="" { code { (foreign(&shared.line(&look.words))) } ": " (clean(&shared.aws.place.with_options(error))) }
                 }
             }
             (self.body)
@@ -159,11 +186,11 @@ impl View<'_> {
                 ul.notes { @for note in notes { li { (clean(note)) } } }
             }
             @if !self.looks.is_empty() {
-                details.cost id="cost" {
-                    summary { "What this look costs" }
+                details.cost id={ "cost-" (self.title) } {
+                    summary { "Cost of this view" }
                     ul {
                         @for look in self.looks {
-                            li { code { (shared.aws.place.with_options(&format!("`{}`", look.line)).trim_matches('`')) } " " (look.cost) }
+                            li { code { (foreign(&shared.line(&look.words))) } " " (look.cost) }
                         }
                     }
                 }
@@ -205,8 +232,16 @@ pub(super) fn job_link(id: &str) -> Markup {
     html! { a.id href=(href("/job", &[("id", id)])) { (foreign(id)) } }
 }
 
+/// A state, in its colour. A text that is none, such as the kind of a failure, has none.
 pub(super) fn state(state: &str) -> Markup {
-    html! { span class={ "state " (state) } { (state) } }
+    let colour = if STATES.contains(&state) { state } else { "" };
+    html! { span class={ "state " (colour) } { (foreign(state)) } }
+}
+
+/// A text of several lines that someone else has chosen.
+pub(super) fn foreign_lines(text: &str) -> Markup {
+    let lines = text.lines().map(clean).collect::<Vec<_>>().join("\n");
+    html! { bdi { (lines) } }
 }
 
 /// An instant, as the time from now, with its exact value as the title.
@@ -225,12 +260,12 @@ pub(super) fn error_line(error: &Value) -> String {
     }
 }
 
-/// A table that scrolls by itself on a narrow screen.
+/// A table that scrolls by itself on a narrow screen. The name of a column of numbers begins with `#`.
 pub(super) fn table(label: &str, head: &[&str], rows: impl IntoIterator<Item = Markup>) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label=(label) {
             table {
-                thead { tr { @for name in head { th scope="col" { (name) } } } }
+                thead { tr { @for name in head { th scope="col" class=[name.starts_with('#').then_some("number")] { (name.trim_start_matches('#')) } } } }
                 tbody { @for row in rows { tr { (row) } } }
             }
         }
@@ -254,7 +289,7 @@ pub(super) fn jobs<'a>(label: &str, records: impl IntoIterator<Item = &'a Value>
             td.long { (foreign(&error_line(&record["error"]))) }
         }
     });
-    table(label, &["Id", "Name", "State", "Attempts", "When", "Error"], rows)
+    table(label, &["Id", "Name", "State", "#Attempts", "When", "Error"], rows)
 }
 
 #[cfg(test)]

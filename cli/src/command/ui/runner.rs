@@ -19,13 +19,14 @@ use tokio::{
     time::timeout,
 };
 
+use super::view::Parameters;
 use crate::{
     args::Args,
     aws::Aws,
     command,
     failure::Failure,
     meter::Meter,
-    output::{PRINTED, Printed},
+    output::{PRINTED, Printed, first_line},
     shell::shell,
 };
 
@@ -45,6 +46,9 @@ pub(super) struct Runner {
 pub(super) struct Run {
     pub(super) number: u64,
     pub(super) words: Vec<String>,
+    /// The form that asked for it, and the view to return to.
+    pub(super) form: Parameters,
+    pub(super) back: String,
     pub(super) printed: Printed,
     pub(super) meter: Meter,
     outcome: OnceLock<Outcome>,
@@ -67,12 +71,15 @@ impl Runner {
         let (starts, mut wanted) = unbounded_channel::<Arc<Run>>();
         spawn_local(async move {
             while let Some(run) = wanted.recv().await {
-                let aws = Aws { meter: run.meter.clone(), ..aws.clone() };
+                let (aws, own) = (Aws { meter: run.meter.clone(), ..aws.clone() }, Arc::clone(&run));
+                // A task of its own, so that a panic ends the command alone.
+                let mut command = spawn_local(async move { PRINTED.scope(own.printed.clone(), execute(&own.words, &aws)).await });
                 spawn_local(async move {
                     let outcome = tokio::select! {
-                        outcome = PRINTED.scope(run.printed.clone(), execute(&run.words, &aws)) => outcome,
+                        outcome = &mut command => outcome.unwrap_or_else(|error| Outcome::Error(format!("the command has crashed: {error}"))),
                         () = run.is_stopped.notified() => Outcome::Stopped,
                     };
+                    command.abort();
                     run.outcome.set(outcome).ok();
                     run.has_ended.notify_waiters();
                 });
@@ -81,10 +88,12 @@ impl Runner {
         Self { starts, count: AtomicU64::new(0), runs: Mutex::default() }
     }
 
-    fn begin(&self, words: Vec<String>) -> Arc<Run> {
+    fn begin(&self, words: Vec<String>, form: Parameters, back: String) -> Arc<Run> {
         let run = Arc::new(Run {
             number: self.count.fetch_add(1, Ordering::Relaxed),
             words,
+            form,
+            back,
             printed: Printed::default(),
             meter: Meter::default(),
             outcome: OnceLock::new(),
@@ -97,17 +106,17 @@ impl Runner {
 
     /// Runs a command to its end, for a view.
     pub(super) async fn run(&self, words: Vec<String>) -> Arc<Run> {
-        let run = self.begin(words);
-        if timeout(PATIENCE, run.ended()).await.is_err() {
-            run.stop();
-            run.ended().await;
+        let run = StopsWhenDropped(self.begin(words, Parameters::new(), String::new()));
+        if timeout(PATIENCE, run.0.ended()).await.is_err() {
+            run.0.stop();
+            run.0.ended().await;
         }
-        run
+        Arc::clone(&run.0)
     }
 
     /// Starts a command that the user has asked for, and keeps it to be shown.
-    pub(super) fn keep(&self, words: Vec<String>) -> Arc<Run> {
-        let run = self.begin(words);
+    pub(super) fn keep(&self, words: Vec<String>, form: Parameters, back: String) -> Arc<Run> {
+        let run = self.begin(words, form, back);
         let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
         let excess = (runs.len() + 1).saturating_sub(KEPT);
         let ended: Vec<_> = runs.iter().filter(|run| run.outcome().is_some()).take(excess).map(|run| run.number).collect();
@@ -122,12 +131,21 @@ impl Runner {
     }
 }
 
+/// Ends the command of a view that nobody waits for any more.
+struct StopsWhenDropped(Arc<Run>);
+
+impl Drop for StopsWhenDropped {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
 impl Run {
     pub(super) fn outcome(&self) -> Option<&Outcome> {
         self.outcome.get()
     }
 
-    /// Ends the command between two of its requests.
+    /// Ends the command. A request that is under way may still be carried out.
     pub(super) fn stop(&self) {
         self.is_stopped.notify_one();
     }
@@ -146,13 +164,14 @@ fn execute<'a>(words: &'a [String], aws: &'a Aws) -> LocalBoxFuture<'a, Outcome>
         let words = ["sqjobs"].into_iter().chain(words.iter().map(String::as_str));
         let args = match Args::try_parse_from(words) {
             Ok(args) => args,
-            Err(error) => return Outcome::Error(error.to_string()),
+            // The other lines are about the command line.
+            Err(error) => return Outcome::Error(first_line(error.to_string().trim_start_matches("error: "))),
         };
         match command::run(args, Some(aws)).await {
             Ok(true) => Outcome::Yes,
             Ok(false) => Outcome::No,
             Err(Failure::BrokenPipe) => Outcome::Error("the output is closed".into()),
-            Err(Failure::Message(message)) => Outcome::Error(aws.place.with_options(&message)),
+            Err(Failure::Message(message)) => Outcome::Error(message),
         }
     })
 }

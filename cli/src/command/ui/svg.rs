@@ -70,7 +70,7 @@ pub(super) fn graph(jobs: &[Value], own: &str) -> Markup {
     html! {
         @if jobs.len() > shown.len() { p { "The first " (shown.len()) " of " (jobs.len()) " jobs." } }
         div.scroll tabindex="0" role="region" aria-label="Graph of the workflow" {
-            svg.graph viewBox={ "0 0 " (width) " " (height) } width=(width) height=(height) role="img" aria-label="Jobs of the workflow and what they wait for" {
+            svg.graph viewBox={ "0 0 " (width) " " (height) } width=(width) height=(height) role="group" aria-label="Jobs of the workflow and what they wait for" {
                 @for edge in edges { path d=(edge) {} }
                 @for (job, place) in &shown {
                     @let (x, y) = corner(*place);

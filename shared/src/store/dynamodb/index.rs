@@ -34,8 +34,8 @@ impl DynamoDb {
         query.expression_attribute_values(":list", text(list))
     }
 
-    /// Returns the ids of the jobs that failed for good at this instant or before, at most `limit` of each shard. The index may lag behind,
-    /// so read the records.
+    /// Returns the ids of the jobs that failed for good at this instant or before, the latest first, at most `limit`. The index may lag
+    /// behind, so read the records.
     ///
     /// # Errors
     ///
@@ -45,10 +45,13 @@ impl DynamoDb {
         let shards = (0..SHARDS).map(async |shard| {
             let query = self.list_query(&failed_shard_name(shard)).key_condition_expression("listed = :list AND listed_at <= :until");
             let query = query.expression_attribute_values(":until", text(&rfc3339::text(until)));
-            pages(query.scan_index_forward(false), limit).await
+            pages(query.projection_expression("id, listed_at").scan_index_forward(false), limit).await
         });
         let shards = join_all(shards).await.into_iter().collect::<Result<Vec<_>, _>>()?;
-        Ok(shards.iter().flatten().filter_map(id_of).collect())
+        let at = |item: &Item| item.get("listed_at").and_then(|at| at.as_s().ok().cloned());
+        let mut found: Vec<_> = shards.iter().flatten().filter_map(|item| Some((at(item), id_of(item)?))).collect();
+        found.sort_by(|one, other| other.cmp(one));
+        Ok(found.into_iter().map(|(_, id)| id).take(limit).collect())
     }
 }
 

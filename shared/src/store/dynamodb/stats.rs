@@ -81,13 +81,13 @@ mod tests {
         let now = "2026-05-04T12:00:00Z".parse().expect("an instant");
         let first = statement("jobs", &share(), now).expect("a statement");
         let text = "INSERT INTO \"jobs\" VALUE {'id': ?, 'queue': ?, 'day': ?, 'listed': ?, 'listed_at': ?, 'purge_at': ?, 'endings': ?, \
-                    'kinds': ?, 'last_waited_ms': ?, 'run': ?, 'version': ?, 'wait': ?}";
+                    'hours': ?, 'kinds': ?, 'last_waited_ms': ?, 'run': ?, 'version': ?, 'wait': ?}";
         assert_eq!(first.statement, text);
         let parameters = first.parameters.expect("parameters");
         assert_eq!(parameters[0], super::text("stats#2026-05-04\u{1f}q\u{1f}p"));
         assert_eq!(parameters[5], AttributeValue::N("1780660800".into()));
         let again = statement("jobs", &Share { exists: true, ..share() }, now).expect("a statement");
-        let text = r#"UPDATE "jobs" SET "endings"=? SET "kinds"=? SET "last_waited_ms"=? SET "run"=? SET "version"=? SET "wait"=? WHERE "id"=? AND "version"<?"#;
+        let text = r#"UPDATE "jobs" SET "endings"=? SET "hours"=? SET "kinds"=? SET "last_waited_ms"=? SET "run"=? SET "version"=? SET "wait"=? WHERE "id"=? AND "version"<?"#;
         assert_eq!(again.statement, text);
     }
     #[test]

@@ -1,5 +1,7 @@
 //! Dead letters by queue and reason.
 
+use std::collections::BTreeMap;
+
 use axum::extract::{Query, State};
 use maud::{Markup, html};
 use serde_json::Value;
@@ -8,7 +10,7 @@ use super::{Parameters, given, groups};
 use crate::{
     command::ui::{
         Page,
-        page::{Part, View, count, foreign, href, job_link, state, table, text, when},
+        page::{Part, View, count, foreign, foreign_lines, href, job_link, state, table, text, when},
     },
     output::first_line,
 };
@@ -29,21 +31,23 @@ pub(in crate::command::ui) async fn show(State(page): State<Page>, Query(given_b
                 td.number { (count(queue, "dead")) }
             }
         });
-        let body = html! { @if dead.is_empty() { p { "There are no dead letters." } } @else { (table("Queues", &["Queue", "Dead letters"], rows)) } };
+        let body = html! { @if dead.is_empty() { @if queues.is_answered() { p { "There are no dead letters." } } } @else { (table("Queues", &["Queue", "#Dead letters"], rows)) } };
         return View { title: "Dead letters", path: "/dead", every_s: Some(5), looks: &[&queues], body }.render(&page, &part);
     }
     let found = page.look(&["dlq", "list", "--limit", READ, "--", queue]).await;
     let now = page.aws.clock.now();
     let groups = groups(&found.rows, |letter| (text(letter, "kind"), text(letter, "reason")));
     let by_reason = groups.iter().map(|group| {
-        let act = |action: &str| href("/act", &[("do", action), ("queue", queue), ("kind", group.kind)]);
         html! {
             td.number { (group.rows.len()) }
             td { (foreign(group.kind)) }
             td.long { (foreign(&group.message)) }
-            td { a href=(act("redrive")) { "redrive this kind" } ", " a href=(act("purge")) { "purge this kind" } }
         }
     });
+    let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
+    for letter in &found.rows {
+        *kinds.entry(text(letter, "kind")).or_default() += 1;
+    }
     let one_by_one = found.rows.iter().take(SHOWN).map(|letter| {
         let id = text(letter, "id");
         let act = |action: &str| href("/act", &[("do", action), ("queue", queue), ("id", id)]);
@@ -55,7 +59,7 @@ pub(in crate::command::ui) async fn show(State(page): State<Page>, Query(given_b
             td { (when(&letter["sent_at"], now)) }
             td { @match &letter["record"] { Value::Null => { "no record" }, record => { (state(text(record, "state"))) } } }
             td {
-                details id={ "body-" (text(letter, "message_id")) } { summary { "message" } pre { (foreign(text(letter, "body"))) } }
+                details id={ "body-" (text(letter, "message_id")) } { summary { "message" } pre { (foreign_lines(text(letter, "body"))) } }
                 a href=(act("redrive")) { "redrive" } ", " a href=(act("purge")) { "purge" }
             }
         }
@@ -66,12 +70,16 @@ pub(in crate::command::ui) async fn show(State(page): State<Page>, Query(given_b
             a.button href=(href("/act", &[("do", "purge"), ("queue", queue)])) { "Purge all" }
             a.button href=(href("/dead", &[("queue", queue)])) { "Read again" }
         }
+        @for (kind, letters) in &kinds {
+            @let act = |action: &str| href("/act", &[("do", action), ("queue", queue), ("kind", kind)]);
+            p { (letters) " of kind " strong { (foreign(kind)) } ": " a href=(act("redrive")) { "redrive this kind" } ", " a href=(act("purge")) { "purge this kind" } }
+        }
         @if found.rows.is_empty() {
-            p { "There are no dead letters, or another reader hides them for half a minute." }
+            @if found.is_answered() { p { "There are no dead letters, or another reader hides them for half a minute." } }
         } @else {
             h2 { "By reason" }
-            (table("Dead letters by reason", &["Letters", "Kind", "Reason", "Actions"], by_reason))
-            h2 { "One by one" }
+            (table("Dead letters by reason", &["#Dead letters", "Kind", "Reason"], by_reason))
+            h2 { "Dead letters" }
             @if found.rows.len() > SHOWN { p { "The first " (SHOWN) " of " (found.rows.len()) "." } }
             (table("Dead letters", &["Id", "Name", "Kind", "Reason", "Since", "State", "Actions"], one_by_one))
         }

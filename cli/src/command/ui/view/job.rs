@@ -1,7 +1,6 @@
 //! One job: its timeline, what happens next, and its relatives.
 
 use axum::extract::{Query, State};
-use futures_util::future::join3;
 use jiff::Timestamp;
 use maud::{Markup, html};
 use serde_json::Value;
@@ -10,7 +9,7 @@ use super::{Parameters, given};
 use crate::{
     command::ui::{
         Page, Shared,
-        page::{self, Part, View, count, foreign, href, job_link, text, when},
+        page::{self, Part, View, count, foreign, foreign_lines, href, job_link, text, when},
         svg,
     },
     output::clean,
@@ -19,24 +18,25 @@ use crate::{
 
 pub(in crate::command::ui) async fn show(State(page): State<Page>, Query(given_by): Query<Parameters>, part: Part) -> Markup {
     let id = given(&given_by, "id").trim();
-    let (get, explain, tree) = (["get", "--", id], ["explain", "--", id], ["tree", "--", id]);
-    let (found, explained, tree) = join3(page.look(&get), page.look(&explain), page.look(&tree)).await;
+    let found = page.look(&["get", "--", id]).await;
     let (record, now) = (found.one(), page.aws.clock.now());
-    let sentences = explained.one()["sentences"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let ended = ["succeeded", "failed", "cancelled", "expired"].contains(&text(record, "state"));
+    // Both read more than the record, so the browser asks for them again only when the job has changed.
+    let version = format!("{} {} {}", text(record, "state"), count(record, "generation"), text(record, "run_at"));
+    let load = |path: &str| href(path, &[("id", id), ("version", &version)]);
     let body = html! {
         @if record.is_null() {
-            p { "There is no record of this job." }
+            @if found.is_answered() { p { "There is no record of this job." } }
         } @else {
             p { (page::state(text(record, "state"))) " " (foreign(text(record, "name"))) " on queue " (foreign(page.aws.short(text(record, "queue")))) }
             (actions(&page, record, ended))
         }
         h2 { "What happened, and what happens next" }
-        ul.sentences { @for sentence in sentences { li { (clean(sentence)) } } }
+        section data-load=(load("/explain")) { p { a href=(load("/explain")) { "Explain" } } }
         @if !record.is_null() {
             h2 { "Timeline" }
             (timeline(record, now))
-            (relatives(&tree.rows, id))
+            section data-load=(load("/tree")) { p { a href=(load("/tree")) { "Its workflow, or its relatives" } } }
             h2 { "Data" }
             (hidden("arguments", "Arguments", &arguments(record)))
             (hidden("result", "Result", &pretty(&record["result"])))
@@ -48,7 +48,25 @@ pub(in crate::command::ui) async fn show(State(page): State<Page>, Query(given_b
         }
     };
     let every_s = (!ended && !record.is_null()).then_some(2);
-    View { title: id, path: "/jobs", every_s, looks: &[&found, &explained, &tree], body }.render(&page, &part)
+    View { title: id, path: "/jobs", every_s, looks: &[&found], body }.render(&page, &part)
+}
+
+/// The sentences of `explain`.
+pub(in crate::command::ui) async fn explain(State(page): State<Page>, Query(given_by): Query<Parameters>, part: Part) -> Markup {
+    let explained = page.look(&["explain", "--", given(&given_by, "id")]).await;
+    let sentences = explained.one()["sentences"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let body = html! { ul.sentences { @for sentence in sentences { li { (clean(sentence)) } } } };
+    let title = if part.is_wanted() { "" } else { given(&given_by, "id") };
+    View { title, path: "/jobs", every_s: None, looks: &[&explained], body }.render(&page, &part)
+}
+
+/// The jobs of the workflow, or the relatives of a job.
+pub(in crate::command::ui) async fn tree(State(page): State<Page>, Query(given_by): Query<Parameters>, part: Part) -> Markup {
+    let id = given(&given_by, "id");
+    let found = page.look(&["tree", "--", id]).await;
+    let body = relatives(&found.rows, id);
+    let title = if part.is_wanted() { "" } else { id };
+    View { title, path: "/jobs", every_s: None, looks: &[&found], body }.render(&page, &part)
 }
 
 fn actions(page: &Shared, record: &Value, ended: bool) -> Markup {
@@ -63,7 +81,10 @@ fn actions(page: &Shared, record: &Value, ended: bool) -> Markup {
                 a.button href=(to("cancel")) { "Cancel" }
                 @if text(record, "state") == "scheduled" { a.button href=(to("run-now")) { "Run now" } a.button href=(to("move")) { "Move" } }
             }
-            @if !record["dependencies"].is_null() { a.button href=(to("retry-tree")) { "Retry its workflow" } a.button href=(to("cancel-tree")) { "Cancel its workflow" } }
+            @if !record["dependencies"].is_null() {
+                @if !ended { a.button href=(to("cancel-tree")) { "Cancel its workflow" } }
+                @else if text(record, "state") != "succeeded" { a.button href=(to("retry-tree")) { "Retry its workflow" } }
+            }
             a.button href=(to("enqueue")) { "Enqueue a copy" }
             a.button href=(to("tag")) { "Change tags" }
         }
@@ -121,7 +142,7 @@ fn relatives(rows: &[Value], id: &str) -> Markup {
 
 /// Arguments and results may be private, so they are shown only on request.
 fn hidden(id: &str, title: &str, content: &str) -> Markup {
-    html! { @if !content.is_empty() { details id=(id) { summary { (title) } pre { (foreign(content)) } } } }
+    html! { @if !content.is_empty() { details id=(id) { summary { (title) } pre { (foreign_lines(content)) } } } }
 }
 
 /// The message is in the record only while the table holds it in place of the queue.
@@ -144,7 +165,7 @@ fn without_data(record: &Value) -> Value {
 
 /// The link to the log lines of the job in CloudWatch: the log group of the function, filtered by the id.
 fn console(page: &Shared, record: &Value) -> Markup {
-    let (Some(region), None) = (page.aws.sdk.region(), &page.aws.place.endpoint_url) else { return html! {} };
+    let (Some(region), None) = (page.aws.sdk.region(), page.aws.sdk.endpoint_url()) else { return html! {} };
     let filter = format!("\"{}\"", text(record, "id"));
     let group = format!("/aws/lambda/{}", text(record, "queue"));
     // The console escapes the part after `#` twice, with `$` for `%`.

@@ -14,11 +14,11 @@ use crate::{
         svg,
     },
     output::clean,
-    time::brief,
+    time::{brief, exact},
 };
 
 /// Number of failed jobs to group.
-const FAILED: &str = "200";
+const FAILED: &str = "100";
 /// Number of groups of failures to show.
 const GROUPS: usize = 5;
 
@@ -30,18 +30,30 @@ pub(in crate::command::ui) async fn show(State(page): State<Page>, part: Part) -
         let stat = stats.rows.iter().find(|stat| stat["queue"] == queue["name"]).unwrap_or(&Value::Null);
         row(queue, stat, now)
     });
-    let head =
-        ["Queue", "Waiting", "Running", "Delayed", "Last wait", "Ended today", "Failed today", "Last 24 hours", "Dead letters", "Function"];
+    let head = [
+        "Queue",
+        "#Waiting",
+        "#In flight",
+        "#Delayed",
+        "Last wait",
+        "#Ended today",
+        "#Failed today",
+        "Last 24 hours",
+        "#Dead letters",
+        "Function",
+    ];
     let groups = groups(&failed.rows, error_of);
     let body = html! {
-        section aria-label="Findings" data-load="/doctor" { p { a href="/doctor" { "Look for faults" } } }
+        section aria-label="Findings" data-load="/doctor" { p { a href="/doctor" { "Faults of the system" } } }
         h2 { "Queues" }
-        @if queues.rows.is_empty() { p { "There is no queue with a dead-letter queue." } } @else { (table("Queues", &head, rows)) }
+        @if !queues.rows.is_empty() { (table("Queues", &head, rows)) }
+        @else if queues.is_answered() { p { "There is no queue with a dead-letter queue." } }
         h2 { "What failed" }
         @if groups.is_empty() {
-            p { "No job has failed." }
+            @if failed.is_answered() { p { "No job has failed." } }
         } @else {
-            (table("What failed", &["Jobs", "Kind", "Message", "Latest"], groups.iter().take(GROUPS).map(|group| html! {
+            p { "The " (groups.len().min(GROUPS)) " most frequent of " (groups.len()) " reasons, among the last " (failed.rows.len()) " failed jobs." }
+            (table("What failed", &["#Jobs", "Kind", "Message", "Latest"], groups.iter().take(GROUPS).map(|group| html! {
                 td.number { a href=(href("/jobs", &[("kind", group.kind), ("message", &group.message)])) { (group.rows.len()) } }
                 td { (foreign(group.kind)) }
                 td.long { (foreign(&group.message)) }
@@ -65,7 +77,7 @@ fn row(queue: &Value, stat: &Value, now: Timestamp) -> Markup {
         td.number { (count(queue, "in_flight")) }
         td.number { (count(queue, "delayed")) }
         td { (last_wait.unwrap_or_default()) " " (when(&stat["last_started_at"], now)) }
-        td.number { (ended("succeeded") + ended("failed")) }
+        td.number { (ended("succeeded") + ended("failed") + ended("cancelled") + ended("expired")) }
         td.number { (ended("failed")) }
         td { (svg::hours(&last_day(stat, now))) }
         td.number { @match count(queue, "dead") { 0 => { "0" }, dead => { a.bad href=(href("/dead", &[("queue", name)])) { (dead) } } } }
@@ -100,7 +112,7 @@ fn last_day(stat: &Value, now: Timestamp) -> Vec<(u64, u64)> {
 pub(in crate::command::ui) async fn doctor(State(page): State<Page>, part: Part) -> Markup {
     let findings = page.look(&["doctor"]).await;
     let body = html! {
-        @if findings.rows.is_empty() { p.good { "The doctor finds no fault." } }
+        @if findings.rows.is_empty() && findings.is_whole() { p.good { "No faults were found at " (exact(page.aws.clock.now())) "." } }
         @for finding in &findings.rows {
             details.finding id={ "finding-" (text(finding, "rule")) "-" (text(finding, "at")) } {
                 summary { strong { (foreign(text(finding, "at"))) } ": " (foreign(text(finding, "what"))) }
@@ -109,5 +121,5 @@ pub(in crate::command::ui) async fn doctor(State(page): State<Page>, part: Part)
             }
         }
     };
-    View { title: "Faults", path: "/", every_s: None, looks: &[&findings], body }.render(&page, &part)
+    View { title: if part.is_wanted() { "" } else { "Faults" }, path: "/", every_s: None, looks: &[&findings], body }.render(&page, &part)
 }

@@ -14,9 +14,10 @@ use crate::command::ui::{
 };
 
 /// Number of fires to show.
-const FIRES: &str = "20";
-/// Time in which runs are searched, and their number.
-const PAST: SignedDuration = SignedDuration::from_hours(7 * 24);
+const FIRES: &str = "10";
+/// The times in which runs are searched, in minutes: up to a week. The first one has at most 600 fires.
+const PAST: [i64; 4] = [10, 60, 24 * 60, 7 * 24 * 60];
+/// Number of runs to show.
 const RUNS: usize = 10;
 
 pub(in crate::command::ui) async fn show(State(page): State<Page>, part: Part) -> Markup {
@@ -38,7 +39,7 @@ pub(in crate::command::ui) async fn show(State(page): State<Page>, part: Part) -
         }
     });
     let body = html! {
-        @if found.rows.is_empty() { p { "There are no schedules." } }
+        @if found.rows.is_empty() { @if found.is_answered() { p { "There are no schedules." } } }
         @else { (table("Schedules", &["Id", "Job", "Times", "Next fire", "Status", "Actions"], rows)) }
     };
     View { title: "Schedules", path: "/schedules", every_s: Some(5), looks: &[&found], body }.render(&page, &part)
@@ -69,7 +70,7 @@ pub(in crate::command::ui) async fn one(State(page): State<Page>, Query(given_by
     let schedule = found.rows.iter().find(|schedule| schedule["id"] == id).unwrap_or(&Value::Null);
     let zone = if tried.is_empty() { text(schedule, "timezone") } else { given(&given_by, "timezone") };
     let body = html! {
-        @if schedule.is_null() { p { "There is no schedule with this id." } }
+        @if schedule.is_null() { @if found.is_answered() { p { "There is no schedule with this id." } } }
         @else {
             p { "Enqueues the job " (foreign(text(schedule, "job"))) ", " (foreign(words.first().map(String::as_str).unwrap_or_default())) }
             p.actions {
@@ -81,7 +82,8 @@ pub(in crate::command::ui) async fn one(State(page): State<Page>, Query(given_by
             (upcoming(next.one(), zone))
             h2 { "Change the times" }
             (form(&page, schedule, &given_by))
-            @if !ran.is_empty() { h2 { "Last runs" } (jobs("Last runs", &ran, now)) }
+            h2 { "Last runs" }
+            @if ran.is_empty() { p { "No run of the last week has a record." } } @else { (jobs("Last runs", &ran, now)) }
         }
     };
     View { title: id, path: "/schedules", every_s: None, looks: &[&found, &next], body }.render(&page, &part)
@@ -89,16 +91,21 @@ pub(in crate::command::ui) async fn one(State(page): State<Page>, Query(given_by
 
 /// The records of the jobs of the last fires, the newest first. A fire of a job that was recorded only on trouble may have none.
 async fn last_runs(page: &Page, id: &str, now: Timestamp) -> Vec<Value> {
-    let since = now.saturating_sub(PAST).unwrap_or(Timestamp::MIN).to_string();
-    let fires = page.look(&["schedule", "preview", "--count", "1000", "--after", &since, "--", id]).await;
-    let is_past = |fire: &&str| fire.parse::<Timestamp>().is_ok_and(|at| at <= now);
-    let past = fires.one().as_array().into_iter().flatten().filter_map(Value::as_str).filter(is_past);
-    let mut ids: Vec<_> = past.map(|fire| format!("schedule:{id}:{fire}")).collect();
-    let last = ids.split_off(ids.len().saturating_sub(RUNS));
-    if last.is_empty() {
+    let mut past = Vec::new();
+    for window in PAST {
+        let since = now.saturating_sub(SignedDuration::from_mins(window)).unwrap_or(Timestamp::MIN).to_string();
+        let fires = page.look(&["schedule", "preview", "--count", "1000", "--after", &since, "--", id]).await;
+        let fires = fires.one().as_array().into_iter().flatten().filter_map(|fire| fire.as_str()?.parse::<Timestamp>().ok());
+        past = fires.filter(|fire| *fire <= now).collect();
+        if past.len() >= RUNS {
+            break;
+        }
+    }
+    let ids: Vec<_> = past.iter().rev().take(RUNS).map(|fire| format!("schedule:{id}:{fire}")).collect();
+    if ids.is_empty() {
         return Vec::new();
     }
-    let words: Vec<_> = ["get", "--"].into_iter().chain(last.iter().rev().map(String::as_str)).collect();
+    let words: Vec<_> = ["get", "--"].into_iter().chain(ids.iter().map(String::as_str)).collect();
     page.look(&words).await.rows
 }
 

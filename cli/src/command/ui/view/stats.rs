@@ -34,7 +34,7 @@ pub(in crate::command::ui) async fn show(State(page): State<Page>, Query(given_b
         @for queue in queues { (of_queue(queue)) }
         @if !waits.is_empty() {
             h2 { "Jobs that wait for keys" }
-            (table("Jobs that wait for keys", &["Key", "Waiting", "Oldest enqueued"], waits.iter().map(|wait| html! {
+            (table("Jobs that wait for keys", &["Key", "#Waiting", "Oldest enqueued"], waits.iter().map(|wait| html! {
                 td { (foreign(text(wait, "waits_for"))) }
                 td.number { (count(wait, "jobs")) }
                 td { (when(&wait["since"], now)) }
@@ -64,7 +64,7 @@ fn of_queue(queue: &Value) -> Markup {
     html! {
         h2 { a href=(href("/stats", &[("queue", text(queue, "queue"))])) { (foreign(text(queue, "queue"))) } }
         @if days.is_empty() { p { "No job has ended on these days." } } @else {
-            (table("Days", &["Day", "Succeeded", "Retried", "Failed", "Failure rate", "Waited", "Ran", "Cost, about"], rows))
+            (table("Days", &["Day", "#Succeeded", "#Retried", "#Failed", "#Failure rate", "Waited", "Ran", "#Cost, about"], rows))
             @if !kinds.is_empty() { p { "Errors: " @for (kind, count) in &kinds { span.badge { (count) " " (foreign(kind)) } " " } } }
             div.charts {
                 (svg::histogram("Wait before the first attempt", &buckets(&days, "wait")))
@@ -87,7 +87,7 @@ const MILLION_RETRIES: f64 = 2.38;
 fn dollars(jobs: u64, retries: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "it is shown with four decimals")]
     let dollars = (jobs as f64 * MILLION_JOBS + retries as f64 * MILLION_RETRIES) / 1e6;
-    format!("${dollars:.4}")
+    if dollars < 0.0001 { "under $0.0001".into() } else { format!("${dollars:.4}") }
 }
 
 fn mean(spread: &Value) -> String {
