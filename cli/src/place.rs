@@ -102,3 +102,16 @@ impl Place {
         ]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_options_of_a_system_stand_before_the_words_after_two_dashes() {
+        let place = Place { prefix: "staging-".into(), ..Place::default() };
+        let text = "run `sqjobs get a`, or `sqjobs cancel -- -b`";
+        assert_eq!(place.with_options(text), "run `sqjobs get a --prefix staging-`, or `sqjobs cancel --prefix staging- -- -b`");
+        assert_eq!(Place { prefix: "a b".into(), ..Place::default() }.with_options("`sqjobs list`"), "`sqjobs list --prefix 'a b'`");
+    }
+}
