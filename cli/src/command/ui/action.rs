@@ -13,9 +13,9 @@ use serde_json::Value;
 
 use super::{
     Page, Shared,
+    form::{Parameters, given},
     page::{Part, View, foreign, href, text},
     runner::Outcome,
-    view::{Parameters, given},
 };
 use crate::{args::Args, output::clean};
 

@@ -4,6 +4,7 @@
 //! page does what the command line does, with the same rights.
 
 mod action;
+mod form;
 mod guard;
 mod page;
 mod runner;

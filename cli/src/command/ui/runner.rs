@@ -19,7 +19,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::view::Parameters;
+use super::form::Parameters;
 use crate::{
     args::Args,
     aws::Aws,

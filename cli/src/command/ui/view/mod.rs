@@ -7,20 +7,15 @@ pub(super) mod overview;
 pub(super) mod schedules;
 pub(super) mod stats;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::page::text;
+use super::{
+    form::{Parameters, given},
+    page::text,
+};
 use crate::output::first_line;
-
-/// The parameters of an address.
-pub(super) type Parameters = HashMap<String, String>;
-
-/// Returns a parameter, or an empty text.
-pub(super) fn given<'a>(parameters: &'a Parameters, name: &str) -> &'a str {
-    parameters.get(name).map(String::as_str).unwrap_or_default()
-}
 
 /// Failures of one kind with one message.
 struct Group<'a> {
