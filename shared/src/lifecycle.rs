@@ -44,7 +44,7 @@ pub(crate) use self::{
         key_kept_until, needed, new_key, places, taken_place, timed_place, unmarked, waited_keys, waiting_list,
     },
     lease::renewed,
-    node::{is_left_over, is_reopened, job_of, max_wait, members, nodes, page, pages, plan, reopened},
+    node::{is_left_over, is_reopened, job_of, max_wait, members, nodes, overdue_expansion, page, pages, plan, reopened},
     rate::{new_rate_key, next_look, next_starts, started, with_declared, with_fixed_rate},
     refuse::refuse,
     repair::{Repair, repair},

@@ -165,7 +165,13 @@ impl Client {
     async fn compare(&self, group: &str, node: &Record) -> Result<(), Error> {
         let write = match self.records(std::slice::from_ref(&node.id)).await?.pop().flatten() {
             None => Write::insert(node.clone()),
-            Some(stored) if lifecycle::is_left_over(&stored, self.clock.now()) => Write::replace(stored, node.clone()),
+            // The jobs of an earlier group may still wait.
+            Some(stored)
+                if lifecycle::is_left_over(&stored, self.clock.now())
+                    && self.get(group).await?.is_none_or(|closing| lifecycle::is_unclaimed(&closing)) =>
+            {
+                Write::replace(stored, node.clone())
+            }
             Some(stored) if lifecycle::members(&stored).eq(lifecycle::members(node)) => return Ok(()),
             Some(_) => {
                 return Err(Error::Conflict(format!("cannot enqueue group {group:?}: another group has this id; use another one")));

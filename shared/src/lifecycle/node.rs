@@ -11,13 +11,16 @@ use jiff::Timestamp;
 use crate::{
     clock::after,
     envelope::{Digest, Envelope, LINK},
-    record::{Dependencies, Record, State},
+    record::{Dependencies, Failure, Record, State},
 };
 
 /// Maximum time to wait for other jobs, unless the message sets it.
 pub(super) const MAX_BLOCKED: Duration = Duration::from_hours(30 * 24);
 /// Delay after which the message of a job is certainly gone. A queue keeps messages for at most 14 days.
 pub(super) const GONE: Duration = Duration::from_hours(15 * 24);
+/// Maximum time from the first delivery of a workflow until all its jobs are sent. A delivery repeats what an earlier one has done, so one
+/// that needs more time than its function has would never come to the end.
+const EXPANSION: Duration = Duration::from_hours(24);
 /// Maximum number of members of a node.
 pub(super) const WIDTH: usize = 20;
 /// Maximum bytes of the ids of a node's members. A node then has less than 1 KB, so that each change costs one write unit.
@@ -81,6 +84,15 @@ pub(crate) fn plan(workflow: &str, body: &str, digest: Option<Digest>, max_wait:
         purge_at,
         ..of(plan_id(workflow))
     }
+}
+
+/// Returns the reason why no delivery of a message that was sent at `sent_at` sends the jobs of a workflow any more. `plan` is the plan that
+/// an earlier delivery has stored. A redriven message is a new one.
+pub(crate) fn overdue_expansion(plan: &Record, sent_at: Option<Timestamp>, now: Timestamp) -> Option<Failure> {
+    let is_old = |at: Option<Timestamp>| at.is_some_and(|at| after(at, EXPANSION) < now);
+    let reason = "not all jobs of the workflow were sent within 24 hours; the logs of its function show why. Redrive this message, or send \
+                  the other jobs with `sqjobs retry --tree`";
+    (is_old(plan.enqueued_at) && is_old(sent_at)).then(|| Failure::new("expansion", reason.to_owned(), now))
 }
 
 /// Returns `true` for a node or a plan of an earlier workflow with the same id, whose message is certainly gone.

@@ -19,7 +19,7 @@ use std::{
 };
 
 use fastrand::Rng;
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use jiff::{SignedDuration, Timestamp};
 use tokio::{runtime, time::Instant};
 
@@ -29,7 +29,8 @@ pub use self::{
 };
 use self::{
     graph::{declared, id_of, sent},
-    process::{Beater, Cloud, Function, Operator},
+    keyed::replaces,
+    process::{Beater, Cloud, Function, Operator, Producer},
     table::Table,
     watch::{Run, Step, Stop, Watch},
 };
@@ -168,6 +169,7 @@ pub struct Simulated {
     runs: Vec<Run>,
     steps: Vec<Step>,
     cancelled: BTreeSet<String>,
+    retried: BTreeSet<String>,
     stops: Vec<Stop>,
     left: usize,
 }
@@ -235,8 +237,8 @@ impl Simulation {
         Self { changes, ..self }
     }
 
-    /// Enqueues the jobs and runs them until they end, or for thirty days of virtual time. `worker` creates the worker of one process.
-    /// For repeatable runs, jobs must not start threads, and must not read other clocks or random numbers.
+    /// Enqueues the jobs and runs them until they end, or for thirty days of virtual time. `worker` creates the worker of one process. Jobs
+    /// with an id that [replace](crate::OnConflict::Replace) the arguments of others are enqueued during the run. For repeatable runs, jobs must not start threads, and must not read other clocks or random numbers.
     ///
     /// In runs with even seeds, beaters do not look at jobs that others block, so that this cannot hide a lost release.
     ///
@@ -309,10 +311,12 @@ impl Simulation {
             start,
         };
         let client = Client::new(Arc::new(world.queue.clone()), Arc::new(world.store.clone()), clock, "");
-        let answers = client.enqueue_many(enqueued.clone()).await;
-        let given = enqueued.into_iter().zip(answers);
-        let enqueued: Vec<_> = given.map(|(job, answer)| job.id(answer.expect("a job that can be enqueued").id)).collect();
+        let (late, first): (Vec<_>, Vec<_>) = enqueued.into_iter().partition(replaces);
+        let answers = client.enqueue_many(first.clone()).await;
+        let given = first.into_iter().zip(answers);
+        let mut enqueued: Vec<_> = given.map(|(job, answer)| job.id(answer.expect("a job that can be enqueued").id)).collect();
         world.send_dropped(&enqueued).await;
+        enqueued.extend(late.iter().cloned());
         let workflows: Vec<_> = enqueued.iter().filter(|job| !job.envelope().jobs.is_empty()).map(|job| id_of(job).to_owned()).collect();
         let each = |of: fn(&Enqueue, Timestamp) -> Vec<Enqueue>| {
             // The same message may be enqueued twice.
@@ -323,9 +327,10 @@ impl Simulation {
         let functions = (0..self.functions).map(|_| Function::new(&world, jobs));
         let beaters = (0..self.beaters).map(|_| Beater::new(&world));
         let operator = Operator { world: &world, jobs: &sent, workflows: &workflows, changes: self.changes };
+        let producer = Producer { world: &world, jobs: late };
         let work = async {
             tokio::select! { biased;
-                () = async { operator.live().await; world.ended(&enqueued).await } => true,
+                () = async { join(operator.live(), producer.live()).await; world.ended(&enqueued).await } => true,
                 _ = join_all(functions.map(Function::live)) => false,
                 _ = join_all(beaters.map(Beater::live)) => false,
             }
@@ -343,6 +348,7 @@ impl Simulation {
             runs: world.watch.runs(),
             steps: world.watch.steps(),
             cancelled: world.watch.cancelled(),
+            retried: world.watch.retried(),
             stops: world.watch.stops(),
             jobs: enqueued,
             left,
@@ -352,7 +358,8 @@ impl Simulation {
 
 impl Simulated {
     /// Returns all violated guarantees: jobs that are lost or stuck, that had two concurrent attempts, that ran after they had ended,
-    /// that did not wait for the jobs that they depend on, or that started although a key was full. The guarantees that
+    /// that did not wait for the jobs that they depend on, that started although a key was full, or that ran with arguments that were
+    /// replaced. The guarantees that
     /// [`Recording::OnTrouble`](crate::Recording::OnTrouble) gives up are not checked.
     pub fn flaws(&self) -> Vec<String> {
         let mut flaws = Vec::new();

@@ -13,7 +13,7 @@ use super::{
     executor::{Granted, Stored, call},
     metered,
     places::{Places, Unplaced},
-    workflow::Expanded,
+    workflow::{Earlier, Expanded},
 };
 use crate::{
     StoreFailure,
@@ -66,9 +66,14 @@ impl Delivery {
             }
         }
         if let Some(workflow) = &decoded.workflow {
-            match self.is_of_other_workflow(workflow, batch).boxed().await {
-                Ok(false) => {}
-                Ok(true) => return Claimed::Settle(self.of_other_workflow(batch)),
+            match self.earlier(workflow, batch).boxed().await {
+                Ok(Earlier::Same) => {}
+                Ok(Earlier::Other) => return Claimed::Settle(self.of_other_workflow(batch)),
+                // If the earlier workflow still has its closing job, its plan must stay.
+                Ok(Earlier::Old) => match batch.ledger.read(&self.id).await {
+                    Ok(stored) => seen = stored.map(Arc::new),
+                    Err(error) => return self.unanswered(decoded, &error, None, batch),
+                },
                 Err(error) => return self.unanswered(decoded, &error, None, batch),
             }
         }
@@ -123,6 +128,10 @@ impl Delivery {
                         continue;
                     }
                     Ok(Expanded::Foreign) => return Claimed::Settle(self.of_other_workflow(batch)),
+                    Ok(Expanded::Overdue(reason)) => {
+                        let name = decoded.request.name.clone();
+                        return Claimed::Refuse(Refused { ending: Ending::Rejected, reason, name, job: None });
+                    }
                     Err(error) => return self.unanswered(decoded, &error, None, batch),
                 }
             }

@@ -114,7 +114,12 @@ impl Delivery {
     /// Returns the request of a message that cannot be run, without its labels, which may be too large for a record. The id is empty if no
     /// producer has given one.
     fn refused_request(&self, refused: &Refused, is_given: bool) -> Request {
-        let asked = Envelope::parse(&self.message.body).map(|envelope| Request::of(envelope, String::new())).unwrap_or_default();
+        let asked = Envelope::parse(&self.message.body).map(|envelope| {
+            let never_waited = !envelope.jobs.is_empty(); // so that a retry of the workflow sends its other jobs
+            let request = Request::of(envelope, String::new());
+            Request { dependencies: request.dependencies.filter(|_| !never_waited), ..request }
+        });
+        let asked = asked.unwrap_or_default();
         Request {
             id: if is_given { self.id.clone() } else { String::new() },
             name: refused.name.clone(),

@@ -12,7 +12,7 @@ use crate::{
     lifecycle::{self, Expansion, Request, filed},
     outbox::token,
     queue::{MAX_DELAY, Outgoing, attribute::ID, dedup, is_fifo},
-    record::Dependencies,
+    record::{Dependencies, Failure},
     store::{StoreError, Write, Written},
 };
 
@@ -24,14 +24,29 @@ pub(super) enum Expanded {
     Known(Option<Arc<Record>>),
     /// The id belongs to another workflow.
     Foreign,
+    /// Earlier deliveries have tried to send the jobs for too long.
+    Overdue(Failure),
+}
+
+/// The use of the id of a workflow before this delivery.
+pub(super) enum Earlier {
+    /// None, or the same workflow.
+    Same,
+    /// Another workflow.
+    Other,
+    /// A workflow whose message is certainly gone. Its jobs may still wait.
+    Old,
 }
 
 impl Delivery {
-    /// Returns `true` if the id belongs to a workflow with other jobs or arguments.
-    pub(super) async fn is_of_other_workflow(&self, workflow: &Expansion, batch: &Batch<'_>) -> Result<bool, StoreError> {
+    /// Compares a workflow with the stored plan of its id.
+    pub(super) async fn earlier(&self, workflow: &Expansion, batch: &Batch<'_>) -> Result<Earlier, StoreError> {
         let plan = batch.ledger.read(&lifecycle::plan_id(&self.id)).await?;
-        let now = batch.engine.clock.now();
-        Ok(plan.is_some_and(|plan| plan.digest != Some(workflow.digest) && !lifecycle::is_left_over(&plan, now)))
+        Ok(match plan {
+            Some(plan) if lifecycle::is_left_over(&plan, batch.engine.clock.now()) => Earlier::Old,
+            Some(plan) if plan.digest != Some(workflow.digest) => Earlier::Other,
+            _ => Earlier::Same,
+        })
     }
 
     /// Sends the jobs of a workflow, unless the record of its closing job differs from `seen`. Each step can be repeated: a redelivery sends
@@ -45,8 +60,14 @@ impl Delivery {
     ) -> Result<Expanded, StoreError> {
         let now = batch.engine.clock.now();
         let plan = lifecycle::plan(&self.id, &self.message.body, Some(workflow.digest), request.max_blocked, &token(), now);
-        if self.insert(plan, batch).await?.is_some_and(|stored| stored.digest != Some(workflow.digest)) {
-            return Ok(Expanded::Foreign);
+        match self.insert(plan, batch).await? {
+            Some(stored) if stored.digest != Some(workflow.digest) => return Ok(Expanded::Foreign),
+            Some(stored) => {
+                if let Some(reason) = lifecycle::overdue_expansion(&stored, self.message.sent_at, now) {
+                    return Ok(Expanded::Overdue(reason));
+                }
+            }
+            None => {}
         }
         // This read comes after the write of the plan, because a cancel writes the record of the closing job before it reads the plan.
         let stored = batch.ledger.read(&self.id).await?;

@@ -1,7 +1,7 @@
 //! A job that acts as its arguments say, so that a test can observe the outcome. The tests deploy it as a separate function.
 
 use std::{
-    fs::OpenOptions,
+    fs::{self, OpenOptions},
     future::pending,
     io::{self, Write},
     path::{Path, PathBuf},
@@ -45,6 +45,8 @@ enum Act {
     Abort,
     /// Waits until the file exists.
     WaitFor(PathBuf),
+    /// Is in this folder for a moment, and appends the number of jobs in it to the file with its name and the extension `counts`.
+    Meet(PathBuf),
     /// Fails until the file exists.
     FailUntil(PathBuf),
     /// Snoozes until the file exists.
@@ -110,6 +112,14 @@ impl Act {
             Self::Abort => std::process::abort(),
             Self::WaitFor(file) => {
                 appears(file).await;
+                Ok(())
+            }
+            Self::Meet(folder) => {
+                let own = folder.join(ctx.id());
+                fs::write(&own, "")?;
+                note(&folder.with_extension("counts"), &format!("{}\n", fs::read_dir(folder)?.count()))?;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                fs::remove_file(own)?;
                 Ok(())
             }
         }

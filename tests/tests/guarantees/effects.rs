@@ -37,6 +37,19 @@ impl Effects {
         fs::write(self.gate(), "").expect("the temporary folder can be written");
     }
 
+    /// Creates the folder in which probes meet, and returns its path.
+    pub(crate) fn meeting(&self) -> PathBuf {
+        let folder = self.folder.path().join("meeting");
+        fs::create_dir_all(&folder).expect("the temporary folder can be written");
+        folder
+    }
+
+    /// Returns the numbers of probes that have met so far.
+    pub(crate) fn met(&self) -> Vec<u32> {
+        let counts = fs::read_to_string(self.meeting().with_extension("counts")).unwrap_or_default();
+        counts.lines().map(|count| count.parse().expect("the probe writes numbers")).collect()
+    }
+
     /// Returns all runs so far, oldest first.
     pub(crate) fn runs(&self) -> Vec<Run> {
         fs::read_to_string(self.file()).unwrap_or_default().lines().map(run).collect()

@@ -1,16 +1,23 @@
 //! Jobs that share keys, in deployed functions.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::future::join_all;
+use jiff::ToSpan;
 use serde_json::{Value, json};
-use sqjobs::{Client, Clock, Enqueue, Keys, queue::Sqs};
+use sqjobs::{Client, Clock, Enqueue, Enqueued, Keys, OnConflict, queue::Sqs};
 
 use crate::{
     cli::sqjobs,
+    due::now,
     function::Function,
     producer::python,
-    proxy::Fault,
+    proxy::{Fault, Hold},
     wait,
     world::{PATIENCE, World},
 };
@@ -26,6 +33,11 @@ fn with_fields(mut message: Value, keys: &Value) -> Value {
         message[field] = value.clone();
     }
     message
+}
+
+fn client(world: &World) -> Client {
+    let queue = Sqs::new(world.account.sqs.clone());
+    Client::new(Arc::new(queue), Arc::new(world.store()), Clock::system(), "")
 }
 
 /// Returns the ids of the jobs in this state.
@@ -221,8 +233,7 @@ fn of_two_hundred_enqueues_with_one_unique_key_one_job_runs() {
         // The first job stays unfinished until an operator lets it start.
         sqjobs(world, &["limit", "set", "gate", "0"]).yes();
         let args = world.probe("", &json!({}))["args"].clone();
-        let queue = Sqs::new(world.account.sqs.clone());
-        let client = Client::new(std::sync::Arc::new(queue), std::sync::Arc::new(world.store()), Clock::system(), "");
+        let client = client(world);
         let jobs = (0..120).map(|number| {
             let job = Enqueue::named("probe", args.clone()).queue("probes").id(format!("rust-{number}"));
             client.enqueue_one(job.keys(Keys::new().unique("report").limit("gate", 1)))
@@ -274,5 +285,179 @@ fn changes_of_keys_whose_answers_are_lost_are_repeated() {
             assert_eq!(world.effects.runs_of(id).len(), 1);
         }
         assert!(world.proxy.is_spent(), "each fault happened");
+    });
+}
+
+#[test]
+fn a_redriven_job_waits_for_the_key_that_it_lost_when_it_failed() {
+    World::setup().visibility_s(720).test(async |world| {
+        world.deploy(&Function::probe().timeout(Duration::from_mins(2))).await;
+        for (kind, key) in [("limit", json!({"limit_key": "service", "limit": 1})), ("exclusive", json!({"exclusive_key": "customer"}))] {
+            let [first, second] = ["a", "b"].map(|name| format!("{name}-{kind}"));
+            let [mended, gate] = ["mended", "gate"].map(|name| world.effects.file().with_file_name(format!("{name}-{kind}")));
+            let mut failing = keyed(world, &first, &json!({"act": {"fail_until": mended}}), &key);
+            failing["max_attempts"] = json!(1);
+            world.send(failing).await;
+            world.record_when(&first, "is dead-lettered", |record| record.dlq.as_deref() == Some("sent")).await;
+            world.drained().await;
+            world.send(keyed(world, &second, &json!({"act": {"wait_for": gate}}), &key)).await;
+            world.record_in(&second, "running").await;
+            fs::write(&mended, "").expect("the file can be written");
+            let letters = world.dead_letters().await;
+            let letter = letters.iter().find(|letter| letter.attribute("sqjobs.id") == first).expect("a dead letter");
+            world.redrive(letter).await;
+            world.record_in(&first, "blocked").await;
+            assert_eq!(world.effects.runs_of(&first).len(), 1, "it does not run beside {second}");
+            fs::write(&gate, "").expect("the file can be written");
+            let [first, second] = [world.record_in(&first, "succeeded").await, world.record_in(&second, "succeeded").await];
+            assert_eq!((first.attempts, second.attempts), (1, 1), "an attempt was spent by waiting");
+            world.drained().await;
+        }
+        assert_eq!(world.effects.runs().len(), 6);
+        for holder in sqjobs(world, &["limit", "list", "--json"]).json() {
+            assert_eq!((&holder["holders"], &holder["waiting"]), (&json!([]), &json!([])), "{holder}");
+        }
+    });
+}
+
+#[test]
+fn a_holder_that_expires_between_two_attempts_frees_its_key() {
+    World::setup().visibility_s(720).test(async |world| {
+        world.deploy(&Function::probe()).await;
+        let exclusive = json!({"exclusive_key": "customer"});
+        let mut expiring = keyed(world, "a", &json!({"act": "fail"}), &exclusive);
+        expiring["max_attempts"] = json!(100);
+        expiring["expires_at"] = json!(now() + 4.seconds());
+        world.send(expiring).await;
+        world.record_when("a", "has failed once", |record| record.attempts > 0).await;
+        world.send(keyed(world, "b", &json!({}), &exclusive)).await;
+        world.record_in("b", "blocked").await;
+        let expired = world.record_in("a", "expired").await;
+        let next = world.record_in("b", "succeeded").await;
+        assert_eq!((next.attempts, world.effects.runs_of("b").len()), (1, 1));
+        assert!(next.started_at >= expired.finished_at, "it waited until the first job had expired");
+        world.drained().await;
+    });
+}
+
+/// Returns a job that replaces the arguments of the one with its key, and that notes its runs in this file.
+fn latest(world: &World, id: &str, file: &str) -> Enqueue {
+    let args = json!({"effects": world.effects.file().with_file_name(file)});
+    let key = format!("report-{}", id.trim_start_matches(['a', 'b']));
+    Enqueue::named("probe", args).queue("probes").id(id).keys(Keys::new().unique(key).on_conflict(OnConflict::Replace))
+}
+
+/// Returns the ids of the jobs that have run with the arguments that name this file.
+fn ran(world: &World, file: &str) -> Vec<String> {
+    let lines = fs::read_to_string(world.effects.file().with_file_name(file)).unwrap_or_default();
+    lines.lines().filter_map(|line| Some(line.split_once(' ')?.0.to_owned())).collect()
+}
+
+#[test]
+fn a_claim_that_meets_a_replacement_runs_the_new_arguments_only() {
+    World::setup().visibility_s(720).test(async |world| {
+        let client = client(world);
+        let claim = Hold::default();
+        world.proxy.arm(Fault::hold("BatchExecuteStatement", &claim));
+        client.enqueue_one(latest(world, "a1", "old")).await.expect("it is enqueued");
+        world.deploy(&Function::probe()).await;
+        claim.arrived().await;
+        let second = client.enqueue_one(latest(world, "b1", "new")).await.expect("an answer");
+        claim.release();
+        assert_eq!((second.holder.as_deref(), second.replaced), (Some("a1"), true));
+        assert_eq!(world.record_in("a1", "succeeded").await.attempts, 1);
+        world.drained().await;
+        assert_eq!((ran(world, "new"), ran(world, "old")), (vec!["a1".to_owned()], vec![]));
+    });
+}
+
+#[test]
+fn a_replacement_racing_a_claim_runs_the_old_or_the_new_arguments() {
+    World::setup().visibility_s(720).test(async |world| {
+        world.deploy(&Function::probe()).await;
+        let client = client(world);
+        let mut answers: Vec<Enqueued> = Vec::new();
+        // The claim comes some tens of milliseconds after the message.
+        for round in 0..60_u64 {
+            client.enqueue_one(latest(world, &format!("a{round}"), "old")).await.expect("it is enqueued");
+            tokio::time::sleep(Duration::from_millis(round % 12 * 4)).await;
+            answers.push(client.enqueue_one(latest(world, &format!("b{round}"), "new")).await.expect("an answer"));
+        }
+        for round in 0..60 {
+            world.record_in(&format!("a{round}"), "succeeded").await;
+        }
+        world.drained().await;
+        let (old, new) = (ran(world, "old"), ran(world, "new"));
+        let mut counts = [0; 3];
+        for (round, answer) in answers.iter().enumerate() {
+            let [a, b] = ["a", "b"].map(|name| format!("{name}{round}"));
+            let runs = [(&old, &a), (&new, &a), (&new, &b)].map(|(ran, id)| ran.iter().filter(|other| *other == id).count());
+            let (expected, answer) = match (answer.holder.as_deref(), answer.replaced) {
+                (Some(holder), true) if holder == a => ([0, 1, 0], 0),
+                (Some(holder), false) if holder == a => ([1, 0, 0], 1),
+                // The first job had ended.
+                (None, false) => ([1, 0, 1], 2),
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(runs, expected, "round {round}: {answer:?}");
+            counts[answer] += 1;
+        }
+        println!("{} replaced, {} had started, {} had ended", counts[0], counts[1], counts[2]);
+    });
+}
+
+/// Run by `./check --full`.
+#[test]
+#[ignore = "takes minutes: tests/deep.sh runs it"]
+fn a_thousand_jobs_share_a_key_one_at_a_time() {
+    share_a_key(1);
+}
+
+/// Run by `./check --full`.
+#[test]
+#[ignore = "takes minutes: tests/deep.sh runs it"]
+fn a_thousand_jobs_share_a_key_fifty_at_a_time() {
+    share_a_key(50);
+}
+
+/// Runs a thousand jobs with one limit key, of which `most` may run at a time.
+fn share_a_key(most: u32) {
+    const JOBS: usize = 1_000;
+    World::setup().visibility_s(120).test(async |world| {
+        let beater = Function::beater().timeout(Duration::from_mins(1));
+        world.deploy_beater(&beater).await;
+        let orders = json!({"act": {"meet": world.effects.meeting()}});
+        let limit = json!({"limit_key": "service", "limit": most});
+        let jobs: Vec<_> = (0..JOBS).map(|number| keyed(world, &format!("job-{number}"), &orders, &limit)).collect();
+        let start = Instant::now();
+        world.deploy(&Function::probe()).await;
+        world.send_all(&jobs).await;
+        let mut minute = 0;
+        wait::until("each job ends", Duration::from_mins(15), async || {
+            if start.elapsed().as_secs() / 60 >= minute {
+                minute += 1;
+                world.tick(&beater, Clock::system().now()).await;
+            }
+            match world.effects.met().len() {
+                JOBS.. => Ok(()),
+                ended => Err(format!("{ended} have run")),
+            }
+        })
+        .await;
+        world.drained().await;
+        let took = start.elapsed();
+        let ended = in_state(world, "succeeded").await;
+        assert_eq!(ended.len(), JOBS);
+        let met = world.effects.met();
+        assert_eq!((met.len(), world.effects.runs().len()), (JOBS, JOBS), "each job runs once");
+        let peak = met.iter().max().copied().unwrap_or_default();
+        assert!(peak <= most, "{peak} jobs ran at a time");
+        for (id, record) in world.records().await.into_iter().filter(|(id, _)| id.starts_with("job-")) {
+            assert_eq!((record.attempts, record.generation), (1, 1), "{id} spent an attempt by waiting");
+        }
+        let shown = sqjobs(world, &["limit", "list", "--json"]).json();
+        assert_eq!((&shown[0]["holders"], &shown[0]["waiting"]), (&json!([]), &json!([])), "a slot or a job is left");
+        let requests = world.proxy.passed("").len();
+        println!("{JOBS} jobs, {most} at a time: {peak} at the most, {requests} requests of functions, {:.0} s", took.as_secs_f64());
     });
 }

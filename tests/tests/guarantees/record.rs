@@ -22,6 +22,7 @@ pub(crate) struct Record {
     pub(crate) dlq: Option<String>,
     pub(crate) run_at: Option<Timestamp>,
     pub(crate) started_at: Option<Timestamp>,
+    pub(crate) finished_at: Option<Timestamp>,
     pub(crate) purge_at: Option<i64>,
 }
 

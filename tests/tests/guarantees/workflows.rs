@@ -1,6 +1,6 @@
 //! Workflows: many jobs in one message, in deployed functions.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use serde_json::{Value, json};
 use sqjobs::{Client, Clock, Enqueue, queue::Sqs};
@@ -62,22 +62,42 @@ fn two_thousand_jobs_in_one_message_run_once_although_a_function_dies() {
 
 #[test]
 fn a_group_of_hundreds_closes_once() {
+    close_a_group(450);
+}
+
+/// Run by `./check --full`.
+#[test]
+#[ignore = "takes minutes: tests/deep.sh runs it"]
+fn a_group_of_ten_thousand_closes_once() {
+    close_a_group(10_000);
+}
+
+/// Enqueues a group twice, and waits until its closing job has ended.
+fn close_a_group(count: usize) {
     World::setup().test(async |world| {
+        let start = Instant::now();
         world.deploy(&Function::probe()).await;
         let args = |id: &str| world.probe(id, &json!({}))["args"].clone();
         let job = |id: &str| Enqueue::named("probe", args(id)).queue("probes").id(id);
-        let members: Vec<_> = (0..450).map(|number| job(&format!("member-{number}"))).collect();
+        let members: Vec<_> = (0..count).map(|number| job(&format!("member-{number}"))).collect();
         let queue = Sqs::new(world.account.sqs.clone());
         let client = Client::new(Arc::new(queue), Arc::new(world.store()), Clock::system(), "");
         for _ in 0..2 {
             let sent = client.enqueue_group(job("close"), members.clone()).await.expect("the table answers");
             assert!(sent.iter().all(Result::is_ok), "{sent:?}");
         }
-        world.record_in("close", "succeeded").await;
+        wait::until("the closing job ends", 10 * PATIENCE, async || match world.record("close").await {
+            Some(record) if record.state == "succeeded" => Ok(()),
+            _ => Err(format!("{} runs", world.effects.ids().len())),
+        })
+        .await;
         world.drained().await;
         let runs = world.effects.ids();
-        assert_eq!(runs.len(), 451);
+        assert_eq!(runs.len(), count + 1);
+        assert_eq!(runs.iter().collect::<BTreeSet<_>>().len(), count + 1, "each job runs once");
         assert_eq!(runs.last().map(String::as_str), Some("close"));
+        let requests = world.proxy.passed("").len();
+        println!("a group of {count}, enqueued twice: {requests} requests of functions, {:.0} s", start.elapsed().as_secs_f64());
     });
 }
 

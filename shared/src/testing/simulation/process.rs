@@ -265,6 +265,35 @@ impl<'a> Beater<'a> {
     }
 }
 
+/// A producer that enqueues jobs during the run, in order, with a client or as plain messages. It repeats what fails.
+pub(super) struct Producer<'a> {
+    pub(super) world: &'a Cloud,
+    pub(super) jobs: Vec<Enqueue>,
+}
+
+impl Producer<'_> {
+    pub(super) async fn live(self) {
+        let dice = &self.world.dice;
+        for job in &self.jobs {
+            let longest = PAUSES[dice.fate().rng.usize(..PAUSES.len())];
+            sleep(dice.between(Duration::ZERO, longest)).await;
+            let has_client = dice.fate().rng.bool();
+            while !self.enqueue(job, has_client).await {}
+        }
+    }
+
+    async fn enqueue(&self, job: &Enqueue, has_client: bool) -> bool {
+        let network = Arc::new(self.world.partitioned());
+        if !has_client {
+            return network.send(job.name(), &[Outgoing::new(job.envelope().to_body())]).await.iter().all(Result::is_ok);
+        }
+        let client = Client::new(Arc::clone(&network) as _, network, self.world.clock(), "");
+        let dies = self.world.dice.happens(|faults| faults.crash);
+        let life = if dies { self.world.dice.between(Duration::ZERO, CUT) } else { TIMEOUT };
+        timeout(life, client.enqueue_one(job.clone())).await.is_ok_and(|answer| answer.is_ok())
+    }
+}
+
 /// An operator who cancels and retries jobs with a client.
 pub(super) struct Operator<'a> {
     pub(super) world: &'a Cloud,

@@ -38,7 +38,7 @@ impl Store for Table {
             let answers = self.store.write(writes).await;
             for (write, answer) in writes.iter().zip(&answers) {
                 if matches!(answer, Ok(Written::Done)) {
-                    self.watch.wrote(&write.next.id, write.next.state);
+                    self.watch.wrote(&write.next);
                 }
             }
             answers

@@ -51,6 +51,10 @@ enum Mutation {
     ForgetWaiting,
     /// A start does not use up the rate of its key.
     ForgetStarts,
+    /// A job that gets the arguments of another one keeps its token, so that a claim of the old arguments is not refused.
+    KeepToken,
+    /// A job that gets the arguments of another one does not keep the instant of their enqueue.
+    ForgetOrder,
 }
 
 const LOST: &[&str] = &["stuck as blocked", "was not released"];
@@ -73,7 +77,7 @@ const BROKEN_IN_WORKFLOWS: [(Mutation, &[&str]); 4] = {
     [(M::CloseEarly, EARLY), (M::LookOnce, LOST), (M::PlanLast, &["although its workflow was cancelled"]), (M::NodesLast, LOST)]
 };
 
-const BROKEN_IN_KEYS: [(Mutation, &[&str]); 5] = {
+const BROKEN_IN_KEYS: [(Mutation, &[&str]); 7] = {
     use Mutation as M;
     const FULL: &[&str] = &["holders, and its limit is", "had two holders"];
     [
@@ -82,11 +86,16 @@ const BROKEN_IN_KEYS: [(Mutation, &[&str]); 5] = {
         (M::ForgetPlaces, FULL),
         (M::ForgetWaiting, &["is stuck as blocked"]),
         (M::ForgetStarts, &["allows one start in"]),
+        (M::KeepToken, &["replaced the arguments of"]),
+        (M::ForgetOrder, &["replaced the arguments of"]),
     ]
 };
 
 /// The time by which plans and nodes are late.
 const LATE: Duration = Duration::from_mins(1);
+
+/// The time that a claim takes which may meet a replacement.
+const SLOW: Duration = Duration::from_secs(1);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -146,6 +155,13 @@ impl Broken {
                     (rate.used_until, rate.sent_until) = (0, 0);
                 }
             }
+            (Mutation::KeepToken, Some(seen)) => {
+                if next.enqueued_at != seen.enqueued_at && next.generation == seen.generation && !next.state.is_terminal() {
+                    next.owner.clone_from(&seen.owner);
+                }
+                self.keep_arguments(&mut next, seen);
+            }
+            (Mutation::ForgetOrder, Some(seen)) => self.keep_arguments(&mut next, seen),
             (Mutation::NothingOwed, _) if next.state.is_terminal() => (next.due, next.run_at) = (None, None),
             (Mutation::IgnoreDependents, Some(seen)) if seen.needs_dependents_for(&next) => {
                 let stored = self.table.store.get(&next.id).map(|stored| stored.dependents).unwrap_or_default();
@@ -155,6 +171,22 @@ impl Broken {
             _ => {}
         }
         Write { next: Arc::new(next), seen: seen.map(Arc::new) }
+    }
+
+    /// Makes a write of a writer that saw other arguments under the same version, as a table makes it: only the fields that differ.
+    fn keep_arguments(&self, next: &mut Record, seen: &mut Record) {
+        fn keep<T: Clone + PartialEq>(next: &mut T, seen: &T, stored: &T) {
+            if next == seen {
+                next.clone_from(stored);
+            }
+        }
+        let Some(stored) = self.table.store.get(&next.id).filter(|stored| stored.version() == seen.version()) else { return };
+        keep(&mut next.envelope, &seen.envelope, &stored.envelope);
+        keep(&mut next.digest, &seen.digest, &stored.digest);
+        keep(&mut next.meta, &seen.meta, &stored.meta);
+        keep(&mut next.enqueued_at, &seen.enqueued_at, &stored.enqueued_at);
+        keep(&mut next.run_at, &seen.run_at, &stored.run_at);
+        *seen = stored;
     }
 
     /// Returns the last ending of a job that runs again.
@@ -179,6 +211,9 @@ impl Store for Broken {
         async move {
             let mut answers = self.table.read(ids).await;
             for job in answers.iter_mut().filter_map(|answer| answer.as_mut().ok()?.as_mut()) {
+                if self.mutation == Mutation::ForgetOrder && !job.state.is_terminal() {
+                    job.enqueued_at = None;
+                }
                 if lock(&self.paged).remove(&job.id) && job.state.is_terminal() {
                     job.state = State::Queued;
                 }
@@ -200,6 +235,10 @@ impl Store for Broken {
             let held: Vec<_> = lock(&self.held).extract_if(.., |(at, _)| *at + LATE < now).map(|(_, write)| write).collect();
             self.table.write(&held).await;
             let mut answers = Vec::new();
+            let is_claim = |write: &Write| write.next.state == State::Running && write.seen.is_some();
+            if self.mutation == Mutation::KeepToken && writes.iter().any(is_claim) {
+                tokio::time::sleep(SLOW).await; // so that a replacement comes between
+            }
             for write in &bent {
                 if write.seen.is_none() && self.is_held(&write.next.id) {
                     lock(&self.held).push((now, write.clone()));

@@ -8,11 +8,13 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
+use jiff::Timestamp;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::keyed::SOURCE;
 use crate::{
-    Envelope, JobError, Policy, State,
+    Envelope, JobError, Policy, Record, State,
     attempt::Attempt,
     envelope::{Keys, Unreadable},
     job::{AnyJob, BoundJob, Hook},
@@ -30,6 +32,8 @@ pub(super) struct Run {
     /// End: it finished, was stopped, or died with its process.
     pub(super) ended: Duration,
     pub(super) succeeded: bool,
+    /// The job from which its arguments come, if the message names one.
+    pub(super) source: Option<String>,
     /// `true` if it started without a claim.
     pub(super) unrecorded: bool,
 }
@@ -47,6 +51,8 @@ pub(super) struct Step {
     pub(super) id: String,
     pub(super) state: State,
     pub(super) at: Duration,
+    /// The enqueue of its arguments.
+    pub(super) enqueued_at: Option<Timestamp>,
 }
 
 /// A workflow that the operator has cancelled.
@@ -64,13 +70,21 @@ pub(super) struct Watch {
     runs: Arc<Mutex<Vec<Run>>>,
     steps: Arc<Mutex<Vec<Step>>>,
     cancels: Arc<Mutex<BTreeSet<String>>>,
+    retried: Arc<Mutex<BTreeSet<String>>>,
     stops: Arc<Mutex<Vec<Stop>>>,
     pub(super) since: Instant,
 }
 
 impl Default for Watch {
     fn default() -> Self {
-        Self { runs: Arc::default(), steps: Arc::default(), cancels: Arc::default(), stops: Arc::default(), since: Instant::now() }
+        Self {
+            runs: Arc::default(),
+            steps: Arc::default(),
+            cancels: Arc::default(),
+            retried: Arc::default(),
+            stops: Arc::default(),
+            since: Instant::now(),
+        }
     }
 }
 
@@ -88,9 +102,15 @@ impl Watch {
         self.cancels.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Logs that a record was written with this state.
-    pub(super) fn wrote(&self, id: &str, state: State) {
-        let step = Step { id: id.to_owned(), state, at: self.since.elapsed() };
+    /// Returns the ids of the jobs that the operator has tried to retry.
+    pub(super) fn retried(&self) -> BTreeSet<String> {
+        self.retried.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Logs that a record was written.
+    pub(super) fn wrote(&self, record: &Record) {
+        let Record { id, state, enqueued_at, .. } = record;
+        let step = Step { id: id.clone(), state: *state, at: self.since.elapsed(), enqueued_at: *enqueued_at };
         self.steps.lock().unwrap_or_else(PoisonError::into_inner).push(step);
     }
 
@@ -114,6 +134,7 @@ impl Watch {
 
     /// Logs that the operator retries a job.
     pub(super) fn retries(&self, id: &str) {
+        self.retried.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned());
         let mut stops = self.stops.lock().unwrap_or_else(PoisonError::into_inner);
         for stop in stops.iter_mut().filter(|stop| stop.ids.contains(id)) {
             stop.until.get_or_insert(self.since.elapsed());
@@ -140,11 +161,11 @@ impl Watch {
         Arc::new(Watched { job: Arc::clone(job), watch: self.clone() })
     }
 
-    fn start(&self, attempt: &Attempt, policy: &Policy) -> Running {
+    fn start(&self, attempt: &Attempt, policy: &Policy, source: Option<String>) -> Running {
         let (id, generation, started) = (attempt.id().into(), attempt.generation(), self.since.elapsed());
         let message = attempt.message();
         let unrecorded = starts_unrecorded(policy, message.receives, message.attributes.contains_key(ID));
-        Running { watch: self.clone(), run: Run { id, generation, started, ended: started, succeeded: false, unrecorded } }
+        Running { watch: self.clone(), run: Run { id, generation, started, ended: started, succeeded: false, source, unrecorded } }
     }
 }
 
@@ -184,7 +205,8 @@ impl AnyJob for Watched {
     }
 
     fn bind(&self, envelope: &Envelope) -> Result<Arc<dyn BoundJob>, Unreadable> {
-        Ok(Arc::new(WatchedWork { work: self.job.bind(envelope)?, policy: *self.job.policy(), watch: self.watch.clone() }))
+        let source = envelope.meta.get(SOURCE).and_then(Value::as_str).map(str::to_owned);
+        Ok(Arc::new(WatchedWork { work: self.job.bind(envelope)?, policy: *self.job.policy(), source, watch: self.watch.clone() }))
     }
 
     fn rejected(&self, reason: String) -> BoxFuture<'static, Result<(), JobError>> {
@@ -195,6 +217,7 @@ impl AnyJob for Watched {
 struct WatchedWork {
     work: Arc<dyn BoundJob>,
     policy: Policy,
+    source: Option<String>,
     watch: Watch,
 }
 
@@ -205,7 +228,7 @@ impl BoundJob for WatchedWork {
 
     fn run(self: Arc<Self>, attempt: Arc<Attempt>) -> BoxFuture<'static, Result<Value, JobError>> {
         Box::pin(async move {
-            let mut running = self.watch.start(&attempt, &self.policy);
+            let mut running = self.watch.start(&attempt, &self.policy, self.source.clone());
             let ended = Arc::clone(&self.work).run(attempt).await;
             running.run.succeeded = ended.is_ok();
             ended

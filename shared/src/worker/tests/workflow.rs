@@ -689,3 +689,76 @@ async fn a_retry_whose_records_are_gone_says_so() {
     let error = graph.local.client().retry_workflow("w").await.expect_err("it is refused").to_string();
     assert!(error.contains("the table has deleted the record of its job \"w/a\""), "{error}");
 }
+
+/// The request of a worker that sends the jobs of a small workflow.
+const SEND: usize = 3;
+
+#[tokio::test(start_paused = true)]
+async fn an_expansion_that_does_not_end_within_a_day_becomes_a_dead_letter() {
+    // The process dies before or after it sends the jobs, and before it writes the record of the closing job.
+    for (died_at, messages) in [(SEND - 1, 1), (SEND, 3)] {
+        let graph = Graph::new();
+        graph.send(&workflow(&json!([step("a", &[]), step("b", &["a"])]))).await;
+        assert!(deliver(&graph, &Mortal::new(&graph, died_at, true)).await, "the process dies");
+        assert_eq!((graph.local.queue.messages(QUEUE).len(), graph.ids()), (messages, vec![]));
+        graph.local.clock.advance(Duration::from_hours(25));
+        graph.run().await;
+        assert_eq!((graph.record("w").state, graph.kind("w")), (State::Failed, "expansion".to_owned()));
+        let reason = "not all jobs of the workflow were sent within 24 hours; the logs of its function show why. Redrive this message, or \
+                      send the other jobs with `sqjobs retry --tree`";
+        assert_eq!(graph.dead_letters(), [reason]);
+        let client = graph.local.client();
+        assert!(client.retry(job("w")).await.is_err(), "the closing job would run without the others");
+        client.retry_workflow("w").await.expect("memory answers").expect("it is known");
+        graph.run().await;
+        assert_eq!(graph.states(&["w/a", "w/b", "w"]), [State::Succeeded; 3]);
+        assert_eq!(graph.runs.all(), ["w/a", "w/b", "w"], "died at {died_at}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redriven_workflow_has_another_day_to_send_its_jobs() {
+    let graph = Graph::new();
+    graph.send(&workflow(&json!([step("a", &[])]))).await;
+    assert!(deliver(&graph, &Mortal::new(&graph, SEND - 1, true)).await, "the process dies");
+    graph.local.clock.advance(Duration::from_hours(25));
+    graph.run().await;
+    let letter = graph.local.queue.messages(crate::worker::DLQ).pop().expect("a dead letter");
+    let redriven = Outgoing { attributes: letter.attributes, ..Outgoing::new(letter.body) };
+    graph.local.queue.send(QUEUE, &[redriven]).await.pop().expect("an answer").expect("it is sent");
+    graph.run().await;
+    assert_eq!(graph.runs.all(), ["w/a", "w"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_workflow_under_an_old_id_leaves_the_plan_of_waiting_jobs() {
+    let graph = Graph::new().failing(&["w/a"]);
+    graph.send(&workflow(&json!([step("a", &[]), step("b", &["a"])]))).await;
+    graph.run().await;
+    graph.local.clock.advance(Duration::from_hours(24 * 16));
+    graph.send(&workflow(&json!([step("other", &[])]))).await;
+    graph.run().await;
+    assert_eq!(graph.ids(), ["w", "w/a", "w/b"], "the other one is discarded");
+    lock(&graph.failing).clear();
+    let retried = graph.local.client().retry_workflow("w").await.expect("memory answers");
+    assert_eq!(retried, Some(vec!["w/a".to_owned()]));
+    graph.run().await;
+    assert_eq!(graph.runs.all(), ["w/a", "w/a", "w/b", "w"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_group_under_an_old_id_leaves_the_nodes_of_waiting_jobs() {
+    let graph = Graph::new().failing(&["m1"]);
+    let client = graph.local.client();
+    let members = |from: usize| (from..from + 25).map(|number| job(&format!("m{number}")));
+    client.enqueue_group(job("close"), members(0)).await.expect("memory answers");
+    graph.run().await;
+    graph.local.clock.advance(Duration::from_hours(24 * 16));
+    let refused = client.enqueue_group(job("close"), members(100)).await.expect_err("it is refused").to_string();
+    assert!(refused.contains("another group has this id"), "{refused}");
+    client.enqueue_group(job("close"), members(0)).await.expect("the same group is no other one");
+    lock(&graph.failing).clear();
+    assert!(client.retry(job("m1")).await.expect("memory answers"));
+    graph.run().await;
+    assert_eq!(graph.record("close").state, State::Succeeded);
+}

@@ -6,12 +6,12 @@ use futures_util::future::FutureExt;
 use serde_json::Value;
 
 use super::{
-    port::{Answer, Request},
+    port::{Answer, PART, Request},
     process::{Kind, Known, Process, Replays, Step},
     world::{Ghost, Row, Sent, World, index},
     *,
 };
-use crate::{Clock, Enqueue, Envelope, Record, State, queue::Message, record::Dependencies, store::Written, worker::Local};
+use crate::{Clock, Enqueue, Envelope, Keys, Record, State, queue::Message, record::Dependencies, store::Written, worker::Local};
 
 /// The maximum number of strays to keep.
 const STRAYS: usize = 1;
@@ -40,7 +40,7 @@ pub(super) enum Event {
     Scan(&'static str),
     Cancel(&'static str),
     Retry(&'static str),
-    /// An hour passes.
+    /// Time passes.
     Leap,
 }
 
@@ -50,8 +50,8 @@ pub(super) struct Laws {
     pub(super) bounds: Bounds,
     pub(super) mutation: Option<Mutation>,
     pub(super) replays: Arc<Replays>,
-    /// For each examined state, `true` if both jobs come to their end.
-    pub(super) calms: Arc<Known<bool>>,
+    /// For each examined state, the property that fails once the faults stop.
+    pub(super) calms: Arc<Known<Option<Property>>>,
 }
 
 impl Laws {
@@ -64,11 +64,14 @@ impl Laws {
     }
 
     /// Returns a job as its producer enqueues it.
-    fn job(&self, id: &str) -> Enqueue {
+    pub(super) fn job(&self, id: &str) -> Enqueue {
         let Bounds { when, otherwise, recorded, fifo, has_node, max_blocked, .. } = self.bounds;
         let job = Enqueue::named(NAME, Value::Null).id(id);
         let job = if recorded { job.recorded() } else { job };
         let job = if fifo { job.queue("probe.fifo").group("group") } else { job };
+        if self.bounds.has_key {
+            return job.keys(Keys::new().limit(KEY.split_once(PART).expect("the id of a key").0, 1));
+        }
         if id == A {
             return job;
         }
@@ -183,9 +186,12 @@ impl Laws {
                 events.extend((left.rejects > 0 && sent.id == A).then_some(Event::Reject(sent.number)));
             }
         }
-        for id in [A, B] {
+        for id in [A, B, KEY] {
             let Some(record) = world.get(id) else { continue };
             events.extend((left.beats > 0 && is_due(record, world.now)).then_some(Event::Beat(id)));
+            if id == KEY {
+                continue;
+            }
             events.extend((self.bounds.scans && world.now > 0 && !record.state.is_terminal()).then_some(Event::Scan(id)));
             events.extend((left.retries[index(id)] > 0 && record.state.is_terminal()).then_some(Event::Retry(id)));
         }
@@ -196,11 +202,11 @@ impl Laws {
     pub(super) fn after(&self, world: &World, event: Event) -> World {
         let mut next = world.clone();
         self.happens(&mut next, event);
-        if next.broken.is_none() {
+        if next.broken.is_none() && !self.bounds.has_key {
             self.owed_or_guarded(&mut next);
         }
-        if next.broken.is_none() && next.processes.is_empty() && next.strays.is_empty() && !self.comes_to_its_end(&next) {
-            next.broken = Some(Property::NoLostRelease);
+        if next.broken.is_none() && next.processes.is_empty() && next.strays.is_empty() {
+            next.broken = self.lacks(&next);
         }
         next
     }
@@ -270,13 +276,13 @@ impl Laws {
             }
             Event::Leap => {
                 world.left.leaps -= 1;
-                Self::leap(world);
+                Self::pass(world, self.bounds.leap);
             }
         }
     }
 
-    fn leap(world: &mut World) {
-        world.now += 60;
+    fn pass(world: &mut World, minutes: i64) {
+        world.now += minutes;
         world.remembered.clear(); // for five minutes
     }
 
@@ -355,6 +361,9 @@ impl Laws {
                 Some(Answer::Written(writes.iter().map(|_| Ok(Written::Done)).collect()))
             }
             (Some(Mutation::MarkBeforeSend), Request::Send(..)) => Some(Answer::Done),
+            (Some(Mutation::GiveFirst), Request::Write(writes)) if writes.iter().all(|write| write.next.state.is_terminal()) => {
+                Some(Answer::Written(writes.iter().map(|_| Ok(Written::Done)).collect()))
+            }
             _ => None,
         }
     }
@@ -372,7 +381,7 @@ impl Laws {
                 self.to_the_end(world, if is_moved { Event::Explain(number) } else { Event::Deliver(number) });
             }
         }
-        for id in [A, B] {
+        for id in [A, B, C, KEY] {
             if world.get(id).is_some_and(|record| is_due(record, world.now)) {
                 world.left.beats = 1;
                 self.to_the_end(world, Event::Beat(id));
@@ -381,7 +390,7 @@ impl Laws {
                 self.to_the_end(world, Event::Scan(id));
             }
         }
-        Self::leap(world);
+        Self::pass(world, 60);
     }
 
     /// Lets a process run to its end.

@@ -21,7 +21,7 @@ const CALM: usize = 8;
 
 impl World {
     /// Notes the first broken property.
-    fn ensure(&mut self, holds: bool, property: Property) {
+    pub(super) fn ensure(&mut self, holds: bool, property: Property) {
         if !holds && self.broken.is_none() {
             self.broken = Some(property);
         }
@@ -31,7 +31,11 @@ impl World {
 impl Laws {
     /// Checks the change of a record.
     pub(super) fn judge(&self, world: &mut World, before: Option<&Record>, after: &Record) {
-        if after.id == NODE {
+        if after.id == NODE || after.id == KEY {
+            return;
+        }
+        if self.bounds.has_key {
+            self.judge_key(world, before, after);
             return;
         }
         let is_b = after.id == B;
@@ -95,19 +99,27 @@ impl Laws {
         }
     }
 
-    /// Returns `true` if both jobs come to their end once the faults stop.
-    pub(super) fn comes_to_its_end(&self, world: &World) -> bool {
+    /// Returns the property that fails if all jobs must come to their end without further faults.
+    pub(super) fn lacks(&self, world: &World) -> Option<Property> {
         let mut hasher = DefaultHasher::new();
         world.hash_present(&mut hasher);
         world.ghost.is_unknown.hash(&mut hasher);
         self.calms.get(hasher.finish(), || {
             let mut world = world.clone();
             world.left = Budget::default();
-            (0..CALM).any(|_| {
-                let is_settled = self.is_settled(&world);
-                self.calm_hour(&mut world);
-                is_settled
-            })
+            if self.bounds.has_key {
+                return self.lacks_key(&mut world);
+            }
+            (!self.settles(&mut world, |world| self.is_settled(world))).then_some(Property::NoLostRelease)
+        })
+    }
+
+    /// Lets hours pass until `is_settled`. Returns `false` if that does not come.
+    pub(super) fn settles(&self, world: &mut World, is_settled: impl Fn(&World) -> bool) -> bool {
+        (0..CALM).any(|_| {
+            let is_settled = is_settled(world);
+            self.calm_hour(world);
+            is_settled
         })
     }
 

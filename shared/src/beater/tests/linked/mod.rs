@@ -1,5 +1,5 @@
-//! A model checker for two jobs, of which B waits for A, directly or through a node. It explores every order of events within small
-//! bounds.
+//! A model checker for two jobs. B waits for A, directly or through a node, or both share a limit key that one job can hold. It explores
+//! every order of events within small bounds.
 //!
 //! Each process is real code of the library: a worker that handles a message, a beater that handles a due job, a blocked job or a moved
 //! message, or a client that cancels or retries a job. A process is a function of its input and of the answers to its requests. So the
@@ -13,6 +13,7 @@
 
 mod event;
 mod judge;
+mod keyed;
 mod port;
 mod process;
 mod scenario;
@@ -33,7 +34,11 @@ const A: &str = "a";
 const B: &str = "b";
 /// The node through which B waits for A in some of the scenarios.
 const NODE: &str = "b\u{1f}\u{1f}n0";
-/// The name of both jobs.
+/// The job that is enqueued after the others have ended, to see if it gets their key.
+const C: &str = "c";
+/// The key that the jobs share in some of the scenarios.
+const KEY: &str = "k\u{1f}\u{1f}limit";
+/// The name of all jobs.
 const NAME: &str = "probe";
 /// The dead-letter queue.
 const DLQ: &str = "dead";
@@ -59,6 +64,14 @@ enum Property {
     OwedOrGuarded,
     /// B ends without a run only because of an end of A.
     RightEnd,
+    /// Of the jobs that share a key, one runs at a time.
+    OneHolder,
+    /// Without further faults, all jobs that share a key end.
+    NoWaiterForgotten,
+    /// After the jobs that share a key have ended, another job gets the key.
+    NoSlotLeak,
+    /// A job that waits for a key uses no attempt.
+    NoAttemptSpent,
 }
 
 /// A rule that is broken on purpose, in the ports of the processes.
@@ -100,6 +113,26 @@ enum Mutation {
     IgnoreNamed,
     /// A resolver does not see that a node has already ended.
     SilentNode,
+    /// A job takes a key that another one holds.
+    TakeFull,
+    /// A job that waits for a key does not look at it again.
+    NoSecondLook,
+    /// The record of a running job does not name its key.
+    ForgetPlaces,
+    /// A blocked job is not listed under its key.
+    ForgetWaiting,
+    /// A key is taken from a job whose claim may be on its way.
+    HastySweep,
+    /// A job frees its key before its ending is written.
+    GiveFirst,
+    /// The end of an attempt also frees the key that a later attempt of the same job has taken.
+    GiveByJob,
+    /// A key is handed over without an entry for the job that gets it.
+    HandNothing,
+    /// B never frees its key.
+    KeepForever,
+    /// A job that begins to wait for a key uses an attempt.
+    SpendByWaiting,
 }
 
 /// The results of a body.
@@ -107,6 +140,8 @@ enum Mutation {
 enum How {
     Succeeds,
     Fails,
+    /// The attempt fails, and the job is retried.
+    Retries,
 }
 
 /// The maximum number of each kind of event.
@@ -129,7 +164,7 @@ struct Budget {
     retries: [u8; 2],
     /// A beater hands over a due job.
     beats: u8,
-    /// An hour passes while no process lives.
+    /// Time passes while no process lives.
     leaps: u8,
 }
 
@@ -150,6 +185,10 @@ struct Bounds {
     fifo: bool,
     /// `true` if B waits for A through a node.
     has_node: bool,
+    /// `true` if both jobs share a key, and B does not wait for A.
+    has_key: bool,
+    /// The number of minutes that pass in a leap.
+    leap: i64,
     /// `false` if A is never enqueued.
     has_a: bool,
     /// Maximum time of B to wait, in minutes.

@@ -14,11 +14,16 @@ use tokio::sync::Notify;
 
 use super::{process::Kind, *};
 use crate::{
-    names::shard_of,
+    names::{key_shard, shard_name, shard_of},
     queue::{Message, Outgoing, Queue, QueueError, Source, Visibility},
     record::{Record, Version},
     store::{Index, Link, Linked, Listing, Store, StoreError, Write, Written},
 };
+
+/// Separates the parts of the entry of a holder.
+pub(super) const PART: char = '\u{1f}';
+/// Length of the token in an entry.
+const TOKEN: usize = 12;
 
 /// A request of a process.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +31,8 @@ pub(super) enum Request {
     Read(Vec<String>),
     Write(Vec<Write>),
     Link(Vec<Link>),
+    /// Read the oldest jobs of a list.
+    Oldest(String, usize),
     Send(String, Vec<Outgoing>),
     /// Delete the message of this process.
     Delete,
@@ -39,6 +46,7 @@ pub(super) enum Answer {
     Read(Vec<Result<Option<Record>, StoreError>>),
     Written(Vec<Result<Written, StoreError>>),
     Linked(Vec<Linked>),
+    Listed(Vec<String>),
     /// The messages were sent, or the message was deleted.
     Done,
     /// The result of the body.
@@ -55,7 +63,7 @@ impl Answer {
             Self::Read(answers) => read = Some(answers.iter().filter_map(|answer| answer.as_ref().ok()?.as_ref())),
             Self::Written(answers) => written = Some(answers.iter().filter_map(|answer| refused_with(answer.as_ref().ok()?))),
             Self::Linked(answers) => linked = Some(answers.iter().filter_map(linked_record)),
-            Self::Done | Self::Ran(_) | Self::Lost => {}
+            Self::Listed(_) | Self::Done | Self::Ran(_) | Self::Lost => {}
         }
         read.into_iter().flatten().chain(written.into_iter().flatten()).chain(linked.into_iter().flatten())
     }
@@ -79,6 +87,7 @@ impl Hash for Answer {
             Self::Read(answers) => answers.iter().for_each(|it| it.as_ref().ok().map(Option::is_some).hash(hasher)),
             Self::Written(answers) => answers.iter().for_each(|it| matches!(it, Ok(Written::Done)).hash(hasher)),
             Self::Linked(answers) => answers.iter().for_each(|it| matches!(it, Linked::Done(_)).hash(hasher)),
+            Self::Listed(ids) => ids.hash(hasher),
             Self::Ran(how) => how.hash(hasher),
             Self::Done | Self::Lost => {}
         }
@@ -96,6 +105,8 @@ pub(super) fn hash_record(record: &Record, hasher: &mut impl Hasher) {
     record.error.as_ref().map(|error| (&error.kind, &error.message)).hash(hasher);
     record.history.iter().for_each(|past| (past.generation, &past.kind, millis(past.started_at), millis(past.at)).hash(hasher));
     record.dependencies.as_ref().map(|it| (&it.ids, it.met, millis(it.until))).hash(hasher);
+    record.held.iter().for_each(|(key, place)| (key, &place.entry, place.until).hash(hasher));
+    (&record.holders, record.limit, &record.listed, millis(record.listed_at)).hash(hasher);
 }
 
 fn millis(at: Option<Timestamp>) -> Option<i64> {
@@ -160,19 +171,57 @@ impl Gate {
         }
     }
 
-    /// Replaces the token of a record by its name.
-    fn named(&self, record: &Record) -> Record {
+    /// Returns the name of a token. Entries contain only the beginning of a token.
+    fn name_of(&self, token: &str) -> String {
+        if token.contains(SEPARATOR) || token.is_empty() {
+            return token.to_owned();
+        }
         let mut shared = self.shared();
-        let name = record.owner.as_ref().map(|token| match shared.tokens.iter().find(|(known, _)| known == token) {
-            Some((_, name)) => name.clone(),
-            None if token.contains(SEPARATOR) => token.clone(),
-            None => {
-                let name = format!("{}{}", self.prefix, shared.tokens.len());
-                shared.tokens.push((token.clone(), name.clone()));
-                name
+        let known = shared.tokens.iter_mut().find(|(known, _)| known.starts_with(token) || token.starts_with(&**known));
+        if let Some((known, name)) = known {
+            if token.len() > known.len() {
+                token.clone_into(known);
             }
-        });
-        Record { owner: name, ..record.clone() }
+            return name.clone();
+        }
+        let name = format!("{}{}", self.prefix, shared.tokens.len());
+        shared.tokens.push((token.to_owned(), name.clone()));
+        name
+    }
+
+    /// Replaces the token at the beginning of the entry of a holder.
+    fn named_entry(&self, entry: &str) -> String {
+        let (token, rest) = entry.split_once(PART).unwrap_or((entry, ""));
+        format!("{}{PART}{rest}", self.name_of(token))
+    }
+
+    /// Replaces the name at the beginning of the entry of a holder by the beginning of the token of this replay.
+    fn unnamed_entry(&self, entry: &str) -> String {
+        let (name, rest) = entry.split_once(PART).unwrap_or((entry, ""));
+        let shared = self.shared();
+        let token = shared.tokens.iter().find(|(_, known)| known == name).map_or(name, |(token, _)| &token[..token.len().min(TOKEN)]);
+        format!("{token}{PART}{rest}")
+    }
+
+    /// Replaces the tokens of a record by their names.
+    fn named(&self, record: &Record) -> Record {
+        let owner = record.owner.as_ref().map(|token| self.name_of(token));
+        let mut named = Record { owner, ..record.clone() };
+        named.held.values_mut().for_each(|place| place.entry = self.named_entry(&place.entry));
+        named.holders = record.holders.iter().map(|entry| self.named_entry(entry)).collect();
+        named
+    }
+
+    /// Replaces the tokens of a change of links by their names.
+    fn named_link(&self, link: &Link) -> Link {
+        let mut link = link.clone();
+        match &mut link {
+            Link::Take { holder, .. } => *holder = self.named_entry(holder),
+            Link::Give { holders, .. } => *holders = holders.iter().map(|entry| self.named_entry(entry)).collect(),
+            Link::Await { owner, .. } => *owner = self.name_of(owner),
+            Link::Register { .. } | Link::Remove { .. } | Link::Limit { .. } | Link::Tag { .. } => {}
+        }
+        link
     }
 
     /// Replaces the names of tokens of this process in a text.
@@ -183,7 +232,10 @@ impl Gate {
     /// Replaces the name in a record by the token of this replay.
     fn unnamed(&self, record: Record) -> Record {
         let token = self.shared().tokens.iter().find(|(_, name)| Some(name) == record.owner.as_ref()).map(|(token, _)| token.clone());
-        Record { owner: token.or(record.owner), ..record }
+        let mut unnamed = Record { owner: token.or(record.owner), ..record };
+        unnamed.held.values_mut().for_each(|place| place.entry = self.unnamed_entry(&place.entry));
+        unnamed.holders = unnamed.holders.iter().map(|entry| self.unnamed_entry(entry)).collect();
+        unnamed
     }
 
     fn boxed(&self, record: Box<Record>) -> Box<Record> {
@@ -242,7 +294,7 @@ impl Store for Gate {
             if links.is_empty() {
                 return Vec::new();
             }
-            match self.ask(|| Request::Link(links.to_vec())).await {
+            match self.ask(|| Request::Link(links.iter().map(|link| self.named_link(link)).collect())).await {
                 Answer::Linked(linked) => linked.into_iter().map(|linked| Ok(unnamed(linked))).collect(),
                 _ => links.iter().map(|_| Err(lost())).collect(),
             }
@@ -250,15 +302,22 @@ impl Store for Gate {
         .boxed()
     }
 
-    fn oldest<'a>(&'a self, _: &'a str, _: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
-        unreachable!("no job has a key")
+    fn oldest<'a>(&'a self, list: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
+        async move {
+            match self.ask(|| Request::Oldest(list.into(), limit)).await {
+                Answer::Listed(ids) => Ok(ids),
+                _ => Err(lost()),
+            }
+        }
+        .boxed()
     }
 }
 
 impl Index for Gate {
     fn due(&self, shard: u8, _: Timestamp, _: usize) -> BoxFuture<'_, Result<Vec<String>, StoreError>> {
         let due = match &*self.kind {
-            Kind::Beat(id) if shard_of(id) == shard => vec![id.clone()],
+            Kind::Beat(id) if id == KEY && key_shard(id) == shard_name(shard) => vec![id.clone()],
+            Kind::Beat(id) if id != KEY && shard_of(id) == shard => vec![id.clone()],
             _ => Vec::new(),
         };
         ready(Ok(due)).boxed()

@@ -12,15 +12,18 @@ use tokio::runtime::{self, Handle, Runtime};
 use super::{
     super::super::{letters::explain, repair::repair},
     port::{Answer, Gate, Request},
+    world::tokens,
     *,
 };
 use crate::{
-    Arguments, Client, Clock, Context, Enqueue, Job, JobError, Record, Worker,
+    Arguments, Client, Clock, Context, Enqueue, Job, JobError, Policy, Record, Worker,
     queue::{MAX_VISIBILITY, Message},
     stats::Counter,
     worker::{Engine, Invocation, Jobs},
 };
 
+/// Lease of an attempt. It is longer than the time for which a key is held without a claim.
+const LEASE: Duration = Duration::from_mins(5);
 /// Maximum duration of a process.
 const LONGEST: Duration = Duration::from_mins(15);
 
@@ -74,7 +77,7 @@ pub(super) struct Process {
 impl Process {
     pub(super) fn start(kind: Kind, prefix: String, at: i64, replays: &Replays) -> Self {
         let digest = digest_of(&(&prefix, at, format!("{kind:?}")));
-        let tokens = if let Kind::Scan(record) = &kind { record.owner.iter().cloned().collect() } else { BTreeSet::new() };
+        let tokens = if let Kind::Scan(record) = &kind { tokens(record).map(str::to_owned).collect() } else { BTreeSet::new() };
         let (kind, step) = (Arc::new(kind), Arc::new(Step::Ends { deletes: false }));
         let process = Self { kind, prefix, at, answers: Vec::new(), digest, tokens, step, held: None, is_due: false, has_ended: false };
         process.next(replays)
@@ -83,7 +86,7 @@ impl Process {
     /// Continues with an answer.
     pub(super) fn answered(mut self, answer: Answer, replays: &Replays) -> Self {
         self.digest = digest_of(&(self.digest, &answer));
-        self.tokens.extend(answer.records().filter_map(|record| record.owner.clone()));
+        self.tokens.extend(answer.records().flat_map(tokens).map(str::to_owned));
         self.answers.push(Arc::new(answer));
         self.next(replays)
     }
@@ -165,12 +168,14 @@ impl Arguments for Probe {
 }
 
 impl Job<Arc<Gate>> for Probe {
+    const POLICY: Policy = Policy::new().lease(LEASE);
     type Output = ();
 
     async fn run(&self, ctx: &Context<Arc<Gate>>) -> Result<(), JobError> {
         match ctx.state().run(ctx.id()).await {
             How::Succeeds => Ok(()),
             How::Fails => Err(JobError::fatal("as planned")),
+            How::Retries => Err("as planned".into()),
         }
     }
 }

@@ -40,6 +40,7 @@ impl Model for Laws {
 
     fn properties(&self) -> Vec<stateright::Property<Self>> {
         let mut properties = always![NoEarlyRelease, NoLostRelease, OneRun, OwedOrGuarded, RightEnd];
+        properties.extend(always![OneHolder, NoWaiterForgotten, NoSlotLeak, NoAttemptSpent]);
         let ends = |_: &Self, world: &World| world.state(B).is_some_and(State::is_terminal);
         properties.push(stateright::Property::sometimes(REACHED, ends));
         properties
@@ -47,7 +48,7 @@ impl Model for Laws {
 }
 
 /// Returns the default bounds.
-const fn bounds(name: &'static str, budget: Budget, small: Option<Budget>) -> Bounds {
+pub(super) const fn bounds(name: &'static str, budget: Budget, small: Option<Budget>) -> Bounds {
     Bounds {
         name,
         when: When::Ended,
@@ -57,6 +58,8 @@ const fn bounds(name: &'static str, budget: Budget, small: Option<Budget>) -> Bo
         recorded: false,
         fifo: false,
         has_node: false,
+        has_key: false,
+        leap: 60,
         has_a: true,
         max_blocked: 600,
         scans: false,
@@ -72,13 +75,13 @@ const fn through_node(bounds: Bounds) -> Bounds {
 
 impl Bounds {
     /// Returns the bounds of the regular check.
-    fn small(self) -> Option<Self> {
+    pub(super) fn small(self) -> Option<Self> {
         Some(Self { budget: self.small?, ..self })
     }
 }
 
 /// No event but the deliveries.
-const NONE: Budget =
+pub(super) const NONE: Budget =
     Budget { crashes: 0, losses: 0, strays: 0, doubles: 0, rejects: 0, fuses: 0, cancels: [0, 0], retries: [0, 0], beats: 0, leaps: 0 };
 const CRASH: Budget = Budget { crashes: 1, ..NONE };
 /// The larger budget of most scenarios.
@@ -222,7 +225,7 @@ const ALL: &[Bounds] = &[
 ];
 
 /// A broken rule, the bounds of its exploration, and the properties of which at least one must fail.
-type Broken = (Mutation, Bounds, &'static [Property]);
+pub(super) type Broken = (Mutation, Bounds, &'static [Property]);
 
 /// All broken rules.
 const BROKEN: &[Broken] = {
@@ -264,7 +267,7 @@ fn failed(checker: &impl Checker<Laws>) -> BTreeSet<&'static str> {
 }
 
 /// Explores all states.
-fn holds(bounds: Bounds) {
+pub(super) fn holds(bounds: Bounds) {
     let start = Instant::now();
     let checker = checker(bounds, None).spawn_bfs().join();
     let (states, depth, failed) = (checker.unique_state_count(), checker.max_depth(), failed(&checker));
@@ -297,14 +300,19 @@ fn two_jobs_keep_their_order_within_larger_bounds() {
 
 #[test]
 fn each_broken_rule_for_two_jobs_is_found() {
+    assert_eq!(missed(BROKEN), [], "broken rules that no exploration has found");
+}
+
+/// Returns the broken rules of which no named property fails, with those that fail.
+pub(super) fn missed(broken: &[Broken]) -> Vec<(Mutation, BTreeSet<&'static str>)> {
     let mut missed = Vec::new();
-    for (mutation, bounds, properties) in BROKEN {
+    for (mutation, bounds, properties) in broken {
         let checker = checker(bounds.small().unwrap_or(*bounds), Some(*mutation)).spawn_bfs().join();
         let (states, depth, failed) = (checker.unique_state_count(), checker.max_depth(), failed(&checker));
         println!("{mutation:?}: {failed:?} in \"{}\" within {states} states, {depth} deep", bounds.name);
         if !properties.iter().any(|property| failed.contains(format!("{property:?}").as_str())) {
-            missed.push((mutation, bounds.name, failed));
+            missed.push((*mutation, failed));
         }
     }
-    assert!(missed.is_empty(), "{missed:?}");
+    missed
 }

@@ -31,6 +31,12 @@ impl Laws {
             }
             Request::Write(writes) => Answer::Written(writes.iter().map(|write| self.write(world, write)).collect()),
             Request::Link(links) => Answer::Linked(links.iter().map(|link| self.link(world, link)).collect()),
+            Request::Oldest(list, limit) => {
+                let listed = world.rows.values().map(|row| &row.record).filter(|record| record.listed.as_ref() == Some(list));
+                let mut ids: Vec<_> = listed.map(|record| (record.listed_at, record.id.clone())).collect();
+                ids.sort();
+                Answer::Listed(ids.into_iter().map(|(_, id)| id).take(*limit).collect())
+            }
             Request::Send(queue, messages) => {
                 for message in messages {
                     self.send(world, queue, message);
@@ -55,7 +61,7 @@ impl Laws {
     }
 
     /// Returns a table in memory with this record.
-    fn table(world: &World, id: &str) -> Memory {
+    pub(super) fn table(world: &World, id: &str) -> Memory {
         let table = Memory::new();
         if let Some(row) = world.rows.get(id) {
             table.write(&[Write::insert(Arc::clone(&row.record))]).now_or_never();
@@ -84,6 +90,7 @@ impl Laws {
     /// Returns the write as a broken rule makes it.
     fn bent(&self, world: &World, write: &Write) -> Write {
         let (mut next, mut seen) = (Record::clone(&write.next), write.seen.as_deref().cloned());
+        self.bend_keys(&mut next, seen.as_mut());
         match (self.mutation, &mut seen) {
             (Some(Mutation::NothingOwed), _) if next.state.is_terminal() => (next.due, next.run_at) = (None, None),
             (Some(Mutation::IgnoreDependents), Some(seen)) if seen.needs_dependents_for(&next) => {
@@ -109,6 +116,9 @@ impl Laws {
 
     fn link(&self, world: &mut World, link: &Link) -> Linked {
         let id = link.id();
+        if id == KEY {
+            return self.link_key(world, link);
+        }
         let is_missing = !world.rows.contains_key(id);
         let link = match link {
             Link::Register { .. } if self.is(Mutation::RegisterWithMissing) && is_missing => {
@@ -153,7 +163,7 @@ impl Laws {
         }
     }
 
-    fn put(&self, world: &mut World, id: &str, record: &Arc<Record>) {
+    pub(super) fn put(&self, world: &mut World, id: &str, record: &Arc<Record>) {
         let before = world.rows.insert(id.into(), Row::new(Arc::clone(record)));
         self.judge(world, before.as_ref().map(|row| &*row.record), record);
     }

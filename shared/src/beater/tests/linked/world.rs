@@ -11,7 +11,7 @@ use super::{
     process::{Kind, Process, digest_of},
     *,
 };
-use crate::{Record, State, queue::Message};
+use crate::{Record, State, queue::Message, store::Link};
 
 #[derive(Debug, Clone)]
 pub(super) struct World {
@@ -81,7 +81,13 @@ pub(super) fn index(id: &str) -> usize {
 
 /// Returns the static id of a job.
 pub(super) fn static_id(id: &str) -> &'static str {
-    if id == A { A } else { B }
+    [A, C].into_iter().find(|known| *known == id).unwrap_or(B)
+}
+
+/// Returns the tokens in a record: of its owner, and of the holders of keys.
+pub(super) fn tokens(record: &Record) -> impl Iterator<Item = &str> {
+    let held = record.held.values().map(|place| &*place.entry);
+    record.owner.as_deref().into_iter().chain(held).chain(record.holders.iter().map(|entry| &**entry))
 }
 
 impl World {
@@ -102,7 +108,16 @@ impl World {
         let writes = self.strays.iter().filter_map(|(_, request)| if let Request::Write(writes) = request { Some(writes) } else { None });
         let written = writes.flatten().flat_map(|write| write.seen.iter().chain([&write.next]));
         let records = self.rows.values().map(|row| &row.record).chain(written);
-        let mut used: Vec<&str> = records.filter_map(|record| record.owner.as_deref()).collect();
+        let mut used: Vec<&str> = records.flat_map(|record| tokens(record)).collect();
+        let links = self.strays.iter().filter_map(|(_, request)| if let Request::Link(links) = request { Some(links) } else { None });
+        for link in links.flatten() {
+            match link {
+                Link::Take { holder, .. } => used.push(holder),
+                Link::Give { holders, .. } => used.extend(holders.iter().map(|holder| &**holder)),
+                Link::Await { owner, .. } => used.push(owner),
+                _ => {}
+            }
+        }
         used.extend(self.processes.iter().flat_map(|process| process.tokens.iter().chain([&process.prefix])).map(|token| &**token));
         used.extend(self.remembered.iter().map(|text| text.split_once(':').map_or("", |(_, token)| token)));
         let is_free = |prefix: &String| !used.iter().any(|token| token.starts_with(prefix.as_str()));
