@@ -12,8 +12,10 @@ use crate::{
 
 /// The kind of a job whose record the store cannot hold.
 pub(crate) const UNSTORABLE: &str = "unstorable";
+/// The kind of a workflow of which not all jobs could be sent.
+pub(crate) const UNEXPANDED: &str = "expansion";
 /// The kinds of messages that are rejected before an attempt. Earlier versions wrote `reserved_priority`.
-const REFUSALS: &[&str] = &["rejected", "parked", "contract", UNSTORABLE, "reserved_priority"];
+const REFUSALS: &[&str] = &["rejected", "parked", "contract", UNSTORABLE, UNEXPANDED, "reserved_priority"];
 
 /// Returns `true` if a message belongs to the job with its id. It may have another priority. The record has no name if only a
 /// cancellation, a completion or a dependent has written it.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::identity::UNEXPANDED;
 use crate::{
     clock::after,
     envelope::{Digest, Envelope, LINK},
@@ -92,7 +93,7 @@ pub(crate) fn overdue_expansion(plan: &Record, sent_at: Option<Timestamp>, now: 
     let is_old = |at: Option<Timestamp>| at.is_some_and(|at| after(at, EXPANSION) < now);
     let reason = "not all jobs of the workflow were sent within 24 hours; the logs of its function show why. Redrive this message, or send \
                   the other jobs with `sqjobs retry --tree`";
-    (is_old(plan.enqueued_at) && is_old(sent_at)).then(|| Failure::new("expansion", reason.to_owned(), now))
+    (is_old(plan.enqueued_at) && is_old(sent_at)).then(|| Failure::new(UNEXPANDED, reason.to_owned(), now))
 }
 
 /// Returns `true` for a node or a plan of an earlier workflow with the same id, whose message is certainly gone.

@@ -184,7 +184,7 @@ impl Delivery {
                     if !lifecycle::is_backed(&key.id, entry, batch.ledger.read(holder).await?.as_ref()) {
                         return Ok(Placed::Later); // that job may not get the place
                     }
-                    let replaced = key.on_conflict == OnConflict::Replace && {
+                    let replaced = key.on_conflict == OnConflict::Replace && !self.is_over(seen, batch).await? && {
                         let by = lifecycle::with_message(next.clone(), &decoded.request);
                         batch.links().replace(holder, &by).await?
                     };
@@ -198,6 +198,15 @@ impl Delivery {
             next.held.remove(&key.id);
         }
         Ok(Placed::Ready(Box::new(next)))
+    }
+
+    /// Returns `true` if the job has ended, so that this message is a duplicate. A message is first handled without a read of the record. Its
+    /// arguments must not replace others before it is known to be no duplicate.
+    async fn is_over(&self, seen: Option<&Record>, batch: &Batch<'_>) -> Result<bool, StoreError> {
+        if seen.is_some() {
+            return Ok(false); // the claim has checked it
+        }
+        Ok(batch.ledger.read(&self.id).await?.is_some_and(|stored| !lifecycle::is_unclaimed(&stored)))
     }
 
     /// Returns the keys of a job: those of the message with which it runs, and those that its type declares for its arguments.

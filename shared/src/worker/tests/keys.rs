@@ -762,6 +762,25 @@ async fn the_latest_arguments_run_once_wherever_a_process_dies() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_duplicate_of_an_ended_job_replaces_no_arguments() {
+    // The job has succeeded, or was cancelled before its message arrived.
+    for runs in [&["b 2", "a 1"][..], &["a 1"]] {
+        let graph = arguments_noted();
+        if runs.len() == 1 {
+            graph.local.client().cancel("b").await.expect("memory answers");
+        } else {
+            graph.enqueue(latest("b", 2)).await;
+            graph.run().await;
+        }
+        graph.enqueue(latest("a", 1).delay(seconds(7200))).await;
+        let body = latest("b", 2).envelope().to_body();
+        graph.local.queue.send(QUEUE, &[crate::queue::Outgoing::new(body)]).await;
+        graph.run().await;
+        assert_eq!(graph.runs.all(), runs);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_claim_of_replaced_arguments_is_refused() {
     let graph = arguments_noted();
     graph.enqueue(latest("a", 1)).await;

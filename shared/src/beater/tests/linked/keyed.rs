@@ -25,11 +25,15 @@ impl Laws {
         let is_claimed = after.state == State::Running && before.is_none_or(|before| before.generation != after.generation);
         if is_claimed {
             world.ghost.starts[index(&after.id)] += 1;
+            world.ghost.is_idle[index(&after.id)] = world.ghost.is_stray;
             let now = minute(world.now).as_millisecond();
-            let runs = |record: &Record| record.state == State::Running && record.lease_until.is_some_and(|until| now <= until);
-            let others = [A, B].into_iter().filter(|id| *id != after.id).filter_map(|id| world.get(id));
-            let is_alone = !others.into_iter().any(runs);
-            world.ensure(is_alone || !runs(after), Property::OneHolder);
+            let runs = |record: &Record| {
+                let is_valid = record.state == State::Running && record.lease_until.is_some_and(|until| now <= until);
+                is_valid && !world.ghost.is_idle[index(&record.id)]
+            };
+            let mut others = [A, B].into_iter().filter(|id| *id != after.id).filter_map(|id| world.get(id));
+            let holds = !runs(after) || !others.any(runs);
+            world.ensure(holds, Property::OneHolder);
             world.ensure(!before.is_some_and(|before| before.state.is_terminal()), Property::OneRun);
         }
         let starts = world.ghost.starts[index(&after.id)];
@@ -113,10 +117,11 @@ fn hasty(entry: &str) -> String {
     parts.join("\u{1f}")
 }
 
-const fn keyed(name: &'static str, budget: Budget, small: Budget) -> Bounds {
-    Bounds { has_key: true, leap: 1, results: &[How::Succeeds], ..bounds(name, budget, Some(small)) }
+const fn keyed(name: &'static str, budget: Budget, small: Option<Budget>) -> Bounds {
+    Bounds { has_key: true, leap: 1, results: &[How::Succeeds], ..bounds(name, budget, small) }
 }
 
+/// Returns the bounds with one process at a time in the regular check.
 const fn one_by_one(bounds: Bounds) -> Bounds {
     Bounds { processes: 1, ..bounds }
 }
@@ -125,22 +130,28 @@ const CRASH: Budget = Budget { crashes: 1, ..NONE };
 const LATER: Budget = Budget { leaps: 1, beats: 1, ..CRASH };
 
 /// A process dies, beside another one.
-const DIES: Bounds = keyed("key: a process dies", LATER, CRASH);
+const DIES: Bounds = keyed("key: a process dies", LATER, Some(CRASH));
 /// A process dies, and a minute passes. A claim that was not made no longer holds the key, and one that was made still does.
-const MINUTE: Bounds = one_by_one(keyed("key: a minute passes", Budget { crashes: 2, ..LATER }, LATER));
+const MINUTE: Bounds = one_by_one(keyed("key: a minute passes", Budget { crashes: 2, ..LATER }, Some(LATER)));
 /// A process dies, and an hour passes. Its lease is over.
 const HOUR: Bounds = Bounds { leap: 60, name: "key: an hour passes", ..MINUTE };
 /// A message is delivered twice.
-const TWICE: Bounds = keyed("key: duplicates", Budget { doubles: 1, beats: 1, ..CRASH }, Budget { doubles: 1, ..NONE });
+const TWICE: Bounds = keyed("key: duplicates", Budget { doubles: 1, ..NONE }, None);
 /// An answer is lost.
-const LOST: Bounds = keyed("key: lost answers", Budget { losses: 1, beats: 1, leaps: 1, ..NONE }, Budget { losses: 1, ..NONE });
+const LOST: Bounds =
+    one_by_one(keyed("key: lost answers", Budget { losses: 1, beats: 1, leaps: 1, ..NONE }, Some(Budget { losses: 1, ..NONE })));
 /// The last request of a dead process is made later.
 const STRAY: Bounds = one_by_one(Bounds {
     results: &[How::Succeeds, How::Retries],
-    ..keyed("key: strays", Budget { crashes: 1, strays: 1, leaps: 2, beats: 1, ..NONE }, Budget { crashes: 1, strays: 1, leaps: 1, ..NONE })
+    ..keyed(
+        "key: strays",
+        Budget { crashes: 1, strays: 1, leaps: 2, beats: 1, ..NONE },
+        Some(Budget { crashes: 1, strays: 1, leaps: 1, ..NONE }),
+    )
 });
 /// An operator cancels A, which may wait, run or have ended.
-const CANCELLED: Bounds = keyed("key: A is cancelled", Budget { cancels: [1, 0], beats: 1, ..CRASH }, Budget { cancels: [1, 0], ..NONE });
+const CANCELLED: Bounds =
+    keyed("key: A is cancelled", Budget { cancels: [1, 0], beats: 1, ..CRASH }, Some(Budget { cancels: [1, 0], ..NONE }));
 
 const ALL: &[Bounds] = &[DIES, MINUTE, HOUR, TWICE, LOST, STRAY, CANCELLED];
 

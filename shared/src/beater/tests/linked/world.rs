@@ -70,6 +70,10 @@ pub(super) struct Ghost {
     pub(super) is_unknown: bool,
     /// The numbers of starts of A and B since the last retry.
     pub(super) starts: [u8; 2],
+    /// `true` for A and B while their last claim is one that a dead process had sent. It starts no body.
+    pub(super) is_idle: [bool; 2],
+    /// `true` while the request of a dead process is made.
+    pub(super) is_stray: bool,
     /// The numbers of workers that died with a message of A or B since the last retry.
     pub(super) killed: [u8; 2],
 }
