@@ -149,7 +149,8 @@ impl Client {
         }
         // A closing job that never waited was cancelled before all jobs were sent.
         if record(id).is_some_and(|closing| closing.dependencies.is_none()) {
-            let unsent = jobs.iter().filter(|(id, _)| record(id).is_none());
+            // A job that was sent may have written the record of one that was not.
+            let unsent = jobs.iter().filter(|(id, _)| record(id).is_none_or(lifecycle::is_awaited));
             let unsent = unsent.map(|(_, (queue, job))| Enqueue::of(job.clone(), queue.clone())).collect();
             self.send_again(&nodes, unsent).await?;
         }

@@ -111,6 +111,11 @@ fn start(seen: Record, request: &Request, policy: &Policy, claim: &Claim, now: T
     }
     // A blocked job at this point no longer waits for any job or key.
     let seen = if seen.state == State::Blocked { unblocked(seen, now) } else { seen };
+    // A beater sends another message for a job in the due index. This one may be a late copy that nobody delivers again, so the job must
+    // not leave the index yet.
+    if let Some(due) = seen.run_at.filter(|due| *due > now && seen.state == State::Scheduled && seen.due.is_some()) {
+        return early(&seen, request, policy, claim, due, now);
+    }
     if must_wait(&seen) {
         return Decision::End { next: Box::new(blocked(&seen, request, &claim.owner, now)), ending: Ending::Blocked };
     }

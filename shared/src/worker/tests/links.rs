@@ -283,6 +283,24 @@ async fn a_retried_job_that_was_cancelled_unseen_still_waits() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_late_copy_of_a_message_leaves_a_retried_job_in_the_due_index() {
+    let graph = Graph::new();
+    graph.enqueue(job("a")).await;
+    graph.enqueue(job("b").after(["a"])).await;
+    graph.run().await;
+    assert!(graph.local.client().retry(job("b").after(["a"]).delay(seconds(600))).await.expect("memory answers"));
+    let copy = crate::queue::Outgoing::new(job("b").after(["a"]).envelope().to_body());
+    graph.local.queue.send(QUEUE, &[copy]).await.pop().expect("an answer").expect("it is sent");
+    // The process dies before it registers the job with the other one, and the copy does not come back.
+    let mortal = Mortal::new(&graph, 2, true);
+    deliver(&graph, &mortal).await;
+    let stored = graph.record("b");
+    assert_eq!((stored.state, stored.due.is_some()), (State::Scheduled, true));
+    graph.run().await;
+    assert_eq!(graph.runs.all(), ["a", "b", "b"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_retry_with_other_dependencies_waits_for_them() {
     let graph = Graph::new().failing(&["plain", "released"]);
     graph.enqueue(job("plain")).await;

@@ -232,6 +232,22 @@ async fn a_workflow_that_was_cancelled_before_sends_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_retry_sends_a_job_that_was_not_sent_and_for_which_others_wait() {
+    let graph = Graph::new();
+    let client = graph.local.client();
+    client.cancel("w").await.expect("memory answers");
+    graph.send(&workflow(&json!([step("a", &[]), step("b", &["a"])]))).await;
+    graph.run().await;
+    // As if the workflow had been cancelled after this job was sent.
+    graph.enqueue(job("w/b").after(["w/a"])).await;
+    graph.run().await;
+    assert_eq!(graph.states(&["w/a", "w/b", "w"]), [State::Queued, State::Blocked, State::Cancelled]);
+    client.retry_workflow("w").await.expect("memory answers");
+    graph.run().await;
+    assert_eq!(graph.runs.all(), ["w/a", "w/b", "w"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_job_of_a_workflow_that_is_known_before_its_message_still_counts() {
     let graph = Graph::new();
     let client = graph.local.client();
