@@ -53,8 +53,6 @@ enum Mutation {
     ForgetStarts,
     /// A job that gets the arguments of another one keeps its token, so that a claim of the old arguments is not refused.
     KeepToken,
-    /// A job that gets the arguments of another one does not keep the instant of their enqueue.
-    ForgetOrder,
 }
 
 const LOST: &[&str] = &["stuck as blocked", "was not released"];
@@ -77,7 +75,7 @@ const BROKEN_IN_WORKFLOWS: [(Mutation, &[&str]); 4] = {
     [(M::CloseEarly, EARLY), (M::LookOnce, LOST), (M::PlanLast, &["although its workflow was cancelled"]), (M::NodesLast, LOST)]
 };
 
-const BROKEN_IN_KEYS: [(Mutation, &[&str]); 7] = {
+const BROKEN_IN_KEYS: [(Mutation, &[&str]); 6] = {
     use Mutation as M;
     const FULL: &[&str] = &["holders, and its limit is", "had two holders"];
     [
@@ -87,7 +85,6 @@ const BROKEN_IN_KEYS: [(Mutation, &[&str]); 7] = {
         (M::ForgetWaiting, &["is stuck as blocked"]),
         (M::ForgetStarts, &["allows one start in"]),
         (M::KeepToken, &["replaced the arguments of"]),
-        (M::ForgetOrder, &["replaced the arguments of"]),
     ]
 };
 
@@ -95,7 +92,7 @@ const BROKEN_IN_KEYS: [(Mutation, &[&str]); 7] = {
 const LATE: Duration = Duration::from_mins(1);
 
 /// The time that a claim takes which may meet a replacement.
-const SLOW: Duration = Duration::from_secs(1);
+const SLOW: Duration = Duration::from_secs(10);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -161,7 +158,6 @@ impl Broken {
                 }
                 self.keep_arguments(&mut next, seen);
             }
-            (Mutation::ForgetOrder, Some(seen)) => self.keep_arguments(&mut next, seen),
             (Mutation::NothingOwed, _) if next.state.is_terminal() => (next.due, next.run_at) = (None, None),
             (Mutation::IgnoreDependents, Some(seen)) if seen.needs_dependents_for(&next) => {
                 let stored = self.table.store.get(&next.id).map(|stored| stored.dependents).unwrap_or_default();
@@ -211,9 +207,6 @@ impl Store for Broken {
         async move {
             let mut answers = self.table.read(ids).await;
             for job in answers.iter_mut().filter_map(|answer| answer.as_mut().ok()?.as_mut()) {
-                if self.mutation == Mutation::ForgetOrder && !job.state.is_terminal() {
-                    job.enqueued_at = None;
-                }
                 if lock(&self.paged).remove(&job.id) && job.state.is_terminal() {
                     job.state = State::Queued;
                 }

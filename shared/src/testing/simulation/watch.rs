@@ -109,8 +109,9 @@ impl Watch {
 
     /// Logs that a record was written.
     pub(super) fn wrote(&self, record: &Record) {
-        let Record { id, state, enqueued_at, .. } = record;
-        let step = Step { id: id.clone(), state: *state, at: self.since.elapsed(), enqueued_at: *enqueued_at };
+        // The record of an awaited job does not know its enqueue.
+        let enqueued_at = record.enqueued_at.filter(|_| !record.name.is_empty());
+        let step = Step { id: record.id.clone(), state: record.state, at: self.since.elapsed(), enqueued_at };
         self.steps.lock().unwrap_or_else(PoisonError::into_inner).push(step);
     }
 
