@@ -232,13 +232,16 @@ pub(crate) fn print_notes(notes: &[String]) {
     }
 }
 
+/// Follows a question that nobody can answer.
+pub(crate) const NO_TERMINAL: &str = " There is no terminal for the question; add --yes";
+
 /// Asks a question on the terminal, and returns `true` if the answer is yes.
 pub(crate) fn confirmed(question: &str, yes: bool) -> Result<bool, Failure> {
     if yes {
         return Ok(true);
     }
     if is_kept() || !io::stdin().is_terminal() {
-        return Err(Failure::new(format!("{question} There is no terminal for the question; add --yes")));
+        return Err(Failure::new(format!("{question}{NO_TERMINAL}")));
     }
     eprint!("{question} [y/N] ");
     let mut answer = String::new();

@@ -17,7 +17,10 @@ use super::{
     page::{Part, View, foreign, href, text},
     runner::Outcome,
 };
-use crate::{args::Args, output::clean};
+use crate::{
+    args::Args,
+    output::{NO_TERMINAL, clean},
+};
 
 /// An action, and the form that asks for it.
 struct Action {
@@ -278,7 +281,10 @@ pub(super) async fn show(State(page): State<Page>, Query(given_by): Query<Parame
     let lines = run.printed.lines();
     let lines: Vec<_> = lines.answers.iter().chain(&lines.notes).collect();
     let first = lines.len().saturating_sub(SHOWN);
-    let asks = matches!(run.outcome(), Some(Outcome::Error(error)) if error.ends_with("add --yes"));
+    let question = match run.outcome() {
+        Some(Outcome::Error(error)) => error.strip_suffix(NO_TERMINAL),
+        _ => None,
+    };
     let body = html! {
         p { code { (foreign(&page.line(&run.words))) } }
         @if first > 0 { p { "The first " (first) " lines are left out." } }
@@ -292,7 +298,7 @@ pub(super) async fn show(State(page): State<Page>, Query(given_by): Query<Parame
             },
             Some(outcome) => { (ended(outcome)) },
         }
-        @if asks {
+        @if question.is_some() {
             form method="post" action="/act" {
                 @for (name, value) in &run.form { input type="hidden" name=(name) value=(value); }
                 button.danger name=(YES) value="yes" { "Yes, do it" }
@@ -311,7 +317,7 @@ fn ended(outcome: &Outcome) -> Markup {
             @match outcome {
                 Outcome::Yes => { span.good { "Done." } },
                 Outcome::No => { span.bad { "Not done, or not all of it: the lines above say why." } },
-                Outcome::Error(error) => { span.error { (foreign(error)) } },
+                Outcome::Error(error) => { span.error { (foreign(error.strip_suffix(NO_TERMINAL).unwrap_or(error))) } },
                 Outcome::Stopped => { "Stopped. What was done before stays done." },
             }
         }

@@ -245,6 +245,9 @@ fn dead_letters_queues_and_schedules_change_in_the_page() {
         assert_eq!(world.scheduled("nightly").await.expect("a row")["cron"], "0 2 * * *", "it is not saved yet");
         browser.click("Save…").await;
         browser.click("Change the times of a schedule").await;
+        browser.shows("Replace schedule nightly?").await;
+        assert_eq!(world.scheduled("nightly").await.expect("a row")["cron"], "0 2 * * *", "it has only asked");
+        browser.click("Yes, do it").await;
         browser.shows("Done.").await;
         let saved = world.scheduled("nightly").await.expect("a row");
         assert_eq!(saved["cron"], "30 4 * * *");
