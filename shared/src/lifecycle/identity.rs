@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{lease::SKEW, request::Request};
+use super::{lease::SKEW, node::UNEXPANDED, request::Request};
 use crate::{
     envelope::{Digest, Otherwise, When, are_of_one_function, excerpt},
     record::{Failure, Record, State},
@@ -12,8 +12,6 @@ use crate::{
 
 /// The kind of a job whose record the store cannot hold.
 pub(crate) const UNSTORABLE: &str = "unstorable";
-/// The kind of a workflow of which not all jobs could be sent.
-pub(crate) const UNEXPANDED: &str = "expansion";
 /// The kinds of messages that are rejected before an attempt. Earlier versions wrote `reserved_priority`.
 const REFUSALS: &[&str] = &["rejected", "parked", "contract", UNSTORABLE, UNEXPANDED, "reserved_priority"];
 

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::identity::UNEXPANDED;
 use crate::{
     clock::after,
     envelope::{Digest, Envelope, LINK},
@@ -22,6 +21,8 @@ pub(super) const GONE: Duration = Duration::from_hours(15 * 24);
 /// Maximum time from the first delivery of a workflow until all its jobs are sent. A delivery repeats what an earlier one has done, so one
 /// that needs more time than its function has would never come to the end.
 const EXPANSION: Duration = Duration::from_hours(24);
+/// The kind of a workflow of which not all jobs could be sent.
+pub(super) const UNEXPANDED: &str = "expansion";
 /// Maximum number of members of a node.
 pub(super) const WIDTH: usize = 20;
 /// Maximum bytes of the ids of a node's members. A node then has less than 1 KB, so that each change costs one write unit.

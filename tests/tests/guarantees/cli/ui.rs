@@ -400,6 +400,11 @@ fn the_views_fit_a_desktop_and_a_phone_in_light_and_dark() {
             for (name, view) in views {
                 browser.go(&ui.view(view)).await;
                 browser.shows("Cost of this view").await;
+                wait::until("all parts of the view are loaded", PATIENCE, async || {
+                    let left = browser.evaluate("document.querySelectorAll('[data-load] > p > a').length").await;
+                    if left == 0 { Ok(()) } else { Err(left) }
+                })
+                .await;
                 let excess = browser.evaluate("document.documentElement.scrollWidth - innerWidth").await;
                 assert!(excess.as_i64().is_some_and(|excess| excess <= 0), "{name} is wider than {width} by {excess}");
                 if let Some(folder) = std::env::var_os("SQJOBS_PICTURES").map(PathBuf::from) {

@@ -18,12 +18,13 @@ use crate::{
 };
 
 /// Number of failed jobs to group.
-const FAILED: &str = "100";
+const FAILED: usize = 100;
 /// Number of groups of failures to show.
 const GROUPS: usize = 5;
 
 pub(in crate::command::ui) async fn show(State(page): State<Page>, part: Part) -> Markup {
-    let (queue_words, stat_words, failed_words) = (["queue", "list"], ["stats", "--days", "2"], ["list", "--failed", "--limit", FAILED]);
+    let limit = FAILED.to_string();
+    let (queue_words, stat_words, failed_words) = (["queue", "list"], ["stats", "--days", "2"], ["list", "--failed", "--limit", &limit]);
     let (queues, stats, failed) = join3(page.look(&queue_words), page.look(&stat_words), page.look(&failed_words)).await;
     let now = page.aws.clock.now();
     let rows = queues.rows.iter().map(|queue| {
@@ -52,7 +53,9 @@ pub(in crate::command::ui) async fn show(State(page): State<Page>, part: Part) -
         @if groups.is_empty() {
             @if failed.is_answered() { p { "No job has failed." } }
         } @else {
-            p { "The " (groups.len().min(GROUPS)) " most frequent of " (groups.len()) " reasons, among the last " (failed.rows.len()) " failed jobs." }
+            @if groups.len() > GROUPS || failed.rows.len() >= FAILED {
+                p { "The " (groups.len().min(GROUPS)) " most frequent of " (groups.len()) " reasons, among the last " (failed.rows.len()) " failed jobs." }
+            }
             (table("What failed", &["#Jobs", "Kind", "Message", "Latest"], groups.iter().take(GROUPS).map(|group| html! {
                 td.number { a href=(href("/jobs", &[("kind", group.kind), ("message", &group.message)])) { (group.rows.len()) } }
                 td { (foreign(group.kind)) }
@@ -76,7 +79,7 @@ fn row(queue: &Value, stat: &Value, now: Timestamp) -> Markup {
         td.number { (count(queue, "waiting")) }
         td.number { (count(queue, "in_flight")) }
         td.number { (count(queue, "delayed")) }
-        td { (last_wait.unwrap_or_default()) " " (when(&stat["last_started_at"], now)) }
+        td { @if let Some(wait) = last_wait { (wait) ", " } (when(&stat["last_started_at"], now)) }
         td.number { (ended("succeeded") + ended("failed") + ended("cancelled") + ended("expired")) }
         td.number { (ended("failed")) }
         td { (svg::hours(&last_day(stat, now))) }
