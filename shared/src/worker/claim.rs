@@ -141,7 +141,7 @@ impl Delivery {
             let has_places = places.is_some() || write.seen.as_ref().is_some_and(|seen| !seen.held.is_empty());
             let killed = metered::of_killed(&write, batch);
             let written = if has_places {
-                self.write_with_places(write, &claim, places.get_or_insert_with(Places::none), batch).boxed().await
+                self.write_with_places(write, places.get_or_insert_with(Places::none), batch).boxed().await
             } else {
                 batch.ledger.write(write).await
             };

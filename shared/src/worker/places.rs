@@ -98,13 +98,7 @@ impl Delivery {
     }
 
     /// Writes a record before another job can take its places. Then frees the places that no record names.
-    pub(super) async fn write_with_places(
-        &self,
-        write: Write,
-        claim: &Claim,
-        places: &mut Places,
-        batch: &Batch<'_>,
-    ) -> Result<Written, StoreError> {
+    pub(super) async fn write_with_places(&self, write: Write, places: &mut Places, batch: &Batch<'_>) -> Result<Written, StoreError> {
         let (next, seen) = (Arc::clone(&write.next), write.seen.clone());
         let late = || Err(StoreError::unknown("the record was not written in time, and another job may get its keys"));
         let written = timeout_at(places.write_by, batch.ledger.write(write)).await.unwrap_or_else(|_| late())?;
@@ -114,8 +108,8 @@ impl Delivery {
                 freed.extend(seen.iter().flat_map(|seen| lifecycle::freed(&seen.held, &next.held)));
                 Some(&*next)
             }
-            Written::Refused(Some(stored)) if stored.is_run_by(Some(&claim.owner)) => Some(&**stored),
-            Written::Refused(_) => None,
+            // The write may have been made, and the record may have changed since. It then still names the places.
+            Written::Refused(stored) => stored.as_deref(),
         };
         let is_held =
             |(key, entry): &(String, String)| record.and_then(|record| record.held.get(key)).is_some_and(|place| place.entry == *entry);

@@ -17,8 +17,8 @@ use crate::{
     envelope::Unreadable,
     job::{AnyJob, BoundJob, Hook},
     lifecycle::{self, SKEW},
-    queue::Queue as _,
-    store::Store as _,
+    queue::{Queue as _, Source as _},
+    store::{Link, Linked, Store, StoreError, Written},
     worker::local::Local,
 };
 
@@ -759,6 +759,52 @@ async fn the_latest_arguments_run_once_wherever_a_process_dies() {
         }
     }
     assert_eq!(survived, 2);
+}
+
+/// A table that loses the answer to the write that blocks a job. Before the worker looks, another process files that job for its turn.
+struct Overtaken(Local);
+
+impl Store for Overtaken {
+    fn read<'a>(&'a self, ids: &'a [String]) -> BoxFuture<'a, Vec<Result<Option<Record>, StoreError>>> {
+        self.0.store.read(ids)
+    }
+
+    fn write<'a>(&'a self, writes: &'a [Write]) -> BoxFuture<'a, Vec<Result<Written, StoreError>>> {
+        async move {
+            let answers = self.0.store.write(writes).await;
+            let is_blocked = |write: &&Write| write.next.state == State::Blocked && lifecycle::is_job(&write.next.id);
+            let Some(write) = writes.iter().find(is_blocked) else { return answers };
+            let (stored, now) = (self.0.store.get(&write.next.id).expect("it was written"), self.0.clock.now());
+            let filed = lifecycle::put_back(&stored, "another", crate::clock::after(now, seconds(60)), now);
+            self.0.store.write(&[Write::replace(stored, filed)]).await;
+            writes.iter().map(|_| Err(StoreError::unknown("the answer is lost"))).collect()
+        }
+        .boxed()
+    }
+
+    fn link<'a>(&'a self, links: &'a [Link]) -> BoxFuture<'a, Vec<Result<Linked, StoreError>>> {
+        self.0.store.link(links)
+    }
+
+    fn oldest<'a>(&'a self, list: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<String>, StoreError>> {
+        self.0.store.oldest(list, limit)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_is_kept_if_the_record_that_names_it_has_changed_since() {
+    let graph = Graph::new();
+    let rate = Rate::new(1, seconds(600));
+    graph.enqueue(job("a").keys(Keys::new().rate("service", rate))).await;
+    graph.run().await;
+    graph.enqueue(job("b").keys(Keys::new().exclusive("customer").rate("service", rate))).await;
+    let messages = graph.local.queue.receive(QUEUE, 10, seconds(60)).await.expect("memory answers");
+    let engine =
+        Engine { store: Arc::new(Overtaken(graph.local.clone())), ..graph.local.engine(graph.jobs.clone(), Handle::current(), usize::MAX) };
+    engine.handle(messages, &Invocation { request_id: "request".into(), ends_at: Instant::now() + seconds(900) }).await;
+    let key = graph.local.store.get(EXCLUSIVE).expect("the record of the key");
+    let held = graph.record("b").held.remove(&key.id).expect("the record of the job names the key");
+    assert_eq!(key.holders, [held.entry].into());
 }
 
 #[tokio::test(start_paused = true)]
