@@ -81,7 +81,7 @@ impl Place {
 
     /// Returns the options of this system that differ from the defaults.
     fn options(&self) -> String {
-        self.option_words().iter().map(|word| format!(" {}", shell(word))).collect()
+        self.option_words().iter().flat_map(|word| [" ".to_owned(), shell(word)]).collect()
     }
 
     /// Returns the words of these options.

@@ -192,7 +192,8 @@ async fn failed_until(aws: &Aws, until: Timestamp, limit: usize) -> Result<(Vec<
     for found in store.read(&ids).await {
         match found {
             Ok(record) => {
-                records.extend(record.filter(|record| record.state == State::Failed && record.listed_at.is_some_and(|at| at <= until)))
+                let is_meant = |record: &Record| record.state == State::Failed && record.listed_at.is_some_and(|at| at <= until);
+                records.extend(record.filter(is_meant));
             }
             Err(error @ StoreError::Unreadable { .. }) => unreadable.push(error),
             Err(error) => return Err(cannot(error)),

@@ -335,7 +335,7 @@ impl Simulation {
                 _ = join_all(beaters.map(Beater::live)) => false,
             }
         };
-        tokio::time::timeout(self.longest, work).await.ok();
+        tokio::time::timeout(self.longest, Box::pin(work)).await.ok();
         let took = Instant::now().duration_since(world.since);
         let left = world.messages().count();
         let fate = world.dice.fate();

@@ -69,11 +69,7 @@ impl Delivery {
             match self.earlier(workflow, batch).boxed().await {
                 Ok(Earlier::Same) => {}
                 Ok(Earlier::Other) => return Claimed::Settle(self.of_other_workflow(batch)),
-                // If the earlier workflow still has its closing job, its plan must stay.
-                Ok(Earlier::Old) => match batch.ledger.read(&self.id).await {
-                    Ok(stored) => seen = stored.map(Arc::new),
-                    Err(error) => return self.unanswered(decoded, &error, None, batch),
-                },
+                Ok(Earlier::Old(closing)) => seen = closing.map(Arc::from),
                 Err(error) => return self.unanswered(decoded, &error, None, batch),
             }
         }
@@ -95,8 +91,8 @@ impl Delivery {
                 }
                 Decision::Leave(ending) => {
                     if let (Ending::Duplicate, Some(seen)) = (&ending, &seen) {
-                        let differs = lifecycle::has_other_arguments(seen, &decoded.request);
-                        let repeat = if differs { Repeat::OtherArguments } else { Repeat::Same };
+                        let repeat =
+                            if lifecycle::has_other_arguments(seen, &decoded.request) { Repeat::OtherArguments } else { Repeat::Same };
                         return Claimed::Settle(self.discard(Some(seen), repeat, batch).with_dependents_of(seen));
                     }
                     return Claimed::Settle(Self::left(ending, seen, batch));
@@ -128,24 +124,13 @@ impl Delivery {
                         continue;
                     }
                     Ok(Expanded::Foreign) => return Claimed::Settle(self.of_other_workflow(batch)),
-                    Ok(Expanded::Overdue(reason)) => {
-                        let name = decoded.request.name.clone();
-                        return Claimed::Refuse(Refused { ending: Ending::Rejected, reason, name, job: None });
-                    }
+                    Ok(Expanded::Overdue(reason)) => return Claimed::Refuse(Refused::overdue(decoded, reason)),
                     Err(error) => return self.unanswered(decoded, &error, None, batch),
                 }
             }
             let next: Arc<Record> = Arc::from(next);
             let asked = places.as_ref().map_or(asked, |places| places.asked.max(asked));
-            let write = Write { next: Arc::clone(&next), seen };
-            let has_places = places.is_some() || write.seen.as_ref().is_some_and(|seen| !seen.held.is_empty());
-            let killed = metered::of_killed(&write, batch);
-            let written = if has_places {
-                self.write_with_places(write, places.get_or_insert_with(Places::none), batch).boxed().await
-            } else {
-                batch.ledger.write(write).await
-            };
-            metered::count_killed(killed, &written, decoded);
+            let written = self.write(Write { next: Arc::clone(&next), seen }, decoded, &mut places, batch).await;
             match (written, ending) {
                 (Ok(Written::Done), None) => {
                     let work = places.and_then(|places| places.work);
@@ -165,6 +150,19 @@ impl Delivery {
             }
         }
         Claimed::Settle(self.given_back(places, batch).boxed().await) // the record changed at each attempt
+    }
+
+    /// Writes the record of a claim. Counts the attempt that a process left behind, if the write ends it.
+    async fn write(&self, write: Write, decoded: &Decoded, places: &mut Option<Places>, batch: &Batch<'_>) -> Result<Written, StoreError> {
+        let has_places = places.is_some() || write.seen.as_ref().is_some_and(|seen| !seen.held.is_empty());
+        let killed = metered::of_killed(&write, batch);
+        let written = if has_places {
+            self.write_with_places(write, places.get_or_insert_with(Places::none), batch).boxed().await
+        } else {
+            batch.ledger.write(write).await
+        };
+        metered::count_killed(killed, &written, decoded);
+        written
     }
 
     /// Registers a blocked job with the jobs that it waits for. Returns its record if it waits no longer, or else the end of the delivery.

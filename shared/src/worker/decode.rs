@@ -36,6 +36,13 @@ pub(crate) struct Refused {
     pub(super) job: Option<Arc<dyn AnyJob>>,
 }
 
+impl Refused {
+    /// Returns the refusal of a workflow of which not all jobs could be sent.
+    pub(super) fn overdue(workflow: &Decoded, reason: Failure) -> Self {
+        Self { ending: Ending::Rejected, reason, name: workflow.request.name.clone(), job: None }
+    }
+}
+
 pub(crate) struct Decoded {
     pub(crate) request: Request,
     pub(crate) policy: Policy,

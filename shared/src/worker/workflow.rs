@@ -34,8 +34,9 @@ pub(super) enum Earlier {
     Same,
     /// Another workflow.
     Other,
-    /// A workflow whose message is certainly gone. Its jobs may still wait.
-    Old,
+    /// A workflow whose message is certainly gone. Its jobs may still wait: if it still has its closing job, which is this record, its plan
+    /// must stay.
+    Old(Option<Box<Record>>),
 }
 
 impl Delivery {
@@ -43,7 +44,9 @@ impl Delivery {
     pub(super) async fn earlier(&self, workflow: &Expansion, batch: &Batch<'_>) -> Result<Earlier, StoreError> {
         let plan = batch.ledger.read(&lifecycle::plan_id(&self.id)).await?;
         Ok(match plan {
-            Some(plan) if lifecycle::is_left_over(&plan, batch.engine.clock.now()) => Earlier::Old,
+            Some(plan) if lifecycle::is_left_over(&plan, batch.engine.clock.now()) => {
+                Earlier::Old(batch.ledger.read(&self.id).await?.map(Box::new))
+            }
             Some(plan) if plan.digest != Some(workflow.digest) => Earlier::Other,
             _ => Earlier::Same,
         })

@@ -1,4 +1,4 @@
-//! A real browser, driven by the WebDriver protocol.
+//! A real browser, driven by the `WebDriver` protocol.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -33,20 +33,17 @@ pub(crate) struct Browser {
 fn driver() -> Option<&'static str> {
     static ADDRESS: OnceLock<Option<(String, Child)>> = OnceLock::new();
     let started = ADDRESS.get_or_init(|| {
+        if Command::new("chromedriver").arg("--version").stdout(Stdio::null()).status().is_err() {
+            eprintln!("{MISSING}");
+            return None;
+        }
         let mut command = Command::new("sh");
         command.args(["-c", "chromedriver --port=0 --log-level=SEVERE & driver=$!; read _; kill $driver"]);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("a shell");
         let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
-        let port = Command::new("chromedriver").arg("--version").stdout(Stdio::null()).status().is_ok().then(|| {
-            lines
-                .find_map(|line| Some(line.split_once("started successfully on port ")?.1.trim_end_matches('.').to_owned()))
-                .expect("its port")
-        });
+        let port = lines.find_map(|line| Some(line.split_once("started successfully on port ")?.1.trim_end_matches('.').to_owned()));
+        let port = port.expect("the driver says its port");
         thread::spawn(move || lines.for_each(drop));
-        let Some(port) = port else {
-            eprintln!("{MISSING}");
-            return None;
-        };
         Some((format!("http://127.0.0.1:{port}"), child))
     });
     started.as_ref().map(|(address, _)| &**address)
@@ -56,7 +53,7 @@ impl Browser {
     /// Opens a window of this width that can reach nothing but the loopback address. Returns `None`, and says so, if there is no browser.
     pub(crate) async fn open(width: u32, colours: Colours) -> Option<Self> {
         let driver = driver()?;
-        let scheme = if colours == Colours::Dark { 0 } else { 1 };
+        let scheme = i32::from(colours == Colours::Light);
         let mut options = json!({
             "args": [
                 "--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars", "--lang=en",

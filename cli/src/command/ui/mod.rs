@@ -82,13 +82,14 @@ fn router(shared: Page, guard: Arc<Guard>) -> Router {
         .route("/act", get(action::ask).post(action::act))
         .route("/run", get(action::show))
         .route("/stop", post(action::stop))
-        .route("/style.css", get(|| file("text/css; charset=utf-8", include_str!("style.css"))))
-        .route("/page.js", get(|| file("text/javascript; charset=utf-8", include_str!("page.js"))))
+        .route("/style.css", get(file("text/css; charset=utf-8", include_str!("style.css"))))
+        .route("/page.js", get(file("text/javascript; charset=utf-8", include_str!("page.js"))))
         .fallback(page::missing)
         .with_state(shared)
         .layer(middleware::from_fn_with_state(guard, guard::check))
 }
 
-async fn file(kind: &'static str, content: &'static str) -> impl IntoResponse {
+/// Returns the handler of a file of the page.
+fn file(kind: &'static str, content: &'static str) -> impl IntoResponse + Clone {
     ([(header::CONTENT_TYPE, kind)], content)
 }

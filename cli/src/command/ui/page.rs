@@ -246,10 +246,8 @@ pub(super) fn foreign_lines(text: &str) -> Markup {
 
 /// An instant, as the time from now, with its exact value as the title.
 pub(super) fn when(instant: &Value, now: Timestamp) -> Markup {
-    match instant.as_str().and_then(|text| text.parse::<Timestamp>().ok()) {
-        Some(at) => html! { time datetime=(at) title=(exact(at)) { (from_now(at, now)) } },
-        None => html! {},
-    }
+    let at: Option<Timestamp> = instant.as_str().and_then(|text| text.parse().ok());
+    html! { @if let Some(at) = at { time datetime=(at) title=(exact(at)) { (from_now(at, now)) } } }
 }
 
 /// The first line of an error, with its kind.

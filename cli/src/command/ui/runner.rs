@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// Maximum time of a command that a view waits for.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Number of runs that are kept to be shown.
 const KEPT: usize = 100;
 
@@ -167,7 +167,7 @@ fn execute<'a>(words: &'a [String], aws: &'a Aws) -> LocalBoxFuture<'a, Outcome>
             // The other lines are about the command line.
             Err(error) => return Outcome::Error(first_line(error.to_string().trim_start_matches("error: "))),
         };
-        match command::run(args, Some(aws)).await {
+        match Box::pin(command::run(args, Some(aws))).await {
             Ok(true) => Outcome::Yes,
             Ok(false) => Outcome::No,
             Err(Failure::BrokenPipe) => Outcome::Error("the output is closed".into()),
@@ -178,6 +178,6 @@ fn execute<'a>(words: &'a [String], aws: &'a Aws) -> LocalBoxFuture<'a, Outcome>
 
 /// Returns the command line for a shell.
 pub(super) fn line(words: &[String]) -> String {
-    let words: Vec<_> = words.iter().map(|word| shell(word).to_string()).collect();
+    let words: Vec<_> = words.iter().map(|word| shell(word)).collect();
     format!("sqjobs {}", words.join(" "))
 }

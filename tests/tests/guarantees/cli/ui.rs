@@ -9,8 +9,9 @@ use std::{
 };
 
 use fantoccini::key::Key;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
+use sqjobs::Clock;
 
 use super::{command, sqjobs};
 use crate::{
@@ -48,7 +49,7 @@ impl Ui {
         let mut stream = TcpStream::connect(&*host).expect("the page listens");
         let has_host = headers.iter().any(|(name, _)| *name == "Host");
         let own = if has_host { String::new() } else { format!("Host: {host}\r\n") };
-        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let headers = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect::<Vec<_>>().concat();
         write!(stream, "{method} {path} HTTP/1.1\r\n{own}{headers}Content-Length: 0\r\nConnection: close\r\n\r\n").expect("it is sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
@@ -131,7 +132,7 @@ fn each_action_on_a_job_in_the_page_changes_the_job() {
     World::setup().test(async |world| {
         world.deploy(&Function::probe()).await;
         fail(world, &["a", "b"]).await;
-        let hour = (Timestamp::now() + SignedDuration::from_hours(1)).to_string();
+        let hour = (Clock::system().now() + SignedDuration::from_hours(1)).to_string();
         for id in ["c", "d", "e"] {
             let mut later = world.probe(id, &json!({}));
             later["run_at"] = json!(hour);
@@ -271,7 +272,7 @@ fn what_others_have_written_is_text_and_the_page_asks_nobody_else() {
     World::setup().test(async |world| {
         let names = ["<script>document.title='owned'</script>", "\"><img src=x onerror=alert(1)>", "\u{202e}gnp.exe", &*"long".repeat(500), "a&b=c#d/../e"];
         for (number, name) in names.iter().enumerate() {
-            let at = Timestamp::now().to_string();
+            let at = Clock::system().now().to_string();
             let id = if name.len() > 900 { format!("id-{number}") } else { format!("{name} {number}") };
             world.plant(json!({
                 "id": id, "name": name, "queue": "probes", "state": "failed", "attempts": 1, "max_attempts": 1, "enqueued_at": at, "finished_at": at,
@@ -303,7 +304,7 @@ fn what_others_have_written_is_text_and_the_page_asks_nobody_else() {
 #[test]
 fn ten_thousand_failed_jobs_are_shown_a_page_at_a_time() {
     World::setup().test(async |world| {
-        let now = Timestamp::now();
+        let now = Clock::system().now();
         let record = |number: i64| {
             let at = (now - SignedDuration::from_millis(number * 7)).to_string();
             json!({
@@ -334,7 +335,7 @@ fn ten_thousand_failed_jobs_are_shown_a_page_at_a_time() {
 #[test]
 fn the_keyboard_alone_reaches_a_failed_job_and_opens_its_result() {
     World::setup().test(async |world| {
-        let at = Timestamp::now().to_string();
+        let at = Clock::system().now().to_string();
         world.plant(json!({"id": "only", "name": "probe", "queue": "probes", "state": "failed", "attempts": 1, "max_attempts": 1, "finished_at": at, "listed": "failed#1", "listed_at": at, "purge_at": 4_000_000_000_u64, "meta": {"order": 9_007_199_254_740_993_u64}})).await;
         let Some((_ui, browser)) = open(world, &[]).await else { return };
         browser.evaluate("document.getElementById('live').click()").await;

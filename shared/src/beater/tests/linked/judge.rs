@@ -35,7 +35,7 @@ impl Laws {
             return;
         }
         if self.bounds.has_key {
-            self.judge_key(world, before, after);
+            Self::judge_key(world, before, after);
             return;
         }
         let is_b = after.id == B;

@@ -21,7 +21,7 @@ use crate::{
 
 impl Laws {
     /// Checks the change of the record of a job.
-    pub(super) fn judge_key(&self, world: &mut World, before: Option<&Record>, after: &Record) {
+    pub(super) fn judge_key(world: &mut World, before: Option<&Record>, after: &Record) {
         let is_claimed = after.state == State::Running && before.is_none_or(|before| before.generation != after.generation);
         if is_claimed {
             world.ghost.starts[index(&after.id)] += 1;
@@ -78,7 +78,8 @@ impl Laws {
         };
         let is_handed = matches!(&link, Link::Take { state: State::Blocked, .. }) && self.is(Mutation::HandNothing);
         let table = Self::table(world, KEY);
-        let linked = table.link(&[link.clone()]).now_or_never().and_then(|mut linked| linked.pop()).expect("memory answers at once");
+        let linked =
+            table.link(std::slice::from_ref(&link)).now_or_never().and_then(|mut linked| linked.pop()).expect("memory answers at once");
         let mut linked = linked.expect("memory does not fail");
         if let (Linked::Done(key), false) = (&linked, is_handed) {
             self.put(world, KEY, &Arc::new(Record::clone(key)));

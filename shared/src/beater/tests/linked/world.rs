@@ -60,6 +60,7 @@ pub(super) struct Sent {
 }
 
 /// Facts about the past that the properties need, and that no process sees.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about the run so far")]
 #[derive(Debug, Clone, Hash, PartialEq, Default)]
 pub(super) struct Ghost {
     /// `true` if A has succeeded since B began to wait.
