@@ -314,9 +314,8 @@ fn a_redriven_job_waits_for_the_key_that_it_lost_when_it_failed() {
             world.drained().await;
         }
         assert_eq!(world.effects.runs().len(), 6);
-        for holder in sqjobs(world, &["limit", "list", "--json"]).json() {
-            assert_eq!((&holder["holders"], &holder["waiting"]), (&json!([]), &json!([])), "{holder}");
-        }
+        let shown = sqjobs(world, &["limit", "show", "service", "--json"]).json();
+        assert_eq!((&shown[0]["holders"], &shown[0]["waiting"]), (&json!([]), &json!([])), "a slot is left");
     });
 }
 
@@ -455,7 +454,7 @@ fn share_a_key(most: u32) {
         for (id, record) in world.records().await.into_iter().filter(|(id, _)| id.starts_with("job-")) {
             assert_eq!((record.attempts, record.generation), (1, 1), "{id} spent an attempt by waiting");
         }
-        let shown = sqjobs(world, &["limit", "list", "--json"]).json();
+        let shown = sqjobs(world, &["limit", "show", "service", "--json"]).json();
         assert_eq!((&shown[0]["holders"], &shown[0]["waiting"]), (&json!([]), &json!([])), "a slot or a job is left");
         let requests = world.proxy.passed("").len();
         println!("{JOBS} jobs, {most} at a time: {peak} at the most, {requests} requests of functions, {:.0} s", took.as_secs_f64());

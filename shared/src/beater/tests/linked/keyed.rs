@@ -68,7 +68,6 @@ impl Laws {
             Link::Give { id, holders } => {
                 let is_freed = |entry: &&String| match self.mutation {
                     Some(Mutation::HastySweep) => holders.iter().any(|freed| *freed == hasty(entry)),
-                    Some(Mutation::GiveByJob) => holders.iter().any(|freed| job_of_entry(freed) == job_of_entry(entry)),
                     Some(Mutation::KeepForever) => holders.contains(*entry) && job_of_entry(entry) != B,
                     _ => holders.contains(*entry),
                 };
@@ -167,7 +166,6 @@ const BROKEN: &[Broken] = {
         (M::ForgetWaiting, DIES, &[P::NoWaiterForgotten]),
         (M::HastySweep, DIES, &[P::OneHolder]),
         (M::GiveFirst, DIES, &[P::OneHolder]),
-        (M::GiveByJob, STRAY, &[P::OneHolder]),
         (M::HandNothing, LATE, &[P::OneHolder]),
         (M::KeepForever, Bounds { first: &[A], ..DIES }, &[P::NoSlotLeak]),
         (M::SpendByWaiting, DIES, &[P::NoAttemptSpent]),

@@ -125,8 +125,6 @@ enum Mutation {
     HastySweep,
     /// A job frees its key before its ending is written.
     GiveFirst,
-    /// The end of an attempt also frees the key that a later attempt of the same job has taken.
-    GiveByJob,
     /// A key is handed over without an entry for the job that gets it.
     HandNothing,
     /// B never frees its key.
