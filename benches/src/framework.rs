@@ -19,7 +19,7 @@ pub(crate) struct Framework {
     pub(crate) instructions: Option<u64>,
 }
 
-/// Whether the worker writes metrics.
+/// The switch for the metrics of the worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Metrics {
     Off,

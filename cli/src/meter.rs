@@ -23,7 +23,7 @@ use aws_sdk_dynamodb::{
     types::{ConsumedCapacity, ReturnConsumedCapacity},
 };
 
-/// What requests have cost so far. Clones count together.
+/// The cost of the requests so far. Clones count together.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Meter(Arc<Counts>);
 

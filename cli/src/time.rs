@@ -16,6 +16,11 @@ pub(crate) fn instant(text: &str) -> Result<Timestamp, String> {
     text.parse().map_err(|_| format!("{text:?} is not a time with an offset; write one such as 2026-05-04T12:00:00Z"))
 }
 
+/// Returns a duration in milliseconds as short text.
+pub(crate) fn millis(ms: f64) -> String {
+    if ms < 1000.0 { format!("{ms:.0}ms") } else { brief(Duration::from_secs_f64(ms / 1000.0)) }
+}
+
 /// Returns a duration in its two largest units, such as `3m 20s`.
 pub(crate) fn brief(duration: Duration) -> String {
     let seconds = duration.as_secs();

@@ -16,7 +16,7 @@ use crate::{
     aws::Aws,
     failure::Failure,
     output::{Output, clean, print_notes},
-    time::{brief, from_now},
+    time::{brief, from_now, millis},
     value::text,
 };
 
@@ -204,8 +204,7 @@ fn mean_and_deviation(spread: &Spread) -> String {
     if spread.count == 0 {
         return String::new();
     }
-    let time = |ms: f64| if ms < 1000.0 { format!("{ms:.0}ms") } else { brief(Duration::from_secs_f64(ms / 1000.0)) };
-    format!("{} ± {}", time(spread.mean_ms), time(spread.deviation_ms()))
+    format!("{} ± {}", millis(spread.mean_ms), millis(spread.deviation_ms()))
 }
 
 /// Returns a histogram, with one bucket per line.

@@ -1,4 +1,4 @@
-//! What an address or a form contains.
+//! Parameters of addresses, and fields of forms.
 
 use std::collections::HashMap;
 

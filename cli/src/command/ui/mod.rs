@@ -36,7 +36,7 @@ pub(crate) struct Ui {
     pub(crate) write: bool,
 }
 
-/// What all requests to the page share.
+/// The state that all requests to the page share.
 pub(super) struct Shared {
     aws: Aws,
     runner: Runner,

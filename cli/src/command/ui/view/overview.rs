@@ -1,4 +1,4 @@
-//! The overview: queues, what failed most, and the findings of the doctor.
+//! The overview: queues, the most frequent failures, and the findings of the doctor.
 
 use axum::extract::State;
 use futures_util::future::join3;
@@ -49,14 +49,14 @@ pub(in crate::command::ui) async fn show(State(page): State<Page>, part: Part) -
         h2 { "Queues" }
         @if !queues.rows.is_empty() { (table("Queues", &head, rows)) }
         @else if queues.is_answered() { p { "There is no queue with a dead-letter queue." } }
-        h2 { "What failed" }
+        h2 { "Failures" }
         @if groups.is_empty() {
             @if failed.is_answered() { p { "No job has failed." } }
         } @else {
             @if groups.len() > GROUPS || failed.rows.len() >= FAILED {
                 p { "The " (groups.len().min(GROUPS)) " most frequent of " (groups.len()) " reasons, among the last " (failed.rows.len()) " failed jobs." }
             }
-            (table("What failed", &["#Jobs", "Kind", "Message", "Latest"], groups.iter().take(GROUPS).map(|group| html! {
+            (table("Failures", &["#Jobs", "Kind", "Message", "Latest"], groups.iter().take(GROUPS).map(|group| html! {
                 td.number { a href=(href("/jobs", &[("kind", group.kind), ("message", &group.message)])) { (group.rows.len()) } }
                 td { (foreign(group.kind)) }
                 td.long { (foreign(&group.message)) }

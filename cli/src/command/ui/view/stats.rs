@@ -11,7 +11,7 @@ use crate::{
         page::{Part, View, count, foreign, href, table, text, when},
         svg,
     },
-    time::brief,
+    time::millis,
 };
 
 pub(in crate::command::ui) async fn show(State(page): State<Page>, Query(given_by): Query<Parameters>, part: Part) -> Markup {
@@ -91,9 +91,8 @@ fn dollars(jobs: u64, retries: u64) -> String {
 }
 
 fn mean(spread: &Value) -> String {
-    let time = |ms: f64| if ms < 1000.0 { format!("{ms:.0}ms") } else { brief(std::time::Duration::from_secs_f64(ms / 1000.0)) };
     match (count(spread, "count"), spread["mean_ms"].as_f64(), spread["deviation_ms"].as_f64()) {
-        (1.., Some(mean), Some(deviation)) => format!("{} ± {}", time(mean), time(deviation)),
+        (1.., Some(mean), Some(deviation)) => format!("{} ± {}", millis(mean), millis(deviation)),
         _ => String::new(),
     }
 }
