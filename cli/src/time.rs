@@ -16,9 +16,14 @@ pub(crate) fn instant(text: &str) -> Result<Timestamp, String> {
     text.parse().map_err(|_| format!("{text:?} is not a time with an offset; write one such as 2026-05-04T12:00:00Z"))
 }
 
-/// Returns a duration in milliseconds as short text.
+/// Returns a duration of less than a second in milliseconds, and a longer one as [`brief`] does.
+pub(crate) fn fine(duration: Duration) -> String {
+    if duration < Duration::from_secs(1) { format!("{:.0}ms", duration.as_secs_f64() * 1000.0) } else { brief(duration) }
+}
+
+/// Returns a number of milliseconds as [`fine`] does.
 pub(crate) fn millis(ms: f64) -> String {
-    if ms < 1000.0 { format!("{ms:.0}ms") } else { brief(Duration::from_secs_f64(ms / 1000.0)) }
+    fine(Duration::from_secs_f64(ms / 1000.0))
 }
 
 /// Returns a duration in its two largest units, such as `3m 20s`.

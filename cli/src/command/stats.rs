@@ -16,7 +16,7 @@ use crate::{
     aws::Aws,
     failure::Failure,
     output::{Output, clean, print_notes},
-    time::{brief, from_now, millis},
+    time::{brief, fine, from_now, millis},
     value::text,
 };
 
@@ -210,7 +210,7 @@ fn mean_and_deviation(spread: &Spread) -> String {
 /// Returns a histogram, with one bucket per line.
 fn bars(title: &str, spread: &Spread) -> Vec<String> {
     let most = spread.buckets.iter().max().copied().unwrap_or(0).max(1);
-    let time = |ms: u64| if ms < 1000 { format!("{ms}ms") } else { brief(Duration::from_millis(ms)) };
+    let time = |ms| fine(Duration::from_millis(ms));
     let lines = filled(spread).map(|(from, to, count)| {
         let bar = "█".repeat(usize::try_from(count.saturating_mul(BAR).div_ceil(most)).unwrap_or(0));
         format!("  {:>16}  {bar} {count}", format!("{} to {}", time(from), time(to)))

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::page::{foreign, href, text};
-use crate::{output::clean, time::brief};
+use crate::{output::clean, time::fine};
 
 /// A bar for each hour: all endings, and the failures among them.
 pub(super) fn hours(hours: &[(u64, u64)]) -> Markup {
@@ -26,7 +26,7 @@ pub(super) fn hours(hours: &[(u64, u64)]) -> Markup {
 /// A histogram with one bar per bucket: the durations from and to in milliseconds, and the count.
 pub(super) fn histogram(title: &str, buckets: &[(u64, u64, u64)]) -> Markup {
     let most = buckets.iter().map(|(.., count)| *count).max().unwrap_or(0).max(1);
-    let time = |ms: u64| if ms < 1000 { format!("{ms}ms") } else { brief(std::time::Duration::from_millis(ms)) };
+    let time = |ms| fine(std::time::Duration::from_millis(ms));
     html! {
         figure {
             figcaption { (title) }
