@@ -10,7 +10,7 @@ use std::{
 use hyper::{Request, Response, Uri, body::Bytes, header::DATE};
 use jiff::Timestamp;
 use serde_json::json;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, SetOnce};
 use uuid::Uuid;
 
 use crate::{
@@ -56,22 +56,22 @@ enum Kind {
     Date(Timestamp),
 }
 
-/// A request that waits in the proxy.
+/// Requests that wait in the proxy until they are released.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Hold {
     arrived: Arc<Notify>,
-    released: Arc<Notify>,
+    released: Arc<SetOnce<()>>,
 }
 
 impl Hold {
-    /// Waits until the request has arrived at the proxy.
+    /// Waits until a request has arrived at the proxy.
     pub(crate) async fn arrived(&self) {
         self.arrived.notified().await;
     }
 
-    /// Lets the request continue.
+    /// Lets the requests continue.
     pub(crate) fn release(&self) {
-        self.released.notify_one();
+        self.released.set(()).ok();
     }
 }
 
@@ -230,7 +230,7 @@ async fn pass(request: Request<Bytes>, backend: Arc<Backend>, traffic: Arc<Mutex
         }
         Some(Kind::Hold(hold)) => {
             hold.arrived.notify_one();
-            hold.released.notified().await;
+            hold.released.wait().await;
             backend.answer(request).await
         }
         Some(Kind::Answer(status, answer)) => Ok(Response::builder().status(status).body(Bytes::from(answer))?),

@@ -16,7 +16,7 @@ use super::{
     args::{Choices, Filter, Purge, Redrive},
     letter::DeadLetter,
     redrive::{DROPPED, KEPT, NOT_PURGED, Sent, Step},
-    walk::{Pair, WAVE, Walk, more},
+    walk::{HIDDEN, Pair, WAVE, Walk, more},
 };
 use crate::{
     aws::Aws,
@@ -25,6 +25,9 @@ use crate::{
     output::{Output, clean, confirmed, progress},
     shell::shell,
 };
+
+/// Time between two looks at a queue whose dead letters are hidden.
+const BETWEEN_WAITS: Duration = Duration::from_secs(1);
 
 /// Action of a command on dead letters.
 #[derive(Clone, Copy, PartialEq)]
@@ -153,6 +156,11 @@ impl Pass<'_> {
             }
             let found = walk.next(many).await?;
             if found.is_empty() {
+                // Another reader, such as a view of the page, makes them visible again.
+                if counts.matching.is_empty() && started.elapsed() < HIDDEN && walk.hides_more() {
+                    sleep(BETWEEN_WAITS).await;
+                    continue;
+                }
                 break;
             }
             bar.inc(found.len() as u64);

@@ -173,6 +173,11 @@ impl<'a> Walk<'a> {
     pub(in crate::command) fn unseen(&self) -> u64 {
         self.pair.total.saturating_sub(self.seen.len() as u64)
     }
+
+    /// Returns true if another reader may hide dead letters, and shows them within [`HIDDEN`].
+    pub(super) fn hides_more(&self) -> bool {
+        self.unseen() > 0 && !is_fifo(&self.pair.dlq)
+    }
 }
 
 /// Describes the dead letters that the walk did not see.

@@ -104,14 +104,14 @@ impl Runner {
         run
     }
 
-    /// Runs a command to its end, for a view.
+    /// Runs a command for a view. It goes on if the reader leaves the view: if it stopped while it reads dead letters, they would stay hidden.
     pub(super) async fn run(&self, words: Vec<String>) -> Arc<Run> {
-        let run = StopsWhenDropped(self.begin(words, Parameters::new(), String::new()));
-        if timeout(PATIENCE, run.0.ended()).await.is_err() {
-            run.0.stop();
-            run.0.ended().await;
+        let run = self.begin(words, Parameters::new(), String::new());
+        if timeout(PATIENCE, run.ended()).await.is_err() {
+            run.stop();
+            run.ended().await;
         }
-        Arc::clone(&run.0)
+        run
     }
 
     /// Starts a command that the user has asked for, and keeps it to be shown.
@@ -128,15 +128,6 @@ impl Runner {
     pub(super) fn find(&self, number: u64) -> Option<Arc<Run>> {
         let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
         runs.iter().find(|run| run.number == number).cloned()
-    }
-}
-
-/// Ends the command of a view that nobody waits for any more.
-struct StopsWhenDropped(Arc<Run>);
-
-impl Drop for StopsWhenDropped {
-    fn drop(&mut self) {
-        self.0.stop();
     }
 }
 

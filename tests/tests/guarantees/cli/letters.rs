@@ -451,6 +451,19 @@ fn a_redrive_that_is_killed_and_repeated_doubles_and_loses_nothing() {
 }
 
 #[test]
+fn a_redrive_waits_for_a_dead_letter_that_another_reader_hides() {
+    World::setup().test(async |world| {
+        world.deploy(&Function::probe()).await;
+        fail(world, &["a"], None).await;
+        world.effects.open_the_gate();
+        let hidden = world.account.sqs.receive_message().queue_url(&world.queues.dlq_url).visibility_timeout(6).wait_time_seconds(0);
+        assert_eq!(hidden.send().await.expect("the queue answers").messages().len(), 1);
+        assert_eq!(sqjobs(world, &["dlq", "redrive", "probes", "--id", "a", "--yes"]).yes(), "1 redriven\n");
+        world.record_in("a", "succeeded").await;
+    });
+}
+
+#[test]
 fn who_interrupts_a_redrive_is_told_how_far_it_came_and_how_to_go_on() {
     World::setup().test(async |world| {
         world.deploy(&Function::probe()).await;
