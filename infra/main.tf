@@ -7,6 +7,7 @@ module "table" {
   deletion_protection    = var.deletion_protection
   point_in_time_recovery = var.point_in_time_recovery
   warm_write_units       = var.warm_write_units
+  stream                 = var.events != null
   kms_key_arn            = var.kms_key_arn
   tags                   = var.tags
 }
@@ -61,6 +62,25 @@ module "beater" {
   architecture       = var.architecture
   metrics            = var.metrics
   alarm_late_s       = var.alarm_late_s
+  log_retention_days = var.log_retention_days
+  kms_key_arn        = var.kms_key_arn
+  alarm_actions      = var.alarm_actions
+  tags               = var.tags
+}
+
+module "events" {
+  source = "./modules/events"
+  count  = var.events == null ? 0 : 1
+
+  prefix             = var.prefix
+  package            = "${var.packages}/beater/bootstrap.zip"
+  table_arn          = module.table.jobs_arn
+  stream_arn         = module.table.stream_arn
+  bus_arn            = var.events.bus_arn
+  states             = var.events.states
+  job_names          = var.events.job_names
+  results            = var.events.results
+  architecture       = var.architecture
   log_retention_days = var.log_retention_days
   kms_key_arn        = var.kms_key_arn
   alarm_actions      = var.alarm_actions

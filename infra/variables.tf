@@ -42,6 +42,11 @@ variable "functions" {
     condition     = !contains(keys(var.functions), "beater")
     error_message = "The beater is not a job; it has its own module. Choose another name."
   }
+
+  validation {
+    condition     = !contains(keys(var.functions), "events") || var.events == null
+    error_message = "The function that publishes events has the name events. Choose another name."
+  }
 }
 
 variable "packages" {
@@ -89,6 +94,17 @@ variable "dashboard" {
   description = "Creates a dashboard for each hundred queues, if metrics is true. CloudWatch bills a dashboard by the month, after three that are free."
   type        = bool
   default     = true
+}
+
+variable "events" {
+  description = "Publishes an event each time a job enters one of these states, on the event bus with this ARN. job_names selects jobs by name; results adds the results of jobs. Default: no events. See docs/events.md."
+  type = object({
+    bus_arn   = string
+    states    = optional(list(string), ["failed"])
+    job_names = optional(list(string), [])
+    results   = optional(bool, false)
+  })
+  default = null
 }
 
 variable "log_retention_days" {

@@ -8,6 +8,8 @@ use crate::{Error, http, names};
 
 #[cfg(feature = "lambda")]
 pub(crate) use function::{Config, function_name, in_lambda, metrics, sdk as function_sdk};
+#[cfg(feature = "events")]
+pub(crate) use function::{event_bus, event_results};
 
 /// Maximum time of one attempt of an AWS request; below, the maximum of all its attempts.
 const ATTEMPT: Duration = Duration::from_secs(1);
@@ -167,6 +169,18 @@ mod function {
     /// Returns the metrics of this process, if they are on.
     pub(crate) fn metrics() -> Result<Option<Arc<Metrics>>, Error> {
         Ok(is_on("SQJOBS_METRICS", false)?.then(|| Arc::new(Metrics::to_stdout())))
+    }
+
+    /// Returns the name or the ARN of the bus on which events are published.
+    #[cfg(feature = "events")]
+    pub(crate) fn event_bus() -> String {
+        variable("SQJOBS_EVENT_BUS").unwrap_or_else(|| "default".to_owned())
+    }
+
+    /// Returns `true` if events contain the results of jobs.
+    #[cfg(feature = "events")]
+    pub(crate) fn event_results() -> Result<bool, Error> {
+        is_on("SQJOBS_EVENT_RESULTS", false)
     }
 
     /// Returns the name of this function.

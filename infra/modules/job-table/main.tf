@@ -48,6 +48,9 @@ resource "aws_dynamodb_table" "jobs" {
     projection_type = "KEYS_ONLY"
   }
 
+  stream_enabled   = var.stream
+  stream_view_type = var.stream ? "NEW_AND_OLD_IMAGES" : null
+
   # Source: "Understanding DynamoDB warm throughput" in the DynamoDB developer guide.
   dynamic "warm_throughput" {
     for_each = var.warm_write_units == null ? [] : [var.warm_write_units]

@@ -8,6 +8,11 @@ output "jobs_arn" {
   value       = aws_dynamodb_table.jobs.arn
 }
 
+output "stream_arn" {
+  description = "The ARN of the stream of the table of records, if it has one."
+  value       = aws_dynamodb_table.jobs.stream_arn
+}
+
 output "schedules_name" {
   description = "The name of the table of schedules, for SQJOBS_SCHEDULES_TABLE."
   value       = aws_dynamodb_table.schedules.name

@@ -43,6 +43,12 @@ variable "point_in_time_recovery" {
   default     = true
 }
 
+variable "stream" {
+  description = "Adds a stream of the changes of records, which the module events reads."
+  type        = bool
+  default     = false
+}
+
 variable "warm_write_units" {
   description = "The writes per second that the table of records accepts at once, at least 4000. A new table accepts 4,000. It grows with its load, and can double within half an hour. Each increase is billed once; the value can never be lowered."
   type        = number

@@ -1,10 +1,11 @@
-//! The Lambda function: receives an EventBridge event and returns the report of the tick.
+//! The Lambda function: receives an EventBridge event, and returns the report of the tick. Or it receives changes of the table, and
+//! publishes them.
 
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use lambda_runtime::{LambdaEvent, service_fn};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::{sync::OnceCell, time::Instant};
 
 use super::{
@@ -31,6 +32,22 @@ const RESERVE: Duration = Duration::from_secs(5);
 struct Event {
     /// The scheduled time of the event. It counts even if the event is late or duplicated.
     time: Option<Timestamp>,
+    /// The changes of the table, if its stream invokes the function.
+    #[serde(rename = "Records")]
+    changes: Option<Vec<Change>>,
+}
+
+#[cfg(feature = "events")]
+type Change = super::events::Change;
+#[cfg(not(feature = "events"))]
+type Change = serde::de::IgnoredAny;
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Answer {
+    Tick(Box<Report>),
+    #[cfg(feature = "events")]
+    Events(super::events::Answer),
 }
 
 pub(super) async fn serve(beater: Beater) -> Result<(), Error> {
@@ -48,14 +65,24 @@ pub(super) async fn serve(beater: Beater) -> Result<(), Error> {
     let ports = Ports { due, rows, prefix: config::prefix(), dlqs: Arc::new(Dlqs::new(config::dlqs())) };
     let settled = OnceCell::new();
     let name = config::function_name();
+    #[cfg(feature = "events")]
+    let publisher = super::events::Publisher::new(&sdk, config::event_bus(), config::event_results()?);
     let served = lambda_runtime::run(service_fn(async |event: LambdaEvent<Event>| {
+        #[cfg(feature = "events")]
+        if let Some(changes) = event.payload.changes {
+            return Ok(Answer::Events(publisher.publish(changes).await?));
+        }
+        #[cfg(not(feature = "events"))]
+        if event.payload.changes.is_some() {
+            return Err(Error::config("changes of the table arrive, but this beater is built without the feature `events` of sqjobs").into());
+        }
         let request_id = metrics.as_ref().map(|_| event.context.request_id.clone());
         let report = handle(&beater, &settled, &ports, event).await;
         if let Some((metrics, request_id)) = metrics.as_ref().zip(request_id) {
             let figures = report.as_ref().ok().map(Report::figures);
             metrics.tick(&name, figures.as_ref(), ports.due.clock.now(), &request_id);
         }
-        report
+        report.map(|report| Answer::Tick(Box::new(report)))
     }))
     .await;
     served.map_err(|error| Error::process("the Lambda runtime has ended", error))

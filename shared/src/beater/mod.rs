@@ -4,6 +4,8 @@
 
 mod dlqs;
 mod entry;
+#[cfg(feature = "events")]
+mod events;
 mod fire;
 mod hand_over;
 #[cfg(feature = "lambda")]

@@ -22,6 +22,7 @@ pub(crate) struct Account {
     pub(crate) sqs: aws_sdk_sqs::Client,
     pub(crate) lambda: aws_sdk_lambda::Client,
     pub(crate) iam: aws_sdk_iam::Client,
+    pub(crate) eventbridge: aws_sdk_eventbridge::Client,
 }
 
 impl Account {
@@ -36,6 +37,7 @@ impl Account {
             sqs: aws_sdk_sqs::Client::new(&config),
             lambda: aws_sdk_lambda::Client::new(&config),
             iam: aws_sdk_iam::Client::new(&config),
+            eventbridge: aws_sdk_eventbridge::Client::new(&config),
         }
     }
 

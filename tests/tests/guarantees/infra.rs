@@ -22,6 +22,8 @@ enum Who {
     Functions,
     Beaters,
     Both,
+    /// The function that publishes events.
+    Publishers,
 }
 
 /// The SDK requests of the library, the permissions that each needs, and the callers.
@@ -41,17 +43,28 @@ const RIGHTS: &[(&str, &[&str], Who)] = &[
     (".get_queue_url()", &["sqs:GetQueueUrl"], Who::Both),
     (".receive_message()", &["sqs:ReceiveMessage"], Who::Both), // Lambda itself receives the messages for a function
     (".send_message_batch()", &["sqs:SendMessage"], Who::Both),
+    (".put_events()", &["events:PutEvents"], Who::Publishers),
 ];
 /// Permissions that every function's role needs for Lambda, and that a key allows.
-const OF_ALL: &[&str] = &["logs:CreateLogStream", "logs:PutLogEvents", "kms:Decrypt", "kms:GenerateDataKey", "sts:AssumeRole"];
+const OF_ALL: &[&str] = &["logs:CreateLogStream", "logs:PutLogEvents", "kms:Decrypt", "sts:AssumeRole"];
 /// Permissions that Lambda needs in the role of a function that a queue feeds and that may be traced.
-const OF_FUNCTIONS: &[&str] = &["sqs:GetQueueAttributes", "xray:PutTelemetryRecords", "xray:PutTraceSegments"];
+const OF_FUNCTIONS: &[&str] =
+    &["kms:GenerateDataKey", "sqs:GetQueueAttributes", "xray:PutTelemetryRecords", "xray:PutTraceSegments"];
+/// Permissions that Lambda needs in the role of a function that a stream feeds.
+const OF_PUBLISHERS: &[&str] =
+    &["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"];
 
 #[test]
 fn the_roles_of_the_modules_allow_what_the_code_can_ask_for_and_no_more() {
     let code = sources(&Path::new(ROOT).join("shared/src")).concat();
-    for (module, who, platform) in [("job-function", Who::Functions, OF_FUNCTIONS), ("beater", Who::Beaters, &[])] {
-        let asked = RIGHTS.iter().filter(|(call, _, own)| code.contains(call) && (*own == who || *own == Who::Both));
+    let modules = [
+        ("job-function", Who::Functions, OF_FUNCTIONS),
+        ("beater", Who::Beaters, &["kms:GenerateDataKey"]),
+        ("events", Who::Publishers, OF_PUBLISHERS),
+    ];
+    for (module, who, platform) in modules {
+        let is_own = |own: Who| own == who || own == Who::Both && who != Who::Publishers;
+        let asked = RIGHTS.iter().filter(|(call, _, own)| code.contains(call) && is_own(*own));
         let asked = asked.flat_map(|(_, rights, _)| *rights).chain(OF_ALL).chain(platform);
         let asked: BTreeSet<_> = asked.map(|right| (*right).to_owned()).collect();
         assert_eq!(allowed(&read(&format!("infra/modules/{module}/main.tf"))), asked, "{module}");
@@ -60,14 +73,14 @@ fn the_roles_of_the_modules_allow_what_the_code_can_ask_for_and_no_more() {
 
 /// Returns the permissions in the policies of a module.
 fn allowed(module: &str) -> BTreeSet<String> {
-    let services = ["dynamodb", "sqs", "logs", "xray", "kms", "sts"];
+    let services = ["dynamodb", "events", "sqs", "logs", "xray", "kms", "sts"];
     let is_right = |text: &&str| text.split_once(':').is_some_and(|(service, action)| services.contains(&service) && !action.is_empty());
     module.split('"').filter(is_right).filter(|text| *text != "kms:ViaService").map(str::to_owned).collect()
 }
 
 #[test]
 fn no_policy_allows_everything_and_everything_is_encrypted() {
-    for module in ["job-function", "beater", "job-table"] {
+    for module in ["job-function", "beater", "events", "job-table"] {
         let code = read(&format!("infra/modules/{module}/main.tf"));
         let wild: Vec<_> =
             code.lines().filter(|line| line.contains("\"*\"") || line.contains("sqs:*") || line.contains("dynamodb:*")).collect();

@@ -31,6 +31,7 @@ mod deployed;
 mod docs;
 mod due;
 mod eager;
+mod events;
 mod fifo;
 mod hostile;
 mod infra;

@@ -1,0 +1,268 @@
+//! Publishes what happens to jobs on an event bus. Lambda reads the changes of the table from its stream: "Using AWS Lambda with Amazon
+//! DynamoDB" in the Lambda developer guide.
+//!
+//! So an event is sent at least once, after the record has changed, whoever has changed it.
+
+use aws_sdk_eventbridge::{Client, error::DisplayErrorContext, types::PutEventsRequestEntry};
+use serde::{Deserialize, Serialize};
+use serde_dynamo::Item;
+use serde_json::{Map, Value};
+
+use crate::{
+    Error,
+    lifecycle::is_job,
+    record::{Record, State},
+};
+
+/// The source and the type of all events.
+const SOURCE: &str = "sqjobs";
+const TYPE: &str = "Job State Change";
+/// Maximum number of events of a request, and of their bytes: "PutEvents" in the EventBridge API reference.
+const ENTRIES: usize = 10;
+const BYTES: usize = 256 * 1024;
+/// The bytes of an event apart from its detail, at most: source, type, and the ARN of the bus.
+const OVERHEAD: usize = 2048;
+/// The fields of the record that an event contains. Arguments, progress, checkpoints and the producer's data may be secret.
+const FIELDS: [&str; 15] = [
+    "id",
+    "name",
+    "queue",
+    "state",
+    "attempts",
+    "max_attempts",
+    "generation",
+    "enqueued_at",
+    "run_at",
+    "started_at",
+    "finished_at",
+    "error",
+    "tags",
+    "parent_id",
+    "root_id",
+];
+
+/// A change of an item of the table.
+#[derive(Debug, Deserialize)]
+pub(super) struct Change {
+    /// The same in each copy of this change.
+    #[serde(rename = "eventID")]
+    id: String,
+    dynamodb: Images,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Images {
+    sequence_number: String,
+    /// The item after the change and before it.
+    new_image: Option<Item>,
+    old_image: Option<Item>,
+}
+
+/// The part of a record that tells one state from the next.
+#[derive(Debug, PartialEq, Deserialize)]
+struct Stand {
+    state: State,
+    #[serde(default)]
+    generation: u64,
+}
+
+/// The response to Lambda: "Configuring partial batch response with DynamoDB and Lambda" in the Lambda developer guide.
+#[derive(Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Answer {
+    /// At most one, from which Lambda repeats the batch.
+    batch_item_failures: Vec<Failed>,
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Failed {
+    /// The sequence number of a change.
+    item_identifier: String,
+}
+
+/// An event, and the sequence number of its change.
+#[derive(Debug)]
+struct Event {
+    sequence_number: String,
+    detail: String,
+}
+
+/// Sends events to a bus.
+#[derive(Debug)]
+pub(super) struct Publisher {
+    client: Client,
+    bus: String,
+    with_results: bool,
+}
+
+impl Publisher {
+    /// Creates a publisher for a bus, given by its name or ARN.
+    pub(super) fn new(sdk: &aws_config::SdkConfig, bus: String, with_results: bool) -> Self {
+        Self { client: Client::new(sdk), bus, with_results }
+    }
+
+    /// Publishes the changes of states in their order, until EventBridge does not accept an event. Lambda repeats the batch from there.
+    ///
+    /// # Errors
+    ///
+    /// When no event was accepted.
+    pub(super) async fn publish(&self, changes: Vec<Change>) -> Result<Answer, Error> {
+        let events: Vec<_> = changes.into_iter().filter_map(|change| event(change, self.with_results)).collect();
+        let mut published = 0;
+        for request in requests(&events) {
+            let Err((accepted, flaw)) = self.put(request).await else {
+                published += request.len();
+                continue;
+            };
+            published += accepted;
+            let flaw = format!("cannot publish on the event bus {}: {flaw}", self.bus);
+            if published == 0 {
+                return Err(Error::config(flaw));
+            }
+            tracing::error!(events = published, "{flaw}; Lambda repeats the others");
+            return Ok(Answer { batch_item_failures: vec![Failed { item_identifier: request[accepted].sequence_number.clone() }] });
+        }
+        tracing::info!(events = published, "events published");
+        Ok(Answer::default())
+    }
+
+    /// Sends the events of one request. The error has the number of events that were accepted before the first other one, and its flaw.
+    async fn put(&self, events: &[Event]) -> Result<(), (usize, String)> {
+        let entry = |event: &Event| {
+            PutEventsRequestEntry::builder().source(SOURCE).detail_type(TYPE).event_bus_name(&self.bus).detail(&event.detail).build()
+        };
+        let sent = self.client.put_events().set_entries(Some(events.iter().map(entry).collect())).send().await;
+        let answer = sent.map_err(|error| (0, DisplayErrorContext(error).to_string()))?;
+        let refused = answer.entries().iter().enumerate().find_map(|(number, entry)| Some((number, entry.error_code()?, entry.error_message())));
+        match refused {
+            None => Ok(()),
+            Some((number, code, message)) => Err((number, format!("{code}: {}", message.unwrap_or_default()))),
+        }
+    }
+}
+
+/// Returns the event of a change. `None`: the item is no job, or its state is the same.
+fn event(change: Change, with_results: bool) -> Option<Event> {
+    let Images { sequence_number, new_image, old_image } = change.dynamodb;
+    let new_image = new_image?;
+    let id = new_image.get("id").and_then(|id| id.as_s().ok()).cloned().unwrap_or_default();
+    // Lists and statistics have no state.
+    if !is_job(&id) || !new_image.contains_key("state") {
+        return None;
+    }
+    let before: Option<Stand> = old_image.and_then(|item| serde_dynamo::from_item(item).ok());
+    let record: Record = match serde_dynamo::from_item(new_image) {
+        Ok(record) => record,
+        Err(error) => {
+            tracing::error!(id, %error, "a change of this job is not published, because its record cannot be read");
+            return None;
+        }
+    };
+    let stand = Stand { state: record.state, generation: record.generation };
+    if before.as_ref() == Some(&stand) {
+        return None;
+    }
+    Some(Event { sequence_number, detail: detail(&change.id, &record, before.map(|before| before.state), with_results) })
+}
+
+/// Returns the detail of an event, as `docs/events.md` describes it.
+fn detail(event_id: &str, record: &Record, previous: Option<State>, with_results: bool) -> String {
+    let record = serde_json::to_value(record).unwrap_or_default();
+    let mut detail = Map::from_iter([("event_id".to_owned(), Value::from(event_id))]);
+    detail.insert("previous_state".to_owned(), previous.map(State::as_str).into());
+    let fields = FIELDS.into_iter().chain(with_results.then_some("result"));
+    detail.extend(fields.filter_map(|name| Some((name.to_owned(), record.get(name)?.clone()))));
+    let text = Value::Object(detail.clone()).to_string();
+    if text.len() + OVERHEAD <= BYTES {
+        return text;
+    }
+    detail.remove("result");
+    detail.insert("is_result_omitted".to_owned(), true.into());
+    Value::Object(detail).to_string()
+}
+
+/// Splits events into requests.
+fn requests(events: &[Event]) -> Vec<&[Event]> {
+    let (mut requests, mut start, mut bytes) = (Vec::new(), 0, 0);
+    for (number, event) in events.iter().enumerate() {
+        let own = event.detail.len() + OVERHEAD;
+        if number > start && (number - start == ENTRIES || bytes + own > BYTES) {
+            requests.push(&events[start..number]);
+            (start, bytes) = (number, 0);
+        }
+        bytes += own;
+    }
+    if start < events.len() {
+        requests.push(&events[start..]);
+    }
+    requests
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn change(old: Option<Value>, new: Value) -> Change {
+        let image = |mut item: Value| {
+            item["id"] = json!({"S": "a"});
+            item["name"] = json!({"S": "adder"});
+            item["queue"] = json!({"S": "adder"});
+            item
+        };
+        let images = json!({"SequenceNumber": "7", "NewImage": image(new), "OldImage": old.map(image)});
+        serde_json::from_value(json!({"eventID": "e1", "eventName": "MODIFY", "dynamodb": images})).expect("a change")
+    }
+
+    fn state(state: &str, generation: u64) -> Value {
+        json!({"state": {"S": state}, "generation": {"N": generation.to_string()}})
+    }
+
+    fn published(change: Change, with_results: bool) -> Option<Value> {
+        event(change, with_results).map(|event| serde_json::from_str(&event.detail).expect("JSON"))
+    }
+
+    #[test]
+    fn an_event_has_the_states_and_nothing_that_may_be_secret() {
+        let mut new = state("succeeded", 2);
+        new["result"] = json!({"S": "s3cr3t"});
+        new["envelope"] = json!({"S": "s3cr3t"});
+        new["meta"] = json!({"M": {"x": {"S": "s3cr3t"}}});
+        let event = published(change(Some(state("running", 2)), new.clone()), false).expect("an event");
+        assert_eq!((&event["event_id"], &event["previous_state"], &event["state"]), (&json!("e1"), &json!("running"), &json!("succeeded")));
+        assert_eq!((&event["id"], &event["name"], &event["generation"]), (&json!("a"), &json!("adder"), &json!(2)));
+        assert!(!event.to_string().contains("s3cr3t"), "{event}");
+        assert_eq!(published(change(None, new), true).expect("an event")["result"], "s3cr3t");
+    }
+
+    #[test]
+    fn a_change_without_a_new_state_is_no_event() {
+        let mut marked = state("failed", 1);
+        marked["dlq"] = json!({"S": "sent"});
+        assert_eq!(published(change(Some(state("failed", 1)), marked), false), None);
+        assert!(published(change(Some(state("running", 1)), state("running", 2)), false).is_some(), "another attempt");
+        let mut of_key = change(None, state("queued", 0));
+        of_key.dynamodb.new_image.as_mut().expect("an image").insert("id".into(), serde_dynamo::AttributeValue::S("k\u{1f}\u{1f}limit".into()));
+        assert_eq!(published(of_key, false), None);
+        assert_eq!(published(change(None, json!({"count": {"N": "1"}})), false), None);
+        let mut deleted = change(None, state("failed", 1));
+        deleted.dynamodb.new_image = None;
+        assert_eq!(published(deleted, false), None);
+    }
+
+    #[test]
+    fn requests_hold_ten_events_and_no_more_than_the_limit_of_bytes() {
+        let event = |bytes: usize| Event { sequence_number: String::new(), detail: "x".repeat(bytes) };
+        let sizes = |events: &[Event]| requests(events).iter().map(|request| request.len()).collect::<Vec<_>>();
+        assert_eq!(sizes(&(0..21).map(|_| event(10)).collect::<Vec<_>>()), [10, 10, 1]);
+        assert_eq!(sizes(&[event(150_000), event(100_000), event(100_000), event(10)]), [2, 2]);
+        assert_eq!(sizes(&[]), [0; 0]);
+        let mut large = state("succeeded", 1);
+        large["result"] = json!({"S": "x".repeat(300_000)});
+        let detail = published(change(None, large), true).expect("an event");
+        assert_eq!((&detail["is_result_omitted"], &detail["result"]), (&json!(true), &Value::Null));
+    }
+}
