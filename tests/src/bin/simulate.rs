@@ -3,20 +3,32 @@
 //!
 //! The first run that violates a guarantee is shrunk and printed. The same seed repeats it exactly.
 
-use std::{env, process::ExitCode, time::Duration};
+use std::{
+    env,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use sqjobs::{Enqueue, testing::simulation::Simulation};
 use sqjobs_tests::simulated::{JOBS, graph, jobs, sharing, whole, worker};
+
+/// Time between two lines about the progress.
+const BETWEEN_LINES: Duration = Duration::from_mins(1);
 
 fn main() -> ExitCode {
     // Jobs panic as planned; suppress their messages.
     std::panic::set_hook(Box::new(|_| {}));
     let mut numbers = env::args().skip(1).map(|text| text.parse::<u64>().expect("a number of jobs, and a first seed"));
     let (wanted, first) = (numbers.next().unwrap_or(12_000), numbers.next().unwrap_or(0));
+    let mut told = Instant::now();
     let (mut count, mut connected, mut shared, mut faults, mut took) = (0, 0, 0, 0, Duration::ZERO);
     for seed in first.. {
         if count >= wanted {
             break;
+        }
+        if told.elapsed() > BETWEEN_LINES {
+            eprintln!("{count} jobs so far; the next seed is {seed}");
+            told = Instant::now();
         }
         let (simulation, jobs) = run(seed);
         let ended = simulation.run(worker, jobs.clone());
