@@ -388,16 +388,19 @@ fn missed(broken: &[(Mutation, &[&str])], run: impl Fn(u64, Mutation) -> Simulat
 }
 
 #[test]
+#[ignore = "takes minutes: tests/deep.sh runs it"]
 fn each_broken_rule_for_waiting_jobs_is_found() {
     assert_eq!(missed(&BROKEN, |seed, mutation| run(seed, |table| Broken::around(table, mutation))), []);
 }
 
 #[test]
+#[ignore = "takes minutes: tests/deep.sh runs it"]
 fn each_broken_rule_for_workflows_is_found() {
     assert_eq!(missed(&BROKEN_IN_WORKFLOWS, |seed, mutation| run_workflow(seed, |table| Broken::around(table, mutation))), []);
 }
 
 #[test]
+#[ignore = "takes minutes: tests/deep.sh runs it"]
 fn each_broken_rule_for_keys_is_found() {
     assert_eq!(missed(&BROKEN_IN_KEYS, |seed, mutation| run_keyed(seed, |table| Broken::around(table, mutation))), []);
 }

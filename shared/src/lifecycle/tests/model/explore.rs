@@ -214,6 +214,7 @@ fn no_order_of_events_within_larger_bounds_breaks_an_invariant() {
 }
 
 #[test]
+#[ignore = "takes minutes: tests/deep.sh runs it"]
 fn each_broken_rule_is_found_out() {
     let mut missed = Vec::new();
     for (mutation, bounds, invariants) in BROKEN {
