@@ -3,13 +3,14 @@
 //!
 //! So an event is sent at least once, after the record has changed, whoever has changed it.
 
-use aws_sdk_eventbridge::{Client, error::DisplayErrorContext, types::PutEventsRequestEntry};
+use aws_sdk_eventbridge::{Client, types::PutEventsRequestEntry};
 use serde::{Deserialize, Serialize};
-use serde_dynamo::Item;
+use serde_dynamo::{AttributeValue, Item};
 use serde_json::{Map, Value};
 
 use crate::{
     Error,
+    chain::Chain,
     lifecycle::is_job,
     record::{Record, State},
 };
@@ -134,8 +135,9 @@ impl Publisher {
             PutEventsRequestEntry::builder().source(SOURCE).detail_type(TYPE).event_bus_name(&self.bus).detail(&event.detail).build()
         };
         let sent = self.client.put_events().set_entries(Some(events.iter().map(entry).collect())).send().await;
-        let answer = sent.map_err(|error| (0, DisplayErrorContext(error).to_string()))?;
-        let refused = answer.entries().iter().enumerate().find_map(|(number, entry)| Some((number, entry.error_code()?, entry.error_message())));
+        let answer = sent.map_err(|error| (0, Chain(&error).to_string()))?;
+        let refused =
+            answer.entries().iter().enumerate().find_map(|(number, entry)| Some((number, entry.error_code()?, entry.error_message())));
         match refused {
             None => Ok(()),
             Some((number, code, message)) => Err((number, format!("{code}: {}", message.unwrap_or_default()))),
@@ -147,7 +149,7 @@ impl Publisher {
 fn event(change: Change, with_results: bool) -> Option<Event> {
     let Images { sequence_number, new_image, old_image } = change.dynamodb;
     let new_image = new_image?;
-    let id = new_image.get("id").and_then(|id| id.as_s().ok()).cloned().unwrap_or_default();
+    let Some(AttributeValue::S(id)) = new_image.get("id").cloned() else { return None };
     // Lists and statistics have no state.
     if !is_job(&id) || !new_image.contains_key("state") {
         return None;
@@ -245,7 +247,7 @@ mod tests {
         assert_eq!(published(change(Some(state("failed", 1)), marked), false), None);
         assert!(published(change(Some(state("running", 1)), state("running", 2)), false).is_some(), "another attempt");
         let mut of_key = change(None, state("queued", 0));
-        of_key.dynamodb.new_image.as_mut().expect("an image").insert("id".into(), serde_dynamo::AttributeValue::S("k\u{1f}\u{1f}limit".into()));
+        of_key.dynamodb.new_image.as_mut().expect("an image").insert("id".into(), AttributeValue::S("k\u{1f}\u{1f}limit".into()));
         assert_eq!(published(of_key, false), None);
         assert_eq!(published(change(None, json!({"count": {"N": "1"}})), false), None);
         let mut deleted = change(None, state("failed", 1));

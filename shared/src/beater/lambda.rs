@@ -74,7 +74,9 @@ pub(super) async fn serve(beater: Beater) -> Result<(), Error> {
         }
         #[cfg(not(feature = "events"))]
         if event.payload.changes.is_some() {
-            return Err(Error::config("changes of the table arrive, but this beater is built without the feature `events` of sqjobs").into());
+            return Err(
+                Error::config("changes of the table arrive, but this beater is built without the feature `events` of sqjobs").into()
+            );
         }
         let request_id = metrics.as_ref().map(|_| event.context.request_id.clone());
         let report = handle(&beater, &settled, &ports, event).await;

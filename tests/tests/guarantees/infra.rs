@@ -48,11 +48,9 @@ const RIGHTS: &[(&str, &[&str], Who)] = &[
 /// Permissions that every function's role needs for Lambda, and that a key allows.
 const OF_ALL: &[&str] = &["logs:CreateLogStream", "logs:PutLogEvents", "kms:Decrypt", "sts:AssumeRole"];
 /// Permissions that Lambda needs in the role of a function that a queue feeds and that may be traced.
-const OF_FUNCTIONS: &[&str] =
-    &["kms:GenerateDataKey", "sqs:GetQueueAttributes", "xray:PutTelemetryRecords", "xray:PutTraceSegments"];
+const OF_FUNCTIONS: &[&str] = &["kms:GenerateDataKey", "sqs:GetQueueAttributes", "xray:PutTelemetryRecords", "xray:PutTraceSegments"];
 /// Permissions that Lambda needs in the role of a function that a stream feeds.
-const OF_PUBLISHERS: &[&str] =
-    &["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"];
+const OF_PUBLISHERS: &[&str] = &["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"];
 
 #[test]
 fn the_roles_of_the_modules_allow_what_the_code_can_ask_for_and_no_more() {

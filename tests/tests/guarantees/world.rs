@@ -32,7 +32,7 @@ use crate::{
     wait,
 };
 
-pub(crate) const TABLE: &str = "jobs";
+const TABLE: &str = "jobs";
 const SCHEDULES: &str = "schedules";
 /// Maximum wait for a condition. Most hold much sooner; a busy machine takes longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);

@@ -86,11 +86,13 @@ pub(super) fn check(service: &str, operation: &str, input: &Value) -> Vec<Fault>
     found.0
 }
 
-/// Returns all violations in the response of a function that a queue feeds. An identifier that is empty, or not of a message in
-/// the event, fails the whole batch (<https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>).
+/// Returns all violations in the response of a function that a queue or a stream feeds. An identifier that is empty, or not of a message
+/// or a change in the event, fails the whole batch (<https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>,
+/// <https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html>).
 pub(super) fn answer(event: &Value, answer: &Value) -> Vec<Fault> {
     let mut found = Findings::default();
-    let delivered: BTreeSet<_> = list(&event["Records"]).iter().filter_map(|record| record["messageId"].as_str()).collect();
+    let identifier = |record: &'_ Value| record["messageId"].as_str().or(record["dynamodb"]["SequenceNumber"].as_str()).map(str::to_owned);
+    let delivered: BTreeSet<_> = list(&event["Records"]).iter().filter_map(identifier).collect();
     for (number, failure) in list(&answer["batchItemFailures"]).iter().enumerate() {
         let (id, member) = (failure["itemIdentifier"].as_str(), format!("/batchItemFailures/{number}/itemIdentifier"));
         found.unless(id.is_some_and(|id| !id.is_empty()), &member, "it is empty");
@@ -381,8 +383,9 @@ fn lambda(found: &mut Findings, operation: &str, input: &Value) {
     if operation.ends_with("EventSourceMapping") {
         let waits = input["MaximumBatchingWindowInSeconds"].as_i64().unwrap_or(0) > 0;
         let is_fifo = is_of_fifo(text(&input["EventSourceArn"]));
+        let is_stream = text(&input["EventSourceArn"]).contains(":dynamodb:");
         // <https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html>
-        found.range(&input["BatchSize"], "/BatchSize", 1, if waits && !is_fifo { 10_000 } else { 10 });
+        found.range(&input["BatchSize"], "/BatchSize", 1, if is_stream || waits && !is_fifo { 10_000 } else { 10 });
         found.unless(!(waits && is_fifo), "/MaximumBatchingWindowInSeconds", "a FIFO queue has none");
     }
 }
