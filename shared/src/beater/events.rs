@@ -18,7 +18,7 @@ use crate::{
 /// The source and the type of all events.
 const SOURCE: &str = "sqjobs";
 const TYPE: &str = "Job State Change";
-/// Maximum number of events of a request, and of their bytes: "PutEvents" in the EventBridge API reference.
+/// Maximum number of events of a request, and of their bytes: `PutEvents` in the EventBridge API reference.
 const ENTRIES: usize = 10;
 const BYTES: usize = 256 * 1024;
 /// The bytes of an event apart from its detail, at most: source, type, and the ARN of the bus.
