@@ -18,7 +18,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{Clock, JobError, clock::until, queue::Message, record::Record};
+use crate::{Clock, JobError, clock::until, queue::Message, record::Record, traces::Span};
 
 /// One run of a job: its identity, its origin, its remaining time, and its checkpoints.
 #[derive(Debug)]
@@ -28,6 +28,7 @@ pub struct Attempt {
     records: Option<Arc<dyn Records>>,
     message: Arc<Message>,
     origin: Origin,
+    span: Span,
     clock: Clock,
     stop_at: Instant,
     /// The reason to stop. Channels would cost every attempt several allocations, and few attempts are asked to stop or save anything.
@@ -60,6 +61,7 @@ pub(crate) trait Records: fmt::Debug + Send + Sync {
 pub(crate) struct Origin {
     pub(crate) depth: u32,
     pub(crate) traceparent: Option<String>,
+    pub(crate) tracestate: Option<String>,
     pub(crate) run_at: Option<Timestamp>,
 }
 
@@ -76,6 +78,7 @@ impl Attempt {
         records: Option<Arc<dyn Records>>,
         message: Arc<Message>,
         origin: Origin,
+        span: Span,
         clock: Clock,
         stop_at: Instant,
     ) -> Arc<Self> {
@@ -84,6 +87,7 @@ impl Attempt {
             records,
             message,
             origin,
+            span,
             clock,
             stop_at,
             stop: Mutex::default(),
@@ -168,9 +172,14 @@ impl Attempt {
         Some(until(self.origin.run_at?, self.record.started_at?))
     }
 
-    /// Returns the producer's W3C trace context.
+    /// Returns the producer's W3C trace context, as the message has it.
     pub fn traceparent(&self) -> Option<&str> {
         self.origin.traceparent.as_deref()
+    }
+
+    /// Returns the `tracestate` that belongs to it.
+    pub fn tracestate(&self) -> Option<&str> {
+        self.origin.tracestate.as_deref()
     }
 
     /// Returns the id of the SQS message of this delivery.
@@ -380,8 +389,9 @@ tokio::task_local! {
     static CURRENT: Arc<Attempt>;
 }
 
-/// Runs code of an attempt. Jobs that the code enqueues become children of the attempt's job.
+/// Runs code of an attempt. Jobs that the code enqueues become children of the attempt's job, and spans those of its span.
 pub(crate) fn within<F: Future>(attempt: Arc<Attempt>, code: F) -> impl Future<Output = F::Output> {
+    let code = attempt.span.within(code);
     CURRENT.scope(attempt, code)
 }
 
@@ -426,7 +436,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_checkpoint_of_an_ended_attempt_fails_at_once() {
-        let attempt = Attempt::new(Arc::default(), None, Arc::default(), Origin::default(), Clock::system(), Instant::now());
+        let attempt =
+            Attempt::new(Arc::default(), None, Arc::default(), Origin::default(), Span::default(), Clock::system(), Instant::now());
         let mut queued = pin!(attempt.checkpoint(1));
         assert!(poll_immediate(&mut queued).await.is_none(), "it waits for its write");
         attempt.close();

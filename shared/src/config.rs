@@ -10,6 +10,8 @@ use crate::{Error, http, names};
 pub(crate) use function::{Config, function_name, in_lambda, metrics, sdk as function_sdk};
 #[cfg(feature = "events")]
 pub(crate) use function::{event_bus, event_results};
+#[cfg(all(feature = "lambda", feature = "otel"))]
+pub(crate) use function::{function_resource, traces_are_on};
 
 /// Maximum time of one attempt of an AWS request; below, the maximum of all its attempts.
 const ATTEMPT: Duration = Duration::from_secs(1);
@@ -75,7 +77,7 @@ fn timeouts() -> TimeoutConfig {
 
 /// Returns the file with the certificates of all authorities, if there is one. If a folder is configured, the platform's library
 /// reads it instead.
-fn authorities() -> Option<PathBuf> {
+pub(crate) fn authorities() -> Option<PathBuf> {
     if !cfg!(target_os = "linux") || variable("SSL_CERT_DIR").is_some() {
         return None;
     }
@@ -181,6 +183,27 @@ mod function {
     #[cfg(feature = "events")]
     pub(crate) fn event_results() -> Result<bool, Error> {
         is_on("SQJOBS_EVENT_RESULTS", false)
+    }
+
+    /// Returns `true` unless a variable of OpenTelemetry turns the traces off.
+    #[cfg(feature = "otel")]
+    pub(crate) fn traces_are_on() -> bool {
+        let is_disabled = variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        !is_disabled && variable("OTEL_TRACES_EXPORTER").is_none_or(|exporter| exporter != "none")
+    }
+
+    /// Returns the attributes of this function for its spans: "Resource" in the semantic conventions for functions.
+    #[cfg(feature = "otel")]
+    pub(crate) fn function_resource() -> Vec<(&'static str, String)> {
+        let set = [
+            ("service.name", "AWS_LAMBDA_FUNCTION_NAME"),
+            ("faas.name", "AWS_LAMBDA_FUNCTION_NAME"),
+            ("faas.version", "AWS_LAMBDA_FUNCTION_VERSION"),
+            ("faas.instance", "AWS_LAMBDA_LOG_STREAM_NAME"),
+            ("cloud.region", "AWS_REGION"),
+        ];
+        let fixed = [("cloud.provider", "aws"), ("cloud.platform", "aws_lambda")].map(|(key, value)| (key, value.to_owned()));
+        set.into_iter().filter_map(|(key, name)| Some((key, variable(name)?))).chain(fixed).collect()
     }
 
     /// Returns the name of this function.

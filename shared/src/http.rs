@@ -53,6 +53,11 @@ use tokio_util::either::Either as EitherStream;
 
 use crate::metrics::Requests;
 
+#[cfg(all(feature = "lambda", feature = "otel"))]
+mod collector;
+#[cfg(all(feature = "lambda", feature = "otel"))]
+pub(crate) use self::collector::Collector;
+
 type Stream = EitherStream<TcpStream, TlsStream<TcpStream>>;
 
 /// A connection that was idle for longer is not reused; the SDK's default client has the same limit.

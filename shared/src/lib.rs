@@ -53,6 +53,7 @@ pub mod stats;
 pub mod store;
 mod telemetry;
 pub mod testing;
+mod traces;
 mod worker;
 
 pub use crate::{

@@ -9,9 +9,36 @@ use std::{
 };
 
 use tracing::level_filters::LevelFilter;
+#[cfg(all(feature = "lambda", feature = "otel"))]
+use tracing_subscriber::Layer;
 use tracing_subscriber::{filter::Targets, fmt::layer, layer::SubscriberExt, registry, util::SubscriberInitExt};
 
 use crate::{config, panics};
+
+#[cfg(all(feature = "lambda", feature = "otel"))]
+mod export;
+#[cfg(all(feature = "lambda", feature = "otel"))]
+pub(crate) use self::export::Traces;
+
+/// Sets up logs and traces for Lambda. Logs start at level `info` unless `RUST_LOG` is set; traces have all spans of this level.
+#[cfg(all(feature = "lambda", feature = "otel"))]
+pub(crate) fn traced_in_lambda() -> Traces {
+    let (traces, unusable) = Traces::from_env();
+    let usual = Targets::new().with_default(LevelFilter::INFO).with_target("opentelemetry", LevelFilter::WARN);
+    let (targets, flaw) = targets(usual);
+    let lines = layer().json().flatten_event(true).with_current_span(false).with_writer(|| Lines(export::WithIds(io::stdout())));
+    // This library and the runtime of Lambda have spans for logs, which would repeat those of the trace.
+    let silent = ["sqjobs::", "lambda_runtime", "opentelemetry"].map(|target| (target, LevelFilter::OFF));
+    let spans = Targets::new().with_default(LevelFilter::INFO).with_targets(silent);
+    let exported = traces.tracer().map(|tracer| tracing_opentelemetry::layer().with_tracer(tracer).with_filter(spans));
+    registry().with(lines.with_filter(targets)).with(exported).try_init().ok();
+    flaw.inspect(warn);
+    if let Some(error) = unusable {
+        tracing::error!(%error, "there are no traces; correct the variables OTEL_EXPORTER_OTLP_*");
+    }
+    warn_of_aborts();
+    traces
+}
 
 /// Sets up logs for Lambda, from level `info` unless `RUST_LOG` is set.
 #[cfg(feature = "lambda")]

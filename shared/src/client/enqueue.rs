@@ -16,6 +16,7 @@ use crate::{
     queue::{MAX_DELAY, Outgoing, attribute::ID, dedup, is_fifo},
     record::Record,
     store::Listing,
+    traces::Span,
 };
 
 /// A job to enqueue, with its options. A job enqueued inside another job becomes its child, unless it is [`detached`](Self::detached).
@@ -31,6 +32,15 @@ pub struct Enqueue {
     is_listed: bool,
     objects: BTreeSet<String>,
     is_detached: bool,
+    trace_of: TraceOf,
+}
+
+/// The owner of the trace context in the message of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TraceOf {
+    Producer,
+    /// The job that enqueues it.
+    Parent,
 }
 
 /// A job that is ready to be sent.
@@ -45,6 +55,7 @@ pub(super) struct Prepared {
     pub(super) unique: Option<Needed>,
     /// The entries in lists, if the producer asked for any.
     pub(super) listings: Vec<Listing>,
+    pub(super) span: Span,
 }
 
 impl Enqueue {
@@ -71,6 +82,7 @@ impl Enqueue {
             is_listed: false,
             objects: BTreeSet::new(),
             is_detached: false,
+            trace_of: TraceOf::Producer,
         }
     }
 
@@ -212,6 +224,8 @@ impl Enqueue {
         envelope.depth = attempt.depth().saturating_add(1);
         if envelope.traceparent.is_none() {
             envelope.traceparent = attempt.traceparent().map(Into::into);
+            envelope.tracestate = attempt.tracestate().map(Into::into);
+            self.trace_of = TraceOf::Parent;
         }
         self
     }
@@ -225,7 +239,11 @@ impl Enqueue {
 
     /// Changes other fields of the message.
     pub fn with(mut self, change: impl FnOnce(&mut Envelope)) -> Self {
+        let inherited = (self.trace_of == TraceOf::Parent).then(|| self.envelope.traceparent.clone());
         change(&mut self.envelope);
+        if inherited.is_some_and(|inherited| inherited != self.envelope.traceparent) {
+            self.trace_of = TraceOf::Producer;
+        }
         self
     }
 
@@ -274,6 +292,14 @@ impl Enqueue {
         self
     }
 
+    /// Starts the span of the enqueue, and puts its context into the message, unless the producer has set one.
+    pub(super) fn traced(mut self, prefix: &str) -> (Self, Span) {
+        let is_own = self.envelope.traceparent.is_none() || self.trace_of == TraceOf::Parent;
+        let queue = |job: &Envelope| prefix.to_owned() + &job.priority.queue_for_job(&self.queue);
+        let span = Span::send(&mut self.envelope, is_own, queue);
+        (self, span)
+    }
+
     /// Returns the message, and the record and the listings to write with it.
     pub(super) fn prepared(&self, prefix: &str, now: Timestamp) -> Result<Prepared, Error> {
         let checked = self.envelope.check().and_then(|()| self.envelope.check_sendable());
@@ -299,7 +325,7 @@ impl Enqueue {
         }
         let record = self.is_recorded.then(|| lifecycle::announced(&self.request(&queue, now)));
         let unique = self.envelope.keys.iter().flat_map(|keys| lifecycle::needed(keys)).find(|key| key.kind == Kind::Unique);
-        Ok(Prepared { listings: self.listings(&id, now)?, queue, id, message, record, unique })
+        Ok(Prepared { listings: self.listings(&id, now)?, queue, id, message, record, unique, span: Span::default() })
     }
 
     /// Refuses an empty queue, group, deduplication id or tag.

@@ -11,6 +11,7 @@ use crate::{
     lifecycle::{self, Needed},
     queue::QueueError,
     store::{Listing, Write, Written},
+    traces::Outcome,
 };
 use futures_util::{
     future::{FutureExt, join},
@@ -82,8 +83,14 @@ impl Client {
     pub(super) fn prepare(&self, job: Enqueue) -> Result<(Enqueue, Prepared), Error> {
         let now = self.clock.now();
         let job = self.hooks.iter().try_fold(job.settled(now), |job, hook| hook.before_publish(job))?;
-        let prepared = job.prepared(&self.prefix, now)?;
-        Ok((job, prepared))
+        let (job, span) = job.traced(&self.prefix);
+        match job.prepared(&self.prefix, now) {
+            Ok(prepared) => Ok((job, Prepared { span, ..prepared })),
+            Err(error) => {
+                span.ended(|| refused(&error));
+                Err(error)
+            }
+        }
     }
 
     async fn publish(&self, jobs: Vec<Result<(Enqueue, Prepared), Error>>) -> Vec<Result<Enqueued, Error>> {
@@ -122,6 +129,10 @@ impl Client {
                 records.extend(prepared.record.filter(|_| !is_unique).map(|record| (place, Write::insert(record))));
                 listings.extend(prepared.listings.into_iter().map(|listing| (place, listing)));
             }
+            prepared.span.ended(|| match &answer {
+                Ok(sent) => Outcome { attribute: Some(("messaging.message.id", sent.message_id.clone())), error: None },
+                Err(error) => refused(error),
+            });
             published.push(Some(job));
             answers.push(answer);
         }
@@ -198,6 +209,18 @@ impl Client {
             }
         }
     }
+}
+
+/// Returns the outcome of an enqueue that has failed.
+fn refused(error: &Error) -> Outcome {
+    let kind = match error {
+        Error::Queue { .. } => "queue",
+        Error::Store { .. } => "store",
+        Error::Invalid(_) => "invalid",
+        Error::Conflict(_) => "conflict",
+        Error::Config(_) | Error::NotFound(_) | Error::Setup { .. } | Error::Process(_) => "_OTHER",
+    };
+    Outcome { attribute: None, error: Some((kind.to_owned(), error.to_string())) }
 }
 
 /// The hooks of a client.

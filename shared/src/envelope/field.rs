@@ -18,6 +18,19 @@ pub(super) fn take_text(fields: &mut Map<String, Value>, field: &str) -> Result<
     }
 }
 
+/// Takes a text of at most `most` bytes out of the object. Any other value remains there, as an unknown field: a trace never makes a
+/// message unreadable.
+pub(super) fn take_trace(fields: &mut Map<String, Value>, field: &str, most: usize) -> Option<String> {
+    let is_taken = match fields.get(field)? {
+        Value::String(text) => text.len() <= most,
+        value => value.is_null(),
+    };
+    match is_taken.then(|| fields.remove(field))? {
+        Some(Value::String(text)) => Some(text),
+        _ => None,
+    }
+}
+
 fn convert<T: DeserializeOwned + Default>(field: &str, value: Option<Value>) -> Result<T, Unreadable> {
     match value {
         None | Some(Value::Null) => Ok(T::default()),

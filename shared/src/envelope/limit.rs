@@ -13,7 +13,8 @@ const TAG_BYTES: usize = 128;
 const ATTEMPTS: u32 = 1000;
 pub(super) const DEPTH: u32 = 100; // Lambda's own loop detection, which must be turned off, ends a chain after 16
 const TIMEOUT_S: f64 = 43_200.0; // the longest visibility timeout that SQS accepts
-const TRACEPARENT_BYTES: usize = 128;
+pub(super) const TRACEPARENT_BYTES: usize = 128;
+pub(super) const TRACESTATE_BYTES: usize = 512; // "Tracestate Limits" in W3C Trace Context
 const META_LEVELS: usize = 24; // DynamoDB allows 32 levels, and the record itself uses several
 const LARGEST: f64 = 1e126; // DynamoDB's numbers are smaller
 const SMALLEST: f64 = 1e-130; // and, except for zero, larger
@@ -44,6 +45,7 @@ pub(super) fn remedy(field: &str) -> &'static str {
              (zero, or between 1e-130 and 1e126, of either sign)"
         }
         "traceparent" => "it must be a string of at most 128 bytes",
+        "tracestate" => "it must be a string of at most 512 bytes",
         "depends_on" => "it must be an array of at most 20 different ids of other jobs, each a string of 1 to 512 bytes",
         "when" => "it must be `succeeded`, `ended` or `failed`, beside `depends_on`",
         "otherwise" => "it must be `hold` or `cancel`, beside `depends_on`, and only `hold` with a `when` other than `succeeded`",
@@ -74,7 +76,6 @@ pub(super) fn check(envelope: &Envelope) -> Result<(), Unreadable> {
     ensure(envelope.depth <= DEPTH, "depth", || format!("it is {}", envelope.depth))?;
     optional(envelope.max_attempts.as_ref(), |it| max_attempts(*it))?;
     optional(envelope.timeout_s.as_ref(), |it| timeout(*it))?;
-    optional(envelope.traceparent.as_ref(), |it| at_most("traceparent", "traceparent", it, TRACEPARENT_BYTES))?;
     tags(&envelope.tags)?;
     meta(&envelope.meta)
 }

@@ -5,7 +5,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use super::{Envelope, Form, wire::FIELDS};
+use super::{Envelope, Form, limit, wire::FIELDS};
 
 /// Fields that only a line of `sqjobs enqueue --from` has, and misspelled fields, each with its remedy.
 const MISTAKES: [(&str, &str); 13] = [
@@ -68,7 +68,9 @@ fn mistake(field: &str) -> Option<(usize, Cow<'static, str>)> {
     let known = || FIELDS.iter().copied().chain(MISTAKES.iter().map(|(known, _)| *known));
     let place = known().position(|known| is_nearly(field, known))?;
     let meant = known().nth(place)?;
-    Some((MISTAKES.len() + place, format!("perhaps {meant} is meant").into()))
+    // A known field remains only if its value is ignored.
+    let remedy = if meant == field { limit::remedy(field).into() } else { format!("perhaps {meant} is meant").into() };
+    Some((MISTAKES.len() + place, remedy))
 }
 
 /// Returns `true` if two names have the same letters in order, except for one that is missing, added, wrong or exchanged with the next.
@@ -108,6 +110,8 @@ mod tests {
         assert_eq!(fields(r#"{"name": "adder", "expires": "5m", "arguments": []}"#), ["arguments", "expires"]);
         assert_eq!(fields(r#"{"name": "adder", "depend_on": ["a"]}"#), ["depend_on"]);
         assert_eq!(fields(r#"{"name": "adder", "dependson": ["a"]}"#), [""; 0], "the same mistake");
+        assert_eq!(fields(r#"{"name": "adder", "traceparent": null, "tracestate": "a=b"}"#), [""; 0]);
+        assert_eq!(fields(r#"{"name": "adder", "traceparent": 1}"#), ["traceparent"], "its value is ignored");
     }
 
     #[test]

@@ -119,9 +119,12 @@ pub struct Envelope {
     /// Number of jobs between the first job of the tree and this one, at most 100. The limit ends endless chains.
     #[serde(default, deserialize_with = "wire::nullable", skip_serializing_if = "wire::is_nought")]
     pub depth: u32,
-    /// The producer's trace, in the W3C format.
+    /// The span that sent this job, in the W3C format. A value that is not in this format is passed on and has no other effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+    /// Data of tracing systems about this span, in the W3C format.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracestate: Option<String>,
     /// The ids of the jobs that this one waits for, at most 20. In a workflow, these are ids within the workflow, at most 2,000.
     #[serde(default, deserialize_with = "wire::nullable", skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<String>,
@@ -186,6 +189,7 @@ impl Envelope {
             root_id: None,
             depth: 0,
             traceparent: None,
+            tracestate: None,
             depends_on: Vec::new(),
             when: When::default(),
             otherwise: Otherwise::default(),

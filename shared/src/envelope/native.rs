@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 use super::{
     CURRENT, Envelope, Form, Unreadable,
-    field::{take, take_text},
-    instant, keys, workflow,
+    field::{take, take_text, take_trace},
+    instant, keys, limit, workflow,
 };
 
 /// The fields that exist in every version of the contract.
@@ -45,7 +45,8 @@ impl Envelope {
             parent_id: take_text(fields, "parent_id")?,
             root_id: take_text(fields, "root_id")?,
             depth: take(fields, "depth")?,
-            traceparent: take_text(fields, "traceparent")?,
+            traceparent: take_trace(fields, "traceparent", limit::TRACEPARENT_BYTES),
+            tracestate: take_trace(fields, "tracestate", limit::TRACESTATE_BYTES),
             depends_on: take(fields, "depends_on")?,
             when: take(fields, "when")?,
             otherwise: take(fields, "otherwise")?,

@@ -23,6 +23,7 @@ pub(super) const FIELDS: &[&str] = &[
     "root_id",
     "depth",
     "traceparent",
+    "tracestate",
     "depends_on",
     "when",
     "otherwise",

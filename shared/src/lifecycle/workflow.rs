@@ -50,12 +50,15 @@ fn queue(step: &Step) -> String {
 fn inherited(step: &Step, workflow: &Envelope, id: &str) -> Envelope {
     let job = step.job.clone().with_renamed_outputs(|step| step_id(id, step));
     let waits = !job.depends_on.is_empty();
+    let traced = if job.traceparent.is_some() { &job } else { workflow };
+    let (traceparent, tracestate) = (traced.traceparent.clone(), traced.tracestate.clone());
     Envelope {
         id: Some(step_id(id, step.id())),
         run_at: job.run_at.or(workflow.run_at),
         expires_at: job.expires_at.or(workflow.expires_at),
         max_blocked_s: job.max_blocked_s.or(workflow.max_blocked_s).filter(|_| waits),
-        traceparent: job.traceparent.or_else(|| workflow.traceparent.clone()),
+        traceparent,
+        tracestate,
         parent_id: Some(id.to_owned()),
         root_id: Some(workflow.root_id.clone().unwrap_or_else(|| id.to_owned())),
         depth: workflow.depth.saturating_add(1),

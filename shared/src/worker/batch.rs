@@ -19,7 +19,7 @@ use super::{
     engine::{Engine, Invocation},
     ledger::Ledger,
 };
-use crate::{JobError, job::HOOK, links::Links, metrics::BatchMeter, queue::Visibility};
+use crate::{JobError, job::HOOK, links::Links, metrics::BatchMeter, queue::Visibility, traces::Span};
 
 /// Minimum remaining time to start an attempt whose policy sets no timeout.
 const MIN_RUN_TIME: Duration = Duration::from_secs(1);
@@ -33,6 +33,8 @@ pub(crate) struct Batch<'a> {
     pub(crate) ledger: Ledger<'a>,
     /// `None`: the worker writes no metrics.
     pub(crate) meter: Option<BatchMeter>,
+    /// The span of the invocation.
+    pub(crate) span: Span,
     /// The instant at which bodies are asked to stop.
     pub(crate) ask_to_stop_at: Instant,
     /// The instant at which bodies are stopped: early enough to record them before the invocation ends.
@@ -60,6 +62,7 @@ impl<'a> Batch<'a> {
             engine,
             invocation,
             meter: None,
+            span: Span::default(),
             ledger: Ledger::new(&*engine.store, stop_at + reserve * 2 / 3),
             ask_to_stop_at: stop_at.checked_sub((time / 10).min(Duration::from_secs(1))).unwrap_or(stop_at),
             stop_at,

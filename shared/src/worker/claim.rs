@@ -239,6 +239,7 @@ impl Delivery {
             batch.engine.records(&record),
             Arc::clone(&self.message),
             work.origin.clone(),
+            batch.span.clone(),
             batch.engine.clock.clone(),
             batch.stop_at,
         );

@@ -79,7 +79,8 @@ impl Work {
         let (keys, job) = bound.map_err(|flaw| envelope.explain_outputs(flaw))?;
         keys.check()?;
         let keys = keys.boxed();
-        Ok(Self { job, keys, origin: Origin { depth: envelope.depth, traceparent: envelope.traceparent.clone(), run_at: envelope.run_at } })
+        let (traceparent, tracestate) = (envelope.traceparent.clone(), envelope.tracestate.clone());
+        Ok(Self { job, keys, origin: Origin { depth: envelope.depth, traceparent, tracestate, run_at: envelope.run_at } })
     }
 }
 
@@ -127,7 +128,7 @@ pub(super) fn decode(message: &Message, id: &str, mut envelope: Envelope, batch:
             field = excerpt(field),
             message_id = message.id,
             request_id = batch.invocation.request_id,
-            "a field of the message is unknown and ignored: {remedy}; this process reports it once"
+            "a field of the message is ignored: {remedy}; this process reports it once"
         );
     }
     if let Some(feature) = envelope.unsupported() {

@@ -21,6 +21,7 @@ use crate::{
     record::{Failure, Record},
     store::{StoreError, Write, Written},
     telemetry::log_ending,
+    traces::{self, Processed, Span},
 };
 
 /// The result of processing a message.
@@ -215,7 +216,8 @@ impl Delivery {
         };
         let body = batch.ledger.running();
         let started = Instant::now();
-        let mut execution = Execution::start(work, self, &decoded.policy, granted, batch);
+        let span = self.span(&work, &granted.record, batch);
+        let mut execution = Execution::start(work, self, &decoded.policy, granted, span.clone(), batch);
         let ran = execution.run().await;
         let took = started.elapsed();
         drop(slot);
@@ -230,12 +232,28 @@ impl Delivery {
         };
         // Before the hooks, which may take long.
         let settlement = if settlement.concerns_others() { self.resolve(settlement, batch).boxed().await } else { settlement };
-        self.log(&execution.record, &settlement, failure.as_ref(), millis(took), batch);
+        span.enter(|| self.log(&execution.record, &settlement, failure.as_ref(), millis(took), batch));
+        span.set(|| traced(&settlement.ending, failure.as_ref()));
         if let Some(meter) = &batch.meter {
             metered::attempt(meter, decoded, &execution.record, &settlement.ending, took);
         }
         execution.after(&settlement.ending, hooks_of(&settlement.ending, failure)).await;
+        span.end();
         settlement
+    }
+
+    /// Starts the span of an attempt.
+    fn span(&self, work: &Work, record: &Record, batch: &Batch<'_>) -> Span {
+        Span::process(&batch.span, || Processed {
+            queue: &self.message.queue,
+            message_id: &self.message.id,
+            name: &record.name,
+            id: &record.id,
+            attempt: record.attempts,
+            generation: record.generation,
+            traceparent: work.origin.traceparent.as_deref(),
+            tracestate: work.origin.tracestate.as_deref(),
+        })
     }
 
     /// Ends a claim whose job has no arguments: it fails if they do not fit its type, and is returned if they cannot be read now.
@@ -248,4 +266,15 @@ impl Delivery {
         let running = Running { record: granted.record, stored: granted.stored, progress: None, ran: None };
         end(running, outcome, decoded, granted.asked + decoded.policy.lease, None, batch).await.0
     }
+}
+
+/// Returns the outcome of an attempt for its span. A snoozed or interrupted attempt has not failed.
+fn traced(ending: &Ending, failure: Option<&Failure>) -> traces::Outcome {
+    let failed = failure.filter(|_| matches!(ending, Ending::Failed | Ending::Retried(_)));
+    let error = match failed {
+        Some(failure) => Some((failure.kind.clone(), failure.message.clone())),
+        None if *ending == Ending::LeaseLost => Some((ending.as_str().to_owned(), "the attempt has lost its lease".to_owned())),
+        None => None,
+    };
+    traces::Outcome { attribute: Some(("sqjobs.job.outcome", ending.as_str().to_owned())), error }
 }

@@ -23,6 +23,7 @@ use crate::{
     queue::Visibility,
     record::{Failure, Record},
     store::{StoreError, Write, Written},
+    traces::Span,
 };
 
 /// A granted claim.
@@ -112,12 +113,19 @@ enum Stop {
 }
 
 impl<'a> Execution<'a> {
-    pub(crate) fn start(work: Work, delivery: &'a Delivery, policy: &'a Policy, granted: Granted, batch: &'a Batch<'a>) -> Self {
+    pub(crate) fn start(
+        work: Work,
+        delivery: &'a Delivery,
+        policy: &'a Policy,
+        granted: Granted,
+        span: Span,
+        batch: &'a Batch<'a>,
+    ) -> Self {
         let timeout_at = policy.timeout.and_then(|timeout| Instant::now().checked_add(timeout)).unwrap_or(batch.stop_at);
         let stop_at = timeout_at.min(batch.stop_at);
         let (record, message) = (Arc::clone(&granted.record), Arc::clone(&delivery.message));
         let records = batch.engine.records(&record);
-        let attempt = Attempt::new(record, records, message, work.origin, batch.engine.clock.clone(), stop_at);
+        let attempt = Attempt::new(record, records, message, work.origin, span, batch.engine.clock.clone(), stop_at);
         Self {
             job: work.job,
             attempt,

@@ -30,6 +30,9 @@ const HOP: Duration = Duration::from_mins(15);
 const PARKS_FOR: Duration = Duration::from_hours(24);
 
 pub(crate) async fn serve(jobs: Jobs) -> Result<(), Error> {
+    #[cfg(feature = "otel")]
+    let traces = telemetry::traced_in_lambda();
+    #[cfg(not(feature = "otel"))]
     telemetry::in_lambda();
     let metrics = config::metrics()?;
     let config = Config::from_env()?;
@@ -37,7 +40,11 @@ pub(crate) async fn serve(jobs: Jobs) -> Result<(), Error> {
     let clock = config::clock()?;
     let served = thread::run(async move || {
         let engine = Arc::new(engine(jobs, bodies, config, clock, metrics));
-        lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| handle(&engine, event))).await
+        #[cfg(feature = "otel")]
+        let handle = |event: LambdaEvent<SqsEvent>| handle(&engine, &traces, event);
+        #[cfg(not(feature = "otel"))]
+        let handle = |event: LambdaEvent<SqsEvent>| handle(&engine, event);
+        lambda_runtime::run(service_fn(handle)).await
     });
     served.await?.map_err(|error| Error::process("the Lambda runtime has ended", error))
 }
@@ -81,11 +88,26 @@ fn end_process() -> ! {
     process::exit(1);
 }
 
-async fn handle(engine: &Arc<Engine>, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, lambda_runtime::Error> {
+async fn handle(
+    engine: &Arc<Engine>,
+    #[cfg(feature = "otel")] traces: &telemetry::Traces,
+    event: LambdaEvent<SqsEvent>,
+) -> Result<SqsBatchResponse, lambda_runtime::Error> {
     let messages = messages(event.payload)?;
     let (engine, invocation) = (Arc::clone(engine), invocation(&event.context));
     // This runs as a separate task: each wake-up of a future that runs directly in the runtime's `block_on` costs a system call.
+    #[cfg(not(feature = "otel"))]
     let report = tokio::spawn(async move { engine.handle(messages, &invocation).await }).await;
+    #[cfg(feature = "otel")]
+    let traces = traces.clone();
+    #[cfg(feature = "otel")]
+    let report = tokio::spawn(async move {
+        let report = engine.handle(messages, &invocation).await;
+        traces.flush(invocation.ends_at).await;
+        report
+    });
+    #[cfg(feature = "otel")]
+    let report = report.await;
     // After a panic in this library, bodies may still run, so the process exits then too.
     let report = report.ok().filter(|report| !report.stuck).unwrap_or_else(|| end_process());
     Ok(response(report))

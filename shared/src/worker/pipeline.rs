@@ -17,6 +17,7 @@ use crate::{
     lifecycle::{Ending, Fate},
     names::is_fifo,
     queue::Message,
+    traces::{Outcome, Span},
 };
 
 /// Entries that run one after the other: those of a FIFO group, or of one id.
@@ -27,15 +28,23 @@ impl Engine {
     pub(crate) async fn handle(&self, messages: Vec<Message>, invocation: &Invocation) -> Report {
         let mut batch = Batch::new(self, invocation);
         batch.meter = self.metrics.as_ref().and_then(|_| meter(&messages, self.clock.now()));
+        let span = invoked(&messages, invocation);
+        batch.span = span.clone();
         let report = tokio::select! { biased;
-            report = batch.run(messages) => report,
+            report = span.within(batch.run(messages)) => report,
             never = batch.ledger.drive() => match never {},
         };
+        span.ended(Outcome::default);
         if let Some((metrics, meter)) = self.metrics.as_ref().zip(batch.meter) {
             metrics.batch(&meter, &invocation.request_id);
         }
         report
     }
+}
+
+/// Starts the span of an invocation. The messages of an invocation are of one queue.
+fn invoked(messages: &[Message], invocation: &Invocation) -> Span {
+    messages.first().map(|first| Span::invocation(&first.queue, &invocation.request_id, messages.len())).unwrap_or_default()
 }
 
 impl Batch<'_> {

@@ -48,7 +48,7 @@ fn logged() -> BTreeSet<String> {
 
 #[test]
 fn the_guide_names_every_field_of_the_log() {
-    let of_all = ["timestamp", "level", "target", "message", "spans"].map(str::to_owned);
+    let of_all = ["timestamp", "level", "target", "message", "spans", "trace_id", "span_id"].map(str::to_owned);
     let logged: BTreeSet<_> = logged().into_iter().chain(of_all).collect();
     assert!(logged.len() > 20, "{logged:?}");
     assert_eq!(documented(), logged);

@@ -127,7 +127,7 @@ pub(crate) async fn each_runs_once(world: &World, ids: &[String]) {
 }
 
 /// Redeploys the functions with their clocks at `instant`, and ticks. Returns the result of the tick.
-async fn at(world: &World, instant: Timestamp, function: Function) -> Value {
+pub(crate) async fn at(world: &World, instant: Timestamp, function: Function) -> Value {
     let ahead = until(instant).to_string();
     world.retire().await;
     let beater = Function::beater().env(AHEAD, &ahead);

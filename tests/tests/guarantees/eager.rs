@@ -121,7 +121,7 @@ fn eager_mode_warns_of_a_misspelled_field() {
     job["depend_on"] = json!(["b"]);
     let output = run(&[job.to_string()]);
     assert_eq!(ended(&output), [("a".to_owned(), "succeeded".to_owned())]);
-    assert!(said(&output).contains("is unknown and ignored: perhaps depends_on is meant"), "{}", said(&output));
+    assert!(said(&output).contains("of the message is ignored: perhaps depends_on is meant"), "{}", said(&output));
     assert_eq!(output.status.code(), Some(0));
 }
 

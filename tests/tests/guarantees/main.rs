@@ -48,6 +48,7 @@ mod roles;
 mod scale;
 mod schedule;
 mod stopped;
+mod traces;
 mod trouble;
 mod waiting;
 mod workflows;

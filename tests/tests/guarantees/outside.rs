@@ -1,4 +1,4 @@
-//! The workspace of a user, outside this repository, with the lines of the README, built in the release profile.
+//! The workspace of a user, outside this repository, with the lines of the README, built in the release profile; and the same with traces.
 
 use std::{
     fs,
@@ -21,6 +21,10 @@ use crate::{
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 const ABORT: &str = "outside-abort";
 const UNWIND: &str = "outside-unwind";
+/// Has traces. In this repository's own workspace, all functions of the tests would get the feature, and so would the benches.
+pub(crate) const TRACED: &str = "outside-traced";
+/// The crates of the traces turn on this feature below `tokio`. With it, both programs use one build of all other crates.
+const SHARED_BUILD: &str = "\n[build-dependencies]\nsyn = { version = \"3\", features = [\"visit-mut\"] }\n";
 /// Settings that make the build fast; an optimized build takes minutes.
 const BUILD: [(&str, &str); 2] = [("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0"), ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")];
 const SETTINGS: &str = r#"
@@ -42,12 +46,15 @@ pub(crate) fn program(name: &str) -> PathBuf {
     let lines = readme_lines().replace("../sqjobs/shared", &format!("{ROOT}/shared"));
     let (package, lines, panic) = match name {
         ABORT => (ABORT, lines.replace("panic = \"unwind\"\n", ""), Some("abort")),
-        _ => (PACKAGE, lines, None),
+        TRACED => (TRACED, with_traces(&lines), None),
+        _ => (PACKAGE, lines + SHARED_BUILD, None),
     };
+    let source: &[u8] =
+        if name == TRACED { include_bytes!("../../fixtures/traced.rs") } else { include_bytes!("../../fixtures/outside.rs") };
     // Without its own workspace, cargo would use the workspace above the build folder.
     let manifest = format!("[package]\nname = \"{package}\"\nedition = \"2024\"\n{SETTINGS}\n[workspace]\n\n{lines}");
     write(&folder.join("Cargo.toml"), manifest.as_bytes());
-    write(&folder.join("src/main.rs"), include_bytes!("../../fixtures/outside.rs"));
+    write(&folder.join("src/main.rs"), source);
     // Use the dependency versions that are already downloaded.
     fs::copy(format!("{ROOT}/Cargo.lock"), folder.join("Cargo.lock")).expect("the build folder can be written");
     let mut cargo = Command::new(env!("CARGO"));
@@ -58,6 +65,13 @@ pub(crate) fn program(name: &str) -> PathBuf {
     cargo.envs(panic.map(|panic| ("CARGO_PROFILE_RELEASE_PANIC", panic)));
     succeed(&mut cargo);
     build_folder().join("release").join(package)
+}
+
+/// Returns the lines of a `Cargo.toml` with the feature `otel`, and with a clock that tests can set.
+fn with_traces(lines: &str) -> String {
+    let line = lines.lines().find(|line| line.starts_with("sqjobs = ")).expect("the README has the library");
+    let traced = line.replace(" }", ", features = [\"otel\", \"test-clock\"] }");
+    lines.replace(line, &format!("{traced}\ntracing = \"0.1\""))
 }
 
 fn folder_of(name: &str) -> PathBuf {
@@ -104,6 +118,7 @@ fn eagerly(name: &str, jobs: &[Value]) -> (Vec<Value>, String) {
 }
 
 #[test]
+#[ignore = "takes minutes: tests/deep.sh runs it"]
 fn a_program_that_aborts_says_so_in_its_log_and_to_the_doctor() {
     let (records, said) = eagerly(ABORT, &[json!({"name": "order", "args": {"pieces": 6}})]);
     assert_eq!(records[0]["result"], json!({"total": 42, "reminder": "order", "signed": "order"}));

@@ -1,6 +1,14 @@
 //! What a job enqueues.
 
 use super::*;
+use crate::{
+    Clock, Envelope,
+    attempt::{Attempt, Origin},
+    lifecycle::expand,
+    traces::Span,
+};
+use std::sync::Arc;
+use tokio::time::Instant;
 
 #[tokio::test]
 async fn what_a_job_enqueues_is_its_child_and_of_its_tree() {
@@ -52,4 +60,30 @@ async fn a_chain_of_jobs_that_goes_on_for_ever_ends_after_a_hundred() {
     let failed: Vec<_> = records.iter().filter(|record| record.state == State::Failed).collect();
     let reason = &failed[0].error.as_ref().expect("an error").message;
     assert!(failed.len() == 1 && reason.contains("depth: it is 101") && reason.contains("Enqueue::detached"), "{reason}");
+}
+
+/// Returns both fields of a job's trace.
+fn trace(envelope: &Envelope) -> [Option<&str>; 2] {
+    [envelope.traceparent.as_deref(), envelope.tracestate.as_deref()]
+}
+
+#[tokio::test]
+async fn a_child_has_the_trace_of_its_parent() {
+    let (traceparent, tracestate) = (Some("00-1-2-01".to_owned()), Some("vendor=1".to_owned()));
+    let origin = Origin { traceparent, tracestate, ..Origin::default() };
+    let attempt = Attempt::new(Arc::default(), None, Arc::default(), origin, Span::default(), Clock::system(), Instant::now());
+    let child = || Enqueue::named("child", Value::Null);
+    assert_eq!(trace(child().caused_by(&attempt).envelope()), [Some("00-1-2-01"), Some("vendor=1")]);
+    let own = child().with(|envelope| envelope.traceparent = Some("00-3-4-01".into()));
+    assert_eq!(trace(own.caused_by(&attempt).envelope()), [Some("00-3-4-01"), None], "its own trace has no state");
+}
+
+#[test]
+fn a_job_of_a_workflow_has_the_trace_of_its_workflow() {
+    let body = r#"{"name": "last", "traceparent": "00-1-2-01", "tracestate": "vendor=1", "jobs": [
+        {"name": "a", "id": "a"}, {"name": "b", "id": "b", "traceparent": "00-3-4-01"}]}"#;
+    let workflow = Envelope::parse(body).expect("a workflow");
+    let expansion = expand(&workflow, "w", Clock::system().now());
+    let traces: Vec<_> = expansion.jobs.iter().map(|(_, job)| trace(job)).collect();
+    assert_eq!(traces, [[Some("00-1-2-01"), Some("vendor=1")], [Some("00-3-4-01"), None]]);
 }
