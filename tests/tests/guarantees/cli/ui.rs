@@ -300,6 +300,7 @@ fn what_others_have_written_is_text_and_the_page_asks_nobody_else() {
 }
 
 #[test]
+#[ignore = "takes minutes: tests/deep.sh runs it"]
 fn ten_thousand_failed_jobs_are_shown_a_page_at_a_time() {
     World::setup().test(async |world| {
         let now = Clock::system().now();
@@ -362,6 +363,7 @@ fn the_keyboard_alone_reaches_a_failed_job_and_opens_its_result() {
 
 /// Writes pictures of the views to the folder `SQJOBS_PICTURES`, if it is set. The guide shows some of them.
 #[test]
+#[ignore = "takes minutes: tests/deep.sh runs it"]
 fn the_views_fit_a_desktop_and_a_phone_in_light_and_dark() {
     World::setup().test(async |world| {
         world.deploy(&Function::probe()).await;
