@@ -129,9 +129,10 @@ impl Simulated {
         }
     }
 
-    /// Returns the instant of the enqueue of a job. `None`: before the run.
+    /// Returns the instant of the enqueue of a job. `None`: before the run, although a replacement moves the instant in its record.
     fn enqueued(&self, id: &str) -> Option<Timestamp> {
-        self.steps.iter().filter(|step| step.id == id).find_map(|step| step.enqueued_at)
+        let is_late = self.jobs.iter().any(|job| id_of(job) == id && replaces(job));
+        self.steps.iter().filter(|step| is_late && step.id == id).find_map(|step| step.enqueued_at)
     }
 
     /// Judges that no job starts while another one has started and not ended.
