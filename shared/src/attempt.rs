@@ -177,7 +177,7 @@ impl Attempt {
         self.origin.traceparent.as_deref()
     }
 
-    /// Returns the `tracestate` that belongs to it.
+    /// Returns the W3C `tracestate` of [`Attempt::traceparent`].
     pub fn tracestate(&self) -> Option<&str> {
         self.origin.tracestate.as_deref()
     }

@@ -1,7 +1,7 @@
-//! Publishes what happens to jobs on an event bus. Lambda reads the changes of the table from its stream: "Using AWS Lambda with Amazon
-//! DynamoDB" in the Lambda developer guide.
+//! Publishes state changes of jobs on an event bus. Lambda reads them from the stream of the table: "Using AWS Lambda with Amazon DynamoDB" in
+//! the Lambda developer guide.
 //!
-//! So an event is sent at least once, after the record has changed, whoever has changed it.
+//! An event is sent at least once, after the record has changed. A function, a beater, a client or the command may have changed it.
 
 use aws_sdk_eventbridge::{Client, types::PutEventsRequestEntry};
 use serde::{Deserialize, Serialize};
@@ -18,10 +18,11 @@ use crate::{
 /// The source and the type of all events.
 const SOURCE: &str = "sqjobs";
 const TYPE: &str = "Job State Change";
-/// Maximum number of events of a request, and of their bytes: `PutEvents` in the EventBridge API reference.
+/// Maximum number of events in a request: `PutEvents` in the EventBridge API reference.
 const ENTRIES: usize = 10;
+/// Maximum number of bytes of a request. Some Regions accept more.
 const BYTES: usize = 256 * 1024;
-/// The bytes of an event apart from its detail, at most: source, type, and the ARN of the bus.
+/// Maximum number of bytes of an event apart from its detail: source, type, and the ARN of the bus.
 const OVERHEAD: usize = 2048;
 /// The fields of the record that an event contains. Arguments, progress, checkpoints and the producer's data may be secret.
 const FIELDS: [&str; 15] = [
@@ -60,7 +61,7 @@ struct Images {
     old_image: Option<Item>,
 }
 
-/// The part of a record that tells one state from the next.
+/// The fields of a record whose change is an event.
 #[derive(Debug, PartialEq, Deserialize)]
 struct Stand {
     state: State,
@@ -72,7 +73,7 @@ struct Stand {
 #[derive(Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Answer {
-    /// At most one, from which Lambda repeats the batch.
+    /// The first change that was not published, if any. Lambda repeats the batch from there.
     batch_item_failures: Vec<Failed>,
 }
 
@@ -104,7 +105,7 @@ impl Publisher {
         Self { client: Client::new(sdk), bus, with_results }
     }
 
-    /// Publishes the changes of states in their order, until EventBridge does not accept an event. Lambda repeats the batch from there.
+    /// Publishes the events of these changes in order, up to the first event that EventBridge does not accept.
     ///
     /// # Errors
     ///
@@ -129,7 +130,7 @@ impl Publisher {
         Ok(Answer::default())
     }
 
-    /// Sends the events of one request. The error has the number of events that were accepted before the first other one, and its flaw.
+    /// Sends the events of one request. The error has the position of the first event that was not accepted, and the reason.
     async fn put(&self, events: &[Event]) -> Result<(), (usize, String)> {
         let entry = |event: &Event| {
             PutEventsRequestEntry::builder().source(SOURCE).detail_type(TYPE).event_bus_name(&self.bus).detail(&event.detail).build()
@@ -145,7 +146,7 @@ impl Publisher {
     }
 }
 
-/// Returns the event of a change. `None`: the item is no job, or its state is the same.
+/// Returns the event of a change. `None`: the item is no job, cannot be read, or is in the same state as before.
 fn event(change: Change, with_results: bool) -> Option<Event> {
     let Images { sequence_number, new_image, old_image } = change.dynamodb;
     let new_image = new_image?;
