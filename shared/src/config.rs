@@ -1,4 +1,4 @@
-//! The only module that reads the environment.
+//! The only module that reads the environment. The crates of OpenTelemetry read their own variables.
 
 use std::{env, path::PathBuf, time::Duration};
 
