@@ -344,10 +344,10 @@ impl Attempt {
     ///
     /// When the work panicked.
     pub async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, JobError> {
-        let running = Blocking::start(self.blocking.get_or_init(Arc::default));
+        let (running, span) = (Blocking::start(self.blocking.get_or_init(Arc::default)), self.span.clone());
         let work = tokio::task::spawn_blocking(move || {
             let _running = running;
-            work()
+            span.enter(work)
         });
         Ok(work.await?)
     }

@@ -23,7 +23,9 @@ pub(crate) use self::export::Traces;
 /// Sets up logs and traces for Lambda. Logs start at level `info` unless `RUST_LOG` is set; traces have all spans of this level.
 #[cfg(all(feature = "lambda", feature = "otel"))]
 pub(crate) fn traced_in_lambda() -> Traces {
-    let (traces, unusable) = Traces::from_env();
+    // The crates of OpenTelemetry warn of wrong variables before the subscriber that exports spans exists.
+    let early = registry().with(layer().json().flatten_event(true).with_writer(|| Lines(io::stdout())).with_filter(LevelFilter::WARN));
+    let (traces, unusable) = tracing::subscriber::with_default(early, Traces::from_env);
     let usual = Targets::new().with_default(LevelFilter::INFO).with_target("opentelemetry", LevelFilter::WARN);
     let (targets, flaw) = targets(usual);
     let lines = layer().json().flatten_event(true).with_current_span(false).with_writer(|| Lines(export::WithIds(io::stdout())));

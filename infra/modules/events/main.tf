@@ -50,10 +50,9 @@ resource "aws_lambda_function" "this" {
 resource "aws_lambda_event_source_mapping" "this" {
   event_source_arn        = var.stream_arn
   function_name           = aws_lambda_function.this.arn
-  starting_position       = "LATEST"
+  starting_position       = "TRIM_HORIZON" # LATEST misses changes while Lambda creates or updates the mapping
   batch_size              = 100
   function_response_types = ["ReportBatchItemFailures"]
-  kms_key_arn             = var.kms_key_arn
   tags                    = var.tags
 
   filter_criteria {

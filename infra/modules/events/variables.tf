@@ -61,7 +61,7 @@ variable "bus_arn" {
 }
 
 variable "states" {
-  description = "The states whose start is an event."
+  description = "An event is published each time a job enters one of these states."
   type        = list(string)
   default     = ["failed"]
 
@@ -69,7 +69,7 @@ variable "states" {
     condition = length(var.states) > 0 && length(setsubtract(var.states, [
       "scheduled", "blocked", "queued", "running", "retrying", "succeeded", "failed", "cancelled", "expired",
     ])) == 0
-    error_message = "The states must be some of scheduled, blocked, queued, running, retrying, succeeded, failed, cancelled and expired."
+    error_message = "The states must be among scheduled, blocked, queued, running, retrying, succeeded, failed, cancelled and expired."
   }
 }
 

@@ -24,6 +24,8 @@ const ENTRIES: usize = 10;
 const BYTES: usize = 256 * 1024;
 /// Maximum number of bytes of an event apart from its detail: source, type, and the ARN of the bus.
 const OVERHEAD: usize = 2048;
+/// The errors of an event that EventBridge never accepts: `PutEventsResultEntry` in the EventBridge API reference.
+const FINAL: [&str; 2] = ["InvalidArgument", "MalformedDetail"];
 /// The fields of the record that an event contains. Arguments, progress, checkpoints and the producer's data may be secret.
 const FIELDS: [&str; 15] = [
     "id",
@@ -63,7 +65,7 @@ struct Images {
 
 /// The fields of a record whose change is an event.
 #[derive(Debug, PartialEq, Deserialize)]
-struct Stand {
+struct Position {
     state: State,
     #[serde(default)]
     generation: u64,
@@ -84,10 +86,11 @@ struct Failed {
     item_identifier: String,
 }
 
-/// An event, and the sequence number of its change.
+/// An event, the sequence number of its change, and the id of its job.
 #[derive(Debug)]
 struct Event {
     sequence_number: String,
+    id: String,
     detail: String,
 }
 
@@ -114,19 +117,20 @@ impl Publisher {
         let events: Vec<_> = changes.into_iter().filter_map(|change| event(change, self.with_results)).collect();
         let mut published = 0;
         for request in requests(&events) {
-            let Err((accepted, flaw)) = self.put(request).await else {
+            let Err((accepted, reason)) = self.put(request).await else {
                 published += request.len();
                 continue;
             };
             published += accepted;
-            let flaw = format!("cannot publish on the event bus {}: {flaw}", self.bus);
             if published == 0 {
-                return Err(Error::config(flaw));
+                return Err(Error::Process(format!("cannot publish events on the bus {}: {reason}", self.bus)));
             }
-            tracing::error!(events = published, "{flaw}; Lambda repeats the others");
+            tracing::error!(events = published, reason, "the bus has not accepted all events; Lambda repeats the others");
             return Ok(Answer { batch_item_failures: vec![Failed { item_identifier: request[accepted].sequence_number.clone() }] });
         }
-        tracing::info!(events = published, "events published");
+        if published > 0 {
+            tracing::info!(events = published, "events published");
+        }
         Ok(Answer::default())
     }
 
@@ -137,12 +141,15 @@ impl Publisher {
         };
         let sent = self.client.put_events().set_entries(Some(events.iter().map(entry).collect())).send().await;
         let answer = sent.map_err(|error| (0, Chain(&error).to_string()))?;
-        let refused =
-            answer.entries().iter().enumerate().find_map(|(number, entry)| Some((number, entry.error_code()?, entry.error_message())));
-        match refused {
-            None => Ok(()),
-            Some((number, code, message)) => Err((number, format!("{code}: {}", message.unwrap_or_default()))),
+        for (number, (event, entry)) in events.iter().zip(answer.entries()).enumerate() {
+            let Some(code) = entry.error_code() else { continue };
+            let reason = format!("{code}: {}", entry.error_message().unwrap_or_default());
+            if !FINAL.contains(&code) {
+                return Err((number, reason));
+            }
+            tracing::error!(id = event.id, reason, "an event is lost, because EventBridge never accepts it");
         }
+        Ok(())
     }
 }
 
@@ -155,7 +162,7 @@ fn event(change: Change, with_results: bool) -> Option<Event> {
     if !is_job(&id) || !new_image.contains_key("state") {
         return None;
     }
-    let before: Option<Stand> = old_image.and_then(|item| serde_dynamo::from_item(item).ok());
+    let before: Option<Position> = old_image.and_then(|item| serde_dynamo::from_item(item).ok());
     let record: Record = match serde_dynamo::from_item(new_image) {
         Ok(record) => record,
         Err(error) => {
@@ -163,11 +170,11 @@ fn event(change: Change, with_results: bool) -> Option<Event> {
             return None;
         }
     };
-    let stand = Stand { state: record.state, generation: record.generation };
-    if before.as_ref() == Some(&stand) {
+    let position = Position { state: record.state, generation: record.generation };
+    if before.as_ref() == Some(&position) {
         return None;
     }
-    Some(Event { sequence_number, detail: detail(&change.id, &record, before.map(|before| before.state), with_results) })
+    Some(Event { sequence_number, id, detail: detail(&change.id, &record, before.map(|before| before.state), with_results) })
 }
 
 /// Returns the detail of an event, as `docs/events.md` describes it.
@@ -258,7 +265,7 @@ mod tests {
 
     #[test]
     fn requests_hold_ten_events_and_no_more_than_the_limit_of_bytes() {
-        let event = |bytes: usize| Event { sequence_number: String::new(), detail: "x".repeat(bytes) };
+        let event = |bytes: usize| Event { sequence_number: String::new(), id: String::new(), detail: "x".repeat(bytes) };
         let sizes = |events: &[Event]| requests(events).iter().map(|request| request.len()).collect::<Vec<_>>();
         assert_eq!(sizes(&(0..21).map(|_| event(10)).collect::<Vec<_>>()), [10, 10, 1]);
         assert_eq!(sizes(&[event(150_000), event(100_000), event(100_000), event(10)]), [2, 2]);

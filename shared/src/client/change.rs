@@ -5,13 +5,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::Client;
+use super::{Client, enqueue::Prepared, publish::refused};
 use crate::{
     Enqueue, Error, Priority, Record,
     envelope::{Envelope, check_id},
     lifecycle::{self, Request},
     outbox::{send, token},
     store::{Write, Written},
+    traces::Outcome,
 };
 
 /// Maximum number of tries to change a record that other writes change at the same time.
@@ -142,6 +143,13 @@ impl Client {
     /// Runs an ended job again, even if it closes a workflow of which not all jobs were sent.
     pub(super) async fn retry_one(&self, job: Enqueue) -> Result<bool, Error> {
         let (job, prepared) = self.prepare(job.detached())?;
+        let span = prepared.span.clone();
+        let retried = self.retry_prepared(&job, prepared).await;
+        span.ended(|| retried.as_ref().err().map_or_else(Outcome::default, refused));
+        retried
+    }
+
+    async fn retry_prepared(&self, job: &Enqueue, prepared: Prepared) -> Result<bool, Error> {
         let now = self.clock.now();
         let request = job.request(&prepared.queue, now);
         let again = |record: Option<&Record>| match record {

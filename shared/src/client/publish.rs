@@ -212,7 +212,7 @@ impl Client {
 }
 
 /// Returns the outcome of an enqueue that has failed.
-fn refused(error: &Error) -> Outcome {
+pub(super) fn refused(error: &Error) -> Outcome {
     let kind = match error {
         Error::Queue { .. } => "queue",
         Error::Store { .. } => "store",

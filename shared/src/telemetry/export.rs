@@ -80,6 +80,11 @@ impl Traces {
         while !spans.is_empty() {
             let chunk = spans.split_off(spans.len().saturating_sub(CHUNK));
             let count = chunk.len();
+            if Instant::now() >= end_by {
+                lost += count;
+                reason.get_or_insert_with(|| "no time was left".to_owned());
+                continue;
+            }
             let flaw = match timeout_at(end_by, export.exporter.export(chunk)).await {
                 Ok(Ok(())) => continue,
                 Ok(Err(error)) => export.collector.take_error().unwrap_or_else(|| error.to_string()),

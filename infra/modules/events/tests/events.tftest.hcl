@@ -8,12 +8,12 @@ variables {
   bus_arn    = "arn:aws:events:eu-west-1:123456789012:event-bus/default"
 }
 
-run "lambda_invokes_the_function_for_failed_jobs_and_repeats_what_was_not_accepted" {
+run "lambda_invokes_the_function_for_failed_jobs_and_repeats_the_rest" {
   command = plan
 
   assert {
-    condition     = aws_lambda_function.this.function_name == "test-events" && aws_lambda_event_source_mapping.this.starting_position == "LATEST"
-    error_message = "The function reads the stream from now on."
+    condition     = aws_lambda_function.this.function_name == "test-events" && aws_lambda_event_source_mapping.this.starting_position == "TRIM_HORIZON"
+    error_message = "The function misses no change of the stream."
   }
 
   assert {
@@ -23,7 +23,7 @@ run "lambda_invokes_the_function_for_failed_jobs_and_repeats_what_was_not_accept
 
   assert {
     condition     = tolist(aws_lambda_event_source_mapping.this.function_response_types) == tolist(["ReportBatchItemFailures"])
-    error_message = "A batch goes on where an event was not accepted."
+    error_message = "Lambda repeats a batch from the first event that was not accepted."
   }
 
   assert {
