@@ -44,6 +44,11 @@ use crate::{
 /// Maximum virtual duration of a run. Jobs that have not ended by then are stuck.
 const LONGEST: Duration = Duration::from_hours(30 * 24);
 
+/// The instant at which each run starts.
+fn start() -> Timestamp {
+    Timestamp::UNIX_EPOCH + SignedDuration::from_hours(56 * 8766)
+}
+
 /// One run: a seed and the possible faults. Equal seeds, faults and jobs give the same run.
 ///
 /// ```
@@ -289,7 +294,7 @@ impl Simulation {
         jobs: &dyn Fn() -> crate::worker::Jobs,
         enqueued: Vec<Enqueue>,
     ) -> Simulated {
-        let start = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(56 * 8766);
+        let start = start();
         let fate = Fate { rng: Rng::with_seed(self.seed), faults: self.faults, happened: 0, course: 0xcbf2_9ce4_8422_2325, calm: false };
         let since = Instant::now();
         let clock = Clock::running(start, since);

@@ -8,7 +8,7 @@ use std::{
 use fastrand::Rng;
 use jiff::Timestamp;
 
-use super::{Simulated, graph::id_of, watch::Run};
+use super::{Simulated, graph::id_of, start, watch::Run};
 use crate::{
     Enqueue, Keys, OnConflict, Rate, Record, State,
     lifecycle::{Kind, Needed, UNCLAIMED, needed},
@@ -129,10 +129,11 @@ impl Simulated {
         }
     }
 
-    /// Returns the instant of the enqueue of a job. `None`: before the run, although a replacement moves the instant in its record.
+    /// Returns the instant of the enqueue of a job, as its producer saw it. A replacement moves the instant in the record of a job that was
+    /// enqueued at the start.
     fn enqueued(&self, id: &str) -> Option<Timestamp> {
         let is_late = self.jobs.iter().any(|job| id_of(job) == id && replaces(job));
-        self.steps.iter().filter(|step| is_late && step.id == id).find_map(|step| step.enqueued_at)
+        if is_late { self.steps.iter().filter(|step| step.id == id).find_map(|step| step.enqueued_at) } else { Some(start()) }
     }
 
     /// Judges that no job starts while another one has started and not ended.
