@@ -75,7 +75,7 @@ const BROKEN_IN_WORKFLOWS: [(Mutation, &[&str]); 4] = {
     [(M::CloseEarly, EARLY), (M::LookOnce, LOST), (M::PlanLast, &["although its workflow was cancelled"]), (M::NodesLast, LOST)]
 };
 
-const BROKEN_IN_KEYS: [(Mutation, &[&str]); 6] = {
+const BROKEN_IN_KEYS: [(Mutation, &[&str]); 5] = {
     use Mutation as M;
     const FULL: &[&str] = &["holders, and its limit is", "had two holders"];
     [
@@ -84,7 +84,6 @@ const BROKEN_IN_KEYS: [(Mutation, &[&str]); 6] = {
         (M::ForgetPlaces, FULL),
         (M::ForgetWaiting, &["is stuck as blocked"]),
         (M::ForgetStarts, &["allows one start in"]),
-        (M::KeepToken, &["replaced the arguments of"]),
     ]
 };
 
@@ -369,7 +368,6 @@ fn first_seed(mutation: Mutation) -> u64 {
     match mutation {
         Mutation::NoSecondLook => 12,
         Mutation::ForgetWaiting => 30,
-        Mutation::KeepToken => 44,
         _ => 0,
     }
 }
@@ -405,6 +403,13 @@ fn each_broken_rule_for_workflows_is_found() {
 #[ignore = "takes minutes: tests/deep.sh runs it"]
 fn each_broken_rule_for_keys_is_found() {
     assert_eq!(missed(&BROKEN_IN_KEYS, |seed, mutation| run_keyed(seed, |table| Broken::around(table, mutation))), []);
+}
+
+#[test]
+#[ignore = "it takes many minutes"]
+fn a_replacement_that_keeps_its_token_is_found_within_larger_bounds() {
+    let broken = [(Mutation::KeepToken, &["replaced the arguments of"][..])];
+    assert_eq!(missed(&broken, |seed, mutation| run_keyed(seed, |table| Broken::around(table, mutation))), []);
 }
 
 #[test]
