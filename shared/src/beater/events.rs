@@ -13,6 +13,7 @@ use crate::{
     chain::Chain,
     lifecycle::is_job,
     record::{Record, State},
+    store,
 };
 
 /// The source and the type of all events.
@@ -112,7 +113,7 @@ impl Publisher {
     ///
     /// # Errors
     ///
-    /// When no event was accepted.
+    /// The bus has accepted no event.
     pub(super) async fn publish(&self, changes: Vec<Change>) -> Result<Answer, Error> {
         let events: Vec<_> = changes.into_iter().filter_map(|change| event(change, self.with_results)).collect();
         let mut published = 0;
@@ -163,7 +164,7 @@ fn event(change: Change, with_results: bool) -> Option<Event> {
         return None;
     }
     let before: Option<Position> = old_image.and_then(|item| serde_dynamo::from_item(item).ok());
-    let record: Record = match serde_dynamo::from_item(new_image) {
+    let record = match store::record(new_image.into()) {
         Ok(record) => record,
         Err(error) => {
             tracing::error!(id, %error, "a change of this job is not published, because its record cannot be read");
@@ -184,7 +185,7 @@ fn detail(event_id: &str, record: &Record, previous: Option<State>, with_results
     detail.insert("previous_state".to_owned(), previous.map(State::as_str).into());
     let fields = FIELDS.into_iter().chain(with_results.then_some("result"));
     detail.extend(fields.filter_map(|name| Some((name.to_owned(), record.get(name)?.clone()))));
-    let text = Value::Object(detail.clone()).to_string();
+    let text = serde_json::to_string(&detail).unwrap_or_default();
     if text.len() + OVERHEAD <= BYTES {
         return text;
     }

@@ -12,6 +12,8 @@ use std::{collections::BTreeSet, error::Error as StdError, fmt, sync::Arc};
 use futures_util::future::{BoxFuture, FutureExt as _};
 use jiff::Timestamp;
 
+#[cfg(feature = "events")]
+pub(crate) use self::dynamodb::record;
 #[cfg(feature = "operator")]
 pub(crate) use self::dynamodb::{DUE_INDEX, LIST_INDEX, listing_id};
 pub(crate) use self::dynamodb::{Item, SEGMENTS, due_items, failed, segment_items, text, version_condition};

@@ -16,7 +16,7 @@ pub(super) fn id_of(item: &Item) -> Option<String> {
     item.get("id")?.as_s().ok().cloned()
 }
 
-pub(super) fn record(item: Item) -> Result<Record, StoreError> {
+pub(crate) fn record(item: Item) -> Result<Record, StoreError> {
     let id = id_of(&item).unwrap_or_default();
     if let Some(name) = spelled_out(&item) {
         return Err(StoreError::Unreadable {

@@ -19,6 +19,8 @@ use aws_sdk_dynamodb::{Client, types::BatchStatementResponse};
 use futures_util::future::{BoxFuture, FutureExt, join_all};
 use jiff::Timestamp;
 
+#[cfg(feature = "events")]
+pub(crate) use self::item::record;
 pub(crate) use self::{
     error::failed,
     index::due_items,
