@@ -33,9 +33,11 @@ pub(crate) use self::{
     abandoned::{Abandoned, abandoned},
     change::{cancel, completed, moved, prioritized, retry},
     claim::{Claim, Decision, decide, lease_anew, starts_unrecorded},
-    dependency::{Effect, Progress, Release, awaited, closed, effect, progress, put_back, release, settled, waits_for, waits_for_jobs},
+    dependency::{
+        Effect, Progress, Release, awaited, closed, effect, owed, progress, put_back, release, settled, waits_for, waits_for_jobs,
+    },
     ending::{Ending, Fate},
-    filing::{enqueued_unique, filed, is_filed, is_sendable, put_off, sent},
+    filing::{enqueued_unique, filed, is_filed, is_kept, is_sendable, put_off, sent},
     finish::{Outcome, dead_lettered, finish},
     full::{in_conflict, waiting},
     identity::{UNSTORABLE, differs, has_other_arguments, id_in_use, is_of, noted, other_workflow},

@@ -198,7 +198,7 @@ pub(crate) fn put_back(released: &Record, owner: &str, run_at: Timestamp, now: T
 /// Lists an ended job with dependents in the due index until they know of its end. Returns any other record unchanged.
 ///
 /// Only a job that may end without a message needs this. Any other job keeps its message until its dependents have been told.
-pub(super) fn owed(ended: Record, now: Timestamp) -> Record {
+pub(crate) fn owed(ended: Record, now: Timestamp) -> Record {
     // A node needs no entry: the job that ended the node keeps its own entry or message until the parent of the node has been told.
     if !ended.state.is_terminal() || ended.dependents.is_empty() || is_node(&ended.id) {
         return ended;

@@ -66,6 +66,12 @@ pub(crate) fn put_off(next: Record, request: &Request, policy: &Policy, now: Tim
     }
 }
 
+/// Returns `true` if the record holds the message of a waiting job in place of a queue. A delivery of the job may then be a late copy of
+/// its deleted message.
+pub(crate) fn is_kept(record: &Record) -> bool {
+    matches!(record.state, State::Scheduled | State::Blocked) && record.due.is_some()
+}
+
 /// Returns `true` if the message of a filed job is due by `until`.
 pub(crate) fn is_sendable(record: &Record, until: Timestamp) -> bool {
     record.state == State::Scheduled && record.envelope.is_some() && record.run_at.is_some_and(|at| at <= until)

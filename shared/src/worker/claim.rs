@@ -73,10 +73,11 @@ impl Delivery {
                 Err(error) => return self.unanswered(decoded, &error, None, batch),
             }
         }
-        let (mut expanded, mut places) = (false, None);
+        let (mut expanded, mut places, mut is_owed) = (false, None, false);
         for look in 0..CLAIMS {
             let asked = Instant::now();
             let now = batch.engine.clock.now();
+            is_owed |= seen.as_deref().is_some_and(|seen| lifecycle::is_kept(seen) && seen.owner.as_ref() != Some(&claim.owner));
             let (next, ending) = match lifecycle::decide(seen.as_deref(), &decoded.request, &decoded.policy, &claim, now) {
                 Decision::Leave(Ending::Early(due)) if look + 1 < CLAIMS && until(now, due) <= MOMENT => {
                     sleep(until(now, due)).await;
@@ -99,9 +100,10 @@ impl Delivery {
                 }
                 Decision::Run { suspect: true, .. } if turn == Turn::Shared => return Claimed::Suspect,
                 Decision::Run { next, .. } if unrecorded && seen.is_none() => {
-                    return Claimed::Granted(Granted { record: Arc::from(next), stored: Stored::NotYet, asked, work: None });
+                    return Claimed::Granted(Granted { record: Arc::from(next), stored: Stored::NotYet, asked, work: None, is_owed });
                 }
                 Decision::Run { next, .. } => (next, None),
+                Decision::End { next, ending } if is_owed => (Box::new(lifecycle::owed(*next, now)), Some(ending)),
                 Decision::End { next, ending } => (next, Some(ending)),
             };
             let (next, ending) = if decoded.has_keys() && !next.state.is_terminal() {
@@ -134,14 +136,14 @@ impl Delivery {
             match (written, ending) {
                 (Ok(Written::Done), None) => {
                     let work = places.and_then(|places| places.work);
-                    return Claimed::Granted(Granted { record: next, stored: Stored::Yes, asked, work });
+                    return Claimed::Granted(Granted { record: next, stored: Stored::Yes, asked, work, is_owed });
                 }
                 // The next round decides about the job again, now with its record.
                 (Ok(Written::Done), Some(Ending::Blocked | Ending::Duplicate)) => seen = Some(next),
                 (Ok(Written::Done), Some(ending)) => return Claimed::Settle(self.end_without_attempt(decoded, ending, next, batch).await),
                 // The claim was written although its answer was lost, and the job was cancelled afterwards.
                 (Ok(Written::Refused(Some(stored))), None) if stored.is_run_by(Some(&claim.owner)) => {
-                    return Claimed::Granted(Granted { record: Arc::from(stored), stored: Stored::Yes, asked, work: None });
+                    return Claimed::Granted(Granted { record: Arc::from(stored), stored: Stored::Yes, asked, work: None, is_owed });
                 }
                 (Ok(Written::Refused(stored)), _) => seen = stored.map(Arc::from),
                 // Too large for the index: the message waits in the queue instead.
@@ -282,7 +284,7 @@ impl Delivery {
             (_, StoreFailure::Run) if ending.is_none() => {
                 tracing::warn!(id = self.id, %error, "the job runs without a record");
                 let record = Arc::new(imagined(decoded, batch));
-                return Claimed::Granted(Granted { record, stored: Stored::Never, asked: Instant::now(), work: None });
+                return Claimed::Granted(Granted { record, stored: Stored::Never, asked: Instant::now(), work: None, is_owed: false });
             }
             (_, StoreFailure::Skip) => Ending::Skipped.into(),
             (_, StoreFailure::Run | StoreFailure::Retry) => Ending::NotStarted.into(),

@@ -214,7 +214,7 @@ impl Delivery {
             Ok(work) => work,
             Err(error) => return self.unusable(decoded, granted, error, batch).boxed().await,
         };
-        let body = batch.ledger.running();
+        let (body, is_owed) = (batch.ledger.running(), granted.is_owed);
         let started = Instant::now();
         let span = self.span(&work, &granted.record, batch);
         let mut execution = Execution::start(work, self, &decoded.policy, granted, span.clone(), batch);
@@ -226,7 +226,7 @@ impl Delivery {
             Ran::Completed(outcome) if execution.stored == Stored::Never => unrecorded(&execution.record, outcome, decoded, batch),
             Ran::Completed(outcome) => {
                 let (record, stored) = (Arc::clone(&execution.record), execution.stored);
-                let running = Running { record, stored, progress: execution.last_progress(), ran: Some(took) };
+                let running = Running { record, stored, progress: execution.last_progress(), ran: Some(took), is_owed };
                 end(running, outcome, decoded, execution.held_until, Some(body), batch).await
             }
         };
@@ -263,7 +263,7 @@ impl Delivery {
             Unusable::Unread(error) => ("not_started", format!("the outputs of other jobs cannot be read: {error}"), FollowUp::Return),
         };
         let outcome = Outcome::Failure(Failure::new(kind, reason, batch.engine.clock.now()), follow_up);
-        let running = Running { record: granted.record, stored: granted.stored, progress: None, ran: None };
+        let running = Running { record: granted.record, stored: granted.stored, progress: None, ran: None, is_owed: granted.is_owed };
         end(running, outcome, decoded, granted.asked + decoded.policy.lease, None, batch).await.0
     }
 }

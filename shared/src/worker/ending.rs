@@ -205,6 +205,8 @@ pub(super) struct Running {
     pub(super) progress: Option<Value>,
     /// The run time of its body. `None` if no body ran, or if [`count`] has already counted the run.
     pub(super) ran: Option<Duration>,
+    /// See [`Granted::is_owed`](super::executor::Granted::is_owed).
+    pub(super) is_owed: bool,
 }
 
 impl Running {
@@ -236,6 +238,9 @@ pub(super) async fn end(
         let (mut next, ending) = lifecycle::finish(&running.whole(), outcome.clone(), &decoded.policy, jitter(), now);
         if files {
             next = lifecycle::put_off(next, &decoded.request, &decoded.policy, now);
+        }
+        if running.is_owed {
+            next = lifecycle::owed(next, now);
         }
         if !fits {
             (next.progress, next.checkpoint) = (None, None);

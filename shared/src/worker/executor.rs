@@ -34,6 +34,9 @@ pub(crate) struct Granted {
     pub(crate) asked: Instant,
     /// The job to run, if its arguments were bound before the claim.
     pub(crate) work: Option<Box<Work>>,
+    /// `true` if the record held the message of the job, and this delivery may be a late copy of a deleted message. No other delivery then
+    /// tells the dependents of the job if this one dies, so the due index must list the job until they have been told.
+    pub(crate) is_owed: bool,
 }
 
 /// The state of an attempt's record in the table.

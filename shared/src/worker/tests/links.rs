@@ -301,6 +301,49 @@ async fn a_late_copy_of_a_message_leaves_a_retried_job_in_the_due_index() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_dependents_of_a_late_copy_are_told_wherever_its_process_dies() {
+    let now = Graph::new().local.clock.now();
+    let filed = job("b").delay(seconds(3600));
+    let cases = [
+        (job("b").after(["a"]), State::Succeeded),
+        (filed.clone(), State::Succeeded),
+        (filed.expires_at(crate::clock::after(now, seconds(3601))), State::Expired),
+    ];
+    for ((b, expected), takes_effect) in cases.iter().flat_map(|case| [(case, false), (case, true)]) {
+        for at in 0.. {
+            let graph = Graph::new();
+            graph.enqueue(b.clone()).await;
+            graph.enqueue(job("c").after(["b"]).when(When::Ended)).await;
+            let messages = graph.local.queue.receive(QUEUE, 10, seconds(60)).await.expect("memory answers");
+            handle(&graph, &Mortal::new(&graph, usize::MAX, true), messages.clone()).await;
+            if graph.record("b").state == State::Scheduled {
+                graph.local.clock.advance(seconds(3601));
+            } else {
+                // The process of `a` dies after it has recorded the end.
+                graph.enqueue(job("a")).await;
+                deliver(&graph, &Mortal::new(&graph, 2, true)).await;
+                assert_eq!(graph.states(&["a", "b"]), [State::Succeeded, State::Blocked]);
+            }
+            // The queue delivers a deleted message once more.
+            let copy = messages.into_iter().filter(|message| message.open().0 == "b").collect::<Vec<_>>();
+            assert_eq!(copy.len(), 1);
+            let died = handle(&graph, &Mortal::new(&graph, at, takes_effect), copy).await;
+            if graph.record("b").state == State::Running {
+                continue; // a beater repairs it
+            }
+            graph.run().await;
+            graph.local.clock.advance(seconds(3600));
+            graph.run().await;
+            assert_eq!(graph.states(&["b", "c"]), [*expected, State::Succeeded], "killed at {at} ({takes_effect})");
+            assert_eq!(graph.record("b").due, None);
+            if !died {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_retry_with_other_dependencies_waits_for_them() {
     let graph = Graph::new().failing(&["plain", "released"]);
     graph.enqueue(job("plain")).await;
@@ -585,20 +628,28 @@ pub(super) async fn deliver(graph: &Graph, mortal: &Mortal) -> bool {
         if messages.is_empty() {
             return false;
         }
-        let receipts: BTreeMap<_, _> = messages.iter().map(|message| (message.id.clone(), message.receipt.clone())).collect();
-        let engine = Engine {
-            store: Arc::new(mortal.clone()),
-            queue: Arc::new(mortal.clone()),
-            ..graph.local.engine(graph.jobs.clone(), Handle::current(), usize::MAX)
-        };
-        let invocation = Invocation { request_id: "request".into(), ends_at: Instant::now() + seconds(900) };
-        let report = tokio::select! { biased;
-            report = engine.handle(messages, &invocation) => report,
-            () = mortal.dead.notified() => return true,
-        };
-        let done = receipts.into_iter().filter(|(id, _)| !report.failures.contains(id)).map(|(_, receipt)| receipt);
-        graph.local.queue.delete(QUEUE, &done.collect::<Vec<_>>()).await;
+        if handle(graph, mortal, messages).await {
+            return true;
+        }
     }
+}
+
+/// Delivers messages in one batch to a process that may die. Returns `true` if it died.
+async fn handle(graph: &Graph, mortal: &Mortal, messages: Vec<Message>) -> bool {
+    let receipts: BTreeMap<_, _> = messages.iter().map(|message| (message.id.clone(), message.receipt.clone())).collect();
+    let engine = Engine {
+        store: Arc::new(mortal.clone()),
+        queue: Arc::new(mortal.clone()),
+        ..graph.local.engine(graph.jobs.clone(), Handle::current(), usize::MAX)
+    };
+    let invocation = Invocation { request_id: "request".into(), ends_at: Instant::now() + seconds(900) };
+    let report = tokio::select! { biased;
+        report = engine.handle(messages, &invocation) => report,
+        () = mortal.dead.notified() => return true,
+    };
+    let done = receipts.into_iter().filter(|(id, _)| !report.failures.contains(id)).map(|(_, receipt)| receipt);
+    graph.local.queue.delete(QUEUE, &done.collect::<Vec<_>>()).await;
+    false
 }
 
 #[tokio::test(start_paused = true)]
