@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::future::{BoxFuture, FutureExt, ready};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::time::timeout;
@@ -20,6 +20,7 @@ use crate::{
     attempt::{Attempt, within},
     envelope::{Envelope, Keys, Unreadable},
     middleware::{Chain, Endpoint, Middleware},
+    reporter::{Report, Reporter, report_to},
 };
 
 /// The arguments of a job, as they travel in its message. A producer needs only this trait.
@@ -170,6 +171,10 @@ pub(crate) trait AnyJob: Send + Sync {
     fn policy(&self) -> &Policy;
     fn bind(&self, envelope: &Envelope) -> Result<Arc<dyn BoundJob>, Unreadable>;
     fn rejected(&self, reason: String) -> BoxFuture<'static, Result<(), JobError>>;
+    /// Reports a rejected message.
+    fn report(&self, _id: &str, _failure: &Failure) -> BoxFuture<'static, Result<(), JobError>> {
+        ready(Ok(())).boxed()
+    }
 }
 
 /// A job with its arguments, ready to run.
@@ -188,6 +193,8 @@ pub(crate) trait BoundJob: Send + Sync {
 pub(crate) enum Hook {
     TearDown,
     Success,
+    /// Calls the reporters. `true`: no attempt follows.
+    Report(Failure, bool),
     Failure(Failure),
     Retry(Failure),
     PermanentFailure(Failure),
@@ -198,6 +205,7 @@ impl Hook {
         match self {
             Self::TearDown => "tear_down",
             Self::Success => "on_success",
+            Self::Report(..) => "report",
             Self::Failure(_) => "on_failure",
             Self::Retry(_) => "on_retry",
             Self::PermanentFailure(_) => "on_permanent_failure",
@@ -205,10 +213,11 @@ impl Hook {
     }
 }
 
-/// One entry of a worker: the job type `J`, the shared state, and the middleware around the job.
+/// One entry of a worker: the job type `J`, the shared state, the middleware around the job, and the reporters of its failures.
 pub(crate) struct Registered<J, S> {
     pub(crate) state: Arc<S>,
     pub(crate) middleware: Arc<[Arc<dyn Middleware>]>,
+    pub(crate) reporters: Arc<[Arc<dyn Reporter>]>,
     pub(crate) job: PhantomData<fn() -> J>,
 }
 
@@ -234,6 +243,7 @@ impl<J: Job<S>, S: Send + Sync + 'static> AnyJob for Registered<J, S> {
             job: envelope.bind()?,
             state: Arc::clone(&self.state),
             middleware: Arc::clone(&self.middleware),
+            reporters: Arc::clone(&self.reporters),
             output: OnceLock::new(),
         }))
     }
@@ -242,12 +252,21 @@ impl<J: Job<S>, S: Send + Sync + 'static> AnyJob for Registered<J, S> {
         let state = Arc::clone(&self.state);
         Box::pin(async move { J::on_rejected(&state, &reason).await })
     }
+
+    fn report(&self, id: &str, failure: &Failure) -> BoxFuture<'static, Result<(), JobError>> {
+        let (id, failure, reporters) = (id.to_owned(), failure.clone(), Arc::clone(&self.reporters));
+        Box::pin(async move {
+            let report = Report { id: &id, name: J::NAME, failure: &failure, is_permanent: true, attempt: None, arguments: None };
+            report_to(&reporters, report).await
+        })
+    }
 }
 
 struct Bound<J: Job<S>, S: Send + Sync + 'static> {
     job: J,
     state: Arc<S>,
     middleware: Arc<[Arc<dyn Middleware>]>,
+    reporters: Arc<[Arc<dyn Reporter>]>,
     output: OnceLock<J::Output>,
 }
 
@@ -262,6 +281,14 @@ impl<J: Job<S>, S: Send + Sync + 'static> Bound<J, S> {
             Err(_) => "it took too long".to_owned(),
         };
         tracing::warn!(hook = "set_up", error, "a hook failed");
+    }
+
+    async fn report(&self, attempt: &Attempt, failure: &Failure, is_permanent: bool) -> Result<(), JobError> {
+        let (id, name) = (attempt.id(), attempt.name());
+        let wants_arguments = self.reporters.iter().any(|reporter| reporter.wants_arguments());
+        let arguments = wants_arguments.then(|| serde_json::to_value(&self.job)).transpose()?;
+        let report = Report { id, name, failure, is_permanent, attempt: Some(attempt), arguments: arguments.as_ref() };
+        report_to(&self.reporters, report).await
     }
 
     fn context(&self, attempt: Arc<Attempt>) -> Context<S> {
@@ -288,6 +315,7 @@ impl<J: Job<S>, S: Send + Sync + 'static> BoundJob for Bound<J, S> {
         match hook {
             Hook::TearDown => is_written::<Context<S>, _>(|ctx| job.tear_down(ctx)),
             Hook::Success => is_written::<(Context<S>, J::Output), _>(|(ctx, output)| job.on_success(ctx, output)),
+            Hook::Report(..) => !self.reporters.is_empty(),
             Hook::Failure(_) => is_written::<(Context<S>, Failure), _>(|(ctx, failure)| job.on_failure(ctx, failure)),
             Hook::Retry(_) => is_written::<(Context<S>, Failure), _>(|(ctx, failure)| job.on_retry(ctx, failure)),
             Hook::PermanentFailure(_) => is_written::<(Context<S>, Failure), _>(|(ctx, failure)| job.on_permanent_failure(ctx, failure)),
@@ -296,8 +324,9 @@ impl<J: Job<S>, S: Send + Sync + 'static> BoundJob for Bound<J, S> {
 
     fn hook(self: Arc<Self>, attempt: Arc<Attempt>, hook: Hook) -> BoxFuture<'static, Result<(), JobError>> {
         Box::pin(within(Arc::clone(&attempt), async move {
-            let ctx = self.context(attempt);
+            let ctx = self.context(Arc::clone(&attempt));
             match hook {
+                Hook::Report(failure, is_permanent) => self.report(&attempt, &failure, is_permanent).await,
                 Hook::TearDown => self.job.tear_down(&ctx).await,
                 Hook::Success => match self.output.get() {
                     Some(output) => self.job.on_success(&ctx, output).await,

@@ -7,7 +7,7 @@
 //! | you write | you configure | you call | you inspect |
 //! |---|---|---|---|
 //! | [`Arguments`], [`Job`], [`Context`], [`JobError`] | [`Policy`], [`Backoff`], [`Recording`], [`StoreFailure`] | [`run`], [`Worker`], [`Client`], [`Enqueue`] | [`Record`], [`State`], [`Failure`] |
-//! | [`Middleware`], [`Next`], [`Attempt`], [`PublishHook`] | | [`testing::Eager`] | |
+//! | [`Middleware`], [`Next`], [`Attempt`], [`Reporter`], [`PublishHook`] | | [`testing::Eager`] | |
 //! | [`Entry`], [`Schedule`] | [`CatchUp`] | [`Beater`], [`Schedules`] | [`Scheduled`], [`Timetable`] |
 //! | | | | [`Letter`], [`Redrive`] |
 //!
@@ -42,6 +42,7 @@ mod panics;
 mod policy;
 pub mod queue;
 mod record;
+mod reporter;
 mod retry;
 pub mod schedule;
 #[cfg(feature = "operator")]
@@ -56,6 +57,8 @@ pub mod testing;
 mod traces;
 mod worker;
 
+#[cfg(feature = "sentry")]
+pub use crate::reporter::Sentry;
 pub use crate::{
     attempt::{Attempt, Context},
     beater::{Beater, CatchUp, Entry, Scheduled, Schedules},
@@ -71,6 +74,7 @@ pub use crate::{
     middleware::{Middleware, Next},
     policy::{Policy, Recording, StoreFailure},
     record::{Dependencies, Dlq, Failure, KeyRate, Past, Place, Record, State, Version},
+    reporter::{Report, Reporter},
     retry::Backoff,
     schedule::{Schedule, ScheduleError, Timetable},
     worker::{Registration, Worker, run},

@@ -161,6 +161,7 @@ impl Delivery {
             "message not run"
         );
         if let Some(job) = refused.job.as_ref().filter(|_| settlement.ending == Ending::Rejected) {
+            batch.hook("report", job.report(&self.id, reason)).await;
             batch.hook("on_rejected", job.rejected(reason.message.clone())).await;
         }
     }

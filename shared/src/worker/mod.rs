@@ -31,7 +31,7 @@ pub(crate) use self::{
     engine::{Engine, Jobs},
     local::{DLQ, Local},
 };
-use crate::{Error, Job, Middleware, job::Registered};
+use crate::{Error, Job, Middleware, Reporter, job::Registered};
 
 /// Runs one job type: the `main` of most functions.
 ///
@@ -82,6 +82,7 @@ pub async fn run<J: Job>() -> Result<(), Error> {
 pub struct Worker<S = ()> {
     state: Arc<S>,
     middleware: Vec<Arc<dyn Middleware>>,
+    reporters: Vec<Arc<dyn Reporter>>,
     jobs: Jobs,
 }
 
@@ -109,12 +110,18 @@ impl fmt::Debug for Registration {
 impl<S: Send + Sync + 'static> Worker<S> {
     /// Creates a worker without jobs. Its jobs share `state`, which is created once per cold start.
     pub fn new(state: S) -> Self {
-        Self { state: Arc::new(state), middleware: Vec::new(), jobs: Jobs::default() }
+        Self { state: Arc::new(state), middleware: Vec::new(), reporters: Vec::new(), jobs: Jobs::default() }
     }
 
     /// Adds middleware around the jobs that are added after it, inside earlier middleware.
     pub fn middleware(mut self, middleware: impl Middleware) -> Self {
         self.middleware.push(Arc::new(middleware));
+        self
+    }
+
+    /// Adds a reporter for the failures of the jobs that are added after it.
+    pub fn reporter(mut self, reporter: impl Reporter) -> Self {
+        self.reporters.push(Arc::new(reporter));
         self
     }
 
@@ -129,6 +136,7 @@ impl<S: Send + Sync + 'static> Worker<S> {
         self.jobs.add(Arc::new(Registered::<J, S> {
             state: Arc::clone(&self.state),
             middleware: registration.middleware.into(),
+            reporters: self.reporters.clone().into(),
             job: PhantomData,
         }));
         self

@@ -43,6 +43,7 @@ mod partial;
 mod permissions;
 mod producer;
 mod repair;
+mod reports;
 mod request_count;
 mod roles;
 mod scale;

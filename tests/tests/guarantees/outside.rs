@@ -21,7 +21,7 @@ use crate::{
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 const ABORT: &str = "outside-abort";
 const UNWIND: &str = "outside-unwind";
-/// Has traces. In this repository's own workspace, all functions of the tests would get the feature, and so would the benches.
+/// Has traces, and reports to Sentry. In this repository's own workspace, all functions of the tests would get these features, and so would the benches.
 pub(crate) const TRACED: &str = "outside-traced";
 /// The crates of the traces turn on this feature below `tokio`. With it, both programs use one build of all other crates.
 const SHARED_BUILD: &str = "\n[build-dependencies]\nsyn = { version = \"3\", features = [\"visit-mut\"] }\n";
@@ -67,11 +67,12 @@ pub(crate) fn program(name: &str) -> PathBuf {
     build_folder().join("release").join(package)
 }
 
-/// Returns the lines of a `Cargo.toml` with the feature `otel`, and with a clock that tests can set.
+/// Returns the lines of a `Cargo.toml` with the features `otel` and `sentry`, and with a clock that tests can set.
 fn with_traces(lines: &str) -> String {
     let line = lines.lines().find(|line| line.starts_with("sqjobs = ")).expect("the README has the library");
-    let traced = line.replace(" }", ", features = [\"otel\", \"test-clock\"] }");
-    lines.replace(line, &format!("{traced}\ntracing = \"0.1\""))
+    let traced = line.replace(" }", ", features = [\"otel\", \"sentry\", \"test-clock\"] }");
+    let sentry = "sentry = { version = \"0.49\", default-features = false, features = [\"ureq\"] }";
+    lines.replace(line, &format!("{traced}\n{sentry}\ntracing = \"0.1\""))
 }
 
 fn folder_of(name: &str) -> PathBuf {

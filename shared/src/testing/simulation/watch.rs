@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::keyed::SOURCE;
 use crate::{
-    Envelope, JobError, Policy, Record, State,
+    Envelope, Failure, JobError, Policy, Record, State,
     attempt::Attempt,
     envelope::{Keys, Unreadable},
     job::{AnyJob, BoundJob, Hook},
@@ -212,6 +212,10 @@ impl AnyJob for Watched {
 
     fn rejected(&self, reason: String) -> BoxFuture<'static, Result<(), JobError>> {
         self.job.rejected(reason)
+    }
+
+    fn report(&self, id: &str, failure: &Failure) -> BoxFuture<'static, Result<(), JobError>> {
+        self.job.report(id, failure)
     }
 }
 

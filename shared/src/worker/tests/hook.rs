@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::*;
-use crate::{Arguments, Context, Envelope, Failure, Job, Worker, job::Hook};
+use futures_util::future::BoxFuture;
+
+use crate::{Arguments, Context, Envelope, Failure, Job, Report, Reporter, Worker, job::Hook};
 
 /// The log of the hooks, with the state of the record at each call.
 struct Notes {
@@ -208,6 +210,59 @@ async fn no_hook_is_called_without_a_run() {
     assert_eq!(journal.all(), [""; 0]);
 }
 
+/// Notes reports, with the state of the record, and with the arguments if `wants_arguments` is set.
+struct Noting {
+    wants_arguments: bool,
+    journal: Journal,
+    store: FaultyStore,
+}
+
+impl Reporter for Noting {
+    fn wants_arguments(&self) -> bool {
+        self.wants_arguments
+    }
+
+    fn report<'a>(&'a self, report: &'a Report<'a>) -> BoxFuture<'a, Result<(), JobError>> {
+        Box::pin(async move {
+            let state = self.store.get(report.id).map_or("none", |record| record.state.as_str());
+            let attempt = report.attempt.map(Attempt::attempt);
+            let Report { name, failure, is_permanent, arguments, .. } = report;
+            self.journal.note(format!("{name} {} {state} {is_permanent} {attempt:?} {arguments:?}", failure.kind));
+            Err("the tracker is down".into())
+        })
+    }
+}
+
+async fn reports(message: Message) -> Vec<String> {
+    let mut world = TestWorker::new();
+    let journal = Journal::default();
+    let noting = |wants_arguments| Noting { wants_arguments, journal: journal.clone(), store: world.store.clone() };
+    let notes = Notes { journal: Journal::default(), store: world.store.clone() };
+    let worker = Worker::new(notes).reporter(noting(false)).reporter(noting(true));
+    world.jobs = worker.job::<Hooked>().jobs().clone();
+    world.handle([message]).await;
+    journal.all()
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_failure_is_reported_once_after_it_is_recorded() {
+    let arguments = |act| format!("Some(Object {{\"act\": String(\"{act:?}\"), \"trouble\": String(\"None\")}})");
+    for (act, report) in [
+        (Act::Fail, "probe error retrying false Some(1)"),
+        (Act::Panic, "probe panic retrying false Some(1)"),
+        (Act::Hang, "probe timeout retrying false Some(1)"),
+        (Act::Fatal, "probe fatal failed true Some(1)"),
+    ] {
+        let expected = [format!("{report} None"), format!("{report} {}", arguments(act))];
+        assert_eq!(reports(hooked(act, Trouble::None)).await, expected, "{act:?}");
+    }
+    for act in [Act::Succeed, Act::Snooze, Act::Cancel, Act::Interrupt] {
+        assert_eq!(reports(hooked(act, Trouble::None)).await, [""; 0], "{act:?}");
+    }
+    let rejected = with_body("a", json!({"name": "probe", "id": "a", "args": {"act": "Succeed", "trouble": 7}}));
+    assert_eq!(reports(rejected).await, ["probe rejected failed true None None"; 2]);
+}
+
 /// A job with one hook, whose future is minimal.
 #[derive(Serialize, Deserialize)]
 struct Watched;
@@ -233,6 +288,13 @@ fn a_hook_that_a_job_does_not_have_costs_no_call() {
     let worker = Worker::new(()).job::<Watched>();
     let job = worker.jobs().get("watched").expect("it was added").bind(&Envelope::new("watched", Value::Null)).expect("no arguments");
     let failure = Failure::default;
-    let hooks = [Hook::TearDown, Hook::Success, Hook::Failure(failure()), Hook::Retry(failure()), Hook::PermanentFailure(failure())];
-    assert_eq!(hooks.map(|hook| job.has(&hook)), [false, true, false, false, false]);
+    let hooks = [
+        Hook::TearDown,
+        Hook::Success,
+        Hook::Report(failure(), true),
+        Hook::Failure(failure()),
+        Hook::Retry(failure()),
+        Hook::PermanentFailure(failure()),
+    ];
+    assert_eq!(hooks.map(|hook| job.has(&hook)), [false, true, false, false, false, false]);
 }
