@@ -90,6 +90,9 @@ pub struct Record {
     /// The last checkpoint, from which the next attempt resumes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Value>,
+    /// The trace of the last ended attempt that has one, as 32 hexadecimal digits. Only functions with the feature `otel` have traces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
     /// The status of the failed job's copy in the dead-letter queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dlq: Option<Dlq>,

@@ -13,7 +13,7 @@ const ITEM_BYTES: usize = 390_000;
 /// Bytes that an ending may add: an error in the record and in its history.
 const ENDING_BYTES: usize = 10_000;
 /// Bytes of all attribute names, and of the values that are always short.
-const FIXED_BYTES: usize = 600;
+const FIXED_BYTES: usize = 640;
 /// Bytes of a failure without its kind and its message: names, two instants and a number.
 const FAILURE_BYTES: usize = 120;
 /// Bytes of a place in a key without its names.

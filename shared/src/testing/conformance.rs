@@ -119,6 +119,7 @@ fn full() -> Record {
         root_id: Some("root".into()),
         progress: Some(json!(0.25)),
         checkpoint: Some(value),
+        trace_id: Some("0af7651916cd43dd8448eb211c80319c".into()),
         dlq: Some(Dlq::Pending),
         cancel_requested: true,
         envelope: Some("{}".into()),

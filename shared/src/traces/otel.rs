@@ -89,6 +89,13 @@ impl Span {
         code()
     }
 
+    /// Returns the id of its trace, if the collector gets the span.
+    pub(crate) fn trace_id(&self) -> Option<String> {
+        let span = self.0.span();
+        let own = span.span_context();
+        (own.is_valid() && own.is_sampled()).then(|| own.trace_id().to_string())
+    }
+
     /// Sets the outcome.
     pub(crate) fn set(&self, outcome: impl FnOnce() -> Outcome) {
         let span = self.0.span();

@@ -227,7 +227,8 @@ impl Delivery {
             Ran::Completed(outcome) if execution.stored == Stored::Never => unrecorded(&execution.record, outcome, decoded, batch),
             Ran::Completed(outcome) => {
                 let (record, stored) = (Arc::clone(&execution.record), execution.stored);
-                let running = Running { record, stored, progress: execution.last_progress(), ran: Some(took), is_owed };
+                let running =
+                    Running { record, stored, progress: execution.last_progress(), ran: Some(took), is_owed, trace_id: span.trace_id() };
                 end(running, outcome, decoded, execution.held_until, Some(body), batch).await
             }
         };
@@ -264,7 +265,8 @@ impl Delivery {
             Unusable::Unread(error) => ("not_started", format!("the outputs of other jobs cannot be read: {error}"), FollowUp::Return),
         };
         let outcome = Outcome::Failure(Failure::new(kind, reason, batch.engine.clock.now()), follow_up);
-        let running = Running { record: granted.record, stored: granted.stored, progress: None, ran: None, is_owed: granted.is_owed };
+        let running =
+            Running { record: granted.record, stored: granted.stored, progress: None, ran: None, is_owed: granted.is_owed, trace_id: None };
         end(running, outcome, decoded, granted.asked + decoded.policy.lease, None, batch).await.0
     }
 }

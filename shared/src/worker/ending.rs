@@ -207,6 +207,8 @@ pub(super) struct Running {
     pub(super) ran: Option<Duration>,
     /// See [`Granted::is_owed`](super::executor::Granted::is_owed).
     pub(super) is_owed: bool,
+    /// The trace of the attempt.
+    pub(super) trace_id: Option<String>,
 }
 
 impl Running {
@@ -239,6 +241,7 @@ pub(super) async fn end(
         if files {
             next = lifecycle::put_off(next, &decoded.request, &decoded.policy, now);
         }
+        next.trace_id = running.trace_id.clone().or(next.trace_id);
         if running.is_owed {
             next = lifecycle::owed(next, now);
         }

@@ -19,7 +19,7 @@ const COPIES: &str = "copies";
 
 /// Connects a table with a stream to the function that publishes events, as the Terraform module does. The stack has no changes by PartiQL
 /// in its streams, so [`copy`] copies records into that table.
-async fn publish(world: &World, states: &[&str]) {
+pub(crate) async fn publish(world: &World, states: &[&str]) {
     setup::create_table(&world.account.dynamodb, COPIES).await.expect("the table is created");
     let stream = StreamSpecification::builder().stream_enabled(true).stream_view_type(StreamViewType::NewAndOldImages).build();
     let change = world.account.dynamodb.update_table().table_name(COPIES).stream_specification(stream.expect("a stream"));
@@ -40,13 +40,13 @@ async fn publish(world: &World, states: &[&str]) {
 }
 
 /// Copies the record of a job, as it is now.
-async fn copy(world: &World, id: &str) {
+pub(crate) async fn copy(world: &World, id: &str) {
     let put = world.account.dynamodb.put_item().table_name(COPIES).set_item(Some(world.item(id).await));
     put.send().await.expect("it is copied");
 }
 
 /// Sends all events to a queue, changed by a template if there is one. Returns the URL of the queue.
-async fn send_to_queue(world: &World, template: Option<InputTransformer>) -> String {
+pub(crate) async fn send_to_queue(world: &World, template: Option<InputTransformer>) -> String {
     let (events, name) = (&world.account.eventbridge, "events");
     let queue = world.account.sqs.create_queue().queue_name(name).send().await.expect("the queue is made");
     let pattern = json!({"source": ["sqjobs"], "detail-type": ["Job State Change"]});
@@ -58,7 +58,7 @@ async fn send_to_queue(world: &World, template: Option<InputTransformer>) -> Str
 }
 
 /// Waits until the details of this number of different events have arrived.
-async fn details(world: &World, url: &str, count: usize) -> Vec<Value> {
+pub(crate) async fn details(world: &World, url: &str, count: usize) -> Vec<Value> {
     wait::until("events arrive", PATIENCE, async || {
         let mut details: Vec<Value> = Vec::new();
         for message in world.messages_in(url).await {

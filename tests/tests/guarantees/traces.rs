@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use crate::{
     due::at,
+    events,
     function::Function,
     http::Server,
     outside::TRACED,
@@ -214,8 +215,10 @@ fn a_job_that_fails_waits_and_enqueues_a_child_keeps_its_trace() {
 }
 
 #[test]
-fn a_metric_a_span_and_the_record_of_a_job_agree() {
+fn a_metric_a_span_an_event_and_the_record_of_a_job_agree() {
     World::setup().test(async |world| {
+        events::publish(world, &["succeeded"]).await;
+        let events = events::send_to_queue(world, None).await;
         let collector = Collector::start().await;
         let traced = collector.traced().env("SQJOBS_METRICS", "on");
         let mut malformed = order("one", &json!({}));
@@ -230,6 +233,8 @@ fn a_metric_a_span_and_the_record_of_a_job_agree() {
         assert_eq!(span.get("sqjobs.job.generation"), record.generation.to_string());
         assert_eq!(span.get("sqjobs.job.outcome"), record.state);
         assert_eq!(span.get("messaging.message.id"), message_id);
+        let item = world.item("one").await;
+        assert_eq!(item["trace_id"].as_s().expect("text"), &span.trace);
         assert_eq!(span.links, [[""; 3]; 0], "a malformed context is no link, and fails no job");
 
         let printed = world.printed(&traced).await;
@@ -241,6 +246,11 @@ fn a_metric_a_span_and_the_record_of_a_job_agree() {
         let batch = collector.found("the invocation", |batch| batch.id == span.parent).await;
         assert_eq!(batch.get("faas.invocation_id"), metrics["request_id"]);
         assert_eq!(batch.get("faas.coldstart"), "true");
+        events::copy(world, "one").await;
+        let event = events::details(world, &events, 1).await.remove(0);
+        assert_eq!([&event["id"], &event["state"], &event["attempts"]], [&json!("one"), &json!(record.state), &json!(record.attempts)]);
+        assert_eq!(event["started_at"].as_str(), item["started_at"].as_s().ok().map(String::as_str));
+        assert_eq!(event["finished_at"].as_str(), item["finished_at"].as_s().ok().map(String::as_str));
         assert_eq!(collector.spans().len(), 2, "a log line is no span: {:#?}", collector.spans());
     });
 }

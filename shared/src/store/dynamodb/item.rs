@@ -83,6 +83,7 @@ pub(super) mod tests {
             root_id: text(),
             progress: Some(1.into()),
             checkpoint: Some(1.into()),
+            trace_id: text(),
             dlq: Some(Dlq::Pending),
             cancel_requested: true,
             envelope: text(),

@@ -148,6 +148,7 @@ attributes! { record =>
     root_id: record.root_id.as_deref().map(text),
     progress: serialized(record.progress.as_ref())?,
     checkpoint: serialized(record.checkpoint.as_ref())?,
+    trace_id: record.trace_id.as_deref().map(text),
     dlq: record.dlq.map(|dlq| text(dlq.as_str())),
     cancel_requested: record.cancel_requested.then_some(AttributeValue::Bool(true)),
     envelope: record.envelope.as_deref().map(text),

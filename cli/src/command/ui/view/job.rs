@@ -163,7 +163,7 @@ fn without_data(record: &Value) -> Value {
     record
 }
 
-/// The link to the log lines of the job in CloudWatch: the log group of the function, filtered by the id.
+/// The links to the console: to the log lines of the job, in the log group of the function and filtered by the id, and to its trace.
 fn console(page: &Shared, record: &Value) -> Markup {
     let (Some(region), None) = (page.aws.sdk.region(), page.aws.sdk.endpoint_url()) else { return html! {} };
     let filter = format!("\"{}\"", text(record, "id"));
@@ -175,5 +175,30 @@ fn console(page: &Shared, record: &Value) -> Markup {
         twice(&group),
         twice(&filter)
     );
-    html! { p { a href=(address) rel="noreferrer" { "Log lines in CloudWatch" } ", if the function has the name of its queue" } }
+    html! {
+        p { a href=(address) rel="noreferrer" { "Log lines in CloudWatch" } ", if the function has the name of its queue" }
+        @if let Some(trace) = trace(text(record, "trace_id")) {
+            @let address = format!("https://{region}.console.aws.amazon.com/cloudwatch/home?region={region}#xray:traces/{trace}");
+            p { a href=(address) rel="noreferrer" { "Trace of the last attempt in X-Ray" } ", if the collector sends its spans there" }
+        }
+    }
+}
+
+/// Returns a trace id as X-Ray writes it: `1-`, 8 hexadecimal digits, `-`, 24 digits.
+fn trace(id: &str) -> Option<String> {
+    let is_id = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_id.then(|| format!("1-{}-{}", &id[..8], &id[8..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_id_is_written_as_x_ray_writes_it() {
+        assert_eq!(trace("0af7651916cd43dd8448eb211c80319c").as_deref(), Some("1-0af76519-16cd43dd8448eb211c80319c"));
+        for id in ["", "0af7651916cd43dd8448eb211c80319", "0af7651916cd43dd8448eb211c80319/", "é0af7651916cd43dd8448eb211c8031"] {
+            assert_eq!(trace(id), None, "{id}");
+        }
+    }
 }
