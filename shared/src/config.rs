@@ -8,10 +8,10 @@ use crate::{Error, http, names};
 
 #[cfg(feature = "lambda")]
 pub(crate) use function::{Config, function_name, in_lambda, metrics, sdk as function_sdk};
+#[cfg(all(feature = "lambda", feature = "otel"))]
+pub(crate) use function::{credentials, function_resource, traces_are_on};
 #[cfg(feature = "events")]
 pub(crate) use function::{event_bus, event_results};
-#[cfg(all(feature = "lambda", feature = "otel"))]
-pub(crate) use function::{function_resource, traces_are_on};
 
 /// Maximum time of one attempt of an AWS request; below, the maximum of all its attempts.
 const ATTEMPT: Duration = Duration::from_secs(1);
@@ -190,6 +190,13 @@ mod function {
     pub(crate) fn traces_are_on() -> bool {
         let is_disabled = variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
         !is_disabled && variable("OTEL_TRACES_EXPORTER").is_none_or(|exporter| exporter != "none")
+    }
+
+    /// Returns the credentials that Lambda sets.
+    #[cfg(feature = "otel")]
+    pub(crate) fn credentials() -> Option<aws_credential_types::Credentials> {
+        let [key, secret] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].map(variable);
+        Some(aws_credential_types::Credentials::new(key?, secret?, variable("AWS_SESSION_TOKEN"), None, "environment"))
     }
 
     /// Returns the attributes of this function for its spans: "Resource" in the semantic conventions for functions.

@@ -50,7 +50,7 @@ impl Traces {
         if !config::traces_are_on() {
             return (Self(None), None);
         }
-        let collector = Collector::new(config::authorities());
+        let collector = Collector::new(config::authorities(), config::credentials());
         let http = SpanExporter::builder().with_http().with_http_client(collector.clone());
         // A retry would hold up the response.
         let mut exporter = match http.with_retry_policy(RetryPolicy::disabled()).build() {
