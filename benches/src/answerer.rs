@@ -1,4 +1,4 @@
-//! Answers like DynamoDB and SQS after a fixed latency, and counts the requests.
+//! Answers like DynamoDB and SQS after a fixed latency, and counts the requests. It is also a collector of spans, which counts nothing.
 
 use std::{
     net::SocketAddr,
@@ -12,6 +12,7 @@ use axum::{
     extract::State,
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
+    routing::post,
 };
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -59,7 +60,7 @@ impl Answerer {
     /// Starts a server on a free port of loopback, over HTTPS if `tls` is given.
     pub(crate) async fn start(latency: Duration, tls: Option<&Tls>) -> Self {
         let shared = Shared { latency, state: Arc::default() };
-        let router = Router::new().fallback(answer).with_state(shared.clone());
+        let router = Router::new().route("/v1/traces", post(async || StatusCode::OK)).fallback(answer).with_state(shared.clone());
         Self { address: serve::start(router, tls).await, secure: tls.is_some(), shared }
     }
 

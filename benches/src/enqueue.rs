@@ -51,6 +51,6 @@ fn producer(subject: Subject, built: &Built) -> Option<(PathBuf, Vec<String>)> {
         Subject::Sqjobs => Some((built.programs.join("enqueue-with-sqjobs"), Vec::new())),
         Subject::ByHand => Some((built.programs.join("enqueue-by-hand"), Vec::new())),
         Subject::Python => Some((built.peers.join("python/enqueue"), Vec::new())),
-        Subject::TypeScript => None,
+        Subject::TypeScript | Subject::Traced => None,
     }
 }

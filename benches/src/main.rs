@@ -1,7 +1,7 @@
 //! Measures sqjobs side by side with the alternatives that a team could deploy; `benches/run` builds what it needs.
 //!
 //! Without an argument it measures everything and writes the report. `check` counts the exact figures in the dev profile and
-//! fails if one has grown. `record` saves these figures as the new limits. `beater` measures the beater alone.
+//! fails if one has grown. `record` saves these figures as the new limits. `beater` and `traces` measure only these.
 
 mod answerer;
 mod clockwork;
@@ -38,9 +38,10 @@ async fn main() -> Result<(), Failure> {
     match std::env::args().nth(1).as_deref() {
         None => report::write(&suite::run(&built(target.join("programs")), &target).await?, here)?,
         Some("beater") => print!("{}", report::beater_alone(&suite::beater(&built(target.join("programs"))).await?)?),
+        Some("traces") => print!("{}", report::traced_alone(&suite::traced(&built(target.join("programs")), &target).await?)?),
         Some("record") => Recorded::count(&built(programs)).await?.write(&recorded)?,
         Some("check") => check(&Recorded::read(&recorded)?, &Recorded::count(&built(programs)).await?)?,
-        Some(other) => return Err(format!("{other:?} is no command; give beater, check, record or nothing").into()),
+        Some(other) => return Err(format!("{other:?} is no command; give beater, check, record, traces or nothing").into()),
     }
     Ok(())
 }

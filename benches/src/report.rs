@@ -10,7 +10,7 @@ use crate::{
     plot::{self, short},
     rounds::{Ratio, Rounds},
     subject::Subject::{self, ByHand, Python, Sqjobs, TypeScript},
-    suite::{Batches, Beater, Package, Results, wall},
+    suite::{Batches, Beater, Package, Results, Traced, wall},
 };
 
 /// Writes the report and its plots into `folder`.
@@ -70,8 +70,32 @@ fn text(results: &Results) -> Result<String, std::fmt::Error> {
     framework(&mut text, &results.framework)?;
     writeln!(text, "\n## Enqueueing 10,000 jobs\n\n{}", include_str!("report/enqueue.md"))?;
     enqueued(&mut text, &results.enqueued)?;
+    traced(&mut text, &results.traced)?;
     beater(&mut text, &results.beater)?;
     Ok(text)
+}
+
+/// Returns the section about traces.
+pub(crate) fn traced_alone(measured: &Traced) -> Result<String, std::fmt::Error> {
+    let mut text = String::new();
+    traced(&mut text, measured)?;
+    Ok(text)
+}
+
+fn traced(text: &mut String, measured: &Traced) -> std::fmt::Result {
+    writeln!(text, "\n## With traces\n\n{}", include_str!("report/traces.md"))?;
+    writeln!(text, "| ten first deliveries | CPU, ms | ratio to sqjobs | wall, ms | ratio |\n|---|---|---|---|---|")?;
+    for subject in measured.first.subjects() {
+        let figure = |figure: fn(&Warm) -> f64| {
+            let ratio = measured.first.ratio(subject, Sqjobs, figure).map(spread).unwrap_or_default();
+            format!("{} | {ratio}", short(measured.first.median(subject, figure).unwrap_or_default()))
+        };
+        writeln!(text, "| {} | {} | {} |", subject.title(), figure(cpu), figure(wall))?;
+    }
+    writeln!(text)?;
+    cold(text, &measured.cold)?;
+    writeln!(text)?;
+    packages(text, &measured.packages)
 }
 
 fn head(text: &mut String) -> std::fmt::Result {

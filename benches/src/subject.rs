@@ -20,6 +20,8 @@ pub(crate) enum Subject {
     Python,
     /// With Powertools for TypeScript.
     TypeScript,
+    /// With this library, and with traces.
+    Traced,
 }
 
 /// The folders of the built subjects.
@@ -41,6 +43,7 @@ pub(crate) struct Conditions<'a> {
 }
 
 impl Subject {
+    /// The compared alternatives.
     pub(crate) const ALL: [Self; 4] = [Self::Sqjobs, Self::ByHand, Self::Python, Self::TypeScript];
 
     pub(crate) fn title(self) -> &'static str {
@@ -49,6 +52,7 @@ impl Subject {
             Self::ByHand => "by hand",
             Self::Python => "Powertools for Python",
             Self::TypeScript => "Powertools for TypeScript",
+            Self::Traced => "sqjobs with traces",
         }
     }
 
@@ -58,6 +62,7 @@ impl Subject {
             Self::ByHand => built.programs.join("by-hand"),
             Self::Python => built.peers.join("python/bootstrap"),
             Self::TypeScript => built.peers.join("typescript/bootstrap"),
+            Self::Traced => built.programs.join("with-traces"),
         }
     }
 
@@ -72,6 +77,7 @@ impl Subject {
         variables.push(("RUST_LOG", if conditions.logs { "info" } else { "warn" }.into()));
         // Lambda sizes the heap for a function of 256 MB; by default Node.js would size it for this machine.
         variables.push(("NODE_OPTIONS", "--max-old-space-size=230 --max-semi-space-size=12".into()));
+        variables.push(("OTEL_EXPORTER_OTLP_ENDPOINT", aws.url()));
         variables.push(("BENCH_LOGS", if conditions.logs { "1" } else { "0" }.into()));
         if let Some(tls) = conditions.tls {
             let file = tls.file.to_string_lossy();

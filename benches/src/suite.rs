@@ -1,6 +1,10 @@
 //! Runs all measurements of the report.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::Deserialize;
 
@@ -39,7 +43,17 @@ pub(crate) struct Results {
     pub(crate) packages: Vec<Package>,
     pub(crate) framework: Vec<Framework>,
     pub(crate) enqueued: Rounds<Enqueued>,
+    pub(crate) traced: Traced,
     pub(crate) beater: Beater,
+}
+
+/// Measurements with traces, beside those without.
+#[derive(Debug)]
+pub(crate) struct Traced {
+    /// Ten first deliveries.
+    pub(crate) first: Rounds<Warm>,
+    pub(crate) cold: Rounds<Cold>,
+    pub(crate) packages: Vec<Package>,
 }
 
 /// Measurements of the beater.
@@ -145,7 +159,27 @@ pub(crate) async fn run(built: &Built, target: &Path) -> Result<Results, String>
         packages,
         framework,
         enqueued,
+        traced: traced(built, target).await?,
         beater,
+    })
+}
+
+/// Measures what traces cost.
+///
+/// # Errors
+///
+/// When a subject gives an unexpected response.
+pub(crate) async fn traced(built: &Built, target: &Path) -> Result<Traced, String> {
+    eprintln!("traces");
+    let (subjects, plain) = ([Subject::Sqjobs, Subject::Traced], Conditions::default());
+    let zips = [target.join("../lambda/with-sqjobs/bootstrap.zip"), target.join("with-traces.zip")];
+    let package = |(subject, zip): (&Subject, &PathBuf)| {
+        Ok(Package { subject: *subject, zip: size(zip)?, program: Some(size(&subject.bootstrap(built))?) })
+    };
+    Ok(Traced {
+        first: batches(&subjects, Scenario::First, 0, built, plain).await?.rounds,
+        cold: Rounds::run(&subjects, COLD_ROUNDS, async |subject| cold(subject, built, plain).await).await?,
+        packages: subjects.iter().zip(&zips).map(package).collect::<Result<_, String>>()?,
     })
 }
 
@@ -216,7 +250,6 @@ fn packages(built: &Built, target: &Path) -> Result<Vec<Package>, String> {
         subject: String,
         zip_bytes: u64,
     }
-    let size = |file: &Path| fs::metadata(file).map(|metadata| metadata.len()).map_err(|error| format!("{}: {error}", file.display()));
     let mut packages = Vec::new();
     for (subject, name) in [(Subject::Sqjobs, "with-sqjobs"), (Subject::ByHand, "by-hand")] {
         let zip = size(&target.join(format!("../lambda/{name}/bootstrap.zip")))?;
@@ -228,6 +261,10 @@ fn packages(built: &Built, target: &Path) -> Result<Vec<Package>, String> {
         packages.push(Package { subject, zip: line.zip_bytes, program: None });
     }
     Ok(packages)
+}
+
+fn size(file: &Path) -> Result<u64, String> {
+    fs::metadata(file).map(|metadata| metadata.len()).map_err(|error| format!("{}: {error}", file.display()))
 }
 
 /// Returns the wall time of a batch in milliseconds.

@@ -335,7 +335,7 @@ impl Simulation {
         let producer = Producer { world: &world, jobs: late };
         let work = async {
             tokio::select! { biased;
-                () = async { join(operator.live(), producer.live()).await; world.ended(&enqueued).await } => true,
+                () = async { Box::pin(join(operator.live(), producer.live())).await; world.ended(&enqueued).await } => true,
                 _ = join_all(functions.map(Function::live)) => false,
                 _ = join_all(beaters.map(Beater::live)) => false,
             }
