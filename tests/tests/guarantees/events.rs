@@ -39,6 +39,29 @@ pub(crate) async fn publish(world: &World, states: &[&str]) {
         .expect("the mapping is created");
 }
 
+#[test]
+fn the_doctor_finds_a_mapping_of_the_stream_that_is_disabled() {
+    World::setup().test(async |world| {
+        let stopped = || {
+            let findings = sqjobs(world, &["doctor", "--json"]).json();
+            findings.into_iter().find(|finding| finding["rule"] == "events_stopped").map(|finding| finding["what"].to_string())
+        };
+        let stream = StreamSpecification::builder().stream_enabled(true).stream_view_type(StreamViewType::NewAndOldImages).build();
+        let change = world.account.dynamodb.update_table().table_name("jobs").stream_specification(stream.expect("a stream"));
+        let table = change.send().await.expect("it is changed").table_description.expect("a table");
+        let function = Function::beater();
+        world.create_function(&function).await;
+        let lambda = &world.account.lambda;
+        let map = lambda.create_event_source_mapping().function_name(world.account.name(&function));
+        let map = map.event_source_arn(table.latest_stream_arn.expect("a stream")).starting_position(EventSourcePosition::TrimHorizon);
+        let id = map.send().await.expect("the mapping is created").uuid.expect("an id");
+        assert_eq!(stopped(), None);
+        lambda.update_event_source_mapping().uuid(id).enabled(false).send().await.expect("it is disabled");
+        let what = stopped().expect("a finding");
+        assert!(what.contains("mapping of the stream of table jobs is disab"), "{what}");
+    });
+}
+
 /// Copies the record of a job, as it is now.
 pub(crate) async fn copy(world: &World, id: &str) {
     let put = world.account.dynamodb.put_item().table_name(COPIES).set_item(Some(world.item(id).await));

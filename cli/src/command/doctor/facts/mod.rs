@@ -14,7 +14,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use sqjobs::{Priority, Record, Scheduled, setup::dlq_name};
 
-use self::queues::queues;
+use self::queues::{queues, streams};
 use crate::{
     aws::Aws,
     command::{function::Function, mapping::mappings, tables::environments},
@@ -30,6 +30,8 @@ pub(in crate::command::doctor) struct System {
     pub(in crate::command::doctor) jobs: Table,
     pub(in crate::command::doctor) schedules: Table,
     pub(in crate::command::doctor) queues: Vec<Queue>,
+    /// The event source mappings of the stream of the table of jobs. Each feeds a function that publishes events.
+    pub(in crate::command::doctor) streams: Vec<Stream>,
     /// True if the event source mappings could be read.
     pub(in crate::command::doctor) knows_mappings: bool,
     /// The beater and the functions that queues feed, by name. None: there is no such function. Functions that cannot be read are missing.
@@ -151,6 +153,16 @@ pub(in crate::command::doctor) struct Mapping {
     pub(in crate::command::doctor) qualifier: Option<String>,
 }
 
+/// An event source mapping of a stream.
+#[derive(Debug)]
+pub(in crate::command::doctor) struct Stream {
+    pub(in crate::command::doctor) id: String,
+    pub(in crate::command::doctor) function: String,
+    pub(in crate::command::doctor) state: String,
+    /// The result of the last batch, as Lambda words it, such as `OK` or `PROBLEM: Function call failed`.
+    pub(in crate::command::doctor) last_result: String,
+}
+
 #[derive(Debug, Default)]
 pub(in crate::command::doctor) struct Beater {
     pub(in crate::command::doctor) name: String,
@@ -172,7 +184,9 @@ impl System {
         (system.jobs, system.skew) = (jobs, skew);
         let mappings = system.note_error("the event source mappings", mappings(aws, None).await.map_err(Failure::into_message));
         system.knows_mappings = mappings.is_some();
-        system.queues = queues(aws, &mappings.unwrap_or_default(), &mut system.unread).await?;
+        let mappings = mappings.unwrap_or_default();
+        system.streams = system.jobs.arn.iter().flat_map(|table| streams(&mappings, table)).collect();
+        system.queues = queues(aws, &mappings, &mut system.unread).await?;
         let fed = system.queues.iter().filter_map(|queue| queue.mapping.as_ref());
         let fed = fed.map(|mapping| (mapping.function.clone(), mapping.qualifier.clone()));
         for (name, qualifier) in [(system.beater.name.clone(), None)].into_iter().chain(fed).collect::<BTreeMap<_, _>>() {

@@ -8,7 +8,7 @@ use std::{
 use aws_sdk_lambda::types::{EventSourceMappingConfiguration as EventSourceMapping, FunctionResponseType};
 use aws_sdk_sqs::types::QueueAttributeName as Attribute;
 
-use super::{DeadLetterQueue, Mapping, Queue, System};
+use super::{DeadLetterQueue, Mapping, Queue, Stream, System};
 use crate::{
     aws::Aws,
     command::{
@@ -53,6 +53,21 @@ impl System {
         }
         self.others = others.iter().filter_map(|name| self.functions.remove(name)?).collect();
     }
+}
+
+/// Returns the mappings of the stream of a table.
+pub(super) fn streams(mappings: &[EventSourceMapping], table: &str) -> Vec<Stream> {
+    let of_table = |mapping: &&EventSourceMapping| {
+        let stream = mapping.event_source_arn.as_deref().and_then(|source| source.strip_prefix(table));
+        stream.is_some_and(|stream| stream.starts_with("/stream/"))
+    };
+    let stream = |mapping: &EventSourceMapping| Stream {
+        id: mapping.uuid.clone().unwrap_or_default(),
+        function: function_of(mapping).unwrap_or_default().to_owned(),
+        state: mapping.state.clone().unwrap_or_default(),
+        last_result: mapping.last_processing_result.clone().unwrap_or_default(),
+    };
+    mappings.iter().filter(of_table).map(stream).collect()
 }
 
 /// Returns the queues of this environment with their event source mappings, without the dead-letter queues.

@@ -2,7 +2,7 @@
 
 use super::{Findings, queue::set};
 use crate::{
-    command::doctor::facts::{Mapping, Queue, System},
+    command::doctor::facts::{Mapping, Queue, Stream, System},
     time::brief,
 };
 
@@ -10,6 +10,23 @@ use crate::{
 const VISIBILITY: u64 = 6;
 
 impl Findings<'_> {
+    /// Checks the event source mappings of the function that publishes events.
+    pub(super) fn streams(&mut self, system: &System) {
+        for Stream { id, function, state, last_result } in &system.streams {
+            let is_on = matches!(state.as_str(), "Enabled" | "Enabling" | "Creating" | "Updating");
+            let (what, remedy) = if !is_on {
+                let what = format!("its event source mapping of the stream of table {} is {}", system.jobs.name, state.to_lowercase());
+                (what, format!("`aws lambda update-event-source-mapping --uuid {id} --enabled`"))
+            } else if last_result.starts_with("PROBLEM") {
+                (format!("its last batch of changes was not processed: {last_result}"), format!("see the log of {function}, and its role"))
+            } else {
+                continue;
+            };
+            let why = "it publishes no events, and events are lost after 24 hours";
+            self.add("events_stopped", &format!("function {function}"), what, why, remedy);
+        }
+    }
+
     /// Checks the event source mapping and the function of a queue.
     pub(super) fn feed(&mut self, queue: &Queue, system: &System) {
         let at = format!("queue {}", queue.name);

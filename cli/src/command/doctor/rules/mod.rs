@@ -36,6 +36,7 @@ pub(in crate::command::doctor) fn findings(system: &System) -> Vec<Finding> {
         found.queue(queue);
         found.feed(queue, system);
     }
+    found.streams(system);
     found.beater(&system.beater, system);
     found.work(system);
     found.found
