@@ -77,7 +77,9 @@ impl Subject {
         variables.push(("RUST_LOG", if conditions.logs { "info" } else { "warn" }.into()));
         // Lambda sizes the heap for a function of 256 MB; by default Node.js would size it for this machine.
         variables.push(("NODE_OPTIONS", "--max-old-space-size=230 --max-semi-space-size=12".into()));
-        variables.push(("OTEL_EXPORTER_OTLP_ENDPOINT", aws.url()));
+        if self == Self::Traced {
+            variables.push(("OTEL_EXPORTER_OTLP_ENDPOINT", aws.url()));
+        }
         variables.push(("BENCH_LOGS", if conditions.logs { "1" } else { "0" }.into()));
         if let Some(tls) = conditions.tls {
             let file = tls.file.to_string_lossy();

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::{BoxFuture, FutureExt, ready};
+use futures_util::future::{BoxFuture, FutureExt};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::time::timeout;
@@ -86,8 +86,8 @@ pub trait Arguments: Serialize + DeserializeOwned + Send + Sync + 'static {
 /// | snoozed, interrupted, cancelled | `tear_down` |
 /// | rejected: the arguments cannot be deserialized | [`on_rejected`](Job::on_rejected) only |
 ///
-/// `tear_down` runs before the ending is recorded. The other hooks run afterwards, so that they report only recorded endings. A killed
-/// process calls no hooks.
+/// `tear_down` runs before the ending is recorded. The other hooks run afterwards, so that they report only recorded endings. The
+/// [reporters](crate::Reporter) of the worker follow the hooks. A killed process calls no hooks.
 pub trait Job<S = ()>: Arguments
 where
     S: Send + Sync + 'static,
@@ -172,9 +172,7 @@ pub(crate) trait AnyJob: Send + Sync {
     fn bind(&self, envelope: &Envelope) -> Result<Arc<dyn BoundJob>, Unreadable>;
     fn rejected(&self, reason: String) -> BoxFuture<'static, Result<(), JobError>>;
     /// Reports a rejected message.
-    fn report(&self, _id: &str, _failure: &Failure) -> BoxFuture<'static, Result<(), JobError>> {
-        ready(Ok(())).boxed()
-    }
+    fn report(&self, id: &str, failure: &Failure) -> BoxFuture<'static, Result<(), JobError>>;
 }
 
 /// A job with its arguments, ready to run.
@@ -193,11 +191,15 @@ pub(crate) trait BoundJob: Send + Sync {
 pub(crate) enum Hook {
     TearDown,
     Success,
-    /// Calls the reporters. `true`: no attempt follows.
-    Report(Failure, bool),
     Failure(Failure),
     Retry(Failure),
     PermanentFailure(Failure),
+    /// Calls the reporters.
+    Report {
+        failure: Failure,
+        /// `true` if no attempt follows.
+        is_permanent: bool,
+    },
 }
 
 impl Hook {
@@ -205,10 +207,10 @@ impl Hook {
         match self {
             Self::TearDown => "tear_down",
             Self::Success => "on_success",
-            Self::Report(..) => "report",
             Self::Failure(_) => "on_failure",
             Self::Retry(_) => "on_retry",
             Self::PermanentFailure(_) => "on_permanent_failure",
+            Self::Report { .. } => "report",
         }
     }
 }
@@ -257,7 +259,8 @@ impl<J: Job<S>, S: Send + Sync + 'static> AnyJob for Registered<J, S> {
         let (id, failure, reporters) = (id.to_owned(), failure.clone(), Arc::clone(&self.reporters));
         Box::pin(async move {
             let report = Report { id: &id, name: J::NAME, failure: &failure, is_permanent: true, attempt: None, arguments: None };
-            report_to(&reporters, report).await
+            report_to(&reporters, report).await;
+            Ok(())
         })
     }
 }
@@ -283,10 +286,13 @@ impl<J: Job<S>, S: Send + Sync + 'static> Bound<J, S> {
         tracing::warn!(hook = "set_up", error, "a hook failed");
     }
 
-    async fn report(&self, attempt: &Attempt, failure: &Failure, is_permanent: bool) -> Result<(), JobError> {
+    async fn report(&self, attempt: &Attempt, failure: &Failure, is_permanent: bool) {
         let (id, name) = (attempt.id(), attempt.name());
         let wants_arguments = self.reporters.iter().any(|reporter| reporter.wants_arguments());
-        let arguments = wants_arguments.then(|| serde_json::to_value(&self.job)).transpose()?;
+        let arguments = wants_arguments.then(|| serde_json::to_value(&self.job)).transpose().unwrap_or_else(|error| {
+            tracing::warn!(%error, "a failure is reported without the arguments, which cannot be serialized");
+            None
+        });
         let report = Report { id, name, failure, is_permanent, attempt: Some(attempt), arguments: arguments.as_ref() };
         report_to(&self.reporters, report).await
     }
@@ -315,10 +321,10 @@ impl<J: Job<S>, S: Send + Sync + 'static> BoundJob for Bound<J, S> {
         match hook {
             Hook::TearDown => is_written::<Context<S>, _>(|ctx| job.tear_down(ctx)),
             Hook::Success => is_written::<(Context<S>, J::Output), _>(|(ctx, output)| job.on_success(ctx, output)),
-            Hook::Report(..) => !self.reporters.is_empty(),
             Hook::Failure(_) => is_written::<(Context<S>, Failure), _>(|(ctx, failure)| job.on_failure(ctx, failure)),
             Hook::Retry(_) => is_written::<(Context<S>, Failure), _>(|(ctx, failure)| job.on_retry(ctx, failure)),
             Hook::PermanentFailure(_) => is_written::<(Context<S>, Failure), _>(|(ctx, failure)| job.on_permanent_failure(ctx, failure)),
+            Hook::Report { .. } => !self.reporters.is_empty(),
         }
     }
 
@@ -326,7 +332,6 @@ impl<J: Job<S>, S: Send + Sync + 'static> BoundJob for Bound<J, S> {
         Box::pin(within(Arc::clone(&attempt), async move {
             let ctx = self.context(Arc::clone(&attempt));
             match hook {
-                Hook::Report(failure, is_permanent) => self.report(&attempt, &failure, is_permanent).await,
                 Hook::TearDown => self.job.tear_down(&ctx).await,
                 Hook::Success => match self.output.get() {
                     Some(output) => self.job.on_success(&ctx, output).await,
@@ -335,6 +340,10 @@ impl<J: Job<S>, S: Send + Sync + 'static> BoundJob for Bound<J, S> {
                 Hook::Failure(failure) => self.job.on_failure(&ctx, &failure).await,
                 Hook::Retry(failure) => self.job.on_retry(&ctx, &failure).await,
                 Hook::PermanentFailure(failure) => self.job.on_permanent_failure(&ctx, &failure).await,
+                Hook::Report { failure, is_permanent } => {
+                    self.report(&attempt, &failure, is_permanent).await;
+                    Ok(())
+                }
             }
         }))
     }

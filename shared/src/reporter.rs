@@ -3,9 +3,9 @@
 #[cfg(feature = "sentry")]
 mod sentry;
 
-use std::sync::Arc;
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::{BoxFuture, FutureExt, join_all};
 use serde_json::Value;
 
 #[cfg(feature = "sentry")]
@@ -14,9 +14,11 @@ use crate::{Failure, JobError, attempt::Attempt};
 
 /// Reports failures of jobs to an error tracker. [`Worker::reporter`](crate::Worker::reporter) adds one.
 ///
-/// The worker calls it once the failure is recorded, for errors, panics, timeouts, jobs whose last attempt was killed, and messages whose
-/// arguments cannot be deserialized. Like a [hook](crate::Job#hooks), it has five seconds, and its own failure is logged and changes
-/// nothing. The feature `sentry` adds the reporter `Sentry`.
+/// The worker calls it after the failure is recorded and after the [hooks](crate::Job#hooks), for errors, panics, timeouts, jobs whose last
+/// attempt was killed, and messages whose arguments cannot be deserialized. All reporters run at the same time, and have five seconds, or
+/// less at the end of an invocation. The worker logs a reporter that fails, and continues. A process that dies may lose a report.
+///
+/// The feature `sentry` adds the reporter `Sentry`.
 ///
 /// ```
 /// use sqjobs::{BoxFuture, JobError, Report, Reporter};
@@ -37,7 +39,8 @@ use crate::{Failure, JobError, attempt::Attempt};
 /// # let _ = sqjobs::Worker::new(()).reporter(OnCall);
 /// ```
 pub trait Reporter: Send + Sync + 'static {
-    /// Returns `true` if reports contain the arguments of the job. By default they do not, because arguments may be secret.
+    /// Returns `true` if reports contain the arguments of the job. By default they do not, because arguments may be secret. The text of an
+    /// error may quote them.
     fn wants_arguments(&self) -> bool {
         false
     }
@@ -68,11 +71,17 @@ pub struct Report<'a> {
     pub arguments: Option<&'a Value>,
 }
 
-/// Calls all reporters. Only those that want the arguments get them. Returns the first error.
-pub(crate) async fn report_to(reporters: &[Arc<dyn Reporter>], report: Report<'_>) -> Result<(), JobError> {
+/// Calls all reporters at the same time. Only those that want the arguments get them. Logs each error and panic.
+pub(crate) async fn report_to(reporters: &[Arc<dyn Reporter>], report: Report<'_>) {
     let reports = reporters.iter().map(async |reporter| {
         let arguments = report.arguments.filter(|_| reporter.wants_arguments());
-        reporter.report(&Report { arguments, ..report.clone() }).await
+        let report = Report { arguments, ..report.clone() };
+        let error = match AssertUnwindSafe(async { reporter.report(&report).await }).catch_unwind().await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it panicked".to_owned(),
+        };
+        tracing::warn!(id = report.id, error, "cannot report a failure");
     });
-    join_all(reports).await.into_iter().collect()
+    join_all(reports).await;
 }

@@ -70,12 +70,15 @@ impl HttpClient for Collector {
     }
 }
 
-/// Returns the region if a request is for the OTLP endpoint of CloudWatch: `https://xray.<region>.amazonaws.com/v1/traces`.
+/// Returns the region if a request must be signed: it is for the OTLP endpoint of CloudWatch, `https://xray.<region>.amazonaws.com/v1/traces`,
+/// and has no token of the operator.
 ///
 /// Source: "OTLP endpoints" in the user guide of CloudWatch.
 fn region(request: &Request<Bytes>) -> Option<String> {
     let rest = request.uri().host()?.strip_prefix("xray.")?;
-    rest.strip_suffix(".amazonaws.com").or_else(|| rest.strip_suffix(".amazonaws.com.cn")).map(str::to_owned)
+    let region = rest.strip_suffix(".amazonaws.com").or_else(|| rest.strip_suffix(".amazonaws.com.cn"))?;
+    let is_endpoint = request.uri().scheme_str() == Some("https") && !region.contains('.');
+    (is_endpoint && !request.headers().contains_key("authorization")).then(|| region.to_owned())
 }
 
 /// Signs a request with Signature Version 4.
@@ -122,10 +125,17 @@ mod tests {
 
     #[test]
     fn a_request_to_another_collector_is_not_signed() {
-        for uri in
-            ["http://localhost:4318/v1/traces", "https://xray.example.com/v1/traces", "https://xray.us-east-1.amazonaws.com.evil.example"]
-        {
+        for uri in [
+            "http://localhost:4318/v1/traces",
+            "https://xray.example.com/v1/traces",
+            "https://xray.us-east-1.amazonaws.com.evil.example",
+            "https://xray.a.s3.amazonaws.com/v1/traces",
+            "http://xray.us-east-1.amazonaws.com/v1/traces",
+        ] {
             assert_eq!(region(&request(uri)), None, "{uri}");
         }
+        let mut with_token = request("https://xray.us-east-1.amazonaws.com/v1/traces");
+        with_token.headers_mut().insert("authorization", "Bearer token".parse().expect("a value"));
+        assert_eq!(region(&with_token), None);
     }
 }

@@ -1,13 +1,13 @@
 //! Reports failures to Sentry.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use sentry_core::{
     Hub, Level,
     protocol::{Context, Event, Exception, Mechanism, Value},
 };
-use tokio::task::spawn_blocking;
+use tokio::{task::spawn_blocking, time::timeout};
 
 use super::{Report, Reporter};
 use crate::JobError;
@@ -18,8 +18,9 @@ const FLUSH: Duration = Duration::from_secs(2);
 /// Sends failures to [Sentry](https://sentry.io), with the client that the program has set up by `sentry::init`.
 ///
 /// An event has the kind of the failure as its type, the level `error` for a permanent failure and `warning` before a retry, and the tags
-/// `job`, `queue` and `kind`. Its context `job` has the id, the attempt and the parents. Events are grouped by job and kind, and by the text
-/// as far as Sentry compares it. Lambda may freeze the function after its response, so events are sent before it, within two seconds.
+/// `job`, `queue` and `kind`. Its context `job` has the id, the attempt and the parents. Events are grouped by job and kind, and by
+/// Sentry's own grouping. Lambda may freeze the function after its response, so events are sent before it, within two seconds. A client
+/// without a DSN sends nothing.
 ///
 /// `sentry` reports a panic by itself too, unless its feature `panic` is off.
 #[derive(Debug, Clone, Copy, Default)]
@@ -56,12 +57,19 @@ impl Reporter for Sentry {
             if self.permanent_only && !report.is_permanent {
                 return Ok(());
             }
-            let Some(client) = Hub::current().client().filter(|client| client.is_enabled()) else {
-                return Err("no Sentry client is set up; call `sentry::init` in `main`, with a DSN".into());
+            let Some(client) = Hub::main().client() else {
+                return Err("no Sentry client is set up; call `sentry::init` in `main`".into());
             };
-            Hub::current().capture_event(event(report));
-            let is_sent = spawn_blocking(move || client.flush(Some(FLUSH))).await?;
-            if is_sent { Ok(()) } else { Err(format!("the event was not sent to Sentry within {} s", FLUSH.as_secs()).into()) }
+            if !client.is_enabled() {
+                return Ok(()); // it has no DSN
+            }
+            // In a scope of its own: that of this thread has breadcrumbs of other jobs.
+            Hub::new(Some(Arc::clone(&client)), Arc::default()).capture_event(event(report));
+            let is_drained = timeout(FLUSH, spawn_blocking(move || client.flush(Some(FLUSH)))).await;
+            if is_drained.is_ok_and(|drained| drained.unwrap_or(false)) {
+                return Ok(());
+            }
+            Err(format!("the event may be lost: it was not sent to Sentry within {} s", FLUSH.as_secs()).into())
         })
     }
 }

@@ -232,9 +232,13 @@ impl Delivery {
         if ending != Ending::Failed {
             return Settlement { filed: record.state == State::Scheduled, ..ending.into() }.with_dependents_of(&record);
         }
+        let settlement = self.resolved(Settlement::failed(Arc::clone(&record)).with_dependents_of(&record), batch).await;
         let Ok(work) = self.work(decoded, &record, batch).await else {
             tracing::warn!(id = self.id, job = record.name, "the hooks of the job are not called, because its arguments cannot be read");
-            return Settlement::failed(Arc::clone(&record)).with_dependents_of(&record);
+            if let Some(failure) = &record.error {
+                batch.hook("report", decoded.known.report(&self.id, failure)).await;
+            }
+            return settlement;
         };
         let attempt = Attempt::new(
             Arc::clone(&record),
@@ -249,7 +253,7 @@ impl Delivery {
         for hook in hooks_of(&ending, record.error.clone()) {
             call(batch, &work.job, &attempt, hook).await;
         }
-        Settlement::failed(Arc::clone(&record)).with_dependents_of(&record)
+        settlement
     }
 
     /// Returns the settlement of a workflow whose id belongs to another one.

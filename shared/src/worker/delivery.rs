@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     envelope::{Envelope, are_of_one_function, check_id},
+    job::AnyJob,
     lifecycle::{self, Decision, Ending, FollowUp, Outcome, Request},
     record::{Failure, Record},
     store::{StoreError, Write, Written},
@@ -44,7 +45,7 @@ impl Delivery {
             Err(refused) => self.refuse(refused, turn, batch).boxed().await,
         };
         match step {
-            Step::Settle(settlement) if settlement.concerns_others() => Step::Settle(self.resolve(settlement, batch).boxed().await),
+            Step::Settle(settlement) => Step::Settle(self.resolved(settlement, batch).await),
             step => step,
         }
     }
@@ -106,6 +107,7 @@ impl Delivery {
                     }
                 }
             };
+            let settlement = self.resolved(settlement, batch).await;
             self.tell(refused, &settlement, batch).await;
             return Step::Settle(self.counted(settlement, batch));
         }
@@ -161,9 +163,19 @@ impl Delivery {
             "message not run"
         );
         if let Some(job) = refused.job.as_ref().filter(|_| settlement.ending == Ending::Rejected) {
-            batch.hook("report", job.report(&self.id, reason)).await;
-            batch.hook("on_rejected", job.rejected(reason.message.clone())).await;
+            self.tell_job(job, reason, batch).await;
         }
+    }
+
+    /// Calls the hook of a job whose message was rejected, and the reporters.
+    pub(super) async fn tell_job(&self, job: &Arc<dyn AnyJob>, reason: &Failure, batch: &Batch<'_>) {
+        batch.hook("on_rejected", job.rejected(reason.message.clone())).await;
+        batch.hook("report", job.report(&self.id, reason)).await;
+    }
+
+    /// Tells the dependents of an ended job before anything slow.
+    pub(super) async fn resolved(&self, settlement: Settlement, batch: &Batch<'_>) -> Settlement {
+        if settlement.concerns_others() { self.resolve(settlement, batch).boxed().await } else { settlement }
     }
 
     async fn attempt(&self, decoded: &Decoded, turn: Turn, batch: &Batch<'_>) -> Step {
@@ -233,7 +245,7 @@ impl Delivery {
             }
         };
         // Before the hooks, which may take long.
-        let settlement = if settlement.concerns_others() { self.resolve(settlement, batch).boxed().await } else { settlement };
+        let settlement = self.resolved(settlement, batch).await;
         span.enter(|| self.log(&execution.record, &settlement, failure.as_ref(), millis(took), batch));
         span.set(|| traced(&settlement.ending, failure.as_ref()));
         if let Some(meter) = &batch.meter {
@@ -267,7 +279,12 @@ impl Delivery {
         let outcome = Outcome::Failure(Failure::new(kind, reason, batch.engine.clock.now()), follow_up);
         let running =
             Running { record: granted.record, stored: granted.stored, progress: None, ran: None, is_owed: granted.is_owed, trace_id: None };
-        end(running, outcome, decoded, granted.asked + decoded.policy.lease, None, batch).await.0
+        let (settlement, failure) = end(running, outcome, decoded, granted.asked + decoded.policy.lease, None, batch).await;
+        let settlement = self.resolved(settlement, batch).await;
+        if let Some(failure) = failure.filter(|_| settlement.ending == Ending::Failed) {
+            self.tell_job(&decoded.known, &failure, batch).await;
+        }
+        settlement
     }
 }
 

@@ -192,8 +192,12 @@ pub(super) fn hooks_of(ending: &Ending, failure: Option<Failure>) -> Vec<Hook> {
     let failure = failure.unwrap_or_default();
     match ending {
         Ending::Succeeded => vec![Hook::Success],
-        Ending::Retried(_) => vec![Hook::Report(failure.clone(), false), Hook::Failure(failure.clone()), Hook::Retry(failure)],
-        Ending::Failed => vec![Hook::Report(failure.clone(), true), Hook::Failure(failure.clone()), Hook::PermanentFailure(failure)],
+        Ending::Retried(_) => {
+            vec![Hook::Failure(failure.clone()), Hook::Retry(failure.clone()), Hook::Report { failure, is_permanent: false }]
+        }
+        Ending::Failed => {
+            vec![Hook::Failure(failure.clone()), Hook::PermanentFailure(failure.clone()), Hook::Report { failure, is_permanent: true }]
+        }
         _ => Vec::new(),
     }
 }

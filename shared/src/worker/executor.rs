@@ -35,7 +35,8 @@ pub(crate) struct Granted {
     /// The job to run, if its arguments were bound before the claim.
     pub(crate) work: Option<Box<Work>>,
     /// `true` if the record held the message of the job, and this delivery may be a late copy of a deleted message. No other delivery then
-    /// tells the dependents of the job if this one dies, so the due index must list the job until they have been told.
+    /// tells the dependents of the job if this one dies, so the due index must list the job until they have been told. A copy that is
+    /// delivered a second time, after its first attempt, does not count: if it dies too, a beater finds the dependents within an hour.
     pub(crate) is_owed: bool,
 }
 

@@ -49,7 +49,7 @@ fn the_doctor_finds_a_mapping_of_the_stream_that_is_disabled() {
         let stream = StreamSpecification::builder().stream_enabled(true).stream_view_type(StreamViewType::NewAndOldImages).build();
         let change = world.account.dynamodb.update_table().table_name("jobs").stream_specification(stream.expect("a stream"));
         let table = change.send().await.expect("it is changed").table_description.expect("a table");
-        let function = Function::beater();
+        let function = Function::beater().env("SQJOBS_EVENT_BUS", "default");
         world.create_function(&function).await;
         let lambda = &world.account.lambda;
         let map = lambda.create_event_source_mapping().function_name(world.account.name(&function));

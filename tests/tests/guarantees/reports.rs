@@ -47,6 +47,7 @@ fn each_failed_attempt_is_reported_to_sentry_without_arguments() {
             if count < 3 { Err(format!("{count} reports")) } else { Ok(()) }
         };
         wait::until("three reports", PATIENCE, is_complete).await;
+        world.drained().await;
 
         let bodies = received.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut events: Vec<_> = bodies.iter().map(|body| read(body)).collect();

@@ -233,34 +233,67 @@ impl Reporter for Noting {
     }
 }
 
-async fn reports(message: Message) -> Vec<String> {
-    let mut world = TestWorker::new();
+/// Panics in place of a report.
+struct Panicking;
+
+impl Reporter for Panicking {
+    fn report<'a>(&'a self, _: &'a Report<'a>) -> BoxFuture<'a, Result<(), JobError>> {
+        Box::pin(async { panic!("the reporter panicked") })
+    }
+}
+
+/// Returns the notes of the hooks after the attempt and of the reporters.
+async fn reports(mut world: TestWorker, message: Message) -> Vec<String> {
     let journal = Journal::default();
     let noting = |wants_arguments| Noting { wants_arguments, journal: journal.clone(), store: world.store.clone() };
-    let notes = Notes { journal: Journal::default(), store: world.store.clone() };
-    let worker = Worker::new(notes).reporter(noting(false)).reporter(noting(true));
+    let notes = Notes { journal: journal.clone(), store: world.store.clone() };
+    let worker = Worker::new(notes).reporter(Panicking).reporter(noting(false)).reporter(noting(true));
     world.jobs = worker.job::<Hooked>().jobs().clone();
     world.handle([message]).await;
-    journal.all()
+    journal.all().into_iter().filter(|note| note.starts_with("on_") || note.starts_with("probe")).collect()
 }
 
 #[tokio::test(start_paused = true)]
 async fn each_failure_is_reported_once_after_it_is_recorded() {
     let arguments = |act| format!("Some(Object {{\"act\": String(\"{act:?}\"), \"trouble\": String(\"None\")}})");
-    for (act, report) in [
-        (Act::Fail, "probe error retrying false Some(1)"),
-        (Act::Panic, "probe panic retrying false Some(1)"),
-        (Act::Hang, "probe timeout retrying false Some(1)"),
-        (Act::Fatal, "probe fatal failed true Some(1)"),
+    for (act, hooks, report) in [
+        (Act::Fail, ["on_failure(error) retrying", "on_retry(error) retrying"], "probe error retrying false Some(1)"),
+        (Act::Panic, ["on_failure(panic) retrying", "on_retry(panic) retrying"], "probe panic retrying false Some(1)"),
+        (Act::Hang, ["on_failure(timeout) retrying", "on_retry(timeout) retrying"], "probe timeout retrying false Some(1)"),
+        (Act::Fatal, ["on_failure(fatal) failed", "on_permanent_failure(fatal) failed"], "probe fatal failed true Some(1)"),
     ] {
-        let expected = [format!("{report} None"), format!("{report} {}", arguments(act))];
-        assert_eq!(reports(hooked(act, Trouble::None)).await, expected, "{act:?}");
+        let reported = [format!("{report} None"), format!("{report} {}", arguments(act))];
+        let expected: Vec<_> = hooks.map(str::to_owned).into_iter().chain(reported).collect();
+        assert_eq!(reports(TestWorker::new(), hooked(act, Trouble::None)).await, expected, "{act:?}");
     }
-    for act in [Act::Succeed, Act::Snooze, Act::Cancel, Act::Interrupt] {
-        assert_eq!(reports(hooked(act, Trouble::None)).await, [""; 0], "{act:?}");
+    for act in [Act::Snooze, Act::Cancel, Act::Interrupt] {
+        assert_eq!(reports(TestWorker::new(), hooked(act, Trouble::None)).await, [""; 0], "{act:?}");
     }
+    assert_eq!(reports(TestWorker::new(), hooked(Act::Succeed, Trouble::None)).await, ["on_success(7) succeeded"]);
     let rejected = with_body("a", json!({"name": "probe", "id": "a", "args": {"act": "Succeed", "trouble": 7}}));
-    assert_eq!(reports(rejected).await, ["probe rejected failed true None None"; 2]);
+    let notes = reports(TestWorker::new(), rejected).await;
+    assert!(notes[0].starts_with("on_rejected: args.trouble: "), "{notes:?}");
+    assert_eq!(notes[1..], ["probe rejected failed true None None"; 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_fails_without_a_run_is_reported() {
+    let world = TestWorker::new();
+    let seen = held(&world, "a", seconds(0));
+    world.store.put(Record { attempts: 5, ..seen });
+    world.clock.advance(seconds(6));
+    let notes = reports(world, Message { receives: 2, ..hooked(Act::Succeed, Trouble::None) }).await;
+    assert_eq!(notes[..2], ["on_failure(killed) failed", "on_permanent_failure(killed) failed"]);
+    assert!(notes[2].starts_with("probe killed failed true "), "{notes:?}");
+
+    // The arguments do not fit the job once the output of another one is in them.
+    let args = json!({"act": {"$output": "b"}, "trouble": "None"});
+    let world = TestWorker::new();
+    world.store.put(Record { result: Some(7.into()), ..ended(&world, "b", State::Succeeded) });
+    let message = json!({"name": "probe", "id": "a", "depends_on": ["b"], "needs": ["dependencies", "outputs"], "args": args});
+    let notes = reports(world, with_body("a", message)).await;
+    assert!(notes[0].starts_with("on_rejected: args.act: "), "{notes:?}");
+    assert_eq!(notes[1..], ["probe rejected failed true None None"; 2]);
 }
 
 /// A job with one hook, whose future is minimal.
@@ -291,7 +324,6 @@ fn a_hook_that_a_job_does_not_have_costs_no_call() {
     let hooks = [
         Hook::TearDown,
         Hook::Success,
-        Hook::Report(failure(), true),
         Hook::Failure(failure()),
         Hook::Retry(failure()),
         Hook::PermanentFailure(failure()),

@@ -307,11 +307,12 @@ async fn the_dependents_of_a_late_copy_are_told_wherever_its_process_dies() {
     let cases = [
         (job("b").after(["a"]), State::Succeeded),
         (filed.clone(), State::Succeeded),
+        (filed.clone(), State::Failed),
         (filed.expires_at(crate::clock::after(now, seconds(3601))), State::Expired),
     ];
     for ((b, expected), takes_effect) in cases.iter().flat_map(|case| [(case, false), (case, true)]) {
         for at in 0.. {
-            let graph = Graph::new();
+            let graph = Graph::new().failing(if *expected == State::Failed { &["b"] } else { &[] });
             graph.enqueue(b.clone()).await;
             graph.enqueue(job("c").after(["b"]).when(When::Ended)).await;
             let messages = graph.local.queue.receive(QUEUE, 10, seconds(60)).await.expect("memory answers");
@@ -328,7 +329,7 @@ async fn the_dependents_of_a_late_copy_are_told_wherever_its_process_dies() {
             let copy = messages.into_iter().filter(|message| message.open().0 == "b").collect::<Vec<_>>();
             assert_eq!(copy.len(), 1);
             let died = handle(&graph, &Mortal::new(&graph, at, takes_effect), copy).await;
-            if graph.record("b").state == State::Running {
+            if died && graph.record("b").state == State::Running {
                 continue; // a beater repairs it
             }
             graph.run().await;

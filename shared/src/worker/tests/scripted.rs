@@ -54,6 +54,10 @@ impl AnyJob for Scripted {
     fn rejected(&self, _: String) -> BoxFuture<'static, Result<(), JobError>> {
         ready(Ok(())).boxed()
     }
+
+    fn report(&self, _: &str, _: &crate::Failure) -> BoxFuture<'static, Result<(), JobError>> {
+        ready(Ok(())).boxed()
+    }
 }
 
 impl BoundJob for Scripted {

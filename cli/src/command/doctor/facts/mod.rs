@@ -30,7 +30,7 @@ pub(in crate::command::doctor) struct System {
     pub(in crate::command::doctor) jobs: Table,
     pub(in crate::command::doctor) schedules: Table,
     pub(in crate::command::doctor) queues: Vec<Queue>,
-    /// The event source mappings of the stream of the table of jobs. Each feeds a function that publishes events.
+    /// The event source mappings of the stream of the table of jobs that feed functions that publish events.
     pub(in crate::command::doctor) streams: Vec<Stream>,
     /// True if the event source mappings could be read.
     pub(in crate::command::doctor) knows_mappings: bool,
@@ -185,7 +185,13 @@ impl System {
         let mappings = system.note_error("the event source mappings", mappings(aws, None).await.map_err(Failure::into_message));
         system.knows_mappings = mappings.is_some();
         let mappings = mappings.unwrap_or_default();
-        system.streams = system.jobs.arn.iter().flat_map(|table| streams(&mappings, table)).collect();
+        for stream in system.jobs.arn.iter().flat_map(|table| streams(&mappings, table)).collect::<Vec<_>>() {
+            let function = Function::get(aws, &stream.function).await.map_err(Failure::into_message);
+            let function = system.note_error(&format!("function {}", stream.function), function).flatten();
+            if function.is_some_and(|function| function.environment.contains_key("SQJOBS_EVENT_BUS")) {
+                system.streams.push(stream);
+            }
+        }
         system.queues = queues(aws, &mappings, &mut system.unread).await?;
         let fed = system.queues.iter().filter_map(|queue| queue.mapping.as_ref());
         let fed = fed.map(|mapping| (mapping.function.clone(), mapping.qualifier.clone()));

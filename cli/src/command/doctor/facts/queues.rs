@@ -55,7 +55,7 @@ impl System {
     }
 }
 
-/// Returns the mappings of the stream of a table.
+/// Returns the mappings of the stream of a table, also those of functions that publish no events.
 pub(super) fn streams(mappings: &[EventSourceMapping], table: &str) -> Vec<Stream> {
     let of_table = |mapping: &&EventSourceMapping| {
         let stream = mapping.event_source_arn.as_deref().and_then(|source| source.strip_prefix(table));

@@ -13,7 +13,7 @@ impl Findings<'_> {
     /// Checks the event source mappings of the function that publishes events.
     pub(super) fn streams(&mut self, system: &System) {
         for Stream { id, function, state, last_result } in &system.streams {
-            let is_on = matches!(state.as_str(), "Enabled" | "Enabling" | "Creating" | "Updating");
+            let is_on = state != "Disabled" && state != "Disabling";
             let (what, remedy) = if !is_on {
                 let what = format!("its event source mapping of the stream of table {} is {}", system.jobs.name, state.to_lowercase());
                 (what, format!("`aws lambda update-event-source-mapping --uuid {id} --enabled`"))
@@ -22,7 +22,7 @@ impl Findings<'_> {
             } else {
                 continue;
             };
-            let why = "it publishes no events, and events are lost after 24 hours";
+            let why = "events are late, and are lost after 24 hours";
             self.add("events_stopped", &format!("function {function}"), what, why, remedy);
         }
     }

@@ -179,7 +179,7 @@ fn console(page: &Shared, record: &Value) -> Markup {
         p { a href=(address) rel="noreferrer" { "Log lines in CloudWatch" } ", if the function has the name of its queue" }
         @if let Some(trace) = trace(text(record, "trace_id")) {
             @let address = format!("https://{region}.console.aws.amazon.com/cloudwatch/home?region={region}#xray:traces/{trace}");
-            p { a href=(address) rel="noreferrer" { "Trace of the last attempt in X-Ray" } ", if the collector sends its spans there" }
+            p { a href=(address) rel="noreferrer" { "Trace in X-Ray of the last attempt that has one" } ", if its spans are sent there" }
         }
     }
 }
