@@ -14,6 +14,7 @@ use crate::{
         find::{Get, List},
         follow::Watch,
         limit::LimitCommand,
+        mcp::Mcp,
         permissions::Permissions,
         queues::Queue,
         release,
@@ -111,6 +112,11 @@ pub(crate) enum Command {
     ///
     /// The command prints the address with a secret token. The page has the rights of your credentials, and each view shows what it cost.
     Ui(Ui),
+    /// Serve read-only tools for an assistant, by the Model Context Protocol on standard input and output.
+    ///
+    /// The tools are `explain`, `get`, `list`, `tree`, `stats`, `doctor` and `schedule_preview`. Each runs the command with the same name and
+    /// answers with its JSON. No tool changes anything. The server ends when the assistant closes its standard input.
+    Mcp(Mcp),
     /// Run the whole system on this machine: a local stack, the functions of this workspace, and a live view.
     Dev(Dev),
     /// Print the completion script of a shell.

@@ -29,7 +29,7 @@ macro_rules! note {
 }
 
 tokio::task_local! {
-    /// Keeps the lines of a command that runs for the page of the operator.
+    /// Keeps the lines of a command that runs for the page of the operator, or for a tool.
     pub(crate) static PRINTED: Printed;
 }
 
@@ -212,7 +212,7 @@ pub(crate) fn progress(length: Option<u64>, what: &str) -> ProgressBar {
     }
 }
 
-/// Returns true if the page of the operator keeps the lines of the command.
+/// Returns true if the page of the operator or a tool keeps the lines of the command.
 pub(crate) fn is_kept() -> bool {
     PRINTED.try_with(|_| ()).is_ok()
 }

@@ -4,6 +4,7 @@ mod beater;
 pub(crate) mod cancel;
 pub(crate) mod complete;
 mod cycle;
+mod data;
 pub(crate) mod dev;
 pub(crate) mod dlq;
 pub(crate) mod doctor;
@@ -17,12 +18,14 @@ pub(crate) mod function;
 pub(crate) mod limit;
 mod lookup;
 mod mapping;
+pub(crate) mod mcp;
 pub(crate) mod permissions;
 mod queue;
 pub(crate) mod queues;
 pub(crate) mod release;
 pub(crate) mod reschedule;
 pub(crate) mod retry;
+mod runner;
 pub(crate) mod schedule;
 pub(crate) mod stats;
 pub(crate) mod table;
@@ -73,6 +76,7 @@ pub(crate) async fn run(args: Args, connected: Option<&Aws>) -> Result<bool, Fai
         Command::Doctor(wanted) => doctor::doctor(&aws().await, &wanted).await,
         Command::Permissions(wanted) => permissions::permissions(&aws().await, &wanted),
         Command::Ui(wanted) => ui::ui(aws().await, &wanted).await,
+        Command::Mcp(wanted) => mcp::mcp(aws().await, &wanted).await,
         Command::Dev(wanted) => dev::dev(&args.place, wanted).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -30,20 +30,20 @@ const OF_OTHERS: [&str; 9] = [
 ];
 
 /// Returns the printed policy for the account of a world.
-fn printed(world: &World, audience: &str) -> Value {
+pub(crate) fn printed(world: &World, audience: &str) -> Value {
     let printed = sqjobs(world, &["permissions", "--for", audience, "--account", &world.account.id]).yes();
     serde_json::from_str(&printed).expect("a policy is JSON")
 }
 
 /// Returns the actions that a policy allows.
-fn allowed(policy: &Value) -> BTreeSet<String> {
+pub(crate) fn allowed(policy: &Value) -> BTreeSet<String> {
     let statements = policy["Statement"].as_array().expect("statements").iter();
     let actions = statements.flat_map(|statement| statement["Action"].as_array().expect("actions"));
     actions.map(|action| action.as_str().expect("an action").to_owned()).collect()
 }
 
 /// Returns the actions that a request needs.
-fn taken(request: &Passed) -> Vec<String> {
+pub(crate) fn taken(request: &Passed) -> Vec<String> {
     let Passed { operation, body, method } = request;
     if let Some(name) = operation.strip_prefix("AmazonSQS.") {
         return vec![format!("sqs:{}", name.trim_end_matches("Batch"))];

@@ -15,10 +15,10 @@ use super::{
     Page, Shared,
     form::{Parameters, given},
     page::{Part, View, foreign, href, text},
-    runner::Outcome,
 };
 use crate::{
     args::Args,
+    command::runner::{Outcome, end_of_options},
     output::{NO_TERMINAL, clean},
 };
 
@@ -212,7 +212,7 @@ pub(super) async fn ask(State(page): State<Page>, Query(mut form): Query<Paramet
     // The names of the fields stand for what the user fills in.
     let mut named = form.clone();
     named.extend(action.fields.iter().map(|(name, ..)| ((*name).to_owned(), name.to_uppercase())));
-    let shown = page.action(&named).await.map(|action| page.line(&action.words)).unwrap_or_default();
+    let shown = page.action(&named).await.map(|action| page.runner.line(&action.words)).unwrap_or_default();
     let body = html! {
         @for paragraph in page.aws.place.with_options(&action.about()).split("\n\n") { p { (clean(paragraph)) } }
         p { "The command that does this: " code { (foreign(&shown)) } }
@@ -255,11 +255,10 @@ pub(super) async fn act(State(page): State<Page>, part: Part, Form(form): Form<P
     let mut words = action.words;
     // The form of these has asked. Other commands ask in some cases only.
     if action.can_count || !given(&form, YES).is_empty() {
-        let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
-        words.insert(end, "--yes".into());
+        words.insert(end_of_options(&words), "--yes".into());
     }
-    let run = page.runner.keep(words, form, action.back);
-    Redirect::to(&href("/run", &[("n", &run.number.to_string())])).into_response()
+    let number = page.kept.keep(page.runner.begin(words), form, action.back);
+    Redirect::to(&href("/run", &[("n", &number.to_string())])).into_response()
 }
 
 /// The field of a form that answers the question of a command.
@@ -275,9 +274,10 @@ fn refuse(page: &Shared, part: &Part, status: StatusCode, why: &str) -> Response
 /// Shows a command that runs or has run, with its output so far.
 pub(super) async fn show(State(page): State<Page>, Query(given_by): Query<Parameters>, part: Part) -> Response {
     let number = given(&given_by, "n").parse().ok();
-    let Some(run) = number.and_then(|number| page.runner.find(number)) else {
+    let Some(kept) = number.and_then(|number| page.kept.find(number)) else {
         return refuse(&page, &part, StatusCode::NOT_FOUND, "this run is not known any more");
     };
+    let run = &kept.run;
     let lines = run.printed.lines();
     let lines: Vec<_> = lines.answers.iter().chain(&lines.notes).collect();
     let first = lines.len().saturating_sub(SHOWN);
@@ -286,7 +286,7 @@ pub(super) async fn show(State(page): State<Page>, Query(given_by): Query<Parame
         _ => None,
     };
     let body = html! {
-        p { code { (foreign(&page.line(&run.words))) } }
+        p { code { (foreign(&page.runner.line(&run.words))) } }
         @if first > 0 { p { "The first " (first) " lines are left out." } }
         pre { @for line in &lines[first..] { (foreign(line)) "\n" } }
         @match run.outcome() {
@@ -300,12 +300,12 @@ pub(super) async fn show(State(page): State<Page>, Query(given_by): Query<Parame
         }
         @if question.is_some() {
             form method="post" action="/act" {
-                @for (name, value) in &run.form { input type="hidden" name=(name) value=(value); }
+                @for (name, value) in &kept.form { input type="hidden" name=(name) value=(value); }
                 button.danger name=(YES) value="yes" { "Yes, do it" }
             }
         }
         p { small { (run.meter) } }
-        p { a.button href=(run.back) { "Back" } }
+        p { a.button href=(kept.back) { "Back" } }
     };
     let every_s = run.outcome().is_none().then_some(1);
     View { title: "Command", path: "", every_s, looks: &[], body }.render(&page, &part).into_response()
@@ -326,8 +326,8 @@ fn ended(outcome: &Outcome) -> Markup {
 
 /// Stops a command.
 pub(super) async fn stop(State(page): State<Page>, Query(given_by): Query<Parameters>) -> Response {
-    if let Some(run) = given(&given_by, "n").parse().ok().and_then(|number| page.runner.find(number)) {
-        run.stop();
+    if let Some(kept) = given(&given_by, "n").parse().ok().and_then(|number| page.kept.find(number)) {
+        kept.run.stop();
     }
     Redirect::to(&href("/run", &[("n", given(&given_by, "n"))])).into_response()
 }
@@ -336,7 +336,8 @@ pub(super) async fn stop(State(page): State<Page>, Query(given_by): Query<Parame
 mod tests {
     use serde_json::json;
 
-    use super::{super::runner::line, *};
+    use super::*;
+    use crate::command::runner::line;
 
     fn line_of(form: &[(&str, &str)], stored: &Value) -> String {
         let form = form.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();

@@ -6,8 +6,8 @@
 mod action;
 mod form;
 mod guard;
+mod kept;
 mod page;
-mod runner;
 mod svg;
 mod view;
 
@@ -23,7 +23,8 @@ use axum::{
 use clap::Args;
 use tokio::{net::TcpListener, signal::ctrl_c, task::LocalSet};
 
-use self::{guard::Guard, runner::Runner};
+use self::{guard::Guard, kept::Kept};
+use super::runner::Runner;
 use crate::{aws::Aws, failure::Failure, output::Output};
 
 #[derive(Debug, Args)]
@@ -40,6 +41,7 @@ pub(crate) struct Ui {
 pub(super) struct Shared {
     aws: Aws,
     runner: Runner,
+    kept: Kept,
     may_write: bool,
 }
 
@@ -56,7 +58,7 @@ pub(super) async fn ui(aws: Aws, wanted: &Ui) -> Result<bool, Failure> {
     LocalSet::new()
         .run_until(async {
             let runner = Runner::start(aws.clone());
-            let shared = Arc::new(Shared { aws, runner, may_write: wanted.write });
+            let shared = Arc::new(Shared { aws, runner, kept: Kept::default(), may_write: wanted.write });
             let served = axum::serve(listener, router(shared, guard));
             tokio::select! {
                 served = served => served.map_err(Failure::from),

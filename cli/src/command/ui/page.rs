@@ -12,11 +12,9 @@ use maud::{DOCTYPE, Markup, html};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use super::{
-    Page, Shared,
-    runner::{Outcome, line},
-};
+use super::{Page, Shared};
 use crate::{
+    command::runner::Look,
     output::{clean, first_line},
     time::{exact, from_now},
 };
@@ -29,44 +27,10 @@ pub(super) const STATES: [&str; 9] =
 /// The characters that need no escape in a query (RFC 3986, section 2.3).
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The answers of a command that a view shows.
-pub(super) struct Look {
-    /// Each line of its JSON.
-    pub(super) rows: Vec<Value>,
-    notes: Vec<String>,
-    error: Option<String>,
-    words: Vec<String>,
-    cost: String,
-}
-
 impl Shared {
     /// Runs a command that can print JSON.
     pub(super) async fn look(&self, words: &[&str]) -> Look {
-        let mut with_json = words.to_vec();
-        // No option follows `--`, because an id or a name may begin with a dash.
-        with_json.insert(words.iter().position(|word| *word == "--").unwrap_or(words.len()), "--json");
-        let run = self.runner.run(owned(&with_json)).await;
-        let lines = run.printed.lines();
-        let error = match run.outcome() {
-            Some(Outcome::Error(error)) => Some(error.clone()),
-            Some(Outcome::Stopped) => Some("it took longer than a minute, and was stopped".to_owned()),
-            _ => None,
-        };
-        Look {
-            rows: lines.answers.iter().filter_map(|line| serde_json::from_str(line).ok()).collect(),
-            notes: lines.notes,
-            error,
-            words: owned(words),
-            cost: run.meter.to_string(),
-        }
-    }
-
-    /// Returns a command line with the options of this system.
-    pub(super) fn line(&self, words: &[String]) -> String {
-        let mut words = words.to_vec();
-        let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
-        words.splice(end..end, self.aws.place.option_words());
-        line(&words)
+        self.runner.look(owned(words)).await
     }
 
     /// Runs a command, and returns the lines that it prints.
@@ -177,7 +141,7 @@ impl View<'_> {
             @if !self.title.is_empty() { h1 { bdi { (clean(self.title)) } } }
             @for look in self.looks {
                 @if let Some(error) = &look.error {
-                    p.error data-status="" { code { (foreign(&shared.line(&look.words))) } ": " (clean(&shared.aws.place.with_options(error))) }
+                    p.error data-status="" { code { (foreign(&shared.runner.line(&look.words))) } ": " (clean(&shared.aws.place.with_options(error))) }
                 }
             }
             (self.body)
@@ -190,7 +154,7 @@ impl View<'_> {
                     summary { "Cost of this view" }
                     ul {
                         @for look in self.looks {
-                            li { code { (foreign(&shared.line(&look.words))) } " " (look.cost) }
+                            li { code { (foreign(&shared.runner.line(&look.words))) } " " (look.cost) }
                         }
                     }
                 }

@@ -6,6 +6,7 @@ mod doctor;
 mod environments;
 mod jobs;
 mod letters;
+mod mcp;
 mod queues;
 mod release;
 mod stats;

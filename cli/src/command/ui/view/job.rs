@@ -7,10 +7,13 @@ use serde_json::Value;
 
 use super::{Parameters, given};
 use crate::{
-    command::ui::{
-        Page, Shared,
-        page::{self, Part, View, count, foreign, foreign_lines, href, job_link, text, when},
-        svg,
+    command::{
+        data::remove_data,
+        ui::{
+            Page, Shared,
+            page::{self, Part, View, count, foreign, foreign_lines, href, job_link, text, when},
+            svg,
+        },
     },
     output::clean,
     time::exact,
@@ -157,9 +160,7 @@ fn pretty(value: &Value) -> String {
 
 fn without_data(record: &Value) -> Value {
     let mut record = record.clone();
-    if let Some(fields) = record.as_object_mut() {
-        fields.retain(|name, _| !["envelope", "result", "progress", "checkpoint", "meta"].contains(&name.as_str()));
-    }
+    remove_data(&mut record);
     record
 }
 

@@ -7,10 +7,12 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::{Parameters, given};
-use crate::command::ui::{
-    Page,
-    page::{Part, View, foreign, href, jobs, table, text, when},
+use crate::command::{
     runner,
+    ui::{
+        Page,
+        page::{Part, View, foreign, href, jobs, table, text, when},
+    },
 };
 
 /// Number of fires to show.

@@ -1,15 +1,13 @@
-//! Runs commands for the page, and keeps what they print.
+//! Runs commands in this process, and keeps what they print. The page of `sqjobs ui` and the tools of `sqjobs mcp` use it.
 
 use std::{
-    sync::{
-        Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use clap::Parser as _;
 use futures_util::future::LocalBoxFuture;
+use serde_json::Value;
 use tokio::{
     sync::{
         Notify,
@@ -19,36 +17,29 @@ use tokio::{
     time::timeout,
 };
 
-use super::form::Parameters;
 use crate::{
     args::Args,
     aws::Aws,
     command,
     failure::Failure,
     meter::Meter,
-    output::{PRINTED, Printed, first_line},
+    output::{PRINTED, Printed},
+    place::Place,
     shell::shell,
 };
 
-/// Maximum time of a command that a view waits for.
+/// Maximum time of a command whose end is awaited.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// Number of runs that are kept to be shown.
-const KEPT: usize = 100;
 
 /// Starts commands.
 pub(super) struct Runner {
     starts: UnboundedSender<Arc<Run>>,
-    count: AtomicU64,
-    runs: Mutex<Vec<Arc<Run>>>,
+    place: Place,
 }
 
 /// A command that runs or has run.
 pub(super) struct Run {
-    pub(super) number: u64,
     pub(super) words: Vec<String>,
-    /// The form that asked for it, and the view to return to.
-    pub(super) form: Parameters,
-    pub(super) back: String,
     pub(super) printed: Printed,
     pub(super) meter: Meter,
     outcome: OnceLock<Outcome>,
@@ -65,10 +56,23 @@ pub(super) enum Outcome {
     Stopped,
 }
 
+/// The answers of a command that can print JSON.
+pub(super) struct Look {
+    /// Each line of its JSON.
+    pub(super) rows: Vec<Value>,
+    pub(super) notes: Vec<String>,
+    pub(super) error: Option<String>,
+    /// True if the answer of the command is no.
+    pub(super) is_no: bool,
+    /// The command, without `--json`.
+    pub(super) words: Vec<String>,
+    pub(super) cost: String,
+}
+
 impl Runner {
     /// Starts the task that runs commands. It needs a `LocalSet`, because commands are not `Send`.
     pub(super) fn start(aws: Aws) -> Self {
-        let (starts, mut wanted) = unbounded_channel::<Arc<Run>>();
+        let (place, (starts, mut wanted)) = (aws.place.clone(), unbounded_channel::<Arc<Run>>());
         spawn_local(async move {
             while let Some(run) = wanted.recv().await {
                 let (aws, own) = (Aws { meter: run.meter.clone(), ..aws.clone() }, Arc::clone(&run));
@@ -85,15 +89,13 @@ impl Runner {
                 });
             }
         });
-        Self { starts, count: AtomicU64::new(0), runs: Mutex::default() }
+        Self { starts, place }
     }
 
-    fn begin(&self, words: Vec<String>, form: Parameters, back: String) -> Arc<Run> {
+    /// Starts a command.
+    pub(super) fn begin(&self, words: Vec<String>) -> Arc<Run> {
         let run = Arc::new(Run {
-            number: self.count.fetch_add(1, Ordering::Relaxed),
             words,
-            form,
-            back,
             printed: Printed::default(),
             meter: Meter::default(),
             outcome: OnceLock::new(),
@@ -104,9 +106,9 @@ impl Runner {
         run
     }
 
-    /// Runs a command for a view. It goes on if the reader leaves the view: if it stopped while it reads dead letters, they would stay hidden.
+    /// Runs a command to its end. It goes on if nobody waits for it any more: if it stopped while it reads dead letters, they would stay hidden.
     pub(super) async fn run(&self, words: Vec<String>) -> Arc<Run> {
-        let run = self.begin(words, Parameters::new(), String::new());
+        let run = self.begin(words);
         if timeout(PATIENCE, run.ended()).await.is_err() {
             run.stop();
             run.ended().await;
@@ -114,21 +116,39 @@ impl Runner {
         run
     }
 
-    /// Starts a command that the user has asked for, and keeps it to be shown.
-    pub(super) fn keep(&self, words: Vec<String>, form: Parameters, back: String) -> Arc<Run> {
-        let run = self.begin(words, form, back);
-        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        let excess = (runs.len() + 1).saturating_sub(KEPT);
-        let ended: Vec<_> = runs.iter().filter(|run| run.outcome().is_some()).take(excess).map(|run| run.number).collect();
-        runs.retain(|run| !ended.contains(&run.number));
-        runs.push(Arc::clone(&run));
-        run
+    /// Runs a command that can print JSON.
+    pub(super) async fn look(&self, words: Vec<String>) -> Look {
+        let mut with_json = words.clone();
+        // No option follows `--`, because an id or a name may begin with a dash.
+        with_json.insert(end_of_options(&words), "--json".into());
+        let run = self.run(with_json).await;
+        let lines = run.printed.lines();
+        let error = match run.outcome() {
+            Some(Outcome::Error(error)) => Some(error.clone()),
+            Some(Outcome::Stopped) => Some("it took longer than a minute, and was stopped".to_owned()),
+            _ => None,
+        };
+        Look {
+            rows: lines.answers.iter().filter_map(|line| serde_json::from_str(line).ok()).collect(),
+            notes: lines.notes,
+            error,
+            is_no: run.outcome() == Some(&Outcome::No),
+            words,
+            cost: run.meter.to_string(),
+        }
     }
 
-    pub(super) fn find(&self, number: u64) -> Option<Arc<Run>> {
-        let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        runs.iter().find(|run| run.number == number).cloned()
+    /// Returns a command line with the options of this system.
+    pub(super) fn line(&self, words: &[String]) -> String {
+        let (mut words, end) = (words.to_vec(), end_of_options(words));
+        words.splice(end..end, self.place.option_words());
+        line(&words)
     }
+}
+
+/// Returns the index after the options of a command.
+pub(super) fn end_of_options(words: &[String]) -> usize {
+    words.iter().position(|word| word == "--").unwrap_or(words.len())
 }
 
 impl Run {
@@ -155,8 +175,7 @@ fn execute<'a>(words: &'a [String], aws: &'a Aws) -> LocalBoxFuture<'a, Outcome>
         let words = ["sqjobs"].into_iter().chain(words.iter().map(String::as_str));
         let args = match Args::try_parse_from(words) {
             Ok(args) => args,
-            // The other lines are about the command line.
-            Err(error) => return Outcome::Error(first_line(error.to_string().trim_start_matches("error: "))),
+            Err(error) => return Outcome::Error(flaw(&error)),
         };
         match Box::pin(command::run(args, Some(aws))).await {
             Ok(true) => Outcome::Yes,
@@ -165,6 +184,13 @@ fn execute<'a>(words: &'a [String], aws: &'a Aws) -> LocalBoxFuture<'a, Outcome>
             Err(Failure::Message(message)) => Outcome::Error(message),
         }
     })
+}
+
+/// Returns what is wrong with a command line, in one line. The paragraphs after the first are about its use.
+fn flaw(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let lines = text.trim_start_matches("error: ").lines().take_while(|line| !line.is_empty());
+    lines.map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
 /// Returns the command line for a shell.
