@@ -24,6 +24,7 @@ use crate::{
         stats::Stats,
         table::Table,
         tag::Tag,
+        tail::Tail,
         tree::Tree,
         ui::Ui,
     },
@@ -55,7 +56,15 @@ pub(crate) enum Command {
     /// Find jobs. Without options, the command finds the jobs that failed for good.
     List(List),
     /// Follow a job until it ends. Exit status: 0 if it succeeded, otherwise 1.
+    ///
+    /// The command reads the record of one job. `sqjobs tail` follows all jobs.
     Watch(Watch),
+    /// Follow all queues: print a line for each attempt that ends, and for each message that is not run.
+    ///
+    /// The command reads the logs of the functions, so it needs the permission logs:FilterLogEvents. Jobs need no record. Endings are shown
+    /// as soon as CloudWatch shows their log lines, usually after some seconds. If RUST_LOG hides a line of a function, the command does not
+    /// show it: successes are at the level info. `sqjobs watch` follows one job by its record. Ctrl-C ends the command with exit status 0.
+    Tail(Tail),
     /// Show the tree of a job: its ancestors, and the jobs that it enqueued.
     Tree(Tree),
     /// Explain what happened to a job, and what happens next.

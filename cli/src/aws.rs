@@ -68,6 +68,12 @@ impl Aws {
         aws_sdk_sqs::Client::from_conf(aws_sdk_sqs::Config::from(&self.sdk).to_builder().interceptor(self.meter.clone()).build())
     }
 
+    pub(crate) fn logs(&self) -> aws_sdk_cloudwatchlogs::Client {
+        aws_sdk_cloudwatchlogs::Client::from_conf(
+            aws_sdk_cloudwatchlogs::Config::from(&self.sdk).to_builder().interceptor(self.meter.clone()).build(),
+        )
+    }
+
     pub(crate) fn iam(&self) -> aws_sdk_iam::Client {
         aws_sdk_iam::Client::from_conf(aws_sdk_iam::Config::from(&self.sdk).to_builder().interceptor(self.meter.clone()).build())
     }

@@ -31,6 +31,7 @@ pub(crate) mod stats;
 pub(crate) mod table;
 mod tables;
 pub(crate) mod tag;
+pub(crate) mod tail;
 pub(crate) mod tree;
 pub(crate) mod ui;
 mod workflow;
@@ -61,6 +62,7 @@ pub(crate) async fn run(args: Args, connected: Option<&Aws>) -> Result<bool, Fai
         Command::Tree(wanted) => tree::tree(&aws().await, wanted).await,
         Command::Explain(wanted) => explain::explain(&aws().await, wanted).await,
         Command::Watch(wanted) => follow::watch(&aws().await, wanted).await,
+        Command::Tail(wanted) => tail::tail(&aws().await, &wanted).await,
         Command::Cancel(wanted) => cancel::cancel(&changing().await?, wanted).await,
         Command::Complete(wanted) => complete::complete(&changing().await?, wanted).await,
         Command::Retry(wanted) => retry::retry(&changing().await?, *wanted).await,

@@ -12,7 +12,7 @@ use crate::{
     value::text,
 };
 use Audience::{Deployer, Operator, Producer, Reader};
-use On::{DeadLetters, DeployedRoles, Everything, Functions, Jobs, Queues, Roles, Rules, Schedules, Tables};
+use On::{DeadLetters, DeployedRoles, Everything, Functions, Jobs, Logs, Queues, Roles, Rules, Schedules, Tables};
 
 #[derive(Debug, Args)]
 pub(crate) struct Permissions {
@@ -58,6 +58,8 @@ enum On {
     DeadLetters,
     /// The functions that have the prefix.
     Functions,
+    /// The log groups of these functions.
+    Logs,
     /// The roles that `cargo lambda deploy` makes.
     DeployedRoles,
     /// All roles: a function may have any.
@@ -97,6 +99,7 @@ const NEEDS: &[Need] = &[
         ],
         Functions,
     ),
+    need("Logs", LOOK, &["logs:FilterLogEvents"], Logs),
     need("Mappings", LOOK, &["lambda:ListEventSourceMappings"], Everything),
     need("Roles", LOOK, &["iam:SimulatePrincipalPolicy"], Roles),
     need(
@@ -197,6 +200,7 @@ fn resources(place: &Place, region: &str, account: &str, on: On) -> Vec<String> 
         Queues => vec![arn("sqs", format!("{prefix}*"))],
         DeadLetters => vec![arn("sqs", format!("{prefix}*-dlq")), arn("sqs", format!("{prefix}*-dlq.fifo"))],
         Functions => vec![arn("lambda", format!("function:{prefix}*"))],
+        Logs => vec![arn("logs", format!("log-group:/aws/lambda/{prefix}*"))],
         DeployedRoles => vec![role("cargo-lambda-role*")],
         Roles => vec![role("*")],
         Rules => vec![arn("events", format!("rule/{prefix}*"))],

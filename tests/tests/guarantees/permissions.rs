@@ -51,6 +51,9 @@ pub(crate) fn taken(request: &Passed) -> Vec<String> {
     if let Some(name) = operation.strip_prefix("AWSEvents.") {
         return vec![format!("events:{name}")];
     }
+    if let Some(name) = operation.strip_prefix("Logs_20140328.") {
+        return vec![format!("logs:{name}")];
+    }
     if let Some(name) = operation.strip_prefix("DynamoDB_20120810.") {
         let parts: &[(&str, &str)] = match name {
             "BatchExecuteStatement" => &[("INSERT INTO", "PartiQLInsert"), ("UPDATE ", "PartiQLUpdate")],
@@ -143,6 +146,7 @@ async fn live(world: &World, ask: impl Fn(&str, &[&str])) {
             &["explain", &fatal],
             &["watch", &fatal],
             &["stats"],
+            &["tail", "--within", "0s"],
             &["dlq", "list"],
             &["dlq", "show", "probes", &fatal],
             &["queue", "list"],

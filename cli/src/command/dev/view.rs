@@ -118,6 +118,7 @@ impl<'a> View<'a> {
         }
         lines.extend([
             "  sqjobs ui --write".into(),
+            "  sqjobs tail".into(),
             String::new(),
             format!(
                 "{DIM}succeeded, retried, failed: the attempts that ended today (UTC); `sqjobs list` shows the jobs that failed{PLAIN}"

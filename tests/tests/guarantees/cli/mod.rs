@@ -10,6 +10,7 @@ mod mcp;
 mod queues;
 mod release;
 mod stats;
+mod tail;
 mod ui;
 
 use std::{
