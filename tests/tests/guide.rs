@@ -275,7 +275,8 @@ fn test_names(line: &str) -> impl Iterator<Item = &str> {
 /// Every test, by the name of its file and its own.
 fn tests() -> BTreeSet<String> {
     let ours = ["beater", "client", "envelope", "lifecycle", "schedule", "worker"].map(|module| format!("shared/src/{module}/tests"));
-    let others = ["shared/src/beater/tests/linked", "tests/tests/guarantees", "tests/tests/guarantees/cli", "cli/src/command/ui"];
+    let others = ["cli/src/command", "cli/src/command/mcp", "cli/src/command/ui"];
+    let others = others.into_iter().chain(["shared/src/beater/tests/linked", "tests/tests/guarantees", "tests/tests/guarantees/cli"]);
     let folders = ours.into_iter().chain(others.map(str::to_owned));
     let files = folders.flat_map(|folder| fs::read_dir(Path::new(ROOT).join(folder)).into_iter().flatten().flatten());
     files.flat_map(|file| tests_of(&file.path())).collect()

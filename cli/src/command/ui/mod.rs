@@ -4,6 +4,7 @@
 //! page does what the command line does, with the same rights.
 
 mod action;
+mod args;
 mod form;
 mod guard;
 mod kept;
@@ -20,22 +21,12 @@ use axum::{
     response::IntoResponse,
     routing::{get, post},
 };
-use clap::Args;
 use tokio::{net::TcpListener, signal::ctrl_c, task::LocalSet};
 
+pub(crate) use self::args::Ui;
 use self::{guard::Guard, kept::Kept};
 use super::runner::Runner;
 use crate::{aws::Aws, failure::Failure, output::Output};
-
-#[derive(Debug, Args)]
-pub(crate) struct Ui {
-    /// The port, on the loopback address. With 0, the system chooses a free one.
-    #[arg(long, default_value_t = 4577)]
-    pub(crate) port: u16,
-    /// Allow changes, such as retry, cancel and redrive. Without this option, the page only reads.
-    #[arg(long)]
-    pub(crate) write: bool,
-}
 
 /// The state that all requests to the page share.
 pub(super) struct Shared {
