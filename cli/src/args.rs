@@ -62,7 +62,7 @@ pub(crate) enum Command {
     /// Follow all queues: print a line for each attempt that ends, and for each message that is not run.
     ///
     /// The command reads the logs of the functions, so it needs the permission logs:FilterLogEvents. Jobs need no record. Endings are shown
-    /// as soon as CloudWatch shows their log lines, usually after some seconds. If RUST_LOG hides a line of a function, the command does not
+    /// as soon as CloudWatch shows their log lines, usually after some seconds. If `RUST_LOG` hides a line of a function, the command does not
     /// show it: successes are at the level info. `sqjobs watch` follows one job by its record. Ctrl-C ends the command with exit status 0.
     Tail(Tail),
     /// Show the tree of a job: its ancestors, and the jobs that it enqueued.

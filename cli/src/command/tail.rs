@@ -325,7 +325,7 @@ mod tests {
             let wanted = wanted(&format!("sqjobs tail --outcome failed --id x --id {id}"));
             assert_eq!(pattern(&wanted), r#"{ ($.target = "sqjobs::ending") && (($.outcome = "failed")) }"#, "{id}");
         }
-        let many: String = (0..99).map(|number| format!(" --id order-{number:06}")).collect();
+        let many = (0..99).map(|number| format!(" --id order-{number:06}")).collect::<Vec<_>>().concat();
         let pattern = pattern(&wanted(&format!("sqjobs tail{many}")));
         assert!(pattern.len() <= PATTERN, "{}", pattern.len());
     }
@@ -354,8 +354,8 @@ mod tests {
     #[test]
     fn the_outcomes_are_those_that_functions_log() {
         let source = include_str!("../../../shared/src/lifecycle/ending.rs");
-        let (_, names) = source.split_once("fn as_str").expect("the function that names endings");
-        let named: BTreeSet<_> = names.split('"').skip(1).step_by(2).collect();
+        let (_, code) = source.split_once("fn as_str").expect("the function that names endings");
+        let named: BTreeSet<_> = code.split('"').skip(1).step_by(2).collect();
         assert_eq!(named, BTreeSet::from(OUTCOMES));
     }
 }

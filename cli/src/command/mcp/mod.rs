@@ -45,7 +45,7 @@ pub(super) async fn mcp(aws: Aws, wanted: &Mcp) -> Result<bool, Failure> {
             let place = aws.place.clone();
             let server = Server { runner: Runner::start(aws), place, tools: ReadTool::all(), shows_data: wanted.show_arguments };
             let failed = "cannot serve the Model Context Protocol on standard input and output";
-            let service = server.serve(stdio_pipes()).await.map_err(|error| Failure::new(format!("{failed}: {error}")))?;
+            let service = Box::pin(server.serve(stdio_pipes())).await.map_err(|error| Failure::new(format!("{failed}: {error}")))?;
             service.waiting().await.map_err(|error| Failure::new(format!("{failed}: {error}")))?;
             Ok(true)
         })
