@@ -133,6 +133,11 @@ fn tail_shows_each_ending_on_all_queues_once_and_ends_with_ctrl_c() {
         assert!(Ran::with(world, &[("AWS_ENDPOINT_URL", proxy.url())], &["tail"]).error().contains("there is no log to follow"));
         world.deploy(&Function::probe()).await;
         world.deploy_with_queues(Function::adder()).await;
+        let denied = json!({"__type": "AccessDeniedException", "message": "User: arn:aws:iam::1:user/a is not authorized"}).to_string();
+        proxy.arm(Fault::answer(LOOK, "", 400, denied));
+        let ran = Ran::with(world, &[("AWS_ENDPOINT_URL", proxy.url())], &["tail"]);
+        assert_eq!(ran.status, 2, "{ran:?}");
+        assert!(ran.said.contains("which needs the permission logs:FilterLogEvents") && ran.said.contains("--profile"), "{ran:?}");
         let tail = Tail::start(world, &proxy.url());
         tail.says(&format!("following the logs of adder-{0}, probe-{0}; 2 requests every 1.0s", world.account.id)).await;
         tail.says("has not logged yet: there is no log group /aws/lambda/adder-").await;
