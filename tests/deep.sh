@@ -9,7 +9,7 @@ step() { printf '\n== %s\n' "$1"; }
 
 step "every order of events within larger bounds, and rules that are broken on purpose"
 # Link-time optimization would take longer than it saves.
-CARGO_PROFILE_RELEASE_LTO=off cargo test --release --locked -p sqjobs --lib -- --ignored --nocapture \
+CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 cargo test --release --locked -p sqjobs --lib -- --ignored --nocapture \
   within_larger_bounds each_broken_rule
 
 step "a million simulated jobs"

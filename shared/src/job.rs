@@ -294,7 +294,7 @@ impl<J: Job<S>, S: Send + Sync + 'static> Bound<J, S> {
             None
         });
         let report = Report { id, name, failure, is_permanent, attempt: Some(attempt), arguments: arguments.as_ref() };
-        report_to(&self.reporters, report).await
+        report_to(&self.reporters, report).await;
     }
 
     fn context(&self, attempt: Arc<Attempt>) -> Context<S> {

@@ -30,7 +30,7 @@ mod tests {
         let mut record = schema["$defs"]["record"]["properties"].clone();
         let left_out = without_data(&mut record);
         assert_eq!(left_out, ["envelope", "message_attributes", "meta", "progress", "checkpoint", "result"]);
-        let reviewed = "attempts blocked_on cancel_requested dependencies dependents digest dlq due enqueued_at error finished_at generation held history id lease_until listed listed_at max_attempts message_group name owner parent_id purge_at queue root_id run_at runs snoozes started_at state tags";
+        let reviewed = "attempts blocked_on cancel_requested dependencies dependents digest dlq due enqueued_at error finished_at generation held history id lease_until listed listed_at max_attempts message_group name owner parent_id purge_at queue root_id run_at runs snoozes started_at state tags trace_id";
         for name in record.as_object().expect("fields").keys() {
             assert!(reviewed.split(' ').any(|field| field == name), "{name} is a new field of a record: is it data of the job?");
         }

@@ -327,6 +327,7 @@ fn a_hook_that_a_job_does_not_have_costs_no_call() {
         Hook::Failure(failure()),
         Hook::Retry(failure()),
         Hook::PermanentFailure(failure()),
+        Hook::Report { failure: failure(), is_permanent: true },
     ];
     assert_eq!(hooks.map(|hook| job.has(&hook)), [false, true, false, false, false, false]);
 }

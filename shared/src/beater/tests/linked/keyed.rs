@@ -181,7 +181,7 @@ fn one_of_two_jobs_holds_their_key_within_small_bounds() {
 #[test]
 #[ignore = "takes minutes, and gigabytes"]
 fn one_of_two_jobs_holds_their_key_within_larger_bounds() {
-    ALL.iter().map(|bounds| Bounds { processes: 2, ..*bounds }).for_each(holds);
+    ALL.iter().copied().for_each(holds);
 }
 
 #[test]
