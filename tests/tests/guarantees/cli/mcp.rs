@@ -152,9 +152,19 @@ async fn leave_secrets(world: &World) {
     world.drained().await;
 }
 
+/// Rounds the means and deviations of statistics, which are added up in the order in which the table returns them.
+fn rounded(value: &Value) -> Value {
+    match value {
+        Value::Number(number) if number.is_f64() => json!(number.as_f64().map(|number| (number * 1e6).round() / 1e6)),
+        Value::Array(items) => items.iter().map(rounded).collect(),
+        Value::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), rounded(value))).collect(),
+        other => other.clone(),
+    }
+}
+
 /// Returns JSON without the times that are relative to now, which differ between two calls.
 fn timeless(answers: &Value) -> String {
-    let text = answers.to_string();
+    let text = rounded(answers).to_string();
     let mut parts = text.split(" (");
     let mut whole = parts.next().unwrap_or_default().to_owned();
     for part in parts {
