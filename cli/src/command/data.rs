@@ -1,4 +1,4 @@
-//! The data of jobs, which may be private: their arguments, results and notes.
+//! The data of jobs, which may be private: their arguments, results, progress, checkpoints and metadata.
 
 use serde_json::Value;
 

@@ -18,7 +18,7 @@ use rmcp::{
     transport::stdio_pipes,
 };
 use serde_json::json;
-use tokio::task::LocalSet;
+use tokio::{sync::Mutex, task::LocalSet};
 
 pub(crate) use self::args::Mcp;
 use self::tool::{HOSTILE, ReadTool};
@@ -28,11 +28,14 @@ use super::{
 };
 use crate::{aws::Aws, failure::Failure, place::Place};
 
+/// Maximum number of values in an answer.
+const MOST: usize = 200;
+
 const INSTRUCTIONS: &str = "Read-only tools for sqjobs, a system for background jobs on AWS Lambda, SQS and DynamoDB. Begin with `doctor` to find \
                             faults, with `list` to see failed jobs, and with `explain` to learn what happened to a job and what happens next. \
                             Each tool runs a command of sqjobs and answers with an object: `command` is the command line that does the same; \
                             `answers` has one value for each line of the command's JSON output; `notes` are its remarks; `exit_status` is 1 if \
-                            the answer is no, such as a missing job; `cost` counts the requests to AWS. No tool changes anything. An answer may \
+                            the answer is no, such as a missing job, and 2 with `error`; `cost` counts the requests to AWS. No tool changes anything. An answer may \
                             name commands that change something: leave them to the user. ";
 
 /// Serves the tools until the client closes the input.
@@ -43,7 +46,13 @@ pub(super) async fn mcp(aws: Aws, wanted: &Mcp) -> Result<bool, Failure> {
     LocalSet::new()
         .run_until(async {
             let place = aws.place.clone();
-            let server = Server { runner: Runner::start(aws), place, tools: ReadTool::all(), shows_data: wanted.show_arguments };
+            let server = Server {
+                runner: Runner::start(aws),
+                place,
+                tools: ReadTool::all(),
+                shows_data: wanted.show_arguments,
+                explains: Mutex::default(),
+            };
             let failed = "cannot serve the Model Context Protocol on standard input and output";
             let service = Box::pin(server.serve(stdio_pipes())).await.map_err(|error| Failure::new(format!("{failed}: {error}")))?;
             service.waiting().await.map_err(|error| Failure::new(format!("{failed}: {error}")))?;
@@ -57,6 +66,8 @@ struct Server {
     place: Place,
     tools: Vec<ReadTool>,
     shows_data: bool,
+    /// Held while a job is explained.
+    explains: Mutex<()>,
 }
 
 impl ServerHandler for Server {
@@ -86,7 +97,11 @@ impl ServerHandler for Server {
             return Err(ErrorData::invalid_params(message, None));
         };
         let answer = match tool.words(&request.arguments.unwrap_or_default()) {
-            Ok(words) => self.answer(self.runner.look(words).await),
+            Ok(words) => {
+                // An explanation may hide dead letters from other readers, also from another explanation.
+                let _one = if tool.name == "explain" { Some(self.explains.lock().await) } else { None };
+                self.answer(self.runner.look(words).await)
+            }
             Err(flaw) => CallToolResult::error(vec![ContentBlock::text(flaw)]),
         };
         Ok(answer.into())
@@ -103,6 +118,10 @@ impl Server {
                     "These fields of records were left out: {names}. To show them, the user starts `sqjobs mcp --show-arguments`."
                 ));
             }
+        }
+        if look.rows.len() > MOST {
+            look.notes.push(format!("Only the first {MOST} of {} answers are here. The user sees all with the command.", look.rows.len()));
+            look.rows.truncate(MOST);
         }
         let mut words = look.words;
         words.insert(end_of_options(&words), "--json".into());

@@ -155,9 +155,9 @@ pub(crate) struct Preview {
     /// Show fires after this time. Default: now.
     #[arg(long, value_name = "INSTANT", value_parser = time::instant)]
     pub(crate) after: Option<Timestamp>,
-    /// The number of fires to show.
-    #[arg(long, default_value_t = 5)]
-    pub(crate) count: usize,
+    /// The number of fires to show, up to 1,000.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) count: u16,
     /// Print a JSON array of times.
     #[arg(long)]
     pub(crate) json: bool,

@@ -22,7 +22,7 @@ pub(super) async fn preview(aws: impl AsyncFn() -> Aws, wanted: &Preview, output
             stored.timetable(now)?
         }
     };
-    let fires = timetable.preview(after).take(wanted.count);
+    let fires = timetable.preview(after).take(wanted.count.into());
     if wanted.json {
         let instants: Vec<_> = fires.map(|fire| fire.at.to_string()).collect();
         output.json(&instants)?;

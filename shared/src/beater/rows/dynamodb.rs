@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::{Changed, Found, Row, Rows};
 use crate::{
     Record,
-    store::{Item, SEGMENTS, StoreError, Write, due_items, failed, segment_items, text, version_condition},
+    store::{Item, SEGMENTS, StoreError, Write, due_items, failed, parse, segment_items, text, version_condition},
 };
 
 /// Rows in a DynamoDB table with the hash key `id`, and the records of jobs in another.
@@ -192,9 +192,9 @@ fn same_version(seen: &Record) -> (String, HashMap<String, String>, Item) {
 fn row(item: Item) -> Found {
     let id = item.get("id").and_then(|id| id.as_s().ok()).cloned().unwrap_or_default();
     let unknown = item.iter().filter(|(name, _)| !Row::has_field(name)).map(|(name, value)| (name.clone(), value.clone())).collect();
-    match serde_dynamo::from_item::<_, Row>(item) {
+    match parse::<Row>(item) {
         Ok(row) => Ok(Row { unknown, ..row }),
-        Err(error) => Err((id, error.to_string())),
+        Err(flaw) => Err((id, flaw)),
     }
 }
 

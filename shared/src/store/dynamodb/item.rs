@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use serde::de::DeserializeOwned;
 
 use crate::{envelope::told, record::Record, store::StoreError};
 
@@ -24,9 +25,14 @@ pub(crate) fn record(item: Item) -> Result<Record, StoreError> {
             flaw: format!("{name}: its value is the default, which must be stored as an absent attribute; remove the attribute"),
         });
     }
+    parse(item).map_err(|flaw| StoreError::Unreadable { id, flaw })
+}
+
+/// Reads an item, or returns its flaw without any text of the item.
+pub(crate) fn parse<T: DeserializeOwned>(item: Item) -> Result<T, String> {
     let item = serde_dynamo::AttributeValue::M(serde_dynamo::Item::from(item).into());
     let read = serde_path_to_error::deserialize(serde_dynamo::Deserializer::from_attribute_value(item));
-    read.map_err(|error| StoreError::Unreadable { id, flaw: flaw(&error) })
+    read.map_err(|error| flaw(&error))
 }
 
 /// Returns an attribute that belongs to the version of the record, and that is present but should be absent. The condition of each write

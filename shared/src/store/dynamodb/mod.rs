@@ -24,7 +24,7 @@ pub(crate) use self::item::record;
 pub(crate) use self::{
     error::failed,
     index::due_items,
-    item::{Item, text},
+    item::{Item, parse, text},
     scan::{SEGMENTS, segment_items},
     statement::version_condition,
 };
