@@ -163,13 +163,13 @@ async fn follow(aws: &Aws, wanted: &Tail) -> Result<(), Failure> {
     let names: Vec<_> = logs.iter().flat_map(|log| &log.functions).map(|function| clean(function)).collect();
     let every = if logs.len() == 1 { "a request".into() } else { format!("{} requests", logs.len()) };
     note!("following the logs of {}; at least {every} every {}; Ctrl-C ends it", names.join(", "), fine(pause));
-    let mut pace = interval(PACE);
-    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut turns = interval(PACE);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut output, mut was_refused) = (Output::new(), false);
     loop {
         let (looked, mut endings) = (Instant::now(), Vec::new());
         for log in logs.iter_mut().filter(|log| log.state != Reading::Denied) {
-            log.read(aws, &pattern, &mut pace, &mut endings).await?;
+            log.read(aws, &pattern, &mut turns, &mut endings).await?;
         }
         if logs.iter().all(|log| log.state == Reading::Denied) {
             return Err(Failure::new("no log can be read; `sqjobs permissions --for reader` prints a policy that allows it"));
@@ -249,10 +249,10 @@ async fn logs(aws: &Aws, queues: &[String], from: Timestamp) -> Result<Vec<Log>,
 
 impl Log {
     /// Adds the endings that are new since the last look.
-    async fn read(&mut self, aws: &Aws, pattern: &str, pace: &mut Interval, endings: &mut Vec<Ending>) -> Result<(), Failure> {
+    async fn read(&mut self, aws: &Aws, pattern: &str, turns: &mut Interval, endings: &mut Vec<Ending>) -> Result<(), Failure> {
         let now = aws.clock.now();
         loop {
-            pace.tick().await;
+            turns.tick().await;
             let wanted = aws.logs().filter_log_events().log_group_name(&self.group).start_time(self.from.as_millisecond());
             let page = wanted.filter_pattern(pattern).set_next_token(self.next_page.clone()).send().await;
             let page = match page {
@@ -260,7 +260,7 @@ impl Log {
                 Err(error) => return self.unread(error),
             };
             for event in page.events.unwrap_or_default() {
-                endings.extend(self.new(&event));
+                endings.extend(self.unseen(&event));
             }
             self.next_page = page.next_token;
             if self.next_page.is_none() {
@@ -275,7 +275,7 @@ impl Log {
     }
 
     /// Returns the ending in an event that was not seen before.
-    fn new(&mut self, event: &FilteredLogEvent) -> Option<Ending> {
+    fn unseen(&mut self, event: &FilteredLogEvent) -> Option<Ending> {
         let (at, line) = (event.timestamp?, event.message.as_ref()?);
         let line_hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(line);
         if self.seen.insert(line_hash, at).is_some() {
