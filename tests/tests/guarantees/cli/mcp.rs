@@ -248,6 +248,7 @@ fn a_wrong_call_of_a_tool_is_refused_with_its_reason() {
             ("list", json!({"state": "lost"}), "'--state <STATE>': \\\"lost\\\" is not a state; write scheduled, "),
             ("list", json!({"failed": true, "due": true}), "'--failed' cannot be used with '--due'"),
             ("schedule_preview", json!({}), "required arguments were not provided: <ID|--cron <EXPRESSION>|--every <DURATION>>"),
+            ("schedule_preview", json!({"every": "1s", "count": 60_000}), "60000 is not in 1..=1000"),
             ("stats", json!({"queue": "nowhere"}), "there is no queue nowhere"),
         ];
         for (tool, input, flaw) in cases {
