@@ -17,6 +17,7 @@ use aws_smithy_types::{body::SdkBody, error::display::DisplayErrorContext};
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 
 use super::{Connector, Pool};
+use crate::Clock;
 
 /// A client with its own pool, for the requests to a collector. Clones share the pool. The caller limits the time of a request.
 #[derive(Debug, Clone)]
@@ -44,7 +45,7 @@ impl Collector {
 
     async fn send(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         if let Some((region, credentials)) = region(&request).zip(self.credentials.as_ref()) {
-            request = signed(request, &region, credentials, SystemTime::now())?;
+            request = signed(request, &region, credentials, Clock::system().now().into())?;
         }
         let request = HttpRequest::try_from(request.map(SdkBody::from))?;
         let response = self.connector.send(request).await?.try_into_http1x()?;
