@@ -164,11 +164,11 @@ pub(crate) async fn run(built: &Built, target: &Path) -> Result<Results, String>
     })
 }
 
-/// Measures what traces cost.
+/// Measures the cost of traces.
 ///
 /// # Errors
 ///
-/// When a subject gives an unexpected response.
+/// A subject has given an unexpected response.
 pub(crate) async fn traced(built: &Built, target: &Path) -> Result<Traced, String> {
     eprintln!("traces");
     let (subjects, plain) = ([Subject::Sqjobs, Subject::Traced], Conditions::default());

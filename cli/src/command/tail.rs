@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_another_target_is_no_ending_and_a_hostile_one_is_shown_as_text() {
+    fn only_ending_lines_are_shown_and_a_hostile_one_is_shown_as_text() {
         let ended = r#"{"timestamp":"2026-05-04T12:00:00.123456Z","level":"ERROR","message":"job ended","id":"a\u001b[2J","job":"n","attempt":3,
             "generation":4,"outcome":"failed","kind":"error","error":"no\nmore","run_ms":1200,"waited_ms":7,"request_id":"r","target":"sqjobs::ending"}"#;
         let ending = log().parse(ended, "2026/05/04/[$LATEST]1").expect("an ending");

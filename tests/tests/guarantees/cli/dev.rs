@@ -59,7 +59,7 @@ impl Dev {
 }
 
 /// Collects the lines of a pipe.
-fn lines(pipe: impl Read + Send + 'static) -> Arc<Mutex<Vec<String>>> {
+pub(super) fn lines(pipe: impl Read + Send + 'static) -> Arc<Mutex<Vec<String>>> {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&lines);
     thread::spawn(move || {

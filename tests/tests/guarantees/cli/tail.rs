@@ -2,15 +2,13 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead as _, BufReader, Read},
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
-    thread,
 };
 
 use serde_json::{Value, json};
 
-use super::{Ran, command, sqjobs};
+use super::{Ran, command, dev::lines, sqjobs};
 use crate::{
     function::Function,
     proxy::{Fault, Proxy},
@@ -64,18 +62,6 @@ impl Drop for Tail {
     fn drop(&mut self) {
         self.child.kill().ok();
     }
-}
-
-/// Collects the lines of a pipe.
-fn lines(pipe: impl Read + Send + 'static) -> Arc<Mutex<Vec<String>>> {
-    let lines = Arc::new(Mutex::new(Vec::new()));
-    let kept = Arc::clone(&lines);
-    thread::spawn(move || {
-        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
-            kept.lock().expect("nobody panics with the lock").push(line);
-        }
-    });
-    lines
 }
 
 /// Waits until the command has looked into the logs this many times more.
