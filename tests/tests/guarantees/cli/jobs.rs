@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
+    fs, io,
     process::{Command, Stdio},
     sync::Arc,
 };
@@ -1328,14 +1328,11 @@ fn missing_credentials_or_network_are_reported_in_one_sentence() {
 
 #[test]
 fn a_reader_that_goes_away_ends_the_command_without_a_word() {
-    let mut child = Command::new(program("sqjobs"))
-        .args(["schedule", "preview", "--every", "1s", "--count", "1000000"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    drop(child.stdout.take());
-    let ran = Ran::of(&[], &child.wait_with_output().expect("it ends"));
+    let (reader, writer) = io::pipe().expect("a pipe");
+    drop(reader);
+    let mut command = Command::new(program("sqjobs"));
+    command.args(["schedule", "preview", "--every", "1s", "--count", "1000"]).stdout(writer);
+    let ran = Ran::of(&[], &command.stderr(Stdio::piped()).spawn().expect("it starts").wait_with_output().expect("it ends"));
     assert_eq!(ran.status, 0);
     assert_eq!(ran.said, "");
 }
