@@ -17,12 +17,16 @@ use crate::{config, panics};
 
 #[cfg(all(feature = "lambda", feature = "otel"))]
 mod export;
+#[cfg(all(feature = "lambda", not(feature = "otel")))]
+mod untraced;
 #[cfg(all(feature = "lambda", feature = "otel"))]
 pub(crate) use self::export::Traces;
+#[cfg(all(feature = "lambda", not(feature = "otel")))]
+pub(crate) use self::untraced::Traces;
 
 /// Sets up logs and traces for Lambda. Logs start at level `info` unless `RUST_LOG` is set; traces have all spans of this level.
 #[cfg(all(feature = "lambda", feature = "otel"))]
-pub(crate) fn traced_in_lambda() -> Traces {
+pub(crate) fn in_lambda() -> Traces {
     // The crates of OpenTelemetry warn of wrong variables before the subscriber that exports spans exists.
     let early = registry().with(layer().json().flatten_event(true).with_writer(|| Lines(io::stdout())).with_filter(LevelFilter::WARN));
     let (traces, unusable) = tracing::subscriber::with_default(early, Traces::from_env);
@@ -43,8 +47,8 @@ pub(crate) fn traced_in_lambda() -> Traces {
 }
 
 /// Sets up logs for Lambda, from level `info` unless `RUST_LOG` is set.
-#[cfg(feature = "lambda")]
-pub(crate) fn in_lambda() {
+#[cfg(all(feature = "lambda", not(feature = "otel")))]
+pub(crate) fn in_lambda() -> Traces {
     let (targets, flaw) = targets(Targets::new().with_default(LevelFilter::INFO));
     registry()
         .with(layer().json().flatten_event(true).with_current_span(false).with_writer(|| Lines(io::stdout())))
@@ -53,6 +57,7 @@ pub(crate) fn in_lambda() {
         .ok();
     flaw.inspect(warn);
     warn_of_aborts();
+    Traces
 }
 
 /// Sets up logs for a terminal, from level `error` unless `RUST_LOG` is set.

@@ -17,7 +17,6 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::{
-    entry::Entry,
     part::{Due, Ports, Tally, Tick},
     plan::{before, from, plan},
     rows::{Changed, Found, Row},
@@ -33,6 +32,7 @@ use crate::{
     retry::jitter,
     schedule::tzdata_version,
     store::{StoreError, Write, record_bytes},
+    traces::{Outcome, Span},
 };
 
 /// Maximum number of schedules of one shard in one tick. The next tick takes the remaining ones first.
@@ -204,7 +204,10 @@ impl Firing<'_> {
             if next == seen {
                 return Ok(()); // the schedule has ended
             }
-            let Some(jobs) = self.change(&seen, Some(&next), now.iter().map(|fire| self.job(*fire)).collect()).await? else {
+            let span = if now.is_empty() { Span::default() } else { Span::create(self.row.entry.id(), &self.queue, now.len()) };
+            let created = self.change(&seen, Some(&next), now.iter().map(|fire| self.job(*fire, &span)).collect()).await;
+            span.ended(|| traced(&created));
+            let Some(jobs) = created? else {
                 return Ok(()); // another beater was first, or the row was changed: the next tick continues
             };
             fired.extend(jobs);
@@ -217,7 +220,7 @@ impl Firing<'_> {
 
     /// Returns the maximum number of jobs in one transaction.
     fn most_jobs(&self) -> usize {
-        (BYTES / record_bytes(&self.job(self.tick.at))).clamp(1, JOBS)
+        (BYTES / record_bytes(&self.job(self.tick.at, &Span::default()))).clamp(1, JOBS)
     }
 
     /// Returns the row after these fires.
@@ -316,7 +319,8 @@ impl Firing<'_> {
             }
             if matches!(record.state, State::Scheduled | State::Queued) {
                 let stays = timetable.is_some_and(|timetable| timetable.next(before(*fire)) == Some(*fire));
-                let again = || Record { generation: record.generation, dependents: record.dependents.clone(), ..self.job(*fire) };
+                let again = || self.job(*fire, &Span::default());
+                let again = || Record { generation: record.generation, dependents: record.dependents.clone(), ..again() };
                 let next = if stays { Some(again()) } else { self.cancelled(&record) };
                 writes.extend(next.map(|next| Write::replace(record, next)));
             }
@@ -332,8 +336,14 @@ impl Firing<'_> {
     }
 
     /// Returns the job of one fire, filed until it is due.
-    fn job(&self, fire: Timestamp) -> Record {
-        job(&self.row.entry, fire, self.queue.clone(), self.tick.at)
+    fn job(&self, fire: Timestamp, span: &Span) -> Record {
+        let entry = &self.row.entry;
+        let mut envelope = entry.envelope(fire);
+        span.put_into(&mut envelope);
+        let body = envelope.to_body();
+        let (id, queue) = (entry.job_id(fire), self.queue.clone());
+        let request = Request { id, queue, sent_at: Some(self.tick.at), ..Request::of(envelope, body) };
+        lifecycle::filed(None, &request, &lifecycle::UNKNOWN, &Uuid::new_v4().simple().to_string(), entry.run_at(fire))
     }
 }
 
@@ -343,9 +353,12 @@ fn is_called_off(record: &Record) -> bool {
     record.state == State::Cancelled && record.generation == 0 && reason == Some(CALLED_OFF)
 }
 
-fn job(entry: &Entry, fire: Timestamp, queue: String, now: Timestamp) -> Record {
-    let envelope = entry.envelope(fire);
-    let body = envelope.to_body();
-    let request = Request { id: entry.job_id(fire), queue, sent_at: Some(now), ..Request::of(envelope, body) };
-    lifecycle::filed(None, &request, &lifecycle::UNKNOWN, &Uuid::new_v4().simple().to_string(), entry.run_at(fire))
+/// Returns the outcome of the span in which jobs were created.
+fn traced(created: &Result<Option<Vec<Record>>, StoreError>) -> Outcome {
+    let error = match created {
+        Ok(Some(_)) => None,
+        Ok(None) => Some(("conflict".to_owned(), "another beater was first, or the schedule was changed".to_owned())),
+        Err(error) => Some(("store".to_owned(), error.to_string())),
+    };
+    Outcome { attribute: None, error }
 }

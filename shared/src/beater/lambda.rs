@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use lambda_runtime::{LambdaEvent, service_fn};
+use lambda_runtime::{Context, LambdaEvent, service_fn};
 use serde::{Deserialize, Serialize};
 use tokio::{sync::OnceCell, time::Instant};
 
@@ -51,7 +51,7 @@ enum Answer {
 }
 
 pub(super) async fn serve(beater: Beater) -> Result<(), Error> {
-    telemetry::in_lambda();
+    let traces = telemetry::in_lambda();
     let metrics = config::metrics()?;
     let requests = metrics.as_ref().map(|metrics| metrics.requests());
     let sdk = config::function_sdk(requests.clone());
@@ -79,7 +79,9 @@ pub(super) async fn serve(beater: Beater) -> Result<(), Error> {
             );
         }
         let request_id = metrics.as_ref().map(|_| event.context.request_id.clone());
+        let ends_at = Instant::now() + left(&event.context);
         let report = handle(&beater, &settled, &ports, event).await;
+        traces.flush(ends_at).await;
         if let Some((metrics, request_id)) = metrics.as_ref().zip(request_id) {
             let figures = report.as_ref().ok().map(Report::figures);
             metrics.tick(&name, figures.as_ref(), ports.due.clock.now(), &request_id);
@@ -100,8 +102,11 @@ async fn handle(
     if let Err(error) = settled.get_or_try_init(settle).await {
         tracing::error!(%error, "cannot write the entries of this beater to the table of schedules; the next tick tries again");
     }
-    let deadline = from_millis(i64::try_from(event.context.deadline).unwrap_or(i64::MAX));
-    let left = until(Clock::system().now(), deadline);
-    let stop_at = Instant::now() + left.saturating_sub(RESERVE);
+    let stop_at = Instant::now() + left(&event.context).saturating_sub(RESERVE);
     Ok(tick(ports, event.payload.time.unwrap_or_else(|| ports.due.clock.now()), stop_at).await?)
+}
+
+/// Returns the time that is left to an invocation.
+fn left(context: &Context) -> Duration {
+    until(Clock::system().now(), from_millis(i64::try_from(context.deadline).unwrap_or(i64::MAX)))
 }

@@ -98,6 +98,8 @@ pub struct Message {
     pub group: Option<String>,
     /// The queue from which SQS has moved it to this dead-letter queue.
     pub source: Option<String>,
+    /// The trace header of X-Ray, which an instrumented producer sets.
+    pub trace_header: Option<String>,
 }
 
 /// A change of the visibility timeout of a received message.

@@ -11,7 +11,8 @@ use aws_sdk_sqs::{
     error::{ProvideErrorMetadata, SdkError},
     types::{
         BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, MessageAttributeValue,
-        MessageSystemAttributeName as System, SendMessageBatchRequestEntry,
+        MessageSystemAttributeName as System, MessageSystemAttributeNameForSends as SendingSystem, MessageSystemAttributeValue,
+        SendMessageBatchRequestEntry,
     },
 };
 use futures_util::future::{BoxFuture, FutureExt, join_all};
@@ -19,7 +20,7 @@ use jiff::Timestamp;
 use tokio::sync::OnceCell;
 
 use super::{ENTRIES, MAX_BYTES, Message, Outgoing, Queue, QueueError, Source, Visibility, is_fifo};
-use crate::metrics::Requests;
+use crate::{metrics::Requests, traces};
 
 /// Maximum number of concurrent requests of one call.
 const AT_A_TIME: usize = 8;
@@ -182,10 +183,12 @@ fn entry(place: usize, message: &Outgoing, fifo: bool) -> Result<SendMessageBatc
     let attributes = message.attributes.iter().map(|(name, value)| Ok((name.clone(), attribute(value)?)));
     let attributes: HashMap<_, _> = attributes.collect::<Result<_, QueueError>>()?;
     let delay = i32::try_from(message.delay.as_secs()).ok().filter(|seconds| !fifo && *seconds > 0);
+    let trace = traces::header(&message.body).map(trace_attribute).transpose()?;
     SendMessageBatchRequestEntry::builder()
         .id(place.to_string())
         .message_body(&message.body)
         .set_message_attributes(Some(attributes).filter(|attributes| !attributes.is_empty()))
+        .set_message_system_attributes(trace.map(|trace| HashMap::from([(SendingSystem::AwsTraceHeader, trace)])))
         .set_delay_seconds(delay)
         .set_message_group_id(message.group.clone())
         .set_message_deduplication_id(message.dedup.clone().filter(|_| fifo))
@@ -195,6 +198,10 @@ fn entry(place: usize, message: &Outgoing, fifo: bool) -> Result<SendMessageBatc
 
 fn attribute(value: &str) -> Result<MessageAttributeValue, QueueError> {
     MessageAttributeValue::builder().data_type("String").string_value(value).build().map_err(built)
+}
+
+fn trace_attribute(header: String) -> Result<MessageSystemAttributeValue, QueueError> {
+    MessageSystemAttributeValue::builder().data_type("String").string_value(header).build().map_err(built)
 }
 
 fn change_entry(place: usize, change: &Visibility) -> Result<ChangeMessageVisibilityBatchRequestEntry, QueueError> {
@@ -266,6 +273,7 @@ fn message(queue: &str, received: aws_sdk_sqs::types::Message) -> Message {
         sent_at: text(System::SentTimestamp).and_then(|ms| Timestamp::from_millisecond(ms.parse().ok()?).ok()),
         group: text(System::MessageGroupId),
         source: text(System::DeadLetterQueueSourceArn).map(|arn| name_of(&arn).to_owned()),
+        trace_header: text(System::AwsTraceHeader),
     }
 }
 

@@ -6,9 +6,9 @@ mod none;
 mod otel;
 
 #[cfg(not(feature = "otel"))]
-pub(crate) use self::none::Span;
+pub(crate) use self::none::{Span, adopt, header};
 #[cfg(feature = "otel")]
-pub(crate) use self::otel::{SCOPE, Span, ids};
+pub(crate) use self::otel::{SCOPE, Span, adopt, header, ids};
 
 /// The message that an attempt processes.
 #[derive(Debug)]

@@ -15,6 +15,12 @@ impl Span {
         Self(())
     }
 
+    pub(crate) fn create(_schedule: &str, _queue: &str, _jobs: usize) -> Self {
+        Self(())
+    }
+
+    pub(crate) fn put_into(&self, _: &mut Envelope) {}
+
     pub(crate) fn invocation(_queue: &str, _request_id: &str, _messages: usize) -> Self {
         Self(())
     }
@@ -40,4 +46,12 @@ impl Span {
     pub(crate) fn end(&self) {}
 
     pub(crate) fn ended(&self, _outcome: impl FnOnce() -> Outcome) {}
+}
+
+pub(crate) fn header(_body: &str) -> Option<String> {
+    None
+}
+
+pub(crate) fn adopt(_: &mut Envelope, _header: Option<&str>) -> bool {
+    false
 }

@@ -1,6 +1,7 @@
 //! Spans with the attributes of the semantic conventions for messaging, SQS and functions, version 1.45.0.
 
 use std::{
+    borrow::Cow,
     future::Future,
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -13,6 +14,7 @@ use opentelemetry::{
     trace::{Link, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceId, Tracer},
 };
 use opentelemetry_sdk::propagation::TraceContextPropagator;
+use serde::Deserialize;
 
 use super::{Outcome, Processed};
 use crate::envelope::Envelope;
@@ -39,13 +41,30 @@ impl Span {
         attributes.push(KeyValue::new("sqjobs.job.name", job.name.clone()));
         attributes.push(KeyValue::new("sqjobs.job.id", job.id.clone().unwrap_or_default()));
         let span = Self::start(format!("send {queue}"), kind, attributes, link, &parent);
-        let own = span.0.span().span_context().clone();
-        if is_own && own.is_valid() {
+        if is_own {
+            span.put_into(job);
+        }
+        span
+    }
+
+    /// Starts the span in which a beater creates jobs of a schedule.
+    pub(crate) fn create(schedule: &str, queue: &str, jobs: usize) -> Self {
+        let mut attributes = messaging("create", queue);
+        attributes.push(KeyValue::new("messaging.batch.message_count", i64::try_from(jobs).unwrap_or(i64::MAX)));
+        attributes.push(KeyValue::new("faas.trigger", "timer"));
+        attributes.push(KeyValue::new("sqjobs.schedule.id", schedule.to_owned()));
+        Self::start(format!("create {queue}"), SpanKind::Producer, attributes, None, &Context::new())
+    }
+
+    /// Puts its context into a message.
+    pub(crate) fn put_into(&self, job: &mut Envelope) {
+        let span = self.0.span();
+        let own = span.span_context();
+        if own.is_valid() {
             let flags = u8::from(own.is_sampled());
             job.traceparent = Some(format!("00-{}-{}-{flags:02x}", own.trace_id(), own.span_id()));
             job.tracestate = Some(own.trace_state().header()).filter(|state| !state.is_empty());
         }
-        span
     }
 
     /// Starts the span of an invocation, which handles a batch of messages of one queue.
@@ -166,5 +185,85 @@ impl Extractor for Fields<'_> {
 
     fn keys(&self) -> Vec<&str> {
         vec!["traceparent", "tracestate"]
+    }
+}
+
+/// Returns the trace header of X-Ray with the context of a message: the system attribute `AWSTraceHeader`, which other programs that read
+/// the queue, and X-Ray, understand. It does not count against the size of a message.
+///
+/// Source: "Tracing header" in the X-Ray guide, and `MessageSystemAttributeValue` in the SQS API reference.
+pub(crate) fn header(body: &str) -> Option<String> {
+    /// The only field that is read.
+    #[derive(Deserialize)]
+    struct Traced<'a> {
+        #[serde(borrow)]
+        traceparent: Option<Cow<'a, str>>,
+    }
+    let Traced { traceparent } = serde_json::from_str(body).ok()?;
+    let sent = remote(Some(&traceparent?), None)?;
+    let (trace, flag) = (sent.trace_id().to_string(), u8::from(sent.is_sampled()));
+    let (time, rest) = trace.split_at(8);
+    Some(format!("Root=1-{time}-{rest};Parent={};Sampled={flag}", sent.span_id()))
+}
+
+/// Puts the context of a trace header of X-Ray into a message that has none. Returns `true` if the message has changed.
+pub(crate) fn adopt(job: &mut Envelope, header: Option<&str>) -> bool {
+    if job.traceparent.is_some() {
+        return false;
+    }
+    let traceparent = header.and_then(traceparent).filter(|found| remote(Some(found), None).is_some());
+    job.traceparent = traceparent;
+    job.traceparent.is_some()
+}
+
+/// Returns the context of a trace header of X-Ray as `traceparent`. `None`: it names no span.
+fn traceparent(header: &str) -> Option<String> {
+    let field = |name: &str| header.split(';').find_map(|pair| pair.trim().strip_prefix(name)?.strip_prefix('='));
+    let root = field("Root")?.strip_prefix("1-")?.replace('-', "");
+    let flag = u8::from(field("Sampled") == Some("1"));
+    Some(format!("00-{root}-{}-{flag:02x}", field("Parent")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    const HEADER: &str = "Root=1-0af76519-16cd43dd8448eb211c80319c;Parent=b7ad6b7169203331;Sampled=1";
+
+    #[test]
+    fn a_context_is_the_same_in_the_header_of_x_ray() {
+        let sent = |context: &str| header(&json!({"name": "a", "args": ["x"], "traceparent": context}).to_string());
+        assert_eq!(sent(TRACEPARENT).as_deref(), Some(HEADER));
+        assert_eq!(sent(&TRACEPARENT.replace("-01", "-00")), Some(HEADER.replace("Sampled=1", "Sampled=0")));
+        for other in ["", "00-0-0-01", "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"] {
+            assert_eq!(sent(other), None, "{other}");
+        }
+        for body in ["", "[1]", "{}", r#"{"traceparent": 7}"#] {
+            assert_eq!(header(body), None, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_message_without_a_context_gets_that_of_its_header() {
+        let adopted = |header: &str| {
+            let mut job = Envelope::new("a", json!([]));
+            assert_eq!(adopt(&mut job, Some(header)), job.traceparent.is_some());
+            job.traceparent
+        };
+        assert_eq!(adopted(HEADER).as_deref(), Some(TRACEPARENT));
+        let shuffled = "Self=1-2-3; Sampled=1;Parent=b7ad6b7169203331; Root=1-0af76519-16cd43dd8448eb211c80319c;Lineage=a:0";
+        assert_eq!(adopted(shuffled).as_deref(), Some(TRACEPARENT));
+        assert_eq!(adopted(&HEADER.replace("Sampled=1", "Sampled=?")), Some(TRACEPARENT.replace("-01", "-00")));
+        for other in
+            ["", "Root", "Root=1-0af76519-16cd43dd8448eb211c80319c;Sampled=1", "Root=1-0-0;Parent=0;Sampled=1", &HEADER.replace('b', "é")]
+        {
+            assert_eq!(adopted(other), None, "{other}");
+        }
+        let mut job = Envelope { traceparent: Some("its own".into()), ..Envelope::new("a", json!([])) };
+        assert!(!adopt(&mut job, Some(HEADER)));
+        assert_eq!(job.traceparent.as_deref(), Some("its own"));
     }
 }

@@ -17,6 +17,7 @@ use crate::{
     queue::Message,
     record::Failure,
     store::StoreError,
+    traces,
 };
 
 /// A message and its decoded job.
@@ -138,6 +139,8 @@ pub(super) fn decode(message: &Message, id: &str, mut envelope: Envelope, batch:
         let reason = format!("there is no job named \"{}\" here; this worker has {}", excerpt(&envelope.name), batch.engine.jobs);
         return Err(Box::new(parked(message, "parked", reason, &envelope.name, batch)));
     };
+    // A job that waits in its record keeps the context too.
+    let body = if traces::adopt(&mut envelope, message.trace_header.as_deref()) { envelope.to_body() } else { message.body.clone() };
     // The outputs of other jobs are read after the claim.
     let has_arguments = envelope.outputs().is_empty();
     let work = match has_arguments.then(|| Work::bind(&envelope, known)).transpose() {
@@ -174,7 +177,7 @@ pub(super) fn decode(message: &Message, id: &str, mut envelope: Envelope, batch:
         is_unique: keys.as_ref().is_some_and(|keys| keys.unique_key.is_some()),
         message_group: message.group.clone(),
         message_attributes: message.own_attributes(),
-        ..Request::of(envelope, message.body.clone())
+        ..Request::of(envelope, body)
     };
     Ok(Decoded { request, policy, known: Arc::clone(known), work, keys, workflow })
 }

@@ -20,7 +20,7 @@ use crate::{
     queue::{Message, Sqs, name_of},
     stats::Counter,
     store::DynamoDb,
-    telemetry,
+    telemetry::{self, Traces},
 };
 
 /// Maximum visibility timeout that is set for a wait. Longer waits are usually in the due index. A message that must stay in its queue comes
@@ -30,21 +30,14 @@ const HOP: Duration = Duration::from_mins(15);
 const PARKS_FOR: Duration = Duration::from_hours(24);
 
 pub(crate) async fn serve(jobs: Jobs) -> Result<(), Error> {
-    #[cfg(feature = "otel")]
-    let traces = telemetry::traced_in_lambda();
-    #[cfg(not(feature = "otel"))]
-    telemetry::in_lambda();
+    let traces = telemetry::in_lambda();
     let metrics = config::metrics()?;
     let config = Config::from_env()?;
     let bodies = Handle::current();
     let clock = config::clock()?;
     let served = thread::run(async move || {
         let engine = Arc::new(engine(jobs, bodies, config, clock, metrics));
-        #[cfg(feature = "otel")]
-        let handle = |event: LambdaEvent<SqsEvent>| handle(&engine, &traces, event);
-        #[cfg(not(feature = "otel"))]
-        let handle = |event: LambdaEvent<SqsEvent>| handle(&engine, event);
-        lambda_runtime::run(service_fn(handle)).await
+        lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| handle(&engine, &traces, event))).await
     });
     served.await?.map_err(|error| Error::process("the Lambda runtime has ended", error))
 }
@@ -88,26 +81,16 @@ fn end_process() -> ! {
     process::exit(1);
 }
 
-async fn handle(
-    engine: &Arc<Engine>,
-    #[cfg(feature = "otel")] traces: &telemetry::Traces,
-    event: LambdaEvent<SqsEvent>,
-) -> Result<SqsBatchResponse, lambda_runtime::Error> {
+async fn handle(engine: &Arc<Engine>, traces: &Traces, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, lambda_runtime::Error> {
     let messages = messages(event.payload)?;
-    let (engine, invocation) = (Arc::clone(engine), invocation(&event.context));
+    let (engine, traces, invocation) = (Arc::clone(engine), traces.clone(), invocation(&event.context));
     // This runs as a separate task: each wake-up of a future that runs directly in the runtime's `block_on` costs a system call.
-    #[cfg(not(feature = "otel"))]
-    let report = tokio::spawn(async move { engine.handle(messages, &invocation).await }).await;
-    #[cfg(feature = "otel")]
-    let traces = traces.clone();
-    #[cfg(feature = "otel")]
     let report = tokio::spawn(async move {
         let report = engine.handle(messages, &invocation).await;
         traces.flush(invocation.ends_at).await;
         report
-    });
-    #[cfg(feature = "otel")]
-    let report = report.await;
+    })
+    .await;
     // After a panic in this library, bodies may still run, so the process exits then too.
     let report = report.ok().filter(|report| !report.stuck).unwrap_or_else(|| end_process());
     Ok(response(report))
@@ -143,6 +126,7 @@ fn message(record: SqsMessage) -> Result<Message, Error> {
         receives: system("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1),
         sent_at: system("SentTimestamp").and_then(|millis| Timestamp::from_millisecond(millis.parse().ok()?).ok()),
         group: system("MessageGroupId").cloned(),
+        trace_header: system("AWSTraceHeader").cloned(),
         id: record.message_id.filter(|id| !id.is_empty()).ok_or_else(|| missing("messageId"))?,
         receipt: record.receipt_handle.filter(|receipt| !receipt.is_empty()).ok_or_else(|| missing("receiptHandle"))?,
         source: None,

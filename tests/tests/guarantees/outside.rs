@@ -23,6 +23,8 @@ const ABORT: &str = "outside-abort";
 const UNWIND: &str = "outside-unwind";
 /// Has traces, and reports to Sentry. In this repository's own workspace, all functions of the tests would get these features, and so would the benches.
 pub(crate) const TRACED: &str = "outside-traced";
+/// The same program as a second function.
+pub(crate) const TRACED_BEATER: &str = "outside-traced-beater";
 /// The crates of the traces turn on this feature below `tokio`. With it, both programs use one build of all other crates.
 const SHARED_BUILD: &str = "\n[build-dependencies]\nsyn = { version = \"3\", features = [\"visit-mut\"] }\n";
 /// Settings that make the build fast; an optimized build takes minutes.
@@ -41,6 +43,7 @@ const PACKAGE: &str = "digest";
 pub(crate) fn program(name: &str) -> PathBuf {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let name = if name == TRACED_BEATER { TRACED } else { name };
     let folder = folder_of(name);
     fs::create_dir_all(folder.join("src")).expect("the build folder can be written");
     let lines = readme_lines().replace("../sqjobs/shared", &format!("{ROOT}/shared"));

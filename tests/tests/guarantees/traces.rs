@@ -7,7 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aws_sdk_sqs::types::{MessageSystemAttributeNameForSends, MessageSystemAttributeValue};
 use hyper::{Response, body::Bytes};
+use jiff::Timestamp;
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,
     common::v1::{KeyValue, any_value::Value as Any},
@@ -17,17 +19,20 @@ use prost::Message;
 use serde_json::{Value, json};
 
 use crate::{
-    due::at,
+    due::{at, now},
     events,
     function::Function,
     http::Server,
-    outside::TRACED,
+    outside::{TRACED, TRACED_BEATER},
     wait,
     world::{PATIENCE, World},
 };
 
 /// The span of a producer that sends a message without this library.
 const PRODUCER: [&str; 2] = ["0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"];
+
+/// The same span as the system attribute of SQS that X-Ray's libraries set.
+const HEADER: &str = "Root=1-0af76519-16cd43dd8448eb211c80319c;Parent=b7ad6b7169203331;Sampled=1";
 
 /// A collector of spans.
 struct Collector {
@@ -211,6 +216,61 @@ fn a_job_that_fails_waits_and_enqueues_a_child_keeps_its_trace() {
         let ends = lines(world, &collector.traced(), "job ended").await;
         let end = ends.iter().find(|line| line["id"] == "second").expect("the end of the child");
         assert_eq!([end["trace_id"].as_str(), end["span_id"].as_str()], [Some(&*child.trace), Some(&*child.id)]);
+    });
+}
+
+#[test]
+fn a_job_keeps_the_trace_that_its_producer_has_set_as_a_system_attribute() {
+    World::setup().test(async |world| {
+        let collector = Collector::start().await;
+        let body = order("instrumented", &json!({"until": 2})).to_string();
+        let header = MessageSystemAttributeValue::builder().data_type("String").string_value(HEADER).build().expect("an attribute");
+        let send = world.account.sqs.send_message().queue_url(&world.queues.url).message_body(body);
+        send.message_system_attributes(MessageSystemAttributeNameForSends::AwsTraceHeader, header).send().await.expect("it is sent");
+        world.deploy(&collector.traced()).await;
+        let filed = world.record_in("instrumented", "scheduled").await;
+        world.drained().await;
+        at(world, filed.run_at.expect("a retry has its time"), collector.traced()).await;
+        world.record_in("instrumented", "succeeded").await;
+        for attempt in [1, 2] {
+            let attempt = collector.attempt("instrumented", attempt).await;
+            assert_eq!(attempt.links, [[PRODUCER[0], PRODUCER[1], ""].map(str::to_owned)], "the producer's span");
+        }
+    });
+}
+
+#[test]
+fn a_job_of_a_schedule_is_linked_to_the_span_of_its_beater() {
+    World::setup().test(async |world| {
+        let collector = Collector::start().await;
+        let beater = Function::outside(TRACED_BEATER).env("IS_BEATER", "1").env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.server.url());
+        world.deploy_beater(&beater).await;
+        let minute = Timestamp::from_second(now().as_second() / 60 * 60).expect("a minute");
+        world.tick(&beater, minute).await;
+        assert_eq!(collector.spans().len(), 0, "a tick that creates nothing has no spans");
+        world.schedule(json!({"id": "minutely", "cron": "* * * * *", "job": "order", "queue": "probes", "args": {}})).await;
+        world.tick(&beater, minute).await;
+        let create = collector.found("the span of the beater", |span| span.kind == SpanKind::Producer).await;
+        assert_eq!([&*create.name, &create.parent], ["create probes", ""]);
+        let names = ["messaging.operation.type", "sqjobs.schedule.id", "faas.trigger", "error.type"];
+        assert_eq!(create.gets(names), ["create", "minutely", "timer", ""]);
+        assert_eq!(create.get("messaging.batch.message_count"), "3", "this minute and two ahead");
+
+        // X-Ray and consumers without this library read the context from the system attribute, which the stack drops from a batch.
+        let (time, rest) = create.trace.split_at(8);
+        let header = format!("Root=1-{time}-{rest};Parent={};Sampled=1", create.id);
+        let sent = world.proxy.passed("SendMessage").remove(0);
+        let sent: Value = serde_json::from_str(&sent.body).expect("JSON");
+        for entry in sent["Entries"].as_array().expect("entries") {
+            let attribute = json!({"AWSTraceHeader": {"DataType": "String", "StringValue": header}});
+            assert_eq!(entry["MessageSystemAttributes"], attribute);
+        }
+
+        world.deploy(&collector.traced()).await;
+        let id = format!("schedule:minutely:{minute}");
+        world.record_in(&id, "succeeded").await;
+        let attempt = collector.attempt(&id, 1).await;
+        assert_eq!(attempt.links, [[create.trace.clone(), create.id.clone(), String::new()]]);
     });
 }
 
