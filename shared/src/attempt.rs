@@ -32,7 +32,8 @@ pub struct Attempt {
     clock: Clock,
     stop_at: Instant,
     /// The reason to stop. Channels would cost every attempt several allocations, and few attempts are asked to stop or save anything.
-    stop: Mutex<Option<&'static str>>,
+    /// The reason to stop, and the instant at which it is stopped then.
+    stop: Mutex<Option<(&'static str, Instant)>>,
     stop_asked: Notify,
     saves: Mutex<Saves>,
     save_queued: Notify,
@@ -204,7 +205,8 @@ impl Attempt {
 
     /// Returns the time until this attempt is stopped.
     pub fn remaining(&self) -> Duration {
-        self.stop_at.saturating_duration_since(Instant::now())
+        let stop_at = locked(&self.stop).map_or(self.stop_at, |(_, at)| at.min(self.stop_at));
+        stop_at.saturating_duration_since(Instant::now())
     }
 
     /// Returns `true` if the attempt has been asked to stop. Use it in loops that save no checkpoints.
@@ -221,13 +223,13 @@ impl Attempt {
     }
 
     /// Asks the body to stop.
-    pub(crate) fn ask_to_stop(&self, reason: &'static str) {
-        *locked(&self.stop) = Some(reason);
+    pub(crate) fn ask_to_stop(&self, reason: &'static str, stop_at: Instant) {
+        *locked(&self.stop) = Some((reason, stop_at));
         self.stop_asked.notify_waiters();
     }
 
     fn stop_reason(&self) -> Option<&'static str> {
-        *locked(&self.stop)
+        locked(&self.stop).map(|(reason, _)| reason)
     }
 
     /// Records progress for observers. It is written with the next renewal of the lease, or when the attempt ends. The first progress of

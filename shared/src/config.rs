@@ -1,10 +1,10 @@
 //! The only module that reads the environment. The crates of OpenTelemetry read their own variables.
 
-use std::{env, path::PathBuf, time::Duration};
+use std::{env, path::PathBuf, sync::Arc, time::Duration};
 
 use aws_config::{BehaviorVersion, SdkConfig, stalled_stream_protection::StalledStreamProtectionConfig, timeout::TimeoutConfig};
 
-use crate::{Error, http, names};
+use crate::{Error, http, metrics::Requests, names};
 
 #[cfg(feature = "lambda")]
 pub(crate) use function::{Config, function_name, in_lambda, metrics, sdk as function_sdk};
@@ -12,6 +12,8 @@ pub(crate) use function::{Config, function_name, in_lambda, metrics, sdk as func
 pub(crate) use function::{credentials, function_resource, traces_are_on};
 #[cfg(feature = "events")]
 pub(crate) use function::{event_bus, event_results};
+#[cfg(feature = "poll")]
+pub(crate) use function::{host, queue_urls, stats};
 
 /// Maximum time of one attempt of an AWS request; below, the maximum of all its attempts.
 const ATTEMPT: Duration = Duration::from_secs(1);
@@ -67,7 +69,12 @@ pub(crate) fn max_concurrency() -> Result<usize, Error> {
 /// Loads the SDK configuration: region, credentials and endpoint from the usual sources, and timeouts, which the SDK does
 /// not set by default.
 pub(crate) async fn sdk() -> SdkConfig {
-    let defaults = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http::client(authorities(), None));
+    sdk_that_counts(None).await
+}
+
+/// Does the same as [`sdk`]. The SDK counts its requests.
+pub(crate) async fn sdk_that_counts(requests: Option<Arc<Requests>>) -> SdkConfig {
+    let defaults = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http::client(authorities(), requests));
     defaults.timeout_config(timeouts()).stalled_stream_protection(unwatched()).load().await
 }
 
@@ -146,9 +153,26 @@ mod function {
                 queue_url: required("SQJOBS_QUEUE_URL", "the URL of the queue that feeds this function")?,
                 dlq_url: required("SQJOBS_DLQ_URL", "the URL of its dead-letter queue")?,
                 max_concurrency: max_concurrency()?,
-                stats: is_on("SQJOBS_STATS", true)?,
+                stats: stats()?,
             })
         }
+    }
+
+    /// Returns `true` if statistics are written.
+    pub(crate) fn stats() -> Result<bool, Error> {
+        is_on("SQJOBS_STATS", true)
+    }
+
+    /// Returns the queue and the dead-letter queue that are set for this process, by URL.
+    #[cfg(feature = "poll")]
+    pub(crate) fn queue_urls() -> [Option<String>; 2] {
+        ["SQJOBS_QUEUE_URL", "SQJOBS_DLQ_URL"].map(variable)
+    }
+
+    /// Returns the name of this host, which in a container is the container's id.
+    #[cfg(feature = "poll")]
+    pub(crate) fn host() -> String {
+        variable("HOSTNAME").unwrap_or_else(|| "host".to_owned())
     }
 
     /// Returns `true` if this process is a Lambda function.

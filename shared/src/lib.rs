@@ -59,6 +59,8 @@ mod worker;
 
 #[cfg(feature = "sentry")]
 pub use crate::reporter::Sentry;
+#[cfg(feature = "poll")]
+pub use crate::worker::{Poll, QueueOrder};
 pub use crate::{
     attempt::{Attempt, Context},
     beater::{Beater, CatchUp, Entry, Scheduled, Schedules},

@@ -6,8 +6,11 @@ use std::{
     time::Duration,
 };
 
+#[cfg(feature = "poll")]
+use aws_sdk_sqs::types::QueueAttributeName;
 use aws_sdk_sqs::{
-    Client,
+    Client, Config,
+    config::timeout::TimeoutConfig,
     error::{ProvideErrorMetadata, SdkError},
     types::{
         BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, MessageAttributeValue,
@@ -26,6 +29,9 @@ use crate::{metrics::Requests, traces};
 const AT_A_TIME: usize = 8;
 /// Maximum number of attempts for an entry that fails inside a successful response.
 const TRIES: usize = 3;
+
+/// Time that an answer may take beyond the wait of a receive.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Queues in SQS, by name. Clones share the known URLs.
 #[derive(Debug, Clone)]
@@ -66,6 +72,39 @@ impl Sqs {
             requests.queue_failed(failed.len());
         }
         failures(failed)
+    }
+
+    /// Receives at most `max` messages (up to ten) that stay invisible for `visibility`. Waits up to `wait` for the first one, at most 20 s.
+    pub(crate) async fn receive_within(
+        &self,
+        queue: &str,
+        max: usize,
+        visibility: Duration,
+        wait: Duration,
+    ) -> Result<Vec<Message>, QueueError> {
+        let seconds = |time: Duration| i32::try_from(time.as_secs()).unwrap_or(i32::MAX);
+        let request = self.client.receive_message().queue_url(self.url(queue).await?);
+        let request = request.message_attribute_names("All").message_system_attribute_names(System::All);
+        // The default wait of a queue, of up to 20 s, could outlast the client's timeout.
+        let request = request.wait_time_seconds(seconds(wait)).visibility_timeout(seconds(visibility));
+        let request = request.max_number_of_messages(i32::try_from(max.clamp(1, ENTRIES)).unwrap_or(1));
+        let answer = if wait.is_zero() {
+            request.send().await
+        } else {
+            let timeouts = TimeoutConfig::builder().operation_attempt_timeout(wait + PATIENCE).operation_timeout(wait + 2 * PATIENCE);
+            request.customize().config_override(Config::builder().timeout_config(timeouts.build())).send().await
+        };
+        Ok(answer.map_err(failed)?.messages.unwrap_or_default().into_iter().map(|received| message(queue, received)).collect())
+    }
+
+    /// Returns the name of the dead-letter queue to which SQS moves messages of a queue. `None`: it has none.
+    #[cfg(feature = "poll")]
+    pub(crate) async fn dlq_of(&self, queue: &str) -> Result<Option<String>, QueueError> {
+        let attribute = QueueAttributeName::RedrivePolicy;
+        let request = self.client.get_queue_attributes().queue_url(self.url(queue).await?).attribute_names(attribute.clone());
+        let policy = request.send().await.map_err(failed)?.attributes.and_then(|mut attributes| attributes.remove(&attribute));
+        let policy = policy.and_then(|policy| serde_json::from_str::<serde_json::Value>(&policy).ok());
+        Ok(policy.and_then(|policy| Some(name_of(policy.get("deadLetterTargetArn")?.as_str()?).to_owned())))
     }
 
     async fn url(&self, queue: &str) -> Result<String, QueueError> {
@@ -328,16 +367,7 @@ impl Queue for Sqs {
 
 impl Source for Sqs {
     fn receive<'a>(&'a self, queue: &'a str, max: usize, visibility: Duration) -> BoxFuture<'a, Result<Vec<Message>, QueueError>> {
-        async move {
-            let request = self.client.receive_message().queue_url(self.url(queue).await?);
-            let request = request.message_attribute_names("All").message_system_attribute_names(System::All);
-            // The default wait of a queue, of up to 20 s, could outlast the client's timeout.
-            let request = request.wait_time_seconds(0).visibility_timeout(i32::try_from(visibility.as_secs()).unwrap_or(i32::MAX));
-            let max = i32::try_from(max.clamp(1, ENTRIES)).unwrap_or(1);
-            let answer = request.max_number_of_messages(max).send().await.map_err(failed)?;
-            Ok(answer.messages.unwrap_or_default().into_iter().map(|received| message(queue, received)).collect())
-        }
-        .boxed()
+        self.receive_within(queue, max, visibility, Duration::ZERO).boxed()
     }
 }
 

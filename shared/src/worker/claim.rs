@@ -247,7 +247,7 @@ impl Delivery {
             work.origin.clone(),
             batch.span.clone(),
             batch.engine.clock.clone(),
-            batch.stop_at,
+            batch.limits().stop_at,
         );
         attempt.close();
         for hook in hooks_of(&ending, record.error.clone()) {

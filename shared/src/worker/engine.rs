@@ -1,9 +1,13 @@
 //! The parts of a running worker.
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, future::pending, sync::Arc, time::Duration};
 
 use futures_util::future::{BoxFuture, FutureExt};
-use tokio::{runtime::Handle, time::Instant};
+use tokio::{
+    runtime::Handle,
+    sync::{RwLock, watch},
+    time::Instant,
+};
 
 use crate::{Clock, Record, attempt::Records, job::AnyJob, lifecycle, links, metrics::Metrics, queue::Queue, stats::Counter, store::Store};
 
@@ -31,6 +35,27 @@ pub(crate) struct Engine {
     pub(crate) records_always: bool,
     /// Maximum age of a message that this worker cannot run. Until then, the message waits for another worker.
     pub(crate) parks_for: Duration,
+    /// `None`: the platform receives the messages and ends the invocation.
+    pub(crate) polling: Option<Polling>,
+}
+
+/// The conditions of a worker that receives its messages itself, and handles many of them at the same time.
+pub(crate) struct Polling {
+    /// The dead-letter queue of each queue, by name.
+    pub(crate) dlqs: BTreeMap<String, String>,
+    /// Time for which a received message is invisible. While a message is handled, this time begins anew again and again.
+    pub(crate) invisible_for: Duration,
+    /// The limits of all attempts, once the worker has been told to stop.
+    pub(crate) stop: watch::Receiver<Option<Limits>>,
+    /// Held by each batch. A batch holds it alone while it runs a job that may kill the process.
+    pub(crate) company: RwLock<()>,
+}
+
+/// The instants at which bodies are asked to stop, and are stopped.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) ask_to_stop_at: Instant,
+    pub(crate) stop_at: Instant,
 }
 
 /// The jobs of a worker, by name and alias.
@@ -68,7 +93,21 @@ pub(crate) struct Report {
     pub(crate) stuck: bool,
 }
 
+impl Polling {
+    /// Waits until the limits have changed since `stop` was cloned or last changed.
+    pub(crate) async fn changed(stop: &mut watch::Receiver<Option<Limits>>) {
+        if stop.changed().await.is_err() {
+            pending().await // the worker is never told
+        }
+    }
+}
+
 impl Engine {
+    /// Returns the dead-letter queue of a queue.
+    pub(super) fn dlq(&self, queue: &str) -> &str {
+        self.polling.as_ref().and_then(|polling| polling.dlqs.get(queue)).unwrap_or(&self.dlq)
+    }
+
     /// Returns a reader of records, if the job waited for others.
     pub(super) fn records(&self, record: &Record) -> Option<Arc<dyn Records>> {
         record.dependencies.as_ref().map(|_| Arc::new(TableRecords(Arc::clone(&self.store))) as _)

@@ -14,6 +14,7 @@ use tracing::Instrument;
 use super::{
     batch::{Batch, Task},
     decode::{Delivery, Work},
+    engine::Polling,
 };
 use crate::{
     JobError, Policy,
@@ -125,8 +126,8 @@ impl<'a> Execution<'a> {
         span: Span,
         batch: &'a Batch<'a>,
     ) -> Self {
-        let timeout_at = policy.timeout.and_then(|timeout| Instant::now().checked_add(timeout)).unwrap_or(batch.stop_at);
-        let stop_at = timeout_at.min(batch.stop_at);
+        let timeout_at = policy.timeout.and_then(|timeout| Instant::now().checked_add(timeout)).unwrap_or(batch.limits().stop_at);
+        let stop_at = timeout_at.min(batch.limits().stop_at);
         let (record, message) = (Arc::clone(&granted.record), Arc::clone(&delivery.message));
         let records = batch.engine.records(&record);
         let attempt = Attempt::new(record, records, message, work.origin, span, batch.engine.clock.clone(), stop_at);
@@ -178,11 +179,12 @@ impl<'a> Execution<'a> {
             return Some(Ran::Lost);
         }
         let failure = || self.failure("not_started", "no time was left to start it".into());
-        (now >= self.batch.ask_to_stop_at).then(|| Ran::Completed(Outcome::Failure(failure(), FollowUp::Return)))
+        (now >= self.batch.limits().ask_to_stop_at).then(|| Ran::Completed(Outcome::Failure(failure(), FollowUp::Return)))
     }
 
     /// Watches the body until it ends or must be stopped, and renews its lease.
     async fn watch(&mut self, body: &mut Body, renewal: &mut Option<Renewal<'a>>) -> Result<Joined, Stop> {
+        let mut stop = self.batch.engine.polling.as_ref().map(|polling| polling.stop.clone());
         loop {
             tokio::select! { biased;
                 joined = &mut *body => return Ok(joined),
@@ -193,6 +195,7 @@ impl<'a> Execution<'a> {
                     }
                 }
                 Some(()) = OptionFuture::from(self.visibility.as_mut()) => self.visibility = None,
+                Some(()) = OptionFuture::from(stop.as_mut().map(Polling::changed)) => {} // the alarm has changed
                 () = self.attempt.progressed(), if renewal.is_none() && self.stored == Stored::NotYet => *renewal = Some(self.renew(None)),
                 save = self.attempt.next_save(), if renewal.is_none() => {
                     if self.is_fenced() {
@@ -209,7 +212,7 @@ impl<'a> Execution<'a> {
     fn alarm(&self, renewal: Option<&Renewal<'a>>) -> Instant {
         let held_until = Some(self.held_until).filter(|_| self.is_fenced());
         let renew_at = Some(self.renew_at).filter(|_| self.is_fenced() && renewal.is_none());
-        let ask_to_stop_at = Some(self.batch.ask_to_stop_at).filter(|_| !self.attempt.is_stopping());
+        let ask_to_stop_at = Some(self.batch.limits().ask_to_stop_at).filter(|_| !self.attempt.is_stopping());
         let first = [held_until, renew_at, ask_to_stop_at].into_iter().flatten().min();
         first.map_or(self.stop_at(), |first| first.min(self.stop_at()))
     }
@@ -221,10 +224,10 @@ impl<'a> Execution<'a> {
             return Err(Stop::Lost);
         }
         if now >= self.stop_at() {
-            return Err(if self.timeout_at < self.batch.stop_at { Stop::Timeout } else { Stop::Deadline });
+            return Err(if self.timeout_at < self.batch.limits().stop_at { Stop::Timeout } else { Stop::Deadline });
         }
-        if now >= self.batch.ask_to_stop_at {
-            self.attempt.ask_to_stop("the invocation ends");
+        if now >= self.batch.limits().ask_to_stop_at {
+            self.attempt.ask_to_stop(if self.is_polled() { "the worker stops" } else { "the invocation ends" }, self.stop_at());
         }
         if self.is_fenced() && renewal.is_none() && now >= self.renew_at {
             *renewal = Some(self.renew(None));
@@ -237,9 +240,14 @@ impl<'a> Execution<'a> {
         self.stored != Stored::Never
     }
 
+    /// Returns `true` if the worker receives its messages itself.
+    fn is_polled(&self) -> bool {
+        self.batch.engine.polling.is_some()
+    }
+
     /// Returns the instant at which the body is stopped.
     fn stop_at(&self) -> Instant {
-        self.timeout_at.min(self.batch.stop_at)
+        self.timeout_at.min(self.batch.limits().stop_at)
     }
 
     fn spawn(&self) -> Body {
@@ -286,7 +294,7 @@ impl<'a> Execution<'a> {
                 (self.record, self.stored) = (renewal.next, Stored::Yes);
                 self.held_until = renewal.asked + self.policy.lease;
                 self.checkpointed |= renewal.save.is_some();
-                if renewal.save.is_none() {
+                if renewal.save.is_none() && !self.is_polled() {
                     self.keep_invisible(self.policy.lease + 2 * SKEW + Duration::from_secs(1));
                 }
                 (Ok(()), None)
@@ -328,7 +336,7 @@ impl<'a> Execution<'a> {
 
     /// Stops the body. A body that neither ends nor yields within the grace period is left behind, and the process exits.
     async fn stop(&mut self, body: &mut Body, stop: Stop) -> Outcome {
-        self.attempt.ask_to_stop(stop.reason());
+        self.attempt.ask_to_stop(self.reason(stop), Instant::now());
         body.abort();
         match timeout(self.batch.grace, &mut *body).await {
             Ok(joined) if !is_aborted(&joined) => self.outcome(joined),
@@ -357,10 +365,19 @@ impl<'a> Execution<'a> {
         self.batch.mark_stuck();
     }
 
+    /// A job that a worker interrupts because it stops has not failed. A job that takes longer than an invocation has, unless it saves
+    /// checkpoints.
     fn stopped(&self, stop: Stop) -> Outcome {
-        let resumes = stop == Stop::Deadline && self.checkpointed;
+        let resumes = stop == Stop::Deadline && (self.checkpointed || self.is_polled());
         let next = if resumes { FollowUp::Resume } else { FollowUp::Retry(None) };
-        Outcome::Failure(self.failure(stop.kind(), stop.reason().into()), next)
+        Outcome::Failure(self.failure(stop.kind(), self.reason(stop).into()), next)
+    }
+
+    fn reason(&self, stop: Stop) -> &'static str {
+        match stop {
+            Stop::Deadline if self.is_polled() => "the worker stopped before the attempt ended",
+            stop => stop.reason(),
+        }
     }
 
     fn outcome(&self, joined: Joined) -> Outcome {

@@ -25,9 +25,9 @@ use crate::{
 
 /// Maximum visibility timeout that is set for a wait. Longer waits are usually in the due index. A message that must stay in its queue comes
 /// back this often, so that a cancel or a new run time takes effect.
-const HOP: Duration = Duration::from_mins(15);
+pub(super) const HOP: Duration = Duration::from_mins(15);
 /// Maximum age of a message that this function cannot run. Until then, the message waits for another version of the function.
-const PARKS_FOR: Duration = Duration::from_hours(24);
+pub(super) const PARKS_FOR: Duration = Duration::from_hours(24);
 
 pub(crate) async fn serve(jobs: Jobs) -> Result<(), Error> {
     let traces = telemetry::in_lambda();
@@ -64,6 +64,7 @@ fn engine(jobs: Jobs, bodies: Handle, config: Config, clock: Clock, metrics: Opt
         hop: HOP,
         records_always: false,
         parks_for: PARKS_FOR,
+        polling: None,
     }
 }
 

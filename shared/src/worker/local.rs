@@ -61,6 +61,7 @@ impl Local {
             hop: queue::MAX_VISIBILITY,
             records_always: false,
             parks_for: Duration::ZERO, // there is no other worker
+            polling: None,
         }
     }
 

@@ -15,6 +15,8 @@ mod local;
 mod metered;
 mod pipeline;
 mod places;
+#[cfg(feature = "poll")]
+mod poll;
 mod settle;
 #[cfg(test)]
 mod tests;
@@ -27,6 +29,8 @@ use std::{fmt, marker::PhantomData, sync::Arc};
 pub(crate) use self::engine::Invocation;
 #[cfg(feature = "lambda")]
 pub(crate) use self::local::invocation;
+#[cfg(feature = "poll")]
+pub use self::poll::{Poll, QueueOrder};
 pub(crate) use self::{
     engine::{Engine, Jobs},
     local::{DLQ, Local},
@@ -142,7 +146,8 @@ impl<S: Send + Sync + 'static> Worker<S> {
         self
     }
 
-    /// Runs as a Lambda function, or in eager mode from standard input; see [`run`].
+    /// Runs as a Lambda function, or in eager mode from standard input; see [`run`]. With the feature `poll`, `PROGRAM --poll` receives
+    /// messages from queues.
     ///
     /// # Errors
     ///
@@ -152,7 +157,28 @@ impl<S: Send + Sync + 'static> Worker<S> {
         if crate::config::in_lambda() {
             return lambda::serve(self.jobs).await;
         }
+        let polls = std::env::args_os().skip(1).any(|argument| argument == "--poll");
+        #[cfg(feature = "poll")]
+        if polls {
+            return self.poll(Poll::from_args()).await;
+        }
+        if polls {
+            return Err(Error::config("this program cannot poll, because it was built without the feature `poll` of sqjobs"));
+        }
         eager::serve(self.jobs).await
+    }
+
+    /// Receives messages from queues and runs their jobs, until it is told to stop. Returns once all jobs have ended.
+    ///
+    /// Unlike a Lambda function, this is a process that you keep running: in a container, on a machine or at your desk. Records,
+    /// messages and guarantees are the same, so both can serve one queue at the same time.
+    ///
+    /// # Errors
+    ///
+    /// When a setting is wrong, or a queue or the table cannot be reached at the start. The error names it.
+    #[cfg(feature = "poll")]
+    pub async fn poll(self, poll: Poll) -> Result<(), Error> {
+        poll::serve(self.jobs, poll).await
     }
 
     pub(crate) fn jobs(&self) -> &Jobs {

@@ -2,10 +2,11 @@
 
 use std::collections::{HashMap, hash_map::Entry as Place};
 
-use futures_util::future::{FutureExt, join_all};
+use futures_util::future::{FutureExt, OptionFuture, join_all};
+use tokio::sync::RwLock;
 
 use super::{
-    batch::Batch,
+    batch::{Batch, Shared},
     claim::Turn,
     decode::{Decoded, Delivery},
     delivery::Step,
@@ -26,14 +27,20 @@ type Lane<'d> = Vec<Entry<'d>>;
 impl Engine {
     /// Handles all messages of a batch and reports their results.
     pub(crate) async fn handle(&self, messages: Vec<Message>, invocation: &Invocation) -> Report {
-        let mut batch = Batch::new(self, invocation);
+        let shared = Shared::new(self, invocation.ends_at);
+        tokio::select! { biased;
+            report = self.handle_beside_others(messages, invocation, &shared) => report,
+            never = shared.ledger.drive() => match never {},
+        }
+    }
+
+    /// Handles all messages of a batch and reports their results, while the ledger is driven.
+    pub(crate) async fn handle_beside_others(&self, messages: Vec<Message>, invocation: &Invocation, shared: &Shared<'_>) -> Report {
+        let mut batch = Batch::new(self, invocation, shared);
         batch.meter = self.metrics.as_ref().and_then(|_| meter(&messages, self.clock.now()));
-        let span = invoked(&messages, invocation);
+        let span = if self.polling.is_some() { Span::default() } else { invoked(&messages, invocation) };
         batch.span = span.clone();
-        let report = tokio::select! { biased;
-            report = span.within(batch.run(messages)) => report,
-            never = batch.ledger.drive() => match never {},
-        };
+        let report = span.within(batch.run(messages)).await;
         span.ended(Outcome::default);
         if let Some((metrics, meter)) = self.metrics.as_ref().zip(batch.meter) {
             metrics.batch(&meter, &invocation.request_id);
@@ -52,12 +59,22 @@ impl Batch<'_> {
     pub(crate) async fn run(&self, messages: Vec<Message>) -> Report {
         let deliveries: Vec<_> = messages.into_iter().map(|message| Delivery::new(message, self)).collect();
         let mut lanes = lanes(entries(&deliveries));
+        let messages = deliveries.iter().map(|delivery| &*delivery.message);
+        self.keep_invisible(messages, self.process(&mut lanes)).await;
+        self.settle(lanes.iter_mut().flatten().collect()).await
+    }
+
+    /// Runs all lanes.
+    async fn process(&self, lanes: &mut [Lane<'_>]) {
+        let company = self.engine.polling.as_ref().map(|polling| &polling.company);
+        let shared = OptionFuture::from(company.map(RwLock::read)).await;
         join_all(lanes.iter_mut().map(|lane| self.lane(lane, Turn::Shared))).await;
+        drop(shared);
         // Each runs alone, so that a job that kills the process affects no other.
         for lane in lanes.iter_mut().filter(|lane| !lane.iter().all(Entry::is_settled)) {
+            let _alone = OptionFuture::from(company.map(RwLock::write)).await;
             self.lane(lane, Turn::Alone).boxed().await;
         }
-        self.settle(lanes.iter_mut().flatten().collect()).await
     }
 
     /// Runs the entries of a lane in order. After a returned message, the rest of a FIFO group is held. Stops before a job that must

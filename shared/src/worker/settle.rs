@@ -142,16 +142,16 @@ impl Batch<'_> {
 
     /// Copies messages to the dead-letter queue, then marks their records. Returns the entries for which both were done.
     async fn dead_letter<'e, 'd>(&self, entries: Vec<&'e mut Entry<'d>>) -> Vec<&'e mut Entry<'d>> {
-        if entries.is_empty() {
-            return Vec::new();
-        }
+        // The messages of a batch are of one queue, or of one with other priorities.
+        let Some(first) = entries.first() else { return Vec::new() };
+        let dlq = self.engine.dlq(&first.delivery.message.queue);
         let copy = |Entry { delivery, settlement, .. }: &Entry<'_>| {
             let reason = settlement.as_ref().and_then(|settlement| settlement.reason.as_ref());
             let record = settlement.as_ref().and_then(|settlement| settlement.record.as_deref());
-            letter(&delivery.message, &delivery.id, reason, record, &self.engine.dlq)
+            letter(&delivery.message, &delivery.id, reason, record, dlq)
         };
         let copies: Vec<_> = entries.iter().map(|entry| copy(entry)).collect();
-        let sent = self.engine.queue.send(&self.engine.dlq, &copies).await;
+        let sent = self.engine.queue.send(dlq, &copies).await;
         let marks = entries.into_iter().zip(sent).map(async |(entry, sent)| {
             if let Err(error) = &sent {
                 tracing::error!(id = entry.delivery.id, %error, "cannot copy to the dead-letter queue");

@@ -41,6 +41,8 @@ mod metrics;
 mod outside;
 mod partial;
 mod permissions;
+mod poll;
+mod polled;
 mod producer;
 mod repair;
 mod reports;

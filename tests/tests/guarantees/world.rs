@@ -5,6 +5,7 @@ use std::{
     fs,
     panic::{AssertUnwindSafe, resume_unwind},
     path::Path,
+    sync::Mutex,
     time::Duration,
 };
 
@@ -26,6 +27,7 @@ use crate::{
     effects::Effects,
     function::Function,
     message::Message,
+    polled::{self, Polled},
     proxy::Proxy,
     record::Record,
     stack::{Stack, dynamodb_local::DynamoDbLocal},
@@ -55,6 +57,8 @@ pub(crate) struct World {
     pub(crate) queues: Queues,
     pub(crate) proxy: Proxy,
     pub(crate) effects: Effects,
+    /// The workers that take the place of functions, if the tests run with polling workers.
+    polled: Mutex<Vec<Polled>>,
 }
 
 impl Setup {
@@ -87,7 +91,7 @@ impl Setup {
             if ended.is_err() {
                 eprintln!("{}", world.report().await);
             }
-            world.account.retire().await;
+            world.retire().await;
             ended.unwrap_or_else(|panic| resume_unwind(panic));
             let violations: Vec<_> = world.proxy.violations().iter().map(ToString::to_string).collect();
             assert!(violations.is_empty(), "AWS refuses what the stack took:\n{}", violations.join("\n"));
@@ -108,11 +112,16 @@ impl World {
         setup::create_table(&account.dynamodb, TABLE).await.expect("the table is created");
         setup::create_schedules_table(&account.dynamodb, SCHEDULES).await.expect("the table is created");
         let queues = setup::create_queues(&account.sqs, setup.queue, setup.visibility_s).await.expect("the queues are created");
-        Self { stack, account, setup, queues, proxy, effects: Effects::new() }
+        Self { stack, account, setup, queues, proxy, effects: Effects::new(), polled: Mutex::default() }
     }
 
     /// Deploys a function, which reaches the stack through the proxy, and connects the queue to it.
     pub(crate) async fn deploy(&self, function: &Function) {
+        if polled::is_asked_for() {
+            let polled = Polled::supervised(self, function);
+            self.polled.lock().expect("nobody panics with it").push(polled);
+            return;
+        }
         self.account.deploy(function, self.settings(function), self.setup.queue).await;
     }
 
@@ -154,7 +163,8 @@ impl World {
         self.account.invoke(beater, &json!({"detail-type": "Scheduled Event", "time": at})).await
     }
 
-    fn settings(&self, function: &Function) -> HashMap<String, String> {
+    /// Returns the variables of a function.
+    pub(crate) fn settings(&self, function: &Function) -> HashMap<String, String> {
         let proxy = self.proxy.url();
         let ours = [
             ("SQJOBS_TABLE", TABLE),
@@ -183,6 +193,7 @@ impl World {
 
     /// Deletes the functions.
     pub(crate) async fn retire(&self) {
+        self.polled.lock().expect("nobody panics with it").iter_mut().for_each(Polled::kill);
         self.account.retire().await;
     }
 
@@ -379,6 +390,10 @@ impl World {
 
     /// Returns the log lines of a function so far.
     pub(crate) async fn printed(&self, function: &Function) -> Vec<String> {
+        if polled::is_asked_for() && function.bootstrap != "beater" {
+            let polled = self.polled.lock().expect("nobody panics with it");
+            return polled.iter().filter(|polled| polled.bootstrap == function.bootstrap).flat_map(Polled::printed).collect();
+        }
         self.stack.printed(&self.account.id, &self.account.name(function)).await
     }
 

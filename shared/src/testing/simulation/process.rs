@@ -207,6 +207,7 @@ impl<'a> Function<'a> {
             hop: queue::MAX_VISIBILITY,
             records_always: false,
             parks_for: Duration::from_hours(24),
+            polling: None,
         }
     }
 

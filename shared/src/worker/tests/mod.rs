@@ -110,6 +110,7 @@ impl TestWorker {
             hop: Duration::from_mins(15),
             records_always: false,
             parks_for: Duration::from_hours(24),
+            polling: None,
         }
     }
 

@@ -145,6 +145,7 @@ async fn act(kind: &Kind, gate: &Arc<Gate>, clock: Clock) -> bool {
                 hop: MAX_VISIBILITY,
                 records_always: false,
                 parks_for: Duration::ZERO, // a message that it cannot run is rejected at once
+                polling: None,
             };
             let invocation = Invocation { request_id: String::new(), ends_at: stop_at };
             return engine.handle(vec![message.clone()], &invocation).await.failures.is_empty();
