@@ -18,6 +18,14 @@ CARGO_PROFILE_RELEASE_LTO=off cargo run --release --locked -q -p sqjobs-tests --
 step "the guarantees that take minutes: thousands of jobs, a program that aborts, pictures of each view"
 cargo test --locked -p sqjobs-tests --test guarantees -- --ignored --nocapture
 
+step "the guarantees with polling workers in the place of functions"
+# Left out: tests of the command and of deployments, and tests of what only Lambda does: deadlines, roles, exact counts of requests.
+SQJOBS_TESTS_WORKER=poll cargo test --locked -p sqjobs-tests --test guarantees -- \
+  --skip browser --skip cli:: --skip docs:: --skip infra --skip outside --skip permissions --skip scale \
+  --skip reports:: --skip request_count:: --skip roles:: --skip traces:: \
+  --skip a_batch_of_ --skip a_json_bomb_ --skip a_job_interrupted_after_ --skip an_attempt_running_at_ --skip the_metrics_of_a_function_ \
+  --skip a_finish_whose_ --skip ten_finishes_whose__
+
 step "fuzzing, half an hour for each target, four at a time"
 if cargo +nightly --version >/dev/null 2>&1; then
   tools=$PWD/target/tools

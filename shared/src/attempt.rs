@@ -214,6 +214,16 @@ impl Attempt {
         self.stop_reason().is_some()
     }
 
+    /// Interrupts the job here if the attempt has been asked to stop. The interruption does not count as an attempt, and the job starts
+    /// again from its last checkpoint, if it has one. Use it in loops where the job can safely stop.
+    ///
+    /// # Errors
+    ///
+    /// When the attempt has been asked to stop. Return the error with `?`.
+    pub fn safe_point(&self) -> Result<(), JobError> {
+        self.stop_reason().map_or(Ok(()), |reason| Err(JobError::interrupt(reason)))
+    }
+
     /// Waits until the attempt is asked to stop. It is dropped soon after.
     pub async fn stopping(&self) {
         let asked = self.stop_asked.notified(); // made before the check, so that it misses no request
@@ -295,10 +305,7 @@ impl Attempt {
         let (saved, answer) = oneshot::channel();
         self.save(Save { checkpoint, saved });
         match answer.await {
-            Ok(Ok(())) => match self.stop_reason() {
-                Some(reason) => Err(JobError::interrupt(reason)),
-                None => Ok(()),
-            },
+            Ok(Ok(())) => self.safe_point(),
             Ok(Err(reason)) => Err(JobError::from(reason)),
             Err(_) => Err(JobError::interrupt("the attempt has ended")),
         }

@@ -223,7 +223,7 @@ mod function {
         Some(aws_credential_types::Credentials::new(key?, secret?, variable("AWS_SESSION_TOKEN"), None, "environment"))
     }
 
-    /// Returns the attributes of this function for its spans: "Resource" in the semantic conventions for functions.
+    /// Returns the attributes of this function, or of this program outside Lambda, for its spans: "Resource" in the semantic conventions for functions.
     #[cfg(feature = "otel")]
     pub(crate) fn function_resource() -> Vec<(&'static str, String)> {
         let set = [
@@ -233,6 +233,10 @@ mod function {
             ("faas.instance", "AWS_LAMBDA_LOG_STREAM_NAME"),
             ("cloud.region", "AWS_REGION"),
         ];
+        if !in_lambda() {
+            let program = std::env::current_exe().ok().and_then(|path| Some(path.file_stem()?.to_string_lossy().into_owned()));
+            return program.map(|program| ("service.name", program)).into_iter().collect();
+        }
         let fixed = [("cloud.provider", "aws"), ("cloud.platform", "aws_lambda")].map(|(key, value)| (key, value.to_owned()));
         set.into_iter().filter_map(|(key, name)| Some((key, variable(name)?))).chain(fixed).collect()
     }

@@ -24,13 +24,14 @@ pub struct Policy {
     pub max_attempts: u32,
     /// The wait between attempts. Default: from 10 seconds, doubling, up to 12 hours.
     pub backoff: Backoff,
-    /// Maximum duration of an attempt. Default: none; an attempt may take as long as the invocation.
+    /// Maximum duration of an attempt. Default: none; an attempt may take as long as the invocation. In a polling worker it may then
+    /// take forever, so set it there.
     pub timeout: Option<Duration>,
     /// `true` to keep the output in the record. Otherwise the record shows only that the job succeeded. Default: true.
     pub keep_result: bool,
     /// Time for which a finished record is kept, at least 15 days: a queue may deliver a message for 14. Default: 30 days.
     pub retention: Duration,
-    /// Maximum number of concurrent jobs of one batch. Default: 10.
+    /// Maximum number of concurrent jobs of one batch, or of one polling worker. Default: 10.
     pub concurrency: usize,
     /// The action for a delivery that cannot be claimed because the store does not answer. Default: retry.
     pub on_store_failure: StoreFailure,
@@ -38,6 +39,10 @@ pub struct Policy {
     /// first renewal blocks the job for about this long. An earlier crash blocks it until the queue's visibility timeout has passed.
     /// Default: 30 seconds.
     pub lease: Duration,
+    /// `true` to start again soon after a crash in the first third of the lease: when the lease is over, instead of after the visibility
+    /// timeout of the queue. Each attempt then costs two more requests to SQS, and starts after the answer to the first of them.
+    /// A [polling worker](crate::Worker) does not need it. Default: false.
+    pub fast_recovery: bool,
     /// Maximum number of snoozes. Default: 100.
     pub max_snoozes: u32,
     /// Maximum number of starts, including interruptions and snoozes. Default: 1,000.
@@ -115,6 +120,7 @@ impl Policy {
             concurrency: 10,
             on_store_failure: StoreFailure::Retry,
             lease: Duration::from_secs(30),
+            fast_recovery: false,
             max_snoozes: 100,
             max_runs: 1000,
             recording: Recording::Always,
@@ -190,6 +196,13 @@ impl Policy {
         } else {
             lease
         };
+        self
+    }
+
+    /// Starts again soon after a crash in the first seconds of an attempt.
+    #[must_use]
+    pub const fn fast_recovery(mut self) -> Self {
+        self.fast_recovery = true;
         self
     }
 

@@ -10,7 +10,7 @@ use std::{
 use aws_sdk_sqs::types::QueueAttributeName;
 use aws_sdk_sqs::{
     Client, Config,
-    config::timeout::TimeoutConfig,
+    config::{retry::RetryConfig, timeout::TimeoutConfig},
     error::{ProvideErrorMetadata, SdkError},
     types::{
         BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, MessageAttributeValue,
@@ -91,20 +91,29 @@ impl Sqs {
         let answer = if wait.is_zero() {
             request.send().await
         } else {
-            let timeouts = TimeoutConfig::builder().operation_attempt_timeout(wait + PATIENCE).operation_timeout(wait + 2 * PATIENCE);
-            request.customize().config_override(Config::builder().timeout_config(timeouts.build())).send().await
+            let timeouts = TimeoutConfig::builder().operation_attempt_timeout(wait + PATIENCE).operation_timeout(wait + PATIENCE);
+            // The caller tries again: the second attempt would have less time than it asks SQS to wait.
+            let config = Config::builder().timeout_config(timeouts.build()).retry_config(RetryConfig::disabled());
+            request.customize().config_override(config).send().await
         };
         Ok(answer.map_err(failed)?.messages.unwrap_or_default().into_iter().map(|received| message(queue, received)).collect())
     }
 
-    /// Returns the name of the dead-letter queue to which SQS moves messages of a queue. `None`: it has none.
+    /// Returns the name of the dead-letter queue to which SQS moves messages of a queue. `None`: it has none. The URL of the dead-letter
+    /// queue is known afterwards, because it is in the account and region of the queue.
     #[cfg(feature = "poll")]
     pub(crate) async fn dlq_of(&self, queue: &str) -> Result<Option<String>, QueueError> {
-        let attribute = QueueAttributeName::RedrivePolicy;
-        let request = self.client.get_queue_attributes().queue_url(self.url(queue).await?).attribute_names(attribute.clone());
+        let (attribute, url) = (QueueAttributeName::RedrivePolicy, self.url(queue).await?);
+        let request = self.client.get_queue_attributes().queue_url(&url).attribute_names(attribute.clone());
         let policy = request.send().await.map_err(failed)?.attributes.and_then(|mut attributes| attributes.remove(&attribute));
         let policy = policy.and_then(|policy| serde_json::from_str::<serde_json::Value>(&policy).ok());
-        Ok(policy.and_then(|policy| Some(name_of(policy.get("deadLetterTargetArn")?.as_str()?).to_owned())))
+        let dlq = policy.and_then(|policy| Some(name_of(policy.get("deadLetterTargetArn")?.as_str()?).to_owned()));
+        if let Some(dlq) = &dlq {
+            let url = format!("{}{dlq}", url.strip_suffix(queue).unwrap_or_default());
+            let known = Arc::new(OnceCell::new_with(Some(url)));
+            self.urls.lock().unwrap_or_else(PoisonError::into_inner).entry(dlq.clone()).or_insert(known);
+        }
+        Ok(dlq)
     }
 
     async fn url(&self, queue: &str) -> Result<String, QueueError> {

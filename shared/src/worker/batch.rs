@@ -24,7 +24,7 @@ use crate::{
     job::HOOK,
     links::Links,
     metrics::BatchMeter,
-    queue::{Message, Visibility},
+    queue::{Message, QueueError, Visibility},
     traces::Span,
 };
 
@@ -117,14 +117,15 @@ impl<'a> Batch<'a> {
         let slots = self.shared.slots.get(job)?;
         let slot = match &self.engine.polling {
             None => timeout_at(start_by, slots.acquire()).await.ok()?,
-            Some(Polling { stop, .. }) => {
+            Some(Polling { stop, invisible_for, .. }) => {
                 let mut stop = stop.clone();
                 if stop.borrow_and_update().is_some() {
                     return None;
                 }
+                // A message that waits longer returns to its queue, where other workers find it.
                 tokio::select! { biased;
                     () = Polling::changed(&mut stop) => return None,
-                    slot = slots.acquire() => slot,
+                    slot = timeout_at(Instant::now() + *invisible_for, slots.acquire()) => slot.ok()?,
                 }
             }
         };
@@ -183,15 +184,26 @@ impl<'a> Batch<'a> {
                 () = &mut work => return,
                 () = sleep(*invisible_for / 3) => {}
             }
-            let change = join_all(changes.iter().map(|(queue, changes)| self.set_visibility(queue, changes)));
+            let change = join_all(changes.iter().map(|(queue, changes)| self.engine.queue.set_visibility(queue, changes)));
             let (mut change, mut is_over) = (pin!(change), false);
             // The change must not overtake the one that the end of the work makes.
-            while !tokio::select! { biased;
-                _ = &mut change => true,
-                () = &mut work, if !is_over => { is_over = true; false }
-            } {}
+            let answers = loop {
+                tokio::select! { biased;
+                    answers = &mut change => break answers,
+                    () = &mut work, if !is_over => is_over = true,
+                }
+            };
             if is_over {
                 return;
+            }
+            for error in answers.into_iter().flatten().filter_map(Result::err) {
+                if let QueueError::Unknown(_) = error {
+                    tracing::warn!(%error, "cannot keep a message invisible; the worker tries again");
+                    continue;
+                }
+                // SQS makes each message visible after 12 hours.
+                tracing::warn!(%error, "a message is visible although its job runs: another worker finds the lease and waits");
+                return work.await;
             }
         }
     }

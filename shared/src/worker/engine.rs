@@ -97,7 +97,7 @@ impl Polling {
     /// Waits until the limits have changed since `stop` was cloned or last changed.
     pub(crate) async fn changed(stop: &mut watch::Receiver<Option<Limits>>) {
         if stop.changed().await.is_err() {
-            pending().await // the worker is never told
+            pending::<()>().await; // the worker is never told
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::{any::Any, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::future::{BoxFuture, FutureExt, OptionFuture};
+use jiff::Timestamp;
 use serde_json::Value;
 use tokio::{
     task::JoinError,
@@ -19,6 +20,7 @@ use super::{
 use crate::{
     JobError, Policy,
     attempt::{Attempt, Save},
+    clock::from_millis,
     job::{BoundJob, Hook},
     lifecycle::{Ending, FollowUp, Outcome, SKEW, renewed},
     queue::Visibility,
@@ -154,14 +156,18 @@ impl<'a> Execution<'a> {
         if let Some(ran) = self.too_late() {
             return ran;
         }
+        if self.policy.fast_recovery && !self.is_polled() {
+            self.keep_invisible(self.invisible_for());
+            OptionFuture::from(self.visibility.take()).await;
+        }
         let mut body = self.spawn();
         let mut renewal = None;
-        let (mut outcome, mut lease) = match self.watch(&mut body, &mut renewal).await {
-            Ok(joined) => (self.outcome(joined), Lease::Held),
-            Err(stop) => (self.stop(&mut body, stop).await, stop.lease()),
+        let (mut outcome, mut lease, stop) = match self.watch(&mut body, &mut renewal).await {
+            Ok(joined) => (self.outcome(joined), Lease::Held, Stop::Timeout),
+            Err(stop) => (self.stop(&mut body, stop).await, stop.lease(), stop),
         };
         if !self.threads_end().await {
-            outcome = self.stopped(Stop::Timeout);
+            outcome = self.blocked(stop);
         }
         if lease == Lease::Held {
             lease = self.settle_last(renewal).await.map_or(Lease::Held, Stop::lease);
@@ -220,7 +226,9 @@ impl<'a> Execution<'a> {
     /// Takes the actions that are due: stops, asks to stop, or renews.
     fn act(&mut self, renewal: &mut Option<Renewal<'a>>) -> Result<(), Stop> {
         let now = Instant::now();
-        if self.is_fenced() && now >= self.held_until {
+        // The clock of instants stands still while a machine sleeps, which a function never does.
+        let has_slept = self.is_polled() && self.stored == Stored::Yes && lease_is_over(&self.record, self.batch.engine.clock.now());
+        if self.is_fenced() && (now >= self.held_until || has_slept) {
             return Err(Stop::Lost);
         }
         if now >= self.stop_at() {
@@ -276,6 +284,11 @@ impl<'a> Execution<'a> {
         Renewal { next, asked, save, written: batch.ledger.write(write).boxed() }
     }
 
+    /// Returns the time after which the message of a crashed attempt comes back, when its lease is over on every clock.
+    fn invisible_for(&self) -> Duration {
+        self.policy.lease + 2 * SKEW + Duration::from_secs(1)
+    }
+
     /// Keeps the message invisible while the lease may be held. The attempt does not wait for the response.
     fn keep_invisible(&mut self, timeout: Duration) {
         let (batch, queue) = (self.batch, self.queue);
@@ -295,7 +308,7 @@ impl<'a> Execution<'a> {
                 self.held_until = renewal.asked + self.policy.lease;
                 self.checkpointed |= renewal.save.is_some();
                 if renewal.save.is_none() && !self.is_polled() {
-                    self.keep_invisible(self.policy.lease + 2 * SKEW + Duration::from_secs(1));
+                    self.keep_invisible(self.invisible_for());
                 }
                 (Ok(()), None)
             }
@@ -343,9 +356,18 @@ impl<'a> Execution<'a> {
             Ok(_) => self.stopped(stop),
             Err(_) => {
                 self.left_behind();
-                self.stopped(Stop::Timeout)
+                self.blocked(stop)
             }
         }
+    }
+
+    /// Returns the outcome of an attempt whose thread is still blocked.
+    fn blocked(&self, stop: Stop) -> Outcome {
+        if stop == Stop::Deadline && self.is_polled() {
+            // The attempt does not count. The process ends before the message is visible again.
+            return Outcome::Failure(self.failure(stop.kind(), self.reason(stop).into()), FollowUp::Return);
+        }
+        self.stopped(Stop::Timeout)
     }
 
     /// Waits for the work that [`Attempt::blocking`] started. Returns `true` if it has ended.
@@ -475,6 +497,10 @@ impl Stop {
             Self::Lost => "the attempt has lost its lease",
         }
     }
+}
+
+fn lease_is_over(record: &Record, now: Timestamp) -> bool {
+    record.lease_until.is_some_and(|until| from_millis(until) <= now)
 }
 
 fn is_aborted<T>(joined: &Result<T, JoinError>) -> bool {

@@ -168,7 +168,8 @@ impl<S: Send + Sync + 'static> Worker<S> {
         eager::serve(self.jobs).await
     }
 
-    /// Receives messages from queues and runs their jobs, until it is told to stop. Returns once all jobs have ended.
+    /// Receives messages from queues and runs their jobs, until a signal ends it. Returns once all jobs have ended. If a job still blocks
+    /// a thread then, ends the process with status 1. To drop the future does not stop the worker.
     ///
     /// Unlike a Lambda function, this is a process that you keep running: in a container, on a machine or at your desk. Records,
     /// messages and guarantees are the same, so both can serve one queue at the same time.

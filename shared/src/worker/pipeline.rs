@@ -2,15 +2,15 @@
 
 use std::collections::{HashMap, hash_map::Entry as Place};
 
-use futures_util::future::{FutureExt, OptionFuture, join_all};
-use tokio::sync::RwLock;
+use futures_util::future::{FutureExt, join_all};
+use tokio::time::timeout;
 
 use super::{
     batch::{Batch, Shared},
     claim::Turn,
     decode::{Decoded, Delivery},
     delivery::Step,
-    engine::{Engine, Invocation, Report},
+    engine::{Engine, Invocation, Polling, Report},
     metered::meter,
     settle::Entry,
 };
@@ -66,14 +66,24 @@ impl Batch<'_> {
 
     /// Runs all lanes.
     async fn process(&self, lanes: &mut [Lane<'_>]) {
-        let company = self.engine.polling.as_ref().map(|polling| &polling.company);
-        let shared = OptionFuture::from(company.map(RwLock::read)).await;
-        join_all(lanes.iter_mut().map(|lane| self.lane(lane, Turn::Shared))).await;
-        drop(shared);
-        // Each runs alone, so that a job that kills the process affects no other.
-        for lane in lanes.iter_mut().filter(|lane| !lane.iter().all(Entry::is_settled)) {
-            let _alone = OptionFuture::from(company.map(RwLock::write)).await;
-            self.lane(lane, Turn::Alone).boxed().await;
+        let Some(Polling { company, invisible_for, .. }) = &self.engine.polling else {
+            join_all(lanes.iter_mut().map(|lane| self.lane(lane, Turn::Shared))).await;
+            // Each runs alone, so that a job that kills the process affects no other.
+            for lane in unsettled(lanes) {
+                self.lane(lane, Turn::Alone).boxed().await;
+            }
+            return;
+        };
+        // Messages that cannot run soon return to their queue, where other workers find them.
+        match company.try_read() {
+            Ok(_shared) => drop(join_all(lanes.iter_mut().map(|lane| self.lane(lane, Turn::Shared))).await),
+            Err(_) => return unsettled(lanes).flatten().for_each(|entry| entry.end(Ending::NotStarted.into())),
+        }
+        for lane in unsettled(lanes) {
+            match timeout(*invisible_for, company.write()).await {
+                Ok(_alone) => self.lane(lane, Turn::Alone).boxed().await,
+                Err(_) => lane.iter_mut().filter(|entry| !entry.is_settled()).for_each(|entry| entry.end(Ending::NotStarted.into())),
+            }
         }
     }
 
@@ -88,6 +98,10 @@ impl Batch<'_> {
             entry.end(settlement);
         }
     }
+}
+
+fn unsettled<'l, 'd>(lanes: &'l mut [Lane<'d>]) -> impl Iterator<Item = &'l mut Lane<'d>> {
+    lanes.iter_mut().filter(|lane| !lane.iter().all(Entry::is_settled))
 }
 
 /// Joins deliveries with the same id and job name. A redriven message is joined only with messages that were redriven after the same

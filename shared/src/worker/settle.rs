@@ -238,7 +238,9 @@ impl Batch<'_> {
             receipts.entry(&delivery.message.queue).or_default().push(delivery.message.receipt.clone());
         }
         for (queue, receipts) in receipts {
-            self.engine.queue.delete(queue, &receipts).await;
+            for error in self.engine.queue.delete(queue, &receipts).await.into_iter().filter_map(Result::err) {
+                tracing::warn!(queue, %error, "cannot delete the message of an ended job; it comes back");
+            }
         }
     }
 }

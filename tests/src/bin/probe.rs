@@ -206,6 +206,23 @@ impl Job for Hourly {
     }
 }
 
+/// Starts again soon after a crash.
+#[derive(Debug, Serialize, Deserialize)]
+struct Swift(Orders);
+
+impl Arguments for Swift {
+    const NAME: &'static str = "swift";
+}
+
+impl Job for Swift {
+    const POLICY: Policy = Probe::POLICY.fast_recovery();
+    type Output = u32;
+
+    async fn run(&self, ctx: &Context) -> Result<u32, JobError> {
+        self.0.follow(ctx).await
+    }
+}
+
 /// Recorded on trouble. The lease is long enough that a busy machine does not let it expire.
 #[derive(Debug, Serialize, Deserialize)]
 struct Quiet(Orders);
@@ -248,5 +265,5 @@ impl Job for Vault {
 
 #[tokio::main]
 async fn main() -> Result<(), sqjobs::Error> {
-    Worker::new(()).job::<Probe>().job::<Hasty>().job::<Patient>().job::<Hourly>().job::<Quiet>().job::<Vault>().run().await
+    Worker::new(()).job::<Probe>().job::<Hasty>().job::<Patient>().job::<Hourly>().job::<Quiet>().job::<Swift>().job::<Vault>().run().await
 }

@@ -158,12 +158,12 @@ fn a_worker_recycles_itself_after_so_many_jobs_or_so_much_memory() {
 #[test]
 fn a_job_of_a_killed_worker_starts_again_once_its_message_is_visible() {
     World::setup().test(async |world| {
-        let mut worker = start(world, &["--visibility", "5s"]);
+        let mut worker = start(world, &["--visibility", "15s"]);
         world.send(world.probe("a", &json!({"act": {"wait_for": world.effects.gate()}}))).await;
         runs(world, 1).await;
         worker.kill();
         world.effects.open_the_gate();
-        let _other = start(world, &["--visibility", "5s"]);
+        let _other = start(world, &["--visibility", "15s"]);
         let record = world.record_in("a", "succeeded").await;
         assert_eq!((record.attempts, world.effects.runs().len()), (2, 2));
     });
@@ -172,13 +172,17 @@ fn a_job_of_a_killed_worker_starts_again_once_its_message_is_visible() {
 #[test]
 fn a_message_stays_invisible_while_its_job_runs() {
     World::setup().test(async |world| {
-        let _worker = start(world, &["--visibility", "5s"]);
+        let _worker = start(world, &["--visibility", "15s"]);
         let orders = json!({"act": {"wait_for": world.effects.gate()}});
         world.send_all(&[world.probe("a", &orders), world.job("quiet", "b", &orders)]).await;
         let beats = || world.proxy.passed("ChangeMessageVisibility").len();
-        wait::until("both messages were kept for twice their time", PATIENCE, async || {
-            if beats() >= 12 { Ok(()) } else { Err(beats().to_string()) }
-        })
+        wait::until(
+            "both messages were kept for twice their time",
+            PATIENCE,
+            async || {
+                if beats() >= 8 { Ok(()) } else { Err(beats().to_string()) }
+            },
+        )
         .await;
         world.effects.open_the_gate();
         world.record_in("a", "succeeded").await;
@@ -241,7 +245,7 @@ fn a_wrong_setting_or_a_missing_queue_ends_the_worker_with_one_sentence() {
         assert!(printed.contains("queue probes is named twice"), "{printed}");
         let (status, printed) = said(&["--visibility", "1s"]);
         assert_eq!(status, Some(1));
-        assert!(printed.contains("set it to 5 s to 12 hours"), "{printed}");
+        assert!(printed.contains("set it to 15 s to 12 hours"), "{printed}");
         let (status, printed) = said(&["--drian"]);
         assert_eq!(status, Some(2));
         assert!(printed.contains("'--drain'"), "{printed}");

@@ -47,7 +47,7 @@ impl Polled {
 
     /// Starts the program of a function, and starts it again whenever it ends, as a platform does.
     pub(crate) fn supervised(world: &World, function: &Function) -> Self {
-        let mut command = command(world, function, &["--visibility", "10s", "--grace", "1s"]);
+        let mut command = command(world, function, &["--visibility", "15s", "--grace", "1s"]);
         let folder = TempDir::new().expect("a folder");
         let child = Arc::new(Mutex::new(spawn(&mut command, folder.path())));
         let polled = Self { bootstrap: function.bootstrap, folder, child: Arc::clone(&child), is_over: Arc::default() };

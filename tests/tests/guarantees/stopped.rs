@@ -106,6 +106,16 @@ fn a_killed_attempt_counts_and_the_next_delivery_takes_over() {
 }
 
 #[test]
+fn with_fast_recovery_a_crash_does_not_wait_for_the_queue() {
+    World::setup().visibility_s(720).test(async |world| {
+        world.deploy(&Function::probe()).await;
+        world.send(world.job("swift", "killed", &json!({"act": "abort", "until": 2}))).await;
+        assert_eq!(world.record_in("killed", "succeeded").await.attempts, 2);
+        world.drained().await;
+    });
+}
+
+#[test]
 fn a_job_that_was_killed_runs_after_all_others_of_its_batch_and_alone() {
     World::setup().visibility_s(10).test(async |world| {
         for id in ["deadly", "doubtful"] {

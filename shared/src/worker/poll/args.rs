@@ -10,18 +10,19 @@ use super::{Poll, QueueOrder};
 /// Receives messages from SQS queues and runs their jobs, until SIGTERM or Ctrl-C.
 ///
 /// The first signal ends the receives, asks running jobs to stop, and waits for them. A second signal interrupts them. An interrupted job
-/// does not count an attempt; its message returns to its queue at once.
+/// does not lose an attempt, and its message returns to its queue at once. Receives that are open take up to 10 seconds to end; a third
+/// signal gives them up.
 #[derive(Debug, Parser)]
 #[command(next_line_help = true)]
 struct Args {
-    /// Poll: needed, so that nothing else starts by mistake
+    /// Receive messages from queues (required)
     #[arg(long, required = true)]
     poll: bool,
-    /// Queue to receive from, by name or URL, with an optional weight. Repeat it for several queues. Default: SQJOBS_QUEUE_URL, or the
+    /// Queue to receive from, by name or URL, with an optional weight. Repeat it for several queues. Default: `SQJOBS_QUEUE_URL`, or the
     /// queues of the jobs of this program
     #[arg(long = "queue", value_name = "NAME[=WEIGHT]", value_parser = weighted)]
     queues: Vec<(String, Option<u32>)>,
-    /// QueueOrder of several queues: `strict` receives from a queue only while those before it are empty, `weighted` by the weights
+    /// Order of several queues: `strict` receives from a queue only while those before it are empty, `weighted` by the weights
     #[arg(long, value_name = "ORDER", value_enum)]
     order: Option<QueueOrder>,
     /// Maximum number of jobs that run at the same time

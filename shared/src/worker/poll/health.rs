@@ -12,14 +12,20 @@ use std::{
 };
 
 use hyper::{Response, StatusCode, body::Bytes, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
-use tokio::{net::TcpListener, time::Instant};
+use tokio::{
+    net::TcpListener,
+    time::{Instant, sleep},
+};
 
 use crate::Error;
 
 /// A worker is unhealthy if no queue has answered for this time.
 const SILENCE: Duration = Duration::from_mins(2);
+
+/// Pause after a connection that could not be accepted.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The health of a worker.
 #[derive(Debug)]
@@ -34,7 +40,7 @@ impl Health {
         Self { answered_at: Mutex::new(Instant::now()), running: AtomicUsize::new(0), is_stopping: AtomicBool::new(false) }
     }
 
-    /// Notes that a queue has answered.
+    /// Notes that a queue has answered, or that the worker has not asked any.
     pub(super) fn answered(&self) {
         *self.answered_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
@@ -70,14 +76,23 @@ pub(super) async fn serve(address: SocketAddr, health: Arc<Health>) -> Result<()
     let listener = listener.map_err(|error| Error::process(&format!("cannot answer health checks on {address}"), error))?;
     tokio::spawn(async move {
         loop {
-            let Ok((stream, _)) = listener.accept().await else { continue };
+            let stream = match listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a health check");
+                    sleep(PAUSE).await;
+                    continue;
+                }
+            };
             let health = Arc::clone(&health);
             let answer = service_fn(move |_| {
                 let (status, body) = health.answer();
                 let response = Response::builder().status(status).header("content-type", "application/json");
                 async move { response.body(http_body_util::Full::new(Bytes::from(body))) }
             });
-            tokio::spawn(async move { http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await.ok() });
+            tokio::spawn(async move {
+                http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), answer).await.ok()
+            });
         }
     });
     Ok(())

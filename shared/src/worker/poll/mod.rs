@@ -42,7 +42,7 @@ use super::{
     thread,
 };
 use crate::{
-    Error, config,
+    Error, Priority, config,
     queue::{MAX_VISIBILITY, Message, Queue, QueueError, Sqs, Visibility, is_fifo, name_of},
     stats::Counter,
     store::{DynamoDb, Store},
@@ -54,9 +54,16 @@ const CONCURRENCY: u16 = 10;
 /// Default time after which a message whose worker has died is visible again.
 const VISIBILITY: Duration = Duration::from_mins(1);
 /// The minimum: the time is set anew after each third of it, and a request may take some seconds.
-const MIN_VISIBILITY: Duration = Duration::from_secs(5);
+const MIN_VISIBILITY: Duration = Duration::from_secs(15);
 /// The end of an invocation that does not end by itself.
 const NEVER: Duration = Duration::from_hours(24 * 365 * 10);
+/// Maximum grace, which is also the maximum visibility timeout.
+const MAX_GRACE: Duration = MAX_VISIBILITY;
+/// Grace of the other jobs if a job blocks its thread: shorter than the wait before the next attempt of that job usually is.
+const BLOCKED_GRACE: Duration = Duration::from_secs(3);
+/// Maximum number of requests that delete a message, and the wait between them.
+const DELETE_TRIES: u32 = 5;
+const DELETE_PAUSE: Duration = Duration::from_secs(2);
 /// Maximum number of messages that one request deletes, and the time for which an ended job waits for others.
 const DELETES: usize = 10;
 const GATHER: Duration = Duration::from_millis(20);
@@ -88,7 +95,7 @@ const EXPORT: Duration = Duration::from_secs(5);
 ///
 /// # #[tokio::main]
 /// # async fn main() -> Result<(), sqjobs::Error> {
-/// let poll = Poll::new().queue("mail").concurrency(50);
+/// let poll = Poll::new().queue("mail").concurrency(5);
 /// Worker::new(()).job::<Greet>().poll(poll).await
 /// # }
 /// ```
@@ -140,12 +147,16 @@ impl Poll {
 
     /// Adds a queue, by its name without `SQJOBS_PREFIX`, or by its URL.
     pub fn queue(self, queue: impl Into<String>) -> Self {
-        self.weighted_queue(queue, 1)
+        self.add(queue.into(), 1)
     }
 
-    /// Adds a queue with a weight, for [`QueueOrder::Weighted`].
-    pub fn weighted_queue(mut self, queue: impl Into<String>, weight: u32) -> Self {
-        self.queues.push((queue.into(), weight));
+    /// Adds a queue with a weight, and sets the order to [`QueueOrder::Weighted`].
+    pub fn weighted_queue(self, queue: impl Into<String>, weight: u32) -> Self {
+        Self { order: QueueOrder::Weighted, ..self.add(queue.into(), weight) }
+    }
+
+    fn add(mut self, queue: String, weight: u32) -> Self {
+        self.queues.push((queue, weight));
         self
     }
 
@@ -154,13 +165,13 @@ impl Poll {
         Self { order, ..self }
     }
 
-    /// Sets the maximum number of jobs that run at the same time. [`Policy::concurrency`](crate::Policy::concurrency) also limits the
-    /// jobs of each name.
+    /// Sets the maximum number of jobs that run at the same time. [`Policy::concurrency`](crate::Policy::concurrency), by default 10,
+    /// also limits the jobs of each name. A message that waits longer than the [visibility](Poll::visibility) returns to its queue.
     pub fn concurrency(self, concurrency: u16) -> Self {
         Self { concurrency, ..self }
     }
 
-    /// Sets the time after which a message whose worker has died is visible again. Default: 1 minute; at least 5 seconds. It is set
+    /// Sets the time after which a message whose worker has died is visible again. Default: 1 minute; at least 15 seconds. It is set
     /// anew after each third of it while a job runs, which costs a request. The job can start again once its
     /// [lease](crate::Policy::lease) is over too.
     pub fn visibility(self, visibility: Duration) -> Self {
@@ -184,13 +195,14 @@ impl Poll {
         Self { max_jobs: Some(messages), ..self }
     }
 
-    /// Ends when the process has more memory than this, in mebibytes, so that the platform starts a new process. Linux only.
+    /// Ends when the process has more memory than this, in mebibytes, so that the platform starts a new process. The worker looks after
+    /// each job and every five seconds. Linux only.
     pub fn max_memory(self, mebibytes: u64) -> Self {
         Self { max_memory: Some(mebibytes), ..self }
     }
 
-    /// Answers health checks on this address: any HTTP request gets the status 200, or 503 if the worker stops or no queue has answered
-    /// for two minutes.
+    /// Answers health checks on this address: any HTTP request gets the status 200, or 503 after a signal to stop, or if no queue has
+    /// answered for two minutes.
     pub fn health(self, address: SocketAddr) -> Self {
         Self { health: Some(address), ..self }
     }
@@ -205,7 +217,10 @@ impl Poll {
             return Err(Error::config("the concurrency is 0; set it to at least 1"));
         }
         if !(MIN_VISIBILITY..=MAX_VISIBILITY).contains(&self.visibility) {
-            return Err(Error::config(format!("the visibility is {} s; set it to 5 s to 12 hours", self.visibility.as_secs_f64())));
+            return Err(Error::config(format!("the visibility is {} s; set it to 15 s to 12 hours", self.visibility.as_secs_f64())));
+        }
+        if self.grace > MAX_GRACE {
+            return Err(Error::config(format!("the grace is {} s; set it to at most 12 hours", self.grace.as_secs_f64())));
         }
         if let Some((queue, _)) = self.queues.iter().find(|(_, weight)| *weight == 0) {
             return Err(Error::config(format!("queue {queue} has the weight 0; set it to at least 1, or leave the queue out")));
@@ -229,15 +244,14 @@ pub(super) async fn serve(jobs: Jobs, poll: Poll) -> Result<(), Error> {
     let sdk = config::sdk_that_counts(requests.clone()).await;
     let prefix = config::prefix();
     let [queue_url, dlq_url] = config::queue_urls();
-    let queues = queues(&poll, &jobs, queue_url, &prefix)?;
-    let urls = queues.iter().map(|(queue, _)| queue).chain(dlq_url.as_ref()).filter(|queue| is_url(queue)).cloned();
+    let candidates = candidates(&poll, &jobs, queue_url, &prefix)?;
+    let urls = candidates.iter().map(|candidate| &candidate.queue).chain(dlq_url.as_ref()).filter(|queue| is_url(queue)).cloned();
     let sqs = Sqs::with_urls(aws_sdk_sqs::Client::new(&sdk), urls.collect::<Vec<_>>()).metered(requests.clone());
-    let queues: Vec<_> = queues.into_iter().map(|(queue, weight)| (name_of(&queue).to_owned(), weight)).collect();
     let counter = Arc::new(Counter::new(Uuid::new_v4().simple().to_string()));
     let store = DynamoDb::new(aws_sdk_dynamodb::Client::new(&sdk), config::table()).metered(requests);
     let store = if config::stats()? { store.counting(Arc::clone(&counter), clock.clone()) } else { store };
     let (stop, limits) = watch::channel(None);
-    let dlqs = dlqs(&queues, dlq_url, &sqs, &store).await?;
+    let Queues { weighted: queues, dlqs } = found(candidates, dlq_url, &sqs, &store).await?;
     let engine = Engine {
         jobs,
         store: Arc::new(store),
@@ -264,50 +278,82 @@ pub(super) async fn serve(jobs: Jobs, poll: Poll) -> Result<(), Error> {
     }
 }
 
-/// Returns the names or URLs of the queues to receive from, each with its weight.
-fn queues(poll: &Poll, jobs: &Jobs, url: Option<String>, prefix: &str) -> Result<Vec<(String, u32)>, Error> {
+/// A queue to receive from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Candidate {
+    /// Its name or URL.
+    queue: String,
+    weight: u32,
+    /// `true` if it need not exist.
+    is_optional: bool,
+}
+
+/// Returns the queues to receive from: those that are named, or else those that would feed the function, with its priorities.
+fn candidates(poll: &Poll, jobs: &Jobs, url: Option<String>, prefix: &str) -> Result<Vec<Candidate>, Error> {
     let full = |queue: &String| if is_url(queue) { queue.clone() } else { format!("{prefix}{queue}") };
-    let named: Vec<_> = poll.queues.iter().map(|(queue, weight)| (full(queue), *weight)).collect();
-    let named = if named.is_empty() { url.map(|url| (url, 1)).into_iter().collect() } else { named };
-    let mut queues: Vec<(String, u32)> = Vec::new();
-    let own = jobs.all().map(|job| (format!("{prefix}{}", job.queue()), 1)).filter(|_| named.is_empty()).collect::<Vec<_>>();
-    for (queue, weight) in named.into_iter().chain(own) {
-        if queues.iter().all(|(other, _)| name_of(other) != name_of(&queue)) {
-            queues.push((queue, weight));
-        } else if !poll.queues.is_empty() {
+    let mut all: Vec<Candidate> = Vec::new();
+    for (queue, weight) in &poll.queues {
+        let queue = full(queue);
+        if all.iter().any(|other| name_of(&other.queue) == name_of(&queue)) {
             return Err(Error::config(format!("queue {} is named twice", name_of(&queue))));
         }
+        all.push(Candidate { queue, weight: *weight, is_optional: false });
     }
-    if queues.is_empty() {
+    if all.is_empty() {
+        let own = || jobs.all().map(|job| format!("{prefix}{}", job.queue())).collect::<BTreeSet<_>>();
+        for base in url.map_or_else(own, |url| BTreeSet::from([url])) {
+            let name = name_of(&base);
+            let start = base.strip_suffix(name).unwrap_or_default();
+            for priority in [Priority::High, Priority::Default, Priority::Low] {
+                let queue = format!("{start}{}", priority.queue(name));
+                all.push(Candidate { is_optional: queue != base, queue, weight: 1 });
+            }
+        }
+    }
+    if all.is_empty() {
         return Err(Error::config("this worker has no jobs; add one by `Worker::job`"));
     }
-    Ok(queues)
+    Ok(all)
 }
 
 fn is_url(queue: &str) -> bool {
     queue.contains("://")
 }
 
-/// Returns the dead-letter queue of each queue. Thereby checks that the queues and the table answer.
-async fn dlqs(queues: &[(String, u32)], url: Option<String>, sqs: &Sqs, store: &dyn Store) -> Result<BTreeMap<String, String>, Error> {
+/// Returns the queues that exist, each with its weight, and their dead-letter queues. Thereby checks that the queues and the table answer.
+async fn found(candidates: Vec<Candidate>, url: Option<String>, sqs: &Sqs, store: &dyn Store) -> Result<Queues, Error> {
     let set = url.map(|url| name_of(&url).to_owned());
-    let found = join_all(queues.iter().map(async |(queue, _)| {
-        let unusable = |error| Error::queue(format!("cannot receive from queue {queue}"), error);
-        let dlq = match &set {
-            Some(dlq) => sqs.find(queue).await.map(|()| Some(dlq.clone())),
-            None => sqs.dlq_of(queue).await,
+    let looks = candidates.into_iter().map(async |Candidate { queue, weight, is_optional }| {
+        let queue = name_of(&queue).to_owned();
+        let dlq = match sqs.dlq_of(&queue).await {
+            Err(QueueError::Refused(_)) if is_optional => return Ok(None),
+            answer => answer.map_err(|error| Error::queue(format!("cannot receive from queue {queue}"), error))?,
         };
-        let missing = || {
-            Error::config(format!(
+        match set.clone().or(dlq) {
+            Some(dlq) => Ok(Some((queue, weight, dlq))),
+            None => Err(Error::config(format!(
                 "queue {queue} has no dead-letter queue; add one by `sqjobs queue create {queue}`, or set SQJOBS_DLQ_URL"
-            ))
-        };
-        Ok((queue.clone(), dlq.map_err(unusable)?.ok_or_else(missing)?))
-    }));
-    let found = found.await.into_iter().collect::<Result<_, Error>>()?;
+            ))),
+        }
+    });
+    let found = join_all(looks).await.into_iter().collect::<Result<Vec<_>, Error>>()?;
     let read = store.read(&["poll".to_owned()]).await.into_iter().collect::<Result<Vec<_>, _>>();
     read.map_err(|error| Error::store("cannot read the table", error))?;
-    Ok(found)
+    let mut queues = Queues::default();
+    for (queue, weight, dlq) in found.into_iter().flatten() {
+        queues.dlqs.insert(queue.clone(), dlq);
+        queues.weighted.push((queue, weight));
+    }
+    Ok(queues)
+}
+
+/// The queues to receive from.
+#[derive(Debug, Default)]
+struct Queues {
+    /// Their names, each with its weight.
+    weighted: Vec<(String, u32)>,
+    /// The dead-letter queue of each.
+    dlqs: BTreeMap<String, String>,
 }
 
 /// The result of a worker that has ended.
@@ -362,7 +408,10 @@ impl Worker {
             let wake_at = state.wake_at();
             tokio::select! { biased;
                 never = &mut ledger => match never {},
-                name = told(&mut signals) => state.told(name),
+                name = next_signal(&mut signals) => {
+                    state.signalled(name);
+                    health.stops();
+                }
                 Some(handled) = state.running.next() => state.handled(handled),
                 Some((turn, received)) = state.receiving.next() => {
                     if received.is_ok() {
@@ -370,15 +419,19 @@ impl Worker {
                     }
                     state.received(turn, received);
                 }
-                Some(()) = state.requests.next() => {}
+                Some(()) = state.returning.next() => {}
+                Some((queue, left)) = state.deleting.next() => state.delete_later(queue, left, DELETE_PAUSE),
                 () = sleep_until(wake_at) => {}
                 _ = exports.tick() => {
+                    state.check_memory();
                     let traces = self.traces.clone();
                     tokio::spawn(async move { traces.flush(Instant::now() + EXPORT).await });
                 }
             }
+            if state.receiving.is_empty() {
+                health.answered(); // all slots are taken, or the worker ends
+            }
             if state.ending.is_some() {
-                health.stops();
                 ready.remove();
             }
         }
@@ -390,7 +443,7 @@ impl Worker {
 }
 
 /// Waits for a signal, and returns its name.
-async fn told([terminate, interrupt]: &mut [Signal; 2]) -> &'static str {
+async fn next_signal([terminate, interrupt]: &mut [Signal; 2]) -> &'static str {
     tokio::select! {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
@@ -406,10 +459,12 @@ struct State<'a> {
     turns: Turns,
     receiving: Pending<'a, (Turn, Result<Vec<Message>, QueueError>)>,
     running: Pending<'a, Handled>,
-    /// Requests that delete or return messages.
-    requests: Pending<'a, ()>,
-    /// The receipts of messages to delete, by the place of their queue.
-    done: BTreeMap<usize, Vec<String>>,
+    /// Requests that return messages.
+    returning: Pending<'a, ()>,
+    /// Requests that delete messages. Each returns the messages to delete again.
+    deleting: Pending<'a, (usize, Vec<Done>)>,
+    /// The messages to delete, by the place of their queue.
+    done: BTreeMap<usize, Vec<Done>>,
     delete_at: Option<Instant>,
     /// Number of slots that neither a job nor an open receive has.
     free: usize,
@@ -433,7 +488,8 @@ impl<'a> State<'a> {
             turns: Turns::new(worker.poll.order, worker.queues.iter().map(|(_, weight)| *weight)),
             receiving: Pending::new(),
             running: Pending::new(),
-            requests: Pending::new(),
+            returning: Pending::new(),
+            deleting: Pending::new(),
             done: BTreeMap::new(),
             delete_at: None,
             free: usize::from(worker.poll.concurrency),
@@ -456,7 +512,7 @@ impl<'a> State<'a> {
         if drains && self.running.is_empty() && self.receiving.is_empty() && self.empty.len() == self.worker.queues.len() {
             self.end("the queues are empty");
         }
-        while self.ending.is_none() {
+        while self.ending.is_none() && !self.is_one_alone() {
             // The other queues are asked once more before the worker ends.
             if drains && self.running.is_empty() && !self.empty.is_empty() && !self.receiving.is_empty() {
                 return;
@@ -469,6 +525,11 @@ impl<'a> State<'a> {
             let receive = async move { (turn, sqs.receive_within(queue, turn.max, visibility, wait).await) };
             self.receiving.push(receive.boxed());
         }
+    }
+
+    /// Returns `true` while a job runs alone, or waits for it.
+    fn is_one_alone(&self) -> bool {
+        self.worker.engine.polling.as_ref().is_some_and(|polling| polling.company.try_read().is_err())
     }
 
     /// Returns the number of messages that may still be received.
@@ -523,38 +584,42 @@ impl<'a> State<'a> {
     fn handled(&mut self, Handled { queue, done, is_stuck }: Handled) {
         self.free += 1;
         self.empty.clear();
-        if !done.is_empty() {
-            self.done.entry(queue).or_default().extend(done);
-            self.delete_at.get_or_insert_with(|| Instant::now() + GATHER);
-        }
+        self.delete_later(queue, done.into_iter().map(|receipt| Done { receipt, tries: 0 }).collect(), GATHER);
         if is_stuck && !self.is_stuck {
             self.is_stuck = true;
             self.end("a job blocks its thread");
-            self.limit(self.worker.poll.grace);
+            self.limit(self.worker.poll.grace.min(BLOCKED_GRACE));
         }
+        self.check_memory();
+    }
+
+    /// Ends if the process has too much memory, but not before it has taken a message.
+    fn check_memory(&mut self) {
         if let Some(most) = self.worker.poll.max_memory
+            && self.taken > 0
             && memory_mib().is_ok_and(|memory| memory > most)
         {
             self.end("the maximum memory is reached");
         }
     }
 
+    fn delete_later(&mut self, queue: usize, done: Vec<Done>, wait: Duration) {
+        if !done.is_empty() {
+            self.done.entry(queue).or_default().extend(done);
+            self.delete_at.get_or_insert_with(|| Instant::now() + wait);
+        }
+    }
+
     /// Deletes the messages of ended jobs, many in one request.
     fn delete(&mut self) {
-        let is_time = self.running.is_empty() || self.delete_at.is_some_and(|at| at <= Instant::now());
-        for (queue, receipts) in &mut self.done {
-            while receipts.len() >= DELETES || is_time && !receipts.is_empty() {
-                let receipts = receipts.split_off(receipts.len().saturating_sub(DELETES));
-                let (sqs, queue) = (&self.worker.sqs, &*self.worker.queues[*queue].0);
-                let delete = async move {
-                    for error in sqs.delete(queue, &receipts).await.into_iter().filter_map(Result::err) {
-                        tracing::warn!(queue, %error, "cannot delete the message of an ended job; it is discarded when it comes back");
-                    }
-                };
-                self.requests.push(delete.boxed());
+        let is_time = self.delete_at.is_some_and(|at| at <= Instant::now());
+        for (queue, done) in &mut self.done {
+            while done.len() >= DELETES || is_time && !done.is_empty() {
+                let done = done.split_off(done.len().saturating_sub(DELETES));
+                self.deleting.push(delete(self.worker, *queue, done).boxed());
             }
         }
-        self.done.retain(|_, receipts| !receipts.is_empty());
+        self.done.retain(|_, done| !done.is_empty());
         if self.done.is_empty() {
             self.delete_at = None;
         }
@@ -570,19 +635,26 @@ impl<'a> State<'a> {
                 tracing::warn!(queue, %error, "cannot return a message; it is visible again within {} s", visibility.as_secs());
             }
         };
-        self.requests.push(give.boxed());
+        self.returning.push(give.boxed());
     }
 
-    /// Reacts to a signal: the first ends the receives, the second interrupts all jobs.
-    fn told(&mut self, signal: &'static str) {
+    /// Reacts to a signal: the first ends the receives, the second interrupts all jobs, the third gives up open receives.
+    fn signalled(&mut self, signal: &'static str) {
         self.signals += 1;
-        if self.signals == 1 {
-            self.end(signal);
-            self.limit(self.worker.poll.grace);
-        } else {
-            tracing::warn!(signal, running = self.running.len(), "stopping at once");
-            self.limit(Duration::ZERO);
-            self.receiving.clear();
+        match self.signals {
+            1 => {
+                self.end(signal);
+                self.limit(self.worker.poll.grace);
+            }
+            2 => {
+                tracing::warn!(signal, running = self.running.len(), "interrupting all jobs");
+                self.limit(Duration::ZERO);
+            }
+            _ => {
+                let seconds = self.worker.poll.visibility.as_secs();
+                tracing::warn!(signal, "giving up open receives: messages that they have taken are visible again in {seconds} s");
+                self.receiving.clear();
+            }
         }
     }
 
@@ -597,11 +669,13 @@ impl<'a> State<'a> {
     /// Asks all jobs to stop, and stops those that still run after this time.
     fn limit(&self, grace: Duration) {
         let now = Instant::now();
-        self.worker.stop.send_replace(Some(Limits { ask_to_stop_at: now, stop_at: now + grace }));
+        let stop_at = self.worker.stop.borrow().map_or(now + grace, |earlier| earlier.stop_at.min(now + grace));
+        self.worker.stop.send_replace(Some(Limits { ask_to_stop_at: now, stop_at }));
     }
 
     fn has_ended(&self) -> bool {
-        self.ending.is_some() && self.running.is_empty() && self.receiving.is_empty() && self.requests.is_empty() && self.done.is_empty()
+        let has_ended = self.running.is_empty() && self.receiving.is_empty() && self.returning.is_empty();
+        self.ending.is_some() && has_ended && self.deleting.is_empty() && self.done.is_empty()
     }
 
     /// Returns the next instant at which there is something to do without an event.
@@ -613,6 +687,31 @@ impl<'a> State<'a> {
     }
 }
 
+/// A message to delete.
+struct Done {
+    receipt: String,
+    /// Number of requests so far.
+    tries: u32,
+}
+
+/// Deletes messages with one request. Returns those to delete again.
+async fn delete(worker: &Worker, queue: usize, done: Vec<Done>) -> (usize, Vec<Done>) {
+    let receipts: Vec<_> = done.iter().map(|done| done.receipt.clone()).collect();
+    let name = &*worker.queues[queue].0;
+    let mut left = Vec::new();
+    for (answer, Done { receipt, tries }) in worker.sqs.delete(name, &receipts).await.into_iter().zip(done) {
+        match answer {
+            Ok(()) => {}
+            Err(QueueError::Unknown(_)) if tries + 1 < DELETE_TRIES => left.push(Done { receipt, tries: tries + 1 }),
+            Err(error) => {
+                let outcome = "it comes back, and is discarded if the job has a record";
+                tracing::warn!(queue = name, %error, "cannot delete the message of an ended job; {outcome}");
+            }
+        }
+    }
+    (queue, left)
+}
+
 /// Handles a batch.
 async fn handle(worker: &Worker, shared: &Shared<'_>, queue: usize, messages: Vec<Message>) -> Handled {
     let receipts: Vec<_> = messages.iter().map(|message| (message.id.clone(), message.receipt.clone())).collect();
@@ -621,4 +720,41 @@ async fn handle(worker: &Worker, shared: &Shared<'_>, queue: usize, messages: Ve
     let is_done = |id: &String| !report.stuck && !report.failures.contains(id); // a stuck worker has deleted them
     let done = receipts.into_iter().filter(|(id, _)| is_done(id)).map(|(_, receipt)| receipt).collect();
     Handled { queue, done, is_stuck: report.stuck }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queues(poll: &Poll, url: Option<&str>) -> Result<Vec<(String, bool)>, String> {
+        let found = candidates(poll, &Jobs::default(), url.map(str::to_owned), "live-").map_err(|error| error.to_string())?;
+        Ok(found.into_iter().map(|candidate| (candidate.queue, candidate.is_optional)).collect())
+    }
+
+    #[test]
+    fn named_queues_have_the_prefix_and_must_exist() {
+        let poll = Poll::new().queue("a").queue("https://sqs.eu-west-1.amazonaws.com/1/b");
+        let expected = [("live-a", false), ("https://sqs.eu-west-1.amazonaws.com/1/b", false)].map(|(name, is)| (name.to_owned(), is));
+        assert_eq!(queues(&poll, Some("https://sqs.eu-west-1.amazonaws.com/1/c")), Ok(expected.to_vec()));
+        let twice = Poll::new().queue("a").queue("https://sqs.eu-west-1.amazonaws.com/1/live-a");
+        assert_eq!(queues(&twice, None), Err("queue live-a is named twice".to_owned()));
+    }
+
+    #[test]
+    fn without_names_a_worker_has_the_queues_of_its_function() {
+        let url = |name: &str| format!("https://sqs.eu-west-1.amazonaws.com/1/{name}");
+        let expected = [("live-c-high", true), ("live-c", false), ("live-c-low", true)].map(|(name, is)| (url(name), is));
+        assert_eq!(queues(&Poll::new(), Some(&url("live-c"))), Ok(expected.to_vec()));
+        assert!(queues(&Poll::new(), None).expect_err("no jobs").contains("`Worker::job`"));
+    }
+
+    #[test]
+    fn a_setting_out_of_its_range_is_refused_with_its_range() {
+        let refused = |poll: Poll| poll.check().expect_err("it is refused").to_string();
+        assert!(refused(Poll::new().concurrency(0)).contains("at least 1"));
+        assert!(refused(Poll::new().weighted_queue("a", 0)).contains("queue a has the weight 0"));
+        assert!(refused(Poll::new().visibility(Duration::from_secs(14))).contains("15 s to 12 hours"));
+        assert!(refused(Poll::new().grace(Duration::MAX)).contains("at most 12 hours"));
+        assert!(Poll::new().check().is_ok());
+    }
 }

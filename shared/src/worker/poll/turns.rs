@@ -11,7 +11,7 @@ use crate::{Backoff, retry::jitter};
 const MOST: usize = 10;
 /// Time for which a receive waits for a message. A worker that stops waits for its open receives, since messages may be on their way.
 pub(super) const WAIT: Duration = Duration::from_secs(10);
-/// The same, while another queue has no slot meanwhile.
+/// The same, if other queues may need the slots of the receive.
 const SHORT_WAIT: Duration = Duration::from_secs(1);
 /// Wait before the next receive from a queue that does not answer.
 const BACKOFF: Backoff = Backoff::exponential(Duration::from_secs(1), Duration::from_secs(30));
@@ -79,9 +79,10 @@ impl Turns {
         // The slots of an open receive are lost to the other queues. A queue that had no messages needs one slot, to find the first.
         let max = if source.is_empty && !is_only { 1 } else { free.min(MOST) };
         let wait = match source.is_empty {
-            _ if others == 0 => WAIT,
+            _ if is_only => WAIT,
             true if free > others => WAIT,
             true if busy == 0 => SHORT_WAIT,
+            false if others == 0 => SHORT_WAIT,
             _ => Duration::ZERO,
         };
         Some(Turn { queue, max, wait })
@@ -194,7 +195,7 @@ mod tests {
         assert_eq!(turns.next(3, now), Some(Turn { queue: 1, max: 1, wait: WAIT }));
         turns.answered(0, 1);
         assert_eq!(turns.next(0, now), None, "no slot is free");
-        assert_eq!(turns.next(3, now), Some(Turn { queue: 0, max: 3, wait: WAIT }), "it has messages");
+        assert_eq!(turns.next(3, now), Some(Turn { queue: 0, max: 3, wait: SHORT_WAIT }), "it had messages");
 
         let mut turns = Turns::new(QueueOrder::RoundRobin, [1, 1]);
         assert_eq!(turns.next(1, now), Some(Turn { queue: 0, max: 1, wait: SHORT_WAIT }), "the other queue has no slot");

@@ -35,7 +35,13 @@ impl Findings<'_> {
                 return;
             }
             let remedy = format!("deploy its function, then `sqjobs queue create {} --function FUNCTION`", queue.base());
-            self.add("mapping_missing", &at, "it feeds no function", "its jobs wait until SQS deletes them", remedy);
+            self.add(
+                "mapping_missing",
+                &at,
+                "it feeds no function",
+                "its jobs wait until SQS deletes them, unless a worker outside Lambda receives them",
+                remedy,
+            );
             return;
         };
         if state != "Enabled" {
