@@ -65,7 +65,8 @@ pub use crate::{
     attempt::{Attempt, Context},
     beater::{Beater, CatchUp, Entry, Scheduled, Schedules},
     client::{
-        By, Cancelled, CancelledJobs, Client, Enqueue, Enqueued, Graph, GraphJob, KeyWait, Limit, PublishHook, RateLimit, Waits, Workflow,
+        By, Cancelled, CancelledJobs, Client, Enqueue, Enqueued, Graph, GraphJob, KeyWait, Limit, OutboxJob, PublishHook, RateLimit, Waits,
+        Workflow,
     },
     clock::Clock,
     envelope::{Envelope, Keys, OnConflict, Otherwise, Priority, Rate, Step, UniqueFor, Until, When, output},
@@ -104,6 +105,8 @@ mod guide {
     struct Errors;
     #[doc = include_str!("../../docs/enqueueing.md")]
     struct Enqueueing;
+    #[doc = include_str!("../../docs/outbox.md")]
+    struct Outbox;
     #[doc = include_str!("../../docs/dependencies.md")]
     struct Dependencies;
     #[doc = include_str!("../../docs/keys.md")]

@@ -37,7 +37,7 @@ pub(crate) use self::{
         Effect, Progress, Release, awaited, closed, effect, owed, progress, put_back, release, settled, waits_for, waits_for_jobs,
     },
     ending::{Ending, Fate},
-    filing::{enqueued_unique, filed, is_filed, is_kept, is_sendable, put_off, sent},
+    filing::{filed, is_filed, is_kept, is_sendable, put_off, sent, unsent},
     finish::{Outcome, dead_lettered, finish},
     full::{in_conflict, waiting},
     identity::{UNSTORABLE, differs, has_other_arguments, id_in_use, is_of, noted, other_workflow},

@@ -267,13 +267,14 @@ impl Firing<'_> {
         Ok(None)
     }
 
-    /// Removes the writes of existing jobs. A job that was cancelled before it ever ran is filed again.
+    /// Removes the writes of existing jobs. A job that was cancelled before it ever ran is filed again. A record for which only other jobs
+    /// wait is no job.
     async fn without_known(&self, mut writes: Vec<Write>, known: &[String]) -> Result<Vec<Write>, StoreError> {
         let mut left: Vec<_> = writes.extract_if(.., |write| !known.contains(&write.next.id)).collect();
         let ids: Vec<_> = writes.iter().map(|write| write.next.id.clone()).collect();
         for (write, stored) in writes.into_iter().zip(self.ports.due.store.read(&ids).await) {
             match stored? {
-                Some(record) if is_called_off(&record) => {
+                Some(record) if is_called_off(&record) || lifecycle::is_awaited(&record) => {
                     let next = Record { dependents: record.dependents.clone(), ..Record::clone(&write.next) };
                     left.push(Write::replace(record, next));
                 }

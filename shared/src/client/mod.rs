@@ -5,6 +5,7 @@ mod enqueue;
 mod graph;
 mod limit;
 mod list;
+mod outbox;
 mod publish;
 mod tag;
 #[cfg(test)]
@@ -21,6 +22,7 @@ pub use self::{
     graph::{CancelledJobs, Graph, GraphJob},
     limit::{KeyWait, Limit, RateLimit, Waits},
     list::By,
+    outbox::OutboxJob,
     publish::PublishHook,
     workflow::Workflow,
 };

@@ -35,7 +35,7 @@ impl Client {
     pub(super) async fn publish_unique(&self, job: &Enqueue, prepared: &Prepared, key: &Needed) -> Result<Enqueued, Error> {
         let failed = |error| Error::store(format!("cannot enqueue job {:?}", prepared.id), error);
         let request = job.request(&prepared.queue, self.clock.now());
-        let unsent = lifecycle::enqueued_unique(&request, &token(), self.clock.now());
+        let unsent = lifecycle::unsent(&request, &token(), self.clock.now());
         let mut answer = Enqueued { id: prepared.id.clone(), ..Enqueued::default() };
         let unsent = match self.record_unsent(unsent).await? {
             Ok(unsent) => unsent,

@@ -45,8 +45,8 @@ pub(crate) fn filed(seen: Option<&Record>, request: &Request, policy: &Policy, o
     }
 }
 
-/// Returns the first record of a job with a unique key. The due index lists it until its message is sent. `owner` is a new token.
-pub(crate) fn enqueued_unique(request: &Request, owner: &str, now: Timestamp) -> Record {
+/// Returns the first record of a job whose message is sent later. The due index lists it until then. `owner` is a new token.
+pub(crate) fn unsent(request: &Request, owner: &str, now: Timestamp) -> Record {
     let run_at = request.run_at.map_or(now, |at| at.max(now));
     let mut job = filed(None, request, &UNKNOWN, owner, run_at);
     if let Some(dependencies) = &mut job.dependencies {

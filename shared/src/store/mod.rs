@@ -9,6 +9,7 @@ mod memory;
 
 use std::{collections::BTreeSet, error::Error as StdError, fmt, sync::Arc};
 
+use aws_sdk_dynamodb::types::TransactWriteItem;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use jiff::Timestamp;
 
@@ -55,6 +56,12 @@ pub trait Index: Store {
     /// Reads a part of the records that are unfinished or whose dead letter is still to be sent. Successive values of `turn` cover every
     /// record; sixty values cover a small store. The answer may be stale.
     fn unfinished(&self, turn: u64) -> BoxFuture<'_, Result<Vec<Result<Record, StoreError>>, StoreError>>;
+
+    /// Returns the parts of a transaction that create a record, if no job has its id, together with its listings. The default
+    /// implementation is for stores without transactions.
+    fn transaction_parts(&self, _record: &Record, _listings: &[Listing]) -> Result<Vec<TransactWriteItem>, StoreError> {
+        Err(StoreError::Invalid("this store has no transactions; an outbox needs a table in DynamoDB".into()))
+    }
 
     /// Puts jobs into lists. Returns one answer for each listing, in order. A second call changes nothing.
     fn enlist<'a>(&'a self, listings: &'a [Listing]) -> BoxFuture<'a, Vec<Result<(), StoreError>>>;

@@ -38,6 +38,7 @@ mod infra;
 mod keys;
 mod lost_answer;
 mod metrics;
+mod outbox;
 mod outside;
 mod partial;
 mod permissions;

@@ -3,7 +3,10 @@
 import base64
 import json
 import os
+import random
 import sys
+import uuid
+from datetime import datetime, timezone
 
 import boto3
 
@@ -47,6 +50,17 @@ def unique(args, count):
         send(QueueUrl=os.environ["SQJOBS_QUEUE_URL"], MessageBody=json.dumps(body))
 
 
+def outbox(body):
+    """Writes an order and enqueues a job in one transaction."""
+    job = json.loads(body)
+    now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    record = {"id": job["id"], "name": job["name"], "queue": "probes", "state": "scheduled", "run_at": now}
+    record |= {"due": f"due#{random.randrange(16)}", "owner": uuid.uuid4().hex, "envelope": body}
+    put = lambda item: {"TableName": os.environ["SQJOBS_TABLE"], "Item": item, "ConditionExpression": "attribute_not_exists(id)"}
+    items = [{"id": {"S": "an order"}}, {name: {"S": value} for name, value in record.items()}]
+    boto3.client("dynamodb").transact_write_items(TransactItems=[{"Put": put(item)} for item in items])
+
+
 def read():
     jobs = boto3.resource("dynamodb").Table(os.environ["SQJOBS_TABLE"])
     for job in ["from-python", "from-old-python"]:
@@ -54,4 +68,4 @@ def read():
         print(item["state"], item["result"], item["attempts"])
 
 
-{"enqueue": enqueue, "later": later, "chain": chain, "workflow": workflow, "unique": unique, "read": read}[sys.argv[1]](*sys.argv[2:])
+{"enqueue": enqueue, "later": later, "chain": chain, "workflow": workflow, "unique": unique, "outbox": outbox, "read": read}[sys.argv[1]](*sys.argv[2:])

@@ -34,7 +34,7 @@ use crate::{
     wait,
 };
 
-const TABLE: &str = "jobs";
+pub(crate) const TABLE: &str = "jobs";
 const SCHEDULES: &str = "schedules";
 /// Maximum wait for a condition. Most hold much sooner; a busy machine takes longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);

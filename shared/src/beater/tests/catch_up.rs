@@ -1,6 +1,7 @@
 //! Missing, duplicate and late ticks.
 
 use super::*;
+use crate::Enqueue;
 
 /// A schedule of every ten minutes, with no beater from ten o'clock until eleven.
 async fn after_an_hour_away(change: impl FnOnce(Entry) -> Entry) -> Vec<String> {
@@ -124,4 +125,14 @@ async fn a_schedule_whose_job_no_table_can_hold_is_wrong_and_records_nothing() {
     assert_eq!(report.wrong, 1, "{report:?}");
     assert_eq!(report.failed, 0, "{report:?}");
     assert_eq!(report.fired, 0, "{report:?}");
+}
+
+#[tokio::test]
+async fn a_schedule_fires_although_a_job_already_waits_for_its_job() {
+    let world = TestBeater::at("2026-05-04T09:50:00Z");
+    world.put(note("nightly", cron("0 10 * * *", "UTC"))).await;
+    let waits = Enqueue::named("note", json!("after")).id("waits").after(["schedule:nightly:2026-05-04T10:00:00Z"]);
+    world.local.client().enqueue_one(waits).await.expect("a good job");
+    world.go_on(15).await;
+    assert_eq!(world.ran(), ["schedule:nightly:2026-05-04T10:00:00Z as first told", "waits after"]);
 }

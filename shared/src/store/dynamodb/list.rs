@@ -105,7 +105,7 @@ pub(super) fn job_id(item: &Item) -> Option<String> {
     Some(id.rsplit_once(SEPARATOR).map(|(_, id)| id.to_owned()).unwrap_or(id))
 }
 
-fn listing_item(id: &str, Listing { list, at, purge_at, .. }: &Listing) -> Item {
+pub(super) fn listing_item(id: &str, Listing { list, at, purge_at, .. }: &Listing) -> Item {
     Item::from([
         ("id".into(), text(id)),
         ("listed".into(), text(list)),

@@ -5,6 +5,7 @@ mod index;
 mod item;
 mod link;
 mod list;
+mod outbox;
 mod read;
 mod scan;
 mod statement;
@@ -15,7 +16,10 @@ mod write;
 
 use std::sync::Arc;
 
-use aws_sdk_dynamodb::{Client, types::BatchStatementResponse};
+use aws_sdk_dynamodb::{
+    Client,
+    types::{BatchStatementResponse, TransactWriteItem},
+};
 use futures_util::future::{BoxFuture, FutureExt, join_all};
 use jiff::Timestamp;
 
@@ -108,6 +112,10 @@ impl Store for DynamoDb {
 }
 
 impl Index for DynamoDb {
+    fn transaction_parts(&self, record: &Record, listings: &[Listing]) -> Result<Vec<TransactWriteItem>, StoreError> {
+        self.transaction_parts(record, listings)
+    }
+
     fn due(&self, shard: u8, until: Timestamp, limit: usize) -> BoxFuture<'_, Result<Vec<String>, StoreError>> {
         async move {
             let query = self.client.query().table_name(&self.table).projection_expression("id");
