@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 # No cross compiler is needed: the packages run on this machine.
 cargo lambda build --release --locked --compiler cargo --output-format zip \
-  -p adder -p report -p webhook -p beater -p sqjobs-tests \
-  --bin adder --bin fetch --bin summarize --bin publish --bin notify --bin webhook --bin beater --bin probe
+  -p adder -p import-csv -p report -p webhook -p beater -p sqjobs-tests \
+  --bin adder --bin import-csv --bin fetch --bin summarize --bin publish --bin notify --bin webhook --bin beater --bin probe
 
 SQJOBS_TESTS_PACKAGES="$PWD/target/lambda" cargo test -p sqjobs-tests --locked -- --test-threads 8

@@ -30,10 +30,10 @@ impl Job for Mail {
     }
 }
 
-type Error = Box<dyn std::error::Error>;
+type Failure = Box<dyn std::error::Error>;
 
 /// The application: one transaction for its own data and for the job.
-fn place(database: &mut Connection, order: i64) -> Result<(), Error> {
+fn place(database: &mut Connection, order: i64) -> Result<(), Failure> {
     let transaction = database.transaction()?;
     transaction.execute("INSERT INTO orders (id) VALUES (?1)", params![order])?;
     let args = serde_json::to_string(&Mail { order })?;
@@ -43,21 +43,34 @@ fn place(database: &mut Connection, order: i64) -> Result<(), Error> {
     Ok(())
 }
 
-/// The loop: sends the oldest rows, and returns their ids.
-async fn send(database: &Connection, client: &Client) -> Result<Vec<String>, Error> {
-    let mut rows = database.prepare("SELECT id, args FROM outbox ORDER BY number LIMIT 10")?;
+/// The loop: sends the oldest rows, and returns their ids. A row that can never be sent is set aside, so that it holds up no other.
+async fn send(database: &Connection, client: &Client) -> Result<Vec<String>, Failure> {
+    let mut rows = database.prepare("SELECT id, args FROM outbox WHERE error IS NULL ORDER BY number LIMIT 10")?;
     let rows = rows.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
-    let mut jobs = Vec::new();
+    let mut sent = Vec::new();
     for row in rows {
         let (id, args) = row?;
-        jobs.push(Enqueue::new(&serde_json::from_str::<Mail>(&args)?)?.id(id));
+        let job = serde_json::from_str::<Mail>(&args).map_err(|error| error.to_string());
+        let job = job.and_then(|mail| Enqueue::new(&mail).map_err(|error| error.to_string()));
+        match job {
+            Ok(job) => match client.enqueue_one(job.id(&id).recorded()).await {
+                Ok(job) => sent.push(job.id),
+                Err(sqjobs::Error::Invalid(flaw)) => set_aside(database, &id, &flaw)?,
+                Err(error) => eprintln!("job {id} is not sent, and the next round tries again: {error}"),
+            },
+            Err(flaw) => set_aside(database, &id, &flaw)?,
+        }
     }
-    let sent = client.enqueue_many(jobs).await;
-    // A row whose message SQS has not taken stays, and the next round sends it.
-    Ok(sent.into_iter().flatten().map(|sent| sent.id).collect())
+    Ok(sent)
 }
 
-fn delete(database: &Connection, ids: &[String]) -> Result<(), Error> {
+fn set_aside(database: &Connection, id: &str, flaw: &str) -> Result<(), Failure> {
+    eprintln!("job {id} cannot be sent: {flaw}");
+    database.execute("UPDATE outbox SET error = ?2 WHERE id = ?1", params![id, flaw])?;
+    Ok(())
+}
+
+fn delete(database: &Connection, ids: &[String]) -> Result<(), Failure> {
     for id in ids {
         database.execute("DELETE FROM outbox WHERE id = ?1", params![id])?;
     }
@@ -65,11 +78,11 @@ fn delete(database: &Connection, ids: &[String]) -> Result<(), Error> {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
+async fn main() -> Result<(), Failure> {
     let mut database = Connection::open_in_memory()?;
     database.execute_batch(
         "CREATE TABLE orders (id INTEGER PRIMARY KEY);
-         CREATE TABLE outbox (number INTEGER PRIMARY KEY, id TEXT NOT NULL, args TEXT NOT NULL);",
+         CREATE TABLE outbox (number INTEGER PRIMARY KEY, id TEXT NOT NULL, args TEXT NOT NULL, error TEXT);",
     )?;
     // In production: `Client::from_env().await`, and a function that runs the job.
     let eager = Eager::new();

@@ -51,6 +51,11 @@ pub(crate) fn shard_name(shard: u8) -> String {
     format!("due#{shard}")
 }
 
+/// Returns `true` for the name of a shard of due jobs.
+pub(crate) fn is_shard(name: &str) -> bool {
+    (0..SHARDS).any(|shard| shard_name(shard) == name)
+}
+
 /// Returns the name of a shard of failed jobs, as stored in records. Shards spread many simultaneous failures over the table.
 pub(crate) fn failed_shard_name(shard: u8) -> String {
     format!("failed#{shard}")

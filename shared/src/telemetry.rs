@@ -1,4 +1,4 @@
-//! Logs: JSON lines in Lambda, plain lines on standard error elsewhere. A subscriber that the program has already set stays in use.
+//! Logs: JSON lines in Lambda and in polling workers, plain lines on standard error elsewhere. A subscriber that the program has already set stays in use.
 //!
 //! Untrusted text stays on a single line and cannot control the terminal that shows it.
 

@@ -15,6 +15,11 @@ module "sqjobs" {
   functions = {
     adder = {}
 
+    import-csv = {
+      timeout_s   = 900
+      environment = { IMPORT_SOURCE_URL = var.import_urls.source, IMPORT_TARGET_URL = var.import_urls.target }
+    }
+
     # The workflow `report`. A function may send to the queues of the jobs that wait for its jobs; the one of the closing job
     # starts all of them.
     fetch = {

@@ -15,6 +15,17 @@ variable "alarm_actions" {
   type        = list(string)
 }
 
+variable "import_urls" {
+  description = "The URLs of the folders of `import-csv`: the one with the CSV files, and the one to which their rows are uploaded."
+  type        = object({ source = string, target = string })
+  sensitive   = true
+
+  validation {
+    condition     = alltrue([for url in values(var.import_urls) : can(regex("^https?://", url))])
+    error_message = "Each URL must start with https:// or http://."
+  }
+}
+
 variable "report_urls" {
   description = "The URLs of the workflow `report`: the folder with the files of sales, the folder of the reports, and a webhook for texts."
   type        = object({ source = string, target = string, notify = string })

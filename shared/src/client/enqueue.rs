@@ -268,6 +268,11 @@ impl Enqueue {
         Ok(Step { queue, job })
     }
 
+    /// Returns `true` if it has a deduplication id of its own.
+    pub(super) fn has_dedup(&self) -> bool {
+        self.dedup.is_some()
+    }
+
     /// Returns the job's name.
     pub fn name(&self) -> &str {
         &self.envelope.name

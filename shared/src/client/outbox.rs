@@ -1,6 +1,6 @@
 //! The outbox: jobs that the application's own transaction enqueues.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 
@@ -33,8 +33,12 @@ impl Client {
     /// Add [`OutboxJob::parts`] to the `TransactWriteItems` that changes your data. After the transaction has succeeded, call
     /// [`Client::send_outbox`], which sends the job at once. If the process dies first, a beater sends the job within a minute.
     ///
-    /// If a job with this id exists, the condition of the first part fails, and DynamoDB cancels the transaction. So give a job an id of
-    /// its own if you repeat the transaction, and treat such a failure as done.
+    /// If the table has a record with this id, the condition of the first part fails, and DynamoDB cancels the transaction. So give a job
+    /// an id of its own if you repeat the transaction. If this condition fails then, check that your own data is there.
+    ///
+    /// The name must be that of the job, not one of its [aliases](crate::Job::ALIASES). The record holds the message, so the arguments
+    /// may have about 370 KB. The job takes a [unique key](crate::Keys::unique) when its message is received. Jobs of a FIFO group may
+    /// be sent in another order than that of their transactions. A [`PublishHook`](crate::PublishHook) is called before, but not after.
     ///
     /// ```
     /// use sqjobs::{
@@ -55,16 +59,22 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// As for [`Client::enqueue`], if the job is a workflow, and if the client has no table in DynamoDB.
+    /// As for [`Client::enqueue`], if the job has an option that an outbox cannot keep, and if the client has no table in DynamoDB.
     pub fn outbox(&self, job: Enqueue) -> Result<OutboxJob, Error> {
-        if !job.envelope().jobs.is_empty() {
-            let name = job.name();
-            return Err(Error::Invalid(format!(
-                "cannot put workflow {name:?} into an outbox; put a job into the outbox that enqueues the workflow"
-            )));
-        }
         let (job, prepared) = self.prepare(job)?;
         let now = self.clock.now();
+        let refuse = |flaw: &str| Err(Error::Invalid(format!("cannot put job {:?} into an outbox: {flaw}", prepared.id)));
+        if !job.envelope().jobs.is_empty() {
+            return refuse("it is a workflow; put a job into the outbox that enqueues the workflow");
+        }
+        if job.has_dedup() {
+            return refuse("a deduplication id has no effect there; leave it out");
+        }
+        if prepared.unique.is_some() && job.envelope().run_at.is_some_and(|at| at > now) {
+            return refuse(
+                "it takes its unique key only when it is due, so others could take the key before; leave out the delay or the key",
+            );
+        }
         let record = lifecycle::unsent(&job.request(&prepared.queue, now), &token(), now);
         let parts = self.store.transaction_parts(&record, &prepared.listings);
         let parts = parts.map_err(|error| Error::store(format!("cannot put job {:?} into an outbox", prepared.id), error));
@@ -78,14 +88,14 @@ impl Client {
     /// A beater then sends it in time. Nothing is sent for a transaction that has failed: the answer is [`Error::NotFound`].
     pub async fn send_outbox(&self, ids: impl IntoIterator<Item = impl Into<String>>) -> Vec<Result<Enqueued, Error>> {
         let ids: Vec<String> = ids.into_iter().map(Into::into).collect();
-        let mut queues: BTreeMap<String, Vec<Record>> = BTreeMap::new();
+        let (mut queues, mut seen) = (BTreeMap::<String, Vec<Record>>::new(), BTreeSet::new());
         let mut answers = Vec::with_capacity(ids.len());
         let now = self.clock.now();
         for (id, stored) in ids.iter().zip(self.store.read(&ids).await) {
             let answer = match stored {
                 Ok(Some(record)) if !lifecycle::is_awaited(&record) => {
                     let until = if is_fifo(&record.queue) { now } else { after(now, MAX_DELAY) };
-                    if is_sendable(&record, until) {
+                    if is_sendable(&record, until) && seen.insert(id) {
                         queues.entry(record.queue.clone()).or_default().push(record);
                     }
                     Ok(Enqueued { id: id.clone(), ..Enqueued::default() })

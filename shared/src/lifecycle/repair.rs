@@ -16,7 +16,7 @@ use super::{
 use crate::{
     Policy,
     clock::after,
-    names::shard,
+    names::is_shard,
     record::{Dlq, Failure, Record, State},
 };
 
@@ -77,7 +77,7 @@ pub(crate) fn repair(seen: &Record, expires_at: Option<Timestamp>, owner: &str, 
     };
     match seen.state {
         State::Scheduled if expires_at.is_some_and(|at| at <= now) => ended(Record { state: State::Expired, ..seen.clone() }),
-        State::Scheduled if seen.run_at.is_none() || seen.due.as_ref() != Some(&shard(&seen.id)) => {
+        State::Scheduled if seen.run_at.is_none() || !seen.due.as_deref().is_some_and(is_shard) => {
             again(seen.clone(), seen.run_at.unwrap_or(now))
         }
         // The message that started this attempt may be gone. For example, an earlier delivery may have filed the job and then deleted

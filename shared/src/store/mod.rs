@@ -59,6 +59,10 @@ pub trait Index: Store {
 
     /// Returns the parts of a transaction that create a record, if no job has its id, together with its listings. The default
     /// implementation is for stores without transactions.
+    ///
+    /// # Errors
+    ///
+    /// When the store has no transactions, or cannot write the record as an item.
     fn transaction_parts(&self, _record: &Record, _listings: &[Listing]) -> Result<Vec<TransactWriteItem>, StoreError> {
         Err(StoreError::Invalid("this store has no transactions; an outbox needs a table in DynamoDB".into()))
     }

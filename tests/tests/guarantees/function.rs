@@ -43,6 +43,11 @@ impl Function {
         Self::new("webhook")
     }
 
+    /// Returns the job that imports CSV files.
+    pub(crate) fn import_csv() -> Self {
+        Self::new("import-csv")
+    }
+
     /// Returns one of the functions that make a report.
     pub(crate) fn of_report(bootstrap: &'static str) -> Self {
         Self::new(bootstrap)

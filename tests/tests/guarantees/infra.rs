@@ -40,6 +40,7 @@ const RIGHTS: &[(&str, &[&str], Who)] = &[
     ("Delete::builder()", &["dynamodb:DeleteItem"], Who::Beaters),
     (".change_message_visibility_batch()", &["sqs:ChangeMessageVisibility"], Who::Both),
     (".delete_message_batch()", &["sqs:DeleteMessage"], Who::Both),
+    (".get_queue_attributes()", &["sqs:GetQueueAttributes"], Who::Functions), // by a worker outside Lambda
     (".get_queue_url()", &["sqs:GetQueueUrl"], Who::Both),
     (".receive_message()", &["sqs:ReceiveMessage"], Who::Both), // Lambda itself receives the messages for a function
     (".send_message_batch()", &["sqs:SendMessage"], Who::Both),

@@ -34,6 +34,7 @@ mod eager;
 mod events;
 mod fifo;
 mod hostile;
+mod import;
 mod infra;
 mod keys;
 mod lost_answer;

@@ -2,10 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
+use aws_sdk_dynamodb::{
+    operation::transact_write_items::TransactWriteItemsError,
+    types::{AttributeValue, Put, TransactWriteItem},
+};
 use futures_util::future::join;
 use serde_json::json;
-use sqjobs::{By, Client, Clock, Enqueue, Error, Workflow, queue::Sqs};
+use sqjobs::{By, Client, Clock, Enqueue, Error, Keys, Workflow, queue::Sqs};
 
 use crate::{
     due::now,
@@ -27,13 +30,18 @@ fn job(world: &World, id: &str) -> Enqueue {
 
 /// Commits an item of the application, which must not exist, together with these parts. Returns `false` if the transaction is cancelled.
 async fn commit(world: &World, item: &str, parts: Vec<TransactWriteItem>) -> bool {
-    let put = Put::builder().table_name(TABLE).item("id", AttributeValue::S(item.to_owned()));
+    let put =
+        Put::builder().table_name(TABLE).item("id", AttributeValue::S(item.to_owned())).item("purge_at", AttributeValue::N("1".into()));
     let put = put.condition_expression("attribute_not_exists(id)").build().expect("complete");
     let parts = [TransactWriteItem::builder().put(put).build()].into_iter().chain(parts).collect();
-    let answer = world.account.dynamodb.transact_write_items().set_transact_items(Some(parts)).send().await;
-    answer
-        .map_err(|error| assert!(error.as_service_error().is_some_and(|error| error.is_transaction_canceled_exception()), "{error:?}"))
-        .is_ok()
+    match world.account.dynamodb.transact_write_items().set_transact_items(Some(parts)).send().await {
+        Ok(_) => true,
+        Err(error) => {
+            let is_cancelled = matches!(error.as_service_error(), Some(TransactWriteItemsError::TransactionCanceledException(_)));
+            assert!(is_cancelled, "{error:?}");
+            false
+        }
+    }
 }
 
 #[test]
@@ -41,7 +49,7 @@ fn a_job_in_an_outbox_runs_once_if_its_transaction_succeeds_and_never_otherwise(
     World::setup().test(async |world| {
         world.deploy(&Function::probe()).await;
         let client = client(world);
-        let placed = client.outbox(job(world, "placed").tag("mail").listed()).expect("a good job");
+        let placed = client.outbox(job(world, "placed").tag("mail").tag("mail").listed()).expect("a good job");
         assert!(matches!(client.send_outbox([&*placed.id]).await[0], Err(Error::NotFound(_))), "it is not committed yet");
         assert!(commit(world, ITEM, placed.parts.clone()).await);
         let sent = client.send_outbox([&*placed.id]).await.remove(0).expect("it is committed");
@@ -103,6 +111,14 @@ fn a_job_in_an_outbox_may_be_awaited_delayed_or_of_a_fifo_queue() {
         let workflow = Workflow::new(job(world, "closing")).job(job(world, "member")).build().expect("a good workflow");
         let error = client.outbox(workflow).expect_err("it is refused").to_string();
         assert!(error.contains("put a job into the outbox that enqueues the workflow"), "{error}");
+        let error = client.outbox(fifo("again").dedup("other")).expect_err("it is refused").to_string();
+        assert!(error.contains("leave it out"), "{error}");
+        let unique = job(world, "unique").keys(Keys::new().unique("k")).delay(Duration::from_hours(1));
+        let error = client.outbox(unique).expect_err("it is refused").to_string();
+        assert!(error.contains("leave out the delay or the key"), "{error}");
+        let large = Enqueue::named("probe", "x".repeat(390_000).into());
+        let error = client.outbox(large).expect_err("it is refused").to_string();
+        assert!(error.contains("bytes"), "{error}");
     });
 }
 

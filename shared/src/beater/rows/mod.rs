@@ -15,7 +15,7 @@ pub(crate) use self::memory::Memory;
 use super::entry::Entry;
 use crate::{
     clock::rfc3339,
-    names::{SHARDS, shard, shard_name},
+    names::{is_shard, shard},
     schedule::tzdata_version,
     store::{Item, StoreError, Write},
 };
@@ -164,9 +164,8 @@ impl Row {
         if self.paused && !self.deleted {
             return self.due.is_some();
         }
-        let is_shard = |due: &String| (0..SHARDS).any(|shard| shard_name(shard) == *due);
         let indexed =
-            self.due.as_ref().is_some_and(is_shard) && self.next_fire.as_ref().is_some_and(|next| next.parse::<Timestamp>().is_ok());
+            self.due.as_deref().is_some_and(is_shard) && self.next_fire.as_ref().is_some_and(|next| next.parse::<Timestamp>().is_ok());
         let changed = self.settled.is_some() && !self.is_current();
         self.deleted || !indexed || changed
     }

@@ -1,6 +1,6 @@
 //! Records and listings as parts of a transaction of the application.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_dynamodb::{
     error::BuildError,
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     record::{Record, State},
-    store::{Listing, StoreError},
+    store::{Listing, StoreError, limit},
 };
 
 /// Attributes that the record of an ended job has, and that of a waiting job must not have.
@@ -24,6 +24,8 @@ impl DynamoDb {
     /// Returns the parts of a transaction that create a record, if no job has its id, and its listings. If other jobs wait for the id, the
     /// table already has a record with their ids, which it keeps.
     pub(super) fn transaction_parts(&self, record: &Record, listings: &[Listing]) -> Result<Vec<TransactWriteItem>, StoreError> {
+        // A record that could be written, but not be claimed, would be sent again and again.
+        limit::check(&Record { state: State::Running, ..record.clone() })?;
         let mut item: Item = serde_dynamo::to_item(record).map_err(|error| StoreError::Invalid(error.to_string()))?;
         let id = item.remove("id").unwrap_or_else(|| text(&record.id));
         item.remove("dependents");
@@ -48,8 +50,10 @@ impl DynamoDb {
             .build()
             .map_err(invalid)?;
         let mut parts = vec![TransactWriteItem::builder().update(update).build()];
-        for listing in listings {
-            let put = Put::builder().table_name(&self.table).set_item(Some(listing_item(&listing_id(listing), listing)));
+        // DynamoDB refuses a transaction with two operations on one item.
+        let listings: BTreeMap<_, _> = listings.iter().map(|listing| (listing_id(listing), listing)).collect();
+        for (id, listing) in &listings {
+            let put = Put::builder().table_name(&self.table).set_item(Some(listing_item(id, listing)));
             parts.push(TransactWriteItem::builder().put(put.build().map_err(invalid)?).build());
         }
         Ok(parts)

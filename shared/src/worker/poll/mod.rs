@@ -326,7 +326,10 @@ async fn found(candidates: Vec<Candidate>, url: Option<String>, sqs: &Sqs, store
     let looks = candidates.into_iter().map(async |Candidate { queue, weight, is_optional }| {
         let queue = name_of(&queue).to_owned();
         let dlq = match sqs.dlq_of(&queue).await {
-            Err(QueueError::Refused(_)) if is_optional => return Ok(None),
+            Err(QueueError::Refused(reason)) if is_optional => {
+                tracing::info!(queue, %reason, "not polling the queue of another priority");
+                return Ok(None);
+            }
             answer => answer.map_err(|error| Error::queue(format!("cannot receive from queue {queue}"), error))?,
         };
         match set.clone().or(dlq) {
