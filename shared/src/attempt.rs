@@ -31,8 +31,8 @@ pub struct Attempt {
     span: Span,
     clock: Clock,
     stop_at: Instant,
-    /// The reason to stop. Channels would cost every attempt several allocations, and few attempts are asked to stop or save anything.
-    /// The reason to stop, and the instant at which it is stopped then.
+    /// The reason to stop, and the instant at which the attempt is stopped then. Channels would cost every attempt several allocations, and
+    /// few attempts are asked to stop or save anything.
     stop: Mutex<Option<(&'static str, Instant)>>,
     stop_asked: Notify,
     saves: Mutex<Saves>,

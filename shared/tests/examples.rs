@@ -33,5 +33,5 @@ fn each_example_prints_what_it_says() {
         assert!(!printed.is_empty(), "{name}");
         count += 1;
     }
-    assert_eq!(count, 6);
+    assert_eq!(count, 7);
 }

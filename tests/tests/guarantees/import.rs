@@ -48,6 +48,10 @@ impl Files {
     }
 }
 
+/// The time after which the message of a killed worker is visible again. It is longer than the lease of the job with its margin. Otherwise
+/// the next worker often finds the lease, and waits longer each time.
+const VISIBILITY: [&str; 2] = ["--visibility", "20s"];
+
 /// Imports so many rows while the worker is killed this often. Each row must be imported once.
 async fn import(world: &World, rows: usize, kills: usize) {
     let mut text = "number,note\r\n".to_owned();
@@ -65,7 +69,7 @@ async fn import(world: &World, rows: usize, kills: usize) {
     let function = Function::import_csv().env("IMPORT_SOURCE_URL", url("files")).env("IMPORT_TARGET_URL", url("rows"));
     world.send(json!({"name": "import-csv", "id": "contacts", "args": {"file": "contacts.csv"}, "max_attempts": kills + 1})).await;
     for kill in 1..=kills {
-        let mut worker = Polled::start(world, &function, &["--visibility", "15s"]);
+        let mut worker = Polled::start(world, &function, &VISIBILITY);
         let enough = kill * (rows / 1_000) / (kills + 1);
         wait::until("some pieces are uploaded", PATIENCE, async || {
             let count = files.uploads().len();
@@ -74,7 +78,7 @@ async fn import(world: &World, rows: usize, kills: usize) {
         .await;
         worker.kill();
     }
-    let _worker = Polled::start(world, &function, &["--visibility", "15s"]);
+    let _worker = Polled::start(world, &function, &VISIBILITY);
     let record = world.record_in("contacts", "succeeded").await;
     let pieces = rows.div_ceil(1_000);
     assert_eq!(record.result, Some(json!({"rows": rows, "pieces": pieces})));
