@@ -48,7 +48,7 @@ pub(crate) struct Polling {
     /// The limits of all attempts, once the worker has been told to stop.
     pub(crate) stop: watch::Receiver<Option<Limits>>,
     /// Held by each batch. A batch holds it alone while it runs a job that may kill the process.
-    pub(crate) company: RwLock<()>,
+    pub(crate) isolation: RwLock<()>,
 }
 
 /// The instants at which bodies are asked to stop, and are stopped.

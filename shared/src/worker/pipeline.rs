@@ -66,7 +66,7 @@ impl Batch<'_> {
 
     /// Runs all lanes.
     async fn process(&self, lanes: &mut [Lane<'_>]) {
-        let Some(Polling { company, invisible_for, .. }) = &self.engine.polling else {
+        let Some(Polling { isolation, invisible_for, .. }) = &self.engine.polling else {
             join_all(lanes.iter_mut().map(|lane| self.lane(lane, Turn::Shared))).await;
             // Each runs alone, so that a job that kills the process affects no other.
             for lane in unsettled(lanes) {
@@ -75,12 +75,12 @@ impl Batch<'_> {
             return;
         };
         // Messages that cannot run soon return to their queue, where other workers find them.
-        match company.try_read() {
+        match isolation.try_read() {
             Ok(_shared) => drop(join_all(lanes.iter_mut().map(|lane| self.lane(lane, Turn::Shared))).await),
             Err(_) => return unsettled(lanes).flatten().for_each(|entry| entry.end(Ending::NotStarted.into())),
         }
         for lane in unsettled(lanes) {
-            match timeout(*invisible_for, company.write()).await {
+            match timeout(*invisible_for, isolation.write()).await {
                 Ok(_alone) => self.lane(lane, Turn::Alone).boxed().await,
                 Err(_) => lane.iter_mut().filter(|entry| !entry.is_settled()).for_each(|entry| entry.end(Ending::NotStarted.into())),
             }

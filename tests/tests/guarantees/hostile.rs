@@ -109,7 +109,7 @@ fn a_hostile_name_is_refused_by_its_name_or_waits_for_a_day() {
             let reason = reason(&letters, |body| body["name"] == name);
             assert!(
                 reason.starts_with("there is no job named \"")
-                    && reason.ends_with("this worker has hasty, hourly, patient, probe, quiet, vault")
+                    && reason.ends_with("this worker has hasty, hourly, patient, probe, quiet, swift, vault")
             );
         }
         for name in refused {

@@ -196,14 +196,16 @@ fn a_message_stays_invisible_while_its_job_runs() {
 #[test]
 fn a_job_that_blocks_its_thread_ends_the_worker_but_not_the_other_jobs() {
     World::setup().test(async |world| {
-        let worker = start(world, &["--grace", "60s"]);
+        let worker = start(world, &[]);
         world.send(world.probe("patient", &json!({"act": {"wait_for": world.effects.gate()}}))).await;
         runs(world, 1).await;
-        world.send(world.job("hasty", "blocked", &json!({"act": "block"}))).await;
+        world.send(world.job("hasty", "blocked", &json!({"act": "block", "until": 2}))).await;
         says(&worker, "a job blocks its thread").await;
-        world.effects.open_the_gate();
         assert_eq!(worker.ended(), Some(1));
-        assert_eq!(world.record("patient").await.expect("a record").state, "succeeded");
+        world.effects.open_the_gate();
+        let _other = start(world, &[]);
+        let patient = world.record_in("patient", "succeeded").await;
+        assert_eq!((patient.attempts, world.effects.runs_of("patient").len()), (1, 2), "it was interrupted, and lost no attempt");
         assert_eq!(world.record("blocked").await.expect("a record").history[0].kind, "timeout");
     });
 }

@@ -56,8 +56,9 @@ def outbox(body):
     now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.000Z")
     record = {"id": job["id"], "name": job["name"], "queue": "probes", "state": "scheduled", "run_at": now, "enqueued_at": now}
     record |= {"due": f"due#{random.randrange(16)}", "owner": uuid.uuid4().hex, "envelope": body}
+    numbers = {"attempts": {"N": "0"}, "max_attempts": {"N": "0"}}
     put = lambda item: {"TableName": os.environ["SQJOBS_TABLE"], "Item": item, "ConditionExpression": "attribute_not_exists(id)"}
-    items = [{"id": {"S": "an order"}, "purge_at": {"N": "1"}}, {name: {"S": value} for name, value in record.items()}]
+    items = [{"id": {"S": "an order"}, "purge_at": {"N": "1"}}, {name: {"S": value} for name, value in record.items()} | numbers]
     boto3.client("dynamodb").transact_write_items(TransactItems=[{"Put": put(item)} for item in items])
 
 

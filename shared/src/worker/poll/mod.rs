@@ -266,13 +266,13 @@ pub(super) async fn serve(jobs: Jobs, poll: Poll) -> Result<(), Error> {
         hop: HOP,
         records_always: false,
         parks_for: PARKS_FOR,
-        polling: Some(Polling { dlqs, invisible_for: poll.visibility, stop: limits, company: RwLock::new(()) }),
+        polling: Some(Polling { dlqs, invisible_for: poll.visibility, stop: limits, isolation: RwLock::new(()) }),
     };
     let worker = Worker { poll, sqs, engine, queues, stop, traces, process: format!("{}-{}", config::host(), process::id()) };
     // This runs as a separate task: each wake-up of a future that runs directly in the runtime's `block_on` costs a system call.
     let ended = thread::run(async move || tokio::spawn(worker.run()).await).await?;
     match ended.map_err(|error| Error::process("the worker has ended", error))?? {
-        Ended::Whole => Ok(()),
+        Ended::Cleanly => Ok(()),
         // The blocked thread would keep the runtime of the program from ending.
         Ended::Stuck => process::exit(1),
     }
@@ -361,7 +361,7 @@ struct Queues {
 
 /// The result of a worker that has ended.
 enum Ended {
-    Whole,
+    Cleanly,
     /// A job still blocks a thread.
     Stuck,
 }
@@ -441,7 +441,7 @@ impl Worker {
         self.engine.store.flush().await;
         self.traces.flush(Instant::now() + EXPORT).await;
         tracing::info!(messages = state.taken, process = self.process, "stopped");
-        Ok(if state.is_stuck { Ended::Stuck } else { Ended::Whole })
+        Ok(if state.is_stuck { Ended::Stuck } else { Ended::Cleanly })
     }
 }
 
@@ -515,7 +515,7 @@ impl<'a> State<'a> {
         if drains && self.running.is_empty() && self.receiving.is_empty() && self.empty.len() == self.worker.queues.len() {
             self.end("the queues are empty");
         }
-        while self.ending.is_none() && !self.is_one_alone() {
+        while self.ending.is_none() && !self.is_isolating() {
             // The other queues are asked once more before the worker ends.
             if drains && self.running.is_empty() && !self.empty.is_empty() && !self.receiving.is_empty() {
                 return;
@@ -531,8 +531,8 @@ impl<'a> State<'a> {
     }
 
     /// Returns `true` while a job runs alone, or waits for it.
-    fn is_one_alone(&self) -> bool {
-        self.worker.engine.polling.as_ref().is_some_and(|polling| polling.company.try_read().is_err())
+    fn is_isolating(&self) -> bool {
+        self.worker.engine.polling.as_ref().is_some_and(|polling| polling.isolation.try_read().is_err())
     }
 
     /// Returns the number of messages that may still be received.
