@@ -223,7 +223,8 @@ mod function {
         Some(aws_credential_types::Credentials::new(key?, secret?, variable("AWS_SESSION_TOKEN"), None, "environment"))
     }
 
-    /// Returns the attributes of this function, or of this program outside Lambda, for its spans: "Resource" in the semantic conventions for functions.
+    /// Returns the attributes of this function, or of this program outside Lambda, for its spans: "Resource" in the semantic conventions for
+    /// functions.
     #[cfg(feature = "otel")]
     pub(crate) fn function_resource() -> Vec<(&'static str, String)> {
         let set = [

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 pub(crate) use self::dynamodb::record;
 #[cfg(feature = "operator")]
 pub(crate) use self::dynamodb::{DUE_INDEX, LIST_INDEX, listing_id};
-pub(crate) use self::dynamodb::{Item, SEGMENTS, due_items, failed, parse, segment_items, text, version_condition};
+pub(crate) use self::dynamodb::{Item, SEGMENTS, due_items, failed, invalid, parse, segment_items, text, version_condition};
 pub(crate) use self::limit::bytes as record_bytes;
 pub use self::{dynamodb::DynamoDb, memory::Memory};
 use crate::{

@@ -33,7 +33,7 @@ const MIN_RUN_TIME: Duration = Duration::from_secs(1);
 /// Time for a stopped body to end.
 const GRACE: Duration = Duration::from_millis(250);
 
-/// What the batches that are handled at the same time share. A Lambda function handles one batch at a time.
+/// The state of the batches that are handled at the same time. A Lambda function handles one batch at a time.
 pub(crate) struct Shared<'a> {
     pub(crate) ledger: Ledger<'a>,
     slots: BTreeMap<&'static str, Semaphore>,

@@ -45,7 +45,7 @@ async fn commit(world: &World, item: &str, parts: Vec<TransactWriteItem>) -> boo
 }
 
 #[test]
-fn a_job_in_an_outbox_runs_once_if_its_transaction_succeeds_and_never_otherwise() {
+fn a_job_runs_once_if_its_transaction_succeeds_and_never_otherwise() {
     World::setup().test(async |world| {
         world.deploy(&Function::probe()).await;
         let client = client(world);

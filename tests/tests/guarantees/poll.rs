@@ -65,7 +65,7 @@ fn workers_and_a_function_on_one_queue_run_each_job_once() {
 }
 
 #[test]
-fn a_worker_that_is_told_to_stop_finishes_its_jobs_and_takes_no_more() {
+fn after_a_signal_a_worker_finishes_its_jobs_and_takes_no_more() {
     World::setup().test(async |world| {
         let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").to_string();
         let ready = world.effects.gate().with_extension("ready");

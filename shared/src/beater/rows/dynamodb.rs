@@ -2,7 +2,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::{
     Client,
-    error::{BuildError, ProvideErrorMetadata},
+    error::ProvideErrorMetadata,
     operation::transact_write_items::TransactWriteItemsError,
     types::{AttributeValue, CancellationReason, Delete, Put, TransactWriteItem},
 };
@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::{Changed, Found, Row, Rows};
 use crate::{
     Record,
-    store::{Item, SEGMENTS, StoreError, Write, due_items, failed, parse, segment_items, text, version_condition},
+    store::{Item, SEGMENTS, StoreError, Write, due_items, failed, invalid, parse, segment_items, text, version_condition},
 };
 
 /// Rows in a DynamoDB table with the hash key `id`, and the records of jobs in another.
@@ -205,12 +205,7 @@ fn row_item(row: &Row) -> Result<Item, StoreError> {
 }
 
 fn item(value: &impl serde::Serialize) -> Result<Item, StoreError> {
-    serde_dynamo::to_item(value).map_err(|error| StoreError::Invalid(error.to_string()))
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "the shape that `map_err` calls")]
-fn invalid(error: BuildError) -> StoreError {
-    StoreError::Invalid(error.to_string())
+    serde_dynamo::to_item(value).map_err(invalid)
 }
 
 #[cfg(test)]

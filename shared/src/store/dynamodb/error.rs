@@ -27,6 +27,12 @@ where
     }
 }
 
+/// Converts the error of a value that is no item, or of a request that is incomplete.
+#[expect(clippy::needless_pass_by_value, reason = "the shape that `map_err` calls")]
+pub(crate) fn invalid(error: impl ToString) -> StoreError {
+    StoreError::Invalid(error.to_string())
+}
+
 pub(super) fn incomplete() -> StoreError {
     StoreError::unknown("the answer has fewer parts than the request")
 }

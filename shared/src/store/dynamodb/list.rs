@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 use super::{
     AT_A_TIME, DynamoDb,
-    error::{busy, failed},
+    error::{busy, failed, invalid},
     item::{Item, id_of, text},
 };
 use crate::{
@@ -86,7 +86,7 @@ impl DynamoDb {
     async fn put_once(&self, items: &BTreeMap<String, &Listing>) -> Result<HashSet<String>, StoreError> {
         let puts = items.iter().map(|(id, listing)| PutRequest::builder().set_item(Some(listing_item(id, listing))).build());
         let puts = puts.map(|put| Ok(WriteRequest::builder().put_request(put?).build())).collect::<Result<Vec<_>, BuildError>>();
-        let puts = puts.map_err(|error| StoreError::Invalid(error.to_string()))?;
+        let puts = puts.map_err(invalid)?;
         let request = self.client.batch_write_item().request_items(&self.table, puts);
         let answer = request.send().await.map_err(|error| failed(&self.table, error))?;
         let left = answer.unprocessed_items.into_iter().flat_map(HashMap::into_values).flatten();

@@ -26,7 +26,7 @@ use jiff::Timestamp;
 #[cfg(feature = "events")]
 pub(crate) use self::item::record;
 pub(crate) use self::{
-    error::failed,
+    error::{failed, invalid},
     index::due_items,
     item::{Item, parse, text},
     scan::{SEGMENTS, segment_items},

@@ -2,13 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use aws_sdk_dynamodb::{
-    error::BuildError,
-    types::{Put, TransactWriteItem, Update},
-};
+use aws_sdk_dynamodb::types::{Put, TransactWriteItem, Update};
 
 use super::{
     DynamoDb,
+    error::invalid,
     item::{Item, text},
     list::{listing_id, listing_item},
 };
@@ -26,7 +24,7 @@ impl DynamoDb {
     pub(super) fn transaction_parts(&self, record: &Record, listings: &[Listing]) -> Result<Vec<TransactWriteItem>, StoreError> {
         // A record that could be written, but not be claimed, would be sent again and again.
         limit::check(&Record { state: State::Running, ..record.clone() })?;
-        let mut item: Item = serde_dynamo::to_item(record).map_err(|error| StoreError::Invalid(error.to_string()))?;
+        let mut item: Item = serde_dynamo::to_item(record).map_err(invalid)?;
         let id = item.remove("id").unwrap_or_else(|| text(&record.id));
         item.remove("dependents");
         let (mut names, mut values) = (HashMap::from([("#id".to_owned(), "id".to_owned())]), Item::new());
@@ -58,9 +56,4 @@ impl DynamoDb {
         }
         Ok(parts)
     }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "the shape that `map_err` calls")]
-fn invalid(error: BuildError) -> StoreError {
-    StoreError::Invalid(error.to_string())
 }

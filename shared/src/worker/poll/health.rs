@@ -1,4 +1,4 @@
-//! What orchestrators ask: the health check, and the file of readiness.
+//! The health check and the file of readiness, for orchestrators.
 
 use std::{
     fs, io,
